@@ -1,0 +1,48 @@
+"""How Sphinx builds the documentation; warnings are errors (``python3 dev.py docs``)."""
+
+from __future__ import annotations
+
+import os
+
+# In the environment, because as a setting Sphinx heeds it for modules and not for packages.  A name is described where
+# it is defined: a package that exports it again would describe it twice.
+os.environ["SPHINX_APIDOC_OPTIONS"] = "members,show-inheritance,ignore-module-all"
+
+project = "notifykit"
+author = "The notifykit authors"
+copyright = author
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.apidoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+]
+exclude_patterns = ["_build", "conftest.py"]
+html_theme = "furo"
+html_title = project
+
+myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
+myst_heading_anchors = 3
+
+suppress_warnings = [
+    "ref.python",  # a name that its package exports again has two homes; either is a fine target
+]
+
+#: A page per module, so that no module can be forgotten; the table of contents is ``reference/index.md``.
+apidoc_modules = [
+    {
+        "path": "../src/notifykit",
+        "destination": "reference/api",
+        "exclude_patterns": ["**/migrations/**", "**/__main__.py"],
+        "separate_modules": True,
+        "module_first": True,
+    },
+]
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+# "Attributes:" becomes fields of the class's own entry; a second entry for each would be a duplicate.
+napoleon_use_ivar = True

@@ -1,0 +1,100 @@
+"""How the code is checked, in one place: ``python3 dev.py nox -l`` lists the sessions.
+
+A Python that is not installed is skipped, unless ``NOTIFYKIT_REQUIRE`` names ``pythons`` or ``all``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import nox
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = nox.project.python_versions(PROJECT)
+REQUIRED = os.environ.get("NOTIFYKIT_REQUIRE", "").replace(",", " ").split()
+PACKAGE = ("-e", ".[all]")
+
+nox.needs_version = ">=2025.5.1"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = bool({"all", "pythons"} & set(REQUIRED))
+nox.options.sessions = ["lint", "types", "imports", "tests", "docs", "wheel"]
+
+
+def group(name: str) -> tuple[str, ...]:
+    """Return the arguments that install a dependency group of pyproject.toml."""
+    return ("--group", f"pyproject.toml:{name}")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run all tests; arguments go to pytest."""
+    session.install(*PACKAGE, *group("test"))
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session(venv_backend="uv", python=PYTHONS[0])
+def lowest(session: nox.Session) -> None:
+    """Run all tests with the oldest dependencies that pyproject.toml allows."""
+    session.install("--resolution", "lowest-direct", *PACKAGE, *group("test"))
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def conformance(session: nox.Session) -> None:
+    """Run the suites that every store, broker and channel has to pass."""
+    session.install(*PACKAGE, *group("test"))
+    session.run("python", "-m", "pytest", "tests/conformance", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and format."""
+    session.install(*group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types."""
+    session.install(*PACKAGE, *group("test"), *group("lint"), "nox")
+    session.run("mypy")
+
+
+@nox.session
+def imports(session: nox.Session) -> None:
+    """Check that imports point down."""
+    session.install(*PACKAGE, *group("lint"))
+    session.run("lint-imports", "--no-cache")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation; a warning is an error."""
+    session.install(*PACKAGE, *group("docs"))
+    out = Path(session.create_tmp()) / "html"
+    session.run("sphinx-build", "-q", "-E", "-W", "--keep-going", "-b", "html", "docs", str(out))
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Build the wheel, install it alone into an empty environment, run the README's quickstart as it is printed."""
+    quickstart = re.search(r"^```python\n(.*?)^```$", Path("README.md").read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    if quickstart is None:
+        session.error("README.md has no Python snippet")
+    session.install("build", "virtualenv")
+    folder = Path(session.create_tmp()).resolve()
+    shutil.rmtree(folder)
+    session.run("python", "-m", "build", "--outdir", str(folder / "dist"))  # the wheel is made from the sdist
+    session.run("virtualenv", "-q", str(folder / "clean"))
+    python = str(folder / "clean" / "bin" / "python")
+    (built,) = (folder / "dist").glob("*.whl")
+    session.run(python, "-m", "pip", "install", "-q", str(built), external=True)
+    (folder / "empty").mkdir()
+    (folder / "quickstart.py").write_text(quickstart[1], "utf-8")
+    with session.chdir(folder / "empty"):
+        session.run(python, "../quickstart.py", external=True)

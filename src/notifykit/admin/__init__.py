@@ -1,0 +1,10 @@
+"""What an operator does: endpoints, subscriptions, deliveries and events of a tenant."""
+
+from __future__ import annotations
+
+from .deliveries import Deliveries
+from .endpoints import Endpoints
+from .events import Events, Explanation
+from .subscriptions import Subscriptions
+
+__all__ = ["Deliveries", "Endpoints", "Events", "Explanation", "Subscriptions"]

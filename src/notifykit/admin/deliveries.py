@@ -1,0 +1,111 @@
+"""Look at deliveries, and send again what did not arrive."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import attrs
+
+from ..errors import NotFoundError, StateError
+from ..models.delivery import Attempt, Delivery, DeliveryState
+from ..ports import Clock, DeliveryFilter, Store
+
+#: How many deliveries one redrive moves in one step.
+PAGE = 500
+
+
+class Deliveries:
+    """A tenant's deliveries and dead letters."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def get(self, delivery_id: str, *, tenant: str) -> Delivery:
+        """Return a delivery.
+
+        Raises:
+            NotFoundError: The tenant has no such delivery.
+        """
+        delivery = await self._store.get_delivery(tenant, delivery_id)
+        if delivery is None:
+            raise NotFoundError("delivery", delivery_id)
+        return delivery
+
+    async def list(
+        self,
+        wanted: DeliveryFilter | None = None,
+        *,
+        tenant: str,
+        limit: int = 50,
+        before: str | None = None,
+    ) -> Sequence[Delivery]:
+        """Return a page of matching deliveries, newest first, from before the id ``before``."""
+        return await self._store.find_deliveries(tenant, wanted or DeliveryFilter(), limit=limit, before=before)
+
+    async def attempts(self, delivery_id: str, *, tenant: str) -> Sequence[Attempt]:
+        """Return what was tried, in order.
+
+        Raises:
+            NotFoundError: The tenant has no such delivery.
+        """
+        await self.get(delivery_id, tenant=tenant)
+        return await self._store.attempts(tenant, delivery_id)
+
+    async def dead(self, *, tenant: str, limit: int = 50, before: str | None = None) -> Sequence[Delivery]:
+        """Return a page of dead letters, newest first."""
+        wanted = DeliveryFilter(states=frozenset({DeliveryState.DEAD}))
+        return await self._store.find_deliveries(tenant, wanted, limit=limit, before=before)
+
+    async def redrive(self, delivery_id: str, *, tenant: str) -> None:
+        """Send an ended delivery again: same id, same bytes, a new generation of attempts.
+
+        Raises:
+            NotFoundError: The tenant has no such delivery.
+            StateError: It has not ended, or its event has been deleted by retention.
+        """
+        delivery = await self.get(delivery_id, tenant=tenant)
+        if not delivery.state.is_final:
+            raise StateError(f"delivery {delivery_id} is {delivery.state.value}: it is still being delivered")
+        if await self._store.get_event(tenant, delivery.event_id) is None:
+            raise StateError(f"the event of delivery {delivery_id} has been deleted by retention")
+        if not await self._store.redrive_one(tenant, delivery_id, now=self._clock.now()):
+            raise StateError(f"delivery {delivery_id} was redriven by somebody else just now")
+
+    async def redrive_all(self, wanted: DeliveryFilter | None = None, *, tenant: str) -> int:
+        """Send every matching ended delivery again; return how many.
+
+        Without states in the filter these are the dead letters.
+        """
+        chosen = wanted or DeliveryFilter()
+        if chosen.states is None:
+            chosen = attrs.evolve(chosen, states=frozenset({DeliveryState.DEAD}))
+        total = 0
+        while True:
+            moved = await self._store.redrive(tenant, chosen, now=self._clock.now(), limit=PAGE)
+            total += moved
+            if moved < PAGE:
+                return total
+
+    async def recover(self, endpoint_id: str, *, tenant: str, since: datetime, until: datetime | None = None) -> int:
+        """Send everything again that did not arrive at an endpoint since a time; return how much.
+
+        That is what is dead, cancelled, expired, or was suppressed while the endpoint was disabled.
+        """
+        states = frozenset(
+            {DeliveryState.DEAD, DeliveryState.CANCELLED, DeliveryState.EXPIRED, DeliveryState.SUPPRESSED}
+        )
+        wanted = DeliveryFilter(states=states, subscriber_id=endpoint_id, since=since, until=until)
+        return await self.redrive_all(wanted, tenant=tenant)
+
+    async def cancel(self, delivery_id: str, *, tenant: str) -> None:
+        """Cancel a delivery that waits.
+
+        Raises:
+            NotFoundError: The tenant has no such delivery.
+            StateError: It is being sent, or has ended.
+        """
+        if not await self._store.cancel(tenant, [delivery_id], now=self._clock.now()):
+            delivery = await self.get(delivery_id, tenant=tenant)
+            raise StateError(f"delivery {delivery_id} is {delivery.state.value}: only a waiting one can be cancelled")

@@ -1,0 +1,260 @@
+"""Create, change and test a tenant's endpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Protocol
+
+import attrs
+
+from ..errors import DestinationRefusedError, InvalidEndpointError, NotFoundError, StateError
+from ..models.delivery import Priority
+from ..models.endpoint import Endpoint, EndpointSecret, EndpointState
+from ..models.event import Event, Receipt
+from ..models.ids import ENDPOINT, new_id
+from ..models.retry import DEFAULT_RETRY, RetryPolicy
+from ..policies.retry import from_tenacity
+from ..ports import Clock, Store
+from ..signing import generate_secret, secret_problem
+
+MAX_SECRETS = 5
+MAX_OVERLAP = timedelta(days=7)
+MAX_TIMEOUT = timedelta(seconds=30)
+MAX_IN_FLIGHT = 1000
+#: The type of the event that :meth:`Endpoints.test` sends.
+TEST_EVENT = "notifykit.test"
+
+Retry = RetryPolicy | Callable[[Any], float]
+
+
+class Egress(Protocol):
+    """What tells whether an endpoint's URL and headers are acceptable."""
+
+    async def accept(self, url: str, headers: Mapping[str, str]) -> tuple[str, list[str]]:
+        """Return the canonical URL and every problem found.
+
+        Raises:
+            DestinationRefusedError: Nothing will be delivered to that URL.
+        """
+        ...
+
+
+class Endpoints:
+    """A tenant's webhook URLs.
+
+    Every change reaches planners and senders with the next event or claim.
+    """
+
+    def __init__(
+        self, store: Store, egress: Egress, clock: Clock, publish_to: Callable[[Event, Endpoint], Any]
+    ) -> None:
+        self._store = store
+        self._egress = egress
+        self._clock = clock
+        self._publish_to = publish_to
+
+    async def create(
+        self,
+        url: str,
+        *,
+        tenant: str,
+        description: str = "",
+        headers: Mapping[str, str] | None = None,
+        secret: str | None = None,
+        retry: Retry = DEFAULT_RETRY,
+        timeout: timedelta = timedelta(seconds=15),
+        max_in_flight: int = 64,
+    ) -> Endpoint:
+        """Create an endpoint; its signing secret is in ``secrets[0].value``.
+
+        Args:
+            url: ``https://…``; checked against the egress rules.
+            headers: Extra request headers.
+            secret: A ``whsec_…`` or ``whsk_…`` of your own; generated if not given.
+            retry: A policy, or one of tenacity's wait strategies.
+            timeout: The total deadline of one attempt, at most 30 s.
+
+        Raises:
+            InvalidEndpointError: With every problem found.
+        """
+        now = self._clock.now()
+        endpoint = Endpoint(
+            id=new_id(ENDPOINT),
+            tenant=tenant,
+            url=url,
+            description=description,
+            headers=_lower(headers or {}),
+            secrets=(EndpointSecret(value=secret or generate_secret(), created_at=now),),
+            retry=_policy(retry),
+            timeout=timeout,
+            max_in_flight=max_in_flight,
+            created_at=now,
+            updated_at=now,
+        )
+        return await self._save(await self._checked(endpoint))
+
+    async def get(self, endpoint_id: str, *, tenant: str) -> Endpoint:
+        """Return an endpoint.
+
+        Raises:
+            NotFoundError: The tenant has no such endpoint.
+        """
+        endpoint = await self._store.get_endpoint(tenant, endpoint_id)
+        if endpoint is None:
+            raise NotFoundError("endpoint", endpoint_id)
+        return endpoint
+
+    async def list(self, *, tenant: str, limit: int = 50, after: str | None = None) -> Sequence[Endpoint]:
+        """Return a page of endpoints in the order of their creation, from behind the id ``after``."""
+        return await self._store.find_endpoints(tenant, limit=limit, after=after)
+
+    async def update(
+        self,
+        endpoint_id: str,
+        *,
+        tenant: str,
+        url: str | None = None,
+        description: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        retry: Retry | None = None,
+        timeout: timedelta | None = None,
+        max_in_flight: int | None = None,
+    ) -> Endpoint:
+        """Change what is given and keep the rest; deliveries that wait use the new settings.
+
+        Raises:
+            InvalidEndpointError: With every problem found; nothing is changed.
+            NotFoundError: The tenant has no such endpoint.
+        """
+        endpoint = await self.get(endpoint_id, tenant=tenant)
+        changes: dict[str, Any] = {
+            "url": url,
+            "description": description,
+            "headers": None if headers is None else _lower(headers),
+            "retry": None if retry is None else _policy(retry),
+            "timeout": timeout,
+            "max_in_flight": max_in_flight,
+        }
+        given = {name: value for name, value in changes.items() if value is not None}
+        return await self._save(await self._checked(attrs.evolve(endpoint, **given)))
+
+    async def delete(self, endpoint_id: str, *, tenant: str) -> None:
+        """Remove an endpoint with its subscriptions; what waits for it is cancelled.
+
+        Raises:
+            NotFoundError: The tenant has no such endpoint.
+        """
+        if not await self._store.remove_endpoint(tenant, endpoint_id, now=self._clock.now()):
+            raise NotFoundError("endpoint", endpoint_id)
+
+    async def pause(self, endpoint_id: str, *, tenant: str, reason: str = "paused by the operator") -> Endpoint:
+        """Keep deliveries waiting; none is lost and no attempt is used up."""
+        endpoint = await self.get(endpoint_id, tenant=tenant)
+        return await self._save(attrs.evolve(endpoint, state=EndpointState.PAUSED, state_reason=reason))
+
+    async def resume(self, endpoint_id: str, *, tenant: str) -> Endpoint:
+        """Deliver again after a pause or after the endpoint was disabled; what was held is due at once."""
+        endpoint = await self.get(endpoint_id, tenant=tenant)
+        saved = await self._save(attrs.evolve(endpoint, state=EndpointState.ACTIVE, state_reason=None))
+        await self._store.wake(tenant, endpoint_id, now=self._clock.now())
+        return saved
+
+    async def disable(self, endpoint_id: str, *, tenant: str, reason: str = "disabled by the operator") -> Endpoint:
+        """Stop deliveries: new ones are recorded as suppressed, waiting ones are cancelled as they come up."""
+        endpoint = await self.get(endpoint_id, tenant=tenant)
+        return await self._save(attrs.evolve(endpoint, state=EndpointState.DISABLED, state_reason=reason))
+
+    async def rotate_secret(
+        self,
+        endpoint_id: str,
+        *,
+        tenant: str,
+        secret: str | None = None,
+        overlap: timedelta = timedelta(hours=24),
+    ) -> Endpoint:
+        """Add a new signing secret; the current ones keep signing beside it for ``overlap`` (0 to 7 days).
+
+        Raises:
+            StateError: The endpoint already has five secrets that sign.
+        """
+        if not timedelta(0) <= overlap <= MAX_OVERLAP:
+            raise InvalidEndpointError([f"overlap: between 0 and 7 days, got {overlap}"])
+        if secret is not None and (problem := secret_problem(secret)):
+            raise InvalidEndpointError([f"secret: {problem}"])
+        endpoint = await self.get(endpoint_id, tenant=tenant)
+        now = self._clock.now()
+        until = now + overlap
+        kept = tuple(
+            s if s.expires_at is not None and s.expires_at <= until else attrs.evolve(s, expires_at=until)
+            for s in endpoint.secrets
+            if (s.expires_at is None or s.expires_at > now) and until > now
+        )
+        if len(kept) >= MAX_SECRETS:
+            raise StateError(f"endpoint {endpoint_id} has {MAX_SECRETS} signing secrets: revoke one first")
+        new = EndpointSecret(value=secret or generate_secret(), created_at=now)
+        return await self._save(attrs.evolve(endpoint, secrets=(new, *kept)))
+
+    async def revoke_secret(self, endpoint_id: str, secret: str, *, tenant: str) -> Endpoint:
+        """Stop signing with ``secret`` at once.
+
+        Raises:
+            StateError: It is the only secret; rotate first.
+            NotFoundError: The endpoint has no such secret.
+        """
+        endpoint = await self.get(endpoint_id, tenant=tenant)
+        kept = tuple(s for s in endpoint.secrets if s.value != secret)
+        if len(kept) == len(endpoint.secrets):
+            raise NotFoundError("secret", f"{secret[:6]}…")
+        if not any(s.expires_at is None or s.expires_at > self._clock.now() for s in kept):
+            raise StateError("this is the only secret that signs: rotate first, then revoke it")
+        if all(s.expires_at is not None for s in kept):
+            kept = (attrs.evolve(kept[0], expires_at=None), *kept[1:])
+        return await self._save(attrs.evolve(endpoint, secrets=kept))
+
+    async def test(self, endpoint_id: str, *, tenant: str) -> Receipt:
+        """Send a ``notifykit.test`` event to this endpoint alone, whatever it is subscribed to."""
+        endpoint = await self.get(endpoint_id, tenant=tenant)
+        event = Event(
+            type=TEST_EVENT,
+            tenant=tenant,
+            data={"endpoint_id": endpoint_id, "message": "This is a test event."},
+            priority=Priority.HIGH,
+        )
+        receipt: Receipt = await self._publish_to(event, endpoint)
+        return receipt
+
+    async def _checked(self, endpoint: Endpoint) -> Endpoint:
+        problems = _problems(endpoint)
+        try:
+            url, found = await self._egress.accept(endpoint.url, endpoint.headers)
+            problems += found
+        except DestinationRefusedError as error:
+            raise InvalidEndpointError([f"url: {error}", *problems]) from error
+        if problems:
+            raise InvalidEndpointError(problems)
+        return attrs.evolve(endpoint, url=url)
+
+    async def _save(self, endpoint: Endpoint) -> Endpoint:
+        saved = attrs.evolve(endpoint, updated_at=self._clock.now())
+        await self._store.save_endpoint(saved)
+        return saved
+
+
+def _problems(endpoint: Endpoint) -> list[str]:
+    problems = [f"secret: {problem}" for s in endpoint.secrets if (problem := secret_problem(s.value))]
+    if not timedelta(seconds=1) <= endpoint.timeout <= MAX_TIMEOUT:
+        problems.append(f"timeout: between 1 s and {MAX_TIMEOUT.total_seconds():.0f} s, got {endpoint.timeout}")
+    if not 1 <= endpoint.max_in_flight <= MAX_IN_FLIGHT:
+        problems.append(f"max_in_flight: between 1 and {MAX_IN_FLIGHT}, got {endpoint.max_in_flight}")
+    if len(endpoint.description) > 500:
+        problems.append("description: longer than 500 characters")
+    return problems
+
+
+def _policy(retry: Retry) -> RetryPolicy:
+    return retry if isinstance(retry, RetryPolicy) else from_tenacity(retry)
+
+
+def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}

@@ -1,0 +1,137 @@
+"""Create and change a tenant's subscriptions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from ..errors import InvalidSubscriptionError, NotFoundError
+from ..models.ids import SUBSCRIPTION, new_id
+from ..models.subscription import Subscription
+from ..policies.filters import check_filter
+from ..policies.patterns import check_pattern
+from ..ports import Clock, Store
+
+MAX_PATTERNS = 100
+
+
+class Subscriptions:
+    """Who wants which events.
+
+    Every change reaches planners with the next event.
+    """
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def create(
+        self,
+        event_types: str | Iterable[str],
+        *,
+        tenant: str,
+        endpoint_id: str,
+        topic: str | None = None,
+        filter: Mapping[str, Any] | None = None,
+        description: str = "",
+    ) -> Subscription:
+        """Subscribe an endpoint.
+
+        Args:
+            event_types: One or several patterns: ``order.shipped``, ``order.*``, ``order.**``, ``**``.
+            topic: A pattern of topic paths: ``shop/7/**``.
+            filter: Conditions on the event's data.
+
+        Raises:
+            InvalidSubscriptionError: With every problem found.
+            NotFoundError: The tenant has no such endpoint.
+        """
+        now = self._clock.now()
+        subscription = Subscription(
+            id=new_id(SUBSCRIPTION),
+            tenant=tenant,
+            event_types=_patterns(event_types),
+            subscriber_id=endpoint_id,
+            topic=topic,
+            filter=filter,
+            description=description,
+            created_at=now,
+            updated_at=now,
+        )
+        return await self._save(subscription)
+
+    async def get(self, subscription_id: str, *, tenant: str) -> Subscription:
+        """Return a subscription.
+
+        Raises:
+            NotFoundError: The tenant has no such subscription.
+        """
+        subscription = await self._store.get_subscription(tenant, subscription_id)
+        if subscription is None:
+            raise NotFoundError("subscription", subscription_id)
+        return subscription
+
+    async def list(
+        self, *, tenant: str, endpoint_id: str | None = None, limit: int = 50, after: str | None = None
+    ) -> Sequence[Subscription]:
+        """Return a page of subscriptions in the order of their creation, from behind the id ``after``."""
+        return await self._store.find_subscriptions(tenant, subscriber_id=endpoint_id, limit=limit, after=after)
+
+    async def update(self, subscription_id: str, *, tenant: str, **changes: Any) -> Subscription:
+        """Change ``event_types``, ``topic``, ``filter``, ``description`` or ``enabled``; keep the rest.
+
+        ``topic=None`` and ``filter=None`` remove the condition.
+
+        Raises:
+            InvalidSubscriptionError: With every problem found; nothing is changed.
+            NotFoundError: The tenant has no such subscription.
+        """
+        unknown = changes.keys() - {"event_types", "topic", "filter", "description", "enabled"}
+        if unknown:
+            raise InvalidSubscriptionError([f"{name}: cannot be changed" for name in sorted(unknown)])
+        if "event_types" in changes:
+            changes["event_types"] = _patterns(changes["event_types"])
+        subscription = await self.get(subscription_id, tenant=tenant)
+        return await self._save(attrs.evolve(subscription, **changes, updated_at=self._clock.now()))
+
+    async def delete(self, subscription_id: str, *, tenant: str) -> None:
+        """Remove a subscription; deliveries that exist stay.
+
+        Raises:
+            NotFoundError: The tenant has no such subscription.
+        """
+        if not await self._store.remove_subscription(tenant, subscription_id):
+            raise NotFoundError("subscription", subscription_id)
+
+    async def _save(self, subscription: Subscription) -> Subscription:
+        check(subscription.event_types, subscription.topic, subscription.filter, subscription.description)
+        if await self._store.get_endpoint(subscription.tenant, subscription.subscriber_id) is None:
+            raise NotFoundError("endpoint", subscription.subscriber_id)
+        await self._store.save_subscription(subscription)
+        return subscription
+
+
+def _patterns(event_types: str | Iterable[str]) -> tuple[str, ...]:
+    return (event_types,) if isinstance(event_types, str) else tuple(event_types)
+
+
+def check(
+    event_types: str | Iterable[str], topic: str | None, filter: Mapping[str, Any] | None, description: str = ""
+) -> None:
+    """Raise :class:`InvalidSubscriptionError` with every problem of a subscription's conditions."""
+    patterns = _patterns(event_types)
+    problems: list[str] = []
+    if not 1 <= len(patterns) <= MAX_PATTERNS:
+        problems.append(f"event_types: between 1 and {MAX_PATTERNS} patterns, got {len(patterns)}")
+    for at, pattern in enumerate(patterns):
+        problems += check_pattern(pattern, ".", path=f"event_types[{at}]")
+    if topic is not None:
+        problems += check_pattern(topic, "/", path="topic")
+    if filter is not None:
+        problems += check_filter(filter)
+    if len(description) > 500:
+        problems.append("description: longer than 500 characters")
+    if problems:
+        raise InvalidSubscriptionError(problems)

@@ -1,0 +1,29 @@
+"""Signed webhooks: the egress guard, the wire, and the channel that uses them."""
+
+from __future__ import annotations
+
+from .channel import WebhookChannel
+from .guard import Guard, Resolver, SystemResolver, Verdict
+from .headers import check_headers
+from .pool import Limits
+from .reasons import Refusal
+from .transport import Response, Transport, WireError
+from .url import Target, parse
+from .wire import Wire
+
+__all__ = [
+    "Guard",
+    "Limits",
+    "Refusal",
+    "Resolver",
+    "Response",
+    "SystemResolver",
+    "Target",
+    "Transport",
+    "Verdict",
+    "WebhookChannel",
+    "Wire",
+    "WireError",
+    "check_headers",
+    "parse",
+]

@@ -1,0 +1,168 @@
+"""Delivers signed events to tenants' URLs."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections import OrderedDict
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Literal
+
+import attrs
+
+from ...errors import ConfigurationError, DestinationRefusedError
+from ...models.delivery import WEBHOOK, Claim
+from ...models.endpoint import Endpoint
+from ...models.outcome import Outcome, Permanent
+from ...signing import Signer
+from .answers import outcome_of, outcome_of_failure
+from .guard import Guard
+from .headers import full_head, static_head
+from .transport import BODY_CAP, Transport, WireError
+from .url import Target
+from .wire import Wire
+
+if TYPE_CHECKING:
+    from ...ports import Channel
+
+#: For how many endpoints the parsed URL, the head and the keys are kept at hand.
+MAX_PREPARED = 8192
+
+_EVENT_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_USER_AGENT = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+
+
+@attrs.define(eq=False)
+class _Prepared:
+    """What is the same for all deliveries to an endpoint until it changes."""
+
+    endpoint: Endpoint
+    target: Target
+    static_head: bytes
+    signer: Signer
+    signs_until: datetime | None
+    timeout: float
+
+
+class WebhookChannel:
+    """POSTs the stored bytes of an event, signed as Standard Webhooks wants it.
+
+    Redirects are never followed, cookies never kept, bodies never decompressed,
+    and every connection goes to an address that the guard vetted as it was dialled.
+
+    Args:
+        guard: What decides where deliveries may go; by default public addresses over https.
+        transport: ``"wire"`` (the fast one), ``"httpx"`` (see :class:`~.httpx_transport.HttpxTransport`
+            for a proxy or HTTP/2), or a transport of your own.
+        user_agent: The ``User-Agent`` header.
+        body_cap: How many bytes of an answer are kept.
+        tls: TLS settings; by default certificates are verified against the system's authorities.
+    """
+
+    name = WEBHOOK
+
+    def __init__(
+        self,
+        *,
+        guard: Guard | None = None,
+        transport: Literal["wire", "httpx"] | Transport = "wire",
+        user_agent: str | None = None,
+        body_cap: int = BODY_CAP,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._guard = guard or Guard()
+        self._transport = _transport(transport, self._guard, body_cap, tls)
+        self._user_agent = user_agent or f"notifykit/{_version()}"
+        if not _USER_AGENT.fullmatch(self._user_agent):
+            raise ConfigurationError("user_agent is visible ASCII, with blanks only inside")
+        self._prepared: OrderedDict[str, _Prepared] = OrderedDict()
+
+    async def send(self, claim: Claim, endpoint: Endpoint, *, now: datetime) -> Outcome:
+        """Make one attempt; see :class:`notifykit.ports.Channel`."""
+        prepared = self._prepared.get(endpoint.id)
+        if prepared is None or not _is_current(prepared, endpoint, now):
+            found = self._prepare(endpoint, now)
+            if not isinstance(found, _Prepared):
+                return found
+            prepared = found
+        if not _EVENT_ID.fullmatch(claim.event_id):  # it becomes a header and a part of what is signed
+            return Permanent(reason="bad_event_id")
+        event_id = claim.event_id.encode("ascii")
+        timestamp = b"%d" % int(now.timestamp())
+        body = claim.body
+        signature = prepared.signer.signature(event_id, timestamp, body)
+        head = full_head(prepared.static_head, event_id, timestamp, signature, len(body))
+        try:
+            response = await self._transport.post(prepared.target, head, body, timeout=prepared.timeout)
+        except WireError as error:
+            return outcome_of_failure(error)
+        except DestinationRefusedError as error:
+            return _blocked(error)
+        return outcome_of(response, now)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._transport.aclose()
+
+    def _prepare(self, endpoint: Endpoint, now: datetime) -> _Prepared | Outcome:
+        """Compute what stays the same for ``endpoint``, or the outcome if nothing can be sent to it."""
+        keys = endpoint.signing_keys(now)
+        try:
+            target = self._guard.parse(endpoint.url)
+            prepared = _Prepared(
+                endpoint=endpoint,
+                target=target,
+                static_head=static_head(target, endpoint.headers, self._user_agent),
+                signer=Signer(keys),
+                signs_until=min(
+                    (s.expires_at for s in endpoint.secrets if s.expires_at and s.expires_at > now), default=None
+                ),
+                timeout=endpoint.timeout.total_seconds(),
+            )
+        except DestinationRefusedError as error:
+            return _blocked(error)
+        except ConfigurationError:
+            return Permanent(reason="bad_signing_key")
+        except ValueError:
+            return Permanent(reason="bad_headers")
+        self._prepared[endpoint.id] = prepared
+        self._prepared.move_to_end(endpoint.id)
+        if len(self._prepared) > MAX_PREPARED:
+            self._prepared.popitem(last=False)
+        return prepared
+
+
+def _is_current(prepared: _Prepared, endpoint: Endpoint, now: datetime) -> bool:
+    if prepared.endpoint is not endpoint:
+        if prepared.endpoint != endpoint:
+            return False
+        prepared.endpoint = endpoint  # the same content read again: next time identity is enough
+    return prepared.signs_until is None or now < prepared.signs_until
+
+
+def _blocked(error: DestinationRefusedError) -> Permanent:
+    return Permanent(reason=f"blocked_{error.reason}")
+
+
+def _transport(choice: str | Transport, guard: Guard, body_cap: int, tls: ssl.SSLContext | None) -> Transport:
+    if choice == "wire":
+        return Wire(guard, body_cap=body_cap, tls=tls)
+    if choice == "httpx":
+        from .httpx_transport import HttpxTransport
+
+        return HttpxTransport(guard, body_cap=body_cap, tls=tls)
+    if isinstance(choice, str):
+        raise ConfigurationError(f"transport is 'wire', 'httpx' or an object, not {choice!r}")
+    return choice
+
+
+def _version() -> str:
+    try:
+        return version("notifykit")
+    except PackageNotFoundError:  # a source tree that was never installed
+        return "0"
+
+
+if TYPE_CHECKING:
+    _conforms: type[Channel] = WebhookChannel

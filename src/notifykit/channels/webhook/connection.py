@@ -1,0 +1,254 @@
+"""One keep-alive connection that carries one POST at a time.
+
+It reads into a buffer that all connections of a pool share, so the event loop
+allocates nothing per read; the parser copies out what is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+import httptools
+
+from .transport import BODY_GRACE, MAX_HEAD_BYTES, MAX_HEAD_LINES, Response, WireError
+
+if TYPE_CHECKING:
+    from .pool import Pool
+
+#: Interim answers (``100 Continue``, ``103 Early Hints``) that are read before the real one.
+MAX_INTERIM = 16
+_START_LINE_BYTES = 1024
+_ANSWER_LOST = frozenset({"timeout", "reset", "closed_early"})
+
+# The stages of a connection.
+_IDLE, _HEAD, _BODY, _DONE, _OVERSIZED = range(5)
+
+
+class StaleConnectionError(Exception):
+    """The receiver closed an idle connection just as it was used again; it read nothing."""
+
+
+class Connection(asyncio.BufferedProtocol):
+    """A connection to one origin; made, handed out and swept by a :class:`~.pool.Pool`.
+
+    Attributes:
+        deadline: When the running request is given up, in the loop's time.
+        stale_at: When it may not be used again although it is idle.
+        retire_at: When it may not be used again whatever happens.
+        closed: Whether it is gone, or about to be.
+    """
+
+    __slots__ = (
+        "_body",
+        "_buffer",
+        "_headers",
+        "_in_grace",
+        "_interim",
+        "_kept_alive",
+        "_parser",
+        "_pool",
+        "_received",
+        "_reused",
+        "_size",
+        "_stage",
+        "_start",
+        "_status",
+        "_transport",
+        "_waiter",
+        "closed",
+        "deadline",
+        "origin",
+        "retire_at",
+        "stale_at",
+    )
+
+    _transport: asyncio.Transport
+
+    def __init__(self, pool: Pool, origin: str, buffer: memoryview) -> None:
+        self._pool = pool
+        self._buffer = buffer
+        self.origin = origin
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+        self._waiter: asyncio.Future[Response] | None = None
+        self._stage = _IDLE
+        self._reused = False
+        self.closed = False
+        self.deadline = self.stale_at = self.retire_at = 0.0
+
+    # -- the request -------------------------------------------------------------------------
+
+    def request(self, data: bytes, deadline: float) -> asyncio.Future[Response]:
+        """Send ``data``; the future holds the answer or a :class:`~.transport.WireError`."""
+        self._waiter = waiter = self._pool.loop.create_future()
+        self.deadline = deadline
+        self._stage = _HEAD
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._body: list[bytes] = []
+        self._status = self._size = self._received = self._interim = 0
+        self._kept_alive = self._in_grace = False
+        self._start = b""
+        self._transport.write(data)
+        return waiter
+
+    def abandon(self, waiter: asyncio.Future[Response]) -> None:
+        """Close, unless the request that ``waiter`` stands for has ended already."""
+        if self._waiter is waiter:
+            self.abort()
+
+    def abort(self) -> None:
+        """Close at once; nobody waits for an answer any more."""
+        self._waiter = None
+        self._stage = _IDLE
+        self.closed = True
+        self._transport.abort()
+
+    def expire(self) -> None:
+        """End the request because its deadline has passed."""
+        if self._answered():
+            self._finish()
+        else:
+            self.fail("timeout")
+
+    # -- the loop's side ---------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self._transport = cast(asyncio.Transport, transport)
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
+        """Offer the shared buffer; it is read out before the loop turns to another connection."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Feed what has come to the parser, and see how far the answer is."""
+        parser = self._parser
+        if self._stage == _IDLE or parser is None:
+            self._pool.discard(self)  # nobody asked: what comes now can only confuse the next request
+            return
+        broken = False
+        try:
+            parser.feed_data(self._buffer[:nbytes])
+        except httptools.HttpParserError:  # includes the attempt to switch protocols
+            broken = True
+            self._kept_alive = False
+        if self._stage == _DONE:
+            self._finish()
+        else:
+            self._continue(nbytes, broken)
+
+    def eof_received(self) -> bool:
+        """Let the loop close the connection."""
+        self.closed = True  # before the loop reports the loss, so that nobody takes it in between
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End a running request with what is known of its answer."""
+        self.closed = True
+        if self._stage != _IDLE:
+            if self._answered():
+                self._finish()
+            else:
+                self.fail("closed_early" if exc is None else "reset")
+        self._parser = None  # it refers back to this object
+        self._pool.lost(self)
+
+    # -- the parser's side -------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """Notice a second answer that nobody asked for."""
+        if self._stage == _DONE:
+            self._kept_alive = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header, but no trailer."""
+        if self._stage == _HEAD:
+            self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Tell an interim answer from the real one."""
+        if self._stage != _HEAD or self._parser is None:
+            return
+        if len(self._headers) > MAX_HEAD_LINES:
+            self._stage = _OVERSIZED
+            return
+        status = self._parser.get_status_code()
+        if 100 <= status < 200 and status != 101:
+            self._interim += 1
+            self._headers.clear()
+        else:
+            self._status = status
+            self._stage = _BODY
+
+    def on_body(self, data: bytes) -> None:
+        """Keep the body up to the cap; beyond it the answer is taken for complete."""
+        if self._stage != _BODY:
+            return
+        room = self._pool.body_cap - self._size
+        self._size += len(data)
+        if self._size > self._pool.body_cap:
+            self._stage = _DONE
+        if room > 0:
+            self._body.append(data[:room])
+
+    def on_message_complete(self) -> None:
+        """Note whether the receiver keeps the connection."""
+        if self._stage == _BODY and self._parser is not None:
+            self._stage = _DONE
+            self._kept_alive = self._parser.should_keep_alive()
+
+    # -- endings -----------------------------------------------------------------------------
+
+    def _continue(self, nbytes: int, broken: bool) -> None:
+        """Decide what an unfinished answer means so far."""
+        self._received += nbytes
+        if self._stage == _BODY:
+            if broken or self._received > MAX_HEAD_BYTES + 2 * self._pool.body_cap:
+                self._finish()
+            elif not self._in_grace:
+                self._in_grace = True
+                self.deadline = min(self.deadline, self._pool.loop.time() + BODY_GRACE)
+                self._pool.watch(self.deadline)
+        elif self._stage == _OVERSIZED or self._received > MAX_HEAD_BYTES or len(self._headers) > MAX_HEAD_LINES:
+            self.fail("bad_response" if self._interim else "response_too_large")
+        elif broken or self._interim > MAX_INTERIM:
+            self.fail("bad_response")
+        elif len(self._start) < _START_LINE_BYTES:
+            self._start += bytes(self._buffer[: min(nbytes, _START_LINE_BYTES)])
+
+    def _answered(self) -> bool:
+        """Tell whether a whole status line has come; the status counts even if the rest is lost."""
+        if self._status:
+            return True
+        line_seen = self._headers or (b"\n" in self._start and not self._interim)
+        if self._stage == _HEAD and line_seen and self._parser is not None:
+            status = self._parser.get_status_code()
+            self._status = status if status >= 200 else 0
+        return self._status > 0
+
+    def _finish(self) -> None:
+        waiter = self._waiter
+        response = Response(self._status, self._headers, b"".join(self._body) if self._body else b"")
+        self._waiter = None
+        self._stage = _IDLE
+        if self._kept_alive and not self.closed and not self._transport.get_write_buffer_size():
+            self._reused = True
+            self._pool.release(self)
+        else:
+            self._pool.discard(self)
+        if waiter is not None and not waiter.done():
+            waiter.set_result(response)
+
+    def fail(self, reason: str) -> None:
+        """End the request without an answer."""
+        waiter = self._waiter
+        sent = not self._transport.get_write_buffer_size()
+        self._waiter = None
+        self._stage = _IDLE
+        self._pool.discard(self)
+        if waiter is None or waiter.done():
+            return
+        if self._reused and not self._received and reason in ("closed_early", "reset"):
+            waiter.set_exception(StaleConnectionError())
+        else:
+            waiter.set_exception(WireError(reason, uncertain=sent and reason in _ANSWER_LOST))

@@ -1,0 +1,217 @@
+"""The egress guard: decides which addresses a delivery may be sent to, at the moment of dialling.
+
+A check at registration is a courtesy; this one is the boundary, because a name
+may point elsewhere a second later.  A transport dials only what :meth:`Guard.vet`
+returned in the same attempt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal, NamedTuple, Protocol
+
+import attrs
+
+from ...errors import ConfigurationError, DestinationRefusedError
+from . import addresses
+from .reasons import Refusal
+from .transport import WireError
+from .url import Target, parse
+
+#: How long a lookup may take.
+LOOKUP_TIMEOUT = 5.0
+#: How many answers of a lookup are looked at.
+MAX_ANSWERS = 16
+#: How long, and for how many names, vetted answers are remembered.
+ANSWER_TTL = 10.0
+MAX_REMEMBERED = 2048
+_LOOKUP_THREADS = 16
+#: A name that an operator lets through by allowing loopback; never asked of the DNS (RFC 6761).
+_LOCALHOST = ("127.0.0.1", "::1")
+
+
+class Resolver(Protocol):
+    """Turns a name into addresses."""
+
+    async def resolve(self, host: str, port: int) -> Sequence[str]:
+        """Return the addresses of ``host`` in the order in which they should be tried.
+
+        ``host`` is a complete name: no search domain may be appended.
+
+        Raises:
+            OSError: The name has no address, or nobody answered.
+        """
+        ...
+
+
+class Verdict(NamedTuple):
+    """What the guard says about a URL, for people and for ``notifykit endpoints check``.
+
+    Attributes:
+        reason: A code of :class:`~.reasons.Refusal`, ``dns_failure``, or ``None`` if it is allowed.
+        url: The canonical URL, once it could be read.
+        addresses: What would be dialled.
+    """
+
+    verdict: Literal["allow", "deny"]
+    reason: str | None = None
+    url: str | None = None
+    addresses: tuple[str, ...] = ()
+
+
+class SystemResolver:
+    """The operating system's resolver, in threads of its own.
+
+    A lookup in a thread cannot be cancelled.  Callers give up after
+    :data:`LOOKUP_TIMEOUT`, but a name whose lookup still hangs is not looked up a
+    second time, so it never holds more than one thread.
+    """
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(_LOOKUP_THREADS, thread_name_prefix="notifykit-dns")
+        self._running: dict[tuple[str, int], asyncio.Future[list[str]]] = {}
+
+    async def resolve(self, host: str, port: int) -> Sequence[str]:
+        """Look ``host`` up; concurrent callers share one lookup."""
+        loop = asyncio.get_running_loop()
+        key = (host, port)
+        lookup = self._running.get(key)
+        if lookup is None or lookup.get_loop() is not loop:
+            lookup = self._running[key] = loop.run_in_executor(self._threads, _look_up, host, port)
+            lookup.add_done_callback(lambda done: self._forget(key, done))
+        return await asyncio.shield(lookup)
+
+    def _forget(self, key: tuple[str, int], lookup: asyncio.Future[list[str]]) -> None:
+        if self._running.get(key) is lookup:
+            del self._running[key]
+
+
+def _look_up(host: str, port: int) -> list[str]:
+    # The trailing dot keeps the resolver from trying search domains.
+    found = socket.getaddrinfo(f"{host}.", port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+@attrs.define(eq=False)
+class _Remembered:
+    until: float
+    addresses: tuple[str, ...]
+
+
+class Guard:
+    """Lets a delivery out, or says why not.
+
+    Args:
+        allow: CIDR blocks that the operator lets through although the table refuses them, such as
+            ``127.0.0.0/8`` in a test.  Metadata services stay out of reach.
+        allow_http: Whether ``http://`` is acceptable.
+        resolver: What turns names into addresses; the operating system's by default.
+    """
+
+    def __init__(
+        self, allow: Iterable[str] = (), *, allow_http: bool = False, resolver: Resolver | None = None
+    ) -> None:
+        try:
+            self._allowed = tuple(ipaddress.ip_network(block) for block in allow)
+        except ValueError as error:
+            raise ConfigurationError(f"the guard's allow-list takes CIDR blocks: {error}") from error
+        self.allow_http = allow_http
+        self._resolver = resolver or SystemResolver()
+        self._remembered: OrderedDict[tuple[str, int], _Remembered] = OrderedDict()
+
+    def judge(self, address: str) -> Refusal | None:
+        """Return why nothing may be sent to ``address``, the operator's allow-list considered."""
+        reason = addresses.judge(address)
+        if reason is None or reason is Refusal.METADATA or not self._allowed:
+            return reason
+        packed = addresses.pack(address)
+        if packed is None or not self._lists(packed):
+            return reason
+        inner = addresses.carried(packed)
+        return None if inner is None else self.judge(addresses.text(inner))
+
+    def _lists(self, packed: bytes) -> bool:
+        address = ipaddress.ip_address(packed)
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        return any(address in block for block in self._allowed)
+
+    def parse(self, url: str) -> Target:
+        """Read ``url`` and judge all that can be judged without asking the DNS.
+
+        Raises:
+            DestinationRefusedError: The URL will never be delivered to.
+        """
+        return parse(url, allow_http=self.allow_http, judge=self.judge)
+
+    async def vet(self, host: str, port: int) -> tuple[str, ...]:
+        """Return the addresses that may be dialled for ``host`` now, in the order of preference.
+
+        One bad answer condemns the name: a mixed set is an attack or a mistake.
+
+        Raises:
+            DestinationRefusedError: The host is, or points to, an address that is refused.
+            WireError: The name could not be resolved.
+        """
+        if addresses.pack(host) is not None:
+            return self._vetted((host,))
+        if host == "localhost":
+            return self._vetted([address for address in _LOCALHOST if self.judge(address) is None] or _LOCALHOST)
+        key = (host, port)
+        now = time.monotonic()
+        known = self._remembered.get(key)
+        if known is not None and now < known.until:
+            return known.addresses
+        vetted = self._vetted(await self._resolve(host, port))
+        self._remembered[key] = _Remembered(now + ANSWER_TTL, vetted)
+        self._remembered.move_to_end(key)
+        if len(self._remembered) > MAX_REMEMBERED:
+            self._remembered.popitem(last=False)
+        return vetted
+
+    async def _resolve(self, host: str, port: int) -> Sequence[str]:
+        try:
+            async with asyncio.timeout(LOOKUP_TIMEOUT):
+                answers = await self._resolver.resolve(host, port)
+        except (OSError, UnicodeError) as error:  # a TimeoutError is an OSError
+            raise WireError("dns_failure") from error
+        if not answers:
+            raise WireError("dns_failure")
+        return answers
+
+    def _vetted(self, answers: Sequence[str]) -> tuple[str, ...]:
+        considered = tuple(answers[:MAX_ANSWERS])
+        refused = [reason for address in considered if (reason := self.judge(address)) is not None]
+        if refused:
+            # The addresses stay out of the text: it may be shown to the tenant who chose the name.
+            raise DestinationRefusedError(refused[0], f"{len(refused)} of {len(considered)} addresses")
+        return considered
+
+    async def judge_url(self, url: str, answers: Mapping[str, Sequence[str]] | None = None) -> Verdict:
+        """Say whether deliveries to ``url`` would be let out, and if not, why.
+
+        Args:
+            answers: Addresses to take for a host (lower case, no trailing dot) instead of asking the DNS.
+        """
+        canonical = None
+        try:
+            target = self.parse(url)
+            canonical = target.url
+            given = None if answers is None else answers.get(target.host)
+            if given is None or target.literal:
+                vetted = await self.vet(target.host, target.port)
+            elif given:
+                vetted = self._vetted(given)
+            else:
+                raise WireError("dns_failure")
+        except DestinationRefusedError as refused:
+            return Verdict("deny", str(refused.reason), canonical)
+        except WireError as failed:
+            return Verdict("deny", failed.reason, canonical)
+        return Verdict("allow", None, canonical, vetted)

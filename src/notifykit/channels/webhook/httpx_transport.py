@@ -1,0 +1,244 @@
+"""The way out over the engine of httpx, for those who need a proxy or HTTP/2.
+
+It costs some fifty times the processor time of the wire.  The same guard decides,
+inside the network backend: the vetted address is dialled, while TLS and the
+``Host`` header keep the name.  Redirects, cookies, credentials from ``.netrc``,
+proxies from the environment and decompression belong to httpx's client, which is
+not used here, so there is nothing to switch off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import httpcore
+
+from ...errors import ConfigurationError
+from .guard import Guard
+from .pool import Limits, client_context
+from .transport import BODY_CAP, BODY_GRACE, MAX_HEAD_BYTES, MAX_HEAD_LINES, Response, Transport, WireError
+from .url import DEFAULT_PORTS, Target
+
+_MAX_DIALLED = 4
+_SENT = frozenset({"http11.send_request_body.complete", "http2.send_request_body.complete"})
+
+
+class HttpxTransport:
+    """Posts with httpcore, the engine of httpx.
+
+    Args:
+        guard: What decides on every address that is dialled.  With a proxy it still judges the URL
+            and its address if it has one, but names are resolved, and must be judged, by the proxy.
+        body_cap: How much of an answer's body is kept.
+        tls: TLS settings; by default certificates are verified against the system's authorities.
+        http2: Whether to offer HTTP/2 (needs the extra ``http2``).
+        proxy: The URL of an HTTP proxy; the environment is never asked.
+        limits: How many connections there may be, and for how long.
+    """
+
+    def __init__(
+        self,
+        guard: Guard,
+        *,
+        body_cap: int = BODY_CAP,
+        tls: ssl.SSLContext | None = None,
+        http2: bool = False,
+        proxy: str | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self._body_cap = body_cap
+        self._proxied = proxy is not None
+        limits = limits or Limits()
+        options: dict[str, Any] = {
+            # httpcore changes the settings that it is given, so the default is one of its own.
+            "ssl_context": tls or client_context(),
+            "http2": http2,
+            "max_connections": limits.connections,
+            "max_keepalive_connections": limits.idle,
+            "keepalive_expiry": limits.idle_for,
+        }
+        try:
+            if proxy is None:
+                self._pool = httpcore.AsyncConnectionPool(network_backend=_GuardedBackend(guard), **options)
+            else:
+                self._pool = httpcore.AsyncHTTPProxy(**_proxy_options(proxy), **options)
+        except ImportError as error:
+            raise ConfigurationError(str(error)) from error
+
+    async def post(self, target: Target, head: bytes, body: bytes, *, timeout: float) -> Response:
+        """Send one request and return its answer; see :class:`~.transport.Transport`."""
+        tunnels = self._proxied and target.scheme == "https"
+        exchange = _Exchange(tunnels)
+        try:
+            async with asyncio.timeout(timeout) as scope:
+                try:
+                    await self._perform(exchange, target, head, body, scope)
+                except _LOST as error:
+                    if exchange.fresh or exchange.status or _is_malformed(error):
+                        raise
+                    # A kept connection was closed as it was used again: once more, within the same attempt.
+                    exchange = _Exchange(tunnels)
+                    await self._perform(exchange, target, head, body, scope)
+        except TimeoutError as error:
+            if not exchange.status:
+                raise WireError("timeout", uncertain=exchange.sent) from error
+        except _HTTPCORE_ERRORS as error:
+            if not exchange.status:
+                raise self._failure(error, exchange) from error
+        return exchange.response()
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._pool.aclose()
+
+    async def _perform(
+        self, exchange: _Exchange, target: Target, head: bytes, body: bytes, scope: asyncio.Timeout
+    ) -> None:
+        request = httpcore.Request(
+            b"POST",
+            httpcore.URL(
+                scheme=target.scheme.encode(),
+                host=target.host.encode(),
+                port=None if target.port == DEFAULT_PORTS[target.scheme] else target.port,
+                target=target.path.encode(),
+            ),
+            headers=_headers(head),
+            content=body,
+            extensions={"trace": exchange.trace},
+        )
+        response = await self._pool.handle_async_request(request)
+        try:
+            size = sum(len(name) + len(value) for name, value in response.headers)
+            if size > MAX_HEAD_BYTES or len(response.headers) > MAX_HEAD_LINES:
+                raise WireError("response_too_large")
+            exchange.status, exchange.headers = response.status, response.headers
+            grace = asyncio.get_running_loop().time() + BODY_GRACE
+            scope.reschedule(min(scope.when() or grace, grace))
+            async for chunk in response.aiter_stream():
+                exchange.body += chunk[: self._body_cap + 1 - len(exchange.body)]
+                if len(exchange.body) > self._body_cap:
+                    del exchange.body[self._body_cap :]
+                    break
+        finally:
+            await response.aclose()
+
+    def _failure(self, error: Exception, exchange: _Exchange) -> WireError:
+        if _has_tls_cause(error) and not exchange.sent:
+            return WireError("tls_failed")
+        if exchange.tunnelling:
+            return WireError("proxy_failed")
+        match error:
+            case httpcore.ConnectError() | httpcore.ConnectTimeout():
+                return WireError("proxy_failed" if self._proxied else "connect_failed")
+            case httpcore.RemoteProtocolError() if _is_malformed(error):
+                too_large = getattr(error.__cause__, "error_status_hint", None) == 431
+                return WireError("response_too_large" if too_large else "bad_response")
+            case httpcore.RemoteProtocolError():
+                return WireError("closed_early", uncertain=exchange.sent)
+            case httpcore.ReadError() | httpcore.WriteError():
+                return WireError("reset", uncertain=exchange.sent)
+        return WireError("bad_response")
+
+
+@attrs.define(eq=False)
+class _Exchange:
+    """How far one request has come.
+
+    Attributes:
+        tunnels: Whether a new connection begins with a ``CONNECT`` to the proxy.
+        tunnelling: Whether what is said is still between us and the proxy.
+        fresh: Whether a connection was opened for it.
+        sent: Whether all of it was handed to the network.
+    """
+
+    tunnels: bool
+    tunnelling: bool = False
+    fresh: bool = False
+    sent: bool = False
+    status: int = 0
+    headers: list[tuple[bytes, bytes]] = attrs.field(factory=list)
+    body: bytearray = attrs.field(factory=bytearray)
+
+    async def trace(self, event: str, _: object) -> None:
+        if event == "connection.connect_tcp.started":
+            self.fresh, self.tunnelling = True, self.tunnels
+        elif event == "proxy.start_tls.complete":
+            self.tunnelling = False
+        elif event in _SENT and not self.tunnelling:
+            self.sent = True
+
+    def response(self) -> Response:
+        return Response(self.status, self.headers, bytes(self.body))
+
+
+class _GuardedBackend(httpcore.AsyncNetworkBackend):
+    """Dials only what the guard has vetted for the very connection, and no Unix sockets."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self._inner = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        *first, last = (await self._guard.vet(host, port))[:_MAX_DIALLED]
+        for address in first:
+            try:
+                return await self._inner.connect_tcp(address, port, timeout, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                continue
+        return await self._inner.connect_tcp(last, port, timeout, local_address, socket_options)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+def _proxy_options(proxy: str) -> dict[str, Any]:
+    url = httpcore.URL(proxy)
+    if url.scheme not in (b"http", b"https") or not url.host:
+        raise ConfigurationError("proxy is the URL of an HTTP proxy, such as http://proxy.example:4750")
+    if b"@" in url.host:
+        raise ConfigurationError("proxy credentials in the URL are not supported")
+    return {"proxy_url": url}
+
+
+def _headers(head: bytes) -> list[tuple[bytes, bytes]]:
+    lines = head[:-4].split(b"\r\n")[1:]
+    return [(name, value) for name, _, value in (line.partition(b": ") for line in lines)]
+
+
+def _is_malformed(error: BaseException) -> bool:
+    """Tell a broken answer from none: only the former has the parser's complaint as its cause."""
+    return isinstance(error, httpcore.RemoteProtocolError) and error.__cause__ is not None
+
+
+def _has_tls_cause(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+_LOST = (httpcore.RemoteProtocolError, httpcore.ReadError, httpcore.WriteError)
+_HTTPCORE_ERRORS = (
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+    httpcore.TimeoutException,
+    httpcore.UnsupportedProtocol,
+    httpcore.ConnectionNotAvailable,
+)
+
+
+if TYPE_CHECKING:
+    _conforms: type[Transport] = HttpxTransport

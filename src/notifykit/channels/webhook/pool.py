@@ -1,0 +1,256 @@
+"""The connections of a wire: who gets which, when a new one is dialled, when one is too old.
+
+Deadlines are not timed one by one: a single timer fires when the earliest of
+them may have passed and sweeps all requests and idle connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import ssl
+from collections import deque
+
+import attrs
+
+from .connection import Connection
+from .guard import Guard
+from .transport import Response, WireError
+from .url import Target
+
+#: How coarse a deadline is.
+TICK = 0.05
+_READ_BUFFER = 64 * 1024
+#: How many addresses of a name are tried within one attempt.
+_MAX_DIALLED = 4
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """Bounds of a wire's connections.
+
+    Attributes:
+        connections: How many may be open at a time; further attempts wait for room.
+        idle: How many of them may wait for work.
+        idle_per_origin: How many of those may belong to one origin.
+        idle_for: How many seconds one may wait for work.
+        max_age: After how many seconds the name is resolved and judged anew.
+    """
+
+    connections: int = 4096
+    idle: int = 1024
+    idle_per_origin: int = 256
+    idle_for: float = 30.0
+    max_age: float = 300.0
+
+
+def client_context() -> ssl.SSLContext:
+    """Return the TLS settings for deliveries; making them takes some 20 ms, so share the result."""
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+class Pool:
+    """The open connections of one event loop, last in, first out per origin."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        guard: Guard,
+        *,
+        body_cap: int,
+        tls: ssl.SSLContext | None,
+        limits: Limits,
+    ) -> None:
+        self.loop = loop
+        self.body_cap = body_cap
+        self._guard = guard
+        self._tls = tls
+        self._limits = limits
+        self._buffer = memoryview(bytearray(_READ_BUFFER))
+        self._open: set[Connection] = set()
+        self._busy: set[Connection] = set()
+        self._idle: dict[str, list[Connection]] = {}
+        self._idle_count = 0
+        self._dialling = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._sweep_at = math.inf
+        self._timer: asyncio.TimerHandle | None = None
+
+    def take(self, origin: str, now: float) -> Connection | None:
+        """Return the idle connection to ``origin`` that was used last."""
+        idle = self._idle.get(origin)
+        while idle:
+            connection = idle.pop()
+            self._idle_count -= 1
+            if not connection.closed and now < connection.stale_at:
+                return connection
+            connection.abort()
+        return None
+
+    def start(self, connection: Connection, data: bytes, deadline: float) -> asyncio.Future[Response]:
+        """Send ``data`` and watch the deadline."""
+        self._busy.add(connection)
+        if deadline < self._sweep_at:
+            self.watch(deadline)
+        return connection.request(data, deadline)
+
+    def release(self, connection: Connection) -> None:
+        """Take back a connection whose request has ended well."""
+        self._busy.discard(connection)
+        idle = self._idle.get(connection.origin)
+        if idle is None:
+            idle = self._idle[connection.origin] = []
+        limits = self._limits
+        if self._waiting or self._idle_count >= limits.idle or len(idle) >= limits.idle_per_origin:
+            # Newcomers go, not the oldest: with more origins than room, eviction would hit exactly
+            # the connections that a round through all endpoints needs next.
+            connection.abort()
+            return
+        connection.stale_at = min(self.loop.time() + limits.idle_for, connection.retire_at)
+        self._idle_count += 1
+        idle.append(connection)
+
+    def discard(self, connection: Connection) -> None:
+        """Close a connection that must not be used again."""
+        self._busy.discard(connection)
+        connection.abort()
+
+    def lost(self, connection: Connection) -> None:
+        """Forget a connection that is closed."""
+        self._busy.discard(connection)
+        self._open.discard(connection)
+        self._forget_idle(connection)
+        self._wake()
+
+    def close(self) -> None:
+        """Close every connection; running requests end as ``reset``."""
+        for connection in list(self._busy):
+            connection.fail("reset")
+        for connection in self._open:
+            connection.abort()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _forget_idle(self, connection: Connection) -> None:
+        idle = self._idle.get(connection.origin)
+        if idle is None:
+            return
+        if connection in idle:
+            idle.remove(connection)
+            self._idle_count -= 1
+        if not idle:
+            del self._idle[connection.origin]
+
+    # -- dialling ----------------------------------------------------------------------------
+
+    async def dial(self, target: Target, deadline: float) -> Connection:
+        """Open a connection to an address that the guard has vetted for this very call."""
+        reason = "connection_limit"  # ours, not the receiver's fault
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._find_room()
+                reason = "timeout"
+                self._dialling += 1
+                try:
+                    vetted = await self._guard.vet(target.host, target.port)
+                    return await self._connect_any(target, vetted, deadline)
+                except BaseException:
+                    self._wake()
+                    raise
+                finally:
+                    self._dialling -= 1
+        except TimeoutError as error:
+            raise WireError(reason) from error
+
+    async def _find_room(self) -> None:
+        while len(self._open) + self._dialling >= self._limits.connections:
+            if self._idle_count:
+                oldest = min((idle[0] for idle in self._idle.values() if idle), key=lambda c: c.stale_at)
+                self._forget_idle(oldest)
+                self._open.discard(oldest)
+                oldest.abort()
+                continue
+            room = self.loop.create_future()
+            self._waiting.append(room)
+            try:
+                await room
+            except BaseException:
+                if room in self._waiting:
+                    self._waiting.remove(room)
+                else:
+                    self._wake()  # the room was ours already: pass it on
+                raise
+
+    def _wake(self) -> None:
+        while self._waiting:
+            room = self._waiting.popleft()
+            if not room.done():
+                room.set_result(None)
+                return
+
+    async def _connect_any(self, target: Target, vetted: tuple[str, ...], deadline: float) -> Connection:
+        """Try the addresses in turn, each with half of the time that is left and the last with all of it."""
+        *first, last = vetted[:_MAX_DIALLED]
+        for address in first:
+            now = self.loop.time()
+            try:
+                async with asyncio.timeout_at(now + (deadline - now) / 2):
+                    return await self._connect(target, address)
+            except ssl.SSLError:
+                break  # the next address has the same certificate, as a rule; the last one will tell
+            except OSError:  # includes TimeoutError
+                continue
+        try:
+            return await self._connect(target, last)
+        except ssl.SSLError as error:
+            raise WireError("tls_failed") from error
+        except OSError as error:
+            raise WireError("connect_failed") from error
+
+    async def _connect(self, target: Target, address: str) -> Connection:
+        _, connection = await self.loop.create_connection(
+            lambda: Connection(self, target.origin, self._buffer),
+            address,
+            target.port,
+            ssl=self._context() if target.scheme == "https" else None,
+            server_hostname=target.host if target.scheme == "https" else None,
+        )
+        if connection.closed:
+            raise ConnectionResetError("closed at once")
+        connection.retire_at = self.loop.time() + self._limits.max_age
+        self._open.add(connection)
+        return connection
+
+    def _context(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = client_context()
+        return self._tls
+
+    # -- sweeping ----------------------------------------------------------------------------
+
+    def watch(self, deadline: float) -> None:
+        """Sweep at ``deadline``, or a tick from now if that is later, unless a sweep comes earlier."""
+        at = max(deadline, self.loop.time() + TICK)
+        if at < self._sweep_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._sweep_at = at
+            self._timer = self.loop.call_at(at, self._sweep)
+
+    def _sweep(self) -> None:
+        """Expire the requests and the idle connections whose time has come."""
+        now = self.loop.time()
+        self._sweep_at = math.inf
+        self._timer = None
+        for connection in [c for c in self._busy if c.deadline <= now]:
+            connection.expire()
+        for connection in [c for idle in self._idle.values() for c in idle if c.stale_at <= now]:
+            self._forget_idle(connection)
+            connection.abort()
+        upcoming = [c.deadline for c in self._busy]
+        upcoming += [idle[0].stale_at for idle in self._idle.values() if idle]
+        if upcoming:
+            self.watch(min(upcoming))

@@ -1,0 +1,78 @@
+"""The purpose-built way out: HTTP/1.1 POST, keep-alive, one deadline per attempt.
+
+A request over a warm connection costs one future and no task, timer or scope.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import TYPE_CHECKING
+
+from .connection import StaleConnectionError
+from .guard import Guard
+from .pool import Limits, Pool
+from .transport import BODY_CAP, Response, Transport
+from .url import Target
+
+
+class Wire:
+    """Posts over its own keep-alive connections.
+
+    Args:
+        guard: What decides on every address that is dialled.
+        body_cap: How much of an answer's body is kept; a longer one closes the connection.
+        tls: TLS settings; by default certificates are verified against the system's authorities.
+        limits: How many connections there may be, and for how long.
+    """
+
+    def __init__(
+        self,
+        guard: Guard,
+        *,
+        body_cap: int = BODY_CAP,
+        tls: ssl.SSLContext | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self._guard = guard
+        self._body_cap = body_cap
+        self._tls = tls
+        self._limits = limits or Limits()
+        self._pool: Pool | None = None
+
+    async def post(self, target: Target, head: bytes, body: bytes, *, timeout: float) -> Response:
+        """Send one request and return its answer; see :class:`~.transport.Transport`."""
+        loop = asyncio.get_running_loop()
+        pool = self._pool
+        if pool is None or pool.loop is not loop:  # connections of an earlier loop died with it
+            pool = self._pool = Pool(loop, self._guard, body_cap=self._body_cap, tls=self._tls, limits=self._limits)
+        now = loop.time()
+        deadline = now + timeout
+        data = head + body
+        connection = pool.take(target.origin, now)
+        if connection is not None:
+            waiter = pool.start(connection, data, deadline)
+            try:
+                return await waiter
+            except StaleConnectionError:
+                pass  # the same attempt goes on over a fresh connection, once
+            except BaseException:
+                connection.abandon(waiter)
+                raise
+        connection = await pool.dial(target, deadline)
+        waiter = pool.start(connection, data, deadline)
+        try:
+            return await waiter
+        except BaseException:
+            connection.abandon(waiter)
+            raise
+
+    async def aclose(self) -> None:
+        """Close every connection; requests that still run end as ``reset``."""
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+
+
+if TYPE_CHECKING:
+    _conforms: type[Transport] = Wire

@@ -1,0 +1,482 @@
+"""Values to JSON and back: the one converter, and the one way to make bytes.
+
+:data:`converter` turns attrs classes into JSON types and back.  :func:`dumps` and
+:func:`loads` make and read the bytes: with orjson where it is installed (extra
+``speed``), else with the standard library.  What either of them writes is the same,
+byte for byte, so processes with and without orjson can share one store; what only one
+of them could write is refused by both.
+
+Knows no events: which bytes are an acceptable event is :mod:`notifykit.policies.admit`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from enum import Enum, StrEnum
+from importlib import import_module
+from math import isfinite
+from types import UnionType
+from typing import Any, NoReturn, TypeVar, Union, get_args, get_origin
+from uuid import UUID
+
+from cattrs import BaseConverter, ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
+from cattrs.cols import list_structure_factory
+from cattrs.errors import IterableValidationNote
+from cattrs.preconf.json import JsonConverter, make_converter
+
+from .errors import InvalidInputError
+
+T = TypeVar("T")
+
+
+def _orjson_if_installed() -> Any:
+    try:
+        return import_module("orjson")
+    except ImportError:
+        return None
+
+
+orjson = _orjson_if_installed()
+
+#: How deep containers may nest: what orjson can write, and so what the standard library may.
+MAX_DEPTH = 254
+#: Integers beyond 64 bits are read back as floats, or not at all, by half of the world's JSON readers.
+MIN_INT, MAX_INT = -(2**63), 2**64 - 1
+#: A walk stops after so many problems: nobody reads more of them.
+MAX_PROBLEMS = 50
+
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+
+
+# ── bytes ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def _default(value: Any) -> Any:
+    """Turn what the writers do not know into what they do."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, (tuple, list)):
+        return list(value)
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, float):
+        return float(value)
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def _orjson_dumps(data: Any) -> bytes:
+    try:
+        body: bytes = orjson.dumps(data, _default, orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME)
+    except TypeError:
+        return _stdlib_dumps(data)  # which says what is wrong, or takes it (keys that are enums)
+    # orjson writes NaN and the infinities as null: a null that does not come back as it went in may be one.
+    if b"null" in body and orjson.loads(body) != data:
+        _refuse(data)
+    return body
+
+
+def _stdlib_dumps(data: Any) -> bytes:
+    try:
+        text = json.dumps(data, default=_default, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        body = (_STRING_OR_NUMBER.sub(_respell, text) if "e-" in text else text).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        _refuse(data, error)
+    # json takes keys and integers of any kind.
+    if not _is_plain((data,), 0):
+        _refuse(data)
+    return body
+
+
+def _refuse(data: Any, error: Exception | None = None) -> None:
+    """Raise if ``data`` is not JSON, or if there is an ``error``."""
+    problems = json_problems(data) or ([] if error is None else [str(error)])
+    if problems:
+        raise TypeError("; ".join(problems)) from error
+
+
+def _is_plain(container: Any, depth: int) -> bool:
+    """Tell whether there are only JSON types in ``container``; "no" may also mean "who knows"."""
+    if depth > MAX_DEPTH:
+        return False
+    items = container
+    if type(container) is dict:
+        items = container.values()
+        for key in container:
+            if type(key) is not str:
+                return False
+    for item in items:
+        kind = type(item)
+        if kind is str or kind is float or kind is bool or item is None:
+            continue
+        if kind is int:
+            if not MIN_INT <= item <= MAX_INT:
+                return False
+        elif not ((kind is dict or kind is list or kind is tuple) and _is_plain(item, depth + 1)):
+            return False
+    return True
+
+
+#: Strings are matched first, so that what looks like a number inside of one is left alone.
+_STRING_OR_NUMBER = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|-?\d+(?:\.\d+)?e-\d+')
+
+
+def _respell(match: re.Match[str]) -> str:
+    """Spell a small number as orjson does: ``1.5e-05`` is ``0.000015``, ``1e-07`` is ``1e-7``."""
+    token = match[0]
+    if token[0] == '"':
+        return token
+    digits, _, exponent = token.partition("e-")
+    if int(exponent) > 5:
+        return f"{digits}e-{int(exponent)}"
+    sign = "-" if digits[0] == "-" else ""
+    return f"{sign}0.0000{digits.lstrip('-').replace('.', '')}"
+
+
+def _stdlib_loads(body: bytes) -> Any:
+    try:
+        text = body.decode()
+        value = json.loads(text, parse_constant=_no_constant, parse_int=_integer, parse_float=_number)
+        if "\\u" in text:  # half of a surrogate pair is no character
+            json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    return value
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _integer(text: str) -> int | float:
+    """Read an integer; beyond 64 bits it is a float, as orjson has it."""
+    value = int(text) if len(text) <= 20 else None
+    return value if value is not None and MIN_INT <= value <= MAX_INT else _number(text)
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not isfinite(value):
+        raise ValueError("a number is too large")
+    return value
+
+
+_dumps: Callable[[Any], bytes] = _stdlib_dumps if orjson is None else _orjson_dumps
+_loads: Callable[[bytes], Any] = _stdlib_loads if orjson is None else orjson.loads
+
+
+def dumps(data: Any) -> bytes:
+    """Return ``data`` as compact JSON in UTF-8.
+
+    Takes mappings with text keys, lists, tuples, texts, booleans, ``None``, finite
+    floats, integers of up to 64 bits, enums (their value) and UUIDs (their text).
+
+    Raises:
+        TypeError: Something in ``data`` is not JSON; :func:`json_problems` says what and where.
+    """
+    return _dumps(data)
+
+
+def loads(body: bytes) -> Any:
+    """Return what the JSON text ``body`` says.
+
+    Raises:
+        ValueError: It is not JSON, not UTF-8, or holds a number that no float can.
+    """
+    return _loads(body)
+
+
+# ── what is wrong with it ──────────────────────────────────────────────────────────────────────
+
+
+def json_problems(
+    data: Any,
+    *,
+    path: str = "",
+    max_depth: int = MAX_DEPTH,
+    max_keys: int | None = None,
+    max_values: int | None = None,
+) -> list[str]:
+    """Return everything that keeps ``data`` from being JSON, each as ``path: what is wrong``.
+
+    Slow beside :func:`dumps`: ask it only when something is known or likely to be wrong.
+
+    Args:
+        data: What was meant to be JSON.
+        path: What ``data`` itself is called.
+        max_depth: How deep containers may nest; ``data`` itself is the first level.
+        max_keys: How many keys all objects may have together.
+        max_values: Give up after so many values (containers that are shared count each time).
+    """
+    walk = _Walk(max_depth, max_values)
+    walk.start(data, path)
+    if max_keys is not None and walk.keys > max_keys:
+        walk.problems.append(_at(path, f"{walk.keys} keys in all, at most {max_keys}"))
+    return walk.problems
+
+
+class _Exhausted(Exception):  # noqa: N818  # a way out of the walk, not an error
+    """The walk has seen enough."""
+
+
+class _Walk:
+    """One walk through data that may be anything, cycles included."""
+
+    def __init__(self, max_depth: int, max_values: int | None) -> None:
+        self.problems: list[str] = []
+        self.keys = 0
+        self._max_depth = max_depth
+        self._max_values = max_values
+        self._values = 0
+        self._open: set[int] = set()  # the containers between the root and here
+
+    def start(self, data: Any, path: str) -> None:
+        with suppress(_Exhausted):
+            self._visit(data, path, 1)
+
+    def report(self, path: str, what: str) -> None:
+        self.problems.append(_at(path, what))
+        if len(self.problems) >= MAX_PROBLEMS:
+            raise _Exhausted
+
+    def _visit(self, value: Any, path: str, depth: int) -> None:
+        self._values += 1
+        if self._max_values is not None and self._values > self._max_values:
+            self.problems.append(_at(path, f"more than {self._max_values} values"))
+            raise _Exhausted
+        if isinstance(value, Enum):
+            value = value.value
+        if not isinstance(value, (Mapping, list, tuple)):
+            if (problem := _scalar_problem(value)) is not None:
+                self.report(path, problem)
+        elif id(value) in self._open:
+            self.report(path, "contains itself")
+        elif depth > self._max_depth:
+            self.report(path, f"nested deeper than {self._max_depth} levels")
+        else:
+            self._open.add(id(value))
+            self._descend(value, path, depth + 1)
+            self._open.discard(id(value))
+
+    def _descend(self, value: Mapping[Any, Any] | Sequence[Any], path: str, depth: int) -> None:
+        if not isinstance(value, Mapping):
+            for index, item in enumerate(value):
+                self._visit(item, f"{path}[{index}]", depth)
+            return
+        self.keys += len(value)
+        for key, item in value.items():
+            if not isinstance(key, str):
+                self.report(path, f"the key {_shown(key)} is not text")
+            elif not _is_unicode(key):
+                self.report(path, f"the key {_shown(key)} has half of a surrogate pair")
+            self._visit(item, _child(path, key), depth)
+
+
+def _scalar_problem(value: Any) -> str | None:
+    """Return what keeps a value that is no container from being JSON."""
+    match value:
+        case None | bool() | UUID():
+            return None
+        case str():
+            return None if _is_unicode(value) else "half of a surrogate pair is no character"
+        case int():
+            return None if MIN_INT <= value <= MAX_INT else "an integer beyond 64 bits"
+        case float():
+            return None if isfinite(value) else f"{_CONSTANTS.get(value, 'NaN')} is not JSON"
+        case date():
+            return f"{type(value).__name__} is not JSON; give it as text (isoformat), or publish a typed event"
+        case _:
+            return f"{type(value).__name__} is not JSON"
+
+
+_CONSTANTS = {float("inf"): "Infinity", float("-inf"): "-Infinity"}
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _at(path: str, what: str) -> str:
+    return f"{path}: {what}" if path else what
+
+
+def _child(path: str, key: Any) -> str:
+    if not isinstance(key, str) or not _IDENTIFIER.fullmatch(key):
+        return f"{path}[{_shown(key)}]"
+    return f"{path}.{key}" if path else key
+
+
+def _shown(key: Any) -> str:
+    text = ascii(key)
+    return text if len(text) <= 40 else f"{text[:40]}…"
+
+
+# ── the converter ──────────────────────────────────────────────────────────────────────────────
+
+
+def timestamp(instant: datetime) -> str:
+    """Return ``instant`` in ISO 8601, with ``Z`` when its zone is UTC.
+
+    Raises:
+        ValueError: It has no zone, and so is no instant.
+    """
+    if instant.tzinfo is None:
+        raise ValueError("a time without a zone is no instant")
+    text = instant.isoformat()
+    return text[:-6] + "Z" if instant.tzinfo is UTC else text
+
+
+def _instant(value: Any, _: Any) -> datetime:
+    instant = datetime.fromisoformat(value)
+    if instant.tzinfo is None:
+        raise ValueError("a time without a zone is no instant")
+    return instant
+
+
+def _exactly(*accepted: type) -> Callable[[Any, Any], Any]:
+    """Return a hook that takes values of these types and never turns one type into another."""
+
+    def structure(value: Any, wanted: Any) -> Any:
+        if type(value) not in accepted:
+            raise TypeError(type(value).__name__)
+        return wanted(value)
+
+    return structure
+
+
+#: Which arrays are made into what.
+_ARRAYS: dict[Any, Callable[[list[Any]], Any]] = {
+    list: list,
+    tuple: tuple,
+    set: set,
+    frozenset: frozenset,
+    Sequence: tuple,
+    Collection: tuple,
+    AbstractSet: frozenset,
+}
+
+
+def _is_array(wanted: Any) -> bool:
+    arguments = get_args(wanted)
+    of_one_type = len(arguments) == 1 or arguments[1:] == (Ellipsis,)
+    return wanted in (list, set, frozenset) or (of_one_type and get_origin(wanted) in _ARRAYS)
+
+
+def _array_hook(wanted: Any, made: BaseConverter) -> Callable[[Any, Any], Any]:
+    """Return a hook that takes arrays only: a text is iterable, but no list of letters."""
+    items = list_structure_factory(wanted, made)
+    build = _ARRAYS[get_origin(wanted) or wanted]
+
+    def structure(value: Any, wanted: Any) -> Any:
+        if not isinstance(value, (list, tuple)):
+            raise TypeError(type(value).__name__)
+        return build(items(value, wanted))
+
+    return structure
+
+
+def _seconds(value: timedelta) -> int | float:
+    seconds = value.total_seconds()
+    return int(seconds) if seconds.is_integer() else seconds
+
+
+def _duration(value: Any, _: Any) -> timedelta:
+    if type(value) not in (int, float):
+        raise TypeError(type(value).__name__)
+    return timedelta(seconds=value)
+
+
+def _decimal(value: Any, _: Any) -> Decimal:
+    if type(value) is not str or not (number := Decimal(value)).is_finite():
+        raise TypeError(type(value).__name__)
+    return number
+
+
+def _make_converter() -> JsonConverter:
+    made = make_converter(forbid_extra_keys=True, detailed_validation=True)
+    made.register_unstructure_hook(datetime, timestamp)
+    made.register_structure_hook(datetime, _instant)
+    made.register_unstructure_hook(timedelta, _seconds)
+    made.register_structure_hook(timedelta, _duration)
+    for kind in (Enum, StrEnum):  # a StrEnum would be found as a str, and left as it is
+        made.register_unstructure_hook(kind, lambda member: member.value)
+    made.register_unstructure_hook(UUID, str)
+    made.register_structure_hook(UUID, lambda value, _: UUID(value))
+    made.register_unstructure_hook(Decimal, str)
+    made.register_structure_hook(Decimal, _decimal)
+    made.register_structure_hook(str, _exactly(str))
+    made.register_structure_hook(bool, _exactly(bool))
+    made.register_structure_hook(int, _exactly(int))
+    made.register_structure_hook(float, _exactly(float, int))
+    made.register_structure_hook_factory(_is_array, _array_hook)
+    return made
+
+
+#: The one converter.  Times are ISO 8601 with their zone, durations are seconds, decimals and UUIDs are texts.
+#: Structuring is strict: no key too many, no ``"5"`` for 5, no time without a zone.
+converter = _make_converter()
+
+
+def unstructure(value: Any) -> Any:
+    """Turn an instance of an attrs class into JSON types.
+
+    Raises:
+        ValueError: It holds a time without a zone.
+    """
+    return converter.unstructure(value)
+
+
+def structure(data: Any, wanted: type[T], *, path: str = "") -> T:
+    """Turn JSON types into an instance of ``wanted``.
+
+    Raises:
+        InvalidInputError: With every problem, each as ``path: what is wrong``.
+    """
+    try:
+        return converter.structure(data, wanted)
+    except Exception as error:
+        raise InvalidInputError(_structure_problems(error, wanted, path)) from error
+
+
+def _structure_problems(error: BaseException, wanted: Any, path: str) -> list[str]:
+    """Return what an error of the converter complains of; values are not repeated, they may be private."""
+    if not isinstance(error, (ClassValidationError, IterableValidationError)):
+        return [_at(path, _explain(error, wanted))]
+    problems: list[str] = []
+    noted, others = error.group_exceptions()
+    for inner, note in noted:
+        step = note.index if isinstance(note, IterableValidationNote) else note.name
+        place = f"{path}[{step}]" if isinstance(step, int) else _child(path, step)
+        problems += _structure_problems(inner, note.type, place)
+    for inner in others:
+        problems.append(_at(path, _explain(inner, None)))
+    return problems
+
+
+def _explain(error: BaseException, wanted: Any) -> str:
+    match error:
+        case ForbiddenExtraKeysError():
+            return "unknown: " + ", ".join(sorted(_shown(key) for key in error.extra_fields))
+        case KeyError() if wanted is not None:
+            return "is missing"
+        case _ if wanted is not None:
+            return f"not a valid {_name(wanted)}"
+        case _:
+            return str(error)
+
+
+def _name(wanted: Any) -> str:
+    if get_origin(wanted) in (Union, UnionType):
+        return " or ".join(_name(part) for part in get_args(wanted))
+    return "null" if wanted is type(None) else str(getattr(wanted, "__name__", wanted))

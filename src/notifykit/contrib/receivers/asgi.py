@@ -1,0 +1,147 @@
+"""Receive webhooks with FastAPI or Starlette.
+
+As a decorator, for both::
+
+    receiver = WebhookReceiver("whsec_…", dedupe=MemoryDedupe())
+
+    @app.post("/hooks")                              # Starlette: Route("/hooks", on_event, methods=["POST"])
+    @receiver
+    async def on_event(event: ReceivedEvent) -> None: ...
+
+As a dependency, where the handler needs FastAPI's other dependencies too::
+
+    @app.post("/hooks", status_code=204)
+    async def on_event(event: Annotated[ReceivedEvent, Depends(receiver.event)], db: Db) -> None: ...
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Any
+
+import anyio
+
+from notifykit.contrib.receivers import HANDLED, MAX_BODY, Answer, Door, ReceivedEvent
+from notifykit.errors import MissingExtraError, StoreError
+from notifykit.signing import AsyncDedupeStore, DedupeStore, Seen, Verifier
+
+try:
+    from starlette.concurrency import run_in_threadpool
+    from starlette.exceptions import HTTPException
+    from starlette.requests import Request
+    from starlette.responses import JSONResponse, Response
+except ImportError as error:
+    raise MissingExtraError("receiving webhooks with FastAPI or Starlette", "fastapi") from error
+
+__all__ = ["ReceivedEvent", "WebhookReceiver"]
+
+
+class WebhookReceiver(Door):
+    """Verifies requests and runs a handler once per message.
+
+    A duplicate is answered with 204, one that is being handled with 503, one that is not
+    authentic with 401 and a malformed one with 400 or 413, each with its reason code.  If the
+    handler raises, the error passes on to the framework and the sender's next retry runs it again.
+
+    Args:
+        secrets: The keys, or a :class:`~notifykit.signing.Verifier` with a tolerance of its own.
+        dedupe: Remembers what was handled, blocking (called in a thread) or async; ``None`` if
+            the handler may run more than once.
+        source: Names the sender; parts senders that share a dedupe store.
+        max_body: How many bytes of body are read at the most.
+    """
+
+    def __init__(
+        self,
+        secrets: Verifier | str | Iterable[str],
+        *,
+        dedupe: DedupeStore | AsyncDedupeStore | None,
+        source: str = "",
+        max_body: int = MAX_BODY,
+    ) -> None:
+        super().__init__(secrets, source=source, max_body=max_body)
+        self._dedupe = dedupe
+
+    def __call__(self, handler: Callable[[ReceivedEvent], Any]) -> Callable[[Request], Awaitable[Response]]:
+        """Turn ``handler`` into an endpoint.
+
+        It takes the event and returns nothing (204) or a response; one that is not 2xx counts
+        as a failure.  A handler that is not async runs in a thread.
+        """
+
+        # Not functools.wraps: FastAPI would follow __wrapped__ and miss the request.
+        async def endpoint(request: Request) -> Response:
+            opened = self.open(await self._body(request), request.headers.raw)
+            if isinstance(opened, Answer):
+                return _response(opened)
+            turned_away = await self._begin(opened)
+            if turned_away is not None:
+                return _response(turned_away)
+            handled = False
+            try:
+                response = await _run(handler, opened) or _response(HANDLED)
+                handled = 200 <= response.status_code < 300
+            finally:
+                await self._end(opened, handled=handled)
+            return response
+
+        endpoint.__name__, endpoint.__doc__ = handler.__name__, handler.__doc__
+        return endpoint
+
+    async def event(self, request: Request) -> AsyncIterator[ReceivedEvent]:
+        """Yield the event: a FastAPI dependency.
+
+        A request that must not be handled ends here, with an ``HTTPException`` that carries the
+        status and, as its detail, the reason code.
+        """
+        opened = self.open(await self._body(request), request.headers.raw)
+        refused = opened if isinstance(opened, Answer) else await self._begin(opened)
+        if refused is not None:
+            raise HTTPException(refused.status, detail=refused.reason, headers=dict(refused.headers))
+        assert isinstance(opened, ReceivedEvent)  # noqa: S101 - an Answer was raised above
+        handled = False
+        try:
+            yield opened
+            handled = True
+        finally:
+            await self._end(opened, handled=handled)
+
+    async def _body(self, request: Request) -> bytes | None:
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > self.max_body:
+                return None
+        return bytes(body)
+
+    async def _begin(self, event: ReceivedEvent) -> Answer | None:
+        if self._dedupe is None:
+            return None
+        try:
+            seen: Seen = await _run(self._dedupe.begin, self.source, event.id)
+        except StoreError as error:
+            return self.store_failed("begin", event, error)
+        return self.turned_away(seen)
+
+    async def _end(self, event: ReceivedEvent, *, handled: bool) -> None:
+        if self._dedupe is None:
+            return
+        step = self._dedupe.finish if handled else self._dedupe.forget
+        with anyio.CancelScope(shield=True):  # a client that hung up must not leave the lease behind
+            try:
+                await _run(step, self.source, event.id)
+            except StoreError as error:
+                self.store_failed("end", event, error)
+
+
+async def _run(function: Callable[..., Any], *args: Any) -> Any:
+    if inspect.iscoroutinefunction(function):
+        return await function(*args)
+    return await run_in_threadpool(function, *args)
+
+
+def _response(answer: Answer) -> Response:
+    if answer.status == 204:
+        return Response(status_code=204)
+    return JSONResponse({"reason": answer.reason}, status_code=answer.status, headers=dict(answer.headers))

@@ -1,0 +1,75 @@
+"""Receive webhooks with Flask.
+
+::
+
+    receiver = WebhookReceiver("whsec_…", dedupe=MemoryDedupe())
+
+    @app.post("/hooks")
+    @receiver
+    def on_event(event: ReceivedEvent) -> None: ...
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from notifykit.contrib.receivers import HANDLED, Answer, Intake, ReceivedEvent
+from notifykit.errors import MissingExtraError
+
+try:
+    from flask import Response, current_app, jsonify, make_response, request
+except ImportError as error:
+    raise MissingExtraError("receiving webhooks with Flask", "flask") from error
+
+__all__ = ["ReceivedEvent", "WebhookReceiver"]
+
+
+class WebhookReceiver(Intake):
+    """Verifies requests and runs a handler once per message.
+
+    A duplicate is answered with 204, one that is being handled with 503, one that is not
+    authentic with 401 and a malformed one with 400 or 413, each with its reason code.  If the
+    handler raises, the error passes on to Flask and the sender's next retry runs it again.
+    """
+
+    def __call__(self, handler: Callable[..., Any]) -> Callable[..., Response]:
+        """Turn ``handler`` into a view.
+
+        It takes the event (and the variables of the URL) and returns nothing (204) or whatever
+        a view may return; an answer that is not 2xx counts as a failure.
+        """
+
+        @functools.wraps(handler)
+        def view(**variables: Any) -> Response:
+            opened = self.open(self._body(), request.headers)
+            if isinstance(opened, Answer):
+                return _response(opened)
+            turned_away = self.begin(opened)
+            if turned_away is not None:
+                return _response(turned_away)
+            handled = False
+            try:
+                result = current_app.ensure_sync(handler)(opened, **variables)
+                response = _response(HANDLED) if result is None else make_response(result)
+                handled = 200 <= response.status_code < 300
+            finally:
+                self.end(opened, handled=handled)
+            return response
+
+        return view
+
+    def _body(self) -> bytes | None:
+        if request.content_length is None:  # chunked: the server marks the end, the cap is ours
+            return request.stream.read(self.max_body + 1)
+        return None if request.content_length > self.max_body else request.get_data()
+
+
+def _response(answer: Answer) -> Response:
+    if answer.status == 204:
+        return Response(status=204)
+    response = jsonify(reason=answer.reason)
+    response.status_code = answer.status
+    response.headers.update(answer.headers)
+    return response

@@ -1,0 +1,72 @@
+"""The default kit: what ``notifykit.publish(...)`` uses.
+
+Explicit objects are better; a default is for programs with one store, where handing
+a kit to every function that publishes would only be noise.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Unpack
+
+if TYPE_CHECKING:
+    from .kit import Notifykit
+    from .models.event import Receipt
+    from .publisher import PublishOptions
+
+_lock = threading.Lock()
+_kit: Notifykit | None = None
+
+
+def configure(url: str | None = None, **options: Any) -> Notifykit:
+    """Make the default kit and return it; takes what :class:`notifykit.Notifykit` takes.
+
+    Call it once at start-up.  Without it the first publish makes a kit from ``NOTIFYKIT_URL``.
+    """
+    from .kit import Notifykit
+
+    global _kit
+    with _lock:
+        if _kit is not None:
+            _kit.close()
+        _kit = Notifykit(url, **options)
+        return _kit
+
+
+def default_kit() -> Notifykit:
+    """Return the default kit, made from the environment if nobody configured one."""
+    global _kit
+    if _kit is None:
+        from .kit import Notifykit
+
+        with _lock:
+            if _kit is None:
+                _kit = Notifykit()
+    return _kit
+
+
+def publish(event: object, *, session: Any = None, connection: Any = None, **options: Unpack[PublishOptions]) -> Receipt:
+    """Publish one event from sync code; see :meth:`notifykit.Notifykit.publish`."""
+    return default_kit().publish(event, session=session, connection=connection, **options)
+
+
+def publish_many(
+    events: Iterable[object], *, session: Any = None, connection: Any = None, **options: Unpack[PublishOptions]
+) -> list[Receipt]:
+    """Publish many events from sync code; see :meth:`notifykit.Notifykit.publish_many`."""
+    return default_kit().publish_many(events, session=session, connection=connection, **options)
+
+
+async def apublish(
+    event: object, *, session: Any = None, connection: Any = None, **options: Unpack[PublishOptions]
+) -> Receipt:
+    """Publish one event; see :meth:`notifykit.Notifykit.apublish`."""
+    return await default_kit().apublish(event, session=session, connection=connection, **options)
+
+
+async def apublish_many(
+    events: Iterable[object], *, session: Any = None, connection: Any = None, **options: Unpack[PublishOptions]
+) -> list[Receipt]:
+    """Publish many events; see :meth:`notifykit.Notifykit.apublish_many`."""
+    return await default_kit().apublish_many(events, session=session, connection=connection, **options)

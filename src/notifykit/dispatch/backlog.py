@@ -1,0 +1,167 @@
+"""The claims that this process holds: bounded, and fair between subscribers.
+
+Senders pull from here.  The next claim comes from the next subscriber in turn that
+is below its in-flight cap, so a slow endpoint costs its own slots and nobody else's.
+Every operation is O(1).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from ..models.delivery import Claim
+
+
+class _Line:
+    """One subscriber's claims."""
+
+    __slots__ = ("blocked", "cap", "claims", "done", "done_before", "in_flight", "listed")
+
+    def __init__(self, cap: int) -> None:
+        self.cap = cap
+        self.claims: deque[Claim] = deque()
+        self.in_flight = 0
+        self.listed = False
+        self.blocked = False
+        self.done = 0
+        self.done_before = 0
+
+    def share(self) -> int:
+        """How many claims may wait here: what its cap admits, or what it proved to finish in a moment."""
+        return max(self.cap, 2 * (self.done + self.done_before))
+
+
+class Backlog:
+    """Claims of one lane that wait for a sender of this process.
+
+    Args:
+        prefetch: How many claims may be held, those being sent included.
+        on_room: Called when a subscriber that was full can take claims again.
+    """
+
+    def __init__(self, prefetch: int, on_room: Callable[[], None]) -> None:
+        self._prefetch = prefetch
+        self._on_room = on_room
+        self._lines: dict[str, _Line] = {}
+        self._turn: deque[_Line] = deque()
+        self._idle: deque[asyncio.Future[None]] = deque()
+        self._waiting = 0
+        self._in_flight = 0
+        self._room = asyncio.Event()
+        self._room.set()
+
+    @property
+    def waiting(self) -> int:
+        """How many claims no sender has started."""
+        return self._waiting
+
+    @property
+    def in_flight(self) -> int:
+        """How many claims are being sent."""
+        return self._in_flight
+
+    def room(self) -> int:
+        """Return how many more claims may be held."""
+        return self._prefetch - self._waiting - self._in_flight
+
+    def accepts(self, subscriber_id: str, more: int = 0) -> bool:
+        """Tell whether one more claim of the subscriber may be held beside ``more`` others that are on their way."""
+        line = self._lines.get(subscriber_id)
+        return line is None or len(line.claims) + more < line.share()
+
+    def full(self) -> list[str]:
+        """Return the subscribers of which no more claims may be held; ``on_room`` is called when that changes."""
+        full = []
+        for subscriber, line in self._lines.items():
+            if len(line.claims) >= line.share():
+                line.blocked = True
+                full.append(subscriber)
+        return full
+
+    def add(self, claims: Iterable[tuple[Claim, int]]) -> None:
+        """Hold claims; each comes with its subscriber's in-flight cap."""
+        count = 0
+        for claim, cap in claims:
+            line = self._lines.get(claim.subscriber_id)
+            if line is None:
+                line = self._lines[claim.subscriber_id] = _Line(cap)
+            line.cap = cap
+            line.claims.append(claim)
+            count += 1
+            if not line.listed and line.in_flight < cap:
+                line.listed = True
+                self._turn.append(line)
+        self._waiting += count
+        self._call(count)
+
+    def _call(self, count: int) -> None:
+        while count > 0 and self._idle:
+            future = self._idle.popleft()
+            if not future.done():
+                future.set_result(None)
+                count -= 1
+
+    async def take(self) -> Claim:
+        """Wait for the next claim in turn; the caller must tell :meth:`done` when it is finished."""
+        while not self._turn:
+            future = asyncio.get_running_loop().create_future()
+            self._idle.append(future)
+            try:
+                await future
+            except asyncio.CancelledError:
+                if future.done() and not future.cancelled():
+                    self._call(1)  # we were called but will not come: call the next one
+                raise
+        line = self._turn.popleft()
+        claim = line.claims.popleft()
+        line.in_flight += 1
+        self._waiting -= 1
+        self._in_flight += 1
+        if line.claims and line.in_flight < line.cap:
+            self._turn.append(line)
+        else:
+            line.listed = False
+        return claim
+
+    def done(self, subscriber_id: str) -> None:
+        """Note that a claim of the subscriber is finished."""
+        line = self._lines[subscriber_id]
+        line.in_flight -= 1
+        line.done += 1
+        self._in_flight -= 1
+        if line.claims and not line.listed:
+            line.listed = True
+            self._turn.append(line)
+            self._call(1)
+        if line.blocked and 2 * len(line.claims) <= line.cap:
+            line.blocked = False
+            self._on_room()
+        self._room.set()
+
+    async def wait_for_room(self) -> None:
+        """Return once a claim has been finished since the last call."""
+        self._room.clear()
+        await self._room.wait()
+
+    def wake(self) -> None:
+        """Let :meth:`wait_for_room` return."""
+        self._room.set()
+
+    def tick(self) -> None:
+        """Forget subscribers that have gone quiet, and what was finished before the last tick."""
+        for subscriber, line in list(self._lines.items()):
+            line.done_before, line.done = line.done, 0
+            if not line.claims and not line.in_flight and not line.done_before:
+                del self._lines[subscriber]
+
+    def drain(self) -> list[Claim]:
+        """Take out and return every claim that no sender has started."""
+        claims = [claim for line in self._lines.values() for claim in line.claims]
+        for line in self._lines.values():
+            line.claims.clear()
+            line.listed = False
+        self._turn.clear()
+        self._waiting = 0
+        return claims

@@ -1,0 +1,61 @@
+"""What this process knows of each tenant's configuration: fresh by version, bounded in number."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import attrs
+
+from ..models.endpoint import Endpoint
+from ..policies.plan import SubscriptionIndex
+from ..ports import Subscriptions
+
+#: Tenants whose configuration is kept at the same time.
+CAPACITY = 4096
+
+
+@attrs.frozen
+class TenantView:
+    """One tenant's configuration, compiled."""
+
+    version: int
+    index: SubscriptionIndex
+    endpoints: dict[str, Endpoint]
+
+
+class Directory:
+    """Compiled configurations by tenant.
+
+    Every take and claim carries the tenant's version from the same statement, so
+    what is planned or sent is never older than what was committed before it.
+    """
+
+    def __init__(self, store: Subscriptions) -> None:
+        self._store = store
+        self._views: OrderedDict[str, TenantView] = OrderedDict()
+
+    def known(self, tenant: str, version: int) -> TenantView | None:
+        """Return the view if it is at least as new as ``version``."""
+        view = self._views.get(tenant)
+        return view if view is not None and view.version >= version else None
+
+    async def view(self, tenant: str, version: int) -> TenantView:
+        """Return the tenant's view, reading it from the store if it is older than ``version``."""
+        view = self.known(tenant, version)
+        if view is None:
+            config = await self._store.load_tenant(tenant)
+            view = TenantView(config.version, SubscriptionIndex(config), {e.id: e for e in config.endpoints})
+            self._views[tenant] = view
+        self._views.move_to_end(tenant)
+        while len(self._views) > CAPACITY:
+            self._views.popitem(last=False)
+        return view
+
+    def endpoint(self, tenant: str, endpoint_id: str) -> Endpoint | None:
+        """Return an endpoint of a view that was asked for before."""
+        view = self._views.get(tenant)
+        return None if view is None else view.endpoints.get(endpoint_id)
+
+    def forget(self, tenant: str) -> None:
+        """Read the tenant anew next time."""
+        self._views.pop(tenant, None)

@@ -1,0 +1,300 @@
+"""The engine: planner, sources, senders, recorder and janitor in one task group.
+
+It embeds in a host's event loop (``async with kit.dispatcher(): ...``) or runs until
+it is told to stop (``await kit.dispatcher().run()``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Self
+
+import anyio
+import attrs
+
+from ..errors import ConfigurationError, StoreError
+from ..models.delivery import Lane, Priority
+from ..models.endpoint import Endpoint, EndpointState
+from ..models.ids import new_id
+from ..policies.retry import Dice
+from ..ports import Channel, Clock, Store
+from ..telemetry import EndpointDisabled, LoopFailed, Subscriber, TelemetryEvent, log, wants_log
+from .backlog import Backlog
+from .directory import Directory
+from .janitor import Janitor
+from .planner import Planner
+from .recorder import Recorder
+from .sender import Leases, Sender
+from .settings import DispatchSettings
+from .source import Source
+
+_RESCUE_EVERY, _PURGE_EVERY, _TICK_EVERY = 5.0, 60.0, 0.5
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+#: After work was found, the store is asked again this often and this many times before waiting for a hint.
+_LINGER, _LINGERS = 0.005, 4
+
+
+class SystemClock:
+    """The clock of the machine."""
+
+    def now(self) -> datetime:
+        """Return the current instant in UTC."""
+        return datetime.now(UTC)
+
+
+class Dispatcher:
+    """Turns published events into delivered ones.
+
+    Args:
+        store: An open store.
+        channels: What carries deliveries, one for each channel name.
+        settings: How it works.
+        subscribers: Callables that get every telemetry event; the log is always one of them.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        channels: Sequence[Channel],
+        settings: DispatchSettings | None = None,
+        *,
+        clock: Clock | None = None,
+        dice: Dice = random.random,
+        subscribers: Sequence[Subscriber] = (),
+    ) -> None:
+        self.settings = settings or DispatchSettings()
+        self._store = store
+        self._channels = {channel.name: channel for channel in channels}
+        if len(self._channels) != len(channels):
+            raise ConfigurationError("two channels have the same name")
+        if "send" in self.settings.duties and not channels:
+            raise ConfigurationError("a dispatcher that sends needs at least one channel")
+        self._clock = clock or SystemClock()
+        self._subscribers = tuple(subscribers)
+        self.worker = f"{socket.gethostname()}:{os.getpid()}:{new_id('')[-6:]}"
+        self._gone: dict[str, tuple[Endpoint, str]] = {}
+        self._serving: asyncio.Task[None] | None = None
+        self._stop = asyncio.Event()
+        self._hints: list[asyncio.Event] = []
+        self._build(dice)
+
+    def _build(self, dice: Dice) -> None:
+        settings, store, clock = self.settings, self._store, self._clock
+        self._directory = Directory(store)
+        self._leases = Leases()
+        self._recorder = Recorder(store, self._emit, settings.batch)
+        self.backlogs: dict[Lane, Backlog] = {}
+        self._sources: list[Source] = []
+        self._senders: list[tuple[Sender, int]] = []
+        if "send" in settings.duties:
+            for channel in self._channels:
+                for priority in Priority:
+                    self._build_lane(Lane(channel, priority), dice)
+        self._planner = Planner(
+            store, self._directory, self.backlogs, self._leases, settings, clock, self._emit, self.worker
+        )
+        self._janitor = Janitor(store, self._leases, settings, clock, self._emit)
+
+    def _build_lane(self, lane: Lane, dice: Dice) -> None:
+        backlog = self.backlogs[lane] = Backlog(self.settings.prefetch, self._wake)
+        self._sources.append(
+            Source(
+                lane, self._store, backlog, self._directory, self._leases, self.settings, self._clock, self.worker
+            )
+        )
+        sender = Sender(
+            lane,
+            backlog,
+            self._channels,
+            self._directory,
+            self._recorder,
+            self._leases,
+            self._clock,
+            dice,
+            self._emit,
+            self._wants,
+            self._note_gone,
+            self.worker,
+        )
+        self._senders.append((sender, self.settings.concurrency[lane.priority]))
+
+    # -- life ------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        self._stop.clear()
+        # Not a child of the host's task: a host that is cancelled must not cut off attempts half-way.
+        self._serving = asyncio.create_task(self._serve(), name="notifykit-dispatcher")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        serving, self._serving = self._serving, None
+        self.stop()
+        if serving is not None:
+            with anyio.CancelScope(shield=True):
+                await serving
+
+    def stop(self) -> None:
+        """Begin to stop: claim nothing more, finish what is under way, give back the rest."""
+        self._stop.set()
+        self._wake()
+        for backlog in self.backlogs.values():
+            backlog.wake()
+
+    async def run(self) -> None:
+        """Work until :meth:`stop` is called or this task is cancelled."""
+        async with self:
+            assert self._serving is not None
+            await asyncio.shield(self._serving)
+
+    async def drained(self) -> None:
+        """Return when nothing is due in the store and nothing is under way here (for tests and demos)."""
+        while True:
+            stats = await self._store.stats(now=self._clock.now())
+            if stats.oldest_due is None and not stats.sending and not any(map(_busy, self.backlogs.values())):
+                return
+            await asyncio.sleep(0.02)
+
+    async def _serve(self) -> None:
+        duties = self.settings.duties
+        async with anyio.create_task_group() as tools:
+            tools.start_soon(self._recorder.run)
+            tools.start_soon(self._every, "extend", self.settings.lease.total_seconds() / 4, self._janitor.extend)
+            tools.start_soon(self._tick)
+            async with anyio.create_task_group() as senders:
+                for sender, count in self._senders:
+                    for _ in range(count):
+                        senders.start_soon(sender.pull)
+                async with anyio.create_task_group() as intake:
+                    if "plan" in duties:
+                        intake.start_soon(self._turns, "plan", self._planner.turn)
+                    for source in self._sources:
+                        intake.start_soon(self._turns, f"claim {source.lane}", source.turn)
+                    pulse = anyio.CancelScope()
+                    intake.start_soon(self._pulse, pulse)
+                    if "clean" in duties:
+                        intake.start_soon(self._every, "rescue", _RESCUE_EVERY, self._janitor.rescue)
+                        intake.start_soon(self._every, "purge", _PURGE_EVERY, self._janitor.purge)
+                    await self._stop.wait()
+                    pulse.cancel()
+                await self._drain()
+                senders.cancel_scope.cancel()
+            with anyio.move_on_after(self.settings.grace.total_seconds()):
+                await self._recorder.flush()
+            tools.cancel_scope.cancel()
+        for channel in self._channels.values():
+            await channel.aclose()
+
+    async def _drain(self) -> None:
+        """Give back what was not started and wait for what was, as long as the grace allows."""
+        now = self._clock.now()
+        for sender, _ in self._senders:
+            for claim in sender.backlog.drain():
+                sender.release(claim, now)
+        with anyio.move_on_after(self.settings.grace.total_seconds()):
+            while any(backlog.in_flight for backlog in self.backlogs.values()):
+                await asyncio.sleep(0.01)
+
+    # -- loops -----------------------------------------------------------------------------------
+
+    async def _turns(self, name: str, turn: Callable[[], Awaitable[bool]]) -> None:
+        """Take turns while there is work; wait for a hint when there is none."""
+        hint = asyncio.Event()
+        self._hints.append(hint)
+        pause = _FIRST_PAUSE
+        lingers = 0
+        while not self._stop.is_set():
+            hint.clear()
+            try:
+                more = await turn()
+                pause = _FIRST_PAUSE
+            except StoreError as error:
+                self._emit(LoopFailed(loop=name, error=str(error), pause=timedelta(seconds=pause)))
+                await self._sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads, hides nothing
+                pause = min(pause * 2, _LONGEST_PAUSE)
+                continue
+            if more:
+                lingers = _LINGERS
+            elif lingers:
+                lingers -= 1
+                await self._sleep(_LINGER)
+            else:
+                await hint.wait()
+
+    async def _every(self, name: str, seconds: float, duty: Callable[[], Awaitable[object]]) -> None:
+        """Do a duty at once and then every so often, a little spread so that processes do not march in step."""
+        while not self._stop.is_set():
+            try:
+                await duty()
+            except StoreError as error:
+                self._emit(LoopFailed(loop=name, error=str(error), pause=timedelta(seconds=seconds)))
+            await self._sleep(seconds * random.uniform(0.8, 1.2))  # noqa: S311 - spreads, hides nothing
+
+    async def _pulse(self, scope: anyio.CancelScope) -> None:
+        """Wake the loops: when the store hints, when something becomes due, and every poll."""
+        with scope:
+            while True:
+                timeout = self.settings.poll
+                try:
+                    due = await self._store.next_due()
+                    if due is not None:
+                        timeout = min(timeout, max(due - self._clock.now(), timedelta(milliseconds=5)))
+                    await self._store.wait(timeout)
+                except StoreError as error:
+                    self._emit(LoopFailed(loop="wait", error=str(error), pause=timeout))
+                    await asyncio.sleep(timeout.total_seconds())
+                self._wake()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_EVERY)
+            for backlog in self.backlogs.values():
+                backlog.tick()
+            for endpoint, reason in list(self._gone.values()):
+                await self._disable(endpoint, reason)
+
+    async def _sleep(self, seconds: float) -> None:
+        with anyio.move_on_after(seconds):
+            await self._stop.wait()
+
+    def _wake(self) -> None:
+        for hint in self._hints:
+            hint.set()
+
+    # -- what senders tell -----------------------------------------------------------------------
+
+    def _note_gone(self, endpoint: Endpoint, reason: str) -> None:
+        self._gone[endpoint.id] = (endpoint, reason)
+
+    async def _disable(self, endpoint: Endpoint, reason: str) -> None:
+        try:
+            current = await self._store.get_endpoint(endpoint.tenant, endpoint.id)
+            if current is not None and current.state is EndpointState.ACTIVE and current.url == endpoint.url:
+                await self._store.save_endpoint(
+                    attrs.evolve(
+                        current, state=EndpointState.DISABLED, state_reason=reason, updated_at=self._clock.now()
+                    )
+                )
+                self._emit(EndpointDisabled(endpoint_id=endpoint.id, tenant=endpoint.tenant, reason=reason))
+        except StoreError:
+            return  # the next tick tries again
+        self._gone.pop(endpoint.id, None)
+
+    def _wants(self) -> bool:
+        return bool(self._subscribers) or wants_log()
+
+    def _emit(self, event: TelemetryEvent) -> None:
+        log(event)
+        for subscriber in self._subscribers:
+            subscriber(event)
+
+
+def _busy(backlog: Backlog) -> bool:
+    return bool(backlog.waiting or backlog.in_flight)

@@ -1,0 +1,120 @@
+"""From published events to deliveries.
+
+What this process has room to send at once is settled already leased to it and goes
+straight to its senders, which saves the claim; everything else is settled as due.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+import attrs
+
+from ..models.delivery import Claim, DeliveryState, Lane
+from ..models.event import TakenEvent
+from ..policies.plan import plan
+from ..ports import Clock, NewDelivery, Settlement, Store
+from ..telemetry import EventsPlanned, TelemetryEvent
+from .backlog import Backlog
+from .directory import Directory, TenantView
+from .sender import Leases
+from .settings import DispatchSettings
+
+
+@attrs.define
+class Planner:
+    """Takes events, plans them and settles them.
+
+    Attributes:
+        backlogs: Where this process's own claims go; empty if it does not send.
+    """
+
+    store: Store
+    directory: Directory
+    backlogs: Mapping[Lane, Backlog]
+    leases: Leases
+    settings: DispatchSettings
+    clock: Clock
+    emit: Callable[[TelemetryEvent], None]
+    worker: str
+    _crowding: tuple[str, ...] = ()
+
+    async def turn(self) -> bool:
+        """Plan one batch; return whether there may be more to plan right away."""
+        limit = self.settings.batch
+        exclude, self._crowding = self._crowding, ()
+        taken = await self.store.take(
+            limit, now=self.clock.now(), lease=self.settings.lease, exclude=exclude
+        )
+        if len(taken) >= limit:
+            # A full batch means a backlog: next time let the others through before those who fill it.
+            shares = Counter(event.tenant for event in taken)
+            self._crowding = tuple(tenant for tenant, count in shares.items() if count > limit // 4)
+        if taken:
+            await self._settle(taken)
+        return bool(taken) or bool(exclude)
+
+    async def _settle(self, taken: list[TakenEvent]) -> None:
+        now = self.clock.now()
+        settlements = []
+        mine: list[tuple[TakenEvent, NewDelivery, TenantView]] = []
+        coming: Counter[str] = Counter()
+        planned = 0
+        for event in taken:
+            view = await self.directory.view(event.tenant, event.tenant_version)
+            deliveries = plan(event, view.index, now=now)
+            planned += len(deliveries)
+            for at, new in enumerate(deliveries):
+                if new.state is DeliveryState.PENDING and self._has_room(new, coming, now):
+                    coming[new.subscriber_id] += 1
+                    leased = new._replace(state=DeliveryState.SENDING)
+                    deliveries[at] = leased
+                    mine.append((event, leased, view))
+            settlements.append(Settlement(event.id, event.fence, deliveries))
+        lease = self.settings.lease
+        settled = await self.store.settle(settlements, now=now, lease=lease, worker=self.worker)
+        until = now + lease
+        for event, new, view in mine:
+            if event.id in settled:
+                claim = _claim(event, new, until, view.version)
+                self.leases.add(claim)
+                self._backlog(new).add(((claim, view.endpoints[new.subscriber_id].max_in_flight),))
+        self.emit(EventsPlanned(events=len(settled), deliveries=planned, took=self.clock.now() - now))
+
+    def _backlog(self, new: NewDelivery) -> Backlog:
+        return self.backlogs[Lane(new.channel, new.priority)]
+
+    def _has_room(self, new: NewDelivery, coming: Counter[str], now: datetime) -> bool:
+        backlog = self.backlogs.get(Lane(new.channel, new.priority))
+        return (
+            backlog is not None
+            and new.due_at <= now
+            and new.ordering_key is None
+            and backlog.room() > coming.total()
+            and backlog.accepts(new.subscriber_id, coming[new.subscriber_id])
+        )
+
+
+def _claim(event: TakenEvent, new: NewDelivery, lease_until: datetime, version: int) -> Claim:
+    return Claim(
+        new.id,
+        1,
+        1,
+        0,
+        0,
+        event.tenant,
+        event.id,
+        event.type,
+        new.subscription_id,
+        new.subscriber_id,
+        new.channel,
+        new.priority,
+        new.ordering_key,
+        event.published_at,
+        new.expires_at,
+        lease_until,
+        event.body,
+        version,
+    )

@@ -1,0 +1,71 @@
+"""Writes results in batches: whatever has come together while the last batch was written.
+
+A result is kept until the store has taken it; telemetry follows the write, so it
+never reports what did not happen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+
+from ..errors import StoreError
+from ..ports import Deliveries, Record
+from ..telemetry import ClaimLost, LoopFailed, TelemetryEvent
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+
+Written = Callable[[], None]
+
+
+class Recorder:
+    """Collects records and writes them.
+
+    Args:
+        emit: Gets telemetry.
+        batch: Records per statement at the most.
+    """
+
+    def __init__(self, store: Deliveries, emit: Callable[[TelemetryEvent], None], batch: int) -> None:
+        self._store = store
+        self._emit = emit
+        self._batch = batch
+        self._open: list[tuple[Record, Written | None]] = []
+        self._some = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def add(self, record: Record, written: Written | None = None) -> None:
+        """Write ``record`` soon; then call ``written``, but only if the fence let it through."""
+        self._open.append((record, written))
+        self._some.set()
+        self._empty.clear()
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        pause = _FIRST_PAUSE
+        while True:
+            await self._some.wait()
+            batch = self._open[: self._batch]
+            try:
+                done = await self._store.record([record for record, _ in batch])
+            except StoreError as error:
+                self._emit(LoopFailed(loop="record", error=str(error), pause=timedelta(seconds=pause)))
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+                continue
+            pause = _FIRST_PAUSE
+            del self._open[: len(batch)]
+            if not self._open:
+                self._some.clear()
+                self._empty.set()
+            for record, written in batch:
+                if record.delivery_id not in done:
+                    self._emit(ClaimLost(delivery_id=record.delivery_id, fence=record.fence))
+                elif written is not None:
+                    written()
+
+    async def flush(self) -> None:
+        """Return when everything added so far has been written."""
+        await self._empty.wait()

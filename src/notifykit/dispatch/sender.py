@@ -1,0 +1,211 @@
+"""From a claim to a record: decide, send, decide what next.
+
+Senders are a pool that pulls from the backlog: no task, lock or timer is made for a
+single delivery.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+
+import attrs
+
+from ..models.delivery import Attempt, Claim, DeliveryState, Lane
+from ..models.endpoint import Endpoint
+from ..models.outcome import Accepted, Outcome, Transient
+from ..policies.decide import Cancel, Expire, Hold, decide
+from ..policies.retry import Bury, Complete, Dice, NextStep, RetryAt, next_step
+from ..ports import Channel, Clock, Record
+from ..telemetry import ChannelFailed, DeliveryAttempted, DeliveryNotSent, TelemetryEvent
+from .backlog import Backlog
+from .directory import Directory
+from .recorder import Recorder
+from .settings import LEASE_MARGIN
+
+_NAMES = {
+    "Accepted": "accepted",
+    "Transient": "transient",
+    "Throttled": "throttled",
+    "Permanent": "permanent",
+    "BadRecipient": "bad_recipient",
+    "Uncertain": "uncertain",
+}
+_DECISIONS = {Complete: "complete", RetryAt: "retry", Bury: "bury"}
+_KEPT = 1024
+
+
+class Leases:
+    """The claims this process holds and until when: what the keeper extends."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, Claim] = {}
+        self._extended: dict[str, datetime] = {}
+
+    def add(self, claim: Claim) -> None:
+        """Note a claim."""
+        self.held[claim.delivery_id] = claim
+
+    def drop(self, delivery_id: str) -> None:
+        """Forget a claim."""
+        self.held.pop(delivery_id, None)
+        if self._extended:
+            self._extended.pop(delivery_id, None)
+
+    def until(self, claim: Claim) -> datetime:
+        """Return until when the claim is valid."""
+        return self._extended.get(claim.delivery_id, claim.lease_until) if self._extended else claim.lease_until
+
+    def extended(self, delivery_id: str, until: datetime) -> None:
+        """Note that the store prolonged a lease."""
+        if delivery_id in self.held:
+            self._extended[delivery_id] = until
+
+
+@attrs.define
+class Sender:
+    """Sends the claims of one lane.
+
+    Attributes:
+        gone: Called with an endpoint that answered it is gone for good.
+    """
+
+    lane: Lane
+    backlog: Backlog
+    channels: Mapping[str, Channel]
+    directory: Directory
+    recorder: Recorder
+    leases: Leases
+    clock: Clock
+    dice: Dice
+    emit: Callable[[TelemetryEvent], None]
+    wants: Callable[[], bool]
+    gone: Callable[[Endpoint, str], None]
+    worker: str
+
+    async def pull(self) -> None:
+        """Send one claim after the other until cancelled."""
+        backlog = self.backlog
+        while True:
+            claim = await backlog.take()
+            try:
+                await self._deliver(claim)
+            finally:
+                backlog.done(claim.subscriber_id)
+
+    async def _deliver(self, claim: Claim) -> None:
+        started = self.clock.now()
+        endpoint = self.directory.endpoint(claim.tenant, claim.subscriber_id)
+        decision = decide(claim, endpoint, now=started)
+        if isinstance(decision, Hold | Cancel | Expire) or endpoint is None:
+            self._not_sent(claim, decision, started)
+            return
+        if self.leases.until(claim) - started < endpoint.timeout + LEASE_MARGIN / 2:
+            self.release(claim, started)  # could not be extended: somebody else may own it by the time we are done
+            return
+        outcome = await self._send(claim, endpoint, started)
+        finished = self.clock.now()
+        step = next_step(outcome, tries=claim.tries + 1, policy=endpoint.retry, now=finished, dice=self.dice)
+        self._record(claim, endpoint, outcome, step, started, finished)
+
+    async def _send(self, claim: Claim, endpoint: Endpoint, now: datetime) -> Outcome:
+        channel = self.channels.get(claim.channel)
+        if channel is None:
+            return Transient(reason="no_channel")
+        try:
+            return await channel.send(claim, endpoint, now=now)
+        except Exception as error:  # a bug in a channel must not stop the lane
+            self.emit(
+                ChannelFailed(
+                    channel=claim.channel, delivery_id=claim.delivery_id, error=f"{type(error).__name__}: {error}"
+                )
+            )
+            return Transient(reason="channel_error")
+
+    def _record(
+        self,
+        claim: Claim,
+        endpoint: Endpoint,
+        outcome: Outcome,
+        step: NextStep,
+        started: datetime,
+        finished: datetime,
+    ) -> None:
+        answer = outcome.answer
+        why = None if isinstance(outcome, Accepted) else outcome.reason
+        due_at = None
+        match step:
+            case Complete():
+                state, reason = DeliveryState.DELIVERED, None
+            case RetryAt(due_at=due_at, reason=reason):
+                state = DeliveryState.PENDING
+            case Bury(reason=reason, disable=disable):
+                state = DeliveryState.DEAD
+                if disable:
+                    self.gone(endpoint, reason)
+        attempt = Attempt(
+            delivery_id=claim.delivery_id,
+            number=claim.attempt,
+            started_at=started,
+            took=finished - started,
+            outcome=_NAMES[type(outcome).__name__],
+            reason=why,
+            status=answer.status,
+            retry_at=due_at,
+            response=answer.body[:_KEPT],
+            worker=self.worker,
+        )
+        written = None
+        if self.wants():
+
+            def written() -> None:
+                self.emit(self._attempted(claim, attempt, step, finished))
+
+        self.leases.drop(claim.delivery_id)
+        self.recorder.add(
+            Record(claim.delivery_id, claim.fence, state, reason, due_at, finished, attempt), written
+        )
+
+    def _attempted(self, claim: Claim, attempt: Attempt, step: NextStep, finished: datetime) -> DeliveryAttempted:
+        return DeliveryAttempted(
+            delivery_id=claim.delivery_id,
+            event_id=claim.event_id,
+            event_type=claim.event_type,
+            tenant=claim.tenant,
+            endpoint_id=claim.subscriber_id,
+            channel=claim.channel,
+            lane=str(self.lane),
+            attempt=claim.attempt,
+            outcome=attempt.outcome,
+            reason=attempt.reason,
+            status=attempt.status,
+            decision=_DECISIONS[type(step)],
+            due_in=None if attempt.retry_at is None else attempt.retry_at - finished,
+            took=attempt.took,
+            waited=max(attempt.started_at - claim.published_at, timedelta(0)),
+        )
+
+    def _not_sent(self, claim: Claim, decision: object, now: datetime) -> None:
+        reason: str | None
+        match decision:
+            case Hold(due_at=due_at, reason=reason):
+                record = Record(claim.delivery_id, claim.fence, DeliveryState.HELD, reason, due_at, now, None)
+            case Cancel(reason=reason):
+                record = Record(claim.delivery_id, claim.fence, DeliveryState.CANCELLED, reason, None, now, None)
+            case _:
+                reason = "expired"
+                record = Record(claim.delivery_id, claim.fence, DeliveryState.EXPIRED, reason, None, now, None)
+        told = DeliveryNotSent(
+            delivery_id=claim.delivery_id,
+            event_id=claim.event_id,
+            tenant=claim.tenant,
+            decision=record.state.value,
+            reason=reason,
+        )
+        self.leases.drop(claim.delivery_id)
+        self.recorder.add(record, lambda: self.emit(told))
+
+    def release(self, claim: Claim, now: datetime) -> None:
+        """Give a claim back unsent: due again at once, nothing counted."""
+        self.leases.drop(claim.delivery_id)
+        self.recorder.add(Record(claim.delivery_id, claim.fence, DeliveryState.PENDING, None, now, now, None))

@@ -1,0 +1,61 @@
+"""What an operator can turn, with defaults that need no turning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+import attrs
+
+from ..errors import ConfigurationError
+from ..models.delivery import Priority
+
+#: The longest deadline an endpoint may ask for.
+MAX_TIMEOUT = timedelta(seconds=30)
+#: How much longer than the longest attempt a lease must be: the write of its result, and two clocks that differ.
+LEASE_MARGIN = timedelta(seconds=10)
+
+
+@attrs.frozen(kw_only=True)
+class DispatchSettings:
+    """How a dispatcher works.
+
+    Attributes:
+        concurrency: Attempts open at a time in each lane of this process.
+        batch: Rows per statement at the most.
+        prefetch: Claims held in memory per lane at the most, those being sent included.
+        lease: How long a claim is valid unless extended.
+        poll: How often the store is asked when no hint comes.
+        grace: How long a stop waits for attempts that are under way.
+        max_abandoned: A delivery whose worker died this often is quarantined.
+        retention: How long ended deliveries and their events are kept.
+        idempotency_window: How long an idempotency key is remembered.
+        duties: ``plan``, ``send``, ``clean``: what this process does.
+    """
+
+    concurrency: Mapping[Priority, int] = attrs.field(
+        factory=lambda: {Priority.HIGH: 128, Priority.NORMAL: 256, Priority.LOW: 64}
+    )
+    batch: int = 500
+    prefetch: int = 1500
+    lease: timedelta = timedelta(seconds=60)
+    poll: timedelta = timedelta(seconds=1)
+    grace: timedelta = timedelta(seconds=20)
+    max_abandoned: int = 5
+    retention: timedelta = timedelta(days=30)
+    idempotency_window: timedelta = timedelta(hours=48)
+    duties: frozenset[str] = frozenset({"plan", "send", "clean"})
+
+    def __attrs_post_init__(self) -> None:
+        if self.lease < MAX_TIMEOUT + LEASE_MARGIN:
+            raise ConfigurationError(
+                f"lease is {self.lease.total_seconds():.0f} s; it must be at least "
+                f"{(MAX_TIMEOUT + LEASE_MARGIN).total_seconds():.0f} s, longer than the longest attempt, "
+                "or a second worker would send what the first is still sending"
+            )
+        if not 1 <= self.batch <= self.prefetch:
+            raise ConfigurationError(f"batch ({self.batch}) must be between 1 and prefetch ({self.prefetch})")
+        if self.idempotency_window < timedelta(hours=24):
+            raise ConfigurationError("idempotency_window must be at least 24 hours")
+        if unknown := self.duties - {"plan", "send", "clean"}:
+            raise ConfigurationError(f"unknown duties: {', '.join(sorted(unknown))}; known: plan, send, clean")

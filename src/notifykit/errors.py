@@ -1,0 +1,131 @@
+"""Every error the library raises, in one tree.
+
+::
+
+    NotifykitError
+    ├── ConfigurationError            the kit was wired in a way that cannot work
+    │   └── MissingExtraError         an optional dependency is not installed
+    ├── InvalidInputError             the caller's input was refused; ``problems`` lists every reason
+    │   ├── InvalidEventError
+    │   ├── InvalidEndpointError
+    │   └── InvalidSubscriptionError
+    ├── IdempotencyConflictError      the same idempotency key came with another body
+    ├── NotFoundError                 no such object for this tenant
+    ├── StateError                    the object is not in a state that allows the call
+    ├── StoreError
+    │   ├── StoreUnavailableError     the database did not answer; try again
+    │   ├── SchemaError               the database has no tables, or those of another version
+    │   └── CannotJoinError           the store cannot take part in the caller's transaction
+    ├── DestinationRefusedError       the egress guard will not deliver there; ``reason`` is a code
+    └── VerificationError             (``notifykit.signing``) a received webhook is not authentic
+
+What the outside world answers to a delivery is never an error: it is an
+:data:`~notifykit.models.outcome.Outcome`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class NotifykitError(Exception):
+    """Base of every error raised by the library."""
+
+
+class ConfigurationError(NotifykitError):
+    """The kit was wired in a way that cannot work."""
+
+
+class MissingExtraError(ConfigurationError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f"{feature} needs an optional dependency: pip install 'notifykit[{extra}]'")
+        self.feature = feature
+        self.extra = extra
+
+
+class InvalidInputError(NotifykitError, ValueError):
+    """The caller's input was refused; nothing was stored.
+
+    Attributes:
+        problems: Every problem found, each as ``path: what is wrong``.
+    """
+
+    subject = "input"
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(f"invalid {self.subject}: " + "; ".join(self.problems))
+
+
+class InvalidEventError(InvalidInputError):
+    """An event breaks its type's schema or the limits of an event."""
+
+    subject = "event"
+
+
+class InvalidEndpointError(InvalidInputError):
+    """An endpoint's URL, headers, secrets or limits are not acceptable."""
+
+    subject = "endpoint"
+
+
+class InvalidSubscriptionError(InvalidInputError):
+    """A subscription's pattern, topic or filter is not acceptable."""
+
+    subject = "subscription"
+
+
+class IdempotencyConflictError(NotifykitError):
+    """The same idempotency key was used for an event with another content."""
+
+    def __init__(self, key: str, event_id: str) -> None:
+        super().__init__(
+            f"idempotency key {key!r} already belongs to event {event_id} with another content; "
+            "use a new key for a new event"
+        )
+        self.key = key
+        self.event_id = event_id
+
+
+class NotFoundError(NotifykitError, LookupError):
+    """No such object for this tenant (it may exist for another one)."""
+
+    def __init__(self, kind: str, id: str) -> None:
+        super().__init__(f"no {kind} {id!r}")
+        self.kind = kind
+        self.id = id
+
+
+class StateError(NotifykitError):
+    """The object is not in a state that allows the call."""
+
+
+class StoreError(NotifykitError):
+    """The store could not do what was asked."""
+
+
+class StoreUnavailableError(StoreError):
+    """The database did not answer or dropped the connection; the call may be tried again."""
+
+
+class SchemaError(StoreError):
+    """The database has no notifykit tables, or tables of another version."""
+
+
+class CannotJoinError(StoreError):
+    """The store cannot take part in the caller's transaction."""
+
+
+class DestinationRefusedError(NotifykitError):
+    """The egress guard will not deliver to this destination.
+
+    Attributes:
+        reason: A stable code such as ``loopback`` or ``scheme``.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"destination refused ({reason})" + (f": {detail}" if detail else ""))
+        self.reason = reason
+        self.detail = detail

@@ -1,0 +1,385 @@
+"""The kit: wires the parts, opens and closes them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
+
+import attrs
+
+from .catalog import EventCatalog
+from .errors import CannotJoinError, ConfigurationError
+from .models.endpoint import Endpoint
+from .models.event import EventType, Receipt
+from .models.subscription import Subscription
+from .policies.admit import DEFAULT_LIMITS, Limits
+from .ports import Channel, Clock, Store, StoreStats
+from .publisher import Publisher, PublishOptions, joined, sync_connection
+from .stores import store_from_url
+
+if TYPE_CHECKING:
+    from .admin import Deliveries, Endpoints, Events, Subscriptions
+    from .blocking import Blocking
+    from .channels.webhook import Guard
+    from .dispatch.dispatcher import Dispatcher
+    from .dispatch.settings import DispatchSettings
+    from .telemetry import Subscriber
+
+#: Used when neither a URL is given nor ``NOTIFYKIT_URL`` is set.
+DEFAULT_URL = "sqlite:///notifykit.db"
+
+
+class SystemClock:
+    """The clock of the machine."""
+
+    def now(self) -> datetime:
+        """Return the current instant in UTC."""
+        return datetime.now(UTC)
+
+
+@attrs.frozen(kw_only=True)
+class EgressRules:
+    """Where deliveries may go; by default to public addresses over https.
+
+    Attributes:
+        allow: CIDR blocks to let through although they are private: ``127.0.0.0/8`` on a developer's machine.
+        allow_http: Whether plain ``http://`` is acceptable.
+        transport: ``wire``, or ``httpx`` for those who need a proxy or HTTP/2.
+    """
+
+    allow: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    allow_http: bool = False
+    transport: Literal["wire", "httpx"] = "wire"
+
+    @classmethod
+    def from_environment(cls) -> EgressRules:
+        """Read ``NOTIFYKIT_ALLOW`` (blocks, separated by commas) and ``NOTIFYKIT_ALLOW_HTTP`` (1 or 0)."""
+        blocks = os.environ.get("NOTIFYKIT_ALLOW", "")
+        return cls(
+            allow=tuple(block.strip() for block in blocks.split(",") if block.strip()),
+            allow_http=os.environ.get("NOTIFYKIT_ALLOW_HTTP", "") in {"1", "true", "yes"},
+        )
+
+    def guard(self) -> Guard:
+        """Return the guard that enforces these rules."""
+        from .channels.webhook import Guard
+
+        return Guard(self.allow, allow_http=self.allow_http)
+
+
+class Notifykit:
+    """Everything an application holds of notifykit.
+
+    One object per application is enough.  Asynchronous methods belong to the event
+    loop in which the kit was opened; :meth:`publish` and :attr:`blocking` are for
+    callers without a loop.
+
+    Args:
+        url: The store: ``sqlite:///file.db``, ``postgresql://…`` or ``memory://``; by default
+            ``NOTIFYKIT_URL`` or an SQLite file in the current folder.
+        event_types: Typed event classes and :class:`EventType` values that publishing checks against.
+        egress: Where deliveries may go; by default what the environment says.
+        store: A store of your own instead of ``url``.
+        clock: A clock of your own, for tests.
+        subscribers: Callables that get every telemetry event of this kit's dispatchers.
+        store_options: What the store's constructor takes beside the URL.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        event_types: Iterable[type | EventType] = (),
+        egress: EgressRules | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+        store: Store | None = None,
+        clock: Clock | None = None,
+        subscribers: Sequence[Subscriber] = (),
+        **store_options: Any,
+    ) -> None:
+        if store is not None and (url is not None or store_options):
+            raise ConfigurationError("give either a store or a url with its options, not both")
+        self.url = url or os.environ.get("NOTIFYKIT_URL") or DEFAULT_URL
+        self.store: Store = store or store_from_url(self.url, **store_options)
+        self.egress = egress or EgressRules.from_environment()
+        self.catalog = EventCatalog(event_types)
+        self._clock = clock or SystemClock()
+        self._limits = limits
+        self._store_options = store_options
+        self._owns_store = store is None
+        self._subscribers = tuple(subscribers)
+        self._publisher = Publisher(self.store, self.catalog, self._clock, limits)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._opening: asyncio.Lock | None = None
+        self._blocking: Blocking | None = None
+        self._guard: Guard | None = None
+
+    # -- life ------------------------------------------------------------------------------------
+
+    async def open(self) -> Self:
+        """Connect the store; ``async with`` does it too.
+
+        Raises:
+            SchemaError: The database has no tables, or those of another version.
+            StoreUnavailableError: The database does not answer.
+        """
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+            try:
+                await self.store.open()
+            except BaseException:
+                self._loop = None
+                raise
+        elif self._loop is not loop:
+            raise ConfigurationError(
+                "this kit was opened in another event loop: open one kit per loop, or use kit.blocking from threads"
+            )
+        return self
+
+    async def aclose(self) -> None:
+        """Finish what was published and disconnect."""
+        if self._loop is not None:
+            await self._publisher.aclose()
+            await self.store.aclose()
+            self._loop = None
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def close(self) -> None:
+        """Disconnect what sync callers have used (:meth:`publish` without a session, :attr:`blocking`)."""
+        blocking, self._blocking = self._blocking, None
+        if blocking is not None:
+            blocking.close()
+
+    async def migrate(self) -> str:
+        """Create or upgrade the tables; return the schema's version."""
+        from .stores.sql.upgrade import migrate
+
+        return await migrate(self.url)
+
+    # -- publishing ------------------------------------------------------------------------------
+
+    def publish(
+        self, event: object, *, session: Any = None, connection: Any = None, **options: Unpack[PublishOptions]
+    ) -> Receipt:
+        """Publish one event from sync code.
+
+        Args:
+            event: A typed event, or an :class:`Event`.
+            session: A SQLAlchemy ``Session``: the event is part of its transaction.
+            connection: A SQLAlchemy ``Connection`` instead.
+            options: See :class:`Event`: ``tenant``, ``topic``, ``resource``, ``idempotency_key`` …
+
+        Raises:
+            InvalidEventError: With every problem found; nothing is stored.
+            IdempotencyConflictError: The key belongs to an event with another content.
+            CannotJoinError: The store cannot take part in that transaction.
+        """
+        return self.publish_many([event], session=session, connection=connection, **options)[0]
+
+    def publish_many(
+        self,
+        events: Iterable[object],
+        *,
+        session: Any = None,
+        connection: Any = None,
+        **options: Unpack[PublishOptions],
+    ) -> list[Receipt]:
+        """Publish many events from sync code; see :meth:`publish`."""
+        if session is None and connection is None:
+            return self.blocking.publish_many(list(events), options)
+        return self._publisher.publish_joined(sync_connection(session, connection), events, options)
+
+    async def apublish(
+        self, event: object, *, session: Any = None, connection: Any = None, **options: Unpack[PublishOptions]
+    ) -> Receipt:
+        """Publish one event; return once it is durable, or part of the caller's transaction.
+
+        Args:
+            session: An ``AsyncSession`` (or ``Session``): the event is part of its transaction.
+            connection: An ``AsyncConnection`` (or ``Connection``) instead.
+
+        Raises:
+            InvalidEventError: With every problem found; nothing is stored.
+            IdempotencyConflictError: The key belongs to an event with another content.
+            CannotJoinError: The store cannot take part in that transaction.
+        """
+        if session is None and connection is None:
+            if self._loop is None:
+                await self._open_once()
+            return await self._publisher.publish(event, options)
+        return (await joined(self._publisher, _one(session, connection), [event], options))[0]
+
+    async def apublish_many(
+        self,
+        events: Iterable[object],
+        *,
+        session: Any = None,
+        connection: Any = None,
+        **options: Unpack[PublishOptions],
+    ) -> list[Receipt]:
+        """Publish many events; all are checked before the first is stored.  See :meth:`apublish`."""
+        if session is None and connection is None:
+            if self._loop is None:
+                await self._open_once()
+            return await self._publisher.publish_many(events, options)
+        return await joined(self._publisher, _one(session, connection), list(events), options)
+
+    async def _open_once(self) -> None:
+        if self._opening is None:
+            self._opening = asyncio.Lock()
+        async with self._opening:
+            if self._loop is None:
+                await self.open()
+
+    # -- who wants what --------------------------------------------------------------------------
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Endpoints: create, change, pause, rotate secrets, test."""
+        from .admin import Endpoints
+
+        return Endpoints(self.store, self, self._clock, self._publisher.publish_to)
+
+    @property
+    def subscriptions(self) -> Subscriptions:
+        """Subscriptions: create, change, remove."""
+        from .admin import Subscriptions
+
+        return Subscriptions(self.store, self._clock)
+
+    @property
+    def deliveries(self) -> Deliveries:
+        """Deliveries and dead letters: look, redrive, recover."""
+        from .admin import Deliveries
+
+        return Deliveries(self.store, self._clock)
+
+    @property
+    def events(self) -> Events:
+        """Published events, and who got them why."""
+        from .admin import Events
+
+        return Events(self.store)
+
+    async def subscribe(
+        self,
+        event_types: str | Iterable[str],
+        *,
+        tenant: str,
+        endpoint: str,
+        topic: str | None = None,
+        filter: Mapping[str, Any] | None = None,
+        **endpoint_options: Any,
+    ) -> tuple[Subscription, Endpoint]:
+        """Subscribe a URL (a new endpoint) or an existing endpoint's id.
+
+        Returns:
+            The subscription and its endpoint; a new endpoint's signing secret is ``secrets[0].value``.
+
+        Raises:
+            InvalidEndpointError: The URL or an option is not acceptable.
+            InvalidSubscriptionError: A pattern, the topic or the filter is not acceptable.
+        """
+        self._check_subscription(event_types, topic, filter)
+        if endpoint.startswith("end_"):
+            target = await self.endpoints.get(endpoint, tenant=tenant)
+        else:
+            target = await self.endpoints.create(endpoint, tenant=tenant, **endpoint_options)
+        subscription = await self.subscriptions.create(
+            event_types, tenant=tenant, endpoint_id=target.id, topic=topic, filter=filter
+        )
+        return subscription, target
+
+    def _check_subscription(self, event_types: str | Iterable[str], topic: str | None, filter: Any) -> None:
+        from .admin.subscriptions import check
+
+        check(event_types, topic, filter)
+
+    async def accept(self, url: str, headers: Mapping[str, str]) -> tuple[str, list[str]]:
+        """Return the canonical form of an endpoint's URL and what is wrong with its headers.
+
+        Raises:
+            DestinationRefusedError: Nothing will be delivered to that URL.
+        """
+        from .channels.webhook import WireError, check_headers
+
+        guard = self._the_guard()
+        target = guard.parse(url)
+        try:
+            await guard.vet(target.host, target.port)
+        except WireError:
+            pass  # a name that does not resolve yet is the first attempt's problem, not a refusal
+        return target.url, check_headers(headers)
+
+    # -- delivering ------------------------------------------------------------------------------
+
+    def dispatcher(
+        self, channels: Sequence[Channel] | None = None, settings: DispatchSettings | None = None
+    ) -> Dispatcher:
+        """Return a dispatcher over this kit's store: ``async with kit.dispatcher(): …`` or ``await ….run()``.
+
+        Args:
+            channels: By default the webhook channel under this kit's egress rules.
+        """
+        from .dispatch.dispatcher import Dispatcher
+
+        if channels is None:
+            from .channels.webhook import WebhookChannel
+
+            channels = [WebhookChannel(guard=self._the_guard(), transport=self.egress.transport)]
+        return Dispatcher(self.store, channels, settings, clock=self._clock, subscribers=self._subscribers)
+
+    def _the_guard(self) -> Guard:
+        if self._guard is None:
+            self._guard = self.egress.guard()
+        return self._guard
+
+    async def stats(self) -> StoreStats:
+        """Return how much work waits."""
+        return await self.store.stats(now=self._clock.now())
+
+    # -- for sync callers ------------------------------------------------------------------------
+
+    @property
+    def blocking(self) -> Blocking:
+        """The same calls for code without an event loop: ``kit.blocking.endpoints.create(...)``."""
+        if self._blocking is None:
+            from .blocking import Blocking
+
+            self._blocking = Blocking(self.twin)
+        return self._blocking
+
+    def twin(self) -> Notifykit:
+        """Return a kit with the same settings for another event loop."""
+        twin = Notifykit(
+            self.url if self._owns_store else None,
+            egress=self.egress,
+            limits=self._limits,
+            store=None if self._owns_store else self.store,
+            clock=self._clock,
+            subscribers=self._subscribers,
+            **self._store_options,
+        )
+        twin.catalog = self.catalog
+        twin._publisher = Publisher(twin.store, self.catalog, self._clock, self._limits)
+        return twin
+
+
+def _one(session: Any, connection: Any) -> Any:
+    if session is not None and connection is not None:
+        raise CannotJoinError("give either session= or connection=")
+    return session if session is not None else connection
+
+

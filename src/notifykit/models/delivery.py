@@ -1,0 +1,150 @@
+"""The unit of work and of retry: one event for one subscriber over one channel to one address."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import NamedTuple
+
+import attrs
+
+WEBHOOK = "webhook"
+
+
+class Priority(StrEnum):
+    """How urgent an event is; each priority of a channel is a lane of its own."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
+class Lane(NamedTuple):
+    """A line of work with its own concurrency: one channel at one priority."""
+
+    channel: str
+    priority: Priority
+
+    def __str__(self) -> str:
+        return self.channel if self.priority is Priority.NORMAL else f"{self.channel}:{self.priority}"
+
+
+class DeliveryState(StrEnum):
+    """Where a delivery stands; DESIGN draws the moves between the states."""
+
+    PENDING = "pending"
+    SENDING = "sending"
+    HELD = "held"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    SUPPRESSED = "suppressed"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more happens unless somebody redrives the delivery."""
+        return self in FINAL_STATES
+
+
+FINAL_STATES = frozenset(
+    {
+        DeliveryState.DELIVERED,
+        DeliveryState.DEAD,
+        DeliveryState.CANCELLED,
+        DeliveryState.EXPIRED,
+        DeliveryState.SUPPRESSED,
+    }
+)
+OPEN_STATES = frozenset(DeliveryState) - FINAL_STATES
+
+
+@attrs.frozen(kw_only=True)
+class Delivery:
+    """A delivery as people read it.
+
+    Attributes:
+        subscriber_id: The endpoint (``end_…``) it goes to.
+        reason: Why it is held or ended otherwise than delivered; a stable code.
+        attempts: How many attempts have been made, abandoned ones included.
+        abandoned: How many of them ended with the worker's death.
+        due_at: When the next attempt may start; ``None`` once it has ended.
+        generation: How often it has been redriven.
+    """
+
+    id: str
+    event_id: str
+    event_type: str
+    tenant: str
+    subscription_id: str
+    subscriber_id: str
+    channel: str
+    priority: Priority
+    state: DeliveryState
+    reason: str | None = None
+    attempts: int = 0
+    abandoned: int = 0
+    generation: int = 0
+    ordering_key: str | None = None
+    created_at: datetime
+    due_at: datetime | None = None
+    expires_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Attempt:
+    """One try and its outcome; append-only.
+
+    Attributes:
+        number: 1, 2, 3 … over all generations of the delivery.
+        outcome: ``accepted``, ``transient`` … (the class of the outcome) or ``abandoned``.
+        reason: The outcome's stable code, such as ``http_503`` or ``timeout``.
+        retry_at: When the next attempt was planned for, if one was.
+        response: The first bytes of the answer.
+    """
+
+    delivery_id: str
+    number: int
+    started_at: datetime
+    took: timedelta
+    outcome: str
+    reason: str | None = None
+    status: int | None = None
+    retry_at: datetime | None = None
+    response: bytes = b""
+    worker: str = ""
+
+
+class Claim(NamedTuple):
+    """This worker's time-limited, fenced right to one delivery, with what sending it takes.
+
+    A named tuple rather than an attrs class: one is made per delivery on the hot
+    path, and building it is four times cheaper.
+
+    Attributes:
+        fence: Grows with every claim; a result is recorded only under the current one.
+        attempt: The number of the attempt this claim allows.
+        body: The exact bytes that were stored when the event was published.
+        tries: How many attempts of this generation came before (abandoned ones included).
+        version: The tenant's version when the claim was made (see ``Directory``).
+    """
+
+    delivery_id: str
+    fence: int
+    attempt: int
+    tries: int
+    abandoned: int
+    tenant: str
+    event_id: str
+    event_type: str
+    subscription_id: str
+    subscriber_id: str
+    channel: str
+    priority: Priority
+    ordering_key: str | None
+    published_at: datetime
+    expires_at: datetime | None
+    lease_until: datetime
+    body: bytes
+    version: int

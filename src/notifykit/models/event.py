@@ -1,0 +1,158 @@
+"""Something that happened, as it is published, stored and planned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import attrs
+
+from .delivery import Priority
+
+#: An event type is words joined by full stops (Standard Webhooks 1.0.0, "Event types").
+TYPE_GRAMMAR = r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*"
+
+
+@attrs.frozen
+class Resource:
+    """What an event is about: ``Resource("order", "A-1")``."""
+
+    kind: str
+    id: str
+
+
+@attrs.frozen(kw_only=True)
+class Event:
+    """Something that happened, ready to be published.
+
+    Only ``type`` and ``data`` are needed; ``tenant`` may also be given to
+    ``publish``.  Typed events (see :func:`notifykit.event`) are turned into this.
+
+    Attributes:
+        type: Words joined by full stops, such as ``order.shipped``.
+        data: The payload: JSON types only.
+        tenant: The business whose data this is.
+        occurred_at: When it happened, with a zone; the time of publishing if not given.
+        topic: A path, such as ``shop/7/order/A-1``, that subscriptions can match.
+        resource: What the event is about.
+        actor: Who caused it.
+        metadata: Short texts that travel with the event but are not part of the body.
+        idempotency_key: Publishing again with the same key does nothing and returns the first receipt.
+        trace: A W3C ``traceparent``.
+        deliver_at: Not before this time.
+        expires_at: Not after this time.
+        priority: ``high``, ``normal`` or ``low``.
+        ordering_key: Events with the same key reach an endpoint in the order of publishing.
+        version: The version of the type's payload.
+    """
+
+    type: str
+    data: Mapping[str, Any]
+    tenant: str | None = None
+    occurred_at: datetime | None = None
+    topic: str | None = None
+    resource: Resource | None = None
+    actor: str | None = None
+    metadata: Mapping[str, str] = attrs.field(factory=dict)
+    idempotency_key: str | None = None
+    trace: str | None = None
+    deliver_at: datetime | None = None
+    expires_at: datetime | None = None
+    priority: Priority | None = None
+    ordering_key: str | None = None
+    version: int = 1
+
+
+@attrs.frozen(kw_only=True)
+class EventType:
+    """What the program knows about a type of event.
+
+    Attributes:
+        name: The type's name, ``order.shipped``.
+        payload: The attrs class of ``data``; ``None`` for untyped events.
+        schema: A JSON Schema that ``data`` must satisfy.
+        version: The payload version that is published now.
+        upcasts: From version *n* to the data of version *n + 1*.
+        category: What a person's preferences call it.
+        purpose: ``transactional``, ``marketing`` or ``security``.
+        priority: The lane of its deliveries unless the event says otherwise.
+        description: One sentence for people who subscribe.
+    """
+
+    name: str
+    payload: type[Any] | None = None
+    schema: Mapping[str, Any] | None = None
+    version: int = 1
+    upcasts: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = attrs.field(factory=dict)
+    category: str = "general"
+    purpose: str = "transactional"
+    priority: Priority = Priority.NORMAL
+    description: str = ""
+
+
+class StoredEvent(NamedTuple):
+    """An event as the store keeps it: checked, with its id, and serialised once.
+
+    Attributes:
+        due_at: When it may be planned: the time of publishing, or ``deliver_at``.
+        body: The exact bytes that every receiver of this event gets.
+        fingerprint: A digest of the content, kept with ``idempotency_key``.
+        metadata: JSON text.
+    """
+
+    id: str
+    tenant: str
+    type: str
+    version: int
+    topic: str | None
+    resource_kind: str | None
+    resource_id: str | None
+    actor: str | None
+    occurred_at: datetime
+    published_at: datetime
+    due_at: datetime
+    expires_at: datetime | None
+    priority: Priority
+    ordering_key: str | None
+    idempotency_key: str | None
+    fingerprint: bytes | None
+    trace: str | None
+    metadata: str | None
+    body: bytes
+
+
+class TakenEvent(NamedTuple):
+    """A planner's time-limited, fenced right to plan one event.
+
+    Attributes:
+        fence: Grows with every take; only the current one may settle.
+        cursor: Where a fan-out in pages goes on; ``None`` at the start.
+        tenant_version: The tenant's version when the event was taken (see ``TenantConfig``).
+    """
+
+    id: str
+    fence: int
+    tenant: str
+    type: str
+    topic: str | None
+    priority: Priority
+    ordering_key: str | None
+    published_at: datetime
+    expires_at: datetime | None
+    body: bytes
+    cursor: str | None
+    tenant_version: int
+
+
+@attrs.frozen(kw_only=True)
+class Receipt:
+    """The answer to ``publish``.
+
+    Attributes:
+        event_id: The stored event's id; receivers see it as ``webhook-id``.
+        duplicate: Whether an earlier publish with the same idempotency key stored it.
+    """
+
+    event_id: str
+    duplicate: bool = False

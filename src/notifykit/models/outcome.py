@@ -1,0 +1,82 @@
+"""What the outside world answered to one attempt: values, not exceptions."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import attrs
+
+
+@attrs.frozen(kw_only=True)
+class Answer:
+    """What is kept of a receiver's answer.
+
+    Attributes:
+        status: The HTTP status (or the provider's code), if one was received.
+        body: The first bytes of the response body, capped by the channel.
+        reference: The provider's id of the message, where there is one.
+    """
+
+    status: int | None = None
+    body: bytes = b""
+    reference: str | None = None
+
+
+NO_ANSWER = Answer()
+
+
+@attrs.frozen(kw_only=True)
+class Accepted:
+    """The receiver took the message."""
+
+    answer: Answer = NO_ANSWER
+
+
+@attrs.frozen(kw_only=True)
+class Transient:
+    """The receiver could not take the message now; a later try may succeed.
+
+    Attributes:
+        reason: A stable code: ``http_503``, ``timeout``, ``connect_failed``, ``dns_failure`` …
+        retry_after: The pause the receiver asked for.
+    """
+
+    reason: str
+    retry_after: timedelta | None = None
+    answer: Answer = NO_ANSWER
+
+
+@attrs.frozen(kw_only=True)
+class Throttled:
+    """The receiver asked us to slow down (429)."""
+
+    reason: str
+    retry_after: timedelta | None = None
+    answer: Answer = NO_ANSWER
+
+
+@attrs.frozen(kw_only=True)
+class Permanent:
+    """No later try of the same bytes can succeed (413, blocked destination)."""
+
+    reason: str
+    answer: Answer = NO_ANSWER
+
+
+@attrs.frozen(kw_only=True)
+class BadRecipient:
+    """The address is gone for good (410); it must not be used again."""
+
+    reason: str
+    answer: Answer = NO_ANSWER
+
+
+@attrs.frozen(kw_only=True)
+class Uncertain:
+    """The message may have been accepted: the answer was lost after the send."""
+
+    reason: str
+    answer: Answer = NO_ANSWER
+
+
+Outcome = Accepted | Transient | Throttled | Permanent | BadRecipient | Uncertain

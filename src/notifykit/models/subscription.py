@@ -1,0 +1,50 @@
+"""Who wants which events: a pattern of types, a path of topics and a filter, bound to an endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import attrs
+
+from .delivery import WEBHOOK
+from .endpoint import Endpoint
+
+
+@attrs.frozen(kw_only=True)
+class Subscription:
+    """A tenant's wish to be told.
+
+    Attributes:
+        event_types: Patterns of event types; ``*`` stands for one word, ``**`` for any number.
+        topic: A pattern of topic paths with the same wildcards; ``None`` takes every event.
+        filter: Conditions on the event's ``data``; see the how-to on filters.
+        subscriber_id: The endpoint (``end_…``) that is told.
+        enabled: A disabled subscription matches nothing.
+    """
+
+    id: str
+    tenant: str
+    event_types: tuple[str, ...]
+    subscriber_id: str
+    topic: str | None = None
+    filter: Mapping[str, Any] | None = None
+    channel: str = WEBHOOK
+    description: str = ""
+    enabled: bool = True
+    created_at: datetime
+    updated_at: datetime
+
+
+class TenantConfig(NamedTuple):
+    """A consistent reading of who wants what in one tenant.
+
+    Attributes:
+        version: Grows with every change of the tenant's endpoints and subscriptions.
+    """
+
+    tenant: str
+    version: int
+    endpoints: tuple[Endpoint, ...]
+    subscriptions: tuple[Subscription, ...]

@@ -1,0 +1,59 @@
+"""May this claim be sent now?
+
+Pure: the decision is a value before it is a write.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import attrs
+
+from ..models.delivery import Claim
+from ..models.endpoint import Endpoint, EndpointState
+
+#: How long a held delivery sleeps before a new decision is taken; resuming wakes it earlier.
+HOLD = timedelta(minutes=5)
+
+
+@attrs.frozen
+class Send:
+    """Make the attempt."""
+
+
+@attrs.frozen
+class Hold:
+    """Not now: sleep until ``due_at`` and decide again."""
+
+    due_at: datetime
+    reason: str
+
+
+@attrs.frozen
+class Cancel:
+    """Never: the delivery is cancelled."""
+
+    reason: str
+
+
+@attrs.frozen
+class Expire:
+    """Too late to be of use."""
+
+
+Decision = Send | Hold | Cancel | Expire
+
+SEND = Send()
+
+
+def decide(claim: Claim, endpoint: Endpoint | None, *, now: datetime) -> Decision:
+    """Decide whether ``claim`` is sent to ``endpoint`` at ``now``."""
+    if endpoint is None:
+        return Cancel("endpoint_deleted")
+    if claim.expires_at is not None and claim.expires_at <= now:
+        return Expire()
+    if endpoint.state is EndpointState.ACTIVE:
+        return SEND
+    if endpoint.state is EndpointState.PAUSED:
+        return Hold(now + HOLD, "endpoint_paused")
+    return Cancel("endpoint_disabled")

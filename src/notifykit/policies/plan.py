@@ -1,0 +1,346 @@
+"""Who gets an event: from the event and a tenant's subscriptions to deliveries.
+
+Pure: the clock is an argument.  The index is made once for each version of a tenant's
+configuration.  However many subscriptions there are, an event meets only those whose
+patterns of types and topics start with its own words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from enum import StrEnum
+from operator import attrgetter
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+from ..codec import loads
+from ..errors import InvalidSubscriptionError
+from ..models.delivery import DeliveryState
+from ..models.endpoint import EndpointState
+from ..models.event import TakenEvent
+from ..models.ids import delivery_id, recipient_key
+from ..models.subscription import Subscription, TenantConfig
+from ..ports import NewDelivery
+from .decide import HOLD
+from .filters import Predicate, check_filter, compile_filter
+from .patterns import TOPICS, TYPES, Matcher, check_pattern, compile_pattern, fits, literal_head
+
+T = TypeVar("T")
+
+
+class Verdict(StrEnum):
+    """Why a subscription does or does not make a delivery of an event: stable codes."""
+
+    MATCHED = "matched"
+    TYPE_MISMATCH = "type_mismatch"
+    TOPIC_MISMATCH = "topic_mismatch"
+    FILTER_MISMATCH = "filter_mismatch"
+    SUBSCRIPTION_DISABLED = "subscription_disabled"
+    SUBSCRIPTION_INVALID = "subscription_invalid"
+    ENDPOINT_DISABLED = "endpoint_disabled"
+    ENDPOINT_MISSING = "endpoint_missing"
+    DUPLICATE_ENDPOINT = "duplicate_endpoint"
+
+
+class Content(Protocol):
+    """What subscriptions look at: a ``TakenEvent`` or a ``StoredEvent``."""
+
+    @property
+    def type(self) -> str: ...
+
+    @property
+    def topic(self) -> str | None: ...
+
+    @property
+    def body(self) -> bytes: ...
+
+
+# ── the index ──────────────────────────────────────────────────────────────────────────────────
+
+
+def _never(_: Any) -> bool:
+    return False
+
+
+class _Target:
+    """Who is told, over which channel: at most one delivery per event."""
+
+    __slots__ = ("_key", "channel", "state", "subscriber_id")
+
+    def __init__(self, subscriber_id: str, channel: str, state: EndpointState) -> None:
+        self.subscriber_id = subscriber_id
+        self.channel = channel
+        self.state = state
+        self._key: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The end of the ids of all deliveries to this target."""
+        if self._key is None:
+            self._key = recipient_key(self.subscriber_id, self.channel, "")
+        return self._key
+
+
+class _Wish:
+    """One subscription that can match; its filter is compiled when it is first needed."""
+
+    __slots__ = ("_accepts", "filtered", "rank", "subscription", "target")
+
+    def __init__(self, rank: int, subscription: Subscription, target: _Target) -> None:
+        self.rank = rank
+        self.subscription = subscription
+        self.target = target
+        self.filtered = subscription.filter is not None
+        self._accepts: Predicate | None = None
+
+    def accepts(self, data: Any) -> bool:
+        """Tell whether ``data`` passes the filter."""
+        if self._accepts is None:
+            self._accepts = _compiled_filter(self.subscription)
+        return self._accepts(data)
+
+
+def _compiled_filter(subscription: Subscription) -> Predicate:
+    """Compile a filter; one that cannot be read matches nothing, and must not stop the tenant's other events."""
+    if subscription.filter is None:
+        return lambda _: True
+    try:
+        return compile_filter(subscription.filter)
+    except InvalidSubscriptionError:
+        return _never
+
+
+def _compiled_pattern(pattern: str, separator: str) -> Matcher:
+    """Compile a pattern; one that cannot be read matches nothing."""
+    try:
+        return compile_pattern(pattern, separator)
+    except InvalidSubscriptionError:
+        return _never
+
+
+class _Wild(Generic[T]):
+    """What stands under one pattern with wildcards."""
+
+    __slots__ = ("_matches", "found", "pattern")
+
+    def __init__(self, pattern: str, found: T) -> None:
+        self.pattern = pattern
+        self.found = found
+        self._matches: Matcher | None = None
+
+    def matches(self, text: str, separator: str) -> bool:
+        if self._matches is None:
+            self._matches = _compiled_pattern(self.pattern, separator)
+        return self._matches(text)
+
+
+class _Patterns(Generic[T]):
+    """Values under patterns: literal ones by their text, the others by the words before their first wildcard."""
+
+    __slots__ = ("_exact", "_heads", "_make", "_separator", "_wild")
+
+    def __init__(self, separator: str, make: Callable[[], T]) -> None:
+        self._separator = separator
+        self._make = make
+        self._exact: dict[str, T] = {}
+        self._wild: dict[str, _Wild[T]] = {}
+        self._heads: dict[str, list[_Wild[T]]] = {}
+
+    def under(self, pattern: str) -> T:
+        """Return the value that stands under ``pattern``; make it if there is none."""
+        if (head := literal_head(pattern, self._separator)) is None:
+            if pattern not in self._exact:
+                self._exact[pattern] = self._make()
+            return self._exact[pattern]
+        if pattern not in self._wild:
+            wild = self._wild[pattern] = _Wild(pattern, self._make())
+            self._heads.setdefault(head, []).append(wild)
+        return self._wild[pattern].found
+
+    def matching(self, text: str) -> list[T]:
+        """Return the values under all patterns that match ``text``."""
+        exact = self._exact.get(text)
+        found = [] if exact is None else [exact]
+        if self._heads:
+            for head in _heads(text, self._separator):
+                for wild in self._heads.get(head, ()):
+                    if wild.matches(text, self._separator):
+                        found.append(wild.found)  # noqa: PERF401  # two loops deep, a comprehension hides it
+        return found
+
+
+def _heads(text: str, separator: str) -> Iterator[str]:
+    """Yield what the literal words of a matching pattern can be: no words, the first, … all of them."""
+    yield ""
+    at = text.find(separator)
+    while at >= 0:
+        yield text[:at]
+        at = text.find(separator, at + 1)
+    if text:
+        yield text
+
+
+class _Topics:
+    """The wishes under one pattern of types."""
+
+    __slots__ = ("anywhere", "by_topic")
+
+    def __init__(self) -> None:
+        self.anywhere: list[_Wish] = []
+        self.by_topic: _Patterns[list[_Wish]] | None = None
+
+    def add(self, wish: _Wish, topic: str | None) -> None:
+        if topic is None:
+            self.anywhere.append(wish)
+            return
+        if self.by_topic is None:
+            self.by_topic = _Patterns(TOPICS, list)
+        self.by_topic.under(topic).append(wish)
+
+
+class SubscriptionIndex:
+    """A tenant's subscriptions, arranged so that an event meets few of them.
+
+    Attributes:
+        config: What it was made from; make a new index for a new version.
+    """
+
+    def __init__(self, config: TenantConfig) -> None:
+        self.config = config
+        self._endpoints = {endpoint.id: endpoint.state for endpoint in config.endpoints}
+        self._types: _Patterns[_Topics] = _Patterns(TYPES, _Topics)
+        targets: dict[tuple[str, str], _Target] = {}
+        for rank, subscription in enumerate(sorted(config.subscriptions, key=attrgetter("id"))):
+            state = self._endpoints.get(subscription.subscriber_id)
+            if state is None or not subscription.enabled:
+                continue
+            to = (subscription.subscriber_id, subscription.channel)
+            if to not in targets:
+                targets[to] = _Target(*to, state)
+            wish = _Wish(rank, subscription, targets[to])
+            if subscription.topic is not None and not fits(subscription.topic, TOPICS):
+                continue
+            for pattern in dict.fromkeys(subscription.event_types):
+                if fits(pattern, TYPES):
+                    self._types.under(pattern).add(wish, subscription.topic)
+
+    def endpoint_state(self, subscriber_id: str) -> EndpointState | None:
+        """Return the state of an endpoint, or ``None`` if the tenant has no such endpoint."""
+        return self._endpoints.get(subscriber_id)
+
+    def wishes(self, type: str, topic: str | None) -> list[_Wish]:
+        """Return who wants events of this type and topic, in the order of subscription ids."""
+        groups: list[list[_Wish]] = []
+        for topics in self._types.matching(type):
+            if topics.anywhere:
+                groups.append(topics.anywhere)
+            if topics.by_topic is not None:
+                groups += topics.by_topic.matching(topic or "")
+        if len(groups) == 1:
+            return groups[0]
+        return sorted((wish for group in groups for wish in group), key=attrgetter("rank"))
+
+
+# ── the rule ───────────────────────────────────────────────────────────────────────────────────
+
+_UNREAD: Final = object()
+
+
+def plan(event: TakenEvent, index: SubscriptionIndex, *, now: datetime) -> list[NewDelivery]:
+    """Return the deliveries of ``event``: one for each endpoint, in the order of subscription ids.
+
+    Where several subscriptions of an endpoint match, the one with the smallest id counts.
+    An answer of no is a delivery too (``SUPPRESSED``, ``EXPIRED``), so that people can see it.
+    """
+    deliveries: list[NewDelivery] = []
+    told: set[_Target] = set()
+    data: Any = _UNREAD
+    expired = event.expires_at is not None and event.expires_at <= now
+    for wish in index.wishes(event.type, event.topic):
+        target = wish.target
+        if target in told:
+            continue
+        if wish.filtered:
+            if data is _UNREAD:
+                data = loads(event.body)["data"]
+            if not wish.accepts(data):
+                continue
+        told.add(target)
+        state, reason, due_at = _start(target.state, expired, now)
+        deliveries.append(
+            NewDelivery(
+                delivery_id(event.id, target.key),
+                event.id,
+                event.tenant,
+                wish.subscription.id,
+                target.subscriber_id,
+                target.channel,
+                event.priority,
+                state,
+                reason,
+                due_at,
+                event.expires_at,
+                event.ordering_key,
+            )
+        )
+    return deliveries
+
+
+def _start(endpoint: EndpointState, expired: bool, now: datetime) -> tuple[DeliveryState, str | None, datetime]:
+    """Return the state that a delivery is born in, why, and when it is due."""
+    if expired:
+        return DeliveryState.EXPIRED, "expired", now
+    if endpoint is EndpointState.ACTIVE:
+        return DeliveryState.PENDING, None, now
+    if endpoint is EndpointState.PAUSED:
+        return DeliveryState.HELD, "endpoint_paused", now + HOLD
+    return DeliveryState.SUPPRESSED, "endpoint_disabled", now
+
+
+def explain(event: Content, index: SubscriptionIndex) -> list[tuple[Subscription, Verdict]]:
+    """Return what each of the tenant's subscriptions says to ``event``, in the order of their ids."""
+    data = loads(event.body)["data"]
+    told: set[tuple[str, str]] = set()
+    verdicts = []
+    for subscription in sorted(index.config.subscriptions, key=attrgetter("id")):
+        verdict = _own_verdict(subscription, event, data)
+        if verdict is Verdict.MATCHED:
+            to = (subscription.subscriber_id, subscription.channel)
+            verdict = _endpoint_verdict(index.endpoint_state(subscription.subscriber_id), to in told)
+            told.add(to)
+        verdicts.append((subscription, verdict))
+    return verdicts
+
+
+def _own_verdict(subscription: Subscription, event: Content, data: Any) -> Verdict:
+    """Return what a subscription says, whoever it is for."""
+    topic = subscription.topic
+    if not subscription.enabled:
+        return Verdict.SUBSCRIPTION_DISABLED
+    if _is_invalid(subscription):
+        return Verdict.SUBSCRIPTION_INVALID
+    if not any(_compiled_pattern(pattern, TYPES)(event.type) for pattern in subscription.event_types):
+        return Verdict.TYPE_MISMATCH
+    if topic is not None and not _compiled_pattern(topic, TOPICS)(event.topic or ""):
+        return Verdict.TOPIC_MISMATCH
+    if not _compiled_filter(subscription)(data):
+        return Verdict.FILTER_MISMATCH
+    return Verdict.MATCHED
+
+
+def _is_invalid(subscription: Subscription) -> bool:
+    """Tell whether a part of the subscription cannot be read, and so it matches nothing."""
+    return bool(
+        all(check_pattern(pattern, TYPES) for pattern in subscription.event_types)
+        or (subscription.topic is not None and check_pattern(subscription.topic, TOPICS))
+        or (subscription.filter is not None and check_filter(subscription.filter))
+    )
+
+
+def _endpoint_verdict(state: EndpointState | None, told: bool) -> Verdict:
+    """Return what becomes of a subscription that matches."""
+    if state is None:
+        return Verdict.ENDPOINT_MISSING
+    if state is EndpointState.DISABLED:
+        return Verdict.ENDPOINT_DISABLED
+    return Verdict.DUPLICATE_ENDPOINT if told else Verdict.MATCHED

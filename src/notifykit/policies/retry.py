@@ -1,0 +1,123 @@
+"""What happens to a delivery after an attempt.
+
+Pure: the clock and the dice are arguments, so every branch is a table test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Protocol, assert_never
+
+import attrs
+
+from ..errors import ConfigurationError
+from ..models.outcome import Accepted, BadRecipient, Outcome, Permanent, Throttled, Transient, Uncertain
+from ..models.retry import MAX_ATTEMPTS, RetryPolicy
+
+#: Returns a number in [0, 1); ``random.random`` in production.
+Dice = Callable[[], float]
+
+_RATE_PAUSE = timedelta(seconds=60)
+
+
+@attrs.frozen(kw_only=True)
+class Complete:
+    """The delivery arrived."""
+
+
+@attrs.frozen(kw_only=True)
+class RetryAt:
+    """Try again at ``due_at``."""
+
+    due_at: datetime
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class Bury:
+    """Give up: the delivery becomes a dead letter.
+
+    Attributes:
+        disable: The address is gone; the endpoint is to be disabled.
+    """
+
+    reason: str
+    disable: bool = False
+
+
+NextStep = Complete | RetryAt | Bury
+
+
+def next_step(outcome: Outcome, *, tries: int, policy: RetryPolicy, now: datetime, dice: Dice) -> NextStep:
+    """Turn the outcome of an attempt into what happens next.
+
+    Args:
+        tries: How many attempts of this generation have been made, this one included.
+    """
+    match outcome:
+        case Accepted():
+            return Complete()
+        case Permanent(reason=reason):
+            return Bury(reason=reason)
+        case BadRecipient(reason=reason):
+            return Bury(reason=reason, disable=True)
+        case Transient(reason=reason) | Throttled(reason=reason) | Uncertain(reason=reason):
+            if tries >= policy.max_attempts:
+                return Bury(reason=f"exhausted:{reason}")
+            pause = _pause(outcome, policy.delays[tries - 1], policy, dice)
+            return RetryAt(due_at=now + pause, reason=reason)
+        case _:
+            assert_never(outcome)
+
+
+def _pause(outcome: Transient | Throttled | Uncertain, delay: timedelta, policy: RetryPolicy, dice: Dice) -> timedelta:
+    pause = delay * (1 + policy.jitter * (2 * dice() - 1))
+    match outcome:
+        case Uncertain():
+            return pause
+        case Transient(retry_after=None):
+            return pause
+        case Throttled(retry_after=None):
+            return max(pause, min(_RATE_PAUSE, policy.max_retry_after))
+        case Transient(retry_after=asked) | Throttled(retry_after=asked):
+            return max(pause, min(asked, policy.max_retry_after))
+        case _:
+            assert_never(outcome)
+
+
+class _TenacityWait(Protocol):
+    """The part of tenacity's wait strategies that is used."""
+
+    def __call__(self, retry_state: object) -> float: ...
+
+
+def from_tenacity(wait: _TenacityWait, *, attempts: int = 8, jitter: float = 0.2) -> RetryPolicy:
+    """Return the policy that a tenacity wait strategy amounts to.
+
+    A policy is stored with its endpoint, so the strategy is asked once for each pause.
+
+    Args:
+        wait: Such as ``tenacity.wait_exponential(multiplier=5, max=3600)``.
+        attempts: How often a delivery is attempted at the most.
+        jitter: Spread around each pause; see :class:`RetryPolicy`.
+
+    Raises:
+        ConfigurationError: The strategy returned something that is not a pause.
+    """
+    import tenacity
+
+    if not 1 <= attempts <= MAX_ATTEMPTS:
+        raise ConfigurationError(f"attempts is between 1 and {MAX_ATTEMPTS}, got {attempts}")
+    pauses = []
+    for number in range(1, attempts):
+        state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
+        state.attempt_number = number
+        try:
+            pauses.append(timedelta(seconds=float(wait(state))))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ConfigurationError(f"{wait!r} gave no pause for attempt {number}: {error}") from error
+    try:
+        return RetryPolicy(delays=tuple(pauses), jitter=jitter)
+    except ValueError as error:
+        raise ConfigurationError(f"{wait!r} is not a retry policy: {error}") from error

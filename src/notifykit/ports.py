@@ -1,0 +1,367 @@
+"""The seams: every protocol that a third party may implement.
+
+Each docstring is the contract.  Backends do not repeat it, they keep it, and the
+suites in :mod:`notifykit.testing` prove that they do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, Protocol
+
+import attrs
+
+from .models.delivery import Attempt, Claim, Delivery, DeliveryState, Lane, Priority
+from .models.endpoint import Endpoint
+from .models.event import StoredEvent, TakenEvent
+from .models.outcome import Outcome
+from .models.subscription import Subscription, TenantConfig
+
+
+class Appended(NamedTuple):
+    """What became of one appended event.
+
+    Attributes:
+        event_id: The id of the event that the store holds.
+        duplicate: An earlier event of the tenant has the same idempotency key.
+        fingerprint: The held event's fingerprint, when ``duplicate``.
+    """
+
+    event_id: str
+    duplicate: bool = False
+    fingerprint: bytes | None = None
+
+
+class NewDelivery(NamedTuple):
+    """A delivery that planning decided on.
+
+    Attributes:
+        state: ``PENDING``, ``HELD``, ``SUPPRESSED``, or ``SENDING``: then it is born leased to
+            the planner's own process with fence 1 and needs no claim.
+    """
+
+    id: str
+    event_id: str
+    tenant: str
+    subscription_id: str
+    subscriber_id: str
+    channel: str
+    priority: Priority
+    state: DeliveryState
+    reason: str | None
+    due_at: datetime
+    expires_at: datetime | None
+    ordering_key: str | None
+
+
+class Settlement(NamedTuple):
+    """The plan of one event (or of one page of it).
+
+    Attributes:
+        cursor: ``None`` when the whole event is planned; otherwise where the next page starts.
+    """
+
+    event_id: str
+    fence: int
+    deliveries: Sequence[NewDelivery]
+    cursor: str | None = None
+
+
+class Record(NamedTuple):
+    """What becomes of one claimed delivery, as one write.
+
+    Attributes:
+        state: The new state.  A final one ends the delivery; ``PENDING`` and ``HELD`` need ``due_at``.
+        at: The instant of the decision.
+        attempt: The try that was made; ``None`` when nothing was sent.
+    """
+
+    delivery_id: str
+    fence: int
+    state: DeliveryState
+    reason: str | None
+    due_at: datetime | None
+    at: datetime
+    attempt: Attempt | None
+
+
+@attrs.frozen(kw_only=True)
+class DeliveryFilter:
+    """Which deliveries are meant; fields that are ``None`` do not restrict.
+
+    Attributes:
+        since: Created at or after this time.
+        until: Created before this time.
+    """
+
+    states: frozenset[DeliveryState] | None = None
+    subscriber_id: str | None = None
+    event_id: str | None = None
+    event_type: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+class StoreStats(NamedTuple):
+    """How much work waits, for health checks.  Counts stop at 10,000.
+
+    Attributes:
+        oldest_due: Since when the most overdue row waits.
+    """
+
+    unplanned: int
+    waiting: int
+    sending: int
+    dead: int
+    oldest_due: datetime | None
+
+
+class Outbox(Protocol):
+    """Events that were published and are not planned yet."""
+
+    async def append(self, events: Sequence[StoredEvent]) -> list[Appended]:
+        """Store ``events`` in one transaction; return once they are durable, in the same order.
+
+        An event whose (tenant, idempotency key) is already stored is not stored again.
+        """
+        ...
+
+    def append_joined(self, connection: Any, events: Sequence[StoredEvent]) -> list[Appended]:
+        """Store ``events`` through the caller's own SQLAlchemy ``Connection``; never commit.
+
+        Raises:
+            CannotJoinError: The store is not in the caller's database.
+        """
+        ...
+
+    async def take(
+        self, limit: int, *, now: datetime, lease: timedelta, exclude: Collection[str] = ()
+    ) -> list[TakenEvent]:
+        """Lease up to ``limit`` due events, urgent first, none of a tenant in ``exclude``.
+
+        No event is handed to two takers before its lease has run out.
+        """
+        ...
+
+    async def settle(self, settlements: Sequence[Settlement], *, now: datetime, lease: timedelta, worker: str) -> set[str]:
+        """Write the planned deliveries and take their events out of the outbox, in one step.
+
+        Deliveries in state ``SENDING`` are leased to ``worker`` until ``now + lease``.
+        A settlement whose fence is stale writes nothing.  Deliveries that exist already stay as they are.
+
+        Returns:
+            The ids of the events that were settled.
+        """
+        ...
+
+
+class Deliveries(Protocol):
+    """The work: claims are leased and fenced, records are batched and fenced."""
+
+    async def claim_due(
+        self,
+        lane: Lane,
+        limit: int,
+        *,
+        now: datetime,
+        lease: timedelta,
+        worker: str,
+        exclude: Collection[str] = (),
+    ) -> list[Claim]:
+        """Lease up to ``limit`` due deliveries of ``lane``, none of them to a subscriber in ``exclude``."""
+        ...
+
+    async def record(self, records: Sequence[Record]) -> set[str]:
+        """Write what became of claimed deliveries; return the ids that were written.
+
+        A record counts only if the delivery is ``SENDING`` under the same fence; others write nothing.
+        """
+        ...
+
+    async def extend(self, claims: Sequence[tuple[str, int]], *, until: datetime) -> set[str]:
+        """Prolong the leases of (delivery id, fence) pairs; return the ids that are still held."""
+        ...
+
+    async def rescue(self, limit: int, *, now: datetime, max_abandoned: int) -> list[Delivery]:
+        """End leases that have run out: record the attempt as abandoned and make the delivery due again.
+
+        A delivery abandoned ``max_abandoned`` times is dead with reason ``quarantined``.
+        Returns the deliveries in their new state.
+        """
+        ...
+
+    async def cancel(self, tenant: str, delivery_ids: Sequence[str], *, now: datetime) -> int:
+        """Cancel deliveries that wait (not those being sent); return how many."""
+        ...
+
+    async def redrive(self, tenant: str, wanted: DeliveryFilter, *, now: datetime, limit: int) -> int:
+        """Make up to ``limit`` matching ended deliveries due again as a new generation; return how many."""
+        ...
+
+    async def redrive_one(self, tenant: str, delivery_id: str, *, now: datetime) -> bool:
+        """Make one ended delivery due again; return whether it was one."""
+        ...
+
+    async def wake(self, tenant: str, subscriber_id: str, *, now: datetime) -> int:
+        """Make all ``HELD`` deliveries of a subscriber due now; return how many."""
+        ...
+
+    async def get_delivery(self, tenant: str, delivery_id: str) -> Delivery | None:
+        """Return one delivery."""
+        ...
+
+    async def find_deliveries(
+        self, tenant: str, wanted: DeliveryFilter, *, limit: int, before: str | None = None
+    ) -> list[Delivery]:
+        """Return matching deliveries, newest first, that sort before the id ``before``."""
+        ...
+
+    async def attempts(self, tenant: str, delivery_id: str) -> list[Attempt]:
+        """Return the attempts of a delivery in order."""
+        ...
+
+
+class Events(Protocol):
+    """Published events as people read them."""
+
+    async def get_event(self, tenant: str, event_id: str) -> StoredEvent | None:
+        """Return one event."""
+        ...
+
+    async def find_events(
+        self, tenant: str, *, type: str | None = None, limit: int, before: str | None = None
+    ) -> list[StoredEvent]:
+        """Return events, newest first, that sort before the id ``before``."""
+        ...
+
+
+    async def is_planned(self, tenant: str, event_id: str) -> bool:
+        """Tell whether the event has left the outbox."""
+        ...
+
+
+class Endpoints(Protocol):
+    """A tenant's endpoints.  Every write raises the tenant's version in the same transaction."""
+
+    async def save_endpoint(self, endpoint: Endpoint) -> None:
+        """Insert or replace one endpoint."""
+        ...
+
+    async def get_endpoint(self, tenant: str, endpoint_id: str) -> Endpoint | None:
+        """Return one endpoint."""
+        ...
+
+    async def find_endpoints(self, tenant: str, *, limit: int, after: str | None = None) -> list[Endpoint]:
+        """Return endpoints in the order of their ids, from behind ``after``."""
+        ...
+
+    async def remove_endpoint(self, tenant: str, endpoint_id: str, *, now: datetime) -> bool:
+        """Remove an endpoint and its subscriptions; cancel what waits for it (``endpoint_deleted``)."""
+        ...
+
+
+class Subscriptions(Protocol):
+    """A tenant's subscriptions.  Every write raises the tenant's version in the same transaction."""
+
+    async def save_subscription(self, subscription: Subscription) -> None:
+        """Insert or replace one subscription."""
+        ...
+
+    async def get_subscription(self, tenant: str, subscription_id: str) -> Subscription | None:
+        """Return one subscription."""
+        ...
+
+    async def find_subscriptions(
+        self, tenant: str, *, subscriber_id: str | None = None, limit: int, after: str | None = None
+    ) -> list[Subscription]:
+        """Return subscriptions in the order of their ids, from behind ``after``."""
+        ...
+
+    async def remove_subscription(self, tenant: str, subscription_id: str) -> bool:
+        """Remove one subscription; deliveries that exist stay."""
+        ...
+
+    async def load_tenant(self, tenant: str) -> TenantConfig:
+        """Return everything that planning and sending need to know of a tenant, read at one instant."""
+        ...
+
+
+class Store(Outbox, Deliveries, Events, Endpoints, Subscriptions, Protocol):
+    """The truth.
+
+    Every verb is one atomic step, takes ``now`` where time matters and works on
+    batches.  A store knows no rules, never retries, and translates its client's
+    exceptions to :class:`~notifykit.errors.StoreError` at the edge.
+    """
+
+    async def open(self) -> None:
+        """Connect and check the schema.
+
+        Raises:
+            SchemaError: The tables are missing or of another version.
+            StoreUnavailableError: The database does not answer.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Release every connection."""
+        ...
+
+    async def next_due(self) -> datetime | None:
+        """Return when the next event or delivery becomes due (a time that has passed means now)."""
+        ...
+
+    async def wait(self, timeout: timedelta) -> None:
+        """Return when there may be new work, and after ``timeout`` at the latest.
+
+        A hint: it may come without work, and work may come without it.
+        """
+        ...
+
+    async def purge(self, *, before: datetime, keys_before: datetime, limit: int) -> int:
+        """Delete up to ``limit`` ended deliveries and events of before ``before``; return how many rows went.
+
+        Never deletes an event that is not planned or has open deliveries.  Idempotency
+        keys published before ``keys_before`` are forgotten.
+        """
+        ...
+
+    async def stats(self, *, now: datetime) -> StoreStats:
+        """Return how much work waits."""
+        ...
+
+    async def tenants(self) -> list[str]:
+        """Return the tenants that have endpoints or subscriptions."""
+        ...
+
+
+class Channel(Protocol):
+    """Carries deliveries to one kind of address.
+
+    A channel knows no rules: it neither retries nor decides.  Every failure of
+    the outside world is an :data:`~notifykit.models.outcome.Outcome`; an
+    exception means a bug, and is recorded as a transient failure.
+    """
+
+    name: str
+
+    async def send(self, claim: Claim, endpoint: Endpoint, *, now: datetime) -> Outcome:
+        """Make one attempt and return within ``endpoint.timeout`` (plus half a second at the most).
+
+        Called concurrently for many deliveries.  Cancellation must leave no
+        connection in an unknown state.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close idle connections; no ``send`` runs any more."""
+        ...
+
+
+class Clock(Protocol):
+    """Tells the time; tests hand in their own."""
+
+    def now(self) -> datetime:
+        """Return the current instant in UTC."""
+        ...

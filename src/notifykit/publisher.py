@@ -1,0 +1,195 @@
+"""Publishing: check, serialise once, store.
+
+With a session or connection the event is part of the caller's transaction.  Without
+one, publishes that happen at the same time share one transaction, and each returns
+once that transaction is durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypedDict
+
+import attrs
+
+from .catalog import EventCatalog
+from .errors import CannotJoinError, IdempotencyConflictError, InvalidEventError
+from .models.delivery import Priority
+from .models.endpoint import Endpoint
+from .models.event import Event, Receipt, Resource, StoredEvent
+from .policies.admit import Limits, admit
+from .ports import Appended, Clock, Outbox
+
+#: Events of one shared transaction at the most.
+GROUP = 500
+
+
+class PublishOptions(TypedDict, total=False):
+    """What can be said of an event beside its type and data; see :class:`~notifykit.models.event.Event`."""
+
+    tenant: str
+    topic: str
+    resource: Resource | tuple[str, str]
+    actor: str
+    metadata: Mapping[str, str]
+    idempotency_key: str
+    trace: str
+    occurred_at: datetime
+    deliver_at: datetime
+    expires_at: datetime
+    priority: Priority | str
+    ordering_key: str
+
+
+class Publisher:
+    """Checks events and hands them to the outbox."""
+
+    def __init__(self, outbox: Outbox, catalog: EventCatalog, clock: Clock, limits: Limits) -> None:
+        self._outbox = outbox
+        self._catalog = catalog
+        self._clock = clock
+        self._limits = limits
+        self._group: list[tuple[StoredEvent, asyncio.Future[Appended]]] = []
+        self._flush: asyncio.Task[None] | None = None
+
+    def prepare(self, event: object, options: PublishOptions) -> StoredEvent:
+        """Check ``event`` and return it as it will be stored.
+
+        Raises:
+            InvalidEventError: With every problem found.
+        """
+        plain, event_type = self._catalog.to_event(event)
+        if options:
+            plain = _with(plain, options)
+        return admit(
+            plain,
+            event_type,
+            tenant=plain.tenant,
+            now=self._clock.now(),
+            limits=self._limits,
+            check=self._catalog.check(event_type),
+        )
+
+    async def publish(self, event: object, options: PublishOptions) -> Receipt:
+        """Store one event in a transaction shared with whoever publishes at the same time."""
+        return await self._store(self.prepare(event, options))
+
+    async def publish_to(self, event: Event, endpoint: Endpoint) -> Receipt:
+        """Store an event of the library's own that only ``endpoint`` gets."""
+        stored = admit(
+            event, None, tenant=endpoint.tenant, now=self._clock.now(), limits=self._limits, only_to=endpoint.id
+        )
+        return await self._store(stored)
+
+    async def _store(self, stored: StoredEvent) -> Receipt:
+        future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+        self._group.append((stored, future))
+        if self._flush is None or self._flush.done():
+            self._flush = asyncio.create_task(self._flush_groups(), name="notifykit-publish")
+        return _receipt(stored, await asyncio.shield(future))
+
+    async def _flush_groups(self) -> None:
+        while self._group:
+            group, self._group = self._group[:GROUP], self._group[GROUP:]
+            try:
+                answers = await self._outbox.append([stored for stored, _ in group])
+            except BaseException as error:
+                for _, future in group:
+                    if not future.done():
+                        future.set_exception(error if isinstance(error, Exception) else asyncio.CancelledError())
+                        future.exception()  # a publisher that was cancelled does not ask any more
+                if not isinstance(error, Exception):
+                    raise
+                continue
+            for (_, future), answer in zip(group, answers, strict=True):
+                if not future.done():
+                    future.set_result(answer)
+
+    async def publish_many(self, events: Iterable[object], options: PublishOptions) -> list[Receipt]:
+        """Store many events, a few hundred in a transaction; all are checked before the first is stored."""
+        stored = self._prepare_many(events, options)
+        receipts: list[Receipt] = []
+        for start in range(0, len(stored), GROUP):
+            page = stored[start : start + GROUP]
+            receipts += map(_receipt, page, await self._outbox.append(page))
+        return receipts
+
+    def publish_joined(self, connection: Any, events: Iterable[object], options: PublishOptions) -> list[Receipt]:
+        """Store events through the caller's SQLAlchemy ``Connection``, in the caller's transaction."""
+        stored = self._prepare_many(events, options)
+        return list(map(_receipt, stored, self._outbox.append_joined(connection, stored)))
+
+    def _prepare_many(self, events: Iterable[object], options: PublishOptions) -> list[StoredEvent]:
+        stored = []
+        problems: list[str] = []
+        for at, event in enumerate(events):
+            try:
+                stored.append(self.prepare(event, options))
+            except InvalidEventError as error:
+                problems += [f"[{at}].{problem}" for problem in error.problems]
+        if problems:
+            raise InvalidEventError(problems)
+        return stored
+
+    async def aclose(self) -> None:
+        """Wait for the last shared transaction."""
+        if self._flush is not None:
+            await asyncio.gather(self._flush, return_exceptions=True)
+
+
+def _receipt(stored: StoredEvent, answer: Appended) -> Receipt:
+    if answer.duplicate and answer.fingerprint != stored.fingerprint:
+        raise IdempotencyConflictError(stored.idempotency_key or "", answer.event_id)
+    return Receipt(event_id=answer.event_id, duplicate=answer.duplicate)
+
+
+def _with(event: Event, options: PublishOptions) -> Event:
+    changes: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    resource = changes.get("resource")
+    if isinstance(resource, tuple) and len(resource) == 2:
+        changes["resource"] = Resource(*resource)
+    priority = changes.get("priority")
+    if priority is not None:
+        try:
+            changes["priority"] = Priority(priority)
+        except ValueError:
+            raise InvalidEventError([f"priority: {priority!r} is not one of {', '.join(Priority)}"]) from None
+    try:
+        return attrs.evolve(event, **changes)
+    except TypeError as error:
+        raise InvalidEventError([f"options: {error}"]) from None
+
+
+def sync_connection(session: Any, connection: Any) -> Any:
+    """Return the SQLAlchemy ``Connection`` of what a sync caller handed in.
+
+    Raises:
+        CannotJoinError: It is not a Session or Connection, or it is an asynchronous one.
+    """
+    if (session is None) == (connection is None):
+        raise CannotJoinError("give either session= or connection=")
+    given = session if session is not None else connection
+    if hasattr(given, "run_sync"):
+        raise CannotJoinError(f"{type(given).__name__} is asynchronous: use 'await apublish(...)'")
+    if session is None:
+        return given
+    if not callable(getattr(session, "connection", None)):
+        raise CannotJoinError(f"session= takes a SQLAlchemy Session, got {type(session).__name__}")
+    return session.connection()
+
+
+async def joined(publisher: Publisher, given: Any, events: Sequence[object], options: PublishOptions) -> list[Receipt]:
+    """Publish through an ``AsyncSession``, ``AsyncConnection``, ``Session`` or ``Connection``."""
+    run_sync = getattr(given, "run_sync", None)
+    if run_sync is None:
+        connection = given.connection() if callable(getattr(given, "connection", None)) else given
+        return publisher.publish_joined(connection, events, options)
+
+    def through(inner: Any) -> list[Receipt]:
+        connection = inner.connection() if callable(getattr(inner, "connection", None)) else inner
+        return publisher.publish_joined(connection, events, options)
+
+    result: list[Receipt] = await run_sync(through)
+    return result

@@ -1,0 +1,204 @@
+"""Verify received webhooks as Standard Webhooks 1.0.0 wants it.
+
+Cheap and strict checks come first, the MAC over the exact bytes last.  Whatever arrives,
+the only exception is :class:`VerificationError`.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from notifykit.errors import ConfigurationError, NotifykitError
+
+from .keys import verifying_keys
+
+if TYPE_CHECKING:
+    from .received import ReceivedEvent
+
+#: What web frameworks call headers: a mapping, or the pairs as they came (ASGI: bytes).
+ReceivedHeaders: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]] | Iterable[tuple[bytes, bytes]]
+
+#: More keys than any rotation needs; each costs a MAC per message.
+MOST_KEYS = 16
+
+#: More entries than any honest sender makes; each costs an Ed25519 verification for a public key.
+MOST_SIGNATURES = 16
+
+LONGEST_HEADER = 4096
+MOST_HEADERS = 1000
+
+_ID, _TIMESTAMP, _SIGNATURE = b"webhook-id", b"webhook-timestamp", b"webhook-signature"
+_ID_FORM = re.compile(rb"[A-Za-z0-9_-]+")
+_TIMESTAMP_FORM = re.compile(rb"0|[1-9][0-9]{0,11}")
+
+_REASONS = {
+    "body_type": "the body must be the bytes as received",
+    "body_too_large": "the body is larger than this receiver takes",
+    "headers_malformed": "the headers are not pairs of text",
+    "header_missing": "a webhook header is missing",
+    "header_duplicate": "a webhook header is there more than once",
+    "header_too_long": "a webhook header is too long",
+    "id_malformed": "webhook-id has characters that are not allowed",
+    "timestamp_malformed": "webhook-timestamp is not a plain number of seconds",
+    "timestamp_too_old": "the message is too old",
+    "timestamp_too_new": "the message comes from the future; check the clocks",
+    "too_many_signatures": "webhook-signature has too many entries",
+    "no_match": "no signature matches a configured key",
+    "payload_malformed": "the body is not a JSON event",
+}
+
+
+class VerificationError(NotifykitError):
+    """A received webhook is not authentic, or not well formed.
+
+    Attributes:
+        reason: A stable code: ``body_type``, ``body_too_large``, ``headers_malformed``,
+            ``header_missing``, ``header_duplicate``, ``header_too_long``, ``id_malformed``,
+            ``timestamp_malformed``, ``timestamp_too_old``, ``timestamp_too_new``,
+            ``too_many_signatures``, ``no_match`` or ``payload_malformed``.
+        detail: Facts for the log, never content of the message; may be empty.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"webhook refused ({reason}): {_REASONS[reason]}" + (f"; {detail}" if detail else ""))
+        self.reason = reason
+        self.detail = detail
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.reason, self.detail)
+
+
+class Verifier:
+    """Says whether a received webhook was signed by who holds one of the keys.
+
+    Safe to share between threads and tasks.  It does not remember: a message that is
+    replayed within the tolerance verifies again, which is what a
+    :class:`~notifykit.signing.DedupeStore` is for.
+
+    Args:
+        secrets: One or several ``whsec_`` secrets or ``whpk_`` public keys; all are tried.
+        tolerance: How far the timestamp may be from now, in both directions.
+        clock: Returns now in Unix seconds.
+
+    Raises:
+        ConfigurationError: No key, one that cannot verify, or a senseless tolerance.
+    """
+
+    __slots__ = ("_clock", "_keys", "_tolerance")
+
+    def __init__(
+        self,
+        secrets: str | Iterable[str],
+        *,
+        tolerance: timedelta = timedelta(minutes=5),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._keys = verifying_keys(secrets, MOST_KEYS)
+        self._tolerance = _seconds(tolerance)
+        self._clock = clock
+
+    def verify(self, body: bytes, headers: ReceivedHeaders) -> bytes:
+        """Return ``body`` if it is authentic.
+
+        Args:
+            body: The request body exactly as received, before any parsing.
+            headers: The request headers, a mapping or pairs; names in any case, text or bytes.
+
+        Raises:
+            VerificationError: It is not, or the input is malformed in whatever way.
+        """
+        self._authentic(body, headers)
+        return body
+
+    def open(self, body: bytes, headers: ReceivedHeaders) -> ReceivedEvent:
+        """Verify like :meth:`verify`, then parse the body as an event.
+
+        Raises:
+            VerificationError: It is not authentic, or authentic but not a JSON object with a
+                ``type`` (``payload_malformed``; use :meth:`verify` for other bodies).
+        """
+        from .received import parse_event
+
+        msg_id, sent_at = self._authentic(body, headers)
+        return parse_event(msg_id, sent_at, body)
+
+    def _authentic(self, body: bytes, headers: ReceivedHeaders) -> tuple[str, int]:
+        if not isinstance(body, bytes):
+            raise VerificationError("body_type", f"got {type(body).__name__}")
+        msg_id, timestamp, signatures = _webhook_headers(headers)
+        if _ID_FORM.fullmatch(msg_id) is None:
+            raise VerificationError("id_malformed")
+        sent_at = self._timely(timestamp)
+        entries = [entry for entry in signatures.split(b" ") if entry]
+        if len(entries) > MOST_SIGNATURES:
+            raise VerificationError("too_many_signatures", f"at most {MOST_SIGNATURES}")
+        head = b"%b.%b." % (msg_id, timestamp)
+        matched = False
+        for key in self._keys:  # no early exit: the time taken must not tell which key matched
+            matched |= key.matches(head, body, entries)
+        if not matched:
+            raise VerificationError("no_match")
+        return msg_id.decode("ascii"), sent_at
+
+    def _timely(self, timestamp: bytes) -> int:
+        if _TIMESTAMP_FORM.fullmatch(timestamp) is None:
+            raise VerificationError("timestamp_malformed")
+        sent_at = int(timestamp)
+        age = self._clock() - sent_at
+        if age > self._tolerance:
+            raise VerificationError("timestamp_too_old", f"{age:.0f} s old, {self._tolerance:.0f} s are tolerated")
+        if age < -self._tolerance:
+            raise VerificationError("timestamp_too_new", f"{-age:.0f} s ahead, {self._tolerance:.0f} s are tolerated")
+        return sent_at
+
+
+def _seconds(tolerance: object) -> float:
+    if not isinstance(tolerance, timedelta) or tolerance < timedelta(0):
+        raise ConfigurationError(f"the tolerance must be a timedelta that is not negative, not {tolerance!r}")
+    return tolerance.total_seconds()
+
+
+def _webhook_headers(headers: Any) -> tuple[bytes, bytes, bytes]:
+    """Pick id, timestamp and signatures out of whatever was given."""
+    found: dict[bytes, bytes] = {}
+    try:
+        items = getattr(headers, "items", None)
+        for count, (name, value) in enumerate(items() if callable(items) else headers):
+            if count >= MOST_HEADERS:
+                raise VerificationError("headers_malformed", f"more than {MOST_HEADERS}")
+            key = _ascii(name).lower()
+            if key in (_ID, _TIMESTAMP, _SIGNATURE):
+                if key in found:
+                    raise VerificationError("header_duplicate", key.decode())
+                found[key] = _value(key, value)
+    except VerificationError:
+        raise
+    except Exception as error:  # a foreign object may raise anything while it is read
+        raise VerificationError("headers_malformed", type(error).__name__) from error
+    missing = [name.decode() for name in (_ID, _TIMESTAMP, _SIGNATURE) if name not in found]
+    if missing:
+        raise VerificationError("header_missing", ", ".join(missing))
+    return found[_ID], found[_TIMESTAMP], found[_SIGNATURE]
+
+
+def _value(name: bytes, value: object) -> bytes:
+    if not isinstance(value, str | bytes):
+        raise VerificationError("headers_malformed", f"{name.decode()} is {type(value).__name__}")
+    raw = _ascii(value)
+    if len(raw) > LONGEST_HEADER:
+        raise VerificationError("header_too_long", f"{name.decode()}, at most {LONGEST_HEADER} bytes")
+    return raw
+
+
+def _ascii(text: object) -> bytes:
+    """Return ASCII bytes; other characters become ``?``, which no part of the grammar knows.
+
+    Case folding happens on bytes afterwards, so no letter of another alphabet folds into a header name.
+    """
+    if isinstance(text, str):
+        return str.encode(text, "ascii", "replace")
+    return bytes(text) if isinstance(text, bytes) else b""

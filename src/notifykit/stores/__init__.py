@@ -1,0 +1,52 @@
+"""Stores by URL: a table of schemes, and entry points for third parties (``notifykit.stores``)."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from ..ports import Store
+
+_SCHEMES = {
+    "memory": "notifykit.stores.memory:MemoryStore.from_url",
+    "sqlite": "notifykit.stores.sql.sqlite:SqliteStore",
+    "postgresql": "notifykit.stores.sql.postgres:PostgresStore",
+    "postgres": "notifykit.stores.sql.postgres:PostgresStore",
+}
+
+
+def store_from_url(url: str, **options: Any) -> Store:
+    """Return a store for ``url``; it is not open yet.
+
+    Args:
+        url: ``sqlite:///file.db``, ``postgresql://user@host/database`` or ``memory://``.
+        options: What the store's constructor takes beside the URL.
+
+    Raises:
+        ConfigurationError: Nobody knows the URL's scheme.
+        MissingExtraError: The store's driver is not installed.
+    """
+    scheme, found, _ = url.partition(":")
+    name = scheme.partition("+")[0].lower()
+    if not found or not name:
+        raise ConfigurationError(
+            f"{url!r} is not a store's URL; use sqlite:///file.db, postgresql://user@host/database or memory://"
+        )
+    path = _SCHEMES.get(name)
+    if path is None:
+        third_party = {entry.name: entry for entry in entry_points(group="notifykit.stores")}
+        if name not in third_party:
+            known = ", ".join(sorted({*_SCHEMES, *third_party}))
+            raise ConfigurationError(f"no store for {name!r} URLs; known: {known}")
+        make = third_party[name].load()
+    else:
+        module, _, attribute = path.partition(":")
+        make = import_module(module)
+        for part in attribute.split("."):
+            make = getattr(make, part)
+    store: Store = make(url, **options)
+    return store

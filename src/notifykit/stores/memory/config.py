@@ -1,0 +1,82 @@
+"""The memory store's endpoints and subscriptions."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from datetime import datetime
+from typing import TypeVar
+
+from ...models.endpoint import Endpoint
+from ...models.subscription import Subscription, TenantConfig
+from .deliveries import MemoryDeliveries
+from .tables import Tables
+
+T = TypeVar("T")
+
+
+class MemoryConfig(MemoryDeliveries):
+    """The verbs of :class:`notifykit.ports.Endpoints` and :class:`notifykit.ports.Subscriptions`."""
+
+    _tables: Tables
+
+    async def save_endpoint(self, endpoint: Endpoint) -> None:
+        # A copy, because the caller may go on to change the mappings inside.
+        self._tables.endpoints[endpoint.tenant, endpoint.id] = deepcopy(endpoint)
+        self._tables.versions[endpoint.tenant] += 1
+
+    async def get_endpoint(self, tenant: str, endpoint_id: str) -> Endpoint | None:
+        return self._tables.endpoints.get((tenant, endpoint_id))
+
+    async def find_endpoints(self, tenant: str, *, limit: int, after: str | None = None) -> list[Endpoint]:
+        return [e for e in _of_tenant(self._tables.endpoints, tenant) if after is None or e.id > after][:limit]
+
+    async def remove_endpoint(self, tenant: str, endpoint_id: str, *, now: datetime) -> bool:
+        tables = self._tables
+        if tables.endpoints.pop((tenant, endpoint_id), None) is None:
+            return False
+        for subscription in _of_tenant(tables.subscriptions, tenant):
+            if subscription.subscriber_id == endpoint_id:
+                del tables.subscriptions[tenant, subscription.id]
+        self._cancel(tables.rows_of(tenant, endpoint_id), "endpoint_deleted", now)
+        tables.versions[tenant] += 1
+        return True
+
+    async def save_subscription(self, subscription: Subscription) -> None:
+        self._tables.subscriptions[subscription.tenant, subscription.id] = deepcopy(subscription)
+        self._tables.versions[subscription.tenant] += 1
+
+    async def get_subscription(self, tenant: str, subscription_id: str) -> Subscription | None:
+        return self._tables.subscriptions.get((tenant, subscription_id))
+
+    async def find_subscriptions(
+        self, tenant: str, *, subscriber_id: str | None = None, limit: int, after: str | None = None
+    ) -> list[Subscription]:
+        found = [
+            subscription
+            for subscription in _of_tenant(self._tables.subscriptions, tenant)
+            if (after is None or subscription.id > after)
+            and (subscriber_id is None or subscription.subscriber_id == subscriber_id)
+        ]
+        return found[:limit]
+
+    async def remove_subscription(self, tenant: str, subscription_id: str) -> bool:
+        if self._tables.subscriptions.pop((tenant, subscription_id), None) is None:
+            return False
+        self._tables.versions[tenant] += 1
+        return True
+
+    async def load_tenant(self, tenant: str) -> TenantConfig:
+        return TenantConfig(
+            tenant=tenant,
+            version=self._tables.versions[tenant],
+            endpoints=tuple(_of_tenant(self._tables.endpoints, tenant)),
+            subscriptions=tuple(_of_tenant(self._tables.subscriptions, tenant)),
+        )
+
+    async def tenants(self) -> list[str]:
+        return sorted({tenant for tenant, _ in (*self._tables.endpoints, *self._tables.subscriptions)})
+
+
+def _of_tenant(table: dict[tuple[str, str], T], tenant: str) -> list[T]:
+    """Return a tenant's values in the order of their ids."""
+    return [value for key, value in sorted(table.items(), key=lambda item: item[0]) if key[0] == tenant]

@@ -1,0 +1,198 @@
+"""The memory store's deliveries: claims, records, rescues, and what people ask of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime, timedelta
+from itertools import islice
+
+from anyio.lowlevel import checkpoint
+
+from ...models.delivery import FINAL_STATES, Attempt, Claim, Delivery, DeliveryState, Lane
+from ...ports import DeliveryFilter, Record
+from .hints import Hints
+from .tables import WAITING, Row, Tables
+
+#: What a redrive means when no states are named: never what was delivered.
+REDRIVABLE = FINAL_STATES - {DeliveryState.DELIVERED}
+
+
+class MemoryDeliveries:
+    """The verbs of :class:`notifykit.ports.Deliveries`."""
+
+    _tables: Tables
+    _hints: Hints
+
+    async def claim_due(
+        self,
+        lane: Lane,
+        limit: int,
+        *,
+        now: datetime,
+        lease: timedelta,
+        worker: str,
+        exclude: Collection[str] = (),
+    ) -> list[Claim]:
+        await checkpoint()
+        queue = self._tables.waiting.get(lane)
+        ids = [] if queue is None else queue.deal(limit, now=now, exclude=exclude)
+        return [self._claim(self._tables.rows[id_], now, now + lease, worker) for id_ in ids]
+
+    def _claim(self, row: Row, now: datetime, until: datetime, worker: str) -> Claim:
+        delivery = self._tables.move(row, state=DeliveryState.SENDING, reason=None)
+        row.fence += 1
+        row.worker, row.claimed_at = worker, now
+        self._tables.lease(row, until)
+        event = self._tables.events[delivery.event_id]
+        return Claim(
+            delivery_id=delivery.id,
+            fence=row.fence,
+            attempt=delivery.attempts + 1,
+            tries=row.tries,
+            abandoned=delivery.abandoned,
+            tenant=delivery.tenant,
+            event_id=delivery.event_id,
+            event_type=delivery.event_type,
+            subscription_id=delivery.subscription_id,
+            subscriber_id=delivery.subscriber_id,
+            channel=delivery.channel,
+            priority=delivery.priority,
+            ordering_key=delivery.ordering_key,
+            published_at=event.published_at,
+            expires_at=delivery.expires_at,
+            lease_until=until,
+            body=event.body,
+            version=self._tables.versions[delivery.tenant],
+        )
+
+    async def record(self, records: Sequence[Record]) -> set[str]:
+        await checkpoint()
+        return {record.delivery_id for record in records if self._record(record)}
+
+    def _record(self, record: Record) -> bool:
+        row = self._tables.held_row(record.delivery_id, record.fence)
+        if row is None:
+            return False
+        attempts = row.delivery.attempts
+        if record.attempt is not None:
+            attempts = record.attempt.number
+            row.tries += 1
+            self._tables.history[record.delivery_id].append(record.attempt)
+        if record.state in FINAL_STATES:
+            self._tables.end(row, record.state, record.reason, record.at, attempts=attempts)
+        else:
+            due_at = record.due_at or record.at
+            self._tables.move(row, state=record.state, reason=record.reason, due_at=due_at, attempts=attempts)
+        return True
+
+    async def extend(self, claims: Sequence[tuple[str, int]], *, until: datetime) -> set[str]:
+        held = set()
+        for delivery_id, fence in claims:
+            row = self._tables.held_row(delivery_id, fence)
+            if row is not None:
+                self._tables.lease(row, until)
+                held.add(delivery_id)
+        return held
+
+    async def rescue(self, limit: int, *, now: datetime, max_abandoned: int) -> list[Delivery]:
+        await checkpoint()
+        rescued = [self._rescue(row, now, max_abandoned) for row in islice(self._tables.expired(now), limit)]
+        self._hints.give()
+        return rescued
+
+    def _rescue(self, row: Row, now: datetime, max_abandoned: int) -> Delivery:
+        row.fence += 1
+        number, abandoned = row.delivery.attempts + 1, row.delivery.abandoned + 1
+        poison = abandoned >= max_abandoned
+        claimed_at = row.claimed_at or now
+        self._tables.history[row.delivery.id].append(
+            Attempt(
+                delivery_id=row.delivery.id,
+                number=number,
+                started_at=claimed_at,
+                took=now - claimed_at,
+                outcome="abandoned",
+                reason="lease_expired",
+                retry_at=None if poison else now,
+                worker=row.worker,
+            )
+        )
+        if poison:
+            return self._tables.end(row, DeliveryState.DEAD, "quarantined", now, attempts=number, abandoned=abandoned)
+        return self._tables.move(row, state=DeliveryState.PENDING, due_at=now, attempts=number, abandoned=abandoned)
+
+    async def cancel(self, tenant: str, delivery_ids: Sequence[str], *, now: datetime) -> int:
+        rows = [row for id_ in dict.fromkeys(delivery_ids) if (row := self._tables.row(tenant, id_))]
+        return self._cancel(rows, "cancelled", now)
+
+    def _cancel(self, rows: Sequence[Row], reason: str, now: datetime) -> int:
+        waiting = [row for row in rows if row.delivery.state in WAITING]
+        for row in waiting:
+            self._tables.end(row, DeliveryState.CANCELLED, reason, now)
+        return len(waiting)
+
+    async def redrive(self, tenant: str, wanted: DeliveryFilter, *, now: datetime, limit: int) -> int:
+        states = FINAL_STATES & (REDRIVABLE if wanted.states is None else wanted.states)
+        rows = (self._tables.rows[id_] for id_ in self._tables.row_ids.oldest(tenant))
+        ended = [row for row in rows if row.delivery.state in states and matches(row.delivery, wanted)]
+        for row in ended[:limit]:
+            self._redrive(row, now)
+        return min(len(ended), limit)
+
+    async def redrive_one(self, tenant: str, delivery_id: str, *, now: datetime) -> bool:
+        row = self._tables.row(tenant, delivery_id)
+        if row is None or row.delivery.state not in FINAL_STATES:
+            return False
+        self._redrive(row, now)
+        return True
+
+    def _redrive(self, row: Row, now: datetime) -> None:
+        row.tries = 0
+        # Whoever redrives a delivery wants it sent now, even if its time is over.
+        self._tables.move(
+            row,
+            state=DeliveryState.PENDING,
+            reason=None,
+            abandoned=0,
+            generation=row.delivery.generation + 1,
+            due_at=now,
+            expires_at=None,
+            finished_at=None,
+        )
+        self._hints.give()
+
+    async def wake(self, tenant: str, subscriber_id: str, *, now: datetime) -> int:
+        rows = self._tables.rows_of(tenant, subscriber_id)
+        held = [row for row in rows if row.delivery.state is DeliveryState.HELD]
+        for row in held:
+            self._tables.move(row, state=DeliveryState.PENDING, reason=None, due_at=now)
+        self._hints.give()
+        return len(held)
+
+    async def get_delivery(self, tenant: str, delivery_id: str) -> Delivery | None:
+        row = self._tables.row(tenant, delivery_id)
+        return None if row is None else row.delivery
+
+    async def find_deliveries(
+        self, tenant: str, wanted: DeliveryFilter, *, limit: int, before: str | None = None
+    ) -> list[Delivery]:
+        newest: Iterator[Delivery] = (
+            self._tables.rows[id_].delivery for id_ in self._tables.row_ids.before(tenant, before)
+        )
+        return list(islice((delivery for delivery in newest if matches(delivery, wanted)), limit))
+
+    async def attempts(self, tenant: str, delivery_id: str) -> list[Attempt]:
+        row = self._tables.row(tenant, delivery_id)
+        return [] if row is None else list(self._tables.history.get(delivery_id, ()))
+
+
+def matches(delivery: Delivery, wanted: DeliveryFilter) -> bool:
+    """Tell whether ``delivery`` is meant by ``wanted``."""
+    return (
+        (wanted.states is None or delivery.state in wanted.states)
+        and (wanted.subscriber_id is None or delivery.subscriber_id == wanted.subscriber_id)
+        and (wanted.event_id is None or delivery.event_id == wanted.event_id)
+        and (wanted.event_type is None or delivery.event_type == wanted.event_type)
+        and (wanted.since is None or delivery.created_at >= wanted.since)
+        and (wanted.until is None or delivery.created_at < wanted.until)
+    )

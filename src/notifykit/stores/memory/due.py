@@ -1,0 +1,80 @@
+"""A queue of items that become due, handed out fairly.
+
+It knows nothing of events and deliveries: an item is an id, and whoever queues it
+says when it is due, whose it is, and which group of that tenant it belongs to.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Collection
+from datetime import datetime
+from itertools import count
+
+#: When an item is due; then the order of queueing; then the item.
+_Entry = tuple[datetime, int, str]
+
+
+class FairQueue:
+    """Items in the order in which they become due, dealt round tenants and round each tenant's groups.
+
+    Queueing costs O(log n).  Dealing looks at every group once, and so costs nothing
+    for the backlog of a group.
+    """
+
+    def __init__(self) -> None:
+        self._order = count()
+        self._current: dict[str, _Entry] = {}
+        # Both dictionaries are in the order of turns: who was served goes to the end.
+        self._tenants: dict[str, dict[str, list[_Entry]]] = {}
+
+    def put(self, item: str, *, tenant: str, group: str, due_at: datetime) -> None:
+        """Queue ``item``, or move it to another time."""
+        entry = (due_at, next(self._order), item)
+        self._current[item] = entry
+        heapq.heappush(self._tenants.setdefault(tenant, {}).setdefault(group, []), entry)
+
+    def discard(self, item: str) -> None:
+        """Take ``item`` out; nothing happens if it is not queued."""
+        self._current.pop(item, None)
+
+    def deal(self, limit: int, *, now: datetime, exclude: Collection[str] = ()) -> list[str]:
+        """Remove and return up to ``limit`` items that are due, none of them of a group in ``exclude``."""
+        dealt: list[str] = []
+        turns = deque((tenant, due) for tenant in list(self._tenants) if (due := self._due(tenant, now, exclude)))
+        while turns and len(dealt) < limit:
+            tenant, groups = turns.popleft()
+            group = groups.popleft()
+            heaps = self._tenants[tenant]
+            heap = heaps[group]
+            item = heapq.heappop(heap)[2]
+            del self._current[item]
+            dealt.append(item)
+            heaps[group] = heaps.pop(group)
+            self._tenants[tenant] = self._tenants.pop(tenant)
+            if self._drop_stale(heap) and heap[0][0] <= now:
+                groups.append(group)
+            if groups:
+                turns.append((tenant, groups))
+        return dealt
+
+    def next_due(self) -> datetime | None:
+        """Return when the first item becomes due."""
+        heads = (h[0][0] for heaps in self._tenants.values() for h in heaps.values() if self._drop_stale(h))
+        return min(heads, default=None)
+
+    def _due(self, tenant: str, now: datetime, exclude: Collection[str]) -> deque[str]:
+        """Return the tenant's groups that have something due; forget those that have nothing at all."""
+        heaps = self._tenants[tenant]
+        for group in [group for group, heap in heaps.items() if not self._drop_stale(heap)]:
+            del heaps[group]
+        if not heaps:
+            del self._tenants[tenant]
+        return deque(group for group, heap in heaps.items() if group not in exclude and heap[0][0] <= now)
+
+    def _drop_stale(self, heap: list[_Entry]) -> bool:
+        """Drop entries that were discarded or moved from the head; return whether anything is left."""
+        while heap and self._current.get(heap[0][2]) is not heap[0]:
+            heapq.heappop(heap)
+        return bool(heap)

@@ -1,0 +1,26 @@
+"""Tells those who wait that there may be new work."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import anyio
+
+
+class Hints:
+    """A hint that nobody waited for is kept for the next who waits, so that none is lost in between."""
+
+    def __init__(self) -> None:
+        self._given = anyio.Event()
+
+    def give(self) -> None:
+        """Wake everybody who waits."""
+        self._given.set()
+
+    async def wait(self, timeout: timedelta) -> None:
+        """Return on the next hint, and after ``timeout`` at the latest."""
+        given = self._given
+        with anyio.move_on_after(timeout.total_seconds()):
+            await given.wait()
+        if given.is_set() and given is self._given:
+            self._given = anyio.Event()

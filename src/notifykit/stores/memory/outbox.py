@@ -1,0 +1,135 @@
+"""The memory store's outbox, and its events as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any
+
+from anyio.lowlevel import checkpoint
+
+from ...errors import CannotJoinError
+from ...models.delivery import FINAL_STATES, Delivery, DeliveryState, Priority
+from ...models.event import StoredEvent, TakenEvent
+from ...ports import Appended, NewDelivery, Settlement
+from .hints import Hints
+from .tables import Key, Row, Tables, Unplanned
+
+
+class MemoryOutbox:
+    """The verbs of :class:`notifykit.ports.Outbox` and :class:`notifykit.ports.Events`."""
+
+    _tables: Tables
+    _hints: Hints
+
+    async def append(self, events: Sequence[StoredEvent]) -> list[Appended]:
+        await checkpoint()
+        answers = [self._append(event) for event in events]
+        self._hints.give()
+        return answers
+
+    def _append(self, event: StoredEvent) -> Appended:
+        tables = self._tables
+        if event.idempotency_key is not None:
+            held = tables.keys.get((event.tenant, event.idempotency_key))
+            if held is not None:
+                return Appended(held.event_id, duplicate=True, fingerprint=held.fingerprint)
+            key = Key(event.id, event.fingerprint, event.published_at)
+            tables.keys[event.tenant, event.idempotency_key] = key
+        tables.events[event.id] = event
+        tables.event_ids.add(event.tenant, event.id)
+        tables.outbox[event.id] = unplanned = Unplanned(event)
+        tables.wait_for_planning(unplanned, event.due_at)
+        return Appended(event.id)
+
+    def append_joined(self, connection: Any, events: Sequence[StoredEvent]) -> list[Appended]:
+        raise CannotJoinError(
+            f"the memory store is in no database and cannot join the transaction of a {type(connection).__name__} "
+            f"with {len(events)} events: publish without session=, or give the kit your database"
+        )
+
+    async def take(
+        self, limit: int, *, now: datetime, lease: timedelta, exclude: Collection[str] = ()
+    ) -> list[TakenEvent]:
+        await checkpoint()
+        ids: list[str] = []
+        for priority in (Priority.HIGH, Priority.NORMAL, Priority.LOW):
+            ids += self._tables.unplanned[priority].deal(limit - len(ids), now=now, exclude=exclude)
+        return [self._take(self._tables.outbox[id_], now + lease) for id_ in ids]
+
+    def _take(self, unplanned: Unplanned, until: datetime) -> TakenEvent:
+        unplanned.fence += 1
+        self._tables.wait_for_planning(unplanned, until)
+        event = unplanned.event
+        return TakenEvent(
+            id=event.id,
+            fence=unplanned.fence,
+            tenant=event.tenant,
+            type=event.type,
+            topic=event.topic,
+            priority=event.priority,
+            ordering_key=event.ordering_key,
+            published_at=event.published_at,
+            expires_at=event.expires_at,
+            body=event.body,
+            cursor=unplanned.cursor,
+            tenant_version=self._tables.versions[event.tenant],
+        )
+
+    async def settle(
+        self, settlements: Sequence[Settlement], *, now: datetime, lease: timedelta, worker: str
+    ) -> set[str]:
+        await checkpoint()
+        settled = set()
+        for event_id, fence, deliveries, cursor in settlements:
+            unplanned = self._tables.outbox.get(event_id)
+            if unplanned is None or unplanned.fence != fence:
+                continue
+            settled.add(event_id)
+            for new in deliveries:
+                self._add(new, unplanned.event, now, now + lease, worker)
+            if cursor is None:
+                self._tables.planned(unplanned.event)
+            else:
+                unplanned.cursor = cursor
+                self._tables.wait_for_planning(unplanned, unplanned.event.due_at)
+        self._hints.give()
+        return settled
+
+    def _add(self, new: NewDelivery, event: StoredEvent, now: datetime, until: datetime, worker: str) -> None:
+        if new.id in self._tables.rows:
+            return
+        ended = new.state in FINAL_STATES
+        row = Row(
+            Delivery(
+                id=new.id,
+                event_id=new.event_id,
+                event_type=event.type,
+                tenant=new.tenant,
+                subscription_id=new.subscription_id,
+                subscriber_id=new.subscriber_id,
+                channel=new.channel,
+                priority=new.priority,
+                state=new.state,
+                reason=new.reason,
+                ordering_key=new.ordering_key,
+                created_at=now,
+                due_at=None if ended else new.due_at,
+                expires_at=new.expires_at,
+                finished_at=now if ended else None,
+            )
+        )
+        self._tables.add(row)
+        if new.state is DeliveryState.SENDING:
+            row.fence, row.worker, row.claimed_at = 1, worker, now
+            self._tables.lease(row, until)
+
+    async def get_event(self, tenant: str, event_id: str) -> StoredEvent | None:
+        return self._tables.event(tenant, event_id)
+
+    async def find_events(
+        self, tenant: str, *, type: str | None = None, limit: int, before: str | None = None
+    ) -> list[StoredEvent]:
+        events = (self._tables.events[id_] for id_ in self._tables.event_ids.before(tenant, before))
+        return list(islice((event for event in events if type is None or event.type == type), limit))

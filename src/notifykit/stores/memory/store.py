@@ -1,0 +1,75 @@
+"""The reference store: the contract of :class:`notifykit.ports.Store` in plain Python."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from anyio.lowlevel import checkpoint
+
+from ...models.delivery import DeliveryState
+from ...ports import StoreStats
+from .config import MemoryConfig
+from .hints import Hints
+from .outbox import MemoryOutbox
+from .tables import WAITING, Tables
+
+_COUNT_CAP = 10_000
+
+
+class MemoryStore(MemoryOutbox, MemoryConfig):
+    """Keeps everything in this process and forgets it with the process.
+
+    For tests, demos and events that may be lost.  It belongs to one event loop (it is
+    not safe to use from several threads), cannot join a transaction, and grows until
+    :meth:`purge` is called.
+    """
+
+    def __init__(self) -> None:
+        self._tables = Tables()
+        self._hints = Hints()
+
+    async def open(self) -> None:
+        """Do nothing: there is nothing to connect to."""
+
+    async def aclose(self) -> None:
+        """Do nothing: what was stored stays readable."""
+
+    async def next_due(self) -> datetime | None:
+        queues = [*self._tables.unplanned.values(), *self._tables.waiting.values()]
+        return min((due for queue in queues if (due := queue.next_due()) is not None), default=None)
+
+    async def wait(self, timeout: timedelta) -> None:
+        await self._hints.wait(timeout)
+
+    async def purge(self, *, before: datetime, keys_before: datetime, limit: int) -> int:
+        await checkpoint()
+        tables = self._tables
+        for name in [name for name, key in tables.keys.items() if key.published_at < keys_before]:
+            del tables.keys[name]
+        ended = [row.delivery.id for row in islice(tables.ended_before(before), limit)]
+        tables.forget(ended, ())
+        # An event goes after its last delivery, because a redrive needs its body.
+        needed = {row.delivery.event_id for row in tables.rows.values()} | tables.outbox.keys()
+        unneeded = (id_ for id_, event in tables.events.items() if event.published_at < before and id_ not in needed)
+        events = list(islice(unneeded, limit - len(ended)))
+        tables.forget((), events)
+        return len(ended) + len(events)
+
+    async def stats(self, *, now: datetime) -> StoreStats:
+        counts = self._tables.counts
+        oldest = await self.next_due()
+        return StoreStats(
+            unplanned=min(len(self._tables.outbox), _COUNT_CAP),
+            waiting=min(sum(counts[state] for state in WAITING), _COUNT_CAP),
+            sending=min(counts[DeliveryState.SENDING], _COUNT_CAP),
+            dead=min(counts[DeliveryState.DEAD], _COUNT_CAP),
+            oldest_due=oldest if oldest is not None and oldest <= now else None,
+        )
+
+
+if TYPE_CHECKING:
+    from ...ports import Store
+
+    _conforms: type[Store] = MemoryStore

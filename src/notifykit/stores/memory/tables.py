@@ -1,0 +1,194 @@
+"""What the memory store holds, and the moves that keep it consistent.
+
+A verb of the store is a few of these moves.  None of them awaits, so each verb is
+one atomic step of the event loop.
+"""
+
+from __future__ import annotations
+
+import heapq
+from bisect import bisect_left, insort
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from itertools import count
+from typing import Any, NamedTuple
+
+import attrs
+
+from ...models.delivery import FINAL_STATES, Attempt, Delivery, DeliveryState, Lane, Priority
+from ...models.endpoint import Endpoint
+from ...models.event import StoredEvent
+from ...models.subscription import Subscription
+from .due import FairQueue
+
+WAITING = (DeliveryState.PENDING, DeliveryState.HELD)
+
+
+class Key(NamedTuple):
+    """What is remembered of an idempotency key."""
+
+    event_id: str
+    fingerprint: bytes | None
+    published_at: datetime
+
+
+@attrs.define
+class Unplanned:
+    """An event's place in the outbox."""
+
+    event: StoredEvent
+    fence: int = 0
+    cursor: str | None = None
+
+
+@attrs.define
+class Row:
+    """A delivery and what only the store knows of it."""
+
+    delivery: Delivery
+    tries: int = 0
+    fence: int = 0
+    worker: str = ""
+    claimed_at: datetime | None = None
+    lease_until: datetime | None = None
+
+
+class Newest:
+    """The ids of each tenant in their order, so that pages of the newest cost what they show."""
+
+    def __init__(self) -> None:
+        self._ids: defaultdict[str, list[str]] = defaultdict(list)
+
+    def add(self, tenant: str, id: str) -> None:
+        """Add an id; it costs little when it is among the newest."""
+        insort(self._ids[tenant], id)
+
+    def remove(self, tenant: str, id: str) -> None:
+        """Remove an id that was added."""
+        ids = self._ids[tenant]
+        del ids[bisect_left(ids, id)]
+        if not ids:
+            del self._ids[tenant]
+
+    def before(self, tenant: str, id: str | None) -> Iterator[str]:
+        """Yield the tenant's ids that sort before ``id``, newest first."""
+        ids = self._ids.get(tenant, [])
+        end = len(ids) if id is None else bisect_left(ids, id)
+        return (ids[i] for i in range(end - 1, -1, -1))
+
+    def oldest(self, tenant: str) -> list[str]:
+        """Return the tenant's ids, oldest first."""
+        return list(self._ids.get(tenant, ()))
+
+
+class Tables:
+    """All data of one memory store."""
+
+    def __init__(self) -> None:
+        self.events: dict[str, StoredEvent] = {}
+        self.event_ids = Newest()
+        self.keys: dict[tuple[str, str], Key] = {}
+        self.outbox: dict[str, Unplanned] = {}
+        self.unplanned = {priority: FairQueue() for priority in Priority}
+        self.rows: dict[str, Row] = {}
+        self.row_ids = Newest()
+        self.counts: Counter[DeliveryState] = Counter()
+        self.waiting: defaultdict[Lane, FairQueue] = defaultdict(FairQueue)
+        self.history: defaultdict[str, list[Attempt]] = defaultdict(list)
+        self.endpoints: dict[tuple[str, str], Endpoint] = {}
+        self.subscriptions: dict[tuple[str, str], Subscription] = {}
+        self.versions: Counter[str] = Counter()
+        # Entries go stale when a lease ends early or is prolonged; `expired` skips them.
+        self._leases: list[tuple[datetime, int, str]] = []
+        self._order = count()
+
+    def wait_for_planning(self, unplanned: Unplanned, due_at: datetime) -> None:
+        """Let an event of the outbox be taken from ``due_at`` on."""
+        event = unplanned.event
+        self.unplanned[event.priority].put(event.id, tenant=event.tenant, group=event.tenant, due_at=due_at)
+
+    def planned(self, event: StoredEvent) -> None:
+        """Take an event out of the outbox."""
+        del self.outbox[event.id]
+        self.unplanned[event.priority].discard(event.id)
+
+    def event(self, tenant: str, event_id: str) -> StoredEvent | None:
+        """Return an event, if it is the tenant's."""
+        event = self.events.get(event_id)
+        return event if event is not None and event.tenant == tenant else None
+
+    def row(self, tenant: str, delivery_id: str) -> Row | None:
+        """Return a delivery's row, if it is the tenant's."""
+        row = self.rows.get(delivery_id)
+        return row if row is not None and row.delivery.tenant == tenant else None
+
+    def held_row(self, delivery_id: str, fence: int) -> Row | None:
+        """Return a delivery's row, if it is being sent under this very fence."""
+        row = self.rows.get(delivery_id)
+        held = row is not None and row.delivery.state is DeliveryState.SENDING and row.fence == fence
+        return row if held else None
+
+    def rows_of(self, tenant: str, subscriber_id: str) -> list[Row]:
+        """Return the rows of one subscriber, oldest first."""
+        rows = (self.rows[id_] for id_ in self.row_ids.oldest(tenant))
+        return [row for row in rows if row.delivery.subscriber_id == subscriber_id]
+
+    def add(self, row: Row) -> None:
+        """Add a new delivery."""
+        delivery = row.delivery
+        self.rows[delivery.id] = row
+        self.row_ids.add(delivery.tenant, delivery.id)
+        self.counts[delivery.state] += 1
+        self._queue(delivery)
+
+    def move(self, row: Row, **changes: Any) -> Delivery:
+        """Give a delivery another state; return it."""
+        self.counts[row.delivery.state] -= 1
+        row.delivery = attrs.evolve(row.delivery, **changes)
+        self.counts[row.delivery.state] += 1
+        self._queue(row.delivery)
+        return row.delivery
+
+    def end(self, row: Row, state: DeliveryState, reason: str | None, at: datetime, **changes: Any) -> Delivery:
+        """End a delivery."""
+        return self.move(row, state=state, reason=reason, due_at=None, finished_at=at, **changes)
+
+    def lease(self, row: Row, until: datetime) -> None:
+        """Keep a delivery that is being sent for its worker until ``until``."""
+        row.lease_until = until
+        heapq.heappush(self._leases, (until, next(self._order), row.delivery.id))
+
+    def expired(self, now: datetime) -> Iterator[Row]:
+        """Yield the rows whose lease has run out, the oldest lease first; each must be moved before the next."""
+        while self._leases and self._leases[0][0] < now:
+            until, _, delivery_id = self._leases[0]
+            row = self.rows.get(delivery_id)
+            if row is not None and row.delivery.state is DeliveryState.SENDING and row.lease_until == until:
+                yield row
+            heapq.heappop(self._leases)
+
+    def forget(self, deliveries: Iterable[str], events: Iterable[str]) -> None:
+        """Delete ended deliveries with their attempts, and events."""
+        for id_ in deliveries:
+            row = self.rows.pop(id_)
+            self.counts[row.delivery.state] -= 1
+            self.row_ids.remove(row.delivery.tenant, id_)
+            self.history.pop(id_, None)
+        for id_ in events:
+            event = self.events.pop(id_)
+            self.event_ids.remove(event.tenant, id_)
+
+    def _queue(self, delivery: Delivery) -> None:
+        queue = self.waiting[Lane(delivery.channel, delivery.priority)]
+        if delivery.state in WAITING and delivery.due_at is not None:
+            queue.put(delivery.id, tenant=delivery.tenant, group=delivery.subscriber_id, due_at=delivery.due_at)
+        else:
+            queue.discard(delivery.id)
+
+    def ended_before(self, instant: datetime) -> Iterator[Row]:
+        """Yield the deliveries that ended before ``instant``."""
+        for row in self.rows.values():
+            finished = row.delivery.finished_at
+            if row.delivery.state in FINAL_STATES and finished is not None and finished < instant:
+                yield row

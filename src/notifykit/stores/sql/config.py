@@ -1,0 +1,148 @@
+"""Endpoints and subscriptions: written once for every database.
+
+Each function works on a SQLAlchemy connection inside a transaction that its caller owns.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Table, and_, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from ...models.delivery import DeliveryState
+from ...models.endpoint import Endpoint
+from ...models.event import StoredEvent
+from ...models.subscription import Subscription, TenantConfig
+from . import moves
+from . import schema as s
+from .rows import endpoint_from, endpoint_values, event_from, subscription_from, subscription_values
+
+
+def _upsert(connection: Connection, table: Table, values: dict[str, Any], key: tuple[str, ...]) -> None:
+    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement: Any = make(table).values(values)
+    changed = {name: statement.excluded[name] for name in values if name not in key}
+    connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=changed))
+
+
+def touch(connection: Connection, tenant: str) -> None:
+    """Raise the tenant's version: caches of its configuration are stale once this commits."""
+    done = connection.execute(
+        update(s.tenants).where(s.tenants.c.tenant == tenant).values(version=s.tenants.c.version + 1)
+    )
+    if done.rowcount == 0:
+        make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+        first: Any = make(s.tenants).values(tenant=tenant, version=1)
+        connection.execute(
+            first.on_conflict_do_update(index_elements=["tenant"], set_={"version": s.tenants.c.version + 1})
+        )
+
+
+def save_endpoint(connection: Connection, endpoint: Endpoint) -> None:
+    """Insert or replace an endpoint."""
+    _upsert(connection, s.endpoints, endpoint_values(endpoint), ("tenant", "id"))
+    touch(connection, endpoint.tenant)
+
+
+def get_endpoint(connection: Connection, tenant: str, endpoint_id: str) -> Endpoint | None:
+    """Return one endpoint."""
+    where = (s.endpoints.c.tenant == tenant, s.endpoints.c.id == endpoint_id)
+    row = connection.execute(select(s.endpoints).where(*where)).mappings().first()
+    return None if row is None else endpoint_from(row)
+
+
+def find_endpoints(connection: Connection, tenant: str, limit: int, after: str | None) -> list[Endpoint]:
+    """Return a page of endpoints in the order of their ids."""
+    query = select(s.endpoints).where(s.endpoints.c.tenant == tenant, s.endpoints.c.id > (after or ""))
+    return [endpoint_from(r) for r in connection.execute(query.order_by(s.endpoints.c.id).limit(limit)).mappings()]
+
+
+def remove_endpoint(connection: Connection, tenant: str, endpoint_id: str, now: datetime) -> bool:
+    """Remove an endpoint, its subscriptions and what waits for it."""
+    gone = connection.execute(delete(s.endpoints).where(s.endpoints.c.tenant == tenant, s.endpoints.c.id == endpoint_id))
+    if gone.rowcount == 0:
+        return False
+    connection.execute(
+        delete(s.subscriptions).where(s.subscriptions.c.tenant == tenant, s.subscriptions.c.subscriber_id == endpoint_id)
+    )
+    waits = and_(s.queue.c.tenant == tenant, s.queue.c.subscriber_id == endpoint_id)
+    moves.end(connection, waits, DeliveryState.CANCELLED, "endpoint_deleted", now)
+    touch(connection, tenant)
+    return True
+
+
+def save_subscription(connection: Connection, subscription: Subscription) -> None:
+    """Insert or replace a subscription."""
+    _upsert(connection, s.subscriptions, subscription_values(subscription), ("tenant", "id"))
+    touch(connection, subscription.tenant)
+
+
+def get_subscription(connection: Connection, tenant: str, subscription_id: str) -> Subscription | None:
+    """Return one subscription."""
+    where = (s.subscriptions.c.tenant == tenant, s.subscriptions.c.id == subscription_id)
+    row = connection.execute(select(s.subscriptions).where(*where)).mappings().first()
+    return None if row is None else subscription_from(row)
+
+
+def find_subscriptions(
+    connection: Connection, tenant: str, subscriber_id: str | None, limit: int, after: str | None
+) -> list[Subscription]:
+    """Return a page of subscriptions in the order of their ids."""
+    query = select(s.subscriptions).where(s.subscriptions.c.tenant == tenant, s.subscriptions.c.id > (after or ""))
+    if subscriber_id is not None:
+        query = query.where(s.subscriptions.c.subscriber_id == subscriber_id)
+    page = connection.execute(query.order_by(s.subscriptions.c.id).limit(limit))
+    return [subscription_from(row) for row in page.mappings()]
+
+
+def remove_subscription(connection: Connection, tenant: str, subscription_id: str) -> bool:
+    """Remove one subscription."""
+    where = (s.subscriptions.c.tenant == tenant, s.subscriptions.c.id == subscription_id)
+    if connection.execute(delete(s.subscriptions).where(*where)).rowcount == 0:
+        return False
+    touch(connection, tenant)
+    return True
+
+
+def load_tenant(connection: Connection, tenant: str) -> TenantConfig:
+    """Return a tenant's configuration."""
+    # The version first: rows newer than it only mean one reload more.
+    version = connection.scalar(select(s.tenants.c.version).where(s.tenants.c.tenant == tenant)) or 0
+    endpoints = connection.execute(select(s.endpoints).where(s.endpoints.c.tenant == tenant)).mappings()
+    found = tuple(endpoint_from(row) for row in endpoints)
+    subscriptions = connection.execute(
+        select(s.subscriptions).where(s.subscriptions.c.tenant == tenant).order_by(s.subscriptions.c.id)
+    ).mappings()
+    return TenantConfig(tenant, version, found, tuple(subscription_from(row) for row in subscriptions))
+
+
+def tenants(connection: Connection) -> list[str]:
+    """Return the tenants that have or had a configuration."""
+    return list(connection.scalars(select(s.tenants.c.tenant).order_by(s.tenants.c.tenant)))
+
+
+def get_event(connection: Connection, tenant: str, event_id: str) -> StoredEvent | None:
+    """Return one event."""
+    where = (s.events.c.tenant == tenant, s.events.c.id == event_id)
+    row = connection.execute(select(s.events).where(*where)).mappings().first()
+    return None if row is None else event_from(row)
+
+
+def find_events(
+    connection: Connection, tenant: str, type_: str | None, limit: int, before: str | None
+) -> list[StoredEvent]:
+    """Return a page of events, newest first."""
+    query = select(s.events).where(s.events.c.tenant == tenant)
+    if type_ is not None:
+        query = query.where(s.events.c.type == type_)
+    if before is not None:
+        query = query.where(s.events.c.id < before)
+    return [event_from(row) for row in connection.execute(query.order_by(s.events.c.id.desc()).limit(limit)).mappings()]
+
+
+def is_planned(connection: Connection, tenant: str, event_id: str) -> bool:
+    """Tell whether the event has left the outbox."""
+    where = (s.outbox.c.event_id == event_id, s.outbox.c.tenant == tenant)
+    return connection.execute(select(s.outbox.c.event_id).where(*where)).first() is None

@@ -1,0 +1,366 @@
+"""Moves of deliveries that are rare enough to be written once for every database.
+
+Each function works on a SQLAlchemy connection inside a transaction that its caller
+owns.  The frequent moves (take, settle, claim, record) are each database's own:
+``sqlite.py`` and ``postgres.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    delete,
+    func,
+    insert,
+    literal,
+    null,
+    or_,
+    select,
+    union_all,
+    update,
+)
+
+from ...models.delivery import FINAL_STATES, Attempt, Delivery, DeliveryState
+from ...models.ids import DELIVERY, EVENT
+from ...ports import DeliveryFilter, StoreStats
+from . import schema as s
+from .rows import attempt_from, delivery_from, instant, instant_or_none, micros
+
+REDRIVABLE = FINAL_STATES - {DeliveryState.DELIVERED}
+QUARANTINED, LEASE_EXPIRED = "quarantined", "lease_expired"
+_COUNT_CAP = 10_000
+
+_SHARED = (
+    "id",
+    "event_id",
+    "tenant",
+    "subscription_id",
+    "subscriber_id",
+    "channel",
+    "priority",
+    "state",
+    "reason",
+    "attempts",
+    "abandoned",
+    "generation",
+    "ordering_key",
+    "created_at",
+    "expires_at",
+)
+
+
+def _open_rows() -> Select[Any]:
+    return select(
+        *(s.queue.c[name] for name in _SHARED), s.queue.c.due_at, null().label("finished_at"), s.events.c.type.label("event_type")
+    ).join_from(s.queue, s.events, and_(s.events.c.tenant == s.queue.c.tenant, s.events.c.id == s.queue.c.event_id), isouter=True)
+
+
+def _ended_rows() -> Select[Any]:
+    return select(
+        *(s.deliveries.c[name] for name in _SHARED),
+        null().label("due_at"),
+        s.deliveries.c.finished_at,
+        s.events.c.type.label("event_type"),
+    ).join_from(
+        s.deliveries,
+        s.events,
+        and_(s.events.c.tenant == s.deliveries.c.tenant, s.events.c.id == s.deliveries.c.event_id),
+        isouter=True,
+    )
+
+
+def _conditions(table: Any, tenant: str, wanted: DeliveryFilter) -> list[ColumnElement[bool]]:
+    conditions = [table.c.tenant == tenant]
+    if wanted.subscriber_id is not None:
+        conditions.append(table.c.subscriber_id == wanted.subscriber_id)
+    if wanted.event_id is not None:
+        conditions.append(_of_event(table, literal(wanted.event_id)))
+    if wanted.event_type is not None:
+        conditions.append(s.events.c.type == wanted.event_type)
+    if wanted.since is not None:
+        conditions.append(table.c.created_at >= micros(wanted.since))
+    if wanted.until is not None:
+        conditions.append(table.c.created_at < micros(wanted.until))
+    return conditions
+
+
+def _of_event(table: Any, event_id: ColumnElement[str]) -> ColumnElement[bool]:
+    # A delivery's id begins with its event's ULID, so the primary key finds an event's deliveries.
+    first = literal(DELIVERY) + func.substr(event_id, len(EVENT) + 1)
+    return and_(table.c.id >= first, table.c.id < first + "~")
+
+
+def find(connection: Connection, tenant: str, wanted: DeliveryFilter, limit: int, before: str | None) -> list[Delivery]:
+    """Return matching deliveries of both tables, newest first."""
+    states = frozenset(DeliveryState) if wanted.states is None else wanted.states
+    pages = []
+    for rows, table, of_table in (
+        (_open_rows(), s.queue, states - FINAL_STATES),
+        (_ended_rows(), s.deliveries, states & FINAL_STATES),
+    ):
+        if not of_table:
+            continue
+        conditions = _conditions(table, tenant, wanted)
+        if before is not None:
+            conditions.append(table.c.id < before)
+        conditions.append(_in_states(table, of_table))
+        page = rows.where(*conditions).order_by(table.c.id.desc()).limit(limit)
+        pages += connection.execute(page).mappings().all()
+    found = sorted(pages, key=lambda row: row["id"], reverse=True)
+    return [delivery_from(row) for row in found[:limit]]
+
+
+def _in_states(table: Any, states: frozenset[DeliveryState]) -> ColumnElement[bool]:
+    condition: ColumnElement[bool] = table.c.state.in_([state.value for state in states])
+    if table is s.deliveries and DeliveryState.DELIVERED not in states:
+        condition = and_(condition, s.deliveries.c.state != "delivered")  # lets the partial index serve
+    return condition
+
+
+def get(connection: Connection, tenant: str, delivery_id: str) -> Delivery | None:
+    """Return one delivery from the table it is in."""
+    for rows, table in ((_open_rows(), s.queue), (_ended_rows(), s.deliveries)):
+        row = connection.execute(rows.where(table.c.tenant == tenant, table.c.id == delivery_id)).mappings().first()
+        if row is not None:
+            return delivery_from(row)
+    return None
+
+
+def attempts(connection: Connection, tenant: str, delivery_id: str) -> list[Attempt]:
+    """Return the attempts of a delivery, if it is the tenant's."""
+    if get(connection, tenant, delivery_id) is None:
+        return []
+    rows = connection.execute(
+        select(s.attempts).where(s.attempts.c.delivery_id == delivery_id).order_by(s.attempts.c.number)
+    )
+    return [attempt_from(row) for row in rows.mappings()]
+
+
+def end(connection: Connection, where: ColumnElement[bool], state: DeliveryState, reason: str, now: datetime) -> list[str]:
+    """Move waiting rows of the queue to ``deliveries``; return their ids."""
+    gone = connection.execute(delete(s.queue).where(s.queue.c.state != "sending", where).returning(s.queue)).mappings().all()
+    if gone:
+        connection.execute(
+            insert(s.deliveries),
+            [
+                {
+                    **{name: row[name] for name in _SHARED},
+                    "state": state.value,
+                    "reason": reason,
+                    "finished_at": micros(now),
+                }
+                for row in gone
+            ],
+        )
+    return [row["id"] for row in gone]
+
+
+def cancel(connection: Connection, tenant: str, delivery_ids: Sequence[str], now: datetime) -> int:
+    """Cancel waiting deliveries by id."""
+    where = and_(s.queue.c.tenant == tenant, s.queue.c.id.in_(delivery_ids))
+    return len(end(connection, where, DeliveryState.CANCELLED, "cancelled", now))
+
+
+def redrive(connection: Connection, tenant: str, wanted: DeliveryFilter, now: datetime, limit: int) -> int:
+    """Make matching ended deliveries due again."""
+    states = REDRIVABLE if wanted.states is None else wanted.states & FINAL_STATES
+    conditions = _conditions(s.deliveries, tenant, wanted)
+    ids = connection.scalars(
+        select(s.deliveries.c.id)
+        .join(s.events, and_(s.events.c.tenant == s.deliveries.c.tenant, s.events.c.id == s.deliveries.c.event_id))
+        .where(*conditions, _in_states(s.deliveries, states))
+        .order_by(s.deliveries.c.id)
+        .limit(limit)
+    ).all()
+    return _requeue(connection, tenant, ids, now)
+
+
+def redrive_one(connection: Connection, tenant: str, delivery_id: str, now: datetime) -> bool:
+    """Make one ended delivery due again, whatever its end was."""
+    return _requeue(connection, tenant, [delivery_id], now) == 1
+
+
+def _requeue(connection: Connection, tenant: str, ids: Sequence[str], now: datetime) -> int:
+    if not ids:
+        return 0
+    rows = (
+        connection.execute(
+            delete(s.deliveries)
+            .where(s.deliveries.c.tenant == tenant, s.deliveries.c.id.in_(ids))
+            .returning(s.deliveries)
+        )
+        .mappings()
+        .all()
+    )
+    if rows:
+        connection.execute(
+            insert(s.queue),
+            [
+                {
+                    **{name: row[name] for name in _SHARED},
+                    "state": "pending",
+                    "reason": None,
+                    "abandoned": 0,
+                    "generation": row["generation"] + 1,
+                    "expires_at": None,
+                    "due_at": micros(now),
+                }
+                for row in rows
+            ],
+        )
+    return len(rows)
+
+
+def wake(connection: Connection, tenant: str, subscriber_id: str, now: datetime) -> int:
+    """Make held deliveries of a subscriber due now."""
+    done = connection.execute(
+        update(s.queue)
+        .where(s.queue.c.tenant == tenant, s.queue.c.subscriber_id == subscriber_id, s.queue.c.state == "held")
+        .values(state="pending", reason=None, due_at=micros(now))
+    )
+    return done.rowcount
+
+
+def rescue(connection: Connection, limit: int, now: datetime, max_abandoned: int) -> list[Delivery]:
+    """End leases that have run out, oldest first."""
+    at = micros(now)
+    expired = (
+        connection.execute(
+            select(s.queue.c.id, s.queue.c.fence, s.queue.c.worker, s.queue.c.lease_until)
+            .where(s.queue.c.state == "sending", s.queue.c.lease_until < at)
+            .order_by(s.queue.c.lease_until)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        .mappings()
+        .all()
+    )
+    if not expired:
+        return []
+    ids = [row["id"] for row in expired]
+    rows = (
+        connection.execute(
+            update(s.queue)
+            .where(s.queue.c.id.in_(ids), s.queue.c.state == "sending", s.queue.c.lease_until < at)
+            .values(
+                state="pending",
+                due_at=at,
+                lease_until=None,
+                fence=s.queue.c.fence + 1,
+                attempts=s.queue.c.attempts + 1,
+                abandoned=s.queue.c.abandoned + 1,
+            )
+            .returning(s.queue)
+        )
+        .mappings()
+        .all()
+    )
+    leases = {row["id"]: row for row in expired}
+    connection.execute(
+        insert(s.attempts),
+        [
+            {
+                "delivery_id": row["id"],
+                "number": row["attempts"],
+                "started_at": leases[row["id"]]["lease_until"],
+                "took": 0,
+                "outcome": "abandoned",
+                "reason": LEASE_EXPIRED,
+                "retry_at": at,
+                "worker": leases[row["id"]]["worker"],
+            }
+            for row in rows
+        ],
+    )
+    poison = [row["id"] for row in rows if row["abandoned"] >= max_abandoned]
+    if poison:
+        end(connection, s.queue.c.id.in_(poison), DeliveryState.DEAD, QUARANTINED, now)
+    both = union_all(
+        _open_rows().where(s.queue.c.id.in_(ids)), _ended_rows().where(s.deliveries.c.id.in_(poison or [""]))
+    )
+    return [delivery_from(row) for row in connection.execute(both).mappings()]
+
+
+def purge(connection: Connection, before: datetime, keys_before: datetime, limit: int) -> int:
+    """Delete old ended deliveries, then old events that nothing needs, then old idempotency keys."""
+    edge = micros(before)
+    old = connection.execute(
+        select(s.deliveries.c.tenant, s.deliveries.c.id).where(s.deliveries.c.finished_at < edge).limit(limit)
+    ).all()
+    ids = [row.id for row in old]
+    if ids:
+        connection.execute(delete(s.attempts).where(s.attempts.c.delivery_id.in_(ids)))
+        connection.execute(delete(s.deliveries).where(s.deliveries.c.id.in_(ids)))
+    unused = (
+        select(s.events.c.tenant, s.events.c.id)
+        .where(
+            s.events.c.published_at < edge,
+            s.events.c.due_at < edge,
+            or_(s.events.c.idempotency_key.is_(None), s.events.c.published_at < micros(keys_before)),
+            ~select(s.outbox.c.event_id).where(s.outbox.c.event_id == s.events.c.id).exists(),
+            ~select(s.queue.c.id).where(_of_event(s.queue, s.events.c.id)).exists(),
+            ~select(s.deliveries.c.id)
+            .where(s.deliveries.c.tenant == s.events.c.tenant, _of_event(s.deliveries, s.events.c.id))
+            .exists(),
+        )
+        .limit(max(limit - len(ids), 0))
+    )
+    gone = connection.execute(unused).all()
+    if gone:
+        connection.execute(delete(s.events).where(s.events.c.id.in_([row.id for row in gone])))
+    keys = connection.execute(
+        select(s.events.c.id)
+        .where(s.events.c.idempotency_key.is_not(None), s.events.c.published_at < micros(keys_before))
+        .limit(limit)
+    ).all()
+    if keys:
+        connection.execute(
+            update(s.events)
+            .where(s.events.c.id.in_([row.id for row in keys]))
+            .values(idempotency_key=None, fingerprint=None)
+        )
+    return len(ids) + len(gone) + len(keys)
+
+
+def next_due(connection: Connection) -> datetime | None:
+    """Return the earliest instant at which a row of the outbox or the queue becomes due."""
+    # min over max(due, taken_until) would read every row; a taken row only makes the answer early.
+    first = connection.execute(
+        union_all(
+            *(
+                select(func.min(s.outbox.c.due_at).label("at")).where(s.outbox.c.priority == rank, s.outbox.c.taken_until.is_(None))
+                for rank in range(3)
+            ),
+            select(func.min(s.queue.c.due_at).label("at")).where(s.queue.c.state != "sending"),
+        )
+    ).scalars()
+    return instant_or_none(min((at for at in first if at is not None), default=None))
+
+
+def stats(connection: Connection, now: datetime) -> StoreStats:
+    """Return capped counts of what waits."""
+
+    def capped(statement: Select[Any]) -> int:
+        return connection.scalar(select(func.count()).select_from(statement.limit(_COUNT_CAP).subquery())) or 0
+
+    one = literal(1)
+    oldest = connection.execute(
+        union_all(
+            select(func.min(s.outbox.c.due_at)), select(func.min(s.queue.c.due_at)).where(s.queue.c.state != "sending")
+        )
+    ).scalars()
+    overdue = min((at for at in oldest if at is not None and at <= micros(now)), default=None)
+    return StoreStats(
+        unplanned=capped(select(one).select_from(s.outbox)),
+        waiting=capped(select(one).select_from(s.queue).where(s.queue.c.state != "sending")),
+        sending=capped(select(one).select_from(s.queue).where(s.queue.c.state == "sending")),
+        dead=capped(select(one).select_from(s.deliveries).where(s.deliveries.c.state == "dead", s.deliveries.c.state != "delivered")),
+        oldest_due=None if overdue is None else instant(overdue),
+    )

@@ -1,0 +1,332 @@
+"""The SQL store on PostgreSQL: each frequent verb is one statement for hundreds of rows.
+
+The frequent verbs hand arrays to the driver's own connection (asyncpg); everything
+else runs through SQLAlchemy on the same pool.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import Connection, exc, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from ...errors import MissingExtraError, StoreUnavailableError
+from ...models.delivery import FINAL_STATES, Claim, Lane
+from ...models.event import StoredEvent, TakenEvent
+from ...ports import Appended, Record, Settlement
+from . import migrate
+from . import postgres_statements as sql
+from .rows import PRIORITIES, RANK, claim_from, event_values, instant, instant_or_none, micros, micros_or_none
+from .store import SqlStore, translated
+
+try:
+    import asyncpg
+except ImportError as error:
+    raise MissingExtraError("the PostgreSQL store", "postgres") from error
+
+T = TypeVar("T")
+
+_MICRO = timedelta(microseconds=1)
+
+#: Settings of our own connections.  Just-in-time compilation costs more than these short statements
+#: run; and the joins are always "a few hundred rows into a primary key", which a plan that was made
+#: while a table was still empty must not turn into a scan of the table it has become.
+SETTINGS = {"jit": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "application_name": "notifykit"}
+
+
+class PostgresStore(SqlStore):
+    """A store in a PostgreSQL database (14 or newer).
+
+    Args:
+        url: ``postgresql://user@host/database``.
+        engine: An ``AsyncEngine`` on asyncpg to use instead; the kit does not close it.
+        pool_size: Connections kept open at the most.
+        create: Make the tables when the database has none.
+    """
+
+    def __init__(
+        self, url: str, *, engine: AsyncEngine | None = None, pool_size: int = 10, create: bool = False
+    ) -> None:
+        self.url = url
+        self._owns_engine = engine is None
+        self._pool_size = pool_size
+        self._engine = engine
+        self._create = create
+        self._listener: asyncio.Task[None] | None = None
+        self._wakers: set[asyncio.Event] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def open(self) -> None:
+        self._connect()
+        if self._create:
+            await self._write(migrate.create)
+        await self._read(migrate.check)
+
+    def _connect(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        if self._engine is None:
+            self._engine = create_async_engine(
+                make_url(self.url).set(drivername="postgresql+asyncpg"),
+                pool_size=self._pool_size,
+                max_overflow=0,
+                pool_timeout=30,
+                connect_args={"timeout": 10, "command_timeout": 60, "server_settings": SETTINGS},
+            )
+
+    async def upgrade(self, work: Callable[[Connection], T]) -> T:
+        """Run a migration on a store that is not open."""
+        self._connect()
+        try:
+            return await self._write(work)
+        finally:
+            await self.aclose()
+
+    async def aclose(self) -> None:
+        if self._listener is not None:
+            self._listener.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._listener
+            self._listener = None
+        if self._engine is not None and self._owns_engine:
+            await self._engine.dispose()
+            self._engine = None
+
+    @contextlib.asynccontextmanager
+    async def _driver(self) -> AsyncIterator[Any]:
+        """Lend an asyncpg connection of the pool."""
+        if self._engine is None:
+            raise StoreUnavailableError("the store is not open: use 'async with' or open()")
+        try:
+            async with self._engine.connect() as connection:
+                try:
+                    yield (await connection.get_raw_connection()).driver_connection
+                except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+                    await connection.invalidate(error)
+                    raise
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, exc.SQLAlchemyError, OSError, TimeoutError) as error:
+            raise _translated(error) from error
+
+    async def _read(self, work: Callable[[Connection], T]) -> T:
+        return await self._write(work)
+
+    async def _write(self, work: Callable[[Connection], T]) -> T:
+        if self._engine is None:
+            raise StoreUnavailableError("the store is not open: use 'async with' or open()")
+        try:
+            async with self._engine.begin() as connection:
+                return await connection.run_sync(work)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, exc.SQLAlchemyError, OSError, TimeoutError) as error:
+            raise _translated(error) from error
+
+    # -- the frequent verbs ----------------------------------------------------------------------
+
+    async def append(self, events: Sequence[StoredEvent]) -> list[Appended]:
+        columns = list(zip(*map(event_values, events), strict=True))
+        async with self._driver() as pg:
+            statement = sql.APPEND_AND_HINT if self._hint_is_due() else sql.APPEND
+            stored = {row[0] for row in await pg.fetch(statement, *columns)}
+            if len(stored) == len(events):
+                answers = [Appended(event.id) for event in events]
+            else:
+                answers = [
+                    Appended(event.id)
+                    if event.id in stored
+                    else Appended(*await pg.fetchrow(sql.HELD, event.tenant, event.idempotency_key))
+                    for event in events
+                ]
+        self._wake()
+        return answers
+
+    async def take(
+        self, limit: int, *, now: datetime, lease: timedelta, exclude: Collection[str] = ()
+    ) -> list[TakenEvent]:
+        async with self._driver() as pg:
+            rows = await pg.fetch(sql.TAKE, micros(now), limit, micros(now + lease), list(exclude))
+        return [
+            TakenEvent(
+                event_id,
+                fence,
+                tenant,
+                type_,
+                topic,
+                PRIORITIES[rank],
+                ordering_key,
+                instant(published_at),
+                instant_or_none(expires_at),
+                body,
+                cursor,
+                version or 0,
+            )
+            for (
+                event_id,
+                fence,
+                tenant,
+                type_,
+                topic,
+                rank,
+                ordering_key,
+                published_at,
+                expires_at,
+                body,
+                cursor,
+                version,
+            ) in rows
+        ]
+
+    async def settle(
+        self, settlements: Sequence[Settlement], *, now: datetime, lease: timedelta, worker: str
+    ) -> set[str]:
+        events: list[tuple[str, int, str | None]] = []
+        planned: list[tuple[Any, ...]] = []
+        for event_id, fence, deliveries, cursor in settlements:
+            events.append((event_id, fence, cursor))
+            for new in deliveries:
+                planned.append(
+                    (
+                        new.id,
+                        new.event_id,
+                        new.tenant,
+                        new.subscription_id,
+                        new.subscriber_id,
+                        new.channel,
+                        RANK[new.priority],
+                        new.state.value,
+                        new.reason,
+                        micros(new.due_at),
+                        micros_or_none(new.expires_at),
+                        new.ordering_key,
+                        new.state in FINAL_STATES,
+                    )
+                )
+        if not events:
+            return set()
+        columns = [*zip(*events, strict=True), *(zip(*planned, strict=True) if planned else ([],) * 13)]
+        async with self._driver() as pg:
+            rows = await pg.fetch(sql.SETTLE, micros(now), micros(now + lease), worker, *columns)
+        return {row[0] for row in rows}
+
+    async def claim_due(
+        self,
+        lane: Lane,
+        limit: int,
+        *,
+        now: datetime,
+        lease: timedelta,
+        worker: str,
+        exclude: Collection[str] = (),
+    ) -> list[Claim]:
+        until = now + lease
+        async with self._driver() as pg:
+            rows = await pg.fetch(
+                sql.CLAIM, lane.channel, RANK[lane.priority], micros(now), limit, micros(until), worker, list(exclude)
+            )
+        return [claim_from(row, until) for row in rows]
+
+    async def record(self, records: Sequence[Record]) -> set[str]:
+        if not records:
+            return set()
+        columns = list(zip(*map(_record_values, records), strict=True))
+        async with self._driver() as pg:
+            rows = await pg.fetch(sql.RECORD, *columns)
+        return {row[0] for row in rows}
+
+    async def extend(self, claims: Sequence[tuple[str, int]], *, until: datetime) -> set[str]:
+        if not claims:
+            return set()
+        ids, fences = zip(*claims, strict=True)
+        async with self._driver() as pg:
+            rows = await pg.fetch(sql.EXTEND, ids, fences, micros(until))
+        return {row[0] for row in rows}
+
+    # -- hints -----------------------------------------------------------------------------------
+
+    def hint(self) -> None:
+        if self._loop is not None and self._wakers:
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self, *_: object) -> None:
+        for waker in self._wakers:
+            waker.set()
+
+    async def wait(self, timeout: timedelta) -> None:
+        if self._listener is None:
+            self._listener = asyncio.create_task(self._listen(), name="notifykit-listen")
+        waker = asyncio.Event()
+        self._wakers.add(waker)
+        try:
+            async with asyncio.timeout(timeout.total_seconds()):
+                await waker.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._wakers.discard(waker)
+
+    async def _listen(self) -> None:
+        """Hear NOTIFY on a connection of its own; polling carries on while it is lost."""
+        url = make_url(self.url).set(drivername="postgresql")
+        while True:
+            try:
+                connection = await asyncpg.connect(
+                    url.render_as_string(hide_password=False), timeout=10, server_settings=SETTINGS
+                )
+                try:
+                    lost = asyncio.Event()
+                    connection.add_termination_listener(lambda _, lost=lost: lost.set())
+                    await connection.add_listener("notifykit", self._wake)
+                    self._wake()
+                    await lost.wait()
+                finally:
+                    connection.terminate()
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+                pass
+            await asyncio.sleep(1 + random.random())  # noqa: S311 - spreads reconnects, hides nothing
+
+
+def _translated(error: BaseException) -> Exception:
+    if isinstance(error, (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, TimeoutError)) or (
+        isinstance(error, asyncpg.PostgresError) and error.sqlstate in {"57P01", "57P02", "57P03", "53300"}
+    ):
+        return StoreUnavailableError(f"the database is not available: {error}")
+    return translated(error)
+
+
+def _record_values(record: Record) -> tuple[Any, ...]:
+    delivery_id, fence, state, reason, due_at, at, attempt = record
+    if attempt is None:
+        tried: tuple[Any, ...] = (None, None, None, None, None, None, None, None, None)
+    else:
+        tried = (
+            attempt.number,
+            micros(attempt.started_at),
+            attempt.took // _MICRO,
+            attempt.outcome,
+            attempt.reason,
+            attempt.status,
+            micros_or_none(attempt.retry_at),
+            attempt.response or None,
+            attempt.worker,
+        )
+    return (
+        delivery_id,
+        fence,
+        state.value,
+        reason,
+        micros_or_none(due_at),
+        micros(at),
+        state in FINAL_STATES,
+        *tried,
+    )
+
+
+if TYPE_CHECKING:
+    from ...ports import Store
+
+    _conforms: type[Store] = PostgresStore
+

@@ -1,0 +1,147 @@
+"""The frequent verbs as PostgreSQL statements: one each, batches as arrays.
+
+The order of arguments is the order of the ``$n``; ``postgres.py`` fills them.
+"""
+
+from __future__ import annotations
+
+from .rows import CLAIM_COLUMNS, EVENT_COLUMNS
+
+_TYPES = {
+    "version": "smallint",
+    "priority": "smallint",
+    "occurred_at": "bigint",
+    "published_at": "bigint",
+    "due_at": "bigint",
+    "expires_at": "bigint",
+    "fingerprint": "bytea",
+    "body": "bytea",
+}
+_COLUMNS = ", ".join(EVENT_COLUMNS)
+_ARRAYS = ", ".join(f"${i}::{_TYPES.get(name, 'text')}[]" for i, name in enumerate(EVENT_COLUMNS, 1))
+
+APPEND = f"""
+WITH e AS (
+  INSERT INTO notifykit_events ({_COLUMNS}) SELECT * FROM unnest({_ARRAYS})
+  ON CONFLICT DO NOTHING RETURNING id, tenant, priority, due_at
+)
+INSERT INTO notifykit_outbox (event_id, tenant, priority, due_at)
+SELECT id, tenant, priority, due_at FROM e RETURNING event_id
+"""
+
+APPEND_AND_HINT = f"""
+WITH e AS (
+  INSERT INTO notifykit_events ({_COLUMNS}) SELECT * FROM unnest({_ARRAYS})
+  ON CONFLICT DO NOTHING RETURNING id, tenant, priority, due_at
+), o AS (
+  INSERT INTO notifykit_outbox (event_id, tenant, priority, due_at)
+  SELECT id, tenant, priority, due_at FROM e RETURNING event_id
+)
+SELECT o.event_id, h.sent FROM o, (SELECT pg_notify('notifykit', '') AS sent) h
+"""
+
+HELD = "SELECT id, true, fingerprint FROM notifykit_events WHERE tenant = $1 AND idempotency_key = $2"
+
+TAKE = """
+WITH picked AS MATERIALIZED (
+  SELECT o.event_id FROM (VALUES (0::smallint), (1::smallint), (2::smallint)) p(rank)
+  CROSS JOIN LATERAL (
+    SELECT event_id FROM notifykit_outbox
+    WHERE priority = p.rank AND due_at <= $1 AND (taken_until IS NULL OR taken_until <= $1) AND tenant <> ALL($4::text[])
+    ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
+  ) o LIMIT $2
+), taken AS (
+  UPDATE notifykit_outbox o SET fence = o.fence + 1, taken_until = $3 FROM picked
+  WHERE o.event_id = picked.event_id RETURNING o.event_id, o.fence, o.tenant, o.cursor
+)
+SELECT t.event_id, t.fence, t.tenant, e.type, e.topic, e.priority, e.ordering_key, e.published_at, e.expires_at,
+  e.body, t.cursor, v.version
+FROM taken t JOIN notifykit_events e ON e.tenant = t.tenant AND e.id = t.event_id
+LEFT JOIN notifykit_tenants v ON v.tenant = t.tenant
+ORDER BY e.priority, t.event_id
+"""
+
+SETTLE = """
+WITH s AS MATERIALIZED (
+  SELECT * FROM unnest($4::text[], $5::int[], $6::text[]) AS s(event_id, fence, cursor)
+), gone AS (
+  DELETE FROM notifykit_outbox o USING s
+  WHERE o.event_id = s.event_id AND o.fence = s.fence AND s.cursor IS NULL RETURNING o.event_id, o.fence
+), paged AS (
+  UPDATE notifykit_outbox o SET cursor = s.cursor, taken_until = NULL FROM s
+  WHERE o.event_id = s.event_id AND o.fence = s.fence AND s.cursor IS NOT NULL RETURNING o.event_id, o.fence
+), ok AS MATERIALIZED (
+  SELECT * FROM gone UNION ALL SELECT * FROM paged
+), d AS MATERIALIZED (
+  SELECT d.* FROM unnest($7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::smallint[],
+    $14::text[], $15::text[], $16::bigint[], $17::bigint[], $18::text[], $19::bool[])
+  AS d(id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state, reason, due_at, expires_at,
+    ordering_key, final) JOIN ok USING (event_id)
+  -- only a later page can meet a delivery that an earlier one made and that has ended since
+  WHERE ok.fence = 1 OR NOT EXISTS (SELECT 1 FROM notifykit_deliveries h WHERE h.tenant = d.tenant AND h.id = d.id)
+), q AS (
+  INSERT INTO notifykit_queue (id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state, reason,
+    created_at, due_at, expires_at, ordering_key, fence, lease_until, worker)
+  SELECT id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state, reason, $1, due_at, expires_at,
+    ordering_key, (state = 'sending')::int, CASE WHEN state = 'sending' THEN $2::bigint END,
+    CASE WHEN state = 'sending' THEN $3::text END
+  FROM d WHERE NOT final ON CONFLICT DO NOTHING
+), f AS (
+  INSERT INTO notifykit_deliveries (id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state,
+    reason, attempts, abandoned, generation, ordering_key, created_at, expires_at, finished_at)
+  SELECT id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state, reason, 0, 0, 0, ordering_key,
+    $1, expires_at, $1
+  FROM d WHERE final ON CONFLICT DO NOTHING
+)
+SELECT event_id FROM ok
+"""
+
+CLAIM = f"""
+WITH c AS MATERIALIZED (
+  SELECT id FROM notifykit_queue
+  WHERE channel = $1 AND priority = $2 AND state <> 'sending' AND due_at <= $3 AND subscriber_id <> ALL($7::text[])
+  ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED
+), q AS (
+  UPDATE notifykit_queue q SET state = 'sending', reason = NULL, fence = q.fence + 1, lease_until = $5, worker = $6
+  FROM c WHERE q.id = c.id RETURNING q.*
+)
+SELECT {CLAIM_COLUMNS} FROM q JOIN notifykit_events e ON e.tenant = q.tenant AND e.id = q.event_id
+LEFT JOIN notifykit_tenants t ON t.tenant = q.tenant ORDER BY q.due_at, q.id
+"""
+
+RECORD = """
+WITH r AS MATERIALIZED (
+  SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bool[],
+    $8::int[], $9::bigint[], $10::bigint[], $11::text[], $12::text[], $13::int[], $14::bigint[], $15::bytea[],
+    $16::text[])
+  AS r(id, fence, state, reason, due_at, at, final, number, started_at, took, outcome, code, status, retry_at,
+    response, worker)
+), gone AS (
+  DELETE FROM notifykit_queue q USING r WHERE r.final AND q.id = r.id AND q.fence = r.fence AND q.state = 'sending'
+  RETURNING q.id, q.event_id, q.tenant, q.subscription_id, q.subscriber_id, q.channel, q.priority, r.state, r.reason,
+    coalesce(r.number, q.attempts) AS attempts, q.abandoned, q.generation, q.ordering_key, q.created_at, q.expires_at,
+    r.at
+), kept AS (
+  UPDATE notifykit_queue q SET state = r.state, reason = r.reason, due_at = coalesce(r.due_at, r.at),
+    lease_until = NULL, worker = NULL, attempts = coalesce(r.number, q.attempts),
+    tries = q.tries + (r.number IS NOT NULL)::int
+  FROM r WHERE NOT r.final AND q.id = r.id AND q.fence = r.fence AND q.state = 'sending' RETURNING q.id
+), ended AS (
+  INSERT INTO notifykit_deliveries (id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state,
+    reason, attempts, abandoned, generation, ordering_key, created_at, expires_at, finished_at)
+  SELECT * FROM gone
+), written AS MATERIALIZED (
+  SELECT id FROM gone UNION ALL SELECT id FROM kept
+), tried AS (
+  INSERT INTO notifykit_attempts (delivery_id, number, started_at, took, outcome, reason, status, retry_at, response,
+    worker)
+  SELECT id, number, started_at, took, outcome, code, status, retry_at, response, worker
+  FROM r JOIN written USING (id) WHERE number IS NOT NULL
+)
+SELECT id FROM written
+"""
+
+EXTEND = """
+UPDATE notifykit_queue q SET lease_until = $3 FROM unnest($1::text[], $2::int[]) AS c(id, fence)
+WHERE q.id = c.id AND q.fence = c.fence AND q.state = 'sending' RETURNING q.id
+"""

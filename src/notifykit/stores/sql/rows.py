@@ -1,0 +1,289 @@
+"""Rows to values and back: the one place that knows how a value is laid out in columns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from ...models.delivery import Attempt, Claim, Delivery, DeliveryState, Priority
+from ...models.endpoint import Endpoint, EndpointSecret, EndpointState
+from ...models.event import StoredEvent
+from ...models.retry import RetryPolicy
+from ...models.subscription import Subscription
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICRO = timedelta(microseconds=1)
+PRIORITIES = (Priority.HIGH, Priority.NORMAL, Priority.LOW)
+RANK = {priority: rank for rank, priority in enumerate(PRIORITIES)}
+
+
+def micros(instant: datetime) -> int:
+    """Return the microseconds since the epoch."""
+    return (instant - EPOCH) // _MICRO
+
+
+def micros_or_none(instant: datetime | None) -> int | None:
+    """Return the microseconds since the epoch, if there is an instant."""
+    return None if instant is None else (instant - EPOCH) // _MICRO
+
+
+def instant(value: int) -> datetime:
+    """Return the instant ``value`` microseconds after the epoch."""
+    return EPOCH + timedelta(microseconds=value)
+
+
+def instant_or_none(value: int | None) -> datetime | None:
+    """Return the instant, if there is one."""
+    return None if value is None else EPOCH + timedelta(microseconds=value)
+
+
+def event_values(event: StoredEvent) -> tuple[Any, ...]:
+    """Return the columns of ``events`` in the order of :data:`EVENT_COLUMNS`."""
+    return (
+        event.tenant,
+        event.id,
+        event.type,
+        event.version,
+        event.topic,
+        event.resource_kind,
+        event.resource_id,
+        event.actor,
+        micros(event.occurred_at),
+        micros(event.published_at),
+        micros(event.due_at),
+        micros_or_none(event.expires_at),
+        RANK[event.priority],
+        event.ordering_key,
+        event.idempotency_key,
+        event.fingerprint,
+        event.trace,
+        event.metadata,
+        event.body,
+    )
+
+
+EVENT_COLUMNS = (
+    "tenant",
+    "id",
+    "type",
+    "version",
+    "topic",
+    "resource_kind",
+    "resource_id",
+    "actor",
+    "occurred_at",
+    "published_at",
+    "due_at",
+    "expires_at",
+    "priority",
+    "ordering_key",
+    "idempotency_key",
+    "fingerprint",
+    "trace",
+    "metadata",
+    "body",
+)
+
+
+def event_from(row: Mapping[str, Any]) -> StoredEvent:
+    """Return the event of a row of ``events``."""
+    return StoredEvent(
+        id=row["id"],
+        tenant=row["tenant"],
+        type=row["type"],
+        version=row["version"],
+        topic=row["topic"],
+        resource_kind=row["resource_kind"],
+        resource_id=row["resource_id"],
+        actor=row["actor"],
+        occurred_at=instant(row["occurred_at"]),
+        published_at=instant(row["published_at"]),
+        due_at=instant(row["due_at"]),
+        expires_at=instant_or_none(row["expires_at"]),
+        priority=PRIORITIES[row["priority"]],
+        ordering_key=row["ordering_key"],
+        idempotency_key=row["idempotency_key"],
+        fingerprint=row["fingerprint"],
+        trace=row["trace"],
+        metadata=row["metadata"],
+        body=bytes(row["body"]),
+    )
+
+
+def delivery_from(row: Mapping[str, Any]) -> Delivery:
+    """Return the delivery of a row of ``queue`` or ``deliveries`` (with its event's type beside it)."""
+    return Delivery(
+        id=row["id"],
+        event_id=row["event_id"],
+        event_type=row["event_type"] or "",
+        tenant=row["tenant"],
+        subscription_id=row["subscription_id"],
+        subscriber_id=row["subscriber_id"],
+        channel=row["channel"],
+        priority=PRIORITIES[row["priority"]],
+        state=DeliveryState(row["state"]),
+        reason=row["reason"],
+        attempts=row["attempts"],
+        abandoned=row["abandoned"],
+        generation=row["generation"],
+        ordering_key=row["ordering_key"],
+        created_at=instant(row["created_at"]),
+        due_at=instant_or_none(row["due_at"]),
+        expires_at=instant_or_none(row["expires_at"]),
+        finished_at=instant_or_none(row["finished_at"]),
+    )
+
+
+def claim_from(row: tuple[Any, ...], lease_until: datetime) -> Claim:
+    """Return the claim of a row in the order of :data:`CLAIM_COLUMNS`."""
+    (
+        id_,
+        fence,
+        attempts,
+        tries,
+        abandoned,
+        tenant,
+        event_id,
+        event_type,
+        subscription_id,
+        subscriber_id,
+        channel,
+        priority,
+        ordering_key,
+        published_at,
+        expires_at,
+        body,
+        version,
+    ) = row
+    return Claim(
+        id_,
+        fence,
+        attempts + 1,
+        tries,
+        abandoned,
+        tenant,
+        event_id,
+        event_type,
+        subscription_id,
+        subscriber_id,
+        channel,
+        PRIORITIES[priority],
+        ordering_key,
+        instant(published_at),
+        instant_or_none(expires_at),
+        lease_until,
+        bytes(body),
+        version or 0,
+    )
+
+
+CLAIM_COLUMNS = (
+    "q.id, q.fence, q.attempts, q.tries, q.abandoned, q.tenant, q.event_id, e.type, q.subscription_id, "
+    "q.subscriber_id, q.channel, q.priority, q.ordering_key, e.published_at, q.expires_at, e.body, t.version"
+)
+
+
+def attempt_from(row: Mapping[str, Any]) -> Attempt:
+    """Return the attempt of a row of ``attempts``."""
+    return Attempt(
+        delivery_id=row["delivery_id"],
+        number=row["number"],
+        started_at=instant(row["started_at"]),
+        took=timedelta(microseconds=row["took"]),
+        outcome=row["outcome"],
+        reason=row["reason"],
+        status=row["status"],
+        retry_at=instant_or_none(row["retry_at"]),
+        response=bytes(row["response"] or b""),
+        worker=row["worker"] or "",
+    )
+
+
+def endpoint_values(endpoint: Endpoint) -> dict[str, Any]:
+    """Return the columns of ``endpoints``."""
+    return {
+        "tenant": endpoint.tenant,
+        "id": endpoint.id,
+        "url": endpoint.url,
+        "description": endpoint.description,
+        "state": endpoint.state.value,
+        "state_reason": endpoint.state_reason,
+        "secrets": json.dumps(
+            [[s.value, micros(s.created_at), micros_or_none(s.expires_at)] for s in endpoint.secrets]
+        ),
+        "headers": json.dumps(dict(endpoint.headers)),
+        "retry": json.dumps(
+            {
+                "delays": [delay // _MICRO for delay in endpoint.retry.delays],
+                "jitter": endpoint.retry.jitter,
+                "max_retry_after": endpoint.retry.max_retry_after // _MICRO,
+            }
+        ),
+        "timeout": endpoint.timeout // _MICRO,
+        "max_in_flight": endpoint.max_in_flight,
+        "created_at": micros(endpoint.created_at),
+        "updated_at": micros(endpoint.updated_at),
+    }
+
+
+def endpoint_from(row: Mapping[str, Any]) -> Endpoint:
+    """Return the endpoint of a row of ``endpoints``."""
+    retry = json.loads(row["retry"])
+    return Endpoint(
+        id=row["id"],
+        tenant=row["tenant"],
+        url=row["url"],
+        description=row["description"],
+        state=EndpointState(row["state"]),
+        state_reason=row["state_reason"],
+        secrets=tuple(
+            EndpointSecret(value=value, created_at=instant(created), expires_at=instant_or_none(expires))
+            for value, created, expires in json.loads(row["secrets"])
+        ),
+        headers=json.loads(row["headers"]),
+        retry=RetryPolicy(
+            delays=tuple(timedelta(microseconds=delay) for delay in retry["delays"]),
+            jitter=retry["jitter"],
+            max_retry_after=timedelta(microseconds=retry["max_retry_after"]),
+        ),
+        timeout=timedelta(microseconds=row["timeout"]),
+        max_in_flight=row["max_in_flight"],
+        created_at=instant(row["created_at"]),
+        updated_at=instant(row["updated_at"]),
+    )
+
+
+def subscription_values(subscription: Subscription) -> dict[str, Any]:
+    """Return the columns of ``subscriptions``."""
+    return {
+        "tenant": subscription.tenant,
+        "id": subscription.id,
+        "subscriber_id": subscription.subscriber_id,
+        "channel": subscription.channel,
+        "event_types": json.dumps(list(subscription.event_types)),
+        "topic": subscription.topic,
+        "filter": None if subscription.filter is None else json.dumps(dict(subscription.filter)),
+        "description": subscription.description,
+        "enabled": subscription.enabled,
+        "created_at": micros(subscription.created_at),
+        "updated_at": micros(subscription.updated_at),
+    }
+
+
+def subscription_from(row: Mapping[str, Any]) -> Subscription:
+    """Return the subscription of a row of ``subscriptions``."""
+    return Subscription(
+        id=row["id"],
+        tenant=row["tenant"],
+        subscriber_id=row["subscriber_id"],
+        channel=row["channel"],
+        event_types=tuple(json.loads(row["event_types"])),
+        topic=row["topic"],
+        filter=None if row["filter"] is None else json.loads(row["filter"]),
+        description=row["description"],
+        enabled=bool(row["enabled"]),
+        created_at=instant(row["created_at"]),
+        updated_at=instant(row["updated_at"]),
+    )

@@ -1,0 +1,226 @@
+"""The tables.  Migrations (``migrations/``) build the same ones, and a test holds the two together.
+
+Instants are microseconds since 1970-01-01 UTC in a ``BIGINT``: exact, ordered and
+the same on every database (``to_timestamp(due_at / 1e6)`` reads one on PostgreSQL).
+
+Three tables carry a delivery through its life:
+
+``outbox``      a narrow row beside each event that is not planned yet;
+``queue``       a narrow row for each open delivery, the only one that claims touch;
+``deliveries``  a row for each ended delivery, written once.
+
+Rows move from table to table within one transaction.  Deleting a narrow row bloats
+a table less than updating a wide one, and history of any size leaves the queue small
+(see ADR 0002).
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.dialects import postgresql
+
+#: Ids and keys compare bytewise: cheaper than a locale's order, and the same on every database.
+Key = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+
+metadata = MetaData()
+
+events = Table(
+    "notifykit_events",
+    metadata,
+    Column("tenant", Key, primary_key=True),
+    Column("id", Key, primary_key=True),
+    Column("type", Text, nullable=False),
+    Column("version", SmallInteger, nullable=False),
+    Column("topic", Text),
+    Column("resource_kind", Text),
+    Column("resource_id", Text),
+    Column("actor", Text),
+    Column("occurred_at", BigInteger, nullable=False),
+    Column("published_at", BigInteger, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("priority", SmallInteger, nullable=False),
+    Column("ordering_key", Text),
+    Column("idempotency_key", Text),
+    Column("fingerprint", LargeBinary),
+    Column("trace", Text),
+    Column("metadata", Text),
+    Column("body", LargeBinary, nullable=False),
+)
+Index(
+    "notifykit_events_idempotency",
+    events.c.tenant,
+    events.c.idempotency_key,
+    unique=True,
+    postgresql_where=text("idempotency_key IS NOT NULL"),
+    sqlite_where=text("idempotency_key IS NOT NULL"),
+)
+
+#: For retention only.  On PostgreSQL a BRIN index costs next to nothing on a table that grows with time.
+Index("notifykit_events_published", events.c.published_at, postgresql_using="brin")
+
+outbox = Table(
+    "notifykit_outbox",
+    metadata,
+    Column("event_id", Key, primary_key=True),
+    Column("tenant", Key, nullable=False),
+    Column("priority", SmallInteger, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("fence", Integer, nullable=False, server_default="0"),
+    Column("taken_until", BigInteger),
+    Column("cursor", Text),
+    postgresql_with={
+        "fillfactor": 70,
+        "autovacuum_vacuum_scale_factor": 0,
+        "autovacuum_vacuum_threshold": 20000,
+    },
+)
+Index("notifykit_outbox_due", outbox.c.priority, outbox.c.due_at, outbox.c.tenant)
+
+queue = Table(
+    "notifykit_queue",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("event_id", Key, nullable=False),
+    Column("tenant", Key, nullable=False),
+    Column("subscription_id", Key, nullable=False),
+    Column("subscriber_id", Key, nullable=False),
+    Column("channel", Key, nullable=False),
+    Column("priority", SmallInteger, nullable=False),
+    Column("state", Key, nullable=False),
+    Column("reason", Text),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("abandoned", Integer, nullable=False, server_default="0"),
+    Column("generation", Integer, nullable=False, server_default="0"),
+    Column("ordering_key", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("fence", Integer, nullable=False, server_default="0"),
+    Column("lease_until", BigInteger),
+    Column("worker", Text),
+    postgresql_with={
+        "fillfactor": 80,
+        "autovacuum_vacuum_scale_factor": 0,
+        "autovacuum_vacuum_threshold": 20000,
+    },
+)
+_waits = text("state <> 'sending'")
+Index(
+    "notifykit_queue_due",
+    queue.c.channel,
+    queue.c.priority,
+    queue.c.due_at,
+    queue.c.subscriber_id,
+    postgresql_where=_waits,
+    sqlite_where=_waits,
+)
+Index("notifykit_queue_subscriber", queue.c.subscriber_id, postgresql_where=_waits, sqlite_where=_waits)
+Index(
+    "notifykit_queue_lease",
+    queue.c.lease_until,
+    postgresql_where=text("state = 'sending'"),
+    sqlite_where=text("state = 'sending'"),
+)
+
+deliveries = Table(
+    "notifykit_deliveries",
+    metadata,
+    Column("tenant", Key, primary_key=True),
+    Column("id", Key, primary_key=True),
+    Column("event_id", Key, nullable=False),
+    Column("subscription_id", Key, nullable=False),
+    Column("subscriber_id", Key, nullable=False),
+    Column("channel", Key, nullable=False),
+    Column("priority", SmallInteger, nullable=False),
+    Column("state", Key, nullable=False),
+    Column("reason", Text),
+    Column("attempts", Integer, nullable=False),
+    Column("abandoned", Integer, nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("ordering_key", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("finished_at", BigInteger, nullable=False),
+)
+Index("notifykit_deliveries_subscriber", deliveries.c.subscriber_id, deliveries.c.id)
+_failed = text("state <> 'delivered'")
+Index(
+    "notifykit_deliveries_failed",
+    deliveries.c.tenant,
+    deliveries.c.id,
+    postgresql_where=_failed,
+    sqlite_where=_failed,
+)
+
+Index("notifykit_deliveries_finished", deliveries.c.finished_at, postgresql_using="brin")
+
+attempts = Table(
+    "notifykit_attempts",
+    metadata,
+    Column("delivery_id", Key, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("started_at", BigInteger, nullable=False),
+    Column("took", BigInteger, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("reason", Text),
+    Column("status", SmallInteger),
+    Column("retry_at", BigInteger),
+    Column("response", LargeBinary),
+    Column("worker", Text),
+)
+
+endpoints = Table(
+    "notifykit_endpoints",
+    metadata,
+    Column("tenant", Key, primary_key=True),
+    Column("id", Key, primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("state", Key, nullable=False),
+    Column("state_reason", Text),
+    Column("secrets", Text, nullable=False),
+    Column("headers", Text, nullable=False),
+    Column("retry", Text, nullable=False),
+    Column("timeout", BigInteger, nullable=False),
+    Column("max_in_flight", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+subscriptions = Table(
+    "notifykit_subscriptions",
+    metadata,
+    Column("tenant", Key, primary_key=True),
+    Column("id", Key, primary_key=True),
+    Column("subscriber_id", Key, nullable=False),
+    Column("channel", Key, nullable=False),
+    Column("event_types", Text, nullable=False),
+    Column("topic", Text),
+    Column("filter", Text),
+    Column("description", Text, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+Index("notifykit_subscriptions_subscriber", subscriptions.c.tenant, subscriptions.c.subscriber_id)
+
+tenants = Table(
+    "notifykit_tenants",
+    metadata,
+    Column("tenant", Key, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+)

@@ -1,0 +1,488 @@
+"""The SQL store on SQLite: one writer thread, whole transactions, group commit.
+
+SQLite has one writer, so this store has one thread, and ships it whole
+transactions: handing single statements to a thread costs more than running them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import Connection, Engine, StaticPool, create_engine, event, make_url
+
+from ...errors import SchemaError, StoreUnavailableError
+from ...models.delivery import FINAL_STATES, Claim, DeliveryState, Lane
+from ...models.event import StoredEvent, TakenEvent
+from ...ports import Appended, NewDelivery, Record, Settlement
+from . import migrate
+from .rows import (
+    CLAIM_COLUMNS,
+    EVENT_COLUMNS,
+    PRIORITIES,
+    RANK,
+    claim_from,
+    event_values,
+    instant,
+    instant_or_none,
+    micros,
+    micros_or_none,
+)
+from .store import SqlStore, translated
+
+T = TypeVar("T")
+
+#: How often a waiting process looks whether another process has committed.
+LOOK = 0.02
+
+_MARKS = ", ".join("?" for _ in EVENT_COLUMNS)
+_EVENT = f"INSERT INTO notifykit_events ({', '.join(EVENT_COLUMNS)}) VALUES ({_MARKS}) ON CONFLICT DO NOTHING"
+_OUTBOX = "INSERT INTO notifykit_outbox (event_id, tenant, priority, due_at) VALUES (?, ?, ?, ?)"
+_HELD = "SELECT id, fingerprint FROM notifykit_events WHERE tenant = ? AND idempotency_key = ?"
+_TAKE = """
+UPDATE notifykit_outbox SET fence = fence + 1, taken_until = :until WHERE event_id IN (
+  SELECT event_id FROM notifykit_outbox
+  WHERE priority = :rank AND due_at <= :now AND (taken_until IS NULL OR taken_until <= :now)
+    AND tenant NOT IN (SELECT value FROM json_each(:exclude))
+  ORDER BY due_at LIMIT :limit)
+RETURNING event_id, fence, tenant, cursor
+"""
+_TAKEN = """
+SELECT e.type, e.topic, e.ordering_key, e.published_at, e.expires_at, e.body, t.version
+FROM notifykit_events e LEFT JOIN notifykit_tenants t ON t.tenant = e.tenant WHERE e.tenant = ? AND e.id = ?
+"""
+_QUEUE = """
+INSERT OR IGNORE INTO notifykit_queue (id, event_id, tenant, subscription_id, subscriber_id, channel, priority,
+  state, reason, created_at, due_at, expires_at, ordering_key, fence, lease_until, worker)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_ENDED = """
+INSERT OR IGNORE INTO notifykit_deliveries (id, event_id, tenant, subscription_id, subscriber_id, channel, priority,
+  state, reason, attempts, abandoned, generation, ordering_key, created_at, expires_at, finished_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_KNOWN = "SELECT 1 FROM notifykit_deliveries WHERE tenant = ? AND id = ?"
+_CLAIM = """
+UPDATE notifykit_queue SET state = 'sending', reason = NULL, fence = fence + 1, lease_until = :until, worker = :worker
+WHERE id IN (
+  SELECT id FROM notifykit_queue INDEXED BY notifykit_queue_due
+  WHERE channel = :channel AND priority = :rank AND state <> 'sending' AND due_at <= :now
+    AND subscriber_id NOT IN (SELECT value FROM json_each(:exclude))
+  ORDER BY due_at LIMIT :limit)
+RETURNING id
+"""
+_CLAIMED = f"""
+SELECT {CLAIM_COLUMNS} FROM json_each(?) c JOIN notifykit_queue q ON q.id = c.value
+JOIN notifykit_events e ON e.tenant = q.tenant AND e.id = q.event_id
+LEFT JOIN notifykit_tenants t ON t.tenant = q.tenant ORDER BY q.due_at, q.id
+"""
+_FINISH = """
+DELETE FROM notifykit_queue WHERE id = ? AND fence = ? AND state = 'sending'
+RETURNING event_id, tenant, subscription_id, subscriber_id, channel, priority, attempts, abandoned, generation,
+  ordering_key, created_at, expires_at
+"""
+_KEEP = """
+UPDATE notifykit_queue SET state = ?, reason = ?, due_at = ?, lease_until = NULL, worker = NULL,
+  attempts = coalesce(?, attempts), tries = tries + ? WHERE id = ? AND fence = ? AND state = 'sending'
+"""
+_ATTEMPT = """
+INSERT INTO notifykit_attempts (delivery_id, number, started_at, took, outcome, reason, status, retry_at, response, worker)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_EXTEND = "UPDATE notifykit_queue SET lease_until = ? WHERE id = ? AND fence = ? AND state = 'sending'"
+
+
+class SqliteStore(SqlStore):
+    """A store in one SQLite file: WAL, ``synchronous=FULL``, one writer thread.
+
+    Args:
+        url: ``sqlite:///file.db``.
+        synchronous: SQLite's pragma; ``NORMAL`` survives a killed process but not a power cut.
+        create: Make the tables when the file has none.
+    """
+
+    def __init__(self, url: str, *, synchronous: str = "FULL", create: bool = True) -> None:
+        self.url = url
+        self._path = make_url(url).database or ":memory:"
+        self._synchronous = synchronous
+        self._create = create
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="notifykit-sqlite")
+        self._engine: Engine | None = None
+        self._db: sqlite3.Connection | None = None
+        self._watch: sqlite3.Connection | None = None
+        self._seen = -1
+        self._wakers: set[asyncio.Event] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def open(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        await self._run(self._connect)
+
+    def _connect(self) -> None:
+        if self._path != ":memory:":
+            os.makedirs(os.path.dirname(os.path.abspath(self._path)), exist_ok=True)
+        try:
+            self._db = db = sqlite3.connect(
+                self._path, isolation_level=None, check_same_thread=False, timeout=30, cached_statements=256
+            )
+            for pragma in ("journal_mode=WAL", f"synchronous={self._synchronous}", "busy_timeout=30000", "temp_store=MEMORY"):
+                db.execute(f"PRAGMA {pragma}")
+            db.execute("PRAGMA cache_size=-64000")
+        except sqlite3.Error as error:
+            raise StoreUnavailableError(f"cannot open {self._path}: {error}") from error
+        self._engine = create_engine("sqlite://", creator=lambda: db, poolclass=StaticPool)
+        event.listen(self._engine, "begin", _begin)
+        with self._engine.connect() as connection:
+            if self._create and migrate.is_empty(connection):
+                connection.rollback()
+                migrate.create_all(self._engine)
+            else:
+                migrate.check(connection)
+        self._watch = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=0)
+
+    async def aclose(self) -> None:
+        if self._db is not None:
+            await self._run(self._disconnect)
+        self._thread.shutdown(wait=True)
+
+    def _disconnect(self) -> None:
+        if self._watch is not None:
+            self._watch.close()
+        if self._engine is not None:
+            self._engine.dispose()
+        if self._db is not None:
+            self._db.close()
+        self._db = self._watch = self._engine = None
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except sqlite3.Error as error:
+            raise translated(_as_unavailable(error)) from error
+        except Exception as error:
+            if type(error).__module__.startswith("sqlalchemy"):
+                raise translated(error) from error
+            raise
+
+    async def _read(self, work: Callable[[Connection], T]) -> T:
+        return await self._run(lambda: self._in_transaction(work, write=False))
+
+    async def _write(self, work: Callable[[Connection], T]) -> T:
+        return await self._run(lambda: self._in_transaction(work, write=True))
+
+    def _in_transaction(self, work: Callable[[Connection], T], *, write: bool) -> T:
+        if self._engine is None:
+            raise SchemaError("the store is not open: use 'async with' or open()")
+        with self._engine.connect().execution_options(notifykit_write=write) as connection, connection.begin():
+            return work(connection)
+
+    async def _change(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        return await self._run(lambda: self._immediate(work))
+
+    def _immediate(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        db = self._db
+        if db is None:
+            raise StoreUnavailableError("the store is not open: use 'async with' or open()")
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            result = work(db)
+            db.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                db.execute("ROLLBACK")
+            raise
+        return result
+
+    # -- the frequent verbs ----------------------------------------------------------------------
+
+    async def append(self, events: Sequence[StoredEvent]) -> list[Appended]:
+        answers = await self._change(lambda db: _append(db, events))
+        self.hint()
+        return answers
+
+    async def take(
+        self, limit: int, *, now: datetime, lease: timedelta, exclude: Collection[str] = ()
+    ) -> list[TakenEvent]:
+        at, until = micros(now), micros(now + lease)
+        return await self._change(lambda db: _take(db, limit, at, until, _json(exclude)))
+
+    async def settle(
+        self, settlements: Sequence[Settlement], *, now: datetime, lease: timedelta, worker: str
+    ) -> set[str]:
+        at, until = micros(now), micros(now + lease)
+        settled = await self._change(lambda db: _settle(db, settlements, at, until, worker))
+        self.hint()
+        return settled
+
+    async def claim_due(
+        self,
+        lane: Lane,
+        limit: int,
+        *,
+        now: datetime,
+        lease: timedelta,
+        worker: str,
+        exclude: Collection[str] = (),
+    ) -> list[Claim]:
+        lease_until = now + lease
+        binds = {
+            "channel": lane.channel,
+            "rank": RANK[lane.priority],
+            "limit": limit,
+            "now": micros(now),
+            "until": micros(lease_until),
+            "worker": worker,
+            "exclude": _json(exclude),
+        }
+
+        def work(db: sqlite3.Connection) -> list[Claim]:
+            ids = [row[0] for row in db.execute(_CLAIM, binds)]
+            if not ids:
+                return []
+            return [claim_from(row, lease_until) for row in db.execute(_CLAIMED, (_json(ids),))]
+
+        return await self._change(work)
+
+    async def record(self, records: Sequence[Record]) -> set[str]:
+        return await self._change(lambda db: _record(db, records))
+
+    async def extend(self, claims: Sequence[tuple[str, int]], *, until: datetime) -> set[str]:
+        at = micros(until)
+
+        def work(db: sqlite3.Connection) -> set[str]:
+            return {id_ for id_, fence in claims if db.execute(_EXTEND, (at, id_, fence)).rowcount}
+
+        return await self._change(work)
+
+    # -- hints -----------------------------------------------------------------------------------
+
+    def hint(self) -> None:
+        loop = self._loop
+        if loop is None or not self._wakers:
+            return
+        if threading.get_ident() == getattr(loop, "_thread_id", None):
+            self._wake()
+        else:
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        for waker in self._wakers:
+            waker.set()
+
+    async def wait(self, timeout: timedelta) -> None:
+        waker = asyncio.Event()
+        self._wakers.add(waker)
+        end = time.monotonic() + timeout.total_seconds()
+        try:
+            while not waker.is_set() and not self._others_committed():
+                pause = min(LOOK, end - time.monotonic())
+                if pause <= 0:
+                    return
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(waker.wait(), pause)
+        finally:
+            self._wakers.discard(waker)
+
+    def _others_committed(self) -> bool:
+        """Whether any connection has committed since the last look (``PRAGMA data_version``: no lock, no I/O)."""
+        if self._watch is None:
+            return False
+        try:
+            version = self._watch.execute("PRAGMA data_version").fetchone()[0]
+        except sqlite3.OperationalError:
+            return False
+        changed = version != self._seen
+        self._seen = version
+        return bool(changed)
+
+
+def _begin(connection: Connection) -> None:
+    write = connection.get_execution_options().get("notifykit_write")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _as_unavailable(error: sqlite3.Error) -> BaseException:
+    if isinstance(error, sqlite3.OperationalError) and "no such table" not in str(error):
+        return OSError(str(error))
+    return error
+
+
+def _json(values: Collection[str]) -> str:
+    return json.dumps(list(values))
+
+
+def _rows(cursor: sqlite3.Cursor) -> Iterator[tuple[Any, ...]]:
+    return iter(cursor.fetchall())
+
+
+def _append(db: sqlite3.Connection, events: Sequence[StoredEvent]) -> list[Appended]:
+    answers = []
+    fresh = []
+    for item in events:
+        if db.execute(_EVENT, event_values(item)).rowcount:
+            fresh.append((item.id, item.tenant, RANK[item.priority], micros(item.due_at)))
+            answers.append(Appended(item.id))
+        else:
+            held, fingerprint = db.execute(_HELD, (item.tenant, item.idempotency_key)).fetchone()
+            answers.append(Appended(held, duplicate=True, fingerprint=fingerprint))
+    db.executemany(_OUTBOX, fresh)
+    return answers
+
+
+def _take(db: sqlite3.Connection, limit: int, now: int, until: int, exclude: str) -> list[TakenEvent]:
+    taken: list[TakenEvent] = []
+    for rank, priority in enumerate(PRIORITIES):
+        binds = {"rank": rank, "now": now, "until": until, "limit": limit - len(taken), "exclude": exclude}
+        for event_id, fence, tenant, cursor in sorted(_rows(db.execute(_TAKE, binds))):
+            type_, topic, ordering_key, published_at, expires_at, body, version = db.execute(
+                _TAKEN, (tenant, event_id)
+            ).fetchone()
+            taken.append(
+                TakenEvent(
+                    event_id,
+                    fence,
+                    tenant,
+                    type_,
+                    topic,
+                    priority,
+                    ordering_key,
+                    instant(published_at),
+                    instant_or_none(expires_at),
+                    body,
+                    cursor,
+                    version or 0,
+                )
+            )
+        if len(taken) >= limit:
+            break
+    return taken
+
+
+def _settle(
+    db: sqlite3.Connection, settlements: Sequence[Settlement], now: int, until: int, worker: str
+) -> set[str]:
+    settled = set()
+    queue: list[tuple[Any, ...]] = []
+    ended: list[tuple[Any, ...]] = []
+    for event_id, fence, planned, cursor in settlements:
+        if cursor is None:
+            done = db.execute("DELETE FROM notifykit_outbox WHERE event_id = ? AND fence = ?", (event_id, fence))
+        else:
+            done = db.execute(
+                "UPDATE notifykit_outbox SET cursor = ?, taken_until = NULL WHERE event_id = ? AND fence = ?",
+                (cursor, event_id, fence),
+            )
+        if not done.rowcount:
+            continue
+        settled.add(event_id)
+        for new in planned:
+            if fence > 1 and db.execute(_KNOWN, (new.tenant, new.id)).fetchone():
+                continue  # an earlier page of the same event made it, and it has ended since
+            if new.state in FINAL_STATES:
+                ended.append(_ended_values(new, now))
+            else:
+                queue.append(_queue_values(new, now, until, worker))
+    db.executemany(_QUEUE, queue)
+    if ended:
+        db.executemany(_ENDED, ended)
+    return settled
+
+
+def _queue_values(new: NewDelivery, now: int, until: int, worker: str) -> tuple[Any, ...]:
+    leased = new.state is DeliveryState.SENDING
+    return (
+        new.id,
+        new.event_id,
+        new.tenant,
+        new.subscription_id,
+        new.subscriber_id,
+        new.channel,
+        RANK[new.priority],
+        new.state.value,
+        new.reason,
+        now,
+        micros(new.due_at),
+        micros_or_none(new.expires_at),
+        new.ordering_key,
+        1 if leased else 0,
+        until if leased else None,
+        worker if leased else None,
+    )
+
+
+def _ended_values(new: NewDelivery, now: int) -> tuple[Any, ...]:
+    return (
+        new.id,
+        new.event_id,
+        new.tenant,
+        new.subscription_id,
+        new.subscriber_id,
+        new.channel,
+        RANK[new.priority],
+        new.state.value,
+        new.reason,
+        0,
+        0,
+        0,
+        new.ordering_key,
+        now,
+        micros_or_none(new.expires_at),
+        now,
+    )
+
+
+def _record(db: sqlite3.Connection, records: Sequence[Record]) -> set[str]:
+    written = set()
+    ended = []
+    tries = []
+    for delivery_id, fence, state, reason, due_at, at, attempt in records:
+        if state in FINAL_STATES:
+            row = db.execute(_FINISH, (delivery_id, fence)).fetchone()
+            if row is None:
+                continue
+            (event_id, tenant, subscription_id, subscriber_id, channel, rank, attempts, abandoned, generation) = row[:9]
+            attempts = attempts if attempt is None else attempt.number
+            ended.append(
+                (delivery_id, event_id, tenant, subscription_id, subscriber_id, channel, rank, state.value, reason)
+                + (attempts, abandoned, generation, *row[9:], micros(at))
+            )
+        else:
+            number, tried = (None, 0) if attempt is None else (attempt.number, 1)
+            due = micros(due_at or at)
+            if not db.execute(_KEEP, (state.value, reason, due, number, tried, delivery_id, fence)).rowcount:
+                continue
+        written.add(delivery_id)
+        if attempt is not None:
+            tries.append(
+                (
+                    delivery_id,
+                    attempt.number,
+                    micros(attempt.started_at),
+                    attempt.took // timedelta(microseconds=1),
+                    attempt.outcome,
+                    attempt.reason,
+                    attempt.status,
+                    micros_or_none(attempt.retry_at),
+                    attempt.response or None,
+                    attempt.worker,
+                )
+            )
+    db.executemany(_ENDED, ended)
+    db.executemany(_ATTEMPT, tries)
+    return written
+
+
+if TYPE_CHECKING:
+    from ...ports import Store
+
+    _conforms: type[Store] = SqliteStore

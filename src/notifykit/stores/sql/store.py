@@ -1,0 +1,162 @@
+"""What all SQL stores share: the verbs that are written once, and the edge where errors are translated.
+
+A concrete store runs functions over a SQLAlchemy ``Connection`` (``_read`` and
+``_write``) and brings its own form of the five frequent verbs.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, exc
+
+from ...errors import NotifykitError, SchemaError, StoreError, StoreUnavailableError
+from ...models.delivery import Attempt, Delivery
+from ...models.endpoint import Endpoint
+from ...models.event import StoredEvent
+from ...models.subscription import Subscription, TenantConfig
+from ...ports import Appended, DeliveryFilter, StoreStats
+from . import config, joined, moves
+
+T = TypeVar("T")
+
+#: Seconds between two hints of one process.
+HINT_PAUSE = 0.005
+_NO_TABLE = ("no such table", "does not exist", "UndefinedTable")
+
+
+def translated(error: BaseException) -> NotifykitError:
+    """Return our error for one of SQLAlchemy's or the driver's."""
+    text = str(getattr(error, "orig", error)).strip().split("\n")[0]
+    if any(sign in text for sign in _NO_TABLE) and "notifykit_" in text:
+        return SchemaError(f"the database has no notifykit tables ({text}); run: notifykit migrate")
+    if isinstance(error, (exc.OperationalError, exc.InterfaceError, exc.TimeoutError, OSError)):
+        return StoreUnavailableError(f"the database is not available: {text}")
+    if isinstance(error, exc.DBAPIError) and error.connection_invalidated:
+        return StoreUnavailableError(f"the connection to the database was lost: {text}")
+    return StoreError(f"{type(error).__name__}: {text}")
+
+
+class SqlStore(ABC):
+    """The verbs of :class:`notifykit.ports.Store` that are rare enough to share."""
+
+    url: str
+    _hinted = 0.0
+
+    @abstractmethod
+    async def _read(self, work: Callable[[Connection], T]) -> T:
+        """Run ``work`` in a transaction that reads."""
+
+    @abstractmethod
+    async def _write(self, work: Callable[[Connection], T]) -> T:
+        """Run ``work`` in a transaction that writes, and commit."""
+
+    @abstractmethod
+    def hint(self) -> None:
+        """Wake whoever waits for work in this process."""
+
+    def append_joined(self, connection: Any, events: Sequence[StoredEvent]) -> list[Appended]:
+        return joined.append(self.url, connection, events, hint=self._hint_is_due())
+
+    def _hint_is_due(self) -> bool:
+        """Whether enough time has passed for another hint.
+
+        A NOTIFY in every commit makes committers queue up behind one lock; one in
+        5 ms costs nothing, and a dispatcher that was just woken looks again by itself.
+        """
+        now = time.monotonic()
+        due = now - self._hinted >= HINT_PAUSE
+        if due:
+            self._hinted = now
+        return due
+
+    async def rescue(self, limit: int, *, now: datetime, max_abandoned: int) -> list[Delivery]:
+        found = await self._write(lambda c: moves.rescue(c, limit, now, max_abandoned))
+        if found:
+            self.hint()
+        return found
+
+    async def cancel(self, tenant: str, delivery_ids: Sequence[str], *, now: datetime) -> int:
+        return await self._write(lambda c: moves.cancel(c, tenant, delivery_ids, now))
+
+    async def redrive(self, tenant: str, wanted: DeliveryFilter, *, now: datetime, limit: int) -> int:
+        count = await self._write(lambda c: moves.redrive(c, tenant, wanted, now, limit))
+        self.hint()
+        return count
+
+    async def redrive_one(self, tenant: str, delivery_id: str, *, now: datetime) -> bool:
+        done = await self._write(lambda c: moves.redrive_one(c, tenant, delivery_id, now))
+        self.hint()
+        return done
+
+    async def wake(self, tenant: str, subscriber_id: str, *, now: datetime) -> int:
+        count = await self._write(lambda c: moves.wake(c, tenant, subscriber_id, now))
+        self.hint()
+        return count
+
+    async def get_delivery(self, tenant: str, delivery_id: str) -> Delivery | None:
+        return await self._read(lambda c: moves.get(c, tenant, delivery_id))
+
+    async def find_deliveries(
+        self, tenant: str, wanted: DeliveryFilter, *, limit: int, before: str | None = None
+    ) -> list[Delivery]:
+        return await self._read(lambda c: moves.find(c, tenant, wanted, limit, before))
+
+    async def attempts(self, tenant: str, delivery_id: str) -> list[Attempt]:
+        return await self._read(lambda c: moves.attempts(c, tenant, delivery_id))
+
+    async def get_event(self, tenant: str, event_id: str) -> StoredEvent | None:
+        return await self._read(lambda c: config.get_event(c, tenant, event_id))
+
+    async def find_events(
+        self, tenant: str, *, type: str | None = None, limit: int, before: str | None = None
+    ) -> list[StoredEvent]:
+        return await self._read(lambda c: config.find_events(c, tenant, type, limit, before))
+
+    async def is_planned(self, tenant: str, event_id: str) -> bool:
+        return await self._read(lambda c: config.is_planned(c, tenant, event_id))
+
+    async def save_endpoint(self, endpoint: Endpoint) -> None:
+        await self._write(lambda c: config.save_endpoint(c, endpoint))
+
+    async def get_endpoint(self, tenant: str, endpoint_id: str) -> Endpoint | None:
+        return await self._read(lambda c: config.get_endpoint(c, tenant, endpoint_id))
+
+    async def find_endpoints(self, tenant: str, *, limit: int, after: str | None = None) -> list[Endpoint]:
+        return await self._read(lambda c: config.find_endpoints(c, tenant, limit, after))
+
+    async def remove_endpoint(self, tenant: str, endpoint_id: str, *, now: datetime) -> bool:
+        return await self._write(lambda c: config.remove_endpoint(c, tenant, endpoint_id, now))
+
+    async def save_subscription(self, subscription: Subscription) -> None:
+        await self._write(lambda c: config.save_subscription(c, subscription))
+
+    async def get_subscription(self, tenant: str, subscription_id: str) -> Subscription | None:
+        return await self._read(lambda c: config.get_subscription(c, tenant, subscription_id))
+
+    async def find_subscriptions(
+        self, tenant: str, *, subscriber_id: str | None = None, limit: int, after: str | None = None
+    ) -> list[Subscription]:
+        return await self._read(lambda c: config.find_subscriptions(c, tenant, subscriber_id, limit, after))
+
+    async def remove_subscription(self, tenant: str, subscription_id: str) -> bool:
+        return await self._write(lambda c: config.remove_subscription(c, tenant, subscription_id))
+
+    async def load_tenant(self, tenant: str) -> TenantConfig:
+        return await self._read(lambda c: config.load_tenant(c, tenant))
+
+    async def tenants(self) -> list[str]:
+        return await self._read(config.tenants)
+
+    async def next_due(self) -> datetime | None:
+        return await self._read(moves.next_due)
+
+    async def purge(self, *, before: datetime, keys_before: datetime, limit: int) -> int:
+        return await self._write(lambda c: moves.purge(c, before, keys_before, limit))
+
+    async def stats(self, *, now: datetime) -> StoreStats:
+        return await self._read(lambda c: moves.stats(c, now))

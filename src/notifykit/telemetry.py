@@ -1,0 +1,184 @@
+"""The telemetry events: a public contract.
+
+Each event is a frozen value; its fields are the contract.  Subscribers are plain
+callables; the one that comes with the library writes to :mod:`logging` (logger
+``notifykit``), one line per event: a dotted past-tense name and ``key=value`` fields.
+
+No event carries payloads, secrets or full addresses.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from typing import ClassVar
+
+import attrs
+
+_log = logging.getLogger("notifykit")
+
+
+@attrs.frozen(kw_only=True)
+class DeliveryAttempted:
+    """One attempt was made and recorded.
+
+    Attributes:
+        decision: ``complete``, ``retry``, ``bury``.
+        due_in: Until the next attempt, if one follows.
+        took: From the start of the attempt to its outcome.
+        waited: From publishing to the start of the attempt.
+    """
+
+    name: ClassVar[str] = "delivery.attempted"
+    level: ClassVar[int] = logging.INFO
+
+    delivery_id: str
+    event_id: str
+    event_type: str
+    tenant: str
+    endpoint_id: str
+    channel: str
+    lane: str
+    attempt: int
+    outcome: str
+    reason: str | None
+    status: int | None
+    decision: str
+    due_in: timedelta | None
+    took: timedelta
+    waited: timedelta
+
+
+@attrs.frozen(kw_only=True)
+class DeliveryNotSent:
+    """A claimed delivery was not sent: held, cancelled or expired."""
+
+    name: ClassVar[str] = "delivery.not_sent"
+    level: ClassVar[int] = logging.INFO
+
+    delivery_id: str
+    event_id: str
+    tenant: str
+    decision: str
+    reason: str | None
+
+
+@attrs.frozen(kw_only=True)
+class DeliveryAbandoned:
+    """A lease ran out: its worker died or hung.  ``quarantined`` after too many of them."""
+
+    name: ClassVar[str] = "delivery.abandoned"
+    level: ClassVar[int] = logging.WARNING
+
+    delivery_id: str
+    event_id: str
+    tenant: str
+    abandoned: int
+    quarantined: bool
+
+
+@attrs.frozen(kw_only=True)
+class ClaimLost:
+    """A result came too late: the lease had run out and the write was refused by the fence."""
+
+    name: ClassVar[str] = "claim.lost"
+    level: ClassVar[int] = logging.WARNING
+
+    delivery_id: str
+    fence: int
+
+
+@attrs.frozen(kw_only=True)
+class EventsPlanned:
+    """A batch of events was turned into deliveries."""
+
+    name: ClassVar[str] = "events.planned"
+    level: ClassVar[int] = logging.DEBUG
+
+    events: int
+    deliveries: int
+    took: timedelta
+
+
+@attrs.frozen(kw_only=True)
+class EndpointDisabled:
+    """An endpoint was disabled, because it answered 410 or by the operator."""
+
+    name: ClassVar[str] = "endpoint.disabled"
+    level: ClassVar[int] = logging.WARNING
+
+    endpoint_id: str
+    tenant: str
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class LoopFailed:
+    """A background duty failed and is tried again after a pause; usually the database is away."""
+
+    name: ClassVar[str] = "loop.failed"
+    level: ClassVar[int] = logging.ERROR
+
+    loop: str
+    error: str
+    pause: timedelta
+
+
+@attrs.frozen(kw_only=True)
+class ChannelFailed:
+    """A channel raised instead of returning an outcome: a bug; the attempt counts as transient."""
+
+    name: ClassVar[str] = "channel.failed"
+    level: ClassVar[int] = logging.ERROR
+
+    channel: str
+    delivery_id: str
+    error: str
+
+
+TelemetryEvent = (
+    DeliveryAttempted
+    | DeliveryNotSent
+    | DeliveryAbandoned
+    | ClaimLost
+    | EventsPlanned
+    | EndpointDisabled
+    | LoopFailed
+    | ChannelFailed
+)
+
+Subscriber = Callable[[TelemetryEvent], None]
+
+
+def log(event: TelemetryEvent) -> None:
+    """Write ``event`` to the logger ``notifykit`` if its level is on."""
+    if _log.isEnabledFor(event.level):
+        _log.log(event.level, "%s", line(event))
+
+
+def wants_log() -> bool:
+    """Whether any event of the everyday level would be written."""
+    return _log.isEnabledFor(logging.INFO)
+
+
+def line(event: TelemetryEvent) -> str:
+    """Return the event as one line: its name and ``key=value`` fields; control characters are escaped."""
+    fields = []
+    for field in attrs.fields(type(event)):
+        value = getattr(event, field.name)
+        if value is None:
+            continue
+        if isinstance(value, timedelta):
+            fields.append(f"{field.name}_ms={value / timedelta(milliseconds=1):.0f}")
+        else:
+            fields.append(f"{field.name}={_plain(value)}")
+    return f"{event.name} {' '.join(fields)}"
+
+
+def _plain(value: object) -> str:
+    text = str(value)
+    if text.isascii() and text.isprintable() and " " not in text and '"' not in text:
+        return text
+    escaped = text.encode("unicode_escape").decode("ascii").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -1,0 +1,161 @@
+"""Values for tests: complete and valid, so that a test names only what it is about.
+
+Ids sort in the order in which they are built, and fit the instant they are built for.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from hashlib import blake2b
+from itertools import count
+from typing import Any
+
+from ..models.delivery import WEBHOOK, Attempt, Claim, DeliveryState, Priority
+from ..models.endpoint import Endpoint, EndpointSecret
+from ..models.event import StoredEvent
+from ..models.ids import ENDPOINT, EVENT, SUBSCRIPTION, delivery_id, recipient_key
+from ..models.subscription import Subscription
+from ..ports import NewDelivery, Record
+from .clock import START
+
+TENANT = "acme"
+#: A key that signs nothing real.
+SECRET = "whsec_" + "bm90LWEtc2VjcmV0" * 2  # noqa: S105 - it says so itself
+
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_numbers = count(1)
+
+
+def make_id(prefix: str, at: datetime = START) -> str:
+    """Return an id that sorts after those built before it for the same or an earlier instant."""
+    value = int(at.timestamp() * 1000) << 80 | next(_numbers)
+    return prefix + "".join(_ALPHABET[value >> shift & 31] for shift in range(125, -1, -5))
+
+
+def make_event(
+    *,
+    tenant: str = TENANT,
+    type: str = "order.created",
+    at: datetime = START,
+    key: str | None = None,
+    body: bytes = b'{"type":"order.created","data":{"id":"A-1"}}',
+    **changes: Any,
+) -> StoredEvent:
+    """Return an event that is published, and due, at ``at``.
+
+    Args:
+        key: The idempotency key; the fingerprint is made from ``body``.
+        changes: Any other field of :class:`~notifykit.models.event.StoredEvent`.
+    """
+    event = StoredEvent(
+        id=make_id(EVENT, at),
+        tenant=tenant,
+        type=type,
+        version=1,
+        topic=None,
+        resource_kind=None,
+        resource_id=None,
+        actor=None,
+        occurred_at=at,
+        published_at=at,
+        due_at=at,
+        expires_at=None,
+        priority=Priority.NORMAL,
+        ordering_key=None,
+        idempotency_key=key,
+        fingerprint=None if key is None else blake2b(body, digest_size=16).digest(),
+        trace=None,
+        metadata=None,
+        body=body,
+    )
+    return event._replace(**changes)
+
+
+def make_endpoint(*, tenant: str = TENANT, at: datetime = START, **changes: Any) -> Endpoint:
+    """Return an active endpoint with one secret; ``changes`` are any fields of it."""
+    fields: dict[str, Any] = {
+        "id": make_id(ENDPOINT, at),
+        "url": "https://receiver.example/hooks",
+        "secrets": (EndpointSecret(value=SECRET, created_at=at),),
+        "created_at": at,
+        "updated_at": at,
+    }
+    return Endpoint(tenant=tenant, **fields | changes)
+
+
+def make_subscription(endpoint: Endpoint, *, at: datetime = START, **changes: Any) -> Subscription:
+    """Return a subscription of ``endpoint`` to every event; ``changes`` are any fields of it."""
+    fields: dict[str, Any] = {
+        "id": make_id(SUBSCRIPTION, at),
+        "tenant": endpoint.tenant,
+        "event_types": ("**",),
+        "subscriber_id": endpoint.id,
+        "created_at": at,
+        "updated_at": at,
+    }
+    return Subscription(**fields | changes)
+
+
+def make_delivery(
+    event: StoredEvent,
+    subscriber: str = "end_receiver",
+    *,
+    address: str = "https://receiver.example/hooks",
+    channel: str = WEBHOOK,
+    **changes: Any,
+) -> NewDelivery:
+    """Return a delivery of ``event`` as planning makes it: pending, and due when the event is.
+
+    Args:
+        address: Tells the deliveries of one event to one subscriber apart.
+        changes: Any other field of :class:`~notifykit.ports.NewDelivery`.
+    """
+    delivery = NewDelivery(
+        id=delivery_id(event.id, recipient_key(subscriber, channel, address)),
+        event_id=event.id,
+        tenant=event.tenant,
+        subscription_id=SUBSCRIPTION + subscriber.removeprefix(ENDPOINT),
+        subscriber_id=subscriber,
+        channel=channel,
+        priority=event.priority,
+        state=DeliveryState.PENDING,
+        reason=None,
+        due_at=event.due_at,
+        expires_at=event.expires_at,
+        ordering_key=event.ordering_key,
+    )
+    return delivery._replace(**changes)
+
+
+def make_attempt(claim: Claim, *, at: datetime = START, outcome: str = "accepted", **changes: Any) -> Attempt:
+    """Return the attempt that ``claim`` allows, ended at ``at``; ``changes`` are any fields of it."""
+    took = timedelta(milliseconds=40)
+    fields: dict[str, Any] = {
+        "delivery_id": claim.delivery_id,
+        "number": claim.attempt,
+        "started_at": at - took,
+        "took": took,
+        "worker": "worker-1",
+    }
+    return Attempt(outcome=outcome, **fields | changes)
+
+
+def make_record(
+    claim: Claim,
+    state: DeliveryState,
+    *,
+    at: datetime = START,
+    attempt: Attempt | None = None,
+    reason: str | None = None,
+    due_at: datetime | None = None,
+) -> Record:
+    """Return the write that gives the claimed delivery ``state``; without ``attempt``, nothing was sent."""
+    return Record(
+        delivery_id=claim.delivery_id,
+        fence=claim.fence,
+        state=state,
+        reason=reason,
+        due_at=due_at,
+        at=at,
+        attempt=attempt,
+    )

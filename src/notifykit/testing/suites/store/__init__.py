@@ -1,0 +1,46 @@
+"""The contract of :class:`notifykit.ports.Store`, promise by promise.
+
+Subclass :class:`StoreSuite` as ``TestSomething``, give it the fixture ``store`` (an opened
+and empty store, closed when the test is over) and say in ``features`` what the store can
+do.  Some features need one more fixture: see :class:`StoreFeatures`.  Tests of features
+that are not declared are skipped.
+
+The suite tells the store every instant, so it never sleeps; only the tests of ``wait``
+use the real clock.
+"""
+
+from __future__ import annotations
+
+from .claims import ClaimPromises
+from .config import ConfigPromises
+from .fixtures import StoreFeatures, StoreFixtures
+from .leases import LeasePromises
+from .liveness import LivenessPromises
+from .operators import OperatorPromises
+from .outbox import OutboxPromises
+from .planning import PlanningPromises
+from .purge import PurgePromises
+from .reading import ReadingPromises
+from .records import RecordPromises
+from .sharing import SharingPromises
+from .tenancy import TenancyPromises
+
+__all__ = ["StoreFeatures", "StoreSuite"]
+
+
+class StoreSuite(
+    OutboxPromises,
+    PlanningPromises,
+    ClaimPromises,
+    RecordPromises,
+    LeasePromises,
+    OperatorPromises,
+    ReadingPromises,
+    ConfigPromises,
+    TenancyPromises,
+    PurgePromises,
+    LivenessPromises,
+    SharingPromises,
+    StoreFixtures,
+):
+    """Everything that a store promises."""

@@ -1,0 +1,277 @@
+"""Endpoints and subscriptions: kept exactly, and every change is seen by who plans and who sends."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import attrs
+
+from ....models.delivery import DeliveryState
+from ....models.endpoint import Endpoint, EndpointSecret, EndpointState
+from ....models.retry import RetryPolicy
+from ....models.subscription import Subscription, TenantConfig
+from ....ports import Store
+from ...builders import SECRET, make_endpoint, make_event, make_subscription
+from ...clock import FakeClock
+from .steps import (
+    ACME,
+    GLOBEX,
+    HOUR,
+    OTHER,
+    SECOND,
+    TICK,
+    claim,
+    claim_one,
+    finish,
+    given_deliveries,
+    given_delivery,
+    given_ended,
+    read,
+    take_one,
+)
+
+
+class ConfigPromises:
+    """What a store promises of a tenant's configuration."""
+
+    async def test_an_endpoint_reads_back_as_it_was_saved(self, store: Store, clock: FakeClock) -> None:
+        """Every field of an endpoint is kept exactly."""
+        endpoint = make_endpoint(
+            at=clock.now(),
+            url="https://receiver.example/hooks?q=a%20b&x='\"",
+            description="Ωmega 🐘",
+            state=EndpointState.DISABLED,
+            state_reason="gone",
+            secrets=(
+                EndpointSecret(value=SECRET, created_at=clock.now()),
+                EndpointSecret(value=SECRET[::-1], created_at=clock.now() - HOUR, expires_at=clock.now() + TICK),
+            ),
+            headers={"x-b": "2", "x-a": "ü"},
+            retry=RetryPolicy(delays=(TICK, SECOND, HOUR), jitter=0.125, max_retry_after=HOUR + TICK),
+            timeout=timedelta(seconds=7, microseconds=1),
+            max_in_flight=3,
+            updated_at=clock.now() + TICK,
+        )
+
+        await store.save_endpoint(endpoint)
+
+        assert endpoint == await store.get_endpoint(ACME, endpoint.id)
+
+    async def test_an_endpoint_is_replaced_as_a_whole(self, store: Store, clock: FakeClock) -> None:
+        """Saving an endpoint again leaves nothing of what it was."""
+        first = make_endpoint(at=clock.now(), headers={"x-old": "1"}, state_reason="old", max_in_flight=1)
+        second = make_endpoint(at=clock.advance(HOUR), id=first.id, secrets=())
+        await store.save_endpoint(first)
+
+        await store.save_endpoint(second)
+
+        assert [second] == await store.find_endpoints(ACME, limit=10)
+
+    async def test_what_is_saved_is_a_copy(self, store: Store, clock: FakeClock) -> None:
+        """Changing a mapping after it was saved changes nothing in the store."""
+        headers = {"x-a": "1"}
+        conditions: dict[str, Any] = {"total": {"gt": 5}}
+        endpoint = make_endpoint(at=clock.now(), headers=headers)
+        subscription = make_subscription(endpoint, at=clock.now(), filter=conditions)
+        await store.save_endpoint(endpoint)
+        await store.save_subscription(subscription)
+
+        headers["x-a"] = "2"
+        conditions["total"]["gt"] = 6
+
+        config = await store.load_tenant(ACME)
+        assert {"x-a": "1"} == config.endpoints[0].headers
+        assert {"total": {"gt": 5}} == config.subscriptions[0].filter
+
+    async def test_a_subscription_reads_back_as_it_was_saved(self, store: Store, clock: FakeClock) -> None:
+        """Every field of a subscription is kept exactly."""
+        subscription = make_subscription(
+            make_endpoint(at=clock.now()),
+            at=clock.now(),
+            event_types=("order.*", "invoice.**"),
+            topic="shop/7/**",
+            filter={"a": [1, 2.5, None, True], "ü": {"exists": False}, "n": 2**53},
+            channel="e-mail",
+            description="Ωmega 🐘",
+            enabled=False,
+            updated_at=clock.now() + TICK,
+        )
+
+        await store.save_subscription(subscription)
+
+        assert subscription == await store.get_subscription(ACME, subscription.id)
+
+    async def test_a_subscription_is_replaced_as_a_whole(self, store: Store, clock: FakeClock) -> None:
+        """Saving a subscription again leaves nothing of what it was, and an absent filter differs from an empty one."""
+        endpoint = make_endpoint(at=clock.now())
+        first = make_subscription(endpoint, at=clock.now(), topic="shop/**", filter={"a": 1})
+        second = make_subscription(endpoint, at=clock.advance(HOUR), id=first.id, filter={})
+        third = attrs.evolve(second, filter=None, event_types=())
+        await store.save_subscription(first)
+
+        read_back = []
+        for subscription in (second, third):
+            await store.save_subscription(subscription)
+            read_back += await store.find_subscriptions(ACME, limit=10)
+
+        assert [second, third] == read_back
+
+    async def test_lists_go_by_id_and_page_by_page(self, store: Store, clock: FakeClock) -> None:
+        """Pages that start after the last id seen show each endpoint and each subscription once."""
+        endpoints, subscriptions = await self._given_config(store, clock)
+
+        pages = [await store.find_endpoints(ACME, limit=2)]
+        pages.append(await store.find_endpoints(ACME, limit=2, after=pages[0][-1].id))
+        lists = [await store.find_subscriptions(ACME, limit=2)]
+        lists.append(await store.find_subscriptions(ACME, limit=2, after=lists[0][-1].id))
+
+        assert [endpoints[:2], endpoints[2:]] == pages
+        assert [subscriptions[:2], subscriptions[2:]] == lists
+
+    async def test_subscriptions_are_found_by_subscriber(self, store: Store, clock: FakeClock) -> None:
+        """An endpoint's subscriptions can be listed alone, page by page."""
+        endpoints, subscriptions = await self._given_config(store, clock)
+        second = make_subscription(endpoints[0], at=clock.now())
+        await store.save_subscription(second)
+
+        found = await store.find_subscriptions(ACME, subscriber_id=endpoints[0].id, limit=10)
+        rest = await store.find_subscriptions(ACME, subscriber_id=endpoints[0].id, limit=10, after=subscriptions[0].id)
+
+        assert [subscriptions[0], second] == found
+        assert [second] == rest
+
+    async def test_a_tenant_is_loaded_as_a_whole(self, store: Store, clock: FakeClock) -> None:
+        """Who plans gets all endpoints and subscriptions, disabled ones included, of this tenant only."""
+        endpoints, subscriptions = await self._given_config(store, clock)
+        disabled = make_endpoint(at=clock.now(), state=EndpointState.DISABLED)
+        silent = make_subscription(disabled, at=clock.now(), enabled=False)
+        await store.save_endpoint(disabled)
+        await store.save_subscription(silent)
+        await store.save_endpoint(make_endpoint(tenant=GLOBEX, at=clock.now()))
+
+        config = await store.load_tenant(ACME)
+
+        assert ACME == config.tenant
+        assert [*endpoints, disabled] == sorted(config.endpoints, key=lambda endpoint: endpoint.id)
+        assert [*subscriptions, silent] == sorted(config.subscriptions, key=lambda subscription: subscription.id)
+
+    async def test_an_unknown_tenant_has_an_empty_configuration(self, store: Store) -> None:
+        """A tenant that never configured anything is no error."""
+        assert TenantConfig(ACME, 0, (), ()) == await store.load_tenant(ACME)
+
+    async def test_every_change_raises_the_version(self, store: Store, clock: FakeClock) -> None:
+        """Insert, replacement and removal of endpoints and subscriptions each make what was loaded stale."""
+        endpoint = make_endpoint(at=clock.now())
+        subscription = make_subscription(endpoint, at=clock.now())
+        other = make_subscription(endpoint, at=clock.now())
+        changes = [
+            lambda: store.save_endpoint(endpoint),
+            lambda: store.save_endpoint(endpoint),
+            lambda: store.save_subscription(subscription),
+            lambda: store.save_subscription(subscription),
+            lambda: store.save_subscription(other),
+            lambda: store.remove_subscription(ACME, other.id),
+            lambda: store.remove_endpoint(ACME, endpoint.id, now=clock.now()),
+            lambda: store.save_endpoint(endpoint),
+        ]
+
+        versions = [(await store.load_tenant(ACME)).version]
+        for change in changes:
+            await change()
+            versions.append((await store.load_tenant(ACME)).version)
+
+        assert sorted(set(versions)) == versions
+
+    async def test_a_change_leaves_other_tenants_versions_alone(self, store: Store, clock: FakeClock) -> None:
+        """Nobody has to load a configuration again because another tenant changed its own."""
+        await store.save_endpoint(make_endpoint(tenant=GLOBEX, at=clock.now()))
+        before = await store.load_tenant(GLOBEX)
+
+        await store.save_endpoint(make_endpoint(tenant=ACME, at=clock.now()))
+
+        assert before == await store.load_tenant(GLOBEX)
+
+    async def test_planners_and_workers_see_the_version(self, store: Store, clock: FakeClock) -> None:
+        """Each taken event and each claim carries its tenant's version as it is now."""
+        await given_delivery(store, clock)
+        await store.append([make_event(at=clock.now())])
+        await store.save_endpoint(make_endpoint(tenant=GLOBEX, at=clock.now()))
+        for _ in range(2):
+            await store.save_endpoint(make_endpoint(at=clock.now()))
+        version = (await store.load_tenant(ACME)).version
+
+        taken = await take_one(store, clock)
+        claimed = await claim_one(store, clock)
+
+        assert (version, version) == (taken.tenant_version, claimed.version)
+
+    async def test_removing_an_endpoint_removes_its_subscriptions(self, store: Store, clock: FakeClock) -> None:
+        """With an endpoint go its subscriptions, and nobody else's."""
+        endpoints, subscriptions = await self._given_config(store, clock)
+
+        removed = await store.remove_endpoint(ACME, endpoints[0].id, now=clock.now())
+        again = await store.remove_endpoint(ACME, endpoints[0].id, now=clock.now())
+
+        assert (True, False) == (removed, again)
+        assert endpoints[1:] == await store.find_endpoints(ACME, limit=10)
+        assert subscriptions[1:] == await store.find_subscriptions(ACME, limit=10)
+
+    async def test_removing_an_endpoint_cancels_what_waits_for_it(self, store: Store, clock: FakeClock) -> None:
+        """What waits for a removed endpoint is cancelled; what is being sent or has ended is not."""
+        endpoint = make_endpoint(at=clock.now())
+        await store.save_endpoint(endpoint)
+        delivered = await given_ended(store, clock, subscriber=endpoint.id, state=DeliveryState.DELIVERED)
+        await given_deliveries(store, clock, 2, subscriber=endpoint.id)
+        (sending,) = await claim(store, clock, 1)
+        held = await given_delivery(
+            store, clock, subscriber=endpoint.id, state=DeliveryState.HELD, due_at=clock.now() + HOUR
+        )
+        other = await given_delivery(store, clock, subscriber=OTHER, due_at=clock.now() + HOUR)
+        now = clock.advance(SECOND)
+
+        await store.remove_endpoint(ACME, endpoint.id, now=now)
+
+        assert [] == await claim(store, clock)
+        cancelled = await read(store, held.id)
+        assert (DeliveryState.CANCELLED, "endpoint_deleted", now) == (
+            cancelled.state,
+            cancelled.reason,
+            cancelled.finished_at,
+        )
+        assert DeliveryState.DELIVERED is (await read(store, delivered.delivery_id)).state
+        assert DeliveryState.PENDING is (await read(store, other.id)).state
+        assert {sending.delivery_id} == await finish(store, clock, sending)
+
+    async def test_removing_a_subscription_leaves_its_deliveries(self, store: Store, clock: FakeClock) -> None:
+        """What was planned is sent, even if its subscription goes."""
+        endpoints, subscriptions = await self._given_config(store, clock)
+        await given_delivery(store, clock, subscriber=endpoints[0].id, subscription_id=subscriptions[0].id)
+
+        removed = await store.remove_subscription(ACME, subscriptions[0].id)
+        again = await store.remove_subscription(ACME, subscriptions[0].id)
+
+        assert (True, False) == (removed, again)
+        assert subscriptions[1:] == await store.find_subscriptions(ACME, limit=10)
+        assert subscriptions[0].id == (await claim_one(store, clock)).subscription_id
+
+    async def test_tenants_with_a_configuration_are_listed(self, store: Store, clock: FakeClock) -> None:
+        """A tenant is listed once it has an endpoint or a subscription, however many it has."""
+        before = await store.tenants()
+        await self._given_config(store, clock)
+        await store.save_subscription(make_subscription(make_endpoint(tenant=GLOBEX, at=clock.now()), at=clock.now()))
+        await store.append([make_event(tenant="initech", at=clock.now())])
+
+        after = await store.tenants()
+
+        assert [] == before
+        assert [ACME, GLOBEX] == sorted(after)
+
+    async def _given_config(self, store: Store, clock: FakeClock) -> tuple[list[Endpoint], list[Subscription]]:
+        """Save three endpoints with a subscription each, the newest first."""
+        endpoints = [make_endpoint(at=clock.now()) for _ in range(3)]
+        subscriptions = [make_subscription(endpoint, at=clock.now()) for endpoint in endpoints]
+        for endpoint, subscription in zip(reversed(endpoints), reversed(subscriptions), strict=True):
+            await store.save_endpoint(endpoint)
+            await store.save_subscription(subscription)
+        return endpoints, subscriptions

@@ -1,0 +1,173 @@
+"""Liveness: when to look for work again, and how much of it there is."""
+
+from __future__ import annotations
+
+import anyio
+
+from ....models.delivery import DeliveryState, Priority
+from ....ports import Settlement, Store, StoreStats
+from ...builders import make_delivery, make_event
+from ...clock import FakeClock
+from .steps import (
+    HOUR,
+    LEASE,
+    MINUTE,
+    SECOND,
+    TICK,
+    claim,
+    claim_one,
+    finish,
+    given_claim,
+    given_deliveries,
+    given_delivery,
+    given_ended,
+    plan,
+    retry,
+    settle,
+    take_one,
+)
+
+#: In real seconds: "at once" for a slow machine, and far less than the wait it must end.
+PROMPTLY, LONG = 5, 60 * SECOND
+
+
+class LivenessPromises:
+    """What a store promises to those who wait for work."""
+
+    async def test_nothing_is_due_in_an_empty_store(self, store: Store) -> None:
+        """Without events and deliveries there is nothing to wait for."""
+        assert await store.next_due() is None
+
+    async def test_the_next_event_is_due(self, store: Store, clock: FakeClock) -> None:
+        """The earliest unplanned event says when to look again, whatever its priority."""
+        first = clock.now() + HOUR + TICK
+        due = {Priority.HIGH: first + MINUTE, Priority.NORMAL: first + SECOND, Priority.LOW: first}
+        await store.append([make_event(at=clock.now(), due_at=at, priority=priority) for priority, at in due.items()])
+
+        assert first == await store.next_due()
+
+    async def test_the_next_delivery_is_due(self, store: Store, clock: FakeClock) -> None:
+        """The earliest delivery that waits or is held says when to look again, whatever its lane."""
+        first = clock.now() + HOUR + TICK
+        await given_delivery(store, clock, due_at=first + SECOND)
+        await given_delivery(store, clock, due_at=first, state=DeliveryState.HELD, channel="e-mail")
+
+        assert first == await store.next_due()
+
+    async def test_work_that_waits_already_is_due(self, store: Store, clock: FakeClock) -> None:
+        """A time that has passed says: now."""
+        await given_delivery(store, clock)
+
+        due = await store.next_due()
+
+        assert due is not None
+        assert due <= clock.now()
+
+    async def test_leased_work_is_not_due(self, store: Store, clock: FakeClock) -> None:
+        """What somebody plans or sends at the moment makes nobody look again before its lease is over."""
+        claimed = await given_claim(store, clock)
+        await store.append([make_event(at=clock.now())])
+        taken = await take_one(store, clock)
+
+        leased = await store.next_due()
+        await finish(store, clock, claimed)
+        await settle(store, clock, taken)
+        done = await store.next_due()
+
+        assert leased is None or leased >= clock.now() + LEASE
+        assert done is None
+
+    async def test_a_retry_is_due_at_its_time(self, store: Store, clock: FakeClock) -> None:
+        """A delivery that is tried again says when."""
+        await retry(store, clock, await given_claim(store, clock), after=HOUR)
+
+        assert clock.now() + HOUR == await store.next_due()
+
+    async def test_an_append_ends_the_wait(self, store: Store, clock: FakeClock) -> None:
+        """Who waits on a store is woken when an event is appended through it."""
+        with anyio.fail_after(PROMPTLY):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(store.wait, LONG)
+                tasks.start_soon(store.wait, LONG)
+                await anyio.wait_all_tasks_blocked()
+
+                await store.append([make_event(at=clock.now())])
+
+    async def test_a_plan_ends_the_wait(self, store: Store, clock: FakeClock) -> None:
+        """Who waits on a store is woken when deliveries are planned through it."""
+        event = make_event(at=clock.now())
+        await store.append([event])
+        taken = await take_one(store, clock)
+        await store.wait(TICK)
+
+        with anyio.fail_after(PROMPTLY):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(store.wait, LONG)
+                await anyio.wait_all_tasks_blocked()
+
+                await settle(store, clock, taken, [make_delivery(event)])
+
+    async def test_a_wait_ends_by_itself(self, store: Store) -> None:
+        """A wait without news is over after its timeout, because work may come without a hint."""
+        with anyio.fail_after(PROMPTLY):
+            for _ in range(3):
+                await store.wait(10_000 * TICK)
+
+    async def test_an_empty_store_has_no_work(self, store: Store, clock: FakeClock) -> None:
+        """Without events and deliveries every count is zero."""
+        assert StoreStats(0, 0, 0, 0, None) == await store.stats(now=clock.now())
+
+    async def test_work_is_counted(self, store: Store, clock: FakeClock) -> None:
+        """Unplanned events, waiting, sent and dead deliveries are counted, each as what it is now."""
+        await given_ended(store, clock, state=DeliveryState.DEAD)
+        await given_ended(store, clock, state=DeliveryState.DELIVERED)
+        await given_ended(store, clock, state=DeliveryState.CANCELLED)
+        await given_deliveries(store, clock, 5)
+        await claim(store, clock, 2)
+        await given_delivery(store, clock, state=DeliveryState.HELD, due_at=clock.now() + HOUR)
+        await store.append([make_event(at=clock.now(), due_at=clock.now() + HOUR) for _ in range(6)])
+
+        stats = await store.stats(now=clock.now())
+
+        assert (6, 4, 2, 1) == stats[:4]
+
+    async def test_the_most_overdue_row_is_named(self, store: Store, clock: FakeClock) -> None:
+        """The statistics say since when the oldest work waits, and nothing when none is overdue."""
+        due = clock.now() + MINUTE
+        await given_delivery(store, clock, due_at=due)
+        await given_delivery(store, clock, due_at=due + SECOND)
+
+        early = await store.stats(now=due - SECOND)
+        late = await store.stats(now=due + HOUR)
+        clock.advance(MINUTE)
+        await finish(store, clock, await claim_one(store, clock))
+        after = await store.stats(now=due + HOUR)
+
+        assert [None, due, due + SECOND] == [stats.oldest_due for stats in (early, late, after)]
+
+    async def test_an_unplanned_event_can_be_the_most_overdue(self, store: Store, clock: FakeClock) -> None:
+        """Events that nobody plans are overdue work as well."""
+        await plan(store, clock, make_event(at=clock.now()), [])
+        await store.append([make_event(at=clock.now())])
+
+        assert clock.now() == (await store.stats(now=clock.now() + HOUR)).oldest_due
+
+    async def test_counts_are_capped(self, store: Store, clock: FakeClock) -> None:
+        """Counting stops at 10,000, so that a health check costs the same on any backlog."""
+        event = make_event(at=clock.now())
+        await store.append([event])
+        for page in range(11):
+            taken = await take_one(store, clock)
+            made = [make_delivery(event, address=f"{page} {i}") for i in range(1000)]
+            settlement = Settlement(taken.id, taken.fence, made, None if page == 10 else str(page))
+            await store.settle([settlement], now=clock.now(), lease=LEASE, worker="planner-1")
+        await store.append([make_event(at=clock.now()) for _ in range(10_500)])
+
+        stats = await store.stats(now=clock.now())
+
+        assert (10_000, 10_000) == (stats.unplanned, stats.waiting)
+
+    async def test_closing_twice_is_no_error(self, store: Store) -> None:
+        """A store that is closed may be closed again."""
+        await store.aclose()
+        await store.aclose()

@@ -1,0 +1,229 @@
+"""What operators do: cancel, redrive, wake."""
+
+from __future__ import annotations
+
+import pytest
+
+from ....models.delivery import FINAL_STATES, DeliveryState
+from ....ports import DeliveryFilter, Store
+from ...builders import make_delivery, make_event
+from ...clock import FakeClock
+from .steps import (
+    ACME,
+    HOUR,
+    LEASE,
+    MINUTE,
+    OTHER,
+    RECEIVER,
+    SECOND,
+    claim,
+    claim_one,
+    finish,
+    given_claim,
+    given_deliveries,
+    given_delivery,
+    given_ended,
+    plan,
+    read,
+    release,
+    retry,
+)
+
+ALL = DeliveryFilter()
+
+
+class OperatorPromises:
+    """What a store promises to those who look after it."""
+
+    async def test_waiting_deliveries_can_be_cancelled(self, store: Store, clock: FakeClock) -> None:
+        """What waits or is held ends as cancelled, and says when."""
+        pending = await given_delivery(store, clock)
+        held = await given_delivery(store, clock, state=DeliveryState.HELD, reason="paused", due_at=clock.now() + HOUR)
+        now = clock.advance(SECOND)
+
+        count = await store.cancel(ACME, [pending.id, held.id, "dlv_unknown"], now=now)
+        cancelled = [await read(store, new.id) for new in (pending, held)]
+
+        assert 2 == count
+        expected = (DeliveryState.CANCELLED, "cancelled", now, None)
+        assert [expected] * 2 == [(d.state, d.reason, d.finished_at, d.due_at) for d in cancelled]
+        assert [] == await claim(store, clock)
+
+    async def test_only_waiting_deliveries_are_cancelled(self, store: Store, clock: FakeClock) -> None:
+        """What is being sent or has ended stays as it is, and is not counted."""
+        delivered = await given_ended(store, clock, state=DeliveryState.DELIVERED)
+        sending = await given_claim(store, clock)
+
+        count = await store.cancel(ACME, [delivered.delivery_id, sending.delivery_id], now=clock.now())
+
+        assert 0 == count
+        assert DeliveryState.DELIVERED is (await read(store, delivered.delivery_id)).state
+        assert {sending.delivery_id} == await finish(store, clock, sending)
+        assert 0 == await store.cancel(ACME, [], now=clock.now())
+
+    async def test_a_redriven_delivery_is_a_new_generation(self, store: Store, clock: FakeClock) -> None:
+        """A redrive sends the same delivery again at once: its tries begin anew, its history goes on."""
+        claimed = await given_claim(store, clock, expires_at=clock.now() + MINUTE)
+        await retry(store, clock, claimed, after=SECOND)
+        clock.advance(SECOND)
+        await claim_one(store, clock)
+        clock.advance(LEASE + SECOND)
+        await store.rescue(10, now=clock.now(), max_abandoned=1)
+        now = clock.advance(HOUR)
+
+        count = await store.redrive(ACME, ALL, now=now, limit=10)
+        delivery = await read(store, claimed.delivery_id)
+        again = await claim_one(store, clock)
+        await finish(store, clock, again)
+
+        assert 1 == count
+        assert (DeliveryState.PENDING, None, now, None) == (
+            delivery.state,
+            delivery.reason,
+            delivery.due_at,
+            delivery.finished_at,
+        )
+        assert (1, 2, 0) == (delivery.generation, delivery.attempts, delivery.abandoned)
+        assert (3, 0, 0, claimed.body) == (again.attempt, again.tries, again.abandoned, again.body)
+        assert [1, 2, 3] == [attempt.number for attempt in await store.attempts(ACME, claimed.delivery_id)]
+
+    async def test_a_redriven_delivery_does_not_expire(self, store: Store, clock: FakeClock) -> None:
+        """Whoever redrives a delivery wants it sent, even if its time is over."""
+        claimed = await given_claim(store, clock, expires_at=clock.now() + SECOND)
+        await finish(store, clock, claimed, DeliveryState.EXPIRED)
+        clock.advance(HOUR)
+
+        await store.redrive_one(ACME, claimed.delivery_id, now=clock.now())
+
+        assert (await claim_one(store, clock)).expires_at is None
+
+    async def test_fences_grow_over_generations(self, store: Store, clock: FakeClock) -> None:
+        """A zombie of an earlier generation cannot record the result of the delivery's new one."""
+        zombie = await given_claim(store, clock)
+        clock.advance(LEASE + SECOND)
+        await store.rescue(10, now=clock.now(), max_abandoned=1)
+        await store.redrive(ACME, ALL, now=clock.now(), limit=10)
+        owned = await claim_one(store, clock)
+
+        written = await finish(store, clock, zombie)
+
+        assert set() == written
+        assert zombie.fence < owned.fence
+        assert {owned.delivery_id} == await finish(store, clock, owned)
+
+    async def test_no_redrive_repeats_a_success_unasked(self, store: Store, clock: FakeClock) -> None:
+        """Without named states a redrive means all that ended, except what was delivered."""
+        ended = {state: await given_ended(store, clock, state=state) for state in sorted(FINAL_STATES)}
+
+        count = await store.redrive(ACME, ALL, now=clock.now(), limit=10)
+
+        failed = {claimed.delivery_id for state, claimed in ended.items() if state is not DeliveryState.DELIVERED}
+        assert len(failed) == count
+        assert failed == {claimed.delivery_id for claimed in await claim(store, clock)}
+
+    async def test_a_redrive_can_ask_for_what_was_delivered(self, store: Store, clock: FakeClock) -> None:
+        """Named states are meant, and no others."""
+        await given_ended(store, clock, state=DeliveryState.DEAD)
+        delivered = await given_ended(store, clock, state=DeliveryState.DELIVERED)
+        wanted = DeliveryFilter(states=frozenset({DeliveryState.DELIVERED}))
+
+        count = await store.redrive(ACME, wanted, now=clock.now(), limit=10)
+
+        assert 1 == count
+        assert [delivered.delivery_id] == [claimed.delivery_id for claimed in await claim(store, clock)]
+
+    async def test_what_has_not_ended_is_not_redriven(self, store: Store, clock: FakeClock) -> None:
+        """A redrive leaves alone what waits or is being sent, even when its states are named."""
+        sending = await given_claim(store, clock)
+        waiting = await given_delivery(store, clock, due_at=clock.now() + HOUR)
+        wanted = DeliveryFilter(states=frozenset(DeliveryState) - FINAL_STATES)
+
+        count = await store.redrive(ACME, wanted, now=clock.now(), limit=10)
+        one_by_one = [
+            await store.redrive_one(ACME, id_, now=clock.now())
+            for id_ in (sending.delivery_id, waiting.id, "dlv_unknown")
+        ]
+
+        assert (0, [False, False, False]) == (count, one_by_one)
+        assert 0 == (await read(store, waiting.id)).generation
+
+    async def test_a_redrive_means_what_its_filter_says(self, store: Store, clock: FakeClock) -> None:
+        """Subscriber, event, type and time of creation each narrow a redrive down."""
+        other = await given_ended(store, clock, subscriber=OTHER)
+        clock.advance(HOUR)
+        recent = await given_ended(store, clock)
+        since, until = DeliveryFilter(since=clock.now()), DeliveryFilter(until=clock.now())
+        filters = {
+            DeliveryFilter(subscriber_id=OTHER): {other.delivery_id},
+            DeliveryFilter(event_id=recent.event_id): {recent.delivery_id},
+            DeliveryFilter(event_type="order.created"): {other.delivery_id, recent.delivery_id},
+            DeliveryFilter(event_type="order"): set(),
+            since: {recent.delivery_id},
+            until: {other.delivery_id},
+        }
+
+        redriven = {}
+        for wanted in filters:
+            await store.redrive(ACME, wanted, now=clock.now(), limit=10)
+            claims = await claim(store, clock)
+            redriven[wanted] = {claimed.delivery_id for claimed in claims}
+            for claimed in claims:
+                await finish(store, clock, claimed, DeliveryState.DEAD)
+
+        assert filters == redriven
+
+    async def test_a_redrive_is_limited(self, store: Store, clock: FakeClock) -> None:
+        """A redrive takes a batch at a time, and the batches together take each delivery once."""
+        made = await given_deliveries(store, clock, 5)
+        for claimed in await claim(store, clock):
+            await finish(store, clock, claimed, DeliveryState.DEAD)
+
+        counts = [await store.redrive(ACME, ALL, now=clock.now(), limit=2) for _ in range(4)]
+
+        assert [2, 2, 1, 0] == counts
+        assert {new.id for new in made} == {claimed.delivery_id for claimed in await claim(store, clock)}
+
+    @pytest.mark.parametrize("state", sorted(FINAL_STATES))
+    async def test_one_ended_delivery_is_redriven_whatever_its_end(
+        self, store: Store, clock: FakeClock, state: DeliveryState
+    ) -> None:
+        """A delivery that is named is redriven once, even if it was delivered."""
+        ended = await given_ended(store, clock, state=state)
+
+        first = await store.redrive_one(ACME, ended.delivery_id, now=clock.now())
+        second = await store.redrive_one(ACME, ended.delivery_id, now=clock.now())
+
+        assert (True, False) == (first, second)
+        assert ended.delivery_id == (await claim_one(store, clock)).delivery_id
+        assert 1 == (await read(store, ended.delivery_id)).generation
+
+    async def test_a_refusal_can_be_redriven(self, store: Store, clock: FakeClock) -> None:
+        """What planning suppressed has an id, a body and a first attempt like any other."""
+        event = make_event(at=clock.now())
+        refused = make_delivery(event, state=DeliveryState.SUPPRESSED, reason="unwanted")
+        await plan(store, clock, event, [refused])
+
+        await store.redrive_one(ACME, refused.id, now=clock.now())
+        claimed = await claim_one(store, clock)
+
+        assert (refused.id, 1, event.body) == (claimed.delivery_id, claimed.attempt, claimed.body)
+
+    async def test_waking_makes_held_deliveries_due(self, store: Store, clock: FakeClock) -> None:
+        """All that is held for one subscriber is due at once; nothing else is."""
+        later = clock.now() + HOUR
+        for new in ({"subscriber": RECEIVER}, {"subscriber": RECEIVER}, {"subscriber": OTHER}):
+            await given_delivery(store, clock, state=DeliveryState.HELD, reason="paused", due_at=later, **new)
+        await given_delivery(store, clock, subscriber=RECEIVER, due_at=later)
+
+        count = await store.wake(ACME, RECEIVER, now=clock.now())
+        claimed = await claim(store, clock)
+
+        assert 2 == count
+        assert [RECEIVER, RECEIVER] == [one.subscriber_id for one in claimed]
+
+    async def test_waking_nobody_wakes_nothing(self, store: Store, clock: FakeClock) -> None:
+        """A subscriber for whom nothing is held has nothing to wake."""
+        await release(store, clock, await given_claim(store, clock))
+
+        assert 0 == await store.wake(ACME, RECEIVER, now=clock.now())
+        assert 0 == await store.wake(ACME, "end_unknown", now=clock.now())

@@ -1,0 +1,145 @@
+"""The steps that bring a store into a state, through its port only."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+from typing import Any
+
+from ....models.delivery import WEBHOOK, Claim, Delivery, DeliveryState, Lane, Priority
+from ....models.event import StoredEvent, TakenEvent
+from ....ports import NewDelivery, Settlement, Store
+from ...builders import make_attempt, make_delivery, make_event, make_record
+from ...clock import FakeClock
+
+ACME, GLOBEX = "acme", "globex"
+LANE = Lane(WEBHOOK, Priority.NORMAL)
+RECEIVER, OTHER = "end_receiver", "end_other"
+LEASE = timedelta(seconds=30)
+SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+#: The smallest step of time that a store must not lose.
+TICK = timedelta(microseconds=1)
+
+
+async def take(
+    store: Store, clock: FakeClock, limit: int = 100, *, lease: timedelta = LEASE, exclude: Collection[str] = ()
+) -> list[TakenEvent]:
+    """Take events as a planner does."""
+    return await store.take(limit, now=clock.now(), lease=lease, exclude=exclude)
+
+
+async def take_one(store: Store, clock: FakeClock) -> TakenEvent:
+    """Take the one event that is due."""
+    (taken,) = await take(store, clock)
+    return taken
+
+
+async def settle(
+    store: Store,
+    clock: FakeClock,
+    taken: TakenEvent,
+    deliveries: Sequence[NewDelivery] = (),
+    *,
+    cursor: str | None = None,
+    worker: str = "planner-1",
+) -> set[str]:
+    """Settle one taken event as a planner does."""
+    settlement = Settlement(taken.id, taken.fence, deliveries, cursor)
+    return await store.settle([settlement], now=clock.now(), lease=LEASE, worker=worker)
+
+
+async def claim(
+    store: Store,
+    clock: FakeClock,
+    limit: int = 100,
+    *,
+    lane: Lane = LANE,
+    lease: timedelta = LEASE,
+    worker: str = "worker-1",
+    exclude: Collection[str] = (),
+) -> list[Claim]:
+    """Claim deliveries as a worker does."""
+    return await store.claim_due(lane, limit, now=clock.now(), lease=lease, worker=worker, exclude=exclude)
+
+
+async def claim_one(store: Store, clock: FakeClock) -> Claim:
+    """Claim the one delivery that is due."""
+    (claimed,) = await claim(store, clock)
+    return claimed
+
+
+async def plan(store: Store, clock: FakeClock, event: StoredEvent, deliveries: Sequence[NewDelivery]) -> None:
+    """Publish ``event`` and plan it as ``deliveries``; no other event may be due."""
+    await store.append([event])
+    taken = await take_one(store, clock)
+    assert {event.id} == await settle(store, clock, taken, deliveries)
+
+
+async def given_deliveries(
+    store: Store,
+    clock: FakeClock,
+    count: int,
+    *,
+    tenant: str = ACME,
+    subscriber: str = RECEIVER,
+    priority: Priority = Priority.NORMAL,
+    **changes: Any,
+) -> list[NewDelivery]:
+    """Plan ``count`` deliveries of one event to one subscriber, in the order of their ids."""
+    event = make_event(tenant=tenant, at=clock.now(), priority=priority)
+    made = [make_delivery(event, subscriber, address=f"address {i}", **changes) for i in range(count)]
+    await plan(store, clock, event, made)
+    return sorted(made)
+
+
+async def given_delivery(store: Store, clock: FakeClock, **changes: Any) -> NewDelivery:
+    """Plan one delivery; ``changes`` are those of :func:`given_deliveries`."""
+    (delivery,) = await given_deliveries(store, clock, 1, **changes)
+    return delivery
+
+
+async def given_claim(store: Store, clock: FakeClock, **changes: Any) -> Claim:
+    """Plan one delivery and claim it; nothing else may be due."""
+    await given_delivery(store, clock, **changes)
+    return await claim_one(store, clock)
+
+
+async def given_ended(
+    store: Store, clock: FakeClock, *, state: DeliveryState = DeliveryState.DEAD, **changes: Any
+) -> Claim:
+    """Plan, claim and end one delivery after one attempt; nothing else may be due."""
+    claimed = await given_claim(store, clock, **changes)
+    await finish(store, clock, claimed, state)
+    return claimed
+
+
+async def finish(
+    store: Store, clock: FakeClock, claimed: Claim, state: DeliveryState = DeliveryState.DELIVERED
+) -> set[str]:
+    """Record that an attempt ended the delivery."""
+    delivered = state is DeliveryState.DELIVERED
+    attempt = make_attempt(claimed, at=clock.now(), outcome="accepted" if delivered else "permanent")
+    reason = None if delivered else "exhausted"
+    return await store.record([make_record(claimed, state, at=clock.now(), attempt=attempt, reason=reason)])
+
+
+async def retry(store: Store, clock: FakeClock, claimed: Claim, *, after: timedelta) -> set[str]:
+    """Record that an attempt failed and the next one is due ``after`` that."""
+    due_at = clock.now() + after
+    attempt = make_attempt(claimed, at=clock.now(), outcome="transient", reason="http_503", status=503, retry_at=due_at)
+    record = make_record(
+        claimed, DeliveryState.PENDING, at=clock.now(), attempt=attempt, reason="http_503", due_at=due_at
+    )
+    return await store.record([record])
+
+
+async def release(store: Store, clock: FakeClock, claimed: Claim) -> set[str]:
+    """Give a claim back without having sent anything; the delivery is due at once."""
+    return await store.record([make_record(claimed, DeliveryState.PENDING, at=clock.now(), due_at=clock.now())])
+
+
+async def read(store: Store, delivery_id: str, *, tenant: str = ACME) -> Delivery:
+    """Return a delivery that must be there."""
+    delivery = await store.get_delivery(tenant, delivery_id)
+    assert delivery is not None
+    return delivery

@@ -1,0 +1,1 @@
+"""Every backend against the suite of its port."""

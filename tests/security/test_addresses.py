@@ -1,0 +1,145 @@
+"""The address table against an oracle that was written from the registries, not from the code."""
+
+from __future__ import annotations
+
+import random
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+
+import pytest
+
+from notifykit.channels.webhook import Refusal, addresses
+
+V4_DENIED = [
+    IPv4Network(block)
+    for block in (
+        "0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24 192.0.2.0/24 "
+        "192.31.196.0/24 192.52.193.0/24 192.88.99.0/24 192.168.0.0/16 192.175.48.0/24 198.18.0.0/15 198.51.100.0/24 "
+        "203.0.113.0/24 224.0.0.0/4 240.0.0.0/4 168.63.129.16/32"
+    ).split()
+]
+V6_UNICAST = IPv6Network("2000::/3")
+V6_DENIED = [
+    IPv6Network(block)
+    for block in "2001::/23 2001:db8::/32 2002::/16 2620:4f:8000::/48 3ffe::/16 3fff::/20".split()
+]
+MAPPED = IPv6Network("::ffff:0:0/96")
+EDGES = [
+    *V4_DENIED,
+    *V6_DENIED,
+    V6_UNICAST,
+    MAPPED,
+    *map(
+        IPv6Network,
+        "::/96 ::ffff:0:0:0/96 64:ff9b::/96 64:ff9b:1::/48 100::/64 100:0:0:1::/64 2001::/32 2001:2::/48 2001:20::/28 "
+        "5f00::/16 fc00::/7 fe80::/10 fec0::/10 ff00::/8".split(),
+    ),
+]
+
+
+def may_be_dialled(address: IPv4Address | IPv6Address) -> bool:
+    """Say what the registries say."""
+    if isinstance(address, IPv6Address):
+        if address in MAPPED:
+            return may_be_dialled(IPv4Address(int(address) & 0xFFFFFFFF))
+        interface = int(address) & 0xFFFFFFFFFFFFFFFF
+        if interface >> 32 in (0x5EFE, 0x02005EFE):
+            return False
+        return address in V6_UNICAST and not any(address in block for block in V6_DENIED)
+    return not any(address in block for block in V4_DENIED)
+
+
+def agree(address: IPv4Address | IPv6Address) -> bool:
+    expected = may_be_dialled(address)
+    return (
+        expected
+        == (addresses.judge(str(address)) is None)
+        == (addresses.judge(address.packed) is None)
+    )
+
+
+def test_every_edge_of_every_block():
+    """The first and the last address of each block, and their neighbours outside."""
+    disagreed = []
+    for block in EDGES:
+        kind = type(block.network_address)
+        first, last = int(block.network_address), int(block.broadcast_address)
+        for number in (first - 1, first, first + 1, last - 1, last, last + 1):
+            if 0 <= number < 1 << block.max_prefixlen and not agree(kind(number)):
+                disagreed.append(kind(number))
+
+    assert [] == disagreed
+
+
+def test_twenty_thousand_random_addresses():
+    """All over both number lines, inside every block, and with IPv4 inside IPv6."""
+    dice = random.Random(20261120)
+    blocks = [*EDGES, ip_network("0.0.0.0/0"), ip_network("::/0"), V6_UNICAST]
+    disagreed = []
+    for _ in range(20_000):
+        block = dice.choice(blocks)
+        address = type(block.network_address)(
+            int(block.network_address) + dice.getrandbits(block.max_prefixlen - block.prefixlen)
+        )
+        if not agree(address):
+            disagreed.append(address)
+
+    assert [] == disagreed
+
+
+def test_isatap_interfaces_are_refused_in_every_network():
+    """The interface id gives ISATAP away, whatever the prefix."""
+    for interface in ("0:5efe", "200:5efe"):
+        assert Refusal.TRANSITION == addresses.judge(f"2606:4700:1:1:{interface}:808:808")
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("0.0.0.0", Refusal.UNSPECIFIED),
+        ("::", Refusal.UNSPECIFIED),
+        ("127.8.8.8", Refusal.LOOPBACK),
+        ("::1", Refusal.LOOPBACK),
+        ("::ffff:127.0.0.1", Refusal.LOOPBACK),
+        ("10.0.0.1", Refusal.PRIVATE),
+        ("fd00::1", Refusal.PRIVATE),
+        ("fec0::1", Refusal.PRIVATE),
+        ("100.64.0.1", Refusal.SHARED),
+        ("169.254.1.1", Refusal.LINK_LOCAL),
+        ("fe80::1", Refusal.LINK_LOCAL),
+        ("169.254.169.254", Refusal.METADATA),
+        ("::ffff:169.254.169.254", Refusal.METADATA),
+        ("168.63.129.16", Refusal.METADATA),
+        ("192.0.0.192", Refusal.METADATA),
+        ("100.100.100.200", Refusal.METADATA),
+        ("fd00:ec2::254", Refusal.METADATA),
+        ("fd20:ce::254", Refusal.METADATA),
+        ("224.0.0.1", Refusal.MULTICAST),
+        ("ff02::1", Refusal.MULTICAST),
+        ("255.255.255.255", Refusal.BROADCAST),
+        ("240.0.0.1", Refusal.RESERVED),
+        ("4000::1", Refusal.RESERVED),
+        ("203.0.113.9", Refusal.DOCUMENTATION),
+        ("2001:db8::1", Refusal.DOCUMENTATION),
+        ("198.18.0.1", Refusal.BENCHMARKING),
+        ("2001:2::1", Refusal.BENCHMARKING),
+        ("64:ff9b::808:808", Refusal.TRANSITION),
+        ("2002:808:808::1", Refusal.TRANSITION),
+        ("2001::1", Refusal.TRANSITION),
+        ("::8.8.8.8", Refusal.TRANSITION),
+        ("2606:4700::1%eth0", Refusal.SCOPED),
+        ("127.1", Refusal.NOT_AN_ADDRESS),
+        ("0177.0.0.1", Refusal.NOT_AN_ADDRESS),
+        ("1.2.3.4 ", Refusal.NOT_AN_ADDRESS),
+        ("1.2.3.4\x00", Refusal.NOT_AN_ADDRESS),
+        ("[::1]", Refusal.NOT_AN_ADDRESS),
+        ("", Refusal.NOT_AN_ADDRESS),
+        ("é", Refusal.NOT_AN_ADDRESS),
+        (b"\x7f\x00\x01", Refusal.NOT_AN_ADDRESS),
+        ("8.8.8.8", None),
+        ("::ffff:8.8.8.8", None),
+        ("2606:4700:4700::1111", None),
+    ],
+)
+def test_reasons(address, reason):
+    """Each kind of address has its own stable reason."""
+    assert reason == addresses.judge(address)

@@ -1,0 +1,90 @@
+"""Where the tests find their servers: a URL in the environment, else a private one.
+
+``NOTIFYKIT_REQUIRE`` names what must not be missing (``postgres``, ``data``, or
+``all`` for every server), so that a lost server cannot go unseen in CI.
+
+From a shell, one server for several test processes::
+
+    python tests/services.py run postgres -- pytest -n 2
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from notifykit.testing.servers import PostgresServer, Server, ServerUnavailableError
+
+REQUIRED = frozenset(os.environ.get("NOTIFYKIT_REQUIRE", "").replace(",", " ").split())
+
+
+@dataclass(frozen=True)
+class Service:
+    """A kind of server that tests can ask for.
+
+    Attributes:
+        variable: The environment variable that may hold the URL of a running one.
+        private: Makes one of our own.
+    """
+
+    variable: str
+    private: Callable[[], Server]
+
+
+#: A new kind of server is one line here and one fixture in ``conftest.py``.
+SERVICES = {
+    "postgres": Service("NOTIFYKIT_TEST_POSTGRES_URL", PostgresServer),
+}
+
+
+def is_required(name: str) -> bool:
+    """Tell whether a run without ``name`` must fail; ``all`` stands for every server."""
+    return name in REQUIRED or ("all" in REQUIRED and name in SERVICES)
+
+
+@contextmanager
+def running(name: str) -> Iterator[str]:
+    """Yield the URL of the service ``name``; a private server is stopped at the end.
+
+    Raises:
+        ServerUnavailableError: No URL was given and this machine has no such server.
+    """
+    service = SERVICES[name]
+    if url := os.environ.get(service.variable):
+        yield url
+        return
+    with service.private() as server:
+        yield server.url
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Start the named servers, run the command after ``--`` with their URLs in its environment, stop them."""
+    if "--" not in arguments or arguments[0] != "run":
+        print(__doc__, file=sys.stderr)
+        return 2
+    split = arguments.index("--")
+    names, command = arguments[1:split] or list(SERVICES), arguments[split + 1 :]
+    if unknown := set(names) - set(SERVICES):
+        print(f"no such service: {', '.join(sorted(unknown))}; there are {', '.join(SERVICES)}", file=sys.stderr)
+        return 2
+    environment = dict(os.environ)
+    with ExitStack() as servers:
+        for name in names:
+            try:
+                environment[SERVICES[name].variable] = servers.enter_context(running(name))
+            except ServerUnavailableError as error:
+                print(f"{name}: {error}", file=sys.stderr)
+                if is_required(name):
+                    return 1
+        try:
+            return subprocess.call(command, env=environment)
+        except KeyboardInterrupt:
+            return 130
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,232 @@
+"""The guard: what is dialled is what was vetted, and a failed lookup lets nothing out."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from notifykit.channels.webhook import Guard, Refusal, SystemResolver, WireError
+from notifykit.channels.webhook import guard as guard_module
+from notifykit.errors import ConfigurationError, DestinationRefusedError
+
+from .receivers import PUBLIC, FixedResolver
+
+
+async def refusal(guard: Guard, host: str, port: int = 443) -> str:
+    with pytest.raises(DestinationRefusedError) as caught:
+        await guard.vet(host, port)
+    return caught.value.reason
+
+
+async def test_public_answers_are_returned_in_order():
+    """The resolver's order of preference is kept."""
+    answers = [PUBLIC, "2606:4700:4700::1111"]
+    guard = Guard(resolver=FixedResolver({"hook.test": answers}))
+
+    assert tuple(answers) == await guard.vet("hook.test", 443)
+
+
+@pytest.mark.parametrize(
+    ("answers", "reason"),
+    [
+        (["127.0.0.1"], Refusal.LOOPBACK),
+        ([PUBLIC, "10.0.0.1"], Refusal.PRIVATE),
+        ([PUBLIC, "::ffff:169.254.169.254"], Refusal.METADATA),
+        ([PUBLIC, "fe80::1%eth0"], Refusal.SCOPED),
+        ([PUBLIC, "0177.0.0.1"], Refusal.NOT_AN_ADDRESS),
+    ],
+)
+async def test_one_bad_answer_condemns_the_name(answers, reason):
+    """A mixed set of answers is refused as a whole."""
+    assert reason == await refusal(Guard(resolver=FixedResolver({"hook.test": answers})), "hook.test")
+
+
+async def test_addresses_are_judged_without_the_resolver():
+    """An address is no name: it is judged and returned as it is."""
+    resolver = FixedResolver({})
+    guard = Guard(resolver=resolver)
+
+    assert (PUBLIC,) == await guard.vet(PUBLIC, 443)
+    assert Refusal.PRIVATE == await refusal(guard, "10.1.2.3")
+    assert [] == resolver.asked
+
+
+@pytest.mark.parametrize("answers", [[], [[]]])
+async def test_no_answer_is_a_failure_and_never_permission(answers):
+    """A name that cannot be resolved is a failed attempt."""
+    guard = Guard(resolver=FixedResolver({"hook.test": answers}))
+
+    with pytest.raises(WireError) as caught:
+        await guard.vet("hook.test", 443)
+    assert ("dns_failure", False) == (caught.value.reason, caught.value.uncertain)
+
+
+async def test_a_lookup_has_a_deadline(monkeypatch):
+    """A resolver that hangs is given up."""
+
+    class Hanging:
+        async def resolve(self, host, port):
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(guard_module, "LOOKUP_TIMEOUT", 0.05)
+
+    with pytest.raises(WireError) as caught:
+        await Guard(resolver=Hanging()).vet("hook.test", 443)
+    assert "dns_failure" == caught.value.reason
+
+
+async def test_vetted_answers_are_remembered_for_a_while(monkeypatch):
+    """A burst of new connections asks once; later the name is judged anew."""
+    clock = [1000.0]
+    monkeypatch.setattr(guard_module.time, "monotonic", lambda: clock[0])
+    resolver = FixedResolver({"hook.test": [[PUBLIC], ["127.0.0.1"]]})
+    guard = Guard(resolver=resolver)
+
+    assert (PUBLIC,) == await guard.vet("hook.test", 443)
+    clock[0] += guard_module.ANSWER_TTL - 0.1
+    assert (PUBLIC,) == await guard.vet("hook.test", 443)
+    assert ["hook.test"] == resolver.asked
+    clock[0] += 0.2
+    assert Refusal.LOOPBACK == await refusal(guard, "hook.test")
+
+
+async def test_refusals_and_failures_are_not_remembered():
+    """A name that was mended works at once."""
+    guard = Guard(resolver=FixedResolver({"hook.test": [["10.0.0.1"], [], [PUBLIC]]}))
+
+    assert Refusal.PRIVATE == await refusal(guard, "hook.test")
+    with pytest.raises(WireError):
+        await guard.vet("hook.test", 443)
+    assert (PUBLIC,) == await guard.vet("hook.test", 443)
+
+
+async def test_what_is_remembered_is_bounded(monkeypatch):
+    """Many names do not fill the memory."""
+    monkeypatch.setattr(guard_module, "MAX_REMEMBERED", 10)
+    guard = Guard(resolver=FixedResolver({}, default=[PUBLIC]))
+
+    for number in range(50):
+        await guard.vet(f"h{number}.test", 443)
+
+    assert 10 == len(guard._remembered)
+
+
+async def test_only_so_many_answers_are_used():
+    """A name with a hundred addresses costs no more than one with sixteen."""
+    answers = [f"93.184.216.{n}" for n in range(100)]
+
+    assert guard_module.MAX_ANSWERS == len(await Guard(resolver=FixedResolver({"hook.test": answers})).vet("hook.test", 1))
+
+
+@pytest.mark.parametrize(
+    ("allow", "address", "expected"),
+    [
+        ("127.0.0.0/8", "127.0.0.1", None),
+        ("127.0.0.0/8", "::ffff:127.0.0.1", None),
+        ("127.0.0.0/8", "10.0.0.1", Refusal.PRIVATE),
+        ("10.20.0.0/16", "10.20.3.4", None),
+        ("10.20.0.0/16", "10.21.3.4", Refusal.PRIVATE),
+        ("fd00::/8", "fd12::1", None),
+        ("64:ff9b::/96", "64:ff9b::808:808", None),
+        ("64:ff9b::/96", "64:ff9b::a00:1", Refusal.PRIVATE),
+        ("64:ff9b::/96", "64:ff9b::a9fe:a9fe", Refusal.METADATA),
+        ("2002::/16", "2002:a9fe:a9fe::1", Refusal.METADATA),
+        ("::/0", "::127.0.0.1", Refusal.LOOPBACK),
+    ],
+)
+def test_an_operator_may_allow_a_block(allow, address, expected):
+    """An allow-list opens its own blocks, and what an address carries inside is judged too."""
+    assert expected == Guard(allow=[allow]).judge(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["169.254.169.254", "169.254.170.2", "100.100.100.200", "192.0.0.192", "168.63.129.16", "fd00:ec2::254"]
+    + ["fd20:ce::254", "::ffff:169.254.169.254", "fe80::a9fe:a9fe"],
+)
+def test_metadata_services_cannot_be_allowed(address):
+    """Not even an operator who allows everything opens a metadata service."""
+    assert Refusal.METADATA == Guard(allow=["0.0.0.0/0", "::/0"]).judge(address)
+
+
+def test_a_wrong_block_is_a_configuration_error():
+    """A typing error in the allow-list is reported at the start."""
+    with pytest.raises(ConfigurationError, match="CIDR"):
+        Guard(allow=["127.0.0.1/8"])
+
+
+async def test_localhost_needs_both_switches():
+    """A receiver on this machine needs loopback on the allow-list, and plain http besides."""
+    closed, no_http = Guard(allow_http=True), Guard(allow=["127.0.0.0/8"])
+    opened = Guard(allow=["127.0.0.0/8"], allow_http=True)
+
+    assert "localhost" == (await closed.judge_url("http://localhost:8080/")).reason
+    assert "scheme" == (await no_http.judge_url("http://localhost:8080/")).reason
+    assert ("allow", None, "http://localhost:8080/", ("127.0.0.1",)) == await opened.judge_url("http://localhost:8080")
+    assert "allow" == (await opened.judge_url("http://127.0.0.1:8080")).verdict
+    assert "localhost" == (await opened.judge_url("http://x.localhost:8080")).reason
+
+
+async def test_judge_url_takes_given_answers():
+    """A verdict can be had without any DNS."""
+    guard = Guard(resolver=FixedResolver({}))
+
+    assert ("allow", None, "https://hook.test/", (PUBLIC,)) == await guard.judge_url(
+        "https://HOOK.test", {"hook.test": [PUBLIC]}
+    )
+    assert "loopback" == (await guard.judge_url("https://hook.test/", {"hook.test": [PUBLIC, "::1"]})).reason
+    assert "dns_failure" == (await guard.judge_url("https://hook.test/", {"hook.test": []})).reason
+    assert "dns_failure" == (await guard.judge_url("https://other.test/", {"hook.test": [PUBLIC]})).reason
+    assert "private" == (await guard.judge_url("https://10.0.0.1/", {"10.0.0.1": [PUBLIC]})).reason
+
+
+async def test_the_message_names_no_address():
+    """What a tenant may read does not say where the name points."""
+    guard = Guard(resolver=FixedResolver({"hook.test": ["10.11.12.13"]}))
+
+    with pytest.raises(DestinationRefusedError) as caught:
+        await guard.vet("hook.test", 443)
+    assert "10.11" not in str(caught.value)
+
+
+async def test_the_system_resolver_appends_no_search_domain(monkeypatch):
+    """Names are looked up as complete names, and each address is returned once."""
+    asked = []
+
+    def getaddrinfo(host, port, **options):
+        asked.append(host)
+        return [(2, 1, 6, "", (PUBLIC, port)), (2, 1, 6, "", (PUBLIC, port)), (10, 1, 6, "", ("::1", port, 0, 0))]
+
+    monkeypatch.setattr(guard_module.socket, "getaddrinfo", getaddrinfo)
+
+    assert [PUBLIC, "::1"] == await SystemResolver().resolve("hook.test", 443)
+    assert ["hook.test."] == asked
+
+
+async def test_a_hanging_lookup_holds_one_thread(monkeypatch):
+    """Everybody who asks for the same name waits for the same lookup, even after others gave up."""
+    import threading
+
+    release, calls = threading.Event(), []
+
+    def getaddrinfo(host, port, **options):
+        calls.append(host)
+        release.wait(10)
+        return [(2, 1, 6, "", (PUBLIC, port))]
+
+    monkeypatch.setattr(guard_module.socket, "getaddrinfo", getaddrinfo)
+    resolver = SystemResolver()
+    try:
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.02):
+                    await resolver.resolve("slow.test", 443)
+        waiting = asyncio.create_task(resolver.resolve("slow.test", 443))
+        await asyncio.sleep(0)
+        release.set()
+
+        assert [PUBLIC] == await waiting
+        assert ["slow.test."] == calls
+    finally:
+        release.set()
