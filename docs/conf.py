@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-# In the environment, because as a setting Sphinx heeds it for modules and not for packages.  A name is described where
-# it is defined: a package that exports it again would describe it twice.
-os.environ["SPHINX_APIDOC_OPTIONS"] = "members,show-inheritance,ignore-module-all"
+# A name is described where it is defined: a package that exports it again would describe it twice.
+MEMBERS = ("members", "show-inheritance", "ignore-module-all")
+os.environ["SPHINX_APIDOC_OPTIONS"] = ",".join(MEMBERS)  # for packages, where Sphinx does not heed the setting below
 
 project = "notifykit"
 author = "The notifykit authors"
@@ -37,6 +37,7 @@ apidoc_modules = [
         "exclude_patterns": ["**/migrations/**", "**/__main__.py"],
         "separate_modules": True,
         "module_first": True,
+        "automodule_options": MEMBERS,
     },
 ]
 

@@ -36,10 +36,12 @@ T = TypeVar("T")
 
 
 def _orjson_if_installed() -> Any:
+    """Return orjson, unless it is missing or a release (before 3.11.7) that spells numbers in another way."""
     try:
-        return import_module("orjson")
+        module = import_module("orjson")
     except ImportError:
         return None
+    return module if module.dumps([1e16, 1e-5, 1e-7]) == b"[1e+16,0.00001,1e-7]" else None
 
 
 orjson = _orjson_if_installed()
@@ -268,7 +270,7 @@ class _Walk:
     def _descend(self, value: Mapping[Any, Any] | Sequence[Any], path: str, depth: int) -> None:
         if not isinstance(value, Mapping):
             for index, item in enumerate(value):
-                self._visit(item, f"{path}[{index}]", depth)
+                self._visit(item, join_path(path, index), depth)
             return
         self.keys += len(value)
         for key, item in value.items():
@@ -276,7 +278,7 @@ class _Walk:
                 self.report(path, f"the key {_shown(key)} is not text")
             elif not _is_unicode(key):
                 self.report(path, f"the key {_shown(key)} has half of a surrogate pair")
-            self._visit(item, _child(path, key), depth)
+            self._visit(item, join_path(path, key), depth)
 
 
 def _scalar_problem(value: Any) -> str | None:
@@ -311,7 +313,8 @@ def _at(path: str, what: str) -> str:
     return f"{path}: {what}" if path else what
 
 
-def _child(path: str, key: Any) -> str:
+def join_path(path: str, key: object) -> str:
+    """Return the path of what stands under ``key`` in what is at ``path``: ``data.items[3]['a key']``."""
     if not isinstance(key, str) or not _IDENTIFIER.fullmatch(key):
         return f"{path}[{_shown(key)}]"
     return f"{path}.{key}" if path else key
@@ -457,8 +460,7 @@ def _structure_problems(error: BaseException, wanted: Any, path: str) -> list[st
     noted, others = error.group_exceptions()
     for inner, note in noted:
         step = note.index if isinstance(note, IterableValidationNote) else note.name
-        place = f"{path}[{step}]" if isinstance(step, int) else _child(path, step)
-        problems += _structure_problems(inner, note.type, place)
+        problems += _structure_problems(inner, note.type, join_path(path, step))
     for inner in others:
         problems.append(_at(path, _explain(inner, None)))
     return problems

@@ -7,7 +7,8 @@ a kit to every function that publishes would only be noise.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Unpack
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _lock = threading.Lock()
 _kit: Notifykit | None = None
+_stand_in: Notifykit | None = None
 
 
 def configure(url: str | None = None, **options: Any) -> Notifykit:
@@ -28,6 +30,9 @@ def configure(url: str | None = None, **options: Any) -> Notifykit:
 
     global _kit
     with _lock:
+        if _stand_in is not None:
+            _stand_in.catalog.include(options.get("event_types", ()))
+            return _stand_in
         if _kit is not None:
             _kit.close()
         _kit = Notifykit(url, **options)
@@ -37,6 +42,8 @@ def configure(url: str | None = None, **options: Any) -> Notifykit:
 def default_kit() -> Notifykit:
     """Return the default kit, made from the environment if nobody configured one."""
     global _kit
+    if _stand_in is not None:
+        return _stand_in
     if _kit is None:
         from .kit import Notifykit
 
@@ -44,6 +51,19 @@ def default_kit() -> Notifykit:
             if _kit is None:
                 _kit = Notifykit()
     return _kit
+
+
+@contextmanager
+def stand_in(kit: Notifykit) -> Iterator[None]:
+    """Use ``kit`` as the default kit for a while, whatever is configured meanwhile: for tests."""
+    global _stand_in
+    with _lock:
+        before, _stand_in = _stand_in, kit
+    try:
+        yield
+    finally:
+        with _lock:
+            _stand_in = before
 
 
 def publish(event: object, *, session: Any = None, connection: Any = None, **options: Unpack[PublishOptions]) -> Receipt:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 import attrs
 
-from .models.delivery import Attempt, Claim, Delivery, DeliveryState, Lane, Priority
+from .models.delivery import Attempt, Claim, Delivery, DeliveryState, Lane, NewDelivery
 from .models.endpoint import Endpoint
 from .models.event import StoredEvent, TakenEvent
 from .models.outcome import Outcome
@@ -31,28 +31,6 @@ class Appended(NamedTuple):
     event_id: str
     duplicate: bool = False
     fingerprint: bytes | None = None
-
-
-class NewDelivery(NamedTuple):
-    """A delivery that planning decided on.
-
-    Attributes:
-        state: ``PENDING``, ``HELD``, ``SUPPRESSED``, or ``SENDING``: then it is born leased to
-            the planner's own process with fence 1 and needs no claim.
-    """
-
-    id: str
-    event_id: str
-    tenant: str
-    subscription_id: str
-    subscriber_id: str
-    channel: str
-    priority: Priority
-    state: DeliveryState
-    reason: str | None
-    due_at: datetime
-    expires_at: datetime | None
-    ordering_key: str | None
 
 
 class Settlement(NamedTuple):

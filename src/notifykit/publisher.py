@@ -20,6 +20,7 @@ from .models.delivery import Priority
 from .models.endpoint import Endpoint
 from .models.event import Event, Receipt, Resource, StoredEvent
 from .policies.admit import Limits, admit
+from .policies.plan import only_to
 from .ports import Appended, Clock, Outbox
 
 #: Events of one shared transaction at the most.
@@ -66,10 +67,10 @@ class Publisher:
         return admit(
             plain,
             event_type,
-            tenant=plain.tenant,
+            tenant=plain.tenant or "",
             now=self._clock.now(),
             limits=self._limits,
-            check=self._catalog.check(event_type),
+            check=self._catalog.check(event_type, event),
         )
 
     async def publish(self, event: object, options: PublishOptions) -> Receipt:
@@ -78,10 +79,8 @@ class Publisher:
 
     async def publish_to(self, event: Event, endpoint: Endpoint) -> Receipt:
         """Store an event of the library's own that only ``endpoint`` gets."""
-        stored = admit(
-            event, None, tenant=endpoint.tenant, now=self._clock.now(), limits=self._limits, only_to=endpoint.id
-        )
-        return await self._store(stored)
+        stored = admit(event, None, tenant=endpoint.tenant, now=self._clock.now(), limits=self._limits)
+        return await self._store(stored._replace(topic=only_to(endpoint.id)))
 
     async def _store(self, stored: StoredEvent) -> Receipt:
         future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+import anyio
 import pytest
 
 from notifykit.stores.memory import MemoryStore
-from notifykit.testing import StoreFeatures, StoreSuite
+from notifykit.testing import StoreFeatures, StoreSuite, make_event
 
 
 class TestMemoryStore(StoreSuite):
@@ -19,3 +22,10 @@ class TestMemoryStore(StoreSuite):
         await store.open()
         yield store
         await store.aclose()
+
+    async def test_a_hint_is_kept_for_who_waits_next(self, store):
+        """An append between looking for work and waiting for it is not missed."""
+        await store.append([make_event()])
+
+        with anyio.fail_after(5):
+            await store.wait(timedelta(minutes=1))

@@ -25,10 +25,12 @@ SEEDS = [
     "https://EXAMPLE.com:65535?q",
 ]
 PIECES = st.sampled_from(
-    ["https://", "http://", "//", "/", "\\", "@", ":", "?", "#", "[", "]", "%", "%00", "%2e", ".", "..", ";", ",", "&"]
-    + ["example", "com", "localhost", "127", "0", "1", "0x7f", "0177", "2130706433", "::1", "::ffff:", "8.8.8.8"]
-    + ["443", "80", "65536", "-1", "+80", " ", "\t", "\r\n", "\x00", "\u3002", "\u2460", "\uff0e", "\u00ad", "_", "-", "xn--"]
-    + ["a" * 64, "|", "{", '"', "^", "`", "<", "~", "!", "$", "'", "(", "*", "="]
+    [
+        *("https://", "http://", "//", "/", "\\", "@", ":", "?", "#", "[", "]", "%", "%00", "%2e", ".", "..", ";", ","),
+        *("example", "com", "localhost", "127", "0", "1", "0x7f", "0177", "2130706433", "::1", "::ffff:", "8.8.8.8"),
+        *("443", "80", "65536", "-1", "+80", "_", "-", "xn--", "|", "{", '"', "^", "`", "<", "~", "!", "$", "'", "("),
+        *(" ", "\t", "\r\n", "\x00", "\u3002", "\u2460", "\uff0e", "\u00ad", "a" * 64),
+    ]
 )
 
 
@@ -42,12 +44,25 @@ def mutated(draw: st.DrawFn) -> str:
     return url
 
 
-URLS = mutated() | st.lists(PIECES, max_size=12).map("".join) | st.text(max_size=40).map("https://".__add__)
+@st.composite
+def plausible(draw: st.DrawFn) -> str:
+    """A URL that is put together from parts that are mostly good."""
+    label = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9-]{0,6}[A-Za-z0-9])?", fullmatch=True)
+    name = st.lists(label, min_size=1, max_size=4).map(".".join) | st.just("example.com.")
+    host = draw(name | st.ip_addresses(v=4).map(str) | st.ip_addresses(v=6).map(lambda ip: f"[{ip}]"))
+    port = draw(st.just("") | st.integers(0, 70000).map(lambda port: f":{port}"))
+    rest = draw(st.just("") | st.from_regex(r"[/?][!-~]{0,20}", fullmatch=True))
+    return f"{draw(st.sampled_from(['https', 'http', 'HTTPS']))}://{host}{port}{rest}"
 
 
-def refusal(url: str, **options: bool) -> str | None:
+URLS = (
+    plausible() | mutated() | st.lists(PIECES, max_size=12).map("".join) | st.text(max_size=40).map("https://".__add__)
+)
+
+
+def refusal(url: str, *, allow_http: bool = False) -> str | None:
     try:
-        parse(url, **options)
+        parse(url, allow_http=allow_http)
     except DestinationRefusedError as refused:
         return str(refused.reason)
     return None
@@ -66,7 +81,7 @@ def same_host(ours: str, theirs: str | None) -> bool:
 @example("https://example.com.:443/")
 @example("https://[::ffff:8.8.8.8]/")
 def test_whatever_we_accept_the_other_parsers_read_alike(url):
-    """urllib and httpx see the same scheme, host and port in the given and in the canonical URL."""
+    """Both urllib and httpx see the same scheme, host and port in the given and in the canonical URL."""
     try:
         target = parse(url, allow_http=True, judge=lambda _: None)
     except DestinationRefusedError:

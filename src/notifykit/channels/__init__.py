@@ -1,0 +1,1 @@
+"""What carries deliveries to one kind of address; siblings that never import each other."""

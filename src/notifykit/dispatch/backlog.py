@@ -49,6 +49,7 @@ class Backlog:
         self._idle: deque[asyncio.Future[None]] = deque()
         self._waiting = 0
         self._in_flight = 0
+        self._closed = False
         self._room = asyncio.Event()
         self._room.set()
 
@@ -105,7 +106,7 @@ class Backlog:
 
     async def take(self) -> Claim:
         """Wait for the next claim in turn; the caller must tell :meth:`done` when it is finished."""
-        while not self._turn:
+        while self._closed or not self._turn:
             future = asyncio.get_running_loop().create_future()
             self._idle.append(future)
             try:
@@ -145,8 +146,9 @@ class Backlog:
         self._room.clear()
         await self._room.wait()
 
-    def wake(self) -> None:
-        """Let :meth:`wait_for_room` return."""
+    def close(self) -> None:
+        """Hand out no more claims, and let :meth:`wait_for_room` return."""
+        self._closed = True
         self._room.set()
 
     def tick(self) -> None:

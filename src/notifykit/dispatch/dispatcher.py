@@ -10,6 +10,7 @@ import asyncio
 import os
 import random
 import socket
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
@@ -18,7 +19,7 @@ from typing import Self
 import anyio
 import attrs
 
-from ..errors import ConfigurationError, StoreError
+from ..errors import ConfigurationError, StateError, StoreError
 from ..models.delivery import Lane, Priority
 from ..models.endpoint import Endpoint, EndpointState
 from ..models.ids import new_id
@@ -38,6 +39,8 @@ _RESCUE_EVERY, _PURGE_EVERY, _TICK_EVERY = 5.0, 60.0, 0.5
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 #: After work was found, the store is asked again this often and this many times before waiting for a hint.
 _LINGER, _LINGERS = 0.005, 4
+#: Seconds between two looks at what is due next, and between two hints that reach the sources.
+_ASK_EVERY, _CLAIM_EVERY = 0.25, 0.05
 
 
 class SystemClock:
@@ -81,6 +84,7 @@ class Dispatcher:
         self._gone: dict[str, tuple[Endpoint, str]] = {}
         self._serving: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
+        self._planner_hint = asyncio.Event()
         self._hints: list[asyncio.Event] = []
         self._build(dice)
 
@@ -146,13 +150,44 @@ class Dispatcher:
         self._stop.set()
         self._wake()
         for backlog in self.backlogs.values():
-            backlog.wake()
+            backlog.close()
 
     async def run(self) -> None:
         """Work until :meth:`stop` is called or this task is cancelled."""
         async with self:
             assert self._serving is not None
             await asyncio.shield(self._serving)
+
+    async def step(self) -> bool:
+        """Go through every duty once, in this task and without a pause; return whether there was work.
+
+        For tests, which own the clock: the order of what happens is the same each time.
+
+        Raises:
+            StateError: The dispatcher is running by itself.
+        """
+        if self._serving is not None:
+            raise StateError("this dispatcher is running: step one that is not")
+        duties = self.settings.duties
+        worked = False
+        if "clean" in duties:
+            worked |= await self._janitor.rescue() + await self._janitor.purge() > 0
+        if "plan" in duties:
+            worked |= await self._planner.turn()
+        await self._send_held()
+        for source in self._sources:
+            worked |= await source.turn()
+        await self._send_held()
+        for endpoint, reason in list(self._gone.values()):
+            await self._disable(endpoint, reason)
+        return worked
+
+    async def _send_held(self) -> None:
+        """Send what the backlogs hold, one after the other, and write the results."""
+        for sender, _ in self._senders:
+            while sender.backlog.waiting:
+                await sender.turn()
+                await self._recorder.write()
 
     async def drained(self) -> None:
         """Return when nothing is due in the store and nothing is under way here (for tests and demos)."""
@@ -178,7 +213,8 @@ class Dispatcher:
                     for source in self._sources:
                         intake.start_soon(self._turns, f"claim {source.lane}", source.turn)
                     pulse = anyio.CancelScope()
-                    intake.start_soon(self._pulse, pulse)
+                    if self._sources or "plan" in duties:
+                        intake.start_soon(self._pulse, pulse)
                     if "clean" in duties:
                         intake.start_soon(self._every, "rescue", _RESCUE_EVERY, self._janitor.rescue)
                         intake.start_soon(self._every, "purge", _PURGE_EVERY, self._janitor.purge)
@@ -206,7 +242,7 @@ class Dispatcher:
 
     async def _turns(self, name: str, turn: Callable[[], Awaitable[bool]]) -> None:
         """Take turns while there is work; wait for a hint when there is none."""
-        hint = asyncio.Event()
+        hint = self._planner_hint if name == "plan" else asyncio.Event()
         self._hints.append(hint)
         pause = _FIRST_PAUSE
         lingers = 0
@@ -238,19 +274,35 @@ class Dispatcher:
             await self._sleep(seconds * random.uniform(0.8, 1.2))  # noqa: S311 - spreads, hides nothing
 
     async def _pulse(self, scope: anyio.CancelScope) -> None:
-        """Wake the loops: when the store hints, when something becomes due, and every poll."""
+        """Wake the loops: when the store hints, when something becomes due, and every poll.
+
+        Hints mostly announce events.  They wake the planner at once, the sources only so
+        often, and what is due next is asked for only so often: under load the loops find
+        their work without being told.
+        """
+        due: datetime | None = None
+        asked = claimed = -1.0
+        owed = False
         with scope:
             while True:
-                timeout = self.settings.poll
+                at = time.monotonic()
+                timeout = self.settings.poll.total_seconds()
                 try:
-                    due = await self._store.next_due()
+                    if at - asked >= _ASK_EVERY:
+                        due, asked = await self._store.next_due(), at
                     if due is not None:
-                        timeout = min(timeout, max(due - self._clock.now(), timedelta(milliseconds=5)))
-                    await self._store.wait(timeout)
+                        timeout = min(timeout, max((due - self._clock.now()).total_seconds(), _LINGER))
+                    if owed:
+                        timeout = min(timeout, max(claimed + _CLAIM_EVERY - at, 0))
+                    await self._store.wait(timedelta(seconds=timeout))
                 except StoreError as error:
-                    self._emit(LoopFailed(loop="wait", error=str(error), pause=timeout))
-                    await asyncio.sleep(timeout.total_seconds())
-                self._wake()
+                    self._emit(LoopFailed(loop="wait", error=str(error), pause=timedelta(seconds=timeout)))
+                    await asyncio.sleep(timeout)
+                self._wake_planner()
+                owed = time.monotonic() - claimed < _CLAIM_EVERY
+                if not owed:
+                    claimed = time.monotonic()
+                    self._wake()
 
     async def _tick(self) -> None:
         while True:
@@ -263,6 +315,9 @@ class Dispatcher:
     async def _sleep(self, seconds: float) -> None:
         with anyio.move_on_after(seconds):
             await self._stop.wait()
+
+    def _wake_planner(self) -> None:
+        self._planner_hint.set()
 
     def _wake(self) -> None:
         for hint in self._hints:

@@ -12,10 +12,10 @@ from datetime import datetime
 
 import attrs
 
-from ..models.delivery import Claim, DeliveryState, Lane
+from ..models.delivery import Claim, DeliveryState, Lane, NewDelivery
 from ..models.event import TakenEvent
 from ..policies.plan import plan
-from ..ports import Clock, NewDelivery, Settlement, Store
+from ..ports import Clock, Settlement, Store
 from ..telemetry import EventsPlanned, TelemetryEvent
 from .backlog import Backlog
 from .directory import Directory, TenantView

@@ -47,24 +47,28 @@ class Recorder:
         pause = _FIRST_PAUSE
         while True:
             await self._some.wait()
-            batch = self._open[: self._batch]
             try:
-                done = await self._store.record([record for record, _ in batch])
+                await self.write()
             except StoreError as error:
                 self._emit(LoopFailed(loop="record", error=str(error), pause=timedelta(seconds=pause)))
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
                 continue
             pause = _FIRST_PAUSE
-            del self._open[: len(batch)]
-            if not self._open:
-                self._some.clear()
-                self._empty.set()
-            for record, written in batch:
-                if record.delivery_id not in done:
-                    self._emit(ClaimLost(delivery_id=record.delivery_id, fence=record.fence))
-                elif written is not None:
-                    written()
+
+    async def write(self) -> None:
+        """Write one batch; it stays with us if the store does not take it."""
+        batch = self._open[: self._batch]
+        done = await self._store.record([record for record, _ in batch])
+        del self._open[: len(batch)]
+        if not self._open:
+            self._some.clear()
+            self._empty.set()
+        for record, written in batch:
+            if record.delivery_id not in done:
+                self._emit(ClaimLost(delivery_id=record.delivery_id, fence=record.fence))
+            elif written is not None:
+                written()
 
     async def flush(self) -> None:
         """Return when everything added so far has been written."""

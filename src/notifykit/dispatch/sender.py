@@ -85,13 +85,16 @@ class Sender:
 
     async def pull(self) -> None:
         """Send one claim after the other until cancelled."""
-        backlog = self.backlog
         while True:
-            claim = await backlog.take()
-            try:
-                await self._deliver(claim)
-            finally:
-                backlog.done(claim.subscriber_id)
+            await self.turn()
+
+    async def turn(self) -> None:
+        """Wait for the next claim and send it."""
+        claim = await self.backlog.take()
+        try:
+            await self._deliver(claim)
+        finally:
+            self.backlog.done(claim.subscriber_id)
 
     async def _deliver(self, claim: Claim) -> None:
         started = self.clock.now()

@@ -116,6 +116,28 @@ class Attempt:
     worker: str = ""
 
 
+class NewDelivery(NamedTuple):
+    """A delivery that planning decided on.
+
+    Attributes:
+        state: ``PENDING``, ``HELD``, ``SUPPRESSED``, or ``SENDING``: then it is born leased to
+            the planner's own process with fence 1 and needs no claim.
+    """
+
+    id: str
+    event_id: str
+    tenant: str
+    subscription_id: str
+    subscriber_id: str
+    channel: str
+    priority: Priority
+    state: DeliveryState
+    reason: str | None
+    due_at: datetime
+    expires_at: datetime | None
+    ordering_key: str | None
+
+
 class Claim(NamedTuple):
     """This worker's time-limited, fenced right to one delivery, with what sending it takes.
 

@@ -77,7 +77,7 @@ def admit(
     event: Event,
     event_type: EventType | None,
     *,
-    tenant: str,
+    tenant: str | None,
     now: datetime,
     limits: Limits = DEFAULT_LIMITS,
     new_id: Callable[[str], str] = ids.new_id,
@@ -88,7 +88,7 @@ def admit(
     Args:
         event: What was published.
         event_type: What the program knows about its type, if it does.
-        tenant: Whose event it is.
+        tenant: Whose event it is; the event itself must not name another.
         now: The time of publishing.
         limits: How large it may be.
         new_id: Makes the event's id, given the prefix.
@@ -105,11 +105,9 @@ def admit(
         problems.append("expires_at: must be after " + ("deliver_at" if due_at > now else "the time of publishing"))
     written_at = timestamp(occurred_at)
     body = _serialise(event, written_at, limits, problems)
-    if body is None:
-        raise InvalidEventError(problems)
-    if check is not None:
+    if check is not None and body is not None:
         problems += check(loads(body)["data"])
-    if problems:
+    if problems or body is None or tenant is None:
         raise InvalidEventError(problems)
 
     priority = event.priority or (Priority.NORMAL if event_type is None else event_type.priority)
@@ -146,7 +144,7 @@ _HEAD = '{"type":"%s","timestamp":"%s","data":'
 
 
 def _serialise(event: Event, written_at: str, limits: Limits, problems: list[str]) -> bytes | None:
-    """Return the body of ``event``, or ``None`` if it has none; add the problems of its data."""
+    """Return the body of ``event``; if its data is not fit for one, add the problems and return ``None``."""
     data = event.data
     if not isinstance(data, Mapping):
         problems.append("data: must be an object")
@@ -161,14 +159,16 @@ def _serialise(event: Event, written_at: str, limits: Limits, problems: list[str
         if not problems:  # the fields and the data are fine one by one: a writer knows something we do not
             problems.append(f"data: {error}")
         return None
+    found: list[str] = []
     if len(body) > limits.body:
-        problems.append(f"data: the body has {len(body)} bytes, at most {limits.body}")
-    # The envelope has one object and up to four keys of its own; braces and colons inside of texts count too.
-    if body.count(b'":') - 4 > limits.keys or (
+        found.append(f"data: the body has {len(body)} bytes, at most {limits.body}")
+    # The envelope has one object and three keys at least; braces and colons inside of texts count too.
+    if body.count(b'":') - 3 > limits.keys or (
         body.count(b"{") + body.count(b"[") - 1 > limits.depth and _may_be_deep(data, limits.depth)
     ):
-        problems += _data_problems(data, limits)
-    return body
+        found += _data_problems(data, limits)
+    problems += found
+    return None if found else body
 
 
 def _data_problems(data: Mapping[str, Any], limits: Limits) -> list[str]:
@@ -232,7 +232,9 @@ def _field_problems(event: Event, tenant: object, limits: Limits) -> list[str]:
     type_name: object = event.type
     version: object = event.version
     priority: object = event.priority
-    if not isinstance(tenant, str) or not _TENANT.fullmatch(tenant):
+    if tenant is None:
+        problems.append("tenant: is missing")
+    elif not isinstance(tenant, str) or not _TENANT.fullmatch(tenant):
         problems.append("tenant: must be 1 to 128 characters of A-Z, a-z, 0-9 and _.:@-")
     elif event.tenant is not None and event.tenant != tenant:
         problems.append("tenant: the event names another one")
@@ -287,6 +289,8 @@ def _topic_problems(topic: object, limits: Limits) -> list[str]:
             problems.append(f"topic: more than {MAX_WORDS} segments")
         if "" in words:
             problems.append("topic: has an empty segment")
+        if topic.startswith("@"):
+            problems.append("topic: must not begin with @")
         if "*" in topic:
             problems.append("topic: has a '*', which only patterns may have")
     return problems

@@ -15,12 +15,11 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 from ..codec import loads
 from ..errors import InvalidSubscriptionError
-from ..models.delivery import DeliveryState
+from ..models.delivery import WEBHOOK, DeliveryState, NewDelivery
 from ..models.endpoint import EndpointState
 from ..models.event import TakenEvent
 from ..models.ids import delivery_id, recipient_key
 from ..models.subscription import Subscription, TenantConfig
-from ..ports import NewDelivery
 from .decide import HOLD
 from .filters import Predicate, check_filter, compile_filter
 from .patterns import TOPICS, TYPES, Matcher, check_pattern, compile_pattern, fits, literal_head
@@ -228,6 +227,11 @@ class SubscriptionIndex:
         """Return the state of an endpoint, or ``None`` if the tenant has no such endpoint."""
         return self._endpoints.get(subscriber_id)
 
+    def target(self, endpoint_id: str) -> _Target | None:
+        """Return an endpoint as a target of webhooks, or ``None`` if the tenant has no such endpoint."""
+        state = self._endpoints.get(endpoint_id)
+        return None if state is None else _Target(endpoint_id, WEBHOOK, state)
+
     def wishes(self, type: str, topic: str | None) -> list[_Wish]:
         """Return who wants events of this type and topic, in the order of subscription ids."""
         groups: list[list[_Wish]] = []
@@ -244,6 +248,8 @@ class SubscriptionIndex:
 # ── the rule ───────────────────────────────────────────────────────────────────────────────────
 
 _UNREAD: Final = object()
+#: How a topic begins that names one endpoint instead of what an event is about.
+_ADDRESSED: Final = "@"
 
 
 def plan(event: TakenEvent, index: SubscriptionIndex, *, now: datetime) -> list[NewDelivery]:
@@ -256,6 +262,9 @@ def plan(event: TakenEvent, index: SubscriptionIndex, *, now: datetime) -> list[
     told: set[_Target] = set()
     data: Any = _UNREAD
     expired = event.expires_at is not None and event.expires_at <= now
+    if event.topic is not None and _is_addressed(event):
+        target = index.target(event.topic[len(_ADDRESSED) :])
+        return [] if target is None else [_delivery(event, target, "", expired, now)]
     for wish in index.wishes(event.type, event.topic):
         target = wish.target
         if target in told:
@@ -266,24 +275,35 @@ def plan(event: TakenEvent, index: SubscriptionIndex, *, now: datetime) -> list[
             if not wish.accepts(data):
                 continue
         told.add(target)
-        state, reason, due_at = _start(target.state, expired, now)
-        deliveries.append(
-            NewDelivery(
-                delivery_id(event.id, target.key),
-                event.id,
-                event.tenant,
-                wish.subscription.id,
-                target.subscriber_id,
-                target.channel,
-                event.priority,
-                state,
-                reason,
-                due_at,
-                event.expires_at,
-                event.ordering_key,
-            )
-        )
+        deliveries.append(_delivery(event, target, wish.subscription.id, expired, now))
     return deliveries
+
+
+def only_to(endpoint_id: str) -> str:
+    """Return the topic of an event that goes to one endpoint, whoever is subscribed; no caller may publish to it."""
+    return _ADDRESSED + endpoint_id
+
+
+def _is_addressed(event: Content) -> bool:
+    return event.topic is not None and event.topic.startswith(_ADDRESSED)
+
+
+def _delivery(event: TakenEvent, target: _Target, subscription_id: str, expired: bool, now: datetime) -> NewDelivery:
+    state, reason, due_at = _start(target.state, expired, now)
+    return NewDelivery(
+        delivery_id(event.id, target.key),
+        event.id,
+        event.tenant,
+        subscription_id,
+        target.subscriber_id,
+        target.channel,
+        event.priority,
+        state,
+        reason,
+        due_at,
+        event.expires_at,
+        event.ordering_key,
+    )
 
 
 def _start(endpoint: EndpointState, expired: bool, now: datetime) -> tuple[DeliveryState, str | None, datetime]:
@@ -321,7 +341,7 @@ def _own_verdict(subscription: Subscription, event: Content, data: Any) -> Verdi
         return Verdict.SUBSCRIPTION_INVALID
     if not any(_compiled_pattern(pattern, TYPES)(event.type) for pattern in subscription.event_types):
         return Verdict.TYPE_MISMATCH
-    if topic is not None and not _compiled_pattern(topic, TOPICS)(event.topic or ""):
+    if _is_addressed(event) or (topic is not None and not _compiled_pattern(topic, TOPICS)(event.topic or "")):
         return Verdict.TOPIC_MISMATCH
     if not _compiled_filter(subscription)(data):
         return Verdict.FILTER_MISMATCH

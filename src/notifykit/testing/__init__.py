@@ -1,6 +1,7 @@
-"""What tests of programs and of backends need: fakes, builders, and the suites that prove a backend.
+"""What tests of programs and of backends need: an outbox, a receiver, fakes, and the suites that prove a backend.
 
-A backend's author subclasses a suite, gives it a fixture and declares features::
+A program's tests get the pytest fixture ``outbox`` by themselves (:mod:`~notifykit.testing.plugin`).  A
+backend's author subclasses a suite, gives it a fixture and declares features::
 
     from notifykit.testing import StoreFeatures, StoreSuite
 
@@ -11,51 +12,71 @@ A backend's author subclasses a suite, gives it a fixture and declares features:
         async def store(self):
             ...
 
-The suites need pytest; everything else here does not.
+The suites and the plugin need pytest; everything else here does not.  Each name is
+imported on first use, because every run of pytest imports this package for the plugin.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .builders import (
-    make_attempt,
-    make_delivery,
-    make_endpoint,
-    make_event,
-    make_id,
-    make_record,
-    make_subscription,
-)
-from .clock import START, FakeClock
-
 if TYPE_CHECKING:
-    from .suites.store import StoreFeatures, StoreSuite
+    from .builders import make_attempt as make_attempt
+    from .builders import make_delivery as make_delivery
+    from .builders import make_endpoint as make_endpoint
+    from .builders import make_event as make_event
+    from .builders import make_id as make_id
+    from .builders import make_record as make_record
+    from .builders import make_subscription as make_subscription
+    from .clock import START as START
+    from .clock import FakeClock as FakeClock
+    from .outbox import Outbox as Outbox
+    from .outbox import OutboxDelivery as OutboxDelivery
+    from .outbox import PublishedEvent as PublishedEvent
+    from .receiver import ReceivedRequest as ReceivedRequest
+    from .receiver import Receiver as Receiver
+    from .receiver import Reply as Reply
+    from .recording import RecordingChannel as RecordingChannel
+    from .recording import SentRequest as SentRequest
+    from .suites.store import StoreFeatures as StoreFeatures
+    from .suites.store import StoreSuite as StoreSuite
 
-__all__ = [
-    "START",
-    "FakeClock",
-    "StoreFeatures",
-    "StoreSuite",
-    "make_attempt",
-    "make_delivery",
-    "make_endpoint",
-    "make_event",
-    "make_id",
-    "make_record",
-    "make_subscription",
-]
+_HOMES = {
+    **dict.fromkeys(
+        (
+            "make_attempt",
+            "make_delivery",
+            "make_endpoint",
+            "make_event",
+            "make_id",
+            "make_record",
+            "make_subscription",
+        ),
+        ".builders",
+    ),
+    **dict.fromkeys(("START", "FakeClock"), ".clock"),
+    **dict.fromkeys(("Outbox", "OutboxDelivery", "PublishedEvent"), ".outbox"),
+    **dict.fromkeys(("ReceivedRequest", "Receiver", "Reply"), ".receiver"),
+    **dict.fromkeys(("RecordingChannel", "SentRequest"), ".recording"),
+    **dict.fromkeys(("StoreFeatures", "StoreSuite"), ".suites.store"),
+}
 
-_SUITES = {"StoreFeatures": "store", "StoreSuite": "store"}
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
-    """Import a suite when it is asked for, so that its assertions explain themselves and the rest needs no pytest."""
-    if name not in _SUITES:
+    home = _HOMES.get(name)
+    if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+    if home.startswith(".suites"):
+        import pytest
 
-    import pytest
+        pytest.register_assert_rewrite(f"{__name__}.suites")  # so that their assertions explain themselves
+    value = getattr(import_module(home, __name__), name)
+    globals()[name] = value
+    return value
 
-    pytest.register_assert_rewrite(f"{__name__}.suites")
-    return getattr(import_module(f"{__name__}.suites.{_SUITES[name]}"), name)
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -10,17 +10,17 @@ from hashlib import blake2b
 from itertools import count
 from typing import Any
 
-from ..models.delivery import WEBHOOK, Attempt, Claim, DeliveryState, Priority
+from ..models.delivery import WEBHOOK, Attempt, Claim, DeliveryState, NewDelivery, Priority
 from ..models.endpoint import Endpoint, EndpointSecret
 from ..models.event import StoredEvent
 from ..models.ids import ENDPOINT, EVENT, SUBSCRIPTION, delivery_id, recipient_key
 from ..models.subscription import Subscription
-from ..ports import NewDelivery, Record
+from ..ports import Record
 from .clock import START
 
 TENANT = "acme"
 #: A key that signs nothing real.
-SECRET = "whsec_" + "bm90LWEtc2VjcmV0" * 2  # noqa: S105 - it says so itself
+SECRET = "whsec_" + "bm90LWEtc2VjcmV0" * 2
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _numbers = count(1)

@@ -97,7 +97,7 @@ class Server(ABC):
         if os.name == "nt":
             raise ServerUnavailableError(f"private {self.name} servers need a POSIX system; give the URL of one")
         self.folder = Path(tempfile.mkdtemp(prefix=f"notifykit-{self.name}-"))
-        self.port = _free_port()
+        self.port = free_port()
         try:
             self._prepare()
             self._launch()
@@ -269,7 +269,8 @@ def _postgres_folders() -> Iterator[Path]:
         yield Path(found).resolve().parent
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of the loopback interface that nobody listens on."""
     for port in random.sample(_PORTS, k=100):
         with contextlib.suppress(OSError), socket.socket() as probe:
             probe.bind((HOST, port))

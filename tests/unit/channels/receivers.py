@@ -9,7 +9,7 @@ from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import attrs
 
@@ -38,9 +38,7 @@ class Exchange:
     async def request(self) -> bytes:
         """Read one request and return its head; the body is kept by the receiver."""
         head = await self.reader.readuntil(b"\r\n\r\n")
-        length = next(
-            int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")
-        )
+        length = next(int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
         body = await self.reader.readexactly(length)
         self.receiver.requests.append((head, body))
         return head
@@ -54,6 +52,10 @@ class Exchange:
         """Read one request, then send ``data``."""
         await self.request()
         await self.send(data)
+
+    def stop_reading(self) -> None:
+        """Leave what arrives to the kernel's buffers."""
+        cast(asyncio.Transport, self.writer.transport).pause_reading()
 
     def reset(self) -> None:
         """Close with a TCP reset."""
@@ -81,7 +83,9 @@ class Receiver:
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
+    ) -> None:
         self._server.close()
         for task in self._tasks:
             task.cancel()
@@ -128,7 +132,9 @@ def answering(*answers: bytes) -> Script:
 class FixedResolver:
     """Answers from a table; an answer may be a list of rounds, the last of which stays."""
 
-    def __init__(self, table: Mapping[str, Sequence[str] | Sequence[Sequence[str]]], default: Sequence[str] = ()) -> None:
+    def __init__(
+        self, table: Mapping[str, Sequence[str] | Sequence[Sequence[str]]], default: Sequence[str] = ()
+    ) -> None:
         self._table = table
         self._default = default
         self.asked: list[str] = []

@@ -18,7 +18,7 @@ from notifykit.channels.webhook.answers import LONGEST_PAUSE, retry_after
 from notifykit.errors import ConfigurationError, DestinationRefusedError
 from notifykit.models.endpoint import EndpointSecret
 from notifykit.models.outcome import Accepted, BadRecipient, Permanent, Throttled, Transient, Uncertain
-from notifykit.signing import Verifier
+from notifykit.signing import Signer, Verifier
 
 from .receivers import (
     NOW,
@@ -57,7 +57,9 @@ async def test_the_request_on_the_wire(channel):
     """Exactly these headers go out, the tenant's own among them, and the stored bytes as they are."""
     body = '{"name": "Zoë",  "n":1.0}'.encode()
     async with Receiver(always_ok) as receiver:
-        endpoint = make_endpoint(receiver.url + "?a=b%20c", headers={"x-api-key": "s3cret", "authorization": "Bearer t"})
+        endpoint = make_endpoint(
+            receiver.url + "?a=b%20c", headers={"x-api-key": "s3cret", "authorization": "Bearer t"}
+        )
         await channel.send(make_claim(body), endpoint, now=NOW)
         (head, sent), *_ = receiver.requests
 
@@ -131,8 +133,12 @@ async def test_a_changed_endpoint_takes_effect_at_once(channel):
 async def test_an_endpoint_that_was_read_again_is_not_prepared_again(monkeypatch):
     """The same content in another object costs a comparison, not a new signer."""
     made = []
-    real = channel_module.Signer
-    monkeypatch.setattr(channel_module, "Signer", lambda keys: (made.append(keys), real(keys))[1])
+
+    def make(keys):
+        made.append(keys)
+        return Signer(keys)
+
+    monkeypatch.setattr(channel_module, "Signer", make)
     channel = WebhookChannel(guard=local_guard())
     async with Receiver(always_ok) as receiver:
         for _ in range(3):
@@ -205,7 +211,8 @@ async def test_a_status_beyond_599_is_transient():
         outcome = await channel.send(make_claim(), make_endpoint(receiver.url), now=NOW)
         await channel.aclose()
 
-    assert (Transient, "http_999") == (type(outcome), outcome.reason)
+    assert isinstance(outcome, Transient)
+    assert "http_999" == outcome.reason
 
 
 @pytest.mark.parametrize(("status", "kind"), [(429, Throttled), (503, Transient), (500, Transient), (408, Transient)])

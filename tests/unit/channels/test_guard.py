@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import threading
+import time
 
 import pytest
 
@@ -79,7 +82,7 @@ async def test_a_lookup_has_a_deadline(monkeypatch):
 async def test_vetted_answers_are_remembered_for_a_while(monkeypatch):
     """A burst of new connections asks once; later the name is judged anew."""
     clock = [1000.0]
-    monkeypatch.setattr(guard_module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     resolver = FixedResolver({"hook.test": [[PUBLIC], ["127.0.0.1"]]})
     guard = Guard(resolver=resolver)
 
@@ -116,7 +119,9 @@ async def test_only_so_many_answers_are_used():
     """A name with a hundred addresses costs no more than one with sixteen."""
     answers = [f"93.184.216.{n}" for n in range(100)]
 
-    assert guard_module.MAX_ANSWERS == len(await Guard(resolver=FixedResolver({"hook.test": answers})).vet("hook.test", 1))
+    assert guard_module.MAX_ANSWERS == len(
+        await Guard(resolver=FixedResolver({"hook.test": answers})).vet("hook.test", 1)
+    )
 
 
 @pytest.mark.parametrize(
@@ -142,8 +147,17 @@ def test_an_operator_may_allow_a_block(allow, address, expected):
 
 @pytest.mark.parametrize(
     "address",
-    ["169.254.169.254", "169.254.170.2", "100.100.100.200", "192.0.0.192", "168.63.129.16", "fd00:ec2::254"]
-    + ["fd20:ce::254", "::ffff:169.254.169.254", "fe80::a9fe:a9fe"],
+    [
+        "169.254.169.254",
+        "169.254.170.2",
+        "100.100.100.200",
+        "192.0.0.192",
+        "168.63.129.16",
+        "fd00:ec2::254",
+        "fd20:ce::254",
+        "::ffff:169.254.169.254",
+        "fe80::a9fe:a9fe",
+    ],
 )
 def test_metadata_services_cannot_be_allowed(address):
     """Not even an operator who allows everything opens a metadata service."""
@@ -198,7 +212,7 @@ async def test_the_system_resolver_appends_no_search_domain(monkeypatch):
         asked.append(host)
         return [(2, 1, 6, "", (PUBLIC, port)), (2, 1, 6, "", (PUBLIC, port)), (10, 1, 6, "", ("::1", port, 0, 0))]
 
-    monkeypatch.setattr(guard_module.socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
 
     assert [PUBLIC, "::1"] == await SystemResolver().resolve("hook.test", 443)
     assert ["hook.test."] == asked
@@ -206,8 +220,6 @@ async def test_the_system_resolver_appends_no_search_domain(monkeypatch):
 
 async def test_a_hanging_lookup_holds_one_thread(monkeypatch):
     """Everybody who asks for the same name waits for the same lookup, even after others gave up."""
-    import threading
-
     release, calls = threading.Event(), []
 
     def getaddrinfo(host, port, **options):
@@ -215,7 +227,7 @@ async def test_a_hanging_lookup_holds_one_thread(monkeypatch):
         release.wait(10)
         return [(2, 1, 6, "", (PUBLIC, port))]
 
-    monkeypatch.setattr(guard_module.socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     resolver = SystemResolver()
     try:
         for _ in range(3):

@@ -33,7 +33,16 @@ INJECTIONS = [
 ]
 BAD_NAMES = ["", "a:b", "a b", "a\r\nb", "a\n", "é", "x" * 65, "a\x00", "(a)", "a/b"]
 DENIED = [
-    *["host", "Host", "HOST", "content-type", "Content-Length", "content_length", "transfer-encoding", "Transfer_Encoding"],
+    *[
+        "host",
+        "Host",
+        "HOST",
+        "content-type",
+        "Content-Length",
+        "content_length",
+        "transfer-encoding",
+        "Transfer_Encoding",
+    ],
     *["te", "trailer", "connection", "keep-alive", "upgrade", "proxy-authorization", "expect", "cookie", "forwarded"],
     *["x-forwarded-for", "X_Forwarded_Host", "via", "date", "user-agent", "accept-encoding", "webhook-id"],
     *["Webhook-Signature", "webhook_id", "notifykit-trace", "content-encoding"],
@@ -83,7 +92,9 @@ async def test_nothing_is_injected_on_the_wire():
         outcomes = []
         for number, seed in enumerate(INJECTIONS + BAD_NAMES + DENIED):
             for headers in ({"x-note": seed}, {seed: "v"}):
-                endpoint = make_endpoint(receiver.url, id=f"end_{number}_{len(headers)}{'x-note' in headers}", headers=headers)
+                endpoint = make_endpoint(
+                    receiver.url, id=f"end_{number}_{len(headers)}{'x-note' in headers}", headers=headers
+                )
                 outcomes.append(await channel.send(make_claim(), endpoint, now=NOW))
         await channel.aclose()
         await asyncio.sleep(0)

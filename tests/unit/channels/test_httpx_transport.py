@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 
 import httpx
 import pytest
 import respx
+import trustme
 
 from notifykit.channels.webhook import Guard, WebhookChannel, WireError
 from notifykit.channels.webhook.httpx_transport import HttpxTransport
 from notifykit.errors import ConfigurationError
 from notifykit.models.outcome import Accepted, BadRecipient, Permanent, Throttled, Transient
 
-from .receivers import NOW, OK, PUBLIC, Exchange, FixedResolver, Receiver, always_ok, local_guard, make_claim, make_endpoint
+from .receivers import (
+    NOW,
+    OK,
+    PUBLIC,
+    Exchange,
+    FixedResolver,
+    Receiver,
+    always_ok,
+    local_guard,
+    make_claim,
+    make_endpoint,
+)
 
 
 @pytest.fixture
@@ -177,12 +190,10 @@ async def test_the_guard_decides_inside_the_backend():
 
 async def test_http2_is_spoken_when_asked_for():
     """With ``http2=True`` a receiver that offers it is spoken to in HTTP/2."""
-    h2 = pytest.importorskip("h2.connection", reason="needs h2")
-    import ssl
-
-    import h2.config
-    import h2.events
-    import trustme
+    pytest.importorskip("h2", reason="needs h2")
+    from h2.config import H2Configuration
+    from h2.connection import H2Connection
+    from h2.events import RequestReceived, StreamEnded
 
     authority = trustme.CA()
     server_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -193,14 +204,14 @@ async def test_http2_is_spoken_when_asked_for():
     seen = []
 
     async def script(exchange: Exchange) -> None:
-        connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
+        connection = H2Connection(H2Configuration(client_side=False))
         connection.initiate_connection()
         await exchange.send(connection.data_to_send())
         while data := await exchange.reader.read(65536):
             for event in connection.receive_data(data):
-                if isinstance(event, h2.events.RequestReceived):
+                if isinstance(event, RequestReceived):
                     seen.append(dict(event.headers))
-                if isinstance(event, h2.events.StreamEnded):
+                if isinstance(event, StreamEnded):
                     connection.send_headers(event.stream_id, [(":status", "202")], end_stream=True)
             await exchange.send(connection.data_to_send())
 

@@ -127,9 +127,10 @@ class Connection(asyncio.BufferedProtocol):
             self._pool.discard(self)  # nobody asked: what comes now can only confuse the next request
             return
         broken = False
+        self._received += nbytes
         try:
             parser.feed_data(self._buffer[:nbytes])
-        except httptools.HttpParserError:  # includes the attempt to switch protocols
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             broken = True
             self._kept_alive = False
         if self._stage == _DONE:
@@ -169,7 +170,9 @@ class Connection(asyncio.BufferedProtocol):
         """Tell an interim answer from the real one."""
         if self._stage != _HEAD or self._parser is None:
             return
-        if len(self._headers) > MAX_HEAD_LINES:
+        if len(self._headers) > MAX_HEAD_LINES or (
+            self._received > MAX_HEAD_BYTES and sum(len(n) + len(v) for n, v in self._headers) > MAX_HEAD_BYTES
+        ):
             self._stage = _OVERSIZED
             return
         status = self._parser.get_status_code()
@@ -201,7 +204,6 @@ class Connection(asyncio.BufferedProtocol):
 
     def _continue(self, nbytes: int, broken: bool) -> None:
         """Decide what an unfinished answer means so far."""
-        self._received += nbytes
         if self._stage == _BODY:
             if broken or self._received > MAX_HEAD_BYTES + 2 * self._pool.body_cap:
                 self._finish()

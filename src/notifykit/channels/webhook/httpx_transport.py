@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import h11
 import httpcore
 
 from ...errors import ConfigurationError
@@ -78,7 +79,7 @@ class HttpxTransport:
                 try:
                     await self._perform(exchange, target, head, body, scope)
                 except _LOST as error:
-                    if exchange.fresh or exchange.status or _is_malformed(error):
+                    if exchange.fresh or exchange.status or _complaint(error) is not None:
                         raise
                     # A kept connection was closed as it was used again: once more, within the same attempt.
                     exchange = _Exchange(tunnels)
@@ -94,6 +95,7 @@ class HttpxTransport:
     async def aclose(self) -> None:
         """Close every connection."""
         await self._pool.aclose()
+        await asyncio.sleep(0)  # the loop closes aborted sockets in its next turn
 
     async def _perform(
         self, exchange: _Exchange, target: Target, head: bytes, body: bytes, scope: asyncio.Timeout
@@ -134,9 +136,8 @@ class HttpxTransport:
         match error:
             case httpcore.ConnectError() | httpcore.ConnectTimeout():
                 return WireError("proxy_failed" if self._proxied else "connect_failed")
-            case httpcore.RemoteProtocolError() if _is_malformed(error):
-                too_large = getattr(error.__cause__, "error_status_hint", None) == 431
-                return WireError("response_too_large" if too_large else "bad_response")
+            case httpcore.RemoteProtocolError() if (complaint := _complaint(error)) is not None:
+                return WireError("response_too_large" if complaint.error_status_hint == 431 else "bad_response")
             case httpcore.RemoteProtocolError():
                 return WireError("closed_early", uncertain=exchange.sent)
             case httpcore.ReadError() | httpcore.WriteError():
@@ -193,13 +194,41 @@ class _GuardedBackend(httpcore.AsyncNetworkBackend):
         *first, last = (await self._guard.vet(host, port))[:_MAX_DIALLED]
         for address in first:
             try:
-                return await self._inner.connect_tcp(address, port, timeout, local_address, socket_options)
+                return _Stream(await self._inner.connect_tcp(address, port, timeout, local_address, socket_options))
             except (httpcore.ConnectError, httpcore.ConnectTimeout):
                 continue
-        return await self._inner.connect_tcp(last, port, timeout, local_address, socket_options)
+        return _Stream(await self._inner.connect_tcp(last, port, timeout, local_address, socket_options))
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+class _Stream(httpcore.AsyncNetworkStream):
+    """A connection that is closed when its TLS handshake is cancelled, which httpcore leaves to the collector."""
+
+    def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
+        self._inner = inner
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return await self._inner.read(max_bytes, timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        await self._inner.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        try:
+            return await self._inner.start_tls(ssl_context, server_hostname, timeout)
+        except asyncio.CancelledError:
+            await self._inner.aclose()
+            raise
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)
 
 
 def _proxy_options(proxy: str) -> dict[str, Any]:
@@ -216,9 +245,10 @@ def _headers(head: bytes) -> list[tuple[bytes, bytes]]:
     return [(name, value) for name, _, value in (line.partition(b": ") for line in lines)]
 
 
-def _is_malformed(error: BaseException) -> bool:
-    """Tell a broken answer from none: only the former has the parser's complaint as its cause."""
-    return isinstance(error, httpcore.RemoteProtocolError) and error.__cause__ is not None
+def _complaint(error: BaseException) -> h11.RemoteProtocolError | None:
+    """Return what the parser found wrong with the answer; without it, there was none."""
+    found = error.__cause__ or error.__context__  # httpcore's pool clears the cause
+    return found if isinstance(found, h11.RemoteProtocolError) else None
 
 
 def _has_tls_cause(error: BaseException | None) -> bool:

@@ -38,8 +38,8 @@ class Limits:
     """
 
     connections: int = 4096
-    idle: int = 1024
-    idle_per_origin: int = 256
+    idle: int = 2048
+    idle_per_origin: int = 512
     idle_for: float = 30.0
     max_age: float = 300.0
 
@@ -199,16 +199,14 @@ class Pool:
             try:
                 async with asyncio.timeout_at(now + (deadline - now) / 2):
                     return await self._connect(target, address)
-            except ssl.SSLError:
-                break  # the next address has the same certificate, as a rule; the last one will tell
-            except OSError:  # includes TimeoutError
+            except OSError:  # includes TimeoutError and SSLError
                 continue
         try:
             return await self._connect(target, last)
-        except ssl.SSLError as error:
-            raise WireError("tls_failed") from error
         except OSError as error:
-            raise WireError("connect_failed") from error
+            # A receiver that hangs up did so during the handshake: one that does not listen refuses.
+            tls = isinstance(error, (ssl.SSLError, ConnectionResetError, ConnectionAbortedError))
+            raise WireError("tls_failed" if tls and target.scheme == "https" else "connect_failed") from error
 
     async def _connect(self, target: Target, address: str) -> Connection:
         _, connection = await self.loop.create_connection(

@@ -72,6 +72,7 @@ class Wire:
         if self._pool is not None:
             self._pool.close()
             self._pool = None
+            await asyncio.sleep(0)  # the loop closes aborted sockets in its next turn
 
 
 if TYPE_CHECKING:

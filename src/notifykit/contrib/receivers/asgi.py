@@ -96,10 +96,11 @@ class WebhookReceiver(Door):
         status and, as its detail, the reason code.
         """
         opened = self.open(await self._body(request), request.headers.raw)
-        refused = opened if isinstance(opened, Answer) else await self._begin(opened)
-        if refused is not None:
-            raise HTTPException(refused.status, detail=refused.reason, headers=dict(refused.headers))
-        assert isinstance(opened, ReceivedEvent)  # noqa: S101 - an Answer was raised above
+        if isinstance(opened, Answer):
+            raise _exception(opened)
+        turned_away = await self._begin(opened)
+        if turned_away is not None:
+            raise _exception(turned_away)
         handled = False
         try:
             yield opened
@@ -145,3 +146,7 @@ def _response(answer: Answer) -> Response:
     if answer.status == 204:
         return Response(status_code=204)
     return JSONResponse({"reason": answer.reason}, status_code=answer.status, headers=dict(answer.headers))
+
+
+def _exception(answer: Answer) -> HTTPException:
+    return HTTPException(answer.status, detail=answer.reason, headers=dict(answer.headers))

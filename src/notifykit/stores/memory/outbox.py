@@ -10,9 +10,9 @@ from typing import Any
 from anyio.lowlevel import checkpoint
 
 from ...errors import CannotJoinError
-from ...models.delivery import FINAL_STATES, Delivery, DeliveryState, Priority
+from ...models.delivery import FINAL_STATES, Delivery, DeliveryState, NewDelivery, Priority
 from ...models.event import StoredEvent, TakenEvent
-from ...ports import Appended, NewDelivery, Settlement
+from ...ports import Appended, Settlement
 from .hints import Hints
 from .tables import Key, Row, Tables, Unplanned
 
@@ -133,3 +133,7 @@ class MemoryOutbox:
     ) -> list[StoredEvent]:
         events = (self._tables.events[id_] for id_ in self._tables.event_ids.before(tenant, before))
         return list(islice((event for event in events if type is None or event.type == type), limit))
+
+    async def is_planned(self, tenant: str, event_id: str) -> bool:
+        unplanned = self._tables.outbox.get(event_id)
+        return unplanned is None or unplanned.event.tenant != tenant

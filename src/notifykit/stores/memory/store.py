@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from anyio.lowlevel import checkpoint
 
+from ...errors import ConfigurationError
 from ...models.delivery import DeliveryState
 from ...ports import StoreStats
 from .config import MemoryConfig
@@ -29,6 +30,13 @@ class MemoryStore(MemoryOutbox, MemoryConfig):
     def __init__(self) -> None:
         self._tables = Tables()
         self._hints = Hints()
+
+    @classmethod
+    def from_url(cls, url: str) -> Self:
+        """Return an empty store; every ``memory://`` has its own."""
+        if url.partition("://")[2]:
+            raise ConfigurationError(f"memory:// takes nothing behind it, got {url!r}")
+        return cls()
 
     async def open(self) -> None:
         """Do nothing: there is nothing to connect to."""

@@ -54,6 +54,9 @@ _SHARED = (
     "created_at",
     "expires_at",
 )
+#: What a row keeps on its way to the other table.  The fence goes on growing after a redrive, so
+#: that a zombie of an earlier generation cannot record over a new claim.
+_MOVED = (*_SHARED, "fence")
 
 
 def _open_rows() -> Select[Any]:
@@ -151,7 +154,7 @@ def end(connection: Connection, where: ColumnElement[bool], state: DeliveryState
             insert(s.deliveries),
             [
                 {
-                    **{name: row[name] for name in _SHARED},
+                    **{name: row[name] for name in _MOVED},
                     "state": state.value,
                     "reason": reason,
                     "finished_at": micros(now),
@@ -204,7 +207,7 @@ def _requeue(connection: Connection, tenant: str, ids: Sequence[str], now: datet
             insert(s.queue),
             [
                 {
-                    **{name: row[name] for name in _SHARED},
+                    **{name: row[name] for name in _MOVED},
                     "state": "pending",
                     "reason": None,
                     "abandoned": 0,

@@ -127,6 +127,8 @@ class PostgresStore(SqlStore):
     # -- the frequent verbs ----------------------------------------------------------------------
 
     async def append(self, events: Sequence[StoredEvent]) -> list[Appended]:
+        if not events:
+            return []
         columns = list(zip(*map(event_values, events), strict=True))
         async with self._driver() as pg:
             statement = sql.APPEND_AND_HINT if self._hint_is_due() else sql.APPEND
@@ -202,11 +204,12 @@ class PostgresStore(SqlStore):
                         micros_or_none(new.expires_at),
                         new.ordering_key,
                         new.state in FINAL_STATES,
+                        fence == 1,
                     )
                 )
         if not events:
             return set()
-        columns = [*zip(*events, strict=True), *(zip(*planned, strict=True) if planned else ([],) * 13)]
+        columns = [*zip(*events, strict=True), *(zip(*planned, strict=True) if planned else ([],) * 14)]
         async with self._driver() as pg:
             rows = await pg.fetch(sql.SETTLE, micros(now), micros(now + lease), worker, *columns)
         return {row[0] for row in rows}

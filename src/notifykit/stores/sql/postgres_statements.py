@@ -1,6 +1,10 @@
 """The frequent verbs as PostgreSQL statements: one each, batches as arrays.
 
 The order of arguments is the order of the ``$n``; ``postgres.py`` fills them.
+
+``(x IN (SELECT …)) IS TRUE`` looks odd and is meant: it is answered by a hash table,
+where a join of two batches would be a nested loop, because our connections switch
+hash joins off (see ``postgres.py``).
 """
 
 from __future__ import annotations
@@ -66,19 +70,21 @@ WITH s AS MATERIALIZED (
   SELECT * FROM unnest($4::text[], $5::int[], $6::text[]) AS s(event_id, fence, cursor)
 ), gone AS (
   DELETE FROM notifykit_outbox o USING s
-  WHERE o.event_id = s.event_id AND o.fence = s.fence AND s.cursor IS NULL RETURNING o.event_id, o.fence
+  WHERE o.event_id = s.event_id AND o.fence = s.fence AND s.cursor IS NULL RETURNING o.event_id
 ), paged AS (
   UPDATE notifykit_outbox o SET cursor = s.cursor, taken_until = NULL FROM s
-  WHERE o.event_id = s.event_id AND o.fence = s.fence AND s.cursor IS NOT NULL RETURNING o.event_id, o.fence
+  WHERE o.event_id = s.event_id AND o.fence = s.fence AND s.cursor IS NOT NULL RETURNING o.event_id
 ), ok AS MATERIALIZED (
   SELECT * FROM gone UNION ALL SELECT * FROM paged
 ), d AS MATERIALIZED (
   SELECT d.* FROM unnest($7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::smallint[],
-    $14::text[], $15::text[], $16::bigint[], $17::bigint[], $18::text[], $19::bool[])
+    $14::text[], $15::text[], $16::bigint[], $17::bigint[], $18::text[], $19::bool[], $20::bool[])
   AS d(id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state, reason, due_at, expires_at,
-    ordering_key, final) JOIN ok USING (event_id)
-  -- only a later page can meet a delivery that an earlier one made and that has ended since
-  WHERE ok.fence = 1 OR NOT EXISTS (SELECT 1 FROM notifykit_deliveries h WHERE h.tenant = d.tenant AND h.id = d.id)
+    ordering_key, final, first)
+  WHERE (event_id IN (SELECT event_id FROM ok)) IS TRUE
+  -- only a later page can meet a delivery that an earlier one made; it waits, or has ended since
+  AND (first OR NOT EXISTS (SELECT 1 FROM notifykit_deliveries h WHERE h.tenant = d.tenant AND h.id = d.id)
+    AND NOT EXISTS (SELECT 1 FROM notifykit_queue w WHERE w.id = d.id))
 ), q AS (
   INSERT INTO notifykit_queue (id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state, reason,
     created_at, due_at, expires_at, ordering_key, fence, lease_until, worker)
@@ -88,9 +94,9 @@ WITH s AS MATERIALIZED (
   FROM d WHERE NOT final ON CONFLICT DO NOTHING
 ), f AS (
   INSERT INTO notifykit_deliveries (id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state,
-    reason, attempts, abandoned, generation, ordering_key, created_at, expires_at, finished_at)
-  SELECT id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state, reason, 0, 0, 0, ordering_key,
-    $1, expires_at, $1
+    reason, attempts, abandoned, generation, fence, ordering_key, created_at, expires_at, finished_at)
+  SELECT id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state, reason, 0, 0, 0, 0,
+    ordering_key, $1, expires_at, $1
   FROM d WHERE final ON CONFLICT DO NOTHING
 )
 SELECT event_id FROM ok
@@ -119,8 +125,8 @@ WITH r AS MATERIALIZED (
 ), gone AS (
   DELETE FROM notifykit_queue q USING r WHERE r.final AND q.id = r.id AND q.fence = r.fence AND q.state = 'sending'
   RETURNING q.id, q.event_id, q.tenant, q.subscription_id, q.subscriber_id, q.channel, q.priority, r.state, r.reason,
-    coalesce(r.number, q.attempts) AS attempts, q.abandoned, q.generation, q.ordering_key, q.created_at, q.expires_at,
-    r.at
+    coalesce(r.number, q.attempts) AS attempts, q.abandoned, q.generation, q.fence, q.ordering_key, q.created_at,
+    q.expires_at, r.at
 ), kept AS (
   UPDATE notifykit_queue q SET state = r.state, reason = r.reason, due_at = coalesce(r.due_at, r.at),
     lease_until = NULL, worker = NULL, attempts = coalesce(r.number, q.attempts),
@@ -128,7 +134,7 @@ WITH r AS MATERIALIZED (
   FROM r WHERE NOT r.final AND q.id = r.id AND q.fence = r.fence AND q.state = 'sending' RETURNING q.id
 ), ended AS (
   INSERT INTO notifykit_deliveries (id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state,
-    reason, attempts, abandoned, generation, ordering_key, created_at, expires_at, finished_at)
+    reason, attempts, abandoned, generation, fence, ordering_key, created_at, expires_at, finished_at)
   SELECT * FROM gone
 ), written AS MATERIALIZED (
   SELECT id FROM gone UNION ALL SELECT id FROM kept
@@ -136,7 +142,7 @@ WITH r AS MATERIALIZED (
   INSERT INTO notifykit_attempts (delivery_id, number, started_at, took, outcome, reason, status, retry_at, response,
     worker)
   SELECT id, number, started_at, took, outcome, code, status, retry_at, response, worker
-  FROM r JOIN written USING (id) WHERE number IS NOT NULL
+  FROM r WHERE number IS NOT NULL AND (id IN (SELECT id FROM written)) IS TRUE
 )
 SELECT id FROM written
 """

@@ -151,6 +151,7 @@ deliveries = Table(
     Column("attempts", Integer, nullable=False),
     Column("abandoned", Integer, nullable=False),
     Column("generation", Integer, nullable=False),
+    Column("fence", Integer, nullable=False),
     Column("ordering_key", Text),
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger),

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import Connection, Engine, StaticPool, create_engine, event, make_url
 
 from ...errors import SchemaError, StoreUnavailableError
-from ...models.delivery import FINAL_STATES, Claim, DeliveryState, Lane
+from ...models.delivery import FINAL_STATES, Claim, DeliveryState, Lane, NewDelivery
 from ...models.event import StoredEvent, TakenEvent
-from ...ports import Appended, NewDelivery, Record, Settlement
+from ...ports import Appended, Record, Settlement
 from . import migrate
 from .rows import (
     CLAIM_COLUMNS,
@@ -67,10 +67,12 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _ENDED = """
 INSERT OR IGNORE INTO notifykit_deliveries (id, event_id, tenant, subscription_id, subscriber_id, channel, priority,
-  state, reason, attempts, abandoned, generation, ordering_key, created_at, expires_at, finished_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  state, reason, attempts, abandoned, generation, fence, ordering_key, created_at, expires_at, finished_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-_KNOWN = "SELECT 1 FROM notifykit_deliveries WHERE tenant = ? AND id = ?"
+_KNOWN = """
+SELECT 1 FROM notifykit_queue WHERE id = :id UNION ALL SELECT 1 FROM notifykit_deliveries WHERE tenant = :tenant AND id = :id
+"""
 _CLAIM = """
 UPDATE notifykit_queue SET state = 'sending', reason = NULL, fence = fence + 1, lease_until = :until, worker = :worker
 WHERE id IN (
@@ -386,8 +388,8 @@ def _settle(
             continue
         settled.add(event_id)
         for new in planned:
-            if fence > 1 and db.execute(_KNOWN, (new.tenant, new.id)).fetchone():
-                continue  # an earlier page of the same event made it, and it has ended since
+            if fence > 1 and db.execute(_KNOWN, {"id": new.id, "tenant": new.tenant}).fetchone():
+                continue  # an earlier page of the same event made it; it waits, or has ended since
             if new.state in FINAL_STATES:
                 ended.append(_ended_values(new, now))
             else:
@@ -434,6 +436,7 @@ def _ended_values(new: NewDelivery, now: int) -> tuple[Any, ...]:
         0,
         0,
         0,
+        0,
         new.ordering_key,
         now,
         micros_or_none(new.expires_at),
@@ -454,7 +457,7 @@ def _record(db: sqlite3.Connection, records: Sequence[Record]) -> set[str]:
             attempts = attempts if attempt is None else attempt.number
             ended.append(
                 (delivery_id, event_id, tenant, subscription_id, subscriber_id, channel, rank, state.value, reason)
-                + (attempts, abandoned, generation, *row[9:], micros(at))
+                + (attempts, abandoned, generation, fence, *row[9:], micros(at))
             )
         else:
             number, tried = (None, 0) if attempt is None else (attempt.number, 1)

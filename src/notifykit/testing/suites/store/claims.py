@@ -8,6 +8,7 @@ from ...builders import make_delivery, make_endpoint, make_event
 from ...clock import FakeClock
 from .fixtures import needs
 from .steps import (
+    GLOBEX,
     HOUR,
     LANE,
     LEASE,
@@ -206,6 +207,19 @@ class ClaimPromises:
         await given_deliveries(store, clock, 300, subscriber=RECEIVER)
         clock.advance(SECOND)
         other = await given_delivery(store, clock, subscriber=OTHER)
+
+        batch = await claim(store, clock, 100)
+
+        assert 100 == len(batch)
+        assert other.id in {one.delivery_id for one in batch}
+
+    @needs("fair")
+    async def test_a_batch_goes_round_tenants_too(self, store: Store, clock: FakeClock) -> None:
+        """One batch holds deliveries of every tenant, however many subscribers one of them has."""
+        event = make_event(at=clock.now())
+        await plan(store, clock, event, [make_delivery(event, f"end_{i:03}") for i in range(200)])
+        clock.advance(SECOND)
+        other = await given_delivery(store, clock, tenant=GLOBEX, subscriber=OTHER)
 
         batch = await claim(store, clock, 100)
 

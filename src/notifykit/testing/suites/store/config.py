@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -165,7 +166,7 @@ class ConfigPromises:
         endpoint = make_endpoint(at=clock.now())
         subscription = make_subscription(endpoint, at=clock.now())
         other = make_subscription(endpoint, at=clock.now())
-        changes = [
+        changes: list[Callable[[], Awaitable[object]]] = [
             lambda: store.save_endpoint(endpoint),
             lambda: store.save_endpoint(endpoint),
             lambda: store.save_subscription(subscription),

@@ -60,7 +60,8 @@ class StoreFixtures:
             pytest.skip(f"the store does not declare the feature {feature!r}")
 
     @pytest.fixture(scope="session")
-    def anyio_backend(self) -> str:
+    @classmethod
+    def anyio_backend(cls) -> str:
         """The event loop of the tests."""
         return "asyncio"
 

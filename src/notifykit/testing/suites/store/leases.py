@@ -99,16 +99,14 @@ class LeasePromises:
         """The attempt that nobody recorded is in the history, in the name of the worker that was lost."""
         claimed = await given_claim(store, clock)
 
-        clock.advance(LEASE + SECOND)
-        await store.rescue(10, now=clock.now(), max_abandoned=3)
+        now = clock.advance(LEASE + SECOND)
+        await store.rescue(10, now=now, max_abandoned=3)
 
-        (attempt,) = await store.attempts(ACME, claimed.delivery_id)
-        assert (1, "abandoned", "lease_expired", "worker-1") == (
-            attempt.number,
-            attempt.outcome,
-            attempt.reason,
-            attempt.worker,
-        )
+        history = await store.attempts(ACME, claimed.delivery_id)
+        assert [(claimed.delivery_id, 1, "abandoned", "lease_expired", now, "worker-1")] == [
+            (a.delivery_id, a.number, a.outcome, a.reason, a.retry_at, a.worker) for a in history
+        ]
+        assert history[0].started_at <= history[0].started_at + history[0].took <= now
 
     async def test_a_living_lease_is_not_rescued(self, store: Store, clock: FakeClock) -> None:
         """A claim is its worker's until its lease has run out."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import anyio
+import pytest
 
 from ....models.delivery import DeliveryState, Priority
-from ....ports import Settlement, Store, StoreStats
+from ....ports import DeliveryFilter, Settlement, Store, StoreStats
 from ...builders import make_delivery, make_event
 from ...clock import FakeClock
 from .steps import (
+    ACME,
     HOUR,
     LEASE,
     MINUTE,
@@ -93,19 +97,33 @@ class LivenessPromises:
 
                 await store.append([make_event(at=clock.now())])
 
-    async def test_a_plan_ends_the_wait(self, store: Store, clock: FakeClock) -> None:
-        """Who waits on a store is woken when deliveries are planned through it."""
+    @pytest.mark.parametrize("verb", ["settle", "redrive", "redrive_one", "wake", "rescue"])
+    async def test_work_that_becomes_due_ends_the_wait(self, store: Store, clock: FakeClock, verb: str) -> None:
+        """Who waits on a store is woken when deliveries become due through it."""
+        held = await given_delivery(store, clock, state=DeliveryState.HELD, due_at=clock.now() + HOUR)
+        dead = await given_ended(store, clock)
+        await given_claim(store, clock)
         event = make_event(at=clock.now())
         await store.append([event])
         taken = await take_one(store, clock)
-        await store.wait(TICK)
+        now = clock.advance(LEASE + SECOND)
+        verbs: dict[str, Callable[[], Awaitable[object]]] = {
+            "settle": lambda: settle(store, clock, taken, [make_delivery(event)]),
+            "redrive": lambda: store.redrive(ACME, DeliveryFilter(), now=now, limit=10),
+            "redrive_one": lambda: store.redrive_one(ACME, dead.delivery_id, now=now),
+            "wake": lambda: store.wake(ACME, held.subscriber_id, now=now),
+            "rescue": lambda: store.rescue(10, now=now, max_abandoned=3),
+        }
+        await store.wait(TICK)  # hints of what was done so far
 
         with anyio.fail_after(PROMPTLY):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(store.wait, LONG)
                 await anyio.wait_all_tasks_blocked()
 
-                await settle(store, clock, taken, [make_delivery(event)])
+                done = await verbs[verb]()
+
+        assert done
 
     async def test_a_wait_ends_by_itself(self, store: Store) -> None:
         """A wait without news is over after its timeout, because work may come without a hint."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ....models.delivery import Delivery, DeliveryState
-from ....ports import Record, Settlement, Store
+from ....ports import DeliveryFilter, Record, Settlement, Store
 from ...builders import make_delivery, make_event
 from ...clock import FakeClock
 from .steps import (
@@ -158,6 +158,20 @@ class PlanningPromises:
         assert first.fence < second.fence
         assert [RECEIVER] == [claimed.subscriber_id for claimed in await claim(store, clock)]
 
+    async def test_an_event_is_planned_after_its_last_page(self, store: Store, clock: FakeClock) -> None:
+        """Readers can tell whether planning is over, or whether more deliveries may come."""
+        event = make_event(at=clock.now())
+        await store.append([event])
+        answers = [await store.is_planned(ACME, event.id)]
+
+        for cursor in ("page-2", None):
+            taken = await take_one(store, clock)
+            answers.append(await store.is_planned(ACME, event.id))
+            await settle(store, clock, taken, [], cursor=cursor)
+            answers.append(await store.is_planned(ACME, event.id))
+
+        assert [False, False, False, False, True] == answers
+
     async def test_a_page_is_fenced(self, store: Store, clock: FakeClock) -> None:
         """Whoever planned one page cannot plan the next without taking the event again."""
         event = make_event(at=clock.now())
@@ -186,8 +200,12 @@ class PlanningPromises:
         twice = held._replace(state=DeliveryState.SUPPRESSED, reason="unwanted")
         settled = await settle(store, clock, await take_one(store, clock), [twice, make_delivery(event, OTHER)])
 
+        found = await store.find_deliveries(ACME, DeliveryFilter(subscriber_id=RECEIVER), limit=10)
+        redriven = await store.redrive(ACME, DeliveryFilter(), now=clock.now(), limit=10)
+
         assert {event.id} == settled
-        assert before == await read(store, held.id)
+        assert [before] == found
+        assert 0 == redriven
         assert [OTHER] == [claimed.subscriber_id for claimed in await claim(store, clock)]
 
     async def test_deliveries_that_have_ended_already_stay_ended(self, store: Store, clock: FakeClock) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import anyio
 import pytest
@@ -31,6 +32,8 @@ from .steps import (
     take,
     take_one,
 )
+
+Work = Callable[[Store], Coroutine[Any, Any, None]]
 
 #: In real seconds: "at once" for a slow machine, and far less than the wait it must end.
 PROMPTLY, LONG = 10, 60 * SECOND
@@ -261,7 +264,7 @@ class SharingPromises:
 
         assert [] == await take(store, clock)
 
-    async def _run_on_both(self, store: Store, other: Store, work: Callable[[Store], Awaitable[None]]) -> None:
+    async def _run_on_both(self, store: Store, other: Store, work: Work) -> None:
         async with anyio.create_task_group() as tasks:
             for through in (store, other) * 4:
                 tasks.start_soon(work, through)

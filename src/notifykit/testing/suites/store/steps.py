@@ -6,9 +6,9 @@ from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
 
-from ....models.delivery import WEBHOOK, Claim, Delivery, DeliveryState, Lane, Priority
+from ....models.delivery import WEBHOOK, Claim, Delivery, DeliveryState, Lane, NewDelivery, Priority
 from ....models.event import StoredEvent, TakenEvent
-from ....ports import NewDelivery, Settlement, Store
+from ....ports import Settlement, Store
 from ...builders import make_attempt, make_delivery, make_event, make_record
 from ...clock import FakeClock
 
@@ -30,8 +30,9 @@ async def take(
 
 async def take_one(store: Store, clock: FakeClock) -> TakenEvent:
     """Take the one event that is due."""
-    (taken,) = await take(store, clock)
-    return taken
+    taken = await take(store, clock)
+    assert 1 == len(taken)
+    return taken[0]
 
 
 async def settle(
@@ -64,8 +65,9 @@ async def claim(
 
 async def claim_one(store: Store, clock: FakeClock) -> Claim:
     """Claim the one delivery that is due."""
-    (claimed,) = await claim(store, clock)
-    return claimed
+    claimed = await claim(store, clock)
+    assert 1 == len(claimed)
+    return claimed[0]
 
 
 async def plan(store: Store, clock: FakeClock, event: StoredEvent, deliveries: Sequence[NewDelivery]) -> None:

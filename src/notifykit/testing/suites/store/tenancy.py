@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import pytest
 
-from ....models.delivery import Claim, DeliveryState
+from ....models.delivery import Claim, DeliveryState, NewDelivery
 from ....models.endpoint import Endpoint
 from ....models.subscription import Subscription
-from ....ports import DeliveryFilter, NewDelivery, Store
-from ...builders import make_endpoint, make_subscription
+from ....ports import DeliveryFilter, Store
+from ...builders import make_endpoint, make_event, make_subscription
 from ...clock import FakeClock
 from .steps import ACME, GLOBEX, HOUR, claim, given_delivery, given_ended, read
 
@@ -91,16 +91,26 @@ class TenancyPromises:
         """Whoever writes with another tenant's ids changes nothing; the tenant itself does."""
         belongings = await self._given_belongings(store, clock)
         attempt, nothing = WRITES[verb]
-        before = await self._everything(store, clock)
+        before = await self._everything(store)
 
         stranger = await attempt(store, GLOBEX, belongings, clock)
-        after = await self._everything(store, clock)
+        after = await self._everything(store)
         owner = await attempt(store, ACME, belongings, clock)
 
         assert nothing == stranger
         assert before == after
         assert nothing != owner
-        assert before != await self._everything(store, clock)
+        assert before != await self._everything(store)
+
+    async def test_a_stranger_cannot_tell_what_is_planned(self, store: Store, clock: FakeClock) -> None:
+        """Asking about another tenant's event is answered like asking about none."""
+        event = make_event(tenant=ACME, at=clock.now())
+        await store.append([event])
+
+        answer = await store.is_planned(GLOBEX, event.id)
+
+        assert await store.is_planned(GLOBEX, "evt_unknown") == answer
+        assert not await store.is_planned(ACME, event.id)
 
     async def test_equal_ids_of_two_tenants_are_two_things(self, store: Store, clock: FakeClock) -> None:
         """Saving an id that another tenant uses as well replaces nothing of that tenant's, and neither does removal."""
@@ -161,8 +171,8 @@ class TenancyPromises:
             waiting=await given_delivery(store, clock, subscriber=endpoint.id, due_at=later),
         )
 
-    async def _everything(self, store: Store, clock: FakeClock) -> tuple[object, ...]:
-        """Return all that the tenant can see, and when its next delivery is due."""
+    async def _everything(self, store: Store) -> tuple[object, ...]:
+        """Return all that the tenant can see."""
         deliveries = await store.find_deliveries(ACME, DeliveryFilter(), limit=10)
         history = [await store.attempts(ACME, delivery.id) for delivery in deliveries]
         return deliveries, history, await store.load_tenant(ACME), await store.find_events(ACME, limit=10)

@@ -1,0 +1,1 @@
+"""The job itself, measured: ``python -m benchmarks.deliver``."""

@@ -1,0 +1,97 @@
+"""``notifykit dead`` and ``notifykit recover``: what did not arrive, and how to send it again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import inputs
+from .deliveries import add_filter, filter_of, find, write
+from .failures import FAILED, OK, UsageError
+from .paging import note_more
+from .parser import Commands
+
+if TYPE_CHECKING:
+    from .context import Context
+
+
+def add(commands: Commands) -> None:
+    """Add the commands."""
+    group = commands.group("dead", help="dead letters: list them, send them again")
+    parser = group.command(
+        "list",
+        list_,
+        help="list dead letters, newest first",
+        description="List the tenant's dead letters, newest first: deliveries whose last attempt failed.",
+        example="notifykit dead list --since -1d\nnotifykit dead list --fail-if-any --json",
+    )
+    add_filter(parser)
+    parser.add_argument("--fail-if-any", action="store_true", help="exit with 1 if there are any; for monitoring")
+    parser = group.command(
+        "redrive",
+        redrive,
+        help="send dead letters again",
+        description="Send dead letters again: the same id and the same bytes, with a fresh set of attempts. With ids, "
+        "any ended delivery can be sent again.",
+        example="notifykit dead redrive dlv_01J… dlv_01K…\n"
+        "notifykit dead redrive --all --endpoint end_01J… --since -6h",
+    )
+    parser.add_argument("deliveries", nargs="*", metavar="DELIVERY", help="their ids, dlv_…")
+    parser.add_argument("--all", action="store_true", help="every dead letter that the options choose")
+    add_filter(parser, limit=False)
+    parser = commands.command(
+        "recover",
+        recover,
+        help="send again what did not arrive at an endpoint since a time",
+        description="Send everything again that did not arrive at an endpoint since a time: what is dead, cancelled, "
+        "expired, or was suppressed while the endpoint was disabled. For the morning after an outage.",
+        example="notifykit recover end_01J… --since -6h",
+    )
+    parser.add_argument("endpoint", metavar="ENDPOINT", help="its id, end_…")
+    parser.add_argument("--since", type=inputs.past_time, required=True, metavar="TIME", help="from when on: -6h")
+    parser.add_argument("--until", type=inputs.past_time, metavar="TIME", help="up to when")
+
+
+async def list_(context: Context) -> int:
+    """List dead letters."""
+    found, more = await find(context, filter_of(context.args, ["dead"]))
+    if not found:
+        context.out.line(f"Tenant {context.tenant} has no such dead letters.")
+    write(context, found)
+    note_more(context.out, more, context.args.limit)
+    return FAILED if found and context.args.fail_if_any else OK
+
+
+async def redrive(context: Context) -> int:
+    """Send dead letters again."""
+    args = context.args
+    chosen = any(value is not None for value in (args.endpoint, args.type, args.since, args.until))
+    if bool(args.deliveries) == args.all:
+        raise UsageError("which ones? Give ids, or --all with what restricts it (--endpoint, --type, --since)")
+    if chosen and not args.all:
+        raise UsageError("--endpoint, --type, --since and --until choose from all; add --all instead of ids")
+    async with context.open() as kit:
+        if args.all:
+            count = await kit.deliveries.redrive_all(filter_of(args, ["dead"]), tenant=context.tenant)
+        else:
+            for delivery_id in args.deliveries:
+                await kit.deliveries.redrive(delivery_id, tenant=context.tenant)
+            count = len(args.deliveries)
+    context.out.answer({"redriven": count}, _due(count, "due again"))
+    return OK
+
+
+async def recover(context: Context) -> int:
+    """Send again what did not arrive."""
+    args = context.args
+    async with context.open() as kit:
+        await kit.endpoints.get(args.endpoint, tenant=context.tenant)
+        count = await kit.deliveries.recover(
+            args.endpoint, tenant=context.tenant, since=args.since, until=args.until
+        )
+    context.out.answer({"recovered": count}, _due(count, "due again"))
+    return OK
+
+
+def _due(count: int, what: str) -> str:
+    deliveries = "1 delivery is" if count == 1 else f"{count} deliveries are"
+    return f"{deliveries} {what}" + ("; a dispatcher sends them (notifykit run)" if count else "")

@@ -1,0 +1,209 @@
+"""``notifykit deliveries``: what became of events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from . import inputs
+from .failures import OK
+from .paging import collect, note_more
+from .parser import Commands, Parser
+from .text import Cell, Column, cut, fields, plain, table
+
+if TYPE_CHECKING:
+    from ..models.delivery import Attempt, Delivery
+    from ..models.event import StoredEvent
+    from ..ports import DeliveryFilter
+    from .context import Context
+
+STATES = ("pending", "sending", "held", "delivered", "dead", "cancelled", "expired", "suppressed")
+
+
+def add(commands: Commands) -> None:
+    """Add the commands."""
+    group = commands.group("deliveries", help="what became of events: list, show the timeline")
+    parser = group.command(
+        "list",
+        list_,
+        help="list deliveries, newest first",
+        description="List the tenant's deliveries, newest first.",
+        example="notifykit deliveries list --state pending --state dead --since -2h\n"
+        "notifykit deliveries list --endpoint end_01J… --type order.shipped --json",
+    )
+    parser.add_argument("--state", action="append", choices=STATES, help="only these; repeatable")
+    parser.add_argument("--event", metavar="EVENT", help="only those of one event, evt_…")
+    add_filter(parser)
+    parser = group.command(
+        "show",
+        show,
+        help="show one delivery's timeline",
+        description="Show the timeline of a delivery: published, planned, each attempt with its outcome, and the end.",
+        example="notifykit deliveries show dlv_01J…",
+    )
+    parser.add_argument("delivery", metavar="DELIVERY", help="its id, dlv_…")
+
+
+def add_filter(parser: Parser, *, limit: bool = True) -> None:
+    """Add the options that choose deliveries."""
+    parser.add_argument("--endpoint", metavar="ENDPOINT", help="only those to one endpoint, end_…")
+    parser.add_argument("--type", metavar="TYPE", help="only events of this type")
+    parser.add_argument(
+        "--since", type=inputs.past_time, metavar="TIME", help="planned at or after: 2026-01-31T09:00Z or -2h"
+    )
+    parser.add_argument("--until", type=inputs.past_time, metavar="TIME", help="planned before")
+    if limit:
+        parser.add_argument("--limit", type=inputs.positive, default=50, help="how many at the most (50)")
+
+
+def filter_of(args: Any, states: Sequence[str] | None) -> DeliveryFilter:
+    """Return the filter that the options describe."""
+    from ..models.delivery import DeliveryState
+    from ..ports import DeliveryFilter
+
+    return DeliveryFilter(
+        states=None if states is None else frozenset(map(DeliveryState, states)),
+        subscriber_id=args.endpoint,
+        event_id=getattr(args, "event", None),
+        event_type=args.type,
+        since=args.since,
+        until=args.until,
+    )
+
+
+async def list_(context: Context) -> int:
+    """List deliveries."""
+    found, more = await find(context, filter_of(context.args, context.args.state))
+    if not found:
+        context.out.line(f"Tenant {context.tenant} has no such deliveries.")
+    write(context, found)
+    note_more(context.out, more, context.args.limit)
+    return OK
+
+
+async def find(context: Context, wanted: DeliveryFilter) -> tuple[list[Delivery], bool]:
+    """Return matching deliveries up to the limit, and whether there are more."""
+    async with context.open() as kit:
+        return await collect(
+            lambda size, before: kit.deliveries.list(wanted, tenant=context.tenant, limit=size, before=before),
+            context.args.limit,
+        )
+
+
+def write(context: Context, found: Sequence[Delivery]) -> None:
+    """Write deliveries as a table or as JSON lines."""
+    from . import views
+
+    columns = [
+        Column("DELIVERY"),
+        Column("STATE"),
+        Column("EVENT TYPE", flexible=True),
+        Column("ENDPOINT"),
+        Column("TRIES", right=True),
+        Column("WHEN"),
+        Column("WHY", flexible=True),
+    ]
+    rows = [
+        (
+            d.id,
+            views.state(d.state),
+            d.event_type,
+            d.subscriber_id,
+            d.attempts,
+            _when(d),
+            d.reason,
+        )
+        for d in found
+    ]
+    context.out.rows(map(views.delivery, found), columns, rows)
+
+
+def _when(delivery: Delivery) -> str:
+    from . import views
+
+    if delivery.finished_at is not None:
+        return views.clock(delivery.finished_at)
+    return f"due {views.clock(delivery.due_at)}"
+
+
+async def show(context: Context) -> int:
+    """Show a delivery's timeline."""
+    from . import views
+    from ..errors import NotFoundError
+
+    delivery_id, tenant = context.args.delivery, context.tenant
+    async with context.open() as kit:
+        delivery = await kit.deliveries.get(delivery_id, tenant=tenant)
+        attempts = await kit.deliveries.attempts(delivery_id, tenant=tenant)
+        event: StoredEvent | None
+        try:
+            event = await kit.events.get(delivery.event_id, tenant=tenant)
+        except NotFoundError:
+            event = None  # retention has taken it
+    context.out.record(
+        {
+            **views.delivery(delivery),
+            "published_at": None if event is None else views.instant(event.published_at),
+            "timeline": [views.attempt(attempt) for attempt in attempts],
+        }
+    )
+    if context.out.json:
+        return OK
+    context.out.lines(
+        fields(
+            {
+                "delivery": delivery.id,
+                "state": delivery.state.value + (f" ({delivery.reason})" if delivery.reason else ""),
+                "event": f"{delivery.event_id} ({delivery.event_type})",
+                "endpoint": delivery.subscriber_id,
+                "subscription": delivery.subscription_id,
+                "redriven": f"{delivery.generation} times" if delivery.generation else None,
+            }
+        )
+    )
+    context.out.line()
+    context.out.lines(timeline(delivery, attempts, event))
+    return OK
+
+
+def timeline(delivery: Delivery, attempts: Sequence[Attempt], event: StoredEvent | None) -> list[str]:
+    """Return the lines of a delivery's timeline."""
+    from . import views
+
+    rows: list[tuple[datetime | None, object, object]] = []
+    if event is not None:
+        rows.append((event.published_at, "published", f"{event.type}, {len(event.body)} bytes"))
+    rows.append((delivery.created_at, "planned", f"for {delivery.subscriber_id}"))
+    for attempt in attempts:
+        rows.append((attempt.started_at, _attempt_cell(attempt), _attempt_text(attempt)))
+    if delivery.finished_at is not None:
+        rows.append((delivery.finished_at, views.state(delivery.state), delivery.reason or ""))
+    else:
+        rows.append((delivery.due_at, views.state(delivery.state), delivery.reason or "the next attempt may start"))
+    first = rows[0][0]
+    shown = []
+    for at, what, text in rows:
+        after = "" if at is None or first is None else f"+{views.span(at - first)}"
+        shown.append((views.clock(at, millis=True), after, what, text))
+    return table([Column("TIME"), Column("AFTER", right=True), Column("WHAT"), Column("", flexible=True)], shown)
+
+
+def _attempt_cell(attempt: Attempt) -> Cell:
+    return Cell(f"attempt {attempt.number}", "green" if attempt.outcome == "accepted" else "red")
+
+
+def _attempt_text(attempt: Attempt) -> str:
+    from . import views
+
+    parts = [attempt.outcome]
+    if attempt.reason and attempt.reason != f"http_{attempt.status}":
+        parts.append(attempt.reason)
+    if attempt.status is not None:
+        parts.append(f"http {attempt.status}")
+    parts.append(f"in {views.span(attempt.took)}")
+    if attempt.retry_at is not None:
+        parts.append(f"retry at {views.clock(attempt.retry_at, millis=True)}")
+    if attempt.outcome != "accepted" and attempt.response.strip():
+        parts.append(f"answer: {cut(plain(attempt.response.decode('utf-8', 'replace').strip()), 60)}")
+    return ", ".join(parts)

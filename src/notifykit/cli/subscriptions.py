@@ -1,0 +1,166 @@
+"""``notifykit subscriptions``: who wants which events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from . import inputs
+from .failures import OK, UsageError
+from .paging import collect, note_more
+from .parser import Commands, Parser
+from .text import Cell, Column, fields, plain
+
+if TYPE_CHECKING:
+    from .context import Context
+
+
+def add(commands: Commands) -> None:
+    """Add the commands."""
+    group = commands.group("subscriptions", help="who wants which events: create, change, delete")
+    parser = group.command(
+        "list",
+        list_,
+        help="list the tenant's subscriptions",
+        description="List the tenant's subscriptions, oldest first.",
+        example="notifykit subscriptions list --endpoint end_01J…",
+    )
+    parser.add_argument("--endpoint", metavar="ENDPOINT", help="only those of one endpoint")
+    parser.add_argument("--limit", type=inputs.positive, default=100, help="how many at the most (100)")
+    parser = group.command(
+        "create",
+        create,
+        help="subscribe an endpoint to events",
+        description="Subscribe an endpoint to events. In a pattern, * stands for one word and ** for any number.",
+        example="notifykit subscriptions create order.shipped 'invoice.*' --endpoint end_01J… --topic 'shop/7/**'\n"
+        "notifykit subscriptions create 'order.**' --endpoint end_01J… "
+        """--filter '{"total": [{"numeric": [">=", 100]}]}'""",
+    )
+    parser.add_argument("events", nargs="+", metavar="PATTERN", help="order.shipped, order.*, order.**, **")
+    parser.add_argument("--endpoint", required=True, metavar="ENDPOINT", help="who gets them, end_…")
+    _add_conditions(parser)
+    for name, handler, help in (
+        ("show", show, "show one subscription"),
+        ("delete", delete, "remove a subscription; deliveries that exist stay"),
+    ):
+        parser = group.command(
+            name,
+            handler,
+            help=help,
+            description=help[0].upper() + help[1:] + ".",
+            example=f"notifykit subscriptions {name} sub_01J…",
+        )
+        parser.add_argument("subscription", metavar="SUBSCRIPTION", help="its id, sub_…")
+    parser = group.command(
+        "update",
+        update,
+        help="change a subscription",
+        description="Change what is given and keep the rest; it counts from the next event on.",
+        example="notifykit subscriptions update sub_01J… --events 'order.**' --no-filter",
+    )
+    parser.add_argument("subscription", metavar="SUBSCRIPTION", help="its id, sub_…")
+    parser.add_argument("--events", action="append", metavar="PATTERN", help="the new patterns; repeatable")
+    _add_conditions(parser)
+    parser.add_argument("--no-topic", action="store_true", help="take events of any topic")
+    parser.add_argument("--no-filter", action="store_true", help="take events with any data")
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument("--enable", action="store_const", const=True, dest="enabled", help="match events again")
+    either.add_argument("--disable", action="store_const", const=False, dest="enabled", help="match nothing")
+
+
+def _add_conditions(parser: Parser) -> None:
+    parser.add_argument("--topic", metavar="PATTERN", help="only topics like shop/7/**")
+    parser.add_argument("--filter", metavar="JSON", help="conditions on the data; also @FILE or - for stdin")
+    parser.add_argument("--description", metavar="TEXT", help="for people")
+
+
+async def list_(context: Context) -> int:
+    """List subscriptions."""
+    from . import views
+
+    args = context.args
+    async with context.open() as kit:
+        found, more = await collect(
+            lambda size, after: kit.subscriptions.list(
+                tenant=context.tenant, endpoint_id=args.endpoint, limit=size, after=after
+            ),
+            args.limit,
+        )
+    columns = [Column("SUBSCRIPTION"), Column("STATE"), Column("ENDPOINT"), Column("EVENTS", flexible=True)]
+    rows = [
+        (s.id, Cell("on", "green") if s.enabled else Cell("off", "red"), s.subscriber_id, views.conditions(s))
+        for s in found
+    ]
+    if not found:
+        context.out.line(f"Tenant {context.tenant} has no such subscriptions.")
+    context.out.rows(map(views.subscription, found), columns, rows)
+    note_more(context.out, more, args.limit)
+    return OK
+
+
+async def create(context: Context) -> int:
+    """Create a subscription."""
+    from . import views
+
+    args = context.args
+    async with context.open() as kit:
+        subscription = await kit.subscriptions.create(
+            args.events,
+            tenant=context.tenant,
+            endpoint_id=args.endpoint,
+            topic=args.topic,
+            filter=None if args.filter is None else inputs.read_object(args.filter, "--filter"),
+            description=args.description or "",
+        )
+    context.out.answer(
+        views.subscription(subscription),
+        f"{subscription.id}: {subscription.subscriber_id} gets {plain(views.conditions(subscription))}",
+    )
+    return OK
+
+
+async def show(context: Context) -> int:
+    """Show a subscription."""
+    from . import views
+
+    async with context.open() as kit:
+        subscription = await kit.subscriptions.get(context.args.subscription, tenant=context.tenant)
+    context.out.record(views.subscription(subscription))
+    context.out.lines(fields(views.subscription_fields(subscription)))
+    return OK
+
+
+async def update(context: Context) -> int:
+    """Change a subscription."""
+    from . import views
+
+    args = context.args
+    if (args.topic and args.no_topic) or (args.filter and args.no_filter):
+        raise UsageError("a condition cannot be set and removed at once; give one of the two options")
+    changes: dict[str, Any] = {
+        "event_types": args.events,
+        "topic": args.topic,
+        "filter": None if args.filter is None else inputs.read_object(args.filter, "--filter"),
+        "description": args.description,
+        "enabled": args.enabled,
+    }
+    given = {name: value for name, value in changes.items() if value is not None}
+    given |= {name: None for name, remove in (("topic", args.no_topic), ("filter", args.no_filter)) if remove}
+    if not given:
+        raise UsageError("nothing to change; see: notifykit subscriptions update --help")
+    async with context.open() as kit:
+        subscription = await kit.subscriptions.update(args.subscription, tenant=context.tenant, **given)
+    state = "" if subscription.enabled else " (disabled)"
+    context.out.answer(
+        views.subscription(subscription),
+        f"{subscription.id} updated: {plain(views.conditions(subscription))}{state}",
+    )
+    return OK
+
+
+async def delete(context: Context) -> int:
+    """Remove a subscription."""
+    subscription_id = context.args.subscription
+    async with context.open() as kit:
+        await kit.subscriptions.delete(subscription_id, tenant=context.tenant)
+    context.out.answer({"id": subscription_id, "deleted": True}, f"{subscription_id} deleted")
+    return OK

@@ -1,0 +1,186 @@
+"""How the values of the library are shown: as JSON, and as text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from .text import Cell
+
+if TYPE_CHECKING:
+    from ..models.delivery import Attempt, Delivery, DeliveryState
+    from ..models.endpoint import Endpoint, EndpointState
+    from ..models.event import StoredEvent
+    from ..models.subscription import Subscription
+
+_STATE_STYLES = {
+    "delivered": "green",
+    "active": "green",
+    "dead": "red",
+    "disabled": "red",
+    "sending": "blue",
+    "held": "yellow",
+    "paused": "yellow",
+}
+
+
+def masked(secret: str) -> str:
+    """Return a secret so that people can tell it from another, and no more."""
+    return f"{secret[:6]}…{secret[-4:]}" if len(secret) > 16 else "…"
+
+
+def instant(value: datetime | None) -> str | None:
+    """Return a time for JSON."""
+    return None if value is None else value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def clock(value: datetime | None, *, millis: bool = False) -> str:
+    """Return a time for people, in UTC."""
+    if value is None:
+        return "-"
+    return value.astimezone(UTC).isoformat(" ", "milliseconds" if millis else "seconds").replace("+00:00", "Z")
+
+
+def span(value: timedelta) -> str:
+    """Return a duration for people: ``240 ms``, ``5 s``, ``1h 30m``."""
+    seconds = value.total_seconds()
+    if seconds < 0:
+        return f"-{span(-value)}"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, hours, days = int(seconds) // 60, int(seconds) // 3600, int(seconds) // 86400
+    if minutes < 60:
+        return f"{minutes}m {int(seconds) % 60}s"
+    return f"{hours}h {minutes % 60}m" if hours < 48 else f"{days}d {hours % 24}h"
+
+
+def state(value: DeliveryState | EndpointState) -> Cell:
+    """Return a state in its colour."""
+    return Cell(value.value, _STATE_STYLES.get(value.value))
+
+
+def compact(value: Any) -> str:
+    """Return JSON on one line."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def endpoint(value: Endpoint, *, reveal: bool = False) -> dict[str, Any]:
+    """Return an endpoint for JSON; secrets and header values are masked unless ``reveal``."""
+    from ..codec import unstructure
+
+    data: dict[str, Any] = unstructure(value)
+    if not reveal:
+        for secret in data["secrets"]:
+            secret["value"] = masked(secret["value"])
+        data["headers"] = dict.fromkeys(data["headers"], "…")
+    return data
+
+
+def endpoint_fields(value: Endpoint, *, reveal: bool = False) -> dict[str, object]:
+    """Return an endpoint for people."""
+    delays = ", ".join(span(delay) for delay in value.retry.delays) or "no retry"
+    shown: dict[str, object] = {
+        "id": value.id,
+        "url": value.url,
+        "state": value.state.value + (f" ({value.state_reason})" if value.state_reason else ""),
+        "description": value.description or None,
+        "retry after": f"{delays}, ±{value.retry.jitter:.0%}",
+        "timeout": span(value.timeout),
+        "in flight": f"at most {value.max_in_flight} in each process",
+        "created": clock(value.created_at),
+        "updated": clock(value.updated_at),
+    }
+    for name, text in value.headers.items():
+        shown[f"header {name}"] = text if reveal else "…"
+    for number, secret in enumerate(value.secrets, 1):
+        until = "" if secret.expires_at is None else f"  signs until {clock(secret.expires_at)}"
+        name = "secret" if len(value.secrets) == 1 else f"secret {number}"
+        shown[name] = (secret.value if reveal else masked(secret.value)) + until
+    return shown
+
+
+def subscription(value: Subscription) -> dict[str, Any]:
+    """Return a subscription for JSON."""
+    from ..codec import unstructure
+
+    data: dict[str, Any] = unstructure(value)
+    return data
+
+
+def subscription_fields(value: Subscription) -> dict[str, object]:
+    """Return a subscription for people."""
+    return {
+        "id": value.id,
+        "events": " ".join(value.event_types),
+        "topic": value.topic,
+        "filter": None if value.filter is None else compact(value.filter),
+        "endpoint": value.subscriber_id,
+        "enabled": "yes" if value.enabled else "no",
+        "description": value.description or None,
+        "created": clock(value.created_at),
+        "updated": clock(value.updated_at),
+    }
+
+
+def conditions(value: Subscription) -> str:
+    """Return what a subscription asks for, on one line."""
+    parts = [" ".join(value.event_types)]
+    if value.topic is not None:
+        parts.append(f"topic {value.topic}")
+    if value.filter is not None:
+        parts.append(f"where {compact(value.filter)}")
+    return ", ".join(parts)
+
+
+def delivery(value: Delivery) -> dict[str, Any]:
+    """Return a delivery for JSON."""
+    from ..codec import unstructure
+
+    data: dict[str, Any] = unstructure(value)
+    return data
+
+
+def attempt(value: Attempt) -> dict[str, Any]:
+    """Return an attempt for JSON."""
+    return {
+        "number": value.number,
+        "started_at": instant(value.started_at),
+        "took_ms": round(value.took / timedelta(milliseconds=1), 3),
+        "outcome": value.outcome,
+        "reason": value.reason,
+        "status": value.status,
+        "retry_at": instant(value.retry_at),
+        "response": value.response.decode("utf-8", "replace"),
+        "worker": value.worker,
+    }
+
+
+def event(value: StoredEvent) -> dict[str, Any]:
+    """Return an event for JSON, with its data."""
+    from ..codec import loads
+
+    body: Mapping[str, Any] = loads(value.body)
+    metadata = value.metadata
+    return {
+        "id": value.id,
+        "type": value.type,
+        "version": value.version,
+        "tenant": value.tenant,
+        "topic": value.topic,
+        "resource": None if value.resource_kind is None else {"kind": value.resource_kind, "id": value.resource_id},
+        "actor": value.actor,
+        "occurred_at": instant(value.occurred_at),
+        "published_at": instant(value.published_at),
+        "due_at": instant(value.due_at),
+        "expires_at": instant(value.expires_at),
+        "priority": value.priority.value,
+        "ordering_key": value.ordering_key,
+        "idempotency_key": value.idempotency_key,
+        "trace": value.trace,
+        "metadata": {} if metadata is None else json.loads(metadata),
+        "data": body.get("data"),
+    }

@@ -1,0 +1,62 @@
+"""The PostgreSQL store keeps the contract, on a database that two stores share."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+import anyio
+import pytest
+from sqlalchemy import NullPool, create_engine, make_url
+
+from notifykit.testing import StoreFeatures, StoreSuite
+from tests.databases import new_database
+
+pytest.importorskip("asyncpg", reason="needs asyncpg")
+
+from notifykit.stores.sql.postgres import PostgresStore  # noqa: E402  # only where its driver is
+
+
+@pytest.fixture(scope="module")
+def postgres_template(postgres_url):
+    """A database with the tables, made once."""
+
+    async def create(url):
+        store = PostgresStore(url, create=True)
+        await store.open()
+        await store.aclose()
+
+    with new_database(postgres_url) as url:
+        anyio.run(create, url)
+        yield url
+
+
+class TestPostgresStore(StoreSuite):
+    """A store in a database keeps every promise, beside other stores on the same database too."""
+
+    features = StoreFeatures(joins=True, durable=True, concurrent=True, hints=True)
+
+    @pytest.fixture
+    async def store(self, postgres_database):
+        store = PostgresStore(postgres_database)
+        await store.open()
+        yield store
+        await store.aclose()
+
+    @pytest.fixture
+    async def make_second_store(self, postgres_database):
+        async with AsyncExitStack() as stores:
+
+            async def make():
+                other = PostgresStore(postgres_database)
+                await other.open()
+                stores.push_async_callback(other.aclose)
+                return other
+
+            yield make
+
+    @pytest.fixture
+    def connection(self, postgres_database, store):
+        url = make_url(postgres_database).set(drivername="postgresql+psycopg")
+        engine = create_engine(url, poolclass=NullPool)
+        with engine.connect() as connection:
+            yield connection

@@ -1,0 +1,57 @@
+"""The SQLite store keeps the contract, on a file that two stores share."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+import pytest
+from sqlalchemy import NullPool, create_engine
+
+from notifykit.stores.sql.sqlite import SqliteStore
+from notifykit.testing import StoreFeatures, StoreSuite
+
+
+class TestSqliteStore(StoreSuite):
+    """A store in a file keeps every promise, beside other stores on the same file too."""
+
+    features = StoreFeatures(joins=True, durable=True, concurrent=True, hints=True)
+
+    @pytest.fixture
+    def url(self, tmp_path):
+        return f"sqlite:///{tmp_path / 'store.db'}"
+
+    @pytest.fixture
+    async def store(self, url):
+        store = SqliteStore(url, synchronous="NORMAL")
+        await store.open()
+        yield store
+        await store.aclose()
+
+    @pytest.fixture
+    async def make_second_store(self, url):
+        async with AsyncExitStack() as stores:
+
+            async def make():
+                other = SqliteStore(url, synchronous="NORMAL")
+                await other.open()
+                stores.push_async_callback(other.aclose)
+                return other
+
+            yield make
+
+    @pytest.fixture
+    def connection(self, url, store):
+        engine = create_engine(url, poolclass=NullPool)
+        with engine.connect() as connection:
+            yield connection
+
+
+class TestSqliteStoreInMemory(StoreSuite):
+    """A store in memory keeps every promise of a store that lives in one process."""
+
+    @pytest.fixture
+    async def store(self):
+        store = SqliteStore("sqlite://")
+        await store.open()
+        yield store
+        await store.aclose()

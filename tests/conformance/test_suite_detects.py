@@ -1,0 +1,324 @@
+"""The suite is worth as much as what it finds: each broken store must turn a named test red."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from datetime import timedelta
+
+import attrs
+import pytest
+
+from notifykit.models.delivery import DeliveryState
+from notifykit.stores.memory import MemoryStore
+from notifykit.stores.memory.hints import Hints
+from notifykit.stores.memory.tables import Tables
+from notifykit.testing import FakeClock, StoreSuite
+
+DAY = timedelta(days=1)
+
+
+class TablesWithoutFences(Tables):
+    def held_row(self, delivery_id, fence):
+        return self.rows.get(delivery_id)
+
+
+class AnyFence(MemoryStore):
+    """Records and prolongs whatever it is asked to."""
+
+    def __init__(self):
+        super().__init__()
+        self._tables = TablesWithoutFences()
+
+
+class FenceFromZero(MemoryStore):
+    """Starts the fence again with each generation."""
+
+    def _redrive(self, row, now):
+        super()._redrive(row, now)
+        row.fence = 0
+
+
+class SettlesStalePlans(MemoryStore):
+    async def settle(self, settlements, *, now, lease, worker):
+        held = self._tables.outbox
+        current = [s._replace(fence=held[s.event_id].fence) for s in settlements if s.event_id in held]
+        return await super().settle(current, now=now, lease=lease, worker=worker)
+
+
+class TakesLeasedEvents(MemoryStore):
+    def _take(self, unplanned, until):
+        return super()._take(unplanned, unplanned.event.due_at)
+
+
+class TakesEarly(MemoryStore):
+    async def take(self, limit, *, now, lease, exclude=()):
+        return await super().take(limit, now=now + DAY, lease=lease, exclude=exclude)
+
+
+class ForgetsKeys(MemoryStore):
+    def _append(self, event):
+        return super()._append(event._replace(idempotency_key=None))
+
+
+class SharesKeys(MemoryStore):
+    """Looks keys up without the tenant."""
+
+    def _append(self, event):
+        key = next((name for name in self._tables.keys if name[1] == event.idempotency_key), None)
+        if key is not None and event.idempotency_key is not None:
+            return super()._append(event._replace(tenant=key[0]))
+        return super()._append(event)
+
+
+class ForgetsCursor(MemoryStore):
+    async def settle(self, settlements, *, now, lease, worker):
+        settled = await super().settle(settlements, now=now, lease=lease, worker=worker)
+        for unplanned in self._tables.outbox.values():
+            unplanned.cursor = None
+        return settled
+
+
+class KeepsPagesLeased(MemoryStore):
+    async def settle(self, settlements, *, now, lease, worker):
+        settled = await super().settle(settlements, now=now, lease=lease, worker=worker)
+        for unplanned in self._tables.outbox.values():
+            self._tables.wait_for_planning(unplanned, now + lease)
+        return settled
+
+
+class PlansTwice(MemoryStore):
+    """Overwrites deliveries that exist."""
+
+    def _add(self, new, event, now, until, worker):
+        self._tables.rows.pop(new.id, None)
+        super()._add(new, event, now, until, worker)
+
+
+class ReadsLanesTogether(MemoryStore):
+    async def claim_due(self, lane, limit, *, now, lease, worker, exclude=()):
+        claims = []
+        for other in list(self._tables.waiting):
+            claims += await super().claim_due(other, limit, now=now, lease=lease, worker=worker, exclude=exclude)
+        return claims
+
+
+class FirstComeFirstServed(MemoryStore):
+    async def claim_due(self, lane, limit, *, now, lease, worker, exclude=()):
+        claims = await super().claim_due(lane, 1_000, now=now, lease=lease, worker=worker, exclude=exclude)
+        return sorted(claims)[:limit]
+
+
+class ExcludesAfterLimit(FirstComeFirstServed):
+    async def claim_due(self, lane, limit, *, now, lease, worker, exclude=()):
+        claims = await super().claim_due(lane, limit, now=now, lease=lease, worker=worker)
+        return [claim for claim in claims if claim.subscriber_id not in exclude]
+
+
+class LeavesHeld(MemoryStore):
+    async def claim_due(self, lane, limit, *, now, lease, worker, exclude=()):
+        held = {r.delivery.subscriber_id for r in self._tables.rows.values() if r.delivery.state is DeliveryState.HELD}
+        exclude = {*exclude, *held}
+        return await super().claim_due(lane, limit, now=now, lease=lease, worker=worker, exclude=exclude)
+
+
+class ReencodesBodies(MemoryStore):
+    def _claim(self, row, now, until, worker):
+        claim = super()._claim(row, now, until, worker)
+        return claim._replace(body=claim.body.decode("utf-8", "replace").encode())
+
+
+class CountsReleases(MemoryStore):
+    """Counts a try for each record, attempt or not."""
+
+    def _record(self, record):
+        row = self._tables.held_row(record.delivery_id, record.fence)
+        if row is not None and record.attempt is None:
+            row.tries += 1
+        return super()._record(record)
+
+
+class StopsAtStaleRecords(MemoryStore):
+    async def record(self, records):
+        written: set[str] = set()
+        for record in records:
+            if not self._record(record):
+                return written
+            written.add(record.delivery_id)
+        return written
+
+
+class DropsHistoryOnRedrive(MemoryStore):
+    def _redrive(self, row, now):
+        self._tables.history.pop(row.delivery.id, None)
+        super()._redrive(row, now)
+
+
+class RedrivesDelivered(MemoryStore):
+    async def redrive(self, tenant, wanted, *, now, limit):
+        everything = attrs.evolve(wanted, states=wanted.states or frozenset(DeliveryState))
+        return await super().redrive(tenant, everything, now=now, limit=limit)
+
+
+class RescuesUnderTheOldFence(MemoryStore):
+    def _rescue(self, row, now, max_abandoned):
+        row.fence -= 1
+        return super()._rescue(row, now, max_abandoned)
+
+
+class RescuesTheLiving(MemoryStore):
+    async def rescue(self, limit, *, now, max_abandoned):
+        return await super().rescue(limit, now=now + DAY, max_abandoned=max_abandoned)
+
+
+class RescuesSilently(MemoryStore):
+    """Leaves no trace of an abandoned attempt."""
+
+    def _rescue(self, row, now, max_abandoned):
+        delivery = super()._rescue(row, now, max_abandoned)
+        self._tables.history[row.delivery.id].pop()
+        return delivery
+
+
+class NeverQuarantines(MemoryStore):
+    def _rescue(self, row, now, max_abandoned):
+        return super()._rescue(row, now, 1_000)
+
+
+class ShowsDeliveriesToAll(MemoryStore):
+    async def get_delivery(self, tenant, delivery_id):
+        row = self._tables.rows.get(delivery_id)
+        return None if row is None else row.delivery
+
+
+class ShowsHistoryToAll(MemoryStore):
+    async def attempts(self, tenant, delivery_id):
+        return list(self._tables.history.get(delivery_id, ()))
+
+
+class WakesForAll(MemoryStore):
+    async def wake(self, tenant, subscriber_id, *, now):
+        owners = {row.delivery.tenant for row in self._tables.rows.values()}
+        return sum([await super(WakesForAll, self).wake(owner, subscriber_id, now=now) for owner in owners])
+
+
+class KeepsVersionOnRemoval(MemoryStore):
+    async def remove_subscription(self, tenant, subscription_id):
+        return self._tables.subscriptions.pop((tenant, subscription_id), None) is not None
+
+
+class KeepsVersionFromPlanners(MemoryStore):
+    def _take(self, unplanned, until):
+        return super()._take(unplanned, until)._replace(tenant_version=0)
+
+
+class LosesMicroseconds(MemoryStore):
+    def _append(self, event):
+        return super()._append(event._replace(occurred_at=event.occurred_at.replace(microsecond=0)))
+
+
+class CutsResponsesAtNul(MemoryStore):
+    def _record(self, record):
+        if record.attempt is not None:
+            response = record.attempt.response.split(b"\0")[0]
+            record = record._replace(attempt=attrs.evolve(record.attempt, response=response))
+        return super()._record(record)
+
+
+class PurgesOpenEvents(MemoryStore):
+    async def purge(self, *, before, keys_before, limit):
+        old = [id_ for id_, event in self._tables.events.items() if event.published_at < before]
+        self._tables.forget((), old)
+        return len(old)
+
+
+class PurgesKeysWithEvents(MemoryStore):
+    async def purge(self, *, before, keys_before, limit):
+        return await super().purge(before=before, keys_before=max(before, keys_before), limit=limit)
+
+
+class Silence(Hints):
+    def give(self):
+        pass
+
+
+class NeverHints(MemoryStore):
+    def __init__(self):
+        super().__init__()
+        self._hints = Silence()
+
+
+class CountsEverything(MemoryStore):
+    async def stats(self, *, now):
+        stats = await super().stats(now=now)
+        return stats._replace(unplanned=len(self._tables.outbox))
+
+
+SABOTAGE: list[tuple[Callable[[], MemoryStore], str, dict[str, object]]] = [
+    (AnyFence, "test_a_zombies_record_changes_nothing", {}),
+    (AnyFence, "test_a_delivery_is_recorded_once_for_each_claim", {}),
+    (AnyFence, "test_a_lost_lease_is_not_prolonged", {}),
+    (FenceFromZero, "test_fences_grow_over_generations", {}),
+    (SettlesStalePlans, "test_a_stale_settlement_writes_nothing", {}),
+    (TakesLeasedEvents, "test_a_taken_event_is_left_alone_for_its_lease", {}),
+    (TakesEarly, "test_an_event_is_not_taken_before_it_is_due", {}),
+    (ForgetsKeys, "test_a_repeated_key_is_answered_with_the_first_event", {}),
+    (ForgetsKeys, "test_simultaneous_appends_of_one_key_store_one_event", {}),
+    (SharesKeys, "test_a_key_belongs_to_its_tenant", {}),
+    (ForgetsCursor, "test_a_page_keeps_the_event_in_the_outbox", {}),
+    (KeepsPagesLeased, "test_a_page_keeps_the_event_in_the_outbox", {}),
+    (PlansTwice, "test_deliveries_that_wait_already_stay_as_they_are", {}),
+    (PlansTwice, "test_deliveries_that_have_ended_already_stay_ended", {}),
+    (ReadsLanesTogether, "test_only_the_lane_is_claimed", {}),
+    (FirstComeFirstServed, "test_a_batch_goes_round_subscribers", {}),
+    (ExcludesAfterLimit, "test_an_excluded_backlog_hides_nothing", {}),
+    (LeavesHeld, "test_held_deliveries_are_claimed_when_their_time_comes", {}),
+    (ReencodesBodies, "test_a_claim_carries_what_sending_takes", {}),
+    (CountsReleases, "test_a_released_claim_counts_nothing", {}),
+    (StopsAtStaleRecords, "test_a_stale_record_does_not_stop_the_others", {}),
+    (DropsHistoryOnRedrive, "test_a_redriven_delivery_is_a_new_generation", {}),
+    (RedrivesDelivered, "test_no_redrive_repeats_a_success_unasked", {}),
+    (RescuesUnderTheOldFence, "test_a_rescue_raises_the_fence", {}),
+    (RescuesTheLiving, "test_a_living_lease_is_not_rescued", {}),
+    (RescuesSilently, "test_an_abandoned_attempt_is_recorded", {}),
+    (NeverQuarantines, "test_a_delivery_that_kills_its_workers_is_quarantined", {}),
+    (ShowsDeliveriesToAll, "test_a_stranger_sees_nothing", {"verb": "get_delivery"}),
+    (ShowsHistoryToAll, "test_a_stranger_sees_nothing", {"verb": "attempts"}),
+    (WakesForAll, "test_a_stranger_changes_nothing", {"verb": "wake"}),
+    (KeepsVersionOnRemoval, "test_every_change_raises_the_version", {}),
+    (KeepsVersionFromPlanners, "test_planners_and_workers_see_the_version", {}),
+    (LosesMicroseconds, "test_instants_keep_their_microseconds_and_utc", {}),
+    (CutsResponsesAtNul, "test_an_attempt_reads_back_as_it_was_made", {}),
+    (PurgesOpenEvents, "test_an_event_stays_for_its_last_open_delivery", {}),
+    (PurgesOpenEvents, "test_unplanned_events_stay", {}),
+    (PurgesKeysWithEvents, "test_recent_keys_are_remembered", {}),
+    (CountsEverything, "test_counts_are_capped", {}),
+]
+
+
+def promise(name, store, arguments):
+    """Return the run of one test of the suite on ``store``."""
+    test = getattr(StoreSuite(), name)
+    fixtures = {"store": store, "clock": FakeClock(), **arguments}
+    return test(**{name: fixtures[name] for name in inspect.signature(test).parameters})
+
+
+@pytest.mark.parametrize(
+    ("broken", "name", "arguments"),
+    [pytest.param(*row, id=f"{row[0].__name__}-{row[1]}") for row in SABOTAGE],
+)
+async def test_a_broken_store_is_found_out(broken, name, arguments):
+    """The named test passes for the reference store and fails for one that breaks its promise."""
+    await promise(name, MemoryStore(), arguments)
+
+    with pytest.raises(AssertionError):
+        await promise(name, broken(), arguments)
+
+
+async def test_a_store_without_hints_is_found_out(monkeypatch):
+    """A store that never wakes who waits makes the test of its promise time out."""
+    monkeypatch.setattr("notifykit.testing.suites.store.liveness.PROMPTLY", 0.05)
+    await promise("test_an_append_ends_the_wait", MemoryStore(), {})
+
+    with pytest.raises(TimeoutError):
+        await promise("test_an_append_ends_the_wait", NeverHints(), {})
