@@ -178,7 +178,7 @@ class Notifykit:
         Args:
             event: A typed event, or an :class:`Event`.
             session: A SQLAlchemy ``Session``: the event is part of its transaction.
-            connection: A SQLAlchemy ``Connection`` instead.
+            connection: A SQLAlchemy ``Connection`` instead, or one of Django.
             options: See :class:`Event`: ``tenant``, ``topic``, ``resource``, ``idempotency_key`` …
 
         Raises:

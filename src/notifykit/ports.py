@@ -106,7 +106,7 @@ class Outbox(Protocol):
         ...
 
     def append_joined(self, connection: Any, events: Sequence[StoredEvent]) -> list[Appended]:
-        """Store ``events`` through the caller's own SQLAlchemy ``Connection``; never commit.
+        """Store ``events`` through the caller's own connection, of SQLAlchemy or Django; never commit.
 
         Raises:
             CannotJoinError: The store is not in the caller's database.
@@ -118,7 +118,8 @@ class Outbox(Protocol):
     ) -> list[TakenEvent]:
         """Lease up to ``limit`` due events, urgent first, none of a tenant in ``exclude``.
 
-        No event is handed to two takers before its lease has run out.
+        No event is handed to two takers before its lease has run out.  Of the events of a
+        tenant with the same ordering key only the one with the smallest id is handed out.
         """
         ...
 
@@ -147,7 +148,11 @@ class Deliveries(Protocol):
         worker: str,
         exclude: Collection[str] = (),
     ) -> list[Claim]:
-        """Lease up to ``limit`` due deliveries of ``lane``, none of them to a subscriber in ``exclude``."""
+        """Lease up to ``limit`` due deliveries of ``lane``, none of them to a subscriber in ``exclude``.
+
+        Of the open deliveries to a subscriber with the same ordering key only the one with
+        the smallest id is handed out: it must end before the next one may start.
+        """
         ...
 
     async def record(self, records: Sequence[Record]) -> set[str]:

@@ -24,6 +24,8 @@ class DeliveryAttempted:
     """One attempt was made and recorded.
 
     Attributes:
+        outcome: ``accepted``, ``transient``, ``throttled``, ``permanent``, ``bad_recipient`` or ``uncertain``.
+        status: The HTTP status, if there was an answer.
         decision: ``complete``, ``retry``, ``bury``.
         due_in: Until the next attempt, if one follows.
         took: From the start of the attempt to its outcome.
@@ -52,7 +54,11 @@ class DeliveryAttempted:
 
 @attrs.frozen(kw_only=True)
 class DeliveryNotSent:
-    """A claimed delivery was not sent: held, cancelled or expired."""
+    """A claimed delivery was not sent: held, cancelled or expired.
+
+    Attributes:
+        decision: ``held``, ``cancelled`` or ``expired``.
+    """
 
     name: ClassVar[str] = "delivery.not_sent"
     level: ClassVar[int] = logging.INFO
@@ -66,7 +72,12 @@ class DeliveryNotSent:
 
 @attrs.frozen(kw_only=True)
 class DeliveryAbandoned:
-    """A lease ran out: its worker died or hung.  ``quarantined`` after too many of them."""
+    """A lease ran out: its worker died or hung.
+
+    Attributes:
+        abandoned: How often this has happened to the delivery.
+        quarantined: Whether it happened too often, and the delivery is dead.
+    """
 
     name: ClassVar[str] = "delivery.abandoned"
     level: ClassVar[int] = logging.WARNING
@@ -91,7 +102,12 @@ class ClaimLost:
 
 @attrs.frozen(kw_only=True)
 class EventsPlanned:
-    """A batch of events was turned into deliveries."""
+    """A batch of events was turned into deliveries.
+
+    Attributes:
+        events: How many events.
+        deliveries: How many deliveries were made of them.
+    """
 
     name: ClassVar[str] = "events.planned"
     level: ClassVar[int] = logging.DEBUG
@@ -103,7 +119,11 @@ class EventsPlanned:
 
 @attrs.frozen(kw_only=True)
 class EndpointDisabled:
-    """An endpoint was disabled, because it answered 410 or by the operator."""
+    """An endpoint was disabled because it answered that it is gone (410).
+
+    Attributes:
+        reason: The code that is also the endpoint's ``state_reason``: ``http_410``.
+    """
 
     name: ClassVar[str] = "endpoint.disabled"
     level: ClassVar[int] = logging.WARNING
@@ -115,7 +135,12 @@ class EndpointDisabled:
 
 @attrs.frozen(kw_only=True)
 class LoopFailed:
-    """A background duty failed and is tried again after a pause; usually the database is away."""
+    """A background duty failed and is tried again after a pause; usually the database is away.
+
+    Attributes:
+        loop: Which duty: ``plan``, ``claim webhook``, ``record``, ``extend``, ``rescue``, ``purge``, ``wait``.
+        pause: Until the next try.
+    """
 
     name: ClassVar[str] = "loop.failed"
     level: ClassVar[int] = logging.ERROR

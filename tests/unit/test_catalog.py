@@ -54,7 +54,7 @@ def split_name(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def keep_first(data: dict[str, Any]) -> dict[str, Any]:
-    return data["names"][0]
+    return data["names"].pop(0)  # upcasts may take the data apart
 
 
 @event("user.created", version=3, upcasts={1: split_name, 2: keep_first})

@@ -8,7 +8,8 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from .context import Context
 from .failures import BROKEN_PIPE, FAILED, INTERRUPTED, OK, USAGE, CommandError, explained
@@ -35,7 +36,7 @@ def run(argv: Sequence[str] | None = None) -> int:
             return USAGE
         context = Context(args)
         verbose = context.verbose
-        with _logging(verbose):
+        with logging_to_stderr(verbose):
             code = _called(handler, context)
         sys.stdout.flush()
     except SystemExit as error:  # --help
@@ -84,20 +85,17 @@ def _quiet() -> int:
     return BROKEN_PIPE
 
 
-class _logging:  # noqa: N801 - read as a statement
-    """Write the library's log to stderr for the length of a block."""
-
-    def __init__(self, verbose: int) -> None:
-        self._logger = logging.getLogger("notifykit")
-        self._level = {0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG)
-        self._handler = logging.StreamHandler()
-        self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-
-    def __enter__(self) -> None:
-        self._before = self._logger.level
-        self._logger.addHandler(self._handler)
-        self._logger.setLevel(self._level)
-
-    def __exit__(self, *_: object) -> None:
-        self._logger.removeHandler(self._handler)
-        self._logger.setLevel(self._before)
+@contextmanager
+def logging_to_stderr(verbose: int) -> Iterator[None]:
+    """Write the library's log to stderr for the length of a block: warnings, or more."""
+    logger = logging.getLogger("notifykit")
+    before = logger.level
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel({0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG))
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)

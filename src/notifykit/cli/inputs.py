@@ -36,7 +36,7 @@ def join_relative_times(argv: Sequence[str]) -> list[str]:
     return joined
 
 
-def _argument(read: Callable[[str], T]) -> Callable[[str], T]:
+def argument(read: Callable[[str], T]) -> Callable[[str], T]:
     """Return ``read`` as a type of argparse: a ValueError's text becomes the usage error."""
 
     def typed(text: str) -> T:
@@ -88,18 +88,18 @@ def read_time(text: str, *, now: datetime | None = None, past: bool = True) -> d
         ) from None
 
 
-past_time = _argument(read_time)
-future_time = _argument(lambda text: read_time(text, past=False))
-duration = _argument(read_duration)
+past_time = argument(read_time)
+future_time = argument(lambda text: read_time(text, past=False))
+duration = argument(read_duration)
 
 
-@_argument
+@argument
 def durations(text: str) -> tuple[timedelta, ...]:
     """Read ``5s,5m,30m``; ``none`` is no pause at all."""
     return () if text == "none" else tuple(read_duration(part.strip()) for part in text.split(","))
 
 
-@_argument
+@argument
 def resource(text: str) -> tuple[str, str]:
     """Read ``kind:id``."""
     kind, colon, id_ = text.partition(":")
@@ -108,7 +108,7 @@ def resource(text: str) -> tuple[str, str]:
     return kind, id_
 
 
-@_argument
+@argument
 def header(text: str) -> tuple[str, str]:
     """Read ``Name: value``."""
     name, colon, value = text.partition(":")
@@ -117,7 +117,7 @@ def header(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-@_argument
+@argument
 def pair(text: str) -> tuple[str, str]:
     """Read ``key=value``."""
     key, equals, value = text.partition("=")
@@ -126,7 +126,7 @@ def pair(text: str) -> tuple[str, str]:
     return key, value
 
 
-@_argument
+@argument
 def positive(text: str) -> int:
     """Read a whole number from 1 up."""
     if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
@@ -134,7 +134,7 @@ def positive(text: str) -> int:
     return int(text)
 
 
-@_argument
+@argument
 def count(text: str) -> int:
     """Read a whole number from 0 up."""
     if not (text.isascii() and text.isdigit() and len(text) < 10):
@@ -142,7 +142,7 @@ def count(text: str) -> int:
     return int(text)
 
 
-@_argument
+@argument
 def rate(text: str) -> float:
     """Read a number above 0."""
     value = float(text)

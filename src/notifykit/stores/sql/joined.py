@@ -7,11 +7,11 @@ The statements are text so that they also run through a bare DB-API cursor
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
-from sqlalchemy import Connection, exc, make_url, text
+from sqlalchemy import Connection, make_url, text
 
 from ...errors import CannotJoinError, SchemaError
 from ...models.event import StoredEvent
@@ -27,10 +27,10 @@ _HELD = "SELECT id, fingerprint FROM notifykit_events WHERE tenant = {} AND idem
 POSTGRES = """
 WITH e AS (
   INSERT INTO notifykit_events ({columns}) VALUES {values}
-  ON CONFLICT DO NOTHING RETURNING id, tenant, priority, due_at
+  ON CONFLICT DO NOTHING RETURNING id, tenant, priority, due_at, ordering_key
 ), o AS (
-  INSERT INTO notifykit_outbox (event_id, tenant, priority, due_at)
-  SELECT e.id, e.tenant, e.priority, e.due_at FROM e RETURNING event_id
+  INSERT INTO notifykit_outbox (event_id, tenant, priority, due_at, ordering_key)
+  SELECT e.id, e.tenant, e.priority, e.due_at, e.ordering_key FROM e RETURNING event_id
 )
 SELECT o.event_id{hint}
 """
@@ -38,74 +38,132 @@ HINT = ", h.sent FROM o, (SELECT pg_notify('notifykit', '') AS sent) h"
 NO_HINT = " FROM o"
 _SQLITE_EVENTS = "INSERT INTO notifykit_events ({columns}) VALUES {values} ON CONFLICT DO NOTHING RETURNING id"
 _SQLITE_OUTBOX = (
-    "INSERT INTO notifykit_outbox (event_id, tenant, priority, due_at) "
-    "SELECT id, tenant, priority, due_at FROM notifykit_events WHERE (tenant, id) IN (VALUES {values})"
+    "INSERT INTO notifykit_outbox (event_id, tenant, priority, due_at, ordering_key) "
+    "SELECT id, tenant, priority, due_at, ordering_key FROM notifykit_events WHERE (tenant, id) IN (VALUES {values})"
 )
 
 
-@lru_cache(maxsize=64)
-def _insert(template: str, hint: str, rows: int) -> Any:
-    values = ", ".join("(" + ", ".join(f":{name}_{i}" for name in EVENT_COLUMNS) + ")" for i in range(rows))
-    return text(template.format(columns=_COLUMNS, values=values, hint=hint))
+@lru_cache(maxsize=128)
+def _insert(template: str, hint: str, rows: int, mark: str) -> str:
+    values = ", ".join("(" + ", ".join(mark.format(f"{name}_{i}") for name in EVENT_COLUMNS) + ")" for i in range(rows))
+    return template.format(columns=_COLUMNS, values=values, hint=hint)
 
 
 def append(url: str, connection: Any, events: Sequence[StoredEvent], *, hint: bool) -> list[Appended]:
     """Store ``events`` through ``connection``; never commit.
 
     Args:
+        connection: A SQLAlchemy ``Connection`` or a connection of Django.
         hint: Tell waiting dispatchers when the caller commits (PostgreSQL only).
     """
-    if not isinstance(connection, Connection):
-        raise CannotJoinError(f"a SQLAlchemy Connection is needed to join a transaction, got {type(connection).__name__}")
-    _check_same_database(url, connection)
+    through: _Through
+    if isinstance(connection, Connection):
+        through = _ThroughSqlalchemy(connection)
+    elif hasattr(connection, "vendor") and hasattr(connection, "settings_dict"):
+        through = _ThroughDjango(connection)
+    else:
+        raise CannotJoinError(
+            f"a SQLAlchemy Connection or a Django connection is needed to join a transaction, "
+            f"got {type(connection).__name__}"
+        )
+    _check_same_database(url, through)
     answers: list[Appended] = []
     for start in range(0, len(events), _CHUNK):
-        answers += _append_chunk(connection, events[start : start + _CHUNK], HINT if hint else NO_HINT)
+        answers += _append_chunk(through, events[start : start + _CHUNK], HINT if hint else NO_HINT)
     return answers
 
 
-def _append_chunk(connection: Connection, events: Sequence[StoredEvent], hint: str) -> list[Appended]:
+def _append_chunk(through: _Through, events: Sequence[StoredEvent], hint: str) -> list[Appended]:
     values = {
         f"{name}_{i}": value
         for i, event in enumerate(events)
         for name, value in zip(EVENT_COLUMNS, event_values(event), strict=True)
     }
-    template = POSTGRES if connection.dialect.name == "postgresql" else _SQLITE_EVENTS
+    template = POSTGRES if through.dialect == "postgresql" else _SQLITE_EVENTS
     try:
-        stored = {row[0] for row in connection.execute(_insert(template, hint, len(events)), values)}
-    except (exc.OperationalError, exc.ProgrammingError) as error:
-        if "notifykit_" in str(error.orig) and ("no such table" in str(error.orig) or "does not exist" in str(error.orig)):
+        stored = {row[0] for row in through.execute(_insert(template, hint, len(events), through.mark), values)}
+    except Exception as error:
+        problem = str(getattr(error, "orig", error))
+        if "notifykit_" in problem and ("no such table" in problem or "does not exist" in problem):
             raise SchemaError("this database has no notifykit tables; run: notifykit migrate") from error
         raise
-    if stored and connection.dialect.name == "sqlite":
+    if stored and through.dialect == "sqlite":
         new = [event for event in events if event.id in stored]
-        pairs = ", ".join(f"(:t_{i}, :i_{i})" for i in range(len(new)))
+        pairs = ", ".join(f"({through.mark.format(f't_{i}')}, {through.mark.format(f'i_{i}')})" for i in range(len(new)))
         binds = {f"{k}_{i}": v for i, e in enumerate(new) for k, v in (("t", e.tenant), ("i", e.id))}
-        connection.execute(text(_SQLITE_OUTBOX.format(values=pairs)), binds)
-    held = text(_HELD.format(":tenant", ":key"))
+        through.execute(_SQLITE_OUTBOX.format(values=pairs), binds)
+    held = _HELD.format(through.mark.format("tenant"), through.mark.format("key"))
     answers = []
     for event in events:
         if event.id in stored:
             answers.append(Appended(event.id))
             continue
-        row = connection.execute(held, {"tenant": event.tenant, "key": event.idempotency_key}).one()
+        (row,) = through.execute(held, {"tenant": event.tenant, "key": event.idempotency_key})
         answers.append(Appended(row[0], duplicate=True, fingerprint=bytes(row[1])))
     return answers
 
 
-def _check_same_database(url: str, connection: Connection) -> None:
+def _check_same_database(url: str, through: _Through) -> None:
     ours = make_url(url).get_backend_name()
-    theirs = connection.dialect.name
+    ours = "postgresql" if ours == "postgres" else ours
+    theirs = through.dialect
     if ours != theirs:
         raise CannotJoinError(
             f"the transaction is on {theirs} but the kit's store is on {ours}: "
-            "publish without session= or give the kit the same database"
+            "publish outside of it or give the kit the same database"
         )
     if ours == "sqlite":
-        mine, other = make_url(url).database, connection.engine.url.database
+        mine, other = make_url(url).database, through.database
         if _file(mine) != _file(other):
             raise CannotJoinError(f"the transaction is on {other or 'memory'} but the kit's store is {mine or 'memory'}")
 
 
 def _file(name: str | None) -> str:
     return os.path.realpath(name) if name and name != ":memory:" else ""
+
+
+# ── through whose connection ───────────────────────────────────────────────────────────────────
+
+
+class _Through(Protocol):
+    """The caller's connection.
+
+    Attributes:
+        mark: How a parameter is written, with ``{}`` for its name.
+    """
+
+    dialect: str
+    database: str | None
+    mark: str
+
+    def execute(self, statement: str, values: Mapping[str, Any]) -> Sequence[Any]: ...
+
+
+_text = lru_cache(maxsize=128)(text)
+
+
+class _ThroughSqlalchemy:
+    mark = ":{}"
+
+    def __init__(self, connection: Connection) -> None:
+        self.dialect = connection.dialect.name
+        self.database = connection.engine.url.database
+        self._connection = connection
+
+    def execute(self, statement: str, values: Mapping[str, Any]) -> Sequence[Any]:
+        result = self._connection.execute(_text(statement), dict(values))
+        return result.all() if result.returns_rows else ()
+
+
+class _ThroughDjango:
+    mark = "%({})s"
+
+    def __init__(self, connection: Any) -> None:
+        self.dialect = str(connection.vendor)
+        self.database = str(connection.settings_dict["NAME"])
+        self._connection = connection
+
+    def execute(self, statement: str, values: Mapping[str, Any]) -> Sequence[Any]:
+        with self._connection.cursor() as cursor:
+            cursor.execute(statement, values)
+            return cursor.fetchall() if cursor.description else ()

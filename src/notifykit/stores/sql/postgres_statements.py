@@ -27,19 +27,19 @@ _ARRAYS = ", ".join(f"${i}::{_TYPES.get(name, 'text')}[]" for i, name in enumera
 APPEND = f"""
 WITH e AS (
   INSERT INTO notifykit_events ({_COLUMNS}) SELECT * FROM unnest({_ARRAYS})
-  ON CONFLICT DO NOTHING RETURNING id, tenant, priority, due_at
+  ON CONFLICT DO NOTHING RETURNING id, tenant, priority, due_at, ordering_key
 )
-INSERT INTO notifykit_outbox (event_id, tenant, priority, due_at)
-SELECT id, tenant, priority, due_at FROM e RETURNING event_id
+INSERT INTO notifykit_outbox (event_id, tenant, priority, due_at, ordering_key)
+SELECT id, tenant, priority, due_at, ordering_key FROM e RETURNING event_id
 """
 
 APPEND_AND_HINT = f"""
 WITH e AS (
   INSERT INTO notifykit_events ({_COLUMNS}) SELECT * FROM unnest({_ARRAYS})
-  ON CONFLICT DO NOTHING RETURNING id, tenant, priority, due_at
+  ON CONFLICT DO NOTHING RETURNING id, tenant, priority, due_at, ordering_key
 ), o AS (
-  INSERT INTO notifykit_outbox (event_id, tenant, priority, due_at)
-  SELECT id, tenant, priority, due_at FROM e RETURNING event_id
+  INSERT INTO notifykit_outbox (event_id, tenant, priority, due_at, ordering_key)
+  SELECT id, tenant, priority, due_at, ordering_key FROM e RETURNING event_id
 )
 SELECT o.event_id, h.sent FROM o, (SELECT pg_notify('notifykit', '') AS sent) h
 """
@@ -50,8 +50,10 @@ TAKE = """
 WITH picked AS MATERIALIZED (
   SELECT o.event_id FROM (VALUES (0::smallint), (1::smallint), (2::smallint)) p(rank)
   CROSS JOIN LATERAL (
-    SELECT event_id FROM notifykit_outbox
+    SELECT event_id FROM notifykit_outbox o
     WHERE priority = p.rank AND due_at <= $1 AND (taken_until IS NULL OR taken_until <= $1) AND tenant <> ALL($4::text[])
+      AND (ordering_key IS NULL OR NOT EXISTS (SELECT 1 FROM notifykit_outbox b
+        WHERE b.tenant = o.tenant AND b.ordering_key = o.ordering_key AND b.event_id < o.event_id))
     ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
   ) o LIMIT $2
 ), taken AS (
@@ -104,8 +106,10 @@ SELECT event_id FROM ok
 
 CLAIM = f"""
 WITH c AS MATERIALIZED (
-  SELECT id FROM notifykit_queue
+  SELECT id FROM notifykit_queue o
   WHERE channel = $1 AND priority = $2 AND state <> 'sending' AND due_at <= $3 AND subscriber_id <> ALL($7::text[])
+    AND (ordering_key IS NULL OR NOT EXISTS (SELECT 1 FROM notifykit_queue b
+      WHERE b.subscriber_id = o.subscriber_id AND b.ordering_key = o.ordering_key AND b.id < o.id))
   ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED
 ), q AS (
   UPDATE notifykit_queue q SET state = 'sending', reason = NULL, fence = q.fence + 1, lease_until = $5, worker = $6

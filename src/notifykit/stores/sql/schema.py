@@ -81,6 +81,7 @@ outbox = Table(
     Column("fence", Integer, nullable=False, server_default="0"),
     Column("taken_until", BigInteger),
     Column("cursor", Text),
+    Column("ordering_key", Key),
     postgresql_with={
         "fillfactor": 70,
         "autovacuum_vacuum_scale_factor": 0,
@@ -88,6 +89,15 @@ outbox = Table(
     },
 )
 Index("notifykit_outbox_due", outbox.c.priority, outbox.c.due_at, outbox.c.tenant)
+_ordered = text("ordering_key IS NOT NULL")
+Index(
+    "notifykit_outbox_order",
+    outbox.c.tenant,
+    outbox.c.ordering_key,
+    outbox.c.event_id,
+    postgresql_where=_ordered,
+    sqlite_where=_ordered,
+)
 
 queue = Table(
     "notifykit_queue",
@@ -105,7 +115,7 @@ queue = Table(
     Column("tries", Integer, nullable=False, server_default="0"),
     Column("abandoned", Integer, nullable=False, server_default="0"),
     Column("generation", Integer, nullable=False, server_default="0"),
-    Column("ordering_key", Text),
+    Column("ordering_key", Key),
     Column("created_at", BigInteger, nullable=False),
     Column("due_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger),
@@ -134,6 +144,15 @@ Index(
     queue.c.lease_until,
     postgresql_where=text("state = 'sending'"),
     sqlite_where=text("state = 'sending'"),
+)
+
+Index(
+    "notifykit_queue_order",
+    queue.c.subscriber_id,
+    queue.c.ordering_key,
+    queue.c.id,
+    postgresql_where=_ordered,
+    sqlite_where=_ordered,
 )
 
 deliveries = Table(

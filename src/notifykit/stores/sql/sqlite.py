@@ -46,13 +46,15 @@ LOOK = 0.02
 
 _MARKS = ", ".join("?" for _ in EVENT_COLUMNS)
 _EVENT = f"INSERT INTO notifykit_events ({', '.join(EVENT_COLUMNS)}) VALUES ({_MARKS}) ON CONFLICT DO NOTHING"
-_OUTBOX = "INSERT INTO notifykit_outbox (event_id, tenant, priority, due_at) VALUES (?, ?, ?, ?)"
+_OUTBOX = "INSERT INTO notifykit_outbox (event_id, tenant, priority, due_at, ordering_key) VALUES (?, ?, ?, ?, ?)"
 _HELD = "SELECT id, fingerprint FROM notifykit_events WHERE tenant = ? AND idempotency_key = ?"
 _TAKE = """
 UPDATE notifykit_outbox SET fence = fence + 1, taken_until = :until WHERE event_id IN (
-  SELECT event_id FROM notifykit_outbox
+  SELECT event_id FROM notifykit_outbox o
   WHERE priority = :rank AND due_at <= :now AND (taken_until IS NULL OR taken_until <= :now)
     AND tenant NOT IN (SELECT value FROM json_each(:exclude))
+    AND (ordering_key IS NULL OR NOT EXISTS (SELECT 1 FROM notifykit_outbox b
+      WHERE b.tenant = o.tenant AND b.ordering_key = o.ordering_key AND b.event_id < o.event_id))
   ORDER BY due_at LIMIT :limit)
 RETURNING event_id, fence, tenant, cursor
 """
@@ -76,9 +78,11 @@ SELECT 1 FROM notifykit_queue WHERE id = :id UNION ALL SELECT 1 FROM notifykit_d
 _CLAIM = """
 UPDATE notifykit_queue SET state = 'sending', reason = NULL, fence = fence + 1, lease_until = :until, worker = :worker
 WHERE id IN (
-  SELECT id FROM notifykit_queue INDEXED BY notifykit_queue_due
+  SELECT id FROM notifykit_queue o INDEXED BY notifykit_queue_due
   WHERE channel = :channel AND priority = :rank AND state <> 'sending' AND due_at <= :now
     AND subscriber_id NOT IN (SELECT value FROM json_each(:exclude))
+    AND (ordering_key IS NULL OR NOT EXISTS (SELECT 1 FROM notifykit_queue b
+      WHERE b.subscriber_id = o.subscriber_id AND b.ordering_key = o.ordering_key AND b.id < o.id))
   ORDER BY due_at LIMIT :limit)
 RETURNING id
 """
@@ -332,7 +336,7 @@ def _append(db: sqlite3.Connection, events: Sequence[StoredEvent]) -> list[Appen
     fresh = []
     for item in events:
         if db.execute(_EVENT, event_values(item)).rowcount:
-            fresh.append((item.id, item.tenant, RANK[item.priority], micros(item.due_at)))
+            fresh.append((item.id, item.tenant, RANK[item.priority], micros(item.due_at), item.ordering_key))
             answers.append(Appended(item.id))
         else:
             held, fingerprint = db.execute(_HELD, (item.tenant, item.idempotency_key)).fetchone()

@@ -123,10 +123,19 @@ def upgrade() -> None:
         sa.Column("fence", sa.Integer(), server_default="0", nullable=False),
         sa.Column("taken_until", sa.BigInteger(), nullable=True),
         sa.Column("cursor", sa.Text(), nullable=True),
+        sa.Column("ordering_key", Key, nullable=True),
         sa.PrimaryKeyConstraint("event_id"),
         postgresql_with={"fillfactor": 70, "autovacuum_vacuum_scale_factor": 0, "autovacuum_vacuum_threshold": 20000},
     )
     op.create_index("notifykit_outbox_due", "notifykit_outbox", ["priority", "due_at", "tenant"], unique=False)
+    op.create_index(
+        "notifykit_outbox_order",
+        "notifykit_outbox",
+        ["tenant", "ordering_key", "event_id"],
+        unique=False,
+        postgresql_where=sa.text("ordering_key IS NOT NULL"),
+        sqlite_where=sa.text("ordering_key IS NOT NULL"),
+    )
     op.create_table(
         "notifykit_queue",
         sa.Column("id", Key, nullable=False),
@@ -142,7 +151,7 @@ def upgrade() -> None:
         sa.Column("tries", sa.Integer(), server_default="0", nullable=False),
         sa.Column("abandoned", sa.Integer(), server_default="0", nullable=False),
         sa.Column("generation", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("ordering_key", sa.Text(), nullable=True),
+        sa.Column("ordering_key", Key, nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("due_at", sa.BigInteger(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=True),
@@ -167,6 +176,14 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("state = 'sending'"),
         sqlite_where=sa.text("state = 'sending'"),
+    )
+    op.create_index(
+        "notifykit_queue_order",
+        "notifykit_queue",
+        ["subscriber_id", "ordering_key", "id"],
+        unique=False,
+        postgresql_where=sa.text("ordering_key IS NOT NULL"),
+        sqlite_where=sa.text("ordering_key IS NOT NULL"),
     )
     op.create_index(
         "notifykit_queue_subscriber",

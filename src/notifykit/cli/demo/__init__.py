@@ -1,0 +1,1 @@
+"""``notifykit demo``: the main job, for real, in one command."""

@@ -1,0 +1,191 @@
+"""``notifykit listen``: receive webhooks on this machine, verify them, and show them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from . import inputs
+from .failures import FAILED, OK, CommandError
+from .parser import Commands
+from .receiver import Receiver, Reply, Request
+from .text import plain, styled
+
+if TYPE_CHECKING:
+    from ..signing import Verifier
+    from .context import Context
+
+PORT = 8400
+#: How many lines of an event's data are shown.
+_SHOWN_LINES = 30
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.command(
+        "listen",
+        listen,
+        help="receive webhooks on this machine, verify and show them",
+        description="Listen on this machine, verify the signature of each webhook that arrives, and show it. Without "
+        "--secret signatures are not checked. With --secret, what does not verify is answered with 401.",
+        example="notifykit listen --secret whsec_…\n"
+        "notifykit listen --port 9000 --status 503              # a receiver that is down\n"
+        "notifykit listen --secret whsec_… --fail-first 2       # fails twice for each event, then takes it",
+    )
+    parser.add_argument("--port", type=inputs.count, default=PORT, help=f"0 takes any that is free ({PORT})")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (127.0.0.1)")
+    parser.add_argument(
+        "--secret", action="append", metavar="SECRET", help="whsec_… or whpk_…; repeatable while secrets rotate"
+    )
+    parser.add_argument("--status", type=_status, default=200, metavar="CODE", help="what is answered (200)")
+    parser.add_argument(
+        "--fail-first",
+        type=inputs.count,
+        default=0,
+        metavar="N",
+        help="answer the first N attempts of each event with 503",
+    )
+    parser.add_argument("--delay", type=inputs.duration, metavar="TIME", help="wait before each answer: 200ms")
+    parser.add_argument("--count", type=inputs.positive, metavar="N", help="stop after N requests")
+
+
+@inputs.argument
+def _status(text: str) -> int:
+    if not (len(text) == 3 and text.isascii() and text.isdigit() and 200 <= int(text) <= 599):
+        raise ValueError(f"{plain(text)!r} is not an HTTP status from 200 to 599")
+    return int(text)
+
+
+async def listen(context: Context) -> int:
+    """Receive until Ctrl-C, or until as many requests came as were asked for."""
+    from ..signing import Verifier
+
+    args = context.args
+    desk = _Desk(context, Verifier(args.secret) if args.secret else None)
+    try:
+        async with Receiver(desk.handle, host=args.host, port=args.port) as receiver:
+            _explain(context, receiver.port)
+            await desk.enough.wait()
+    except OSError as error:
+        raise CommandError(
+            f"cannot listen on {plain(args.host)}:{args.port}: {error.strerror or error}; try another --port"
+        ) from error
+    return FAILED if desk.refused else OK
+
+
+def _explain(context: Context, port: int) -> None:
+    args = context.args
+    url = f"http://{args.host}:{port}/"
+    context.out.record({"listening": url, "verifies": bool(args.secret)})
+    if args.secret:
+        context.out.line(f"Listening on {url} and verifying; Ctrl-C to stop.")
+        return
+    egress = "--allow-http --allow 127.0.0.0/8"
+    context.out.lines(
+        [
+            f"Listening on {url}, not verifying; Ctrl-C to stop.",
+            "Subscribe it, and deliver to it:",
+            f"  notifykit endpoints create {url} --events '**' {egress}",
+            f"  notifykit run {egress}",
+            f"Then verify, with the secret that the first command prints: notifykit listen --port {port} --secret whsec_…",
+        ]
+    )
+
+
+class _Desk:
+    """Takes requests and shows them.
+
+    Attributes:
+        enough: Set once as many requests came as were asked for.
+        refused: How many did not verify.
+    """
+
+    def __init__(self, context: Context, verifier: Verifier | None) -> None:
+        self._context = context
+        self._verifier = verifier
+        self._attempts: Counter[str] = Counter()
+        self._requests = 0
+        self.enough = asyncio.Event()
+        self.refused = 0
+
+    async def handle(self, request: Request) -> Reply:
+        """Judge, show and answer a request."""
+        args = self._context.args
+        received_at = datetime.now(UTC)
+        if args.delay is not None:
+            await asyncio.sleep(args.delay.total_seconds())
+        verdict = self._verdict(request)
+        event_id = dict(request.headers).get(b"webhook-id", b"").decode("ascii", "replace")
+        self._attempts[event_id] += 1
+        attempt = self._attempts[event_id]
+        if verdict not in (None, "verified"):
+            self.refused += 1
+            status = 401
+        else:
+            status = 503 if attempt <= args.fail_first else args.status
+        self._show(request, received_at, event_id, attempt, verdict, status)
+        self._requests += 1
+        if args.count is not None and self._requests >= args.count:
+            asyncio.get_running_loop().call_later(0.05, self.enough.set)  # after the answer is out
+        return Reply(status)
+
+    def _verdict(self, request: Request) -> str | None:
+        """Return ``verified``, why not, or ``None`` if nobody gave us a key."""
+        from ..signing import VerificationError
+
+        if self._verifier is None:
+            return None
+        try:
+            self._verifier.verify(request.body, request.headers)
+        except VerificationError as error:
+            return error.reason
+        return "verified"
+
+    def _show(
+        self, request: Request, at: datetime, event_id: str, attempt: int, verdict: str | None, status: int
+    ) -> None:
+        from . import views
+
+        body = _parsed(request.body)
+        type_ = body.get("type") if isinstance(body, dict) else None
+        out = self._context.out
+        out.record(
+            {
+                "received_at": views.instant(at),
+                "path": request.path,
+                "event_id": event_id or None,
+                "type": type_ if isinstance(type_, str) else None,
+                "attempt": attempt,
+                "verdict": verdict,
+                "status": status,
+                "body": body,
+            }
+        )
+        mark = {None: styled("not verified", "yellow"), "verified": styled("verified", "green")}.get(
+            verdict, styled(f"refused: {verdict}", "red")
+        )
+        out.line()
+        out.line(
+            f"{views.clock(at, millis=True)}  {styled(plain(type_ or '(no type)'), 'bold')}  {plain(event_id or '-')}  "
+            f"{mark}  attempt {attempt}  {len(request.body)} bytes  -> {status}"
+        )
+        if attempt == 1:
+            out.lines(_pretty(body))
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return body[:2000].decode("utf-8", "replace")
+
+
+def _pretty(body: Any) -> Sequence[str]:
+    shown = body.get("data", body) if isinstance(body, dict) else body
+    lines = [f"  {plain(line)}" for line in json.dumps(shown, indent=2, ensure_ascii=False).split("\n")]
+    left = len(lines) - _SHOWN_LINES
+    return lines if left <= 1 else [*lines[:_SHOWN_LINES], f"  … {left} lines more"]

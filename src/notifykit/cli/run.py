@@ -1,0 +1,179 @@
+"""``notifykit run``: the dispatcher, in this process or in several."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from . import inputs
+from .failures import INTERRUPTED, OK, UsageError
+from .parser import Commands
+from .serving import run_fast, serve
+from .text import plain
+
+if TYPE_CHECKING:
+    from ..dispatch.settings import DispatchSettings
+    from .context import Context
+
+LANES = ("high", "normal", "low")
+DUTIES = ("plan", "send", "clean")
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.command(
+        "run",
+        run,
+        help="run the dispatcher: deliver what was published",
+        description="Run the dispatcher until SIGTERM or Ctrl-C; then it claims nothing more and finishes what is "
+        "under way. A second signal ends it at once: nothing is lost, leases run out and others take over. With "
+        "--processes above 1 the workers are processes of their own, and one that crashes is started again.",
+        example="notifykit run --url postgresql://app@db.internal/app --processes 2 -v\n"
+        "notifykit run --concurrency high=64,low=16 --batch 200",
+    )
+    parser.add_argument("--processes", type=inputs.positive, default=1, metavar="N", help="worker processes (1)")
+    parser.add_argument(
+        "--concurrency",
+        type=_concurrency,
+        metavar="LANE=N,…",
+        help="attempts open at a time in each lane of a process (high=128,normal=256,low=64); or one number for all",
+    )
+    parser.add_argument("--batch", type=inputs.positive, metavar="N", help="rows per statement at the most (500)")
+    parser.add_argument(
+        "--prefetch", type=inputs.positive, metavar="N", help="claims held in memory per lane at the most (1500)"
+    )
+    parser.add_argument("--lease", type=inputs.duration, metavar="TIME", help="how long a claim is valid (60s)")
+    parser.add_argument("--poll", type=inputs.duration, metavar="TIME", help="how often to look without a hint (1s)")
+    parser.add_argument("--grace", type=inputs.duration, metavar="TIME", help="how long a stop waits (20s)")
+    parser.add_argument(
+        "--retention", type=inputs.duration, metavar="TIME", help="how long ended deliveries are kept (30d)"
+    )
+    parser.add_argument(
+        "--duties", type=_duties, metavar="DUTY,…", help="what these processes do (plan,send,clean: all)"
+    )
+
+
+def _concurrency(text: str) -> dict[str, int]:
+    try:
+        if "=" not in text:
+            return dict.fromkeys(LANES, inputs.positive(text))
+        given = dict(inputs.pair(part.strip()) for part in text.split(","))
+        if unknown := given.keys() - set(LANES):
+            raise argparse.ArgumentTypeError(f"no lane {', '.join(map(plain, sorted(unknown)))}")
+        return {lane: inputs.positive(number) for lane, number in given.items()}
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}; write it like high=64,normal=128 or 100") from error
+
+
+def _duties(text: str) -> frozenset[str]:
+    duties = frozenset(part.strip() for part in text.split(","))
+    if not duties <= set(DUTIES):
+        raise argparse.ArgumentTypeError(f"{plain(text)!r} is not a list of {', '.join(DUTIES)}")
+    return duties
+
+
+def settings_of(args: Any) -> DispatchSettings:
+    """Return the settings that the options describe."""
+    from ..dispatch.settings import DispatchSettings
+    from ..models.delivery import Priority
+
+    names = ("batch", "prefetch", "lease", "poll", "grace", "retention", "duties")
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    if args.batch is not None and args.prefetch is None:
+        given["prefetch"] = max(args.batch, DispatchSettings().prefetch)
+    if args.concurrency is not None:
+        chosen = {Priority(lane): number for lane, number in args.concurrency.items()}
+        given["concurrency"] = {**DispatchSettings().concurrency, **chosen}
+    if given.get("poll") == timedelta(0):
+        raise UsageError("--poll must be longer than nothing; the default is 1s")
+    return DispatchSettings(**given)
+
+
+def run(context: Context) -> int:
+    """Run the dispatcher."""
+    if context.url.startswith("memory:"):
+        raise UsageError("a memory store lives and dies with its process, so there is nothing to run; give --url")
+    settings = settings_of(context.args)
+    context.kit(create=True)  # a mistake in the options is told before anything starts
+    if context.args.processes == 1:
+        return run_fast(_run_here(context, settings))
+    return asyncio.run(_supervise(context, settings))
+
+
+async def _run_here(context: Context, settings: DispatchSettings) -> int:
+    stop = asyncio.Event()
+    signals = Signals(stop.set, _die)
+    with signals:
+        await serve(
+            context.kit(create=True), settings, ready=lambda: _ready(context, [os.getpid()]), stop=stop
+        )
+    return signals.exit_code
+
+
+async def _supervise(context: Context, settings: DispatchSettings) -> int:
+    from .supervisor import Supervisor
+    from .worker import encode
+
+    async with context.open(create=True):
+        pass  # the tables are made once, and a store that is away is told once
+    orders = encode(context.url, context.egress(), settings, context.verbose)
+    supervisor = Supervisor(orders, context.args.processes, context.out.note)
+    signals = Signals(supervisor.stop, supervisor.kill)
+    with signals:
+        await supervisor.run(lambda: _ready(context, supervisor.pids))
+    return signals.exit_code
+
+
+def _ready(context: Context, pids: list[int]) -> None:
+    workers = "1 worker" if len(pids) == 1 else f"{len(pids)} workers"
+    context.out.answer(
+        {"ready": True, "pids": pids, "url": context.shown_url},
+        f"notifykit: {workers} ready (pid {', '.join(map(str, pids))}) on {context.shown_url}; Ctrl-C to stop",
+    )
+
+
+class Signals:
+    """Takes SIGTERM and SIGINT for the length of a block.
+
+    Args:
+        drain: Called at the first signal.
+        kill: Called at the second.
+    """
+
+    def __init__(self, drain: Callable[[], None], kill: Callable[[], None]) -> None:
+        self._drain = drain
+        self._kill = kill
+        self._first: signal.Signals | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code after a clean end: a Ctrl-C is told, a SIGTERM is how services are stopped."""
+        return INTERRUPTED if self._first is signal.SIGINT else OK
+
+    def __enter__(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._take, number)
+
+    def __exit__(self, *_: object) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+    def _take(self, number: signal.Signals) -> None:
+        if self._first is None:
+            self._first = number
+            self._drain()
+        else:
+            self._kill()
+
+
+def _die() -> None:
+    """End this process now, as the signal would have."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTERM)

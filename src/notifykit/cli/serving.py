@@ -1,0 +1,47 @@
+"""Run one dispatcher until somebody says stop."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from ..dispatch.settings import DispatchSettings
+    from ..kit import Notifykit
+
+T = TypeVar("T")
+
+
+async def serve(kit: Notifykit, settings: DispatchSettings, *, ready: Callable[[], None], stop: asyncio.Event) -> None:
+    """Dispatch until ``stop`` is set, then finish what is under way.
+
+    Args:
+        ready: Called once the store is open and work begins.
+    """
+    async with kit:
+        dispatcher = kit.dispatcher(settings=settings)
+        running = asyncio.create_task(dispatcher.run(), name="notifykit-run")
+        stopping = asyncio.create_task(stop.wait(), name="notifykit-stop")
+        try:
+            ready()
+            await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            dispatcher.stop()
+            await running
+        finally:
+            stopping.cancel()
+            running.cancel()  # a no-op unless we were cancelled ourselves: then run() winds down first
+            await asyncio.gather(stopping, running, return_exceptions=True)
+
+
+def run_fast(main: Coroutine[Any, Any, T]) -> T:
+    """Run ``main`` on uvloop where it is installed (the extra ``speed``), else on asyncio's loop."""
+    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    if sys.platform != "win32":
+        try:
+            from uvloop import new_event_loop as factory
+        except ImportError:
+            factory = None
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(main)

@@ -1,0 +1,197 @@
+"""Keep a number of worker processes running."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+import time
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+from .failures import FAILED, CommandError
+
+#: Seconds before a worker that crashed is started again; doubled each time it crashes soon after.
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+#: A worker that lived this long starts with the first pause again.
+HEALTHY = 60.0
+
+
+class Worker:
+    """One worker process.
+
+    It is the leader of a session of its own, so that a Ctrl-C in the terminal reaches only the
+    supervisor, which passes it on once.
+    """
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self.pid = process.pid
+
+    @classmethod
+    async def start(cls, orders: bytes) -> Self:
+        """Start a process and tell it what to do (see :func:`.worker.encode`)."""
+        source = str(Path(__file__).resolve().parents[2])
+        path = os.pathsep.join(part for part in (source, os.environ.get("PYTHONPATH")) if part)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",
+            "-m",
+            "notifykit.cli.worker",
+            stdin=PIPE,
+            stdout=PIPE,
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+        worker = cls(process)
+        assert process.stdin is not None
+        with contextlib.suppress(ConnectionError):  # it died at once; ready() says so
+            process.stdin.write(orders)
+            await process.stdin.drain()
+        return worker
+
+    async def ready(self) -> None:
+        """Return once the worker works.
+
+        Raises:
+            CommandError: It ended instead; with its reason and exit code.
+        """
+        assert self._process.stdout is not None
+        line = await self._process.stdout.readline()
+        said = json.loads(line) if line else {}
+        if not said.get("ready"):
+            code = await self.wait()
+            raise CommandError(said.get("error") or f"a worker ended at once ({ending(code)})", said.get("code", FAILED))
+
+    async def wait(self) -> int:
+        """Return its exit code once it has ended; negative if it was killed by a signal."""
+        code = await self._process.wait()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        return code
+
+    def terminate(self) -> None:
+        """Ask it to finish what is under way and end."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.terminate()
+
+    def kill(self) -> None:
+        """End it at once."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
+    async def stop(self, grace: float) -> int:
+        """Ask it to end, wait, and kill it after ``grace`` seconds; return its exit code."""
+        self.terminate()
+        try:
+            async with asyncio.timeout(grace):
+                return await self.wait()
+        except TimeoutError:
+            self.kill()
+            return await self.wait()
+
+
+class Supervisor:
+    """Starts workers, starts crashed ones again, and stops them all.
+
+    Args:
+        orders: What every worker is told.
+        count: How many workers.
+        note: Takes a line about what happens to workers.
+    """
+
+    def __init__(self, orders: bytes, count: int, note: Callable[[str], None]) -> None:
+        self._orders = orders
+        self._count = count
+        self._note = note
+        self._workers: dict[int, Worker] = {}
+        self._stopping = asyncio.Event()
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes that work now."""
+        return [worker.pid for _, worker in sorted(self._workers.items())]
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Work until :meth:`stop`; return when every worker has ended.
+
+        Raises:
+            CommandError: A worker could not even start the first time.
+        """
+        try:
+            async with asyncio.TaskGroup() as starting:
+                for slot in range(self._count):
+                    starting.create_task(self._start(slot))
+        except BaseExceptionGroup as group:
+            stopped = self._stopping.is_set()
+            await self._end_all()
+            if stopped:
+                return
+            failures = [error for error in group.exceptions if isinstance(error, CommandError)]
+            if failures:
+                raise failures[0] from group
+            raise
+        try:
+            ready()
+            async with asyncio.TaskGroup() as keeping:
+                for slot in range(self._count):
+                    keeping.create_task(self._keep(slot))
+        finally:
+            await self._end_all()
+
+    def stop(self) -> None:
+        """Ask every worker to finish what is under way and end."""
+        self._stopping.set()
+        for worker in self._workers.values():
+            worker.terminate()
+
+    def kill(self) -> None:
+        """End every worker at once."""
+        self._stopping.set()
+        for worker in self._workers.values():
+            worker.kill()
+
+    async def _start(self, slot: int) -> None:
+        worker = await Worker.start(self._orders)
+        self._workers[slot] = worker
+        if self._stopping.is_set():
+            worker.terminate()
+        await worker.ready()
+
+    async def _keep(self, slot: int) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            started = time.monotonic()
+            worker = self._workers[slot]
+            code = await worker.wait()
+            if self._stopping.is_set():
+                return
+            pause = FIRST_PAUSE if time.monotonic() - started >= HEALTHY else pause
+            self._note(f"notifykit: worker {worker.pid} ended ({ending(code)}); starting another in {pause:g} s")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause)
+                return
+            pause = min(pause * 2, LONGEST_PAUSE)
+            try:
+                await self._start(slot)
+            except CommandError as error:
+                if not self._stopping.is_set():
+                    self._note(f"notifykit: a worker could not start: {error}")
+            else:
+                self._note(f"notifykit: worker {self._workers[slot].pid} ready")
+
+    async def _end_all(self) -> None:
+        """Leave no process behind."""
+        self._stopping.set()
+        for worker in self._workers.values():
+            worker.kill()
+        await asyncio.gather(*(worker.wait() for worker in self._workers.values()))
+
+
+def ending(code: int) -> str:
+    """Return how a process ended, for people."""
+    return f"killed by signal {-code}" if code < 0 else f"exit code {code}"

@@ -1,0 +1,113 @@
+"""A worker process of ``notifykit run --processes N``: ``python -m notifykit.cli.worker``.
+
+Its supervisor writes one line of JSON to its stdin and then keeps that pipe open: when the
+supervisor dies, however it dies, the pipe ends and the worker drains and ends too.  The
+worker writes ``{"ready": true}`` to its stdout, or what kept it from getting ready.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Mapping
+from datetime import timedelta
+from io import FileIO
+from typing import TYPE_CHECKING, Any
+
+from .entry import logging_to_stderr
+from .failures import FAILED, INTERRUPTED, OK, explained
+from .serving import run_fast, serve
+
+if TYPE_CHECKING:
+    from ..dispatch.settings import DispatchSettings
+    from ..kit import EgressRules
+
+_DURATIONS = ("lease", "poll", "grace", "retention", "idempotency_window")
+
+
+def encode(url: str, egress: EgressRules, settings: DispatchSettings, verbose: int) -> bytes:
+    """Return the line that tells a worker what to do."""
+    orders = {
+        "url": url,
+        "egress": {"allow": egress.allow, "allow_http": egress.allow_http, "transport": egress.transport},
+        "settings": {
+            "concurrency": {priority.value: number for priority, number in settings.concurrency.items()},
+            "batch": settings.batch,
+            "prefetch": settings.prefetch,
+            "max_abandoned": settings.max_abandoned,
+            "duties": sorted(settings.duties),
+            **{name: getattr(settings, name).total_seconds() for name in _DURATIONS},
+        },
+        "verbose": verbose,
+    }
+    return json.dumps(orders).encode() + b"\n"
+
+
+def _settings(given: Mapping[str, Any]) -> DispatchSettings:
+    from ..dispatch.settings import DispatchSettings
+    from ..models.delivery import Priority
+
+    durations = {name: timedelta(seconds=given[name]) for name in _DURATIONS}
+    others = {name: value for name, value in given.items() if name not in _DURATIONS}
+    others["concurrency"] = {Priority(name): number for name, number in given["concurrency"].items()}
+    others["duties"] = frozenset(given["duties"])
+    return DispatchSettings(**others, **durations)
+
+
+def main() -> int:
+    """Work until told to stop; return the exit code."""
+    from ..errors import NotifykitError
+
+    lifeline = FileIO(0, closefd=False)
+    line = lifeline.readline()
+    if not line.endswith(b"\n"):
+        return FAILED  # the supervisor died before it said anything
+    orders = json.loads(line)
+    try:
+        with logging_to_stderr(orders["verbose"]):
+            run_fast(_work(orders, lifeline))
+    except NotifykitError as error:
+        failure = explained(error, "")
+        _say({"error": str(failure), "code": failure.code})
+        return failure.code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return OK
+
+
+async def _work(orders: Mapping[str, Any], lifeline: FileIO) -> None:
+    from ..kit import EgressRules, Notifykit
+
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    reader = asyncio.StreamReader()
+    pipe, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), lifeline)
+    watching = asyncio.create_task(_watch(reader, stop))
+    egress = orders["egress"]
+    kit = Notifykit(orders["url"], egress=EgressRules(**egress))
+    try:
+        await serve(kit, _settings(orders["settings"]), ready=lambda: _say({"ready": True}), stop=stop)
+    finally:
+        watching.cancel()
+        pipe.close()
+
+
+async def _watch(reader: asyncio.StreamReader, stop: asyncio.Event) -> None:
+    while await reader.read(1024):
+        pass
+    stop.set()
+
+
+def _say(message: Mapping[str, Any]) -> None:
+    try:
+        print(json.dumps(message), flush=True)
+    except BrokenPipeError:
+        pass  # nobody listens any more; the lifeline tells the same
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""Publish inside Django's own transaction.
+
+::
+
+    from notifykit.contrib.django import publish
+
+    with transaction.atomic():
+        order.save()
+        publish(OrderShipped(order.reference), tenant="acme")    # commits, or rolls back, with the order
+
+Nothing is sent here: a dispatcher (``notifykit run``) delivers what was committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, Unpack
+
+from sqlalchemy import URL
+
+from notifykit.default import default_kit
+from notifykit.errors import ConfigurationError, MissingExtraError
+
+try:
+    from django.db import DEFAULT_DB_ALIAS, connections, transaction
+except ImportError as error:
+    raise MissingExtraError("publishing from Django", "django") from error
+
+if TYPE_CHECKING:
+    from notifykit.kit import Notifykit
+    from notifykit.models.event import Receipt
+    from notifykit.publisher import PublishOptions
+
+__all__ = ["publish", "publish_many", "store_url"]
+
+
+def publish(
+    event: object,
+    *,
+    using: str = DEFAULT_DB_ALIAS,
+    kit: Notifykit | None = None,
+    **options: Unpack[PublishOptions],
+) -> Receipt:
+    """Publish one event through a connection of Django; it is part of the transaction that is open there.
+
+    Outside of ``atomic`` it is stored at once, as anything Django saves.
+
+    Args:
+        event: A typed event, or an :class:`~notifykit.Event`.
+        using: The alias of the database.
+        kit: The kit; by default the one of :func:`notifykit.configure`.
+        options: See :class:`~notifykit.Event`: ``tenant``, ``topic``, ``resource``, ``idempotency_key`` …
+
+    Raises:
+        InvalidEventError: With every problem found; nothing is stored.
+        IdempotencyConflictError: The key belongs to an event with another content.
+        CannotJoinError: The kit's store is not in that database.
+        SchemaError: The database has no notifykit tables; ``notifykit migrate`` makes them.
+    """
+    return publish_many([event], using=using, kit=kit, **options)[0]
+
+
+def publish_many(
+    events: Iterable[object],
+    *,
+    using: str = DEFAULT_DB_ALIAS,
+    kit: Notifykit | None = None,
+    **options: Unpack[PublishOptions],
+) -> list[Receipt]:
+    """Publish many events, all or none; see :func:`publish`."""
+    listed = list(events)
+    with _at_once(using, len(listed)):
+        return (kit or default_kit()).publish_many(listed, connection=connections[using], **options)
+
+
+def _at_once(using: str, count: int) -> AbstractContextManager[Any]:
+    """Make the statements one step; a single event on PostgreSQL is a single statement anyway."""
+    if count == 1 and connections[using].vendor == "postgresql":
+        return nullcontext()
+    return transaction.atomic(using, savepoint=False)
+
+
+def store_url(using: str = DEFAULT_DB_ALIAS) -> str:
+    """Return the kit's URL for a database in ``settings.DATABASES``, so that it is written down once.
+
+    For ``notifykit.configure(store_url())`` in an ``AppConfig.ready``.
+
+    Raises:
+        ConfigurationError: The database is neither PostgreSQL nor SQLite.
+    """
+    connection = connections[using]
+    settings = connection.settings_dict
+    name = str(settings["NAME"])
+    match connection.vendor:
+        case "sqlite":
+            return URL.create("sqlite", database=name).render_as_string(hide_password=False)
+        case "postgresql":
+            host = settings["HOST"] or None
+            is_socket = host is not None and host.startswith("/")
+            url = URL.create(
+                "postgresql",
+                username=settings["USER"] or None,
+                password=settings["PASSWORD"] or None,
+                host=None if is_socket else host,
+                port=int(settings["PORT"]) if settings["PORT"] else None,
+                database=name,
+                query={"host": str(host)} if is_socket else {},
+            )
+            return url.render_as_string(hide_password=False)
+    raise ConfigurationError(f"notifykit has no store on {connection.vendor}: use PostgreSQL or SQLite")

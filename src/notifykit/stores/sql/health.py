@@ -1,0 +1,60 @@
+"""What an operator wants to know of a database beside :meth:`notifykit.ports.Store.stats`."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import attrs
+from sqlalchemy import BigInteger, Connection, cast, func, literal, select
+
+from . import migrate
+from . import schema as s
+from .rows import instant, micros
+from .store import SqlStore
+
+#: Leases that ran out are looked for every few seconds; only those that are older than that are stuck.
+GRACE = timedelta(seconds=15)
+_COUNT_CAP = 10_000
+
+
+@attrs.frozen(kw_only=True)
+class Health:
+    """The state of the tables.
+
+    Attributes:
+        version: The schema's version.
+        expired_leases: Claims whose lease ran out and that no janitor has ended; counts stop at 10,000.
+        oldest_expiry: How long ago the oldest of them ran out.
+        skew: How far our clock is ahead of the database's; ``None`` if it has none of its own.
+    """
+
+    version: str | None
+    expired_leases: int
+    oldest_expiry: timedelta
+    skew: timedelta | None
+
+
+async def health(store: SqlStore, *, now: datetime) -> Health:
+    """Return the state of an open store.
+
+    Args:
+        now: The instant of this call, by our clock.
+    """
+    return await store._read(lambda connection: _health(connection, now))
+
+
+def _health(connection: Connection, now: datetime) -> Health:
+    stuck = (s.queue.c.state == "sending", s.queue.c.lease_until < micros(now - GRACE))
+    capped = select(literal(1)).select_from(s.queue).where(*stuck).limit(_COUNT_CAP).subquery()
+    count = connection.scalar(select(func.count()).select_from(capped)) or 0
+    oldest = connection.scalar(select(func.min(s.queue.c.lease_until)).where(*stuck)) if count else None
+    skew = None
+    if connection.dialect.name == "postgresql":
+        theirs = connection.scalar(select(cast(func.extract("epoch", func.clock_timestamp()) * 1_000_000, BigInteger)))
+        skew = now - instant(theirs or 0)
+    return Health(
+        version=migrate.version(connection),
+        expired_leases=count,
+        oldest_expiry=timedelta(0) if oldest is None else now - instant(oldest),
+        skew=skew,
+    )
