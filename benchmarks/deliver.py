@@ -98,7 +98,7 @@ async def totals(url: str) -> dict[str, int]:
             lambda c: c.execute(select(s.deliveries.c.state, func.count()).group_by(s.deliveries.c.state)).all()
         )
         left = await kit.store._read(lambda c: c.scalar(select(func.count()).select_from(s.queue)))
-    return {**{state: count for state, count in rows}, "open": left or 0}
+    return {**dict(rows), "open": left or 0}
 
 
 def run_once(args: argparse.Namespace) -> dict[str, Any]:
@@ -119,7 +119,8 @@ def run_once(args: argparse.Namespace) -> dict[str, Any]:
             for _ in range(args.workers)
         ]
         for worker in workers:
-            assert worker.stdout is not None and worker.stdout.readline() == "ready\n"
+            assert worker.stdout is not None
+            assert worker.stdout.readline() == "ready\n"
         time.sleep(0.3)
         cpu = jiffies()
         if not args.drain:
@@ -208,9 +209,10 @@ def _line(args: argparse.Namespace, result: dict[str, Any]) -> str:
     ages = ""
     if result["age_p50_ms"] is not None:
         ages = f"; publish to received p50 {result['age_p50_ms']:.1f} p99 {result['age_p99_ms']:.1f} ms"
+    agrees = "agrees" if result["agree"] else f"DISAGREES {result['stored']}"
     return (
         f"{args.store} {mode} {result['rate']:,.0f} deliveries/s "
-        f"({result['received']:,} received, store {'agrees' if result['agree'] else 'DISAGREES ' + str(result['stored'])}; "
+        f"({result['received']:,} received, store {agrees}; "
         f"cpu {result['cpu_us']:.0f} us a delivery, of it worker {result['worker_cpu_us']:.0f}, "
         f"producer {result['producer_cpu_us']:.0f}; publish p50 {result['publish_p50_ms']:.1f} "
         f"p99 {result['publish_p99_ms']:.1f} ms; worker {result['worker_rss_mb']:.0f} MB; "

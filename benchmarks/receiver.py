@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import httptools
 
@@ -101,7 +101,7 @@ _SENT = re.compile(rb'"sent":([0-9.]+)')
 
 class _Answers(asyncio.Protocol):
     count = 0
-    ages: list[float] = []
+    ages: ClassVar[list[float]] = []
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
@@ -151,7 +151,6 @@ def run(main: Any) -> None:
         asyncio.run(main)
     else:
         uvloop.run(main)
-
 
 
 if __name__ == "__main__":

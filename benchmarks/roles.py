@@ -22,7 +22,12 @@ EGRESS = {"allow": ["127.0.0.0/8"], "allow_http": True}
 def payload(size: int, at: int) -> dict[str, Any]:
     """Return data that makes a body of about ``size`` bytes."""
     items = [{"sku": f"SKU-{i:05d}", "quantity": i % 7 + 1, "price": "19.90"} for i in range(max(size - 200, 0) // 52)]
-    return {"order_id": f"A-{at}", "customer": {"id": at % 1000, "name": "Zoë Müller"}, "items": items, "sent": time.time()}
+    return {
+        "order_id": f"A-{at}",
+        "customer": {"id": at % 1000, "name": "Zoë Müller"},
+        "items": items,
+        "sent": time.time(),
+    }
 
 
 async def work(url: str, transport: str, options: dict[str, Any]) -> None:

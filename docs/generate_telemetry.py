@@ -30,7 +30,7 @@ COMMON = {
     "fence": "The fence of the claim.",
     "lane": "The channel and, unless it is normal, the priority: `webhook:high`.",
     "reason": "A stable code, such as `http_503` or `endpoint_paused`.",
-    "tenant": "Whose delivery it is.",
+    "tenant": "Whose data it is.",
     "took": "How long it took.",
 }
 

@@ -54,9 +54,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "signing": "",
     **dict.fromkeys(("event",), ".catalog"),
-    **dict.fromkeys(
-        ("apublish", "apublish_many", "configure", "default_kit", "publish", "publish_many"), ".default"
-    ),
+    **dict.fromkeys(("apublish", "apublish_many", "configure", "default_kit", "publish", "publish_many"), ".default"),
     "Dispatcher": ".dispatch.dispatcher",
     "DispatchSettings": ".dispatch.settings",
     **dict.fromkeys(

@@ -66,7 +66,9 @@ def stand_in(kit: Notifykit) -> Iterator[None]:
             _stand_in = before
 
 
-def publish(event: object, *, session: Any = None, connection: Any = None, **options: Unpack[PublishOptions]) -> Receipt:
+def publish(
+    event: object, *, session: Any = None, connection: Any = None, **options: Unpack[PublishOptions]
+) -> Receipt:
     """Publish one event from sync code; see :meth:`notifykit.Notifykit.publish`."""
     return default_kit().publish(event, session=session, connection=connection, **options)
 

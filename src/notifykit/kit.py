@@ -41,6 +41,10 @@ class SystemClock:
         return datetime.now(UTC)
 
 
+def _as_tuple(blocks: Iterable[str]) -> tuple[str, ...]:
+    return tuple(blocks)
+
+
 @attrs.frozen(kw_only=True)
 class EgressRules:
     """Where deliveries may go; by default to public addresses over https.
@@ -51,7 +55,7 @@ class EgressRules:
         transport: ``wire``, or ``httpx`` for those who need a proxy or HTTP/2.
     """
 
-    allow: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    allow: tuple[str, ...] = attrs.field(default=(), converter=_as_tuple)
     allow_http: bool = False
     transport: Literal["wire", "httpx"] = "wire"
 
@@ -381,5 +385,3 @@ def _one(session: Any, connection: Any) -> Any:
     if session is not None and connection is not None:
         raise CannotJoinError("give either session= or connection=")
     return session if session is not None else connection
-
-

@@ -123,7 +123,9 @@ class Outbox(Protocol):
         """
         ...
 
-    async def settle(self, settlements: Sequence[Settlement], *, now: datetime, lease: timedelta, worker: str) -> set[str]:
+    async def settle(
+        self, settlements: Sequence[Settlement], *, now: datetime, lease: timedelta, worker: str
+    ) -> set[str]:
         """Write the planned deliveries and take their events out of the outbox, in one step.
 
         Deliveries in state ``SENDING`` are leased to ``worker`` until ``now + lease``.
@@ -217,7 +219,6 @@ class Events(Protocol):
     ) -> list[StoredEvent]:
         """Return events, newest first, that sort before the id ``before``."""
         ...
-
 
     async def is_planned(self, tenant: str, event_id: str) -> bool:
         """Tell whether the event has left the outbox."""

@@ -16,7 +16,7 @@ from tests.databases import new_database
 
 pytest.importorskip("asyncpg", reason="needs asyncpg")
 
-from notifykit.stores.sql.postgres import PostgresStore  # noqa: E402  # only where its driver is
+from notifykit.stores.sql.postgres import PostgresStore  # only where its driver is
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from ..models.endpoint import Endpoint, EndpointSecret, EndpointState
 from ..models.event import Event, Receipt
 from ..models.ids import ENDPOINT, new_id
 from ..models.retry import DEFAULT_RETRY, RetryPolicy
-from ..policies.retry import from_tenacity
+from ..policies.retry import TenacityWait, from_tenacity
 from ..ports import Clock, Store
 from ..signing import generate_secret, secret_problem
 
@@ -25,7 +25,7 @@ MAX_IN_FLIGHT = 1000
 #: The type of the event that :meth:`Endpoints.test` sends.
 TEST_EVENT = "notifykit.test"
 
-Retry = RetryPolicy | Callable[[Any], float]
+Retry = RetryPolicy | TenacityWait
 
 
 class Egress(Protocol):

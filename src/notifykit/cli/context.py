@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .failures import NO_STORE, CommandError
+from .failures import NO_STORE, CommandError, UsageError
 from .output import Output
 from .parser import merged
 from .text import plain
@@ -69,16 +69,27 @@ class Context:
             create: Make the file and the tables of an SQLite store; a command that only reads
                 must not answer "nothing" because of a mistyped name.
         """
+        from sqlalchemy.exc import ArgumentError
+
         from ..kit import Notifykit
 
-        options: dict[str, bool] = {}
-        if self.url.partition(":")[0].partition("+")[0].lower() == "sqlite":
-            options["create"] = create
-            if not create:
-                self._need_file()
         egress = self.egress()
         egress.guard()  # a block that is none is reported before anything is opened
-        return Notifykit(self.url, egress=egress, **options)
+        try:
+            if not self.is_sqlite:
+                return Notifykit(self.url, egress=egress)
+            if not create:
+                self._need_file()
+            return Notifykit(self.url, egress=egress, create=create)
+        except ArgumentError as error:
+            raise UsageError(
+                f"{plain(self.url)} is not a store's URL; use sqlite:///file.db or postgresql://user@host/database"
+            ) from error
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether the store is an SQLite file."""
+        return self.url.partition(":")[0].partition("+")[0].lower() == "sqlite"
 
     def _need_file(self) -> None:
         path = self.sqlite_file()

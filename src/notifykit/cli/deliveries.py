@@ -129,8 +129,8 @@ def _when(delivery: Delivery) -> str:
 
 async def show(context: Context) -> int:
     """Show a delivery's timeline."""
-    from . import views
     from ..errors import NotFoundError
+    from . import views
 
     delivery_id, tenant = context.args.delivery, context.tenant
     async with context.open() as kit:

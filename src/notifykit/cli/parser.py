@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
+import textwrap
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from .failures import EXIT_CODES, UsageError
+from .text import encodable
 
 if TYPE_CHECKING:
     from .context import Context
@@ -27,6 +30,11 @@ class Parser(argparse.ArgumentParser):
         """Report a mistake in the arguments."""
         raise UsageError(f"{message}; see: {self.prog} --help")
 
+    def print_help(self, file: Any = None) -> None:
+        """Write the help, with escapes where the stream's encoding has no such character."""
+        stream: TextIO = file or sys.stdout
+        stream.write(encodable(self.format_help(), stream))
+
 
 class Commands:
     """A level of commands, to which commands and groups are added."""
@@ -46,7 +54,7 @@ class Commands:
         """Add a command and return its parser."""
         examples = "\n".join(f"  {line}" for line in example.strip().splitlines())
         parser = self._subparsers.add_parser(
-            name, help=help, description=description, epilog=f"example:\n{examples}"
+            name, help=help, description=textwrap.fill(description, 78), epilog=f"example:\n{examples}"
         )
         _add_globals(parser, self._level)
         parser.set_defaults(handler=handler, parser=parser)
@@ -95,7 +103,7 @@ def _add_globals(parser: argparse.ArgumentParser, level: int) -> None:
         group.add_argument(*flags, dest=f"{name}@{level}", default=argparse.SUPPRESS, **options)
 
     add("--url", name="url", metavar="URL", help="the store: sqlite:///file.db or postgresql://… (NOTIFYKIT_URL)")
-    add("--tenant", name="tenant", help="whose data it is (NOTIFYKIT_TENANT; else 'default')")
+    add("--tenant", name="tenant", metavar="NAME", help="whose data it is (NOTIFYKIT_TENANT; else 'default')")
     add("--json", name="json", action="store_true", help="answer with JSON lines")
     add(
         "--allow",

@@ -7,7 +7,6 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
@@ -219,7 +218,7 @@ def _event(line: str, ignored: set[str]) -> Event:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError("a time must be text")  # noqa: TRY004 - one kind of error for a bad line
+        raise ValueError("a time must be text")
     return value
 
 

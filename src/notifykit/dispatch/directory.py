@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 
 import attrs
 
 from ..models.endpoint import Endpoint
+from ..models.subscription import TenantConfig
 from ..policies.plan import SubscriptionIndex
 from ..ports import Subscriptions
 
 #: Tenants whose configuration is kept at the same time.
 CAPACITY = 4096
+_MANY = 2000
 
 
 @attrs.frozen
@@ -21,6 +24,14 @@ class TenantView:
     version: int
     index: SubscriptionIndex
     endpoints: dict[str, Endpoint]
+
+
+async def _compiled(config: TenantConfig) -> TenantView:
+    def compiled() -> TenantView:
+        return TenantView(config.version, SubscriptionIndex(config), {e.id: e for e in config.endpoints})
+
+    # A hundred thousand subscriptions take a second to compile, which the senders should not stand still for.
+    return compiled() if len(config.subscriptions) < _MANY else await asyncio.to_thread(compiled)
 
 
 class Directory:
@@ -44,7 +55,7 @@ class Directory:
         view = self.known(tenant, version)
         if view is None:
             config = await self._store.load_tenant(tenant)
-            view = TenantView(config.version, SubscriptionIndex(config), {e.id: e for e in config.endpoints})
+            view = await _compiled(config)
             self._views[tenant] = view
         self._views.move_to_end(tenant)
         while len(self._views) > CAPACITY:

@@ -108,9 +108,7 @@ class Dispatcher:
     def _build_lane(self, lane: Lane, dice: Dice) -> None:
         backlog = self.backlogs[lane] = Backlog(self.settings.prefetch, self._wake)
         self._sources.append(
-            Source(
-                lane, self._store, backlog, self._directory, self._leases, self.settings, self._clock, self.worker
-            )
+            Source(lane, self._store, backlog, self._directory, self._leases, self.settings, self._clock, self.worker)
         )
         sender = Sender(
             lane,

@@ -33,9 +33,7 @@ class Janitor:
         """End every lease that has run out; return how many did."""
         total = 0
         while True:
-            rescued = await self.store.rescue(
-                _PAGE, now=self.clock.now(), max_abandoned=self.settings.max_abandoned
-            )
+            rescued = await self.store.rescue(_PAGE, now=self.clock.now(), max_abandoned=self.settings.max_abandoned)
             for delivery in rescued:
                 self.emit(
                     DeliveryAbandoned(

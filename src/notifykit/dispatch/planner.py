@@ -45,9 +45,7 @@ class Planner:
         """Plan one batch; return whether there may be more to plan right away."""
         limit = self.settings.batch
         exclude, self._crowding = self._crowding, ()
-        taken = await self.store.take(
-            limit, now=self.clock.now(), lease=self.settings.lease, exclude=exclude
-        )
+        taken = await self.store.take(limit, now=self.clock.now(), lease=self.settings.lease, exclude=exclude)
         if len(taken) >= limit:
             # A full batch means a backlog: next time let the others through before those who fill it.
             shares = Counter(event.tenant for event in taken)

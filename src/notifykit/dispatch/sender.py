@@ -14,7 +14,7 @@ import attrs
 from ..models.delivery import Attempt, Claim, DeliveryState, Lane
 from ..models.endpoint import Endpoint
 from ..models.outcome import Accepted, Outcome, Transient
-from ..policies.decide import Cancel, Expire, Hold, decide
+from ..policies.decide import Cancel, Decision, Expire, Hold, decide
 from ..policies.retry import Bury, Complete, Dice, NextStep, RetryAt, next_step
 from ..ports import Channel, Clock, Record
 from ..telemetry import ChannelFailed, DeliveryAttempted, DeliveryNotSent, TelemetryEvent
@@ -136,10 +136,12 @@ class Sender:
     ) -> None:
         answer = outcome.answer
         why = None if isinstance(outcome, Accepted) else outcome.reason
-        due_at = None
+        state = DeliveryState.DELIVERED
+        reason: str | None = None
+        due_at: datetime | None = None
         match step:
             case Complete():
-                state, reason = DeliveryState.DELIVERED, None
+                pass
             case RetryAt(due_at=due_at, reason=reason):
                 state = DeliveryState.PENDING
             case Bury(reason=reason, disable=disable):
@@ -165,9 +167,7 @@ class Sender:
                 self.emit(self._attempted(claim, attempt, step, finished))
 
         self.leases.drop(claim.delivery_id)
-        self.recorder.add(
-            Record(claim.delivery_id, claim.fence, state, reason, due_at, finished, attempt), written
-        )
+        self.recorder.add(Record(claim.delivery_id, claim.fence, state, reason, due_at, finished, attempt), written)
 
     def _attempted(self, claim: Claim, attempt: Attempt, step: NextStep, finished: datetime) -> DeliveryAttempted:
         return DeliveryAttempted(
@@ -188,10 +188,10 @@ class Sender:
             waited=max(attempt.started_at - claim.published_at, timedelta(0)),
         )
 
-    def _not_sent(self, claim: Claim, decision: object, now: datetime) -> None:
+    def _not_sent(self, claim: Claim, decision: Decision, now: datetime) -> None:
         reason: str | None
         match decision:
-            case Hold(due_at=due_at, reason=reason):
+            case Hold(due_at, reason):
                 record = Record(claim.delivery_id, claim.fence, DeliveryState.HELD, reason, due_at, now, None)
             case Cancel(reason=reason):
                 record = Record(claim.delivery_id, claim.fence, DeliveryState.CANCELLED, reason, None, now, None)

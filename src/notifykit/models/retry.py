@@ -5,6 +5,7 @@ The rule that reads it is :mod:`notifykit.policies.retry`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 
 import attrs
@@ -13,7 +14,11 @@ MAX_ATTEMPTS = 50
 _HOUR = timedelta(hours=1)
 
 
-def _delays(_: object, attribute: attrs.Attribute[tuple[timedelta, ...]], value: tuple[timedelta, ...]) -> None:
+def _as_tuple(delays: Iterable[timedelta]) -> tuple[timedelta, ...]:
+    return tuple(delays)
+
+
+def _sensible(_: object, __: attrs.Attribute[tuple[timedelta, ...]], value: tuple[timedelta, ...]) -> None:
     if len(value) >= MAX_ATTEMPTS:
         raise ValueError(f"at most {MAX_ATTEMPTS - 1} retries, got {len(value)}")
     if any(delay < timedelta(0) or delay > timedelta(days=7) for delay in value):
@@ -31,7 +36,7 @@ class RetryPolicy:
         max_retry_after: The longest ``Retry-After`` that is honoured.
     """
 
-    delays: tuple[timedelta, ...] = attrs.field(converter=tuple, validator=_delays)
+    delays: tuple[timedelta, ...] = attrs.field(converter=_as_tuple, validator=_sensible)
     jitter: float = attrs.field(default=0.2, validator=[attrs.validators.ge(0), attrs.validators.lt(1)])
     max_retry_after: timedelta = 24 * _HOUR
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Protocol, assert_never
+from typing import Any, assert_never
 
 import attrs
 
@@ -73,26 +73,17 @@ def next_step(outcome: Outcome, *, tries: int, policy: RetryPolicy, now: datetim
 
 def _pause(outcome: Transient | Throttled | Uncertain, delay: timedelta, policy: RetryPolicy, dice: Dice) -> timedelta:
     pause = delay * (1 + policy.jitter * (2 * dice() - 1))
-    match outcome:
-        case Uncertain():
-            return pause
-        case Transient(retry_after=None):
-            return pause
-        case Throttled(retry_after=None):
-            return max(pause, min(_RATE_PAUSE, policy.max_retry_after))
-        case Transient(retry_after=asked) | Throttled(retry_after=asked):
-            return max(pause, min(asked, policy.max_retry_after))
-        case _:
-            assert_never(outcome)
+    asked = None if isinstance(outcome, Uncertain) else outcome.retry_after
+    if asked is None and isinstance(outcome, Throttled):
+        asked = _RATE_PAUSE
+    return pause if asked is None else max(pause, min(asked, policy.max_retry_after))
 
 
-class _TenacityWait(Protocol):
-    """The part of tenacity's wait strategies that is used."""
-
-    def __call__(self, retry_state: object) -> float: ...
+#: A tenacity wait strategy: takes a ``RetryCallState`` and returns seconds.
+TenacityWait = Callable[[Any], float]
 
 
-def from_tenacity(wait: _TenacityWait, *, attempts: int = 8, jitter: float = 0.2) -> RetryPolicy:
+def from_tenacity(wait: TenacityWait, *, attempts: int = 8, jitter: float = 0.2) -> RetryPolicy:
     """Return the policy that a tenacity wait strategy amounts to.
 
     A policy is stored with its endpoint, so the strategy is asked once for each pause.

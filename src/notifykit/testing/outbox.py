@@ -268,17 +268,15 @@ class Outbox:
         Raises:
             AssertionError: None matches, or several do.
         """
-        wanted = endpoint.id if isinstance(endpoint, Endpoint) else endpoint
+        wanted = _Wanted.of(kind, tenant)
+        where = endpoint.id if isinstance(endpoint, Endpoint) else endpoint
         found = [
             delivery
             for delivery in self.deliveries
-            if _is_meant(delivery.event, kind, tenant)
-            and wanted in (None, delivery.endpoint.id, delivery.endpoint.url)
+            if wanted.matches(delivery.event) and where in (None, delivery.endpoint.id, delivery.endpoint.url)
         ]
         if len(found) != 1:
-            raise AssertionError(
-                f"expected one delivery of {_described(kind, tenant)}, found {len(found)}; " + self._report()
-            )
+            raise AssertionError(f"expected one delivery of {wanted}, found {len(found)}; {self._report()}")
         return found[0]
 
     def assert_published(self, kind: object, *, tenant: str | None = None, **data: Any) -> PublishedEvent:
@@ -291,13 +289,13 @@ class Outbox:
         Raises:
             AssertionError: None matches.
         """
+        wanted = _Wanted.of(kind, tenant)
+        members = loads(dumps(data))  # as receivers see them: a datetime is text by now
         for event in self.events:
-            if _is_meant(event, kind, tenant) and all(
-                name in event.data and event.data[name] == value for name, value in data.items()
-            ):
+            if wanted.matches(event) and members.items() <= event.data.items():
                 return event
-        wanted = _described(kind, tenant) + (f" with {data}" if data else "")
-        raise AssertionError(f"nothing published matches {wanted}; " + self._report())
+        more = f" with {data}" if data else ""
+        raise AssertionError(f"nothing published matches {wanted}{more}; {self._report()}")
 
     def assert_none(self, kind: object = None, *, tenant: str | None = None) -> None:
         """Check that nothing was published, or nothing of that kind.
@@ -305,8 +303,9 @@ class Outbox:
         Raises:
             AssertionError: Something was.
         """
-        if any(_is_meant(event, kind, tenant) for event in self.events):
-            raise AssertionError(f"expected that {_described(kind, tenant)} is not published; " + self._report())
+        wanted = _Wanted.of(kind, tenant)
+        if any(map(wanted.matches, self.events)):
+            raise AssertionError(f"expected that {wanted} is not published; {self._report()}")
 
     def _report(self) -> str:
         events = [f"{event.type} {dict(event.data)} (tenant {event.tenant})" for event in self.events]
@@ -345,32 +344,37 @@ def _published(stored: StoredEvent) -> PublishedEvent:
     )
 
 
-def _is_meant(event: PublishedEvent, kind: object, tenant: str | None) -> bool:
-    if tenant is not None and event.tenant != tenant:
-        return False
-    if kind is None:
-        return True
-    name, data = _named(kind)
-    return event.type == name and (data is None or event.data == data)
+@attrs.frozen
+class _Wanted:
+    """Which events are meant."""
 
+    tenant: str | None
+    type: str | None
+    data: Any
 
-def _named(kind: object) -> tuple[str, Any]:
-    """Return the event type that ``kind`` means, and the data if it says them."""
-    if isinstance(kind, str):
-        return kind, None
-    payload = kind if isinstance(kind, type) else type(kind)
-    declared = event_type_of(payload)
-    if declared is None:
-        raise InvalidEventError([f"event: {payload.__name__} was not declared with @event"])
-    return declared.name, None if isinstance(kind, type) else loads(dumps(unstructure(kind)))
+    @classmethod
+    def of(cls, kind: object, tenant: str | None) -> Self:
+        if kind is None or isinstance(kind, str):
+            return cls(tenant, kind, None)
+        payload = kind if isinstance(kind, type) else type(kind)
+        declared = event_type_of(payload)
+        if declared is None:
+            raise InvalidEventError([f"event: {payload.__name__} was not declared with @event"])
+        data = None if isinstance(kind, type) else loads(dumps(unstructure(kind)))
+        return cls(tenant, declared.name, data)
 
+    def matches(self, event: PublishedEvent) -> bool:
+        return (
+            self.tenant in (None, event.tenant)
+            and self.type in (None, event.type)
+            and (self.data is None or self.data == event.data)
+        )
 
-def _described(kind: object, tenant: str | None) -> str:
-    text = "any event"
-    if kind is not None:
-        name, data = _named(kind)
-        text = name if data is None else f"{name} {data}"
-    return text if tenant is None else f"{text} of tenant {tenant}"
+    def __str__(self) -> str:
+        text = self.type or "any event"
+        if self.data is not None:
+            text += f" {self.data}"
+        return text if self.tenant is None else f"{text} of tenant {self.tenant}"
 
 
 # ── the kit ────────────────────────────────────────────────────────────────────────────────────

@@ -14,6 +14,8 @@ from standardwebhooks import Webhook
 
 from notifykit.channels.webhook import Guard, Response, WebhookChannel, WireError
 from notifykit.channels.webhook import channel as channel_module
+from notifykit.channels.webhook import connection as connection_module
+from notifykit.channels.webhook import httpx_transport as httpx_module
 from notifykit.channels.webhook.answers import LONGEST_PAUSE, retry_after
 from notifykit.errors import ConfigurationError, DestinationRefusedError
 from notifykit.models.endpoint import EndpointSecret
@@ -280,6 +282,23 @@ async def test_an_answer_that_never_comes_is_uncertain(channel):
         outcome = await channel.send(make_claim(), endpoint, now=NOW)
 
         assert Uncertain(reason="timeout") == outcome
+
+
+async def test_a_stalled_body_is_not_waited_for(channel, monkeypatch):
+    """Once the status is known, the rest gets a moment and not the whole deadline."""
+    monkeypatch.setattr(connection_module, "BODY_GRACE", 0.1)
+    monkeypatch.setattr(httpx_module, "BODY_GRACE", 0.1)
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npart")
+        await exchange.reader.read()
+
+    async with Receiver(script) as receiver:
+        async with asyncio.timeout(2):
+            outcome = await channel.send(make_claim(), make_endpoint(receiver.url), now=NOW)
+
+        assert isinstance(outcome, Accepted)
+        assert b"part" == outcome.answer.body
 
 
 @pytest.mark.parametrize(

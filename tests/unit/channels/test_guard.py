@@ -6,6 +6,7 @@ import asyncio
 import socket
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -242,3 +243,11 @@ async def test_a_hanging_lookup_holds_one_thread(monkeypatch):
         assert ["slow.test."] == calls
     finally:
         release.set()
+
+
+def test_every_reason_is_documented():
+    """The guide lists each code once, in its table."""
+    guide = (Path(__file__).parents[3] / "docs" / "howto" / "egress.md").read_text(encoding="utf-8")
+
+    for reason in Refusal:
+        assert 1 == guide.count(f"| `{reason}` |"), reason

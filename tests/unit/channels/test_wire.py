@@ -218,6 +218,21 @@ async def test_interim_answers_are_skipped(wire):
         assert (202, [(b"Content-Length", b"0")]) == (response.status, response.headers)
 
 
+async def test_interim_answers_are_bounded(wire):
+    """A receiver that sends nothing but interim answers is not listened to for long."""
+    interim = b"HTTP/1.1 100 Continue\r\n\r\n" * 20
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.answer(interim)
+        await exchange.reader.read()
+
+    async with Receiver(script) as receiver:
+        with pytest.raises(WireError) as caught:
+            await post(wire, receiver)
+
+        assert ("bad_response", False) == (caught.value.reason, caught.value.uncertain)
+
+
 async def test_trailers_are_no_headers(wire):
     """What follows a chunked body is dropped."""
     chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nRetry-After: 9\r\n\r\n"

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from typing import Any
 
 import attrs
 
@@ -59,10 +60,8 @@ class Bench:
 
     async def endpoint(self, pattern: str = "**", **options: object) -> Endpoint:
         """Subscribe a new endpoint."""
-        options = {"retry": QUICK, **options}
-        _, endpoint = await self.kit.subscribe(
-            pattern, tenant=str(options.pop("tenant", TENANT)), endpoint="https://203.0.114.7/hooks", **options
-        )
+        made: dict[str, Any] = {"tenant": TENANT, "endpoint": "https://203.0.114.7/hooks", "retry": QUICK, **options}
+        _, endpoint = await self.kit.subscribe(pattern, **made)
         return endpoint
 
     async def publish(self, type: str = "order.paid", tenant: str = TENANT, **options: object) -> str:

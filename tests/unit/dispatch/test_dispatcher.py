@@ -128,7 +128,8 @@ async def test_a_receiver_that_asks_for_a_pause_gets_it() -> None:
             await b.until(lambda: any(isinstance(told, DeliveryAttempted) for told in b.told))
 
         (waiting,) = await b.deliveries(PENDING)
-        assert waiting.due_at is not None and waiting.due_at > datetime.now(UTC) + timedelta(minutes=59)
+        assert waiting.due_at is not None
+        assert waiting.due_at > datetime.now(UTC) + timedelta(minutes=59)
 
 
 async def test_a_paused_endpoint_uses_up_no_attempts_and_resumes() -> None:
@@ -454,7 +455,8 @@ async def test_one_wide_event_for_each_attempt() -> None:
         assert ("transient", "http_503", "retry") == (first.outcome, first.reason, first.decision)
         assert ("accepted", None, "complete") == (second.outcome, second.reason, second.decision)
         assert (endpoint.id, "webhook", 2) == (second.endpoint_id, second.lane, second.attempt)
-        assert first.due_in is not None and second.due_in is None
+        assert first.due_in is not None
+        assert second.due_in is None
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ class Limits:
 
     connections: int = 4096
     idle: int = 2048
-    idle_per_origin: int = 512
+    idle_per_origin: int = 1024
     idle_for: float = 30.0
     max_age: float = 300.0
 

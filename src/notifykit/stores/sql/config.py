@@ -61,11 +61,15 @@ def find_endpoints(connection: Connection, tenant: str, limit: int, after: str |
 
 def remove_endpoint(connection: Connection, tenant: str, endpoint_id: str, now: datetime) -> bool:
     """Remove an endpoint, its subscriptions and what waits for it."""
-    gone = connection.execute(delete(s.endpoints).where(s.endpoints.c.tenant == tenant, s.endpoints.c.id == endpoint_id))
+    gone = connection.execute(
+        delete(s.endpoints).where(s.endpoints.c.tenant == tenant, s.endpoints.c.id == endpoint_id)
+    )
     if gone.rowcount == 0:
         return False
     connection.execute(
-        delete(s.subscriptions).where(s.subscriptions.c.tenant == tenant, s.subscriptions.c.subscriber_id == endpoint_id)
+        delete(s.subscriptions).where(
+            s.subscriptions.c.tenant == tenant, s.subscriptions.c.subscriber_id == endpoint_id
+        )
     )
     waits = and_(s.queue.c.tenant == tenant, s.queue.c.subscriber_id == endpoint_id)
     moves.end(connection, waits, DeliveryState.CANCELLED, "endpoint_deleted", now)

@@ -89,7 +89,9 @@ def _append_chunk(through: _Through, events: Sequence[StoredEvent], hint: str) -
         raise
     if stored and through.dialect == "sqlite":
         new = [event for event in events if event.id in stored]
-        pairs = ", ".join(f"({through.mark.format(f't_{i}')}, {through.mark.format(f'i_{i}')})" for i in range(len(new)))
+        pairs = ", ".join(
+            f"({through.mark.format(f't_{i}')}, {through.mark.format(f'i_{i}')})" for i in range(len(new))
+        )
         binds = {f"{k}_{i}": v for i, e in enumerate(new) for k, v in (("t", e.tenant), ("i", e.id))}
         through.execute(_SQLITE_OUTBOX.format(values=pairs), binds)
     held = _HELD.format(through.mark.format("tenant"), through.mark.format("key"))
@@ -115,7 +117,9 @@ def _check_same_database(url: str, through: _Through) -> None:
     if ours == "sqlite":
         mine, other = make_url(url).database, through.database
         if _file(mine) != _file(other):
-            raise CannotJoinError(f"the transaction is on {other or 'memory'} but the kit's store is {mine or 'memory'}")
+            raise CannotJoinError(
+                f"the transaction is on {other or 'memory'} but the kit's store is {mine or 'memory'}"
+            )
 
 
 def _file(name: str | None) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    RowMapping,
     Select,
     and_,
     delete,
@@ -61,8 +62,16 @@ _MOVED = (*_SHARED, "fence")
 
 def _open_rows() -> Select[Any]:
     return select(
-        *(s.queue.c[name] for name in _SHARED), s.queue.c.due_at, null().label("finished_at"), s.events.c.type.label("event_type")
-    ).join_from(s.queue, s.events, and_(s.events.c.tenant == s.queue.c.tenant, s.events.c.id == s.queue.c.event_id), isouter=True)
+        *(s.queue.c[name] for name in _SHARED),
+        s.queue.c.due_at,
+        null().label("finished_at"),
+        s.events.c.type.label("event_type"),
+    ).join_from(
+        s.queue,
+        s.events,
+        and_(s.events.c.tenant == s.queue.c.tenant, s.events.c.id == s.queue.c.event_id),
+        isouter=True,
+    )
 
 
 def _ended_rows() -> Select[Any]:
@@ -103,7 +112,7 @@ def _of_event(table: Any, event_id: ColumnElement[str]) -> ColumnElement[bool]:
 def find(connection: Connection, tenant: str, wanted: DeliveryFilter, limit: int, before: str | None) -> list[Delivery]:
     """Return matching deliveries of both tables, newest first."""
     states = frozenset(DeliveryState) if wanted.states is None else wanted.states
-    pages = []
+    pages: list[RowMapping] = []
     for rows, table, of_table in (
         (_open_rows(), s.queue, states - FINAL_STATES),
         (_ended_rows(), s.deliveries, states & FINAL_STATES),
@@ -146,9 +155,15 @@ def attempts(connection: Connection, tenant: str, delivery_id: str) -> list[Atte
     return [attempt_from(row) for row in rows.mappings()]
 
 
-def end(connection: Connection, where: ColumnElement[bool], state: DeliveryState, reason: str, now: datetime) -> list[str]:
+def end(
+    connection: Connection, where: ColumnElement[bool], state: DeliveryState, reason: str, now: datetime
+) -> list[str]:
     """Move waiting rows of the queue to ``deliveries``; return their ids."""
-    gone = connection.execute(delete(s.queue).where(s.queue.c.state != "sending", where).returning(s.queue)).mappings().all()
+    gone = (
+        connection.execute(delete(s.queue).where(s.queue.c.state != "sending", where).returning(s.queue))
+        .mappings()
+        .all()
+    )
     if gone:
         connection.execute(
             insert(s.deliveries),
@@ -338,7 +353,9 @@ def next_due(connection: Connection) -> datetime | None:
     first = connection.execute(
         union_all(
             *(
-                select(func.min(s.outbox.c.due_at).label("at")).where(s.outbox.c.priority == rank, s.outbox.c.taken_until.is_(None))
+                select(func.min(s.outbox.c.due_at).label("at")).where(
+                    s.outbox.c.priority == rank, s.outbox.c.taken_until.is_(None)
+                )
                 for rank in range(3)
             ),
             select(func.min(s.queue.c.due_at).label("at")).where(s.queue.c.state != "sending"),
@@ -364,6 +381,10 @@ def stats(connection: Connection, now: datetime) -> StoreStats:
         unplanned=capped(select(one).select_from(s.outbox)),
         waiting=capped(select(one).select_from(s.queue).where(s.queue.c.state != "sending")),
         sending=capped(select(one).select_from(s.queue).where(s.queue.c.state == "sending")),
-        dead=capped(select(one).select_from(s.deliveries).where(s.deliveries.c.state == "dead", s.deliveries.c.state != "delivered")),
+        dead=capped(
+            select(one)
+            .select_from(s.deliveries)
+            .where(s.deliveries.c.state == "dead", s.deliveries.c.state != "delivered")
+        ),
         oldest_due=None if overdue is None else instant(overdue),
     )

@@ -332,4 +332,3 @@ if TYPE_CHECKING:
     from ...ports import Store
 
     _conforms: type[Store] = PostgresStore
-

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from sqlalchemy import RowMapping
 
 from ...models.delivery import Attempt, Claim, Delivery, DeliveryState, Priority
 from ...models.endpoint import Endpoint, EndpointSecret, EndpointState
@@ -87,7 +88,7 @@ EVENT_COLUMNS = (
 )
 
 
-def event_from(row: Mapping[str, Any]) -> StoredEvent:
+def event_from(row: RowMapping) -> StoredEvent:
     """Return the event of a row of ``events``."""
     return StoredEvent(
         id=row["id"],
@@ -112,7 +113,7 @@ def event_from(row: Mapping[str, Any]) -> StoredEvent:
     )
 
 
-def delivery_from(row: Mapping[str, Any]) -> Delivery:
+def delivery_from(row: RowMapping) -> Delivery:
     """Return the delivery of a row of ``queue`` or ``deliveries`` (with its event's type beside it)."""
     return Delivery(
         id=row["id"],
@@ -185,7 +186,7 @@ CLAIM_COLUMNS = (
 )
 
 
-def attempt_from(row: Mapping[str, Any]) -> Attempt:
+def attempt_from(row: RowMapping) -> Attempt:
     """Return the attempt of a row of ``attempts``."""
     return Attempt(
         delivery_id=row["delivery_id"],
@@ -228,7 +229,7 @@ def endpoint_values(endpoint: Endpoint) -> dict[str, Any]:
     }
 
 
-def endpoint_from(row: Mapping[str, Any]) -> Endpoint:
+def endpoint_from(row: RowMapping) -> Endpoint:
     """Return the endpoint of a row of ``endpoints``."""
     retry = json.loads(row["retry"])
     return Endpoint(
@@ -272,7 +273,7 @@ def subscription_values(subscription: Subscription) -> dict[str, Any]:
     }
 
 
-def subscription_from(row: Mapping[str, Any]) -> Subscription:
+def subscription_from(row: RowMapping) -> Subscription:
     """Return the subscription of a row of ``subscriptions``."""
     return Subscription(
         id=row["id"],

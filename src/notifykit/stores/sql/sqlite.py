@@ -140,7 +140,12 @@ class SqliteStore(SqlStore):
             self._db = db = sqlite3.connect(
                 self._path, isolation_level=None, check_same_thread=False, timeout=30, cached_statements=256
             )
-            for pragma in ("journal_mode=WAL", f"synchronous={self._synchronous}", "busy_timeout=30000", "temp_store=MEMORY"):
+            for pragma in (
+                "journal_mode=WAL",
+                f"synchronous={self._synchronous}",
+                "busy_timeout=30000",
+                "temp_store=MEMORY",
+            ):
                 db.execute(f"PRAGMA {pragma}")
             db.execute("PRAGMA cache_size=-64000")
         except sqlite3.Error as error:
@@ -374,9 +379,7 @@ def _take(db: sqlite3.Connection, limit: int, now: int, until: int, exclude: str
     return taken
 
 
-def _settle(
-    db: sqlite3.Connection, settlements: Sequence[Settlement], now: int, until: int, worker: str
-) -> set[str]:
+def _settle(db: sqlite3.Connection, settlements: Sequence[Settlement], now: int, until: int, worker: str) -> set[str]:
     settled = set()
     queue: list[tuple[Any, ...]] = []
     ended: list[tuple[Any, ...]] = []
@@ -460,8 +463,23 @@ def _record(db: sqlite3.Connection, records: Sequence[Record]) -> set[str]:
             (event_id, tenant, subscription_id, subscriber_id, channel, rank, attempts, abandoned, generation) = row[:9]
             attempts = attempts if attempt is None else attempt.number
             ended.append(
-                (delivery_id, event_id, tenant, subscription_id, subscriber_id, channel, rank, state.value, reason)
-                + (attempts, abandoned, generation, fence, *row[9:], micros(at))
+                (
+                    delivery_id,
+                    event_id,
+                    tenant,
+                    subscription_id,
+                    subscriber_id,
+                    channel,
+                    rank,
+                    state.value,
+                    reason,
+                    attempts,
+                    abandoned,
+                    generation,
+                    fence,
+                    *row[9:],
+                    micros(at),
+                )
             )
         else:
             number, tried = (None, 0) if attempt is None else (attempt.number, 1)

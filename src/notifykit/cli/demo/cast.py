@@ -1,0 +1,142 @@
+"""Who plays in the demo: tenants, receivers, and who wants which events.
+
+Who should get an event is worked out here from the rules alone.  The demo then compares that
+with what the receivers counted, so neither the store nor the dispatcher vouches for itself.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from ...models.retry import RetryPolicy
+from ...policies.filters import compile_filter
+from ...policies.patterns import TOPICS, TYPES, compile_pattern
+from .samples import Sample
+
+TENANTS = ("atlas", "birch", "cobalt")
+REGIONS = ("eu", "us", "apac")
+
+
+def _policy(*seconds: float) -> RetryPolicy:
+    return RetryPolicy(delays=tuple(timedelta(seconds=pause) for pause in seconds))
+
+
+class Role(NamedTuple):
+    """How a receiver behaves.
+
+    Attributes:
+        fails: How many attempts of each event it refuses; ``None``: all of them.
+        status: What it answers when it refuses.
+        delay: Seconds before each answer.
+    """
+
+    name: str
+    behaviour: str
+    fails: int | None = 0
+    status: int = 503
+    delay: float = 0.0
+    retry: RetryPolicy = _policy(0.3, 0.6, 1.2, 2.4, 5.0, 5.0)
+
+
+ROLES = (
+    Role("healthy", "answers 200 at once"),
+    Role("flaky", "fails twice for each event", fails=2),
+    Role("broken", "always answers 500", fails=None, status=500, retry=_policy(0.3, 0.6, 1.2)),
+    Role("slow", "takes 200 ms", delay=0.2),
+)
+
+
+class Wish(NamedTuple):
+    """A subscription: which of a tenant's events go to a receiver."""
+
+    tenant: str
+    role: Role
+    event_types: tuple[str, ...]
+    topic: str | None = None
+    filter: Mapping[str, Any] | None = None
+
+    @property
+    def path(self) -> str:
+        """Where the receiver takes the tenant's events; each path has a secret of its own."""
+        return f"/{self.tenant}"
+
+    def wants(self, act: Act) -> bool:
+        """Tell whether the receiver should get an event."""
+        return (
+            act.tenant == self.tenant
+            and any(compile_pattern(pattern, TYPES)(act.sample.type) for pattern in self.event_types)
+            and (self.topic is None or compile_pattern(self.topic, TOPICS)(act.topic))
+            and (self.filter is None or compile_filter(self.filter)(act.sample.data))
+        )
+
+
+class Act(NamedTuple):
+    """An event that will be published."""
+
+    tenant: str
+    topic: str
+    sample: Sample
+
+
+def wishes(samples: Sequence[Sample]) -> list[Wish]:
+    """Return subscriptions that fit the events, whatever they are."""
+    healthy, flaky, broken, slow = ROLES
+    return [
+        Wish(TENANTS[0], healthy, ("**",)),
+        Wish(TENANTS[0], slow, ("**",), filter=_filter(samples)),
+        Wish(TENANTS[1], flaky, _patterns(samples)),
+        Wish(TENANTS[2], healthy, ("**",)),
+        Wish(TENANTS[2], broken, ("**",), topic=f"region/{REGIONS[0]}/**"),
+    ]
+
+
+def acts(samples: Sequence[Sample], count: int, seed: int) -> list[Act]:
+    """Return ``count`` events for the tenants, the same for the same seed."""
+    dice = random.Random(seed)  # noqa: S311 - a shuffle that can be repeated
+    chosen: list[Act] = []
+    while len(chosen) < count:
+        round_ = list(samples)
+        dice.shuffle(round_)
+        for sample in round_[: count - len(chosen)]:
+            family = sample.type.partition(".")[0]
+            # In turn, so that each tenant gets a share of even a handful of events.
+            tenant = TENANTS[len(chosen) % len(TENANTS)]
+            chosen.append(Act(tenant, f"region/{dice.choice(REGIONS)}/{family}", sample))
+    return chosen
+
+
+def _patterns(samples: Sequence[Sample]) -> tuple[str, ...]:
+    """Return patterns for the most frequent families of types: about half of the events."""
+    words = [sample.type.split(".") for sample in samples]
+    # Where all types begin alike (``github.…``), the second word tells families apart.
+    size = 2 if len({parts[0] for parts in words}) == 1 and all(len(parts) > 1 for parts in words) else 1
+    families = Counter(".".join(parts[:size]) for parts in words)
+    patterns: list[str] = []
+    matched = 0
+    for family, number in families.most_common(5):
+        if patterns and matched * 2 >= len(samples):
+            break
+        patterns.append(f"{family}.**")
+        matched += number
+    return tuple(patterns)
+
+
+def _filter(samples: Sequence[Sample]) -> Mapping[str, Any]:
+    """Return a condition on the data that holds for some events and not for others."""
+    seen = Counter(
+        (key, value)
+        for sample in samples
+        for key, value in sample.data.items()
+        if isinstance(value, str) and 0 < len(value) <= 40
+    )
+    shared = [(number, pair) for pair, number in seen.items() if 1 < number < len(samples)]
+    if shared:
+        _, (key, value) = max(shared)
+        return {key: [value]}
+    keys = Counter(key for sample in samples for key in sample.data)
+    rare = [key for key, number in sorted(keys.items()) if number < len(samples)]
+    return {(rare or sorted(keys) or ["id"])[0]: [{"exists": True}]}

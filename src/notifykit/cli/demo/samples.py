@@ -1,0 +1,50 @@
+"""The events that the demo publishes: those of the package, or any others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..failures import UsageError
+from ..text import plain
+
+
+class Sample(NamedTuple):
+    """One event of a file."""
+
+    type: str
+    data: Mapping[str, Any]
+
+
+def load(path: str | None) -> list[Sample]:
+    """Return the events of a file of JSON lines, or those of the package.
+
+    Raises:
+        UsageError: The file cannot be read, or a line is no event.
+    """
+    if path is None:
+        text, name = (files("notifykit") / "samples" / "events.jsonl").read_text("utf-8"), "events.jsonl"
+    else:
+        name = plain(path)
+        try:
+            text = Path(path).read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"cannot read {name}: {plain(error)}; give --events FILE.jsonl") from error
+    samples = [_sample(line, f"{name}, line {at}") for at, line in enumerate(text.split("\n"), 1) if line.strip()]
+    if not samples:
+        raise UsageError(f"{name} holds no events; a line is an object with 'type' and 'data' (or 'payload')")
+    return samples
+
+
+def _sample(line: str, place: str) -> Sample:
+    try:
+        found = json.loads(line)
+        data = found.get("data", found.get("payload"))
+        if isinstance(found["type"], str) and isinstance(data, dict):
+            return Sample(found["type"], data)
+    except (ValueError, RecursionError, KeyError, AttributeError) as error:
+        raise UsageError(f"{place}: {plain(error)}; an object with 'type' and 'data' (or 'payload') is needed") from error
+    raise UsageError(f"{place}: 'type' must be text and 'data' (or 'payload') an object")

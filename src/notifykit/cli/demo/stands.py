@@ -1,0 +1,73 @@
+"""The demo's receivers: real HTTP servers on loopback, in a thread of their own, that verify every signature."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+from anyio.from_thread import start_blocking_portal
+
+from ...signing import VerificationError, Verifier
+from ..receiver import Receiver, Reply, Request
+from .cast import Role
+
+
+class Stand:
+    """One receiver and what it counted.
+
+    The demo reads the counts from another thread: they only grow, and are compared when
+    nothing is under way any more.
+
+    Attributes:
+        verifiers: The key for each path; set before the first event is published.
+        attempts: Verified requests by (path, event id).
+        accepted: When an event was answered with 200, by (path, event id), on the monotonic clock.
+        refused: Requests that did not verify.
+    """
+
+    def __init__(self, role: Role) -> None:
+        self.role = role
+        self.receiver = Receiver(self._handle)
+        self.verifiers: dict[str, Verifier] = {}
+        self.attempts: Counter[tuple[str, str]] = Counter()
+        self.accepted: dict[tuple[str, str], float] = {}
+        self.refused = 0
+        self.requests = 0
+
+    def url(self, path: str) -> str:
+        """Return the address of a path."""
+        return f"http://127.0.0.1:{self.receiver.port}{path}"
+
+    async def _handle(self, request: Request) -> Reply:
+        arrived = time.monotonic()
+        self.requests += 1
+        verifier = self.verifiers.get(request.path)
+        if verifier is None:
+            self.refused += 1
+            return Reply(404)
+        try:
+            event = verifier.open(request.body, request.headers)
+        except VerificationError:
+            self.refused += 1
+            return Reply(401)
+        key = (request.path, event.id)
+        self.attempts[key] += 1
+        if self.role.delay:
+            await asyncio.sleep(self.role.delay)
+        if self.role.fails is None or self.attempts[key] <= self.role.fails:
+            return Reply(self.role.status, b"try again later")
+        self.accepted.setdefault(key, arrived)
+        return Reply(200)
+
+
+@contextmanager
+def open_stands(roles: Sequence[Role]) -> Iterator[dict[str, Stand]]:
+    """Run a receiver for each role; return them by name."""
+    stands = {role.name: Stand(role) for role in roles}
+    with start_blocking_portal("asyncio", name="notifykit-receivers") as portal, ExitStack() as stack:
+        for stand in stands.values():
+            stack.enter_context(portal.wrap_async_context_manager(stand.receiver))
+        yield stands
