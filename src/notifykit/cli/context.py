@@ -26,6 +26,7 @@ class Context:
     Attributes:
         args: The command's own arguments.
         url: The store.
+        given_url: The store, if the command line names it.
         tenant: Whose data it is.
         verbose: How often ``-v`` was given.
         out: Where answers go.
@@ -33,7 +34,8 @@ class Context:
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
-        self.url: str = merged(args, "url") or os.environ.get("NOTIFYKIT_URL") or DEFAULT_URL
+        self.given_url: str | None = merged(args, "url")
+        self.url: str = self.given_url or os.environ.get("NOTIFYKIT_URL") or DEFAULT_URL
         self.tenant: str = merged(args, "tenant") or os.environ.get("NOTIFYKIT_TENANT") or "default"
         self.verbose: int = merged(args, "verbose")
         self.out = Output(json=bool(merged(args, "json")))

@@ -85,9 +85,7 @@ async def recover(context: Context) -> int:
     args = context.args
     async with context.open() as kit:
         await kit.endpoints.get(args.endpoint, tenant=context.tenant)
-        count = await kit.deliveries.recover(
-            args.endpoint, tenant=context.tenant, since=args.since, until=args.until
-        )
+        count = await kit.deliveries.recover(args.endpoint, tenant=context.tenant, since=args.since, until=args.until)
     context.out.answer({"recovered": count}, _due(count, "due again"))
     return OK
 

@@ -175,8 +175,7 @@ def timeline(delivery: Delivery, attempts: Sequence[Attempt], event: StoredEvent
     if event is not None:
         rows.append((event.published_at, "published", f"{event.type}, {len(event.body)} bytes"))
     rows.append((delivery.created_at, "planned", f"for {delivery.subscriber_id}"))
-    for attempt in attempts:
-        rows.append((attempt.started_at, _attempt_cell(attempt), _attempt_text(attempt)))
+    rows += [(attempt.started_at, _attempt_cell(attempt), _attempt_text(attempt)) for attempt in attempts]
     if delivery.finished_at is not None:
         rows.append((delivery.finished_at, views.state(delivery.state), delivery.reason or ""))
     else:

@@ -82,7 +82,5 @@ def _with_ending(endpoint: Endpoint, ending: str) -> str:
     found = [s.value for s in endpoint.secrets if len(text) >= _SHORTEST_ENDING and s.value.endswith(text)]
     if len(found) != 1:
         how_many = "several secrets end" if found else "no secret ends"
-        raise CommandError(
-            f"{how_many} like that; see them with: notifykit endpoints show {endpoint.id}", NOT_FOUND
-        )
+        raise CommandError(f"{how_many} like that; see them with: notifykit endpoints show {endpoint.id}", NOT_FOUND)
     return found[0]

@@ -194,8 +194,7 @@ async def show(context: Context) -> int:
         context.out.line("It has no subscriptions and so gets nothing but test events.")
     elif not context.out.json:
         rows = [
-            (s.id, Cell("on", "green") if s.enabled else Cell("off", "red"), views.conditions(s))
-            for s in subscriptions
+            (s.id, Cell("on", "green") if s.enabled else Cell("off", "red"), views.conditions(s)) for s in subscriptions
         ]
         context.out.rows([], [Column("SUBSCRIPTION"), Column("STATE"), Column("EVENTS", flexible=True)], rows)
     return OK

@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from .context import Context
 from .failures import BROKEN_PIPE, FAILED, INTERRUPTED, OK, USAGE, CommandError, explained
@@ -47,7 +47,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         return _quiet()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - a person gets a line, not a traceback
         if verbose:
             traceback.print_exc()
         return _report(
@@ -77,11 +77,9 @@ def _report(message: str, code: int) -> int:
 
 def _quiet() -> int:
     """Go without a word: whoever read the output has seen enough."""
-    try:
+    with suppress(OSError, ValueError):
         # The interpreter flushes stdout once more when it ends; that must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError):
-        pass
     return BROKEN_PIPE
 
 

@@ -163,7 +163,9 @@ def read_text(source: str) -> str:
         if source.startswith("@"):
             return Path(source[1:]).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {plain(source)}: {plain(error)}; give @FILE, - for stdin, or the JSON itself") from error
+        raise UsageError(
+            f"cannot read {plain(source)}: {plain(error)}; give @FILE, - for stdin, or the JSON itself"
+        ) from error
     return source
 
 

@@ -91,7 +91,8 @@ def _explain(context: Context, port: int) -> None:
             "Subscribe it, and deliver to it:",
             f"  notifykit endpoints create {url} --events '**' {egress}",
             f"  notifykit run {egress}",
-            f"Then verify, with the secret that the first command prints: notifykit listen --port {port} --secret whsec_…",
+            "Then verify, with the secret that the first command prints:",
+            f"  notifykit listen --port {port} --secret whsec_…",
         ]
     )
 

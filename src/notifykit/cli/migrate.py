@@ -27,7 +27,5 @@ async def migrate(context: Context) -> int:
     """Create or upgrade the tables."""
     kit = context.kit(create=True)
     version = await kit.migrate()
-    context.out.answer(
-        {"url": context.shown_url, "schema": version}, f"{context.shown_url} has schema {version}"
-    )
+    context.out.answer({"url": context.shown_url, "schema": version}, f"{context.shown_url} has schema {version}")
     return OK

@@ -124,7 +124,7 @@ async def _publish_file(context: Context) -> int:
     started = time.monotonic()
     with _opened(source) as lines:
         async with context.open(create=True) as kit:
-            for batch, failure in _batches(lines, source, context.args.skip, ignored):
+            for batch, failure in _batches(lines, context.args.skip, ignored):
                 receipts, refused = await _store(kit, batch, options)
                 published += len(receipts)
                 duplicates += sum(receipt.duplicate for receipt in receipts)
@@ -160,17 +160,17 @@ def _opened(source: str) -> Iterator[IO[str]]:
     if source == "-":
         yield sys.stdin
         return
-    try:
-        file = Path(source).open(encoding="utf-8", errors="surrogateescape")
-    except OSError as error:
-        raise UsageError(f"cannot read {plain(source)}: {error.strerror}; give --jsonl FILE, or - for stdin") from error
-    with file:
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context(Path(source).open(encoding="utf-8", errors="surrogateescape"))
+        except OSError as error:
+            raise UsageError(
+                f"cannot read {plain(source)}: {error.strerror}; give --jsonl FILE, or - for stdin"
+            ) from error
         yield file
 
 
-def _batches(
-    lines: IO[str], source: str, skip: int, ignored: set[str]
-) -> Iterator[tuple[list[_Line], _Problem | None]]:
+def _batches(lines: IO[str], skip: int, ignored: set[str]) -> Iterator[tuple[list[_Line], _Problem | None]]:
     """Yield the events of the file in groups; the last one comes with what is wrong with the next line."""
     batch: list[_Line] = []
     for number, line in enumerate(lines, 1):
@@ -228,7 +228,7 @@ def _resource(value: Any) -> tuple[str, str]:
         return kind, id_
     if isinstance(value, dict) and value.keys() == {"kind", "id"}:
         return value["kind"], value["id"]
-    raise ValueError("'resource' must be \"kind:id\" or {\"kind\": …, \"id\": …}")
+    raise ValueError('\'resource\' must be "kind:id" or {"kind": …, "id": …}')
 
 
 def _priority(value: object) -> Any:

@@ -109,9 +109,7 @@ async def _run_here(context: Context, settings: DispatchSettings) -> int:
     stop = asyncio.Event()
     signals = Signals(stop.set, _die)
     with signals:
-        await serve(
-            context.kit(create=True), settings, ready=lambda: _ready(context, [os.getpid()]), stop=stop
-        )
+        await serve(context.kit(create=True), settings, ready=lambda: _ready(context, [os.getpid()]), stop=stop)
     return signals.exit_code
 
 

@@ -19,6 +19,8 @@ from .failures import FAILED, CommandError
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 #: A worker that lived this long starts with the first pause again.
 HEALTHY = 60.0
+#: Where this package is, so that workers import the same one.
+_SOURCE = str(Path(__file__).resolve().parents[2])
 
 
 class Worker:
@@ -35,8 +37,7 @@ class Worker:
     @classmethod
     async def start(cls, orders: bytes) -> Self:
         """Start a process and tell it what to do (see :func:`.worker.encode`)."""
-        source = str(Path(__file__).resolve().parents[2])
-        path = os.pathsep.join(part for part in (source, os.environ.get("PYTHONPATH")) if part)
+        path = os.pathsep.join(part for part in (_SOURCE, os.environ.get("PYTHONPATH")) if part)
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-P",
@@ -65,7 +66,8 @@ class Worker:
         said = json.loads(line) if line else {}
         if not said.get("ready"):
             code = await self.wait()
-            raise CommandError(said.get("error") or f"a worker ended at once ({ending(code)})", said.get("code", FAILED))
+            message = said.get("error") or f"a worker ended at once ({ending(code)})"
+            raise CommandError(message, said.get("code", FAILED))
 
     async def wait(self) -> int:
         """Return its exit code once it has ended; negative if it was killed by a signal."""

@@ -91,9 +91,7 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[object]], *, column
         columns_wide: The room; by default that of the terminal, and any width where there is none.
     """
     cells = [[_cell(value) for value in row] for row in rows]
-    widths = [
-        max([width(column.title), *(width(row[at].text) for row in cells)]) for at, column in enumerate(columns)
-    ]
+    widths = [max([width(column.title), *(width(row[at].text) for row in cells)]) for at, column in enumerate(columns)]
     if columns_wide is None and sys.stdout.isatty():
         columns_wide = shutil.get_terminal_size().columns
     if columns_wide is not None:

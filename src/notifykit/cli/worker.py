@@ -8,6 +8,7 @@ worker writes ``{"ready": true}`` to its stdout, or what kept it from getting re
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
 import sys
@@ -49,11 +50,13 @@ def _settings(given: Mapping[str, Any]) -> DispatchSettings:
     from ..dispatch.settings import DispatchSettings
     from ..models.delivery import Priority
 
-    durations = {name: timedelta(seconds=given[name]) for name in _DURATIONS}
-    others = {name: value for name, value in given.items() if name not in _DURATIONS}
-    others["concurrency"] = {Priority(name): number for name, number in given["concurrency"].items()}
-    others["duties"] = frozenset(given["duties"])
-    return DispatchSettings(**others, **durations)
+    values: dict[str, Any] = {
+        **given,
+        **{name: timedelta(seconds=given[name]) for name in _DURATIONS},
+        "concurrency": {Priority(name): number for name, number in given["concurrency"].items()},
+        "duties": frozenset(given["duties"]),
+    }
+    return DispatchSettings(**values)
 
 
 def main() -> int:
@@ -103,10 +106,8 @@ async def _watch(reader: asyncio.StreamReader, stop: asyncio.Event) -> None:
 
 
 def _say(message: Mapping[str, Any]) -> None:
-    try:
+    with contextlib.suppress(BrokenPipeError):  # nobody listens any more; the lifeline tells the same
         print(json.dumps(message), flush=True)
-    except BrokenPipeError:
-        pass  # nobody listens any more; the lifeline tells the same
 
 
 if __name__ == "__main__":

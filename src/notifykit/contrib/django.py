@@ -75,10 +75,14 @@ def publish_many(
 
 
 def _at_once(using: str, count: int) -> AbstractContextManager[Any]:
-    """Make the statements one step; a single event on PostgreSQL is a single statement anyway."""
+    """Make the statements one step; a single event on PostgreSQL is a single statement anyway.
+
+    Inside of the caller's ``atomic`` that is a savepoint: an error leaves nothing of this
+    publish, and the caller may catch it and go on.
+    """
     if count == 1 and connections[using].vendor == "postgresql":
         return nullcontext()
-    return transaction.atomic(using, savepoint=False)
+    return transaction.atomic(using)
 
 
 def store_url(using: str = DEFAULT_DB_ALIAS) -> str:

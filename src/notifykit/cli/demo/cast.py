@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
+import attrs
+
 from ...models.retry import RetryPolicy
 from ...policies.filters import compile_filter
 from ...policies.patterns import TOPICS, TYPES, compile_pattern
@@ -50,7 +52,8 @@ ROLES = (
 )
 
 
-class Wish(NamedTuple):
+@attrs.frozen(eq=False)
+class Wish:
     """A subscription: which of a tenant's events go to a receiver."""
 
     tenant: str

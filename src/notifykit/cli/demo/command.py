@@ -15,6 +15,7 @@ from ..parser import Commands
 
 if TYPE_CHECKING:
     from ..context import Context
+    from .show import Show
 
 COUNT = 240
 #: Events per second, unless publishing would take longer than this many seconds.
@@ -96,11 +97,8 @@ def _store(context: Context) -> tuple[str, Path | None, bool]:
     return f"sqlite:///{folder / 'demo.db'}", folder, True
 
 
-async def _until_terminated(show: object) -> int:
+async def _until_terminated(show: Show) -> int:
     """Run the show; a SIGTERM ends it as cleanly as a Ctrl-C does."""
-    from .show import Show
-
-    assert isinstance(show, Show)
     task = asyncio.current_task()
     assert task is not None
     loop = asyncio.get_running_loop()

@@ -124,8 +124,8 @@ def lines(report: Report) -> list[str]:
     """Return the table that people read."""
     columns = [
         Column("RECEIVER"),
-        Column("DELIVERIES", right=True),
-        Column("ARRIVED", right=True),
+        Column("EVENTS", right=True),
+        Column("DELIVERED", right=True),
         Column("RETRIES", right=True),
         Column("DEAD", right=True),
         Column("BAD SIGNATURES", right=True),

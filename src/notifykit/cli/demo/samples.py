@@ -46,5 +46,7 @@ def _sample(line: str, place: str) -> Sample:
         if isinstance(found["type"], str) and isinstance(data, dict):
             return Sample(found["type"], data)
     except (ValueError, RecursionError, KeyError, AttributeError) as error:
-        raise UsageError(f"{place}: {plain(error)}; an object with 'type' and 'data' (or 'payload') is needed") from error
+        raise UsageError(
+            f"{place}: {plain(error)}; an object with 'type' and 'data' (or 'payload') is needed"
+        ) from error
     raise UsageError(f"{place}: 'type' must be text and 'data' (or 'payload') an object")

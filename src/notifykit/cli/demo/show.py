@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...dispatch.settings import DispatchSettings
 from ...kit import EgressRules, Notifykit
@@ -23,7 +23,7 @@ from ..output import Output
 from ..paging import collect
 from ..progress import Progress
 from ..supervisor import Worker, ending
-from ..text import Column, plain, styled, table
+from ..text import Column, plain, styled
 from ..views import compact
 from ..worker import encode
 from .cast import Act, Wish, acts, wishes
@@ -84,7 +84,7 @@ class Show:
 
     async def run(self) -> Report:
         """Run the demo and tell about it."""
-        options = {"create": True} if self._url.startswith(("sqlite", "postgres")) else {}
+        options: dict[str, Any] = {"create": True} if self._url.startswith(("sqlite", "postgres")) else {}
         async with Notifykit(self._url, egress=EGRESS, **options) as kit:
             await self._refuse_others(kit)
             await self._set_the_scene(kit)
@@ -211,10 +211,10 @@ class Show:
     # -- the end ---------------------------------------------------------------------------------
 
     async def _compare(self, kit: Notifykit) -> Report:
-        by_id = dict(zip(self._ids, self._acts, strict=False))
+        by_id = dict(zip(self._ids, self._acts, strict=True))
         expected = {wish: {id_ for id_, act in by_id.items() if wish.wants(act)} for wish in self._wishes}
         dead = {wish: len(await self._dead(kit, wish)) for wish in self._wishes}
-        return compare(_hashable(expected), self._stands, _hashable(dead), self._published)
+        return compare(expected, self._stands, dead, self._published)
 
     async def _dead(self, kit: Notifykit, wish: Wish) -> list[Delivery]:
         return await self._deliveries(kit, wish, DeliveryState.DEAD, len(self._acts))
@@ -262,18 +262,18 @@ class Show:
         say("  export NOTIFYKIT_ALLOW=127.0.0.0/8 NOTIFYKIT_ALLOW_HTTP=1")
         commands = [("endpoints list", "who is told"), ("check", "is all well?")]
         if delivered:
-            commands.append((f"--tenant {self._tenant(flaky)} deliveries show {delivered[0].id}", "two failures, then"))
+            shown = f"--tenant {self._tenant(flaky)} deliveries show {delivered[0].id}"
+            commands.append((shown, "one that was refused twice before it was taken"))
         if dead:
             commands += [
-                (f"explain {dead[0].event_id}", "who got it, and why"),
+                (f"explain {dead[0].event_id}", "who got it, who did not, and why"),
                 ("dead list", "what the broken receiver refused"),
-                (f"listen --port {port}", "repair it: in another terminal"),
-                ("dead redrive --all", "and send it again:"),
-                ("run", ""),
+                (f"listen --port {port}", "repair it: run this in another terminal"),
+                ("dead redrive --all", "make the dead letters due again"),
+                ("run", "and deliver them"),
             ]
-        wide = max(len(command) for command, _ in commands if len(command) < 40)
         for command, what in commands:
-            say(f"  {me} {command:<{wide}}" + (f"  # {what}" if what else ""))
+            say(f"  {me} {command}" + styled(f"  # {what}", "dim"))
 
 
 def called_as() -> str:

@@ -7,7 +7,8 @@ The statements are text so that they also run through a bare DB-API cursor
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -16,7 +17,7 @@ from sqlalchemy import Connection, make_url, text
 from ...errors import CannotJoinError, SchemaError
 from ...models.event import StoredEvent
 from ...ports import Appended
-from .rows import EVENT_COLUMNS, event_values
+from .rows import EVENT_COLUMNS, event_values, in_key_order
 
 _CHUNK = 200
 _COLUMNS = ", ".join(EVENT_COLUMNS)
@@ -67,10 +68,25 @@ def append(url: str, connection: Any, events: Sequence[StoredEvent], *, hint: bo
             f"got {type(connection).__name__}"
         )
     _check_same_database(url, through)
-    answers: list[Appended] = []
-    for start in range(0, len(events), _CHUNK):
-        answers += _append_chunk(through, events[start : start + _CHUNK], HINT if hint else NO_HINT)
-    return answers
+    answers: dict[str, Appended] = {}
+    ordered = in_key_order(events)
+    for start in range(0, len(ordered), _CHUNK):
+        chunk = ordered[start : start + _CHUNK]
+        with _missing_tables_named():
+            found = _append_chunk(through, chunk, HINT if hint else NO_HINT)
+        answers.update(zip((event.id for event in chunk), found, strict=True))
+    return [answers[event.id] for event in events]
+
+
+@contextmanager
+def _missing_tables_named() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        problem = str(getattr(error, "orig", error))
+        if "notifykit_" in problem and ("no such table" in problem or "does not exist" in problem):
+            raise SchemaError("this database has no notifykit tables; run: notifykit migrate") from error
+        raise
 
 
 def _append_chunk(through: _Through, events: Sequence[StoredEvent], hint: str) -> list[Appended]:
@@ -80,13 +96,7 @@ def _append_chunk(through: _Through, events: Sequence[StoredEvent], hint: str) -
         for name, value in zip(EVENT_COLUMNS, event_values(event), strict=True)
     }
     template = POSTGRES if through.dialect == "postgresql" else _SQLITE_EVENTS
-    try:
-        stored = {row[0] for row in through.execute(_insert(template, hint, len(events), through.mark), values)}
-    except Exception as error:
-        problem = str(getattr(error, "orig", error))
-        if "notifykit_" in problem and ("no such table" in problem or "does not exist" in problem):
-            raise SchemaError("this database has no notifykit tables; run: notifykit migrate") from error
-        raise
+    stored = {row[0] for row in through.execute(_insert(template, hint, len(events), through.mark), values)}
     if stored and through.dialect == "sqlite":
         new = [event for event in events if event.id in stored]
         pairs = ", ".join(
@@ -115,15 +125,16 @@ def _check_same_database(url: str, through: _Through) -> None:
             "publish outside of it or give the kit the same database"
         )
     if ours == "sqlite":
-        mine, other = make_url(url).database, through.database
-        if _file(mine) != _file(other):
+        mine, other = _file(make_url(url).database), _file(through.database)
+        if mine is None or mine != other:
             raise CannotJoinError(
-                f"the transaction is on {other or 'memory'} but the kit's store is {mine or 'memory'}"
+                f"the transaction is on {other or 'a database in memory'} "
+                f"but the kit's store is {mine or 'a database in memory, which nobody can join'}"
             )
 
 
-def _file(name: str | None) -> str:
-    return os.path.realpath(name) if name and name != ":memory:" else ""
+def _file(name: str | None) -> str | None:
+    return os.path.realpath(name) if name and name != ":memory:" else None
 
 
 # ── through whose connection ───────────────────────────────────────────────────────────────────
@@ -137,8 +148,10 @@ class _Through(Protocol):
     """
 
     dialect: str
-    database: str | None
     mark: str
+
+    @property
+    def database(self) -> str | None: ...
 
     def execute(self, statement: str, values: Mapping[str, Any]) -> Sequence[Any]: ...
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, Connection, Engine, MetaData, Table, Text, func, inspect, select
+from sqlalchemy import Column, Connection, MetaData, PrimaryKeyConstraint, String, Table, func, inspect, select, text
 
 from ...errors import SchemaError
 from . import schema
@@ -18,7 +18,15 @@ from . import schema
 HEAD = "0001"
 VERSION_TABLE = "notifykit_alembic"
 
-_version = Table(VERSION_TABLE, MetaData(), Column("version_num", Text, primary_key=True))
+#: As Alembic makes it.
+_version = Table(
+    VERSION_TABLE,
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name=f"{VERSION_TABLE}_pkc"),
+)
+#: The key of the lock that lets one process at a time change the schema; any number that nobody else uses.
+_LOCK = 0x6E6F746966796B74
 
 
 def version(connection: Connection) -> str | None:
@@ -45,18 +53,13 @@ def check(connection: Connection) -> None:
         raise SchemaError(f"the database has schema {found}, newer than {HEAD}: upgrade notifykit on this host")
 
 
-def create_all(engine: Engine) -> None:
-    """Create all tables of a database that has none, in one transaction, and stamp it."""
-    with engine.connect().execution_options(notifykit_write=True) as connection, connection.begin():
-        create(connection)
-
-
 def create(connection: Connection) -> None:
     """Create all tables on ``connection`` and stamp the newest version; nothing if another process just did."""
+    _wait_for_others(connection)
     if not is_empty(connection):
         return
     schema.metadata.create_all(connection)
-    _version.create(connection)
+    _version.create(connection, checkfirst=True)
     connection.execute(_version.insert().values(version_num=HEAD))
 
 
@@ -64,9 +67,16 @@ def upgrade(connection: Connection, revision: str = "head") -> None:
     """Bring the schema to ``revision`` with Alembic; a database without tables is built script by script."""
     from alembic import command
 
+    _wait_for_others(connection)
     config = alembic_config()
     config.attributes["connection"] = connection
     command.upgrade(config, revision)
+
+
+def _wait_for_others(connection: Connection) -> None:
+    # On SQLite the transaction itself is exclusive.
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
 
 
 def alembic_config() -> Any:

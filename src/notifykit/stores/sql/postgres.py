@@ -22,8 +22,18 @@ from ...models.event import StoredEvent, TakenEvent
 from ...ports import Appended, Record, Settlement
 from . import migrate
 from . import postgres_statements as sql
-from .rows import PRIORITIES, RANK, claim_from, event_values, instant, instant_or_none, micros, micros_or_none
-from .store import SqlStore, translated
+from .rows import (
+    PRIORITIES,
+    RANK,
+    claim_from,
+    event_values,
+    in_key_order,
+    instant,
+    instant_or_none,
+    micros,
+    micros_or_none,
+)
+from .store import NOT_OPEN, SqlStore, translated
 
 try:
     import asyncpg
@@ -60,13 +70,18 @@ class PostgresStore(SqlStore):
         self._create = create
         self._listener: asyncio.Task[None] | None = None
         self._wakers: set[asyncio.Event] = set()
+        self._hint_is_kept = False
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def open(self) -> None:
         self._connect()
-        if self._create:
-            await self._write(migrate.create)
-        await self._read(migrate.check)
+        try:
+            if self._create:
+                await self._write(migrate.create)
+            await self._read(migrate.check)
+        except BaseException:
+            await self.aclose()
+            raise
 
     def _connect(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -101,7 +116,7 @@ class PostgresStore(SqlStore):
     async def _driver(self) -> AsyncIterator[Any]:
         """Lend an asyncpg connection of the pool."""
         if self._engine is None:
-            raise StoreUnavailableError("the store is not open: use 'async with' or open()")
+            raise StoreUnavailableError(NOT_OPEN)
         try:
             async with self._engine.connect() as connection:
                 try:
@@ -117,7 +132,7 @@ class PostgresStore(SqlStore):
 
     async def _write(self, work: Callable[[Connection], T]) -> T:
         if self._engine is None:
-            raise StoreUnavailableError("the store is not open: use 'async with' or open()")
+            raise StoreUnavailableError(NOT_OPEN)
         try:
             async with self._engine.begin() as connection:
                 return await connection.run_sync(work)
@@ -129,7 +144,7 @@ class PostgresStore(SqlStore):
     async def append(self, events: Sequence[StoredEvent]) -> list[Appended]:
         if not events:
             return []
-        columns = list(zip(*map(event_values, events), strict=True))
+        columns = list(zip(*map(event_values, in_key_order(events)), strict=True))
         async with self._driver() as pg:
             statement = sql.APPEND_AND_HINT if self._hint_is_due() else sql.APPEND
             stored = {row[0] for row in await pg.fetch(statement, *columns)}
@@ -250,17 +265,21 @@ class PostgresStore(SqlStore):
     # -- hints -----------------------------------------------------------------------------------
 
     def hint(self) -> None:
-        if self._loop is not None and self._wakers:
+        if self._loop is not None:
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._wake)
 
     def _wake(self, *_: object) -> None:
+        self._hint_is_kept = not self._wakers
         for waker in self._wakers:
             waker.set()
 
     async def wait(self, timeout: timedelta) -> None:
         if self._listener is None:
             self._listener = asyncio.create_task(self._listen(), name="notifykit-listen")
+        if self._hint_is_kept:  # it came while nobody waited
+            self._hint_is_kept = False
+            return
         waker = asyncio.Event()
         self._wakers.add(waker)
         try:

@@ -88,6 +88,13 @@ EVENT_COLUMNS = (
 )
 
 
+def in_key_order(events: Sequence[StoredEvent]) -> Sequence[StoredEvent]:
+    """Return ``events`` so that two writers with the same idempotency keys never wait for each other."""
+    if len(events) == 1 or not any(event.idempotency_key for event in events):
+        return events
+    return sorted(events, key=lambda event: (event.tenant, event.idempotency_key or ""))
+
+
 def event_from(row: RowMapping) -> StoredEvent:
     """Return the event of a row of ``events``."""
     return StoredEvent(

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Connection, Engine, StaticPool, create_engine, event, make_url
 
-from ...errors import SchemaError, StoreUnavailableError
+from ...errors import StoreUnavailableError
 from ...models.delivery import FINAL_STATES, Claim, DeliveryState, Lane, NewDelivery
 from ...models.event import StoredEvent, TakenEvent
 from ...ports import Appended, Record, Settlement
@@ -37,7 +37,7 @@ from .rows import (
     micros,
     micros_or_none,
 )
-from .store import SqlStore, translated
+from .store import NOT_OPEN, SqlStore, translated
 
 T = TypeVar("T")
 
@@ -121,7 +121,7 @@ class SqliteStore(SqlStore):
         self._path = make_url(url).database or ":memory:"
         self._synchronous = synchronous
         self._create = create
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="notifykit-sqlite")
+        self._thread: ThreadPoolExecutor | None = None
         self._engine: Engine | None = None
         self._db: sqlite3.Connection | None = None
         self._watch: sqlite3.Connection | None = None
@@ -130,8 +130,24 @@ class SqliteStore(SqlStore):
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def open(self) -> None:
+        await self._started(self._connect_and_check)
+
+    async def upgrade(self, work: Callable[[Connection], T]) -> T:
+        """Run a migration on a store that is not open."""
+        await self._started(self._connect)
+        try:
+            return await self._write(work)
+        finally:
+            await self.aclose()
+
+    async def _started(self, connect: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
-        await self._run(self._connect)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="notifykit-sqlite")
+        try:
+            await self._run(connect)
+        except BaseException:
+            await self.aclose()
+            raise
 
     def _connect(self) -> None:
         if self._path != ":memory:":
@@ -152,18 +168,23 @@ class SqliteStore(SqlStore):
             raise StoreUnavailableError(f"cannot open {self._path}: {error}") from error
         self._engine = create_engine("sqlite://", creator=lambda: db, poolclass=StaticPool)
         event.listen(self._engine, "begin", _begin)
-        with self._engine.connect() as connection:
-            if self._create and migrate.is_empty(connection):
-                connection.rollback()
-                migrate.create_all(self._engine)
-            else:
-                migrate.check(connection)
+
+    def _connect_and_check(self) -> None:
+        self._connect()
+        if self._create and self._in_transaction(migrate.is_empty, write=False):
+            self._in_transaction(migrate.create, write=True)
+        self._in_transaction(migrate.check, write=False)
         self._watch = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=0)
 
     async def aclose(self) -> None:
-        if self._db is not None:
-            await self._run(self._disconnect)
-        self._thread.shutdown(wait=True)
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        try:
+            await asyncio.get_running_loop().run_in_executor(thread, self._disconnect)
+        except RuntimeError:  # the interpreter is ending: its threads have ended already
+            self._disconnect()
+        thread.shutdown(wait=True)
 
     def _disconnect(self) -> None:
         if self._watch is not None:
@@ -175,6 +196,8 @@ class SqliteStore(SqlStore):
         self._db = self._watch = self._engine = None
 
     async def _run(self, work: Callable[[], T]) -> T:
+        if self._thread is None:
+            raise StoreUnavailableError(NOT_OPEN)
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
         except sqlite3.Error as error:
@@ -192,7 +215,7 @@ class SqliteStore(SqlStore):
 
     def _in_transaction(self, work: Callable[[Connection], T], *, write: bool) -> T:
         if self._engine is None:
-            raise SchemaError("the store is not open: use 'async with' or open()")
+            raise StoreUnavailableError(NOT_OPEN)
         with self._engine.connect().execution_options(notifykit_write=write) as connection, connection.begin():
             return work(connection)
 
@@ -202,7 +225,7 @@ class SqliteStore(SqlStore):
     def _immediate(self, work: Callable[[sqlite3.Connection], T]) -> T:
         db = self._db
         if db is None:
-            raise StoreUnavailableError("the store is not open: use 'async with' or open()")
+            raise StoreUnavailableError(NOT_OPEN)
         db.execute("BEGIN IMMEDIATE")
         try:
             result = work(db)
@@ -310,7 +333,7 @@ class SqliteStore(SqlStore):
             return False
         try:
             version = self._watch.execute("PRAGMA data_version").fetchone()[0]
-        except sqlite3.OperationalError:
+        except sqlite3.Error:
             return False
         changed = version != self._seen
         self._seen = version

@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 #: Seconds between two hints of one process.
 HINT_PAUSE = 0.005
+NOT_OPEN = "the store is not open: use 'async with' or open()"
 _NO_TABLE = ("no such table", "does not exist", "UndefinedTable")
 
 
