@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from shutil import copyfile
 
 import pytest
 
 from notifykit.testing.servers import PostgresServer, ServerUnavailableError
 from tests.databases import new_database
 from tests.services import is_required, running
+from tests.stores import create_tables, empty_tables
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -65,3 +68,37 @@ def _skipped_without(name: str) -> Iterator[None]:
         yield
     except ServerUnavailableError as error:
         (pytest.fail if is_required(name) else pytest.skip)(f"needs {name}: {error}")
+
+
+@pytest.fixture(scope="session")
+def _postgres_tables(postgres_url: str) -> Iterator[str]:
+    with new_database(postgres_url) as url:
+        create_tables(url)
+        yield url
+
+
+@pytest.fixture
+def postgres_store_url(_postgres_tables: str) -> str:
+    """The URL of a PostgreSQL database with the tables of a store and nothing in them."""
+    empty_tables(_postgres_tables)
+    return _postgres_tables
+
+
+@pytest.fixture(scope="session")
+def _sqlite_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("sqlite") / "template.db"
+    create_tables(f"sqlite:///{file}")
+    return file
+
+
+@pytest.fixture
+def sqlite_store_url(_sqlite_tables: Path, tmp_path: Path) -> str:
+    """The URL of an SQLite file with the tables of a store and nothing in them."""
+    return f"sqlite:///{copyfile(_sqlite_tables, tmp_path / 'store.db')}"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def store_url(request: pytest.FixtureRequest) -> str:
+    """The URL of a database with the tables of a store and nothing in them, of each kind in turn."""
+    url: str = request.getfixturevalue(f"{request.param}_store_url")
+    return url

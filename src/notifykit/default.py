@@ -28,7 +28,7 @@ def configure(url: str | None = None, **options: Any) -> Notifykit:
     """
     from .kit import Notifykit
 
-    global _kit
+    global _kit  # noqa: PLW0603 - a default is global by nature
     with _lock:
         if _stand_in is not None:
             _stand_in.catalog.include(options.get("event_types", ()))
@@ -41,7 +41,7 @@ def configure(url: str | None = None, **options: Any) -> Notifykit:
 
 def default_kit() -> Notifykit:
     """Return the default kit, made from the environment if nobody configured one."""
-    global _kit
+    global _kit  # noqa: PLW0603 - a default is global by nature
     if _stand_in is not None:
         return _stand_in
     if _kit is None:
@@ -56,7 +56,7 @@ def default_kit() -> Notifykit:
 @contextmanager
 def stand_in(kit: Notifykit) -> Iterator[None]:
     """Use ``kit`` as the default kit for a while, whatever is configured meanwhile: for tests."""
-    global _stand_in
+    global _stand_in  # noqa: PLW0603 - a default is global by nature
     with _lock:
         before, _stand_in = _stand_in, kit
     try:

@@ -15,7 +15,10 @@
     ├── StoreError
     │   ├── StoreUnavailableError     the database did not answer; try again
     │   ├── SchemaError               the database has no tables, or those of another version
-    │   └── CannotJoinError           the store cannot take part in the caller's transaction
+    │   ├── CannotJoinError           the store cannot take part in the caller's transaction
+    │   └── VaultError                a value that is encrypted at rest does not open
+    │       ├── MissingKeyError       its key is not in the key ring
+    │       └── TamperedError         it was changed, or moved to another place
     ├── DestinationRefusedError       the egress guard will not deliver there; ``reason`` is a code
     └── VerificationError             (``notifykit.signing``) a received webhook is not authentic
 
@@ -116,6 +119,39 @@ class SchemaError(StoreError):
 
 class CannotJoinError(StoreError):
     """The store cannot take part in the caller's transaction."""
+
+
+class VaultError(StoreError):
+    """A value that is encrypted at rest does not open."""
+
+
+class MissingKeyError(VaultError):
+    """A value was sealed under a key that is not in the key ring.
+
+    Attributes:
+        key_id: The key that is missing.
+        known: The keys that are there.
+    """
+
+    def __init__(self, key_id: str, known: Sequence[str]) -> None:
+        super().__init__(
+            f"this was sealed under the key {key_id!r}, and the ring has only {', '.join(map(repr, known))}: "
+            f"add {key_id!r} behind the others in NOTIFYKIT_KEYS"
+        )
+        self.key_id = key_id
+        self.known = tuple(known)
+
+
+class TamperedError(VaultError):
+    """A sealed value was changed, or it was sealed for another place.
+
+    Attributes:
+        context: The place where it was found: table, tenant, row, column.
+    """
+
+    def __init__(self, context: str) -> None:
+        super().__init__(f"a sealed value does not open ({context}): it was changed, or it belongs to another row")
+        self.context = context
 
 
 class DestinationRefusedError(NotifykitError):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
@@ -115,11 +117,13 @@ class Notifykit:
         self._limits = limits
         self._store_options = store_options
         self._owns_store = store is None
+        self._is_private: bool = getattr(self.store, "private", False)
         self._subscribers = tuple(subscribers)
         self._publisher = Publisher(self.store, self.catalog, self._clock, limits)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opening: asyncio.Lock | None = None
         self._blocking: Blocking | None = None
+        self._making = threading.Lock()
         self._guard: Guard | None = None
 
     # -- life ------------------------------------------------------------------------------------
@@ -131,26 +135,31 @@ class Notifykit:
             SchemaError: The database has no tables, or those of another version.
             StoreUnavailableError: The database does not answer.
         """
-        loop = asyncio.get_running_loop()
         if self._loop is None:
-            self._loop = loop
-            try:
-                await self.store.open()
-            except BaseException:
-                self._loop = None
-                raise
-        elif self._loop is not loop:
+            self._opening = self._opening or asyncio.Lock()
+            async with self._opening:
+                await self._open_store()
+        if self._loop is not asyncio.get_running_loop():
             raise ConfigurationError(
-                "this kit was opened in another event loop: open one kit per loop, or use kit.blocking from threads"
+                "this kit was opened in another event loop and not closed there: "
+                "open one kit per loop, or use kit.blocking from threads"
             )
         return self
+
+    async def _open_store(self) -> None:
+        if self._loop is not None:
+            return
+        if self._is_private and self._blocking is not None and self._blocking.is_open:
+            raise ConfigurationError("kit.blocking has this kit's store: call kit.close() before you open it")
+        await self.store.open()
+        self._loop = asyncio.get_running_loop()
 
     async def aclose(self) -> None:
         """Finish what was published and disconnect."""
         if self._loop is not None:
             await self._publisher.aclose()
             await self.store.aclose()
-            self._loop = None
+            self._loop = self._opening = None
 
     async def __aenter__(self) -> Self:
         return await self.open()
@@ -167,9 +176,16 @@ class Notifykit:
             blocking.close()
 
     async def migrate(self) -> str:
-        """Create or upgrade the tables; return the schema's version."""
+        """Create or upgrade the tables; return the schema's version.
+
+        Raises:
+            ConfigurationError: The store is not in a database, or was not made from a URL.
+            StoreUnavailableError: The database does not answer.
+        """
         from .stores.sql.upgrade import migrate
 
+        if not self._owns_store:
+            raise ConfigurationError("this kit has a store of its own; migrate through a kit with the database's URL")
         return await migrate(self.url)
 
     # -- publishing ------------------------------------------------------------------------------
@@ -200,9 +216,9 @@ class Notifykit:
         connection: Any = None,
         **options: Unpack[PublishOptions],
     ) -> list[Receipt]:
-        """Publish many events from sync code; see :meth:`publish`."""
+        """Publish many events from sync code; see :meth:`publish` and :meth:`apublish_many`."""
         if session is None and connection is None:
-            return self.blocking.publish_many(list(events), options)
+            return self.blocking.publish_many(events, **options)
         return self._publisher.publish_joined(sync_connection(session, connection), events, options)
 
     async def apublish(
@@ -220,8 +236,8 @@ class Notifykit:
             CannotJoinError: The store cannot take part in that transaction.
         """
         if session is None and connection is None:
-            if self._loop is None:
-                await self._open_once()
+            if self._loop is not asyncio.get_running_loop():
+                await self.open()
             return await self._publisher.publish(event, options)
         return (await joined(self._publisher, _one(session, connection), [event], options))[0]
 
@@ -233,19 +249,16 @@ class Notifykit:
         connection: Any = None,
         **options: Unpack[PublishOptions],
     ) -> list[Receipt]:
-        """Publish many events; all are checked before the first is stored.  See :meth:`apublish`."""
+        """Publish many events, a few hundred in a transaction; see :meth:`apublish`.
+
+        All are checked before the first is stored.  After an :class:`IdempotencyConflictError`
+        all the others are stored.
+        """
         if session is None and connection is None:
-            if self._loop is None:
-                await self._open_once()
+            if self._loop is not asyncio.get_running_loop():
+                await self.open()
             return await self._publisher.publish_many(events, options)
         return await joined(self._publisher, _one(session, connection), list(events), options)
-
-    async def _open_once(self) -> None:
-        if self._opening is None:
-            self._opening = asyncio.Lock()
-        async with self._opening:
-            if self._loop is None:
-                await self.open()
 
     # -- who wants what --------------------------------------------------------------------------
 
@@ -321,10 +334,8 @@ class Notifykit:
 
         guard = self._the_guard()
         target = guard.parse(url)
-        try:
+        with contextlib.suppress(WireError):  # a name that does not resolve yet is the first attempt's problem
             await guard.vet(target.host, target.port)
-        except WireError:
-            pass  # a name that does not resolve yet is the first attempt's problem, not a refusal
         return target.url, check_headers(headers)
 
     # -- delivering ------------------------------------------------------------------------------
@@ -359,22 +370,29 @@ class Notifykit:
     @property
     def blocking(self) -> Blocking:
         """The same calls for code without an event loop: ``kit.blocking.endpoints.create(...)``."""
-        if self._blocking is None:
-            from .blocking import Blocking
+        from .blocking import Blocking
 
-            self._blocking = Blocking(self.twin)
-        return self._blocking
+        with self._making:
+            if self._blocking is None:
+                self._blocking = Blocking(self)
+            return self._blocking
+
+    @property
+    def home(self) -> asyncio.AbstractEventLoop | None:
+        """The only event loop that may call the open store; ``None`` if a twin can open it in another."""
+        return self._loop if self._is_private else None
 
     def twin(self) -> Notifykit:
-        """Return a kit with the same settings for another event loop."""
+        """Return a kit with the same settings, on the same data, for another event loop."""
+        again = self._owns_store and not self._is_private
         twin = Notifykit(
-            self.url if self._owns_store else None,
+            self.url if again else None,
             egress=self.egress,
             limits=self._limits,
-            store=None if self._owns_store else self.store,
+            store=None if again else self.store,
             clock=self._clock,
             subscribers=self._subscribers,
-            **self._store_options,
+            **(self._store_options if again else {}),
         )
         twin.catalog = self.catalog
         twin._publisher = Publisher(twin.store, self.catalog, self._clock, self._limits)

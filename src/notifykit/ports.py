@@ -13,8 +13,9 @@ from typing import Any, NamedTuple, Protocol
 import attrs
 
 from .models.delivery import Attempt, Claim, Delivery, DeliveryState, Lane, NewDelivery
-from .models.endpoint import Endpoint
+from .models.endpoint import Endpoint, RateLimit
 from .models.event import StoredEvent, TakenEvent
+from .models.health import Ailment
 from .models.outcome import Outcome
 from .models.subscription import Subscription, TenantConfig
 
@@ -53,6 +54,7 @@ class Record(NamedTuple):
         state: The new state.  A final one ends the delivery; ``PENDING`` and ``HELD`` need ``due_at``.
         at: The instant of the decision.
         attempt: The try that was made; ``None`` when nothing was sent.
+        event: An operational event to append in the same step, if this record is written.
     """
 
     delivery_id: str
@@ -62,6 +64,7 @@ class Record(NamedTuple):
     due_at: datetime | None
     at: datetime
     attempt: Attempt | None
+    event: StoredEvent | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -238,6 +241,22 @@ class Endpoints(Protocol):
 
     async def find_endpoints(self, tenant: str, *, limit: int, after: str | None = None) -> list[Endpoint]:
         """Return endpoints in the order of their ids, from behind ``after``."""
+        ...
+
+    async def ailments(self) -> list[Ailment]:
+        """Return what every failing endpoint of every tenant suffers from; an engine's verb."""
+        ...
+
+    async def save_ailment(self, ailment: Ailment) -> None:
+        """Insert or replace what an endpoint suffers from; does not raise the tenant's version."""
+        ...
+
+    async def remove_ailment(self, tenant: str, endpoint_id: str, *, now: datetime) -> bool:
+        """Note that an endpoint has recovered and make what is parked for it (``HELD``) due; tell whether it ailed."""
+        ...
+
+    async def draw(self, tenant: str, endpoint_id: str, wanted: int, limit: RateLimit, *, now: datetime) -> int:
+        """Take up to ``wanted`` tokens out of an endpoint's bucket, which starts full; return how many there were."""
         ...
 
     async def remove_endpoint(self, tenant: str, endpoint_id: str, *, now: datetime) -> bool:

@@ -16,6 +16,7 @@ import attrs
 
 from .catalog import EventCatalog
 from .errors import CannotJoinError, IdempotencyConflictError, InvalidEventError
+from .failpoints import failpoint
 from .models.delivery import Priority
 from .models.endpoint import Endpoint
 from .models.event import Event, Receipt, Resource, StoredEvent
@@ -94,6 +95,7 @@ class Publisher:
             group, self._group = self._group[:GROUP], self._group[GROUP:]
             try:
                 answers = await self._outbox.append([stored for stored, _ in group])
+                failpoint("pub.committed")
             except BaseException as error:
                 for _, future in group:
                     if not future.done():
@@ -109,11 +111,10 @@ class Publisher:
     async def publish_many(self, events: Iterable[object], options: PublishOptions) -> list[Receipt]:
         """Store many events, a few hundred in a transaction; all are checked before the first is stored."""
         stored = self._prepare_many(events, options)
-        receipts: list[Receipt] = []
+        answers: list[Appended] = []
         for start in range(0, len(stored), GROUP):
-            page = stored[start : start + GROUP]
-            receipts += map(_receipt, page, await self._outbox.append(page))
-        return receipts
+            answers += await self._outbox.append(stored[start : start + GROUP])
+        return list(map(_receipt, stored, answers))
 
     def publish_joined(self, connection: Any, events: Iterable[object], options: PublishOptions) -> list[Receipt]:
         """Store events through the caller's SQLAlchemy ``Connection``, in the caller's transaction."""

@@ -134,6 +134,29 @@ class EndpointDisabled:
 
 
 @attrs.frozen(kw_only=True)
+class EndpointFailing:
+    """An endpoint keeps failing; its deliveries are parked between probes and use up no attempts."""
+
+    name: ClassVar[str] = "endpoint.failing"
+    level: ClassVar[int] = logging.WARNING
+
+    endpoint_id: str
+    tenant: str
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class EndpointRecovered:
+    """A failing endpoint answers again; what was parked is delivered."""
+
+    name: ClassVar[str] = "endpoint.recovered"
+    level: ClassVar[int] = logging.INFO
+
+    endpoint_id: str
+    tenant: str
+
+
+@attrs.frozen(kw_only=True)
 class LoopFailed:
     """A background duty failed and is tried again after a pause; usually the database is away.
 
@@ -169,6 +192,8 @@ TelemetryEvent = (
     | ClaimLost
     | EventsPlanned
     | EndpointDisabled
+    | EndpointFailing
+    | EndpointRecovered
     | LoopFailed
     | ChannelFailed
 )

@@ -17,22 +17,18 @@ class TestSqliteStore(StoreSuite):
     features = StoreFeatures(joins=True, durable=True, concurrent=True, hints=True)
 
     @pytest.fixture
-    def url(self, tmp_path):
-        return f"sqlite:///{tmp_path / 'store.db'}"
-
-    @pytest.fixture
-    async def store(self, url):
-        store = SqliteStore(url, synchronous="NORMAL")
+    async def store(self, sqlite_store_url):
+        store = SqliteStore(sqlite_store_url, synchronous="NORMAL")
         await store.open()
         yield store
         await store.aclose()
 
     @pytest.fixture
-    async def make_second_store(self, url):
+    async def make_second_store(self, sqlite_store_url):
         async with AsyncExitStack() as stores:
 
             async def make():
-                other = SqliteStore(url, synchronous="NORMAL")
+                other = SqliteStore(sqlite_store_url, synchronous="NORMAL")
                 await other.open()
                 stores.push_async_callback(other.aclose)
                 return other
@@ -40,8 +36,8 @@ class TestSqliteStore(StoreSuite):
             yield make
 
     @pytest.fixture
-    def connection(self, url, store):
-        engine = create_engine(url, poolclass=NullPool)
+    def connection(self, sqlite_store_url, store):
+        engine = create_engine(sqlite_store_url, poolclass=NullPool)
         with engine.connect() as connection:
             yield connection
 

@@ -10,7 +10,7 @@ import attrs
 
 from ..errors import DestinationRefusedError, InvalidEndpointError, NotFoundError, StateError
 from ..models.delivery import Priority
-from ..models.endpoint import Endpoint, EndpointSecret, EndpointState
+from ..models.endpoint import Endpoint, EndpointSecret, EndpointState, RateLimit
 from ..models.event import Event, Receipt
 from ..models.ids import ENDPOINT, new_id
 from ..models.retry import DEFAULT_RETRY, RetryPolicy
@@ -65,6 +65,7 @@ class Endpoints:
         retry: Retry = DEFAULT_RETRY,
         timeout: timedelta = timedelta(seconds=15),
         max_in_flight: int = 64,
+        rate_limit: RateLimit | None = None,
     ) -> Endpoint:
         """Create an endpoint; its signing secret is in ``secrets[0].value``.
 
@@ -74,6 +75,8 @@ class Endpoints:
             secret: A ``whsec_…`` or ``whsk_…`` of your own; generated if not given.
             retry: A policy, or one of tenacity's wait strategies.
             timeout: The total deadline of one attempt, at most 30 s.
+            max_in_flight: How many attempts one process may have open at a time, in each lane.
+            rate_limit: How many attempts a second all processes together may make.
 
         Raises:
             InvalidEndpointError: With every problem found.
@@ -89,6 +92,7 @@ class Endpoints:
             retry=_policy(retry),
             timeout=timeout,
             max_in_flight=max_in_flight,
+            rate_limit=rate_limit,
             created_at=now,
             updated_at=now,
         )
@@ -120,6 +124,7 @@ class Endpoints:
         retry: Retry | None = None,
         timeout: timedelta | None = None,
         max_in_flight: int | None = None,
+        rate_limit: RateLimit | None = None,
     ) -> Endpoint:
         """Change what is given and keep the rest; deliveries that wait use the new settings.
 
@@ -135,6 +140,7 @@ class Endpoints:
             "retry": None if retry is None else _policy(retry),
             "timeout": timeout,
             "max_in_flight": max_in_flight,
+            "rate_limit": rate_limit,
         }
         given = {name: value for name, value in changes.items() if value is not None}
         return await self._save(await self._checked(attrs.evolve(endpoint, **given)))

@@ -66,7 +66,7 @@ async def redrive(context: Context) -> int:
     args = context.args
     chosen = any(value is not None for value in (args.endpoint, args.type, args.since, args.until))
     if bool(args.deliveries) == args.all:
-        raise UsageError("which ones? Give ids, or --all with what restricts it (--endpoint, --type, --since)")
+        raise UsageError("which dead letters is not clear; give ids, or --all with what restricts it (--endpoint, --type, --since)")
     if chosen and not args.all:
         raise UsageError("--endpoint, --type, --since and --until choose from all; add --all instead of ids")
     async with context.open() as kit:

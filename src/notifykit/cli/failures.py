@@ -75,5 +75,9 @@ def _remedy(error: NotifykitError) -> str:
             return "use https, or --allow-http on a network you trust"
         case "loopback" | "localhost" | "private" | "shared" | "link_local":
             return "if that is intended, let the block through: --allow CIDR, such as --allow 127.0.0.0/8"
+        case "port":
+            return "use 443, 80, or a port from 1024 up that is no database's or the like"
+        case "userinfo":
+            return "take user and password out of the address and give --header 'Authorization: …'"
         case _:
-            return "why: notifykit endpoints check URL"
+            return "correct the address; notifykit endpoints check URL tells when it is acceptable"

@@ -69,7 +69,7 @@ async def publish(context: Context) -> int:
             raise UsageError("--jsonl takes types, data and keys from the file; leave out TYPE, DATA and --key")
         return await _publish_file(context)
     if args.type is None:
-        raise UsageError("which event? Give TYPE and DATA, or --jsonl FILE; see: notifykit publish --help")
+        raise UsageError("no event is given; write TYPE and DATA, or --jsonl FILE (see: notifykit publish --help)")
     from ..models.event import Event
 
     data = {} if args.data is None else inputs.read_object(args.data, "DATA")

@@ -17,7 +17,7 @@ from ..models.delivery import Claim
 class _Line:
     """One subscriber's claims."""
 
-    __slots__ = ("blocked", "cap", "claims", "done", "done_before", "in_flight", "listed")
+    __slots__ = ("blocked", "cap", "claims", "done", "done_before", "in_flight", "listed", "tokens")
 
     def __init__(self, cap: int) -> None:
         self.cap = cap
@@ -27,6 +27,11 @@ class _Line:
         self.blocked = False
         self.done = 0
         self.done_before = 0
+        self.tokens: int | None = None
+
+    def ready(self) -> bool:
+        """Whether its next claim may be handed out now."""
+        return bool(self.claims) and self.in_flight < self.cap and self.tokens != 0
 
     def share(self) -> int:
         """How many claims may wait here: what its cap admits, or what it proved to finish in a moment."""
@@ -81,21 +86,29 @@ class Backlog:
                 full.append(subscriber)
         return full
 
-    def add(self, claims: Iterable[tuple[Claim, int]]) -> None:
-        """Hold claims; each comes with its subscriber's in-flight cap."""
+    def add(self, claims: Iterable[tuple[Claim, int, bool]]) -> None:
+        """Hold claims; each comes with its subscriber's in-flight cap and whether they are handed out against tokens."""
         count = 0
-        for claim, cap in claims:
+        for claim, cap, metered in claims:
             line = self._lines.get(claim.subscriber_id)
             if line is None:
                 line = self._lines[claim.subscriber_id] = _Line(cap)
             line.cap = cap
+            if metered != (line.tokens is not None):
+                line.tokens = 0 if metered else None
             line.claims.append(claim)
             count += 1
-            if not line.listed and line.in_flight < cap:
-                line.listed = True
-                self._turn.append(line)
+            self._list(line)
         self._waiting += count
         self._call(count)
+
+    def _list(self, line: _Line) -> bool:
+        """Give a line a place in turn if it can use one and has none."""
+        if line.listed or not line.ready():
+            return False
+        line.listed = True
+        self._turn.append(line)
+        return True
 
     def _call(self, count: int) -> None:
         while count > 0 and self._idle:
@@ -106,7 +119,7 @@ class Backlog:
 
     async def take(self) -> Claim:
         """Wait for the next claim in turn; the caller must tell :meth:`done` when it is finished."""
-        while self._closed or not self._turn:
+        while (line := self._next()) is None:
             future = asyncio.get_running_loop().create_future()
             self._idle.append(future)
             try:
@@ -115,16 +128,23 @@ class Backlog:
                 if future.done() and not future.cancelled():
                     self._call(1)  # we were called but will not come: call the next one
                 raise
-        line = self._turn.popleft()
         claim = line.claims.popleft()
         line.in_flight += 1
         self._waiting -= 1
         self._in_flight += 1
-        if line.claims and line.in_flight < line.cap:
-            self._turn.append(line)
-        else:
-            line.listed = False
+        if line.tokens is not None:
+            line.tokens -= 1
+        self._list(line)
         return claim
+
+    def _next(self) -> _Line | None:
+        """Take the next line out of the turn; a cap or a bucket may have shrunk since it was listed."""
+        while self._turn and not self._closed:
+            line = self._turn.popleft()
+            line.listed = False
+            if line.ready():
+                return line
+        return None
 
     def done(self, subscriber_id: str) -> None:
         """Note that a claim of the subscriber is finished."""
@@ -132,14 +152,36 @@ class Backlog:
         line.in_flight -= 1
         line.done += 1
         self._in_flight -= 1
-        if line.claims and not line.listed:
-            line.listed = True
-            self._turn.append(line)
+        if self._list(line):
             self._call(1)
         if line.blocked and 2 * len(line.claims) <= line.cap:
             line.blocked = False
             self._on_room()
         self._room.set()
+
+    def allow(self, subscriber_id: str, cap: int) -> None:
+        """Change how many attempts of a subscriber may be open."""
+        line = self._lines.get(subscriber_id)
+        if line is not None and line.cap != cap:
+            line.cap = cap
+            if self._list(line):
+                self._call(cap - line.in_flight)
+
+    def thirsty(self) -> dict[str, tuple[str, int]]:
+        """Return the subscribers that wait for tokens: their tenant, and how many they could use."""
+        return {
+            subscriber: (line.claims[0].tenant, len(line.claims))
+            for subscriber, line in self._lines.items()
+            if line.tokens == 0 and line.claims
+        }
+
+    def grant(self, subscriber_id: str, tokens: int) -> None:
+        """Give a subscriber tokens; one is used up by each claim that is handed out."""
+        line = self._lines.get(subscriber_id)
+        if line is not None and line.tokens is not None:
+            line.tokens += tokens
+            if self._list(line):
+                self._call(tokens)
 
     async def wait_for_room(self) -> None:
         """Return once a claim has been finished since the last call."""

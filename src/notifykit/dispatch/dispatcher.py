@@ -20,6 +20,7 @@ import anyio
 import attrs
 
 from ..errors import ConfigurationError, StateError, StoreError
+from ..failpoints import failpoint
 from ..models.delivery import Lane, Priority
 from ..models.endpoint import Endpoint, EndpointState
 from ..models.ids import new_id
@@ -28,12 +29,14 @@ from ..ports import Channel, Clock, Store
 from ..telemetry import EndpointDisabled, LoopFailed, Subscriber, TelemetryEvent, log, wants_log
 from .backlog import Backlog
 from .directory import Directory
+from .herald import Herald
 from .janitor import Janitor
 from .planner import Planner
 from .recorder import Recorder
 from .sender import Leases, Sender
 from .settings import DispatchSettings
 from .source import Source
+from .vitals import Vitals
 
 _RESCUE_EVERY, _PURGE_EVERY, _TICK_EVERY = 5.0, 60.0, 0.5
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
@@ -41,6 +44,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 _LINGER, _LINGERS = 0.005, 4
 #: Seconds between two looks at what is due next, and between two hints that reach the sources.
 _ASK_EVERY, _CLAIM_EVERY = 0.25, 0.05
+#: Seconds between two draws of tokens, and between two readings of the health of endpoints.
+_POUR_EVERY, _VITALS_EVERY = 0.05, 1.0
 
 
 class SystemClock:
@@ -90,9 +95,13 @@ class Dispatcher:
 
     def _build(self, dice: Dice) -> None:
         settings, store, clock = self.settings, self._store, self._clock
-        self._directory = Directory(store)
+        self._directory = Directory(store, settings.max_timeout)
         self._leases = Leases()
         self._recorder = Recorder(store, self._emit, settings.batch)
+        self._herald = Herald(self._directory)
+        self._vitals = Vitals(
+            store, clock, self._herald, self._emit, self._allow, self._note_gone, settings.patience
+        )
         self.backlogs: dict[Lane, Backlog] = {}
         self._sources: list[Source] = []
         self._senders: list[tuple[Sender, int]] = []
@@ -101,14 +110,24 @@ class Dispatcher:
                 for priority in Priority:
                     self._build_lane(Lane(channel, priority), dice)
         self._planner = Planner(
-            store, self._directory, self.backlogs, self._leases, settings, clock, self._emit, self.worker
+            store, self._directory, self.backlogs, self._leases, self._vitals, settings, clock, self._emit, self.worker
         )
         self._janitor = Janitor(store, self._leases, settings, clock, self._emit)
 
     def _build_lane(self, lane: Lane, dice: Dice) -> None:
         backlog = self.backlogs[lane] = Backlog(self.settings.prefetch, self._wake)
         self._sources.append(
-            Source(lane, self._store, backlog, self._directory, self._leases, self.settings, self._clock, self.worker)
+            Source(
+                lane,
+                self._store,
+                backlog,
+                self._directory,
+                self._leases,
+                self._vitals,
+                self.settings,
+                self._clock,
+                self.worker,
+            )
         )
         sender = Sender(
             lane,
@@ -117,12 +136,15 @@ class Dispatcher:
             self._directory,
             self._recorder,
             self._leases,
+            self._vitals,
+            self._herald,
             self._clock,
             dice,
             self._emit,
             self._wants,
             self._note_gone,
             self.worker,
+            self.settings.lease_margin,
         )
         self._senders.append((sender, self.settings.concurrency[lane.priority]))
 
@@ -200,6 +222,8 @@ class Dispatcher:
         async with anyio.create_task_group() as tools:
             tools.start_soon(self._recorder.run)
             tools.start_soon(self._every, "extend", self.settings.lease.total_seconds() / 4, self._janitor.extend)
+            tools.start_soon(self._every, "pour", _POUR_EVERY, self._pour)
+            tools.start_soon(self._every, "vitals", _VITALS_EVERY, self._vitals.refresh)
             tools.start_soon(self._tick)
             async with anyio.create_task_group() as senders:
                 for sender, count in self._senders:
@@ -214,7 +238,8 @@ class Dispatcher:
                     if self._sources or "plan" in duties:
                         intake.start_soon(self._pulse, pulse)
                     if "clean" in duties:
-                        intake.start_soon(self._every, "rescue", _RESCUE_EVERY, self._janitor.rescue)
+                        rescue_every = min(_RESCUE_EVERY, self.settings.lease.total_seconds() / 4)
+                        intake.start_soon(self._every, "rescue", rescue_every, self._janitor.rescue)
                         intake.start_soon(self._every, "purge", _PURGE_EVERY, self._janitor.purge)
                     await self._stop.wait()
                     pulse.cancel()
@@ -228,6 +253,7 @@ class Dispatcher:
 
     async def _drain(self) -> None:
         """Give back what was not started and wait for what was, as long as the grace allows."""
+        failpoint("stop.draining")
         now = self._clock.now()
         for sender, _ in self._senders:
             for claim in sender.backlog.drain():
@@ -310,6 +336,23 @@ class Dispatcher:
             for endpoint, reason in list(self._gone.values()):
                 await self._disable(endpoint, reason)
 
+    async def _pour(self) -> None:
+        """Draw tokens for endpoints with a rate limit that have claims waiting here."""
+        for backlog in self.backlogs.values():
+            for subscriber, (tenant, wanted) in backlog.thirsty().items():
+                endpoint = self._directory.endpoint(tenant, subscriber)
+                limit = None if endpoint is None else endpoint.rate_limit
+                if limit is None:
+                    backlog.grant(subscriber, wanted)
+                    continue
+                share = max(1, min(wanted, round(limit.per_second * _POUR_EVERY * 2)))
+                granted = await self._store.draw(tenant, subscriber, share, limit, now=self._clock.now())
+                backlog.grant(subscriber, granted)
+
+    def _allow(self, endpoint_id: str, places: int) -> None:
+        for backlog in self.backlogs.values():
+            backlog.allow(endpoint_id, places)
+
     async def _sleep(self, seconds: float) -> None:
         with anyio.move_on_after(seconds):
             await self._stop.wait()
@@ -336,6 +379,10 @@ class Dispatcher:
                     )
                 )
                 self._emit(EndpointDisabled(endpoint_id=endpoint.id, tenant=endpoint.tenant, reason=reason))
+                data = {"endpoint_id": endpoint.id, "reason": reason}
+                told = self._herald.event("endpoint.disabled", endpoint.tenant, data, self._clock.now())
+                if told is not None:
+                    await self._store.append([told])
         except StoreError:
             return  # the next tick tries again
         self._gone.pop(endpoint.id, None)

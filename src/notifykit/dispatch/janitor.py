@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import attrs
 
+from ..failpoints import failpoint
 from ..models.delivery import DeliveryState
 from ..ports import Clock, Store
 from ..telemetry import DeliveryAbandoned, TelemetryEvent
@@ -34,6 +35,8 @@ class Janitor:
         total = 0
         while True:
             rescued = await self.store.rescue(_PAGE, now=self.clock.now(), max_abandoned=self.settings.max_abandoned)
+            if rescued:
+                failpoint("sweep.committed")
             for delivery in rescued:
                 self.emit(
                     DeliveryAbandoned(
@@ -57,6 +60,7 @@ class Janitor:
         for start in range(0, len(old), _PAGE):
             page = old[start : start + _PAGE]
             kept = await self.store.extend([(claim.delivery_id, claim.fence) for claim in page], until=until)
+            failpoint("lease.renewed")
             for delivery_id in kept:
                 self.leases.extended(delivery_id, until)
         return len(old)

@@ -12,6 +12,7 @@ from datetime import datetime
 
 import attrs
 
+from ..failpoints import failpoint
 from ..models.delivery import Claim, DeliveryState, Lane, NewDelivery
 from ..models.event import TakenEvent
 from ..policies.plan import plan
@@ -21,6 +22,7 @@ from .backlog import Backlog
 from .directory import Directory, TenantView
 from .sender import Leases
 from .settings import DispatchSettings
+from .vitals import Vitals
 
 
 @attrs.define
@@ -35,6 +37,7 @@ class Planner:
     directory: Directory
     backlogs: Mapping[Lane, Backlog]
     leases: Leases
+    vitals: Vitals
     settings: DispatchSettings
     clock: Clock
     emit: Callable[[TelemetryEvent], None]
@@ -46,6 +49,8 @@ class Planner:
         limit = self.settings.batch
         exclude, self._crowding = self._crowding, ()
         taken = await self.store.take(limit, now=self.clock.now(), lease=self.settings.lease, exclude=exclude)
+        if taken:
+            failpoint("fan.leased")
         if len(taken) >= limit:
             # A full batch means a backlog: next time let the others through before those who fill it.
             shares = Counter(event.tenant for event in taken)
@@ -73,12 +78,14 @@ class Planner:
             settlements.append(Settlement(event.id, event.fence, deliveries))
         lease = self.settings.lease
         settled = await self.store.settle(settlements, now=now, lease=lease, worker=self.worker)
+        failpoint("fan.committed")
         until = now + lease
         for event, new, view in mine:
             if event.id in settled:
                 claim = _claim(event, new, until, view.version)
                 self.leases.add(claim)
-                self._backlog(new).add(((claim, view.endpoints[new.subscriber_id].max_in_flight),))
+                endpoint = view.endpoints[new.subscriber_id]
+                self._backlog(new).add(((claim, self.vitals.places(endpoint), endpoint.rate_limit is not None),))
         self.emit(EventsPlanned(events=len(settled), deliveries=planned, took=self.clock.now() - now))
 
     def _backlog(self, new: NewDelivery) -> Backlog:
@@ -90,6 +97,7 @@ class Planner:
             backlog is not None
             and new.due_at <= now
             and new.ordering_key is None
+            and self.vitals.ailment(new.subscriber_id) is None
             and backlog.room() > coming.total()
             and backlog.accepts(new.subscriber_id, coming[new.subscriber_id])
         )

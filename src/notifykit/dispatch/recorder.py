@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from ..errors import StoreError
+from ..failpoints import failpoint
 from ..ports import Deliveries, Record
 from ..telemetry import ClaimLost, LoopFailed, TelemetryEvent
 
@@ -60,6 +61,7 @@ class Recorder:
         """Write one batch; it stays with us if the store does not take it."""
         batch = self._open[: self._batch]
         done = await self._store.record([record for record, _ in batch])
+        failpoint("res.committed")
         del self._open[: len(batch)]
         if not self._open:
             self._some.clear()

@@ -11,8 +11,10 @@ from datetime import datetime, timedelta
 
 import attrs
 
+from ..failpoints import failpoint
 from ..models.delivery import Attempt, Claim, DeliveryState, Lane
 from ..models.endpoint import Endpoint
+from ..models.event import StoredEvent
 from ..models.outcome import Accepted, Outcome, Transient
 from ..policies.decide import Cancel, Decision, Expire, Hold, decide
 from ..policies.retry import Bury, Complete, Dice, NextStep, RetryAt, next_step
@@ -20,8 +22,10 @@ from ..ports import Channel, Clock, Record
 from ..telemetry import ChannelFailed, DeliveryAttempted, DeliveryNotSent, TelemetryEvent
 from .backlog import Backlog
 from .directory import Directory
+from .herald import Herald
 from .recorder import Recorder
 from .settings import LEASE_MARGIN
+from .vitals import Vitals
 
 _NAMES = {
     "Accepted": "accepted",
@@ -76,12 +80,15 @@ class Sender:
     directory: Directory
     recorder: Recorder
     leases: Leases
+    vitals: Vitals
+    herald: Herald
     clock: Clock
     dice: Dice
     emit: Callable[[TelemetryEvent], None]
     wants: Callable[[], bool]
     gone: Callable[[Endpoint, str], None]
     worker: str
+    lease_margin: timedelta
 
     async def pull(self) -> None:
         """Send one claim after the other until cancelled."""
@@ -99,15 +106,18 @@ class Sender:
     async def _deliver(self, claim: Claim) -> None:
         started = self.clock.now()
         endpoint = self.directory.endpoint(claim.tenant, claim.subscriber_id)
-        decision = decide(claim, endpoint, now=started)
+        decision = decide(claim, endpoint, self.vitals.ailment(claim.subscriber_id), now=started)
         if isinstance(decision, Hold | Cancel | Expire) or endpoint is None:
             self._not_sent(claim, decision, started)
             return
-        if self.leases.until(claim) - started < endpoint.timeout + LEASE_MARGIN / 2:
+        if self.leases.until(claim) - started < endpoint.timeout + self.lease_margin / 2:
             self.release(claim, started)  # could not be extended: somebody else may own it by the time we are done
             return
+        failpoint("att.started")
         outcome = await self._send(claim, endpoint, started)
+        failpoint("att.answered")
         finished = self.clock.now()
+        self.vitals.note(endpoint, outcome, finished)
         step = next_step(outcome, tries=claim.tries + 1, policy=endpoint.retry, now=finished, dice=self.dice)
         self._record(claim, endpoint, outcome, step, started, finished)
 
@@ -139,6 +149,7 @@ class Sender:
         state = DeliveryState.DELIVERED
         reason: str | None = None
         due_at: datetime | None = None
+        told: StoredEvent | None = None
         match step:
             case Complete():
                 pass
@@ -146,6 +157,7 @@ class Sender:
                 state = DeliveryState.PENDING
             case Bury(reason=reason, disable=disable):
                 state = DeliveryState.DEAD
+                told = self.herald.exhausted(claim, reason, finished)
                 if disable:
                     self.gone(endpoint, reason)
         attempt = Attempt(
@@ -167,7 +179,7 @@ class Sender:
                 self.emit(self._attempted(claim, attempt, step, finished))
 
         self.leases.drop(claim.delivery_id)
-        self.recorder.add(Record(claim.delivery_id, claim.fence, state, reason, due_at, finished, attempt), written)
+        self.recorder.add(Record(claim.delivery_id, claim.fence, state, reason, due_at, finished, attempt, told), written)
 
     def _attempted(self, claim: Claim, attempt: Attempt, step: NextStep, finished: datetime) -> DeliveryAttempted:
         return DeliveryAttempted(

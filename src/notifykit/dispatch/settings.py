@@ -25,11 +25,15 @@ class DispatchSettings:
         batch: Rows per statement at the most.
         prefetch: Claims held in memory per lane at the most, those being sent included.
         lease: How long a claim is valid unless extended.
+        max_timeout: How long an attempt may take; an endpoint's own deadline is cut to it.
+        lease_margin: How much longer than that a lease must be at least: for the write of the
+            result, and for clocks that differ.
         poll: How often the store is asked when no hint comes.
         grace: How long a stop waits for attempts that are under way.
         max_abandoned: A delivery whose worker died this often is quarantined.
         retention: How long ended deliveries and their events are kept.
         idempotency_window: How long an idempotency key is remembered.
+        patience: An endpoint that has only failed for this long is disabled.
         duties: ``plan``, ``send``, ``clean``: what this process does.
     """
 
@@ -39,19 +43,24 @@ class DispatchSettings:
     batch: int = 500
     prefetch: int = 1500
     lease: timedelta = timedelta(seconds=60)
+    max_timeout: timedelta = timedelta(seconds=30)
+    lease_margin: timedelta = timedelta(seconds=10)
     poll: timedelta = timedelta(seconds=1)
     grace: timedelta = timedelta(seconds=20)
     max_abandoned: int = 5
     retention: timedelta = timedelta(days=30)
     idempotency_window: timedelta = timedelta(hours=48)
+    patience: timedelta = timedelta(days=5)
     duties: frozenset[str] = frozenset({"plan", "send", "clean"})
 
     def __attrs_post_init__(self) -> None:
-        if self.lease < MAX_TIMEOUT + LEASE_MARGIN:
+        if min(self.max_timeout, self.lease_margin) <= timedelta(0):
+            raise ConfigurationError("max_timeout and lease_margin must be longer than nothing")
+        if self.lease < self.max_timeout + self.lease_margin:
             raise ConfigurationError(
-                f"lease is {self.lease.total_seconds():.0f} s; it must be at least "
-                f"{(MAX_TIMEOUT + LEASE_MARGIN).total_seconds():.0f} s, longer than the longest attempt, "
-                "or a second worker would send what the first is still sending"
+                f"lease is {self.lease.total_seconds():g} s; it must be at least "
+                f"{(self.max_timeout + self.lease_margin).total_seconds():g} s (max_timeout + lease_margin), longer "
+                "than the longest attempt, or a second worker would send what the first is still sending"
             )
         if not 1 <= self.batch <= self.prefetch:
             raise ConfigurationError(f"batch ({self.batch}) must be between 1 and prefetch ({self.prefetch})")

@@ -6,12 +6,14 @@ from collections import Counter
 
 import attrs
 
+from ..failpoints import failpoint
 from ..models.delivery import Lane
 from ..ports import Clock, Deliveries
 from .backlog import Backlog
 from .directory import Directory
 from .sender import Leases
 from .settings import DispatchSettings
+from .vitals import Vitals
 
 #: Below this many free places claiming waits: small claims cost as much as large ones.
 _LEAST = 32
@@ -26,6 +28,7 @@ class Source:
     backlog: Backlog
     directory: Directory
     leases: Leases
+    vitals: Vitals
     settings: DispatchSettings
     clock: Clock
     worker: str
@@ -47,15 +50,21 @@ class Source:
             worker=self.worker,
             exclude=[*full, *crowding],
         )
+        if claims:
+            failpoint("dlv.leased")
         if len(claims) >= room:
             # A full batch means a backlog: next time let the others through before those who fill it.
             shares = Counter(claim.subscriber_id for claim in claims)
             self._crowding = tuple(subscriber for subscriber, count in shares.items() if count > room // 4)
         held = []
         for claim in claims:
-            self.leases.add(claim)
             view = await self.directory.view(claim.tenant, claim.version)
             endpoint = view.endpoints.get(claim.subscriber_id)
-            held.append((claim, 1 if endpoint is None else endpoint.max_in_flight))
+            if endpoint is None:
+                held.append((claim, 1, False))
+            else:
+                held.append((claim, self.vitals.places(endpoint), endpoint.rate_limit is not None))
+        for claim in claims:  # only now: a lease that is prolonged without a sender would never end
+            self.leases.add(claim)
         self.backlog.add(held)
         return bool(claims) or bool(crowding)

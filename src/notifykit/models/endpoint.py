@@ -36,6 +36,19 @@ class EndpointSecret:
 
 
 @attrs.frozen(kw_only=True)
+class RateLimit:
+    """A token bucket: so many attempts a second over all processes, and so many at once after a pause.
+
+    Attributes:
+        per_second: How many tokens come in a second; may be below 1.
+        burst: How many tokens there are at the most.
+    """
+
+    per_second: float = attrs.field(validator=attrs.validators.gt(0))
+    burst: int = attrs.field(default=1, validator=attrs.validators.ge(1))
+
+
+@attrs.frozen(kw_only=True)
 class Endpoint:
     """A webhook URL of a tenant.
 
@@ -47,6 +60,7 @@ class Endpoint:
         retry: When failed attempts are tried again.
         timeout: The total deadline of one attempt, from DNS to the end of the response.
         max_in_flight: How many attempts one process may have open at a time.
+        rate_limit: How many attempts a second all processes together may make.
     """
 
     id: str
@@ -60,6 +74,7 @@ class Endpoint:
     retry: RetryPolicy = DEFAULT_RETRY
     timeout: timedelta = timedelta(seconds=15)
     max_in_flight: int = 64
+    rate_limit: RateLimit | None = None
     created_at: datetime
     updated_at: datetime
 

@@ -35,7 +35,8 @@ class _Source:
         self._millis = 0
         self._head = ""
         self._last = 0
-        os.register_at_fork(after_in_child=self._reset)
+        if hasattr(os, "register_at_fork"):  # not on Windows
+            os.register_at_fork(after_in_child=self._reset)
 
     def _reset(self) -> None:
         self._lock = threading.Lock()

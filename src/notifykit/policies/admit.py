@@ -289,8 +289,8 @@ def _topic_problems(topic: object, limits: Limits) -> list[str]:
             problems.append(f"topic: more than {MAX_WORDS} segments")
         if "" in words:
             problems.append("topic: has an empty segment")
-        if topic.startswith("@"):
-            problems.append("topic: must not begin with @")
+        if topic.startswith(("@", "!")):
+            problems.append("topic: must not begin with @ or !")
         if "*" in topic:
             problems.append("topic: has a '*', which only patterns may have")
     return problems

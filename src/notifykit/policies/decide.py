@@ -11,6 +11,7 @@ import attrs
 
 from ..models.delivery import Claim
 from ..models.endpoint import Endpoint, EndpointState
+from ..models.health import Ailment
 
 #: How long a held delivery sleeps before a new decision is taken; resuming wakes it earlier.
 HOLD = timedelta(minutes=5)
@@ -46,13 +47,19 @@ Decision = Send | Hold | Cancel | Expire
 SEND = Send()
 
 
-def decide(claim: Claim, endpoint: Endpoint | None, *, now: datetime) -> Decision:
-    """Decide whether ``claim`` is sent to ``endpoint`` at ``now``."""
+def decide(claim: Claim, endpoint: Endpoint | None, ailment: Ailment | None = None, *, now: datetime) -> Decision:
+    """Decide whether ``claim`` is sent to ``endpoint`` at ``now``.
+
+    Args:
+        ailment: What the endpoint is known to suffer from.
+    """
     if endpoint is None:
         return Cancel("endpoint_deleted")
     if claim.expires_at is not None and claim.expires_at <= now:
         return Expire()
     if endpoint.state is EndpointState.ACTIVE:
+        if ailment is not None and now < ailment.probe_at:
+            return Hold(ailment.probe_at, "endpoint_failing")
         return SEND
     if endpoint.state is EndpointState.PAUSED:
         return Hold(now + HOLD, "endpoint_paused")

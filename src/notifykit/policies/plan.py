@@ -227,6 +227,10 @@ class SubscriptionIndex:
         """Return the state of an endpoint, or ``None`` if the tenant has no such endpoint."""
         return self._endpoints.get(subscriber_id)
 
+    def named(self, type: str) -> list[_Wish]:
+        """Return who wants events of this type and says so by more than a wildcard."""
+        return [wish for wish in self.wishes(type, None) if _names(wish.subscription, type)]
+
     def target(self, endpoint_id: str) -> _Target | None:
         """Return an endpoint as a target of webhooks, or ``None`` if the tenant has no such endpoint."""
         state = self._endpoints.get(endpoint_id)
@@ -250,6 +254,8 @@ class SubscriptionIndex:
 _UNREAD: Final = object()
 #: How a topic begins that names one endpoint instead of what an event is about.
 _ADDRESSED: Final = "@"
+#: The topic of operational events: only subscriptions that name their first word get them, a bare ``**`` does not.
+OPERATIONAL: Final = "!"
 
 
 def plan(event: TakenEvent, index: SubscriptionIndex, *, now: datetime) -> list[NewDelivery]:
@@ -265,7 +271,7 @@ def plan(event: TakenEvent, index: SubscriptionIndex, *, now: datetime) -> list[
     if event.topic is not None and _is_addressed(event):
         target = index.target(event.topic[len(_ADDRESSED) :])
         return [] if target is None else [_delivery(event, target, "", expired, now)]
-    for wish in index.wishes(event.type, event.topic):
+    for wish in index.named(event.type) if event.topic == OPERATIONAL else index.wishes(event.type, event.topic):
         target = wish.target
         if target in told:
             continue
@@ -282,6 +288,11 @@ def plan(event: TakenEvent, index: SubscriptionIndex, *, now: datetime) -> list[
 def only_to(endpoint_id: str) -> str:
     """Return the topic of an event that goes to one endpoint, whoever is subscribed; no caller may publish to it."""
     return _ADDRESSED + endpoint_id
+
+
+def _names(subscription: Subscription, type: str) -> bool:
+    head = type.partition(TYPES)[0]
+    return any(pattern.partition(TYPES)[0] == head for pattern in subscription.event_types)
 
 
 def _is_addressed(event: Content) -> bool:
@@ -339,9 +350,11 @@ def _own_verdict(subscription: Subscription, event: Content, data: Any) -> Verdi
         return Verdict.SUBSCRIPTION_DISABLED
     if _is_invalid(subscription):
         return Verdict.SUBSCRIPTION_INVALID
-    if not any(_compiled_pattern(pattern, TYPES)(event.type) for pattern in subscription.event_types):
+    matching = [pattern for pattern in subscription.event_types if _compiled_pattern(pattern, TYPES)(event.type)]
+    if not matching or (event.topic == OPERATIONAL and not _names(subscription, event.type)):
         return Verdict.TYPE_MISMATCH
-    if _is_addressed(event) or (topic is not None and not _compiled_pattern(topic, TOPICS)(event.topic or "")):
+    on = "" if event.topic in {None, OPERATIONAL} else event.topic
+    if _is_addressed(event) or (topic is not None and not _compiled_pattern(topic, TOPICS)(on or "")):
         return Verdict.TOPIC_MISMATCH
     if not _compiled_filter(subscription)(data):
         return Verdict.FILTER_MISMATCH

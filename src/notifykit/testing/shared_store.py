@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from anyio.from_thread import BlockingPortal
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, event, select
 
 from ..errors import CannotJoinError
 from ..models.event import StoredEvent
@@ -35,6 +35,8 @@ class SharedStore:
     Args:
         portal: Leads to the loop where the data lives.
     """
+
+    private = False  # kits in any number of loops may share it
 
     def __init__(self, portal: BlockingPortal) -> None:
         self._portal = portal
@@ -64,7 +66,8 @@ class SharedStore:
         """Do nothing: the data stays for the test to look at."""
 
     async def append(self, events: Sequence[StoredEvent]) -> list[Appended]:
-        return await self._at_home(self._append, events)
+        answers: list[Appended] = await self._at_home(self._append, events)
+        return answers
 
     def append_joined(self, connection: Any, events: Sequence[StoredEvent]) -> list[Appended]:
         if not isinstance(connection, Connection) and not hasattr(connection, "run_on_commit"):
@@ -72,6 +75,8 @@ class SharedStore:
                 f"a SQLAlchemy Connection or a Django connection is needed to join a transaction, "
                 f"got {type(connection).__name__}"
             )
+        if isinstance(connection, Connection):
+            connection.execute(select(1))  # begins the transaction, as the real insert would
         answers = self._portal.call(self._append, events)
         ids = [answer.event_id for answer in answers if not answer.duplicate]
         if isinstance(connection, Connection):
@@ -128,6 +133,9 @@ async def _running_loop() -> asyncio.AbstractEventLoop:
     return asyncio.get_running_loop()
 
 
+_SAVEPOINT = "SAVEPOINT "
+
+
 class _SqlalchemyTransaction:
     """Follows one connection from the first event that joined it."""
 
@@ -136,13 +144,15 @@ class _SqlalchemyTransaction:
         self.ids: list[str] = []
         #: How many events there were when a savepoint was set.  One that was set before we listened had none.
         self._marks: dict[str, int] = {}
-        event.listen(connection, "savepoint", self._on_savepoint)
+        event.listen(connection, "before_cursor_execute", self._on_statement)
         event.listen(connection, "rollback_savepoint", self._on_rollback_savepoint)
         event.listen(connection, "rollback", self._on_rollback)
         event.listen(connection, "commit", self._on_commit)
 
-    def _on_savepoint(self, _: Connection, name: str) -> None:
-        self._marks[name] = len(self.ids)
+    def _on_statement(self, _: Connection, __: object, statement: str, *___: object) -> None:
+        # The event "savepoint" comes before the savepoint has its name.
+        if statement.startswith(_SAVEPOINT):
+            self._marks[statement.removeprefix(_SAVEPOINT).strip()] = len(self.ids)
 
     def _on_rollback_savepoint(self, _: Connection, name: str, __: None) -> None:
         self._undo(self._marks.get(name, 0))

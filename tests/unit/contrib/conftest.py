@@ -35,7 +35,7 @@ def django_database(alias: str, settings: dict[str, object]) -> Iterator[None]:
     known = connections.databases
     before = known.get(alias)
     known[alias] = connections.configure_settings({"default": {}, alias: settings})[alias]
-    if hasattr(connections._connections, alias):
+    if any(connection.alias == alias for connection in connections.all(initialized_only=True)):
         del connections[alias]
     try:
         yield

@@ -227,7 +227,7 @@ class TestRefused:
             ({"topic": 7}, "topic: must be text"),
             ({"topic": "/shop"}, "topic: has an empty segment"),
             ({"topic": "shop//7"}, "topic: has an empty segment"),
-            ({"topic": "@end_1"}, "topic: must not begin with @"),
+            ({"topic": "@end_1"}, "topic: must not begin with @ or !"),
             ({"topic": "shop/*"}, "topic: has a '*', which only patterns may have"),
             ({"topic": "x" * 513}, "topic: longer than 512"),
             ({"topic": "/".join("x" * 33)}, "topic: more than 32 segments"),

@@ -126,7 +126,11 @@ def test_every_way_to_send_a_body_is_understood(receiver):
     signed = headers(receiver.secret)
     connection = http.client.HTTPConnection("127.0.0.1", int(receiver.url.split(":")[2].split("/")[0]))
     statuses = []
-    for body, extra in (([BODY[:9], BODY[9:]], {}), (BODY, {"Expect": "100-continue"}), (BODY, {"Connection": "close"})):
+    for body, extra in (
+        ([BODY[:9], BODY[9:]], {}),
+        (BODY, {"Expect": "100-continue"}),
+        (BODY, {"Connection": "close"}),
+    ):
         connection.request("POST", "/hooks", body=body, headers=signed | extra)
         response = connection.getresponse()
         statuses.append((response.status, response.headers["connection"]))
@@ -174,7 +178,7 @@ async def test_a_kit_delivers_to_it_until_it_accepts(tmp_path):
     """From publish over the wire, through failures, to a verified event, with the real dispatcher."""
     egress = EgressRules(allow=("127.0.0.0/8",), allow_http=True)
     async with Receiver() as receiver, Notifykit(f"sqlite:///{tmp_path / 'kit.db'}", egress=egress) as kit:
-        receiver.reply(503, Reply(hang_up=True), Reply(status=429, headers={"Retry-After": "0"}))
+        receiver.reply(Reply(hang_up=True), 503, Reply(status=429, headers={"Retry-After": "0"}))
         await kit.subscribe("**", tenant="acme", endpoint=receiver.url, secret=receiver.secret, retry=QUICKLY)
         async with kit.dispatcher() as dispatcher:
             receipt = await kit.apublish(Event(type="order.shipped", data={"id": "A-1"}), tenant="acme")

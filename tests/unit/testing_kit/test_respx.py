@@ -46,7 +46,7 @@ async def test_the_guard_stands_before_the_mock(kit, respx_mock):
     """What is not on the allow-list is refused as ever: a mock makes no address acceptable."""
     route = respx_mock.route().mock(return_value=httpx.Response(200))
 
-    with pytest.raises(InvalidEndpointError, match="private|10.0.0.1"):
+    with pytest.raises(InvalidEndpointError, match="private"):
         await kit.subscribe("**", tenant="acme", endpoint="http://10.0.0.1/hooks")
 
     assert not route.called

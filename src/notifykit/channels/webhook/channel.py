@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 
 from ...errors import ConfigurationError, DestinationRefusedError
+from ...failpoints import failpoint
 from ...models.delivery import WEBHOOK, Claim
 from ...models.endpoint import Endpoint
 from ...models.outcome import Outcome, Permanent
@@ -93,6 +94,7 @@ class WebhookChannel:
         body = claim.body
         signature = prepared.signer.signature(event_id, timestamp, body)
         head = full_head(prepared.static_head, event_id, timestamp, signature, len(body))
+        failpoint("att.signed")
         try:
             response = await self._transport.post(prepared.target, head, body, timeout=prepared.timeout)
         except WireError as error:

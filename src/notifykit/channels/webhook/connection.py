@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
+from ...failpoints import failpoint
 from .transport import BODY_GRACE, MAX_HEAD_BYTES, MAX_HEAD_LINES, Response, WireError
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class Connection(asyncio.BufferedProtocol):
         self._kept_alive = self._in_grace = False
         self._start = b""
         self._transport.write(data)
+        failpoint("att.sent")
         return waiter
 
     def abandon(self, waiter: asyncio.Future[Response]) -> None:

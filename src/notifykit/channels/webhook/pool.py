@@ -13,6 +13,7 @@ from collections import deque
 
 import attrs
 
+from ...failpoints import failpoint
 from .connection import Connection
 from .guard import Guard
 from .transport import Response, WireError
@@ -216,6 +217,7 @@ class Pool:
             ssl=self._context() if target.scheme == "https" else None,
             server_hostname=target.host if target.scheme == "https" else None,
         )
+        failpoint("att.connected")
         if connection.closed:
             raise ConnectionResetError("closed at once")
         connection.retire_at = self.loop.time() + self._limits.max_age

@@ -37,6 +37,8 @@ class MemoryConfig(MemoryDeliveries):
         for subscription in _of_tenant(tables.subscriptions, tenant):
             if subscription.subscriber_id == endpoint_id:
                 del tables.subscriptions[tenant, subscription.id]
+        tables.ailments.pop((tenant, endpoint_id), None)
+        tables.buckets.pop((tenant, endpoint_id), None)
         self._cancel(tables.rows_of(tenant, endpoint_id), "endpoint_deleted", now)
         tables.versions[tenant] += 1
         return True

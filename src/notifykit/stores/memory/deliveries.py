@@ -83,6 +83,9 @@ class MemoryDeliveries:
         else:
             due_at = record.due_at or record.at
             self._tables.move(row, state=record.state, reason=record.reason, due_at=due_at, attempts=attempts)
+        if record.event is not None:
+            self._tables.append(record.event)
+            self._hints.give()
         return True
 
     async def extend(self, claims: Sequence[tuple[str, int]], *, until: datetime) -> set[str]:

@@ -25,23 +25,9 @@ class MemoryOutbox:
 
     async def append(self, events: Sequence[StoredEvent]) -> list[Appended]:
         await checkpoint()
-        answers = [self._append(event) for event in events]
+        answers = [self._tables.append(event) for event in events]
         self._hints.give()
         return answers
-
-    def _append(self, event: StoredEvent) -> Appended:
-        tables = self._tables
-        if event.idempotency_key is not None:
-            held = tables.keys.get((event.tenant, event.idempotency_key))
-            if held is not None:
-                return Appended(held.event_id, duplicate=True, fingerprint=held.fingerprint)
-            key = Key(event.id, event.fingerprint, event.published_at)
-            tables.keys[event.tenant, event.idempotency_key] = key
-        tables.events[event.id] = event
-        tables.event_ids.add(event.tenant, event.id)
-        tables.outbox[event.id] = unplanned = Unplanned(event)
-        tables.wait_for_planning(unplanned, event.due_at)
-        return Appended(event.id)
 
     def append_joined(self, connection: Any, events: Sequence[StoredEvent]) -> list[Appended]:
         raise CannotJoinError(

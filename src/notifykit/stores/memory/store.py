@@ -12,6 +12,7 @@ from ...errors import ConfigurationError
 from ...models.delivery import DeliveryState
 from ...ports import StoreStats
 from .config import MemoryConfig
+from .health import MemoryHealth
 from .hints import Hints
 from .outbox import MemoryOutbox
 from .tables import WAITING, Tables
@@ -19,13 +20,16 @@ from .tables import WAITING, Tables
 _COUNT_CAP = 10_000
 
 
-class MemoryStore(MemoryOutbox, MemoryConfig):
+class MemoryStore(MemoryOutbox, MemoryConfig, MemoryHealth):
     """Keeps everything in this process and forgets it with the process.
 
     For tests, demos and events that may be lost.  It belongs to one event loop (it is
     not safe to use from several threads), cannot join a transaction, and grows until
     :meth:`purge` is called.
     """
+
+    #: No second store can be opened on the same data.
+    private = True
 
     def __init__(self) -> None:
         self._tables = Tables()

@@ -19,7 +19,9 @@ import attrs
 from ...models.delivery import FINAL_STATES, Attempt, Delivery, DeliveryState, Lane, Priority
 from ...models.endpoint import Endpoint
 from ...models.event import StoredEvent
+from ...models.health import Ailment
 from ...models.subscription import Subscription
+from ...ports import Appended
 from .due import FairQueue
 
 WAITING = (DeliveryState.PENDING, DeliveryState.HELD)
@@ -99,9 +101,25 @@ class Tables:
         self.endpoints: dict[tuple[str, str], Endpoint] = {}
         self.subscriptions: dict[tuple[str, str], Subscription] = {}
         self.versions: Counter[str] = Counter()
+        self.ailments: dict[tuple[str, str], Ailment] = {}
+        self.buckets: dict[tuple[str, str], tuple[float, datetime]] = {}
         # Entries go stale when a lease ends early or is prolonged; `expired` skips them.
         self._leases: list[tuple[datetime, int, str]] = []
         self._order = count()
+
+    def append(self, event: StoredEvent) -> Appended:
+        """Store an event, unless its idempotency key is held."""
+        if event.idempotency_key is not None:
+            held = self.keys.get((event.tenant, event.idempotency_key))
+            if held is not None:
+                return Appended(held.event_id, duplicate=True, fingerprint=held.fingerprint)
+            key = Key(event.id, event.fingerprint, event.published_at)
+            self.keys[event.tenant, event.idempotency_key] = key
+        self.events[event.id] = event
+        self.event_ids.add(event.tenant, event.id)
+        self.outbox[event.id] = unplanned = Unplanned(event)
+        self.wait_for_planning(unplanned, event.due_at)
+        return Appended(event.id)
 
     def wait_for_planning(self, unplanned: Unplanned, due_at: datetime) -> None:
         """Let an event of the outbox be taken from ``due_at`` on."""

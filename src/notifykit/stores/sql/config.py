@@ -20,11 +20,17 @@ from . import schema as s
 from .rows import endpoint_from, endpoint_values, event_from, subscription_from, subscription_values
 
 
-def _upsert(connection: Connection, table: Table, values: dict[str, Any], key: tuple[str, ...]) -> None:
+def upsert(
+    connection: Connection, table: Table, values: dict[str, Any], key: tuple[str, ...], *, replace: bool = True
+) -> None:
+    """Insert a row; one with the same key is replaced or left as it is."""
     make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     statement: Any = make(table).values(values)
-    changed = {name: statement.excluded[name] for name in values if name not in key}
-    connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=changed))
+    if replace:
+        changed = {name: statement.excluded[name] for name in values if name not in key}
+        connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=changed))
+    else:
+        connection.execute(statement.on_conflict_do_nothing(index_elements=list(key)))
 
 
 def touch(connection: Connection, tenant: str) -> None:
@@ -42,7 +48,7 @@ def touch(connection: Connection, tenant: str) -> None:
 
 def save_endpoint(connection: Connection, endpoint: Endpoint) -> None:
     """Insert or replace an endpoint."""
-    _upsert(connection, s.endpoints, endpoint_values(endpoint), ("tenant", "id"))
+    upsert(connection, s.endpoints, endpoint_values(endpoint), ("tenant", "id"))
     touch(connection, endpoint.tenant)
 
 
@@ -71,6 +77,8 @@ def remove_endpoint(connection: Connection, tenant: str, endpoint_id: str, now: 
             s.subscriptions.c.tenant == tenant, s.subscriptions.c.subscriber_id == endpoint_id
         )
     )
+    for table in (s.ailments, s.buckets):
+        connection.execute(delete(table).where(table.c.endpoint_id == endpoint_id, table.c.tenant == tenant))
     waits = and_(s.queue.c.tenant == tenant, s.queue.c.subscriber_id == endpoint_id)
     moves.end(connection, waits, DeliveryState.CANCELLED, "endpoint_deleted", now)
     touch(connection, tenant)
@@ -79,7 +87,7 @@ def remove_endpoint(connection: Connection, tenant: str, endpoint_id: str, now: 
 
 def save_subscription(connection: Connection, subscription: Subscription) -> None:
     """Insert or replace a subscription."""
-    _upsert(connection, s.subscriptions, subscription_values(subscription), ("tenant", "id"))
+    upsert(connection, s.subscriptions, subscription_values(subscription), ("tenant", "id"))
     touch(connection, subscription.tenant)
 
 

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from sqlalchemy import Connection, make_url, text
 
 from ...errors import CannotJoinError, SchemaError
+from ...failpoints import failpoint
 from ...models.event import StoredEvent
 from ...ports import Appended
 from .rows import EVENT_COLUMNS, event_values, in_key_order
@@ -74,6 +75,7 @@ def append(url: str, connection: Any, events: Sequence[StoredEvent], *, hint: bo
         chunk = ordered[start : start + _CHUNK]
         with _missing_tables_named():
             found = _append_chunk(through, chunk, HINT if hint else NO_HINT)
+        failpoint("pub.inserted")
         answers.update(zip((event.id for event in chunk), found, strict=True))
     return [answers[event.id] for event in events]
 

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, MetaData, PrimaryKeyConstraint, String, Table, func, inspect, select, text
 
 from ...errors import SchemaError
+from ...failpoints import failpoint
 from . import schema
 
 #: The newest script in ``migrations/versions``.
@@ -59,6 +60,7 @@ def create(connection: Connection) -> None:
     if not is_empty(connection):
         return
     schema.metadata.create_all(connection)
+    failpoint("mig.half")
     _version.create(connection, checkfirst=True)
     connection.execute(_version.insert().values(version_num=HEAD))
 

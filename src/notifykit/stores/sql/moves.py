@@ -28,6 +28,7 @@ from sqlalchemy import (
     update,
 )
 
+from ...failpoints import failpoint
 from ...models.delivery import FINAL_STATES, Attempt, Delivery, DeliveryState
 from ...models.ids import DELIVERY, EVENT
 from ...ports import DeliveryFilter, StoreStats
@@ -280,6 +281,7 @@ def rescue(connection: Connection, limit: int, now: datetime, max_abandoned: int
         .mappings()
         .all()
     )
+    failpoint("sweep.half")
     leases = {row["id"]: row for row in expired}
     connection.execute(
         insert(s.attempts),
@@ -315,6 +317,7 @@ def purge(connection: Connection, before: datetime, keys_before: datetime, limit
     ids = [row.id for row in old]
     if ids:
         connection.execute(delete(s.attempts).where(s.attempts.c.delivery_id.in_(ids)))
+        failpoint("gc.half")
         connection.execute(delete(s.deliveries).where(s.deliveries.c.id.in_(ids)))
     unused = (
         select(s.events.c.tenant, s.events.c.id)

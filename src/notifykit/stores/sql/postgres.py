@@ -250,9 +250,16 @@ class PostgresStore(SqlStore):
         if not records:
             return set()
         columns = list(zip(*map(_record_values, records), strict=True))
+        events = {record.delivery_id: record.event for record in records if record.event is not None}
         async with self._driver() as pg:
-            rows = await pg.fetch(sql.RECORD, *columns)
-        return {row[0] for row in rows}
+            if not events:
+                return {row[0] for row in await pg.fetch(sql.RECORD, *columns)}
+            async with pg.transaction():
+                written = {row[0] for row in await pg.fetch(sql.RECORD, *columns)}
+                values = [event_values(event) for id_, event in events.items() if id_ in written]
+                if values:
+                    await pg.execute(sql.APPEND_AND_HINT, *zip(*values, strict=True))
+            return written
 
     async def extend(self, claims: Sequence[tuple[str, int]], *, until: datetime) -> set[str]:
         if not claims:
@@ -320,7 +327,7 @@ def _translated(error: BaseException) -> Exception:
 
 
 def _record_values(record: Record) -> tuple[Any, ...]:
-    delivery_id, fence, state, reason, due_at, at, attempt = record
+    delivery_id, fence, state, reason, due_at, at, attempt, _ = record
     if attempt is None:
         tried: tuple[Any, ...] = (None, None, None, None, None, None, None, None, None)
     else:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import RowMapping
 
 from ...models.delivery import Attempt, Claim, Delivery, DeliveryState, Priority
-from ...models.endpoint import Endpoint, EndpointSecret, EndpointState
+from ...models.endpoint import Endpoint, EndpointSecret, EndpointState, RateLimit
 from ...models.event import StoredEvent
 from ...models.retry import RetryPolicy
 from ...models.subscription import Subscription
@@ -211,6 +212,7 @@ def attempt_from(row: RowMapping) -> Attempt:
 
 def endpoint_values(endpoint: Endpoint) -> dict[str, Any]:
     """Return the columns of ``endpoints``."""
+    limit = endpoint.rate_limit
     return {
         "tenant": endpoint.tenant,
         "id": endpoint.id,
@@ -231,6 +233,7 @@ def endpoint_values(endpoint: Endpoint) -> dict[str, Any]:
         ),
         "timeout": endpoint.timeout // _MICRO,
         "max_in_flight": endpoint.max_in_flight,
+        "rate_limit": None if limit is None else json.dumps([limit.per_second, limit.burst]),
         "created_at": micros(endpoint.created_at),
         "updated_at": micros(endpoint.updated_at),
     }
@@ -258,9 +261,17 @@ def endpoint_from(row: RowMapping) -> Endpoint:
         ),
         timeout=timedelta(microseconds=row["timeout"]),
         max_in_flight=row["max_in_flight"],
+        rate_limit=_rate_limit(row["rate_limit"]),
         created_at=instant(row["created_at"]),
         updated_at=instant(row["updated_at"]),
     )
+
+
+def _rate_limit(text: str | None) -> RateLimit | None:
+    if text is None:
+        return None
+    per_second, burst = json.loads(text)
+    return RateLimit(per_second=per_second, burst=burst)
 
 
 def subscription_values(subscription: Subscription) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Float,
     Index,
     Integer,
     LargeBinary,
@@ -217,8 +218,31 @@ endpoints = Table(
     Column("retry", Text, nullable=False),
     Column("timeout", BigInteger, nullable=False),
     Column("max_in_flight", Integer, nullable=False),
+    Column("rate_limit", Text),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
+)
+
+#: One row for each failing endpoint; empty on a good day.
+ailments = Table(
+    "notifykit_ailments",
+    metadata,
+    Column("endpoint_id", Key, primary_key=True),
+    Column("tenant", Key, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("probe_at", BigInteger, nullable=False),
+    Column("probes", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+
+#: The token buckets of endpoints with a rate limit.
+buckets = Table(
+    "notifykit_buckets",
+    metadata,
+    Column("endpoint_id", Key, primary_key=True),
+    Column("tenant", Key, nullable=False),
+    Column("tokens", Float(53), nullable=False),
+    Column("filled_at", BigInteger, nullable=False),
 )
 
 subscriptions = Table(

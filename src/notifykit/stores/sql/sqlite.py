@@ -9,18 +9,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Connection, Engine, StaticPool, create_engine, event, make_url
 
 from ...errors import StoreUnavailableError
+from ...failpoints import failpoint
 from ...models.delivery import FINAL_STATES, Claim, DeliveryState, Lane, NewDelivery
 from ...models.event import StoredEvent, TakenEvent
 from ...ports import Appended, Record, Settlement
@@ -73,7 +74,8 @@ INSERT OR IGNORE INTO notifykit_deliveries (id, event_id, tenant, subscription_i
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _KNOWN = """
-SELECT 1 FROM notifykit_queue WHERE id = :id UNION ALL SELECT 1 FROM notifykit_deliveries WHERE tenant = :tenant AND id = :id
+SELECT 1 FROM notifykit_queue WHERE id = :id
+UNION ALL SELECT 1 FROM notifykit_deliveries WHERE tenant = :tenant AND id = :id
 """
 _CLAIM = """
 UPDATE notifykit_queue SET state = 'sending', reason = NULL, fence = fence + 1, lease_until = :until, worker = :worker
@@ -101,7 +103,8 @@ UPDATE notifykit_queue SET state = ?, reason = ?, due_at = ?, lease_until = NULL
   attempts = coalesce(?, attempts), tries = tries + ? WHERE id = ? AND fence = ? AND state = 'sending'
 """
 _ATTEMPT = """
-INSERT INTO notifykit_attempts (delivery_id, number, started_at, took, outcome, reason, status, retry_at, response, worker)
+INSERT INTO notifykit_attempts (delivery_id, number, started_at, took, outcome, reason, status, retry_at, response,
+  worker)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _EXTEND = "UPDATE notifykit_queue SET lease_until = ? WHERE id = ? AND fence = ? AND state = 'sending'"
@@ -119,6 +122,8 @@ class SqliteStore(SqlStore):
     def __init__(self, url: str, *, synchronous: str = "FULL", create: bool = True) -> None:
         self.url = url
         self._path = make_url(url).database or ":memory:"
+        #: Whether no second store can be opened on the same data.
+        self.private = self._path == ":memory:"
         self._synchronous = synchronous
         self._create = create
         self._thread: ThreadPoolExecutor | None = None
@@ -151,7 +156,7 @@ class SqliteStore(SqlStore):
 
     def _connect(self) -> None:
         if self._path != ":memory:":
-            os.makedirs(os.path.dirname(os.path.abspath(self._path)), exist_ok=True)
+            Path(self._path).absolute().parent.mkdir(parents=True, exist_ok=True)
         try:
             self._db = db = sqlite3.connect(
                 self._path, isolation_level=None, check_same_thread=False, timeout=30, cached_statements=256
@@ -370,6 +375,7 @@ def _append(db: sqlite3.Connection, events: Sequence[StoredEvent]) -> list[Appen
             held, fingerprint = db.execute(_HELD, (item.tenant, item.idempotency_key)).fetchone()
             answers.append(Appended(held, duplicate=True, fingerprint=fingerprint))
     db.executemany(_OUTBOX, fresh)
+    failpoint("pub.inserted")
     return answers
 
 
@@ -424,6 +430,7 @@ def _settle(db: sqlite3.Connection, settlements: Sequence[Settlement], now: int,
                 ended.append(_ended_values(new, now))
             else:
                 queue.append(_queue_values(new, now, until, worker))
+    failpoint("fan.half")
     db.executemany(_QUEUE, queue)
     if ended:
         db.executemany(_ENDED, ended)
@@ -478,7 +485,7 @@ def _record(db: sqlite3.Connection, records: Sequence[Record]) -> set[str]:
     written = set()
     ended = []
     tries = []
-    for delivery_id, fence, state, reason, due_at, at, attempt in records:
+    for delivery_id, fence, state, reason, due_at, at, attempt, told in records:
         if state in FINAL_STATES:
             row = db.execute(_FINISH, (delivery_id, fence)).fetchone()
             if row is None:
@@ -510,6 +517,8 @@ def _record(db: sqlite3.Connection, records: Sequence[Record]) -> set[str]:
             if not db.execute(_KEEP, (state.value, reason, due, number, tried, delivery_id, fence)).rowcount:
                 continue
         written.add(delivery_id)
+        if told is not None:
+            _append(db, [told])
         if attempt is not None:
             tries.append(
                 (
@@ -526,6 +535,7 @@ def _record(db: sqlite3.Connection, records: Sequence[Record]) -> set[str]:
                 )
             )
     db.executemany(_ENDED, ended)
+    failpoint("res.half")
     db.executemany(_ATTEMPT, tries)
     return written
 

@@ -15,12 +15,14 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, exc
 
 from ...errors import NotifykitError, SchemaError, StoreError, StoreUnavailableError
+from ...failpoints import failpoint
 from ...models.delivery import Attempt, Delivery
-from ...models.endpoint import Endpoint
+from ...models.endpoint import Endpoint, RateLimit
 from ...models.event import StoredEvent
+from ...models.health import Ailment
 from ...models.subscription import Subscription, TenantConfig
 from ...ports import Appended, DeliveryFilter, StoreStats
-from . import config, joined, moves
+from . import ailments, config, joined, moves
 
 T = TypeVar("T")
 
@@ -91,6 +93,7 @@ class SqlStore(ABC):
 
     async def redrive_one(self, tenant: str, delivery_id: str, *, now: datetime) -> bool:
         done = await self._write(lambda c: moves.redrive_one(c, tenant, delivery_id, now))
+        failpoint("replay.created")
         self.hint()
         return done
 
@@ -123,12 +126,27 @@ class SqlStore(ABC):
 
     async def save_endpoint(self, endpoint: Endpoint) -> None:
         await self._write(lambda c: config.save_endpoint(c, endpoint))
+        failpoint("ep.changed")
 
     async def get_endpoint(self, tenant: str, endpoint_id: str) -> Endpoint | None:
         return await self._read(lambda c: config.get_endpoint(c, tenant, endpoint_id))
 
     async def find_endpoints(self, tenant: str, *, limit: int, after: str | None = None) -> list[Endpoint]:
         return await self._read(lambda c: config.find_endpoints(c, tenant, limit, after))
+
+    async def ailments(self) -> list[Ailment]:
+        return await self._read(ailments.failing)
+
+    async def save_ailment(self, ailment: Ailment) -> None:
+        await self._write(lambda c: ailments.save(c, ailment))
+
+    async def remove_ailment(self, tenant: str, endpoint_id: str, *, now: datetime) -> bool:
+        removed = await self._write(lambda c: ailments.remove(c, tenant, endpoint_id, now))
+        self.hint()
+        return removed
+
+    async def draw(self, tenant: str, endpoint_id: str, wanted: int, limit: RateLimit, *, now: datetime) -> int:
+        return await self._write(lambda c: ailments.draw(c, tenant, endpoint_id, wanted, limit, now))
 
     async def remove_endpoint(self, tenant: str, endpoint_id: str, *, now: datetime) -> bool:
         return await self._write(lambda c: config.remove_endpoint(c, tenant, endpoint_id, now))

@@ -17,6 +17,16 @@ Key = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 def upgrade() -> None:
     """Create every table."""
     op.create_table(
+        "notifykit_ailments",
+        sa.Column("endpoint_id", Key, nullable=False),
+        sa.Column("tenant", Key, nullable=False),
+        sa.Column("since", sa.BigInteger(), nullable=False),
+        sa.Column("probe_at", sa.BigInteger(), nullable=False),
+        sa.Column("probes", sa.Integer(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("endpoint_id"),
+    )
+    op.create_table(
         "notifykit_attempts",
         sa.Column("delivery_id", Key, nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
@@ -29,6 +39,14 @@ def upgrade() -> None:
         sa.Column("response", sa.LargeBinary(), nullable=True),
         sa.Column("worker", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("delivery_id", "number"),
+    )
+    op.create_table(
+        "notifykit_buckets",
+        sa.Column("endpoint_id", Key, nullable=False),
+        sa.Column("tenant", Key, nullable=False),
+        sa.Column("tokens", sa.Float(precision=53), nullable=False),
+        sa.Column("filled_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("endpoint_id"),
     )
     op.create_table(
         "notifykit_deliveries",
@@ -76,6 +94,7 @@ def upgrade() -> None:
         sa.Column("retry", sa.Text(), nullable=False),
         sa.Column("timeout", sa.BigInteger(), nullable=False),
         sa.Column("max_in_flight", sa.Integer(), nullable=False),
+        sa.Column("rate_limit", sa.Text(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "id"),
@@ -222,7 +241,9 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drop every table."""
     for table in (
+        "notifykit_ailments",
         "notifykit_attempts",
+        "notifykit_buckets",
         "notifykit_deliveries",
         "notifykit_endpoints",
         "notifykit_events",

@@ -1,0 +1,54 @@
+"""How the program is tested: with the fixture ``outbox``, which notifykit brings.  Run ``pytest`` in this folder."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from app import OrderPlaced, create_app
+from fastapi.testclient import TestClient
+
+from notifykit.models.outcome import Transient
+
+ACME = {"x-tenant": "acme"}
+
+
+@pytest.fixture
+def client(outbox):
+    with TestClient(create_app(outbox.kit), headers=ACME) as client:
+        yield client
+
+
+def test_an_order_is_announced_to_the_customers_endpoint(client, outbox):
+    client.post("/endpoints", json={"url": "https://acme.example/hooks"}).raise_for_status()
+
+    client.post("/orders", json={"order_id": "A-1"}).raise_for_status()
+    outbox.deliver()
+
+    delivery = outbox.one(OrderPlaced("A-1"), tenant="acme")
+    assert delivery.endpoint.url == "https://acme.example/hooks"
+    assert delivery.headers["webhook-signature"].startswith("v1,")
+    assert client.get("/deliveries").json()[0]["state"] == "delivered"
+
+
+def test_a_repeated_request_is_one_event(client, outbox):
+    for _ in range(2):
+        client.post("/orders", json={"order_id": "A-1"}).raise_for_status()
+
+    assert [event.data for event in outbox.events] == [{"order_id": "A-1"}]
+
+
+def test_a_receiver_that_is_down_gets_it_later(client, outbox):
+    client.post("/endpoints", json={"url": "https://acme.example/hooks"}).raise_for_status()
+    outbox.fail_next(Transient(reason="http_503"))
+
+    client.post("/orders", json={"order_id": "A-1"}).raise_for_status()
+    outbox.advance(timedelta(minutes=1))
+
+    assert outbox.one(OrderPlaced).attempts == 2
+
+
+def test_an_address_in_our_own_network_is_refused(client):
+    answer = client.post("/endpoints", json={"url": "https://169.254.169.254/"})
+
+    assert answer.status_code == 422

@@ -1,0 +1,99 @@
+"""A Flask shop on SQLAlchemy: an event is a row in the transaction of the order that it is about.
+
+Run it in this folder; the web process only publishes, the dispatcher is a process of its own::
+
+    pip install 'notifykit[flask]'
+    export NOTIFYKIT_URL=sqlite:///shop.db NOTIFYKIT_ALLOW=127.0.0.0/8 NOTIFYKIT_ALLOW_HTTP=1
+    notifykit migrate
+    flask --app shop run --port 8000 &
+    notifykit run
+
+Then, with the program in ``../receiver`` listening on port 9000::
+
+    curl -s localhost:8000/endpoints -H 'content-type: application/json' -d '{"url": "http://127.0.0.1:9000/hooks"}'
+    curl -s localhost:8000/orders -H 'content-type: application/json' -d '{"order_id": "A-1", "card": "valid"}'
+    curl -s localhost:8000/orders -H 'content-type: application/json' -d '{"order_id": "A-2", "card": "declined"}'
+
+The first order is announced to the receiver.  The second one is refused after it was published, and nobody hears of
+it: order and event were rolled back together.
+
+With PostgreSQL, ``pip install 'notifykit[postgres]' psycopg`` and ``NOTIFYKIT_URL=postgresql+psycopg://...``.
+"""
+
+from __future__ import annotations
+
+import os
+
+import attrs
+import sqlalchemy as sa
+from flask import Flask, Response, jsonify, request
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+import notifykit
+from notifykit import InvalidInputError
+
+TENANT = "acme"
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Order(Base):
+    __tablename__ = "orders"
+    id: Mapped[str] = mapped_column(primary_key=True)
+
+
+@notifykit.event("order.placed")
+@attrs.frozen
+class OrderPlaced:
+    """A customer has ordered."""
+
+    order_id: str
+
+
+class CardDeclinedError(Exception):
+    pass
+
+
+def charge(card: str) -> None:
+    if card == "declined":
+        raise CardDeclinedError
+
+
+def create_app(url: str | None = None) -> Flask:
+    url = url or os.environ.get("NOTIFYKIT_URL", "sqlite:///shop.db")
+    engine = sa.create_engine(url)
+    Base.metadata.create_all(engine)
+    kit = notifykit.configure(url, event_types=[OrderPlaced])
+    app = Flask(__name__)
+
+    @app.post("/endpoints")
+    def add_endpoint() -> tuple[Response, int]:
+        new = request.get_json()
+        try:
+            _, endpoint = kit.blocking.subscribe(
+                "order.*", tenant=TENANT, endpoint=new["url"], secret=new.get("secret")
+            )
+        except InvalidInputError as error:
+            return jsonify(problems=error.problems), 422
+        return jsonify(id=endpoint.id, secret=endpoint.secrets[0].value), 201
+
+    @app.post("/orders")
+    def place_order() -> tuple[Response, int]:
+        new = request.get_json()
+        try:
+            with Session(engine) as session, session.begin():
+                session.add(Order(id=new["order_id"]))
+                receipt = notifykit.publish(OrderPlaced(new["order_id"]), tenant=TENANT, session=session)
+                charge(new["card"])
+        except CardDeclinedError:
+            return jsonify(problem="the card was declined"), 402
+        return jsonify(event_id=receipt.event_id), 201
+
+    @app.get("/orders")
+    def list_orders() -> Response:
+        with Session(engine) as session:
+            return jsonify(list(session.scalars(sa.select(Order.id).order_by(Order.id))))
+
+    return app

@@ -1,0 +1,29 @@
+"""How the shop is tested: with the fixture ``outbox``, which notifykit brings.  Run ``pytest`` in this folder."""
+
+from __future__ import annotations
+
+import pytest
+from shop import OrderPlaced, create_app
+
+
+@pytest.fixture
+def client(outbox, tmp_path):
+    # The shop's own database is a file; its events go to the outbox, which stands in for the kit that it configures.
+    return create_app(f"sqlite:///{tmp_path / 'shop.db'}").test_client()
+
+
+def test_an_order_is_announced(client, outbox):
+    outbox.subscribe("order.*", tenant="acme")
+
+    client.post("/orders", json={"order_id": "A-1", "card": "valid"})
+    outbox.deliver()
+
+    assert outbox.one(OrderPlaced).json()["data"] == {"order_id": "A-1"}
+
+
+def test_an_order_that_fails_is_not_announced(client, outbox):
+    answer = client.post("/orders", json={"order_id": "A-2", "card": "declined"})
+
+    assert answer.status_code == 402
+    assert client.get("/orders").json == []
+    outbox.assert_none()

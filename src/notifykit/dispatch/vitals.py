@@ -1,0 +1,112 @@
+"""What this process knows of the health of endpoints, and what all processes agree on.
+
+The rules are :mod:`notifykit.policies.health`.  The store keeps one row for each
+failing endpoint; every process reads them all (there are few) and writes its own
+changes, so that one process's discovery parks the deliveries of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import attrs
+
+from ..models.endpoint import Endpoint
+from ..models.health import Ailment
+from ..models.outcome import Accepted, Outcome
+from ..policies.health import Pulse, note
+from ..ports import Clock, Store
+from ..telemetry import EndpointFailing, EndpointRecovered, TelemetryEvent
+from .herald import Herald
+
+
+@attrs.define
+class Vitals:
+    """The health of endpoints.
+
+    Attributes:
+        allow: Called when the number of attempts that may be open for an endpoint changes.
+        give_up: Called with an endpoint that has failed for as long as ``patience`` says.
+    """
+
+    store: Store
+    clock: Clock
+    herald: Herald
+    emit: Callable[[TelemetryEvent], None]
+    allow: Callable[[str, int], None]
+    give_up: Callable[[Endpoint, str], None]
+    patience: timedelta
+    _ailments: dict[str, Ailment] = attrs.field(factory=dict)
+    _pulses: dict[str, Pulse] = attrs.field(factory=dict)
+    _changed: dict[str, tuple[Endpoint, Ailment | None]] = attrs.field(factory=dict)
+
+    def ailment(self, endpoint_id: str) -> Ailment | None:
+        """Return what an endpoint suffers from."""
+        return self._ailments.get(endpoint_id) if self._ailments else None
+
+    def places(self, endpoint: Endpoint) -> int:
+        """Return how many attempts may be open for an endpoint in this process."""
+        pulse = self._pulses.get(endpoint.id) if self._pulses else None
+        if pulse is None or pulse.allowed is None:
+            return endpoint.max_in_flight
+        return min(pulse.allowed, endpoint.max_in_flight)
+
+    def note(self, endpoint: Endpoint, outcome: Outcome, now: datetime) -> None:
+        """Take the outcome of an attempt in."""
+        pulse = self._pulses.get(endpoint.id)
+        if pulse is None:
+            if isinstance(outcome, Accepted):
+                return
+            pulse = self._pulses[endpoint.id] = Pulse()
+        before = self._ailments.get(endpoint.id)
+        after = note(pulse, outcome, endpoint, before, now=now)
+        if after is None:
+            self._ailments.pop(endpoint.id, None)
+            if pulse.row == 0 and False not in pulse.recent:
+                self._pulses.pop(endpoint.id)
+        else:
+            self._ailments[endpoint.id] = after
+        if after != before:
+            self._changed[endpoint.id] = (endpoint, after)
+        if before is not None or after is not None:
+            self.allow(endpoint.id, self.places(endpoint))
+
+    async def refresh(self) -> None:
+        """Write what changed here and read what changed elsewhere."""
+        changed, self._changed = self._changed, {}
+        try:
+            while changed:
+                endpoint, ailment = changed[next(iter(changed))]
+                await self._write(endpoint, ailment)
+                del changed[endpoint.id]
+        finally:
+            self._changed = {**changed, **self._changed}  # what could not be written is tried again
+        found = {ailment.endpoint_id: ailment for ailment in await self.store.ailments()}
+        for endpoint_id in self._ailments.keys() - found.keys() - self._changed.keys():
+            del self._ailments[endpoint_id]
+            self._pulses.pop(endpoint_id, None)
+        for endpoint_id, ailment in found.items():
+            if endpoint_id not in self._changed and self._ailments.get(endpoint_id) != ailment:
+                self._ailments[endpoint_id] = ailment
+                self._pulses.setdefault(endpoint_id, Pulse(allowed=1)).allowed = 1
+                self.allow(endpoint_id, 1)
+
+    async def _write(self, endpoint: Endpoint, ailment: Ailment | None) -> None:
+        now = self.clock.now()
+        if ailment is None:
+            if await self.store.remove_ailment(endpoint.tenant, endpoint.id, now=now):
+                self.emit(EndpointRecovered(endpoint_id=endpoint.id, tenant=endpoint.tenant))
+                await self._tell("endpoint.recovered", endpoint, now)
+            return
+        await self.store.save_ailment(ailment)
+        if ailment.probes == 0:
+            self.emit(EndpointFailing(endpoint_id=endpoint.id, tenant=endpoint.tenant, reason=ailment.reason))
+            await self._tell("endpoint.failing", endpoint, now, reason=ailment.reason)
+        elif now - ailment.since >= self.patience:
+            self.give_up(endpoint, "failing")
+
+    async def _tell(self, type_: str, endpoint: Endpoint, now: datetime, **data: str) -> None:
+        event = self.herald.event(type_, endpoint.tenant, {"endpoint_id": endpoint.id, **data}, now)
+        if event is not None:
+            await self.store.append([event])

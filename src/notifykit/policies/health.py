@@ -1,0 +1,91 @@
+"""When an endpoint counts as failing, and how it is let back.
+
+Pure: outcomes go in, a changed ailment comes out.  Deliveries to a failing endpoint
+are parked until the next probe and use up no attempts.  A probe is one attempt at a
+time; each one that succeeds doubles how many may be open, until the endpoint's own
+cap is reached and it counts as recovered.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from datetime import datetime, timedelta
+
+import attrs
+
+from ..models.endpoint import Endpoint
+from ..models.health import Ailment
+from ..models.outcome import Accepted, BadRecipient, Outcome, Permanent
+
+#: Failing after this many failures in a row …
+IN_A_ROW = 10
+#: … or when at least half of the last ones failed, once there are this many.
+WINDOW, LEAST = 50, 20
+
+_FIRST_PROBE, _LONGEST = timedelta(seconds=10), timedelta(minutes=5)
+
+
+@attrs.define
+class Pulse:
+    """What one process has seen of an endpoint lately.
+
+    Attributes:
+        allowed: How many attempts may be open while the endpoint is let back; ``None`` is its own cap.
+    """
+
+    recent: deque[bool] = attrs.field(factory=lambda: deque(maxlen=WINDOW))
+    row: int = 0
+    allowed: int | None = None
+
+    def failed(self) -> bool:
+        """Tell whether what was seen makes the endpoint a failing one."""
+        if self.row >= IN_A_ROW:
+            return True
+        return len(self.recent) >= LEAST and 2 * self.recent.count(False) >= len(self.recent)
+
+
+def speaks(outcome: Outcome) -> bool | None:
+    """Return whether an outcome speaks for an endpoint's health, against it, or not at all (``None``)."""
+    if isinstance(outcome, Accepted):
+        return True
+    # The endpoint answered and refused this one message: that says nothing about the next.
+    return None if isinstance(outcome, Permanent | BadRecipient) else False
+
+
+def note(
+    pulse: Pulse, outcome: Outcome, endpoint: Endpoint, ailment: Ailment | None, *, now: datetime
+) -> Ailment | None:
+    """Take an outcome into ``pulse`` and return the endpoint's ailment from now on (``None``: it is well)."""
+    good = speaks(outcome)
+    if good is None:
+        return ailment
+    pulse.recent.append(good)
+    if not good:
+        pulse.row += 1
+        if ailment is None and not pulse.failed():
+            return None
+        return _worse(pulse, outcome, endpoint, ailment, now)
+    pulse.row = 0
+    if ailment is None:
+        return None
+    pulse.allowed = 2 * (pulse.allowed or 1)
+    if pulse.allowed < endpoint.max_in_flight:
+        return ailment
+    pulse.allowed = None
+    pulse.recent.clear()
+    return None
+
+
+def _worse(pulse: Pulse, outcome: Outcome, endpoint: Endpoint, ailment: Ailment | None, now: datetime) -> Ailment:
+    pulse.allowed = 1
+    pulse.recent.clear()
+    reason = "" if isinstance(outcome, Accepted) else outcome.reason
+    if ailment is None:
+        return Ailment(
+            endpoint_id=endpoint.id, tenant=endpoint.tenant, since=now, probe_at=now + _FIRST_PROBE, reason=reason
+        )
+    if now < ailment.probe_at:
+        return ailment  # an attempt from before it was parked
+    probes = ailment.probes + 1
+    pause = min(_FIRST_PROBE * 2 ** min(probes, 10), _LONGEST)
+    return attrs.evolve(ailment, probes=probes, probe_at=now + pause, reason=reason)

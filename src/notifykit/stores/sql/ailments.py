@@ -1,0 +1,79 @@
+"""Failing endpoints and token buckets: written once for every database.
+
+Each function works on a SQLAlchemy connection inside a transaction that its caller owns.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, delete, select, update
+
+from ...models.endpoint import RateLimit
+from ...models.health import Ailment
+from . import moves
+from . import schema as s
+from .config import upsert
+from .rows import instant, micros
+
+
+def failing(connection: Connection) -> list[Ailment]:
+    """Return every failing endpoint."""
+    return [_ailment(row) for row in connection.execute(select(s.ailments)).mappings()]
+
+
+def save(connection: Connection, ailment: Ailment) -> None:
+    """Insert or replace an ailment."""
+    values: dict[str, Any] = {
+        "endpoint_id": ailment.endpoint_id,
+        "tenant": ailment.tenant,
+        "since": micros(ailment.since),
+        "probe_at": micros(ailment.probe_at),
+        "probes": ailment.probes,
+        "reason": ailment.reason,
+    }
+    upsert(connection, s.ailments, values, ("endpoint_id",))
+
+
+def remove(connection: Connection, tenant: str, endpoint_id: str, now: datetime) -> bool:
+    """Note a recovery and wake what is parked."""
+    where = (s.ailments.c.endpoint_id == endpoint_id, s.ailments.c.tenant == tenant)
+    if connection.execute(delete(s.ailments).where(*where)).rowcount == 0:
+        return False
+    moves.wake(connection, tenant, endpoint_id, now)
+    return True
+
+
+def draw(
+    connection: Connection, tenant: str, endpoint_id: str, wanted: int, limit: RateLimit, now: datetime
+) -> int:
+    """Take tokens out of a bucket."""
+    at = micros(now)
+    full = {"endpoint_id": endpoint_id, "tenant": tenant, "tokens": float(limit.burst), "filled_at": at}
+    upsert(connection, s.buckets, full, ("endpoint_id",), replace=False)
+    bucket = s.buckets.c
+    row = connection.execute(
+        select(bucket.tokens, bucket.filled_at).where(bucket.endpoint_id == endpoint_id).with_for_update()
+    ).one()
+    # A clock that is behind the one that filled last adds nothing and takes nothing back.
+    passed = max(at - row.filled_at, 0) / 1e6
+    tokens = min(float(limit.burst), row.tokens + passed * limit.per_second)
+    granted = min(wanted, int(tokens))
+    connection.execute(
+        update(s.buckets)
+        .where(bucket.endpoint_id == endpoint_id)
+        .values(tokens=tokens - granted, filled_at=max(at, row.filled_at))
+    )
+    return granted
+
+
+def _ailment(row: RowMapping) -> Ailment:
+    return Ailment(
+        endpoint_id=row["endpoint_id"],
+        tenant=row["tenant"],
+        since=instant(row["since"]),
+        probe_at=instant(row["probe_at"]),
+        probes=row["probes"],
+        reason=row["reason"],
+    )

@@ -1,0 +1,227 @@
+"""What of a row is sealed on its way in and opened on its way out.
+
+Always: the signing secrets and header values of endpoints.  With ``encrypt_payloads`` also what
+an event says (body, metadata, fingerprint) and what was answered to it.  What was stored before
+either was sealed is read as it is.
+
+One value that does not open must not stand in the way of all others.  Who asks for it gets the
+error; the engine, which asks for everything, goes on without it and the log says so.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+import attrs
+
+from ...errors import VaultError
+from ...models.delivery import Attempt, Claim
+from ...models.endpoint import Endpoint, EndpointState
+from ...models.event import StoredEvent, TakenEvent
+from ...models.subscription import TenantConfig
+from ...ports import Appended, Record
+from ...vault import Vault, context
+from ...vault.ring import is_sealed
+
+PAYLOADS = "NOTIFYKIT_ENCRYPT_PAYLOADS"
+#: Why an endpoint is paused whose secrets do not open.
+UNREADABLE = "secrets_unreadable"
+
+_log = logging.getLogger("notifykit")
+#: How sealed bytes begin; a body begins with a brace.
+_SEALED = b"nk1."
+
+T = TypeVar("T", TakenEvent, Claim)
+
+
+def payloads_are_sealed(chosen: bool | None) -> bool:
+    """Return what the program chose, else what the environment says."""
+    return os.environ.get(PAYLOADS, "").lower() in {"1", "true", "yes"} if chosen is None else chosen
+
+
+# ── the places ─────────────────────────────────────────────────────────────────────────────────
+
+
+def secret_place(tenant: str, endpoint_id: str) -> str:
+    """Return the context of an endpoint's signing secrets."""
+    return context("endpoints", tenant, endpoint_id, "secrets")
+
+
+def header_place(tenant: str, endpoint_id: str, name: str) -> str:
+    """Return the context of the value of one of an endpoint's headers."""
+    return context("endpoints", tenant, endpoint_id, f"headers.{name}")
+
+
+def event_place(tenant: str, event_id: str, column: str) -> str:
+    """Return the context of a column of an event."""
+    return context("events", tenant, event_id, column)
+
+
+def response_place(delivery_id: str, number: int) -> str:
+    """Return the context of what was answered; a delivery's id is unique over all tenants."""
+    return context("attempts", "", f"{delivery_id}/{number}", "response")
+
+
+class Seals:
+    """Seals values for their rows, and opens them.
+
+    Args:
+        payloads: Whether new events and answers are sealed; sealed ones are always opened.
+    """
+
+    def __init__(self, vault: Vault, *, payloads: bool) -> None:
+        self.vault = vault
+        self.payloads = payloads
+
+    # -- endpoints -------------------------------------------------------------------------------
+
+    def endpoint(self, endpoint: Endpoint) -> Endpoint:
+        """Return the endpoint as it is stored."""
+        seal, tenant, id_ = self.vault.ring.seal, endpoint.tenant, endpoint.id
+        place = secret_place(tenant, id_)
+        return attrs.evolve(
+            endpoint,
+            secrets=tuple(attrs.evolve(s, value=seal(s.value.encode(), context=place)) for s in endpoint.secrets),
+            headers={
+                name: seal(value.encode(), context=header_place(tenant, id_, name))
+                for name, value in endpoint.headers.items()
+            },
+        )
+
+    def opened_endpoint(self, stored: Endpoint) -> Endpoint:
+        """Return the endpoint of a row.
+
+        Raises:
+            VaultError: A secret or a header does not open.
+        """
+        tenant, id_ = stored.tenant, stored.id
+        place = secret_place(tenant, id_)
+        return attrs.evolve(
+            stored,
+            secrets=tuple(attrs.evolve(s, value=self._text(s.value, place)) for s in stored.secrets),
+            headers={name: self._text(value, header_place(tenant, id_, name)) for name, value in stored.headers.items()},
+        )
+
+    def opened_config(self, config: TenantConfig) -> TenantConfig:
+        """Return a tenant's configuration; an endpoint that does not open is paused, so that its deliveries wait."""
+        return config._replace(endpoints=tuple(map(self._usable, config.endpoints)))
+
+    def _usable(self, stored: Endpoint) -> Endpoint:
+        try:
+            return self.opened_endpoint(stored)
+        except VaultError as error:
+            _log.error("endpoint.unreadable endpoint_id=%s tenant=%s error=%r", stored.id, stored.tenant, str(error))
+            held = stored.state is EndpointState.ACTIVE
+            return attrs.evolve(
+                stored,
+                secrets=(),
+                headers={},
+                state=EndpointState.PAUSED if held else stored.state,
+                state_reason=UNREADABLE if held else stored.state_reason,
+            )
+
+    def _text(self, value: str, place: str) -> str:
+        return self.vault.ring.open(value, context=place).decode() if is_sealed(value) else value
+
+    # -- events ----------------------------------------------------------------------------------
+
+    def events(self, events: Sequence[StoredEvent]) -> Sequence[StoredEvent]:
+        """Return events as they are stored."""
+        return [self._event(event) for event in events] if self.payloads else events
+
+    def _event(self, event: StoredEvent) -> StoredEvent:
+        ring, tenant, id_ = self.vault.ring, event.tenant, event.id
+        body = ring.seal_bytes(event.body, context=event_place(tenant, id_, "body"))
+        metadata, fingerprint = event.metadata, event.fingerprint
+        if metadata is not None:
+            metadata = ring.seal(metadata.encode(), context=event_place(tenant, id_, "metadata"))
+        if fingerprint is not None:  # it is a digest of the content, and short contents can be guessed
+            fingerprint = ring.seal_bytes(fingerprint, context=event_place(tenant, id_, "fingerprint"))
+        return event._replace(body=body, metadata=metadata, fingerprint=fingerprint)
+
+    def opened_event(self, stored: StoredEvent) -> StoredEvent:
+        """Return the event of a row.
+
+        Raises:
+            VaultError: It does not open.
+        """
+        tenant, id_ = stored.tenant, stored.id
+        body = self._bytes(stored.body, event_place(tenant, id_, "body"))
+        if body is stored.body:
+            return stored
+        metadata, fingerprint = stored.metadata, stored.fingerprint
+        return stored._replace(
+            body=body,
+            metadata=None if metadata is None else self._text(metadata, event_place(tenant, id_, "metadata")),
+            fingerprint=None if fingerprint is None else self._fingerprint(fingerprint, tenant, id_),
+        )
+
+    def answers(self, events: Sequence[StoredEvent], answers: list[Appended]) -> list[Appended]:
+        """Return what became of ``events``, with the fingerprints of those that were stored before."""
+        return [
+            answer
+            if answer.fingerprint is None
+            else answer._replace(fingerprint=self._fingerprint(answer.fingerprint, event.tenant, answer.event_id))
+            for event, answer in zip(events, answers, strict=True)
+        ]
+
+    def _fingerprint(self, stored: bytes, tenant: str, event_id: str) -> bytes:
+        # A fingerprint has 16 bytes, and one in 2**32 of those that are not sealed begins like a seal.
+        return stored if len(stored) <= 16 else self._bytes(stored, event_place(tenant, event_id, "fingerprint"))
+
+    def taken(self, taken: list[TakenEvent]) -> list[TakenEvent]:
+        """Return taken events with their bodies; one that does not open comes back when its lease has run out."""
+        if not any(event.body[:4] == _SEALED for event in taken):
+            return taken
+        return list(self._opened(taken, lambda event: event_place(event.tenant, event.id, "body")))
+
+    def claims(self, claims: list[Claim]) -> list[Claim]:
+        """Return claims with their bodies; one that does not open counts as abandoned when its lease has run out."""
+        if not any(claim.body[:4] == _SEALED for claim in claims):
+            return claims
+        return list(self._opened(claims, lambda claim: event_place(claim.tenant, claim.event_id, "body")))
+
+    def _opened(self, items: Iterable[T], place: Callable[[T], str]) -> Iterable[T]:
+        refused: list[tuple[str, VaultError]] = []
+        for item in items:
+            at = place(item)
+            try:
+                yield item._replace(body=self._bytes(item.body, at))
+            except VaultError as error:
+                refused.append((at, error))
+        if refused:
+            at, error = refused[0]
+            _log.error("event.unreadable count=%d first=%s error=%r", len(refused), at, str(error))
+
+    def _bytes(self, value: bytes, place: str) -> bytes:
+        return self.vault.ring.open_bytes(value, context=place) if value[:4] == _SEALED else value
+
+    # -- attempts --------------------------------------------------------------------------------
+
+    def records(self, records: Sequence[Record]) -> Sequence[Record]:
+        """Return records as they are stored: receivers repeat in their answers what they were sent."""
+        return list(map(self._record, records)) if self.payloads else records
+
+    def _record(self, record: Record) -> Record:
+        attempt, event = record.attempt, record.event
+        if event is not None:
+            record = record._replace(event=self._event(event))
+        if attempt is None or not attempt.response:
+            return record
+        place = response_place(attempt.delivery_id, attempt.number)
+        sealed = self.vault.ring.seal_bytes(attempt.response, context=place)
+        return record._replace(attempt=attrs.evolve(attempt, response=sealed))
+
+    def opened_attempt(self, stored: Attempt) -> Attempt:
+        """Return the attempt of a row.
+
+        Raises:
+            VaultError: Its answer does not open.
+        """
+        if stored.response[:4] != _SEALED:
+            return stored
+        place = response_place(stored.delivery_id, stored.number)
+        return attrs.evolve(stored, response=self._bytes(stored.response, place))

@@ -1,0 +1,227 @@
+"""A ring of keys, and the seal: AES-256-GCM, bound to the place where the value is kept.
+
+A sealed text is ``nk1.<key id>.<nonce>.<ciphertext>``, the last two in unpadded base64url; sealed
+bytes are ``nk1.<key id>.`` followed by the nonce and the ciphertext as they are.
+
+The *context* of a value names its table, tenant, row and column.  It is the associated data, so
+that a ciphertext which was moved to another place does not open; and the key that encrypts is
+derived from the ring's key and the context, so that random nonces stay safe however many values
+one key of the ring seals (NIST SP 800-38D allows 2**32 for a key; each place now counts for itself).
+"""
+
+from __future__ import annotations
+
+import binascii
+import hmac
+import os
+import re
+import secrets
+from base64 import b64decode, b64encode, urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Self
+
+from ..errors import ConfigurationError, MissingKeyError, TamperedError
+
+KEY_BYTES = 32
+_NONCE_BYTES, _TAG_BYTES = 12, 16
+_TEXT, _BYTES = "nk1.", b"nk1."
+_ID = re.compile(r"[A-Za-z0-9-]{1,32}")
+#: Separates these derived keys from all others that may ever be made of the same key.
+_PURPOSE = b"notifykit vault 1\0"
+#: Of 32 random bytes fewer are different once in 10**24 times: this is a placeholder that somebody typed.
+_FEWEST_DIFFERENT = 12
+
+HOW_TO_MAKE = "make one with: notifykit keys generate"
+
+
+def context(*names: str) -> str:
+    """Return the place of a value as one text: table, tenant, row, column; no other place has the same."""
+    return "".join(f"{len(name)}:{name};" for name in names)
+
+
+class KeyRing:
+    """256-bit keys by key id; the first one seals, all of them open.
+
+    Immutable, and safe to use from several threads.
+
+    Args:
+        keys: By key id: up to 32 letters, digits and hyphens.
+
+    Raises:
+        ConfigurationError: An id or a key is not acceptable.
+    """
+
+    __slots__ = ("_keys", "current")
+
+    def __init__(self, keys: Mapping[str, bytes]) -> None:
+        if not keys:
+            raise ConfigurationError(f"a key ring needs at least one key; {HOW_TO_MAKE}")
+        for key_id, key in keys.items():
+            if not _ID.fullmatch(key_id):
+                raise ConfigurationError(f"key id {key_id!r}: use up to 32 letters, digits and hyphens")
+            if len(key) != KEY_BYTES:
+                raise ConfigurationError(f"key {key_id!r} has {len(key)} bytes instead of {KEY_BYTES}; {HOW_TO_MAKE}")
+            if len(set(key)) < _FEWEST_DIFFERENT:
+                raise ConfigurationError(f"key {key_id!r} is not random; {HOW_TO_MAKE}")
+        self._keys = dict(keys)
+        #: The id of the key that seals.
+        self.current = next(iter(self._keys))
+
+    @classmethod
+    def generate(cls, name: str = "k") -> Self:
+        """Return a ring with one new key, its id made of ``name`` and random digits."""
+        return cls({f"{name}-{secrets.token_hex(4)}": secrets.token_bytes(KEY_BYTES)})
+
+    @classmethod
+    def parse(cls, text: str, *, source: str = "keys") -> Self:
+        """Read ``id:base64,id2:base64``; the first key is the current one.
+
+        Args:
+            source: What error messages call the text; they never show it.
+
+        Raises:
+            ConfigurationError: The text is not of that form.
+        """
+        keys: dict[str, bytes] = {}
+        for number, entry in enumerate(filter(None, (part.strip() for part in text.split(","))), 1):
+            key_id, colon, encoded = (part.strip() for part in entry.partition(":"))
+            where = f"{source}, entry {number}"
+            if not colon or not _ID.fullmatch(key_id):
+                raise ConfigurationError(f"{where}: write it as id:base64; {HOW_TO_MAKE}")
+            if key_id in keys:
+                raise ConfigurationError(f"{where}: there are two keys with the id {key_id!r}")
+            keys[key_id] = _key(encoded, where)
+        if not keys:
+            raise ConfigurationError(f"{source}: there is no key in it; {HOW_TO_MAKE}")
+        return cls(keys)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of all keys, the current one first."""
+        return tuple(self._keys)
+
+    def text(self) -> str:
+        """Return the ring as :meth:`parse` reads it.  This is the secret itself."""
+        return ",".join(f"{key_id}:{b64encode(key).decode()}" for key_id, key in self._keys.items())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(map(repr, self._keys))})"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a key ring is not pickled: hand over KeyRing.text() where nobody can read it")
+
+    # -- texts -----------------------------------------------------------------------------------
+
+    def seal(self, plain: bytes, *, context: str) -> str:
+        """Return ``plain`` sealed under the current key, for the place that ``context`` names."""
+        nonce, sealed = _encrypt(self._keys[self.current], plain, context)
+        return f"{_TEXT}{self.current}.{_encoded(nonce)}.{_encoded(sealed)}"
+
+    def open(self, sealed: str, *, context: str) -> bytes:
+        """Return what was sealed for the place that ``context`` names.
+
+        Raises:
+            MissingKeyError: The ring does not have the key.
+            TamperedError: The value was changed, or it was sealed for another place.
+        """
+        key_id = key_id_of(sealed)
+        parts = sealed.split(".")
+        if key_id is None or len(parts) != 4:
+            raise TamperedError(context)
+        nonce, ciphertext = _decoded(parts[2]), _decoded(parts[3])
+        if nonce is None or ciphertext is None:
+            raise TamperedError(context)
+        return self._decrypted(key_id, nonce, ciphertext, context)
+
+    # -- bytes -----------------------------------------------------------------------------------
+
+    def seal_bytes(self, plain: bytes, *, context: str) -> bytes:
+        """Return ``plain`` sealed as bytes: a third shorter than the text."""
+        nonce, sealed = _encrypt(self._keys[self.current], plain, context)
+        return b"%b%b.%b%b" % (_BYTES, self.current.encode(), nonce, sealed)
+
+    def open_bytes(self, sealed: bytes, *, context: str) -> bytes:
+        """Return what was sealed as bytes; see :meth:`open`."""
+        key_id = key_id_of(sealed)
+        if key_id is None:
+            raise TamperedError(context)
+        start = len(_BYTES) + len(key_id) + 1
+        nonce_ends = start + _NONCE_BYTES
+        return self._decrypted(key_id, sealed[start:nonce_ends], sealed[nonce_ends:], context)
+
+    def _decrypted(self, key_id: str, nonce: bytes, sealed: bytes, context: str) -> bytes:
+        key = self._keys.get(key_id)
+        if key is None:
+            raise MissingKeyError(key_id, self.ids)
+        if len(nonce) != _NONCE_BYTES or len(sealed) < _TAG_BYTES:
+            raise TamperedError(context)
+        place = context.encode()
+        cipher, invalid = _primitives()
+        try:
+            plain: bytes = cipher(_derived(key, place)).decrypt(nonce, sealed, place)
+        except invalid as error:
+            raise TamperedError(context) from error
+        return plain
+
+
+def is_sealed(value: str | bytes) -> bool:
+    """Tell whether a stored value has been sealed."""
+    return value.startswith(_TEXT) if isinstance(value, str) else value.startswith(_BYTES)
+
+
+def key_id_of(value: str | bytes) -> str | None:
+    """Return under which key a stored value was sealed; ``None`` if it does not say."""
+    if not is_sealed(value):
+        return None
+    # An id is at most 32 characters, so the full stop behind it is not far.
+    start = value[len(_TEXT) : len(_TEXT) + 33]
+    key_id = (start if isinstance(start, str) else start.decode("latin-1")).partition(".")
+    return key_id[0] if key_id[1] and _ID.fullmatch(key_id[0]) else None
+
+
+def prefix(key_id: str) -> str:
+    """Return how every value sealed under a key begins."""
+    return f"{_TEXT}{key_id}."
+
+
+def _encrypt(key: bytes, plain: bytes, context: str) -> tuple[bytes, bytes]:
+    place = context.encode()
+    nonce = os.urandom(_NONCE_BYTES)
+    return nonce, _primitives()[0](_derived(key, place)).encrypt(nonce, plain, place)
+
+
+def _derived(key: bytes, place: bytes) -> bytes:
+    return hmac.digest(key, _PURPOSE + place, "sha256")
+
+
+@cache
+def _primitives() -> tuple[Any, type[Exception]]:
+    """Return the cipher and what it raises; loaded with the first value that is sealed or opened."""
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    return AESGCM, InvalidTag
+
+
+def _encoded(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _decoded(text: str) -> bytes | None:
+    try:
+        data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except (binascii.Error, ValueError):
+        return None
+    return data if _encoded(data) == text else None  # one value has one spelling
+
+
+def _key(encoded: str, where: str) -> bytes:
+    plain = encoded.rstrip("=").translate(str.maketrans("-_", "+/"))
+    try:
+        key = b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise ConfigurationError(f"{where}: that is not {KEY_BYTES} bytes in base64; {HOW_TO_MAKE}") from None
+    return key

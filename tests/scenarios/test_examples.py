@@ -1,0 +1,223 @@
+"""The examples do what their docstrings say: each runs as a reader would run it, in processes of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from notifykit.signing import Signer, generate_secret
+from notifykit.testing import Receiver
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+LOCAL = {"NOTIFYKIT_ALLOW": "127.0.0.0/8", "NOTIFYKIT_ALLOW_HTTP": "1"}
+JSON = {"content-type": "application/json", "x-tenant": "acme"}
+
+
+def environment(**more: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("NOTIFYKIT_")}
+    return {**kept, "PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1", **more}
+
+
+@pytest.fixture
+def example(tmp_path) -> Callable[[str], Path]:
+    """Copies an example: it needs nothing of the checkout, and leaves its files elsewhere."""
+
+    def copy(name: str) -> Path:
+        ignored = shutil.ignore_patterns("__pycache__", "*.db*")
+        return Path(shutil.copytree(EXAMPLES / name, tmp_path / name, ignore=ignored))
+
+    return copy
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def until(found: Callable[[], Any], what: str, *, seconds: float = 20) -> Any:
+    """Ask until there is an answer; fail if none comes."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if answer := found():
+            return answer
+        time.sleep(0.02)
+    pytest.fail(f"waited {seconds} s for {what}")
+
+
+@contextlib.contextmanager
+def running(*arguments: str, folder: Path, env: Mapping[str, str], port: int | None = None) -> Iterator[None]:
+    """Run a Python program, from when it listens on ``port`` until the end of the block."""
+    log = folder / f"{arguments[1]}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, *arguments], cwd=folder, env=dict(env), stdout=output, stderr=subprocess.STDOUT
+        )
+
+    def is_up() -> bool:
+        if process.poll() is not None:
+            pytest.fail(f"{arguments} ended with {process.returncode}:\n{log.read_text()}")
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return True
+        return False
+
+    try:
+        if port is not None:
+            until(is_up, f"{arguments} to listen")
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            status = process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
+    text = log.read_text()
+    assert "Traceback" not in text, text
+    assert status in (0, -signal.SIGTERM), text
+
+
+@contextlib.contextmanager
+def receiving(folder: Path, secret: str) -> Iterator[httpx.Client]:
+    """Run the example receiver."""
+    port = free_port()
+    serve = ("-m", "uvicorn", "app:app", "--port", str(port))
+    with (
+        running(*serve, folder=folder, env=environment(WEBHOOK_SECRET=secret), port=port),
+        httpx.Client(base_url=f"http://127.0.0.1:{port}") as client,
+    ):
+        yield client
+
+
+# ── the quickstart ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_quickstart_prints_what_was_received_and_ends(tmp_path):
+    """Twice in the same folder: what the first run left behind does not disturb the second."""
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-W", "error", EXAMPLES / "quickstart.py"],
+            cwd=tmp_path,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+        assert ("received order.shipped: {'order_id': 'A-1'}\n", "", 0) == (done.stdout, done.stderr, done.returncode)
+
+
+def test_the_quickstart_fits_on_a_screen():
+    """It is printed in the README."""
+    lines = (EXAMPLES / "quickstart.py").read_text().splitlines()
+
+    assert len(lines) <= 41
+    assert max(map(len, lines)) <= 120
+
+
+# ── programs ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_fastapi_app_delivers_to_the_receiver(example):
+    """From an order to a handled webhook, through two programs that know only each other's URL and secret."""
+    secret, port = generate_secret(), free_port()
+    app = example("fastapi_app")
+    with (
+        receiving(example("receiver"), secret) as receiver,
+        running("-m", "uvicorn", "app:app", "--port", str(port), folder=app, env=environment(**LOCAL), port=port),
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=JSON) as shop,
+    ):
+        refused = shop.post("/endpoints", json={"url": "http://169.254.169.254/"})
+        added = shop.post("/endpoints", json={"url": str(receiver.base_url.join("/hooks")), "secret": secret})
+        first, again = (shop.post("/orders", json={"order_id": "A-1"}) for _ in range(2))
+
+        handled = until(lambda: receiver.get("/handled").json(), "the webhook to be handled")
+        until(lambda: shop.get("/deliveries").json()[0]["state"] == "delivered", "the delivery to be recorded")
+        deliveries = shop.get("/deliveries").json()
+
+    assert (422, 201, secret) == (refused.status_code, added.status_code, added.json()["secret"])
+    assert first.json() == again.json()
+    assert [{"id": first.json()["event_id"], "type": "order.placed", "data": {"order_id": "A-1"}}] == handled
+    assert [1] == [delivery["attempts"] for delivery in deliveries]
+
+
+def test_the_flask_shop_announces_what_it_committed_and_nothing_else(example):
+    """The web process publishes in its transaction, ``notifykit run`` delivers."""
+    port = free_port()
+    folder = example("flask_shop")
+    env = environment(**LOCAL, NOTIFYKIT_URL=f"sqlite:///{folder / 'shop.db'}")
+    subprocess.run([sys.executable, "-m", "notifykit", "migrate"], cwd=folder, env=env, check=True, timeout=30)
+    with (
+        Receiver() as receiver,
+        running("-m", "flask", "--app", "shop", "run", "--port", str(port), folder=folder, env=env, port=port),
+        running("-m", "notifykit", "run", folder=folder, env=env),
+        httpx.Client(base_url=f"http://127.0.0.1:{port}") as shop,
+    ):
+        refused = shop.post("/endpoints", json={"url": "ftp://nowhere.example"})
+        shop.post("/endpoints", json={"url": receiver.url, "secret": receiver.secret}).raise_for_status()
+        declined = shop.post("/orders", json={"order_id": "A-1", "card": "declined"})
+        placed = shop.post("/orders", json={"order_id": "A-2", "card": "valid"})
+        last = shop.post("/orders", json={"order_id": "A-3", "card": "valid"})
+        receiver.expect(2, timeout=20)
+        orders = shop.get("/orders").json()
+
+    assert (422, 402, 201) == (refused.status_code, declined.status_code, placed.status_code)
+    assert ["A-2", "A-3"] == orders
+    assert {placed.json()["event_id"]: "A-2", last.json()["event_id"]: "A-3"} == {
+        event.id: event.data["order_id"] for event in receiver.events
+    }
+
+
+def test_the_receiver_refuses_forgeries_and_handles_each_message_once(example):
+    """Also when the repeat comes after a restart."""
+    secret = generate_secret()
+    body = b'{"type":"order.placed","timestamp":"2026-11-20T12:00:00Z","data":{"order_id":"A-1"}}'
+    headers = Signer(secret).headers("msg_1", int(time.time()), body)
+    folder = example("receiver")
+
+    with receiving(folder, secret) as receiver:
+        forged = receiver.post("/hooks", content=body + b" ", headers=headers)
+        answers = [receiver.post("/hooks", content=body, headers=headers) for _ in range(2)]
+        handled = receiver.get("/handled").json()
+    with receiving(folder, secret) as restarted:
+        late = restarted.post("/hooks", content=body, headers=headers)
+        handled_again = restarted.get("/handled").json()
+
+    assert (401, "no_match") == (forged.status_code, forged.json()["reason"])
+    assert [204, 204, 204] == [answer.status_code for answer in (*answers, late)]
+    assert [{"id": "msg_1", "type": "order.placed", "data": {"order_id": "A-1"}}] == handled
+    assert [] == handled_again
+
+
+@pytest.mark.parametrize("name", ["fastapi_app", "flask_shop"])
+def test_the_examples_own_tests_pass(example, name):
+    """They show how a program is tested with the fixture ``outbox``."""
+    plugin = ("-p", "no:notifykit", "-p", "notifykit.testing.plugin", "-p", "no:cacheprovider")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-W", "error", *plugin],
+        cwd=example(name),
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert 0 == done.returncode, done.stdout + done.stderr
+    assert " passed" in done.stdout

@@ -1,0 +1,345 @@
+"""An event is part of the caller's transaction: it happens if and only if the rest happens."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import anyio
+import psycopg
+import pytest
+from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.orm import Session
+
+from notifykit import CannotJoinError, Event, IdempotencyConflictError, InvalidEventError, Notifykit, SchemaError
+from notifykit.testing import FakeClock
+from tests.databases import new_database
+from tests.scenarios.callers import CALLERS, ORDERS, AsyncSessions, SyncSession
+
+ACME = "acme"
+SHIPPED = Event(type="order.shipped", data={"order_id": "A-1"})
+
+
+class ShopIsClosedError(Exception):
+    """What makes the caller's transaction fail."""
+
+
+@pytest.fixture
+async def kit(store_url):
+    async with Notifykit(store_url) as kit:
+        yield kit
+
+
+@pytest.fixture(params=CALLERS, ids=lambda kind: kind.__name__)
+async def caller(request, store_url):
+    backend = "psycopg" if store_url.startswith("postgres") else "pysqlite"
+    engine = create_engine(store_url.replace("://", f"+{backend}://", 1), poolclass=NullPool)
+    with engine.begin() as connection:
+        connection.execute(text(ORDERS))
+        connection.execute(text("DELETE FROM orders"))
+    caller = request.param(store_url)
+    yield caller
+    await caller.aclose()
+
+
+async def published(kit: Notifykit) -> list[str]:
+    """Return the types of everything that was published, oldest first."""
+    return [event.type for event in reversed(await kit.events.list(tenant=ACME))]
+
+
+async def unplanned(kit: Notifykit) -> int:
+    return (await kit.stats()).unplanned
+
+
+async def test_a_commit_publishes(kit, caller):
+    """After the commit both are there, the caller's row and the event, and the event waits to be planned."""
+    async with caller.transaction() as transaction:
+        await transaction.order("A-1")
+        (receipt,) = await transaction.publish(kit, SHIPPED, tenant=ACME, resource=("order", "A-1"))
+
+    stored = await kit.events.get(receipt.event_id, tenant=ACME)
+    assert ["A-1"] == await caller.orders()
+    assert ("order", "A-1") == (stored.resource_kind, stored.resource_id)
+    assert 1 == await unplanned(kit)
+
+
+async def test_before_the_commit_nobody_sees_it(kit, caller):
+    """An event is not taken while its transaction is open: the caller may still change its mind."""
+    async with caller.transaction() as transaction:
+        await transaction.publish(kit, SHIPPED, tenant=ACME)
+
+        seen = await published(kit)
+
+    assert [] == seen
+    assert ["order.shipped"] == await published(kit)
+
+
+async def test_a_rollback_leaves_nothing(kit, caller):
+    """When the caller's transaction fails there is no row, no event, no outbox entry, and the key is free."""
+    with pytest.raises(ShopIsClosedError):
+        async with caller.transaction() as transaction:
+            await transaction.order("A-1")
+            await transaction.publish(kit, SHIPPED, tenant=ACME, idempotency_key="ship-A-1")
+            raise ShopIsClosedError
+
+    again = await kit.apublish(SHIPPED, tenant=ACME, idempotency_key="ship-A-1")
+
+    assert [] == await caller.orders()
+    assert not again.duplicate
+    assert (1, 1) == (len(await published(kit)), await unplanned(kit))
+
+
+async def test_a_savepoint_takes_its_events_with_it(kit, caller):
+    """What was published inside of a savepoint goes with it; what was published outside stays."""
+    async with caller.transaction() as transaction:
+        await transaction.order("A-1")
+        await transaction.publish(kit, Event(type="kept.before", data={}), tenant=ACME)
+        with pytest.raises(ShopIsClosedError):
+            async with transaction.savepoint():
+                await transaction.order("A-2")
+                await transaction.publish(kit, SHIPPED, tenant=ACME)
+                raise ShopIsClosedError
+        await transaction.publish(kit, Event(type="kept.after", data={}), tenant=ACME)
+
+    assert ["A-1"] == await caller.orders()
+    assert ["kept.before", "kept.after"] == await published(kit)
+    assert 2 == await unplanned(kit)
+
+
+async def test_one_statement_is_added(kit, caller, store_url):
+    """Publishing adds one statement to a transaction on PostgreSQL, two on SQLite; ten events add no more."""
+    most = 1 if store_url.startswith("postgres") else 2
+    async with caller.transaction() as transaction:
+        await transaction.order("A-1")
+        before = len(caller.statements)
+        await transaction.publish(kit, SHIPPED, tenant=ACME)
+        one = len(caller.statements)
+        await transaction.publish(kit, *[SHIPPED] * 10, tenant=ACME)
+        ten = len(caller.statements)
+
+    assert (most, most) == (one - before, ten - one)
+    assert 11 == await unplanned(kit)
+
+
+async def test_a_thousand_events_join_as_one(kit, caller):
+    """Any number of events can join, in the order in which they were given, and they share its fate."""
+    events = [Event(type="order.counted", data={"n": n}) for n in range(1000)]
+
+    async with caller.transaction() as transaction:
+        receipts = await transaction.publish(kit, *events, tenant=ACME)
+
+    assert 1000 == len({receipt.event_id for receipt in receipts}) == await unplanned(kit)
+    assert b'"n":999' in (await kit.events.get(receipts[999].event_id, tenant=ACME)).body
+
+
+async def test_a_refused_event_leaves_the_transaction_usable(kit, caller):
+    """An event that is not acceptable is refused before anything is sent, so the caller may go on."""
+    async with caller.transaction() as transaction:
+        await transaction.order("A-1")
+        with pytest.raises(InvalidEventError) as refused:
+            await transaction.publish(kit, SHIPPED, Event(type="not a type", data={}), tenant=ACME)
+        await transaction.order("A-2")
+
+    assert all(problem.startswith("[1].type") for problem in refused.value.problems)
+    assert ["A-1", "A-2"] == await caller.orders()
+    assert [] == await published(kit)
+
+
+async def test_a_key_is_shared_with_other_transactions(kit, caller):
+    """A key that is taken, in this transaction or before, answers with its first event."""
+    first = await kit.apublish(SHIPPED, tenant=ACME, idempotency_key="known")
+
+    async with caller.transaction() as transaction:
+        (known,) = await transaction.publish(kit, SHIPPED, tenant=ACME, idempotency_key="known")
+        fresh, repeated = await transaction.publish(kit, SHIPPED, SHIPPED, tenant=ACME, idempotency_key="new")
+
+    assert (first.event_id, True) == (known.event_id, known.duplicate)
+    assert (False, True) == (fresh.duplicate, repeated.duplicate)
+    assert fresh.event_id == repeated.event_id
+    assert 2 == await unplanned(kit)
+
+
+async def test_a_conflict_is_found_inside_a_transaction(kit, caller):
+    """The same key with another content is refused, and the caller decides about its transaction."""
+    await kit.apublish(SHIPPED, tenant=ACME, idempotency_key="k")
+
+    async with caller.transaction() as transaction:
+        with pytest.raises(IdempotencyConflictError) as conflict:
+            await transaction.publish(
+                kit, Event(type="order.shipped", data={"order_id": "B-2"}), tenant=ACME, idempotency_key="k"
+            )
+        await transaction.order("A-1")
+
+    assert "k" == conflict.value.key
+    assert ["A-1"] == await caller.orders()
+    assert 1 == await unplanned(kit)
+
+
+async def test_missing_tables_are_named(tmp_path, postgres_database):
+    """Without tables the error says how to make them, through every kind of caller."""
+    for url in (f"sqlite:///{tmp_path / 'empty.db'}", postgres_database):
+        kit = Notifykit(url)
+        for kind in CALLERS:
+            caller = kind(url)
+            with pytest.raises(SchemaError, match="notifykit migrate"):
+                async with caller.transaction() as transaction:
+                    await transaction.publish(kit, SHIPPED, tenant=ACME)
+            await caller.aclose()
+
+
+async def test_an_unopened_kit_can_join(caller, store_url):
+    """Joining needs no connection of the kit's own, so a program that only publishes need not open it."""
+    unopened = Notifykit(store_url)
+
+    async with caller.transaction() as transaction:
+        await transaction.publish(unopened, SHIPPED, tenant=ACME)
+
+    async with Notifykit(store_url) as kit:
+        assert 1 == await unplanned(kit)
+
+
+# ── what cannot be joined ──────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def sqlite_session(sqlite_store_url):
+    engine = create_engine(sqlite_store_url)
+    with Session(engine) as session:
+        yield session
+    engine.dispose()
+
+
+def test_a_memory_store_refuses(sqlite_session):
+    """A store that is in no database cannot be part of a transaction, and says so."""
+    with pytest.raises(CannotJoinError, match="memory"):
+        Notifykit("memory://").publish(SHIPPED, tenant=ACME, session=sqlite_session)
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
+def test_an_sqlite_database_in_memory_refuses(url):
+    """Two databases in memory are two databases, although their URLs are equal."""
+    engine = create_engine(url)
+
+    with Session(engine) as session, pytest.raises(CannotJoinError, match="nobody can join"):
+        Notifykit(url).publish(SHIPPED, tenant=ACME, session=session)
+
+    engine.dispose()
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
+def test_another_kind_of_database_refuses(sqlite_session, scheme):
+    """A session on SQLite cannot carry an event to PostgreSQL."""
+    kit = Notifykit(f"{scheme}://nobody@127.0.0.1:1/nowhere")
+
+    with pytest.raises(CannotJoinError, match="on sqlite but the kit's store is on postgresql"):
+        kit.publish(SHIPPED, tenant=ACME, session=sqlite_session)
+
+
+def test_another_file_refuses(sqlite_session, tmp_path):
+    """A session on one file cannot carry an event to another."""
+    with pytest.raises(CannotJoinError, match=re.escape("other.db")):
+        Notifykit(f"sqlite:///{tmp_path / 'other.db'}").publish(SHIPPED, tenant=ACME, session=sqlite_session)
+
+
+def test_the_same_file_by_another_name_is_joined(sqlite_session, sqlite_store_url, tmp_path, monkeypatch):
+    """A relative path and a link lead to the same file."""
+    (tmp_path / "link.db").symlink_to(sqlite_store_url.removeprefix("sqlite:///"))
+    monkeypatch.chdir(tmp_path)
+
+    for name in ("link.db", "store.db", "./store.db"):
+        Notifykit(f"sqlite:///{name}").publish(SHIPPED, tenant=ACME, session=sqlite_session)
+
+    rows = sqlite_session.connection().exec_driver_sql("SELECT count(*) FROM notifykit_outbox").scalar_one()
+    assert 3 == rows
+
+
+@pytest.mark.parametrize("argument", ["session", "connection"])
+async def test_sync_publish_with_an_asynchronous_transaction_names_the_other_call(sqlite_store_url, argument):
+    """Who hands an AsyncSession to ``publish`` is told to use ``apublish``."""
+    engine = create_async_engine(sqlite_store_url.replace("://", "+aiosqlite://", 1))
+    kit = Notifykit(sqlite_store_url)
+
+    async with AsyncSession(engine) as session:
+        given = session if argument == "session" else await session.connection()
+        with pytest.raises(CannotJoinError, match="use 'await apublish"):
+            kit.publish(SHIPPED, tenant=ACME, **{argument: given})
+
+    await engine.dispose()
+
+
+async def test_what_is_no_transaction_is_refused(sqlite_session, sqlite_store_url):
+    """Two handles, or something else than a session or connection, are refused before anything is stored."""
+    kit = Notifykit(sqlite_store_url)
+    both = {"session": sqlite_session, "connection": sqlite_session.connection()}
+
+    with pytest.raises(CannotJoinError, match="either session= or connection="):
+        kit.publish(SHIPPED, tenant=ACME, **both)
+    with pytest.raises(CannotJoinError, match="either session= or connection="):
+        await kit.apublish(SHIPPED, tenant=ACME, **both)
+    with pytest.raises(CannotJoinError, match="takes a SQLAlchemy Session, got Engine"):
+        kit.publish(SHIPPED, tenant=ACME, session=sqlite_session.get_bind())
+    with pytest.raises(CannotJoinError, match="got object"):
+        kit.publish(SHIPPED, tenant=ACME, connection=object())
+    with pytest.raises(CannotJoinError, match="got object"):
+        await kit.apublish(SHIPPED, tenant=ACME, connection=object())
+
+
+# ── the hint ───────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("kind", [SyncSession, AsyncSessions], ids=lambda kind: kind.__name__)
+async def test_the_hint_is_heard_after_the_commit_only(postgres_store_url, kind):
+    """Dispatchers hear of an event when it can be taken: at the commit, not before, and never after a rollback."""
+    kit = Notifykit(postgres_store_url)
+    caller = kind(postgres_store_url)
+    async with await psycopg.AsyncConnection.connect(postgres_store_url, autocommit=True) as listener:
+        await listener.execute("LISTEN notifykit")
+
+        async def heard() -> int:
+            # What has been sent to this connection arrives before the answer to its next statement.
+            await listener.execute("SELECT 1")
+            return len([hint async for hint in listener.notifies(timeout=0)])
+
+        with pytest.raises(ShopIsClosedError):
+            async with caller.transaction() as transaction:
+                await transaction.publish(kit, SHIPPED, tenant=ACME)
+                raise ShopIsClosedError
+        after_rollback = await heard()
+        await anyio.sleep(0.01)  # hints of one process keep a distance
+        async with caller.transaction() as transaction:
+            await transaction.publish(kit, SHIPPED, tenant=ACME)
+            before_commit = await heard()
+        after_commit = await heard()
+
+    await caller.aclose()
+    assert (0, 0, 1) == (after_rollback, before_commit, after_commit)
+
+
+async def test_a_waiting_store_is_woken_by_the_commit(store_url):
+    """A dispatcher in another process does not wait for its next poll."""
+    caller = SyncSession(store_url)
+    async with Notifykit(store_url) as kit:
+        await kit.store.wait(timedelta(milliseconds=50))  # hears of its own beginning
+
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(kit.store.wait, timedelta(seconds=60))
+                await anyio.wait_all_tasks_blocked()
+                async with caller.transaction() as transaction:
+                    await transaction.publish(Notifykit(store_url), SHIPPED, tenant=ACME)
+
+    await caller.aclose()
+
+
+async def test_a_database_of_its_own_is_not_confused_with_another(postgres_store_url, postgres_url):
+    """A session on another PostgreSQL database has other tables, or none: nothing appears in the kit's store."""
+    with new_database(postgres_url) as other:
+        caller = SyncSession(other)
+        async with Notifykit(postgres_store_url, clock=FakeClock()) as kit:
+            with pytest.raises(SchemaError):
+                async with caller.transaction() as transaction:
+                    await transaction.publish(kit, SHIPPED, tenant=ACME)
+
+            assert [] == await published(kit)
+        await caller.aclose()

@@ -1,0 +1,237 @@
+"""What became of events: lists, the timeline, dead letters, recovery, explanations, and the health check."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from notifykit import Notifykit
+from notifykit.models.delivery import WEBHOOK, Lane, Priority
+from tests.unit.cli.driving import Command, Desk
+
+Deliver = Callable[[], None]
+
+
+@pytest.fixture
+def endpoint(cli: Command, desk: Desk) -> str:
+    """An endpoint that gets every ``order`` event, and gives up after the first failure."""
+    created = cli("endpoints", "create", desk.url, "--events", "order.**", "--retry", "none", "--json").record
+    id_: str = created["id"]
+    return id_
+
+
+def publish(cli: Command, type_: str = "order.shipped", data: str = '{"total": 7}') -> str:
+    """Publish an event and return its id."""
+    event_id: str = cli("publish", type_, data, "--json").record["event_id"]
+    return event_id
+
+
+def test_the_timeline_of_a_delivery(cli: Command, desk: Desk, deliver: Deliver) -> None:
+    """Published, planned, each attempt with outcome, status and retry, and the end."""
+    cli("endpoints", "create", desk.url, "--events", "**", "--retry", "10ms,1d")
+    desk.status = 503
+    event_id = publish(cli)
+    deliver()
+    delivery = cli("deliveries", "list", "--event", event_id, "--json").record
+
+    shown = cli("deliveries", "show", delivery["id"])
+    record = cli("deliveries", "show", delivery["id"], "--json").record
+
+    assert "pending" == delivery["state"]
+    assert [("transient", 503), ("transient", 503)] == [(a["outcome"], a["status"]) for a in record["timeline"]]
+    assert all(attempt["retry_at"] for attempt in record["timeline"])
+    words = ["published", "planned", "attempt 1", "http 503", "retry at", "answer: thanks", "attempt 2", "pending"]
+    positions = [shown.out.index(word) for word in words]
+    assert sorted(positions) == positions
+
+
+def test_lists_can_be_narrowed(cli: Command, endpoint: str, deliver: Deliver) -> None:
+    """State, endpoint, type and time choose deliveries."""
+    cli("endpoints", "create", "http://127.0.0.1:9000/", "--events", "user.*", "--retry", "1d")
+    publish(cli)
+    publish(cli, "order.paid")
+    publish(cli, "user.created")
+    deliver()
+
+    def types(*options: str) -> list[str]:
+        return [record["event_type"] for record in cli("deliveries", "list", "--json", *options).records]
+
+    assert ["user.created", "order.paid", "order.shipped"] == types()
+    assert ["order.paid", "order.shipped"] == types("--state", "delivered", "--endpoint", endpoint)
+    assert ["user.created"] == types("--state", "pending", "--state", "dead")
+    assert ["order.paid"] == types("--type", "order.paid", "--since", "-1h")
+    assert [] == types("--until", "-1h")
+    assert ["user.created"] == types("--limit", "1")
+
+
+def test_dead_letters_are_listed_and_sent_again(cli: Command, desk: Desk, endpoint: str, deliver: Deliver) -> None:
+    """They fail a monitoring check, are redriven by id or by choice, and arrive."""
+    desk.status = 500
+    events = [publish(cli, type_) for type_ in ("order.a", "order.b", "order.c")]
+    deliver()
+    dead = cli("dead", "list", "--json", "--fail-if-any")
+
+    one = cli("dead", "redrive", dead.records[0]["id"], "--json")
+    some = cli("dead", "redrive", "--all", "--type", "order.b", "--endpoint", endpoint, "--since", "-1h", "--json")
+    desk.status = 200
+    deliver()
+    left = cli("dead", "list", "--json").records
+    rest = cli("dead", "redrive", "--all")
+    deliver()
+
+    assert (1, events[::-1]) == (dead.code, [record["event_id"] for record in dead.records])
+    assert ({"redriven": 1}, {"redriven": 1}) == (one.record, some.record)
+    assert [events[0]] == [record["event_id"] for record in left]
+    assert "1 delivery is due again" in rest.out
+    assert 0 == cli("dead", "list", "--fail-if-any").code
+    assert 6 == len(desk.requests)
+
+
+def test_a_delivery_under_way_is_not_redriven(cli: Command, desk: Desk, deliver: Deliver) -> None:
+    """What has not ended cannot be sent again; what does not exist is exit code 3."""
+    cli("endpoints", "create", desk.url, "--events", "**")
+    desk.status = 500
+    publish(cli)
+    deliver()
+    id_ = cli("deliveries", "list", "--json").record["id"]
+
+    assert 1 == cli("dead", "redrive", id_).code
+    assert 3 == cli("dead", "redrive", "dlv_nope").code
+
+
+def test_recover_sends_what_was_missed(cli: Command, desk: Desk, endpoint: str, deliver: Deliver) -> None:
+    """Dead letters and what was suppressed while the endpoint was disabled arrive after a recovery."""
+    desk.status = 500
+    publish(cli)
+    deliver()
+    cli("endpoints", "disable", endpoint)
+    publish(cli)
+    deliver()
+    cli("endpoints", "resume", endpoint)
+    desk.status = 200
+
+    nothing = cli("recover", endpoint, "--since", "+1h", "--json")
+    answer = cli("recover", endpoint, "--since", "-1h", "--json")
+    deliver()
+
+    assert ({"recovered": 0}, {"recovered": 2}) == (nothing.record, answer.record)
+    assert ["delivered", "delivered"] == [record["state"] for record in cli("deliveries", "list", "--json").records]
+    assert 3 == cli("recover", "end_nope", "--since", "-1h").code
+
+
+def test_explain_says_why_somebody_got_nothing(cli: Command, desk: Desk, endpoint: str, deliver: Deliver) -> None:
+    """Each subscription's verdict is named and put into words."""
+    cli("subscriptions", "create", "user.*", "--endpoint", endpoint)
+    cli("subscriptions", "create", "order.*", "--endpoint", endpoint, "--topic", "shop/**")
+    cli("subscriptions", "create", "order.*", "--endpoint", endpoint, "--filter", '{"total": [8]}')
+    event_id = publish(cli)
+    before = cli("explain", event_id)
+    deliver()
+
+    record = cli("explain", event_id, "--json").record
+    shown = cli("explain", event_id)
+
+    verdicts = [verdict["verdict"] for verdict in record["verdicts"]]
+    assert ["matched", "type_mismatch", "topic_mismatch", "filter_mismatch"] == verdicts
+    assert (True, ["delivered"]) == (record["planned"], [delivery["state"] for delivery in record["deliveries"]])
+    assert "its filter does not match the event's data" in shown.out
+    assert "does a dispatcher run?" in before.out
+
+
+def test_what_a_receiver_answers_cannot_steer_the_terminal(
+    cli: Command, desk: Desk, endpoint: str, deliver: Deliver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Escape sequences in an answer are shown, not obeyed."""
+    from notifykit.cli.receiver import Reply
+
+    async def hostile(request: object) -> Reply:
+        return Reply(500, b"\x1b[2J\x1b]0;owned\x07 sorry")
+
+    monkeypatch.setattr(desk.receiver, "_handle", hostile)
+    publish(cli)
+    deliver()
+    id_ = cli("dead", "list", "--json").record["id"]
+
+    shown = cli("deliveries", "show", id_).out
+
+    assert "\\x1b[2J" in shown
+    assert "\x1b" not in shown
+
+
+# -- check ---------------------------------------------------------------------------------------
+
+
+def levels(cli: Command, *options: str) -> tuple[int, dict[str, str]]:
+    """Run ``check``; return its exit code and the level of each finding."""
+    answer = cli("check", "--json", *options)
+    return answer.code, {record["name"]: record["level"] for record in answer.records}
+
+
+def test_a_new_store_is_healthy(cli: Command) -> None:
+    """Everything that is looked at has a finding, and nothing is wrong."""
+    cli("migrate")
+
+    code, found = levels(cli)
+
+    assert 0 == code
+    assert {"python", "notifykit", "extras", "store", "schema", "leases", "waiting", "dead letters"} <= found.keys()
+    assert set(found.values()) <= {"ok", "note"}
+    assert "All is well." in cli("check").out
+
+
+def test_work_that_nobody_does_is_wrong(cli: Command) -> None:
+    """Events that have been due for too long mean that no dispatcher runs."""
+    publish(cli)
+
+    young = levels(cli)
+    old = levels(cli, "--max-age", "0s")
+
+    assert (0, "ok") == (young[0], young[1]["waiting"])
+    assert (1, "bad") == (old[0], old[1]["waiting"])
+    assert "notifykit run" in cli("check", "--max-age", "0s").out
+
+
+def test_dead_letters_are_a_warning(cli: Command, desk: Desk, endpoint: str, deliver: Deliver) -> None:
+    """They need somebody, but the installation is not at fault."""
+    desk.status = 500
+    publish(cli)
+    deliver()
+
+    code, found = levels(cli)
+
+    assert (0, "warn") == (code, found["dead letters"])
+
+
+def test_leases_that_nobody_ends_are_wrong(
+    cli: Command, store_url: str, desk: Desk, endpoint: str, deliver: Deliver
+) -> None:
+    """A claim whose worker died an hour ago and that no janitor has ended is told."""
+    desk.status = 500
+    publish(cli)
+    deliver()
+    cli("dead", "redrive", "--all")
+
+    async def claim_and_die() -> None:
+        long_ago = datetime.now(UTC) - timedelta(hours=1)
+        async with Notifykit(store_url) as kit:
+            claims = await kit.store.claim_due(
+                Lane(WEBHOOK, Priority.NORMAL), 1, now=datetime.now(UTC), lease=long_ago - datetime.now(UTC), worker="w"
+            )
+            assert 1 == len(claims)
+
+    asyncio.run(claim_and_die())
+
+    code, found = levels(cli)
+
+    assert (1, "bad") == (code, found["leases"])
+
+
+def test_a_store_that_cannot_be_used_is_exit_code_4(cli: Command) -> None:
+    """The rest is still looked at."""
+    code, found = levels(cli, "--url", "postgresql://app@127.0.0.1:1/app")
+
+    assert 4 == code
+    assert ("ok", "bad") == (found["python"], found["store"])

@@ -1,0 +1,176 @@
+"""``notifykit run``: the dispatcher in processes of their own, under real signals."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from notifykit.cli import supervisor
+from tests.unit.cli.driving import Command, Desk, start, wait_until
+
+
+@contextlib.contextmanager
+def running(*options: str) -> Iterator[tuple[subprocess.Popen[str], Any]]:
+    """Run ``notifykit run --json``; yield the process and its ready line; leave nothing behind."""
+    with start("run", "--json", *options) as process:
+        assert process.stdout is not None
+        ready = json.loads(process.stdout.readline() or "{}")
+        try:
+            yield process, ready
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.communicate(timeout=10)
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether a process exists and is no zombie."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_drains(cli: Command, desk: Desk, number: signal.Signals, code: int) -> None:
+    """What is under way when the signal comes is finished and recorded; nothing is claimed any more."""
+    from notifykit.cli.receiver import Reply
+
+    cli("endpoints", "create", desk.url, "--events", "**")
+    begun = desk.requests
+
+    async def slow(request: Any) -> Reply:
+        import asyncio
+
+        begun.append(request)
+        await asyncio.sleep(0.5)
+        return Reply(200)
+
+    desk.receiver._handle = slow  # type: ignore[method-assign]
+    cli("publish", "a.b", "{}")
+    with running() as (process, ready):
+        wait_until(lambda: len(begun) == 1, "the request")
+        process.send_signal(number)
+        done = process.wait(10)
+
+    assert [process.pid] == ready["pids"]
+    assert code == done
+    assert ["delivered"] == [record["state"] for record in cli("deliveries", "list", "--json").records]
+
+
+def test_a_second_signal_kills(cli: Command, desk: Desk) -> None:
+    """A drain that takes too long is cut short; the delivery stays leased and is not lost."""
+    from notifykit.cli.receiver import Reply
+
+    cli("endpoints", "create", desk.url, "--events", "**")
+
+    async def hanging(request: Any) -> Reply:
+        import asyncio
+
+        desk.requests.append(request)
+        await asyncio.sleep(60)
+        return Reply(200)
+
+    desk.receiver._handle = hanging  # type: ignore[method-assign]
+    cli("publish", "a.b", "{}")
+    with running() as (process, _):
+        wait_until(lambda: len(desk.requests) == 1, "the request")
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.2)  # two signals at once would be one
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(5)
+
+    assert -signal.SIGTERM == code
+    assert ["sending"] == [record["state"] for record in cli("deliveries", "list", "--json").records]
+
+
+def test_several_processes_share_the_work_and_a_crashed_one_comes_back(cli: Command, desk: Desk) -> None:
+    """Two workers deliver; one that is killed is replaced; SIGTERM ends all of them."""
+    cli("endpoints", "create", desk.url, "--events", "**")
+    with running("--processes", "2") as (process, ready):
+        first, second = ready["pids"]
+        for n in range(20):
+            cli("publish", "a.b", json.dumps({"n": n}))
+        wait_until(lambda: len(desk.requests) == 20, "20 deliveries")
+        os.kill(first, signal.SIGKILL)
+        assert process.stderr is not None
+        ended, back = process.stderr.readline(), process.stderr.readline()
+        third = int(back.split("worker ")[1].split()[0])
+        both_work = is_alive(second) and is_alive(third)
+        cli("publish", "a.b", "{}")
+        wait_until(lambda: len(desk.requests) == 21, "the last delivery")
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(10)
+
+    assert f"worker {first} ended (killed by signal 9)" in ended
+    assert both_work
+    assert 0 == code
+    assert [] == [pid for pid in (first, second, third) if is_alive(pid)]
+    assert {"delivered"} == {record["state"] for record in cli("deliveries", "list", "--json").records}
+
+
+def test_workers_do_not_outlive_their_supervisor(cli: Command) -> None:
+    """Even ``kill -9`` on the supervisor leaves no worker running."""
+    cli("migrate")
+    with running("--processes", "2") as (process, ready):
+        process.kill()
+        process.wait(5)
+        wait_until(lambda: not any(map(is_alive, ready["pids"])), "the end of the workers")
+
+    assert 2 == len(ready["pids"])
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_store_that_is_away_ends_it_with_4(processes: str) -> None:
+    """Nothing is started that could not work; the line says what to do."""
+    with start("run", "--processes", processes, "--url", "postgresql://app@127.0.0.1:1/app") as process:
+        out, err = process.communicate(timeout=10)
+
+    assert (4, "") == (process.returncode, out)
+    assert 1 == len(err.splitlines())
+
+
+async def test_a_worker_that_cannot_start_says_why() -> None:
+    """Its reason and exit code reach the supervisor."""
+    from notifykit.cli.failures import CommandError
+    from notifykit.cli.worker import encode
+    from notifykit.dispatch.settings import DispatchSettings
+    from notifykit.kit import EgressRules
+
+    orders = encode("postgresql://app@127.0.0.1:1/app", EgressRules(), DispatchSettings(), 0)
+    worker = await supervisor.Worker.start(orders)
+
+    with pytest.raises(CommandError, match="not available") as caught:
+        await worker.ready()
+
+    assert 4 == caught.value.code
+
+
+def test_settings_reach_the_workers() -> None:
+    """What is told on the command line arrives unchanged on the other side of the pipe."""
+    from notifykit.cli.parser import build
+    from notifykit.cli.run import settings_of
+    from notifykit.cli.worker import _settings, encode
+    from notifykit.kit import EgressRules
+
+    given = ["--concurrency", "high=3,low=1", "--batch", "50", "--lease", "90s", "--duties", "plan,clean"]
+    settings = settings_of(build().parse_args(["run", *given]))
+
+    orders = json.loads(encode("sqlite://", EgressRules(), settings, 0))
+
+    assert settings == _settings(orders["settings"])
+    assert ({"high": 3, "normal": 256, "low": 1}, 50) == (dict(settings.concurrency), settings.batch)
