@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .models.delivery import Priority as Priority
     from .models.endpoint import Endpoint as Endpoint
     from .models.endpoint import EndpointState as EndpointState
+    from .models.endpoint import RateLimit as RateLimit
     from .models.event import Event as Event
     from .models.event import EventType as EventType
     from .models.event import Receipt as Receipt
@@ -78,7 +79,7 @@ _HOMES = {
     ),
     **dict.fromkeys(("EgressRules", "Notifykit"), ".kit"),
     **dict.fromkeys(("Attempt", "Delivery", "DeliveryState", "Priority"), ".models.delivery"),
-    **dict.fromkeys(("Endpoint", "EndpointState"), ".models.endpoint"),
+    **dict.fromkeys(("Endpoint", "EndpointState", "RateLimit"), ".models.endpoint"),
     **dict.fromkeys(("Event", "EventType", "Receipt", "Resource"), ".models.event"),
     "RetryPolicy": ".models.retry",
     "Subscription": ".models.subscription",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..dispatch.settings import DispatchSettings
     from ..kit import EgressRules
 
-_DURATIONS = ("lease", "poll", "grace", "retention", "idempotency_window")
+_DURATIONS = ("lease", "max_timeout", "lease_margin", "poll", "grace", "retention", "idempotency_window")
 
 
 def encode(url: str, egress: EgressRules, settings: DispatchSettings, verbose: int) -> bytes:

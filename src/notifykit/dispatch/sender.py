@@ -24,7 +24,6 @@ from .backlog import Backlog
 from .directory import Directory
 from .herald import Herald
 from .recorder import Recorder
-from .settings import LEASE_MARGIN
 from .vitals import Vitals
 
 _NAMES = {

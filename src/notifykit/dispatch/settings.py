@@ -10,11 +10,6 @@ import attrs
 from ..errors import ConfigurationError
 from ..models.delivery import Priority
 
-#: The longest deadline an endpoint may ask for.
-MAX_TIMEOUT = timedelta(seconds=30)
-#: How much longer than the longest attempt a lease must be: the write of its result, and two clocks that differ.
-LEASE_MARGIN = timedelta(seconds=10)
-
 
 @attrs.frozen(kw_only=True)
 class DispatchSettings:

@@ -22,7 +22,7 @@ class Vault:
         keys: What the program brings; else ``NOTIFYKIT_KEYS`` counts.
         environment: ``production``, ``development`` or ``test``; else ``NOTIFYKIT_ENV`` counts.
         is_local: Whether the store is one that a developer's machine would have.
-        file: Where a key for development is kept; ``None`` if it need not outlive this process.
+        file: Where a key for development is kept; ``None`` for a store that dies with its process.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Vault:
 
     def _refuse_to_make_one(self) -> None:
         named = self._environment or os.environ.get(ENVIRONMENT, "").strip()
-        if named.lower() in _LENIENT or (not named and self._is_local):
+        if self._file is None or named.lower() in _LENIENT or (not named and self._is_local):
             return
         why = f"in the environment {named!r}" if named else "for a database on another host"
         raise ConfigurationError(

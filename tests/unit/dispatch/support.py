@@ -15,7 +15,7 @@ from notifykit import DispatchSettings, Endpoint, Event, Notifykit, RetryPolicy
 from notifykit.dispatch.dispatcher import Dispatcher
 from notifykit.models.delivery import Claim, Delivery, DeliveryState
 from notifykit.models.outcome import Accepted, Outcome, Transient
-from notifykit.ports import DeliveryFilter
+from notifykit.ports import Clock, DeliveryFilter
 from notifykit.telemetry import TelemetryEvent
 
 TENANT = "acme"
@@ -58,7 +58,7 @@ class Bench:
     channel: ScriptedChannel
     told: list[TelemetryEvent]
 
-    async def endpoint(self, pattern: str = "**", **options: object) -> Endpoint:
+    async def endpoint(self, pattern: str | list[str] = "**", **options: object) -> Endpoint:
         """Subscribe a new endpoint."""
         made: dict[str, Any] = {"tenant": TENANT, "endpoint": "https://203.0.114.7/hooks", "retry": QUICK, **options}
         _, endpoint = await self.kit.subscribe(pattern, **made)
@@ -85,19 +85,23 @@ class Bench:
         """Wait until ``count`` deliveries are in one of these states and return them."""
         end = time.monotonic() + seconds
         while len(found := await self.deliveries(*states)) < count:
-            assert time.monotonic() < end, f"only {found} of {await self.deliveries()}"
+            assert time.monotonic() < end, f"only {len(found)} of {len(await self.deliveries())}"
             await asyncio.sleep(0.002)
         return found
 
 
 @asynccontextmanager
 async def bench(
-    script: Callable[[Claim], Outcome] | None = None, *, url: str = "memory://", **settings: object
+    script: Callable[[Claim], Outcome] | None = None,
+    *,
+    url: str = "memory://",
+    clock: Clock | None = None,
+    **settings: object,
 ) -> AsyncIterator[Bench]:
     """Open a kit with a dispatcher that is not running yet."""
     channel = ScriptedChannel(script or (lambda claim: Accepted()))
     told: list[TelemetryEvent] = []
-    async with Notifykit(url, subscribers=[told.append]) as kit:
+    async with Notifykit(url, clock=clock, subscribers=[told.append]) as kit:
         options = {"poll": timedelta(milliseconds=50), "grace": timedelta(seconds=5), **settings}
         dispatcher = kit.dispatcher([channel], DispatchSettings(**options))  # type: ignore[arg-type]
         yield Bench(kit, dispatcher, channel, told)

@@ -17,9 +17,11 @@ from sqlalchemy import Connection, exc, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ...errors import MissingExtraError, StoreUnavailableError
+from ...failpoints import failpoint
 from ...models.delivery import FINAL_STATES, Claim, Lane
 from ...models.event import StoredEvent, TakenEvent
 from ...ports import Appended, Record, Settlement
+from ...vault import KeyRing
 from . import migrate
 from . import postgres_statements as sql
 from .rows import (
@@ -33,6 +35,7 @@ from .rows import (
     micros,
     micros_or_none,
 )
+from .sealing import Seals, payloads_are_sealed, vault_for
 from .store import NOT_OPEN, SqlStore, translated
 
 try:
@@ -58,12 +61,24 @@ class PostgresStore(SqlStore):
         engine: An ``AsyncEngine`` on asyncpg to use instead; the kit does not close it.
         pool_size: Connections kept open at the most.
         create: Make the tables when the database has none.
+        keys: What secrets are sealed under; by default ``NOTIFYKIT_KEYS``, or a key made for development.
+        environment: ``production`` refuses to work without keys; by default ``NOTIFYKIT_ENV``.
+        encrypt_payloads: Seal what events say, too; by default ``NOTIFYKIT_ENCRYPT_PAYLOADS``.
     """
 
     def __init__(
-        self, url: str, *, engine: AsyncEngine | None = None, pool_size: int = 10, create: bool = False
+        self,
+        url: str,
+        *,
+        engine: AsyncEngine | None = None,
+        pool_size: int = 10,
+        create: bool = False,
+        keys: KeyRing | None = None,
+        environment: str | None = None,
+        encrypt_payloads: bool | None = None,
     ) -> None:
         self.url = url
+        self.seals = Seals(vault_for(url, keys, environment), payloads=payloads_are_sealed(encrypt_payloads))
         self._owns_engine = engine is None
         self._pool_size = pool_size
         self._engine = engine
@@ -74,6 +89,7 @@ class PostgresStore(SqlStore):
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def open(self) -> None:
+        self.seals.vault.check()
         self._connect()
         try:
             if self._create:
@@ -91,6 +107,7 @@ class PostgresStore(SqlStore):
                 pool_size=self._pool_size,
                 max_overflow=0,
                 pool_timeout=30,
+                hide_parameters=True,
                 connect_args={"timeout": 10, "command_timeout": 60, "server_settings": SETTINGS},
             )
 
@@ -147,6 +164,7 @@ class PostgresStore(SqlStore):
         columns = list(zip(*map(event_values, in_key_order(events)), strict=True))
         async with self._driver() as pg:
             statement = sql.APPEND_AND_HINT if self._hint_is_due() else sql.APPEND
+            failpoint("pub.inserted")
             stored = {row[0] for row in await pg.fetch(statement, *columns)}
             if len(stored) == len(events):
                 answers = [Appended(event.id) for event in events]
@@ -226,6 +244,7 @@ class PostgresStore(SqlStore):
             return set()
         columns = [*zip(*events, strict=True), *(zip(*planned, strict=True) if planned else ([],) * 14)]
         async with self._driver() as pg:
+            failpoint("fan.half")
             rows = await pg.fetch(sql.SETTLE, micros(now), micros(now + lease), worker, *columns)
         return {row[0] for row in rows}
 
@@ -252,6 +271,7 @@ class PostgresStore(SqlStore):
         columns = list(zip(*map(_record_values, records), strict=True))
         events = {record.delivery_id: record.event for record in records if record.event is not None}
         async with self._driver() as pg:
+            failpoint("res.half")
             if not events:
                 return {row[0] for row in await pg.fetch(sql.RECORD, *columns)}
             async with pg.transaction():

@@ -13,9 +13,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
+from ipaddress import ip_address
+from pathlib import Path
 from typing import TypeVar
 
 import attrs
+from sqlalchemy import URL, make_url
 
 from ...errors import VaultError
 from ...models.delivery import Attempt, Claim
@@ -23,7 +26,8 @@ from ...models.endpoint import Endpoint, EndpointState
 from ...models.event import StoredEvent, TakenEvent
 from ...models.subscription import TenantConfig
 from ...ports import Appended, Record
-from ...vault import Vault, context
+from ...vault import KeyRing, Vault, context
+from ...vault.development import state_file
 from ...vault.ring import is_sealed
 
 PAYLOADS = "NOTIFYKIT_ENCRYPT_PAYLOADS"
@@ -40,6 +44,36 @@ T = TypeVar("T", TakenEvent, Claim)
 def payloads_are_sealed(chosen: bool | None) -> bool:
     """Return what the program chose, else what the environment says."""
     return os.environ.get(PAYLOADS, "").lower() in {"1", "true", "yes"} if chosen is None else chosen
+
+
+def vault_for(url: str, keys: KeyRing | None, environment: str | None) -> Vault:
+    """Return the vault of the store behind ``url``.
+
+    An SQLite file has its development key beside it, so that they are moved together; a PostgreSQL
+    server on this machine shares one with all others of the same user.
+    """
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return Vault(keys, environment, is_local=_is_here(parsed), file=state_file())
+    database = parsed.database
+    in_memory = not database or database == ":memory:"
+    file = None if in_memory else Path(f"{Path(database or '').resolve()}.key")
+    return Vault(keys, environment, is_local=True, file=file)
+
+
+def _is_here(url: URL) -> bool:
+    """Whether a server is reached without leaving this machine: over the loopback or a Unix socket."""
+    named = url.host or url.query.get("host", "")
+    return all(map(_is_loopback, (named,) if isinstance(named, str) else named))
+
+
+def _is_loopback(host: str) -> bool:
+    if not host or host.startswith("/") or host == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 # ── the places ─────────────────────────────────────────────────────────────────────────────────
@@ -113,7 +147,7 @@ class Seals:
         try:
             return self.opened_endpoint(stored)
         except VaultError as error:
-            _log.error("endpoint.unreadable endpoint_id=%s tenant=%s error=%r", stored.id, stored.tenant, str(error))
+            _log.error("endpoint.unreadable endpoint_id=%s tenant=%r error=%r", stored.id, stored.tenant, str(error))
             held = stored.state is EndpointState.ACTIVE
             return attrs.evolve(
                 stored,
@@ -186,15 +220,19 @@ class Seals:
 
     def _opened(self, items: Iterable[T], place: Callable[[T], str]) -> Iterable[T]:
         refused: list[tuple[str, VaultError]] = []
+        bodies: dict[str, bytes] = {}  # many claims of a batch may be of one event
         for item in items:
             at = place(item)
             try:
-                yield item._replace(body=self._bytes(item.body, at))
+                if at not in bodies:
+                    bodies[at] = self._bytes(item.body, at)
             except VaultError as error:
                 refused.append((at, error))
+            else:
+                yield item._replace(body=bodies[at])
         if refused:
             at, error = refused[0]
-            _log.error("event.unreadable count=%d first=%s error=%r", len(refused), at, str(error))
+            _log.error("event.unreadable count=%d first=%r error=%r", len(refused), at, str(error))
 
     def _bytes(self, value: bytes, place: str) -> bytes:
         return self.vault.ring.open_bytes(value, context=place) if value[:4] == _SEALED else value
@@ -203,13 +241,16 @@ class Seals:
 
     def records(self, records: Sequence[Record]) -> Sequence[Record]:
         """Return records as they are stored: receivers repeat in their answers what they were sent."""
-        return list(map(self._record, records)) if self.payloads else records
+        # An answer that begins like a seal is sealed too, so that what begins like one always is one.
+        if self.payloads or any(r.attempt is not None and r.attempt.response[:4] == _SEALED for r in records):
+            return list(map(self._record, records))
+        return records
 
     def _record(self, record: Record) -> Record:
         attempt, event = record.attempt, record.event
-        if event is not None:
+        if event is not None and self.payloads:
             record = record._replace(event=self._event(event))
-        if attempt is None or not attempt.response:
+        if attempt is None or not attempt.response or not (self.payloads or is_sealed(attempt.response)):
             return record
         place = response_place(attempt.delivery_id, attempt.number)
         sealed = self.vault.ring.seal_bytes(attempt.response, context=place)

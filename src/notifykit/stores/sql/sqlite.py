@@ -25,6 +25,7 @@ from ...failpoints import failpoint
 from ...models.delivery import FINAL_STATES, Claim, DeliveryState, Lane, NewDelivery
 from ...models.event import StoredEvent, TakenEvent
 from ...ports import Appended, Record, Settlement
+from ...vault import KeyRing
 from . import migrate
 from .rows import (
     CLAIM_COLUMNS,
@@ -38,6 +39,7 @@ from .rows import (
     micros,
     micros_or_none,
 )
+from .sealing import Seals, payloads_are_sealed, vault_for
 from .store import NOT_OPEN, SqlStore, translated
 
 T = TypeVar("T")
@@ -117,10 +119,23 @@ class SqliteStore(SqlStore):
         url: ``sqlite:///file.db``.
         synchronous: SQLite's pragma; ``NORMAL`` survives a killed process but not a power cut.
         create: Make the tables when the file has none.
+        keys: What secrets are sealed under; by default ``NOTIFYKIT_KEYS``, or a key made for development.
+        environment: ``production`` refuses to work without keys; by default ``NOTIFYKIT_ENV``.
+        encrypt_payloads: Seal what events say, too; by default ``NOTIFYKIT_ENCRYPT_PAYLOADS``.
     """
 
-    def __init__(self, url: str, *, synchronous: str = "FULL", create: bool = True) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        synchronous: str = "FULL",
+        create: bool = True,
+        keys: KeyRing | None = None,
+        environment: str | None = None,
+        encrypt_payloads: bool | None = None,
+    ) -> None:
         self.url = url
+        self.seals = Seals(vault_for(url, keys, environment), payloads=payloads_are_sealed(encrypt_payloads))
         self._path = make_url(url).database or ":memory:"
         #: Whether no second store can be opened on the same data.
         self.private = self._path == ":memory:"
@@ -135,6 +150,7 @@ class SqliteStore(SqlStore):
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def open(self) -> None:
+        self.seals.vault.check()
         await self._started(self._connect_and_check)
 
     async def upgrade(self, work: Callable[[Connection], T]) -> T:
@@ -171,7 +187,7 @@ class SqliteStore(SqlStore):
             db.execute("PRAGMA cache_size=-64000")
         except sqlite3.Error as error:
             raise StoreUnavailableError(f"cannot open {self._path}: {error}") from error
-        self._engine = create_engine("sqlite://", creator=lambda: db, poolclass=StaticPool)
+        self._engine = create_engine("sqlite://", creator=lambda: db, poolclass=StaticPool, hide_parameters=True)
         event.listen(self._engine, "begin", _begin)
 
     def _connect_and_check(self) -> None:
@@ -244,7 +260,8 @@ class SqliteStore(SqlStore):
     # -- the frequent verbs ----------------------------------------------------------------------
 
     async def append(self, events: Sequence[StoredEvent]) -> list[Appended]:
-        answers = await self._change(lambda db: _append(db, events))
+        sealed = self.seals.events(events)
+        answers = await self._change(lambda db: _append(db, sealed))
         self.hint()
         return answers
 
@@ -252,7 +269,7 @@ class SqliteStore(SqlStore):
         self, limit: int, *, now: datetime, lease: timedelta, exclude: Collection[str] = ()
     ) -> list[TakenEvent]:
         at, until = micros(now), micros(now + lease)
-        return await self._change(lambda db: _take(db, limit, at, until, _json(exclude)))
+        return self.seals.taken(await self._change(lambda db: _take(db, limit, at, until, _json(exclude))))
 
     async def settle(
         self, settlements: Sequence[Settlement], *, now: datetime, lease: timedelta, worker: str

@@ -23,6 +23,7 @@ from ...models.health import Ailment
 from ...models.subscription import Subscription, TenantConfig
 from ...ports import Appended, DeliveryFilter, StoreStats
 from . import ailments, config, joined, moves
+from .sealing import Seals
 
 T = TypeVar("T")
 
@@ -48,6 +49,7 @@ class SqlStore(ABC):
     """The verbs of :class:`notifykit.ports.Store` that are rare enough to share."""
 
     url: str
+    seals: Seals
     _hinted = 0.0
 
     @abstractmethod
@@ -63,7 +65,8 @@ class SqlStore(ABC):
         """Wake whoever waits for work in this process."""
 
     def append_joined(self, connection: Any, events: Sequence[StoredEvent]) -> list[Appended]:
-        return joined.append(self.url, connection, events, hint=self._hint_is_due())
+        sealed = self.seals.events(events)
+        return self.seals.answers(sealed, joined.append(self.url, connection, sealed, hint=self._hint_is_due()))
 
     def _hint_is_due(self) -> bool:
         """Whether enough time has passed for another hint.
@@ -111,28 +114,32 @@ class SqlStore(ABC):
         return await self._read(lambda c: moves.find(c, tenant, wanted, limit, before))
 
     async def attempts(self, tenant: str, delivery_id: str) -> list[Attempt]:
-        return await self._read(lambda c: moves.attempts(c, tenant, delivery_id))
+        return await self._read(lambda c: [*map(self.seals.opened_attempt, moves.attempts(c, tenant, delivery_id))])
 
     async def get_event(self, tenant: str, event_id: str) -> StoredEvent | None:
-        return await self._read(lambda c: config.get_event(c, tenant, event_id))
+        stored = await self._read(lambda c: config.get_event(c, tenant, event_id))
+        return None if stored is None else self.seals.opened_event(stored)
 
     async def find_events(
         self, tenant: str, *, type: str | None = None, limit: int, before: str | None = None
     ) -> list[StoredEvent]:
-        return await self._read(lambda c: config.find_events(c, tenant, type, limit, before))
+        stored = await self._read(lambda c: config.find_events(c, tenant, type, limit, before))
+        return [*map(self.seals.opened_event, stored)]
 
     async def is_planned(self, tenant: str, event_id: str) -> bool:
         return await self._read(lambda c: config.is_planned(c, tenant, event_id))
 
     async def save_endpoint(self, endpoint: Endpoint) -> None:
-        await self._write(lambda c: config.save_endpoint(c, endpoint))
+        await self._write(lambda c: config.save_endpoint(c, self.seals.endpoint(endpoint)))
         failpoint("ep.changed")
 
     async def get_endpoint(self, tenant: str, endpoint_id: str) -> Endpoint | None:
-        return await self._read(lambda c: config.get_endpoint(c, tenant, endpoint_id))
+        stored = await self._read(lambda c: config.get_endpoint(c, tenant, endpoint_id))
+        return None if stored is None else self.seals.opened_endpoint(stored)
 
     async def find_endpoints(self, tenant: str, *, limit: int, after: str | None = None) -> list[Endpoint]:
-        return await self._read(lambda c: config.find_endpoints(c, tenant, limit, after))
+        stored = await self._read(lambda c: config.find_endpoints(c, tenant, limit, after))
+        return [*map(self.seals.opened_endpoint, stored)]
 
     async def ailments(self) -> list[Ailment]:
         return await self._read(ailments.failing)
@@ -166,7 +173,7 @@ class SqlStore(ABC):
         return await self._write(lambda c: config.remove_subscription(c, tenant, subscription_id))
 
     async def load_tenant(self, tenant: str) -> TenantConfig:
-        return await self._read(lambda c: config.load_tenant(c, tenant))
+        return await self._read(lambda c: self.seals.opened_config(config.load_tenant(c, tenant)))
 
     async def tenants(self) -> list[str]:
         return await self._read(config.tenants)
