@@ -77,11 +77,12 @@ def fields(event: type[Any]) -> list[tuple[str, str, str]]:
 
 
 def _overview() -> str:
-    rows = [
-        f"| [`{event.name}`](#{_anchor(event.name)}) | {logging.getLevelName(event.level).lower()} | {_sentence(event)} |"
-        for event in events()
-    ]
+    rows = [f"| [`{e.name}`](#{_anchor(e.name)}) | {_level(e)} | {_sentence(e)} |" for e in events()]
     return "\n".join(["| event | level | when |", "| --- | --- | --- |", *rows, ""])
+
+
+def _level(event: type[Any]) -> str:
+    return logging.getLevelName(event.level).lower()
 
 
 def _section(event: type[Any]) -> str:

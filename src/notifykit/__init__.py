@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .errors import StateError as StateError
     from .errors import StoreError as StoreError
     from .errors import StoreUnavailableError as StoreUnavailableError
+    from .errors import VaultError as VaultError
     from .kit import EgressRules as EgressRules
     from .kit import Notifykit as Notifykit
     from .models.delivery import Attempt as Attempt
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from .models.subscription import Subscription as Subscription
     from .policies.admit import Limits as Limits
     from .ports import DeliveryFilter as DeliveryFilter
+    from .vault import KeyRing as KeyRing
 
 _HOMES = {
     "signing": "",
@@ -74,6 +76,7 @@ _HOMES = {
             "StateError",
             "StoreError",
             "StoreUnavailableError",
+            "VaultError",
         ),
         ".errors",
     ),
@@ -85,6 +88,7 @@ _HOMES = {
     "Subscription": ".models.subscription",
     "Limits": ".policies.admit",
     "DeliveryFilter": ".ports",
+    "KeyRing": ".vault",
 }
 
 __all__ = sorted(_HOMES)

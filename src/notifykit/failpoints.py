@@ -28,7 +28,9 @@ from typing import Final, NoReturn
 from .errors import ConfigurationError, StoreUnavailableError
 
 VARIABLE: Final = "NOTIFYKIT_FAILPOINTS"
-_ENTRY = re.compile(r"(?P<name>[a-z]+\.[a-z_]+)=(?P<action>kill|stop|hang|raise|sleep:[0-9.]+)(?:@(?P<nth>[1-9][0-9]*))?")
+_ENTRY = re.compile(
+    r"(?P<name>[a-z]+\.[a-z_]+)=(?P<action>kill|stop|hang|raise|sleep:[0-9.]+)(?:@(?P<nth>[1-9][0-9]*))?"
+)
 
 
 class FailpointError(StoreUnavailableError):

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .dispatch.dispatcher import Dispatcher
     from .dispatch.settings import DispatchSettings
     from .telemetry import Subscriber
+    from .vault import KeyRing
 
 #: Used when neither a URL is given nor ``NOTIFYKIT_URL`` is set.
 DEFAULT_URL = "sqlite:///notifykit.db"
@@ -92,6 +93,9 @@ class Notifykit:
         store: A store of your own instead of ``url``.
         clock: A clock of your own, for tests.
         subscribers: Callables that get every telemetry event of this kit's dispatchers.
+        keys: What the store encrypts secrets with; by default ``NOTIFYKIT_KEYS``, or a key made for development.
+        environment: ``production`` refuses to work without keys; by default ``NOTIFYKIT_ENV``.
+        encrypt_payloads: Encrypt what events say, too; by default ``NOTIFYKIT_ENCRYPT_PAYLOADS``.
         store_options: What the store's constructor takes beside the URL.
     """
 
@@ -105,8 +109,13 @@ class Notifykit:
         store: Store | None = None,
         clock: Clock | None = None,
         subscribers: Sequence[Subscriber] = (),
+        keys: KeyRing | None = None,
+        environment: str | None = None,
+        encrypt_payloads: bool | None = None,
         **store_options: Any,
     ) -> None:
+        sealing = {"keys": keys, "environment": environment, "encrypt_payloads": encrypt_payloads}
+        store_options |= {name: value for name, value in sealing.items() if value is not None}
         if store is not None and (url is not None or store_options):
             raise ConfigurationError("give either a store or a url with its options, not both")
         self.url = url or os.environ.get("NOTIFYKIT_URL") or DEFAULT_URL
@@ -171,9 +180,8 @@ class Notifykit:
 
     def close(self) -> None:
         """Disconnect what sync callers have used (:meth:`publish` without a session, :attr:`blocking`)."""
-        blocking, self._blocking = self._blocking, None
-        if blocking is not None:
-            blocking.close()
+        if self._blocking is not None:
+            self._blocking.close()
 
     async def migrate(self) -> str:
         """Create or upgrade the tables; return the schema's version.
@@ -206,6 +214,8 @@ class Notifykit:
             IdempotencyConflictError: The key belongs to an event with another content.
             CannotJoinError: The store cannot take part in that transaction.
         """
+        if session is None and connection is None:
+            return self.blocking.publish(event, **options)
         return self.publish_many([event], session=session, connection=connection, **options)[0]
 
     def publish_many(

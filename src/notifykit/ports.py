@@ -315,10 +315,11 @@ class Store(Outbox, Deliveries, Events, Endpoints, Subscriptions, Protocol):
         """Return when the next event or delivery becomes due (a time that has passed means now)."""
         ...
 
-    async def wait(self, timeout: timedelta) -> None:
-        """Return when there may be new work, and after ``timeout`` at the latest.
+    async def wait(self, timeout: timedelta) -> bool:
+        """Return ``True`` when there may be new work, and ``False`` after ``timeout``.
 
-        A hint: it may come without work, and work may come without it.
+        A hint: it may come without work, and work may come without it.  One that comes
+        while nobody waits ends the next wait.
         """
         ...
 

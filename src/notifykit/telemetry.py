@@ -119,10 +119,10 @@ class EventsPlanned:
 
 @attrs.frozen(kw_only=True)
 class EndpointDisabled:
-    """An endpoint was disabled because it answered that it is gone (410).
+    """An endpoint was disabled: it answered that it is gone, or has only failed for too long.
 
     Attributes:
-        reason: The code that is also the endpoint's ``state_reason``: ``http_410``.
+        reason: The code that is also the endpoint's ``state_reason``: ``http_410`` or ``failing``.
     """
 
     name: ClassVar[str] = "endpoint.disabled"
@@ -161,7 +161,7 @@ class LoopFailed:
     """A background duty failed and is tried again after a pause; usually the database is away.
 
     Attributes:
-        loop: Which duty: ``plan``, ``claim webhook``, ``record``, ``extend``, ``rescue``, ``purge``, ``wait``.
+        loop: Which duty, such as ``plan``, ``claim webhook``, ``record``, ``rescue`` or ``wait``.
         pause: Until the next try.
     """
 

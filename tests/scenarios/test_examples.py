@@ -22,6 +22,9 @@ from notifykit.testing import Receiver
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
+if not EXAMPLES.is_dir():
+    pytest.skip("needs examples/, which is not in the sdist", allow_module_level=True)
+
 LOCAL = {"NOTIFYKIT_ALLOW": "127.0.0.0/8", "NOTIFYKIT_ALLOW_HTTP": "1"}
 JSON = {"content-type": "application/json", "x-tenant": "acme"}
 
@@ -111,7 +114,7 @@ def test_the_quickstart_prints_what_was_received_and_ends(tmp_path):
     """Twice in the same folder: what the first run left behind does not disturb the second."""
     for _ in range(2):
         done = subprocess.run(
-            [sys.executable, "-W", "error", EXAMPLES / "quickstart.py"],
+            [sys.executable, "-W", "error", EXAMPLES / "quickstart.py"],  # a warning would end it
             cwd=tmp_path,
             env=environment(),
             capture_output=True,
@@ -120,14 +123,14 @@ def test_the_quickstart_prints_what_was_received_and_ends(tmp_path):
             check=False,
         )
 
-        assert ("received order.shipped: {'order_id': 'A-1'}\n", "", 0) == (done.stdout, done.stderr, done.returncode)
+        assert ("received order.shipped: {'order_id': 'A-1'}\n", 0) == (done.stdout, done.returncode), done.stderr
 
 
 def test_the_quickstart_fits_on_a_screen():
     """It is printed in the README."""
     lines = (EXAMPLES / "quickstart.py").read_text().splitlines()
 
-    assert len(lines) <= 41
+    assert len(lines) <= 40
     assert max(map(len, lines)) <= 120
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,6 +17,7 @@ from .text import Cell, Column, plain
 
 if TYPE_CHECKING:
     from ..kit import Notifykit
+    from ..models.health import Ailment
     from ..ports import StoreStats
     from ..stores.sql.health import Health
     from .context import Context
@@ -130,6 +132,7 @@ async def _store(kit: Notifykit, shown_url: str, max_age: timedelta) -> list[Fin
     now = datetime.now(UTC)
     if isinstance(kit.store, SqlStore):
         findings += _health(await health(kit.store, now=now))
+    findings += _keys(kit)
     stats = await kit.stats()
     findings.append(_age(stats, now, max_age))
     findings.append(Finding("sending", "ok", _capped(stats.sending)))
@@ -138,11 +141,39 @@ async def _store(kit: Notifykit, shown_url: str, max_age: timedelta) -> list[Fin
         if stats.dead
         else Finding("dead letters", "ok", "0")
     )
+    findings.append(_failing(await kit.store.ailments()))
     egress = kit.egress
     if egress.allow or egress.allow_http:
         opened = [*egress.allow, *(["http://"] if egress.allow_http else [])]
         findings.append(Finding("egress", "note", f"also {', '.join(map(plain, opened))}", "not in production"))
     return findings
+
+
+def _failing(ailments: Sequence[Ailment]) -> Finding:
+    if not ailments:
+        return Finding("endpoints", "ok", "none failing")
+    worst = min(ailments, key=lambda ailment: ailment.since)
+    return Finding(
+        "endpoints",
+        "warn",
+        f"{len(ailments)} failing; {worst.endpoint_id} of tenant {worst.tenant} since {worst.since:%Y-%m-%d %H:%M:%SZ} "
+        f"({worst.reason})",
+        "their deliveries wait and use up no attempts; tell the receivers",
+    )
+
+
+def _keys(kit: Notifykit) -> Iterator[Finding]:
+    """Say which key seals secrets."""
+    from ..stores.sql.store import SqlStore
+
+    if isinstance(kit.store, SqlStore):
+        given = bool(os.environ.get("NOTIFYKIT_KEYS"))
+        yield Finding(
+            "keys",
+            "ok" if given else "note",
+            "NOTIFYKIT_KEYS" if given else "a key made for development",
+            "" if given else "before production set NOTIFYKIT_KEYS: notifykit keys generate",
+        )
 
 
 def _health(health: Health) -> Iterator[Finding]:

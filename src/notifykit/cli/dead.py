@@ -65,12 +65,12 @@ async def redrive(context: Context) -> int:
     """Send dead letters again."""
     args = context.args
     chosen = any(value is not None for value in (args.endpoint, args.type, args.since, args.until))
-    if bool(args.deliveries) == args.all:
-        raise UsageError("which dead letters is not clear; give ids, or --all with what restricts it (--endpoint, --type, --since)")
-    if chosen and not args.all:
-        raise UsageError("--endpoint, --type, --since and --until choose from all; add --all instead of ids")
+    if bool(args.deliveries) == (args.all or chosen):
+        raise UsageError(
+            "which dead letters is not clear; give ids, or --all, or what chooses them (--endpoint, --since)"
+        )
     async with context.open() as kit:
-        if args.all:
+        if not args.deliveries:
             count = await kit.deliveries.redrive_all(filter_of(args, ["dead"]), tenant=context.tenant)
         else:
             for delivery_id in args.deliveries:

@@ -12,6 +12,7 @@ from .text import Cell, Column, fields, plain
 
 if TYPE_CHECKING:
     from ..kit import Notifykit
+    from ..models.endpoint import RateLimit
     from ..models.retry import RetryPolicy
     from .context import Context
 
@@ -110,6 +111,12 @@ def _add_settings(parser: Parser) -> None:
     parser.add_argument("--timeout", type=inputs.duration, metavar="TIME", help="the deadline of one attempt (15s)")
     parser.add_argument(
         "--max-in-flight", type=inputs.positive, metavar="N", help="attempts open at a time in each process (64)"
+    )
+    parser.add_argument(
+        "--rate-limit",
+        type=inputs.rate_limit,
+        metavar="N[,BURST]",
+        help="attempts a second over all processes, and how many at once after a pause (none)",
     )
 
 
@@ -309,7 +316,14 @@ def _settings(args: Any) -> dict[str, Any]:
         "retry": None if args.retry is None else _policy(args.retry),
         "timeout": args.timeout,
         "max_in_flight": args.max_in_flight,
+        "rate_limit": None if args.rate_limit is None else _rate_limit(*args.rate_limit),
     }
+
+
+def _rate_limit(per_second: float, burst: int) -> RateLimit:
+    from ..models.endpoint import RateLimit
+
+    return RateLimit(per_second=per_second, burst=burst)
 
 
 def _policy(delays: Any) -> RetryPolicy:

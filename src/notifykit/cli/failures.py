@@ -50,6 +50,7 @@ def explained(error: NotifykitError, tenant: str) -> CommandError:
         (e.NotFoundError, NOT_FOUND, lambda: f"is it another tenant's? This is tenant {tenant!r} (--tenant)"),
         (e.SchemaError, NO_STORE, lambda: "create or upgrade the tables with: notifykit migrate"),
         (e.StoreUnavailableError, NO_STORE, lambda: "check --url (or NOTIFYKIT_URL) and that the database runs"),
+        (e.VaultError, NO_STORE, lambda: "how keys are changed: notifykit keys --help"),
         (e.StoreError, NO_STORE, lambda: "check --url (or NOTIFYKIT_URL)"),
         (e.ConfigurationError, USAGE, lambda: "see: notifykit --help"),
         (e.InvalidInputError, FAILED, lambda: _remedy(error)),
@@ -59,7 +60,7 @@ def explained(error: NotifykitError, tenant: str) -> CommandError:
     for kind, code, hint in table:
         if isinstance(error, kind):
             # Some messages of the library name the next step themselves.
-            told = "notifykit migrate" in text or "use " in text or "pip install" in text
+            told = "notifykit migrate" in text or "notifykit keys" in text or "use " in text or "pip install" in text
             return CommandError(text if told else f"{text}; {hint()}", code)
     return CommandError(text, FAILED)
 

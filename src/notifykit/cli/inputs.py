@@ -145,10 +145,23 @@ def count(text: str) -> int:
 @argument
 def rate(text: str) -> float:
     """Read a number above 0."""
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not 0 < value < 1e9:
         raise ValueError(f"{plain(text)!r} is not a number above 0")
     return value
+
+
+@argument
+def rate_limit(text: str) -> tuple[float, int]:
+    """Read ``10`` or ``0.5,5``: so many a second, and so many at once."""
+    per_second, comma, burst = text.partition(",")
+    try:
+        return rate(per_second), positive(burst) if comma else 1
+    except argparse.ArgumentTypeError as error:
+        raise ValueError(f"{error}; write it like 10, or 0.5,5") from None
 
 
 def read_text(source: str) -> str:

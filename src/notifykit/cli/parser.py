@@ -63,7 +63,7 @@ class Commands:
 
 def build() -> Parser:
     """Return the parser of the whole command line."""
-    from . import checkup, dead, deliveries, endpoints, explain, listen, migrate, publish, run, subscriptions
+    from . import checkup, dead, deliveries, endpoints, explain, keys, listen, migrate, publish, run, subscriptions
     from .demo import command as demo
 
     parser = Parser(
@@ -85,6 +85,7 @@ def build() -> Parser:
         deliveries,
         dead,
         explain,
+        keys,
         checkup,
     ):
         group.add(commands)

@@ -11,7 +11,7 @@ from .text import Cell
 
 if TYPE_CHECKING:
     from ..models.delivery import Attempt, Delivery, DeliveryState
-    from ..models.endpoint import Endpoint, EndpointState
+    from ..models.endpoint import Endpoint, EndpointState, RateLimit
     from ..models.event import StoredEvent
     from ..models.subscription import Subscription
 
@@ -91,6 +91,7 @@ def endpoint_fields(value: Endpoint, *, reveal: bool = False) -> dict[str, objec
         "retry after": f"{delays}, ±{value.retry.jitter:.0%}",
         "timeout": span(value.timeout),
         "in flight": f"at most {value.max_in_flight} in each process",
+        "rate limit": None if value.rate_limit is None else _rate(value.rate_limit),
         "created": clock(value.created_at),
         "updated": clock(value.updated_at),
     }
@@ -101,6 +102,10 @@ def endpoint_fields(value: Endpoint, *, reveal: bool = False) -> dict[str, objec
         name = "secret" if len(value.secrets) == 1 else f"secret {number}"
         shown[name] = (secret.value if reveal else masked(secret.value)) + until
     return shown
+
+
+def _rate(limit: RateLimit) -> str:
+    return f"{limit.per_second:g} a second, {limit.burst} at once"
 
 
 def subscription(value: Subscription) -> dict[str, Any]:

@@ -13,7 +13,6 @@ import json
 import signal
 import sys
 from collections.abc import Mapping
-from datetime import timedelta
 from io import FileIO
 from typing import TYPE_CHECKING, Any
 
@@ -30,33 +29,10 @@ _DURATIONS = ("lease", "max_timeout", "lease_margin", "poll", "grace", "retentio
 
 def encode(url: str, egress: EgressRules, settings: DispatchSettings, verbose: int) -> bytes:
     """Return the line that tells a worker what to do."""
-    orders = {
-        "url": url,
-        "egress": {"allow": egress.allow, "allow_http": egress.allow_http, "transport": egress.transport},
-        "settings": {
-            "concurrency": {priority.value: number for priority, number in settings.concurrency.items()},
-            "batch": settings.batch,
-            "prefetch": settings.prefetch,
-            "max_abandoned": settings.max_abandoned,
-            "duties": sorted(settings.duties),
-            **{name: getattr(settings, name).total_seconds() for name in _DURATIONS},
-        },
-        "verbose": verbose,
-    }
-    return json.dumps(orders).encode() + b"\n"
+    from ..codec import dumps, unstructure
 
-
-def _settings(given: Mapping[str, Any]) -> DispatchSettings:
-    from ..dispatch.settings import DispatchSettings
-    from ..models.delivery import Priority
-
-    values: dict[str, Any] = {
-        **given,
-        **{name: timedelta(seconds=given[name]) for name in _DURATIONS},
-        "concurrency": {Priority(name): number for name, number in given["concurrency"].items()},
-        "duties": frozenset(given["duties"]),
-    }
-    return DispatchSettings(**values)
+    orders = {"url": url, "egress": unstructure(egress), "settings": unstructure(settings), "verbose": verbose}
+    return dumps(orders) + b"\n"
 
 
 def main() -> int:
@@ -81,6 +57,8 @@ def main() -> int:
 
 
 async def _work(orders: Mapping[str, Any], lifeline: FileIO) -> None:
+    from ..codec import structure
+    from ..dispatch.settings import DispatchSettings
     from ..kit import EgressRules, Notifykit
 
     loop = asyncio.get_running_loop()
@@ -90,10 +68,10 @@ async def _work(orders: Mapping[str, Any], lifeline: FileIO) -> None:
     reader = asyncio.StreamReader()
     pipe, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), lifeline)
     watching = asyncio.create_task(_watch(reader, stop))
-    egress = orders["egress"]
-    kit = Notifykit(orders["url"], egress=EgressRules(**egress))
+    kit = Notifykit(orders["url"], egress=structure(orders["egress"], EgressRules))
+    settings = structure(orders["settings"], DispatchSettings)
     try:
-        await serve(kit, _settings(orders["settings"]), ready=lambda: _say({"ready": True}), stop=stop)
+        await serve(kit, settings, ready=lambda: _say({"ready": True}), stop=stop)
     finally:
         watching.cancel()
         pipe.close()

@@ -44,11 +44,13 @@ class Backlog:
     Args:
         prefetch: How many claims may be held, those being sent included.
         on_room: Called when a subscriber that was full can take claims again.
+        on_thirst: Called when claims wait for tokens.
     """
 
-    def __init__(self, prefetch: int, on_room: Callable[[], None]) -> None:
+    def __init__(self, prefetch: int, on_room: Callable[[], None], on_thirst: Callable[[], None]) -> None:
         self._prefetch = prefetch
         self._on_room = on_room
+        self._on_thirst = on_thirst
         self._lines: dict[str, _Line] = {}
         self._turn: deque[_Line] = deque()
         self._idle: deque[asyncio.Future[None]] = deque()
@@ -67,6 +69,11 @@ class Backlog:
     def in_flight(self) -> int:
         """How many claims are being sent."""
         return self._in_flight
+
+    @property
+    def ready(self) -> bool:
+        """Whether :meth:`take` has a claim at once."""
+        return not self._closed and any(line.ready() for line in self._turn)
 
     def room(self) -> int:
         """Return how many more claims may be held."""
@@ -99,6 +106,8 @@ class Backlog:
             line.claims.append(claim)
             count += 1
             self._list(line)
+            if line.tokens == 0:
+                self._on_thirst()
         self._waiting += count
         self._call(count)
 
@@ -134,6 +143,8 @@ class Backlog:
         self._in_flight += 1
         if line.tokens is not None:
             line.tokens -= 1
+            if not line.tokens and line.claims:
+                self._on_thirst()
         self._list(line)
         return claim
 

@@ -42,8 +42,9 @@ _RESCUE_EVERY, _PURGE_EVERY, _TICK_EVERY = 5.0, 60.0, 0.5
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 #: After work was found, the store is asked again this often and this many times before waiting for a hint.
 _LINGER, _LINGERS = 0.005, 4
-#: Seconds between two looks at what is due next, and between two hints that reach the sources.
-_ASK_EVERY, _CLAIM_EVERY = 0.25, 0.05
+#: Seconds between two looks at what is due next, between two hints that reach the sources, and
+#: between two wake-ups of an idle process that was told nothing.
+_ASK_EVERY, _CLAIM_EVERY, _WAKE_EVERY = 0.25, 0.05, 5.0
 #: Seconds between two draws of tokens, and between two readings of the health of endpoints.
 _POUR_EVERY, _VITALS_EVERY = 0.05, 1.0
 
@@ -90,6 +91,7 @@ class Dispatcher:
         self._serving: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
         self._planner_hint = asyncio.Event()
+        self._thirst = asyncio.Event()
         self._hints: list[asyncio.Event] = []
         self._build(dice)
 
@@ -115,7 +117,7 @@ class Dispatcher:
         self._janitor = Janitor(store, self._leases, settings, clock, self._emit)
 
     def _build_lane(self, lane: Lane, dice: Dice) -> None:
-        backlog = self.backlogs[lane] = Backlog(self.settings.prefetch, self._wake)
+        backlog = self.backlogs[lane] = Backlog(self.settings.prefetch, self._wake, self._thirst.set)
         self._sources.append(
             Source(
                 lane,
@@ -192,6 +194,7 @@ class Dispatcher:
         worked = False
         if "clean" in duties:
             worked |= await self._janitor.rescue() + await self._janitor.purge() > 0
+        await self._vitals.refresh()
         if "plan" in duties:
             worked |= await self._planner.turn()
         await self._send_held()
@@ -203,10 +206,21 @@ class Dispatcher:
         return worked
 
     async def _send_held(self) -> None:
-        """Send what the backlogs hold, one after the other, and write the results."""
+        """Send what the backlogs hold, one after the other, as far as tokens go; give the rest back."""
+        while True:
+            for sender, _ in self._senders:
+                while sender.backlog.ready:
+                    await sender.turn()
+                    await self._recorder.write()
+            await self._pour()
+            if not any(backlog.ready for backlog in self.backlogs.values()):
+                break
         for sender, _ in self._senders:
-            while sender.backlog.waiting:
-                await sender.turn()
+            for claim in sender.backlog.drain():
+                endpoint = self._directory.endpoint(claim.tenant, claim.subscriber_id)
+                limit = None if endpoint is None else endpoint.rate_limit
+                pause = timedelta(0) if limit is None else timedelta(seconds=1 / limit.per_second, microseconds=1)
+                sender.release(claim, self._clock.now(), pause=pause)
                 await self._recorder.write()
 
     async def drained(self) -> None:
@@ -222,7 +236,7 @@ class Dispatcher:
         async with anyio.create_task_group() as tools:
             tools.start_soon(self._recorder.run)
             tools.start_soon(self._every, "extend", self.settings.lease.total_seconds() / 4, self._janitor.extend)
-            tools.start_soon(self._every, "pour", _POUR_EVERY, self._pour)
+            tools.start_soon(self._pour)
             tools.start_soon(self._every, "vitals", _VITALS_EVERY, self._vitals.refresh)
             tools.start_soon(self._tick)
             async with anyio.create_task_group() as senders:
@@ -298,14 +312,14 @@ class Dispatcher:
             await self._sleep(seconds * random.uniform(0.8, 1.2))  # noqa: S311 - spreads, hides nothing
 
     async def _pulse(self, scope: anyio.CancelScope) -> None:
-        """Wake the loops: when the store hints, when something becomes due, and every poll.
+        """Wake the loops: when the store hints, when something is due, and now and then in any case.
 
         Hints mostly announce events.  They wake the planner at once, the sources only so
         often, and what is due next is asked for only so often: under load the loops find
-        their work without being told.
+        their work without being told, and an idle process only asks what is due next.
         """
         due: datetime | None = None
-        asked = claimed = -1.0
+        asked = woken = -_WAKE_EVERY
         owed = False
         with scope:
             while True:
@@ -317,15 +331,19 @@ class Dispatcher:
                     if due is not None:
                         timeout = min(timeout, max((due - self._clock.now()).total_seconds(), _LINGER))
                     if owed:
-                        timeout = min(timeout, max(claimed + _CLAIM_EVERY - at, 0))
-                    await self._store.wait(timedelta(seconds=timeout))
+                        timeout = min(timeout, max(woken + _CLAIM_EVERY - at, 0))
+                    hinted = await self._store.wait(timedelta(seconds=timeout))
                 except StoreError as error:
                     self._emit(LoopFailed(loop="wait", error=str(error), pause=timedelta(seconds=timeout)))
                     await asyncio.sleep(timeout)
-                self._wake_planner()
-                owed = time.monotonic() - claimed < _CLAIM_EVERY
-                if not owed:
-                    claimed = time.monotonic()
+                    continue
+                owed = owed or hinted
+                if hinted:
+                    self._planner_hint.set()
+                since = time.monotonic() - woken
+                is_due = due is not None and due <= self._clock.now()
+                if (owed or is_due) and since >= _CLAIM_EVERY or since >= _WAKE_EVERY:
+                    owed, woken = False, time.monotonic()
                     self._wake()
 
     async def _tick(self) -> None:
@@ -337,17 +355,30 @@ class Dispatcher:
                 await self._disable(endpoint, reason)
 
     async def _pour(self) -> None:
-        """Draw tokens for endpoints with a rate limit that have claims waiting here."""
-        for backlog in self.backlogs.values():
-            for subscriber, (tenant, wanted) in backlog.thirsty().items():
-                endpoint = self._directory.endpoint(tenant, subscriber)
-                limit = None if endpoint is None else endpoint.rate_limit
-                if limit is None:
-                    backlog.grant(subscriber, wanted)
-                    continue
-                share = max(1, min(wanted, round(limit.per_second * _POUR_EVERY * 2)))
-                granted = await self._store.draw(tenant, subscriber, share, limit, now=self._clock.now())
-                backlog.grant(subscriber, granted)
+        """Draw tokens for endpoints with a rate limit, while any has claims that wait for them."""
+        while True:
+            await self._thirst.wait()
+            self._thirst.clear()
+            try:
+                while any([await self._pour_into(backlog) for backlog in self.backlogs.values()]):
+                    await asyncio.sleep(_POUR_EVERY)
+            except StoreError as error:
+                self._emit(LoopFailed(loop="pour", error=str(error), pause=timedelta(seconds=1)))
+                await asyncio.sleep(1)
+                self._thirst.set()
+
+    async def _pour_into(self, backlog: Backlog) -> bool:
+        thirsty = backlog.thirsty()
+        for subscriber, (tenant, wanted) in thirsty.items():
+            endpoint = self._directory.endpoint(tenant, subscriber)
+            limit = None if endpoint is None else endpoint.rate_limit
+            if limit is None:
+                backlog.grant(subscriber, wanted)
+                continue
+            share = max(1, min(wanted, round(limit.per_second * _POUR_EVERY * 2)))
+            granted = await self._store.draw(tenant, subscriber, share, limit, now=self._clock.now())
+            backlog.grant(subscriber, granted)
+        return bool(thirsty)
 
     def _allow(self, endpoint_id: str, places: int) -> None:
         for backlog in self.backlogs.values():
@@ -356,9 +387,6 @@ class Dispatcher:
     async def _sleep(self, seconds: float) -> None:
         with anyio.move_on_after(seconds):
             await self._stop.wait()
-
-    def _wake_planner(self) -> None:
-        self._planner_hint.set()
 
     def _wake(self) -> None:
         for hint in self._hints:

@@ -36,6 +36,8 @@ _NAMES = {
 }
 _DECISIONS = {Complete: "complete", RetryAt: "retry", Bury: "bury"}
 _KEPT = 1024
+#: A header value that is shorter than this is a word, not a secret.
+_TELLING = 8
 
 
 class Leases:
@@ -168,7 +170,7 @@ class Sender:
             reason=why,
             status=answer.status,
             retry_at=due_at,
-            response=answer.body[:_KEPT],
+            response=_kept(answer.body, endpoint) if answer.body else b"",
             worker=self.worker,
         )
         written = None
@@ -219,7 +221,18 @@ class Sender:
         self.leases.drop(claim.delivery_id)
         self.recorder.add(record, lambda: self.emit(told))
 
-    def release(self, claim: Claim, now: datetime) -> None:
-        """Give a claim back unsent: due again at once, nothing counted."""
+    def release(self, claim: Claim, now: datetime, *, pause: timedelta = timedelta(0)) -> None:
+        """Give a claim back unsent: due again at once or after ``pause``, nothing counted."""
         self.leases.drop(claim.delivery_id)
-        self.recorder.add(Record(claim.delivery_id, claim.fence, DeliveryState.PENDING, None, now, now, None))
+        self.recorder.add(Record(claim.delivery_id, claim.fence, DeliveryState.PENDING, None, now + pause, now, None))
+
+
+def _kept(body: bytes, endpoint: Endpoint) -> bytes:
+    """Return what is kept of an answer: its beginning, without header values that the receiver repeats in it.
+
+    The store encrypts these values; an error page that shows the request must not undo that.
+    """
+    for value in endpoint.headers.values():
+        if len(value) >= _TELLING:
+            body = body.replace(value.encode(), b"[redacted]")
+    return body[:_KEPT]

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self, cast
+from typing import Any, Self, TypeVar, Unpack, cast
 
 import attrs
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -28,12 +28,15 @@ from ..errors import InvalidEventError
 from ..kit import EgressRules, Notifykit
 from ..models.delivery import Delivery, DeliveryState
 from ..models.endpoint import Endpoint
-from ..models.event import Event, EventType, Resource, StoredEvent
+from ..models.event import Event, EventType, Receipt, Resource, StoredEvent
 from ..models.outcome import Outcome
 from ..ports import Channel, Store
+from ..publisher import PublishOptions
 from .clock import FakeClock
 from .recording import RecordingChannel, SentRequest
 from .shared_store import SharedStore
+
+T = TypeVar("T")
 
 _FOREVER = timedelta(days=36500)
 #: What every name resolves to: a public address, which nothing is ever sent to.
@@ -158,7 +161,7 @@ class Outbox:
             self._home_kit = self.kit.twin()  # the one whose calls are made at home
             self._channel = RecordingChannel(egress.guard())
             self._dispatcher = Dispatcher(
-                store,
+                self._shared.memory,  # so that events of its own are not taken for the program's
                 [self._channel],
                 DispatchSettings(retention=_FOREVER),
                 clock=self.clock,
@@ -215,7 +218,11 @@ class Outbox:
     async def aadvance(self, by: timedelta) -> list[OutboxDelivery]:
         """Do the same as :meth:`advance` while the caller's event loop goes on."""
         self._shared.published()
-        return await asyncio.wrap_future(self._portal.start_task_soon(self._advance, by))
+        return await self.at_home(lambda _: self._advance(by))
+
+    async def at_home(self, call: Callable[[Notifykit], Awaitable[T]]) -> T:
+        """Make a call in the outbox's own loop, with the kit that lives there, and await it in the caller's."""
+        return await asyncio.wrap_future(self._portal.start_task_soon(call, self._home_kit))
 
     async def _advance(self, by: timedelta) -> list[OutboxDelivery]:
         before = len(self._channel.requests)
@@ -236,7 +243,10 @@ class Outbox:
 
     @property
     def events(self) -> list[PublishedEvent]:
-        """Everything that was published, in that order; nothing that was rolled back."""
+        """Everything that the program published, in that order; nothing that was rolled back.
+
+        What the library itself tells, such as ``endpoint.failing``, is only among the deliveries.
+        """
         return [_published(stored) for stored in self._shared.published()]
 
     @property
@@ -381,11 +391,39 @@ class _Wanted:
 
 
 class _OutboxKit(Notifykit):
-    """A kit whose dispatchers do nothing: a program that runs one must not race with its test."""
+    """A kit for all the loops of a test, however short they live.
+
+    Its dispatchers do nothing: a program that runs one must not race with its test.
+    """
 
     def __init__(self, outbox: Outbox, **options: Any) -> None:
         super().__init__(**options)
         self._outbox = outbox
+
+    async def open(self) -> Self:
+        return self
+
+    async def aclose(self) -> None:
+        pass
+
+    async def apublish(
+        self, event: object, *, session: Any = None, connection: Any = None, **options: Unpack[PublishOptions]
+    ) -> Receipt:
+        if session is None and connection is None:
+            return await self._outbox.at_home(lambda kit: kit.apublish(event, **options))
+        return await super().apublish(event, session=session, connection=connection, **options)
+
+    async def apublish_many(
+        self,
+        events: Iterable[object],
+        *,
+        session: Any = None,
+        connection: Any = None,
+        **options: Unpack[PublishOptions],
+    ) -> list[Receipt]:
+        if session is None and connection is None:
+            return await self._outbox.at_home(lambda kit: kit.apublish_many(events, **options))
+        return await super().apublish_many(events, session=session, connection=connection, **options)
 
     def dispatcher(
         self, channels: Sequence[Channel] | None = None, settings: DispatchSettings | None = None

@@ -34,6 +34,9 @@ class SharedStore:
 
     Args:
         portal: Leads to the loop where the data lives.
+
+    Attributes:
+        memory: The data, for whoever runs in that loop.
     """
 
     private = False  # kits in any number of loops may share it
@@ -41,7 +44,7 @@ class SharedStore:
     def __init__(self, portal: BlockingPortal) -> None:
         self._portal = portal
         self._home: asyncio.AbstractEventLoop = portal.call(_running_loop)
-        self._memory = _Memory()
+        self.memory = _Memory()
         self._published: dict[str, StoredEvent] = {}
         self._sqlalchemy: WeakKeyDictionary[Connection, _SqlalchemyTransaction] = WeakKeyDictionary()
         self._django: list[_DjangoTransaction] = []
@@ -89,7 +92,7 @@ class SharedStore:
         return answers
 
     async def _append(self, events: Sequence[StoredEvent]) -> list[Appended]:
-        answers = await self._memory.append(events)
+        answers = await self.memory.append(events)
         for stored, answer in zip(events, answers, strict=True):
             if not answer.duplicate:
                 self._published[stored.id] = stored
@@ -97,7 +100,7 @@ class SharedStore:
 
     def _withdraw(self, ids: Iterable[str]) -> None:
         if not self._is_closed:
-            for id_ in self._portal.call(self._memory.withdraw, list(ids)):
+            for id_ in self._portal.call(self.memory.withdraw, list(ids)):
                 del self._published[id_]
 
     async def _at_home(self, verb: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -109,7 +112,7 @@ class SharedStore:
         """Return any other verb of the memory store, to be awaited in any loop."""
         if name.startswith("_"):
             raise AttributeError(name)
-        verb = getattr(self._memory, name)
+        verb = getattr(self.memory, name)
         if not iscoroutinefunction(verb):
             return verb
         return wraps(verb)(partial(self._at_home, verb))

@@ -10,7 +10,7 @@ import pytest
 
 from notifykit import Notifykit
 from notifykit.models.delivery import WEBHOOK, Lane, Priority
-from tests.unit.cli.driving import Command, Desk
+from tests.unit.cli.driving import Command, Desk, wait_until
 
 Deliver = Callable[[], None]
 
@@ -34,7 +34,12 @@ def test_the_timeline_of_a_delivery(cli: Command, desk: Desk, deliver: Deliver) 
     cli("endpoints", "create", desk.url, "--events", "**", "--retry", "10ms,1d")
     desk.status = 503
     event_id = publish(cli)
-    deliver()
+
+    def tried_twice() -> bool:
+        deliver()
+        return 2 == len(desk.requests)
+
+    wait_until(tried_twice, "the second attempt")
     delivery = cli("deliveries", "list", "--event", event_id, "--json").record
 
     shown = cli("deliveries", "show", delivery["id"])
@@ -44,7 +49,8 @@ def test_the_timeline_of_a_delivery(cli: Command, desk: Desk, deliver: Deliver) 
     assert [("transient", 503), ("transient", 503)] == [(a["outcome"], a["status"]) for a in record["timeline"]]
     assert all(attempt["retry_at"] for attempt in record["timeline"])
     words = ["published", "planned", "attempt 1", "http 503", "retry at", "answer: thanks", "attempt 2", "pending"]
-    positions = [shown.out.index(word) for word in words]
+    timeline = shown.out.partition("TIME")[2]
+    positions = [timeline.index(word) for word in words]
     assert sorted(positions) == positions
 
 

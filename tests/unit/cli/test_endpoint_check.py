@@ -66,7 +66,19 @@ def test_egress_options_apply(cli: Command) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["", " ", "\x00", "\n\r\t", "\udc80\udcff", "http://\udcff/", "https://a\x00b/", "💥", "https://[", "//", "a" * 100_000],
+    [
+        "",
+        " ",
+        "\x00",
+        "\n\r\t",
+        "\udc80\udcff",
+        "http://\udcff/",
+        "https://a\x00b/",
+        "💥",
+        "https://[",
+        "//",
+        "a" * 100_000,
+    ],
 )
 def test_garbage_is_denied_and_echoed(cli: Command, url: str) -> None:
     """Exactly one JSON line comes back with the same URL, and people see no control characters."""
@@ -96,7 +108,16 @@ def test_urls_come_from_stdin_as_they_are(cli: Command, monkeypatch: pytest.Monk
 def test_escaped_lines_are_unescaped(cli: Command) -> None:
     """With ``--escaped`` a URL is the inside of a JSON string; what is none means itself."""
     records = cli(
-        *("endpoints", "check", "--json", "--escaped", "https://a\\u0000b/", '"https://10.0.0.1/"', "https://a\\qb/", '"'),
+        *(
+            "endpoints",
+            "check",
+            "--json",
+            "--escaped",
+            "https://a\\u0000b/",
+            '"https://10.0.0.1/"',
+            "https://a\\qb/",
+            '"',
+        ),
     ).records
 
     assert ["https://a\x00b/", "https://10.0.0.1/", "https://a\\qb/", '"'] == [record["url"] for record in records]

@@ -47,11 +47,14 @@ def test_settings_are_what_was_asked_for(cli: Command) -> None:
     """Every setting can be given at creation and changed later; the rest stays."""
     created = cli(
         *("endpoints", "create", ADDRESS, "--json", "--description", "Büro", "--retry", "5s,1h30m", "--timeout", "10s"),
-        *("--max-in-flight", "3"),
+        *("--max-in-flight", "3", "--rate-limit", "0.5,4"),
     ).record
 
-    changed = cli("endpoints", "update", created["id"], "--retry", "none", "--address", f"{ADDRESS}/v2", "--json").record
+    changed = cli(
+        "endpoints", "update", created["id"], "--retry", "none", "--address", f"{ADDRESS}/v2", "--json"
+    ).record
 
+    assert {"per_second": 0.5, "burst": 4} == created["rate_limit"]
     assert ("Büro", [5, 5400], 10, 3) == (
         created["description"],
         created["retry"]["delays"],

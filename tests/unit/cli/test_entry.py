@@ -12,7 +12,7 @@ from notifykit.cli.parser import build
 from tests.unit.cli.driving import Command, start
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "reference" / "cli.md"
-COMMANDS = {
+COMMANDS: dict[str, tuple[str, ...]] = {
     "demo": (),
     "migrate": (),
     "run": (),
@@ -28,8 +28,10 @@ COMMANDS = {
     "recover": (),
     "explain": (),
     "check": (),
+    "keys": ("generate",),
 }
-LEAVES = [(name, *rest) for name, below in COMMANDS.items() for rest in ([(sub,) for sub in below] or [()])]
+LEAVES: list[tuple[str, ...]] = [(name,) for name, below in COMMANDS.items() if not below]
+LEAVES += [(name, sub) for name, below in COMMANDS.items() for sub in below]
 
 
 def test_help_lists_commands_and_exit_codes(cli: Command) -> None:
@@ -95,6 +97,8 @@ def test_no_command_is_a_usage_error(cli: Command) -> None:
         ["endpoints", "update", "end_1"],
         ["dead", "redrive"],
         ["dead", "redrive", "dlv_1", "--all"],
+        ["dead", "redrive", "dlv_1", "--since", "-1h"],
+        ["endpoints", "create", "https://a.example/", "--rate-limit", "fast"],
         ["--allow", "not-a-block", "endpoints", "list"],
         ["--url", "sqlite:store.db", "endpoints", "list"],
         ["--url", "nosuchdb://x", "endpoints", "list"],
@@ -119,7 +123,9 @@ def test_global_options_work_before_and_after_the_command(cli: Command) -> None:
     before = cli("--json", "--tenant", "acme", "endpoints", "create", "http://127.0.0.1:9000/")
     between = cli("endpoints", "--json", "--tenant", "acme", "list")
     after = cli("endpoints", "list", "--json", "--tenant", "acme")
-    args = build().parse_args(["--allow", "10.0.0.0/8", "endpoints", "--allow", "::1/128", "list", "--allow", "fd00::/8"])
+    args = build().parse_args(
+        ["--allow", "10.0.0.0/8", "endpoints", "--allow", "::1/128", "list", "--allow", "fd00::/8"]
+    )
 
     assert "acme" == before.record["tenant"]
     assert [before.record["id"]] == [record["id"] for record in between.records]

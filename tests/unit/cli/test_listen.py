@@ -120,9 +120,11 @@ def test_whatever_is_sent_gets_an_answer(request_: bytes, status: bytes) -> None
 
 def test_a_port_that_is_taken_is_told() -> None:
     """One line, exit code 1, and what to do."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        with start("listen", "--port", str(taken.getsockname()[1])) as process:
-            _, err = process.communicate(timeout=10)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        start("listen", "--port", str(taken.getsockname()[1])) as process,
+    ):
+        _, err = process.communicate(timeout=10)
 
     assert 1 == process.returncode
     assert "another --port" in err

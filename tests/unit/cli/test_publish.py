@@ -32,7 +32,8 @@ def test_everything_that_can_be_said_of_an_event(cli: Command) -> None:
 
     assert {"name": "Zoë"} == event["data"]
     assert ("shop/7", {"kind": "order", "id": "A:1"}, "usr_1", "high", "A-1", {"source": "cli=test"}, "k-1") == tuple(
-        event[name] for name in ("topic", "resource", "actor", "priority", "ordering_key", "metadata", "idempotency_key")
+        event[name]
+        for name in ("topic", "resource", "actor", "priority", "ordering_key", "metadata", "idempotency_key")
     )
     assert event["occurred_at"] < event["published_at"] < event["due_at"] < event["expires_at"]
 
@@ -94,14 +95,19 @@ def test_a_file_of_events_is_published_line_by_line(cli: Command, tmp_path: Path
 
 @pytest.mark.parametrize(
     "bad",
-    ["{", "[]", '{"type": "a.b"}', '{"type": "a b", "data": {}}', '{"type": "a.b", "data": {}, "priority": "urgent"}', "\ud800"],
+    [
+        "{",
+        "[]",
+        '{"type": "a.b"}',
+        '{"type": "a b", "data": {}}',
+        '{"type": "a.b", "data": {}, "priority": "urgent"}',
+        "\ud800",
+    ],
 )
 def test_a_bad_line_stops_and_can_be_skipped(cli: Command, tmp_path: Path, bad: str) -> None:
     """What stands before a bad line is published, the line is named, and ``--skip`` goes on behind it."""
     good = json.dumps({"type": "a.b", "data": {"n": 1}})
-    (tmp_path / "events.jsonl").write_bytes(
-        "\n".join([good, good, bad, good]).encode("utf-8", "surrogatepass")
-    )
+    (tmp_path / "events.jsonl").write_bytes(f"{good}\n{good}\n{bad}\n{good}".encode("utf-8", "surrogatepass"))
 
     stopped = cli("publish", "--jsonl", "events.jsonl", "--json")
     rest = cli("publish", "--jsonl", "events.jsonl", "--json", "--skip", "3")

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,8 +39,7 @@ def is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
 
@@ -59,7 +59,7 @@ def test_a_signal_drains(cli: Command, desk: Desk, number: signal.Signals, code:
         await asyncio.sleep(0.5)
         return Reply(200)
 
-    desk.receiver._handle = slow  # type: ignore[method-assign]
+    desk.receiver._handle = slow
     cli("publish", "a.b", "{}")
     with running() as (process, ready):
         wait_until(lambda: len(begun) == 1, "the request")
@@ -84,7 +84,7 @@ def test_a_second_signal_kills(cli: Command, desk: Desk) -> None:
         await asyncio.sleep(60)
         return Reply(200)
 
-    desk.receiver._handle = hanging  # type: ignore[method-assign]
+    desk.receiver._handle = hanging
     cli("publish", "a.b", "{}")
     with running() as (process, _):
         wait_until(lambda: len(desk.requests) == 1, "the request")
@@ -164,7 +164,9 @@ def test_settings_reach_the_workers() -> None:
     """What is told on the command line arrives unchanged on the other side of the pipe."""
     from notifykit.cli.parser import build
     from notifykit.cli.run import settings_of
-    from notifykit.cli.worker import _settings, encode
+    from notifykit.cli.worker import encode
+    from notifykit.codec import structure
+    from notifykit.dispatch.settings import DispatchSettings
     from notifykit.kit import EgressRules
 
     given = ["--concurrency", "high=3,low=1", "--batch", "50", "--lease", "90s", "--duties", "plan,clean"]
@@ -172,5 +174,5 @@ def test_settings_reach_the_workers() -> None:
 
     orders = json.loads(encode("sqlite://", EgressRules(), settings, 0))
 
-    assert settings == _settings(orders["settings"])
+    assert settings == structure(orders["settings"], DispatchSettings)
     assert ({"high": 3, "normal": 256, "low": 1}, 50) == (dict(settings.concurrency), settings.batch)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from notifykit.cli import inputs
-from notifykit.cli.text import Cell, Column, cut, encodable, fields, plain, styled, table, width, wants_colour
+from notifykit.cli.text import Cell, Column, cut, encodable, fields, plain, styled, table, wants_colour, width
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -30,7 +30,7 @@ def postgres_template(postgres_url) -> Iterator[str]:
 
 
 @contextmanager
-def django_database(alias: str, settings: dict[str, object]) -> Iterator[None]:
+def django_database(alias: str, settings: Mapping[str, object]) -> Iterator[None]:
     """Let ``alias`` be a database of Django's for a while, as an entry in ``settings.DATABASES`` would."""
     known = connections.databases
     before = known.get(alias)

@@ -23,7 +23,7 @@ def claim(subscriber: str, number: int = 0) -> Claim:
 
 def backlog(prefetch: int = 100) -> Backlog:
     """Return an empty backlog."""
-    return Backlog(prefetch, lambda: None)
+    return Backlog(prefetch, lambda: None, lambda: None)
 
 
 async def test_subscribers_take_turns() -> None:
@@ -92,7 +92,7 @@ async def test_a_fast_subscriber_earns_a_larger_share() -> None:
 async def test_the_owner_is_told_when_a_full_subscriber_has_room() -> None:
     """A source that left a full subscriber out learns when to ask again."""
     told: list[int] = []
-    lines = Backlog(100, lambda: told.append(1))
+    lines = Backlog(100, lambda: told.append(1), lambda: None)
     lines.add((claim("a", n), 2, False) for n in range(4))
     lines.full()
 

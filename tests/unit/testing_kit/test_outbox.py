@@ -11,7 +11,15 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 
 import notifykit
-from notifykit import DeliveryFilter, DeliveryState, EgressRules, Event, InvalidEndpointError, InvalidEventError
+from notifykit import (
+    DeliveryFilter,
+    DeliveryState,
+    EgressRules,
+    Event,
+    InvalidEndpointError,
+    InvalidEventError,
+)
+from notifykit.models.endpoint import RateLimit
 from notifykit.models.outcome import BadRecipient, Permanent, Throttled, Transient
 from notifykit.signing import Verifier
 from notifykit.testing import Outbox
@@ -309,6 +317,44 @@ def test_a_failure_can_be_meant_for_one_endpoint(outbox):
     assert DeliveryState.PENDING == outbox.one(endpoint=bad).state
 
 
+def test_a_rate_limit_spreads_deliveries_over_time(outbox):
+    """Tokens come by the test's clock: what has to wait is neither lost nor attempted for nothing."""
+    outbox.subscribe(tenant="acme", rate_limit=RateLimit(per_second=3, burst=2))
+    outbox.subscribe(tenant="other")
+    started = outbox.clock.now()
+    for number in range(5):
+        ship(f"A-{number}")
+        ship(f"B-{number}", tenant="other")
+
+    at_once = len(outbox.deliver())
+    outbox.advance(timedelta(seconds=2))
+
+    limited = [delivery for delivery in outbox.deliveries if delivery.tenant == "acme"]
+    waits = [(delivery.requests[0].at - started).total_seconds() for delivery in limited]
+    assert 2 + 5 == at_once
+    assert [0, 0, 0.333, 0.667, 1] == [round(wait, 3) for wait in waits]
+    assert {(DeliveryState.DELIVERED, 1)} == {(delivery.state, delivery.attempts) for delivery in limited}
+
+
+def test_a_failing_endpoint_is_parked_and_probed(outbox):
+    """Health follows the test's clock too; what the library tells about it is among the deliveries only."""
+    outbox.subscribe("order.*", tenant="acme", endpoint="https://well.example/")
+    ill = outbox.subscribe("order.*", tenant="acme", endpoint="https://ill.example/")
+    watcher = outbox.subscribe("endpoint.*", tenant="acme", endpoint="https://watch.example/")
+    outbox.fail_next(*[BUSY] * 11, endpoint=ill)
+    for number in range(12):
+        ship(f"A-{number}")
+
+    outbox.deliver()
+    parked = [d.type for d in outbox.deliveries if d.endpoint.id == watcher.id]
+    outbox.advance(timedelta(hours=1))
+
+    told = [d.type for d in outbox.deliveries if d.endpoint.id == watcher.id]
+    assert (["endpoint.failing"], ["endpoint.failing", "endpoint.recovered"]) == (parked, told)
+    assert {DeliveryState.DELIVERED} == {delivery.state for delivery in outbox.deliveries}
+    assert {"order.shipped"} == {event.type for event in outbox.events}
+
+
 def test_what_is_scheduled_or_expires_follows_the_tests_clock(outbox):
     """``deliver_at`` is reached and ``expires_at`` is passed without waiting."""
     outbox.subscribe(tenant="acme")
@@ -425,3 +471,12 @@ async def test_a_running_dispatcher_cannot_be_stepped():
     async with notifykit.Notifykit("memory://") as kit, kit.dispatcher() as dispatcher:
         with pytest.raises(notifykit.StateError, match="running"):
             await dispatcher.step()
+
+
+def test_each_call_may_come_from_a_loop_of_its_own(outbox):
+    """Test clients that are not used as context managers start a loop for every request."""
+    asyncio.run(ship_async("A-1"))
+    asyncio.run(outbox.kit.apublish_many([OrderShipped("A-2"), OrderShipped("A-3")], tenant="acme"))
+    ship("A-4")
+
+    assert ["A-1", "A-2", "A-3", "A-4"] == [event.data["order_id"] for event in outbox.events]

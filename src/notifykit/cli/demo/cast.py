@@ -10,6 +10,7 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from itertools import islice
 from typing import Any, NamedTuple
 
 import attrs
@@ -21,6 +22,10 @@ from .samples import Sample
 
 TENANTS = ("atlas", "birch", "cobalt")
 REGIONS = ("eu", "us", "apac")
+#: Small markets, whose few events the troubled receivers get: an endpoint that fails ten times in a row
+#: counts as failing, and its deliveries are parked for longer than a demo should take.
+FLAKY_REGION, BROKEN_REGION = "is", "mt"
+SMALL = {FLAKY_REGION: 4, BROKEN_REGION: 3}
 
 
 def _policy(*seconds: float) -> RetryPolicy:
@@ -47,7 +52,7 @@ class Role(NamedTuple):
 ROLES = (
     Role("healthy", "answers 200 at once"),
     Role("flaky", "fails twice for each event", fails=2),
-    Role("broken", "always answers 500", fails=None, status=500, retry=_policy(0.3, 0.6, 1.2)),
+    Role("broken", "always answers 500", fails=None, status=500, retry=_policy(0.4, 0.8)),
     Role("slow", "takes 200 ms", delay=0.2),
 )
 
@@ -88,28 +93,39 @@ class Act(NamedTuple):
 def wishes(samples: Sequence[Sample]) -> list[Wish]:
     """Return subscriptions that fit the events, whatever they are."""
     healthy, flaky, broken, slow = ROLES
+    first, second, third = TENANTS
     return [
-        Wish(TENANTS[0], healthy, ("**",)),
-        Wish(TENANTS[0], slow, ("**",), filter=_filter(samples)),
-        Wish(TENANTS[1], flaky, _patterns(samples)),
-        Wish(TENANTS[2], healthy, ("**",)),
-        Wish(TENANTS[2], broken, ("**",), topic=f"region/{REGIONS[0]}/**"),
+        Wish(first, healthy, ("**",)),
+        Wish(first, slow, ("**",), filter=_filter(samples)),
+        Wish(second, healthy, _patterns(samples)),
+        Wish(second, flaky, ("**",), topic=f"region/{FLAKY_REGION}/**"),
+        Wish(second, broken, ("**",), topic=f"region/{BROKEN_REGION}/**"),
+        Wish(third, slow, _patterns(samples), filter=_filter(samples)),
+        Wish(third, flaky, ("**",), topic=f"region/{FLAKY_REGION}/**"),
+        Wish(third, broken, ("**",), topic=f"region/{BROKEN_REGION}/**"),
     ]
 
 
 def acts(samples: Sequence[Sample], count: int, seed: int) -> list[Act]:
     """Return ``count`` events for the tenants, the same for the same seed."""
     dice = random.Random(seed)  # noqa: S311 - a shuffle that can be repeated
-    chosen: list[Act] = []
+    chosen: list[Sample] = []
     while len(chosen) < count:
         round_ = list(samples)
         dice.shuffle(round_)
-        for sample in round_[: count - len(chosen)]:
-            family = sample.type.partition(".")[0]
-            # In turn, so that each tenant gets a share of even a handful of events.
-            tenant = TENANTS[len(chosen) % len(TENANTS)]
-            chosen.append(Act(tenant, f"region/{dice.choice(REGIONS)}/{family}", sample))
-    return chosen
+        chosen += round_[: count - len(chosen)]
+    regions = [dice.choice(REGIONS) for _ in chosen]
+    for turn in range(len(TENANTS)):
+        # In turn, so that each tenant gets a share of even a handful of events; the rare ones come early.
+        own = list(range(turn, count, len(TENANTS)))[:60]
+        rare = iter(dice.sample(own, min(len(own), sum(SMALL.values()))))
+        for region, number in SMALL.items():
+            for at in islice(rare, number):
+                regions[at] = region
+    return [
+        Act(TENANTS[at % len(TENANTS)], f"region/{regions[at]}/{sample.type.partition('.')[0]}", sample)
+        for at, sample in enumerate(chosen)
+    ]
 
 
 def _patterns(samples: Sequence[Sample]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
 import signal
 import tempfile
@@ -15,6 +16,7 @@ from ..parser import Commands
 
 if TYPE_CHECKING:
     from ..context import Context
+    from .report import Report
     from .show import Show
 
 COUNT = 240
@@ -56,6 +58,8 @@ def demo(context: Context) -> int:
     args = context.args
     url, folder, own = _store(context)
     done = False
+    if not context.verbose:  # that a key is made for a store of a few seconds is no news
+        logging.getLogger("notifykit").setLevel(logging.ERROR)
     try:
         with open_stands(ROLES) as stands:
             show = Show(
@@ -69,14 +73,16 @@ def demo(context: Context) -> int:
                 stands=stands,
                 verbose=context.verbose,
             )
-            code = asyncio.run(_until_terminated(show))
+            report = asyncio.run(_until_terminated(show))
         done = True
     except asyncio.CancelledError:
         return TERMINATED
     finally:
         if folder is not None and not done:
             shutil.rmtree(folder, ignore_errors=True)
-    return code
+    if report.problems:
+        raise CommandError(f"the demo found problems ({'; '.join(report.problems)}); look into its store: {url}")
+    return OK
 
 
 def _store(context: Context) -> tuple[str, Path | None, bool]:
@@ -97,16 +103,13 @@ def _store(context: Context) -> tuple[str, Path | None, bool]:
     return f"sqlite:///{folder / 'demo.db'}", folder, True
 
 
-async def _until_terminated(show: Show) -> int:
+async def _until_terminated(show: Show) -> Report:
     """Run the show; a SIGTERM ends it as cleanly as a Ctrl-C does."""
     task = asyncio.current_task()
     assert task is not None
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, task.cancel)
     try:
-        report = await show.run()
+        return await show.run()
     finally:
         loop.remove_signal_handler(signal.SIGTERM)
-    if report.problems:
-        raise CommandError(f"the demo found problems: {'; '.join(report.problems)}")
-    return OK

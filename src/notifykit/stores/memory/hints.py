@@ -17,10 +17,11 @@ class Hints:
         """Wake everybody who waits."""
         self._given.set()
 
-    async def wait(self, timeout: timedelta) -> None:
-        """Return on the next hint, and after ``timeout`` at the latest."""
+    async def wait(self, timeout: timedelta) -> bool:
+        """Return whether a hint came, after ``timeout`` at the latest."""
         given = self._given
         with anyio.move_on_after(timeout.total_seconds()):
             await given.wait()
         if given.is_set() and given is self._given:
             self._given = anyio.Event()
+        return given.is_set()

@@ -25,9 +25,12 @@ class MemoryOutbox:
 
     async def append(self, events: Sequence[StoredEvent]) -> list[Appended]:
         await checkpoint()
-        answers = [self._tables.append(event) for event in events]
+        answers = [self._append(event) for event in events]
         self._hints.give()
         return answers
+
+    def _append(self, event: StoredEvent) -> Appended:
+        return self._tables.append(event)
 
     def append_joined(self, connection: Any, events: Sequence[StoredEvent]) -> list[Appended]:
         raise CannotJoinError(

@@ -36,8 +36,14 @@ class MemoryStore(MemoryOutbox, MemoryConfig, MemoryHealth):
         self._hints = Hints()
 
     @classmethod
-    def from_url(cls, url: str) -> Self:
-        """Return an empty store; every ``memory://`` has its own."""
+    def from_url(
+        cls, url: str, *, keys: object = None, environment: object = None, encrypt_payloads: object = None
+    ) -> Self:
+        """Return an empty store; every ``memory://`` has its own.
+
+        What other stores are told about encryption at rest is accepted and not needed: here nothing rests.
+        """
+        del keys, environment, encrypt_payloads
         if url.partition("://")[2]:
             raise ConfigurationError(f"memory:// takes nothing behind it, got {url!r}")
         return cls()
@@ -52,8 +58,8 @@ class MemoryStore(MemoryOutbox, MemoryConfig, MemoryHealth):
         queues = [*self._tables.unplanned.values(), *self._tables.waiting.values()]
         return min((due for queue in queues if (due := queue.next_due()) is not None), default=None)
 
-    async def wait(self, timeout: timedelta) -> None:
-        await self._hints.wait(timeout)
+    async def wait(self, timeout: timedelta) -> bool:
+        return await self._hints.wait(timeout)
 
     async def purge(self, *, before: datetime, keys_before: datetime, limit: int) -> int:
         await checkpoint()
@@ -71,7 +77,9 @@ class MemoryStore(MemoryOutbox, MemoryConfig, MemoryHealth):
 
     async def stats(self, *, now: datetime) -> StoreStats:
         counts = self._tables.counts
-        oldest = await self.next_due()
+        # An event that is being planned is still due: without it the store would look idle for a moment.
+        unplanned = (event.event.due_at for event in self._tables.outbox.values())
+        oldest = min((due for due in (await self.next_due(), *unplanned) if due is not None), default=None)
         return StoreStats(
             unplanned=min(len(self._tables.outbox), _COUNT_CAP),
             waiting=min(sum(counts[state] for state in WAITING), _COUNT_CAP),

@@ -23,6 +23,7 @@ from ...models.health import Ailment
 from ...models.subscription import Subscription
 from ...ports import Appended
 from .due import FairQueue
+from .lines import Lines
 
 WAITING = (DeliveryState.PENDING, DeliveryState.HELD)
 
@@ -40,6 +41,7 @@ class Unplanned:
     """An event's place in the outbox."""
 
     event: StoredEvent
+    due_at: datetime
     fence: int = 0
     cursor: str | None = None
 
@@ -93,10 +95,12 @@ class Tables:
         self.keys: dict[tuple[str, str], Key] = {}
         self.outbox: dict[str, Unplanned] = {}
         self.unplanned = {priority: FairQueue() for priority in Priority}
+        self._planning = Lines()
         self.rows: dict[str, Row] = {}
         self.row_ids = Newest()
         self.counts: Counter[DeliveryState] = Counter()
         self.waiting: defaultdict[Lane, FairQueue] = defaultdict(FairQueue)
+        self._sending = Lines()
         self.history: defaultdict[str, list[Attempt]] = defaultdict(list)
         self.endpoints: dict[tuple[str, str], Endpoint] = {}
         self.subscriptions: dict[tuple[str, str], Subscription] = {}
@@ -117,19 +121,40 @@ class Tables:
             self.keys[event.tenant, event.idempotency_key] = key
         self.events[event.id] = event
         self.event_ids.add(event.tenant, event.id)
-        self.outbox[event.id] = unplanned = Unplanned(event)
+        self.outbox[event.id] = unplanned = Unplanned(event, event.due_at)
         self.wait_for_planning(unplanned, event.due_at)
         return Appended(event.id)
 
     def wait_for_planning(self, unplanned: Unplanned, due_at: datetime) -> None:
-        """Let an event of the outbox be taken from ``due_at`` on."""
+        """Let an event of the outbox be taken from ``due_at`` on, when it has the turn of its ordering key."""
+        unplanned.due_at = due_at
         event = unplanned.event
-        self.unplanned[event.priority].put(event.id, tenant=event.tenant, group=event.tenant, due_at=due_at)
+        if event.ordering_key is None:
+            self._offer_event(unplanned)
+            return
+        line = (event.tenant, event.ordering_key)
+        before = self._planning.turn(line)
+        self._planning.join(line, event.id)
+        turn = self._planning.turn(line)
+        if before is not None and before != turn:
+            self.unplanned[self.outbox[before].event.priority].discard(before)
+        if turn == event.id:
+            self._offer_event(unplanned)
+
+    def _offer_event(self, unplanned: Unplanned) -> None:
+        event = unplanned.event
+        self.unplanned[event.priority].put(event.id, tenant=event.tenant, group=event.tenant, due_at=unplanned.due_at)
 
     def planned(self, event: StoredEvent) -> None:
-        """Take an event out of the outbox."""
+        """Take an event out of the outbox; the next of its ordering key has the turn."""
         del self.outbox[event.id]
         self.unplanned[event.priority].discard(event.id)
+        if event.ordering_key is not None:
+            line = (event.tenant, event.ordering_key)
+            self._planning.leave(line, event.id)
+            turn = self._planning.turn(line)
+            if turn is not None:
+                self._offer_event(self.outbox[turn])
 
     def event(self, tenant: str, event_id: str) -> StoredEvent | None:
         """Return an event, if it is the tenant's."""
@@ -198,6 +223,26 @@ class Tables:
             self.event_ids.remove(event.tenant, id_)
 
     def _queue(self, delivery: Delivery) -> None:
+        """Offer a delivery to claims if it waits; with an ordering key, offer the one that has the turn."""
+        if delivery.ordering_key is None:
+            self._offer(delivery)
+            return
+        line = (delivery.subscriber_id, delivery.ordering_key)
+        before = self._sending.turn(line)
+        if delivery.state in FINAL_STATES:
+            self._sending.leave(line, delivery.id)
+        else:
+            self._sending.join(line, delivery.id, out=delivery.state is DeliveryState.SENDING)
+        turn = self._sending.turn(line)
+        if before is not None and before != turn:
+            self._withdraw(self.rows[before].delivery)
+        if turn is not None and (turn != before or turn == delivery.id):
+            self._offer(self.rows[turn].delivery)
+
+    def _withdraw(self, delivery: Delivery) -> None:
+        self.waiting[Lane(delivery.channel, delivery.priority)].discard(delivery.id)
+
+    def _offer(self, delivery: Delivery) -> None:
         queue = self.waiting[Lane(delivery.channel, delivery.priority)]
         if delivery.state in WAITING and delivery.due_at is not None:
             queue.put(delivery.id, tenant=delivery.tenant, group=delivery.subscriber_id, due_at=delivery.due_at)

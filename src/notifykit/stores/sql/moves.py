@@ -17,6 +17,7 @@ from sqlalchemy import (
     RowMapping,
     Select,
     and_,
+    bindparam,
     delete,
     func,
     insert,
@@ -178,7 +179,25 @@ def end(
                 for row in gone
             ],
         )
+        _give_turns(connection, {(row["subscriber_id"], row["ordering_key"]) for row in gone}, now)
     return [row["id"] for row in gone]
+
+
+def _give_turns(connection: Connection, lines: set[tuple[str, str | None]], now: datetime) -> None:
+    """Let the next delivery of each line out of which one has gone be met at once, if it was set aside."""
+    ordered = [{"subscriber": subscriber, "line": key} for subscriber, key in lines if key is not None]
+    if ordered:
+        connection.execute(_TURN.values(due_at=micros(now), behind=False), ordered)
+
+
+_in_line = s.queue.alias()
+_first = (
+    select(_in_line.c.id)
+    .where(_in_line.c.subscriber_id == bindparam("subscriber"), _in_line.c.ordering_key == bindparam("line"))
+    .order_by(_in_line.c.id)
+    .limit(1)
+)
+_TURN = update(s.queue).where(s.queue.c.id == _first.scalar_subquery(), s.queue.c.behind)
 
 
 def cancel(connection: Connection, tenant: str, delivery_ids: Sequence[str], now: datetime) -> int:

@@ -27,6 +27,7 @@ from . import postgres_statements as sql
 from .rows import (
     PRIORITIES,
     RANK,
+    WINDOW,
     claim_from,
     event_values,
     in_key_order,
@@ -161,7 +162,7 @@ class PostgresStore(SqlStore):
     async def append(self, events: Sequence[StoredEvent]) -> list[Appended]:
         if not events:
             return []
-        columns = list(zip(*map(event_values, in_key_order(events)), strict=True))
+        columns = list(zip(*map(event_values, in_key_order(self.seals.events(events))), strict=True))
         async with self._driver() as pg:
             statement = sql.APPEND_AND_HINT if self._hint_is_due() else sql.APPEND
             failpoint("pub.inserted")
@@ -176,14 +177,13 @@ class PostgresStore(SqlStore):
                     for event in events
                 ]
         self._wake()
-        return answers
+        return self.seals.answers(events, answers)
 
     async def take(
         self, limit: int, *, now: datetime, lease: timedelta, exclude: Collection[str] = ()
     ) -> list[TakenEvent]:
-        async with self._driver() as pg:
-            rows = await pg.fetch(sql.TAKE, micros(now), limit, micros(now + lease), list(exclude))
-        return [
+        rows = await self._hand_out(limit, sql.TAKE, micros(now), limit, micros(now + lease), list(exclude))
+        taken = [
             TakenEvent(
                 event_id,
                 fence,
@@ -213,6 +213,7 @@ class PostgresStore(SqlStore):
                 version,
             ) in rows
         ]
+        return self.seals.taken(taken)
 
     async def settle(
         self, settlements: Sequence[Settlement], *, now: datetime, lease: timedelta, worker: str
@@ -259,15 +260,34 @@ class PostgresStore(SqlStore):
         exclude: Collection[str] = (),
     ) -> list[Claim]:
         until = now + lease
+        values = (lane.channel, RANK[lane.priority], micros(now), limit, micros(until), worker, list(exclude))
+        rows = await self._hand_out(limit, sql.CLAIM, *values)
+        return self.seals.claims([claim_from(row, until) for row in rows])
+
+    async def _hand_out(self, limit: int, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Run ``TAKE`` or ``CLAIM`` until rows come out, or nothing is in their way that could be set aside."""
+        window = limit
+        raced = False
         async with self._driver() as pg:
-            rows = await pg.fetch(
-                sql.CLAIM, lane.channel, RANK[lane.priority], micros(now), limit, micros(until), worker, list(exclude)
-            )
-        return [claim_from(row, until) for row in rows]
+            while True:
+                try:
+                    rows = await pg.fetch(statement, *values, window)
+                except asyncpg.UniqueViolationError:
+                    # Another of the same line went out at this very moment; a second look sees it.
+                    if raced:
+                        raise
+                    raced = True
+                    continue
+                if rows[0][0] is not None:
+                    return [row[:-1] for row in rows]
+                if not rows[0]["aside"]:
+                    return []
+                window = max(limit, WINDOW)
 
     async def record(self, records: Sequence[Record]) -> set[str]:
         if not records:
             return set()
+        records = self.seals.records(records)
         columns = list(zip(*map(_record_values, records), strict=True))
         events = {record.delivery_id: record.event for record in records if record.event is not None}
         async with self._driver() as pg:
@@ -301,21 +321,22 @@ class PostgresStore(SqlStore):
         for waker in self._wakers:
             waker.set()
 
-    async def wait(self, timeout: timedelta) -> None:
+    async def wait(self, timeout: timedelta) -> bool:
         if self._listener is None:
             self._listener = asyncio.create_task(self._listen(), name="notifykit-listen")
         if self._hint_is_kept:  # it came while nobody waited
             self._hint_is_kept = False
-            return
+            return True
         waker = asyncio.Event()
         self._wakers.add(waker)
         try:
             async with asyncio.timeout(timeout.total_seconds()):
                 await waker.wait()
         except TimeoutError:
-            pass
+            return False
         finally:
             self._wakers.discard(waker)
+        return True
 
     async def _listen(self) -> None:
         """Hear NOTIFY on a connection of its own; polling carries on while it is lost."""

@@ -5,11 +5,15 @@ The order of arguments is the order of the ``$n``; ``postgres.py`` fills them.
 ``(x IN (SELECT …)) IS TRUE`` looks odd and is meant: it is answered by a hash table,
 where a join of two batches would be a nested loop, because our connections switch
 hash joins off (see ``postgres.py``).
+
+``TAKE`` and ``CLAIM`` meet rows that are due but wait behind an earlier row of their
+ordering key.  They set them aside (``behind``) so that nobody meets them again soon;
+whoever removes the row in front gives the next one its turn (see ADR 0011).
 """
 
 from __future__ import annotations
 
-from .rows import CLAIM_COLUMNS, EVENT_COLUMNS
+from .rows import CLAIM_COLUMNS, EVENT_COLUMNS, FIRST_LOOK, LATER_LOOK
 
 _TYPES = {
     "version": "smallint",
@@ -46,23 +50,38 @@ SELECT o.event_id, h.sent FROM o, (SELECT pg_notify('notifykit', '') AS sent) h
 
 HELD = "SELECT id, true, fingerprint FROM notifykit_events WHERE tenant = $1 AND idempotency_key = $2"
 
-TAKE = """
-WITH picked AS MATERIALIZED (
-  SELECT o.event_id FROM (VALUES (0::smallint), (1::smallint), (2::smallint)) p(rank)
+#: When a row that waits behind another one is looked at again if nobody gives it its turn.
+_LOOK = f"(CASE WHEN o.behind THEN {LATER_LOOK} ELSE {FIRST_LOOK} END * (1 + random()))::bigint"
+
+TAKE = f"""
+WITH due AS MATERIALIZED (
+  SELECT o.* FROM (VALUES (0::smallint), (1::smallint), (2::smallint)) p(rank)
   CROSS JOIN LATERAL (
-    SELECT event_id FROM notifykit_outbox o
+    SELECT event_id, tenant, ordering_key FROM notifykit_outbox o
     WHERE priority = p.rank AND due_at <= $1 AND (taken_until IS NULL OR taken_until <= $1) AND tenant <> ALL($4::text[])
-      AND (ordering_key IS NULL OR NOT EXISTS (SELECT 1 FROM notifykit_outbox b
-        WHERE b.tenant = o.tenant AND b.ordering_key = o.ordering_key AND b.event_id < o.event_id))
-    ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
-  ) o LIMIT $2
+    ORDER BY due_at LIMIT $5 FOR NO KEY UPDATE SKIP LOCKED
+  ) o LIMIT $5
+), line AS MATERIALIZED (
+  SELECT d.event_id, (SELECT b.event_id FROM notifykit_outbox b
+    WHERE b.tenant = d.tenant AND b.ordering_key = d.ordering_key AND b.event_id < d.event_id
+    ORDER BY b.event_id LIMIT 1) AS ahead
+  FROM due d WHERE d.ordering_key IS NOT NULL
+), blocked AS MATERIALIZED (
+  -- under the lock the row ahead stays until we are done: whoever removes it then sees that we set this one aside
+  SELECT l.event_id FROM line l JOIN notifykit_outbox a ON a.event_id = l.ahead FOR KEY SHARE OF a SKIP LOCKED
+), aside AS (
+  UPDATE notifykit_outbox o SET behind = true, due_at = $1 + {_LOOK} FROM blocked b
+  WHERE o.event_id = b.event_id RETURNING o.event_id
+), picked AS MATERIALIZED (
+  SELECT event_id FROM due WHERE (event_id IN (SELECT event_id FROM line WHERE ahead IS NOT NULL)) IS NOT TRUE LIMIT $2
 ), taken AS (
-  UPDATE notifykit_outbox o SET fence = o.fence + 1, taken_until = $3 FROM picked
+  UPDATE notifykit_outbox o SET fence = o.fence + 1, taken_until = $3, behind = false FROM picked
   WHERE o.event_id = picked.event_id RETURNING o.event_id, o.fence, o.tenant, o.cursor
 )
 SELECT t.event_id, t.fence, t.tenant, e.type, e.topic, e.priority, e.ordering_key, e.published_at, e.expires_at,
-  e.body, t.cursor, v.version
-FROM taken t JOIN notifykit_events e ON e.tenant = t.tenant AND e.id = t.event_id
+  e.body, t.cursor, v.version, a.aside
+FROM (SELECT count(*) AS aside FROM aside) a LEFT JOIN taken t ON true
+LEFT JOIN notifykit_events e ON e.tenant = t.tenant AND e.id = t.event_id
 LEFT JOIN notifykit_tenants v ON v.tenant = t.tenant
 ORDER BY e.priority, t.event_id
 """
@@ -72,12 +91,23 @@ WITH s AS MATERIALIZED (
   SELECT * FROM unnest($4::text[], $5::int[], $6::text[]) AS s(event_id, fence, cursor)
 ), gone AS (
   DELETE FROM notifykit_outbox o USING s
-  WHERE o.event_id = s.event_id AND o.fence = s.fence AND s.cursor IS NULL RETURNING o.event_id
+  WHERE o.event_id = s.event_id AND o.fence = s.fence AND s.cursor IS NULL
+  RETURNING o.event_id, o.tenant, o.ordering_key
+), next AS MATERIALIZED (
+  SELECT n.event_id FROM (SELECT DISTINCT tenant, ordering_key FROM gone WHERE ordering_key IS NOT NULL) g
+  CROSS JOIN LATERAL (
+    SELECT b.event_id FROM notifykit_outbox b WHERE b.tenant = g.tenant AND b.ordering_key = g.ordering_key
+      AND (b.event_id IN (SELECT event_id FROM gone)) IS NOT TRUE ORDER BY b.event_id LIMIT 1
+  ) n
+), turn AS (
+  -- also if it is not behind: it may be set aside at this moment, and the newest version of the row counts
+  UPDATE notifykit_outbox o SET due_at = CASE WHEN o.behind THEN $1 ELSE o.due_at END, behind = false
+  FROM next n WHERE o.event_id = n.event_id
 ), paged AS (
   UPDATE notifykit_outbox o SET cursor = s.cursor, taken_until = NULL FROM s
   WHERE o.event_id = s.event_id AND o.fence = s.fence AND s.cursor IS NOT NULL RETURNING o.event_id
 ), ok AS MATERIALIZED (
-  SELECT * FROM gone UNION ALL SELECT * FROM paged
+  SELECT event_id FROM gone UNION ALL SELECT event_id FROM paged
 ), d AS MATERIALIZED (
   SELECT d.* FROM unnest($7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::smallint[],
     $14::text[], $15::text[], $16::bigint[], $17::bigint[], $18::text[], $19::bool[], $20::bool[])
@@ -93,7 +123,7 @@ WITH s AS MATERIALIZED (
   SELECT id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state, reason, $1, due_at, expires_at,
     ordering_key, (state = 'sending')::int, CASE WHEN state = 'sending' THEN $2::bigint END,
     CASE WHEN state = 'sending' THEN $3::text END
-  FROM d WHERE NOT final ON CONFLICT DO NOTHING
+  FROM d WHERE NOT final ON CONFLICT (id) DO NOTHING
 ), f AS (
   INSERT INTO notifykit_deliveries (id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state,
     reason, attempts, abandoned, generation, fence, ordering_key, created_at, expires_at, finished_at)
@@ -105,17 +135,32 @@ SELECT event_id FROM ok
 """
 
 CLAIM = f"""
-WITH c AS MATERIALIZED (
-  SELECT id FROM notifykit_queue o
+WITH due AS MATERIALIZED (
+  SELECT id, subscriber_id, ordering_key FROM notifykit_queue
   WHERE channel = $1 AND priority = $2 AND state <> 'sending' AND due_at <= $3 AND subscriber_id <> ALL($7::text[])
-    AND (ordering_key IS NULL OR NOT EXISTS (SELECT 1 FROM notifykit_queue b
-      WHERE b.subscriber_id = o.subscriber_id AND b.ordering_key = o.ordering_key AND b.id < o.id))
-  ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED
+  ORDER BY due_at LIMIT $8 FOR NO KEY UPDATE SKIP LOCKED
+), line AS MATERIALIZED (
+  SELECT d.id, coalesce(
+    (SELECT b.id FROM notifykit_queue b
+      WHERE b.subscriber_id = d.subscriber_id AND b.ordering_key = d.ordering_key AND b.id < d.id
+      ORDER BY b.id LIMIT 1),
+    (SELECT b.id FROM notifykit_queue b
+      WHERE b.subscriber_id = d.subscriber_id AND b.ordering_key = d.ordering_key AND b.state = 'sending')) AS ahead
+  FROM due d WHERE d.ordering_key IS NOT NULL
+), blocked AS MATERIALIZED (
+  -- under the lock the row ahead stays until we are done: whoever removes it then sees that we set this one aside
+  SELECT l.id FROM line l JOIN notifykit_queue a ON a.id = l.ahead FOR KEY SHARE OF a SKIP LOCKED
+), aside AS (
+  UPDATE notifykit_queue o SET behind = true, due_at = $3 + {_LOOK} FROM blocked b WHERE o.id = b.id RETURNING o.id
+), picked AS MATERIALIZED (
+  SELECT id FROM due WHERE (id IN (SELECT id FROM line WHERE ahead IS NOT NULL)) IS NOT TRUE LIMIT $4
 ), q AS (
-  UPDATE notifykit_queue q SET state = 'sending', reason = NULL, fence = q.fence + 1, lease_until = $5, worker = $6
-  FROM c WHERE q.id = c.id RETURNING q.*
+  UPDATE notifykit_queue q SET state = 'sending', reason = NULL, fence = q.fence + 1, lease_until = $5, worker = $6,
+    behind = false
+  FROM picked c WHERE q.id = c.id RETURNING q.*
 )
-SELECT {CLAIM_COLUMNS} FROM q JOIN notifykit_events e ON e.tenant = q.tenant AND e.id = q.event_id
+SELECT {CLAIM_COLUMNS}, a.aside FROM (SELECT count(*) AS aside FROM aside) a LEFT JOIN q ON true
+LEFT JOIN notifykit_events e ON e.tenant = q.tenant AND e.id = q.event_id
 LEFT JOIN notifykit_tenants t ON t.tenant = q.tenant ORDER BY q.due_at, q.id
 """
 
@@ -131,6 +176,17 @@ WITH r AS MATERIALIZED (
   RETURNING q.id, q.event_id, q.tenant, q.subscription_id, q.subscriber_id, q.channel, q.priority, r.state, r.reason,
     coalesce(r.number, q.attempts) AS attempts, q.abandoned, q.generation, q.fence, q.ordering_key, q.created_at,
     q.expires_at, r.at
+), next AS MATERIALIZED (
+  SELECT n.id, g.at FROM (
+    SELECT subscriber_id, ordering_key, max(at) AS at FROM gone WHERE ordering_key IS NOT NULL GROUP BY 1, 2
+  ) g CROSS JOIN LATERAL (
+    SELECT b.id FROM notifykit_queue b WHERE b.subscriber_id = g.subscriber_id AND b.ordering_key = g.ordering_key
+      AND (b.id IN (SELECT id FROM gone)) IS NOT TRUE ORDER BY b.id LIMIT 1
+  ) n
+), turn AS (
+  -- also if it is not behind: it may be set aside at this moment, and the newest version of the row counts
+  UPDATE notifykit_queue q SET due_at = CASE WHEN q.behind THEN n.at ELSE q.due_at END, behind = false
+  FROM next n WHERE q.id = n.id
 ), kept AS (
   UPDATE notifykit_queue q SET state = r.state, reason = r.reason, due_at = coalesce(r.due_at, r.at),
     lease_until = NULL, worker = NULL, attempts = coalesce(r.number, q.attempts),

@@ -28,6 +28,7 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    false,
     text,
 )
 from sqlalchemy.dialects import postgresql
@@ -83,6 +84,8 @@ outbox = Table(
     Column("taken_until", BigInteger),
     Column("cursor", Text),
     Column("ordering_key", Key),
+    #: Waits behind an earlier one of its key; ``due_at`` is when to look again (see ADR 0011).
+    Column("behind", Boolean, nullable=False, server_default=false()),
     postgresql_with={
         "fillfactor": 70,
         "autovacuum_vacuum_scale_factor": 0,
@@ -117,6 +120,7 @@ queue = Table(
     Column("abandoned", Integer, nullable=False, server_default="0"),
     Column("generation", Integer, nullable=False, server_default="0"),
     Column("ordering_key", Key),
+    Column("behind", Boolean, nullable=False, server_default=false()),
     Column("created_at", BigInteger, nullable=False),
     Column("due_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger),
@@ -154,6 +158,16 @@ Index(
     queue.c.id,
     postgresql_where=_ordered,
     sqlite_where=_ordered,
+)
+_at_turn = text("ordering_key IS NOT NULL AND state = 'sending'")
+#: The database itself sees to it that of each line one delivery at a time is being sent.
+Index(
+    "notifykit_queue_turn",
+    queue.c.subscriber_id,
+    queue.c.ordering_key,
+    unique=True,
+    postgresql_where=_at_turn,
+    sqlite_where=_at_turn,
 )
 
 deliveries = Table(

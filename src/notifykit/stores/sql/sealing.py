@@ -136,7 +136,9 @@ class Seals:
         return attrs.evolve(
             stored,
             secrets=tuple(attrs.evolve(s, value=self._text(s.value, place)) for s in stored.secrets),
-            headers={name: self._text(value, header_place(tenant, id_, name)) for name, value in stored.headers.items()},
+            headers={
+                name: self._text(value, header_place(tenant, id_, name)) for name, value in stored.headers.items()
+            },
         )
 
     def opened_config(self, config: TenantConfig) -> TenantConfig:
@@ -195,12 +197,18 @@ class Seals:
 
     def answers(self, events: Sequence[StoredEvent], answers: list[Appended]) -> list[Appended]:
         """Return what became of ``events``, with the fingerprints of those that were stored before."""
-        return [
-            answer
-            if answer.fingerprint is None
-            else answer._replace(fingerprint=self._fingerprint(answer.fingerprint, event.tenant, answer.event_id))
-            for event, answer in zip(events, answers, strict=True)
-        ]
+        if not any(answer.duplicate for answer in answers):
+            return answers
+        return [self._answer(event.tenant, answer) for event, answer in zip(events, answers, strict=True)]
+
+    def _answer(self, tenant: str, answer: Appended) -> Appended:
+        if answer.fingerprint is None:
+            return answer
+        try:
+            return answer._replace(fingerprint=self._fingerprint(answer.fingerprint, tenant, answer.event_id))
+        except VaultError as error:  # nobody can tell whether it is the same content, so it is taken for another
+            _log.error("event.unreadable event_id=%s tenant=%r error=%r", answer.event_id, tenant, str(error))
+            return answer
 
     def _fingerprint(self, stored: bytes, tenant: str, event_id: str) -> bytes:
         # A fingerprint has 16 bytes, and one in 2**32 of those that are not sealed begins like a seal.
@@ -231,8 +239,8 @@ class Seals:
             else:
                 yield item._replace(body=bodies[at])
         if refused:
-            at, error = refused[0]
-            _log.error("event.unreadable count=%d first=%r error=%r", len(refused), at, str(error))
+            at, why = refused[0]
+            _log.error("event.unreadable count=%d first=%r error=%r", len(refused), at, str(why))
 
     def _bytes(self, value: bytes, place: str) -> bytes:
         return self.vault.ring.open_bytes(value, context=place) if value[:4] == _SEALED else value

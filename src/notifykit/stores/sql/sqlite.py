@@ -30,8 +30,11 @@ from . import migrate
 from .rows import (
     CLAIM_COLUMNS,
     EVENT_COLUMNS,
+    FIRST_LOOK,
+    LATER_LOOK,
     PRIORITIES,
     RANK,
+    WINDOW,
     claim_from,
     event_values,
     instant,
@@ -51,24 +54,38 @@ _MARKS = ", ".join("?" for _ in EVENT_COLUMNS)
 _EVENT = f"INSERT INTO notifykit_events ({', '.join(EVENT_COLUMNS)}) VALUES ({_MARKS}) ON CONFLICT DO NOTHING"
 _OUTBOX = "INSERT INTO notifykit_outbox (event_id, tenant, priority, due_at, ordering_key) VALUES (?, ?, ?, ?, ?)"
 _HELD = "SELECT id, fingerprint FROM notifykit_events WHERE tenant = ? AND idempotency_key = ?"
+#: What is due, and whether it waits behind another one of its ordering key (see ADR 0011).
+_DUE_EVENTS = """
+SELECT event_id, ordering_key IS NOT NULL AND EXISTS (SELECT 1 FROM notifykit_outbox b
+  WHERE b.tenant = o.tenant AND b.ordering_key = o.ordering_key AND b.event_id < o.event_id)
+FROM notifykit_outbox o
+WHERE priority = :rank AND due_at <= :now AND (taken_until IS NULL OR taken_until <= :now)
+  AND tenant NOT IN (SELECT value FROM json_each(:exclude))
+ORDER BY due_at LIMIT :window
+"""
+_LOOK = f"CASE WHEN behind THEN {LATER_LOOK} ELSE {FIRST_LOOK} END * (1000 + abs(random() % 1000)) / 1000"
+_ASIDE_EVENTS = f"""
+UPDATE notifykit_outbox SET due_at = :now + {_LOOK}, behind = 1
+WHERE event_id IN (SELECT value FROM json_each(:ids))
+"""
 _TAKE = """
-UPDATE notifykit_outbox SET fence = fence + 1, taken_until = :until WHERE event_id IN (
-  SELECT event_id FROM notifykit_outbox o
-  WHERE priority = :rank AND due_at <= :now AND (taken_until IS NULL OR taken_until <= :now)
-    AND tenant NOT IN (SELECT value FROM json_each(:exclude))
-    AND (ordering_key IS NULL OR NOT EXISTS (SELECT 1 FROM notifykit_outbox b
-      WHERE b.tenant = o.tenant AND b.ordering_key = o.ordering_key AND b.event_id < o.event_id))
-  ORDER BY due_at LIMIT :limit)
-RETURNING event_id, fence, tenant, cursor
+UPDATE notifykit_outbox SET fence = fence + 1, taken_until = :until, behind = 0
+WHERE event_id IN (SELECT value FROM json_each(:ids)) RETURNING event_id, fence, tenant, cursor
+"""
+_TURN_EVENT = """
+UPDATE notifykit_outbox SET due_at = ?, behind = 0 WHERE behind AND event_id = (
+  SELECT event_id FROM notifykit_outbox WHERE tenant = ? AND ordering_key = ? ORDER BY event_id LIMIT 1)
 """
 _TAKEN = """
 SELECT e.type, e.topic, e.ordering_key, e.published_at, e.expires_at, e.body, t.version
 FROM notifykit_events e LEFT JOIN notifykit_tenants t ON t.tenant = e.tenant WHERE e.tenant = ? AND e.id = ?
 """
+_PLANNED = "DELETE FROM notifykit_outbox WHERE event_id = ? AND fence = ? RETURNING tenant, ordering_key"
+_PAGED = "UPDATE notifykit_outbox SET cursor = ?, taken_until = NULL WHERE event_id = ? AND fence = ? RETURNING tenant"
 _QUEUE = """
-INSERT OR IGNORE INTO notifykit_queue (id, event_id, tenant, subscription_id, subscriber_id, channel, priority,
+INSERT INTO notifykit_queue (id, event_id, tenant, subscription_id, subscriber_id, channel, priority,
   state, reason, created_at, due_at, expires_at, ordering_key, fence, lease_until, worker)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING
 """
 _ENDED = """
 INSERT OR IGNORE INTO notifykit_deliveries (id, event_id, tenant, subscription_id, subscriber_id, channel, priority,
@@ -79,16 +96,28 @@ _KNOWN = """
 SELECT 1 FROM notifykit_queue WHERE id = :id
 UNION ALL SELECT 1 FROM notifykit_deliveries WHERE tenant = :tenant AND id = :id
 """
+_DUE = """
+SELECT id, ordering_key IS NOT NULL AND (EXISTS (SELECT 1 FROM notifykit_queue b
+  WHERE b.subscriber_id = o.subscriber_id AND b.ordering_key = o.ordering_key AND b.id < o.id)
+  OR EXISTS (SELECT 1 FROM notifykit_queue b
+  WHERE b.subscriber_id = o.subscriber_id AND b.ordering_key = o.ordering_key AND b.state = 'sending'))
+FROM notifykit_queue o INDEXED BY notifykit_queue_due
+WHERE channel = :channel AND priority = :rank AND state <> 'sending' AND due_at <= :now
+  AND subscriber_id NOT IN (SELECT value FROM json_each(:exclude))
+ORDER BY due_at LIMIT :window
+"""
+_ASIDE = f"""
+UPDATE notifykit_queue SET due_at = :now + {_LOOK}, behind = 1
+WHERE id IN (SELECT value FROM json_each(:ids))
+"""
 _CLAIM = """
-UPDATE notifykit_queue SET state = 'sending', reason = NULL, fence = fence + 1, lease_until = :until, worker = :worker
-WHERE id IN (
-  SELECT id FROM notifykit_queue o INDEXED BY notifykit_queue_due
-  WHERE channel = :channel AND priority = :rank AND state <> 'sending' AND due_at <= :now
-    AND subscriber_id NOT IN (SELECT value FROM json_each(:exclude))
-    AND (ordering_key IS NULL OR NOT EXISTS (SELECT 1 FROM notifykit_queue b
-      WHERE b.subscriber_id = o.subscriber_id AND b.ordering_key = o.ordering_key AND b.id < o.id))
-  ORDER BY due_at LIMIT :limit)
-RETURNING id
+UPDATE notifykit_queue SET state = 'sending', reason = NULL, fence = fence + 1, lease_until = :until, worker = :worker,
+  behind = 0
+WHERE id IN (SELECT value FROM json_each(:ids)) RETURNING id
+"""
+_TURN = """
+UPDATE notifykit_queue SET due_at = ?, behind = 0 WHERE behind AND id = (
+  SELECT id FROM notifykit_queue WHERE subscriber_id = ? AND ordering_key = ? ORDER BY id LIMIT 1)
 """
 _CLAIMED = f"""
 SELECT {CLAIM_COLUMNS} FROM json_each(?) c JOIN notifykit_queue q ON q.id = c.value
@@ -146,7 +175,7 @@ class SqliteStore(SqlStore):
         self._db: sqlite3.Connection | None = None
         self._watch: sqlite3.Connection | None = None
         self._seen = -1
-        self._wakers: set[asyncio.Event] = set()
+        self._waiters: set[asyncio.Future[bool]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def open(self) -> None:
@@ -263,7 +292,7 @@ class SqliteStore(SqlStore):
         sealed = self.seals.events(events)
         answers = await self._change(lambda db: _append(db, sealed))
         self.hint()
-        return answers
+        return self.seals.answers(events, answers)
 
     async def take(
         self, limit: int, *, now: datetime, lease: timedelta, exclude: Collection[str] = ()
@@ -293,7 +322,6 @@ class SqliteStore(SqlStore):
         binds = {
             "channel": lane.channel,
             "rank": RANK[lane.priority],
-            "limit": limit,
             "now": micros(now),
             "until": micros(lease_until),
             "worker": worker,
@@ -301,15 +329,16 @@ class SqliteStore(SqlStore):
         }
 
         def work(db: sqlite3.Connection) -> list[Claim]:
-            ids = [row[0] for row in db.execute(_CLAIM, binds)]
+            ids = [row[0] for row in _hand_out(db, limit, _DUE, _ASIDE, _CLAIM, binds)]
             if not ids:
                 return []
             return [claim_from(row, lease_until) for row in db.execute(_CLAIMED, (_json(ids),))]
 
-        return await self._change(work)
+        return self.seals.claims(await self._change(work))
 
     async def record(self, records: Sequence[Record]) -> set[str]:
-        return await self._change(lambda db: _record(db, records))
+        sealed = self.seals.records(records)
+        return await self._change(lambda db: _record(db, sealed))
 
     async def extend(self, claims: Sequence[tuple[str, int]], *, until: datetime) -> set[str]:
         at = micros(until)
@@ -323,7 +352,7 @@ class SqliteStore(SqlStore):
 
     def hint(self) -> None:
         loop = self._loop
-        if loop is None or not self._wakers:
+        if loop is None or not self._waiters:
             return
         if threading.get_ident() == getattr(loop, "_thread_id", None):
             self._wake()
@@ -332,22 +361,34 @@ class SqliteStore(SqlStore):
                 loop.call_soon_threadsafe(self._wake)
 
     def _wake(self) -> None:
-        for waker in self._wakers:
-            waker.set()
+        for woken in self._waiters:
+            self._answer(woken, hinted=True)
 
-    async def wait(self, timeout: timedelta) -> None:
-        waker = asyncio.Event()
-        self._wakers.add(waker)
-        end = time.monotonic() + timeout.total_seconds()
+    async def wait(self, timeout: timedelta) -> bool:
+        loop = asyncio.get_running_loop()
+        woken: asyncio.Future[bool] = loop.create_future()
+        end = loop.time() + timeout.total_seconds()
+
+        def look() -> None:
+            nonlocal timer
+            if self._others_committed():
+                self._answer(woken, hinted=True)
+            elif (left := end - loop.time()) <= 0:
+                self._answer(woken, hinted=False)
+            else:
+                timer = loop.call_later(min(LOOK, left), look)
+
+        timer: asyncio.Handle = loop.call_soon(look)
+        self._waiters.add(woken)
         try:
-            while not waker.is_set() and not self._others_committed():
-                pause = min(LOOK, end - time.monotonic())
-                if pause <= 0:
-                    return
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(waker.wait(), pause)
+            return await woken
         finally:
-            self._wakers.discard(waker)
+            timer.cancel()
+            self._waiters.discard(woken)
+
+    def _answer(self, woken: asyncio.Future[bool], *, hinted: bool) -> None:
+        if not woken.done():
+            woken.set_result(hinted)
 
     def _others_committed(self) -> bool:
         """Whether any connection has committed since the last look (``PRAGMA data_version``: no lock, no I/O)."""
@@ -396,11 +437,30 @@ def _append(db: sqlite3.Connection, events: Sequence[StoredEvent]) -> list[Appen
     return answers
 
 
+def _hand_out(
+    db: sqlite3.Connection, limit: int, due: str, aside: str, pick: str, binds: dict[str, Any]
+) -> list[tuple[Any, ...]]:
+    """Return up to ``limit`` picked rows; set aside what is due but waits behind another row, so that it is out of the way."""
+    window = limit
+    while True:
+        met = db.execute(due, {**binds, "window": window}).fetchall()
+        behind = [id_ for id_, waits in met if waits]
+        if behind:
+            db.execute(aside, {**binds, "ids": _json(behind)})
+        free = [id_ for id_, waits in met if not waits][:limit]
+        if free:
+            return db.execute(pick, {**binds, "ids": _json(free)}).fetchall()
+        if not behind:
+            return []
+        window = max(limit, WINDOW)
+
+
 def _take(db: sqlite3.Connection, limit: int, now: int, until: int, exclude: str) -> list[TakenEvent]:
     taken: list[TakenEvent] = []
     for rank, priority in enumerate(PRIORITIES):
-        binds = {"rank": rank, "now": now, "until": until, "limit": limit - len(taken), "exclude": exclude}
-        for event_id, fence, tenant, cursor in sorted(_rows(db.execute(_TAKE, binds))):
+        binds = {"rank": rank, "now": now, "until": until, "exclude": exclude}
+        rows = _hand_out(db, limit - len(taken), _DUE_EVENTS, _ASIDE_EVENTS, _TAKE, binds)
+        for event_id, fence, tenant, cursor in sorted(rows):
             type_, topic, ordering_key, published_at, expires_at, body, version = db.execute(
                 _TAKEN, (tenant, event_id)
             ).fetchone()
@@ -429,17 +489,17 @@ def _settle(db: sqlite3.Connection, settlements: Sequence[Settlement], now: int,
     settled = set()
     queue: list[tuple[Any, ...]] = []
     ended: list[tuple[Any, ...]] = []
+    lines = set()
     for event_id, fence, planned, cursor in settlements:
         if cursor is None:
-            done = db.execute("DELETE FROM notifykit_outbox WHERE event_id = ? AND fence = ?", (event_id, fence))
+            done = db.execute(_PLANNED, (event_id, fence)).fetchone()
         else:
-            done = db.execute(
-                "UPDATE notifykit_outbox SET cursor = ?, taken_until = NULL WHERE event_id = ? AND fence = ?",
-                (cursor, event_id, fence),
-            )
-        if not done.rowcount:
+            done = db.execute(_PAGED, (cursor, event_id, fence)).fetchone()
+        if done is None:
             continue
         settled.add(event_id)
+        if cursor is None and done[1] is not None:
+            lines.add(done)
         for new in planned:
             if fence > 1 and db.execute(_KNOWN, {"id": new.id, "tenant": new.tenant}).fetchone():
                 continue  # an earlier page of the same event made it; it waits, or has ended since
@@ -451,6 +511,7 @@ def _settle(db: sqlite3.Connection, settlements: Sequence[Settlement], now: int,
     db.executemany(_QUEUE, queue)
     if ended:
         db.executemany(_ENDED, ended)
+    db.executemany(_TURN_EVENT, [(now, *line) for line in lines])
     return settled
 
 
@@ -502,6 +563,7 @@ def _record(db: sqlite3.Connection, records: Sequence[Record]) -> set[str]:
     written = set()
     ended = []
     tries = []
+    lines = {}
     for delivery_id, fence, state, reason, due_at, at, attempt, told in records:
         if state in FINAL_STATES:
             row = db.execute(_FINISH, (delivery_id, fence)).fetchone()
@@ -509,6 +571,8 @@ def _record(db: sqlite3.Connection, records: Sequence[Record]) -> set[str]:
                 continue
             (event_id, tenant, subscription_id, subscriber_id, channel, rank, attempts, abandoned, generation) = row[:9]
             attempts = attempts if attempt is None else attempt.number
+            if row[9] is not None:
+                lines[subscriber_id, row[9]] = micros(at)
             ended.append(
                 (
                     delivery_id,
@@ -552,6 +616,7 @@ def _record(db: sqlite3.Connection, records: Sequence[Record]) -> set[str]:
                 )
             )
     db.executemany(_ENDED, ended)
+    db.executemany(_TURN, [(at, *line) for line, at in lines.items()])
     failpoint("res.half")
     db.executemany(_ATTEMPT, tries)
     return written

@@ -14,9 +14,11 @@ from __future__ import annotations
 from .claims import ClaimPromises
 from .config import ConfigPromises
 from .fixtures import StoreFeatures, StoreFixtures
+from .health import BroughtEventPromises, HealthPromises
 from .leases import LeasePromises
 from .liveness import LivenessPromises
 from .operators import OperatorPromises
+from .ordering import OrderingPromises
 from .outbox import OutboxPromises
 from .planning import PlanningPromises
 from .purge import PurgePromises
@@ -35,12 +37,15 @@ class StoreSuite(
     RecordPromises,
     LeasePromises,
     OperatorPromises,
+    OrderingPromises,
     ReadingPromises,
     ConfigPromises,
     TenancyPromises,
     PurgePromises,
     LivenessPromises,
     SharingPromises,
+    HealthPromises,
+    BroughtEventPromises,
     StoreFixtures,
 ):
     """Everything that a store promises."""

@@ -143,6 +143,7 @@ def upgrade() -> None:
         sa.Column("taken_until", sa.BigInteger(), nullable=True),
         sa.Column("cursor", sa.Text(), nullable=True),
         sa.Column("ordering_key", Key, nullable=True),
+        sa.Column("behind", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.PrimaryKeyConstraint("event_id"),
         postgresql_with={"fillfactor": 70, "autovacuum_vacuum_scale_factor": 0, "autovacuum_vacuum_threshold": 20000},
     )
@@ -171,6 +172,7 @@ def upgrade() -> None:
         sa.Column("abandoned", sa.Integer(), server_default="0", nullable=False),
         sa.Column("generation", sa.Integer(), server_default="0", nullable=False),
         sa.Column("ordering_key", Key, nullable=True),
+        sa.Column("behind", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("due_at", sa.BigInteger(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=True),
@@ -211,6 +213,14 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("state <> 'sending'"),
         sqlite_where=sa.text("state <> 'sending'"),
+    )
+    op.create_index(
+        "notifykit_queue_turn",
+        "notifykit_queue",
+        ["subscriber_id", "ordering_key"],
+        unique=True,
+        postgresql_where=sa.text("ordering_key IS NOT NULL AND state = 'sending'"),
+        sqlite_where=sa.text("ordering_key IS NOT NULL AND state = 'sending'"),
     )
     op.create_table(
         "notifykit_subscriptions",

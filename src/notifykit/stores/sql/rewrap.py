@@ -1,0 +1,214 @@
+"""Seal everything again under the current key, so that older keys can be thrown away.
+
+Page by page, each a transaction of its own, beside running traffic: a value is written only where
+what was read still stands.  Stopping half-way loses nothing; the next run goes on with what is left.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import attrs
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    LargeBinary,
+    RowMapping,
+    Table,
+    and_,
+    func,
+    select,
+    tuple_,
+    update,
+)
+
+from ...errors import MissingKeyError, VaultError
+from ...vault import KeyRing
+from ...vault.ring import is_sealed, key_id_of, prefix
+from . import schema as s
+from .sealing import event_place, header_place, response_place, secret_place
+from .store import SqlStore
+
+PAGE = 200
+#: Under which name :class:`Rewrapped` counts what does not open although its key is there.
+TAMPERED = "(tampered)"
+
+_SEALED = b"nk1."
+#: Rounds at the most, for rows that were changed between reading and writing them.
+_ROUNDS = 5
+
+
+@attrs.define(kw_only=True)
+class Rewrapped:
+    """How far it is, and in the end what was done.
+
+    Attributes:
+        rows: Rows that were sealed again (or would have been, in a dry run).
+        endpoints: Endpoints that were looked at.
+        missed: Rows that somebody else changed at that moment, and that were not looked at again.
+        unreadable: Rows that were left as they are, by the id of the key that is missing.
+    """
+
+    rows: int = 0
+    endpoints: int = 0
+    missed: int = 0
+    unreadable: Counter[str] = attrs.field(factory=Counter)
+
+
+async def rewrap(
+    store: SqlStore, *, dry_run: bool = False, progress: Callable[[Rewrapped], None] = lambda _: None
+) -> Rewrapped:
+    """Seal every secret of an open store under its current key; return what was done.
+
+    Secrets from before anything was sealed are sealed, too; events and answers only if the store
+    encrypts payloads.
+
+    Args:
+        dry_run: Only count.
+        progress: Called after every page.
+    """
+    done = Rewrapped()
+    for _ in range(_ROUNDS):
+        done.endpoints, done.missed, done.unreadable = 0, 0, Counter()
+        for each in _PASSES:
+            await _run(each, store, done, progress, dry_run=dry_run)
+        if not done.missed:
+            break
+    return done
+
+
+async def _run(
+    each: _Pass, store: SqlStore, done: Rewrapped, progress: Callable[[Rewrapped], None], *, dry_run: bool
+) -> None:
+    ring = store.seals.vault.ring
+    after: tuple[Any, ...] | None = None
+    while True:
+        page = await store._read(each.reader(after, ring, plain=store.seals.payloads))
+        changes = list(_changes(each, page, ring, done))
+        written = len(changes) if dry_run or not changes else await store._write(_writer(each, changes))
+        done.endpoints += len(page) if each.table is s.endpoints else 0
+        done.rows += written
+        done.missed += len(changes) - written
+        progress(done)
+        if len(page) < PAGE:
+            break
+        after = tuple(page[-1][name] for name in each.key)
+
+
+@attrs.frozen
+class _Pass:
+    """One table.
+
+    Attributes:
+        telling: The column that tells whether a row is sealed, and under which key; ``None`` if each row must be read.
+        again: Returns the columns of a row that change.
+    """
+
+    table: Table
+    key: tuple[str, ...]
+    columns: tuple[str, ...]
+    telling: ColumnElement[Any] | None
+    again: Callable[[RowMapping, KeyRing], dict[str, Any]]
+
+    def reader(
+        self, after: tuple[Any, ...] | None, ring: KeyRing, *, plain: bool
+    ) -> Callable[[Connection], list[RowMapping]]:
+        """Return what reads the page behind ``after``: rows that may have to be sealed again."""
+        key = [self.table.c[name] for name in self.key]
+        query = select(*key, *(self.table.c[name] for name in self.columns)).order_by(*key).limit(PAGE)
+        if after is not None:
+            query = query.where(tuple_(*key) > after)
+        if self.telling is not None:
+            query = query.where(_stale(self.telling, ring, plain=plain))
+        return lambda connection: list(connection.execute(query).mappings())
+
+
+def _stale(column: ColumnElement[Any], ring: KeyRing, *, plain: bool) -> ColumnElement[bool]:
+    """Whether a value is not sealed under the current key (and, unless ``plain`` counts, is sealed at all)."""
+    current = prefix(ring.current).encode()
+    elsewhere = and_(column.is_not(None), func.substr(column, 1, len(current), type_=LargeBinary) != current)
+    sealed = func.substr(column, 1, len(_SEALED), type_=LargeBinary) == _SEALED
+    return elsewhere if plain else and_(elsewhere, sealed)
+
+
+def _changes(
+    each: _Pass, page: list[RowMapping], ring: KeyRing, done: Rewrapped
+) -> Iterator[tuple[RowMapping, Mapping[str, Any]]]:
+    for row in page:
+        try:
+            changed = each.again(row, ring)
+        except MissingKeyError as error:
+            done.unreadable[error.key_id] += 1
+        except VaultError:
+            done.unreadable[TAMPERED] += 1
+        else:
+            if changed:
+                yield row, changed
+
+
+def _writer(each: _Pass, changes: list[tuple[RowMapping, Mapping[str, Any]]]) -> Callable[[Connection], int]:
+    def write(connection: Connection) -> int:
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql("PRAGMA secure_delete = ON")  # else the old value stays in the page's free space
+        written = 0
+        for row, changed in changes:
+            # Who changed it meanwhile has sealed it under his own current key, which may be an old one.
+            stands = [each.table.c[name] == row[name] for name in (*each.key, *changed)]
+            written += connection.execute(update(each.table).where(*stands).values(**changed)).rowcount
+        return written
+
+    return write
+
+
+# ── rows ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def _endpoint(row: RowMapping, ring: KeyRing) -> dict[str, Any]:
+    tenant, id_ = row["tenant"], row["id"]
+    secrets, headers = json.loads(row["secrets"]), json.loads(row["headers"])
+    place = secret_place(tenant, id_)
+    sealed = {
+        "secrets": json.dumps([[_text(value, ring, place), *times] for value, *times in secrets]),
+        "headers": json.dumps({n: _text(value, ring, header_place(tenant, id_, n)) for n, value in headers.items()}),
+    }
+    return {name: value for name, value in sealed.items() if json.loads(value) != json.loads(row[name])}
+
+
+def _event(row: RowMapping, ring: KeyRing) -> dict[str, Any]:
+    tenant, id_ = row["tenant"], row["id"]
+    plain = not is_sealed(bytes(row["body"]))
+    changed: dict[str, Any] = {"body": _bytes(bytes(row["body"]), ring, event_place(tenant, id_, "body"))}
+    if row["metadata"] is not None:
+        changed["metadata"] = _text(row["metadata"], ring, event_place(tenant, id_, "metadata"))
+    if row["fingerprint"] is not None:
+        place = event_place(tenant, id_, "fingerprint")
+        stored = bytes(row["fingerprint"])
+        changed["fingerprint"] = ring.seal_bytes(stored, context=place) if plain else _bytes(stored, ring, place)
+    return changed
+
+
+def _attempt(row: RowMapping, ring: KeyRing) -> dict[str, Any]:
+    place = response_place(row["delivery_id"], row["number"])
+    return {"response": _bytes(bytes(row["response"]), ring, place)}
+
+
+def _text(value: str, ring: KeyRing, place: str) -> str:
+    if not is_sealed(value):
+        return ring.seal(value.encode(), context=place)
+    # A value under the current key is opened all the same: a run tells whether everything can be read.
+    plain = ring.open(value, context=place)
+    return value if key_id_of(value) == ring.current else ring.seal(plain, context=place)
+
+
+def _bytes(value: bytes, ring: KeyRing, place: str) -> bytes:
+    return ring.seal_bytes(ring.open_bytes(value, context=place) if is_sealed(value) else value, context=place)
+
+
+_PASSES = (
+    _Pass(s.endpoints, ("tenant", "id"), ("secrets", "headers"), None, _endpoint),
+    _Pass(s.events, ("tenant", "id"), ("body", "metadata", "fingerprint"), s.events.c.body, _event),
+    _Pass(s.attempts, ("delivery_id", "number"), ("response",), s.attempts.c.response, _attempt),
+)

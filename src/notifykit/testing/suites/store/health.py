@@ -1,0 +1,276 @@
+"""Failing endpoints, token buckets, and the events that records bring with them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import anyio
+
+from ....models.delivery import Claim, DeliveryState, Priority
+from ....models.endpoint import RateLimit
+from ....models.event import StoredEvent
+from ....models.health import Ailment
+from ....ports import Record, Store
+from ...builders import make_attempt, make_endpoint, make_event, make_record
+from ...clock import FakeClock
+from .fixtures import MakeStore, needs
+from .steps import ACME, GLOBEX, HOUR, MINUTE, OTHER, RECEIVER, SECOND, claim, given_claim, given_delivery, read, take
+
+HELD = {"state": DeliveryState.HELD, "reason": "endpoint_failing"}
+LIMIT = RateLimit(per_second=2, burst=10)
+
+
+def ailing(clock: FakeClock, endpoint_id: str = RECEIVER, tenant: str = ACME, *, probes: int = 0) -> Ailment:
+    """Return what an endpoint suffers from."""
+    now = clock.now()
+    return Ailment(
+        endpoint_id=endpoint_id, tenant=tenant, since=now, probe_at=now + MINUTE, probes=probes, reason="http_503"
+    )
+
+
+class HealthPromises:
+    """What a store promises about the health and the rates of endpoints."""
+
+    async def test_nobody_ails_at_first(self, store: Store, clock: FakeClock) -> None:
+        """Only what was saved as failing is failing."""
+        await store.save_endpoint(make_endpoint(at=clock.now()))
+
+        assert [] == await store.ailments()
+
+    async def test_ailments_of_all_tenants_read_back_as_they_were_saved(self, store: Store, clock: FakeClock) -> None:
+        """The engine sees every failing endpoint with every field, to the microsecond."""
+        saved = [
+            ailing(clock),
+            ailing(clock, OTHER, probes=7),
+            Ailment(endpoint_id="end_third", tenant=GLOBEX, since=clock.now(), probe_at=clock.advance(SECOND)),
+        ]
+
+        for ailment in saved:
+            await store.save_ailment(ailment)
+        found = await store.ailments()
+
+        assert sorted(saved, key=_by_id) == sorted(found, key=_by_id)
+
+    async def test_an_endpoint_has_one_ailment(self, store: Store, clock: FakeClock) -> None:
+        """What is saved last is what the endpoint suffers from."""
+        later = Ailment(
+            endpoint_id=RECEIVER,
+            tenant=ACME,
+            since=clock.now(),
+            probe_at=clock.now() + HOUR,
+            probes=3,
+            reason="timeout",
+        )
+
+        await store.save_ailment(ailing(clock))
+        await store.save_ailment(later)
+
+        assert [later] == await store.ailments()
+
+    async def test_health_is_not_configuration(self, store: Store, clock: FakeClock) -> None:
+        """Falling ill and getting well do not raise the tenant's version: nothing has to be read anew."""
+        endpoint = make_endpoint(at=clock.now())
+        await store.save_endpoint(endpoint)
+        before = await store.load_tenant(ACME)
+
+        await store.save_ailment(ailing(clock, endpoint.id))
+        await store.remove_ailment(ACME, endpoint.id, now=clock.now())
+        await store.draw(ACME, endpoint.id, 1, LIMIT, now=clock.now())
+
+        assert before == await store.load_tenant(ACME)
+
+    async def test_a_recovery_is_noted_once(self, store: Store, clock: FakeClock) -> None:
+        """Of those who find out that an endpoint is well again one is told so, and other endpoints go on ailing."""
+        other = ailing(clock, OTHER)
+        await store.save_ailment(ailing(clock))
+        await store.save_ailment(other)
+
+        answers = [await store.remove_ailment(ACME, RECEIVER, now=clock.now()) for _ in range(2)]
+
+        assert [True, False] == answers
+        assert [other] == await store.ailments()
+
+    async def test_a_recovery_wakes_what_is_parked_for_the_endpoint(self, store: Store, clock: FakeClock) -> None:
+        """What is held for it becomes due; what waits for its time, or for others, goes on waiting."""
+        later = clock.now() + HOUR
+        parked = await given_delivery(store, clock, due_at=later, **HELD)
+        waiting = await given_delivery(store, clock, due_at=later)
+        elsewhere = await given_delivery(store, clock, subscriber=OTHER, due_at=later, **HELD)
+        await store.save_ailment(ailing(clock))
+        now = clock.advance(SECOND)
+
+        await store.remove_ailment(ACME, RECEIVER, now=now)
+        claimed = await claim(store, clock)
+
+        assert [parked.id] == [c.delivery_id for c in claimed]
+        assert [later, later] == [(await read(store, new.id)).due_at for new in (waiting, elsewhere)]
+
+    async def test_a_recovery_of_the_healthy_wakes_nothing(self, store: Store, clock: FakeClock) -> None:
+        """What an operator has paused stays held when a process without news reports that all is well."""
+        paused = await given_delivery(store, clock, state=DeliveryState.HELD, due_at=clock.now() + HOUR)
+
+        recovered = await store.remove_ailment(ACME, RECEIVER, now=clock.now())
+
+        assert not recovered
+        assert DeliveryState.HELD is (await read(store, paused.id)).state
+
+    async def test_a_stranger_recovers_nobody(self, store: Store, clock: FakeClock) -> None:
+        """Under another tenant's name an ailment is not found, and nothing wakes."""
+        ailment = ailing(clock)
+        parked = await given_delivery(store, clock, due_at=clock.now() + HOUR, **HELD)
+        await store.save_ailment(ailment)
+
+        recovered = await store.remove_ailment(GLOBEX, RECEIVER, now=clock.now())
+
+        assert not recovered
+        assert [ailment] == await store.ailments()
+        assert DeliveryState.HELD is (await read(store, parked.id)).state
+
+    async def test_a_removed_endpoint_leaves_neither_ailment_nor_bucket(self, store: Store, clock: FakeClock) -> None:
+        """An endpoint that comes back under its old id starts well and with a full bucket."""
+        endpoint = make_endpoint(at=clock.now())
+        await store.save_endpoint(endpoint)
+        await store.save_ailment(ailing(clock, endpoint.id))
+        await store.draw(ACME, endpoint.id, 10, LIMIT, now=clock.now())
+
+        await store.remove_endpoint(ACME, endpoint.id, now=clock.now())
+        await store.save_endpoint(endpoint)
+
+        assert [] == await store.ailments()
+        assert 10 == await store.draw(ACME, endpoint.id, 10, LIMIT, now=clock.now())
+
+    async def test_a_bucket_starts_full_and_gives_no_more_than_it_has(self, store: Store, clock: FakeClock) -> None:
+        """The burst is there at once, and each token is given out once."""
+        granted = [await store.draw(ACME, RECEIVER, wanted, LIMIT, now=clock.now()) for wanted in (4, 4, 4, 4)]
+
+        assert [4, 4, 2, 0] == granted
+
+    async def test_a_bucket_fills_at_its_rate_up_to_its_burst(self, store: Store, clock: FakeClock) -> None:
+        """So many tokens come in a second, and a long pause saves up no more than the burst."""
+        await store.draw(ACME, RECEIVER, 10, LIMIT, now=clock.now())
+
+        soon = await store.draw(ACME, RECEIVER, 10, LIMIT, now=clock.advance(2 * SECOND))
+        late = await store.draw(ACME, RECEIVER, 100, LIMIT, now=clock.advance(HOUR))
+
+        assert (4, 10) == (soon, late)
+
+    async def test_parts_of_a_token_add_up(self, store: Store, clock: FakeClock) -> None:
+        """Who asks often gets as much as who asks seldom: what is left of a token stays in the bucket."""
+        slow = RateLimit(per_second=0.5, burst=1)
+        await store.draw(ACME, RECEIVER, 1, slow, now=clock.now())
+
+        granted = [await store.draw(ACME, RECEIVER, 1, slow, now=clock.advance(SECOND / 2)) for _ in range(8)]
+
+        assert [0, 0, 0, 1, 0, 0, 0, 1] == granted
+
+    async def test_a_clock_that_is_behind_makes_no_tokens(self, store: Store, clock: FakeClock) -> None:
+        """Processes whose clocks differ do not fill a bucket twice, nor empty it."""
+        await store.draw(ACME, RECEIVER, 10, LIMIT, now=clock.now())
+
+        behind = await store.draw(ACME, RECEIVER, 10, LIMIT, now=clock.now() - HOUR)
+        again = await store.draw(ACME, RECEIVER, 10, LIMIT, now=clock.now())
+        later = await store.draw(ACME, RECEIVER, 10, LIMIT, now=clock.advance(SECOND))
+
+        assert (0, 0, 2) == (behind, again, later)
+
+    async def test_a_changed_limit_counts_from_the_next_draw(self, store: Store, clock: FakeClock) -> None:
+        """A bucket that is made smaller holds no more than its new burst."""
+        await store.draw(ACME, RECEIVER, 1, LIMIT, now=clock.now())
+
+        granted = await store.draw(ACME, RECEIVER, 10, RateLimit(per_second=1, burst=3), now=clock.now())
+
+        assert 3 == granted
+
+    async def test_each_endpoint_has_a_bucket_of_its_own(self, store: Store, clock: FakeClock) -> None:
+        """What one endpoint uses up is not taken from another."""
+        await store.draw(ACME, RECEIVER, 10, LIMIT, now=clock.now())
+
+        assert 10 == await store.draw(ACME, OTHER, 10, LIMIT, now=clock.now())
+        assert 10 == await store.draw(GLOBEX, "end_third", 10, LIMIT, now=clock.now())
+
+    @needs("concurrent")
+    async def test_processes_share_one_bucket(self, store: Store, clock: FakeClock, make_second_store: MakeStore) -> None:
+        """However many draw at the same time, they get the burst once."""
+        other = await make_second_store()
+        granted: list[int] = []
+
+        async def draw(through: Store) -> None:
+            granted.append(await through.draw(ACME, RECEIVER, 1, LIMIT, now=clock.now()))
+
+        async with anyio.create_task_group() as processes:
+            for number in range(30):
+                processes.start_soon(draw, other if number % 2 else store)
+
+        assert (30, 10) == (len(granted), sum(granted))
+
+    @needs("durable")
+    async def test_ailments_outlive_the_process(
+        self, store: Store, clock: FakeClock, make_second_store: MakeStore
+    ) -> None:
+        """A process that starts later knows what ails."""
+        ailment = ailing(clock)
+        await store.save_ailment(ailment)
+
+        assert [ailment] == await (await make_second_store()).ailments()
+
+
+class BroughtEventPromises:
+    """What a store promises about an event that a record brings with it."""
+
+    async def test_an_event_comes_with_its_record(self, store: Store, clock: FakeClock) -> None:
+        """Both are written in one step: the event waits to be planned like one that was published."""
+        claimed = await given_claim(store, clock)
+        told = make_event(type="delivery.exhausted", at=clock.now(), topic="!operational", priority=Priority.HIGH)
+        attempt = make_attempt(claimed, at=clock.now(), outcome="transient")
+        ended = make_record(claimed, DeliveryState.DEAD, at=clock.now(), attempt=attempt, reason="exhausted:http_503")
+
+        written = await store.record([ended._replace(event=told)])
+        taken = await take(store, clock)
+
+        assert {claimed.delivery_id} == written
+        assert told == await store.get_event(ACME, told.id)
+        assert [(told.id, told.topic, told.body)] == [(event.id, event.topic, event.body) for event in taken]
+
+    async def test_a_stale_record_brings_no_event(self, store: Store, clock: FakeClock) -> None:
+        """What did not happen is not told: a zombie's event is not stored, those beside it are."""
+        current = await given_claim(store, clock)
+        zombie = (await given_claim(store, clock))._replace(fence=7)
+        real, false = (make_event(type="delivery.exhausted", at=clock.now()) for _ in range(2))
+
+        written = await store.record([_dead(zombie, clock, false), _dead(current, clock, real)])
+
+        assert {current.delivery_id} == written
+        assert None is await store.get_event(ACME, false.id)
+        assert [real.id] == [event.id for event in await take(store, clock)]
+
+    async def test_each_record_of_a_batch_brings_its_own_event(self, store: Store, clock: FakeClock) -> None:
+        """Events of several tenants and records without one go through in the same batch."""
+        claims = [await given_claim(store, clock, tenant=tenant) for tenant in (ACME, GLOBEX, ACME)]
+        told = [make_event(tenant=c.tenant, type="delivery.exhausted", at=clock.now()) for c in claims[:2]]
+        records = [_dead(c, clock, event) for c, event in zip(claims, told, strict=False)]
+
+        written = await store.record([*records, make_record(claims[2], DeliveryState.DELIVERED, at=clock.now())])
+
+        assert {c.delivery_id for c in claims} == written
+        assert told == [await store.get_event(event.tenant, event.id) for event in told]
+        assert {event.id for event in told} == {event.id for event in await take(store, clock)}
+
+    async def test_a_retry_may_bring_an_event_too(self, store: Store, clock: FakeClock) -> None:
+        """The delivery goes on waiting, and the event is stored."""
+        claimed = await given_claim(store, clock)
+        told = make_event(type="endpoint.failing", at=clock.now())
+        due_at = clock.now() + timedelta(minutes=5)
+        record = make_record(claimed, DeliveryState.PENDING, at=clock.now(), reason="http_503", due_at=due_at)
+
+        await store.record([record._replace(event=told)])
+
+        assert due_at == (await read(store, claimed.delivery_id)).due_at
+        assert [told.id] == [event.id for event in await take(store, clock)]
+
+
+def _by_id(ailment: Ailment) -> str:
+    return ailment.endpoint_id
+
+
+def _dead(claimed: Claim, clock: FakeClock, told: StoredEvent) -> Record:
+    return make_record(claimed, DeliveryState.DEAD, at=clock.now(), reason="exhausted")._replace(event=told)

@@ -1,0 +1,37 @@
+"""An operator's tool: makes one change to the configuration or to deliveries and ends."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+from .. import sabotage
+from .orders import kit_for, orders, ready
+
+
+async def main(told: dict[str, Any]) -> None:
+    """Do what was asked for."""
+    kit = kit_for(told["url"])
+    if told["task"] == "migrate":
+        ready()
+        await kit.migrate()
+        return
+    async with kit:
+        ready()
+        tenant = told["tenant"]
+        match told["task"]:
+            case "redrive":
+                for delivery in await kit.deliveries.dead(tenant=tenant):
+                    await kit.deliveries.redrive(delivery.id, tenant=tenant)
+            case "rotate":
+                await kit.endpoints.rotate_secret(told["endpoint"], tenant=tenant, overlap=timedelta(hours=1))
+            case "disable":
+                await kit.endpoints.disable(told["endpoint"], tenant=tenant)
+            case task:
+                raise ValueError(task)
+
+
+if __name__ == "__main__":
+    sabotage.apply()
+    asyncio.run(main(orders()))

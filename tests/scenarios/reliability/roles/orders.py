@@ -1,0 +1,68 @@
+"""What every role has in common: orders from the command line, an append-only log, a line that says it is ready."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from notifykit import DispatchSettings, EgressRules, Notifykit
+from notifykit.models.delivery import Priority
+
+_DURATIONS = {"lease", "max_timeout", "lease_margin", "poll", "grace"}
+
+
+def orders() -> dict[str, Any]:
+    """Return what this process was told, as JSON in its first argument."""
+    told: dict[str, Any] = json.loads(sys.argv[1])
+    return told
+
+
+def ready() -> None:
+    """Tell whoever started us that we work."""
+    print("ready", flush=True)
+
+
+def kit_for(url: str) -> Notifykit:
+    """Return a kit that may deliver to this machine."""
+    return Notifykit(url, egress=EgressRules(allow=["127.0.0.0/8"], allow_http=True))
+
+
+def settings_from(told: Mapping[str, Any]) -> DispatchSettings:
+    """Return the settings that JSON describes; durations are seconds, concurrency is one number."""
+    given: dict[str, Any] = {
+        name: timedelta(seconds=value) if name in _DURATIONS else value for name, value in told.items()
+    }
+    if "concurrency" in given:
+        given["concurrency"] = dict.fromkeys(Priority, given["concurrency"])
+    if "duties" in given:
+        given["duties"] = frozenset(given["duties"])
+    return DispatchSettings(**given)
+
+
+class Log:
+    """Lines of JSON that survive the process: written at once, forced to the disk by :meth:`sync`."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def add(self, **fields: Any) -> None:
+        """Append one line in one write."""
+        os.write(self._file, json.dumps(fields).encode() + b"\n")
+
+    def sync(self) -> None:
+        """Force the lines to the disk."""
+        os.fsync(self._file)
+
+
+def lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the lines of a log; a half one at its end, of a process that was killed, is left out."""
+    if path.exists():
+        with path.open("rb") as file:
+            for line in file:
+                if line.endswith(b"\n"):
+                    yield json.loads(line)

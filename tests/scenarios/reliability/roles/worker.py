@@ -1,0 +1,70 @@
+"""A worker: the dispatcher of a kit, until SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from typing import Any
+
+from notifykit.channels.webhook import Guard, WebhookChannel
+from notifykit.channels.webhook.connection import Connection
+from notifykit.channels.webhook.transport import Response
+from notifykit.failpoints import VARIABLE as FAILPOINTS
+from notifykit.failpoints import failpoint
+from notifykit.models.delivery import Claim
+from notifykit.models.endpoint import Endpoint
+
+from .. import sabotage
+from . import disk
+from .orders import kit_for, orders, ready, settings_from
+
+#: Events of this type kill the worker that sends them.
+POISON = "test.poison"
+
+
+class PoisonedChannel(WebhookChannel):
+    """A channel with the worst of bugs: some events bring the whole process down."""
+
+    async def send(self, claim: Claim, endpoint: Endpoint, **options: Any) -> Any:
+        if claim.event_type == POISON:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return await super().send(claim, endpoint, **options)
+
+
+def write_in_halves() -> None:
+    """Write each request in two halves, so that a worker can die in between."""
+    request = Connection.request
+
+    def halved(self: Connection, data: bytes, deadline: float) -> asyncio.Future[Response]:
+        half = len(data) // 2
+        self._transport.write(data[:half])
+        failpoint("att.partial_write")
+        return request(self, data[half:], deadline)
+
+    Connection.request = halved  # type: ignore[method-assign]
+
+
+async def main(told: dict[str, Any]) -> None:
+    """Work until SIGTERM; then drain."""
+    loop = asyncio.get_running_loop()
+    channel = PoisonedChannel(guard=Guard(["127.0.0.0/8"], allow_http=True))
+    async with kit_for(told["url"]) as kit:
+        dispatcher = kit.dispatcher([channel], settings_from(told["settings"]))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, dispatcher.stop)
+        running = asyncio.create_task(dispatcher.run())
+        ready()
+        await running
+
+
+if __name__ == "__main__":
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s")
+    told = orders()
+    disk.limit(told.get("max_pages"))
+    sabotage.apply()
+    if "att.partial_write" in os.environ.get(FAILPOINTS, ""):
+        write_in_halves()
+    asyncio.run(main(told))

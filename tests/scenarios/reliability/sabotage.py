@@ -1,0 +1,228 @@
+"""Faults that the suite must notice: each breaks one promise of the core in the process that applies it.
+
+``NOTIFYKIT_SABOTAGE=no_fence`` names one.  The core knows nothing of this: roles call
+:func:`apply` before they work, and ``pytest -p tests.scenarios.reliability.sabotage``
+runs any other test under a fault.  A fault rewrites the source of one function, so it
+fails loudly once the line that it breaks is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import inspect
+import json
+import os
+import sys
+import textwrap
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+VARIABLE = "NOTIFYKIT_SABOTAGE"
+
+FAULTS: dict[str, Callable[[], None]] = {}
+
+
+def fault(make: Callable[[], None]) -> Callable[[], None]:
+    """Register a fault under the name of its function."""
+    FAULTS[make.__name__] = make
+    return make
+
+
+def apply(name: str | None = None) -> None:
+    """Apply the fault that the environment names, if it names one."""
+    chosen = os.environ.get(VARIABLE) if name is None else name
+    if chosen:
+        FAULTS[chosen]()
+
+
+def rewrite(place: str, *changes: tuple[str, str]) -> None:
+    """Replace text in the source of a function or method ``module:name``, or in a constant that is text."""
+    module_name, _, name = place.partition(":")
+    module = import_module(f"notifykit.{module_name}")
+    *owners, last = name.split(".")
+    owner: Any = module
+    for part in owners:
+        owner = getattr(owner, part)
+    found = inspect.getattr_static(owner, last)
+    source = found if isinstance(found, str) else textwrap.dedent(inspect.getsource(found))
+    for old, new in changes:
+        if old not in source:
+            raise AssertionError(f"{place} has no {old!r} any more: the fault must be written anew")
+        source = source.replace(old, new)
+    if isinstance(found, str):
+        setattr(owner, last, source)
+        return
+    names: dict[str, Any] = {}
+    exec(compile(source, f"<sabotaged {place}>", "exec"), vars(module), names)  # noqa: S102
+    setattr(owner, last, names[last])
+
+
+# ── claims ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@fault
+def no_fence() -> None:
+    """Results count whoever owns the claim now."""
+    for statement in ("_FINISH", "_KEEP"):
+        rewrite(f"stores.sql.sqlite:{statement}", (" AND fence = ?", " AND ? > 0"))
+    rewrite("stores.sql.sqlite:_ATTEMPT", ("INSERT INTO", "INSERT OR REPLACE INTO"))
+    rewrite(
+        "stores.sql.postgres_statements:RECORD",
+        ("AND q.fence = r.fence ", ""),
+        ("(id IN (SELECT id FROM written)) IS TRUE", "(id IN (SELECT id FROM written)) IS TRUE ON CONFLICT DO NOTHING"),
+    )
+
+
+@fault
+def record_before_send() -> None:
+    """A delivery is recorded as delivered before it is sent."""
+    from notifykit.dispatch.sender import Sender
+    from notifykit.models.delivery import Claim
+    from notifykit.models.outcome import Accepted
+    from notifykit.policies.retry import Complete
+
+    async def deliver(self: Sender, claim: Claim) -> None:
+        now = self.clock.now()
+        endpoint = self.directory.endpoint(claim.tenant, claim.subscriber_id)
+        assert endpoint is not None
+        self._record(claim, endpoint, Accepted(), Complete(), now, now)
+        await self.recorder.flush()
+        await self._send(claim, endpoint, now)
+
+    Sender._deliver = deliver  # type: ignore[method-assign]
+
+
+@fault
+def no_rescue() -> None:
+    """Nobody ends the leases of the dead."""
+    rewrite("dispatch.janitor:Janitor.rescue", ("while True:", "while False:"), ("total = 0", "total = 0; return 0"))
+
+
+@fault
+def abandon_not_counted() -> None:
+    """A delivery that kills its worker may do so for ever."""
+    rewrite("stores.sql.moves:rescue", ("abandoned=s.queue.c.abandoned + 1", "abandoned=s.queue.c.abandoned"))
+
+
+@fault
+def lease_short() -> None:
+    """A lease ends before the attempt that it covers, and nobody prolongs it."""
+    from notifykit.dispatch.settings import DispatchSettings
+
+    del DispatchSettings.__attrs_post_init__
+    rewrite("dispatch.janitor:Janitor.extend", ("now = self.clock.now()", "return 0"))
+    no_lease_check()
+
+
+@fault
+def no_lease_check() -> None:
+    """A claim is sent although its lease has run out while it waited."""
+    rewrite("dispatch.sender:Sender._deliver", ("if self.leases.until(claim) - started <", "if False and started <"))
+
+
+# ── events ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@fault
+def reply_before_commit() -> None:
+    """Publishing is acknowledged before it is stored."""
+    from notifykit.models.event import Receipt, StoredEvent
+    from notifykit.publisher import Publisher
+
+    async def store(self: Publisher, stored: StoredEvent) -> Receipt:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._group.append((stored, future))
+        if self._flush is None or self._flush.done():
+            self._flush = asyncio.create_task(self._flush_groups())
+        return Receipt(event_id=stored.id, duplicate=False)
+
+    Publisher._store = store  # type: ignore[method-assign]
+
+
+@fault
+def plan_twice() -> None:
+    """A plan counts although its lease was lost, and ids of deliveries do not tell that they are the same."""
+    plan = import_module("notifykit.policies.plan")
+    new_id = import_module("notifykit.models.ids").new_id
+    plan.delivery_id = lambda *_: new_id("dlv_")  # type: ignore[attr-defined]
+    rewrite("stores.sql.sqlite:_settle", ("if not done.rowcount:", "if False:"))
+    rewrite(
+        "stores.sql.postgres_statements:SETTLE",
+        ("SELECT * FROM gone UNION ALL SELECT * FROM paged", "SELECT event_id FROM s"),
+    )
+
+
+@fault
+def dedupe_in_memory() -> None:
+    """Idempotency keys are remembered by the process, not by the store."""
+    from notifykit.models.event import Receipt
+    from notifykit.publisher import Publisher
+
+    publish, seen = Publisher.publish, dict[Any, Receipt]()
+
+    async def remembering(self: Publisher, event: object, options: Any) -> Receipt:
+        key = options.pop("idempotency_key", None)
+        if key not in seen:
+            seen[key] = await publish(self, event, options)
+        return seen[key]
+
+    Publisher.publish = remembering  # type: ignore[method-assign]
+
+
+@fault
+def body_reserialised() -> None:
+    """A retry sends what JSON makes of the body, not the bytes that were stored."""
+    from notifykit.dispatch.sender import Sender
+
+    send = Sender._send
+
+    async def reserialising(self: Sender, claim: Any, *rest: Any) -> Any:
+        if claim.tries:
+            claim = claim._replace(body=json.dumps(json.loads(claim.body)).encode())
+        return await send(self, claim, *rest)
+
+    Sender._send = reserialising  # type: ignore[method-assign]
+
+
+@fault
+def tenant_filter_removed() -> None:
+    """One query finds a delivery whoever it belongs to."""
+    rewrite("stores.sql.moves:get", ("table.c.tenant == tenant, ", ""))
+
+
+# ── the outside ────────────────────────────────────────────────────────────────────────────────
+
+
+@fault
+def guard_first_address_only() -> None:
+    """Of a name's addresses only the first is judged."""
+    rewrite("channels.webhook.guard:Guard._vetted", ("for address in considered if", "for address in considered[:1] if"))
+
+
+@fault
+def redirects_on() -> None:
+    """A redirect is followed."""
+    from notifykit.channels.webhook.wire import Wire
+
+    post = Wire.post
+
+    async def following(self: Wire, target: Any, head: bytes, body: bytes, *, timeout: float) -> Any:
+        response = await post(self, target, head, body, timeout=timeout)
+        for name, value in response.headers:
+            if response.status in range(300, 400) and name.lower() == b"location":
+                return await post(self, self._guard.parse(value.decode()), head, body, timeout=timeout)
+        return response
+
+    Wire.post = following  # type: ignore[method-assign]
+
+
+@fault
+def compare_prefix() -> None:
+    """A signature is right if it begins like the right one."""
+    hmac.compare_digest = lambda a, b: a.startswith(b) or b.startswith(a)  # type: ignore[assignment]
+
+
+if VARIABLE in os.environ and "pytest" in sys.modules:
+    apply()

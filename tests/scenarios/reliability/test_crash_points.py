@@ -1,0 +1,157 @@
+"""Whatever step a process dies at, or stands still at past its lease: nothing is lost, and repeats are bounded.
+
+The cases wait for leases most of the time, so several of them run at once.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from sqlite3 import connect
+from typing import Any
+
+import psycopg
+import pytest
+
+from . import report
+from .checker import Findings
+from .conftest import Databases
+from .crash_cases import CASES, CrashCase
+from .processes import Receiver, Role, Site, until
+from .roles.publisher import HOST_TABLE
+
+#: How many cases run at the same time.
+_AT_ONCE = 6
+
+
+def run(case: CrashCase, databases: Databases, folder: Path, receiver: Receiver, sabotage: str = "") -> Findings:
+    """Bring a process to the point, repair what it left with others, and check."""
+    with databases() as url, Site(url, folder, receiver, sabotage=sabotage) as site:
+        endpoints = site.endpoints(case.kind, retries=case.retries)
+        crash = {"publisher": _publisher, "joined": _joined, "operator": _operator, "sweeper": _sweeper}
+        crash.get(case.role, _worker)(case, site, endpoints)
+        return site.check([case.expected])
+
+
+def _failpoints(case: CrashCase) -> str:
+    name, _, nth = case.point.partition("@")
+    return f"{name}={case.action}" + (f"@{nth}" if nth else "")
+
+
+def _worker(case: CrashCase, site: Site, endpoints: dict[str, list[str]]) -> None:
+    site.publish(endpoints, case.count)
+    if case.planned:
+        planner = site.worker(duties=["plan"])
+        assert until(lambda: site.database.open_work() == (0, case.count), 10)
+        planner.terminate()
+    doomed = site.worker(_failpoints(case), wait=False, **case.settings)
+    if case.point == "stop.draining":
+        assert until(lambda: len(site.received()) > 0, 10)
+        doomed.signal(signal.SIGTERM)
+    _take_over(case, site, doomed)
+
+
+def _take_over(case: CrashCase, site: Site, doomed: Role) -> None:
+    """Wait for the crash, and let a healthy worker repair it; one that only stood still goes on afterwards."""
+    if case.action == "stop":
+        assert until(doomed.is_stopped, 15), f"never came to {case.point}"
+        healthy = site.worker()
+        site.drained(20)
+        doomed.signal(signal.SIGTERM)
+        while not until(doomed.has_ended, 0.3):  # it may come to the point again, and stand still again
+            doomed.signal(signal.SIGCONT)
+        assert doomed.wait() == 0
+    else:
+        assert doomed.wait(20) == -signal.SIGKILL, f"never came to {case.point}"
+        healthy = site.worker()
+    site.drained(20)
+    healthy.terminate()
+
+
+def _publisher(case: CrashCase, site: Site, endpoints: dict[str, list[str]]) -> None:
+    doomed = site.publisher(endpoints, _failpoints(case), count=case.count, concurrency=1, wait=False)
+    assert doomed.wait(20) == -signal.SIGKILL, f"never came to {case.point}"
+    _publish_again(site, endpoints, case.count)
+
+
+def _publish_again(site: Site, endpoints: dict[str, list[str]], count: int, **options: Any) -> None:
+    worker = site.worker()
+    assert site.publisher(endpoints, count=count, concurrency=1, wait=False, **options).wait() == 0
+    site.drained(20)
+    worker.terminate()
+    assert count == site.acknowledged() == len({line["id"] for line in site.received()})
+
+
+def _joined(case: CrashCase, site: Site, endpoints: dict[str, list[str]]) -> None:
+    _host(site, f"CREATE TABLE {HOST_TABLE} (n integer PRIMARY KEY)")
+    doomed = site.publisher(endpoints, _failpoints(case), count=case.count, joined=True, wait=False)
+    assert doomed.wait(20) == (-signal.SIGKILL if case.action == "kill" else 1)
+    events = site.database.rows("SELECT count(*) FROM notifykit_events")
+    assert site.database.rows(f"SELECT count(*) FROM {HOST_TABLE}") == events == [(1,)], "the transactions differ"
+    _publish_again(site, endpoints, case.count, joined=True)
+
+
+def _host(site: Site, statement: str) -> None:
+    if site.url.startswith("sqlite"):
+        with closing(connect(site.url.removeprefix("sqlite:///"), isolation_level=None)) as lite:
+            lite.execute(statement)
+    else:
+        with psycopg.connect(site.url, autocommit=True) as connection:
+            connection.execute(statement)  # type: ignore[call-overload]
+
+
+def _sweeper(case: CrashCase, site: Site, endpoints: dict[str, list[str]]) -> None:
+    site.publish(endpoints, case.count)
+    assert site.worker("att.started=kill", wait=False).wait(20) == -signal.SIGKILL
+    _take_over(case, site, site.worker(_failpoints(case), wait=False))
+
+
+def _operator(case: CrashCase, site: Site, endpoints: dict[str, list[str]]) -> None:
+    site.publish(endpoints, case.count)
+    worker = site.worker()
+    site.drained(20)
+    if case.told["task"] == "redrive":
+        site.receiver.healed.touch()
+    (endpoint,) = endpoints["acme"]
+    doomed = site.operator(f"{case.told['task']}", _failpoints(case), tenant="acme", endpoint=endpoint)
+    assert doomed.wait(20) == -signal.SIGKILL, f"never came to {case.point}"
+    if case.told["task"] == "rotate":
+        site.publish(endpoints, case.count, prefix="after")
+    site.drained(20)
+    worker.terminate()
+
+
+Runs = dict[tuple[str, str], Future[Findings]]
+
+
+@pytest.fixture(scope="module")
+def runs(request: pytest.FixtureRequest, databases: Databases, receiver: Receiver, tmp_path_factory: Any) -> Iterator[Runs]:
+    """The runs of all cases on one kind of database, several at a time."""
+    store = request.node.name
+    wanted = {
+        str(item.callspec.params["case"])
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and item.originalname == test_a_crash_loses_nothing.__name__
+    }
+    folder = tmp_path_factory.mktemp("crashes")
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        yield {
+            (store, str(case)): threads.submit(run, case, databases, folder / f"{number}", receiver)
+            for number, case in enumerate(CASES)
+            if str(case) in wanted
+        }
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_crash_loses_nothing(case: CrashCase, runs: Runs, databases: Databases, request: pytest.FixtureRequest) -> None:
+    """Every acknowledged event arrives, ``delivered`` is never a lie, and repeats are only those the step allows."""
+    (future,) = (future for (_, name), future in runs.items() if name == str(case))
+
+    findings = future.result()
+
+    report.note(request.node.name, findings, kills=int(case.action == "kill"), pauses=int(case.action == "stop"))
+    assert () == findings.problems
+    assert findings.duplicates <= case.duplicates

@@ -1,0 +1,724 @@
+"""Who reads the database cannot sign, cannot log in anywhere, and cannot move a secret to where it is of use.
+
+Every test runs on SQLite and on PostgreSQL, and looks at everything the database holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import logging
+import traceback
+from datetime import timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from sqlalchemy import NullPool, create_engine, insert, make_url, select, update
+from sqlalchemy import text as sqlalchemy_text
+
+from notifykit import (
+    ConfigurationError,
+    DeliveryState,
+    EgressRules,
+    EndpointState,
+    Event,
+    IdempotencyConflictError,
+    Notifykit,
+    RetryPolicy,
+)
+from notifykit.errors import MissingKeyError, TamperedError
+from notifykit.signing import generate_secret
+from notifykit.stores import store_from_url
+from notifykit.stores.sql import rewrap as rewrapping
+from notifykit.stores.sql import schema as s
+from notifykit.stores.sql.rewrap import TAMPERED, rewrap
+from notifykit.stores.sql.rows import endpoint_values
+from notifykit.stores.sql.sealing import UNREADABLE
+from notifykit.testing import Receiver
+from notifykit.testing.receiver import Reply
+from notifykit.vault import KeyRing
+
+LOOPBACK = EgressRules(allow=("127.0.0.0/8",), allow_http=True)
+AT_ONCE = RetryPolicy(delays=(timedelta(0), timedelta(0)), jitter=0)
+NEVER = RetryPolicy(delays=())
+OLD, NEW = KeyRing.generate("old"), KeyRing.generate("new")
+BOTH = KeyRing.parse(f"{NEW.text()},{OLD.text()}")
+HEADER = "Bearer canary-of-a-header-0123456789"
+PAYLOAD = "canary-of-a-payload-0123456789"
+METADATA = "canary-of-metadata-0123456789"
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch):
+    for name in ("NOTIFYKIT_KEYS", "NOTIFYKIT_ENV", "NOTIFYKIT_ENCRYPT_PAYLOADS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def kit_on(url, keys=NEW, **options):
+    return Notifykit(url, egress=LOOPBACK, keys=keys, **options)
+
+
+# ── everything the database holds ──────────────────────────────────────────────────────────────
+
+
+def dump(url):
+    """Return every byte of an SQLite store's files, or every row of every table of a PostgreSQL database."""
+    if url.startswith("sqlite"):
+        file = Path(make_url(url).database)
+        found = [file, *(file.with_name(file.name + end) for end in ("-wal", "-shm", "-journal"))]
+        return b"".join(part.read_bytes() for part in found if part.exists())
+    pieces = []
+    with psycopg.connect(url) as connection:
+        for (table,) in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall():
+            with connection.cursor().copy(sql.SQL("COPY {} TO STDOUT").format(sql.Identifier(table))) as rows:
+                pieces += [bytes(part) for part in rows]
+    return b"".join(pieces)
+
+
+def spellings(secret):
+    """Return a text as it is, in base64 (at each of its three offsets) and in hex; keys also as what they encode."""
+    raw = [secret.encode()]
+    if secret.startswith(("whsec_", "whsk_")):
+        raw.append(base64.b64decode(secret.partition("_")[2]))
+    for data in raw:
+        yield data
+        yield data.hex().encode()
+        yield data.hex().upper().encode()
+        for offset in range(3):
+            text = base64.b64encode(b"\0" * offset + data)
+            inner = text[4 if offset else 0 : -4]
+            yield inner
+            yield inner.translate(bytes.maketrans(b"+/", b"-_"))
+
+
+def hits(haystack, *secrets):
+    return [secret for secret in secrets if any(needle in haystack for needle in spellings(secret))]
+
+
+def run_sql(url, statement):
+    """Do what somebody does who can write to the database and has no key."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    engine = create_engine(parsed, poolclass=NullPool)
+    with engine.begin() as connection:
+        result = connection.execute(statement)
+        return result.mappings().all() if result.returns_rows else []
+
+
+def endpoint_row(url, endpoint):
+    (row,) = run_sql(url, select(s.endpoints).where(s.endpoints.c.id == endpoint.id))
+    return row
+
+
+def change_endpoint(url, endpoint, **values):
+    run_sql(url, update(s.endpoints).where(s.endpoints.c.id == endpoint.id).values(**values))
+    run_sql(url, update(s.tenants).values(version=s.tenants.c.version + 1))
+
+
+async def drained(kit):
+    async with kit.dispatcher() as dispatcher, asyncio.timeout(20):
+        await dispatcher.drained()
+
+
+async def publish(kit, number=0, **options):
+    event = Event(type="order.shipped", data={"number": number, "note": PAYLOAD}, metadata={"note": METADATA})
+    return await kit.apublish(event, tenant="acme", **options)
+
+
+# ── nothing to be found ────────────────────────────────────────────────────────────────────────
+
+
+async def work(kit, url, receiver):
+    """Have everything happen that writes to the store; return all secrets there ever were, and a dump on the way."""
+    receiver.reply(
+        Reply(status=500, body=f"you sent Authorization: {HEADER}, {PAYLOAD}".encode()),
+        Reply(status=204),
+    )
+    headers = {"authorization": HEADER}
+    _, good = await kit.subscribe(
+        "**", tenant="acme", endpoint=receiver.url, secret=receiver.secret, headers=headers, retry=AT_ONCE
+    )
+    _, dead = await kit.subscribe(
+        "**", tenant="acme", endpoint="http://127.0.0.1:1/", headers={"x-api-key": HEADER[::-1]}, retry=NEVER
+    )
+    ed25519 = await kit.endpoints.create(receiver.url, tenant="other", secret=generate_secret("v1a"))
+    await publish(kit, 1, idempotency_key="ship-1")
+    await publish(kit, 1, idempotency_key="ship-1")
+    await drained(kit)
+    during = dump(url)
+    rotated = await kit.endpoints.rotate_secret(dead.id, tenant="acme")
+    await kit.endpoints.revoke_secret(dead.id, rotated.secrets[1].value, tenant="acme")
+    await kit.endpoints.update(good.id, tenant="acme", headers={"authorization": HEADER, "x-more": HEADER.upper()})
+    await kit.endpoints.test(good.id, tenant="acme")
+    (letter,) = await kit.deliveries.dead(tenant="acme")
+    await kit.deliveries.redrive(letter.id, tenant="acme")
+    await drained(kit)
+    endpoints = (good, dead, ed25519, rotated)
+    keys = [secret.value for endpoint in endpoints for secret in endpoint.secrets]
+    return [*keys, HEADER, HEADER[::-1], HEADER.upper()], during
+
+
+async def test_a_dump_has_no_secret_in_it(store_url):
+    """After a full run, neither the open nor the closed database has a secret or a header value in any spelling."""
+    async with Receiver() as receiver, kit_on(store_url) as kit:
+        secrets, during = await work(kit, store_url, receiver)
+        after = dump(store_url)
+        (stored,) = (d for d in await kit.deliveries.list(tenant="acme") if d.attempts == 2 and d.reason is None)
+        first, _ = await kit.deliveries.attempts(stored.id, tenant="acme")
+    closed = dump(store_url)
+
+    for held in (during, after, closed):
+        assert [] == hits(held, *secrets)
+        assert [PAYLOAD, METADATA] == hits(held, PAYLOAD, METADATA), "the search must be able to find something"
+    assert HEADER in [request.header("authorization") for request in receiver.requests]
+    assert f"you sent Authorization: [redacted], {PAYLOAD}".encode() == first.response
+
+
+async def test_with_encrypted_payloads_a_dump_does_not_say_what_happened_either(store_url):
+    """Bodies, metadata and answers are sealed too; receivers and people get them as they were."""
+    async with Receiver() as receiver, kit_on(store_url, encrypt_payloads=True) as kit:
+        secrets, during = await work(kit, store_url, receiver)
+        after = dump(store_url)
+        (event,) = await kit.events.list(tenant="acme", type="order.shipped")
+        (stored,) = (d for d in await kit.deliveries.list(tenant="acme") if d.attempts == 2 and d.reason is None)
+        first, _ = await kit.deliveries.attempts(stored.id, tenant="acme")
+    closed = dump(store_url)
+
+    for held in (during, after, closed):
+        assert [] == hits(held, *secrets, PAYLOAD, METADATA)
+        assert event.id.encode() in held, "the search must be able to find something"
+    assert PAYLOAD == json.loads(event.body)["data"]["note"]
+    assert {"note": METADATA} == json.loads(event.metadata)
+    assert {event.body} == {r.body for r in receiver.requests if r.event and r.event.type == "order.shipped"}
+    assert f"you sent Authorization: [redacted], {PAYLOAD}".encode() == first.response
+
+
+async def test_logs_telemetry_and_errors_have_no_secret_in_them(store_url, caplog):
+    """With everything logged, and with a database that breaks in the middle of a write, no secret comes out."""
+    told = []
+    caplog.set_level(logging.DEBUG)
+    async with Receiver() as receiver, kit_on(store_url, subscribers=[told.append]) as kit:
+        secrets, _ = await work(kit, store_url, receiver)
+        (good, *_) = await kit.endpoints.list(tenant="acme")
+        run_sql(store_url, sqlalchemy_text("ALTER TABLE notifykit_endpoints RENAME TO gone"))
+        try:
+            with pytest.raises(Exception, match="endpoints") as caught:
+                await kit.endpoints.create(receiver.url, tenant="acme", headers={"authorization": HEADER})
+        finally:
+            run_sql(store_url, sqlalchemy_text("ALTER TABLE gone RENAME TO notifykit_endpoints"))
+    error = "".join(traceback.format_exception(caught.value))
+    shown = f"{good!r} {kit!r} {kit.store!r} {vars(kit.store)!r} {vars(kit)!r}"
+
+    text = "\n".join([caplog.text, *map(repr, told), *map(str, told), error, shown])
+    assert [] == hits(text.encode(), *secrets, PAYLOAD)
+    assert "delivery.attempted" in caplog.text
+    assert "gone" in error or "endpoints" in error
+    assert NEW.text().partition(":")[2] not in text
+
+
+async def test_two_endpoints_with_one_secret_do_not_look_alike(store_url):
+    """Equal secrets are not equal in the table."""
+    secret = generate_secret()
+    async with kit_on(store_url) as kit:
+        one = await kit.endpoints.create("http://127.0.0.1:1/", tenant="acme", secret=secret)
+        two = await kit.endpoints.create("http://127.0.0.1:1/", tenant="acme", secret=secret)
+
+    sealed = {json.loads(endpoint_row(store_url, endpoint)["secrets"])[0][0] for endpoint in (one, two)}
+
+    assert 2 == len(sealed)
+
+
+# ── nothing to be moved ────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_secret_that_was_moved_is_refused(store_url):
+    """A ciphertext opens neither in another row, nor in another tenant's, nor in another column or header."""
+    async with kit_on(store_url) as kit:
+        mine = await kit.endpoints.create(
+            "http://127.0.0.1:1/", tenant="acme", headers={"authorization": HEADER, "x-shown": "anything"}
+        )
+        yours = await kit.endpoints.create("http://127.0.0.1:1/", tenant="acme", headers={"authorization": "nothing"})
+        theirs = await kit.endpoints.create("http://127.0.0.1:1/", tenant="evil", headers={"x-shown": "anything"})
+        good = endpoint_row(store_url, mine)
+        headers, secrets = json.loads(good["headers"]), json.loads(good["secrets"])
+        moves = [
+            (yours, {"secrets": good["secrets"]}),
+            (yours, {"headers": json.dumps({"authorization": headers["authorization"]})}),
+            (theirs, {"secrets": good["secrets"]}),
+            (theirs, {"headers": json.dumps({"authorization": headers["authorization"]})}),
+            (mine, {"headers": json.dumps({"x-shown": headers["authorization"]})}),
+            (mine, {"headers": json.dumps({"authorization": secrets[0][0]})}),
+            (mine, {"secrets": json.dumps([[headers["authorization"], *secrets[0][1:]]])}),
+        ]
+        for target, values in moves:
+            before = endpoint_row(store_url, target)
+            change_endpoint(store_url, target, **values)
+
+            with pytest.raises(TamperedError):
+                await kit.endpoints.get(target.id, tenant=target.tenant)
+
+            change_endpoint(store_url, target, **{name: before[name] for name in values})
+        again = await kit.endpoints.get(mine.id, tenant="acme")
+
+    assert mine == again
+
+
+async def test_an_endpoint_that_was_tampered_with_waits_and_nobody_else_does(store_url, caplog):
+    """Its deliveries are held, none is sent unsigned or lost, and the log says why; others get theirs."""
+    async with Receiver() as good, Receiver() as broken, kit_on(store_url) as kit:
+        await kit.subscribe("**", tenant="acme", endpoint=good.url, secret=good.secret)
+        _, changed = await kit.subscribe("**", tenant="acme", endpoint=broken.url, secret=broken.secret)
+        before = endpoint_row(store_url, changed)
+        values = json.loads(before["secrets"])
+        values[0][0] = values[0][0][:-3] + ("AAA" if values[0][0][-3:] != "AAA" else "BBB")
+        change_endpoint(store_url, changed, secrets=json.dumps(values))
+        await publish(kit, 1)
+        await drained(kit)
+        held = await kit.deliveries.list(tenant="acme", states=[DeliveryState.HELD])
+        config = await kit.store.load_tenant("acme")
+        seen = len(good.requests), len(broken.requests)
+        change_endpoint(store_url, changed, secrets=before["secrets"])
+        await kit.endpoints.resume(changed.id, tenant="acme")
+        await drained(kit)
+
+    (unusable,) = [endpoint for endpoint in config.endpoints if endpoint.id == changed.id]
+    assert (EndpointState.PAUSED, UNREADABLE, ()) == (unusable.state, unusable.state_reason, unusable.secrets)
+    assert (1, 0) == seen
+    assert [changed.id] == [delivery.subscriber_id for delivery in held]
+    assert "endpoint.unreadable" in caplog.text
+    assert [1] == [event.data["number"] for event in broken.events]
+
+
+async def test_a_body_that_was_tampered_with_stops_no_other(store_url, caplog):
+    """With encrypted payloads, an event that does not open is neither sent nor in the way."""
+    async with Receiver() as receiver, kit_on(store_url, encrypt_payloads=True) as kit:
+        await kit.subscribe("**", tenant="acme", endpoint=receiver.url, secret=receiver.secret)
+        changed = await publish(kit, 1)
+        other = await publish(kit, 2)
+        this = s.events.c.id == changed.event_id
+        (row,) = run_sql(store_url, select(s.events.c.body).where(this))
+        body = bytearray(row["body"])
+        body[-1] ^= 1
+        run_sql(store_url, update(s.events).where(this).values(body=bytes(body)))
+        async with kit.dispatcher():
+            await receiver.aexpect(1)
+        with pytest.raises(TamperedError):
+            await kit.events.get(changed.event_id, tenant="acme")
+        planned = await kit.store.is_planned("acme", changed.event_id)
+
+    assert [other.event_id] == [event.id for event in receiver.events]
+    assert not planned
+    assert "event.unreadable" in caplog.text
+
+
+async def test_a_body_does_not_open_in_another_event(store_url):
+    """With encrypted payloads, one order's event cannot be made to say what another's said."""
+    async with kit_on(store_url, encrypt_payloads=True) as kit:
+        one, two = [await publish(kit, number) for number in (1, 2)]
+        (row,) = run_sql(store_url, select(s.events.c.body).where(s.events.c.id == one.event_id))
+        run_sql(store_url, update(s.events).where(s.events.c.id == two.event_id).values(body=bytes(row["body"])))
+
+        with pytest.raises(TamperedError):
+            await kit.events.get(two.event_id, tenant="acme")
+
+
+# ── what was stored before ─────────────────────────────────────────────────────────────────────
+
+
+def store_in_the_clear(url, endpoint):
+    run_sql(url, insert(s.endpoints).values(endpoint_values(endpoint)))
+
+
+async def test_rows_from_before_are_read_and_sealed_at_the_next_write(store_url):
+    """An upgrade needs no migration: what is plain works, and any change of it seals it."""
+    async with kit_on(store_url) as kit:
+        made = await kit.endpoints.create("http://127.0.0.1:1/", tenant="acme", headers={"authorization": HEADER})
+        await kit.endpoints.delete(made.id, tenant="acme")
+        store_in_the_clear(store_url, made)
+
+        read = await kit.endpoints.get(made.id, tenant="acme")
+        before = hits(str(dict(endpoint_row(store_url, made))).encode(), HEADER, made.secrets[0].value)
+        await kit.endpoints.update(made.id, tenant="acme", description="changed")
+        after = hits(str(dict(endpoint_row(store_url, made))).encode(), HEADER, made.secrets[0].value)
+
+    assert made == read
+    assert [HEADER, made.secrets[0].value] == before
+    assert [] == after
+
+
+async def test_payloads_from_before_and_after_the_option_are_read_with_and_without_it(store_url):
+    """The option says what is written; reading goes by what is there."""
+    async with Receiver() as receiver:
+        async with kit_on(store_url) as kit:
+            await kit.subscribe("**", tenant="acme", endpoint=receiver.url, secret=receiver.secret)
+            await publish(kit, 1)
+        async with kit_on(store_url, encrypt_payloads=True) as kit:
+            await publish(kit, 2)
+            await drained(kit)
+            await publish(kit, 3)
+        async with kit_on(store_url) as kit:
+            await drained(kit)
+
+    assert {1, 2, 3} == {event.data["number"] for event in receiver.events}
+
+
+async def test_an_idempotency_key_works_through_the_seal(store_url):
+    """The fingerprint is sealed as well, for short contents can be guessed from it; conflicts are still told."""
+    async with kit_on(store_url, BOTH, encrypt_payloads=True) as kit:
+        first = await publish(kit, 1, idempotency_key="a")
+        again = await publish(kit, 1, idempotency_key="a")
+        with pytest.raises(IdempotencyConflictError):
+            await publish(kit, 2, idempotency_key="a")
+        (row,) = run_sql(store_url, select(s.events.c.fingerprint))
+
+    async with kit_on(store_url, BOTH) as plain:
+        later = await publish(plain, 1, idempotency_key="a")
+
+    assert (first.event_id, True) == (again.event_id, again.duplicate)
+    assert (first.event_id, True) == (later.event_id, later.duplicate)
+    assert bytes(row["fingerprint"]).startswith(b"nk1.")
+
+
+def test_a_publish_in_the_callers_transaction_is_sealed_too(store_url):
+    """The kit is not open, the connection is the caller's, and the row is sealed all the same."""
+    parsed = make_url(store_url)
+    if parsed.get_backend_name() != "sqlite":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    engine = create_engine(parsed, poolclass=NullPool)
+    kit = kit_on(store_url, encrypt_payloads=True)
+
+    with engine.begin() as connection:
+        event = Event(type="order.shipped", data={"note": PAYLOAD}, metadata={"note": METADATA})
+        receipts = [kit.publish(event, tenant="acme", connection=connection, idempotency_key="once") for _ in range(2)]
+
+    assert [False, True] == [receipt.duplicate for receipt in receipts]
+    assert [] == hits(dump(store_url), PAYLOAD, METADATA)
+
+
+async def test_an_answer_that_looks_like_a_seal_is_kept_as_it_is(store_url):
+    """A receiver cannot make an attempt unreadable."""
+    async with Receiver() as receiver, kit_on(store_url) as kit:
+        receiver.reply(Reply(status=200, body=b"nk1.x.gotcha"))
+        await kit.subscribe("**", tenant="acme", endpoint=receiver.url, secret=receiver.secret)
+        await publish(kit)
+        await drained(kit)
+        (delivery,) = await kit.deliveries.list(tenant="acme")
+        (attempt,) = await kit.deliveries.attempts(delivery.id, tenant="acme")
+        done = await rewrap(kit.store)
+
+    assert b"nk1.x.gotcha" == attempt.response
+    assert {} == done.unreadable
+
+
+# ── other keys ─────────────────────────────────────────────────────────────────────────────────
+
+
+async def fill(url, keys, count=7, **options):
+    async with kit_on(url, keys, **options) as kit:
+        return [
+            await kit.endpoints.create(
+                f"http://127.0.0.1:1/{number}", tenant=f"tenant-{number % 3}", headers={"authorization": HEADER}
+            )
+            for number in range(count)
+        ]
+
+
+async def test_after_a_rewrap_the_old_key_is_not_needed(store_url):
+    """Endpoints, events and answers are all under the new key, and a second run finds nothing to do."""
+    made = await fill(store_url, OLD)
+    async with Receiver() as receiver, kit_on(store_url, OLD, encrypt_payloads=True) as kit:
+        receiver.reply(Reply(status=500, body=b"what was answered"))
+        await kit.subscribe("**", tenant="acme", endpoint=receiver.url, secret=receiver.secret, retry=NEVER)
+        event = await publish(kit, 1, idempotency_key="a")
+        await drained(kit)
+
+    async with kit_on(store_url, BOTH) as kit:
+        counted = await rewrap(kit.store, dry_run=True)
+        done = await rewrap(kit.store)
+        again = await rewrap(kit.store)
+    async with kit_on(store_url, NEW) as kit:
+        read = [await kit.endpoints.get(endpoint.id, tenant=endpoint.tenant) for endpoint in made]
+        stored = await kit.events.get(event.event_id, tenant="acme")
+        (letter,) = await kit.deliveries.dead(tenant="acme")
+        (attempt,) = await kit.deliveries.attempts(letter.id, tenant="acme")
+
+    # Seven endpoints and one that was subscribed; two events, for the dead letter is one, too; an answer.
+    assert done.rows == counted.rows >= len(made) + 3
+    assert (0, 0, {}) == (again.rows, again.missed, again.unreadable)
+    assert made == read
+    assert 1 == json.loads(stored.body)["data"]["number"]
+    assert b"what was answered" == attempt.response
+    assert f"nk1.{OLD.current}.".encode() not in dump_of_rows(store_url)
+
+
+def dump_of_rows(url):
+    """Return the rows that there are, without what a database has not yet swept up."""
+    return b"".join(
+        str([bytes(v) if isinstance(v, memoryview) else v for v in row.values()]).encode()
+        for table in (s.endpoints, s.events, s.attempts)
+        for row in run_sql(url, select(table))
+    )
+
+
+async def test_a_rewrap_seals_what_was_stored_in_the_clear(store_url):
+    """Afterwards the whole database, free space included, has no secret in it."""
+    made = await fill(store_url, NEW)
+    async with kit_on(store_url) as kit:
+        for endpoint in made:
+            await kit.endpoints.delete(endpoint.id, tenant=endpoint.tenant)
+            store_in_the_clear(store_url, endpoint)
+        before = dump(store_url)
+        done = await rewrap(kit.store)
+        read = [await kit.endpoints.get(endpoint.id, tenant=endpoint.tenant) for endpoint in made]
+    after = dump(store_url)
+
+    assert [HEADER, made[0].secrets[0].value] == hits(before, HEADER, made[0].secrets[0].value)
+    assert len(made) == done.rows
+    assert made == read
+    assert [] == hits(after, HEADER, *(endpoint.secrets[0].value for endpoint in made))
+
+
+async def test_a_rewrap_seals_old_payloads_only_if_payloads_are_sealed(store_url):
+    """Sealing what events say stays a choice."""
+    async with kit_on(store_url) as kit:
+        for number in range(5):
+            await publish(kit, number, idempotency_key=f"key-{number}")
+        left = await rewrap(kit.store)
+    async with kit_on(store_url, encrypt_payloads=True) as kit:
+        done = await rewrap(kit.store)
+        repeated = await publish(kit, 3, idempotency_key="key-3")
+
+    assert (0, 5) == (left.rows, done.rows)
+    assert repeated.duplicate
+    assert [] == hits(dump_of_rows(store_url), PAYLOAD, METADATA)
+
+
+class StoppedError(Exception):
+    """Somebody pressed Ctrl-C."""
+
+
+async def test_a_rewrap_that_was_stopped_goes_on_where_it_was(store_url, monkeypatch):
+    """Each page is a transaction of its own: what was done stays done, and the next run does the rest."""
+    monkeypatch.setattr(rewrapping, "PAGE", 2)
+    made = await fill(store_url, OLD)
+
+    def stop(done):
+        if done.rows >= 4:
+            raise StoppedError
+
+    async with kit_on(store_url, BOTH) as kit:
+        with pytest.raises(StoppedError):
+            await rewrap(kit.store, progress=stop)
+        read = [await kit.endpoints.get(endpoint.id, tenant=endpoint.tenant) for endpoint in made]
+        rest = await rewrap(kit.store)
+
+    assert made == read
+    assert len(made) - 4 == rest.rows
+
+
+async def test_a_rewrap_leaves_what_it_cannot_open(store_url):
+    """A missing key is named and counted, tampering is counted, the rest is done, and nothing is overwritten."""
+    lost, *others = await fill(store_url, KeyRing.generate("lost"), 1) + await fill(store_url, OLD, 4)
+    broken = others.pop()
+    change_endpoint(store_url, broken, secrets=endpoint_row(store_url, others[0])["secrets"])
+    before = [endpoint_row(store_url, endpoint)["secrets"] for endpoint in (lost, broken)]
+
+    async with kit_on(store_url, BOTH) as kit:
+        done = await rewrap(kit.store)
+        with pytest.raises(MissingKeyError, match="lost-"):
+            await kit.endpoints.get(lost.id, tenant=lost.tenant)
+
+    missing = [key_id for key_id in done.unreadable if key_id != TAMPERED]
+    assert len(others) == done.rows
+    assert [1, 1] == sorted(done.unreadable.values())
+    assert missing[0].startswith("lost-")
+    assert before == [endpoint_row(store_url, endpoint)["secrets"] for endpoint in (lost, broken)]
+
+
+async def test_a_rewrap_beside_traffic_loses_nothing(store_url, monkeypatch):
+    """Publishing, delivering, rotating and changing headers go on: every event arrives, every last change stands."""
+    monkeypatch.setattr(rewrapping, "PAGE", 3)
+    made = await fill(store_url, OLD, 12)
+    numbers = range(150)
+    async with Receiver() as receiver, kit_on(store_url, OLD, encrypt_payloads=True) as first:
+        await first.subscribe("**", tenant="acme", endpoint=receiver.url, secret=receiver.secret)
+        for number in numbers[:50]:
+            await publish(first, number)
+
+    changed = {}
+
+    async def change(kit):
+        for turn in range(4):
+            for endpoint in made[::2]:
+                new = await kit.endpoints.update(
+                    endpoint.id, tenant=endpoint.tenant, headers={"authorization": f"{HEADER} {turn}"}
+                )
+                changed[endpoint.id] = new
+
+    async def publish_more(kit):
+        for number in numbers[50:]:
+            await publish(kit, number)
+
+    # The same port again: the endpoint in the store stays where it was.
+    with Receiver(receiver.secret, port=int(receiver.url.split(":")[2].split("/")[0])) as receiver:
+        async with (
+            kit_on(store_url, BOTH, encrypt_payloads=True) as kit,
+            kit_on(store_url, BOTH) as operator,
+            kit.dispatcher() as dispatcher,
+        ):
+            async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+                group.create_task(change(kit))
+                group.create_task(publish_more(kit))
+                for _ in range(3):
+                    done = await rewrap(operator.store)
+                    await asyncio.sleep(0)
+            async with asyncio.timeout(60):
+                await dispatcher.drained()
+            done = await rewrap(operator.store)
+            last = await rewrap(operator.store)
+        got = sorted({event.data["number"] for event in receiver.events})
+    async with kit_on(store_url, NEW) as kit:
+        read = [await kit.endpoints.get(endpoint.id, tenant=endpoint.tenant) for endpoint in made]
+        events = await kit.events.list(tenant="acme", limit=1000)
+
+    assert list(numbers) == got
+    assert [changed.get(endpoint.id, endpoint) for endpoint in made] == read
+    assert (0, {}, {}) == (last.rows, last.unreadable, done.unreadable)
+    assert len(numbers) == len([event for event in events if event.type == "order.shipped"])
+
+
+async def test_a_row_that_is_changed_between_reading_and_writing_is_not_overwritten(store_url, monkeypatch):
+    """The change of somebody else wins over the rewrap, which then looks again."""
+    (made,) = await fill(store_url, OLD, 1)
+    async with kit_on(store_url, BOTH) as kit, kit_on(store_url, OLD) as other:
+        reading = kit.store._read
+        meddled = False
+
+        async def read_then_meddle(work):
+            nonlocal meddled
+            page = await reading(work)
+            if page and not meddled:
+                meddled = True
+                await other.endpoints.update(
+                    made.id, tenant=made.tenant, headers={"authorization": "changed meanwhile"}
+                )
+            return page
+
+        monkeypatch.setattr(kit.store, "_read", read_then_meddle)
+        done = await rewrap(kit.store)
+        monkeypatch.undo()
+    async with kit_on(store_url, NEW) as kit:
+        read = await kit.endpoints.get(made.id, tenant=made.tenant)
+
+    assert {"authorization": "changed meanwhile"} == read.headers
+    assert (1, 0) == (done.rows, done.missed)
+
+
+async def test_a_ring_without_the_key_says_which_and_holds_what_waits(store_url):
+    """A process that was started with the wrong keys sends nothing, loses nothing, and says what it lacks."""
+    async with Receiver() as receiver:
+        async with kit_on(store_url, OLD) as kit:
+            _, endpoint = await kit.subscribe("**", tenant="acme", endpoint=receiver.url, secret=receiver.secret)
+            await publish(kit, 1)
+        async with kit_on(store_url, NEW) as kit:
+            with pytest.raises(MissingKeyError, match=OLD.current):
+                await kit.endpoints.get(endpoint.id, tenant="acme")
+            await drained(kit)
+            held = await kit.deliveries.list(tenant="acme", states=[DeliveryState.HELD])
+            sent = len(receiver.requests)
+        async with kit_on(store_url, BOTH) as kit:
+            await kit.endpoints.resume(endpoint.id, tenant="acme")
+            await drained(kit)
+
+    assert (1, 0) == (len(held), sent)
+    assert [1] == [event.data["number"] for event in receiver.events]
+
+
+# ── no keys ────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_production_does_not_open_without_keys(store_url, tmp_path):
+    """Neither by argument nor by variable, and nothing is made on the way; with keys it opens."""
+    with pytest.raises(ConfigurationError, match="notifykit keys generate"):
+        await Notifykit(store_url, environment="production").open()
+    async with Notifykit(store_url, environment="production", keys=NEW) as kit:
+        await kit.stats()
+
+    assert [] == list(tmp_path.rglob("*.key"))
+
+
+async def test_production_makes_no_database_before_it_refuses(tmp_path):
+    """A mistake in a deployment leaves nothing behind."""
+    with pytest.raises(ConfigurationError):
+        await Notifykit(f"sqlite:///{tmp_path / 'new' / 'store.db'}", environment="production").open()
+
+    assert [] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("url", "is_refused"),
+    [
+        ("postgresql://app@db.internal/app", True),
+        ("postgresql://app@10.0.0.5:5432/app", True),
+        ("postgresql://app@localhost.example.com/app", True),
+        ("postgresql://app@/app?host=/run/postgresql&host=db.internal", True),
+        ("postgresql://app@localhost/app", False),
+        ("postgresql://app@127.0.0.1:5432/app", False),
+        ("postgresql://app@127.9.9.9/app", False),
+        ("postgresql://app@[::1]/app", False),
+        ("postgresql:///app", False),
+        ("postgresql://app@/app?host=/run/postgresql", False),
+    ],
+)
+def test_postgres_on_another_host_needs_keys(url, is_refused):
+    """A key made on this machine would be missing on the next one; on the loopback it is convenient."""
+    pytest.importorskip("asyncpg", reason="needs asyncpg")
+    vault = store_from_url(url).seals.vault
+
+    if is_refused:
+        with pytest.raises(ConfigurationError, match="another host"):
+            vault.check()
+    else:
+        vault.check()
+
+
+async def test_development_works_out_of_the_box_and_processes_share_the_key(store_url, state_folder, caplog):
+    """Two kits without any configuration read each other's secrets, through one file that only its owner can read."""
+    async with Notifykit(store_url, egress=LOOPBACK) as one, Notifykit(store_url, egress=LOOPBACK) as two:
+        made = await one.endpoints.create("http://127.0.0.1:1/", tenant="acme", headers={"authorization": HEADER})
+        read = await two.endpoints.get(made.id, tenant="acme")
+        held = dump(store_url)
+    file = state_folder / "notifykit" / "development.key"
+    if store_url.startswith("sqlite"):
+        file = Path(f"{make_url(store_url).database}.key")
+
+    assert made == read
+    assert [] == hits(held, HEADER, made.secrets[0].value)
+    assert 0o600 == file.stat().st_mode & 0o777
+    assert caplog.text.count("vault.key_made") <= 1
+
+
+async def test_a_development_store_moves_to_keys_of_its_own(store_url, state_folder, monkeypatch):
+    """The file has the form of the variable: put it behind the new key, rewrap, and it is not needed any more."""
+    async with Notifykit(store_url, egress=LOOPBACK) as kit:
+        made = await kit.endpoints.create("http://127.0.0.1:1/", tenant="acme")
+        file = kit.store.seals.vault._file
+    monkeypatch.setenv("NOTIFYKIT_KEYS", f"{NEW.text()},{file.read_text()}")
+
+    async with Notifykit(store_url, environment="production") as kit:
+        done = await rewrap(kit.store)
+    monkeypatch.setenv("NOTIFYKIT_KEYS", NEW.text())
+    async with Notifykit(store_url, environment="production") as kit:
+        read = await kit.endpoints.get(made.id, tenant="acme")
+
+    assert (1, made) == (done.rows, read)
+
+
+async def test_a_store_in_memory_takes_the_same_settings():
+    """A test may run in memory with the options of production."""
+    async with Notifykit("memory://", keys=NEW, environment="production", encrypt_payloads=True) as kit:
+        assert 0 == (await kit.stats()).waiting

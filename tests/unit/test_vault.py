@@ -1,0 +1,422 @@
+"""The vault: what is sealed opens with its key and in its place, and nowhere else."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+import pickle
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from notifykit.errors import ConfigurationError, MissingKeyError, StoreError, TamperedError
+from notifykit.vault import KeyRing, Vault, context
+from notifykit.vault.development import development_keys, state_file
+from notifykit.vault.ring import is_sealed, key_id_of
+
+RING = KeyRing({"k1": bytes(range(32))})
+PLACE = context("endpoints", "acme", "end_1", "secrets")
+NAMES = st.lists(st.text(max_size=8), min_size=1, max_size=5)
+
+
+def encoded(key: bytes) -> str:
+    return base64.b64encode(key).decode()
+
+
+def flipped(text: str, at: int) -> str:
+    return text[:at] + ("A" if text[at] != "A" else "B") + text[at + 1 :]
+
+
+# ── the seal ───────────────────────────────────────────────────────────────────────────────────
+
+
+@given(plain=st.binary(max_size=300), names=NAMES)
+def test_what_was_sealed_opens_in_its_place(plain, names):
+    """Both forms give back the very bytes, whatever they are."""
+    place = context(*names)
+
+    text, data = RING.seal(plain, context=place), RING.seal_bytes(plain, context=place)
+
+    assert plain == RING.open(text, context=place)
+    assert plain == RING.open_bytes(data, context=place)
+
+
+@given(plain=st.binary(max_size=40), here=NAMES, there=NAMES)
+def test_what_was_moved_does_not_open(plain, here, there):
+    """A value opens in no place but its own, however names are spelt or where one ends and the next begins."""
+    text, data = RING.seal(plain, context=context(*here)), RING.seal_bytes(plain, context=context(*here))
+    if here == there:
+        return
+
+    with pytest.raises(TamperedError):
+        RING.open(text, context=context(*there))
+    with pytest.raises(TamperedError):
+        RING.open_bytes(data, context=context(*there))
+
+
+@given(here=NAMES, there=NAMES)
+def test_two_places_never_share_a_context(here, there):
+    """The context of a place says where each of its names ends."""
+    assert (here == there) == (context(*here) == context(*there))
+
+
+def test_the_form_is_the_documented_one():
+    """A sealed text is four parts: version, key id, a nonce of 96 bits, ciphertext with a tag of 128 bits."""
+    version, key_id, nonce, ciphertext = RING.seal(b"12345", context=PLACE).split(".")
+
+    assert ("nk1", "k1") == (version, key_id)
+    assert 16 == len(nonce)
+    assert 5 + 16 == len(base64.urlsafe_b64decode(ciphertext + "=" * (-len(ciphertext) % 4)))
+
+
+def test_a_stored_value_of_this_version_opens_for_ever():
+    """The key derivation and the form are a promise to what lies in databases."""
+    sealed = "nk1.k1.B9S-eXpjN0SyrsoW.3Ntq5nXvgZIZSla07KT3gvdN4j9SpQhaPg"
+
+    assert b"whsec_old" == RING.open(sealed, context=PLACE)
+
+
+def test_the_same_value_is_never_sealed_the_same_way():
+    """Who reads the table cannot tell whether two endpoints have the same secret."""
+    seals = {RING.seal(b"secret", context=PLACE) for _ in range(100)}
+    nonces = {sealed.split(".")[2] for sealed in seals}
+
+    assert (100, 100) == (len(seals), len(nonces))
+
+
+def test_every_flipped_character_is_noticed():
+    """No character of a sealed text can be changed: nor can the unused bits of the last one."""
+    sealed = RING.seal(b"whsec_abc", context=PLACE)
+
+    for at in range(len(sealed)):
+        with pytest.raises((TamperedError, MissingKeyError)):
+            RING.open(flipped(sealed, at), context=PLACE)
+    for last in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_":
+        if last != sealed[-1]:
+            with pytest.raises(TamperedError):
+                RING.open(sealed[:-1] + last, context=PLACE)
+
+
+def test_every_flipped_bit_is_noticed():
+    """No bit of sealed bytes can be changed."""
+    sealed = RING.seal_bytes(b"payload", context=PLACE)
+
+    for at in range(len(sealed) * 8):
+        changed = bytearray(sealed)
+        changed[at // 8] ^= 1 << at % 8
+        with pytest.raises((TamperedError, MissingKeyError)):
+            RING.open_bytes(bytes(changed), context=PLACE)
+
+
+@given(cut=st.integers(min_value=0, max_value=200), more=st.text(max_size=5))
+def test_what_is_cut_or_lengthened_is_noticed(cut, more):
+    """A value that lost its end or got another one does not open."""
+    sealed = RING.seal(b"whsec_abc", context=PLACE)
+    changed = sealed[:cut] + more
+    if changed == sealed:
+        return
+
+    with pytest.raises((TamperedError, MissingKeyError)):
+        RING.open(changed, context=PLACE)
+
+
+@given(junk=st.binary(max_size=80))
+def test_junk_is_refused_with_our_own_error(junk):
+    """Whatever stands in a column, the error is one that callers know."""
+    for value in (junk, b"nk1." + junk, b"nk1.k1." + junk):
+        with pytest.raises((TamperedError, MissingKeyError)):
+            RING.open_bytes(value, context=PLACE)
+        with pytest.raises((TamperedError, MissingKeyError)):
+            RING.open(value.decode("latin-1"), context=PLACE)
+
+
+def test_a_missing_key_is_named():
+    """The message says which key is missing, which are there, and what to do; it is a store's error."""
+    sealed = KeyRing.generate("old").seal(b"secret", context=PLACE)
+
+    with pytest.raises(MissingKeyError, match="NOTIFYKIT_KEYS") as caught:
+        RING.open(sealed, context=PLACE)
+
+    assert (key_id_of(sealed), ("k1",)) == (caught.value.key_id, caught.value.known)
+    assert isinstance(caught.value, StoreError)
+
+
+def test_another_key_of_the_same_name_does_not_open():
+    """It is the key that counts, not its id."""
+    sealed = KeyRing({"k1": os.urandom(32)}).seal(b"secret", context=PLACE)
+
+    with pytest.raises(TamperedError):
+        RING.open(sealed, context=PLACE)
+
+
+def test_the_first_key_seals_and_all_open():
+    """After a rotation old values are still read and new ones are under the new key."""
+    new, old = os.urandom(32), os.urandom(32)
+    sealed = KeyRing({"old": old}).seal(b"secret", context=PLACE)
+
+    ring = KeyRing({"new": new, "old": old})
+
+    assert b"secret" == ring.open(sealed, context=PLACE)
+    assert "new" == key_id_of(ring.seal(b"secret", context=PLACE))
+    assert "new" == key_id_of(ring.seal_bytes(b"secret", context=PLACE))
+
+
+@pytest.mark.parametrize("plain", ["whsec_abc", '{"data":1}', "", "nk", b"{}", b""])
+def test_what_was_stored_before_is_told_apart(plain):
+    """Neither a secret nor a body of JSON looks like a seal."""
+    assert not is_sealed(plain)
+    assert key_id_of(plain) is None
+
+
+# ── the ring ───────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "spell", [encoded, lambda k: encoded(k).rstrip("="), lambda k: base64.urlsafe_b64encode(k).decode()]
+)
+def test_keys_are_read_in_every_usual_spelling(spell):
+    """Padded or not, in the alphabet for URLs or the other, with spaces and line ends around."""
+    one, two = bytes([251, 255, 254]) + os.urandom(29), os.urandom(32)
+
+    ring = KeyRing.parse(f" new:{spell(one)} , old:{spell(two)}\n")
+
+    assert ("new", "old") == ring.ids
+    assert f"new:{encoded(one)},old:{encoded(two)}" == ring.text()
+
+
+SECRET = encoded(os.urandom(32))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " , ",
+        SECRET,
+        f":{SECRET}",
+        f"k_1:{SECRET}",
+        f"{'k' * 33}:{SECRET}",
+        "k1:",
+        f"k1:{SECRET[:-8]}",
+        f"k1:{SECRET}{SECRET}",
+        f"k1:{SECRET[:20]}*{SECRET[21:]}",
+        f"k1:{SECRET},k1:{SECRET}",
+        f"k1:{encoded(bytes(32))}",
+        f"k1:{encoded(b'change-me-change-me-change-me-ch')[:43]}",
+    ],
+)
+def test_keys_that_cannot_be_used_are_refused_without_being_shown(text):
+    """The message says which entry is wrong and how to make a good one; no part of a key is in it."""
+    with pytest.raises(ConfigurationError) as caught:
+        KeyRing.parse(text, source="NOTIFYKIT_KEYS")
+
+    message = "".join(map(str, (caught.value, caught.value.__cause__, caught.value.__context__)))
+    assert "notifykit keys generate" in message or "two keys" in message
+    assert not any(SECRET[at : at + 6] in message for at in range(len(SECRET) - 6))
+
+
+def test_a_ring_does_not_show_its_keys():
+    """Neither in a log nor in a pickle."""
+    ring = KeyRing.parse(f"k1:{SECRET}")
+
+    shown = f"{ring!r} {ring} {[ring]} {vars(KeyRing)}"
+
+    assert "KeyRing('k1')" == repr(ring)
+    assert SECRET[:8] not in shown
+    with pytest.raises(TypeError, match="not pickled"):
+        pickle.dumps(ring)
+
+
+def test_a_generated_key_is_new_each_time():
+    """Ids and keys of two rings differ, and a ring is read back from its text."""
+    one, two = KeyRing.generate(), KeyRing.generate()
+
+    assert one.ids != two.ids
+    assert one.text().partition(":")[2] != two.text().partition(":")[2]
+    assert one.text() == KeyRing.parse(one.text()).text()
+
+
+def test_cryptography_is_loaded_with_the_first_seal():
+    """Importing a store does not pay for a cipher."""
+    script = (
+        "import sys, notifykit.stores.sql.sqlite; from notifykit.vault import KeyRing; ring = KeyRing.generate(); "
+        "before = 'cryptography' in sys.modules; ring.seal(b'', context=''); "
+        "print(before, 'cryptography' in sys.modules)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+
+    assert "False True" == done.stdout.strip()
+
+
+# ── where keys come from ───────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch):
+    for name in ("NOTIFYKIT_KEYS", "NOTIFYKIT_ENV"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize("named", ["production", "prod", "staging", "Produktion"])
+@pytest.mark.parametrize("is_local", [True, False])
+@pytest.mark.parametrize("by", ["argument", "variable"])
+def test_without_keys_only_a_developers_machine_works(monkeypatch, tmp_path, named, is_local, by):
+    """Any environment that is not known to be harmless needs keys; the message says how to get one."""
+    if by == "variable":
+        monkeypatch.setenv("NOTIFYKIT_ENV", named)
+    vault = Vault(None, named if by == "argument" else None, is_local=is_local, file=tmp_path / "k")
+
+    for refused in (vault.check, lambda: vault.ring):
+        with pytest.raises(ConfigurationError, match="notifykit keys generate"):
+            refused()
+
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_a_database_on_another_host_needs_keys_or_a_word(monkeypatch, tmp_path):
+    """A key made on one of several hosts would be missing on the others."""
+    file = tmp_path / "k"
+
+    with pytest.raises(ConfigurationError, match="NOTIFYKIT_ENV=development"):
+        Vault(is_local=False, file=file).check()
+    Vault(None, "test", is_local=False, file=file).check()
+    monkeypatch.setenv("NOTIFYKIT_ENV", "development")
+    Vault(is_local=False, file=file).check()
+
+    assert not file.exists()
+
+
+def test_the_programs_keys_come_before_those_of_the_environment(monkeypatch, tmp_path):
+    """What is given counts, then the variable, then the file."""
+    monkeypatch.setenv("NOTIFYKIT_KEYS", f"variable:{SECRET}")
+    file = tmp_path / "k"
+
+    assert RING is Vault(RING, "production", is_local=False, file=file).ring
+    assert ("variable",) == Vault(None, "production", is_local=False, file=file).ring.ids
+    assert not file.exists()
+
+
+def test_checking_makes_no_key(tmp_path):
+    """A key is made when there is something to seal, not when a store is opened."""
+    vault = Vault(is_local=True, file=tmp_path / "k")
+
+    vault.check()
+    before = (tmp_path / "k").exists()
+    ring = vault.ring
+
+    assert (False, True) == (before, (tmp_path / "k").exists())
+    assert ring is vault.ring
+
+
+def test_a_store_in_memory_has_a_key_in_memory(caplog):
+    """It dies with its data, so nobody needs to be told, whatever the environment."""
+    vault = Vault(None, "production", is_local=True, file=None)
+
+    vault.check()
+
+    assert vault.ring.seal(b"x", context=PLACE)
+    assert [] == caplog.records
+
+
+# ── the key for development ────────────────────────────────────────────────────────────────────
+
+
+def test_the_file_is_made_once_and_said_loudly(tmp_path, caplog):
+    """The first process makes it and warns; the others read it and are quiet.  The log does not show the key."""
+    file = tmp_path / "new" / "store.db.key"
+
+    with caplog.at_level(logging.DEBUG):
+        first = development_keys(file)
+        second = development_keys(file)
+
+    (record,) = caplog.records
+    assert (logging.WARNING, "notifykit") == (record.levelno, record.name)
+    assert record.getMessage().startswith("vault.key_made ")
+    assert "NOTIFYKIT_KEYS" in record.getMessage()
+    assert first.text().partition(":")[2] not in caplog.text
+    assert first.text() == second.text()
+    assert [file] == list(file.parent.iterdir())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are of POSIX")
+def test_only_its_owner_can_read_the_file(tmp_path, caplog):
+    """It is made that way; if somebody has opened it up since, the log says so."""
+    previous = os.umask(0)
+    try:
+        development_keys(tmp_path / "new" / "k")
+    finally:
+        os.umask(previous)
+    mode = stat.S_IMODE((tmp_path / "new" / "k").stat().st_mode)
+    folder = stat.S_IMODE((tmp_path / "new").stat().st_mode)
+    (tmp_path / "new" / "k").chmod(0o644)
+    caplog.clear()
+
+    development_keys(tmp_path / "new" / "k")
+
+    assert (0o600, 0o700) == (mode, folder)
+    assert re.search(r"^vault\.key_exposed ", caplog.messages[0])
+
+
+@pytest.mark.parametrize("content", ["", "nonsense", f"k1:{SECRET[:20]}"])
+def test_a_damaged_file_is_not_replaced(tmp_path, content):
+    """It may be all that opens what is in the store; the message names it and does not show it."""
+    file = tmp_path / "store.db.key"
+    file.write_text(content)
+    file.chmod(0o600)
+
+    with pytest.raises(ConfigurationError, match=re.escape(str(file))) as caught:
+        development_keys(file)
+
+    assert content == file.read_text()
+    assert SECRET[:20] not in str(caught.value)
+
+
+def test_a_file_that_cannot_be_made_is_a_configuration_error(tmp_path):
+    """The message names the file, the reason, and what to do instead."""
+    (tmp_path / "taken").write_text("")
+
+    with pytest.raises(ConfigurationError, match=r"taken.*NOTIFYKIT_KEYS"):
+        development_keys(tmp_path / "taken" / "k")
+
+
+def test_users_have_one_file_for_servers_on_their_machine(monkeypatch):
+    """It is below the user's state folder, wherever that is."""
+    monkeypatch.setenv("XDG_STATE_HOME", "/somewhere")
+    monkeypatch.setenv("LOCALAPPDATA", "/somewhere")
+
+    assert Path("/somewhere/notifykit/development.key") == state_file()
+
+
+def test_processes_that_start_together_share_one_key(tmp_path):
+    """Whoever comes first makes it: all have the same key, one has warned, and nothing else is left behind."""
+    script = (
+        "import sys, pathlib, logging; from notifykit.vault.development import development_keys; "
+        "logging.basicConfig(stream=sys.stderr); print('ready', flush=True); sys.stdin.readline(); "
+        "print(development_keys(pathlib.Path(sys.argv[1])).text())"
+    )
+    file = tmp_path / "state" / "development.key"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    racers = [
+        subprocess.Popen([sys.executable, "-c", script, str(file)], text=True, **pipes)  # type: ignore[call-overload]
+        for _ in range(8)
+    ]
+    for racer in racers:
+        assert racer.stdout.readline() == "ready\n"
+
+    for racer in racers:
+        racer.stdin.write("go\n")
+        racer.stdin.flush()
+    answers = [racer.communicate(timeout=30) for racer in racers]
+
+    keys = {out.strip() for out, _ in answers}
+    assert [file.read_text().strip()] == list(keys)
+    assert 1 == sum("vault.key_made" in err for _, err in answers)
+    assert [file] == list(file.parent.iterdir())
