@@ -145,6 +145,7 @@ class Dispatcher:
             self._emit,
             self._wants,
             self._note_gone,
+            self._wake_sources,
             self.worker,
             self.settings.lease_margin,
         )
@@ -388,9 +389,14 @@ class Dispatcher:
         with anyio.move_on_after(seconds):
             await self._stop.wait()
 
-    def _wake(self) -> None:
+    def _wake_sources(self) -> None:
         for hint in self._hints:
-            hint.set()
+            if hint is not self._planner_hint:
+                hint.set()
+
+    def _wake(self) -> None:
+        self._planner_hint.set()
+        self._wake_sources()
 
     # -- what senders tell -----------------------------------------------------------------------
 

@@ -73,6 +73,7 @@ class Sender:
 
     Attributes:
         gone: Called with an endpoint that answered it is gone for good.
+        next_in_line: Called when the end of a delivery with an ordering key is written: another one may start.
     """
 
     lane: Lane
@@ -88,6 +89,7 @@ class Sender:
     emit: Callable[[TelemetryEvent], None]
     wants: Callable[[], bool]
     gone: Callable[[Endpoint, str], None]
+    next_in_line: Callable[[], None]
     worker: str
     lease_margin: timedelta
 
@@ -174,10 +176,14 @@ class Sender:
             worker=self.worker,
         )
         written = None
-        if self.wants():
+        in_line = claim.ordering_key is not None and state is not DeliveryState.PENDING
+        if in_line or self.wants():
 
             def written() -> None:
-                self.emit(self._attempted(claim, attempt, step, finished))
+                if in_line:
+                    self.next_in_line()
+                if self.wants():
+                    self.emit(self._attempted(claim, attempt, step, finished))
 
         self.leases.drop(claim.delivery_id)
         self.recorder.add(Record(claim.delivery_id, claim.fence, state, reason, due_at, finished, attempt, told), written)
@@ -218,8 +224,14 @@ class Sender:
             decision=record.state.value,
             reason=reason,
         )
+
+        def written() -> None:
+            if claim.ordering_key is not None and record.state is not DeliveryState.HELD:
+                self.next_in_line()
+            self.emit(told)
+
         self.leases.drop(claim.delivery_id)
-        self.recorder.add(record, lambda: self.emit(told))
+        self.recorder.add(record, written)
 
     def release(self, claim: Claim, now: datetime, *, pause: timedelta = timedelta(0)) -> None:
         """Give a claim back unsent: due again at once or after ``pause``, nothing counted."""

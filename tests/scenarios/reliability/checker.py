@@ -20,7 +20,6 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,18 +83,38 @@ class Findings:
 
 
 class Database:
-    """A notifykit database, read with plain SQL."""
+    """A notifykit database, read with plain SQL; for one thread at a time."""
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self._connection: Any = None
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """Return the rows of a query."""
+        """Return the rows of a query.
+
+        Raises:
+            psycopg.OperationalError: The server is down.
+        """
+        if self._connection is None:
+            self._connection = self._connect()
+        try:
+            found: list[tuple[Any, ...]] = self._connection.execute(query).fetchall()
+        except psycopg.OperationalError:
+            self.close()
+            raise
+        return found
+
+    def _connect(self) -> Any:
         if self._url.startswith("sqlite"):
-            with closing(sqlite3.connect(self._url.removeprefix("sqlite:///"), timeout=30)) as connection:
-                return connection.execute(query).fetchall()
-        with psycopg.connect(self._url, autocommit=True) as connection:
-            return connection.execute(query).fetchall()  # type: ignore[arg-type]
+            file = self._url.removeprefix("sqlite:///")
+            return sqlite3.connect(file, timeout=30, isolation_level=None, check_same_thread=False)
+        return psycopg.connect(self._url, autocommit=True)
+
+    def close(self) -> None:
+        """Disconnect."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def open_work(self) -> tuple[int, int]:
         """Return how many events wait to be planned and how many deliveries are open."""

@@ -64,7 +64,6 @@ CASES = [
     CrashCase(point="dlv.leased", planned=True),
     CrashCase(point="dlv.leased", planned=True, action="stop"),
     CrashCase(point="att.started"),
-    CrashCase(point="att.started@2", action="stop", settings=_ONE_BY_ONE),
     CrashCase(point="att.signed"),
     CrashCase(point="att.connected"),
     CrashCase(point="att.partial_write"),
@@ -72,6 +71,7 @@ CASES = [
     CrashCase(point="att.sent", action="stop", duplicates=3),
     CrashCase(point="att.answered", duplicates=3),
     CrashCase(point="att.answered", action="stop", duplicates=3),
+    CrashCase(point="att.answered", action="stop", settings=_ONE_BY_ONE, duplicates=1, why="others_wait"),
     # recording
     CrashCase(point="res.half", duplicates=3),
     CrashCase(point="res.half", action="stop", duplicates=3),

@@ -24,7 +24,7 @@ from .processes import Receiver, Role, Site, until
 from .roles.publisher import HOST_TABLE
 
 #: How many cases run at the same time.
-_AT_ONCE = 6
+_AT_ONCE = 8
 
 
 def run(case: CrashCase, databases: Databases, folder: Path, receiver: Receiver, sabotage: str = "") -> Findings:
@@ -113,9 +113,9 @@ def _operator(case: CrashCase, site: Site, endpoints: dict[str, list[str]]) -> N
     site.publish(endpoints, case.count)
     worker = site.worker()
     site.drained(20)
-    if case.told["task"] == "redrive":
-        site.receiver.healed.touch()
     (endpoint,) = endpoints["acme"]
+    if case.told["task"] == "redrive":
+        site.heal(endpoint)
     doomed = site.operator(f"{case.told['task']}", _failpoints(case), tenant="acme", endpoint=endpoint)
     assert doomed.wait(20) == -signal.SIGKILL, f"never came to {case.point}"
     if case.told["task"] == "rotate":

@@ -6,7 +6,7 @@ here with the standard library alone.  The first word of the path says how to an
 ``/ok/…``        204 at once
 ``/slow/…``      204 after ``slow`` seconds
 ``/once/…``      503 for the first request of each id, then 204
-``/fail/…``      500, until the file ``healed`` is there
+``/fail/…``      500, until there is a file of its tag in the folder ``healed``
 ``/late/…``      as ``slow`` for the first two requests of each id, then 204 at once
 """
 
@@ -71,7 +71,7 @@ class Receiver:
             case "late":
                 return 204, self._slow if self._seen[tag, id_] <= 2 else 0.0
             case _:
-                return (204 if self._healed.exists() else 500), 0.0
+                return (204 if (self._healed / tag).exists() else 500), 0.0
 
     def _is_authentic(self, id_: str, headers: dict[str, str], body: bytes) -> bool:
         stamp = headers.get("webhook-timestamp", "")

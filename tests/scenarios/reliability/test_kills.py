@@ -1,0 +1,192 @@
+"""Publishers and workers are killed at random, or stand still past their leases, while events pour in."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from . import report
+from .conftest import Databases
+from .processes import SETTINGS, Receiver, Role, Site, until
+
+#: Claims of a worker that can be under way to the receiver when it dies.
+_IN_FLIGHT = 3 * SETTINGS["concurrency"]
+
+
+def kill_under_load(site: Site, *, kills: int, events: int, rate: float, dice: random.Random) -> None:
+    """Kill a random process again and again; stop once there are enough kills and events."""
+    endpoints = site.endpoints(tenants=("acme", "globex"), each=2)
+    begin: list[Callable[[], Role]] = [
+        lambda: site.publisher(endpoints, prefix="p1", rate=rate / 2, wait=False),
+        lambda: site.publisher(endpoints, prefix="p2", rate=rate / 2, wait=False),
+        lambda: site.worker(wait=False),
+        lambda: site.worker(wait=False),
+    ]
+    running = [start() for start in begin]
+    killed = 0
+    while killed < kills or site.acknowledged() < events:
+        time.sleep(dice.uniform(0.2, 0.7))
+        if killed < kills:
+            victim = dice.randrange(len(running))
+            running[victim].kill()
+            running[victim] = begin[victim]()
+            killed += 1
+    for publisher in running[:2]:
+        publisher.ready()
+        publisher.terminate()
+    site.drained(60)
+    for worker in running[2:]:
+        worker.terminate()
+
+
+def check_kills(site: Site, scenario: str, kills: int, events: int) -> None:
+    """Nothing is lost, and the receivers saw no more repeats than claims that were in flight."""
+    findings = site.check()
+    report.note(scenario, findings, kills=kills, bound=kills * _IN_FLIGHT)
+    assert () == findings.problems
+    assert 0 == findings.lost == findings.false_success
+    assert findings.accepted >= events
+    assert findings.duplicates <= kills * _IN_FLIGHT
+
+
+def test_random_kills_lose_nothing(
+    databases: Databases, receiver: Receiver, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """kill -9 of publishers and workers under load: all that was acknowledged arrives, repeats are bounded and equal."""
+    with databases() as url, Site(url, tmp_path / "site", receiver) as site:
+        kill_under_load(site, kills=20, events=1000, rate=200, dice=random.Random(20))
+
+        check_kills(site, request.node.name, 20, 1000)
+
+
+@pytest.mark.soak
+def test_a_hundred_kills_lose_nothing(databases: Databases, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """The same with over a hundred kills and twenty thousand events."""
+    receiver = Receiver(tmp_path)
+    with databases() as url, Site(url, tmp_path / "site", receiver) as site:
+        kill_under_load(site, kills=120, events=20_000, rate=600, dice=random.Random(120))
+        receiver.kill()
+
+        check_kills(site, request.node.name, 120, 20_000)
+
+
+def pause_under_load(site: Site, *, pauses: int) -> int:
+    """Stop a worker while its requests are under way until others have sent again; return its stale writes."""
+    endpoints = site.endpoints("late", max_in_flight=8)
+    workers = [site.worker(), site.worker()]
+    for number in range(pauses):
+        site.publish(endpoints, 12, prefix=f"z{number}")
+        before = site.received()
+        zombie = workers[number % 2]
+        until(lambda mark=len(before), pid=zombie.pid: _in_flight(site, pid) > 0 and len(site.received()) > mark, 5)
+        zombie.signal(signal.SIGSTOP)
+        lost = _claims(site, zombie.pid)
+        # The second request to each is slow too: the zombie comes back while the new owner waits for its answer.
+        until(lambda pid=zombie.pid: not _claims(site, pid), 10)
+        until(lambda ids=lost: _claimed_again(site, ids), 5)
+        zombie.signal(signal.SIGCONT)
+        site.drained(20)
+    for worker in workers:
+        worker.terminate()
+    return _stale_writes(site)
+
+
+def _claims(site: Site, pid: int) -> set[str]:
+    rows = site.database.rows("SELECT id, worker FROM notifykit_queue WHERE state = 'sending'")
+    return {id_ for id_, worker in rows if f":{pid}:" in worker}
+
+
+def _in_flight(site: Site, pid: int) -> int:
+    return len(_claims(site, pid))
+
+
+def _claimed_again(site: Site, ids: set[str]) -> bool:
+    return bool(ids & {id_ for (id_,) in site.database.rows("SELECT id FROM notifykit_queue WHERE state = 'sending'")})
+
+
+def _stale_writes(site: Site) -> int:
+    """Count results of workers whose claim had been abandoned: after that, only the next owner may write.
+
+    Numbers grow with every claim that ends, so a result of a lost claim would stand beside,
+    or in the place of, the ``abandoned`` of the same worker.
+    """
+    stale = 0
+    for row in site.database.ended():
+        tried = site.database.attempts().get(row.id, [])
+        outcomes = [attempt.outcome for attempt in tried]
+        stale += row.attempts != len(tried) or outcomes.count("accepted") != 1 or outcomes[-1] != "accepted"
+    return stale
+
+
+@pytest.mark.parametrize("pauses", [3, pytest.param(20, marks=pytest.mark.soak)])
+def test_a_worker_that_stood_still_writes_nothing(
+    pauses: int, databases: Databases, receiver: Receiver, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """A zombie's results fail on the fence, even while the new owner of the claim is still sending."""
+    with databases() as url, Site(url, tmp_path / "site", receiver) as site:
+        stale = pause_under_load(site, pauses=pauses)
+
+        findings = site.check()
+        report.note(request.node.name, findings, pauses=pauses, stale_writes=stale)
+        assert findings.abandoned > 0, "no claim was lost: the pauses were in vain"
+        assert () == findings.problems
+        assert 0 == stale
+
+
+@pytest.mark.parametrize("drains", [5, pytest.param(20, marks=pytest.mark.soak)])
+def test_a_stop_under_load_repeats_nothing(
+    drains: int, databases: Databases, receiver: Receiver, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """SIGTERM under load: in time, with no repeat and no abandoned attempt."""
+    with databases() as url, Site(url, tmp_path / "site", receiver) as site:
+        endpoints = site.endpoints("slow", each=2)
+        publisher = site.publisher(endpoints, rate=40)
+        workers = [site.worker(lease=10.0), site.worker(lease=10.0)]
+        took = []
+        for number in range(drains):
+            until(lambda at=number: site.acknowledged() > 15 * (at + 1), 10)
+            took.append(workers[number % 2].terminate())
+            workers[number % 2] = site.worker(lease=10.0)
+        publisher.terminate()
+        site.drained(30)
+        took += [worker.terminate() for worker in workers]
+
+        findings = site.check()
+        report.note(request.node.name, findings, drains=len(took), slowest_drain=round(max(took), 2))
+        assert () == findings.problems
+        assert (0, 0) == (findings.duplicates, findings.abandoned)
+        assert max(took) <= SETTINGS["grace"] + 2
+
+
+def test_a_poisonous_event_is_quarantined_and_its_neighbours_arrive(
+    databases: Databases, receiver: Receiver, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """An event that kills every worker that sends it is given up; what was claimed beside it is not."""
+    with databases() as url, Site(url, tmp_path / "site", receiver) as site:
+        endpoints = site.endpoints()
+        site.publish(endpoints, 20, prefix="before")
+        site.publish(endpoints, 1, type="test.poison", prefix="poison")
+        site.publish(endpoints, 20, prefix="after")
+        kills = 0
+        workers: list[Role] = []
+        deadline = time.monotonic() + 60
+        while site.database.open_work() != (0, 0) and time.monotonic() < deadline:
+            dead = [worker for worker in workers if worker.has_ended()]
+            kills += len(dead)
+            workers = [worker for worker in workers if worker not in dead]
+            if len(workers) < 2:
+                workers.append(site.worker(max_abandoned=3, wait=False))
+            time.sleep(0.05)
+        states = dict(site.database.rows("SELECT reason, count(*) FROM notifykit_deliveries GROUP BY reason"))
+
+        poison = site.publishers.pop("poison")
+        findings = site.check(["delivered", "dead"])
+        report.note(request.node.name, findings, kills=kills, quarantined=states.get("quarantined", 0))
+        assert poison.exists()
+        assert {None: 40, "quarantined": 1} == states
+        assert () == findings.problems

@@ -1,0 +1,281 @@
+"""Ordering keys with real processes: what the receivers saw, by their own logs.
+
+Several processes plan and send at the same time, receivers fail a fifth of all
+requests, and in one scenario workers are killed in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import attrs
+import pytest
+from anyio.from_thread import start_blocking_portal
+
+from notifykit import EgressRules, Event, Notifykit, RetryPolicy
+from notifykit.models.delivery import DeliveryState
+from notifykit.ports import DeliveryFilter
+
+from .reliability.processes import SETTINGS, Role
+
+TENANT = "acme"
+KEYS = [f"order {n}" for n in range(20)]
+#: Enough attempts that nothing is given up.
+PATIENT = RetryPolicy(delays=[timedelta(milliseconds=20)] * 40, jitter=0.5)
+EGRESS = EgressRules(allow=["127.0.0.0/8"], allow_http=True)
+#: A worker that has room for everything, and whose leases outlive the test unless it is killed.
+WORKER = {**SETTINGS, "lease": 5.0, "concurrency": 64, "batch": 500, "prefetch": 1000}
+
+
+class Request(NamedTuple):
+    """One line of a receiver's log.
+
+    Attributes:
+        n: The number that the publisher gave to the event, from 0 for each key.
+        alone: Whether no other request of the key was being answered when it came.
+    """
+
+    key: str
+    n: int
+    status: int
+    alone: bool
+
+
+class Receiver:
+    """An endpoint that takes a moment to answer and fails every so often, and knows nothing of notifykit.
+
+    Args:
+        failing: The share of requests that get 503.
+        seed: Of the dice.
+    """
+
+    def __init__(self, failing: float, seed: int) -> None:
+        self.log: list[Request] = []
+        self._failing = failing
+        self._dice = random.Random(seed)
+        self._open: defaultdict[str, int] = defaultdict(int)
+        self._exit = ExitStack()
+
+    def __enter__(self) -> Self:
+        portal = self._exit.enter_context(start_blocking_portal("asyncio"))
+        server = portal.call(lambda: asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1024))
+        self._exit.callback(portal.call, _close, server)
+        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hooks"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._exit.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+                length = int(head.partition("content-length:")[2].partition("\r\n")[0])
+                data = json.loads(await reader.readexactly(length))["data"]
+                await self._answer(writer, data["key"], data["n"])
+        except (OSError, asyncio.IncompleteReadError):
+            pass  # the other side has gone
+        finally:
+            writer.close()
+
+    async def _answer(self, writer: asyncio.StreamWriter, key: str, n: int) -> None:
+        status = 503 if self._dice.random() < self._failing else 204
+        self.log.append(Request(key, n, status, alone=not self._open[key]))
+        self._open[key] += 1
+        try:
+            await asyncio.sleep(self._dice.uniform(0, 0.004))
+        finally:
+            self._open[key] -= 1
+        writer.write(b"HTTP/1.1 204 OK\r\n\r\n" if status == 204 else b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n")
+
+    # -- what the log says -----------------------------------------------------------------------
+
+    def successes(self) -> dict[str, list[int]]:
+        """Return the numbers that were accepted, by key, each at its first success."""
+        found: defaultdict[str, dict[int, None]] = defaultdict(dict)
+        for request in self.log:
+            if request.status == 204:
+                found[request.key][request.n] = None
+        return {key: list(numbers) for key, numbers in found.items()}
+
+    def steps_back(self) -> list[Request]:
+        """Return the requests that came after a request of a later event of their key, repeats included."""
+        latest: defaultdict[str, int] = defaultdict(int)
+        back = []
+        for request in self.log:
+            if request.n < latest[request.key]:
+                back.append(request)
+            latest[request.key] = max(request.n, latest[request.key])
+        return back
+
+    def overlaps(self) -> list[Request]:
+        """Return the requests that came while another one of their key was being answered."""
+        return [request for request in self.log if not request.alone]
+
+    def failures(self) -> int:
+        """Return how many requests were answered with 503."""
+        return sum(request.status != 204 for request in self.log)
+
+
+async def _close(server: asyncio.Server) -> None:
+    server.close()
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        if task.get_coro().__name__ == "_serve":  # type: ignore[union-attr]
+            task.cancel()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+async def kit(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Notifykit]:
+    """An open kit on a database that other processes can open too."""
+    if request.param == "sqlite":
+        url, options = f"sqlite:///{tmp_path}/ordering.db", {}
+    else:
+        url, options = request.getfixturevalue("postgres_database"), {"create": True}
+    async with Notifykit(url, egress=EGRESS, **options) as opened:
+        yield opened
+
+
+@attrs.define
+class Crew:
+    """Worker processes on one database."""
+
+    url: str
+    folder: Path
+    running: list[Role] = attrs.field(factory=list)
+
+    def hire(self, **settings: Any) -> Role:
+        """Start a worker and wait until it works."""
+        orders: Mapping[str, Any] = {"url": self.url, "settings": {**WORKER, **settings}}
+        worker = Role("worker", orders, self.folder / f"worker-{len(self.running)}.err")
+        self.running.append(worker)
+        assert "ready" == worker.ready(), worker.log.read_text()
+        return worker
+
+    def dismiss(self) -> None:
+        """Kill whoever still works."""
+        for worker in self.running:
+            if not worker.has_ended():
+                worker.kill()
+
+
+@contextmanager
+def crew(kit: Notifykit, folder: Path) -> Iterator[Crew]:
+    """Lend workers; none outlives the test."""
+    hired = Crew(kit.url, folder)
+    try:
+        yield hired
+    finally:
+        hired.dismiss()
+
+
+async def publish(kit: Notifykit, rounds: range, keys: Sequence[str] = KEYS) -> None:
+    """Publish one event of each key in each round, all of a round in one transaction."""
+    for n in rounds:
+        await kit.apublish_many(
+            [Event(type="order.changed", data={"key": key, "n": n}, ordering_key=key) for key in keys], tenant=TENANT
+        )
+
+
+async def drained(kit: Notifykit, seconds: float) -> None:
+    """Wait until nothing is open."""
+    async with asyncio.timeout(seconds):
+        while True:
+            stats = await kit.stats()
+            if stats.unplanned == stats.waiting == stats.sending == 0:
+                return
+            await asyncio.sleep(0.05)
+
+
+async def test_processes_keep_the_order_of_every_key(kit: Notifykit, tmp_path: Path) -> None:
+    """Three planners and two senders in processes of their own, a fifth of all requests failing: no inversion."""
+    rounds = range(50)
+    with Receiver(0.2, seed=1) as first, Receiver(0.2, seed=2) as second, crew(kit, tmp_path) as workers:
+        for receiver in (first, second):
+            await kit.subscribe("**", tenant=TENANT, endpoint=receiver.url, retry=PATIENT, max_in_flight=64)
+        await publish(kit, rounds[:10])
+        for duties in (["plan", "send", "clean"], ["plan", "send", "clean"], ["plan"]):
+            workers.hire(duties=duties)
+        await publish(kit, rounds[10:])
+        await drained(kit, 60)
+
+    expected = {key: list(rounds) for key in KEYS}
+    for receiver in (first, second):
+        assert expected == receiver.successes()
+        assert [] == receiver.steps_back()
+        assert [] == receiver.overlaps()
+        assert receiver.failures() > 100
+
+
+async def test_killed_workers_do_not_break_the_order(kit: Notifykit, tmp_path: Path) -> None:
+    """Workers that die with claims in their hands delay their keys; what they sent may come again, in order still."""
+    rounds = range(25)
+    settings = {"lease": 2.0, "max_timeout": 1.0, "lease_margin": 0.5}
+    with Receiver(0.2, seed=3) as receiver, crew(kit, tmp_path) as workers:
+        await kit.subscribe(
+            "**", tenant=TENANT, endpoint=receiver.url, retry=PATIENT, max_in_flight=64, timeout=timedelta(seconds=1)
+        )
+        await publish(kit, rounds)
+        survivor = workers.hire(**settings)
+        for _ in range(3):
+            victim = workers.hire(**settings)
+            seen = len(receiver.log)
+            async with asyncio.timeout(30):
+                while len(receiver.log) < seen + 40:
+                    await asyncio.sleep(0.002)
+            victim.kill()
+        await drained(kit, 60)
+        assert not survivor.has_ended()
+
+    assert {key: list(rounds) for key in KEYS} == receiver.successes()
+    assert [] == receiver.steps_back()
+
+
+async def test_a_dead_letter_lets_the_rest_of_its_key_pass(kit: Notifykit, tmp_path: Path) -> None:
+    """What is given up does not hold up its key for ever; redriven, it comes out of order, and alone."""
+    rounds = range(5)
+    with Receiver(1.0, seed=4) as receiver, crew(kit, tmp_path) as workers:
+        once = RetryPolicy(delays=[timedelta(milliseconds=20)], jitter=0)
+        await kit.subscribe("**", tenant=TENANT, endpoint=receiver.url, retry=once)
+        await publish(kit, rounds, KEYS[:3])
+        workers.hire()
+        await drained(kit, 30)
+        refused = [(request.key, request.n) for request in receiver.log]
+        dead = await kit.deliveries.list(
+            DeliveryFilter(states=frozenset({DeliveryState.DEAD})), tenant=TENANT, limit=100
+        )
+
+        receiver._failing = 0.0
+        redriven = await kit.deliveries.redrive_all(tenant=TENANT)
+        await drained(kit, 30)
+
+    expected = [n for n in rounds for _ in range(2)]
+    assert {key: expected for key in KEYS[:3]} == {key: [n for k, n in refused if k == key] for key in KEYS[:3]}
+    assert (15, 15) == (len(dead), redriven)
+    assert {key: list(rounds) for key in KEYS[:3]} == receiver.successes()
+    assert [] == receiver.overlaps()
+
+
+async def test_two_thousand_events_of_twenty_keys_take_seconds(kit: Notifykit, tmp_path: Path) -> None:
+    """Each delivery starts when the one before it has ended, not at the next poll."""
+    rounds = range(100)
+    with Receiver(0.0, seed=5) as receiver, crew(kit, tmp_path) as workers:
+        await kit.subscribe("**", tenant=TENANT, endpoint=receiver.url, max_in_flight=64)
+        await publish(kit, rounds)
+        started = time.monotonic()
+        workers.hire(poll=10.0)
+        workers.hire(poll=10.0)
+        await drained(kit, 30)
+        took = time.monotonic() - started
+
+    print(f"{len(KEYS) * len(rounds)} events in {took:.1f} s")
+    assert {key: list(rounds) for key in KEYS} == receiver.successes()
+    assert [] == receiver.steps_back() + receiver.overlaps()
