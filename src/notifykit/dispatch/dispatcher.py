@@ -129,6 +129,7 @@ class Dispatcher:
                 self.settings,
                 self._clock,
                 self.worker,
+                dice,
             )
         )
         sender = Sender(
@@ -213,7 +214,8 @@ class Dispatcher:
                 while sender.backlog.ready:
                     await sender.turn()
                     await self._recorder.write()
-            await self._pour()
+            for backlog in self.backlogs.values():
+                await self._pour_into(backlog)
             if not any(backlog.ready for backlog in self.backlogs.values()):
                 break
         for sender, _ in self._senders:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import timedelta
 
 import attrs
 
 from ..failpoints import failpoint
-from ..models.delivery import Lane
-from ..ports import Clock, Deliveries
+from ..models.delivery import Claim, DeliveryState, Lane
+from ..policies.retry import Dice
+from ..ports import Clock, Deliveries, Record
 from .backlog import Backlog
 from .directory import Directory
 from .sender import Leases
@@ -17,6 +19,10 @@ from .vitals import Vitals
 
 #: Below this many free places claiming waits: small claims cost as much as large ones.
 _LEAST = 32
+#: A delivery whose worker has died this often is a suspect, and is sent with no other suspect beside it.
+_SUSPECT = 2
+#: How long suspects that are put back stay away, times how many they are.
+_APART = timedelta(milliseconds=100)
 
 
 @attrs.define
@@ -32,6 +38,7 @@ class Source:
     settings: DispatchSettings
     clock: Clock
     worker: str
+    dice: Dice
     _crowding: tuple[str, ...] = ()
 
     async def turn(self) -> bool:
@@ -56,6 +63,7 @@ class Source:
             # A full batch means a backlog: next time let the others through before those who fill it.
             shares = Counter(claim.subscriber_id for claim in claims)
             self._crowding = tuple(subscriber for subscriber, count in shares.items() if count > room // 4)
+        claims = await self._apart(claims)
         held = []
         for claim in claims:
             view = await self.directory.view(claim.tenant, claim.version)
@@ -68,3 +76,33 @@ class Source:
             self.leases.add(claim)
         self.backlog.add(held)
         return bool(claims) or bool(crowding)
+
+    async def _apart(self, claims: list[Claim]) -> list[Claim]:
+        """Keep one suspect in this process at the most, and put the others back for a random moment.
+
+        A delivery that kills its worker takes down what was claimed beside it.  Alone, it is
+        counted alone, and those that only stood beside it arrive.
+        """
+        suspects = [claim for claim in claims if claim.abandoned >= _SUSPECT]
+        if suspects and not any(claim.abandoned >= _SUSPECT for claim in self.leases.held.values()):
+            suspects.pop()
+        if not suspects:
+            return claims
+        now = self.clock.now()
+        # Written before the one that stays is sent: a death must not count for those that went.
+        await self.store.record(
+            [
+                Record(
+                    claim.delivery_id,
+                    claim.fence,
+                    DeliveryState.PENDING,
+                    None,
+                    now + _APART * len(suspects) * self.dice(),
+                    now,
+                    None,
+                )
+                for claim in suspects
+            ]
+        )
+        away = {claim.delivery_id for claim in suspects}
+        return [claim for claim in claims if claim.delivery_id not in away]

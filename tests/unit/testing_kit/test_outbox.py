@@ -336,6 +336,22 @@ def test_a_rate_limit_spreads_deliveries_over_time(outbox):
     assert {(DeliveryState.DELIVERED, 1)} == {(delivery.state, delivery.attempts) for delivery in limited}
 
 
+def test_events_with_an_ordering_key_arrive_in_order(outbox):
+    """What is in line behind a failed delivery waits for its retry."""
+    outbox.subscribe(tenant="acme")
+    outbox.fail_next(BUSY)
+    for order_id in ("first", "second", "third"):
+        ship(order_id, ordering_key="A-1")
+
+    outbox.advance(timedelta(seconds=10))
+
+    sent = sorted((request.at, request.json()["data"]["order_id"]) for d in outbox.deliveries for request in d.requests)
+    start = sent[0][0]
+    assert [(0, "first"), (5, "first"), (5, "second"), (5, "third")] == [
+        ((at - start).seconds, order_id) for at, order_id in sent
+    ]
+
+
 def test_a_failing_endpoint_is_parked_and_probed(outbox):
     """Health follows the test's clock too; what the library tells about it is among the deliveries only."""
     outbox.subscribe("order.*", tenant="acme", endpoint="https://well.example/")
