@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 import attrs
 
 from .catalog import EventCatalog
-from .errors import CannotJoinError, ConfigurationError
+from .errors import CannotJoinError, ConfigurationError, InvalidEndpointError
 from .models.endpoint import Endpoint
 from .models.event import EventType, Receipt
 from .models.subscription import Subscription
@@ -319,20 +319,22 @@ class Notifykit:
             InvalidEndpointError: The URL or an option is not acceptable.
             InvalidSubscriptionError: A pattern, the topic or the filter is not acceptable.
         """
-        self._check_subscription(event_types, topic, filter)
+        from .admin.subscriptions import check
+
+        patterns = (event_types,) if isinstance(event_types, str) else tuple(event_types)
+        check(patterns, topic, filter)
         if endpoint.startswith("end_"):
+            if endpoint_options:
+                raise InvalidEndpointError(
+                    [f"{name}: the endpoint exists; change it with endpoints.update" for name in endpoint_options]
+                )
             target = await self.endpoints.get(endpoint, tenant=tenant)
         else:
             target = await self.endpoints.create(endpoint, tenant=tenant, **endpoint_options)
         subscription = await self.subscriptions.create(
-            event_types, tenant=tenant, endpoint_id=target.id, topic=topic, filter=filter
+            patterns, tenant=tenant, endpoint_id=target.id, topic=topic, filter=filter
         )
         return subscription, target
-
-    def _check_subscription(self, event_types: str | Iterable[str], topic: str | None, filter: Any) -> None:
-        from .admin.subscriptions import check
-
-        check(event_types, topic, filter)
 
     async def accept(self, url: str, headers: Mapping[str, str]) -> tuple[str, list[str]]:
         """Return the canonical form of an endpoint's URL and what is wrong with its headers.

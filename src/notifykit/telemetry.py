@@ -10,11 +10,13 @@ No event carries payloads, secrets or full addresses.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import ClassVar
 
 import attrs
+
+from .errors import NotifykitError
 
 _log = logging.getLogger("notifykit")
 
@@ -205,6 +207,21 @@ def log(event: TelemetryEvent) -> None:
     """Write ``event`` to the logger ``notifykit`` if its level is on."""
     if _log.isEnabledFor(event.level):
         _log.log(event.level, "%s", line(event))
+
+
+def tell(event: TelemetryEvent, subscribers: Sequence[Subscriber]) -> None:
+    """Log ``event`` and hand it to ``subscribers``; one that raises is logged and does no harm."""
+    log(event)
+    for subscriber in subscribers:
+        try:
+            subscriber(event)
+        except Exception:
+            _log.exception("a telemetry subscriber failed on %s", event.name)
+
+
+def why(error: BaseException) -> str:
+    """Return an error as one field: our own by their message, others with their type."""
+    return str(error) if isinstance(error, NotifykitError) else f"{type(error).__name__}: {error}"
 
 
 def wants_log() -> bool:

@@ -11,7 +11,7 @@ from notifykit.testing import StoreFeatures, StoreSuite
 
 pytest.importorskip("asyncpg", reason="needs asyncpg")
 
-from notifykit.stores.sql.postgres import PostgresStore  # noqa: E402  # only where its driver is
+from notifykit.stores.sql.postgres import PostgresStore  # only where its driver is
 
 
 class TestPostgresStore(StoreSuite):

@@ -31,6 +31,7 @@ from notifykit import (
     RetryPolicy,
 )
 from notifykit.errors import MissingKeyError, TamperedError
+from notifykit.ports import Store
 from notifykit.signing import generate_secret
 from notifykit.stores import store_from_url
 from notifykit.stores.sql import rewrap as rewrapping
@@ -38,6 +39,7 @@ from notifykit.stores.sql import schema as s
 from notifykit.stores.sql.rewrap import TAMPERED, rewrap
 from notifykit.stores.sql.rows import endpoint_values
 from notifykit.stores.sql.sealing import UNREADABLE
+from notifykit.stores.sql.store import SqlStore
 from notifykit.testing import Receiver
 from notifykit.testing.receiver import Reply
 from notifykit.vault import KeyRing
@@ -64,13 +66,18 @@ def kit_on(url, keys=NEW, **options):
     return Notifykit(url, egress=LOOPBACK, keys=keys, **options)
 
 
+def sql_store(store: Store) -> SqlStore:
+    assert isinstance(store, SqlStore)
+    return store
+
+
 # ── everything the database holds ──────────────────────────────────────────────────────────────
 
 
 def dump(url):
     """Return every byte of an SQLite store's files, or every row of every table of a PostgreSQL database."""
     if url.startswith("sqlite"):
-        file = Path(make_url(url).database)
+        file = Path(make_url(url).database or "")
         found = [file, *(file.with_name(file.name + end) for end in ("-wal", "-shm", "-journal"))]
         return b"".join(part.read_bytes() for part in found if part.exists())
     pieces = []
@@ -202,7 +209,7 @@ async def test_with_encrypted_payloads_a_dump_does_not_say_what_happened_either(
 
 async def test_logs_telemetry_and_errors_have_no_secret_in_them(store_url, caplog):
     """With everything logged, and with a database that breaks in the middle of a write, no secret comes out."""
-    told = []
+    told: list[object] = []
     caplog.set_level(logging.DEBUG)
     async with Receiver() as receiver, kit_on(store_url, subscribers=[told.append]) as kit:
         secrets, _ = await work(kit, store_url, receiver)
@@ -343,14 +350,18 @@ async def test_a_body_that_was_tampered_with_stops_no_other(store_url, caplog):
 
 
 async def test_a_body_does_not_open_in_another_event(store_url):
-    """With encrypted payloads, one order's event cannot be made to say what another's said."""
+    """With encrypted payloads, an event cannot be made to say what another, another tenant's or another column said."""
     async with kit_on(store_url, encrypt_payloads=True) as kit:
-        one, two = [await publish(kit, number) for number in (1, 2)]
-        (row,) = run_sql(store_url, select(s.events.c.body).where(s.events.c.id == one.event_id))
-        run_sql(store_url, update(s.events).where(s.events.c.id == two.event_id).values(body=bytes(row["body"])))
-
+        one, two = [await publish(kit, number, idempotency_key=f"key-{number}") for number in (1, 2)]
+        (row,) = run_sql(store_url, select(s.events).where(s.events.c.id == one.event_id))
+        run_sql(store_url, insert(s.events).values({**row, "tenant": "evil"}))
         with pytest.raises(TamperedError):
-            await kit.events.get(two.event_id, tenant="acme")
+            await kit.events.get(one.event_id, tenant="evil")
+        for event, column in ((two, "body"), (two, "fingerprint"), (one, "fingerprint")):
+            this = s.events.c.id == event.event_id
+            run_sql(store_url, update(s.events).where(this).values(body=bytes(row[column])))
+            with pytest.raises(TamperedError):
+                await kit.events.get(event.event_id, tenant="acme")
 
 
 # ── what was stored before ─────────────────────────────────────────────────────────────────────
@@ -493,7 +504,7 @@ def dump_of_rows(url):
 
 async def test_a_rewrap_seals_what_was_stored_in_the_clear(store_url):
     """Afterwards the whole database, free space included, has no secret in it."""
-    made = await fill(store_url, NEW)
+    made = await fill(store_url, NEW, 60)  # so many that not all of the old cells are overwritten anyway
     async with kit_on(store_url) as kit:
         for endpoint in made:
             await kit.endpoints.delete(endpoint.id, tenant=endpoint.tenant)
@@ -706,7 +717,7 @@ async def test_production_makes_no_database_before_it_refuses(tmp_path):
 def test_postgres_on_another_host_needs_keys(url, is_refused):
     """A key made on this machine would be missing on the next one; on the loopback it is convenient."""
     pytest.importorskip("asyncpg", reason="needs asyncpg")
-    vault = store_from_url(url).seals.vault
+    vault = sql_store(store_from_url(url)).seals.vault
 
     if is_refused:
         with pytest.raises(ConfigurationError, match="another host"):
@@ -735,11 +746,11 @@ async def test_a_development_store_moves_to_keys_of_its_own(store_url, state_fol
     """The file has the form of the variable: put it behind the new key, rewrap, and it is not needed any more."""
     async with Notifykit(store_url, egress=LOOPBACK) as kit:
         made = await kit.endpoints.create(NOWHERE, tenant="acme")
-        file = kit.store.seals.vault._file
+        file = sql_store(kit.store).seals.vault._file
     monkeypatch.setenv("NOTIFYKIT_KEYS", f"{NEW.text()},{file.read_text()}")
 
     async with Notifykit(store_url, environment="production") as kit:
-        done = await rewrap(kit.store)
+        done = await rewrap(sql_store(kit.store))
     monkeypatch.setenv("NOTIFYKIT_KEYS", NEW.text())
     async with Notifykit(store_url, environment="production") as kit:
         read = await kit.endpoints.get(made.id, tenant="acme")

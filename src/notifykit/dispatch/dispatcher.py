@@ -26,7 +26,7 @@ from ..models.endpoint import Endpoint, EndpointState
 from ..models.ids import new_id
 from ..policies.retry import Dice
 from ..ports import Channel, Clock, Store
-from ..telemetry import EndpointDisabled, LoopFailed, Subscriber, TelemetryEvent, log, wants_log
+from ..telemetry import EndpointDisabled, LoopFailed, Subscriber, TelemetryEvent, tell, wants_log, why
 from .backlog import Backlog
 from .directory import Directory
 from .herald import Herald
@@ -229,6 +229,8 @@ class Dispatcher:
     async def drained(self) -> None:
         """Return when nothing is due in the store and nothing is under way here (for tests and demos)."""
         while True:
+            if self._serving is not None and self._serving.done():
+                await self._serving  # raises what it died of
             stats = await self._store.stats(now=self._clock.now())
             if stats.oldest_due is None and not stats.sending and not any(map(_busy, self.backlogs.values())):
                 return
@@ -292,8 +294,8 @@ class Dispatcher:
             try:
                 more = await turn()
                 pause = _FIRST_PAUSE
-            except StoreError as error:
-                self._emit(LoopFailed(loop=name, error=str(error), pause=timedelta(seconds=pause)))
+            except Exception as error:  # a duty that fails is tried again, whatever the reason
+                self._emit(LoopFailed(loop=name, error=why(error), pause=timedelta(seconds=pause)))
                 await self._sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads, hides nothing
                 pause = min(pause * 2, _LONGEST_PAUSE)
                 continue
@@ -310,8 +312,8 @@ class Dispatcher:
         while not self._stop.is_set():
             try:
                 await duty()
-            except StoreError as error:
-                self._emit(LoopFailed(loop=name, error=str(error), pause=timedelta(seconds=seconds)))
+            except Exception as error:  # a duty that fails is tried again, whatever the reason
+                self._emit(LoopFailed(loop=name, error=why(error), pause=timedelta(seconds=seconds)))
             await self._sleep(seconds * random.uniform(0.8, 1.2))  # noqa: S311 - spreads, hides nothing
 
     async def _pulse(self, scope: anyio.CancelScope) -> None:
@@ -336,8 +338,8 @@ class Dispatcher:
                     if owed:
                         timeout = min(timeout, max(woken + _CLAIM_EVERY - at, 0))
                     hinted = await self._store.wait(timedelta(seconds=timeout))
-                except StoreError as error:
-                    self._emit(LoopFailed(loop="wait", error=str(error), pause=timedelta(seconds=timeout)))
+                except Exception as error:  # a duty that fails is tried again, whatever the reason
+                    self._emit(LoopFailed(loop="wait", error=why(error), pause=timedelta(seconds=timeout)))
                     await asyncio.sleep(timeout)
                     continue
                 owed = owed or hinted
@@ -345,7 +347,7 @@ class Dispatcher:
                     self._planner_hint.set()
                 since = time.monotonic() - woken
                 is_due = due is not None and due <= self._clock.now()
-                if (owed or is_due) and since >= _CLAIM_EVERY or since >= _WAKE_EVERY:
+                if ((owed or is_due) and since >= _CLAIM_EVERY) or since >= _WAKE_EVERY:
                     owed, woken = False, time.monotonic()
                     self._wake()
 
@@ -365,8 +367,8 @@ class Dispatcher:
             try:
                 while any([await self._pour_into(backlog) for backlog in self.backlogs.values()]):
                     await asyncio.sleep(_POUR_EVERY)
-            except StoreError as error:
-                self._emit(LoopFailed(loop="pour", error=str(error), pause=timedelta(seconds=1)))
+            except Exception as error:  # a duty that fails is tried again, whatever the reason
+                self._emit(LoopFailed(loop="pour", error=why(error), pause=timedelta(seconds=1)))
                 await asyncio.sleep(1)
                 self._thirst.set()
 
@@ -427,9 +429,7 @@ class Dispatcher:
         return bool(self._subscribers) or wants_log()
 
     def _emit(self, event: TelemetryEvent) -> None:
-        log(event)
-        for subscriber in self._subscribers:
-            subscriber(event)
+        tell(event, self._subscribers)
 
 
 def _busy(backlog: Backlog) -> bool:

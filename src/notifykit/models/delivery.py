@@ -148,7 +148,7 @@ class Claim(NamedTuple):
         fence: Grows with every claim; a result is recorded only under the current one.
         attempt: The number of the attempt this claim allows.
         body: The exact bytes that were stored when the event was published.
-        tries: How many attempts of this generation came before (abandoned ones included).
+        tries: How many attempts of this generation came before (abandoned ones not counted).
         version: The tenant's version when the claim was made (see ``Directory``).
     """
 

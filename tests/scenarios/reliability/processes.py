@@ -92,7 +92,7 @@ class Role:
                 self._process.stdout.close()
 
     def kill(self) -> None:
-        """Kill it with SIGKILL and wait until it is gone."""
+        """Kill it with SIGKILL, if it has not ended, and wait until it is gone."""
         self._process.kill()
         self.wait()
 
@@ -153,8 +153,7 @@ class Site:
 
     def __exit__(self, *_: object) -> None:
         for role in self._roles:
-            if not role.has_ended():
-                role.kill()
+            role.kill()
         self.database.close()
 
     # -- what is there -----------------------------------------------------------------------------

@@ -57,7 +57,7 @@ def check_kills(site: Site, scenario: str, kills: int, events: int) -> None:
 def test_random_kills_lose_nothing(
     databases: Databases, receiver: Receiver, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """kill -9 of publishers and workers under load: all that was acknowledged arrives, repeats are bounded and equal."""
+    """Kill -9 of publishers and workers under load: all that was acknowledged arrives, repeats are bounded and equal."""
     with databases() as url, Site(url, tmp_path / "site", receiver) as site:
         kill_under_load(site, kills=20, events=1000, rate=200, dice=random.Random(20))
 

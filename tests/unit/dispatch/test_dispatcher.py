@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from notifykit import ConfigurationError, DispatchSettings, EndpointState, Event, Priority, StoreUnavailableError
+from notifykit import (
+    ConfigurationError,
+    DispatchSettings,
+    EndpointState,
+    Event,
+    Priority,
+    StoreError,
+    StoreUnavailableError,
+)
 from notifykit.models.delivery import Claim, DeliveryState
 from notifykit.models.outcome import Accepted, BadRecipient, Outcome, Permanent, Throttled, Transient
 from notifykit.policies.plan import plan
-from notifykit.ports import Settlement
+from notifykit.ports import Record, Settlement
 from notifykit.telemetry import (
     ChannelFailed,
     ClaimLost,
@@ -482,3 +491,63 @@ async def test_wiring_that_cannot_work_is_refused() -> None:
             b.kit.dispatcher([ScriptedChannel(), ScriptedChannel()])
         with pytest.raises(ConfigurationError, match="at least one"):
             b.kit.dispatcher([])
+
+
+async def test_a_record_that_cannot_be_written_does_not_hold_up_the_others() -> None:
+    """The store refuses one result; its neighbours are written, and it is told of."""
+    async with bench() as b:
+        await b.endpoint()
+        record = b.kit.store.record
+
+        async def picky(records: Sequence[Record]) -> set[str]:
+            if any(one.delivery_id == poison for one in records):
+                raise StoreError("this one cannot be stored")
+            return await record(records)
+
+        b.channel.gate = asyncio.Event()
+        for _ in range(5):
+            await b.publish()
+        b.kit.store.record = picky  # type: ignore[method-assign]
+
+        async with b.dispatcher:
+            await b.until(lambda: b.channel.open == 5)
+            poison = b.channel.sent[2].delivery_id
+            b.channel.gate.set()
+            await b.until_states(DELIVERED, count=4)
+            await b.until(lambda: any(isinstance(told, LoopFailed) for told in b.told))
+
+        (told,) = [told for told in b.told if isinstance(told, LoopFailed)]
+        assert told.error.startswith(poison)
+
+
+async def test_a_subscriber_that_raises_does_no_harm(caplog: pytest.LogCaptureFixture) -> None:
+    """What listens to telemetry cannot stop deliveries."""
+    async with bench() as b:
+        b.dispatcher._subscribers = (lambda told: 1 / 0,)  # type: ignore[assignment,return-value]
+        await b.endpoint()
+        await b.publish()
+
+        async with b.dispatcher:
+            await b.until_states(DELIVERED)
+            await b.until(lambda: "a telemetry subscriber failed" in caplog.text)
+
+
+async def test_a_duty_that_fails_unexpectedly_is_tried_again() -> None:
+    """A bug in one turn of a loop does not end the dispatcher."""
+    async with bench() as b:
+        await b.endpoint()
+        take = b.kit.store.take
+        failures = [ValueError("unforeseen")]
+
+        async def buggy(*args: object, **options: object) -> object:
+            if failures:
+                raise failures.pop()
+            return await take(*args, **options)  # type: ignore[arg-type]
+
+        b.kit.store.take = buggy  # type: ignore[method-assign,assignment]
+        await b.publish()
+
+        async with b.dispatcher:
+            await b.until_states(DELIVERED)
+
+        assert ["ValueError: unforeseen"] == [told.error for told in b.told if isinstance(told, LoopFailed)]

@@ -14,7 +14,7 @@ from ...models.delivery import FINAL_STATES, Delivery, DeliveryState, NewDeliver
 from ...models.event import StoredEvent, TakenEvent
 from ...ports import Appended, Settlement
 from .hints import Hints
-from .tables import Key, Row, Tables, Unplanned
+from .tables import Row, Tables, Unplanned
 
 
 class MemoryOutbox:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
-from datetime import datetime
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from ....models.delivery import WEBHOOK, Claim, DeliveryState, Lane, NewDelivery, Priority
 from ....models.event import StoredEvent
-from ....ports import DeliveryFilter, Settlement, Store
+from ....ports import DeliveryFilter, Store
 from ...builders import make_delivery, make_endpoint, make_event, make_record
 from ...clock import FakeClock
 from .fixtures import MakeStore, needs
@@ -444,7 +444,7 @@ class OrderingPromises:
             while any([not await through.is_planned(ACME, event.id) for event in events[-len(keys) :]]):
                 for event in await take(through, clock, 3):
                     await settle(through, clock, event, [_to_receiver(event.id, events)])
-                await anyio.sleep(0)
+                await anyio.lowlevel.checkpoint()
 
         async def work(through: Store) -> None:
             while sum(map(len, ended.values())) < len(events):
@@ -452,11 +452,11 @@ class OrderingPromises:
                     key = one.ordering_key or ""
                     overlaps.extend(sending & {key})
                     sending.add(key)
-                    await anyio.sleep(0)
+                    await anyio.lowlevel.checkpoint()
                     sending.discard(key)
                     ended[key].append(one.event_id)
                     await finish(through, clock, one)
-                await anyio.sleep(0)
+                await anyio.lowlevel.checkpoint()
 
         other = await make_second_store()
         with anyio.fail_after(60):

@@ -1,0 +1,247 @@
+"""The world around the processes fails: the database, the network, the disk, and the receivers that cannot keep up."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from notifykit.testing.servers import PostgresServer
+from tests.stores import create_tables
+
+from . import report
+from .checker import Findings
+from .conftest import Databases
+from .processes import SETTINGS, Receiver, Site, until
+from .proxy import FaultProxy
+
+#: The slowest answer that a publisher may get while its database is away, in seconds.
+_SLOWEST = 15.0
+
+
+def end_well(site: Site, scenario: str, **figures: object) -> Findings:
+    """Wait until everything is delivered, and check."""
+    took = site.drained(60)
+    findings = site.check()
+    report.note(scenario, findings, drained_in=round(took, 2), **figures)
+    assert () == findings.problems
+    assert took < 60
+    return findings
+
+
+def errors_are_fit(site: Site) -> None:
+    """What publishers saw is the one error that says "try again", in time."""
+    failures = site.failures()
+    assert {"StoreUnavailableError"} >= {failure["error"] for failure in failures}
+    assert max((failure["took"] for failure in failures), default=0) < _SLOWEST
+
+
+@pytest.mark.parametrize("crashes", [3, pytest.param(10, marks=pytest.mark.soak)])
+def test_a_database_that_dies_loses_nothing(
+    crashes: int, postgres_server: PostgresServer, receiver: Receiver, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Kill -9 of PostgreSQL under load: publishers are told, workers wait, and everything arrives afterwards."""
+    create_tables(postgres_server.url)
+    with Site(postgres_server.url, tmp_path / "site", receiver) as site:
+        endpoints = site.endpoints(each=2)
+        workers = [site.worker(), site.worker()]
+        publishers = [site.publisher(endpoints, prefix=prefix, rate=100) for prefix in ("p1", "p2")]
+        for _ in range(crashes):
+            published = site.acknowledged()
+            assert until(lambda before=published: site.acknowledged() > before + 50, 30), "publishing never came back"
+            site.database.close()
+            postgres_server.crash()
+            time.sleep(0.7)
+            postgres_server.resume()
+        published = site.acknowledged()
+        assert until(lambda: site.acknowledged() > published + 50, 30), "publishing never came back"
+        for publisher in publishers:
+            publisher.terminate()
+
+        findings = end_well(site, request.node.name, database_kills=crashes)
+        errors_are_fit(site)
+        assert 0 < len(site.failures())
+        assert findings.duplicates <= crashes * 2 * SETTINGS["concurrency"] * 3
+        for worker in workers:
+            worker.terminate()
+
+
+@pytest.fixture
+def database_proxy(postgres_url: str) -> Iterator[FaultProxy]:
+    """A proxy before the PostgreSQL server."""
+    address = urlsplit(postgres_url)
+    assert address.hostname
+    with FaultProxy(address.hostname, address.port or 5432) as proxy:
+        yield proxy
+
+
+def _through(url: str, proxy: FaultProxy) -> str:
+    address = urlsplit(url)
+    return address._replace(netloc=f"{address.username}@127.0.0.1:{proxy.port}").geturl()
+
+
+def _halved(proxy: FaultProxy) -> None:
+    proxy.is_deaf = True
+
+
+FAULTS: dict[str, Callable[[FaultProxy], None]] = {
+    "latency": lambda proxy: setattr(proxy, "latency", 0.02),
+    "cut": FaultProxy.cut,
+    "reset": FaultProxy.reset,
+    "refuse": lambda proxy: (setattr(proxy, "refuses", True), proxy.reset())[0],
+    "throttle": lambda proxy: setattr(proxy, "rate", 50_000),
+    "drop_after": lambda proxy: setattr(proxy, "drop_after", 6000),
+}
+
+
+def test_faults_on_the_way_to_the_database_lose_nothing(
+    postgres_databases: Databases, database_proxy: FaultProxy, receiver: Receiver, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Delays, cuts, resets, refused and throttled connections, one after the other: all that was acknowledged arrives."""
+    with postgres_databases() as url:
+        site = Site(url, tmp_path / "site", receiver, via=_through(url, database_proxy))
+        with site:
+            endpoints = site.endpoints(each=2)
+            workers = [site.worker(), site.worker()]
+            publisher = site.publisher(endpoints, rate=100)
+            for fault in FAULTS.values():
+                fault(database_proxy)
+                time.sleep(0.8)
+                database_proxy.heal()
+                published = site.acknowledged()
+                assert until(lambda before=published: site.acknowledged() > before + 20, 20), "publishing never came back"
+            publisher.terminate()
+
+            end_well(site, request.node.name, cuts=database_proxy.cuts, faults=len(FAULTS))
+            errors_are_fit(site)
+            for worker in workers:
+                worker.terminate()
+
+
+def test_a_commit_whose_answer_is_lost_is_resolved_by_its_key(
+    postgres_databases: Databases, database_proxy: FaultProxy, receiver: Receiver, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """The connection dies after the commit was sent: the publisher is told, and its second try gets the same event."""
+    with postgres_databases() as url:
+        site = Site(url, tmp_path / "site", receiver, via=_through(url, database_proxy))
+        with site:
+            endpoints = site.endpoints()
+            publisher = site.publisher(endpoints, rate=50, concurrency=1)
+            for number in range(3):
+                # Keys are published in their order, so the key of a number to come is one that will be seen.
+                coming = site.acknowledged() + 5
+                database_proxy.swallow_answer_to(f"p-{coming}".encode())
+                assert until(lambda at=number: len(site.failures()) > at, 10), "no answer was lost"
+            publisher.terminate()
+            unknown = {failure["n"] for failure in site.failures()}
+            events = dict(
+                site.database.rows("SELECT idempotency_key, count(*) FROM notifykit_events GROUP BY idempotency_key")
+            )
+            worker = site.worker()
+
+            end_well(site, request.node.name, unknown_commits=len(unknown))
+            errors_are_fit(site)
+            assert 3 == len(unknown)
+            assert {1} == {events[f"p-{n}"] for n in unknown}
+            worker.terminate()
+
+
+def test_faults_on_the_way_to_a_receiver_lose_nothing(
+    databases: Databases, receiver: Receiver, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Whatever happens to the receiver's connections, an event is sent until it has arrived."""
+    with (
+        FaultProxy("127.0.0.1", receiver.port) as proxy,
+        databases() as url,
+        Site(url, tmp_path / "site", receiver) as site,
+    ):
+        endpoints = site.endpoints(port=proxy.port, retries=40)
+        workers = [site.worker(), site.worker()]
+        publisher = site.publisher(endpoints, rate=40)
+        for fault in [*FAULTS.values(), _halved]:
+            fault(proxy)
+            time.sleep(0.6)
+            proxy.heal()
+        proxy.reset()
+        publisher.terminate()
+
+        end_well(site, request.node.name, cuts=proxy.cuts, faults=len(FAULTS) + 1)
+        for worker in workers:
+            worker.terminate()
+
+
+def test_a_full_disk_is_told_and_loses_nothing(
+    sqlite_databases: Databases, receiver: Receiver, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """While SQLite cannot grow, publishing fails and workers wait; with room again both go on without a restart."""
+    with sqlite_databases() as url, Site(url, tmp_path / "site", receiver) as site:
+        endpoints = site.endpoints()
+        ((pages,),) = site.database.rows("PRAGMA page_count")
+        worker = site.worker(max_pages=pages + 60)
+        publisher = site.publisher(endpoints, rate=300, max_pages=pages + 60)
+        assert until(lambda: len(site.failures()) > 5, 20), "the disk was never full"
+        full_at = site.acknowledged()
+        time.sleep(1)
+        for role in (worker, publisher):
+            role.signal(signal.SIGUSR1)
+        assert until(lambda: site.acknowledged() > full_at + 50, 20), "publishing never came back"
+        publisher.terminate()
+
+        end_well(site, request.node.name, accepted_when_full=full_at)
+        errors_are_fit(site)
+        worker.terminate()
+
+
+def test_a_long_outage_keeps_results_and_memory(
+    postgres_server: PostgresServer, receiver: Receiver, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Results that cannot be written wait in memory, bounded by what was claimed, and are written once they can be."""
+    create_tables(postgres_server.url)
+    with Site(postgres_server.url, tmp_path / "site", receiver) as site:
+        endpoints = site.endpoints("slow", each=2)
+        workers = [site.worker(lease=30.0), site.worker(lease=30.0)]
+        site.publish(endpoints, 40)
+        assert until(lambda: len(site.received()) > 5, 10)
+        site.database.close()
+        postgres_server.crash()
+        time.sleep(3)  # attempts end, and their results cannot be written
+        held = max(worker.memory() for worker in workers)
+        postgres_server.resume()
+
+        findings = end_well(site, request.node.name, database_kills=1, memory=held)
+        # A claim whose answer the crash has swallowed may run out; a result that was kept may not be sent again.
+        assert 0 == findings.duplicates
+        for worker in workers:
+            worker.terminate()
+
+
+@pytest.mark.parametrize("seconds", [6, pytest.param(30, marks=pytest.mark.soak)])
+def test_overload_keeps_memory_flat(
+    seconds: int, databases: Databases, receiver: Receiver, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Ten times more than receivers take is published: workers hold a bounded part, the rest waits in the store."""
+    with databases() as url, Site(url, tmp_path / "site", receiver) as site:
+        endpoints = site.endpoints("slow", each=2, max_in_flight=4)  # some 13 a second
+        workers = [site.worker(lease=20.0), site.worker(lease=20.0)]
+        publisher = site.publisher(endpoints, rate=150)
+        assert until(lambda: len(site.received()) > 10, 10)
+        before = [worker.memory() for worker in workers]
+        time.sleep(seconds)
+        growth = max(worker.memory() - at for worker, at in zip(workers, before, strict=True))
+        publisher.terminate()
+        took = [worker.terminate() for worker in workers]
+        outbox, queue = site.database.open_work()
+        delivered = len(site.database.ended())
+        accepted = site.acknowledged()
+
+        findings = site.check()
+        report.note(request.node.name, findings, waiting=queue, growth=growth, slowest_drain=round(max(took), 2))
+        assert growth < 64 * 2**20
+        assert outbox * 2 + queue + delivered == accepted * 2, "accepted is not delivered and open"
+        assert queue + outbox > 3 * delivered, "this was no overload"
+        assert {"I1", "I11", "I9"} >= findings.broken
+        assert max(took) <= SETTINGS["grace"] + 2

@@ -1,0 +1,251 @@
+"""The kit: one object that opens, closes, publishes and hands out the other parts."""
+
+from __future__ import annotations
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from notifykit import (
+    ConfigurationError,
+    EgressRules,
+    Event,
+    InvalidEndpointError,
+    InvalidEventError,
+    InvalidSubscriptionError,
+    NotFoundError,
+    Notifykit,
+    SchemaError,
+    StoreUnavailableError,
+)
+from notifykit.kit import SystemClock
+from notifykit.models.event import EventType
+from notifykit.stores.memory import MemoryStore
+from notifykit.stores.sql.sqlite import SqliteStore
+from notifykit.testing import FakeClock
+
+ACME, GLOBEX = "acme", "globex"
+SHIPPED = Event(type="order.shipped", data={"order_id": "A-1"})
+LOCAL = EgressRules(allow=["127.0.0.0/8"], allow_http=True)
+URL = "http://127.0.0.1:8080/hooks"
+
+
+@pytest.fixture
+async def kit():
+    async with Notifykit("memory://", egress=LOCAL, clock=FakeClock()) as kit:
+        yield kit
+
+
+class TestOpening:
+    async def test_a_kit_without_settings_uses_a_file_here(self, tmp_path, monkeypatch):
+        """Zero configuration is an SQLite file in the current folder, made when it is needed."""
+        monkeypatch.delenv("NOTIFYKIT_URL", raising=False)
+        monkeypatch.chdir(tmp_path)
+
+        async with Notifykit() as kit:
+            await kit.apublish(SHIPPED, tenant=ACME)
+
+        assert "sqlite:///notifykit.db" == kit.url
+        assert (tmp_path / "notifykit.db").exists()
+
+    async def test_the_environment_names_the_store(self, monkeypatch):
+        """``NOTIFYKIT_URL`` is used where no URL is given, and no longer where one is."""
+        monkeypatch.setenv("NOTIFYKIT_URL", "memory://")
+
+        assert isinstance(Notifykit().store, MemoryStore)
+        assert isinstance(Notifykit("sqlite:///x.db").store, SqliteStore)
+
+    async def test_a_missing_folder_is_made(self, tmp_path):
+        """The file may be in a folder that does not exist yet."""
+        async with Notifykit(f"sqlite:///{tmp_path}/a/b/store.db") as kit:
+            await kit.apublish(SHIPPED, tenant=ACME)
+
+        assert (tmp_path / "a" / "b" / "store.db").exists()
+
+    async def test_the_first_publish_opens(self, store_url):
+        """Who publishes at once need not open first, even in many tasks at the same time."""
+        kit = Notifykit(store_url)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(20):
+                tasks.start_soon(lambda: kit.apublish(SHIPPED, tenant=ACME))
+
+        assert 20 == (await kit.stats()).unplanned
+        await kit.aclose()
+
+    async def test_opening_and_closing_may_be_repeated(self, store_url):
+        """A kit that was closed can be opened again, with what was stored before; twice changes nothing."""
+        kit = Notifykit(store_url)
+        for expected in (1, 2):
+            async with kit:
+                await kit.open()
+                await kit.apublish(SHIPPED, tenant=ACME)
+                assert expected == (await kit.stats()).unplanned
+        await kit.aclose()
+
+    def test_a_closed_kit_may_be_opened_in_another_loop(self, store_url):
+        """Each ``asyncio.run`` has a loop of its own."""
+        kit = Notifykit(store_url)
+
+        async def publish_in_many_tasks() -> int:
+            async with kit:
+                async with anyio.create_task_group() as tasks:
+                    for _ in range(5):
+                        tasks.start_soon(lambda: kit.apublish(SHIPPED, tenant=ACME))
+                return (await kit.stats()).unplanned
+
+        assert [5, 10] == [anyio.run(publish_in_many_tasks) for _ in range(2)]
+
+    async def test_an_open_kit_belongs_to_its_loop(self, store_url):
+        """From another loop every way in is refused, with what to do instead."""
+        async with Notifykit(store_url) as kit:
+            for work in (
+                kit.open,
+                lambda: kit.apublish(SHIPPED, tenant=ACME),
+                lambda: kit.apublish_many([SHIPPED], tenant=ACME),
+            ):
+                with pytest.raises(ConfigurationError, match="another event loop"):
+                    await anyio.to_thread.run_sync(lambda work=work: anyio.run(work))
+
+            assert 0 == (await kit.stats()).unplanned
+
+    async def test_a_kit_that_is_not_open_says_so(self, store_url):
+        """Reading from a store that was not opened is an error with advice, not a crash."""
+        with pytest.raises(StoreUnavailableError, match="not open"):
+            await Notifykit(store_url).stats()
+
+    async def test_a_failed_opening_can_be_repeated(self, tmp_path):
+        """Missing tables stop the opening; once they are there the same kit opens."""
+        kit = Notifykit(f"sqlite:///{tmp_path / 'store.db'}", create=False)
+        with pytest.raises(SchemaError, match="notifykit migrate"):
+            await kit.open()
+
+        await kit.migrate()
+
+        async with kit:
+            assert 0 == (await kit.stats()).unplanned
+
+    async def test_a_store_of_ones_own(self):
+        """A store object may be given instead of a URL, but not with one, and is not migrated."""
+        store = MemoryStore()
+        async with Notifykit(store=store) as kit:
+            await kit.apublish(SHIPPED, tenant=ACME)
+            assert 1 == len(await store.find_events(ACME, limit=10))
+
+        for wrong in ({"url": "memory://"}, {"create": True}):
+            with pytest.raises(ConfigurationError, match="not both"):
+                Notifykit(store=store, **wrong)
+        with pytest.raises(ConfigurationError, match="store of its own"):
+            await kit.migrate()
+
+    async def test_a_store_that_is_no_database_is_not_migrated(self):
+        """There is nothing to migrate in memory."""
+        with pytest.raises(ConfigurationError, match="no migrations"):
+            await Notifykit("memory://").migrate()
+
+    def test_the_clock_of_the_machine_knows_its_zone(self):
+        """Every instant is in UTC."""
+        assert "UTC" == str(SystemClock().now().tzinfo)
+
+
+class TestPublishing:
+    async def test_the_catalog_checks(self):
+        """An event of a known type must fit it; of an unknown type it may be anything."""
+        known = EventType(name="order.shipped", schema={"type": "object", "required": ["order_id"]})
+        async with Notifykit("memory://", event_types=[known]) as kit:
+            with pytest.raises(InvalidEventError, match="order_id"):
+                await kit.apublish(Event(type="order.shipped", data={}), tenant=ACME)
+            await kit.apublish(SHIPPED, tenant=ACME)
+            await kit.apublish(Event(type="order.other", data={}), tenant=ACME)
+
+            assert 2 == (await kit.stats()).unplanned
+
+    async def test_the_clock_is_the_kits(self, kit):
+        """An event without a time of its own happened when it was published."""
+        receipt = await kit.apublish(SHIPPED, tenant=ACME)
+
+        event = await kit.events.get(receipt.event_id, tenant=ACME)
+        assert (FakeClock().now(), FakeClock().now()) == (event.published_at, event.occurred_at)
+
+
+class TestSubscribing:
+    async def test_a_url_becomes_an_endpoint(self, kit):
+        """One call makes endpoint and subscription; the secret is there to be shown once."""
+        subscription, endpoint = await kit.subscribe(
+            (pattern for pattern in ("order.*", "stock.*")),
+            tenant=ACME,
+            endpoint=URL,
+            topic="shop/7/**",
+            filter={"total": [{"numeric": [">", 5]}]},
+            description="the shop",
+        )
+
+        assert (URL, "the shop") == (endpoint.url, endpoint.description)
+        assert endpoint.secrets[0].value.startswith("whsec_")
+        assert (endpoint.id, ("order.*", "stock.*")) == (subscription.subscriber_id, subscription.event_types)
+        assert subscription == await kit.subscriptions.get(subscription.id, tenant=ACME)
+
+    async def test_an_endpoint_may_be_subscribed_again(self, kit):
+        """The id of an endpoint makes no new one."""
+        _, endpoint = await kit.subscribe("order.*", tenant=ACME, endpoint=URL)
+
+        again, same = await kit.subscribe("stock.*", tenant=ACME, endpoint=endpoint.id)
+
+        assert (endpoint, endpoint.id) == (same, again.subscriber_id)
+        assert [endpoint] == await kit.endpoints.list(tenant=ACME)
+
+    async def test_settings_of_an_endpoint_that_exists_are_refused(self, kit):
+        """They would not be applied, so they are not taken in silence."""
+        _, endpoint = await kit.subscribe("order.*", tenant=ACME, endpoint=URL)
+
+        with pytest.raises(InvalidEndpointError, match="max_in_flight: .*endpoints.update"):
+            await kit.subscribe("stock.*", tenant=ACME, endpoint=endpoint.id, max_in_flight=1)
+
+        assert 1 == len(await kit.subscriptions.list(tenant=ACME))
+
+    async def test_a_strangers_endpoint_is_not_found(self, kit):
+        """Another tenant's endpoint cannot be subscribed."""
+        _, endpoint = await kit.subscribe("order.*", tenant=ACME, endpoint=URL)
+
+        with pytest.raises(NotFoundError):
+            await kit.subscribe("order.*", tenant=GLOBEX, endpoint=endpoint.id)
+
+    @pytest.mark.parametrize(
+        ("options", "error"),
+        [
+            ({"event_types": "or*der"}, InvalidSubscriptionError),
+            ({"event_types": []}, InvalidSubscriptionError),
+            ({"topic": "a//b"}, InvalidSubscriptionError),
+            ({"filter": {"$nonsense": 1}}, InvalidSubscriptionError),
+            ({"endpoint": "http://10.0.0.1:8080/hooks"}, InvalidEndpointError),
+            ({"endpoint": URL, "max_in_flight": 0}, InvalidEndpointError),
+        ],
+    )
+    async def test_what_is_refused_leaves_nothing(self, kit, options, error):
+        """Neither a half of a subscription nor an endpoint that nobody is subscribed to is left behind."""
+        with pytest.raises(error):
+            await kit.subscribe(**({"event_types": "order.*", "endpoint": URL} | options), tenant=ACME)
+
+        assert ([], []) == (await kit.endpoints.list(tenant=ACME), await kit.subscriptions.list(tenant=ACME))
+
+
+class TestEgressRules:
+    def test_the_default_is_public_https(self, monkeypatch):
+        """Without settings nothing private and nothing unencrypted is allowed."""
+        for name in ("NOTIFYKIT_ALLOW", "NOTIFYKIT_ALLOW_HTTP"):
+            monkeypatch.delenv(name, raising=False)
+
+        assert EgressRules() == EgressRules.from_environment() == Notifykit("memory://").egress
+
+    @pytest.mark.parametrize(("text", "allowed"), [("1", True), ("true", True), ("yes", True), ("0", False), ("", False)])
+    def test_the_environment_can_allow_more(self, monkeypatch, text, allowed):
+        """Blocks are separated by commas; empty entries do not matter."""
+        monkeypatch.setenv("NOTIFYKIT_ALLOW", " 127.0.0.0/8, ,fd00::/8,")
+        monkeypatch.setenv("NOTIFYKIT_ALLOW_HTTP", text)
+
+        assert EgressRules(allow=["127.0.0.0/8", "fd00::/8"], allow_http=allowed) == EgressRules.from_environment()
+
+    def test_a_block_that_is_none_is_refused(self):
+        """A typing error must not open or close anything by accident."""
+        with pytest.raises((ValueError, ConfigurationError)):
+            EgressRules(allow=["127.0.0.0/33"]).guard()

@@ -1,0 +1,85 @@
+"""Stores by URL: the scheme says which, third parties can add theirs, and what is wrong is said."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import EntryPoint, EntryPoints
+
+import pytest
+
+from notifykit import stores
+from notifykit.errors import ConfigurationError, MissingExtraError
+from notifykit.stores import store_from_url
+from notifykit.stores.memory import MemoryStore
+from notifykit.stores.sql.postgres import PostgresStore
+from notifykit.stores.sql.sqlite import SqliteStore
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("memory://", MemoryStore),
+        ("sqlite:///store.db", SqliteStore),
+        ("sqlite:////var/lib/store.db", SqliteStore),
+        ("SQLite:///store.db", SqliteStore),
+        ("sqlite+aiosqlite:///store.db", SqliteStore),
+        ("postgresql://me@db/shop", PostgresStore),
+        ("postgres://me@db/shop", PostgresStore),
+        ("postgresql+asyncpg://me@db/shop", PostgresStore),
+    ],
+)
+def test_the_scheme_says_which_store(url, kind):
+    """A driver behind the scheme does not matter: the store brings its own."""
+    assert kind is type(store_from_url(url))
+
+
+def test_options_go_to_the_store():
+    """What the URL cannot say is said beside it."""
+    assert 3 == store_from_url("postgresql://db/shop", pool_size=3)._pool_size  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("url", ["", "store.db", "://x", "/var/lib/store.db"])
+def test_what_is_no_url_is_refused(url):
+    """The message shows what a URL looks like."""
+    with pytest.raises(ConfigurationError, match="sqlite:///file.db"):
+        store_from_url(url)
+
+
+def test_an_unknown_scheme_is_refused():
+    """The message lists the known ones."""
+    with pytest.raises(ConfigurationError, match="no store for 'mysql' URLs; known: memory, postgres"):
+        store_from_url("mysql://db/shop")
+
+
+def test_memory_takes_nothing_behind_it():
+    """Who writes a name there expects two kits to share it, which they would not."""
+    with pytest.raises(ConfigurationError, match="takes nothing"):
+        store_from_url("memory://shared")
+
+
+def made_by_a_third_party(url: str, **options: object) -> tuple[str, dict[str, object]]:
+    return url, options
+
+
+def test_third_parties_add_schemes(monkeypatch):
+    """An installed package that declares the entry point is found by its scheme, and listed."""
+    theirs = EntryPoint("theirs", f"{__name__}:made_by_a_third_party", "notifykit.stores")
+    monkeypatch.setitem(sys.modules, __name__, sys.modules[__name__])
+    monkeypatch.setattr(stores, "entry_points", lambda group: EntryPoints([theirs]).select(group=group))
+
+    made = store_from_url("theirs+driver://host", size=1)
+
+    assert ("theirs+driver://host", {"size": 1}) == made
+    with pytest.raises(ConfigurationError, match="sqlite, theirs"):
+        store_from_url("mysql://db/shop")
+
+
+def test_a_missing_driver_names_the_extra(monkeypatch):
+    """Without asyncpg the error says what to install, and it is no ImportError of somebody else's module."""
+    monkeypatch.delitem(sys.modules, "notifykit.stores.sql.postgres")
+    monkeypatch.setitem(sys.modules, "asyncpg", None)
+
+    with pytest.raises(MissingExtraError, match=r"pip install 'notifykit\[postgres\]'") as missing:
+        store_from_url("postgresql://db/shop")
+
+    assert "postgres" == missing.value.extra
