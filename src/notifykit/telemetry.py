@@ -215,7 +215,7 @@ def tell(event: TelemetryEvent, subscribers: Sequence[Subscriber]) -> None:
     for subscriber in subscribers:
         try:
             subscriber(event)
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever a listener does, deliveries go on
             _log.exception("a telemetry subscriber failed on %s", event.name)
 
 

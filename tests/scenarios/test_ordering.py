@@ -10,7 +10,7 @@ import asyncio
 import json
 import random
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import attrs
+import httptools
 import pytest
 from anyio.from_thread import start_blocking_portal
 
@@ -54,48 +55,55 @@ class Receiver:
     """An endpoint that takes a moment to answer and fails every so often, and knows nothing of notifykit.
 
     Args:
-        failing: The share of requests that get 503.
+        failing: How many of ten requests in a row get 503.
         seed: Of the dice.
+
+    Attributes:
+        log: What came, in that order.
     """
 
-    def __init__(self, failing: float, seed: int) -> None:
+    def __init__(self, failing: int, seed: int) -> None:
         self.log: list[Request] = []
-        self._failing = failing
-        self._dice = random.Random(seed)
-        self._open: defaultdict[str, int] = defaultdict(int)
+        self.failing = failing
+        self.dice = random.Random(seed)
+        self.connections: set[Connection] = set()
+        self._open: Counter[str] = Counter()
+        self._statuses: list[int] = []
         self._exit = ExitStack()
 
     def __enter__(self) -> Self:
         portal = self._exit.enter_context(start_blocking_portal("asyncio"))
-        server = portal.call(lambda: asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1024))
-        self._exit.callback(portal.call, _close, server)
+        server = portal.call(self._listen)
+        self._exit.callback(portal.call, self._close, server)
         self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hooks"
         return self
 
     def __exit__(self, *_: object) -> None:
         self._exit.close()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
-                length = int(head.partition("content-length:")[2].partition("\r\n")[0])
-                data = json.loads(await reader.readexactly(length))["data"]
-                await self._answer(writer, data["key"], data["n"])
-        except (OSError, asyncio.IncompleteReadError):
-            pass  # the other side has gone
-        finally:
-            writer.close()
+    async def _listen(self) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+        return await loop.create_server(lambda: Connection(self), "127.0.0.1", 0, backlog=1024)
 
-    async def _answer(self, writer: asyncio.StreamWriter, key: str, n: int) -> None:
-        status = 503 if self._dice.random() < self._failing else 204
+    async def _close(self, server: asyncio.Server) -> None:
+        server.close()
+        for connection in list(self.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)  # lets the loop close the sockets
+
+    def came(self, key: str, n: int) -> int:
+        """Note a request; return how it will be answered."""
+        if not self._statuses:
+            self._statuses = [503] * self.failing + [204] * (10 - self.failing)
+            self.dice.shuffle(self._statuses)
+        status = self._statuses.pop()
         self.log.append(Request(key, n, status, alone=not self._open[key]))
         self._open[key] += 1
-        try:
-            await asyncio.sleep(self._dice.uniform(0, 0.004))
-        finally:
-            self._open[key] -= 1
-        writer.write(b"HTTP/1.1 204 OK\r\n\r\n" if status == 204 else b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n")
+        return status
+
+    def answered(self, key: str) -> None:
+        """Note that a request has its answer, or never gets one."""
+        self._open[key] -= 1
 
     # -- what the log says -----------------------------------------------------------------------
 
@@ -109,7 +117,7 @@ class Receiver:
 
     def steps_back(self) -> list[Request]:
         """Return the requests that came after a request of a later event of their key, repeats included."""
-        latest: defaultdict[str, int] = defaultdict(int)
+        latest: Counter[str] = Counter()
         back = []
         for request in self.log:
             if request.n < latest[request.key]:
@@ -126,11 +134,40 @@ class Receiver:
         return sum(request.status != 204 for request in self.log)
 
 
-async def _close(server: asyncio.Server) -> None:
-    server.close()
-    for task in asyncio.all_tasks() - {asyncio.current_task()}:
-        if task.get_coro().__name__ == "_serve":  # type: ignore[union-attr]
-            task.cancel()
+class Connection(asyncio.Protocol):
+    """One connection, requests one after the other."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        self._parser = httptools.HttpRequestParser(self)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self._receiver.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._receiver.connections.discard(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._parser.feed_data(data)
+
+    def on_message_begin(self) -> None:
+        self._body = b""
+
+    def on_body(self, body: bytes) -> None:
+        self._body += body
+
+    def on_message_complete(self) -> None:
+        data = json.loads(self._body)["data"]
+        status = self._receiver.came(data["key"], data["n"])
+        moment = self._receiver.dice.uniform(0, 0.004)
+        asyncio.get_running_loop().call_later(moment, self._answer, data["key"], status)
+
+    def _answer(self, key: str, status: int) -> None:
+        self._receiver.answered(key)
+        length = "" if status == 204 else "content-length: 0\r\n"
+        self.transport.write(f"HTTP/1.1 {status} Well\r\n{length}\r\n".encode())
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -198,7 +235,7 @@ async def drained(kit: Notifykit, seconds: float) -> None:
 async def test_processes_keep_the_order_of_every_key(kit: Notifykit, tmp_path: Path) -> None:
     """Three planners and two senders in processes of their own, a fifth of all requests failing: no inversion."""
     rounds = range(50)
-    with Receiver(0.2, seed=1) as first, Receiver(0.2, seed=2) as second, crew(kit, tmp_path) as workers:
+    with Receiver(2, seed=1) as first, Receiver(2, seed=2) as second, crew(kit, tmp_path) as workers:
         for receiver in (first, second):
             await kit.subscribe("**", tenant=TENANT, endpoint=receiver.url, retry=PATIENT, max_in_flight=64)
         await publish(kit, rounds[:10])
@@ -219,7 +256,7 @@ async def test_killed_workers_do_not_break_the_order(kit: Notifykit, tmp_path: P
     """Workers that die with claims in their hands delay their keys; what they sent may come again, in order still."""
     rounds = range(25)
     settings = {"lease": 2.0, "max_timeout": 1.0, "lease_margin": 0.5}
-    with Receiver(0.2, seed=3) as receiver, crew(kit, tmp_path) as workers:
+    with Receiver(2, seed=3) as receiver, crew(kit, tmp_path) as workers:
         await kit.subscribe(
             "**", tenant=TENANT, endpoint=receiver.url, retry=PATIENT, max_in_flight=64, timeout=timedelta(seconds=1)
         )
@@ -242,7 +279,7 @@ async def test_killed_workers_do_not_break_the_order(kit: Notifykit, tmp_path: P
 async def test_a_dead_letter_lets_the_rest_of_its_key_pass(kit: Notifykit, tmp_path: Path) -> None:
     """What is given up does not hold up its key for ever; redriven, it comes out of order, and alone."""
     rounds = range(5)
-    with Receiver(1.0, seed=4) as receiver, crew(kit, tmp_path) as workers:
+    with Receiver(10, seed=4) as receiver, crew(kit, tmp_path) as workers:
         once = RetryPolicy(delays=[timedelta(milliseconds=20)], jitter=0)
         await kit.subscribe("**", tenant=TENANT, endpoint=receiver.url, retry=once)
         await publish(kit, rounds, KEYS[:3])
@@ -253,7 +290,7 @@ async def test_a_dead_letter_lets_the_rest_of_its_key_pass(kit: Notifykit, tmp_p
             DeliveryFilter(states=frozenset({DeliveryState.DEAD})), tenant=TENANT, limit=100
         )
 
-        receiver._failing = 0.0
+        receiver.failing = 0
         redriven = await kit.deliveries.redrive_all(tenant=TENANT)
         await drained(kit, 30)
 
@@ -267,7 +304,7 @@ async def test_a_dead_letter_lets_the_rest_of_its_key_pass(kit: Notifykit, tmp_p
 async def test_two_thousand_events_of_twenty_keys_take_seconds(kit: Notifykit, tmp_path: Path) -> None:
     """Each delivery starts when the one before it has ended, not at the next poll."""
     rounds = range(100)
-    with Receiver(0.0, seed=5) as receiver, crew(kit, tmp_path) as workers:
+    with Receiver(0, seed=5) as receiver, crew(kit, tmp_path) as workers:
         await kit.subscribe("**", tenant=TENANT, endpoint=receiver.url, max_in_flight=64)
         await publish(kit, rounds)
         started = time.monotonic()

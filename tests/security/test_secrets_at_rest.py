@@ -746,7 +746,7 @@ async def test_a_development_store_moves_to_keys_of_its_own(store_url, state_fol
     """The file has the form of the variable: put it behind the new key, rewrap, and it is not needed any more."""
     async with Notifykit(store_url, egress=LOOPBACK) as kit:
         made = await kit.endpoints.create(NOWHERE, tenant="acme")
-        file = sql_store(kit.store).seals.vault._file
+        file = sql_store(kit.store).seals.vault._file or Path()
     monkeypatch.setenv("NOTIFYKIT_KEYS", f"{NEW.text()},{file.read_text()}")
 
     async with Notifykit(store_url, environment="production") as kit:

@@ -87,7 +87,7 @@ class Endpoints:
             tenant=tenant,
             url=url,
             description=description,
-            headers=_lower(headers or {}),
+            headers=dict(headers or {}),
             secrets=(EndpointSecret(value=secret or generate_secret(), created_at=now),),
             retry=_policy(retry),
             timeout=timeout,
@@ -136,7 +136,7 @@ class Endpoints:
         changes: dict[str, Any] = {
             "url": url,
             "description": description,
-            "headers": None if headers is None else _lower(headers),
+            "headers": None if headers is None else dict(headers),
             "retry": None if retry is None else _policy(retry),
             "timeout": timeout,
             "max_in_flight": max_in_flight,
@@ -239,7 +239,7 @@ class Endpoints:
             raise InvalidEndpointError([f"url: {error}", *problems]) from error
         if problems:
             raise InvalidEndpointError(problems)
-        return attrs.evolve(endpoint, url=url)
+        return attrs.evolve(endpoint, url=url, headers=_lower(endpoint.headers))
 
     async def _save(self, endpoint: Endpoint) -> Endpoint:
         saved = attrs.evolve(endpoint, updated_at=self._clock.now())

@@ -91,6 +91,8 @@ class Subscriptions:
         unknown = changes.keys() - {"event_types", "topic", "filter", "description", "enabled"}
         if unknown:
             raise InvalidSubscriptionError([f"{name}: cannot be changed" for name in sorted(unknown)])
+        if not isinstance(changes.get("enabled", True), bool):
+            raise InvalidSubscriptionError(["enabled: must be true or false"])
         if "event_types" in changes:
             changes["event_types"] = _patterns(changes["event_types"])
         subscription = await self.get(subscription_id, tenant=tenant)
@@ -118,7 +120,7 @@ def _patterns(event_types: str | Iterable[str]) -> tuple[str, ...]:
 
 
 def check(
-    event_types: str | Iterable[str], topic: str | None, filter: Mapping[str, Any] | None, description: str = ""
+    event_types: str | Iterable[str], topic: str | None, filter: Mapping[str, Any] | None, description: object = ""
 ) -> None:
     """Raise :class:`InvalidSubscriptionError` with every problem of a subscription's conditions."""
     patterns = _patterns(event_types)
@@ -131,7 +133,9 @@ def check(
         problems += check_pattern(topic, "/", path="topic")
     if filter is not None:
         problems += check_filter(filter)
-    if len(description) > 500:
+    if not isinstance(description, str):
+        problems.append("description: must be text")
+    elif len(description) > 500:
         problems.append("description: longer than 500 characters")
     if problems:
         raise InvalidSubscriptionError(problems)

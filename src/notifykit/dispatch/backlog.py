@@ -94,7 +94,7 @@ class Backlog:
         return full
 
     def add(self, claims: Iterable[tuple[Claim, int, bool]]) -> None:
-        """Hold claims; each comes with its subscriber's in-flight cap and whether they are handed out against tokens."""
+        """Hold claims; each comes with its subscriber's in-flight cap and whether it takes a token to send it."""
         count = 0
         for claim, cap, metered in claims:
             line = self._lines.get(claim.subscriber_id)

@@ -101,9 +101,7 @@ class Dispatcher:
         self._leases = Leases()
         self._recorder = Recorder(store, self._emit, settings.batch)
         self._herald = Herald(self._directory)
-        self._vitals = Vitals(
-            store, clock, self._herald, self._emit, self._allow, self._note_gone, settings.patience
-        )
+        self._vitals = Vitals(store, clock, self._herald, self._emit, self._allow, self._note_gone, settings.patience)
         self.backlogs: dict[Lane, Backlog] = {}
         self._sources: list[Source] = []
         self._senders: list[tuple[Sender, int]] = []

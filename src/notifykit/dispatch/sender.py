@@ -186,7 +186,9 @@ class Sender:
                     self.emit(self._attempted(claim, attempt, step, finished))
 
         self.leases.drop(claim.delivery_id)
-        self.recorder.add(Record(claim.delivery_id, claim.fence, state, reason, due_at, finished, attempt, told), written)
+        self.recorder.add(
+            Record(claim.delivery_id, claim.fence, state, reason, due_at, finished, attempt, told), written
+        )
 
     def _attempted(self, claim: Claim, attempt: Attempt, step: NextStep, finished: datetime) -> DeliveryAttempted:
         return DeliveryAttempted(

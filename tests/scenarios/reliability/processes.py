@@ -267,9 +267,10 @@ class Site:
         tags = {tag for tag, _ in self.tags.values()}
         return [line for line in lines(self.receiver.receipts) if line["tag"] in tags]
 
-    def check(self, expected: Sequence[str] = ("delivered",)) -> Findings:
+    def check(self, expected: Sequence[str] = ("delivered",), *, hidden: int = 0) -> Findings:
         """Return what the checker found."""
-        checker = Checker(self.database, self.publishers.values(), self.receiver.receipts, self.tags, expected)
+        acknowledgements = self.publishers.values()
+        checker = Checker(self.database, acknowledgements, self.receiver.receipts, self.tags, expected, hidden)
         return checker.findings()
 
 

@@ -23,10 +23,10 @@ from .proxy import FaultProxy
 _SLOWEST = 15.0
 
 
-def end_well(site: Site, scenario: str, **figures: object) -> Findings:
+def end_well(site: Site, scenario: str, *, hidden: int = 0, **figures: object) -> Findings:
     """Wait until everything is delivered, and check."""
     took = site.drained(60)
-    findings = site.check()
+    findings = site.check(hidden=hidden)
     report.note(scenario, findings, drained_in=round(took, 2), **figures)
     assert () == findings.problems
     assert took < 60
@@ -36,7 +36,7 @@ def end_well(site: Site, scenario: str, **figures: object) -> Findings:
 def errors_are_fit(site: Site) -> None:
     """What publishers saw is the one error that says "try again", in time."""
     failures = site.failures()
-    assert {"StoreUnavailableError"} >= {failure["error"] for failure in failures}
+    assert not {(failure["error"], failure["text"]) for failure in failures if failure["error"] != "StoreUnavailableError"}
     assert max((failure["took"] for failure in failures), default=0) < _SLOWEST
 
 
@@ -169,7 +169,8 @@ def test_faults_on_the_way_to_a_receiver_lose_nothing(
         proxy.reset()
         publisher.terminate()
 
-        end_well(site, request.node.name, cuts=proxy.cuts, faults=len(FAULTS) + 1)
+        # A request over a connection that is cut as it is used again is sent once more within its attempt.
+        end_well(site, request.node.name, hidden=proxy.cuts, cuts=proxy.cuts, faults=len(FAULTS) + 1)
         for worker in workers:
             worker.terminate()
 

@@ -28,7 +28,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "recover": (),
     "explain": (),
     "check": (),
-    "keys": ("generate",),
+    "keys": ("generate", "rewrap"),
 }
 LEAVES: list[tuple[str, ...]] = [(name,) for name, below in COMMANDS.items() if not below]
 LEAVES += [(name, sub) for name, below in COMMANDS.items() for sub in below]

@@ -45,9 +45,7 @@ def remove(connection: Connection, tenant: str, endpoint_id: str, now: datetime)
     return True
 
 
-def draw(
-    connection: Connection, tenant: str, endpoint_id: str, wanted: int, limit: RateLimit, now: datetime
-) -> int:
+def draw(connection: Connection, tenant: str, endpoint_id: str, wanted: int, limit: RateLimit, now: datetime) -> int:
     """Take tokens out of a bucket."""
     at = micros(now)
     full = {"endpoint_id": endpoint_id, "tenant": tenant, "tokens": float(limit.burst), "filled_at": at}

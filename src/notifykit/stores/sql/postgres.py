@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ...errors import MissingExtraError, StoreUnavailableError
 from ...failpoints import failpoint
-from ...models.delivery import FINAL_STATES, Claim, Lane
+from ...models.delivery import FINAL_STATES, Claim, Lane, NewDelivery
 from ...models.event import StoredEvent, TakenEvent
 from ...ports import Appended, Record, Settlement
 from ...vault import KeyRing
@@ -222,25 +222,7 @@ class PostgresStore(SqlStore):
         planned: list[tuple[Any, ...]] = []
         for event_id, fence, deliveries, cursor in settlements:
             events.append((event_id, fence, cursor))
-            for new in deliveries:
-                planned.append(
-                    (
-                        new.id,
-                        new.event_id,
-                        new.tenant,
-                        new.subscription_id,
-                        new.subscriber_id,
-                        new.channel,
-                        RANK[new.priority],
-                        new.state.value,
-                        new.reason,
-                        micros(new.due_at),
-                        micros_or_none(new.expires_at),
-                        new.ordering_key,
-                        new.state in FINAL_STATES,
-                        fence == 1,
-                    )
-                )
+            planned += [_planned_values(new, first=fence == 1) for new in deliveries]
         if not events:
             return set()
         columns = [*zip(*events, strict=True), *(zip(*planned, strict=True) if planned else ([],) * 14)]
@@ -365,6 +347,25 @@ def _translated(error: BaseException) -> Exception:
     ):
         return StoreUnavailableError(f"the database is not available: {error}")
     return translated(error)
+
+
+def _planned_values(new: NewDelivery, *, first: bool) -> tuple[Any, ...]:
+    return (
+        new.id,
+        new.event_id,
+        new.tenant,
+        new.subscription_id,
+        new.subscriber_id,
+        new.channel,
+        RANK[new.priority],
+        new.state.value,
+        new.reason,
+        micros(new.due_at),
+        micros_or_none(new.expires_at),
+        new.ordering_key,
+        new.state in FINAL_STATES,
+        first,
+    )
 
 
 def _record_values(record: Record) -> tuple[Any, ...]:

@@ -58,7 +58,8 @@ WITH due AS MATERIALIZED (
   SELECT o.* FROM (VALUES (0::smallint), (1::smallint), (2::smallint)) p(rank)
   CROSS JOIN LATERAL (
     SELECT event_id, tenant, ordering_key FROM notifykit_outbox o
-    WHERE priority = p.rank AND due_at <= $1 AND (taken_until IS NULL OR taken_until <= $1) AND tenant <> ALL($4::text[])
+    WHERE priority = p.rank AND due_at <= $1 AND (taken_until IS NULL OR taken_until <= $1)
+      AND tenant <> ALL($4::text[])
     ORDER BY due_at LIMIT $5 FOR NO KEY UPDATE SKIP LOCKED
   ) o LIMIT $5
 ), line AS MATERIALIZED (

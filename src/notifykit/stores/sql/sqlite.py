@@ -439,7 +439,7 @@ def _append(db: sqlite3.Connection, events: Sequence[StoredEvent]) -> list[Appen
 def _hand_out(
     db: sqlite3.Connection, limit: int, due: str, aside: str, pick: str, binds: dict[str, Any]
 ) -> list[tuple[Any, ...]]:
-    """Return up to ``limit`` picked rows; set aside what is due but waits behind another row, so that it is out of the way."""
+    """Return up to ``limit`` picked rows; set aside what is due but waits behind another row."""
     window = limit
     while True:
         met = db.execute(due, {**binds, "window": window}).fetchall()

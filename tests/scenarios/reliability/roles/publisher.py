@@ -80,14 +80,17 @@ class Publisher:
             try:
                 receipt = await self._kit.apublish(event, tenant=tenant, idempotency_key=key)
             except StoreError as error:
-                self._log.add(n=n, error=type(error).__name__, took=time.monotonic() - started, at=time.time())
+                self._failed(n, error, started)
                 await asyncio.sleep(0.1)
                 continue
             except NotifykitError as error:
-                self._log.add(n=n, error=type(error).__name__, took=time.monotonic() - started, at=time.time())
+                self._failed(n, error, started)
                 return
             self._acknowledge(n, tenant, key, receipt.event_id)
             return
+
+    def _failed(self, n: int, error: NotifykitError, started: float) -> None:
+        self._log.add(n=n, error=type(error).__name__, text=str(error), took=time.monotonic() - started, at=time.time())
 
     def _acknowledge(self, n: int, tenant: str, key: str, event_id: str) -> None:
         self._log.add(n=n, key=key, id=event_id, tenant=tenant, endpoints=self._told["tenants"][tenant], at=time.time())

@@ -1,0 +1,192 @@
+"""What happens after an attempt: a table for the outcomes, properties for the pauses."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import tenacity
+from hypothesis import given
+from hypothesis import strategies as st
+
+from notifykit.errors import ConfigurationError
+from notifykit.models.outcome import Accepted, BadRecipient, Permanent, Throttled, Transient, Uncertain
+from notifykit.models.retry import DEFAULT_RETRY, MAX_ATTEMPTS, RetryPolicy
+from notifykit.policies.retry import Bury, Complete, RetryAt, from_tenacity, next_step
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+POLICY = RetryPolicy(delays=(10 * SECOND, 100 * SECOND), jitter=0.2, max_retry_after=HOUR)
+
+
+def middle() -> float:
+    """Throw the number that leaves a pause as it is."""
+    return 0.5
+
+
+@pytest.mark.parametrize(
+    ("outcome", "tries", "expected"),
+    [
+        (Accepted(), 1, Complete()),
+        (Accepted(), 99, Complete()),
+        (Permanent(reason="http_413"), 1, Bury(reason="http_413")),
+        (Permanent(reason="http_413"), 3, Bury(reason="http_413")),
+        (BadRecipient(reason="http_410"), 1, Bury(reason="http_410", disable=True)),
+        (Transient(reason="http_503"), 1, RetryAt(due_at=NOW + 10 * SECOND, reason="http_503")),
+        (Transient(reason="http_503"), 2, RetryAt(due_at=NOW + 100 * SECOND, reason="http_503")),
+        (Transient(reason="http_503"), 3, Bury(reason="exhausted:http_503")),
+        (Transient(reason="http_503"), 4, Bury(reason="exhausted:http_503")),
+        (Throttled(reason="http_429"), 3, Bury(reason="exhausted:http_429")),
+        (Uncertain(reason="timeout"), 1, RetryAt(due_at=NOW + 10 * SECOND, reason="timeout")),
+        (Uncertain(reason="timeout"), 3, Bury(reason="exhausted:timeout")),
+        # A receiver may ask for a longer pause, but not for a shorter one, nor for one without end.
+        (Transient(reason="x", retry_after=SECOND), 1, RetryAt(due_at=NOW + 10 * SECOND, reason="x")),
+        (Transient(reason="x", retry_after=MINUTE), 1, RetryAt(due_at=NOW + MINUTE, reason="x")),
+        (Transient(reason="x", retry_after=DAY), 1, RetryAt(due_at=NOW + HOUR, reason="x")),
+        (Transient(reason="x", retry_after=timedelta(0)), 1, RetryAt(due_at=NOW + 10 * SECOND, reason="x")),
+        # Who says "too many requests" and no more gets a minute.
+        (Throttled(reason="x"), 1, RetryAt(due_at=NOW + MINUTE, reason="x")),
+        (Throttled(reason="x"), 2, RetryAt(due_at=NOW + 100 * SECOND, reason="x")),
+        (Throttled(reason="x", retry_after=20 * SECOND), 1, RetryAt(due_at=NOW + 20 * SECOND, reason="x")),
+        (Throttled(reason="x", retry_after=DAY), 1, RetryAt(due_at=NOW + HOUR, reason="x")),
+    ],
+)
+def test_an_outcome_leads_to_one_step(outcome, tries, expected):
+    """Each class of outcomes has its rule."""
+    assert expected == next_step(outcome, tries=tries, policy=POLICY, now=NOW, dice=middle)
+
+
+def test_a_minute_of_rest_is_not_longer_than_the_policy_allows():
+    """An endpoint that honours ten seconds at the most is not throttled for a minute."""
+    policy = RetryPolicy(delays=(SECOND,), max_retry_after=10 * SECOND)
+
+    step = next_step(Throttled(reason="x"), tries=1, policy=policy, now=NOW, dice=middle)
+
+    assert RetryAt(due_at=NOW + 10 * SECOND, reason="x") == step
+
+
+def test_a_policy_without_pauses_tries_once():
+    """The first failure is the last."""
+    step = next_step(Transient(reason="x"), tries=1, policy=RetryPolicy(delays=()), now=NOW, dice=middle)
+
+    assert Bury(reason="exhausted:x") == step
+
+
+def test_the_default_schedule():
+    """Eight attempts over about 28 hours, as the documentation says."""
+    due, tries = [], 0
+    while isinstance(
+        step := next_step(Transient(reason="x"), tries=(tries := tries + 1), policy=DEFAULT_RETRY, now=NOW, dice=middle),
+        RetryAt,
+    ):
+        due.append(step.due_at - NOW)
+
+    assert [5 * SECOND, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 10 * HOUR] == due
+    assert 8 == tries == DEFAULT_RETRY.max_attempts
+
+
+@pytest.mark.parametrize(("throw", "share"), [(0.0, 0.8), (0.25, 0.9), (0.5, 1.0), (0.75, 1.1)])
+def test_jitter_spreads_a_pause_to_both_sides(throw, share):
+    """The dice stretch or shrink the pause by up to the policy's share."""
+    step = next_step(Transient(reason="x"), tries=2, policy=POLICY, now=NOW, dice=lambda: throw)
+
+    assert RetryAt(due_at=NOW + share * 100 * SECOND, reason="x") == step
+
+
+pauses = st.timedeltas(timedelta(0), timedelta(days=7))
+policies = st.builds(
+    RetryPolicy,
+    delays=st.lists(pauses, max_size=10),
+    jitter=st.floats(0, 0.99),
+    max_retry_after=st.timedeltas(timedelta(0), timedelta(days=30)),
+)
+asked = st.none() | st.timedeltas(timedelta(0), timedelta(days=3650))
+failures = st.one_of(
+    st.builds(Transient, reason=st.just("x"), retry_after=asked),
+    st.builds(Throttled, reason=st.just("x"), retry_after=asked),
+    st.builds(Uncertain, reason=st.just("x")),
+)
+
+
+@given(failures, policies, st.integers(1, 12), st.floats(0, 1, exclude_max=True))
+def test_a_failure_ends_or_waits_within_bounds(outcome, policy, tries, throw):
+    """Whatever is thrown and asked for: no retry comes before now, too late, or after the last attempt."""
+    step = next_step(outcome, tries=tries, policy=policy, now=NOW, dice=lambda: throw)
+
+    if tries >= policy.max_attempts:
+        assert Bury(reason="exhausted:x") == step
+        return
+    assert isinstance(step, RetryAt)
+    delay = policy.delays[tries - 1]
+    spread = delay * policy.jitter
+    earliest, latest = delay - spread, max(delay + spread, policy.max_retry_after)
+    tick = timedelta(microseconds=1)
+    assert max(timedelta(0), earliest - tick) <= step.due_at - NOW <= latest + tick
+    honoured = getattr(outcome, "retry_after", None)
+    if honoured is not None:
+        assert min(honoured, policy.max_retry_after) <= step.due_at - NOW
+
+
+# ── tenacity's strategies ──────────────────────────────────────────────────────────────────────
+
+
+def seconds(policy: RetryPolicy) -> list[float]:
+    return [delay.total_seconds() for delay in policy.delays]
+
+
+@pytest.mark.parametrize(
+    ("wait", "expected"),
+    [
+        (tenacity.wait_none(), [0, 0, 0, 0]),
+        (tenacity.wait_fixed(30), [30, 30, 30, 30]),
+        (tenacity.wait_fixed(timedelta(minutes=1)), [60, 60, 60, 60]),
+        (tenacity.wait_incrementing(start=10, increment=5), [10, 15, 20, 25]),
+        (tenacity.wait_exponential(multiplier=5, max=30), [5, 10, 20, 30]),
+        (tenacity.wait_exponential(multiplier=1, exp_base=3), [1, 3, 9, 27]),
+        (tenacity.wait_chain(tenacity.wait_fixed(1), tenacity.wait_fixed(60)), [1, 60, 60, 60]),
+        (tenacity.wait_fixed(3) + tenacity.wait_fixed(0.5), [3.5, 3.5, 3.5, 3.5]),
+        (lambda state: state.attempt_number**2, [1, 4, 9, 16]),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_wait_strategy_becomes_a_list_of_pauses(wait, expected):
+    """A strategy is asked once for each pause between the attempts."""
+    policy = from_tenacity(wait, attempts=5, jitter=0.1)
+
+    assert (expected, 5, 0.1) == (seconds(policy), policy.max_attempts, policy.jitter)
+
+
+def test_a_random_strategy_is_thrown_once():
+    """The pauses are stored; from then on the policy's own jitter spreads them."""
+    policy = from_tenacity(tenacity.wait_random_exponential(multiplier=1, max=60), attempts=20)
+
+    assert all(0 <= pause <= 60 for pause in seconds(policy))
+    assert policy == RetryPolicy(delays=policy.delays)
+
+
+@pytest.mark.parametrize("attempts", [1, MAX_ATTEMPTS])
+def test_one_attempt_to_fifty(attempts):
+    """Both ends are allowed."""
+    assert attempts == from_tenacity(tenacity.wait_fixed(1), attempts=attempts).max_attempts
+
+
+@pytest.mark.parametrize("attempts", [0, MAX_ATTEMPTS + 1])
+def test_another_number_of_attempts_is_refused(attempts):
+    """With the bounds in the message."""
+    with pytest.raises(ConfigurationError, match="between 1 and 50"):
+        from_tenacity(tenacity.wait_fixed(1), attempts=attempts)
+
+
+@pytest.mark.parametrize(
+    "pause", [-1, 8 * 86400, float("nan"), float("inf"), "soon", None], ids=lambda pause: str(pause)
+)
+def test_what_is_no_pause_is_refused(pause):
+    """A negative, endless or absurdly long pause is a mistake in the program, found when it is configured."""
+    with pytest.raises(ConfigurationError):
+        from_tenacity(lambda _: pause)
+
+
+def test_a_jitter_out_of_bounds_is_refused():
+    """Pauses would become negative."""
+    with pytest.raises(ConfigurationError, match="not a retry policy"):
+        from_tenacity(tenacity.wait_fixed(1), jitter=1.0)
