@@ -7,7 +7,6 @@ import asyncio
 import json
 import resource
 import signal
-import sys
 import time
 from typing import Any
 
@@ -98,4 +97,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -115,6 +115,19 @@ def test_a_signal_ends_it_cleanly(tmp_path: Path, number: signal.Signals, code: 
     assert [] == list(tmp_path.iterdir())
 
 
+def test_an_early_ctrl_c_ends_it_too(tmp_path: Path) -> None:
+    """While it still sets the scene, an interrupt neither hangs it nor leaves its folder behind."""
+    with demo(folder=tmp_path) as process:
+        deadline = time.monotonic() + 10
+        while not any(tmp_path.iterdir()) and time.monotonic() < deadline:
+            time.sleep(0.001)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=10)
+
+    assert (130, "") == (process.returncode, err)
+    assert [] == list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("options", "code"),
     [

@@ -10,7 +10,7 @@ import base64
 import json
 import logging
 import traceback
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
@@ -23,14 +23,17 @@ from notifykit import (
     ConfigurationError,
     DeliveryFilter,
     DeliveryState,
+    DispatchSettings,
     EgressRules,
     EndpointState,
     Event,
     IdempotencyConflictError,
     Notifykit,
+    Priority,
     RetryPolicy,
 )
 from notifykit.errors import MissingKeyError, TamperedError
+from notifykit.models.delivery import Lane
 from notifykit.ports import Store
 from notifykit.signing import generate_secret
 from notifykit.stores import store_from_url
@@ -197,9 +200,12 @@ async def test_with_encrypted_payloads_a_dump_does_not_say_what_happened_either(
         (stored,) = (d for d in await kit.deliveries.list(tenant="acme") if d.attempts == 2 and d.reason is None)
         first, _ = await kit.deliveries.attempts(stored.id, tenant="acme")
     closed = dump(store_url)
+    events = run_sql(store_url, select(s.events.c.type, s.events.c.body))
 
     for held in (during, after, closed):
         assert [] == hits(held, *secrets, PAYLOAD, METADATA)
+    assert {"order.shipped", "notifykit.test", "delivery.exhausted"} == {row["type"] for row in events}
+    assert all(bytes(row["body"]).startswith(f"nk1.{NEW.current}.".encode()) for row in events)
         assert event.id.encode() in held, "the search must be able to find something"
     assert PAYLOAD == json.loads(event.body)["data"]["note"]
     assert {"note": METADATA} == json.loads(event.metadata)
@@ -347,6 +353,34 @@ async def test_a_body_that_was_tampered_with_stops_no_other(store_url, caplog):
     assert [other.event_id] == [event.id for event in receiver.events]
     assert not planned
     assert "event.unreadable" in caplog.text
+
+
+async def test_a_claim_that_was_tampered_with_stops_no_other(store_url):
+    """A delivery whose body does not open ends with its lease, in the end as a dead letter that can be redriven."""
+    now = datetime.now(UTC)
+    lease, lane = timedelta(seconds=60), Lane("webhook", Priority.NORMAL)
+    async with kit_on(store_url, encrypt_payloads=True) as kit:
+        await kit.subscribe("**", tenant="acme", endpoint=NOWHERE)
+        changed, other = [await publish(kit, number) for number in (1, 2)]
+        await kit.dispatcher(settings=DispatchSettings(duties=frozenset({"plan"}))).step()
+        this = s.events.c.id == changed.event_id
+        (row,) = run_sql(store_url, select(s.events.c.body).where(this))
+        body = bytes(row["body"])
+        run_sql(store_url, update(s.events).where(this).values(body=body[:-1]))
+
+        claims = await kit.store.claim_due(lane, 10, now=now + lease, lease=lease, worker="w")
+        after = now + lease + lease
+        (rescued, _) = await kit.store.rescue(10, now=after + lease, max_abandoned=1)
+        run_sql(store_url, update(s.events).where(this).values(body=body))
+        dead = await kit.deliveries.dead(tenant="acme")
+        for letter in dead:
+            await kit.deliveries.redrive(letter.id, tenant="acme")
+        again = await kit.store.claim_due(lane, 10, now=after + lease, lease=lease, worker="w")
+
+    assert [other.event_id] == [claim.event_id for claim in claims]
+    assert ("quarantined", DeliveryState.DEAD) == (rescued.reason, rescued.state)
+    assert {changed.event_id, other.event_id} == {claim.event_id for claim in again}
+    assert {1, 2} == {json.loads(claim.body)["data"]["number"] for claim in again}
 
 
 async def test_a_body_does_not_open_in_another_event(store_url):

@@ -39,9 +39,10 @@ class _Source:
             os.register_at_fork(after_in_child=self._reset)
 
     def _reset(self) -> None:
+        # A forked process must not count on from where its parent goes on counting.
         self._lock = threading.Lock()
         self._random = b""
-        self._at = 0
+        self._at = self._millis = 0
 
     def next(self) -> str:
         millis = time.time_ns() // 1_000_000

@@ -38,7 +38,7 @@ class RetryPolicy:
 
     delays: tuple[timedelta, ...] = attrs.field(converter=_as_tuple, validator=_sensible)
     jitter: float = attrs.field(default=0.2, validator=[attrs.validators.ge(0), attrs.validators.lt(1)])
-    max_retry_after: timedelta = 24 * _HOUR
+    max_retry_after: timedelta = attrs.field(default=24 * _HOUR, validator=attrs.validators.ge(timedelta(0)))
 
     @property
     def max_attempts(self) -> int:

@@ -17,7 +17,6 @@ from ..parser import Commands
 if TYPE_CHECKING:
     from ..context import Context
     from .report import Report
-    from .show import Show
 
 COUNT = 240
 #: Events per second, unless publishing would take longer than this many seconds.
@@ -51,29 +50,12 @@ def add(commands: Commands) -> None:
 
 def demo(context: Context) -> int:
     """Run the demo."""
-    from .cast import ROLES
-    from .show import Show
-    from .stands import open_stands
-
-    args = context.args
     url, folder, own = _store(context)
     done = False
     if not context.verbose:  # that a key is made for a store of a few seconds is no news
         logging.getLogger("notifykit").setLevel(logging.ERROR)
     try:
-        with open_stands(ROLES) as stands:
-            show = Show(
-                context.out,
-                url=url,
-                own_store=own,
-                events=args.events,
-                count=args.count,
-                rate=args.rate or max(RATE, args.count / LONGEST),
-                seed=args.seed,
-                stands=stands,
-                verbose=context.verbose,
-            )
-            report = asyncio.run(_until_terminated(show))
+        report = asyncio.run(_until_terminated(context, url, own))
         done = True
     except asyncio.CancelledError:
         return TERMINATED
@@ -103,13 +85,30 @@ def _store(context: Context) -> tuple[str, Path | None, bool]:
     return f"sqlite:///{folder / 'demo.db'}", folder, True
 
 
-async def _until_terminated(show: Show) -> Report:
+async def _until_terminated(context: Context, url: str, own_store: bool) -> Report:
     """Run the show; a SIGTERM ends it as cleanly as a Ctrl-C does."""
+    from .cast import ROLES
+    from .show import Show
+    from .stands import open_stands
+
+    args = context.args
     task = asyncio.current_task()
     assert task is not None
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, task.cancel)
     try:
-        return await show.run()
+        with open_stands(ROLES) as stands:
+            show = Show(
+                context.out,
+                url=url,
+                own_store=own_store,
+                events=args.events,
+                count=args.count,
+                rate=args.rate or max(RATE, args.count / LONGEST),
+                seed=args.seed,
+                stands=stands,
+                verbose=context.verbose,
+            )
+            return await show.run()
     finally:
         loop.remove_signal_handler(signal.SIGTERM)

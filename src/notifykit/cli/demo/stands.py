@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-
-from anyio.from_thread import start_blocking_portal
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import AsyncExitStack, contextmanager
 
 from ...signing import VerificationError, Verifier
+from ..failures import CommandError
 from ..receiver import Receiver, Reply, Request
 from .cast import Role
 
@@ -67,7 +68,35 @@ class Stand:
 def open_stands(roles: Sequence[Role]) -> Iterator[dict[str, Stand]]:
     """Run a receiver for each role; return them by name."""
     stands = {role.name: Stand(role) for role in roles}
-    with start_blocking_portal("asyncio", name="notifykit-receivers") as portal, ExitStack() as stack:
-        for stand in stands.values():
-            stack.enter_context(portal.wrap_async_context_manager(stand.receiver))
+    loop = asyncio.new_event_loop()
+    listening: Future[None] = Future()
+    done = asyncio.Event()
+    # A daemon: whatever interrupts the demo, this thread never keeps the process from ending.
+    thread = threading.Thread(
+        target=_serve, args=(loop, stands.values(), listening, done), name="notifykit-receivers", daemon=True
+    )
+    thread.start()
+    try:
+        listening.result()
         yield stands
+    finally:
+        loop.call_soon_threadsafe(done.set)
+        thread.join(timeout=5)
+
+
+def _serve(
+    loop: asyncio.AbstractEventLoop, stands: Iterable[Stand], listening: Future[None], done: asyncio.Event
+) -> None:
+    async def serve() -> None:
+        async with AsyncExitStack() as stack:
+            for stand in stands:
+                await stack.enter_async_context(stand.receiver)
+            listening.set_result(None)
+            await done.wait()
+
+    try:
+        loop.run_until_complete(serve())
+    except OSError as error:
+        listening.set_exception(CommandError(f"cannot listen on this machine: {error.strerror or error}; try again"))
+    finally:
+        loop.close()

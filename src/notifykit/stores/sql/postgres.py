@@ -48,6 +48,13 @@ T = TypeVar("T")
 
 _MICRO = timedelta(microseconds=1)
 
+#: What a connection that has died, or is about to, raises.  A driver whose connection was lost in the
+#: middle of a statement may also find itself in a state that it takes for a mistake of its own.
+_LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+_FAILURES = (*_LOST, asyncpg.PostgresError, exc.SQLAlchemyError)
+#: The server says that it stops, starts, or has no place for us.
+_AWAY = frozenset({"57P01", "57P02", "57P03", "53300"})
+
 #: Settings of our own connections.  Just-in-time compilation costs more than these short statements
 #: run; and the joins are always "a few hundred rows into a primary key", which a plan that was made
 #: while a table was still empty must not turn into a scan of the table it has become.
@@ -139,10 +146,10 @@ class PostgresStore(SqlStore):
             async with self._engine.connect() as connection:
                 try:
                     yield (await connection.get_raw_connection()).driver_connection
-                except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+                except _LOST as error:
                     await connection.invalidate(error)
                     raise
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, exc.SQLAlchemyError, OSError, TimeoutError) as error:
+        except _FAILURES as error:
             raise _translated(error) from error
 
     async def _read(self, work: Callable[[Connection], T]) -> T:
@@ -154,7 +161,7 @@ class PostgresStore(SqlStore):
         try:
             async with self._engine.begin() as connection:
                 return await connection.run_sync(work)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, exc.SQLAlchemyError, OSError, TimeoutError) as error:
+        except _FAILURES as error:
             raise _translated(error) from error
 
     # -- the frequent verbs ----------------------------------------------------------------------
@@ -342,10 +349,9 @@ class PostgresStore(SqlStore):
 
 
 def _translated(error: BaseException) -> Exception:
-    if isinstance(error, (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, TimeoutError)) or (
-        isinstance(error, asyncpg.PostgresError) and error.sqlstate in {"57P01", "57P02", "57P03", "53300"}
-    ):
-        return StoreUnavailableError(f"the database is not available: {error}")
+    cause = getattr(error, "orig", error)  # the driver's, if SQLAlchemy reports it
+    if isinstance(error, _LOST) or getattr(cause, "sqlstate", None) in _AWAY:
+        return StoreUnavailableError(f"the database is not available: {cause}")
     return translated(error)
 
 

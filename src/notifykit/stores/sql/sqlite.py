@@ -369,20 +369,19 @@ class SqliteStore(SqlStore):
         end = loop.time() + timeout.total_seconds()
 
         def look() -> None:
-            nonlocal timer
             if self._others_committed():
                 self._answer(woken, hinted=True)
             elif (left := end - loop.time()) <= 0:
                 self._answer(woken, hinted=False)
             else:
-                timer = loop.call_later(min(LOOK, left), look)
+                timers[0] = loop.call_later(min(LOOK, left), look)
 
-        timer: asyncio.Handle = loop.call_soon(look)
+        timers: list[asyncio.Handle] = [loop.call_soon(look)]
         self._waiters.add(woken)
         try:
             return await woken
         finally:
-            timer.cancel()
+            timers[0].cancel()
             self._waiters.discard(woken)
 
     def _answer(self, woken: asyncio.Future[bool], *, hinted: bool) -> None:
