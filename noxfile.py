@@ -51,6 +51,13 @@ def conformance(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """Run the long form of the reliability scenarios (some 15 minutes); the figures are in reports/reliability.json."""
+    session.install(*PACKAGE, *group("test"))
+    session.run("python", "-m", "pytest", "tests/scenarios/reliability", "-m", "soak or not soak", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and format."""
     session.install(*group("lint"))

@@ -119,7 +119,7 @@ def test_an_early_ctrl_c_ends_it_too(tmp_path: Path) -> None:
     """While it still sets the scene, an interrupt neither hangs it nor leaves its folder behind."""
     with demo(folder=tmp_path) as process:
         deadline = time.monotonic() + 10
-        while not any(tmp_path.iterdir()) and time.monotonic() < deadline:
+        while not any(tmp_path.glob("notifykit-demo-*")) and time.monotonic() < deadline:
             time.sleep(0.001)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=10)

@@ -204,9 +204,9 @@ async def test_with_encrypted_payloads_a_dump_does_not_say_what_happened_either(
 
     for held in (during, after, closed):
         assert [] == hits(held, *secrets, PAYLOAD, METADATA)
+        assert event.id.encode() in held, "the search must be able to find something"
     assert {"order.shipped", "notifykit.test", "delivery.exhausted"} == {row["type"] for row in events}
     assert all(bytes(row["body"]).startswith(f"nk1.{NEW.current}.".encode()) for row in events)
-        assert event.id.encode() in held, "the search must be able to find something"
     assert PAYLOAD == json.loads(event.body)["data"]["note"]
     assert {"note": METADATA} == json.loads(event.metadata)
     assert {event.body} == {r.body for r in receiver.requests if r.event and r.event.type == "order.shipped"}

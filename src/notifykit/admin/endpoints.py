@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import attrs
 
@@ -124,9 +124,11 @@ class Endpoints:
         retry: Retry | None = None,
         timeout: timedelta | None = None,
         max_in_flight: int | None = None,
-        rate_limit: RateLimit | None = None,
+        rate_limit: RateLimit | Literal["none"] | None = None,
     ) -> Endpoint:
         """Change what is given and keep the rest; deliveries that wait use the new settings.
+
+        ``rate_limit="none"`` takes a limit away.
 
         Raises:
             InvalidEndpointError: With every problem found; nothing is changed.
@@ -143,6 +145,8 @@ class Endpoints:
             "rate_limit": rate_limit,
         }
         given = {name: value for name, value in changes.items() if value is not None}
+        if rate_limit == "none":
+            given["rate_limit"] = None
         return await self._save(await self._checked(attrs.evolve(endpoint, **given)))
 
     async def delete(self, endpoint_id: str, *, tenant: str) -> None:

@@ -20,6 +20,7 @@ from ..ports import Clock, Settlement, Store
 from ..telemetry import EventsPlanned, TelemetryEvent
 from .backlog import Backlog
 from .directory import Directory, TenantView
+from .rounds import Rounds
 from .sender import Leases
 from .settings import DispatchSettings
 from .vitals import Vitals
@@ -42,20 +43,19 @@ class Planner:
     clock: Clock
     emit: Callable[[TelemetryEvent], None]
     worker: str
-    _crowding: tuple[str, ...] = ()
+    _rounds: Rounds = attrs.field(init=False)
+
+    @_rounds.default
+    def _first_round(self) -> Rounds:
+        return Rounds(self.settings.batch)
 
     async def turn(self) -> bool:
         """Plan one batch; return whether there may be more to plan right away."""
-        limit = self.settings.batch
-        exclude, self._crowding = self._crowding, ()
+        limit, exclude = self._rounds.portion, self._rounds.standing_back
         taken = await self.store.take(limit, now=self.clock.now(), lease=self.settings.lease, exclude=exclude)
+        self._rounds.note((event.tenant for event in taken), limit=limit)
         if taken:
             failpoint("fan.leased")
-        if len(taken) >= limit:
-            # A full batch means a backlog: next time let the others through before those who fill it.
-            shares = Counter(event.tenant for event in taken)
-            self._crowding = tuple(tenant for tenant, count in shares.items() if count > limit // 4)
-        if taken:
             await self._settle(taken)
         return bool(taken) or bool(exclude)
 

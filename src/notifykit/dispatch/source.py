@@ -13,6 +13,7 @@ from ..policies.retry import Dice
 from ..ports import Clock, Deliveries, Record
 from .backlog import Backlog
 from .directory import Directory
+from .rounds import Rounds
 from .sender import Leases
 from .settings import DispatchSettings
 from .vitals import Vitals
@@ -39,31 +40,31 @@ class Source:
     clock: Clock
     worker: str
     dice: Dice
-    _crowding: tuple[str, ...] = ()
+    _rounds: Rounds = attrs.field(init=False)
+
+    @_rounds.default
+    def _first_round(self) -> Rounds:
+        return Rounds(self.settings.batch)
 
     async def turn(self) -> bool:
         """Claim one batch; return whether there may be more to claim right away."""
-        room = min(self.backlog.room(), self.settings.batch)
+        room = min(self.backlog.room(), self._rounds.portion)
         if room < min(_LEAST, self.settings.batch):
             await self.backlog.wait_for_room()
             return True
         full = self.backlog.full()
-        crowding, self._crowding = self._crowding, ()
+        standing_back = self._rounds.standing_back
         claims = await self.store.claim_due(
             self.lane,
             room,
             now=self.clock.now(),
             lease=self.settings.lease,
             worker=self.worker,
-            exclude=[*full, *crowding],
+            exclude=[*full, *standing_back],
         )
         if claims:
             failpoint("dlv.leased")
-        if len(claims) >= room:
-            # A full batch means a backlog: next time let the others through before those who fill it.
-            shares = Counter(claim.subscriber_id for claim in claims)
-            self._crowding = tuple(subscriber for subscriber, count in shares.items() if count > room // 4)
-        claims = await self._apart(claims)
+        self._rounds.note((claim.subscriber_id for claim in claims), limit=room)
         held = []
         for claim in claims:
             view = await self.directory.view(claim.tenant, claim.version)
@@ -75,7 +76,7 @@ class Source:
         for claim in claims:  # only now: a lease that is prolonged without a sender would never end
             self.leases.add(claim)
         self.backlog.add(held)
-        return bool(claims) or bool(crowding)
+        return bool(claims) or bool(standing_back)
 
     async def _apart(self, claims: list[Claim]) -> list[Claim]:
         """Keep one suspect in this process at the most, and put the others back for a random moment.

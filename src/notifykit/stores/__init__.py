@@ -32,7 +32,7 @@ def store_from_url(url: str, **options: Any) -> Store:
     """
     scheme, found, _ = url.partition(":")
     name = scheme.partition("+")[0].lower()
-    if not found or not name:
+    if not found or not name or not url.startswith(f"{scheme}://"):
         raise ConfigurationError(
             f"{url!r} is not a store's URL; use sqlite:///file.db, postgresql://user@host/database or memory://"
         )

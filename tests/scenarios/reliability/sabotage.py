@@ -111,7 +111,7 @@ def lease_short() -> None:
     """A lease ends before the attempt that it covers, and nobody prolongs it."""
     from notifykit.dispatch.settings import DispatchSettings
 
-    del DispatchSettings.__attrs_post_init__
+    DispatchSettings.__attrs_post_init__ = lambda _: None  # type: ignore[method-assign]
     rewrite("dispatch.janitor:Janitor.extend", ("now = self.clock.now()", "return 0"))
     no_lease_check()
 
@@ -147,10 +147,10 @@ def plan_twice() -> None:
     plan = import_module("notifykit.policies.plan")
     new_id = import_module("notifykit.models.ids").new_id
     plan.delivery_id = lambda *_: new_id("dlv_")  # type: ignore[attr-defined]
-    rewrite("stores.sql.sqlite:_settle", ("if not done.rowcount:", "if False:"))
+    rewrite("stores.sql.sqlite:_settle", ("if done is None:\n            continue", "done = done or (event_id, None)"))
     rewrite(
         "stores.sql.postgres_statements:SETTLE",
-        ("SELECT * FROM gone UNION ALL SELECT * FROM paged", "SELECT event_id FROM s"),
+        ("SELECT event_id FROM gone UNION ALL SELECT event_id FROM paged", "SELECT event_id FROM s"),
     )
 
 

@@ -13,6 +13,7 @@ import pytest
 from . import report
 from .conftest import Databases
 from .processes import SETTINGS, Receiver, Role, Site, until
+from .roles.worker import POISON
 
 #: Claims of a worker that can be under way to the receiver when it dies.
 _IN_FLIGHT = 3 * SETTINGS["concurrency"]
@@ -163,30 +164,34 @@ def test_a_stop_under_load_repeats_nothing(
         assert max(took) <= SETTINGS["grace"] + 2
 
 
+def poison_under_way(site: Site, *, seconds: float) -> tuple[int, dict[str | None, int]]:
+    """Publish an event that kills its workers among others; return the kills, and how many ended for which reason."""
+    endpoints = site.endpoints()
+    site.publish(endpoints, 20, prefix="before")
+    site.publish(endpoints, 1, type=POISON, prefix="poison")
+    site.publish(endpoints, 20, prefix="after")
+    site.publishers.pop("poison")
+    kills = 0
+    workers: list[Role] = []
+    deadline = time.monotonic() + seconds
+    while site.database.open_work() != (0, 0) and time.monotonic() < deadline:
+        dead = [worker for worker in workers if worker.has_ended()]
+        kills += len(dead)
+        workers = [worker for worker in workers if worker not in dead]
+        if len(workers) < 2:
+            workers.append(site.worker(max_abandoned=3, wait=False))
+        time.sleep(0.05)
+    return kills, dict(site.database.rows("SELECT reason, count(*) FROM notifykit_deliveries GROUP BY reason"))
+
+
 def test_a_poisonous_event_is_quarantined_and_its_neighbours_arrive(
     databases: Databases, receiver: Receiver, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """An event that kills every worker that sends it is given up; what was claimed beside it is not."""
     with databases() as url, Site(url, tmp_path / "site", receiver) as site:
-        endpoints = site.endpoints()
-        site.publish(endpoints, 20, prefix="before")
-        site.publish(endpoints, 1, type="test.poison", prefix="poison")
-        site.publish(endpoints, 20, prefix="after")
-        kills = 0
-        workers: list[Role] = []
-        deadline = time.monotonic() + 60
-        while site.database.open_work() != (0, 0) and time.monotonic() < deadline:
-            dead = [worker for worker in workers if worker.has_ended()]
-            kills += len(dead)
-            workers = [worker for worker in workers if worker not in dead]
-            if len(workers) < 2:
-                workers.append(site.worker(max_abandoned=3, wait=False))
-            time.sleep(0.05)
-        states = dict(site.database.rows("SELECT reason, count(*) FROM notifykit_deliveries GROUP BY reason"))
+        kills, reasons = poison_under_way(site, seconds=60)
 
-        poison = site.publishers.pop("poison")
         findings = site.check(["delivered", "dead"])
-        report.note(request.node.name, findings, kills=kills, quarantined=states.get("quarantined", 0))
-        assert poison.exists()
-        assert {None: 40, "quarantined": 1} == states
+        report.note(request.node.name, findings, kills=kills, quarantined=reasons.get("quarantined", 0))
+        assert {None: 40, "quarantined": 1} == reasons
         assert () == findings.problems

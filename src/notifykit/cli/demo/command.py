@@ -50,21 +50,57 @@ def add(commands: Commands) -> None:
 
 def demo(context: Context) -> int:
     """Run the demo."""
-    url, folder, own = _store(context)
-    done = False
     if not context.verbose:  # that a key is made for a store of a few seconds is no news
         logging.getLogger("notifykit").setLevel(logging.ERROR)
     try:
-        report = asyncio.run(_until_terminated(context, url, own))
-        done = True
+        report, url = asyncio.run(_until_terminated(context))
     except asyncio.CancelledError:
         return TERMINATED
-    finally:
-        if folder is not None and not done:
-            shutil.rmtree(folder, ignore_errors=True)
     if report.problems:
         raise CommandError(f"the demo found problems ({'; '.join(report.problems)}); look into its store: {url}")
     return OK
+
+
+async def _until_terminated(context: Context) -> tuple[Report, str]:
+    """Run the show; a SIGTERM ends it as cleanly as a Ctrl-C does.
+
+    The folder is made in here, where a Ctrl-C cancels and never comes between two statements.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    url, folder, own = _store(context)
+    done = False
+    try:
+        report = await _show(context, url, own)
+        done = True
+    finally:
+        if folder is not None and not done:
+            shutil.rmtree(folder, ignore_errors=True)
+        loop.remove_signal_handler(signal.SIGTERM)
+    return report, url
+
+
+async def _show(context: Context, url: str, own_store: bool) -> Report:
+    from .cast import ROLES
+    from .show import Show
+    from .stands import open_stands
+
+    args = context.args
+    with open_stands(ROLES) as stands:
+        show = Show(
+            context.out,
+            url=url,
+            own_store=own_store,
+            events=args.events,
+            count=args.count,
+            rate=args.rate or max(RATE, args.count / LONGEST),
+            seed=args.seed,
+            stands=stands,
+            verbose=context.verbose,
+        )
+        return await show.run()
 
 
 def _store(context: Context) -> tuple[str, Path | None, bool]:
@@ -83,32 +119,3 @@ def _store(context: Context) -> tuple[str, Path | None, bool]:
         return f"sqlite:///{file}", None, True
     folder = Path(tempfile.mkdtemp(prefix="notifykit-demo-"))
     return f"sqlite:///{folder / 'demo.db'}", folder, True
-
-
-async def _until_terminated(context: Context, url: str, own_store: bool) -> Report:
-    """Run the show; a SIGTERM ends it as cleanly as a Ctrl-C does."""
-    from .cast import ROLES
-    from .show import Show
-    from .stands import open_stands
-
-    args = context.args
-    task = asyncio.current_task()
-    assert task is not None
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, task.cancel)
-    try:
-        with open_stands(ROLES) as stands:
-            show = Show(
-                context.out,
-                url=url,
-                own_store=own_store,
-                events=args.events,
-                count=args.count,
-                rate=args.rate or max(RATE, args.count / LONGEST),
-                seed=args.seed,
-                stands=stands,
-                verbose=context.verbose,
-            )
-            return await show.run()
-    finally:
-        loop.remove_signal_handler(signal.SIGTERM)

@@ -58,7 +58,13 @@ _AWAY = frozenset({"57P01", "57P02", "57P03", "53300"})
 #: Settings of our own connections.  Just-in-time compilation costs more than these short statements
 #: run; and the joins are always "a few hundred rows into a primary key", which a plan that was made
 #: while a table was still empty must not turn into a scan of the table it has become.
-SETTINGS = {"jit": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "application_name": "notifykit"}
+SETTINGS = {
+    "jit": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "enable_seqscan": "off",
+    "application_name": "notifykit",
+}
 
 
 class PostgresStore(SqlStore):
@@ -343,7 +349,7 @@ class PostgresStore(SqlStore):
                     await lost.wait()
                 finally:
                     connection.terminate()
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            except _FAILURES:
                 pass
             await asyncio.sleep(1 + random.random())  # noqa: S311 - spreads reconnects, hides nothing
 

@@ -1,0 +1,277 @@
+"""Migrations: what Alembic builds is what the library uses, from nothing, over data, and in a crowd."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+from typing import Any
+
+import anyio
+import psycopg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, NullPool, create_engine, make_url
+
+from notifykit import ConfigurationError, Event, Notifykit, SchemaError, StoreUnavailableError
+from notifykit.stores.sql import migrate
+from notifykit.stores.sql.schema import metadata
+from notifykit.stores.sql.upgrade import migrate as upgrade
+from notifykit.testing import make_endpoint, make_subscription
+from tests.databases import new_database
+
+ACME = "acme"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def fresh_url(request, tmp_path):
+    """The URL of a database without tables."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'fresh.db'}"
+    return request.getfixturevalue("postgres_database")
+
+
+@pytest.fixture
+def connection(fresh_url):
+    """A connection to the database without tables, in a transaction that is committed at the end."""
+    driver = {"sqlite": "pysqlite", "postgresql": "psycopg"}[make_url(fresh_url).get_backend_name()]
+    url = make_url(fresh_url).set(drivername=f"{make_url(fresh_url).get_backend_name()}+{driver}")
+    with create_engine(url, poolclass=NullPool).begin() as connection:
+        yield connection
+
+
+# ── two ways to the same schema ────────────────────────────────────────────────────────────────
+
+
+def tables_on_sqlite(file: str) -> dict[str, Any]:
+    """Return everything SQLite knows of the schema: the statement of each table and index."""
+    with sqlite3.connect(file) as db:
+        rows = db.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
+    db.close()
+    return {f"{kind} {name}": (table, re.sub(r"\s+", " ", sql or "")) for kind, name, table, sql in rows}
+
+
+PG_COLUMNS = """
+SELECT c.relname, a.attname, a.attnum, format_type(a.atttypid, a.atttypmod), a.attnotnull, l.collname,
+  pg_get_expr(d.adbin, d.adrelid), a.attstorage
+FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid LEFT JOIN pg_collation l ON l.oid = a.attcollation
+LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attnum > 0 ORDER BY 1, 3
+"""
+PG_RELATIONS = """
+SELECT relname, relkind, reloptions, relpersistence, pg_get_indexdef(oid) FROM pg_class
+WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'i', 'S', 'v') ORDER BY 1
+"""
+PG_CONSTRAINTS = """
+SELECT conname, conrelid::regclass::text, pg_get_constraintdef(oid) FROM pg_constraint
+WHERE connamespace = 'public'::regnamespace ORDER BY 1
+"""
+
+
+def tables_on_postgres(url: str) -> dict[str, Any]:
+    """Return columns, types, collations, defaults, indexes, storage parameters and constraints."""
+    with psycopg.connect(url) as connection:
+        return {query: connection.execute(query).fetchall() for query in (PG_COLUMNS, PG_RELATIONS, PG_CONSTRAINTS)}
+
+
+async def create_through_the_store(url: str) -> None:
+    async with Notifykit(url, create=True):
+        pass
+
+
+async def test_both_ways_build_the_same_on_sqlite(tmp_path):
+    """A database made at once and one migrated script by script have the same statements."""
+    made, migrated = tmp_path / "made.db", tmp_path / "migrated.db"
+
+    await create_through_the_store(f"sqlite:///{made}")
+    version = await upgrade(f"sqlite:///{migrated}")
+
+    found = tables_on_sqlite(str(made))
+    assert found == tables_on_sqlite(str(migrated))
+    assert {f"table {name}" for name in metadata.tables} < set(found)
+    assert migrate.HEAD == version
+
+
+async def test_both_ways_build_the_same_on_postgres(postgres_url):
+    """Columns, types, collations, defaults, indexes with their predicates, storage parameters, constraints."""
+    with new_database(postgres_url) as made, new_database(postgres_url) as migrated:
+        await create_through_the_store(made)
+        await upgrade(migrated)
+
+        found = tables_on_postgres(made)
+        assert found == tables_on_postgres(migrated)
+
+    relations = {name: options for name, _, options, _, _ in found[PG_RELATIONS]}
+    assert set(metadata.tables) < set(relations)
+    assert "fillfactor=80" in (relations["notifykit_queue"] or [])
+
+
+def test_alembic_sees_no_difference(connection):
+    """What ``alembic revision --autogenerate`` would write is nothing."""
+    migrate.upgrade(connection)
+
+    context = MigrationContext.configure(connection, opts={"version_table": migrate.VERSION_TABLE})
+    assert [] == compare_metadata(context, metadata)
+
+
+def test_head_is_the_newest_script():
+    """The constant that stamps a database names the one script that nothing follows, and versions sort."""
+    scripts = ScriptDirectory.from_config(migrate.alembic_config())
+
+    revisions = [script.revision for script in scripts.walk_revisions()]
+
+    assert [migrate.HEAD] == scripts.get_heads()
+    assert sorted(revisions, reverse=True) == revisions
+
+
+# ── over what is there ─────────────────────────────────────────────────────────────────────────
+
+
+async def test_an_upgrade_of_what_is_up_to_date_changes_nothing(store_url):
+    """Tables with data in them, made at once, are upgraded from nothing to the newest without a scratch."""
+    endpoint = make_endpoint()
+    async with Notifykit(store_url) as kit:
+        await kit.store.save_endpoint(endpoint)
+        await kit.store.save_subscription(make_subscription(endpoint))
+        receipt = await kit.apublish(Event(type="a.b", data={"n": 1}), tenant=ACME, idempotency_key="k")
+        before = await kit.store.load_tenant(ACME), await kit.events.get(receipt.event_id, tenant=ACME)
+
+    versions = [await Notifykit(store_url).migrate() for _ in range(2)]
+
+    async with Notifykit(store_url) as kit:
+        after = await kit.store.load_tenant(ACME), await kit.events.get(receipt.event_id, tenant=ACME)
+        assert 1 == (await kit.stats()).unplanned
+    assert [migrate.HEAD] * 2 == versions
+    assert before == after
+
+
+async def test_what_was_taken_down_can_be_built_again(fresh_url):
+    """Down to nothing and up again, by script or at once: the version table that is left does not disturb."""
+    await upgrade(fresh_url)
+    gone = await _downgrade(fresh_url)
+    with pytest.raises(SchemaError, match="no notifykit tables"):
+        await Notifykit(fresh_url, create=False).open()
+
+    await create_through_the_store(fresh_url)
+
+    async with Notifykit(fresh_url, create=False) as kit:
+        assert 0 == (await kit.stats()).unplanned
+    assert gone == "none"
+
+
+async def _downgrade(url: str) -> str:
+    from alembic import command
+
+    from notifykit.stores import store_from_url
+
+    def work(connection: Connection) -> str:
+        config = migrate.alembic_config()
+        config.attributes["connection"] = connection
+        command.downgrade(config, "base")
+        return migrate.version(connection) or "none"
+
+    version: str = await store_from_url(url).upgrade(work)  # type: ignore[attr-defined]
+    return version
+
+
+async def test_a_database_that_cannot_be_migrated_is_named(tmp_path):
+    """A store in memory has no migrations; a database that is away or a file that is none is an error of ours."""
+    with pytest.raises(ConfigurationError, match="memory store has no migrations"):
+        await upgrade("memory://")
+    with pytest.raises(StoreUnavailableError):
+        await upgrade("postgresql://nobody@127.0.0.1:1/nowhere")
+    with pytest.raises(StoreUnavailableError):
+        await upgrade(f"sqlite:///{tmp_path}")
+
+
+# ── who may open it ────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("stamp", "message"),
+    [
+        (None, "no notifykit tables; run: notifykit migrate"),
+        ("0000", "has schema 0000, this version needs .*; run: notifykit migrate"),
+        ("9999", "has schema 9999, newer than .*: upgrade notifykit"),
+    ],
+    ids=["missing", "older", "newer"],
+)
+async def test_a_schema_of_another_version_is_refused(store_url, stamp, message):
+    """The error says whether the database or the program is behind, and what to do."""
+    table = migrate.VERSION_TABLE
+    statement = f"DELETE FROM {table}" if stamp is None else f"UPDATE {table} SET version_num = '{stamp}'"
+    _run_sql(store_url, statement)
+
+    try:
+        with pytest.raises(SchemaError, match=message):
+            await Notifykit(store_url, create=False).open()
+    finally:
+        _run_sql(store_url, f"DELETE FROM {table}")
+        _run_sql(store_url, f"INSERT INTO {table} VALUES ('{migrate.HEAD}')")
+
+
+def _run_sql(url: str, statement: str) -> None:
+    if url.startswith("postgres"):
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(statement)  # type: ignore[arg-type]
+        return
+    db = sqlite3.connect(make_url(url).database or "")
+    with db:
+        db.execute(statement)
+    db.close()
+
+
+# ── in a crowd ─────────────────────────────────────────────────────────────────────────────────
+
+#: Imports once and forks, because eight interpreters take longer to start than everything else here.
+_CROWD = """
+import os, sys, anyio
+import alembic.command
+from notifykit import Event, Notifykit
+from notifykit.stores.sql import migrate, postgres, sqlite, upgrade
+
+count, url, what = sys.argv[1:]
+
+async def main():
+    if what == "migrate":
+        await Notifykit(url).migrate()
+    async with Notifykit(url, create=what == "create") as kit:
+        await kit.apublish(Event(type="a.b", data={}), tenant="acme")
+
+waiting, go = os.pipe()
+children = []
+for _ in range(int(count)):
+    children.append(os.fork())
+    if children[-1] == 0:
+        os.close(go)
+        os.read(waiting, 1)  # until the parent closes the other end
+        anyio.run(main)
+        sys.exit()
+os.close(go)
+print([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children])
+"""
+
+
+def in_processes(count: int, url: str, what: str) -> tuple[str, str]:
+    """Let processes begin at the same moment; return how they ended and what they complained of."""
+    command = [sys.executable, "-c", _CROWD, str(count), url, what]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=100)
+    return done.stdout, done.stderr[-2000:]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("what", ["create", "migrate"])
+def test_eight_processes_make_one_database(fresh_url, what):
+    """A first start of several processes at once: one makes the tables, the others wait, and all can publish."""
+    ends = in_processes(8, fresh_url, what)
+
+    async def count() -> int:
+        async with Notifykit(fresh_url, create=False) as kit:
+            return (await kit.stats()).unplanned
+
+    assert (f"{[0] * 8}\n", "") == ends
+    assert 8 == anyio.run(count)

@@ -1,0 +1,169 @@
+"""The suite notices when a promise is broken: each fault of ``sabotage.py`` is applied, and has to be found.
+
+A reliability test that cannot fail proves nothing.  What found a fault is in the report.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from . import report
+from .conftest import Databases
+from .crash_cases import CASES
+from .processes import ROOT, Receiver, Site
+from .sabotage import FAULTS, VARIABLE
+from .test_crash_points import run
+from .test_kills import pause_under_load, poison_under_way
+
+_AT_ONCE = 5
+
+
+class Bench:
+    """What a detector may use."""
+
+    def __init__(self, fault: str, databases: Databases, receiver: Receiver, folder: Path) -> None:
+        self.fault = fault
+        self.databases = databases
+        self.receiver = receiver
+        self.folder = folder
+
+    def site(self, url: str) -> Site:
+        """Return a site whose processes have the fault."""
+        return Site(url, self.folder, self.receiver, sabotage=self.fault)
+
+
+#: Returns what was noticed: names of invariants, or of tests.
+Detector = Callable[[Bench], set[str]]
+
+
+def crash(case_id: str) -> Detector:
+    """Notice it where a process dies."""
+    (case,) = (case for case in CASES if str(case) == case_id)
+
+    def detect(bench: Bench) -> set[str]:
+        findings = run(case, bench.databases, bench.folder, bench.receiver, bench.fault)
+        broken = set(findings.broken)
+        if findings.duplicates > case.duplicates:
+            broken.add("duplicates")
+        return {f"{case_id}: {name}" for name in broken}
+
+    return detect
+
+
+def pauses(bench: Bench) -> set[str]:
+    """Notice it where a worker stands still."""
+    with bench.databases() as url, bench.site(url) as site:
+        stale = pause_under_load(site, pauses=1)
+        broken = set(site.check().broken) | ({"stale write"} if stale else set())
+        return {f"a worker that stood still: {name}" for name in broken}
+
+
+def poison(bench: Bench) -> set[str]:
+    """Notice it where an event kills its workers."""
+    with bench.databases() as url, bench.site(url) as site:
+        _, reasons = poison_under_way(site, seconds=25)
+        return set() if reasons.get("quarantined") else {"a poisonous event: never quarantined"}
+
+
+def quiet(bench: Bench) -> set[str]:
+    """Notice it where nothing fails at all."""
+    with bench.databases() as url, bench.site(url) as site:
+        endpoints = site.endpoints("slow")
+        workers = [site.worker(lease=0.3), site.worker(lease=0.3)]
+        site.publish(endpoints, 5)
+        site.drained(5)
+        for worker in workers:
+            worker.terminate()
+        repeats = len(site.received()) - site.acknowledged()
+        return {"nothing fails: duplicates"} if repeats else set()
+
+
+def other_tests(*chosen: str) -> Detector:
+    """Notice it in tests of another suite, which pass without the fault."""
+
+    def detect(bench: Bench) -> set[str]:
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-x", "-p", "tests.scenarios.reliability.sabotage", *chosen],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": path, VARIABLE: bench.fault},
+        )
+        failed = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("FAILED ")]
+        if not failed and done.returncode != 0:
+            raise AssertionError(done.stdout[-2000:] + done.stderr[-2000:])
+        return set(failed)
+
+    return detect
+
+
+DETECTORS: dict[str, tuple[str, Detector]] = {
+    "no_fence": ("both", pauses),
+    "record_before_send": ("sqlite", crash("att.signed-worker")),
+    "no_rescue": ("sqlite", crash("att.started-worker")),
+    "abandon_not_counted": ("sqlite", poison),
+    "lease_short": ("sqlite", quiet),
+    "no_lease_check": ("sqlite", crash("att.answered-stop-others_wait")),
+    "reply_before_commit": ("both", crash("pub.inserted-publisher")),
+    "plan_twice": ("both", crash("fan.leased-stop-worker")),
+    "dedupe_in_memory": ("both", crash("pub.committed-publisher")),
+    "body_reserialised": ("sqlite", crash("res.committed-retry_set")),
+    "tenant_filter_removed": ("", other_tests("tests/conformance/test_sqlite_store.py", "-k", "stranger")),
+    "guard_first_address_only": ("", other_tests("tests/unit/channels/test_guard.py")),
+    "redirects_on": ("", other_tests("tests/unit/channels/test_channel.py", "tests/unit/channels/test_wire.py")),
+    "compare_prefix": ("", other_tests("tests/unit/signing/test_vectors.py", "tests/unit/signing/test_verifier.py")),
+}
+RUNS = [
+    (fault, store)
+    for fault, (stores, _) in DETECTORS.items()
+    for store in {"both": ("sqlite", "postgres"), "": ("no",)}.get(stores, (stores,))
+]
+
+
+@pytest.fixture(scope="module")
+def noticed(request: pytest.FixtureRequest, receiver: Receiver, tmp_path_factory: Any) -> Iterator[dict[Any, Future[set[str]]]]:
+    """What was noticed of each fault; several are tried at once."""
+    wanted = [
+        item.callspec.params["which"]
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and item.originalname == test_a_fault_is_noticed.__name__
+    ]
+    databases = {store: request.getfixturevalue(f"{store}_databases") for _, store in wanted if store != "no"}
+    folder = tmp_path_factory.mktemp("sabotage")
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        yield {
+            which: threads.submit(
+                DETECTORS[which[0]][1],
+                Bench(which[0], databases.get(which[1], _no_database), receiver, folder / "-".join(which)),
+            )
+            for which in wanted
+        }
+
+
+def _no_database() -> Any:
+    raise AssertionError("this detector needs no database")
+
+
+@pytest.mark.parametrize("which", RUNS, ids="-".join)
+def test_a_fault_is_noticed(which: tuple[str, str], noticed: dict[Any, Future[set[str]]]) -> None:
+    """With the promise broken, a test turns red or an invariant does not hold."""
+    by = noticed[which].result()
+
+    report.note(f"sabotage {'-'.join(which)}", noticed_by=sorted(by), sabotages_detected=int(bool(by)))
+    assert by, f"nobody noticed {which[0]}"
+
+
+def test_every_fault_has_a_detector() -> None:
+    """No fault is left out, and there are at least as many as the reference asks for."""
+    assert set(FAULTS) == set(DETECTORS)
+    assert len(FAULTS) >= 13
