@@ -158,6 +158,7 @@ async def work(kit, url, receiver):
     _, dead = await kit.subscribe(
         "**", tenant="acme", endpoint=NOWHERE, headers={"x-api-key": HEADER[::-1]}, retry=NEVER
     )
+    await kit.subscriptions.create("delivery.*", tenant="acme", endpoint_id=good.id)
     ed25519 = await kit.endpoints.create(receiver.url, tenant="other", secret=generate_secret("v1a"))
     await publish(kit, 1, idempotency_key="ship-1")
     await publish(kit, 1, idempotency_key="ship-1")

@@ -18,6 +18,9 @@ _MOST = 200
 #: While others come through beside those who crowd, batches are so many times smaller, because the
 #: others wait for the batch that is under way; and how many batches that lasts after the last of them.
 _PORTIONS, _LASTS = 5, 50
+#: When nobody came while those who crowd stood back, so many full batches pass before they do it again:
+#: asking for others costs a look at everything that is due.
+_CALMEST = 4
 
 
 class Rounds:
@@ -32,7 +35,7 @@ class Rounds:
 
     def __init__(self, batch: int) -> None:
         self._batch = batch
-        self._mixed = 0
+        self._mixed = self._calm = self._passing = 0
         self.standing_back: tuple[str, ...] = ()
 
     @property
@@ -46,11 +49,15 @@ class Rounds:
         """Take in whose items made up a batch of at most ``limit``."""
         shares = Counter(names)
         if self.standing_back and shares:
-            self._mixed = _LASTS
-        elif self._mixed:
-            self._mixed -= 1
+            self._mixed, self._calm = _LASTS, 0
+        else:
+            self._mixed = max(0, self._mixed - 1)
+            if self.standing_back:
+                self._calm = self._passing = min(self._calm + 1, _CALMEST)
         if shares.total() < limit:
             self.standing_back = ()
-            return
-        served = (*self.standing_back, *(name for name, count in shares.items() if count * _SHARE > limit))
-        self.standing_back = served if len(served) <= _MOST else ()
+        elif self._passing and not self.standing_back:
+            self._passing -= 1
+        else:
+            served = (*self.standing_back, *(name for name, count in shares.items() if count * _SHARE > limit))
+            self.standing_back = served if len(served) <= _MOST else ()

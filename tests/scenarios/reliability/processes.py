@@ -135,7 +135,9 @@ class Site:
         sabotage: The fault that all its processes are given; see ``sabotage.py``.
     """
 
-    def __init__(self, url: str, folder: Path, receiver: Receiver, *, via: str | None = None, sabotage: str = "") -> None:
+    def __init__(
+        self, url: str, folder: Path, receiver: Receiver, *, via: str | None = None, sabotage: str = ""
+    ) -> None:
         self.url = url
         self.via = via or url
         self.folder = folder
@@ -159,7 +161,14 @@ class Site:
     # -- what is there -----------------------------------------------------------------------------
 
     def endpoints(
-        self, kind: str = "ok", *, tenants: Sequence[str] = ("acme",), each: int = 1, retries: int = 8, port: int = 0, **options: Any
+        self,
+        kind: str = "ok",
+        *,
+        tenants: Sequence[str] = ("acme",),
+        each: int = 1,
+        retries: int = 8,
+        port: int = 0,
+        **options: Any,
     ) -> dict[str, list[str]]:
         """Make endpoints that answer like ``kind`` (see ``roles/receiver.py``); return their ids by tenant."""
         retry = RetryPolicy(delays=[timedelta(seconds=0.3)] * retries, jitter=0.2)
@@ -180,7 +189,9 @@ class Site:
 
         return asyncio.run(make())
 
-    def publish(self, tenants: Mapping[str, Sequence[str]], count: int = 1, *, type: str = "test.order", prefix: str = "d") -> None:
+    def publish(
+        self, tenants: Mapping[str, Sequence[str]], count: int = 1, *, type: str = "test.order", prefix: str = "d"
+    ) -> None:
         """Publish from this process, and note it like a publisher."""
         log = Log(self.publishers.setdefault(prefix, self.folder / f"{prefix}.acks"))
 
@@ -190,7 +201,9 @@ class Site:
                     tenant = sorted(tenants)[n % len(tenants)]
                     data = {"tenant": tenant, "n": n, "amount": 1e22, "to": "Zürich </b>", "prefix": prefix}
                     receipt = await kit.apublish(Event(type=type, data=data), tenant=tenant)
-                    log.add(n=n, key=f"{prefix}-{n}", id=receipt.event_id, tenant=tenant, endpoints=list(tenants[tenant]))
+                    log.add(
+                        n=n, key=f"{prefix}-{n}", id=receipt.event_id, tenant=tenant, endpoints=list(tenants[tenant])
+                    )
 
         asyncio.run(publish())
 
@@ -257,6 +270,11 @@ class Site:
     def acknowledged(self) -> int:
         """Return how many acknowledgements there are."""
         return sum("id" in line for path in self.publishers.values() for line in lines(path))
+
+    def publishes(self, more: int, seconds: float = 30) -> bool:
+        """Wait until so many more events have been acknowledged; return whether they were."""
+        before = self.acknowledged()
+        return until(lambda: self.acknowledged() >= before + more, seconds)
 
     def failures(self) -> list[dict[str, Any]]:
         """Return every error that publishers saw."""

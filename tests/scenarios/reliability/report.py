@@ -14,7 +14,17 @@ import attrs
 from .checker import Findings
 
 _runs: list[dict[str, Any]] = []
-_TOTALS = ("kills", "pauses", "database_kills", "drains", "accepted", "deliveries", "lost", "false_success", "stale_writes")
+_TOTALS = (
+    "kills",
+    "pauses",
+    "database_kills",
+    "drains",
+    "accepted",
+    "deliveries",
+    "lost",
+    "false_success",
+    "stale_writes",
+)
 
 
 def note(scenario: str, findings: Findings | None = None, **figures: Any) -> None:

@@ -111,7 +111,7 @@ def lease_short() -> None:
     """A lease ends before the attempt that it covers, and nobody prolongs it."""
     from notifykit.dispatch.settings import DispatchSettings
 
-    DispatchSettings.__attrs_post_init__ = lambda _: None  # type: ignore[method-assign]
+    DispatchSettings.__attrs_post_init__ = lambda self: None  # type: ignore[method-assign]
     rewrite("dispatch.janitor:Janitor.extend", ("now = self.clock.now()", "return 0"))
     no_lease_check()
 
@@ -183,7 +183,7 @@ def body_reserialised() -> None:
             claim = claim._replace(body=json.dumps(json.loads(claim.body)).encode())
         return await send(self, claim, *rest)
 
-    Sender._send = reserialising  # type: ignore[method-assign]
+    Sender._send = reserialising  # type: ignore[assignment,method-assign]
 
 
 @fault
@@ -198,7 +198,9 @@ def tenant_filter_removed() -> None:
 @fault
 def guard_first_address_only() -> None:
     """Of a name's addresses only the first is judged."""
-    rewrite("channels.webhook.guard:Guard._vetted", ("for address in considered if", "for address in considered[:1] if"))
+    rewrite(
+        "channels.webhook.guard:Guard._vetted", ("for address in considered if", "for address in considered[:1] if")
+    )
 
 
 @fault
@@ -221,7 +223,7 @@ def redirects_on() -> None:
 @fault
 def compare_prefix() -> None:
     """A signature is right if it begins like the right one."""
-    hmac.compare_digest = lambda a, b: a.startswith(b) or b.startswith(a)  # type: ignore[assignment]
+    hmac.compare_digest = lambda a, b: a.startswith(b) or b.startswith(a)
 
 
 if VARIABLE in os.environ and "pytest" in sys.modules:

@@ -99,7 +99,7 @@ def _host(site: Site, statement: str) -> None:
             lite.execute(statement)
     else:
         with psycopg.connect(site.url, autocommit=True) as connection:
-            connection.execute(statement)  # type: ignore[call-overload]
+            connection.execute(statement.encode())
 
 
 def _sweeper(case: CrashCase, site: Site, endpoints: dict[str, list[str]]) -> None:
@@ -127,7 +127,9 @@ Runs = dict[tuple[str, str], Future[Findings]]
 
 
 @pytest.fixture(scope="module")
-def runs(request: pytest.FixtureRequest, databases: Databases, receiver: Receiver, tmp_path_factory: Any) -> Iterator[Runs]:
+def runs(
+    request: pytest.FixtureRequest, databases: Databases, receiver: Receiver, tmp_path_factory: Any
+) -> Iterator[Runs]:
     """The runs of all cases on one kind of database, several at a time."""
     store = request.node.name
     wanted = {
@@ -145,7 +147,9 @@ def runs(request: pytest.FixtureRequest, databases: Databases, receiver: Receive
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_a_crash_loses_nothing(case: CrashCase, runs: Runs, databases: Databases, request: pytest.FixtureRequest) -> None:
+def test_a_crash_loses_nothing(
+    case: CrashCase, runs: Runs, databases: Databases, request: pytest.FixtureRequest
+) -> None:
     """Every acknowledged event arrives, ``delivered`` is never a lie, and repeats are only those the step allows."""
     (future,) = (future for (_, name), future in runs.items() if name == str(case))
 

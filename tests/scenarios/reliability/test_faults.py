@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,6 +22,7 @@ from .proxy import FaultProxy
 
 #: The slowest answer that a publisher may get while its database is away, in seconds.
 _SLOWEST = 15.0
+_AGAIN = "StoreUnavailableError"
 
 
 def end_well(site: Site, scenario: str, *, hidden: int = 0, **figures: object) -> Findings:
@@ -36,7 +38,9 @@ def end_well(site: Site, scenario: str, *, hidden: int = 0, **figures: object) -
 def errors_are_fit(site: Site) -> None:
     """What publishers saw is the one error that says "try again", in time."""
     failures = site.failures()
-    assert not {(failure["error"], failure["text"]) for failure in failures if failure["error"] != "StoreUnavailableError"}
+    assert not {
+        (failure["error"], failure["text"]) for failure in failures if failure["error"] != "StoreUnavailableError"
+    }
     assert max((failure["took"] for failure in failures), default=0) < _SLOWEST
 
 
@@ -51,14 +55,12 @@ def test_a_database_that_dies_loses_nothing(
         workers = [site.worker(), site.worker()]
         publishers = [site.publisher(endpoints, prefix=prefix, rate=100) for prefix in ("p1", "p2")]
         for _ in range(crashes):
-            published = site.acknowledged()
-            assert until(lambda before=published: site.acknowledged() > before + 50, 30), "publishing never came back"
+            assert site.publishes(50), "publishing never came back"
             site.database.close()
             postgres_server.crash()
             time.sleep(0.7)
             postgres_server.resume()
-        published = site.acknowledged()
-        assert until(lambda: site.acknowledged() > published + 50, 30), "publishing never came back"
+        assert site.publishes(50), "publishing never came back"
         for publisher in publishers:
             publisher.terminate()
 
@@ -84,7 +86,16 @@ def _through(url: str, proxy: FaultProxy) -> str:
     return address._replace(netloc=f"{address.username}@127.0.0.1:{proxy.port}").geturl()
 
 
-def _halved(proxy: FaultProxy) -> None:
+def _has_failures(site: Site, count: int) -> bool:
+    return len(site.failures()) >= count
+
+
+def _refuse(proxy: FaultProxy) -> None:
+    proxy.refuses = True
+    proxy.reset()
+
+
+def _half_open(proxy: FaultProxy) -> None:
     proxy.is_deaf = True
 
 
@@ -92,16 +103,20 @@ FAULTS: dict[str, Callable[[FaultProxy], None]] = {
     "latency": lambda proxy: setattr(proxy, "latency", 0.02),
     "cut": FaultProxy.cut,
     "reset": FaultProxy.reset,
-    "refuse": lambda proxy: (setattr(proxy, "refuses", True), proxy.reset())[0],
+    "refuse": _refuse,
     "throttle": lambda proxy: setattr(proxy, "rate", 50_000),
     "drop_after": lambda proxy: setattr(proxy, "drop_after", 6000),
 }
 
 
 def test_faults_on_the_way_to_the_database_lose_nothing(
-    postgres_databases: Databases, database_proxy: FaultProxy, receiver: Receiver, tmp_path: Path, request: pytest.FixtureRequest
+    postgres_databases: Databases,
+    database_proxy: FaultProxy,
+    receiver: Receiver,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
-    """Delays, cuts, resets, refused and throttled connections, one after the other: all that was acknowledged arrives."""
+    """Delays, cuts, resets, refused and throttled connections, one after the other: what was acknowledged arrives."""
     with postgres_databases() as url:
         site = Site(url, tmp_path / "site", receiver, via=_through(url, database_proxy))
         with site:
@@ -112,8 +127,7 @@ def test_faults_on_the_way_to_the_database_lose_nothing(
                 fault(database_proxy)
                 time.sleep(0.8)
                 database_proxy.heal()
-                published = site.acknowledged()
-                assert until(lambda before=published: site.acknowledged() > before + 20, 20), "publishing never came back"
+                assert site.publishes(20), "publishing never came back"
             publisher.terminate()
 
             end_well(site, request.node.name, cuts=database_proxy.cuts, faults=len(FAULTS))
@@ -123,7 +137,11 @@ def test_faults_on_the_way_to_the_database_lose_nothing(
 
 
 def test_a_commit_whose_answer_is_lost_is_resolved_by_its_key(
-    postgres_databases: Databases, database_proxy: FaultProxy, receiver: Receiver, tmp_path: Path, request: pytest.FixtureRequest
+    postgres_databases: Databases,
+    database_proxy: FaultProxy,
+    receiver: Receiver,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
     """The connection dies after the commit was sent: the publisher is told, and its second try gets the same event."""
     with postgres_databases() as url:
@@ -135,10 +153,10 @@ def test_a_commit_whose_answer_is_lost_is_resolved_by_its_key(
                 # Keys are published in their order, so the key of a number to come is one that will be seen.
                 coming = site.acknowledged() + 5
                 database_proxy.swallow_answer_to(f"p-{coming}".encode())
-                assert until(lambda at=number: len(site.failures()) > at, 10), "no answer was lost"
+                assert until(partial(_has_failures, site, number + 1), 10), "no answer was lost"
             publisher.terminate()
             unknown = {failure["n"] for failure in site.failures()}
-            events = dict(
+            events: dict[str, int] = dict(
                 site.database.rows("SELECT idempotency_key, count(*) FROM notifykit_events GROUP BY idempotency_key")
             )
             worker = site.worker()
@@ -162,7 +180,7 @@ def test_faults_on_the_way_to_a_receiver_lose_nothing(
         endpoints = site.endpoints(port=proxy.port, retries=40)
         workers = [site.worker(), site.worker()]
         publisher = site.publisher(endpoints, rate=40)
-        for fault in [*FAULTS.values(), _halved]:
+        for fault in [*FAULTS.values(), _half_open]:
             fault(proxy)
             time.sleep(0.6)
             proxy.heal()

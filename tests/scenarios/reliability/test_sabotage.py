@@ -123,18 +123,17 @@ DETECTORS: dict[str, tuple[str, Detector]] = {
     "redirects_on": ("", other_tests("tests/unit/channels/test_channel.py", "tests/unit/channels/test_wire.py")),
     "compare_prefix": ("", other_tests("tests/unit/signing/test_vectors.py", "tests/unit/signing/test_verifier.py")),
 }
-RUNS = [
-    (fault, store)
-    for fault, (stores, _) in DETECTORS.items()
-    for store in {"both": ("sqlite", "postgres"), "": ("no",)}.get(stores, (stores,))
-]
+_STORES = {"both": ("sqlite", "postgres"), "sqlite": ("sqlite",), "": ("no",)}
+RUNS = [(fault, store) for fault, (stores, _) in DETECTORS.items() for store in _STORES[stores]]
 
 
 @pytest.fixture(scope="module")
-def noticed(request: pytest.FixtureRequest, receiver: Receiver, tmp_path_factory: Any) -> Iterator[dict[Any, Future[set[str]]]]:
+def noticed(
+    request: pytest.FixtureRequest, receiver: Receiver, tmp_path_factory: Any
+) -> Iterator[dict[Any, Future[set[str]]]]:
     """What was noticed of each fault; several are tried at once."""
     wanted = [
-        item.callspec.params["which"]
+        RUNS[item.callspec.indices["which"]]
         for item in request.session.items
         if isinstance(item, pytest.Function) and item.originalname == test_a_fault_is_noticed.__name__
     ]

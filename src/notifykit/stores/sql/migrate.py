@@ -56,7 +56,7 @@ def check(connection: Connection) -> None:
 
 def create(connection: Connection) -> None:
     """Create all tables on ``connection`` and stamp the newest version; nothing if another process just did."""
-    pass
+    _wait_for_others(connection)
     if not is_empty(connection):
         return
     schema.metadata.create_all(connection)
@@ -69,7 +69,7 @@ def upgrade(connection: Connection, revision: str = "head") -> None:
     """Bring the schema to ``revision`` with Alembic; a database without tables is built script by script."""
     from alembic import command
 
-    pass
+    _wait_for_others(connection)
     config = alembic_config()
     config.attributes["connection"] = connection
     command.upgrade(config, revision)

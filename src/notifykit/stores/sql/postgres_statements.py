@@ -176,7 +176,8 @@ WITH r AS MATERIALIZED (
   AS r(id, fence, state, reason, due_at, at, final, number, started_at, took, outcome, code, status, retry_at,
     response, worker)
 ), gone AS (
-  DELETE FROM notifykit_queue q USING r WHERE r.final AND q.id = r.id AND q.fence = r.fence AND coalesce(q.state, '') = 'sending'
+  DELETE FROM notifykit_queue q USING r
+  WHERE r.final AND q.id = r.id AND q.fence = r.fence AND coalesce(q.state, '') = 'sending'
   RETURNING q.id, q.event_id, q.tenant, q.subscription_id, q.subscriber_id, q.channel, q.priority, r.state, r.reason,
     coalesce(r.number, q.attempts) AS attempts, q.abandoned, q.generation, q.fence, q.ordering_key, q.created_at,
     q.expires_at, r.at

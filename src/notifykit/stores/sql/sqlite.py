@@ -199,9 +199,9 @@ class SqliteStore(SqlStore):
             raise
 
     def _connect(self) -> None:
-        if self._path != ":memory:":
-            Path(self._path).absolute().parent.mkdir(parents=True, exist_ok=True)
         try:
+            if not self.private:
+                Path(self._path).absolute().parent.mkdir(parents=True, exist_ok=True)
             self._db = db = sqlite3.connect(
                 self._path, isolation_level=None, check_same_thread=False, timeout=30, cached_statements=256
             )
@@ -213,7 +213,7 @@ class SqliteStore(SqlStore):
             ):
                 db.execute(f"PRAGMA {pragma}")
             db.execute("PRAGMA cache_size=-64000")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise StoreUnavailableError(f"cannot open {self._path}: {error}") from error
         self._engine = create_engine("sqlite://", creator=lambda: db, poolclass=StaticPool, hide_parameters=True)
         event.listen(self._engine, "begin", _begin)

@@ -30,7 +30,7 @@ class Receiver:
     """What all connections share."""
 
     def __init__(self, told: dict[str, Any]) -> None:
-        self._log = open(told["log"], "ab", buffering=0)  # noqa: SIM115  # for as long as the process lives
+        self._log = Path(told["log"]).open("ab", buffering=0)  # noqa: SIM115  # for as long as the process lives
         self._key = base64.b64decode(told["secret"].removeprefix("whsec_"))
         self._healed = Path(told["healed"])
         self._slow = float(told["slow"])

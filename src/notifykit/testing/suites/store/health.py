@@ -189,7 +189,9 @@ class HealthPromises:
         assert 10 == await store.draw(GLOBEX, "end_third", 10, LIMIT, now=clock.now())
 
     @needs("concurrent")
-    async def test_processes_share_one_bucket(self, store: Store, clock: FakeClock, make_second_store: MakeStore) -> None:
+    async def test_processes_share_one_bucket(
+        self, store: Store, clock: FakeClock, make_second_store: MakeStore
+    ) -> None:
         """However many draw at the same time, they get the burst once."""
         other = await make_second_store()
         granted: list[int] = []

@@ -1,0 +1,199 @@
+"""Two processes in the same line at the same moment, on PostgreSQL: one statement is held open while another runs.
+
+A row that waits behind another one is set aside, and whoever removes the row in front
+gives it its turn.  A turn that got lost would be noticed seconds or minutes later; the
+store is told a clock that stands still, so here it would never be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from notifykit.models.delivery import DeliveryState, NewDelivery
+from notifykit.ports import Settlement
+from notifykit.testing import FakeClock, make_attempt, make_event, make_record
+from notifykit.testing.suites.store.ordering import KEY, given_line
+from notifykit.testing.suites.store.steps import (
+    ACME,
+    LANE,
+    LEASE,
+    SECOND,
+    claim,
+    claim_one,
+    finish,
+    settle,
+    take,
+    take_one,
+)
+
+asyncpg = pytest.importorskip("asyncpg", reason="needs asyncpg")
+
+from notifykit.stores.sql import postgres_statements as sql  # noqa: E402  # only where its driver is
+from notifykit.stores.sql.postgres import PostgresStore, _record_values  # noqa: E402
+from notifykit.stores.sql.rows import RANK, micros  # noqa: E402
+
+
+@pytest.fixture
+async def store(postgres_database: str) -> AsyncIterator[PostgresStore]:
+    """A store in an empty database."""
+    store = PostgresStore(postgres_database, create=True)
+    await store.open()
+    yield store
+    await store.aclose()
+
+
+@pytest.fixture
+async def other(store: PostgresStore) -> AsyncIterator[Other]:
+    """Another process."""
+    connection = await asyncpg.connect(store.url, server_settings={"enable_hashjoin": "off"})
+    yield Other(connection)
+    await connection.close()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """The time; it stands still."""
+    return FakeClock()
+
+
+class Other:
+    """Another process: runs the store's own statements, but commits when the test says."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    @asynccontextmanager
+    async def uncommitted(self, statement: str, *values: Any) -> AsyncIterator[list[Any]]:
+        """Run a statement; commit at the end of the block."""
+        async with self._connection.transaction():
+            yield await self._connection.fetch(statement, *values)
+
+
+def claiming(clock: FakeClock, limit: int = 10) -> tuple[Any, ...]:
+    now, until = micros(clock.now()), micros(clock.now() + LEASE)
+    return (sql.CLAIM, LANE.channel, RANK[LANE.priority], now, limit, until, "other", [], limit)
+
+
+def taking(clock: FakeClock, limit: int = 10) -> tuple[Any, ...]:
+    return (sql.TAKE, micros(clock.now()), limit, micros(clock.now() + LEASE), [], limit)
+
+
+def ids(rows: list[Any]) -> list[str]:
+    return [row[0] for row in rows if row[0] is not None]
+
+
+async def waits_for_lock(work: asyncio.Task[Any], store: PostgresStore) -> None:
+    """Return once a statement of ``work`` waits for somebody's transaction."""
+    async with asyncio.timeout(10):
+        while not work.done():
+            async with store._driver() as pg:
+                if await pg.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                    return
+            await asyncio.sleep(0.01)
+    raise AssertionError("did not wait")
+
+
+async def test_what_is_set_aside_while_the_first_one_ends_gets_its_turn(
+    store: PostgresStore, other: Other, clock: FakeClock
+) -> None:
+    """A record waits for the claim that sets the follower aside, and sees it."""
+    _, second = await given_line(store, clock, 2)
+    (head,) = await claim(store, clock, 1)
+
+    async with other.uncommitted(*claiming(clock)) as claimed:
+        ending = asyncio.create_task(finish(store, clock, head))
+        await waits_for_lock(ending, store)
+    written = await ending
+
+    assert ([], {head.delivery_id}) == (ids(claimed), written)
+    assert second.id == (await claim_one(store, clock)).delivery_id
+
+
+async def test_nothing_is_set_aside_behind_what_is_ending(
+    store: PostgresStore, other: Other, clock: FakeClock
+) -> None:
+    """A claim leaves a follower where it is when the end of the first one is being written."""
+    _, second, third = await given_line(store, clock, 3)
+    (head,) = await claim(store, clock, 1)
+    attempt = make_attempt(head, at=clock.now())
+    record = make_record(head, DeliveryState.DELIVERED, at=clock.now(), attempt=attempt)
+    columns = [[value] for value in _record_values(record)]
+
+    async with other.uncommitted(sql.RECORD, *columns) as written:
+        meanwhile = await claim(store, clock)
+    then = await claim_one(store, clock)
+    await finish(store, clock, then)
+
+    assert ([head.delivery_id], []) == (ids(written), meanwhile)
+    assert [second.id, third.id] == [then.delivery_id, (await claim_one(store, clock)).delivery_id]
+
+
+async def test_a_cancelled_first_one_passes_its_turn_on(store: PostgresStore, other: Other, clock: FakeClock) -> None:
+    """A cancellation too waits for the claim that sets the follower aside."""
+    (first,) = await given_line(store, clock, 1, due_at=clock.now() + SECOND)
+    (second,) = await given_line(store, clock, 1)
+
+    async with other.uncommitted(*claiming(clock)) as claimed:
+        cancelling = asyncio.create_task(store.cancel(ACME, [first.id], now=clock.now()))
+        await waits_for_lock(cancelling, store)
+    cancelled = await cancelling
+
+    assert ([], 1) == (ids(claimed), cancelled)
+    assert second.id == (await claim_one(store, clock)).delivery_id
+
+
+async def test_a_redrive_cannot_put_two_of_a_line_on_their_way(
+    store: PostgresStore, other: Other, clock: FakeClock
+) -> None:
+    """A delivery that comes back while a later one is being claimed waits for the end of that one."""
+    first, second = await given_line(store, clock, 2)
+    await finish(store, clock, await claim_one(store, clock), DeliveryState.DEAD)
+
+    async with other.uncommitted(*claiming(clock)) as claimed:
+        await store.redrive_one(ACME, first.id, now=clock.now())
+        claiming_too = asyncio.create_task(claim(store, clock))
+        await waits_for_lock(claiming_too, store)
+    meanwhile = await claiming_too
+
+    assert ([second.id], []) == (ids(claimed), meanwhile)
+
+
+async def test_an_event_that_is_set_aside_while_the_first_one_is_settled_gets_its_turn(
+    store: PostgresStore, other: Other, clock: FakeClock
+) -> None:
+    """A settlement waits for the take that sets the next event aside, and sees it."""
+    first, second = (make_event(at=clock.now(), ordering_key=KEY) for _ in range(2))
+    await store.append([first, second])
+    (head,) = await take(store, clock, 1)
+
+    async with other.uncommitted(*taking(clock)) as taken:
+        settling = asyncio.create_task(settle(store, clock, head))
+        await waits_for_lock(settling, store)
+    settled = await settling
+
+    assert ([], {first.id}) == (ids(taken), settled)
+    assert second.id == (await take_one(store, clock)).id
+
+
+async def test_no_event_is_set_aside_behind_one_that_is_being_settled(
+    store: PostgresStore, other: Other, clock: FakeClock
+) -> None:
+    """A take leaves an event where it is when the plan of the one before it is being written."""
+    first, second = (make_event(at=clock.now(), ordering_key=KEY) for _ in range(2))
+    await store.append([first, second])
+    (head,) = await take(store, clock, 1)
+    now, until = micros(clock.now()), micros(clock.now() + LEASE)
+    nothing: list[list[NewDelivery]] = [[] for _ in range(14)]
+    settlement = Settlement(head.id, head.fence, [])
+    columns = [[settlement.event_id], [settlement.fence], [settlement.cursor]]
+
+    async with other.uncommitted(sql.SETTLE, now, until, "other", *columns, *nothing) as settled:
+        meanwhile = await take(store, clock)
+    then = await take_one(store, clock)
+
+    assert ([first.id], [], second.id) == (ids(settled), meanwhile, then.id)

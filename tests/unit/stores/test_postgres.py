@@ -1,0 +1,161 @@
+"""What is PostgreSQL's own: pools, hints between processes, locks that could cross, and a server that goes away."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import count
+from types import SimpleNamespace
+
+import anyio
+import psycopg
+import pytest
+from sqlalchemy import make_url, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from notifykit.errors import SchemaError, StoreUnavailableError
+from notifykit.stores.sql.postgres import PostgresStore
+from notifykit.testing import START, make_event
+from tests.databases import new_database
+
+LEASE = timedelta(seconds=30)
+#: In real seconds: far longer than anything takes, far shorter than a wait that is not ended.
+PROMPTLY, LONG = 10, timedelta(seconds=60)
+
+
+@pytest.fixture
+async def store(postgres_store_url):
+    store = PostgresStore(postgres_store_url)
+    await store.open()
+    yield store
+    await store.aclose()
+
+
+async def test_a_store_can_be_closed_and_opened_again(store):
+    """What was stored is there; a store that is closed twice does not mind."""
+    await store.append([make_event()])
+    for _ in range(2):
+        await store.aclose()
+
+    with pytest.raises(StoreUnavailableError, match="not open"):
+        await store.tenants()
+    with pytest.raises(StoreUnavailableError, match="not open"):
+        await store.append([make_event()])
+    await store.open()
+
+    assert 1 == len(await store.take(10, now=START, lease=LEASE))
+
+
+async def test_a_failed_opening_leaves_no_connection(postgres_url):
+    """A database without tables is left as it was found."""
+    with new_database(postgres_url) as url:
+        with pytest.raises(SchemaError, match="notifykit migrate"):
+            await PostgresStore(url).open()
+
+        with psycopg.connect(url, autocommit=True) as connection:
+            others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            with anyio.fail_after(PROMPTLY):
+                while connection.execute(others).fetchone() != (1,):
+                    await anyio.sleep(0.01)  # the server takes a moment to notice that a client has left
+
+
+async def test_an_engine_of_ones_own_is_not_closed(postgres_store_url):
+    """A program that shares its pool with the store goes on using it."""
+    engine = create_async_engine(make_url(postgres_store_url).set(drivername="postgresql+asyncpg"))
+    store = PostgresStore(postgres_store_url, engine=engine)
+    await store.open()
+    await store.append([make_event()])
+    await store.aclose()
+
+    async with engine.connect() as connection:
+        counted = await connection.scalar(text("SELECT count(*) FROM notifykit_outbox"))
+    open_connections = engine.pool.checkedin()  # type: ignore[attr-defined]
+    await engine.dispose()
+
+    assert (1, 1) == (counted, open_connections)
+
+
+async def test_equal_keys_in_opposite_orders_do_not_deadlock(store, postgres_store_url):
+    """Two processes publish batches with the same keys, each in its own order: every key is stored once."""
+    other = PostgresStore(postgres_store_url)
+    await other.open()
+    keys = [f"key-{n:03}" for n in range(100)]
+    duplicates = []
+
+    async def publish(through: PostgresStore, order: list[str]) -> None:
+        answers = await through.append([make_event(key=key) for key in order])
+        assert len(order) == len(answers)
+        duplicates.extend(answer.duplicate for answer in answers)
+
+    for attempt in range(10):
+        mine = [f"{attempt}-{key}" for key in keys]
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(publish, store, mine)
+            tasks.start_soon(publish, other, mine[::-1])
+
+    await other.aclose()
+    assert (1000, 1000) == (duplicates.count(False), duplicates.count(True))
+
+
+async def test_answers_come_in_the_callers_order(store):
+    """Although the rows are written in the order of their keys."""
+    events = [make_event(key=key) for key in ("c", "a", "b")]
+    await store.append([events[1]])
+
+    answers = await store.append([events[0], make_event(key="a"), events[2], make_event(key="c")])
+
+    assert [events[0].id, events[1].id, events[2].id, events[0].id] == [answer.event_id for answer in answers]
+    assert [False, True, False, True] == [answer.duplicate for answer in answers]
+
+
+async def test_a_hint_that_nobody_waited_for_is_kept(store, postgres_store_url):
+    """Work that comes while a dispatcher is busy asking for more does not wait for its next poll."""
+    other = PostgresStore(postgres_store_url)
+    await other.open()
+    with anyio.fail_after(PROMPTLY):
+        await store.wait(LONG)  # hears of the beginning of its own listening
+
+        await other.append([make_event()])
+        while not store._hint_is_kept:
+            await anyio.sleep(0.001)
+        woken = await store.wait(LONG)
+        again = await store.wait(timedelta(milliseconds=1))
+
+    await other.aclose()
+    assert (True, False) == (woken, again)
+
+
+async def test_hints_are_rare_under_load(store, postgres_store_url, monkeypatch):
+    """Publishing in a loop does not send one NOTIFY for each commit, and whoever waits is woken by the first."""
+    async with await psycopg.AsyncConnection.connect(postgres_store_url, autocommit=True) as listener:
+        await listener.execute("LISTEN notifykit")
+        every_millisecond = SimpleNamespace(monotonic=iter(n / 1000 for n in count(1)).__next__)
+        monkeypatch.setattr("notifykit.stores.sql.store.time", every_millisecond)
+        for _ in range(20):
+            await store.append([make_event()])
+        await listener.execute("SELECT 1")
+        heard = len([hint async for hint in listener.notifies(timeout=0)])
+
+    assert 1 <= heard <= 4
+
+
+async def test_a_server_that_comes_back_is_used_again(postgres_server):
+    """While it is away every call says so; afterwards the same store works, and hears hints again."""
+    store = PostgresStore(postgres_server.url, create=True)
+    await store.open()
+    await store.append([make_event()])
+    await store.wait(timedelta(milliseconds=1))
+
+    postgres_server.crash()
+    for _ in range(2):
+        with pytest.raises(StoreUnavailableError):
+            await store.append([make_event()])
+        with pytest.raises(StoreUnavailableError):
+            await store.tenants()
+    postgres_server.resume()
+    await store.append([make_event()])
+    with anyio.fail_after(PROMPTLY):
+        woken = await store.wait(LONG)
+
+    assert woken
+    assert 2 == len(await store.take(10, now=START, lease=LEASE))
+    await store.aclose()

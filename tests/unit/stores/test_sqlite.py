@@ -1,0 +1,177 @@
+"""What is SQLite's own: files, locks, other processes, and a store that is closed and opened again."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from datetime import timedelta
+
+import anyio
+import pytest
+from sqlalchemy import exc
+
+from notifykit.errors import SchemaError, StoreError, StoreUnavailableError
+from notifykit.stores.sql.sqlite import SqliteStore
+from notifykit.stores.sql.store import translated
+from notifykit.testing import START, make_endpoint, make_event
+
+LEASE = timedelta(seconds=30)
+
+
+@pytest.fixture
+async def store(sqlite_store_url):
+    store = SqliteStore(sqlite_store_url)
+    await store.open()
+    yield store
+    await store.aclose()
+
+
+def threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("notifykit-sqlite")]
+
+
+async def test_a_store_can_be_closed_and_opened_again(store):
+    """What was stored is there; a store that is closed twice does not mind."""
+    await store.append([make_event()])
+    for _ in range(2):
+        await store.aclose()
+
+    with pytest.raises(StoreUnavailableError, match="not open"):
+        await store.tenants()
+    with pytest.raises(StoreUnavailableError, match="not open"):
+        await store.append([make_event()])
+    await store.open()
+
+    assert 1 == len(await store.take(10, now=START, lease=LEASE))
+
+
+async def test_commits_are_durable(store):
+    """A power cut takes nothing that was acknowledged: the log is written ahead, and through to the disk."""
+    db = store._db
+
+    assert "wal" == db.execute("PRAGMA journal_mode").fetchone()[0]
+    assert 2 == db.execute("PRAGMA synchronous").fetchone()[0]
+
+
+async def test_durability_can_be_traded(sqlite_store_url):
+    """For who says so."""
+    store = SqliteStore(sqlite_store_url, synchronous="NORMAL")
+    await store.open()
+    level = store._db.execute("PRAGMA synchronous").fetchone()[0]  # type: ignore[union-attr]
+    await store.aclose()
+
+    assert 1 == level
+
+
+@pytest.mark.parametrize("what", ["folder", "text", "in a file"])
+async def test_what_is_no_database_does_not_open(tmp_path, what):
+    """The error names the file, and no thread is left behind."""
+    file = tmp_path / "store.db"
+    if what == "folder":
+        file.mkdir()
+    elif what == "text":
+        file.write_text("this is no database, " * 100)
+    else:
+        file.write_text("")
+        file /= "store.db"
+
+    with pytest.raises(StoreUnavailableError, match=r"store\.db"):
+        await SqliteStore(f"sqlite:///{file}").open()
+
+    assert [] == threads()
+
+
+async def test_tables_are_not_made_unasked(tmp_path):
+    """With ``create=False`` a new file stays empty, and no thread is left behind."""
+    with pytest.raises(SchemaError, match="notifykit migrate"):
+        await SqliteStore(f"sqlite:///{tmp_path / 'new.db'}", create=False).open()
+
+    assert [] == threads()
+
+
+async def test_a_lock_that_does_not_end_is_unavailability(store, sqlite_store_url):
+    """Somebody else writes for too long: the caller may try again, and nothing is half-done."""
+    store._db.execute("PRAGMA busy_timeout=0")
+    other = sqlite3.connect(sqlite_store_url.removeprefix("sqlite:///"), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+
+    with pytest.raises(StoreUnavailableError, match="locked"):
+        await store.append([make_event()])
+    with pytest.raises(StoreUnavailableError, match="locked"):
+        await store.save_endpoint(make_endpoint())
+    readable = await store.tenants()
+    other.execute("COMMIT")
+    other.close()
+    await store.append([make_event()])
+
+    assert [] == readable
+    assert 1 == len(await store.take(10, now=START, lease=LEASE))
+
+
+async def test_a_lost_table_is_a_schema_error(store):
+    """Not a bug in the program, but a database that was tampered with."""
+    store._db.execute("DROP TABLE notifykit_outbox")
+
+    with pytest.raises(SchemaError, match="notifykit_outbox"):
+        await store.append([make_event()])
+    with pytest.raises(SchemaError, match="notifykit_outbox"):
+        await store.next_due()
+
+
+async def test_a_failed_batch_leaves_nothing(store):
+    """One event of a batch cannot be stored: none of it is, and the store goes on working."""
+    broken = make_event()._replace(body=None)  # type: ignore[arg-type]
+
+    with pytest.raises(StoreError):
+        await store.append([make_event(), broken])
+    taken = await store.take(10, now=START, lease=LEASE)
+    await store.append([make_event()])
+
+    assert [] == taken
+    assert 1 == len(await store.take(10, now=START, lease=LEASE))
+
+
+async def test_any_commit_of_another_connection_ends_the_wait(store, sqlite_store_url):
+    """A program that publishes through its own connection tells nobody; who waits notices all the same."""
+    await store.wait(timedelta(milliseconds=1))
+    other = sqlite3.connect(sqlite_store_url.removeprefix("sqlite:///"), isolation_level=None)
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(store.wait, timedelta(seconds=60))
+            await anyio.wait_all_tasks_blocked()
+            other.execute("UPDATE notifykit_outbox SET fence = 1")
+            other.execute("INSERT INTO notifykit_tenants (tenant, version) VALUES ('acme', 1)")
+
+    other.close()
+
+
+class Missing(Exception):
+    """Stands for a driver's error."""
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (exc.OperationalError("s", {}, Missing("no such table: notifykit_queue")), SchemaError),
+        (exc.ProgrammingError("s", {}, Missing('relation "notifykit_queue" does not exist')), SchemaError),
+        (exc.ProgrammingError("s", {}, Missing('relation "orders" does not exist')), StoreError),
+        (exc.OperationalError("s", {}, Missing("gone")), StoreUnavailableError),
+        (exc.InterfaceError("s", {}, Missing("gone")), StoreUnavailableError),
+        (exc.TimeoutError("QueuePool limit"), StoreUnavailableError),
+        (ConnectionRefusedError("refused"), StoreUnavailableError),
+        (exc.DBAPIError("s", {}, Missing("cut"), connection_invalidated=True), StoreUnavailableError),
+        (exc.IntegrityError("s", {}, Missing("UNIQUE constraint failed")), StoreError),
+        (ValueError("odd"), StoreError),
+    ],
+)
+def test_a_drivers_error_becomes_one_of_ours(error, expected):
+    """Who catches ``StoreUnavailableError`` may try again; everything else is another matter."""
+    assert expected is type(translated(error))
+
+
+def test_an_error_shows_no_parameters():
+    """What was to be stored, which may be private, is not repeated."""
+    error = exc.IntegrityError("INSERT INTO t VALUES (?)", {"body": "P4YL04D"}, Missing("failed\nDETAIL: P4YL04D"))
+
+    assert "P4YL04D" not in str(translated(error))
