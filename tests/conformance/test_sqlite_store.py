@@ -40,14 +40,3 @@ class TestSqliteStore(StoreSuite):
         engine = create_engine(sqlite_store_url, poolclass=NullPool)
         with engine.connect() as connection:
             yield connection
-
-
-class TestSqliteStoreInMemory(StoreSuite):
-    """A store in memory keeps every promise of a store that lives in one process."""
-
-    @pytest.fixture
-    async def store(self):
-        store = SqliteStore("sqlite://")
-        await store.open()
-        yield store
-        await store.aclose()

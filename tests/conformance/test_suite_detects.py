@@ -12,8 +12,10 @@ import pytest
 from notifykit.models.delivery import DeliveryState
 from notifykit.stores.memory import MemoryStore
 from notifykit.stores.memory.hints import Hints
+from notifykit.stores.memory.lines import Lines
 from notifykit.stores.memory.tables import Tables
 from notifykit.testing import FakeClock, StoreSuite
+from notifykit.testing.suites.store.steps import finish
 
 DAY = timedelta(days=1)
 
@@ -248,6 +250,72 @@ class NeverHints(MemoryStore):
         self._hints = Silence()
 
 
+class TablesWithoutLines(Tables):
+    def _queue(self, delivery):
+        self._offer(delivery)
+
+    def wait_for_planning(self, unplanned, due_at):
+        unplanned.due_at = due_at
+        self._offer_event(unplanned)
+
+
+class IgnoresOrderingKeys(MemoryStore):
+    """Hands out what is due, whatever it waits behind."""
+
+    def __init__(self):
+        super().__init__()
+        self._tables = TablesWithoutLines()
+
+
+class Queue(Lines):
+    """A line in the order of joining."""
+
+    def join(self, line, item, *, out=False):
+        ids = self._ids.setdefault(line, [])
+        if item not in ids:
+            ids.append(item)
+        if out:
+            self._out.setdefault(line, set()).add(item)
+        else:
+            self._come_back(line, item)
+
+
+class OrdersByArrival(MemoryStore):
+    def __init__(self):
+        super().__init__()
+        self._tables._planning, self._tables._sending = Queue(), Queue()
+
+
+class Unaware(Lines):
+    """A line that does not know who is out."""
+
+    def join(self, line, item, *, out=False):
+        super().join(line, item)
+
+
+class SendsTwoOfALine(MemoryStore):
+    def __init__(self):
+        super().__init__()
+        self._tables._sending = Unaware()
+
+
+class TablesThatStick(Tables):
+    def end(self, row, *args, **changes):
+        delivery = super().end(row, *args, **changes)
+        turn = self._sending.turn((delivery.subscriber_id, delivery.ordering_key or ""))
+        if turn is not None:
+            self._withdraw(self.rows[turn].delivery)
+        return delivery
+
+
+class ForgetsTurns(MemoryStore):
+    """Leaves whoever is next in line where it was set aside."""
+
+    def __init__(self):
+        super().__init__()
+        self._tables = TablesThatStick()
+
+
 class CountsEverything(MemoryStore):
     async def stats(self, *, now):
         stats = await super().stats(now=now)
@@ -293,6 +361,19 @@ SABOTAGE: list[tuple[Callable[[], MemoryStore], str, dict[str, object]]] = [
     (PurgesOpenEvents, "test_unplanned_events_stay", {}),
     (PurgesKeysWithEvents, "test_recent_keys_are_remembered", {}),
     (CountsEverything, "test_counts_are_capped", {}),
+    (IgnoresOrderingKeys, "test_events_of_a_key_are_taken_one_by_one", {}),
+    (IgnoresOrderingKeys, "test_a_page_holds_back_later_events", {}),
+    (IgnoresOrderingKeys, "test_deliveries_of_a_key_are_claimed_one_by_one", {}),
+    (IgnoresOrderingKeys, "test_a_retry_holds_back_its_followers", {}),
+    (IgnoresOrderingKeys, "test_a_rescued_delivery_keeps_its_place", {}),
+    (IgnoresOrderingKeys, "test_a_held_delivery_holds_back_its_followers", {}),
+    (IgnoresOrderingKeys, "test_a_line_runs_through_all_lanes", {}),
+    (IgnoresOrderingKeys, "test_a_line_that_waits_wakes_nobody", {}),
+    (OrdersByArrival, "test_the_order_of_ids_counts", {}),
+    (OrdersByArrival, "test_a_redriven_delivery_goes_first_again", {}),
+    (SendsTwoOfALine, "test_a_redriven_delivery_waits_for_a_later_one_that_is_being_sent", {}),
+    (ForgetsTurns, "test_every_end_gives_the_next_one_its_turn", {"end": finish}),
+    (ForgetsTurns, "test_a_cancelled_follower_is_skipped", {}),
 ]
 
 

@@ -174,8 +174,7 @@ async def _downgrade(url: str) -> str:
         command.downgrade(config, "base")
         return migrate.version(connection) or "none"
 
-    version: str = await store_from_url(url).upgrade(work)  # type: ignore[attr-defined]
-    return version
+    return await store_from_url(url).upgrade(work)  # type: ignore[attr-defined]
 
 
 async def test_a_database_that_cannot_be_migrated_is_named(tmp_path):
@@ -217,7 +216,7 @@ async def test_a_schema_of_another_version_is_refused(store_url, stamp, message)
 def _run_sql(url: str, statement: str) -> None:
     if url.startswith("postgres"):
         with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(statement)  # type: ignore[arg-type]
+            connection.execute(statement.encode())
         return
     db = sqlite3.connect(make_url(url).database or "")
     with db:
@@ -229,7 +228,7 @@ def _run_sql(url: str, statement: str) -> None:
 
 #: Imports once and forks, because eight interpreters take longer to start than everything else here.
 _CROWD = """
-import os, sys, anyio
+import os, sys, traceback, anyio
 import alembic.command
 from notifykit import Event, Notifykit
 from notifykit.stores.sql import migrate, postgres, sqlite, upgrade
@@ -249,8 +248,14 @@ for _ in range(int(count)):
     if children[-1] == 0:
         os.close(go)
         os.read(waiting, 1)  # until the parent closes the other end
-        anyio.run(main)
-        sys.exit()
+        status = 1
+        try:
+            anyio.run(main)
+            status = 0
+        except Exception:
+            traceback.print_exc()
+        finally:
+            os._exit(status)  # clearing up eight copies of the interpreter would take longer than the test
 os.close(go)
 print([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children])
 """

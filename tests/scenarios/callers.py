@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -165,4 +165,10 @@ class _Awaiting(_SyncTransaction):
         return await kit.apublish_many(events, **self._handle, **options)
 
 
-CALLERS = [SyncSession, SyncConnection, AsyncSessions, AsyncConnections, SyncSessionInLoop]
+CALLERS: list[Callable[[str], Caller]] = [
+    SyncSession,
+    SyncConnection,
+    AsyncSessions,
+    AsyncConnections,
+    SyncSessionInLoop,
+]

@@ -162,9 +162,7 @@ async def test_tenants_do_not_share_keys(kit):
     assert (1, 1) == (await stored(kit), await stored(kit, GLOBEX))
 
 
-@pytest.mark.parametrize(
-    "key", ["", "k" * 256, "a\nb", "a\x00b", "a\x7f", "a\x85b", "a\u2028b", "a\ud800b"], ids=ascii
-)
+@pytest.mark.parametrize("key", ["", "k" * 256, "a\nb", "a\x00b", "a\x7f", "a\x85b", "a\u2028b", "a\ud800b"], ids=ascii)
 async def test_a_key_that_is_not_plain_text_is_refused(kit, key):
     """Keys have 1 to 255 characters and no control characters; the error names the field."""
     with pytest.raises(InvalidEventError) as refused:
@@ -233,11 +231,12 @@ async def test_a_retry_waits_for_the_first_try(store_url, commits):
     """A publish with the key of an open transaction waits how that ends: then it is a duplicate, or the event."""
     caller = AsyncSessions(store_url)
     receipts: dict[str, Receipt] = {}
+    kit = Notifykit(store_url)
 
     async def retry() -> None:
         receipts["retry"] = await kit.apublish(SHIPPED, tenant=ACME, idempotency_key=KEY)
 
-    async with Notifykit(store_url) as kit, anyio.create_task_group() as tasks:
+    async with kit, anyio.create_task_group() as tasks:
         try:
             async with caller.transaction() as transaction:
                 (receipts["first"],) = await transaction.publish(kit, SHIPPED, tenant=ACME, idempotency_key=KEY)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
+from typing import Any, TypeVar
 
 import anyio
 import psycopg
@@ -16,6 +20,8 @@ from notifykit import CannotJoinError, Event, IdempotencyConflictError, InvalidE
 from notifykit.testing import FakeClock
 from tests.databases import new_database
 from tests.scenarios.callers import CALLERS, ORDERS, AsyncSessions, SyncSession
+
+T = TypeVar("T")
 
 ACME = "acme"
 SHIPPED = Event(type="order.shipped", data={"order_id": "A-1"})
@@ -41,6 +47,15 @@ async def caller(request, store_url):
     caller = request.param(store_url)
     yield caller
     await caller.aclose()
+
+
+@asynccontextmanager
+async def failing(transaction: AbstractAsyncContextManager[T]) -> AsyncIterator[T]:
+    """Run a transaction that fails when everything in it is done."""
+    with contextlib.suppress(ShopIsClosedError):
+        async with transaction as begun:
+            yield begun
+            raise ShopIsClosedError
 
 
 async def published(kit: Notifykit) -> list[str]:
@@ -77,11 +92,9 @@ async def test_before_the_commit_nobody_sees_it(kit, caller):
 
 async def test_a_rollback_leaves_nothing(kit, caller):
     """When the caller's transaction fails there is no row, no event, no outbox entry, and the key is free."""
-    with pytest.raises(ShopIsClosedError):
-        async with caller.transaction() as transaction:
-            await transaction.order("A-1")
-            await transaction.publish(kit, SHIPPED, tenant=ACME, idempotency_key="ship-A-1")
-            raise ShopIsClosedError
+    async with failing(caller.transaction()) as transaction:
+        await transaction.order("A-1")
+        await transaction.publish(kit, SHIPPED, tenant=ACME, idempotency_key="ship-A-1")
 
     again = await kit.apublish(SHIPPED, tenant=ACME, idempotency_key="ship-A-1")
 
@@ -95,11 +108,9 @@ async def test_a_savepoint_takes_its_events_with_it(kit, caller):
     async with caller.transaction() as transaction:
         await transaction.order("A-1")
         await transaction.publish(kit, Event(type="kept.before", data={}), tenant=ACME)
-        with pytest.raises(ShopIsClosedError):
-            async with transaction.savepoint():
-                await transaction.order("A-2")
-                await transaction.publish(kit, SHIPPED, tenant=ACME)
-                raise ShopIsClosedError
+        async with failing(transaction.savepoint()):
+            await transaction.order("A-2")
+            await transaction.publish(kit, SHIPPED, tenant=ACME)
         await transaction.publish(kit, Event(type="kept.after", data={}), tenant=ACME)
 
     assert ["A-1"] == await caller.orders()
@@ -261,9 +272,9 @@ async def test_sync_publish_with_an_asynchronous_transaction_names_the_other_cal
     kit = Notifykit(sqlite_store_url)
 
     async with AsyncSession(engine) as session:
-        given = session if argument == "session" else await session.connection()
+        given: dict[str, Any] = {argument: session if argument == "session" else await session.connection()}
         with pytest.raises(CannotJoinError, match="use 'await apublish"):
-            kit.publish(SHIPPED, tenant=ACME, **{argument: given})
+            kit.publish(SHIPPED, tenant=ACME, **given)
 
     await engine.dispose()
 
@@ -300,10 +311,8 @@ async def test_the_hint_is_heard_after_the_commit_only(postgres_store_url, kind)
             await listener.execute("SELECT 1")
             return len([hint async for hint in listener.notifies(timeout=0)])
 
-        with pytest.raises(ShopIsClosedError):
-            async with caller.transaction() as transaction:
-                await transaction.publish(Notifykit(postgres_store_url), SHIPPED, tenant=ACME)
-                raise ShopIsClosedError
+        async with failing(caller.transaction()) as transaction:
+            await transaction.publish(Notifykit(postgres_store_url), SHIPPED, tenant=ACME)
         after_rollback = await heard()
         async with caller.transaction() as transaction:
             await transaction.publish(Notifykit(postgres_store_url), SHIPPED, tenant=ACME)

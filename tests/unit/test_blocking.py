@@ -81,9 +81,9 @@ def test_eight_threads_at_once_share_one_portal(kit):
 
     def work(number: int) -> list[str]:
         together.wait()
-        return [
-            kit.publish(SHIPPED, tenant=ACME, idempotency_key=f"{number}-{n}").event_id for n in range(10)
-        ] + [kit.blocking.publish(SHIPPED, tenant=ACME, idempotency_key="shared").event_id]
+        return [kit.publish(SHIPPED, tenant=ACME, idempotency_key=f"{number}-{n}").event_id for n in range(10)] + [
+            kit.blocking.publish(SHIPPED, tenant=ACME, idempotency_key="shared").event_id
+        ]
 
     with ThreadPoolExecutor(8) as threads:
         ids = [id for found in threads.map(work, range(8)) for id in found]
@@ -213,14 +213,13 @@ async def test_a_store_of_one_loop_is_called_in_its_loop(memory_kit):
     """A memory store lives in one loop: other threads are served there, and its own thread is told to await."""
     async with memory_kit:
         await anyio.to_thread.run_sync(lambda: memory_kit.publish(SHIPPED, tenant=ACME))
-        error = await anyio.to_thread.run_sync(
-            lambda: pytest.raises(NotFoundError, memory_kit.blocking.events.get, "evt_unknown", tenant=ACME)
-        )
+        with pytest.raises(NotFoundError):
+            await anyio.to_thread.run_sync(lambda: memory_kit.blocking.events.get("evt_unknown", tenant=ACME))
         with pytest.raises(ConfigurationError, match="await apublish"):
             memory_kit.publish(SHIPPED, tenant=ACME)
         counted = (await memory_kit.stats()).unplanned
 
-    assert (1, "event") == (counted, error.value.kind)
+    assert 1 == counted
     assert [] == portals()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import anyio
 import anyio.to_thread
 import pytest
@@ -99,13 +101,14 @@ class TestOpening:
     async def test_an_open_kit_belongs_to_its_loop(self, store_url):
         """From another loop every way in is refused, with what to do instead."""
         async with Notifykit(store_url) as kit:
-            for work in (
+            ways: list[Callable[[], Awaitable[object]]] = [
                 kit.open,
                 lambda: kit.apublish(SHIPPED, tenant=ACME),
                 lambda: kit.apublish_many([SHIPPED], tenant=ACME),
-            ):
+            ]
+            for way in ways:
                 with pytest.raises(ConfigurationError, match="another event loop"):
-                    await anyio.to_thread.run_sync(lambda work=work: anyio.run(work))
+                    await anyio.to_thread.run_sync(anyio.run, way)
 
             assert 0 == (await kit.stats()).unplanned
 
@@ -198,7 +201,7 @@ class TestSubscribing:
         """They would not be applied, so they are not taken in silence."""
         _, endpoint = await kit.subscribe("order.*", tenant=ACME, endpoint=URL)
 
-        with pytest.raises(InvalidEndpointError, match="max_in_flight: .*endpoints.update"):
+        with pytest.raises(InvalidEndpointError, match=r"max_in_flight: .*endpoints\.update"):
             await kit.subscribe("stock.*", tenant=ACME, endpoint=endpoint.id, max_in_flight=1)
 
         assert 1 == len(await kit.subscriptions.list(tenant=ACME))
@@ -237,7 +240,9 @@ class TestEgressRules:
 
         assert EgressRules() == EgressRules.from_environment() == Notifykit("memory://").egress
 
-    @pytest.mark.parametrize(("text", "allowed"), [("1", True), ("true", True), ("yes", True), ("0", False), ("", False)])
+    @pytest.mark.parametrize(
+        ("text", "allowed"), [("1", True), ("true", True), ("yes", True), ("0", False), ("", False)]
+    )
     def test_the_environment_can_allow_more(self, monkeypatch, text, allowed):
         """Blocks are separated by commas; empty entries do not matter."""
         monkeypatch.setenv("NOTIFYKIT_ALLOW", " 127.0.0.0/8, ,fd00::/8,")

@@ -284,7 +284,7 @@ class TestOptions:
         """``None`` means "not given"."""
         mine = Event(type="a.b", data={}, tenant=ACME, actor="me", resource=Resource("order", "A-1"))
 
-        await publisher.publish(mine, {"tenant": None, "actor": None, "resource": None})  # type: ignore[typeddict-item]
+        await publisher.publish(mine, {"tenant": None, "actor": None, "resource": None})
 
         assert [("me", "order")] == [(stored.actor, stored.resource_kind) for stored in await events_in(store)]
 

@@ -41,7 +41,7 @@ def test_options_go_to_the_store():
 @pytest.mark.parametrize("url", ["", "store.db", "://x", "/var/lib/store.db"])
 def test_what_is_no_url_is_refused(url):
     """The message shows what a URL looks like."""
-    with pytest.raises(ConfigurationError, match="sqlite:///file.db"):
+    with pytest.raises(ConfigurationError, match=r"sqlite:///file\.db"):
         store_from_url(url)
 
 
@@ -67,7 +67,7 @@ def test_third_parties_add_schemes(monkeypatch):
     monkeypatch.setitem(sys.modules, __name__, sys.modules[__name__])
     monkeypatch.setattr(stores, "entry_points", lambda group: EntryPoints([theirs]).select(group=group))
 
-    made = store_from_url("theirs+driver://host", size=1)
+    made: object = store_from_url("theirs+driver://host", size=1)
 
     assert ("theirs+driver://host", {"size": 1}) == made
     with pytest.raises(ConfigurationError, match="sqlite, theirs"):

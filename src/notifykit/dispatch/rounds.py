@@ -20,7 +20,7 @@ _MOST = 200
 _PORTIONS, _LASTS = 5, 50
 #: When nobody came while those who crowd stood back, so many full batches pass before they do it again:
 #: asking for others costs a look at everything that is due.
-_CALMEST = 4
+_CALMEST = 2
 
 
 class Rounds:

@@ -64,6 +64,7 @@ class Source:
         if claims:
             failpoint("dlv.leased")
         self._rounds.note((claim.subscriber_id for claim in claims), limit=room)
+        claims = await self._apart(claims)
         held = []
         for claim in claims:
             view = await self.directory.view(claim.tenant, claim.version)

@@ -76,7 +76,10 @@ def _pause(outcome: Transient | Throttled | Uncertain, delay: timedelta, policy:
     asked = None if isinstance(outcome, Uncertain) else outcome.retry_after
     if asked is None and isinstance(outcome, Throttled):
         asked = _RATE_PAUSE
-    return pause if asked is None else max(pause, min(asked, policy.max_retry_after))
+    if asked is None:
+        return pause
+    # Never earlier than asked; later by chance, because many may have been told the same time.
+    return max(pause, min(asked, policy.max_retry_after) * (1 + policy.jitter * dice()))
 
 
 #: A tenacity wait strategy: takes a ``RetryCallState`` and returns seconds.

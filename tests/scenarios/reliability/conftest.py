@@ -45,6 +45,13 @@ def databases(request: pytest.FixtureRequest) -> Databases:
     return made
 
 
+@pytest.fixture(scope="session", params=["sqlite", pytest.param("postgres", marks=pytest.mark.soak)])
+def one_databases(request: pytest.FixtureRequest) -> Databases:
+    """The same where the kind matters little: every day one of them will do."""
+    made: Databases = request.getfixturevalue(f"{request.param}_databases")
+    return made
+
+
 @pytest.fixture(scope="session")
 def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
     """The receiver that all small scenarios share."""

@@ -169,12 +169,12 @@ def test_a_commit_whose_answer_is_lost_is_resolved_by_its_key(
 
 
 def test_faults_on_the_way_to_a_receiver_lose_nothing(
-    databases: Databases, receiver: Receiver, tmp_path: Path, request: pytest.FixtureRequest
+    one_databases: Databases, receiver: Receiver, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """Whatever happens to the receiver's connections, an event is sent until it has arrived."""
     with (
         FaultProxy("127.0.0.1", receiver.port) as proxy,
-        databases() as url,
+        one_databases() as url,
         Site(url, tmp_path / "site", receiver) as site,
     ):
         endpoints = site.endpoints(port=proxy.port, retries=40)
@@ -240,10 +240,10 @@ def test_a_long_outage_keeps_results_and_memory(
 
 @pytest.mark.parametrize("seconds", [6, pytest.param(30, marks=pytest.mark.soak)])
 def test_overload_keeps_memory_flat(
-    seconds: int, databases: Databases, receiver: Receiver, tmp_path: Path, request: pytest.FixtureRequest
+    seconds: int, one_databases: Databases, receiver: Receiver, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """Ten times more than receivers take is published: workers hold a bounded part, the rest waits in the store."""
-    with databases() as url, Site(url, tmp_path / "site", receiver) as site:
+    with one_databases() as url, Site(url, tmp_path / "site", receiver) as site:
         endpoints = site.endpoints("slow", each=2, max_in_flight=4)  # some 13 a second
         workers = [site.worker(lease=20.0), site.worker(lease=20.0)]
         publisher = site.publisher(endpoints, rate=150)

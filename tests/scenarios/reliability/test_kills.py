@@ -150,11 +150,11 @@ def test_a_stop_under_load_repeats_nothing(
     """SIGTERM under load: in time, with no repeat and no abandoned attempt."""
     with databases() as url, Site(url, tmp_path / "site", receiver) as site:
         endpoints = site.endpoints("slow", each=2)
-        publisher = site.publisher(endpoints, rate=40)
+        publisher = site.publisher(endpoints, rate=20)
         workers = [site.worker(lease=10.0), site.worker(lease=10.0)]
         took = []
         for number in range(drains):
-            site.publishes(15, 10)
+            site.publishes(10, 10)
             took.append(workers[number % 2].terminate())
             workers[number % 2] = site.worker(lease=10.0)
         publisher.terminate()

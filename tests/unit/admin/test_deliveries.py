@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from notifykit import DeliveryFilter, DeliveryState, Event, NotFoundError, StateError
+from notifykit import DeliveryFilter, DeliveryState, Endpoint, Event, NotFoundError, StateError
 from notifykit.models.outcome import Permanent, Transient
 
 ACME = "acme"
@@ -172,7 +173,7 @@ class TestExplaining:
         """For each of the tenant's subscriptions there is the code of what decides, and what came of it."""
         endpoints = [await kit.endpoints.create(f"{URL}/{n}", tenant=ACME) for n in range(6)]
         off = await kit.endpoints.create(f"{URL}/off", tenant=ACME)
-        conditions = [
+        conditions: list[tuple[dict[str, Any], Endpoint, str]] = [
             ({"event_types": "order.*"}, endpoints[0], "matched"),
             ({"event_types": "**"}, endpoints[0], "duplicate_endpoint"),
             ({"event_types": "stock.*"}, endpoints[1], "type_mismatch"),

@@ -52,7 +52,7 @@ class TestCreating:
         assert 8 == one.retry.max_attempts
 
     async def test_a_wait_strategy_is_a_retry_policy(self, kit):
-        """tenacity's strategies are asked once and stored."""
+        """A strategy of tenacity's is asked once and stored."""
         created = await kit.endpoints.create(URL, tenant=ACME, retry=wait_fixed(60))
 
         assert (timedelta(minutes=1),) * 7 == created.retry.delays

@@ -135,9 +135,7 @@ async def test_a_removed_subscription_leaves_its_deliveries(kit, world, endpoint
 async def test_pages_follow_the_order_of_creation(kit, endpoint):
     """A page begins behind the last id of the one before, and may be of one endpoint only."""
     other = await kit.endpoints.create("http://127.0.0.1:8080/other", tenant=ACME)
-    created = [
-        await kit.subscriptions.create("order.*", tenant=ACME, endpoint_id=other.id) for _ in range(5)
-    ]
+    created = [await kit.subscriptions.create("order.*", tenant=ACME, endpoint_id=other.id) for _ in range(5)]
 
     first = await kit.subscriptions.list(tenant=ACME, endpoint_id=other.id, limit=3)
     rest = await kit.subscriptions.list(tenant=ACME, endpoint_id=other.id, limit=3, after=first[-1].id)

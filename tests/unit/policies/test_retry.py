@@ -74,15 +74,14 @@ def test_a_policy_without_pauses_tries_once():
 
 def test_the_default_schedule():
     """Eight attempts over about 28 hours, as the documentation says."""
-    due, tries = [], 0
-    while isinstance(
-        step := next_step(Transient(reason="x"), tries=(tries := tries + 1), policy=DEFAULT_RETRY, now=NOW, dice=middle),
-        RetryAt,
-    ):
-        due.append(step.due_at - NOW)
+    *retries, last = [
+        next_step(Transient(reason="x"), tries=tries, policy=DEFAULT_RETRY, now=NOW, dice=middle)
+        for tries in range(1, DEFAULT_RETRY.max_attempts + 1)
+    ]
 
-    assert [5 * SECOND, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 10 * HOUR] == due
-    assert 8 == tries == DEFAULT_RETRY.max_attempts
+    pauses = [5 * SECOND, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 10 * HOUR]
+    assert [RetryAt(due_at=NOW + pause, reason="x") for pause in pauses] == retries
+    assert Bury(reason="exhausted:x") == last
 
 
 @pytest.mark.parametrize(("throw", "share"), [(0.0, 0.8), (0.25, 0.9), (0.5, 1.0), (0.75, 1.1)])
@@ -177,9 +176,7 @@ def test_another_number_of_attempts_is_refused(attempts):
         from_tenacity(tenacity.wait_fixed(1), attempts=attempts)
 
 
-@pytest.mark.parametrize(
-    "pause", [-1, 8 * 86400, float("nan"), float("inf"), "soon", None], ids=lambda pause: str(pause)
-)
+@pytest.mark.parametrize("pause", [-1, 8 * 86400, float("nan"), float("inf"), "soon", None], ids=str)
 def test_what_is_no_pause_is_refused(pause):
     """A negative, endless or absurdly long pause is a mistake in the program, found when it is configured."""
     with pytest.raises(ConfigurationError):

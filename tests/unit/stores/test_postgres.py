@@ -79,7 +79,7 @@ async def test_equal_keys_in_opposite_orders_do_not_deadlock(store, postgres_sto
     other = PostgresStore(postgres_store_url)
     await other.open()
     keys = [f"key-{n:03}" for n in range(100)]
-    duplicates = []
+    duplicates: list[bool] = []
 
     async def publish(through: PostgresStore, order: list[str]) -> None:
         answers = await through.append([make_event(key=key) for key in order])

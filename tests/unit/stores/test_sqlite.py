@@ -146,22 +146,22 @@ async def test_any_commit_of_another_connection_ends_the_wait(store, sqlite_stor
     other.close()
 
 
-class Missing(Exception):
+class DriverError(Exception):
     """Stands for a driver's error."""
 
 
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (exc.OperationalError("s", {}, Missing("no such table: notifykit_queue")), SchemaError),
-        (exc.ProgrammingError("s", {}, Missing('relation "notifykit_queue" does not exist')), SchemaError),
-        (exc.ProgrammingError("s", {}, Missing('relation "orders" does not exist')), StoreError),
-        (exc.OperationalError("s", {}, Missing("gone")), StoreUnavailableError),
-        (exc.InterfaceError("s", {}, Missing("gone")), StoreUnavailableError),
+        (exc.OperationalError("s", {}, DriverError("no such table: notifykit_queue")), SchemaError),
+        (exc.ProgrammingError("s", {}, DriverError('relation "notifykit_queue" does not exist')), SchemaError),
+        (exc.ProgrammingError("s", {}, DriverError('relation "orders" does not exist')), StoreError),
+        (exc.OperationalError("s", {}, DriverError("gone")), StoreUnavailableError),
+        (exc.InterfaceError("s", {}, DriverError("gone")), StoreUnavailableError),
         (exc.TimeoutError("QueuePool limit"), StoreUnavailableError),
         (ConnectionRefusedError("refused"), StoreUnavailableError),
-        (exc.DBAPIError("s", {}, Missing("cut"), connection_invalidated=True), StoreUnavailableError),
-        (exc.IntegrityError("s", {}, Missing("UNIQUE constraint failed")), StoreError),
+        (exc.DBAPIError("s", {}, DriverError("cut"), connection_invalidated=True), StoreUnavailableError),
+        (exc.IntegrityError("s", {}, DriverError("UNIQUE constraint failed")), StoreError),
         (ValueError("odd"), StoreError),
     ],
 )
@@ -172,6 +172,6 @@ def test_a_drivers_error_becomes_one_of_ours(error, expected):
 
 def test_an_error_shows_no_parameters():
     """What was to be stored, which may be private, is not repeated."""
-    error = exc.IntegrityError("INSERT INTO t VALUES (?)", {"body": "P4YL04D"}, Missing("failed\nDETAIL: P4YL04D"))
+    error = exc.IntegrityError("INSERT INTO t VALUES (?)", {"body": "P4YL04D"}, DriverError("failed\nDETAIL: P4YL04D"))
 
     assert "P4YL04D" not in str(translated(error))

@@ -11,7 +11,7 @@ hour it is nearly empty, and then a plan compares every result with every lease 
 
 ``TAKE`` and ``CLAIM`` meet rows that are due but wait behind an earlier row of their
 ordering key.  They set them aside (``behind``) so that nobody meets them again soon;
-whoever removes the row in front gives the next one its turn (see ADR 0011).
+whoever removes the row in front gives the next one its turn (see ADR 0012).
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ outbox = Table(
     Column("taken_until", BigInteger),
     Column("cursor", Text),
     Column("ordering_key", Key),
-    #: Waits behind an earlier one of its key; ``due_at`` is when to look again (see ADR 0011).
+    #: Waits behind an earlier one of its key; ``due_at`` is when to look again (see ADR 0012).
     Column("behind", Boolean, nullable=False, server_default=false()),
     postgresql_with={
         "fillfactor": 70,

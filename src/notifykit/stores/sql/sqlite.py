@@ -11,6 +11,7 @@ import contextlib
 import json
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -46,6 +47,9 @@ from .store import NOT_OPEN, SqlStore, translated
 
 T = TypeVar("T")
 
+#: Seconds that a connection waits for another one's transaction.
+BUSY = 30
+
 #: How often a waiting process looks whether another process has committed.
 LOOK = 0.02
 
@@ -53,7 +57,7 @@ _MARKS = ", ".join("?" for _ in EVENT_COLUMNS)
 _EVENT = f"INSERT INTO notifykit_events ({', '.join(EVENT_COLUMNS)}) VALUES ({_MARKS}) ON CONFLICT DO NOTHING"
 _OUTBOX = "INSERT INTO notifykit_outbox (event_id, tenant, priority, due_at, ordering_key) VALUES (?, ?, ?, ?, ?)"
 _HELD = "SELECT id, fingerprint FROM notifykit_events WHERE tenant = ? AND idempotency_key = ?"
-#: What is due, and whether it waits behind another one of its ordering key (see ADR 0011).
+#: What is due, and whether it waits behind another one of its ordering key (see ADR 0012).
 _DUE_EVENTS = """
 SELECT event_id, ordering_key IS NOT NULL AND EXISTS (SELECT 1 FROM notifykit_outbox b
   WHERE b.tenant = o.tenant AND b.ordering_key = o.ordering_key AND b.event_id < o.event_id)
@@ -203,12 +207,12 @@ class SqliteStore(SqlStore):
             if not self.private:
                 Path(self._path).absolute().parent.mkdir(parents=True, exist_ok=True)
             self._db = db = sqlite3.connect(
-                self._path, isolation_level=None, check_same_thread=False, timeout=30, cached_statements=256
+                self._path, isolation_level=None, check_same_thread=False, timeout=BUSY, cached_statements=256
             )
+            _into_wal(db)
             for pragma in (
-                "journal_mode=WAL",
                 f"synchronous={self._synchronous}",
-                "busy_timeout=30000",
+                f"busy_timeout={BUSY * 1000}",
                 "temp_store=MEMORY",
             ):
                 db.execute(f"PRAGMA {pragma}")
@@ -399,6 +403,20 @@ class SqliteStore(SqlStore):
         changed = version != self._seen
         self._seen = version
         return bool(changed)
+
+
+def _into_wal(db: sqlite3.Connection) -> None:
+    """Switch the file to WAL; SQLite's own timeout does not cover this, and several processes may start at once."""
+    end = time.monotonic() + BUSY
+    while True:
+        try:
+            if db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                db.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > end:
+                raise
+            time.sleep(0.02)
 
 
 def _begin(connection: Connection) -> None:

@@ -10,7 +10,6 @@ import anyio.lowlevel
 import pytest
 
 from ....models.delivery import WEBHOOK, Claim, DeliveryState, Lane, NewDelivery, Priority
-from ....models.event import StoredEvent
 from ....ports import DeliveryFilter, Store
 from ...builders import make_delivery, make_endpoint, make_event, make_record
 from ...clock import FakeClock
@@ -47,10 +46,17 @@ def _ids(claims: Sequence[Claim]) -> list[str]:
 
 
 async def given_line(
-    store: Store, clock: FakeClock, count: int, *, subscriber: str = RECEIVER, tenant: str = ACME, **changes: Any
+    store: Store,
+    clock: FakeClock,
+    count: int,
+    *,
+    key: str = KEY,
+    subscriber: str = RECEIVER,
+    tenant: str = ACME,
+    **changes: Any,
 ) -> list[NewDelivery]:
     """Publish ``count`` events with one key and plan each as a delivery to one subscriber, in order."""
-    events = [make_event(tenant=tenant, at=clock.now(), ordering_key=KEY) for _ in range(count)]
+    events = [make_event(tenant=tenant, at=clock.now(), ordering_key=key) for _ in range(count)]
     await store.append(events)
     made = []
     for event in events:
@@ -121,10 +127,9 @@ class OrderingPromises:
 
     async def test_the_order_of_ids_counts(self, store: Store, clock: FakeClock) -> None:
         """What was published first goes first, whatever the order of storing, the due times and the priorities."""
-        late, urgent = clock.now(), clock.now()
-        first = make_event(at=late, ordering_key=KEY, priority=Priority.LOW)
-        second = make_event(at=urgent - HOUR, ordering_key=KEY, priority=Priority.HIGH)._replace(
-            id=make_event(at=clock.now()).id
+        first = make_event(at=clock.now(), ordering_key=KEY, priority=Priority.LOW)
+        second = make_event(
+            at=clock.now(), ordering_key=KEY, priority=Priority.HIGH, due_at=clock.now() - HOUR
         )
         await store.append([second])
         await store.append([first])
@@ -381,7 +386,7 @@ class OrderingPromises:
         first, _ = await given_line(store, clock, 2)
         elsewhere, _ = await given_line(store, clock, 2, subscriber=OTHER)
         stranger, _ = await given_line(store, clock, 2, subscriber="end_stranger", tenant=GLOBEX)
-        another, _ = await given_line(store, clock, 2, ordering_key="order B-1")
+        another, _ = await given_line(store, clock, 2, key="order B-1")
         plain = [await given_delivery(store, clock) for _ in range(2)]
 
         claimed = await claim(store, clock)
@@ -418,13 +423,15 @@ class OrderingPromises:
     async def test_a_line_that_waits_wakes_nobody(self, store: Store, clock: FakeClock) -> None:
         """What waits behind another one is not due: who asks is told of the time of the first one, if any."""
         await given_line(store, clock, 5)
-        events = [make_event(at=clock.now(), ordering_key=KEY, due_at=clock.now() + delay) for delay in (HOUR, 0 * HOUR)]
-        await store.append(events)
+        scheduled = make_event(at=clock.now(), ordering_key=KEY, due_at=clock.now() + HOUR)
+        await store.append([scheduled, make_event(at=clock.now(), ordering_key=KEY)])
         await retry(store, clock, await claim_one(store, clock), after=SECOND)
 
-        assert ([], []) == (await take(store, clock), await claim(store, clock))
+        nothing = (await take(store, clock), await claim(store, clock))
+        due = await store.next_due()
 
-        assert clock.now() + SECOND == await store.next_due()
+        assert ([], []) == nothing
+        assert clock.now() + SECOND == due
 
     # -- together --------------------------------------------------------------------------------
 
@@ -436,6 +443,7 @@ class OrderingPromises:
         keys = [f"order {n}" for n in range(5)]
         events = [make_event(at=clock.now(), ordering_key=key) for _ in range(12) for key in keys]
         await store.append(events)
+        made = {event.id: make_delivery(event, RECEIVER) for event in events}
         ended: dict[str, list[str]] = {key: [] for key in keys}
         sending: set[str] = set()
         overlaps: list[str] = []
@@ -443,20 +451,19 @@ class OrderingPromises:
         async def plan_all(through: Store) -> None:
             while any([not await through.is_planned(ACME, event.id) for event in events[-len(keys) :]]):
                 for event in await take(through, clock, 3):
-                    await settle(through, clock, event, [_to_receiver(event.id, events)])
+                    await settle(through, clock, event, [made[event.id]])
                 await anyio.lowlevel.checkpoint()
 
         async def work(through: Store) -> None:
             while sum(map(len, ended.values())) < len(events):
-                for one in await claim(through, clock, 3):
-                    key = one.ordering_key or ""
-                    overlaps.extend(sending & {key})
-                    sending.add(key)
-                    await anyio.lowlevel.checkpoint()
-                    sending.discard(key)
-                    ended[key].append(one.event_id)
-                    await finish(through, clock, one)
+                batch = await claim(through, clock, 3)
+                overlaps.extend(key for one in batch if (key := one.ordering_key or "") in sending)
+                sending.update(one.ordering_key or "" for one in batch)
                 await anyio.lowlevel.checkpoint()
+                for one in batch:
+                    sending.discard(one.ordering_key or "")
+                    ended[one.ordering_key or ""].append(one.event_id)
+                    await finish(through, clock, one)
 
         other = await make_second_store()
         with anyio.fail_after(60):
@@ -467,7 +474,3 @@ class OrderingPromises:
 
         assert {key: [event.id for event in events if event.ordering_key == key] for key in keys} == ended
         assert [] == overlaps
-
-
-def _to_receiver(event_id: str, events: Sequence[StoredEvent]) -> NewDelivery:
-    return make_delivery(next(event for event in events if event.id == event_id), RECEIVER)

@@ -1,0 +1,1 @@
+"""Models of the engine: virtual time, a simulated day, a state machine."""

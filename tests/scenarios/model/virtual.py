@@ -1,0 +1,107 @@
+"""Virtual time: an event loop that does not wait but moves its clock to the next thing that is due.
+
+The engine runs in it as it is, with all its tasks and timers; a day passes in seconds.
+Everything that makes a difference comes from one seed: the dice, the ids, the clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import selectors
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+from unittest.mock import patch
+
+from notifykit.models import ids
+from notifykit.testing.clock import START
+
+T = TypeVar("T")
+
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+class StuckError(Exception):
+    """Nothing is due any more and nobody can wake anybody: a deadlock."""
+
+
+class _Skipping(selectors.SelectSelector):
+    """Moves the clock instead of waiting."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(0)
+        if not ready:
+            if timeout is None:
+                raise StuckError
+            self.now += max(timeout, 0.0)
+        return ready
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop in virtual time; what it is asked to do in threads it does at once."""
+
+    def __init__(self) -> None:
+        self._skipping = _Skipping()
+        super().__init__(self._skipping)
+
+    def time(self) -> float:
+        return self._skipping.now
+
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Executor | None, func: Callable[..., T], *args: Any
+    ) -> asyncio.Future[T]:
+        done: asyncio.Future[T] = self.create_future()
+        try:
+            done.set_result(func(*args))
+        except Exception as error:
+            done.set_exception(error)
+        return done
+
+
+class VirtualClock:
+    """Tells the loop's time as an instant."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, start: datetime = START) -> None:
+        self._loop = loop
+        self._start = start
+
+    def now(self) -> datetime:
+        """Return the current instant in UTC."""
+        return self._start + timedelta(seconds=self._loop.time())
+
+
+@contextmanager
+def _determined(loop: VirtualLoop, seed: int) -> Iterator[None]:
+    """Let clocks and ids come from the loop and the dice from the seed."""
+    numbers = itertools.count(1)
+    start = START.timestamp()
+
+    def next_id(_: object) -> str:
+        value = int((start + loop.time()) * 1000) << 80 | next(numbers)
+        return "".join(_ALPHABET[value >> shift & 31] for shift in range(125, -1, -5))
+
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        with patch.object(ids._Source, "next", next_id), patch.object(time, "monotonic", loop.time):
+            yield
+    finally:
+        random.setstate(state)
+
+
+def run_virtual(seed: int, main: Callable[[VirtualClock], Coroutine[Any, Any, T]]) -> T:
+    """Run ``main`` in virtual time from its start to its end."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        loop = runner.get_loop()
+        assert isinstance(loop, VirtualLoop)
+        with _determined(loop, seed):
+            return runner.run(main(VirtualClock(loop)))
