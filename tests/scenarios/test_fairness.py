@@ -1,14 +1,18 @@
 """Nobody pays for his neighbour: slow endpoints, floods, retry storms and recoveries.
 
 The figures compare one tenant's delay from publishing to receiving with its own delay on
-a quiet dispatcher, in the same run.  A machine that does other things at the same time
-makes both worse, so twice the quiet value counts from a floor on (``FLOOR``), and the
-best of three tries counts; 250 ms are the limit whatever the quiet value is.
+a quiet dispatcher, in the same run.  In virtual time, with costs like those of a small
+machine, the figure is the same each time; there twice the quiet value counts from 50 ms
+on.  Over real sockets the machine's noise counts from 100 ms on, the best of three tries
+counts, and a machine that is busy with other things is not asked at all.  Nowhere may it
+be more than 250 ms.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -25,12 +29,14 @@ from notifykit.models.outcome import Accepted, Outcome, Throttled, Transient
 from notifykit.models.retry import DEFAULT_RETRY
 from notifykit.policies.retry import RetryAt, next_step
 from notifykit.ports import DeliveryFilter
+from notifykit.stores.sql import sqlite
+from notifykit.stores.sql.sqlite import SqliteStore
 
 from .model.virtual import VirtualClock, run_virtual
 from .neighbours import SLOWNESS, Neighbours
 
-#: Seconds: below this a difference is noise of the machine; and what is too much in any case.
-FLOOR, LIMIT = 0.1, 0.25
+#: Seconds: below these a difference is noise; and what is too much in any case.
+FLOOR, NOISY_FLOOR, LIMIT = 0.05, 0.1, 0.25
 TRIES = 3
 RATE = 50
 QUIET, LOUD, SLOW = "quiet", "loud", "slow"
@@ -45,10 +51,9 @@ class Figures:
     quiet: float
     disturbed: float
 
-    @property
-    def fair(self) -> bool:
-        """Whether the disturbance kept within the promise."""
-        return self.disturbed <= min(max(2 * self.quiet, FLOOR), LIMIT)
+    def fair(self, floor: float) -> bool:
+        """Tell whether the disturbance kept within the promise."""
+        return self.disturbed <= min(max(2 * self.quiet, floor), LIMIT)
 
 
 @asynccontextmanager
@@ -82,30 +87,34 @@ async def measure(kit: Notifykit, neighbours: Neighbours, seconds: float) -> flo
     return sorted(ages)[int(len(ages) * 0.99)]
 
 
-async def compare(url: str, disturb: Disturb, *, seconds: float) -> Figures:
+async def compare(kit: Notifykit, neighbours: Neighbours, disturb: Disturb, *, seconds: float) -> Figures:
     """Return what the measured tenant sees without and with a disturbance."""
-    with Neighbours() as neighbours:
-        async with neighbourhood(url, neighbours) as kit:
-            await measure(kit, neighbours, 0.5)  # connections, caches, plans
-            quiet = await measure(kit, neighbours, seconds)
-            disturbing = asyncio.create_task(disturb(kit))
-            try:
-                disturbed = await measure(kit, neighbours, seconds)
-            finally:
-                disturbing.cancel()
-                await asyncio.gather(disturbing, return_exceptions=True)
-            return Figures(quiet, disturbed)
+    async with asyncio.timeout(60):  # what the try before has left
+        while sum((await kit.stats())[:3]) > 10 * RATE:
+            await asyncio.sleep(0.1)
+    quiet = await measure(kit, neighbours, seconds)
+    disturbing = asyncio.create_task(disturb(kit))
+    try:
+        return Figures(quiet, await measure(kit, neighbours, seconds))
+    finally:
+        disturbing.cancel()
+        await asyncio.gather(disturbing, return_exceptions=True)
 
 
 async def assert_fair(
     url: str, disturb: Disturb, *, seconds: float, record_property: Callable[[str, object], None]
 ) -> None:
     """Compare until the promise is kept, three times at the most."""
+    if os.getloadavg()[0] > (os.cpu_count() or 1):
+        pytest.skip("this machine is busy with other things: its delays would be measured, not ours")
     tries: list[Figures] = []
-    while not (tries and tries[-1].fair) and len(tries) < TRIES:
-        tries.append(await compare(url, disturb, seconds=seconds))
+    with Neighbours() as neighbours:
+        async with neighbourhood(url, neighbours) as kit:
+            await measure(kit, neighbours, 0.5)  # connections, caches, plans
+            while not (tries and tries[-1].fair(NOISY_FLOOR)) and len(tries) < TRIES:
+                tries.append(await compare(kit, neighbours, disturb, seconds=seconds))
     record_property("p99_ms", [(round(t.quiet * 1000, 1), round(t.disturbed * 1000, 1)) for t in tries])
-    assert tries[-1].fair, f"p99 quiet and disturbed, in seconds: {[attrs.astuple(t) for t in tries]}"
+    assert tries[-1].fair(NOISY_FLOOR), f"p99 quiet and disturbed, in seconds: {[attrs.astuple(t) for t in tries]}"
 
 
 async def half_of_the_traffic_is_slow(kit: Notifykit) -> None:
@@ -141,6 +150,126 @@ async def test_a_flooding_tenant_delays_nobody_else(store_url, record_property):
 async def test_neighbours_for_a_while(store_url, disturb, record_property):
     """The full size: 50,000 events, and a slow endpoint for half a minute."""
     await assert_fair(store_url, disturb, seconds=30, record_property=record_property)
+
+
+# -- the same in virtual time ------------------------------------------------------------------------
+
+
+class CostlyStore(SqliteStore):
+    """An SQLite store in virtual time: verbs stand in line for the writer and take as long as on a small machine."""
+
+    #: Seconds for a transaction, and for each row of it.
+    COST, ROW = 0.0005, 0.00003
+
+    def __init__(self) -> None:
+        super().__init__("sqlite://")
+        self._writer = asyncio.Lock()
+
+    async def _pay(self, rows: int) -> None:
+        async with self._writer:
+            await asyncio.sleep(self.COST + rows * self.ROW)
+
+    async def append(self, events):
+        await self._pay(len(events))
+        return await super().append(events)
+
+    async def take(self, limit, *, now, lease, exclude=()):
+        taken = await super().take(limit, now=now, lease=lease, exclude=exclude)
+        await self._pay(len(taken))
+        return taken
+
+    async def settle(self, settlements, *, now, lease, worker):
+        await self._pay(sum(1 + len(settlement.deliveries) for settlement in settlements))
+        return await super().settle(settlements, now=now, lease=lease, worker=worker)
+
+    async def claim_due(self, lane, limit, *, now, lease, worker, exclude=()):
+        claims = await super().claim_due(lane, limit, now=now, lease=lease, worker=worker, exclude=exclude)
+        await self._pay(len(claims))
+        return claims
+
+    async def record(self, records):
+        await self._pay(2 * len(records))
+        return await super().record(records)
+
+
+@attrs.define
+class CostlyChannel:
+    """A channel whose attempts share one processor, and endpoints that answer at once or after three seconds."""
+
+    ages: list[float] = attrs.field(factory=list)
+    name: str = "webhook"
+    processor: asyncio.Lock = attrs.field(factory=asyncio.Lock)
+
+    async def send(self, claim: Claim, endpoint: Endpoint, *, now: datetime) -> Outcome:
+        async with self.processor:
+            await asyncio.sleep(0.0001)
+        if claim.tenant == QUIET:
+            self.ages.append(asyncio.get_running_loop().time() - json.loads(claim.body)["data"]["sent"])
+        await asyncio.sleep(SLOWNESS if claim.tenant == SLOW else 0.002)
+        return Accepted()
+
+    async def aclose(self) -> None:
+        """Hold nothing."""
+
+
+async def measure_virtually(kit: Notifykit, channel: CostlyChannel, count: int) -> float:
+    """Publish at a steady rate in virtual time; return the 99th percentile of the delay."""
+    channel.ages.clear()
+    loop = asyncio.get_running_loop()
+    published = []
+    for _ in range(count):
+        event = Event(type="order.paid", data={"sent": loop.time()})
+        published.append(asyncio.create_task(kit.apublish(event, tenant=QUIET)))
+        await asyncio.sleep(1 / RATE)
+    await asyncio.gather(*published)
+    while len(channel.ages) < count:
+        await asyncio.sleep(0.01)
+    return sorted(channel.ages)[int(count * 0.99)]
+
+
+def compare_virtually(disturb: Disturb, count: int, monkeypatch: pytest.MonkeyPatch, endpoints: int = 1) -> Figures:
+    """Do in virtual time what :func:`compare` does in the real one."""
+    monkeypatch.setattr(sqlite, "LOOK", 10.0)  # nobody else writes to a database in memory
+
+    async def main(clock: VirtualClock) -> Figures:
+        channel = CostlyChannel()
+        store = CostlyStore()
+        await store.open()
+        async with Notifykit(store=store, clock=clock) as kit:
+            await kit.subscribe("**", tenant=QUIET, endpoint="https://203.0.114.7/")
+            await kit.subscribe("**", tenant=LOUD, endpoint="https://203.0.114.8/")
+            for number in range(endpoints):
+                await kit.subscribe("**", tenant=SLOW, endpoint=f"https://203.0.114.9/{number}")
+            async with kit.dispatcher([channel], DispatchSettings(grace=timedelta(0, 0, 1000))):
+                quiet = await measure_virtually(kit, channel, count)
+                disturbing = asyncio.create_task(disturb(kit))
+                disturbed = await measure_virtually(kit, channel, count)
+                disturbing.cancel()
+                await asyncio.gather(disturbing, return_exceptions=True)
+        return Figures(quiet, disturbed)
+
+    return run_virtual(1, main)
+
+
+def all_at_once(events: int) -> Disturb:
+    """Publish so many events of one tenant in large batches without a pause."""
+
+    async def flooding(kit: Notifykit) -> None:
+        for _ in range(events // 500):
+            await kit.apublish_many([Event(type="page.seen", data={"n": n}) for n in range(500)], tenant=LOUD)
+
+    return flooding
+
+
+@pytest.mark.parametrize(
+    ("disturb", "count"), [(half_of_the_traffic_is_slow, 300), (all_at_once(10_000), 150)], ids=["slow", "flood"]
+)
+def test_a_neighbour_costs_no_more_than_the_promise(disturb, count, monkeypatch, record_property):
+    """With costs that do not vary, p99 stays within twice the quiet value, or 50 ms."""
+    figures = compare_virtually(disturb, count, monkeypatch)
+
+    record_property("p99_ms", (round(figures.quiet * 1000, 1), round(figures.disturbed * 1000, 1)))
+    assert figures.fair(FLOOR), figures
 
 
 # -- storms and recoveries, in virtual time ---------------------------------------------------------

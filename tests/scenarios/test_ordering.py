@@ -174,10 +174,10 @@ class Connection(asyncio.Protocol):
 async def kit(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Notifykit]:
     """An open kit on a database that other processes can open too."""
     if request.param == "sqlite":
-        url, options = f"sqlite:///{tmp_path}/ordering.db", {}
+        url = f"sqlite:///{tmp_path}/ordering.db"
     else:
-        url, options = request.getfixturevalue("postgres_database"), {"create": True}
-    async with Notifykit(url, egress=EGRESS, **options) as opened:
+        url = request.getfixturevalue("postgres_database")
+    async with Notifykit(url, egress=EGRESS, create=True) as opened:
         yield opened
 
 

@@ -87,12 +87,15 @@ def ids(rows: list[Any]) -> list[str]:
     return [row[0] for row in rows if row[0] is not None]
 
 
+_WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
 async def waits_for_lock(work: asyncio.Task[Any], store: PostgresStore) -> None:
     """Return once a statement of ``work`` waits for somebody's transaction."""
     async with asyncio.timeout(10):
         while not work.done():
             async with store._driver() as pg:
-                if await pg.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                if await pg.fetchval(_WAITING):
                     return
             await asyncio.sleep(0.01)
     raise AssertionError("did not wait")
@@ -114,9 +117,7 @@ async def test_what_is_set_aside_while_the_first_one_ends_gets_its_turn(
     assert second.id == (await claim_one(store, clock)).delivery_id
 
 
-async def test_nothing_is_set_aside_behind_what_is_ending(
-    store: PostgresStore, other: Other, clock: FakeClock
-) -> None:
+async def test_nothing_is_set_aside_behind_what_is_ending(store: PostgresStore, other: Other, clock: FakeClock) -> None:
     """A claim leaves a follower where it is when the end of the first one is being written."""
     _, second, third = await given_line(store, clock, 3)
     (head,) = await claim(store, clock, 1)

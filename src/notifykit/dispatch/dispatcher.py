@@ -40,6 +40,8 @@ from .vitals import Vitals
 
 _RESCUE_EVERY, _PURGE_EVERY, _TICK_EVERY = 5.0, 60.0, 0.5
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+#: What a stop has beyond its grace to write the results of the last attempts.
+_LAST_WRITE = 0.5
 #: After work was found, the store is asked again this often and this many times before waiting for a hint.
 _LINGER, _LINGERS = 0.005, 4
 #: Seconds between two looks at what is due next, between two hints that reach the sources, and
@@ -260,22 +262,24 @@ class Dispatcher:
                         intake.start_soon(self._every, "purge", _PURGE_EVERY, self._janitor.purge)
                     await self._stop.wait()
                     pulse.cancel()
-                await self._drain()
+                    end = anyio.current_time() + self.settings.grace.total_seconds()
+                    intake.cancel_scope.deadline = end  # for a duty that waits for a database that is away
+                await self._drain(end)
                 senders.cancel_scope.cancel()
-            with anyio.move_on_after(self.settings.grace.total_seconds()):
+            with anyio.CancelScope(deadline=end + _LAST_WRITE):
                 await self._recorder.flush()
             tools.cancel_scope.cancel()
         for channel in self._channels.values():
             await channel.aclose()
 
-    async def _drain(self) -> None:
-        """Give back what was not started and wait for what was, as long as the grace allows."""
+    async def _drain(self, end: float) -> None:
+        """Give back what was not started and wait for what was, until ``end`` at the latest."""
         failpoint("stop.draining")
         now = self._clock.now()
         for sender, _ in self._senders:
             for claim in sender.backlog.drain():
                 sender.release(claim, now)
-        with anyio.move_on_after(self.settings.grace.total_seconds()):
+        with anyio.CancelScope(deadline=end):
             while any(backlog.in_flight for backlog in self.backlogs.values()):
                 await asyncio.sleep(0.01)
 

@@ -23,6 +23,9 @@ from notifykit.testing.clock import START
 
 T = TypeVar("T")
 
+#: What a turn of the loop costs: time must not stand still for those who look at it until it has passed.
+TURN = 1e-5
+
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
@@ -39,10 +42,9 @@ class _Skipping(selectors.SelectSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
-        if not ready:
-            if timeout is None:
-                raise StuckError
-            self.now += max(timeout, 0.0)
+        if not ready and timeout is None:
+            raise StuckError
+        self.now += TURN + (0.0 if ready or timeout is None else max(timeout, 0.0))
         return ready
 
 

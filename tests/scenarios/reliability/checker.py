@@ -176,13 +176,14 @@ class Checker:
 
     def findings(self) -> Findings:
         """Go through every invariant."""
-        self._ended = {(row.event_id, row.endpoint): row for row in self._database.ended()}
+        self._rows = self._database.ended()
+        self._ended = {(row.event_id, row.endpoint): row for row in self._rows}
         self._attempts = self._database.attempts()
         self._everything_arrived()
         self._nothing_is_left()
         self._one_event_per_key()
         duplicates = abandoned = 0
-        for row in self._ended.values():
+        for row in self._rows:
             tried = self._attempts.get(row.id, [])
             abandoned += sum(attempt.outcome == "abandoned" for attempt in tried)
             self._attempts_add_up(row, tried)
@@ -218,13 +219,10 @@ class Checker:
         outbox, queue = self._database.open_work()
         if outbox or queue:
             self._report("I11", f"{outbox} events and {queue} deliveries are still open")
-        rows = self._database.rows(
-            "SELECT e.id, e.tenant, count(d.id) FROM notifykit_events e LEFT JOIN notifykit_deliveries d "
-            "ON d.tenant = e.tenant AND d.event_id = e.id WHERE e.type LIKE 'test.%' GROUP BY e.id, e.tenant"
-        )
+        deliveries = Counter(row.event_id for row in self._rows)
         endpoints = Counter(tenant for _, tenant in self._tags.values())
-        for event_id, tenant, found in rows:
-            if found != endpoints[tenant]:
+        for event_id, tenant in self._database.rows("SELECT id, tenant FROM notifykit_events WHERE type LIKE 'test.%'"):
+            if (found := deliveries[event_id]) != endpoints[tenant]:
                 self._report("I9", f"{event_id} has {found} ended deliveries for {endpoints[tenant]} endpoints")
 
     def _one_event_per_key(self) -> None:

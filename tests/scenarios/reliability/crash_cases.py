@@ -15,7 +15,8 @@ class CrashCase:
     Attributes:
         point: The failpoint, with ``@n`` if not the first passage counts.
         role: Whose process: ``worker``, ``publisher``, ``joined`` (a publisher in its host's transaction),
-            ``operator`` or ``sweeper`` (a worker that comes upon the work of a dead one).
+            ``operator``, ``sweeper`` (a worker that comes upon the work of a dead one) or ``purger`` (one that
+            keeps nothing).
         action: What happens there.
         kind: How the receiver answers.
         count: How many events are published.
@@ -86,5 +87,6 @@ CASES = [
     CrashCase(point="sweep.committed", role="sweeper"),
     # operating
     CrashCase(point="ep.changed", role="operator", told={"task": "rotate"}),
+    CrashCase(point="gc.half", role="purger"),
     CrashCase(point="replay.created", role="operator", kind="fail", count=1, retries=0, told={"task": "redrive"}),
 ]

@@ -16,6 +16,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.databases import new_database
+
 from . import report
 from .checker import Findings
 from .conftest import Databases
@@ -31,7 +33,13 @@ def run(case: CrashCase, databases: Databases, folder: Path, receiver: Receiver,
     """Bring a process to the point, repair what it left with others, and check."""
     with databases() as url, Site(url, folder, receiver, sabotage=sabotage) as site:
         endpoints = site.endpoints(case.kind, retries=case.retries)
-        crash = {"publisher": _publisher, "joined": _joined, "operator": _operator, "sweeper": _sweeper}
+        crash = {
+            "publisher": _publisher,
+            "joined": _joined,
+            "operator": _operator,
+            "sweeper": _sweeper,
+            "purger": _purger,
+        }
         crash.get(case.role, _worker)(case, site, endpoints)
         return site.check([case.expected])
 
@@ -108,6 +116,14 @@ def _sweeper(case: CrashCase, site: Site, endpoints: dict[str, list[str]]) -> No
     _take_over(case, site, site.worker(_failpoints(case), wait=False))
 
 
+def _purger(case: CrashCase, site: Site, endpoints: dict[str, list[str]]) -> None:
+    site.publish(endpoints, case.count)
+    worker = site.worker()
+    site.drained(20)
+    assert site.worker(_failpoints(case), wait=False, retention=0.0).wait(20) == -signal.SIGKILL
+    worker.terminate()
+
+
 def _operator(case: CrashCase, site: Site, endpoints: dict[str, list[str]]) -> None:
     site.publish(endpoints, case.count)
     worker = site.worker()
@@ -159,3 +175,28 @@ def test_a_crash_loses_nothing(
     assert () == findings.problems
     assert findings.duplicates <= case.duplicates
     assert findings.accepted == case.count * (2 if case.told.get("task") == "rotate" else 1)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a database without tables."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'empty.db'}"
+    else:
+        with new_database(request.getfixturevalue("postgres_url")) as url:
+            yield url
+
+
+def test_a_migration_that_dies_half_way_can_be_repeated(
+    empty_database: str, receiver: Receiver, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """The tables come all at once: a process that dies before that leaves a database that can be migrated."""
+    catalog = "sqlite_master" if empty_database.startswith("sqlite") else "pg_tables WHERE schemaname = 'public'"
+    with Site(empty_database, tmp_path / "site", receiver) as site:
+        status = site.operator("migrate", "mig.half=kill").wait()
+        left = site.database.rows(f"SELECT count(*) FROM {catalog}")
+        again = site.operator("migrate").wait()
+
+        report.note(request.node.name, kills=1)
+        assert (-signal.SIGKILL, [(0,)], 0) == (status, left, again)
+        assert (0, 0) == site.database.open_work()

@@ -136,6 +136,30 @@ def test_faults_on_the_way_to_the_database_lose_nothing(
                 worker.terminate()
 
 
+def test_a_stop_does_not_wait_for_a_database_that_is_silent(
+    postgres_databases: Databases,
+    database_proxy: FaultProxy,
+    receiver: Receiver,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    """SIGTERM while the database takes everything and answers nothing: the worker ends in time all the same."""
+    with postgres_databases() as url:
+        site = Site(url, tmp_path / "site", receiver, via=_through(url, database_proxy))
+        with site:
+            endpoints = site.endpoints()
+            worker = site.worker(grace=1.5)
+            site.publish(endpoints, 5)
+            site.drained(10)
+            database_proxy.is_deaf = True
+            time.sleep(0.5)
+
+            took = worker.terminate()
+
+            report.note(request.node.name, drains=1, slowest_drain=round(took, 2))
+            assert took <= 1.5 + 2
+
+
 def test_a_commit_whose_answer_is_lost_is_resolved_by_its_key(
     postgres_databases: Databases,
     database_proxy: FaultProxy,

@@ -84,7 +84,7 @@ async def test_a_line_to_a_disabled_endpoint_is_cancelled_to_its_end() -> None:
             await b.publish(ordering_key="A-1")
 
         async with dispatcher:
-            await b.until(lambda: dispatcher.backlogs and any(one.in_flight for one in dispatcher.backlogs.values()))
+            await b.until_states(count=20)
             await b.kit.store.save_endpoint(attrs.evolve(endpoint, state=EndpointState.DISABLED))
             await b.until_states(DeliveryState.CANCELLED, count=19, seconds=5)
 

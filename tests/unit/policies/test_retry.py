@@ -41,14 +41,14 @@ def middle() -> float:
         (Uncertain(reason="timeout"), 3, Bury(reason="exhausted:timeout")),
         # A receiver may ask for a longer pause, but not for a shorter one, nor for one without end.
         (Transient(reason="x", retry_after=SECOND), 1, RetryAt(due_at=NOW + 10 * SECOND, reason="x")),
-        (Transient(reason="x", retry_after=MINUTE), 1, RetryAt(due_at=NOW + MINUTE, reason="x")),
-        (Transient(reason="x", retry_after=DAY), 1, RetryAt(due_at=NOW + HOUR, reason="x")),
+        (Transient(reason="x", retry_after=MINUTE), 1, RetryAt(due_at=NOW + 1.1 * MINUTE, reason="x")),
+        (Transient(reason="x", retry_after=DAY), 1, RetryAt(due_at=NOW + 1.1 * HOUR, reason="x")),
         (Transient(reason="x", retry_after=timedelta(0)), 1, RetryAt(due_at=NOW + 10 * SECOND, reason="x")),
         # Who says "too many requests" and no more gets a minute.
-        (Throttled(reason="x"), 1, RetryAt(due_at=NOW + MINUTE, reason="x")),
+        (Throttled(reason="x"), 1, RetryAt(due_at=NOW + 1.1 * MINUTE, reason="x")),
         (Throttled(reason="x"), 2, RetryAt(due_at=NOW + 100 * SECOND, reason="x")),
-        (Throttled(reason="x", retry_after=20 * SECOND), 1, RetryAt(due_at=NOW + 20 * SECOND, reason="x")),
-        (Throttled(reason="x", retry_after=DAY), 1, RetryAt(due_at=NOW + HOUR, reason="x")),
+        (Throttled(reason="x", retry_after=20 * SECOND), 1, RetryAt(due_at=NOW + 22 * SECOND, reason="x")),
+        (Throttled(reason="x", retry_after=DAY), 1, RetryAt(due_at=NOW + 1.1 * HOUR, reason="x")),
     ],
 )
 def test_an_outcome_leads_to_one_step(outcome, tries, expected):
@@ -58,7 +58,7 @@ def test_an_outcome_leads_to_one_step(outcome, tries, expected):
 
 def test_a_minute_of_rest_is_not_longer_than_the_policy_allows():
     """An endpoint that honours ten seconds at the most is not throttled for a minute."""
-    policy = RetryPolicy(delays=(SECOND,), max_retry_after=10 * SECOND)
+    policy = RetryPolicy(delays=(SECOND,), jitter=0, max_retry_after=10 * SECOND)
 
     step = next_step(Throttled(reason="x"), tries=1, policy=policy, now=NOW, dice=middle)
 
@@ -92,6 +92,15 @@ def test_jitter_spreads_a_pause_to_both_sides(throw, share):
     assert RetryAt(due_at=NOW + share * 100 * SECOND, reason="x") == step
 
 
+@pytest.mark.parametrize(("throw", "share"), [(0.0, 1.0), (0.5, 1.1), (0.75, 1.15)])
+@pytest.mark.parametrize("outcome", [Transient, Throttled])
+def test_jitter_makes_a_pause_that_was_asked_for_only_longer(outcome, throw, share):
+    """Many are told the same time at once; none of them may come earlier."""
+    step = next_step(outcome(reason="x", retry_after=MINUTE), tries=1, policy=POLICY, now=NOW, dice=lambda: throw)
+
+    assert RetryAt(due_at=NOW + share * MINUTE, reason="x") == step
+
+
 pauses = st.timedeltas(timedelta(0), timedelta(days=7))
 policies = st.builds(
     RetryPolicy,
@@ -118,7 +127,7 @@ def test_a_failure_ends_or_waits_within_bounds(outcome, policy, tries, throw):
     assert isinstance(step, RetryAt)
     delay = policy.delays[tries - 1]
     spread = delay * policy.jitter
-    earliest, latest = delay - spread, max(delay + spread, policy.max_retry_after)
+    earliest, latest = delay - spread, max(delay + spread, policy.max_retry_after * (1 + policy.jitter))
     tick = timedelta(microseconds=1)
     assert max(timedelta(0), earliest - tick) <= step.due_at - NOW <= latest + tick
     honoured = getattr(outcome, "retry_after", None)

@@ -73,6 +73,7 @@ def upgrade(connection: Connection, revision: str = "head") -> None:
     config = alembic_config()
     config.attributes["connection"] = connection
     command.upgrade(config, revision)
+    failpoint("mig.half")
 
 
 def _wait_for_others(connection: Connection) -> None:

@@ -52,6 +52,8 @@ _MICRO = timedelta(microseconds=1)
 #: middle of a statement may also find itself in a state that it takes for a mistake of its own.
 _LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 _FAILURES = (*_LOST, asyncpg.PostgresError, exc.SQLAlchemyError)
+#: Seconds that disconnecting may take.
+_GOODBYE = 0.5
 #: The server says that it stops, starts, or has no place for us.
 _AWAY = frozenset({"57P01", "57P02", "57P03", "53300"})
 
@@ -140,8 +142,12 @@ class PostgresStore(SqlStore):
                 await self._listener
             self._listener = None
         if self._engine is not None and self._owns_engine:
-            await self._engine.dispose()
-            self._engine = None
+            engine, self._engine = self._engine, None
+            try:
+                async with asyncio.timeout(_GOODBYE):
+                    await engine.dispose()
+            except TimeoutError:  # a silent server, to which every connection would say goodbye in vain
+                await engine.dispose(close=False)
 
     @contextlib.asynccontextmanager
     async def _driver(self) -> AsyncIterator[Any]:

@@ -13,7 +13,7 @@ from typing import Any
 from notifykit import DispatchSettings, EgressRules, Notifykit
 from notifykit.models.delivery import Priority
 
-_DURATIONS = {"lease", "max_timeout", "lease_margin", "poll", "grace"}
+_DURATIONS = {"lease", "max_timeout", "lease_margin", "poll", "grace", "retention"}
 
 
 def orders() -> dict[str, Any]:
