@@ -6,6 +6,7 @@ straight to its senders, which saves the claim; everything else is settled as du
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -52,11 +53,12 @@ class Planner:
     async def turn(self) -> bool:
         """Plan one batch; return whether there may be more to plan right away."""
         limit, exclude = self._rounds.portion, self._rounds.standing_back
+        started = time.monotonic()
         taken = await self.store.take(limit, now=self.clock.now(), lease=self.settings.lease, exclude=exclude)
-        self._rounds.note((event.tenant for event in taken), limit=limit)
         if taken:
             failpoint("fan.leased")
             await self._settle(taken)
+        self._rounds.note((event.tenant for event in taken), limit=limit, took=time.monotonic() - started)
         return bool(taken) or bool(exclude)
 
     async def _settle(self, taken: list[TakenEvent]) -> None:
@@ -70,7 +72,7 @@ class Planner:
             deliveries = plan(event, view.index, now=now)
             planned += len(deliveries)
             for at, new in enumerate(deliveries):
-                if new.state is DeliveryState.PENDING and self._has_room(new, coming, now):
+                if new.state is DeliveryState.PENDING and self._has_room(new, coming, len(mine), now):
                     coming[new.subscriber_id] += 1
                     leased = new._replace(state=DeliveryState.SENDING)
                     deliveries[at] = leased
@@ -91,14 +93,14 @@ class Planner:
     def _backlog(self, new: NewDelivery) -> Backlog:
         return self.backlogs[Lane(new.channel, new.priority)]
 
-    def _has_room(self, new: NewDelivery, coming: Counter[str], now: datetime) -> bool:
+    def _has_room(self, new: NewDelivery, coming: Counter[str], on_their_way: int, now: datetime) -> bool:
         backlog = self.backlogs.get(Lane(new.channel, new.priority))
         return (
             backlog is not None
             and new.due_at <= now
             and new.ordering_key is None
             and self.vitals.ailment(new.subscriber_id) is None
-            and backlog.room() > coming.total()
+            and backlog.room() > on_their_way
             and backlog.accepts(new.subscriber_id, coming[new.subscriber_id])
         )
 

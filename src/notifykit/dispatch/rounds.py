@@ -1,26 +1,31 @@
-"""Whose turn it is when there is more to do than fits a batch.
+"""Whose turn it is when there is more to do than fits a batch, and how large a batch may be.
 
 Stores hand out the oldest first and leave out whom they are told to leave out (see
 ADR 0004).  A round is a series of full batches: whoever has had a share of one stands
 back until the others were asked.  The round ends with the first batch that is not
 full, because then everybody has been.
+
+Whoever comes waits for the batch that is under way.  While there are several to wait
+for each other, batches are only as large as can be done in a moment.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import Final
 
 #: A share of a full batch is more than one in so many.
-_SHARE = 50
+_SHARE: Final = 50
 #: Standing back is for the few who crowd; of more names than this a batch is mixed anyway.
-_MOST = 200
-#: While others come through beside those who crowd, batches are so many times smaller, because the
-#: others wait for the batch that is under way; and how many batches that lasts after the last of them.
-_PORTIONS, _LASTS = 5, 50
+_MOST: Final = 200
 #: When nobody came while those who crowd stood back, so many full batches pass before they do it again:
 #: asking for others costs a look at everything that is due.
-_CALMEST = 2
+_CALMEST: Final = 2
+#: How many seconds a batch may take while several are served, and the smallest part of a batch that this may mean.
+_MOMENT, _SMALLEST = 0.01, 10
+#: Several are served if these last batches were not all of one name.
+_LASTS: Final = 50
 
 
 class Rounds:
@@ -35,29 +40,41 @@ class Rounds:
 
     def __init__(self, batch: int) -> None:
         self._batch = batch
-        self._mixed = self._calm = self._passing = 0
+        self._last: str | None = None
+        self._several = self._calm = self._passing = 0
+        self._pace = 0.0
         self.standing_back: tuple[str, ...] = ()
 
     @property
     def portion(self) -> int:
         """How large the next batch may be."""
-        if self._mixed and not self.standing_back:
-            return max(1, self._batch // _PORTIONS)
-        return self._batch
+        if not self._several or self._pace * self._batch <= _MOMENT:
+            return self._batch
+        return max(1, self._batch // _SMALLEST, int(_MOMENT / self._pace))
 
-    def note(self, names: Iterable[str], *, limit: int) -> None:
-        """Take in whose items made up a batch of at most ``limit``."""
+    def note(self, names: Iterable[str], *, limit: int, took: float) -> None:
+        """Take in whose items made up a batch of at most ``limit``, and how many seconds it took."""
         shares = Counter(names)
-        if self.standing_back and shares:
-            self._mixed, self._calm = _LASTS, 0
-        else:
-            self._mixed = max(0, self._mixed - 1)
-            if self.standing_back:
-                self._calm = self._passing = min(self._calm + 1, _CALMEST)
-        if shares.total() < limit:
+        self._note_names(shares)
+        count = shares.total()
+        if count:
+            # A few items tell little of how long many take.
+            weight = 1 if not self._pace else 0.5 if count * 4 >= self.portion else 0.02
+            self._pace += (took / count - self._pace) * weight
+        if self.standing_back:
+            self._calm = 0 if shares else min(self._calm + 1, _CALMEST)
+            self._passing = self._calm
+        if count < limit:
             self.standing_back = ()
         elif self._passing and not self.standing_back:
             self._passing -= 1
         else:
-            served = (*self.standing_back, *(name for name, count in shares.items() if count * _SHARE > limit))
+            served = (*self.standing_back, *(name for name, share in shares.items() if share * _SHARE > limit))
             self.standing_back = served if len(served) <= _MOST else ()
+
+    def _note_names(self, shares: Counter[str]) -> None:
+        if len(shares) > 1 or (shares and self._last is not None and self._last not in shares):
+            self._several = _LASTS
+        else:
+            self._several = max(0, self._several - 1)
+        self._last = next(iter(shares), self._last)

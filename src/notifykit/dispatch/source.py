@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 
 import attrs
@@ -47,12 +48,14 @@ class Source:
 
     async def turn(self) -> bool:
         """Claim one batch; return whether there may be more to claim right away."""
-        room = min(self.backlog.room(), self._rounds.portion)
+        room = self.backlog.room()
         if room < min(_LEAST, self.settings.batch):
             await self.backlog.wait_for_room()
             return True
+        room = min(room, self._rounds.portion)  # a portion may be small although there is room: never wait for that
         full = self.backlog.full()
         standing_back = self._rounds.standing_back
+        started = time.monotonic()
         claims = await self.store.claim_due(
             self.lane,
             room,
@@ -63,7 +66,7 @@ class Source:
         )
         if claims:
             failpoint("dlv.leased")
-        self._rounds.note((claim.subscriber_id for claim in claims), limit=room)
+        self._rounds.note((claim.subscriber_id for claim in claims), limit=room, took=time.monotonic() - started)
         claims = await self._apart(claims)
         held = []
         for claim in claims:

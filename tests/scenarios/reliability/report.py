@@ -23,8 +23,11 @@ _TOTALS = (
     "deliveries",
     "lost",
     "false_success",
+    "duplicates",
     "stale_writes",
+    "sabotages_detected",
 )
+_WORST = ("slowest_drain", "drained_in")
 
 
 def note(scenario: str, findings: Findings | None = None, **figures: Any) -> None:
@@ -40,7 +43,7 @@ def write(folder: Path) -> None:
         return
     folder.mkdir(exist_ok=True)
     totals = {name: sum(run.get(name, 0) for run in _runs) for name in _TOTALS}
-    totals["duplicates"] = sum(run.get("duplicates", 0) for run in _runs)
+    totals |= {name: max((run.get(name, 0) for run in _runs), default=0) for name in _WORST}
     body = {
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "python": sys.version.split()[0],

@@ -10,13 +10,16 @@ import pytest
 from notifykit.dispatch.rounds import Rounds
 
 BATCH = 500
+#: Seconds for each item: a hundred are what can be done in a moment.
+PACE = 0.0001
 
 
 class Backlog:
     """What waits, oldest first, as a store hands it out."""
 
-    def __init__(self, *names: str) -> None:
+    def __init__(self, *names: str, pace: float = PACE) -> None:
         self.waiting = deque(names)
+        self.pace = pace
 
     def take(self, rounds: Rounds) -> list[str]:
         """Take the next batch and let ``rounds`` know."""
@@ -26,7 +29,7 @@ class Backlog:
         for name in self.waiting:
             (taken if name not in back and len(taken) < limit else kept).append(name)
         self.waiting = deque(kept)
-        rounds.note(taken, limit=limit)
+        rounds.note(taken, limit=limit, took=len(taken) * self.pace)
         return taken
 
 
@@ -37,7 +40,8 @@ def test_who_filled_a_batch_stands_back_for_one():
 
     batches = [Counter(backlog.take(rounds)) for _ in range(3)]
 
-    assert [{"loud": 500}, {"quiet": 3}, {"loud": 100}] == batches
+    assert [{"loud": 500}, {"quiet": 3}] == batches[:2]
+    assert {"loud"} == set(batches[2])
 
 
 @pytest.mark.parametrize("crowd", [1, 3, 10, 40])
@@ -61,7 +65,7 @@ def test_those_who_are_few_in_a_mixed_batch_do_not_stand_back():
     """A busy hour of many small tenants is no crowd: nobody is left out."""
     rounds = Rounds(BATCH)
 
-    rounds.note((f"tenant {number}" for number in range(BATCH)), limit=BATCH)
+    rounds.note((f"tenant {number}" for number in range(BATCH)), limit=BATCH, took=0.01)
 
     assert () == rounds.standing_back
 
@@ -90,15 +94,35 @@ def test_batches_stay_full_while_nobody_else_comes():
     assert sizes.count(0) <= 22
 
 
-def test_small_portions_last_only_while_others_come():
-    """Once the others have gone quiet, batches are full again."""
+def test_batches_are_small_while_several_wait_for_each_other():
+    """Then no batch takes much longer than a moment, and once the others have gone quiet batches are full again."""
     rounds = Rounds(BATCH)
-    backlog = Backlog(*["loud"] * 100_000, "quiet")
+    backlog = Backlog(*["loud"] * 200_000)
+    backlog.take(rounds)
 
-    first = [len(backlog.take(rounds)) for _ in range(3)]
-    for _ in range(60):
-        backlog.take(rounds)
-    later = {len(backlog.take(rounds)) for _ in range(6)}
+    beside = []
+    for _ in range(30):
+        backlog.waiting.append("quiet")
+        beside.append(len(backlog.take(rounds)))
+    alone = [len(backlog.take(rounds)) for _ in range(100)]
 
-    assert [500, 1, 100] == first
-    assert {0, BATCH} == later
+    assert max(beside[3:]) <= 101
+    assert {0, BATCH} == set(alone[-6:])
+
+
+def test_fast_batches_stay_large():
+    """Where a full batch takes no longer than a moment nothing is gained by smaller ones."""
+    rounds = Rounds(BATCH)
+    backlog = Backlog(*["loud", "quiet"] * 50_000, pace=0.01 / BATCH)
+
+    assert {BATCH} == {len(backlog.take(rounds)) or BATCH for _ in range(40)}
+
+
+def test_slow_batches_are_not_made_ever_smaller():
+    """Where every item takes long a batch is still a tenth of a full one: each costs something by itself."""
+    rounds = Rounds(BATCH)
+    backlog = Backlog(*["loud", "quiet"] * 50_000, pace=1.0)
+
+    sizes = [len(backlog.take(rounds)) for _ in range(40)]
+
+    assert {BATCH // 10} == set(sizes[-10:]) - {0}

@@ -100,7 +100,8 @@ class MemoryDeliveries:
     async def rescue(self, limit: int, *, now: datetime, max_abandoned: int) -> list[Delivery]:
         await checkpoint()
         rescued = [self._rescue(row, now, max_abandoned) for row in islice(self._tables.expired(now), limit)]
-        self._hints.give()
+        if rescued:
+            self._hints.give()
         return rescued
 
     def _rescue(self, row: Row, now: datetime, max_abandoned: int) -> Delivery:
