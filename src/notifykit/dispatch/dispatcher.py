@@ -228,13 +228,14 @@ class Dispatcher:
 
     async def drained(self) -> None:
         """Return when nothing is due in the store and nothing is under way here (for tests and demos)."""
-        while True:
+        quiet = 0
+        while quiet < 2:  # the counts of one look need not be of one instant
             if self._serving is not None and self._serving.done():
                 await self._serving  # raises what it died of
             stats = await self._store.stats(now=self._clock.now())
-            if stats.oldest_due is None and not stats.sending and not any(map(_busy, self.backlogs.values())):
-                return
-            await asyncio.sleep(0.02)
+            idle = stats.oldest_due is None and not stats.sending and not any(map(_busy, self.backlogs.values()))
+            quiet = quiet + 1 if idle else 0
+            await asyncio.sleep(0.01)
 
     async def _serve(self) -> None:
         duties = self.settings.duties
