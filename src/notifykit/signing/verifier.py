@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from notifykit.errors import ConfigurationError, NotifykitError
 
@@ -19,8 +19,17 @@ from .keys import verifying_keys
 if TYPE_CHECKING:
     from .received import ReceivedEvent
 
+
+class HasItems(Protocol):
+    """A mapping of headers, or what looks like one (``email.message.Message``)."""
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        """Return the headers as pairs."""
+        ...
+
+
 #: What web frameworks call headers: a mapping, or the pairs as they came (ASGI: bytes).
-ReceivedHeaders: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]] | Iterable[tuple[bytes, bytes]]
+ReceivedHeaders: TypeAlias = HasItems | Iterable[tuple[str, str]] | Iterable[tuple[bytes, bytes]]
 
 #: More keys than any rotation needs; each costs a MAC per message.
 MOST_KEYS = 16

@@ -13,7 +13,7 @@ import contextlib
 import inspect
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from datetime import datetime, timedelta
 from typing import Any, cast
 from unittest.mock import patch
@@ -38,14 +38,17 @@ TENANTS = ("acme", "globex", "initech")
 WORKERS = 3
 RETRY = RetryPolicy(delays=[timedelta(seconds=s) for s in (5, 60, 300, 1800, 7200)])
 SETTINGS = DispatchSettings(
-    poll=timedelta(seconds=20),
+    concurrency={Priority.HIGH: 4, Priority.NORMAL: 12, Priority.LOW: 4},
+    batch=50,
+    prefetch=100,
+    poll=timedelta(seconds=60),
     lease=timedelta(seconds=60),
     max_timeout=timedelta(seconds=10),
     max_abandoned=50,
     grace=timedelta(seconds=15),
 )
 #: Nothing of a simulated day depends on how often the engine looks after itself within a minute.
-_CALM = {"_POUR_EVERY": 2.0, "_VITALS_EVERY": 10.0, "_TICK_EVERY": 10.0, "_RESCUE_EVERY": 30.0, "_PURGE_EVERY": HOUR}
+_CALM = {"_POUR_EVERY": 15.0, "_VITALS_EVERY": 30.0, "_TICK_EVERY": 60.0, "_RESCUE_EVERY": 30.0, "_PURGE_EVERY": HOUR}
 
 
 @attrs.define
@@ -86,9 +89,14 @@ def _within(windows: list[tuple[float, float]], at: float) -> bool:
 
 @attrs.define(eq=False)
 class Process:
-    """A worker or a publisher, as far as it can be killed and frozen."""
+    """A worker or a publisher, as far as it can be killed and frozen.
+
+    Attributes:
+        risk: How likely it is that something happens to it at a step that matters.
+    """
 
     world: World
+    risk: float = 0.0
     dead: bool = False
     frozen: asyncio.Event | None = None
 
@@ -100,6 +108,13 @@ class Process:
         if self.dead:
             await asyncio.Event().wait()
 
+    async def dare(self) -> None:
+        """Go through a moment at which a death, or a long pause, hurts most."""
+        dice = self.world.dice
+        if dice.random() < self.risk and not (self.dead or self.world.healed):
+            self.world.strike(self, kill=dice.random() < 0.6)
+        await self.live()
+
 
 class Line:
     """A process's way to the store; has all the verbs of a store."""
@@ -107,6 +122,12 @@ class Line:
     def __init__(self, store: Store, process: Process) -> None:
         self._store = store
         self._process = process
+
+    async def open(self) -> None:
+        """Do nothing: the world has opened the store."""
+
+    async def aclose(self) -> None:
+        """Do nothing: other processes go on using it."""
 
     def __getattr__(self, name: str) -> Any:
         verb = getattr(self._store, name)
@@ -130,6 +151,8 @@ class Line:
             world.refuse_if_down()
         result = await verb(*args, **options)
         world.checker.saw(name, args, result)
+        if result:
+            await process.dare()
         await process.live(world.dice.expovariate(200))
         if lost:
             raise StoreUnavailableError("the answer was lost")
@@ -144,9 +167,9 @@ class Wire:
     name: str = "webhook"
 
     async def send(self, claim: Claim, endpoint: Endpoint, *, now: datetime) -> Outcome:
-        await self.process.live()
+        await self.process.dare()
         outcome = await self.process.world.answer(claim, endpoint)
-        await self.process.live()
+        await self.process.dare()
         return outcome
 
     async def aclose(self) -> None:
@@ -183,6 +206,7 @@ class World:
         self._down = _windows(self.dice, 3, 20, 900)
         self._tempers: dict[str, Temper] = {}
         self._workers: list[tuple[Process, Dispatcher, SkewedClock]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def at(self) -> float:
@@ -234,39 +258,55 @@ class World:
 
     async def start_worker(self) -> None:
         """Start one more process with a dispatcher."""
-        process = Process(self)
+        process = Process(self, risk=0.005)
         clock = SkewedClock(self.clock, timedelta(seconds=self.dice.uniform(-3, 3)))
         line = cast(Store, Line(self.store, process))
         dispatcher = Dispatcher(line, [Wire(process)], SETTINGS, clock=clock, dice=self.dice.random)
         await dispatcher.__aenter__()
         self._workers.append((process, dispatcher, clock))
 
-    async def kill_worker(self) -> None:
-        """Let one process die at whatever it is doing."""
-        process, dispatcher, _ = self._workers.pop(self.dice.randrange(len(self._workers)))
-        process.dead = True
-        serving = dispatcher._serving
-        assert serving is not None
-        serving.cancel()
-        await asyncio.gather(serving, return_exceptions=True)
-        self.faults["killed"] += 1
+    def strike(self, process: Process, *, kill: bool) -> None:
+        """Kill or freeze a worker at whatever it is doing right now."""
+        if kill:
+            process.dead = True
+            self.faults["killed"] += 1
+            self._begin(self._bury(process))
+        elif process.frozen is None:
+            process.frozen = asyncio.Event()
+            self.faults["frozen"] += 1
+            self._begin(self._thaw(process))
+
+    def _begin(self, what: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(what)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _bury(self, process: Process) -> None:
+        """Take a dead process away and start another one in its place."""
+        for worker in self._workers:
+            if worker[0] is process:
+                self._workers.remove(worker)
+                serving = worker[1]._serving
+                assert serving is not None
+                serving.cancel()
+                await asyncio.gather(serving, return_exceptions=True)
+                await asyncio.sleep(self.dice.uniform(0, 120))
+                await self.start_worker()
+                return
+
+    async def _thaw(self, process: Process) -> None:
+        """Let a frozen process go on, often after its leases have run out."""
+        await asyncio.sleep(self.dice.uniform(1, 300))
+        thawed, process.frozen = process.frozen, None
+        assert thawed is not None
+        thawed.set()
 
     async def stop_worker(self) -> None:
-        """Stop one process as an operator does, and wait for it."""
+        """Stop one process as an operator does, wait for it, and start another one."""
         _, dispatcher, _ = self._workers.pop(self.dice.randrange(len(self._workers)))
-        with contextlib.suppress(StoreError):
-            await dispatcher.__aexit__(None, None, None)
+        await dispatcher.__aexit__(None, None, None)
         self.faults["stopped"] += 1
-
-    async def freeze_worker(self) -> None:
-        """Freeze one process, often for longer than its leases last."""
-        process = self.dice.choice(self._workers)[0]
-        if process.frozen is None:
-            process.frozen = asyncio.Event()
-            await asyncio.sleep(self.dice.uniform(1, 300))
-            thawed, process.frozen = process.frozen, None
-            thawed.set()
-            self.faults["frozen"] += 1
+        await self.start_worker()
 
     async def misset_clock(self) -> None:
         """Let one machine's clock be wrong by minutes for a while."""
@@ -278,14 +318,18 @@ class World:
         self.faults["clock"] += 1
 
     async def trouble(self) -> None:
-        """Let things happen to the workers all day."""
+        """Let things happen to the workers all day, beside what happens to them at bad moments."""
         while self.at < DAY:
-            await asyncio.sleep(self.dice.expovariate(10 / DAY))
-            what = self.dice.choice([self.kill_worker, self.kill_worker, self.stop_worker, self.freeze_worker])
-            await (self.misset_clock if self.dice.random() < 0.1 else what)()
-            await asyncio.sleep(self.dice.uniform(0, 120))
-            while len(self._workers) < WORKERS:
-                await self.start_worker()
+            await asyncio.sleep(self.dice.expovariate(8 / DAY))
+            if not self._workers:
+                continue
+            what = self.dice.randrange(4)
+            if what == 0:
+                await self.misset_clock()
+            elif what == 1:
+                await self.stop_worker()
+            else:
+                self.strike(self.dice.choice(self._workers)[0], kill=what == 2)
 
     # -- the tenants -----------------------------------------------------------------------------
 
@@ -378,8 +422,8 @@ class World:
     async def heal(self, kit: Notifykit) -> None:
         """Repair everything and wait until nothing is open any more."""
         self.healed = True
-        while len(self._workers) < WORKERS:
-            await self.start_worker()
+        while self._tasks:  # the last who died or froze
+            await asyncio.sleep(10)
         end = self.at + 2 * DAY
         while True:
             for tenant in TENANTS:
@@ -397,7 +441,6 @@ class World:
 
 async def live_through(seed: int, clock: VirtualClock, store: Store, events: int) -> dict[str, int]:
     """Simulate one day and the time until everything has ended; check it, and return its figures."""
-    await store.open()
     async with Notifykit(store=store, clock=clock) as kit:
         world = World(seed, store, clock)
         await world.set_up(kit)
@@ -410,13 +453,12 @@ async def live_through(seed: int, clock: VirtualClock, store: Store, events: int
             day.create_task(world.operate(kit))
         await world.heal(kit)
         figures = await world.checker.check(store, TENANTS)
-    await store.aclose()
     return {**figures, **world.faults}
 
 
 @contextlib.contextmanager
 def _calm() -> Iterator[None]:
-    with patch.multiple(dispatcher_module, **_CALM), patch.object(sqlite, "LOOK", 20.0):
+    with patch.multiple(dispatcher_module, **_CALM), patch.object(sqlite, "LOOK", 60.0):
         yield
 
 
