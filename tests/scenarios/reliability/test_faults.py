@@ -282,8 +282,14 @@ def test_overload_keeps_memory_flat(
         accepted = site.acknowledged()
 
         findings = site.check()
-        figures = {"accepted": accepted, "deliveries": delivered, "waiting": queue, "growth": growth}
-        report.note(request.node.name, **figures, slowest_drain=round(max(took), 2))
+        report.note(
+            request.node.name,
+            accepted=accepted,
+            deliveries=delivered,
+            waiting=queue,
+            growth=growth,
+            slowest_drain=round(max(took), 2),
+        )
         assert growth < 64 * 2**20
         assert outbox * 2 + queue + delivered == accepted * 2, "accepted is not delivered and open"
         assert queue + outbox > 3 * delivered, "this was no overload"
