@@ -59,10 +59,9 @@ class Figures:
 @asynccontextmanager
 async def neighbourhood(url: str, neighbours: Neighbours) -> AsyncIterator[Notifykit]:
     """Open a kit with three tenants and a running dispatcher."""
-    options = {} if url.startswith("sqlite") else {"create": True}
     egress = EgressRules(allow=["127.0.0.0/8"], allow_http=True)
     settings = DispatchSettings(grace=timedelta(milliseconds=50))
-    async with Notifykit(url, egress=egress, **options) as kit:
+    async with Notifykit(url, egress=egress, create=True) as kit:
         await kit.subscribe("**", tenant=QUIET, endpoint=f"{neighbours.url}/quick/measured")
         await kit.subscribe("**", tenant=LOUD, endpoint=f"{neighbours.url}/quick/loud")
         await kit.subscribe("**", tenant=SLOW, endpoint=f"{neighbours.url}/slow")
@@ -93,7 +92,7 @@ async def compare(kit: Notifykit, neighbours: Neighbours, disturb: Disturb, *, s
         while sum((await kit.stats())[:3]) > 10 * RATE:
             await asyncio.sleep(0.1)
     quiet = await measure(kit, neighbours, seconds)
-    disturbing = asyncio.create_task(disturb(kit))
+    disturbing = asyncio.ensure_future(disturb(kit))
     try:
         return Figures(quiet, await measure(kit, neighbours, seconds))
     finally:
@@ -242,7 +241,7 @@ def compare_virtually(disturb: Disturb, count: int, monkeypatch: pytest.MonkeyPa
                 await kit.subscribe("**", tenant=SLOW, endpoint=f"https://203.0.114.9/{number}")
             async with kit.dispatcher([channel], DispatchSettings(grace=timedelta(0, 0, 1000))):
                 quiet = await measure_virtually(kit, channel, count)
-                disturbing = asyncio.create_task(disturb(kit))
+                disturbing = asyncio.ensure_future(disturb(kit))
                 disturbed = await measure_virtually(kit, channel, count)
                 disturbing.cancel()
                 await asyncio.gather(disturbing, return_exceptions=True)
@@ -353,9 +352,7 @@ def test_an_endpoint_that_fails_a_thousand_at_once_is_not_stormed(seed):
         well_at = 900.0
         channel = Requests(
             clock,
-            lambda: (
-                Accepted() if asyncio.get_running_loop().time() > well_at else Throttled(reason="http_429")
-            ),
+            lambda: Accepted() if asyncio.get_running_loop().time() > well_at else Throttled(reason="http_429"),
         )
         async with Notifykit("memory://", clock=clock) as kit:
             await publish_all(kit, STORM)
@@ -363,7 +360,7 @@ def test_an_endpoint_that_fails_a_thousand_at_once_is_not_stormed(seed):
                 await delivered(kit, STORM)
         return [at for at in channel.at if at < well_at], well_at
 
-    before, well_at = run_virtual(seed, main)
+    before, _ = run_virtual(seed, main)
 
     comebacks = [at for at in before if at > before[0] + 1]
     assert 2 <= len(comebacks)

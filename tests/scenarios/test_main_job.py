@@ -33,10 +33,8 @@ class OrderShipped:
 @pytest.fixture(params=["sqlite", "postgres"])
 async def kit(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Notifykit]:
     """An open kit that may deliver to loopback."""
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path}/job.db"
-    else:
-        url = request.getfixturevalue("postgres_database")
+    on_sqlite = request.param == "sqlite"
+    url = f"sqlite:///{tmp_path}/job.db" if on_sqlite else request.getfixturevalue("postgres_database")
     egress = EgressRules(allow=["127.0.0.0/8"], allow_http=True)
     async with Notifykit(url, event_types=[OrderShipped], egress=egress, create=True) as opened:
         yield opened

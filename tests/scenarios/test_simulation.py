@@ -37,7 +37,7 @@ def live(seed: int, kind: str, events: int) -> Counter[str]:
 
 @pytest.mark.parametrize(("kind", "days", "events"), [("memory", (2, 2), 240), ("sqlite", (0, 1), 120)])
 def test_a_day_with_everything_going_wrong(kind, days, events, record_property):
-    """Nothing is lost, sent to strangers, planned twice, recorded by a zombie, or called delivered without having been."""
+    """Nothing is lost, sent to strangers, planned twice, recorded by a zombie, or falsely called delivered."""
     total: Counter[str] = Counter()
     for seed in seeds(*days):
         total += live(seed, kind, events)

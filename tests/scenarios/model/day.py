@@ -23,8 +23,8 @@ import attrs
 from notifykit import DispatchSettings, Endpoint, EndpointState, Event, Notifykit, RateLimit, RetryPolicy
 from notifykit.dispatch import dispatcher as dispatcher_module
 from notifykit.dispatch.dispatcher import Dispatcher
-from notifykit.errors import NotifykitError, StoreError, StoreUnavailableError
-from notifykit.models.delivery import Claim, DeliveryState, Priority
+from notifykit.errors import NotifykitError, StoreUnavailableError
+from notifykit.models.delivery import Claim, Priority
 from notifykit.models.outcome import Accepted, BadRecipient, Outcome, Throttled, Transient, Uncertain
 from notifykit.ports import Store
 from notifykit.stores.memory import MemoryStore
@@ -244,13 +244,12 @@ class World:
             await asyncio.sleep(endpoint.timeout.total_seconds())
             return Uncertain(reason="timeout")
         if dice.random() < temper.fails:
-            return dice.choice(
-                [
-                    Transient(reason="http_500"),
-                    Transient(reason="http_503", retry_after=timedelta(seconds=dice.choice([1, 30, 600]))),
-                    Throttled(reason="http_429"),
-                ]
-            )
+            failures: list[Outcome] = [
+                Transient(reason="http_500"),
+                Transient(reason="http_503", retry_after=timedelta(seconds=dice.choice([1, 30, 600]))),
+                Throttled(reason="http_429"),
+            ]
+            return dice.choice(failures)
         self.checker.accepted(claim, self.at)
         return Accepted()
 
@@ -458,7 +457,8 @@ async def live_through(seed: int, clock: VirtualClock, store: Store, events: int
 
 @contextlib.contextmanager
 def _calm() -> Iterator[None]:
-    with patch.multiple(dispatcher_module, **_CALM), patch.object(sqlite, "LOOK", 60.0):
+    calm = patch.multiple(dispatcher_module, **_CALM)  # type: ignore[call-overload]
+    with calm, patch.object(sqlite, "LOOK", 60.0):
         yield
 
 

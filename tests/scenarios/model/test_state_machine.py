@@ -20,7 +20,14 @@ import attrs
 import pytest
 from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from notifykit import EndpointState, RetryPolicy
 from notifykit.models.delivery import WEBHOOK, Attempt, Claim, DeliveryState, Lane, Priority
@@ -254,9 +261,7 @@ class EngineMachine(RuleBasedStateMachine):
         """A sender gets due deliveries of its lane, each for itself alone."""
         due = {id_ for id_ in self.rows if self.may_claim(id_, lane)}
 
-        claims = self.run(
-            self.store.claim_due(Lane(WEBHOOK, lane), limit, now=self.now, lease=LEASE, worker="worker")
-        )
+        claims = self.run(self.store.claim_due(Lane(WEBHOOK, lane), limit, now=self.now, lease=LEASE, worker="worker"))
 
         got = {claim.delivery_id for claim in claims}
         assert got <= due
@@ -293,14 +298,16 @@ class EngineMachine(RuleBasedStateMachine):
         """Return the record that the policies make of a claim and an outcome."""
         endpoint = self.endpoints[claim.subscriber_id]
         match decide(claim, endpoint, now=self.now):
-            case Hold(due_at, reason):
-                return Record(claim.delivery_id, claim.fence, S.HELD, reason, due_at, self.now, None)
-            case Cancel(reason):
-                return Record(claim.delivery_id, claim.fence, S.CANCELLED, reason, None, self.now, None)
+            case Hold(due_at, why):
+                return Record(claim.delivery_id, claim.fence, S.HELD, why, due_at, self.now, None)
+            case Cancel(why):
+                return Record(claim.delivery_id, claim.fence, S.CANCELLED, why, None, self.now, None)
             case Expire():
                 return Record(claim.delivery_id, claim.fence, S.EXPIRED, "expired", None, self.now, None)
         step = next_step(outcome, tries=claim.tries + 1, policy=endpoint.retry, now=self.now, dice=lambda: 0.5)
-        state, reason, due = S.DELIVERED, None, None
+        state = S.DELIVERED
+        reason: str | None = None
+        due: datetime | None = None
         match step:
             case Complete():
                 pass
@@ -379,7 +386,9 @@ class EngineMachine(RuleBasedStateMachine):
     @rule()
     def rescue(self):
         """Leases that ran out end, are counted, and too many of them end the delivery."""
-        expected = {id_ for id_, r in self.rows.items() if r.state is S.SENDING and (r.lease_until or self.now) < self.now}
+        expected = {
+            id_ for id_, r in self.rows.items() if r.state is S.SENDING and (r.lease_until or self.now) < self.now
+        }
 
         rescued = self.run(self.store.rescue(100, now=self.now, max_abandoned=MAX_ABANDONED))
 
@@ -453,14 +462,14 @@ class EngineMachine(RuleBasedStateMachine):
         if possible:
             self.start_anew(row)
 
-    @rule(tenant=st.sampled_from(TENANTS), states=st.sets(st.sampled_from([S.DEAD, S.CANCELLED, S.EXPIRED]), min_size=1))
+    @rule(
+        tenant=st.sampled_from(TENANTS), states=st.sets(st.sampled_from([S.DEAD, S.CANCELLED, S.EXPIRED]), min_size=1)
+    )
     def redrive(self, tenant, states):
         """All who ended so start anew."""
         chosen = [r for r in self.rows.values() if r.event.tenant == tenant and r.state in states]
 
-        count = self.run(
-            self.store.redrive(tenant, DeliveryFilter(states=frozenset(states)), now=self.now, limit=1000)
-        )
+        count = self.run(self.store.redrive(tenant, DeliveryFilter(states=frozenset(states)), now=self.now, limit=1000))
 
         assert len(chosen) == count
         for row in chosen:
@@ -499,9 +508,7 @@ class EngineMachine(RuleBasedStateMachine):
             )
             for d in found
             if d.state is not S.SENDING
-        } | {
-            d.id: self._facts(self.rows[d.id]) for d in found if d.state is S.SENDING is self.rows[d.id].state
-        }
+        } | {d.id: self._facts(self.rows[d.id]) for d in found if d.state is S.SENDING is self.rows[d.id].state}
 
     def _facts(self, row: ModelDelivery) -> tuple[object, ...]:
         due = row.due if self.exact_lines or row.event.ordering_key is None else None
