@@ -1,0 +1,48 @@
+"""Operational events go to subscriptions that name them."""
+
+from __future__ import annotations
+
+import attrs
+
+from notifykit.models.event import TakenEvent
+from notifykit.models.subscription import TenantConfig
+from notifykit.policies.plan import OPERATIONAL, SubscriptionIndex, Verdict, explain, plan
+from notifykit.testing import START, make_endpoint, make_event, make_subscription
+
+NAMING, ANY = make_endpoint(), make_endpoint()
+CONFIG = TenantConfig(
+    NAMING.tenant,
+    1,
+    (NAMING, ANY),
+    (
+        attrs.evolve(make_subscription(NAMING), event_types=("endpoint.*",)),
+        attrs.evolve(make_subscription(ANY), event_types=("**",)),
+    ),
+)
+
+
+def taken(topic: str | None) -> TakenEvent:
+    """Return an event of an operational type, taken from the outbox."""
+    event = make_event(type="endpoint.failing", topic=topic, body=b'{"type":"endpoint.failing","data":{}}')
+    return TakenEvent(
+        event.id, 1, event.tenant, event.type, event.topic, event.priority, None, START, None, event.body, None, 1
+    )
+
+
+def test_a_bare_wildcard_does_not_get_operational_events() -> None:
+    """The same type from the business itself reaches both."""
+    index = SubscriptionIndex(CONFIG)
+
+    operational = [new.subscriber_id for new in plan(taken(OPERATIONAL), index, now=START)]
+    ordinary = [new.subscriber_id for new in plan(taken(None), index, now=START)]
+
+    assert [NAMING.id] == operational
+    assert {NAMING.id, ANY.id} == set(ordinary)
+
+
+def test_the_explanation_agrees() -> None:
+    """Whoever asks is told that the wildcard does not name the type."""
+    verdicts = explain(taken(OPERATIONAL), SubscriptionIndex(CONFIG))
+
+    by_endpoint = {subscription.subscriber_id: verdict for subscription, verdict in verdicts}
+    assert {NAMING.id: Verdict.MATCHED, ANY.id: Verdict.TYPE_MISMATCH} == by_endpoint
