@@ -33,7 +33,7 @@ def save(connection: Connection, ailment: Ailment) -> None:
         "probes": ailment.probes,
         "reason": ailment.reason,
     }
-    upsert(connection, s.ailments, values, ("endpoint_id",))
+    upsert(connection, s.ailments, values, ("tenant", "endpoint_id"))
 
 
 def remove(connection: Connection, tenant: str, endpoint_id: str, now: datetime) -> bool:
@@ -49,10 +49,11 @@ def draw(connection: Connection, tenant: str, endpoint_id: str, wanted: int, lim
     """Take tokens out of a bucket."""
     at = micros(now)
     full = {"endpoint_id": endpoint_id, "tenant": tenant, "tokens": float(limit.burst), "filled_at": at}
-    upsert(connection, s.buckets, full, ("endpoint_id",), replace=False)
+    upsert(connection, s.buckets, full, ("tenant", "endpoint_id"), replace=False)
     bucket = s.buckets.c
+    its = (bucket.tenant == tenant, bucket.endpoint_id == endpoint_id)
     row = connection.execute(
-        select(bucket.tokens, bucket.filled_at).where(bucket.endpoint_id == endpoint_id).with_for_update()
+        select(bucket.tokens, bucket.filled_at).where(*its).with_for_update()
     ).one()
     # A clock that is behind the one that filled last adds nothing and takes nothing back.
     passed = max(at - row.filled_at, 0) / 1e6
@@ -60,7 +61,7 @@ def draw(connection: Connection, tenant: str, endpoint_id: str, wanted: int, lim
     granted = min(wanted, int(tokens))
     connection.execute(
         update(s.buckets)
-        .where(bucket.endpoint_id == endpoint_id)
+        .where(*its)
         .values(tokens=tokens - granted, filled_at=max(at, row.filled_at))
     )
     return granted

@@ -241,8 +241,8 @@ endpoints = Table(
 ailments = Table(
     "notifykit_ailments",
     metadata,
+    Column("tenant", Key, primary_key=True),
     Column("endpoint_id", Key, primary_key=True),
-    Column("tenant", Key, nullable=False),
     Column("since", BigInteger, nullable=False),
     Column("probe_at", BigInteger, nullable=False),
     Column("probes", Integer, nullable=False),
@@ -253,8 +253,8 @@ ailments = Table(
 buckets = Table(
     "notifykit_buckets",
     metadata,
+    Column("tenant", Key, primary_key=True),
     Column("endpoint_id", Key, primary_key=True),
-    Column("tenant", Key, nullable=False),
     Column("tokens", Float(53), nullable=False),
     Column("filled_at", BigInteger, nullable=False),
 )

@@ -256,7 +256,7 @@ class SqliteStore(SqlStore):
         except sqlite3.Error as error:
             raise translated(_as_unavailable(error)) from error
         except Exception as error:
-            if type(error).__module__.startswith("sqlalchemy"):
+            if isinstance(error, UnicodeError) or type(error).__module__.startswith("sqlalchemy"):
                 raise translated(error) from error
             raise
 

@@ -126,6 +126,22 @@ class HealthPromises:
         assert [ailment] == await store.ailments()
         assert DeliveryState.HELD is (await read(store, parked.id)).state
 
+    async def test_equal_ids_of_two_tenants_have_health_and_rates_of_their_own(
+        self, store: Store, clock: FakeClock
+    ) -> None:
+        """An id that another tenant uses as well neither ails nor draws with it."""
+        ours, theirs = ailing(clock), ailing(clock, tenant=GLOBEX, probes=2)
+        await store.save_ailment(ours)
+        await store.save_ailment(theirs)
+        await store.draw(GLOBEX, RECEIVER, 10, LIMIT, now=clock.now())
+
+        both = await store.ailments()
+        await store.remove_ailment(GLOBEX, RECEIVER, now=clock.now())
+
+        assert [ours, theirs] == sorted(both, key=lambda ailment: ailment.tenant)
+        assert [ours] == await store.ailments()
+        assert 10 == await store.draw(ACME, RECEIVER, 10, LIMIT, now=clock.now())
+
     async def test_a_removed_endpoint_leaves_neither_ailment_nor_bucket(self, store: Store, clock: FakeClock) -> None:
         """An endpoint that comes back under its old id starts well and with a full bucket."""
         endpoint = make_endpoint(at=clock.now())

@@ -18,13 +18,13 @@ def upgrade() -> None:
     """Create every table."""
     op.create_table(
         "notifykit_ailments",
-        sa.Column("endpoint_id", Key, nullable=False),
         sa.Column("tenant", Key, nullable=False),
+        sa.Column("endpoint_id", Key, nullable=False),
         sa.Column("since", sa.BigInteger(), nullable=False),
         sa.Column("probe_at", sa.BigInteger(), nullable=False),
         sa.Column("probes", sa.Integer(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("endpoint_id"),
+        sa.PrimaryKeyConstraint("tenant", "endpoint_id"),
     )
     op.create_table(
         "notifykit_attempts",
@@ -42,11 +42,11 @@ def upgrade() -> None:
     )
     op.create_table(
         "notifykit_buckets",
-        sa.Column("endpoint_id", Key, nullable=False),
         sa.Column("tenant", Key, nullable=False),
+        sa.Column("endpoint_id", Key, nullable=False),
         sa.Column("tokens", sa.Float(precision=53), nullable=False),
         sa.Column("filled_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("endpoint_id"),
+        sa.PrimaryKeyConstraint("tenant", "endpoint_id"),
     )
     op.create_table(
         "notifykit_deliveries",

@@ -1,0 +1,244 @@
+"""Every statement on a tenant's table has the tenant in its condition, outside the engine's own verbs.
+
+All calls of the four facades run on both databases with every statement recorded where
+it goes to the driver.  What the engine does for all tenants at once is listed by verb.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import event as sqlalchemy_event
+
+from notifykit import DeliveryFilter, EgressRules, Event, Notifykit, NotifykitError
+from notifykit.models.delivery import DeliveryState
+from notifykit.models.endpoint import RateLimit
+from notifykit.signing import generate_secret
+from notifykit.stores.sql.sqlite import SqliteStore
+from notifykit.testing import START, FakeClock
+
+from .test_tenants import ENGINE_VERBS, FACADES, IDS, OWNER, STRANGER, calls, provide
+
+#: Tables with rows of tenants.  The outbox is the planner's, and no verb for people reads it but one.
+TABLES = ("events", "deliveries", "queue", "endpoints", "subscriptions", "tenants", "ailments", "buckets", "outbox")
+#: Attempts have no tenant of their own: they are read by the id of a delivery that was found by its tenant.
+BY_DELIVERY = re.compile(r"FROM notifykit_attempts WHERE notifykit_attempts\.delivery_id = \S+(?: COLLATE \S+)? ORDER BY")
+
+_REFERENCE = re.compile(
+    rf"\b(?P<verb>FROM|JOIN|UPDATE|INTO|USING|,)\s+notifykit_(?P<table>{'|'.join(TABLES)})\b"
+    r"(?:\s+(?:AS\s+)?(?!SET\b|WHERE\b|JOIN\b|LEFT\b|ON\b|INDEXED\b|USING\b|ORDER\b|RETURNING\b|GROUP\b)(?P<alias>[a-z_0-9]+))?",
+    re.IGNORECASE,
+)
+_VALUE = r"(?:\?|:\w+|\$\d+(?:::\w+)?|%\(\w+\)s|'[^']*')"
+
+
+def problems(statement: str) -> list[str]:
+    """Return the tenants' tables that a statement touches without saying whose rows it means."""
+    text = " ".join(statement.split())
+    if "notifykit_attempts" in text and not BY_DELIVERY.search(text):
+        return ["attempts"]
+    found = []
+    tied = _tied(text)
+    for reference in _REFERENCE.finditer(text):
+        table, alias = reference["table"], reference["alias"]
+        if reference["verb"].upper() == "INTO":
+            columns = re.search(rf"INTO notifykit_{table} \(([^)]*)\)", text)
+            if columns is None or "tenant" not in columns[1]:
+                found.append(table)
+        elif not tied & {alias or f"notifykit_{table}", "" if _is_alone(text) else "-"}:
+            found.append(table)
+    return found
+
+
+def _is_alone(text: str) -> bool:
+    """Whether there is one table only, so that a column needs no name in front."""
+    return len(_REFERENCE.findall(text)) == 1
+
+
+def _tied(text: str) -> set[str]:
+    """Return the tables (or aliases) whose tenant is compared with a value, directly or through another one."""
+    tied = {name or "" for name in re.findall(rf"(?:\b([a-z_0-9]+)\.|(?<![.\w]))tenant = {_VALUE}", text)}
+    tied |= {""} if re.search(r"\(tenant, id\) IN", text) else set()
+    joins = re.findall(r"\b([a-z_0-9]+)\.tenant = ([a-z_0-9]+)\.tenant\b", text)
+    for _ in joins:
+        for left, right in joins:
+            if left in tied or right in tied:
+                tied |= {left, right}
+    return tied
+
+
+class Tape:
+    """The statements of a store, as the driver gets them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.statements: list[str] = []
+        self._patch = monkeypatch
+
+    def listen(self, store: Any) -> None:
+        """Record what ``store`` executes from now on."""
+        if isinstance(store, SqliteStore):
+            connection: Any = store._db
+            assert isinstance(connection, sqlite3.Connection)
+            connection.set_trace_callback(self.statements.append)
+            return
+        engine: Any = store._engine.sync_engine
+        sqlalchemy_event.listen(
+            engine, "before_cursor_execute", lambda _c, _k, statement, *_: self.statements.append(statement)
+        )
+        import asyncpg
+
+        for name in ("fetch", "fetchrow", "fetchval", "execute", "executemany"):
+            self._patch.setattr(asyncpg.Connection, name, self._recorded(getattr(asyncpg.Connection, name)))
+
+    def _recorded(self, method: Any) -> Any:
+        async def recorded(connection: Any, statement: str, *args: Any, **options: Any) -> Any:
+            self.statements.append(statement)
+            return await method(connection, statement, *args, **options)
+
+        return recorded
+
+    def take(self) -> list[str]:
+        """Return and forget what was recorded about our tables."""
+        taken, self.statements[:] = [s for s in self.statements if "notifykit_" in s], []
+        return taken
+
+
+@pytest.fixture
+async def kit(store_url: str) -> AsyncIterator[Notifykit]:
+    """A kit on each database in turn."""
+    async with Notifykit(store_url, clock=FakeClock(), egress=EgressRules()) as opened:
+        yield opened
+
+
+#: What the calls are given beside ids and the tenant.
+GIVEN: dict[str, Any] = {
+    "url": "https://203.0.114.7/more",
+    "event_types": "**",
+    "since": START - timedelta(days=1),
+    "secret": generate_secret(),
+}
+
+
+async def test_every_statement_for_people_names_the_tenant(kit, monkeypatch):
+    """All methods of all facades, and the rest of the store's verbs that take a tenant."""
+    clock: Any = kit._clock
+    belongings = [await provide(kit, tenant, clock) for tenant in (OWNER, STRANGER)]
+    tape = Tape(monkeypatch)
+    tape.listen(kit.store)
+    silent, wrong = [], []
+    for facade, class_ in FACADES.items():
+        last = ("delete", "disable", "cancel")
+        for name, signature in sorted(calls(class_).items(), key=lambda item: item[0] in last):
+            options = {parameter: GIVEN[parameter] for parameter in signature.parameters if parameter in GIVEN}
+            options |= {p: belongings[0].own[IDS[p]] for p in signature.parameters if p in IDS}
+            with suppress(NotifykitError):  # what it is about is the statements on the way
+                await getattr(getattr(kit, facade), name)(**options, tenant=OWNER)
+            taken = tape.take()
+            silent += [] if taken else [f"{facade}.{name}"]
+            wrong += [(f"{facade}.{name}", statement, p) for statement in taken if (p := problems(statement))]
+
+    assert [] == silent
+    assert [] == wrong
+
+
+async def test_every_verb_with_a_tenant_names_it_to_the_database(kit, monkeypatch):
+    """Each verb of the store that takes a tenant, with and without every filter."""
+    clock: Any = kit._clock
+    own = (await provide(kit, OWNER, clock)).own
+    store, now = kit.store, clock.now()
+    tape = Tape(monkeypatch)
+    tape.listen(store)
+    filters = [
+        DeliveryFilter(),
+        DeliveryFilter(states=frozenset({DeliveryState.DELIVERED})),
+        DeliveryFilter(states=frozenset({DeliveryState.PENDING}), subscriber_id=own["endpoint"]),
+        DeliveryFilter(event_id=own["event"], event_type="later", since=START, until=now),
+    ]
+    work = {
+        "cancel": [store.cancel(OWNER, [own["delivery"]], now=now)],
+        "redrive": [store.redrive(OWNER, wanted, now=now, limit=10) for wanted in filters],
+        "redrive_one": [store.redrive_one(OWNER, own["delivery"], now=now)],
+        "wake": [store.wake(OWNER, own["endpoint"], now=now)],
+        "get_delivery": [store.get_delivery(OWNER, own["delivery"])],
+        "find_deliveries": [
+            store.find_deliveries(OWNER, wanted, limit=10, before=before)
+            for wanted in filters
+            for before in (None, own["delivery"])
+        ],
+        "attempts": [store.attempts(OWNER, own["delivery"])],
+        "get_event": [store.get_event(OWNER, own["event"])],
+        "find_events": [
+            store.find_events(OWNER, type=type_, limit=10, before=before)
+            for type_ in (None, "later")
+            for before in (None, own["event"])
+        ],
+        "is_planned": [store.is_planned(OWNER, own["event"])],
+        "get_endpoint": [store.get_endpoint(OWNER, own["endpoint"])],
+        "find_endpoints": [store.find_endpoints(OWNER, limit=10, after=after) for after in (None, own["endpoint"])],
+        "draw": [store.draw(OWNER, own["endpoint"], 1, RateLimit(per_second=1), now=now)],
+        "remove_ailment": [store.remove_ailment(OWNER, own["endpoint"], now=now)],
+        "get_subscription": [store.get_subscription(OWNER, own["subscription"])],
+        "find_subscriptions": [
+            store.find_subscriptions(OWNER, subscriber_id=subscriber, limit=10, after=after)
+            for subscriber in (None, own["endpoint"])
+            for after in (None, own["subscription"])
+        ],
+        "load_tenant": [store.load_tenant(OWNER)],
+        "remove_subscription": [store.remove_subscription(OWNER, own["subscription"])],
+        "remove_endpoint": [store.remove_endpoint(OWNER, own["endpoint"], now=now)],
+    }
+    from notifykit.ports import Store
+
+    wrong = []
+    for verb, runs in work.items():
+        for run in runs:
+            await run
+            taken = tape.take()
+            assert taken, f"{verb} was not recorded"
+            wrong += [(verb, statement, p) for statement in taken if (p := problems(statement))]
+
+    assert set(calls(Store)) == set(work) | set(ENGINE_VERBS)
+    assert [] == wrong
+
+
+async def test_publishing_asks_for_keys_of_its_tenant_only(kit, monkeypatch):
+    """The one statement of publishing that reads (an idempotency key that is held) names the tenant."""
+    tape = Tape(monkeypatch)
+    tape.listen(kit.store)
+    for _ in range(2):
+        await kit.apublish(Event(type="a", data={}), tenant=OWNER, idempotency_key="k")
+
+    reads = [statement for statement in tape.take() if "idempotency_key =" in " ".join(statement.split())]
+    assert reads
+    assert [] == [(statement, p) for statement in reads if (p := problems(statement))]
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("SELECT id FROM notifykit_endpoints WHERE id = ?", ["endpoints"]),
+        ("SELECT id FROM notifykit_endpoints WHERE id = ? AND tenant = ?", []),
+        ("DELETE FROM notifykit_queue WHERE notifykit_queue.id IN (?)", ["queue"]),
+        ("DELETE FROM notifykit_queue WHERE notifykit_queue.tenant = $1 AND notifykit_queue.id IN ($2)", []),
+        ("UPDATE notifykit_buckets SET tokens = ? WHERE endpoint_id = ?", ["buckets"]),
+        ("SELECT * FROM notifykit_queue q JOIN notifykit_events e ON e.id = q.event_id WHERE q.tenant = ?", ["events"]),
+        (
+            "SELECT * FROM notifykit_queue q JOIN notifykit_events e ON e.tenant = q.tenant AND e.id = q.event_id "
+            "WHERE q.tenant = ?",
+            [],
+        ),
+        ("SELECT * FROM notifykit_queue q JOIN notifykit_events e ON e.tenant = q.tenant", ["queue", "events"]),
+        ("INSERT INTO notifykit_queue (id, state) VALUES (?, ?)", ["queue"]),
+        ("INSERT INTO notifykit_queue (id, tenant) VALUES (?, ?)", []),
+        ("SELECT number FROM notifykit_attempts WHERE number = ?", ["attempts"]),
+    ],
+)
+def test_a_statement_without_its_tenant_is_found(statement, expected):
+    """The check is worth what it finds."""
+    assert expected == problems(statement)

@@ -1,0 +1,365 @@
+"""Tenants: whatever a stranger hands in, it is answered as if there were no such thing.
+
+The cases are made from the signatures: every public method of the four facades and every
+verb of the store that names a tenant, times every id it takes, times every kind of
+foreign id.  A new method or verb without a case fails the test that counts them.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import attrs
+import pytest
+
+from notifykit import DeliveryFilter, EgressRules, Event, NotifykitError, Notifykit, RateLimit
+from notifykit.admin import Deliveries, Endpoints, Events, Subscriptions
+from notifykit.models.delivery import DeliveryState
+from notifykit.models.outcome import Accepted, Outcome, Permanent, Transient
+from notifykit.ports import Store
+from notifykit.testing import START, FakeClock
+from tests.unit.dispatch.support import ScriptedChannel
+
+OWNER, STRANGER = "acme", "globex"
+FACADES = {"endpoints": Endpoints, "subscriptions": Subscriptions, "deliveries": Deliveries, "events": Events}
+#: Ids of nothing, well formed.
+MISSING = {
+    "endpoint": "end_01KJMMA2KV0000000000000001",
+    "subscription": "sub_01KJMMA2KV0000000000000001",
+    "delivery": "dlv_01KJMMA2KV0000000000000001ABCDEFGHJKMNP",
+    "event": "evt_01KJMMA2KV0000000000000001",
+}
+#: Which parameters are ids, and of what.
+IDS = {
+    "endpoint_id": "endpoint",
+    "subscriber_id": "endpoint",
+    "subscription_id": "subscription",
+    "delivery_id": "delivery",
+    "delivery_ids": "delivery",
+    "event_id": "event",
+}
+#: What the other parameters of a call are given.
+OTHERS: dict[str, Any] = {
+    "url": "https://203.0.114.7/stranger",
+    "event_types": "**",
+    "description": "mine now",
+    "secret": "whsec_x",
+    "since": START - timedelta(days=1),
+    "now": START + timedelta(days=1),
+    "wanted": DeliveryFilter(),
+    "limit": 100,
+    "enabled": False,
+}
+#: Verbs of the store that name no tenant: the engine works for all of them, and people never reach it.
+ENGINE_VERBS = {
+    "append": "each event names its own",
+    "append_joined": "each event names its own",
+    "take": "planners serve all tenants",
+    "settle": "fenced",
+    "claim_due": "senders serve all tenants",
+    "record": "fenced",
+    "extend": "fenced",
+    "rescue": "any janitor's duty",
+    "purge": "any janitor's duty",
+    "ailments": "every process knows of every failing endpoint",
+    "save_ailment": "the ailment names it",
+    "save_endpoint": "the endpoint names it",
+    "save_subscription": "the subscription names it",
+    "next_due": "a time, and nothing else",
+    "stats": "counts",
+    "tenants": "for operators of the installation",
+    "open": "life",
+    "aclose": "life",
+    "wait": "life",
+}
+
+
+class Belongings(NamedTuple):
+    """One of everything that a tenant has, and the ids of what it had."""
+
+    own: dict[str, str]
+    dead: str
+    deleted: dict[str, str]
+    secret: str
+
+
+async def provide(kit: Notifykit, tenant: str, clock: FakeClock) -> Belongings:
+    """Give a tenant an endpoint with a subscription, a dead, a delivered and a waiting delivery."""
+    answers: dict[str, Outcome] = {"dead": Permanent(reason="http_413"), "later": Transient(reason="http_503")}
+    channel = ScriptedChannel(lambda claim: answers.get(claim.event_type, Accepted()))
+    subscription, endpoint = await kit.subscribe(
+        "**", tenant=tenant, endpoint="https://203.0.114.7/hooks", rate_limit=RateLimit(per_second=1, burst=50)
+    )
+    old_subscription, old_endpoint = await kit.subscribe("none", tenant=tenant, endpoint="https://203.0.114.8/")
+    await kit.subscriptions.delete(old_subscription.id, tenant=tenant)
+    await kit.endpoints.delete(old_endpoint.id, tenant=tenant)
+    for type_ in ("dead", "done", "later"):
+        await kit.apublish(Event(type=type_, data={}), tenant=tenant, idempotency_key=f"key-{type_}")
+    dispatcher = kit.dispatcher([channel])
+    while await dispatcher.step():
+        clock.advance(timedelta(milliseconds=1))
+    found = {delivery.event_type: delivery for delivery in await kit.deliveries.list(tenant=tenant)}
+    return Belongings(
+        {
+            "endpoint": endpoint.id,
+            "subscription": subscription.id,
+            "delivery": found["later"].id,
+            "event": found["later"].event_id,
+        },
+        found["dead"].id,
+        {"endpoint": old_endpoint.id, "subscription": old_subscription.id},
+        endpoint.secrets[0].value,
+    )
+
+
+class Scene(NamedTuple):
+    """Two tenants in one kit."""
+
+    kit: Notifykit
+    owner: Belongings
+    stranger: Belongings
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def url(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty store of each kind in turn."""
+    return "memory://" if request.param == "memory" else request.getfixturevalue(f"{request.param}_store_url")
+
+
+@pytest.fixture
+async def scene(url: str) -> AsyncIterator[Scene]:
+    """Two tenants who each have one of everything."""
+    clock = FakeClock()
+    async with Notifykit(url, clock=clock, egress=EgressRules()) as kit:
+        yield Scene(kit, await provide(kit, OWNER, clock), await provide(kit, STRANGER, clock))
+
+
+def calls(owner: type, *, skip: frozenset[str] = frozenset()) -> dict[str, inspect.Signature]:
+    """Return the public methods of a class, by name."""
+    return {
+        name: inspect.signature(method)
+        for name, method in inspect.getmembers(owner, inspect.isfunction)
+        if not name.startswith("_") and name not in skip
+    }
+
+
+def with_ids() -> list[tuple[str, str, str]]:
+    """Return every (facade or ``store``, method, parameter that is an id)."""
+    found = [
+        (facade, name, parameter)
+        for facade, owner in FACADES.items()
+        for name, signature in calls(owner).items()
+        for parameter in signature.parameters
+        if parameter in IDS
+    ]
+    found += [
+        ("store", name, parameter)
+        for name, signature in calls(Store).items()
+        if "tenant" in signature.parameters
+        for parameter in signature.parameters
+        if parameter in IDS
+    ]
+    return found
+
+
+def with_cursors() -> list[tuple[str, str, str]]:
+    """Return every (facade or ``store``, method, cursor)."""
+    owners: dict[str, type] = {**FACADES, "store": Store}
+    return [
+        (owner, name, parameter)
+        for owner, class_ in owners.items()
+        for name, signature in calls(class_).items()
+        for parameter in signature.parameters
+        if parameter in ("before", "after") and "tenant" in signature.parameters
+    ]
+
+
+def bound(scene: Scene, owner: str, name: str) -> Callable[..., Any]:
+    """Return the method of the kit's facade or store."""
+    method: Callable[..., Any] = getattr(scene.kit.store if owner == "store" else getattr(scene.kit, owner), name)
+    return method
+
+
+async def ask(scene: Scene, owner: str, name: str, given: dict[str, Any]) -> tuple[str, str]:
+    """Call as the stranger; return what came back, ids that were handed in blotted out."""
+    method = bound(scene, owner, name)
+    class_: type = Store if owner == "store" else FACADES[owner]
+    signature = calls(class_)[name]
+    options: dict[str, Any] = {}
+    for parameter, details in signature.parameters.items():
+        if parameter in given:
+            options[parameter] = [given[parameter]] if parameter == "delivery_ids" else given[parameter]
+        elif parameter == "tenant":
+            options[parameter] = STRANGER
+        elif parameter == "limit" and name == "draw":
+            options[parameter] = RateLimit(per_second=1, burst=50)
+        elif parameter == "wanted" and name == "draw":
+            options[parameter] = 50
+        elif parameter in IDS and details.default is inspect.Parameter.empty:
+            options[parameter] = scene.stranger.own[IDS[parameter]]
+        elif parameter in OTHERS and details.default is inspect.Parameter.empty:
+            options[parameter] = OTHERS[parameter]
+    try:
+        answer = await method(**options)
+    except NotifykitError as error:
+        text = f"{type(error).__name__}: {error}"
+    else:
+        text = repr(answer)
+    for handed in given.values():
+        text = text.replace(repr(handed), "'<id>'")
+    return owner, text
+
+
+async def everything(kit: Notifykit, tenant: str) -> list[object]:
+    """Return all that a tenant has."""
+    deliveries = await kit.deliveries.list(tenant=tenant, limit=1000)
+    return [
+        attrs.evolve(config.endpoints[0]) if (config := await kit.store.load_tenant(tenant)).endpoints else None,
+        config,
+        deliveries,
+        [await kit.deliveries.attempts(delivery.id, tenant=tenant) for delivery in deliveries],
+        await kit.events.list(tenant=tenant, limit=1000),
+        [ailment for ailment in await kit.store.ailments() if ailment.tenant == tenant],
+    ]
+
+
+def foreign_kinds(scene: Scene, kind: str) -> dict[str, str]:
+    """Return ids that are not the stranger's, by what they are."""
+    others = {f"a {name} of its own": id_ for name, id_ in scene.stranger.own.items() if name != kind}
+    theirs = {f"somebody's {name}": id_ for name, id_ in scene.owner.own.items()}
+    kinds = {
+        **others,
+        **theirs,
+        "a condition": f"{MISSING[kind]} OR 1=1 --",
+        "a wildcard": f"{MISSING[kind][:4]}%",
+        "empty": "",
+    }
+    if kind in scene.owner.deleted:
+        kinds["deleted by its owner"] = scene.owner.deleted[kind]
+        kinds["deleted by the stranger"] = scene.stranger.deleted[kind]
+    if kind == "delivery":
+        kinds["somebody's dead letter"] = scene.owner.dead
+    return kinds
+
+
+@pytest.mark.parametrize(("owner", "name", "parameter"), with_ids(), ids=lambda value: value)
+async def test_a_foreign_id_is_answered_like_no_id(scene, owner, name, parameter):
+    """Same exception, same words, same value; and the owner's things stay as they are."""
+    kind = IDS[parameter]
+    before = await everything(scene.kit, OWNER)
+    expected = await ask(scene, owner, name, {parameter: MISSING[kind]})
+
+    answers = {
+        what: await ask(scene, owner, name, {parameter: id_}) for what, id_ in foreign_kinds(scene, kind).items()
+    }
+
+    assert dict.fromkeys(answers, expected) == answers
+    assert before == await everything(scene.kit, OWNER)
+
+
+@pytest.mark.parametrize("odd", ["\0", "\udc80"], ids=["NUL", "half a character"])
+async def test_an_id_that_no_database_can_hold_is_refused_in_our_words(scene, odd):
+    """It is answered like no id, or refused by an error of ours; no driver's error comes through."""
+    for owner, name, parameter in with_ids():
+        _, answer = await ask(scene, owner, name, {parameter: MISSING[IDS[parameter]] + odd})
+        _, expected = await ask(scene, owner, name, {parameter: MISSING[IDS[parameter]]})
+
+        assert answer == expected or answer.startswith("StoreError: ")
+
+
+@pytest.mark.parametrize(("owner", "name", "parameter"), with_cursors(), ids=lambda value: value)
+async def test_a_foreign_cursor_opens_no_page(scene, owner, name, parameter):
+    """A cursor only says where a page begins; whose page it is says the tenant."""
+    own = repr(await bound(scene, owner, name)(**_page(owner, name)))
+    for id_ in (*scene.owner.own.values(), *MISSING.values(), scene.owner.dead, "", "\uffff"):
+        page = await bound(scene, owner, name)(**_page(owner, name), **{parameter: id_})
+
+        assert all(item.tenant == STRANGER for item in page)
+        assert all(repr(item) in own for item in page)
+
+
+def _page(owner: str, name: str) -> dict[str, Any]:
+    required = {"limit": 100, "tenant": STRANGER}
+    return {**required, "wanted": DeliveryFilter()} if (owner, name) == ("store", "find_deliveries") else required
+
+
+async def test_a_foreign_filter_finds_nothing(scene):
+    """Asking for another tenant's endpoint, event or subscriptions finds nothing, and redrives nothing."""
+    own = scene.owner.own
+    states = frozenset(DeliveryState)
+    for wanted in (DeliveryFilter(subscriber_id=own["endpoint"]), DeliveryFilter(event_id=own["event"])):
+        assert [] == list(await scene.kit.deliveries.list(wanted, tenant=STRANGER))
+        assert 0 == await scene.kit.deliveries.redrive_all(attrs.evolve(wanted, states=states), tenant=STRANGER)
+    assert [] == list(await scene.kit.subscriptions.list(tenant=STRANGER, endpoint_id=own["endpoint"]))
+
+
+async def test_an_idempotency_key_is_its_tenants_own(scene):
+    """A key that another tenant has used is free, and tells nothing of that tenant's event."""
+    event = Event(type="mine", data={"of": "the stranger"})
+
+    first = await scene.kit.apublish(event, tenant="initech", idempotency_key="key-dead")
+    again = await scene.kit.apublish(event, tenant="initech", idempotency_key="key-dead")
+
+    assert (False, True) == (first.duplicate, again.duplicate)
+    assert "initech" == (await scene.kit.events.get(first.event_id, tenant="initech")).tenant
+
+
+async def test_a_stranger_cannot_subscribe_somebodys_endpoint(scene):
+    """Neither directly nor through the shortcut."""
+    before = await everything(scene.kit, OWNER)
+    shapes = set()
+    for endpoint_id in (scene.owner.own["endpoint"], MISSING["endpoint"], scene.owner.deleted["endpoint"]):
+        for subscribe in (
+            scene.kit.subscribe("**", tenant=STRANGER, endpoint=endpoint_id),
+            scene.kit.subscriptions.create("**", tenant=STRANGER, endpoint_id=endpoint_id),
+        ):
+            with pytest.raises(NotifykitError) as refused:
+                await subscribe
+            shapes.add(f"{refused.type.__name__}: {refused.value}".replace(endpoint_id, "<id>"))
+
+    assert 1 == len(shapes)
+    assert before == await everything(scene.kit, OWNER)
+
+
+async def test_who_publishes_says_whose_event_it_is(scene):
+    """A tenant that an event names does not count against the one that publishes it."""
+    before = await everything(scene.kit, OWNER)
+
+    receipt = await scene.kit.apublish(Event(type="a", data={}, tenant=OWNER), tenant=STRANGER)
+
+    assert STRANGER == (await scene.kit.events.get(receipt.event_id, tenant=STRANGER)).tenant
+    assert before == await everything(scene.kit, OWNER)
+
+
+async def test_nothing_can_be_assigned_that_is_not_offered(scene):
+    """Tenant, state, secrets and ids are not among what an update changes."""
+    for change in ({"tenant": OWNER}, {"state": "active"}, {"secrets": ()}, {"id": "end_x"}, {"subscriber_id": "end_x"}):
+        for facade, kind in ((scene.kit.endpoints, "endpoint"), (scene.kit.subscriptions, "subscription")):
+            with pytest.raises((TypeError, NotifykitError)):
+                await facade.update(scene.stranger.own[kind], **{"tenant": STRANGER, **change}, **_twice(change))
+
+
+def _twice(change: dict[str, Any]) -> dict[str, Any]:
+    # A tenant that is given a second time can only come in under another name.
+    return {"tenant_id": OWNER} if "tenant" in change else {}
+
+
+def test_every_call_has_its_cases():
+    """Every method of the facades takes a tenant, and every verb without one is an engine's verb."""
+    for facade, owner in FACADES.items():
+        for name, signature in calls(owner).items():
+            tenant = signature.parameters.get("tenant")
+            assert tenant is not None, f"{facade}.{name} takes no tenant"
+            assert inspect.Parameter.empty is tenant.default, f"{facade}.{name} has a tenant by default"
+    without = {name for name, signature in calls(Store).items() if "tenant" not in signature.parameters}
+    assert set(ENGINE_VERBS) == without
+    unknown = {
+        parameter
+        for _, name, parameter in with_ids()
+        if parameter.endswith(("_id", "_ids")) and parameter not in IDS
+    }
+    assert set() == unknown
+    assert len(with_ids()) >= 30
