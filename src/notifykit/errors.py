@@ -52,13 +52,14 @@ class InvalidInputError(NotifykitError, ValueError):
     """The caller's input was refused; nothing was stored.
 
     Attributes:
-        problems: Every problem found, each as ``path: what is wrong``.
+        problems: Every problem found, each as ``path: what is wrong``, on one line: a problem may name
+            a key that a stranger chose, and ends up in logs.
     """
 
     subject = "input"
 
     def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = tuple(problems)
+        self.problems = tuple(map(_on_one_line, problems))
         super().__init__(f"invalid {self.subject}: " + "; ".join(self.problems))
 
 
@@ -165,3 +166,10 @@ class DestinationRefusedError(NotifykitError):
         super().__init__(f"destination refused ({reason})" + (f": {detail}" if detail else ""))
         self.reason = reason
         self.detail = detail
+
+
+def _on_one_line(text: str) -> str:
+    """Return ``text`` with escapes for what ends a line, steers a terminal, or cannot be written at all."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)

@@ -79,7 +79,7 @@ CASES = [
     CrashCase(point="res.committed"),
     CrashCase(point="res.committed", kind="once", why="retry_set"),
     CrashCase(point="res.committed", kind="fail", count=1, retries=0, expected="dead", why="dead"),
-    CrashCase(point="lease.renewed", kind="slow", count=6, settings=_ONE_BY_ONE, duplicates=1),
+    CrashCase(point="lease.renewed", kind="slow", count=12, settings=_ONE_BY_ONE, duplicates=1),
     CrashCase(point="stop.draining", kind="slow", count=6, settings=_ONE_BY_ONE, duplicates=1, why="stop.kill"),
     # repairing
     CrashCase(point="sweep.half", role="sweeper"),

@@ -81,17 +81,24 @@ def pause_under_load(site: Site, *, pauses: int) -> int:
     """Stop a worker while its requests are under way until others have sent again; return its stale writes."""
     endpoints = site.endpoints("late", max_in_flight=8)
     workers = [site.worker(), site.worker()]
-    for number in range(pauses):
-        site.publish(endpoints, 12, prefix=f"z{number}")
-        zombie = workers[number % 2]
-        until(partial(_is_sending, site, zombie, len(site.received())), 5)
+    in_vain = 0
+    while pauses:
+        received = len(site.received())
+        site.publish(endpoints, 12, prefix=f"z{pauses}-{in_vain}")
+        until(partial(_are_sending, site, workers, received), 5)
+        zombie = max(workers, key=lambda worker: len(_claims(site, worker)))
         zombie.signal(signal.SIGSTOP)
         lost = _claims(site, zombie)
         # The second request to each is slow too: the zombie comes back while the new owner waits for its answer.
         until(partial(_lost_its_claims, site, zombie), 10)
-        until(partial(_is_claimed_again, site, lost), 5)
+        again = until(partial(_is_claimed_again, site, lost), 5)
         zombie.signal(signal.SIGCONT)
         site.drained(20)
+        if lost and again:
+            pauses -= 1
+        else:
+            in_vain += 1  # everything had been answered before the worker stood still
+            assert in_vain < 10, "no worker could be caught with claims"
     for worker in workers:
         worker.terminate()
     return _stale_writes(site)
@@ -102,8 +109,8 @@ def _claims(site: Site, worker: Role) -> set[str]:
     return {id_ for id_, owner in rows if f":{worker.pid}:" in owner}
 
 
-def _is_sending(site: Site, worker: Role, received: int) -> bool:
-    return bool(_claims(site, worker)) and len(site.received()) > received
+def _are_sending(site: Site, workers: list[Role], received: int) -> bool:
+    return any(_claims(site, worker) for worker in workers) and len(site.received()) > received
 
 
 def _lost_its_claims(site: Site, worker: Role) -> bool:
