@@ -63,12 +63,16 @@ class Publisher:
             InvalidEventError: With every problem found.
         """
         plain, event_type = self._catalog.to_event(event)
-        if options:
+        tenant = plain.tenant
+        if tenant is None and options.keys() == {"tenant"}:  # by far the most common: no copy for that
+            tenant = options["tenant"]
+        elif options:
             plain = _with(plain, options)
+            tenant = plain.tenant
         return admit(
             plain,
             event_type,
-            tenant=plain.tenant or "",
+            tenant=tenant or "",
             now=self._clock.now(),
             limits=self._limits,
             check=self._catalog.check(event_type, event),
@@ -88,7 +92,7 @@ class Publisher:
         self._group.append((stored, future))
         if self._flush is None or self._flush.done():
             self._flush = asyncio.create_task(self._flush_groups(), name="notifykit-publish")
-        return _receipt(stored, await asyncio.shield(future))
+        return _receipt(stored, await future)
 
     async def _flush_groups(self) -> None:
         while self._group:

@@ -35,6 +35,8 @@ class _Source:
         self._millis = 0
         self._head = ""
         self._last = 0
+        self._upper = -1
+        self._middle = ""
         if hasattr(os, "register_at_fork"):  # not on Windows
             os.register_at_fork(after_in_child=self._reset)
 
@@ -60,7 +62,10 @@ class _Source:
                     self._last &= (1 << 79) - 1
                     self._millis += 1
                     self._head = _encode(self._millis, 50)
-            return self._head + _encode(self._last, 80)
+            upper, lower = divmod(self._last, 1 << 40)
+            if upper != self._upper:
+                self._upper, self._middle = upper, _encode(upper, 40)
+            return self._head + self._middle + _encode(lower, 40)
 
 
 def _encode(value: int, bits: int) -> str:

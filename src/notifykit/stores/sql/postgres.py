@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -65,6 +65,7 @@ SETTINGS = {
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
     "application_name": "notifykit",
 }
 
@@ -181,7 +182,7 @@ class PostgresStore(SqlStore):
     async def append(self, events: Sequence[StoredEvent]) -> list[Appended]:
         if not events:
             return []
-        columns = list(zip(*map(event_values, in_key_order(self.seals.events(events))), strict=True))
+        columns = _columns(map(event_values, in_key_order(self.seals.events(events))))
         async with self._driver() as pg:
             statement = sql.APPEND_AND_HINT if self._hint_is_due() else sql.APPEND
             failpoint("pub.inserted")
@@ -244,7 +245,7 @@ class PostgresStore(SqlStore):
             planned += [_planned_values(new, first=fence == 1) for new in deliveries]
         if not events:
             return set()
-        columns = [*zip(*events, strict=True), *(zip(*planned, strict=True) if planned else ([],) * 14)]
+        columns = [*_columns(events), *(_columns(planned) if planned else ([],) * 14)]
         async with self._driver() as pg:
             failpoint("fan.half")
             rows = await pg.fetch(sql.SETTLE, micros(now), micros(now + lease), worker, *columns)
@@ -289,7 +290,7 @@ class PostgresStore(SqlStore):
         if not records:
             return set()
         records = self.seals.records(records)
-        columns = list(zip(*map(_record_values, records), strict=True))
+        columns = _columns(map(_record_values, records))
         events = {record.delivery_id: record.event for record in records if record.event is not None}
         async with self._driver() as pg:
             failpoint("res.half")
@@ -299,7 +300,7 @@ class PostgresStore(SqlStore):
                 written = {row[0] for row in await pg.fetch(sql.RECORD, *columns)}
                 values = [event_values(event) for id_, event in events.items() if id_ in written]
                 if values:
-                    await pg.execute(sql.APPEND_AND_HINT, *zip(*values, strict=True))
+                    await pg.execute(sql.APPEND_AND_HINT, *_columns(values))
             return written
 
     async def extend(self, claims: Sequence[tuple[str, int]], *, until: datetime) -> set[str]:
@@ -365,6 +366,13 @@ def _translated(error: BaseException) -> Exception:
     if isinstance(error, _LOST) or getattr(cause, "sqlstate", None) in _AWAY:
         return StoreUnavailableError(f"the database is not available: {cause}")
     return translated(error)
+
+
+def _columns(rows: Iterable[tuple[Any, ...]]) -> list[Sequence[Any]]:
+    """Return rows as columns, cut down to one value where all are equal."""
+    return [
+        column[:1] if column.count(column[0]) == len(column) else column for column in zip(*rows, strict=True)
+    ]
 
 
 def _planned_values(new: NewDelivery, *, first: bool) -> tuple[Any, ...]:

@@ -6,6 +6,9 @@ The order of arguments is the order of the ``$n``; ``postgres.py`` fills them.
 where a join of two batches would be a nested loop, because our connections switch
 hash joins off (see ``postgres.py``).
 
+A column that says the same in every row comes as an array of one: encoding an array costs the client more
+than all else that it does for a row (see :func:`_batch`).
+
 ``coalesce(q.state, '')`` keeps the index of leases out of ``RECORD`` and ``EXTEND``: by the statistics of a quiet
 hour it is nearly empty, and then a plan compares every result with every lease instead of looking ids up.
 
@@ -15,6 +18,8 @@ whoever removes the row in front gives the next one its turn (see ADR 0012).
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from .rows import CLAIM_COLUMNS, EVENT_COLUMNS, FIRST_LOOK, LATER_LOOK
 
@@ -29,11 +34,28 @@ _TYPES = {
     "body": "bytea",
 }
 _COLUMNS = ", ".join(EVENT_COLUMNS)
-_ARRAYS = ", ".join(f"${i}::{_TYPES.get(name, 'text')}[]" for i, name in enumerate(EVENT_COLUMNS, 1))
+
+
+def _batch(columns: Mapping[str, str], first: int) -> str:
+    """Return a table of what the arrays from ``$first`` on say; in each row an array of one says the same.
+
+    Args:
+        columns: The type of each column by its name.
+        first: The number of the first array.
+    """
+    arrays = {name: f"${number}::{type_}[]" for number, (name, type_) in enumerate(columns.items(), first)}
+    values = ", ".join(
+        f"CASE WHEN cardinality({array}) = 1 THEN ({array})[1] ELSE u.{name} END AS {name}"
+        for name, array in arrays.items()
+    )
+    return f"(SELECT {values} FROM unnest({', '.join(arrays.values())}) AS u({', '.join(columns)}))"
+
+
+_EVENTS = f"{_batch({name: _TYPES.get(name, 'text') for name in EVENT_COLUMNS}, 1)} AS given"
 
 APPEND = f"""
 WITH e AS (
-  INSERT INTO notifykit_events ({_COLUMNS}) SELECT * FROM unnest({_ARRAYS})
+  INSERT INTO notifykit_events ({_COLUMNS}) SELECT * FROM {_EVENTS}
   ON CONFLICT DO NOTHING RETURNING id, tenant, priority, due_at, ordering_key
 )
 INSERT INTO notifykit_outbox (event_id, tenant, priority, due_at, ordering_key)
@@ -42,7 +64,7 @@ SELECT id, tenant, priority, due_at, ordering_key FROM e RETURNING event_id
 
 APPEND_AND_HINT = f"""
 WITH e AS (
-  INSERT INTO notifykit_events ({_COLUMNS}) SELECT * FROM unnest({_ARRAYS})
+  INSERT INTO notifykit_events ({_COLUMNS}) SELECT * FROM {_EVENTS}
   ON CONFLICT DO NOTHING RETURNING id, tenant, priority, due_at, ordering_key
 ), o AS (
   INSERT INTO notifykit_outbox (event_id, tenant, priority, due_at, ordering_key)
@@ -90,9 +112,30 @@ LEFT JOIN notifykit_tenants v ON v.tenant = t.tenant
 ORDER BY e.priority, t.event_id
 """
 
-SETTLE = """
+_SETTLED = _batch({"event_id": "text", "fence": "int", "cursor": "text"}, 4)
+_PLANNED = _batch(
+    {
+        "id": "text",
+        "event_id": "text",
+        "tenant": "text",
+        "subscription_id": "text",
+        "subscriber_id": "text",
+        "channel": "text",
+        "priority": "smallint",
+        "state": "text",
+        "reason": "text",
+        "due_at": "bigint",
+        "expires_at": "bigint",
+        "ordering_key": "text",
+        "final": "bool",
+        "first": "bool",
+    },
+    7,
+)
+
+SETTLE = f"""
 WITH s AS MATERIALIZED (
-  SELECT * FROM unnest($4::text[], $5::int[], $6::text[]) AS s(event_id, fence, cursor)
+  SELECT * FROM {_SETTLED} AS s
 ), gone AS (
   DELETE FROM notifykit_outbox o USING s
   WHERE o.event_id = s.event_id AND o.fence = s.fence AND s.cursor IS NULL
@@ -113,10 +156,7 @@ WITH s AS MATERIALIZED (
 ), ok AS MATERIALIZED (
   SELECT event_id FROM gone UNION ALL SELECT event_id FROM paged
 ), d AS MATERIALIZED (
-  SELECT d.* FROM unnest($7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::smallint[],
-    $14::text[], $15::text[], $16::bigint[], $17::bigint[], $18::text[], $19::bool[], $20::bool[])
-  AS d(id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state, reason, due_at, expires_at,
-    ordering_key, final, first)
+  SELECT d.* FROM {_PLANNED} AS d
   WHERE (event_id IN (SELECT event_id FROM ok)) IS TRUE
   -- only a later page can meet a delivery that an earlier one made; it waits, or has ended since
   AND (first OR NOT EXISTS (SELECT 1 FROM notifykit_deliveries h WHERE h.tenant = d.tenant AND h.id = d.id)
@@ -168,13 +208,31 @@ LEFT JOIN notifykit_events e ON e.tenant = q.tenant AND e.id = q.event_id
 LEFT JOIN notifykit_tenants t ON t.tenant = q.tenant ORDER BY q.due_at, q.id
 """
 
-RECORD = """
+_RESULTS = _batch(
+    {
+        "id": "text",
+        "fence": "int",
+        "state": "text",
+        "reason": "text",
+        "due_at": "bigint",
+        "at": "bigint",
+        "final": "bool",
+        "number": "int",
+        "started_at": "bigint",
+        "took": "bigint",
+        "outcome": "text",
+        "code": "text",
+        "status": "int",
+        "retry_at": "bigint",
+        "response": "bytea",
+        "worker": "text",
+    },
+    1,
+)
+
+RECORD = f"""
 WITH r AS MATERIALIZED (
-  SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bool[],
-    $8::int[], $9::bigint[], $10::bigint[], $11::text[], $12::text[], $13::int[], $14::bigint[], $15::bytea[],
-    $16::text[])
-  AS r(id, fence, state, reason, due_at, at, final, number, started_at, took, outcome, code, status, retry_at,
-    response, worker)
+  SELECT * FROM {_RESULTS} AS r
 ), gone AS (
   DELETE FROM notifykit_queue q USING r
   WHERE r.final AND q.id = r.id AND q.fence = r.fence AND coalesce(q.state, '') = 'sending'

@@ -49,6 +49,7 @@ def instant_or_none(value: int | None) -> datetime | None:
 
 def event_values(event: StoredEvent) -> tuple[Any, ...]:
     """Return the columns of ``events`` in the order of :data:`EVENT_COLUMNS`."""
+    published_at = micros(event.published_at)
     return (
         event.tenant,
         event.id,
@@ -58,9 +59,10 @@ def event_values(event: StoredEvent) -> tuple[Any, ...]:
         event.resource_kind,
         event.resource_id,
         event.actor,
-        micros(event.occurred_at),
-        micros(event.published_at),
-        micros(event.due_at),
+        # most events happen, and are due, as they are published
+        published_at if event.occurred_at is event.published_at else micros(event.occurred_at),
+        published_at,
+        published_at if event.due_at is event.published_at else micros(event.due_at),
         micros_or_none(event.expires_at),
         RANK[event.priority],
         event.ordering_key,

@@ -87,7 +87,7 @@ outbox = Table(
     #: Waits behind an earlier one of its key; ``due_at`` is when to look again (see ADR 0012).
     Column("behind", Boolean, nullable=False, server_default=false()),
     postgresql_with={
-        "fillfactor": 70,
+        "fillfactor": 45,
         "autovacuum_vacuum_scale_factor": 0,
         "autovacuum_vacuum_threshold": 20000,
     },

@@ -145,7 +145,7 @@ def upgrade() -> None:
         sa.Column("ordering_key", Key, nullable=True),
         sa.Column("behind", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.PrimaryKeyConstraint("event_id"),
-        postgresql_with={"fillfactor": 70, "autovacuum_vacuum_scale_factor": 0, "autovacuum_vacuum_threshold": 20000},
+        postgresql_with={"fillfactor": 45, "autovacuum_vacuum_scale_factor": 0, "autovacuum_vacuum_threshold": 20000},
     )
     op.create_index("notifykit_outbox_due", "notifykit_outbox", ["priority", "due_at", "tenant"], unique=False)
     op.create_index(
