@@ -12,7 +12,7 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -73,17 +73,23 @@ WHERE event_id IN (SELECT value FROM json_each(:ids))
 """
 _TAKE = """
 UPDATE notifykit_outbox SET fence = fence + 1, taken_until = :until, behind = 0
-WHERE event_id IN (SELECT value FROM json_each(:ids)) RETURNING event_id, fence, tenant, cursor
+WHERE event_id IN (SELECT value FROM json_each(:ids)) RETURNING event_id
 """
 _TURN_EVENT = """
 UPDATE notifykit_outbox SET due_at = ?, behind = 0 WHERE behind AND event_id = (
   SELECT event_id FROM notifykit_outbox WHERE tenant = ? AND ordering_key = ? ORDER BY event_id LIMIT 1)
 """
 _TAKEN = """
-SELECT e.type, e.topic, e.ordering_key, e.published_at, e.expires_at, e.body, t.version
-FROM notifykit_events e LEFT JOIN notifykit_tenants t ON t.tenant = e.tenant WHERE e.tenant = ? AND e.id = ?
+SELECT o.event_id, o.fence, o.tenant, e.type, e.topic, e.ordering_key, e.published_at, e.expires_at, e.body, o.cursor,
+  t.version
+FROM json_each(?) c JOIN notifykit_outbox o ON o.event_id = c.value
+JOIN notifykit_events e ON e.tenant = o.tenant AND e.id = o.event_id
+LEFT JOIN notifykit_tenants t ON t.tenant = o.tenant ORDER BY o.event_id
 """
-_PLANNED = "DELETE FROM notifykit_outbox WHERE event_id = ? AND fence = ? RETURNING tenant, ordering_key"
+_PLANNED = """
+DELETE FROM notifykit_outbox WHERE event_id IN (SELECT value FROM json_each(?)) AND fence = ?
+RETURNING event_id, fence, tenant, ordering_key
+"""
 _PAGED = "UPDATE notifykit_outbox SET cursor = ?, taken_until = NULL WHERE event_id = ? AND fence = ? RETURNING tenant"
 _QUEUE = """
 INSERT INTO notifykit_queue (id, event_id, tenant, subscription_id, subscriber_id, channel, priority,
@@ -128,9 +134,9 @@ JOIN notifykit_events e ON e.tenant = q.tenant AND e.id = q.event_id
 LEFT JOIN notifykit_tenants t ON t.tenant = q.tenant ORDER BY q.due_at, q.id
 """
 _FINISH = """
-DELETE FROM notifykit_queue WHERE id = ? AND fence = ? AND state = 'sending'
-RETURNING event_id, tenant, subscription_id, subscriber_id, channel, priority, attempts, abandoned, generation,
-  ordering_key, created_at, expires_at
+DELETE FROM notifykit_queue WHERE id IN (SELECT value FROM json_each(?)) AND fence = ? AND state = 'sending'
+RETURNING id, event_id, tenant, subscription_id, subscriber_id, channel, priority, attempts, abandoned, generation,
+  ordering_key, created_at, expires_at, fence
 """
 _KEEP = """
 UPDATE notifykit_queue SET state = ?, reason = ?, due_at = ?, lease_until = NULL, worker = NULL,
@@ -476,11 +482,8 @@ def _take(db: sqlite3.Connection, limit: int, now: int, until: int, exclude: str
     for rank, priority in enumerate(PRIORITIES):
         binds = {"rank": rank, "now": now, "until": until, "exclude": exclude}
         rows = _hand_out(db, limit - len(taken), _DUE_EVENTS, _ASIDE_EVENTS, _TAKE, binds)
-        for event_id, fence, tenant, cursor in sorted(rows):
-            type_, topic, ordering_key, published_at, expires_at, body, version = db.execute(
-                _TAKEN, (tenant, event_id)
-            ).fetchone()
-            taken.append(
+        if rows:
+            taken += [
                 TakenEvent(
                     event_id,
                     fence,
@@ -495,7 +498,20 @@ def _take(db: sqlite3.Connection, limit: int, now: int, until: int, exclude: str
                     cursor,
                     version or 0,
                 )
-            )
+                for (
+                    event_id,
+                    fence,
+                    tenant,
+                    type_,
+                    topic,
+                    ordering_key,
+                    published_at,
+                    expires_at,
+                    body,
+                    cursor,
+                    version,
+                ) in db.execute(_TAKEN, (_json([row[0] for row in rows]),))
+            ]
         if len(taken) >= limit:
             break
     return taken
@@ -506,16 +522,18 @@ def _settle(db: sqlite3.Connection, settlements: Sequence[Settlement], now: int,
     queue: list[tuple[Any, ...]] = []
     ended: list[tuple[Any, ...]] = []
     lines = set()
+    whole = [(event_id, fence) for event_id, fence, _, cursor in settlements if cursor is None]
+    gone = {row[:2]: row[2:] for row in _by_fence(db, _PLANNED, whole)}
     for event_id, fence, planned, cursor in settlements:
         if cursor is None:
-            done = db.execute(_PLANNED, (event_id, fence)).fetchone()
-        else:
-            done = db.execute(_PAGED, (cursor, event_id, fence)).fetchone()
-        if done is None:
+            line = gone.pop((event_id, fence), None)
+            if line is None:
+                continue
+            if line[1] is not None:
+                lines.add(line)
+        elif not db.execute(_PAGED, (cursor, event_id, fence)).fetchone():
             continue
         settled.add(event_id)
-        if cursor is None and done[1] is not None:
-            lines.add(done)
         for new in planned:
             if fence > 1 and db.execute(_KNOWN, {"id": new.id, "tenant": new.tenant}).fetchone():
                 continue  # an earlier page of the same event made it; it waits, or has ended since
@@ -575,39 +593,30 @@ def _ended_values(new: NewDelivery, now: int) -> tuple[Any, ...]:
     )
 
 
+def _by_fence(db: sqlite3.Connection, statement: str, wanted: Iterable[tuple[str, int]]) -> list[tuple[Any, ...]]:
+    """Return what ``statement`` says of the ids whose fence is right; one run for each fence, and most are equal."""
+    ids: dict[int, list[str]] = {}
+    for id_, fence in wanted:
+        ids.setdefault(fence, []).append(id_)
+    return [row for fence, these in ids.items() for row in db.execute(statement, (_json(these), fence)).fetchall()]
+
+
 def _record(db: sqlite3.Connection, records: Sequence[Record]) -> set[str]:
     written = set()
     ended = []
     tries = []
     lines = {}
+    final = [(record.delivery_id, record.fence) for record in records if record.state in FINAL_STATES]
+    gone = {(row[0], row[-1]): row for row in _by_fence(db, _FINISH, final)}
     for delivery_id, fence, state, reason, due_at, at, attempt, told in records:
         if state in FINAL_STATES:
-            row = db.execute(_FINISH, (delivery_id, fence)).fetchone()
+            row = gone.pop((delivery_id, fence), None)
             if row is None:
                 continue
-            (event_id, tenant, subscription_id, subscriber_id, channel, rank, attempts, abandoned, generation) = row[:9]
-            attempts = attempts if attempt is None else attempt.number
-            if row[9] is not None:
-                lines[subscriber_id, row[9]] = micros(at)
-            ended.append(
-                (
-                    delivery_id,
-                    event_id,
-                    tenant,
-                    subscription_id,
-                    subscriber_id,
-                    channel,
-                    rank,
-                    state.value,
-                    reason,
-                    attempts,
-                    abandoned,
-                    generation,
-                    fence,
-                    *row[9:],
-                    micros(at),
-                )
-            )
+            attempts = row[7] if attempt is None else attempt.number
+            ended.append((*row[:7], state.value, reason, attempts, *row[8:10], fence, *row[10:13], micros(at)))
+            if row[10] is not None:
+                lines[row[4], row[10]] = micros(at)
         else:
             number, tried = (None, 0) if attempt is None else (attempt.number, 1)
             due = micros(due_at or at)
