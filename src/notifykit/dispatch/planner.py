@@ -16,7 +16,7 @@ import attrs
 from ..failpoints import failpoint
 from ..models.delivery import Claim, DeliveryState, Lane, NewDelivery
 from ..models.event import TakenEvent
-from ..policies.plan import plan
+from ..policies.plan import plan_page
 from ..ports import Clock, Settlement, Store
 from ..telemetry import EventsPlanned, TelemetryEvent
 from .backlog import Backlog
@@ -25,6 +25,9 @@ from .rounds import Rounds
 from .sender import Leases
 from .settings import DispatchSettings
 from .vitals import Vitals
+
+#: Deliveries that are settled at a time, and of one event before others have their turn.
+_PAGE = 1000
 
 
 @attrs.define
@@ -62,22 +65,37 @@ class Planner:
         return bool(taken) or bool(exclude)
 
     async def _settle(self, taken: list[TakenEvent]) -> None:
-        now = self.clock.now()
-        settlements = []
+        """Plan events, and write what was planned whenever it is a page."""
+        settlements: list[Settlement] = []
         mine: list[tuple[TakenEvent, NewDelivery, TenantView]] = []
         coming: Counter[str] = Counter()
         planned = 0
+        now = self.clock.now()
         for event in taken:
             view = await self.directory.view(event.tenant, event.tenant_version)
-            deliveries = plan(event, view.index, now=now)
-            planned += len(deliveries)
+            deliveries, cursor = plan_page(event, view.index, now=now, most=_PAGE)
             for at, new in enumerate(deliveries):
-                if new.state is DeliveryState.PENDING and self._has_room(new, coming, len(mine), now):
+                if new.state is DeliveryState.PENDING and self._has_room(event, new, coming, len(mine), now):
                     coming[new.subscriber_id] += 1
                     leased = new._replace(state=DeliveryState.SENDING)
                     deliveries[at] = leased
                     mine.append((event, leased, view))
-            settlements.append(Settlement(event.id, event.fence, deliveries))
+            settlements.append(Settlement(event.id, event.fence, deliveries, cursor))
+            planned += len(deliveries)
+            if planned >= _PAGE:
+                await self._write(settlements, mine, planned, now)
+                settlements, mine, coming, planned, now = [], [], Counter(), 0, self.clock.now()
+        if settlements:
+            await self._write(settlements, mine, planned, now)
+
+    async def _write(
+        self,
+        settlements: list[Settlement],
+        mine: list[tuple[TakenEvent, NewDelivery, TenantView]],
+        planned: int,
+        now: datetime,
+    ) -> None:
+        """Settle, and hand what was leased to this process to its senders."""
         lease = self.settings.lease
         settled = await self.store.settle(settlements, now=now, lease=lease, worker=self.worker)
         failpoint("fan.committed")
@@ -93,10 +111,13 @@ class Planner:
     def _backlog(self, new: NewDelivery) -> Backlog:
         return self.backlogs[Lane(new.channel, new.priority)]
 
-    def _has_room(self, new: NewDelivery, coming: Counter[str], on_their_way: int, now: datetime) -> bool:
+    def _has_room(
+        self, event: TakenEvent, new: NewDelivery, coming: Counter[str], on_their_way: int, now: datetime
+    ) -> bool:
         backlog = self.backlogs.get(Lane(new.channel, new.priority))
         return (
             backlog is not None
+            and event.cursor is None  # an earlier page may have made it
             and new.due_at <= now
             and new.ordering_key is None
             and self.vitals.ailment(new.subscriber_id) is None

@@ -32,6 +32,7 @@ DataCheck = Callable[[Any], Sequence[str]]
 
 _TYPE = re.compile(TYPE_GRAMMAR)
 _TENANT = re.compile(TENANT_GRAMMAR)
+_NO_TENANT = "tenant: must be 1 to 128 characters of A-Z, a-z, 0-9 and _.:@-"
 #: https://www.w3.org/TR/trace-context/#traceparent-header: version ff and ids of zeros are invalid,
 #: and only versions to come may have more than four parts.
 _TRACEPARENT = re.compile(
@@ -222,6 +223,11 @@ def _fingerprint(
     return blake2b(dumps(content) + data, digest_size=16).digest()
 
 
+def check_tenant(tenant: object) -> list[str]:
+    """Return why ``tenant`` can be nobody's name, if so."""
+    return [] if isinstance(tenant, str) and _TENANT.fullmatch(tenant) else [_NO_TENANT]
+
+
 # ── the fields ─────────────────────────────────────────────────────────────────────────────────
 
 
@@ -235,7 +241,7 @@ def _field_problems(event: Event, tenant: object, limits: Limits) -> list[str]:
     if tenant is None:
         problems.append("tenant: is missing")
     elif not isinstance(tenant, str) or not _TENANT.fullmatch(tenant):
-        problems.append("tenant: must be 1 to 128 characters of A-Z, a-z, 0-9 and _.:@-")
+        problems.append(_NO_TENANT)
     elif event.tenant is not None and event.tenant != tenant:
         problems.append("tenant: the event names another one")
     if not isinstance(type_name, str) or not _TYPE.fullmatch(type_name):

@@ -7,6 +7,8 @@ patterns of types and topics start with its own words.
 
 from __future__ import annotations
 
+import sys
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from enum import StrEnum
@@ -208,6 +210,7 @@ class SubscriptionIndex:
         self.config = config
         self._endpoints = {endpoint.id: endpoint.state for endpoint in config.endpoints}
         self._types: _Patterns[_Topics] = _Patterns(TYPES, _Topics)
+        self._sorted: tuple[tuple[str, str | None], list[_Wish]] | None = None
         targets: dict[tuple[str, str], _Target] = {}
         for rank, subscription in enumerate(sorted(config.subscriptions, key=attrgetter("id"))):
             state = self._endpoints.get(subscription.subscriber_id)
@@ -246,7 +249,10 @@ class SubscriptionIndex:
                 groups += topics.by_topic.matching(topic or "")
         if len(groups) == 1:
             return groups[0]
-        return sorted((wish for group in groups for wish in group), key=attrgetter("rank"))
+        asked = (type, topic)
+        if self._sorted is None or self._sorted[0] != asked:  # the pages of one event ask again and again
+            self._sorted = asked, sorted((wish for group in groups for wish in group), key=attrgetter("rank"))
+        return self._sorted[1]
 
 
 # ── the rule ───────────────────────────────────────────────────────────────────────────────────
@@ -264,14 +270,30 @@ def plan(event: TakenEvent, index: SubscriptionIndex, *, now: datetime) -> list[
     Where several subscriptions of an endpoint match, the one with the smallest id counts.
     An answer of no is a delivery too (``SUPPRESSED``, ``EXPIRED``), so that people can see it.
     """
+    return plan_page(event, index, now=now, most=sys.maxsize)[0]
+
+
+def plan_page(
+    event: TakenEvent, index: SubscriptionIndex, *, now: datetime, most: int
+) -> tuple[list[NewDelivery], str | None]:
+    """Return at most so many deliveries of ``event``, from its cursor on, and the cursor of the next page, if any.
+
+    A cursor is the id of a subscription, so that pages go on where they were although subscriptions
+    come and go.  A later page may name a delivery that an earlier one made: its id tells.
+    """
     deliveries: list[NewDelivery] = []
     told: set[_Target] = set()
     data: Any = _UNREAD
     expired = event.expires_at is not None and event.expires_at <= now
     if event.topic is not None and _is_addressed(event):
         target = index.target(event.topic[len(_ADDRESSED) :])
-        return [] if target is None else [_delivery(event, target, "", expired, now)]
-    for wish in index.named(event.type) if event.topic == OPERATIONAL else index.wishes(event.type, event.topic):
+        return ([] if target is None else [_delivery(event, target, "", expired, now)]), None
+    wishes = index.named(event.type) if event.topic == OPERATIONAL else index.wishes(event.type, event.topic)
+    start = 0 if event.cursor is None else bisect_right(wishes, event.cursor, key=_subscription_id)
+    for at in range(start, len(wishes)):
+        wish = wishes[at]
+        if len(deliveries) >= most:
+            return deliveries, _subscription_id(wishes[at - 1])
         target = wish.target
         if target in told:
             continue
@@ -282,7 +304,11 @@ def plan(event: TakenEvent, index: SubscriptionIndex, *, now: datetime) -> list[
                 continue
         told.add(target)
         deliveries.append(_delivery(event, target, wish.subscription.id, expired, now))
-    return deliveries
+    return deliveries, None
+
+
+def _subscription_id(wish: _Wish) -> str:
+    return wish.subscription.id
 
 
 def only_to(endpoint_id: str) -> str:

@@ -18,6 +18,7 @@ from notifykit import (
     StoreError,
     StoreUnavailableError,
 )
+from notifykit.dispatch import planner
 from notifykit.models.delivery import Claim, DeliveryState
 from notifykit.models.outcome import Accepted, BadRecipient, Outcome, Permanent, Throttled, Transient
 from notifykit.policies.plan import plan
@@ -396,6 +397,29 @@ async def test_leases_of_what_is_held_are_prolonged() -> None:
 
         assert 1 == extended
         assert until > datetime.now(UTC) + timedelta(seconds=50)
+
+
+@pytest.mark.parametrize("url", ["memory://", "sqlite://"])
+async def test_a_large_fan_out_goes_in_pages_and_lets_others_pass(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each endpoint is told once, and an event of a higher priority does not wait for the last page."""
+    monkeypatch.setattr(planner, "_PAGE", 4)
+    async with bench(url=url) as b:
+        for _ in range(30):
+            await b.endpoint("order.paid")
+        urgent = await b.endpoint("alarm")
+        large = await b.publish()
+        await b.dispatcher._planner.turn()
+        await b.publish("alarm", priority=Priority.HIGH)
+
+        async with b.dispatcher:
+            await b.until_states(DELIVERED, count=31)
+
+        told = Counter(delivery.subscriber_id for delivery in await b.deliveries())
+        order = [claim.subscriber_id for claim in b.channel.sent]
+        assert ({1}, 31) == (set(told.values()), len(told))
+        assert 31 == len(order)
+        assert order.index(urgent.id) < 16
+        assert await b.kit.store.is_planned(TENANT, large)
 
 
 async def test_a_claim_that_could_not_be_prolonged_is_given_back_unsent() -> None:

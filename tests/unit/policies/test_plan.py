@@ -17,7 +17,7 @@ from notifykit.models.event import TakenEvent
 from notifykit.models.ids import delivery_id, recipient_key
 from notifykit.models.subscription import Subscription, TenantConfig
 from notifykit.policies import plan as plan_module
-from notifykit.policies.plan import SubscriptionIndex, Verdict, explain, only_to, plan
+from notifykit.policies.plan import SubscriptionIndex, Verdict, explain, only_to, plan, plan_page
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
 EVENT_ID = "evt_01HWTG0000ABCDEFGHJKMNPQRS"
@@ -92,6 +92,42 @@ class TestWho:
 
         assert [delivery.id for delivery in first] == [delivery.id for delivery in second]
         assert 2 == len({delivery.id for delivery in first})
+
+    @pytest.mark.parametrize("most", [1, 2, 3, 7, 100])
+    def test_pages_make_what_one_plan_makes(self, most: int) -> None:
+        """Page by page every endpoint gets its one delivery; ids tell what two pages name."""
+        patterns = ("**", "order.*", "order.shipped", "user.*")
+        index = index_of(
+            *(subscription(f"sub_{i:02}", patterns[i % 4], to=f"end_{i % 5}") for i in range(20)),
+            endpoints=tuple(endpoint(f"end_{i}") for i in range(5)),
+        )
+        whole = plan(event(), index, now=NOW)
+
+        paged: dict[str, NewDelivery] = {}
+        at = event()
+        while True:
+            page, cursor = plan_page(at, index, now=NOW, most=most)
+            assert len(page) <= most
+            for new in page:
+                paged.setdefault(new.id, new)
+            if cursor is None:
+                break
+            assert at.cursor is None or at.cursor < cursor
+            at = at._replace(cursor=cursor)
+
+        assert whole == list(paged.values())
+
+    def test_a_page_goes_on_although_its_last_subscription_is_gone(self) -> None:
+        """A cursor is a place in the order, not a subscription that has to exist."""
+        subscriptions = [subscription(f"sub_{i}", to=f"end_{i}") for i in range(4)]
+        endpoints = tuple(endpoint(f"end_{i}") for i in range(4))
+        _, cursor = plan_page(event(), index_of(*subscriptions, endpoints=endpoints), now=NOW, most=2)
+
+        rest, end = plan_page(
+            event()._replace(cursor=cursor), index_of(*subscriptions[2:], endpoints=endpoints), now=NOW, most=2
+        )
+
+        assert (["sub_2", "sub_3"], None) == ([new.subscription_id for new in rest], end)
 
     def test_one_delivery_per_endpoint_and_the_first_subscription_counts(self) -> None:
         """However many subscriptions match, and whatever order they were read in."""

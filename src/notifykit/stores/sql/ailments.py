@@ -52,18 +52,12 @@ def draw(connection: Connection, tenant: str, endpoint_id: str, wanted: int, lim
     upsert(connection, s.buckets, full, ("tenant", "endpoint_id"), replace=False)
     bucket = s.buckets.c
     its = (bucket.tenant == tenant, bucket.endpoint_id == endpoint_id)
-    row = connection.execute(
-        select(bucket.tokens, bucket.filled_at).where(*its).with_for_update()
-    ).one()
+    row = connection.execute(select(bucket.tokens, bucket.filled_at).where(*its).with_for_update()).one()
     # A clock that is behind the one that filled last adds nothing and takes nothing back.
     passed = max(at - row.filled_at, 0) / 1e6
     tokens = min(float(limit.burst), row.tokens + passed * limit.per_second)
     granted = min(wanted, int(tokens))
-    connection.execute(
-        update(s.buckets)
-        .where(*its)
-        .values(tokens=tokens - granted, filled_at=max(at, row.filled_at))
-    )
+    connection.execute(update(s.buckets).where(*its).values(tokens=tokens - granted, filled_at=max(at, row.filled_at)))
     return granted
 
 

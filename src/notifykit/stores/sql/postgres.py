@@ -370,9 +370,7 @@ def _translated(error: BaseException) -> Exception:
 
 def _columns(rows: Iterable[tuple[Any, ...]]) -> list[Sequence[Any]]:
     """Return rows as columns, cut down to one value where all are equal."""
-    return [
-        column[:1] if column.count(column[0]) == len(column) else column for column in zip(*rows, strict=True)
-    ]
+    return [column[:1] if column.count(column[0]) == len(column) else column for column in zip(*rows, strict=True)]
 
 
 def _planned_values(new: NewDelivery, *, first: bool) -> tuple[Any, ...]:

@@ -49,6 +49,9 @@ T = TypeVar("T")
 
 #: Seconds that a connection waits for another one's transaction.
 BUSY = 30
+_PATIENT = f"PRAGMA busy_timeout={BUSY * 1000}"
+#: Seconds between two tries to begin a transaction.
+_LOCK_LOOK = 0.0003
 
 #: How often a waiting process looks whether another process has committed.
 LOOK = 0.02
@@ -218,10 +221,10 @@ class SqliteStore(SqlStore):
             _into_wal(db)
             for pragma in (
                 f"synchronous={self._synchronous}",
-                f"busy_timeout={BUSY * 1000}",
                 "temp_store=MEMORY",
             ):
                 db.execute(f"PRAGMA {pragma}")
+            db.execute(_PATIENT)
             db.execute("PRAGMA cache_size=-64000")
         except (sqlite3.Error, OSError) as error:
             raise StoreUnavailableError(f"cannot open {self._path}: {error}") from error
@@ -285,7 +288,7 @@ class SqliteStore(SqlStore):
         db = self._db
         if db is None:
             raise StoreUnavailableError(NOT_OPEN)
-        db.execute("BEGIN IMMEDIATE")
+        _begin_immediate(db)
         try:
             result = work(db)
             db.execute("COMMIT")
@@ -425,9 +428,30 @@ def _into_wal(db: sqlite3.Connection) -> None:
             time.sleep(0.02)
 
 
+def _begin_immediate(db: sqlite3.Connection) -> None:
+    """Begin to write; look often while another process does, for SQLite's own waits grow to 100 ms."""
+    end = time.monotonic() + BUSY
+    db.execute("PRAGMA busy_timeout=0")
+    try:
+        while True:
+            try:
+                db.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                    raise
+            time.sleep(_LOCK_LOOK)
+    finally:
+        db.execute(_PATIENT)
+
+
 def _begin(connection: Connection) -> None:
-    write = connection.get_execution_options().get("notifykit_write")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+    if connection.get_execution_options().get("notifykit_write"):
+        db = connection.connection.driver_connection
+        assert isinstance(db, sqlite3.Connection)
+        _begin_immediate(db)
+    else:
+        connection.exec_driver_sql("BEGIN")
 
 
 def _as_unavailable(error: sqlite3.Error) -> BaseException:
