@@ -306,7 +306,8 @@ class Dispatcher:
                 lingers = _LINGERS
             elif lingers:
                 lingers -= 1
-                await self._sleep(_LINGER)
+                with anyio.move_on_after(_LINGER):
+                    await hint.wait()
             else:
                 await hint.wait()
 

@@ -6,6 +6,9 @@ The order of arguments is the order of the ``$n``; ``postgres.py`` fills them.
 where a join of two batches would be a nested loop, because our connections switch
 hash joins off (see ``postgres.py``).
 
+``TAKE`` does not wait for the disk: if a crash of the server undoes it, the event is simply there to be taken
+again, and the ``SETTLE`` of whoever had taken it comes later in the log, so it cannot outlive it.
+
 A column that says the same in every row comes as an array of one: encoding an array costs the client more
 than all else that it does for a row (see :func:`_batch`).
 
@@ -106,7 +109,7 @@ WITH due AS MATERIALIZED (
 )
 SELECT t.event_id, t.fence, t.tenant, e.type, e.topic, e.priority, e.ordering_key, e.published_at, e.expires_at,
   e.body, t.cursor, v.version, a.aside
-FROM (SELECT count(*) AS aside FROM aside) a LEFT JOIN taken t ON true
+FROM (SELECT count(*) AS aside, set_config('synchronous_commit', 'off', true) FROM aside) a LEFT JOIN taken t ON true
 LEFT JOIN notifykit_events e ON e.tenant = t.tenant AND e.id = t.event_id
 LEFT JOIN notifykit_tenants v ON v.tenant = t.tenant
 ORDER BY e.priority, t.event_id

@@ -27,8 +27,8 @@ from .sealing import Seals
 
 T = TypeVar("T")
 
-#: Seconds between two hints of one process.
-HINT_PAUSE = 0.005
+#: Hints that a process may send, and how many it may save up.
+HINTS_PER_SECOND, HINTS_TO_SPARE = 250, 20
 NOT_OPEN = "the store is not open: use 'async with' or open()"
 _NO_TABLE = ("no such table", "does not exist", "UndefinedTable")
 
@@ -51,6 +51,7 @@ class SqlStore(ABC):
     url: str
     seals: Seals
     _hinted = 0.0
+    _hints = 0.0
 
     @abstractmethod
     async def _read(self, work: Callable[[Connection], T]) -> T:
@@ -69,16 +70,19 @@ class SqlStore(ABC):
         return self.seals.answers(sealed, joined.append(self.url, connection, sealed, hint=self._hint_is_due()))
 
     def _hint_is_due(self) -> bool:
-        """Whether enough time has passed for another hint.
+        """Whether the next append may carry a hint.
 
-        A NOTIFY in every commit makes committers queue up behind one lock; one in
-        5 ms costs nothing, and a dispatcher that was just woken looks again by itself.
+        A NOTIFY in every commit makes busy committers queue up behind one lock.  So there are
+        only so many a second, with some to spare for a burst; a dispatcher that was just woken
+        looks again by itself.
         """
         now = time.monotonic()
-        due = now - self._hinted >= HINT_PAUSE
-        if due:
-            self._hinted = now
-        return due
+        self._hints = min(self._hints + (now - self._hinted) * HINTS_PER_SECOND, HINTS_TO_SPARE)
+        self._hinted = now
+        if self._hints < 1:
+            return False
+        self._hints -= 1
+        return True
 
     async def rescue(self, limit: int, *, now: datetime, max_abandoned: int) -> list[Delivery]:
         found = await self._write(lambda c: moves.rescue(c, limit, now, max_abandoned))
