@@ -10,6 +10,7 @@ from shutil import copyfile
 import pytest
 
 from notifykit.testing.servers import PostgresServer, ServerUnavailableError
+from tests import report
 from tests.databases import new_database
 from tests.services import is_required, running
 from tests.stores import create_tables, empty_tables
@@ -21,6 +22,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     Its own setting for that, ``anyio_mode = "auto"``, is unknown to the oldest release we support.
     """
     session.add_marker("anyio")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the figures that the tests noted."""
+    report.write(session.config.rootpath / "reports")
 
 
 @pytest.fixture(scope="session")

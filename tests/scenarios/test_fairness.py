@@ -31,6 +31,7 @@ from notifykit.policies.retry import RetryAt, next_step
 from notifykit.ports import DeliveryFilter
 from notifykit.stores.sql import sqlite
 from notifykit.stores.sql.sqlite import SqliteStore
+from tests import report
 
 from .model.virtual import VirtualClock, run_virtual
 from .neighbours import SLOWNESS, Neighbours
@@ -54,6 +55,10 @@ class Figures:
     def fair(self, floor: float) -> bool:
         """Tell whether the disturbance kept within the promise."""
         return self.disturbed <= min(max(2 * self.quiet, floor), LIMIT)
+
+    def in_milliseconds(self) -> dict[str, Any]:
+        """Return both for the report."""
+        return {"p99_quiet_ms": round(self.quiet * 1000, 1), "p99_disturbed_ms": round(self.disturbed * 1000, 1)}
 
 
 @asynccontextmanager
@@ -100,10 +105,8 @@ async def compare(kit: Notifykit, neighbours: Neighbours, disturb: Disturb, *, s
         await asyncio.gather(disturbing, return_exceptions=True)
 
 
-async def assert_fair(
-    url: str, disturb: Disturb, *, seconds: float, record_property: Callable[[str, object], None]
-) -> None:
-    """Compare until the promise is kept, three times at the most."""
+async def assert_fair(url: str, disturb: Disturb, *, seconds: float, name: str) -> None:
+    """Compare until the promise is kept, three times at the most; note the last figures under ``name``."""
     if os.getloadavg()[0] > (os.cpu_count() or 1):
         pytest.skip("this machine is busy with other things: its delays would be measured, not ours")
     tries: list[Figures] = []
@@ -112,7 +115,7 @@ async def assert_fair(
             await measure(kit, neighbours, 0.5)  # connections, caches, plans
             while not (tries and tries[-1].fair(NOISY_FLOOR)) and len(tries) < TRIES:
                 tries.append(await compare(kit, neighbours, disturb, seconds=seconds))
-    record_property("p99_ms", [(round(t.quiet * 1000, 1), round(t.disturbed * 1000, 1)) for t in tries])
+    report.note(name, tries=len(tries), **tries[-1].in_milliseconds())
     assert tries[-1].fair(NOISY_FLOOR), f"p99 quiet and disturbed, in seconds: {[attrs.astuple(t) for t in tries]}"
 
 
@@ -134,21 +137,21 @@ def flood(events: int) -> Disturb:
     return flooding
 
 
-async def test_a_slow_endpoint_with_half_of_the_traffic_delays_nobody_else(store_url, record_property):
+async def test_a_slow_endpoint_with_half_of_the_traffic_delays_nobody_else(store_url, request):
     """Its attempts wait in their own slots: the neighbour's p99 stays within twice its quiet value."""
-    await assert_fair(store_url, half_of_the_traffic_is_slow, seconds=3 + SLOWNESS / 3, record_property=record_property)
+    await assert_fair(store_url, half_of_the_traffic_is_slow, seconds=3 + SLOWNESS / 3, name=request.node.name)
 
 
-async def test_a_flooding_tenant_delays_nobody_else(store_url, record_property):
+async def test_a_flooding_tenant_delays_nobody_else(store_url, request):
     """Thousands of events of one tenant are planned and sent beside, not before, those of another."""
-    await assert_fair(store_url, flood(10_000), seconds=3, record_property=record_property)
+    await assert_fair(store_url, flood(10_000), seconds=3, name=request.node.name)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("disturb", [half_of_the_traffic_is_slow, flood(50_000)], ids=["slow", "flood"])
-async def test_neighbours_for_a_while(store_url, disturb, record_property):
+async def test_neighbours_for_a_while(store_url, disturb, request):
     """The full size: 50,000 events, and a slow endpoint for half a minute."""
-    await assert_fair(store_url, disturb, seconds=30, record_property=record_property)
+    await assert_fair(store_url, disturb, seconds=30, name=request.node.name)
 
 
 # -- the same in virtual time ------------------------------------------------------------------------
@@ -253,11 +256,11 @@ def compare_virtually(disturb: Disturb, count: int, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("disturb", "count"), [(half_of_the_traffic_is_slow, 300), (flood(10_000), 100)], ids=["slow", "flood"]
 )
-def test_a_neighbour_costs_no_more_than_the_promise(disturb, count, monkeypatch, record_property):
+def test_a_neighbour_costs_no_more_than_the_promise(disturb, count, monkeypatch, request):
     """With costs that do not vary, p99 stays within twice the quiet value, or 50 ms."""
     figures = compare_virtually(disturb, count, monkeypatch)
 
-    record_property("p99_ms", (round(figures.quiet * 1000, 1), round(figures.disturbed * 1000, 1)))
+    report.note(request.node.name, **figures.in_milliseconds())
     assert figures.fair(FLOOR), figures
 
 
@@ -286,24 +289,29 @@ def pauses(outcome: Outcome, tries: int, seed: int) -> list[float]:
 
 
 @pytest.mark.parametrize("tries", range(2, DEFAULT_RETRY.max_attempts))
-def test_retries_of_a_storm_spread(tries):
+def test_retries_of_a_storm_spread(tries, request):
     """Of a thousand that fail at the same moment, no second sees more than one in twenty come back."""
-    for seed in range(20):
-        back = pauses(Transient(reason="http_503"), tries, seed)
+    storms = [pauses(Transient(reason="http_503"), tries, seed) for seed in range(20)]
 
-        assert STORM == len(back)
-        assert busiest_second(back) <= STORM * 0.05
+    assert {STORM} == {len(back) for back in storms}
+    assert note_busiest(request.node.name, storms) <= 0.05
 
 
-def test_those_who_are_told_the_same_time_do_not_come_back_at_it_together():
+def note_busiest(name: str, storms: list[list[float]], fell: int = STORM) -> float:
+    """Note, and return, the largest share of a storm of which any second sees the comeback."""
+    share = max(busiest_second(back) for back in storms) / fell
+    report.note(name, storm=fell, largest_share=share)
+    return share
+
+
+def test_those_who_are_told_the_same_time_do_not_come_back_at_it_together(request):
     """A ``Retry-After`` that everybody got is kept by everybody, and spread beyond it."""
     asked = timedelta(minutes=10)
-    for outcome in (Throttled(reason="http_429", retry_after=asked), Transient(reason="http_503", retry_after=asked)):
-        for seed in range(20):
-            back = pauses(outcome, 1, seed)
+    outcomes = (Throttled(reason="http_429", retry_after=asked), Transient(reason="http_503", retry_after=asked))
+    storms = [pauses(outcome, 1, seed) for outcome in outcomes for seed in range(20)]
 
-            assert min(back) >= asked.total_seconds()
-            assert busiest_second(back) <= STORM * 0.05
+    assert min(map(min, storms)) >= asked.total_seconds()
+    assert note_busiest(request.node.name, storms) <= 0.05
 
 
 @attrs.define
@@ -345,7 +353,7 @@ async def publish_all(kit: Notifykit, count: int, **options: Any) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_an_endpoint_that_fails_a_thousand_at_once_is_not_stormed(seed):
+def test_an_endpoint_that_fails_a_thousand_at_once_is_not_stormed(seed, request):
     """All slots fail at the same moment; what comes back until it is well again is a probe now and then."""
 
     async def main(clock: VirtualClock) -> tuple[list[float], float]:
@@ -364,11 +372,11 @@ def test_an_endpoint_that_fails_a_thousand_at_once_is_not_stormed(seed):
 
     comebacks = [at for at in before if at > before[0] + 1]
     assert 2 <= len(comebacks)
-    assert busiest_second(comebacks) <= STORM * 0.05
+    assert note_busiest(request.node.name, [comebacks]) <= 0.05
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_recovery_ramps_up_within_the_cap(seed):
+def test_a_recovery_ramps_up_within_the_cap(seed, request):
     """After an hour of failing, 5,000 waiting deliveries come by ones, twos and fours, and never above the cap."""
     cap, waiting, well_at = 32, 5000, 3600.0
 
@@ -389,7 +397,9 @@ def test_a_recovery_ramps_up_within_the_cap(seed):
     after = [(at, count) for at, count in channel.most_open if at >= well_at]
     first_attempts = [count for _, count in after[:7]]
     parked = [at for at in channel.at if 60 < at < well_at]
-    assert max(count for _, count in after) <= cap
+    most = max(count for _, count in after)
+    report.note(request.node.name, waiting=waiting, cap=cap, max_in_flight=most, probes=len(parked))
+    assert most <= cap
     assert all(count <= 1 + number for number, count in enumerate(first_attempts))
     assert len(parked) <= 3600 / 10 * 2  # probes, not five thousand deliveries over and over
     assert len(channel.at) <= waiting + 2 * cap + len(parked)

@@ -26,6 +26,7 @@ from cryptography.x509.oid import NameOID
 from notifykit.channels.webhook import Guard, WebhookChannel, Wire
 from notifykit.channels.webhook.pool import client_context
 from notifykit.models.outcome import Accepted, Outcome, Throttled, Transient, Uncertain
+from tests import report
 from tests.unit.channels.receivers import (
     NOW,
     OK,
@@ -562,3 +563,12 @@ async def test_hostile_answers_over_tls(variant, authority):
             assert reason == getattr(outcome, "reason", None)
             assert isinstance(outcome, Uncertain if reason else Accepted)
     await channel.aclose()
+
+
+def test_every_behaviour_of_the_list_is_played():
+    """The thirty of the list, each by its number, and several of them in more than one way."""
+    names = [name for name, *_ in BEHAVIOURS] + [name.removeprefix("test_") for name in globals()]
+    played = {int(name[:2]) for name in names if name[:2].isdigit()}
+
+    report.note("hostile receivers", behaviours=len(played), scripts=len(BEHAVIOURS), transports=len(TRANSPORTS))
+    assert set(range(1, 31)) == played

@@ -28,7 +28,9 @@ from .test_tenants import ENGINE_VERBS, FACADES, IDS, OWNER, STRANGER, calls, pr
 #: Tables with rows of tenants.  The outbox is the planner's, and no verb for people reads it but one.
 TABLES = ("events", "deliveries", "queue", "endpoints", "subscriptions", "tenants", "ailments", "buckets", "outbox")
 #: Attempts have no tenant of their own: they are read by the id of a delivery that was found by its tenant.
-BY_DELIVERY = re.compile(r"FROM notifykit_attempts WHERE notifykit_attempts\.delivery_id = \S+(?: COLLATE \S+)? ORDER BY")
+BY_DELIVERY = re.compile(
+    r"FROM notifykit_attempts WHERE notifykit_attempts\.delivery_id = \S+(?: COLLATE \S+)? ORDER BY"
+)
 
 _REFERENCE = re.compile(
     rf"\b(?P<verb>FROM|JOIN|UPDATE|INTO|USING|,)\s+notifykit_(?P<table>{'|'.join(TABLES)})\b"
@@ -229,8 +231,10 @@ async def test_publishing_asks_for_keys_of_its_tenant_only(kit, monkeypatch):
         ("UPDATE notifykit_buckets SET tokens = ? WHERE endpoint_id = ?", ["buckets"]),
         ("SELECT * FROM notifykit_queue q JOIN notifykit_events e ON e.id = q.event_id WHERE q.tenant = ?", ["events"]),
         (
-            "SELECT * FROM notifykit_queue q JOIN notifykit_events e ON e.tenant = q.tenant AND e.id = q.event_id "
-            "WHERE q.tenant = ?",
+            (
+                "SELECT * FROM notifykit_queue q JOIN notifykit_events e ON e.tenant = q.tenant AND e.id = q.event_id "
+                "WHERE q.tenant = ?"
+            ),
             [],
         ),
         ("SELECT * FROM notifykit_queue q JOIN notifykit_events e ON e.tenant = q.tenant", ["queue", "events"]),

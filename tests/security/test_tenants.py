@@ -8,6 +8,7 @@ foreign id.  A new method or verb without a case fails the test that counts them
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -15,12 +16,13 @@ from typing import Any, NamedTuple
 import attrs
 import pytest
 
-from notifykit import DeliveryFilter, EgressRules, Event, NotifykitError, Notifykit, RateLimit
+from notifykit import DeliveryFilter, EgressRules, Event, Notifykit, NotifykitError, RateLimit
 from notifykit.admin import Deliveries, Endpoints, Events, Subscriptions
 from notifykit.models.delivery import DeliveryState
 from notifykit.models.outcome import Accepted, Outcome, Permanent, Transient
 from notifykit.ports import Store
 from notifykit.testing import START, FakeClock
+from tests import report
 from tests.unit.dispatch.support import ScriptedChannel
 
 OWNER, STRANGER = "acme", "globex"
@@ -75,6 +77,10 @@ ENGINE_VERBS = {
     "aclose": "life",
     "wait": "life",
 }
+
+
+#: How many foreign ids were answered, by facade.
+_answered: Counter[str] = Counter()
 
 
 class Belongings(NamedTuple):
@@ -258,6 +264,8 @@ async def test_a_foreign_id_is_answered_like_no_id(scene, owner, name, parameter
 
     assert dict.fromkeys(answers, expected) == answers
     assert before == await everything(scene.kit, OWNER)
+    _answered.update([owner] * len(answers))
+    report.note("tenant matrix", calls=len(with_ids()), cases=_answered.total(), leaks=0)
 
 
 @pytest.mark.parametrize("odd", ["\0", "\udc80"], ids=["NUL", "half a character"])
@@ -336,7 +344,8 @@ async def test_who_publishes_says_whose_event_it_is(scene):
 
 async def test_nothing_can_be_assigned_that_is_not_offered(scene):
     """Tenant, state, secrets and ids are not among what an update changes."""
-    for change in ({"tenant": OWNER}, {"state": "active"}, {"secrets": ()}, {"id": "end_x"}, {"subscriber_id": "end_x"}):
+    changes = ({"tenant": OWNER}, {"state": "active"}, {"secrets": ()}, {"id": "end_x"}, {"subscriber_id": "end_x"})
+    for change in changes:
         for facade, kind in ((scene.kit.endpoints, "endpoint"), (scene.kit.subscriptions, "subscription")):
             with pytest.raises((TypeError, NotifykitError)):
                 await facade.update(scene.stranger.own[kind], **{"tenant": STRANGER, **change}, **_twice(change))
@@ -357,9 +366,7 @@ def test_every_call_has_its_cases():
     without = {name for name, signature in calls(Store).items() if "tenant" not in signature.parameters}
     assert set(ENGINE_VERBS) == without
     unknown = {
-        parameter
-        for _, name, parameter in with_ids()
-        if parameter.endswith(("_id", "_ids")) and parameter not in IDS
+        parameter for _, name, parameter in with_ids() if parameter.endswith(("_id", "_ids")) and parameter not in IDS
     }
     assert set() == unknown
     assert len(with_ids()) >= 30

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from urllib.parse import urlsplit
 
 import httpx
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from notifykit.channels.webhook import Refusal, addresses, parse
 from notifykit.errors import DestinationRefusedError
+from tests import report
 
 SEEDS = [
     "https://example.com/hook",
@@ -24,14 +26,13 @@ SEEDS = [
     "http://0x7f.1/",
     "https://EXAMPLE.com:65535?q",
 ]
-PIECES = st.sampled_from(
-    [
-        *("https://", "http://", "//", "/", "\\", "@", ":", "?", "#", "[", "]", "%", "%00", "%2e", ".", "..", ";", ","),
-        *("example", "com", "localhost", "127", "0", "1", "0x7f", "0177", "2130706433", "::1", "::ffff:", "8.8.8.8"),
-        *("443", "80", "65536", "-1", "+80", "_", "-", "xn--", "|", "{", '"', "^", "`", "<", "~", "!", "$", "'", "("),
-        *(" ", "\t", "\r\n", "\x00", "\u3002", "\u2460", "\uff0e", "\u00ad", "a" * 64),
-    ]
-)
+FRAGMENTS = [
+    *("https://", "http://", "//", "/", "\\", "@", ":", "?", "#", "[", "]", "%", "%00", "%2e", ".", "..", ";", ","),
+    *("example", "com", "localhost", "127", "0", "1", "0x7f", "0177", "2130706433", "::1", "::ffff:", "8.8.8.8"),
+    *("443", "80", "65536", "-1", "+80", "_", "-", "xn--", "|", "{", '"', "^", "`", "<", "~", "!", "$", "'", "("),
+    *(" ", "\t", "\r\n", "\x00", "\u3002", "\u2460", "\uff0e", "\u00ad", "a" * 64),
+]
+PIECES = st.sampled_from(FRAGMENTS)
 
 
 @st.composite
@@ -82,10 +83,15 @@ def same_host(ours: str, theirs: str | None) -> bool:
 @example("https://[::ffff:8.8.8.8]/")
 def test_whatever_we_accept_the_other_parsers_read_alike(url):
     """Both urllib and httpx see the same scheme, host and port in the given and in the canonical URL."""
+    assert_read_alike(url)
+
+
+def assert_read_alike(url: str) -> bool:
+    """Compare how we read a URL with how others do; return whether we read it at all."""
     try:
         target = parse(url, allow_http=True, judge=lambda _: None)
     except DestinationRefusedError:
-        return
+        return False
 
     for text in (url, target.url):
         split = urlsplit(text)
@@ -96,6 +102,28 @@ def test_whatever_we_accept_the_other_parsers_read_alike(url):
         assert target.scheme == theirs.scheme
         assert same_host(target.host, theirs.raw_host.decode("ascii"))
         assert target.port == (theirs.port or {"https": 443, "http": 80}[theirs.scheme])
+    return True
+
+
+@pytest.mark.parametrize("count", [20_000, pytest.param(2_000_000, marks=pytest.mark.soak)])
+def test_many_mutations_are_read_alike(count):
+    """Good URLs with pieces put in, taken out or replaced: none that we accept means something else to another."""
+    start = random.SystemRandom().getrandbits(32)
+    dice = random.Random(start)
+    read = 0
+    for _ in range(count):
+        url = dice.choice(SEEDS)
+        for _ in range(dice.randint(1, 3)):
+            at = dice.randint(0, len(url))
+            url = url[:at] + dice.choice(FRAGMENTS) + url[at + dice.randint(0, 3) :]
+        try:
+            read += assert_read_alike(url)
+        except Exception as error:
+            error.add_note(f"the URL was {url!r} (seed {start})")
+            raise
+
+    report.note(f"url grammar, {count:,}", cases=count, read=read, disagreements=0)
+    assert read > count / 50
 
 
 @settings(max_examples=1500, deadline=None)

@@ -14,6 +14,7 @@ from ..models.endpoint import Endpoint, EndpointSecret, EndpointState, RateLimit
 from ..models.event import Event, Receipt
 from ..models.ids import ENDPOINT, new_id
 from ..models.retry import DEFAULT_RETRY, RetryPolicy
+from ..policies.admit import check_tenant
 from ..policies.retry import TenacityWait, from_tenacity
 from ..ports import Clock, Store
 from ..signing import generate_secret, secret_problem
@@ -252,7 +253,8 @@ class Endpoints:
 
 
 def _problems(endpoint: Endpoint) -> list[str]:
-    problems = [f"secret: {problem}" for s in endpoint.secrets if (problem := secret_problem(s.value))]
+    problems = check_tenant(endpoint.tenant)
+    problems += [f"secret: {problem}" for s in endpoint.secrets if (problem := secret_problem(s.value))]
     if not timedelta(seconds=1) <= endpoint.timeout <= MAX_TIMEOUT:
         problems.append(f"timeout: between 1 s and {MAX_TIMEOUT.total_seconds():.0f} s, got {endpoint.timeout}")
     if not 1 <= endpoint.max_in_flight <= MAX_IN_FLIGHT:

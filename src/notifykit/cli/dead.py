@@ -9,6 +9,7 @@ from .deliveries import add_filter, filter_of, find, write
 from .failures import FAILED, OK, UsageError
 from .paging import note_more
 from .parser import Commands
+from .text import plain
 
 if TYPE_CHECKING:
     from .context import Context
@@ -55,7 +56,7 @@ async def list_(context: Context) -> int:
     """List dead letters."""
     found, more = await find(context, filter_of(context.args, ["dead"]))
     if not found:
-        context.out.line(f"Tenant {context.tenant} has no such dead letters.")
+        context.out.line(f"Tenant {plain(context.tenant)} has no such dead letters.")
     write(context, found)
     note_more(context.out, more, context.args.limit)
     return FAILED if found and context.args.fail_if_any else OK

@@ -76,7 +76,7 @@ async def list_(context: Context) -> int:
     """List deliveries."""
     found, more = await find(context, filter_of(context.args, context.args.state))
     if not found:
-        context.out.line(f"Tenant {context.tenant} has no such deliveries.")
+        context.out.line(f"Tenant {plain(context.tenant)} has no such deliveries.")
     write(context, found)
     note_more(context.out, more, context.args.limit)
     return OK

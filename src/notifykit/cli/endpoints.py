@@ -132,7 +132,8 @@ async def list_(context: Context) -> int:
     columns = [Column("ENDPOINT"), Column("STATE"), Column("ADDRESS", flexible=True), Column("WHY", flexible=True)]
     rows = [(e.id, views.state(e.state), e.url, e.state_reason or e.description) for e in found]
     if not found:
-        context.out.line(f"Tenant {context.tenant} has no endpoints; notifykit endpoints create ADDRESS makes one.")
+        whose = plain(context.tenant)
+        context.out.line(f"Tenant {whose} has no endpoints; notifykit endpoints create ADDRESS makes one.")
     context.out.rows(map(views.endpoint, found), columns, rows)
     note_more(context.out, more, limit)
     return OK

@@ -91,7 +91,7 @@ async def list_(context: Context) -> int:
         for s in found
     ]
     if not found:
-        context.out.line(f"Tenant {context.tenant} has no such subscriptions.")
+        context.out.line(f"Tenant {plain(context.tenant)} has no such subscriptions.")
     context.out.rows(map(views.subscription, found), columns, rows)
     note_more(context.out, more, args.limit)
     return OK

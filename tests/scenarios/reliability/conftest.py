@@ -1,4 +1,4 @@
-"""Fixtures of the reliability scenarios: databases with tables, a receiver, and the report of the figures."""
+"""Fixtures of the reliability scenarios: databases with tables, and a receiver."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import pytest
 
 from tests.databases import new_database
 
-from . import report
 from .processes import Receiver
 
 #: Makes a database with tables, for as long as a ``with`` lasts, and yields its URL.
@@ -72,8 +71,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             (kind,) = _KINDS & set(re.split(r"[\[\]-]", item.name))
             if kind != sorted(_KINDS)[crc32(item.name.replace(kind, "").encode()) % 2]:
                 item.add_marker(pytest.mark.thorough)
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the figures that the tests noted."""
-    report.write(session.config.rootpath / "reports")

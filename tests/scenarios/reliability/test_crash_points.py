@@ -16,9 +16,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests import report
 from tests.databases import new_database
 
-from . import report
 from .checker import Findings
 from .conftest import Databases
 from .crash_cases import CASES, CrashCase

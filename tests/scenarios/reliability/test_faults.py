@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from notifykit.testing.servers import PostgresServer
+from tests import report
 from tests.stores import create_tables
 
-from . import report
 from .checker import Findings
 from .conftest import Databases
 from .processes import SETTINGS, Receiver, Site, until
@@ -22,6 +22,8 @@ from .proxy import FaultProxy
 
 #: The slowest answer that a publisher may get while its database is away, in seconds.
 _SLOWEST = 15.0
+#: The same where the database takes everything and answers nothing: the store's limit for a statement, and a little.
+_SILENCE = 20.0
 _AGAIN = "StoreUnavailableError"
 
 
@@ -35,13 +37,13 @@ def end_well(site: Site, scenario: str, *, hidden: int = 0, **figures: object) -
     return findings
 
 
-def errors_are_fit(site: Site) -> None:
+def errors_are_fit(site: Site, slowest: float = _SLOWEST) -> None:
     """What publishers saw is the one error that says "try again", in time."""
     failures = site.failures()
     assert not {
         (failure["error"], failure["text"]) for failure in failures if failure["error"] != "StoreUnavailableError"
     }
-    assert max((failure["took"] for failure in failures), default=0) < _SLOWEST
+    assert max((failure["took"] for failure in failures), default=0) < slowest
 
 
 @pytest.mark.parametrize("crashes", [3, pytest.param(10, marks=pytest.mark.soak)])
@@ -132,6 +134,36 @@ def test_faults_on_the_way_to_the_database_lose_nothing(
 
             end_well(site, request.node.name, cuts=database_proxy.cuts, faults=len(FAULTS))
             errors_are_fit(site)
+            for worker in workers:
+                worker.terminate()
+
+
+@pytest.mark.thorough
+def test_a_database_that_falls_silent_loses_nothing(
+    postgres_databases: Databases,
+    database_proxy: FaultProxy,
+    receiver: Receiver,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    """Connections that are half open: who waits is told in the end, and everybody goes on without help."""
+    with postgres_databases() as url:
+        site = Site(url, tmp_path / "site", receiver, via=_through(url, database_proxy))
+        with site:
+            endpoints = site.endpoints(each=2)
+            workers = [site.worker(), site.worker()]
+            publisher = site.publisher(endpoints, rate=100)
+            assert site.publishes(20), "publishing never began"
+            database_proxy.is_deaf = True
+            time.sleep(0.8)
+            database_proxy.heal()
+            assert site.publishes(20, 90), "publishing never came back"
+            assert until(partial(_has_failures, site, 1), 90), "nobody was told"
+            publisher.terminate()
+
+            slowest = max(failure["took"] for failure in site.failures())
+            end_well(site, request.node.name, slowest_error=round(slowest, 1))
+            errors_are_fit(site, _SILENCE)
             for worker in workers:
                 worker.terminate()
 

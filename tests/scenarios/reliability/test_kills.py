@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from . import report
+from tests import report
+
 from .conftest import Databases
 from .processes import SETTINGS, Receiver, Role, Site, until
 from .roles.worker import POISON

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from . import report
+from tests import report
+
 from .conftest import Databases
 from .crash_cases import CASES
 from .processes import ROOT, Receiver, Site

@@ -105,6 +105,12 @@ class TestCreating:
 
         assert ["headers"] == [problem.partition(".")[0] for problem in refused.value.problems]
 
+    @pytest.mark.parametrize("tenant", ["", "a b", "acme\n", "a/b", "é", "\ud800", "x" * 129])
+    async def test_a_tenant_that_no_event_can_have_is_refused(self, kit, tenant):
+        """An endpoint of somebody who cannot publish would never get anything."""
+        with pytest.raises(InvalidEndpointError, match="tenant: must be 1 to 128 characters"):
+            await kit.endpoints.create(URL, tenant=tenant)
+
     async def test_the_same_header_in_two_spellings_is_refused(self, kit):
         """One of them would win without anybody knowing which."""
         with pytest.raises(InvalidEndpointError, match="given twice"):

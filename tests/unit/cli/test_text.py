@@ -27,6 +27,7 @@ class Terminal(io.StringIO):
         ("a\nb\tc", "a\\nb\\tc"),
         ("\x1b[31mred", "\\x1b[31mred"),
         ("\u202egpj.exe", "\\u202egpj.exe"),
+        ("1\u061c2", "1\\u061c2"),
         ("half \udc80", "half \\udc80"),
     ],
 )

@@ -52,6 +52,8 @@ _MICRO = timedelta(microseconds=1)
 #: middle of a statement may also find itself in a state that it takes for a mistake of its own.
 _LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 _FAILURES = (*_LOST, asyncpg.PostgresError, exc.SQLAlchemyError)
+#: Seconds that a frequent verb may take, which needs milliseconds, before its connection is given up for dead.
+_HASTE = 15
 #: Seconds that disconnecting may take.
 _GOODBYE = 0.5
 #: The server says that it stops, starts, or has no place for us.
@@ -186,7 +188,7 @@ class PostgresStore(SqlStore):
         async with self._driver() as pg:
             statement = sql.APPEND_AND_HINT if self._hint_is_due() else sql.APPEND
             failpoint("pub.inserted")
-            stored = {row[0] for row in await pg.fetch(statement, *columns)}
+            stored = {row[0] for row in await pg.fetch(statement, *columns, timeout=_HASTE)}
             if len(stored) == len(events):
                 answers = [Appended(event.id) for event in events]
             else:
@@ -248,7 +250,7 @@ class PostgresStore(SqlStore):
         columns = [*_columns(events), *(_columns(planned) if planned else ([],) * 14)]
         async with self._driver() as pg:
             failpoint("fan.half")
-            rows = await pg.fetch(sql.SETTLE, micros(now), micros(now + lease), worker, *columns)
+            rows = await pg.fetch(sql.SETTLE, micros(now), micros(now + lease), worker, *columns, timeout=_HASTE)
         return {row[0] for row in rows}
 
     async def claim_due(
@@ -273,7 +275,7 @@ class PostgresStore(SqlStore):
         async with self._driver() as pg:
             while True:
                 try:
-                    rows = await pg.fetch(statement, *values, window)
+                    rows = await pg.fetch(statement, *values, window, timeout=_HASTE)
                 except asyncpg.UniqueViolationError:
                     # Another of the same line went out at this very moment; a second look sees it.
                     if raced:
@@ -295,9 +297,9 @@ class PostgresStore(SqlStore):
         async with self._driver() as pg:
             failpoint("res.half")
             if not events:
-                return {row[0] for row in await pg.fetch(sql.RECORD, *columns)}
+                return {row[0] for row in await pg.fetch(sql.RECORD, *columns, timeout=_HASTE)}
             async with pg.transaction():
-                written = {row[0] for row in await pg.fetch(sql.RECORD, *columns)}
+                written = {row[0] for row in await pg.fetch(sql.RECORD, *columns, timeout=_HASTE)}
                 values = [event_values(event) for id_, event in events.items() if id_ in written]
                 if values:
                     await pg.execute(sql.APPEND_AND_HINT, *_columns(values))
@@ -308,7 +310,7 @@ class PostgresStore(SqlStore):
             return set()
         ids, fences = zip(*claims, strict=True)
         async with self._driver() as pg:
-            rows = await pg.fetch(sql.EXTEND, ids, fences, micros(until))
+            rows = await pg.fetch(sql.EXTEND, ids, fences, micros(until), timeout=_HASTE)
         return {row[0] for row in rows}
 
     # -- hints -----------------------------------------------------------------------------------
