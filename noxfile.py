@@ -58,6 +58,14 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session
+def profile(session: nox.Session) -> None:
+    """Print where the microseconds of a delivery go; the flame graphs are in reports/profile."""
+    session.install("-e", ".[postgres,speed]", *group("bench"))
+    for store in ("postgres", "sqlite"):
+        session.run("python", "-m", "benchmarks.profile", "--store", store, *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and format."""
     session.install(*group("lint"))

@@ -7,71 +7,84 @@ import asyncio
 import json
 import resource
 import signal
+import ssl
 import time
 from typing import Any
 
 from notifykit import DispatchSettings, EgressRules, Event, Notifykit
+from notifykit.channels.webhook import WebhookChannel
 
+from .payloads import order, real
+from .processes import most_resident_mb
 from .receiver import run
 
 TENANT = "bench"
 EGRESS = {"allow": ["127.0.0.0/8"], "allow_http": True}
+#: How late, in seconds, a timer may fire before the event's age counts from when it was due.
+_SLACK = 0.002
 
 
-def payload(size: int, at: int) -> dict[str, Any]:
-    """Return data that makes a body of about ``size`` bytes."""
-    items = [{"sku": f"SKU-{i:05d}", "quantity": i % 7 + 1, "price": "19.90"} for i in range(max(size - 200, 0) // 52)]
-    return {
-        "order_id": f"A-{at}",
-        "customer": {"id": at % 1000, "name": "Zoë Müller"},
-        "items": items,
-        "sent": time.time(),
-    }
+def cpu() -> float:
+    """Return the processor seconds this process has used."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
 
 
-async def work(url: str, transport: str, options: dict[str, Any]) -> None:
+async def work(url: str, transport: str, options: dict[str, Any], authority: str | None) -> None:
     """Dispatch until SIGTERM; then print what it cost."""
     rules = EgressRules(**EGRESS, transport=transport)  # type: ignore[arg-type]
     async with Notifykit(url, egress=rules) as kit:
-        dispatcher = kit.dispatcher(settings=DispatchSettings(**options))
+        tls = ssl.create_default_context(cafile=authority) if authority else None
+        channels = [WebhookChannel(guard=rules.guard(), transport=rules.transport, tls=tls)] if tls else None
+        dispatcher = kit.dispatcher(channels, settings=DispatchSettings(**options))
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, dispatcher.stop)
         print("ready", flush=True)
         await dispatcher.run()
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    print(json.dumps({"cpu": used.ru_utime + used.ru_stime, "rss_mb": used.ru_maxrss / 1024}), flush=True)
+    print(json.dumps({"cpu": cpu(), "rss_mb": most_resident_mb()}), flush=True)
 
 
-async def produce(url: str, events: int, size: int, publishers: int, rate: float, types: int) -> None:
+async def produce(args: argparse.Namespace) -> None:
     """Publish through the public API; print how long it took and how long each call took."""
     took = []
-    async with Notifykit(url) as kit:
+    drawn = real(args.size) if args.real else ()
+
+    def data(at: int, sent: float) -> dict[str, Any]:
+        return {**drawn[at % len(drawn)], "sent": sent} if drawn else order(args.size, at, sent)
+
+    async with Notifykit(args.url) as kit:
         await kit.stats()
+        used = cpu()
         started = time.perf_counter()
-        numbers = iter(range(events))
+        numbers = iter(range(args.events))
 
         async def publisher() -> None:
             for at in numbers:
-                if rate:
-                    await asyncio.sleep(max(0.0, started + at / rate - time.perf_counter()))
+                late = 0.0
+                if args.rate:
+                    due = started + at / args.rate
+                    await asyncio.sleep(max(0.0, due - time.perf_counter()))
+                    late = time.perf_counter() - due
                 before = time.perf_counter()
-                await kit.apublish(Event(type=f"order.t{at % types}", data=payload(size, at)), tenant=TENANT)
+                # A producer that falls behind must not hide the wait of the events it holds back.
+                sent = time.time() - (late if late > _SLACK else 0.0)
+                await kit.apublish(Event(type=f"order.t{at % args.types}", data=data(at, sent)), tenant=TENANT)
                 took.append(time.perf_counter() - before)
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(publishers):
+            for _ in range(args.publishers):
                 group.create_task(publisher())
         seconds = time.perf_counter() - started
+        used = cpu() - used
     took.sort()
-    used = resource.getrusage(resource.RUSAGE_SELF)
     print(
         json.dumps(
             {
-                "events": events,
+                "events": args.events,
                 "seconds": seconds,
                 "p50_ms": took[len(took) // 2] * 1e3,
                 "p99_ms": took[len(took) * 99 // 100] * 1e3,
-                "cpu": used.ru_utime + used.ru_stime,
-                "rss_mb": used.ru_maxrss / 1024,
+                "cpu": used,
+                "rss_mb": most_resident_mb(),
             }
         )
     )
@@ -84,16 +97,18 @@ def main() -> None:
     parser.add_argument("url")
     parser.add_argument("--transport", default="wire")
     parser.add_argument("--options", type=json.loads, default={})
+    parser.add_argument("--authority", help="a file with the certificates to trust")
     parser.add_argument("--events", type=int, default=10_000)
     parser.add_argument("--size", type=int, default=1000)
+    parser.add_argument("--real", action="store_true")
     parser.add_argument("--publishers", type=int, default=64)
     parser.add_argument("--rate", type=float, default=0)
     parser.add_argument("--types", type=int, default=1)
     args = parser.parse_args()
     if args.role == "worker":
-        run(work(args.url, args.transport, args.options))
+        run(work(args.url, args.transport, args.options, args.authority))
     else:
-        run(produce(args.url, args.events, args.size, args.publishers, args.rate, args.types))
+        run(produce(args))
 
 
 if __name__ == "__main__":

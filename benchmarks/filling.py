@@ -1,0 +1,186 @@
+"""Fill a store with what a year of use would leave in it, in seconds: past the public API.
+
+Only what stands around a measurement is made here; what is measured always goes the
+way that users go.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Any
+
+import attrs
+from sqlalchemy import insert, text
+
+from notifykit import RetryPolicy
+from notifykit.models.endpoint import Endpoint
+from notifykit.models.ids import ENDPOINT, SUBSCRIPTION, new_id
+from notifykit.models.subscription import Subscription
+from notifykit.signing import generate_secret
+from notifykit.stores.sql import schema as s
+from notifykit.stores.sql.rows import endpoint_values, micros, subscription_values
+from notifykit.stores.sql.sealing import secret_place, vault_for
+
+from .stores import Database
+
+#: Rows of one statement.
+_CHUNK = 250_000
+#: What the bodies of old events say; their size makes no difference to what is measured.
+_BODY = json.dumps({"type": "order.t0", "data": {"order_id": "A-1", "note": "long ago " * 12}}).encode()
+#: Subscriptions that an event meets and does not match, however many others there are.
+_NEAR = 20
+_MONTH = 29 * 24 * 3600 * 1_000_000  # within the default retention: nothing is cleaned up while it is measured
+
+
+@attrs.frozen(kw_only=True)
+class Wish:
+    """An endpoint to be made, or another subscription of the one before.
+
+    Attributes:
+        url: ``None`` for a further subscription.
+    """
+
+    url: str | None
+    types: str
+    filter: Mapping[str, Any] | None = None
+
+
+def subscribers(
+    lent: Database, tenant: str, wishes: Iterable[Wish], *, retry: RetryPolicy, max_in_flight: int = 256
+) -> None:
+    """Make endpoints and subscriptions; call it once for a tenant, before the first worker looks."""
+    ring = vault_for(lent.url, None, None).ring
+    now = datetime.now(UTC)
+    template = Endpoint(
+        id="", tenant=tenant, url="", retry=retry, max_in_flight=max_in_flight, created_at=now, updated_at=now
+    )
+    columns = endpoint_values(template)
+    endpoint_id = ""
+    rest = iter(wishes)
+    with lent.engine().begin() as connection:
+        connection.execute(insert(s.tenants).values(tenant=tenant, version=1))
+        while batch := list(islice(rest, 10_000)):
+            endpoints, subscriptions = [], []
+            for wish in batch:
+                if wish.url is not None:
+                    endpoint_id = new_id(ENDPOINT)
+                    sealed = ring.seal(generate_secret().encode(), context=secret_place(tenant, endpoint_id))
+                    kept = json.dumps([[sealed, micros(now), None]])
+                    endpoints.append({**columns, "id": endpoint_id, "url": wish.url, "secrets": kept})
+                subscriptions.append(subscription_values(_subscription(tenant, endpoint_id, wish, now)))
+            if endpoints:
+                connection.execute(insert(s.endpoints), endpoints)
+            connection.execute(insert(s.subscriptions), subscriptions)
+    _tidy(lent, "notifykit_endpoints", "notifykit_subscriptions")
+
+
+def _subscription(tenant: str, endpoint_id: str, wish: Wish, now: datetime) -> Subscription:
+    return Subscription(
+        id=new_id(SUBSCRIPTION),
+        tenant=tenant,
+        event_types=(wish.types,),
+        subscriber_id=endpoint_id,
+        filter=wish.filter,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def strangers(count: int) -> Iterator[Wish]:
+    """Yield subscriptions of one endpoint that no ``order.t…`` event matches.
+
+    Of each three, one names a type, one a pattern and one a type with a filter.  The first
+    few are for the event itself, and only their filters say no.
+    """
+    nobody = {"customer": {"name": ["nobody"]}}
+    for at in range(count):
+        if at < _NEAR:
+            yield Wish(url=None, types="order.**", filter=nobody)
+        elif at % 3 == 0:
+            yield Wish(url=None, types=f"invoice.i{at}")
+        elif at % 3 == 1:
+            yield Wish(url=None, types=f"stock{at // 30}.**")
+        else:
+            yield Wish(url=None, types=f"order.s{at // 30}", filter=nobody)
+
+
+def history(lent: Database, tenant: str, rows: int) -> None:
+    """Make ``rows`` events of the last month that were delivered at the first attempt."""
+    started = micros(datetime.now(UTC)) - _MONTH
+    for first in range(1, rows + 1, _CHUNK):
+        _fill(
+            lent,
+            first,
+            min(first + _CHUNK - 1, rows),
+            (_OLD_EVENTS, _OLD_DELIVERIES, _OLD_ATTEMPTS),
+            tenant=tenant,
+            started=started,
+            step=_MONTH // rows,
+        )
+    _tidy(lent, "notifykit_events", "notifykit_deliveries", "notifykit_attempts")
+
+
+def backlog(lent: Database, rows: int) -> None:
+    """Make ``rows`` copies of the one event that was published, all waiting to be planned."""
+    for first in range(1, rows + 1, _CHUNK):
+        _fill(lent, first, min(first + _CHUNK - 1, rows), (_COPIES, _WAITING))
+    _tidy(lent, "notifykit_events", "notifykit_outbox")
+
+
+def _fill(lent: Database, first: int, last: int, statements: Sequence[str], **binds: Any) -> None:
+    blob = "BLOB" if lent.kind == "sqlite" else "BYTEA"
+    given = {"first": first, "last": last, "body": _BODY, **binds}
+    with lent.engine().begin() as connection:
+        for statement in statements:
+            whole = text(_SERIES + statement.replace("BLOB", blob))
+            connection.execute(whole, {name: given[name] for name in whole.compile().params})
+
+
+def _tidy(lent: Database, *tables: str) -> None:
+    """Do now what the database would otherwise do in the middle of the measurement."""
+    with lent.engine().connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        if lent.kind == "sqlite":
+            connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
+        else:
+            connection.execute(text(f"VACUUM (ANALYZE) {', '.join(tables)}"))
+            connection.execute(text("CHECKPOINT"))
+
+
+#: ``(n)`` counts from ``first`` to ``last``; ``(w)`` is ``n`` with nineteen digits.
+_SERIES = """
+WITH RECURSIVE counted(n) AS (
+  SELECT CAST(:first AS BIGINT) UNION ALL SELECT n + 1 FROM counted WHERE n < CAST(:last AS BIGINT)
+), series(n, w) AS (SELECT n, CAST(1000000000000000000 + n AS TEXT) FROM counted)
+"""
+_AT = "CAST(:started AS BIGINT) + n * CAST(:step AS BIGINT)"
+_OLD_EVENTS = f"""
+INSERT INTO notifykit_events (tenant, id, type, version, occurred_at, published_at, due_at, priority, body)
+SELECT CAST(:tenant AS TEXT), 'evt_00H0000' || w, 'order.t0', 1, {_AT}, {_AT}, {_AT}, 1, CAST(:body AS BLOB) FROM series
+"""
+_OLD_DELIVERIES = f"""
+INSERT INTO notifykit_deliveries (tenant, id, event_id, subscription_id, subscriber_id, channel, priority, state,
+  attempts, abandoned, generation, fence, created_at, finished_at)
+SELECT CAST(:tenant AS TEXT), 'dlv_00H0000' || w || '0123456789ABC', 'evt_00H0000' || w,
+  'sub_00H00000000000000000000000', 'end_00H00000000000000000000' || CAST(100 + n % 200 AS TEXT), 'webhook', 1,
+  'delivered', 1, 0, 0, 1, {_AT}, {_AT} + 4000 FROM series
+"""
+_OLD_ATTEMPTS = f"""
+INSERT INTO notifykit_attempts (delivery_id, number, started_at, took, outcome, status, response, worker)
+SELECT 'dlv_00H0000' || w || '0123456789ABC', 1, {_AT}, 3000, 'accepted', 204, CAST('' AS BLOB), 'long-gone' FROM series
+"""
+_COPIES = """
+INSERT INTO notifykit_events (tenant, id, type, version, occurred_at, published_at, due_at, priority, body)
+SELECT tenant, 'evt_00P0000' || w, type, version, occurred_at, published_at, due_at, priority, body
+FROM (SELECT * FROM notifykit_events WHERE id > 'evt_01' LIMIT 1) one CROSS JOIN series
+"""
+_WAITING = """
+INSERT INTO notifykit_outbox (event_id, tenant, priority, due_at)
+SELECT 'evt_00P0000' || w, one.tenant, one.priority, one.due_at
+FROM (SELECT * FROM notifykit_events WHERE id > 'evt_01' LIMIT 1) one CROSS JOIN series
+"""
+#: How soon a refused attempt is made again in these measurements.
+SOON = RetryPolicy(delays=(timedelta(milliseconds=200),) * 5)
+NEVER = RetryPolicy(delays=())

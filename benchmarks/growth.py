@@ -1,0 +1,61 @@
+"""Ten times as much of something: what a delivery costs must not follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from .axes import compared
+from .job import Job, Stage, deliver_some, run_once
+from .plan import COST, Plan, Say
+from .results import Finding, Part, Row
+from .rounds import Condition, take_turns
+from .stores import STORES
+
+#: What may become of the cost with ten times as much.
+WANTED = 1.3
+#: Growth is told apart from dialling: however many endpoints, they are on so many hosts.
+_HOSTS = 200
+
+
+def part(plan: Plan, say: Say) -> Part:
+    """Measure pending events, endpoints and subscriptions; the history is an axis of its own."""
+    base = Job(store=plan.store, events=plan.events)
+    some = attrs.evolve(base, events=max(plan.events // 4, 500))
+    few = plan.growth
+    rows: list[Row] = []
+    findings: list[Finding] = []
+
+    def grow(what: str, jobs: Mapping[int, Job], run: Callable[[Job, Stage], dict[str, Any]] = run_once) -> None:
+        say(f"growth of {what}")
+        less, more = pair = [Condition(f"{count:,} {what}", job) for count, job in jobs.items()]
+        take_turns(pair, plan.runs, say, run)
+        rows.extend(condition.row(COST) for condition in pair)
+        findings.append(
+            compared(f"cost with {more.label}, compared with {less.label}", more, less, at_most=WANTED)
+        )  # fmt: skip
+
+    grow("endpoints", {n: attrs.evolve(base, endpoints=n, hosts=_HOSTS) for n in _tenfold(few // 10)})
+    grow("subscriptions", {n: attrs.evolve(base, strangers=n) for n in _tenfold(few)})
+    # Each turn takes some away, so there must be enough of them for all.
+    least = max(3 * few, 2 * plan.runs * some.events)
+    grow("pending events", {n: attrs.evolve(some, pending=n) for n in _tenfold(least)}, deliver_some)
+    return Part(
+        name="growth",
+        title="Ten times as much",
+        about=(
+            f"{STORES[plan.store]}. Endpoints are on {_HOSTS} hosts. Subscriptions belong to one tenant, types, "
+            "patterns and filters mixed; one of them matches. Pending events wait in the outbox, and the cost is that "
+            f"of planning and delivering {some.events:,} of them from the front."
+        ),
+        columns=COST,
+        rows=rows,
+        findings=findings,
+        across="how many",
+    )
+
+
+def _tenfold(count: int) -> Sequence[int]:
+    return (max(count, 1), 10 * max(count, 1))

@@ -1,0 +1,51 @@
+"""What a worker costs that has nothing to do."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from typing import Any
+
+from .job import Job, stage
+from .plan import Plan, Say
+from .processes import cpu_seconds, ready, resident_mb
+from .results import Column, Part, Row, cells
+from .stores import STORES
+
+_COLUMNS = (
+    Column(key="worker", title="worker", unit="% of a core", digits=2, chart="bars"),
+    Column(key="server", title="database server", unit="% of a core", digits=2),
+    Column(key="rss", title="worker's memory", unit="MB", chart="bars"),
+)
+
+
+def part(plan: Plan, say: Say) -> Part:
+    """Watch an idle worker on each store."""
+    rows = []
+    for store in plan.stores:
+        say(f"idle on {STORES[store]}, {plan.idle_seconds:g} s")
+        rows.append(Row(label=STORES[store], cells=cells([measure(store, plan.idle_seconds)], _COLUMNS)))
+    return Part(
+        name="idle",
+        title="Nothing to do",
+        about=f"A worker on a store with one subscription and no events, watched for {plan.idle_seconds:g} s.",
+        columns=_COLUMNS,
+        rows=rows,
+        across="store",
+    )
+
+
+def measure(store: str, seconds: float) -> dict[str, Any]:
+    """Return what an idle worker and its server use."""
+    with ExitStack() as stack:
+        on = stack.enter_context(stage(Job(store=store)))
+        worker = on.worker(stack)
+        ready(worker)
+        time.sleep(2)
+        pids = {"worker": worker.pid, "server": on.database.pid}
+        before = {name: cpu_seconds(pid) for name, pid in pids.items()}
+        started = time.monotonic()
+        time.sleep(seconds)
+        watched = time.monotonic() - started
+        used = {name: (cpu_seconds(pid) - before[name]) / watched * 100 for name, pid in pids.items()}
+        return {**used, "rss": resident_mb(worker.pid)}

@@ -1,0 +1,315 @@
+"""One run of the whole job: publish, plan, sign, POST, record.
+
+Every role has a process of its own.  Completions are counted at the receiver *and* in
+the store, and a run whose two counts differ says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from notifykit import Event, Notifykit
+from notifykit.stores.sql.rows import micros
+from notifykit.testing.servers import free_port
+
+from . import filling
+from .certificates import Certificates
+from .filling import NEVER, SOON, Wish
+from .payloads import order
+from .processes import answer, cpu_seconds, ready, started
+from .receiver import Receiver
+from .roles import TENANT
+from .stores import Database, database, totals
+
+#: Seconds without a delivery after which a run has come to its end, or to nothing.
+STALLED = 20
+
+
+@attrs.frozen(kw_only=True)
+class Job:
+    """What one run does.
+
+    Attributes:
+        subscriptions: How many match an event.
+        endpoints: Distinct ones.
+        size: Bytes of an event's body, roughly.
+        real: Take payloads from examples of what services send.
+        publishers: Concurrent publishes in each producer.
+        rate: Events a second; 0 is as many as possible.  Given, the time from publish to received is measured.
+        drain: Publish everything before the workers start.
+        tls: The endpoints are ``https://``.
+        fail_every: The first attempt of every n-th event is answered 503.
+        strangers: Subscriptions of the tenant that do not match.
+        history: Events, deliveries and attempts that ended long ago.
+        pending: Events that wait in the outbox; for :func:`deliver_some`.
+        hosts: Over how many hosts the endpoints are spread; by default each has its own.
+        measures: Use the receiver that can do more and costs more, so that two jobs can be compared.
+    """
+
+    store: str = "postgres"
+    events: int = 40_000
+    subscriptions: int = 1
+    endpoints: int = 1
+    size: int = 1000
+    real: bool = False
+    producers: int = 1
+    publishers: int = 64
+    workers: int = 1
+    transport: str = "wire"
+    rate: float = 0
+    drain: bool = False
+    options: Mapping[str, Any] = attrs.field(factory=dict)
+    tls: bool = False
+    fail_every: int = 0
+    strangers: int = 0
+    history: int = 0
+    pending: int = 0
+    hosts: int | None = None
+    measures: bool = False
+
+    @property
+    def wanted(self) -> int:
+        """How many deliveries there will be."""
+        return self.events // self.producers * self.producers * self.subscriptions
+
+    @property
+    def types(self) -> int:
+        """How many types of events there are, so that all endpoints are told."""
+        return max(self.endpoints // self.subscriptions, 1)
+
+    def urls(self, port: int) -> Iterator[str]:
+        """Yield the URL of each endpoint."""
+        scheme = "https" if self.tls else "http"
+        apart = self.endpoints > 1 and sys.platform == "linux"  # elsewhere 127.0.0.1 is the only one of its kind
+        for at in range(max(self.endpoints, self.subscriptions)):
+            number = at % (self.hosts or self.endpoints)
+            host = f"127.0.{1 + number // 250 % 250}.{1 + number % 250}" if apart else "127.0.0.1"
+            yield f"{scheme}://{host}:{port}/hook/{at}"
+
+    def wishes(self, port: int) -> Iterator[Wish]:
+        """Yield the endpoints and subscriptions."""
+        for at, url in enumerate(self.urls(port)):
+            yield Wish(url=url, types=f"order.t{at % self.types}")
+        yield from filling.strangers(self.strangers)
+
+
+@attrs.frozen
+class Stage:
+    """A prepared store and a receiver, for one run or for several."""
+
+    job: Job
+    database: Database
+    receiver: Receiver
+    authority: Path | None
+
+    def worker(self, stack: ExitStack) -> subprocess.Popen[str]:
+        """Start a worker."""
+        job = self.job
+        options = ["--transport", job.transport, "--options", json.dumps(dict(job.options))]
+        if self.authority is not None:
+            options += ["--authority", str(self.authority)]
+        return started(stack, "worker", self.database.url, *options)
+
+    def producer(self, stack: ExitStack) -> subprocess.Popen[str]:
+        """Start a producer."""
+        job = self.job
+        return started(
+            stack, "producer", self.database.url, "--size", job.size, "--publishers", job.publishers,
+            "--types", job.types, "--rate", job.rate / job.producers, "--events", job.events // job.producers,
+            *(["--real"] if job.real else []),
+        )  # fmt: skip
+
+
+@contextmanager
+def stage(job: Job) -> Iterator[Stage]:
+    """Prepare everything that ``job`` needs."""
+    with ExitStack() as stack:
+        lent = stack.enter_context(database(job.store))
+        certificates = None
+        if job.tls:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="notifykit-bench-"))
+            certificates = Certificates.make(Path(folder))
+        receiver = stack.enter_context(
+            Receiver(
+                free_port(),
+                measure=bool(job.rate) or job.measures,
+                everywhere=job.endpoints > 1,
+                certificate=certificates.server if certificates else None,
+                fail_every=job.fail_every,
+            )
+        )
+        asyncio.run(_create_tables(lent.url))
+        retry = SOON if job.fail_every else NEVER
+        filling.subscribers(lent, TENANT, job.wishes(receiver.port), retry=retry)
+        if job.history:
+            filling.history(lent, TENANT, job.history)
+        if job.pending:
+            asyncio.run(_publish_one(job, lent.url))
+            filling.backlog(lent, job.pending)
+        yield Stage(job, lent, receiver, certificates.authority if certificates else None)
+
+
+async def _create_tables(url: str) -> None:
+    async with Notifykit(url, create=True):
+        pass
+
+
+async def _publish_one(job: Job, url: str) -> None:
+    async with Notifykit(url) as kit:
+        await kit.apublish(Event(type="order.t0", data=order(job.size, 0)), tenant=TENANT)
+
+
+@attrs.define
+class _Meter:
+    """The processor time of each part, from one moment to another."""
+
+    parts: Mapping[str, list[int | None]]
+    _used: dict[str, float] = attrs.field(factory=dict)
+
+    def start(self) -> None:
+        """Count from now."""
+        self._used = self._read()
+
+    def stop(self) -> dict[str, float]:
+        """Return the seconds of each part since the start."""
+        return {name: now - self._used[name] for name, now in self._read().items()}
+
+    def _read(self) -> dict[str, float]:
+        return {name: sum(map(cpu_seconds, pids)) for name, pids in self.parts.items()}
+
+
+def run_once(job: Job, on: Stage | None = None) -> dict[str, Any]:
+    """Run the job once and return its figures.
+
+    Args:
+        on: Where to run; by default on a fresh stage.
+    """
+    if on is None:
+        with stage(job) as fresh:
+            return run_once(job, fresh)
+    with ExitStack() as stack:
+        return _run(job, on, stack)
+
+
+def _run(job: Job, on: Stage, stack: ExitStack) -> dict[str, Any]:
+    receiver, lent = on.receiver, on.database
+    began, since = time.monotonic(), micros(datetime.now(UTC))
+    seen = receiver.count()
+    producers = [on.producer(stack) for _ in range(job.producers)] if job.drain else []
+    published = [answer(producer) for producer in producers]
+    workers = [on.worker(stack) for _ in range(job.workers)]
+    for worker in workers:
+        ready(worker)
+    time.sleep(0.3)
+    if not job.drain:
+        producers = [on.producer(stack) for _ in range(job.producers)]
+    meter = _Meter({"worker": [w.pid for w in workers], "server": [lent.pid], "receiver": [receiver.pid]})
+    # What is done once, such as reading the configuration and dialling, is over by then.
+    first = _reach(receiver, seen + max(min(job.wanted // 50, 500), 1))
+    meter.start()
+    first_at = time.monotonic()
+    done, moved = _follow(receiver, seen + job.wanted)
+    if not job.drain:
+        published = [answer(producer) for producer in producers]
+    ages = receiver.ages(reset=True) if job.rate or job.measures else []
+    time.sleep(0.5)
+    used = meter.stop()
+    for worker in workers:
+        worker.send_signal(signal.SIGTERM)
+    costs = [answer(worker) for worker in workers]
+    stored = totals(lent, since)
+    received = done - seen
+    made = done - first
+    costs_us = {f"{name}_cpu_us": seconds / made * 1e6 if made else math.nan for name, seconds in used.items()}
+    events = sum(p["events"] for p in published)
+    costs_us["producer_cpu_us"] = sum(p["cpu"] for p in published) / events / job.subscriptions * 1e6
+    # An embedded database has no process of its own.
+    own = [us for name, us in costs_us.items() if name != "receiver_cpu_us" and not math.isnan(us)]
+    return {
+        "store": job.store,
+        "rate": made / (moved - first_at) if moved > first_at else 0.0,
+        "received": received,
+        "wanted": job.wanted,
+        "stored": stored,
+        "agree": stored.get("delivered", 0) == received == job.wanted and stored["open"] == 0,
+        "seconds": time.monotonic() - began,
+        **costs_us,
+        "own_cpu_us": sum(own),
+        "cpu_us": sum(own) + costs_us["receiver_cpu_us"],
+        "publish_rate": events / max(p["seconds"] for p in published),
+        "publish_p50_ms": max(p["p50_ms"] for p in published),
+        "publish_p99_ms": max(p["p99_ms"] for p in published),
+        "worker_rss_mb": max(c["rss_mb"] for c in costs),
+        "age_p50_ms": ages[len(ages) // 2] if ages else None,
+        "age_p99_ms": ages[len(ages) * 99 // 100] if ages else None,
+        "receiver": receiver.name,
+    }
+
+
+def deliver_some(job: Job, on: Stage) -> dict[str, Any]:
+    """Deliver ``job.events`` of the pending ones, then stop; return the figures."""
+    receiver, lent = on.receiver, on.database
+    seen, since = receiver.count(), micros(datetime.now(UTC))
+    with ExitStack() as stack:
+        worker = on.worker(stack)
+        ready(worker)
+        meter = _Meter({"worker": [worker.pid], "server": [lent.pid]})
+        first = _reach(receiver, seen + max(min(job.events // 50, 500), 1))
+        meter.start()
+        started_at = time.monotonic()
+        done = _reach(receiver, seen + job.events)
+        seconds = time.monotonic() - started_at
+        costs = {f"{name}_cpu_us": used / (done - first) * 1e6 for name, used in meter.stop().items()}
+        worker.send_signal(signal.SIGTERM)
+        memory = answer(worker)["rss_mb"]
+    received, stored = receiver.count() - seen, totals(lent, since)
+    return {
+        "rate": (done - first) / seconds,
+        "received": received,
+        "wanted": job.events,
+        "stored": stored,
+        "agree": stored.get("delivered", 0) == received,
+        **costs,
+        "own_cpu_us": sum(us for us in costs.values() if not math.isnan(us)),
+        "worker_rss_mb": memory,
+    }
+
+
+def _reach(receiver: Receiver, count: int) -> int:
+    """Wait until the receiver has counted so many; return how many there are then.
+
+    Raises:
+        RuntimeError: Nothing arrives.
+    """
+    moved, last = time.monotonic(), receiver.count()
+    while last < count:
+        time.sleep(0.002)
+        if (now := receiver.count()) != last:
+            last, moved = now, time.monotonic()
+        elif time.monotonic() - moved > 3 * STALLED:
+            raise RuntimeError(f"no delivery for {3 * STALLED} s")
+    return last
+
+
+def _follow(receiver: Receiver, count: int) -> tuple[int, float]:
+    """Wait until the receiver has counted so many, or nothing comes any more; return how many, and since when."""
+    moved, last = time.monotonic(), receiver.count()
+    while last < count and time.monotonic() - moved < STALLED:
+        time.sleep(0.01)
+        if (now := receiver.count()) != last:
+            last, moved = now, time.monotonic()
+    return last, moved

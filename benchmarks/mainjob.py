@@ -1,0 +1,138 @@
+"""The main job on each store, beside other tools that do the same job in the same run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+import attrs
+
+from .job import Job, run_once
+from .plan import MEMORY, OWN, PRODUCER, RATE, RECEIVER, SERVER, WORKER, Plan, Say
+from .results import Column, Part, Row, cells, ratio
+from .rounds import Condition, note
+from .stores import STORES
+
+#: Peers that are fast enough for as many events as we have; the others do a tenth in the time.
+_FAST = {"pgqueuer-batch", "prototype"}
+
+_RATIO = Column(key="ratio", title="we are faster", unit="times", digits=1)
+_CPU = Column(key="cpu_us", title="CPU, all", unit="µs", chart="bars")
+_COLUMNS = (RATE, _CPU, attrs.evolve(OWN, chart=None), WORKER, SERVER, PRODUCER, RECEIVER, MEMORY)
+
+
+def first(plan: Plan, say: Say) -> list[Condition]:
+    """Measure the main job on the stores."""
+    found = []
+    for store in plan.stores:
+        condition = Condition(f"notifykit on {STORES[store]}", Job(store=store, events=plan.events))
+        say(f"main job on {STORES[store]}, {plan.events:,} events, {plan.runs} runs")
+        _repeat(condition, plan.runs, say)
+        found.append(condition)
+        print(line(condition), flush=True)
+    return found
+
+
+def line(condition: Condition) -> str:
+    """Return the result on one store."""
+    rate = condition.row((RATE,)).cells["rate"]
+    job, runs = condition.job, len(condition.found)
+    return (
+        f"{job.store} {rate.median:,.0f} deliveries/s (median of {runs}, {rate.low:,.0f} to {rate.high:,.0f}; "
+        f"{job.events:,} events of {job.size / 1000:g} kB; receiver and store agree)"
+    )
+
+
+def part(plan: Plan, main: list[Condition], say: Say) -> Part:
+    """Measure the general transport, and the peers in turns with ourselves."""
+    store = main[0].job.store
+    fewer = max(plan.events // 10, 200)
+    httpx = Condition(f"notifykit on {STORES[store]}, httpx", Job(store=store, events=fewer, transport="httpx"))
+    say("the transport httpx")
+    _repeat(httpx, min(plan.runs, plan.peer_runs), say)
+    rows = [condition.row(_COLUMNS, _settings(condition.job)) for condition in (*main, httpx)]
+    if plan.peers:
+        rows += _peers(plan, main, say)
+    return Part(
+        name="main",
+        title="The main job, and the same job with other tools",
+        about=(
+            "Producers publish through the public API while a worker delivers signed events of 1 kB to one endpoint. "
+            "PostgreSQL has fsync on. Counted are deliveries that the receiver got and the store has on record. "
+            "CPU is the processor time of a delivery: all of it, and ours, which is without the receiver's. Memory is "
+            "the most a worker had. Peers take turns with us, and each ratio compares rates of the same round."
+        ),
+        columns=(RATE, _RATIO, *_COLUMNS[1:]),
+        rows=rows,
+        across="what",
+    )
+
+
+def _settings(job: Job) -> str:
+    return f"{job.events:,} events, {job.publishers} concurrent publishes"
+
+
+def _repeat(condition: Condition, runs: int, say: Say) -> None:
+    for turn in range(1, runs + 1):
+        note(condition, run_once(condition.job), f"{turn}/{runs}", say)
+
+
+# ── the peers ──────────────────────────────────────────────────────────────────────────────────
+
+
+@attrs.define
+class _Peer:
+    name: str
+    ours: list[Mapping[str, Any]] = attrs.field(factory=list)
+    found: list[Mapping[str, Any]] = attrs.field(factory=list)
+    trouble: str = ""
+
+    def row(self) -> Row:
+        if not self.found:
+            return Row(label=self.name, note=f"not measured: {self.trouble}")
+        last = self.found[-1]
+        made = cells(self.found, _COLUMNS) | {"ratio": ratio(self.ours, self.found, "rate")}
+        remarks = [f"{last['wanted']:,} events", str(last.get("settings", ""))]
+        if not all(run["agree"] for run in self.found):
+            remarks.append(f"DISAGREES: {last['received']} received, {last['stored']} on record of {last['wanted']}")
+        label = f"{self.name} {last['version']} ({last['store']}, {last['client']})"
+        return Row(label=label, cells=made, note="; ".join(filter(None, remarks)))
+
+
+def _peers(plan: Plan, main: list[Condition], say: Say) -> list[Row]:
+    """Measure the peers, with a run of ours in each round to compare with."""
+    module: Any = import_module("benchmarks.peers")
+    unavailable: type[Exception] = module.PeerUnavailable
+    peers = [_Peer(name) for name in plan.peers]
+    ours = Condition("ours, to compare with", main[0].job)
+    for turn in range(1, plan.peer_runs + 1):
+        say(f"peers, round {turn} of {plan.peer_runs}")
+        note(ours, run_once(ours.job), f"{turn}/{plan.peer_runs}", say)
+        for peer in peers:
+            if not peer.trouble:
+                _measure(peer, module.measure, unavailable, plan, ours.found[-1], say)
+    return [peer.row() for peer in peers]
+
+
+def _measure(
+    peer: _Peer,
+    measure: Callable[..., Mapping[str, Any]],
+    unavailable: type[Exception],
+    plan: Plan,
+    ours: Mapping[str, Any],
+    say: Say,
+) -> None:
+    events = plan.events if peer.name in _FAST else max(plan.events // 10, 200)
+    try:
+        found = measure(peer.name, events=events, say=say)
+    except unavailable as error:
+        peer.trouble = str(error)
+    except Exception as error:  # noqa: BLE001 - whatever a peer does wrong is a note in its row, not the end of ours
+        peer.trouble = f"{type(error).__name__}: {error}"
+    if peer.trouble:
+        say(f"  {peer.name}: {peer.trouble}")
+        return
+    peer.found.append(found)
+    peer.ours.append(ours)
+    say(f"  {peer.name}: {found['rate']:,.0f} deliveries/s")

@@ -1,0 +1,134 @@
+"""Which peers there are, how their workers are started, and what was tuned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import attrs
+
+HERE = Path(__file__).resolve().parent
+CHECKOUT = HERE.parent.parent
+#: A sketch of the fastest this could be, without what makes a product; it is no part of this repository.
+PROTOTYPE = CHECKOUT.parent / "shared" / "reference" / "perf-prototype" / "proto.py"
+
+#: Takes ``prepare``, ``publish`` and ``stored``, and ``work`` where the tool brings no command for that.
+JOB = ("python", "job.py")
+
+
+class PeerUnavailable(Exception):  # noqa: N818 - not an error of the benchmark
+    """There is no figure for this peer; the message says why, and what to do about it."""
+
+
+@attrs.frozen(kw_only=True)
+class Peer:
+    """How a tool does the job.
+
+    Attributes:
+        folder: Holds its ``job.py`` and its ``requirements.txt``.
+        distribution: Its package.
+        client: The package it POSTs with.
+        store: What keeps its queue and its results.
+        worker: A command of its environment, run in its folder.
+        copies: How many of these are started.
+        publish: Arguments of ``publish`` after the number and the size of the events.
+        settings: What was tuned.
+    """
+
+    folder: str
+    distribution: str
+    client: str
+    store: Literal["valkey", "postgres"]
+    worker: tuple[str, ...] = (*JOB, "work")
+    copies: int = 2
+    publish: tuple[str, ...] = ()
+    settings: str
+
+
+PEERS: Mapping[str, Peer] = {
+    "celery": Peer(
+        folder="celery",
+        distribution="celery",
+        client="requests",
+        store="valkey",
+        worker=(
+            *("celery", "-A", "job", "worker", "--pool", "prefork", "--concurrency", "2", "-O", "fair"),
+            *("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "ERROR"),
+        ),
+        copies=1,
+        settings="prefork, 2 processes, late acknowledgement, prefetch 16, no gossip/mingle/heartbeat, "
+        "a producer that expects no results, hiredis",
+    ),
+    "dramatiq": Peer(
+        folder="dramatiq",
+        distribution="dramatiq",
+        client="httpx",
+        store="valkey",
+        worker=("dramatiq", "job", "--processes", "2", "--threads", "16"),
+        copies=1,
+        settings="2 processes of 16 threads, hiredis",
+    ),
+    "taskiq": Peer(
+        folder="taskiq",
+        distribution="taskiq",
+        client="aiohttp",
+        store="valkey",
+        worker=(
+            *("taskiq", "worker", "job:broker", "--workers", "2", "--max-async-tasks", "64"),
+            *("--log-level", "ERROR"),
+        ),
+        copies=1,
+        settings="stream broker, 2 processes of 64 tasks, reads of 100, 32 publishers, uvloop, hiredis",
+    ),
+    "arq": Peer(
+        folder="arq",
+        distribution="arq",
+        client="aiohttp",
+        store="valkey",
+        settings="2 processes of 64 jobs, looks every 50 ms, 32 publishers, uvloop, hiredis",
+    ),
+    "saq": Peer(
+        folder="saq",
+        distribution="saq",
+        client="aiohttp",
+        store="valkey",
+        settings="2 processes of 64 jobs, 64 operations at a time, 32 publishers, uvloop, hiredis",
+    ),
+    "procrastinate": Peer(
+        folder="procrastinate",
+        distribution="procrastinate",
+        client="aiohttp",
+        store="postgres",
+        publish=("500",),
+        settings="2 processes of 64 jobs, batch_defer of 500, LISTEN/NOTIFY, psycopg in C, uvloop",
+    ),
+    "pgqueuer": Peer(
+        folder="pgqueuer",
+        distribution="pgqueuer",
+        client="aiohttp",
+        store="postgres",
+        publish=("1",),
+        settings="2 processes, dequeues of 100, 32 publishers on 8 connections, durable tables, asyncpg, uvloop",
+    ),
+    "pgqueuer-batch": Peer(
+        folder="pgqueuer",
+        distribution="pgqueuer",
+        client="aiohttp",
+        store="postgres",
+        publish=("500",),
+        settings="2 processes, dequeues of 100, enqueues of 500, durable tables, asyncpg, uvloop",
+    ),
+}
+
+NAMES: tuple[str, ...] = (*PEERS, "prototype")
+
+
+def source(name: str) -> Path:
+    """Return the file with the peer's worker."""
+    return PROTOTYPE if name == "prototype" else HERE / PEERS[name].folder / "job.py"
+
+
+def requirements(name: str) -> Path:
+    """Return the file that says what the peer needs."""
+    return HERE / (name if name == "prototype" else PEERS[name].folder) / "requirements.txt"
