@@ -76,8 +76,8 @@ CASES = [
     # recording
     CrashCase(point="res.half", duplicates=3),
     CrashCase(point="res.half", action="stop", duplicates=3),
-    CrashCase(point="res.committed"),
-    CrashCase(point="res.committed", kind="once", why="retry_set"),
+    CrashCase(point="res.committed", count=1),
+    CrashCase(point="res.committed", kind="once", count=1, why="retry_set"),
     CrashCase(point="res.committed", kind="fail", count=1, retries=0, expected="dead", why="dead"),
     CrashCase(point="lease.renewed", kind="slow", count=12, settings=_ONE_BY_ONE, duplicates=1),
     CrashCase(point="stop.draining", kind="slow", count=6, settings=_ONE_BY_ONE, duplicates=1, why="stop.kill"),

@@ -147,7 +147,7 @@ def plan_twice() -> None:
     plan = import_module("notifykit.policies.plan")
     new_id = import_module("notifykit.models.ids").new_id
     plan.delivery_id = lambda *_: new_id("dlv_")  # type: ignore[attr-defined]
-    rewrite("stores.sql.sqlite:_settle", ("if done is None:\n            continue", "done = done or (event_id, None)"))
+    rewrite("stores.sql.sqlite:_settle", ("if line is None:\n                continue", "line = line or (None, None)"))
     rewrite(
         "stores.sql.postgres_statements:SETTLE",
         ("SELECT event_id FROM gone UNION ALL SELECT event_id FROM paged", "SELECT event_id FROM s"),

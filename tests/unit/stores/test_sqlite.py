@@ -89,9 +89,9 @@ async def test_tables_are_not_made_unasked(tmp_path):
     assert [] == threads()
 
 
-async def test_a_lock_that_does_not_end_is_unavailability(store, sqlite_store_url):
+async def test_a_lock_that_does_not_end_is_unavailability(store, sqlite_store_url, monkeypatch):
     """Somebody else writes for too long: the caller may try again, and nothing is half-done."""
-    store._db.execute("PRAGMA busy_timeout=0")
+    monkeypatch.setattr("notifykit.stores.sql.sqlite.BUSY", 0.05)
     other = sqlite3.connect(sqlite_store_url.removeprefix("sqlite:///"), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
 
