@@ -21,6 +21,7 @@ STORES = {"postgres": "PostgreSQL", "sqlite": "SQLite"}
 POSTGRES = {
     "shared_buffers": "512MB",
     "max_wal_size": "4GB",
+    "wal_init_zero": "off",  # a server that has run for a while recycles its log instead of making new files
     "checkpoint_timeout": "15min",
     "fsync": "on",
     "full_page_writes": "on",

@@ -8,7 +8,7 @@ once that transaction is durable.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypedDict
 
@@ -26,6 +26,8 @@ from .ports import Appended, Clock, Outbox
 
 #: Events of one shared transaction at the most.
 GROUP = 500
+#: Shared transactions that a process has under way at a time: while one waits for the disk, the next is made.
+_AT_ONCE = 2
 
 
 class PublishOptions(TypedDict, total=False):
@@ -53,8 +55,9 @@ class Publisher:
         self._catalog = catalog
         self._clock = clock
         self._limits = limits
-        self._group: list[tuple[StoredEvent, asyncio.Future[Appended]]] = []
-        self._flush: asyncio.Task[None] | None = None
+        # One transaction at a time for events in a line: they must not overtake each other.
+        self._in_line = _Group(self._append, 1)
+        self._others = _Group(self._append, _AT_ONCE)
 
     def prepare(self, event: object, options: PublishOptions) -> StoredEvent:
         """Check ``event`` and return it as it will be stored.
@@ -88,29 +91,13 @@ class Publisher:
         return await self._store(stored._replace(topic=only_to(endpoint.id)))
 
     async def _store(self, stored: StoredEvent) -> Receipt:
-        future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
-        self._group.append((stored, future))
-        if self._flush is None or self._flush.done():
-            self._flush = asyncio.create_task(self._flush_groups(), name="notifykit-publish")
-        return _receipt(stored, await future)
+        group = self._others if stored.ordering_key is None else self._in_line
+        return _receipt(stored, await group.add(stored))
 
-    async def _flush_groups(self) -> None:
-        while self._group:
-            group, self._group = self._group[:GROUP], self._group[GROUP:]
-            try:
-                answers = await self._outbox.append([stored for stored, _ in group])
-                failpoint("pub.committed")
-            except BaseException as error:
-                for _, future in group:
-                    if not future.done():
-                        future.set_exception(error if isinstance(error, Exception) else asyncio.CancelledError())
-                        future.exception()  # a publisher that was cancelled does not ask any more
-                if not isinstance(error, Exception):
-                    raise
-                continue
-            for (_, future), answer in zip(group, answers, strict=True):
-                if not future.done():
-                    future.set_result(answer)
+    async def _append(self, events: list[StoredEvent]) -> list[Appended]:
+        answers = await self._outbox.append(events)
+        failpoint("pub.committed")
+        return answers
 
     async def publish_many(self, events: Iterable[object], options: PublishOptions) -> list[Receipt]:
         """Store many events, a few hundred in a transaction; all are checked before the first is stored."""
@@ -138,9 +125,64 @@ class Publisher:
         return stored
 
     async def aclose(self) -> None:
-        """Wait for the last shared transaction."""
-        if self._flush is not None:
-            await asyncio.gather(self._flush, return_exceptions=True)
+        """Wait for the last shared transactions."""
+        await self._in_line.aclose()
+        await self._others.aclose()
+
+
+class _Group:
+    """Publishes that come together while earlier ones are being stored.
+
+    Args:
+        append: Stores events in one transaction.
+        at_once: How many transactions may be under way; what comes beyond that waits for the next one.
+    """
+
+    def __init__(self, append: Callable[[list[StoredEvent]], Awaitable[list[Appended]]], at_once: int) -> None:
+        self._append = append
+        self._at_once = at_once
+        self._waiting: list[tuple[StoredEvent, asyncio.Future[Appended]]] = []
+        self._flushes: set[asyncio.Task[None]] = set()
+
+    def add(self, stored: StoredEvent) -> asyncio.Future[Appended]:
+        """Return what will hold the answer for ``stored``."""
+        future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+        self._waiting.append((stored, future))
+        # One that has just been started has not yet taken what it will store.
+        if len(self._flushes) < self._at_once and (len(self._waiting) == 1 or not self._flushes):
+            flush = asyncio.create_task(self._flush(), name="notifykit-publish")
+            self._flushes.add(flush)
+            flush.add_done_callback(self._flushes.discard)  # one that was cancelled before it began
+        return future
+
+    async def _flush(self) -> None:
+        try:
+            await self._store_waiting()
+        finally:  # at once: who comes next must not count on this one
+            task = asyncio.current_task()
+            assert task is not None
+            self._flushes.discard(task)
+
+    async def _store_waiting(self) -> None:
+        while self._waiting:
+            group, self._waiting = self._waiting[:GROUP], self._waiting[GROUP:]
+            try:
+                answers = await self._append([stored for stored, _ in group])
+            except BaseException as error:
+                for _, future in group:
+                    if not future.done():
+                        future.set_exception(error if isinstance(error, Exception) else asyncio.CancelledError())
+                        future.exception()  # a publisher that was cancelled does not ask any more
+                if not isinstance(error, Exception):
+                    raise
+                continue
+            for (_, future), answer in zip(group, answers, strict=True):
+                if not future.done():
+                    future.set_result(answer)
+
+    async def aclose(self) -> None:
+        """Wait until everything has been stored."""
+        await asyncio.gather(*self._flushes, return_exceptions=True)
 
 
 def _receipt(stored: StoredEvent, answer: Appended) -> Receipt:

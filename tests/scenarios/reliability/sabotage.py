@@ -8,7 +8,6 @@ fails loudly once the line that it breaks is gone.
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import inspect
 import json
@@ -132,10 +131,7 @@ def reply_before_commit() -> None:
     from notifykit.publisher import Publisher
 
     async def store(self: Publisher, stored: StoredEvent) -> Receipt:
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._group.append((stored, future))
-        if self._flush is None or self._flush.done():
-            self._flush = asyncio.create_task(self._flush_groups())
+        _ = self._others.add(stored)
         return Receipt(event_id=stored.id, duplicate=False)
 
     Publisher._store = store  # type: ignore[method-assign]
