@@ -168,6 +168,25 @@ def test_a_database_that_falls_silent_loses_nothing(
                 worker.terminate()
 
 
+def test_clocks_that_jump_lose_nothing(
+    databases: Databases, receiver: Receiver, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """One of two workers has its clock set forward, right, back and right again, by many leases each time."""
+    with databases() as url, Site(url, tmp_path / "site", receiver) as site:
+        endpoints = site.endpoints(tenants=("acme", "globex"), each=2)
+        publisher = site.publisher(endpoints, rate=100)
+        jumping, steady = site.worker(), site.worker()
+        for jump in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGUSR2, signal.SIGUSR1):
+            assert site.publishes(80)
+            jumping.signal(jump)
+        assert site.publishes(80)
+        publisher.terminate()
+
+        end_well(site, request.node.name, jumps=4)
+        for worker in (jumping, steady):
+            worker.terminate()
+
+
 def test_a_stop_does_not_wait_for_a_database_that_is_silent(
     postgres_databases: Databases,
     database_proxy: FaultProxy,

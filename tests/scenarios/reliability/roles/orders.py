@@ -12,6 +12,7 @@ from typing import Any
 
 from notifykit import DispatchSettings, EgressRules, Notifykit
 from notifykit.models.delivery import Priority
+from notifykit.ports import Clock
 
 _DURATIONS = {"lease", "max_timeout", "lease_margin", "poll", "grace", "retention"}
 
@@ -27,9 +28,9 @@ def ready() -> None:
     print("ready", flush=True)
 
 
-def kit_for(url: str) -> Notifykit:
+def kit_for(url: str, clock: Clock | None = None) -> Notifykit:
     """Return a kit that may deliver to this machine."""
-    return Notifykit(url, egress=EgressRules(allow=["127.0.0.0/8"], allow_http=True))
+    return Notifykit(url, egress=EgressRules(allow=["127.0.0.0/8"], allow_http=True), clock=clock)
 
 
 def settings_from(told: Mapping[str, Any]) -> DispatchSettings:

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from notifykit.channels.webhook import Guard, WebhookChannel
@@ -23,6 +24,25 @@ from .orders import kit_for, orders, ready, settings_from
 
 #: Events of this type kill the worker that sends them.
 POISON = "test.poison"
+
+
+#: How far a clock jumps when it is told to; receivers take a timestamp that is off by less than five minutes.
+JUMP = timedelta(minutes=4)
+
+
+class JumpingClock:
+    """A clock that goes right until the process is told otherwise: SIGUSR1 sets it forward, SIGUSR2 back."""
+
+    def __init__(self) -> None:
+        self._off = timedelta(0)
+
+    def jump(self, by: timedelta) -> None:
+        """Be off by so much more."""
+        self._off += by
+
+    def now(self) -> datetime:
+        """Return what this clock takes for the current instant."""
+        return datetime.now(UTC) + self._off
 
 
 class PoisonedChannel(WebhookChannel):
@@ -51,7 +71,10 @@ async def main(told: dict[str, Any]) -> None:
     """Work until SIGTERM; then drain."""
     loop = asyncio.get_running_loop()
     channel = PoisonedChannel(guard=Guard(["127.0.0.0/8"], allow_http=True))
-    async with kit_for(told["url"]) as kit:
+    clock = JumpingClock()
+    loop.add_signal_handler(signal.SIGUSR1, clock.jump, JUMP)
+    loop.add_signal_handler(signal.SIGUSR2, clock.jump, -JUMP)
+    async with kit_for(told["url"], clock) as kit:
         dispatcher = kit.dispatcher([channel], settings_from(told["settings"]))
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, dispatcher.stop)
