@@ -55,7 +55,8 @@ def run(plan: Plan) -> int:
     try:
         results = attrs.evolve(results, machine=facts())
         main = mainjob.first(plan, say)
-        results = _keep(plan, results, mainjob.part(plan, main, say))
+        if not (plan.adds and plan.axes and any(part.name == "main" for part in results.parts)):
+            results = _keep(plan, results, mainjob.part(plan, main, say))
         for name in plan.axes:
             try:
                 results = _keep(plan, results, AXES[name](plan, say))
