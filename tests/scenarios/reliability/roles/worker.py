@@ -31,7 +31,7 @@ JUMP = timedelta(minutes=4)
 
 
 class JumpingClock:
-    """A clock that goes right until the process is told otherwise: SIGUSR1 sets it forward, SIGUSR2 back."""
+    """A clock that goes right until the process is told otherwise: SIGHUP sets it forward, SIGUSR2 back."""
 
     def __init__(self) -> None:
         self._off = timedelta(0)
@@ -72,7 +72,7 @@ async def main(told: dict[str, Any]) -> None:
     loop = asyncio.get_running_loop()
     channel = PoisonedChannel(guard=Guard(["127.0.0.0/8"], allow_http=True))
     clock = JumpingClock()
-    loop.add_signal_handler(signal.SIGUSR1, clock.jump, JUMP)
+    loop.add_signal_handler(signal.SIGHUP, clock.jump, JUMP)
     loop.add_signal_handler(signal.SIGUSR2, clock.jump, -JUMP)
     async with kit_for(told["url"], clock) as kit:
         dispatcher = kit.dispatcher([channel], settings_from(told["settings"]))
