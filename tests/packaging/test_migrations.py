@@ -7,9 +7,12 @@ import re
 import sqlite3
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 import anyio
+import attrs
 import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -17,7 +20,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, NullPool, create_engine, make_url
 
-from notifykit import ConfigurationError, Event, Notifykit, SchemaError, StoreUnavailableError
+from notifykit import ConfigurationError, Event, Notifykit, RateLimit, SchemaError, StoreUnavailableError
+from notifykit.models.health import Ailment
 from notifykit.stores.sql import migrate
 from notifykit.stores.sql.schema import metadata
 from notifykit.stores.sql.upgrade import migrate as upgrade
@@ -149,6 +153,58 @@ async def test_an_upgrade_of_what_is_up_to_date_changes_nothing(store_url):
     assert before == after
 
 
+BEFORE_0002 = """
+INSERT INTO notifykit_events (tenant, id, type, version, occurred_at, published_at, due_at, priority, body)
+  VALUES ('acme', 'evt_1', 'a.b', 1, 5, 5, 5, 1, '{}');
+INSERT INTO notifykit_outbox (event_id, tenant, priority, due_at) VALUES ('evt_1', 'acme', 1, 5);
+INSERT INTO notifykit_ailments (endpoint_id, tenant, since, probe_at, probes, reason)
+  VALUES ('end_1', 'acme', 1000000, 2000000, 3, 'http_503');
+INSERT INTO notifykit_buckets (endpoint_id, tenant, tokens, filled_at) VALUES ('end_1', 'acme', 1.5, 0)
+"""
+
+
+async def test_data_of_schema_0001_comes_along(fresh_url):
+    """What waits, ails and is limited goes on as it was; and the same id of another tenant is another endpoint."""
+    await upgrade(fresh_url, "0001")
+    for statement in BEFORE_0002.split(";"):
+        _run_sql(fresh_url, statement)
+    ours = Ailment(endpoint_id="end_1", tenant=ACME, since=at(1), probe_at=at(2), probes=3, reason="http_503")
+    theirs = attrs.evolve(ours, tenant="globex")
+
+    with pytest.raises(SchemaError, match="has schema 0001"):
+        await Notifykit(fresh_url, create=False).open()
+    await upgrade(fresh_url)
+
+    async with Notifykit(fresh_url, create=False) as kit:
+        await kit.store.save_ailment(theirs)
+        ailments = await kit.store.ailments()
+        drawn = [
+            await kit.store.draw(tenant, "end_1", 9, RateLimit(per_second=9, burst=9), now=at(0))
+            for tenant in (ACME, "globex")
+        ]
+        (taken,) = await kit.store.take(9, now=at(9), lease=timedelta(minutes=1))
+    assert [ours, theirs] == sorted(ailments, key=attrgetter("tenant"))
+    assert [1, 9] == drawn
+    assert "evt_1" == taken.id
+
+
+def at(seconds: int) -> datetime:
+    """Return an instant near the epoch."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+async def test_a_step_back_makes_the_schema_before(fresh_url):
+    """Down one step and up again ends where it began."""
+    await upgrade(fresh_url)
+
+    down = await _downgrade(fresh_url, "-1")
+    up = await upgrade(fresh_url)
+
+    assert ("0001", migrate.HEAD) == (down, up)
+    async with Notifykit(fresh_url, create=False) as kit:
+        assert 0 == (await kit.stats()).unplanned
+
+
 async def test_what_was_taken_down_can_be_built_again(fresh_url):
     """Down to nothing and up again, by script or at once: the version table that is left does not disturb."""
     await upgrade(fresh_url)
@@ -163,7 +219,7 @@ async def test_what_was_taken_down_can_be_built_again(fresh_url):
     assert gone == "none"
 
 
-async def _downgrade(url: str) -> str:
+async def _downgrade(url: str, revision: str = "base") -> str:
     from alembic import command
 
     from notifykit.stores import store_from_url
@@ -171,7 +227,7 @@ async def _downgrade(url: str) -> str:
     def work(connection: Connection) -> str:
         config = migrate.alembic_config()
         config.attributes["connection"] = connection
-        command.downgrade(config, "base")
+        command.downgrade(config, revision)
         return migrate.version(connection) or "none"
 
     return await store_from_url(url).upgrade(work)  # type: ignore[attr-defined]

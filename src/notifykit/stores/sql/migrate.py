@@ -16,7 +16,7 @@ from ...failpoints import failpoint
 from . import schema
 
 #: The newest script in ``migrations/versions``.
-HEAD = "0001"
+HEAD = "0002"
 VERSION_TABLE = "notifykit_alembic"
 
 #: As Alembic makes it.

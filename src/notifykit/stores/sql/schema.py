@@ -87,9 +87,9 @@ outbox = Table(
     #: Waits behind an earlier one of its key; ``due_at`` is when to look again (see ADR 0012).
     Column("behind", Boolean, nullable=False, server_default=false()),
     postgresql_with={
-        "fillfactor": 45,
         "autovacuum_vacuum_scale_factor": 0,
         "autovacuum_vacuum_threshold": 20000,
+        "fillfactor": 45,
     },
 )
 Index("notifykit_outbox_due", outbox.c.priority, outbox.c.due_at, outbox.c.tenant)
@@ -241,8 +241,8 @@ endpoints = Table(
 ailments = Table(
     "notifykit_ailments",
     metadata,
-    Column("tenant", Key, primary_key=True),
     Column("endpoint_id", Key, primary_key=True),
+    Column("tenant", Key, primary_key=True),
     Column("since", BigInteger, nullable=False),
     Column("probe_at", BigInteger, nullable=False),
     Column("probes", Integer, nullable=False),
@@ -253,8 +253,8 @@ ailments = Table(
 buckets = Table(
     "notifykit_buckets",
     metadata,
-    Column("tenant", Key, primary_key=True),
     Column("endpoint_id", Key, primary_key=True),
+    Column("tenant", Key, primary_key=True),
     Column("tokens", Float(53), nullable=False),
     Column("filled_at", BigInteger, nullable=False),
 )

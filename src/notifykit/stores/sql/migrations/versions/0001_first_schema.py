@@ -18,13 +18,13 @@ def upgrade() -> None:
     """Create every table."""
     op.create_table(
         "notifykit_ailments",
-        sa.Column("tenant", Key, nullable=False),
         sa.Column("endpoint_id", Key, nullable=False),
+        sa.Column("tenant", Key, nullable=False),
         sa.Column("since", sa.BigInteger(), nullable=False),
         sa.Column("probe_at", sa.BigInteger(), nullable=False),
         sa.Column("probes", sa.Integer(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("tenant", "endpoint_id"),
+        sa.PrimaryKeyConstraint("endpoint_id"),
     )
     op.create_table(
         "notifykit_attempts",
@@ -42,11 +42,11 @@ def upgrade() -> None:
     )
     op.create_table(
         "notifykit_buckets",
-        sa.Column("tenant", Key, nullable=False),
         sa.Column("endpoint_id", Key, nullable=False),
+        sa.Column("tenant", Key, nullable=False),
         sa.Column("tokens", sa.Float(precision=53), nullable=False),
         sa.Column("filled_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("tenant", "endpoint_id"),
+        sa.PrimaryKeyConstraint("endpoint_id"),
     )
     op.create_table(
         "notifykit_deliveries",
@@ -145,7 +145,7 @@ def upgrade() -> None:
         sa.Column("ordering_key", Key, nullable=True),
         sa.Column("behind", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.PrimaryKeyConstraint("event_id"),
-        postgresql_with={"fillfactor": 45, "autovacuum_vacuum_scale_factor": 0, "autovacuum_vacuum_threshold": 20000},
+        postgresql_with={"fillfactor": 70, "autovacuum_vacuum_scale_factor": 0, "autovacuum_vacuum_threshold": 20000},
     )
     op.create_index("notifykit_outbox_due", "notifykit_outbox", ["priority", "due_at", "tenant"], unique=False)
     op.create_index(
