@@ -83,9 +83,16 @@ def database_proxy(postgres_url: str) -> Iterator[FaultProxy]:
         yield proxy
 
 
-def _through(url: str, proxy: FaultProxy) -> str:
-    address = urlsplit(url)
-    return address._replace(netloc=f"{address.username}@127.0.0.1:{proxy.port}").geturl()
+@pytest.fixture
+def proxied_site(
+    postgres_databases: Databases, database_proxy: FaultProxy, receiver: Receiver, tmp_path: Path
+) -> Iterator[Site]:
+    """A site whose processes reach the database through the proxy."""
+    with postgres_databases() as url:
+        address = urlsplit(url)
+        via = address._replace(netloc=f"{address.username}@127.0.0.1:{database_proxy.port}").geturl()
+        with Site(url, tmp_path / "site", receiver, via=via) as site:
+            yield site
 
 
 def _has_failures(site: Site, count: int) -> bool:
@@ -112,60 +119,48 @@ FAULTS: dict[str, Callable[[FaultProxy], None]] = {
 
 
 def test_faults_on_the_way_to_the_database_lose_nothing(
-    postgres_databases: Databases,
-    database_proxy: FaultProxy,
-    receiver: Receiver,
-    tmp_path: Path,
-    request: pytest.FixtureRequest,
+    proxied_site: Site, database_proxy: FaultProxy, request: pytest.FixtureRequest
 ) -> None:
     """Delays, cuts, resets, refused and throttled connections, one after the other: what was acknowledged arrives."""
-    with postgres_databases() as url:
-        site = Site(url, tmp_path / "site", receiver, via=_through(url, database_proxy))
-        with site:
-            endpoints = site.endpoints(each=2)
-            workers = [site.worker(), site.worker()]
-            publisher = site.publisher(endpoints, rate=100)
-            for fault in FAULTS.values():
-                fault(database_proxy)
-                time.sleep(0.8)
-                database_proxy.heal()
-                assert site.publishes(20), "publishing never came back"
-            publisher.terminate()
+    site = proxied_site
+    endpoints = site.endpoints(each=2)
+    workers = [site.worker(), site.worker()]
+    publisher = site.publisher(endpoints, rate=100)
+    for fault in FAULTS.values():
+        fault(database_proxy)
+        time.sleep(0.8)
+        database_proxy.heal()
+        assert site.publishes(20), "publishing never came back"
+    publisher.terminate()
 
-            end_well(site, request.node.name, cuts=database_proxy.cuts, faults=len(FAULTS))
-            errors_are_fit(site)
-            for worker in workers:
-                worker.terminate()
+    end_well(site, request.node.name, cuts=database_proxy.cuts, faults=len(FAULTS))
+    errors_are_fit(site)
+    for worker in workers:
+        worker.terminate()
 
 
 @pytest.mark.thorough
 def test_a_database_that_falls_silent_loses_nothing(
-    postgres_databases: Databases,
-    database_proxy: FaultProxy,
-    receiver: Receiver,
-    tmp_path: Path,
-    request: pytest.FixtureRequest,
+    proxied_site: Site, database_proxy: FaultProxy, request: pytest.FixtureRequest
 ) -> None:
     """Connections that are half open: who waits is told in the end, and everybody goes on without help."""
-    with postgres_databases() as url:
-        site = Site(url, tmp_path / "site", receiver, via=_through(url, database_proxy))
-        with site:
-            endpoints = site.endpoints(each=2)
-            workers = [site.worker(), site.worker()]
-            publisher = site.publisher(endpoints, rate=100)
-            assert site.publishes(20), "publishing never began"
-            database_proxy.is_deaf = True
-            time.sleep(0.8)
-            database_proxy.heal()
-            assert site.publishes(20, 90), "publishing never came back"
-            assert until(partial(_has_failures, site, 1), 90), "nobody was told"
-            publisher.terminate()
+    site = proxied_site
+    endpoints = site.endpoints(each=2)
+    workers = [site.worker(), site.worker()]
+    publisher = site.publisher(endpoints, rate=100)
+    assert site.publishes(20), "publishing never began"
+    database_proxy.is_deaf = True
+    time.sleep(0.8)
+    database_proxy.heal()
+    assert site.publishes(20, 90), "publishing never came back"
+    assert until(partial(_has_failures, site, 1), 90), "nobody was told"
+    publisher.terminate()
 
-            slowest = max(failure["took"] for failure in site.failures())
-            end_well(site, request.node.name, slowest_error=round(slowest, 1))
-            errors_are_fit(site, _SILENCE)
-            for worker in workers:
-                worker.terminate()
+    slowest = max(failure["took"] for failure in site.failures())
+    end_well(site, request.node.name, slowest_error=round(slowest, 1))
+    errors_are_fit(site, _SILENCE)
+    for worker in workers:
+        worker.terminate()
 
 
 def test_clocks_that_jump_lose_nothing(
@@ -188,59 +183,47 @@ def test_clocks_that_jump_lose_nothing(
 
 
 def test_a_stop_does_not_wait_for_a_database_that_is_silent(
-    postgres_databases: Databases,
-    database_proxy: FaultProxy,
-    receiver: Receiver,
-    tmp_path: Path,
-    request: pytest.FixtureRequest,
+    proxied_site: Site, database_proxy: FaultProxy, request: pytest.FixtureRequest
 ) -> None:
     """SIGTERM while the database takes everything and answers nothing: the worker ends in time all the same."""
-    with postgres_databases() as url:
-        site = Site(url, tmp_path / "site", receiver, via=_through(url, database_proxy))
-        with site:
-            endpoints = site.endpoints()
-            worker = site.worker(grace=1.5)
-            site.publish(endpoints, 5)
-            site.drained(10)
-            database_proxy.is_deaf = True
-            time.sleep(0.5)
+    site = proxied_site
+    endpoints = site.endpoints()
+    worker = site.worker(grace=1.5)
+    site.publish(endpoints, 5)
+    site.drained(10)
+    database_proxy.is_deaf = True
+    time.sleep(0.5)
 
-            took = worker.terminate()
+    took = worker.terminate()
 
-            report.note(request.node.name, drains=1, slowest_drain=round(took, 2))
-            assert took <= 1.5 + 2
+    report.note(request.node.name, drains=1, slowest_drain=round(took, 2))
+    assert took <= 1.5 + 2
 
 
 def test_a_commit_whose_answer_is_lost_is_resolved_by_its_key(
-    postgres_databases: Databases,
-    database_proxy: FaultProxy,
-    receiver: Receiver,
-    tmp_path: Path,
-    request: pytest.FixtureRequest,
+    proxied_site: Site, database_proxy: FaultProxy, request: pytest.FixtureRequest
 ) -> None:
     """The connection dies after the commit was sent: the publisher is told, and its second try gets the same event."""
-    with postgres_databases() as url:
-        site = Site(url, tmp_path / "site", receiver, via=_through(url, database_proxy))
-        with site:
-            endpoints = site.endpoints()
-            publisher = site.publisher(endpoints, rate=50, concurrency=1)
-            for number in range(3):
-                # Keys are published in their order, so the key of a number to come is one that will be seen.
-                coming = site.acknowledged() + 5
-                database_proxy.swallow_answer_to(f"p-{coming}".encode())
-                assert until(partial(_has_failures, site, number + 1), 10), "no answer was lost"
-            publisher.terminate()
-            unknown = {failure["n"] for failure in site.failures()}
-            events: dict[str, int] = dict(
-                site.database.rows("SELECT idempotency_key, count(*) FROM notifykit_events GROUP BY idempotency_key")
-            )
-            worker = site.worker()
+    site = proxied_site
+    endpoints = site.endpoints()
+    publisher = site.publisher(endpoints, rate=50, concurrency=1)
+    for number in range(3):
+        # Keys are published in their order, so the key of a number to come is one that will be seen.
+        coming = site.acknowledged() + 5
+        database_proxy.swallow_answer_to(f"p-{coming}".encode())
+        assert until(partial(_has_failures, site, number + 1), 10), "no answer was lost"
+    publisher.terminate()
+    unknown = {failure["n"] for failure in site.failures()}
+    events: dict[str, int] = dict(
+        site.database.rows("SELECT idempotency_key, count(*) FROM notifykit_events GROUP BY idempotency_key")
+    )
+    worker = site.worker()
 
-            end_well(site, request.node.name, unknown_commits=len(unknown))
-            errors_are_fit(site)
-            assert 3 == len(unknown)
-            assert {1} == {events[f"p-{n}"] for n in unknown}
-            worker.terminate()
+    end_well(site, request.node.name, unknown_commits=len(unknown))
+    errors_are_fit(site)
+    assert 3 == len(unknown)
+    assert {1} == {events[f"p-{n}"] for n in unknown}
+    worker.terminate()
 
 
 def test_faults_on_the_way_to_a_receiver_lose_nothing(

@@ -25,16 +25,14 @@ from ...vault import KeyRing
 from . import migrate
 from . import postgres_statements as sql
 from .rows import (
-    PRIORITIES,
     RANK,
     WINDOW,
     claim_from,
     event_values,
     in_key_order,
-    instant,
-    instant_or_none,
     micros,
     micros_or_none,
+    taken_from,
 )
 from .sealing import Seals, payloads_are_sealed, vault_for
 from .store import NOT_OPEN, SqlStore, translated
@@ -205,37 +203,7 @@ class PostgresStore(SqlStore):
         self, limit: int, *, now: datetime, lease: timedelta, exclude: Collection[str] = ()
     ) -> list[TakenEvent]:
         rows = await self._hand_out(limit, sql.TAKE, micros(now), limit, micros(now + lease), list(exclude))
-        taken = [
-            TakenEvent(
-                event_id,
-                fence,
-                tenant,
-                type_,
-                topic,
-                PRIORITIES[rank],
-                ordering_key,
-                instant(published_at),
-                instant_or_none(expires_at),
-                body,
-                cursor,
-                version or 0,
-            )
-            for (
-                event_id,
-                fence,
-                tenant,
-                type_,
-                topic,
-                rank,
-                ordering_key,
-                published_at,
-                expires_at,
-                body,
-                cursor,
-                version,
-            ) in rows
-        ]
-        return self.seals.taken(taken)
+        return self.seals.taken([taken_from(row) for row in rows])
 
     async def settle(
         self, settlements: Sequence[Settlement], *, now: datetime, lease: timedelta, worker: str

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .rows import CLAIM_COLUMNS, EVENT_COLUMNS, FIRST_LOOK, LATER_LOOK
+from .rows import CLAIM_COLUMNS, EVENT_COLUMNS, FIRST_LOOK, LATER_LOOK, TAKEN_COLUMNS
 
 _TYPES = {
     "version": "smallint",
@@ -107,12 +107,11 @@ WITH due AS MATERIALIZED (
   UPDATE notifykit_outbox o SET fence = o.fence + 1, taken_until = $3, behind = false FROM picked
   WHERE o.event_id = picked.event_id RETURNING o.event_id, o.fence, o.tenant, o.cursor
 )
-SELECT t.event_id, t.fence, t.tenant, e.type, e.topic, e.priority, e.ordering_key, e.published_at, e.expires_at,
-  e.body, t.cursor, v.version, a.aside
-FROM (SELECT count(*) AS aside, set_config('synchronous_commit', 'off', true) FROM aside) a LEFT JOIN taken t ON true
-LEFT JOIN notifykit_events e ON e.tenant = t.tenant AND e.id = t.event_id
-LEFT JOIN notifykit_tenants v ON v.tenant = t.tenant
-ORDER BY e.priority, t.event_id
+SELECT {TAKEN_COLUMNS}, a.aside
+FROM (SELECT count(*) AS aside, set_config('synchronous_commit', 'off', true) FROM aside) a LEFT JOIN taken o ON true
+LEFT JOIN notifykit_events e ON e.tenant = o.tenant AND e.id = o.event_id
+LEFT JOIN notifykit_tenants t ON t.tenant = o.tenant
+ORDER BY e.priority, o.event_id
 """
 
 _SETTLED = _batch({"event_id": "text", "fence": "int", "cursor": "text"}, 4)

@@ -11,7 +11,7 @@ from sqlalchemy import RowMapping
 
 from ...models.delivery import Attempt, Claim, Delivery, DeliveryState, Priority
 from ...models.endpoint import Endpoint, EndpointSecret, EndpointState, RateLimit
-from ...models.event import StoredEvent
+from ...models.event import StoredEvent, TakenEvent
 from ...models.retry import RetryPolicy
 from ...models.subscription import Subscription
 
@@ -127,6 +127,32 @@ def event_from(row: RowMapping) -> StoredEvent:
         metadata=row["metadata"],
         body=bytes(row["body"]),
     )
+
+
+def taken_from(row: Sequence[Any]) -> TakenEvent:
+    """Return the taken event of a row with the columns of :data:`TAKEN_COLUMNS`."""
+    event_id, fence, tenant, type_, topic, rank, ordering_key, published_at, expires_at, body, cursor, version = row
+    return TakenEvent(
+        event_id,
+        fence,
+        tenant,
+        type_,
+        topic,
+        PRIORITIES[rank],
+        ordering_key,
+        instant(published_at),
+        instant_or_none(expires_at),
+        body,
+        cursor,
+        version or 0,
+    )
+
+
+#: Of ``outbox`` (o), ``events`` (e) and ``tenants`` (t); see :func:`taken_from`.
+TAKEN_COLUMNS = (
+    "o.event_id, o.fence, o.tenant, e.type, e.topic, e.priority, e.ordering_key, e.published_at, e.expires_at,"
+    " e.body, o.cursor, t.version"
+)
 
 
 def delivery_from(row: RowMapping) -> Delivery:

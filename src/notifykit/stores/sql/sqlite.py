@@ -34,13 +34,13 @@ from .rows import (
     LATER_LOOK,
     PRIORITIES,
     RANK,
+    TAKEN_COLUMNS,
     WINDOW,
     claim_from,
     event_values,
-    instant,
-    instant_or_none,
     micros,
     micros_or_none,
+    taken_from,
 )
 from .sealing import Seals, payloads_are_sealed, vault_for
 from .store import NOT_OPEN, SqlStore, translated
@@ -82,9 +82,8 @@ _TURN_EVENT = """
 UPDATE notifykit_outbox SET due_at = ?, behind = 0 WHERE behind AND event_id = (
   SELECT event_id FROM notifykit_outbox WHERE tenant = ? AND ordering_key = ? ORDER BY event_id LIMIT 1)
 """
-_TAKEN = """
-SELECT o.event_id, o.fence, o.tenant, e.type, e.topic, e.ordering_key, e.published_at, e.expires_at, e.body, o.cursor,
-  t.version
+_TAKEN = f"""
+SELECT {TAKEN_COLUMNS}
 FROM json_each(?) c JOIN notifykit_outbox o ON o.event_id = c.value
 JOIN notifykit_events e ON e.tenant = o.tenant AND e.id = o.event_id
 LEFT JOIN notifykit_tenants t ON t.tenant = o.tenant ORDER BY o.event_id
@@ -219,13 +218,8 @@ class SqliteStore(SqlStore):
                 self._path, isolation_level=None, check_same_thread=False, timeout=BUSY, cached_statements=256
             )
             _into_wal(db)
-            for pragma in (
-                f"synchronous={self._synchronous}",
-                "temp_store=MEMORY",
-            ):
+            for pragma in (f"synchronous={self._synchronous}", "temp_store=MEMORY", "cache_size=-64000"):
                 db.execute(f"PRAGMA {pragma}")
-            db.execute(_PATIENT)
-            db.execute("PRAGMA cache_size=-64000")
         except (sqlite3.Error, OSError) as error:
             raise StoreUnavailableError(f"cannot open {self._path}: {error}") from error
         self._engine = create_engine("sqlite://", creator=lambda: db, poolclass=StaticPool, hide_parameters=True)
@@ -503,39 +497,11 @@ def _hand_out(
 
 def _take(db: sqlite3.Connection, limit: int, now: int, until: int, exclude: str) -> list[TakenEvent]:
     taken: list[TakenEvent] = []
-    for rank, priority in enumerate(PRIORITIES):
+    for rank in range(len(PRIORITIES)):
         binds = {"rank": rank, "now": now, "until": until, "exclude": exclude}
         rows = _hand_out(db, limit - len(taken), _DUE_EVENTS, _ASIDE_EVENTS, _TAKE, binds)
         if rows:
-            taken += [
-                TakenEvent(
-                    event_id,
-                    fence,
-                    tenant,
-                    type_,
-                    topic,
-                    priority,
-                    ordering_key,
-                    instant(published_at),
-                    instant_or_none(expires_at),
-                    body,
-                    cursor,
-                    version or 0,
-                )
-                for (
-                    event_id,
-                    fence,
-                    tenant,
-                    type_,
-                    topic,
-                    ordering_key,
-                    published_at,
-                    expires_at,
-                    body,
-                    cursor,
-                    version,
-                ) in db.execute(_TAKEN, (_json([row[0] for row in rows]),))
-            ]
+            taken += map(taken_from, db.execute(_TAKEN, (_json([row[0] for row in rows]),)))
         if len(taken) >= limit:
             break
     return taken
@@ -637,10 +603,12 @@ def _record(db: sqlite3.Connection, records: Sequence[Record]) -> set[str]:
             row = gone.pop((delivery_id, fence), None)
             if row is None:
                 continue
-            attempts = row[7] if attempt is None else attempt.number
-            ended.append((*row[:7], state.value, reason, attempts, *row[8:10], fence, *row[10:13], micros(at)))
-            if row[10] is not None:
-                lines[row[4], row[10]] = micros(at)
+            *ids, attempts, abandoned, generation, ordering_key, created_at, expires_at, _ = row
+            attempts = attempts if attempt is None else attempt.number
+            history = (attempts, abandoned, generation, fence, ordering_key, created_at, expires_at, micros(at))
+            ended.append((*ids, state.value, reason, *history))
+            if ordering_key is not None:
+                lines[row[4], ordering_key] = micros(at)
         else:
             number, tried = (None, 0) if attempt is None else (attempt.number, 1)
             due = micros(due_at or at)
