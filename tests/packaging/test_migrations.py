@@ -21,7 +21,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, NullPool, create_engine, make_url
 
 from notifykit import ConfigurationError, Event, Notifykit, RateLimit, SchemaError, StoreUnavailableError
+from notifykit.models.delivery import Attempt, DeliveryState, Lane, Priority
 from notifykit.models.health import Ailment
+from notifykit.ports import Record
 from notifykit.stores.sql import migrate
 from notifykit.stores.sql.schema import metadata
 from notifykit.stores.sql.upgrade import migrate as upgrade
@@ -29,6 +31,8 @@ from notifykit.testing import make_endpoint, make_subscription
 from tests.databases import new_database
 
 ACME = "acme"
+#: The schema that the newest migration starts from.
+BEFORE_HEAD = "0002"
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -188,6 +192,47 @@ async def test_data_of_schema_0001_comes_along(fresh_url):
     assert "evt_1" == taken.id
 
 
+BEFORE_0003 = """
+INSERT INTO notifykit_events (tenant, id, type, version, occurred_at, published_at, due_at, priority, body)
+  VALUES ('acme', 'evt_1', 'a.b', 1, 5, 5, 5, 1, '{}');
+INSERT INTO notifykit_deliveries (tenant, id, event_id, subscription_id, subscriber_id, channel, priority, state,
+  reason, attempts, abandoned, generation, fence, created_at, finished_at)
+  VALUES ('acme', 'dlv_1', 'evt_1', 'sub_1', 'end_1', 'webhook', 1, 'dead', 'http_404', 1, 0, 0, 1, 5, 9000000);
+INSERT INTO notifykit_attempts (delivery_id, number, started_at, took, outcome, reason, status, worker)
+  VALUES ('dlv_1', 1, 6000000, 7, 'permanent', 'http_404', 404, 'w')
+"""
+
+
+async def test_attempts_of_schema_0002_come_along_there_and_back(fresh_url):
+    """One that was recorded before, and one that its delivery tells of, are both read, after a step back too."""
+    await upgrade(fresh_url, "0002")
+    nothing = "x'7b7d'" if fresh_url.startswith("sqlite") else "'{}'"
+    for statement in BEFORE_0003.replace("'{}'", nothing).split(";"):
+        _run_sql(fresh_url, statement)
+    await upgrade(fresh_url)
+    async with Notifykit(fresh_url, create=False) as kit:
+        await kit.store.redrive_one(ACME, "dlv_1", now=at(10))
+        lane = Lane("webhook", Priority.NORMAL)
+        (claim,) = await kit.store.claim_due(lane, 9, now=at(10), lease=timedelta(minutes=1), worker="v")
+        second = Attempt(
+            delivery_id="dlv_1", number=claim.attempt, started_at=at(11), took=timedelta(0, 1), outcome="accepted",
+            status=204, response=b"thanks", worker="v",
+        )  # fmt: skip
+        ended = Record("dlv_1", claim.fence, DeliveryState.DELIVERED, None, None, at(12), second)
+        await kit.store.record([ended])
+        made = await kit.store.attempts(ACME, "dlv_1")
+
+    for _ in range(2):
+        await _downgrade(fresh_url, "0002")
+        await upgrade(fresh_url)
+
+    async with Notifykit(fresh_url, create=False) as kit:
+        kept = await kit.store.attempts(ACME, "dlv_1")
+    assert [(1, "permanent", 404), (2, "accepted", 204)] == [(one.number, one.outcome, one.status) for one in made]
+    assert second == made[1]
+    assert made == kept
+
+
 def at(seconds: int) -> datetime:
     """Return an instant near the epoch."""
     return datetime.fromtimestamp(seconds, UTC)
@@ -200,7 +245,7 @@ async def test_a_step_back_makes_the_schema_before(fresh_url):
     down = await _downgrade(fresh_url, "-1")
     up = await upgrade(fresh_url)
 
-    assert ("0001", migrate.HEAD) == (down, up)
+    assert (BEFORE_HEAD, migrate.HEAD) == (down, up)
     async with Notifykit(fresh_url, create=False) as kit:
         assert 0 == (await kit.stats()).unplanned
 

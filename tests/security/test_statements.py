@@ -27,9 +27,11 @@ from .test_tenants import ENGINE_VERBS, FACADES, IDS, OWNER, STRANGER, calls, pr
 
 #: Tables with rows of tenants.  The outbox is the planner's, and no verb for people reads it but one.
 TABLES = ("events", "deliveries", "queue", "endpoints", "subscriptions", "tenants", "ailments", "buckets", "outbox")
-#: Attempts have no tenant of their own: they are read by the id of a delivery that was found by its tenant.
+#: Attempts have no tenant of their own: they are read by the id of a delivery that was found by its tenant, and
+#: written beside one.
 BY_DELIVERY = re.compile(
     r"FROM notifykit_attempts WHERE notifykit_attempts\.delivery_id = \S+(?: COLLATE \S+)? ORDER BY"
+    r"|^INSERT INTO notifykit_attempts \(delivery_id, "
 )
 
 _REFERENCE = re.compile(
