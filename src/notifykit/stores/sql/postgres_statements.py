@@ -115,25 +115,33 @@ ORDER BY e.priority, o.event_id
 """
 
 _SETTLED = _batch({"event_id": "text", "fence": "int", "cursor": "text"}, 4)
-_PLANNED = _batch(
-    {
-        "id": "text",
-        "event_id": "text",
-        "tenant": "text",
-        "subscription_id": "text",
-        "subscriber_id": "text",
-        "channel": "text",
-        "priority": "smallint",
-        "state": "text",
-        "reason": "text",
-        "due_at": "bigint",
-        "expires_at": "bigint",
-        "ordering_key": "text",
-        "final": "bool",
-        "first": "bool",
-    },
-    7,
-)
+#: The columns of planned deliveries; those from ``attempts`` on tell of one that was sent before it was settled.
+PLANNED = {
+    "id": "text",
+    "event_id": "text",
+    "tenant": "text",
+    "subscription_id": "text",
+    "subscriber_id": "text",
+    "channel": "text",
+    "priority": "smallint",
+    "state": "text",
+    "reason": "text",
+    "due_at": "bigint",
+    "expires_at": "bigint",
+    "ordering_key": "text",
+    "final": "bool",
+    "first": "bool",
+    "attempts": "int",
+    "ended_at": "bigint",
+    "started_at": "bigint",
+    "took": "bigint",
+    "outcome": "text",
+    "code": "text",
+    "status": "int",
+    "response": "bytea",
+    "worker": "text",
+}
+_PLANNED = _batch(PLANNED, 7)
 
 SETTLE = f"""
 WITH s AS MATERIALIZED (
@@ -172,9 +180,11 @@ WITH s AS MATERIALIZED (
   FROM d WHERE NOT final ON CONFLICT (id) DO NOTHING
 ), f AS (
   INSERT INTO notifykit_deliveries (id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state,
-    reason, attempts, abandoned, generation, fence, ordering_key, created_at, expires_at, finished_at)
-  SELECT id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state, reason, 0, 0, 0, 0,
-    ordering_key, $1, expires_at, $1
+    reason, attempts, abandoned, generation, fence, ordering_key, created_at, expires_at, finished_at, last_started_at,
+    last_took, last_outcome, last_reason, last_status, last_response, last_worker)
+  SELECT id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state, reason, coalesce(attempts, 0),
+    0, 0, (ended_at IS NOT NULL)::int, ordering_key, CASE WHEN ended_at IS NULL THEN $1 ELSE due_at END, expires_at,
+    coalesce(ended_at, $1), started_at, took, outcome, code, status, response, worker
   FROM d WHERE final ON CONFLICT DO NOTHING
 )
 SELECT event_id FROM ok
