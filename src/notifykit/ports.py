@@ -60,7 +60,7 @@ class Settlement(NamedTuple):
     Attributes:
         cursor: ``None`` when the whole event is planned; otherwise where the next page starts.
         records: What became of some of the deliveries, which were sent before this was written.  It is as if
-            these were settled in state ``SENDING`` and recorded under fence 1 in the same step.
+            these had been settled in state ``SENDING``, and recorded under fence 1.
     """
 
     event_id: str
@@ -134,7 +134,8 @@ class Outbox(Protocol):
     ) -> set[str]:
         """Write the planned deliveries and take their events out of the outbox, in one step.
 
-        Deliveries in state ``SENDING`` are leased to ``worker`` until ``now + lease``.
+        Deliveries in state ``SENDING`` are leased to ``worker`` until ``now + lease``, and count as made when
+        they were due.
         A settlement whose fence is stale writes nothing.  Deliveries that exist already stay as they are.
 
         Returns:

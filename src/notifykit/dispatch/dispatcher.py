@@ -291,6 +291,7 @@ class Dispatcher:
         for sender, _ in self._senders:
             for claim in sender.backlog.drain():
                 sender.release(claim, now)
+        self._recorder.flights.bring_down()  # what is cut off must stay leased
         with anyio.CancelScope(deadline=end):
             while any(backlog.in_flight for backlog in self.backlogs.values()):
                 await asyncio.sleep(0.01)

@@ -9,8 +9,10 @@ still being sent leased as usual.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import takewhile
 
 from ..failpoints import failpoint
 from ..models.delivery import Claim, DeliveryState, NewDelivery
@@ -126,16 +128,20 @@ class Flights:
             self._emit(ClaimLost(delivery_id=record.delivery_id, fence=record.fence))
             return True
         flight.results.append((record, written))
-        if len(flight.results) == len(flight.claims):
+        if len(flight.results) == len(flight.claims) and not flight.lands:
             self._bring_down(flight)
         return True
 
+    def bring_down(self, before: float = math.inf) -> None:
+        """Land all flights that were started ``before`` this time of the event loop."""
+        for flight in list(takewhile(lambda flight: flight.since < before, self._aloft.values())):
+            self._bring_down(flight)
+
     def _bring_down(self, flight: Flight) -> None:
-        if not flight.lands:
-            flight.lands = True
-            del self._aloft[flight.event_id]
-            self.landing.append(flight)
-            self._on_landing()
+        flight.lands = True
+        del self._aloft[flight.event_id]
+        self.landing.append(flight)
+        self._on_landing()
 
     async def watch(self) -> None:
         """Bring down what takes long, until cancelled."""
@@ -144,11 +150,7 @@ class Flights:
             self._some.clear()
             while self._aloft:
                 await asyncio.sleep(PATIENCE / 4)
-                before = asyncio.get_running_loop().time() - PATIENCE
-                for flight in list(self._aloft.values()):
-                    if flight.since > before:
-                        break
-                    self._bring_down(flight)
+                self.bring_down(asyncio.get_running_loop().time() - PATIENCE)
 
     async def land(self, limit: int) -> list[Result]:
         """Write flights that are over, or take long; return what has still to be recorded one by one.

@@ -29,6 +29,8 @@ from .rounds import Rounds
 from .settings import DispatchSettings
 from .vitals import Vitals
 
+#: The lease of somebody who was lost; he may have had another clock.
+_LONG_AGO = timedelta(days=-1)
 #: Deliveries of an event that can be sent before they are settled.
 _FEW = 8
 #: Deliveries that are settled at a time, and of one event before others have their turn.
@@ -102,7 +104,7 @@ class Planner:
         if settlements:
             await self._write(settlements, mine, planned, now)
         if lost:
-            await self.store.settle(lost, now=now, lease=timedelta(0), worker="")
+            await self.store.settle(lost, now=now, lease=_LONG_AGO, worker="")
             failpoint("fan.committed")
 
     def _start(

@@ -7,7 +7,7 @@ never reports what did not happen.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from ..errors import StoreUnavailableError
@@ -74,16 +74,19 @@ class Recorder:
 
     async def _sift(self) -> None:
         """Write a batch one by one and drop what the store refuses: its lease will run out and it is rescued."""
-        turns = [(self._land, lambda: self.flights.give_up().event_id)] * min(self._batch, len(self.flights.landing))
-        turns += [(self._write, lambda: self._open.pop(0)[0].delivery_id)] * min(self._batch, len(self._open))
-        for write, give_up in turns:
-            try:
-                await write(1)
-            except StoreUnavailableError:
-                return
-            except Exception as error:
-                self._emit(LoopFailed(loop="record", error=f"{give_up()}: {why(error)}", pause=timedelta(0)))
-                self._note_empty()
+        for _ in range(min(self._batch, len(self.flights.landing))):
+            await self._try(self._land, lambda: self.flights.give_up().event_id)
+        for _ in range(min(self._batch, len(self._open))):
+            await self._try(self._write, lambda: self._open.pop(0)[0].delivery_id)
+
+    async def _try(self, write: Callable[[int], Awaitable[None]], give_up: Callable[[], str]) -> None:
+        try:
+            await write(1)
+        except StoreUnavailableError:
+            return
+        except Exception as error:
+            self._emit(LoopFailed(loop="record", error=f"{give_up()}: {why(error)}", pause=timedelta(0)))
+            self._note_empty()
 
     async def write(self) -> None:
         """Write one batch; it stays with us if the store does not take it."""

@@ -108,7 +108,7 @@ class MemoryOutbox:
                 state=new.state,
                 reason=new.reason,
                 ordering_key=new.ordering_key,
-                created_at=now,
+                created_at=new.due_at if new.state is DeliveryState.SENDING else now,
                 due_at=None if ended else new.due_at,
                 expires_at=new.expires_at,
                 finished_at=now if ended else None,

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ...errors import MissingExtraError, StoreUnavailableError
 from ...failpoints import failpoint
-from ...models.delivery import FINAL_STATES, Claim, DeliveryState, Lane, NewDelivery
+from ...models.delivery import FINAL_STATES, Claim, Lane, NewDelivery
 from ...models.event import StoredEvent, TakenEvent
 from ...ports import Appended, Record, Settlement
 from ...vault import KeyRing
@@ -34,6 +34,7 @@ from .rows import (
     micros,
     micros_or_none,
     taken_from,
+    with_records,
 )
 from .sealing import Seals, payloads_are_sealed, vault_for
 from .store import NOT_OPEN, SqlStore, translated
@@ -213,29 +214,25 @@ class PostgresStore(SqlStore):
         events: list[tuple[str, int, str | None]] = []
         planned: list[tuple[Any, ...]] = []
         rest: dict[str, list[Record]] = {}
-        for event_id, fence, deliveries, cursor, records in self.seals.settlements(settlements):
+        for settlement in self.seals.settlements(settlements):
+            event_id, fence, _, cursor, _ = settlement
             events.append((event_id, fence, cursor))
-            ended = {}
-            for record in records:
-                if record.state in FINAL_STATES and record.event is None:
-                    ended[record.delivery_id] = record
-                else:
-                    rest.setdefault(event_id, []).append(record)
-            open_ids = {record.delivery_id for record in rest.get(event_id, ())}
-            for new in deliveries:
-                leased = new._replace(state=DeliveryState.SENDING) if new.id in open_ids else new
-                planned.append(_planned_values(leased, ended.get(new.id), first=fence == 1))
+            deliveries, left = with_records(settlement)
+            planned += [_planned_values(new, record, first=fence == 1) for new, record in deliveries]
+            if left:
+                rest[event_id] = left
         if not events:
             return set()
         columns = [*_columns(events), *(_columns(planned) if planned else ([],) * len(sql.PLANNED))]
         values = (micros(now), micros(now + lease), worker, *columns)
         async with self._driver() as pg:
             failpoint("fan.half")
+            if any(settlement.records for settlement in settlements):
+                failpoint("res.half")
             if not rest:
                 return {row[0] for row in await pg.fetch(sql.SETTLE, *values, timeout=_HASTE)}
             async with pg.transaction():
                 settled = {row[0] for row in await pg.fetch(sql.SETTLE, *values, timeout=_HASTE)}
-                failpoint("res.half")
                 await _record(pg, [record for id_ in settled for record in rest.get(id_, ())])
         return settled
 

@@ -6,9 +6,6 @@ The order of arguments is the order of the ``$n``; ``postgres.py`` fills them.
 where a join of two batches would be a nested loop, because our connections switch
 hash joins off (see ``postgres.py``).
 
-``TAKE`` does not wait for the disk: if a crash of the server undoes it, the event is simply there to be taken
-again, and the ``SETTLE`` of whoever had taken it comes later in the log, so it cannot outlive it.
-
 A column that says the same in every row comes as an array of one: encoding an array costs the client more
 than all else that it does for a row (see :func:`_batch`).
 
@@ -108,7 +105,7 @@ WITH due AS MATERIALIZED (
   WHERE o.event_id = picked.event_id RETURNING o.event_id, o.fence, o.tenant, o.cursor
 )
 SELECT {TAKEN_COLUMNS}, a.aside
-FROM (SELECT count(*) AS aside, set_config('synchronous_commit', 'off', true) FROM aside) a LEFT JOIN taken o ON true
+FROM (SELECT count(*) AS aside FROM aside) a LEFT JOIN taken o ON true
 LEFT JOIN notifykit_events e ON e.tenant = o.tenant AND e.id = o.event_id
 LEFT JOIN notifykit_tenants t ON t.tenant = o.tenant
 ORDER BY e.priority, o.event_id
@@ -174,7 +171,8 @@ WITH s AS MATERIALIZED (
 ), q AS (
   INSERT INTO notifykit_queue (id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state, reason,
     created_at, due_at, expires_at, ordering_key, fence, lease_until, worker)
-  SELECT id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state, reason, $1, due_at, expires_at,
+  SELECT id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state, reason,
+    CASE WHEN state = 'sending' THEN due_at ELSE $1 END, due_at, expires_at,
     ordering_key, (state = 'sending')::int, CASE WHEN state = 'sending' THEN $2::bigint END,
     CASE WHEN state = 'sending' THEN $3::text END
   FROM d WHERE NOT final ON CONFLICT (id) DO NOTHING

@@ -42,6 +42,7 @@ from .rows import (
     micros,
     micros_or_none,
     taken_from,
+    with_records,
 )
 from .sealing import Seals, payloads_are_sealed, vault_for
 from .store import NOT_OPEN, SqlStore, translated
@@ -519,7 +520,8 @@ def _settle(db: sqlite3.Connection, settlements: Sequence[Settlement], now: int,
     rest: list[Record] = []
     whole = [(event_id, fence) for event_id, fence, _, cursor, _ in settlements if cursor is None]
     gone = {row[:2]: row[2:] for row in _by_fence(db, _PLANNED, whole)}
-    for event_id, fence, planned, cursor, records in settlements:
+    for settlement in settlements:
+        event_id, fence, _, cursor, _ = settlement
         if cursor is None:
             line = gone.pop((event_id, fence), None)
             if line is None:
@@ -529,19 +531,13 @@ def _settle(db: sqlite3.Connection, settlements: Sequence[Settlement], now: int,
         elif not db.execute(_PAGED, (cursor, event_id, fence)).fetchone():
             continue
         settled.add(event_id)
-        sent = {record.delivery_id: record for record in records}
-        for new in planned:
-            record = sent.get(new.id)
-            if record is not None:
-                if record.state in FINAL_STATES and record.event is None:
-                    ended.append(_ended_values(new, now, record))
-                    continue
-                new = new._replace(state=DeliveryState.SENDING)  # noqa: PLW2901 - it is what the record needs
-                rest.append(record)
+        planned, left = with_records(settlement)
+        rest += left
+        for new, record in planned:
             if fence > 1 and db.execute(_KNOWN, {"id": new.id, "tenant": new.tenant}).fetchone():
                 continue  # an earlier page of the same event made it; it waits, or has ended since
-            if new.state in FINAL_STATES:
-                ended.append(_ended_values(new, now))
+            if record is not None or new.state in FINAL_STATES:
+                ended.append(_ended_values(new, now, record))
             else:
                 queue.append(_queue_values(new, now, until, worker))
     failpoint("fan.half")
@@ -549,15 +545,14 @@ def _settle(db: sqlite3.Connection, settlements: Sequence[Settlement], now: int,
     if ended:
         db.executemany(_ENDED, ended)
     db.executemany(_TURN_EVENT, [(now, *line) for line in lines])
-    if rest:
+    if any(settlement.records for settlement in settlements):
         _record(db, rest)
-    elif ended:
-        failpoint("res.half")
     return settled
 
 
 def _queue_values(new: NewDelivery, now: int, until: int, worker: str) -> tuple[Any, ...]:
     leased = new.state is DeliveryState.SENDING
+    due_at = micros(new.due_at)
     return (
         new.id,
         new.event_id,
@@ -568,8 +563,8 @@ def _queue_values(new: NewDelivery, now: int, until: int, worker: str) -> tuple[
         RANK[new.priority],
         new.state.value,
         new.reason,
-        now,
-        micros(new.due_at),
+        due_at if leased else now,
+        due_at,
         micros_or_none(new.expires_at),
         new.ordering_key,
         1 if leased else 0,
