@@ -101,6 +101,23 @@ class StoreStats(NamedTuple):
     oldest_due: datetime | None
 
 
+class NextDue(NamedTuple):
+    """When something becomes due; a time that has passed means now.
+
+    Attributes:
+        event: The next event that nobody has taken.
+        delivery: The next delivery that waits.
+    """
+
+    event: datetime | None
+    delivery: datetime | None
+
+    @property
+    def first(self) -> datetime | None:
+        """Whichever comes first."""
+        return min((due for due in self if due is not None), default=None)
+
+
 class Outbox(Protocol):
     """Events that were published and are not planned yet."""
 
@@ -315,8 +332,8 @@ class Store(Outbox, Deliveries, Events, Endpoints, Subscriptions, Protocol):
         """Release every connection."""
         ...
 
-    async def next_due(self) -> datetime | None:
-        """Return when the next event or delivery becomes due (a time that has passed means now)."""
+    async def next_due(self) -> NextDue:
+        """Return when the next event and the next delivery become due."""
         ...
 
     async def wait(self, timeout: timedelta) -> bool:

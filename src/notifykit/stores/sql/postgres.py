@@ -20,10 +20,11 @@ from ...errors import MissingExtraError, StoreUnavailableError
 from ...failpoints import failpoint
 from ...models.delivery import FINAL_STATES, Claim, Lane, NewDelivery
 from ...models.event import StoredEvent, TakenEvent
-from ...ports import Appended, Record, Settlement
+from ...ports import Appended, NextDue, Record, Settlement
 from ...vault import KeyRing
 from . import migrate
 from . import postgres_statements as sql
+from .moves import NEXT_DUE
 from .rows import (
     RANK,
     WINDOW,
@@ -31,6 +32,7 @@ from .rows import (
     claim_from,
     event_values,
     in_key_order,
+    instant_or_none,
     micros,
     micros_or_none,
     taken_from,
@@ -289,6 +291,10 @@ class PostgresStore(SqlStore):
         async with self._driver() as pg:
             rows = await pg.fetch(sql.EXTEND, ids, fences, micros(until), timeout=_HASTE)
         return {row[0] for row in rows}
+
+    async def next_due(self) -> NextDue:
+        async with self._driver() as pg:
+            return NextDue(*map(instant_or_none, await pg.fetchrow(NEXT_DUE, timeout=_HASTE)))
 
     # -- hints -----------------------------------------------------------------------------------
 
