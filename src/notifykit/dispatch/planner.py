@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import attrs
 
@@ -28,6 +28,10 @@ from .vitals import Vitals
 
 #: Deliveries that are settled at a time, and of one event before others have their turn.
 _PAGE = 1000
+#: Events that may pass the batch under way at a time: few, because those that come next shall not wait long for them.
+_FEW = 10
+#: Who passes has just come: what has been due for longer waits for its turn in the rounds.
+_JUST = timedelta(seconds=0.5)
 
 
 @attrs.define
@@ -48,13 +52,26 @@ class Planner:
     emit: Callable[[TelemetryEvent], None]
     worker: str
     _rounds: Rounds = attrs.field(init=False)
+    _under_way: bool = attrs.field(default=False, init=False)
 
     @_rounds.default
     def _first_round(self) -> Rounds:
         return Rounds(self.settings.batch)
 
+    @property
+    def portion(self) -> int:
+        """How many rows others may write at a time: few while somebody passes those who crowd."""
+        return self._rounds.portion if self._rounds.passed else self.settings.batch
+
     async def turn(self) -> bool:
         """Plan one batch; return whether there may be more to plan right away."""
+        self._under_way = True
+        try:
+            return await self._turn()
+        finally:
+            self._under_way = False
+
+    async def _turn(self) -> bool:
         limit, exclude = self._rounds.portion, self._rounds.standing_back
         started = time.monotonic()
         taken = await self.store.take(limit, now=self.clock.now(), lease=self.settings.lease, exclude=exclude)
@@ -63,6 +80,22 @@ class Planner:
             await self._settle(taken)
         self._rounds.note((event.tenant for event in taken), limit=limit, took=time.monotonic() - started)
         return bool(taken) or bool(exclude)
+
+    async def pass_by(self) -> bool:
+        """Plan what has just come from those who do not crowd, beside the batch under way; return whether it was much.
+
+        Without a batch under way, or a crowd, the next batch has it anyway.
+        """
+        crowd = self._rounds.crowding
+        if not (self._under_way and crowd):
+            return False
+        now = self.clock.now()
+        taken = await self.store.take(_FEW, now=now, lease=self.settings.lease, exclude=crowd, since=now - _JUST)
+        if taken:
+            failpoint("fan.leased")
+            await self._settle(taken)
+        self._rounds.note_passing((event.tenant for event in taken), limit=_FEW)
+        return len(taken) >= _FEW
 
     async def _settle(self, taken: list[TakenEvent]) -> None:
         """Plan events, and write what was planned whenever it is a page."""

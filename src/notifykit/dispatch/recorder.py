@@ -26,12 +26,20 @@ class Recorder:
     Args:
         emit: Gets telemetry.
         batch: Records per statement at the most.
+        portion: Tells how many they may be at this moment, so that nobody waits long for the write under way.
     """
 
-    def __init__(self, store: Deliveries, emit: Callable[[TelemetryEvent], None], batch: int) -> None:
+    def __init__(
+        self,
+        store: Deliveries,
+        emit: Callable[[TelemetryEvent], None],
+        batch: int,
+        portion: Callable[[], int] | None = None,
+    ) -> None:
         self._store = store
         self._emit = emit
         self._batch = batch
+        self._portion = portion or (lambda: batch)
         self._open: list[tuple[Record, Written | None]] = []
         self._some = asyncio.Event()
         self._empty = asyncio.Event()
@@ -49,7 +57,7 @@ class Recorder:
         while True:
             await self._some.wait()
             try:
-                await self.write(self._batch)
+                await self.write(self._portion())
             except StoreUnavailableError as error:
                 self._emit(LoopFailed(loop="record", error=why(error), pause=timedelta(seconds=pause)))
                 await asyncio.sleep(pause)
