@@ -137,10 +137,18 @@ class Outbox(Protocol):
         ...
 
     async def take(
-        self, limit: int, *, now: datetime, lease: timedelta, exclude: Collection[str] = ()
+        self,
+        limit: int,
+        *,
+        now: datetime,
+        lease: timedelta,
+        exclude: Collection[str] = (),
+        since: datetime | None = None,
     ) -> list[TakenEvent]:
         """Lease up to ``limit`` due events, urgent first, none of a tenant in ``exclude``.
 
+        With ``since`` what became due before it need not be looked at: the call should cost the same
+        however much has been waiting for longer.
         No event is handed to two takers before its lease has run out.  Of the events of a
         tenant with the same ordering key only the one with the smallest id is handed out.
         """

@@ -94,15 +94,18 @@ class Dispatcher:
         self._serving: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
         self._planner_hint = asyncio.Event()
+        self._passer_hint = asyncio.Event()
         self._thirst = asyncio.Event()
-        self._hints: list[asyncio.Event] = []
+        self._source_hints: list[asyncio.Event] = []
         self._build(dice)
 
     def _build(self, dice: Dice) -> None:
         settings, store, clock = self.settings, self._store, self._clock
         self._directory = Directory(store, settings.max_timeout)
         self._leases = Leases()
-        self._recorder = Recorder(store, self._leases, settings, clock, self._emit, self.worker)
+        self._recorder = Recorder(
+            store, self._leases, settings, clock, self._emit, self.worker, lambda: self._planner.is_passed
+        )
         self._herald = Herald(self._directory)
         self._vitals = Vitals(store, clock, self._herald, self._emit, self._allow, self._note_gone, settings.patience)
         self.backlogs: dict[Lane, Backlog] = {}
@@ -262,9 +265,12 @@ class Dispatcher:
                         senders.start_soon(sender.pull)
                 async with anyio.create_task_group() as intake:
                     if "plan" in duties:
-                        intake.start_soon(self._turns, "plan", self._planner.turn)
+                        intake.start_soon(self._turns, "plan", self._planner.turn, self._planner_hint)
+                        intake.start_soon(self._turns, "pass", self._planner.pass_by, self._passer_hint, 0)
                     for source in self._sources:
-                        intake.start_soon(self._turns, f"claim {source.lane}", source.turn)
+                        hint = asyncio.Event()
+                        self._source_hints.append(hint)
+                        intake.start_soon(self._turns, f"claim {source.lane}", source.turn, hint)
                     pulse = anyio.CancelScope()
                     if self._sources or "plan" in duties:
                         intake.start_soon(self._pulse, pulse)
@@ -298,10 +304,10 @@ class Dispatcher:
 
     # -- loops -----------------------------------------------------------------------------------
 
-    async def _turns(self, name: str, turn: Callable[[], Awaitable[bool]]) -> None:
+    async def _turns(
+        self, name: str, turn: Callable[[], Awaitable[bool]], hint: asyncio.Event, most_lingers: int = _LINGERS
+    ) -> None:
         """Take turns while there is work; wait for a hint when there is none."""
-        hint = self._planner_hint if name == "plan" else asyncio.Event()
-        self._hints.append(hint)
         pause = _FIRST_PAUSE
         lingers = 0
         while not self._stop.is_set():
@@ -315,7 +321,7 @@ class Dispatcher:
                 pause = min(pause * 2, _LONGEST_PAUSE)
                 continue
             if more:
-                lingers = _LINGERS
+                lingers = most_lingers
             elif lingers:
                 lingers -= 1
                 with anyio.move_on_after(_LINGER):
@@ -361,7 +367,7 @@ class Dispatcher:
                 soon = soon or hinted
                 now = self._clock.now()
                 if hinted or (due.first is not None and due.first <= now):
-                    self._planner_hint.set()
+                    self._wake_planner()
                 if due.delivery is not None and due.delivery <= now:
                     self._wake_sources()
                 if due.first is not None and due.first <= now:
@@ -413,12 +419,15 @@ class Dispatcher:
             await self._stop.wait()
 
     def _wake_sources(self) -> None:
-        for hint in self._hints:
-            if hint is not self._planner_hint:
-                hint.set()
+        for hint in self._source_hints:
+            hint.set()
+
+    def _wake_planner(self) -> None:
+        self._planner_hint.set()
+        self._passer_hint.set()
 
     def _wake(self) -> None:
-        self._planner_hint.set()
+        self._wake_planner()
         self._wake_sources()
 
     # -- what senders tell -----------------------------------------------------------------------

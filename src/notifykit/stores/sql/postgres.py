@@ -205,9 +205,16 @@ class PostgresStore(SqlStore):
         return self.seals.answers(events, answers)
 
     async def take(
-        self, limit: int, *, now: datetime, lease: timedelta, exclude: Collection[str] = ()
+        self,
+        limit: int,
+        *,
+        now: datetime,
+        lease: timedelta,
+        exclude: Collection[str] = (),
+        since: datetime | None = None,
     ) -> list[TakenEvent]:
-        rows = await self._hand_out(limit, sql.TAKE, micros(now), limit, micros(now + lease), list(exclude))
+        values = (micros(now), limit, micros(now + lease), list(exclude), 0 if since is None else micros(since))
+        rows = await self._hand_out(limit, sql.TAKE, *values)
         return self.seals.taken([taken_from(row) for row in rows])
 
     async def settle(
