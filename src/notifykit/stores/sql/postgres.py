@@ -381,10 +381,8 @@ def _planned_values(new: NewDelivery, ended: Record | None, *, first: bool) -> t
     state, reason, sent = new.state, new.reason, _NOT_SENT
     if ended is not None:
         state, reason = ended.state, ended.reason
-        number, *before_retry, _, response, worker = (
-            _NOT_TRIED if ended.attempt is None else attempt_values(ended.attempt)
-        )
-        sent = (number, micros(ended.at), *before_retry, response, worker)
+        tried = _NOT_TRIED if ended.attempt is None else attempt_values(ended.attempt)
+        sent = (tried[0], micros(ended.at), *tried[1:6], *tried[7:])  # nothing is tried again
     return (
         new.id,
         new.event_id,

@@ -161,6 +161,8 @@ def with_records(settlement: Settlement) -> tuple[list[tuple[NewDelivery, Record
     _, _, deliveries, _, records = settlement
     if not records:
         return [(new, None) for new in deliveries], []
+    if len(deliveries) == len(records) == 1 and records[0].state in FINAL_STATES and records[0].event is None:
+        return [(deliveries[0], records[0])], []
     ended = {r.delivery_id: r for r in records if r.state in FINAL_STATES and r.event is None}
     left = [record for record in records if record.delivery_id not in ended]
     leased = {record.delivery_id for record in left}
