@@ -10,17 +10,18 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import NamedTuple
 
 import attrs
 
 from ..failpoints import failpoint
 from ..models.delivery import Claim, DeliveryState, Lane, NewDelivery
+from ..models.endpoint import Endpoint
 from ..models.event import TakenEvent
-from ..policies.plan import plan_page
 from ..ports import Clock, Settlement, Store
 from ..telemetry import EventsPlanned, TelemetryEvent
 from .backlog import Backlog
-from .directory import Directory, TenantView
+from .directory import Directory
 from .rounds import Rounds
 from .sender import Leases
 from .settings import DispatchSettings
@@ -28,6 +29,15 @@ from .vitals import Vitals
 
 #: Deliveries that are settled at a time, and of one event before others have their turn.
 _PAGE = 1000
+
+
+class _Mine(NamedTuple):
+    """A delivery that this process sends itself."""
+
+    event: TakenEvent
+    new: NewDelivery
+    version: int
+    endpoint: Endpoint
 
 
 @attrs.define
@@ -67,19 +77,23 @@ class Planner:
     async def _settle(self, taken: list[TakenEvent]) -> None:
         """Plan events, and write what was planned whenever it is a page."""
         settlements: list[Settlement] = []
-        mine: list[tuple[TakenEvent, NewDelivery, TenantView]] = []
+        mine: list[_Mine] = []
         coming: Counter[str] = Counter()
         planned = 0
+        await self.directory.prepare(taken)
         now = self.clock.now()
         for event in taken:
             view = await self.directory.view(event.tenant, event.tenant_version)
-            deliveries, cursor = plan_page(event, view.index, now=now, most=_PAGE)
+            deliveries, cursor = await view.plan(event, now=now, most=_PAGE)
             for at, new in enumerate(deliveries):
                 if new.state is DeliveryState.PENDING and self._has_room(event, new, coming, len(mine), now):
+                    endpoint = view.endpoint(new.subscriber_id)
+                    if endpoint is None:  # of a large tenant, and it was removed a moment ago: a claim finds out
+                        continue
                     coming[new.subscriber_id] += 1
                     leased = new._replace(state=DeliveryState.SENDING)
                     deliveries[at] = leased
-                    mine.append((event, leased, view))
+                    mine.append(_Mine(event, leased, view.version, endpoint))
             settlements.append(Settlement(event.id, event.fence, deliveries, cursor))
             planned += len(deliveries)
             if planned >= _PAGE:
@@ -91,7 +105,7 @@ class Planner:
     async def _write(
         self,
         settlements: list[Settlement],
-        mine: list[tuple[TakenEvent, NewDelivery, TenantView]],
+        mine: list[_Mine],
         planned: int,
         now: datetime,
     ) -> None:
@@ -100,11 +114,10 @@ class Planner:
         settled = await self.store.settle(settlements, now=now, lease=lease, worker=self.worker)
         failpoint("fan.committed")
         until = now + lease
-        for event, new, view in mine:
+        for event, new, version, endpoint in mine:
             if event.id in settled:
-                claim = _claim(event, new, until, view.version)
+                claim = _claim(event, new, until, version)
                 self.leases.add(claim)
-                endpoint = view.endpoints[new.subscriber_id]
                 self._backlog(new).add(((claim, self.vitals.places(endpoint), endpoint.rate_limit is not None),))
         self.emit(EventsPlanned(events=len(settled), deliveries=planned, took=self.clock.now() - now))
 

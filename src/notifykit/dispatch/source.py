@@ -69,9 +69,7 @@ class Source:
         self._rounds.note((claim.subscriber_id for claim in claims), limit=room, took=time.monotonic() - started)
         claims = await self._apart(claims)
         held = []
-        for claim in claims:
-            view = await self.directory.view(claim.tenant, claim.version)
-            endpoint = view.endpoints.get(claim.subscriber_id)
+        for claim, endpoint in zip(claims, await self.directory.endpoints_of(claims), strict=True):
             if endpoint is None:
                 held.append((claim, 1, False))
             else:
