@@ -128,17 +128,23 @@ class LargeView:
         """Return an endpoint that was met, if it is still held."""
         return self._crowd.endpoints.get((self.tenant, endpoint_id))
 
-    async def meet(self, endpoint_ids: Iterable[str]) -> None:
-        """Hold these endpoints, as new as this view."""
+    async def meet(self, endpoint_ids: Iterable[str]) -> dict[str, Endpoint]:
+        """Return those of these endpoints that exist, as new as this view, and hold them for a while."""
         kept, version = self._crowd.endpoints, self.version
-        missing = {id_ for id_ in endpoint_ids if kept.get((self.tenant, id_), version) is None}
-        if not missing:
-            return
-        for endpoint in await self._crowd.store.pick_endpoints(self.tenant, missing):
-            kept.put((self.tenant, endpoint.id), version, self._crowd.cut(endpoint))
-            missing.discard(endpoint.id)
-        for id_ in missing:
-            kept.drop((self.tenant, id_), version)
+        met: dict[str, Endpoint] = {}
+        missing = set()
+        for id_ in endpoint_ids:
+            if (endpoint := kept.get((self.tenant, id_), version)) is None:
+                missing.add(id_)
+            else:
+                met[id_] = endpoint
+        if missing:
+            for found in await self._crowd.store.pick_endpoints(self.tenant, missing):
+                met[found.id] = endpoint = self._crowd.cut(found)
+                kept.put((self.tenant, found.id), version, endpoint)
+            for id_ in missing - met.keys():
+                kept.drop((self.tenant, id_), version)
+        return met
 
     async def prepare(self, events: Sequence[TakenEvent]) -> None:
         """Find at one go what these events need: a statement for each would cost more than all else."""
@@ -168,9 +174,7 @@ class LargeView:
         The endpoints of the first page are met, so that it can be sent from here.
         """
         if (endpoint_id := addressed_to(event)) is not None:
-            await self.meet({endpoint_id})
-            endpoint = self.endpoint(endpoint_id)
-            states = {} if endpoint is None else {endpoint_id: endpoint.state}
+            states = {id_: endpoint.state for id_, endpoint in (await self.meet({endpoint_id})).items()}
             return plan_page(event, SubscriptionIndex.of((), states), now=now, most=most)
         inquiry = inquiry_for(event)
         answer = self._answer(inquiry)

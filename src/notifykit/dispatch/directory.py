@@ -106,14 +106,19 @@ class Directory:
 
     async def endpoints_of(self, claims: Sequence[Claim]) -> list[Endpoint | None]:
         """Return the endpoint of each claim, as new as the claim; ``None`` where there is none any more."""
-        batches: dict[LargeView, set[str]] = {}
+        views: dict[str, TenantView | LargeView] = {}
+        wanted: dict[LargeView, set[str]] = {}
         for claim in claims:
-            view = await self.view(claim.tenant, claim.version)
+            view = views[claim.tenant] = await self.view(claim.tenant, claim.version)
             if isinstance(view, LargeView):
-                batches.setdefault(view, set()).add(claim.subscriber_id)
-        for view, endpoint_ids in batches.items():
-            await view.meet(endpoint_ids)
-        return [self.endpoint(claim.tenant, claim.subscriber_id) for claim in claims]
+                wanted.setdefault(view, set()).add(claim.subscriber_id)
+        met = {view.tenant: await view.meet(endpoint_ids) for view, endpoint_ids in wanted.items()}
+        return [
+            met[claim.tenant].get(claim.subscriber_id)
+            if claim.tenant in met
+            else views[claim.tenant].endpoint(claim.subscriber_id)
+            for claim in claims
+        ]
 
     def latest(self, tenant: str) -> TenantView | LargeView | None:
         """Return the view that was read last, whatever its version."""
@@ -127,9 +132,10 @@ class Directory:
     async def find_endpoint(self, tenant: str, endpoint_id: str) -> Endpoint | None:
         """Return an endpoint of a view that was asked for before; one of a large tenant may have to be read again."""
         view = self._views.get(tenant)
-        if isinstance(view, LargeView) and view.endpoint(endpoint_id) is None:
-            await view.meet({endpoint_id})
-        return self.endpoint(tenant, endpoint_id)
+        endpoint = None if view is None else view.endpoint(endpoint_id)
+        if endpoint is None and isinstance(view, LargeView):
+            endpoint = (await view.meet({endpoint_id})).get(endpoint_id)
+        return endpoint
 
     def forget(self, tenant: str) -> None:
         """Read the tenant anew next time."""
