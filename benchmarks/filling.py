@@ -119,12 +119,12 @@ def history(lent: Database, tenant: str, rows: int) -> None:
             lent,
             first,
             min(first + _CHUNK - 1, rows),
-            (_OLD_EVENTS, _OLD_DELIVERIES, _OLD_ATTEMPTS),
+            (_OLD_EVENTS, _OLD_DELIVERIES),
             tenant=tenant,
             started=started,
             step=_MONTH // rows,
         )
-    _tidy(lent, "notifykit_events", "notifykit_deliveries", "notifykit_attempts")
+    _tidy(lent, "notifykit_events", "notifykit_deliveries")
 
 
 def backlog(lent: Database, rows: int) -> None:
@@ -166,14 +166,11 @@ SELECT CAST(:tenant AS TEXT), 'evt_00H0000' || w, 'order.t0', 1, {_AT}, {_AT}, {
 """
 _OLD_DELIVERIES = f"""
 INSERT INTO notifykit_deliveries (tenant, id, event_id, subscription_id, subscriber_id, channel, priority, state,
-  attempts, abandoned, generation, fence, created_at, finished_at)
+  attempts, abandoned, generation, fence, created_at, finished_at, last_started_at, last_took, last_outcome,
+  last_status, last_worker)
 SELECT CAST(:tenant AS TEXT), 'dlv_00H0000' || w || '0123456789ABC', 'evt_00H0000' || w,
   'sub_00H00000000000000000000000', 'end_00H00000000000000000000' || CAST(100 + n % 200 AS TEXT), 'webhook', 1,
-  'delivered', 1, 0, 0, 1, {_AT}, {_AT} + 4000 FROM series
-"""
-_OLD_ATTEMPTS = f"""
-INSERT INTO notifykit_attempts (delivery_id, number, started_at, took, outcome, status, response, worker)
-SELECT 'dlv_00H0000' || w || '0123456789ABC', 1, {_AT}, 3000, 'accepted', 204, CAST('' AS BLOB), 'long-gone' FROM series
+  'delivered', 1, 0, 0, 1, {_AT}, {_AT} + 4000, {_AT} + 1000, 3000, 'accepted', 204, 'long-gone' FROM series
 """
 _COPIES = """
 INSERT INTO notifykit_events (tenant, id, type, version, occurred_at, published_at, due_at, priority, body)

@@ -22,8 +22,10 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, NullPool, create_engine, make_url, select
 
 from notifykit import ConfigurationError, Event, Notifykit, RateLimit, SchemaError, StoreUnavailableError
+from notifykit.models.delivery import Attempt, DeliveryState, Lane, Priority
 from notifykit.models.health import Ailment
 from notifykit.models.subscription import Inquiry
+from notifykit.ports import Record
 from notifykit.stores.sql import migrate
 from notifykit.stores.sql.schema import interests, metadata
 from notifykit.stores.sql.upgrade import migrate as upgrade
@@ -31,6 +33,8 @@ from notifykit.testing import make_endpoint, make_subscription
 from tests.databases import new_database
 
 ACME = "acme"
+#: The schema that the newest migration starts from.
+BEFORE_HEAD = "0003"
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -194,24 +198,65 @@ async def test_data_of_schema_0001_comes_along(fresh_url):
     assert "evt_1" == taken.id
 
 
+BEFORE_0003 = """
+INSERT INTO notifykit_events (tenant, id, type, version, occurred_at, published_at, due_at, priority, body)
+  VALUES ('acme', 'evt_1', 'a.b', 1, 5, 5, 5, 1, '{}');
+INSERT INTO notifykit_deliveries (tenant, id, event_id, subscription_id, subscriber_id, channel, priority, state,
+  reason, attempts, abandoned, generation, fence, created_at, finished_at)
+  VALUES ('acme', 'dlv_1', 'evt_1', 'sub_1', 'end_1', 'webhook', 1, 'dead', 'http_404', 1, 0, 0, 1, 5, 9000000);
+INSERT INTO notifykit_attempts (delivery_id, number, started_at, took, outcome, reason, status, worker)
+  VALUES ('dlv_1', 1, 6000000, 7, 'permanent', 'http_404', 404, 'w')
+"""
+
+
+async def test_attempts_of_schema_0002_come_along_there_and_back(fresh_url):
+    """One that was recorded before, and one that its delivery tells of, are both read, after a step back too."""
+    await upgrade(fresh_url, "0002")
+    nothing = "x'7b7d'" if fresh_url.startswith("sqlite") else "'{}'"
+    for statement in BEFORE_0003.replace("'{}'", nothing).split(";"):
+        _run_sql(fresh_url, statement)
+    await upgrade(fresh_url)
+    async with Notifykit(fresh_url, create=False) as kit:
+        await kit.store.redrive_one(ACME, "dlv_1", now=at(10))
+        lane = Lane("webhook", Priority.NORMAL)
+        (claim,) = await kit.store.claim_due(lane, 9, now=at(10), lease=timedelta(minutes=1), worker="v")
+        second = Attempt(
+            delivery_id="dlv_1", number=claim.attempt, started_at=at(11), took=timedelta(0, 1), outcome="accepted",
+            status=204, response=b"thanks", worker="v",
+        )  # fmt: skip
+        ended = Record("dlv_1", claim.fence, DeliveryState.DELIVERED, None, None, at(12), second)
+        await kit.store.record([ended])
+        made = await kit.store.attempts(ACME, "dlv_1")
+
+    for _ in range(2):
+        await _downgrade(fresh_url, "0002")
+        await upgrade(fresh_url)
+
+    async with Notifykit(fresh_url, create=False) as kit:
+        kept = await kit.store.attempts(ACME, "dlv_1")
+    assert [(1, "permanent", 404), (2, "accepted", 204)] == [(one.number, one.outcome, one.status) for one in made]
+    assert second == made[1]
+    assert made == kept
+
+
 def at(seconds: int) -> datetime:
     """Return an instant near the epoch."""
     return datetime.fromtimestamp(seconds, UTC)
 
 
-ENDPOINT_BEFORE_0003 = """
+ENDPOINT_BEFORE_0004 = """
 INSERT INTO notifykit_endpoints (tenant, id, url, description, state, secrets, headers, retry, timeout, max_in_flight,
   created_at, updated_at)
 VALUES ('acme', 'end_1', 'https://acme.example/', '', 'active', '[]', '{}',
   '{"delays": [], "jitter": 0, "max_retry_after": 0}', 1000000, 4, 5, 5)
 """
-SUBSCRIPTION_BEFORE_0003 = """
+SUBSCRIPTION_BEFORE_0004 = """
 INSERT INTO notifykit_subscriptions (tenant, id, subscriber_id, channel, event_types, topic, description, enabled,
   created_at, updated_at)
 VALUES ('%s', '%s', 'end_1', 'webhook', '%s', %s, '', %s, 5, 5)
 """
 #: The patterns of types and the topic of subscriptions, and whether they are enabled.
-WISHES_BEFORE_0003 = [
+WISHES_BEFORE_0004 = [
     (["order.paid"], None, True),
     (["order.*", "order.**", "refund.*.paid"], "shop/7", True),
     (["**"], "shop/**", True),
@@ -224,14 +269,14 @@ WISHES_BEFORE_0003 = [
 ]
 
 
-async def test_subscriptions_of_schema_0002_are_found(fresh_url, monkeypatch):
+async def test_subscriptions_of_schema_0003_are_found(fresh_url, monkeypatch):
     """Rows that were there are kept where they would be if they were saved now, however many batches it takes."""
-    script = ScriptDirectory.from_config(migrate.alembic_config()).get_revision("0003")
+    script = ScriptDirectory.from_config(migrate.alembic_config()).get_revision("0004")
     monkeypatch.setattr(script.module, "_BATCH", 4)
-    await upgrade(fresh_url, "0002")
-    _run_sql(fresh_url, ENDPOINT_BEFORE_0003)
+    await upgrade(fresh_url, "0003")
+    _run_sql(fresh_url, ENDPOINT_BEFORE_0004)
     for tenant in (ACME, "globex"):
-        for number, (types, topic, enabled) in enumerate(WISHES_BEFORE_0003):
+        for number, (types, topic, enabled) in enumerate(WISHES_BEFORE_0004):
             values = (
                 tenant,
                 f"sub_{number}",
@@ -239,7 +284,7 @@ async def test_subscriptions_of_schema_0002_are_found(fresh_url, monkeypatch):
                 f"'{topic}'" if topic else "NULL",
                 str(enabled).upper(),
             )
-            _run_sql(fresh_url, SUBSCRIPTION_BEFORE_0003 % values)
+            _run_sql(fresh_url, SUBSCRIPTION_BEFORE_0004 % values)
 
     await upgrade(fresh_url)
 
@@ -273,7 +318,7 @@ async def test_a_step_back_makes_the_schema_before(fresh_url):
     down = await _downgrade(fresh_url, "-1")
     up = await upgrade(fresh_url)
 
-    assert ("0002", migrate.HEAD) == (down, up)
+    assert (BEFORE_HEAD, migrate.HEAD) == (down, up)
     async with Notifykit(fresh_url, create=False) as kit:
         assert 0 == (await kit.stats()).unplanned
 

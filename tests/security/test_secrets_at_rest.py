@@ -532,7 +532,7 @@ def dump_of_rows(url):
     """Return the rows that there are, without what a database has not yet swept up."""
     return b"".join(
         str([bytes(v) if isinstance(v, memoryview) else v for v in row.values()]).encode()
-        for table in (s.endpoints, s.events, s.attempts)
+        for table in (s.endpoints, s.events, s.deliveries, s.attempts)
         for row in run_sql(url, select(table))
     )
 

@@ -39,9 +39,11 @@ TABLES = (
     "outbox",
     "interests",
 )
-#: Attempts have no tenant of their own: they are read by the id of a delivery that was found by its tenant.
+#: Attempts have no tenant of their own: they are read by the id of a delivery that was found by its tenant, and
+#: written beside one.
 BY_DELIVERY = re.compile(
     r"FROM notifykit_attempts WHERE notifykit_attempts\.delivery_id = \S+(?: COLLATE \S+)? ORDER BY"
+    r"|^INSERT INTO notifykit_attempts \(delivery_id, "
 )
 
 _REFERENCE = re.compile(

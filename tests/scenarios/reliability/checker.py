@@ -133,7 +133,11 @@ class Database:
     def attempts(self) -> dict[str, list[AttemptRow]]:
         """Return all attempts by delivery, in order."""
         by_delivery: dict[str, list[AttemptRow]] = defaultdict(list)
-        query = "SELECT delivery_id, number, outcome, worker FROM notifykit_attempts ORDER BY delivery_id, number"
+        query = (
+            "SELECT delivery_id, number, outcome, worker FROM notifykit_attempts"
+            " UNION ALL SELECT id, attempts, last_outcome, last_worker FROM notifykit_deliveries"
+            " WHERE last_outcome IS NOT NULL ORDER BY 1, 2"
+        )
         for row in self.rows(query):
             by_delivery[row[0]].append(AttemptRow(*row))
         return by_delivery

@@ -36,7 +36,7 @@ from ...models.delivery import FINAL_STATES, Attempt, Delivery, DeliveryState
 from ...models.ids import DELIVERY, EVENT
 from ...ports import DeliveryFilter, StoreStats
 from . import schema as s
-from .rows import attempt_from, delivery_from, instant, instant_or_none, micros
+from .rows import attempt_from, delivery_from, instant, instant_or_none, last_attempt_values, micros
 
 REDRIVABLE = FINAL_STATES - {DeliveryState.DELIVERED}
 QUARANTINED, LEASE_EXPIRED = "quarantined", "lease_expired"
@@ -156,10 +156,15 @@ def attempts(connection: Connection, tenant: str, delivery_id: str) -> list[Atte
     """Return the attempts of a delivery, if it is the tenant's."""
     if get(connection, tenant, delivery_id) is None:
         return []
-    rows = connection.execute(
+    before = connection.execute(
         select(s.attempts).where(s.attempts.c.delivery_id == delivery_id).order_by(s.attempts.c.number)
     )
-    return [attempt_from(row) for row in rows.mappings()]
+    last = connection.execute(
+        select(s.deliveries).where(
+            s.deliveries.c.tenant == tenant, s.deliveries.c.id == delivery_id, s.deliveries.c.last_outcome.is_not(None)
+        )
+    )
+    return [attempt_from(row) for row in (*before.mappings(), *map(last_attempt_values, last.mappings()))]
 
 
 def end(
@@ -243,6 +248,9 @@ def _requeue(connection: Connection, tenant: str, ids: Sequence[str], now: datet
         .all()
     )
     if rows:
+        tried = [last_attempt_values(row) for row in rows if row["last_outcome"] is not None]
+        if tried:
+            connection.execute(insert(s.attempts), tried)
         connection.execute(
             insert(s.queue),
             [

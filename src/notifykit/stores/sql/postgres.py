@@ -29,6 +29,7 @@ from . import postgres_statements as sql
 from .rows import (
     RANK,
     WINDOW,
+    attempt_values,
     claim_from,
     endpoint_from,
     event_values,
@@ -47,7 +48,7 @@ except ImportError as error:
 
 T = TypeVar("T")
 
-_MICRO = timedelta(microseconds=1)
+_NOT_TRIED = (None,) * 9
 
 #: What a connection that has died, or is about to, raises.  A driver whose connection was lost in the
 #: middle of a statement may also find itself in a state that it takes for a mistake of its own.
@@ -383,20 +384,7 @@ def _planned_values(new: NewDelivery, *, first: bool) -> tuple[Any, ...]:
 
 def _record_values(record: Record) -> tuple[Any, ...]:
     delivery_id, fence, state, reason, due_at, at, attempt, _ = record
-    if attempt is None:
-        tried: tuple[Any, ...] = (None, None, None, None, None, None, None, None, None)
-    else:
-        tried = (
-            attempt.number,
-            micros(attempt.started_at),
-            attempt.took // _MICRO,
-            attempt.outcome,
-            attempt.reason,
-            attempt.status,
-            micros_or_none(attempt.retry_at),
-            attempt.response or None,
-            attempt.worker,
-        )
+    tried = _NOT_TRIED if attempt is None else attempt_values(attempt)
     return (
         delivery_id,
         fence,

@@ -240,7 +240,7 @@ WITH r AS MATERIALIZED (
   WHERE r.final AND q.id = r.id AND q.fence = r.fence AND coalesce(q.state, '') = 'sending'
   RETURNING q.id, q.event_id, q.tenant, q.subscription_id, q.subscriber_id, q.channel, q.priority, r.state, r.reason,
     coalesce(r.number, q.attempts) AS attempts, q.abandoned, q.generation, q.fence, q.ordering_key, q.created_at,
-    q.expires_at, r.at
+    q.expires_at, r.at, r.started_at, r.took, r.outcome, r.code, r.status, r.response, r.worker
 ), next AS MATERIALIZED (
   SELECT n.id, g.at FROM (
     SELECT subscriber_id, ordering_key, max(at) AS at FROM gone WHERE ordering_key IS NOT NULL GROUP BY 1, 2
@@ -259,17 +259,16 @@ WITH r AS MATERIALIZED (
   FROM r WHERE NOT r.final AND q.id = r.id AND q.fence = r.fence AND coalesce(q.state, '') = 'sending' RETURNING q.id
 ), ended AS (
   INSERT INTO notifykit_deliveries (id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state,
-    reason, attempts, abandoned, generation, fence, ordering_key, created_at, expires_at, finished_at)
+    reason, attempts, abandoned, generation, fence, ordering_key, created_at, expires_at, finished_at, last_started_at,
+    last_took, last_outcome, last_reason, last_status, last_response, last_worker)
   SELECT * FROM gone
-), written AS MATERIALIZED (
-  SELECT id FROM gone UNION ALL SELECT id FROM kept
 ), tried AS (
   INSERT INTO notifykit_attempts (delivery_id, number, started_at, took, outcome, reason, status, retry_at, response,
     worker)
   SELECT id, number, started_at, took, outcome, code, status, retry_at, response, worker
-  FROM r WHERE number IS NOT NULL AND (id IN (SELECT id FROM written)) IS TRUE
+  FROM r WHERE number IS NOT NULL AND (id IN (SELECT id FROM kept)) IS TRUE
 )
-SELECT id FROM written
+SELECT id FROM gone UNION ALL SELECT id FROM kept
 """
 
 EXTEND = """

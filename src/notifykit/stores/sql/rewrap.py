@@ -195,6 +195,11 @@ def _attempt(row: RowMapping, ring: KeyRing) -> dict[str, Any]:
     return {"response": _bytes(bytes(row["response"]), ring, place)}
 
 
+def _last_attempt(row: RowMapping, ring: KeyRing) -> dict[str, Any]:
+    place = response_place(row["id"], row["attempts"])
+    return {"last_response": _bytes(bytes(row["last_response"]), ring, place)}
+
+
 def _text(value: str, ring: KeyRing, place: str) -> str:
     if not is_sealed(value):
         return ring.seal(value.encode(), context=place)
@@ -210,5 +215,7 @@ def _bytes(value: bytes, ring: KeyRing, place: str) -> bytes:
 _PASSES = (
     _Pass(s.endpoints, ("tenant", "id"), ("secrets", "headers"), None, _endpoint),
     _Pass(s.events, ("tenant", "id"), ("body", "metadata", "fingerprint"), s.events.c.body, _event),
+    # Before the other attempts: a redrive moves the last one there.
+    _Pass(s.deliveries, ("tenant", "id"), ("attempts", "last_response"), s.deliveries.c.last_response, _last_attempt),
     _Pass(s.attempts, ("delivery_id", "number"), ("response",), s.attempts.c.response, _attempt),
 )

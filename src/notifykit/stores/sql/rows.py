@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -228,7 +228,34 @@ CLAIM_COLUMNS = (
 )
 
 
-def attempt_from(row: RowMapping) -> Attempt:
+def attempt_values(attempt: Attempt) -> tuple[Any, ...]:
+    """Return what the databases keep of an attempt: number, start, time taken, outcome, reason, status, and so on."""
+    return (
+        attempt.number,
+        micros(attempt.started_at),
+        attempt.took // _MICRO,
+        attempt.outcome,
+        attempt.reason,
+        attempt.status,
+        micros_or_none(attempt.retry_at),
+        attempt.response or None,
+        attempt.worker,
+    )
+
+
+def last_attempt_values(row: RowMapping) -> dict[str, Any]:
+    """Return the last attempt of a row of ``deliveries`` as a row of ``attempts``."""
+    last = {name: row[f"last_{name}"] for name in ("started_at", "took", "outcome", "reason", "status", "response")}
+    return {
+        "delivery_id": row["id"],
+        "number": row["attempts"],
+        **last,
+        "retry_at": None,
+        "worker": row["last_worker"],
+    }
+
+
+def attempt_from(row: Mapping[str, Any]) -> Attempt:
     """Return the attempt of a row of ``attempts``."""
     return Attempt(
         delivery_id=row["delivery_id"],

@@ -190,6 +190,14 @@ deliveries = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger),
     Column("finished_at", BigInteger, nullable=False),
+    #: The attempt that ended it, as in ``attempts``, where only those before are: most deliveries need one.
+    Column("last_started_at", BigInteger),
+    Column("last_took", BigInteger),
+    Column("last_outcome", Text),
+    Column("last_reason", Text),
+    Column("last_status", SmallInteger),
+    Column("last_response", LargeBinary),
+    Column("last_worker", Text),
 )
 Index("notifykit_deliveries_subscriber", deliveries.c.subscriber_id, deliveries.c.id)
 _failed = text("state <> 'delivered'")

@@ -36,6 +36,7 @@ from .rows import (
     RANK,
     TAKEN_COLUMNS,
     WINDOW,
+    attempt_values,
     claim_from,
     event_values,
     micros,
@@ -100,9 +101,11 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTH
 """
 _ENDED = """
 INSERT OR IGNORE INTO notifykit_deliveries (id, event_id, tenant, subscription_id, subscriber_id, channel, priority,
-  state, reason, attempts, abandoned, generation, fence, ordering_key, created_at, expires_at, finished_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  state, reason, attempts, abandoned, generation, fence, ordering_key, created_at, expires_at, finished_at,
+  last_started_at, last_took, last_outcome, last_reason, last_status, last_response, last_worker)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
+_NOT_TRIED = (None,) * 7
 _KNOWN = """
 SELECT 1 FROM notifykit_queue WHERE id = :id
 UNION ALL SELECT 1 FROM notifykit_deliveries WHERE tenant = :tenant AND id = :id
@@ -580,6 +583,7 @@ def _ended_values(new: NewDelivery, now: int) -> tuple[Any, ...]:
         now,
         micros_or_none(new.expires_at),
         now,
+        *_NOT_TRIED,
     )
 
 
@@ -604,9 +608,12 @@ def _record(db: sqlite3.Connection, records: Sequence[Record]) -> set[str]:
             if row is None:
                 continue
             *ids, attempts, abandoned, generation, ordering_key, created_at, expires_at, _ = row
-            attempts = attempts if attempt is None else attempt.number
+            last: tuple[Any, ...] = _NOT_TRIED
+            if attempt is not None:
+                attempts, *before_retry, _, response, by = attempt_values(attempt)
+                last = (*before_retry, response, by)
             history = (attempts, abandoned, generation, fence, ordering_key, created_at, expires_at, micros(at))
-            ended.append((*ids, state.value, reason, *history))
+            ended.append((*ids, state.value, reason, *history, *last))
             if ordering_key is not None:
                 lines[row[4], ordering_key] = micros(at)
         else:
@@ -614,24 +621,11 @@ def _record(db: sqlite3.Connection, records: Sequence[Record]) -> set[str]:
             due = micros(due_at or at)
             if not db.execute(_KEEP, (state.value, reason, due, number, tried, delivery_id, fence)).rowcount:
                 continue
+            if attempt is not None:
+                tries.append((delivery_id, *attempt_values(attempt)))
         written.add(delivery_id)
         if told is not None:
             _append(db, [told])
-        if attempt is not None:
-            tries.append(
-                (
-                    delivery_id,
-                    attempt.number,
-                    micros(attempt.started_at),
-                    attempt.took // timedelta(microseconds=1),
-                    attempt.outcome,
-                    attempt.reason,
-                    attempt.status,
-                    micros_or_none(attempt.retry_at),
-                    attempt.response or None,
-                    attempt.worker,
-                )
-            )
     db.executemany(_ENDED, ended)
     db.executemany(_TURN, [(at, *line) for line, at in lines.items()])
     failpoint("res.half")
