@@ -22,8 +22,11 @@ from ..models.subscription import Candidate, Inquiry
 from ..policies.plan import SubscriptionIndex, addressed_to, inquiry_for, plan_page
 from ..ports import Store
 
-#: Candidates that are read at a time, and how often for one page of deliveries if filters turn most of them away.
-_AT_A_TIME, _LOOKS = 1000, 3
+#: Deliveries of one event that are planned before others have their turn: what is urgent waits for no more.
+_PAGE = 250
+#: Candidates that are read at a time if filters turn away so many that a page is not full, how often that is done
+#: in a turn, and of how many at the most the answer is kept.
+_AT_A_TIME, _LOOKS, _MOST = 1000, 3, 1000
 #: A batch of events asks for so many kinds at a time; the answer is of use if it has so few candidates.
 _KINDS, _FEW = 32, 128
 #: Endpoints of an event that are read along with those of the other events of a batch.
@@ -191,23 +194,24 @@ class LargeView:
     ) -> tuple[list[NewDelivery], str | None]:
         """Plan from candidates that are read for it; a page may be short, or empty, and not the last one."""
         planned: dict[str, NewDelivery] = {}
-        after = event.cursor or ""
-        for _ in range(_LOOKS):
-            asked = inquiry._replace(after=after)
-            (found,) = await self._crowd.store.find_candidates(self.tenant, [asked], limit=_AT_A_TIME)
-            is_last = len(found) < _AT_A_TIME
-            index = _index_of(found)
-            if not after:
-                self._keep(inquiry, found if is_last else None)
-            more, cursor = plan_page(event._replace(cursor=None), index, now=now, most=most - len(planned))
+        seen: list[Candidate] = []
+        most = min(most, _PAGE)
+        cursor: str | None = event.cursor or ""
+        for look in range(_LOOKS):
+            limit = _AT_A_TIME if look else most
+            asked = inquiry._replace(after=cursor or "")
+            (found,) = await self._crowd.store.find_candidates(self.tenant, [asked], limit=limit)
+            seen += found
+            more, cursor = plan_page(event._replace(cursor=None), _index_of(found), now=now, most=most - len(planned))
             for new in more:  # an endpoint's subscriptions may be apart; the one with the smallest id counts
                 planned.setdefault(new.id, new)
-            if is_last and cursor is None:
-                return list(planned.values()), None
-            after = cursor or found[-1].subscription.id
-            if len(planned) >= most:
+            if cursor is None and len(found) == limit:
+                cursor = found[-1].subscription.id
+            if cursor is None or len(planned) >= most:
                 break
-        return list(planned.values()), after
+        if event.cursor is None:
+            self._keep(inquiry, seen if cursor is None and len(seen) <= _MOST else None)
+        return list(planned.values()), cursor
 
     def _answer(self, inquiry: Inquiry) -> _Answer | None:
         return self._crowd.answers.get((self.tenant, inquiry), self.version)

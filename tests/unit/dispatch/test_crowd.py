@@ -90,6 +90,7 @@ class TestFanOut:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The subscription with the smallest id counts."""
+        monkeypatch.setattr(crowd, "_PAGE", 3)
         monkeypatch.setattr(crowd, "_AT_A_TIME", 3)
         async with bench() as b:
             endpoints = await many(b, 4, "order.*")
@@ -110,6 +111,7 @@ class TestFanOut:
         self, monkeypatch: pytest.MonkeyPatch, asked: Counter[str]
     ) -> None:
         """A turn looks at so many candidates and no more; the event goes on where it was, and ends."""
+        monkeypatch.setattr(crowd, "_PAGE", 10)
         monkeypatch.setattr(crowd, "_AT_A_TIME", 10)
         monkeypatch.setattr(crowd, "_LOOKS", 2)
         async with bench() as b:
