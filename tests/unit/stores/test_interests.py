@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import attrs
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from notifykit.models.subscription import Inquiry, Subscription
 from notifykit.policies.places import places_for, places_of
@@ -106,6 +106,21 @@ async def test_those_who_change_at_the_same_time_agree(store: SqlStore, store_ur
         await other.aclose()
 
     assert await said(store) == await rows(store)
+
+
+async def test_a_row_that_was_left_behind_does_not_make_a_page_short(store: SqlStore) -> None:
+    """Somebody who deletes subscriptions by hand, or an older process, hides nobody else."""
+    endpoint = make_endpoint()
+    await store.save_endpoint(endpoint)
+    wishes = [make_subscription(endpoint) for _ in range(6)]
+    for wish in wishes:
+        await store.save_subscription(wish)
+    by_hand = delete(s.subscriptions).where(s.subscriptions.c.id.in_([gone.id for gone in wishes[:3]]))
+    await store._write(lambda connection: connection.execute(by_hand))
+
+    (found,) = await store.find_candidates(ACME, [Inquiry("a")], limit=2)
+
+    assert wishes[3:5] == [candidate.subscription for candidate in found]
 
 
 COPY = """

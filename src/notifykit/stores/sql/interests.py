@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, select
+from sqlalchemy import Connection, and_, bindparam, delete, exists, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ...models.endpoint import EndpointState
@@ -82,6 +82,8 @@ _LOOK = (
         _one.types == bindparam("types"),
         _one.topics == bindparam("topics"),
         _one.subscription_id > bindparam("after"),
+        # A row that outlived its subscription (removed by hand, or by an older process) must not make a page short.
+        exists().where(s.subscriptions.c.tenant == _one.tenant, s.subscriptions.c.id == _one.subscription_id),
     )
     .order_by(_one.subscription_id)
     .limit(bindparam("limit"))
@@ -109,6 +111,8 @@ WITH places AS MATERIALIZED (
   SELECT DISTINCT p.inquiry, i.subscription_id FROM places p CROSS JOIN LATERAL (
     SELECT subscription_id FROM notifykit_interests n
     WHERE n.tenant = $1 AND n.types = p.types AND n.topics = p.topics AND n.subscription_id > p.after
+      -- a row that outlived its subscription (removed by hand, or by an older process) must not make a page short
+      AND EXISTS (SELECT 1 FROM notifykit_subscriptions x WHERE x.tenant = n.tenant AND x.id = n.subscription_id)
     ORDER BY n.subscription_id LIMIT $6
   ) i
 ), page AS (
