@@ -13,6 +13,7 @@ from typing import Any
 
 from notifykit import DispatchSettings, EgressRules, Event, Notifykit
 from notifykit.channels.webhook import WebhookChannel
+from notifykit.cli.serving import run_fast
 
 from .payloads import order, real
 from .processes import most_resident_mb
@@ -106,7 +107,7 @@ def main() -> None:
     parser.add_argument("--types", type=int, default=1)
     args = parser.parse_args()
     if args.role == "worker":
-        run(work(args.url, args.transport, args.options, args.authority))
+        run_fast(work(args.url, args.transport, args.options, args.authority))  # as `notifykit run` does
     else:
         run(produce(args))
 

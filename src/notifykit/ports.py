@@ -34,19 +34,6 @@ class Appended(NamedTuple):
     fingerprint: bytes | None = None
 
 
-class Settlement(NamedTuple):
-    """The plan of one event (or of one page of it).
-
-    Attributes:
-        cursor: ``None`` when the whole event is planned; otherwise where the next page starts.
-    """
-
-    event_id: str
-    fence: int
-    deliveries: Sequence[NewDelivery]
-    cursor: str | None = None
-
-
 class Record(NamedTuple):
     """What becomes of one claimed delivery, as one write.
 
@@ -65,6 +52,22 @@ class Record(NamedTuple):
     at: datetime
     attempt: Attempt | None
     event: StoredEvent | None = None
+
+
+class Settlement(NamedTuple):
+    """The plan of one event (or of one page of it).
+
+    Attributes:
+        cursor: ``None`` when the whole event is planned; otherwise where the next page starts.
+        records: What became of some of the deliveries, which were sent before this was written.  It is as if
+            these had been settled in state ``SENDING``, and recorded under fence 1.
+    """
+
+    event_id: str
+    fence: int
+    deliveries: Sequence[NewDelivery]
+    cursor: str | None = None
+    records: Sequence[Record] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -131,7 +134,8 @@ class Outbox(Protocol):
     ) -> set[str]:
         """Write the planned deliveries and take their events out of the outbox, in one step.
 
-        Deliveries in state ``SENDING`` are leased to ``worker`` until ``now + lease``.
+        Deliveries in state ``SENDING`` are leased to ``worker`` until ``now + lease``, and count as made when
+        they were due.
         A settlement whose fence is stale writes nothing.  Deliveries that exist already stay as they are.
 
         Returns:

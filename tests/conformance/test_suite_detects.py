@@ -48,6 +48,14 @@ class SettlesStalePlans(MemoryStore):
         return await super().settle(current, now=now, lease=lease, worker=worker)
 
 
+class DropsWhatWasSent(MemoryStore):
+    """Settles plans as if nothing had been sent yet."""
+
+    async def settle(self, settlements, *, now, lease, worker):
+        unsent = [settlement._replace(records=()) for settlement in settlements]
+        return await super().settle(unsent, now=now, lease=lease, worker=worker)
+
+
 class TakesLeasedEvents(MemoryStore):
     def _take(self, unplanned, until):
         return super()._take(unplanned, unplanned.event.due_at)
@@ -367,6 +375,10 @@ SABOTAGE: list[tuple[Callable[[], MemoryStore], str, dict[str, object]]] = [
     (ExcludesAfterLimit, "test_an_excluded_backlog_hides_nothing", {}),
     (LeavesHeld, "test_held_deliveries_are_claimed_when_their_time_comes", {}),
     (ReencodesBodies, "test_a_claim_carries_what_sending_takes", {}),
+    (DropsWhatWasSent, "test_what_arrived_is_written_with_its_plan", {}),
+    (DropsWhatWasSent, "test_what_failed_waits_for_its_second_attempt", {}),
+    (DropsWhatWasSent, "test_an_event_comes_with_what_was_sent", {}),
+    (SettlesStalePlans, "test_a_stale_settlement_writes_none_of_its_records", {}),
     (CountsReleases, "test_a_released_claim_counts_nothing", {}),
     (StopsAtStaleRecords, "test_a_stale_record_does_not_stop_the_others", {}),
     (DropsHistoryOnRedrive, "test_a_redriven_delivery_is_a_new_generation", {}),

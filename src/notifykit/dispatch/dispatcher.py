@@ -31,9 +31,10 @@ from .backlog import Backlog
 from .directory import Directory
 from .herald import Herald
 from .janitor import Janitor
+from .leases import Leases
 from .planner import Planner
 from .recorder import Recorder
-from .sender import Leases, Sender
+from .sender import Sender
 from .settings import DispatchSettings
 from .source import Source
 from .vitals import Vitals
@@ -101,7 +102,7 @@ class Dispatcher:
         settings, store, clock = self.settings, self._store, self._clock
         self._directory = Directory(store, settings.max_timeout)
         self._leases = Leases()
-        self._recorder = Recorder(store, self._emit, settings.batch)
+        self._recorder = Recorder(store, self._leases, settings, clock, self._emit, self.worker)
         self._herald = Herald(self._directory)
         self._vitals = Vitals(store, clock, self._herald, self._emit, self._allow, self._note_gone, settings.patience)
         self.backlogs: dict[Lane, Backlog] = {}
@@ -112,7 +113,16 @@ class Dispatcher:
                 for priority in Priority:
                     self._build_lane(Lane(channel, priority), dice)
         self._planner = Planner(
-            store, self._directory, self.backlogs, self._leases, self._vitals, settings, clock, self._emit, self.worker
+            store,
+            self._directory,
+            self.backlogs,
+            self._leases,
+            self._recorder.flights,
+            self._vitals,
+            settings,
+            clock,
+            self._emit,
+            self.worker,
         )
         self._janitor = Janitor(store, self._leases, settings, clock, self._emit)
 
@@ -241,6 +251,7 @@ class Dispatcher:
         duties = self.settings.duties
         async with anyio.create_task_group() as tools:
             tools.start_soon(self._recorder.run)
+            tools.start_soon(self._recorder.flights.watch)
             tools.start_soon(self._every, "extend", self.settings.lease.total_seconds() / 4, self._janitor.extend)
             tools.start_soon(self._pour)
             tools.start_soon(self._every, "vitals", _VITALS_EVERY, self._vitals.refresh)
@@ -280,6 +291,7 @@ class Dispatcher:
         for sender, _ in self._senders:
             for claim in sender.backlog.drain():
                 sender.release(claim, now)
+        self._recorder.flights.bring_down()  # what is cut off must stay leased
         with anyio.CancelScope(deadline=end):
             while any(backlog.in_flight for backlog in self.backlogs.values()):
                 await asyncio.sleep(0.01)

@@ -14,7 +14,7 @@ from ..failpoints import failpoint
 from ..models.delivery import DeliveryState
 from ..ports import Clock, Store
 from ..telemetry import DeliveryAbandoned, TelemetryEvent
-from .sender import Leases
+from .leases import Leases
 from .settings import DispatchSettings
 
 _PAGE = 500

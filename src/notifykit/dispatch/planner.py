@@ -1,15 +1,17 @@
 """From published events to deliveries.
 
-What this process has room to send at once is settled already leased to it and goes
-straight to its senders, which saves the claim; everything else is settled as due.
+What this process has room to send at once goes straight to its senders, which saves the
+claim: the few deliveries of an ordinary event before they are settled (see ``flights.py``),
+others settled as leased.  Everything else is settled as due.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import attrs
@@ -21,12 +23,18 @@ from ..models.event import TakenEvent
 from ..ports import Clock, Settlement, Store
 from ..telemetry import EventsPlanned, TelemetryEvent
 from .backlog import Backlog
-from .directory import Directory
+from .crowd import LargeView
+from .directory import Directory, TenantView
+from .flights import Flight, Flights
+from .leases import Leases
 from .rounds import Rounds
-from .sender import Leases
 from .settings import DispatchSettings
 from .vitals import Vitals
 
+#: The lease of somebody who was lost; he may have had another clock.
+_LONG_AGO = timedelta(days=-1)
+#: Deliveries of an event that can be sent before they are settled.
+_FEW = 8
 #: Deliveries that are settled at a time, and of one event before others have their turn.
 _PAGE = 1000
 
@@ -52,6 +60,7 @@ class Planner:
     directory: Directory
     backlogs: Mapping[Lane, Backlog]
     leases: Leases
+    flights: Flights
     vitals: Vitals
     settings: DispatchSettings
     clock: Clock
@@ -67,15 +76,17 @@ class Planner:
         """Plan one batch; return whether there may be more to plan right away."""
         limit, exclude = self._rounds.portion, self._rounds.standing_back
         started = time.monotonic()
-        taken = await self.store.take(limit, now=self.clock.now(), lease=self.settings.lease, exclude=exclude)
+        now, lease = self.clock.now(), self.settings.lease
+        taken = await self.store.take(limit, now=now, lease=lease, exclude=exclude)
         if taken:
             failpoint("fan.leased")
-            await self._settle(taken)
+            await self._settle(taken, now + lease)
         self._rounds.note((event.tenant for event in taken), limit=limit, took=time.monotonic() - started)
         return bool(taken) or bool(exclude)
 
-    async def _settle(self, taken: list[TakenEvent]) -> None:
-        """Plan events, and write what was planned whenever it is a page."""
+    async def _settle(self, taken: list[TakenEvent], until: datetime) -> None:
+        """Plan events that are leased to us; start them, or write what was planned whenever it is a page."""
+        lost: list[Settlement] = []
         settlements: list[Settlement] = []
         mine: list[_Mine] = []
         coming: Counter[str] = Counter()
@@ -85,6 +96,12 @@ class Planner:
         for event in taken:
             view = await self.directory.view(event.tenant, event.tenant_version)
             deliveries, cursor = await view.plan(event, now=now, most=_PAGE)
+            if cursor is None and _could_be_sent(event, deliveries):
+                if event.fence > 1:
+                    lost.append(_abandoned(event, deliveries))
+                    continue
+                if self._start(event, deliveries, view, coming, len(mine), now, until):
+                    continue
             for at, new in enumerate(deliveries):
                 if new.state is DeliveryState.PENDING and self._has_room(event, new, coming, len(mine), now):
                     endpoint = view.endpoint(new.subscriber_id)
@@ -101,6 +118,40 @@ class Planner:
                 settlements, mine, coming, planned, now = [], [], Counter(), 0, self.clock.now()
         if settlements:
             await self._write(settlements, mine, planned, now)
+        if lost:
+            await self.store.settle(lost, now=now, lease=_LONG_AGO, worker="")
+            failpoint("fan.committed")
+
+    def _start(
+        self,
+        event: TakenEvent,
+        deliveries: list[NewDelivery],
+        view: TenantView | LargeView,
+        coming: Counter[str],
+        on_their_way: int,
+        now: datetime,
+        until: datetime,
+    ) -> bool:
+        """Send an event's deliveries before they are settled, if there is room for all of them now."""
+        claims: list[tuple[Claim, int, bool]] = []
+        for new in deliveries:
+            if new.state is DeliveryState.PENDING:
+                endpoint = view.endpoint(new.subscriber_id)
+                # Who has to wait for tokens would only land again.
+                if (
+                    endpoint is None
+                    or endpoint.rate_limit is not None
+                    or not self._has_room(event, new, coming, on_their_way + len(claims), now)
+                ):
+                    return False
+                claims.append((_claim(event, new, until, view.version), self.vitals.places(endpoint), False))
+        if not claims:
+            return False
+        since = asyncio.get_running_loop().time()
+        self.flights.start(Flight(event, deliveries, [claim for claim, _, _ in claims], since=since))
+        for held in claims:
+            self.backlogs[Lane(held[0].channel, held[0].priority)].add((held,))
+        return True
 
     async def _write(
         self,
@@ -137,6 +188,19 @@ class Planner:
             and backlog.room() > on_their_way
             and backlog.accepts(new.subscriber_id, coming[new.subscriber_id])
         )
+
+
+def _could_be_sent(event: TakenEvent, deliveries: list[NewDelivery]) -> bool:
+    """Tell whether whoever takes the event for the first time may send it before it is settled."""
+    return event.cursor is None and event.ordering_key is None and len(deliveries) <= _FEW
+
+
+def _abandoned(event: TakenEvent, deliveries: list[NewDelivery]) -> Settlement:
+    """Return the plan of an event that somebody has taken who was lost, and may have sent it: as his, to be rescued."""
+    his = [
+        new._replace(state=DeliveryState.SENDING) if new.state is DeliveryState.PENDING else new for new in deliveries
+    ]
+    return Settlement(event.id, event.fence, his)
 
 
 def _claim(event: TakenEvent, new: NewDelivery, lease_until: datetime, version: int) -> Claim:

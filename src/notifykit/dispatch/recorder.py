@@ -7,17 +7,18 @@ never reports what did not happen.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from ..errors import StoreUnavailableError
 from ..failpoints import failpoint
-from ..ports import Deliveries, Record
+from ..ports import Clock, Record, Store
 from ..telemetry import ClaimLost, LoopFailed, TelemetryEvent, why
+from .flights import Flights, Result, Written
+from .leases import Leases
+from .settings import DispatchSettings
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
-
-Written = Callable[[], None]
 
 
 class Recorder:
@@ -25,23 +26,35 @@ class Recorder:
 
     Args:
         emit: Gets telemetry.
-        batch: Records per statement at the most.
+        worker: Who this process is.
+
+    Attributes:
+        flights: Those whose records are written together with the plan.
     """
 
-    def __init__(self, store: Deliveries, emit: Callable[[TelemetryEvent], None], batch: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        leases: Leases,
+        settings: DispatchSettings,
+        clock: Clock,
+        emit: Callable[[TelemetryEvent], None],
+        worker: str,
+    ) -> None:
         self._store = store
         self._emit = emit
-        self._batch = batch
-        self._open: list[tuple[Record, Written | None]] = []
+        self._batch = settings.batch
+        self._open: list[Result] = []
         self._some = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
+        self.flights = Flights(store, leases, clock, settings.lease, worker, emit, self._note_some)
 
     def add(self, record: Record, written: Written | None = None) -> None:
         """Write ``record`` soon; then call ``written``, but only if the fence let it through."""
-        self._open.append((record, written))
-        self._some.set()
-        self._empty.clear()
+        if not self.flights.take(record, written):
+            self._open.append((record, written))
+            self._note_some()
 
     async def run(self) -> None:
         """Write until cancelled."""
@@ -49,7 +62,7 @@ class Recorder:
         while True:
             await self._some.wait()
             try:
-                await self.write(self._batch)
+                await self.write()
             except StoreUnavailableError as error:
                 self._emit(LoopFailed(loop="record", error=why(error), pause=timedelta(seconds=pause)))
                 await asyncio.sleep(pause)
@@ -61,20 +74,33 @@ class Recorder:
 
     async def _sift(self) -> None:
         """Write a batch one by one and drop what the store refuses: its lease will run out and it is rescued."""
+        for _ in range(min(self._batch, len(self.flights.landing))):
+            await self._try(self._land, lambda: self.flights.give_up().event_id)
         for _ in range(min(self._batch, len(self._open))):
-            try:
-                await self.write(1)
-            except StoreUnavailableError:
-                return
-            except Exception as error:
-                record, _ = self._open.pop(0)
-                what = f"{record.delivery_id}: {why(error)}"
-                self._emit(LoopFailed(loop="record", error=what, pause=timedelta(0)))
-                self._note_empty()
+            await self._try(self._write, lambda: self._open.pop(0)[0].delivery_id)
 
-    async def write(self, limit: int | None = None) -> None:
+    async def _try(self, write: Callable[[int], Awaitable[None]], give_up: Callable[[], str]) -> None:
+        try:
+            await write(1)
+        except StoreUnavailableError:
+            return
+        except Exception as error:
+            self._emit(LoopFailed(loop="record", error=f"{give_up()}: {why(error)}", pause=timedelta(0)))
+            self._note_empty()
+
+    async def write(self) -> None:
         """Write one batch; it stays with us if the store does not take it."""
-        batch = self._open[: limit or self._batch]
+        if self.flights.landing:
+            await self._land(self._batch)
+        if self._open:
+            await self._write(self._batch)
+
+    async def _land(self, limit: int) -> None:
+        self._open += await self.flights.land(limit)
+        self._note_empty()
+
+    async def _write(self, limit: int) -> None:
+        batch = self._open[:limit]
         done = await self._store.record([record for record, _ in batch])
         failpoint("res.committed")
         del self._open[: len(batch)]
@@ -85,8 +111,12 @@ class Recorder:
             elif written is not None:
                 written()
 
+    def _note_some(self) -> None:
+        self._some.set()
+        self._empty.clear()
+
     def _note_empty(self) -> None:
-        if not self._open:
+        if not self._open and not self.flights.landing:
             self._some.clear()
             self._empty.set()
 

@@ -24,6 +24,7 @@ from ..telemetry import ChannelFailed, DeliveryAttempted, DeliveryNotSent, Telem
 from .backlog import Backlog
 from .directory import Directory
 from .herald import Herald
+from .leases import Leases
 from .recorder import Recorder
 from .vitals import Vitals
 
@@ -39,33 +40,6 @@ _DECISIONS = {Complete: "complete", RetryAt: "retry", Bury: "bury"}
 _KEPT = 1024
 #: A header value that is shorter than this is a word, not a secret.
 _TELLING = 8
-
-
-class Leases:
-    """The claims this process holds and until when: what the keeper extends."""
-
-    def __init__(self) -> None:
-        self.held: dict[str, Claim] = {}
-        self._extended: dict[str, datetime] = {}
-
-    def add(self, claim: Claim) -> None:
-        """Note a claim."""
-        self.held[claim.delivery_id] = claim
-
-    def drop(self, delivery_id: str) -> None:
-        """Forget a claim."""
-        self.held.pop(delivery_id, None)
-        if self._extended:
-            self._extended.pop(delivery_id, None)
-
-    def until(self, claim: Claim) -> datetime:
-        """Return until when the claim is valid."""
-        return self._extended.get(claim.delivery_id, claim.lease_until) if self._extended else claim.lease_until
-
-    def extended(self, delivery_id: str, until: datetime) -> None:
-        """Note that the store prolonged a lease."""
-        if delivery_id in self.held:
-            self._extended[delivery_id] = until
 
 
 @attrs.define

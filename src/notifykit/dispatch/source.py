@@ -13,8 +13,8 @@ from ..policies.retry import Dice
 from ..ports import Clock, Deliveries, Record
 from .backlog import Backlog
 from .directory import Directory
+from .leases import Leases
 from .rounds import Rounds
-from .sender import Leases
 from .settings import DispatchSettings
 from .vitals import Vitals
 

@@ -21,6 +21,7 @@ class CrashCase:
         kind: How the receiver answers.
         count: How many events are published.
         planned: Whether the deliveries were planned by another process before.
+        metered: Whether the endpoint has a rate limit: then nothing is sent before it is leased by itself.
         duplicates: How many repeats the receiver may see at the most.
         expected: How deliveries have to end.
         retries: How often a failed attempt is repeated.
@@ -35,6 +36,7 @@ class CrashCase:
     kind: str = "ok"
     count: int = 3
     planned: bool = False
+    metered: bool = False
     duplicates: int = 0
     expected: str = "delivered"
     retries: int = 8
@@ -57,10 +59,14 @@ CASES = [
     # planning
     CrashCase(point="fan.leased"),
     CrashCase(point="fan.leased", action="stop"),
-    CrashCase(point="fan.half"),
-    CrashCase(point="fan.half", action="stop"),
-    CrashCase(point="fan.committed"),
-    CrashCase(point="fan.committed", action="stop"),
+    CrashCase(point="fan.half", metered=True),
+    CrashCase(point="fan.half", metered=True, action="stop"),
+    CrashCase(point="fan.committed", metered=True),
+    CrashCase(point="fan.committed", metered=True, action="stop"),
+    CrashCase(point="fan.half", duplicates=3, why="sent_before"),
+    CrashCase(point="fan.half", action="stop", duplicates=3, why="sent_before"),
+    CrashCase(point="fan.committed", duplicates=2, why="sent_before"),
+    CrashCase(point="fan.committed", action="stop", duplicates=2, why="sent_before"),
     # sending
     CrashCase(point="dlv.leased", planned=True),
     CrashCase(point="dlv.leased", planned=True, action="stop"),

@@ -64,14 +64,15 @@ def rewrite(place: str, *changes: tuple[str, str]) -> None:
 @fault
 def no_fence() -> None:
     """Results count whoever owns the claim now."""
-    for statement in ("_FINISH", "_KEEP"):
+    for statement in ("_FINISH", "_KEEP", "_PLANNED"):
         rewrite(f"stores.sql.sqlite:{statement}", (" AND fence = ?", " AND ? > 0"))
     rewrite("stores.sql.sqlite:_ATTEMPT", ("INSERT INTO", "INSERT OR REPLACE INTO"))
     rewrite(
         "stores.sql.postgres_statements:RECORD",
         ("AND q.fence = r.fence ", ""),
-        ("(id IN (SELECT id FROM written)) IS TRUE", "(id IN (SELECT id FROM written)) IS TRUE ON CONFLICT DO NOTHING"),
+        ("(id IN (SELECT id FROM kept)) IS TRUE", "(id IN (SELECT id FROM kept)) IS TRUE ON CONFLICT DO NOTHING"),
     )
+    rewrite("stores.sql.postgres_statements:SETTLE", ("AND o.fence = s.fence ", ""))
 
 
 @fault

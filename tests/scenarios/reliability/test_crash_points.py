@@ -16,6 +16,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from notifykit import RateLimit
 from tests import report
 from tests.databases import new_database
 
@@ -32,7 +33,8 @@ _AT_ONCE = 8
 def run(case: CrashCase, databases: Databases, folder: Path, receiver: Receiver, sabotage: str = "") -> Findings:
     """Bring a process to the point, repair what it left with others, and check."""
     with databases() as url, Site(url, folder, receiver, sabotage=sabotage) as site:
-        endpoints = site.endpoints(case.kind, retries=case.retries)
+        limit = RateLimit(per_second=1000) if case.metered else None
+        endpoints = site.endpoints(case.kind, retries=case.retries, rate_limit=limit)
         crash = {
             "publisher": _publisher,
             "joined": _joined,

@@ -81,6 +81,12 @@ class Bench:
             assert time.monotonic() < end, "the condition did not come true in time"
             await asyncio.sleep(0.002)
 
+    async def until_leased(self, count: int = 1) -> None:
+        """Wait until ``count`` attempts are under way and leased one by one."""
+        await self.until(lambda: self.channel.open == count)
+        await self.until_states(DeliveryState.SENDING, count=count)
+        await self.until(lambda: len(self.dispatcher._leases.held) == count)
+
     async def until_states(self, *states: DeliveryState, count: int = 1, seconds: float = 10.0) -> list[Delivery]:
         """Wait until ``count`` deliveries are in one of these states and return them."""
         end = time.monotonic() + seconds

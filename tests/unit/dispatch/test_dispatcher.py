@@ -349,6 +349,7 @@ async def test_leases_that_run_out_are_rescued_and_poison_is_quarantined() -> No
         async with b.dispatcher:
             for deaths in (1, 2):
                 await b.until(lambda deaths=deaths: len(b.channel.sent) == deaths)  # type: ignore[misc]
+                await b.until_states(DeliveryState.SENDING)
                 await expire_leases(b)
                 await b.dispatcher._janitor.rescue()
             b.channel.gate.set()
@@ -367,7 +368,7 @@ async def test_a_result_that_comes_too_late_is_refused_and_told_of() -> None:
         await b.publish()
 
         async with b.dispatcher:
-            await b.until(lambda: b.channel.open == 1)
+            await b.until_leased()
             await expire_leases(b)
             await b.kit.store.rescue(10, now=datetime.now(UTC), max_abandoned=5)
             b.channel.gate.set()
@@ -386,7 +387,7 @@ async def test_leases_of_what_is_held_are_prolonged() -> None:
         await b.publish()
 
         async with b.dispatcher:
-            await b.until(lambda: b.channel.open == 1)
+            await b.until_leased()
             (claim,) = b.dispatcher._leases.held.values()
             b.dispatcher._leases.held[claim.delivery_id] = claim._replace(lease_until=datetime.now(UTC))
             extended = await b.dispatcher._janitor.extend()
@@ -447,8 +448,8 @@ async def test_a_store_that_is_away_is_waited_for() -> None:
     async with bench() as b:
         await b.endpoint()
         store = b.kit.store
-        take, record = store.take, store.record
-        away = {"take": 2, "record": 2}
+        take, settle = store.take, store.settle
+        away = {"take": 2, "settle": 2}
 
         async def flaky_take(*args: object, **options: object) -> object:
             if away["take"]:
@@ -456,13 +457,13 @@ async def test_a_store_that_is_away_is_waited_for() -> None:
                 raise StoreUnavailableError("the database is not available")
             return await take(*args, **options)  # type: ignore[arg-type]
 
-        async def flaky_record(*args: object, **options: object) -> object:
-            if away["record"]:
-                away["record"] -= 1
+        async def flaky_settle(*args: object, **options: object) -> object:
+            if away["settle"]:
+                away["settle"] -= 1
                 raise StoreUnavailableError("the database is not available")
-            return await record(*args, **options)  # type: ignore[arg-type]
+            return await settle(*args, **options)  # type: ignore[arg-type]
 
-        store.take, store.record = flaky_take, flaky_record  # type: ignore[method-assign,assignment]
+        store.take, store.settle = flaky_take, flaky_settle  # type: ignore[method-assign,assignment]
         await b.publish()
 
         async with b.dispatcher:
@@ -533,7 +534,7 @@ async def test_a_record_that_cannot_be_written_does_not_hold_up_the_others() -> 
         b.kit.store.record = picky  # type: ignore[method-assign]
 
         async with b.dispatcher:
-            await b.until(lambda: b.channel.open == 5)
+            await b.until_leased(5)
             poison = b.channel.sent[2].delivery_id
             b.channel.gate.set()
             await b.until_states(DELIVERED, count=4)

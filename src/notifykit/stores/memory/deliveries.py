@@ -70,23 +70,7 @@ class MemoryDeliveries:
         return {record.delivery_id for record in records if self._record(record)}
 
     def _record(self, record: Record) -> bool:
-        row = self._tables.held_row(record.delivery_id, record.fence)
-        if row is None:
-            return False
-        attempts = row.delivery.attempts
-        if record.attempt is not None:
-            attempts = record.attempt.number
-            row.tries += 1
-            self._tables.history[record.delivery_id].append(record.attempt)
-        if record.state in FINAL_STATES:
-            self._tables.end(row, record.state, record.reason, record.at, attempts=attempts)
-        else:
-            due_at = record.due_at or record.at
-            self._tables.move(row, state=record.state, reason=record.reason, due_at=due_at, attempts=attempts)
-        if record.event is not None:
-            self._tables.append(record.event)
-            self._hints.give()
-        return True
+        return write(self._tables, self._hints, record)
 
     async def extend(self, claims: Sequence[tuple[str, int]], *, until: datetime) -> set[str]:
         held = set()
@@ -188,6 +172,27 @@ class MemoryDeliveries:
     async def attempts(self, tenant: str, delivery_id: str) -> list[Attempt]:
         row = self._tables.row(tenant, delivery_id)
         return [] if row is None else list(self._tables.history.get(delivery_id, ()))
+
+
+def write(tables: Tables, hints: Hints, record: Record) -> bool:
+    """Write what became of one claimed delivery; tell whether its fence let it through."""
+    row = tables.held_row(record.delivery_id, record.fence)
+    if row is None:
+        return False
+    attempts = row.delivery.attempts
+    if record.attempt is not None:
+        attempts = record.attempt.number
+        row.tries += 1
+        tables.history[record.delivery_id].append(record.attempt)
+    if record.state in FINAL_STATES:
+        tables.end(row, record.state, record.reason, record.at, attempts=attempts)
+    else:
+        due_at = record.due_at or record.at
+        tables.move(row, state=record.state, reason=record.reason, due_at=due_at, attempts=attempts)
+    if record.event is not None:
+        tables.append(record.event)
+        hints.give()
+    return True
 
 
 def matches(delivery: Delivery, wanted: DeliveryFilter) -> bool:

@@ -13,6 +13,7 @@ from ...errors import CannotJoinError
 from ...models.delivery import FINAL_STATES, Delivery, DeliveryState, NewDelivery, Priority
 from ...models.event import StoredEvent, TakenEvent
 from ...ports import Appended, Settlement
+from .deliveries import write
 from .hints import Hints
 from .tables import Row, Tables, Unplanned
 
@@ -71,13 +72,17 @@ class MemoryOutbox:
     ) -> set[str]:
         await checkpoint()
         settled = set()
-        for event_id, fence, deliveries, cursor in settlements:
+        for event_id, fence, deliveries, cursor, records in settlements:
             unplanned = self._tables.outbox.get(event_id)
             if unplanned is None or unplanned.fence != fence:
                 continue
             settled.add(event_id)
+            sent = {record.delivery_id for record in records}
             for new in deliveries:
-                self._add(new, unplanned.event, now, now + lease, worker)
+                leased = new._replace(state=DeliveryState.SENDING) if new.id in sent else new
+                self._add(leased, unplanned.event, now, now + lease, worker)
+            for record in records:
+                write(self._tables, self._hints, record)
             if cursor is None:
                 self._tables.planned(unplanned.event)
             else:
@@ -103,7 +108,7 @@ class MemoryOutbox:
                 state=new.state,
                 reason=new.reason,
                 ordering_key=new.ordering_key,
-                created_at=now,
+                created_at=new.due_at if new.state is DeliveryState.SENDING else now,
                 due_at=None if ended else new.due_at,
                 expires_at=new.expires_at,
                 finished_at=now if ended else None,

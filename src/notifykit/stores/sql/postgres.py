@@ -37,6 +37,7 @@ from .rows import (
     micros,
     micros_or_none,
     taken_from,
+    with_records,
 )
 from .sealing import Seals, payloads_are_sealed, vault_for
 from .store import NOT_OPEN, SqlStore, translated
@@ -48,7 +49,8 @@ except ImportError as error:
 
 T = TypeVar("T")
 
-_NOT_TRIED = (None,) * 9
+_NOT_TRIED: tuple[Any, ...] = (None,) * 9
+_NOT_SENT: tuple[Any, ...] = (None,) * 9
 
 #: What a connection that has died, or is about to, raises.  A driver whose connection was lost in the
 #: middle of a statement may also find itself in a state that it takes for a mistake of its own.
@@ -214,16 +216,28 @@ class PostgresStore(SqlStore):
     ) -> set[str]:
         events: list[tuple[str, int, str | None]] = []
         planned: list[tuple[Any, ...]] = []
-        for event_id, fence, deliveries, cursor in settlements:
+        rest: dict[str, list[Record]] = {}
+        for settlement in self.seals.settlements(settlements):
+            event_id, fence, _, cursor, _ = settlement
             events.append((event_id, fence, cursor))
-            planned += [_planned_values(new, first=fence == 1) for new in deliveries]
+            deliveries, left = with_records(settlement)
+            planned += [_planned_values(new, record, first=fence == 1) for new, record in deliveries]
+            if left:
+                rest[event_id] = left
         if not events:
             return set()
-        columns = [*_columns(events), *(_columns(planned) if planned else ([],) * 14)]
+        columns = [*_columns(events), *(_columns(planned) if planned else ([],) * len(sql.PLANNED))]
+        values = (micros(now), micros(now + lease), worker, *columns)
         async with self._driver() as pg:
             failpoint("fan.half")
-            rows = await pg.fetch(sql.SETTLE, micros(now), micros(now + lease), worker, *columns, timeout=_HASTE)
-        return {row[0] for row in rows}
+            if any(settlement.records for settlement in settlements):
+                failpoint("res.half")
+            if not rest:
+                return {row[0] for row in await pg.fetch(sql.SETTLE, *values, timeout=_HASTE)}
+            async with pg.transaction():
+                settled = {row[0] for row in await pg.fetch(sql.SETTLE, *values, timeout=_HASTE)}
+                await _record(pg, [record for id_ in settled for record in rest.get(id_, ())])
+        return settled
 
     async def claim_due(
         self,
@@ -264,18 +278,12 @@ class PostgresStore(SqlStore):
         if not records:
             return set()
         records = self.seals.records(records)
-        columns = _columns(map(_record_values, records))
-        events = {record.delivery_id: record.event for record in records if record.event is not None}
         async with self._driver() as pg:
             failpoint("res.half")
-            if not events:
-                return {row[0] for row in await pg.fetch(sql.RECORD, *columns, timeout=_HASTE)}
+            if not any(record.event for record in records):
+                return await _record(pg, records)
             async with pg.transaction():
-                written = {row[0] for row in await pg.fetch(sql.RECORD, *columns, timeout=_HASTE)}
-                values = [event_values(event) for id_, event in events.items() if id_ in written]
-                if values:
-                    await pg.execute(sql.APPEND_AND_HINT, *_columns(values))
-            return written
+                return await _record(pg, records)
 
     async def extend(self, claims: Sequence[tuple[str, int]], *, until: datetime) -> set[str]:
         if not claims:
@@ -358,12 +366,31 @@ def _translated(error: BaseException) -> Exception:
     return translated(error)
 
 
+async def _record(pg: Any, records: Sequence[Record]) -> set[str]:
+    """Write records, and the events that come with those that were written."""
+    if not records:
+        return set()
+    columns = _columns(map(_record_values, records))
+    written = {row[0] for row in await pg.fetch(sql.RECORD, *columns, timeout=_HASTE)}
+    told = [record.event for record in records if record.event is not None and record.delivery_id in written]
+    if told:
+        await pg.execute(sql.APPEND_AND_HINT, *_columns(map(event_values, told)))
+    return written
+
+
 def _columns(rows: Iterable[tuple[Any, ...]]) -> list[Sequence[Any]]:
     """Return rows as columns, cut down to one value where all are equal."""
     return [column[:1] if column.count(column[0]) == len(column) else column for column in zip(*rows, strict=True)]
 
 
-def _planned_values(new: NewDelivery, *, first: bool) -> tuple[Any, ...]:
+def _planned_values(new: NewDelivery, ended: Record | None, *, first: bool) -> tuple[Any, ...]:
+    state, reason, sent = new.state, new.reason, _NOT_SENT
+    if ended is not None:
+        state, reason = ended.state, ended.reason
+        number, *before_retry, _, response, worker = (
+            _NOT_TRIED if ended.attempt is None else attempt_values(ended.attempt)
+        )
+        sent = (number, micros(ended.at), *before_retry, response, worker)
     return (
         new.id,
         new.event_id,
@@ -372,13 +399,14 @@ def _planned_values(new: NewDelivery, *, first: bool) -> tuple[Any, ...]:
         new.subscriber_id,
         new.channel,
         RANK[new.priority],
-        new.state.value,
-        new.reason,
+        state.value,
+        reason,
         micros(new.due_at),
         micros_or_none(new.expires_at),
         new.ordering_key,
-        new.state in FINAL_STATES,
+        state in FINAL_STATES,
         first,
+        *sent,
     )
 
 

@@ -6,9 +6,6 @@ The order of arguments is the order of the ``$n``; ``postgres.py`` fills them.
 where a join of two batches would be a nested loop, because our connections switch
 hash joins off (see ``postgres.py``).
 
-``TAKE`` does not wait for the disk: if a crash of the server undoes it, the event is simply there to be taken
-again, and the ``SETTLE`` of whoever had taken it comes later in the log, so it cannot outlive it.
-
 A column that says the same in every row comes as an array of one: encoding an array costs the client more
 than all else that it does for a row (see :func:`_batch`).
 
@@ -108,32 +105,40 @@ WITH due AS MATERIALIZED (
   WHERE o.event_id = picked.event_id RETURNING o.event_id, o.fence, o.tenant, o.cursor
 )
 SELECT {TAKEN_COLUMNS}, a.aside
-FROM (SELECT count(*) AS aside, set_config('synchronous_commit', 'off', true) FROM aside) a LEFT JOIN taken o ON true
+FROM (SELECT count(*) AS aside FROM aside) a LEFT JOIN taken o ON true
 LEFT JOIN notifykit_events e ON e.tenant = o.tenant AND e.id = o.event_id
 LEFT JOIN notifykit_tenants t ON t.tenant = o.tenant
 ORDER BY e.priority, o.event_id
 """
 
 _SETTLED = _batch({"event_id": "text", "fence": "int", "cursor": "text"}, 4)
-_PLANNED = _batch(
-    {
-        "id": "text",
-        "event_id": "text",
-        "tenant": "text",
-        "subscription_id": "text",
-        "subscriber_id": "text",
-        "channel": "text",
-        "priority": "smallint",
-        "state": "text",
-        "reason": "text",
-        "due_at": "bigint",
-        "expires_at": "bigint",
-        "ordering_key": "text",
-        "final": "bool",
-        "first": "bool",
-    },
-    7,
-)
+#: The columns of planned deliveries; those from ``attempts`` on tell of one that was sent before it was settled.
+PLANNED = {
+    "id": "text",
+    "event_id": "text",
+    "tenant": "text",
+    "subscription_id": "text",
+    "subscriber_id": "text",
+    "channel": "text",
+    "priority": "smallint",
+    "state": "text",
+    "reason": "text",
+    "due_at": "bigint",
+    "expires_at": "bigint",
+    "ordering_key": "text",
+    "final": "bool",
+    "first": "bool",
+    "attempts": "int",
+    "ended_at": "bigint",
+    "started_at": "bigint",
+    "took": "bigint",
+    "outcome": "text",
+    "code": "text",
+    "status": "int",
+    "response": "bytea",
+    "worker": "text",
+}
+_PLANNED = _batch(PLANNED, 7)
 
 SETTLE = f"""
 WITH s AS MATERIALIZED (
@@ -166,15 +171,18 @@ WITH s AS MATERIALIZED (
 ), q AS (
   INSERT INTO notifykit_queue (id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state, reason,
     created_at, due_at, expires_at, ordering_key, fence, lease_until, worker)
-  SELECT id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state, reason, $1, due_at, expires_at,
+  SELECT id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state, reason,
+    CASE WHEN state = 'sending' THEN due_at ELSE $1 END, due_at, expires_at,
     ordering_key, (state = 'sending')::int, CASE WHEN state = 'sending' THEN $2::bigint END,
     CASE WHEN state = 'sending' THEN $3::text END
   FROM d WHERE NOT final ON CONFLICT (id) DO NOTHING
 ), f AS (
   INSERT INTO notifykit_deliveries (id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state,
-    reason, attempts, abandoned, generation, fence, ordering_key, created_at, expires_at, finished_at)
-  SELECT id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state, reason, 0, 0, 0, 0,
-    ordering_key, $1, expires_at, $1
+    reason, attempts, abandoned, generation, fence, ordering_key, created_at, expires_at, finished_at, last_started_at,
+    last_took, last_outcome, last_reason, last_status, last_response, last_worker)
+  SELECT id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state, reason, coalesce(attempts, 0),
+    0, 0, (ended_at IS NOT NULL)::int, ordering_key, CASE WHEN ended_at IS NULL THEN $1 ELSE due_at END, expires_at,
+    coalesce(ended_at, $1), started_at, took, outcome, code, status, response, worker
   FROM d WHERE final ON CONFLICT DO NOTHING
 )
 SELECT event_id FROM ok

@@ -9,11 +9,12 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from ...models.delivery import Attempt, Claim, Delivery, DeliveryState, Priority
+from ...models.delivery import FINAL_STATES, Attempt, Claim, Delivery, DeliveryState, NewDelivery, Priority
 from ...models.endpoint import Endpoint, EndpointSecret, EndpointState, RateLimit
 from ...models.event import StoredEvent, TakenEvent
 from ...models.retry import RetryPolicy
 from ...models.subscription import Subscription
+from ...ports import Record, Settlement
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICRO = timedelta(microseconds=1)
@@ -153,6 +154,20 @@ TAKEN_COLUMNS = (
     "o.event_id, o.fence, o.tenant, e.type, e.topic, e.priority, e.ordering_key, e.published_at, e.expires_at,"
     " e.body, o.cursor, t.version"
 )
+
+
+def with_records(settlement: Settlement) -> tuple[list[tuple[NewDelivery, Record | None]], list[Record]]:
+    """Return planned deliveries, each with the record that has ended it already, and the records left to write."""
+    _, _, deliveries, _, records = settlement
+    if not records:
+        return [(new, None) for new in deliveries], []
+    ended = {r.delivery_id: r for r in records if r.state in FINAL_STATES and r.event is None}
+    left = [record for record in records if record.delivery_id not in ended]
+    leased = {record.delivery_id for record in left}
+    return [
+        (new._replace(state=DeliveryState.SENDING) if new.id in leased else new, ended.get(new.id))
+        for new in deliveries
+    ], left
 
 
 def delivery_from(row: RowMapping) -> Delivery:

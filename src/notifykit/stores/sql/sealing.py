@@ -25,7 +25,7 @@ from ...models.delivery import Attempt, Claim
 from ...models.endpoint import Endpoint, EndpointState
 from ...models.event import StoredEvent, TakenEvent
 from ...models.subscription import TenantConfig
-from ...ports import Appended, Record
+from ...ports import Appended, Record, Settlement
 from ...vault import KeyRing, Vault, context
 from ...vault.development import state_file
 from ...vault.ring import is_sealed
@@ -251,9 +251,15 @@ class Seals:
     def records(self, records: Sequence[Record]) -> Sequence[Record]:
         """Return records as they are stored: receivers repeat in their answers what they were sent."""
         # An answer that begins like a seal is sealed too, so that what begins like one always is one.
-        if self.payloads or any(r.attempt is not None and r.attempt.response[:4] == _SEALED for r in records):
+        if self.payloads or any(map(_looks_sealed, records)):
             return list(map(self._record, records))
         return records
+
+    def settlements(self, settlements: Sequence[Settlement]) -> Sequence[Settlement]:
+        """Return settlements with their records as they are stored."""
+        if self.payloads or any(_looks_sealed(record) for each in settlements for record in each.records):
+            return [each._replace(records=self.records(each.records)) for each in settlements]
+        return settlements
 
     def _record(self, record: Record) -> Record:
         attempt, event = record.attempt, record.event
@@ -275,3 +281,7 @@ class Seals:
             return stored
         place = response_place(stored.delivery_id, stored.number)
         return attrs.evolve(stored, response=self._bytes(stored.response, place))
+
+
+def _looks_sealed(record: Record) -> bool:
+    return record.attempt is not None and record.attempt.response[:4] == _SEALED

@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Engine, StaticPool, create_engine, event, mak
 
 from ...errors import StoreUnavailableError
 from ...failpoints import failpoint
-from ...models.delivery import FINAL_STATES, Claim, DeliveryState, Lane, NewDelivery
+from ...models.delivery import FINAL_STATES, Attempt, Claim, DeliveryState, Lane, NewDelivery
 from ...models.event import StoredEvent, TakenEvent
 from ...ports import Appended, Record, Settlement
 from ...vault import KeyRing
@@ -42,6 +42,7 @@ from .rows import (
     micros,
     micros_or_none,
     taken_from,
+    with_records,
 )
 from .sealing import Seals, payloads_are_sealed, vault_for
 from .store import NOT_OPEN, SqlStore, translated
@@ -105,7 +106,7 @@ INSERT OR IGNORE INTO notifykit_deliveries (id, event_id, tenant, subscription_i
   last_started_at, last_took, last_outcome, last_reason, last_status, last_response, last_worker)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-_NOT_TRIED = (None,) * 7
+_NOT_TRIED: tuple[Any, ...] = (None,) * 7
 _KNOWN = """
 SELECT 1 FROM notifykit_queue WHERE id = :id
 UNION ALL SELECT 1 FROM notifykit_deliveries WHERE tenant = :tenant AND id = :id
@@ -313,7 +314,8 @@ class SqliteStore(SqlStore):
         self, settlements: Sequence[Settlement], *, now: datetime, lease: timedelta, worker: str
     ) -> set[str]:
         at, until = micros(now), micros(now + lease)
-        settled = await self._change(lambda db: _settle(db, settlements, at, until, worker))
+        sealed = self.seals.settlements(settlements)
+        settled = await self._change(lambda db: _settle(db, sealed, at, until, worker))
         self.hint()
         return settled
 
@@ -515,9 +517,11 @@ def _settle(db: sqlite3.Connection, settlements: Sequence[Settlement], now: int,
     queue: list[tuple[Any, ...]] = []
     ended: list[tuple[Any, ...]] = []
     lines = set()
-    whole = [(event_id, fence) for event_id, fence, _, cursor in settlements if cursor is None]
+    rest: list[Record] = []
+    whole = [(event_id, fence) for event_id, fence, _, cursor, _ in settlements if cursor is None]
     gone = {row[:2]: row[2:] for row in _by_fence(db, _PLANNED, whole)}
-    for event_id, fence, planned, cursor in settlements:
+    for settlement in settlements:
+        event_id, fence, _, cursor, _ = settlement
         if cursor is None:
             line = gone.pop((event_id, fence), None)
             if line is None:
@@ -527,11 +531,13 @@ def _settle(db: sqlite3.Connection, settlements: Sequence[Settlement], now: int,
         elif not db.execute(_PAGED, (cursor, event_id, fence)).fetchone():
             continue
         settled.add(event_id)
-        for new in planned:
+        planned, left = with_records(settlement)
+        rest += left
+        for new, record in planned:
             if fence > 1 and db.execute(_KNOWN, {"id": new.id, "tenant": new.tenant}).fetchone():
                 continue  # an earlier page of the same event made it; it waits, or has ended since
-            if new.state in FINAL_STATES:
-                ended.append(_ended_values(new, now))
+            if record is not None or new.state in FINAL_STATES:
+                ended.append(_ended_values(new, now, record))
             else:
                 queue.append(_queue_values(new, now, until, worker))
     failpoint("fan.half")
@@ -539,11 +545,14 @@ def _settle(db: sqlite3.Connection, settlements: Sequence[Settlement], now: int,
     if ended:
         db.executemany(_ENDED, ended)
     db.executemany(_TURN_EVENT, [(now, *line) for line in lines])
+    if any(settlement.records for settlement in settlements):
+        _record(db, rest)
     return settled
 
 
 def _queue_values(new: NewDelivery, now: int, until: int, worker: str) -> tuple[Any, ...]:
     leased = new.state is DeliveryState.SENDING
+    due_at = micros(new.due_at)
     return (
         new.id,
         new.event_id,
@@ -554,8 +563,8 @@ def _queue_values(new: NewDelivery, now: int, until: int, worker: str) -> tuple[
         RANK[new.priority],
         new.state.value,
         new.reason,
-        now,
-        micros(new.due_at),
+        due_at if leased else now,
+        due_at,
         micros_or_none(new.expires_at),
         new.ordering_key,
         1 if leased else 0,
@@ -564,7 +573,20 @@ def _queue_values(new: NewDelivery, now: int, until: int, worker: str) -> tuple[
     )
 
 
-def _ended_values(new: NewDelivery, now: int) -> tuple[Any, ...]:
+def _ended_values(new: NewDelivery, now: int, record: Record | None = None) -> tuple[Any, ...]:
+    """Return the row of a delivery that has ended as it was planned, or was sent before its plan is written."""
+    state, reason, created_at, finished_at, fence = new.state, new.reason, now, now, 0
+    attempts, last = 0, _NOT_TRIED
+    if record is not None:
+        state, reason, created_at, finished_at, fence = (
+            record.state,
+            record.reason,
+            micros(new.due_at),
+            micros(record.at),
+            1,
+        )
+        if record.attempt is not None:
+            attempts, last = _last_attempt(record.attempt)
     return (
         new.id,
         new.event_id,
@@ -573,18 +595,23 @@ def _ended_values(new: NewDelivery, now: int) -> tuple[Any, ...]:
         new.subscriber_id,
         new.channel,
         RANK[new.priority],
-        new.state.value,
-        new.reason,
+        state.value,
+        reason,
+        attempts,
         0,
         0,
-        0,
-        0,
+        fence,
         new.ordering_key,
-        now,
+        created_at,
         micros_or_none(new.expires_at),
-        now,
-        *_NOT_TRIED,
+        finished_at,
+        *last,
     )
+
+
+def _last_attempt(attempt: Attempt) -> tuple[int, tuple[Any, ...]]:
+    number, *before_retry, _, response, worker = attempt_values(attempt)
+    return number, (*before_retry, response, worker)
 
 
 def _by_fence(db: sqlite3.Connection, statement: str, wanted: Iterable[tuple[str, int]]) -> list[tuple[Any, ...]]:
@@ -608,10 +635,9 @@ def _record(db: sqlite3.Connection, records: Sequence[Record]) -> set[str]:
             if row is None:
                 continue
             *ids, attempts, abandoned, generation, ordering_key, created_at, expires_at, _ = row
-            last: tuple[Any, ...] = _NOT_TRIED
+            last = _NOT_TRIED
             if attempt is not None:
-                attempts, *before_retry, _, response, by = attempt_values(attempt)
-                last = (*before_retry, response, by)
+                attempts, last = _last_attempt(attempt)
             history = (attempts, abandoned, generation, fence, ordering_key, created_at, expires_at, micros(at))
             ended.append((*ids, state.value, reason, *history, *last))
             if ordering_key is not None:

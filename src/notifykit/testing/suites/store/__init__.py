@@ -25,6 +25,7 @@ from .planning import PlanningPromises
 from .purge import PurgePromises
 from .reading import ReadingPromises
 from .records import RecordPromises
+from .sent import SentPromises
 from .sharing import SharingPromises
 from .tenancy import TenancyPromises
 
@@ -34,6 +35,7 @@ __all__ = ["StoreFeatures", "StoreSuite"]
 class StoreSuite(
     OutboxPromises,
     PlanningPromises,
+    SentPromises,
     ClaimPromises,
     RecordPromises,
     LeasePromises,

@@ -1,0 +1,196 @@
+"""Events whose deliveries are sent before their plan is written (see ADR 0014).
+
+A freshly taken event is leased to this process as a whole, so its few deliveries need no
+lease of their own: they are sent at once, and what became of them is written together
+with the plan.  A flight that takes long lands early: its plan is written with what is
+still being sent leased as usual.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from datetime import timedelta
+from itertools import takewhile
+
+from ..failpoints import failpoint
+from ..models.delivery import Claim, DeliveryState, NewDelivery
+from ..models.event import TakenEvent
+from ..ports import Clock, Outbox, Record, Settlement
+from ..telemetry import ClaimLost, EventsPlanned, TelemetryEvent
+from .leases import Leases
+
+#: Seconds after which a flight lands although not all of it is over.
+PATIENCE = 0.25
+
+Written = Callable[[], None]
+Result = tuple[Record, Written | None]
+
+
+class Flight:
+    """One event under way.
+
+    Attributes:
+        claims: Its deliveries that are sent, by id.
+        results: What became of them so far, each with what to call once it is written.
+        started: When it was planned.
+        since: The same in the event loop's time.
+    """
+
+    __slots__ = ("_deliveries", "_fence", "_shown", "claims", "event_id", "lands", "results", "since", "started")
+
+    def __init__(self, event: TakenEvent, deliveries: list[NewDelivery], claims: list[Claim], *, since: float) -> None:
+        self.event_id = event.id
+        self.claims = {claim.delivery_id: claim for claim in claims}
+        self.results: list[Result] = []
+        self.since = since
+        self.lands = False
+        self._fence = event.fence
+        self._deliveries = deliveries
+        self._shown = 0
+
+    @property
+    def planned(self) -> int:
+        """How many deliveries the event has."""
+        return len(self._deliveries)
+
+    def settlement(self) -> Settlement:
+        """Return the plan with what is known by now."""
+        self._shown = len(self.results)
+        deliveries = self._deliveries
+        if len(self.results) < len(self.claims):
+            left = {claim.delivery_id for claim in self.left()}
+            deliveries = [new._replace(state=DeliveryState.SENDING) if new.id in left else new for new in deliveries]
+        return Settlement(self.event_id, self._fence, deliveries, None, [record for record, _ in self.results])
+
+    def written(self) -> list[Result]:
+        """Return the results that the last settlement told of."""
+        return self.results[: self._shown]
+
+    def late(self) -> list[Result]:
+        """Return the results that came since."""
+        return self.results[self._shown :]
+
+    def left(self) -> list[Claim]:
+        """Return what is still being sent."""
+        known = {record.delivery_id for record, _ in self.results}
+        return [claim for id_, claim in self.claims.items() if id_ not in known]
+
+
+class Flights:
+    """The flights of this process, from their start until they are written.
+
+    Args:
+        lease: Of what is still being sent when its flight lands.
+        worker: Whose lease that is.
+        emit: Gets telemetry.
+        on_landing: Called when there is something to write.
+    """
+
+    def __init__(
+        self,
+        store: Outbox,
+        leases: Leases,
+        clock: Clock,
+        lease: timedelta,
+        worker: str,
+        emit: Callable[[TelemetryEvent], None],
+        on_landing: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._leases = leases
+        self._clock = clock
+        self._lease = lease
+        self._worker = worker
+        self._emit = emit
+        self._on_landing = on_landing
+        self._of: dict[str, Flight] = {}
+        self._aloft: dict[str, Flight] = {}
+        self._some = asyncio.Event()
+        self._lost: set[str] = set()
+        self.landing: list[Flight] = []
+
+    def start(self, flight: Flight) -> None:
+        """Collect the results of a flight until it lands."""
+        self._aloft[flight.event_id] = flight
+        for id_ in flight.claims:
+            self._of[id_] = flight
+        self._some.set()
+
+    def take(self, record: Record, written: Written | None) -> bool:
+        """Keep what became of a delivery, if it belongs to a flight; tell whether it does."""
+        flight = self._of.get(record.delivery_id)
+        if flight is None:
+            if record.delivery_id not in self._lost:
+                return False
+            self._lost.discard(record.delivery_id)
+            self._emit(ClaimLost(delivery_id=record.delivery_id, fence=record.fence))
+            return True
+        flight.results.append((record, written))
+        if len(flight.results) == len(flight.claims) and not flight.lands:
+            self._bring_down(flight)
+        return True
+
+    def bring_down(self, before: float = math.inf) -> None:
+        """Land all flights that were started ``before`` this time of the event loop."""
+        for flight in list(takewhile(lambda flight: flight.since < before, self._aloft.values())):
+            self._bring_down(flight)
+
+    def _bring_down(self, flight: Flight) -> None:
+        flight.lands = True
+        del self._aloft[flight.event_id]
+        self.landing.append(flight)
+        self._on_landing()
+
+    async def watch(self) -> None:
+        """Bring down what takes long, until cancelled."""
+        while True:
+            await self._some.wait()
+            self._some.clear()
+            while self._aloft:
+                await asyncio.sleep(PATIENCE / 4)
+                self.bring_down(asyncio.get_running_loop().time() - PATIENCE)
+
+    async def land(self, limit: int) -> list[Result]:
+        """Write flights that are over, or take long; return what has still to be recorded one by one.
+
+        They stay with us if the store does not take them.
+        """
+        flights = self.landing[:limit]
+        now = self._clock.now()
+        settlements = [flight.settlement() for flight in flights]
+        settled = await self._store.settle(settlements, now=now, lease=self._lease, worker=self._worker)
+        failpoint("fan.committed")
+        failpoint("res.committed")
+        del self.landing[: len(flights)]
+        late: list[Result] = []
+        for flight in flights:
+            for id_ in flight.claims:
+                del self._of[id_]
+            if flight.event_id in settled:
+                late += flight.late()
+                for claim in flight.left():
+                    self._leases.add(claim)
+                for _, written in flight.written():
+                    if written is not None:
+                        written()
+            else:
+                self._lose(flight)
+        planned = sum(flight.planned for flight in flights if flight.event_id in settled)
+        self._emit(EventsPlanned(events=len(settled), deliveries=planned, took=self._clock.now() - now))
+        return late
+
+    def give_up(self) -> Flight:
+        """Drop and return the first of those that land: the store refuses it."""
+        flight = self.landing.pop(0)
+        for id_ in flight.claims:
+            del self._of[id_]
+        self._lose(flight)
+        return flight
+
+    def _lose(self, flight: Flight) -> None:
+        """Tell that nothing that we did for an event counts: its lease will run out, or somebody else has it."""
+        self._lost.update(claim.delivery_id for claim in flight.left())
+        for record, _ in flight.results:
+            self._emit(ClaimLost(delivery_id=record.delivery_id, fence=record.fence))
