@@ -136,6 +136,7 @@ class Dispatcher:
                 self._directory,
                 self._leases,
                 self._vitals,
+                self._recorder,
                 self.settings,
                 self._clock,
                 self.worker,

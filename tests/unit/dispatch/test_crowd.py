@@ -232,6 +232,34 @@ class TestWhatIsHeld:
             assert {1} == {delivery.attempts for delivery in found}
             assert [] == refusals
 
+    async def test_the_store_may_be_away_when_endpoints_of_claims_are_read(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What was claimed is given back, and nothing is counted."""
+        pick = MemoryStore.pick_endpoints
+        refusals = [StoreUnavailableError("away")] * 2
+
+        async def picked(store: MemoryStore, tenant: str, endpoint_ids: Collection[str]) -> list[Endpoint]:
+            if refusals:
+                raise refusals.pop()
+            return await pick(store, tenant, endpoint_ids)
+
+        async with bench() as b:
+            endpoints = await many(b, 3)
+            await b.publish()
+            room, b.dispatcher._planner.backlogs = b.dispatcher._planner.backlogs, {}  # plans, and leaves it to claims
+            await b.dispatcher._planner.turn()
+            b.dispatcher._planner.backlogs = room
+            for endpoint in endpoints:
+                b.dispatcher._directory._crowd.endpoints.drop((TENANT, endpoint.id), 10**9)
+            monkeypatch.setattr(MemoryStore, "pick_endpoints", picked)
+            async with b.dispatcher:
+                found = await b.until_states(DELIVERED, count=3)
+
+            assert sorted(endpoint.id for endpoint in endpoints) == told(b)
+            assert {(1, 0)} == {(delivery.attempts, delivery.abandoned) for delivery in found}
+            assert [] == refusals
+
     async def test_what_is_newer_stays(self) -> None:
         """Whoever read earlier and comes later does not bring the old back."""
         kept: crowd._Kept[str] = crowd._Kept(10)
