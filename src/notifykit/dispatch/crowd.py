@@ -28,11 +28,11 @@ _PAGE = 250
 #: in a turn, and of how many at the most the answer is kept.
 _AT_A_TIME, _LOOKS, _MOST = 1000, 3, 1000
 #: A batch of events asks for so many kinds at a time; the answer is of use if it has so few candidates.
-_KINDS, _FEW = 32, 128
+_KINDS, _FEW = 128, 32
 #: Endpoints of an event that are read along with those of the other events of a batch.
 _ALONG = 4
-#: Candidates of answers, and endpoints, that are kept of all large tenants together.
-_KEPT_CANDIDATES, _KEPT_ENDPOINTS = 8192, 8192
+#: Answers with their candidates, and endpoints, that are kept of all large tenants together: some 50 MB at the most.
+_KEPT_CANDIDATES, _KEPT_ENDPOINTS = 24_000, 12_000
 
 T = TypeVar("T")
 #: Returns an endpoint as it is shown.

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from ..models.subscription import Inquiry, Subscription
 from .patterns import MANY, MAX_WORDS, TOPICS, TYPES, check_pattern, literal_head
 
-#: Where subscriptions are kept that take every topic, and events without one.
+#: Where subscriptions are kept whose topic begins with a wildcard, and those without one: each event looks there.
 _ANY_TOPIC: Final = ""
 
 
@@ -30,16 +30,14 @@ def places_of(subscription: Subscription) -> set[Place]:
     topic = subscription.topic
     if not subscription.enabled or (topic is not None and check_pattern(topic, TOPICS)):
         return set()
-    topics = _ANY_TOPIC if topic is None else _place(topic, TOPICS)
+    topics = _ANY_TOPIC if topic is None or (place := _place(topic, TOPICS)) == MANY else place
     patterns = (pattern for pattern in subscription.event_types if not check_pattern(pattern, TYPES))
     return {Place(_place(pattern, TYPES), topics) for pattern in patterns}
 
 
 def places_for(inquiry: Inquiry) -> list[Place]:
     """Return the places where everybody is who may want an event."""
-    types = [*_matching(inquiry.type, TYPES)]
-    if inquiry.named:
-        types.remove(MANY)
+    types = [*([] if inquiry.named else [MANY]), *_matching(inquiry.type, TYPES)]
     topics = [_ANY_TOPIC, *_matching(inquiry.topic, TOPICS)]
     return [Place(type_, topic) for type_ in types for topic in topics]
 
@@ -54,12 +52,11 @@ def _under(head: str, separator: str) -> str:
 
 
 def _matching(text: str, separator: str) -> Iterator[str]:
-    """Yield the places of all patterns that can match ``text``; patterns have so many words at the most."""
-    yield MANY
+    """Yield the places of all patterns that can match ``text`` and begin with a word of it."""
     if not text:
         return
     words = text.split(separator)
-    if len(words) <= MAX_WORDS:
+    if len(words) <= MAX_WORDS:  # no pattern has more
         yield text
     for count in range(1, min(len(words), MAX_WORDS - 1) + 1):
         yield _under(separator.join(words[:count]), separator)

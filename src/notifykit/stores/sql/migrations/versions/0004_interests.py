@@ -61,9 +61,10 @@ _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def _interests(row: Any) -> Iterator[dict[str, str]]:
-    topics = "" if row["topic"] is None else _place(row["topic"], "/")
+    topics = "**" if row["topic"] is None else _place(row["topic"], "/")
     if not row["enabled"] or topics is None:
         return
+    topics = "" if topics == "**" else topics
     for types in {_place(pattern, ".") for pattern in json.loads(row["event_types"])}:
         if types is not None:
             yield {"tenant": row["tenant"], "types": types, "topics": topics, "subscription_id": row["id"]}
