@@ -218,8 +218,10 @@ async def ask(scene: Scene, owner: str, name: str, given: dict[str, Any]) -> tup
         text = f"{type(error).__name__}: {error}"
     else:
         text = repr(answer)
-    for handed in given.values():
-        text = text.replace(repr(handed), "'<id>'")
+    for parameter, handed in given.items():
+        # What is asked about may be in the answer: an explanation shows its event, whoever else is named.
+        if handed not in [value for name_, value in options.items() if name_ != parameter]:
+            text = text.replace(repr(handed), "'<id>'")
     return owner, text
 
 
