@@ -101,6 +101,23 @@ class StoreStats(NamedTuple):
     oldest_due: datetime | None
 
 
+class NextDue(NamedTuple):
+    """When something becomes due; a time that has passed means now.
+
+    Attributes:
+        event: The next event that nobody has taken.
+        delivery: The next delivery that waits.
+    """
+
+    event: datetime | None
+    delivery: datetime | None
+
+    @property
+    def first(self) -> datetime | None:
+        """Whichever comes first."""
+        return min((due for due in self if due is not None), default=None)
+
+
 class Outbox(Protocol):
     """Events that were published and are not planned yet."""
 
@@ -120,10 +137,18 @@ class Outbox(Protocol):
         ...
 
     async def take(
-        self, limit: int, *, now: datetime, lease: timedelta, exclude: Collection[str] = ()
+        self,
+        limit: int,
+        *,
+        now: datetime,
+        lease: timedelta,
+        exclude: Collection[str] = (),
+        since: datetime | None = None,
     ) -> list[TakenEvent]:
         """Lease up to ``limit`` due events, urgent first, none of a tenant in ``exclude``.
 
+        With ``since`` what became due before it need not be looked at: the call should cost the same
+        however much has been waiting for longer.
         No event is handed to two takers before its lease has run out.  Of the events of a
         tenant with the same ordering key only the one with the smallest id is handed out.
         """
@@ -337,8 +362,8 @@ class Store(Outbox, Deliveries, Events, Endpoints, Subscriptions, Protocol):
         """Release every connection."""
         ...
 
-    async def next_due(self) -> datetime | None:
-        """Return when the next event or delivery becomes due (a time that has passed means now)."""
+    async def next_due(self) -> NextDue:
+        """Return when the next event and the next delivery become due."""
         ...
 
     async def wait(self, timeout: timedelta) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any, TypedDict
 
 import attrs
@@ -26,6 +27,11 @@ from .ports import Appended, Clock, Outbox
 
 #: Events of one shared transaction at the most.
 GROUP = 500
+#: Events of a batch in one transaction while others publish beside it, who may have to wait for that transaction;
+#: and for how many seconds after the last one that is assumed.
+GROUP_BESIDE, _BESIDE = 25, 1.0
+#: Events that are checked in one go: meanwhile nothing else happens in this process.
+_CHECKED_AT_ONCE = 50
 #: Shared transactions that a process has under way at a time: while one waits for the disk, the next is made.
 _AT_ONCE = 2
 
@@ -101,10 +107,22 @@ class Publisher:
 
     async def publish_many(self, events: Iterable[object], options: PublishOptions) -> list[Receipt]:
         """Store many events, a few hundred in a transaction; all are checked before the first is stored."""
-        stored = self._prepare_many(events, options)
+        stored: list[StoredEvent] = []
+        problems: list[str] = []
+        given = enumerate(events)
+        while part := list(islice(given, _CHECKED_AT_ONCE)):
+            good, bad = self._checked(part, options)
+            stored += good
+            problems += bad
+            if len(part) == _CHECKED_AT_ONCE:  # there may be many more: let others have a turn
+                await asyncio.sleep(0)
+        if problems:
+            raise InvalidEventError(problems)
         answers: list[Appended] = []
-        for start in range(0, len(stored), GROUP):
-            answers += await self._outbox.append(stored[start : start + GROUP])
+        while len(answers) < len(stored):
+            beside = self._in_line.used_within(_BESIDE) or self._others.used_within(_BESIDE)
+            group = GROUP_BESIDE if beside else GROUP
+            answers += await self._outbox.append(stored[len(answers) : len(answers) + group])
         return list(map(_receipt, stored, answers))
 
     def publish_joined(self, connection: Any, events: Iterable[object], options: PublishOptions) -> list[Receipt]:
@@ -113,16 +131,23 @@ class Publisher:
         return list(map(_receipt, stored, self._outbox.append_joined(connection, stored)))
 
     def _prepare_many(self, events: Iterable[object], options: PublishOptions) -> list[StoredEvent]:
+        stored, problems = self._checked(enumerate(events), options)
+        if problems:
+            raise InvalidEventError(problems)
+        return stored
+
+    def _checked(
+        self, events: Iterable[tuple[int, object]], options: PublishOptions
+    ) -> tuple[list[StoredEvent], list[str]]:
+        """Return numbered events as they will be stored, and what is wrong with the others."""
         stored = []
-        problems: list[str] = []
-        for at, event in enumerate(events):
+        problems = []
+        for at, event in events:
             try:
                 stored.append(self.prepare(event, options))
             except InvalidEventError as error:
                 problems += [f"[{at}].{problem}" for problem in error.problems]
-        if problems:
-            raise InvalidEventError(problems)
-        return stored
+        return stored, problems
 
     async def aclose(self) -> None:
         """Wait for the last shared transactions."""
@@ -143,10 +168,13 @@ class _Group:
         self._at_once = at_once
         self._waiting: list[tuple[StoredEvent, asyncio.Future[Appended]]] = []
         self._flushes: set[asyncio.Task[None]] = set()
+        self._used = float("-inf")
 
     def add(self, stored: StoredEvent) -> asyncio.Future[Appended]:
         """Return what will hold the answer for ``stored``."""
-        future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._used = loop.time()
+        future: asyncio.Future[Appended] = loop.create_future()
         self._waiting.append((stored, future))
         # One that has just been started has not yet taken what it will store.
         if len(self._flushes) < self._at_once and (len(self._waiting) == 1 or not self._flushes):
@@ -154,6 +182,10 @@ class _Group:
             self._flushes.add(flush)
             flush.add_done_callback(self._flushes.discard)  # one that was cancelled before it began
         return future
+
+    def used_within(self, seconds: float) -> bool:
+        """Tell whether somebody published this way in the last ``seconds``."""
+        return asyncio.get_running_loop().time() - self._used < seconds
 
     async def _flush(self) -> None:
         try:

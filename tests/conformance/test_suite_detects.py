@@ -62,8 +62,13 @@ class TakesLeasedEvents(MemoryStore):
 
 
 class TakesEarly(MemoryStore):
-    async def take(self, limit, *, now, lease, exclude=()):
-        return await super().take(limit, now=now + DAY, lease=lease, exclude=exclude)
+    async def take(self, limit, *, now, lease, exclude=(), since=None):
+        return await super().take(limit, now=now + DAY, lease=lease, exclude=exclude, since=since)
+
+
+class OverlooksWhatHasJustCome(MemoryStore):
+    async def take(self, limit, *, now, lease, exclude=(), since=None):
+        return await super().take(limit, now=since or now, lease=lease, exclude=exclude)
 
 
 class ForgetsKeys(MemoryStore):
@@ -363,6 +368,7 @@ SABOTAGE: list[tuple[Callable[[], MemoryStore], str, dict[str, object]]] = [
     (SettlesStalePlans, "test_a_stale_settlement_writes_nothing", {}),
     (TakesLeasedEvents, "test_a_taken_event_is_left_alone_for_its_lease", {}),
     (TakesEarly, "test_an_event_is_not_taken_before_it_is_due", {}),
+    (OverlooksWhatHasJustCome, "test_what_has_just_come_is_found_behind_any_backlog", {}),
     (ForgetsKeys, "test_a_repeated_key_is_answered_with_the_first_event", {}),
     (ForgetsKeys, "test_simultaneous_appends_of_one_key_store_one_event", {}),
     (SharesKeys, "test_a_key_belongs_to_its_tenant", {}),

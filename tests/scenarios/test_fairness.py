@@ -2,21 +2,24 @@
 
 The figures compare one tenant's delay from publishing to receiving with its own delay on
 a quiet dispatcher, in the same run.  In virtual time, with costs like those of a small
-machine, the figure is the same each time; there twice the quiet value counts from 50 ms
-on.  Over real sockets the machine's noise counts from 100 ms on, the best of three tries
-counts, and a machine that is busy with other things is not asked at all.  Nowhere may it
-be more than 250 ms.
+machine, the figure is the same each time, and may not be more than twice the quiet one, or
+than what a few transactions of others before the one writer come to.
+Over real sockets what the machine's noise comes to is allowed in any case, the best of
+three tries counts, and a machine that is busy with other things is not asked at all.
+Nowhere may it be more than 250 ms.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import random
+import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -30,14 +33,17 @@ from notifykit.models.retry import DEFAULT_RETRY
 from notifykit.policies.retry import RetryAt, next_step
 from notifykit.ports import DeliveryFilter
 from notifykit.stores.sql import sqlite
+from notifykit.stores.sql.line import SHORT, Line
 from notifykit.stores.sql.sqlite import SqliteStore
 from tests import report
 
 from .model.virtual import VirtualClock, run_virtual
 from .neighbours import SLOWNESS, Neighbours
 
-#: Seconds: below these a difference is noise; and what is too much in any case.
-FLOOR, NOISY_FLOOR, LIMIT = 0.05, 0.1, 0.25
+#: Seconds: what is never too much in virtual time, where the quiet value is little more than a millisecond; below
+#: what a difference is noise where machines make any (a tracer makes it several times as much); and what is too much
+#: in any case.
+FLOOR, NOISY_FLOOR, LIMIT = 0.008, 0.05 if sys.gettrace() is None else 0.12, 0.25
 TRIES = 3
 RATE = 50
 QUIET, LOUD, SLOW = "quiet", "loud", "slow"
@@ -105,12 +111,23 @@ async def compare(kit: Notifykit, neighbours: Neighbours, disturb: Disturb, *, s
         await asyncio.gather(disturbing, return_exceptions=True)
 
 
+@contextmanager
+def modules_set_aside() -> Iterator[None]:
+    """Keep what the tests have loaded out of the garbage collector's sight: looking through it stops us for 60 ms."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
 async def assert_fair(url: str, disturb: Disturb, *, seconds: float, name: str) -> None:
     """Compare until the promise is kept, three times at the most; note the last figures under ``name``."""
     if os.getloadavg()[0] > (os.cpu_count() or 1):
         pytest.skip("this machine is busy with other things: its delays would be measured, not ours")
     tries: list[Figures] = []
-    with Neighbours() as neighbours:
+    with Neighbours() as neighbours, modules_set_aside():
         async with neighbourhood(url, neighbours) as kit:
             await measure(kit, neighbours, 0.5)  # connections, caches, plans
             while not (tries and tries[-1].fair(NOISY_FLOOR)) and len(tries) < TRIES:
@@ -135,6 +152,15 @@ def flood(events: int) -> Disturb:
             await asyncio.sleep(0.005)
 
     return flooding
+
+
+def burst(events: int) -> Disturb:
+    """Publish so many events of one tenant in one call, as an import does."""
+
+    async def bursting(kit: Notifykit) -> None:
+        await kit.apublish_many([Event(type="page.seen", data={"n": n}) for n in range(events)], tenant=LOUD)
+
+    return bursting
 
 
 async def test_a_slow_endpoint_with_half_of_the_traffic_delays_nobody_else(store_url, request):
@@ -165,19 +191,32 @@ class CostlyStore(SqliteStore):
 
     def __init__(self) -> None:
         super().__init__("sqlite://")
-        self._writer = asyncio.Lock()
+        self._waiting: Line[asyncio.Future[None]] = Line()
+        self._busy = False
 
-    async def _pay(self, rows: int) -> None:
-        async with self._writer:
+    async def _pay(self, rows: int, *, expected: int | None = None) -> None:
+        if self._busy:
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.join(turn, short=(rows if expected is None else expected) <= SHORT)
+            await turn
+        self._busy = True
+        try:
             await asyncio.sleep(self.COST + rows * self.ROW)
+        finally:
+            self._busy = False
+            while self._waiting and not self._busy:
+                turn = self._waiting.next()
+                if not turn.done():  # who was cancelled does not come any more
+                    self._busy = True
+                    turn.set_result(None)
 
     async def append(self, events):
         await self._pay(len(events))
         return await super().append(events)
 
-    async def take(self, limit, *, now, lease, exclude=()):
-        taken = await super().take(limit, now=now, lease=lease, exclude=exclude)
-        await self._pay(len(taken))
+    async def take(self, limit, *, now, lease, exclude=(), since=None):
+        taken = await super().take(limit, now=now, lease=lease, exclude=exclude, since=since)
+        await self._pay(len(taken), expected=limit)
         return taken
 
     async def settle(self, settlements, *, now, lease, worker):
@@ -186,11 +225,11 @@ class CostlyStore(SqliteStore):
 
     async def claim_due(self, lane, limit, *, now, lease, worker, exclude=()):
         claims = await super().claim_due(lane, limit, now=now, lease=lease, worker=worker, exclude=exclude)
-        await self._pay(len(claims))
+        await self._pay(len(claims), expected=limit)
         return claims
 
     async def record(self, records):
-        await self._pay(2 * len(records))
+        await self._pay(2 * len(records), expected=SHORT + 1)
         return await super().record(records)
 
 
@@ -254,11 +293,11 @@ def compare_virtually(disturb: Disturb, count: int, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
-    ("disturb", "count"), [(half_of_the_traffic_is_slow, 300), (flood(10_000), 100)], ids=["slow", "flood"]
+    "disturb", [half_of_the_traffic_is_slow, flood(50_000), burst(50_000)], ids=["slow", "flood", "burst"]
 )
-def test_a_neighbour_costs_no_more_than_the_promise(disturb, count, monkeypatch, request):
-    """With costs that do not vary, p99 stays within twice the quiet value, or 50 ms."""
-    figures = compare_virtually(disturb, count, monkeypatch)
+def test_a_neighbour_costs_no_more_than_the_promise(disturb, monkeypatch, request):
+    """With costs that do not vary, p99 stays within twice the quiet value, or some transactions of others."""
+    figures = compare_virtually(disturb, 300, monkeypatch)
 
     report.note(request.node.name, **figures.in_milliseconds())
     assert figures.fair(FLOOR), figures

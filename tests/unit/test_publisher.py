@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 
 import anyio
+import anyio.lowlevel
 import attrs
 import pytest
 
@@ -14,7 +15,7 @@ from notifykit.catalog import EventCatalog
 from notifykit.models.event import StoredEvent
 from notifykit.policies.admit import DEFAULT_LIMITS
 from notifykit.ports import Appended
-from notifykit.publisher import GROUP, Publisher
+from notifykit.publisher import GROUP, GROUP_BESIDE, Publisher
 from notifykit.stores.memory import MemoryStore
 from notifykit.stores.sql.sqlite import SqliteStore
 from notifykit.testing import START, FakeClock, make_endpoint
@@ -217,6 +218,30 @@ class TestMany:
         assert [GROUP] * (10_000 // GROUP) == store.appended
         assert 10_000 == len(stored)
         assert all(f'"n":{n}}}'.encode() in stored[receipt.event_id].body for n, receipt in enumerate(receipts))
+
+    async def test_beside_others_a_batch_is_stored_in_small_pages(self, publisher, store):
+        """Who publishes single events waits for a short transaction at the most, not for hundreds of somebody's."""
+        await publisher.publish(SHIPPED, {"tenant": "another"})
+
+        await publisher.publish_many([SHIPPED] * (2 * GROUP_BESIDE + 3), {"tenant": ACME})
+
+        assert [1, GROUP_BESIDE, GROUP_BESIDE, 3] == store.appended
+
+    async def test_others_have_turns_while_a_batch_is_checked(self, publisher):
+        """However many events are checked, what else happens in this process goes on meanwhile."""
+        turns = [0]
+
+        async def count() -> None:
+            while True:
+                turns[0] += 1
+                await anyio.lowlevel.checkpoint()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(count)
+            await publisher.publish_many([SHIPPED] * 1000, {"tenant": ACME})
+            tasks.cancel_scope.cancel()
+
+        assert 20 <= turns[0]
 
     async def test_every_problem_of_every_event_is_found_first(self, publisher, store):
         """One refused event is enough to store nothing, and the error lists them all by their place."""

@@ -25,7 +25,7 @@ from ..models.delivery import Lane, Priority
 from ..models.endpoint import Endpoint, EndpointState
 from ..models.ids import new_id
 from ..policies.retry import Dice
-from ..ports import Channel, Clock, Store
+from ..ports import Channel, Clock, NextDue, Store
 from ..telemetry import EndpointDisabled, LoopFailed, Subscriber, TelemetryEvent, tell, wants_log, why
 from .backlog import Backlog
 from .directory import Directory
@@ -45,9 +45,9 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 _LAST_WRITE = 0.5
 #: After work was found, the store is asked again this often and this many times before waiting for a hint.
 _LINGER, _LINGERS = 0.005, 4
-#: Seconds between two looks at what is due next, between two hints that reach the sources, and
-#: between two wake-ups of an idle process that was told nothing.
-_ASK_EVERY, _CLAIM_EVERY, _WAKE_EVERY = 0.25, 0.05, 5.0
+#: Seconds between two looks at what is due next, the same after a hint, and between two wake-ups of an idle process
+#: that was told nothing.
+_ASK_EVERY, _ASK_SOON, _WAKE_EVERY = 0.25, 0.05, 5.0
 #: Seconds between two draws of tokens, and between two readings of the health of endpoints.
 _POUR_EVERY, _VITALS_EVERY = 0.05, 1.0
 
@@ -94,15 +94,18 @@ class Dispatcher:
         self._serving: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
         self._planner_hint = asyncio.Event()
+        self._passer_hint = asyncio.Event()
         self._thirst = asyncio.Event()
-        self._hints: list[asyncio.Event] = []
+        self._source_hints: list[asyncio.Event] = []
         self._build(dice)
 
     def _build(self, dice: Dice) -> None:
         settings, store, clock = self.settings, self._store, self._clock
         self._directory = Directory(store, settings.max_timeout)
         self._leases = Leases()
-        self._recorder = Recorder(store, self._leases, settings, clock, self._emit, self.worker)
+        self._recorder = Recorder(
+            store, self._leases, settings, clock, self._emit, self.worker, lambda: self._planner.is_passed
+        )
         self._herald = Herald(self._directory)
         self._vitals = Vitals(store, clock, self._herald, self._emit, self._allow, self._note_gone, settings.patience)
         self.backlogs: dict[Lane, Backlog] = {}
@@ -263,9 +266,12 @@ class Dispatcher:
                         senders.start_soon(sender.pull)
                 async with anyio.create_task_group() as intake:
                     if "plan" in duties:
-                        intake.start_soon(self._turns, "plan", self._planner.turn)
+                        intake.start_soon(self._turns, "plan", self._planner.turn, self._planner_hint)
+                        intake.start_soon(self._turns, "pass", self._planner.pass_by, self._passer_hint, 0)
                     for source in self._sources:
-                        intake.start_soon(self._turns, f"claim {source.lane}", source.turn)
+                        hint = asyncio.Event()
+                        self._source_hints.append(hint)
+                        intake.start_soon(self._turns, f"claim {source.lane}", source.turn, hint)
                     pulse = anyio.CancelScope()
                     if self._sources or "plan" in duties:
                         intake.start_soon(self._pulse, pulse)
@@ -299,10 +305,10 @@ class Dispatcher:
 
     # -- loops -----------------------------------------------------------------------------------
 
-    async def _turns(self, name: str, turn: Callable[[], Awaitable[bool]]) -> None:
+    async def _turns(
+        self, name: str, turn: Callable[[], Awaitable[bool]], hint: asyncio.Event, most_lingers: int = _LINGERS
+    ) -> None:
         """Take turns while there is work; wait for a hint when there is none."""
-        hint = self._planner_hint if name == "plan" else asyncio.Event()
-        self._hints.append(hint)
         pause = _FIRST_PAUSE
         lingers = 0
         while not self._stop.is_set():
@@ -316,7 +322,7 @@ class Dispatcher:
                 pause = min(pause * 2, _LONGEST_PAUSE)
                 continue
             if more:
-                lingers = _LINGERS
+                lingers = most_lingers
             elif lingers:
                 lingers -= 1
                 with anyio.move_on_after(_LINGER):
@@ -336,36 +342,39 @@ class Dispatcher:
     async def _pulse(self, scope: anyio.CancelScope) -> None:
         """Wake the loops: when the store hints, when something is due, and now and then in any case.
 
-        Hints mostly announce events.  They wake the planner at once, the sources only so
-        often, and what is due next is asked for only so often: under load the loops find
-        their work without being told, and an idle process only asks what is due next.
+        Hints mostly announce events.  They wake the planner at once; the sources wake only when a
+        delivery is due, which is asked for soon after a hint and now and then without one: under
+        load the loops find their work without being told.
         """
-        due: datetime | None = None
+        due = NextDue(None, None)
         asked = woken = -_WAKE_EVERY
-        owed = False
+        soon = False
         with scope:
             while True:
                 at = time.monotonic()
                 timeout = self.settings.poll.total_seconds()
                 try:
-                    if at - asked >= _ASK_EVERY:
-                        due, asked = await self._store.next_due(), at
-                    if due is not None:
-                        timeout = min(timeout, max((due - self._clock.now()).total_seconds(), _LINGER))
-                    if owed:
-                        timeout = min(timeout, max(woken + _CLAIM_EVERY - at, 0))
+                    if at - asked >= (_ASK_SOON if soon else _ASK_EVERY):
+                        due, asked, soon = await self._store.next_due(), at, False
+                    if due.first is not None:
+                        timeout = min(timeout, max((due.first - self._clock.now()).total_seconds(), 0))
+                    if soon:
+                        timeout = min(timeout, max(asked + _ASK_SOON - at, 0))
                     hinted = await self._store.wait(timedelta(seconds=timeout))
                 except Exception as error:  # a duty that fails is tried again, whatever the reason
                     self._emit(LoopFailed(loop="wait", error=why(error), pause=timedelta(seconds=timeout)))
                     await asyncio.sleep(timeout)
                     continue
-                owed = owed or hinted
-                if hinted:
-                    self._planner_hint.set()
-                since = time.monotonic() - woken
-                is_due = due is not None and due <= self._clock.now()
-                if ((owed or is_due) and since >= _CLAIM_EVERY) or since >= _WAKE_EVERY:
-                    owed, woken = False, time.monotonic()
+                soon = soon or hinted
+                now = self._clock.now()
+                if hinted or (due.first is not None and due.first <= now):
+                    self._wake_planner()
+                if due.delivery is not None and due.delivery <= now:
+                    self._wake_sources()
+                if due.first is not None and due.first <= now:
+                    due, soon = NextDue(None, None), True  # who comes next is not known yet
+                if time.monotonic() - woken >= _WAKE_EVERY:
+                    woken = time.monotonic()
                     self._wake()
 
     async def _tick(self) -> None:
@@ -411,12 +420,15 @@ class Dispatcher:
             await self._stop.wait()
 
     def _wake_sources(self) -> None:
-        for hint in self._hints:
-            if hint is not self._planner_hint:
-                hint.set()
+        for hint in self._source_hints:
+            hint.set()
+
+    def _wake_planner(self) -> None:
+        self._planner_hint.set()
+        self._passer_hint.set()
 
     def _wake(self) -> None:
-        self._planner_hint.set()
+        self._wake_planner()
         self._wake_sources()
 
     # -- what senders tell -----------------------------------------------------------------------

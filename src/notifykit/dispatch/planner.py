@@ -37,6 +37,10 @@ _LONG_AGO = timedelta(days=-1)
 _FEW = 8
 #: Deliveries that are settled at a time, and of one event before others have their turn.
 _PAGE = 1000
+#: Events that may pass the batch under way at a time: few, because those that come next shall not wait long for them.
+_PASSING = 10
+#: Who passes has just come: what has been due for longer waits for its turn in the rounds.
+_JUST = timedelta(seconds=0.5)
 
 
 class _Mine(NamedTuple):
@@ -72,6 +76,11 @@ class Planner:
     def _first_round(self) -> Rounds:
         return Rounds(self.settings.batch)
 
+    @property
+    def is_passed(self) -> bool:
+        """Whether somebody passes those who crowd, and would wait for long writes."""
+        return self._rounds.passed
+
     async def turn(self) -> bool:
         """Plan one batch; return whether there may be more to plan right away."""
         limit, exclude = self._rounds.portion, self._rounds.standing_back
@@ -83,6 +92,22 @@ class Planner:
             await self._settle(taken, now + lease)
         self._rounds.note((event.tenant for event in taken), limit=limit, took=time.monotonic() - started)
         return bool(taken) or bool(exclude)
+
+    async def pass_by(self) -> bool:
+        """Plan what has just come from those who do not crowd, beside the batch under way; return whether it was much.
+
+        Without a crowd the next batch has it anyway.
+        """
+        crowd = self._rounds.crowding
+        if not crowd:
+            return False
+        now, lease = self.clock.now(), self.settings.lease
+        taken = await self.store.take(_PASSING, now=now, lease=lease, exclude=crowd, since=now - _JUST)
+        if taken:
+            failpoint("fan.leased")
+            await self._settle(taken, now + lease)
+        self._rounds.note_passing((event.tenant for event in taken), limit=_PASSING)
+        return len(taken) >= _PASSING
 
     async def _settle(self, taken: list[TakenEvent], until: datetime) -> None:
         """Plan events that are leased to us; start them, or write what was planned whenever it is a page."""

@@ -7,6 +7,7 @@ never reports what did not happen.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
@@ -19,6 +20,10 @@ from .leases import Leases
 from .settings import DispatchSettings
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+#: How many seconds a write may take while somebody waits for it, and how much is written even then.
+_MOMENT, _LEAST = 0.0025, 20
+#: How much the last write counts for what is expected of the next.
+_WEIGHT = 0.3
 
 
 class Recorder:
@@ -27,6 +32,7 @@ class Recorder:
     Args:
         emit: Gets telemetry.
         worker: Who this process is.
+        hurried: Tells whether somebody would wait for a long write at this moment.
 
     Attributes:
         flights: Those whose records are written together with the plan.
@@ -40,10 +46,13 @@ class Recorder:
         clock: Clock,
         emit: Callable[[TelemetryEvent], None],
         worker: str,
+        hurried: Callable[[], bool],
     ) -> None:
         self._store = store
         self._emit = emit
         self._batch = settings.batch
+        self._hurried = hurried
+        self._pace = 0.0
         self._open: list[Result] = []
         self._some = asyncio.Event()
         self._empty = asyncio.Event()
@@ -62,7 +71,9 @@ class Recorder:
         while True:
             await self._some.wait()
             try:
-                await self.write()
+                started, count = time.monotonic(), self._count()
+                await self.write(self._portion())
+                self._note_pace(time.monotonic() - started, count - self._count())
             except StoreUnavailableError as error:
                 self._emit(LoopFailed(loop="record", error=why(error), pause=timedelta(seconds=pause)))
                 await asyncio.sleep(pause)
@@ -72,28 +83,45 @@ class Recorder:
                 await self._sift()
             pause = _FIRST_PAUSE
 
+    def _count(self) -> int:
+        return len(self._open) + len(self.flights.landing)
+
+    def _portion(self) -> int:
+        """Return how much may be written at a time."""
+        if not self._pace or not self._hurried():
+            return self._batch
+        return min(self._batch, max(_LEAST, int(_MOMENT / self._pace)))
+
+    def _note_pace(self, took: float, count: int) -> None:
+        if count > 0:  # more may have come than was written; then the pace is as it was
+            self._pace += (took / count - self._pace) * (_WEIGHT if self._pace else 1)
+
     async def _sift(self) -> None:
         """Write a batch one by one and drop what the store refuses: its lease will run out and it is rescued."""
-        for _ in range(min(self._batch, len(self.flights.landing))):
-            await self._try(self._land, lambda: self.flights.give_up().event_id)
-        for _ in range(min(self._batch, len(self._open))):
-            await self._try(self._write, lambda: self._open.pop(0)[0].delivery_id)
+        flights, records = (min(self._batch, len(some)) for some in (self.flights.landing, self._open))
+        try:
+            for _ in range(flights):
+                await self._try(self._land, lambda: self.flights.give_up().event_id)
+            for _ in range(records):
+                await self._try(self._write, lambda: self._open.pop(0)[0].delivery_id)
+        except StoreUnavailableError:
+            return
 
     async def _try(self, write: Callable[[int], Awaitable[None]], give_up: Callable[[], str]) -> None:
         try:
             await write(1)
         except StoreUnavailableError:
-            return
+            raise
         except Exception as error:
             self._emit(LoopFailed(loop="record", error=f"{give_up()}: {why(error)}", pause=timedelta(0)))
             self._note_empty()
 
-    async def write(self) -> None:
+    async def write(self, limit: int | None = None) -> None:
         """Write one batch; it stays with us if the store does not take it."""
         if self.flights.landing:
-            await self._land(self._batch)
+            await self._land(limit or self._batch)
         if self._open:
-            await self._write(self._batch)
+            await self._write(limit or self._batch)
 
     async def _land(self, limit: int) -> None:
         self._open += await self.flights.land(limit)

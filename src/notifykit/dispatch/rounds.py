@@ -5,8 +5,9 @@ ADR 0004).  A round is a series of full batches: whoever has had a share of one 
 back until the others were asked.  The round ends with the first batch that is not
 full, because then everybody has been.
 
-Whoever comes waits for the batch that is under way.  While there are several to wait
-for each other, batches are only as large as can be done in a moment.
+While there are several to wait for each other, batches are only as large as can be
+done in a moment, and what those publish who do not crowd may pass the batch that is
+under way (see ADR 0015).
 """
 
 from __future__ import annotations
@@ -24,8 +25,12 @@ _MOST: Final = 200
 _CALMEST: Final = 2
 #: How many seconds a batch may take while several are served, and the smallest part of a batch that this may mean.
 _MOMENT, _SMALLEST = 0.01, 10
-#: Several are served if these last batches were not all of one name.
+#: The same while others pass those who crowd.
+_SHORT_MOMENT, _VERY_SMALLEST = 0.004, 40
+#: Several are served if these last batches were not all of one name; who had a share of a full one of them crowds.
 _LASTS: Final = 50
+#: Who has more than so many in a batch that is not full crowds, too: they take a moment.
+_MANY: Final = 15
 
 
 class Rounds:
@@ -41,16 +46,37 @@ class Rounds:
     def __init__(self, batch: int) -> None:
         self._batch = batch
         self._last: str | None = None
-        self._several = self._calm = self._passing = 0
+        self._several = self._passed = self._calm = self._empty = 0
         self._pace = 0.0
+        self._batches = 0
+        self._crowded: dict[str, int] = {}
         self.standing_back: tuple[str, ...] = ()
 
     @property
     def portion(self) -> int:
         """How large the next batch may be."""
-        if not self._several or self._pace * self._batch <= _MOMENT:
+        moment, smallest = (_SHORT_MOMENT, _VERY_SMALLEST) if self.passed else (_MOMENT, _SMALLEST)
+        if not self._several or self._pace * self._batch <= moment:
             return self._batch
-        return max(1, self._batch // _SMALLEST, int(_MOMENT / self._pace))
+        return max(1, self._batch // smallest, int(moment / self._pace))
+
+    @property
+    def passed(self) -> bool:
+        """Whether others have passed the last batches."""
+        return self._passed > 0
+
+    @property
+    def crowding(self) -> tuple[str, ...]:
+        """Whom others may pass: those who had a share of a full batch lately, while several are served."""
+        return tuple(self._crowded) if self._several and len(self._crowded) <= _MOST else ()
+
+    def note_passing(self, names: Iterable[str], *, limit: int) -> None:
+        """Take in whose items, at most ``limit``, passed the batch that is under way."""
+        shares = Counter(names)
+        if shares:
+            self._several = self._passed = _LASTS
+        if shares.total() >= limit:
+            self._note_crowd(shares, limit)
 
     def note(self, names: Iterable[str], *, limit: int, took: float) -> None:
         """Take in whose items made up a batch of at most ``limit``, and how many seconds it took."""
@@ -63,14 +89,21 @@ class Rounds:
             self._pace += (took / count - self._pace) * weight
         if self.standing_back:
             self._calm = 0 if shares else min(self._calm + 1, _CALMEST)
-            self._passing = self._calm
+            self._empty = self._calm
+        self._batches += 1
+        self._passed = max(0, self._passed - 1)
+        self._crowded = {name: at for name, at in self._crowded.items() if self._batches - at <= _LASTS}
+        self._note_crowd(shares, limit if count >= limit else _MANY * _SHARE)
         if count < limit:
             self.standing_back = ()
-        elif self._passing and not self.standing_back:
-            self._passing -= 1
+        elif self._empty and not self.standing_back:
+            self._empty -= 1
         else:
-            served = (*self.standing_back, *(name for name, share in shares.items() if share * _SHARE > limit))
+            served = (*self.standing_back, *_crowd(shares, limit))
             self.standing_back = served if len(served) <= _MOST else ()
+
+    def _note_crowd(self, shares: Counter[str], limit: int) -> None:
+        self._crowded.update(dict.fromkeys(_crowd(shares, limit), self._batches))
 
     def _note_names(self, shares: Counter[str]) -> None:
         if len(shares) > 1 or (shares and self._last is not None and self._last not in shares):
@@ -78,3 +111,7 @@ class Rounds:
         else:
             self._several = max(0, self._several - 1)
         self._last = next(iter(shares), self._last)
+
+
+def _crowd(shares: Counter[str], limit: int) -> list[str]:
+    return [name for name, share in shares.items() if share * _SHARE > limit]

@@ -228,7 +228,7 @@ class Outbox:
         before = len(self._channel.requests)
         until = self.clock.now() + by
         await self._work()
-        while (due := await self._home_kit.store.next_due()) is not None and self.clock.now() < due <= until:
+        while (due := (await self._home_kit.store.next_due()).first) is not None and self.clock.now() < due <= until:
             self.clock.advance(due - self.clock.now())
             await self._work()
         self.clock.advance(until - self.clock.now())

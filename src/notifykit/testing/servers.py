@@ -202,6 +202,7 @@ class PostgresServer(Server):
         self._settings: dict[str, str | int] = {
             "fsync": switch,
             "full_page_writes": switch,
+            "wal_init_zero": switch,  # to fill each new file of the log holds up every commit
             "max_connections": 200,
             "shared_buffers": "64MB",
             **(settings or {}),

@@ -12,13 +12,14 @@ import random
 import selectors
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from unittest.mock import patch
 
 from notifykit.models import ids
+from notifykit.stores.sql import sqlite
 from notifykit.testing.clock import START
 
 T = TypeVar("T")
@@ -69,6 +70,18 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return done
 
 
+class _AtOnce(Executor):
+    """Does what it is given before it returns."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        pass
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        done: Future[T] = Future()
+        done.set_result(fn(*args, **kwargs))
+        return done
+
+
 class VirtualClock:
     """Tells the loop's time as an instant."""
 
@@ -94,7 +107,11 @@ def _determined(loop: VirtualLoop, seed: int) -> Iterator[None]:
     state = random.getstate()
     random.seed(seed)
     try:
-        with patch.object(ids._Source, "next", next_id), patch.object(time, "monotonic", loop.time):
+        with (
+            patch.object(ids._Source, "next", next_id),
+            patch.object(time, "monotonic", loop.time),
+            patch.object(sqlite, "ThreadPoolExecutor", _AtOnce),
+        ):
             yield
     finally:
         random.setstate(state)

@@ -118,6 +118,66 @@ def test_fast_batches_stay_large():
     assert {BATCH} == {len(backlog.take(rounds)) or BATCH for _ in range(40)}
 
 
+def crowded(*loud: str) -> Rounds:
+    """Return rounds in which somebody quiet was served, and then full batches of each of these."""
+    rounds = Rounds(BATCH)
+    rounds.note(["quiet"], limit=BATCH, took=PACE)
+    for name in loud:
+        rounds.note([name] * BATCH, limit=BATCH, took=1.0)
+    return rounds
+
+
+def test_who_filled_a_batch_lately_crowds():
+    """Others may pass all who did, not only the last one; who had a small share of a batch does not crowd."""
+    rounds = crowded("loud", "another")
+
+    rounds.note(["third"] * (BATCH - 3) + ["quiet"] * 3, limit=BATCH, took=1.0)
+
+    assert {"loud", "another", "third"} == set(rounds.crowding)
+
+
+def test_alone_nobody_crowds():
+    """Whose events are the only ones is in nobody's way."""
+    rounds = Rounds(BATCH)
+    for _ in range(3):
+        rounds.note(["loud"] * BATCH, limit=BATCH, took=1.0)
+
+    assert () == rounds.crowding
+
+
+def test_who_crowded_long_ago_crowds_no_more():
+    """After a while of smaller batches a tenant is one like others."""
+    rounds = crowded("loud")
+
+    for _ in range(60):
+        rounds.note(["loud", "quiet"], limit=BATCH, took=PACE)
+
+    assert () == rounds.crowding
+
+
+def test_those_who_pass_in_crowds_pass_no_more():
+    """Who fills what may pass has as much to do as those it passed."""
+    rounds = crowded("loud")
+
+    rounds.note_passing(["another"] * 9 + ["quiet"], limit=10)
+
+    assert {"loud", "another"} <= set(rounds.crowding)
+
+
+def test_batches_that_are_passed_are_smaller_still():
+    """While others pass, a batch is only as large as nobody minds to wait for; afterwards as before."""
+    rounds = crowded("loud")
+    before = rounds.portion
+
+    rounds.note_passing(["quiet"], limit=10)
+    passed = rounds.portion
+    for _ in range(51):
+        rounds.note(["loud"] * passed, limit=passed, took=1.0)
+
+    assert (BATCH // 10, BATCH // 40) == (before, passed)
+    assert not rounds.passed
+
+
 def test_slow_batches_are_not_made_ever_smaller():
     """Where every item takes long a batch is still a tenth of a full one: each costs something by itself."""
     rounds = Rounds(BATCH)

@@ -40,7 +40,13 @@ class MemoryOutbox:
         )
 
     async def take(
-        self, limit: int, *, now: datetime, lease: timedelta, exclude: Collection[str] = ()
+        self,
+        limit: int,
+        *,
+        now: datetime,
+        lease: timedelta,
+        exclude: Collection[str] = (),
+        since: datetime | None = None,  # noqa: ARG002 - a backlog costs nothing here
     ) -> list[TakenEvent]:
         await checkpoint()
         ids: list[str] = []

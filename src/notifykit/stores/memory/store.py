@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Self
@@ -10,8 +11,9 @@ from anyio.lowlevel import checkpoint
 
 from ...errors import ConfigurationError
 from ...models.delivery import DeliveryState
-from ...ports import StoreStats
+from ...ports import NextDue, StoreStats
 from .config import MemoryConfig
+from .due import FairQueue
 from .health import MemoryHealth
 from .hints import Hints
 from .outbox import MemoryOutbox
@@ -54,9 +56,8 @@ class MemoryStore(MemoryOutbox, MemoryConfig, MemoryHealth):
     async def aclose(self) -> None:
         """Do nothing: what was stored stays readable."""
 
-    async def next_due(self) -> datetime | None:
-        queues = [*self._tables.unplanned.values(), *self._tables.waiting.values()]
-        return min((due for queue in queues if (due := queue.next_due()) is not None), default=None)
+    async def next_due(self) -> NextDue:
+        return NextDue(_first(self._tables.unplanned.values()), _first(self._tables.waiting.values()))
 
     async def wait(self, timeout: timedelta) -> bool:
         return await self._hints.wait(timeout)
@@ -79,7 +80,7 @@ class MemoryStore(MemoryOutbox, MemoryConfig, MemoryHealth):
         counts = self._tables.counts
         # An event that is being planned is still due: without it the store would look idle for a moment.
         unplanned = (event.event.due_at for event in self._tables.outbox.values())
-        oldest = min((due for due in (await self.next_due(), *unplanned) if due is not None), default=None)
+        oldest = min((due for due in ((await self.next_due()).first, *unplanned) if due is not None), default=None)
         return StoreStats(
             unplanned=min(len(self._tables.outbox), _COUNT_CAP),
             waiting=min(sum(counts[state] for state in WAITING), _COUNT_CAP),
@@ -87,6 +88,10 @@ class MemoryStore(MemoryOutbox, MemoryConfig, MemoryHealth):
             dead=min(counts[DeliveryState.DEAD], _COUNT_CAP),
             oldest_due=oldest if oldest is not None and oldest <= now else None,
         )
+
+
+def _first(queues: Iterable[FairQueue]) -> datetime | None:
+    return min((due for queue in queues if (due := queue.next_due()) is not None), default=None)
 
 
 if TYPE_CHECKING:

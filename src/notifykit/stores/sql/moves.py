@@ -34,7 +34,7 @@ from sqlalchemy import (
 from ...failpoints import failpoint
 from ...models.delivery import FINAL_STATES, Attempt, Delivery, DeliveryState
 from ...models.ids import DELIVERY, EVENT
-from ...ports import DeliveryFilter, StoreStats
+from ...ports import DeliveryFilter, NextDue, StoreStats
 from . import schema as s
 from .rows import attempt_from, delivery_from, instant, instant_or_none, last_attempt_values, micros
 
@@ -382,21 +382,26 @@ def purge(connection: Connection, before: datetime, keys_before: datetime, limit
     return len(ids) + len(gone) + len(keys)
 
 
-def next_due(connection: Connection) -> datetime | None:
-    """Return the earliest instant at which a row of the outbox or the queue becomes due."""
-    # min over max(due, taken_until) would read every row; a taken row only makes the answer early.
-    first = connection.execute(
-        union_all(
-            *(
-                select(func.min(s.outbox.c.due_at).label("at")).where(
-                    s.outbox.c.priority == rank, s.outbox.c.taken_until.is_(None)
-                )
-                for rank in _RANKS
-            ),
-            *_first_of_lanes(connection),
-        )
-    ).scalars()
-    return instant_or_none(min((at for at in first if at is not None), default=None))
+#: The first row of each lane; a minimum over all, or over ``max(due_at, taken_until)``, would read every row.
+NEXT_DUE = """
+WITH RECURSIVE channels(name) AS (
+  SELECT min(channel) FROM notifykit_queue WHERE state <> 'sending'
+  UNION ALL
+  SELECT (SELECT min(q.channel) FROM notifykit_queue q WHERE q.state <> 'sending' AND q.channel > c.name)
+  FROM channels c WHERE c.name IS NOT NULL
+), ranks(rank) AS (VALUES (0), (1), (2))
+SELECT
+  (SELECT min(o.at) FROM (SELECT (SELECT min(due_at) FROM notifykit_outbox
+    WHERE priority = CAST(r.rank AS smallint) AND taken_until IS NULL) AS at FROM ranks r) o) AS event,
+  (SELECT min(q.at) FROM (SELECT (SELECT min(due_at) FROM notifykit_queue
+    WHERE state <> 'sending' AND channel = c.name AND priority = CAST(r.rank AS smallint)) AS at
+    FROM channels c CROSS JOIN ranks r) q) AS delivery
+"""
+
+
+def next_due(connection: Connection) -> NextDue:
+    """Return the earliest instants at which rows of the outbox and the queue become due."""
+    return NextDue(*map(instant_or_none, connection.exec_driver_sql(NEXT_DUE).one()))
 
 
 def _first_of_lanes(connection: Connection) -> Iterator[Select[Any]]:

@@ -22,10 +22,11 @@ from ...models.delivery import FINAL_STATES, Claim, Lane, NewDelivery
 from ...models.endpoint import Endpoint
 from ...models.event import StoredEvent, TakenEvent
 from ...models.subscription import Candidate, Inquiry
-from ...ports import Appended, Record, Settlement
+from ...ports import Appended, NextDue, Record, Settlement
 from ...vault import KeyRing
 from . import interests, migrate
 from . import postgres_statements as sql
+from .moves import NEXT_DUE
 from .rows import (
     RANK,
     WINDOW,
@@ -34,6 +35,7 @@ from .rows import (
     endpoint_from,
     event_values,
     in_key_order,
+    instant_or_none,
     micros,
     micros_or_none,
     taken_from,
@@ -206,9 +208,16 @@ class PostgresStore(SqlStore):
         return self.seals.answers(events, answers)
 
     async def take(
-        self, limit: int, *, now: datetime, lease: timedelta, exclude: Collection[str] = ()
+        self,
+        limit: int,
+        *,
+        now: datetime,
+        lease: timedelta,
+        exclude: Collection[str] = (),
+        since: datetime | None = None,
     ) -> list[TakenEvent]:
-        rows = await self._hand_out(limit, sql.TAKE, micros(now), limit, micros(now + lease), list(exclude))
+        values = (micros(now), limit, micros(now + lease), list(exclude), 0 if since is None else micros(since))
+        rows = await self._hand_out(limit, sql.TAKE, *values)
         return self.seals.taken([taken_from(row) for row in rows])
 
     async def settle(
@@ -292,6 +301,10 @@ class PostgresStore(SqlStore):
         async with self._driver() as pg:
             rows = await pg.fetch(sql.EXTEND, ids, fences, micros(until), timeout=_HASTE)
         return {row[0] for row in rows}
+
+    async def next_due(self) -> NextDue:
+        async with self._driver() as pg:
+            return NextDue(*map(instant_or_none, await pg.fetchrow(NEXT_DUE, timeout=_HASTE)))
 
     # -- the configuration of large tenants ------------------------------------------------------
 

@@ -83,10 +83,10 @@ WITH due AS MATERIALIZED (
   SELECT o.* FROM (VALUES (0::smallint), (1::smallint), (2::smallint)) p(rank)
   CROSS JOIN LATERAL (
     SELECT event_id, tenant, ordering_key FROM notifykit_outbox o
-    WHERE priority = p.rank AND due_at <= $1 AND (taken_until IS NULL OR taken_until <= $1)
+    WHERE priority = p.rank AND due_at BETWEEN $5 AND $1 AND (taken_until IS NULL OR taken_until <= $1)
       AND tenant <> ALL($4::text[])
-    ORDER BY due_at LIMIT $5 FOR NO KEY UPDATE SKIP LOCKED
-  ) o LIMIT $5
+    ORDER BY due_at LIMIT $6 FOR NO KEY UPDATE SKIP LOCKED
+  ) o LIMIT $6
 ), line AS MATERIALIZED (
   SELECT d.event_id, (SELECT b.event_id FROM notifykit_outbox b
     WHERE b.tenant = d.tenant AND b.ordering_key = d.ordering_key AND b.event_id < d.event_id

@@ -2,6 +2,7 @@
 
 SQLite has one writer, so this store has one thread, and ships it whole
 transactions: handing single statements to a thread costs more than running them.
+Before that thread short transactions go before long ones (see :mod:`.line`).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from ...models.event import StoredEvent, TakenEvent
 from ...ports import Appended, Record, Settlement
 from ...vault import KeyRing
 from . import migrate
+from .line import SHORT, Line
 from .rows import (
     CLAIM_COLUMNS,
     EVENT_COLUMNS,
@@ -48,6 +50,7 @@ from .sealing import Seals, payloads_are_sealed, vault_for
 from .store import NOT_OPEN, SqlStore, translated
 
 T = TypeVar("T")
+Told = TypeVar("Told")
 
 #: Seconds that a connection waits for another one's transaction.
 BUSY = 30
@@ -67,7 +70,7 @@ _DUE_EVENTS = """
 SELECT event_id, ordering_key IS NOT NULL AND EXISTS (SELECT 1 FROM notifykit_outbox b
   WHERE b.tenant = o.tenant AND b.ordering_key = o.ordering_key AND b.event_id < o.event_id)
 FROM notifykit_outbox o
-WHERE priority = :rank AND due_at <= :now AND (taken_until IS NULL OR taken_until <= :now)
+WHERE priority = :rank AND due_at BETWEEN :since AND :now AND (taken_until IS NULL OR taken_until <= :now)
   AND tenant NOT IN (SELECT value FROM json_each(:exclude))
 ORDER BY due_at LIMIT :window
 """
@@ -186,6 +189,7 @@ class SqliteStore(SqlStore):
         self._synchronous = synchronous
         self._create = create
         self._thread: ThreadPoolExecutor | None = None
+        self._line: Line[Callable[[], None]] = Line()
         self._engine: Engine | None = None
         self._db: sqlite3.Connection | None = None
         self._watch: sqlite3.Connection | None = None
@@ -255,17 +259,48 @@ class SqliteStore(SqlStore):
             self._db.close()
         self._db = self._watch = self._engine = None
 
-    async def _run(self, work: Callable[[], T]) -> T:
+    async def _run(self, work: Callable[[], T], rows: int = 1) -> T:
         if self._thread is None:
             raise StoreUnavailableError(NOT_OPEN)
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = loop.create_future()
+
+        def job() -> None:
+            if answer.cancelled():
+                return
+            try:
+                result = work()
+            except BaseException as error:  # noqa: BLE001 - it is raised to who waits
+                self._tell(loop, answer, answer.set_exception, error)
+            else:
+                self._tell(loop, answer, answer.set_result, result)
+
+        self._line.join(job, short=rows <= SHORT)
+        self._thread.submit(self._next)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+            return await answer
         except sqlite3.Error as error:
             raise translated(_as_unavailable(error)) from error
         except Exception as error:
             if isinstance(error, UnicodeError) or type(error).__module__.startswith("sqlalchemy"):
                 raise translated(error) from error
             raise
+
+    def _next(self) -> None:
+        self._line.next()()
+
+    @staticmethod
+    def _tell(
+        loop: asyncio.AbstractEventLoop, answer: asyncio.Future[T], tell: Callable[[Told], None], what: Told
+    ) -> None:
+        """Give the answer to who waits for it, from the writer's thread."""
+
+        def told() -> None:
+            if not answer.done():
+                tell(what)
+
+        with contextlib.suppress(RuntimeError):  # the loop may be gone
+            loop.call_soon_threadsafe(told)
 
     async def _read(self, work: Callable[[Connection], T]) -> T:
         return await self._run(lambda: self._in_transaction(work, write=False))
@@ -279,8 +314,8 @@ class SqliteStore(SqlStore):
         with self._engine.connect().execution_options(notifykit_write=write) as connection, connection.begin():
             return work(connection)
 
-    async def _change(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        return await self._run(lambda: self._immediate(work))
+    async def _change(self, work: Callable[[sqlite3.Connection], T], rows: int) -> T:
+        return await self._run(lambda: self._immediate(work), rows)
 
     def _immediate(self, work: Callable[[sqlite3.Connection], T]) -> T:
         db = self._db
@@ -300,23 +335,35 @@ class SqliteStore(SqlStore):
 
     async def append(self, events: Sequence[StoredEvent]) -> list[Appended]:
         sealed = self.seals.events(events)
-        answers = await self._change(lambda db: _append(db, sealed))
+        answers = await self._change(lambda db: _append(db, sealed), len(events))
         self.hint()
         return self.seals.answers(events, answers)
 
     async def take(
-        self, limit: int, *, now: datetime, lease: timedelta, exclude: Collection[str] = ()
+        self,
+        limit: int,
+        *,
+        now: datetime,
+        lease: timedelta,
+        exclude: Collection[str] = (),
+        since: datetime | None = None,
     ) -> list[TakenEvent]:
-        at, until = micros(now), micros(now + lease)
-        return self.seals.taken(await self._change(lambda db: _take(db, limit, at, until, _json(exclude))))
+        binds = {
+            "now": micros(now),
+            "until": micros(now + lease),
+            "exclude": _json(exclude),
+            "since": 0 if since is None else micros(since),
+        }
+        return self.seals.taken(await self._change(lambda db: _take(db, limit, binds), limit))
 
     async def settle(
         self, settlements: Sequence[Settlement], *, now: datetime, lease: timedelta, worker: str
     ) -> set[str]:
         at, until = micros(now), micros(now + lease)
         sealed = self.seals.settlements(settlements)
-        settled = await self._change(lambda db: _settle(db, sealed, at, until, worker))
-        self.hint()
+        settled = await self._change(lambda db: _settle(db, sealed, at, until, worker), _size(settlements))
+        if any(map(_leaves_work, settlements)):
+            self.hint()
         return settled
 
     async def claim_due(
@@ -345,11 +392,12 @@ class SqliteStore(SqlStore):
                 return []
             return [claim_from(row, lease_until) for row in db.execute(_CLAIMED, (_json(ids),))]
 
-        return self.seals.claims(await self._change(work))
+        return self.seals.claims(await self._change(work, limit))
 
     async def record(self, records: Sequence[Record]) -> set[str]:
         sealed = self.seals.records(records)
-        return await self._change(lambda db: _record(db, sealed))
+        # Never short: nobody waits for it who is not already served.
+        return await self._change(lambda db: _record(db, sealed), SHORT + 1)
 
     async def extend(self, claims: Sequence[tuple[str, int]], *, until: datetime) -> set[str]:
         at = micros(until)
@@ -357,7 +405,7 @@ class SqliteStore(SqlStore):
         def work(db: sqlite3.Connection) -> set[str]:
             return {id_ for id_, fence in claims if db.execute(_EXTEND, (at, id_, fence)).rowcount}
 
-        return await self._change(work)
+        return await self._change(work, len(claims))
 
     # -- hints -----------------------------------------------------------------------------------
 
@@ -459,6 +507,18 @@ def _as_unavailable(error: sqlite3.Error) -> BaseException:
     return error
 
 
+def _size(settlements: Sequence[Settlement]) -> int:
+    return sum(1 + len(settlement.deliveries) for settlement in settlements)
+
+
+def _leaves_work(settlement: Settlement) -> bool:
+    """Whether somebody has to be woken: for another page, or for a delivery that its planner does not send itself."""
+    ended = {r.delivery_id for r in settlement.records if r.state in FINAL_STATES and r.event is None}
+    return settlement.cursor is not None or any(
+        new.state is DeliveryState.PENDING and new.id not in ended for new in settlement.deliveries
+    )
+
+
 def _json(values: Collection[str]) -> str:
     return json.dumps(list(values))
 
@@ -500,11 +560,10 @@ def _hand_out(
         window = max(limit, WINDOW)
 
 
-def _take(db: sqlite3.Connection, limit: int, now: int, until: int, exclude: str) -> list[TakenEvent]:
+def _take(db: sqlite3.Connection, limit: int, binds: dict[str, Any]) -> list[TakenEvent]:
     taken: list[TakenEvent] = []
     for rank in range(len(PRIORITIES)):
-        binds = {"rank": rank, "now": now, "until": until, "exclude": exclude}
-        rows = _hand_out(db, limit - len(taken), _DUE_EVENTS, _ASIDE_EVENTS, _TAKE, binds)
+        rows = _hand_out(db, limit - len(taken), _DUE_EVENTS, _ASIDE_EVENTS, _TAKE, {**binds, "rank": rank})
         if rows:
             taken += map(taken_from, db.execute(_TAKEN, (_json([row[0] for row in rows]),)))
         if len(taken) >= limit:

@@ -21,7 +21,7 @@ from ...models.endpoint import Endpoint, RateLimit
 from ...models.event import StoredEvent
 from ...models.health import Ailment
 from ...models.subscription import Candidate, Inquiry, Subscription, TenantConfig
-from ...ports import Appended, DeliveryFilter, StoreStats
+from ...ports import Appended, DeliveryFilter, NextDue, StoreStats
 from . import ailments, config, interests, joined, moves
 from .sealing import Seals
 
@@ -193,7 +193,7 @@ class SqlStore(ABC):
     async def tenants(self) -> list[str]:
         return await self._read(config.tenants)
 
-    async def next_due(self) -> datetime | None:
+    async def next_due(self) -> NextDue:
         return await self._read(moves.next_due)
 
     async def purge(self, *, before: datetime, keys_before: datetime, limit: int) -> int:

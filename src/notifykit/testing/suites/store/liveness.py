@@ -40,7 +40,7 @@ class LivenessPromises:
 
     async def test_nothing_is_due_in_an_empty_store(self, store: Store) -> None:
         """Without events and deliveries there is nothing to wait for."""
-        assert await store.next_due() is None
+        assert (None, None) == await store.next_due()
 
     async def test_the_next_event_is_due(self, store: Store, clock: FakeClock) -> None:
         """The earliest unplanned event says when to look again, whatever its priority."""
@@ -48,7 +48,7 @@ class LivenessPromises:
         due = {Priority.HIGH: first + MINUTE, Priority.NORMAL: first + SECOND, Priority.LOW: first}
         await store.append([make_event(at=clock.now(), due_at=at, priority=priority) for priority, at in due.items()])
 
-        assert first == await store.next_due()
+        assert (first, None) == await store.next_due()
 
     async def test_the_next_delivery_is_due(self, store: Store, clock: FakeClock) -> None:
         """The earliest delivery that waits or is held says when to look again, whatever its lane."""
@@ -56,13 +56,13 @@ class LivenessPromises:
         await given_delivery(store, clock, due_at=first + SECOND)
         await given_delivery(store, clock, due_at=first, state=DeliveryState.HELD, channel="e-mail")
 
-        assert first == await store.next_due()
+        assert (None, first) == await store.next_due()
 
     async def test_work_that_waits_already_is_due(self, store: Store, clock: FakeClock) -> None:
         """A time that has passed says: now."""
         await given_delivery(store, clock)
 
-        due = await store.next_due()
+        due = (await store.next_due()).delivery
 
         assert due is not None
         assert due <= clock.now()
@@ -73,19 +73,19 @@ class LivenessPromises:
         await store.append([make_event(at=clock.now())])
         taken = await take_one(store, clock)
 
-        leased = await store.next_due()
+        leased = (await store.next_due()).first
         await finish(store, clock, claimed)
         await settle(store, clock, taken)
         done = await store.next_due()
 
         assert leased is None or leased >= clock.now() + LEASE
-        assert done is None
+        assert (None, None) == done
 
     async def test_a_retry_is_due_at_its_time(self, store: Store, clock: FakeClock) -> None:
         """A delivery that is tried again says when."""
         await retry(store, clock, await given_claim(store, clock), after=HOUR)
 
-        assert clock.now() + HOUR == await store.next_due()
+        assert (None, clock.now() + HOUR) == await store.next_due()
 
     async def test_an_append_ends_the_wait(self, store: Store, clock: FakeClock) -> None:
         """Who waits on a store is woken when an event is appended through it."""

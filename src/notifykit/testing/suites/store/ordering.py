@@ -427,7 +427,7 @@ class OrderingPromises:
         await retry(store, clock, await claim_one(store, clock), after=SECOND)
 
         nothing = (await take(store, clock), await claim(store, clock))
-        due = await store.next_due()
+        due = (await store.next_due()).first
 
         assert ([], []) == nothing
         assert clock.now() + SECOND == due

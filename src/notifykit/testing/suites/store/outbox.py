@@ -229,6 +229,18 @@ class OutboxPromises:
 
         assert other.id in {taken.id for taken in (*first, *second)}
 
+    async def test_what_has_just_come_is_found_behind_any_backlog(self, store: Store, clock: FakeClock) -> None:
+        """A planner that asks for what came since an instant gets all of it, up to its limit, urgent first."""
+        await store.append([make_event(tenant=ACME, at=clock.now()) for _ in range(300)])
+        since = clock.advance(SECOND)
+        normal = make_event(tenant=GLOBEX, at=since)
+        high = make_event(tenant=GLOBEX, at=clock.advance(SECOND), priority=Priority.HIGH)
+        await store.append([normal, high])
+
+        taken = [await take(store, clock, 1, exclude={ACME}, since=since) for _ in range(3)]
+
+        assert [[high.id], [normal.id], []] == [[event.id for event in batch] for batch in taken]
+
     @needs("fair")
     async def test_a_batch_goes_round_tenants(self, store: Store, clock: FakeClock) -> None:
         """One batch holds events of every tenant, however large the backlog of one of them is."""

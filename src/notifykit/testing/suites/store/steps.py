@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from ....models.delivery import WEBHOOK, Claim, Delivery, DeliveryState, Lane, NewDelivery, Priority
@@ -22,10 +22,16 @@ TICK = timedelta(microseconds=1)
 
 
 async def take(
-    store: Store, clock: FakeClock, limit: int = 100, *, lease: timedelta = LEASE, exclude: Collection[str] = ()
+    store: Store,
+    clock: FakeClock,
+    limit: int = 100,
+    *,
+    lease: timedelta = LEASE,
+    exclude: Collection[str] = (),
+    since: datetime | None = None,
 ) -> list[TakenEvent]:
     """Take events as a planner does."""
-    return await store.take(limit, now=clock.now(), lease=lease, exclude=exclude)
+    return await store.take(limit, now=clock.now(), lease=lease, exclude=exclude, since=since)
 
 
 async def take_one(store: Store, clock: FakeClock) -> TakenEvent:

@@ -1,0 +1,41 @@
+"""Who is next where there is one writer: the short before the long, but nobody waits for ever."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final, Generic, TypeVar
+
+T = TypeVar("T")
+
+#: Rows of a short transaction at the most.
+SHORT: Final = 10
+#: Short ones that may pass a long one that waits.
+_PASSERS: Final = 10
+
+
+class Line(Generic[T]):
+    """Items that wait for one server; any thread may join, and one takes out.
+
+    A flood is written in long transactions.  What somebody else does in between is
+    short: it waits for the transaction under way, and not for all that have been lined up.
+    """
+
+    def __init__(self) -> None:
+        self._short: deque[T] = deque()
+        self._long: deque[T] = deque()
+        self._passed = 0
+
+    def __len__(self) -> int:
+        return len(self._short) + len(self._long)
+
+    def join(self, item: T, *, short: bool) -> None:
+        """Wait behind those of the same length."""
+        (self._short if short else self._long).append(item)
+
+    def next(self) -> T:
+        """Take out who is next."""
+        if self._short and (self._passed < _PASSERS or not self._long):
+            self._passed = self._passed + 1 if self._long else 0
+            return self._short.popleft()
+        self._passed = 0
+        return self._long.popleft()

@@ -1,0 +1,69 @@
+"""What has just come passes a batch of those who crowd, and nothing else is done for it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from notifykit import Event
+
+from .support import Bench, bench
+
+LOUD, QUIET = "loud", "quiet"
+BATCH = 100
+
+
+async def crowd(b: Bench) -> None:
+    """Let one tenant publish hundreds of events, and plan the first full batch, with one event of another in it."""
+    await b.endpoint(tenant=LOUD)
+    await b.endpoint(tenant=QUIET)
+    await b.publish(tenant=QUIET)
+    await b.kit.apublish_many([Event(type="page.seen", data={"n": n}) for n in range(5 * BATCH)], tenant=LOUD)
+    planner = b.dispatcher._planner
+    assert await planner.turn()
+    await planner.turn()  # the others are asked, and there are none
+
+
+async def test_who_is_quiet_passes_the_batch_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An event that comes while a batch of somebody else is being written is planned before that is done."""
+    async with bench(batch=BATCH) as b:
+        await crowd(b)
+        planner, take = b.dispatcher._planner, b.kit.store.take
+        may_go_on = asyncio.Event()
+
+        async def held_up(limit: int, **options: Any) -> Any:
+            if not options.get("since"):
+                await may_go_on.wait()
+            return await take(limit, **options)
+
+        monkeypatch.setattr(b.kit.store, "take", held_up)
+        under_way = asyncio.create_task(planner.turn())
+        await asyncio.sleep(0.01)
+        event_id = await b.publish(tenant=QUIET)
+        await planner.pass_by()
+
+        assert event_id in b.dispatcher._recorder.flights._aloft
+        assert not under_way.done()
+        may_go_on.set()
+        await under_way
+
+
+async def test_nobody_looks_for_passers_without_a_crowd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While batches are small, or all of one tenant, asking the store once more would find nothing."""
+    async with bench(batch=BATCH) as b:
+        asked: list[int] = []
+        take = b.kit.store.take
+
+        async def counted(limit: int, **options: Any) -> Any:
+            asked.append(limit)
+            return await take(limit, **options)
+
+        await b.endpoint(tenant=QUIET)
+        monkeypatch.setattr(b.kit.store, "take", counted)
+        await b.publish(tenant=QUIET)
+
+        await asyncio.gather(b.dispatcher._planner.turn(), b.dispatcher._planner.pass_by())
+
+        assert 1 == len(asked)  # the turn's, and no other
