@@ -17,7 +17,7 @@ from .models.endpoint import Endpoint, RateLimit
 from .models.event import StoredEvent, TakenEvent
 from .models.health import Ailment
 from .models.outcome import Outcome
-from .models.subscription import Subscription, TenantConfig
+from .models.subscription import Candidate, Inquiry, Subscription, TenantConfig
 
 
 class Appended(NamedTuple):
@@ -272,6 +272,10 @@ class Endpoints(Protocol):
         """Return endpoints in the order of their ids, from behind ``after``."""
         ...
 
+    async def pick_endpoints(self, tenant: str, endpoint_ids: Collection[str]) -> list[Endpoint]:
+        """Return those of these endpoints that exist, in any order, each as ``load_tenant`` returns it."""
+        ...
+
     async def ailments(self) -> list[Ailment]:
         """Return what every failing endpoint of every tenant suffers from; an engine's verb."""
         ...
@@ -316,6 +320,24 @@ class Subscriptions(Protocol):
 
     async def load_tenant(self, tenant: str) -> TenantConfig:
         """Return everything that planning and sending need to know of a tenant, read at one instant."""
+        ...
+
+    async def load_small_tenant(self, tenant: str, most: int) -> TenantConfig | None:
+        """Return what ``load_tenant`` returns, but ``None`` for a tenant with more endpoints or subscriptions.
+
+        Args:
+            most: How many endpoints, and how many subscriptions, a small tenant has at the most.  That there
+                are more is found out without counting them all.
+        """
+        ...
+
+    async def find_candidates(self, tenant: str, inquiries: Sequence[Inquiry], *, limit: int) -> list[list[Candidate]]:
+        """Return for each inquiry, in their order, the next ``limit`` subscriptions that may want the event.
+
+        All that want it are among them, in the order of ids; others may be, since the caller applies the
+        whole rule.  What is asked for costs what is returned, however many subscriptions the tenant has.
+        Fewer than ``limit`` are returned only if there are no more.
+        """
         ...
 
 

@@ -222,6 +222,31 @@ class KeepsVersionOnRemoval(MemoryStore):
         return self._tables.subscriptions.pop((tenant, subscription_id), None) is not None
 
 
+class SkipsCandidates(MemoryStore):
+    async def find_candidates(self, tenant, inquiries, *, limit):
+        return [found[:-1] for found in await super().find_candidates(tenant, inquiries, limit=limit)]
+
+
+class RepeatsPages(MemoryStore):
+    def _candidates(self, tenant, inquiry, limit):
+        return super()._candidates(tenant, inquiry._replace(after=""), limit)
+
+
+class NamesAnybody(MemoryStore):
+    def _candidates(self, tenant, inquiry, limit):
+        return super()._candidates(tenant, inquiry._replace(named=False), limit)
+
+
+class FindsTheDisabled(MemoryStore):
+    async def save_subscription(self, subscription):
+        await super().save_subscription(attrs.evolve(subscription, enabled=True))
+
+
+class TakesAllForSmall(MemoryStore):
+    async def load_small_tenant(self, tenant, most):
+        return await self.load_tenant(tenant)
+
+
 class KeepsVersionFromPlanners(MemoryStore):
     def _take(self, unplanned, until):
         return super()._take(unplanned, until)._replace(tenant_version=0)
@@ -373,6 +398,12 @@ SABOTAGE: list[tuple[Callable[[], MemoryStore], str, dict[str, object]]] = [
     (WakesForAll, "test_a_stranger_changes_nothing", {"verb": "wake"}),
     (KeepsVersionOnRemoval, "test_every_change_raises_the_version", {}),
     (KeepsVersionFromPlanners, "test_planners_and_workers_see_the_version", {}),
+    (SkipsCandidates, "test_everybody_who_wants_an_event_is_a_candidate", {}),
+    (RepeatsPages, "test_a_page_goes_on_behind_an_id_that_is_gone", {}),
+    (RepeatsPages, "test_each_inquiry_has_its_own_answer", {}),
+    (NamesAnybody, "test_only_who_names_a_type_is_found_by_name", {}),
+    (FindsTheDisabled, "test_candidates_follow_every_change", {}),
+    (TakesAllForSmall, "test_a_small_tenant_is_loaded_and_a_large_one_is_not", {}),
     (LosesMicroseconds, "test_instants_keep_their_microseconds_and_utc", {}),
     (CutsResponsesAtNul, "test_an_attempt_reads_back_as_it_was_made", {}),
     (PurgesOpenEvents, "test_an_event_stays_for_its_last_open_delivery", {}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sqlite3
@@ -18,21 +19,22 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, NullPool, create_engine, make_url
+from sqlalchemy import Connection, Engine, NullPool, create_engine, make_url, select
 
 from notifykit import ConfigurationError, Event, Notifykit, RateLimit, SchemaError, StoreUnavailableError
 from notifykit.models.delivery import Attempt, DeliveryState, Lane, Priority
 from notifykit.models.health import Ailment
+from notifykit.models.subscription import Inquiry
 from notifykit.ports import Record
 from notifykit.stores.sql import migrate
-from notifykit.stores.sql.schema import metadata
+from notifykit.stores.sql.schema import interests, metadata
 from notifykit.stores.sql.upgrade import migrate as upgrade
 from notifykit.testing import make_endpoint, make_subscription
 from tests.databases import new_database
 
 ACME = "acme"
 #: The schema that the newest migration starts from.
-BEFORE_HEAD = "0002"
+BEFORE_HEAD = "0003"
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -46,10 +48,14 @@ def fresh_url(request, tmp_path):
 @pytest.fixture
 def connection(fresh_url):
     """A connection to the database without tables, in a transaction that is committed at the end."""
-    driver = {"sqlite": "pysqlite", "postgresql": "psycopg"}[make_url(fresh_url).get_backend_name()]
-    url = make_url(fresh_url).set(drivername=f"{make_url(fresh_url).get_backend_name()}+{driver}")
-    with create_engine(url, poolclass=NullPool).begin() as connection:
+    with _engine(fresh_url).begin() as connection:
         yield connection
+
+
+def _engine(url: str) -> Engine:
+    driver = {"sqlite": "pysqlite", "postgresql": "psycopg"}[make_url(url).get_backend_name()]
+    named = make_url(url).set(drivername=f"{make_url(url).get_backend_name()}+{driver}")
+    return create_engine(named, poolclass=NullPool)
 
 
 # ── two ways to the same schema ────────────────────────────────────────────────────────────────
@@ -236,6 +242,73 @@ async def test_attempts_of_schema_0002_come_along_there_and_back(fresh_url):
 def at(seconds: int) -> datetime:
     """Return an instant near the epoch."""
     return datetime.fromtimestamp(seconds, UTC)
+
+
+ENDPOINT_BEFORE_0004 = """
+INSERT INTO notifykit_endpoints (tenant, id, url, description, state, secrets, headers, retry, timeout, max_in_flight,
+  created_at, updated_at)
+VALUES ('acme', 'end_1', 'https://acme.example/', '', 'active', '[]', '{}',
+  '{"delays": [], "jitter": 0, "max_retry_after": 0}', 1000000, 4, 5, 5)
+"""
+SUBSCRIPTION_BEFORE_0004 = """
+INSERT INTO notifykit_subscriptions (tenant, id, subscriber_id, channel, event_types, topic, description, enabled,
+  created_at, updated_at)
+VALUES ('%s', '%s', 'end_1', 'webhook', '%s', %s, '', %s, 5, 5)
+"""
+#: The patterns of types and the topic of subscriptions, and whether they are enabled.
+WISHES_BEFORE_0004 = [
+    (["order.paid"], None, True),
+    (["order.*", "order.**", "refund.*.paid"], "shop/7", True),
+    (["**"], "shop/**", True),
+    (["*.paid"], "**", True),
+    (["order.paid"], None, False),
+    (["order.paid", "w" * 300, ".".join("w" * 40), "a*b", "", 7, "a\x00b"], None, True),
+    (["order.paid"], "shop//7", True),
+    (["order.paid"], "a*b/c", True),
+    ([], None, True),
+]
+
+
+async def test_subscriptions_of_schema_0003_are_found(fresh_url, monkeypatch):
+    """Rows that were there are kept where they would be if they were saved now, however many batches it takes."""
+    script = ScriptDirectory.from_config(migrate.alembic_config()).get_revision("0004")
+    monkeypatch.setattr(script.module, "_BATCH", 4)
+    await upgrade(fresh_url, "0003")
+    _run_sql(fresh_url, ENDPOINT_BEFORE_0004)
+    for tenant in (ACME, "globex"):
+        for number, (types, topic, enabled) in enumerate(WISHES_BEFORE_0004):
+            values = (
+                tenant,
+                f"sub_{number}",
+                json.dumps(types),
+                f"'{topic}'" if topic else "NULL",
+                str(enabled).upper(),
+            )
+            _run_sql(fresh_url, SUBSCRIPTION_BEFORE_0004 % values)
+
+    await upgrade(fresh_url)
+
+    migrated = _interests(fresh_url)
+    async with Notifykit(fresh_url, create=False) as kit:
+        asked = [Inquiry("order.paid"), Inquiry("order.paid", "shop/7"), Inquiry("refund.7.paid", "shop/7")]
+        answers = await kit.store.find_candidates(ACME, asked, limit=100)
+        wishes = await kit.store.find_subscriptions(ACME, limit=100)
+        for wish in wishes:  # one that is saved again is where it was
+            await kit.store.save_subscription(wish)
+        saved = _interests(fresh_url)
+        for wish in wishes:
+            await kit.store.remove_subscription(ACME, wish.id)
+    left = _interests(fresh_url)
+    found = [{candidate.subscription.id for candidate in answer} for answer in answers]
+    assert [{"sub_0", "sub_3", "sub_5"}, {"sub_0", "sub_1", "sub_2", "sub_3", "sub_5"}] == found[:2]
+    assert {"sub_1", "sub_2", "sub_3"} == found[2]
+    assert migrated == saved
+    assert [row for row in migrated if row[0] == "globex"] == left
+
+
+def _interests(url: str) -> list[Any]:
+    with _engine(url).connect() as connection:
+        return sorted(map(tuple, connection.execute(select(interests))))
 
 
 async def test_a_step_back_makes_the_schema_before(fresh_url):

@@ -19,6 +19,7 @@ from sqlalchemy import event as sqlalchemy_event
 from notifykit import DeliveryFilter, EgressRules, Event, Notifykit, NotifykitError
 from notifykit.models.delivery import DeliveryState
 from notifykit.models.endpoint import RateLimit
+from notifykit.models.subscription import Inquiry
 from notifykit.signing import generate_secret
 from notifykit.stores.sql.sqlite import SqliteStore
 from notifykit.testing import START, FakeClock
@@ -26,7 +27,18 @@ from notifykit.testing import START, FakeClock
 from .test_tenants import ENGINE_VERBS, FACADES, IDS, OWNER, STRANGER, calls, provide
 
 #: Tables with rows of tenants.  The outbox is the planner's, and no verb for people reads it but one.
-TABLES = ("events", "deliveries", "queue", "endpoints", "subscriptions", "tenants", "ailments", "buckets", "outbox")
+TABLES = (
+    "events",
+    "deliveries",
+    "queue",
+    "endpoints",
+    "subscriptions",
+    "tenants",
+    "ailments",
+    "buckets",
+    "outbox",
+    "interests",
+)
 #: Attempts have no tenant of their own: they are read by the id of a delivery that was found by its tenant, and
 #: written beside one.
 BY_DELIVERY = re.compile(
@@ -194,6 +206,14 @@ async def test_every_verb_with_a_tenant_names_it_to_the_database(kit, monkeypatc
             for after in (None, own["subscription"])
         ],
         "load_tenant": [store.load_tenant(OWNER)],
+        "load_small_tenant": [store.load_small_tenant(OWNER, most) for most in (0, 100)],
+        "pick_endpoints": [store.pick_endpoints(OWNER, [own["endpoint"]])],
+        "find_candidates": [
+            store.find_candidates(
+                OWNER, [Inquiry("later", named=named), Inquiry("later", "a/b", after="sub_")], limit=9
+            )
+            for named in (False, True)
+        ],
         "remove_subscription": [store.remove_subscription(OWNER, own["subscription"])],
         "remove_endpoint": [store.remove_endpoint(OWNER, own["endpoint"], now=now)],
     }

@@ -20,6 +20,7 @@ from notifykit import DeliveryFilter, EgressRules, Event, Notifykit, NotifykitEr
 from notifykit.admin import Deliveries, Endpoints, Events, Subscriptions
 from notifykit.models.delivery import DeliveryState
 from notifykit.models.outcome import Accepted, Outcome, Permanent, Transient
+from notifykit.models.subscription import Inquiry
 from notifykit.ports import Store
 from notifykit.testing import START, FakeClock
 from tests import report
@@ -37,6 +38,7 @@ MISSING = {
 #: Which parameters are ids, and of what.
 IDS = {
     "endpoint_id": "endpoint",
+    "endpoint_ids": "endpoint",
     "subscriber_id": "endpoint",
     "subscription_id": "subscription",
     "delivery_id": "delivery",
@@ -52,6 +54,8 @@ OTHERS: dict[str, Any] = {
     "since": START - timedelta(days=1),
     "now": START + timedelta(days=1),
     "wanted": DeliveryFilter(),
+    "most": 100,
+    "inquiries": [Inquiry("later")],
     "limit": 100,
     "enabled": False,
 }
@@ -197,7 +201,7 @@ async def ask(scene: Scene, owner: str, name: str, given: dict[str, Any]) -> tup
     options: dict[str, Any] = {}
     for parameter, details in signature.parameters.items():
         if parameter in given:
-            options[parameter] = [given[parameter]] if parameter == "delivery_ids" else given[parameter]
+            options[parameter] = [given[parameter]] if parameter.endswith("_ids") else given[parameter]
         elif parameter == "tenant":
             options[parameter] = STRANGER
         elif parameter == "limit" and name == "draw":
@@ -214,8 +218,10 @@ async def ask(scene: Scene, owner: str, name: str, given: dict[str, Any]) -> tup
         text = f"{type(error).__name__}: {error}"
     else:
         text = repr(answer)
-    for handed in given.values():
-        text = text.replace(repr(handed), "'<id>'")
+    for parameter, handed in given.items():
+        # What is asked about may be in the answer: an explanation shows its event, whoever else is named.
+        if handed not in [value for name_, value in options.items() if name_ != parameter]:
+            text = text.replace(repr(handed), "'<id>'")
     return owner, text
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import attrs
 
 from ..errors import NotFoundError
 from ..models.delivery import Delivery
-from ..models.event import StoredEvent, TakenEvent
+from ..models.event import StoredEvent
 from ..models.subscription import Subscription
-from ..policies.plan import SubscriptionIndex, explain
+from ..policies.plan import SubscriptionIndex, Verdict, explain
 from ..ports import DeliveryFilter, Store
+
+#: Subscriptions that are read at a time.
+_PAGE = 1000
 
 
 @attrs.frozen(kw_only=True)
@@ -55,29 +58,35 @@ class Events:
         """Return a page of events, newest first, from before the id ``before``."""
         return await self._store.find_events(tenant, type=type, limit=limit, before=before)
 
-    async def explain(self, event_id: str, *, tenant: str) -> Explanation:
+    async def explain(self, event_id: str, *, tenant: str, subscriber_id: str | None = None) -> Explanation:
         """Return who got the event, who did not, and why.
+
+        Args:
+            subscriber_id: Only what concerns this endpoint (``end_…``): the way to ask in a tenant with very
+                many subscriptions, all of which are returned otherwise.
 
         Raises:
             NotFoundError: The tenant has no such event.
         """
         event = await self.get(event_id, tenant=tenant)
-        found = await self._store.find_deliveries(tenant, DeliveryFilter(event_id=event_id), limit=1000)
-        config = await self._store.load_tenant(tenant)
-        taken = TakenEvent(
-            event.id,
-            0,
-            event.tenant,
-            event.type,
-            event.topic,
-            event.priority,
-            event.ordering_key,
-            event.published_at,
-            event.expires_at,
-            event.body,
-            None,
-            config.version,
-        )
-        verdicts = tuple(explain(taken, SubscriptionIndex(config)))
+        wanted = DeliveryFilter(event_id=event_id, subscriber_id=subscriber_id)
+        found = await self._store.find_deliveries(tenant, wanted, limit=1000)
+        verdicts = [verdict async for verdict in self._verdicts(event, subscriber_id)]
         planned = await self._store.is_planned(tenant, event_id)
-        return Explanation(event=event, planned=planned, deliveries=tuple(found), verdicts=verdicts)
+        return Explanation(event=event, planned=planned, deliveries=tuple(found), verdicts=tuple(verdicts))
+
+    async def _verdicts(
+        self, event: StoredEvent, subscriber_id: str | None
+    ) -> AsyncIterator[tuple[Subscription, Verdict]]:
+        """Yield what the tenant's subscriptions say, page by page: there may be very many."""
+        tenant, after = event.tenant, None
+        told: set[tuple[str, str]] = set()
+        while True:
+            page = await self._store.find_subscriptions(tenant, subscriber_id=subscriber_id, limit=_PAGE, after=after)
+            endpoints = await self._store.pick_endpoints(tenant, {wish.subscriber_id for wish in page})
+            states = {endpoint.id: endpoint.state for endpoint in endpoints}
+            for verdict in explain(event, SubscriptionIndex.of(page, states), told=told):
+                yield verdict
+            if len(page) < _PAGE:
+                return
+            after = page[-1].id

@@ -37,6 +37,7 @@ def add(commands: Commands) -> None:
         example="notifykit explain evt_01J…",
     )
     parser.add_argument("event", metavar="EVENT", help="its id, evt_…")
+    parser.add_argument("--endpoint", metavar="ENDPOINT", help="only what concerns this endpoint, end_…")
 
 
 async def explain(context: Context) -> int:
@@ -44,7 +45,7 @@ async def explain(context: Context) -> int:
     from . import views
 
     async with context.open() as kit:
-        found = await kit.events.explain(context.args.event, tenant=context.tenant)
+        found = await kit.events.explain(context.args.event, tenant=context.tenant, subscriber_id=context.args.endpoint)
     event = found.event
     context.out.record(
         {
@@ -93,7 +94,8 @@ async def explain(context: Context) -> int:
     if rows:
         context.out.rows([], columns, rows)
     else:
-        context.out.line("The tenant has no subscriptions.")
+        whose = "The tenant" if context.args.endpoint is None else "That endpoint"
+        context.out.line(f"{whose} has no subscriptions.")
     context.out.line()
     if found.deliveries:
         write(context, found.deliveries)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 import attrs
 
+from ..models.delivery import Claim, NewDelivery
 from ..models.endpoint import Endpoint
+from ..models.event import TakenEvent
 from ..models.subscription import TenantConfig
-from ..policies.plan import SubscriptionIndex
-from ..ports import Subscriptions
+from ..policies.plan import SubscriptionIndex, plan_page
+from ..ports import Store
+from .crowd import Crowd, LargeView
 
 #: Tenants whose configuration is kept at the same time.
 CAPACITY = 4096
-_MANY = 2000
+#: A tenant with more endpoints or subscriptions than this is large: nobody holds its whole configuration,
+#: the store finds what an event needs of it.
+LARGE = 2000
+#: The engine's own types of events, which are only made if somebody wants them (see ``herald.py``).
+OPERATIONAL_TYPES = frozenset({"endpoint.failing", "endpoint.recovered", "endpoint.disabled", "delivery.exhausted"})
 
 
 @attrs.frozen
@@ -26,20 +33,21 @@ class TenantView:
     index: SubscriptionIndex
     endpoints: dict[str, Endpoint]
 
+    async def plan(self, event: TakenEvent, *, now: datetime, most: int) -> tuple[list[NewDelivery], str | None]:
+        """Return a page of deliveries, and the cursor of the next (see :func:`plan_page`)."""
+        return plan_page(event, self.index, now=now, most=most)
 
-async def _compiled(config: TenantConfig, max_timeout: timedelta) -> TenantView:
-    def cut(endpoint: Endpoint) -> Endpoint:
-        return endpoint if endpoint.timeout <= max_timeout else attrs.evolve(endpoint, timeout=max_timeout)
+    def endpoint(self, endpoint_id: str) -> Endpoint | None:
+        """Return an endpoint of the tenant."""
+        return self.endpoints.get(endpoint_id)
 
-    def compiled() -> TenantView:
-        return TenantView(config.version, SubscriptionIndex(config), {e.id: cut(e) for e in config.endpoints})
-
-    # A hundred thousand subscriptions take a second to compile, which the senders should not stand still for.
-    return compiled() if len(config.subscriptions) < _MANY else await asyncio.to_thread(compiled)
+    def wants(self, type_: str) -> bool:
+        """Tell whether anybody subscribes to a type of operational events."""
+        return bool(self.index.named(type_))
 
 
 class Directory:
-    """Compiled configurations by tenant.
+    """What planning and sending need to know, by tenant.
 
     Every take and claim carries the tenant's version from the same statement, so
     what is planned or sent is never older than what was committed before it.
@@ -48,36 +56,86 @@ class Directory:
         max_timeout: Endpoints with a longer deadline are shown with this one.
     """
 
-    def __init__(self, store: Subscriptions, max_timeout: timedelta) -> None:
+    def __init__(self, store: Store, max_timeout: timedelta) -> None:
         self._store = store
         self._max_timeout = max_timeout
-        self._views: OrderedDict[str, TenantView] = OrderedDict()
+        self._views: OrderedDict[str, TenantView | LargeView] = OrderedDict()
+        self._crowd = Crowd(store, self._cut)
 
-    def known(self, tenant: str, version: int) -> TenantView | None:
+    def known(self, tenant: str, version: int) -> TenantView | LargeView | None:
         """Return the view if it is at least as new as ``version``."""
         view = self._views.get(tenant)
         return view if view is not None and view.version >= version else None
 
-    async def view(self, tenant: str, version: int) -> TenantView:
-        """Return the tenant's view, reading it from the store if it is older than ``version``."""
+    async def view(self, tenant: str, version: int) -> TenantView | LargeView:
+        """Return the tenant's view, asking the store if it is older than ``version``."""
         view = self.known(tenant, version)
         if view is None:
-            config = await self._store.load_tenant(tenant)
-            view = await _compiled(config, self._max_timeout)
-            self._views[tenant] = view
+            view = self._views[tenant] = await self._read(tenant, version)
         self._views.move_to_end(tenant)
         while len(self._views) > CAPACITY:
             self._views.popitem(last=False)
         return view
 
-    def latest(self, tenant: str) -> TenantView | None:
+    async def _read(self, tenant: str, version: int) -> TenantView | LargeView:
+        config = await self._store.load_small_tenant(tenant, LARGE)
+        if config is None:
+            return await self._crowd.view(tenant, version, OPERATIONAL_TYPES)
+        return self._compiled(config)
+
+    def _compiled(self, config: TenantConfig) -> TenantView:
+        endpoints = {endpoint.id: self._cut(endpoint) for endpoint in config.endpoints}
+        return TenantView(config.version, SubscriptionIndex(config), endpoints)
+
+    def _cut(self, endpoint: Endpoint) -> Endpoint:
+        if endpoint.timeout <= self._max_timeout:
+            return endpoint
+        return attrs.evolve(endpoint, timeout=self._max_timeout)
+
+    async def prepare(self, taken: Sequence[TakenEvent]) -> None:
+        """Find at one go what a batch of events needs of large tenants."""
+        if not self._crowd.is_known:
+            return
+        batches: dict[str, list[TakenEvent]] = {}
+        for event in taken:
+            batches.setdefault(event.tenant, []).append(event)
+        for tenant, events in batches.items():
+            view = await self.view(tenant, max(event.tenant_version for event in events))
+            if isinstance(view, LargeView):
+                await view.prepare(events)
+
+    async def endpoints_of(self, claims: Sequence[Claim]) -> list[Endpoint | None]:
+        """Return the endpoint of each claim, as new as the claim; ``None`` where there is none any more."""
+        views: dict[str, TenantView | LargeView] = {}
+        wanted: dict[LargeView, set[str]] = {}
+        for claim in claims:
+            view = views[claim.tenant] = await self.view(claim.tenant, claim.version)
+            if isinstance(view, LargeView):
+                wanted.setdefault(view, set()).add(claim.subscriber_id)
+        met = {view.tenant: await view.meet(endpoint_ids) for view, endpoint_ids in wanted.items()}
+        return [
+            met[claim.tenant].get(claim.subscriber_id)
+            if claim.tenant in met
+            else views[claim.tenant].endpoint(claim.subscriber_id)
+            for claim in claims
+        ]
+
+    def latest(self, tenant: str) -> TenantView | LargeView | None:
         """Return the view that was read last, whatever its version."""
         return self._views.get(tenant)
 
     def endpoint(self, tenant: str, endpoint_id: str) -> Endpoint | None:
-        """Return an endpoint of a view that was asked for before."""
+        """Return an endpoint of a view that was asked for before, if it is held."""
         view = self._views.get(tenant)
-        return None if view is None else view.endpoints.get(endpoint_id)
+        return None if view is None else view.endpoint(endpoint_id)
+
+    async def find_endpoint(self, tenant: str, endpoint_id: str) -> Endpoint | None:
+        """Return an endpoint of a view that was asked for before; one of a large tenant may have to be read again."""
+        view = self._views.get(tenant)
+        endpoint = None if view is None else view.endpoint(endpoint_id)
+        if endpoint is None and isinstance(view, LargeView):
+            endpoint = (await view.meet({endpoint_id})).get(endpoint_id)
+        return endpoint
 
     def forget(self, tenant: str) -> None:
         """Read the tenant anew next time."""

@@ -139,6 +139,7 @@ class Dispatcher:
                 self._directory,
                 self._leases,
                 self._vitals,
+                self._recorder,
                 self.settings,
                 self._clock,
                 self.worker,
@@ -233,7 +234,7 @@ class Dispatcher:
                 break
         for sender, _ in self._senders:
             for claim in sender.backlog.drain():
-                endpoint = self._directory.endpoint(claim.tenant, claim.subscriber_id)
+                endpoint = await self._directory.find_endpoint(claim.tenant, claim.subscriber_id)
                 limit = None if endpoint is None else endpoint.rate_limit
                 pause = timedelta(0) if limit is None else timedelta(seconds=1 / limit.per_second, microseconds=1)
                 sender.release(claim, self._clock.now(), pause=pause)
@@ -400,7 +401,7 @@ class Dispatcher:
     async def _pour_into(self, backlog: Backlog) -> bool:
         thirsty = backlog.thirsty()
         for subscriber, (tenant, wanted) in thirsty.items():
-            endpoint = self._directory.endpoint(tenant, subscriber)
+            endpoint = await self._directory.find_endpoint(tenant, subscriber)
             limit = None if endpoint is None else endpoint.rate_limit
             if limit is None:
                 backlog.grant(subscriber, wanted)

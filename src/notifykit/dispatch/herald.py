@@ -16,9 +16,7 @@ from ..models.delivery import Claim, Priority
 from ..models.event import Event, StoredEvent
 from ..policies.admit import admit
 from ..policies.plan import OPERATIONAL
-from .directory import Directory
-
-_TYPES = frozenset({"endpoint.failing", "endpoint.recovered", "endpoint.disabled", "delivery.exhausted"})
+from .directory import OPERATIONAL_TYPES, Directory
 
 
 @attrs.define
@@ -30,14 +28,14 @@ class Herald:
     def event(self, type_: str, tenant: str, data: Mapping[str, object], now: datetime) -> StoredEvent | None:
         """Return the event, or ``None`` if nobody of the tenant subscribes to its type."""
         view = self.directory.latest(tenant)
-        if view is None or not view.index.named(type_):
+        if view is None or not view.wants(type_):
             return None
         event = admit(Event(type=type_, data=data, priority=Priority.HIGH), None, tenant=tenant, now=now)
         return event._replace(topic=OPERATIONAL)
 
     def exhausted(self, claim: Claim, reason: str, now: datetime) -> StoredEvent | None:
         """Return the event of a delivery that is given up, unless that was an operational event itself."""
-        if claim.event_type in _TYPES:
+        if claim.event_type in OPERATIONAL_TYPES:
             return None
         data = {
             "delivery_id": claim.delivery_id,

@@ -12,16 +12,18 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import attrs
 
 from ..failpoints import failpoint
 from ..models.delivery import Claim, DeliveryState, Lane, NewDelivery
+from ..models.endpoint import Endpoint
 from ..models.event import TakenEvent
-from ..policies.plan import plan_page
 from ..ports import Clock, Settlement, Store
 from ..telemetry import EventsPlanned, TelemetryEvent
 from .backlog import Backlog
+from .crowd import LargeView
 from .directory import Directory, TenantView
 from .flights import Flight, Flights
 from .leases import Leases
@@ -39,6 +41,15 @@ _PAGE = 1000
 _PASSING = 10
 #: Who passes has just come: what has been due for longer waits for its turn in the rounds.
 _JUST = timedelta(seconds=0.5)
+
+
+class _Mine(NamedTuple):
+    """A delivery that this process sends itself."""
+
+    event: TakenEvent
+    new: NewDelivery
+    version: int
+    endpoint: Endpoint
 
 
 @attrs.define
@@ -102,13 +113,14 @@ class Planner:
         """Plan events that are leased to us; start them, or write what was planned whenever it is a page."""
         lost: list[Settlement] = []
         settlements: list[Settlement] = []
-        mine: list[tuple[TakenEvent, NewDelivery, TenantView]] = []
+        mine: list[_Mine] = []
         coming: Counter[str] = Counter()
         planned = 0
+        await self.directory.prepare(taken)
         now = self.clock.now()
         for event in taken:
             view = await self.directory.view(event.tenant, event.tenant_version)
-            deliveries, cursor = plan_page(event, view.index, now=now, most=_PAGE)
+            deliveries, cursor = await view.plan(event, now=now, most=_PAGE)
             if cursor is None and _could_be_sent(event, deliveries):
                 if event.fence > 1:
                     lost.append(_abandoned(event, deliveries))
@@ -117,10 +129,13 @@ class Planner:
                     continue
             for at, new in enumerate(deliveries):
                 if new.state is DeliveryState.PENDING and self._has_room(event, new, coming, len(mine), now):
+                    endpoint = view.endpoint(new.subscriber_id)
+                    if endpoint is None:  # of a large tenant, and it was removed a moment ago: a claim finds out
+                        continue
                     coming[new.subscriber_id] += 1
                     leased = new._replace(state=DeliveryState.SENDING)
                     deliveries[at] = leased
-                    mine.append((event, leased, view))
+                    mine.append(_Mine(event, leased, view.version, endpoint))
             settlements.append(Settlement(event.id, event.fence, deliveries, cursor))
             planned += len(deliveries)
             if planned >= _PAGE:
@@ -136,7 +151,7 @@ class Planner:
         self,
         event: TakenEvent,
         deliveries: list[NewDelivery],
-        view: TenantView,
+        view: TenantView | LargeView,
         coming: Counter[str],
         on_their_way: int,
         now: datetime,
@@ -146,10 +161,12 @@ class Planner:
         claims: list[tuple[Claim, int, bool]] = []
         for new in deliveries:
             if new.state is DeliveryState.PENDING:
-                endpoint = view.endpoints[new.subscriber_id]
+                endpoint = view.endpoint(new.subscriber_id)
                 # Who has to wait for tokens would only land again.
-                if endpoint.rate_limit is not None or not self._has_room(
-                    event, new, coming, on_their_way + len(claims), now
+                if (
+                    endpoint is None
+                    or endpoint.rate_limit is not None
+                    or not self._has_room(event, new, coming, on_their_way + len(claims), now)
                 ):
                     return False
                 claims.append((_claim(event, new, until, view.version), self.vitals.places(endpoint), False))
@@ -164,7 +181,7 @@ class Planner:
     async def _write(
         self,
         settlements: list[Settlement],
-        mine: list[tuple[TakenEvent, NewDelivery, TenantView]],
+        mine: list[_Mine],
         planned: int,
         now: datetime,
     ) -> None:
@@ -173,11 +190,10 @@ class Planner:
         settled = await self.store.settle(settlements, now=now, lease=lease, worker=self.worker)
         failpoint("fan.committed")
         until = now + lease
-        for event, new, view in mine:
+        for event, new, version, endpoint in mine:
             if event.id in settled:
-                claim = _claim(event, new, until, view.version)
+                claim = _claim(event, new, until, version)
                 self.leases.add(claim)
-                endpoint = view.endpoints[new.subscriber_id]
                 self._backlog(new).add(((claim, self.vitals.places(endpoint), endpoint.rate_limit is not None),))
         self.emit(EventsPlanned(events=len(settled), deliveries=planned, took=self.clock.now() - now))
 

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 import attrs
 
+from ..errors import StoreError
 from ..failpoints import failpoint
 from ..models.delivery import Attempt, Claim, DeliveryState, Lane
 from ..models.endpoint import Endpoint
@@ -83,6 +84,12 @@ class Sender:
     async def _deliver(self, claim: Claim) -> None:
         started = self.clock.now()
         endpoint = self.directory.endpoint(claim.tenant, claim.subscriber_id)
+        if endpoint is None:
+            try:
+                endpoint = await self.directory.find_endpoint(claim.tenant, claim.subscriber_id)
+            except StoreError:
+                self.release(claim, started)
+                return
         decision = decide(claim, endpoint, self.vitals.ailment(claim.subscriber_id), now=started)
         if isinstance(decision, Hold | Cancel | Expire) or endpoint is None:
             self._not_sent(claim, decision, started)

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import attrs
 
+from ..errors import StoreError
 from ..failpoints import failpoint
 from ..models.delivery import Claim, DeliveryState, Lane
 from ..policies.retry import Dice
@@ -14,6 +15,7 @@ from ..ports import Clock, Deliveries, Record
 from .backlog import Backlog
 from .directory import Directory
 from .leases import Leases
+from .recorder import Recorder
 from .rounds import Rounds
 from .settings import DispatchSettings
 from .vitals import Vitals
@@ -36,6 +38,7 @@ class Source:
     directory: Directory
     leases: Leases
     vitals: Vitals
+    recorder: Recorder
     settings: DispatchSettings
     clock: Clock
     worker: str
@@ -68,10 +71,15 @@ class Source:
             failpoint("dlv.leased")
         self._rounds.note((claim.subscriber_id for claim in claims), limit=room, took=time.monotonic() - started)
         claims = await self._apart(claims)
+        try:
+            endpoints = await self.directory.endpoints_of(claims)
+        except StoreError:
+            now = self.clock.now()
+            for claim in claims:  # to lose them would count as if they had been tried
+                self.recorder.add(Record(claim.delivery_id, claim.fence, DeliveryState.PENDING, None, now, now, None))
+            raise
         held = []
-        for claim in claims:
-            view = await self.directory.view(claim.tenant, claim.version)
-            endpoint = view.endpoints.get(claim.subscriber_id)
+        for claim, endpoint in zip(claims, endpoints, strict=True):
             if endpoint is None:
                 held.append((claim, 1, False))
             else:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import attrs
 
 from .delivery import WEBHOOK
-from .endpoint import Endpoint
+from .endpoint import Endpoint, EndpointState
 
 
 @attrs.frozen(kw_only=True)
@@ -48,3 +48,30 @@ class TenantConfig(NamedTuple):
     version: int
     endpoints: tuple[Endpoint, ...]
     subscriptions: tuple[Subscription, ...]
+
+
+class Inquiry(NamedTuple):
+    """A question to a store: who may want an event?
+
+    Attributes:
+        type: The event's type.
+        topic: The event's topic; empty for none.
+        named: Only who says the first word of the type, not who takes any word there.
+        after: Only subscriptions with larger ids than this.
+    """
+
+    type: str
+    topic: str = ""
+    named: bool = False
+    after: str = ""
+
+
+class Candidate(NamedTuple):
+    """Somebody who may want an event: the whole rule decides.
+
+    Attributes:
+        state: The state of the endpoint that is told; ``None`` if there is no such endpoint.
+    """
+
+    subscription: Subscription
+    state: EndpointState | None

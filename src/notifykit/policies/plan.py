@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import sys
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
 from operator import attrgetter
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, Self, TypeVar
 
 from ..codec import loads
 from ..errors import InvalidSubscriptionError
@@ -21,7 +21,7 @@ from ..models.delivery import WEBHOOK, DeliveryState, NewDelivery
 from ..models.endpoint import EndpointState
 from ..models.event import TakenEvent
 from ..models.ids import delivery_id, recipient_key
-from ..models.subscription import Subscription, TenantConfig
+from ..models.subscription import Inquiry, Subscription, TenantConfig
 from .decide import HOLD
 from .filters import Predicate, check_filter, compile_filter
 from .patterns import TOPICS, TYPES, Matcher, check_pattern, compile_pattern, fits, literal_head
@@ -200,20 +200,32 @@ class _Topics:
 
 
 class SubscriptionIndex:
-    """A tenant's subscriptions, arranged so that an event meets few of them.
+    """Subscriptions of a tenant, arranged so that an event meets few of them.
+
+    Make a new index for a new version of the configuration.
 
     Attributes:
-        config: What it was made from; make a new index for a new version.
+        subscriptions: What it was made from, in the order of ids.
     """
 
     def __init__(self, config: TenantConfig) -> None:
-        self.config = config
-        self._endpoints = {endpoint.id: endpoint.state for endpoint in config.endpoints}
+        self._arrange(config.subscriptions, {endpoint.id: endpoint.state for endpoint in config.endpoints})
+
+    @classmethod
+    def of(cls, subscriptions: Iterable[Subscription], endpoints: Mapping[str, EndpointState]) -> Self:
+        """Return an index of some of a tenant's subscriptions, and of the states of some of its endpoints."""
+        index = cls.__new__(cls)
+        index._arrange(subscriptions, endpoints)  # another way to begin
+        return index
+
+    def _arrange(self, subscriptions: Iterable[Subscription], endpoints: Mapping[str, EndpointState]) -> None:
+        self.subscriptions = tuple(sorted(subscriptions, key=attrgetter("id")))
+        self._endpoints = endpoints
         self._types: _Patterns[_Topics] = _Patterns(TYPES, _Topics)
         self._sorted: tuple[tuple[str, str | None], list[_Wish]] | None = None
         targets: dict[tuple[str, str], _Target] = {}
-        for rank, subscription in enumerate(sorted(config.subscriptions, key=attrgetter("id"))):
-            state = self._endpoints.get(subscription.subscriber_id)
+        for rank, subscription in enumerate(self.subscriptions):
+            state = endpoints.get(subscription.subscriber_id)
             if state is None or not subscription.enabled:
                 continue
             to = (subscription.subscriber_id, subscription.channel)
@@ -285,8 +297,8 @@ def plan_page(
     told: set[_Target] = set()
     data: Any = _UNREAD
     expired = event.expires_at is not None and event.expires_at <= now
-    if event.topic is not None and _is_addressed(event):
-        target = index.target(event.topic[len(_ADDRESSED) :])
+    if (endpoint_id := addressed_to(event)) is not None:
+        target = index.target(endpoint_id)
         return ([] if target is None else [_delivery(event, target, "", expired, now)]), None
     wishes = index.named(event.type) if event.topic == OPERATIONAL else index.wishes(event.type, event.topic)
     start = 0 if event.cursor is None else bisect_right(wishes, event.cursor, key=_subscription_id)
@@ -317,12 +329,23 @@ def only_to(endpoint_id: str) -> str:
 
 
 def _names(subscription: Subscription, type: str) -> bool:
+    """Tell whether a pattern that matches ``type`` begins with its first word."""
     head = type.partition(TYPES)[0]
-    return any(pattern.partition(TYPES)[0] == head for pattern in subscription.event_types)
+    return any(
+        pattern.partition(TYPES)[0] == head and _compiled_pattern(pattern, TYPES)(type)
+        for pattern in subscription.event_types
+    )
 
 
-def _is_addressed(event: Content) -> bool:
-    return event.topic is not None and event.topic.startswith(_ADDRESSED)
+def addressed_to(event: Content) -> str | None:
+    """Return the one endpoint that an event goes to (see :func:`only_to`), if it names one."""
+    return event.topic[len(_ADDRESSED) :] if event.topic is not None and event.topic.startswith(_ADDRESSED) else None
+
+
+def inquiry_for(event: TakenEvent) -> Inquiry:
+    """Return how to ask who may want an event that goes to whoever is subscribed."""
+    named = event.topic == OPERATIONAL
+    return Inquiry(event.type, "" if named or event.topic is None else event.topic, named)
 
 
 def _delivery(event: TakenEvent, target: _Target, subscription_id: str, expired: bool, now: datetime) -> NewDelivery:
@@ -354,12 +377,18 @@ def _start(endpoint: EndpointState, expired: bool, now: datetime) -> tuple[Deliv
     return DeliveryState.SUPPRESSED, "endpoint_disabled", now
 
 
-def explain(event: Content, index: SubscriptionIndex) -> list[tuple[Subscription, Verdict]]:
-    """Return what each of the tenant's subscriptions says to ``event``, in the order of their ids."""
+def explain(
+    event: Content, index: SubscriptionIndex, *, told: set[tuple[str, str]] | None = None
+) -> list[tuple[Subscription, Verdict]]:
+    """Return what each subscription of the index says to ``event``, in the order of their ids.
+
+    Args:
+        told: Which endpoints are told already; hand the same set in for the next page of subscriptions.
+    """
     data = loads(event.body)["data"]
-    told: set[tuple[str, str]] = set()
+    told = set() if told is None else told
     verdicts = []
-    for subscription in sorted(index.config.subscriptions, key=attrgetter("id")):
+    for subscription in index.subscriptions:
         verdict = _own_verdict(subscription, event, data)
         if verdict is Verdict.MATCHED:
             to = (subscription.subscriber_id, subscription.channel)
@@ -380,7 +409,7 @@ def _own_verdict(subscription: Subscription, event: Content, data: Any) -> Verdi
     if not matching or (event.topic == OPERATIONAL and not _names(subscription, event.type)):
         return Verdict.TYPE_MISMATCH
     on = "" if event.topic in {None, OPERATIONAL} else event.topic
-    if _is_addressed(event) or (topic is not None and not _compiled_pattern(topic, TOPICS)(on or "")):
+    if addressed_to(event) is not None or (topic is not None and not _compiled_pattern(topic, TOPICS)(on or "")):
         return Verdict.TOPIC_MISMATCH
     if not _compiled_filter(subscription)(data):
         return Verdict.FILTER_MISMATCH

@@ -147,6 +147,22 @@ def test_explain_says_why_somebody_got_nothing(cli: Command, desk: Desk, endpoin
     assert "does a dispatcher run?" in before.out
 
 
+def test_explain_may_be_asked_for_one_endpoint(cli: Command, desk: Desk, endpoint: str, deliver: Deliver) -> None:
+    """Where there are very many, the others are left out; one without subscriptions is told."""
+    other = cli("endpoints", "create", desk.url, "--events", "order.*", "--json").record["id"]
+    event_id = publish(cli)
+    deliver()
+
+    both = cli("explain", event_id, "--json").record
+    record = cli("explain", event_id, "--endpoint", other, "--json").record
+    nobody = cli("explain", event_id, "--endpoint", "end_nope")
+
+    assert (2, 2) == (len(both["verdicts"]), len(both["deliveries"]))
+    assert [other] == [verdict["subscription"]["subscriber_id"] for verdict in record["verdicts"]]
+    assert [other] == [delivery["subscriber_id"] for delivery in record["deliveries"]]
+    assert "That endpoint has no subscriptions." in nobody.out
+
+
 def test_what_a_receiver_answers_cannot_steer_the_terminal(
     cli: Command, desk: Desk, endpoint: str, deliver: Deliver, monkeypatch: pytest.MonkeyPatch
 ) -> None:

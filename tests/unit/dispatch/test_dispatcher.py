@@ -21,7 +21,6 @@ from notifykit import (
 from notifykit.dispatch import planner
 from notifykit.models.delivery import Claim, DeliveryState
 from notifykit.models.outcome import Accepted, BadRecipient, Outcome, Permanent, Throttled, Transient
-from notifykit.policies.plan import plan
 from notifykit.ports import Record, Settlement
 from notifykit.telemetry import (
     ChannelFailed,
@@ -433,7 +432,7 @@ async def test_a_claim_that_could_not_be_prolonged_is_given_back_unsent() -> Non
         view = await b.dispatcher._directory.view(TENANT, event.tenant_version)
         short = timedelta(seconds=5)
         sender = b.dispatcher._senders[1][0]
-        planned = plan(event, view.index, now=now)
+        planned, _ = await view.plan(event, now=now, most=10)
         await b.kit.store.settle([Settlement(event.id, 1, planned)], now=now, lease=short, worker="w")
         (claim,) = await b.kit.store.claim_due(sender.lane, 1, now=now, lease=short, worker="w")
 

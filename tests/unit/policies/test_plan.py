@@ -419,10 +419,12 @@ def test_an_event_meets_few_of_many_subscriptions(monkeypatch: pytest.MonkeyPatc
     assert {"order.*", "**", "shop/1003/order/*", "sub_01003", "sub_01004"} == set(compiled)
 
 
-def test_an_index_remembers_its_version() -> None:
-    """Whoever keeps it can tell when it is out of date."""
-    index = index_of(subscription("sub_1"))
+def test_an_index_says_what_it_was_made_from() -> None:
+    """In the order of ids, in which subscriptions have their say."""
+    first, second = subscription("sub_1"), subscription("sub_2", to="end_of_nobody")
 
-    assert 1 == index.config.version
+    index = index_of(second, first)
+
+    assert (first, second) == index.subscriptions
     assert EndpointState.ACTIVE is index.endpoint_state("end_1")
-    assert index.endpoint_state("end_9") is None
+    assert index.endpoint_state("end_of_nobody") is None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Collection, Sequence
 from copy import deepcopy
 from datetime import datetime
 from typing import TypeVar
 
-from ...models.endpoint import Endpoint
-from ...models.subscription import Subscription, TenantConfig
+from ...models.endpoint import Endpoint, EndpointState
+from ...models.subscription import Candidate, Inquiry, Subscription, TenantConfig
+from ...policies.places import places_for
 from .deliveries import MemoryDeliveries
 from .tables import Tables
 
@@ -30,13 +33,17 @@ class MemoryConfig(MemoryDeliveries):
     async def find_endpoints(self, tenant: str, *, limit: int, after: str | None = None) -> list[Endpoint]:
         return [e for e in _of_tenant(self._tables.endpoints, tenant) if after is None or e.id > after][:limit]
 
+    async def pick_endpoints(self, tenant: str, endpoint_ids: Collection[str]) -> list[Endpoint]:
+        keys = ((tenant, id_) for id_ in {*endpoint_ids})
+        return [self._tables.endpoints[key] for key in keys if key in self._tables.endpoints]
+
     async def remove_endpoint(self, tenant: str, endpoint_id: str, *, now: datetime) -> bool:
         tables = self._tables
         if tables.endpoints.pop((tenant, endpoint_id), None) is None:
             return False
         for subscription in _of_tenant(tables.subscriptions, tenant):
             if subscription.subscriber_id == endpoint_id:
-                del tables.subscriptions[tenant, subscription.id]
+                tables.drop(tenant, subscription.id)
         tables.ailments.pop((tenant, endpoint_id), None)
         tables.buckets.pop((tenant, endpoint_id), None)
         self._cancel(tables.rows_of(tenant, endpoint_id), "endpoint_deleted", now)
@@ -44,7 +51,7 @@ class MemoryConfig(MemoryDeliveries):
         return True
 
     async def save_subscription(self, subscription: Subscription) -> None:
-        self._tables.subscriptions[subscription.tenant, subscription.id] = deepcopy(subscription)
+        self._tables.keep(deepcopy(subscription))
         self._tables.versions[subscription.tenant] += 1
 
     async def get_subscription(self, tenant: str, subscription_id: str) -> Subscription | None:
@@ -62,7 +69,7 @@ class MemoryConfig(MemoryDeliveries):
         return found[:limit]
 
     async def remove_subscription(self, tenant: str, subscription_id: str) -> bool:
-        if self._tables.subscriptions.pop((tenant, subscription_id), None) is None:
+        if not self._tables.drop(tenant, subscription_id):
             return False
         self._tables.versions[tenant] += 1
         return True
@@ -74,6 +81,26 @@ class MemoryConfig(MemoryDeliveries):
             endpoints=tuple(_of_tenant(self._tables.endpoints, tenant)),
             subscriptions=tuple(_of_tenant(self._tables.subscriptions, tenant)),
         )
+
+    async def load_small_tenant(self, tenant: str, most: int) -> TenantConfig | None:
+        config = await self.load_tenant(tenant)
+        return None if max(len(config.endpoints), len(config.subscriptions)) > most else config
+
+    async def find_candidates(self, tenant: str, inquiries: Sequence[Inquiry], *, limit: int) -> list[list[Candidate]]:
+        return [self._candidates(tenant, inquiry, limit) for inquiry in inquiries]
+
+    def _candidates(self, tenant: str, inquiry: Inquiry, limit: int) -> list[Candidate]:
+        found: set[str] = set()
+        for place in places_for(inquiry):
+            ids = self._tables.places.get((tenant, place), [])
+            first = bisect_right(ids, inquiry.after)
+            found.update(ids[first : first + limit])
+        subscriptions = (self._tables.subscriptions[tenant, id_] for id_ in sorted(found)[:limit])
+        return [Candidate(each, self._state(tenant, each.subscriber_id)) for each in subscriptions]
+
+    def _state(self, tenant: str, endpoint_id: str) -> EndpointState | None:
+        endpoint = self._tables.endpoints.get((tenant, endpoint_id))
+        return None if endpoint is None else endpoint.state
 
     async def tenants(self) -> list[str]:
         return sorted({tenant for tenant, _ in (*self._tables.endpoints, *self._tables.subscriptions)})

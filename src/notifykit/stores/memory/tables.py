@@ -21,6 +21,7 @@ from ...models.endpoint import Endpoint
 from ...models.event import StoredEvent
 from ...models.health import Ailment
 from ...models.subscription import Subscription
+from ...policies.places import Place, places_of
 from ...ports import Appended
 from .due import FairQueue
 from .lines import Lines
@@ -104,6 +105,7 @@ class Tables:
         self.history: defaultdict[str, list[Attempt]] = defaultdict(list)
         self.endpoints: dict[tuple[str, str], Endpoint] = {}
         self.subscriptions: dict[tuple[str, str], Subscription] = {}
+        self.places: defaultdict[tuple[str, Place], list[str]] = defaultdict(list)
         self.versions: Counter[str] = Counter()
         self.ailments: dict[tuple[str, str], Ailment] = {}
         self.buckets: dict[tuple[str, str], tuple[float, datetime]] = {}
@@ -160,6 +162,25 @@ class Tables:
         """Return an event, if it is the tenant's."""
         event = self.events.get(event_id)
         return event if event is not None and event.tenant == tenant else None
+
+    def keep(self, subscription: Subscription) -> None:
+        """Insert or replace a subscription."""
+        self.drop(subscription.tenant, subscription.id)
+        self.subscriptions[subscription.tenant, subscription.id] = subscription
+        for place in places_of(subscription):
+            insort(self.places[subscription.tenant, place], subscription.id)
+
+    def drop(self, tenant: str, subscription_id: str) -> bool:
+        """Remove a subscription; tell whether there was one."""
+        subscription = self.subscriptions.pop((tenant, subscription_id), None)
+        if subscription is None:
+            return False
+        for place in places_of(subscription):
+            ids = self.places[tenant, place]
+            del ids[bisect_left(ids, subscription_id)]
+            if not ids:
+                del self.places[tenant, place]
+        return True
 
     def row(self, tenant: str, delivery_id: str) -> Row | None:
         """Return a delivery's row, if it is the tenant's."""

@@ -5,19 +5,23 @@ Each function works on a SQLAlchemy connection inside a transaction that its cal
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, delete, select, update
+from sqlalchemy import Connection, ScalarSelect, Table, and_, delete, func, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ...models.delivery import DeliveryState
 from ...models.endpoint import Endpoint
 from ...models.event import StoredEvent
 from ...models.subscription import Subscription, TenantConfig
-from . import moves
+from . import interests, moves
 from . import schema as s
 from .rows import endpoint_from, endpoint_values, event_from, subscription_from, subscription_values
+
+#: Rows that are looked up at a time.
+_AT_ONCE = 500
 
 
 def upsert(
@@ -72,23 +76,26 @@ def remove_endpoint(connection: Connection, tenant: str, endpoint_id: str, now: 
     )
     if gone.rowcount == 0:
         return False
-    connection.execute(
-        delete(s.subscriptions).where(
-            s.subscriptions.c.tenant == tenant, s.subscriptions.c.subscriber_id == endpoint_id
-        )
+    touch(connection, tenant)  # locks the tenant before its subscriptions, as every writer does
+    wishes = connection.execute(
+        delete(s.subscriptions)
+        .where(s.subscriptions.c.tenant == tenant, s.subscriptions.c.subscriber_id == endpoint_id)
+        .returning(s.subscriptions)
     )
+    interests.replace(connection, map(subscription_from, wishes.mappings().all()), ())
     for table in (s.ailments, s.buckets):
         connection.execute(delete(table).where(table.c.endpoint_id == endpoint_id, table.c.tenant == tenant))
     waits = and_(s.queue.c.tenant == tenant, s.queue.c.subscriber_id == endpoint_id)
     moves.end(connection, waits, DeliveryState.CANCELLED, "endpoint_deleted", now)
-    touch(connection, tenant)
     return True
 
 
 def save_subscription(connection: Connection, subscription: Subscription) -> None:
     """Insert or replace a subscription."""
+    touch(connection, subscription.tenant)  # from here on nobody else changes the tenant's subscriptions
+    old = get_subscription(connection, subscription.tenant, subscription.id)
     upsert(connection, s.subscriptions, subscription_values(subscription), ("tenant", "id"))
-    touch(connection, subscription.tenant)
+    interests.replace(connection, () if old is None else (old,), (subscription,))
 
 
 def get_subscription(connection: Connection, tenant: str, subscription_id: str) -> Subscription | None:
@@ -111,10 +118,15 @@ def find_subscriptions(
 
 def remove_subscription(connection: Connection, tenant: str, subscription_id: str) -> bool:
     """Remove one subscription."""
-    where = (s.subscriptions.c.tenant == tenant, s.subscriptions.c.id == subscription_id)
-    if connection.execute(delete(s.subscriptions).where(*where)).rowcount == 0:
+    if get_subscription(connection, tenant, subscription_id) is None:
         return False
     touch(connection, tenant)
+    old = get_subscription(connection, tenant, subscription_id)
+    if old is None:  # somebody else was faster
+        return False
+    where = (s.subscriptions.c.tenant == tenant, s.subscriptions.c.id == subscription_id)
+    connection.execute(delete(s.subscriptions).where(*where))
+    interests.replace(connection, (old,), ())
     return True
 
 
@@ -128,6 +140,27 @@ def load_tenant(connection: Connection, tenant: str) -> TenantConfig:
         select(s.subscriptions).where(s.subscriptions.c.tenant == tenant).order_by(s.subscriptions.c.id)
     ).mappings()
     return TenantConfig(tenant, version, found, tuple(subscription_from(row) for row in subscriptions))
+
+
+def load_small_tenant(connection: Connection, tenant: str, most: int) -> TenantConfig | None:
+    """Return a tenant's configuration, unless it has more than so many endpoints or subscriptions."""
+
+    def count(table: Table) -> ScalarSelect[int]:
+        some = select(literal(1)).select_from(table).where(table.c.tenant == tenant).limit(most + 1).subquery()
+        return select(func.count()).select_from(some).scalar_subquery()
+
+    counts = connection.execute(select(count(s.endpoints), count(s.subscriptions))).one()
+    return None if max(counts) > most else load_tenant(connection, tenant)
+
+
+def pick_endpoints(connection: Connection, tenant: str, endpoint_ids: Collection[str]) -> list[Endpoint]:
+    """Return endpoints by their ids."""
+    ids = sorted({*endpoint_ids})
+    found: list[Endpoint] = []
+    for at in range(0, len(ids), _AT_ONCE):
+        where = (s.endpoints.c.tenant == tenant, s.endpoints.c.id.in_(ids[at : at + _AT_ONCE]))
+        found += [endpoint_from(row) for row in connection.execute(select(s.endpoints).where(*where)).mappings()]
+    return found
 
 
 def tenants(connection: Connection) -> list[str]:

@@ -19,10 +19,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from ...errors import MissingExtraError, StoreUnavailableError
 from ...failpoints import failpoint
 from ...models.delivery import FINAL_STATES, Claim, Lane, NewDelivery
+from ...models.endpoint import Endpoint
 from ...models.event import StoredEvent, TakenEvent
+from ...models.subscription import Candidate, Inquiry
 from ...ports import Appended, NextDue, Record, Settlement
 from ...vault import KeyRing
-from . import migrate
+from . import interests, migrate
 from . import postgres_statements as sql
 from .moves import NEXT_DUE
 from .rows import (
@@ -30,6 +32,7 @@ from .rows import (
     WINDOW,
     attempt_values,
     claim_from,
+    endpoint_from,
     event_values,
     in_key_order,
     instant_or_none,
@@ -302,6 +305,22 @@ class PostgresStore(SqlStore):
     async def next_due(self) -> NextDue:
         async with self._driver() as pg:
             return NextDue(*map(instant_or_none, await pg.fetchrow(NEXT_DUE, timeout=_HASTE)))
+
+    # -- the configuration of large tenants ------------------------------------------------------
+
+    async def pick_endpoints(self, tenant: str, endpoint_ids: Collection[str]) -> list[Endpoint]:
+        async with self._driver() as pg:
+            rows = await pg.fetch(interests.PICK, tenant, list(endpoint_ids), timeout=_HASTE)
+        return [self.seals.usable_endpoint(endpoint_from(row)) for row in rows]
+
+    async def find_candidates(self, tenant: str, inquiries: Sequence[Inquiry], *, limit: int) -> list[list[Candidate]]:
+        columns = interests.places_columns(inquiries)
+        async with self._driver() as pg:
+            rows = await pg.fetch(interests.FIND, tenant, *columns, limit, timeout=_HASTE)
+        found: list[list[Candidate]] = [[] for _ in inquiries]
+        for row in rows:
+            found[row["inquiry"]].append(interests.candidate_from(row))
+        return found
 
     # -- hints -----------------------------------------------------------------------------------
 

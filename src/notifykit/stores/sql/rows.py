@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import RowMapping
@@ -319,7 +320,7 @@ def endpoint_values(endpoint: Endpoint) -> dict[str, Any]:
 
 def endpoint_from(row: RowMapping) -> Endpoint:
     """Return the endpoint of a row of ``endpoints``."""
-    retry = json.loads(row["retry"])
+    headers = row["headers"]
     return Endpoint(
         id=row["id"],
         tenant=row["tenant"],
@@ -331,17 +332,23 @@ def endpoint_from(row: RowMapping) -> Endpoint:
             EndpointSecret(value=value, created_at=instant(created), expires_at=instant_or_none(expires))
             for value, created, expires in json.loads(row["secrets"])
         ),
-        headers=json.loads(row["headers"]),
-        retry=RetryPolicy(
-            delays=tuple(timedelta(microseconds=delay) for delay in retry["delays"]),
-            jitter=retry["jitter"],
-            max_retry_after=timedelta(microseconds=retry["max_retry_after"]),
-        ),
+        headers={} if headers == "{}" else json.loads(headers),
+        retry=_retry(row["retry"]),
         timeout=timedelta(microseconds=row["timeout"]),
         max_in_flight=row["max_in_flight"],
         rate_limit=_rate_limit(row["rate_limit"]),
         created_at=instant(row["created_at"]),
         updated_at=instant(row["updated_at"]),
+    )
+
+
+@lru_cache(maxsize=256)  # most endpoints have the same one, and share it in memory
+def _retry(text: str) -> RetryPolicy:
+    retry = json.loads(text)
+    return RetryPolicy(
+        delays=tuple(timedelta(microseconds=delay) for delay in retry["delays"]),
+        jitter=retry["jitter"],
+        max_retry_after=timedelta(microseconds=retry["max_retry_after"]),
     )
 
 

@@ -284,6 +284,16 @@ subscriptions = Table(
 )
 Index("notifykit_subscriptions_subscriber", subscriptions.c.tenant, subscriptions.c.subscriber_id)
 
+#: Where the planner finds subscriptions of a tenant with very many (see ``policies/places.py`` and ADR 0016).
+interests = Table(
+    "notifykit_interests",
+    metadata,
+    Column("tenant", Key, primary_key=True),
+    Column("types", Key, primary_key=True),
+    Column("topics", Key, primary_key=True),
+    Column("subscription_id", Key, primary_key=True),
+)
+
 tenants = Table(
     "notifykit_tenants",
     metadata,

@@ -143,9 +143,10 @@ class Seals:
 
     def opened_config(self, config: TenantConfig) -> TenantConfig:
         """Return a tenant's configuration; an endpoint that does not open is paused, so that its deliveries wait."""
-        return config._replace(endpoints=tuple(map(self._usable, config.endpoints)))
+        return config._replace(endpoints=tuple(map(self.usable_endpoint, config.endpoints)))
 
-    def _usable(self, stored: Endpoint) -> Endpoint:
+    def usable_endpoint(self, stored: Endpoint) -> Endpoint:
+        """Return the endpoint of a row; one that does not open is paused."""
         try:
             return self.opened_endpoint(stored)
         except VaultError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -20,9 +20,9 @@ from ...models.delivery import Attempt, Delivery
 from ...models.endpoint import Endpoint, RateLimit
 from ...models.event import StoredEvent
 from ...models.health import Ailment
-from ...models.subscription import Subscription, TenantConfig
+from ...models.subscription import Candidate, Inquiry, Subscription, TenantConfig
 from ...ports import Appended, DeliveryFilter, NextDue, StoreStats
-from . import ailments, config, joined, moves
+from . import ailments, config, interests, joined, moves
 from .sealing import Seals
 
 T = TypeVar("T")
@@ -145,6 +145,10 @@ class SqlStore(ABC):
         stored = await self._read(lambda c: config.find_endpoints(c, tenant, limit, after))
         return [*map(self.seals.opened_endpoint, stored)]
 
+    async def pick_endpoints(self, tenant: str, endpoint_ids: Collection[str]) -> list[Endpoint]:
+        stored = await self._read(lambda c: config.pick_endpoints(c, tenant, endpoint_ids))
+        return [*map(self.seals.usable_endpoint, stored)]
+
     async def ailments(self) -> list[Ailment]:
         return await self._read(ailments.failing)
 
@@ -178,6 +182,13 @@ class SqlStore(ABC):
 
     async def load_tenant(self, tenant: str) -> TenantConfig:
         return await self._read(lambda c: self.seals.opened_config(config.load_tenant(c, tenant)))
+
+    async def load_small_tenant(self, tenant: str, most: int) -> TenantConfig | None:
+        found = await self._read(lambda c: config.load_small_tenant(c, tenant, most))
+        return None if found is None else self.seals.opened_config(found)
+
+    async def find_candidates(self, tenant: str, inquiries: Sequence[Inquiry], *, limit: int) -> list[list[Candidate]]:
+        return await self._read(lambda c: [interests.candidates(c, tenant, each, limit) for each in inquiries])
 
     async def tenants(self) -> list[str]:
         return await self._read(config.tenants)

@@ -11,6 +11,7 @@ use the real clock.
 
 from __future__ import annotations
 
+from .candidates import CandidatePromises
 from .claims import ClaimPromises
 from .config import ConfigPromises
 from .fixtures import StoreFeatures, StoreFixtures
@@ -42,6 +43,7 @@ class StoreSuite(
     OrderingPromises,
     ReadingPromises,
     ConfigPromises,
+    CandidatePromises,
     TenancyPromises,
     PurgePromises,
     LivenessPromises,

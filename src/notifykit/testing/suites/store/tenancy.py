@@ -9,7 +9,7 @@ import pytest
 
 from ....models.delivery import Claim, DeliveryState, NewDelivery
 from ....models.endpoint import Endpoint
-from ....models.subscription import Subscription
+from ....models.subscription import Inquiry, Subscription
 from ....ports import DeliveryFilter, Store
 from ...builders import make_endpoint, make_event, make_subscription
 from ...clock import FakeClock
@@ -52,6 +52,9 @@ READS: dict[str, tuple[Try, object]] = {
         [],
     ),
     "load_tenant": (lambda s, t, _b, _: s.load_tenant(t), (GLOBEX, 0, (), ())),
+    "load_small_tenant": (lambda s, t, _b, _: s.load_small_tenant(t, 100), (GLOBEX, 0, (), ())),
+    "pick_endpoints": (lambda s, t, b, _: s.pick_endpoints(t, [b.endpoint.id]), []),
+    "find_candidates": (lambda s, t, _b, _: s.find_candidates(t, [Inquiry("a.b")], limit=10), [[]]),
 }
 WRITES: dict[str, tuple[Try, object]] = {
     "cancel": (lambda s, t, b, c: s.cancel(t, [b.waiting.id, b.held.id], now=c.now()), 0),

@@ -1,0 +1,227 @@
+"""Tenants with very many endpoints and subscriptions, of which little is held at a time.
+
+The store finds who may want an event, page by page.  Kept are the answers for types of
+which few subscriptions came, and the endpoints that were met last: what a worker holds
+is bounded by the work it does, not by what its tenants have (see ADR 0016).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import attrs
+
+from ..models.delivery import DeliveryState, NewDelivery
+from ..models.endpoint import Endpoint
+from ..models.event import TakenEvent
+from ..models.subscription import Candidate, Inquiry
+from ..policies.plan import SubscriptionIndex, addressed_to, inquiry_for, plan_page
+from ..ports import Store
+
+#: Deliveries of one event that are planned before others have their turn: what is urgent waits for no more.
+_PAGE = 250
+#: Candidates that are read at a time if filters turn away so many that a page is not full, how often that is done
+#: in a turn, and of how many at the most the answer is kept.
+_AT_A_TIME, _LOOKS, _MOST = 1000, 3, 1000
+#: A batch of events asks for so many kinds at a time; the answer is of use if it has so few candidates.
+_KINDS, _FEW = 128, 32
+#: Endpoints of an event that are read along with those of the other events of a batch.
+_ALONG = 4
+#: Answers with their candidates, and endpoints, that are kept of all large tenants together: some 50 MB at the most.
+_KEPT_CANDIDATES, _KEPT_ENDPOINTS = 24_000, 12_000
+
+T = TypeVar("T")
+#: Returns an endpoint as it is shown.
+Cut = Callable[[Endpoint], Endpoint]
+
+
+class _Entry(NamedTuple):
+    version: int
+    value: Any
+    weight: int
+
+
+class _Kept(Generic[T]):
+    """What was read last, each with the tenant's version that it is not older than."""
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+        self._entries: OrderedDict[tuple[str, Any], _Entry] = OrderedDict()
+        self._weight = 0
+
+    def get(self, key: tuple[str, Any], version: int = 0) -> T | None:
+        """Return what is kept, if it is at least as new as ``version``."""
+        entry = self._entries.get(key)
+        if entry is None or entry.version < version:
+            return None
+        self._entries.move_to_end(key)
+        value: T = entry.value
+        return value
+
+    def put(self, key: tuple[str, Any], version: int, value: T, weight: int = 1) -> None:
+        """Keep a value instead of an older one; what was not asked for the longest makes room."""
+        if self.get(key, version + 1) is not None:
+            return
+        self.drop(key, version)
+        self._entries[key] = _Entry(version, value, weight)
+        self._weight += weight
+        while self._weight > self._room:
+            self._weight -= self._entries.popitem(last=False)[1].weight
+
+    def drop(self, key: tuple[str, Any], version: int) -> None:
+        """Forget what is not newer than ``version``."""
+        entry = self._entries.get(key)
+        if entry is not None and entry.version <= version:
+            del self._entries[key]
+            self._weight -= entry.weight
+
+
+class _Answer(NamedTuple):
+    """Who may want events of a kind; ``None`` if they are too many to be kept."""
+
+    whom: SubscriptionIndex | None
+
+
+class Crowd:
+    """What is held of all large tenants.
+
+    Attributes:
+        is_known: Whether any tenant was found to be large.
+    """
+
+    def __init__(self, store: Store, cut: Cut) -> None:
+        self.store = store
+        self.cut = cut
+        self.answers: _Kept[_Answer] = _Kept(_KEPT_CANDIDATES)
+        self.endpoints: _Kept[Endpoint] = _Kept(_KEPT_ENDPOINTS)
+        self.is_known = False
+
+    async def view(self, tenant: str, version: int, operational: Collection[str]) -> LargeView:
+        """Return a view of a large tenant; somebody may want those of the ``operational`` types that it wants."""
+        self.is_known = True
+        types = sorted(operational)
+        found = await self.store.find_candidates(tenant, [Inquiry(type_, named=True) for type_ in types], limit=1)
+        return LargeView(
+            tenant, version, frozenset(type_ for type_, some in zip(types, found, strict=True) if some), self
+        )
+
+
+@attrs.frozen(eq=False)
+class LargeView:
+    """One large tenant: what is not held is asked for.
+
+    Attributes:
+        wanted: Types of operational events that somebody may have subscribed to.
+    """
+
+    tenant: str
+    version: int
+    wanted: frozenset[str]
+    _crowd: Crowd
+
+    def wants(self, type_: str) -> bool:
+        """Tell whether anybody may subscribe to a type of operational events."""
+        return type_ in self.wanted
+
+    def endpoint(self, endpoint_id: str) -> Endpoint | None:
+        """Return an endpoint that was met, if it is still held."""
+        return self._crowd.endpoints.get((self.tenant, endpoint_id))
+
+    async def meet(self, endpoint_ids: Iterable[str]) -> dict[str, Endpoint]:
+        """Return those of these endpoints that exist, as new as this view, and hold them for a while."""
+        kept, version = self._crowd.endpoints, self.version
+        met: dict[str, Endpoint] = {}
+        missing = set()
+        for id_ in endpoint_ids:
+            if (endpoint := kept.get((self.tenant, id_), version)) is None:
+                missing.add(id_)
+            else:
+                met[id_] = endpoint
+        if missing:
+            for found in await self._crowd.store.pick_endpoints(self.tenant, missing):
+                met[found.id] = endpoint = self._crowd.cut(found)
+                kept.put((self.tenant, found.id), version, endpoint)
+            for id_ in missing - met.keys():
+                kept.drop((self.tenant, id_), version)
+        return met
+
+    async def prepare(self, events: Sequence[TakenEvent]) -> None:
+        """Find at one go what these events need: a statement for each would cost more than all else."""
+        told = {id_ for event in events if (id_ := addressed_to(event)) is not None}
+        fresh = [event for event in events if event.cursor is None and addressed_to(event) is None]
+        kinds = {inquiry_for(event): event for event in fresh}
+        unknown = [inquiry for inquiry in kinds if self._answer(inquiry) is None]
+        if len(unknown) > 1:
+            for at in range(0, len(unknown), _KINDS):
+                await self._ask(unknown[at : at + _KINDS])
+        for inquiry, event in kinds.items():
+            answer = self._answer(inquiry)
+            if answer is not None and answer.whom is not None:
+                wishes = answer.whom.wishes(event.type, event.topic)
+                told.update(wish.subscription.subscriber_id for wish in islice(wishes, _ALONG))
+        await self.meet(told)
+
+    async def _ask(self, inquiries: Sequence[Inquiry]) -> None:
+        answers = await self._crowd.store.find_candidates(self.tenant, inquiries, limit=_FEW + 1)
+        for inquiry, found in zip(inquiries, answers, strict=True):
+            if len(found) <= _FEW:
+                self._keep(inquiry, found)
+
+    async def plan(self, event: TakenEvent, *, now: datetime, most: int) -> tuple[list[NewDelivery], str | None]:
+        """Return a page of deliveries, and the cursor of the next (see :func:`plan_page`).
+
+        The endpoints of the first page are met, so that it can be sent from here.
+        """
+        if (endpoint_id := addressed_to(event)) is not None:
+            states = {id_: endpoint.state for id_, endpoint in (await self.meet({endpoint_id})).items()}
+            return plan_page(event, SubscriptionIndex.of((), states), now=now, most=most)
+        inquiry = inquiry_for(event)
+        answer = self._answer(inquiry)
+        if answer is None or answer.whom is None:
+            page = await self._page(event, inquiry, now, most)
+        else:
+            page = plan_page(event, answer.whom, now=now, most=most)
+        if event.cursor is None:
+            await self.meet(new.subscriber_id for new in page[0] if new.state is DeliveryState.PENDING)
+        return page
+
+    async def _page(
+        self, event: TakenEvent, inquiry: Inquiry, now: datetime, most: int
+    ) -> tuple[list[NewDelivery], str | None]:
+        """Plan from candidates that are read for it; a page may be short, or empty, and not the last one."""
+        planned: dict[str, NewDelivery] = {}
+        seen: list[Candidate] = []
+        most = min(most, _PAGE)
+        cursor: str | None = event.cursor or ""
+        for look in range(_LOOKS):
+            limit = _AT_A_TIME if look else most
+            asked = inquiry._replace(after=cursor or "")
+            (found,) = await self._crowd.store.find_candidates(self.tenant, [asked], limit=limit)
+            seen += found
+            more, cursor = plan_page(event._replace(cursor=None), _index_of(found), now=now, most=most - len(planned))
+            for new in more:  # an endpoint's subscriptions may be apart; the one with the smallest id counts
+                planned.setdefault(new.id, new)
+            if cursor is None and len(found) == limit:
+                cursor = found[-1].subscription.id
+            if cursor is None or len(planned) >= most:
+                break
+        if event.cursor is None:
+            self._keep(inquiry, seen if cursor is None and len(seen) <= _MOST else None)
+        return list(planned.values()), cursor
+
+    def _answer(self, inquiry: Inquiry) -> _Answer | None:
+        return self._crowd.answers.get((self.tenant, inquiry), self.version)
+
+    def _keep(self, inquiry: Inquiry, found: Sequence[Candidate] | None) -> None:
+        answer = _Answer(None if found is None else _index_of(found))
+        weight = 1 if found is None else 1 + len(found)
+        self._crowd.answers.put((self.tenant, inquiry), self.version, answer, weight)
+
+
+def _index_of(found: Sequence[Candidate]) -> SubscriptionIndex:
+    states = {each.subscription.subscriber_id: each.state for each in found if each.state is not None}
+    return SubscriptionIndex.of((each.subscription for each in found), states)

@@ -1,0 +1,140 @@
+"""Who may want an event, found by the database: for tenants whose subscriptions are too many to be held.
+
+A row of ``interests`` says where a subscription is kept (see :mod:`notifykit.policies.places`).  Written with
+the subscription, under the lock on the tenant's version, so that the two never differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, and_, bindparam, delete, exists, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from ...models.endpoint import EndpointState
+from ...models.subscription import Candidate, Inquiry, Subscription
+from ...policies.places import Place, places_for, places_of
+from . import schema as s
+from .rows import subscription_from
+
+Row = dict[str, str]
+
+
+def interests_of(subscription: Subscription) -> list[Row]:
+    """Return the rows of a subscription."""
+    return [
+        {
+            "tenant": subscription.tenant,
+            "types": place.types,
+            "topics": place.topics,
+            "subscription_id": subscription.id,
+        }
+        for place in places_of(subscription)
+    ]
+
+
+_one = s.interests.c
+_REMOVE = delete(s.interests).where(
+    _one.tenant == bindparam("its_tenant"),
+    _one.types == bindparam("its_types"),
+    _one.topics == bindparam("its_topics"),
+    _one.subscription_id == bindparam("its_subscription_id"),
+)
+
+
+def replace(connection: Connection, old: Iterable[Subscription], new: Iterable[Subscription]) -> None:
+    """Remove what subscriptions said as they were, write what they say now; the tenant must be locked."""
+    after = [row for subscription in new for row in interests_of(subscription)]
+    before = (row for subscription in old for row in interests_of(subscription))
+    if gone := [{f"its_{name}": value for name, value in row.items()} for row in before if row not in after]:
+        connection.execute(_REMOVE, gone)
+    if after:
+        make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+        connection.execute(make(s.interests).on_conflict_do_nothing(), after)
+
+
+def candidates(connection: Connection, tenant: str, inquiry: Inquiry, limit: int) -> list[Candidate]:
+    """Return the next candidates of one inquiry: a look into each place, then the rows of the first."""
+    looks = ({"types": place.types, "topics": place.topics} for place in places_for(inquiry))
+    given = {"tenant": tenant, "after": inquiry.after, "limit": limit}
+    ids = {id_ for look in looks for id_ in connection.scalars(_LOOK, {**given, **look})}
+    if not ids:
+        return []
+    found = []
+    first = sorted(ids)[:limit]
+    for at in range(0, len(first), _AT_ONCE):
+        chosen = s.subscriptions.c.id.in_(first[at : at + _AT_ONCE])
+        rows = connection.execute(
+            _ROWS.where(s.subscriptions.c.tenant == tenant, chosen).order_by(s.subscriptions.c.id)
+        )
+        found += [candidate_from(row) for row in rows.mappings()]
+    return found
+
+
+#: Rows that are looked up at a time.
+_AT_ONCE = 500
+
+_LOOK = (
+    select(_one.subscription_id)
+    .where(
+        _one.tenant == bindparam("tenant"),
+        _one.types == bindparam("types"),
+        _one.topics == bindparam("topics"),
+        _one.subscription_id > bindparam("after"),
+        # A row that outlived its subscription (removed by hand, or by an older process) must not make a page short.
+        exists().where(s.subscriptions.c.tenant == _one.tenant, s.subscriptions.c.id == _one.subscription_id),
+    )
+    .order_by(_one.subscription_id)
+    .limit(bindparam("limit"))
+)
+_ROWS = select(s.subscriptions, s.endpoints.c.state.label("endpoint_state")).join_from(
+    s.subscriptions,
+    s.endpoints,
+    and_(s.endpoints.c.tenant == s.subscriptions.c.tenant, s.endpoints.c.id == s.subscriptions.c.subscriber_id),
+    isouter=True,
+)
+
+
+def candidate_from(row: Any) -> Candidate:
+    """Return the candidate of a row of ``subscriptions`` with the state of its endpoint."""
+    state = row["endpoint_state"]
+    return Candidate(subscription_from(row), None if state is None else EndpointState(state))
+
+
+# ── on PostgreSQL: one statement for many inquiries ────────────────────────────────────────────
+
+FIND = f"""
+WITH places AS MATERIALIZED (
+  SELECT * FROM unnest($2::int[], $3::text[], $4::text[], $5::text[]) AS p(inquiry, types, topics, after)
+), found AS (
+  SELECT DISTINCT p.inquiry, i.subscription_id FROM places p CROSS JOIN LATERAL (
+    SELECT subscription_id FROM notifykit_interests n
+    WHERE n.tenant = $1 AND n.types = p.types AND n.topics = p.topics AND n.subscription_id > p.after
+      -- a row that outlived its subscription (removed by hand, or by an older process) must not make a page short
+      AND EXISTS (SELECT 1 FROM notifykit_subscriptions x WHERE x.tenant = n.tenant AND x.id = n.subscription_id)
+    ORDER BY n.subscription_id LIMIT $6
+  ) i
+), page AS (
+  SELECT inquiry, subscription_id, row_number() OVER (PARTITION BY inquiry ORDER BY subscription_id) AS place FROM found
+)
+SELECT p.inquiry, {", ".join(f"u.{column.name}" for column in s.subscriptions.c)}, e.state AS endpoint_state
+FROM page p JOIN notifykit_subscriptions u ON u.tenant = $1 AND u.id = p.subscription_id
+LEFT JOIN notifykit_endpoints e ON e.tenant = u.tenant AND e.id = u.subscriber_id
+WHERE p.place <= $6 ORDER BY p.inquiry, p.subscription_id
+"""
+
+PICK = "SELECT * FROM notifykit_endpoints WHERE tenant = $1 AND id = ANY($2::text[])"
+
+
+def places_columns(inquiries: Sequence[Inquiry]) -> tuple[list[int], list[str], list[str], list[str]]:
+    """Return the arrays of :data:`FIND`: the inquiry's number, types, topics, and the id to go on behind."""
+    rows: list[tuple[int, Place, str]] = [
+        (number, place, inquiry.after) for number, inquiry in enumerate(inquiries) for place in places_for(inquiry)
+    ]
+    return (
+        [number for number, _, _ in rows],
+        [place.types for _, place, _ in rows],
+        [place.topics for _, place, _ in rows],
+        [after for _, _, after in rows],
+    )

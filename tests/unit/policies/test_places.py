@@ -1,0 +1,106 @@
+"""Places: where a subscription is kept, an event that it may want looks for it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from notifykit.errors import InvalidSubscriptionError
+from notifykit.models.endpoint import EndpointState
+from notifykit.models.subscription import Inquiry, Subscription
+from notifykit.policies.patterns import TOPICS, TYPES, compile_pattern
+from notifykit.policies.places import Place, places_for, places_of
+from notifykit.policies.plan import SubscriptionIndex
+
+NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
+
+
+def subscription(*types: str, **changes: Any) -> Subscription:
+    return Subscription(
+        id="sub_1",
+        tenant="acme",
+        event_types=types,
+        subscriber_id="end_1",
+        created_at=NOW,
+        updated_at=NOW,
+        **changes,
+    )
+
+
+@pytest.mark.parametrize(
+    ("wish", "expected"),
+    [
+        (subscription("order.paid"), {Place("order.paid", "")}),
+        (subscription("order.paid", "order.paid"), {Place("order.paid", "")}),
+        (subscription("order.*"), {Place("order.**", "")}),
+        (subscription("order.**", "order.*.paid"), {Place("order.**", "")}),
+        (subscription("*.paid", "**", "*"), {Place("**", "")}),
+        (subscription("a", "b.*", topic="shop/7"), {Place("a", "shop/7"), Place("b.**", "shop/7")}),
+        (subscription("a", topic="shop/*/till"), {Place("a", "shop/**")}),
+        (subscription("a", topic="**"), {Place("a", "")}),
+        (subscription("a", topic="*/7"), {Place("a", "")}),
+        (subscription("a", enabled=False), set()),
+        (subscription("a", topic="shop//7"), set()),
+        (subscription("a..b", "a*b", "", "c"), {Place("c", "")}),
+        (subscription(), set()),
+    ],
+    ids=lambda value: repr(value.event_types) if isinstance(value, Subscription) else None,
+)
+def test_where_a_subscription_is_kept(wish: Subscription, expected: set[Place]) -> None:
+    """Under what its patterns say before a wildcard; nowhere if it matches nothing."""
+    assert expected == places_of(wish)
+
+
+def test_where_an_event_looks() -> None:
+    """Each beginning of its type, with each beginning of its topic."""
+    places = places_for(Inquiry("order.paid", "shop"))
+
+    types, topics = ["**", "order.paid", "order.**", "order.paid.**"], ["", "shop", "shop/**"]
+    assert [Place(type_, topic) for type_ in types for topic in topics] == places
+    assert [Place(type_, topic) for type_ in types[1:] for topic in topics] == places_for(
+        Inquiry("order.paid", "shop", named=True)
+    )
+
+
+WORDS = st.sampled_from(["a", "b", "*", "**"])
+LITERAL = st.sampled_from(["a", "b"])
+
+
+def texts(words: st.SearchStrategy[str], separator: str, *, least: int = 1) -> st.SearchStrategy[str]:
+    return st.lists(words, min_size=least, max_size=5).map(separator.join)
+
+
+@given(
+    pattern=texts(WORDS, TYPES),
+    topic=st.none() | texts(WORDS, TOPICS),
+    type=texts(LITERAL, TYPES),
+    on=texts(LITERAL, TOPICS, least=0),
+)
+def test_who_wants_an_event_is_found_where_it_looks(pattern: str, topic: str | None, type: str, on: str) -> None:
+    """Whatever the planner's rule accepts is kept in one of the places, also by name."""
+    wish = subscription(pattern, topic=topic)
+    index = SubscriptionIndex.of([wish], {"end_1": EndpointState.ACTIVE})
+
+    wanted = bool(index.wishes(type, on or None))
+    named = bool(index.named(type))
+
+    assert not wanted or places_of(wish) & set(places_for(Inquiry(type, on)))
+    assert not named or places_of(wish) & set(places_for(Inquiry(type, named=True)))
+    assert wanted == (compile_pattern(pattern, TYPES)(type) and (topic is None or compile_pattern(topic, TOPICS)(on)))
+
+
+@given(pattern=st.text(max_size=12), separator=st.sampled_from([TYPES, TOPICS]))
+def test_what_is_no_pattern_is_kept_nowhere(pattern: str, separator: str) -> None:
+    """A database is handed nothing that it might not take."""
+    wish = subscription(pattern) if separator == TYPES else subscription("a", topic=pattern)
+
+    try:
+        compile_pattern(pattern, separator)
+    except InvalidSubscriptionError:
+        assert set() == places_of(wish)
+    else:
+        assert 1 == len(places_of(wish))
