@@ -13,7 +13,7 @@ from typing import Any
 
 from notifykit import DispatchSettings, EgressRules, Event, Notifykit
 from notifykit.channels.webhook import WebhookChannel
-from notifykit.cli.serving import run_fast
+from notifykit.cli.serving import collect_seldom
 
 from .payloads import order, real
 from .processes import most_resident_mb
@@ -39,6 +39,7 @@ async def work(url: str, transport: str, options: dict[str, Any], authority: str
         channels = [WebhookChannel(guard=rules.guard(), transport=rules.transport, tls=tls)] if tls else None
         dispatcher = kit.dispatcher(channels, settings=DispatchSettings(**options))
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, dispatcher.stop)
+        collect_seldom()  # as `notifykit run` does
         print("ready", flush=True)
         await dispatcher.run()
     print(json.dumps({"cpu": cpu(), "rss_mb": most_resident_mb()}), flush=True)
@@ -107,7 +108,7 @@ def main() -> None:
     parser.add_argument("--types", type=int, default=1)
     args = parser.parse_args()
     if args.role == "worker":
-        run_fast(work(args.url, args.transport, args.options, args.authority))  # as `notifykit run` does
+        run(work(args.url, args.transport, args.options, args.authority))
     else:
         run(produce(args))
 

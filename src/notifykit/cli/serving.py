@@ -23,6 +23,7 @@ async def serve(kit: Notifykit, settings: DispatchSettings, *, ready: Callable[[
     """
     async with kit:
         dispatcher = kit.dispatcher(settings=settings)
+        collect_seldom()  # this process does nothing else
         running = asyncio.create_task(dispatcher.run(), name="notifykit-run")
         stopping = asyncio.create_task(stop.wait(), name="notifykit-stop")
         try:
@@ -41,15 +42,15 @@ async def serve(kit: Notifykit, settings: DispatchSettings, *, ready: Callable[[
 _LOOKS = 20_000
 
 
-def run_fast(main: Coroutine[Any, Any, T]) -> T:
-    """Run ``main`` as what this process is for.
-
-    It runs on uvloop where that is installed (the extra ``speed``), else on asyncio's loop, and the garbage collector
-    leaves out what is there by now and looks less often.
-    """
+def collect_seldom() -> None:
+    """Have the garbage collector leave out what is there by now, and look less often for what comes."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(_LOOKS, *gc.get_threshold()[1:])
+
+
+def run_fast(main: Coroutine[Any, Any, T]) -> T:
+    """Run ``main`` on uvloop where it is installed (the extra ``speed``), else on asyncio's loop."""
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     if sys.platform != "win32":
         try:

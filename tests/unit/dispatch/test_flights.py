@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -80,7 +82,7 @@ async def test_what_fails_is_tried_again() -> None:
     [({"rate_limit": RateLimit(per_second=100)}, {}), ({}, {"ordering_key": "A-1"})],
     ids=["metered", "ordered"],
 )
-async def test_what_may_have_to_wait_is_written_first(endpoint: dict[str, object], event: dict[str, object]) -> None:
+async def test_what_may_have_to_wait_is_written_first(endpoint: dict[str, Any], event: dict[str, Any]) -> None:
     """An endpoint with a rate limit and an event in a line keep to the longer way."""
     async with bench() as b:
         await b.endpoint(**endpoint)
@@ -194,7 +196,7 @@ async def test_an_event_whose_results_cannot_be_written_does_not_hold_up_the_oth
         settle = b.kit.store.settle
         poison = ""
 
-        async def picky(settlements, **options):  # type: ignore[no-untyped-def]
+        async def picky(settlements: Sequence[Settlement], **options: Any) -> set[str]:
             if any(settlement.event_id == poison for settlement in settlements):
                 raise ValueError("this one cannot be stored")
             return await settle(settlements, **options)
