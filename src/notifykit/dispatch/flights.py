@@ -21,6 +21,8 @@ from ..ports import Clock, Outbox, Record, Settlement
 from ..telemetry import ClaimLost, EventsPlanned, TelemetryEvent
 from .leases import Leases
 
+#: The fence of deliveries that are sent for the first time.
+FENCE = 1
 #: Seconds after which a flight lands although not all of it is over.
 PATIENCE = 0.25
 
@@ -34,11 +36,10 @@ class Flight:
     Attributes:
         claims: Its deliveries that are sent, by id.
         results: What became of them so far, each with what to call once it is written.
-        started: When it was planned.
-        since: The same in the event loop's time.
+        since: When it was started, in the event loop's time.
     """
 
-    __slots__ = ("_deliveries", "_fence", "_shown", "claims", "event_id", "lands", "results", "since", "started")
+    __slots__ = ("_deliveries", "_fence", "_shown", "claims", "event_id", "lands", "results", "since")
 
     def __init__(self, event: TakenEvent, deliveries: list[NewDelivery], claims: list[Claim], *, since: float) -> None:
         self.event_id = event.id
@@ -120,6 +121,8 @@ class Flights:
 
     def take(self, record: Record, written: Written | None) -> bool:
         """Keep what became of a delivery, if it belongs to a flight; tell whether it does."""
+        if record.fence != FENCE:  # it was claimed by itself, after its flight was lost
+            return False
         flight = self._of.get(record.delivery_id)
         if flight is None:
             if record.delivery_id not in self._lost:

@@ -25,7 +25,7 @@ from ..telemetry import EventsPlanned, TelemetryEvent
 from .backlog import Backlog
 from .crowd import LargeView
 from .directory import Directory, TenantView
-from .flights import Flight, Flights
+from .flights import FENCE, Flight, Flights
 from .leases import Leases
 from .rounds import Rounds
 from .settings import DispatchSettings
@@ -231,7 +231,7 @@ def _abandoned(event: TakenEvent, deliveries: list[NewDelivery]) -> Settlement:
 def _claim(event: TakenEvent, new: NewDelivery, lease_until: datetime, version: int) -> Claim:
     return Claim(
         new.id,
-        1,
+        FENCE,
         1,
         0,
         0,

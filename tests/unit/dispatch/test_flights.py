@@ -173,6 +173,31 @@ async def test_an_attempt_that_ends_after_its_event_was_lost_does_not_count() ->
         assert set() == b.dispatcher._recorder.flights._lost
 
 
+async def test_a_result_under_a_later_fence_is_no_part_of_a_lost_flight() -> None:
+    """The event was lost while its attempt went on, came back by a claim of its own, and that attempt counts."""
+    async with bench() as b:
+        await b.endpoint()
+        b.channel.gate = asyncio.Event()
+        await b.publish()
+
+        async with b.dispatcher:
+            await b.until(lambda: b.channel.open == 1)
+            (stolen,) = await b.kit.store.take(1, now=datetime.now(UTC) + 10 * MINUTE, lease=MINUTE)
+            await b.until(lambda: not b.dispatcher._recorder.flights._of)
+            view = await b.dispatcher._directory.view(TENANT, stolen.tenant_version)
+            planned, _ = await view.plan(stolen, now=datetime.now(UTC), most=9)
+            lost = Settlement(stolen.id, stolen.fence, [new._replace(state=SENDING) for new in planned])
+            await b.kit.store.settle([lost], now=datetime.now(UTC), lease=-MINUTE, worker="lost")
+            gate, b.channel.gate = b.channel.gate, None
+            await b.dispatcher._janitor.rescue()
+            (delivery,) = await b.until_states(DELIVERED)
+            gate.set()
+            await b.until(lambda: any(isinstance(told, ClaimLost) for told in b.told))
+
+        assert (2, 1) == (delivery.attempts, delivery.abandoned)
+        assert 1 == len([told for told in b.told if isinstance(told, ClaimLost)])
+
+
 async def test_a_stop_leaves_nothing_in_the_air() -> None:
     """What is cut off at the end of the grace is leased, and can be seen."""
     async with bench(grace=timedelta(milliseconds=10)) as b:
