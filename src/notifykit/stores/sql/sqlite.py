@@ -58,8 +58,9 @@ _PATIENT = f"PRAGMA busy_timeout={BUSY * 1000}"
 #: Seconds between two tries to begin a transaction.
 _LOCK_LOOK = 0.0003
 
-#: How often a waiting process looks whether another process has committed.
-LOOK = 0.02
+#: Seconds between two looks of a waiting process whether another process has committed, the same when nobody has for
+#: a while, and how long that is.
+LOOK, _IDLE_LOOK, _IDLE = 0.02, 0.06, 1.0
 
 _MARKS = ", ".join("?" for _ in EVENT_COLUMNS)
 _EVENT = f"INSERT INTO notifykit_events ({', '.join(EVENT_COLUMNS)}) VALUES ({_MARKS}) ON CONFLICT DO NOTHING"
@@ -194,6 +195,7 @@ class SqliteStore(SqlStore):
         self._db: sqlite3.Connection | None = None
         self._watch: sqlite3.Connection | None = None
         self._seen = -1
+        self._heard = float("-inf")
         self._waiters: set[asyncio.Future[bool]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -430,11 +432,13 @@ class SqliteStore(SqlStore):
 
         def look() -> None:
             if self._others_committed():
+                self._heard = loop.time()
                 self._answer(woken, hinted=True)
             elif (left := end - loop.time()) <= 0:
                 self._answer(woken, hinted=False)
             else:
-                timers[0] = loop.call_later(min(LOOK, left), look)
+                idle = loop.time() - self._heard > _IDLE
+                timers[0] = loop.call_later(min(max(LOOK, _IDLE_LOOK) if idle else LOOK, left), look)
 
         timers: list[asyncio.Handle] = [loop.call_soon(look)]
         self._waiters.add(woken)
