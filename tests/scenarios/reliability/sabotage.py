@@ -65,8 +65,8 @@ def rewrite(place: str, *changes: tuple[str, str]) -> None:
 def no_fence() -> None:
     """Results count whoever owns the claim now."""
     for statement in ("_FINISH", "_KEEP", "_PLANNED"):
-        rewrite(f"stores.sql.sqlite:{statement}", (" AND fence = ?", " AND ? > 0"))
-    rewrite("stores.sql.sqlite:_ATTEMPT", ("INSERT INTO", "INSERT OR REPLACE INTO"))
+        rewrite(f"stores.sql.sqlite_verbs:{statement}", (" AND fence = ?", " AND ? > 0"))
+    rewrite("stores.sql.sqlite_verbs:_ATTEMPT", ("INSERT INTO", "INSERT OR REPLACE INTO"))
     rewrite(
         "stores.sql.postgres_statements:RECORD",
         ("AND q.fence = r.fence ", ""),
@@ -144,7 +144,9 @@ def plan_twice() -> None:
     plan = import_module("notifykit.policies.plan")
     new_id = import_module("notifykit.models.ids").new_id
     plan.delivery_id = lambda *_: new_id("dlv_")  # type: ignore[attr-defined]
-    rewrite("stores.sql.sqlite:_settle", ("if line is None:\n                continue", "line = line or (None, None)"))
+    rewrite(
+        "stores.sql.sqlite_verbs:settle", ("if line is None:\n                continue", "line = line or (None, None)")
+    )
     rewrite(
         "stores.sql.postgres_statements:SETTLE",
         ("SELECT event_id FROM gone UNION ALL SELECT event_id FROM paged", "SELECT event_id FROM s"),

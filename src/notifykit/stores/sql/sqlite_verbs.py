@@ -1,0 +1,341 @@
+"""The frequent verbs on SQLite, each a batch in a transaction that its caller owns."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from ...failpoints import failpoint
+from ...models.delivery import FINAL_STATES, Attempt, Claim, DeliveryState, NewDelivery
+from ...models.event import StoredEvent, TakenEvent
+from ...ports import Appended, Record, Settlement
+from .rows import (
+    CLAIM_COLUMNS,
+    EVENT_COLUMNS,
+    FIRST_LOOK,
+    LATER_LOOK,
+    PRIORITIES,
+    RANK,
+    TAKEN_COLUMNS,
+    WINDOW,
+    attempt_values,
+    claim_from,
+    event_values,
+    micros,
+    micros_or_none,
+    taken_from,
+    with_records,
+)
+
+_MARKS = ", ".join("?" for _ in EVENT_COLUMNS)
+_EVENT = f"INSERT INTO notifykit_events ({', '.join(EVENT_COLUMNS)}) VALUES ({_MARKS}) ON CONFLICT DO NOTHING"
+_OUTBOX = "INSERT INTO notifykit_outbox (event_id, tenant, priority, due_at, ordering_key) VALUES (?, ?, ?, ?, ?)"
+_HELD = "SELECT id, fingerprint FROM notifykit_events WHERE tenant = ? AND idempotency_key = ?"
+#: What is due, and whether it waits behind another one of its ordering key (see ADR 0012).
+_DUE_EVENTS = """
+SELECT event_id, ordering_key IS NOT NULL AND EXISTS (SELECT 1 FROM notifykit_outbox b
+  WHERE b.tenant = o.tenant AND b.ordering_key = o.ordering_key AND b.event_id < o.event_id)
+FROM notifykit_outbox o
+WHERE priority = :rank AND due_at BETWEEN :since AND :now AND (taken_until IS NULL OR taken_until <= :now)
+  AND tenant NOT IN (SELECT value FROM json_each(:exclude))
+ORDER BY due_at LIMIT :window
+"""
+_LOOK = f"CASE WHEN behind THEN {LATER_LOOK} ELSE {FIRST_LOOK} END * (1000 + abs(random() % 1000)) / 1000"
+_ASIDE_EVENTS = f"""
+UPDATE notifykit_outbox SET due_at = :now + {_LOOK}, behind = 1
+WHERE event_id IN (SELECT value FROM json_each(:ids))
+"""
+_TAKE = """
+UPDATE notifykit_outbox SET fence = fence + 1, taken_until = :until, behind = 0
+WHERE event_id IN (SELECT value FROM json_each(:ids)) RETURNING event_id
+"""
+_TURN_EVENT = """
+UPDATE notifykit_outbox SET due_at = ?, behind = 0 WHERE behind AND event_id = (
+  SELECT event_id FROM notifykit_outbox WHERE tenant = ? AND ordering_key = ? ORDER BY event_id LIMIT 1)
+"""
+_TAKEN = f"""
+SELECT {TAKEN_COLUMNS}
+FROM json_each(?) c JOIN notifykit_outbox o ON o.event_id = c.value
+JOIN notifykit_events e ON e.tenant = o.tenant AND e.id = o.event_id
+LEFT JOIN notifykit_tenants t ON t.tenant = o.tenant ORDER BY o.event_id
+"""
+_PLANNED = """
+DELETE FROM notifykit_outbox WHERE event_id IN (SELECT value FROM json_each(?)) AND fence = ?
+RETURNING event_id, fence, tenant, ordering_key
+"""
+_PAGED = "UPDATE notifykit_outbox SET cursor = ?, taken_until = NULL WHERE event_id = ? AND fence = ? RETURNING tenant"
+_QUEUE = """
+INSERT INTO notifykit_queue (id, event_id, tenant, subscription_id, subscriber_id, channel, priority,
+  state, reason, created_at, due_at, expires_at, ordering_key, fence, lease_until, worker)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING
+"""
+_ENDED = """
+INSERT OR IGNORE INTO notifykit_deliveries (id, event_id, tenant, subscription_id, subscriber_id, channel, priority,
+  state, reason, attempts, abandoned, generation, fence, ordering_key, created_at, expires_at, finished_at,
+  last_started_at, last_took, last_outcome, last_reason, last_status, last_response, last_worker)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_NOT_TRIED: tuple[Any, ...] = (None,) * 7
+_KNOWN = """
+SELECT 1 FROM notifykit_queue WHERE id = :id
+UNION ALL SELECT 1 FROM notifykit_deliveries WHERE tenant = :tenant AND id = :id
+"""
+_DUE = """
+SELECT id, ordering_key IS NOT NULL AND (EXISTS (SELECT 1 FROM notifykit_queue b
+  WHERE b.subscriber_id = o.subscriber_id AND b.ordering_key = o.ordering_key AND b.id < o.id)
+  OR EXISTS (SELECT 1 FROM notifykit_queue b
+  WHERE b.subscriber_id = o.subscriber_id AND b.ordering_key = o.ordering_key AND b.state = 'sending'))
+FROM notifykit_queue o INDEXED BY notifykit_queue_due
+WHERE channel = :channel AND priority = :rank AND state <> 'sending' AND due_at <= :now
+  AND subscriber_id NOT IN (SELECT value FROM json_each(:exclude))
+ORDER BY due_at LIMIT :window
+"""
+_ASIDE = f"""
+UPDATE notifykit_queue SET due_at = :now + {_LOOK}, behind = 1
+WHERE id IN (SELECT value FROM json_each(:ids))
+"""
+_CLAIM = """
+UPDATE notifykit_queue SET state = 'sending', reason = NULL, fence = fence + 1, lease_until = :until, worker = :worker,
+  behind = 0
+WHERE id IN (SELECT value FROM json_each(:ids)) RETURNING id
+"""
+_TURN = """
+UPDATE notifykit_queue SET due_at = ?, behind = 0 WHERE behind AND id = (
+  SELECT id FROM notifykit_queue WHERE subscriber_id = ? AND ordering_key = ? ORDER BY id LIMIT 1)
+"""
+_CLAIMED = f"""
+SELECT {CLAIM_COLUMNS} FROM json_each(?) c JOIN notifykit_queue q ON q.id = c.value
+JOIN notifykit_events e ON e.tenant = q.tenant AND e.id = q.event_id
+LEFT JOIN notifykit_tenants t ON t.tenant = q.tenant ORDER BY q.due_at, q.id
+"""
+_FINISH = """
+DELETE FROM notifykit_queue WHERE id IN (SELECT value FROM json_each(?)) AND fence = ? AND state = 'sending'
+RETURNING id, event_id, tenant, subscription_id, subscriber_id, channel, priority, attempts, abandoned, generation,
+  ordering_key, created_at, expires_at, fence
+"""
+_KEEP = """
+UPDATE notifykit_queue SET state = ?, reason = ?, due_at = ?, lease_until = NULL, worker = NULL,
+  attempts = coalesce(?, attempts), tries = tries + ? WHERE id = ? AND fence = ? AND state = 'sending'
+"""
+_ATTEMPT = """
+INSERT INTO notifykit_attempts (delivery_id, number, started_at, took, outcome, reason, status, retry_at, response,
+  worker)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_EXTEND = "UPDATE notifykit_queue SET lease_until = ? WHERE id = ? AND fence = ? AND state = 'sending'"
+
+
+def json_list(values: Collection[str]) -> str:
+    """Return values as the argument of ``json_each``."""
+    return json.dumps(list(values))
+
+
+def append(db: sqlite3.Connection, events: Sequence[StoredEvent]) -> list[Appended]:
+    """Store events whose keys are new."""
+    answers = []
+    fresh = []
+    for item in events:
+        if db.execute(_EVENT, event_values(item)).rowcount:
+            fresh.append((item.id, item.tenant, RANK[item.priority], micros(item.due_at), item.ordering_key))
+            answers.append(Appended(item.id))
+        else:
+            held, fingerprint = db.execute(_HELD, (item.tenant, item.idempotency_key)).fetchone()
+            answers.append(Appended(held, duplicate=True, fingerprint=fingerprint))
+    db.executemany(_OUTBOX, fresh)
+    failpoint("pub.inserted")
+    return answers
+
+
+def _hand_out(
+    db: sqlite3.Connection, limit: int, due: str, aside: str, pick: str, binds: dict[str, Any]
+) -> list[tuple[Any, ...]]:
+    """Return up to ``limit`` picked rows; set aside what is due but waits behind another row."""
+    window = limit
+    while True:
+        met = db.execute(due, {**binds, "window": window}).fetchall()
+        behind = [id_ for id_, waits in met if waits]
+        if behind:
+            db.execute(aside, {**binds, "ids": json_list(behind)})
+        free = [id_ for id_, waits in met if not waits][:limit]
+        if free:
+            return db.execute(pick, {**binds, "ids": json_list(free)}).fetchall()
+        if not behind:
+            return []
+        window = max(limit, WINDOW)
+
+
+def take(db: sqlite3.Connection, limit: int, binds: dict[str, Any]) -> list[TakenEvent]:
+    """Lease due events, urgent first."""
+    taken: list[TakenEvent] = []
+    for rank in range(len(PRIORITIES)):
+        rows = _hand_out(db, limit - len(taken), _DUE_EVENTS, _ASIDE_EVENTS, _TAKE, {**binds, "rank": rank})
+        if rows:
+            taken += map(taken_from, db.execute(_TAKEN, (json_list([row[0] for row in rows]),)))
+        if len(taken) >= limit:
+            break
+    return taken
+
+
+def claim(db: sqlite3.Connection, limit: int, binds: dict[str, Any], lease_until: datetime) -> list[Claim]:
+    """Lease what is due in one lane."""
+    ids = [row[0] for row in _hand_out(db, limit, _DUE, _ASIDE, _CLAIM, binds)]
+    if not ids:
+        return []
+    return [claim_from(row, lease_until) for row in db.execute(_CLAIMED, (json_list(ids),))]
+
+
+def extend(db: sqlite3.Connection, claims: Sequence[tuple[str, int]], until: int) -> set[str]:
+    """Prolong leases that are still held."""
+    return {id_ for id_, fence in claims if db.execute(_EXTEND, (until, id_, fence)).rowcount}
+
+
+def settle(db: sqlite3.Connection, settlements: Sequence[Settlement], now: int, until: int, worker: str) -> set[str]:
+    """Write plans whose fences are right, with what was sent already."""
+    settled = set()
+    queue: list[tuple[Any, ...]] = []
+    ended: list[tuple[Any, ...]] = []
+    lines = set()
+    rest: list[Record] = []
+    whole = [(event_id, fence) for event_id, fence, _, cursor, _ in settlements if cursor is None]
+    gone = {row[:2]: row[2:] for row in _by_fence(db, _PLANNED, whole)}
+    for settlement in settlements:
+        event_id, fence, _, cursor, _ = settlement
+        if cursor is None:
+            line = gone.pop((event_id, fence), None)
+            if line is None:
+                continue
+            if line[1] is not None:
+                lines.add(line)
+        elif not db.execute(_PAGED, (cursor, event_id, fence)).fetchone():
+            continue
+        settled.add(event_id)
+        planned, left = with_records(settlement)
+        rest += left
+        for new, sent in planned:
+            if fence > 1 and db.execute(_KNOWN, {"id": new.id, "tenant": new.tenant}).fetchone():
+                continue  # an earlier page of the same event made it; it waits, or has ended since
+            if sent is not None or new.state in FINAL_STATES:
+                ended.append(_ended_values(new, now, sent))
+            else:
+                queue.append(_queue_values(new, now, until, worker))
+    failpoint("fan.half")
+    db.executemany(_QUEUE, queue)
+    if ended:
+        db.executemany(_ENDED, ended)
+    db.executemany(_TURN_EVENT, [(now, *line) for line in lines])
+    if any(settlement.records for settlement in settlements):
+        record(db, rest)
+    return settled
+
+
+def _queue_values(new: NewDelivery, now: int, until: int, worker: str) -> tuple[Any, ...]:
+    leased = new.state is DeliveryState.SENDING
+    due_at = micros(new.due_at)
+    return (
+        new.id,
+        new.event_id,
+        new.tenant,
+        new.subscription_id,
+        new.subscriber_id,
+        new.channel,
+        RANK[new.priority],
+        new.state.value,
+        new.reason,
+        due_at if leased else now,
+        due_at,
+        micros_or_none(new.expires_at),
+        new.ordering_key,
+        1 if leased else 0,
+        until if leased else None,
+        worker if leased else None,
+    )
+
+
+def _ended_values(new: NewDelivery, now: int, record: Record | None = None) -> tuple[Any, ...]:
+    """Return the row of a delivery that has ended as it was planned, or was sent before its plan is written."""
+    state, reason, created_at, finished_at, fence = new.state, new.reason, now, now, 0
+    attempts, last = 0, _NOT_TRIED
+    if record is not None:
+        state, reason, created_at, finished_at, fence = (
+            record.state,
+            record.reason,
+            micros(new.due_at),
+            micros(record.at),
+            1,
+        )
+        if record.attempt is not None:
+            attempts, last = _last_attempt(record.attempt)
+    return (
+        new.id,
+        new.event_id,
+        new.tenant,
+        new.subscription_id,
+        new.subscriber_id,
+        new.channel,
+        RANK[new.priority],
+        state.value,
+        reason,
+        attempts,
+        0,
+        0,
+        fence,
+        new.ordering_key,
+        created_at,
+        micros_or_none(new.expires_at),
+        finished_at,
+        *last,
+    )
+
+
+def _last_attempt(attempt: Attempt) -> tuple[int, tuple[Any, ...]]:
+    number, *before_retry, _, response, worker = attempt_values(attempt)
+    return number, (*before_retry, response, worker)
+
+
+def _by_fence(db: sqlite3.Connection, statement: str, wanted: Iterable[tuple[str, int]]) -> list[tuple[Any, ...]]:
+    """Return what ``statement`` says of the ids whose fence is right; one run for each fence, and most are equal."""
+    ids: dict[int, list[str]] = {}
+    for id_, fence in wanted:
+        ids.setdefault(fence, []).append(id_)
+    return [row for fence, these in ids.items() for row in db.execute(statement, (json_list(these), fence)).fetchall()]
+
+
+def record(db: sqlite3.Connection, records: Sequence[Record]) -> set[str]:
+    """Write results whose fences are right."""
+    written = set()
+    ended = []
+    tries = []
+    lines = {}
+    final = [(record.delivery_id, record.fence) for record in records if record.state in FINAL_STATES]
+    gone = {(row[0], row[-1]): row for row in _by_fence(db, _FINISH, final)}
+    for delivery_id, fence, state, reason, due_at, at, attempt, told in records:
+        if state in FINAL_STATES:
+            row = gone.pop((delivery_id, fence), None)
+            if row is None:
+                continue
+            *ids, attempts, abandoned, generation, ordering_key, created_at, expires_at, _ = row
+            last = _NOT_TRIED
+            if attempt is not None:
+                attempts, last = _last_attempt(attempt)
+            history = (attempts, abandoned, generation, fence, ordering_key, created_at, expires_at, micros(at))
+            ended.append((*ids, state.value, reason, *history, *last))
+            if ordering_key is not None:
+                lines[row[4], ordering_key] = micros(at)
+        else:
+            number, tried = (None, 0) if attempt is None else (attempt.number, 1)
+            due = micros(due_at or at)
+            if not db.execute(_KEEP, (state.value, reason, due, number, tried, delivery_id, fence)).rowcount:
+                continue
+            if attempt is not None:
+                tries.append((delivery_id, *attempt_values(attempt)))
+        written.add(delivery_id)
+        if told is not None:
+            append(db, [told])
+    db.executemany(_ENDED, ended)
+    db.executemany(_TURN, [(at, *line) for line, at in lines.items()])
+    failpoint("res.half")
+    db.executemany(_ATTEMPT, tries)
+    return written
