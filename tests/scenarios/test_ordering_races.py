@@ -189,7 +189,7 @@ async def test_no_event_is_set_aside_behind_one_that_is_being_settled(
     await store.append([first, second])
     (head,) = await take(store, clock, 1)
     now, until = micros(clock.now()), micros(clock.now() + LEASE)
-    nothing: list[list[NewDelivery]] = [[] for _ in range(14)]
+    nothing: list[list[NewDelivery]] = [[] for _ in sql.PLANNED]
     settlement = Settlement(head.id, head.fence, [])
     columns = [[settlement.event_id], [settlement.fence], [settlement.cursor]]
 
