@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 
+import anyio
 import attrs
 
 from ..errors import StoreError
@@ -24,6 +25,8 @@ from .vitals import Vitals
 _LEAST = 32
 #: A delivery whose worker has died this often is a suspect, and is sent with no other suspect beside it.
 _SUSPECT = 2
+#: How many seconds a suspect waits for results to be written.
+_FLUSH = 1.0
 #: How long suspects that are put back stay away, times how many they are.
 _APART = timedelta(milliseconds=100)
 
@@ -98,6 +101,8 @@ class Source:
         suspects = [claim for claim in claims if claim.abandoned >= _SUSPECT]
         if suspects and not any(claim.abandoned >= _SUSPECT for claim in self.leases.held.values()):
             suspects.pop()
+            with anyio.move_on_after(_FLUSH):
+                await self.recorder.flush()  # what was sent and is not written yet would die with it
         if not suspects:
             return claims
         now = self.clock.now()
