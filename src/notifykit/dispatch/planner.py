@@ -144,8 +144,8 @@ class Planner:
         if settlements:
             await self._write(settlements, mine, planned, now)
         if lost:
-            await self.store.settle(lost, now=now, lease=_LONG_AGO, worker="")
-            failpoint("fan.committed")
+            planned = sum(len(settlement.deliveries) for settlement in lost)
+            await self._write(lost, [], planned, now, lease=_LONG_AGO, worker="")
 
     def _start(
         self,
@@ -175,7 +175,7 @@ class Planner:
         since = asyncio.get_running_loop().time()
         self.flights.start(Flight(event, deliveries, [claim for claim, _, _ in claims], since=since))
         for held in claims:
-            self.backlogs[Lane(held[0].channel, held[0].priority)].add((held,))
+            self._backlog(held[0]).add((held,))
         return True
 
     async def _write(
@@ -184,10 +184,14 @@ class Planner:
         mine: list[_Mine],
         planned: int,
         now: datetime,
+        *,
+        lease: timedelta | None = None,
+        worker: str | None = None,
     ) -> None:
-        """Settle, and hand what was leased to this process to its senders."""
-        lease = self.settings.lease
-        settled = await self.store.settle(settlements, now=now, lease=lease, worker=self.worker)
+        """Settle, by default for this process, and hand what was leased to it to its senders."""
+        lease = self.settings.lease if lease is None else lease
+        worker = self.worker if worker is None else worker
+        settled = await self.store.settle(settlements, now=now, lease=lease, worker=worker)
         failpoint("fan.committed")
         until = now + lease
         for event, new, version, endpoint in mine:
@@ -197,8 +201,8 @@ class Planner:
                 self._backlog(new).add(((claim, self.vitals.places(endpoint), endpoint.rate_limit is not None),))
         self.emit(EventsPlanned(events=len(settled), deliveries=planned, took=self.clock.now() - now))
 
-    def _backlog(self, new: NewDelivery) -> Backlog:
-        return self.backlogs[Lane(new.channel, new.priority)]
+    def _backlog(self, one: NewDelivery | Claim) -> Backlog:
+        return self.backlogs[Lane(one.channel, one.priority)]
 
     def _has_room(
         self, event: TakenEvent, new: NewDelivery, coming: Counter[str], on_their_way: int, now: datetime

@@ -17,6 +17,7 @@ from ..ports import Clock, Record, Store
 from ..telemetry import ClaimLost, LoopFailed, TelemetryEvent, why
 from .flights import Flights, Result, Written
 from .leases import Leases
+from .rounds import Pace
 from .settings import DispatchSettings
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
@@ -52,7 +53,7 @@ class Recorder:
         self._emit = emit
         self._batch = settings.batch
         self._hurried = hurried
-        self._pace = 0.0
+        self._pace = Pace()
         self._open: list[Result] = []
         self._some = asyncio.Event()
         self._empty = asyncio.Event()
@@ -71,9 +72,9 @@ class Recorder:
         while True:
             await self._some.wait()
             try:
-                started, count = time.monotonic(), self._count()
-                await self.write(self._portion())
-                self._note_pace(time.monotonic() - started, count - self._count())
+                started = time.monotonic()
+                count = await self.write(self._portion())
+                self._pace.note(time.monotonic() - started, count, _WEIGHT)
             except StoreUnavailableError as error:
                 self._emit(LoopFailed(loop="record", error=why(error), pause=timedelta(seconds=pause)))
                 await asyncio.sleep(pause)
@@ -83,18 +84,9 @@ class Recorder:
                 await self._sift()
             pause = _FIRST_PAUSE
 
-    def _count(self) -> int:
-        return len(self._open) + len(self.flights.landing)
-
     def _portion(self) -> int:
         """Return how much may be written at a time."""
-        if not self._pace or not self._hurried():
-            return self._batch
-        return min(self._batch, max(_LEAST, int(_MOMENT / self._pace)))
-
-    def _note_pace(self, took: float, count: int) -> None:
-        if count > 0:  # more may have come than was written; then the pace is as it was
-            self._pace += (took / count - self._pace) * (_WEIGHT if self._pace else 1)
+        return min(self._batch, max(_LEAST, self._pace.fits(_MOMENT))) if self._hurried() else self._batch
 
     async def _sift(self) -> None:
         """Write a batch one by one and drop what the store refuses: its lease will run out and it is rescued."""
@@ -107,7 +99,7 @@ class Recorder:
         except StoreUnavailableError:
             return
 
-    async def _try(self, write: Callable[[int], Awaitable[None]], give_up: Callable[[], str]) -> None:
+    async def _try(self, write: Callable[[int], Awaitable[int]], give_up: Callable[[], str]) -> None:
         try:
             await write(1)
         except StoreUnavailableError:
@@ -116,18 +108,18 @@ class Recorder:
             self._emit(LoopFailed(loop="record", error=f"{give_up()}: {why(error)}", pause=timedelta(0)))
             self._note_empty()
 
-    async def write(self, limit: int | None = None) -> None:
-        """Write one batch; it stays with us if the store does not take it."""
-        if self.flights.landing:
-            await self._land(limit or self._batch)
-        if self._open:
-            await self._write(limit or self._batch)
+    async def write(self, limit: int | None = None) -> int:
+        """Write one batch, and return of how many; it stays with us if the store does not take it."""
+        count = await self._land(limit or self._batch) if self.flights.landing else 0
+        return count + (await self._write(limit or self._batch) if self._open else 0)
 
-    async def _land(self, limit: int) -> None:
+    async def _land(self, limit: int) -> int:
+        count = min(limit, len(self.flights.landing))
         self._open += await self.flights.land(limit)
         self._note_empty()
+        return count
 
-    async def _write(self, limit: int) -> None:
+    async def _write(self, limit: int) -> int:
         batch = self._open[:limit]
         done = await self._store.record([record for record, _ in batch])
         failpoint("res.committed")
@@ -138,6 +130,7 @@ class Recorder:
                 self._emit(ClaimLost(delivery_id=record.delivery_id, fence=record.fence))
             elif written is not None:
                 written()
+        return len(batch)
 
     def _note_some(self) -> None:
         self._some.set()

@@ -12,6 +12,7 @@ under way (see ADR 0015).
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from typing import Final
@@ -33,6 +34,23 @@ _LASTS: Final = 50
 _MANY: Final = 15
 
 
+class Pace:
+    """How long an item of a batch takes, as the last batches showed."""
+
+    def __init__(self) -> None:
+        self._each = 0.0
+
+    def note(self, took: float, count: int, weight: float) -> None:
+        """Take in a batch; ``weight`` says how much it counts beside those before."""
+        if count:
+            self._each += (took / count - self._each) * (weight if self._each else 1)
+
+    def fits(self, moment: float) -> int:
+        """Return how many items fit in so many seconds."""
+        # A hair more, so that what fits exactly does.
+        return int(moment / self._each * (1 + 1e-9)) if self._each else sys.maxsize
+
+
 class Rounds:
     """Makes batches go round the names (of tenants, of subscribers) that they are made of.
 
@@ -47,7 +65,7 @@ class Rounds:
         self._batch = batch
         self._last: str | None = None
         self._several = self._passed = self._calm = self._empty = 0
-        self._pace = 0.0
+        self._pace = Pace()
         self._batches = 0
         self._crowded: dict[str, int] = {}
         self.standing_back: tuple[str, ...] = ()
@@ -56,9 +74,9 @@ class Rounds:
     def portion(self) -> int:
         """How large the next batch may be."""
         moment, smallest = (_SHORT_MOMENT, _VERY_SMALLEST) if self.passed else (_MOMENT, _SMALLEST)
-        if not self._several or self._pace * self._batch <= moment:
+        if not self._several or self._pace.fits(moment) >= self._batch:
             return self._batch
-        return max(1, self._batch // smallest, int(moment / self._pace))
+        return max(1, self._batch // smallest, self._pace.fits(moment))
 
     @property
     def passed(self) -> bool:
@@ -85,8 +103,7 @@ class Rounds:
         count = shares.total()
         if count:
             # A few items tell little of how long many take.
-            weight = 1 if not self._pace else 0.5 if count * 4 >= self.portion else 0.02
-            self._pace += (took / count - self._pace) * weight
+            self._pace.note(took, count, 0.5 if count * 4 >= self.portion else 0.02)
         if self.standing_back:
             self._calm = 0 if shares else min(self._calm + 1, _CALMEST)
             self._empty = self._calm

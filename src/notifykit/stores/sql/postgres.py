@@ -36,8 +36,10 @@ from .rows import (
     event_values,
     in_key_order,
     instant_or_none,
+    last_values,
     micros,
     micros_or_none,
+    planned_values,
     taken_from,
     with_records,
 )
@@ -400,16 +402,10 @@ def _planned_values(new: NewDelivery, ended: Record | None, *, first: bool) -> t
     state, reason, sent = new.state, new.reason, _NOT_SENT
     if ended is not None:
         state, reason = ended.state, ended.reason
-        tried = _NOT_TRIED if ended.attempt is None else attempt_values(ended.attempt)
-        sent = (tried[0], micros(ended.at), *tried[1:6], *tried[7:])  # nothing is tried again
+        number, *last = last_values(ended.attempt)
+        sent = (number, micros(ended.at), *last)
     return (
-        new.id,
-        new.event_id,
-        new.tenant,
-        new.subscription_id,
-        new.subscriber_id,
-        new.channel,
-        RANK[new.priority],
+        *planned_values(new),
         state.value,
         reason,
         micros(new.due_at),

@@ -157,6 +157,16 @@ TAKEN_COLUMNS = (
 )
 
 
+def planned_values(new: NewDelivery) -> tuple[Any, ...]:
+    """Return the columns of a planned delivery from ``id`` to ``priority``, which its first fields are."""
+    return (*new[:6], RANK[new.priority])
+
+
+def ended_by(settlement: Settlement) -> dict[str, Record]:
+    """Return the records that say all there is to say of a delivery that has ended, by its id."""
+    return {r.delivery_id: r for r in settlement.records if r.state in FINAL_STATES and r.event is None}
+
+
 def with_records(settlement: Settlement) -> tuple[list[tuple[NewDelivery, Record | None]], list[Record]]:
     """Return planned deliveries, each with the record that has ended it already, and the records left to write."""
     _, _, deliveries, _, records = settlement
@@ -164,7 +174,7 @@ def with_records(settlement: Settlement) -> tuple[list[tuple[NewDelivery, Record
         return [(new, None) for new in deliveries], []
     if len(deliveries) == len(records) == 1 and records[0].state in FINAL_STATES and records[0].event is None:
         return [(deliveries[0], records[0])], []
-    ended = {r.delivery_id: r for r in records if r.state in FINAL_STATES and r.event is None}
+    ended = ended_by(settlement)
     left = [record for record in records if record.delivery_id not in ended]
     leased = {record.delivery_id for record in left}
     return [
@@ -259,6 +269,12 @@ def attempt_values(attempt: Attempt) -> tuple[Any, ...]:
         attempt.response or None,
         attempt.worker,
     )
+
+
+def last_values(attempt: Attempt | None) -> tuple[Any, ...]:
+    """Return what a delivery keeps of the attempt that ended it: number, start, and so on, and no time of a retry."""
+    number, *before_retry, _, response, worker = (None,) * 9 if attempt is None else attempt_values(attempt)
+    return (number, *before_retry, response, worker)
 
 
 def last_attempt_values(row: RowMapping) -> dict[str, Any]:

@@ -21,17 +21,14 @@ from typing import TYPE_CHECKING, TypeVar
 from sqlalchemy import Connection, Engine, StaticPool, create_engine, event, make_url
 
 from ...errors import StoreUnavailableError
-from ...models.delivery import FINAL_STATES, Claim, DeliveryState, Lane
+from ...models.delivery import Claim, DeliveryState, Lane
 from ...models.event import StoredEvent, TakenEvent
 from ...ports import Appended, Record, Settlement
 from ...vault import KeyRing
 from . import migrate
 from . import sqlite_verbs as verbs
 from .line import SHORT, Line
-from .rows import (
-    RANK,
-    micros,
-)
+from .rows import RANK, ended_by, micros
 from .sealing import Seals, payloads_are_sealed, vault_for
 from .store import NOT_OPEN, SqlStore, translated
 
@@ -276,7 +273,6 @@ class SqliteStore(SqlStore):
             "worker": worker,
             "exclude": verbs.json_list(exclude),
         }
-
         return self.seals.claims(await self._change(lambda db: verbs.claim(db, limit, binds, lease_until), limit))
 
     async def record(self, records: Sequence[Record]) -> set[str]:
@@ -395,7 +391,7 @@ def _size(settlements: Sequence[Settlement]) -> int:
 
 def _leaves_work(settlement: Settlement) -> bool:
     """Whether somebody has to be woken: for another page, or for a delivery that its planner does not send itself."""
-    ended = {r.delivery_id for r in settlement.records if r.state in FINAL_STATES and r.event is None}
+    ended = ended_by(settlement)
     return settlement.cursor is not None or any(
         new.state is DeliveryState.PENDING and new.id not in ended for new in settlement.deliveries
     )

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from ...failpoints import failpoint
-from ...models.delivery import FINAL_STATES, Attempt, Claim, DeliveryState, NewDelivery
+from ...models.delivery import FINAL_STATES, Claim, DeliveryState, NewDelivery
 from ...models.event import StoredEvent, TakenEvent
 from ...ports import Appended, Record, Settlement
 from .rows import (
@@ -24,8 +24,10 @@ from .rows import (
     attempt_values,
     claim_from,
     event_values,
+    last_values,
     micros,
     micros_or_none,
+    planned_values,
     taken_from,
     with_records,
 )
@@ -78,7 +80,6 @@ INSERT OR IGNORE INTO notifykit_deliveries (id, event_id, tenant, subscription_i
   last_started_at, last_took, last_outcome, last_reason, last_status, last_response, last_worker)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-_NOT_TRIED: tuple[Any, ...] = (None,) * 7
 _KNOWN = """
 SELECT 1 FROM notifykit_queue WHERE id = :id
 UNION ALL SELECT 1 FROM notifykit_deliveries WHERE tenant = :tenant AND id = :id
@@ -235,13 +236,7 @@ def _queue_values(new: NewDelivery, now: int, until: int, worker: str) -> tuple[
     leased = new.state is DeliveryState.SENDING
     due_at = micros(new.due_at)
     return (
-        new.id,
-        new.event_id,
-        new.tenant,
-        new.subscription_id,
-        new.subscriber_id,
-        new.channel,
-        RANK[new.priority],
+        *planned_values(new),
         new.state.value,
         new.reason,
         due_at if leased else now,
@@ -257,7 +252,7 @@ def _queue_values(new: NewDelivery, now: int, until: int, worker: str) -> tuple[
 def _ended_values(new: NewDelivery, now: int, record: Record | None = None) -> tuple[Any, ...]:
     """Return the row of a delivery that has ended as it was planned, or was sent before its plan is written."""
     state, reason, created_at, finished_at, fence = new.state, new.reason, now, now, 0
-    attempts, last = 0, _NOT_TRIED
+    attempts, *last = last_values(None if record is None else record.attempt)
     if record is not None:
         state, reason, created_at, finished_at, fence = (
             record.state,
@@ -266,19 +261,11 @@ def _ended_values(new: NewDelivery, now: int, record: Record | None = None) -> t
             micros(record.at),
             1,
         )
-        if record.attempt is not None:
-            attempts, last = _last_attempt(record.attempt)
     return (
-        new.id,
-        new.event_id,
-        new.tenant,
-        new.subscription_id,
-        new.subscriber_id,
-        new.channel,
-        RANK[new.priority],
+        *planned_values(new),
         state.value,
         reason,
-        attempts,
+        attempts or 0,
         0,
         0,
         fence,
@@ -288,11 +275,6 @@ def _ended_values(new: NewDelivery, now: int, record: Record | None = None) -> t
         finished_at,
         *last,
     )
-
-
-def _last_attempt(attempt: Attempt) -> tuple[int, tuple[Any, ...]]:
-    number, *before_retry, _, response, worker = attempt_values(attempt)
-    return number, (*before_retry, response, worker)
 
 
 def _by_fence(db: sqlite3.Connection, statement: str, wanted: Iterable[tuple[str, int]]) -> list[tuple[Any, ...]]:
@@ -317,10 +299,17 @@ def record(db: sqlite3.Connection, records: Sequence[Record]) -> set[str]:
             if row is None:
                 continue
             *ids, attempts, abandoned, generation, ordering_key, created_at, expires_at, _ = row
-            last = _NOT_TRIED
-            if attempt is not None:
-                attempts, last = _last_attempt(attempt)
-            history = (attempts, abandoned, generation, fence, ordering_key, created_at, expires_at, micros(at))
+            number, *last = last_values(attempt)
+            history = (
+                number or attempts,
+                abandoned,
+                generation,
+                fence,
+                ordering_key,
+                created_at,
+                expires_at,
+                micros(at),
+            )
             ended.append((*ids, state.value, reason, *history, *last))
             if ordering_key is not None:
                 lines[row[4], ordering_key] = micros(at)
