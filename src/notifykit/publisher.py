@@ -29,7 +29,7 @@ from .ports import Appended, Clock, Outbox
 GROUP = 500
 #: Events of a batch in one transaction while others publish beside it, who may have to wait for that transaction;
 #: and for how many seconds after the last one that is assumed.
-GROUP_BESIDE, _BESIDE = 25, 1.0
+GROUP_BESIDE, _BESIDE = 12, 1.0
 #: Events that are checked in one go: meanwhile nothing else happens in this process.
 _CHECKED_AT_ONCE = 50
 #: Shared transactions that a process has under way at a time: while one waits for the disk, the next is made.

@@ -43,7 +43,7 @@ from .neighbours import SLOWNESS, Neighbours
 #: Seconds: what is never too much in virtual time, where the quiet value is little more than a millisecond; below
 #: what a difference is noise where machines make any (a tracer makes it several times as much); and what is too much
 #: in any case.
-FLOOR, NOISY_FLOOR, LIMIT = 0.008, 0.05 if sys.gettrace() is None else 0.12, 0.25
+FLOOR, NOISY_FLOOR, LIMIT = 0.006, 0.025 if sys.gettrace() is None else 0.12, 0.25
 TRIES = 3
 RATE = 50
 QUIET, LOUD, SLOW = "quiet", "loud", "slow"
@@ -58,13 +58,22 @@ class Figures:
     quiet: float
     disturbed: float
 
-    def fair(self, floor: float) -> bool:
-        """Tell whether the disturbance kept within the promise."""
+    @property
+    def ratio(self) -> float:
+        """How many times the quiet value the disturbed one is."""
+        return self.disturbed / self.quiet
+
+    def fair(self, floor: float = 0.0) -> bool:
+        """Tell whether the disturbance kept within the promise, or below what is never too much."""
         return self.disturbed <= min(max(2 * self.quiet, floor), LIMIT)
 
     def in_milliseconds(self) -> dict[str, Any]:
         """Return both for the report."""
-        return {"p99_quiet_ms": round(self.quiet * 1000, 1), "p99_disturbed_ms": round(self.disturbed * 1000, 1)}
+        return {
+            "p99_quiet_ms": round(self.quiet * 1000, 1),
+            "p99_disturbed_ms": round(self.disturbed * 1000, 1),
+            "ratio": round(self.ratio, 2),
+        }
 
 
 @asynccontextmanager
@@ -123,17 +132,19 @@ def modules_set_aside() -> Iterator[None]:
 
 
 async def assert_fair(url: str, disturb: Disturb, *, seconds: float, name: str) -> None:
-    """Compare until the promise is kept, three times at the most; note the last figures under ``name``."""
+    """Compare until the promise is kept, three times at the most; note the best figures under ``name``."""
     if os.getloadavg()[0] > (os.cpu_count() or 1):
         pytest.skip("this machine is busy with other things: its delays would be measured, not ours")
     tries: list[Figures] = []
     with Neighbours() as neighbours, modules_set_aside():
         async with neighbourhood(url, neighbours) as kit:
-            await measure(kit, neighbours, 0.5)  # connections, caches, plans
-            while not (tries and tries[-1].fair(NOISY_FLOOR)) and len(tries) < TRIES:
+            await measure(kit, neighbours, 0.5)
+            await compare(kit, neighbours, disturb, seconds=1)  # as many connections, caches and plans as it takes
+            while not (tries and tries[-1].fair()) and len(tries) < TRIES:
                 tries.append(await compare(kit, neighbours, disturb, seconds=seconds))
-    report.note(name, tries=len(tries), **tries[-1].in_milliseconds())
-    assert tries[-1].fair(NOISY_FLOOR), f"p99 quiet and disturbed, in seconds: {[attrs.astuple(t) for t in tries]}"
+    best = min(tries, key=lambda figures: figures.ratio)
+    report.note(name, tries=len(tries), **best.in_milliseconds())
+    assert best.fair(NOISY_FLOOR), f"p99 quiet and disturbed, in seconds: {[attrs.astuple(t) for t in tries]}"
 
 
 async def half_of_the_traffic_is_slow(kit: Notifykit) -> None:

@@ -22,7 +22,7 @@ from .settings import DispatchSettings
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 #: How many seconds a write may take while somebody waits for it, and how much is written even then.
-_MOMENT, _LEAST = 0.0025, 20
+_MOMENT, _LEAST = 0.0015, 10
 #: How much the last write counts for what is expected of the next.
 _WEIGHT = 0.3
 

@@ -31,7 +31,7 @@ _SHORT_MOMENT, _VERY_SMALLEST = 0.004, 40
 #: Several are served if these last batches were not all of one name; who had a share of a full one of them crowds.
 _LASTS: Final = 50
 #: Who has more than so many in a batch that is not full crowds, too: they take a moment.
-_MANY: Final = 15
+_MANY: Final = 10
 
 
 class Pace:

@@ -13,6 +13,7 @@ from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from notifykit.errors import SchemaError, StoreUnavailableError
+from notifykit.stores.sql.line import SHORT
 from notifykit.stores.sql.postgres import PostgresStore
 from notifykit.stores.sql.store import HINTS_PER_SECOND, HINTS_TO_SPARE
 from notifykit.testing import START, make_event
@@ -160,3 +161,27 @@ async def test_a_server_that_comes_back_is_used_again(postgres_server):
     assert woken
     assert 2 == len(await store.take(10, now=START, lease=LEASE))
     await store.aclose()
+
+
+@pytest.mark.parametrize(("passing", "at_once"), [(True, 1), (False, 3)])
+async def test_long_statements_go_one_at_a_time_while_others_pass(store, postgres_store_url, passing, at_once):
+    """Events that pass a flood find a processor free; without them the flood has all that it can use."""
+    await store.append([make_event()])
+    await store.take(10, now=START, lease=LEASE, since=START - LEASE if passing else None)
+
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    seen: list[int] = []
+    with psycopg.connect(postgres_store_url) as locker, psycopg.connect(postgres_store_url, autocommit=True) as watch:
+        locker.execute("LOCK notifykit_outbox IN ACCESS EXCLUSIVE MODE")
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(store.append, [make_event() for _ in range(SHORT + 1)])
+            with anyio.fail_after(PROMPTLY):
+                while at_once not in seen:
+                    seen += watch.execute(waiting).fetchone() or ()
+                    await anyio.sleep(0.02)
+            await anyio.sleep(0.1)
+            seen += watch.execute(waiting).fetchone() or ()
+            locker.rollback()
+
+    assert at_once == max(seen)
