@@ -47,7 +47,7 @@ _LAST_WRITE = 0.5
 _LINGER, _LINGERS = 0.005, 4
 #: Seconds between two looks at what is due next, the same after a hint, and between two wake-ups of an idle process
 #: that was told nothing.
-_ASK_EVERY, _ASK_SOON, _WAKE_EVERY = 0.25, 0.05, 5.0
+_ASK_EVERY, _ASK_SOON, _WAKE_EVERY = 0.5, 0.05, 5.0
 #: Seconds between two draws of tokens, and between two readings of the health of endpoints.
 _POUR_EVERY, _VITALS_EVERY = 0.05, 1.0
 

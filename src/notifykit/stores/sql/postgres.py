@@ -22,10 +22,11 @@ from ...failpoints import failpoint
 from ...models.delivery import FINAL_STATES, Claim, Lane, NewDelivery
 from ...models.endpoint import Endpoint
 from ...models.event import StoredEvent, TakenEvent
+from ...models.health import Ailment
 from ...models.subscription import Candidate, Inquiry
 from ...ports import Appended, NextDue, Record, Settlement
 from ...vault import KeyRing
-from . import interests, migrate
+from . import ailments, interests, migrate
 from . import postgres_statements as sql
 from .line import SHORT
 from .moves import NEXT_DUE
@@ -321,6 +322,10 @@ class PostgresStore(SqlStore):
     async def next_due(self) -> NextDue:
         async with self._driver() as pg:
             return NextDue(*map(instant_or_none, await pg.fetchrow(NEXT_DUE, timeout=_HASTE)))
+
+    async def ailments(self) -> list[Ailment]:
+        async with self._driver() as pg:
+            return [ailments.ailment_from(row) for row in await pg.fetch(ailments.FAILING, timeout=_HASTE)]
 
     # -- the configuration of large tenants ------------------------------------------------------
 
