@@ -76,6 +76,31 @@ async def test_connections_are_kept(transport):
         assert (1, 3) == (receiver.connections, len(receiver.requests))
 
 
+async def test_many_requests_at_a_time_are_spread_over_small_pools(transport):
+    """A single pool of httpcore takes ten milliseconds a request when it holds hundreds of them."""
+    gate, together = asyncio.Event(), 100
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.request()
+        await gate.wait()
+        await exchange.send(OK)
+        await always_ok(exchange)
+
+    async with Receiver(script) as receiver:
+        posts = [asyncio.create_task(post(transport, receiver)) for _ in range(together)]
+        async with asyncio.timeout(10):
+            while len(receiver.requests) < together:
+                await asyncio.sleep(0.01)
+        held = [len(pool.engine.connections) for pool in transport._pools]
+        gate.set()
+        await asyncio.gather(*posts)
+        await post(transport, receiver)
+
+        assert (together, 8) == (sum(held), max(held))
+        assert together == receiver.connections
+        assert not any(pool.under_way for pool in transport._pools)
+
+
 async def test_a_connection_closed_while_idle_costs_one_immediate_retry(transport):
     """The receiver closes as the second request arrives: the same attempt succeeds over a fresh connection."""
 

@@ -25,6 +25,10 @@ from .transport import BODY_CAP, BODY_GRACE, MAX_HEAD_BYTES, MAX_HEAD_LINES, Res
 from .url import DEFAULT_PORTS, Target
 
 _MAX_DIALLED = 4
+#: A pool of httpcore goes through all its connections and requests several times for each request: with hundreds of
+#: them that takes ten milliseconds.  So there are many small ones, and an origin moves on to the next when its own has
+#: so many requests under way.
+_POOLS, _FEW = 64, 8
 _SENT = frozenset({"http11.send_request_body.complete", "http2.send_request_body.complete"})
 
 
@@ -54,19 +58,22 @@ class HttpxTransport:
         self._body_cap = body_cap
         self._proxied = proxy is not None
         limits = limits or Limits()
+        count = min(_POOLS, limits.connections)
         options: dict[str, Any] = {
             # httpcore changes the settings that it is given, so the default is one of its own.
             "ssl_context": tls or client_context(),
             "http2": http2,
-            "max_connections": limits.connections,
-            "max_keepalive_connections": limits.idle,
+            "max_connections": limits.connections // count,
+            "max_keepalive_connections": -(-limits.idle // count),
             "keepalive_expiry": limits.idle_for,
         }
         try:
             if proxy is None:
-                self._pool = httpcore.AsyncConnectionPool(network_backend=_GuardedBackend(guard), **options)
+                options["network_backend"] = _GuardedBackend(guard)
+                self._pools = [_Pool(httpcore.AsyncConnectionPool(**options)) for _ in range(count)]
             else:
-                self._pool = httpcore.AsyncHTTPProxy(**_proxy_options(proxy), **options)
+                options |= _proxy_options(proxy)
+                self._pools = [_Pool(httpcore.AsyncHTTPProxy(**options)) for _ in range(count)]
         except ImportError as error:
             raise ConfigurationError(str(error)) from error
 
@@ -94,7 +101,8 @@ class HttpxTransport:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        await self._pool.aclose()
+        for pool in self._pools:
+            await pool.engine.aclose()
         await asyncio.sleep(0)  # the loop closes aborted sockets in its next turn
 
     async def _perform(
@@ -112,7 +120,19 @@ class HttpxTransport:
             content=body,
             extensions={"trace": exchange.trace},
         )
-        response = await self._pool.handle_async_request(request)
+        with self._pool(target) as pool:
+            await self._exchange(pool, request, exchange, scope)
+
+    def _pool(self, target: Target) -> _Pool:
+        """Return the origin's own pool, or one further on that is not busy."""
+        own = hash((target.scheme, target.host, target.port)) % len(self._pools)
+        in_turn = self._pools[own:] + self._pools[:own]
+        return min(in_turn, key=lambda pool: pool.under_way // _FEW)
+
+    async def _exchange(
+        self, pool: httpcore.AsyncConnectionPool, request: httpcore.Request, exchange: _Exchange, scope: asyncio.Timeout
+    ) -> None:
+        response = await pool.handle_async_request(request)
         try:
             size = sum(len(name) + len(value) for name, value in response.headers)
             if size > MAX_HEAD_BYTES or len(response.headers) > MAX_HEAD_LINES:
@@ -143,6 +163,21 @@ class HttpxTransport:
             case httpcore.ReadError() | httpcore.WriteError():
                 return WireError("reset", uncertain=exchange.sent)
         return WireError("bad_response")
+
+
+@attrs.define(eq=False)
+class _Pool:
+    """A pool of httpcore, entered by each request that it carries."""
+
+    engine: httpcore.AsyncConnectionPool
+    under_way: int = 0
+
+    def __enter__(self) -> httpcore.AsyncConnectionPool:
+        self.under_way += 1
+        return self.engine
+
+    def __exit__(self, *_: object) -> None:
+        self.under_way -= 1
 
 
 @attrs.define(eq=False)

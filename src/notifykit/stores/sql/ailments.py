@@ -5,11 +5,10 @@ Each function works on a SQLAlchemy connection inside a transaction that its cal
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, RowMapping, delete, select, update
 
 from ...models.endpoint import RateLimit
 from ...models.health import Ailment
@@ -65,7 +64,7 @@ def draw(connection: Connection, tenant: str, endpoint_id: str, wanted: int, lim
     return granted
 
 
-def ailment_from(row: Mapping[str, Any]) -> Ailment:
+def ailment_from(row: RowMapping) -> Ailment:
     """Return an ailment from a row of its table."""
     return Ailment(
         endpoint_id=row["endpoint_id"],
