@@ -67,7 +67,7 @@ class Job:
     size: int = 1000
     real: bool = False
     producers: int = 1
-    publishers: int = 64
+    publishers: int = 128
     workers: int = 1
     transport: str = "wire"
     rate: float = 0

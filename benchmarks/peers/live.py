@@ -126,9 +126,9 @@ def _prototype(name: str, programs: Path, size: int, port: int, log: Path) -> It
                     facts={"version": "throwaway", "store": _STORES["postgres"], "client": "raw asyncio protocol"},
                     worker=[*command, "worker"],
                     copies=1,
-                    publish=lambda events: [*command, "publish", "--n", str(events), "--publishers", "64"],
+                    publish=lambda events: [*command, "publish", "--n", str(events), "--publishers", "128"],
                     stored=lambda: asyncio.run(_attempts(server.url)),
-                    settings="1 process, claims of 500, 64 publishers, 1 kB bodies; no retries, rules or metrics",
+                    settings="1 process, claims of 500, 128 publishers, 1 kB bodies; no retries, rules or metrics",
                 ),
             )
 
