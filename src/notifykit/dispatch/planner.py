@@ -27,6 +27,7 @@ from .crowd import LargeView
 from .directory import Directory, TenantView
 from .flights import FENCE, Flight, Flights
 from .leases import Leases
+from .looks import Looks
 from .rounds import Rounds
 from .settings import DispatchSettings
 from .vitals import Vitals
@@ -70,6 +71,7 @@ class Planner:
     clock: Clock
     emit: Callable[[TelemetryEvent], None]
     worker: str
+    _looks: Looks = attrs.field(init=False, factory=Looks)
     _rounds: Rounds = attrs.field(init=False)
 
     @_rounds.default
@@ -86,7 +88,10 @@ class Planner:
         limit, exclude = self._rounds.portion, self._rounds.standing_back
         started = time.monotonic()
         now, lease = self.clock.now(), self.settings.lease
-        taken = await self.store.take(limit, now=now, lease=lease, exclude=exclude)
+        since = self._looks.since(exclude, now)
+        taken = await self.store.take(limit, now=now, lease=lease, exclude=exclude, since=since)
+        if len(taken) < limit:
+            self._looks.note(exclude, since, now, taken)
         if taken:
             failpoint("fan.leased")
             await self._settle(taken, now + lease)

@@ -233,7 +233,7 @@ class PostgresStore(SqlStore):
     ) -> list[TakenEvent]:
         values = (micros(now), limit, micros(now + lease), list(exclude), 0 if since is None else micros(since))
         rows = await self._hand_out(limit, sql.TAKE, *values)
-        if since is not None and rows:
+        if since is not None and rows and limit <= SHORT:
             self._passed_until = time.monotonic() + _PASSED
         return self.seals.taken([taken_from(row) for row in rows])
 
