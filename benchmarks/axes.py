@@ -16,7 +16,7 @@ AGE_P50 = Column(key="age_p50_ms", title="publish to received, p50", unit="ms", 
 AGE_P99 = Column(key="age_p99_ms", title="publish to received, p99", unit="ms", digits=1, chart="bars")
 
 #: Hosts that many endpoints share, where it is not dialling that is looked at.
-_HOSTS = 200
+HOSTS = 200
 
 
 def compared(what: str, above: Condition, below: Condition, *, key: str = "own_cpu_us", at_most: float) -> Finding:
@@ -86,8 +86,8 @@ def payload(plan: Plan, say: Say) -> Part:
 def endpoints(plan: Plan, say: Say) -> Part:
     """Measure few and many endpoints, on hosts that they share and each on a host of its own."""
     job = _job(plan)
-    one, some, many = (Condition(f"{n:,}", attrs.evolve(job, endpoints=n)) for n in (1, _HOSTS, plan.endpoints))
-    shared = Condition(f"{many.label} on {_HOSTS} hosts", attrs.evolve(many.job, hosts=_HOSTS))
+    one, some, many = (Condition(f"{n:,}", attrs.evolve(job, endpoints=n)) for n in (1, HOSTS, plan.endpoints))
+    shared = Condition(f"{many.label} on {HOSTS} hosts", attrs.evolve(many.job, hosts=HOSTS))
 
     def found() -> list[Finding]:
         return [

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from .axes import compared
+from .axes import HOSTS, compared
 from .job import Job, Stage, deliver_some, run_once
 from .plan import COST, Plan, Say
 from .results import Finding, Part, Row
@@ -16,8 +16,6 @@ from .stores import STORES
 
 #: What may become of the cost with ten times as much.
 WANTED = 1.3
-#: Growth is told apart from dialling: however many endpoints, they are on so many hosts.
-_HOSTS = 200
 
 
 def part(plan: Plan, say: Say) -> Part:
@@ -36,7 +34,7 @@ def part(plan: Plan, say: Say) -> Part:
             compared(f"cost with {more.label}, compared with {less.label}", more, less, at_most=WANTED)
         )  # fmt: skip
 
-    grow("endpoints", {n: attrs.evolve(base, endpoints=n, hosts=_HOSTS) for n in _tenfold(few // 10)})
+    grow("endpoints", {n: attrs.evolve(base, endpoints=n, hosts=HOSTS) for n in _tenfold(few // 10)})
     grow("subscriptions", {n: attrs.evolve(base, strangers=n) for n in _tenfold(few)})
     # Each turn takes some away, so there must be enough of them for all.
     least = max(3 * few, plan.runs * plan.events * 5 // 4)
@@ -45,7 +43,7 @@ def part(plan: Plan, say: Say) -> Part:
         name="growth",
         title="Ten times as much",
         about=(
-            f"{STORES[plan.store]}. Endpoints are on {_HOSTS} hosts. Subscriptions belong to one tenant, types, "
+            f"{STORES[plan.store]}. Endpoints are on {HOSTS} hosts. Subscriptions belong to one tenant, types, "
             "patterns and filters mixed; one of them matches. Pending events wait in the outbox, and the cost is that "
             f"of planning and delivering {plan.events:,} of them from the front."
         ),

@@ -27,9 +27,10 @@ class Looks:
 
     def since(self, exclude: Collection[str], now: datetime) -> datetime | None:
         """Return from when on to look for what is due of others than ``exclude``; ``None`` is from the beginning."""
-        if not self._of or not self._of.issubset(exclude) or now - self._whole_at > WHOLE_EVERY:
+        fresh = timedelta(0) <= now - self._whole_at <= WHOLE_EVERY  # a clock may have been put back
+        if not (fresh and self._of and self._of.issubset(exclude)):
             return None
-        return self._at - BEHIND
+        return min(self._at, now) - BEHIND
 
     def note(self, exclude: Collection[str], since: datetime | None, now: datetime, found: list[TakenEvent]) -> None:
         """Take in a look that has found everything; of what it found there may be further pages."""

@@ -42,6 +42,16 @@ def test_everything_is_looked_at_now_and_then() -> None:
     assert looks.since(["crowd"], START + WHOLE_EVERY + SECOND) is None
 
 
+def test_a_clock_that_was_put_back_hides_nobody() -> None:
+    """The last look is in the future then: nothing would be due between it and now."""
+    looks = Looks()
+    looks.note(["crowd"], None, START, [])
+    looks.note(["crowd"], START - BEHIND, START + 20 * SECOND, [])
+
+    assert looks.since(["crowd"], START - SECOND) is None
+    assert START - BEHIND == looks.since(["crowd"], START)
+
+
 async def test_what_was_found_can_be_found_again() -> None:
     """It may be an event of many pages, which is due as it was until the last of them."""
     async with bench() as b:

@@ -56,8 +56,8 @@ except ImportError as error:
 
 T = TypeVar("T")
 
+#: The columns of an attempt where there was none.
 _NOT_TRIED: tuple[Any, ...] = (None,) * 9
-_NOT_SENT: tuple[Any, ...] = (None,) * 9
 
 #: What a connection that has died, or is about to, raises.  A driver whose connection was lost in the
 #: middle of a statement may also find itself in a state that it takes for a mistake of its own.
@@ -418,7 +418,7 @@ def _columns(rows: Iterable[tuple[Any, ...]]) -> list[Sequence[Any]]:
 
 
 def _planned_values(new: NewDelivery, ended: Record | None, *, first: bool) -> tuple[Any, ...]:
-    state, reason, sent = new.state, new.reason, _NOT_SENT
+    state, reason, sent = new.state, new.reason, _NOT_TRIED
     if ended is not None:
         state, reason = ended.state, ended.reason
         number, *last = last_values(ended.attempt)
