@@ -261,7 +261,7 @@ class CutsResponsesAtNul(MemoryStore):
     def _record(self, record):
         if record.attempt is not None:
             response = record.attempt.response.split(b"\0")[0]
-            record = record._replace(attempt=attrs.evolve(record.attempt, response=response))
+            record = record._replace(attempt=record.attempt._replace(response=response))
         return super()._record(record)
 
 

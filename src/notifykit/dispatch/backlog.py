@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from ..models.delivery import Claim
+
+#: A claim with its subscriber's in-flight cap, and whether it takes a token to send it.
+Held = tuple[Claim, int, bool]
 
 
 class _Line:
@@ -31,7 +34,7 @@ class _Line:
 
     def ready(self) -> bool:
         """Whether its next claim may be handed out now."""
-        return bool(self.claims) and self.in_flight < self.cap and self.tokens != 0
+        return self.in_flight < self.cap and self.tokens != 0 and bool(self.claims)
 
     def share(self) -> int:
         """How many claims may wait here: what its cap admits, or what it proved to finish in a moment."""
@@ -82,7 +85,10 @@ class Backlog:
     def accepts(self, subscriber_id: str, more: int = 0) -> bool:
         """Tell whether one more claim of the subscriber may be held beside ``more`` others that are on their way."""
         line = self._lines.get(subscriber_id)
-        return line is None or len(line.claims) + more < line.share()
+        if line is None:
+            return True
+        waiting = len(line.claims) + more
+        return waiting < line.cap or waiting < line.share()
 
     def full(self) -> list[str]:
         """Return the subscribers of which no more claims may be held; ``on_room`` is called when that changes."""
@@ -93,10 +99,9 @@ class Backlog:
                 full.append(subscriber)
         return full
 
-    def add(self, claims: Iterable[tuple[Claim, int, bool]]) -> None:
-        """Hold claims; each comes with its subscriber's in-flight cap and whether it takes a token to send it."""
-        count = 0
-        for claim, cap, metered in claims:
+    def add(self, *held: Held) -> None:
+        """Hold claims until senders take them."""
+        for claim, cap, metered in held:
             line = self._lines.get(claim.subscriber_id)
             if line is None:
                 line = self._lines[claim.subscriber_id] = _Line(cap)
@@ -104,12 +109,12 @@ class Backlog:
             if metered != (line.tokens is not None):
                 line.tokens = 0 if metered else None
             line.claims.append(claim)
-            count += 1
             self._list(line)
             if line.tokens == 0:
                 self._on_thirst()
-        self._waiting += count
-        self._call(count)
+        self._waiting += len(held)
+        if self._idle:
+            self._call(len(held))
 
     def _list(self, line: _Line) -> bool:
         """Give a line a place in turn if it can use one and has none."""
@@ -145,7 +150,8 @@ class Backlog:
             line.tokens -= 1
             if not line.tokens and line.claims:
                 self._on_thirst()
-        self._list(line)
+        if line.claims:
+            self._list(line)
         return claim
 
     def _next(self) -> _Line | None:

@@ -33,7 +33,7 @@ class TenantView:
     index: SubscriptionIndex
     endpoints: dict[str, Endpoint]
 
-    async def plan(self, event: TakenEvent, *, now: datetime, most: int) -> tuple[list[NewDelivery], str | None]:
+    def plan(self, event: TakenEvent, *, now: datetime, most: int) -> tuple[list[NewDelivery], str | None]:
         """Return a page of deliveries, and the cursor of the next (see :func:`plan_page`)."""
         return plan_page(event, self.index, now=now, most=most)
 

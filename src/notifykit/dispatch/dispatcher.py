@@ -108,7 +108,7 @@ class Dispatcher:
         )
         self._herald = Herald(self._directory)
         self._vitals = Vitals(store, clock, self._herald, self._emit, self._allow, self._note_gone, settings.patience)
-        self.backlogs: dict[Lane, Backlog] = {}
+        self.backlogs: dict[tuple[str, Priority], Backlog] = {}
         self._sources: list[Source] = []
         self._senders: list[tuple[Sender, int]] = []
         if "send" in settings.duties:
@@ -226,7 +226,7 @@ class Dispatcher:
         while True:
             for sender, _ in self._senders:
                 while sender.backlog.ready:
-                    await sender.turn()
+                    await sender.pull(1)
                     await self._recorder.write()
             for backlog in self.backlogs.values():
                 await self._pour_into(backlog)

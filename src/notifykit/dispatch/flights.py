@@ -56,6 +56,11 @@ class Flight:
         """How many deliveries the event has."""
         return len(self._deliveries)
 
+    @property
+    def was_shown_whole(self) -> bool:
+        """Whether the last settlement told of all its results."""
+        return self._shown == len(self.claims)
+
     def settlement(self) -> Settlement:
         """Return the plan with what is known by now."""
         self._shown = len(self.results)
@@ -75,6 +80,8 @@ class Flight:
 
     def left(self) -> list[Claim]:
         """Return what is still being sent."""
+        if len(self.results) == len(self.claims):
+            return []
         known = {record.delivery_id for record, _ in self.results}
         return [claim for id_, claim in self.claims.items() if id_ not in known]
 
@@ -168,19 +175,21 @@ class Flights:
         failpoint("res.committed")
         del self.landing[: len(flights)]
         late: list[Result] = []
+        planned = 0
         for flight in flights:
             for id_ in flight.claims:
                 del self._of[id_]
-            if flight.event_id in settled:
+            if flight.event_id not in settled:
+                self._lose(flight)
+                continue
+            planned += flight.planned
+            for _, written in flight.written():
+                if written is not None:
+                    written()
+            if not flight.was_shown_whole:
                 late += flight.late()
                 for claim in flight.left():
                     self._leases.add(claim)
-                for _, written in flight.written():
-                    if written is not None:
-                        written()
-            else:
-                self._lose(flight)
-        planned = sum(flight.planned for flight in flights if flight.event_id in settled)
         self._emit(EventsPlanned(events=len(settled), deliveries=planned, took=self._clock.now() - now))
         return late
 

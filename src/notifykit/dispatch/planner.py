@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -17,12 +16,12 @@ from typing import NamedTuple
 import attrs
 
 from ..failpoints import failpoint
-from ..models.delivery import Claim, DeliveryState, Lane, NewDelivery
+from ..models.delivery import Claim, DeliveryState, NewDelivery, Priority
 from ..models.endpoint import Endpoint
 from ..models.event import TakenEvent
 from ..ports import Clock, Settlement, Store
 from ..telemetry import EventsPlanned, TelemetryEvent
-from .backlog import Backlog
+from .backlog import Backlog, Held
 from .crowd import LargeView
 from .directory import Directory, TenantView
 from .flights import FENCE, Flight, Flights
@@ -63,7 +62,7 @@ class Planner:
 
     store: Store
     directory: Directory
-    backlogs: Mapping[Lane, Backlog]
+    backlogs: Mapping[tuple[str, Priority], Backlog]
     leases: Leases
     flights: Flights
     vitals: Vitals
@@ -119,51 +118,69 @@ class Planner:
         lost: list[Settlement] = []
         settlements: list[Settlement] = []
         mine: list[_Mine] = []
-        coming: Counter[str] = Counter()
+        coming: dict[str, int] = {}
         planned = 0
         await self.directory.prepare(taken)
         now = self.clock.now()
+        of: tuple[str, int] | None = None
         for event in taken:
-            view = await self.directory.view(event.tenant, event.tenant_version)
-            deliveries, cursor = await view.plan(event, now=now, most=_PAGE)
+            if of != (event.tenant, event.tenant_version):  # most have the same as the one before
+                of = event.tenant, event.tenant_version
+                view = await self.directory.view(*of)
+            if isinstance(view, TenantView):
+                deliveries, cursor = view.plan(event, now=now, most=_PAGE)
+            else:
+                deliveries, cursor = await view.plan(event, now=now, most=_PAGE)
             if cursor is None and _could_be_sent(event, deliveries):
                 if event.fence > 1:
                     lost.append(_abandoned(event, deliveries))
                     continue
                 if self._start(event, deliveries, view, coming, len(mine), now, until):
                     continue
-            for at, new in enumerate(deliveries):
-                if new.state is DeliveryState.PENDING and self._has_room(event, new, coming, len(mine), now):
-                    endpoint = view.endpoint(new.subscriber_id)
-                    if endpoint is None:  # of a large tenant, and it was removed a moment ago: a claim finds out
-                        continue
-                    coming[new.subscriber_id] += 1
-                    leased = new._replace(state=DeliveryState.SENDING)
-                    deliveries[at] = leased
-                    mine.append(_Mine(event, leased, view.version, endpoint))
+            self._lease(event, deliveries, view, coming, mine, now)
             settlements.append(Settlement(event.id, event.fence, deliveries, cursor))
             planned += len(deliveries)
             if planned >= _PAGE:
                 await self._write(settlements, mine, planned, now)
-                settlements, mine, coming, planned, now = [], [], Counter(), 0, self.clock.now()
+                settlements, mine, coming, planned, now = [], [], {}, 0, self.clock.now()
         if settlements:
             await self._write(settlements, mine, planned, now)
         if lost:
             planned = sum(len(settlement.deliveries) for settlement in lost)
             await self._write(lost, [], planned, now, lease=_LONG_AGO, worker="")
 
+    def _lease(
+        self,
+        event: TakenEvent,
+        deliveries: list[NewDelivery],
+        view: TenantView | LargeView,
+        coming: dict[str, int],
+        mine: list[_Mine],
+        now: datetime,
+    ) -> None:
+        """Have those deliveries settled as leased to us that there is room for."""
+        for at, new in enumerate(deliveries):
+            if new.state is DeliveryState.PENDING and self._has_room(event, new, coming, len(mine), now):
+                endpoint = view.endpoint(new.subscriber_id)
+                if endpoint is None:  # of a large tenant, and it was removed a moment ago: a claim finds out
+                    continue
+                coming[new.subscriber_id] = coming.get(new.subscriber_id, 0) + 1
+                leased = new._replace(state=DeliveryState.SENDING)
+                deliveries[at] = leased
+                mine.append(_Mine(event, leased, view.version, endpoint))
+
     def _start(
         self,
         event: TakenEvent,
         deliveries: list[NewDelivery],
         view: TenantView | LargeView,
-        coming: Counter[str],
+        coming: Mapping[str, int],
         on_their_way: int,
         now: datetime,
         until: datetime,
     ) -> bool:
         """Send an event's deliveries before they are settled, if there is room for all of them now."""
-        claims: list[tuple[Claim, int, bool]] = []
+        claims: list[Held] = []
         for new in deliveries:
             if new.state is DeliveryState.PENDING:
                 endpoint = view.endpoint(new.subscriber_id)
@@ -180,7 +197,7 @@ class Planner:
         since = asyncio.get_running_loop().time()
         self.flights.start(Flight(event, deliveries, [claim for claim, _, _ in claims], since=since))
         for held in claims:
-            self._backlog(held[0]).add((held,))
+            self._backlog(held[0]).add(held)
         return True
 
     async def _write(
@@ -203,16 +220,16 @@ class Planner:
             if event.id in settled:
                 claim = _claim(event, new, until, version)
                 self.leases.add(claim)
-                self._backlog(new).add(((claim, self.vitals.places(endpoint), endpoint.rate_limit is not None),))
+                self._backlog(new).add((claim, self.vitals.places(endpoint), endpoint.rate_limit is not None))
         self.emit(EventsPlanned(events=len(settled), deliveries=planned, took=self.clock.now() - now))
 
     def _backlog(self, one: NewDelivery | Claim) -> Backlog:
-        return self.backlogs[Lane(one.channel, one.priority)]
+        return self.backlogs[one.channel, one.priority]
 
     def _has_room(
-        self, event: TakenEvent, new: NewDelivery, coming: Counter[str], on_their_way: int, now: datetime
+        self, event: TakenEvent, new: NewDelivery, coming: Mapping[str, int], on_their_way: int, now: datetime
     ) -> bool:
-        backlog = self.backlogs.get(Lane(new.channel, new.priority))
+        backlog = self.backlogs.get((new.channel, new.priority))
         return (
             backlog is not None
             and event.cursor is None  # an earlier page may have made it
@@ -220,7 +237,7 @@ class Planner:
             and new.ordering_key is None
             and self.vitals.ailment(new.subscriber_id) is None
             and backlog.room() > on_their_way
-            and backlog.accepts(new.subscriber_id, coming[new.subscriber_id])
+            and backlog.accepts(new.subscriber_id, coming.get(new.subscriber_id, 0))
         )
 
 

@@ -6,6 +6,7 @@ single delivery.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
@@ -16,25 +17,26 @@ from ..failpoints import failpoint
 from ..models.delivery import Attempt, Claim, DeliveryState, Lane
 from ..models.endpoint import Endpoint
 from ..models.event import StoredEvent
-from ..models.outcome import Accepted, Outcome, Transient
-from ..policies.decide import Cancel, Decision, Expire, Hold, decide
+from ..models.outcome import Accepted, BadRecipient, Outcome, Permanent, Throttled, Transient, Uncertain
+from ..policies.decide import SEND, Cancel, Decision, Hold, decide
 from ..policies.retry import Bury, Complete, Dice, NextStep, RetryAt, next_step
 from ..ports import Channel, Clock, Record
 from ..telemetry import ChannelFailed, DeliveryAttempted, DeliveryNotSent, TelemetryEvent
 from .backlog import Backlog
 from .directory import Directory
+from .flights import Written
 from .herald import Herald
 from .leases import Leases
 from .recorder import Recorder
 from .vitals import Vitals
 
-_NAMES = {
-    "Accepted": "accepted",
-    "Transient": "transient",
-    "Throttled": "throttled",
-    "Permanent": "permanent",
-    "BadRecipient": "bad_recipient",
-    "Uncertain": "uncertain",
+_NAMES: Mapping[type[Outcome], str] = {
+    Accepted: "accepted",
+    Transient: "transient",
+    Throttled: "throttled",
+    Permanent: "permanent",
+    BadRecipient: "bad_recipient",
+    Uncertain: "uncertain",
 }
 _DECISIONS = {Complete: "complete", RetryAt: "retry", Bury: "bury"}
 _KEPT = 1024
@@ -68,18 +70,14 @@ class Sender:
     worker: str
     lease_margin: timedelta
 
-    async def pull(self) -> None:
-        """Send one claim after the other until cancelled."""
-        while True:
-            await self.turn()
-
-    async def turn(self) -> None:
-        """Wait for the next claim and send it."""
-        claim = await self.backlog.take()
-        try:
-            await self._deliver(claim)
-        finally:
-            self.backlog.done(claim.subscriber_id)
+    async def pull(self, most: int = sys.maxsize) -> None:
+        """Send one claim after the other, waiting for each, until cancelled or until there were so many."""
+        for _ in range(most):
+            claim = await self.backlog.take()
+            try:
+                await self._deliver(claim)
+            finally:
+                self.backlog.done(claim.subscriber_id)
 
     async def _deliver(self, claim: Claim) -> None:
         started = self.clock.now()
@@ -91,7 +89,7 @@ class Sender:
                 self.release(claim, started)
                 return
         decision = decide(claim, endpoint, self.vitals.ailment(claim.subscriber_id), now=started)
-        if isinstance(decision, Hold | Cancel | Expire) or endpoint is None:
+        if decision is not SEND or endpoint is None:
             self._not_sent(claim, decision, started)
             return
         if self.leases.until(claim) - started < endpoint.timeout + self.lease_margin / 2:
@@ -145,31 +143,34 @@ class Sender:
                 if disable:
                     self.gone(endpoint, reason)
         attempt = Attempt(
-            delivery_id=claim.delivery_id,
-            number=claim.attempt,
-            started_at=started,
-            took=finished - started,
-            outcome=_NAMES[type(outcome).__name__],
-            reason=why,
-            status=answer.status,
-            retry_at=due_at,
-            response=_kept(answer.body, endpoint) if answer.body else b"",
-            worker=self.worker,
+            claim.delivery_id,
+            claim.attempt,
+            started,
+            finished - started,
+            _NAMES[type(outcome)],
+            why,
+            answer.status,
+            due_at,
+            _kept(answer.body, endpoint) if answer.body else b"",
+            self.worker,
         )
-        written = None
         in_line = claim.ordering_key is not None and state is not DeliveryState.PENDING
-        if in_line or self.wants():
-
-            def written() -> None:
-                if in_line:
-                    self.next_in_line()
-                if self.wants():
-                    self.emit(self._attempted(claim, attempt, step, finished))
-
+        written = self._when_written(claim, attempt, step, finished, in_line) if in_line or self.wants() else None
         self.leases.drop(claim.delivery_id)
         self.recorder.add(
             Record(claim.delivery_id, claim.fence, state, reason, due_at, finished, attempt, told), written
         )
+
+    def _when_written(
+        self, claim: Claim, attempt: Attempt, step: NextStep, finished: datetime, in_line: bool
+    ) -> Written:
+        def written() -> None:
+            if in_line:
+                self.next_in_line()
+            if self.wants():
+                self.emit(self._attempted(claim, attempt, step, finished))
+
+        return written
 
     def _attempted(self, claim: Claim, attempt: Attempt, step: NextStep, finished: datetime) -> DeliveryAttempted:
         return DeliveryAttempted(

@@ -89,7 +89,7 @@ class Source:
                 held.append((claim, self.vitals.places(endpoint), endpoint.rate_limit is not None))
         for claim in claims:  # only now: a lease that is prolonged without a sender would never end
             self.leases.add(claim)
-        self.backlog.add(held)
+        self.backlog.add(*held)
         return bool(claims) or bool(standing_back)
 
     async def _apart(self, claims: list[Claim]) -> list[Claim]:

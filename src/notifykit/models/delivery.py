@@ -92,9 +92,10 @@ class Delivery:
     finished_at: datetime | None = None
 
 
-@attrs.frozen(kw_only=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One try and its outcome; append-only.
+
+    A named tuple for the same reason as :class:`Claim`.
 
     Attributes:
         number: 1, 2, 3 … over all generations of the delivery.

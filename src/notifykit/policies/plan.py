@@ -59,6 +59,10 @@ class Content(Protocol):
 # ── the index ──────────────────────────────────────────────────────────────────────────────────
 
 
+#: Answers of an index that are kept at hand: events of a few types follow each other, and so do pages of one event.
+_ASKED: Final = 16
+
+
 def _never(_: Any) -> bool:
     return False
 
@@ -222,7 +226,7 @@ class SubscriptionIndex:
         self.subscriptions = tuple(sorted(subscriptions, key=attrgetter("id")))
         self._endpoints = endpoints
         self._types: _Patterns[_Topics] = _Patterns(TYPES, _Topics)
-        self._sorted: tuple[tuple[str, str | None], list[_Wish]] | None = None
+        self._asked: dict[tuple[str, str | None], list[_Wish]] = {}
         targets: dict[tuple[str, str], _Target] = {}
         for rank, subscription in enumerate(self.subscriptions):
             state = endpoints.get(subscription.subscriber_id)
@@ -253,6 +257,15 @@ class SubscriptionIndex:
 
     def wishes(self, type: str, topic: str | None) -> list[_Wish]:
         """Return who wants events of this type and topic, in the order of subscription ids."""
+        asked = type, topic
+        found = self._asked.get(asked)
+        if found is None:
+            if len(self._asked) >= _ASKED:
+                self._asked.clear()
+            found = self._asked[asked] = self._find(type, topic)
+        return found
+
+    def _find(self, type: str, topic: str | None) -> list[_Wish]:
         groups: list[list[_Wish]] = []
         for topics in self._types.matching(type):
             if topics.anywhere:
@@ -261,10 +274,7 @@ class SubscriptionIndex:
                 groups += topics.by_topic.matching(topic or "")
         if len(groups) == 1:
             return groups[0]
-        asked = (type, topic)
-        if self._sorted is None or self._sorted[0] != asked:  # the pages of one event ask again and again
-            self._sorted = asked, sorted((wish for group in groups for wish in group), key=attrgetter("rank"))
-        return self._sorted[1]
+        return sorted((wish for group in groups for wish in group), key=attrgetter("rank"))
 
 
 # ── the rule ───────────────────────────────────────────────────────────────────────────────────
@@ -349,7 +359,10 @@ def inquiry_for(event: TakenEvent) -> Inquiry:
 
 
 def _delivery(event: TakenEvent, target: _Target, subscription_id: str, expired: bool, now: datetime) -> NewDelivery:
-    state, reason, due_at = _start(target.state, expired, now)
+    if expired or target.state is not EndpointState.ACTIVE:
+        state, reason, due_at = _start(target.state, expired, now)
+    else:
+        state, reason, due_at = DeliveryState.PENDING, None, now
     return NewDelivery(
         delivery_id(event.id, target.key),
         event.id,
@@ -367,11 +380,9 @@ def _delivery(event: TakenEvent, target: _Target, subscription_id: str, expired:
 
 
 def _start(endpoint: EndpointState, expired: bool, now: datetime) -> tuple[DeliveryState, str | None, datetime]:
-    """Return the state that a delivery is born in, why, and when it is due."""
+    """Return the state that a delivery which cannot be sent now is born in, why, and when it is due."""
     if expired:
         return DeliveryState.EXPIRED, "expired", now
-    if endpoint is EndpointState.ACTIVE:
-        return DeliveryState.PENDING, None, now
     if endpoint is EndpointState.PAUSED:
         return DeliveryState.HELD, "endpoint_paused", now + HOLD
     return DeliveryState.SUPPRESSED, "endpoint_disabled", now

@@ -48,6 +48,8 @@ class Bury:
 
 NextStep = Complete | RetryAt | Bury
 
+COMPLETE = Complete()
+
 
 def next_step(outcome: Outcome, *, tries: int, policy: RetryPolicy, now: datetime, dice: Dice) -> NextStep:
     """Turn the outcome of an attempt into what happens next.
@@ -57,7 +59,7 @@ def next_step(outcome: Outcome, *, tries: int, policy: RetryPolicy, now: datetim
     """
     match outcome:
         case Accepted():
-            return Complete()
+            return COMPLETE
         case Permanent(reason=reason):
             return Bury(reason=reason)
         case BadRecipient(reason=reason):

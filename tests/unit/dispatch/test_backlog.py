@@ -29,8 +29,8 @@ def backlog(prefetch: int = 100) -> Backlog:
 async def test_subscribers_take_turns() -> None:
     """A subscriber with many claims does not go before one with few."""
     lines = backlog()
-    lines.add((claim("a", n), 10, False) for n in range(4))
-    lines.add([(claim("b"), 10, False), (claim("c"), 10, False)])
+    lines.add(*((claim("a", n), 10, False) for n in range(4)))
+    lines.add((claim("b"), 10, False), (claim("c"), 10, False))
 
     order = [(await lines.take()).subscriber_id for _ in range(6)]
 
@@ -40,7 +40,7 @@ async def test_subscribers_take_turns() -> None:
 async def test_a_subscriber_at_its_cap_is_passed_over_until_one_is_done() -> None:
     """No more claims of a subscriber are in flight than its cap."""
     lines = backlog()
-    lines.add((claim("slow", n), 2, False) for n in range(3))
+    lines.add(*((claim("slow", n), 2, False) for n in range(3)))
     taken = [await lines.take(), await lines.take()]
     waiting = asyncio.ensure_future(lines.take())
     await asyncio.sleep(0)
@@ -56,7 +56,7 @@ async def test_a_subscriber_at_its_cap_is_passed_over_until_one_is_done() -> Non
 async def test_room_counts_what_waits_and_what_is_sent() -> None:
     """Prefetch bounds everything that is held."""
     lines = backlog(prefetch=5)
-    lines.add((claim("a", n), 10, False) for n in range(3))
+    lines.add(*((claim("a", n), 10, False) for n in range(3)))
     await lines.take()
 
     assert 2 == lines.room()
@@ -69,7 +69,7 @@ async def test_room_counts_what_waits_and_what_is_sent() -> None:
 async def test_a_new_subscriber_may_hold_as_many_as_its_cap() -> None:
     """A subscriber that has proved nothing yet may not fill the backlog."""
     lines = backlog(prefetch=1000)
-    lines.add((claim("a", n), 4, False) for n in range(4))
+    lines.add(*((claim("a", n), 4, False) for n in range(4)))
 
     assert (["a"], False, True) == (lines.full(), lines.accepts("a"), lines.accepts("b"))
 
@@ -78,13 +78,13 @@ async def test_a_fast_subscriber_earns_a_larger_share() -> None:
     """What a subscriber finished of late is what it may hold twice."""
     lines = backlog(prefetch=1000)
     for number in range(20):
-        lines.add([(claim("fast", number), 4, False)])
+        lines.add((claim("fast", number), 4, False))
         lines.done((await lines.take()).subscriber_id)
-    lines.add((claim("fast", n), 4, False) for n in range(39))
+    lines.add(*((claim("fast", n), 4, False) for n in range(39)))
 
     assert lines.accepts("fast")
 
-    lines.add([(claim("fast", 99), 4, False)])
+    lines.add((claim("fast", 99), 4, False))
 
     assert not lines.accepts("fast")
 
@@ -93,7 +93,7 @@ async def test_the_owner_is_told_when_a_full_subscriber_has_room() -> None:
     """A source that left a full subscriber out learns when to ask again."""
     told: list[int] = []
     lines = Backlog(100, lambda: told.append(1), lambda: None)
-    lines.add((claim("a", n), 2, False) for n in range(4))
+    lines.add(*((claim("a", n), 2, False) for n in range(4)))
     lines.full()
 
     for _ in range(3):
@@ -109,7 +109,7 @@ async def test_a_cancelled_sender_hands_its_call_on() -> None:
     second = asyncio.ensure_future(lines.take())
     await asyncio.sleep(0)
 
-    lines.add([(claim("a"), 1, False)])
+    lines.add((claim("a"), 1, False))
     first.cancel()
     got = await asyncio.wait_for(second, 1)
 
@@ -121,7 +121,7 @@ async def test_a_cancelled_sender_hands_its_call_on() -> None:
 async def test_draining_takes_out_what_no_sender_has_started() -> None:
     """What is being sent stays; the rest is given back."""
     lines = backlog()
-    lines.add((claim("a", n), 1, False) for n in range(3))
+    lines.add(*((claim("a", n), 1, False) for n in range(3)))
     await lines.take()
 
     drained = lines.drain()
@@ -133,7 +133,7 @@ async def test_quiet_subscribers_are_forgotten() -> None:
     """Memory does not grow with every subscriber ever seen."""
     lines = backlog()
     for number in range(50):
-        lines.add([(claim(f"s{number}"), 1, False)])
+        lines.add((claim(f"s{number}"), 1, False))
         lines.done((await lines.take()).subscriber_id)
 
     lines.tick()
@@ -145,7 +145,7 @@ async def test_quiet_subscribers_are_forgotten() -> None:
 async def test_waiting_for_room_ends_when_one_is_done_or_when_woken() -> None:
     """A source that waits for room is let go by progress and by a stop."""
     lines = backlog()
-    lines.add([(claim("a"), 1, False)])
+    lines.add((claim("a"), 1, False))
     await lines.take()
     waiter = asyncio.ensure_future(lines.wait_for_room())
     await asyncio.sleep(0)

@@ -12,6 +12,7 @@ import pytest
 
 from notifykit import RateLimit, StoreUnavailableError
 from notifykit.dispatch import crowd, directory
+from notifykit.dispatch.crowd import LargeView
 from notifykit.models.delivery import DeliveryState
 from notifykit.models.endpoint import Endpoint, EndpointState
 from notifykit.models.ids import SUBSCRIPTION, new_id
@@ -135,6 +136,7 @@ class TestFanOut:
             await b.publish()
             (event,) = await b.kit.store.take(1, now=b.dispatcher._clock.now(), lease=timedelta(minutes=1))
             view = await b.dispatcher._directory.view(TENANT, event.tenant_version)
+            assert isinstance(view, LargeView)
 
             pages = []
             cursor: str | None = ""

@@ -19,6 +19,7 @@ from notifykit import (
     StoreUnavailableError,
 )
 from notifykit.dispatch import planner
+from notifykit.dispatch.directory import TenantView
 from notifykit.models.delivery import Claim, DeliveryState
 from notifykit.models.outcome import Accepted, BadRecipient, Outcome, Permanent, Throttled, Transient
 from notifykit.ports import Record, Settlement
@@ -432,7 +433,8 @@ async def test_a_claim_that_could_not_be_prolonged_is_given_back_unsent() -> Non
         view = await b.dispatcher._directory.view(TENANT, event.tenant_version)
         short = timedelta(seconds=5)
         sender = b.dispatcher._senders[1][0]
-        planned, _ = await view.plan(event, now=now, most=10)
+        assert isinstance(view, TenantView)
+        planned, _ = view.plan(event, now=now, most=10)
         await b.kit.store.settle([Settlement(event.id, 1, planned)], now=now, lease=short, worker="w")
         (claim,) = await b.kit.store.claim_due(sender.lane, 1, now=now, lease=short, worker="w")
 

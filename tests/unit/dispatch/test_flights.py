@@ -11,6 +11,7 @@ import pytest
 
 from notifykit import RateLimit
 from notifykit.dispatch import flights
+from notifykit.dispatch.directory import TenantView
 from notifykit.models.delivery import DeliveryState
 from notifykit.models.event import TakenEvent
 from notifykit.ports import Settlement
@@ -185,7 +186,8 @@ async def test_a_result_under_a_later_fence_is_no_part_of_a_lost_flight() -> Non
             (stolen,) = await b.kit.store.take(1, now=datetime.now(UTC) + 10 * MINUTE, lease=MINUTE)
             await b.until(lambda: not b.dispatcher._recorder.flights._of)
             view = await b.dispatcher._directory.view(TENANT, stolen.tenant_version)
-            planned, _ = await view.plan(stolen, now=datetime.now(UTC), most=9)
+            assert isinstance(view, TenantView)
+            planned, _ = view.plan(stolen, now=datetime.now(UTC), most=9)
             lost = Settlement(stolen.id, stolen.fence, [new._replace(state=SENDING) for new in planned])
             await b.kit.store.settle([lost], now=datetime.now(UTC), lease=-MINUTE, worker="lost")
             gate, b.channel.gate = b.channel.gate, None

@@ -269,7 +269,7 @@ class Seals:
             return record
         place = response_place(attempt.delivery_id, attempt.number)
         sealed = self.vault.ring.seal_bytes(attempt.response, context=place)
-        return record._replace(attempt=attrs.evolve(attempt, response=sealed))
+        return record._replace(attempt=attempt._replace(response=sealed))
 
     def opened_attempt(self, stored: Attempt) -> Attempt:
         """Return the attempt of a row.
@@ -280,7 +280,7 @@ class Seals:
         if stored.response[:4] != _SEALED:
             return stored
         place = response_place(stored.delivery_id, stored.number)
-        return attrs.evolve(stored, response=self._bytes(stored.response, place))
+        return stored._replace(response=self._bytes(stored.response, place))
 
 
 def _looks_sealed(record: Record) -> bool:
