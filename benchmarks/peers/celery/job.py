@@ -3,7 +3,7 @@
 import os
 
 from celery import Celery
-from commands import in_turn, main
+from commands import in_threads, main
 from webhook import Requests
 
 VALKEY = os.environ["BENCH_VALKEY"]
@@ -24,9 +24,11 @@ def deliver(message_id: str, body: str) -> int:
     return client.post(message_id, body)
 
 
-def publish(events: int, size: int):
+def publish(events: int, size: int, publishers: int = 1):
     producer = Celery("job", broker=VALKEY)  # without a backend it does not subscribe to every result
-    return in_turn(events, size, lambda message_id, body: producer.send_task("deliver", (message_id, body)))
+    return in_threads(
+        events, size, publishers, lambda message_id, body: producer.send_task("deliver", (message_id, body))
+    )
 
 
 def stored() -> int:

@@ -7,7 +7,7 @@ from saq import Queue, Worker
 from saq.job import Status
 from webhook import Aiohttp
 
-queue = Queue.from_url(os.environ["BENCH_VALKEY"], max_concurrent_ops=64)
+queue = Queue.from_url(os.environ["BENCH_VALKEY"], max_concurrent_ops=128)  # more than we ever ask for at a time
 client = Aiohttp()
 
 
@@ -16,17 +16,17 @@ async def deliver(context, *, message_id: str, body: str) -> int:
     return await client.post(message_id, body)
 
 
-async def work() -> None:
+async def work(jobs: int) -> None:
     await queue.connect()
-    await Worker(queue, [deliver], concurrency=64).start()
+    await Worker(queue, [deliver], concurrency=jobs).start()
 
 
-async def publish(events: int, size: int):
+async def publish(events: int, size: int, publishers: int):
     async def enqueue(message_id: str, body: str) -> None:
         await queue.enqueue("deliver", message_id=message_id, body=body, retries=5, retry_backoff=True, ttl=3600)
 
     await queue.connect()
-    timing = await side_by_side(events, size, enqueue)
+    timing = await side_by_side(events, size, enqueue, publishers)
     await queue.disconnect()
     return timing
 

@@ -11,13 +11,14 @@ import json
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from webhook import message
 
 Timing = dict[str, float]
 
-#: How many publishers of one producer run at the same time, where the tool is asynchronous.
+#: How many publishers of one producer run at the same time, where the tool is asynchronous and nothing else is said.
 PUBLISHERS = 32
 
 
@@ -48,7 +49,24 @@ def in_turn(events: int, size: int, enqueue: Callable[[str, str], object]) -> Ti
     return {"events": events, "seconds": time.perf_counter() - started}
 
 
-async def side_by_side(events: int, size: int, enqueue: Callable[[str, str], Awaitable[object]]) -> Timing:
+def in_threads(events: int, size: int, publishers: int, enqueue: Callable[[str, str], object]) -> Timing:
+    """Publish with several threads, as a web server of threads would."""
+    numbers = iter(range(events))
+    started = time.perf_counter()
+
+    def publisher() -> None:
+        for at in numbers:  # an iterator of numbers may be shared by threads
+            enqueue(*message(size, at))
+
+    with ThreadPoolExecutor(publishers) as threads:
+        for done in [threads.submit(publisher) for _ in range(publishers)]:
+            done.result()
+    return {"events": events, "seconds": time.perf_counter() - started}
+
+
+async def side_by_side(
+    events: int, size: int, enqueue: Callable[[str, str], Awaitable[object]], publishers: int = PUBLISHERS
+) -> Timing:
     """Publish with several publishers at a time, as a busy web server would."""
     numbers = iter(range(events))
     started = time.perf_counter()
@@ -57,7 +75,7 @@ async def side_by_side(events: int, size: int, enqueue: Callable[[str, str], Awa
         for at in numbers:
             await enqueue(*message(size, at))
 
-    await asyncio.gather(*(publisher() for _ in range(PUBLISHERS)))
+    await asyncio.gather(*(publisher() for _ in range(publishers)))
     return {"events": events, "seconds": time.perf_counter() - started}
 
 
