@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 
-from notifykit.models.delivery import DeliveryState, NewDelivery
-from notifykit.ports import Settlement
+from notifykit.models.delivery import DeliveryState
 from notifykit.testing import FakeClock, make_attempt, make_event, make_record
 from notifykit.testing.suites.store.ordering import KEY, given_line
 from notifykit.testing.suites.store.steps import (
@@ -34,8 +33,12 @@ from notifykit.testing.suites.store.steps import (
 asyncpg = pytest.importorskip("asyncpg", reason="needs asyncpg")
 
 from notifykit.stores.sql import postgres_statements as sql  # noqa: E402  # only where its driver is
-from notifykit.stores.sql.postgres import PostgresStore, _record_values  # noqa: E402
+from notifykit.stores.sql.postgres import PostgresStore  # noqa: E402
+from notifykit.stores.sql.postgres_batches import record_columns  # noqa: E402
 from notifykit.stores.sql.rows import RANK, micros  # noqa: E402
+
+#: All columns of a batch vary.
+EVERYTHING = -1
 
 
 @pytest.fixture
@@ -123,9 +126,9 @@ async def test_nothing_is_set_aside_behind_what_is_ending(store: PostgresStore, 
     (head,) = await claim(store, clock, 1)
     attempt = make_attempt(head, at=clock.now())
     record = make_record(head, DeliveryState.DELIVERED, at=clock.now(), attempt=attempt)
-    columns = [[value] for value in _record_values(record)]
+    columns = record_columns([record])
 
-    async with other.uncommitted(sql.RECORD, *columns) as written:
+    async with other.uncommitted(sql.record(EVERYTHING), *columns) as written:
         meanwhile = await claim(store, clock)
     then = await claim_one(store, clock)
     await finish(store, clock, then)
@@ -188,12 +191,10 @@ async def test_no_event_is_set_aside_behind_one_that_is_being_settled(
     first, second = (make_event(at=clock.now(), ordering_key=KEY) for _ in range(2))
     await store.append([first, second])
     (head,) = await take(store, clock, 1)
-    now, until = micros(clock.now()), micros(clock.now() + LEASE)
-    nothing: list[list[NewDelivery]] = [[] for _ in sql.PLANNED]
-    settlement = Settlement(head.id, head.fence, [])
-    columns = [[settlement.event_id], [settlement.fence], [settlement.cursor]]
+    now = micros(clock.now())
+    statement = sql.settle(EVERYTHING, planned=False, careful=True)
 
-    async with other.uncommitted(sql.SETTLE, now, until, "other", *columns, *nothing) as settled:
+    async with other.uncommitted(statement, now, [head.id], [head.fence], [None]) as settled:
         meanwhile = await take(store, clock)
     then = await take_one(store, clock)
 

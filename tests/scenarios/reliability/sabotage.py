@@ -73,6 +73,11 @@ def no_fence() -> None:
         ("(id IN (SELECT id FROM kept)) IS TRUE", "(id IN (SELECT id FROM kept)) IS TRUE ON CONFLICT DO NOTHING"),
     )
     rewrite("stores.sql.postgres_statements:SETTLE", ("AND o.fence = s.fence ", ""))
+    rewrite("stores.sql.postgres_statements:ALL_ARE_WHOLE", ("o.fence = $3::int", "$3::int IS NOT NULL"))
+    rewrite(
+        "stores.sql.postgres_statements:IS_WHOLE",
+        ("((o.event_id, o.fence) IN (SELECT s.event_id, s.fence", "(o.event_id IN (SELECT s.event_id"),
+    )
 
 
 @fault

@@ -13,15 +13,17 @@ from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from notifykit.errors import SchemaError, StoreUnavailableError
+from notifykit.ports import Settlement
 from notifykit.stores.sql.line import SHORT
 from notifykit.stores.sql.postgres import PostgresStore
 from notifykit.stores.sql.store import HINTS_PER_SECOND, HINTS_TO_SPARE
-from notifykit.testing import START, make_event
+from notifykit.testing import START, make_delivery, make_event
 from tests.databases import new_database
 
 LEASE = timedelta(seconds=30)
 #: In real seconds: far longer than anything takes, far shorter than a wait that is not ended.
 PROMPTLY, LONG = 10, timedelta(seconds=60)
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
 @pytest.fixture
@@ -169,7 +171,6 @@ async def test_long_statements_go_one_at_a_time_while_others_pass(store, postgre
     await store.append([make_event()])
     await store.take(10, now=START, lease=LEASE, since=START - LEASE if passing else None)
 
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     seen: list[int] = []
     with psycopg.connect(postgres_store_url) as locker, psycopg.connect(postgres_store_url, autocommit=True) as watch:
         locker.execute("LOCK notifykit_outbox IN ACCESS EXCLUSIVE MODE")
@@ -178,10 +179,38 @@ async def test_long_statements_go_one_at_a_time_while_others_pass(store, postgre
                 tasks.start_soon(store.append, [make_event() for _ in range(SHORT + 1)])
             with anyio.fail_after(PROMPTLY):
                 while at_once not in seen:
-                    seen += watch.execute(waiting).fetchone() or ()
+                    seen += watch.execute(WAITING).fetchone() or ()
                     await anyio.sleep(0.02)
             await anyio.sleep(0.1)
-            seen += watch.execute(waiting).fetchone() or ()
+            seen += watch.execute(WAITING).fetchone() or ()
             locker.rollback()
 
     assert at_once == max(seen)
+
+
+@pytest.mark.parametrize("cursor", [None, "next page"])
+async def test_a_settlement_sees_who_took_the_event_while_it_waited(store, postgres_store_url, cursor):
+    """It began under the right fence, and ends after another has taken the event: nothing of that event is written."""
+    mine, lost = make_event(), make_event()
+    await store.append([mine, lost])
+    await store.take(10, now=START, lease=LEASE)
+    settlements = [
+        Settlement(event.id, 1, [make_delivery(event)], cursor if event is mine else None) for event in (mine, lost)
+    ]
+    settled: set[str] = set()
+
+    async def settle() -> None:
+        settled.update(await store.settle(settlements, now=START, lease=LEASE, worker="planner-1"))
+
+    with psycopg.connect(postgres_store_url) as taker, psycopg.connect(postgres_store_url, autocommit=True) as watch:
+        taker.execute("UPDATE notifykit_outbox SET fence = fence + 1 WHERE event_id = %s", [lost.id])
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(settle)
+            with anyio.fail_after(PROMPTLY):
+                while watch.execute(WAITING).fetchone() == (0,):
+                    await anyio.sleep(0.01)
+            taker.commit()
+
+    assert {mine.id} == settled
+    assert await store.get_delivery(mine.tenant, make_delivery(mine).id) is not None
+    assert await store.get_delivery(lost.tenant, make_delivery(lost).id) is None

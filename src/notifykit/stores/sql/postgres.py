@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ...errors import MissingExtraError, StoreUnavailableError
 from ...failpoints import failpoint
-from ...models.delivery import FINAL_STATES, Claim, Lane, NewDelivery
+from ...models.delivery import Claim, Lane, NewDelivery
 from ...models.endpoint import Endpoint
 from ...models.event import StoredEvent, TakenEvent
 from ...models.health import Ailment
@@ -30,19 +30,15 @@ from . import ailments, interests, migrate
 from . import postgres_statements as sql
 from .line import SHORT
 from .moves import NEXT_DUE
+from .postgres_batches import Shapes, event_columns, planned_columns, record_columns
 from .rows import (
     RANK,
     WINDOW,
-    attempt_values,
     claim_from,
     endpoint_from,
-    event_values,
     in_key_order,
     instant_or_none,
-    last_values,
     micros,
-    micros_or_none,
-    planned_values,
     taken_from,
     with_records,
 )
@@ -55,9 +51,6 @@ except ImportError as error:
     raise MissingExtraError("the PostgreSQL store", "postgres") from error
 
 T = TypeVar("T")
-
-#: The columns of an attempt where there was none.
-_NOT_TRIED: tuple[Any, ...] = (None,) * 9
 
 #: What a connection that has died, or is about to, raises.  A driver whose connection was lost in the
 #: middle of a statement may also find itself in a state that it takes for a mistake of its own.
@@ -121,6 +114,8 @@ class PostgresStore(SqlStore):
         self._hint_is_kept = False
         self._passed_until = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._events, self._records = Shapes(), Shapes()
+        self._settled, self._plans = Shapes(), Shapes(keys=0b1001)
 
     async def open(self) -> None:
         self.seals.vault.check()
@@ -205,20 +200,19 @@ class PostgresStore(SqlStore):
     async def append(self, events: Sequence[StoredEvent]) -> list[Appended]:
         if not events:
             return []
-        columns = _columns(map(event_values, in_key_order(self.seals.events(events))))
+        varying, values = self._events.fit(event_columns(in_key_order(self.seals.events(events))))
+        careful = any(event.idempotency_key for event in events)
         async with self._driver(len(events)) as pg:
-            statement = sql.APPEND_AND_HINT if self._hint_is_due() else sql.APPEND
+            hint = self._hint_is_due()
             failpoint("pub.inserted")
-            stored = {row[0] for row in await pg.fetch(statement, *columns, timeout=_HASTE)}
-            if len(stored) == len(events):
-                answers = [Appended(event.id) for event in events]
-            else:
-                answers = [
-                    Appended(event.id)
-                    if event.id in stored
-                    else Appended(*await pg.fetchrow(sql.HELD, event.tenant, event.idempotency_key))
-                    for event in events
-                ]
+            answers = [Appended(event.id) for event in events]
+            if careful or not await _is_new(pg, sql.append(varying, careful=False, hint=hint), values):
+                rows = await pg.fetch(sql.append(varying, careful=True, hint=hint), *values, timeout=_HASTE)
+                stored = {row[0] for row in rows}
+                for index, event in enumerate(events):
+                    if event.id not in stored:
+                        held = await pg.fetchrow(sql.HELD, event.tenant, event.idempotency_key, event.id)
+                        answers[index] = Appended(*held)
         self._wake()
         return self.seals.answers(events, answers)
 
@@ -240,30 +234,38 @@ class PostgresStore(SqlStore):
     async def settle(
         self, settlements: Sequence[Settlement], *, now: datetime, lease: timedelta, worker: str
     ) -> set[str]:
-        events: list[tuple[str, int, str | None]] = []
-        planned: list[tuple[Any, ...]] = []
-        rest: dict[str, list[Record]] = {}
-        for settlement in self.seals.settlements(settlements):
-            event_id, fence, _, cursor, _ = settlement
-            events.append((event_id, fence, cursor))
-            deliveries, left = with_records(settlement)
-            planned += [_planned_values(new, record, first=fence == 1) for new, record in deliveries]
-            if left:
-                rest[event_id] = left
-        if not events:
+        if not settlements:
             return set()
-        columns = [*_columns(events), *(_columns(planned) if planned else ([],) * len(sql.PLANNED))]
-        values = (micros(now), micros(now + lease), worker, *columns)
-        async with self._driver(len(events) + len(planned)) as pg:
+        settlements = self.seals.settlements(settlements)
+        event_ids, fences, _, cursors, records = zip(*settlements, strict=True)
+        planned: list[tuple[NewDelivery, Record | None]] = []
+        first: list[bool] = []
+        rest: dict[str, list[Record]] = {}
+        for settlement in settlements:
+            deliveries, left = with_records(settlement)
+            planned += deliveries
+            first += [settlement.fence == 1] * len(deliveries)
+            if left:
+                rest[settlement.event_id] = left
+        columns = [event_ids, fences, cursors]
+        if planned:
+            varying, values = self._plans.fit([*columns, *planned_columns(planned, first)])
+            values[3:3] = [micros(now + lease), worker]
+        else:
+            varying, values = self._settled.fit(columns)
+        values.insert(0, micros(now))
+        async with self._driver(len(settlements) + len(planned)) as pg:
             failpoint("fan.half")
-            if any(settlement.records for settlement in settlements):
+            if any(records):
                 failpoint("res.half")
-            if not rest:
-                return {row[0] for row in await pg.fetch(sql.SETTLE, *values, timeout=_HASTE)}
-            async with pg.transaction():
-                settled = {row[0] for row in await pg.fetch(sql.SETTLE, *values, timeout=_HASTE)}
-                await _record(pg, [record for id_ in settled for record in rest.get(id_, ())])
-        return settled
+            if rest:
+                async with pg.transaction():
+                    settled = await _settle(pg, varying, values, planned=bool(planned), careful=True)
+                    await self._record(pg, [record for id_ in settled for record in rest.get(id_, ())])
+                return settled
+            with contextlib.suppress(asyncpg.UniqueViolationError):
+                return await _settle(pg, varying, values, planned=bool(planned), careful=False)
+            return await _settle(pg, varying, values, planned=bool(planned), careful=True)
 
     async def claim_due(
         self,
@@ -307,9 +309,21 @@ class PostgresStore(SqlStore):
         async with self._driver(len(records)) as pg:
             failpoint("res.half")
             if not any(record.event for record in records):
-                return await _record(pg, records)
+                return await self._record(pg, records)
             async with pg.transaction():
-                return await _record(pg, records)
+                return await self._record(pg, records)
+
+    async def _record(self, pg: Any, records: Sequence[Record]) -> set[str]:
+        """Write records and what they tell; return the ids of those that were written."""
+        if not records:
+            return set()
+        varying, values = self._records.fit(record_columns(records))
+        written = {row[0] for row in await pg.fetch(sql.record(varying), *values, timeout=_HASTE)}
+        told = [record.event for record in records if record.event is not None and record.delivery_id in written]
+        if told:
+            varying, values = self._events.fit(event_columns(told))
+            await pg.execute(sql.append(varying, careful=True, hint=True), *values)
+        return written
 
     async def extend(self, claims: Sequence[tuple[str, int]], *, until: datetime) -> set[str]:
         if not claims:
@@ -400,55 +414,18 @@ def _translated(error: BaseException) -> Exception:
     return translated(error)
 
 
-async def _record(pg: Any, records: Sequence[Record]) -> set[str]:
-    """Write records, and the events that come with those that were written."""
-    if not records:
-        return set()
-    columns = _columns(map(_record_values, records))
-    written = {row[0] for row in await pg.fetch(sql.RECORD, *columns, timeout=_HASTE)}
-    told = [record.event for record in records if record.event is not None and record.delivery_id in written]
-    if told:
-        await pg.execute(sql.APPEND_AND_HINT, *_columns(map(event_values, told)))
-    return written
+async def _is_new(pg: Any, statement: str, values: Sequence[Any]) -> bool:
+    """Run a statement that fails, and then has done nothing, if anything that it writes is there already."""
+    try:
+        await pg.execute(statement, *values, timeout=_HASTE)
+    except asyncpg.UniqueViolationError:
+        return False
+    return True
 
 
-def _columns(rows: Iterable[tuple[Any, ...]]) -> list[Sequence[Any]]:
-    """Return rows as columns, cut down to one value where all are equal."""
-    return [column[:1] if column.count(column[0]) == len(column) else column for column in zip(*rows, strict=True)]
-
-
-def _planned_values(new: NewDelivery, ended: Record | None, *, first: bool) -> tuple[Any, ...]:
-    state, reason, sent = new.state, new.reason, _NOT_TRIED
-    if ended is not None:
-        state, reason = ended.state, ended.reason
-        number, *last = last_values(ended.attempt)
-        sent = (number, micros(ended.at), *last)
-    return (
-        *planned_values(new),
-        state.value,
-        reason,
-        micros(new.due_at),
-        micros_or_none(new.expires_at),
-        new.ordering_key,
-        state in FINAL_STATES,
-        first,
-        *sent,
-    )
-
-
-def _record_values(record: Record) -> tuple[Any, ...]:
-    delivery_id, fence, state, reason, due_at, at, attempt, _ = record
-    tried = _NOT_TRIED if attempt is None else attempt_values(attempt)
-    return (
-        delivery_id,
-        fence,
-        state.value,
-        reason,
-        micros_or_none(due_at),
-        micros(at),
-        state in FINAL_STATES,
-        *tried,
-    )
+async def _settle(pg: Any, varying: int, values: Sequence[Any], *, planned: bool, careful: bool) -> set[str]:
+    statement = sql.settle(varying, planned=planned, careful=careful)
+    return {row[0] for row in await pg.fetch(statement, *values, timeout=_HASTE)}
 
 
 if TYPE_CHECKING:

@@ -1,13 +1,17 @@
-"""The frequent verbs as PostgreSQL statements: one each, batches as arrays.
+"""The frequent verbs as PostgreSQL statements: one each, batches as columns.
 
-The order of arguments is the order of the ``$n``; ``postgres.py`` fills them.
+The order of arguments is the order of the ``$n``; ``postgres_batches.py`` fills them.
 
 ``(x IN (SELECT …)) IS TRUE`` looks odd and is meant: it is answered by a hash table,
 where a join of two batches would be a nested loop, because our connections switch
 hash joins off (see ``postgres.py``).
 
-A column that says the same in every row comes as an array of one: encoding an array costs the client more
-than all else that it does for a row (see :func:`_batch`).
+A column that says the same in every row comes as one value, not as an array: that is cheaper for the client to
+encode and for the server to read.  So a statement depends on its batch, and there is a function which writes it
+(see :func:`_batch`).
+
+``= ANY(array)`` finds the rows of a batch in one scan of an index.  A join would cost a search for each row; and
+a plan for it that was made while the table was nearly empty compares every row with every other.
 
 ``coalesce(q.state, '')`` keeps the index of leases out of ``RECORD`` and ``EXTEND``: by the statistics of a quiet
 hour it is nearly empty, and then a plan compares every result with every lease instead of looking ids up.
@@ -20,10 +24,11 @@ whoever removes the row in front gives the next one its turn (see ADR 0012).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from .rows import CLAIM_COLUMNS, EVENT_COLUMNS, FIRST_LOOK, LATER_LOOK, TAKEN_COLUMNS
 
-_TYPES = {
+_EVENT_TYPES = {
     "version": "smallint",
     "priority": "smallint",
     "occurred_at": "bigint",
@@ -33,47 +38,69 @@ _TYPES = {
     "fingerprint": "bytea",
     "body": "bytea",
 }
-_COLUMNS = ", ".join(EVENT_COLUMNS)
+_EVENTS = {name: _EVENT_TYPES.get(name, "text") for name in EVENT_COLUMNS}
 
 
-def _batch(columns: Mapping[str, str], first: int) -> str:
-    """Return a table of what the arrays from ``$first`` on say; in each row an array of one says the same.
+def _batch(columns: Mapping[str, str], varying: int, first: int = 1) -> str:
+    """Return a table of what the arguments from ``$first`` on say.
 
     Args:
         columns: The type of each column by its name.
-        first: The number of the first array.
+        varying: Which of them are arrays: bit 0 is set if the first one is.
+        first: The number of the first argument.
     """
-    arrays = {name: f"${number}::{type_}[]" for number, (name, type_) in enumerate(columns.items(), first)}
-    values = ", ".join(
-        f"CASE WHEN cardinality({array}) = 1 THEN ({array})[1] ELSE u.{name} END AS {name}"
-        for name, array in arrays.items()
-    )
-    return f"(SELECT {values} FROM unnest({', '.join(arrays.values())}) AS u({', '.join(columns)}))"
+    arrays, names, values = [], [], []
+    for bit, (name, type_) in enumerate(columns.items()):
+        if varying >> bit & 1:
+            arrays.append(f"${first + bit}::{type_}[]")
+            names.append(name)
+            values.append(f"u.{name}")
+        else:
+            values.append(f"${first + bit}::{type_} AS {name}")
+    return f"(SELECT {', '.join(values)} FROM unnest({', '.join(arrays)}) AS u({', '.join(names)}))"
 
 
-_EVENTS = f"{_batch({name: _TYPES.get(name, 'text') for name in EVENT_COLUMNS}, 1)} AS given"
-
-APPEND = f"""
+APPEND = """
 WITH e AS (
-  INSERT INTO notifykit_events ({_COLUMNS}) SELECT * FROM {_EVENTS}
-  ON CONFLICT DO NOTHING RETURNING id, tenant, priority, due_at, ordering_key
-)
-INSERT INTO notifykit_outbox (event_id, tenant, priority, due_at, ordering_key)
-SELECT id, tenant, priority, due_at, ordering_key FROM e RETURNING event_id
-"""
-
-APPEND_AND_HINT = f"""
-WITH e AS (
-  INSERT INTO notifykit_events ({_COLUMNS}) SELECT * FROM {_EVENTS}
-  ON CONFLICT DO NOTHING RETURNING id, tenant, priority, due_at, ordering_key
+  INSERT INTO notifykit_events ({columns}) SELECT * FROM {events} AS given
+  {unless_known} RETURNING id, tenant, priority, due_at, ordering_key
 ), o AS (
   INSERT INTO notifykit_outbox (event_id, tenant, priority, due_at, ordering_key)
   SELECT id, tenant, priority, due_at, ordering_key FROM e RETURNING event_id
 )
-SELECT o.event_id, h.sent FROM o, (SELECT pg_notify('notifykit', '') AS sent) h
+SELECT {answer}
 """
+#: Written by one of two statements, of which the second one knows of idempotency keys, and says what it has stored.
+_ANSWERS = {
+    (False, False): "1 WHERE false",
+    (False, True): "pg_notify('notifykit', '')",
+    (True, False): "event_id FROM o",
+    (True, True): "o.event_id, h.sent FROM o, (SELECT pg_notify('notifykit', '') AS sent) h",
+}
 
-HELD = "SELECT id, true, fingerprint FROM notifykit_events WHERE tenant = $1 AND idempotency_key = $2"
+
+@lru_cache
+def append(varying: int, *, careful: bool, hint: bool) -> str:
+    """Return the statement that stores events.
+
+    Args:
+        varying: Which columns of the events vary.
+        careful: Leave out what is known already, and answer with the ids of the others.  To find that out costs
+            as much as a fifth of the statement; without it the statement fails if there is any.
+        hint: Tell those who wait for events.
+    """
+    return APPEND.format(
+        columns=", ".join(EVENT_COLUMNS),
+        events=_batch(_EVENTS, varying),
+        unless_known="ON CONFLICT DO NOTHING" if careful else "",
+        answer=_ANSWERS[careful, hint],
+    )
+
+
+HELD = """
+SELECT k.id, true, k.fingerprint FROM notifykit_events k WHERE k.tenant = $1 AND k.idempotency_key = $2
+UNION ALL SELECT e.id, true, e.fingerprint FROM notifykit_events e WHERE e.tenant = $1 AND e.id = $3 LIMIT 1
+"""
 
 #: When a row that waits behind another one is looked at again if nobody gives it its turn.
 _LOOK = f"(CASE WHEN o.behind THEN {LATER_LOOK} ELSE {FIRST_LOOK} END * (1 + random()))::bigint"
@@ -101,8 +128,8 @@ WITH due AS MATERIALIZED (
 ), picked AS MATERIALIZED (
   SELECT event_id FROM due WHERE (event_id IN (SELECT event_id FROM line WHERE ahead IS NOT NULL)) IS NOT TRUE LIMIT $2
 ), taken AS (
-  UPDATE notifykit_outbox o SET fence = o.fence + 1, taken_until = $3, behind = false FROM picked
-  WHERE o.event_id = picked.event_id RETURNING o.event_id, o.fence, o.tenant, o.cursor
+  UPDATE notifykit_outbox o SET fence = o.fence + 1, taken_until = $3, behind = false
+  WHERE o.event_id = ANY(ARRAY(SELECT event_id FROM picked)) RETURNING o.event_id, o.fence, o.tenant, o.cursor
 )
 SELECT {TAKEN_COLUMNS}, a.aside
 FROM (SELECT count(*) AS aside FROM aside) a LEFT JOIN taken o ON true
@@ -111,9 +138,9 @@ LEFT JOIN notifykit_tenants t ON t.tenant = o.tenant
 ORDER BY e.priority, o.event_id
 """
 
-_SETTLED = _batch({"event_id": "text", "fence": "int", "cursor": "text"}, 4)
+_SETTLED = {"event_id": "text", "fence": "int", "cursor": "text"}
 #: The columns of planned deliveries; those from ``attempts`` on tell of one that was sent before it was settled.
-PLANNED = {
+_PLANNED = {
     "id": "text",
     "event_id": "text",
     "tenant": "text",
@@ -138,14 +165,14 @@ PLANNED = {
     "response": "bytea",
     "worker": "text",
 }
-_PLANNED = _batch(PLANNED, 7)
+#: How many arguments of :func:`settle` come before the columns of planned deliveries, and how many tell of events.
+_BEFORE_PLANNED, _OF_EVENTS = 6, len(_SETTLED)
 
-SETTLE = f"""
-WITH s AS MATERIALIZED (
-  SELECT * FROM {_SETTLED} AS s
+SETTLE = """
+WITH s AS (
+  SELECT * FROM {settled} AS s
 ), gone AS (
-  DELETE FROM notifykit_outbox o USING s
-  WHERE o.event_id = s.event_id AND o.fence = s.fence AND s.cursor IS NULL
+  DELETE FROM notifykit_outbox o WHERE o.event_id = ANY($2::text[]) AND {is_whole}
   RETURNING o.event_id, o.tenant, o.ordering_key
 ), next AS MATERIALIZED (
   SELECT n.event_id FROM (SELECT DISTINCT tenant, ordering_key FROM gone WHERE ordering_key IS NOT NULL) g
@@ -162,8 +189,15 @@ WITH s AS MATERIALIZED (
   WHERE o.event_id = s.event_id AND o.fence = s.fence AND s.cursor IS NOT NULL RETURNING o.event_id
 ), ok AS MATERIALIZED (
   SELECT event_id FROM gone UNION ALL SELECT event_id FROM paged
-), d AS MATERIALIZED (
-  SELECT d.* FROM {_PLANNED} AS d
+){planned}
+SELECT event_id FROM ok
+"""
+#: Whether a row of the outbox has the right fence, and its event is planned to the end: if fences or cursors vary …
+IS_WHOLE = "((o.event_id, o.fence) IN (SELECT s.event_id, s.fence FROM s WHERE s.cursor IS NULL)) IS TRUE"
+#: … and if they do not.
+ALL_ARE_WHOLE = "o.fence = $3::int AND $4::text IS NULL"
+_PLAN = """, d AS {once} (
+  SELECT d.* FROM {deliveries} AS d
   WHERE (event_id IN (SELECT event_id FROM ok)) IS TRUE
   -- only a later page can meet a delivery that an earlier one made; it waits, or has ended since
   AND (first OR NOT EXISTS (SELECT 1 FROM notifykit_deliveries h WHERE h.tenant = d.tenant AND h.id = d.id)
@@ -173,9 +207,9 @@ WITH s AS MATERIALIZED (
     created_at, due_at, expires_at, ordering_key, fence, lease_until, worker)
   SELECT id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state, reason,
     CASE WHEN state = 'sending' THEN due_at ELSE $1 END, due_at, expires_at,
-    ordering_key, (state = 'sending')::int, CASE WHEN state = 'sending' THEN $2::bigint END,
-    CASE WHEN state = 'sending' THEN $3::text END
-  FROM d WHERE NOT final ON CONFLICT (id) DO NOTHING
+    ordering_key, (state = 'sending')::int, CASE WHEN state = 'sending' THEN $5::bigint END,
+    CASE WHEN state = 'sending' THEN $6::text END
+  FROM d WHERE NOT final {unless_queued}
 ), f AS (
   INSERT INTO notifykit_deliveries (id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state,
     reason, attempts, abandoned, generation, fence, ordering_key, created_at, expires_at, finished_at, last_started_at,
@@ -183,10 +217,36 @@ WITH s AS MATERIALIZED (
   SELECT id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state, reason, coalesce(attempts, 0),
     0, 0, (ended_at IS NOT NULL)::int, ordering_key, CASE WHEN ended_at IS NULL THEN $1 ELSE due_at END, expires_at,
     coalesce(ended_at, $1), started_at, took, outcome, code, status, response, worker
-  FROM d WHERE final ON CONFLICT DO NOTHING
-)
-SELECT event_id FROM ok
-"""
+  FROM d WHERE final {unless_known}
+)"""
+
+
+@lru_cache
+def settle(varying: int, *, planned: bool, careful: bool) -> str:
+    """Return the statement that settles events.
+
+    Args:
+        varying: Which columns vary: first those of the events, then those of the planned deliveries.
+        planned: Whether there are any deliveries.
+        careful: Leave out deliveries that are there already; without it the statement fails if there are any.
+    """
+    plan = ""
+    if planned:
+        of_deliveries = varying >> _OF_EVENTS
+        all_end_alike = not of_deliveries >> list(_PLANNED).index("final") & 1
+        plan = _PLAN.format(
+            # where one of the two inserts has nothing to do, and never looks, the other one needs no copy
+            once="NOT MATERIALIZED" if all_end_alike else "MATERIALIZED",
+            deliveries=_batch(_PLANNED, of_deliveries, _BEFORE_PLANNED + 1),
+            unless_queued="ON CONFLICT (id) DO NOTHING" if careful else "",
+            unless_known="ON CONFLICT DO NOTHING" if careful else "",
+        )
+    return SETTLE.format(
+        settled=_batch(_SETTLED, varying, 2),
+        is_whole=IS_WHOLE if varying & 0b110 else ALL_ARE_WHOLE,
+        planned=plan,
+    )
+
 
 CLAIM = f"""
 WITH due AS MATERIALIZED (
@@ -211,38 +271,35 @@ WITH due AS MATERIALIZED (
 ), q AS (
   UPDATE notifykit_queue q SET state = 'sending', reason = NULL, fence = q.fence + 1, lease_until = $5, worker = $6,
     behind = false
-  FROM picked c WHERE q.id = c.id RETURNING q.*
+  WHERE q.id = ANY(ARRAY(SELECT id FROM picked)) RETURNING q.*
 )
 SELECT {CLAIM_COLUMNS}, a.aside FROM (SELECT count(*) AS aside FROM aside) a LEFT JOIN q ON true
 LEFT JOIN notifykit_events e ON e.tenant = q.tenant AND e.id = q.event_id
 LEFT JOIN notifykit_tenants t ON t.tenant = q.tenant ORDER BY q.due_at, q.id
 """
 
-_RESULTS = _batch(
-    {
-        "id": "text",
-        "fence": "int",
-        "state": "text",
-        "reason": "text",
-        "due_at": "bigint",
-        "at": "bigint",
-        "final": "bool",
-        "number": "int",
-        "started_at": "bigint",
-        "took": "bigint",
-        "outcome": "text",
-        "code": "text",
-        "status": "int",
-        "retry_at": "bigint",
-        "response": "bytea",
-        "worker": "text",
-    },
-    1,
-)
+_RESULTS = {
+    "id": "text",
+    "fence": "int",
+    "state": "text",
+    "reason": "text",
+    "due_at": "bigint",
+    "at": "bigint",
+    "final": "bool",
+    "number": "int",
+    "started_at": "bigint",
+    "took": "bigint",
+    "outcome": "text",
+    "code": "text",
+    "status": "int",
+    "retry_at": "bigint",
+    "response": "bytea",
+    "worker": "text",
+}
 
-RECORD = f"""
+RECORD = """
 WITH r AS MATERIALIZED (
-  SELECT * FROM {_RESULTS} AS r
+  SELECT * FROM {results} AS r
 ), gone AS (
   DELETE FROM notifykit_queue q USING r
   WHERE r.final AND q.id = r.id AND q.fence = r.fence AND coalesce(q.state, '') = 'sending'
@@ -278,6 +335,13 @@ WITH r AS MATERIALIZED (
 )
 SELECT id FROM gone UNION ALL SELECT id FROM kept
 """
+
+
+@lru_cache
+def record(varying: int) -> str:
+    """Return the statement that writes what became of claimed deliveries."""
+    return RECORD.format(results=_batch(_RESULTS, varying))
+
 
 EXTEND = """
 UPDATE notifykit_queue q SET lease_until = $3 FROM unnest($1::text[], $2::int[]) AS c(id, fence)
