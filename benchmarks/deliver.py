@@ -26,6 +26,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--events", type=int, default=40_000)
     parser.add_argument("--subscriptions", type=int, default=1, help="per event")
     parser.add_argument("--endpoints", type=int, default=1, help="distinct ones")
+    parser.add_argument("--hosts", type=int, help="that the endpoints share; by default each has its own")
     parser.add_argument("--size", type=int, default=1000, help="bytes of an event's body, roughly")
     parser.add_argument("--real", action="store_true", help="payloads from examples of what services send")
     parser.add_argument("--producers", type=int, default=1, help="processes")

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from .axes import HOSTS, compared
+from .axes import HOSTS, compared, enough
 from .job import Job, Stage, deliver_some, run_once
 from .plan import COST, Plan, Say
 from .results import Finding, Part, Row
@@ -34,7 +34,9 @@ def part(plan: Plan, say: Say) -> Part:
             compared(f"cost with {more.label}, compared with {less.label}", more, less, at_most=WANTED)
         )  # fmt: skip
 
-    grow("endpoints", {n: attrs.evolve(base, endpoints=n, hosts=HOSTS) for n in _tenfold(few // 10)})
+    less, more = _tenfold(few // 10)
+    spread = attrs.evolve(base, events=enough(plan.events, more), hosts=HOSTS)
+    grow("endpoints", {n: attrs.evolve(spread, endpoints=n) for n in (less, more)})
     grow("subscriptions", {n: attrs.evolve(base, strangers=n) for n in _tenfold(few)})
     # Each turn takes some away, so there must be enough of them for all.
     least = max(3 * few, plan.runs * plan.events * 5 // 4)
@@ -43,7 +45,8 @@ def part(plan: Plan, say: Say) -> Part:
         name="growth",
         title="Ten times as much",
         about=(
-            f"{STORES[plan.store]}. Endpoints are on {HOSTS} hosts. Subscriptions belong to one tenant, types, "
+            f"{STORES[plan.store]}. Endpoints are on {HOSTS} hosts and have their turn one after the other, "
+            f"{spread.events:,} events a run. Subscriptions belong to one tenant, types, "
             "patterns and filters mixed; one of them matches. Pending events wait in the outbox, and the cost is that "
             f"of planning and delivering {plan.events:,} of them from the front."
         ),

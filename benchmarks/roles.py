@@ -13,7 +13,7 @@ from typing import Any
 
 from notifykit import DispatchSettings, EgressRules, Event, Notifykit
 from notifykit.channels.webhook import WebhookChannel
-from notifykit.cli.serving import collect_seldom
+from notifykit.cli.serving import collect_seldom, open_many_files
 
 from .payloads import order, real
 from .processes import most_resident_mb
@@ -33,6 +33,7 @@ def cpu() -> float:
 
 async def work(url: str, transport: str, options: dict[str, Any], authority: str | None) -> None:
     """Dispatch until SIGTERM; then print what it cost."""
+    open_many_files()  # as `notifykit run` does
     rules = EgressRules(**EGRESS, transport=transport)  # type: ignore[arg-type]
     async with Notifykit(url, egress=rules) as kit:
         tls = ssl.create_default_context(cafile=authority) if authority else None

@@ -444,7 +444,7 @@ async def test_hostile_receivers_leave_nothing_behind(variant):
 
         assert pool is not None
         assert set() == pool._busy
-        assert pool._idle_count == len(pool._open)
+        assert len(pool._by_age) == len(pool._open)
     finally:
         for receiver in receivers:
             await receiver.__aexit__(None, None, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import sys
 from collections.abc import Callable, Coroutine
@@ -21,6 +22,7 @@ async def serve(kit: Notifykit, settings: DispatchSettings, *, ready: Callable[[
     Args:
         ready: Called once the store is open and work begins.
     """
+    open_many_files()
     async with kit:
         dispatcher = kit.dispatcher(settings=settings)
         collect_seldom()  # this process does nothing else
@@ -35,6 +37,20 @@ async def serve(kit: Notifykit, settings: DispatchSettings, *, ready: Callable[[
             stopping.cancel()
             running.cancel()  # a no-op unless we were cancelled ourselves: then run() winds down first
             await asyncio.gather(stopping, running, return_exceptions=True)
+
+
+def open_many_files() -> None:
+    """Raise the limit of open files as far as it goes: each host that is delivered to needs a connection.
+
+    The low limit that most systems begin with is for programs that call ``select``, which nothing here does.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # macOS says "no limit" and does not mean it
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 #: Objects made, less those freed, between two looks for unreachable ones.  Thousands of deliveries are under way at

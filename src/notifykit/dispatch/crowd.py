@@ -62,6 +62,14 @@ class _Kept(Generic[T]):
         value: T = entry.value
         return value
 
+    def peek(self, key: tuple[str, Any]) -> T | None:
+        """Return what is kept, whatever its version, without a sign that it was asked for."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        value: T = entry.value
+        return value
+
     def put(self, key: tuple[str, Any], version: int, value: T, weight: int = 1) -> None:
         """Keep a value instead of an older one; what was not asked for the longest makes room."""
         if self.get(key, version + 1) is not None:
@@ -129,7 +137,7 @@ class LargeView:
 
     def endpoint(self, endpoint_id: str) -> Endpoint | None:
         """Return an endpoint that was met, if it is still held."""
-        return self._crowd.endpoints.get((self.tenant, endpoint_id))
+        return self._crowd.endpoints.peek((self.tenant, endpoint_id))
 
     async def meet(self, endpoint_ids: Iterable[str]) -> dict[str, Endpoint]:
         """Return those of these endpoints that exist, as new as this view, and hold them for a while."""
@@ -151,16 +159,22 @@ class LargeView:
 
     async def prepare(self, events: Sequence[TakenEvent]) -> None:
         """Find at one go what these events need: a statement for each would cost more than all else."""
-        told = {id_ for event in events if (id_ := addressed_to(event)) is not None}
-        fresh = [event for event in events if event.cursor is None and addressed_to(event) is None]
-        kinds = {inquiry_for(event): event for event in fresh}
-        unknown = [inquiry for inquiry in kinds if self._answer(inquiry) is None]
+        told: set[str] = set()
+        kinds: dict[Inquiry, TakenEvent] = {}
+        for event in events:
+            if (endpoint_id := addressed_to(event)) is not None:
+                told.add(endpoint_id)
+            elif event.cursor is None:
+                kinds[inquiry_for(event)] = event
+        answers = {inquiry: self._answer(inquiry) for inquiry in kinds}
+        unknown = [inquiry for inquiry, answer in answers.items() if answer is None]
         if len(unknown) > 1:
             for at in range(0, len(unknown), _KINDS):
                 await self._ask(unknown[at : at + _KINDS])
-        for inquiry, event in kinds.items():
-            answer = self._answer(inquiry)
+            answers.update((inquiry, self._answer(inquiry)) for inquiry in unknown)
+        for inquiry, answer in answers.items():
             if answer is not None and answer.whom is not None:
+                event = kinds[inquiry]
                 wishes = answer.whom.wishes(event.type, event.topic)
                 told.update(wish.subscription.subscriber_id for wish in islice(wishes, _ALONG))
         await self.meet(told)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
+import sys
+from unittest.mock import Mock
 
 import pytest
 
 from notifykit.channels.webhook import Guard, Limits, Wire, WireError
+from notifykit.channels.webhook.connection import Connection
 from notifykit.channels.webhook.pool import Pool
 
 from .receivers import OK, Exchange, FixedResolver, Receiver, always_ok, answering, local_guard
@@ -347,7 +351,7 @@ async def test_cancellation_as_the_answer_arrives_spares_the_next_request(wire, 
             await task
 
         monkeypatch.undo()
-        assert 1 == pool._idle_count
+        assert 1 == len(pool._by_age)
         assert 204 == (await post(wire, receiver)).status
         assert 1 == receiver.connections
 
@@ -435,8 +439,52 @@ async def test_idle_connections_are_bounded_per_origin():
         await asyncio.gather(*[post(wire, receiver) for _ in range(10)])
         await until(lambda: len(pool_of(wire)._open) <= 2)
 
-        assert 2 == pool_of(wire)._idle_count
+        assert 2 == len(pool_of(wire)._by_age)
         await wire.aclose()
+
+
+async def test_of_many_origins_those_that_came_first_stay_open():
+    """A round through more receivers than may wait finds some of them still connected, in place of none."""
+    wire = Wire(local_guard(), limits=Limits(idle=2))
+    async with Receiver(always_ok) as first, Receiver(always_ok) as second, Receiver(always_ok) as third:
+        for _ in range(3):
+            for receiver in (first, second, third):
+                await post(wire, receiver)
+        await wire.aclose()
+
+        assert (1, 1, 3) == (first.connections, second.connections, third.connections)
+
+
+async def test_encrypted_connections_that_wait_have_a_bound_of_their_own():
+    """An encrypted connection is large: of those fewer may wait, and they take no place from the others."""
+    pool = Pool(asyncio.get_running_loop(), local_guard(), body_cap=1, tls=None, limits=Limits(idle=3, idle_tls=1))
+    waiting = [idle_connection(pool, origin) for origin in ("https://a", "https://b", "http://c", "http://d")]
+
+    assert [False, True, False, False] == [connection.closed for connection in waiting]
+    assert waiting[0] is pool.take("https://a", 0.0)
+    assert idle_connection(pool, "https://e").closed is False
+
+
+def idle_connection(pool: Pool, origin: str) -> Connection:
+    """Return a connection that was handed back to the pool."""
+    connection = Connection(pool, origin, memoryview(bytearray(1)))
+    connection.connection_made(Mock())
+    connection.retire_at = math.inf
+    pool.release(connection)
+    return connection
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no limit of open files")
+@pytest.mark.parametrize(
+    ("files", "connections", "idle"), [(256, 192, 144), (20_000, 15_000, 11_250), (1 << 20, 16_384, 12_288)]
+)
+def test_connections_leave_files_to_the_rest_of_the_process(monkeypatch, files, connections, idle):
+    """By default there are as many connections as three quarters of the open files that are allowed, up to a bound."""
+    monkeypatch.setattr("resource.getrlimit", lambda _: (files, 1 << 30))
+
+    limits = Limits()
+
+    assert (connections, idle) == (limits.connections, limits.idle)
 
 
 async def test_idle_connections_are_closed_after_a_while():
@@ -446,7 +494,7 @@ async def test_idle_connections_are_closed_after_a_while():
         await post(wire, receiver, timeout=0.2)
         await until(lambda: not pool_of(wire)._open)
 
-        assert (0, {}) == (pool_of(wire)._idle_count, pool_of(wire)._idle)
+        assert ({}, {}) == (pool_of(wire)._by_age, pool_of(wire)._idle)
         await wire.aclose()
 
 

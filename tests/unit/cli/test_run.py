@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -176,3 +177,20 @@ def test_settings_reach_the_workers() -> None:
 
     assert settings == structure(orders["settings"], DispatchSettings)
     assert ({"high": 3, "normal": 256, "low": 1}, 50) == (dict(settings.concurrency), settings.batch)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no limit of open files")
+def test_as_many_files_as_the_system_allows_may_be_open():
+    """A process that begins with the usual low limit of open files raises it: every receiver takes one."""
+    code = "import resource as r; from notifykit.cli.serving import open_many_files; open_many_files(); "
+    code += "print(*r.getrlimit(r.RLIMIT_NOFILE))"
+
+    shown = subprocess.run(
+        ["sh", "-c", 'ulimit -S -n 256; exec "$@"', "sh", sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+    soft, hard = shown.stdout.split()
+    assert soft == hard != "256"

@@ -27,8 +27,9 @@ from .wire import Wire
 if TYPE_CHECKING:
     from ...ports import Channel
 
-#: For how many endpoints the parsed URL, the head and the keys are kept at hand.
-MAX_PREPARED = 8192
+#: For how many endpoints the parsed URL, the head and the keys are kept at hand.  Not fewer than the endpoints that are
+#: kept of large tenants (``dispatch/crowd.py``): who goes round through more than these prepares each time anew.
+MAX_PREPARED = 12_000
 
 _EVENT_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _USER_AGENT = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import math
 import ssl
-from collections import deque
+from collections import OrderedDict, deque
+from itertools import islice
 
 import attrs
 
@@ -24,6 +25,20 @@ TICK = 0.05
 _READ_BUFFER = 64 * 1024
 #: How many addresses of a name are tried within one attempt.
 _MAX_DIALLED = 4
+#: How many connections there are at the most by default, and where nobody says how many files may be open.
+_MOST_CONNECTIONS, _SOME_CONNECTIONS = 16_384, 4096
+
+
+def affordable() -> int:
+    """Return for how many connections this process may open files: a quarter is left to all else that it does."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return _SOME_CONNECTIONS
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if files == resource.RLIM_INFINITY:
+        return _MOST_CONNECTIONS
+    return max(1, min(_MOST_CONNECTIONS, files - files // 4))
 
 
 @attrs.frozen(kw_only=True)
@@ -31,18 +46,25 @@ class Limits:
     """Bounds of a wire's connections.
 
     Attributes:
-        connections: How many may be open at a time; further attempts wait for room.
-        idle: How many of them may wait for work.
-        idle_per_origin: How many of those may belong to one origin.
+        connections: How many may be open at a time; further attempts wait for room.  By default as many as
+            three quarters of the files that the process may open, and at most 16,384.
+        idle: How many of them may wait for work: 4 kB each.
+        idle_tls: How many of those may be encrypted: some 50 kB each on uvloop, 300 kB on asyncio's own loop.
+        idle_per_origin: How many may belong to one origin.
         idle_for: How many seconds one may wait for work.
         max_age: After how many seconds the name is resolved and judged anew.
     """
 
-    connections: int = 4096
-    idle: int = 2048
+    connections: int = attrs.field(factory=affordable)
+    idle: int = attrs.field()
+    idle_tls: int = 2048
     idle_per_origin: int = 1024
     idle_for: float = 30.0
     max_age: float = 300.0
+
+    @idle.default
+    def _most_of_them(self) -> int:
+        return self.connections - self.connections // 4  # so that who dials rarely has to close another one first
 
 
 def client_context() -> ssl.SSLContext:
@@ -74,7 +96,8 @@ class Pool:
         self._open: set[Connection] = set()
         self._busy: set[Connection] = set()
         self._idle: dict[str, list[Connection]] = {}
-        self._idle_count = 0
+        self._by_age: OrderedDict[Connection, None] = OrderedDict()  # the idle ones, who waits longest first
+        self._idle_tls = 0
         self._dialling = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._sweep_at = math.inf
@@ -85,7 +108,7 @@ class Pool:
         idle = self._idle.get(origin)
         while idle:
             connection = idle.pop()
-            self._idle_count -= 1
+            self._note_used(connection)
             if not connection.closed and now < connection.stale_at:
                 return connection
             connection.abort()
@@ -104,15 +127,24 @@ class Pool:
         idle = self._idle.get(connection.origin)
         if idle is None:
             idle = self._idle[connection.origin] = []
-        limits = self._limits
-        if self._waiting or self._idle_count >= limits.idle or len(idle) >= limits.idle_per_origin:
+        if not self._may_wait(connection, idle):
             # Newcomers go, not the oldest: with more origins than room, eviction would hit exactly
             # the connections that a round through all endpoints needs next.
             connection.abort()
             return
-        connection.stale_at = min(self.loop.time() + limits.idle_for, connection.retire_at)
-        self._idle_count += 1
+        connection.stale_at = min(self.loop.time() + self._limits.idle_for, connection.retire_at)
+        self._by_age[connection] = None
+        self._idle_tls += _is_tls(connection)
         idle.append(connection)
+
+    def _may_wait(self, connection: Connection, idle: list[Connection]) -> bool:
+        limits = self._limits
+        return (
+            not self._waiting
+            and len(self._by_age) < limits.idle
+            and len(idle) < limits.idle_per_origin
+            and not (self._idle_tls >= limits.idle_tls and _is_tls(connection))
+        )
 
     def discard(self, connection: Connection) -> None:
         """Close a connection that must not be used again."""
@@ -139,11 +171,15 @@ class Pool:
         idle = self._idle.get(connection.origin)
         if idle is None:
             return
-        if connection in idle:
+        if connection in self._by_age:
             idle.remove(connection)
-            self._idle_count -= 1
+            self._note_used(connection)
         if not idle:
             del self._idle[connection.origin]
+
+    def _note_used(self, connection: Connection) -> None:
+        del self._by_age[connection]
+        self._idle_tls -= _is_tls(connection)
 
     # -- dialling ----------------------------------------------------------------------------
 
@@ -168,8 +204,8 @@ class Pool:
 
     async def _find_room(self) -> None:
         while len(self._open) + self._dialling >= self._limits.connections:
-            if self._idle_count:
-                oldest = min((idle[0] for idle in self._idle.values() if idle), key=lambda c: c.stale_at)
+            if self._by_age:
+                oldest = next(iter(self._by_age))
                 self._forget_idle(oldest)
                 self._open.discard(oldest)
                 oldest.abort()
@@ -247,10 +283,15 @@ class Pool:
         self._timer = None
         for connection in [c for c in self._busy if c.deadline <= now]:
             connection.expire()
-        for connection in [c for idle in self._idle.values() for c in idle if c.stale_at <= now]:
-            self._forget_idle(connection)
-            connection.abort()
+        # Who came last is stale last, but for those that retire: they wait for the others, or until they are taken.
+        while self._by_age and (oldest := next(iter(self._by_age))).stale_at <= now:
+            self._forget_idle(oldest)
+            oldest.abort()
         upcoming = [c.deadline for c in self._busy]
-        upcoming += [idle[0].stale_at for idle in self._idle.values() if idle]
+        upcoming += [c.stale_at for c in islice(self._by_age, 1)]
         if upcoming:
             self.watch(min(upcoming))
+
+
+def _is_tls(connection: Connection) -> bool:
+    return connection.origin.startswith("https:")
