@@ -45,6 +45,8 @@ def _orjson_if_installed() -> Any:
 
 
 orjson = _orjson_if_installed()
+_OPTIONS = 0 if orjson is None else orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
+_UTC_AS_Z = 0 if orjson is None else orjson.OPT_UTC_Z
 
 #: How deep containers may nest: what orjson can write, and so what the standard library may.
 MAX_DEPTH = 254
@@ -76,7 +78,7 @@ def _default(value: Any) -> Any:
 
 def _orjson_dumps(data: Any) -> bytes:
     try:
-        body: bytes = orjson.dumps(data, _default, orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME)
+        body: bytes = orjson.dumps(data, _default, _OPTIONS)
     except TypeError:
         return _stdlib_dumps(data)  # which says what is wrong, or takes it (keys that are enums)
     # orjson writes NaN and the infinities as null: a null that does not come back as it went in may be one.
@@ -334,10 +336,14 @@ def timestamp(instant: datetime) -> str:
     Raises:
         ValueError: It has no zone, and so is no instant.
     """
-    if instant.tzinfo is None:
+    zone = instant.tzinfo
+    if zone is UTC and orjson is not None and type(instant) is datetime:  # the same in a third of the time
+        quoted: bytes = orjson.dumps(instant, None, _UTC_AS_Z)
+        return quoted[1:-1].decode()
+    if zone is None:
         raise ValueError("a time without a zone is no instant")
     text = instant.isoformat()
-    return text[:-6] + "Z" if instant.tzinfo is UTC else text
+    return text[:-6] + "Z" if zone is UTC else text
 
 
 def _instant(value: Any, _: Any) -> datetime:

@@ -73,7 +73,7 @@ class Publisher:
         """
         plain, event_type = self._catalog.to_event(event)
         tenant = plain.tenant
-        if tenant is None and options.keys() == {"tenant"}:  # by far the most common: no copy for that
+        if tenant is None and len(options) == 1 and "tenant" in options:  # by far the most common: no copy for that
             tenant = options["tenant"]
         elif options:
             plain = _with(plain, options)
@@ -96,9 +96,9 @@ class Publisher:
         stored = admit(event, None, tenant=endpoint.tenant, now=self._clock.now(), limits=self._limits)
         return await self._store(stored._replace(topic=only_to(endpoint.id)))
 
-    async def _store(self, stored: StoredEvent) -> Receipt:
+    def _store(self, stored: StoredEvent) -> asyncio.Future[Receipt]:
         group = self._others if stored.ordering_key is None else self._in_line
-        return _receipt(stored, await group.add(stored))
+        return group.add(stored)
 
     async def _append(self, events: list[StoredEvent]) -> list[Appended]:
         answers = await self._outbox.append(events)
@@ -166,15 +166,15 @@ class _Group:
     def __init__(self, append: Callable[[list[StoredEvent]], Awaitable[list[Appended]]], at_once: int) -> None:
         self._append = append
         self._at_once = at_once
-        self._waiting: list[tuple[StoredEvent, asyncio.Future[Appended]]] = []
+        self._waiting: list[tuple[StoredEvent, asyncio.Future[Receipt]]] = []
         self._flushes: set[asyncio.Task[None]] = set()
         self._used = float("-inf")
 
-    def add(self, stored: StoredEvent) -> asyncio.Future[Appended]:
-        """Return what will hold the answer for ``stored``."""
+    def add(self, stored: StoredEvent) -> asyncio.Future[Receipt]:
+        """Return what will hold the receipt of ``stored``."""
         loop = asyncio.get_running_loop()
         self._used = loop.time()
-        future: asyncio.Future[Appended] = loop.create_future()
+        future: asyncio.Future[Receipt] = loop.create_future()
         self._waiting.append((stored, future))
         # One that has just been started has not yet taken what it will store.
         if len(self._flushes) < self._at_once and (len(self._waiting) == 1 or not self._flushes):
@@ -208,9 +208,14 @@ class _Group:
                 if not isinstance(error, Exception):
                     raise
                 continue
-            for (_, future), answer in zip(group, answers, strict=True):
-                if not future.done():
-                    future.set_result(answer)
+            for (stored, future), answer in zip(group, answers, strict=True):
+                if future.done():
+                    continue
+                try:
+                    future.set_result(_receipt(stored, answer))
+                except IdempotencyConflictError as error:
+                    future.set_exception(error.with_traceback(None))  # which would hold the whole group
+                    future.exception()
 
     async def aclose(self) -> None:
         """Wait until everything has been stored."""

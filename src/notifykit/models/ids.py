@@ -21,6 +21,7 @@ _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = tuple(a + b for a in _ALPHABET for b in _ALPHABET)
 _ULID = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
 _BLOCK = 10 * 256
+_LOWER = (1 << 40) - 1
 
 EVENT, ENDPOINT, SUBSCRIPTION, DELIVERY = "evt_", "end_", "sub_", "dlv_"
 
@@ -62,10 +63,14 @@ class _Source:
                     self._last &= (1 << 79) - 1
                     self._millis += 1
                     self._head = _encode(self._millis, 50)
-            upper, lower = divmod(self._last, 1 << 40)
+            last = self._last
+            upper = last >> 40
             if upper != self._upper:
                 self._upper, self._middle = upper, _encode(upper, 40)
-            return self._head + self._middle + _encode(lower, 40)
+            lower = last & _LOWER  # the only part that is new for most ids: written out, for a loop takes longer
+            a, b = _PAIRS[lower >> 30], _PAIRS[lower >> 20 & 1023]
+            c, d = _PAIRS[lower >> 10 & 1023], _PAIRS[lower & 1023]
+            return f"{self._head}{self._middle}{a}{b}{c}{d}"
 
 
 def _encode(value: int, bits: int) -> str:
