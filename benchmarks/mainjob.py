@@ -134,22 +134,17 @@ _TARGETS = (
 
 
 def findings(peers: Sequence[Peer]) -> Iterator[Finding]:
-    """Compare us with those that promise the same, and with those that promise less where there are any.
-
-    A finding knows an upper limit alone: what is compared is the peer's rate with ours.
-    """
+    """Compare us with those that promise the same, and with those that promise less where there are any."""
     for target in _TARGETS:
         for is_durable, promise in ((True, "same durability"), (False, "weaker durability")):
             found = [peer for peer in peers if peer.found and peer.is_durable is is_durable and target.peers(peer.name)]
             if not found:
                 continue
             best = max(found, key=lambda peer: Spread.of(run["rate"] for run in peer.found).median)
-            those = f"{target.times:g} x {target.what} ({best.name}, {promise})"
             yield Finding(
-                what=f"{those}: its rate, compared with ours on PostgreSQL",
-                value=ratio(best.found, best.ours, "rate"),
-                digits=3,
-                at_most=1 / target.times,
+                what=f"our rate on PostgreSQL, compared with {target.what} ({best.name}, {promise})",
+                value=ratio(best.ours, best.found, "rate"),
+                at_least=target.times,
             )
 
 

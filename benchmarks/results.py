@@ -70,7 +70,8 @@ class Finding:
     """A figure that a promise was made about.
 
     Attributes:
-        at_most: The promise.
+        at_most: The promise; or
+        at_least: the promise.
     """
 
     what: str
@@ -78,11 +79,14 @@ class Finding:
     unit: str = ""
     digits: int = 2
     at_most: float | None = None
+    at_least: float | None = None
 
     @property
     def is_kept(self) -> bool:
         """Whether the figure is what is wanted."""
-        return self.at_most is None or self.value.median <= self.at_most
+        return (self.at_most is None or self.value.median <= self.at_most) and (
+            self.at_least is None or self.value.median >= self.at_least
+        )
 
 
 @attrs.frozen(kw_only=True)

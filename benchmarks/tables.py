@@ -26,9 +26,13 @@ def heading(column: Column) -> str:
 def verdict(finding: Finding) -> str:
     """Return a finding as a sentence."""
     text = f"{finding.what}: {figure(finding.value, finding.digits)}{finding.unit and ' ' + finding.unit}"
-    if finding.at_most is None:
+    if finding.at_most is not None:
+        text += f"; wanted at most {finding.at_most:g}"
+    elif finding.at_least is not None:
+        text += f"; wanted at least {finding.at_least:g}"
+    else:
         return text
-    return f"{text}; wanted at most {finding.at_most:g}: {'kept' if finding.is_kept else 'NOT KEPT'}"
+    return f"{text}: {'kept' if finding.is_kept else 'NOT KEPT'}"
 
 
 def _columns(part: Part) -> list[Column]:

@@ -104,6 +104,8 @@ _PLAIN: Mapping[str, Peer] = {
         distribution="arq",
         client="aiohttp",
         store="valkey",
+        worker=(*JOB, "work", "64"),
+        publish=("32",),
         settings="2 processes of 64 jobs, looks every 50 ms, 32 publishers, uvloop, hiredis",
     ),
     "saq": Peer(
@@ -149,6 +151,12 @@ _ALWAYS: Mapping[str, Peer] = {
         copies=8,
         publish=("4",),
         settings="8 solo processes, 4 publishing threads, the rest as with everysec",
+    ),
+    "arq": attrs.evolve(
+        _PLAIN["arq"],
+        worker=(*JOB, "work", "128"),
+        publish=("128",),
+        settings="2 processes of 128 jobs, 128 publishers, the rest as with everysec",
     ),
     "saq": attrs.evolve(
         _PLAIN["saq"],

@@ -17,11 +17,11 @@ async def deliver(context, message_id: str, body: str) -> int:
     return await client.post(message_id, body)
 
 
-async def work() -> None:
+async def work(jobs: int) -> None:
     worker = Worker(
         [deliver],
         redis_settings=VALKEY,
-        max_jobs=64,
+        max_jobs=jobs,
         max_tries=5,
         keep_result=3600,
         poll_delay=0.05,  # by default half a second passes between two looks
@@ -29,9 +29,11 @@ async def work() -> None:
     await worker.async_run()
 
 
-async def publish(events: int, size: int):
+async def publish(events: int, size: int, publishers: int):
     async with await create_pool(VALKEY) as arq:
-        return await side_by_side(events, size, lambda message_id, body: arq.enqueue_job("deliver", message_id, body))
+        return await side_by_side(
+            events, size, lambda message_id, body: arq.enqueue_job("deliver", message_id, body), publishers
+        )
 
 
 async def stored() -> int:
