@@ -442,6 +442,18 @@ class TestConverter:
         with pytest.raises(ValueError, match="zone"):
             unstructure(attrs.evolve(ORDER, placed_at=datetime(2024, 1, 1)))  # noqa: DTZ001
 
+    @given(st.datetimes(timezones=st.just(UTC)))
+    def test_timestamps_are_what_the_standard_library_says(self, instant: datetime) -> None:
+        """Whoever writes them, and for classes that are made out of datetime too."""
+
+        class Other(datetime):
+            pass
+
+        written = instant.replace(tzinfo=None).isoformat() + "Z"
+
+        assert written == timestamp(instant)
+        assert written == timestamp(Other.fromisoformat(instant.isoformat()))
+
     def test_timestamps_in_utc_end_in_z(self) -> None:
         """Others keep their offset."""
         assert "2024-01-02T03:04:05.000006Z" == timestamp(datetime(2024, 1, 2, 3, 4, 5, 6, tzinfo=UTC))

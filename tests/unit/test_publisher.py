@@ -10,7 +10,17 @@ import anyio.lowlevel
 import attrs
 import pytest
 
-from notifykit import Event, InvalidEventError, Limits, Notifykit, Priority, Resource, StoreUnavailableError, event
+from notifykit import (
+    Event,
+    IdempotencyConflictError,
+    InvalidEventError,
+    Limits,
+    Notifykit,
+    Priority,
+    Resource,
+    StoreUnavailableError,
+    event,
+)
 from notifykit.catalog import EventCatalog
 from notifykit.models.event import StoredEvent
 from notifykit.policies.admit import DEFAULT_LIMITS
@@ -130,6 +140,24 @@ class TestSharedTransactions:
             store.may_go_on.set()
 
         assert (0, 3) == (early, len(receipts))
+
+    async def test_a_conflict_is_that_of_one_publish(self, publisher, store):
+        """Who shares the transaction with an event whose key belongs to another content is not told of that."""
+        outcomes: list[object] = []
+
+        async def publish(order_id: str, key: str) -> None:
+            try:
+                made = Event(type="order.shipped", data={"order_id": order_id}, idempotency_key=key)
+                outcomes.append((await publisher.publish(made, {"tenant": ACME})).duplicate)
+            except IdempotencyConflictError as error:
+                outcomes.append(error.key)
+
+        async with anyio.create_task_group() as tasks:
+            for order_id, key in (("A-1", "a"), ("A-1", "a"), ("A-2", "a"), ("A-2", "b")):
+                tasks.start_soon(publish, order_id, key)
+
+        assert [4] == store.appended
+        assert [False, True, "a", False] == outcomes
 
     async def test_a_failing_transaction_fails_its_own_members_only(self, publisher, store):
         """Who shared the transaction gets the error; who gathers for the next one does not, nor who comes later."""

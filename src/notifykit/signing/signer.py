@@ -46,7 +46,8 @@ class Signer:
         decimal number of Unix seconds.
         """
         head = b"%b.%b." % (msg_id, timestamp)
-        return b" ".join([key.sign(head, body) for key in self._keys])
+        keys = self._keys
+        return keys[0].sign(head, body) if len(keys) == 1 else b" ".join([key.sign(head, body) for key in keys])
 
     def sign(self, msg_id: str, timestamp: datetime | int, body: bytes) -> str:
         """Return the value of ``webhook-signature``.

@@ -140,7 +140,7 @@ def reply_before_commit() -> None:
         _ = self._others.add(stored)
         return Receipt(event_id=stored.id, duplicate=False)
 
-    Publisher._store = store  # type: ignore[method-assign]
+    Publisher._store = store  # type: ignore[assignment, method-assign]
 
 
 @fault

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+from base64 import b64encode
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -19,6 +22,17 @@ def test_all_keys_sign_in_their_order():
 
     assert [Signer(key).sign(ID, NOW, BODY) for key in keys] == signature.split(" ")
     assert ["v1", "v1", "v1a"] == [entry.partition(",")[0] for entry in signature.split(" ")]
+
+
+@pytest.mark.parametrize("length", [16, 24, 63, 64, 65, 256])
+@pytest.mark.parametrize("body", [b"", BODY, b"x" * 5000], ids=len)
+def test_shared_secrets_of_every_length_sign_as_the_standard_library_does(length, body):
+    """Shorter than a block of the hash, as long, and longer; and a second signature is like the first."""
+    secret = bytes(range(256))[-length:]
+    expected = b64encode(hmac.digest(secret, b"%b.%d.%b" % (ID.encode(), NOW, body), hashlib.sha256)).decode()
+    signer = Signer(b64encode(secret).decode())
+
+    assert [f"v1,{expected}"] * 2 == [signer.sign(ID, NOW, body) for _ in range(2)]
 
 
 def test_the_longest_header_is_below_one_kibibyte():
