@@ -419,6 +419,17 @@ def test_an_event_meets_few_of_many_subscriptions(monkeypatch: pytest.MonkeyPatc
     assert {"order.*", "**", "shop/1003/order/*", "sub_01003", "sub_01004"} == set(compiled)
 
 
+def test_answers_that_are_kept_at_hand_are_bounded() -> None:
+    """However many types are asked for, each gets its own answer, and not all of them are kept."""
+    many = 3 * plan_module._ASKED
+    index = index_of(*(subscription(f"sub_{number:02}", f"order.t{number}") for number in range(many)))
+
+    answers = [told(event(f"order.t{number}"), index) for _ in range(2) for number in range(many)]
+
+    assert 2 * [[f"sub_{number:02}"] for number in range(many)] == answers
+    assert len(index._asked) <= plan_module._ASKED
+
+
 def test_an_index_says_what_it_was_made_from() -> None:
     """In the order of ids, in which subscriptions have their say."""
     first, second = subscription("sub_1"), subscription("sub_2", to="end_of_nobody")
