@@ -213,7 +213,7 @@ class _Group:
                     continue
                 try:
                     future.set_result(_receipt(stored, answer))
-                except IdempotencyConflictError as error:
+                except Exception as error:  # noqa: BLE001 - whatever it is, one publisher gets it and no other waits
                     future.set_exception(error.with_traceback(None))  # which would hold the whole group
                     future.exception()
 
