@@ -124,7 +124,7 @@ class Outbox(Protocol):
     async def append(self, events: Sequence[StoredEvent]) -> list[Appended]:
         """Store ``events`` in one transaction; return once they are durable, in the same order.
 
-        An event whose (tenant, idempotency key) is already stored is not stored again.
+        An event that is already stored, or whose (tenant, idempotency key) is, is not stored again.
         """
         ...
 

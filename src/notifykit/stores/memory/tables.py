@@ -114,7 +114,10 @@ class Tables:
         self._order = count()
 
     def append(self, event: StoredEvent) -> Appended:
-        """Store an event, unless its idempotency key is held."""
+        """Store an event, unless it is known, or its idempotency key is held."""
+        known = self.events.get(event.id)
+        if known is not None and event.idempotency_key is None:
+            return Appended(known.id, duplicate=True, fingerprint=known.fingerprint)
         if event.idempotency_key is not None:
             held = self.keys.get((event.tenant, event.idempotency_key))
             if held is not None:

@@ -32,10 +32,15 @@ from .rows import (
     with_records,
 )
 
+_PRIORITY, _DUE_AT = EVENT_COLUMNS.index("priority"), EVENT_COLUMNS.index("due_at")
 _MARKS = ", ".join("?" for _ in EVENT_COLUMNS)
-_EVENT = f"INSERT INTO notifykit_events ({', '.join(EVENT_COLUMNS)}) VALUES ({_MARKS}) ON CONFLICT DO NOTHING"
+_NEW_EVENT = f"INSERT INTO notifykit_events ({', '.join(EVENT_COLUMNS)}) VALUES ({_MARKS})"
+_EVENT = f"{_NEW_EVENT} ON CONFLICT DO NOTHING"
 _OUTBOX = "INSERT INTO notifykit_outbox (event_id, tenant, priority, due_at, ordering_key) VALUES (?, ?, ?, ?, ?)"
-_HELD = "SELECT id, fingerprint FROM notifykit_events WHERE tenant = ? AND idempotency_key = ?"
+_HELD = """
+SELECT id, true, fingerprint FROM notifykit_events WHERE tenant = :tenant AND idempotency_key = :key
+UNION ALL SELECT id, true, fingerprint FROM notifykit_events WHERE tenant = :tenant AND id = :id LIMIT 1
+"""
 #: What is due, and whether it waits behind another one of its ordering key (see ADR 0012).
 _DUE_EVENTS = """
 SELECT event_id, ordering_key IS NOT NULL AND EXISTS (SELECT 1 FROM notifykit_outbox b
@@ -135,19 +140,35 @@ def json_list(values: Collection[str]) -> str:
 
 
 def append(db: sqlite3.Connection, events: Sequence[StoredEvent]) -> list[Appended]:
-    """Store events whose keys are new."""
-    answers = []
-    fresh = []
-    for item in events:
-        if db.execute(_EVENT, event_values(item)).rowcount:
-            fresh.append((item.id, item.tenant, RANK[item.priority], micros(item.due_at), item.ordering_key))
-            answers.append(Appended(item.id))
-        else:
-            held, fingerprint = db.execute(_HELD, (item.tenant, item.idempotency_key)).fetchone()
-            answers.append(Appended(held, duplicate=True, fingerprint=fingerprint))
+    """Store events that are new."""
+    values = [event_values(event) for event in events]
+    answers = [Appended(event.id) for event in events]
+    if any(event.idempotency_key for event in events) or not _are_new(db, values):
+        for at, event in enumerate(events):
+            if not db.execute(_EVENT, values[at]).rowcount:
+                held = db.execute(_HELD, {"tenant": event.tenant, "key": event.idempotency_key, "id": event.id})
+                answers[at] = Appended(*held.fetchone())
+    fresh = [
+        (row[0], row[1], row[_PRIORITY], row[_DUE_AT], event.ordering_key)
+        for row, event, answer in zip(values, events, answers, strict=True)
+        if not answer.duplicate
+    ]
     db.executemany(_OUTBOX, fresh)
     failpoint("pub.inserted")
     return answers
+
+
+def _are_new(db: sqlite3.Connection, values: Sequence[tuple[Any, ...]]) -> bool:
+    """Store events in one go, unless one of them is known."""
+    db.execute("SAVEPOINT fresh")
+    try:
+        db.executemany(_NEW_EVENT, values)
+    except sqlite3.IntegrityError:
+        db.execute("ROLLBACK TO fresh")
+        return False
+    finally:
+        db.execute("RELEASE fresh")
+    return True
 
 
 def _hand_out(

@@ -62,6 +62,16 @@ class OutboxPromises:
         assert [False, False] == [answer.duplicate for answer in answers]
         assert {event.id for event in events} == {taken.id for taken in await take(store, clock)}
 
+    async def test_an_event_that_is_repeated_is_stored_once(self, store: Store, clock: FakeClock) -> None:
+        """Whoever did not hear the answer may append the same event again, with or without a key."""
+        event, beside = make_event(at=clock.now()), make_event(at=clock.now())
+        await store.append([event])
+
+        answers = await store.append([event, beside])
+
+        assert [Appended(event.id, duplicate=True, fingerprint=event.fingerprint), Appended(beside.id)] == answers
+        assert {event.id, beside.id} == {taken.id for taken in await take(store, clock)}
+
     async def test_a_key_may_repeat_within_a_batch(self, store: Store, clock: FakeClock) -> None:
         """In a batch the first event with a key is stored, and later ones are its duplicates."""
         first = make_event(at=clock.now(), key="k", body=b"1")
