@@ -174,12 +174,16 @@ class PostgresStore(SqlStore):
                 yield pg
             return
         try:
-            async with self._engine.connect() as connection:
-                try:
-                    yield (await connection.get_raw_connection()).driver_connection
-                except _LOST as error:
-                    await connection.invalidate(error)
-                    raise
+            # an AsyncConnection around it would cost as much as the client's half of a statement
+            lent = await self._engine.raw_connection()
+            try:
+                yield lent.driver_connection
+            except _LOST as error:
+                lent.invalidate(error)
+                raise
+            finally:
+                if lent.is_valid:
+                    lent.close()
         except _FAILURES as error:
             raise _translated(error) from error
 
