@@ -37,6 +37,8 @@ from .stores import Database, database, totals
 
 #: Seconds without a delivery after which a run has come to its end, or to nothing.
 STALLED = 20
+#: Events that are published twice before the clock starts.
+_WARM_UP = 300
 
 
 @attrs.frozen(kw_only=True)
@@ -124,13 +126,13 @@ class Stage:
             options += ["--authority", str(self.authority)]
         return started(stack, "worker", self.database.url, *options)
 
-    def producer(self, stack: ExitStack) -> subprocess.Popen[str]:
-        """Start a producer."""
+    def producer(self, stack: ExitStack, events: int | None = None) -> subprocess.Popen[str]:
+        """Start a producer, by default of its share of all events."""
         job = self.job
         return started(
             stack, "producer", self.database.url, "--size", job.size, "--publishers", job.publishers,
-            "--types", job.types, "--rate", job.rate / job.producers, "--events", job.events // job.producers,
-            *(["--real"] if job.real else []),
+            "--types", job.types, "--rate", job.rate / job.producers,
+            "--events", job.events // job.producers if events is None else events, *(["--real"] if job.real else []),
         )  # fmt: skip
 
 
@@ -207,22 +209,25 @@ def run_once(job: Job, on: Stage | None = None) -> dict[str, Any]:
 
 def _run(job: Job, on: Stage, stack: ExitStack) -> dict[str, Any]:
     receiver, lent = on.receiver, on.database
-    began, since = time.monotonic(), micros(datetime.now(UTC))
-    seen = receiver.count()
+    began, since, seen = time.monotonic(), micros(datetime.now(UTC)), receiver.count()
     producers = [on.producer(stack) for _ in range(job.producers)] if job.drain else []
     published = [answer(producer) for producer in producers]
     workers = [on.worker(stack) for _ in range(job.workers)]
     for worker in workers:
         ready(worker)
-    time.sleep(0.3)
     if not job.drain:
+        _warm_up(on, stack)
+        time.sleep(0.3)  # until what was received is recorded
+        since, seen = micros(datetime.now(UTC)), receiver.count()
+        if job.rate or job.measures:
+            receiver.ages(reset=True)
         producers = [on.producer(stack) for _ in range(job.producers)]
     meter = _Meter({"worker": [w.pid for w in workers], "server": [lent.pid], "receiver": [receiver.pid]})
     # What is done once, such as reading the configuration and dialling, is over by then.
     first = _reach(receiver, seen + max(min(job.wanted // 50, 500), 1))
     meter.start()
     first_at = time.monotonic()
-    done, moved = _follow(receiver, seen + job.wanted)
+    done, moved = receiver.follow(seen + job.wanted, patience=STALLED)
     if not job.drain:
         published = [answer(producer) for producer in producers]
     ages = receiver.ages(reset=True) if job.rate or job.measures else []
@@ -258,6 +263,14 @@ def _run(job: Job, on: Stage, stack: ExitStack) -> dict[str, Any]:
         "age_p99_ms": ages[len(ages) * 99 // 100] if ages else None,
         "receiver": receiver.name,
     }
+
+
+def _warm_up(on: Stage, stack: ExitStack) -> None:
+    """Have a little delivered, so that every process has its connections; the peers have that as well."""
+    for _ in range(2):
+        before = on.receiver.count()
+        answer(on.producer(stack, _WARM_UP))
+        on.receiver.follow(before + _WARM_UP * on.job.subscriptions, patience=1)
 
 
 def deliver_some(job: Job, on: Stage) -> dict[str, Any]:
@@ -303,13 +316,3 @@ def _reach(receiver: Receiver, count: int) -> int:
         elif time.monotonic() - moved > 3 * STALLED:
             raise RuntimeError(f"no delivery for {3 * STALLED} s")
     return last
-
-
-def _follow(receiver: Receiver, count: int) -> tuple[int, float]:
-    """Wait until the receiver has counted so many, or nothing comes any more; return how many, and since when."""
-    moved, last = time.monotonic(), receiver.count()
-    while last < count and time.monotonic() - moved < STALLED:
-        time.sleep(0.01)
-        if (now := receiver.count()) != last:
-            last, moved = now, time.monotonic()
-    return last, moved

@@ -152,7 +152,7 @@ def _live(group: Group, job: Job, events: int, receiver: Receiver) -> dict[str, 
     producer = group.start(job.publish(events), pipe=True)
     first, first_at = _first(receiver, start, events, producer)
     cpu = _cpu()
-    last, last_at = _last(receiver, start + events, first, first_at)
+    last, last_at = receiver.follow(start + events, patience=_STALLED)
     published = group.finish(producer)
     time.sleep(0.5)  # what is recorded late costs as well
     cpu = _cpu() - cpu
@@ -202,15 +202,6 @@ def _first(receiver: Receiver, start: int, events: int, producer: subprocess.Pop
     while (count := receiver.count()) < base and not producer.poll() and time.monotonic() < deadline:
         time.sleep(0.002)
     return count, time.monotonic()
-
-
-def _last(receiver: Receiver, want: int, count: int, moved: float) -> tuple[int, float]:
-    """Wait until all is received or nothing more comes; return the count, and when the last came."""
-    while count < want and time.monotonic() - moved < _STALLED:
-        time.sleep(0.01)
-        if (now := receiver.count()) != count:
-            count, moved = now, time.monotonic()
-    return count, moved
 
 
 def _stored(job: Job, want: int) -> int:
