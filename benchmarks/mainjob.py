@@ -66,7 +66,7 @@ def part(plan: Plan, main: list[Condition], say: Say) -> Part:
             "Producers publish through the public API while a worker delivers signed events of 1 kB to one endpoint. "
             "PostgreSQL has fsync on. Counted are deliveries that the receiver got and the store has on record. "
             "CPU is the processor time of a delivery: all of it, and ours, which is without the receiver's. Memory is "
-            "the most a worker had. Peers take turns with us, and each ratio compares rates of the same round. A power "
+            "the most a worker had. Before each run of a peer there is one of ours, and ratios compare these two. A power "
             "cut takes nothing from PostgreSQL or from an AOF with fsync always; from one with fsync everysec it takes "
             "what was acknowledged in the last second."
         ),
@@ -91,7 +91,7 @@ def _repeat(condition: Condition, runs: int, say: Say) -> None:
 
 @attrs.define
 class Peer:
-    """A peer, what its runs found, and what ours found in the same rounds."""
+    """A peer, what its runs found, and what ours found just before each of them."""
 
     name: str
     ours: list[Mapping[str, Any]] = attrs.field(factory=list)
@@ -149,16 +149,16 @@ def findings(peers: Sequence[Peer]) -> Iterator[Finding]:
 
 
 def _peers(plan: Plan, main: list[Condition], say: Say) -> list[Peer]:
-    """Measure the peers, with a run of ours in each round to compare with."""
+    """Measure the peers, with a run of ours just before each of theirs to compare with."""
     module: Any = import_module("benchmarks.peers")
     unavailable: type[Exception] = module.PeerUnavailable
     peers = [Peer(name) for name in plan.peers]
     ours = Condition("ours, to compare with", main[0].job)
     for turn in range(1, plan.peer_runs + 1):
         say(f"peers, round {turn} of {plan.peer_runs}")
-        note(ours, run_once(ours.job), f"{turn}/{plan.peer_runs}", say)
         for peer in peers:
             if not peer.trouble:
+                note(ours, run_once(ours.job), f"{turn}/{plan.peer_runs}", say)
                 _measure(peer, module.measure, unavailable, plan, ours.found[-1], say)
     return peers
 
