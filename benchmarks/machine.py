@@ -27,7 +27,7 @@ def facts() -> dict[str, str]:
         "processor": f"{_cpu_model()}, {len(_cores())} cores",
         "memory": _memory(),
         "kernel": f"{platform.system()} {platform.release()}",
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}, {platform.python_compiler()}",
         "packages": ", ".join(packages),
         "postgres": _postgres(),
         "sqlite": stores.version("sqlite"),
