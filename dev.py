@@ -133,11 +133,13 @@ def fastest() -> str:
 
 def install(name: str, verb: Verb, into: Environment) -> None:
     """Make the environment and install what the verb needs, unless that has been done."""
-    origin = hashlib.sha256(PROJECT.read_bytes() + f"{HERE} {sys.version} {into.base}".encode()).hexdigest()
+    base = os.path.realpath(into.base)
+    origin = hashlib.sha256(PROJECT.read_bytes() + f"{HERE} {sys.version} {base}".encode()).hexdigest()
     done = installed(origin, into)
     if name in done:
         return
-    print(f"dev.py: installing what `{name}` needs into {into.folder.relative_to(HERE)} ...", file=sys.stderr, flush=True)
+    where = into.folder.relative_to(HERE)
+    print(f"dev.py: installing what `{name}` needs into {where} ...", file=sys.stderr, flush=True)
     uv = shutil.which("uv")
     if not done:
         make_environment(uv, into)
