@@ -11,7 +11,7 @@ import attrs
 from .job import Job, run_once
 from .plan import MEMORY, OWN, PRODUCER, RATE, RECEIVER, SERVER, WORKER, Plan, Say
 from .results import Column, Finding, Part, Row, Spread, cells, ratio
-from .rounds import Condition, DisagreementError, note
+from .rounds import Condition, DisagreementError, note, take_turns
 from .stores import STORES
 
 #: Peers that are fast enough for as many events as we have; the others do a tenth in the time.
@@ -28,7 +28,7 @@ def first(plan: Plan, say: Say) -> list[Condition]:
     for store in plan.stores:
         condition = Condition(f"notifykit on {STORES[store]}", Job(store=store, events=plan.events))
         say(f"main job on {STORES[store]}, {plan.events:,} events, {plan.runs} runs")
-        _repeat(condition, plan.runs, say)
+        take_turns([condition], plan.runs, say)
         found.append(condition)
         print(line(condition), flush=True)
     return found
@@ -52,7 +52,7 @@ def part(plan: Plan, main: list[Condition], say: Say) -> Part:
     say("the transport httpx")
     conditions = [*main, httpx]
     try:
-        _repeat(httpx, min(plan.runs, plan.peer_runs), say)
+        take_turns([httpx], min(plan.runs, plan.peer_runs), say)
     except DisagreementError as error:  # a general client that is overrun gives attempts up
         say(f"void: {error}")
         conditions.remove(httpx)
@@ -66,9 +66,9 @@ def part(plan: Plan, main: list[Condition], say: Say) -> Part:
             "Producers publish through the public API while a worker delivers signed events of 1 kB to one endpoint. "
             "PostgreSQL has fsync on. Counted are deliveries that the receiver got and the store has on record. "
             "CPU is the processor time of a delivery: all of it, and ours, which is without the receiver's. Memory is "
-            "the most a worker had. Before each run of a peer there is one of ours, and ratios compare these two. A power "
-            "cut takes nothing from PostgreSQL or from an AOF with fsync always; from one with fsync everysec it takes "
-            "what was acknowledged in the last second."
+            "the most a worker had. Before each run of a peer there is one of ours, and ratios compare these two. A "
+            "power cut takes nothing from PostgreSQL or from an AOF with fsync always; from one with fsync everysec it "
+            "takes what was acknowledged in the last second."
         ),
         columns=(RATE, _RATIO, *_COLUMNS[1:]),
         rows=rows,
@@ -79,11 +79,6 @@ def part(plan: Plan, main: list[Condition], say: Say) -> Part:
 
 def _settings(job: Job) -> str:
     return f"{job.events:,} events, {job.publishers} concurrent publishes"
-
-
-def _repeat(condition: Condition, runs: int, say: Say) -> None:
-    for turn in range(1, runs + 1):
-        note(condition, run_once(condition.job), f"{turn}/{runs}", say)
 
 
 # ── the peers ──────────────────────────────────────────────────────────────────────────────────
