@@ -18,7 +18,6 @@ from .rows import (
     FIRST_LOOK,
     LATER_LOOK,
     PRIORITIES,
-    RANK,
     TAKEN_COLUMNS,
     WINDOW,
     attempt_values,
