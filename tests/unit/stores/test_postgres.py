@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from notifykit.errors import SchemaError, StoreUnavailableError
 from notifykit.ports import Settlement
+from notifykit.stores.sql import moves
 from notifykit.stores.sql.line import SHORT
 from notifykit.stores.sql.postgres import PostgresStore
 from notifykit.stores.sql.store import HINTS_PER_SECOND, HINTS_TO_SPARE
@@ -47,6 +48,17 @@ async def test_a_store_can_be_closed_and_opened_again(store):
     await store.open()
 
     assert 1 == len(await store.take(10, now=START, lease=LEASE))
+
+
+async def test_a_purge_reads_no_whole_table(store):
+    """With years of history there is one every hour."""
+    big = "relname IN ('notifykit_events', 'notifykit_deliveries')"
+
+    def whole_reads(connection):
+        moves.purge(connection, START, START, 100)
+        return connection.scalar(text(f"SELECT sum(seq_scan) FROM pg_stat_xact_user_tables WHERE {big}"))
+
+    assert 0 == await store._write(whole_reads)
 
 
 async def test_a_failed_opening_leaves_no_connection(postgres_url):
