@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from notifykit.errors import SchemaError, StoreUnavailableError
+from notifykit.errors import SchemaError, StoreError, StoreUnavailableError
 from notifykit.ports import Settlement
 from notifykit.stores.sql import moves
 from notifykit.stores.sql.line import SHORT
@@ -48,6 +48,25 @@ async def test_a_store_can_be_closed_and_opened_again(store):
     await store.open()
 
     assert 1 == len(await store.take(10, now=START, lease=LEASE))
+
+
+async def test_a_database_that_lets_nobody_in_is_an_error_of_ours(postgres_url):
+    """Whichever verb is the first to connect again."""
+    with new_database(postgres_url) as url:
+        store = PostgresStore(url, create=True)
+        await store.open()
+        name = make_url(url).database
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+
+        with pytest.raises(StoreUnavailableError):
+            await store.take(10, now=START, lease=LEASE)
+        with pytest.raises(StoreError, match="not currently accepting connections"):
+            await store.take(10, now=START, lease=LEASE)
+        with pytest.raises(StoreError, match="not currently accepting connections"):
+            await store.tenants()
+        await store.aclose()
 
 
 async def test_a_purge_reads_no_whole_table(store):

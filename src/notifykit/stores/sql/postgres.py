@@ -174,8 +174,7 @@ class PostgresStore(SqlStore):
                 yield pg
             return
         try:
-            # an AsyncConnection around it would cost as much as the client's half of a statement
-            lent = await self._engine.raw_connection()
+            lent = await _borrowed(self._engine)
             try:
                 yield lent.driver_connection
             except _LOST as error:
@@ -418,6 +417,14 @@ def _translated(error: BaseException) -> Exception:
     return translated(error)
 
 
+async def _borrowed(engine: AsyncEngine) -> PoolProxiedConnection:
+    """Return a connection of the pool; an ``AsyncConnection`` around it would cost as much as a short statement."""
+    try:
+        return await engine.raw_connection()
+    except engine.dialect.loaded_dbapi.Error as error:  # the driver's in other clothes, if it could not connect
+        raise error.__cause__ or error from None
+
+
 async def _is_new(pg: Any, statement: str, values: Sequence[Any]) -> bool:
     """Run a statement that fails, and then has done nothing, if anything that it writes is there already."""
     try:
@@ -433,6 +440,8 @@ async def _settle(pg: Any, varying: int, values: Sequence[Any], *, planned: bool
 
 
 if TYPE_CHECKING:
+    from sqlalchemy.pool import PoolProxiedConnection
+
     from ...ports import Store
 
     _conforms: type[Store] = PostgresStore

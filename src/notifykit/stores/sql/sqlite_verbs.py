@@ -37,8 +37,8 @@ _NEW_EVENT = f"INSERT INTO notifykit_events ({', '.join(EVENT_COLUMNS)}) VALUES 
 _EVENT = f"{_NEW_EVENT} ON CONFLICT DO NOTHING"
 _OUTBOX = "INSERT INTO notifykit_outbox (event_id, tenant, priority, due_at, ordering_key) VALUES (?, ?, ?, ?, ?)"
 _HELD = """
-SELECT id, true, fingerprint FROM notifykit_events WHERE tenant = :tenant AND idempotency_key = :key
-UNION ALL SELECT id, true, fingerprint FROM notifykit_events WHERE tenant = :tenant AND id = :id LIMIT 1
+SELECT k.id, true, k.fingerprint FROM notifykit_events k WHERE k.tenant = :tenant AND k.idempotency_key = :key
+UNION ALL SELECT e.id, true, e.fingerprint FROM notifykit_events e WHERE e.tenant = :tenant AND e.id = :id LIMIT 1
 """
 #: What is due, and whether it waits behind another one of its ordering key (see ADR 0012).
 _DUE_EVENTS = """
