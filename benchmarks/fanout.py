@@ -120,11 +120,7 @@ async def _flood(url: str, tenant: str, size: int, pid: int, receiver: Receiver,
 
     async def follow() -> float:
         """Wait until everyone has it, or nothing comes any more; return when the last one had it."""
-        last, moved = 0, time.monotonic()
-        while last < size and time.monotonic() - moved < 3 * STALLED:
-            await asyncio.sleep(0.02)
-            if (count := await asyncio.to_thread(receiver.count)) != last:
-                last, moved = count, time.monotonic()
+        _, moved = await asyncio.to_thread(receiver.follow, size, patience=3 * STALLED)
         over.set()
         return moved
 

@@ -26,7 +26,7 @@ import attrs
 from notifykit.vault import KeyRing
 
 from . import flame
-from .job import Job, Stage, stage
+from .job import Job, stage
 from .plan import say
 from .processes import answer, cpu_seconds, ready, role, stop, tree
 from .stores import STORES
@@ -131,7 +131,7 @@ def measure(job: Job) -> tuple[list[Profile], dict[str, float]]:
             "--events", str(job.events), "--size", str(job.size),
         )  # fmt: skip
         made = answer(producer)
-        _wait_for(on, job.wanted)
+        on.receiver.follow(job.wanted, patience=30)
         time.sleep(0.5)
         costs = {name: (cpu_seconds(pid) - before[name]) / job.wanted * 1e6 for name, pid in pids.items()}
         os.kill(inner, signal.SIGTERM)
@@ -148,14 +148,6 @@ def _watched(stack: ExitStack, spy: str, file: Path, *words: str) -> subprocess.
     process = role(*words, before=[spy, *looks, "--"])
     stack.callback(stop, process)
     return process
-
-
-def _wait_for(on: Stage, wanted: int) -> None:
-    last, moved = on.receiver.count(), time.monotonic()
-    while last < wanted and time.monotonic() - moved < 30:
-        time.sleep(0.05)
-        if (count := on.receiver.count()) != last:
-            last, moved = count, time.monotonic()
 
 
 # ── showing ────────────────────────────────────────────────────────────────────────────────────

@@ -63,7 +63,7 @@ class OutboxPromises:
         assert {event.id for event in events} == {taken.id for taken in await take(store, clock)}
 
     async def test_an_event_that_is_repeated_is_stored_once(self, store: Store, clock: FakeClock) -> None:
-        """Whoever did not hear the answer may append the same event again, with or without a key."""
+        """Whoever did not hear the answer may append the same event again, though it has no key."""
         event, beside = make_event(at=clock.now()), make_event(at=clock.now())
         await store.append([event])
 
