@@ -87,9 +87,9 @@ class Publisher:
             check=self._catalog.check(event_type, event),
         )
 
-    async def publish(self, event: object, options: PublishOptions) -> Receipt:
+    def publish(self, event: object, options: PublishOptions) -> asyncio.Future[Receipt]:
         """Store one event in a transaction shared with whoever publishes at the same time."""
-        return await self._store(self.prepare(event, options))
+        return self._store(self.prepare(event, options))
 
     async def publish_to(self, event: Event, endpoint: Endpoint) -> Receipt:
         """Store an event of the library's own that only ``endpoint`` gets."""
@@ -172,9 +172,7 @@ class _Group:
 
     def add(self, stored: StoredEvent) -> asyncio.Future[Receipt]:
         """Return what will hold the receipt of ``stored``."""
-        loop = asyncio.get_running_loop()
-        self._used = loop.time()
-        future: asyncio.Future[Receipt] = loop.create_future()
+        future: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         self._waiting.append((stored, future))
         # One that has just been started has not yet taken what it will store.
         if len(self._flushes) < self._at_once and (len(self._waiting) == 1 or not self._flushes):
@@ -197,6 +195,7 @@ class _Group:
 
     async def _store_waiting(self) -> None:
         while self._waiting:
+            self._used = asyncio.get_running_loop().time()
             group, self._waiting = self._waiting[:GROUP], self._waiting[GROUP:]
             try:
                 answers = await self._append([stored for stored, _ in group])

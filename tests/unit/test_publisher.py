@@ -104,12 +104,16 @@ class TestSharedTransactions:
 
     async def test_who_comes_during_a_transaction_shares_the_next(self, publisher, store):
         """While one transaction is under way the others gather for the next, and none is larger than a group."""
+
+        async def publish():
+            await publisher.publish(SHIPPED, {"tenant": ACME})
+
         store.hold_up()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(publisher.publish, SHIPPED, {"tenant": ACME})
+            tasks.start_soon(publish)
             await anyio.wait_all_tasks_blocked()
             for _ in range(2 * GROUP + 7):
-                tasks.start_soon(publisher.publish, SHIPPED, {"tenant": ACME})
+                tasks.start_soon(publish)
             await anyio.wait_all_tasks_blocked()
 
             store.may_go_on.set()

@@ -82,12 +82,20 @@ class Backlog:
         """Return how many more claims may be held."""
         return self._prefetch - self._waiting - self._in_flight
 
-    def accepts(self, subscriber_id: str, more: int = 0) -> bool:
-        """Tell whether one more claim of the subscriber may be held beside ``more`` others that are on their way."""
+    def accepts(self, subscriber_id: str, of_it: int = 0, in_all: int = 0) -> bool:
+        """Tell whether one more claim of the subscriber may be held beside those that are on their way.
+
+        Args:
+            subscriber_id: Whose claim it is.
+            of_it: How many of the subscriber are on their way.
+            in_all: How many of all subscribers are.
+        """
+        if self._prefetch - self._waiting - self._in_flight <= in_all:
+            return False
         line = self._lines.get(subscriber_id)
         if line is None:
             return True
-        waiting = len(line.claims) + more
+        waiting = len(line.claims) + of_it
         return waiting < line.cap or waiting < line.share()
 
     def full(self) -> list[str]:
@@ -109,7 +117,8 @@ class Backlog:
             if metered != (line.tokens is not None):
                 line.tokens = 0 if metered else None
             line.claims.append(claim)
-            self._list(line)
+            if not line.listed:
+                self._list(line)
             if line.tokens == 0:
                 self._on_thirst()
         self._waiting += len(held)
@@ -133,7 +142,7 @@ class Backlog:
 
     async def take(self) -> Claim:
         """Wait for the next claim in turn; the caller must tell :meth:`done` when it is finished."""
-        while (line := self._next()) is None:
+        while (claim := self.take_now()) is None:
             future = asyncio.get_running_loop().create_future()
             self._idle.append(future)
             try:
@@ -142,6 +151,17 @@ class Backlog:
                 if future.done() and not future.cancelled():
                     self._call(1)  # we were called but will not come: call the next one
                 raise
+        return claim
+
+    def take_now(self) -> Claim | None:
+        """Return the next claim in turn as :meth:`take` does, or ``None`` if that would wait."""
+        while self._turn and not self._closed:
+            line = self._turn.popleft()
+            line.listed = False
+            if line.ready():  # a cap or a bucket may have shrunk since it was listed
+                break
+        else:
+            return None
         claim = line.claims.popleft()
         line.in_flight += 1
         self._waiting -= 1
@@ -154,22 +174,13 @@ class Backlog:
             self._list(line)
         return claim
 
-    def _next(self) -> _Line | None:
-        """Take the next line out of the turn; a cap or a bucket may have shrunk since it was listed."""
-        while self._turn and not self._closed:
-            line = self._turn.popleft()
-            line.listed = False
-            if line.ready():
-                return line
-        return None
-
     def done(self, subscriber_id: str) -> None:
         """Note that a claim of the subscriber is finished."""
         line = self._lines[subscriber_id]
         line.in_flight -= 1
         line.done += 1
         self._in_flight -= 1
-        if self._list(line):
+        if line.claims and self._list(line):
             self._call(1)
         if line.blocked and 2 * len(line.claims) <= line.cap:
             line.blocked = False

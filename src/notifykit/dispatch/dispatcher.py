@@ -162,7 +162,7 @@ class Dispatcher:
             self._note_gone,
             self._wake_sources,
             self.worker,
-            self.settings.lease_margin,
+            self.settings.lease_margin / 2,
         )
         self._senders.append((sender, self.settings.concurrency[lane.priority]))
 

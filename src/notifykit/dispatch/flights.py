@@ -35,11 +35,13 @@ class Flight:
 
     Attributes:
         claims: Its deliveries that are sent, by id.
+        planned: How many deliveries the event has.
         results: What became of them so far, each with what to call once it is written.
+        shown: How many of the results the last settlement told of.
         since: When it was started, in the event loop's time.
     """
 
-    __slots__ = ("_deliveries", "_fence", "_shown", "claims", "event_id", "lands", "results", "since")
+    __slots__ = ("_deliveries", "_fence", "claims", "event_id", "lands", "planned", "results", "shown", "since")
 
     def __init__(self, event: TakenEvent, deliveries: list[NewDelivery], claims: list[Claim], *, since: float) -> None:
         self.event_id = event.id
@@ -49,34 +51,17 @@ class Flight:
         self.lands = False
         self._fence = event.fence
         self._deliveries = deliveries
-        self._shown = 0
-
-    @property
-    def planned(self) -> int:
-        """How many deliveries the event has."""
-        return len(self._deliveries)
-
-    @property
-    def was_shown_whole(self) -> bool:
-        """Whether the last settlement told of all its results."""
-        return self._shown == len(self.claims)
+        self.planned = len(deliveries)
+        self.shown = 0
 
     def settlement(self) -> Settlement:
         """Return the plan with what is known by now."""
-        self._shown = len(self.results)
+        self.shown = len(self.results)
         deliveries = self._deliveries
         if len(self.results) < len(self.claims):
             left = {claim.delivery_id for claim in self.left()}
             deliveries = [new._replace(state=DeliveryState.SENDING) if new.id in left else new for new in deliveries]
         return Settlement(self.event_id, self._fence, deliveries, None, [record for record, _ in self.results])
-
-    def written(self) -> list[Result]:
-        """Return the results that the last settlement told of."""
-        return self.results[: self._shown]
-
-    def late(self) -> list[Result]:
-        """Return the results that came since."""
-        return self.results[self._shown :]
 
     def left(self) -> list[Claim]:
         """Return what is still being sent."""
@@ -93,7 +78,7 @@ class Flights:
         lease: Of what is still being sent when its flight lands.
         worker: Whose lease that is.
         emit: Gets telemetry.
-        on_landing: Called when there is something to write.
+        on_landing: Called when there is something to write again.
     """
 
     def __init__(
@@ -121,10 +106,11 @@ class Flights:
 
     def start(self, flight: Flight) -> None:
         """Collect the results of a flight until it lands."""
+        if not self._aloft:
+            self._some.set()
         self._aloft[flight.event_id] = flight
         for id_ in flight.claims:
             self._of[id_] = flight
-        self._some.set()
 
     def take(self, record: Record, written: Written | None) -> bool:
         """Keep what became of a delivery, if it belongs to a flight; tell whether it does."""
@@ -151,7 +137,8 @@ class Flights:
         flight.lands = True
         del self._aloft[flight.event_id]
         self.landing.append(flight)
-        self._on_landing()
+        if len(self.landing) == 1:
+            self._on_landing()
 
     async def watch(self) -> None:
         """Bring down what takes long, until cancelled."""
@@ -183,11 +170,11 @@ class Flights:
                 self._lose(flight)
                 continue
             planned += flight.planned
-            for _, written in flight.written():
+            for _, written in flight.results[: flight.shown]:
                 if written is not None:
                     written()
-            if not flight.was_shown_whole:
-                late += flight.late()
+            if flight.shown < len(flight.claims):
+                late += flight.results[flight.shown :]
                 for claim in flight.left():
                     self._leases.add(claim)
         self._emit(EventsPlanned(events=len(settled), deliveries=planned, took=self._clock.now() - now))

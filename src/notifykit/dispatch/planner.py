@@ -121,7 +121,7 @@ class Planner:
         coming: dict[str, int] = {}
         planned = 0
         await self.directory.prepare(taken)
-        now = self.clock.now()
+        now, since = self.clock.now(), asyncio.get_running_loop().time()
         of: tuple[str, int] | None = None
         for event in taken:
             if of != (event.tenant, event.tenant_version):  # most have the same as the one before
@@ -135,7 +135,7 @@ class Planner:
                 if event.fence > 1:
                     lost.append(_abandoned(event, deliveries))
                     continue
-                if self._start(event, deliveries, view, coming, len(mine), now, until):
+                if self._start(event, deliveries, view, coming, len(mine), now, until, since):
                     continue
             self._lease(event, deliveries, view, coming, mine, now)
             settlements.append(Settlement(event.id, event.fence, deliveries, cursor))
@@ -178,6 +178,7 @@ class Planner:
         on_their_way: int,
         now: datetime,
         until: datetime,
+        since: float,
     ) -> bool:
         """Send an event's deliveries before they are settled, if there is room for all of them now."""
         claims: list[Held] = []
@@ -194,7 +195,6 @@ class Planner:
                 claims.append((_claim(event, new, until, view.version), self.vitals.places(endpoint), False))
         if not claims:
             return False
-        since = asyncio.get_running_loop().time()
         self.flights.start(Flight(event, deliveries, [claim for claim, _, _ in claims], since=since))
         for held in claims:
             self._backlog(held[0]).add(held)
@@ -236,8 +236,7 @@ class Planner:
             and new.due_at <= now
             and new.ordering_key is None
             and self.vitals.ailment(new.subscriber_id) is None
-            and backlog.room() > on_their_way
-            and backlog.accepts(new.subscriber_id, coming.get(new.subscriber_id, 0))
+            and backlog.accepts(new.subscriber_id, coming.get(new.subscriber_id, 0), on_their_way)
         )
 
 

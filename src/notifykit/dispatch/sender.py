@@ -50,6 +50,7 @@ class Sender:
 
     Attributes:
         gone: Called with an endpoint that answered it is gone for good.
+        margin: How much longer than an attempt may take its lease must be.
         next_in_line: Called when the end of a delivery with an ordering key is written: another one may start.
     """
 
@@ -68,12 +69,12 @@ class Sender:
     gone: Callable[[Endpoint, str], None]
     next_in_line: Callable[[], None]
     worker: str
-    lease_margin: timedelta
+    margin: timedelta
 
     async def pull(self, most: int = sys.maxsize) -> None:
         """Send one claim after the other, waiting for each, until cancelled or until there were so many."""
         for _ in range(most):
-            claim = await self.backlog.take()
+            claim = self.backlog.take_now() or await self.backlog.take()
             try:
                 await self._deliver(claim)
             finally:
@@ -92,7 +93,7 @@ class Sender:
         if decision is not SEND or endpoint is None:
             self._not_sent(claim, decision, started)
             return
-        if self.leases.until(claim) - started < endpoint.timeout + self.lease_margin / 2:
+        if self.leases.until(claim) - started < endpoint.timeout + self.margin:
             self.release(claim, started)  # could not be extended: somebody else may own it by the time we are done
             return
         failpoint("att.started")

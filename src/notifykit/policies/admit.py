@@ -164,11 +164,16 @@ def _serialise(event: Event, written_at: str, limits: Limits, problems: list[str
         found.append(f"data: the body has {size} bytes, at most {limits.body}")
     # The envelope has one object and three keys at least; braces and colons inside of texts count too.
     if (size > _LEAST_KEY * limits.keys and body.count(b'":') - 3 > limits.keys) or (
-        body.count(b"{") + body.count(b"[") - 1 > limits.depth and _may_be_deep(data, limits.depth)
+        _brackets(body) - 1 > limits.depth and _may_be_deep(data, limits.depth)
     ):
         found += _data_problems(data, limits)
     problems += found
     return None if found else body
+
+
+def _brackets(body: bytes) -> int:
+    """Return how many open; ``count`` of a single byte takes four times as long."""
+    return len(body) - len(body.replace(b"{", b"").replace(b"[", b""))
 
 
 def _data_problems(data: Mapping[str, Any], limits: Limits) -> list[str]:

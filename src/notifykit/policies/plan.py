@@ -303,14 +303,16 @@ def plan_page(
     A cursor is the id of a subscription, so that pages go on where they were although subscriptions
     come and go.  A later page may name a delivery that an earlier one made: its id tells.
     """
-    deliveries: list[NewDelivery] = []
-    told: set[_Target] = set()
-    data: Any = _UNREAD
     expired = event.expires_at is not None and event.expires_at <= now
-    if (endpoint_id := addressed_to(event)) is not None:
+    if event.topic is not None and (endpoint_id := addressed_to(event)) is not None:
         target = index.target(endpoint_id)
         return ([] if target is None else [_delivery(event, target, "", expired, now)]), None
     wishes = index.named(event.type) if event.topic == OPERATIONAL else index.wishes(event.type, event.topic)
+    if len(wishes) == 1 and event.cursor is None and not wishes[0].filtered:  # what follows, in short
+        return [_delivery(event, wishes[0].target, wishes[0].subscription.id, expired, now)], None
+    deliveries: list[NewDelivery] = []
+    told: set[_Target] = set()
+    data: Any = _UNREAD
     start = 0 if event.cursor is None else bisect_right(wishes, event.cursor, key=_subscription_id)
     for at in range(start, len(wishes)):
         wish = wishes[at]

@@ -172,7 +172,7 @@ def dedupe_in_memory() -> None:
             seen[key] = await publish(self, event, options)
         return seen[key]
 
-    Publisher.publish = remembering  # type: ignore[method-assign]
+    Publisher.publish = remembering  # type: ignore[method-assign,assignment]
 
 
 @fault

@@ -171,6 +171,30 @@ async def test_an_unrequested_answer_is_never_taken_for_the_next_one(wire):
         assert 2 == receiver.connections
 
 
+async def test_an_answer_like_the_last_one_is_not_parsed_again(wire):
+    """The same bytes mean the same, over whatever connection; others are read."""
+    taken = b"HTTP/1.1 202 Yes\r\nX-A: b\r\nContent-Length: 3\r\n\r\nabc"
+    busy = b"HTTP/1.1 503 No!\r\nX-A: b\r\nContent-Length: 3\r\n\r\nabc"
+    async with Receiver(answering(taken, taken, busy, taken)) as receiver:
+        first, second, third, fourth = [await post(wire, receiver) for _ in range(4)]
+        beside = await asyncio.gather(*[post(wire, receiver) for _ in range(2)])
+
+    assert second is first
+    assert (503, b"abc") == (third.status, third.body)
+    assert (202, b"abc") == (fourth.status, fourth.body)
+    assert all(answer is fourth for answer in beside)
+
+
+async def test_an_answer_that_closes_is_not_taken_for_one_that_does_not(wire):
+    """Only what leaves the connection open is remembered."""
+    closing = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    async with Receiver(answering(OK, closing, closing, OK)) as receiver:
+        for _ in range(4):
+            await post(wire, receiver)
+
+        assert 3 == receiver.connections
+
+
 async def test_late_bytes_on_an_idle_connection_close_it(wire):
     """Bytes that come when nobody asked must not meet the next request."""
     spoken = asyncio.Event()

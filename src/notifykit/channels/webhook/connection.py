@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 #: Interim answers (``100 Continue``, ``103 Early Hints``) that are read before the real one.
 MAX_INTERIM = 16
 _START_LINE_BYTES = 1024
+#: The longest answer that is compared with the last one before it is parsed.
+_SHORT = 1024
 _ANSWER_LOST = frozenset({"timeout", "reset", "closed_early"})
 
 # The stages of a connection.
@@ -59,23 +61,31 @@ class Connection(asyncio.BufferedProtocol):
         "_waiter",
         "closed",
         "deadline",
+        "is_tls",
         "origin",
         "retire_at",
         "stale_at",
     )
 
     _transport: asyncio.Transport
+    _headers: list[tuple[bytes, bytes]]
+    _body: list[bytes]
+    _start: bytes
+    _received: int
+    _in_grace: bool
 
     def __init__(self, pool: Pool, origin: str, buffer: memoryview) -> None:
         self._pool = pool
         self._buffer = buffer
         self.origin = origin
+        self.is_tls = origin.startswith("https:")
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         self._waiter: asyncio.Future[Response] | None = None
         self._stage = _IDLE
         self._reused = False
         self.closed = False
         self.deadline = self.stale_at = self.retire_at = 0.0
+        self._forget()
 
     # -- the request -------------------------------------------------------------------------
 
@@ -84,11 +94,6 @@ class Connection(asyncio.BufferedProtocol):
         self._waiter = waiter = self._pool.loop.create_future()
         self.deadline = deadline
         self._stage = _HEAD
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._body: list[bytes] = []
-        self._status = self._size = self._received = self._interim = 0
-        self._kept_alive = self._in_grace = False
-        self._start = b""
         self._transport.write(data)
         failpoint("att.sent")
         return waiter
@@ -128,17 +133,28 @@ class Connection(asyncio.BufferedProtocol):
         if self._stage == _IDLE or parser is None:
             self._pool.discard(self)  # nobody asked: what comes now can only confuse the next request
             return
+        data: bytes | memoryview = self._buffer[:nbytes]
+        whole = not self._received and nbytes <= _SHORT
+        if whole:
+            data = bytes(data)
+            known = self._pool.last_answer
+            if known is not None and data == known[0]:  # the parser would say the same again
+                self._end(known[1], kept_alive=True)
+                return
         broken = False
         self._received += nbytes
         try:
-            parser.feed_data(self._buffer[:nbytes])
+            parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             broken = True
             self._kept_alive = False
-        if self._stage == _DONE:
-            self._finish()
-        else:
+        if self._stage != _DONE:
             self._continue(nbytes, broken)
+            return
+        kept_alive = self._kept_alive
+        response = self._finish()
+        if whole and kept_alive:  # so nothing but this answer came, and the parser is ready for the next
+            self._pool.last_answer = bytes(data), response
 
     def eof_received(self) -> bool:
         """Let the loop close the connection."""
@@ -230,12 +246,25 @@ class Connection(asyncio.BufferedProtocol):
             self._status = status if status >= 200 else 0
         return self._status > 0
 
-    def _finish(self) -> None:
-        waiter = self._waiter
+    def _forget(self) -> None:
+        """Be ready for an answer that nothing has come of yet."""
+        self._headers, self._body = [], []
+        self._status = self._size = self._received = self._interim = 0
+        self._kept_alive = self._in_grace = False
+        self._start = b""
+
+    def _finish(self) -> Response:
         response = Response(self._status, self._headers, b"".join(self._body) if self._body else b"")
+        kept_alive = self._kept_alive
+        self._forget()
+        self._end(response, kept_alive=kept_alive)
+        return response
+
+    def _end(self, response: Response, *, kept_alive: bool) -> None:
+        waiter = self._waiter
         self._waiter = None
         self._stage = _IDLE
-        if self._kept_alive and not self.closed and not self._transport.get_write_buffer_size():
+        if kept_alive and not self.closed and not self._transport.get_write_buffer_size():
             self._reused = True
             self._pool.release(self)
         else:

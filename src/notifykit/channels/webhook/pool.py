@@ -76,7 +76,12 @@ def client_context() -> ssl.SSLContext:
 
 
 class Pool:
-    """The open connections of one event loop, last in, first out per origin."""
+    """The open connections of one event loop, last in, first out per origin.
+
+    Attributes:
+        last_answer: The bytes of the last answer that came in one piece, and what they mean: many receivers
+            give the same one most of the time, and to compare costs less than to parse.
+    """
 
     def __init__(
         self,
@@ -89,6 +94,7 @@ class Pool:
     ) -> None:
         self.loop = loop
         self.body_cap = body_cap
+        self.last_answer: tuple[bytes, Response] | None = None
         self._guard = guard
         self._tls = tls
         self._limits = limits
@@ -127,24 +133,21 @@ class Pool:
         idle = self._idle.get(connection.origin)
         if idle is None:
             idle = self._idle[connection.origin] = []
-        if not self._may_wait(connection, idle):
+        limits = self._limits
+        if (
+            self._waiting
+            or len(self._by_age) >= limits.idle
+            or len(idle) >= limits.idle_per_origin
+            or (connection.is_tls and self._idle_tls >= limits.idle_tls)
+        ):
             # Newcomers go, not the oldest: with more origins than room, eviction would hit exactly
             # the connections that a round through all endpoints needs next.
             connection.abort()
             return
-        connection.stale_at = min(self.loop.time() + self._limits.idle_for, connection.retire_at)
+        connection.stale_at = min(self.loop.time() + limits.idle_for, connection.retire_at)
         self._by_age[connection] = None
-        self._idle_tls += _is_tls(connection)
+        self._idle_tls += connection.is_tls
         idle.append(connection)
-
-    def _may_wait(self, connection: Connection, idle: list[Connection]) -> bool:
-        limits = self._limits
-        return (
-            not self._waiting
-            and len(self._by_age) < limits.idle
-            and len(idle) < limits.idle_per_origin
-            and not (self._idle_tls >= limits.idle_tls and _is_tls(connection))
-        )
 
     def discard(self, connection: Connection) -> None:
         """Close a connection that must not be used again."""
@@ -179,7 +182,7 @@ class Pool:
 
     def _note_used(self, connection: Connection) -> None:
         del self._by_age[connection]
-        self._idle_tls -= _is_tls(connection)
+        self._idle_tls -= connection.is_tls
 
     # -- dialling ----------------------------------------------------------------------------
 
@@ -291,7 +294,3 @@ class Pool:
         upcoming += [c.stale_at for c in islice(self._by_age, 1)]
         if upcoming:
             self.watch(min(upcoming))
-
-
-def _is_tls(connection: Connection) -> bool:
-    return connection.origin.startswith("https:")

@@ -135,7 +135,6 @@ SELECT {TAKEN_COLUMNS}, a.aside
 FROM (SELECT count(*) AS aside FROM aside) a LEFT JOIN taken o ON true
 LEFT JOIN notifykit_events e ON e.tenant = o.tenant AND e.id = o.event_id
 LEFT JOIN notifykit_tenants t ON t.tenant = o.tenant
-ORDER BY e.priority, o.event_id
 """
 
 _SETTLED = {"event_id": "text", "fence": "int", "cursor": "text"}
