@@ -38,6 +38,7 @@ worker_processes 1; pid {dir}/pid; error_log {dir}/error.log crit; daemon off; w
 events {{ worker_connections 20000; }}
 http {{
   access_log off; keepalive_requests 100000000; keepalive_timeout 300s; client_max_body_size 10m; tcp_nodelay on;
+  client_header_buffer_size 4k;
   client_body_temp_path {dir}/t; proxy_temp_path {dir}/t; fastcgi_temp_path {dir}/t; uwsgi_temp_path {dir}/t;
   scgi_temp_path {dir}/t; client_body_buffer_size 64k;
   server {{ listen {host}:{port}{tls} backlog=8192; {certificate} location / {{ return 204; }} }}
