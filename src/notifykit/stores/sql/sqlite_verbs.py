@@ -1,4 +1,9 @@
-"""The frequent verbs on SQLite, each a batch in a transaction that its caller owns."""
+"""The frequent verbs on SQLite, each a batch in a transaction that its caller owns.
+
+For each row that goes in or comes out one by one, the writer's thread hands the interpreter's
+lock over and waits to have it back.  So many rows go in by one statement, and ids stay in the
+engine as a JSON list from one statement to the next.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ import json
 import sqlite3
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from ...failpoints import failpoint
@@ -32,22 +38,24 @@ from .rows import (
 )
 
 _PRIORITY, _DUE_AT = EVENT_COLUMNS.index("priority"), EVENT_COLUMNS.index("due_at")
-_MARKS = ", ".join("?" for _ in EVENT_COLUMNS)
-_NEW_EVENT = f"INSERT INTO notifykit_events ({', '.join(EVENT_COLUMNS)}) VALUES ({_MARKS})"
-_EVENT = f"{_NEW_EVENT} ON CONFLICT DO NOTHING"
-_OUTBOX = "INSERT INTO notifykit_outbox (event_id, tenant, priority, due_at, ordering_key) VALUES (?, ?, ?, ?, ?)"
+_NEW_EVENT = f"INSERT INTO notifykit_events ({', '.join(EVENT_COLUMNS)})"
+_EVENT = f"{_NEW_EVENT} VALUES ({', '.join('?' for _ in EVENT_COLUMNS)}) ON CONFLICT DO NOTHING"
+_OUTBOX = "INSERT INTO notifykit_outbox (event_id, tenant, priority, due_at, ordering_key)"
 _HELD = """
 SELECT k.id, true, k.fingerprint FROM notifykit_events k WHERE k.tenant = :tenant AND k.idempotency_key = :key
 UNION ALL SELECT e.id, true, e.fingerprint FROM notifykit_events e WHERE e.tenant = :tenant AND e.id = :id LIMIT 1
 """
-#: What is due, and whether it waits behind another one of its ordering key (see ADR 0012).
-_DUE_EVENTS = """
-SELECT event_id, ordering_key IS NOT NULL AND EXISTS (SELECT 1 FROM notifykit_outbox b
-  WHERE b.tenant = o.tenant AND b.ordering_key = o.ordering_key AND b.event_id < o.event_id)
-FROM notifykit_outbox o
-WHERE priority = :rank AND due_at BETWEEN :since AND :now AND (taken_until IS NULL OR taken_until <= :now)
-  AND tenant NOT IN (SELECT value FROM json_each(:exclude))
-ORDER BY due_at LIMIT :window
+#: Of what is due, that which is free, and that which waits behind another one of its ordering key (see ADR 0012).
+_APART = "SELECT json_group_array(id) FILTER (WHERE NOT waits), json_group_array(id) FILTER (WHERE waits)"
+_DUE_EVENTS = f"""
+{_APART} FROM (
+  SELECT event_id AS id, ordering_key IS NOT NULL AND EXISTS (SELECT 1 FROM notifykit_outbox b
+    WHERE b.tenant = o.tenant AND b.ordering_key = o.ordering_key AND b.event_id < o.event_id) AS waits
+  FROM notifykit_outbox o
+  WHERE priority = :rank AND due_at BETWEEN :since AND :now AND (taken_until IS NULL OR taken_until <= :now)
+    AND tenant NOT IN (SELECT value FROM json_each(:exclude))
+  ORDER BY due_at LIMIT :window
+)
 """
 _LOOK = f"CASE WHEN behind THEN {LATER_LOOK} ELSE {FIRST_LOOK} END * (1000 + abs(random() % 1000)) / 1000"
 _ASIDE_EVENTS = f"""
@@ -56,7 +64,7 @@ WHERE event_id IN (SELECT value FROM json_each(:ids))
 """
 _TAKE = """
 UPDATE notifykit_outbox SET fence = fence + 1, taken_until = :until, behind = 0
-WHERE event_id IN (SELECT value FROM json_each(:ids)) RETURNING event_id
+WHERE event_id IN (SELECT value FROM json_each(:ids))
 """
 _TURN_EVENT = """
 UPDATE notifykit_outbox SET due_at = ?, behind = 0 WHERE behind AND event_id = (
@@ -68,10 +76,8 @@ FROM json_each(?) c JOIN notifykit_outbox o ON o.event_id = c.value
 JOIN notifykit_events e ON e.tenant = o.tenant AND e.id = o.event_id
 LEFT JOIN notifykit_tenants t ON t.tenant = o.tenant ORDER BY o.event_id
 """
-_PLANNED = """
-DELETE FROM notifykit_outbox WHERE event_id IN (SELECT value FROM json_each(?)) AND fence = ?
-RETURNING event_id, fence, tenant, ordering_key
-"""
+_PLANNED = "FROM notifykit_outbox WHERE event_id IN (SELECT value FROM json_each(?)) AND fence = ?"
+_LINES = f"SELECT json_group_array(json_array(event_id, tenant, ordering_key)) {_PLANNED}"
 _PAGED = "UPDATE notifykit_outbox SET cursor = ?, taken_until = NULL WHERE event_id = ? AND fence = ? RETURNING tenant"
 _QUEUE = """
 INSERT INTO notifykit_queue (id, event_id, tenant, subscription_id, subscriber_id, channel, priority,
@@ -82,21 +88,22 @@ _ENDED = """
 INSERT OR IGNORE INTO notifykit_deliveries (id, event_id, tenant, subscription_id, subscriber_id, channel, priority,
   state, reason, attempts, abandoned, generation, fence, ordering_key, created_at, expires_at, finished_at,
   last_started_at, last_took, last_outcome, last_reason, last_status, last_response, last_worker)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _KNOWN = """
 SELECT 1 FROM notifykit_queue WHERE id = :id
 UNION ALL SELECT 1 FROM notifykit_deliveries WHERE tenant = :tenant AND id = :id
 """
-_DUE = """
-SELECT id, ordering_key IS NOT NULL AND (EXISTS (SELECT 1 FROM notifykit_queue b
-  WHERE b.subscriber_id = o.subscriber_id AND b.ordering_key = o.ordering_key AND b.id < o.id)
-  OR EXISTS (SELECT 1 FROM notifykit_queue b
-  WHERE b.subscriber_id = o.subscriber_id AND b.ordering_key = o.ordering_key AND b.state = 'sending'))
-FROM notifykit_queue o INDEXED BY notifykit_queue_due
-WHERE channel = :channel AND priority = :rank AND state <> 'sending' AND due_at <= :now
-  AND subscriber_id NOT IN (SELECT value FROM json_each(:exclude))
-ORDER BY due_at LIMIT :window
+_DUE = f"""
+{_APART} FROM (
+  SELECT id, ordering_key IS NOT NULL AND (EXISTS (SELECT 1 FROM notifykit_queue b
+    WHERE b.subscriber_id = o.subscriber_id AND b.ordering_key = o.ordering_key AND b.id < o.id)
+    OR EXISTS (SELECT 1 FROM notifykit_queue b
+    WHERE b.subscriber_id = o.subscriber_id AND b.ordering_key = o.ordering_key AND b.state = 'sending')) AS waits
+  FROM notifykit_queue o INDEXED BY notifykit_queue_due
+  WHERE channel = :channel AND priority = :rank AND state <> 'sending' AND due_at <= :now
+    AND subscriber_id NOT IN (SELECT value FROM json_each(:exclude))
+  ORDER BY due_at LIMIT :window
+)
 """
 _ASIDE = f"""
 UPDATE notifykit_queue SET due_at = :now + {_LOOK}, behind = 1
@@ -105,7 +112,7 @@ WHERE id IN (SELECT value FROM json_each(:ids))
 _CLAIM = """
 UPDATE notifykit_queue SET state = 'sending', reason = NULL, fence = fence + 1, lease_until = :until, worker = :worker,
   behind = 0
-WHERE id IN (SELECT value FROM json_each(:ids)) RETURNING id
+WHERE id IN (SELECT value FROM json_each(:ids))
 """
 _TURN = """
 UPDATE notifykit_queue SET due_at = ?, behind = 0 WHERE behind AND id = (
@@ -133,6 +140,10 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 _EXTEND = "UPDATE notifykit_queue SET lease_until = ? WHERE id = ? AND fence = ? AND state = 'sending'"
 
 
+#: What ``json_group_array`` makes of no rows.
+_NOTHING = "[]"
+
+
 def json_list(values: Collection[str]) -> str:
     """Return values as the argument of ``json_each``."""
     return json.dumps(list(values))
@@ -152,7 +163,7 @@ def append(db: sqlite3.Connection, events: Sequence[StoredEvent]) -> list[Append
         for row, event, answer in zip(values, events, answers, strict=True)
         if not answer.duplicate
     ]
-    db.executemany(_OUTBOX, fresh)
+    _insert(db, _OUTBOX, fresh)
     failpoint("pub.inserted")
     return answers
 
@@ -161,7 +172,7 @@ def _are_new(db: sqlite3.Connection, values: Sequence[tuple[Any, ...]]) -> bool:
     """Store events in one go, unless one of them is known."""
     db.execute("SAVEPOINT fresh")
     try:
-        db.executemany(_NEW_EVENT, values)
+        _insert(db, _NEW_EVENT, values)
     except sqlite3.IntegrityError:
         db.execute("ROLLBACK TO fresh")
         return False
@@ -170,21 +181,35 @@ def _are_new(db: sqlite3.Connection, values: Sequence[tuple[Any, ...]]) -> bool:
     return True
 
 
-def _hand_out(
-    db: sqlite3.Connection, limit: int, due: str, aside: str, pick: str, binds: dict[str, Any]
-) -> list[tuple[Any, ...]]:
-    """Return up to ``limit`` picked rows; set aside what is due but waits behind another row."""
+#: Rows of one statement, so that its values are fewer than every SQLite allows, which is 999.
+_TOGETHER = 40
+
+
+def _insert(db: sqlite3.Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows, a few dozen by each statement and what is left over one by one."""
+    if not rows:
+        return
+    one = f"({', '.join('?' * len(rows[0]))})"
+    many = f"{statement} VALUES {', '.join([one] * _TOGETHER)}"
+    whole = len(rows) // _TOGETHER * _TOGETHER
+    for at in range(0, whole, _TOGETHER):
+        db.execute(many, tuple(chain.from_iterable(rows[at : at + _TOGETHER])))
+    db.executemany(f"{statement} VALUES {one}", rows[whole:])
+
+
+def _hand_out(db: sqlite3.Connection, limit: int, due: str, aside: str, pick: str, binds: dict[str, Any]) -> str:
+    """Pick up to ``limit`` rows and return their ids; set aside what is due but waits behind another row."""
     window = limit
     while True:
-        met = db.execute(due, {**binds, "window": window}).fetchall()
-        behind = [id_ for id_, waits in met if waits]
-        if behind:
-            db.execute(aside, {**binds, "ids": json_list(behind)})
-        free = [id_ for id_, waits in met if not waits][:limit]
-        if free:
-            return db.execute(pick, {**binds, "ids": json_list(free)}).fetchall()
-        if not behind:
-            return []
+        free, behind = db.execute(due, {**binds, "window": window}).fetchone()
+        if behind != _NOTHING:
+            db.execute(aside, {**binds, "ids": behind})
+        if free != _NOTHING:
+            ids: str = free if window <= limit else json_list(json.loads(free)[:limit])
+            db.execute(pick, {**binds, "ids": ids})
+            return ids
+        if behind == _NOTHING:
+            return _NOTHING
         window = max(limit, WINDOW)
 
 
@@ -192,9 +217,9 @@ def take(db: sqlite3.Connection, limit: int, binds: dict[str, Any]) -> list[Take
     """Lease due events, urgent first."""
     taken: list[TakenEvent] = []
     for rank in range(len(PRIORITIES)):
-        rows = _hand_out(db, limit - len(taken), _DUE_EVENTS, _ASIDE_EVENTS, _TAKE, {**binds, "rank": rank})
-        if rows:
-            taken += map(taken_from, db.execute(_TAKEN, (json_list([row[0] for row in rows]),)))
+        ids = _hand_out(db, limit - len(taken), _DUE_EVENTS, _ASIDE_EVENTS, _TAKE, {**binds, "rank": rank})
+        if ids != _NOTHING:
+            taken += map(taken_from, db.execute(_TAKEN, (ids,)))
         if len(taken) >= limit:
             break
     return taken
@@ -202,10 +227,10 @@ def take(db: sqlite3.Connection, limit: int, binds: dict[str, Any]) -> list[Take
 
 def claim(db: sqlite3.Connection, limit: int, binds: dict[str, Any], lease_until: datetime) -> list[Claim]:
     """Lease what is due in one lane."""
-    ids = [row[0] for row in _hand_out(db, limit, _DUE, _ASIDE, _CLAIM, binds)]
-    if not ids:
+    ids = _hand_out(db, limit, _DUE, _ASIDE, _CLAIM, binds)
+    if ids == _NOTHING:
         return []
-    return [claim_from(row, lease_until) for row in db.execute(_CLAIMED, (json_list(ids),))]
+    return [claim_from(row, lease_until) for row in db.execute(_CLAIMED, (ids,))]
 
 
 def extend(db: sqlite3.Connection, claims: Sequence[tuple[str, int]], until: int) -> set[str]:
@@ -220,8 +245,11 @@ def settle(db: sqlite3.Connection, settlements: Sequence[Settlement], now: int, 
     ended: list[tuple[Any, ...]] = []
     lines = set()
     rest: list[Record] = []
-    whole = [(event_id, fence) for event_id, fence, _, cursor, _ in settlements if cursor is None]
-    gone = {row[:2]: row[2:] for row in _by_fence(db, _PLANNED, whole)}
+    gone: dict[tuple[str, int], tuple[str, str | None]] = {}
+    for fence, ids in _by_fence((s.event_id, s.fence) for s in settlements if s.cursor is None):
+        for event_id, tenant, ordering_key in json.loads(db.execute(_LINES, (ids, fence)).fetchone()[0]):
+            gone[event_id, fence] = tenant, ordering_key
+        db.execute(f"DELETE {_PLANNED}", (ids, fence))
     for settlement in settlements:
         event_id, fence, _, cursor, _ = settlement
         if cursor is None:
@@ -244,8 +272,7 @@ def settle(db: sqlite3.Connection, settlements: Sequence[Settlement], now: int, 
                 queue.append(_queue_values(new, now, until, worker))
     failpoint("fan.half")
     db.executemany(_QUEUE, queue)
-    if ended:
-        db.executemany(_ENDED, ended)
+    _insert(db, _ENDED, ended)
     db.executemany(_TURN_EVENT, [(now, *line) for line in lines])
     if any(settlement.records for settlement in settlements):
         record(db, rest)
@@ -297,12 +324,12 @@ def _ended_values(new: NewDelivery, now: int, record: Record | None = None) -> t
     )
 
 
-def _by_fence(db: sqlite3.Connection, statement: str, wanted: Iterable[tuple[str, int]]) -> list[tuple[Any, ...]]:
-    """Return what ``statement`` says of the ids whose fence is right; one run for each fence, and most are equal."""
+def _by_fence(wanted: Iterable[tuple[str, int]]) -> Iterable[tuple[int, str]]:
+    """Return the ids of each fence, of which most are equal."""
     ids: dict[int, list[str]] = {}
     for id_, fence in wanted:
         ids.setdefault(fence, []).append(id_)
-    return [row for fence, these in ids.items() for row in db.execute(statement, (json_list(these), fence)).fetchall()]
+    return [(fence, json_list(these)) for fence, these in ids.items()]
 
 
 def record(db: sqlite3.Connection, records: Sequence[Record]) -> set[str]:
@@ -312,7 +339,7 @@ def record(db: sqlite3.Connection, records: Sequence[Record]) -> set[str]:
     tries = []
     lines = {}
     final = [(record.delivery_id, record.fence) for record in records if record.state in FINAL_STATES]
-    gone = {(row[0], row[-1]): row for row in _by_fence(db, _FINISH, final)}
+    gone = {(row[0], row[-1]): row for fence, ids in _by_fence(final) for row in db.execute(_FINISH, (ids, fence))}
     for delivery_id, fence, state, reason, due_at, at, attempt, told in records:
         if state in FINAL_STATES:
             row = gone.pop((delivery_id, fence), None)
@@ -343,7 +370,7 @@ def record(db: sqlite3.Connection, records: Sequence[Record]) -> set[str]:
         written.add(delivery_id)
         if told is not None:
             append(db, [told])
-    db.executemany(_ENDED, ended)
+    _insert(db, _ENDED, ended)
     db.executemany(_TURN, [(at, *line) for line, at in lines.items()])
     failpoint("res.half")
     db.executemany(_ATTEMPT, tries)
