@@ -176,6 +176,8 @@ def test_clocks_that_jump_lose_nothing(
             jumping.signal(jump)
         assert site.publishes(80)
         publisher.terminate()
+        for worker in (jumping, steady):  # what a clock that was ahead made due is due when the others get there
+            worker.signal(signal.SIGHUP)
 
         end_well(site, request.node.name, jumps=4)
         for worker in (jumping, steady):

@@ -77,7 +77,7 @@ JOIN notifykit_events e ON e.tenant = o.tenant AND e.id = o.event_id
 LEFT JOIN notifykit_tenants t ON t.tenant = o.tenant ORDER BY o.event_id
 """
 _PLANNED = "FROM notifykit_outbox WHERE event_id IN (SELECT value FROM json_each(?)) AND fence = ?"
-_LINES = f"SELECT json_group_array(json_array(event_id, tenant, ordering_key)) {_PLANNED}"
+_LINES = "json_group_array(json_array(event_id, tenant, ordering_key))"
 _PAGED = "UPDATE notifykit_outbox SET cursor = ?, taken_until = NULL WHERE event_id = ? AND fence = ? RETURNING tenant"
 _QUEUE = """
 INSERT INTO notifykit_queue (id, event_id, tenant, subscription_id, subscriber_id, channel, priority,
@@ -247,8 +247,8 @@ def settle(db: sqlite3.Connection, settlements: Sequence[Settlement], now: int, 
     rest: list[Record] = []
     gone: dict[tuple[str, int], tuple[str, str | None]] = {}
     for fence, ids in _by_fence((s.event_id, s.fence) for s in settlements if s.cursor is None):
-        for event_id, tenant, ordering_key in json.loads(db.execute(_LINES, (ids, fence)).fetchone()[0]):
-            gone[event_id, fence] = tenant, ordering_key
+        lines_of = db.execute(f"SELECT {_LINES} {_PLANNED}", (ids, fence)).fetchone()[0]
+        gone |= {(event_id, fence): (tenant, key) for event_id, tenant, key in json.loads(lines_of)}
         db.execute(f"DELETE {_PLANNED}", (ids, fence))
     for settlement in settlements:
         event_id, fence, _, cursor, _ = settlement
