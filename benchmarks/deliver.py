@@ -30,7 +30,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=1000, help="bytes of an event's body, roughly")
     parser.add_argument("--real", action="store_true", help="payloads from examples of what services send")
     parser.add_argument("--producers", type=int, default=1, help="processes")
-    parser.add_argument("--publishers", type=int, default=128, help="concurrent publishes in each producer")
+    parser.add_argument("--publishers", type=int, default=192, help="concurrent publishes in each producer")
     parser.add_argument("--workers", type=int, default=1, help="processes")
     parser.add_argument("--transport", choices=["wire", "httpx"], default="wire")
     parser.add_argument("--rate", type=float, default=0, help="events per second; measures publish to received")

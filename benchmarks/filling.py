@@ -50,7 +50,7 @@ class Wish:
 
 
 def subscribers(
-    lent: Database, tenant: str, wishes: Iterable[Wish], *, retry: RetryPolicy, max_in_flight: int = 256
+    lent: Database, tenant: str, wishes: Iterable[Wish], *, retry: RetryPolicy, max_in_flight: int = 384
 ) -> None:
     """Make endpoints and subscriptions; call it once for a tenant, before the first worker looks."""
     ring = vault_for(lent.url, None, None).ring

@@ -69,7 +69,7 @@ class Job:
     size: int = 1000
     real: bool = False
     producers: int = 1
-    publishers: int = 128
+    publishers: int = 192
     workers: int = 1
     transport: str = "wire"
     rate: float = 0

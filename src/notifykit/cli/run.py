@@ -41,7 +41,7 @@ def add(commands: Commands) -> None:
         "--concurrency",
         type=_concurrency,
         metavar="LANE=N,…",
-        help="attempts open at a time in each lane of a process (high=128,normal=256,low=64); or one number for all",
+        help="attempts open at a time in each lane of a process (high=128,normal=384,low=64); or one number for all",
     )
     parser.add_argument("--batch", type=inputs.positive, metavar="N", help="rows per statement at the most (500)")
     parser.add_argument(

@@ -33,7 +33,7 @@ class DispatchSettings:
     """
 
     concurrency: Mapping[Priority, int] = attrs.field(
-        factory=lambda: {Priority.HIGH: 128, Priority.NORMAL: 256, Priority.LOW: 64}
+        factory=lambda: {Priority.HIGH: 128, Priority.NORMAL: 384, Priority.LOW: 64}
     )
     batch: int = 500
     prefetch: int = 1500
