@@ -176,7 +176,7 @@ def test_settings_reach_the_workers() -> None:
     orders = json.loads(encode("sqlite://", EgressRules(), settings, 0))
 
     assert settings == structure(orders["settings"], DispatchSettings)
-    assert ({"high": 3, "normal": 256, "low": 1}, 50) == (dict(settings.concurrency), settings.batch)
+    assert ({"high": 3, "normal": 384, "low": 1}, 50) == (dict(settings.concurrency), settings.batch)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no limit of open files")
@@ -186,11 +186,11 @@ def test_as_many_files_as_the_system_allows_may_be_open():
     code += "print(*r.getrlimit(r.RLIMIT_NOFILE))"
 
     shown = subprocess.run(
-        ["sh", "-c", 'ulimit -S -n 256; exec "$@"', "sh", sys.executable, "-c", code],
+        ["sh", "-c", 'ulimit -S -n 384; exec "$@"', "sh", sys.executable, "-c", code],
         check=True,
         capture_output=True,
         text=True,
     )
 
     soft, hard = shown.stdout.split()
-    assert soft == hard != "256"
+    assert soft == hard != "384"
