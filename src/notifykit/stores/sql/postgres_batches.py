@@ -63,15 +63,18 @@ class Shapes:
 
 
 def event_columns(events: Sequence[StoredEvent]) -> list[Column]:
-    """Return the columns of events in the order of ``EVENT_COLUMNS``."""
+    """Return the columns of events in the order of ``EVENT_COLUMNS``.
+
+    Most events happen, and are due, as they are published: a column of instants that are all the same as
+    ``published_at`` is empty.
+    """
     columns: list[Column] = list(zip(*events, strict=True))
     occurred_at, published_at, due_at, expires_at, priority = columns[8:13]
-    published = _instants(published_at)
+    nothing = (None,) * len(events)
     columns[8:13] = (
-        # most events happen, and are due, as they are published
-        published if all(map(is_, occurred_at, published_at)) else _instants(occurred_at),
-        published,
-        published if all(map(is_, due_at, published_at)) else _instants(due_at),
+        nothing if all(map(is_, occurred_at, published_at)) else _instants(occurred_at),
+        _instants(published_at),
+        nothing if all(map(is_, due_at, published_at)) else _instants(due_at),
         _instants(expires_at),
         _each(RANK.__getitem__, priority),
     )

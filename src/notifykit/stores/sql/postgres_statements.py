@@ -39,6 +39,8 @@ _EVENT_TYPES = {
     "body": "bytea",
 }
 _EVENTS = {name: _EVENT_TYPES.get(name, "text") for name in EVENT_COLUMNS}
+#: What is stored of an empty column (see ``postgres_batches.event_columns``).
+_STORED = {name: f"coalesce({name}, published_at)" for name in ("occurred_at", "due_at")}
 
 
 def _batch(columns: Mapping[str, str], varying: int, first: int = 1) -> str:
@@ -62,7 +64,7 @@ def _batch(columns: Mapping[str, str], varying: int, first: int = 1) -> str:
 
 APPEND = """
 WITH e AS (
-  INSERT INTO notifykit_events ({columns}) SELECT * FROM {events} AS given
+  INSERT INTO notifykit_events ({columns}) SELECT {values} FROM {events} AS given
   {unless_known} RETURNING id, tenant, priority, due_at, ordering_key
 ), o AS (
   INSERT INTO notifykit_outbox (event_id, tenant, priority, due_at, ordering_key)
@@ -91,6 +93,7 @@ def append(varying: int, *, careful: bool, hint: bool) -> str:
     """
     return APPEND.format(
         columns=", ".join(EVENT_COLUMNS),
+        values=", ".join(_STORED.get(name, name) for name in EVENT_COLUMNS),
         events=_batch(_EVENTS, varying),
         unless_known="ON CONFLICT DO NOTHING" if careful else "",
         answer=_ANSWERS[careful, hint],

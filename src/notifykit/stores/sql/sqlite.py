@@ -43,7 +43,7 @@ _LOCK_LOOK = 0.0003
 
 #: Seconds between two looks of a waiting process whether another process has committed, the same when nobody has for
 #: a while, and how long that is.
-LOOK, _IDLE_LOOK, _IDLE = 0.02, 0.1, 1.0
+LOOK, _IDLE_LOOK, _IDLE = 0.02, 0.125, 1.0
 
 
 class SqliteStore(SqlStore):
