@@ -90,7 +90,7 @@ class Backlog:
             of_it: How many of the subscriber are on their way.
             in_all: How many of all subscribers are.
         """
-        if self._prefetch - self._waiting - self._in_flight <= in_all:
+        if self.room() <= in_all:
             return False
         line = self._lines.get(subscriber_id)
         if line is None:
@@ -180,7 +180,7 @@ class Backlog:
         line.in_flight -= 1
         line.done += 1
         self._in_flight -= 1
-        if line.claims and self._list(line):
+        if self._list(line):
             self._call(1)
         if line.blocked and 2 * len(line.claims) <= line.cap:
             line.blocked = False

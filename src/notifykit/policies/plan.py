@@ -304,7 +304,7 @@ def plan_page(
     come and go.  A later page may name a delivery that an earlier one made: its id tells.
     """
     expired = event.expires_at is not None and event.expires_at <= now
-    if event.topic is not None and (endpoint_id := addressed_to(event)) is not None:
+    if (endpoint_id := addressed_to(event)) is not None:
         target = index.target(endpoint_id)
         return ([] if target is None else [_delivery(event, target, "", expired, now)]), None
     wishes = index.named(event.type) if event.topic == OPERATIONAL else index.wishes(event.type, event.topic)

@@ -37,6 +37,11 @@ from .rows import (
     with_records,
 )
 
+#: Rows of one statement, so that its values are fewer than every SQLite allows, which is 999.
+_TOGETHER = 40
+#: What ``json_group_array`` makes of no rows.
+_NOTHING = "[]"
+
 _PRIORITY, _DUE_AT = EVENT_COLUMNS.index("priority"), EVENT_COLUMNS.index("due_at")
 _NEW_EVENT = f"INSERT INTO notifykit_events ({', '.join(EVENT_COLUMNS)})"
 _EVENT = f"{_NEW_EVENT} VALUES ({', '.join('?' for _ in EVENT_COLUMNS)}) ON CONFLICT DO NOTHING"
@@ -140,10 +145,6 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 _EXTEND = "UPDATE notifykit_queue SET lease_until = ? WHERE id = ? AND fence = ? AND state = 'sending'"
 
 
-#: What ``json_group_array`` makes of no rows.
-_NOTHING = "[]"
-
-
 def json_list(values: Collection[str]) -> str:
     """Return values as the argument of ``json_each``."""
     return json.dumps(list(values))
@@ -179,10 +180,6 @@ def _are_new(db: sqlite3.Connection, values: Sequence[tuple[Any, ...]]) -> bool:
     finally:
         db.execute("RELEASE fresh")
     return True
-
-
-#: Rows of one statement, so that its values are fewer than every SQLite allows, which is 999.
-_TOGETHER = 40
 
 
 def _insert(db: sqlite3.Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
