@@ -11,7 +11,8 @@ from notifykit.testing import StoreFeatures, StoreSuite
 
 pytest.importorskip("asyncpg", reason="needs asyncpg")
 
-from notifykit.stores.sql.postgres import PostgresStore  # only where its driver is
+from notifykit.stores.sql import postgres_bundles
+from notifykit.stores.sql.postgres import PostgresStore
 
 
 class TestPostgresStore(StoreSuite):
@@ -44,3 +45,12 @@ class TestPostgresStore(StoreSuite):
         engine = create_engine(url, poolclass=NullPool)
         with engine.connect() as connection:
             yield connection
+
+
+class TestPostgresStoreWithBundles(TestPostgresStore):
+    """The same when ordinary events share rows of the outbox however few there are, and these hold but three."""
+
+    @pytest.fixture(autouse=True)
+    def in_bundles(self, monkeypatch):
+        monkeypatch.setattr(postgres_bundles, "FEWEST", 1)
+        monkeypatch.setattr(postgres_bundles, "_ROOM", 3 * 40)

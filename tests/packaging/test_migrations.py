@@ -25,16 +25,17 @@ from notifykit import ConfigurationError, Event, Notifykit, RateLimit, SchemaErr
 from notifykit.models.delivery import Attempt, DeliveryState, Lane, Priority
 from notifykit.models.health import Ailment
 from notifykit.models.subscription import Inquiry
-from notifykit.ports import Record
+from notifykit.ports import Record, Settlement
 from notifykit.stores.sql import migrate
 from notifykit.stores.sql.schema import interests, metadata
 from notifykit.stores.sql.upgrade import migrate as upgrade
-from notifykit.testing import make_endpoint, make_subscription
+from notifykit.testing import make_endpoint, make_event, make_subscription
 from tests.databases import new_database
 
 ACME = "acme"
+LEASE = timedelta(minutes=1)
 #: The schema that the newest migration starts from.
-BEFORE_HEAD = "0003"
+BEFORE_HEAD = "0004"
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -309,6 +310,31 @@ async def test_subscriptions_of_schema_0003_are_found(fresh_url, monkeypatch):
 def _interests(url: str) -> list[Any]:
     with _engine(url).connect() as connection:
         return sorted(map(tuple, connection.execute(select(interests))))
+
+
+async def test_events_of_schema_0004_are_delivered_and_bundles_come_back(fresh_url):
+    """What waits in a row of its own is taken beside bundles; a step back gives all of their events such rows again."""
+    await upgrade(fresh_url, "0004")
+    nothing = "x'7b7d'" if fresh_url.startswith("sqlite") else "'{}'"
+    for statement in BEFORE_0002.replace("'{}'", nothing).split(";")[:2]:
+        _run_sql(fresh_url, statement)
+    await upgrade(fresh_url)
+    events = [make_event(at=at(6)) for _ in range(20)]
+    async with Notifykit(fresh_url, create=False) as kit:
+        await kit.store.append(events)
+        first = await kit.store.take(8, now=at(9), lease=timedelta(seconds=1))
+        await kit.store.settle([Settlement(one.id, 1, []) for one in first[:3]], now=at(9), lease=LEASE, worker="w")
+        waiting = (await kit.stats()).unplanned
+
+    await _downgrade(fresh_url, "0004")
+    await upgrade(fresh_url)
+
+    async with Notifykit(fresh_url, create=False) as kit:
+        again = await kit.store.take(99, now=at(19), lease=LEASE)
+    assert "evt_1" in {one.id for one in first}
+    assert (18, 18) == (waiting, len(again))
+    assert {one.id for one in first[3:]} == {one.id for one in again if one.fence == 2}
+    assert {event.id for event in events} | {"evt_1"} == {one.id for one in again} | {one.id for one in first[:3]}
 
 
 async def test_a_step_back_makes_the_schema_before(fresh_url):

@@ -78,6 +78,7 @@ def no_fence() -> None:
         "stores.sql.postgres_statements:IS_WHOLE",
         ("((o.event_id, o.fence) IN (SELECT s.event_id, s.fence", "(o.event_id IN (SELECT s.event_id"),
     )
+    rewrite("stores.sql.postgres_bundles:IS_OPEN", ("b.fence = s.fence AND ", ""))
 
 
 @fault
@@ -156,6 +157,13 @@ def plan_twice() -> None:
         "stores.sql.postgres_statements:SETTLE",
         ("SELECT event_id FROM gone UNION ALL SELECT event_id FROM paged", "SELECT event_id FROM s"),
     )
+    rewrite("stores.sql.postgres_bundles:SETTLE", ("1 / (count(*) = cardinality($2::text[]))::int", "count(*)"))
+
+
+@fault
+def bundle_settled_again() -> None:
+    """An event that has left its bundle may be settled again."""
+    rewrite("stores.sql.postgres_bundles:IS_OPEN", (" AND b.open & s.events = s.events", ""))
 
 
 @fault

@@ -204,7 +204,7 @@ async def test_long_statements_go_one_at_a_time_while_others_pass(store, postgre
 
     seen: list[int] = []
     with psycopg.connect(postgres_store_url) as locker, psycopg.connect(postgres_store_url, autocommit=True) as watch:
-        locker.execute("LOCK notifykit_outbox IN ACCESS EXCLUSIVE MODE")
+        locker.execute("LOCK notifykit_bundles IN ACCESS EXCLUSIVE MODE")
         async with anyio.create_task_group() as tasks:
             for _ in range(3):
                 tasks.start_soon(store.append, [make_event() for _ in range(SHORT + 1)])
@@ -223,7 +223,8 @@ async def test_long_statements_go_one_at_a_time_while_others_pass(store, postgre
 async def test_a_settlement_sees_who_took_the_event_while_it_waited(store, postgres_store_url, cursor):
     """It began under the right fence, and ends after another has taken the event: nothing of that event is written."""
     mine, lost = make_event(), make_event()
-    await store.append([mine, lost])
+    await store.append([mine])
+    await store.append([lost])
     await store.take(10, now=START, lease=LEASE)
     settlements = [
         Settlement(event.id, 1, [make_delivery(event)], cursor if event is mine else None) for event in (mine, lost)

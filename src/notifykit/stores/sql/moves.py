@@ -360,6 +360,8 @@ def purge(connection: Connection, before: datetime, keys_before: datetime, limit
         .where(
             s.events.c.published_at < edge,
             s.events.c.due_at < edge,
+            # what is in a bundle was published when the oldest bundle was due, or later
+            s.events.c.published_at < func.coalesce(select(func.min(s.bundles.c.due_at)).scalar_subquery(), edge),
             or_(s.events.c.idempotency_key.is_(None), s.events.c.published_at < micros(keys_before)),
             ~select(s.outbox.c.event_id).where(s.outbox.c.event_id == s.events.c.id).exists(),
             ~select(s.queue.c.id).where(_of_event(s.queue, s.events.c.id)).exists(),
@@ -401,7 +403,8 @@ WITH RECURSIVE channels(name) AS (
 ), ranks(rank) AS (VALUES (0), (1), (2))
 SELECT
   (SELECT min(o.at) FROM (SELECT (SELECT min(due_at) FROM notifykit_outbox
-    WHERE priority = CAST(r.rank AS smallint) AND taken_until IS NULL) AS at FROM ranks r) o) AS event,
+    WHERE priority = CAST(r.rank AS smallint) AND taken_until IS NULL) AS at FROM ranks r
+    UNION ALL SELECT min(due_at) FROM notifykit_bundles WHERE taken_until IS NULL) o) AS event,
   (SELECT min(q.at) FROM (SELECT (SELECT min(due_at) FROM notifykit_queue
     WHERE state <> 'sending' AND channel = c.name AND priority = CAST(r.rank AS smallint)) AS at
     FROM channels c CROSS JOIN ranks r) q) AS delivery
@@ -435,12 +438,15 @@ def stats(connection: Connection, now: datetime) -> StoreStats:
     oldest = connection.execute(
         union_all(
             *(select(func.min(s.outbox.c.due_at)).where(s.outbox.c.priority == rank) for rank in _RANKS),
+            select(func.min(s.bundles.c.due_at)),
             *_first_of_lanes(connection),
         )
     ).scalars()
     overdue = min((at for at in oldest if at is not None and at <= micros(now)), default=None)
+    open_ones = func.bit_count if connection.dialect.name == "postgresql" else func.length  # there are none elsewhere
+    bundled = connection.scalar(select(func.sum(open_ones(s.bundles.c.open)))) or 0
     return StoreStats(
-        unplanned=capped(select(one).select_from(s.outbox)),
+        unplanned=min(capped(select(one).select_from(s.outbox)) + bundled, _COUNT_CAP),
         waiting=capped(select(one).select_from(s.queue).where(_WAITS)),
         sending=capped(select(one).select_from(s.queue).where(s.queue.c.state == "sending")),
         dead=capped(

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ...errors import MissingExtraError, StoreUnavailableError
 from ...failpoints import failpoint
-from ...models.delivery import Claim, Lane, NewDelivery
+from ...models.delivery import Claim, Lane
 from ...models.endpoint import Endpoint
 from ...models.event import StoredEvent, TakenEvent
 from ...models.health import Ailment
@@ -28,10 +28,12 @@ from ...models.subscription import Candidate, Inquiry
 from ...ports import Appended, NextDue, Record, Settlement
 from ...vault import KeyRing
 from . import ailments, interests, migrate
+from . import postgres_bundles as bundles
 from . import postgres_statements as sql
 from .line import SHORT
 from .moves import NEXT_DUE
-from .postgres_batches import Shapes, event_columns, planned_columns, record_columns
+from .postgres_batches import Shapes, event_columns, record_columns
+from .postgres_settling import Settling, Terms
 from .rows import (
     RANK,
     WINDOW,
@@ -41,7 +43,6 @@ from .rows import (
     instant_or_none,
     micros,
     taken_from,
-    with_records,
 )
 from .sealing import Seals, payloads_are_sealed, vault_for
 from .store import NOT_OPEN, SqlStore, translated
@@ -64,6 +65,8 @@ _GOODBYE = 0.5
 #: For so many seconds after events have passed those of others, long statements go one at a time:
 #: the short ones find a processor free (see ADR 0015).
 _PASSED = 0.5
+#: As many bundles as a take looks at, at the least: twice as many as the last one has opened.
+_SOME_BUNDLES = 8
 #: The server says that it stops, starts, or has no place for us.
 _AWAY = frozenset({"57P01", "57P02", "57P03", "53300"})
 
@@ -119,7 +122,8 @@ class PostgresStore(SqlStore):
         self._passed_until = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._events, self._records = Shapes(), Shapes()
-        self._settled, self._plans = Shapes(), Shapes(keys=0b1001)
+        self._settling = Settling()
+        self._bundles_looked_at = _SOME_BUNDLES
 
     async def open(self) -> None:
         self.seals.vault.check()
@@ -207,13 +211,16 @@ class PostgresStore(SqlStore):
     async def append(self, events: Sequence[StoredEvent]) -> list[Appended]:
         if not events:
             return []
-        varying, values = self._events.fit(event_columns(in_key_order(self.seals.events(events))))
+        columns = event_columns(in_key_order(self.seals.events(events)))
+        varying, values = self._events.fit(columns)
         careful = any(event.idempotency_key for event in events)
+        shared = None if careful else bundles.shared(columns)
         async with self._driver(len(events)) as pg:
             hint = self._hint_is_due()
             failpoint("pub.inserted")
             answers = [Appended(event.id) for event in events]
-            if careful or not await _is_new(pg, sql.append(varying, careful=False, hint=hint), values):
+            plain = sql.append(varying, careful=False, hint=hint, bundled=shared is not None)
+            if careful or not await _is_new(pg, plain, [*values, *(shared or ())]):
                 rows = await pg.fetch(sql.append(varying, careful=True, hint=hint), *values, timeout=_HASTE)
                 stored = {row[0] for row in rows}
                 for index, event in enumerate(events):
@@ -232,48 +239,33 @@ class PostgresStore(SqlStore):
         exclude: Collection[str] = (),
         since: datetime | None = None,
     ) -> list[TakenEvent]:
-        values = (micros(now), limit, micros(now + lease), list(exclude), 0 if since is None else micros(since))
-        rows = await self._hand_out(limit, sql.TAKE, *values)
+        values = (micros(now + lease), list(exclude), 0 if since is None else micros(since))
+        rows: list[Any] = []
+        more = True
+        while more and len(rows) < limit:
+            left = limit - len(rows)
+            looked = min(self._bundles_looked_at, left)
+            found = await self._hand_out(left, sql.TAKE, micros(now), left, *values, looked)
+            rows += found
+            more = bool(found) and found[0]["more"]  # there may be bundles that were not looked at
+            self._bundles_looked_at = max(_SOME_BUNDLES, 2 * len({row["bundle"] for row in rows}))
+        self._settling.whereabouts.note(rows)
         rows.sort(key=_PLACE)  # the server would copy the bodies for that
         if since is not None and rows and limit <= SHORT:
             self._passed_until = time.monotonic() + _PASSED
-        return self.seals.taken([taken_from(row) for row in rows])
+        return self.seals.taken([taken_from(row[:-4]) for row in rows])
 
     async def settle(
         self, settlements: Sequence[Settlement], *, now: datetime, lease: timedelta, worker: str
     ) -> set[str]:
         if not settlements:
             return set()
-        settlements = self.seals.settlements(settlements)
-        event_ids, fences, _, cursors, records = zip(*settlements, strict=True)
-        planned: list[tuple[NewDelivery, Record | None]] = []
-        first: list[bool] = []
-        rest: dict[str, list[Record]] = {}
-        for settlement in settlements:
-            deliveries, left = with_records(settlement)
-            planned += deliveries
-            first += [settlement.fence == 1] * len(deliveries)
-            if left:
-                rest[settlement.event_id] = left
-        columns = [event_ids, fences, cursors]
-        if planned:
-            varying, values = self._plans.fit([*columns, *planned_columns(planned, first)])
-            values[3:3] = [micros(now + lease), worker]
-        else:
-            varying, values = self._settled.fit(columns)
-        values.insert(0, micros(now))
-        async with self._driver(len(settlements) + len(planned)) as pg:
+        terms = Terms(micros(now), micros(now + lease), worker, _HASTE, self._record)
+        async with self._driver(sum(1 + len(settlement.deliveries) for settlement in settlements)) as pg:
             failpoint("fan.half")
-            if any(records):
+            if any(settlement.records for settlement in settlements):
                 failpoint("res.half")
-            if rest:
-                async with pg.transaction():
-                    settled = await _settle(pg, varying, values, planned=bool(planned), careful=True)
-                    await self._record(pg, [record for id_ in settled for record in rest.get(id_, ())])
-                return settled
-            with contextlib.suppress(asyncpg.UniqueViolationError):
-                return await _settle(pg, varying, values, planned=bool(planned), careful=False)
-            return await _settle(pg, varying, values, planned=bool(planned), careful=True)
+            return await self._settling.settle(pg, self.seals.settlements(settlements), terms)
 
     async def claim_due(
         self,
@@ -288,16 +280,16 @@ class PostgresStore(SqlStore):
         until = now + lease
         values = (lane.channel, RANK[lane.priority], micros(now), limit, micros(until), worker, list(exclude))
         rows = await self._hand_out(limit, sql.CLAIM, *values)
-        return self.seals.claims([claim_from(row, until) for row in rows])
+        return self.seals.claims([claim_from(row[:-1], until) for row in rows])
 
-    async def _hand_out(self, limit: int, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+    async def _hand_out(self, limit: int, statement: str, *values: Any) -> list[Any]:
         """Run ``TAKE`` or ``CLAIM`` until rows come out, or nothing is in their way that could be set aside."""
         window = limit
         raced = False
         async with self._driver(limit) as pg:
             while True:
                 try:
-                    rows = await pg.fetch(statement, *values, window, timeout=_HASTE)
+                    rows: list[Any] = await pg.fetch(statement, *values, window, timeout=_HASTE)
                 except asyncpg.UniqueViolationError:
                     # Another of the same line went out at this very moment; a second look sees it.
                     if raced:
@@ -305,7 +297,7 @@ class PostgresStore(SqlStore):
                     raced = True
                     continue
                 if rows[0][0] is not None:
-                    return [row[:-1] for row in rows]
+                    return rows
                 if not rows[0]["aside"]:
                     return []
                 window = max(limit, WINDOW)
@@ -340,6 +332,10 @@ class PostgresStore(SqlStore):
         async with self._driver() as pg:
             rows = await pg.fetch(sql.EXTEND, ids, fences, micros(until), timeout=_HASTE)
         return {row[0] for row in rows}
+
+    async def is_planned(self, tenant: str, event_id: str) -> bool:
+        async with self._driver() as pg:
+            return bool(await pg.fetchval(bundles.IS_PLANNED, tenant, event_id, timeout=_HASTE))
 
     async def next_due(self) -> NextDue:
         async with self._driver() as pg:
@@ -437,11 +433,6 @@ async def _is_new(pg: Any, statement: str, values: Sequence[Any]) -> bool:
     except asyncpg.UniqueViolationError:
         return False
     return True
-
-
-async def _settle(pg: Any, varying: int, values: Sequence[Any], *, planned: bool, careful: bool) -> set[str]:
-    statement = sql.settle(varying, planned=planned, careful=careful)
-    return {row[0] for row in await pg.fetch(statement, *values, timeout=_HASTE)}
 
 
 if TYPE_CHECKING:

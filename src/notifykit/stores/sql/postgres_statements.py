@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 
+from . import postgres_bundles as bundles
 from .rows import CLAIM_COLUMNS, EVENT_COLUMNS, FIRST_LOOK, LATER_LOOK, TAKEN_COLUMNS
 
 _EVENT_TYPES = {
@@ -82,7 +83,7 @@ _ANSWERS = {
 
 
 @lru_cache
-def append(varying: int, *, careful: bool, hint: bool) -> str:
+def append(varying: int, *, careful: bool, hint: bool, bundled: bool = False) -> str:
     """Return the statement that stores events.
 
     Args:
@@ -90,13 +91,18 @@ def append(varying: int, *, careful: bool, hint: bool) -> str:
         careful: Leave out what is known already, and answer with the ids of the others.  To find that out costs
             as much as a fifth of the statement; without it the statement fails if there is any.
         hint: Tell those who wait for events.
+        bundled: Have them share rows of the outbox, not carefully; what ``postgres_bundles.shared`` returned follows.
     """
-    return APPEND.format(
+    after = len(EVENT_COLUMNS)
+    return (bundles.APPEND if bundled else APPEND).format(
         columns=", ".join(EVENT_COLUMNS),
         values=", ".join(_STORED.get(name, name) for name in EVENT_COLUMNS),
         events=_batch(_EVENTS, varying),
         unless_known="ON CONFLICT DO NOTHING" if careful else "",
         answer=_ANSWERS[careful, hint],
+        tenant=after + 1,
+        due_at=after + 2,
+        size=after + 3,
     )
 
 
@@ -108,15 +114,21 @@ UNION ALL SELECT e.id, true, e.fingerprint FROM notifykit_events e WHERE e.tenan
 #: When a row that waits behind another one is looked at again if nobody gives it its turn.
 _LOOK = f"(CASE WHEN o.behind THEN {LATER_LOOK} ELSE {FIRST_LOOK} END * (1 + random()))::bigint"
 
+#: The events of a bundle that are not settled.
+_OPEN = (
+    "CASE WHEN fence = 0 THEN event_ids ELSE ARRAY(SELECT m.event_id FROM unnest(event_ids) WITH ORDINALITY"
+    " AS m(event_id, place) WHERE get_bit(b.open, m.place::int - 1) = 1 ORDER BY m.place) END"
+)
+
 TAKE = f"""
 WITH due AS MATERIALIZED (
   SELECT o.* FROM (VALUES (0::smallint), (1::smallint), (2::smallint)) p(rank)
   CROSS JOIN LATERAL (
-    SELECT event_id, tenant, ordering_key FROM notifykit_outbox o
+    SELECT event_id, tenant, ordering_key, priority, due_at FROM notifykit_outbox o
     WHERE priority = p.rank AND due_at BETWEEN $5 AND $1 AND (taken_until IS NULL OR taken_until <= $1)
       AND tenant <> ALL($4::text[])
-    ORDER BY due_at LIMIT $6 FOR NO KEY UPDATE SKIP LOCKED
-  ) o LIMIT $6
+    ORDER BY due_at LIMIT $7 FOR NO KEY UPDATE SKIP LOCKED
+  ) o LIMIT $7
 ), line AS MATERIALIZED (
   SELECT d.event_id, (SELECT b.event_id FROM notifykit_outbox b
     WHERE b.tenant = d.tenant AND b.ordering_key = d.ordering_key AND b.event_id < d.event_id
@@ -128,14 +140,43 @@ WITH due AS MATERIALIZED (
 ), aside AS (
   UPDATE notifykit_outbox o SET behind = true, due_at = $1 + {_LOOK} FROM blocked b
   WHERE o.event_id = b.event_id RETURNING o.event_id
-), picked AS MATERIALIZED (
-  SELECT event_id FROM due WHERE (event_id IN (SELECT event_id FROM line WHERE ahead IS NOT NULL)) IS NOT TRUE LIMIT $2
+), bundles AS MATERIALIZED (
+  SELECT id, tenant, due_at, fence, {_OPEN} AS event_ids FROM notifykit_bundles b
+  WHERE due_at BETWEEN $5 AND $1 AND (taken_until IS NULL OR taken_until <= $1) AND tenant <> ALL($4::text[])
+  ORDER BY due_at LIMIT $6 FOR NO KEY UPDATE SKIP LOCKED
+), turns AS MATERIALIZED (
+  SELECT id, due_at, size, event_ids,
+    ($2::int + size - sum(size) OVER (ORDER BY priority, due_at, id ROWS UNBOUNDED PRECEDING))::int AS room
+  FROM (
+    SELECT event_id AS id, priority, due_at, 1 AS size, NULL AS event_ids FROM due
+    WHERE (event_id IN (SELECT event_id FROM line WHERE ahead IS NOT NULL)) IS NOT TRUE
+      -- none before bundles that are not looked at
+      AND ((SELECT count(*) FROM bundles) < $6 OR (priority, due_at) <= (1, (SELECT max(due_at) FROM bundles)))
+    UNION ALL SELECT id, 1::smallint, due_at, cardinality(event_ids), event_ids FROM bundles
+  ) w
 ), taken AS (
   UPDATE notifykit_outbox o SET fence = o.fence + 1, taken_until = $3, behind = false
-  WHERE o.event_id = ANY(ARRAY(SELECT event_id FROM picked)) RETURNING o.event_id, o.fence, o.tenant, o.cursor
+  WHERE o.event_id = ANY(ARRAY(SELECT id FROM turns WHERE room > 0 AND event_ids IS NULL))
+  RETURNING o.event_id, o.fence, o.tenant, o.cursor
+), opened AS (
+  UPDATE notifykit_bundles b SET fence = b.fence + 1, taken_until = $3,
+    open = repeat('1', least(t.size, t.room))::bit(128),
+    event_ids = CASE WHEN b.fence = 0 AND t.size <= t.room THEN b.event_ids ELSE t.event_ids[:t.room] END
+  FROM turns t WHERE t.room > 0 AND t.event_ids IS NOT NULL AND b.id = t.id
+  RETURNING b.id, b.tenant, b.fence, b.event_ids
+), rest AS (
+  INSERT INTO notifykit_bundles (id, tenant, due_at, fence, open, event_ids)
+  SELECT t.event_ids[t.room + 1], b.tenant, b.due_at, b.fence, repeat('1', t.size - t.room)::bit(128),
+    t.event_ids[t.room + 1:]
+  FROM turns t JOIN bundles b ON b.id = t.id WHERE t.room > 0 AND t.event_ids IS NOT NULL AND t.size > t.room
 )
-SELECT {TAKEN_COLUMNS}, a.aside
-FROM (SELECT count(*) AS aside FROM aside) a LEFT JOIN taken o ON true
+SELECT {TAKEN_COLUMNS}, a.aside, a.more, o.bundle, o.place
+FROM (SELECT (SELECT count(*) FROM bundles) = $6 AS more, (SELECT count(*) FROM aside) AS aside) a
+LEFT JOIN (
+  SELECT event_id, fence, tenant, cursor, NULL AS bundle, NULL::int AS place FROM taken
+  UNION ALL SELECT m.event_id, b.fence, b.tenant, NULL, b.id, m.place::int
+  FROM opened b CROSS JOIN LATERAL unnest(b.event_ids) WITH ORDINALITY AS m(event_id, place)
+) o ON true
 LEFT JOIN notifykit_events e ON e.tenant = o.tenant AND e.id = o.event_id
 LEFT JOIN notifykit_tenants t ON t.tenant = o.tenant
 """
@@ -200,7 +241,7 @@ IS_WHOLE = "((o.event_id, o.fence) IN (SELECT s.event_id, s.fence FROM s WHERE s
 ALL_ARE_WHOLE = "o.fence = $3::int AND $4::text IS NULL"
 _PLAN = """, d AS {once} (
   SELECT d.* FROM {deliveries} AS d
-  WHERE (event_id IN (SELECT event_id FROM ok)) IS TRUE
+  WHERE {ours}
   -- only a later page can meet a delivery that an earlier one made; it waits, or has ended since
   AND (first OR NOT EXISTS (SELECT 1 FROM notifykit_deliveries h WHERE h.tenant = d.tenant AND h.id = d.id)
     AND NOT EXISTS (SELECT 1 FROM notifykit_queue w WHERE w.id = d.id))
@@ -232,21 +273,41 @@ def settle(varying: int, *, planned: bool, careful: bool) -> str:
         planned: Whether there are any deliveries.
         careful: Leave out deliveries that are there already; without it the statement fails if there are any.
     """
-    plan = ""
-    if planned:
-        of_deliveries = varying >> _OF_EVENTS
-        all_end_alike = not of_deliveries >> list(_PLANNED).index("final") & 1
-        plan = _PLAN.format(
-            # where one of the two inserts has nothing to do, and never looks, the other one needs no copy
-            once="NOT MATERIALIZED" if all_end_alike else "MATERIALIZED",
-            deliveries=_batch(_PLANNED, of_deliveries, _BEFORE_PLANNED + 1),
-            unless_queued="ON CONFLICT (id) DO NOTHING" if careful else "",
-            unless_known="ON CONFLICT DO NOTHING" if careful else "",
-        )
+    ours = "(event_id IN (SELECT event_id FROM ok)) IS TRUE"
     return SETTLE.format(
         settled=_batch(_SETTLED, varying, 2),
         is_whole=IS_WHOLE if varying & 0b110 else ALL_ARE_WHOLE,
-        planned=plan,
+        planned=_plan(varying >> _OF_EVENTS, ours, careful=careful) if planned else "",
+    )
+
+
+@lru_cache
+def settle_bundled(varying: int, *, planned: bool, careful: bool, paged: bool) -> str:
+    """Return the statement that settles events in bundles.
+
+    Args:
+        varying: Which columns of planned deliveries vary.
+        planned: Whether there are any deliveries.
+        careful: Leave out deliveries that are there already; without it the statement fails if there are any.
+        paged: It is one event, planned in part; the last arguments are its id and the cursor.
+    """
+    last = _BEFORE_PLANNED + len(_PLANNED) if planned else 1 + _OF_EVENTS
+    return bundles.SETTLE.format(
+        is_open=bundles.IS_OPEN,
+        paged=bundles.PAGED.format(event_id=last + 1, cursor=last + 2) if paged else "",
+        planned=_plan(varying, "true", careful=careful) if planned else "",
+    )
+
+
+def _plan(varying: int, ours: str, *, careful: bool) -> str:
+    all_end_alike = not varying >> list(_PLANNED).index("final") & 1
+    return _PLAN.format(
+        # where one of the two inserts has nothing to do, and never looks, the other one needs no copy
+        once="NOT MATERIALIZED" if all_end_alike else "MATERIALIZED",
+        deliveries=_batch(_PLANNED, varying, _BEFORE_PLANNED + 1),
+        ours=ours,
+        unless_queued="ON CONFLICT (id) DO NOTHING" if careful else "",
+        unless_known="ON CONFLICT DO NOTHING" if careful else "",
     )
 
 

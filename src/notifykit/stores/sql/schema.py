@@ -3,9 +3,10 @@
 Instants are microseconds since 1970-01-01 UTC in a ``BIGINT``: exact, ordered and
 the same on every database (``to_timestamp(due_at / 1e6)`` reads one on PostgreSQL).
 
-Three tables carry a delivery through its life:
+These tables carry a delivery through its life:
 
 ``outbox``      a narrow row beside each event that is not planned yet;
+``bundles``     the same for ordinary events that were stored together, which share a row (on PostgreSQL, see ADR 0017);
 ``queue``       a narrow row for each open delivery, the only one that claims touch;
 ``deliveries``  a row for each ended delivery, written once.
 
@@ -17,6 +18,7 @@ a table less than updating a wide one, and history of any size leaves the queue 
 from __future__ import annotations
 
 from sqlalchemy import (
+    DDL,
     BigInteger,
     Boolean,
     Column,
@@ -28,6 +30,7 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    event,
     false,
     text,
 )
@@ -102,6 +105,32 @@ Index(
     postgresql_where=_ordered,
     sqlite_where=_ordered,
 )
+
+bundles = Table(
+    "notifykit_bundles",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("tenant", Key, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("fence", Integer, nullable=False, server_default="0"),
+    Column("taken_until", BigInteger),
+    #: A bit for each of its events, at most 128, which is set until that event is settled.
+    Column("open", Text().with_variant(postgresql.BIT(128), "postgresql"), nullable=False),
+    Column(
+        "event_ids",
+        Text().with_variant(postgresql.ARRAY(postgresql.TEXT(collation="C")), "postgresql"),
+        nullable=False,
+    ),
+    postgresql_with={
+        "autovacuum_vacuum_scale_factor": 0,
+        "autovacuum_vacuum_threshold": 500,
+        "fillfactor": 45,
+    },
+)
+Index("notifykit_bundles_due", bundles.c.due_at, bundles.c.tenant)
+#: Half a page at the most: to compress it would cost more than it takes.
+_plain = DDL("ALTER TABLE notifykit_bundles ALTER event_ids SET STORAGE PLAIN")  # type: ignore[no-untyped-call]
+event.listen(bundles, "after_create", _plain.execute_if(dialect="postgresql"))
 
 queue = Table(
     "notifykit_queue",
