@@ -1,7 +1,7 @@
 """Bundles: ordinary events that were stored together share a row of the outbox (see ADR 0017).
 
 A row for each event would be written when it is stored, written again when it is
-taken and deleted when it is settled; that was a quarter of what the server did for a
+taken and deleted when it is settled; that was a fifth of what the server did for a
 delivery.  A bundle is taken as a whole, or as much of it as there is room for; then the
 rest of it becomes a bundle of its own.  Whoever settles some of its events takes
 these out of it, and the last ones remove it.
@@ -104,17 +104,21 @@ def shared(columns: Sequence[Sequence[Any]]) -> tuple[str, int, int] | None:
     return tenants[0], min(published_at), max(1, min(_MOST, _ROOM // (max(map(len, ids)) + _BESIDE)))
 
 
+#: A bundle, and the place of an event there from 1 on.
+Place = tuple[str, int]
+
+
 class Whereabouts:
     """Where the events are that were taken in bundles and are not settled yet.
 
     What is forgotten, or was taken elsewhere, can be looked up (see :data:`FIND`).
 
     Attributes:
-        places: The bundle of each event, and its place there from 1 on.
+        places: Of each event.
     """
 
     def __init__(self) -> None:
-        self.places: dict[str, tuple[str, int]] = {}
+        self.places: dict[str, Place] = {}
 
     def note(self, rows: Sequence[Sequence[Any]]) -> None:
         """Keep where events were found: rows of ids, bundles and places; without a bundle it has a row of its own."""
@@ -131,13 +135,13 @@ class Whereabouts:
         for event_id in event_ids:
             self.places.pop(event_id, None)
 
-    def columns(self, settlements: Iterable[Settlement]) -> list[Sequence[Any]]:
-        """Return the bundles of events, their fences, and which of their events these are."""
-        places = self.places
-        events: dict[tuple[str, int], int] = {}
-        for event_id, fence, *_ in settlements:
-            bundle, at = places[event_id]
-            events[bundle, fence] = events.get((bundle, fence), 0) | 1 << _MOST - at
-        keys = sorted(events)  # two settlements that meet wait for each other in one order
-        bundles, fences = zip(*keys, strict=True)
-        return [bundles, fences, [BitString.from_int(events[key], _MOST) for key in keys]]
+
+def columns(settlements: Iterable[Settlement], places: Iterable[Place]) -> list[Sequence[Any]]:
+    """Return the bundles of events, their fences, and which of their events these are."""
+    events: dict[tuple[str, int], int] = {}
+    for settlement, (bundle, at) in zip(settlements, places, strict=True):
+        key = bundle, settlement.fence
+        events[key] = events.get(key, 0) | 1 << _MOST - at
+    keys = sorted(events)  # two settlements that meet wait for each other in one order
+    bundles, fences = zip(*keys, strict=True)
+    return [bundles, fences, [BitString.from_int(events[key], _MOST) for key in keys]]

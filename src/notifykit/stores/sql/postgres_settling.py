@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -59,7 +59,7 @@ class Settling:
         return settled
 
     async def _settle(self, pg: Any, settlements: Sequence[Settlement], terms: Terms) -> set[str]:
-        groups = [_group(some, bundled=bundled) for some, bundled in self._sorted(settlements)]
+        groups = self._groups(settlements)
         if len(groups) == 1 and not groups[0].rest:
             return await self._write(pg, groups[0], terms, careful=False)
         settled: set[str] = set()
@@ -70,30 +70,29 @@ class Settling:
                 settled |= written
         return settled
 
-    def _sorted(self, settlements: Sequence[Settlement]) -> Iterator[tuple[Sequence[Settlement], bool]]:
-        """Yield what one statement can settle, and whether it is in bundles; what leaves one for a row goes alone."""
-        in_bundle = list(map(self.whereabouts.places.__contains__, map(_EVENT_ID, settlements)))
-        if True not in in_bundle:
-            yield settlements, False
-        elif False not in in_bundle and not any(map(_CURSOR, settlements)):
-            yield settlements, True
-        else:
-            given = list(zip(settlements, in_bundle, strict=True))
-            if alone := [one for one, bundled in given if not bundled]:
-                yield alone, False
-            if whole := [one for one, bundled in given if bundled and one.cursor is None]:
-                yield whole, True
-            for one, bundled in given:
-                if bundled and one.cursor is not None:
-                    yield [one], True
+    def _groups(self, settlements: Sequence[Settlement]) -> list[_Group]:
+        """Return what one statement can settle: all in bundles or none, and what leaves one for a row by itself."""
+        places = list(map(self.whereabouts.places.get, map(_EVENT_ID, settlements)))
+        if not any(places):
+            return [_group(settlements)]
+        if all(places) and not any(map(_CURSOR, settlements)):
+            return [_group(settlements, places)]
+        given = list(zip(settlements, places, strict=True))
+        alone = [one for one, place in given if place is None]
+        whole = [(one, place) for one, place in given if place is not None and one.cursor is None]
+        paged = [(one, place) for one, place in given if place is not None and one.cursor is not None]
+        return [
+            *([_group(alone)] if alone else ()),
+            *([_group(*zip(*whole, strict=True))] if whole else ()),
+            *(_group([one], [place]) for one, place in paged),
+        ]
 
     async def _write(self, pg: Any, group: _Group, terms: Terms, *, careful: bool) -> set[str]:
         """Run the statement for a group; carefully if there is something already."""
-        run = self._write_bundled if group.bundled else self._write_alone
-        if careful:
-            return await run(pg, group, terms, careful=True)
-        with contextlib.suppress(asyncpg.UniqueViolationError):
-            return await run(pg, group, terms, careful=False)
+        run = self._write_bundled if group.places else self._write_alone
+        if not careful:
+            with contextlib.suppress(asyncpg.UniqueViolationError):
+                return await run(pg, group, terms, careful=False)
         return await run(pg, group, terms, careful=True)
 
     async def _write_alone(self, pg: Any, group: _Group, terms: Terms, *, careful: bool) -> set[str]:
@@ -108,7 +107,7 @@ class Settling:
         return {row[0] for row in await pg.fetch(statement, terms.now, *values, timeout=terms.timeout)}
 
     async def _write_bundled(self, pg: Any, group: _Group, terms: Terms, *, careful: bool) -> set[str]:
-        values: list[Any] = [terms.now, *self.whereabouts.columns(group.settlements)]
+        values: list[Any] = [terms.now, *bundles.columns(group.settlements, group.places)]
         varying = 0
         if group.planned:
             varying, columns = self._bundled.fit(planned_columns(group.planned, group.first))
@@ -132,8 +131,9 @@ class Settling:
         if not middle:
             return set()
         settled: set[str] = set()
-        for half in group.settlements[:middle], group.settlements[middle:]:
-            settled |= await self._write(pg, _group(half, bundled=True), terms, careful=careful)
+        for half in slice(middle), slice(middle, None):
+            part = _group(group.settlements[half], group.places[half])
+            settled |= await self._write(pg, part, terms, careful=careful)
         return settled
 
 
@@ -141,20 +141,20 @@ class _Group(NamedTuple):
     """What one statement settles.
 
     Attributes:
-        bundled: The events are in bundles.
+        places: Where the events are in bundles; empty if they have rows of their own.
         planned: Deliveries, each with the record that has ended it already.
         first: Whether each is of an event that was taken for the first time.
         rest: Records that the statement does not write, by event.
     """
 
     settlements: Sequence[Settlement]
-    bundled: bool
+    places: Sequence[bundles.Place]
     planned: Sequence[tuple[NewDelivery, Record | None]]
     first: Sequence[bool]
     rest: Mapping[str, Sequence[Record]]
 
 
-def _group(settlements: Sequence[Settlement], *, bundled: bool) -> _Group:
+def _group(settlements: Sequence[Settlement], places: Sequence[Any] = ()) -> _Group:
     planned: list[tuple[NewDelivery, Record | None]] = []
     first: list[bool] = []
     rest: dict[str, list[Record]] = {}
@@ -164,4 +164,4 @@ def _group(settlements: Sequence[Settlement], *, bundled: bool) -> _Group:
         first += [settlement.fence == 1] * len(deliveries)
         if left:
             rest[settlement.event_id] = left
-    return _Group(settlements, bundled, planned, first, rest)
+    return _Group(settlements, places, planned, first, rest)
