@@ -83,7 +83,7 @@ def claiming(clock: FakeClock, limit: int = 10) -> tuple[Any, ...]:
 
 
 def taking(clock: FakeClock, limit: int = 10) -> tuple[Any, ...]:
-    return (sql.TAKE, micros(clock.now()), limit, micros(clock.now() + LEASE), [], 0, 1, limit)
+    return (sql.TAKE, micros(clock.now()), limit, micros(clock.now() + LEASE), [], 0, limit)
 
 
 def ids(rows: list[Any]) -> list[str]:

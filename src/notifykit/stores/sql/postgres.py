@@ -65,6 +65,8 @@ _GOODBYE = 0.5
 #: For so many seconds after events have passed those of others, long statements go one at a time:
 #: the short ones find a processor free (see ADR 0015).
 _PASSED = 0.5
+#: For so many seconds after there were bundles, a take looks for more.
+_LATELY = 1.0
 #: As many bundles as a take looks at, at the least: twice as many as the last one has opened.
 _SOME_BUNDLES = 8
 #: The server says that it stops, starts, or has no place for us.
@@ -123,6 +125,7 @@ class PostgresStore(SqlStore):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._events, self._records = Shapes(), Shapes()
         self._settling = Settling()
+        self._bundled_until = 0.0
         self._bundles_looked_at = _SOME_BUNDLES
 
     async def open(self) -> None:
@@ -244,16 +247,27 @@ class PostgresStore(SqlStore):
         more = True
         while more and len(rows) < limit:
             left = limit - len(rows)
-            looked = min(self._bundles_looked_at, left)
-            found = await self._hand_out(left, sql.TAKE, micros(now), left, *values, looked)
-            rows += found
-            more = bool(found) and found[0]["more"]  # there may be bundles that were not looked at
-            self._bundles_looked_at = max(_SOME_BUNDLES, 2 * len({row["bundle"] for row in rows}))
+            found = await self._take(left, micros(now), left, *values)
+            more = found[0]["more"]
+            rows += [row for row in found if row[0] is not None]
         self._settling.whereabouts.note(rows)
         rows.sort(key=_PLACE)  # the server would copy the bodies for that
         if since is not None and rows and limit <= SHORT:
             self._passed_until = time.monotonic() + _PASSED
         return self.seals.taken([taken_from(row[:-4]) for row in rows])
+
+    async def _take(self, limit: int, *values: Any) -> list[Any]:
+        """Run ``TAKE``, or the dearer ``TAKE_BUNDLED`` if there were bundles lately."""
+        if time.monotonic() >= self._bundled_until:
+            found = await self._hand_out(limit, sql.TAKE, *values)
+            if found[0]["more"]:
+                self._bundled_until = time.monotonic() + _LATELY
+            return found
+        found = await self._hand_out(limit, sql.TAKE_BUNDLED, *values, min(self._bundles_looked_at, limit))
+        if opened := len({row["bundle"] for row in found} - {None}):
+            self._bundled_until = time.monotonic() + _LATELY
+        self._bundles_looked_at = max(_SOME_BUNDLES, 2 * opened)
+        return found
 
     async def settle(
         self, settlements: Sequence[Settlement], *, now: datetime, lease: timedelta, worker: str
@@ -280,10 +294,13 @@ class PostgresStore(SqlStore):
         until = now + lease
         values = (lane.channel, RANK[lane.priority], micros(now), limit, micros(until), worker, list(exclude))
         rows = await self._hand_out(limit, sql.CLAIM, *values)
-        return self.seals.claims([claim_from(row[:-1], until) for row in rows])
+        return self.seals.claims([claim_from(row[:-1], until) for row in rows if row[0] is not None])
 
     async def _hand_out(self, limit: int, statement: str, *values: Any) -> list[Any]:
-        """Run ``TAKE`` or ``CLAIM`` until rows come out, or nothing is in their way that could be set aside."""
+        """Run ``TAKE`` or ``CLAIM`` until rows come out, or nothing is in their way that could be set aside.
+
+        What comes out is never empty: one row of nothing stands for no rows.
+        """
         window = limit
         raced = False
         async with self._driver(limit) as pg:
@@ -296,10 +313,8 @@ class PostgresStore(SqlStore):
                         raise
                     raced = True
                     continue
-                if rows[0][0] is not None:
+                if rows[0][0] is not None or not rows[0]["aside"]:
                     return rows
-                if not rows[0]["aside"]:
-                    return []
                 window = max(limit, WINDOW)
 
     async def record(self, records: Sequence[Record]) -> set[str]:

@@ -120,15 +120,14 @@ _OPEN = (
     " AS m(event_id, place) WHERE get_bit(b.open, m.place::int - 1) = 1 ORDER BY m.place) END"
 )
 
-TAKE = f"""
-WITH due AS MATERIALIZED (
+_DUE = f"""due AS MATERIALIZED (
   SELECT o.* FROM (VALUES (0::smallint), (1::smallint), (2::smallint)) p(rank)
   CROSS JOIN LATERAL (
     SELECT event_id, tenant, ordering_key, priority, due_at FROM notifykit_outbox o
     WHERE priority = p.rank AND due_at BETWEEN $5 AND $1 AND (taken_until IS NULL OR taken_until <= $1)
-      AND tenant <> ALL($4::text[])
-    ORDER BY due_at LIMIT $7 FOR NO KEY UPDATE SKIP LOCKED
-  ) o LIMIT $7
+      AND tenant <> ALL($4::text[]){{unless}}
+    ORDER BY due_at LIMIT {{window}} FOR NO KEY UPDATE SKIP LOCKED
+  ) o LIMIT {{window}}
 ), line AS MATERIALIZED (
   SELECT d.event_id, (SELECT b.event_id FROM notifykit_outbox b
     WHERE b.tenant = d.tenant AND b.ordering_key = d.ordering_key AND b.event_id < d.event_id
@@ -140,9 +139,29 @@ WITH due AS MATERIALIZED (
 ), aside AS (
   UPDATE notifykit_outbox o SET behind = true, due_at = $1 + {_LOOK} FROM blocked b
   WHERE o.event_id = b.event_id RETURNING o.event_id
-), bundles AS MATERIALIZED (
+)"""
+_IS_DUE = "due_at BETWEEN $5 AND $1 AND (taken_until IS NULL OR taken_until <= $1) AND tenant <> ALL($4::text[])"
+#: It takes nothing, and says that there is ``more``, if bundles are due.
+TAKE = f"""
+WITH bundled AS MATERIALIZED (
+  SELECT EXISTS (SELECT 1 FROM notifykit_bundles WHERE {_IS_DUE}) AS more
+), {_DUE.format(unless=" AND NOT (SELECT more FROM bundled)", window="$6")}, picked AS MATERIALIZED (
+  SELECT event_id FROM due WHERE (event_id IN (SELECT event_id FROM line WHERE ahead IS NOT NULL)) IS NOT TRUE LIMIT $2
+), taken AS (
+  UPDATE notifykit_outbox o SET fence = o.fence + 1, taken_until = $3, behind = false
+  WHERE o.event_id = ANY(ARRAY(SELECT event_id FROM picked)) RETURNING o.event_id, o.fence, o.tenant, o.cursor
+)
+SELECT {TAKEN_COLUMNS}, a.aside, a.more, NULL AS bundle, NULL AS place
+FROM (SELECT more, (SELECT count(*) FROM aside) AS aside FROM bundled) a LEFT JOIN taken o ON true
+LEFT JOIN notifykit_events e ON e.tenant = o.tenant AND e.id = o.event_id
+LEFT JOIN notifykit_tenants t ON t.tenant = o.tenant
+"""
+
+#: The same where there are bundles, which costs more.  There is ``more`` if not all of these were looked at.
+TAKE_BUNDLED = f"""
+WITH {_DUE.format(unless="", window="$7")}, bundles AS MATERIALIZED (
   SELECT id, tenant, due_at, fence, {_OPEN} AS event_ids FROM notifykit_bundles b
-  WHERE due_at BETWEEN $5 AND $1 AND (taken_until IS NULL OR taken_until <= $1) AND tenant <> ALL($4::text[])
+  WHERE {_IS_DUE}
   ORDER BY due_at LIMIT $6 FOR NO KEY UPDATE SKIP LOCKED
 ), turns AS MATERIALIZED (
   SELECT id, due_at, size, event_ids,
