@@ -256,23 +256,30 @@ async def test_what_waits_is_counted_and_kept(store):
     assert (15, None) == (after[0].unplanned, after[1].event)
 
 
+async def settle_during(change, store, taken, url):
+    """Settle while another transaction changes bundles, which commits once we wait for it."""
+    settled: set[str] = set()
+
+    async def settle_them() -> None:
+        settled.update(await settle(store, taken))
+
+    with psycopg.connect(url) as changing, psycopg.connect(url, autocommit=True) as watch:
+        changing.execute(f"UPDATE notifykit_bundles SET {change}")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(settle_them)
+            with anyio.fail_after(PROMPTLY):
+                while watch.execute(WAITING).fetchone() == (0,):
+                    await anyio.sleep(0.01)
+            changing.commit()
+    return settled
+
+
 async def test_two_settlements_of_a_bundle_at_a_time(store, postgres_store_url):
     """The second waits for the first, and finds what that one has left."""
     await store.append([make_event() for _ in range(20)])
     taken = await take(store)
-    settled: set[str] = set()
 
-    async def settle_rest() -> None:
-        settled.update(await settle(store, taken[5:]))
-
-    with psycopg.connect(postgres_store_url) as first, psycopg.connect(postgres_store_url, autocommit=True) as watch:
-        first.execute("UPDATE notifykit_bundles SET open = open & ~(repeat('1', 5)::bit(128))")
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(settle_rest)
-            with anyio.fail_after(PROMPTLY):
-                while watch.execute(WAITING).fetchone() == (0,):
-                    await anyio.sleep(0.01)
-            first.commit()
+    settled = await settle_during("open = open & ~(repeat('1', 5)::bit(128))", store, taken[5:], postgres_store_url)
 
     assert set(ids(taken[5:])) == settled
     assert [] == await take(store, now=LATER)
@@ -282,19 +289,8 @@ async def test_a_settlement_sees_who_took_the_bundle_while_it_waited(store, post
     """It began under the right fence, and ends after another has taken it: nothing is written."""
     await store.append([make_event() for _ in range(3)])
     taken = await take(store)
-    settled: set[str] = set()
 
-    async def settle_all() -> None:
-        settled.update(await settle(store, taken))
-
-    with psycopg.connect(postgres_store_url) as taker, psycopg.connect(postgres_store_url, autocommit=True) as watch:
-        taker.execute("UPDATE notifykit_bundles SET fence = fence + 1")
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(settle_all)
-            with anyio.fail_after(PROMPTLY):
-                while watch.execute(WAITING).fetchone() == (0,):
-                    await anyio.sleep(0.01)
-            taker.commit()
+    settled = await settle_during("fence = fence + 1", store, taken, postgres_store_url)
 
     assert set() == settled
     assert await store.get_delivery(taken[0].tenant, make_delivery(_event(taken[0])).id) is None

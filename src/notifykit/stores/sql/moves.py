@@ -444,7 +444,8 @@ def stats(connection: Connection, now: datetime) -> StoreStats:
     ).scalars()
     overdue = min((at for at in oldest if at is not None and at <= micros(now)), default=None)
     open_ones = func.bit_count if connection.dialect.name == "postgresql" else func.length  # there are none elsewhere
-    bundled = connection.scalar(select(func.sum(open_ones(s.bundles.c.open)))) or 0
+    sizes = select(open_ones(s.bundles.c.open).label("size")).limit(_COUNT_CAP).subquery()
+    bundled = connection.scalar(select(func.sum(sizes.c.size))) or 0
     return StoreStats(
         unplanned=min(capped(select(one).select_from(s.outbox)) + bundled, _COUNT_CAP),
         waiting=capped(select(one).select_from(s.queue).where(_WAITS)),

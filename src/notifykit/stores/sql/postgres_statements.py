@@ -120,12 +120,13 @@ _OPEN = (
     " AS m(event_id, place) WHERE get_bit(b.open, m.place::int - 1) = 1 ORDER BY m.place) END"
 )
 
+_IS_DUE = "due_at BETWEEN $5 AND $1 AND (taken_until IS NULL OR taken_until <= $1) AND tenant <> ALL($4::text[])"
+#: How both takes begin: with the rows that are due, and which of them wait behind others.
 _DUE = f"""due AS MATERIALIZED (
   SELECT o.* FROM (VALUES (0::smallint), (1::smallint), (2::smallint)) p(rank)
   CROSS JOIN LATERAL (
     SELECT event_id, tenant, ordering_key, priority, due_at FROM notifykit_outbox o
-    WHERE priority = p.rank AND due_at BETWEEN $5 AND $1 AND (taken_until IS NULL OR taken_until <= $1)
-      AND tenant <> ALL($4::text[]){{unless}}
+    WHERE priority = p.rank AND {_IS_DUE}{{unless}}
     ORDER BY due_at LIMIT {{window}} FOR NO KEY UPDATE SKIP LOCKED
   ) o LIMIT {{window}}
 ), line AS MATERIALIZED (
@@ -140,35 +141,36 @@ _DUE = f"""due AS MATERIALIZED (
   UPDATE notifykit_outbox o SET behind = true, due_at = $1 + {_LOOK} FROM blocked b
   WHERE o.event_id = b.event_id RETURNING o.event_id
 )"""
-_IS_DUE = "due_at BETWEEN $5 AND $1 AND (taken_until IS NULL OR taken_until <= $1) AND tenant <> ALL($4::text[])"
+_IN_TURN = "(event_id IN (SELECT event_id FROM line WHERE ahead IS NOT NULL)) IS NOT TRUE"
+#: How both end: with all that is told of an event.
+_WHOLE = """LEFT JOIN notifykit_events e ON e.tenant = o.tenant AND e.id = o.event_id
+LEFT JOIN notifykit_tenants t ON t.tenant = o.tenant
+"""
 #: It takes nothing, and says that there is ``more``, if bundles are due.
 TAKE = f"""
 WITH bundled AS MATERIALIZED (
   SELECT EXISTS (SELECT 1 FROM notifykit_bundles WHERE {_IS_DUE}) AS more
 ), {_DUE.format(unless=" AND NOT (SELECT more FROM bundled)", window="$6")}, picked AS MATERIALIZED (
-  SELECT event_id FROM due WHERE (event_id IN (SELECT event_id FROM line WHERE ahead IS NOT NULL)) IS NOT TRUE LIMIT $2
+  SELECT event_id FROM due WHERE {_IN_TURN} LIMIT $2
 ), taken AS (
   UPDATE notifykit_outbox o SET fence = o.fence + 1, taken_until = $3, behind = false
   WHERE o.event_id = ANY(ARRAY(SELECT event_id FROM picked)) RETURNING o.event_id, o.fence, o.tenant, o.cursor
 )
 SELECT {TAKEN_COLUMNS}, a.aside, a.more, NULL AS bundle, NULL AS place
 FROM (SELECT more, (SELECT count(*) FROM aside) AS aside FROM bundled) a LEFT JOIN taken o ON true
-LEFT JOIN notifykit_events e ON e.tenant = o.tenant AND e.id = o.event_id
-LEFT JOIN notifykit_tenants t ON t.tenant = o.tenant
-"""
+{_WHOLE}"""
 
 #: The same where there are bundles, which costs more.  There is ``more`` if not all of these were looked at.
 TAKE_BUNDLED = f"""
 WITH {_DUE.format(unless="", window="$7")}, bundles AS MATERIALIZED (
   SELECT id, tenant, due_at, fence, {_OPEN} AS event_ids FROM notifykit_bundles b
-  WHERE {_IS_DUE}
-  ORDER BY due_at LIMIT $6 FOR NO KEY UPDATE SKIP LOCKED
+  WHERE {_IS_DUE} ORDER BY due_at LIMIT $6 FOR NO KEY UPDATE SKIP LOCKED
 ), turns AS MATERIALIZED (
   SELECT id, due_at, size, event_ids,
     ($2::int + size - sum(size) OVER (ORDER BY priority, due_at, id ROWS UNBOUNDED PRECEDING))::int AS room
   FROM (
     SELECT event_id AS id, priority, due_at, 1 AS size, NULL AS event_ids FROM due
-    WHERE (event_id IN (SELECT event_id FROM line WHERE ahead IS NOT NULL)) IS NOT TRUE
+    WHERE {_IN_TURN}
       -- none before bundles that are not looked at
       AND ((SELECT count(*) FROM bundles) < $6 OR (priority, due_at) <= (1, (SELECT max(due_at) FROM bundles)))
     UNION ALL SELECT id, 1::smallint, due_at, cardinality(event_ids), event_ids FROM bundles
@@ -196,9 +198,7 @@ LEFT JOIN (
   UNION ALL SELECT m.event_id, b.fence, b.tenant, NULL, b.id, m.place::int
   FROM opened b CROSS JOIN LATERAL unnest(b.event_ids) WITH ORDINALITY AS m(event_id, place)
 ) o ON true
-LEFT JOIN notifykit_events e ON e.tenant = o.tenant AND e.id = o.event_id
-LEFT JOIN notifykit_tenants t ON t.tenant = o.tenant
-"""
+{_WHOLE}"""
 
 _SETTLED = {"event_id": "text", "fence": "int", "cursor": "text"}
 #: The columns of planned deliveries; those from ``attempts`` on tell of one that was sent before it was settled.
