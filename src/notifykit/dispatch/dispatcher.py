@@ -34,6 +34,7 @@ from .janitor import Janitor
 from .leases import Leases
 from .planner import Planner
 from .recorder import Recorder
+from .rounds import Found
 from .sender import Sender
 from .settings import DispatchSettings
 from .source import Source
@@ -212,10 +213,10 @@ class Dispatcher:
             worked |= await self._janitor.rescue() + await self._janitor.purge() > 0
         await self._vitals.refresh()
         if "plan" in duties:
-            worked |= await self._planner.turn()
+            worked |= await self._planner.turn() > 0
         await self._send_held()
         for source in self._sources:
-            worked |= await source.turn()
+            worked |= await source.turn() > 0
         await self._send_held()
         for endpoint, reason in list(self._gone.values()):
             await self._disable(endpoint, reason)
@@ -306,7 +307,7 @@ class Dispatcher:
     # -- loops -----------------------------------------------------------------------------------
 
     async def _turns(
-        self, name: str, turn: Callable[[], Awaitable[bool]], hint: asyncio.Event, most_lingers: int = _LINGERS
+        self, name: str, turn: Callable[[], Awaitable[Found]], hint: asyncio.Event, most_lingers: int = _LINGERS
     ) -> None:
         """Take turns while there is work; wait for a hint when there is none."""
         pause = _FIRST_PAUSE
@@ -314,17 +315,17 @@ class Dispatcher:
         while not self._stop.is_set():
             hint.clear()
             try:
-                more = await turn()
+                found = await turn()
                 pause = _FIRST_PAUSE
             except Exception as error:  # a duty that fails is tried again, whatever the reason
                 self._emit(LoopFailed(loop=name, error=why(error), pause=timedelta(seconds=pause)))
                 await self._sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads, hides nothing
                 pause = min(pause * 2, _LONGEST_PAUSE)
                 continue
-            if more:
-                lingers = most_lingers
-            elif lingers:
-                lingers -= 1
+            lingers = most_lingers if found else lingers - 1
+            if found is Found.MUCH:
+                continue
+            if lingers > 0:
                 with anyio.move_on_after(_LINGER):
                     await hint.wait()
             else:

@@ -27,7 +27,7 @@ from .directory import Directory, TenantView
 from .flights import FENCE, Flight, Flights
 from .leases import Leases
 from .looks import Looks
-from .rounds import Rounds
+from .rounds import Found, Rounds
 from .settings import DispatchSettings
 from .vitals import Vitals
 
@@ -37,6 +37,8 @@ _LONG_AGO = timedelta(days=-1)
 _FEW = 8
 #: Deliveries that are settled at a time, and of one event before others have their turn.
 _PAGE = 1000
+#: Fewer events than this came by themselves: to look for more at once would compete with their delivery.
+_MANY = 8
 #: Events that may pass the batch under way at a time: few, because those that come next shall not wait long for them.
 _PASSING = 10
 #: Who passes has just come: what has been due for longer waits for its turn in the rounds.
@@ -82,8 +84,8 @@ class Planner:
         """Whether somebody passes those who crowd, and would wait for long writes."""
         return self._rounds.passed
 
-    async def turn(self) -> bool:
-        """Plan one batch; return whether there may be more to plan right away."""
+    async def turn(self) -> Found:
+        """Plan one batch."""
         limit, exclude = self._rounds.portion, self._rounds.standing_back
         started = time.monotonic()
         now, lease = self.clock.now(), self.settings.lease
@@ -91,35 +93,43 @@ class Planner:
         taken = await self.store.take(limit, now=now, lease=lease, exclude=exclude, since=since)
         if len(taken) < limit:
             self._looks.note(exclude, since, now, taken)
+        goes_on = False
         if taken:
             failpoint("fan.leased")
-            await self._settle(taken, now + lease)
+            goes_on = await self._settle(taken, now + lease)
         self._rounds.note((event.tenant for event in taken), limit=limit, took=time.monotonic() - started)
-        return bool(taken) or bool(exclude)
+        if exclude or goes_on or len(taken) >= min(limit, _MANY):
+            return Found.MUCH
+        return Found.FEW if taken else Found.NOTHING
 
-    async def pass_by(self) -> bool:
-        """Plan what has just come from those who do not crowd, beside the batch under way; return whether it was much.
+    async def pass_by(self) -> Found:
+        """Plan what has just come from those who do not crowd, beside the batch under way.
 
         Without a crowd the next batch has it anyway.
         """
         crowd = self._rounds.crowding
         if not crowd:
-            return False
+            return Found.NOTHING
         now, lease = self.clock.now(), self.settings.lease
         taken = await self.store.take(_PASSING, now=now, lease=lease, exclude=crowd, since=now - _JUST)
         if taken:
             failpoint("fan.leased")
             await self._settle(taken, now + lease)
         self._rounds.note_passing((event.tenant for event in taken), limit=_PASSING)
-        return len(taken) >= _PASSING
+        return Found.MUCH if len(taken) >= _PASSING else Found.NOTHING
 
-    async def _settle(self, taken: list[TakenEvent], until: datetime) -> None:
-        """Plan events that are leased to us; start them, or write what was planned whenever it is a page."""
+    async def _settle(self, taken: list[TakenEvent], until: datetime) -> bool:
+        """Plan events that are leased to us; start them, or write what was planned whenever it is a page.
+
+        Returns:
+            Whether one of them goes on with another page.
+        """
         lost: list[Settlement] = []
         settlements: list[Settlement] = []
         mine: list[_Mine] = []
         coming: dict[str, int] = {}
         planned = 0
+        goes_on = False
         await self.directory.prepare(taken)
         now, since = self.clock.now(), asyncio.get_running_loop().time()
         of: tuple[str, int] | None = None
@@ -137,6 +147,7 @@ class Planner:
                     continue
                 if self._start(event, deliveries, view, coming, len(mine), now, until, since):
                     continue
+            goes_on = goes_on or cursor is not None
             self._lease(event, deliveries, view, coming, mine, now)
             settlements.append(Settlement(event.id, event.fence, deliveries, cursor))
             planned += len(deliveries)
@@ -148,6 +159,7 @@ class Planner:
         if lost:
             planned = sum(len(settlement.deliveries) for settlement in lost)
             await self._write(lost, [], planned, now, lease=_LONG_AGO, worker="")
+        return goes_on
 
     def _lease(
         self,

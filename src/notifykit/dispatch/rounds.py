@@ -15,6 +15,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterable
+from enum import IntEnum
 from typing import Final
 
 #: A share of a full batch is more than one in so many.
@@ -32,6 +33,14 @@ _SHORT_MOMENT, _VERY_SMALLEST = 0.004, 40
 _LASTS: Final = 50
 #: Who has more than so many in a batch that is not full crowds, too: they take a moment.
 _MANY: Final = 10
+
+
+class Found(IntEnum):
+    """What came of a turn: after ``MUCH`` there may be more right away, after ``FEW`` a hint will tell of it."""
+
+    NOTHING = 0
+    FEW = 1
+    MUCH = 2
 
 
 class Pace:

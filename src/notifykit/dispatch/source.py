@@ -17,7 +17,7 @@ from .backlog import Backlog
 from .directory import Directory
 from .leases import Leases
 from .recorder import Recorder
-from .rounds import Rounds
+from .rounds import Found, Rounds
 from .settings import DispatchSettings
 from .vitals import Vitals
 
@@ -52,12 +52,12 @@ class Source:
     def _first_round(self) -> Rounds:
         return Rounds(self.settings.batch)
 
-    async def turn(self) -> bool:
-        """Claim one batch; return whether there may be more to claim right away."""
+    async def turn(self) -> Found:
+        """Claim one batch."""
         room = self.backlog.room()
         if room < min(_LEAST, self.settings.batch):
             await self.backlog.wait_for_room()
-            return True
+            return Found.MUCH
         room = min(room, self._rounds.portion)  # a portion may be small although there is room: never wait for that
         full = self.backlog.full()
         standing_back = self._rounds.standing_back
@@ -90,7 +90,7 @@ class Source:
         for claim in claims:  # only now: a lease that is prolonged without a sender would never end
             self.leases.add(claim)
         self.backlog.add(*held)
-        return bool(claims) or bool(standing_back)
+        return Found.MUCH if claims or standing_back else Found.NOTHING
 
     async def _apart(self, claims: list[Claim]) -> list[Claim]:
         """Keep one suspect in this process at the most, and put the others back for a random moment.

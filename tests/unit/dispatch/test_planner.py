@@ -1,4 +1,4 @@
-"""What has just come passes a batch of those who crowd, and nothing else is done for it."""
+"""When the planner asks for more, and how what has just come passes a batch of those who crowd."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from notifykit import Event
+from notifykit.dispatch.rounds import Found
 
 from .support import Bench, bench
 
@@ -67,3 +68,28 @@ async def test_nobody_looks_for_passers_without_a_crowd(monkeypatch: pytest.Monk
         await asyncio.gather(b.dispatcher._planner.turn(), b.dispatcher._planner.pass_by())
 
         assert 1 == len(asked)  # the turn's, and no other
+
+
+@pytest.mark.parametrize(
+    ("published", "batch", "found"),
+    [(0, 100, Found.NOTHING), (7, 100, Found.FEW), (8, 100, Found.MUCH), (3, 3, Found.MUCH)],
+)
+async def test_only_many_events_suggest_that_there_are_more(published: int, batch: int, found: Found) -> None:
+    """Few came by themselves: the next look can wait until they are under way, unless few fill a batch."""
+    async with bench(batch=batch) as b:
+        await b.endpoint(tenant=QUIET)
+        for _ in range(published):
+            await b.publish(tenant=QUIET)
+
+        assert found is await b.dispatcher._planner.turn()
+
+
+async def test_an_event_of_several_pages_goes_on_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is few events, but there is more to do for it."""
+    monkeypatch.setattr("notifykit.dispatch.planner._PAGE", 2)
+    async with bench(batch=BATCH) as b:
+        for _ in range(3):
+            await b.endpoint(tenant=QUIET)
+        await b.publish(tenant=QUIET)
+
+        assert [Found.MUCH, Found.FEW] == [await b.dispatcher._planner.turn() for _ in range(2)]

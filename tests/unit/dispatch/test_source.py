@@ -6,6 +6,7 @@ import asyncio
 from datetime import timedelta
 
 from notifykit import DeliveryState, DispatchSettings
+from notifykit.dispatch.rounds import Found
 from notifykit.dispatch.source import Source
 from notifykit.models.delivery import WEBHOOK, Claim, Lane, Priority
 
@@ -75,6 +76,6 @@ async def test_a_small_portion_is_no_lack_of_room() -> None:
         assert source._rounds.portion < 32
 
         async with asyncio.timeout(5):
-            more = await source.turn()
+            found = await source.turn()
 
-        assert (True, 1) == (more, source.backlog.waiting)
+        assert (Found.MUCH, 1) == (found, source.backlog.waiting)

@@ -28,7 +28,7 @@ from .sealing import Seals
 T = TypeVar("T")
 
 #: Hints that a process may send, and how many it may save up.
-HINTS_PER_SECOND, HINTS_TO_SPARE = 250, 10
+HINTS_PER_SECOND, HINTS_TO_SPARE = 500, 10
 NOT_OPEN = "the store is not open: use 'async with' or open()"
 _NO_TABLE = ("no such table", "does not exist", "UndefinedTable")
 
