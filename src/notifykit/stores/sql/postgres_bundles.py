@@ -40,7 +40,7 @@ WITH e AS (
 ), b AS (
   INSERT INTO notifykit_bundles (id, tenant, due_at, open, event_ids)
   SELECT part.ids[1], ${tenant}::text, ${due_at}::bigint, repeat('1', cardinality(part.ids))::bit(128), part.ids
-  FROM generate_series(1, cardinality($1::text[]), ${size}::int) AS first
+  FROM unnest(${firsts}::int[]) AS first
   CROSS JOIN LATERAL (SELECT ($1::text[])[first : first + ${size}::int - 1] AS ids) AS part
 )
 SELECT {answer}
@@ -84,11 +84,15 @@ SELECT NOT EXISTS (SELECT 1 FROM notifykit_outbox o WHERE o.tenant = $1 AND o.ev
 """
 
 
-def shared(columns: Sequence[Sequence[Any]]) -> tuple[str, int, int] | None:
-    """Return the tenant, the instant from which they are due and the size of bundles, if these events make bundles.
+def shared(columns: Sequence[Sequence[Any]]) -> tuple[str, int, int, Sequence[int]] | None:
+    """Return what is told of events that make bundles.
 
     Args:
         columns: Those of events (see ``postgres_batches.event_columns``).
+
+    Returns:
+        The tenant, the instant from which they are due, the size of bundles and at which event each begins, from 1
+        on; or nothing, if these events have rows of their own.
     """
     ids, tenants, *_ = columns
     published_at, due_at, _, priority, ordering_key = columns[9:14]
@@ -101,7 +105,8 @@ def shared(columns: Sequence[Sequence[Any]]) -> tuple[str, int, int] | None:
         or ordering_key.count(None) < count
     ):
         return None
-    return tenants[0], min(published_at), max(1, min(_MOST, _ROOM // (max(map(len, ids)) + _BESIDE)))
+    size = max(1, min(_MOST, _ROOM // (max(map(len, ids)) + _BESIDE)))
+    return tenants[0], min(published_at), size, range(1, count + 1, size)
 
 
 #: A bundle, and the place of an event there from 1 on.

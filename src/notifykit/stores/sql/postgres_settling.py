@@ -98,26 +98,29 @@ class Settling:
     async def _write_alone(self, pg: Any, group: _Group, terms: Terms, *, careful: bool) -> set[str]:
         event_ids, fences, _, cursors, _ = zip(*group.settlements, strict=True)
         columns = [event_ids, fences, cursors]
+        planned = None
         if group.planned:
-            varying, values = self._plans.fit([*columns, *planned_columns(group.planned, group.first)])
+            deliveries = planned_columns(group.planned, group.first)
+            planned = sql.Planned.of(deliveries)
+            varying, values = self._plans.fit([*columns, *deliveries])
             values[3:3] = [terms.until, terms.worker]
         else:
             varying, values = self._events.fit(columns)
-        statement = sql.settle(varying, planned=bool(group.planned), careful=careful)
+        statement = sql.settle(varying, planned, careful=careful)
         return {row[0] for row in await pg.fetch(statement, terms.now, *values, timeout=terms.timeout)}
 
     async def _write_bundled(self, pg: Any, group: _Group, terms: Terms, *, careful: bool) -> set[str]:
         values: list[Any] = [terms.now, *bundles.columns(group.settlements, group.places)]
-        varying = 0
+        varying, planned = 0, None
         if group.planned:
-            varying, columns = self._bundled.fit(planned_columns(group.planned, group.first))
+            deliveries = planned_columns(group.planned, group.first)
+            planned = sql.Planned.of(deliveries)
+            varying, columns = self._bundled.fit(deliveries)
             values += [terms.until, terms.worker, *columns]
         one = group.settlements[0]
         if one.cursor is not None:
             values += [one.event_id, one.cursor]
-        statement = sql.settle_bundled(
-            varying, planned=bool(group.planned), careful=careful, paged=one.cursor is not None
-        )
+        statement = sql.settle_bundled(varying, planned, careful=careful, paged=one.cursor is not None)
         try:
             async with pg.transaction() if pg.is_in_transaction() else contextlib.nullcontext():
                 await pg.execute(statement, *values, timeout=terms.timeout)

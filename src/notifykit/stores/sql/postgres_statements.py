@@ -23,8 +23,9 @@ whoever removes the row in front gives the next one its turn (see ADR 0012).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Any, NamedTuple, Self
 
 from . import postgres_bundles as bundles
 from .rows import CLAIM_COLUMNS, EVENT_COLUMNS, FIRST_LOOK, LATER_LOOK, TAKEN_COLUMNS
@@ -103,6 +104,7 @@ def append(varying: int, *, careful: bool, hint: bool, bundled: bool = False) ->
         tenant=after + 1,
         due_at=after + 2,
         size=after + 3,
+        firsts=after + 4,
     )
 
 
@@ -229,12 +231,13 @@ _PLANNED = {
 }
 #: How many arguments of :func:`settle` come before the columns of planned deliveries, and how many tell of events.
 _BEFORE_PLANNED, _OF_EVENTS = 6, len(_SETTLED)
+_FINAL = list(_PLANNED).index("final")
 
 SETTLE = """
 WITH s AS (
   SELECT * FROM {settled} AS s
 ), gone AS (
-  DELETE FROM notifykit_outbox o WHERE o.event_id = ANY($2::text[]) AND {is_whole}
+  DELETE FROM notifykit_outbox o WHERE o.event_id = ANY(ARRAY(SELECT event_id FROM s)) AND {is_whole}
   RETURNING o.event_id, o.tenant, o.ordering_key
 ), next AS MATERIALIZED (
   SELECT n.event_id FROM (SELECT DISTINCT tenant, ordering_key FROM gone WHERE ordering_key IS NOT NULL) g
@@ -259,54 +262,76 @@ IS_WHOLE = "((o.event_id, o.fence) IN (SELECT s.event_id, s.fence FROM s WHERE s
 #: … and if they do not.
 ALL_ARE_WHOLE = "o.fence = $3::int AND $4::text IS NULL"
 _PLAN = """, d AS {once} (
-  SELECT d.* FROM {deliveries} AS d
-  WHERE {ours}
-  -- only a later page can meet a delivery that an earlier one made; it waits, or has ended since
+  SELECT d.*, $5::bigint AS until, $6::text AS sender FROM {deliveries} AS d WHERE {ours}{unless_made}
+)"""
+#: Only a later page can meet a delivery that an earlier one made; it waits, or has ended since.
+_UNLESS_MADE = """
   AND (first OR NOT EXISTS (SELECT 1 FROM notifykit_deliveries h WHERE h.tenant = d.tenant AND h.id = d.id)
-    AND NOT EXISTS (SELECT 1 FROM notifykit_queue w WHERE w.id = d.id))
-), q AS (
+    AND NOT EXISTS (SELECT 1 FROM notifykit_queue w WHERE w.id = d.id))"""
+_QUEUE = """, q AS (
   INSERT INTO notifykit_queue (id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state, reason,
     created_at, due_at, expires_at, ordering_key, fence, lease_until, worker)
   SELECT id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state, reason,
     CASE WHEN state = 'sending' THEN due_at ELSE $1 END, due_at, expires_at,
-    ordering_key, (state = 'sending')::int, CASE WHEN state = 'sending' THEN $5::bigint END,
-    CASE WHEN state = 'sending' THEN $6::text END
-  FROM d WHERE NOT final {unless_queued}
-), f AS (
+    ordering_key, (state = 'sending')::int, CASE WHEN state = 'sending' THEN until END,
+    CASE WHEN state = 'sending' THEN sender END
+  FROM d WHERE {waits} {unless_queued}
+)"""
+_END = """, f AS (
   INSERT INTO notifykit_deliveries (id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state,
     reason, attempts, abandoned, generation, fence, ordering_key, created_at, expires_at, finished_at, last_started_at,
     last_took, last_outcome, last_reason, last_status, last_response, last_worker)
   SELECT id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state, reason, coalesce(attempts, 0),
     0, 0, (ended_at IS NOT NULL)::int, ordering_key, CASE WHEN ended_at IS NULL THEN $1 ELSE due_at END, expires_at,
     coalesce(ended_at, $1), started_at, took, outcome, code, status, response, worker
-  FROM d WHERE final {unless_known}
+  FROM d WHERE {ends} {unless_known}
 )"""
 
 
+class Planned(NamedTuple):
+    """What is the same for all planned deliveries, and so is not asked of each.
+
+    A statement that asks has a general plan so dear that the server makes a new one for each call.
+
+    Attributes:
+        ends: Whether they have ended; ``None`` if some have.
+        first: All are of events that were taken for the first time.
+    """
+
+    ends: bool | None
+    first: bool
+
+    @classmethod
+    def of(cls, columns: Sequence[Sequence[Any]]) -> Self:
+        """Return what is the same in these columns (see ``postgres_batches.planned_columns``)."""
+        final, first = columns[_FINAL : _FINAL + 2]
+        return cls(all(final) or (None if any(final) else False), all(first))
+
+
 @lru_cache
-def settle(varying: int, *, planned: bool, careful: bool) -> str:
+def settle(varying: int, planned: Planned | None, *, careful: bool) -> str:
     """Return the statement that settles events.
 
     Args:
         varying: Which columns vary: first those of the events, then those of the planned deliveries.
-        planned: Whether there are any deliveries.
+        planned: What is said of all deliveries, if there are any.
         careful: Leave out deliveries that are there already; without it the statement fails if there are any.
     """
     ours = "(event_id IN (SELECT event_id FROM ok)) IS TRUE"
     return SETTLE.format(
         settled=_batch(_SETTLED, varying, 2),
         is_whole=IS_WHOLE if varying & 0b110 else ALL_ARE_WHOLE,
-        planned=_plan(varying >> _OF_EVENTS, ours, careful=careful) if planned else "",
+        planned=_plan(varying >> _OF_EVENTS, planned, ours, careful=careful) if planned else "",
     )
 
 
 @lru_cache
-def settle_bundled(varying: int, *, planned: bool, careful: bool, paged: bool) -> str:
+def settle_bundled(varying: int, planned: Planned | None, *, careful: bool, paged: bool) -> str:
     """Return the statement that settles events in bundles.
 
     Args:
         varying: Which columns of planned deliveries vary.
-        planned: Whether there are any deliveries.
+        planned: What is said of all deliveries, if there are any.
         careful: Leave out deliveries that are there already; without it the statement fails if there are any.
         paged: It is one event, planned in part; the last arguments are its id and the cursor.
     """
@@ -314,17 +339,20 @@ def settle_bundled(varying: int, *, planned: bool, careful: bool, paged: bool) -
     return bundles.SETTLE.format(
         is_open=bundles.IS_OPEN,
         paged=bundles.PAGED.format(event_id=last + 1, cursor=last + 2) if paged else "",
-        planned=_plan(varying, "true", careful=careful) if planned else "",
+        planned=_plan(varying, planned, "true", careful=careful) if planned else "",
     )
 
 
-def _plan(varying: int, ours: str, *, careful: bool) -> str:
-    all_end_alike = not varying >> list(_PLANNED).index("final") & 1
-    return _PLAN.format(
-        # where one of the two inserts has nothing to do, and never looks, the other one needs no copy
-        once="NOT MATERIALIZED" if all_end_alike else "MATERIALIZED",
+def _plan(varying: int, planned: Planned, ours: str, *, careful: bool) -> str:
+    statement = _PLAN + ("" if planned.ends else _QUEUE) + ("" if planned.ends is False else _END)
+    return statement.format(
+        # where there is but one insert, it needs no copy
+        once="MATERIALIZED" if planned.ends is None else "NOT MATERIALIZED",
         deliveries=_batch(_PLANNED, varying, _BEFORE_PLANNED + 1),
         ours=ours,
+        unless_made="" if planned.first else _UNLESS_MADE,
+        waits="NOT final" if planned.ends is None else "true",
+        ends="final" if planned.ends is None else "true",
         unless_queued="ON CONFLICT (id) DO NOTHING" if careful else "",
         unless_known="ON CONFLICT DO NOTHING" if careful else "",
     )
