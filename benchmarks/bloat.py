@@ -36,6 +36,7 @@ def part(plan: Plan, say: Say) -> Part:
     condition = Condition("bloat", job)
     rows = []
     with stage(job) as on:
+        _vacuum_often(on.database)
         for turn in range(1, max(plan.runs, 3) + 1):
             note(condition, run_once(job, on), str(turn), say)
             delivered = turn * job.wanted
@@ -45,12 +46,20 @@ def part(plan: Plan, say: Say) -> Part:
         title="Tables after many deliveries",
         about=(
             "PostgreSQL. Every event passes through the outbox and every delivery through the queue; both are empty "
-            "again after each round. Their size is read a second later, without waiting for the vacuum."
+            "again after each round. Their size is read a second later, without waiting for the vacuum, which comes "
+            "every 10 s here in place of once a minute."
         ),
         columns=columns,
         rows=rows,
         across="deliveries so far",
     )
+
+
+def _vacuum_often(lent: Database) -> None:
+    """Have the server look for dead rows every ten seconds: by default it does so once a minute."""
+    with lent.engine().execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.execute(text("ALTER SYSTEM SET autovacuum_naptime = '10s'"))
+        connection.execute(text("SELECT pg_reload_conf()"))
 
 
 def _look(lent: Database) -> dict[str, Spread]:

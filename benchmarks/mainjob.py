@@ -28,7 +28,8 @@ def first(plan: Plan, say: Say) -> list[Condition]:
     for store in plan.stores:
         condition = Condition(f"notifykit on {STORES[store]}", Job(store=store, events=plan.events))
         say(f"main job on {STORES[store]}, {plan.events:,} events, {plan.runs} runs")
-        take_turns([condition], plan.runs, say)
+        for turn in range(1, plan.runs + 1):  # each on a server of its own, as the peers'
+            note(condition, run_once(condition.job), f"{turn}/{plan.runs}", say)
         found.append(condition)
         print(line(condition), flush=True)
     return found
@@ -56,8 +57,10 @@ def part(plan: Plan, main: list[Condition], say: Say) -> Part:
     except DisagreementError as error:  # a general client that is overrun gives attempts up
         say(f"void: {error}")
         conditions.remove(httpx)
-    rows = [condition.row(_COLUMNS, _settings(condition.job)) for condition in conditions]
     peers = _peers(plan, main, say) if plan.peers else []
+    if beside := [run for peer in peers for run in peer.ours]:  # over many minutes, where the first runs were of one
+        conditions.insert(1, Condition(f"notifykit on {STORES[store]}, beside the peers", main[0].job, beside))
+    rows = [condition.row(_COLUMNS, _settings(condition)) for condition in conditions]
     rows += [peer.row() for peer in peers]
     return Part(
         name="main",
@@ -66,9 +69,9 @@ def part(plan: Plan, main: list[Condition], say: Say) -> Part:
             "Producers publish through the public API while a worker delivers signed events of 1 kB to one endpoint. "
             "PostgreSQL has fsync on. Counted are deliveries that the receiver got and the store has on record. "
             "CPU is the processor time of a delivery: all of it, and ours, which is without the receiver's. Memory is "
-            "the most a worker had. Before each run of a peer there is one of ours, and ratios compare these two. A "
-            "power cut takes nothing from PostgreSQL or from an AOF with fsync always; from one with fsync everysec it "
-            "takes what was acknowledged in the last second."
+            "the most a worker had. Each run has a server of its own. Before each run of a peer there is one of ours, "
+            "and ratios compare these two. A power cut takes nothing from PostgreSQL or from an AOF with fsync always; "
+            "from one with fsync everysec it takes what was acknowledged in the last second."
         ),
         columns=(RATE, _RATIO, *_COLUMNS[1:]),
         rows=rows,
@@ -77,8 +80,9 @@ def part(plan: Plan, main: list[Condition], say: Say) -> Part:
     )
 
 
-def _settings(job: Job) -> str:
-    return f"{job.events:,} events, {job.publishers} concurrent publishes"
+def _settings(condition: Condition) -> str:
+    job = condition.job
+    return f"{job.events:,} events, {job.publishers} concurrent publishes, {len(condition.found)} runs"
 
 
 # ── the peers ──────────────────────────────────────────────────────────────────────────────────

@@ -27,7 +27,6 @@ POSTGRES = {
     "full_page_writes": "on",
     "synchronous_commit": "on",
     "wal_compression": "off",
-    "autovacuum_naptime": "10s",
 }
 
 

@@ -192,7 +192,7 @@ async def test_no_event_is_set_aside_behind_one_that_is_being_settled(
     await store.append([first, second])
     (head,) = await take(store, clock, 1)
     now = micros(clock.now())
-    statement = sql.settle(EVERYTHING, planned=False, careful=True)
+    statement = sql.settle(EVERYTHING, None, careful=True)
 
     async with other.uncommitted(statement, now, [head.id], [head.fence], [None]) as settled:
         meanwhile = await take(store, clock)
