@@ -159,6 +159,26 @@ async def test_a_hint_that_nobody_waited_for_is_kept(store, postgres_store_url):
     assert (True, False) == (woken, again)
 
 
+@pytest.mark.parametrize("together", [1, 40], ids=["one", "a bundle"])
+async def test_frequent_statements_are_not_planned_each_time(postgres_store_url, together):
+    """A plan takes the server as long as dozens of rows.  It tries five times before it settles for a general one."""
+    store = PostgresStore(postgres_store_url, pool_size=1)
+    await store.open()
+    for _ in range(8):
+        events = {event.id: event for event in [make_event() for _ in range(together)]}
+        await store.append(list(events.values()))
+        taken = await store.take(together, now=START, lease=LEASE)
+        settlements = [Settlement(one.id, one.fence, [make_delivery(events[one.id])]) for one in taken]
+        assert together == len(await store.settle(settlements, now=START, lease=LEASE, worker="w"))
+    async with store._driver() as pg:
+        planned = await pg.fetch(
+            "SELECT statement FROM pg_prepared_statements WHERE generic_plans = 0 AND custom_plans > 5"
+        )
+    await store.aclose()
+
+    assert [] == planned
+
+
 async def test_hints_are_rare_under_load(store, postgres_store_url, monkeypatch):
     """Publishing in a loop does not send one NOTIFY for each commit, but so many a second and some to begin with."""
     async with await psycopg.AsyncConnection.connect(postgres_store_url, autocommit=True) as listener:

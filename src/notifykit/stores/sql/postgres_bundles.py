@@ -49,7 +49,8 @@ SELECT {answer}
 #: All or nothing: it divides by zero unless each bundle has the fence, and has all of the events open.
 SETTLE = """
 WITH s AS MATERIALIZED (
-  SELECT *, $1::bigint AS now FROM unnest($2::text[], $3::int[], $4::bit(128)[]) AS s(id, fence, events)
+  SELECT *, $1::bigint AS now
+  FROM unnest((SELECT $2::text[]), (SELECT $3::int[]), (SELECT $4::bit(128)[])) AS s(id, fence, events)
 ), kept AS (
   UPDATE notifykit_bundles b SET open = b.open & ~s.events FROM s
   WHERE b.id = s.id AND {is_open} AND b.open <> s.events RETURNING b.tenant, b.due_at, b.fence

@@ -13,6 +13,10 @@ encode and for the server to read.  So a statement depends on its batch, and the
 ``= ANY(array)`` finds the rows of a batch in one scan of an index.  A join would cost a search for each row; and
 a plan for it that was made while the table was nearly empty compares every row with every other.
 
+``ANY(ARRAY(SELECT …))`` and ``unnest((SELECT $n))`` hide from the server how long an argument is, and are meant, too:
+it makes a new plan for each call as long as one for this call's values promises to be much cheaper than a general one.
+For the same reason a statement leaves out what its batch does not need (see :class:`Planned`).
+
 ``coalesce(q.state, '')`` keeps the index of leases out of ``RECORD`` and ``EXTEND``: by the statistics of a quiet
 hour it is nearly empty, and then a plan compares every result with every lease instead of looking ids up.
 
