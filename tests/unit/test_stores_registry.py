@@ -76,7 +76,8 @@ def test_third_parties_add_schemes(monkeypatch):
 
 def test_a_missing_driver_names_the_extra(monkeypatch):
     """Without asyncpg the error says what to install, and it is no ImportError of somebody else's module."""
-    monkeypatch.delitem(sys.modules, "notifykit.stores.sql.postgres")
+    for loaded in [name for name in sys.modules if name.startswith("notifykit.stores.sql.postgres")]:
+        monkeypatch.delitem(sys.modules, loaded)
     monkeypatch.setitem(sys.modules, "asyncpg", None)
 
     with pytest.raises(MissingExtraError, match=r"pip install 'notifykit\[postgres\]'") as missing:

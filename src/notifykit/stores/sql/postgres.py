@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import Connection, exc, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from ...errors import MissingExtraError, StoreUnavailableError
+from ...errors import StoreUnavailableError
 from ...failpoints import failpoint
 from ...models.delivery import Claim, Lane
 from ...models.endpoint import Endpoint
@@ -33,6 +33,7 @@ from . import postgres_statements as sql
 from .line import SHORT
 from .moves import NEXT_DUE
 from .postgres_batches import Shapes, event_columns, record_columns
+from .postgres_driver import asyncpg
 from .postgres_settling import Settling, Terms
 from .rows import (
     RANK,
@@ -46,11 +47,6 @@ from .rows import (
 )
 from .sealing import Seals, payloads_are_sealed, vault_for
 from .store import NOT_OPEN, SqlStore, translated
-
-try:
-    import asyncpg
-except ImportError as error:
-    raise MissingExtraError("the PostgreSQL store", "postgres") from error
 
 T = TypeVar("T")
 

@@ -13,10 +13,9 @@ from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import Any
 
-from asyncpg import BitString
-
 from ...models.delivery import Priority
 from ...ports import Settlement
+from .postgres_driver import asyncpg
 from .rows import RANK
 
 #: As many events make a bundle, at the least.
@@ -150,4 +149,4 @@ def columns(settlements: Iterable[Settlement], places: Iterable[Place]) -> list[
         events[key] = events.get(key, 0) | 1 << _MOST - at
     keys = sorted(events)  # two settlements that meet wait for each other in one order
     bundles, fences = zip(*keys, strict=True)
-    return [bundles, fences, [BitString.from_int(events[key], _MOST) for key in keys]]
+    return [bundles, fences, [asyncpg.BitString.from_int(events[key], _MOST) for key in keys]]

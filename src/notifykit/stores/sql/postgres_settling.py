@@ -7,13 +7,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-import asyncpg
-
 from ...models.delivery import NewDelivery
 from ...ports import Record, Settlement
 from . import postgres_bundles as bundles
 from . import postgres_statements as sql
 from .postgres_batches import Shapes, planned_columns
+from .postgres_driver import asyncpg
 from .rows import with_records
 
 _EVENT_ID, _CURSOR = attrgetter("event_id"), attrgetter("cursor")
