@@ -3,11 +3,12 @@
 
     python3 dev.py demo [...]     see it work, on the embedded defaults
     python3 dev.py test [...]     run the tests (arguments go to pytest), with real servers where there are any
-    python3 dev.py bench [...]    run the benchmarks, on the fastest build of this Python that is on the PATH
+    python3 dev.py bench [...]    run the benchmarks, compiled, on the fastest build of this Python that is on the PATH
     python3 dev.py docs           build the documentation
     python3 dev.py nox [...]      run any session of the noxfile, such as: nox -s lint types
 
-Makes .venv and installs what the verb needs into it; again only when pyproject.toml or the Python has changed.
+Makes .venv (for benchmarks .bench/python) and installs what the verb needs into it; again only when pyproject.toml or
+the Python has changed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +27,7 @@ from typing import NamedTuple
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE / "pyproject.toml"
 VENV = HERE / ".venv"
-#: The environment of the benchmarks, where another Python is faster than the one that runs this.
+#: The environment of the benchmarks: it may have another Python, and the package is compiled there.
 BENCH = HERE / ".bench" / "python"
 #: The first release that knows dependency groups.
 PIP = "pip>=25.1"
@@ -83,9 +85,11 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     name, *rest = arguments
     base = fastest() if name == "bench" else sys.executable
-    environment = Environment(VENV if base == sys.executable else BENCH, base)
+    environment = Environment(BENCH if name == "bench" else VENV, base)
     try:
         install(name, VERBS[name], environment)
+        if name == "bench":
+            compile_into(environment)
     except subprocess.CalledProcessError as error:
         where = environment.folder.relative_to(HERE)
         print(f"dev.py: setting up {where} failed: {' '.join(map(str, error.cmd))}", file=sys.stderr)
@@ -140,14 +144,17 @@ def install(name: str, verb: Verb, into: Environment) -> None:
         return
     where = into.folder.relative_to(HERE)
     print(f"dev.py: installing what `{name}` needs into {where} ...", file=sys.stderr, flush=True)
-    uv = shutil.which("uv")
     if not done:
-        make_environment(uv, into)
-    if uv:
-        subprocess.run([uv, "pip", "install", "-q", "-p", str(into.python), *verb.needs], check=True, cwd=HERE)
-    else:
-        subprocess.run([str(into.python), "-m", "pip", "install", "-q", *verb.needs], check=True, cwd=HERE)
+        make_environment(shutil.which("uv"), into)
+    pip_install(into, *verb.needs)
     into.stamp.write_text(json.dumps({"origin": origin, "verbs": [*done, name]}))
+
+
+def pip_install(into: Environment, *needs: str) -> None:
+    """Install packages."""
+    uv = shutil.which("uv")
+    pip = [uv, "pip", "install", "-p", str(into.python)] if uv else [str(into.python), "-m", "pip", "install"]
+    subprocess.run([*pip, "-q", *needs], check=True, cwd=HERE)
 
 
 def installed(origin: str, into: Environment) -> list[str]:
@@ -157,6 +164,35 @@ def installed(origin: str, into: Environment) -> list[str]:
     except (OSError, ValueError):
         return []
     return list(stamp["verbs"]) if stamp["origin"] == origin else []
+
+
+#: Whether a Python has what compiling for it takes.
+CAN_COMPILE = "import os, sysconfig; print(os.path.exists(os.path.join(sysconfig.get_paths()['include'], 'Python.h')))"
+
+
+def compile_into(into: Environment) -> None:
+    """Put the compiled package in the place of the sources, unless it is there; without a compiler the sources stay."""
+    files = sorted((HERE / "src").rglob("*.py"))
+    texts = b"".join(file.read_bytes() for file in [PROJECT, HERE / "hatch_build.py", *files])
+    made_of, stamp = hashlib.sha256(texts).hexdigest(), into.folder / "compiled.txt"
+    if stamp.exists() and stamp.read_text() == made_of:
+        return
+    headers = subprocess.run([into.python, "-c", CAN_COMPILE], check=True, capture_output=True, text=True)
+    if headers.stdout.strip() == "True" and any(map(shutil.which, ("cc", "gcc", "clang"))):
+        print("dev.py: compiling the inner loop, about a minute ...", file=sys.stderr, flush=True)
+        with tempfile.TemporaryDirectory() as folder:
+            asks = {**os.environ, "HATCH_BUILD_HOOKS_ENABLE": "1"}
+            pip = [str(into.python), "-m", "pip", "wheel", "-q", "--no-deps", "-w"]
+            uv = shutil.which("uv")
+            make = [uv, "build", "-q", "--wheel", "-p", str(into.python), "-o"] if uv else pip
+            subprocess.run([*make, folder, str(HERE)], check=True, env=asks)
+            pip_install(into, "--no-deps", "--force-reinstall", *map(str, Path(folder).glob("*.whl")))
+        stamp.write_text(made_of)
+        return
+    print("dev.py: no C compiler, or no headers of this Python: measuring the interpreted code", file=sys.stderr)
+    if stamp.exists():
+        pip_install(into, "--no-deps", "-e", str(HERE))
+        stamp.unlink()
 
 
 def make_environment(uv: str | None, wanted: Environment) -> None:

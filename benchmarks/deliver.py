@@ -37,6 +37,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--drain", action="store_true", help="publish everything before the workers start")
     parser.add_argument("--tls", action="store_true", help="the endpoints are https://")
     parser.add_argument("--fail-every", type=int, default=0, help="answer 503 to the first attempt of each n-th event")
+    parser.add_argument("--interpreted", action="store_true", help="from the source, if what is installed is compiled")
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--options", type=json.loads, default={}, help="dispatcher settings as JSON")
     parser.add_argument("--json", action="store_true")

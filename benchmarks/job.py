@@ -59,6 +59,7 @@ class Job:
         history: Events, deliveries and attempts that ended long ago.
         pending: Events that wait in the outbox; for :func:`deliver_some`.
         hosts: Over how many hosts the endpoints are spread; by default each has its own.
+        interpreted: Run our code from its source, where the installed one is compiled.
         measures: Use the receiver that can do more and costs more, so that two jobs can be compared.
     """
 
@@ -81,6 +82,7 @@ class Job:
     history: int = 0
     pending: int = 0
     hosts: int | None = None
+    interpreted: bool = False
     measures: bool = False
 
     @property
@@ -124,7 +126,7 @@ class Stage:
         options = ["--transport", job.transport, "--options", json.dumps(dict(job.options))]
         if self.authority is not None:
             options += ["--authority", str(self.authority)]
-        return started(stack, "worker", self.database.url, *options)
+        return started(stack, "worker", self.database.url, *options, interpreted=job.interpreted)
 
     def producer(self, stack: ExitStack, events: int | None = None) -> subprocess.Popen[str]:
         """Start a producer, by default of its share of all events."""
@@ -133,6 +135,7 @@ class Stage:
             stack, "producer", self.database.url, "--size", job.size, "--publishers", job.publishers,
             "--types", job.types, "--rate", job.rate / job.producers,
             "--events", job.events // job.producers if events is None else events, *(["--real"] if job.real else []),
+            interpreted=job.interpreted,
         )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from notifykit.native import is_compiled
 from notifykit.testing.servers import ServerUnavailableError
 
 from . import stores
@@ -22,6 +23,8 @@ def facts() -> dict[str, str]:
     for name in _PACKAGES:
         with suppress(PackageNotFoundError):
             packages.append(f"{name} {version(name)}")
+    if is_compiled():
+        packages[0] += " (compiled)"
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "processor": f"{_cpu_model()}, {len(_cores())} cores",

@@ -8,6 +8,8 @@ from typing import Any
 
 import attrs
 
+from notifykit.native import is_compiled
+
 from .job import Job, run_once
 from .plan import MEMORY, OWN, PRODUCER, RATE, RECEIVER, SERVER, WORKER, Plan, Say
 from .results import Column, Finding, Part, Row, Spread, cells, ratio
@@ -46,12 +48,13 @@ def line(condition: Condition) -> str:
 
 
 def part(plan: Plan, main: list[Condition], say: Say) -> Part:
-    """Measure the general transport, and the peers in turns with ourselves."""
+    """Measure our other forms, and the peers in turns with ourselves."""
     store = main[0].job.store
+    conditions = [*main, *_interpreted(plan, main, say)]
     fewer = max(plan.events // 10, 200)
     httpx = Condition(f"notifykit on {STORES[store]}, httpx", Job(store=store, events=fewer, transport="httpx"))
     say("the transport httpx")
-    conditions = [*main, httpx]
+    conditions.append(httpx)
     try:
         take_turns([httpx], min(plan.runs, plan.peer_runs), say)
     except DisagreementError as error:  # a general client that is overrun gives attempts up
@@ -78,6 +81,19 @@ def part(plan: Plan, main: list[Condition], say: Say) -> Part:
         findings=list(findings(peers)) if store == "postgres" else (),
         across="what",
     )
+
+
+def _interpreted(plan: Plan, main: list[Condition], say: Say) -> list[Condition]:
+    """Measure the code as it is where no compiler was at hand, if what was measured is compiled."""
+    if not is_compiled():
+        return []
+    jobs = [attrs.evolve(condition.job, interpreted=True) for condition in main]
+    conditions = [Condition(f"notifykit on {STORES[job.store]}, interpreted", job) for job in jobs]
+    for condition in conditions:
+        say(condition.label)
+        for turn in range(1, plan.runs + 1):
+            note(condition, run_once(condition.job), f"{turn}/{plan.runs}", say)
+    return conditions
 
 
 def _settings(condition: Condition) -> str:

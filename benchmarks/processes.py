@@ -14,16 +14,19 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+_SOURCE = Path(__file__).resolve().parents[1] / "src"
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
-def launch(command: Sequence[str], *, output: bool = False) -> subprocess.Popen[str]:
+def launch(
+    command: Sequence[str], *, output: bool = False, env: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
     """Start a process that does not outlive this one, and that a Ctrl-C in the terminal does not reach."""
     setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
     ends_with_us = [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
@@ -32,18 +35,26 @@ def launch(command: Sequence[str], *, output: bool = False) -> subprocess.Popen[
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE if output else None,
         text=True,
+        env=env,
         start_new_session=True,
     )
 
 
-def role(*words: object, before: Sequence[str] = ()) -> subprocess.Popen[str]:
-    """Start a role of :mod:`benchmarks.roles`; ``before`` is a program that runs it, such as a profiler."""
-    return launch([*before, sys.executable, "-m", "benchmarks.roles", *map(str, words)], output=True)
+def role(*words: object, before: Sequence[str] = (), interpreted: bool = False) -> subprocess.Popen[str]:
+    """Start a role of :mod:`benchmarks.roles`.
+
+    Args:
+        words: Its arguments.
+        before: A program that runs it, such as a profiler.
+        interpreted: Our code comes from its source, although it may be installed in another form.
+    """
+    env = {**os.environ, "PYTHONPATH": str(_SOURCE)} if interpreted else None
+    return launch([*before, sys.executable, "-m", "benchmarks.roles", *map(str, words)], output=True, env=env)
 
 
-def started(stack: ExitStack, *words: object) -> subprocess.Popen[str]:
+def started(stack: ExitStack, *words: object, interpreted: bool = False) -> subprocess.Popen[str]:
     """Start a role that is stopped, at the latest, when ``stack`` closes."""
-    process = role(*words)
+    process = role(*words, interpreted=interpreted)
     stack.callback(stop, process)
     return process
 

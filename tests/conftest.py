@@ -9,6 +9,7 @@ from shutil import copyfile
 
 import pytest
 
+from notifykit.native import is_compiled
 from notifykit.testing.servers import PostgresServer, ServerUnavailableError
 from tests import report
 from tests.databases import new_database
@@ -22,6 +23,14 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     Its own setting for that, ``anyio_mode = "auto"``, is unknown to the oldest release we support.
     """
     session.add_marker("anyio")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what a compiled package does not show."""
+    if is_compiled():
+        for item in items:
+            if item.get_closest_marker("interpreted"):
+                item.add_marker(pytest.mark.skip(reason="the package is compiled"))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

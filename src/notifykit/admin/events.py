@@ -85,7 +85,7 @@ class Events:
             page = await self._store.find_subscriptions(tenant, subscriber_id=subscriber_id, limit=_PAGE, after=after)
             endpoints = await self._store.pick_endpoints(tenant, {wish.subscriber_id for wish in page})
             states = {endpoint.id: endpoint.state for endpoint in endpoints}
-            for verdict in explain(event, SubscriptionIndex.of(page, states), told=told):
+            for verdict in explain(event, SubscriptionIndex(page, states), told=told):
                 yield verdict
             if len(page) < _PAGE:
                 return

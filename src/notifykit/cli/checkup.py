@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..native import is_compiled
 from . import inputs
 from .failures import FAILED, NO_STORE, OK, CommandError, explained
 from .parser import Commands
@@ -108,7 +109,8 @@ def _software() -> Iterator[Finding]:
         f"{platform.python_implementation()} {platform.python_version()} on {platform.system()}",
         "" if supported else "Python 3.11 or newer is needed",
     )
-    yield Finding("notifykit", "ok", _installed("notifykit") or "not installed, run from its source")
+    form = ", compiled" if is_compiled() else ""
+    yield Finding("notifykit", "ok", (_installed("notifykit") or "not installed, run from its source") + form)
     found = {name: _installed(name) for name in EXTRAS}
     present = ", ".join(f"{name} {text}" for name, text in found.items() if text) or "none"
     missing = sorted({EXTRAS[name] for name, text in found.items() if not text})

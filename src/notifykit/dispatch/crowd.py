@@ -192,7 +192,7 @@ class LargeView:
         """
         if (endpoint_id := addressed_to(event)) is not None:
             states = {id_: endpoint.state for id_, endpoint in (await self.meet({endpoint_id})).items()}
-            return plan_page(event, SubscriptionIndex.of((), states), now=now, most=most)
+            return plan_page(event, SubscriptionIndex((), states), now=now, most=most)
         inquiry = inquiry_for(event)
         answer = self._answer(inquiry)
         if answer is None or answer.whom is None:
@@ -238,4 +238,4 @@ class LargeView:
 
 def _index_of(found: Sequence[Candidate]) -> SubscriptionIndex:
     states = {each.subscription.subscriber_id: each.state for each in found if each.state is not None}
-    return SubscriptionIndex.of((each.subscription for each in found), states)
+    return SubscriptionIndex((each.subscription for each in found), states)

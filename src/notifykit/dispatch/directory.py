@@ -85,7 +85,7 @@ class Directory:
 
     def _compiled(self, config: TenantConfig) -> TenantView:
         endpoints = {endpoint.id: self._cut(endpoint) for endpoint in config.endpoints}
-        return TenantView(config.version, SubscriptionIndex(config), endpoints)
+        return TenantView(config.version, SubscriptionIndex.of(config), endpoints)
 
     def _cut(self, endpoint: Endpoint) -> Endpoint:
         if endpoint.timeout <= self._max_timeout:

@@ -10,10 +10,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
-
-import attrs
 
 from ..failpoints import failpoint
 from ..models.delivery import Claim, DeliveryState, NewDelivery, Priority
@@ -54,7 +53,7 @@ class _Mine(NamedTuple):
     endpoint: Endpoint
 
 
-@attrs.define
+@dataclass(eq=False)
 class Planner:
     """Takes events, plans them and settles them.
 
@@ -72,12 +71,11 @@ class Planner:
     clock: Clock
     emit: Callable[[TelemetryEvent], None]
     worker: str
-    _looks: Looks = attrs.field(init=False, factory=Looks)
-    _rounds: Rounds = attrs.field(init=False)
+    _looks: Looks = field(init=False, default_factory=Looks)
+    _rounds: Rounds = field(init=False)
 
-    @_rounds.default
-    def _first_round(self) -> Rounds:
-        return Rounds(self.settings.batch)
+    def __post_init__(self) -> None:
+        self._rounds = Rounds(self.settings.batch)
 
     @property
     def is_passed(self) -> bool:

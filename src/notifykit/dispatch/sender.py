@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-
-import attrs
 
 from ..errors import StoreError
 from ..failpoints import failpoint
@@ -44,7 +43,7 @@ _KEPT = 1024
 _TELLING = 8
 
 
-@attrs.define
+@dataclass(eq=False)
 class Sender:
     """Sends the claims of one lane.
 

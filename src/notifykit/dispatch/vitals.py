@@ -8,9 +8,8 @@ changes, so that one process's discovery parks the deliveries of all.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-
-import attrs
 
 from ..models.endpoint import Endpoint
 from ..models.health import Ailment
@@ -21,7 +20,7 @@ from ..telemetry import EndpointFailing, EndpointRecovered, TelemetryEvent
 from .herald import Herald
 
 
-@attrs.define
+@dataclass(eq=False)
 class Vitals:
     """The health of endpoints.
 
@@ -37,9 +36,9 @@ class Vitals:
     allow: Callable[[str, int], None]
     give_up: Callable[[Endpoint, str], None]
     patience: timedelta
-    _ailments: dict[str, Ailment] = attrs.field(factory=dict)
-    _pulses: dict[str, Pulse] = attrs.field(factory=dict)
-    _changed: dict[str, tuple[Endpoint, Ailment | None]] = attrs.field(factory=dict)
+    _ailments: dict[str, Ailment] = field(init=False, default_factory=dict)
+    _pulses: dict[str, Pulse] = field(init=False, default_factory=dict)
+    _changed: dict[str, tuple[Endpoint, Ailment | None]] = field(init=False, default_factory=dict)
 
     def ailment(self, endpoint_id: str) -> Ailment | None:
         """Return what an endpoint suffers from."""

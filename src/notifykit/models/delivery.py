@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import attrs
 
-WEBHOOK = "webhook"
+WEBHOOK: Final = "webhook"
 
 
 class Priority(StrEnum):

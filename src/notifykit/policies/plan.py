@@ -208,21 +208,15 @@ class SubscriptionIndex:
 
     Make a new index for a new version of the configuration.
 
+    Args:
+        subscriptions: Some of a tenant's.
+        endpoints: The states of the endpoints that these name.
+
     Attributes:
         subscriptions: What it was made from, in the order of ids.
     """
 
-    def __init__(self, config: TenantConfig) -> None:
-        self._arrange(config.subscriptions, {endpoint.id: endpoint.state for endpoint in config.endpoints})
-
-    @classmethod
-    def of(cls, subscriptions: Iterable[Subscription], endpoints: Mapping[str, EndpointState]) -> Self:
-        """Return an index of some of a tenant's subscriptions, and of the states of some of its endpoints."""
-        index = cls.__new__(cls)
-        index._arrange(subscriptions, endpoints)  # another way to begin
-        return index
-
-    def _arrange(self, subscriptions: Iterable[Subscription], endpoints: Mapping[str, EndpointState]) -> None:
+    def __init__(self, subscriptions: Iterable[Subscription], endpoints: Mapping[str, EndpointState]) -> None:
         self.subscriptions = tuple(sorted(subscriptions, key=attrgetter("id")))
         self._endpoints = endpoints
         self._types: _Patterns[_Topics] = _Patterns(TYPES, _Topics)
@@ -241,6 +235,11 @@ class SubscriptionIndex:
             for pattern in dict.fromkeys(subscription.event_types):
                 if fits(pattern, TYPES):
                     self._types.under(pattern).add(wish, subscription.topic)
+
+    @classmethod
+    def of(cls, config: TenantConfig) -> Self:
+        """Return an index of all that a tenant has."""
+        return cls(config.subscriptions, {endpoint.id: endpoint.state for endpoint in config.endpoints})
 
     def endpoint_state(self, subscriber_id: str) -> EndpointState | None:
         """Return the state of an endpoint, or ``None`` if the tenant has no such endpoint."""

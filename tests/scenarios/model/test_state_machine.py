@@ -208,7 +208,7 @@ class EngineMachine(RuleBasedStateMachine):
         """A plan counts under the current fence only; it makes one delivery for each endpoint of the tenant."""
         taken = self.taken.pop(number % len(self.taken))
         config = self.run(self.store.load_tenant(taken.tenant))
-        planned = plan(taken, SubscriptionIndex(config), now=self.now)
+        planned = plan(taken, SubscriptionIndex.of(config), now=self.now)
         if mine and taken.ordering_key is None:
             planned = [new._replace(state=S.SENDING) if new.state is S.PENDING else new for new in planned]
 

@@ -24,7 +24,8 @@ from .sabotage import FAULTS, VARIABLE
 from .test_crash_points import run
 from .test_kills import pause_under_load, poison_under_way
 
-pytestmark = pytest.mark.thorough
+#: A fault rewrites source.
+pytestmark = [pytest.mark.thorough, pytest.mark.interpreted]
 
 _AT_ONCE = 5
 #: A fault that shows in a race only may stay hidden once.

@@ -358,6 +358,7 @@ async def test_cancellation_closes_the_connection(wire):
         assert not pool_of(wire)._busy
 
 
+@pytest.mark.interpreted
 async def test_cancellation_as_the_answer_arrives_spares_the_next_request(wire, monkeypatch):
     """A connection that was handed on in the same turn of the loop is not closed by the cancelled task."""
     async with Receiver(always_ok) as receiver:
@@ -588,6 +589,7 @@ def test_a_wire_survives_its_event_loop():
     assert [204, 204] == [asyncio.run(once()), asyncio.run(once())]
 
 
+@pytest.mark.interpreted
 async def test_one_timer_watches_all_requests(wire, monkeypatch):
     """Warm requests set no timer of their own."""
     watched = []

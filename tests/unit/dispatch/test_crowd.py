@@ -212,6 +212,7 @@ class TestWhatIsHeld:
             assert len(kept.endpoints._entries) <= room
             assert kept.answers._weight <= room
 
+    @pytest.mark.interpreted
     async def test_the_store_may_be_away_when_an_endpoint_is_read_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The claim is given back, and the delivery is made later."""
         monkeypatch.setattr(crowd, "_KEPT_ENDPOINTS", 1)

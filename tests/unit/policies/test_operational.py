@@ -31,7 +31,7 @@ def taken(topic: str | None) -> TakenEvent:
 
 def test_a_bare_wildcard_does_not_get_operational_events() -> None:
     """The same type from the business itself reaches both."""
-    index = SubscriptionIndex(CONFIG)
+    index = SubscriptionIndex.of(CONFIG)
 
     operational = [new.subscriber_id for new in plan(taken(OPERATIONAL), index, now=START)]
     ordinary = [new.subscriber_id for new in plan(taken(None), index, now=START)]
@@ -42,7 +42,7 @@ def test_a_bare_wildcard_does_not_get_operational_events() -> None:
 
 def test_the_explanation_agrees() -> None:
     """Whoever asks is told that the wildcard does not name the type."""
-    verdicts = explain(taken(OPERATIONAL), SubscriptionIndex(CONFIG))
+    verdicts = explain(taken(OPERATIONAL), SubscriptionIndex.of(CONFIG))
 
     by_endpoint = {subscription.subscriber_id: verdict for subscription, verdict in verdicts}
     assert {NAMING.id: Verdict.MATCHED, ANY.id: Verdict.TYPE_MISMATCH} == by_endpoint

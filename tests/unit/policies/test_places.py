@@ -83,7 +83,7 @@ def texts(words: st.SearchStrategy[str], separator: str, *, least: int = 1) -> s
 def test_who_wants_an_event_is_found_where_it_looks(pattern: str, topic: str | None, type: str, on: str) -> None:
     """Whatever the planner's rule accepts is kept in one of the places, also by name."""
     wish = subscription(pattern, topic=topic)
-    index = SubscriptionIndex.of([wish], {"end_1": EndpointState.ACTIVE})
+    index = SubscriptionIndex([wish], {"end_1": EndpointState.ACTIVE})
 
     wanted = bool(index.wishes(type, on or None))
     named = bool(index.named(type))

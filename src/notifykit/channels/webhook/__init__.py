@@ -5,7 +5,7 @@ from __future__ import annotations
 from .channel import WebhookChannel
 from .guard import Guard, Resolver, SystemResolver, Verdict
 from .headers import check_headers
-from .pool import Limits
+from .limits import Limits
 from .reasons import Refusal
 from .transport import Response, Transport, WireError
 from .url import Target, parse

@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 import ssl
 from collections import OrderedDict
+from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Literal
-
-import attrs
 
 from ...errors import ConfigurationError, DestinationRefusedError
 from ...failpoints import failpoint
 from ...models.delivery import WEBHOOK, Claim
 from ...models.endpoint import Endpoint
 from ...models.outcome import Outcome, Permanent
+from ...native import mypyc_attr
 from ...signing import Signer
 from .answers import outcome_of, outcome_of_failure
 from .guard import Guard
@@ -35,7 +35,7 @@ _EVENT_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _USER_AGENT = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 
 
-@attrs.define(eq=False)
+@dataclass(eq=False)
 class _Prepared:
     """What is the same for all deliveries to an endpoint until it changes."""
 
@@ -47,6 +47,7 @@ class _Prepared:
     timeout: float
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class WebhookChannel:
     """POSTs the stored bytes of an event, signed as Standard Webhooks wants it.
 

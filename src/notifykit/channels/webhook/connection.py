@@ -32,7 +32,7 @@ class StaleConnectionError(Exception):
     """The receiver closed an idle connection just as it was used again; it read nothing."""
 
 
-class Connection(asyncio.BufferedProtocol):
+class Connection:
     """A connection to one origin; made, handed out and swept by a :class:`~.pool.Pool`.
 
     Attributes:

@@ -20,7 +20,8 @@ import httpcore
 
 from ...errors import ConfigurationError
 from .guard import Guard
-from .pool import Limits, client_context
+from .limits import Limits
+from .pool import client_context
 from .transport import BODY_CAP, BODY_GRACE, MAX_HEAD_BYTES, MAX_HEAD_LINES, Response, Transport, WireError
 from .url import DEFAULT_PORTS, Target
 

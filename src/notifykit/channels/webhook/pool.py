@@ -12,11 +12,11 @@ import ssl
 from collections import OrderedDict, deque
 from itertools import islice
 
-import attrs
-
 from ...failpoints import failpoint
 from .connection import Connection
 from .guard import Guard
+from .limits import Limits
+from .protocol import WireProtocol
 from .transport import Response, WireError
 from .url import Target
 
@@ -25,46 +25,6 @@ TICK = 0.05
 _READ_BUFFER = 64 * 1024
 #: How many addresses of a name are tried within one attempt.
 _MAX_DIALLED = 4
-#: How many connections there are at the most by default, and where nobody says how many files may be open.
-_MOST_CONNECTIONS, _SOME_CONNECTIONS = 16_384, 4096
-
-
-def affordable() -> int:
-    """Return for how many connections this process may open files: a quarter is left to all else that it does."""
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
-        return _SOME_CONNECTIONS
-    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if files == resource.RLIM_INFINITY:
-        return _MOST_CONNECTIONS
-    return max(1, min(_MOST_CONNECTIONS, files - files // 4))
-
-
-@attrs.frozen(kw_only=True)
-class Limits:
-    """Bounds of a wire's connections.
-
-    Attributes:
-        connections: How many may be open at a time; further attempts wait for room.  By default as many as
-            three quarters of the files that the process may open, and at most 16,384.
-        idle: How many of them may wait for work: 4 kB each.
-        idle_tls: How many of those may be encrypted: some 50 kB each on uvloop, 300 kB on asyncio's own loop.
-        idle_per_origin: How many may belong to one origin.
-        idle_for: How many seconds one may wait for work.
-        max_age: After how many seconds the name is resolved and judged anew.
-    """
-
-    connections: int = attrs.field(factory=affordable)
-    idle: int = attrs.field()
-    idle_tls: int = 2048
-    idle_per_origin: int = 1024
-    idle_for: float = 30.0
-    max_age: float = 300.0
-
-    @idle.default
-    def _most_of_them(self) -> int:
-        return self.connections - self.connections // 4  # so that who dials rarely has to close another one first
 
 
 def client_context() -> ssl.SSLContext:
@@ -249,8 +209,9 @@ class Pool:
             raise WireError("tls_failed" if tls and target.scheme == "https" else "connect_failed") from error
 
     async def _connect(self, target: Target, address: str) -> Connection:
-        _, connection = await self.loop.create_connection(
-            lambda: Connection(self, target.origin, self._buffer),
+        connection = Connection(self, target.origin, self._buffer)
+        await self.loop.create_connection(
+            lambda: WireProtocol(connection),
             address,
             target.port,
             ssl=self._context() if target.scheme == "https" else None,

@@ -9,13 +9,16 @@ import asyncio
 import ssl
 from typing import TYPE_CHECKING
 
+from ...native import mypyc_attr
 from .connection import StaleConnectionError
 from .guard import Guard
-from .pool import Limits, Pool
+from .limits import Limits
+from .pool import Pool
 from .transport import BODY_CAP, Response, Transport
 from .url import Target
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Wire:
     """Posts over its own keep-alive connections.
 

@@ -10,9 +10,9 @@ import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from notifykit.channels.webhook import Guard, WebhookChannel
+from notifykit.channels.webhook import Guard, WebhookChannel, pool
 from notifykit.channels.webhook.connection import Connection
-from notifykit.channels.webhook.transport import Response
+from notifykit.channels.webhook.protocol import WireProtocol
 from notifykit.failpoints import VARIABLE as FAILPOINTS
 from notifykit.failpoints import failpoint
 from notifykit.models.delivery import Claim
@@ -54,17 +54,29 @@ class PoisonedChannel(WebhookChannel):
         return await super().send(claim, endpoint, **options)
 
 
-def write_in_halves() -> None:
-    """Write each request in two halves, so that a worker can die in between."""
-    request = Connection.request
+class HalvingTransport:
+    """Writes everything in two halves, so that a worker can die in between."""
 
-    def halved(self: Connection, data: bytes, deadline: float) -> asyncio.Future[Response]:
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+
+    def write(self, data: bytes) -> None:
         half = len(data) // 2
         self._transport.write(data[:half])
         failpoint("att.partial_write")
-        return request(self, data[half:], deadline)
+        self._transport.write(data[half:])
 
-    Connection.request = halved  # type: ignore[method-assign]
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+class HalvingProtocol(WireProtocol):
+    """Hands its connection a transport that writes in halves."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        made: Any = connection.connection_made
+        self.connection_made = lambda transport: made(HalvingTransport(transport))  # type: ignore[method-assign]
 
 
 async def main(told: dict[str, Any]) -> None:
@@ -89,5 +101,5 @@ if __name__ == "__main__":
     disk.limit(told.get("max_pages"))
     sabotage.apply()
     if "att.partial_write" in os.environ.get(FAILPOINTS, ""):
-        write_in_halves()
+        pool.WireProtocol = HalvingProtocol  # type: ignore[attr-defined]
     asyncio.run(main(told))

@@ -49,7 +49,7 @@ async def ids(store: Store, inquiry: Inquiry, *, limit: int = 1000, tenant: str 
 def wanting(subscriptions: list[Subscription], inquiry: Inquiry) -> set[str]:
     """Return the ids of those that want an event, by the planner's own rule."""
     states = {subscription.subscriber_id: EndpointState.ACTIVE for subscription in subscriptions}
-    index = SubscriptionIndex.of(subscriptions, states)
+    index = SubscriptionIndex(subscriptions, states)
     return {wish.subscription.id for wish in index.wishes(inquiry.type, inquiry.topic or None)}
 
 
