@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
@@ -19,15 +18,12 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if version == "editable":  # what is edited is not what was compiled
             return
-        self._work = tempfile.mkdtemp()
-        for module in compiled(Path(self.root), self.config["modules"], Path(self._work)):
-            build_data["force_include"][str(module)] = str(module.relative_to(Path(self._work, "lib")))
+        self._work = TemporaryDirectory()  # until the wheel is made, or whoever asks only for its name is gone
+        work = Path(self._work.name)
+        for module in compiled(Path(self.root), self.config["modules"], work):
+            build_data["force_include"][str(module)] = str(module.relative_to(work / "lib"))
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
-
-    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002
-        if version != "editable":
-            shutil.rmtree(self._work)
 
 
 def compiled(root: Path, modules: list[str], work: Path) -> list[Path]:

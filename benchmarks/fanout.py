@@ -29,6 +29,8 @@ from .stores import STORES, totals
 PAUSE = 0.05
 #: An operator's promise: what is urgent is not kept waiting by what is large.
 WANTED_MS = 250
+#: And what is large is never held as a whole.
+WANTED_MB = 64
 
 _COLUMNS = (
     Column(key="rate", title="deliveries", unit="1/s"),
@@ -51,13 +53,16 @@ def part(plan: Plan, say: Say) -> Part:
         say(f"fan-out of one event to {size:,} subscribers")
         found = measure(plan.store, size, say)
         rows.append(Row(label=f"{size:,}", cells=cells([found], _COLUMNS)))
-        longest = Spread.of([found["urgent_max_ms"]])
-        findings.append(
+        findings += [
             Finding(
                 what=f"longest delay of an urgent event during a fan-out to {size:,}",
-                value=longest, unit="ms", digits=0, at_most=WANTED_MS,
-            )
-        )  # fmt: skip
+                value=Spread.of([found["urgent_max_ms"]]), unit="ms", digits=0, at_most=WANTED_MS,
+            ),
+            Finding(
+                what=f"memory of a worker above idle during a fan-out to {size:,}",
+                value=Spread.of([found["above_mb"]]), unit="MB", digits=0, at_most=WANTED_MB,
+            ),
+        ]  # fmt: skip
     return Part(
         name="fanout",
         title="One event to many subscribers",

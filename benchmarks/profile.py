@@ -1,8 +1,9 @@
 """Where the microseconds of a delivery go: ``python -m benchmarks.profile``.
 
 A worker and a producer do the main job while py-spy looks at their stacks from
-outside, which leaves them nearly undisturbed.  What the database server and the
-receiver use is what the kernel says of their processes.
+outside, which leaves them nearly undisturbed.  They run the code from its source: into
+the compiled form nobody looks.  What the database server and the receiver use is what
+the kernel says of their processes.
 """
 
 from __future__ import annotations
@@ -145,7 +146,7 @@ def measure(job: Job) -> tuple[list[Profile], dict[str, float]]:
 
 def _watched(stack: ExitStack, spy: str, file: Path, *words: str) -> subprocess.Popen[str]:
     looks = ["record", "--rate", str(HERTZ), "--format", "raw", "--full-filenames", "--output", str(file)]
-    process = role(*words, before=[spy, *looks, "--"])
+    process = role(*words, before=[spy, *looks, "--"], interpreted=True)
     stack.callback(stop, process)
     return process
 

@@ -259,7 +259,7 @@ class Dispatcher:
             tools.start_soon(self._recorder.flights.watch)
             tools.start_soon(self._every, "extend", self.settings.lease.total_seconds() / 4, self._janitor.extend)
             tools.start_soon(self._pour)
-            tools.start_soon(self._every, "vitals", _VITALS_EVERY, self._vitals.refresh)
+            tools.start_soon(self._every, "vitals", _VITALS_EVERY, self._vitals.look)
             tools.start_soon(self._tick)
             async with anyio.create_task_group() as senders:
                 for sender, count in self._senders:

@@ -19,6 +19,9 @@ from ..ports import Clock, Store
 from ..telemetry import EndpointFailing, EndpointRecovered, TelemetryEvent
 from .herald import Herald
 
+#: Looks that a process lets pass which sends nothing.
+_LET_PASS = 4
+
 
 @dataclass(eq=False)
 class Vitals:
@@ -39,6 +42,8 @@ class Vitals:
     _ailments: dict[str, Ailment] = field(init=False, default_factory=dict)
     _pulses: dict[str, Pulse] = field(init=False, default_factory=dict)
     _changed: dict[str, tuple[Endpoint, Ailment | None]] = field(init=False, default_factory=dict)
+    _concerned: bool = field(init=False, default=True)
+    _let_pass: int = field(init=False, default=0)
 
     def ailment(self, endpoint_id: str) -> Ailment | None:
         """Return what an endpoint suffers from."""
@@ -53,6 +58,7 @@ class Vitals:
 
     def note(self, endpoint: Endpoint, outcome: Outcome, now: datetime) -> None:
         """Take the outcome of an attempt in."""
+        self._concerned = True
         pulse = self._pulses.get(endpoint.id)
         if pulse is None:
             if isinstance(outcome, Accepted):
@@ -70,6 +76,14 @@ class Vitals:
             self._changed[endpoint.id] = (endpoint, after)
         if before is not None or after is not None:
             self.allow(endpoint.id, self.places(endpoint))
+
+    async def look(self) -> None:
+        """Refresh; now and then only, if nothing was sent since and nobody is known to fail."""
+        if self._concerned or self._ailments or self._changed or self._let_pass >= _LET_PASS:
+            self._concerned, self._let_pass = False, 0
+            await self.refresh()
+        else:
+            self._let_pass += 1
 
     async def refresh(self) -> None:
         """Write what changed here and read what changed elsewhere."""

@@ -6,12 +6,17 @@ import asyncio
 import json
 import time
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+
+import pytest
 
 from notifykit import EndpointState, Event, RateLimit, RetryPolicy
 from notifykit.models.delivery import Claim, DeliveryState
+from notifykit.models.health import Ailment
 from notifykit.models.outcome import Accepted, Outcome, Transient
 from notifykit.policies.health import IN_A_ROW
+from notifykit.stores.memory import MemoryStore
 from notifykit.telemetry import EndpointFailing, EndpointRecovered
 from notifykit.testing import FakeClock
 
@@ -85,6 +90,39 @@ async def test_what_one_process_finds_out_another_keeps_to() -> None:
 
         assert ailment is not None
         assert (1, []) == (other._vitals.places(endpoint), channel.sent)
+
+
+async def test_who_sends_nothing_asks_seldom_who_is_failing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An idle process asks the store every fifth time; one that sends, or knows of a failing endpoint, each time."""
+    asked = []
+    ailments = MemoryStore.ailments
+
+    async def counted(store: MemoryStore) -> list[Ailment]:
+        asked.append(1)
+        return await ailments(store)
+
+    monkeypatch.setattr(MemoryStore, "ailments", counted)
+    async with bench(lambda claim: Transient(reason="http_503")) as b:
+        vitals = b.dispatcher._vitals
+        endpoint = await b.endpoint()
+
+        async def looks(count: int, before: Callable[[], object] = bool) -> int:
+            asked.clear()
+            for _ in range(count):
+                before()
+                await vitals.look()
+            return len(asked)
+
+        def sent(outcome: Outcome) -> None:
+            vitals.note(endpoint, outcome, datetime.now(UTC))
+
+        idle = await looks(10)
+        sending = await looks(10, lambda: sent(Accepted()))
+        for _ in range(IN_A_ROW):
+            sent(Transient(reason="http_503"))
+        failing = await looks(10)
+
+        assert (2, 10, 10) == (idle, sending, failing)
 
 
 async def test_an_endpoint_that_only_fails_for_days_is_disabled() -> None:

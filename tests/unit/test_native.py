@@ -1,0 +1,33 @@
+"""The compiled form of the inner loop: all of it is here, or none."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from notifykit.native import is_compiled, mypyc_attr
+
+WHEEL = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["tool"]["hatch"]["build"]["targets"]["wheel"]
+MODULES = WHEEL["hooks"]["custom"]["modules"]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_has_the_same_form(module: str) -> None:
+    """What the build is told to compile exists, and is compiled if the package says that it is."""
+    spec = find_spec(f"notifykit.{module.replace('/', '.')}")
+
+    assert spec is not None
+    assert spec.origin is not None
+    assert is_compiled() is not spec.origin.endswith(".py")
+
+
+def test_what_the_compiler_is_told_changes_no_class() -> None:
+    """Where the code is interpreted, the words for the compiler mean nothing."""
+
+    class Plain:
+        pass
+
+    assert Plain is mypyc_attr(allow_interpreted_subclasses=True)(Plain)
