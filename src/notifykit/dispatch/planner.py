@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -71,10 +71,9 @@ class Planner:
     clock: Clock
     emit: Callable[[TelemetryEvent], None]
     worker: str
-    _looks: Looks = field(init=False, default_factory=Looks)
-    _rounds: Rounds = field(init=False)
 
     def __post_init__(self) -> None:
+        self._looks = Looks()
         self._rounds = Rounds(self.settings.batch)
 
     @property

@@ -8,7 +8,7 @@ changes, so that one process's discovery parks the deliveries of all.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ..models.endpoint import Endpoint
@@ -39,11 +39,13 @@ class Vitals:
     allow: Callable[[str, int], None]
     give_up: Callable[[Endpoint, str], None]
     patience: timedelta
-    _ailments: dict[str, Ailment] = field(init=False, default_factory=dict)
-    _pulses: dict[str, Pulse] = field(init=False, default_factory=dict)
-    _changed: dict[str, tuple[Endpoint, Ailment | None]] = field(init=False, default_factory=dict)
-    _concerned: bool = field(init=False, default=True)
-    _let_pass: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        self._ailments: dict[str, Ailment] = {}
+        self._pulses: dict[str, Pulse] = {}
+        self._changed: dict[str, tuple[Endpoint, Ailment | None]] = {}
+        self._concerned = True
+        self._let_pass = 0
 
     def ailment(self, endpoint_id: str) -> Ailment | None:
         """Return what an endpoint suffers from."""
