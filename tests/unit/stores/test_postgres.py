@@ -17,6 +17,7 @@ from notifykit.ports import Settlement
 from notifykit.stores.sql import moves
 from notifykit.stores.sql.line import SHORT
 from notifykit.stores.sql.postgres import PostgresStore
+from notifykit.stores.sql.postgres_statements import FIRST_OF_OTHERS
 from notifykit.stores.sql.store import HINTS_PER_SECOND, HINTS_TO_SPARE
 from notifykit.testing import START, make_delivery, make_event
 from tests.databases import new_database
@@ -78,6 +79,16 @@ async def test_a_purge_reads_no_whole_table(store):
         return connection.scalar(text(f"SELECT sum(seq_scan) FROM pg_stat_xact_user_tables WHERE {big}"))
 
     assert 0 == await store._write(whole_reads)
+
+
+async def test_who_looks_past_a_crowd_reads_none_of_its_rows(store):
+    """However many events wait of those who stand back, whether there are others is seen in indexes."""
+    statement = FIRST_OF_OTHERS.replace("$1", "ARRAY['crowd']")
+
+    plan = await store._write(lambda connection: connection.scalars(text(f"EXPLAIN {statement}")).all())
+
+    scans = [line.partition("->")[2].split(" on ")[0].strip() for line in plan if " on notifykit_" in line]
+    assert ["Index Only Scan using notifykit_outbox_due", "Index Only Scan using notifykit_bundles_due"] == scans
 
 
 async def test_a_failed_opening_leaves_no_connection(postgres_url):

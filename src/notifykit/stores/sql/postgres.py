@@ -238,7 +238,13 @@ class PostgresStore(SqlStore):
         exclude: Collection[str] = (),
         since: datetime | None = None,
     ) -> list[TakenEvent]:
-        values = (micros(now + lease), list(exclude), 0 if since is None else micros(since))
+        edge = 0 if since is None else micros(since)
+        if exclude and since is None:
+            async with self._driver() as pg:
+                edge = await pg.fetchval(sql.FIRST_OF_OTHERS, list(exclude), timeout=_HASTE)
+            if edge is None:
+                return []
+        values = (micros(now + lease), list(exclude), edge)
         rows: list[Any] = []
         more = True
         while more and len(rows) < limit:
