@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import anyio
 import pytest
-from sqlalchemy import exc
+from sqlalchemy import event, exc
 
 from notifykit.errors import SchemaError, StoreError, StoreUnavailableError
 from notifykit.stores.sql.sqlite import SqliteStore
@@ -116,6 +116,24 @@ async def test_a_lost_table_is_a_schema_error(store):
         await store.append([make_event()])
     with pytest.raises(SchemaError, match="notifykit_outbox"):
         await store.next_due()
+
+
+async def test_what_nobody_changed_is_not_asked_again(store, sqlite_store_url):
+    """An idle process asks every second; the file is read only after somebody has committed, whoever it was."""
+    other = SqliteStore(sqlite_store_url)
+    await other.open()
+    asked = []
+    event.listen(store._engine, "begin", lambda _: asked.append(1))
+
+    before = [await store.next_due() for _ in range(3)]
+    await other.append([make_event()])
+    after = [await store.next_due() for _ in range(3)]
+    await store.append([make_event(due_at=START - LEASE)])
+    own = [await store.next_due() for _ in range(3)]
+    await other.aclose()
+
+    assert 3 * [None] + 3 * [START] + 3 * [START - LEASE] == [due.event for due in (*before, *after, *own)]
+    assert 3 == len(asked)
 
 
 async def test_a_failed_batch_leaves_nothing(store):

@@ -12,18 +12,19 @@ import contextlib
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Connection, Engine, StaticPool, create_engine, event, make_url
 
 from ...errors import StoreUnavailableError
 from ...models.delivery import Claim, DeliveryState, Lane
 from ...models.event import StoredEvent, TakenEvent
-from ...ports import Appended, Record, Settlement
+from ...models.health import Ailment
+from ...ports import Appended, NextDue, Record, Settlement
 from ...vault import KeyRing
 from . import migrate
 from . import sqlite_verbs as verbs
@@ -81,6 +82,7 @@ class SqliteStore(SqlStore):
         self._db: sqlite3.Connection | None = None
         self._watch: sqlite3.Connection | None = None
         self._seen = -1
+        self._known: dict[str, tuple[int | None, Any]] = {}
         self._heard = float("-inf")
         self._waiters: set[asyncio.Future[bool]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -127,6 +129,7 @@ class SqliteStore(SqlStore):
             self._in_transaction(migrate.create, write=True)
         self._in_transaction(migrate.check, write=False)
         self._watch = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=0)
+        self._known.clear()
 
     async def aclose(self) -> None:
         thread, self._thread = self._thread, None
@@ -327,16 +330,38 @@ class SqliteStore(SqlStore):
             woken.set_result(hinted)
 
     def _others_committed(self) -> bool:
-        """Whether any connection has committed since the last look (``PRAGMA data_version``: no lock, no I/O)."""
-        if self._watch is None:
+        """Whether any connection has committed since the last look."""
+        version = self._version()
+        if version is None or version == self._seen:
             return False
-        try:
-            version = self._watch.execute("PRAGMA data_version").fetchone()[0]
-        except sqlite3.Error:
-            return False
-        changed = version != self._seen
         self._seen = version
-        return bool(changed)
+        return True
+
+    def _version(self) -> int | None:
+        """Return what every commit of any connection changes (``PRAGMA data_version``: no lock), if that is known."""
+        if self._watch is None or self.private:
+            return None
+        try:
+            version: int = self._watch.execute("PRAGMA data_version").fetchone()[0]
+        except sqlite3.Error:
+            return None
+        return version
+
+    # -- what an idle process asks again and again -------------------------------------------------
+
+    async def next_due(self) -> NextDue:
+        return await self._unless_known("next_due", super().next_due)
+
+    async def ailments(self) -> list[Ailment]:
+        return list(await self._unless_known("ailments", super().ailments))
+
+    async def _unless_known(self, name: str, ask: Callable[[], Awaitable[T]]) -> T:
+        """Return the answer to a question, and ask it only if somebody has committed since."""
+        version = self._version()
+        if version is None or self._known.get(name, (None,))[0] != version:
+            self._known[name] = version, await ask()
+        answer: T = self._known[name][1]
+        return answer
 
 
 def _into_wal(db: sqlite3.Connection) -> None:
