@@ -9,8 +9,11 @@ from typing import Any
 from .job import Job, stage
 from .plan import Plan, Say
 from .processes import cpu_seconds, ready, resident_mb
-from .results import Column, Part, Row, cells
+from .results import Column, Finding, Part, Row, cells
 from .stores import STORES
+
+#: What doing nothing may cost.
+WANTED_PERCENT, WANTED_MB = 0.5, 80
 
 _COLUMNS = (
     Column(key="worker", title="worker", unit="% of a core", digits=2, chart="bars"),
@@ -21,11 +24,22 @@ _COLUMNS = (
 
 def part(plan: Plan, say: Say) -> Part:
     """Watch an idle worker on each store."""
-    rows = []
+    rows, findings = [], []
     for store in plan.stores:
         say(f"idle on {STORES[store]}, {plan.runs} times {plan.idle_seconds:g} s")
         found = [measure(store, plan.idle_seconds) for _ in range(plan.runs)]
-        rows.append(Row(label=STORES[store], cells=cells(found, _COLUMNS)))
+        row = Row(label=STORES[store], cells=cells(found, _COLUMNS))
+        rows.append(row)
+        findings += [
+            Finding(
+                what=f"processor time of an idle worker on {row.label}",
+                value=row.cells["worker"], unit="% of a core", at_most=WANTED_PERCENT,
+            ),
+            Finding(
+                what=f"memory of an idle worker on {row.label}",
+                value=row.cells["rss"], unit="MB", digits=0, at_most=WANTED_MB,
+            ),
+        ]  # fmt: skip
     return Part(
         name="idle",
         title="Nothing to do",
@@ -33,6 +47,7 @@ def part(plan: Plan, say: Say) -> Part:
         " Most of it is the price of waking up, which differs between machines.",
         columns=_COLUMNS,
         rows=rows,
+        findings=findings,
         across="store",
     )
 

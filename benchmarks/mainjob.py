@@ -30,11 +30,16 @@ def first(plan: Plan, say: Say) -> list[Condition]:
     for store in plan.stores:
         condition = Condition(f"notifykit on {STORES[store]}", Job(store=store, events=plan.events))
         say(f"main job on {STORES[store]}, {plan.events:,} events, {plan.runs} runs")
-        for turn in range(1, plan.runs + 1):  # each on a server of its own, as the peers'
-            note(condition, run_once(condition.job), f"{turn}/{plan.runs}", say)
+        _repeat(condition, plan, say)
         found.append(condition)
         print(line(condition), flush=True)
     return found
+
+
+def _repeat(condition: Condition, plan: Plan, say: Say) -> None:
+    """Measure a condition, each time on a server of its own, as the peers'."""
+    for turn in range(1, plan.runs + 1):
+        note(condition, run_once(condition.job), f"{turn}/{plan.runs}", say)
 
 
 def line(condition: Condition) -> str:
@@ -91,8 +96,7 @@ def _interpreted(plan: Plan, main: list[Condition], say: Say) -> list[Condition]
     conditions = [Condition(f"notifykit on {STORES[job.store]}, interpreted", job) for job in jobs]
     for condition in conditions:
         say(condition.label)
-        for turn in range(1, plan.runs + 1):
-            note(condition, run_once(condition.job), f"{turn}/{plan.runs}", say)
+        _repeat(condition, plan, say)
     return conditions
 
 

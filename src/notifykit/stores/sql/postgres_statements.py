@@ -147,15 +147,6 @@ _DUE = f"""due AS MATERIALIZED (
   UPDATE notifykit_outbox o SET behind = true, due_at = $1 + {_LOOK} FROM blocked b
   WHERE o.event_id = b.event_id RETURNING o.event_id
 )"""
-#: When the first event was due that is of none of these tenants: read in indexes, where ``TAKE`` would read every row.
-FIRST_OF_OTHERS = """
-SELECT least(
-  (SELECT min(o.first) FROM (VALUES (0::smallint), (1::smallint), (2::smallint)) p(rank) CROSS JOIN LATERAL (
-    SELECT min(due_at) AS first FROM notifykit_outbox WHERE priority = p.rank AND tenant <> ALL($1::text[])
-  ) o),
-  (SELECT min(due_at) FROM notifykit_bundles WHERE tenant <> ALL($1::text[]))
-)
-"""
 _IN_TURN = "(event_id IN (SELECT event_id FROM line WHERE ahead IS NOT NULL)) IS NOT TRUE"
 #: How both end: with all that is told of an event.
 _WHOLE = """LEFT JOIN notifykit_events e ON e.tenant = o.tenant AND e.id = o.event_id
@@ -214,6 +205,16 @@ LEFT JOIN (
   FROM opened b CROSS JOIN LATERAL unnest(b.event_ids) WITH ORDINALITY AS m(event_id, place)
 ) o ON true
 {_WHOLE}"""
+
+#: When the first event was due that is of none of these tenants: read in indexes, where ``TAKE`` would read every row.
+FIRST_OF_OTHERS = """
+SELECT least(
+  (SELECT min(o.first) FROM (VALUES (0::smallint), (1::smallint), (2::smallint)) p(rank) CROSS JOIN LATERAL (
+    SELECT min(due_at) AS first FROM notifykit_outbox WHERE priority = p.rank AND tenant <> ALL($1::text[])
+  ) o),
+  (SELECT min(due_at) FROM notifykit_bundles WHERE tenant <> ALL($1::text[]))
+)
+"""
 
 _SETTLED = {"event_id": "text", "fence": "int", "cursor": "text"}
 #: The columns of planned deliveries; those from ``attempts`` on tell of one that was sent before it was settled.
