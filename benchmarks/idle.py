@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from contextlib import ExitStack
 from typing import Any
 
 from .job import Job, stage
 from .plan import Plan, Say
-from .processes import cpu_seconds, ready, resident_mb
+from .processes import cpu_seconds, launch, ready, resident_mb, stop
 from .results import Column, Finding, Part, Row, cells
 from .stores import STORES
 
 #: What doing nothing may cost.
 WANTED_PERCENT, WANTED_MB = 0.5, 80
 
+#: How many seconds a worker has had nothing to do when its idleness is watched.
+_SETTLES = 15
+
+#: What any asyncio program costs on this machine that wakes up once a second, and does nothing then.
+_BARE = """
+import asyncio, contextlib
+with contextlib.suppress(ImportError):
+    import uvloop; uvloop.install()
+async def main():
+    while True:
+        await asyncio.sleep(1)
+asyncio.run(main())
+"""
+
 _COLUMNS = (
     Column(key="worker", title="worker", unit="% of a core", digits=2, chart="bars"),
     Column(key="server", title="database server", unit="% of a core", digits=2),
+    Column(key="bare", title="a loop that only wakes once a second", unit="% of a core", digits=2),
     Column(key="rss", title="worker's memory", unit="MB", chart="bars"),
 )
 
@@ -43,8 +59,9 @@ def part(plan: Plan, say: Say) -> Part:
     return Part(
         name="idle",
         title="Nothing to do",
-        about=f"A worker on a store with one subscription and no events, watched for {plan.idle_seconds:g} s."
-        " Most of it is the price of waking up, which differs between machines.",
+        about=f"A worker on a store with one subscription and no events, watched for {plan.idle_seconds:g} s after"
+        f" {_SETTLES} s of nothing. It asks the store once in five seconds whether there is work, and sleeps otherwise."
+        " Most of what it costs is the price of waking up, so an empty event loop is watched beside it.",
         columns=_COLUMNS,
         rows=rows,
         findings=findings,
@@ -58,8 +75,10 @@ def measure(store: str, seconds: float) -> dict[str, Any]:
         on = stack.enter_context(stage(Job(store=store)))
         worker = on.worker(stack)
         ready(worker)
-        time.sleep(2)
-        pids = {"worker": worker.pid, "server": on.database.pid}
+        bare = launch([sys.executable, "-c", _BARE])
+        stack.callback(stop, bare)
+        time.sleep(_SETTLES)
+        pids = {"worker": worker.pid, "server": on.database.pid, "bare": bare.pid}
         before = {name: cpu_seconds(pid) for name, pid in pids.items()}
         started = time.monotonic()
         time.sleep(seconds)

@@ -366,6 +366,15 @@ class Store(Outbox, Deliveries, Events, Endpoints, Subscriptions, Protocol):
         """Return when the next event and the next delivery become due."""
         ...
 
+    @property
+    def hears_hints(self) -> bool:
+        """Whether a hint of everything that others append is known to arrive here, as things are now."""
+        ...
+
+    async def has_work(self) -> bool:
+        """Return whether any event waits or is being planned, or any delivery waits or is being sent."""
+        ...
+
     async def wait(self, timeout: timedelta) -> bool:
         """Return ``True`` when there may be new work, and ``False`` after ``timeout``.
 

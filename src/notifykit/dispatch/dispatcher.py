@@ -40,15 +40,16 @@ from .settings import DispatchSettings
 from .source import Source
 from .vitals import Vitals
 
-_RESCUE_EVERY, _PURGE_EVERY, _TICK_EVERY = 5.0, 60.0, 0.5
+_REVIVE_EVERY, _PURGE_EVERY, _TICK_EVERY = 5.0, 60.0, 0.5
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 #: What a stop has beyond its grace to write the results of the last attempts.
 _LAST_WRITE = 0.5
 #: After work was found, the store is asked again this often and this many times before waiting for a hint.
 _LINGER, _LINGERS = 0.005, 4
-#: Seconds between two looks at what is due next, the same after a hint, and between two wake-ups of an idle process
-#: that was told nothing.
+#: Seconds between two looks at what is due next, the same after a hint, and between two hints that wake sources, too.
 _ASK_EVERY, _ASK_SOON, _WAKE_EVERY = 0.5, 0.05, 5.0
+#: Seconds to wait for a hint while there is no work and hints are heard.
+_NAP = 60.0
 #: Seconds between two draws of tokens, and between two readings of the health of endpoints.
 _POUR_EVERY, _VITALS_EVERY = 0.05, 1.0
 
@@ -98,6 +99,10 @@ class Dispatcher:
         self._passer_hint = asyncio.Event()
         self._thirst = asyncio.Event()
         self._source_hints: list[asyncio.Event] = []
+        self._astir = asyncio.Event()
+        self._still = 0
+        self._nap: anyio.CancelScope | None = None
+        self._phase = random.uniform(0, _PURGE_EVERY)  # noqa: S311 - spreads, hides nothing
         self._build(dice)
 
     def _build(self, dice: Dice) -> None:
@@ -171,6 +176,7 @@ class Dispatcher:
 
     async def __aenter__(self) -> Self:
         self._stop.clear()
+        self._stir()
         # Not a child of the host's task: a host that is cancelled must not cut off attempts half-way.
         self._serving = asyncio.create_task(self._serve(), name="notifykit-dispatcher")
         return self
@@ -257,10 +263,14 @@ class Dispatcher:
         async with anyio.create_task_group() as tools:
             tools.start_soon(self._recorder.run)
             tools.start_soon(self._recorder.flights.watch)
-            tools.start_soon(self._every, "extend", self.settings.lease.total_seconds() / 4, self._janitor.extend)
             tools.start_soon(self._pour)
-            tools.start_soon(self._every, "vitals", _VITALS_EVERY, self._vitals.look)
             tools.start_soon(self._tick)
+            lease = self.settings.lease.total_seconds()
+            tools.start_soon(self._every, "extend", lease / 4, self._janitor.extend, self._astir)
+            tools.start_soon(self._every, "vitals", _VITALS_EVERY, self._vitals.look, self._astir)
+            tools.start_soon(self._every, "revive", min(_REVIVE_EVERY, lease / 4), self._revive)
+            if "clean" in duties:
+                tools.start_soon(self._every, "purge", _PURGE_EVERY, self._janitor.purge)
             async with anyio.create_task_group() as senders:
                 for sender, count in self._senders:
                     for _ in range(count):
@@ -276,10 +286,6 @@ class Dispatcher:
                     pulse = anyio.CancelScope()
                     if self._sources or "plan" in duties:
                         intake.start_soon(self._pulse, pulse)
-                    if "clean" in duties:
-                        rescue_every = min(_RESCUE_EVERY, self.settings.lease.total_seconds() / 4)
-                        intake.start_soon(self._every, "rescue", rescue_every, self._janitor.rescue)
-                        intake.start_soon(self._every, "purge", _PURGE_EVERY, self._janitor.purge)
                     await self._stop.wait()
                     pulse.cancel()
                     end = anyio.current_time() + self.settings.grace.total_seconds()
@@ -317,6 +323,8 @@ class Dispatcher:
             try:
                 found = await turn()
                 pause = _FIRST_PAUSE
+                if found:
+                    self._stir()
             except Exception as error:  # a duty that fails is tried again, whatever the reason
                 self._emit(LoopFailed(loop=name, error=why(error), pause=timedelta(seconds=pause)))
                 await self._sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads, hides nothing
@@ -331,17 +339,21 @@ class Dispatcher:
             else:
                 await hint.wait()
 
-    async def _every(self, name: str, seconds: float, duty: Callable[[], Awaitable[object]]) -> None:
-        """Do a duty at once and then every so often, a little spread so that processes do not march in step."""
-        while not self._stop.is_set():
+    async def _every(
+        self, name: str, seconds: float, duty: Callable[[], Awaitable[object]], when: asyncio.Event | None = None
+    ) -> None:
+        """Do a duty at once and then every so often, perhaps only while an event is set."""
+        while True:
             try:
                 await duty()
             except Exception as error:  # a duty that fails is tried again, whatever the reason
                 self._emit(LoopFailed(loop=name, error=why(error), pause=timedelta(seconds=seconds)))
-            await self._sleep(seconds * random.uniform(0.8, 1.2))  # noqa: S311 - spreads, hides nothing
+            await asyncio.sleep(self._until_next(seconds))
+            if when is not None:
+                await when.wait()
 
     async def _pulse(self, scope: anyio.CancelScope) -> None:
-        """Wake the loops: when the store hints, when something is due, and now and then in any case.
+        """Wake the loops when the store hints, and when something is due.
 
         Hints mostly announce events.  They wake the planner at once; the sources wake only when a
         delivery is due, which is asked for soon after a hint and now and then without one: under
@@ -353,7 +365,9 @@ class Dispatcher:
         with scope:
             while True:
                 at = time.monotonic()
-                timeout = self.settings.poll.total_seconds()
+                timeout = self._until_next(self.settings.poll.total_seconds())
+                if not self._astir.is_set() and self._store.hears_hints:
+                    timeout = max(timeout, _NAP)
                 try:
                     if at - asked >= (_ASK_SOON if soon else _ASK_EVERY):
                         due, asked, soon = await self._store.next_due(), at, False
@@ -361,12 +375,16 @@ class Dispatcher:
                         timeout = min(timeout, max((due.first - self._clock.now()).total_seconds(), 0))
                     if soon:
                         timeout = min(timeout, max(asked + _ASK_SOON - at, 0))
-                    hinted = await self._store.wait(timedelta(seconds=timeout))
+                    hinted = False
+                    with anyio.CancelScope() as self._nap:
+                        hinted = await self._store.wait(timedelta(seconds=timeout))
                 except Exception as error:  # a duty that fails is tried again, whatever the reason
                     self._emit(LoopFailed(loop="wait", error=why(error), pause=timedelta(seconds=timeout)))
                     await asyncio.sleep(timeout)
                     continue
                 soon = soon or hinted
+                if hinted:
+                    self._stir()
                 now = self._clock.now()
                 if hinted or (due.first is not None and due.first <= now):
                     self._wake_planner()
@@ -374,13 +392,36 @@ class Dispatcher:
                     self._wake_sources()
                 if due.first is not None and due.first <= now:
                     due, soon = NextDue(None, None), True  # who comes next is not known yet
-                if time.monotonic() - woken >= _WAKE_EVERY:
+                if hinted and time.monotonic() - woken >= _WAKE_EVERY:
                     woken = time.monotonic()
                     self._wake()
 
+    async def _revive(self) -> None:
+        """Give every loop a turn although it was told nothing, and end leases of who was lost, if there is any work.
+
+        When there was none twice in a row, and no hint, nothing goes on.
+        """
+        if await self._store.has_work():
+            self._stir()
+            self._wake()
+            if "clean" in self.settings.duties:
+                await self._janitor.rescue()
+        elif self._still and not self._gone:
+            self._astir.clear()
+        else:
+            self._still += 1
+
+    def _stir(self) -> None:
+        self._still = 0
+        if not self._astir.is_set():
+            self._astir.set()
+            if self._nap is not None:
+                self._nap.cancel()
+
     async def _tick(self) -> None:
         while True:
-            await asyncio.sleep(_TICK_EVERY)
+            await self._astir.wait()
+            await asyncio.sleep(self._until_next(_TICK_EVERY))
             for backlog in self.backlogs.values():
                 backlog.tick()
             for endpoint, reason in list(self._gone.values()):
@@ -420,6 +461,15 @@ class Dispatcher:
         with anyio.move_on_after(seconds):
             await self._stop.wait()
 
+    def _until_next(self, seconds: float) -> float:
+        """Return how long to wait for what is done every so many seconds.
+
+        Each process counts from an instant of its own: it wakes up once for all that it does then,
+        and processes do not march in step.
+        """
+        left = seconds - (asyncio.get_running_loop().time() + self._phase) % seconds
+        return left if left > seconds / 4 else left + seconds
+
     def _wake_sources(self) -> None:
         for hint in self._source_hints:
             hint.set()
@@ -436,6 +486,7 @@ class Dispatcher:
 
     def _note_gone(self, endpoint: Endpoint, reason: str) -> None:
         self._gone[endpoint.id] = (endpoint, reason)
+        self._stir()
 
     async def _disable(self, endpoint: Endpoint, reason: str) -> None:
         try:

@@ -51,6 +51,8 @@ class DispatchSettings:
     def __attrs_post_init__(self) -> None:
         if min(self.max_timeout, self.lease_margin) <= timedelta(0):
             raise ConfigurationError("max_timeout and lease_margin must be longer than nothing")
+        if self.poll <= timedelta(0):
+            raise ConfigurationError("poll must be longer than nothing")
         if self.lease < self.max_timeout + self.lease_margin:
             raise ConfigurationError(
                 f"lease is {self.lease.total_seconds():g} s; it must be at least "

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from contextlib import contextmanager
 from datetime import timedelta
 from itertools import count
 from types import SimpleNamespace
+from unittest.mock import AsyncMock
 
 import anyio
 import psycopg
@@ -13,8 +17,8 @@ from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from notifykit.errors import SchemaError, StoreError, StoreUnavailableError
-from notifykit.ports import Settlement
-from notifykit.stores.sql import moves
+from notifykit.ports import DeliveryFilter, Settlement
+from notifykit.stores.sql import moves, postgres
 from notifykit.stores.sql.line import SHORT
 from notifykit.stores.sql.postgres import PostgresStore
 from notifykit.stores.sql.postgres_statements import FIRST_OF_OTHERS
@@ -158,7 +162,7 @@ async def test_a_hint_that_nobody_waited_for_is_kept(store, postgres_store_url):
     other = PostgresStore(postgres_store_url)
     await other.open()
     with anyio.fail_after(PROMPTLY):
-        await store.wait(LONG)  # hears of the beginning of its own listening
+        await heard(store)
 
         await other.append([make_event()])
         while not store._hint_is_kept:
@@ -168,6 +172,82 @@ async def test_a_hint_that_nobody_waited_for_is_kept(store, postgres_store_url):
 
     await other.aclose()
     assert (True, False) == (woken, again)
+
+
+async def test_a_redrive_by_somebody_else_is_heard(store, postgres_store_url):
+    """An operator's command is another process, and the worker may have nothing else to do."""
+    other = PostgresStore(postgres_store_url)
+    await other.open()
+    with anyio.fail_after(PROMPTLY):
+        await heard(store)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: other.redrive("acme", DeliveryFilter(), now=START, limit=10))
+            woken = await store.wait(LONG)
+
+    await other.aclose()
+    assert woken
+
+
+async def test_hints_are_heard_until_the_connection_is_lost(store, postgres_store_url):
+    """A store does not say that it hears what it does not; what it asks is asked on another connection then."""
+    with anyio.fail_after(PROMPTLY):
+        await heard(store)
+        ear = store._ear
+        await store.next_due()
+        with psycopg.connect(postgres_store_url, autocommit=True) as connection:
+            connection.execute("SELECT pg_terminate_backend(%s)", [ear.get_server_pid()])
+        while store.hears_hints:
+            await anyio.sleep(0.001)
+        lost = await store.next_due()
+        await heard(store)
+
+    assert (None, None) == lost
+    assert store._ear is not ear
+
+
+async def test_an_ear_that_nobody_speaks_to_is_noticed(store, monkeypatch):
+    """A dead connection looks like a quiet one, until something is asked on it."""
+    monkeypatch.setattr(postgres, "_HASTE", 0.2)
+    with anyio.fail_after(PROMPTLY):
+        await heard(store)
+        ear = store._ear
+        backend = ear.get_server_pid()
+        with stopped(backend):
+            with pytest.raises(StoreUnavailableError):
+                await store.next_due()
+            while store.hears_hints:
+                await anyio.sleep(0.001)
+            again = await store.next_due()
+
+    assert (None, None) == again
+    assert ear.is_closed()
+
+
+async def test_a_listener_that_is_told_nothing_hears_no_hints(store, monkeypatch):
+    """Behind a pooler, say, that lends out another connection for each transaction."""
+    monkeypatch.setattr("asyncpg.connection.Connection.add_listener", AsyncMock())
+    with anyio.fail_after(PROMPTLY):
+        while store._ear is None:
+            await store.wait(timedelta(milliseconds=10))
+        await store.wait(timedelta(milliseconds=200))
+
+    assert not store.hears_hints
+
+
+async def heard(store):
+    """Wait until a store hears hints, and has told of those that are on their way."""
+    while not store.hears_hints or await store.wait(timedelta(milliseconds=100)):
+        await store.wait(timedelta(milliseconds=10))
+
+
+@contextmanager
+def stopped(backend):
+    """Have a process of the server stand still."""
+    os.kill(backend, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(backend, signal.SIGCONT)
 
 
 @pytest.mark.parametrize("together", [1, 40], ids=["one", "a bundle"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
+import sys
 import threading
 from datetime import timedelta
 
@@ -11,11 +13,14 @@ import pytest
 from sqlalchemy import event, exc
 
 from notifykit.errors import SchemaError, StoreError, StoreUnavailableError
+from notifykit.stores.sql import sqlite
 from notifykit.stores.sql.sqlite import SqliteStore
 from notifykit.stores.sql.store import translated
 from notifykit.testing import START, make_endpoint, make_event
 
 LEASE = timedelta(seconds=30)
+#: In real seconds: far longer than anything takes, far shorter than a wait that is not ended.
+PROMPTLY, LONG = 10, timedelta(seconds=60)
 
 
 @pytest.fixture
@@ -134,6 +139,44 @@ async def test_what_nobody_changed_is_not_asked_again(store, sqlite_store_url):
 
     assert 3 * [None] + 3 * [START] + 3 * [START - LEASE] == [due.event for due in (*before, *after, *own)]
     assert 3 == len(asked)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="files are watched on Linux only")
+async def test_a_commit_of_somebody_else_is_heard(store, sqlite_store_url, monkeypatch):
+    """Without a look at the file: who says that hints are heard is woken by one, again and again."""
+    monkeypatch.setattr(sqlite, "LOOK", 60.0)
+    monkeypatch.setattr(sqlite, "_IDLE", 0.0)
+    other = SqliteStore(sqlite_store_url)
+    await other.open()
+    heard, woken = [store.hears_hints], []
+    with anyio.fail_after(PROMPTLY):
+        for _ in range(3):
+            await store.wait(timedelta(milliseconds=10))
+            heard.append(store.hears_hints)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(other.append, [make_event()])
+                woken.append(await store.wait(LONG))
+
+    await other.aclose()
+    assert ([False, True, True, True], [True] * 3) == (heard, woken)
+
+
+async def test_a_file_that_cannot_be_watched_is_looked_at(store, sqlite_store_url, monkeypatch):
+    """Where the system has no watches (left), others' commits are found by looking, and nobody says otherwise."""
+
+    def refused(*_):
+        raise OSError(errno.EMFILE, "too many")
+
+    monkeypatch.setattr(sqlite, "FileWatch", refused)
+    other = SqliteStore(sqlite_store_url)
+    await other.open()
+    with anyio.fail_after(PROMPTLY):
+        await store.wait(timedelta(milliseconds=10))
+        await other.append([make_event()])
+        woken = await store.wait(LONG)
+
+    await other.aclose()
+    assert (True, False) == (woken, store.hears_hints)
 
 
 async def test_a_failed_batch_leaves_nothing(store):

@@ -59,6 +59,14 @@ class MemoryStore(MemoryOutbox, MemoryConfig, MemoryHealth):
     async def next_due(self) -> NextDue:
         return NextDue(_first(self._tables.unplanned.values()), _first(self._tables.waiting.values()))
 
+    @property
+    def hears_hints(self) -> bool:
+        return True
+
+    async def has_work(self) -> bool:
+        counts = self._tables.counts
+        return bool(self._tables.outbox) or any(counts[state] for state in (*WAITING, DeliveryState.SENDING))
+
     async def wait(self, timeout: timedelta) -> bool:
         return await self._hints.wait(timeout)
 

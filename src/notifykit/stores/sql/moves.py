@@ -416,6 +416,17 @@ def next_due(connection: Connection) -> NextDue:
     return NextDue(*map(instant_or_none, connection.exec_driver_sql(NEXT_DUE).one()))
 
 
+HAS_WORK = """
+SELECT EXISTS (SELECT 1 FROM notifykit_outbox) OR EXISTS (SELECT 1 FROM notifykit_bundles)
+  OR EXISTS (SELECT 1 FROM notifykit_queue)
+"""
+
+
+def has_work(connection: Connection) -> bool:
+    """Return whether the outbox or the queue has rows."""
+    return bool(connection.exec_driver_sql(HAS_WORK).scalar_one())
+
+
 def _first_of_lanes(connection: Connection) -> Iterator[Select[Any]]:
     """Yield, for each lane, what finds the due time of its first row; a minimum over all would read the whole queue."""
     channel = ""

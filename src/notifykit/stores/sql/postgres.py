@@ -13,12 +13,12 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from sqlalchemy import Connection, exc, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from ...errors import StoreUnavailableError
+from ...errors import StoreError, StoreUnavailableError
 from ...failpoints import failpoint
 from ...models.delivery import Claim, Lane
 from ...models.endpoint import Endpoint
@@ -31,7 +31,7 @@ from . import ailments, interests, migrate
 from . import postgres_bundles as bundles
 from . import postgres_statements as sql
 from .line import SHORT
-from .moves import NEXT_DUE
+from .moves import HAS_WORK, NEXT_DUE
 from .postgres_batches import Shapes, event_columns, record_columns
 from .postgres_driver import asyncpg
 from .postgres_settling import Settling, Terms
@@ -46,7 +46,7 @@ from .rows import (
     taken_from,
 )
 from .sealing import Seals, payloads_are_sealed, vault_for
-from .store import NOT_OPEN, SqlStore, translated
+from .store import NOT_OPEN, SqlStore, answer, translated
 
 T = TypeVar("T")
 
@@ -56,6 +56,7 @@ _LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.Intern
 _FAILURES = (*_LOST, asyncpg.PostgresError, exc.SQLAlchemyError)
 #: Seconds that a frequent verb may take, which needs milliseconds, before its connection is given up for dead.
 _HASTE = 15
+_NOTIFY = "NOTIFY notifykit"
 #: Seconds that disconnecting may take.
 _GOODBYE = 0.5
 #: For so many seconds after events have passed those of others, long statements go one at a time:
@@ -115,7 +116,9 @@ class PostgresStore(SqlStore):
         self._engine = engine
         self._create = create
         self._listener: asyncio.Task[None] | None = None
-        self._wakers: set[asyncio.Event] = set()
+        self._ear: Any = None
+        self._hears = False
+        self._waiters: set[asyncio.Future[bool]] = set()
         self._hint_is_kept = False
         self._passed_until = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -137,7 +140,7 @@ class PostgresStore(SqlStore):
 
     def _connect(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._one_long = asyncio.Lock()
+        self._one_long, self._asking = asyncio.Lock(), asyncio.Lock()
         if self._engine is None:
             self._engine = create_async_engine(
                 make_url(self.url).set(drivername="postgresql+asyncpg"),
@@ -355,12 +358,30 @@ class PostgresStore(SqlStore):
             return bool(await pg.fetchval(bundles.IS_PLANNED, tenant, event_id, timeout=_HASTE))
 
     async def next_due(self) -> NextDue:
-        async with self._driver() as pg:
-            return NextDue(*map(instant_or_none, await pg.fetchrow(NEXT_DUE, timeout=_HASTE)))
+        return NextDue(*map(instant_or_none, (await self._ask(NEXT_DUE))[0]))
+
+    async def has_work(self) -> bool:
+        return bool((await self._ask(HAS_WORK))[0][0])
 
     async def ailments(self) -> list[Ailment]:
-        async with self._driver() as pg:
-            return [ailments.ailment_from(row) for row in await pg.fetch(ailments.FAILING, timeout=_HASTE)]
+        return [ailments.ailment_from(row) for row in await self._ask(ailments.FAILING)]
+
+    async def _ask(self, question: str) -> Sequence[Any]:
+        """Return the rows of a short query that idle processes send, too.
+
+        They need no other connection than the one that listens, and notice if nobody is at its end any more.
+        """
+        async with self._asking:
+            ear = self._ear
+            if ear is None:
+                async with self._driver() as pg:
+                    return cast("Sequence[Any]", await pg.fetch(question, timeout=_HASTE))
+            try:
+                return cast("Sequence[Any]", await ear.fetch(question, timeout=_HASTE))
+            except _FAILURES as error:
+                self._ear = None
+                ear.terminate()
+                raise _translated(error) from error
 
     # -- the configuration of large tenants ------------------------------------------------------
 
@@ -385,10 +406,22 @@ class PostgresStore(SqlStore):
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._wake)
 
-    def _wake(self, *_: object) -> None:
-        self._hint_is_kept = not self._wakers
-        for waker in self._wakers:
-            waker.set()
+    def _telling(self, connection: Connection, result: T) -> T:
+        connection.exec_driver_sql(_NOTIFY)
+        return result
+
+    @property
+    def hears_hints(self) -> bool:
+        return self._hears
+
+    def _hear(self, *_: object) -> None:
+        self._hears = True
+        self._wake()
+
+    def _wake(self) -> None:
+        self._hint_is_kept = not self._waiters
+        for waiter in self._waiters:
+            answer(waiter, hinted=True)
 
     async def wait(self, timeout: timedelta) -> bool:
         if self._listener is None:
@@ -396,16 +429,15 @@ class PostgresStore(SqlStore):
         if self._hint_is_kept:  # it came while nobody waited
             self._hint_is_kept = False
             return True
-        waker = asyncio.Event()
-        self._wakers.add(waker)
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[bool] = loop.create_future()
+        timer = loop.call_later(timeout.total_seconds(), lambda: answer(waiter, hinted=False))
+        self._waiters.add(waiter)
         try:
-            async with asyncio.timeout(timeout.total_seconds()):
-                await waker.wait()
-        except TimeoutError:
-            return False
+            return await waiter
         finally:
-            self._wakers.discard(waker)
-        return True
+            timer.cancel()
+            self._waiters.discard(waiter)
 
     async def _listen(self) -> None:
         """Hear NOTIFY on a connection of its own; polling carries on while it is lost."""
@@ -418,10 +450,15 @@ class PostgresStore(SqlStore):
                 try:
                     lost = asyncio.Event()
                     connection.add_termination_listener(lambda _, lost=lost: lost.set())
-                    await connection.add_listener("notifykit", self._wake)
+                    await connection.add_listener("notifykit", self._hear)
                     self._wake()
+                    self._ear = connection
+                    with contextlib.suppress(StoreError):  # who hears this hears what others say
+                        async with self._driver() as another:
+                            await another.execute(_NOTIFY, timeout=_HASTE)
                     await lost.wait()
                 finally:
+                    self._ear, self._hears = None, False
                     connection.terminate()
             except _FAILURES:
                 pass

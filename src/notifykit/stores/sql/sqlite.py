@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import sqlite3
 import threading
 import time
@@ -28,10 +29,11 @@ from ...ports import Appended, NextDue, Record, Settlement
 from ...vault import KeyRing
 from . import migrate
 from . import sqlite_verbs as verbs
+from .filewatch import FileWatch
 from .line import SHORT, Line
 from .rows import RANK, ended_by, micros
 from .sealing import Seals, payloads_are_sealed, vault_for
-from .store import NOT_OPEN, SqlStore, translated
+from .store import NOT_OPEN, SqlStore, answer, translated
 
 T = TypeVar("T")
 Told = TypeVar("Told")
@@ -42,8 +44,8 @@ _PATIENT = f"PRAGMA busy_timeout={BUSY * 1000}"
 #: Seconds between two tries to begin a transaction.
 _LOCK_LOOK = 0.0003
 
-#: Seconds between two looks of a waiting process whether another process has committed, the same when nobody has for
-#: a while, and how long that is.
+#: Seconds between two looks of a waiting process whether another process has committed; the same when nobody has for a
+#: while, where the file cannot be watched; and how long that is.
 LOOK, _IDLE_LOOK, _IDLE = 0.02, 0.125, 1.0
 
 
@@ -84,6 +86,7 @@ class SqliteStore(SqlStore):
         self._seen = -1
         self._known: dict[str, tuple[int | None, Any]] = {}
         self._heard = float("-inf")
+        self._log: FileWatch | None = None
         self._waiters: set[asyncio.Future[bool]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -132,6 +135,9 @@ class SqliteStore(SqlStore):
         self._known.clear()
 
     async def aclose(self) -> None:
+        log, self._log = self._log, None
+        if log is not None:
+            log.close()
         thread, self._thread = self._thread, None
         if thread is None:
             return
@@ -298,9 +304,13 @@ class SqliteStore(SqlStore):
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(self._wake)
 
+    @property
+    def hears_hints(self) -> bool:
+        return self.private or (self._log is not None and self._log.armed)
+
     def _wake(self) -> None:
         for woken in self._waiters:
-            self._answer(woken, hinted=True)
+            answer(woken, hinted=True)
 
     async def wait(self, timeout: timedelta) -> bool:
         loop = asyncio.get_running_loop()
@@ -308,14 +318,14 @@ class SqliteStore(SqlStore):
         end = loop.time() + timeout.total_seconds()
 
         def look() -> None:
+            pause = self._pause()
             if self._others_committed():
                 self._heard = loop.time()
-                self._answer(woken, hinted=True)
+                answer(woken, hinted=True)
             elif (left := end - loop.time()) <= 0:
-                self._answer(woken, hinted=False)
+                answer(woken, hinted=False)
             else:
-                idle = loop.time() - self._heard > _IDLE
-                timers[0] = loop.call_later(min(max(LOOK, _IDLE_LOOK) if idle else LOOK, left), look)
+                timers[0] = loop.call_later(min(pause, left), look)
 
         timers: list[asyncio.Handle] = [loop.call_soon(look)]
         self._waiters.add(woken)
@@ -325,9 +335,24 @@ class SqliteStore(SqlStore):
             timers[0].cancel()
             self._waiters.discard(woken)
 
-    def _answer(self, woken: asyncio.Future[bool], *, hinted: bool) -> None:
-        if not woken.done():
-            woken.set_result(hinted)
+    def _pause(self) -> float:
+        """Return the seconds until the next look, if no write tells that it is worth one."""
+        if asyncio.get_running_loop().time() - self._heard <= _IDLE:
+            return LOOK
+        if self.private:
+            return math.inf
+        try:
+            if self._log is None:
+                self._log = FileWatch(f"{self._path}-wal", self._note_write)
+            self._log.arm()
+        except OSError:
+            return max(LOOK, _IDLE_LOOK)
+        return math.inf
+
+    def _note_write(self) -> None:
+        """Wake up: whoever writes holds the lock, and has committed when who wakes up gets it."""
+        self._heard = asyncio.get_running_loop().time()
+        self._wake()
 
     def _others_committed(self) -> bool:
         """Whether any connection has committed since the last look."""
@@ -351,6 +376,9 @@ class SqliteStore(SqlStore):
 
     async def next_due(self) -> NextDue:
         return await self._unless_known("next_due", super().next_due)
+
+    async def has_work(self) -> bool:
+        return await self._unless_known("has_work", super().has_work)
 
     async def ailments(self) -> list[Ailment]:
         return list(await self._unless_known("ailments", super().ailments))

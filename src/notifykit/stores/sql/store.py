@@ -6,6 +6,7 @@ A concrete store runs functions over a SQLAlchemy ``Connection`` (``_read`` and
 
 from __future__ import annotations
 
+import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
@@ -45,6 +46,12 @@ def translated(error: BaseException) -> NotifykitError:
     return StoreError(f"{type(error).__name__}: {text}")
 
 
+def answer(waiter: asyncio.Future[bool], *, hinted: bool) -> None:
+    """Let who waits for a hint go on, unless that has been done."""
+    if not waiter.done():
+        waiter.set_result(hinted)
+
+
 class SqlStore(ABC):
     """The verbs of :class:`notifykit.ports.Store` that are rare enough to share."""
 
@@ -64,6 +71,11 @@ class SqlStore(ABC):
     @abstractmethod
     def hint(self) -> None:
         """Wake whoever waits for work in this process."""
+
+    def _telling(self, connection: Connection, result: T) -> T:
+        """Return a result, and tell processes that wait on the same data of it when it is committed."""
+        del connection  # those of a file hear of every commit
+        return result
 
     def append_joined(self, connection: Any, events: Sequence[StoredEvent]) -> list[Appended]:
         sealed = self.seals.events(events)
@@ -94,12 +106,12 @@ class SqlStore(ABC):
         return await self._write(lambda c: moves.cancel(c, tenant, delivery_ids, now))
 
     async def redrive(self, tenant: str, wanted: DeliveryFilter, *, now: datetime, limit: int) -> int:
-        count = await self._write(lambda c: moves.redrive(c, tenant, wanted, now, limit))
+        count = await self._write(lambda c: self._telling(c, moves.redrive(c, tenant, wanted, now, limit)))
         self.hint()
         return count
 
     async def redrive_one(self, tenant: str, delivery_id: str, *, now: datetime) -> bool:
-        done = await self._write(lambda c: moves.redrive_one(c, tenant, delivery_id, now))
+        done = await self._write(lambda c: self._telling(c, moves.redrive_one(c, tenant, delivery_id, now)))
         failpoint("replay.created")
         self.hint()
         return done
@@ -193,8 +205,15 @@ class SqlStore(ABC):
     async def tenants(self) -> list[str]:
         return await self._read(config.tenants)
 
+    @property
+    @abstractmethod
+    def hears_hints(self) -> bool: ...
+
     async def next_due(self) -> NextDue:
         return await self._read(moves.next_due)
+
+    async def has_work(self) -> bool:
+        return await self._read(moves.has_work)
 
     async def purge(self, *, before: datetime, keys_before: datetime, limit: int) -> int:
         return await self._write(lambda c: moves.purge(c, before, keys_before, limit))

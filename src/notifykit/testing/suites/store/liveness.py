@@ -87,6 +87,32 @@ class LivenessPromises:
 
         assert (None, clock.now() + HOUR) == await store.next_due()
 
+    async def test_what_is_open_is_work(self, store: Store, clock: FakeClock) -> None:
+        """There is work from the append of an event until its last delivery has ended, whoever has it meanwhile."""
+        seen = [await store.has_work()]
+        event = make_event(at=clock.now())
+        await store.append([event])
+        seen.append(await store.has_work())
+        taken = await take_one(store, clock)
+        seen.append(await store.has_work())
+        await settle(store, clock, taken, [make_delivery(event, due_at=clock.now())])
+        seen.append(await store.has_work())
+        claimed = await claim_one(store, clock)
+        seen.append(await store.has_work())
+        await finish(store, clock, claimed)
+        seen.append(await store.has_work())
+
+        assert [False, True, True, True, True, False] == seen
+
+    async def test_a_redrive_is_work(self, store: Store, clock: FakeClock) -> None:
+        """What has ended is none, until it is sent again."""
+        dead = await given_ended(store, clock)
+        ended = await store.has_work()
+
+        await store.redrive_one(ACME, dead.delivery_id, now=clock.now())
+
+        assert (False, True) == (ended, await store.has_work())
+
     async def test_an_append_ends_the_wait(self, store: Store, clock: FakeClock) -> None:
         """Who waits on a store is woken when an event is appended through it."""
         with anyio.fail_after(PROMPTLY):

@@ -1,0 +1,110 @@
+"""A process with nothing to do does nothing, and is there when there is something."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from notifykit.dispatch import dispatcher as dispatcher_module
+from notifykit.models.delivery import DeliveryState
+from notifykit.stores.memory.hints import Hints
+from notifykit.stores.memory.store import MemoryStore
+
+from .support import bench
+
+#: The dispatcher's seconds, in hundredths.
+FAST = {"_REVIVE_EVERY": 0.05, "_TICK_EVERY": 0.005, "_VITALS_EVERY": 0.01, "_ASK_EVERY": 0.005}
+POLL = timedelta(seconds=0.01)
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, seconds in FAST.items():
+        monkeypatch.setattr(dispatcher_module, name, seconds)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Count what a store is asked."""
+    asked: Counter[str] = Counter()
+
+    def counted(name: str) -> Any:
+        verb = getattr(MemoryStore, name)
+
+        async def count(*args: Any, **options: Any) -> Any:
+            asked[name] += 1
+            return await verb(*args, **options)
+
+        return count
+
+    for name in ("take", "claim_due", "rescue", "next_due", "has_work", "ailments", "extend"):
+        monkeypatch.setattr(MemoryStore, name, counted(name))
+    return asked
+
+
+async def test_who_has_nothing_to_do_asks_whether_there_is_work_and_nothing_else(asked: Counter[str]) -> None:
+    """Once nothing has gone on for a while, one question is left, now and then."""
+    async with bench(poll=POLL) as b, b.dispatcher:
+        await b.until(lambda: not b.dispatcher._astir.is_set())
+        await asyncio.sleep(0.05)
+        asked.clear()
+        await asyncio.sleep(0.5)
+
+    assert {"has_work"} == set(asked)
+    assert 3 <= asked["has_work"] <= 15
+
+
+async def test_who_may_miss_hints_goes_on_asking_what_is_due(
+    asked: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that does not know whether hints arrive is polled, however little goes on."""
+    monkeypatch.setattr(MemoryStore, "hears_hints", property(lambda _: False))
+    async with bench(poll=POLL) as b, b.dispatcher:
+        await b.until(lambda: not b.dispatcher._astir.is_set())
+        asked.clear()
+        await b.until(lambda: asked["next_due"] >= 10)
+
+
+async def test_who_has_nothing_to_do_is_there_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hint ends the stillness."""
+    monkeypatch.setattr(dispatcher_module, "_REVIVE_EVERY", 3600.0)
+    async with bench(poll=timedelta(hours=1)) as b:
+        await b.endpoint()
+        async with b.dispatcher:
+            b.dispatcher._astir.clear()
+            await b.publish()
+            await b.until_states(DeliveryState.DELIVERED, seconds=5)
+
+        assert b.dispatcher._astir.is_set()
+
+
+async def test_work_that_came_without_a_hint_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lost hint costs seconds, not the event; and what is found wakes up who waits for one."""
+    async with bench(poll=POLL) as b:
+        await b.endpoint()
+        async with b.dispatcher:
+            await b.until(lambda: not b.dispatcher._astir.is_set())
+            with monkeypatch.context() as deaf:
+                deaf.setattr(Hints, "give", lambda _: None)
+                await b.publish()
+                await b.until_states(DeliveryState.DELIVERED, seconds=5)
+
+
+async def test_who_holds_something_is_not_still() -> None:
+    """An attempt that takes long is work: its lease has to be extended, and its endpoint watched."""
+    async with bench(poll=POLL) as b:
+        b.channel.gate = asyncio.Event()
+        await b.endpoint()
+        async with b.dispatcher:
+            await b.publish()
+            await b.until_leased()
+            await asyncio.sleep(0.5)
+            astir = b.dispatcher._astir.is_set()
+            b.channel.gate.set()
+            await b.until(lambda: not b.dispatcher._astir.is_set())
+
+        assert astir
