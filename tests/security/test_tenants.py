@@ -75,6 +75,7 @@ ENGINE_VERBS = {
     "save_endpoint": "the endpoint names it",
     "save_subscription": "the subscription names it",
     "next_due": "a time, and nothing else",
+    "has_work": "yes or no",
     "stats": "counts",
     "tenants": "for operators of the installation",
     "open": "life",

@@ -365,9 +365,8 @@ class Dispatcher:
         with scope:
             while True:
                 at = time.monotonic()
-                timeout = self._until_next(self.settings.poll.total_seconds())
-                if not self._astir.is_set() and self._store.hears_hints:
-                    timeout = max(timeout, _NAP)
+                pause = self._until_next(self.settings.poll.total_seconds())
+                timeout = pause if self._astir.is_set() or not self._store.hears_hints else max(pause, _NAP)
                 try:
                     if at - asked >= (_ASK_SOON if soon else _ASK_EVERY):
                         due, asked, soon = await self._store.next_due(), at, False
@@ -379,8 +378,8 @@ class Dispatcher:
                     with anyio.CancelScope() as self._nap:
                         hinted = await self._store.wait(timedelta(seconds=timeout))
                 except Exception as error:  # a duty that fails is tried again, whatever the reason
-                    self._emit(LoopFailed(loop="wait", error=why(error), pause=timedelta(seconds=timeout)))
-                    await asyncio.sleep(timeout)
+                    self._emit(LoopFailed(loop="wait", error=why(error), pause=timedelta(seconds=pause)))
+                    await asyncio.sleep(pause)
                     continue
                 soon = soon or hinted
                 if hinted:
