@@ -60,8 +60,9 @@ def part(plan: Plan, say: Say) -> Part:
         name="idle",
         title="Nothing to do",
         about=f"A worker on a store with one subscription and no events, watched for {plan.idle_seconds:g} s after"
-        f" {_SETTLES} s of nothing. It asks the store once in five seconds whether there is work, and sleeps otherwise."
-        " Most of what it costs is the price of waking up, so an empty event loop is watched beside it.",
+        f" {_SETTLES} s of nothing. It asks the store every fifteen seconds whether there is work, cleans"
+        " up once a minute, and sleeps otherwise. Most of what it costs is the price of waking up, so an empty event"
+        " loop is watched beside it.",
         columns=_COLUMNS,
         rows=rows,
         findings=findings,

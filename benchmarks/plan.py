@@ -40,7 +40,7 @@ class Plan:
     fanout: int = 100_000
     endpoints: int = 10_000
     growth: int = 10_000
-    idle_seconds: float = 20
+    idle_seconds: float = 60
     out: Path = Path("reports/bench")
     adds: bool = False
 

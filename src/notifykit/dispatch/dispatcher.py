@@ -7,6 +7,7 @@ it is told to stop (``await kit.dispatcher().run()``).
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import random
 import socket
@@ -40,7 +41,7 @@ from .settings import DispatchSettings
 from .source import Source
 from .vitals import Vitals
 
-_REVIVE_EVERY, _PURGE_EVERY, _TICK_EVERY = 5.0, 60.0, 0.5
+_REVIVE_EVERY, _STILL_EVERY, _PURGE_EVERY, _TICK_EVERY = 5.0, 15.0, 60.0, 0.5
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 #: What a stop has beyond its grace to write the results of the last attempts.
 _LAST_WRITE = 0.5
@@ -265,10 +266,10 @@ class Dispatcher:
             tools.start_soon(self._recorder.flights.watch)
             tools.start_soon(self._pour)
             tools.start_soon(self._tick)
-            lease = self.settings.lease.total_seconds()
-            tools.start_soon(self._every, "extend", lease / 4, self._janitor.extend, self._astir)
-            tools.start_soon(self._every, "vitals", _VITALS_EVERY, self._vitals.look, self._astir)
-            tools.start_soon(self._every, "revive", min(_REVIVE_EVERY, lease / 4), self._revive)
+            often = self.settings.lease.total_seconds() / 4
+            tools.start_soon(self._every, "extend", often, self._janitor.extend, math.inf)
+            tools.start_soon(self._every, "vitals", _VITALS_EVERY, self._vitals.look, math.inf)
+            tools.start_soon(self._every, "revive", min(_REVIVE_EVERY, often), self._revive, min(_STILL_EVERY, often))
             if "clean" in duties:
                 tools.start_soon(self._every, "purge", _PURGE_EVERY, self._janitor.purge)
             async with anyio.create_task_group() as senders:
@@ -340,17 +341,20 @@ class Dispatcher:
                 await hint.wait()
 
     async def _every(
-        self, name: str, seconds: float, duty: Callable[[], Awaitable[object]], when: asyncio.Event | None = None
+        self, name: str, seconds: float, duty: Callable[[], Awaitable[object]], when_still: float | None = None
     ) -> None:
-        """Do a duty at once and then every so often, perhaps only while an event is set."""
+        """Do a duty at once and then every so often, perhaps less often or not at all while nothing goes on."""
         while True:
             try:
                 await duty()
             except Exception as error:  # a duty that fails is tried again, whatever the reason
                 self._emit(LoopFailed(loop=name, error=why(error), pause=timedelta(seconds=seconds)))
-            await asyncio.sleep(self._until_next(seconds))
-            if when is not None:
-                await when.wait()
+            if when_still is None or self._astir.is_set():
+                await asyncio.sleep(self._until_next(seconds))
+            elif when_still < math.inf:
+                await asyncio.sleep(self._until_next(when_still))
+            else:
+                await self._astir.wait()
 
     async def _pulse(self, scope: anyio.CancelScope) -> None:
         """Wake the loops when the store hints, and when something is due.

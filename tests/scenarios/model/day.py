@@ -48,7 +48,14 @@ SETTINGS = DispatchSettings(
     grace=timedelta(seconds=15),
 )
 #: Nothing of a simulated day depends on how often the engine looks after itself within a minute.
-_CALM = {"_POUR_EVERY": 15.0, "_VITALS_EVERY": 30.0, "_TICK_EVERY": 60.0, "_REVIVE_EVERY": 30.0, "_PURGE_EVERY": HOUR}
+_CALM = {
+    "_POUR_EVERY": 15.0,
+    "_VITALS_EVERY": 30.0,
+    "_TICK_EVERY": 60.0,
+    "_REVIVE_EVERY": 30.0,
+    "_STILL_EVERY": 30.0,
+    "_PURGE_EVERY": HOUR,
+}
 
 
 @attrs.define

@@ -17,7 +17,7 @@ from notifykit.stores.memory.store import MemoryStore
 from .support import bench
 
 #: The dispatcher's seconds, in hundredths.
-FAST = {"_REVIVE_EVERY": 0.05, "_TICK_EVERY": 0.005, "_VITALS_EVERY": 0.01, "_ASK_EVERY": 0.005}
+FAST = {"_REVIVE_EVERY": 0.02, "_STILL_EVERY": 0.05, "_TICK_EVERY": 0.005, "_VITALS_EVERY": 0.01, "_ASK_EVERY": 0.005}
 POLL = timedelta(seconds=0.01)
 
 
@@ -71,7 +71,7 @@ async def test_who_may_miss_hints_goes_on_asking_what_is_due(
 
 async def test_who_has_nothing_to_do_is_there_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hint ends the stillness."""
-    monkeypatch.setattr(dispatcher_module, "_REVIVE_EVERY", 3600.0)
+    monkeypatch.setattr(dispatcher_module, "_STILL_EVERY", 3600.0)
     async with bench(poll=timedelta(hours=1)) as b:
         await b.endpoint()
         async with b.dispatcher:
