@@ -44,6 +44,8 @@ async def test_a_store_can_be_closed_and_opened_again(store):
     with pytest.raises(StoreUnavailableError, match="not open"):
         await store.tenants()
     with pytest.raises(StoreUnavailableError, match="not open"):
+        await store.next_due()
+    with pytest.raises(StoreUnavailableError, match="not open"):
         await store.append([make_event()])
     await store.open()
 

@@ -371,6 +371,8 @@ class PostgresStore(SqlStore):
 
         They need no other connection than the one that listens, and notice if nobody is at its end any more.
         """
+        if self._engine is None:
+            raise StoreUnavailableError(NOT_OPEN)
         async with self._asking:
             ear = self._ear
             if ear is None:
