@@ -35,6 +35,7 @@ from .janitor import Janitor
 from .leases import Leases
 from .planner import Planner
 from .recorder import Recorder
+from .rhythm import Rhythm
 from .rounds import Found
 from .sender import Sender
 from .settings import DispatchSettings
@@ -100,10 +101,7 @@ class Dispatcher:
         self._passer_hint = asyncio.Event()
         self._thirst = asyncio.Event()
         self._source_hints: list[asyncio.Event] = []
-        self._astir = asyncio.Event()
-        self._still = 0
-        self._nap: anyio.CancelScope | None = None
-        self._phase = random.uniform(0, _PURGE_EVERY)  # noqa: S311 - spreads, hides nothing
+        self._rhythm = Rhythm(self._emit)
         self._build(dice)
 
     def _build(self, dice: Dice) -> None:
@@ -177,7 +175,7 @@ class Dispatcher:
 
     async def __aenter__(self) -> Self:
         self._stop.clear()
-        self._stir()
+        self._rhythm.stir()
         # Not a child of the host's task: a host that is cancelled must not cut off attempts half-way.
         self._serving = asyncio.create_task(self._serve(), name="notifykit-dispatcher")
         return self
@@ -267,11 +265,12 @@ class Dispatcher:
             tools.start_soon(self._pour)
             tools.start_soon(self._tick)
             often = self.settings.lease.total_seconds() / 4
-            tools.start_soon(self._every, "extend", often, self._janitor.extend, math.inf)
-            tools.start_soon(self._every, "vitals", _VITALS_EVERY, self._vitals.look, math.inf)
-            tools.start_soon(self._every, "revive", min(_REVIVE_EVERY, often), self._revive, min(_STILL_EVERY, often))
+            every = self._rhythm.every
+            tools.start_soon(every, "extend", often, self._janitor.extend, math.inf)
+            tools.start_soon(every, "vitals", _VITALS_EVERY, self._vitals.look, math.inf)
+            tools.start_soon(every, "revive", min(_REVIVE_EVERY, often), self._revive, min(_STILL_EVERY, often))
             if "clean" in duties:
-                tools.start_soon(self._every, "purge", _PURGE_EVERY, self._janitor.purge)
+                tools.start_soon(every, "purge", _PURGE_EVERY, self._janitor.purge)
             async with anyio.create_task_group() as senders:
                 for sender, count in self._senders:
                     for _ in range(count):
@@ -325,7 +324,7 @@ class Dispatcher:
                 found = await turn()
                 pause = _FIRST_PAUSE
                 if found:
-                    self._stir()
+                    self._rhythm.stir()
             except Exception as error:  # a duty that fails is tried again, whatever the reason
                 self._emit(LoopFailed(loop=name, error=why(error), pause=timedelta(seconds=pause)))
                 await self._sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads, hides nothing
@@ -340,22 +339,6 @@ class Dispatcher:
             else:
                 await hint.wait()
 
-    async def _every(
-        self, name: str, seconds: float, duty: Callable[[], Awaitable[object]], when_still: float | None = None
-    ) -> None:
-        """Do a duty at once and then every so often, perhaps less often or not at all while nothing goes on."""
-        while True:
-            try:
-                await duty()
-            except Exception as error:  # a duty that fails is tried again, whatever the reason
-                self._emit(LoopFailed(loop=name, error=why(error), pause=timedelta(seconds=seconds)))
-            if when_still is None or self._astir.is_set():
-                await asyncio.sleep(self._until_next(seconds))
-            elif when_still < math.inf:
-                await asyncio.sleep(self._until_next(when_still))
-            else:
-                await self._astir.wait()
-
     async def _pulse(self, scope: anyio.CancelScope) -> None:
         """Wake the loops when the store hints, and when something is due.
 
@@ -369,8 +352,8 @@ class Dispatcher:
         with scope:
             while True:
                 at = time.monotonic()
-                pause = self._until_next(self.settings.poll.total_seconds())
-                timeout = pause if self._astir.is_set() or not self._store.hears_hints else max(pause, _NAP)
+                pause = self._rhythm.until_next(self.settings.poll.total_seconds())
+                timeout = pause if self._rhythm.astir.is_set() or not self._store.hears_hints else max(pause, _NAP)
                 try:
                     if at - asked >= (_ASK_SOON if soon else _ASK_EVERY):
                         due, asked, soon = await self._store.next_due(), at, False
@@ -378,16 +361,14 @@ class Dispatcher:
                         timeout = min(timeout, max((due.first - self._clock.now()).total_seconds(), 0))
                     if soon:
                         timeout = min(timeout, max(asked + _ASK_SOON - at, 0))
-                    hinted = False
-                    with anyio.CancelScope() as self._nap:
-                        hinted = await self._store.wait(timedelta(seconds=timeout))
+                    hinted = await self._rhythm.nap(self._store.wait(timedelta(seconds=timeout)))
                 except Exception as error:  # a duty that fails is tried again, whatever the reason
                     self._emit(LoopFailed(loop="wait", error=why(error), pause=timedelta(seconds=pause)))
                     await asyncio.sleep(pause)
                     continue
                 soon = soon or hinted
                 if hinted:
-                    self._stir()
+                    self._rhythm.stir()
                 now = self._clock.now()
                 if hinted or (due.first is not None and due.first <= now):
                     self._wake_planner()
@@ -400,31 +381,19 @@ class Dispatcher:
                     self._wake()
 
     async def _revive(self) -> None:
-        """Give every loop a turn although it was told nothing, and end leases of who was lost, if there is any work.
-
-        When there was none twice in a row, and no hint, nothing goes on.
-        """
+        """Give every loop a turn although it was told nothing, and end leases of who was lost, if there is any work."""
         if await self._store.has_work():
-            self._stir()
+            self._rhythm.stir()
             self._wake()
             if "clean" in self.settings.duties:
                 await self._janitor.rescue()
-        elif self._still and not self._gone:
-            self._astir.clear()
-        else:
-            self._still += 1
-
-    def _stir(self) -> None:
-        self._still = 0
-        if not self._astir.is_set():
-            self._astir.set()
-            if self._nap is not None:
-                self._nap.cancel()
+        elif not self._gone:
+            self._rhythm.note_idle()
 
     async def _tick(self) -> None:
         while True:
-            await self._astir.wait()
-            await asyncio.sleep(self._until_next(_TICK_EVERY))
+            await self._rhythm.astir.wait()
+            await asyncio.sleep(self._rhythm.until_next(_TICK_EVERY))
             for backlog in self.backlogs.values():
                 backlog.tick()
             for endpoint, reason in list(self._gone.values()):
@@ -464,15 +433,6 @@ class Dispatcher:
         with anyio.move_on_after(seconds):
             await self._stop.wait()
 
-    def _until_next(self, seconds: float) -> float:
-        """Return how long to wait for what is done every so many seconds.
-
-        Each process counts from an instant of its own: it wakes up once for all that it does then,
-        and processes do not march in step.
-        """
-        left = seconds - (asyncio.get_running_loop().time() + self._phase) % seconds
-        return left if left > seconds / 4 else left + seconds
-
     def _wake_sources(self) -> None:
         for hint in self._source_hints:
             hint.set()
@@ -489,7 +449,7 @@ class Dispatcher:
 
     def _note_gone(self, endpoint: Endpoint, reason: str) -> None:
         self._gone[endpoint.id] = (endpoint, reason)
-        self._stir()
+        self._rhythm.stir()
 
     async def _disable(self, endpoint: Endpoint, reason: str) -> None:
         try:

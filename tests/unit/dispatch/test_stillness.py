@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from notifykit.dispatch import dispatcher as dispatcher_module
+from notifykit.dispatch.rhythm import Rhythm
 from notifykit.models.delivery import DeliveryState
 from notifykit.stores.memory.hints import Hints
 from notifykit.stores.memory.store import MemoryStore
@@ -49,7 +50,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 async def test_who_has_nothing_to_do_asks_whether_there_is_work_and_nothing_else(asked: Counter[str]) -> None:
     """Once nothing has gone on for a while, one question is left, now and then."""
     async with bench(poll=POLL) as b, b.dispatcher:
-        await b.until(lambda: not b.dispatcher._astir.is_set())
+        await b.until(lambda: not b.dispatcher._rhythm.astir.is_set())
         await asyncio.sleep(0.05)
         asked.clear()
         await asyncio.sleep(0.5)
@@ -64,7 +65,7 @@ async def test_who_may_miss_hints_goes_on_asking_what_is_due(
     """A store that does not know whether hints arrive is polled, however little goes on."""
     monkeypatch.setattr(MemoryStore, "hears_hints", property(lambda _: False))
     async with bench(poll=POLL) as b, b.dispatcher:
-        await b.until(lambda: not b.dispatcher._astir.is_set())
+        await b.until(lambda: not b.dispatcher._rhythm.astir.is_set())
         asked.clear()
         await b.until(lambda: asked["next_due"] >= 10)
 
@@ -75,11 +76,11 @@ async def test_who_has_nothing_to_do_is_there_at_once(monkeypatch: pytest.Monkey
     async with bench(poll=timedelta(hours=1)) as b:
         await b.endpoint()
         async with b.dispatcher:
-            b.dispatcher._astir.clear()
+            b.dispatcher._rhythm.astir.clear()
             await b.publish()
             await b.until_states(DeliveryState.DELIVERED, seconds=5)
 
-        assert b.dispatcher._astir.is_set()
+        assert b.dispatcher._rhythm.astir.is_set()
 
 
 async def test_work_that_came_without_a_hint_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +88,7 @@ async def test_work_that_came_without_a_hint_is_found(monkeypatch: pytest.Monkey
     async with bench(poll=POLL) as b:
         await b.endpoint()
         async with b.dispatcher:
-            await b.until(lambda: not b.dispatcher._astir.is_set())
+            await b.until(lambda: not b.dispatcher._rhythm.astir.is_set())
             with monkeypatch.context() as deaf:
                 deaf.setattr(Hints, "give", lambda _: None)
                 await b.publish()
@@ -103,8 +104,22 @@ async def test_who_holds_something_is_not_still() -> None:
             await b.publish()
             await b.until_leased()
             await asyncio.sleep(0.5)
-            astir = b.dispatcher._astir.is_set()
+            astir = b.dispatcher._rhythm.astir.is_set()
             b.channel.gate.set()
-            await b.until(lambda: not b.dispatcher._astir.is_set())
+            await b.until(lambda: not b.dispatcher._rhythm.astir.is_set())
 
         assert astir
+
+
+async def test_what_is_done_every_so_often_is_done_at_the_same_instants() -> None:
+    """A longer period ends when a shorter one ends that fits into it, and none is much shorter or longer than it says."""
+    rhythm = Rhythm(lambda _: None)
+    apart, lengths = [], []
+    for _ in range(50):
+        short, long = rhythm.until_next(0.02), rhythm.until_next(0.1)
+        apart.append(abs((long - short + 0.01) % 0.02 - 0.01))
+        lengths.append(long)
+        await asyncio.sleep(0.007)
+
+    assert max(apart) < 0.005
+    assert 0.025 <= min(lengths) < max(lengths) <= 0.125

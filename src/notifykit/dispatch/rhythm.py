@@ -1,0 +1,79 @@
+"""When a process does what it does every so often, and whether anything goes on at all (see ADR 0019)."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import anyio
+
+from ..telemetry import LoopFailed, TelemetryEvent, why
+
+#: The longest period that a process's own instant is chosen from, in seconds.
+_LONGEST = 60.0
+
+
+class Rhythm:
+    """Makes a process wake up once for all that is due, and seldom while nothing goes on.
+
+    Args:
+        emit: Gets telemetry.
+
+    Attributes:
+        astir: Set unless nothing goes on.
+    """
+
+    def __init__(self, emit: Callable[[TelemetryEvent], None]) -> None:
+        self._emit = emit
+        self.astir = asyncio.Event()
+        self.astir.set()
+        self._was_idle = False
+        self._nap: anyio.CancelScope | None = None
+        self._phase = random.uniform(0, _LONGEST)  # noqa: S311 - spreads, hides nothing
+
+    def stir(self) -> None:
+        """Note that something goes on."""
+        self._was_idle = False
+        if not self.astir.is_set():
+            self.astir.set()
+            if self._nap is not None:
+                self._nap.cancel()
+
+    def note_idle(self) -> None:
+        """Note that there is nothing to do; the second time in a row, nothing goes on any more."""
+        if self._was_idle:
+            self.astir.clear()
+        self._was_idle = True
+
+    async def nap(self, hint: Awaitable[bool]) -> bool:
+        """Return what a wait returns, or ``False`` once something goes on again."""
+        with anyio.CancelScope() as self._nap:
+            return await hint
+        return False
+
+    def until_next(self, seconds: float) -> float:
+        """Return how long to wait for what is done every so many seconds.
+
+        Each process counts from an instant of its own, so that processes do not march in step.
+        """
+        left = seconds - (asyncio.get_running_loop().time() + self._phase) % seconds
+        return left if left > seconds / 4 else left + seconds
+
+    async def every(
+        self, name: str, seconds: float, duty: Callable[[], Awaitable[object]], when_still: float | None = None
+    ) -> None:
+        """Do a duty at once and then every so often, perhaps less often or not at all while nothing goes on."""
+        while True:
+            try:
+                await duty()
+            except Exception as error:  # a duty that fails is tried again, whatever the reason
+                self._emit(LoopFailed(loop=name, error=why(error), pause=timedelta(seconds=seconds)))
+            if when_still is None or self.astir.is_set():
+                await asyncio.sleep(self.until_next(seconds))
+            elif when_still < math.inf:
+                await asyncio.sleep(self.until_next(when_still))
+            else:
+                await self.astir.wait()
