@@ -353,10 +353,12 @@ class Dispatcher:
             while True:
                 at = time.monotonic()
                 pause = self._rhythm.until_next(self.settings.poll.total_seconds())
-                timeout = pause if self._rhythm.astir.is_set() or not self._store.hears_hints else max(pause, _NAP)
                 try:
                     if at - asked >= (_ASK_SOON if soon else _ASK_EVERY):
                         due, asked, soon = await self._store.next_due(), at, False
+                    # Decided only now: something may have come up meanwhile.
+                    is_still = not self._rhythm.astir.is_set() and self._store.hears_hints
+                    timeout = max(pause, _NAP) if is_still else pause
                     if due.first is not None:
                         timeout = min(timeout, max((due.first - self._clock.now()).total_seconds(), 0))
                     if soon:

@@ -209,7 +209,7 @@ async def test_hints_are_heard_until_the_connection_is_lost(store, postgres_stor
 
 async def test_an_ear_that_nobody_speaks_to_is_noticed(store, monkeypatch):
     """A dead connection looks like a quiet one, until something is asked on it."""
-    monkeypatch.setattr(postgres, "_HASTE", 0.2)
+    monkeypatch.setattr(postgres, "_HASTE", 1)
     with anyio.fail_after(PROMPTLY):
         await heard(store)
         ear = store._ear
