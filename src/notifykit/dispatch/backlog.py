@@ -98,6 +98,11 @@ class Backlog:
         waiting = len(line.claims) + of_it
         return waiting < line.cap or waiting < line.share()
 
+    def holds(self, subscriber_id: str) -> bool:
+        """Tell whether a claim of the subscriber waits here or is being sent."""
+        line = self._lines.get(subscriber_id)
+        return line is not None and bool(line.in_flight or line.claims)
+
     def full(self) -> list[str]:
         """Return the subscribers of which no more claims may be held; ``on_room`` is called when that changes."""
         full = []

@@ -11,9 +11,10 @@ import attrs
 from ..errors import StoreError
 from ..failpoints import failpoint
 from ..models.delivery import Claim, DeliveryState, Lane
+from ..models.endpoint import Endpoint
 from ..policies.retry import Dice
 from ..ports import Clock, Deliveries, Record
-from .backlog import Backlog
+from .backlog import Backlog, Held
 from .directory import Directory
 from .leases import Leases
 from .recorder import Recorder
@@ -81,16 +82,35 @@ class Source:
             for claim in claims:  # to lose them would count as if they had been tried
                 self.recorder.add(Record(claim.delivery_id, claim.fence, DeliveryState.PENDING, None, now, now, None))
             raise
-        held = []
+        held: list[Held] = []
+        probed: set[str] = set()
         for claim, endpoint in zip(claims, endpoints, strict=True):
             if endpoint is None:
                 held.append((claim, 1, False))
-            else:
-                held.append((claim, self.vitals.places(endpoint), endpoint.rate_limit is not None))
-        for claim in claims:  # only now: a lease that is prolonged without a sender would never end
+                continue
+            places = self.vitals.places(endpoint)
+            if places == 1 and self.vitals.ailment(endpoint.id) is not None:
+                if endpoint.id in probed or self.backlog.holds(endpoint.id):
+                    self._park(claim, endpoint)
+                    continue
+                probed.add(endpoint.id)
+            held.append((claim, places, endpoint.rate_limit is not None))
+        for claim, _, _ in held:  # only now: a lease that is prolonged without a sender would never end
             self.leases.add(claim)
         self.backlog.add(*held)
         return Found.MUCH if claims or standing_back else Found.NOTHING
+
+    def _park(self, claim: Claim, endpoint: Endpoint) -> None:
+        """Put a claim back until the probe of its failing endpoint is over.
+
+        A probe may last as long as the endpoint's timeout.  Claims that waited behind it in this process would take
+        the room of other subscribers' claims.
+        """
+        now = self.clock.now()
+        due_at = now + endpoint.timeout
+        self.recorder.add(
+            Record(claim.delivery_id, claim.fence, DeliveryState.HELD, "endpoint_failing", due_at, now, None)
+        )
 
     async def _apart(self, claims: list[Claim]) -> list[Claim]:
         """Keep one suspect in this process at the most, and put the others back for a random moment.

@@ -44,6 +44,7 @@ class Vitals:
         self._ailments: dict[str, Ailment] = {}
         self._pulses: dict[str, Pulse] = {}
         self._changed: dict[str, tuple[Endpoint, Ailment | None]] = {}
+        self._answering: dict[str, Endpoint] = {}
         self._concerned = True
         self._let_pass = 0
 
@@ -67,6 +68,7 @@ class Vitals:
                 return
             pulse = self._pulses[endpoint.id] = Pulse()
         before = self._ailments.get(endpoint.id)
+        probed = before is not None and pulse.allowed == 1
         after = note(pulse, outcome, endpoint, before, now=now)
         if after is None:
             self._ailments.pop(endpoint.id, None)
@@ -76,6 +78,8 @@ class Vitals:
             self._ailments[endpoint.id] = after
         if after != before:
             self._changed[endpoint.id] = (endpoint, after)
+        elif probed and isinstance(outcome, Accepted):
+            self._answering[endpoint.id] = endpoint
         if before is not None or after is not None:
             self.allow(endpoint.id, self.places(endpoint))
 
@@ -97,6 +101,10 @@ class Vitals:
                 del changed[endpoint.id]
         finally:
             self._changed = {**changed, **self._changed}  # what could not be written is tried again
+        while self._answering:  # what was parked behind the probe (see Source) may follow it
+            endpoint = next(iter(self._answering.values()))
+            await self.store.wake(endpoint.tenant, endpoint.id, now=self.clock.now())
+            self._answering.pop(endpoint.id, None)
         found = {ailment.endpoint_id: ailment for ailment in await self.store.ailments()}
         for endpoint_id in self._ailments.keys() - found.keys() - self._changed.keys():
             del self._ailments[endpoint_id]
