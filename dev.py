@@ -2,7 +2,8 @@
 """Everything a developer does here, from a bare Python: standard library only.
 
     python3 dev.py demo [...]     see it work, on the embedded defaults
-    python3 dev.py test [...]     run the tests (arguments go to pytest), with real servers where there are any
+    python3 dev.py test [...]     run the tests (arguments go to pytest), with real servers where there are any; all of
+                                  them run on all processors, `-n 0` or a chosen file in one process
     python3 dev.py bench [...]    run the benchmarks, compiled, on the fastest build of this Python that is on the PATH
     python3 dev.py docs           build the documentation
     python3 dev.py nox [...]      run any session of the noxfile, such as: nox -s lint types
@@ -94,7 +95,16 @@ def main(arguments: Sequence[str]) -> int:
         where = environment.folder.relative_to(HERE)
         print(f"dev.py: setting up {where} failed: {' '.join(map(str, error.cmd))}", file=sys.stderr)
         return 1
-    return run([str(environment.python), *VERBS[name].command, *rest])
+    options = in_parallel(rest) if name == "test" else []
+    return run([str(environment.python), *VERBS[name].command, *options, *rest])
+
+
+def in_parallel(arguments: Sequence[str]) -> list[str]:
+    """Return the options that spread a whole test run over the processors; a chosen file runs in one process."""
+    alone = {"-s", "-n", "--pdb", "--co", "--collect-only", "--last-failed", "--lf"}
+    if any(word in alone or word.startswith("-n") or Path(word.split("::")[0]).exists() for word in arguments):
+        return []
+    return ["-n", str(os.cpu_count() or 1), "--dist", "loadgroup"]
 
 
 #: Prints how long a piece of ordinary Python takes, in microseconds, and which interpreter that was.

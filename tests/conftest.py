@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import copyfile
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,7 @@ from notifykit.native import is_compiled
 from notifykit.testing.servers import PostgresServer, ServerUnavailableError
 from tests import report
 from tests.databases import new_database
+from tests.machine import turn
 from tests.services import is_required, running
 from tests.stores import create_tables, empty_tables
 
@@ -26,7 +29,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out what a compiled package does not show."""
+    """Leave out what a compiled package does not show; keep the snippets of a page, which share names, together."""
+    for item in items:
+        if item.path.suffix == ".md":
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
     if is_compiled():
         for item in items:
             if item.get_closest_marker("interpreted"):
@@ -34,8 +40,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the figures that the tests noted."""
-    report.write(session.config.rootpath / "reports")
+    """Write the figures that the tests noted; a worker of a parallel run hands them to the main process."""
+    output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
+    if output is None:
+        report.write(session.config.rootpath / "reports")
+    else:
+        output["figures"] = json.dumps(report.noted())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take in the figures of a worker that is done."""
+    report.add(json.loads(getattr(node, "workeroutput", {}).get("figures", "{}")))
+
+
+@pytest.fixture(autouse=True)
+def _machine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """In a parallel run: let a test that is marked ``alone`` have the machine for itself."""
+    if not hasattr(request.config, "workerinput"):
+        yield
+        return
+    with turn(tmp_path_factory.getbasetemp().parent, alone=request.node.get_closest_marker("alone") is not None):
+        yield
 
 
 @pytest.fixture(scope="session")

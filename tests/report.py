@@ -45,6 +45,16 @@ def note(scenario: str, findings: attrs.AttrsInstance | None = None, **figures: 
     _runs[scenario] = {"scenario": scenario, "at": _now(), **found, **figures}
 
 
+def noted() -> dict[str, dict[str, Any]]:
+    """Return what was noted so far, by scenario."""
+    return _runs
+
+
+def add(runs: dict[str, dict[str, Any]]) -> None:
+    """Take in what another process noted."""
+    _runs.update(runs)
+
+
 def write(folder: Path) -> None:
     """Write the report; leave an older one alone if nothing was noted."""
     if not _runs:

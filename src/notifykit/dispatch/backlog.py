@@ -99,9 +99,12 @@ class Backlog:
         return waiting < line.cap or waiting < line.share()
 
     def holds(self, subscriber_id: str) -> bool:
-        """Tell whether a claim of the subscriber waits here or is being sent."""
+        """Tell whether a claim of the subscriber waits here or is being sent; ``on_room`` is called when it ends."""
         line = self._lines.get(subscriber_id)
-        return line is not None and bool(line.in_flight or line.claims)
+        if line is None or not (line.in_flight or line.claims):
+            return False
+        line.blocked = True
+        return True
 
     def full(self) -> list[str]:
         """Return the subscribers of which no more claims may be held; ``on_room`` is called when that changes."""

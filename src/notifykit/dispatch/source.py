@@ -48,6 +48,8 @@ class Source:
     worker: str
     dice: Dice
     _rounds: Rounds = attrs.field(init=False)
+    #: Failing endpoints of which this process sends a probe.
+    _probed: set[str] = attrs.field(init=False, factory=set)
 
     @_rounds.default
     def _first_round(self) -> Rounds:
@@ -61,6 +63,11 @@ class Source:
             return Found.MUCH
         room = min(room, self._rounds.portion)  # a portion may be small although there is room: never wait for that
         full = self.backlog.full()
+        self._probed = {
+            endpoint_id
+            for endpoint_id in self._probed
+            if self.vitals.is_probed(endpoint_id) and self.backlog.holds(endpoint_id)
+        }
         standing_back = self._rounds.standing_back
         started = time.monotonic()
         claims = await self.store.claim_due(
@@ -69,7 +76,7 @@ class Source:
             now=self.clock.now(),
             lease=self.settings.lease,
             worker=self.worker,
-            exclude=[*full, *standing_back],
+            exclude=[*full, *standing_back, *self._probed],
         )
         if claims:
             failpoint("dlv.leased")
@@ -83,17 +90,16 @@ class Source:
                 self.recorder.add(Record(claim.delivery_id, claim.fence, DeliveryState.PENDING, None, now, now, None))
             raise
         held: list[Held] = []
-        probed: set[str] = set()
         for claim, endpoint in zip(claims, endpoints, strict=True):
             if endpoint is None:
                 held.append((claim, 1, False))
                 continue
             places = self.vitals.places(endpoint)
-            if places == 1 and self.vitals.ailment(endpoint.id) is not None:
-                if endpoint.id in probed or self.backlog.holds(endpoint.id):
+            if self.vitals.is_probed(endpoint.id):
+                if endpoint.id in self._probed or self.backlog.holds(endpoint.id):
                     self._park(claim, endpoint)
                     continue
-                probed.add(endpoint.id)
+                self._probed.add(endpoint.id)
             held.append((claim, places, endpoint.rate_limit is not None))
         for claim, _, _ in held:  # only now: a lease that is prolonged without a sender would never end
             self.leases.add(claim)
@@ -101,13 +107,15 @@ class Source:
         return Found.MUCH if claims or standing_back else Found.NOTHING
 
     def _park(self, claim: Claim, endpoint: Endpoint) -> None:
-        """Put a claim back until the probe of its failing endpoint is over.
+        """Put a claim back until the next probe of its failing endpoint, or until the one that is sent now is over.
 
         A probe may last as long as the endpoint's timeout.  Claims that waited behind it in this process would take
         the room of other subscribers' claims.
         """
         now = self.clock.now()
-        due_at = now + endpoint.timeout
+        ailment = self.vitals.ailment(endpoint.id)
+        next_probe = now if ailment is None else ailment.probe_at
+        due_at = next_probe if next_probe > now else now + endpoint.timeout
         self.recorder.add(
             Record(claim.delivery_id, claim.fence, DeliveryState.HELD, "endpoint_failing", due_at, now, None)
         )

@@ -59,6 +59,11 @@ class Vitals:
             return endpoint.max_in_flight
         return min(pulse.allowed, endpoint.max_in_flight)
 
+    def is_probed(self, endpoint_id: str) -> bool:
+        """Tell whether an endpoint is failing and one attempt at a time is made, to see whether it has recovered."""
+        pulse = self._pulses.get(endpoint_id) if self._ailments else None
+        return pulse is not None and pulse.allowed == 1 and endpoint_id in self._ailments
+
     def note(self, endpoint: Endpoint, outcome: Outcome, now: datetime) -> None:
         """Take the outcome of an attempt in."""
         self._concerned = True
@@ -68,7 +73,7 @@ class Vitals:
                 return
             pulse = self._pulses[endpoint.id] = Pulse()
         before = self._ailments.get(endpoint.id)
-        probed = before is not None and pulse.allowed == 1
+        probed = self.is_probed(endpoint.id)
         after = note(pulse, outcome, endpoint, before, now=now)
         if after is None:
             self._ailments.pop(endpoint.id, None)
