@@ -22,9 +22,7 @@ TRIES = 30
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.2
 
 
-async def change(
-    read: Callable[[], Awaitable[T]], make: Callable[[T], T], save: Callable[[T], Awaitable[T]]
-) -> T:
+async def change(read: Callable[[], Awaitable[T]], make: Callable[[T], T], save: Callable[[T], Awaitable[T]]) -> T:
     """Read a record, change it with ``make`` and save it; if it was changed meanwhile, do so again.
 
     Args:
