@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .errors import NotFoundError as NotFoundError
     from .errors import NotifykitError as NotifykitError
     from .errors import SchemaError as SchemaError
+    from .errors import StaleWriteError as StaleWriteError
     from .errors import StateError as StateError
     from .errors import StoreError as StoreError
     from .errors import StoreUnavailableError as StoreUnavailableError
@@ -73,6 +74,7 @@ _HOMES = {
             "NotFoundError",
             "NotifykitError",
             "SchemaError",
+            "StaleWriteError",
             "StateError",
             "StoreError",
             "StoreUnavailableError",
@@ -122,6 +124,7 @@ __all__ = [
     "Resource",
     "RetryPolicy",
     "SchemaError",
+    "StaleWriteError",
     "StateError",
     "StoreError",
     "StoreUnavailableError",

@@ -14,6 +14,7 @@
     ├── StateError                    the object is not in a state that allows the call
     ├── StoreError
     │   ├── StoreUnavailableError     the database did not answer; try again
+    │   ├── StaleWriteError           what was to be replaced was changed since it was read
     │   ├── SchemaError               the database has no tables, or those of another version
     │   ├── CannotJoinError           the store cannot take part in the caller's transaction
     │   └── VaultError                a value that is encrypted at rest does not open
@@ -112,6 +113,17 @@ class StoreError(NotifykitError):
 
 class StoreUnavailableError(StoreError):
     """The database did not answer or dropped the connection; the call may be tried again."""
+
+
+class StaleWriteError(StoreError):
+    """What was to be replaced was changed or removed by others since it was read; nothing was written."""
+
+    def __init__(self, kind: str, id: str) -> None:
+        super().__init__(
+            f"{kind} {id!r} was changed or removed since it was read: read it again, and make the change anew"
+        )
+        self.kind = kind
+        self.id = id
 
 
 class SchemaError(StoreError):

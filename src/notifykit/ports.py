@@ -258,10 +258,19 @@ class Events(Protocol):
 
 
 class Endpoints(Protocol):
-    """A tenant's endpoints.  Every write raises the tenant's version in the same transaction."""
+    """A tenant's endpoints.  Every write raises the tenant's version in the same transaction.
 
-    async def save_endpoint(self, endpoint: Endpoint) -> None:
-        """Insert or replace one endpoint."""
+    Each record has a version of its own, which a save checks and raises in one step: the value that is saved
+    says at which version it was read, or 0 for a new record.
+    """
+
+    async def save_endpoint(self, endpoint: Endpoint) -> Endpoint:
+        """Insert or replace one endpoint; return it with its new version.
+
+        Raises:
+            StaleWriteError: The stored endpoint has another version, was removed, or (at version 0) exists
+                already; nothing is changed.
+        """
         ...
 
     async def get_endpoint(self, tenant: str, endpoint_id: str) -> Endpoint | None:
@@ -280,8 +289,14 @@ class Endpoints(Protocol):
         """Return what every failing endpoint of every tenant suffers from; an engine's verb."""
         ...
 
-    async def save_ailment(self, ailment: Ailment) -> None:
-        """Insert or replace what an endpoint suffers from; does not raise the tenant's version."""
+    async def save_ailment(self, ailment: Ailment) -> Ailment:
+        """Insert or replace what an endpoint suffers from; return it with its new version.
+
+        Does not raise the tenant's version.
+
+        Raises:
+            StaleWriteError: As for :meth:`save_endpoint`, or there is no such endpoint; nothing is changed.
+        """
         ...
 
     async def remove_ailment(self, tenant: str, endpoint_id: str, *, now: datetime) -> bool:
@@ -300,8 +315,12 @@ class Endpoints(Protocol):
 class Subscriptions(Protocol):
     """A tenant's subscriptions.  Every write raises the tenant's version in the same transaction."""
 
-    async def save_subscription(self, subscription: Subscription) -> None:
-        """Insert or replace one subscription."""
+    async def save_subscription(self, subscription: Subscription) -> Subscription:
+        """Insert or replace one subscription; return it with its new version.
+
+        Raises:
+            StaleWriteError: As for :meth:`Endpoints.save_endpoint`; nothing is changed.
+        """
         ...
 
     async def get_subscription(self, tenant: str, subscription_id: str) -> Subscription | None:

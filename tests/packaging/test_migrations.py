@@ -21,10 +21,19 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, NullPool, create_engine, make_url, select
 
-from notifykit import ConfigurationError, Event, Notifykit, RateLimit, SchemaError, StoreUnavailableError
+from notifykit import (
+    ConfigurationError,
+    Endpoint,
+    Event,
+    Notifykit,
+    RateLimit,
+    SchemaError,
+    StaleWriteError,
+    StoreUnavailableError,
+)
 from notifykit.models.delivery import Attempt, DeliveryState, Lane, Priority
 from notifykit.models.health import Ailment
-from notifykit.models.subscription import Inquiry
+from notifykit.models.subscription import Inquiry, Subscription
 from notifykit.ports import Record, Settlement
 from notifykit.stores.sql import migrate
 from notifykit.stores.sql.schema import interests, metadata
@@ -35,7 +44,7 @@ from tests.databases import new_database
 ACME = "acme"
 LEASE = timedelta(minutes=1)
 #: The schema that the newest migration starts from.
-BEFORE_HEAD = "0004"
+BEFORE_HEAD = "0005"
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -179,15 +188,17 @@ async def test_data_of_schema_0001_comes_along(fresh_url):
     await upgrade(fresh_url, "0001")
     for statement in BEFORE_0002.split(";"):
         _run_sql(fresh_url, statement)
-    ours = Ailment(endpoint_id="end_1", tenant=ACME, since=at(1), probe_at=at(2), probes=3, reason="http_503")
-    theirs = attrs.evolve(ours, tenant="globex")
+    ours = Ailment(
+        endpoint_id="end_1", tenant=ACME, since=at(1), probe_at=at(2), probes=3, reason="http_503", version=1
+    )
 
     with pytest.raises(SchemaError, match="has schema 0001"):
         await Notifykit(fresh_url, create=False).open()
     await upgrade(fresh_url)
 
     async with Notifykit(fresh_url, create=False) as kit:
-        await kit.store.save_ailment(theirs)
+        await kit.store.save_endpoint(make_endpoint(id="end_1", tenant="globex"))
+        theirs = await kit.store.save_ailment(attrs.evolve(ours, tenant="globex", version=0))
         ailments = await kit.store.ailments()
         drawn = [
             await kit.store.draw(tenant, "end_1", 9, RateLimit(per_second=9, burst=9), now=at(0))
@@ -335,6 +346,65 @@ async def test_events_of_schema_0004_are_delivered_and_bundles_come_back(fresh_u
     assert (18, 18) == (waiting, len(again))
     assert {one.id for one in first[3:]} == {one.id for one in again if one.fence == 2}
     assert {event.id for event in events} | {"evt_1"} == {one.id for one in again} | {one.id for one in first[:3]}
+
+
+AILMENT_BEFORE_0006 = """
+INSERT INTO notifykit_ailments (endpoint_id, tenant, since, probe_at, probes, reason)
+VALUES ('end_1', 'acme', 1000000, 2000000, 3, 'http_503')
+"""
+RECORDS_BEFORE_0006 = {
+    "endpoint": ENDPOINT_BEFORE_0004 + "ON CONFLICT (tenant, id) DO UPDATE SET url = 'https://old.example/'",
+    "subscription": SUBSCRIPTION_BEFORE_0004 % (ACME, "sub_1", '["**"]', "NULL", "TRUE")
+    + "ON CONFLICT (tenant, id) DO UPDATE SET topic = 'old'",
+    "ailment": AILMENT_BEFORE_0006 + "ON CONFLICT (tenant, endpoint_id) DO UPDATE SET reason = 'old'",
+}
+
+
+async def test_records_of_schema_0005_get_a_version(fresh_url):
+    """What is there has version 1, changes are checked from then on, and a step back and up again begins anew."""
+    await upgrade(fresh_url, "0005")
+    for statement in RECORDS_BEFORE_0006.values():
+        _run_sql(fresh_url, statement)
+    await upgrade(fresh_url)
+    async with Notifykit(fresh_url, create=False) as kit:
+        endpoint, subscription, ailment = before = await _records(kit)
+        for _ in range(2):
+            endpoint = await kit.store.save_endpoint(endpoint)
+        subscription = await kit.store.save_subscription(subscription)
+        ailment = await kit.store.save_ailment(ailment)
+        with pytest.raises(StaleWriteError):
+            await kit.store.save_endpoint(before[0])
+
+    await _downgrade(fresh_url, "0005")
+    await upgrade(fresh_url)
+
+    async with Notifykit(fresh_url, create=False) as kit:
+        again = await _records(kit)
+    assert [1, 1, 1] == [one.version for one in before]
+    assert [3, 2, 2] == [one.version for one in (endpoint, subscription, ailment)]
+    assert before == again
+
+
+async def test_a_process_of_schema_0005_goes_on_beside_newer_ones(fresh_url):
+    """Its statements, which know no versions, still insert and replace; what newer processes do then is accepted."""
+    await upgrade(fresh_url)
+    for statement in RECORDS_BEFORE_0006.values():
+        _run_sql(fresh_url, statement)
+    async with Notifykit(fresh_url, create=False) as kit:
+        await kit.store.save_endpoint((await _records(kit))[0])
+
+        for statement in RECORDS_BEFORE_0006.values():
+            _run_sql(fresh_url, statement)
+
+        endpoint, subscription, ailment = await _records(kit)
+        await kit.store.save_endpoint(endpoint)
+    assert [2, 1, 1] == [one.version for one in (endpoint, subscription, ailment)]
+    assert ("https://old.example/", "old", "old") == (endpoint.url, subscription.topic, ailment.reason)
+
+
+async def _records(kit: Notifykit) -> tuple[Endpoint, Subscription, Ailment]:
+    config = await kit.store.load_tenant(ACME)
+    return config.endpoints[0], config.subscriptions[0], (await kit.store.ailments())[0]
 
 
 async def test_a_step_back_makes_the_schema_before(fresh_url):

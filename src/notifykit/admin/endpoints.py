@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
 import attrs
 
+from ..changes import change
 from ..errors import DestinationRefusedError, InvalidEndpointError, NotFoundError, StateError
 from ..models.delivery import Priority
 from ..models.endpoint import Endpoint, EndpointSecret, EndpointState, RateLimit
@@ -44,7 +45,8 @@ class Egress(Protocol):
 class Endpoints:
     """A tenant's webhook URLs.
 
-    Every change reaches planners and senders with the next event or claim.
+    Every change reaches planners and senders with the next event or claim.  Changes that are made at the
+    same time, wherever, are made one after the other: none undoes another.
     """
 
     def __init__(
@@ -97,7 +99,7 @@ class Endpoints:
             created_at=now,
             updated_at=now,
         )
-        return await self._save(await self._checked(endpoint))
+        return await self._save_checked(endpoint)
 
     async def get(self, endpoint_id: str, *, tenant: str) -> Endpoint:
         """Return an endpoint.
@@ -135,7 +137,6 @@ class Endpoints:
             InvalidEndpointError: With every problem found; nothing is changed.
             NotFoundError: The tenant has no such endpoint.
         """
-        endpoint = await self.get(endpoint_id, tenant=tenant)
         changes: dict[str, Any] = {
             "url": url,
             "description": description,
@@ -148,7 +149,7 @@ class Endpoints:
         given = {name: value for name, value in changes.items() if value is not None}
         if rate_limit == "none":
             given["rate_limit"] = None
-        return await self._save(await self._checked(attrs.evolve(endpoint, **given)))
+        return await self._change(endpoint_id, tenant, lambda e: attrs.evolve(e, **given), self._save_checked)
 
     async def delete(self, endpoint_id: str, *, tenant: str) -> None:
         """Remove an endpoint with its subscriptions; what waits for it is cancelled.
@@ -161,20 +162,17 @@ class Endpoints:
 
     async def pause(self, endpoint_id: str, *, tenant: str, reason: str = "paused by the operator") -> Endpoint:
         """Keep deliveries waiting; none is lost and no attempt is used up."""
-        endpoint = await self.get(endpoint_id, tenant=tenant)
-        return await self._save(attrs.evolve(endpoint, state=EndpointState.PAUSED, state_reason=reason))
+        return await self._set_state(endpoint_id, tenant, EndpointState.PAUSED, reason)
 
     async def resume(self, endpoint_id: str, *, tenant: str) -> Endpoint:
         """Deliver again after a pause or after the endpoint was disabled; what was held is due at once."""
-        endpoint = await self.get(endpoint_id, tenant=tenant)
-        saved = await self._save(attrs.evolve(endpoint, state=EndpointState.ACTIVE, state_reason=None))
+        saved = await self._set_state(endpoint_id, tenant, EndpointState.ACTIVE, None)
         await self._store.wake(tenant, endpoint_id, now=self._clock.now())
         return saved
 
     async def disable(self, endpoint_id: str, *, tenant: str, reason: str = "disabled by the operator") -> Endpoint:
         """Stop deliveries: new ones are recorded as suppressed, waiting ones are cancelled as they come up."""
-        endpoint = await self.get(endpoint_id, tenant=tenant)
-        return await self._save(attrs.evolve(endpoint, state=EndpointState.DISABLED, state_reason=reason))
+        return await self._set_state(endpoint_id, tenant, EndpointState.DISABLED, reason)
 
     async def rotate_secret(
         self,
@@ -193,18 +191,9 @@ class Endpoints:
             raise InvalidEndpointError([f"overlap: between 0 and 7 days, got {overlap}"])
         if secret is not None and (problem := secret_problem(secret)):
             raise InvalidEndpointError([f"secret: {problem}"])
-        endpoint = await self.get(endpoint_id, tenant=tenant)
         now = self._clock.now()
-        until = now + overlap
-        kept = tuple(
-            s if s.expires_at is not None and s.expires_at <= until else attrs.evolve(s, expires_at=until)
-            for s in endpoint.secrets
-            if (s.expires_at is None or s.expires_at > now) and until > now
-        )
-        if len(kept) >= MAX_SECRETS:
-            raise StateError(f"endpoint {endpoint_id} has {MAX_SECRETS} signing secrets: revoke one first")
         new = EndpointSecret(value=secret or generate_secret(), created_at=now)
-        return await self._save(attrs.evolve(endpoint, secrets=(new, *kept)))
+        return await self._change(endpoint_id, tenant, lambda e: _rotated(e, new, now, until=now + overlap))
 
     async def revoke_secret(self, endpoint_id: str, secret: str, *, tenant: str) -> Endpoint:
         """Stop signing with ``secret`` at once.
@@ -213,15 +202,7 @@ class Endpoints:
             StateError: It is the only secret; rotate first.
             NotFoundError: The endpoint has no such secret.
         """
-        endpoint = await self.get(endpoint_id, tenant=tenant)
-        kept = tuple(s for s in endpoint.secrets if s.value != secret)
-        if len(kept) == len(endpoint.secrets):
-            raise NotFoundError("secret", f"{secret[:6]}…")
-        if not any(s.expires_at is None or s.expires_at > self._clock.now() for s in kept):
-            raise StateError("this is the only secret that signs: rotate first, then revoke it")
-        if all(s.expires_at is not None for s in kept):
-            kept = (attrs.evolve(kept[0], expires_at=None), *kept[1:])
-        return await self._save(attrs.evolve(endpoint, secrets=kept))
+        return await self._change(endpoint_id, tenant, lambda e: _revoked(e, secret, self._clock.now()))
 
     async def test(self, endpoint_id: str, *, tenant: str) -> Receipt:
         """Send a ``notifykit.test`` event to this endpoint alone, whatever it is subscribed to."""
@@ -246,10 +227,45 @@ class Endpoints:
             raise InvalidEndpointError(problems)
         return attrs.evolve(endpoint, url=url, headers=_lower(endpoint.headers))
 
+    async def _set_state(self, endpoint_id: str, tenant: str, state: EndpointState, reason: str | None) -> Endpoint:
+        return await self._change(endpoint_id, tenant, lambda e: attrs.evolve(e, state=state, state_reason=reason))
+
+    async def _change(
+        self,
+        endpoint_id: str,
+        tenant: str,
+        make: Callable[[Endpoint], Endpoint],
+        save: Callable[[Endpoint], Awaitable[Endpoint]] | None = None,
+    ) -> Endpoint:
+        return await change(lambda: self.get(endpoint_id, tenant=tenant), make, save or self._save)
+
+    async def _save_checked(self, endpoint: Endpoint) -> Endpoint:
+        return await self._save(await self._checked(endpoint))
+
     async def _save(self, endpoint: Endpoint) -> Endpoint:
-        saved = attrs.evolve(endpoint, updated_at=self._clock.now())
-        await self._store.save_endpoint(saved)
-        return saved
+        return await self._store.save_endpoint(attrs.evolve(endpoint, updated_at=self._clock.now()))
+
+
+def _rotated(endpoint: Endpoint, new: EndpointSecret, now: datetime, *, until: datetime) -> Endpoint:
+    kept = tuple(
+        s if s.expires_at is not None and s.expires_at <= until else attrs.evolve(s, expires_at=until)
+        for s in endpoint.secrets
+        if (s.expires_at is None or s.expires_at > now) and until > now
+    )
+    if len(kept) >= MAX_SECRETS:
+        raise StateError(f"endpoint {endpoint.id} has {MAX_SECRETS} signing secrets: revoke one first")
+    return attrs.evolve(endpoint, secrets=(new, *kept))
+
+
+def _revoked(endpoint: Endpoint, secret: str, now: datetime) -> Endpoint:
+    kept = tuple(s for s in endpoint.secrets if s.value != secret)
+    if len(kept) == len(endpoint.secrets):
+        raise NotFoundError("secret", f"{secret[:6]}…")
+    if not any(s.expires_at is None or s.expires_at > now for s in kept):
+        raise StateError("this is the only secret that signs: rotate first, then revoke it")
+    if all(s.expires_at is not None for s in kept):
+        kept = (attrs.evolve(kept[0], expires_at=None), *kept[1:])
+    return attrs.evolve(endpoint, secrets=kept)
 
 
 def _problems(endpoint: Endpoint) -> list[str]:

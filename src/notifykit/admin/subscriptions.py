@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from ..changes import change
 from ..errors import InvalidSubscriptionError, NotFoundError
 from ..models.ids import SUBSCRIPTION, new_id
 from ..models.subscription import Subscription
@@ -20,7 +21,8 @@ MAX_PATTERNS = 100
 class Subscriptions:
     """Who wants which events.
 
-    Every change reaches planners with the next event.
+    Every change reaches planners with the next event.  Changes that are made at the same time are made one
+    after the other: none undoes another.
     """
 
     def __init__(self, store: Store, clock: Clock) -> None:
@@ -60,7 +62,11 @@ class Subscriptions:
             created_at=now,
             updated_at=now,
         )
-        return await self._save(subscription)
+        saved = await self._save(subscription)
+        if await self._store.get_endpoint(tenant, endpoint_id) is None:  # removed at the same time
+            await self._store.remove_subscription(tenant, saved.id)
+            raise NotFoundError("endpoint", endpoint_id)
+        return saved
 
     async def get(self, subscription_id: str, *, tenant: str) -> Subscription:
         """Return a subscription.
@@ -95,8 +101,11 @@ class Subscriptions:
             raise InvalidSubscriptionError(["enabled: must be true or false"])
         if "event_types" in changes:
             changes["event_types"] = _patterns(changes["event_types"])
-        subscription = await self.get(subscription_id, tenant=tenant)
-        return await self._save(attrs.evolve(subscription, **changes, updated_at=self._clock.now()))
+
+        async def read() -> Subscription:
+            return await self.get(subscription_id, tenant=tenant)
+
+        return await change(read, lambda subscription: attrs.evolve(subscription, **changes), self._save)
 
     async def delete(self, subscription_id: str, *, tenant: str) -> None:
         """Remove a subscription; deliveries that exist stay.
@@ -111,8 +120,7 @@ class Subscriptions:
         check(subscription.event_types, subscription.topic, subscription.filter, subscription.description)
         if await self._store.get_endpoint(subscription.tenant, subscription.subscriber_id) is None:
             raise NotFoundError("endpoint", subscription.subscriber_id)
-        await self._store.save_subscription(subscription)
-        return subscription
+        return await self._store.save_subscription(attrs.evolve(subscription, updated_at=self._clock.now()))
 
 
 def _patterns(event_types: str | Iterable[str]) -> tuple[str, ...]:

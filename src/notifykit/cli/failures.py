@@ -51,6 +51,7 @@ def explained(error: NotifykitError, tenant: str) -> CommandError:
         (e.SchemaError, NO_STORE, lambda: "create or upgrade the tables with: notifykit migrate"),
         (e.StoreUnavailableError, NO_STORE, lambda: "check --url (or NOTIFYKIT_URL) and that the database runs"),
         (e.VaultError, NO_STORE, lambda: "how keys are changed: notifykit keys --help"),
+        (e.StaleWriteError, FAILED, lambda: "run the command again"),
         (e.StoreError, NO_STORE, lambda: "check --url (or NOTIFYKIT_URL)"),
         (e.ConfigurationError, USAGE, lambda: "see: notifykit --help"),
         (e.InvalidInputError, FAILED, lambda: _remedy(error)),

@@ -20,6 +20,7 @@ from typing import Self
 import anyio
 import attrs
 
+from ..changes import change
 from ..errors import ConfigurationError, StateError, StoreError
 from ..failpoints import failpoint
 from ..models.delivery import Lane, Priority
@@ -454,19 +455,25 @@ class Dispatcher:
         self._rhythm.stir()
 
     async def _disable(self, endpoint: Endpoint, reason: str) -> None:
+        """Disable an endpoint, unless it is not active any more, has another URL by now, or was removed."""
+
+        def disabled(current: Endpoint | None) -> Endpoint | None:
+            if current is None or current.state is not EndpointState.ACTIVE or current.url != endpoint.url:
+                return current
+            return attrs.evolve(current, state=EndpointState.DISABLED, state_reason=reason)
+
+        async def save(wanted: Endpoint | None) -> Endpoint | None:
+            assert wanted is not None
+            saved = await self._store.save_endpoint(attrs.evolve(wanted, updated_at=self._clock.now()))
+            self._emit(EndpointDisabled(endpoint_id=endpoint.id, tenant=endpoint.tenant, reason=reason))
+            data = {"endpoint_id": endpoint.id, "reason": reason}
+            told = self._herald.event("endpoint.disabled", endpoint.tenant, data, self._clock.now())
+            if told is not None:
+                await self._store.append([told])
+            return saved
+
         try:
-            current = await self._store.get_endpoint(endpoint.tenant, endpoint.id)
-            if current is not None and current.state is EndpointState.ACTIVE and current.url == endpoint.url:
-                await self._store.save_endpoint(
-                    attrs.evolve(
-                        current, state=EndpointState.DISABLED, state_reason=reason, updated_at=self._clock.now()
-                    )
-                )
-                self._emit(EndpointDisabled(endpoint_id=endpoint.id, tenant=endpoint.tenant, reason=reason))
-                data = {"endpoint_id": endpoint.id, "reason": reason}
-                told = self._herald.event("endpoint.disabled", endpoint.tenant, data, self._clock.now())
-                if told is not None:
-                    await self._store.append([told])
+            await change(lambda: self._store.get_endpoint(endpoint.tenant, endpoint.id), disabled, save)
         except StoreError:
             return  # the next tick tries again
         self._gone.pop(endpoint.id, None)

@@ -11,6 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import attrs
+
+from ..errors import StaleWriteError
 from ..models.endpoint import Endpoint
 from ..models.health import Ailment
 from ..models.outcome import Accepted, Outcome
@@ -43,6 +46,8 @@ class Vitals:
     def __post_init__(self) -> None:
         self._ailments: dict[str, Ailment] = {}
         self._pulses: dict[str, Pulse] = {}
+        #: Versions of what is stored, as this process has last seen it; ailments that it holds itself have none.
+        self._versions: dict[str, int] = {}
         self._changed: dict[str, tuple[Endpoint, Ailment | None]] = {}
         self._answering: dict[str, Endpoint] = {}
         self._concerned = True
@@ -114,8 +119,14 @@ class Vitals:
         for endpoint_id in self._ailments.keys() - found.keys() - self._changed.keys():
             del self._ailments[endpoint_id]
             self._pulses.pop(endpoint_id, None)
-        for endpoint_id, ailment in found.items():
-            if endpoint_id not in self._changed and self._ailments.get(endpoint_id) != ailment:
+        for endpoint_id in self._versions.keys() - found.keys() - self._changed.keys():
+            del self._versions[endpoint_id]
+        for endpoint_id, stored in found.items():
+            if endpoint_id in self._changed:
+                continue
+            self._versions[endpoint_id] = stored.version
+            ailment = attrs.evolve(stored, version=0)
+            if self._ailments.get(endpoint_id) != ailment:
                 self._ailments[endpoint_id] = ailment
                 self._pulses.setdefault(endpoint_id, Pulse(allowed=1)).allowed = 1
                 self.allow(endpoint_id, 1)
@@ -123,11 +134,18 @@ class Vitals:
     async def _write(self, endpoint: Endpoint, ailment: Ailment | None) -> None:
         now = self.clock.now()
         if ailment is None:
-            if await self.store.remove_ailment(endpoint.tenant, endpoint.id, now=now):
+            removed = await self.store.remove_ailment(endpoint.tenant, endpoint.id, now=now)
+            self._versions.pop(endpoint.id, None)
+            if removed:
                 self.emit(EndpointRecovered(endpoint_id=endpoint.id, tenant=endpoint.tenant))
                 await self._tell("endpoint.recovered", endpoint, now)
             return
-        await self.store.save_ailment(ailment)
+        try:
+            known = attrs.evolve(ailment, version=self._versions.get(endpoint.id, 0))
+            self._versions[endpoint.id] = (await self.store.save_ailment(known)).version
+        except StaleWriteError:
+            self._changed.pop(endpoint.id, None)  # another process wrote first: that counts, and is read in a moment
+            return
         if ailment.probes == 0:
             self.emit(EndpointFailing(endpoint_id=endpoint.id, tenant=endpoint.tenant, reason=ailment.reason))
             await self._tell("endpoint.failing", endpoint, now, reason=ailment.reason)

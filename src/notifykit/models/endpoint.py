@@ -61,6 +61,8 @@ class Endpoint:
         timeout: The total deadline of one attempt, from DNS to the end of the response.
         max_in_flight: How many attempts one process may have open at a time.
         rate_limit: How many attempts a second all processes together may make.
+        version: How often the endpoint has been saved; 0 until it is.  A store refuses to save a change of
+            another version than the one it has.
     """
 
     id: str
@@ -77,6 +79,7 @@ class Endpoint:
     rate_limit: RateLimit | None = None
     created_at: datetime
     updated_at: datetime
+    version: int = 0
 
     def signing_keys(self, now: datetime) -> tuple[str, ...]:
         """Return the keys that sign at ``now``, newest first."""

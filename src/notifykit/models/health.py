@@ -18,6 +18,7 @@ class Ailment:
         probe_at: When the next attempt may be made, to see whether it has recovered.
         probes: How many probes have failed.
         reason: How the last attempt failed.
+        version: How often the ailment has been saved; 0 until it is.
     """
 
     endpoint_id: str
@@ -26,3 +27,4 @@ class Ailment:
     probe_at: datetime
     probes: int = 0
     reason: str = ""
+    version: int = 0

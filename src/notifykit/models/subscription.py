@@ -22,6 +22,7 @@ class Subscription:
         filter: Conditions on the event's ``data``; see the how-to on filters.
         subscriber_id: The endpoint (``end_…``) that is told.
         enabled: A disabled subscription matches nothing.
+        version: How often the subscription has been saved; 0 until it is.
     """
 
     id: str
@@ -35,6 +36,7 @@ class Subscription:
     enabled: bool = True
     created_at: datetime
     updated_at: datetime
+    version: int = 0
 
 
 class TenantConfig(NamedTuple):

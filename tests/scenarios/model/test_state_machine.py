@@ -137,9 +137,8 @@ class EngineMachine(RuleBasedStateMachine):
         """Give each tenant two endpoints that want everything."""
         for tenant in TENANTS:
             for _ in range(2):
-                endpoint = make_endpoint(tenant=tenant, retry=RETRY)
+                endpoint = self.run(self.store.save_endpoint(make_endpoint(tenant=tenant, retry=RETRY)))
                 self.endpoints[endpoint.id] = endpoint
-                self.run(self.store.save_endpoint(endpoint))
                 self.run(self.store.save_subscription(make_subscription(endpoint)))
 
     # -- publishing and planning -----------------------------------------------------------------
@@ -411,8 +410,7 @@ class EngineMachine(RuleBasedStateMachine):
     def change_endpoint(self, number, state):
         """Pause, disable or resume; resuming wakes what is held."""
         endpoint = list(self.endpoints.values())[number]
-        changed = self.endpoints[endpoint.id] = attrs.evolve(endpoint, state=state)
-        self.run(self.store.save_endpoint(changed))
+        self.endpoints[endpoint.id] = self.run(self.store.save_endpoint(attrs.evolve(endpoint, state=state)))
         if state is EndpointState.ACTIVE:
             held = [r for r in self.rows.values() if r.endpoint == endpoint.id and r.state is S.HELD]
             assert len(held) == self.run(self.store.wake(endpoint.tenant, endpoint.id, now=self.now))
@@ -426,10 +424,10 @@ class EngineMachine(RuleBasedStateMachine):
         before = self.run(self.store.load_tenant(endpoint.tenant)).version
         new = EndpointSecret(value=f"whsec_{next(self.numbers):032d}", created_at=self.now)
         old = attrs.evolve(endpoint.secrets[0], expires_at=self.now + timedelta(minutes=1))
-        self.endpoints[endpoint.id] = changed = attrs.evolve(endpoint, secrets=(new, old))
 
-        self.run(self.store.save_endpoint(changed))
+        changed = self.run(self.store.save_endpoint(attrs.evolve(endpoint, secrets=(new, old))))
 
+        self.endpoints[endpoint.id] = changed
         config = self.run(self.store.load_tenant(endpoint.tenant))
         (held,) = [e for e in config.endpoints if e.id == endpoint.id]
         assert config.version > before

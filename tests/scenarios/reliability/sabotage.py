@@ -204,6 +204,12 @@ def tenant_filter_removed() -> None:
     rewrite("stores.sql.moves:get", ("table.c.tenant == tenant, ", ""))
 
 
+@fault
+def no_versions() -> None:
+    """Whoever saves a record last replaces it, whatever has become of what was read."""
+    rewrite("stores.sql.config:save", (", table.c.version == version", ""))
+
+
 # ── the outside ────────────────────────────────────────────────────────────────────────────────
 
 

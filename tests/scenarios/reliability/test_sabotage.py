@@ -23,6 +23,7 @@ from .processes import ROOT, Receiver, Site
 from .sabotage import FAULTS, VARIABLE
 from .test_crash_points import run
 from .test_kills import pause_under_load, poison_under_way
+from .test_lost_updates import lost_updates
 
 #: A fault rewrites source.
 pytestmark = [pytest.mark.thorough, pytest.mark.interpreted]
@@ -92,6 +93,13 @@ def quiet(bench: Bench) -> set[str]:
         return {"nothing fails: duplicates"} if repeats else set()
 
 
+def concurrent_changes(bench: Bench) -> set[str]:
+    """Notice it where two processes change the same records."""
+    with bench.databases() as url:
+        noticed = lost_updates(url, bench.folder, count=100, sabotage=bench.fault)
+    return {f"changes at once: {name}" for name, count in noticed.items() if count}
+
+
 def other_tests(*chosen: str) -> Detector:
     """Notice it in tests of another suite, which pass without the fault."""
 
@@ -126,6 +134,7 @@ DETECTORS: dict[str, tuple[str, Detector]] = {
     "dedupe_in_memory": ("both", crash("pub.committed-publisher")),
     "body_reserialised": ("sqlite", crash("res.committed-retry_set")),
     "tenant_filter_removed": ("", other_tests("tests/conformance/test_sqlite_store.py", "-k", "stranger")),
+    "no_versions": ("both", concurrent_changes),
     "guard_first_address_only": ("", other_tests("tests/unit/channels/test_guard.py")),
     "redirects_on": ("", other_tests("tests/unit/channels/test_channel.py", "tests/unit/channels/test_wire.py")),
     "compare_prefix": ("", other_tests("tests/unit/signing/test_vectors.py", "tests/unit/signing/test_verifier.py")),

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from notifykit import StaleWriteError
+from notifykit.cli.failures import FAILED, explained
 from notifykit.cli.parser import build
 from tests.unit.cli.driving import Command, start
 
@@ -204,3 +206,11 @@ def test_the_installed_command_is_the_same_program() -> None:
     (entry,) = (entry for entry in entry_points(group="console_scripts") if entry.name == "notifykit")
 
     assert main is entry.load()
+
+
+def test_a_change_that_was_overtaken_says_what_to_do() -> None:
+    """It is no fault of the store's address: the command may be run again."""
+    error = explained(StaleWriteError("endpoint", "end_1"), "acme")
+
+    assert FAILED == error.code
+    assert str(error).endswith("; run the command again")

@@ -55,9 +55,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 async def many(b: Bench, count: int, *types: str, **changes: Any) -> list[Endpoint]:
     """Give the tenant so many endpoints, each with a subscription."""
-    endpoints = [make_endpoint(tenant=TENANT, url=f"https://203.0.114.7/{at}") for at in range(count)]
+    made = [make_endpoint(tenant=TENANT, url=f"https://203.0.114.7/{at}") for at in range(count)]
+    endpoints = [await b.kit.store.save_endpoint(endpoint) for endpoint in made]
     for endpoint in endpoints:
-        await b.kit.store.save_endpoint(endpoint)
         wish = make_subscription(endpoint, id=new_id(SUBSCRIPTION), event_types=types or ("**",), **changes)
         await b.kit.store.save_subscription(wish)
     return endpoints

@@ -12,7 +12,7 @@ from ...models.endpoint import Endpoint, EndpointState
 from ...models.subscription import Candidate, Inquiry, Subscription, TenantConfig
 from ...policies.places import places_for
 from .deliveries import MemoryDeliveries
-from .tables import Tables
+from .tables import Tables, newer
 
 T = TypeVar("T")
 
@@ -22,10 +22,13 @@ class MemoryConfig(MemoryDeliveries):
 
     _tables: Tables
 
-    async def save_endpoint(self, endpoint: Endpoint) -> None:
+    async def save_endpoint(self, endpoint: Endpoint) -> Endpoint:
+        key = endpoint.tenant, endpoint.id
+        saved = newer(endpoint, self._tables.endpoints.get(key), "endpoint", endpoint.id)
         # A copy, because the caller may go on to change the mappings inside.
-        self._tables.endpoints[endpoint.tenant, endpoint.id] = deepcopy(endpoint)
+        self._tables.endpoints[key] = deepcopy(saved)
         self._tables.versions[endpoint.tenant] += 1
+        return saved
 
     async def get_endpoint(self, tenant: str, endpoint_id: str) -> Endpoint | None:
         return self._tables.endpoints.get((tenant, endpoint_id))
@@ -50,9 +53,12 @@ class MemoryConfig(MemoryDeliveries):
         tables.versions[tenant] += 1
         return True
 
-    async def save_subscription(self, subscription: Subscription) -> None:
-        self._tables.keep(deepcopy(subscription))
-        self._tables.versions[subscription.tenant] += 1
+    async def save_subscription(self, subscription: Subscription) -> Subscription:
+        tenant, id_ = subscription.tenant, subscription.id
+        saved = newer(subscription, self._tables.subscriptions.get((tenant, id_)), "subscription", id_)
+        self._tables.keep(deepcopy(saved))
+        self._tables.versions[tenant] += 1
+        return saved
 
     async def get_subscription(self, tenant: str, subscription_id: str) -> Subscription | None:
         return self._tables.subscriptions.get((tenant, subscription_id))

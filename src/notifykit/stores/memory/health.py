@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from ...errors import StaleWriteError
 from ...models.endpoint import RateLimit
 from ...models.health import Ailment
 from .deliveries import MemoryDeliveries
+from .tables import newer
 
 
 class MemoryHealth(MemoryDeliveries):
@@ -15,8 +17,13 @@ class MemoryHealth(MemoryDeliveries):
     async def ailments(self) -> list[Ailment]:
         return list(self._tables.ailments.values())
 
-    async def save_ailment(self, ailment: Ailment) -> None:
-        self._tables.ailments[ailment.tenant, ailment.endpoint_id] = ailment
+    async def save_ailment(self, ailment: Ailment) -> Ailment:
+        key = ailment.tenant, ailment.endpoint_id
+        if key not in self._tables.endpoints:
+            raise StaleWriteError("endpoint", ailment.endpoint_id)
+        saved = newer(ailment, self._tables.ailments.get(key), "ailment", ailment.endpoint_id)
+        self._tables.ailments[key] = saved
+        return saved
 
     async def remove_ailment(self, tenant: str, endpoint_id: str, *, now: datetime) -> bool:
         if self._tables.ailments.pop((tenant, endpoint_id), None) is None:

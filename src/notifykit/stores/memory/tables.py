@@ -12,10 +12,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import attrs
 
+from ...errors import StaleWriteError
 from ...models.delivery import FINAL_STATES, Attempt, Delivery, DeliveryState, Lane, Priority
 from ...models.endpoint import Endpoint
 from ...models.event import StoredEvent
@@ -25,6 +26,8 @@ from ...policies.places import Place, places_of
 from ...ports import Appended
 from .due import FairQueue
 from .lines import Lines
+
+Versioned = TypeVar("Versioned", Endpoint, Subscription, Ailment)
 
 WAITING = (DeliveryState.PENDING, DeliveryState.HELD)
 
@@ -85,6 +88,13 @@ class Newest:
     def oldest(self, tenant: str) -> list[str]:
         """Return the tenant's ids, oldest first."""
         return list(self._ids.get(tenant, ()))
+
+
+def newer(record: Versioned, stored: Versioned | None, kind: str, id: str) -> Versioned:
+    """Return a record with its next version, if what is stored still has the version that it was read at."""
+    if record.version != (0 if stored is None else stored.version):
+        raise StaleWriteError(kind, id)
+    return attrs.evolve(record, version=record.version + 1)
 
 
 class Tables:

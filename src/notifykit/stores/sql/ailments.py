@@ -10,15 +10,17 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, delete, select, update
 
+from ...errors import StaleWriteError
 from ...models.endpoint import RateLimit
 from ...models.health import Ailment
 from . import moves
 from . import schema as s
-from .config import upsert
+from .config import insert_new
+from .config import save as save_record
 from .rows import instant, micros
 
 #: Every failing endpoint; asked for each second by every process, mostly in vain.
-FAILING = "SELECT endpoint_id, tenant, since, probe_at, probes, reason FROM notifykit_ailments"
+FAILING = "SELECT endpoint_id, tenant, since, probe_at, probes, reason, version FROM notifykit_ailments"
 
 
 def failing(connection: Connection) -> list[Ailment]:
@@ -26,8 +28,8 @@ def failing(connection: Connection) -> list[Ailment]:
     return [ailment_from(row) for row in connection.exec_driver_sql(FAILING).mappings()]
 
 
-def save(connection: Connection, ailment: Ailment) -> None:
-    """Insert or replace an ailment."""
+def save(connection: Connection, ailment: Ailment) -> int:
+    """Insert or replace an ailment; return its new version."""
     values: dict[str, Any] = {
         "endpoint_id": ailment.endpoint_id,
         "tenant": ailment.tenant,
@@ -35,8 +37,18 @@ def save(connection: Connection, ailment: Ailment) -> None:
         "probe_at": micros(ailment.probe_at),
         "probes": ailment.probes,
         "reason": ailment.reason,
+        "version": ailment.version,
     }
-    upsert(connection, s.ailments, values, ("tenant", "endpoint_id"))
+    if ailment.version == 0 and not _keep_endpoint(connection, ailment.tenant, ailment.endpoint_id):
+        raise StaleWriteError("endpoint", ailment.endpoint_id)
+    return save_record(connection, s.ailments, values, "ailment")
+
+
+def _keep_endpoint(connection: Connection, tenant: str, endpoint_id: str) -> bool:
+    """Tell whether there is such an endpoint, which then stays until the end of the transaction."""
+    its = (s.endpoints.c.tenant == tenant, s.endpoints.c.id == endpoint_id)
+    found = select(s.endpoints.c.id).where(*its).with_for_update(read=True, key_share=True)
+    return connection.execute(found).first() is not None
 
 
 def remove(connection: Connection, tenant: str, endpoint_id: str, now: datetime) -> bool:
@@ -52,7 +64,7 @@ def draw(connection: Connection, tenant: str, endpoint_id: str, wanted: int, lim
     """Take tokens out of a bucket."""
     at = micros(now)
     full = {"endpoint_id": endpoint_id, "tenant": tenant, "tokens": float(limit.burst), "filled_at": at}
-    upsert(connection, s.buckets, full, ("tenant", "endpoint_id"), replace=False)
+    insert_new(connection, s.buckets, full)
     bucket = s.buckets.c
     its = (bucket.tenant == tenant, bucket.endpoint_id == endpoint_id)
     row = connection.execute(select(bucket.tokens, bucket.filled_at).where(*its).with_for_update()).one()
@@ -73,4 +85,5 @@ def ailment_from(row: RowMapping) -> Ailment:
         probe_at=instant(row["probe_at"]),
         probes=row["probes"],
         reason=row["reason"],
+        version=row["version"],
     )

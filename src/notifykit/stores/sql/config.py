@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, ScalarSelect, Table, and_, delete, func, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from ...errors import StaleWriteError
 from ...models.delivery import DeliveryState
 from ...models.endpoint import Endpoint
 from ...models.event import StoredEvent
@@ -24,17 +25,28 @@ from .rows import endpoint_from, endpoint_values, event_from, subscription_from,
 _AT_ONCE = 500
 
 
-def upsert(
-    connection: Connection, table: Table, values: dict[str, Any], key: tuple[str, ...], *, replace: bool = True
-) -> None:
-    """Insert a row; one with the same key is replaced or left as it is."""
+def insert_new(connection: Connection, table: Table, values: dict[str, Any]) -> bool:
+    """Insert a row unless there is one with its key; tell whether it was inserted."""
     make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    statement: Any = make(table).values(values)
-    if replace:
-        changed = {name: statement.excluded[name] for name in values if name not in key}
-        connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=changed))
+    return connection.execute(make(table).values(values).on_conflict_do_nothing()).rowcount > 0
+
+
+def save(connection: Connection, table: Table, values: dict[str, Any], kind: str) -> int:
+    """Insert a record of version 0, or replace the one that still has its version; return the new version.
+
+    Raises:
+        StaleWriteError: There is none of that version, or one already.
+    """
+    version = values["version"]
+    row = {**values, "version": version + 1}
+    if version == 0:
+        saved = insert_new(connection, table, row)
     else:
-        connection.execute(statement.on_conflict_do_nothing(index_elements=list(key)))
+        its = [column == row.pop(column.name) for column in table.primary_key]
+        saved = connection.execute(update(table).where(*its, table.c.version == version).values(row)).rowcount > 0
+    if not saved:
+        raise StaleWriteError(kind, values.get("id") or values["endpoint_id"])
+    return int(version) + 1
 
 
 def touch(connection: Connection, tenant: str) -> None:
@@ -50,10 +62,11 @@ def touch(connection: Connection, tenant: str) -> None:
         )
 
 
-def save_endpoint(connection: Connection, endpoint: Endpoint) -> None:
-    """Insert or replace an endpoint."""
-    upsert(connection, s.endpoints, endpoint_values(endpoint), ("tenant", "id"))
+def save_endpoint(connection: Connection, endpoint: Endpoint) -> int:
+    """Insert or replace an endpoint; return its new version."""
+    version = save(connection, s.endpoints, endpoint_values(endpoint), "endpoint")
     touch(connection, endpoint.tenant)
+    return version
 
 
 def get_endpoint(connection: Connection, tenant: str, endpoint_id: str) -> Endpoint | None:
@@ -90,12 +103,13 @@ def remove_endpoint(connection: Connection, tenant: str, endpoint_id: str, now: 
     return True
 
 
-def save_subscription(connection: Connection, subscription: Subscription) -> None:
-    """Insert or replace a subscription."""
+def save_subscription(connection: Connection, subscription: Subscription) -> int:
+    """Insert or replace a subscription; return its new version."""
     touch(connection, subscription.tenant)  # from here on nobody else changes the tenant's subscriptions
     old = get_subscription(connection, subscription.tenant, subscription.id)
-    upsert(connection, s.subscriptions, subscription_values(subscription), ("tenant", "id"))
+    version = save(connection, s.subscriptions, subscription_values(subscription), "subscription")
     interests.replace(connection, () if old is None else (old,), (subscription,))
+    return version
 
 
 def get_subscription(connection: Connection, tenant: str, subscription_id: str) -> Subscription | None:

@@ -16,7 +16,7 @@ from ...failpoints import failpoint
 from . import schema
 
 #: The newest script in ``migrations/versions``.
-HEAD = "0005"
+HEAD = "0006"
 VERSION_TABLE = "notifykit_alembic"
 
 #: As Alembic makes it.

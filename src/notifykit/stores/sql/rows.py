@@ -300,6 +300,7 @@ def endpoint_values(endpoint: Endpoint) -> dict[str, Any]:
         "rate_limit": None if limit is None else json.dumps([limit.per_second, limit.burst]),
         "created_at": micros(endpoint.created_at),
         "updated_at": micros(endpoint.updated_at),
+        "version": endpoint.version,
     }
 
 
@@ -324,6 +325,7 @@ def endpoint_from(row: RowMapping) -> Endpoint:
         rate_limit=_rate_limit(row["rate_limit"]),
         created_at=instant(row["created_at"]),
         updated_at=instant(row["updated_at"]),
+        version=row["version"],
     )
 
 
@@ -358,6 +360,7 @@ def subscription_values(subscription: Subscription) -> dict[str, Any]:
         "enabled": subscription.enabled,
         "created_at": micros(subscription.created_at),
         "updated_at": micros(subscription.updated_at),
+        "version": subscription.version,
     }
 
 
@@ -375,4 +378,5 @@ def subscription_from(row: RowMapping) -> Subscription:
         enabled=bool(row["enabled"]),
         created_at=instant(row["created_at"]),
         updated_at=instant(row["updated_at"]),
+        version=row["version"],
     )

@@ -272,6 +272,7 @@ endpoints = Table(
     Column("rate_limit", Text),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False, server_default="1"),
 )
 
 #: One row for each failing endpoint; empty on a good day.
@@ -284,6 +285,7 @@ ailments = Table(
     Column("probe_at", BigInteger, nullable=False),
     Column("probes", Integer, nullable=False),
     Column("reason", Text, nullable=False),
+    Column("version", Integer, nullable=False, server_default="1"),
 )
 
 #: The token buckets of endpoints with a rate limit.
@@ -310,6 +312,7 @@ subscriptions = Table(
     Column("enabled", Boolean, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False, server_default="1"),
 )
 Index("notifykit_subscriptions_subscriber", subscriptions.c.tenant, subscriptions.c.subscriber_id)
 

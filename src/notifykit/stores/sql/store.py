@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
+import attrs
 from sqlalchemy import Connection, exc
 
 from ...errors import NotifykitError, SchemaError, StoreError, StoreUnavailableError
@@ -145,9 +146,10 @@ class SqlStore(ABC):
     async def is_planned(self, tenant: str, event_id: str) -> bool:
         return await self._read(lambda c: config.is_planned(c, tenant, event_id))
 
-    async def save_endpoint(self, endpoint: Endpoint) -> None:
-        await self._write(lambda c: config.save_endpoint(c, self.seals.endpoint(endpoint)))
+    async def save_endpoint(self, endpoint: Endpoint) -> Endpoint:
+        version = await self._write(lambda c: config.save_endpoint(c, self.seals.endpoint(endpoint)))
         failpoint("ep.changed")
+        return attrs.evolve(endpoint, version=version)
 
     async def get_endpoint(self, tenant: str, endpoint_id: str) -> Endpoint | None:
         stored = await self._read(lambda c: config.get_endpoint(c, tenant, endpoint_id))
@@ -164,8 +166,8 @@ class SqlStore(ABC):
     async def ailments(self) -> list[Ailment]:
         return await self._read(ailments.failing)
 
-    async def save_ailment(self, ailment: Ailment) -> None:
-        await self._write(lambda c: ailments.save(c, ailment))
+    async def save_ailment(self, ailment: Ailment) -> Ailment:
+        return attrs.evolve(ailment, version=await self._write(lambda c: ailments.save(c, ailment)))
 
     async def remove_ailment(self, tenant: str, endpoint_id: str, *, now: datetime) -> bool:
         removed = await self._write(lambda c: ailments.remove(c, tenant, endpoint_id, now))
@@ -178,8 +180,9 @@ class SqlStore(ABC):
     async def remove_endpoint(self, tenant: str, endpoint_id: str, *, now: datetime) -> bool:
         return await self._write(lambda c: config.remove_endpoint(c, tenant, endpoint_id, now))
 
-    async def save_subscription(self, subscription: Subscription) -> None:
-        await self._write(lambda c: config.save_subscription(c, subscription))
+    async def save_subscription(self, subscription: Subscription) -> Subscription:
+        version = await self._write(lambda c: config.save_subscription(c, subscription))
+        return attrs.evolve(subscription, version=version)
 
     async def get_subscription(self, tenant: str, subscription_id: str) -> Subscription | None:
         return await self._read(lambda c: config.get_subscription(c, tenant, subscription_id))

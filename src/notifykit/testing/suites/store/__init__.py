@@ -28,6 +28,7 @@ from .records import RecordPromises
 from .sent import SentPromises
 from .sharing import SharingPromises
 from .tenancy import TenancyPromises
+from .versions import VersionPromises
 
 __all__ = ["StoreFeatures", "StoreSuite"]
 
@@ -43,6 +44,7 @@ class StoreSuite(
     OrderingPromises,
     ReadingPromises,
     ConfigPromises,
+    VersionPromises,
     CandidatePromises,
     TenancyPromises,
     PurgePromises,

@@ -80,14 +80,11 @@ class CandidatePromises:
         states = (EndpointState.ACTIVE, EndpointState.PAUSED, EndpointState.DISABLED)
         endpoints = [await self._given_endpoint(store, clock, state=state) for state in states]
         endpoints.append(make_endpoint(at=clock.now()))
+        asked: dict[str, Any] = {"event_types": ("a.b", "c.**"), "topic": "x/*", "filter": {"n": [1, None]}}
         wishes = [
-            make_subscription(
-                endpoint, at=clock.now(), event_types=("a.b", "c.**"), topic="x/*", filter={"n": [1, None]}
-            )
+            await store.save_subscription(make_subscription(endpoint, at=clock.now(), **asked))
             for endpoint in endpoints
         ]
-        for wish in wishes:
-            await store.save_subscription(wish)
 
         found = await ask(store, Inquiry("c.d", "x/y"))
 
@@ -163,20 +160,20 @@ class CandidatePromises:
         """A subscription is found by what it says now, and not at all once it or its endpoint is gone."""
         endpoint = await self._given_endpoint(store, clock)
         wish = make_subscription(endpoint, at=clock.now(), event_types=("a.b", "c.*"), topic="x")
-        changes = (
-            wish,
-            attrs.evolve(wish, event_types=("a.b", "d.**")),
-            attrs.evolve(wish, event_types=("d.e",), topic=None),
-            attrs.evolve(wish, event_types=("d.e",), topic=None, enabled=False),
-            wish,
+        changes: tuple[dict[str, Any], ...] = (
+            {},
+            {"event_types": ("a.b", "d.**")},
+            {"event_types": ("d.e",), "topic": None},
+            {"event_types": ("d.e",), "topic": None, "enabled": False},
+            {},
         )
 
         async def found() -> list[bool]:
             return [wish.id in await ids(store, Inquiry(type_, "x")) for type_ in ("a.b", "c.d", "d.e")]
 
         seen = []
-        for changed in changes:
-            await store.save_subscription(changed)
+        for version, change in enumerate(changes):
+            await store.save_subscription(attrs.evolve(wish, version=version, **change))
             seen.append(await found())
         await store.remove_subscription(ACME, wish.id)
         seen.append(await found())
@@ -204,9 +201,10 @@ class CandidatePromises:
     ) -> None:
         """A pattern that is none does not stop the others of its subscription."""
         endpoint = await self._given_endpoint(store, clock)
-        wish = make_subscription(endpoint, at=clock.now(), event_types=(pattern, "order.*"))
 
-        await store.save_subscription(wish)
+        wish = await store.save_subscription(
+            make_subscription(endpoint, at=clock.now(), event_types=(pattern, "order.*"))
+        )
 
         assert wish == await store.get_subscription(ACME, wish.id)
         assert [wish.id] == await ids(store, Inquiry("order.paid"))
@@ -224,12 +222,13 @@ class CandidatePromises:
     async def test_another_tenants_subscriptions_are_no_candidates(self, store: Store, clock: FakeClock) -> None:
         """Nor is the state of another tenant's endpoint the state of one's own."""
         ours = await self._given_endpoint(store, clock)
-        theirs = make_endpoint(tenant=GLOBEX, at=clock.now(), id=ours.id, state=EndpointState.DISABLED)
-        await store.save_endpoint(theirs)
-        our_wish = make_subscription(ours, at=clock.now())
-        their_wish = make_subscription(theirs, at=clock.now(), id=our_wish.id, description="theirs")
-        for wish in (our_wish, their_wish):
-            await store.save_subscription(wish)
+        theirs = await store.save_endpoint(
+            make_endpoint(tenant=GLOBEX, at=clock.now(), id=ours.id, state=EndpointState.DISABLED)
+        )
+        our_wish = await store.save_subscription(make_subscription(ours, at=clock.now()))
+        their_wish = await store.save_subscription(
+            make_subscription(theirs, at=clock.now(), id=our_wish.id, description="theirs")
+        )
 
         found = [await ask(store, Inquiry("a.b"), tenant=tenant) for tenant in (ACME, GLOBEX)]
         await store.remove_subscription(GLOBEX, their_wish.id)
@@ -267,9 +266,7 @@ class CandidatePromises:
         assert await store.load_tenant("nobody") == await store.load_small_tenant("nobody", 0)
 
     async def _given_endpoint(self, store: Store, clock: FakeClock, **changes: Any) -> Endpoint:
-        endpoint = make_endpoint(at=clock.now(), **changes)
-        await store.save_endpoint(endpoint)
-        return endpoint
+        return await store.save_endpoint(make_endpoint(at=clock.now(), **changes))
 
     async def _given_subscriptions(
         self, store: Store, clock: FakeClock, pattern: str, count: int

@@ -55,19 +55,21 @@ class ConfigPromises:
             updated_at=clock.now() + TICK,
         )
 
-        await store.save_endpoint(endpoint)
+        saved = await store.save_endpoint(endpoint)
 
-        assert endpoint == await store.get_endpoint(ACME, endpoint.id)
+        assert attrs.evolve(endpoint, version=1) == saved
+        assert saved == await store.get_endpoint(ACME, endpoint.id)
 
     async def test_an_endpoint_is_replaced_as_a_whole(self, store: Store, clock: FakeClock) -> None:
         """Saving an endpoint again leaves nothing of what it was."""
         first = make_endpoint(at=clock.now(), headers={"x-old": "1"}, state_reason="old", max_in_flight=1)
-        second = make_endpoint(at=clock.advance(HOUR), id=first.id, secrets=())
+        second = make_endpoint(at=clock.advance(HOUR), id=first.id, secrets=(), version=1)
         await store.save_endpoint(first)
 
-        await store.save_endpoint(second)
+        saved = await store.save_endpoint(second)
 
-        assert [second] == await store.find_endpoints(ACME, limit=10)
+        assert attrs.evolve(second, version=2) == saved
+        assert [saved] == await store.find_endpoints(ACME, limit=10)
 
     async def test_what_is_saved_is_a_copy(self, store: Store, clock: FakeClock) -> None:
         """Changing a mapping after it was saved changes nothing in the store."""
@@ -99,24 +101,26 @@ class ConfigPromises:
             updated_at=clock.now() + TICK,
         )
 
-        await store.save_subscription(subscription)
+        saved = await store.save_subscription(subscription)
 
-        assert subscription == await store.get_subscription(ACME, subscription.id)
+        assert attrs.evolve(subscription, version=1) == saved
+        assert saved == await store.get_subscription(ACME, subscription.id)
 
     async def test_a_subscription_is_replaced_as_a_whole(self, store: Store, clock: FakeClock) -> None:
         """Saving a subscription again leaves nothing of what it was, and an absent filter differs from an empty one."""
         endpoint = make_endpoint(at=clock.now())
         first = make_subscription(endpoint, at=clock.now(), topic="shop/**", filter={"a": 1})
-        second = make_subscription(endpoint, at=clock.advance(HOUR), id=first.id, filter={})
-        third = attrs.evolve(second, filter=None, event_types=())
+        second = make_subscription(endpoint, at=clock.advance(HOUR), id=first.id, filter={}, version=1)
+        third = attrs.evolve(second, filter=None, event_types=(), version=2)
         await store.save_subscription(first)
 
-        read_back = []
+        saved, read_back = [], []
         for subscription in (second, third):
-            await store.save_subscription(subscription)
+            saved.append(await store.save_subscription(subscription))
             read_back += await store.find_subscriptions(ACME, limit=10)
 
-        assert [second, third] == read_back
+        assert [attrs.evolve(second, version=2), attrs.evolve(third, version=3)] == saved
+        assert saved == read_back
 
     async def test_lists_go_by_id_and_page_by_page(self, store: Store, clock: FakeClock) -> None:
         """Pages that start after the last id seen show each endpoint and each subscription once."""
@@ -133,8 +137,7 @@ class ConfigPromises:
     async def test_subscriptions_are_found_by_subscriber(self, store: Store, clock: FakeClock) -> None:
         """An endpoint's subscriptions can be listed alone, page by page."""
         endpoints, subscriptions = await self._given_config(store, clock)
-        second = make_subscription(endpoints[0], at=clock.now())
-        await store.save_subscription(second)
+        second = await store.save_subscription(make_subscription(endpoints[0], at=clock.now()))
 
         found = await store.find_subscriptions(ACME, subscriber_id=endpoints[0].id, limit=10)
         rest = await store.find_subscriptions(ACME, subscriber_id=endpoints[0].id, limit=10, after=subscriptions[0].id)
@@ -145,10 +148,8 @@ class ConfigPromises:
     async def test_a_tenant_is_loaded_as_a_whole(self, store: Store, clock: FakeClock) -> None:
         """Who plans gets all endpoints and subscriptions, disabled ones included, of this tenant only."""
         endpoints, subscriptions = await self._given_config(store, clock)
-        disabled = make_endpoint(at=clock.now(), state=EndpointState.DISABLED)
-        silent = make_subscription(disabled, at=clock.now(), enabled=False)
-        await store.save_endpoint(disabled)
-        await store.save_subscription(silent)
+        disabled = await store.save_endpoint(make_endpoint(at=clock.now(), state=EndpointState.DISABLED))
+        silent = await store.save_subscription(make_subscription(disabled, at=clock.now(), enabled=False))
         await store.save_endpoint(make_endpoint(tenant=GLOBEX, at=clock.now()))
 
         config = await store.load_tenant(ACME)
@@ -168,9 +169,9 @@ class ConfigPromises:
         other = make_subscription(endpoint, at=clock.now())
         changes: list[Callable[[], Awaitable[object]]] = [
             lambda: store.save_endpoint(endpoint),
-            lambda: store.save_endpoint(endpoint),
+            lambda: store.save_endpoint(attrs.evolve(endpoint, version=1)),
             lambda: store.save_subscription(subscription),
-            lambda: store.save_subscription(subscription),
+            lambda: store.save_subscription(attrs.evolve(subscription, version=1)),
             lambda: store.save_subscription(other),
             lambda: store.remove_subscription(ACME, other.id),
             lambda: store.remove_endpoint(ACME, endpoint.id, now=clock.now()),
@@ -272,7 +273,7 @@ class ConfigPromises:
         """Save three endpoints with a subscription each, the newest first."""
         endpoints = [make_endpoint(at=clock.now()) for _ in range(3)]
         subscriptions = [make_subscription(endpoint, at=clock.now()) for endpoint in endpoints]
-        for endpoint, subscription in zip(reversed(endpoints), reversed(subscriptions), strict=True):
-            await store.save_endpoint(endpoint)
-            await store.save_subscription(subscription)
+        for at in (2, 1, 0):
+            endpoints[at] = await store.save_endpoint(endpoints[at])
+            subscriptions[at] = await store.save_subscription(subscriptions[at])
         return endpoints, subscriptions

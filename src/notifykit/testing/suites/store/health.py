@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import anyio
+import attrs
 
 from ....models.delivery import Claim, DeliveryState, Priority
 from ....models.endpoint import RateLimit
@@ -39,16 +40,16 @@ class HealthPromises:
 
     async def test_ailments_of_all_tenants_read_back_as_they_were_saved(self, store: Store, clock: FakeClock) -> None:
         """The engine sees every failing endpoint with every field, to the microsecond."""
-        saved = [
+        ailing_ones = [
             ailing(clock),
             ailing(clock, OTHER, probes=7),
             Ailment(endpoint_id="end_third", tenant=GLOBEX, since=clock.now(), probe_at=clock.advance(SECOND)),
         ]
 
-        for ailment in saved:
-            await store.save_ailment(ailment)
+        saved = [await self._given_ailment(store, ailment) for ailment in ailing_ones]
         found = await store.ailments()
 
+        assert [attrs.evolve(ailment, version=1) for ailment in ailing_ones] == saved
         assert sorted(saved, key=_by_id) == sorted(found, key=_by_id)
 
     async def test_an_endpoint_has_one_ailment(self, store: Store, clock: FakeClock) -> None:
@@ -60,12 +61,13 @@ class HealthPromises:
             probe_at=clock.now() + HOUR,
             probes=3,
             reason="timeout",
+            version=1,
         )
 
-        await store.save_ailment(ailing(clock))
-        await store.save_ailment(later)
+        await self._given_ailment(store, ailing(clock))
+        saved = await store.save_ailment(later)
 
-        assert [later] == await store.ailments()
+        assert [attrs.evolve(later, version=2)] == [saved] == await store.ailments()
 
     async def test_health_is_not_configuration(self, store: Store, clock: FakeClock) -> None:
         """Falling ill and getting well do not raise the tenant's version: nothing has to be read anew."""
@@ -81,9 +83,8 @@ class HealthPromises:
 
     async def test_a_recovery_is_noted_once(self, store: Store, clock: FakeClock) -> None:
         """Of those who find out that an endpoint is well again one is told so, and other endpoints go on ailing."""
-        other = ailing(clock, OTHER)
-        await store.save_ailment(ailing(clock))
-        await store.save_ailment(other)
+        await self._given_ailment(store, ailing(clock))
+        other = await self._given_ailment(store, ailing(clock, OTHER))
 
         answers = [await store.remove_ailment(ACME, RECEIVER, now=clock.now()) for _ in range(2)]
 
@@ -96,7 +97,7 @@ class HealthPromises:
         parked = await given_delivery(store, clock, due_at=later, **HELD)
         waiting = await given_delivery(store, clock, due_at=later)
         elsewhere = await given_delivery(store, clock, subscriber=OTHER, due_at=later, **HELD)
-        await store.save_ailment(ailing(clock))
+        await self._given_ailment(store, ailing(clock))
         now = clock.advance(SECOND)
 
         await store.remove_ailment(ACME, RECEIVER, now=now)
@@ -116,9 +117,8 @@ class HealthPromises:
 
     async def test_a_stranger_recovers_nobody(self, store: Store, clock: FakeClock) -> None:
         """Under another tenant's name an ailment is not found, and nothing wakes."""
-        ailment = ailing(clock)
         parked = await given_delivery(store, clock, due_at=clock.now() + HOUR, **HELD)
-        await store.save_ailment(ailment)
+        ailment = await self._given_ailment(store, ailing(clock))
 
         recovered = await store.remove_ailment(GLOBEX, RECEIVER, now=clock.now())
 
@@ -130,9 +130,8 @@ class HealthPromises:
         self, store: Store, clock: FakeClock
     ) -> None:
         """An id that another tenant uses as well neither ails nor draws with it."""
-        ours, theirs = ailing(clock), ailing(clock, tenant=GLOBEX, probes=2)
-        await store.save_ailment(ours)
-        await store.save_ailment(theirs)
+        ours = await self._given_ailment(store, ailing(clock))
+        theirs = await self._given_ailment(store, ailing(clock, tenant=GLOBEX, probes=2))
         await store.draw(GLOBEX, RECEIVER, 10, LIMIT, now=clock.now())
 
         both = await store.ailments()
@@ -226,10 +225,14 @@ class HealthPromises:
         self, store: Store, clock: FakeClock, make_second_store: MakeStore
     ) -> None:
         """A process that starts later knows what ails."""
-        ailment = ailing(clock)
-        await store.save_ailment(ailment)
+        ailment = await self._given_ailment(store, ailing(clock))
 
         assert [ailment] == await (await make_second_store()).ailments()
+
+    async def _given_ailment(self, store: Store, ailment: Ailment) -> Ailment:
+        """Save an endpoint and what it suffers from."""
+        await store.save_endpoint(make_endpoint(id=ailment.endpoint_id, tenant=ailment.tenant, at=ailment.since))
+        return await store.save_ailment(ailment)
 
 
 class BroughtEventPromises:

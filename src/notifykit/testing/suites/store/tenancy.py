@@ -121,11 +121,9 @@ class TenancyPromises:
         theirs = make_endpoint(tenant=GLOBEX, at=clock.now(), id=ours.id, url="https://globex.example/")
         our_wish = make_subscription(ours, at=clock.now())
         their_wish = make_subscription(theirs, at=clock.now(), id=our_wish.id, topic="theirs")
-        await store.save_endpoint(ours)
-        await store.save_subscription(our_wish)
+        ours, our_wish = await store.save_endpoint(ours), await store.save_subscription(our_wish)
 
-        await store.save_endpoint(theirs)
-        await store.save_subscription(their_wish)
+        theirs, their_wish = await store.save_endpoint(theirs), await store.save_subscription(their_wish)
         both = [(await store.load_tenant(tenant))[2:] for tenant in (ACME, GLOBEX)]
         await store.remove_endpoint(GLOBEX, theirs.id, now=clock.now())
 
@@ -146,8 +144,7 @@ class TenancyPromises:
     async def test_a_tenant_is_an_opaque_text(self, store: Store, clock: FakeClock, tenant: str) -> None:
         """A tenant's name is compared as it is: no case, no wildcards, no quoting."""
         belongings = await self._given_belongings(store, clock)
-        mine = make_endpoint(tenant=tenant, at=clock.now())
-        await store.save_endpoint(mine)
+        mine = await store.save_endpoint(make_endpoint(tenant=tenant, at=clock.now()))
         wake_later = await given_delivery(
             store, clock, tenant=tenant, state=DeliveryState.HELD, due_at=clock.now() + HOUR, subscriber=mine.id
         )

@@ -1,0 +1,52 @@
+"""A change of a record that others may change at the same time.
+
+A record is read, changed by a pure function and saved; the store refuses the save if the record has changed
+in between (:class:`~notifykit.errors.StaleWriteError`), and then the change is made anew from what is there.
+So of two changes at once none is lost: the second finds the first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from .errors import StaleWriteError
+
+T = TypeVar("T")
+
+#: How often a change is tried.  Of changes that meet one always gets through, so even a crowd is done long before.
+TRIES = 30
+#: Seconds to wait at the most before the second try, and before any: longer each time, so that a crowd thins out.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.2
+
+
+async def change(read: Callable[[], Awaitable[T]], make: Callable[[T], T], save: Callable[[T], Awaitable[T]]) -> T:
+    """Read a record, change it with ``make`` and save it; if it was changed meanwhile, do so again.
+
+    Args:
+        read: Returns the record as it is now.
+        make: Returns it as it shall be, or itself if there is nothing to change; called once for each try.
+        save: Saves it at the version that was read; called once for each try.
+
+    Returns:
+        The record as it was saved, or as it was read if there was nothing to change.
+
+    Raises:
+        StaleWriteError: It was changed each time, which means that others change it without a pause.
+    """
+    longest = _FIRST_PAUSE
+    for _ in range(TRIES - 1):
+        try:
+            return await _changed(read, make, save)
+        except StaleWriteError:
+            await asyncio.sleep(random.uniform(0, longest))  # noqa: S311 - spreads tries, hides nothing
+            longest = min(2 * longest, _LONGEST_PAUSE)
+    return await _changed(read, make, save)
+
+
+async def _changed(read: Callable[[], Awaitable[T]], make: Callable[[T], T], save: Callable[[T], Awaitable[T]]) -> T:
+    current = await read()
+    wanted = make(current)
+    return current if wanted is current else await save(wanted)

@@ -1,0 +1,176 @@
+"""Versions: a change that was made to what is not there any more is refused, and of changes at once none is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+import anyio
+import attrs
+import pytest
+
+from ....changes import change
+from ....errors import StaleWriteError
+from ....models.health import Ailment
+from ....models.subscription import Inquiry
+from ....ports import Store
+from ...builders import make_endpoint, make_subscription
+from ...clock import FakeClock
+from .fixtures import MakeStore, needs
+from .steps import ACME, HOUR, RECEIVER
+
+
+class Kind(NamedTuple):
+    """One kind of record: how it is made (at version 0), saved, read and removed, and a text that may change."""
+
+    make: Callable[[FakeClock], Any]
+    save: Callable[[Store, Any], Awaitable[Any]]
+    read: Callable[[Store, Any], Awaitable[Any]]
+    remove: Callable[[Store, Any, FakeClock], Awaitable[bool]]
+    text: str
+
+
+async def _read_ailment(store: Store, _: Ailment) -> Ailment | None:
+    return next(iter(await store.ailments()), None)
+
+
+KINDS = {
+    "endpoint": Kind(
+        lambda clock: make_endpoint(at=clock.now()),
+        lambda store, it: store.save_endpoint(it),
+        lambda store, it: store.get_endpoint(ACME, it.id),
+        lambda store, it, clock: store.remove_endpoint(ACME, it.id, now=clock.now()),
+        "description",
+    ),
+    "subscription": Kind(
+        lambda clock: make_subscription(make_endpoint(id=RECEIVER), at=clock.now()),
+        lambda store, it: store.save_subscription(it),
+        lambda store, it: store.get_subscription(ACME, it.id),
+        lambda store, it, _: store.remove_subscription(ACME, it.id),
+        "description",
+    ),
+    "ailment": Kind(
+        lambda clock: Ailment(endpoint_id=RECEIVER, tenant=ACME, since=clock.now(), probe_at=clock.now() + HOUR),
+        lambda store, it: store.save_ailment(it),
+        _read_ailment,
+        lambda store, it, clock: store.remove_ailment(ACME, it.endpoint_id, now=clock.now()),
+        "reason",
+    ),
+}
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+class VersionPromises:
+    """What a store promises about changes that are made at the same time."""
+
+    @every_kind
+    async def test_each_save_raises_the_version(self, store: Store, clock: FakeClock, kind: str) -> None:
+        """A record is born with version 1; what a save returns is what is read."""
+        its, record = await self._given(store, clock, kind)
+
+        saved, found = [], []
+        for text in ("first", "second", "third"):
+            record = await its.save(store, attrs.evolve(record, **{its.text: text}))
+            saved.append(record)
+            found.append(await its.read(store, record))
+
+        assert [1, 2, 3] == [one.version for one in saved]
+        assert saved == found
+
+    @every_kind
+    async def test_a_stale_save_changes_nothing(self, store: Store, clock: FakeClock, kind: str) -> None:
+        """Of two who read the same version the second to save is refused, and the first one's change stands."""
+        its, record = await self._given(store, clock, kind)
+        read = await its.save(store, record)
+        current = await its.save(store, attrs.evolve(read, **{its.text: "first"}))
+        before = await store.load_tenant(ACME)
+
+        for version in (read.version, 0, 7):
+            with pytest.raises(StaleWriteError, match="changed or removed"):
+                await its.save(store, attrs.evolve(read, version=version, **{its.text: "second"}))
+
+        assert current == await its.read(store, record)
+        assert before == await store.load_tenant(ACME)
+
+    @every_kind
+    async def test_a_stale_save_brings_nothing_back(self, store: Store, clock: FakeClock, kind: str) -> None:
+        """What was removed since it was read stays removed."""
+        its, record = await self._given(store, clock, kind)
+        read = await its.save(store, record)
+        await its.remove(store, read, clock)
+        before = await store.load_tenant(ACME)
+
+        with pytest.raises(StaleWriteError, match="changed or removed"):
+            await its.save(store, read)
+
+        assert await its.read(store, read) is None
+        assert before == await store.load_tenant(ACME)
+
+    async def test_a_stale_subscription_is_no_candidate(self, store: Store, clock: FakeClock) -> None:
+        """What a refused save asked for finds nobody, and what is stored is still found."""
+        its, wish = await self._given(store, clock, "subscription")
+        read = await its.save(store, attrs.evolve(wish, event_types=("a.b",)))
+        current = await its.save(store, attrs.evolve(read, event_types=("c.d",)))
+
+        with pytest.raises(StaleWriteError):
+            await its.save(store, attrs.evolve(read, event_types=("e.f",)))
+
+        found = await store.find_candidates(ACME, [Inquiry("c.d"), Inquiry("e.f")], limit=9)
+        assert [[current], []] == [[one.subscription for one in answer] for answer in found]
+
+    async def test_every_way_to_read_a_record_tells_its_version(self, store: Store, clock: FakeClock) -> None:
+        """Lists, picks, candidates and whole tenants are as good as a read of one record to change it."""
+        endpoint = await store.save_endpoint(await store.save_endpoint(make_endpoint(at=clock.now())))
+        wish = make_subscription(endpoint, at=clock.now())
+        wish = await store.save_subscription(await store.save_subscription(wish))
+
+        config = await store.load_tenant(ACME)
+        ((candidate,),) = await store.find_candidates(ACME, [Inquiry("a.b")], limit=9)
+
+        assert ((endpoint,), (wish,)) == (config.endpoints, config.subscriptions)
+        assert [endpoint] == await store.find_endpoints(ACME, limit=9)
+        assert [endpoint] == await store.pick_endpoints(ACME, [endpoint.id])
+        assert [wish] == await store.find_subscriptions(ACME, limit=9)
+        assert wish == candidate.subscription
+        assert (2, 2) == (endpoint.version, wish.version)
+
+    async def test_nothing_ails_that_was_removed(self, store: Store, clock: FakeClock) -> None:
+        """What a worker found out of an endpoint that is gone by now is not kept."""
+        endpoint = await store.save_endpoint(make_endpoint(id=RECEIVER, at=clock.now()))
+        ailment = KINDS["ailment"].make(clock)
+        await store.remove_endpoint(ACME, endpoint.id, now=clock.now())
+
+        with pytest.raises(StaleWriteError):
+            await store.save_ailment(ailment)
+
+        assert [] == await store.ailments()
+
+    @needs("concurrent")
+    @every_kind
+    async def test_of_changes_at_once_none_is_lost(
+        self, store: Store, clock: FakeClock, make_second_store: MakeStore, kind: str
+    ) -> None:
+        """Through two stores, all at the same time, each change of one record is made from the one before."""
+        its, record = await self._given(store, clock, kind)
+        await its.save(store, attrs.evolve(record, **{its.text: ""}))
+        other = await make_second_store()
+
+        async def add(letter: str, through: Store) -> None:
+            await change(
+                lambda: its.read(through, record),
+                lambda it: attrs.evolve(it, **{its.text: getattr(it, its.text) + letter}),
+                lambda it: its.save(through, it),
+            )
+
+        async with anyio.create_task_group() as tasks:
+            for number, letter in enumerate("abcdefghijklmnop"):
+                tasks.start_soon(add, letter, other if number % 2 else store)
+
+        changed = await its.read(store, record)
+        assert (17, "abcdefghijklmnop") == (changed.version, "".join(sorted(getattr(changed, its.text))))
+
+    async def _given(self, store: Store, clock: FakeClock, kind: str) -> tuple[Kind, Any]:
+        """Return a record that was never saved, of an endpoint that was."""
+        if kind != "endpoint":
+            await store.save_endpoint(make_endpoint(id=RECEIVER, at=clock.now()))
+        return KINDS[kind], KINDS[kind].make(clock)

@@ -1,0 +1,172 @@
+"""What a worker writes of an endpoint while others change it: no change is undone, and no old news counts."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from notifykit import Endpoint, EndpointState
+from notifykit.dispatch.vitals import Vitals
+from notifykit.models.outcome import Accepted, BadRecipient, Transient
+from notifykit.policies.health import IN_A_ROW
+from notifykit.signing import generate_secret
+from notifykit.stores.memory import MemoryStore
+from notifykit.telemetry import EndpointDisabled, EndpointFailing
+from notifykit.testing import FakeClock
+
+from .support import TENANT, Bench, ScriptedChannel, bench
+
+SECRET = generate_secret()
+FAILED = Transient(reason="http_503")
+
+
+async def rotate(b: Bench, endpoint: Endpoint) -> None:
+    await b.kit.endpoints.rotate_secret(endpoint.id, tenant=TENANT, secret=SECRET)
+
+
+async def pause(b: Bench, endpoint: Endpoint) -> None:
+    await b.kit.endpoints.pause(endpoint.id, tenant=TENANT)
+
+
+async def move(b: Bench, endpoint: Endpoint) -> None:
+    await b.kit.endpoints.update(endpoint.id, tenant=TENANT, url="https://203.0.114.7/moved")
+
+
+async def delete(b: Bench, endpoint: Endpoint) -> None:
+    await b.kit.endpoints.delete(endpoint.id, tenant=TENANT)
+
+
+@pytest.mark.parametrize(
+    ("change", "state"),
+    [
+        (rotate, EndpointState.DISABLED),
+        (pause, EndpointState.PAUSED),
+        (move, EndpointState.ACTIVE),
+        (delete, None),
+    ],
+)
+async def test_disabling_an_endpoint_undoes_no_change(
+    monkeypatch: pytest.MonkeyPatch, change: Callable[[Bench, Endpoint], Awaitable[None]], state: EndpointState | None
+) -> None:
+    """An endpoint that is gone is disabled with what was changed meanwhile, or not at all if that made it another."""
+    read = MemoryStore.get_endpoint
+    async with bench(lambda claim: BadRecipient(reason="http_410")) as b:
+        endpoint = await b.endpoint()
+        left = [change]
+
+        async def reading(store: MemoryStore, tenant: str, endpoint_id: str) -> Endpoint | None:
+            found = await read(store, tenant, endpoint_id)
+            if left:
+                await left.pop()(b, endpoint)
+            return found
+
+        monkeypatch.setattr(MemoryStore, "get_endpoint", reading)
+        await b.publish()
+        while await b.dispatcher.step():
+            pass
+
+        found = await b.kit.endpoints.list(tenant=TENANT)
+        assert [] == left
+        assert [state] * (state is not None) == [one.state for one in found]
+        assert [change is rotate] * len(found) == [SECRET in one.signing_keys(one.created_at) for one in found]
+        assert [change is move] * len(found) == [one.url.endswith("/moved") for one in found]
+        assert (state is EndpointState.DISABLED) == any(isinstance(told, EndpointDisabled) for told in b.told)
+        assert {} == b.dispatcher._gone
+
+
+class TestHealth:
+    """Several workers see the same endpoint fail and recover."""
+
+    async def test_of_those_who_find_out_at_once_one_tells(self) -> None:
+        """Two workers that see an endpoint fail in the same second park it once, and one of them says so."""
+        async with bench() as b:
+            endpoint, vitals, others = await self._given(b)
+            for one in (vitals, others):
+                self._fail(one, endpoint, times=IN_A_ROW)
+
+            for one in (vitals, others):
+                await one.refresh()
+
+            (ailment,) = await b.kit.store.ailments()
+            assert 1 == ailment.version
+            assert 1 == sum(isinstance(told, EndpointFailing) for told in b.told)
+            assert vitals.ailment(endpoint.id) == others.ailment(endpoint.id)
+
+    async def test_an_old_failure_does_not_bring_an_ailment_back(self) -> None:
+        """A probe that failed before another worker's succeeded neither parks the endpoint nor disables it."""
+        clock = FakeClock(datetime.now(UTC))
+        async with bench(clock=clock, patience=timedelta(days=2)) as b:
+            endpoint, vitals, others = await self._given(b)
+            self._fail(vitals, endpoint, times=IN_A_ROW)
+            for one in (vitals, others):
+                await one.refresh()
+            clock.advance(timedelta(days=3))
+            self._fail(others, endpoint)
+            for _ in range(10):
+                vitals.note(endpoint, Accepted(), clock.now())
+            await vitals.refresh()
+
+            await others.refresh()
+            await b.dispatcher.step()
+
+            assert [] == await b.kit.store.ailments()
+            assert (None, None) == (vitals.ailment(endpoint.id), others.ailment(endpoint.id))
+            assert endpoint.max_in_flight == others.places(endpoint)
+            assert EndpointState.ACTIVE is (await b.kit.endpoints.get(endpoint.id, tenant=TENANT)).state
+
+    async def test_probes_of_one_worker_are_counted(self) -> None:
+        """What a worker wrote itself is what it goes on from."""
+        clock = FakeClock(datetime.now(UTC))
+        async with bench(clock=clock) as b:
+            endpoint, vitals, others = await self._given(b)
+            self._fail(vitals, endpoint, times=IN_A_ROW)
+            for _ in range(3):
+                await vitals.refresh()
+                clock.advance(timedelta(minutes=6))
+                self._fail(vitals, endpoint)
+            await vitals.refresh()
+            await others.refresh()
+
+            (ailment,) = await b.kit.store.ailments()
+            assert (3, 4) == (ailment.probes, ailment.version)
+            assert 3 == (others.ailment(endpoint.id) or ailment).probes
+
+    async def test_what_recovered_and_fails_again_is_a_new_ailment(self) -> None:
+        """Both between two looks at the store: how long it has been failing counts from then."""
+        clock = FakeClock(datetime.now(UTC))
+        async with bench(clock=clock) as b:
+            endpoint, vitals, _ = await self._given(b)
+            self._fail(vitals, endpoint, times=IN_A_ROW)
+            await vitals.refresh()
+            again = clock.advance(timedelta(days=3))
+            for _ in range(10):
+                vitals.note(endpoint, Accepted(), clock.now())
+            self._fail(vitals, endpoint, times=IN_A_ROW)
+            await vitals.refresh()
+
+            (ailment,) = await b.kit.store.ailments()
+            assert (again, 0, 2) == (ailment.since, ailment.probes, ailment.version)
+
+    async def test_what_was_seen_of_a_removed_endpoint_is_forgotten(self) -> None:
+        """Neither the store nor the worker keeps an ailment of what is gone."""
+        async with bench() as b:
+            endpoint, vitals, _ = await self._given(b)
+            self._fail(vitals, endpoint, times=IN_A_ROW)
+            await b.kit.endpoints.delete(endpoint.id, tenant=TENANT)
+
+            await vitals.refresh()
+
+            assert [] == await b.kit.store.ailments()
+            assert vitals.ailment(endpoint.id) is None
+
+    async def _given(self, b: Bench) -> tuple[Endpoint, Vitals, Vitals]:
+        """Return an endpoint and what two workers know of its health."""
+        endpoint = await b.endpoint()
+        other = b.kit.dispatcher([ScriptedChannel()], b.dispatcher.settings)
+        return endpoint, b.dispatcher._vitals, other._vitals
+
+    def _fail(self, vitals: Vitals, endpoint: Endpoint, times: int = 1) -> None:
+        for _ in range(times):
+            vitals.note(endpoint, FAILED, vitals.clock.now())
