@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import attrs
 
 from ..errors import InvalidSubscriptionError, NotFoundError
+from ..models.checks import flag, identifier, optional, problems, prose
 from ..models.ids import SUBSCRIPTION, new_id
 from ..models.subscription import Subscription
+from ..policies.arguments import ARGUMENTS, checked
 from ..policies.filters import check_filter
 from ..policies.patterns import check_pattern
 from ..ports import Clock, Store
 
 MAX_PATTERNS = 100
+_CHANGES = {**ARGUMENTS, "enabled": flag}
 
 
 class Subscriptions:
@@ -27,6 +31,7 @@ class Subscriptions:
         self._store = store
         self._clock = clock
 
+    @checked(refusal=InvalidSubscriptionError)
     async def create(
         self,
         event_types: str | Iterable[str],
@@ -62,6 +67,7 @@ class Subscriptions:
         )
         return await self._save(subscription)
 
+    @checked()
     async def get(self, subscription_id: str, *, tenant: str) -> Subscription:
         """Return a subscription.
 
@@ -73,12 +79,14 @@ class Subscriptions:
             raise NotFoundError("subscription", subscription_id)
         return subscription
 
+    @checked(endpoint_id=optional(identifier))
     async def list(
         self, *, tenant: str, endpoint_id: str | None = None, limit: int = 50, after: str | None = None
     ) -> Sequence[Subscription]:
         """Return a page of subscriptions in the order of their creation, from behind the id ``after``."""
         return await self._store.find_subscriptions(tenant, subscriber_id=endpoint_id, limit=limit, after=after)
 
+    @checked()
     async def update(self, subscription_id: str, *, tenant: str, **changes: Any) -> Subscription:
         """Change ``event_types``, ``topic``, ``filter``, ``description`` or ``enabled``; keep the rest.
 
@@ -91,13 +99,14 @@ class Subscriptions:
         unknown = changes.keys() - {"event_types", "topic", "filter", "description", "enabled"}
         if unknown:
             raise InvalidSubscriptionError([f"{name}: cannot be changed" for name in sorted(unknown)])
-        if not isinstance(changes.get("enabled", True), bool):
-            raise InvalidSubscriptionError(["enabled: must be true or false"])
+        if wrong := problems(changes, _CHANGES):
+            raise InvalidSubscriptionError(wrong)
         if "event_types" in changes:
             changes["event_types"] = _patterns(changes["event_types"])
         subscription = await self.get(subscription_id, tenant=tenant)
         return await self._save(attrs.evolve(subscription, **changes, updated_at=self._clock.now()))
 
+    @checked()
     async def delete(self, subscription_id: str, *, tenant: str) -> None:
         """Remove a subscription; deliveries that exist stay.
 
@@ -116,7 +125,8 @@ class Subscriptions:
 
 
 def _patterns(event_types: str | Iterable[str]) -> tuple[str, ...]:
-    return (event_types,) if isinstance(event_types, str) else tuple(event_types)
+    """Return patterns as a tuple; an iterator is read no further than there may be patterns."""
+    return (event_types,) if isinstance(event_types, str) else tuple(islice(event_types, MAX_PATTERNS + 1))
 
 
 def check(
@@ -124,18 +134,15 @@ def check(
 ) -> None:
     """Raise :class:`InvalidSubscriptionError` with every problem of a subscription's conditions."""
     patterns = _patterns(event_types)
-    problems: list[str] = []
+    wrong: list[str] = []
     if not 1 <= len(patterns) <= MAX_PATTERNS:
-        problems.append(f"event_types: between 1 and {MAX_PATTERNS} patterns, got {len(patterns)}")
+        wrong.append(f"event_types: between 1 and {MAX_PATTERNS} patterns, got {len(patterns)}")
     for at, pattern in enumerate(patterns):
-        problems += check_pattern(pattern, ".", path=f"event_types[{at}]")
+        wrong += check_pattern(pattern, ".", path=f"event_types[{at}]")
     if topic is not None:
-        problems += check_pattern(topic, "/", path="topic")
+        wrong += check_pattern(topic, "/", path="topic")
     if filter is not None:
-        problems += check_filter(filter)
-    if not isinstance(description, str):
-        problems.append("description: must be text")
-    elif len(description) > 500:
-        problems.append("description: longer than 500 characters")
-    if problems:
-        raise InvalidSubscriptionError(problems)
+        wrong += check_filter(filter)
+    wrong += problems({"description": description}, {"description": prose})
+    if wrong:
+        raise InvalidSubscriptionError(wrong)
