@@ -292,9 +292,7 @@ def listed(values: Iterable[Any], most: int) -> tuple[Any, ...] | Any:
     return tuple(islice(values, most + 1))
 
 
-def checked(
-    table: Mapping[str, Check], *, refusal: Refusal = InvalidInputError, **own: Check
-) -> Callable[[F], F]:
+def checked(table: Mapping[str, Check], *, refusal: Refusal = InvalidInputError, **own: Check) -> Callable[[F], F]:
     """Return a decorator that checks the arguments of a function before it runs.
 
     The name of a parameter says what kind of value it takes, the same in every function; a parameter

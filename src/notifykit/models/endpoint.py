@@ -11,7 +11,6 @@ import attrs
 from .checks import field_check, number, whole
 from .retry import DEFAULT_RETRY, RetryPolicy
 
-
 #: Within these every sum and quotient that is made of a rate is finite.
 MIN_RATE, MAX_RATE = 0.00001, 1_000_000.0
 MAX_BURST = 1_000_000

@@ -186,36 +186,43 @@ def _is_within(data: Mapping[str, Any], limits: Limits) -> bool:
     for _ in range(limits.depth):
         below: list[Any] = []
         for container in level:
-            room -= len(container)  # a byte for each value at least
             items: Iterable[Any] = container
             if type(container) is dict:
                 keys -= len(container)
                 items = container.values()
-                for key in container:
-                    if type(key) is not str:
-                        return False
-                    room -= len(key)
+                try:
+                    room -= len("".join(container))  # a third of the time that a loop over the keys takes
+                except TypeError:
+                    return False
             elif container is data:
                 return False
-            if room < 0 or keys < 0:
+            room -= len(container)  # a byte for each value at least
+            if room < 0 or keys < 0 or (texts := _texts(items, below)) is None:
                 return False
-            for item in items:
-                kind = type(item)
-                if kind is str:
-                    room -= len(item)
-                elif kind is int:
-                    if not MIN_INT <= item <= MAX_INT:
-                        return False
-                elif kind in _CONTAINERS:
-                    below.append(item)
-                elif kind not in _SCALARS:
-                    if kind is not UUID and not isinstance(item, StrEnum):
-                        return False
-                    room -= _UUID_TEXT if kind is UUID else len(item)
+            room -= texts
         if not below:
             return room >= 0
         level = below
     return False
+
+
+def _texts(items: Iterable[Any], below: list[Any]) -> int | None:
+    """Return how long all texts in ``items`` are, and add what contains more; ``None`` if something is unusual."""
+    length = 0
+    for item in items:
+        kind = type(item)
+        if kind is str:
+            length += len(item)
+        elif kind is int:
+            if not MIN_INT <= item <= MAX_INT:
+                return None
+        elif kind in _CONTAINERS:
+            below.append(item)
+        elif kind not in _SCALARS:
+            if kind is not UUID and not isinstance(item, StrEnum):
+                return None
+            length += _UUID_TEXT if kind is UUID else len(item)
+    return length
 
 
 def _data_problems(data: Mapping[str, Any], limits: Limits) -> list[str]:

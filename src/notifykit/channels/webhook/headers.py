@@ -28,7 +28,7 @@ def check_headers(headers: Mapping[str, str]) -> list[str]:
         return [f"headers: at most {MAX_HEADERS}, got {len(headers)}"]
     seen = set()
     for number, (name, value) in enumerate(headers.items(), 1):
-        if not isinstance(name, str) or not isinstance(value, str):
+        if not all(isinstance(part, str) for part in (name, value)):
             problems.append(f"headers: number {number} must be a name and a value, both text")
             continue
         problem = _problem(name, value)

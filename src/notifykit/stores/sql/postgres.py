@@ -35,11 +35,11 @@ from .moves import HAS_WORK, NEXT_DUE
 from .postgres_batches import Shapes, event_columns, record_columns
 from .postgres_driver import asyncpg
 from .postgres_settling import Settling, Terms
+from .readable import endpoint_from
 from .rows import (
     RANK,
     WINDOW,
     claim_from,
-    endpoint_from,
     in_key_order,
     instant_or_none,
     micros,
