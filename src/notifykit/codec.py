@@ -87,14 +87,14 @@ def _orjson_dumps(data: Any) -> bytes:
 
 
 def _stdlib_dumps(data: Any) -> bytes:
+    # json takes keys and integers of any kind, and writes thousands of digits.
+    if not _is_plain((data,), 0):
+        _refuse(data)
     try:
         text = json.dumps(data, default=_default, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         body = (_STRING_OR_NUMBER.sub(_respell, text) if "e-" in text else text).encode()
     except (TypeError, ValueError, RecursionError) as error:
         _refuse(data, error)
-    # json takes keys and integers of any kind.
-    if not _is_plain((data,), 0):
-        _refuse(data)
     return body
 
 
