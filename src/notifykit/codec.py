@@ -245,7 +245,7 @@ class _Walk:
             self._visit(data, path, 1)
         except _Exhausted:
             if self._max_bytes is not None and self._bytes > self._max_bytes:
-                self.problems.append(_at(path, f"more than {self._max_bytes} bytes"))
+                self.problems.append(_at(path, f"too large, at most {self._max_bytes} bytes"))
 
     def report(self, path: str, what: str) -> None:
         self.problems.append(_at(path, what))

@@ -268,7 +268,7 @@ class TestProblems:
         for _ in range(100):
             folded = [folded, folded]
 
-        assert ["more than 1000 bytes"] == [
+        assert ["too large, at most 1000 bytes"] == [
             problem.rpartition(": ")[2] for problem in json_problems(folded, path="data", max_bytes=1000)
         ]
 

@@ -57,7 +57,7 @@ class Subscriptions:
         subscription = Subscription(
             id=new_id(SUBSCRIPTION),
             tenant=tenant,
-            event_types=_patterns(event_types),
+            event_types=listed_patterns(event_types),
             subscriber_id=endpoint_id,
             topic=topic,
             filter=filter,
@@ -102,7 +102,7 @@ class Subscriptions:
         if wrong := problems(changes, _CHANGES):
             raise InvalidSubscriptionError(wrong)
         if "event_types" in changes:
-            changes["event_types"] = _patterns(changes["event_types"])
+            changes["event_types"] = listed_patterns(changes["event_types"])
         subscription = await self.get(subscription_id, tenant=tenant)
         return await self._save(attrs.evolve(subscription, **changes, updated_at=self._clock.now()))
 
@@ -124,7 +124,7 @@ class Subscriptions:
         return subscription
 
 
-def _patterns(event_types: str | Iterable[str]) -> tuple[str, ...]:
+def listed_patterns(event_types: str | Iterable[str]) -> tuple[str, ...]:
     """Return patterns as a tuple; an iterator is read no further than there may be patterns."""
     return (event_types,) if isinstance(event_types, str) else tuple(islice(event_types, MAX_PATTERNS + 1))
 
@@ -133,7 +133,7 @@ def check(
     event_types: str | Iterable[str], topic: str | None, filter: Mapping[str, Any] | None, description: object = ""
 ) -> None:
     """Raise :class:`InvalidSubscriptionError` with every problem of a subscription's conditions."""
-    patterns = _patterns(event_types)
+    patterns = listed_patterns(event_types)
     wrong: list[str] = []
     if not 1 <= len(patterns) <= MAX_PATTERNS:
         wrong.append(f"event_types: between 1 and {MAX_PATTERNS} patterns, got {len(patterns)}")

@@ -238,6 +238,12 @@ def either(*checks: Check) -> Check:
     return problem
 
 
+def iterable(value: object) -> str | None:
+    """Check something that can be gone through; a text is no list of letters."""
+    fits = isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
+    return None if fits else _not_a("a list", value)
+
+
 def anything(_: object) -> None:
     """Accept any value: it is checked where it is used."""
 
@@ -272,12 +278,12 @@ def problems(values: Mapping[str, object], checks: Mapping[str, Check]) -> list[
     ]
 
 
-def field_check(check: Check) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
-    """Return ``check`` as a validator of an attrs field, which raises :class:`InvalidInputError`."""
+def field_check(check: Check, refusal: Refusal = InvalidInputError) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
+    """Return ``check`` as a validator of an attrs field, which raises what ``refusal`` makes."""
 
     def validate(_: object, field: attrs.Attribute[Any], value: object) -> None:
         if (wrong := check(value)) is not None:
-            raise InvalidInputError([f"{field.name}: {wrong}"])
+            raise refusal([f"{field.name}: {wrong}"])
 
     return validate
 
