@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from ..errors import StoreUnavailableError
 from ..failpoints import failpoint
 from ..models.delivery import Claim, DeliveryState, NewDelivery, Priority
 from ..models.endpoint import Endpoint
 from ..models.event import TakenEvent
 from ..ports import Clock, Settlement, Store
-from ..telemetry import EventsPlanned, TelemetryEvent
+from ..telemetry import EventsPlanned, LoopFailed, TelemetryEvent, why
 from .backlog import Backlog, Held
 from .crowd import LargeView
 from .directory import Directory, TenantView
@@ -130,14 +131,27 @@ class Planner:
         await self.directory.prepare(taken)
         now, since = self.clock.now(), asyncio.get_running_loop().time()
         of: tuple[str, int] | None = None
+        unreadable: set[str] = set()
         for event in taken:
-            if of != (event.tenant, event.tenant_version):  # most have the same as the one before
-                of = event.tenant, event.tenant_version
-                view = await self.directory.view(*of)
-            if isinstance(view, TenantView):
-                deliveries, cursor = view.plan(event, now=now, most=_PAGE)
-            else:
-                deliveries, cursor = await view.plan(event, now=now, most=_PAGE)
+            if event.tenant in unreadable:
+                continue
+            try:
+                if of != (event.tenant, event.tenant_version):  # most have the same as the one before
+                    of = None
+                    view = await self.directory.view(event.tenant, event.tenant_version)
+                    of = event.tenant, event.tenant_version
+                if isinstance(view, TenantView):
+                    deliveries, cursor = view.plan(event, now=now, most=_PAGE)
+                else:
+                    deliveries, cursor = await view.plan(event, now=now, most=_PAGE)
+            except StoreUnavailableError:
+                raise
+            except Exception as error:  # it comes back when its lease has run out; the others go on
+                if of is None:
+                    unreadable.add(event.tenant)
+                told = f"{event.id} of tenant {event.tenant}: {why(error)}"
+                self.emit(LoopFailed(loop="plan", error=told, pause=self.settings.lease))
+                continue
             if cursor is None and _could_be_sent(event, deliveries):
                 if event.fence > 1:
                     lost.append(_abandoned(event, deliveries))

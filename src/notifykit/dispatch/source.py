@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import timedelta
 
 import anyio
@@ -13,6 +14,7 @@ from ..failpoints import failpoint
 from ..models.delivery import Claim, DeliveryState, Lane
 from ..policies.retry import Dice
 from ..ports import Clock, Deliveries, Record
+from ..telemetry import LoopFailed, TelemetryEvent, why
 from .backlog import Backlog
 from .directory import Directory
 from .leases import Leases
@@ -29,6 +31,8 @@ _SUSPECT = 2
 _FLUSH = 1.0
 #: How long suspects that are put back stay away, times how many they are.
 _APART = timedelta(milliseconds=100)
+#: How long deliveries wait whose tenant cannot be read.
+_UNREADABLE = timedelta(seconds=10)
 
 
 @attrs.define
@@ -46,6 +50,7 @@ class Source:
     clock: Clock
     worker: str
     dice: Dice
+    emit: Callable[[TelemetryEvent], None]
     _rounds: Rounds = attrs.field(init=False)
 
     @_rounds.default
@@ -83,14 +88,24 @@ class Source:
             raise
         held = []
         for claim, endpoint in zip(claims, endpoints, strict=True):
-            if endpoint is None:
+            if isinstance(endpoint, Exception):
+                self._put_back(claim, endpoint)
+            elif endpoint is None:
                 held.append((claim, 1, False))
             else:
                 held.append((claim, self.vitals.places(endpoint), endpoint.rate_limit is not None))
-        for claim in claims:  # only now: a lease that is prolonged without a sender would never end
+        for claim, _, _ in held:  # only now: a lease that is prolonged without a sender would never end
             self.leases.add(claim)
         self.backlog.add(*held)
         return Found.MUCH if claims or standing_back else Found.NOTHING
+
+    def _put_back(self, claim: Claim, error: Exception) -> None:
+        """Let a claim wait whose tenant cannot be read; nothing is counted, and the others go on."""
+        now = self.clock.now()
+        due_at = now + _UNREADABLE
+        self.recorder.add(Record(claim.delivery_id, claim.fence, DeliveryState.PENDING, None, due_at, now, None))
+        told = f"tenant {claim.tenant}: {why(error)}"
+        self.emit(LoopFailed(loop=f"claim {self.lane}", error=told, pause=_UNREADABLE))
 
     async def _apart(self, claims: list[Claim]) -> list[Claim]:
         """Keep one suspect in this process at the most, and put the others back for a random moment.

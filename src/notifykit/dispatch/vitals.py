@@ -11,12 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from ..errors import StoreUnavailableError
 from ..models.endpoint import Endpoint
 from ..models.health import Ailment
 from ..models.outcome import Accepted, Outcome
 from ..policies.health import Pulse, note
 from ..ports import Clock, Store
-from ..telemetry import EndpointFailing, EndpointRecovered, TelemetryEvent
+from ..telemetry import EndpointFailing, EndpointRecovered, LoopFailed, TelemetryEvent, why
 from .herald import Herald
 
 #: Looks that a process lets pass which sends nothing.
@@ -90,13 +91,21 @@ class Vitals:
     async def refresh(self) -> None:
         """Write what changed here and read what changed elsewhere."""
         changed, self._changed = self._changed, {}
+        failed: dict[str, tuple[Endpoint, Ailment | None]] = {}
         try:
             while changed:
                 endpoint, ailment = changed[next(iter(changed))]
-                await self._write(endpoint, ailment)
+                try:
+                    await self._write(endpoint, ailment)
+                except StoreUnavailableError:
+                    raise
+                except Exception as error:  # one endpoint's fault must not hide the health of the others
+                    failed[endpoint.id] = (endpoint, ailment)
+                    told = f"{endpoint.id}: {why(error)}"
+                    self.emit(LoopFailed(loop="vitals", error=told, pause=timedelta(seconds=1)))
                 del changed[endpoint.id]
         finally:
-            self._changed = {**changed, **self._changed}  # what could not be written is tried again
+            self._changed = {**failed, **changed, **self._changed}  # what could not be written is tried again
         found = {ailment.endpoint_id: ailment for ailment in await self.store.ailments()}
         for endpoint_id in self._ailments.keys() - found.keys() - self._changed.keys():
             del self._ailments[endpoint_id]

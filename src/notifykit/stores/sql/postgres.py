@@ -364,7 +364,7 @@ class PostgresStore(SqlStore):
         return bool((await self._ask(HAS_WORK))[0][0])
 
     async def ailments(self) -> list[Ailment]:
-        return [ailments.ailment_from(row) for row in await self._ask(ailments.FAILING)]
+        return ailments.readable(await self._ask(ailments.FAILING))
 
     async def _ask(self, question: str) -> Sequence[Any]:
         """Return the rows of a short query that idle processes send, too.
