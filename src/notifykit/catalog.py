@@ -16,7 +16,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
-from datetime import datetime
 from itertools import islice
 from typing import Any, NoReturn, TypeVar
 
@@ -24,8 +23,11 @@ import attrs
 
 from .codec import MAX_PROBLEMS, join_path, structure, unstructure
 from .errors import ConfigurationError, InvalidEventError, InvalidInputError, MissingExtraError, NotFoundError
+from .models.checks import Check, function, instance, integer, kind_of, mapping, optional, problems, string
 from .models.delivery import Priority
 from .models.event import TYPE_GRAMMAR, Event, EventType
+from .policies.admit import DEFAULT_LIMITS
+from .policies.typed import Compiler, instance_problems
 
 C = TypeVar("C", bound=type)
 
@@ -35,9 +37,26 @@ Upcast = Callable[[dict[str, Any]], dict[str, Any]]
 
 PURPOSES = ("transactional", "marketing", "security")
 MAX_TYPE = 128
+#: Stores keep the version in 16 bits.
+MAX_VERSION = 32_767
+#: Each value takes a byte of the body at least.
+MAX_VALUES = DEFAULT_LIMITS.body
 
 _DECLARED = "__notifykit_event__"
 
+
+#: Of which type the parts of a declaration are.
+_DECLARATION: Mapping[str, Check] = {
+    "name": string,
+    "payload": optional(instance(type)),
+    "schema": optional(instance(Mapping)),
+    "version": integer,
+    "upcasts": mapping(integer, function, most=MAX_VERSION),
+    "category": string,
+    "purpose": string,
+    "priority": instance(Priority),
+    "description": string,
+}
 
 # ── declaring ──────────────────────────────────────────────────────────────────────────────────
 
@@ -68,19 +87,23 @@ def event(
     Raises:
         ConfigurationError: The declaration cannot work.
     """
+    if not isinstance(name, str):
+        shown = getattr(name, "__name__", kind_of(name))
+        raise ConfigurationError(f"@event needs the name of the type of event: @event('order.shipped'), not {shown}")
 
     def declare(payload: C) -> C:
         is_attrs: bool = attrs.has(payload)
         if not is_attrs:
+            shown = getattr(payload, "__name__", kind_of(payload))
             raise ConfigurationError(
-                f"event type {name!r}: {payload.__name__} is no attrs class (@event goes above @attrs.frozen)"
+                f"event type {name!r}: {shown} is no attrs class (@event goes above @attrs.frozen)"
             )
         declared = EventType(
             name=name,
             payload=payload,
             schema=schema,
             version=version,
-            upcasts=dict(upcasts or {}),
+            upcasts={} if upcasts is None else upcasts,
             category=category,
             purpose=purpose,
             priority=priority,
@@ -107,6 +130,9 @@ def _first_line(payload: type) -> str:
 
 def _require_sound(declared: EventType) -> None:
     """Refuse a declaration that cannot work."""
+    fields = {name: getattr(declared, name) for name in _DECLARATION}
+    if mistaken := problems(fields, _DECLARATION):
+        raise ConfigurationError(f"event type {declared.name!r:.80}: " + "; ".join(mistaken))
     wrong = []
     if not re.fullmatch(TYPE_GRAMMAR, declared.name) or len(declared.name) > MAX_TYPE:
         wrong.append(f"the name is not words of letters, digits and underscores, or longer than {MAX_TYPE}")
@@ -114,7 +140,9 @@ def _require_sound(declared: EventType) -> None:
         wrong.append(f"purpose is one of {', '.join(PURPOSES)}, not {declared.purpose!r}")
     if declared.version < 1:
         wrong.append(f"versions start at 1, not {declared.version}")
-    if strays := sorted(set(declared.upcasts) - set(range(1, declared.version))):
+    elif declared.version > MAX_VERSION:
+        wrong.append(f"versions end at {MAX_VERSION}")
+    if strays := sorted(set(declared.upcasts) - set(range(1, min(declared.version, MAX_VERSION)))):
         wrong.append(f"upcasts from {strays} lead nowhere; the version is {declared.version}")
     if wrong:
         raise ConfigurationError(f"event type {declared.name!r}: " + "; ".join(wrong))
@@ -135,8 +163,9 @@ class EventCatalog:
         """
         self._types: dict[str, EventType] = {}
         self._schemas: dict[str, DataCheck] = {}
+        self._compiler = Compiler()
         for given in types:
-            event_type = given if isinstance(given, EventType) else _declaration(given)
+            event_type = _declaration(given)
             if event_type.name in self._types:
                 raise ConfigurationError(f"event type {event_type.name!r} is declared twice")
             self._take_in(event_type)
@@ -161,7 +190,7 @@ class EventCatalog:
             MissingExtraError: One has a schema, and the extra ``schema`` is not installed.
         """
         for given in types:
-            self._take_in(given if isinstance(given, EventType) else _declaration(given))
+            self._take_in(_declaration(given))
 
     def __iter__(self) -> Iterator[EventType]:
         return iter(sorted(self._types.values(), key=lambda event_type: event_type.name))
@@ -176,28 +205,36 @@ class EventCatalog:
         """Return the event type called ``name``, if the program knows it."""
         return self._types.get(name)
 
-    def to_event(self, source: Any) -> tuple[Event, EventType | None]:
+    def to_event(self, source: Any, *, most: int = MAX_VALUES) -> tuple[Event, EventType | None]:
         """Return ``source`` as an event, and what is known about its type.
 
         An instance of a class declared with :func:`event` becomes an event of that type; the
-        class need not be in the catalog, it is taken in here.
+        class need not be in the catalog, it is taken in here.  Its fields must hold what their
+        annotations say.
+
+        Args:
+            source: What was published.
+            most: How many values an instance may hold in all.
 
         Raises:
             InvalidEventError: ``source`` is neither an event nor an instance of a declared class,
-                or holds a time without a zone.
-            ConfigurationError: Its class declares a name that another class has.
+                or a field holds something else than its annotation says.
+            ConfigurationError: Its class declares a name that another class has, or its annotations cannot be read.
         """
         if isinstance(source, Event):
-            return source, self._types.get(source.type)
+            name: object = source.type  # whatever it is: admission says so
+            return source, self._types.get(name) if isinstance(name, str) else None
         payload = type(source)
         event_type = event_type_of(payload)
         if event_type is None:
             raise InvalidEventError([f"event: {payload.__name__} is neither an Event nor declared with @event"])
         self._take_in(event_type)
+        if found := instance_problems(self._compiler.fields_of(payload), source, path="data", most=most):
+            raise InvalidEventError(found)
         try:
             data = unstructure(source)
-        except ValueError as error:
-            raise InvalidEventError(_naive_times(attrs.asdict(source), "data") or [f"data: {error}"]) from error
+        except Exception as error:
+            raise InvalidEventError([f"data: cannot be written as JSON ({type(error).__name__})"]) from error
         return Event(type=event_type.name, data=data, version=event_type.version), event_type
 
     def check(self, event_type: EventType | None, source: object = None) -> DataCheck | None:
@@ -212,11 +249,13 @@ class EventCatalog:
         schema = self._schemas.get(event_type.name)
         payload, version = None, event_type.version
         if isinstance(source, Event):
+            if type(source.version) is not int:
+                return None  # which admission refuses
             payload, version = event_type.payload, source.version
         if schema is None and payload is None:
             return None
 
-        def problems(data: Any) -> list[str]:
+        def find(data: Any) -> list[str]:
             try:
                 current = _upcast(event_type, data, version)
                 found = [] if schema is None else schema(current)
@@ -228,7 +267,7 @@ class EventCatalog:
                 return [*found, *error.problems]
             return found
 
-        return problems
+        return find
 
     def load(self, type_name: str, data: Mapping[str, Any], version: int = 1) -> Any:
         """Return ``data`` of a received event as an instance of its type's class.
@@ -252,10 +291,13 @@ class EventCatalog:
             raise InvalidEventError(error.problems) from error
 
 
-def _declaration(payload: type) -> EventType:
-    event_type = event_type_of(payload)
+def _declaration(given: object) -> EventType:
+    if isinstance(given, EventType):
+        return given
+    event_type = event_type_of(given) if isinstance(given, type) else None
     if event_type is None:
-        raise ConfigurationError(f"{payload.__name__} was not declared with @event")
+        named = given.__name__ if isinstance(given, type) else f"{given!r:.80}"
+        raise ConfigurationError(f"{named} was not declared with @event")
     return event_type
 
 
@@ -277,19 +319,6 @@ def _upcast(event_type: EventType, data: Mapping[str, Any], version: int) -> dic
             what = f"could not be brought from version {old} to {old + 1} ({type(error).__name__})"
             raise InvalidEventError([f"data: {what}"]) from error
     return current
-
-
-def _naive_times(value: Any, path: str) -> list[str]:
-    """Return where in ``value`` there are times without a zone."""
-    match value:
-        case datetime() if value.tzinfo is None:
-            return [f"{path}: has no zone"]
-        case Mapping():
-            return [line for key, item in value.items() for line in _naive_times(item, join_path(path, key))]
-        case list() | tuple():
-            return [line for at, item in enumerate(value) for line in _naive_times(item, join_path(path, at))]
-        case _:
-            return []
 
 
 # ── JSON Schema ────────────────────────────────────────────────────────────────────────────────
@@ -317,7 +346,7 @@ def _compile_schema(name: str, schema: Mapping[str, Any]) -> DataCheck:
         reason = str(error).partition("\n")[0]
         raise ConfigurationError(f"event type {name!r}: the JSON Schema cannot be used: {reason}") from error
 
-    def problems(data: Any) -> list[str]:
+    def find(data: Any) -> list[str]:
         found = []
         for error in islice(validator.iter_errors(data), MAX_PROBLEMS):
             path = "data"
@@ -326,4 +355,4 @@ def _compile_schema(name: str, schema: Mapping[str, Any]) -> DataCheck:
             found.append(f"{path}: {error.message}")
         return found
 
-    return problems
+    return find

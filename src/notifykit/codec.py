@@ -15,7 +15,6 @@ import json
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum, StrEnum
@@ -55,7 +54,7 @@ MIN_INT, MAX_INT = -(2**63), 2**64 - 1
 #: A walk stops after so many problems: nobody reads more of them.
 MAX_PROBLEMS = 50
 
-_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 
 
 # ── bytes ──────────────────────────────────────────────────────────────────────────────────────
@@ -88,14 +87,14 @@ def _orjson_dumps(data: Any) -> bytes:
 
 
 def _stdlib_dumps(data: Any) -> bytes:
+    # json takes keys and integers of any kind, and writes thousands of digits.
+    if not _is_plain((data,), 0):
+        _refuse(data)
     try:
         text = json.dumps(data, default=_default, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         body = (_STRING_OR_NUMBER.sub(_respell, text) if "e-" in text else text).encode()
     except (TypeError, ValueError, RecursionError) as error:
         _refuse(data, error)
-    # json takes keys and integers of any kind.
-    if not _is_plain((data,), 0):
-        _refuse(data)
     return body
 
 
@@ -206,7 +205,7 @@ def json_problems(
     path: str = "",
     max_depth: int = MAX_DEPTH,
     max_keys: int | None = None,
-    max_values: int | None = None,
+    max_bytes: int | None = None,
 ) -> list[str]:
     """Return everything that keeps ``data`` from being JSON, each as ``path: what is wrong``.
 
@@ -217,9 +216,9 @@ def json_problems(
         path: What ``data`` itself is called.
         max_depth: How deep containers may nest; ``data`` itself is the first level.
         max_keys: How many keys all objects may have together.
-        max_values: Give up after so many values (containers that are shared count each time).
+        max_bytes: Give up once the text has more bytes than this at the least (what is shared counts each time).
     """
-    walk = _Walk(max_depth, max_values)
+    walk = _Walk(max_depth, max_bytes)
     walk.start(data, path)
     if max_keys is not None and walk.keys > max_keys:
         walk.problems.append(_at(path, f"{walk.keys} keys in all, at most {max_keys}"))
@@ -233,28 +232,33 @@ class _Exhausted(Exception):  # noqa: N818  # a way out of the walk, not an erro
 class _Walk:
     """One walk through data that may be anything, cycles included."""
 
-    def __init__(self, max_depth: int, max_values: int | None) -> None:
+    def __init__(self, max_depth: int, max_bytes: int | None) -> None:
         self.problems: list[str] = []
         self.keys = 0
         self._max_depth = max_depth
-        self._max_values = max_values
-        self._values = 0
+        self._max_bytes = max_bytes
+        self._bytes = 0
         self._open: set[int] = set()  # the containers between the root and here
 
     def start(self, data: Any, path: str) -> None:
-        with suppress(_Exhausted):
+        try:
             self._visit(data, path, 1)
+        except _Exhausted:
+            if self._max_bytes is not None and self._bytes > self._max_bytes:
+                self.problems.append(_at(path, f"too large, at most {self._max_bytes} bytes"))
 
     def report(self, path: str, what: str) -> None:
         self.problems.append(_at(path, what))
         if len(self.problems) >= MAX_PROBLEMS:
             raise _Exhausted
 
-    def _visit(self, value: Any, path: str, depth: int) -> None:
-        self._values += 1
-        if self._max_values is not None and self._values > self._max_values:
-            self.problems.append(_at(path, f"more than {self._max_values} values"))
+    def _count(self, size: int) -> None:
+        self._bytes += size
+        if self._max_bytes is not None and self._bytes > self._max_bytes:
             raise _Exhausted
+
+    def _visit(self, value: Any, path: str, depth: int) -> None:
+        self._count(len(value) if isinstance(value, str) else 1)
         if isinstance(value, Enum):
             value = value.value
         if not isinstance(value, (Mapping, list, tuple)):
@@ -276,6 +280,7 @@ class _Walk:
             return
         self.keys += len(value)
         for key, item in value.items():
+            self._count(len(key) if isinstance(key, str) else 1)
             if not isinstance(key, str):
                 self.report(path, f"the key {_shown(key)} is not text")
             elif not _is_unicode(key):
@@ -323,8 +328,11 @@ def join_path(path: str, key: object) -> str:
 
 
 def _shown(key: Any) -> str:
-    text = ascii(key)
-    return text if len(text) <= 40 else f"{text[:40]}…"
+    """Return a key, or its beginning, as a message may show it; others than texts and numbers by their type."""
+    if isinstance(key, (str, bytes)):
+        text = ascii(key[:41])
+        return text if len(text) <= 40 else f"{text[:40]}…"
+    return ascii(key) if _scalar_problem(key) is None else type(key).__name__
 
 
 # ── the converter ──────────────────────────────────────────────────────────────────────────────

@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 import attrs
 
 from .catalog import EventCatalog
-from .errors import CannotJoinError, ConfigurationError, InvalidEndpointError
+from .errors import CannotJoinError, ConfigurationError, InvalidEndpointError, InvalidSubscriptionError
+from .models import checks
+from .models.checks import field_check, optional
 from .models.endpoint import Endpoint
 from .models.event import EventType, Receipt
 from .models.subscription import Subscription
 from .policies.admit import DEFAULT_LIMITS, Limits
+from .policies.arguments import checked
 from .ports import Channel, Clock, Store, StoreStats
 from .publisher import Publisher, PublishOptions, joined, sync_connection
 from .stores import store_from_url
@@ -44,8 +47,29 @@ class SystemClock:
         return datetime.now(UTC)
 
 
+#: The most blocks that an operator may let through.
+_MAX_BLOCKS = 1000
+
+
 def _as_tuple(blocks: Iterable[str]) -> tuple[str, ...]:
-    return tuple(blocks)
+    found: tuple[str, ...] = checks.listed(blocks, _MAX_BLOCKS)
+    return found
+
+
+def _unusable(problems: Sequence[str]) -> ConfigurationError:
+    return ConfigurationError("; ".join(problems))
+
+
+def _keys(value: object) -> str | None:
+    from .vault import KeyRing
+
+    return checks.instance(KeyRing)(value)
+
+
+def _settings(value: object) -> str | None:
+    from .dispatch.settings import DispatchSettings
+
+    return checks.instance(DispatchSettings)(value)
 
 
 @attrs.frozen(kw_only=True)
@@ -58,9 +82,15 @@ class EgressRules:
         transport: ``wire``, or ``httpx`` for those who need a proxy or HTTP/2.
     """
 
-    allow: tuple[str, ...] = attrs.field(default=(), converter=_as_tuple)
-    allow_http: bool = False
-    transport: Literal["wire", "httpx"] = "wire"
+    allow: tuple[str, ...] = attrs.field(
+        default=(),
+        converter=_as_tuple,
+        validator=field_check(checks.many(checks.text(most=64), most=_MAX_BLOCKS, what="CIDR blocks"), _unusable),
+    )
+    allow_http: bool = attrs.field(default=False, validator=field_check(checks.flag, _unusable))
+    transport: Literal["wire", "httpx"] = attrs.field(
+        default="wire", validator=field_check(checks.one_of({"wire", "httpx"}), _unusable)
+    )
 
     @classmethod
     def from_environment(cls) -> EgressRules:
@@ -76,6 +106,21 @@ class EgressRules:
         from .channels.webhook import Guard
 
         return Guard(self.allow, allow_http=self.allow_http)
+
+
+#: What a kit is made of.
+_PARTS: Mapping[str, checks.Check] = {
+    "url": optional(checks.text(most=4096)),
+    "event_types": checks.iterable,
+    "egress": optional(checks.instance(EgressRules)),
+    "limits": checks.instance(Limits),
+    "store": optional(checks.having("open", "append", "claim_due", what="Store")),
+    "clock": optional(checks.having("now", what="Clock")),
+    "subscribers": checks.iterable,
+    "keys": optional(_keys),
+    "environment": optional(checks.text(most=64, empty=True)),
+    "encrypt_payloads": optional(checks.flag),
+}
 
 
 class Notifykit:
@@ -99,6 +144,7 @@ class Notifykit:
         store_options: What the store's constructor takes beside the URL.
     """
 
+    @checked(refusal=_unusable, **_PARTS)
     def __init__(
         self,
         url: str | None = None,
@@ -268,7 +314,7 @@ class Notifykit:
             if self._loop is not asyncio.get_running_loop():
                 await self.open()
             return await self._publisher.publish_many(events, options)
-        return await joined(self._publisher, _one(session, connection), list(events), options)
+        return await joined(self._publisher, _one(session, connection), events, options)
 
     # -- who wants what --------------------------------------------------------------------------
 
@@ -300,6 +346,7 @@ class Notifykit:
 
         return Events(self.store)
 
+    @checked(refusal=InvalidSubscriptionError)
     async def subscribe(
         self,
         event_types: str | Iterable[str],
@@ -319,9 +366,9 @@ class Notifykit:
             InvalidEndpointError: The URL or an option is not acceptable.
             InvalidSubscriptionError: A pattern, the topic or the filter is not acceptable.
         """
-        from .admin.subscriptions import check
+        from .admin.subscriptions import check, listed_patterns
 
-        patterns = (event_types,) if isinstance(event_types, str) else tuple(event_types)
+        patterns = listed_patterns(event_types)
         check(patterns, topic, filter)
         if endpoint.startswith("end_"):
             if endpoint_options:
@@ -336,6 +383,7 @@ class Notifykit:
         )
         return subscription, target
 
+    @checked(refusal=InvalidEndpointError, headers=checks.instance(Mapping))
     async def accept(self, url: str, headers: Mapping[str, str]) -> tuple[str, list[str]]:
         """Return the canonical form of an endpoint's URL and what is wrong with its headers.
 
@@ -352,6 +400,7 @@ class Notifykit:
 
     # -- delivering ------------------------------------------------------------------------------
 
+    @checked(refusal=_unusable, channels=optional(checks.iterable), settings=optional(_settings))
     def dispatcher(
         self, channels: Sequence[Channel] | None = None, settings: DispatchSettings | None = None
     ) -> Dispatcher:

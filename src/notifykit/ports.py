@@ -6,12 +6,13 @@ suites in :mod:`notifykit.testing` prove that they do.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import attrs
 
+from .models.checks import field_check, identifier, instant, optional
 from .models.delivery import Attempt, Claim, Delivery, DeliveryState, Lane, NewDelivery
 from .models.endpoint import Endpoint, RateLimit
 from .models.event import StoredEvent, TakenEvent
@@ -70,21 +71,45 @@ class Settlement(NamedTuple):
     records: Sequence[Record] = ()
 
 
+def _as_states(states: Iterable[DeliveryState | str] | str | None) -> frozenset[DeliveryState] | None:
+    """Return any number of states, or one, as a set; what is none stays as it is, for the check to say so."""
+    given = (states,) if isinstance(states, str) else states
+    try:
+        return None if given is None else frozenset(map(DeliveryState, given))
+    except (TypeError, ValueError):
+        return cast("frozenset[DeliveryState]", states)
+
+
+def _are_states(states: object) -> str | None:
+    if isinstance(states, frozenset):
+        return None
+    return f"must be states out of {', '.join(DeliveryState)}"
+
+
+_identifier, _instant = (field_check(optional(check)) for check in (identifier, instant))
+
+
 @attrs.frozen(kw_only=True)
 class DeliveryFilter:
     """Which deliveries are meant; fields that are ``None`` do not restrict.
 
     Attributes:
-        since: Created at or after this time.
-        until: Created before this time.
+        states: In one of these states; any iterable of them, or of their names.
+        since: Created at or after this time, which needs a zone.
+        until: Created before this time, which needs a zone.
+
+    Raises:
+        InvalidInputError: A field is not what it should be.
     """
 
-    states: frozenset[DeliveryState] | None = None
-    subscriber_id: str | None = None
-    event_id: str | None = None
-    event_type: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
+    states: frozenset[DeliveryState] | None = attrs.field(
+        default=None, converter=_as_states, validator=field_check(optional(_are_states))
+    )
+    subscriber_id: str | None = attrs.field(default=None, validator=_identifier)
+    event_id: str | None = attrs.field(default=None, validator=_identifier)
+    event_type: str | None = attrs.field(default=None, validator=_identifier)
+    since: datetime | None = attrs.field(default=None, validator=_instant)
+    until: datetime | None = attrs.field(default=None, validator=_instant)
 
 
 class StoreStats(NamedTuple):

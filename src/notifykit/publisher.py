@@ -8,7 +8,7 @@ once that transaction is durable.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 from itertools import islice
 from typing import Any, TypedDict
@@ -18,6 +18,7 @@ import attrs
 from .catalog import EventCatalog
 from .errors import CannotJoinError, IdempotencyConflictError, InvalidEventError
 from .failpoints import failpoint
+from .models.checks import iterable
 from .models.delivery import Priority
 from .models.endpoint import Endpoint
 from .models.event import Event, Receipt, Resource, StoredEvent
@@ -71,7 +72,7 @@ class Publisher:
         Raises:
             InvalidEventError: With every problem found.
         """
-        plain, event_type = self._catalog.to_event(event)
+        plain, event_type = self._catalog.to_event(event, most=self._limits.body)
         tenant = plain.tenant
         if tenant is None and len(options) == 1 and "tenant" in options:  # by far the most common: no copy for that
             tenant = options["tenant"]
@@ -109,7 +110,7 @@ class Publisher:
         """Store many events, a few hundred in a transaction; all are checked before the first is stored."""
         stored: list[StoredEvent] = []
         problems: list[str] = []
-        given = enumerate(events)
+        given = enumerate(_listed(events))
         while part := list(islice(given, _CHECKED_AT_ONCE)):
             good, bad = self._checked(part, options)
             stored += good
@@ -131,7 +132,7 @@ class Publisher:
         return list(map(_receipt, stored, self._outbox.append_joined(connection, stored)))
 
     def _prepare_many(self, events: Iterable[object], options: PublishOptions) -> list[StoredEvent]:
-        stored, problems = self._checked(enumerate(events), options)
+        stored, problems = self._checked(enumerate(_listed(events)), options)
         if problems:
             raise InvalidEventError(problems)
         return stored
@@ -221,6 +222,12 @@ class _Group:
         await asyncio.gather(*self._flushes, return_exceptions=True)
 
 
+def _listed(events: Iterable[object]) -> Iterable[object]:
+    if (wrong := iterable(events)) is not None:
+        raise InvalidEventError([f"events: {wrong}"])
+    return events
+
+
 def _receipt(stored: StoredEvent, answer: Appended) -> Receipt:
     if answer.duplicate and answer.fingerprint != stored.fingerprint:
         raise IdempotencyConflictError(stored.idempotency_key or "", answer.event_id)
@@ -237,7 +244,7 @@ def _with(event: Event, options: PublishOptions) -> Event:
         try:
             changes["priority"] = Priority(priority)
         except ValueError:
-            raise InvalidEventError([f"priority: {priority!r} is not one of {', '.join(Priority)}"]) from None
+            raise InvalidEventError([f"priority: {priority!r:.40} is not one of {', '.join(Priority)}"]) from None
     try:
         return attrs.evolve(event, **changes)
     except TypeError as error:
@@ -262,7 +269,7 @@ def sync_connection(session: Any, connection: Any) -> Any:
     return session.connection()
 
 
-async def joined(publisher: Publisher, given: Any, events: Sequence[object], options: PublishOptions) -> list[Receipt]:
+async def joined(publisher: Publisher, given: Any, events: Iterable[object], options: PublishOptions) -> list[Receipt]:
     """Publish through an ``AsyncSession``, ``AsyncConnection``, ``Session`` or ``Connection``."""
     run_sync = getattr(given, "run_sync", None)
     if run_sync is None:

@@ -258,8 +258,8 @@ class TestPublishing:
             "data.extra['a b']: has no zone",
         ) == caught.value.problems
 
-    def test_another_failure_is_passed_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A value that cannot be turned into JSON types for a reason of its own."""
+    def test_another_failure_is_told_by_its_type(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A value that cannot be turned into JSON types for a reason of its own, whose words may repeat it."""
 
         def fail(source: object) -> object:
             raise ValueError("no way")
@@ -269,7 +269,7 @@ class TestPublishing:
         with pytest.raises(InvalidEventError) as caught:
             EventCatalog().to_event(SHIPPED)
 
-        assert ("data: no way",) == caught.value.problems
+        assert ("data: cannot be written as JSON (ValueError)",) == caught.value.problems
 
 
 class TestLoading:

@@ -268,8 +268,8 @@ class TestProblems:
         for _ in range(100):
             folded = [folded, folded]
 
-        assert ["more than 1000 values"] == [
-            problem.rpartition(": ")[2] for problem in json_problems(folded, path="data", max_values=1000)
+        assert ["too large, at most 1000 bytes"] == [
+            problem.rpartition(": ")[2] for problem in json_problems(folded, path="data", max_bytes=1000)
         ]
 
     def test_the_list_of_problems_is_bounded(self) -> None:

@@ -8,11 +8,14 @@ from datetime import datetime
 import attrs
 
 from ..errors import NotFoundError, StateError
+from ..models.checks import instance, optional
 from ..models.delivery import Attempt, Delivery, DeliveryState
+from ..policies.arguments import checked
 from ..ports import Clock, DeliveryFilter, Store
 
 #: How many deliveries one redrive moves in one step.
 PAGE = 500
+_FILTER = optional(instance(DeliveryFilter))
 
 
 class Deliveries:
@@ -22,6 +25,7 @@ class Deliveries:
         self._store = store
         self._clock = clock
 
+    @checked()
     async def get(self, delivery_id: str, *, tenant: str) -> Delivery:
         """Return a delivery.
 
@@ -33,6 +37,7 @@ class Deliveries:
             raise NotFoundError("delivery", delivery_id)
         return delivery
 
+    @checked(wanted=_FILTER)
     async def list(
         self,
         wanted: DeliveryFilter | None = None,
@@ -44,6 +49,7 @@ class Deliveries:
         """Return a page of matching deliveries, newest first, from before the id ``before``."""
         return await self._store.find_deliveries(tenant, wanted or DeliveryFilter(), limit=limit, before=before)
 
+    @checked()
     async def attempts(self, delivery_id: str, *, tenant: str) -> Sequence[Attempt]:
         """Return what was tried, in order.
 
@@ -53,11 +59,13 @@ class Deliveries:
         await self.get(delivery_id, tenant=tenant)
         return await self._store.attempts(tenant, delivery_id)
 
+    @checked()
     async def dead(self, *, tenant: str, limit: int = 50, before: str | None = None) -> Sequence[Delivery]:
         """Return a page of dead letters, newest first."""
         wanted = DeliveryFilter(states=frozenset({DeliveryState.DEAD}))
         return await self._store.find_deliveries(tenant, wanted, limit=limit, before=before)
 
+    @checked()
     async def redrive(self, delivery_id: str, *, tenant: str) -> None:
         """Send an ended delivery again: same id, same bytes, a new generation of attempts.
 
@@ -73,6 +81,7 @@ class Deliveries:
         if not await self._store.redrive_one(tenant, delivery_id, now=self._clock.now()):
             raise StateError(f"delivery {delivery_id} was redriven by somebody else just now")
 
+    @checked(wanted=_FILTER)
     async def redrive_all(self, wanted: DeliveryFilter | None = None, *, tenant: str) -> int:
         """Send every matching ended delivery again; return how many.
 
@@ -88,6 +97,7 @@ class Deliveries:
             if moved < PAGE:
                 return total
 
+    @checked()
     async def recover(self, endpoint_id: str, *, tenant: str, since: datetime, until: datetime | None = None) -> int:
         """Send everything again that did not arrive at an endpoint since a time; return how much.
 
@@ -99,6 +109,7 @@ class Deliveries:
         wanted = DeliveryFilter(states=states, subscriber_id=endpoint_id, since=since, until=until)
         return await self.redrive_all(wanted, tenant=tenant)
 
+    @checked()
     async def cancel(self, delivery_id: str, *, tenant: str) -> None:
         """Cancel a delivery that waits.
 

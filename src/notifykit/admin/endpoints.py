@@ -10,24 +10,38 @@ import attrs
 
 from ..changes import change
 from ..errors import DestinationRefusedError, InvalidEndpointError, NotFoundError, StateError
+from ..models import checks
+from ..models.checks import optional
 from ..models.delivery import Priority
 from ..models.endpoint import Endpoint, EndpointSecret, EndpointState, RateLimit
 from ..models.event import Event, Receipt
 from ..models.ids import ENDPOINT, new_id
 from ..models.retry import DEFAULT_RETRY, RetryPolicy
-from ..policies.admit import check_tenant
+from ..policies.arguments import ARGUMENTS, checked
 from ..policies.retry import TenacityWait, from_tenacity
 from ..ports import Clock, Store
 from ..signing import generate_secret, secret_problem
 
 MAX_SECRETS = 5
-MAX_OVERLAP = timedelta(days=7)
-MAX_TIMEOUT = timedelta(seconds=30)
-MAX_IN_FLIGHT = 1000
+_SETTINGS: Mapping[str, checks.Check] = {
+    "timeout": checks.duration(timedelta(seconds=1), timedelta(seconds=30)),
+    "max_in_flight": checks.whole(1, 1000),
+    "description": checks.prose,
+}
 #: The type of the event that :meth:`Endpoints.test` sends.
 TEST_EVENT = "notifykit.test"
 
 Retry = RetryPolicy | TenacityWait
+
+#: Where ``None`` keeps what there is.
+_UPDATES: Mapping[str, checks.Check] = {
+    "url": optional(ARGUMENTS["url"]),
+    "description": optional(ARGUMENTS["description"]),
+    "retry": optional(ARGUMENTS["retry"]),
+    "timeout": optional(ARGUMENTS["timeout"]),
+    "max_in_flight": optional(ARGUMENTS["max_in_flight"]),
+    "rate_limit": checks.either(checks.one_of({"none"}), optional(checks.instance(RateLimit))),
+}
 
 
 class Egress(Protocol):
@@ -57,6 +71,7 @@ class Endpoints:
         self._clock = clock
         self._publish_to = publish_to
 
+    @checked(refusal=InvalidEndpointError)
     async def create(
         self,
         url: str,
@@ -101,6 +116,7 @@ class Endpoints:
         )
         return await self._save_checked(endpoint)
 
+    @checked()
     async def get(self, endpoint_id: str, *, tenant: str) -> Endpoint:
         """Return an endpoint.
 
@@ -112,10 +128,12 @@ class Endpoints:
             raise NotFoundError("endpoint", endpoint_id)
         return endpoint
 
+    @checked()
     async def list(self, *, tenant: str, limit: int = 50, after: str | None = None) -> Sequence[Endpoint]:
         """Return a page of endpoints in the order of their creation, from behind the id ``after``."""
         return await self._store.find_endpoints(tenant, limit=limit, after=after)
 
+    @checked(refusal=InvalidEndpointError, **_UPDATES)
     async def update(
         self,
         endpoint_id: str,
@@ -151,6 +169,7 @@ class Endpoints:
             given["rate_limit"] = None
         return await self._change(endpoint_id, tenant, lambda e: attrs.evolve(e, **given), self._save_checked)
 
+    @checked()
     async def delete(self, endpoint_id: str, *, tenant: str) -> None:
         """Remove an endpoint with its subscriptions; what waits for it is cancelled.
 
@@ -160,20 +179,24 @@ class Endpoints:
         if not await self._store.remove_endpoint(tenant, endpoint_id, now=self._clock.now()):
             raise NotFoundError("endpoint", endpoint_id)
 
+    @checked()
     async def pause(self, endpoint_id: str, *, tenant: str, reason: str = "paused by the operator") -> Endpoint:
         """Keep deliveries waiting; none is lost and no attempt is used up."""
         return await self._set_state(endpoint_id, tenant, EndpointState.PAUSED, reason)
 
+    @checked()
     async def resume(self, endpoint_id: str, *, tenant: str) -> Endpoint:
         """Deliver again after a pause or after the endpoint was disabled; what was held is due at once."""
         saved = await self._set_state(endpoint_id, tenant, EndpointState.ACTIVE, None)
         await self._store.wake(tenant, endpoint_id, now=self._clock.now())
         return saved
 
+    @checked()
     async def disable(self, endpoint_id: str, *, tenant: str, reason: str = "disabled by the operator") -> Endpoint:
         """Stop deliveries: new ones are recorded as suppressed, waiting ones are cancelled as they come up."""
         return await self._set_state(endpoint_id, tenant, EndpointState.DISABLED, reason)
 
+    @checked(refusal=InvalidEndpointError)
     async def rotate_secret(
         self,
         endpoint_id: str,
@@ -187,14 +210,13 @@ class Endpoints:
         Raises:
             StateError: The endpoint already has five secrets that sign.
         """
-        if not timedelta(0) <= overlap <= MAX_OVERLAP:
-            raise InvalidEndpointError([f"overlap: between 0 and 7 days, got {overlap}"])
         if secret is not None and (problem := secret_problem(secret)):
             raise InvalidEndpointError([f"secret: {problem}"])
         now = self._clock.now()
         new = EndpointSecret(value=secret or generate_secret(), created_at=now)
         return await self._change(endpoint_id, tenant, lambda e: _rotated(e, new, now, until=now + overlap))
 
+    @checked(secret=checks.string)
     async def revoke_secret(self, endpoint_id: str, secret: str, *, tenant: str) -> Endpoint:
         """Stop signing with ``secret`` at once.
 
@@ -204,6 +226,7 @@ class Endpoints:
         """
         return await self._change(endpoint_id, tenant, lambda e: _revoked(e, secret, self._clock.now()))
 
+    @checked()
     async def test(self, endpoint_id: str, *, tenant: str) -> Receipt:
         """Send a ``notifykit.test`` event to this endpoint alone, whatever it is subscribed to."""
         endpoint = await self.get(endpoint_id, tenant=tenant)
@@ -269,15 +292,8 @@ def _revoked(endpoint: Endpoint, secret: str, now: datetime) -> Endpoint:
 
 
 def _problems(endpoint: Endpoint) -> list[str]:
-    problems = check_tenant(endpoint.tenant)
-    problems += [f"secret: {problem}" for s in endpoint.secrets if (problem := secret_problem(s.value))]
-    if not timedelta(seconds=1) <= endpoint.timeout <= MAX_TIMEOUT:
-        problems.append(f"timeout: between 1 s and {MAX_TIMEOUT.total_seconds():.0f} s, got {endpoint.timeout}")
-    if not 1 <= endpoint.max_in_flight <= MAX_IN_FLIGHT:
-        problems.append(f"max_in_flight: between 1 and {MAX_IN_FLIGHT}, got {endpoint.max_in_flight}")
-    if len(endpoint.description) > 500:
-        problems.append("description: longer than 500 characters")
-    return problems
+    problems = [f"secret: {problem}" for s in endpoint.secrets if (problem := secret_problem(s.value))]
+    return problems + checks.problems({name: getattr(endpoint, name) for name in _SETTINGS}, _SETTINGS)
 
 
 def _policy(retry: Retry) -> RetryPolicy:

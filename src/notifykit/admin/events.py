@@ -10,6 +10,7 @@ from ..errors import NotFoundError
 from ..models.delivery import Delivery
 from ..models.event import StoredEvent
 from ..models.subscription import Subscription
+from ..policies.arguments import checked
 from ..policies.plan import SubscriptionIndex, Verdict, explain
 from ..ports import DeliveryFilter, Store
 
@@ -41,6 +42,7 @@ class Events:
     def __init__(self, store: Store) -> None:
         self._store = store
 
+    @checked()
     async def get(self, event_id: str, *, tenant: str) -> StoredEvent:
         """Return an event.
 
@@ -52,12 +54,14 @@ class Events:
             raise NotFoundError("event", event_id)
         return event
 
+    @checked()
     async def list(
         self, *, tenant: str, type: str | None = None, limit: int = 50, before: str | None = None
     ) -> Sequence[StoredEvent]:
         """Return a page of events, newest first, from before the id ``before``."""
         return await self._store.find_events(tenant, type=type, limit=limit, before=before)
 
+    @checked()
     async def explain(self, event_id: str, *, tenant: str, subscriber_id: str | None = None) -> Explanation:
         """Return who got the event, who did not, and why.
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import attrs
 
 from ..changes import change
 from ..errors import InvalidSubscriptionError, NotFoundError
+from ..models.checks import flag, identifier, optional, problems, prose
 from ..models.ids import SUBSCRIPTION, new_id
 from ..models.subscription import Subscription
+from ..policies.arguments import ARGUMENTS, checked
 from ..policies.filters import check_filter
 from ..policies.patterns import check_pattern
 from ..ports import Clock, Store
 
 MAX_PATTERNS = 100
+_CHANGES = {**ARGUMENTS, "enabled": flag}
 
 
 class Subscriptions:
@@ -29,6 +33,7 @@ class Subscriptions:
         self._store = store
         self._clock = clock
 
+    @checked(refusal=InvalidSubscriptionError)
     async def create(
         self,
         event_types: str | Iterable[str],
@@ -54,7 +59,7 @@ class Subscriptions:
         subscription = Subscription(
             id=new_id(SUBSCRIPTION),
             tenant=tenant,
-            event_types=_patterns(event_types),
+            event_types=listed_patterns(event_types),
             subscriber_id=endpoint_id,
             topic=topic,
             filter=filter,
@@ -68,6 +73,7 @@ class Subscriptions:
             raise NotFoundError("endpoint", endpoint_id)
         return saved
 
+    @checked()
     async def get(self, subscription_id: str, *, tenant: str) -> Subscription:
         """Return a subscription.
 
@@ -79,12 +85,14 @@ class Subscriptions:
             raise NotFoundError("subscription", subscription_id)
         return subscription
 
+    @checked(endpoint_id=optional(identifier))
     async def list(
         self, *, tenant: str, endpoint_id: str | None = None, limit: int = 50, after: str | None = None
     ) -> Sequence[Subscription]:
         """Return a page of subscriptions in the order of their creation, from behind the id ``after``."""
         return await self._store.find_subscriptions(tenant, subscriber_id=endpoint_id, limit=limit, after=after)
 
+    @checked()
     async def update(self, subscription_id: str, *, tenant: str, **changes: Any) -> Subscription:
         """Change ``event_types``, ``topic``, ``filter``, ``description`` or ``enabled``; keep the rest.
 
@@ -97,16 +105,17 @@ class Subscriptions:
         unknown = changes.keys() - {"event_types", "topic", "filter", "description", "enabled"}
         if unknown:
             raise InvalidSubscriptionError([f"{name}: cannot be changed" for name in sorted(unknown)])
-        if not isinstance(changes.get("enabled", True), bool):
-            raise InvalidSubscriptionError(["enabled: must be true or false"])
+        if wrong := problems(changes, _CHANGES):
+            raise InvalidSubscriptionError(wrong)
         if "event_types" in changes:
-            changes["event_types"] = _patterns(changes["event_types"])
+            changes["event_types"] = listed_patterns(changes["event_types"])
 
         async def read() -> Subscription:
             return await self.get(subscription_id, tenant=tenant)
 
         return await change(read, lambda subscription: attrs.evolve(subscription, **changes), self._save)
 
+    @checked()
     async def delete(self, subscription_id: str, *, tenant: str) -> None:
         """Remove a subscription; deliveries that exist stay.
 
@@ -123,27 +132,25 @@ class Subscriptions:
         return await self._store.save_subscription(attrs.evolve(subscription, updated_at=self._clock.now()))
 
 
-def _patterns(event_types: str | Iterable[str]) -> tuple[str, ...]:
-    return (event_types,) if isinstance(event_types, str) else tuple(event_types)
+def listed_patterns(event_types: str | Iterable[str]) -> tuple[str, ...]:
+    """Return patterns as a tuple; an iterator is read no further than there may be patterns."""
+    return (event_types,) if isinstance(event_types, str) else tuple(islice(event_types, MAX_PATTERNS + 1))
 
 
 def check(
     event_types: str | Iterable[str], topic: str | None, filter: Mapping[str, Any] | None, description: object = ""
 ) -> None:
     """Raise :class:`InvalidSubscriptionError` with every problem of a subscription's conditions."""
-    patterns = _patterns(event_types)
-    problems: list[str] = []
+    patterns = listed_patterns(event_types)
+    wrong: list[str] = []
     if not 1 <= len(patterns) <= MAX_PATTERNS:
-        problems.append(f"event_types: between 1 and {MAX_PATTERNS} patterns, got {len(patterns)}")
+        wrong.append(f"event_types: between 1 and {MAX_PATTERNS} patterns, got {len(patterns)}")
     for at, pattern in enumerate(patterns):
-        problems += check_pattern(pattern, ".", path=f"event_types[{at}]")
+        wrong += check_pattern(pattern, ".", path=f"event_types[{at}]")
     if topic is not None:
-        problems += check_pattern(topic, "/", path="topic")
+        wrong += check_pattern(topic, "/", path="topic")
     if filter is not None:
-        problems += check_filter(filter)
-    if not isinstance(description, str):
-        problems.append("description: must be text")
-    elif len(description) > 500:
-        problems.append("description: longer than 500 characters")
-    if problems:
-        raise InvalidSubscriptionError(problems)
+        wrong += check_filter(filter)
+    wrong += problems({"description": description}, {"description": prose})
+    if wrong:
+        raise InvalidSubscriptionError(wrong)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
 import attrs
 
+from ..errors import StoreUnavailableError
 from ..models.delivery import Claim, NewDelivery
 from ..models.endpoint import Endpoint
 from ..models.event import TakenEvent
@@ -15,6 +17,8 @@ from ..models.subscription import TenantConfig
 from ..policies.plan import SubscriptionIndex, plan_page
 from ..ports import Store
 from .crowd import Crowd, LargeView
+
+T = TypeVar("T")
 
 #: Tenants whose configuration is kept at the same time.
 CAPACITY = 4096
@@ -100,25 +104,48 @@ class Directory:
         for event in taken:
             batches.setdefault(event.tenant, []).append(event)
         for tenant, events in batches.items():
-            view = await self.view(tenant, max(event.tenant_version for event in events))
-            if isinstance(view, LargeView):
-                await view.prepare(events)
+            try:
+                view = await self.view(tenant, max(event.tenant_version for event in events))
+                if isinstance(view, LargeView):
+                    await view.prepare(events)
+            except StoreUnavailableError:
+                raise
+            except Exception:  # noqa: S112 - this tenant's events say so one by one; the others' are prepared
+                continue
 
-    async def endpoints_of(self, claims: Sequence[Claim]) -> list[Endpoint | None]:
-        """Return the endpoint of each claim, as new as the claim; ``None`` where there is none any more."""
-        views: dict[str, TenantView | LargeView] = {}
+    async def endpoints_of(self, claims: Sequence[Claim]) -> list[Endpoint | Exception | None]:
+        """Return the endpoint of each claim, as new as the claim.
+
+        ``None`` stands where there is none any more, and an exception where the tenant cannot be read.
+        """
+        views: dict[str, TenantView | LargeView | Exception] = {}
         wanted: dict[LargeView, set[str]] = {}
         for claim in claims:
-            view = views[claim.tenant] = await self.view(claim.tenant, claim.version)
+            if isinstance(views.get(claim.tenant), Exception):
+                continue
+            view = views[claim.tenant] = await self._tried(self.view(claim.tenant, claim.version))
             if isinstance(view, LargeView):
                 wanted.setdefault(view, set()).add(claim.subscriber_id)
-        met = {view.tenant: await view.meet(endpoint_ids) for view, endpoint_ids in wanted.items()}
-        return [
-            met[claim.tenant].get(claim.subscriber_id)
-            if claim.tenant in met
-            else views[claim.tenant].endpoint(claim.subscriber_id)
-            for claim in claims
-        ]
+        met = {view.tenant: await self._tried(view.meet(endpoint_ids)) for view, endpoint_ids in wanted.items()}
+        found: list[Endpoint | Exception | None] = []
+        for claim in claims:
+            of = met.get(claim.tenant, views[claim.tenant])
+            if isinstance(of, Exception):
+                found.append(of)
+            elif isinstance(of, dict):
+                found.append(of.get(claim.subscriber_id))
+            else:
+                found.append(of.endpoint(claim.subscriber_id))
+        return found
+
+    async def _tried(self, reading: Coroutine[Any, Any, T]) -> T | Exception:
+        """Return what is read of one tenant, or why it cannot be read; a database that is away is no tenant's fault."""
+        try:
+            return await reading
+        except StoreUnavailableError:
+            raise
+        except Exception as error:
+            return error
 
     def latest(self, tenant: str) -> TenantView | LargeView | None:
         """Return the view that was read last, whatever its version."""

@@ -21,7 +21,7 @@ import anyio
 import attrs
 
 from ..changes import change
-from ..errors import ConfigurationError, StateError, StoreError
+from ..errors import ConfigurationError, StateError, StoreError, StoreUnavailableError
 from ..failpoints import failpoint
 from ..models.delivery import Lane, Priority
 from ..models.endpoint import Endpoint, EndpointState
@@ -55,6 +55,8 @@ _ASK_EVERY, _ASK_SOON, _WAKE_EVERY = 0.5, 0.05, 5.0
 _NAP = 60.0
 #: Seconds between two draws of tokens, and between two readings of the health of endpoints.
 _POUR_EVERY, _VITALS_EVERY = 0.05, 1.0
+#: Seconds until tokens are drawn again for an endpoint for which that failed.
+_DRY = 1.0
 
 
 class SystemClock:
@@ -101,6 +103,7 @@ class Dispatcher:
         self._planner_hint = asyncio.Event()
         self._passer_hint = asyncio.Event()
         self._thirst = asyncio.Event()
+        self._dry: dict[str, float] = {}
         self._source_hints: list[asyncio.Event] = []
         self._rhythm = Rhythm(self._emit)
         self._build(dice)
@@ -150,6 +153,7 @@ class Dispatcher:
                 self._clock,
                 self.worker,
                 dice,
+                self._emit,
             )
         )
         sender = Sender(
@@ -224,8 +228,7 @@ class Dispatcher:
         for source in self._sources:
             worked |= await source.turn() > 0
         await self._send_held()
-        for endpoint, reason in list(self._gone.values()):
-            await self._disable(endpoint, reason)
+        await self._disable_gone()
         return worked
 
     async def _send_held(self) -> None:
@@ -297,7 +300,10 @@ class Dispatcher:
                 await self._recorder.flush()
             tools.cancel_scope.cancel()
         for channel in self._channels.values():
-            await channel.aclose()
+            try:
+                await channel.aclose()
+            except Exception as error:  # the others are closed all the same
+                self._emit(LoopFailed(loop=f"close {channel.name}", error=why(error), pause=timedelta(0)))
 
     async def _drain(self, end: float) -> None:
         """Give back what was not started and wait for what was, until ``end`` at the latest."""
@@ -399,8 +405,7 @@ class Dispatcher:
             await asyncio.sleep(self._rhythm.until_next(_TICK_EVERY))
             for backlog in self.backlogs.values():
                 backlog.tick()
-            for endpoint, reason in list(self._gone.values()):
-                await self._disable(endpoint, reason)
+            await self._disable_gone()
 
     async def _pour(self) -> None:
         """Draw tokens for endpoints with a rate limit, while any has claims that wait for them."""
@@ -417,16 +422,28 @@ class Dispatcher:
 
     async def _pour_into(self, backlog: Backlog) -> bool:
         thirsty = backlog.thirsty()
+        at = time.monotonic()
         for subscriber, (tenant, wanted) in thirsty.items():
-            endpoint = await self._directory.find_endpoint(tenant, subscriber)
-            limit = None if endpoint is None else endpoint.rate_limit
-            if limit is None:
-                backlog.grant(subscriber, wanted)
+            if self._dry.get(subscriber, at) > at:
                 continue
+            self._dry.pop(subscriber, None)
+            try:
+                await self._draw(backlog, tenant, subscriber, wanted)
+            except StoreUnavailableError:
+                raise
+            except Exception as error:  # one endpoint's fault must not keep tokens from the others
+                self._dry[subscriber] = at + _DRY
+                self._emit(LoopFailed(loop="pour", error=f"{subscriber}: {why(error)}", pause=timedelta(seconds=_DRY)))
+        return bool(thirsty)
+
+    async def _draw(self, backlog: Backlog, tenant: str, subscriber: str, wanted: int) -> None:
+        endpoint = await self._directory.find_endpoint(tenant, subscriber)
+        limit = None if endpoint is None else endpoint.rate_limit
+        granted = wanted
+        if limit is not None:
             share = max(1, min(wanted, round(limit.per_second * _POUR_EVERY * 2)))
             granted = await self._store.draw(tenant, subscriber, share, limit, now=self._clock.now())
-            backlog.grant(subscriber, granted)
-        return bool(thirsty)
+        backlog.grant(subscriber, granted)
 
     def _allow(self, endpoint_id: str, places: int) -> None:
         for backlog in self.backlogs.values():
@@ -453,6 +470,14 @@ class Dispatcher:
     def _note_gone(self, endpoint: Endpoint, reason: str) -> None:
         self._gone[endpoint.id] = (endpoint, reason)
         self._rhythm.stir()
+
+    async def _disable_gone(self) -> None:
+        for endpoint, reason in list(self._gone.values()):
+            try:
+                await self._disable(endpoint, reason)
+            except Exception as error:  # the others are disabled all the same; its next answer brings it back
+                self._gone.pop(endpoint.id, None)
+                self._emit(LoopFailed(loop="disable", error=f"{endpoint.id}: {why(error)}", pause=timedelta(0)))
 
     async def _disable(self, endpoint: Endpoint, reason: str) -> None:
         """Disable an endpoint, unless it is not active any more, has another URL by now, or was removed."""

@@ -57,12 +57,19 @@ class Janitor:
         until = now + self.settings.lease
         half = now + self.settings.lease / 2
         old = [claim for claim in self.leases.held.values() if self.leases.until(claim) < half]
+        failed: Exception | None = None
         for start in range(0, len(old), _PAGE):
             page = old[start : start + _PAGE]
-            kept = await self.store.extend([(claim.delivery_id, claim.fence) for claim in page], until=until)
+            try:
+                kept = await self.store.extend([(claim.delivery_id, claim.fence) for claim in page], until=until)
+            except Exception as error:  # the other pages must not lose their leases with this one
+                failed = error
+                continue
             failpoint("lease.renewed")
             for delivery_id in kept:
                 self.leases.extended(delivery_id, until)
+        if failed is not None:
+            raise failed
         return len(old)
 
     async def purge(self) -> int:

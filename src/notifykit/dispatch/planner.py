@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from ..errors import StoreUnavailableError
 from ..failpoints import failpoint
 from ..models.delivery import Claim, DeliveryState, NewDelivery, Priority
 from ..models.endpoint import Endpoint
 from ..models.event import TakenEvent
 from ..ports import Clock, Settlement, Store
-from ..telemetry import EventsPlanned, TelemetryEvent
+from ..telemetry import EventsPlanned, LoopFailed, TelemetryEvent, why
 from .backlog import Backlog, Held
 from .crowd import LargeView
 from .directory import Directory, TenantView
@@ -129,15 +130,13 @@ class Planner:
         goes_on = False
         await self.directory.prepare(taken)
         now, since = self.clock.now(), asyncio.get_running_loop().time()
-        of: tuple[str, int] | None = None
+        views = await self._views(taken)
         for event in taken:
-            if of != (event.tenant, event.tenant_version):  # most have the same as the one before
-                of = event.tenant, event.tenant_version
-                view = await self.directory.view(*of)
-            if isinstance(view, TenantView):
-                deliveries, cursor = view.plan(event, now=now, most=_PAGE)
-            else:
-                deliveries, cursor = await view.plan(event, now=now, most=_PAGE)
+            view = views.get((event.tenant, event.tenant_version))
+            plan = None if view is None else await self._plan(event, view, now)
+            if view is None or plan is None:
+                continue
+            deliveries, cursor = plan
             if cursor is None and _could_be_sent(event, deliveries):
                 if event.fence > 1:
                     lost.append(_abandoned(event, deliveries))
@@ -157,6 +156,40 @@ class Planner:
             planned = sum(len(settlement.deliveries) for settlement in lost)
             await self._write(lost, [], planned, now, lease=_LONG_AGO, worker="")
         return goes_on
+
+    async def _views(self, taken: list[TakenEvent]) -> dict[tuple[str, int], TenantView | LargeView]:
+        """Return what is known of the tenants of a batch; one that cannot be read is left out.
+
+        Its events come back when their leases have run out, and those of the others go on.
+        """
+        views: dict[tuple[str, int], TenantView | LargeView] = {}
+        wanted = {(event.tenant, event.tenant_version): event for event in taken}
+        for of, event in wanted.items():
+            try:
+                views[of] = await self.directory.view(*of)
+            except StoreUnavailableError:
+                raise
+            except Exception as error:
+                self._tell(event, error)
+        return views
+
+    async def _plan(
+        self, event: TakenEvent, view: TenantView | LargeView, now: datetime
+    ) -> tuple[list[NewDelivery], str | None] | None:
+        """Return a page of an event's deliveries and the cursor of the next; ``None`` if it cannot be planned."""
+        try:
+            if isinstance(view, TenantView):
+                return view.plan(event, now=now, most=_PAGE)
+            return await view.plan(event, now=now, most=_PAGE)
+        except StoreUnavailableError:
+            raise
+        except Exception as error:
+            self._tell(event, error)
+            return None
+
+    def _tell(self, event: TakenEvent, error: Exception) -> None:
+        told = f"{event.id} of tenant {event.tenant}: {why(error)}"
+        self.emit(LoopFailed(loop="plan", error=told, pause=self.settings.lease))
 
     def _lease(
         self,

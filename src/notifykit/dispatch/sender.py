@@ -16,11 +16,20 @@ from ..failpoints import failpoint
 from ..models.delivery import Attempt, Claim, DeliveryState, Lane
 from ..models.endpoint import Endpoint
 from ..models.event import StoredEvent
-from ..models.outcome import Accepted, BadRecipient, Outcome, Permanent, Throttled, Transient, Uncertain
+from ..models.outcome import (
+    Accepted,
+    BadRecipient,
+    Outcome,
+    Permanent,
+    Throttled,
+    Transient,
+    Uncertain,
+    outcome_problem,
+)
 from ..policies.decide import SEND, Cancel, Decision, Hold, decide
 from ..policies.retry import Bury, Complete, Dice, NextStep, RetryAt, next_step
 from ..ports import Channel, Clock, Record
-from ..telemetry import ChannelFailed, DeliveryAttempted, DeliveryNotSent, TelemetryEvent
+from ..telemetry import ChannelFailed, DeliveryAttempted, DeliveryNotSent, LoopFailed, TelemetryEvent, why
 from .backlog import Backlog
 from .directory import Directory
 from .flights import Written
@@ -39,6 +48,8 @@ _NAMES: Mapping[type[Outcome], str] = {
 }
 _DECISIONS = {Complete: "complete", RetryAt: "retry", Bury: "bury"}
 _KEPT = 1024
+#: How long a delivery waits that could not be sent for a reason that nobody foresaw.
+_FAULT = timedelta(minutes=1)
 #: A header value that is shorter than this is a word, not a secret.
 _TELLING = 8
 
@@ -76,6 +87,10 @@ class Sender:
             claim = self.backlog.take_now() or await self.backlog.take()
             try:
                 await self._deliver(claim)
+            except Exception as error:  # whatever one delivery meets, the lane goes on
+                told = f"{claim.delivery_id}: {why(error)}"
+                self.emit(LoopFailed(loop=f"send {self.lane}", error=told, pause=_FAULT))
+                self.release(claim, self.clock.now(), pause=_FAULT)
             finally:
                 self.backlog.done(claim.subscriber_id)
 
@@ -108,14 +123,14 @@ class Sender:
         if channel is None:
             return Transient(reason="no_channel")
         try:
-            return await channel.send(claim, endpoint, now=now)
+            outcome = await channel.send(claim, endpoint, now=now)
+            problem = outcome_problem(outcome)
         except Exception as error:  # a bug in a channel must not stop the lane
-            self.emit(
-                ChannelFailed(
-                    channel=claim.channel, delivery_id=claim.delivery_id, error=f"{type(error).__name__}: {error}"
-                )
-            )
-            return Transient(reason="channel_error")
+            problem = f"{type(error).__name__}: {error}"
+        if problem is None:
+            return outcome
+        self.emit(ChannelFailed(channel=claim.channel, delivery_id=claim.delivery_id, error=problem))
+        return Transient(reason="channel_error")
 
     def _record(
         self,

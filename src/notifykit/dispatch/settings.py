@@ -8,7 +8,26 @@ from datetime import timedelta
 import attrs
 
 from ..errors import ConfigurationError
+from ..models import checks
 from ..models.delivery import Priority
+
+
+def _concurrency(value: object) -> str | None:
+    if isinstance(value, Mapping) and (missing := [each.value for each in Priority if each not in value]):
+        return f"says nothing of {', '.join(missing)}"
+    return checks.mapping(checks.instance(Priority), checks.whole(1, 100_000), most=len(Priority))(value)
+
+
+_DURATION = checks.duration(-checks.MAX_DURATION)
+_SETTINGS: Mapping[str, checks.Check] = {
+    "concurrency": _concurrency,
+    "batch": checks.integer,
+    "prefetch": checks.whole(1, 1_000_000),
+    **dict.fromkeys(("lease", "max_timeout", "lease_margin", "poll", "idempotency_window"), _DURATION),
+    **dict.fromkeys(("grace", "retention", "patience"), checks.duration(timedelta(0))),
+    "max_abandoned": checks.whole(1, 1000),
+    "duties": checks.many(checks.string, most=16, what="duties"),
+}
 
 
 @attrs.frozen(kw_only=True)
@@ -49,6 +68,9 @@ class DispatchSettings:
     duties: frozenset[str] = frozenset({"plan", "send", "clean"})
 
     def __attrs_post_init__(self) -> None:
+        given = {name: getattr(self, name) for name in _SETTINGS}
+        if wrong := checks.problems(given, _SETTINGS):
+            raise ConfigurationError("; ".join(wrong))
         if min(self.max_timeout, self.lease_margin) <= timedelta(0):
             raise ConfigurationError("max_timeout and lease_margin must be longer than nothing")
         if self.poll <= timedelta(0):
@@ -63,5 +85,5 @@ class DispatchSettings:
             raise ConfigurationError(f"batch ({self.batch}) must be between 1 and prefetch ({self.prefetch})")
         if self.idempotency_window < timedelta(hours=24):
             raise ConfigurationError("idempotency_window must be at least 24 hours")
-        if unknown := self.duties - {"plan", "send", "clean"}:
+        if unknown := set(self.duties) - {"plan", "send", "clean"}:
             raise ConfigurationError(f"unknown duties: {', '.join(sorted(unknown))}; known: plan, send, clean")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import timedelta
 
 import anyio
@@ -14,6 +15,7 @@ from ..models.delivery import Claim, DeliveryState, Lane
 from ..models.endpoint import Endpoint
 from ..policies.retry import Dice
 from ..ports import Clock, Deliveries, Record
+from ..telemetry import LoopFailed, TelemetryEvent, why
 from .backlog import Backlog, Held
 from .directory import Directory
 from .leases import Leases
@@ -30,6 +32,8 @@ _SUSPECT = 2
 _FLUSH = 1.0
 #: How long suspects that are put back stay away, times how many they are.
 _APART = timedelta(milliseconds=100)
+#: How long deliveries wait whose tenant cannot be read.
+_UNREADABLE = timedelta(seconds=10)
 
 
 @attrs.define
@@ -47,6 +51,7 @@ class Source:
     clock: Clock
     worker: str
     dice: Dice
+    emit: Callable[[TelemetryEvent], None]
     _rounds: Rounds = attrs.field(init=False)
     #: Failing endpoints of which this process sends a probe.
     _probed: set[str] = attrs.field(init=False, factory=set)
@@ -91,16 +96,18 @@ class Source:
             raise
         held: list[Held] = []
         for claim, endpoint in zip(claims, endpoints, strict=True):
-            if endpoint is None:
+            if isinstance(endpoint, Exception):
+                self._put_back(claim, endpoint)
+            elif endpoint is None:
                 held.append((claim, 1, False))
-                continue
-            places = self.vitals.places(endpoint)
-            if self.vitals.is_probed(endpoint.id):
-                if endpoint.id in self._probed or self.backlog.holds(endpoint.id):
-                    self._park(claim, endpoint)
-                    continue
-                self._probed.add(endpoint.id)
-            held.append((claim, places, endpoint.rate_limit is not None))
+            else:
+                places = self.vitals.places(endpoint)
+                if self.vitals.is_probed(endpoint.id):
+                    if endpoint.id in self._probed or self.backlog.holds(endpoint.id):
+                        self._park(claim, endpoint)
+                        continue
+                    self._probed.add(endpoint.id)
+                held.append((claim, places, endpoint.rate_limit is not None))
         for claim, _, _ in held:  # only now: a lease that is prolonged without a sender would never end
             self.leases.add(claim)
         self.backlog.add(*held)
@@ -119,6 +126,13 @@ class Source:
         self.recorder.add(
             Record(claim.delivery_id, claim.fence, DeliveryState.HELD, "endpoint_failing", due_at, now, None)
         )
+    def _put_back(self, claim: Claim, error: Exception) -> None:
+        """Let a claim wait whose tenant cannot be read; nothing is counted, and the others go on."""
+        now = self.clock.now()
+        due_at = now + _UNREADABLE
+        self.recorder.add(Record(claim.delivery_id, claim.fence, DeliveryState.PENDING, None, due_at, now, None))
+        told = f"tenant {claim.tenant}: {why(error)}"
+        self.emit(LoopFailed(loop=f"claim {self.lane}", error=told, pause=_UNREADABLE))
 
     async def _apart(self, claims: list[Claim]) -> list[Claim]:
         """Keep one suspect in this process at the most, and put the others back for a random moment.

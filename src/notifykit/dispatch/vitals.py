@@ -13,13 +13,13 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from ..errors import StaleWriteError
+from ..errors import StaleWriteError, StoreUnavailableError
 from ..models.endpoint import Endpoint
 from ..models.health import Ailment
 from ..models.outcome import Accepted, Outcome
 from ..policies.health import Pulse, note
 from ..ports import Clock, Store
-from ..telemetry import EndpointFailing, EndpointRecovered, TelemetryEvent
+from ..telemetry import EndpointFailing, EndpointRecovered, LoopFailed, TelemetryEvent, why
 from .herald import Herald
 
 #: Looks that a process lets pass which sends nothing.
@@ -104,13 +104,21 @@ class Vitals:
     async def refresh(self) -> None:
         """Write what changed here and read what changed elsewhere."""
         changed, self._changed = self._changed, {}
+        failed: dict[str, tuple[Endpoint, Ailment | None]] = {}
         try:
             while changed:
                 endpoint, ailment = changed[next(iter(changed))]
-                await self._write(endpoint, ailment)
+                try:
+                    await self._write(endpoint, ailment)
+                except StoreUnavailableError:
+                    raise
+                except Exception as error:  # one endpoint's fault must not hide the health of the others
+                    failed[endpoint.id] = (endpoint, ailment)
+                    told = f"{endpoint.id}: {why(error)}"
+                    self.emit(LoopFailed(loop="vitals", error=told, pause=timedelta(seconds=1)))
                 del changed[endpoint.id]
         finally:
-            self._changed = {**changed, **self._changed}  # what could not be written is tried again
+            self._changed = {**failed, **changed, **self._changed}  # what could not be written is tried again
         while self._answering:  # what was parked behind the probe (see Source) may follow it
             endpoint = next(iter(self._answering.values()))
             await self.store.wake(endpoint.tenant, endpoint.id, now=self.clock.now())

@@ -8,7 +8,12 @@ from enum import StrEnum
 
 import attrs
 
+from .checks import field_check, number, whole
 from .retry import DEFAULT_RETRY, RetryPolicy
+
+#: Within these every sum and quotient that is made of a rate is finite.
+MIN_RATE, MAX_RATE = 0.00001, 1_000_000.0
+MAX_BURST = 1_000_000
 
 
 class EndpointState(StrEnum):
@@ -40,12 +45,12 @@ class RateLimit:
     """A token bucket: so many attempts a second over all processes, and so many at once after a pause.
 
     Attributes:
-        per_second: How many tokens come in a second; may be below 1.
-        burst: How many tokens there are at the most.
+        per_second: How many tokens come in a second, from 0.00001 (one in a day or so) to 1,000,000.
+        burst: How many tokens there are at the most, up to 1,000,000.
     """
 
-    per_second: float = attrs.field(validator=attrs.validators.gt(0))
-    burst: int = attrs.field(default=1, validator=attrs.validators.ge(1))
+    per_second: float = attrs.field(validator=field_check(number(MIN_RATE, MAX_RATE)))
+    burst: int = attrs.field(default=1, validator=field_check(whole(1, MAX_BURST)))
 
 
 @attrs.frozen(kw_only=True)

@@ -6,6 +6,8 @@ from datetime import timedelta
 
 import attrs
 
+from .checks import instance, kind_of, optional, text, whole
+
 
 @attrs.frozen(kw_only=True)
 class Answer:
@@ -80,3 +82,30 @@ class Uncertain:
 
 
 Outcome = Accepted | Transient | Throttled | Permanent | BadRecipient | Uncertain
+
+_KINDS = (Accepted, Transient, Throttled, Permanent, BadRecipient, Uncertain)
+_reason = text(most=200)
+_status = optional(whole(0, 2**31 - 1))
+_pause = optional(instance(timedelta))
+
+
+def outcome_problem(outcome: object) -> str | None:
+    """Say why a channel's outcome cannot be recorded, or ``None`` if it can.
+
+    Channels may be anyone's; what no store can keep would be lost, and the message sent again and again.
+    """
+    if not isinstance(outcome, _KINDS):
+        return f"an Outcome is needed, not {kind_of(outcome)}"
+    answer: object = outcome.answer
+    if not isinstance(answer, Answer):
+        return f"answer: must be an Answer, not {kind_of(answer)}"
+    if type(answer.body) is not bytes:
+        return f"answer.body: must be bytes, not {kind_of(answer.body)}"
+    if wrong := _status(answer.status):
+        return f"answer.status: {wrong}"
+    if isinstance(outcome, Accepted):
+        return None
+    if wrong := _reason(outcome.reason):
+        return f"reason: {wrong}"
+    wrong = _pause(outcome.retry_after) if isinstance(outcome, Transient | Throttled) else None
+    return wrong and f"retry_after: {wrong}"

@@ -5,24 +5,37 @@ The rule that reads it is :mod:`notifykit.policies.retry`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from math import nextafter
 
 import attrs
+
+from .checks import Check, anything, checked, duration, field_check, listed, many, number, whole
 
 MAX_ATTEMPTS = 50
 _HOUR = timedelta(hours=1)
 
 
+#: The longest pause between two attempts, and the longest that a receiver can ask for.
+MAX_DELAY, MAX_RETRY_AFTER = timedelta(days=7), timedelta(days=366)
+_NONE = timedelta(0)
+#: The largest number below 1.
+_MAX_JITTER = nextafter(1.0, 0.0)
+
+_delays = many(duration(_NONE, MAX_DELAY), most=MAX_ATTEMPTS - 1, what="timedeltas")
+_EXPONENTIAL: Mapping[str, Check] = {
+    "first": duration(_NONE, MAX_DELAY),
+    "factor": number(0, 1_000_000),
+    "cap": duration(_NONE, MAX_DELAY),
+    "attempts": whole(1, MAX_ATTEMPTS),
+}
+
+
 def _as_tuple(delays: Iterable[timedelta]) -> tuple[timedelta, ...]:
-    return tuple(delays)
-
-
-def _sensible(_: object, __: attrs.Attribute[tuple[timedelta, ...]], value: tuple[timedelta, ...]) -> None:
-    if len(value) >= MAX_ATTEMPTS:
-        raise ValueError(f"at most {MAX_ATTEMPTS - 1} retries, got {len(value)}")
-    if any(delay < timedelta(0) or delay > timedelta(days=7) for delay in value):
-        raise ValueError("each delay is between 0 s and 7 days")
+    """Read any iterable of pauses, and no further than there may be pauses."""
+    pauses: tuple[timedelta, ...] = listed(delays, MAX_ATTEMPTS)
+    return pauses
 
 
 @attrs.frozen(kw_only=True)
@@ -30,15 +43,17 @@ class RetryPolicy:
     """A list of pauses; attempt *n* waits for the *n*-th, and after the last one the delivery is dead.
 
     Attributes:
-        delays: The pauses between attempts; there is one attempt more than pauses.
+        delays: The pauses between attempts, of up to 7 days; there is one attempt more than pauses.
         jitter: Each pause is stretched or shrunk by up to this share, so that
             deliveries that failed together do not come back together.
         max_retry_after: The longest ``Retry-After`` that is honoured.
     """
 
-    delays: tuple[timedelta, ...] = attrs.field(converter=_as_tuple, validator=_sensible)
-    jitter: float = attrs.field(default=0.2, validator=[attrs.validators.ge(0), attrs.validators.lt(1)])
-    max_retry_after: timedelta = attrs.field(default=24 * _HOUR, validator=attrs.validators.ge(timedelta(0)))
+    delays: tuple[timedelta, ...] = attrs.field(converter=_as_tuple, validator=field_check(_delays))
+    jitter: float = attrs.field(default=0.2, validator=field_check(number(0, _MAX_JITTER)))
+    max_retry_after: timedelta = attrs.field(
+        default=24 * _HOUR, validator=field_check(duration(_NONE, MAX_RETRY_AFTER))
+    )
 
     @property
     def max_attempts(self) -> int:
@@ -46,6 +61,7 @@ class RetryPolicy:
         return len(self.delays) + 1
 
     @classmethod
+    @checked(_EXPONENTIAL, jitter=anything)
     def exponential(
         cls,
         *,
@@ -56,8 +72,6 @@ class RetryPolicy:
         jitter: float = 0.2,
     ) -> RetryPolicy:
         """Return a policy whose pauses grow by ``factor`` from ``first`` up to ``cap``."""
-        if not 1 <= attempts <= MAX_ATTEMPTS:
-            raise ValueError(f"attempts is between 1 and {MAX_ATTEMPTS}, got {attempts}")
         pauses = []
         pause = first
         for _ in range(attempts - 1):

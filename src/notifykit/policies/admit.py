@@ -3,36 +3,38 @@
 Pure: the clock and the source of ids are arguments.  A bad event is refused with every
 problem it has, each with its path, in one error.
 
-This runs once for every event that is published, so the common case is cheap: the event
-is serialised first, and its data is walked only if counts over the bytes say that a
-limit may be broken, or if it could not be serialised.
+This runs once for every event that is published, so the common case is cheap: a walk over the
+data adds up what the body will have at least, and stops where a limit is broken.  Only then is
+the data serialised, or walked again to say what is wrong: a few objects that share their parts
+could otherwise become a body of any size.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from enum import StrEnum
 from hashlib import blake2b
 from typing import Any
+from uuid import UUID
 
 import attrs
 
-from ..codec import dumps, json_problems, loads, timestamp
+from ..codec import MAX_DEPTH, dumps, json_problems, loads, timestamp
 from ..errors import InvalidEventError
 from ..models import ids
+from ..models.checks import TENANT_RULE, UNPRINTABLE, field_check, whole
+from ..models.checks import tenant as check_tenant
 from ..models.delivery import Priority
 from ..models.event import TYPE_GRAMMAR, Event, EventType, Resource, StoredEvent
-from .patterns import MAX_WORDS, UNPRINTABLE
-
-TENANT_GRAMMAR = r"[A-Za-z0-9_.:@-]{1,128}"
+from .patterns import MAX_WORDS
 
 #: What a schema or a payload class finds wrong with an event's data, each as ``data.path: what is wrong``.
 DataCheck = Callable[[Any], Sequence[str]]
 
 _TYPE = re.compile(TYPE_GRAMMAR)
-_TENANT = re.compile(TENANT_GRAMMAR)
-_NO_TENANT = "tenant: must be 1 to 128 characters of A-Z, a-z, 0-9 and _.:@-"
+_NO_TENANT = f"tenant: {TENANT_RULE}"
 #: https://www.w3.org/TR/trace-context/#traceparent-header: version ff and ids of zeros are invalid,
 #: and only versions to come may have more than four parts.
 _TRACEPARENT = re.compile(
@@ -40,6 +42,9 @@ _TRACEPARENT = re.compile(
     r"|[0-9a-f]{2}(?<!00)-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[!-~]*)?)"
 )
 _MAX_VERSION = 32_767  # stores keep it in 16 bits
+
+
+_SIZE, _DEPTH = field_check(whole(0, 2**30)), field_check(whole(1, MAX_DEPTH - 1))
 
 
 @attrs.frozen(kw_only=True)
@@ -59,16 +64,16 @@ class Limits:
         metadata_text: Length of each key and each value of ``metadata``.
     """
 
-    body: int = 256 * 1024
-    depth: int = 32
-    keys: int = 1000
-    type: int = 128
-    topic: int = 512
-    text: int = 255
-    idempotency_key: int = 255
-    trace: int = 128
-    metadata_entries: int = 32
-    metadata_text: int = 256
+    body: int = attrs.field(default=256 * 1024, validator=_SIZE)
+    depth: int = attrs.field(default=32, validator=_DEPTH)
+    keys: int = attrs.field(default=1000, validator=_SIZE)
+    type: int = attrs.field(default=128, validator=_SIZE)
+    topic: int = attrs.field(default=512, validator=_SIZE)
+    text: int = attrs.field(default=255, validator=_SIZE)
+    idempotency_key: int = attrs.field(default=255, validator=_SIZE)
+    trace: int = attrs.field(default=128, validator=_SIZE)
+    metadata_entries: int = attrs.field(default=32, validator=_SIZE)
+    metadata_text: int = attrs.field(default=256, validator=_SIZE)
 
 
 DEFAULT_LIMITS = Limits()
@@ -136,10 +141,10 @@ def admit(
     )
 
 
-#: The least that a key takes in a body, with its value and what parts it from the next.
-_LEAST_KEY = len(b'"":0,')
 #: How every body starts, up to the data (type and timestamp need no escapes).
 _HEAD = '{"type":"%s","timestamp":"%s","data":'
+_SCALARS = frozenset({int, float, bool, type(None), UUID})
+_CONTAINERS = frozenset({dict, list, tuple})
 
 
 def _serialise(event: Event, written_at: str, limits: Limits, problems: list[str]) -> bytes | None:
@@ -148,8 +153,17 @@ def _serialise(event: Event, written_at: str, limits: Limits, problems: list[str
     if type(data) is not dict and not isinstance(data, Mapping):  # the second takes a microsecond
         problems.append("data: must be an object")
         return None
-    envelope: dict[str, object] = {"type": event.type, "timestamp": written_at, "data": data}
-    if event.version != 1:
+    try:
+        is_within = _is_within(data, limits)
+    except TypeError:
+        is_within = False
+    if not is_within and (found := _data_problems(data, limits)):
+        problems += found
+        return None
+    # What else is in the body has been checked, or is a problem that has been found.
+    is_text, is_old = isinstance(event.type, str), type(event.version) is int and event.version != 1
+    envelope: dict[str, object] = {"type": event.type if is_text else "", "timestamp": written_at, "data": data}
+    if is_old:
         envelope["version"] = event.version
     try:
         body = dumps(envelope)
@@ -158,48 +172,66 @@ def _serialise(event: Event, written_at: str, limits: Limits, problems: list[str
         if not problems:  # the fields and the data are fine one by one: a writer knows something we do not
             problems.append(f"data: {error}")
         return None
-    size = len(body)
-    found: list[str] = []
-    if size > limits.body:
-        found.append(f"data: the body has {size} bytes, at most {limits.body}")
-    # The envelope has one object and three keys at least; braces and colons inside of texts count too.
-    if (size > _LEAST_KEY * limits.keys and body.count(b'":') - 3 > limits.keys) or (
-        _brackets(body) - 1 > limits.depth and _may_be_deep(data, limits.depth)
-    ):
-        found += _data_problems(data, limits)
-    problems += found
-    return None if found else body
+    if len(body) > limits.body:
+        problems.append(f"data: the body has {len(body)} bytes, at most {limits.body}")
+        return None
+    return body
 
 
-def _brackets(body: bytes) -> int:
-    """Return how many open; ``count`` of a single byte takes four times as long."""
-    return len(body) - len(body.replace(b"{", b"").replace(b"[", b""))
+def _is_within(data: Mapping[str, Any], limits: Limits) -> bool:
+    """Tell whether ``data`` is made of usual types and within all limits, as far as a walk can tell.
+
+    "No" may also mean that it is unusual.  The walk ends once the limit of the body is broken, however
+    often the same objects are met.
+
+    Raises:
+        TypeError: A key is not text.
+    """
+    if type(data) is not dict:
+        return False
+    room, keys = limits.body, 0
+    met: list[Any] = [data]  # grows while it is walked
+    texts: list[str] = []
+    for container in met:
+        room -= len(container)  # a byte for each value at least
+        if room < 0:
+            return False
+        items: Iterable[Any] = container
+        if type(container) is dict:
+            keys += len(container)
+            texts += container
+            items = container.values()
+        for item in items:
+            kind = type(item)
+            if kind is str:
+                texts.append(item)
+            elif kind in _CONTAINERS:
+                met.append(item)
+            elif kind not in _SCALARS:
+                if not isinstance(item, StrEnum):
+                    return False
+                texts.append(item)
+    fits = keys <= limits.keys and sum(map(len, texts)) <= room
+    return fits and (len(met) <= limits.depth or _is_shallow(data, limits.depth))
+
+
+def _is_shallow(data: Mapping[str, Any], depth: int) -> bool:
+    """Tell, level by level, whether containers nest no deeper."""
+    level: list[Any] = [data]
+    for _ in range(depth):
+        level = [
+            item
+            for container in level
+            for item in (container.values() if type(container) is dict else container)
+            if type(item) in _CONTAINERS
+        ]
+        if not level:
+            return True
+    return False
 
 
 def _data_problems(data: Mapping[str, Any], limits: Limits) -> list[str]:
-    # Each value takes a byte at least, so that a walk of more values than bytes is a body too large.
-    return json_problems(data, path="data", max_depth=limits.depth, max_keys=limits.keys, max_values=limits.body)
-
-
-_SCALARS = frozenset({str, int, float, bool, type(None)})
-
-
-def _may_be_deep(data: Any, depth: int) -> bool:
-    """Tell, level by level, whether containers nest deeper; unusual types may."""
-    level = [data]
-    for _ in range(depth):
-        below = []
-        for container in level:
-            for item in container.values() if type(container) is dict else container:
-                kind = type(item)
-                if kind is dict or kind is list or kind is tuple:
-                    below.append(item)
-                elif kind not in _SCALARS:
-                    return True
-        if not below:
-            return False
-        level = below
-    return True
+    return json_problems(data, path="data", max_depth=limits.depth, max_keys=limits.keys, max_bytes=limits.body)
 
 
 def _fingerprint(
@@ -227,11 +259,6 @@ def _fingerprint(
     return blake2b(dumps(content) + data, digest_size=16).digest()
 
 
-def check_tenant(tenant: object) -> list[str]:
-    """Return why ``tenant`` can be nobody's name, if so."""
-    return [] if isinstance(tenant, str) and _TENANT.fullmatch(tenant) else [_NO_TENANT]
-
-
 # ── the fields ─────────────────────────────────────────────────────────────────────────────────
 
 
@@ -244,14 +271,14 @@ def _field_problems(event: Event, tenant: object, limits: Limits) -> list[str]:
     priority: object = event.priority
     if tenant is None:
         problems.append("tenant: is missing")
-    elif not isinstance(tenant, str) or not _TENANT.fullmatch(tenant):
+    elif check_tenant(tenant) is not None:
         problems.append(_NO_TENANT)
     elif event.tenant is not None and event.tenant != tenant:
         problems.append("tenant: the event names another one")
-    if not isinstance(type_name, str) or not _TYPE.fullmatch(type_name):
-        problems.append("type: must be words of A-Z, a-z, 0-9 and _, joined by full stops")
-    elif len(type_name) > limits.type:
+    if isinstance(type_name, str) and len(type_name) > limits.type:
         problems.append(f"type: longer than {limits.type}")
+    elif not isinstance(type_name, str) or not _TYPE.fullmatch(type_name):
+        problems.append("type: must be words of A-Z, a-z, 0-9 and _, joined by full stops")
     if type(version) is not int or not 1 <= version <= _MAX_VERSION:
         problems.append(f"version: must be a number from 1 to {_MAX_VERSION}")
     if priority is not None and not isinstance(priority, Priority):
@@ -283,17 +310,16 @@ def _text_problems(path: str, value: object, limit: int) -> list[str]:
         return [f"{path}: must be text"]
     if not value:
         return [f"{path}: is empty"]
-    problems = []
     if len(value) > limit:
-        problems.append(f"{path}: longer than {limit}")
+        return [f"{path}: longer than {limit}"]
     if not value.isprintable() and UNPRINTABLE.search(value):  # the first is the faster, and says yes too often
-        problems.append(f"{path}: has control characters")
-    return problems
+        return [f"{path}: has control characters"]
+    return []
 
 
 def _topic_problems(topic: object, limits: Limits) -> list[str]:
     problems = _text_problems("topic", topic, limits.topic)
-    if isinstance(topic, str) and topic:
+    if isinstance(topic, str) and 0 < len(topic) <= limits.topic:
         words = topic.split("/")
         if len(words) > MAX_WORDS:
             problems.append(f"topic: more than {MAX_WORDS} segments")
@@ -326,7 +352,7 @@ def _metadata_problems(metadata: object, limits: Limits) -> list[str]:
         return ["metadata: must be an object of texts"]
     problems = []
     if len(metadata) > limits.metadata_entries:
-        problems.append(f"metadata: {len(metadata)} entries, at most {limits.metadata_entries}")
+        return [f"metadata: {len(metadata)} entries, at most {limits.metadata_entries}"]
     for number, (key, value) in enumerate(metadata.items(), 1):
         if key_problems := _text_problems(f"metadata: key {number}", key, limits.metadata_text):
             problems += key_problems

@@ -16,17 +16,27 @@ expressions, and bounds on its depth and size.
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from typing import Any, Final
 
+from ..codec import MAX_INT, MIN_INT
 from ..errors import InvalidSubscriptionError
 
 MAX_DEPTH = 16
 MAX_LEAVES = 200
+#: The longest key, and the longest text that data is compared with.
 MAX_TEXT = 1024
+#: Characters of all keys and texts together, with one for each value.
+MAX_SIZE = 64 * 1024
+#: A check stops after so many problems: nobody reads more of them.
+MAX_PROBLEMS = 50
 
 Predicate = Callable[[Any], bool]
+
+_NO_NUMBER = "must be a finite number of up to 64 bits"
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 #: What a key that is not there has for a value.
 _MISSING: Final = object()
@@ -46,21 +56,48 @@ _COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
 def check_filter(filter: object, *, path: str = "filter") -> list[str]:
     """Return every reason why ``filter`` is none, each as ``path: what is wrong``."""
     check = _Check()
-    check.conditions(filter, path, 1)
+    try:
+        check.conditions(filter, path, 1)
+    except _Exhausted:
+        if check.room < 0:
+            check.problems.append(f"{path}: more than {MAX_SIZE} characters in all")
+        return check.problems
     if check.leaves > MAX_LEAVES:
         check.problems.append(f"{path}: {check.leaves} values in all, at most {MAX_LEAVES}")
     return check.problems
 
 
+class _Exhausted(Exception):  # noqa: N818  # a way out of the walk, not an error
+    """The walk has seen enough."""
+
+
 class _Check:
-    """One walk through what may be a filter."""
+    """One walk through what may be a filter; it ends where the filter is larger than one may be.
+
+    Attributes:
+        room: How much of the filter may still come; what is shared counts each time.
+    """
 
     def __init__(self) -> None:
         self.problems: list[str] = []
         self.leaves = 0
+        self.room = MAX_SIZE
 
     def report(self, path: str, what: str) -> None:
         self.problems.append(f"{path}: {what}")
+        if len(self.problems) >= MAX_PROBLEMS:
+            raise _Exhausted
+
+    def count(self, size: int) -> None:
+        """Take what is looked at next off the room."""
+        self.room -= size
+        if self.room < 0:
+            raise _Exhausted
+
+    def leaf(self) -> None:
+        """Count a value that data is compared with."""
+        self.leaves += 1
+        self.count(1)
 
     def conditions(self, given: object, path: str, depth: int) -> None:
         """Check an object whose keys must all match."""
@@ -73,9 +110,14 @@ class _Check:
             self.report(path, f"nested deeper than {MAX_DEPTH} levels")
             return
         for key, condition in given.items():
+            self.count(1)
             if not isinstance(key, str):
                 self.report(path, "has a key that is not text")
-            elif isinstance(condition, (list, tuple)):
+                continue
+            if problem := self.text_problem(key):
+                self.report(path, f"has a key {problem}")
+                continue
+            if isinstance(condition, (list, tuple)):
                 self.alternatives(condition, f"{path}.{key}")
             else:
                 self.conditions(condition, f"{path}.{key}", depth + 1)
@@ -86,6 +128,7 @@ class _Check:
             self.report(path, "is empty")
         for index, alternative in enumerate(given):
             place = f"{path}[{index}]"
+            self.count(1)
             if not isinstance(alternative, Mapping):
                 self.literal(alternative, place)
             elif len(alternative) != 1:
@@ -102,7 +145,7 @@ class _Check:
             case "numeric":
                 self.range(argument, f"{path}.numeric")
             case "exists":
-                self.leaves += 1
+                self.leaf()
                 if not isinstance(argument, bool):
                     self.report(f"{path}.exists", "must be true or false")
             case "anything-but":
@@ -111,20 +154,26 @@ class _Check:
                 self.report(path, "has an unknown operator; there are prefix, suffix, numeric, exists, anything-but")
 
     def literal(self, given: object, path: str) -> None:
-        self.leaves += 1
+        self.leaf()
         match given:
             case None | bool():
                 return
-            case str() if len(given) > MAX_TEXT:
-                self.report(path, f"longer than {MAX_TEXT} characters")
             case str():
-                return
+                if problem := self.text_problem(given):
+                    self.report(path, problem)
             case int() | float() if not _is_number(given):
-                self.report(path, "must be a finite number")
+                self.report(path, _NO_NUMBER)
             case int() | float():
                 return
             case _:
                 self.report(path, "must be text, a number, true, false, null or an operator")
+
+    def text_problem(self, given: str) -> str | None:
+        """Count a text, and return what is wrong with it."""
+        if len(given) > MAX_TEXT:
+            return f"longer than {MAX_TEXT} characters"
+        self.count(len(given))
+        return "with half of a surrogate pair" if _SURROGATES.search(given) else None
 
     def text(self, given: object, path: str) -> None:
         if isinstance(given, str):
@@ -133,7 +182,7 @@ class _Check:
             self.report(path, "must be text")
 
     def range(self, given: object, path: str) -> None:
-        self.leaves += 1
+        self.leaf()
         if not isinstance(given, (list, tuple)) or len(given) not in (2, 4):
             self.report(path, 'must be one or two comparisons, such as [">", 0, "<=", 10]')
             return
@@ -141,11 +190,11 @@ class _Check:
             if not isinstance(given[index], str) or given[index] not in _COMPARISONS:
                 self.report(f"{path}[{index}]", "must be one of " + " ".join(_COMPARISONS))
             if not _is_number(given[index + 1]):
-                self.report(f"{path}[{index + 1}]", "must be a finite number")
+                self.report(f"{path}[{index + 1}]", _NO_NUMBER)
 
     def exclusion(self, given: object, path: str) -> None:
         if isinstance(given, Mapping):
-            if set(given) == {"prefix"}:
+            if len(given) == 1 and "prefix" in given:
                 self.text(given["prefix"], f"{path}.prefix")
             else:
                 self.report(path, "takes a value, a list of values or a prefix")
@@ -159,10 +208,10 @@ class _Check:
 
 
 def _is_number(given: object) -> bool:
-    """Tell whether ``given`` is a finite number; ``True`` is not 1 here."""
+    """Tell whether ``given`` is a number that JSON can have; ``True`` is not 1 here."""
     if isinstance(given, float):
         return isfinite(given)
-    return isinstance(given, int) and not isinstance(given, bool)
+    return isinstance(given, int) and not isinstance(given, bool) and MIN_INT <= given <= MAX_INT
 
 
 # ── what a filter means ────────────────────────────────────────────────────────────────────────

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from ..errors import InvalidSubscriptionError
+from ..models.checks import UNPRINTABLE
 
 MAX_PATTERN = 256
 MAX_WORDS = 32
@@ -21,8 +22,6 @@ ONE, MANY = "*", "**"
 
 TYPES, TOPICS = ".", "/"
 
-#: Control characters, and halves of surrogate pairs, which no database takes.
-UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _TYPE_WORD = re.compile(r"[A-Za-z0-9_]+")
 
 Matcher = Callable[[str], bool]

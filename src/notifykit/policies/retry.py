@@ -111,7 +111,7 @@ def from_tenacity(wait: TenacityWait, *, attempts: int = 8, jitter: float = 0.2)
         state.attempt_number = number
         try:
             pauses.append(timedelta(seconds=float(wait(state))))
-        except (TypeError, ValueError, OverflowError) as error:
+        except Exception as error:
             raise ConfigurationError(f"{wait!r} gave no pause for attempt {number}: {error}") from error
     try:
         return RetryPolicy(delays=tuple(pauses), jitter=jitter)

@@ -22,6 +22,7 @@ from functools import cache
 from typing import Any, Self
 
 from ..errors import ConfigurationError, MissingKeyError, TamperedError
+from ..models import checks
 
 KEY_BYTES = 32
 _NONCE_BYTES, _TAG_BYTES = 12, 16
@@ -33,6 +34,8 @@ _ID = re.compile(r"[A-Za-z0-9-]{1,32}")
 _PURPOSE = b"notifykit vault 1\0"
 #: Of 32 random bytes fewer are different once in 10**24 times: this is a placeholder that somebody typed.
 _FEWEST_DIFFERENT = 12
+
+_KEYS = checks.mapping(checks.string, checks.instance(bytes), most=1000)
 
 HOW_TO_MAKE = "make one with: notifykit keys generate"
 
@@ -57,6 +60,8 @@ class KeyRing:
     __slots__ = ("_keys", "current")
 
     def __init__(self, keys: Mapping[str, bytes]) -> None:
+        if (wrong := _KEYS(keys)) is not None:
+            raise ConfigurationError(f"keys: {wrong}; {HOW_TO_MAKE}")
         if not keys:
             raise ConfigurationError(f"a key ring needs at least one key; {HOW_TO_MAKE}")
         for key_id, key in keys.items():
@@ -85,6 +90,8 @@ class KeyRing:
         Raises:
             ConfigurationError: The text is not of that form.
         """
+        if (wrong := checks.string(text)) is not None:
+            raise ConfigurationError(f"{source}: {wrong}; {HOW_TO_MAKE}")
         keys: dict[str, bytes] = {}
         for number, entry in enumerate(filter(None, (part.strip() for part in text.split(","))), 1):
             key_id, colon, encoded = (part.strip() for part in entry.partition(":"))
@@ -94,6 +101,8 @@ class KeyRing:
             if key_id in keys:
                 raise ConfigurationError(f"{where}: there are two keys with the id {key_id!r}")
             keys[key_id] = _key(encoded, where)
+        if (wrong := _KEYS(keys)) is not None:
+            raise ConfigurationError(f"keys: {wrong}; {HOW_TO_MAKE}")
         if not keys:
             raise ConfigurationError(f"{source}: there is no key in it; {HOW_TO_MAKE}")
         return cls(keys)

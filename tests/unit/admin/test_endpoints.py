@@ -315,7 +315,7 @@ class TestSecrets:
     @pytest.mark.parametrize("overlap", [-TICK, 7 * DAY + TICK])
     async def test_another_overlap_is_refused(self, kit, endpoint, overlap):
         """And nothing is rotated."""
-        with pytest.raises(InvalidEndpointError, match="overlap: between 0 and 7 days"):
+        with pytest.raises(InvalidEndpointError, match="overlap: between 0 s and 7 days"):
             await kit.endpoints.rotate_secret(endpoint.id, tenant=ACME, overlap=overlap)
 
         assert endpoint == await kit.endpoints.get(endpoint.id, tenant=ACME)

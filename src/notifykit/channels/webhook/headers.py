@@ -25,9 +25,12 @@ def check_headers(headers: Mapping[str, str]) -> list[str]:
     """Return what is wrong with a tenant's extra headers, as ``headers.<name>: <problem>``."""
     problems = []
     if len(headers) > MAX_HEADERS:
-        problems.append(f"headers: at most {MAX_HEADERS}, got {len(headers)}")
+        return [f"headers: at most {MAX_HEADERS}, got {len(headers)}"]
     seen = set()
-    for name, value in headers.items():
+    for number, (name, value) in enumerate(headers.items(), 1):
+        if not all(isinstance(part, str) for part in (name, value)):
+            problems.append(f"headers: number {number} must be a name and a value, both text")
+            continue
         problem = _problem(name, value)
         if problem is None and name.lower() in seen:
             problem = "given twice"

@@ -5,6 +5,8 @@ Each function works on a SQLAlchemy connection inside a transaction that its cal
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -19,13 +21,15 @@ from .config import insert_new
 from .config import save as save_record
 from .rows import instant, micros
 
+_log = logging.getLogger("notifykit")
+
 #: Every failing endpoint; asked for each second by every process, mostly in vain.
 FAILING = "SELECT endpoint_id, tenant, since, probe_at, probes, reason, version FROM notifykit_ailments"
 
 
 def failing(connection: Connection) -> list[Ailment]:
     """Return every failing endpoint."""
-    return [ailment_from(row) for row in connection.exec_driver_sql(FAILING).mappings()]
+    return readable(connection.exec_driver_sql(FAILING).mappings())
 
 
 def save(connection: Connection, ailment: Ailment) -> int:
@@ -74,6 +78,17 @@ def draw(connection: Connection, tenant: str, endpoint_id: str, wanted: int, lim
     granted = min(wanted, int(tokens))
     connection.execute(update(s.buckets).where(*its).values(tokens=tokens - granted, filled_at=max(at, row.filled_at)))
     return granted
+
+
+def readable(rows: Iterable[RowMapping]) -> list[Ailment]:
+    """Return the ailments of rows; one that cannot be read is left out: every process asks for all of them."""
+    found = []
+    for row in rows:
+        try:
+            found.append(ailment_from(row))
+        except (ValueError, TypeError, ArithmeticError) as error:
+            _log.error("ailment.unreadable id=%s error=%s", row["endpoint_id"], type(error).__name__)
+    return found
 
 
 def ailment_from(row: RowMapping) -> Ailment:

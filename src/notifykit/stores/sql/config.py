@@ -19,7 +19,8 @@ from ...models.event import StoredEvent
 from ...models.subscription import Subscription, TenantConfig
 from . import interests, moves
 from . import schema as s
-from .rows import endpoint_from, endpoint_values, event_from, subscription_from, subscription_values
+from .readable import endpoint_from, endpoint_values, subscription_from, subscription_values
+from .rows import event_from
 
 #: Rows that are looked up at a time.
 _AT_ONCE = 500

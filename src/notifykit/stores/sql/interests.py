@@ -16,7 +16,7 @@ from ...models.endpoint import EndpointState
 from ...models.subscription import Candidate, Inquiry, Subscription
 from ...policies.places import Place, places_for, places_of
 from . import schema as s
-from .rows import subscription_from
+from .readable import subscription_from
 
 Row = dict[str, str]
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, make_url, text
+from sqlalchemy import Connection, exc, make_url, text
 
 from ...errors import CannotJoinError, SchemaError
 from ...failpoints import failpoint
@@ -69,11 +69,12 @@ def append(url: str, connection: Any, events: Sequence[StoredEvent], *, hint: bo
             f"got {type(connection).__name__}"
         )
     _check_same_database(url, through)
+    through.require_transaction(len(events))
     answers: dict[str, Appended] = {}
     ordered = in_key_order(events)
     for start in range(0, len(ordered), _CHUNK):
         chunk = ordered[start : start + _CHUNK]
-        with _missing_tables_named():
+        with _told_without_values():
             found = _append_chunk(through, chunk, HINT if hint else NO_HINT)
         failpoint("pub.inserted")
         answers.update(zip((event.id for event in chunk), found, strict=True))
@@ -81,14 +82,30 @@ def append(url: str, connection: Any, events: Sequence[StoredEvent], *, hint: bo
 
 
 @contextmanager
-def _missing_tables_named() -> Iterator[None]:
+def _told_without_values() -> Iterator[None]:
+    """Name missing tables, and let no error repeat what was published.
+
+    The error stays the one that the caller's engine raises, for the caller may know how to go on (a
+    serialization failure is tried again).  But whether its text shows the parameters is up to that
+    engine, and drivers add rows and statements with values below their first line.
+    """
     try:
         yield
     except Exception as error:
+        told: BaseException | None = error
+        while told is not None:
+            _forget_values(told)
+            told = told.__cause__ or told.__context__
         problem = str(getattr(error, "orig", error))
         if "notifykit_" in problem and ("no such table" in problem or "does not exist" in problem):
             raise SchemaError("this database has no notifykit tables; run: notifykit migrate") from error
         raise
+
+
+def _forget_values(error: BaseException) -> None:
+    if isinstance(error, exc.StatementError):
+        error.params, error.hide_parameters = None, True
+    error.args = tuple(arg.partition("\n")[0] if isinstance(arg, str) else arg for arg in error.args)
 
 
 def _append_chunk(through: _Through, events: Sequence[StoredEvent], hint: str) -> list[Appended]:
@@ -152,6 +169,10 @@ class _Through(Protocol):
     dialect: str
     mark: str
 
+    def require_transaction(self, count: int) -> None:
+        """Raise :class:`CannotJoinError` if ``count`` events would not be part of a transaction."""
+        ...
+
     @property
     def database(self) -> str | None: ...
 
@@ -169,6 +190,28 @@ class _ThroughSqlalchemy:
         self.database = connection.engine.url.database
         self._connection = connection
 
+    def require_transaction(self, count: int) -> None:
+        del count  # one event would stay after a rollback, too
+        level = self._connection.get_execution_options().get("isolation_level")
+        if str(level).upper() == "AUTOCOMMIT" or self._driver_commits():
+            raise CannotJoinError(
+                "the connection commits each statement by itself (AUTOCOMMIT), so the event would stay although you "
+                "roll back: publish without session= and connection=, or through a connection with transactions"
+            )
+
+    def _driver_commits(self) -> bool:
+        """Tell whether the driver's connection is in autocommit mode, by whatever way it came there."""
+        pooled = self._connection.connection
+        if self.dialect != "sqlite":
+            return getattr(pooled.dbapi_connection, "autocommit", False) is True
+        driver: Any = pooled.driver_connection
+        if driver.isolation_level is not None and getattr(driver, "autocommit", False) is not True:
+            return False
+        # Transactions may be begun by hand, in SQLAlchemy's event "begin": then there is one from there on.
+        if not self._connection.in_transaction():
+            self._connection.begin()
+        return not driver.in_transaction
+
     def execute(self, statement: str, values: Mapping[str, Any]) -> Sequence[Any]:
         result = self._connection.execute(_text(statement), dict(values))
         return result.all() if result.returns_rows else ()
@@ -181,6 +224,16 @@ class _ThroughDjango:
         self.dialect = str(connection.vendor)
         self.database = str(connection.settings_dict["NAME"])
         self._connection = connection
+
+    def require_transaction(self, count: int) -> None:
+        # Outside of ``atomic`` everything that Django saves is stored at once, and there is nothing to roll back.
+        # That is fine for what is one statement; what takes several could be stored by half.
+        is_one = count == 1 and self.dialect == "postgresql"
+        if not is_one and self._connection.get_autocommit() and not self._connection.in_atomic_block:
+            raise CannotJoinError(
+                "no transaction of Django is open: publish inside transaction.atomic(), "
+                "or with publish() of notifykit.contrib.django"
+            )
 
     def execute(self, statement: str, values: Mapping[str, Any]) -> Sequence[Any]:
         with self._connection.cursor() as cursor:

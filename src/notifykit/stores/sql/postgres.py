@@ -35,11 +35,11 @@ from .moves import HAS_WORK, NEXT_DUE
 from .postgres_batches import Shapes, event_columns, record_columns
 from .postgres_driver import asyncpg
 from .postgres_settling import Settling, Terms
+from .readable import endpoint_from
 from .rows import (
     RANK,
     WINDOW,
     claim_from,
-    endpoint_from,
     in_key_order,
     instant_or_none,
     micros,
@@ -364,7 +364,7 @@ class PostgresStore(SqlStore):
         return bool((await self._ask(HAS_WORK))[0][0])
 
     async def ailments(self) -> list[Ailment]:
-        return [ailments.ailment_from(row) for row in await self._ask(ailments.FAILING)]
+        return ailments.readable(await self._ask(ailments.FAILING))
 
     async def _ask(self, question: str) -> Sequence[Any]:
         """Return the rows of a short query that idle processes send, too.

@@ -11,9 +11,17 @@ from typing import Any
 from sqlalchemy import RowMapping
 
 from ...models.delivery import FINAL_STATES, Attempt, Claim, Delivery, DeliveryState, NewDelivery, Priority
-from ...models.endpoint import Endpoint, EndpointSecret, EndpointState, RateLimit
+from ...models.endpoint import (
+    MAX_BURST,
+    MAX_RATE,
+    MIN_RATE,
+    Endpoint,
+    EndpointSecret,
+    EndpointState,
+    RateLimit,
+)
 from ...models.event import StoredEvent, TakenEvent
-from ...models.retry import RetryPolicy
+from ...models.retry import MAX_RETRY_AFTER, RetryPolicy
 from ...models.subscription import Subscription
 from ...ports import Record, Settlement
 
@@ -335,15 +343,16 @@ def _retry(text: str) -> RetryPolicy:
     return RetryPolicy(
         delays=tuple(timedelta(microseconds=delay) for delay in retry["delays"]),
         jitter=retry["jitter"],
-        max_retry_after=timedelta(microseconds=retry["max_retry_after"]),
+        max_retry_after=min(timedelta(microseconds=retry["max_retry_after"]), MAX_RETRY_AFTER),
     )
 
 
 def _rate_limit(text: str | None) -> RateLimit | None:
+    """Return a limit; one of an earlier version, which knew no bounds, is brought within them."""
     if text is None:
         return None
     per_second, burst = json.loads(text)
-    return RateLimit(per_second=per_second, burst=burst)
+    return RateLimit(per_second=min(max(per_second, MIN_RATE), MAX_RATE), burst=min(max(burst, 1), MAX_BURST))
 
 
 def subscription_values(subscription: Subscription) -> dict[str, Any]:
