@@ -133,8 +133,8 @@ class Guard:
         packed = addresses.pack(address)
         if packed is None or not self._lists(packed):
             return reason
-        inner = addresses.carried(packed)
-        return None if inner is None else self.judge(addresses.text(inner))
+        refused = (self.judge(addresses.text(inner)) for inner in addresses.carried(packed))
+        return next((inner for inner in refused if inner is not None), None)
 
     def _lists(self, packed: bytes) -> bool:
         address = ipaddress.ip_address(packed)
