@@ -44,8 +44,15 @@ class SystemClock:
         return datetime.now(UTC)
 
 
-def _as_tuple(blocks: Iterable[str]) -> tuple[str, ...]:
-    return tuple(blocks)
+def _as_tuple(listed: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(listed, str):  # would be taken for a list of letters
+        raise ConfigurationError(f"egress rules take lists: [{listed!r}], not {listed!r}")
+    return tuple(listed)
+
+
+def _listed(variable: str) -> list[str]:
+    """Return what an environment variable lists, separated by commas."""
+    return [part.strip() for part in os.environ.get(variable, "").split(",") if part.strip()]
 
 
 @attrs.frozen(kw_only=True)
@@ -54,20 +61,24 @@ class EgressRules:
 
     Attributes:
         allow: CIDR blocks to let through although they are private: ``127.0.0.0/8`` on a developer's machine.
+        allow_names: Names to let through although they exist only inside a private network: ``receiver``,
+            or ``*.svc.cluster.local`` for all below one.  Their addresses are judged as any others are, so
+            the block that they are in must be in ``allow`` as well.
         allow_http: Whether plain ``http://`` is acceptable.
         transport: ``wire``, or ``httpx`` for those who need a proxy or HTTP/2.
     """
 
     allow: tuple[str, ...] = attrs.field(default=(), converter=_as_tuple)
+    allow_names: tuple[str, ...] = attrs.field(default=(), converter=_as_tuple)
     allow_http: bool = False
     transport: Literal["wire", "httpx"] = "wire"
 
     @classmethod
     def from_environment(cls) -> EgressRules:
-        """Read ``NOTIFYKIT_ALLOW`` (blocks, separated by commas) and ``NOTIFYKIT_ALLOW_HTTP`` (1 or 0)."""
-        blocks = os.environ.get("NOTIFYKIT_ALLOW", "")
+        """Read ``NOTIFYKIT_ALLOW``, ``NOTIFYKIT_ALLOW_NAMES`` (both with commas) and ``NOTIFYKIT_ALLOW_HTTP`` (1 or 0)."""
         return cls(
-            allow=tuple(block.strip() for block in blocks.split(",") if block.strip()),
+            allow=_listed("NOTIFYKIT_ALLOW"),
+            allow_names=_listed("NOTIFYKIT_ALLOW_NAMES"),
             allow_http=os.environ.get("NOTIFYKIT_ALLOW_HTTP", "") in {"1", "true", "yes"},
         )
 
@@ -75,7 +86,7 @@ class EgressRules:
         """Return the guard that enforces these rules."""
         from .channels.webhook import Guard
 
-        return Guard(self.allow, allow_http=self.allow_http)
+        return Guard(self.allow, allow_http=self.allow_http, allow_names=self.allow_names)
 
 
 class Notifykit:
