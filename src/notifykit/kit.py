@@ -75,7 +75,10 @@ class EgressRules:
 
     @classmethod
     def from_environment(cls) -> EgressRules:
-        """Read ``NOTIFYKIT_ALLOW``, ``NOTIFYKIT_ALLOW_NAMES`` (both with commas) and ``NOTIFYKIT_ALLOW_HTTP`` (1 or 0)."""
+        """Read ``NOTIFYKIT_ALLOW``, ``NOTIFYKIT_ALLOW_NAMES`` and ``NOTIFYKIT_ALLOW_HTTP``.
+
+        The first two list their entries with commas, the last one is 1 or 0.
+        """
         return cls(
             allow=_listed("NOTIFYKIT_ALLOW"),
             allow_names=_listed("NOTIFYKIT_ALLOW_NAMES"),

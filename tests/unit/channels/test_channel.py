@@ -132,6 +132,16 @@ async def test_a_changed_endpoint_takes_effect_at_once(channel):
         assert heads[0] == heads[2]
 
 
+async def test_endpoints_of_two_tenants_share_no_connection(channel):
+    """Over either transport, a receiver that two tenants use sees a connection of each; those of one tenant share."""
+    async with Receiver(always_ok) as receiver:
+        for number, tenant in enumerate(("acme", "globex", "acme", "globex")):
+            endpoint = make_endpoint(f"{receiver.url}/{number}", id=f"end_{number}", tenant=tenant)
+            await channel.send(make_claim(tenant=tenant), endpoint, now=NOW)
+
+        assert (2, 4) == (receiver.connections, len(receiver.requests))
+
+
 async def test_an_endpoint_that_was_read_again_is_not_prepared_again(monkeypatch):
     """The same content in another object costs a comparison, not a new signer."""
     made = []

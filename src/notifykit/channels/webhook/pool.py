@@ -36,7 +36,7 @@ def client_context() -> ssl.SSLContext:
 
 
 class Pool:
-    """The open connections of one event loop, last in, first out per origin.
+    """The open connections of one event loop, last in, first out per tenant and origin.
 
     Attributes:
         last_answer: The bytes of the last answer that came in one piece, and what they mean: many receivers
@@ -69,13 +69,13 @@ class Pool:
         self._sweep_at = math.inf
         self._timer: asyncio.TimerHandle | None = None
 
-    def take(self, origin: str, now: float) -> Connection | None:
-        """Return the idle connection to ``origin`` that was used last."""
-        idle = self._idle.get(origin)
+    def take(self, key: str, now: float) -> Connection | None:
+        """Return the idle connection with this ``pool_key`` that was used last and has been silent since."""
+        idle = self._idle.get(key)
         while idle:
             connection = idle.pop()
             self._note_used(connection)
-            if not connection.closed and now < connection.stale_at:
+            if not connection.closed and now < connection.stale_at and not connection.has_unread():
                 return connection
             connection.abort()
         return None
@@ -90,9 +90,9 @@ class Pool:
     def release(self, connection: Connection) -> None:
         """Take back a connection whose request has ended well."""
         self._busy.discard(connection)
-        idle = self._idle.get(connection.origin)
+        idle = self._idle.get(connection.key)
         if idle is None:
-            idle = self._idle[connection.origin] = []
+            idle = self._idle[connection.key] = []
         limits = self._limits
         if (
             self._waiting
@@ -131,14 +131,14 @@ class Pool:
             self._timer.cancel()
 
     def _forget_idle(self, connection: Connection) -> None:
-        idle = self._idle.get(connection.origin)
+        idle = self._idle.get(connection.key)
         if idle is None:
             return
         if connection in self._by_age:
             idle.remove(connection)
             self._note_used(connection)
         if not idle:
-            del self._idle[connection.origin]
+            del self._idle[connection.key]
 
     def _note_used(self, connection: Connection) -> None:
         del self._by_age[connection]
@@ -209,7 +209,7 @@ class Pool:
             raise WireError("tls_failed" if tls and target.scheme == "https" else "connect_failed") from error
 
     async def _connect(self, target: Target, address: str) -> Connection:
-        connection = Connection(self, target.origin, self._buffer)
+        connection = Connection(self, target.pool_key, self._buffer)
         await self.loop.create_connection(
             lambda: WireProtocol(connection),
             address,

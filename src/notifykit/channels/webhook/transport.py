@@ -49,7 +49,9 @@ class Transport(Protocol):
 
     It never follows a redirect, keeps no cookies, reads no environment and
     decompresses nothing.  A complete status line is an answer, whatever happens
-    to the rest; cancellation closes the connection that was in use.
+    to the rest; cancellation closes the connection that was in use.  Only targets with
+    the same ``pool_key`` share a connection, and one on which bytes arrive while no
+    request is open is closed.
     """
 
     async def post(self, target: Target, head: bytes, body: bytes, *, timeout: float) -> Response:

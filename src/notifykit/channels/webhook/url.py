@@ -54,7 +54,10 @@ class Target:
         host: A lower-case name without a trailing dot, or an address without brackets.
         port: The port, the scheme's default included.
         path: Path and query as they are sent; never empty.
-        origin: ``scheme://host:port``; connections are shared within one origin.
+        tenant: Whose request it is.
+        origin: ``scheme://host:port``.
+        pool_key: The origin and the tenant: only requests with the same one may share a connection, so that
+            what a receiver says too late never meets another tenant's request.
         authority: The value of the ``Host`` header: the port is left out if it is the default.
         literal: Whether the host is an address.
     """
@@ -64,12 +67,18 @@ class Target:
     port: int
     path: str
     literal: bool
+    tenant: str = ""
     origin: str = attrs.field(init=False)
+    pool_key: str = attrs.field(init=False)
     authority: str = attrs.field(init=False)
 
     @origin.default
     def _origin(self) -> str:
         return f"{self.scheme}://{self._bracketed}:{self.port}"
+
+    @pool_key.default
+    def _pool_key(self) -> str:
+        return f"{self.origin} {self.tenant}"  # an origin has no blanks: two pairs never make the same text
 
     @authority.default
     def _authority(self) -> str:
