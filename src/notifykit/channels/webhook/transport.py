@@ -32,16 +32,19 @@ class WireError(Exception):
     """No status line came back.
 
     Attributes:
-        reason: ``dns_failure``, ``connect_failed``, ``connection_limit``, ``tls_failed``,
-            ``timeout``, ``reset``, ``closed_early``, ``bad_response``, ``response_too_large``
-            or ``proxy_failed``.
+        reason: ``dns_failure``, ``connect_failed``, ``tls_failed``, ``timeout``, ``reset``,
+            ``closed_early``, ``bad_response``, ``response_too_large`` or ``proxy_failed``; of our
+            own faults ``connection_limit``, ``no_files``, ``no_memory`` or ``no_ports``.
         uncertain: Whether the receiver may have accepted the request all the same.
+        own: Whether this process lacked what it takes to connect: nothing was sent, and it
+            says nothing about the receiver.
     """
 
-    def __init__(self, reason: str, *, uncertain: bool = False) -> None:
+    def __init__(self, reason: str, *, uncertain: bool = False, own: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.uncertain = uncertain
+        self.own = own
 
 
 class Transport(Protocol):
