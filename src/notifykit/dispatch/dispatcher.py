@@ -27,7 +27,7 @@ from ..models.endpoint import Endpoint, EndpointState
 from ..models.ids import new_id
 from ..policies.retry import Dice
 from ..ports import Channel, Clock, NextDue, Store
-from ..telemetry import EndpointDisabled, LoopFailed, Subscriber, TelemetryEvent, tell, wants_log, why
+from ..telemetry import EndpointDisabled, LoopFailed, SendingPaused, Subscriber, TelemetryEvent, tell, wants_log, why
 from .backlog import Backlog
 from .directory import Directory
 from .herald import Herald
@@ -52,6 +52,8 @@ _LINGER, _LINGERS = 0.005, 4
 _ASK_EVERY, _ASK_SOON, _WAKE_EVERY = 0.5, 0.05, 5.0
 #: Seconds to wait for a hint while there is no work and hints are heard.
 _NAP = 60.0
+#: Seconds for which nothing is sent after this process lacked what every attempt needs.
+_SHORTAGE_PAUSE = 1.0
 #: Seconds between two draws of tokens, and between two readings of the health of endpoints.
 _POUR_EVERY, _VITALS_EVERY = 0.05, 1.0
 
@@ -100,6 +102,7 @@ class Dispatcher:
         self._planner_hint = asyncio.Event()
         self._passer_hint = asyncio.Event()
         self._thirst = asyncio.Event()
+        self._resuming: asyncio.TimerHandle | None = None
         self._source_hints: list[asyncio.Event] = []
         self._rhythm = Rhythm(self._emit)
         self._build(dice)
@@ -166,6 +169,7 @@ class Dispatcher:
             self._wants,
             self._note_gone,
             self._wake_sources,
+            self._pause_sending,
             self.worker,
             self.settings.lease_margin / 2,
         )
@@ -214,6 +218,7 @@ class Dispatcher:
             raise StateError("this dispatcher is running: step one that is not")
         duties = self.settings.duties
         worked = False
+        self._resume_sending()
         if "clean" in duties:
             worked |= await self._janitor.rescue() + await self._janitor.purge() > 0
         await self._vitals.refresh()
@@ -295,6 +300,7 @@ class Dispatcher:
             with anyio.CancelScope(deadline=end + _LAST_WRITE):
                 await self._recorder.flush()
             tools.cancel_scope.cancel()
+        self._resume_sending()
         for channel in self._channels.values():
             await channel.aclose()
 
@@ -452,6 +458,21 @@ class Dispatcher:
     def _note_gone(self, endpoint: Endpoint, reason: str) -> None:
         self._gone[endpoint.id] = (endpoint, reason)
         self._rhythm.stir()
+
+    def _pause_sending(self, reason: str) -> None:
+        """Hand out no claims for a while: the attempts under way may give back what this process lacks."""
+        if self._resuming is None:
+            for backlog in self.backlogs.values():
+                backlog.halt()
+            self._resuming = asyncio.get_running_loop().call_later(_SHORTAGE_PAUSE, self._resume_sending)
+            self._emit(SendingPaused(reason=reason, pause=timedelta(seconds=_SHORTAGE_PAUSE)))
+
+    def _resume_sending(self) -> None:
+        if self._resuming is not None:
+            self._resuming.cancel()
+            self._resuming = None
+            for backlog in self.backlogs.values():
+                backlog.resume()
 
     async def _disable(self, endpoint: Endpoint, reason: str) -> None:
         try:

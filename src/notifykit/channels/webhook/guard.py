@@ -8,6 +8,7 @@ returned in the same attempt.
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import socket
 import time
@@ -21,6 +22,7 @@ import attrs
 from ...errors import ConfigurationError, DestinationRefusedError
 from . import addresses
 from .reasons import Refusal
+from .shortage import shortage_at_lookup
 from .transport import WireError
 from .url import Target, parse, read_name
 
@@ -84,7 +86,10 @@ class SystemResolver:
         key = (host, port)
         lookup = self._running.get(key)
         if lookup is None or lookup.get_loop() is not loop:
-            lookup = self._running[key] = loop.run_in_executor(self._threads, _look_up, host, port)
+            try:
+                lookup = self._running[key] = loop.run_in_executor(self._threads, _look_up, host, port)
+            except RuntimeError as error:
+                raise OSError(errno.ENOMEM, f"no thread for a lookup: {error}") from error
             lookup.add_done_callback(lambda done: self._forget(key, done))
         return await asyncio.shield(lookup)
 
@@ -208,7 +213,8 @@ class Guard:
             async with asyncio.timeout(LOOKUP_TIMEOUT):
                 answers = await self._resolver.resolve(host, port)
         except (OSError, UnicodeError) as error:  # a TimeoutError is an OSError
-            raise WireError("dns_failure") from error
+            lacking = shortage_at_lookup(error)
+            raise WireError(lacking or "dns_failure", own=lacking is not None) from error
         if not answers:
             raise WireError("dns_failure")
         return answers

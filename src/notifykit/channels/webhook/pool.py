@@ -17,6 +17,7 @@ from .connection import Connection
 from .guard import Guard
 from .limits import Limits
 from .protocol import WireProtocol
+from .shortage import CONNECTION_LIMIT, NO_FILES, shortage
 from .transport import Response, WireError
 from .url import Target
 
@@ -148,41 +149,60 @@ class Pool:
 
     async def dial(self, target: Target, deadline: float) -> Connection:
         """Open a connection to an address that the guard has vetted for this very call."""
-        reason = "connection_limit"  # ours, not the receiver's fault
+        now = self.loop.time()
+        latest = now + (deadline - now) / 2  # waiting for room leaves the receiver half of the time
+        lacking = CONNECTION_LIMIT
+        while True:
+            try:
+                async with asyncio.timeout_at(latest):
+                    if lacking != CONNECTION_LIMIT:
+                        await self._wait_for_a_loss()
+                    while len(self._open) + self._dialling >= self._limits.connections:
+                        await self._wait_for_a_loss()
+            except TimeoutError as error:
+                raise WireError(lacking, own=True) from error
+            try:
+                return await self._dial(target, deadline)
+            except WireError as error:
+                if error.reason != NO_FILES or not self._open:
+                    raise
+                lacking = NO_FILES  # connections of ours hold files: as if their number were the limit
+
+    async def _dial(self, target: Target, deadline: float) -> Connection:
+        self._dialling += 1
         try:
             async with asyncio.timeout_at(deadline):
-                await self._find_room()
-                reason = "timeout"
-                self._dialling += 1
-                try:
-                    vetted = await self._guard.vet(target.host, target.port)
-                    return await self._connect_any(target, vetted, deadline)
-                except BaseException:
-                    self._wake()
-                    raise
-                finally:
-                    self._dialling -= 1
-        except TimeoutError as error:
-            raise WireError(reason) from error
+                vetted = await self._guard.vet(target.host, target.port)
+                connection = await self._connect_any(target, vetted, deadline)
+        except (Exception, asyncio.CancelledError) as error:
+            # The loop closes the socket of a handshake that failed in one of its next turns: until then it counts.
+            self.loop.call_later(TICK, self._end_dial)
+            if isinstance(error, TimeoutError):
+                raise WireError("timeout") from error
+            raise
+        self._dialling -= 1
+        return connection
 
-    async def _find_room(self) -> None:
-        while len(self._open) + self._dialling >= self._limits.connections:
-            if self._by_age:
-                oldest = next(iter(self._by_age))
-                self._forget_idle(oldest)
-                self._open.discard(oldest)
-                oldest.abort()
-                continue
-            room = self.loop.create_future()
-            self._waiting.append(room)
-            try:
-                await room
-            except BaseException:
-                if room in self._waiting:
-                    self._waiting.remove(room)
-                else:
-                    self._wake()  # the room was ours already: pass it on
-                raise
+    def _end_dial(self) -> None:
+        self._dialling -= 1
+        self._wake()
+
+    async def _wait_for_a_loss(self) -> None:
+        """Return when a connection is really closed: one that waits for work, if there is any."""
+        if self._by_age:
+            oldest = next(iter(self._by_age))
+            self._forget_idle(oldest)
+            oldest.abort()  # counts until the loop has closed it
+        room = self.loop.create_future()
+        self._waiting.append(room)
+        try:
+            await room
+        except BaseException:
+            if room in self._waiting:
+                self._waiting.remove(room)
+            else:
+                self._wake()  # the room was ours already: pass it on
+            raise
 
     def _wake(self) -> None:
         while self._waiting:
@@ -193,17 +213,21 @@ class Pool:
 
     async def _connect_any(self, target: Target, vetted: tuple[str, ...], deadline: float) -> Connection:
         """Try the addresses in turn, each with half of the time that is left and the last with all of it."""
+        lacking: str | None = None
         *first, last = vetted[:_MAX_DIALLED]
         for address in first:
             now = self.loop.time()
             try:
                 async with asyncio.timeout_at(now + (deadline - now) / 2):
                     return await self._connect(target, address)
-            except OSError:  # includes TimeoutError and SSLError
-                continue
+            except OSError as error:  # includes TimeoutError and SSLError
+                lacking = lacking or shortage(error, address, target.port)
         try:
             return await self._connect(target, last)
         except OSError as error:
+            lacking = lacking or shortage(error, last, target.port)
+            if lacking is not None:
+                raise WireError(lacking, own=True) from error
             # A receiver that hangs up did so during the handshake: one that does not listen refuses.
             tls = isinstance(error, (ssl.SSLError, ConnectionResetError, ConnectionAbortedError))
             raise WireError("tls_failed" if tls and target.scheme == "https" else "connect_failed") from error

@@ -30,9 +30,11 @@ def shortage(error: OSError, address: str, port: int) -> str | None:
     return _REASONS.get(error.errno or 0)
 
 
-def shortage_of_files() -> str | None:
-    """Return what is lacking to open a socket now: a failed lookup does not say why it failed."""
-    try:
+def shortage_at_lookup(error: Exception) -> str | None:
+    """Return what was lacking when a name was not resolved, or ``None`` if it failed for another reason."""
+    if isinstance(error, OSError) and not isinstance(error, socket.gaierror) and error.errno in _REASONS:
+        return _REASONS[error.errno]
+    try:  # the resolver's own codes do not say that it could open nothing
         socket.socket().close()
     except OSError as error:
         return _REASONS.get(error.errno or 0)
