@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import socket
 import ssl
 from collections import OrderedDict, deque
 from itertools import islice
@@ -164,9 +165,12 @@ class Pool:
             try:
                 return await self._dial(target, deadline)
             except WireError as error:
-                if error.reason != NO_FILES or not self._open:
-                    raise
-                lacking = NO_FILES  # connections of ours hold files: as if their number were the limit
+                if error.reason == NO_FILES and (self._open or self._dialling):
+                    lacking = NO_FILES  # connections of ours hold files: as if their number were the limit
+                    continue
+                if error.own:
+                    self._wake()  # another attempt that waits would wait for nothing
+                raise
 
     async def _dial(self, target: Target, deadline: float) -> Connection:
         self._dialling += 1
@@ -175,8 +179,10 @@ class Pool:
                 vetted = await self._guard.vet(target.host, target.port)
                 connection = await self._connect_any(target, vetted, deadline)
         except (Exception, asyncio.CancelledError) as error:
-            # The loop closes the socket of a handshake that failed in one of its next turns: until then it counts.
-            self.loop.call_later(TICK, self._end_dial)
+            if isinstance(error, WireError) and error.own:
+                self._dialling -= 1  # nothing was opened
+            else:  # the loop closes the socket of a handshake that failed in one of its next turns
+                self.loop.call_later(TICK, self._end_dial)
             if isinstance(error, TimeoutError):
                 raise WireError("timeout") from error
             raise
@@ -250,6 +256,7 @@ class Pool:
 
     def _context(self) -> ssl.SSLContext:
         if self._tls is None:
+            socket.socket().close()  # raises if no file can be opened: settings made then would trust no certificate
             self._tls = client_context()
         return self._tls
 
