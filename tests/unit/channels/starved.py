@@ -24,7 +24,7 @@ from notifykit.telemetry import SendingPaused
 from tests.unit.channels.receivers import NOW, local_guard, make_claim, make_endpoint
 
 TENANT = "acme"
-WAITING = DeliveryFilter(states=frozenset({DeliveryState.PENDING, DeliveryState.SENDING}))
+DELIVERED = DeliveryFilter(states=frozenset({DeliveryState.DELIVERED}))
 
 
 def allow_files(more: int) -> None:
@@ -117,7 +117,7 @@ async def dispatch(transport: str, port: int) -> object:
                 await asyncio.sleep(0.01)
             for file in taken:
                 os.close(file)
-            while await kit.deliveries.list(WAITING, tenant=TENANT):
+            while len(await kit.deliveries.list(DELIVERED, tenant=TENANT, limit=1000)) < 120:
                 await asyncio.sleep(0.01)
             await dispatcher.drained()
         deliveries = await kit.deliveries.list(tenant=TENANT, limit=1000)
