@@ -47,13 +47,18 @@ class SystemClock:
         return datetime.now(UTC)
 
 
-#: The most blocks that an operator may let through.
+#: The most blocks that an operator may let through, and names.
 _MAX_BLOCKS = 1000
 
 
-def _as_tuple(blocks: Iterable[str]) -> tuple[str, ...]:
-    found: tuple[str, ...] = checks.listed(blocks, _MAX_BLOCKS)
+def _as_tuple(listed: Iterable[str]) -> tuple[str, ...]:
+    found: tuple[str, ...] = checks.listed(listed, _MAX_BLOCKS)
     return found
+
+
+def _listed(variable: str) -> list[str]:
+    """Return what an environment variable lists, separated by commas."""
+    return [part.strip() for part in os.environ.get(variable, "").split(",") if part.strip()]
 
 
 def _unusable(problems: Sequence[str]) -> ConfigurationError:
@@ -78,6 +83,9 @@ class EgressRules:
 
     Attributes:
         allow: CIDR blocks to let through although they are private: ``127.0.0.0/8`` on a developer's machine.
+        allow_names: Names to let through although they exist only inside a private network: ``receiver``,
+            or ``*.svc.cluster.local`` for all below one.  Their addresses are judged as any others are, so
+            the block that they are in must be in ``allow`` as well.
         allow_http: Whether plain ``http://`` is acceptable.
         transport: ``wire``, or ``httpx`` for those who need a proxy or HTTP/2.
     """
@@ -87,6 +95,11 @@ class EgressRules:
         converter=_as_tuple,
         validator=field_check(checks.many(checks.text(most=64), most=_MAX_BLOCKS, what="CIDR blocks"), _unusable),
     )
+    allow_names: tuple[str, ...] = attrs.field(
+        default=(),
+        converter=_as_tuple,
+        validator=field_check(checks.many(checks.text(most=255), most=_MAX_BLOCKS, what="host names"), _unusable),
+    )
     allow_http: bool = attrs.field(default=False, validator=field_check(checks.flag, _unusable))
     transport: Literal["wire", "httpx"] = attrs.field(
         default="wire", validator=field_check(checks.one_of({"wire", "httpx"}), _unusable)
@@ -94,10 +107,13 @@ class EgressRules:
 
     @classmethod
     def from_environment(cls) -> EgressRules:
-        """Read ``NOTIFYKIT_ALLOW`` (blocks, separated by commas) and ``NOTIFYKIT_ALLOW_HTTP`` (1 or 0)."""
-        blocks = os.environ.get("NOTIFYKIT_ALLOW", "")
+        """Read ``NOTIFYKIT_ALLOW``, ``NOTIFYKIT_ALLOW_NAMES`` and ``NOTIFYKIT_ALLOW_HTTP``.
+
+        The first two list their entries with commas, the last one is 1 or 0.
+        """
         return cls(
-            allow=tuple(block.strip() for block in blocks.split(",") if block.strip()),
+            allow=_listed("NOTIFYKIT_ALLOW"),
+            allow_names=_listed("NOTIFYKIT_ALLOW_NAMES"),
             allow_http=os.environ.get("NOTIFYKIT_ALLOW_HTTP", "") in {"1", "true", "yes"},
         )
 
@@ -105,7 +121,7 @@ class EgressRules:
         """Return the guard that enforces these rules."""
         from .channels.webhook import Guard
 
-        return Guard(self.allow, allow_http=self.allow_http)
+        return Guard(self.allow, allow_http=self.allow_http, allow_names=self.allow_names)
 
 
 #: What a kit is made of.

@@ -449,7 +449,9 @@ class Channel(Protocol):
 
     A channel knows no rules: it neither retries nor decides.  Every failure of
     the outside world is an :data:`~notifykit.models.outcome.Outcome`; an
-    exception means a bug, and is recorded as a transient failure.
+    exception means a bug, and is recorded as a transient failure.  What this
+    process itself lacks is :class:`~notifykit.models.outcome.Unsent`, which only
+    says so of an attempt of which nothing was sent: it is made again without end.
     """
 
     name: str

@@ -56,10 +56,10 @@ class DeliveryAttempted:
 
 @attrs.frozen(kw_only=True)
 class DeliveryNotSent:
-    """A claimed delivery was not sent: held, cancelled or expired.
+    """A claimed delivery was not sent: held, cancelled, expired, or put back for want of something of our own.
 
     Attributes:
-        decision: ``held``, ``cancelled`` or ``expired``.
+        decision: ``held``, ``cancelled``, ``expired`` or ``pending``: due again soon.
     """
 
     name: ClassVar[str] = "delivery.not_sent"
@@ -159,6 +159,22 @@ class EndpointRecovered:
 
 
 @attrs.frozen(kw_only=True)
+class SendingPaused:
+    """This process lacked what every attempt needs, and sends nothing for a moment; no attempts are used up.
+
+    Attributes:
+        reason: ``no_files`` (the limit of open files) or ``no_memory``.
+        pause: Until it sends again.
+    """
+
+    name: ClassVar[str] = "sending.paused"
+    level: ClassVar[int] = logging.WARNING
+
+    reason: str
+    pause: timedelta
+
+
+@attrs.frozen(kw_only=True)
 class LoopFailed:
     """A background duty failed and is tried again after a pause; usually the database is away.
 
@@ -196,6 +212,7 @@ TelemetryEvent = (
     | EndpointDisabled
     | EndpointFailing
     | EndpointRecovered
+    | SendingPaused
     | LoopFailed
     | ChannelFailed
 )

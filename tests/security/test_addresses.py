@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_net
 
 import pytest
 
-from notifykit.channels.webhook import Refusal, addresses
+from notifykit.channels.webhook import Guard, Refusal, addresses
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -25,6 +25,11 @@ V4_DENIED = v4(
     "0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24 192.0.2.0/24 "
     "192.31.196.0/24 192.52.193.0/24 192.88.99.0/24 192.168.0.0/16 192.175.48.0/24 198.18.0.0/15 198.51.100.0/24 "
     "203.0.113.0/24 224.0.0.0/4 240.0.0.0/4 168.63.129.16/32"
+)
+#: Refused behind every IPv6 prefix as well: the network may translate that prefix.
+METADATA = v4(
+    "169.254.169.0/24 169.254.170.0/24 169.254.0.23/32 169.254.42.42/32 100.100.100.200/32 168.63.129.16/32 "
+    "192.0.0.192/32"
 )
 V6_UNICAST = IPv6Network("2000::/3")
 V6_DENIED = v6("2001::/23 2001:db8::/32 2002::/16 2620:4f:8000::/48 3ffe::/16 3fff::/20")
@@ -46,6 +51,8 @@ def may_be_dialled(address: Address) -> bool:
             return may_be_dialled(IPv4Address(int(address) & 0xFFFFFFFF))
         interface = int(address) & 0xFFFFFFFFFFFFFFFF
         if interface >> 32 in (0x5EFE, 0x02005EFE):
+            return False
+        if any(IPv4Address(int(address) & 0xFFFFFFFF) in block for block in METADATA):
             return False
         return address in V6_UNICAST and not any(address in block for block in V6_DENIED)
     return not any(address in block for block in V4_DENIED)
@@ -89,6 +96,84 @@ def test_isatap_interfaces_are_refused_in_every_network():
     """The interface id gives ISATAP away, whatever the prefix."""
     for interface in ("0:5efe", "200:5efe"):
         assert Refusal.TRANSITION == addresses.judge(f"2606:4700:1:1:{interface}:808:808")
+
+
+def in_all_carriers(inner: str) -> dict[str, str]:
+    """Return an IPv4 address inside each transition form of IPv6, in every way that the form allows."""
+    packed = IPv4Address(inner).packed
+    client = bytes(byte ^ 0xFF for byte in packed)
+    public = IPv4Address("8.8.8.8").packed
+
+    def v6_of(*parts: bytes) -> str:
+        return str(IPv6Address(b"".join(parts).ljust(16, b"\0")))
+
+    local_use = b"\x00\x64\xff\x9b\x00\x01"
+    return {
+        "IPv4-compatible": v6_of(bytes(12), packed),
+        "IPv4-mapped": v6_of(bytes(10), b"\xff\xff", packed),
+        "SIIT": v6_of(bytes(8), b"\xff\xff\0\0", packed),
+        "NAT64": v6_of(b"\x00\x64\xff\x9b", bytes(8), packed),
+        "NAT64 /48": v6_of(local_use, packed[:2], b"\0", packed[2:]),
+        "NAT64 /48, filled": v6_of(local_use, packed[:2], b"\0", packed[2:], b"\0", public),
+        "NAT64 /56": v6_of(local_use, b"\x08", packed[:1], b"\0", packed[1:]),
+        "NAT64 /64": v6_of(local_use, b"\x08\x08", b"\0", packed),
+        "NAT64 /96": v6_of(local_use, bytes(6), packed),
+        "NAT64 /96 behind an address": v6_of(local_use, public[:2], b"\0", public[2:], b"\0", packed),
+        "6to4": v6_of(b"\x20\x02", packed),
+        "Teredo server": v6_of(b"\x20\x01\0\0", packed, bytes(4), bytes(byte ^ 0xFF for byte in public)),
+        "Teredo client": v6_of(b"\x20\x01\0\0", public, bytes(4), client),
+        "ISATAP": v6_of(b"\x26\x06\x47\0", bytes(4), b"\0\0\x5e\xfe", packed),
+        "ISATAP, global": v6_of(b"\x26\x06\x47\0", bytes(4), b"\x02\0\x5e\xfe", packed),
+        "ISATAP in 6to4": v6_of(b"\x20\x02", public, bytes(2), b"\0\0\x5e\xfe", packed),
+        "ISATAP, unique local": v6_of(b"\xfd", bytes(7), b"\0\0\x5e\xfe", packed),
+    }
+
+
+EVERYTHING = Guard(allow=["0.0.0.0/0", "::/0"])
+ALL_V6 = Guard(allow=["::/0"])
+
+
+@pytest.mark.parametrize("form", in_all_carriers("8.8.8.8"))
+@pytest.mark.parametrize("metadata", ["169.254.169.254", "169.254.170.2", "168.63.129.16", "100.100.100.200"])
+def test_no_carrier_opens_a_metadata_service(form, metadata):
+    """An IPv6 address that may lead to a metadata service is refused as one, whatever the operator allows."""
+    carrier = in_all_carriers(metadata)[form]
+
+    assert addresses.judge(carrier) in (Refusal.METADATA, Refusal.TRANSITION)
+    assert Refusal.METADATA == EVERYTHING.judge(carrier)
+
+
+@pytest.mark.parametrize("form", in_all_carriers("8.8.8.8"))
+def test_a_carrier_that_is_allowed_is_judged_by_what_it_carries(form):
+    """Allowing a carrier opens it for public addresses; a private one needs its own block on the list."""
+    public, private = in_all_carriers("8.8.4.4")[form], in_all_carriers("10.1.2.3")[form]
+
+    assert ALL_V6.judge(public) is None
+    assert Refusal.PRIVATE == ALL_V6.judge(private)
+    assert Guard(allow=["::/0", "10.0.0.0/8"]).judge(private) is None
+
+
+@pytest.mark.parametrize(
+    ("block", "address"),
+    [
+        ("64:ff9b:1::/48", "64:ff9b:1::a9fe:a9fe"),
+        ("64:ff9b:1::/48", "64:ff9b:1:a9fe:a9:fe00::"),
+        ("64:ff9b:1:1::/96", "64:ff9b:1:1::a9fe:a9fe"),
+        ("2001::/16", "2001:0:808:808::5601:5601"),
+        ("2001::/16", "2001:0:a9fe:a9fe::f7f7:f7f7"),
+        ("::/0", "2001:470:64::a9fe:a9fe"),
+        ("fd00::/8", "fd00:64::a9fe:a9fe"),
+    ],
+)
+def test_blocks_that_hold_carriers_do_not_open_metadata(block, address):
+    """Not even a NAT64 prefix that only its network knows leads to a metadata service."""
+    assert Refusal.METADATA == Guard(allow=[block]).judge(address)
+
+
+def test_the_loopback_of_ipv6_carries_nothing():
+    """``::1`` looks like an IPv4-compatible address and is none: an operator may allow it."""
+    assert Guard(allow=["::1/128"]).judge("::1") is None
+    assert Refusal.UNSPECIFIED == ALL_V6.judge("::9")
 
 
 @pytest.mark.parametrize(

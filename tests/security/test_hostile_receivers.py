@@ -8,9 +8,12 @@ because httpx's parser judges a head only as a whole, the table says so.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import socket
 import ssl
+import threading
+import time
 import tracemalloc
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -188,13 +191,13 @@ BEHAVIOURS: list[tuple[str, Script, object, object]] = [
         "09 endless 100",
         endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 50),
         Transient(reason="bad_response"),
-        Uncertain(reason="timeout"),
+        None,
     ),
     (
         "10 endless 103",
         endless(b"", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 50),
         Transient(reason="bad_response"),
-        Uncertain(reason="timeout"),
+        None,
     ),
     ("11 head of 120 KiB", ok("X: " + "a" * 120_000 + "\r\n", b""), Transient(reason="response_too_large"), None),
     (
@@ -227,7 +230,7 @@ BEHAVIOURS: list[tuple[str, Script, object, object]] = [
         "16 length and chunks",
         ok("Content-Length: 3\r\n" + CHUNKED, b"0\r\n\r\n"),
         Transient(reason="bad_response"),
-        200,
+        None,
     ),
     ("17 bad chunk size", ok(CHUNKED, b"zz\r\nabc\r\n0\r\n\r\n"), 200, None),
     ("17 negative chunk size", ok(CHUNKED, b"-1\r\nabc\r\n0\r\n\r\n"), 200, None),
@@ -283,16 +286,15 @@ async def test_an_attempt_ends_in_time_with_the_right_outcome(behaviour, channel
             assert expected == attrs.evolve(outcome, answer=attrs.evolve(answer, status=None, body=b""))
 
 
-async def test_memory_stays_small(channel, variant):
+async def test_memory_stays_small(channel):
     """Endless and huge answers, four of each at a time, take a few megabytes at the peak."""
     scripts = [
         two_hundred_megabytes,
         endless(f"HTTP/1.1 200 OK\r\n{CHUNKED}\r\n".encode(), b"400\r\n" + b"x" * 1024 + b"\r\n"),
         endless(b"HTTP/1.1 200 OK\r\nX: ", b"a" * 8192),
         ok(f"Content-Encoding: gzip\r\nContent-Length: {len(BOMB)}\r\n", BOMB),
+        endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 50),
     ]
-    if variant[0] == "wire":  # while memory is traced, httpx's parser is too slow for a flood in the same process
-        scripts.append(endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 50))
     async with Receiver(always_ok) as warm_up:
         await attempt(channel, warm_up.url)
     tracemalloc.start()
@@ -305,6 +307,50 @@ async def test_memory_stays_small(channel, variant):
         tracemalloc.stop()
 
     assert peak < 8 * MEGABYTE
+
+
+FLOODS = {
+    "interim answers": (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 2600),
+    "small chunks": (f"HTTP/1.1 200 OK\r\n{CHUNKED}\r\n".encode(), b"1\r\nx\r\n" * 10_000),
+    "header lines": (b"HTTP/1.1 200 OK\r\n" + b"a:\r\n" * 15_000 + b"\r\n", b" "),
+    "trailers": (f"HTTP/1.1 200 OK\r\n{CHUNKED}\r\n0\r\n".encode() + b"a:\r\n" * 15_000 + b"\r\n", b" "),
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+async def test_floods_do_not_hold_up_the_loop(flood, channel):
+    """However many receivers send what is slow to parse at once, each turn of the loop stays short."""
+    first, again = FLOODS[flood]
+    longest, receivers = 0.0, 20
+
+    def pour(listener: socket.socket) -> None:
+        with listener.accept()[0] as accepted, contextlib.suppress(OSError):
+            accepted.recv(65536)
+            accepted.sendall(first)
+            for _ in range(10):
+                accepted.sendall(again)
+
+    async def beat() -> None:
+        nonlocal longest
+        last = time.thread_time()  # of this thread alone: what else the machine does takes no part
+        while True:
+            await asyncio.sleep(0)
+            now = time.thread_time()
+            longest, last = max(longest, now - last), now
+
+    async with Receiver(always_ok) as warm_up:
+        await attempt(channel, warm_up.url)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        pouring = [threading.Thread(target=pour, args=(listener,), daemon=True) for _ in range(receivers)]
+        for thread in pouring:
+            thread.start()
+        beating = asyncio.create_task(beat())
+        endpoint = make_endpoint(f"http://127.0.0.1:{listener.getsockname()[1]}/", timeout=timedelta(seconds=2))
+        await asyncio.gather(*[channel.send(make_claim(), endpoint, now=NOW) for _ in range(receivers)])
+        beating.cancel()
+        await asyncio.gather(beating, *[asyncio.to_thread(thread.join) for thread in pouring], return_exceptions=True)
+
+    assert longest < 0.4
 
 
 async def test_02_a_full_backlog(channel):

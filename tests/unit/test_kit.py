@@ -235,7 +235,7 @@ class TestSubscribing:
 class TestEgressRules:
     def test_the_default_is_public_https(self, monkeypatch):
         """Without settings nothing private and nothing unencrypted is allowed."""
-        for name in ("NOTIFYKIT_ALLOW", "NOTIFYKIT_ALLOW_HTTP"):
+        for name in ("NOTIFYKIT_ALLOW", "NOTIFYKIT_ALLOW_NAMES", "NOTIFYKIT_ALLOW_HTTP"):
             monkeypatch.delenv(name, raising=False)
 
         assert EgressRules() == EgressRules.from_environment() == Notifykit("memory://").egress
@@ -246,9 +246,26 @@ class TestEgressRules:
     def test_the_environment_can_allow_more(self, monkeypatch, text, allowed):
         """Blocks are separated by commas; empty entries do not matter."""
         monkeypatch.setenv("NOTIFYKIT_ALLOW", " 127.0.0.0/8, ,fd00::/8,")
+        monkeypatch.setenv("NOTIFYKIT_ALLOW_NAMES", "receiver, *.svc.cluster.local")
         monkeypatch.setenv("NOTIFYKIT_ALLOW_HTTP", text)
 
-        assert EgressRules(allow=["127.0.0.0/8", "fd00::/8"], allow_http=allowed) == EgressRules.from_environment()
+        assert EgressRules.from_environment() == EgressRules(
+            allow=["127.0.0.0/8", "fd00::/8"],
+            allow_names=["receiver", "*.svc.cluster.local"],
+            allow_http=allowed,
+        )
+
+    @pytest.mark.parametrize("listed", [{"allow": "127.0.0.0/8"}, {"allow_names": "receiver"}])
+    def test_a_text_in_place_of_a_list_is_refused(self, listed):
+        """A text would be taken for a list of its letters."""
+        with pytest.raises(ConfigurationError, match="lists"):
+            EgressRules(**listed)
+
+    def test_names_reach_the_guard(self):
+        """What the rules list, the guard lets through."""
+        rules = EgressRules(allow_names=["receiver"], allow_http=True)
+
+        assert "receiver" == rules.guard().parse("http://receiver:8080/").host
 
     def test_a_block_that_is_none_is_refused(self):
         """A typing error must not open or close anything by accident."""

@@ -145,8 +145,8 @@ async def _store(kit: Notifykit, shown_url: str, max_age: timedelta) -> list[Fin
     )
     findings.append(_failing(await kit.store.ailments()))
     egress = kit.egress
-    if egress.allow or egress.allow_http:
-        opened = [*egress.allow, *(["http://"] if egress.allow_http else [])]
+    if egress.allow or egress.allow_names or egress.allow_http:
+        opened = [*egress.allow, *egress.allow_names, *(["http://"] if egress.allow_http else [])]
         findings.append(Finding("egress", "note", f"also {', '.join(map(plain, opened))}", "not in production"))
     return findings
 

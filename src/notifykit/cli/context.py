@@ -40,6 +40,7 @@ class Context:
         self.verbose: int = merged(args, "verbose")
         self.out = Output(json=bool(merged(args, "json")))
         self._allow: list[str] = merged(args, "allow")
+        self._allow_names: list[str] = merged(args, "allow_name")
         self._allow_http = bool(merged(args, "allow_http"))
 
     @property
@@ -60,6 +61,7 @@ class Context:
         rules = EgressRules.from_environment()
         return EgressRules(
             allow=(*rules.allow, *self._allow),
+            allow_names=(*rules.allow_names, *self._allow_names),
             allow_http=rules.allow_http or self._allow_http,
             transport=rules.transport,
         )

@@ -77,6 +77,8 @@ def _remedy(error: NotifykitError) -> str:
             return "use https, or --allow-http on a network you trust"
         case "loopback" | "localhost" | "private" | "shared" | "link_local":
             return "if that is intended, let the block through: --allow CIDR, such as --allow 127.0.0.0/8"
+        case "single_label" | "reserved_name":
+            return "if it is a service of your own network, let its name and its block through: --allow-name, --allow"
         case "port":
             return "use 443, 80, or a port from 1024 up that is no database's or the like"
         case "userinfo":

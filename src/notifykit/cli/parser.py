@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Handler = Callable[["Context"], Awaitable[int] | int]
 
 #: Options that every command has; each level keeps its own, and :func:`merged` makes one of them.
-GLOBALS = ("url", "tenant", "json", "allow", "allow_http", "verbose")
+GLOBALS = ("url", "tenant", "json", "allow", "allow_name", "allow_http", "verbose")
 
 
 class Parser(argparse.ArgumentParser):
@@ -113,6 +113,13 @@ def _add_globals(parser: argparse.ArgumentParser, level: int) -> None:
         action="append",
         help="let deliveries out to this private block; repeatable (NOTIFYKIT_ALLOW)",
     )
+    add(
+        "--allow-name",
+        name="allow_name",
+        metavar="NAME",
+        action="append",
+        help="accept this name of a private network, or *.NAME for all below it; repeatable (NOTIFYKIT_ALLOW_NAMES)",
+    )
     add("--allow-http", name="allow_http", action="store_true", help="accept http:// (NOTIFYKIT_ALLOW_HTTP=1)")
     add("-v", "--verbose", name="verbose", action="count", help="log more to stderr; twice for everything")
 
@@ -121,8 +128,8 @@ def merged(given: argparse.Namespace, name: str) -> Any:
     """Return a global option from all levels: lists and counts add up, else the innermost counts."""
     values = [getattr(given, f"{name}@{level}", None) for level in range(3)]
     found = [value for value in values if value is not None]
-    if name == "allow":
-        return [block for blocks in found for block in blocks]
+    if name in ("allow", "allow_name"):
+        return [entry for entries in found for entry in entries]
     if name == "verbose":
         return sum(found)
     return found[-1] if found else None

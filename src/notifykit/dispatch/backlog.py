@@ -59,7 +59,7 @@ class Backlog:
         self._idle: deque[asyncio.Future[None]] = deque()
         self._waiting = 0
         self._in_flight = 0
-        self._closed = False
+        self._closed = self._halted = self._shut = False
         self._room = asyncio.Event()
         self._room.set()
 
@@ -76,7 +76,7 @@ class Backlog:
     @property
     def ready(self) -> bool:
         """Whether :meth:`take` has a claim at once."""
-        return not self._closed and any(line.ready() for line in self._turn)
+        return not self._shut and any(line.ready() for line in self._turn)
 
     def room(self) -> int:
         """Return how many more claims may be held."""
@@ -163,7 +163,7 @@ class Backlog:
 
     def take_now(self) -> Claim | None:
         """Return the next claim in turn as :meth:`take` does, or ``None`` if that would wait."""
-        while self._turn and not self._closed:
+        while self._turn and not self._shut:
             line = self._turn.popleft()
             line.listed = False
             if line.ready():  # a cap or a bucket may have shrunk since it was listed
@@ -226,8 +226,18 @@ class Backlog:
 
     def close(self) -> None:
         """Hand out no more claims, and let :meth:`wait_for_room` return."""
-        self._closed = True
+        self._closed = self._shut = True
         self._room.set()
+
+    def halt(self) -> None:
+        """Hand out no claims until :meth:`resume`."""
+        self._halted = self._shut = True
+
+    def resume(self) -> None:
+        """Hand out claims again."""
+        if self._halted:
+            self._halted, self._shut = False, self._closed
+            self._call(len(self._idle))
 
     def tick(self) -> None:
         """Forget subscribers that have gone quiet, and what was finished before the last tick."""

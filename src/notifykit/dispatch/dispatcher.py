@@ -28,7 +28,7 @@ from ..models.endpoint import Endpoint, EndpointState
 from ..models.ids import new_id
 from ..policies.retry import Dice
 from ..ports import Channel, Clock, NextDue, Store
-from ..telemetry import EndpointDisabled, LoopFailed, Subscriber, TelemetryEvent, tell, wants_log, why
+from ..telemetry import EndpointDisabled, LoopFailed, SendingPaused, Subscriber, TelemetryEvent, tell, wants_log, why
 from .backlog import Backlog
 from .directory import Directory
 from .herald import Herald
@@ -53,6 +53,8 @@ _LINGER, _LINGERS = 0.005, 4
 _ASK_EVERY, _ASK_SOON, _WAKE_EVERY = 0.5, 0.05, 5.0
 #: Seconds to wait for a hint while there is no work and hints are heard.
 _NAP = 60.0
+#: Seconds for which nothing is sent after this process lacked what every attempt needs.
+_SHORTAGE_PAUSE = 1.0
 #: Seconds between two draws of tokens, and between two readings of the health of endpoints.
 _POUR_EVERY, _VITALS_EVERY = 0.05, 1.0
 #: Seconds until tokens are drawn again for an endpoint for which that failed.
@@ -104,6 +106,7 @@ class Dispatcher:
         self._passer_hint = asyncio.Event()
         self._thirst = asyncio.Event()
         self._dry: dict[str, float] = {}
+        self._resuming: asyncio.TimerHandle | None = None
         self._source_hints: list[asyncio.Event] = []
         self._rhythm = Rhythm(self._emit)
         self._build(dice)
@@ -171,6 +174,7 @@ class Dispatcher:
             self._wants,
             self._note_gone,
             self._wake_sources,
+            self._pause_sending,
             self.worker,
             self.settings.lease_margin / 2,
         )
@@ -219,6 +223,7 @@ class Dispatcher:
             raise StateError("this dispatcher is running: step one that is not")
         duties = self.settings.duties
         worked = False
+        self._resume_sending()
         if "clean" in duties:
             worked |= await self._janitor.rescue() + await self._janitor.purge() > 0
         await self._vitals.refresh()
@@ -299,6 +304,7 @@ class Dispatcher:
             with anyio.CancelScope(deadline=end + _LAST_WRITE):
                 await self._recorder.flush()
             tools.cancel_scope.cancel()
+        self._resume_sending()
         for channel in self._channels.values():
             try:
                 await channel.aclose()
@@ -478,6 +484,20 @@ class Dispatcher:
             except Exception as error:  # the others are disabled all the same; its next answer brings it back
                 self._gone.pop(endpoint.id, None)
                 self._emit(LoopFailed(loop="disable", error=f"{endpoint.id}: {why(error)}", pause=timedelta(0)))
+    def _pause_sending(self, reason: str) -> None:
+        """Hand out no claims for a while: the attempts under way may give back what this process lacks."""
+        if self._resuming is None:
+            for backlog in self.backlogs.values():
+                backlog.halt()
+            self._resuming = asyncio.get_running_loop().call_later(_SHORTAGE_PAUSE, self._resume_sending)
+            self._emit(SendingPaused(reason=reason, pause=timedelta(seconds=_SHORTAGE_PAUSE)))
+
+    def _resume_sending(self) -> None:
+        if self._resuming is not None:
+            self._resuming.cancel()
+            self._resuming = None
+            for backlog in self.backlogs.values():
+                backlog.resume()
 
     async def _disable(self, endpoint: Endpoint, reason: str) -> None:
         """Disable an endpoint, unless it is not active any more, has another URL by now, or was removed."""

@@ -24,10 +24,11 @@ from ..models.outcome import (
     Throttled,
     Transient,
     Uncertain,
+    Unsent,
     outcome_problem,
 )
 from ..policies.decide import SEND, Cancel, Decision, Hold, decide
-from ..policies.retry import Bury, Complete, Dice, NextStep, RetryAt, next_step
+from ..policies.retry import Bury, Complete, Dice, NextStep, PutBack, RetryAt, next_step
 from ..ports import Channel, Clock, Record
 from ..telemetry import ChannelFailed, DeliveryAttempted, DeliveryNotSent, LoopFailed, TelemetryEvent, why
 from .backlog import Backlog
@@ -60,6 +61,7 @@ class Sender:
 
     Attributes:
         gone: Called with an endpoint that answered it is gone for good.
+        short: Called with the reason when this process lacks what every attempt needs.
         margin: How much longer than an attempt may take its lease must be.
         next_in_line: Called when the end of a delivery with an ordering key is written: another one may start.
     """
@@ -78,6 +80,7 @@ class Sender:
     wants: Callable[[], bool]
     gone: Callable[[Endpoint, str], None]
     next_in_line: Callable[[], None]
+    short: Callable[[str], None]
     worker: str
     margin: timedelta
 
@@ -116,7 +119,15 @@ class Sender:
         finished = self.clock.now()
         self.vitals.note(endpoint, outcome, finished)
         step = next_step(outcome, tries=claim.tries + 1, policy=endpoint.retry, now=finished, dice=self.dice)
-        self._record(claim, endpoint, outcome, step, started, finished)
+        if isinstance(step, PutBack):
+            if isinstance(outcome, Unsent) and outcome.pauses:
+                self.short(outcome.reason)
+            self._write_unsent(
+                claim,
+                Record(claim.delivery_id, claim.fence, DeliveryState.PENDING, step.reason, step.due_at, finished, None),
+            )
+        else:
+            self._record(claim, endpoint, outcome, step, started, finished)
 
     async def _send(self, claim: Claim, endpoint: Endpoint, now: datetime) -> Outcome:
         channel = self.channels.get(claim.channel)
@@ -214,18 +225,20 @@ class Sender:
             case Cancel(reason=reason):
                 record = Record(claim.delivery_id, claim.fence, DeliveryState.CANCELLED, reason, None, now, None)
             case _:
-                reason = "expired"
-                record = Record(claim.delivery_id, claim.fence, DeliveryState.EXPIRED, reason, None, now, None)
+                record = Record(claim.delivery_id, claim.fence, DeliveryState.EXPIRED, "expired", None, now, None)
+        self._write_unsent(claim, record)
+
+    def _write_unsent(self, claim: Claim, record: Record) -> None:
         told = DeliveryNotSent(
             delivery_id=claim.delivery_id,
             event_id=claim.event_id,
             tenant=claim.tenant,
             decision=record.state.value,
-            reason=reason,
+            reason=record.reason,
         )
 
         def written() -> None:
-            if claim.ordering_key is not None and record.state is not DeliveryState.HELD:
+            if claim.ordering_key is not None and record.state not in (DeliveryState.HELD, DeliveryState.PENDING):
                 self.next_in_line()
             self.emit(told)
 

@@ -1,4 +1,4 @@
-"""What the outside world answered to one attempt: values, not exceptions."""
+"""What the outside world answered to one attempt, or that it was not asked: values, not exceptions."""
 
 from __future__ import annotations
 
@@ -81,9 +81,25 @@ class Uncertain:
     answer: Answer = NO_ANSWER
 
 
-Outcome = Accepted | Transient | Throttled | Permanent | BadRecipient | Uncertain
+@attrs.frozen(kw_only=True)
+class Unsent:
+    """Nothing was sent because this process lacked what it takes: it says nothing about the receiver.
 
-_KINDS = (Accepted, Transient, Throttled, Permanent, BadRecipient, Uncertain)
+    No attempt is counted or recorded; the delivery is due again after a pause.
+
+    Attributes:
+        reason: A stable code: ``no_files``, ``no_memory``, ``no_ports`` or ``connection_limit``.
+        pauses: Whether every other attempt would lack it as well, so that the process pauses sending.
+    """
+
+    reason: str
+    pauses: bool = False
+    answer: Answer = NO_ANSWER
+
+
+Outcome = Accepted | Transient | Throttled | Permanent | BadRecipient | Uncertain | Unsent
+
+_KINDS = (Accepted, Transient, Throttled, Permanent, BadRecipient, Uncertain, Unsent)
 _reason = text(most=200)
 _status = optional(whole(0, 2**31 - 1))
 _pause = optional(instance(timedelta))

@@ -15,7 +15,7 @@ import attrs
 
 from ..models.endpoint import Endpoint
 from ..models.health import Ailment
-from ..models.outcome import Accepted, BadRecipient, Outcome, Permanent
+from ..models.outcome import Accepted, BadRecipient, Outcome, Permanent, Unsent
 
 #: Failing after this many failures in a row …
 IN_A_ROW = 10
@@ -48,8 +48,8 @@ def speaks(outcome: Outcome) -> bool | None:
     """Return whether an outcome speaks for an endpoint's health, against it, or not at all (``None``)."""
     if isinstance(outcome, Accepted):
         return True
-    # The endpoint answered and refused this one message: that says nothing about the next.
-    return None if isinstance(outcome, Permanent | BadRecipient) else False
+    # The endpoint answered and refused this one message, which says nothing about the next; or it was not asked.
+    return None if isinstance(outcome, Permanent | BadRecipient | Unsent) else False
 
 
 def note(

@@ -12,13 +12,15 @@ from typing import Any, assert_never
 import attrs
 
 from ..errors import ConfigurationError
-from ..models.outcome import Accepted, BadRecipient, Outcome, Permanent, Throttled, Transient, Uncertain
+from ..models.outcome import Accepted, BadRecipient, Outcome, Permanent, Throttled, Transient, Uncertain, Unsent
 from ..models.retry import MAX_ATTEMPTS, RetryPolicy
 
 #: Returns a number in [0, 1); ``random.random`` in production.
 Dice = Callable[[], float]
 
 _RATE_PAUSE = timedelta(seconds=60)
+#: How long a delivery waits that could not be sent for want of something of our own; spread by half of it.
+_SHORTAGE_PAUSE = timedelta(seconds=2)
 
 
 @attrs.frozen(kw_only=True)
@@ -46,7 +48,15 @@ class Bury:
     disable: bool = False
 
 
-NextStep = Complete | RetryAt | Bury
+@attrs.frozen(kw_only=True)
+class PutBack:
+    """Nothing was tried: the delivery is due again at ``due_at``, and no attempt is counted."""
+
+    due_at: datetime
+    reason: str
+
+
+NextStep = Complete | RetryAt | Bury | PutBack
 
 COMPLETE = Complete()
 
@@ -69,6 +79,8 @@ def next_step(outcome: Outcome, *, tries: int, policy: RetryPolicy, now: datetim
                 return Bury(reason=f"exhausted:{reason}")
             pause = _pause(outcome, policy.delays[tries - 1], policy, dice)
             return RetryAt(due_at=now + pause, reason=reason)
+        case Unsent(reason=reason):
+            return PutBack(due_at=now + _SHORTAGE_PAUSE * (0.5 + dice()), reason=reason)
         case _:
             assert_never(outcome)
 

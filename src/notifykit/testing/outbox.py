@@ -154,7 +154,8 @@ class Outbox:
             self.clock = FakeClock(self._start or datetime.now(UTC))
             self._shared = SharedStore(self._portal)
             store = cast("Store", self._shared)
-            egress = _OfflineEgress(allow=self._egress.allow, allow_http=self._egress.allow_http)
+            rules = self._egress
+            egress = _OfflineEgress(allow=rules.allow, allow_names=rules.allow_names, allow_http=rules.allow_http)
             self.kit = _OutboxKit(self, store=store, event_types=self._event_types, egress=egress, clock=self.clock)
             opening.callback(self._shared.close)
             opening.callback(self.kit.close)
@@ -445,7 +446,7 @@ class _IdleDispatcher(Dispatcher):
 @attrs.frozen(kw_only=True)
 class _OfflineEgress(EgressRules):
     def guard(self) -> Guard:
-        return Guard(self.allow, allow_http=self.allow_http, resolver=_Anywhere())
+        return Guard(self.allow, allow_http=self.allow_http, allow_names=self.allow_names, resolver=_Anywhere())
 
 
 class _Anywhere:

@@ -132,6 +132,62 @@ async def test_a_changed_endpoint_takes_effect_at_once(channel):
         assert heads[0] == heads[2]
 
 
+async def test_endpoints_of_two_tenants_share_no_connection(channel):
+    """Over either transport, a receiver that two tenants use sees a connection of each; those of one tenant share."""
+    async with Receiver(always_ok) as receiver:
+        for number, tenant in enumerate(("acme", "globex", "acme", "globex")):
+            endpoint = make_endpoint(f"{receiver.url}/{number}", id=f"end_{number}", tenant=tenant)
+            await channel.send(make_claim(tenant=tenant), endpoint, now=NOW)
+
+        assert (2, 4) == (receiver.connections, len(receiver.requests))
+
+
+EARLY = b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "answer", [EARLY, b"HTTP/1.1 103 Hints\r\nLink: </a>\r\n\r\n" + EARLY], ids=["at once", "later"]
+)
+@pytest.mark.parametrize("then", ["closes", "stays"])
+async def test_an_answer_to_half_a_request_counts(channel, answer, then):
+    """A receiver that refuses a large body before it has read it is heard, whether or not it closes at once."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.reader.readuntil(b"\r\n\r\n")
+        exchange.stop_reading()
+        await exchange.send(answer)
+        if then == "stays":
+            await asyncio.sleep(60)
+
+    async with Receiver(script) as receiver:
+        outcome = await channel.send(make_claim(b"x" * (8 << 20)), make_endpoint(receiver.url), now=NOW)
+
+        assert (Permanent, "http_413") == (type(outcome), outcome.reason)
+
+
+async def test_an_answer_too_many_closes_the_connection(channel):
+    """What comes after an answer, in the same packet or later, never meets the next request."""
+    extra = b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.request()
+        if exchange.number % 2:
+            await exchange.send(b"HTTP/1.1 204 No Content\r\n\r\n" + extra)
+        else:
+            await exchange.send(b"HTTP/1.1 204 No Content\r\n\r\n")
+            await asyncio.sleep(0)
+            await exchange.send(extra)
+        await always_ok(exchange)
+
+    async with Receiver(script) as receiver:
+        for _ in range(6):
+            outcome = await channel.send(make_claim(), make_endpoint(receiver.url), now=NOW)
+            assert (Accepted, 204) == (type(outcome), outcome.answer.status)
+            await asyncio.sleep(0.01)
+
+        assert 6 == receiver.connections
+
+
 async def test_an_endpoint_that_was_read_again_is_not_prepared_again(monkeypatch):
     """The same content in another object costs a comparison, not a new signer."""
     made = []

@@ -171,6 +171,50 @@ def test_a_wrong_block_is_a_configuration_error():
         Guard(allow=["127.0.0.1/8"])
 
 
+NAMES = ["receiver", "*.svc.cluster.local", "Hooks.Internal."]
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [
+        ("receiver", None),
+        ("RECEIVER.", None),
+        ("receiver2", Refusal.SINGLE_LABEL),
+        ("a.receiver", None),  # a public name as far as anyone can tell
+        ("orders.svc.cluster.local", None),
+        ("orders.shop.svc.cluster.local", None),
+        ("svc.cluster.local", Refusal.RESERVED_NAME),
+        ("evilsvc.cluster.local", Refusal.RESERVED_NAME),
+        ("hooks.internal", None),
+        ("a.hooks.internal", Refusal.RESERVED_NAME),
+        ("localhost", Refusal.LOCALHOST),
+        ("x.localhost", Refusal.LOCALHOST),
+    ],
+)
+async def test_an_operator_may_list_names(host, reason):
+    """Names of a private network pass if they are listed; other private names do not."""
+    guard = Guard(allow_names=NAMES, allow_http=True, resolver=FixedResolver({}, default=[PUBLIC]))
+
+    assert reason == (await guard.judge_url(f"http://{host}:8080/")).reason
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"), [("10.0.0.1", None), ("192.168.0.1", Refusal.PRIVATE), ("169.254.169.254", Refusal.METADATA)]
+)
+async def test_a_listed_name_is_vetted_as_it_is_dialled(answer, reason):
+    """The list of names opens no address: its block must be allowed as well, and metadata stays out of reach."""
+    guard = Guard(allow=["10.0.0.0/8"], allow_names=["receiver"], resolver=FixedResolver({"receiver": [answer]}))
+
+    assert reason == (await guard.judge_url("https://receiver/")).reason
+
+
+@pytest.mark.parametrize("name", ["", "*", "*.", "*.*", "10.0.0.1", "http://receiver", "a b", "*.localhost", "a.*.b"])
+def test_a_wrong_name_is_a_configuration_error(name):
+    """A typing error in the list of names is reported at the start."""
+    with pytest.raises(ConfigurationError, match="name"):
+        Guard(allow_names=[name])
+
+
 async def test_localhost_needs_both_switches():
     """A receiver on this machine needs loopback on the allow-list, and plain http besides."""
     closed, no_http = Guard(allow_http=True), Guard(allow=["127.0.0.0/8"])
@@ -206,7 +250,7 @@ async def test_the_message_names_no_address():
 
 
 async def test_the_system_resolver_appends_no_search_domain(monkeypatch):
-    """Names are looked up as complete names, and each address is returned once."""
+    """Names are looked up as complete names but for those of one label, and each address is returned once."""
     asked = []
 
     def getaddrinfo(host, port, **options):
@@ -216,7 +260,8 @@ async def test_the_system_resolver_appends_no_search_domain(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
 
     assert [PUBLIC, "::1"] == await SystemResolver().resolve("hook.test", 443)
-    assert ["hook.test."] == asked
+    assert [PUBLIC, "::1"] == await SystemResolver().resolve("receiver", 443)
+    assert ["hook.test.", "receiver"] == asked
 
 
 async def test_a_hanging_lookup_holds_one_thread(monkeypatch):

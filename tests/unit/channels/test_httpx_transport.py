@@ -11,7 +11,8 @@ import pytest
 import respx
 import trustme
 
-from notifykit.channels.webhook import Guard, WebhookChannel, WireError
+from notifykit.channels.webhook import Guard, Limits, WebhookChannel, WireError
+from notifykit.channels.webhook.httpx_network import Backend, TlsError
 from notifykit.channels.webhook.httpx_transport import HttpxTransport
 from notifykit.errors import ConfigurationError
 from notifykit.models.outcome import Accepted, BadRecipient, Permanent, Throttled, Transient
@@ -38,9 +39,9 @@ async def transport():
     await asyncio.sleep(0)
 
 
-async def post(transport: HttpxTransport, receiver: Receiver, timeout: float = 5.0):
-    head = b"POST /hook HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 2\r\n\r\n"
-    return await transport.post(local_guard().parse(receiver.url), head, b"{}", timeout=timeout)
+async def post(transport: HttpxTransport, receiver: Receiver, body: bytes = b"{}", timeout: float = 5.0):
+    head = b"POST /hook HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: %d\r\n\r\n" % len(body)
+    return await transport.post(local_guard().parse(receiver.url), head, body, timeout=timeout)
 
 
 @pytest.mark.parametrize(
@@ -200,6 +201,110 @@ def test_a_wrong_proxy_is_a_configuration_error(proxy):
     """Only HTTP proxies are known."""
     with pytest.raises(ConfigurationError, match="proxy"):
         HttpxTransport(Guard(), proxy=proxy)
+
+
+@pytest.mark.parametrize("proxy_scheme", ["http", "https"])
+async def test_an_encrypted_request_passes_through_a_proxy(proxy_scheme):
+    """The proxy is asked for a tunnel, encrypted or not, and the receiver is spoken to inside it."""
+    authority = trustme.CA()
+    server_tls, proxy_tls, tls = (
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER),
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER),
+        ssl.create_default_context(),
+    )
+    authority.issue_cert("hook.test").configure_cert(server_tls)
+    authority.issue_cert("127.0.0.1").configure_cert(proxy_tls)
+    authority.configure_trust(tls)
+    asked = []
+
+    async def tunnel(exchange: Exchange) -> None:
+        asked.append((await exchange.reader.readuntil(b"\r\n\r\n")).split(b"\r\n")[0])
+        reader, writer = await asyncio.open_connection("127.0.0.1", receiver.port)
+        await exchange.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+
+        async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+            while data := await source.read(65536):
+                sink.write(data)
+                await sink.drain()
+
+        try:
+            await asyncio.gather(pump(exchange.reader, writer), pump(reader, exchange.writer))
+        finally:
+            writer.transport.abort()
+
+    guard = Guard(resolver=FixedResolver({}))
+    async with (
+        Receiver(always_ok, tls=server_tls) as receiver,
+        Receiver(tunnel, tls=proxy_tls if proxy_scheme == "https" else None) as proxy,
+    ):
+        transport = HttpxTransport(guard, proxy=f"{proxy_scheme}://127.0.0.1:{proxy.port}", tls=tls)
+        if proxy_scheme == "https":
+            for pool in transport._pools:
+                vars(pool.engine)["_proxy_ssl_context"] = tls  # by default the system's authorities
+        channel = WebhookChannel(guard=guard, transport=transport)
+        outcomes = [await channel.send(make_claim(), make_endpoint("https://hook.test/x"), now=NOW) for _ in range(2)]
+        await channel.aclose()
+
+        assert [Accepted] * 2 == [type(outcome) for outcome in outcomes]
+        assert [b"CONNECT hook.test:443 HTTP/1.1"] == asked
+        assert 2 == len(receiver.requests)
+
+
+async def test_a_half_request_with_no_answer_was_not_accepted(transport):
+    """A receiver that resets in the middle of a large body has said nothing, and surely took nothing."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.reader.readuntil(b"\r\n\r\n")
+        exchange.reset()
+
+    async with Receiver(script) as receiver:
+        with pytest.raises(WireError) as caught:
+            await post(transport, receiver, b"x" * (8 << 20))
+
+        assert ("reset", False) == (caught.value.reason, caught.value.uncertain)
+
+
+async def test_no_room_in_the_pool_is_no_fault_of_the_receiver():
+    """An attempt that waits for a connection until its deadline says so, and does not blame the receiver."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.request()
+        await exchange.reader.read()
+
+    transport = HttpxTransport(local_guard(), limits=Limits(connections=1))
+    async with Receiver(script) as receiver:
+        first = asyncio.create_task(post(transport, receiver, timeout=30))
+        async with asyncio.timeout(5):
+            while not receiver.requests:
+                await asyncio.sleep(0.005)
+        with pytest.raises(WireError) as caught:
+            await post(transport, receiver, timeout=0.1)
+
+        assert ("connection_limit", True) == (caught.value.reason, caught.value.own)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        await transport.aclose()
+
+
+async def test_words_before_the_handshake_are_not_taken_for_more():
+    """A receiver that speaks in the clear before the TLS handshake is refused."""
+    spoken = asyncio.Event()
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.send(OK)
+        spoken.set()
+        await exchange.reader.read()
+
+    async with Receiver(script) as receiver:
+        stream = await Backend(local_guard(), 1024).connect_tcp("127.0.0.1", receiver.port)
+        await spoken.wait()
+        async with asyncio.timeout(5):
+            while not stream.get_extra_info("is_readable"):
+                await asyncio.sleep(0.005)
+        await asyncio.sleep(0.01)
+
+        with pytest.raises(TlsError):
+            await stream.start_tls(ssl.create_default_context(), "hook.test")
 
 
 async def test_the_guard_decides_inside_the_backend():

@@ -8,6 +8,7 @@ import socket
 import sys
 from unittest.mock import Mock
 
+import attrs
 import pytest
 
 from notifykit.channels.webhook import Guard, Limits, Wire, WireError
@@ -215,6 +216,43 @@ async def test_late_bytes_on_an_idle_connection_close_it(wire):
         response = await post(wire, receiver)
 
         assert (204, 2) == (response.status, receiver.connections)
+
+
+async def test_bytes_that_the_loop_has_not_read_yet_are_no_answer_either(wire):
+    """An answer to nothing that lies in the kernel as the next request starts never meets it."""
+    loop = asyncio.get_running_loop()
+
+    def accept() -> socket.socket:
+        accepted, _ = listener.accept()
+        accepted.recv(65536)
+        accepted.sendall(OK)
+        return accepted
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        target = local_guard().parse(f"http://127.0.0.1:{listener.getsockname()[1]}/")
+        for _ in range(3):
+            answering = loop.run_in_executor(None, accept)
+            response = await wire.post(target, b"POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\n", b"{}", timeout=5)
+            with await answering as accepted:
+                accepted.sendall(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n")  # and the loop gets no turn
+
+                assert 204 == response.status
+                second = loop.run_in_executor(None, accept)
+                response = await wire.post(target, b"POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\n", b"{}", timeout=5)
+                (await second).close()
+
+                assert 204 == response.status
+
+
+async def test_tenants_share_no_connection(wire):
+    """Each tenant has connections of its own to a receiver that several of them use."""
+    async with Receiver(always_ok) as receiver:
+        for _ in range(2):
+            for tenant in ("acme", "globex"):
+                target = attrs.evolve(local_guard().parse(receiver.url), tenant=tenant)
+                await wire.post(target, head(receiver), b"{}", timeout=5)
+
+        assert (2, 4) == (receiver.connections, len(receiver.requests))
 
 
 async def test_the_body_is_cut_at_the_cap(wire):
@@ -483,17 +521,18 @@ async def test_of_many_origins_those_that_came_first_stay_open():
 async def test_encrypted_connections_that_wait_have_a_bound_of_their_own():
     """An encrypted connection is large: of those fewer may wait, and they take no place from the others."""
     pool = Pool(asyncio.get_running_loop(), local_guard(), body_cap=1, tls=None, limits=Limits(idle=3, idle_tls=1))
-    waiting = [idle_connection(pool, origin) for origin in ("https://a", "https://b", "http://c", "http://d")]
+    with socket.socket() as silent:
+        waiting = [idle_connection(pool, key, silent) for key in ("https://a", "https://b", "http://c", "http://d")]
 
-    assert [False, True, False, False] == [connection.closed for connection in waiting]
-    assert waiting[0] is pool.take("https://a", 0.0)
-    assert idle_connection(pool, "https://e").closed is False
+        assert [False, True, False, False] == [connection.closed for connection in waiting]
+        assert waiting[0] is pool.take("https://a", 0.0)
+        assert idle_connection(pool, "https://e", silent).closed is False
 
 
-def idle_connection(pool: Pool, origin: str) -> Connection:
+def idle_connection(pool: Pool, key: str, sock: socket.socket) -> Connection:
     """Return a connection that was handed back to the pool."""
-    connection = Connection(pool, origin, memoryview(bytearray(1)))
-    connection.connection_made(Mock())
+    connection = Connection(pool, key, memoryview(bytearray(1)))
+    connection.connection_made(Mock(get_extra_info=lambda _: sock))
     connection.retire_at = math.inf
     pool.release(connection)
     return connection

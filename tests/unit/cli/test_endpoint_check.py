@@ -64,6 +64,17 @@ def test_egress_options_apply(cli: Command) -> None:
     assert 0 == cli("--allow-http", "endpoints", "check", "--allow", "127.0.0.0/8", url).code
 
 
+def test_names_can_be_allowed(cli: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name of a private network is let through by an option or the environment, and its address by its block."""
+    given = ("endpoints", "check", "--json", "--resolve", "receiver=10.0.0.7", "https://receiver/")
+
+    assert "single_label" == cli(*given).record["reason"]
+    assert "private" == cli(*given, "--allow-name", "receiver").record["reason"]
+    assert 0 == cli("--allow", "10.0.0.0/8", *given, "--allow-name", "receiver").code
+    monkeypatch.setenv("NOTIFYKIT_ALLOW_NAMES", "other,receiver")
+    assert 0 == cli(*given, "--allow", "10.0.0.0/8").code
+
+
 @pytest.mark.parametrize(
     "url",
     [

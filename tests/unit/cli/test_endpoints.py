@@ -118,7 +118,12 @@ def test_an_ed25519_endpoint_tells_the_receivers_half(cli: Command) -> None:
 
 @pytest.mark.parametrize(
     ("address", "remedy"),
-    [("http://10.1.2.3/", "--allow CIDR"), ("https://user:pw@acme.example/", "--header"), ("ftp://x/", "https")],
+    [
+        ("http://10.1.2.3/", "--allow CIDR"),
+        ("https://user:pw@acme.example/", "--header"),
+        ("ftp://x/", "https"),
+        ("https://receiver/", "--allow-name"),
+    ],
 )
 def test_a_refused_address_says_what_to_do(cli: Command, address: str, remedy: str) -> None:
     """An address that nothing is delivered to is refused with exit code 1 and a remedy."""

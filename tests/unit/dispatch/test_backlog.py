@@ -157,3 +157,28 @@ async def test_waiting_for_room_ends_when_one_is_done_or_when_woken() -> None:
     lines.close()
 
     await asyncio.wait_for(again, 1)
+
+
+async def test_a_backlog_that_is_halted_hands_out_nothing_until_it_is_resumed() -> None:
+    """Claims wait, senders too; after the pause each gets one, unless the backlog was closed meanwhile."""
+    lines = backlog()
+    early = asyncio.ensure_future(lines.take())
+    await asyncio.sleep(0)
+    lines.halt()
+    lines.add(*((claim("a", n), 10, False) for n in range(3)))
+    late = asyncio.ensure_future(lines.take())
+    await asyncio.sleep(0)
+
+    assert (False, False, None, False) == (early.done(), late.done(), lines.take_now(), lines.ready)
+
+    lines.resume()
+    await asyncio.wait([early, late], timeout=1)
+
+    assert {"dlv_a_0", "dlv_a_1"} == {early.result().delivery_id, late.result().delivery_id}
+    assert lines.ready
+
+    lines.halt()
+    lines.close()
+    lines.resume()
+
+    assert lines.take_now() is None

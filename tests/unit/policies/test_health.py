@@ -16,6 +16,7 @@ from notifykit.models.outcome import (
     Throttled,
     Transient,
     Uncertain,
+    Unsent,
 )
 from notifykit.policies.health import IN_A_ROW, Pulse, note, speaks
 from notifykit.testing import START, make_endpoint
@@ -42,6 +43,7 @@ def after(outcomes: list[Outcome], ailment: Ailment | None = None, pulse: Pulse 
         (Uncertain(reason="timeout"), False),
         (Permanent(reason="http_413"), None),
         (BadRecipient(reason="http_410"), None),
+        (Unsent(reason="no_files", pauses=True), None),
     ],
 )
 def test_what_an_outcome_says_of_an_endpoint(outcome: Outcome, expected: bool | None) -> None:

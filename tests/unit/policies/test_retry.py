@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifykit.errors import ConfigurationError
-from notifykit.models.outcome import Accepted, BadRecipient, Permanent, Throttled, Transient, Uncertain
+from notifykit.models.outcome import Accepted, BadRecipient, Permanent, Throttled, Transient, Uncertain, Unsent
 from notifykit.models.retry import DEFAULT_RETRY, MAX_ATTEMPTS, RetryPolicy
-from notifykit.policies.retry import Bury, Complete, RetryAt, from_tenacity, next_step
+from notifykit.policies.retry import Bury, Complete, PutBack, RetryAt, from_tenacity, next_step
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -39,6 +39,9 @@ def middle() -> float:
         (Throttled(reason="http_429"), 3, Bury(reason="exhausted:http_429")),
         (Uncertain(reason="timeout"), 1, RetryAt(due_at=NOW + 10 * SECOND, reason="timeout")),
         (Uncertain(reason="timeout"), 3, Bury(reason="exhausted:timeout")),
+        # What was never sent has used up nothing, however often it was tried.
+        (Unsent(reason="no_files", pauses=True), 1, PutBack(due_at=NOW + 2 * SECOND, reason="no_files")),
+        (Unsent(reason="connection_limit"), 99, PutBack(due_at=NOW + 2 * SECOND, reason="connection_limit")),
         # A receiver may ask for a longer pause, but not for a shorter one, nor for one without end.
         (Transient(reason="x", retry_after=SECOND), 1, RetryAt(due_at=NOW + 10 * SECOND, reason="x")),
         (Transient(reason="x", retry_after=MINUTE), 1, RetryAt(due_at=NOW + 1.1 * MINUTE, reason="x")),

@@ -6,6 +6,8 @@ between patch releases of Python and let cloud metadata services through.
 IPv4 is allowed unless it is listed; IPv6 is refused unless it is plain global
 unicast (``2000::/3``) and not listed.  An IPv4-mapped address is judged as the
 IPv4 address it carries; every other way of carrying IPv4 inside IPv6 is refused.
+An operator may allow these blocks, so :func:`carried` says what an address carries:
+both are judged.
 """
 
 from __future__ import annotations
@@ -81,12 +83,18 @@ _METADATA: Final = (
 
 _MAPPED: Final = bytes(10) + b"\xff\xff"
 _ISATAP: Final = (b"\x00\x00\x5e\xfe", b"\x02\x00\x5e\xfe")
-#: Where an IPv4 address sits inside the transition forms that an operator may allow.
+_TEREDO: Final = b"\x20\x01\x00\x00"
+#: Where the four bytes of an IPv4 address stand behind a NAT64 prefix of 48, 56, 64 and 96 bits: byte 8 is
+#: skipped (RFC 6052, section 2.2).
+_NAT64: Final = ((6, 7, 9, 10), (7, 9, 10, 11), (9, 10, 11, 12), (12, 13, 14, 15))
+#: The transition forms that an operator may allow, and where each carries IPv4.
 _CARRIERS: Final = (
-    (bytes(12), 12),
-    (bytes(8) + b"\xff\xff\x00\x00", 12),
-    (b"\x00\x64\xff\x9b" + bytes(8), 12),
-    (b"\x20\x02", 2),
+    (bytes(12), _NAT64[3:]),  # IPv4-compatible
+    (bytes(8) + b"\xff\xff\x00\x00", _NAT64[3:]),  # SIIT
+    (b"\x00\x64\xff\x9b" + bytes(8), _NAT64[3:]),  # NAT64
+    (b"\x00\x64\xff\x9b\x00\x01", _NAT64),  # NAT64, local use: RFC 8215 leaves the length of the prefix open
+    (b"\x20\x02", ((2, 3, 4, 5),)),  # 6to4
+    (_TEREDO, ((4, 5, 6, 7),)),  # the server; the client is written in another way
 )
 
 
@@ -120,22 +128,36 @@ def judge(address: str | bytes) -> Refusal | None:
     if len(packed) == 16:
         if packed[:12] != _MAPPED:
             reason = _V6_RANGES.reason(int.from_bytes(packed))
+            # A network may translate any prefix of its own to IPv4 (NAT64), which mostly stands at the end then.
+            if reason is not Refusal.TRANSITION and _judge_v4(packed[12:]) is Refusal.METADATA:
+                return Refusal.METADATA
             return Refusal.TRANSITION if reason is None and packed[8:12] in _ISATAP else reason
         packed = packed[12:]
     elif len(packed) != 4:
         return Refusal.NOT_AN_ADDRESS
+    return _judge_v4(packed)
+
+
+def _judge_v4(packed: bytes) -> Refusal | None:
     return _V4_RANGES.reason(int.from_bytes(packed))
 
 
-def carried(packed: bytes) -> bytes | None:
-    """Return the IPv4 address that a transition address (16 bytes) leads to, if it has one."""
-    if len(packed) == 16:
-        for prefix, at in _CARRIERS:
-            if packed.startswith(prefix):
-                return packed[at : at + 4]
-        if packed[8:12] in _ISATAP:
-            return packed[12:]
-    return None
+def carried(packed: bytes) -> tuple[bytes, ...]:
+    """Return every IPv4 address that a transition address (16 bytes) may lead to.
+
+    Where the length of a prefix is unknown, one address can be read in several ways.  All of them
+    count, but for those that give an address in ``0.0.0.0/8``, unless all do: nothing is there.
+    """
+    if len(packed) != 16 or int.from_bytes(packed) < 2:  # "::" and "::1" are no IPv4-compatible addresses
+        return ()
+    found = [
+        bytes(packed[at] for at in places) for prefix, ways in _CARRIERS if packed.startswith(prefix) for places in ways
+    ]
+    if packed.startswith(_TEREDO):
+        found.append(bytes(byte ^ 0xFF for byte in packed[12:]))
+    elif packed[8:12] in _ISATAP:
+        found.append(packed[12:])
+    return tuple(inner for inner in found if inner[0]) or tuple(found)
 
 
 class _Ranges:

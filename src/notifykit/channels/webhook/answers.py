@@ -7,7 +7,18 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-from ...models.outcome import Accepted, Answer, BadRecipient, Outcome, Permanent, Throttled, Transient, Uncertain
+from ...models.outcome import (
+    Accepted,
+    Answer,
+    BadRecipient,
+    Outcome,
+    Permanent,
+    Throttled,
+    Transient,
+    Uncertain,
+    Unsent,
+)
+from .shortage import NO_FILES, NO_MEMORY
 from .transport import Response, WireError
 
 #: No receiver is left alone for longer, whatever it asks for; retry policies clamp further.
@@ -39,6 +50,8 @@ def outcome_of(response: Response, now: datetime) -> Outcome:
 
 def outcome_of_failure(error: WireError) -> Outcome:
     """Turn the lack of an answer into an outcome."""
+    if error.own:
+        return Unsent(reason=error.reason, pauses=error.reason in (NO_FILES, NO_MEMORY))
     return Uncertain(reason=error.reason) if error.uncertain else Transient(reason=error.reason)
 
 

@@ -10,6 +10,8 @@ from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Literal
 
+import attrs
+
 from ...errors import ConfigurationError, DestinationRefusedError
 from ...failpoints import failpoint
 from ...models.delivery import WEBHOOK, Claim
@@ -113,7 +115,7 @@ class WebhookChannel:
         """Compute what stays the same for ``endpoint``, or the outcome if nothing can be sent to it."""
         keys = endpoint.signing_keys(now)
         try:
-            target = self._guard.parse(endpoint.url)
+            target = attrs.evolve(self._guard.parse(endpoint.url), tenant=endpoint.tenant)
             prepared = _Prepared(
                 endpoint=endpoint,
                 target=target,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 import httptools
 
 from ...failpoints import failpoint
+from .protocol import has_unread
 from .transport import BODY_GRACE, MAX_HEAD_BYTES, MAX_HEAD_LINES, Response, WireError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class StaleConnectionError(Exception):
 
 
 class Connection:
-    """A connection to one origin; made, handed out and swept by a :class:`~.pool.Pool`.
+    """A connection of one tenant to one origin; made, handed out and swept by a :class:`~.pool.Pool`.
 
     Attributes:
         deadline: When the running request is given up, in the loop's time.
@@ -45,6 +46,7 @@ class Connection:
     __slots__ = (
         "_body",
         "_buffer",
+        "_fd",
         "_headers",
         "_in_grace",
         "_interim",
@@ -62,23 +64,24 @@ class Connection:
         "closed",
         "deadline",
         "is_tls",
-        "origin",
+        "key",
         "retire_at",
         "stale_at",
     )
 
     _transport: asyncio.Transport
+    _fd: int
     _headers: list[tuple[bytes, bytes]]
     _body: list[bytes]
     _start: bytes
     _received: int
     _in_grace: bool
 
-    def __init__(self, pool: Pool, origin: str, buffer: memoryview) -> None:
+    def __init__(self, pool: Pool, key: str, buffer: memoryview) -> None:
         self._pool = pool
         self._buffer = buffer
-        self.origin = origin
-        self.is_tls = origin.startswith("https:")
+        self.key = key
+        self.is_tls = key.startswith("https:")
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         self._waiter: asyncio.Future[Response] | None = None
         self._stage = _IDLE
@@ -97,6 +100,10 @@ class Connection:
         self._transport.write(data)
         failpoint("att.sent")
         return waiter
+
+    def has_unread(self) -> bool:
+        """Whether the receiver said something that the loop has not read yet: an answer to nothing."""
+        return has_unread(self._fd)
 
     def abandon(self, waiter: asyncio.Future[Response]) -> None:
         """Close, unless the request that ``waiter`` stands for has ended already."""
@@ -122,6 +129,7 @@ class Connection:
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
         self._transport = cast(asyncio.Transport, transport)
+        self._fd = transport.get_extra_info("socket").fileno()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
         """Offer the shared buffer; it is read out before the loop turns to another connection."""

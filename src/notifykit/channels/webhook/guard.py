@@ -8,6 +8,7 @@ returned in the same attempt.
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import socket
 import time
@@ -21,8 +22,9 @@ import attrs
 from ...errors import ConfigurationError, DestinationRefusedError
 from . import addresses
 from .reasons import Refusal
+from .shortage import shortage_at_lookup
 from .transport import WireError
-from .url import Target, parse
+from .url import Target, parse, read_name
 
 #: How long a lookup may take.
 LOOKUP_TIMEOUT = 5.0
@@ -42,7 +44,8 @@ class Resolver(Protocol):
     async def resolve(self, host: str, port: int) -> Sequence[str]:
         """Return the addresses of ``host`` in the order in which they should be tried.
 
-        ``host`` is a complete name: no search domain may be appended.
+        A ``host`` with a dot is a complete name: no search domain may be appended.  One without
+        a dot is only asked for if the operator listed it.
 
         Raises:
             OSError: The name has no address, or nobody answered.
@@ -83,7 +86,10 @@ class SystemResolver:
         key = (host, port)
         lookup = self._running.get(key)
         if lookup is None or lookup.get_loop() is not loop:
-            lookup = self._running[key] = loop.run_in_executor(self._threads, _look_up, host, port)
+            try:
+                lookup = self._running[key] = loop.run_in_executor(self._threads, _look_up, host, port)
+            except RuntimeError as error:
+                raise OSError(errno.ENOMEM, f"no thread for a lookup: {error}") from error
             lookup.add_done_callback(lambda done: self._forget(key, done))
         return await asyncio.shield(lookup)
 
@@ -93,9 +99,24 @@ class SystemResolver:
 
 
 def _look_up(host: str, port: int) -> list[str]:
-    # The trailing dot keeps the resolver from trying search domains.
-    found = socket.getaddrinfo(f"{host}.", port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    # The trailing dot keeps the resolver from trying search domains, which a name of one label cannot do without.
+    name = f"{host}." if "." in host else host
+    found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+def _name_pattern(text: str) -> str:
+    """Return a name of the operator's list as it is compared: with a dot in front if it means all names below it."""
+    try:
+        name = read_name(text.removeprefix("*.").lower())
+    except DestinationRefusedError as error:
+        raise ConfigurationError(
+            f"the guard's list of names takes names such as receiver or *.svc.cluster.local, not {text!r}: "
+            f"{error.detail}"
+        ) from error
+    if name.split(".")[-1] == "localhost":
+        raise ConfigurationError("localhost needs no place in the list of names: allow the block 127.0.0.0/8")
+    return f".{name}" if text.startswith("*.") else name
 
 
 @attrs.define(eq=False)
@@ -111,16 +132,25 @@ class Guard:
         allow: CIDR blocks that the operator lets through although the table refuses them, such as
             ``127.0.0.0/8`` in a test.  Metadata services stay out of reach.
         allow_http: Whether ``http://`` is acceptable.
+        allow_names: Names that the operator lets through although they exist only inside a private network:
+            ``receiver``, or ``*.svc.cluster.local`` for all names below one.  What they resolve to is vetted
+            like any other address, so the block of a private one must be in ``allow`` as well.
         resolver: What turns names into addresses; the operating system's by default.
     """
 
     def __init__(
-        self, allow: Iterable[str] = (), *, allow_http: bool = False, resolver: Resolver | None = None
+        self,
+        allow: Iterable[str] = (),
+        *,
+        allow_http: bool = False,
+        allow_names: Iterable[str] = (),
+        resolver: Resolver | None = None,
     ) -> None:
         try:
             self._allowed = tuple(ipaddress.ip_network(block) for block in allow)
         except ValueError as error:
             raise ConfigurationError(f"the guard's allow-list takes CIDR blocks: {error}") from error
+        self._names = tuple(map(_name_pattern, allow_names))
         self.allow_http = allow_http
         self._resolver = resolver or SystemResolver()
         self._remembered: OrderedDict[tuple[str, int], _Remembered] = OrderedDict()
@@ -133,8 +163,8 @@ class Guard:
         packed = addresses.pack(address)
         if packed is None or not self._lists(packed):
             return reason
-        inner = addresses.carried(packed)
-        return None if inner is None else self.judge(addresses.text(inner))
+        refused = (self.judge(addresses.text(inner)) for inner in addresses.carried(packed))
+        return next((inner for inner in refused if inner is not None), None)
 
     def _lists(self, packed: bytes) -> bool:
         address = ipaddress.ip_address(packed)
@@ -148,7 +178,10 @@ class Guard:
         Raises:
             DestinationRefusedError: The URL will never be delivered to.
         """
-        return parse(url, allow_http=self.allow_http, judge=self.judge)
+        return parse(url, allow_http=self.allow_http, judge=self.judge, lists_name=self._lists_name)
+
+    def _lists_name(self, name: str) -> bool:
+        return any(name.endswith(listed) if listed[0] == "." else name == listed for listed in self._names)
 
     async def vet(self, host: str, port: int) -> tuple[str, ...]:
         """Return the addresses that may be dialled for ``host`` now, in the order of preference.
@@ -180,7 +213,8 @@ class Guard:
             async with asyncio.timeout(LOOKUP_TIMEOUT):
                 answers = await self._resolver.resolve(host, port)
         except (OSError, UnicodeError) as error:  # a TimeoutError is an OSError
-            raise WireError("dns_failure") from error
+            lacking = shortage_at_lookup(error)
+            raise WireError(lacking or "dns_failure", own=lacking is not None) from error
         if not answers:
             raise WireError("dns_failure")
         return answers

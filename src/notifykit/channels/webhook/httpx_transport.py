@@ -1,8 +1,8 @@
 """The way out over the engine of httpx, for those who need a proxy or HTTP/2.
 
 It costs some fifty times the processor time of the wire.  The same guard decides,
-inside the network backend: the vetted address is dialled, while TLS and the
-``Host`` header keep the name.  Redirects, cookies, credentials from ``.netrc``,
+inside the network backend (:mod:`.httpx_network`): the vetted address is dialled, while
+TLS and the ``Host`` header keep the name.  Redirects, cookies, credentials from ``.netrc``,
 proxies from the environment and decompression belong to httpx's client, which is
 not used here, so there is nothing to switch off.
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -20,12 +19,13 @@ import httpcore
 
 from ...errors import ConfigurationError
 from .guard import Guard
+from .httpx_network import Backend, TlsError
 from .limits import Limits
 from .pool import client_context
+from .shortage import CONNECTION_LIMIT, NO_FILES
 from .transport import BODY_CAP, BODY_GRACE, MAX_HEAD_BYTES, MAX_HEAD_LINES, Response, Transport, WireError
 from .url import DEFAULT_PORTS, Target
 
-_MAX_DIALLED = 4
 #: A pool of httpcore goes through all its connections and requests several times for each request: with hundreds of
 #: them that takes ten milliseconds.  So there are many small ones, and an origin moves on to the next when its own has
 #: so many requests under way.
@@ -67,10 +67,10 @@ class HttpxTransport:
             "max_connections": limits.connections // count,
             "max_keepalive_connections": -(-limits.idle // count),
             "keepalive_expiry": limits.idle_for,
+            "network_backend": Backend(guard if proxy is None else None, body_cap),
         }
         try:
             if proxy is None:
-                options["network_backend"] = _GuardedBackend(guard)
                 self._pools = [_Pool(httpcore.AsyncConnectionPool(**options)) for _ in range(count)]
             else:
                 options |= _proxy_options(proxy)
@@ -93,11 +93,13 @@ class HttpxTransport:
                     exchange = _Exchange(tunnels)
                     await self._perform(exchange, target, head, body, scope)
         except TimeoutError as error:
+            if not exchange.began:
+                raise WireError(CONNECTION_LIMIT, own=True) from error
             if not exchange.status:
                 raise WireError("timeout", uncertain=exchange.sent) from error
-        except _HTTPCORE_ERRORS as error:
+        except (WireError, *_HTTPCORE_ERRORS) as error:
             if not exchange.status:
-                raise self._failure(error, exchange) from error
+                raise await self._failure(error, exchange) from error
         return exchange.response()
 
     async def aclose(self) -> None:
@@ -111,12 +113,7 @@ class HttpxTransport:
     ) -> None:
         request = httpcore.Request(
             b"POST",
-            httpcore.URL(
-                scheme=target.scheme.encode(),
-                host=target.host.encode(),
-                port=None if target.port == DEFAULT_PORTS[target.scheme] else target.port,
-                target=target.path.encode(),
-            ),
+            _Url(target),
             headers=_headers(head),
             content=body,
             extensions={"trace": exchange.trace},
@@ -125,8 +122,8 @@ class HttpxTransport:
             await self._exchange(pool, request, exchange, scope)
 
     def _pool(self, target: Target) -> _Pool:
-        """Return the origin's own pool, or one further on that is not busy."""
-        own = hash((target.scheme, target.host, target.port)) % len(self._pools)
+        """Return the pool of the tenant and the origin, or one further on that is not busy."""
+        own = hash(target.pool_key) % len(self._pools)
         in_turn = self._pools[own:] + self._pools[:own]
         return min(in_turn, key=lambda pool: pool.under_way // _FEW)
 
@@ -149,12 +146,18 @@ class HttpxTransport:
         finally:
             await response.aclose()
 
-    def _failure(self, error: Exception, exchange: _Exchange) -> WireError:
-        if _has_tls_cause(error) and not exchange.sent:
+    async def _failure(self, error: Exception, exchange: _Exchange) -> WireError:
+        if isinstance(error, WireError) and error.own:
+            if error.reason == NO_FILES:
+                await self._close_idle()
+            return error
+        if isinstance(error, TlsError) or (_has_tls_cause(error) and not exchange.sent):
             return WireError("tls_failed")
         if exchange.tunnelling:
             return WireError("proxy_failed")
         match error:
+            case WireError():
+                return error
             case httpcore.ConnectError() | httpcore.ConnectTimeout():
                 return WireError("proxy_failed" if self._proxied else "connect_failed")
             case httpcore.RemoteProtocolError() if (complaint := _complaint(error)) is not None:
@@ -164,6 +167,13 @@ class HttpxTransport:
             case httpcore.ReadError() | httpcore.WriteError():
                 return WireError("reset", uncertain=exchange.sent)
         return WireError("bad_response")
+
+    async def _close_idle(self) -> None:
+        """Give the files of idle connections back: something here needs them more."""
+        for pool in self._pools:
+            for connection in pool.engine.connections:
+                if connection.is_idle():
+                    await connection.aclose()
 
 
 @attrs.define(eq=False)
@@ -188,12 +198,14 @@ class _Exchange:
     Attributes:
         tunnels: Whether a new connection begins with a ``CONNECT`` to the proxy.
         tunnelling: Whether what is said is still between us and the proxy.
+        began: Whether there was a connection for it, or room for one.
         fresh: Whether a connection was opened for it.
         sent: Whether all of it was handed to the network.
     """
 
     tunnels: bool
     tunnelling: bool = False
+    began: bool = False
     fresh: bool = False
     sent: bool = False
     status: int = 0
@@ -201,6 +213,7 @@ class _Exchange:
     body: bytearray = attrs.field(factory=bytearray)
 
     async def trace(self, event: str, _: object) -> None:
+        self.began = True
         if event == "connection.connect_tcp.started":
             self.fresh, self.tunnelling = True, self.tunnels
         elif event == "proxy.start_tls.complete":
@@ -212,59 +225,34 @@ class _Exchange:
         return Response(self.status, self.headers, bytes(self.body))
 
 
-class _GuardedBackend(httpcore.AsyncNetworkBackend):
-    """Dials only what the guard has vetted for the very connection, and no Unix sockets."""
+class _Origin(httpcore.Origin):
+    """An origin as one tenant sees it, so that httpcore keeps the connections of tenants apart."""
 
-    def __init__(self, guard: Guard) -> None:
-        self._guard = guard
-        self._inner = httpcore.AnyIOBackend()
+    def __init__(self, target: Target) -> None:
+        super().__init__(target.scheme.encode(), target.host.encode(), target.port)
+        self.tenant = target.tenant
 
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        *first, last = (await self._guard.vet(host, port))[:_MAX_DIALLED]
-        for address in first:
-            try:
-                return _Stream(await self._inner.connect_tcp(address, port, timeout, local_address, socket_options))
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
-                continue
-        return _Stream(await self._inner.connect_tcp(last, port, timeout, local_address, socket_options))
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Origin) and self.tenant == other.tenant and super().__eq__(other)
 
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
+    __hash__ = None  # type: ignore[assignment]  # as in the class above
 
 
-class _Stream(httpcore.AsyncNetworkStream):
-    """A connection that is closed when its TLS handshake is cancelled, which httpcore leaves to the collector."""
+class _Url(httpcore.URL):
+    """The URL of a target."""
 
-    def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
-        self._inner = inner
+    def __init__(self, target: Target) -> None:
+        super().__init__(
+            scheme=target.scheme.encode(),
+            host=target.host.encode(),
+            port=None if target.port == DEFAULT_PORTS[target.scheme] else target.port,
+            target=target.path.encode(),
+        )
+        self._origin = _Origin(target)
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return await self._inner.read(max_bytes, timeout)
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        await self._inner.write(buffer, timeout)
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
-
-    async def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.AsyncNetworkStream:
-        try:
-            return await self._inner.start_tls(ssl_context, server_hostname, timeout)
-        except asyncio.CancelledError:
-            await self._inner.aclose()
-            raise
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._inner.get_extra_info(info)
+    @property
+    def origin(self) -> httpcore.Origin:
+        return self._origin
 
 
 def _proxy_options(proxy: str) -> dict[str, Any]:

@@ -29,7 +29,7 @@ class Limits:
             three quarters of the files that the process may open, and at most 16,384.
         idle: How many of them may wait for work: 4 kB each.
         idle_tls: How many of those may be encrypted: some 50 kB each on uvloop, 300 kB on asyncio's own loop.
-        idle_per_origin: How many may belong to one origin.
+        idle_per_origin: How many may belong to one tenant and origin.
         idle_for: How many seconds one may wait for work.
         max_age: After how many seconds the name is resolved and judged anew.
     """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import socket
 import ssl
 from collections import OrderedDict, deque
 from itertools import islice
@@ -17,6 +18,7 @@ from .connection import Connection
 from .guard import Guard
 from .limits import Limits
 from .protocol import WireProtocol
+from .shortage import CONNECTION_LIMIT, NO_FILES, shortage
 from .transport import Response, WireError
 from .url import Target
 
@@ -36,7 +38,7 @@ def client_context() -> ssl.SSLContext:
 
 
 class Pool:
-    """The open connections of one event loop, last in, first out per origin.
+    """The open connections of one event loop, last in, first out per tenant and origin.
 
     Attributes:
         last_answer: The bytes of the last answer that came in one piece, and what they mean: many receivers
@@ -69,13 +71,13 @@ class Pool:
         self._sweep_at = math.inf
         self._timer: asyncio.TimerHandle | None = None
 
-    def take(self, origin: str, now: float) -> Connection | None:
-        """Return the idle connection to ``origin`` that was used last."""
-        idle = self._idle.get(origin)
+    def take(self, key: str, now: float) -> Connection | None:
+        """Return the idle connection with this ``pool_key`` that was used last and has been silent since."""
+        idle = self._idle.get(key)
         while idle:
             connection = idle.pop()
             self._note_used(connection)
-            if not connection.closed and now < connection.stale_at:
+            if not connection.closed and now < connection.stale_at and not connection.has_unread():
                 return connection
             connection.abort()
         return None
@@ -90,9 +92,9 @@ class Pool:
     def release(self, connection: Connection) -> None:
         """Take back a connection whose request has ended well."""
         self._busy.discard(connection)
-        idle = self._idle.get(connection.origin)
+        idle = self._idle.get(connection.key)
         if idle is None:
-            idle = self._idle[connection.origin] = []
+            idle = self._idle[connection.key] = []
         limits = self._limits
         if (
             self._waiting
@@ -131,14 +133,14 @@ class Pool:
             self._timer.cancel()
 
     def _forget_idle(self, connection: Connection) -> None:
-        idle = self._idle.get(connection.origin)
+        idle = self._idle.get(connection.key)
         if idle is None:
             return
         if connection in self._by_age:
             idle.remove(connection)
             self._note_used(connection)
         if not idle:
-            del self._idle[connection.origin]
+            del self._idle[connection.key]
 
     def _note_used(self, connection: Connection) -> None:
         del self._by_age[connection]
@@ -148,41 +150,65 @@ class Pool:
 
     async def dial(self, target: Target, deadline: float) -> Connection:
         """Open a connection to an address that the guard has vetted for this very call."""
-        reason = "connection_limit"  # ours, not the receiver's fault
+        now = self.loop.time()
+        latest = now + (deadline - now) / 2  # waiting for room leaves the receiver half of the time
+        lacking = CONNECTION_LIMIT
+        while True:
+            try:
+                async with asyncio.timeout_at(latest):
+                    if lacking != CONNECTION_LIMIT:
+                        await self._wait_for_a_loss()
+                    while len(self._open) + self._dialling >= self._limits.connections:
+                        await self._wait_for_a_loss()
+            except TimeoutError as error:
+                raise WireError(lacking, own=True) from error
+            try:
+                return await self._dial(target, deadline)
+            except WireError as error:
+                if error.reason == NO_FILES and (self._open or self._dialling):
+                    lacking = NO_FILES  # connections of ours hold files: as if their number were the limit
+                    continue
+                if error.own:
+                    self._wake()  # another attempt that waits would wait for nothing
+                raise
+
+    async def _dial(self, target: Target, deadline: float) -> Connection:
+        self._dialling += 1
         try:
             async with asyncio.timeout_at(deadline):
-                await self._find_room()
-                reason = "timeout"
-                self._dialling += 1
-                try:
-                    vetted = await self._guard.vet(target.host, target.port)
-                    return await self._connect_any(target, vetted, deadline)
-                except BaseException:
-                    self._wake()
-                    raise
-                finally:
-                    self._dialling -= 1
-        except TimeoutError as error:
-            raise WireError(reason) from error
+                vetted = await self._guard.vet(target.host, target.port)
+                connection = await self._connect_any(target, vetted, deadline)
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, WireError) and error.own:
+                self._dialling -= 1  # nothing was opened
+            else:  # the loop closes the socket of a handshake that failed in one of its next turns
+                self.loop.call_later(TICK, self._end_dial)
+            if isinstance(error, TimeoutError):
+                raise WireError("timeout") from error
+            raise
+        self._dialling -= 1
+        return connection
 
-    async def _find_room(self) -> None:
-        while len(self._open) + self._dialling >= self._limits.connections:
-            if self._by_age:
-                oldest = next(iter(self._by_age))
-                self._forget_idle(oldest)
-                self._open.discard(oldest)
-                oldest.abort()
-                continue
-            room = self.loop.create_future()
-            self._waiting.append(room)
-            try:
-                await room
-            except BaseException:
-                if room in self._waiting:
-                    self._waiting.remove(room)
-                else:
-                    self._wake()  # the room was ours already: pass it on
-                raise
+    def _end_dial(self) -> None:
+        self._dialling -= 1
+        self._wake()
+
+    async def _wait_for_a_loss(self) -> None:
+        """Return when a connection is really closed: one that waits for work, if there is any."""
+        if self._by_age:
+            oldest = next(iter(self._by_age))
+            self._forget_idle(oldest)
+            oldest.abort()  # counts until the loop has closed it
+        room = self.loop.create_future()
+        self._waiting.append(room)
+        try:
+            await room
+        except BaseException:
+            if room in self._waiting:
+                self._waiting.remove(room)
+            else:
+                self._wake()  # the room was ours already: pass it on
+            raise
 
     def _wake(self) -> None:
         while self._waiting:
@@ -193,23 +219,27 @@ class Pool:
 
     async def _connect_any(self, target: Target, vetted: tuple[str, ...], deadline: float) -> Connection:
         """Try the addresses in turn, each with half of the time that is left and the last with all of it."""
+        lacking: str | None = None
         *first, last = vetted[:_MAX_DIALLED]
         for address in first:
             now = self.loop.time()
             try:
                 async with asyncio.timeout_at(now + (deadline - now) / 2):
                     return await self._connect(target, address)
-            except OSError:  # includes TimeoutError and SSLError
-                continue
+            except OSError as error:  # includes TimeoutError and SSLError
+                lacking = lacking or shortage(error, address, target.port)
         try:
             return await self._connect(target, last)
         except OSError as error:
+            lacking = lacking or shortage(error, last, target.port)
+            if lacking is not None:
+                raise WireError(lacking, own=True) from error
             # A receiver that hangs up did so during the handshake: one that does not listen refuses.
             tls = isinstance(error, (ssl.SSLError, ConnectionResetError, ConnectionAbortedError))
             raise WireError("tls_failed" if tls and target.scheme == "https" else "connect_failed") from error
 
     async def _connect(self, target: Target, address: str) -> Connection:
-        connection = Connection(self, target.origin, self._buffer)
+        connection = Connection(self, target.pool_key, self._buffer)
         await self.loop.create_connection(
             lambda: WireProtocol(connection),
             address,
@@ -226,6 +256,7 @@ class Pool:
 
     def _context(self) -> ssl.SSLContext:
         if self._tls is None:
+            socket.socket().close()  # raises if no file can be opened: settings made then would trust no certificate
             self._tls = client_context()
         return self._tls
 

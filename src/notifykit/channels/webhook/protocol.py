@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING
+
+if sys.platform != "win32":
+    import fcntl
+    import termios
 
 if TYPE_CHECKING:
     from .connection import Connection
+
+
+_NOTHING = bytes(4)
+
+
+def has_unread(fd: int) -> bool:
+    """Tell whether bytes wait in the kernel that the loop has not read from this socket yet."""
+    if sys.platform == "win32":
+        return False
+    return fcntl.ioctl(fd, termios.FIONREAD, _NOTHING) != _NOTHING
 
 
 class WireProtocol(asyncio.BufferedProtocol):

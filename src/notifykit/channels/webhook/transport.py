@@ -32,16 +32,19 @@ class WireError(Exception):
     """No status line came back.
 
     Attributes:
-        reason: ``dns_failure``, ``connect_failed``, ``connection_limit``, ``tls_failed``,
-            ``timeout``, ``reset``, ``closed_early``, ``bad_response``, ``response_too_large``
-            or ``proxy_failed``.
+        reason: ``dns_failure``, ``connect_failed``, ``tls_failed``, ``timeout``, ``reset``,
+            ``closed_early``, ``bad_response``, ``response_too_large`` or ``proxy_failed``; of our
+            own faults ``connection_limit``, ``no_files``, ``no_memory`` or ``no_ports``.
         uncertain: Whether the receiver may have accepted the request all the same.
+        own: Whether this process lacked what it takes to connect: nothing was sent, and it
+            says nothing about the receiver.
     """
 
-    def __init__(self, reason: str, *, uncertain: bool = False) -> None:
+    def __init__(self, reason: str, *, uncertain: bool = False, own: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.uncertain = uncertain
+        self.own = own
 
 
 class Transport(Protocol):
@@ -49,7 +52,9 @@ class Transport(Protocol):
 
     It never follows a redirect, keeps no cookies, reads no environment and
     decompresses nothing.  A complete status line is an answer, whatever happens
-    to the rest; cancellation closes the connection that was in use.
+    to the rest; cancellation closes the connection that was in use.  Only targets with
+    the same ``pool_key`` share a connection, and one on which bytes arrive while no
+    request is open is closed.
     """
 
     async def post(self, target: Target, head: bytes, body: bytes, *, timeout: float) -> Response:

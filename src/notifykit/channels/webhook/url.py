@@ -42,6 +42,7 @@ _QUAD: Final = re.compile(r"(?:(?:0|[1-9][0-9]{0,2})\.){3}(?:0|[1-9][0-9]{0,2})"
 _QUOTED: Final = {ord(c): f"%{ord(c):02X}" for c in '"<>^`{|}'}
 
 Judge = Callable[[str], Refusal | None]
+ListsName = Callable[[str], bool]
 
 
 @attrs.frozen(kw_only=True)
@@ -53,7 +54,10 @@ class Target:
         host: A lower-case name without a trailing dot, or an address without brackets.
         port: The port, the scheme's default included.
         path: Path and query as they are sent; never empty.
-        origin: ``scheme://host:port``; connections are shared within one origin.
+        tenant: Whose request it is.
+        origin: ``scheme://host:port``.
+        pool_key: The origin and the tenant: only requests with the same one may share a connection, so that
+            what a receiver says too late never meets another tenant's request.
         authority: The value of the ``Host`` header: the port is left out if it is the default.
         literal: Whether the host is an address.
     """
@@ -63,12 +67,18 @@ class Target:
     port: int
     path: str
     literal: bool
+    tenant: str = ""
     origin: str = attrs.field(init=False)
+    pool_key: str = attrs.field(init=False)
     authority: str = attrs.field(init=False)
 
     @origin.default
     def _origin(self) -> str:
         return f"{self.scheme}://{self._bracketed}:{self.port}"
+
+    @pool_key.default
+    def _pool_key(self) -> str:
+        return f"{self.origin} {self.tenant}"  # an origin has no blanks: two pairs never make the same text
 
     @authority.default
     def _authority(self) -> str:
@@ -84,12 +94,19 @@ class Target:
         return f"{self.scheme}://{self.authority}{self.path}"
 
 
-def parse(url: str, *, allow_http: bool = False, judge: Judge = addresses.judge) -> Target:
+def _lists_none(_: str) -> bool:
+    return False
+
+
+def parse(
+    url: str, *, allow_http: bool = False, judge: Judge = addresses.judge, lists_name: ListsName = _lists_none
+) -> Target:
     """Read ``url``, or refuse it.
 
     Args:
         allow_http: Whether ``http://`` is acceptable.
         judge: What decides on a host that is an address (and on ``localhost``, as ``127.0.0.1``).
+        lists_name: Whether the operator lets a name through that exists only inside some network.
 
     Raises:
         DestinationRefusedError: With one of the codes of :class:`~.reasons.Refusal`.
@@ -101,7 +118,7 @@ def parse(url: str, *, allow_http: bool = False, judge: Judge = addresses.judge)
     scheme, authority, path, query = parts.groups()
     scheme = scheme.lower()
     host, port, literal = _read_authority(authority, scheme)
-    reason = judge(host) if literal else _judge_name(host, judge)
+    reason = judge(host) if literal else _judge_name(host, judge, lists_name)
     if reason is not None:
         raise _refused(reason, host)
     if port in DENIED_PORTS or (port < 1024 and port not in (80, 443)):
@@ -148,7 +165,7 @@ def _read_authority(authority: str, scheme: str) -> tuple[str, int, bool]:
     host = name.lower()
     if _QUAD.fullmatch(host) and addresses.pack(host) is not None:
         return host, port, True
-    return _read_name(host), port, False
+    return read_name(host), port, False
 
 
 def _read_port(text: str) -> int:
@@ -166,7 +183,12 @@ def _read_v6(text: str) -> str:
     return addresses.text(packed)
 
 
-def _read_name(name: str) -> str:
+def read_name(name: str) -> str:
+    """Return a lower-case host name without its trailing dot.
+
+    Raises:
+        DestinationRefusedError: It is none.
+    """
     name = name.removesuffix(".")
     if len(name) > MAX_NAME:
         raise _refused(Refusal.HOST_TOO_LONG, f"at most {MAX_NAME} characters")
@@ -181,10 +203,12 @@ def _read_name(name: str) -> str:
     return name
 
 
-def _judge_name(name: str, judge: Judge) -> Refusal | None:
+def _judge_name(name: str, judge: Judge, lists_name: ListsName) -> Refusal | None:
     labels = name.split(".")
     if labels[-1] == "localhost":
         return Refusal.LOCALHOST if len(labels) > 1 or judge("127.0.0.1") else None
+    if lists_name(name):
+        return None
     if len(labels) == 1:
         return Refusal.SINGLE_LABEL
     return Refusal.RESERVED_NAME if name.endswith(_RESERVED_NAMES) else None

@@ -52,7 +52,7 @@ class Wire:
         now = loop.time()
         deadline = now + timeout
         data = head + body
-        connection = pool.take(target.origin, now)
+        connection = pool.take(target.pool_key, now)
         if connection is not None:
             waiter = pool.start(connection, data, deadline)
             try:
