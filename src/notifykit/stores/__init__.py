@@ -48,5 +48,7 @@ def store_from_url(url: str, **options: Any) -> Store:
         make = import_module(module)
         for part in attribute.split("."):
             make = getattr(make, part)
+    if options.get("engine") is not None and path and not path.endswith(":PostgresStore"):
+        raise ConfigurationError(f"engine= goes with a PostgreSQL store, and this one is {name}: leave engine= out")
     store: Store = make(url, **options)
     return store

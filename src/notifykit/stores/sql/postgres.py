@@ -35,7 +35,7 @@ from . import postgres_statements as sql
 from .line import SHORT
 from .moves import HAS_WORK, NEXT_DUE
 from .postgres_batches import Shapes, event_columns, record_columns
-from .postgres_connections import Connector, check_engine, refuse_pooler
+from .postgres_connections import Connector, check_engine, pool_like, refuse_pooler
 from .postgres_driver import asyncpg
 from .postgres_settling import Settling, Terms
 from .postgres_url import Pooling, PostgresUrl
@@ -90,6 +90,7 @@ class PostgresStore(SqlStore):
     Args:
         url: ``postgresql://user@host/database``.
         engine: An ``AsyncEngine`` on asyncpg, on the same database, to use instead; the kit does not close it.
+        own_pool: Connect as ``engine`` does, but in a pool of our own: the engine belongs to another event loop.
         pool_size: Connections kept open at the most.
         create: Make the tables when the database has none.
         keys: What secrets are sealed under; by default ``NOTIFYKIT_KEYS``, or a key made for development.
@@ -106,6 +107,7 @@ class PostgresStore(SqlStore):
         url: str,
         *,
         engine: AsyncEngine | None = None,
+        own_pool: bool = False,
         pool_size: int = 10,
         create: bool = False,
         keys: KeyRing | None = None,
@@ -119,9 +121,9 @@ class PostgresStore(SqlStore):
             check_engine(engine, self.connector.url)
         self._notify = notify
         self.seals = Seals(vault_for(url, keys, environment), payloads=payloads_are_sealed(encrypt_payloads))
-        self._owns_engine = engine is None
+        self._given, self._owns_engine = engine, engine is None or own_pool
         self._pool_size = pool_size
-        self._engine = engine
+        self._engine = None if own_pool else engine
         self._create = create
         self._listener: asyncio.Task[None] | None = None
         self._ear: Any = None
@@ -153,10 +155,11 @@ class PostgresStore(SqlStore):
         self._loop = asyncio.get_running_loop()
         self._one_long, self._asking = asyncio.Lock(), asyncio.Lock()
         try:
-            if self._engine is None:
+            if self._given is None:
                 await self.connector.find_pooler()
-                self._engine = self.connector.engine(self._pool_size)
-            else:
+            if self._engine is None:
+                self._engine = self.connector.engine(self._pool_size) if self._given is None else pool_like(self._given)
+            if self._given is not None:
                 await refuse_pooler(self._engine, self.connector)
         except _FAILURES as error:
             raise _translated(error) from error
@@ -207,7 +210,7 @@ class PostgresStore(SqlStore):
 
     async def _give_back(self, lent: PoolProxiedConnection) -> None:
         """Return a connection to its pool, which closes it if it keeps no more: only other pools than ours do that."""
-        if self._owns_engine:
+        if self._given is None:
             lent.close()  # a greenlet would cost as much as the statement of a small batch
         else:
             await asyncio.shield(greenlet_spawn(lent.close))
@@ -503,7 +506,7 @@ class PostgresStore(SqlStore):
 
     async def _separate_connection(self) -> Any:
         """Return a connection outside of the pool, made as those of the pool are."""
-        if self._owns_engine or self._engine is None:
+        if self._given is None or self._engine is None:
             return await self.connector.connect()
         lent = await _borrowed(self._engine)
         connection = lent.driver_connection

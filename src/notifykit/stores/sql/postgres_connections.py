@@ -16,7 +16,7 @@ from typing import Any, cast
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from ...errors import ConfigurationError
+from ...errors import ConfigurationError, StoreUnavailableError
 from .postgres_driver import asyncpg
 from .postgres_url import Pooling, PostgresUrl
 
@@ -70,8 +70,14 @@ class Connector:
             connection.local_settings = _assigned(self._kept, local=True)
             return connection
         connection = await self._dial(self._taken, connection_class=SessionConnection)
-        try:
-            await connection.execute(_assigned(self._kept, local=False))
+        try:  # only now the pooler needs a server connection
+            await connection.execute(_assigned(self._kept, local=False), timeout=_PATIENCE)
+        except TimeoutError:
+            connection.terminate()
+            raise StoreUnavailableError(
+                "the pooler has no server connection to spare: with session pooling each process needs "
+                "pool_size (10) of them and one that listens; make pool_size smaller, or the pooler's pool larger"
+            ) from None
         except BaseException:
             connection.terminate()
             raise
@@ -218,6 +224,11 @@ def check_engine(engine: AsyncEngine, url: PostgresUrl) -> None:
             f"engine= is on {theirs.render_as_string(hide_password=True)}, which is another database than that of the "
             "kit's URL: leave the URL out, then the engine's counts"
         )
+
+
+def pool_like(engine: AsyncEngine) -> AsyncEngine:
+    """Return an engine that connects as another one does, with a pool of its own."""
+    return create_async_engine(engine.url, pool=engine.pool.recreate(), hide_parameters=True)
 
 
 async def refuse_pooler(engine: AsyncEngine, connector: Connector) -> None:

@@ -136,16 +136,10 @@ class PostgresUrl:
                 "this is not a PostgreSQL URL; use postgresql://user:password@host:5432/database, "
                 "and in the password write @ as %40, / as %2F, : as %3A, ? as %3F and % as %25"
             )
-        given = _parameters(found["query"] or "")
-        for name, text in (("user", found["user"]), ("password", found["password"]), ("dbname", found["database"])):
-            if text:
-                given.setdefault(name, unquote(text))
-        if "host" in given:
-            hosts, ports = _hosts(given.pop("host"), given.pop("port", ""))
-        else:
-            hosts, ports = _hosts(found["hosts"], given.pop("port", ""))
-        target = {name: given.pop(name, None) for name in ("user", "password", "passfile")}
-        database = given.pop("dbname", None) or given.pop("database", None)
+        address = {name: unquote(found[name] or "") for name in ("user", "password", "database")}
+        given = _parameters({**address, "host": found["hosts"]}, found["query"] or "")
+        hosts, ports = _hosts(given.pop("host", ""), given.pop("port", ""))
+        target = {name: given.pop(name, None) for name in ("user", "password", "database", "passfile")}
         pooling, settings = _pooling(given), _settings(given)
         numbers, driver = _numbers(given), _driver(given)
         for name, value in given.items():
@@ -157,7 +151,6 @@ class PostgresUrl:
         return cls(
             hosts=hosts,
             ports=ports,
-            database=database,
             settings=settings,
             driver=driver,
             numbers=numbers,
@@ -202,14 +195,16 @@ def _refused(what: str, remedy: str) -> ConfigurationError:
     return ConfigurationError(f"the store's URL has {what}, which cannot be kept: {remedy}")
 
 
-def _parameters(query: str) -> dict[str, str]:
-    """Return the parameters of a URL, with those of a service that it names below them."""
+def _parameters(address: Mapping[str, str], query: str) -> dict[str, str]:
+    """Return the parameters of a URL: those behind the question mark count most, those of a service least."""
     given: dict[str, str] = {}
-    for name, value in parse_qsl(query, keep_blank_values=True):
+    for written, value in parse_qsl(query, keep_blank_values=True):
+        name = "database" if written == "dbname" else written
         given[name] = f"{given[name]},{value}" if name == "host" and name in given else value
-    name = given.pop("service", "")
     file = given.pop("servicefile", "") or os.environ.get("PGSERVICEFILE", "")
-    return {**_service(name, file), **given} if name else given
+    service = given.pop("service", "")
+    stated = {name: value for name, value in address.items() if value}
+    return {**(_service(service, file) if service else {}), **stated, **given}
 
 
 def _service(name: str, file: str) -> dict[str, str]:
@@ -223,7 +218,7 @@ def _service(name: str, file: str) -> dict[str, str]:
         except configparser.Error as error:
             raise ConfigurationError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
         if name in services:
-            return dict(services[name])
+            return {"database" if key == "dbname" else key: value for key, value in services[name].items()}
     raise _refused(f"service={name}", f"there is no such section in {' or '.join(map(str, files))}")
 
 
