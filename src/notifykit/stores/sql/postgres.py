@@ -50,7 +50,7 @@ from .rows import (
     taken_from,
 )
 from .sealing import Seals, payloads_are_sealed, vault_for
-from .store import NOT_OPEN, SqlStore, answer, translated
+from .store import NOT_OPEN, SqlStore, answer, leaves_work, translated
 
 T = TypeVar("T")
 
@@ -303,7 +303,10 @@ class PostgresStore(SqlStore):
             failpoint("fan.half")
             if any(settlement.records for settlement in settlements):
                 failpoint("res.half")
-            return await self._settling.settle(pg, self.seals.settlements(settlements), terms)
+            settled = await self._settling.settle(pg, self.seals.settlements(settlements), terms)
+        if any(map(leaves_work, settlements)):
+            self._wake()
+        return settled
 
     async def claim_due(
         self,

@@ -59,7 +59,7 @@ _DRIVER: Mapping[str, frozenset[str] | None] = {
 _FILES = ("sslcert", "sslkey", "sslrootcert", "sslcrl")
 _SWITCHES = {"true": "require", "on": "require", "1": "require", "false": "disable", "off": "disable", "0": "disable"}
 #: What asyncpg takes as a number, by the names that URLs use.
-_NUMBERS: Mapping[str, tuple[str, type[int] | type[float]]] = {
+_NUMBERS: Mapping[str, tuple[str, type[int | float]]] = {
     "connect_timeout": ("timeout", float),
     "timeout": ("timeout", float),
     "command_timeout": ("command_timeout", float),
@@ -86,8 +86,8 @@ _MOOT: Mapping[str, frozenset[str]] = {
     "sslsni": frozenset({"1"}),
 }
 _WHY_NOT = {
-    "channel_binding": "the driver (asyncpg) has no channel binding; leave it out, and give sslmode=verify-full instead",
-    "gssencmode": "the driver (asyncpg) has no GSSAPI encryption; leave it out, and give sslmode=verify-full instead",
+    "channel_binding": "the driver (asyncpg) has none; leave it out, and give sslmode=verify-full instead",
+    "gssencmode": "the driver (asyncpg) has no such encryption; leave it out, and give sslmode=verify-full instead",
     "client_encoding": "notifykit always uses UTF-8; leave it out",
     "hostaddr": "give the address as the host",
     "require_auth": "the driver (asyncpg) has no such restriction; leave it out",
