@@ -23,13 +23,16 @@ class PgBouncer(Server):
     Args:
         upstream: The URL of the database.
         settings: More settings of PgBouncer.
+
+    Attributes:
+        upstream: The URL of the database.
     """
 
     name = "pgbouncer"
 
     def __init__(self, upstream: str, settings: Mapping[str, object] | None = None) -> None:
         super().__init__()
-        self._upstream = PostgresUrl.parse(upstream)
+        self.upstream = upstream
         self._settings = settings or {}
 
     def to(self, mode: str) -> str:
@@ -43,7 +46,7 @@ class PgBouncer(Server):
         if os.geteuid() == 0:  # it refuses to run as root
             self._user = "nobody"
             shutil.chown(self.folder, self._user)
-        up = self._upstream
+        up = PostgresUrl.parse(self.upstream)
         target = {
             "host": up.hosts[0],
             "port": up.ports[0] if up.ports else 5432,

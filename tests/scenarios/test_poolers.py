@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import anyio
 import asyncpg
 import pytest
+import trustme
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -32,15 +36,28 @@ SETTINGS = DispatchSettings(prefetch=20, batch=20, poll=timedelta(milliseconds=5
 
 
 @pytest.fixture(scope="module")
-def lenient(_postgres_tables: str) -> Iterator[PgBouncer]:
+def lenient(pgbouncer: PgBouncer) -> Iterator[PgBouncer]:
     """A pooler that is told to ignore our settings, so that only its numbers of processes give it away."""
+    with PgBouncer(pgbouncer.upstream, {"ignore_startup_parameters": IGNORED, "server_round_robin": 1}) as pooler:
+        yield pooler
+
+
+@pytest.fixture(scope="module")
+def tls(pgbouncer: PgBouncer) -> Iterator[tuple[PgBouncer, Path]]:
+    """A server that wants TLS, and the file of the authority that vouches for it."""
+    folder = Path(tempfile.mkdtemp())
+    authority = trustme.CA()
+    issued = authority.issue_cert("localhost", "127.0.0.1")
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    issued.private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
+    for file in (folder, *folder.iterdir()):
+        file.chmod(0o755)
+    files = {"client_tls_key_file": folder / "server.pem", "client_tls_cert_file": folder / "server.pem"}
     try:
-        pooler = PgBouncer(_postgres_tables, {"ignore_startup_parameters": IGNORED, "server_round_robin": 1}).start()
-    except Exception:  # the fixture ``pgbouncer`` says what is missing
-        yield PgBouncer(_postgres_tables)
-        return
-    yield pooler
-    pooler.stop()
+        with PgBouncer(pgbouncer.upstream, {"client_tls_sslmode": "require", **files}) as pooler:
+            yield pooler, folder / "ca.pem"
+    finally:
+        shutil.rmtree(folder)
 
 
 class Accepting:
@@ -165,6 +182,39 @@ async def test_no_one_listens_through_a_pooler_of_transactions(pgbouncer, postgr
     assert (None, False) == (listening, store.hears_hints)
 
 
+# ── encrypted connections ──────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("query", ["sslmode=require", "ssl=require", "sslmode=verify-full&sslrootcert={ca}"])
+async def test_tls_is_used_by_every_connection(tls, postgres_store_url, query):
+    """As the URL says, for the pool and for the listener: this server takes nobody without it."""
+    server, ca = tls
+    store = PostgresStore(f"{server.to('session')}?{query.format(ca=ca)}".replace("postgresql", "postgres"))
+    await store.open()
+
+    with anyio.fail_after(10):
+        while not store.hears_hints:
+            await store.wait(timedelta(milliseconds=10))
+    stored = await store.tenants()
+    await store.aclose()
+
+    assert [] == stored
+
+
+async def test_without_tls_that_server_takes_nobody(tls):
+    """Which is what the test above rests on."""
+    with pytest.raises(StoreUnavailableError, match="SSL required"):
+        await PostgresStore(f"{tls[0].to('session')}?sslmode=disable").open()
+
+
+async def test_a_server_that_is_not_who_it_should_be_is_refused(tls, tmp_path):
+    """Another authority's certificate does not vouch for it."""
+    trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
+
+    with pytest.raises(StoreUnavailableError, match="certificate verify failed"):
+        await PostgresStore(f"{tls[0].to('session')}?sslmode=verify-full&sslrootcert={tmp_path / 'other.pem'}").open()
+
+
 # ── what is refused ────────────────────────────────────────────────────────────────────────────
 
 
@@ -184,10 +234,10 @@ async def test_a_url_that_is_wrong_about_its_pooler_says_what_to_change(lenient,
     assert all("?pooler=transaction" in str(error) for error in errors)
 
 
-async def test_a_pooler_with_too_few_connections_says_so(_postgres_tables, pgbouncer, monkeypatch):
+async def test_a_pooler_with_too_few_connections_says_so(pgbouncer, monkeypatch):
     """With session pooling a process needs as many as its pool has, and the error names the numbers."""
     monkeypatch.setattr(postgres_connections, "_PATIENCE", 0.2)
-    with PgBouncer(_postgres_tables, {"default_pool_size": 1}) as small:
+    with PgBouncer(pgbouncer.upstream, {"default_pool_size": 1}) as small:
         store = PostgresStore(f"{small.to('session')}?pooler=session")
         await store.open()
         async with store._driver():
@@ -196,10 +246,10 @@ async def test_a_pooler_with_too_few_connections_says_so(_postgres_tables, pgbou
         await store.aclose()
 
 
-async def test_what_cannot_be_found_out_is_taken_for_transactions(_postgres_tables, pgbouncer, monkeypatch):
+async def test_what_cannot_be_found_out_is_taken_for_transactions(pgbouncer, monkeypatch):
     """A pooler that has no second connection to spare does not say what it pools; one way works with both."""
     monkeypatch.setattr(postgres_connections, "_PATIENCE", 0.2)
-    with PgBouncer(_postgres_tables, {"default_pool_size": 1}) as small:
+    with PgBouncer(pgbouncer.upstream, {"default_pool_size": 1}) as small:
         async with Notifykit(small.to("session"), pool_size=1) as kit:
             await kit.apublish(PAID, tenant="acme")
             pooling = kit.store.connector.pooling  # type: ignore[attr-defined]
@@ -220,9 +270,9 @@ async def test_an_engine_of_ones_own_behind_a_pooler_is_refused(lenient, pgbounc
     await engine.dispose()
 
 
-async def test_nothing_is_left_on_the_servers_connections(_postgres_tables, pgbouncer, postgres_store_url):
+async def test_nothing_is_left_on_the_servers_connections(pgbouncer, postgres_store_url):
     """Neither statements nor settings reach the other clients of a pooler of transactions."""
-    with PgBouncer(_postgres_tables, {"default_pool_size": 1}) as pooler:
+    with PgBouncer(pgbouncer.upstream, {"default_pool_size": 1}) as pooler:
         url = pooler.to("transaction")
         async with Notifykit(url) as kit:
             await kit.apublish(PAID, tenant="acme")

@@ -210,11 +210,12 @@ def _parameters(address: Mapping[str, str], query: str) -> dict[str, str]:
 def _service(name: str, file: str) -> dict[str, str]:
     """Return what a file of connection services says of one."""
     folder = os.environ.get("PGSYSCONFDIR", "")
-    files = [Path(file) if file else Path("~/.pg_service.conf").expanduser(), *([Path(folder)] if folder else ())]
+    files = [Path(file) if file else Path("~/.pg_service.conf").expanduser()]
+    files += [Path(folder, "pg_service.conf")] if folder else []
     for path in files:
         services = configparser.RawConfigParser(strict=False)
         try:
-            services.read(path / "pg_service.conf" if path.is_dir() else path, encoding="utf-8")
+            services.read(path, encoding="utf-8")
         except configparser.Error as error:
             raise ConfigurationError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
         if name in services:
