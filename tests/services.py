@@ -37,7 +37,9 @@ class Service:
 
 #: A new kind of server is one line here and one fixture in ``conftest.py``.
 SERVICES = {
-    "postgres": Service("NOTIFYKIT_TEST_POSTGRES_URL", PostgresServer),
+    "postgres": Service(
+        "NOTIFYKIT_TEST_POSTGRES_URL", lambda: PostgresServer(settings={"max_prepared_transactions": 10})
+    ),
 }
 #: What stands in front of a server: tests start it themselves.
 IN_FRONT = frozenset({"pgbouncer"})

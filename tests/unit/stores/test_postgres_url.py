@@ -199,7 +199,8 @@ def test_the_systems_file_of_services_is_read_too(tmp_path, monkeypatch):
             "postgresql:///shop?user=u&password=***&sslpassword=***",
         ),
         ("postgresql://u@db/shop", "postgresql://u@db/shop"),
-        ("sqlite:///shop.db", "sqlite:///shop.db"),
+        ("u:p@db/shop", "u:***@db/shop"),
+        ("sqlite:///a:b@shop.db", "sqlite:///a:b@shop.db"),
     ],
 )
 def test_a_url_is_shown_without_its_passwords(url, shown):

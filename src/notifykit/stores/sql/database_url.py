@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _SECRET = re.compile(r"(?i)(?<=[?&])(password|sslpassword)=[^&]*")
-_PASSWORD = re.compile(r"^([^:/?#]+://[^:/?]*):.*@(?=[^@]*$)")
+_PASSWORD = re.compile(r"^((?:[^:/?#]+://|(?!.*://))[^:/?]*):.*@(?=[^@]*$)")
 
 
 def backend_of(url: str) -> str:
