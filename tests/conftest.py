@@ -16,6 +16,7 @@ from notifykit.testing.servers import PostgresServer, ServerUnavailableError
 from tests import report
 from tests.databases import new_database
 from tests.machine import turn
+from tests.pgbouncer import PgBouncer
 from tests.services import is_required, running
 from tests.stores import create_tables, empty_tables
 
@@ -110,6 +111,13 @@ def postgres_server() -> Iterator[PostgresServer]:
     """A PostgreSQL server that the test has for itself, and may crash."""
     with _skipped_without("postgres"), PostgresServer() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def pgbouncer(_postgres_tables: str) -> Iterator[PgBouncer]:
+    """A pooler in front of the database of :func:`postgres_store_url`, with its usual settings."""
+    with _skipped_without("pgbouncer"), PgBouncer(_postgres_tables) as pooler:
+        yield pooler
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Where the tests find their servers: a URL in the environment, else a private one.
 
-``NOTIFYKIT_REQUIRE`` names what must not be missing (``postgres``, ``data``, or
-``all`` for every server), so that a lost server cannot go unseen in CI.
+``NOTIFYKIT_REQUIRE`` names what must not be missing (``postgres``, ``pgbouncer``,
+``data``, or ``all`` for every server), so that a lost server cannot go unseen in CI.
 
 From a shell, one server for several test processes::
 
@@ -37,13 +37,17 @@ class Service:
 
 #: A new kind of server is one line here and one fixture in ``conftest.py``.
 SERVICES = {
-    "postgres": Service("NOTIFYKIT_TEST_POSTGRES_URL", PostgresServer),
+    "postgres": Service(
+        "NOTIFYKIT_TEST_POSTGRES_URL", lambda: PostgresServer(settings={"max_prepared_transactions": 10})
+    ),
 }
+#: What stands in front of a server: tests start it themselves.
+IN_FRONT = frozenset({"pgbouncer"})
 
 
 def is_required(name: str) -> bool:
     """Tell whether a run without ``name`` must fail; ``all`` stands for every server."""
-    return name in REQUIRED or ("all" in REQUIRED and name in SERVICES)
+    return name in REQUIRED or ("all" in REQUIRED and name in {*SERVICES, *IN_FRONT})
 
 
 @contextmanager

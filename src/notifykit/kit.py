@@ -147,8 +147,8 @@ class Notifykit:
     callers without a loop.
 
     Args:
-        url: The store: ``sqlite:///file.db``, ``postgresql://…`` or ``memory://``; by default
-            ``NOTIFYKIT_URL`` or an SQLite file in the current folder.
+        url: The store: ``sqlite:///file.db``, ``postgresql://…`` or ``memory://``; by default that of
+            ``engine``, ``NOTIFYKIT_URL``, or an SQLite file in the current folder.
         event_types: Typed event classes and :class:`EventType` values that publishing checks against.
         egress: Where deliveries may go; by default what the environment says.
         store: A store of your own instead of ``url``.
@@ -180,7 +180,7 @@ class Notifykit:
         store_options |= {name: value for name, value in sealing.items() if value is not None}
         if store is not None and (url is not None or store_options):
             raise ConfigurationError("give either a store or a url with its options, not both")
-        self.url = url or os.environ.get("NOTIFYKIT_URL") or DEFAULT_URL
+        self.url = url or _url_of(store_options.get("engine")) or os.environ.get("NOTIFYKIT_URL") or DEFAULT_URL
         self.store: Store = store or store_from_url(self.url, **store_options)
         self.egress = egress or EgressRules.from_environment()
         self.catalog = EventCatalog(event_types)
@@ -462,6 +462,7 @@ class Notifykit:
     def twin(self) -> Notifykit:
         """Return a kit with the same settings, on the same data, for another event loop."""
         again = self._owns_store and not self._is_private
+        options = self._store_options | ({"own_pool": True} if self._store_options.get("engine") else {})
         twin = Notifykit(
             self.url if again else None,
             egress=self.egress,
@@ -469,11 +470,18 @@ class Notifykit:
             store=None if again else self.store,
             clock=self._clock,
             subscribers=self._subscribers,
-            **(self._store_options if again else {}),
+            **(options if again else {}),
         )
         twin.catalog = self.catalog
         twin._publisher = Publisher(twin.store, self.catalog, self._clock, self._limits)
         return twin
+
+
+def _url_of(engine: Any) -> str | None:
+    """Return the URL of a SQLAlchemy engine, with its password."""
+    url = getattr(engine, "url", None)
+    render = getattr(url, "render_as_string", None)
+    return render(hide_password=False) if callable(render) else None
 
 
 def _one(session: Any, connection: Any) -> Any:

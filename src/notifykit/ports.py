@@ -424,6 +424,9 @@ class Store(Outbox, Deliveries, Events, Endpoints, Subscriptions, Protocol):
 
         A hint: it may come without work, and work may come without it.  One that comes
         while nobody waits ends the next wait.
+
+        Raises:
+            StoreUnavailableError: Hints of other processes cannot be heard; said once, not each time.
         """
         ...
 

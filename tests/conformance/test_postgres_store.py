@@ -47,6 +47,32 @@ class TestPostgresStore(StoreSuite):
             yield connection
 
 
+@pytest.mark.thorough
+class TestPostgresStoreBehindPooler(TestPostgresStore):
+    """The same with another server connection behind ours for each transaction; hints are not heard there."""
+
+    features = StoreFeatures(joins=True, durable=True, concurrent=True, hints=False)
+
+    @pytest.fixture
+    async def store(self, postgres_store_url, pgbouncer):
+        store = PostgresStore(pgbouncer.to("transaction"))
+        await store.open()
+        yield store
+        await store.aclose()
+
+    @pytest.fixture
+    async def make_second_store(self, pgbouncer):
+        async with AsyncExitStack() as stores:
+
+            async def make():
+                other = PostgresStore(pgbouncer.to("transaction"))
+                await other.open()
+                stores.push_async_callback(other.aclose)
+                return other
+
+            yield make
+
+
 class TestPostgresStoreWithBundles(TestPostgresStore):
     """The same when ordinary events share rows of the outbox however few there are, and these hold but three."""
 

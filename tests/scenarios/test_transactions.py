@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import anyio
 import psycopg
 import pytest
-from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy import NullPool, create_engine, make_url, text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
@@ -321,6 +321,64 @@ async def test_the_hint_is_heard_after_the_commit_only(postgres_store_url, kind)
 
     await caller.aclose()
     assert (0, 0, 1) == (after_rollback, before_commit, after_commit)
+
+
+@pytest.fixture
+def prepares(postgres_store_url: str) -> str:
+    """A PostgreSQL database that lets transactions be prepared."""
+    with psycopg.connect(postgres_store_url) as connection:
+        if connection.execute("SHOW max_prepared_transactions").fetchone() == ("0",):
+            pytest.skip("needs a server with max_prepared_transactions")
+    return postgres_store_url
+
+
+@pytest.mark.parametrize("through", ["session", "connection"])
+async def test_a_two_phase_commit_publishes_without_a_hint(prepares, through):
+    """A transaction that is prepared must not have a NOTIFY; its event is found by polling."""
+    engine = create_engine(make_url(prepares).set(drivername="postgresql+psycopg"))
+    kit = Notifykit(prepares)
+
+    for rolled_back in (False, True):
+        with Session(engine, twophase=True) as session, engine.connect() as connection:
+            transaction: Any = session if through == "session" else connection.begin_twophase()
+            given: dict[str, Any] = {"session": session} if through == "session" else {"connection": connection}
+            kit.publish(SHIPPED, tenant=ACME, **given)
+            with session.begin_nested() if through == "session" else connection.begin_nested():
+                kit.publish(SHIPPED, tenant=ACME, **given)
+            transaction.prepare()
+            transaction.rollback() if rolled_back else transaction.commit()
+
+    engine.dispose()
+    async with Notifykit(prepares) as again:
+        assert 2 == await unplanned(again)
+
+
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+async def test_an_asynchronous_two_phase_commit_publishes_without_a_hint(prepares, driver):
+    """The same through an ``AsyncSession``."""
+    engine = create_async_engine(make_url(prepares).set(drivername=f"postgresql+{driver}"))
+    async with Notifykit(prepares) as kit:
+        async with AsyncSession(engine, twophase=True) as session, session.begin():
+            await kit.apublish(SHIPPED, tenant=ACME, session=session)
+
+        assert 1 == await unplanned(kit)
+    await engine.dispose()
+
+
+async def test_a_transaction_that_is_prepared_by_hand_wants_no_hints(prepares):
+    """``notify=False``, for programs that prepare transactions in a way that nobody else can see."""
+    engine = create_engine(make_url(prepares).set(drivername="postgresql+psycopg"))
+    with engine.connect() as connection:
+        Notifykit(prepares, notify=False).publish(SHIPPED, tenant=ACME, connection=connection)
+        connection.exec_driver_sql("PREPARE TRANSACTION 'by hand'")
+        connection.rollback()
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("COMMIT PREPARED 'by hand'")
+    engine.dispose()
+
+    async with Notifykit(prepares, notify=False) as kit:
+        await kit.apublish(SHIPPED, tenant=ACME)
+        assert 2 == await unplanned(kit)
 
 
 async def test_a_waiting_store_is_woken_by_the_commit(store_url):

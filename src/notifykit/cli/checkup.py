@@ -8,11 +8,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, cast
 
 from ..native import is_compiled
 from . import inputs
+from .connection_check import way
 from .failures import FAILED, NO_STORE, OK, CommandError, explained
+from .findings import Finding
 from .parser import Commands
 from .text import Cell, Column, plain
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from ..models.health import Ailment
     from ..ports import StoreStats
     from ..stores.sql.health import Health
+    from ..stores.sql.postgres import PostgresStore
     from .context import Context
 
 #: What each extra brings.
@@ -38,20 +41,6 @@ _STYLES = {"ok": "green", "note": None, "warn": "yellow", "bad": "red"}
 _CAP = 10_000
 
 
-class Finding(NamedTuple):
-    """One thing that was looked at.
-
-    Attributes:
-        level: ``ok``, ``note``, ``warn`` (somebody should look) or ``bad`` (something is wrong).
-        remedy: What to do about it.
-    """
-
-    name: str
-    level: str
-    found: str
-    remedy: str = ""
-
-
 def add(commands: Commands) -> None:
     """Add the command."""
     parser = commands.command(
@@ -59,7 +48,7 @@ def add(commands: Commands) -> None:
         check,
         help="is this installation healthy?",
         description="Look at versions, the store, its schema, how long due work has been waiting, leases that nobody "
-        "ends, dead letters and the clocks. Exit code 1 if something is wrong, 4 if the store cannot be used. Dead "
+        "ends, dead letters, the clocks, and on PostgreSQL poolers and hints. Exit code 1 if something is wrong, 4 if the store cannot be used. Dead "
         "letters are a warning; 'notifykit dead list --fail-if-any' makes them an error.",
         example="notifykit check --url postgresql://app@db.internal/app\nnotifykit check --json --max-age 5m",
     )
@@ -127,11 +116,14 @@ def _installed(name: str) -> str | None:
 
 
 async def _store(kit: Notifykit, shown_url: str, max_age: timedelta) -> list[Finding]:
+    from ..stores.sql.database_url import backend_of
     from ..stores.sql.health import health
     from ..stores.sql.store import SqlStore
 
     findings = [Finding("store", "ok", shown_url)]
     now = datetime.now(UTC)
+    if backend_of(kit.url) == "postgresql":
+        findings += [finding async for finding in way(cast("PostgresStore", kit.store))]
     if isinstance(kit.store, SqlStore):
         findings += _health(await health(kit.store, now=now))
     findings += _keys(kit)

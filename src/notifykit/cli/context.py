@@ -46,13 +46,9 @@ class Context:
     @property
     def shown_url(self) -> str:
         """The store's URL without its password."""
-        from sqlalchemy import make_url
-        from sqlalchemy.exc import ArgumentError
+        from ..stores.sql.database_url import without_password
 
-        try:
-            return plain(make_url(self.url).render_as_string(hide_password=True))
-        except ArgumentError:
-            return plain(self.url)
+        return plain(without_password(self.url))
 
     def egress(self) -> EgressRules:
         """Return where deliveries may go: what the environment says and the command line adds."""
@@ -87,7 +83,7 @@ class Context:
             return Notifykit(self.url, egress=egress, create=create)
         except ArgumentError as error:
             raise UsageError(
-                f"{plain(self.url)} is not a store's URL; use sqlite:///file.db or postgresql://user@host/database"
+                f"{self.shown_url} is not a store's URL; use sqlite:///file.db or postgresql://user@host/database"
             ) from error
 
     @property

@@ -13,7 +13,8 @@ Nothing is sent here: a dispatcher (``notifykit run``) delivers what was committ
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -33,6 +34,11 @@ if TYPE_CHECKING:
     from notifykit.publisher import PublishOptions
 
 __all__ = ["publish", "publish_many", "store_url"]
+
+#: Options of a database that say how Django works with its connections, not where they lead.
+_OF_DJANGO = frozenset(
+    {"autocommit", "context", "cursor_factory", "isolation_level", "pool", "prepare_threshold", "server_side_binding"}
+)
 
 
 def publish(
@@ -88,7 +94,9 @@ def _at_once(using: str, count: int) -> AbstractContextManager[Any]:
 def store_url(using: str = DEFAULT_DB_ALIAS) -> str:
     """Return the kit's URL for a database in ``settings.DATABASES``, so that it is written down once.
 
-    For ``notifykit.configure(store_url())`` in an ``AppConfig.ready``.
+    For ``notifykit.configure(store_url())`` in an ``AppConfig.ready``.  ``OPTIONS`` of a PostgreSQL database
+    come along: ``sslmode``, ``service``, ``options``, ``assume_role`` …  A kit refuses the URL if there is one
+    that it cannot keep.
 
     Raises:
         ConfigurationError: The database is neither PostgreSQL nor SQLite.
@@ -100,16 +108,24 @@ def store_url(using: str = DEFAULT_DB_ALIAS) -> str:
         case "sqlite":
             return URL.create("sqlite", database=name).render_as_string(hide_password=False)
         case "postgresql":
-            host = settings["HOST"] or None
-            is_socket = host is not None and host.startswith("/")
-            url = URL.create(
-                "postgresql",
-                username=settings["USER"] or None,
-                password=settings["PASSWORD"] or None,
-                host=None if is_socket else host,
-                port=int(settings["PORT"]) if settings["PORT"] else None,
-                database=name,
-                query={"host": str(host)} if is_socket else {},
-            )
-            return url.render_as_string(hide_password=False)
+            return _postgres_url(settings)
     raise ConfigurationError(f"notifykit has no store on {connection.vendor}: use PostgreSQL or SQLite")
+
+
+def _postgres_url(settings: Mapping[str, Any]) -> str:
+    query = {name: str(value) for name, value in settings["OPTIONS"].items() if name not in _OF_DJANGO}
+    if role := query.pop("assume_role", ""):
+        escaped = re.sub(r"([\\\s])", r"\\\1", role)
+        query["options"] = f"{query.get('options', '')} -crole={escaped}".strip()
+    # A socket's folder, and several hosts, have their place behind the question mark.
+    query |= {key: str(settings[name]) for key, name in (("host", "HOST"), ("port", "PORT")) if settings[name]}
+    url = URL.create(
+        "postgresql",
+        username=settings["USER"] or None,
+        password=settings["PASSWORD"] or None,
+        database=str(settings["NAME"] or "") or None,
+    )
+    plain = "," not in query.get("host", ",") and not query["host"].startswith("/")
+    if plain:
+        url = url.set(host=query.pop("host"), port=int(query.pop("port", 0)) or None)
+    return url.set(query=query).render_as_string(hide_password=False)

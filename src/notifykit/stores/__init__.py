@@ -7,6 +7,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError
+from .sql.database_url import without_password
 
 if TYPE_CHECKING:
     from ..ports import Store
@@ -34,7 +35,7 @@ def store_from_url(url: str, **options: Any) -> Store:
     name = scheme.partition("+")[0].lower()
     if not found or not name or not url.startswith(f"{scheme}://"):
         raise ConfigurationError(
-            f"{url!r} is not a store's URL; use sqlite:///file.db, postgresql://user@host/database or memory://"
+            f"{without_password(url)!r} is not a store's URL; use sqlite:///file.db, postgresql://user@host/database or memory://"
         )
     path = _SCHEMES.get(name)
     if path is None:
@@ -48,5 +49,7 @@ def store_from_url(url: str, **options: Any) -> Store:
         make = import_module(module)
         for part in attribute.split("."):
             make = getattr(make, part)
+    if options.get("engine") is not None and path and not path.endswith(":PostgresStore"):
+        raise ConfigurationError(f"engine= goes with a PostgreSQL store, and this one is {name}: leave engine= out")
     store: Store = make(url, **options)
     return store

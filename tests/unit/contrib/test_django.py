@@ -6,6 +6,7 @@ import json
 import sys
 import threading
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import attrs
 import pytest
@@ -24,7 +25,9 @@ from notifykit import (
 )
 from notifykit.contrib.django import publish, publish_many, store_url
 from notifykit.errors import ConfigurationError, MissingExtraError
+from notifykit.stores.sql.postgres_url import PostgresUrl
 from notifykit.testing import Outbox, Receiver
+from tests.databases import new_database
 from tests.unit.contrib.conftest import django_database
 
 
@@ -278,6 +281,77 @@ def test_every_way_to_name_a_server_is_understood(settings, expected):
 
     with django_database("default", {"ENGINE": "django.db.backends.postgresql", "NAME": "shop", **settings}):
         assert make_url(expected) == make_url(store_url())
+
+
+SERVER = {"ENGINE": "django.db.backends.postgresql", "NAME": "shop", "HOST": "db"}
+
+
+@pytest.mark.parametrize(
+    ("options", "query"),
+    [
+        ({"sslmode": "require"}, {"sslmode": "require"}),
+        (
+            {"sslmode": "verify-full", "sslrootcert": "/etc/ca.pem"},
+            {"sslmode": "verify-full", "sslrootcert": "/etc/ca.pem"},
+        ),
+        ({"options": "-c search_path=shop,public"}, {"options": "-c search_path=shop,public"}),
+        ({"connect_timeout": 3, "application_name": "shop"}, {"connect_timeout": "3", "application_name": "shop"}),
+        ({"service": "shop", "passfile": "~/.pgpass"}, {"service": "shop", "passfile": "~/.pgpass"}),
+        ({"assume_role": "shop owner"}, {"options": "-crole=shop\\ owner"}),
+        ({"assume_role": "a", "options": "-cgeqo=off"}, {"options": "-cgeqo=off -crole=a"}),
+        ({"pool": True, "isolation_level": 3, "server_side_binding": True}, {}),
+    ],
+)
+def test_options_of_djangos_database_come_along(options, query):
+    """What they say of encryption, schemas and roles holds for the kit, too; what only Django needs does not."""
+    from sqlalchemy import make_url
+
+    with django_database("default", {**SERVER, "OPTIONS": options}):
+        assert query == make_url(store_url()).query
+
+
+def test_an_option_that_cannot_be_kept_is_refused():
+    """By the kit, which names it: a connection without it would be less than Django insists on."""
+    with (
+        django_database("default", {**SERVER, "OPTIONS": {"channel_binding": "require"}}),
+        pytest.raises(ConfigurationError, match="channel_binding=require"),
+    ):
+        Notifykit(store_url())
+
+
+def test_several_hosts_of_djangos_database_come_along():
+    """As libpq takes them."""
+    with django_database("default", {**SERVER, "HOST": "a,b", "PORT": "1,2"}):
+        url = PostgresUrl.parse(store_url())
+
+    assert (("a", "b"), (1, 2)) == (url.hosts, url.ports)
+
+
+def test_both_work_in_the_schema_of_djangos_options(postgres_url):
+    """What Django publishes to one schema, the kit finds there."""
+    with new_database(postgres_url) as database:
+        parts = urlsplit(database)
+        settings = {
+            **SERVER,
+            "HOST": parts.hostname,
+            "PORT": parts.port,
+            "USER": parts.username,
+            "NAME": parts.path[1:],
+            "OPTIONS": {"options": "-c search_path=shop,public"},
+        }
+        with django_database("default", settings):
+            with connections["default"].cursor() as cursor:
+                cursor.execute("CREATE SCHEMA shop")
+            kit = Notifykit(store_url(), create=True)
+            before = kit.blocking.stats().unplanned
+            publish(OrderPlaced("A-1"), tenant="acme", kit=kit)
+            with connections["default"].cursor() as cursor:
+                cursor.execute("SELECT count(*) FROM shop.notifykit_outbox")
+                stored = cursor.fetchone()
+            after = kit.blocking.stats().unplanned
+            kit.close()
+
+    assert (0, (1,), 1) == (before, stored, after)
 
 
 def test_a_database_that_has_no_store_is_refused():

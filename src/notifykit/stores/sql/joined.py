@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, exc, make_url, text
+from sqlalchemy import Connection, TwoPhaseTransaction, exc, make_url, text
 
 from ...errors import CannotJoinError, SchemaError
 from ...failpoints import failpoint
 from ...models.event import StoredEvent
 from ...ports import Appended
+from .database_url import backend_of
 from .rows import EVENT_COLUMNS, event_values, in_key_order
 
 _CHUNK = 200
@@ -25,7 +26,8 @@ _COLUMNS = ", ".join(EVENT_COLUMNS)
 _HELD = "SELECT id, fingerprint FROM notifykit_events WHERE tenant = {} AND idempotency_key = {}"
 
 #: PostgreSQL writes the event and its outbox row in one statement.  The hint is part of the
-#: transaction: listeners hear it when the caller commits, and never when it rolls back.
+#: transaction: listeners hear it when the caller commits, and never when it rolls back.  A transaction
+#: that is prepared (two-phase commit) must not have one: there the event is found by polling.
 POSTGRES = """
 WITH e AS (
   INSERT INTO notifykit_events ({columns}) VALUES {values}
@@ -70,6 +72,7 @@ def append(url: str, connection: Any, events: Sequence[StoredEvent], *, hint: bo
         )
     _check_same_database(url, through)
     through.require_transaction(len(events))
+    hint = hint and not through.is_two_phase
     answers: dict[str, Appended] = {}
     ordered = in_key_order(events)
     for start in range(0, len(ordered), _CHUNK):
@@ -135,8 +138,7 @@ def _append_chunk(through: _Through, events: Sequence[StoredEvent], hint: str) -
 
 
 def _check_same_database(url: str, through: _Through) -> None:
-    ours = make_url(url).get_backend_name()
-    ours = "postgresql" if ours == "postgres" else ours
+    ours = backend_of(url)
     theirs = through.dialect
     if ours != theirs:
         raise CannotJoinError(
@@ -164,10 +166,12 @@ class _Through(Protocol):
 
     Attributes:
         mark: How a parameter is written, with ``{}`` for its name.
+        is_two_phase: Whether the transaction will be prepared before it is committed.
     """
 
     dialect: str
     mark: str
+    is_two_phase: bool
 
     def require_transaction(self, count: int) -> None:
         """Raise :class:`CannotJoinError` if ``count`` events would not be part of a transaction."""
@@ -188,6 +192,7 @@ class _ThroughSqlalchemy:
     def __init__(self, connection: Connection) -> None:
         self.dialect = connection.dialect.name
         self.database = connection.engine.url.database
+        self.is_two_phase = isinstance(connection.get_transaction(), TwoPhaseTransaction)
         self._connection = connection
 
     def require_transaction(self, count: int) -> None:
@@ -223,6 +228,7 @@ class _ThroughDjango:
     def __init__(self, connection: Any) -> None:
         self.dialect = str(connection.vendor)
         self.database = str(connection.settings_dict["NAME"])
+        self.is_two_phase = False  # Django has none; who prepares by hand leaves hints out: notify=False
         self._connection = connection
 
     def require_transaction(self, count: int) -> None:

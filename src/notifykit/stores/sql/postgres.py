@@ -15,10 +15,11 @@ from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from sqlalchemy import Connection, exc, make_url
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy import Connection, exc
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.util import greenlet_spawn
 
-from ...errors import StoreError, StoreUnavailableError
+from ...errors import NotifykitError, StoreError, StoreUnavailableError
 from ...failpoints import failpoint
 from ...models.delivery import Claim, Lane
 from ...models.endpoint import Endpoint
@@ -26,6 +27,7 @@ from ...models.event import StoredEvent, TakenEvent
 from ...models.health import Ailment
 from ...models.subscription import Candidate, Inquiry
 from ...ports import Appended, NextDue, Record, Settlement
+from ...telemetry import why
 from ...vault import KeyRing
 from . import ailments, interests, migrate
 from . import postgres_bundles as bundles
@@ -33,8 +35,10 @@ from . import postgres_statements as sql
 from .line import SHORT
 from .moves import HAS_WORK, NEXT_DUE
 from .postgres_batches import Shapes, event_columns, record_columns
+from .postgres_connections import Connector, check_engine, pool_like, refuse_pooler
 from .postgres_driver import asyncpg
 from .postgres_settling import Settling, Terms
+from .postgres_url import Pooling, PostgresUrl
 from .readable import endpoint_from
 from .rows import (
     RANK,
@@ -46,7 +50,7 @@ from .rows import (
     taken_from,
 )
 from .sealing import Seals, payloads_are_sealed, vault_for
-from .store import NOT_OPEN, SqlStore, answer, translated
+from .store import NOT_OPEN, SqlStore, answer, leaves_work, translated
 
 T = TypeVar("T")
 
@@ -57,6 +61,10 @@ _FAILURES = (*_LOST, asyncpg.PostgresError, exc.SQLAlchemyError)
 #: Seconds that a frequent verb may take, which needs milliseconds, before its connection is given up for dead.
 _HASTE = 15
 _NOTIFY = "NOTIFY notifykit"
+#: So many failures in a row, some seconds apart, are told: a server that was only restarted needs no word.
+_DEAF_AFTER = 3
+#: Seconds after which a listener that has heard nothing, not even itself, is deaf.
+_LATE = 10
 #: Seconds that disconnecting may take.
 _GOODBYE = 0.5
 #: For so many seconds after events have passed those of others, long statements go one at a time:
@@ -69,20 +77,11 @@ _SOME_BUNDLES = 8
 #: The server says that it stops, starts, or has no place for us.
 _AWAY = frozenset({"57P01", "57P02", "57P03", "53300"})
 
+#: A prepared statement is missing, or is there already: the server connection is not the one it was.
+_FOREIGN = frozenset({"26000", "42P05"})
+
 #: By priority, then by id (see ``rows.TAKEN_COLUMNS``).
 _PLACE = itemgetter(5, 0)
-
-#: Settings of our own connections.  Just-in-time compilation costs more than these short statements
-#: run; and the joins are always "a few hundred rows into a primary key", which a plan that was made
-#: while a table was still empty must not turn into a scan of the table it has become.
-SETTINGS = {
-    "jit": "off",
-    "enable_hashjoin": "off",
-    "enable_mergejoin": "off",
-    "enable_seqscan": "off",
-    "enable_bitmapscan": "off",
-    "application_name": "notifykit",
-}
 
 
 class PostgresStore(SqlStore):
@@ -90,12 +89,17 @@ class PostgresStore(SqlStore):
 
     Args:
         url: ``postgresql://user@host/database``.
-        engine: An ``AsyncEngine`` on asyncpg to use instead; the kit does not close it.
+        engine: An ``AsyncEngine`` on asyncpg, on the same database, to use instead; the kit does not close it.
+        own_pool: Connect as ``engine`` does, but in a pool of our own: the engine belongs to another event loop.
         pool_size: Connections kept open at the most.
         create: Make the tables when the database has none.
         keys: What secrets are sealed under; by default ``NOTIFYKIT_KEYS``, or a key made for development.
         environment: ``production`` refuses to work without keys; by default ``NOTIFYKIT_ENV``.
         encrypt_payloads: Seal what events say, too; by default ``NOTIFYKIT_ENCRYPT_PAYLOADS``.
+        notify: Send ``NOTIFY`` with what is published, so that other processes need not poll for it.
+
+    Raises:
+        ConfigurationError: The URL has a parameter that cannot be kept, or the engine is on another database.
     """
 
     def __init__(
@@ -103,21 +107,30 @@ class PostgresStore(SqlStore):
         url: str,
         *,
         engine: AsyncEngine | None = None,
+        own_pool: bool = False,
         pool_size: int = 10,
         create: bool = False,
         keys: KeyRing | None = None,
         environment: str | None = None,
         encrypt_payloads: bool | None = None,
+        notify: bool = True,
     ) -> None:
         self.url = url
+        self.connector = Connector(PostgresUrl.parse(url))
+        if engine is not None:
+            check_engine(engine, self.connector.url)
+        self._notify = notify
         self.seals = Seals(vault_for(url, keys, environment), payloads=payloads_are_sealed(encrypt_payloads))
-        self._owns_engine = engine is None
+        self._given, self._owns_engine = engine, engine is None or own_pool
         self._pool_size = pool_size
-        self._engine = engine
+        self._engine = None if own_pool else engine
         self._create = create
         self._listener: asyncio.Task[None] | None = None
         self._ear: Any = None
         self._hears = False
+        #: Why NOTIFY is not heard; ``None`` if it is, or if that is not known yet.
+        self.listen_error: str | None = None
+        self._deaf: StoreUnavailableError | None = None
         self._waiters: set[asyncio.Future[bool]] = set()
         self._hint_is_kept = False
         self._passed_until = 0.0
@@ -129,7 +142,7 @@ class PostgresStore(SqlStore):
 
     async def open(self) -> None:
         self.seals.vault.check()
-        self._connect()
+        await self._connect()
         try:
             if self._create:
                 await self._write(migrate.create)
@@ -138,23 +151,22 @@ class PostgresStore(SqlStore):
             await self.aclose()
             raise
 
-    def _connect(self) -> None:
+    async def _connect(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._one_long, self._asking = asyncio.Lock(), asyncio.Lock()
-        if self._engine is None:
-            self._engine = create_async_engine(
-                make_url(self.url).set(drivername="postgresql+asyncpg"),
-                pool_size=self._pool_size,
-                pool_use_lifo=True,  # a connection in use has its statements prepared and its plans made
-                max_overflow=0,
-                pool_timeout=30,
-                hide_parameters=True,
-                connect_args={"timeout": 10, "command_timeout": 60, "server_settings": SETTINGS},
-            )
+        try:
+            if self._given is None:
+                await self.connector.find_pooler()
+            if self._engine is None:
+                self._engine = self.connector.engine(self._pool_size) if self._given is None else pool_like(self._given)
+            if self._given is not None:
+                await refuse_pooler(self._engine, self.connector)
+        except _FAILURES as error:
+            raise _translated(error) from error
 
     async def upgrade(self, work: Callable[[Connection], T]) -> T:
         """Run a migration on a store that is not open."""
-        self._connect()
+        await self._connect()
         try:
             return await self._write(work)
         finally:
@@ -192,9 +204,16 @@ class PostgresStore(SqlStore):
                 raise
             finally:
                 if lent.is_valid:
-                    lent.close()
+                    await self._give_back(lent)
         except _FAILURES as error:
             raise _translated(error) from error
+
+    async def _give_back(self, lent: PoolProxiedConnection) -> None:
+        """Return a connection to its pool, which closes it if it keeps no more: only other pools than ours do that."""
+        if self._given is None:
+            lent.close()  # a greenlet would cost as much as the statement of a small batch
+        else:
+            await asyncio.shield(greenlet_spawn(lent.close))
 
     async def _read(self, work: Callable[[Connection], T]) -> T:
         return await self._write(work)
@@ -284,7 +303,10 @@ class PostgresStore(SqlStore):
             failpoint("fan.half")
             if any(settlement.records for settlement in settlements):
                 failpoint("res.half")
-            return await self._settling.settle(pg, self.seals.settlements(settlements), terms)
+            settled = await self._settling.settle(pg, self.seals.settlements(settlements), terms)
+        if any(map(leaves_work, settlements)):
+            self._wake()
+        return settled
 
     async def claim_due(
         self,
@@ -409,8 +431,12 @@ class PostgresStore(SqlStore):
                 self._loop.call_soon_threadsafe(self._wake)
 
     def _telling(self, connection: Connection, result: T) -> T:
-        connection.exec_driver_sql(_NOTIFY)
+        if self._notify:
+            connection.exec_driver_sql(_NOTIFY)
         return result
+
+    def _hint_is_due(self) -> bool:
+        return self._notify and super()._hint_is_due()
 
     @property
     def hears_hints(self) -> bool:
@@ -426,8 +452,11 @@ class PostgresStore(SqlStore):
             answer(waiter, hinted=True)
 
     async def wait(self, timeout: timedelta) -> bool:
-        if self._listener is None:
+        if self._listener is None and self.connector.pooling is not Pooling.TRANSACTION:
             self._listener = asyncio.create_task(self._listen(), name="notifykit-listen")
+        if self._deaf is not None:
+            deaf, self._deaf = self._deaf, None
+            raise deaf
         if self._hint_is_kept:  # it came while nobody waited
             self._hint_is_kept = False
             return True
@@ -443,32 +472,58 @@ class PostgresStore(SqlStore):
 
     async def _listen(self) -> None:
         """Hear NOTIFY on a connection of its own; polling carries on while it is lost."""
-        url = make_url(self.url).set(drivername="postgresql")
+        failures = 0
         while True:
             try:
-                connection = await asyncpg.connect(
-                    url.render_as_string(hide_password=False), timeout=10, server_settings=SETTINGS
-                )
+                connection = await self._separate_connection()
                 try:
                     lost = asyncio.Event()
                     connection.add_termination_listener(lambda _, lost=lost: lost.set())
                     await connection.add_listener("notifykit", self._hear)
                     self._wake()
                     self._ear = connection
+                    failures, self.listen_error = 0, None
                     with contextlib.suppress(StoreError):  # who hears this hears what others say
                         async with self._driver() as another:
                             await another.execute(_NOTIFY, timeout=_HASTE)
-                    await lost.wait()
+                    await self._heed(lost)
                 finally:
                     self._ear, self._hears = None, False
                     connection.terminate()
-            except _FAILURES:
-                pass
+            except (*_FAILURES, NotifykitError) as error:
+                failures += 1
+                self.listen_error = why(error)
+                if failures == _DEAF_AFTER:
+                    self._deaf = StoreUnavailableError(f"hints cannot be heard, polling goes on: {self.listen_error}")
             await asyncio.sleep(1 + random.random())  # noqa: S311 - spreads reconnects, hides nothing
+
+    async def _heed(self, lost: asyncio.Event) -> None:
+        """Return when the connection is lost; say so if nothing is heard on it."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LATE):
+                await lost.wait()
+        if not self._hears and not lost.is_set():
+            self.listen_error = "NOTIFY does not arrive; with a pooler in between add ?pooler=transaction to the URL"
+            self._deaf = StoreUnavailableError(f"hints cannot be heard, polling goes on: {self.listen_error}")
+        await lost.wait()
+
+    async def _separate_connection(self) -> Any:
+        """Return a connection outside of the pool, made as those of the pool are."""
+        if self._given is None or self._engine is None:
+            return await self.connector.connect()
+        lent = await _borrowed(self._engine)
+        connection = lent.driver_connection
+        lent.detach()
+        return connection
 
 
 def _translated(error: BaseException) -> Exception:
     cause = getattr(error, "orig", error)  # the driver's, if SQLAlchemy reports it
+    if getattr(cause, "sqlstate", None) in _FOREIGN:
+        return StoreUnavailableError(
+            f"{cause}: a pooler has put another server connection behind ours; "
+            "add ?pooler=transaction to the store's URL, or connect to the server itself"
+        )
     if isinstance(error, _LOST) or getattr(cause, "sqlstate", None) in _AWAY:
         return StoreUnavailableError(f"the database is not available: {cause}")
     return translated(error)

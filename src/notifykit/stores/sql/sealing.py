@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import attrs
-from sqlalchemy import URL, make_url
+from sqlalchemy import make_url
 
 from ...errors import VaultError
 from ...models.delivery import Attempt, Claim
@@ -29,6 +29,8 @@ from ...ports import Appended, Record, Settlement
 from ...vault import KeyRing, Vault, context
 from ...vault.development import state_file
 from ...vault.ring import is_sealed
+from .database_url import backend_of
+from .postgres_url import PostgresUrl
 
 PAYLOADS = "NOTIFYKIT_ENCRYPT_PAYLOADS"
 #: Why an endpoint is paused whose secrets do not open.
@@ -52,19 +54,17 @@ def vault_for(url: str, keys: KeyRing | None, environment: str | None) -> Vault:
     An SQLite file has its development key beside it, so that they are moved together; a PostgreSQL
     server on this machine shares one with all others of the same user.
     """
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        return Vault(keys, environment, is_local=_is_here(parsed), file=state_file())
-    database = parsed.database
+    if backend_of(url) != "sqlite":
+        return Vault(keys, environment, is_local=_is_here(PostgresUrl.parse(url)), file=state_file())
+    database = make_url(url).database
     in_memory = not database or database == ":memory:"
     file = None if in_memory else Path(f"{Path(database or '').resolve()}.key")
     return Vault(keys, environment, is_local=True, file=file)
 
 
-def _is_here(url: URL) -> bool:
+def _is_here(url: PostgresUrl) -> bool:
     """Whether a server is reached without leaving this machine: over the loopback or a Unix socket."""
-    named = url.host or url.query.get("host", "")
-    return all(map(_is_loopback, (named,) if isinstance(named, str) else named))
+    return all(map(_is_loopback, url.hosts or os.environ.get("PGHOST", "").split(",")))
 
 
 def _is_loopback(host: str) -> bool:

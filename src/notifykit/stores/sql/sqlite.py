@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import Connection, Engine, StaticPool, create_engine, event, make_url
 
 from ...errors import StoreUnavailableError
-from ...models.delivery import Claim, DeliveryState, Lane
+from ...models.delivery import Claim, Lane
 from ...models.event import StoredEvent, TakenEvent
 from ...models.health import Ailment
 from ...ports import Appended, NextDue, Record, Settlement
@@ -31,9 +31,9 @@ from . import migrate
 from . import sqlite_verbs as verbs
 from .filewatch import FileWatch
 from .line import SHORT, Line
-from .rows import RANK, ended_by, micros
+from .rows import RANK, micros
 from .sealing import Seals, payloads_are_sealed, vault_for
-from .store import NOT_OPEN, SqlStore, answer, translated
+from .store import NOT_OPEN, SqlStore, answer, leaves_work, translated
 
 T = TypeVar("T")
 Told = TypeVar("Told")
@@ -259,7 +259,7 @@ class SqliteStore(SqlStore):
         at, until = micros(now), micros(now + lease)
         sealed = self.seals.settlements(settlements)
         settled = await self._change(lambda db: verbs.settle(db, sealed, at, until, worker), _size(settlements))
-        if any(map(_leaves_work, settlements)):
+        if any(map(leaves_work, settlements)):
             self.hint()
         return settled
 
@@ -440,14 +440,6 @@ def _as_unavailable(error: sqlite3.Error) -> BaseException:
 
 def _size(settlements: Sequence[Settlement]) -> int:
     return sum(1 + len(settlement.deliveries) for settlement in settlements)
-
-
-def _leaves_work(settlement: Settlement) -> bool:
-    """Whether somebody has to be woken: for another page, or for a delivery that its planner does not send itself."""
-    ended = ended_by(settlement)
-    return settlement.cursor is not None or any(
-        new.state is DeliveryState.PENDING and new.id not in ended for new in settlement.deliveries
-    )
 
 
 if TYPE_CHECKING:

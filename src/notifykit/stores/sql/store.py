@@ -18,13 +18,14 @@ from sqlalchemy import Connection, exc
 
 from ...errors import NotifykitError, SchemaError, StoreError, StoreUnavailableError
 from ...failpoints import failpoint
-from ...models.delivery import Attempt, Delivery
+from ...models.delivery import Attempt, Delivery, DeliveryState
 from ...models.endpoint import Endpoint, RateLimit
 from ...models.event import StoredEvent
 from ...models.health import Ailment
 from ...models.subscription import Candidate, Inquiry, Subscription, TenantConfig
-from ...ports import Appended, DeliveryFilter, NextDue, StoreStats
+from ...ports import Appended, DeliveryFilter, NextDue, Settlement, StoreStats
 from . import ailments, config, interests, joined, moves
+from .rows import ended_by
 from .sealing import Seals
 
 T = TypeVar("T")
@@ -51,6 +52,14 @@ def answer(waiter: asyncio.Future[bool], *, hinted: bool) -> None:
     """Let who waits for a hint go on, unless that has been done."""
     if not waiter.done():
         waiter.set_result(hinted)
+
+
+def leaves_work(settlement: Settlement) -> bool:
+    """Whether somebody has to be woken: for another page, or for a delivery that its planner does not send itself."""
+    ended = ended_by(settlement)
+    return settlement.cursor is not None or any(
+        new.state is DeliveryState.PENDING and new.id not in ended for new in settlement.deliveries
+    )
 
 
 class SqlStore(ABC):

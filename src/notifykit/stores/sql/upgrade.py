@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, make_url
+from sqlalchemy import Connection
 
 from ...errors import ConfigurationError
 from . import migrate as schema
+from .database_url import backend_of
 
 
 async def migrate(url: str, revision: str = "head") -> str:
@@ -22,12 +23,12 @@ async def migrate(url: str, revision: str = "head") -> str:
         schema.upgrade(connection, revision)
         return schema.version(connection) or "none"
 
-    backend = make_url(url).get_backend_name()
+    backend = backend_of(url)
     if backend == "sqlite":
         from .sqlite import SqliteStore
 
         return await SqliteStore(url).upgrade(work)
-    if backend in {"postgresql", "postgres"}:
+    if backend == "postgresql":
         from .postgres import PostgresStore
 
         return await PostgresStore(url).upgrade(work)

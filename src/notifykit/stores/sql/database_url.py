@@ -1,0 +1,22 @@
+"""What can be said of a store's URL without opening it: its kind of database, and the URL without its secrets."""
+
+from __future__ import annotations
+
+import re
+
+_SECRET = re.compile(r"(?i)(?<=[?&])(password|sslpassword)=[^&]*")
+_PASSWORD = re.compile(r"^((?:[^:/?#]+://|(?!.*://))[^:/?]*):.*@(?=[^@]*$)")
+
+
+def backend_of(url: str) -> str:
+    """Return the kind of database: ``postgresql``, ``sqlite``, or another scheme without its driver."""
+    name = url.partition(":")[0].partition("+")[0].lower()
+    return "postgresql" if name == "postgres" else name
+
+
+def without_password(url: str) -> str:
+    """Return a URL as it may be shown; it need not be a valid one."""
+    address, mark, query = url.partition("?")
+    if "@" in query and "@" not in address:  # a password with an unescaped question mark
+        address, mark, query = url, "", ""
+    return _SECRET.sub(r"\1=***", _PASSWORD.sub(r"\1:***@", address) + mark + query)
