@@ -27,12 +27,13 @@ from ...models.health import Ailment
 from ...models.subscription import Candidate, Inquiry
 from ...ports import Appended, NextDue, Record, Settlement
 from ...vault import KeyRing
-from . import ailments, interests, migrate
+from . import ailments, faults, interests, migrate
 from . import postgres_bundles as bundles
 from . import postgres_statements as sql
 from .line import SHORT
 from .moves import HAS_WORK, NEXT_DUE
 from .postgres_batches import Shapes, event_columns, record_columns
+from .postgres_checkout import IS_READ_ONLY, Checkout, refuse_read_only
 from .postgres_driver import asyncpg
 from .postgres_settling import Settling, Terms
 from .rows import (
@@ -46,7 +47,7 @@ from .rows import (
     taken_from,
 )
 from .sealing import Seals, payloads_are_sealed, vault_for
-from .store import NOT_OPEN, SqlStore, answer, translated
+from .store import NOT_OPEN, SqlStore, answer
 
 T = TypeVar("T")
 
@@ -66,8 +67,8 @@ _PASSED = 0.5
 _LATELY = 1.0
 #: As many bundles as a take looks at, at the least: twice as many as the last one has opened.
 _SOME_BUNDLES = 8
-#: The server says that it stops, starts, or has no place for us.
-_AWAY = frozenset({"57P01", "57P02", "57P03", "53300"})
+#: Whether there is work, and whether this process can still do it: on this server, with these tables.
+_PULSE = f"SELECT ({HAS_WORK}), ({IS_READ_ONLY}), ({migrate.STAMP})"
 
 #: By priority, then by id (see ``rows.TAKEN_COLUMNS``).
 _PLACE = itemgetter(5, 0)
@@ -118,6 +119,7 @@ class PostgresStore(SqlStore):
         self._listener: asyncio.Task[None] | None = None
         self._ear: Any = None
         self._hears = False
+        self._checkout = Checkout()
         self._waiters: set[asyncio.Future[bool]] = set()
         self._hint_is_kept = False
         self._passed_until = 0.0
@@ -131,9 +133,10 @@ class PostgresStore(SqlStore):
         self.seals.vault.check()
         self._connect()
         try:
+            await self._read(refuse_read_only)
             if self._create:
                 await self._write(migrate.create)
-            await self._read(migrate.check)
+            await self._read(lambda connection: migrate.check(connection, self.schema))
         except BaseException:
             await self.aclose()
             raise
@@ -151,11 +154,13 @@ class PostgresStore(SqlStore):
                 hide_parameters=True,
                 connect_args={"timeout": 10, "command_timeout": 60, "server_settings": SETTINGS},
             )
+        self._checkout.watch(self._engine)
 
     async def upgrade(self, work: Callable[[Connection], T]) -> T:
         """Run a migration on a store that is not open."""
         self._connect()
         try:
+            await self._read(refuse_read_only)
             return await self._write(work)
         finally:
             await self.aclose()
@@ -166,6 +171,8 @@ class PostgresStore(SqlStore):
             with contextlib.suppress(asyncio.CancelledError):
                 await self._listener
             self._listener = None
+        if self._engine is not None:
+            self._checkout.unwatch(self._engine)
         if self._engine is not None and self._owns_engine:
             engine, self._engine = self._engine, None
             try:
@@ -187,14 +194,15 @@ class PostgresStore(SqlStore):
             lent = await _borrowed(self._engine)
             try:
                 yield lent.driver_connection
-            except _LOST as error:
-                lent.invalidate(error)
+            except _FAILURES as error:
+                if isinstance(error, _LOST) or faults.ends_connection(error):
+                    lent.invalidate(error)
                 raise
             finally:
                 if lent.is_valid:
                     lent.close()
         except _FAILURES as error:
-            raise _translated(error) from error
+            raise self._translated(error) from error
 
     async def _read(self, work: Callable[[Connection], T]) -> T:
         return await self._write(work)
@@ -206,7 +214,22 @@ class PostgresStore(SqlStore):
             async with self._engine.begin() as connection:
                 return await connection.run_sync(work)
         except _FAILURES as error:
-            raise _translated(error) from error
+            raise self._translated(error) from error
+
+    def _translated(self, error: BaseException) -> Exception:
+        """Return our error for one of the driver's; after a failover, leave every connection to the old primary."""
+        if faults.state(error) == faults.READ_ONLY_STATE:
+            self._leave_server()
+        if isinstance(error, _LOST):
+            return StoreUnavailableError(f"the database is not available: {error}")
+        return faults.translated(error)
+
+    def _leave_server(self) -> None:
+        """Use no connection any more that was made before now: a new one may reach another server."""
+        self._checkout.replace_all()
+        ear, self._ear = self._ear, None
+        if ear is not None:
+            ear.terminate()
 
     # -- the frequent verbs ----------------------------------------------------------------------
 
@@ -361,7 +384,12 @@ class PostgresStore(SqlStore):
         return NextDue(*map(instant_or_none, (await self._ask(NEXT_DUE))[0]))
 
     async def has_work(self) -> bool:
-        return bool((await self._ask(HAS_WORK))[0][0])
+        work, is_read_only, schema = (await self._ask(_PULSE))[0]
+        if is_read_only:
+            self._leave_server()
+            raise StoreUnavailableError(faults.READ_ONLY)
+        migrate.refuse_newer(schema, self.schema)
+        return bool(work)
 
     async def ailments(self) -> list[Ailment]:
         return [ailments.ailment_from(row) for row in await self._ask(ailments.FAILING)]
@@ -383,7 +411,7 @@ class PostgresStore(SqlStore):
             except _FAILURES as error:
                 self._ear = None
                 ear.terminate()
-                raise _translated(error) from error
+                raise self._translated(error) from error
 
     # -- the configuration of large tenants ------------------------------------------------------
 
@@ -465,13 +493,6 @@ class PostgresStore(SqlStore):
             except _FAILURES:
                 pass
             await asyncio.sleep(1 + random.random())  # noqa: S311 - spreads reconnects, hides nothing
-
-
-def _translated(error: BaseException) -> Exception:
-    cause = getattr(error, "orig", error)  # the driver's, if SQLAlchemy reports it
-    if isinstance(error, _LOST) or getattr(cause, "sqlstate", None) in _AWAY:
-        return StoreUnavailableError(f"the database is not available: {cause}")
-    return translated(error)
 
 
 async def _borrowed(engine: AsyncEngine) -> PoolProxiedConnection:

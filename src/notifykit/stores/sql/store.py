@@ -1,4 +1,4 @@
-"""What all SQL stores share: the verbs that are written once, and the edge where errors are translated.
+"""What all SQL stores share: the verbs that are written once.
 
 A concrete store runs functions over a SQLAlchemy ``Connection`` (``_read`` and
 ``_write``) and brings its own form of the five frequent verbs.
@@ -13,9 +13,8 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, exc
+from sqlalchemy import Connection
 
-from ...errors import NotifykitError, SchemaError, StoreError, StoreUnavailableError
 from ...failpoints import failpoint
 from ...models.delivery import Attempt, Delivery
 from ...models.endpoint import Endpoint, RateLimit
@@ -23,7 +22,7 @@ from ...models.event import StoredEvent
 from ...models.health import Ailment
 from ...models.subscription import Candidate, Inquiry, Subscription, TenantConfig
 from ...ports import Appended, DeliveryFilter, NextDue, StoreStats
-from . import ailments, config, interests, joined, moves
+from . import ailments, config, interests, joined, migrate, moves
 from .sealing import Seals
 
 T = TypeVar("T")
@@ -31,19 +30,6 @@ T = TypeVar("T")
 #: Hints that a process may send, and how many it may save up.
 HINTS_PER_SECOND, HINTS_TO_SPARE = 500, 10
 NOT_OPEN = "the store is not open: use 'async with' or open()"
-_NO_TABLE = ("no such table", "does not exist", "UndefinedTable")
-
-
-def translated(error: BaseException) -> NotifykitError:
-    """Return our error for one of SQLAlchemy's or the driver's."""
-    text = str(getattr(error, "orig", error)).strip().split("\n")[0]
-    if any(sign in text for sign in _NO_TABLE) and "notifykit_" in text:
-        return SchemaError(f"the database has no notifykit tables ({text}); run: notifykit migrate")
-    if isinstance(error, (exc.OperationalError, exc.InterfaceError, exc.TimeoutError, OSError)):
-        return StoreUnavailableError(f"the database is not available: {text}")
-    if isinstance(error, exc.DBAPIError) and error.connection_invalidated:
-        return StoreUnavailableError(f"the connection to the database was lost: {text}")
-    return StoreError(f"{type(error).__name__}: {text}")
 
 
 def answer(waiter: asyncio.Future[bool], *, hinted: bool) -> None:
@@ -57,6 +43,8 @@ class SqlStore(ABC):
 
     url: str
     seals: Seals
+    #: The newest version of the tables that this store knows.
+    schema = migrate.HEAD
     _hinted = 0.0
     _hints = 0.0
 
@@ -213,7 +201,11 @@ class SqlStore(ABC):
         return await self._read(moves.next_due)
 
     async def has_work(self) -> bool:
-        return await self._read(moves.has_work)
+        return await self._read(self._has_work)
+
+    def _has_work(self, connection: Connection) -> bool:
+        migrate.refuse_newer(migrate.stamp(connection), self.schema)
+        return moves.has_work(connection)
 
     async def purge(self, *, before: datetime, keys_before: datetime, limit: int) -> int:
         return await self._write(lambda c: moves.purge(c, before, keys_before, limit))
