@@ -60,6 +60,7 @@ class Backlog:
         self._waiting = 0
         self._in_flight = 0
         self._closed = False
+        self._halted = False
         self._room = asyncio.Event()
         self._room.set()
 
@@ -76,11 +77,11 @@ class Backlog:
     @property
     def ready(self) -> bool:
         """Whether :meth:`take` has a claim at once."""
-        return not self._closed and any(line.ready() for line in self._turn)
+        return not self._closed and not self._halted and any(line.ready() for line in self._turn)
 
     def room(self) -> int:
         """Return how many more claims may be held."""
-        return self._prefetch - self._waiting - self._in_flight
+        return 0 if self._halted else self._prefetch - self._waiting - self._in_flight
 
     def accepts(self, subscriber_id: str, of_it: int = 0, in_all: int = 0) -> bool:
         """Tell whether one more claim of the subscriber may be held beside those that are on their way.
@@ -155,7 +156,7 @@ class Backlog:
 
     def take_now(self) -> Claim | None:
         """Return the next claim in turn as :meth:`take` does, or ``None`` if that would wait."""
-        while self._turn and not self._closed:
+        while self._turn and not self._closed and not self._halted:
             line = self._turn.popleft()
             line.listed = False
             if line.ready():  # a cap or a bucket may have shrunk since it was listed
@@ -219,6 +220,16 @@ class Backlog:
     def close(self) -> None:
         """Hand out no more claims, and let :meth:`wait_for_room` return."""
         self._closed = True
+        self._room.set()
+
+    def halt(self) -> None:
+        """Hand out no claims, and have no room for more, until :meth:`go_on`; what is held stays."""
+        self._halted = True
+
+    def go_on(self) -> None:
+        """Hand out claims again."""
+        self._halted = False
+        self._call(len(self._idle))
         self._room.set()
 
     def tick(self) -> None:

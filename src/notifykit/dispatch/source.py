@@ -79,6 +79,7 @@ class Source:
         except StoreError:
             now = self.clock.now()
             for claim in claims:  # to lose them would count as if they had been tried
+                self.leases.add(claim)
                 self.recorder.add(Record(claim.delivery_id, claim.fence, DeliveryState.PENDING, None, now, now, None))
             raise
         held = []
