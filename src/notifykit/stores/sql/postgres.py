@@ -322,7 +322,7 @@ class PostgresStore(SqlStore):
         until = now + lease
         values = (lane.channel, RANK[lane.priority], micros(now), limit, micros(until), worker, list(exclude))
         rows = await self._hand_out(limit, sql.CLAIM, *values)
-        return self.seals.claims([claim_from(row[:-1], until) for row in rows if row[0] is not None])
+        return await self._opened([claim_from(row[:-1], until) for row in rows if row[0] is not None], now, until)
 
     async def _hand_out(self, limit: int, statement: str, *values: Any) -> list[Any]:
         """Run ``TAKE`` or ``CLAIM`` until rows come out, or nothing is in their way that could be set aside.

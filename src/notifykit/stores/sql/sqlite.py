@@ -283,7 +283,8 @@ class SqliteStore(SqlStore):
             "worker": worker,
             "exclude": verbs.json_list(exclude),
         }
-        return self.seals.claims(await self._change(lambda db: verbs.claim(db, limit, binds, lease_until), limit))
+        claims = await self._change(lambda db: verbs.claim(db, limit, binds, lease_until), limit)
+        return await self._opened(claims, now, lease_until)
 
     async def record(self, records: Sequence[Record]) -> set[str]:
         sealed = self.seals.records(records)

@@ -16,12 +16,12 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection
 
 from ...failpoints import failpoint
-from ...models.delivery import Attempt, Delivery
+from ...models.delivery import Attempt, Claim, Delivery, DeliveryState
 from ...models.endpoint import Endpoint, RateLimit
 from ...models.event import StoredEvent
 from ...models.health import Ailment
 from ...models.subscription import Candidate, Inquiry, Subscription, TenantConfig
-from ...ports import Appended, DeliveryFilter, NextDue, StoreStats
+from ...ports import Appended, DeliveryFilter, NextDue, Record, StoreStats
 from . import ailments, config, interests, joined, migrate, moves
 from .sealing import Seals
 
@@ -29,6 +29,8 @@ T = TypeVar("T")
 
 #: Hints that a process may send, and how many it may save up.
 HINTS_PER_SECOND, HINTS_TO_SPARE = 500, 10
+#: Why a delivery is held whose event cannot be read here.
+MISSING_KEY = "missing_key"
 NOT_OPEN = "the store is not open: use 'async with' or open()"
 
 
@@ -68,6 +70,25 @@ class SqlStore(ABC):
     def append_joined(self, connection: Any, events: Sequence[StoredEvent]) -> list[Appended]:
         sealed = self.seals.events(events)
         return self.seals.answers(sealed, joined.append(self.url, connection, sealed, hint=self._hint_is_due()))
+
+    async def _opened(self, claims: list[Claim], now: datetime, until: datetime) -> list[Claim]:
+        """Return the claims whose body opens; hold those whose key is missing here for the length of a lease.
+
+        Another worker may have the key, or this one may get it: nothing about the delivery is wrong.
+        """
+        opened, locked = self.seals.claims(claims)
+        if locked:
+            await self.record(
+                [
+                    Record(claim.delivery_id, claim.fence, DeliveryState.HELD, MISSING_KEY, until, now, None)
+                    for claim in locked
+                ]
+            )
+        return opened
+
+    @abstractmethod
+    async def record(self, records: Sequence[Record]) -> set[str]:
+        """See :meth:`notifykit.ports.Deliveries.record`."""
 
     def _hint_is_due(self) -> bool:
         """Whether the next append may carry a hint.
