@@ -293,7 +293,9 @@ class Dispatcher:
             tools.start_soon(self._tick)
             often = self.settings.lease.total_seconds() / 4
             every = self._rhythm.every
-            tools.start_soon(every, "extend", often, self._janitor.extend, math.inf)
+            # A lease that could not be prolonged is, before another worker looks twice whether it has run out.
+            retry = min(_REVIVE_EVERY, often) / 8
+            tools.start_soon(every, "extend", often, self._janitor.extend, math.inf, retry)
             tools.start_soon(every, "vitals", _VITALS_EVERY, self._vitals.look, math.inf)
             tools.start_soon(every, "revive", min(_REVIVE_EVERY, often), self._revive, min(_STILL_EVERY, often))
             if "clean" in duties:

@@ -96,6 +96,7 @@ class Flights:
         worker: Whose lease that is.
         emit: Gets telemetry.
         on_landing: Called when there is something to write again.
+        on_loss: Gets the results for an event that another worker has taken meanwhile.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class Flights:
         worker: str,
         emit: Callable[[TelemetryEvent], None],
         on_landing: Callable[[], None],
+        on_loss: Callable[[list[Result]], None],
     ) -> None:
         self._store = store
         self._leases = leases
@@ -115,6 +117,7 @@ class Flights:
         self._worker = worker
         self._emit = emit
         self._on_landing = on_landing
+        self._on_loss = on_loss
         self._of: dict[str, Flight] = {}
         self._aloft: dict[str, Flight] = {}
         self._some = asyncio.Event()
@@ -183,8 +186,10 @@ class Flights:
         for flight in flights:
             for id_ in flight.claims:
                 del self._of[id_]
-            if flight.event_id not in settled:  # another worker took it; until it is sent again, a record still counts
-                late += flight.results
+            if flight.event_id not in settled:
+                for claim in flight.claims.values():
+                    self._leases.add(claim)
+                self._on_loss(flight.results)
                 continue
             planned += flight.planned
             for _, written in flight.results[: flight.shown]:

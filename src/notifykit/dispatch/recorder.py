@@ -28,6 +28,8 @@ _MOMENT, _LEAST = 0.0015, 10
 _WEIGHT = 0.3
 #: Seconds that a write may take before attempts stop until it is over.
 _STALL = 1.0
+#: Seconds in which a worker that has taken an event settles it.
+_SETTLING = 0.5
 
 
 class Recorder:
@@ -67,7 +69,8 @@ class Recorder:
         self._some = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
-        self.flights = Flights(store, leases, clock, settings.lease, worker, emit, self._note_some)
+        self._later = 0
+        self.flights = Flights(store, leases, clock, settings.lease, worker, emit, self._note_some, self._add_later)
         #: Drops the first of what is being written, if it is refused even by itself.
         self._give_up: Callable[[], str | None] = self._give_up_record
 
@@ -76,6 +79,19 @@ class Recorder:
         if not self.flights.take(record, written):
             self._open.append((record, written))
             self._note_some()
+
+    def _add_later(self, results: list[Result]) -> None:
+        """Write the results for an event that another worker has taken, once that one has settled it.
+
+        It takes them for abandoned, so that they count until their deliveries are sent again.
+        """
+        self._later += len(results)
+        asyncio.get_running_loop().call_later(_SETTLING, self._add_now, results)
+
+    def _add_now(self, results: list[Result]) -> None:
+        self._later -= len(results)
+        self._open += results
+        self._note_some()
 
     async def run(self) -> None:
         """Write until cancelled."""
@@ -165,7 +181,8 @@ class Recorder:
     def _note_empty(self) -> None:
         if not self._open and not self.flights.landing:
             self._some.clear()
-            self._empty.set()
+            if not self._later:
+                self._empty.set()
 
     async def flush(self) -> None:
         """Return when everything added so far has been written."""

@@ -65,11 +65,16 @@ class Rhythm:
         return left if left > seconds / 4 else left + seconds
 
     async def every(
-        self, name: str, seconds: float, duty: Callable[[], Awaitable[object]], when_still: float | None = None
+        self,
+        name: str,
+        seconds: float,
+        duty: Callable[[], Awaitable[object]],
+        when_still: float | None = None,
+        retry: float = math.inf,
     ) -> None:
         """Do a duty at once and then every so often, perhaps less often or not at all while nothing goes on.
 
-        One that fails is tried again sooner: a lease that could not be prolonged does not wait for the next time.
+        One that fails is tried again sooner, after ``retry`` seconds at the latest.
         """
         soon = _SOON
         while True:
@@ -77,7 +82,7 @@ class Rhythm:
                 await duty()
                 soon = _SOON
             except Exception as error:  # a duty that fails is tried again, whatever the reason
-                pause = min(soon, seconds)
+                pause = min(soon, seconds, retry)
                 self._emit(LoopFailed(loop=name, error=why(error), pause=timedelta(seconds=pause)))
                 await asyncio.sleep(pause)
                 soon *= 2

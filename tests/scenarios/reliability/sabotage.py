@@ -103,7 +103,7 @@ def record_before_send() -> None:
 @fault
 def no_rescue() -> None:
     """Nobody ends the leases of the dead."""
-    rewrite("dispatch.janitor:Janitor.rescue", ("while True:", "while False:"), ("total = 0", "total = 0; return 0"))
+    rewrite("dispatch.janitor:Janitor.end_leases", ("total = 0", "return 0"))
 
 
 @fault
