@@ -13,9 +13,11 @@
     ├── NotFoundError                 no such object for this tenant
     ├── StateError                    the object is not in a state that allows the call
     ├── StoreError
-    │   ├── StoreUnavailableError     the database did not answer; try again
+    │   ├── StoreUnavailableError     the database cannot do it now: away, read-only, full, locked; try again
+    │   ├── ValueRefusedError         the database takes no such value; trying again does not help
     │   ├── StaleWriteError           what was to be replaced was changed since it was read
     │   ├── SchemaError               the database has no tables, or those of another version
+    │   │   └── NewerSchemaError      its tables are of a newer version than this one knows
     │   ├── CannotJoinError           the store cannot take part in the caller's transaction
     │   └── VaultError                a value that is encrypted at rest does not open
     │       ├── MissingKeyError       its key is not in the key ring
@@ -112,7 +114,15 @@ class StoreError(NotifykitError):
 
 
 class StoreUnavailableError(StoreError):
-    """The database did not answer or dropped the connection; the call may be tried again."""
+    """The database cannot do it now; the call may be tried again.
+
+    It did not answer or dropped the connection, is read-only after a failover, has no room or no
+    connection left, was too slow for a timeout, or chose the call as the victim of a deadlock.
+    """
+
+
+class ValueRefusedError(StoreError):
+    """The database takes no such value, and will not take it later; other values are not concerned."""
 
 
 class StaleWriteError(StoreError):
@@ -128,6 +138,20 @@ class StaleWriteError(StoreError):
 
 class SchemaError(StoreError):
     """The database has no notifykit tables, or tables of another version."""
+
+
+class NewerSchemaError(SchemaError):
+    """The tables are of a newer version than this one knows: another process has migrated them.
+
+    Attributes:
+        found: The version of the tables.
+        known: The newest version that this process knows.
+    """
+
+    def __init__(self, found: str, known: str) -> None:
+        super().__init__(f"the database has schema {found}, newer than {known}: upgrade notifykit on this host")
+        self.found = found
+        self.known = known
 
 
 class CannotJoinError(StoreError):

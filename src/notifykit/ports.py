@@ -230,6 +230,10 @@ class Deliveries(Protocol):
 
         A delivery abandoned ``max_abandoned`` times is dead with reason ``quarantined``.
         Returns the deliveries in their new state.
+
+        Raises:
+            StoreUnavailableError: Results cannot be written now, so that a worker may live although its lease
+                has run out.  A store that can tell says so at once instead of waiting.
         """
         ...
 
@@ -390,7 +394,9 @@ class Store(Outbox, Deliveries, Events, Endpoints, Subscriptions, Protocol):
 
     Every verb is one atomic step, takes ``now`` where time matters and works on
     batches.  A store knows no rules, never retries, and translates its client's
-    exceptions to :class:`~notifykit.errors.StoreError` at the edge.
+    exceptions to :class:`~notifykit.errors.StoreError` at the edge:
+    :class:`~notifykit.errors.ValueRefusedError` if one of the values that were to be written is to blame,
+    and trying again would not help, others if it may.
     """
 
     async def open(self) -> None:
@@ -416,7 +422,14 @@ class Store(Outbox, Deliveries, Events, Endpoints, Subscriptions, Protocol):
         ...
 
     async def has_work(self) -> bool:
-        """Return whether any event waits or is being planned, or any delivery waits or is being sent."""
+        """Return whether any event waits or is being planned, or any delivery waits or is being sent.
+
+        Every process asks this every few seconds, so here it learns what else concerns it.
+
+        Raises:
+            NewerSchemaError: The tables are of a newer version by now than this store knows.
+            StoreUnavailableError: Nothing can be written any more, because the database became read-only.
+        """
         ...
 
     async def wait(self, timeout: timedelta) -> bool:

@@ -192,6 +192,22 @@ class LoopFailed:
 
 
 @attrs.frozen(kw_only=True)
+class WorkerOutdated:
+    """The tables are of a newer version than this process knows: it finishes what is under way and stops.
+
+    Attributes:
+        found: The version of the tables.
+        known: The newest version that this process knows.
+    """
+
+    name: ClassVar[str] = "worker.outdated"
+    level: ClassVar[int] = logging.ERROR
+
+    found: str
+    known: str
+
+
+@attrs.frozen(kw_only=True)
 class ChannelFailed:
     """A channel raised instead of returning an outcome: a bug; the attempt counts as transient."""
 
@@ -214,6 +230,7 @@ TelemetryEvent = (
     | EndpointRecovered
     | SendingPaused
     | LoopFailed
+    | WorkerOutdated
     | ChannelFailed
 )
 

@@ -384,6 +384,25 @@ async def test_a_claim_that_was_tampered_with_stops_no_other(store_url):
     assert {1, 2} == {json.loads(claim.body)["data"]["number"] for claim in again}
 
 
+async def test_a_worker_without_the_key_takes_no_delivery_for_poison(store_url):
+    """A worker whose key ring is incomplete holds what it cannot read; one that has the key sends it."""
+    now = datetime.now(UTC)
+    lease, lane = timedelta(seconds=60), Lane("webhook", Priority.NORMAL)
+    async with kit_on(store_url, encrypt_payloads=True) as kit, kit_on(store_url, keys=OLD) as without:
+        await kit.subscribe("**", tenant="acme", endpoint=NOWHERE)
+        await publish(kit, 1)
+        await kit.dispatcher(settings=DispatchSettings(duties=frozenset({"plan"}))).step()
+        for _ in range(6):
+            now += 2 * lease
+            assert [] == await without.store.claim_due(lane, 10, now=now, lease=lease, worker="w")
+            assert [] == await without.store.rescue(10, now=now + 2 * lease, max_abandoned=5)
+        (held,) = await kit.deliveries.list(HELD, tenant="acme")
+        (claim,) = await kit.store.claim_due(lane, 10, now=now + lease, lease=lease, worker="w")
+
+    assert ("missing_key", 0, 0) == (held.reason, held.attempts, held.abandoned)
+    assert b'"number":1' in claim.body.replace(b" ", b"")
+
+
 async def test_a_body_does_not_open_in_another_event(store_url):
     """With encrypted payloads, an event cannot be made to say what another, another tenant's or another column said."""
     async with kit_on(store_url, encrypt_payloads=True) as kit:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..errors import NotifykitError
 
-OK, FAILED, USAGE, NOT_FOUND, NO_STORE, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 4, 130, 141
+OK, FAILED, USAGE, NOT_FOUND, NO_STORE, OUTDATED, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 4, 5, 130, 141
 
 #: What ``--help`` says about them.
 EXIT_CODES = """\
@@ -17,7 +17,8 @@ exit codes:
   1    the answer is no, or something failed
   2    the command line or the configuration cannot be used
   3    there is no such object for this tenant
-  4    the store does not answer, or its tables are missing or of another version
+  4    the store does not answer, or its tables are missing or of an earlier version
+  5    the store's tables are of a newer version of notifykit than this one
   130  stopped by Ctrl-C
   141  the reader of the output went away
 """
@@ -48,6 +49,7 @@ def explained(error: NotifykitError, tenant: str) -> CommandError:
 
     table: list[tuple[type[NotifykitError], int, Callable[[], str]]] = [
         (e.NotFoundError, NOT_FOUND, lambda: f"is it another tenant's? This is tenant {tenant!r} (--tenant)"),
+        (e.NewerSchemaError, OUTDATED, lambda: "other processes run a newer version already"),
         (e.SchemaError, NO_STORE, lambda: "create or upgrade the tables with: notifykit migrate"),
         (e.StoreUnavailableError, NO_STORE, lambda: "check --url (or NOTIFYKIT_URL) and that the database runs"),
         (e.VaultError, NO_STORE, lambda: "how keys are changed: notifykit keys --help"),

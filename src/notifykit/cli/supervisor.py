@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from .failures import FAILED, CommandError
+from .failures import FAILED, OUTDATED, CommandError
 
 #: Seconds before a worker that crashed is started again; doubled each time it crashes soon after.
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
@@ -112,6 +112,7 @@ class Supervisor:
         self._note = note
         self._workers: dict[int, Worker] = {}
         self._stopping = asyncio.Event()
+        self._outdated = False
 
     @property
     def pids(self) -> list[int]:
@@ -122,7 +123,8 @@ class Supervisor:
         """Work until :meth:`stop`; return when every worker has ended.
 
         Raises:
-            CommandError: A worker could not even start the first time.
+            CommandError: A worker could not even start the first time; or the tables are of a newer version by
+                now than this one knows, and every worker has finished what was under way.
         """
         try:
             async with asyncio.TaskGroup() as starting:
@@ -144,6 +146,10 @@ class Supervisor:
                     keeping.create_task(self._keep(slot))
         finally:
             await self._end_all()
+        if self._outdated:
+            raise CommandError(
+                "the store's tables were migrated to a newer version of notifykit: upgrade it on this host", OUTDATED
+            )
 
     def stop(self) -> None:
         """Ask every worker to finish what is under way and end."""
@@ -171,6 +177,10 @@ class Supervisor:
             worker = self._workers[slot]
             code = await worker.wait()
             if self._stopping.is_set():
+                return
+            if code == OUTDATED:  # another of the same version would not start
+                self._outdated = True
+                self.stop()
                 return
             pause = FIRST_PAUSE if time.monotonic() - started >= HEALTHY else pause
             self._note(f"notifykit: worker {worker.pid} ended ({ending(code)}); starting another in {pause:g} s")

@@ -59,7 +59,8 @@ class Backlog:
         self._idle: deque[asyncio.Future[None]] = deque()
         self._waiting = 0
         self._in_flight = 0
-        self._closed = self._halted = self._shut = False
+        self._closed = self._shut = False
+        self._halts: set[str] = set()
         self._room = asyncio.Event()
         self._room.set()
 
@@ -80,7 +81,7 @@ class Backlog:
 
     def room(self) -> int:
         """Return how many more claims may be held."""
-        return self._prefetch - self._waiting - self._in_flight
+        return 0 if self._halts else self._prefetch - self._waiting - self._in_flight
 
     def accepts(self, subscriber_id: str, of_it: int = 0, in_all: int = 0) -> bool:
         """Tell whether one more claim of the subscriber may be held beside those that are on their way.
@@ -229,15 +230,18 @@ class Backlog:
         self._closed = self._shut = True
         self._room.set()
 
-    def halt(self) -> None:
-        """Hand out no claims until :meth:`resume`."""
-        self._halted = self._shut = True
+    def halt(self, reason: str) -> None:
+        """Hand out no claims, and have no room for more, until :meth:`resume` is called for each reason."""
+        self._halts.add(reason)
+        self._shut = True
 
-    def resume(self) -> None:
-        """Hand out claims again."""
-        if self._halted:
-            self._halted, self._shut = False, self._closed
+    def resume(self, reason: str) -> None:
+        """Hand out claims again, unless there is another reason not to."""
+        self._halts.discard(reason)
+        if not self._halts:
+            self._shut = self._closed
             self._call(len(self._idle))
+            self._room.set()
 
     def tick(self) -> None:
         """Forget subscribers that have gone quiet, and what was finished before the last tick."""

@@ -21,14 +21,24 @@ import anyio
 import attrs
 
 from ..changes import change
-from ..errors import ConfigurationError, StateError, StoreError, StoreUnavailableError
+from ..errors import ConfigurationError, NewerSchemaError, SchemaError, StateError, StoreError, StoreUnavailableError
 from ..failpoints import failpoint
 from ..models.delivery import Lane, Priority
 from ..models.endpoint import Endpoint, EndpointState
 from ..models.ids import new_id
 from ..policies.retry import Dice
 from ..ports import Channel, Clock, NextDue, Store
-from ..telemetry import EndpointDisabled, LoopFailed, SendingPaused, Subscriber, TelemetryEvent, tell, wants_log, why
+from ..telemetry import (
+    EndpointDisabled,
+    LoopFailed,
+    SendingPaused,
+    Subscriber,
+    TelemetryEvent,
+    WorkerOutdated,
+    tell,
+    wants_log,
+    why,
+)
 from .backlog import Backlog
 from .directory import Directory
 from .herald import Herald
@@ -101,6 +111,7 @@ class Dispatcher:
         self.worker = f"{socket.gethostname()}:{os.getpid()}:{new_id('')[-6:]}"
         self._gone: dict[str, tuple[Endpoint, str]] = {}
         self._serving: asyncio.Task[None] | None = None
+        self._outdated: NewerSchemaError | None = None
         self._stop = asyncio.Event()
         self._planner_hint = asyncio.Event()
         self._passer_hint = asyncio.Event()
@@ -116,7 +127,14 @@ class Dispatcher:
         self._directory = Directory(store, settings.max_timeout)
         self._leases = Leases()
         self._recorder = Recorder(
-            store, self._leases, settings, clock, self._emit, self.worker, lambda: self._planner.is_passed
+            store,
+            self._leases,
+            settings,
+            clock,
+            self._emit,
+            self.worker,
+            lambda: self._planner.is_passed,
+            self._halt,
         )
         self._herald = Herald(self._directory)
         self._vitals = Vitals(store, clock, self._herald, self._emit, self._allow, self._note_gone, settings.patience)
@@ -184,6 +202,7 @@ class Dispatcher:
 
     async def __aenter__(self) -> Self:
         self._stop.clear()
+        self._outdated = None
         self._rhythm.stir()
         # Not a child of the host's task: a host that is cancelled must not cut off attempts half-way.
         self._serving = asyncio.create_task(self._serve(), name="notifykit-dispatcher")
@@ -206,10 +225,17 @@ class Dispatcher:
             backlog.close()
 
     async def run(self) -> None:
-        """Work until :meth:`stop` is called or this task is cancelled."""
+        """Work until :meth:`stop` is called or this task is cancelled.
+
+        Raises:
+            NewerSchemaError: The tables were migrated to a version that this process does not know;
+                it has finished what was under way.
+        """
         async with self:
             assert self._serving is not None
             await asyncio.shield(self._serving)
+        if self._outdated is not None:
+            raise self._outdated
 
     async def step(self) -> bool:
         """Go through every duty once, in this task and without a pause; return whether there was work.
@@ -225,7 +251,7 @@ class Dispatcher:
         worked = False
         self._resume_sending()
         if "clean" in duties:
-            worked |= await self._janitor.rescue() + await self._janitor.purge() > 0
+            worked |= await self._janitor.end_leases(self._clock.now()) + await self._janitor.purge() > 0
         await self._vitals.refresh()
         if "plan" in duties:
             worked |= await self._planner.turn() > 0
@@ -261,6 +287,8 @@ class Dispatcher:
         while quiet < 2:  # the counts of one look need not be of one instant
             if self._serving is not None and self._serving.done():
                 await self._serving  # raises what it died of
+                if self._outdated is not None:
+                    raise self._outdated
             stats = await self._store.stats(now=self._clock.now())
             idle = stats.oldest_due is None and not stats.sending and not any(map(_busy, self.backlogs.values()))
             quiet = quiet + 1 if idle else 0
@@ -275,7 +303,9 @@ class Dispatcher:
             tools.start_soon(self._tick)
             often = self.settings.lease.total_seconds() / 4
             every = self._rhythm.every
-            tools.start_soon(every, "extend", often, self._janitor.extend, math.inf)
+            # A lease that could not be prolonged is, before another worker looks twice whether it has run out.
+            retry = min(_REVIVE_EVERY, often) / 8
+            tools.start_soon(every, "extend", often, self._janitor.extend, math.inf, retry)
             tools.start_soon(every, "vitals", _VITALS_EVERY, self._vitals.look, math.inf)
             tools.start_soon(every, "revive", min(_REVIVE_EVERY, often), self._revive, min(_STILL_EVERY, often))
             if "clean" in duties:
@@ -340,6 +370,8 @@ class Dispatcher:
                     self._rhythm.stir()
             except Exception as error:  # a duty that fails is tried again, whatever the reason
                 self._emit(LoopFailed(loop=name, error=why(error), pause=timedelta(seconds=pause)))
+                if isinstance(error, SchemaError):
+                    self._rhythm.stir()  # whether the tables are newer is asked sooner then
                 await self._sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads, hides nothing
                 pause = min(pause * 2, _LONGEST_PAUSE)
                 continue
@@ -397,13 +429,25 @@ class Dispatcher:
 
     async def _revive(self) -> None:
         """Give every loop a turn although it was told nothing, and end leases of who was lost, if there is any work."""
-        if await self._store.has_work():
+        try:
+            has_work = await self._store.has_work()
+        except NewerSchemaError as error:
+            self._retire(error)
+            return
+        if has_work:
             self._rhythm.stir()
             self._wake()
             if "clean" in self.settings.duties:
                 await self._janitor.rescue()
         elif not self._gone:
             self._rhythm.note_idle()
+
+    def _retire(self, error: NewerSchemaError) -> None:
+        """Stop, because the next statement may be one that the tables do not take any more."""
+        if self._outdated is None:
+            self._outdated = error
+            self._emit(WorkerOutdated(found=error.found, known=error.known))
+            self.stop()
 
     async def _tick(self) -> None:
         while True:
@@ -451,6 +495,14 @@ class Dispatcher:
             granted = await self._store.draw(tenant, subscriber, share, limit, now=self._clock.now())
         backlog.grant(subscriber, granted)
 
+    def _halt(self, halted: bool) -> None:
+        """Begin no attempt while results cannot be written."""
+        for backlog in self.backlogs.values():
+            if halted:
+                backlog.halt("unwritten results")
+            else:
+                backlog.resume("unwritten results")
+
     def _allow(self, endpoint_id: str, places: int) -> None:
         for backlog in self.backlogs.values():
             backlog.allow(endpoint_id, places)
@@ -484,11 +536,12 @@ class Dispatcher:
             except Exception as error:  # the others are disabled all the same; its next answer brings it back
                 self._gone.pop(endpoint.id, None)
                 self._emit(LoopFailed(loop="disable", error=f"{endpoint.id}: {why(error)}", pause=timedelta(0)))
+
     def _pause_sending(self, reason: str) -> None:
         """Hand out no claims for a while: the attempts under way may give back what this process lacks."""
         if self._resuming is None:
             for backlog in self.backlogs.values():
-                backlog.halt()
+                backlog.halt("shortage")
             self._resuming = asyncio.get_running_loop().call_later(_SHORTAGE_PAUSE, self._resume_sending)
             self._emit(SendingPaused(reason=reason, pause=timedelta(seconds=_SHORTAGE_PAUSE)))
 
@@ -497,7 +550,7 @@ class Dispatcher:
             self._resuming.cancel()
             self._resuming = None
             for backlog in self.backlogs.values():
-                backlog.resume()
+                backlog.resume("shortage")
 
     async def _disable(self, endpoint: Endpoint, reason: str) -> None:
         """Disable an endpoint, unless it is not active any more, has another URL by now, or was removed."""

@@ -3,7 +3,9 @@
 A freshly taken event is leased to this process as a whole, so its few deliveries need no
 lease of their own: they are sent at once, and what became of them is written together
 with the plan.  A flight that takes long lands early: its plan is written with what is
-still being sent leased as usual.
+still being sent leased as usual.  One that could not be written is written without its results, which
+are recorded one by one: then a lease of their own keeps them from being sent again while they
+wait, and neither the plan nor the other results depend on what was wrong with one of them.
 """
 
 from __future__ import annotations
@@ -37,11 +39,23 @@ class Flight:
         claims: Its deliveries that are sent, by id.
         planned: How many deliveries the event has.
         results: What became of them so far, each with what to call once it is written.
+        failed: How often it could not be written.
         shown: How many of the results the last settlement told of.
         since: When it was started, in the event loop's time.
     """
 
-    __slots__ = ("_deliveries", "_fence", "claims", "event_id", "lands", "planned", "results", "shown", "since")
+    __slots__ = (
+        "_deliveries",
+        "_fence",
+        "claims",
+        "event_id",
+        "failed",
+        "lands",
+        "planned",
+        "results",
+        "shown",
+        "since",
+    )
 
     def __init__(self, event: TakenEvent, deliveries: list[NewDelivery], claims: list[Claim], *, since: float) -> None:
         self.event_id = event.id
@@ -53,21 +67,24 @@ class Flight:
         self._deliveries = deliveries
         self.planned = len(deliveries)
         self.shown = 0
+        self.failed = 0
 
     def settlement(self) -> Settlement:
-        """Return the plan with what is known by now."""
-        self.shown = len(self.results)
+        """Return the plan with what is known by now, or without that if it could not be written so."""
+        self.shown = 0 if self.failed else len(self.results)
         deliveries = self._deliveries
-        if len(self.results) < len(self.claims):
+        if self.shown < len(self.claims):
             left = {claim.delivery_id for claim in self.left()}
             deliveries = [new._replace(state=DeliveryState.SENDING) if new.id in left else new for new in deliveries]
-        return Settlement(self.event_id, self._fence, deliveries, None, [record for record, _ in self.results])
+        return Settlement(
+            self.event_id, self._fence, deliveries, None, [record for record, _ in self.results[: self.shown]]
+        )
 
     def left(self) -> list[Claim]:
-        """Return what is still being sent."""
-        if len(self.results) == len(self.claims):
+        """Return that of which the last settlement told no result."""
+        if self.shown == len(self.claims):
             return []
-        known = {record.delivery_id for record, _ in self.results}
+        known = {record.delivery_id for record, _ in self.results[: self.shown]}
         return [claim for id_, claim in self.claims.items() if id_ not in known]
 
 
@@ -79,6 +96,7 @@ class Flights:
         worker: Whose lease that is.
         emit: Gets telemetry.
         on_landing: Called when there is something to write again.
+        on_loss: Gets the results for an event that another worker has taken meanwhile.
     """
 
     def __init__(
@@ -90,6 +108,7 @@ class Flights:
         worker: str,
         emit: Callable[[TelemetryEvent], None],
         on_landing: Callable[[], None],
+        on_loss: Callable[[list[Result]], None],
     ) -> None:
         self._store = store
         self._leases = leases
@@ -98,10 +117,10 @@ class Flights:
         self._worker = worker
         self._emit = emit
         self._on_landing = on_landing
+        self._on_loss = on_loss
         self._of: dict[str, Flight] = {}
         self._aloft: dict[str, Flight] = {}
         self._some = asyncio.Event()
-        self._lost: set[str] = set()
         self.landing: list[Flight] = []
 
     def start(self, flight: Flight) -> None:
@@ -118,11 +137,7 @@ class Flights:
             return False
         flight = self._of.get(record.delivery_id)
         if flight is None:
-            if record.delivery_id not in self._lost:
-                return False
-            self._lost.discard(record.delivery_id)
-            self._emit(ClaimLost(delivery_id=record.delivery_id, fence=record.fence))
-            return True
+            return False
         flight.results.append((record, written))
         if len(flight.results) == len(flight.claims) and not flight.lands:
             self._bring_down(flight)
@@ -157,7 +172,12 @@ class Flights:
         flights = self.landing[:limit]
         now = self._clock.now()
         settlements = [flight.settlement() for flight in flights]
-        settled = await self._store.settle(settlements, now=now, lease=self._lease, worker=self._worker)
+        try:
+            settled = await self._store.settle(settlements, now=now, lease=self._lease, worker=self._worker)
+        except Exception:
+            for flight in flights:
+                flight.failed += 1
+            raise
         failpoint("fan.committed")
         failpoint("res.committed")
         del self.landing[: len(flights)]
@@ -167,7 +187,9 @@ class Flights:
             for id_ in flight.claims:
                 del self._of[id_]
             if flight.event_id not in settled:
-                self._lose(flight)
+                for claim in flight.claims.values():
+                    self._leases.add(claim)
+                self._on_loss(flight.results)
                 continue
             planned += flight.planned
             for _, written in flight.results[: flight.shown]:
@@ -177,19 +199,20 @@ class Flights:
                 late += flight.results[flight.shown :]
                 for claim in flight.left():
                     self._leases.add(claim)
+                    self._leases.extended(claim.delivery_id, now + self._lease)
         self._emit(EventsPlanned(events=len(settled), deliveries=planned, took=self._clock.now() - now))
         return late
 
-    def give_up(self) -> Flight:
-        """Drop and return the first of those that land: the store refuses it."""
+    def give_up(self) -> str | None:
+        """Drop the first of those that land, of which the store refuses even the plan, and return its event's id.
+
+        One whose results may be to blame is kept, to be written without them.
+        """
+        if self.landing[0].failed < 2:
+            return None
         flight = self.landing.pop(0)
         for id_ in flight.claims:
             del self._of[id_]
-        self._lose(flight)
-        return flight
-
-    def _lose(self, flight: Flight) -> None:
-        """Tell that nothing that we did for an event counts: its lease will run out, or somebody else has it."""
-        self._lost.update(claim.delivery_id for claim in flight.left())
         for record, _ in flight.results:
             self._emit(ClaimLost(delivery_id=record.delivery_id, fence=record.fence))
+        return flight.event_id

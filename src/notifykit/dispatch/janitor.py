@@ -7,6 +7,7 @@ them at any time: there is no leader.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import attrs
 
@@ -18,6 +19,9 @@ from .leases import Leases
 from .settings import DispatchSettings
 
 _PAGE = 500
+#: A worker prolongs a lease when half of it has gone, and looks four times in a lease: an eighth is always left.
+_LEFT = 8
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @attrs.define
@@ -30,11 +34,28 @@ class Janitor:
     clock: Clock
     emit: Callable[[TelemetryEvent], None]
 
+    _could_write_at: datetime = attrs.field(init=False, default=_NEVER)
+
     async def rescue(self) -> int:
-        """End every lease that has run out; return how many did."""
+        """End the leases of workers that died; return how many.
+
+        A lease also runs out if its worker lives and cannot prolong it, because the store is away or locked.
+        Such a worker prolongs what it holds as soon as it can, so it is given the time for that: a lease is ended
+        only if it had run out soon after an instant at which the store is known to have been writable.  A
+        worker that can write never lets less be left of a lease.  The first look, and the first after an outage,
+        therefore only finds out that the store can be written, and the next one ends leases.
+        """
+        await self.extend()
+        now = self.clock.now()
+        total = await self.end_leases(min(now, self._could_write_at + self.settings.lease / _LEFT))
+        self._could_write_at = now
+        return total
+
+    async def end_leases(self, before: datetime) -> int:
+        """End every lease that ran out before this time; return how many did."""
         total = 0
         while True:
-            rescued = await self.store.rescue(_PAGE, now=self.clock.now(), max_abandoned=self.settings.max_abandoned)
+            rescued = await self.store.rescue(_PAGE, now=before, max_abandoned=self.settings.max_abandoned)
             if rescued:
                 failpoint("sweep.committed")
             for delivery in rescued:

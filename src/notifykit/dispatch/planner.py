@@ -31,8 +31,6 @@ from .rounds import Found, Rounds
 from .settings import DispatchSettings
 from .vitals import Vitals
 
-#: The lease of somebody who was lost; he may have had another clock.
-_LONG_AGO = timedelta(days=-1)
 #: Deliveries of an event that can be sent before they are settled.
 _FEW = 8
 #: Deliveries that are settled at a time, and of one event before others have their turn.
@@ -154,7 +152,8 @@ class Planner:
             await self._write(settlements, mine, planned, now)
         if lost:
             planned = sum(len(settlement.deliveries) for settlement in lost)
-            await self._write(lost, [], planned, now, lease=_LONG_AGO, worker="")
+            # As long as a worker that lives may need to record what it has sent, after the store was away.
+            await self._write(lost, [], planned, now, lease=self.settings.lease / 4, worker="")
         return goes_on
 
     async def _views(self, taken: list[TakenEvent]) -> dict[tuple[str, int], TenantView | LargeView]:
@@ -288,11 +287,11 @@ def _could_be_sent(event: TakenEvent, deliveries: list[NewDelivery]) -> bool:
 
 
 def _abandoned(event: TakenEvent, deliveries: list[NewDelivery]) -> Settlement:
-    """Return the plan of an event that somebody has taken who was lost, and may have sent it: as his, to be rescued."""
-    his = [
+    """Return the plan of an event that another worker took and may have sent: leased, until that one is rescued."""
+    sent = [
         new._replace(state=DeliveryState.SENDING) if new.state is DeliveryState.PENDING else new for new in deliveries
     ]
-    return Settlement(event.id, event.fence, his)
+    return Settlement(event.id, event.fence, sent)
 
 
 def _claim(event: TakenEvent, new: NewDelivery, lease_until: datetime, version: int) -> Claim:

@@ -14,6 +14,8 @@ from ..telemetry import LoopFailed, TelemetryEvent, why
 
 #: The longest period that a process's own instant is chosen from, in seconds.
 _LONGEST = 60.0
+#: Seconds after which a duty that has failed is tried again; doubled each time, as far as its period.
+_SOON = 0.5
 
 
 class Rhythm:
@@ -63,14 +65,28 @@ class Rhythm:
         return left if left > seconds / 4 else left + seconds
 
     async def every(
-        self, name: str, seconds: float, duty: Callable[[], Awaitable[object]], when_still: float | None = None
+        self,
+        name: str,
+        seconds: float,
+        duty: Callable[[], Awaitable[object]],
+        when_still: float | None = None,
+        retry: float = math.inf,
     ) -> None:
-        """Do a duty at once and then every so often, perhaps less often or not at all while nothing goes on."""
+        """Do a duty at once and then every so often, perhaps less often or not at all while nothing goes on.
+
+        One that fails is tried again sooner, after ``retry`` seconds at the latest.
+        """
+        soon = _SOON
         while True:
             try:
                 await duty()
+                soon = _SOON
             except Exception as error:  # a duty that fails is tried again, whatever the reason
-                self._emit(LoopFailed(loop=name, error=why(error), pause=timedelta(seconds=seconds)))
+                pause = min(soon, seconds, retry)
+                self._emit(LoopFailed(loop=name, error=why(error), pause=timedelta(seconds=pause)))
+                await asyncio.sleep(pause)
+                soon *= 2
+                continue
             if when_still is None or self.astir.is_set():
                 await asyncio.sleep(self.until_next(seconds))
             elif when_still < math.inf:

@@ -182,7 +182,6 @@ class Sender:
         )
         in_line = claim.ordering_key is not None and state is not DeliveryState.PENDING
         written = self._when_written(claim, attempt, step, finished, in_line) if in_line or self.wants() else None
-        self.leases.drop(claim.delivery_id)
         self.recorder.add(
             Record(claim.delivery_id, claim.fence, state, reason, due_at, finished, attempt, told), written
         )
@@ -242,12 +241,10 @@ class Sender:
                 self.next_in_line()
             self.emit(told)
 
-        self.leases.drop(claim.delivery_id)
         self.recorder.add(record, written)
 
     def release(self, claim: Claim, now: datetime, *, pause: timedelta = timedelta(0)) -> None:
         """Give a claim back unsent: due again at once or after ``pause``, nothing counted."""
-        self.leases.drop(claim.delivery_id)
         self.recorder.add(Record(claim.delivery_id, claim.fence, DeliveryState.PENDING, None, now + pause, now, None))
 
 

@@ -92,6 +92,7 @@ class Source:
         except StoreError:
             now = self.clock.now()
             for claim in claims:  # to lose them would count as if they had been tried
+                self.leases.add(claim)
                 self.recorder.add(Record(claim.delivery_id, claim.fence, DeliveryState.PENDING, None, now, now, None))
             raise
         held: list[Held] = []
@@ -126,6 +127,7 @@ class Source:
         self.recorder.add(
             Record(claim.delivery_id, claim.fence, DeliveryState.HELD, "endpoint_failing", due_at, now, None)
         )
+
     def _put_back(self, claim: Claim, error: Exception) -> None:
         """Let a claim wait whose tenant cannot be read; nothing is counted, and the others go on."""
         now = self.clock.now()

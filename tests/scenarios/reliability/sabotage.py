@@ -103,7 +103,7 @@ def record_before_send() -> None:
 @fault
 def no_rescue() -> None:
     """Nobody ends the leases of the dead."""
-    rewrite("dispatch.janitor:Janitor.rescue", ("while True:", "while False:"), ("total = 0", "total = 0; return 0"))
+    rewrite("dispatch.janitor:Janitor.end_leases", ("total = 0", "return 0"))
 
 
 @fault
@@ -126,6 +126,28 @@ def lease_short() -> None:
 def no_lease_check() -> None:
     """A claim is sent although its lease has run out while it waited."""
     rewrite("dispatch.sender:Sender._deliver", ("if self.leases.until(claim) - started <", "if False and started <"))
+
+
+@fault
+def lease_ends_with_attempt() -> None:
+    """A worker gives up the lease of a delivery when its attempt is over, although its result is not written."""
+    rewrite(
+        "dispatch.recorder:Recorder.add",
+        ("if not self", "self._leases.drop(record.delivery_id, record.fence)\n    if not self"),
+    )
+    rewrite("dispatch.flights:Flights.land", ("for claim in flight.left()", "for claim in ()"))
+
+
+@fault
+def no_stall() -> None:
+    """A worker goes on sending although it cannot record what became of it."""
+    rewrite("dispatch.recorder:Recorder._stall", ("if stalled is not", "if False and stalled is not"))
+
+
+@fault
+def rescue_at_once() -> None:
+    """After an outage leases are ended before their workers, which live, can prolong them."""
+    rewrite("dispatch.janitor:Janitor.rescue", ("min(now, ", "max(now, "))
 
 
 # ── events ─────────────────────────────────────────────────────────────────────────────────────

@@ -121,6 +121,7 @@ def other_tests(*chosen: str) -> Detector:
     return detect
 
 
+_LOCKED = "tests/scenarios/test_locked_tables.py"
 DETECTORS: dict[str, tuple[str, Detector]] = {
     "no_fence": ("both", pauses),
     "record_before_send": ("sqlite", crash("att.signed-worker")),
@@ -128,6 +129,9 @@ DETECTORS: dict[str, tuple[str, Detector]] = {
     "abandon_not_counted": ("sqlite", poison),
     "lease_short": ("sqlite", quiet),
     "no_lease_check": ("sqlite", crash("att.answered-stop-others_wait")),
+    "lease_ends_with_attempt": ("", other_tests(_LOCKED)),
+    "no_stall": ("", other_tests(_LOCKED)),
+    "rescue_at_once": ("", other_tests("tests/unit/dispatch/test_janitor.py")),
     "reply_before_commit": ("both", crash("pub.inserted-publisher")),
     "plan_twice": ("both", crash("fan.leased-stop-worker")),
     "bundle_settled_again": ("", other_tests("tests/unit/stores/test_postgres_bundles.py")),

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -194,3 +195,21 @@ def test_as_many_files_as_the_system_allows_may_be_open():
 
     soft, hard = shown.stdout.split()
     assert soft == hard != "256"
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_workers_end_when_the_tables_become_newer(cli: Command, desk: Desk, processes: str) -> None:
+    """They finish, none is started again, and the exit code says that it is the host's turn."""
+    cli("endpoints", "create", desk.url, "--events", "**")
+    with running("--processes", processes) as (process, _):
+        with sqlite3.connect(os.environ["NOTIFYKIT_URL"].removeprefix("sqlite:///")) as connection:
+            connection.execute("UPDATE notifykit_alembic SET version_num = '9999'")
+        connection.close()
+        code = process.wait(30)
+        assert process.stderr is not None
+        said = process.stderr.read()
+
+    assert 5 == code
+    assert "newer" in said
+    assert "upgrade" in said

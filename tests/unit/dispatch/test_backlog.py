@@ -164,21 +164,21 @@ async def test_a_backlog_that_is_halted_hands_out_nothing_until_it_is_resumed() 
     lines = backlog()
     early = asyncio.ensure_future(lines.take())
     await asyncio.sleep(0)
-    lines.halt()
+    lines.halt("a reason")
     lines.add(*((claim("a", n), 10, False) for n in range(3)))
     late = asyncio.ensure_future(lines.take())
     await asyncio.sleep(0)
 
     assert (False, False, None, False) == (early.done(), late.done(), lines.take_now(), lines.ready)
 
-    lines.resume()
+    lines.resume("a reason")
     await asyncio.wait([early, late], timeout=1)
 
     assert {"dlv_a_0", "dlv_a_1"} == {early.result().delivery_id, late.result().delivery_id}
     assert lines.ready
 
-    lines.halt()
+    lines.halt("a reason")
     lines.close()
-    lines.resume()
+    lines.resume("a reason")
 
     assert lines.take_now() is None

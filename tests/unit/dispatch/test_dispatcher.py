@@ -15,11 +15,11 @@ from notifykit import (
     EndpointState,
     Event,
     Priority,
-    StoreError,
     StoreUnavailableError,
 )
 from notifykit.dispatch import planner
 from notifykit.dispatch.directory import TenantView
+from notifykit.errors import ValueRefusedError
 from notifykit.models.delivery import Claim, DeliveryState
 from notifykit.models.outcome import Accepted, BadRecipient, Outcome, Permanent, Throttled, Transient
 from notifykit.ports import Record, Settlement
@@ -352,7 +352,7 @@ async def test_leases_that_run_out_are_rescued_and_poison_is_quarantined() -> No
                 await b.until(lambda deaths=deaths: len(b.channel.sent) == deaths)  # type: ignore[misc]
                 await b.until_states(DeliveryState.SENDING)
                 await expire_leases(b)
-                await b.dispatcher._janitor.rescue()
+                await b.dispatcher._janitor.end_leases(datetime.now(UTC))
             b.channel.gate.set()
             (dead,) = await b.until_states(DEAD)
 
@@ -390,7 +390,7 @@ async def test_leases_of_what_is_held_are_prolonged() -> None:
         async with b.dispatcher:
             await b.until_leased()
             (claim,) = b.dispatcher._leases.held.values()
-            b.dispatcher._leases.held[claim.delivery_id] = claim._replace(lease_until=datetime.now(UTC))
+            b.dispatcher._leases.extended(claim.delivery_id, datetime.now(UTC))
             extended = await b.dispatcher._janitor.extend()
             until = b.dispatcher._leases.until(claim)
             b.channel.gate.set()
@@ -527,7 +527,7 @@ async def test_a_record_that_cannot_be_written_does_not_hold_up_the_others() -> 
 
         async def picky(records: Sequence[Record]) -> set[str]:
             if any(one.delivery_id == poison for one in records):
-                raise StoreError("this one cannot be stored")
+                raise ValueRefusedError("this one cannot be stored")
             return await record(records)
 
         b.channel.gate = asyncio.Event()

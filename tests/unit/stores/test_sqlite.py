@@ -12,10 +12,10 @@ import anyio
 import pytest
 from sqlalchemy import event, exc
 
-from notifykit.errors import SchemaError, StoreError, StoreUnavailableError
+from notifykit.errors import SchemaError, StoreError, StoreUnavailableError, ValueRefusedError
 from notifykit.stores.sql import sqlite
+from notifykit.stores.sql.faults import translated
 from notifykit.stores.sql.sqlite import SqliteStore
-from notifykit.stores.sql.store import translated
 from notifykit.testing import START, make_endpoint, make_event
 
 LEASE = timedelta(seconds=30)
@@ -224,7 +224,7 @@ class DriverError(Exception):
         (exc.TimeoutError("QueuePool limit"), StoreUnavailableError),
         (ConnectionRefusedError("refused"), StoreUnavailableError),
         (exc.DBAPIError("s", {}, DriverError("cut"), connection_invalidated=True), StoreUnavailableError),
-        (exc.IntegrityError("s", {}, DriverError("UNIQUE constraint failed")), StoreError),
+        (exc.IntegrityError("s", {}, DriverError("UNIQUE constraint failed")), ValueRefusedError),
         (ValueError("odd"), StoreError),
     ],
 )

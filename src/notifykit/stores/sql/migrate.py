@@ -11,13 +11,16 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, MetaData, PrimaryKeyConstraint, String, Table, func, inspect, select, text
 
-from ...errors import SchemaError
+from ...errors import NewerSchemaError, SchemaError
 from ...failpoints import failpoint
 from . import schema
 
 #: The newest script in ``migrations/versions``.
 HEAD = "0006"
 VERSION_TABLE = "notifykit_alembic"
+
+#: Returns the version of tables that are there.
+STAMP = f"SELECT max(version_num) FROM {VERSION_TABLE}"
 
 #: As Alembic makes it.
 _version = Table(
@@ -43,15 +46,26 @@ def is_empty(connection: Connection) -> bool:
     return version(connection) is None
 
 
-def check(connection: Connection) -> None:
+def check(connection: Connection, known: str = HEAD) -> None:
     """Raise :class:`SchemaError` unless the schema has the version this package needs."""
     found = version(connection)
     if found is None:
         raise SchemaError("the database has no notifykit tables; run: notifykit migrate")
-    if found < HEAD:
-        raise SchemaError(f"the database has schema {found}, this version needs {HEAD}; run: notifykit migrate")
-    if found > HEAD:
-        raise SchemaError(f"the database has schema {found}, newer than {HEAD}: upgrade notifykit on this host")
+    if found < known:
+        raise SchemaError(f"the database has schema {found}, this version needs {known}; run: notifykit migrate")
+    refuse_newer(found, known)
+
+
+def stamp(connection: Connection) -> str | None:
+    """Return what :func:`version` returns, of a database that has the tables, at the cost of one short query."""
+    found: str | None = connection.exec_driver_sql(STAMP).scalar()
+    return found
+
+
+def refuse_newer(found: str | None, known: str) -> None:
+    """Raise :class:`NewerSchemaError` if another process has migrated the tables beyond the version ``known``."""
+    if found is not None and found > known:
+        raise NewerSchemaError(found, known)
 
 
 def create(connection: Connection) -> None:

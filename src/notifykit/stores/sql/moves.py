@@ -42,6 +42,8 @@ from .rows import attempt_from, delivery_from, instant, instant_or_none, last_at
 
 REDRIVABLE = FINAL_STATES - {DeliveryState.DELIVERED}
 QUARANTINED, LEASE_EXPIRED = "quarantined", "lease_expired"
+#: What a result is written to.
+_RECORDED = "notifykit_queue, notifykit_deliveries, notifykit_attempts"
 _COUNT_CAP = 10_000
 _RANKS = range(3)
 #: Written out, because no database sees that a bound value is the one that its partial index is about.
@@ -282,8 +284,10 @@ def wake(connection: Connection, tenant: str, subscriber_id: str, now: datetime)
 
 
 def rescue(connection: Connection, limit: int, now: datetime, max_abandoned: int) -> list[Delivery]:
-    """End leases that have run out, oldest first."""
+    """End leases that have run out, oldest first; not while results cannot be written."""
     at = micros(now)
+    if connection.dialect.name == "postgresql":  # on SQLite a transaction that writes has the only lock there is
+        connection.execute(text(f"LOCK TABLE {_RECORDED} IN ROW EXCLUSIVE MODE NOWAIT"))
     expired = (
         connection.execute(
             select(s.queue.c.id, s.queue.c.fence, s.queue.c.worker, s.queue.c.lease_until)

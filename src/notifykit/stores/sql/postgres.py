@@ -29,12 +29,13 @@ from ...models.subscription import Candidate, Inquiry
 from ...ports import Appended, NextDue, Record, Settlement
 from ...telemetry import why
 from ...vault import KeyRing
-from . import ailments, interests, migrate
+from . import ailments, faults, interests, migrate
 from . import postgres_bundles as bundles
 from . import postgres_statements as sql
 from .line import SHORT
 from .moves import HAS_WORK, NEXT_DUE
 from .postgres_batches import Shapes, event_columns, record_columns
+from .postgres_checkout import IS_READ_ONLY, Checkout, refuse_read_only
 from .postgres_connections import Connector, check_engine, pool_like, refuse_pooler
 from .postgres_driver import asyncpg
 from .postgres_settling import Settling, Terms
@@ -50,7 +51,7 @@ from .rows import (
     taken_from,
 )
 from .sealing import Seals, payloads_are_sealed, vault_for
-from .store import NOT_OPEN, SqlStore, answer, leaves_work, translated
+from .store import NOT_OPEN, SqlStore, answer, leaves_work
 
 T = TypeVar("T")
 
@@ -74,8 +75,8 @@ _PASSED = 0.5
 _LATELY = 1.0
 #: As many bundles as a take looks at, at the least: twice as many as the last one has opened.
 _SOME_BUNDLES = 8
-#: The server says that it stops, starts, or has no place for us.
-_AWAY = frozenset({"57P01", "57P02", "57P03", "53300"})
+#: Whether there is work, and whether this process can still do it: on this server, with these tables.
+_PULSE = f"SELECT ({HAS_WORK}), ({IS_READ_ONLY}), ({migrate.STAMP})"
 
 #: A prepared statement is missing, or is there already: the server connection is not the one it was.
 _FOREIGN = frozenset({"26000", "42P05"})
@@ -131,6 +132,7 @@ class PostgresStore(SqlStore):
         #: Why NOTIFY is not heard; ``None`` if it is, or if that is not known yet.
         self.listen_error: str | None = None
         self._deaf: StoreUnavailableError | None = None
+        self._checkout = Checkout()
         self._waiters: set[asyncio.Future[bool]] = set()
         self._hint_is_kept = False
         self._passed_until = 0.0
@@ -144,9 +146,10 @@ class PostgresStore(SqlStore):
         self.seals.vault.check()
         await self._connect()
         try:
+            await self._read(refuse_read_only)
             if self._create:
                 await self._write(migrate.create)
-            await self._read(migrate.check)
+            await self._read(lambda connection: migrate.check(connection, self.schema))
         except BaseException:
             await self.aclose()
             raise
@@ -159,15 +162,17 @@ class PostgresStore(SqlStore):
                 await self.connector.find_pooler()
             if self._engine is None:
                 self._engine = self.connector.engine(self._pool_size) if self._given is None else pool_like(self._given)
+            self._checkout.watch(self._engine)
             if self._given is not None:
                 await refuse_pooler(self._engine, self.connector)
         except _FAILURES as error:
-            raise _translated(error) from error
+            raise self._translated(error) from error
 
     async def upgrade(self, work: Callable[[Connection], T]) -> T:
         """Run a migration on a store that is not open."""
         await self._connect()
         try:
+            await self._read(refuse_read_only)
             return await self._write(work)
         finally:
             await self.aclose()
@@ -178,6 +183,8 @@ class PostgresStore(SqlStore):
             with contextlib.suppress(asyncio.CancelledError):
                 await self._listener
             self._listener = None
+        if self._engine is not None:
+            self._checkout.unwatch(self._engine)
         if self._engine is not None and self._owns_engine:
             engine, self._engine = self._engine, None
             try:
@@ -199,14 +206,15 @@ class PostgresStore(SqlStore):
             lent = await _borrowed(self._engine)
             try:
                 yield lent.driver_connection
-            except _LOST as error:
-                lent.invalidate(error)
+            except _FAILURES as error:
+                if isinstance(error, _LOST) or faults.ends_connection(error):
+                    lent.invalidate(error)
                 raise
             finally:
                 if lent.is_valid:
                     await self._give_back(lent)
         except _FAILURES as error:
-            raise _translated(error) from error
+            raise self._translated(error) from error
 
     async def _give_back(self, lent: PoolProxiedConnection) -> None:
         """Return a connection to its pool, which closes it if it keeps no more: only other pools than ours do that."""
@@ -225,7 +233,27 @@ class PostgresStore(SqlStore):
             async with self._engine.begin() as connection:
                 return await connection.run_sync(work)
         except _FAILURES as error:
-            raise _translated(error) from error
+            raise self._translated(error) from error
+
+    def _translated(self, error: BaseException) -> Exception:
+        """Return our error for one of the driver's; after a failover, leave every connection to the old primary."""
+        if faults.state(error) == faults.READ_ONLY_STATE:
+            self._leave_server()
+        if faults.state(error) in _FOREIGN:
+            return StoreUnavailableError(
+                f"{error}: a pooler has put another server connection behind ours; "
+                "add ?pooler=transaction to the store's URL, or connect to the server itself"
+            )
+        if isinstance(error, _LOST):
+            return StoreUnavailableError(f"the database is not available: {error}")
+        return faults.translated(error)
+
+    def _leave_server(self) -> None:
+        """Use no connection any more that was made before now: a new one may reach another server."""
+        self._checkout.replace_all()
+        ear, self._ear = self._ear, None
+        if ear is not None:
+            ear.terminate()
 
     # -- the frequent verbs ----------------------------------------------------------------------
 
@@ -321,7 +349,7 @@ class PostgresStore(SqlStore):
         until = now + lease
         values = (lane.channel, RANK[lane.priority], micros(now), limit, micros(until), worker, list(exclude))
         rows = await self._hand_out(limit, sql.CLAIM, *values)
-        return self.seals.claims([claim_from(row[:-1], until) for row in rows if row[0] is not None])
+        return await self._opened([claim_from(row[:-1], until) for row in rows if row[0] is not None], now, until)
 
     async def _hand_out(self, limit: int, statement: str, *values: Any) -> list[Any]:
         """Run ``TAKE`` or ``CLAIM`` until rows come out, or nothing is in their way that could be set aside.
@@ -383,7 +411,12 @@ class PostgresStore(SqlStore):
         return NextDue(*map(instant_or_none, (await self._ask(NEXT_DUE))[0]))
 
     async def has_work(self) -> bool:
-        return bool((await self._ask(HAS_WORK))[0][0])
+        work, is_read_only, schema = (await self._ask(_PULSE))[0]
+        if is_read_only:
+            self._leave_server()
+            raise StoreUnavailableError(faults.READ_ONLY)
+        migrate.refuse_newer(schema, self.schema)
+        return bool(work)
 
     async def ailments(self) -> list[Ailment]:
         return ailments.readable(await self._ask(ailments.FAILING))
@@ -405,7 +438,7 @@ class PostgresStore(SqlStore):
             except _FAILURES as error:
                 self._ear = None
                 ear.terminate()
-                raise _translated(error) from error
+                raise self._translated(error) from error
 
     # -- the configuration of large tenants ------------------------------------------------------
 
@@ -515,18 +548,6 @@ class PostgresStore(SqlStore):
         connection = lent.driver_connection
         lent.detach()
         return connection
-
-
-def _translated(error: BaseException) -> Exception:
-    cause = getattr(error, "orig", error)  # the driver's, if SQLAlchemy reports it
-    if getattr(cause, "sqlstate", None) in _FOREIGN:
-        return StoreUnavailableError(
-            f"{cause}: a pooler has put another server connection behind ours; "
-            "add ?pooler=transaction to the store's URL, or connect to the server itself"
-        )
-    if isinstance(error, _LOST) or getattr(cause, "sqlstate", None) in _AWAY:
-        return StoreUnavailableError(f"the database is not available: {cause}")
-    return translated(error)
 
 
 async def _borrowed(engine: AsyncEngine) -> PoolProxiedConnection:

@@ -20,7 +20,7 @@ from typing import TypeVar
 import attrs
 from sqlalchemy import make_url
 
-from ...errors import VaultError
+from ...errors import MissingKeyError, VaultError
 from ...models.delivery import Attempt, Claim
 from ...models.endpoint import Endpoint, EndpointState
 from ...models.event import StoredEvent, TakenEvent
@@ -221,13 +221,18 @@ class Seals:
             return taken
         return list(self._opened(taken, lambda event: event_place(event.tenant, event.id, "body")))
 
-    def claims(self, claims: list[Claim]) -> list[Claim]:
-        """Return claims with their bodies; one that does not open counts as abandoned when its lease has run out."""
-        if not any(claim.body[:4] == _SEALED for claim in claims):
-            return claims
-        return list(self._opened(claims, lambda claim: event_place(claim.tenant, claim.event_id, "body")))
+    def claims(self, claims: list[Claim]) -> tuple[list[Claim], list[Claim]]:
+        """Return claims with their bodies, and those whose key is not in the ring.
 
-    def _opened(self, items: Iterable[T], place: Callable[[T], str]) -> Iterable[T]:
+        One that was tampered with is in neither list and counts as abandoned when its lease has run out.
+        """
+        if not any(claim.body[:4] == _SEALED for claim in claims):
+            return claims, []
+        locked: list[Claim] = []
+        opened = self._opened(claims, lambda claim: event_place(claim.tenant, claim.event_id, "body"), locked)
+        return list(opened), locked
+
+    def _opened(self, items: Iterable[T], place: Callable[[T], str], locked: list[T] | None = None) -> Iterable[T]:
         refused: list[tuple[str, VaultError]] = []
         bodies: dict[str, bytes] = {}  # many claims of a batch may be of one event
         for item in items:
@@ -237,6 +242,8 @@ class Seals:
                     bodies[at] = self._bytes(item.body, at)
             except VaultError as error:
                 refused.append((at, error))
+                if locked is not None and isinstance(error, MissingKeyError):
+                    locked.append(item)
             else:
                 yield item._replace(body=bodies[at])
         if refused:

@@ -29,11 +29,12 @@ from ...ports import Appended, NextDue, Record, Settlement
 from ...vault import KeyRing
 from . import migrate
 from . import sqlite_verbs as verbs
+from .faults import translated
 from .filewatch import FileWatch
 from .line import SHORT, Line
 from .rows import RANK, micros
 from .sealing import Seals, payloads_are_sealed, vault_for
-from .store import NOT_OPEN, SqlStore, answer, leaves_work, translated
+from .store import NOT_OPEN, SqlStore, answer, leaves_work
 
 T = TypeVar("T")
 Told = TypeVar("Told")
@@ -130,7 +131,7 @@ class SqliteStore(SqlStore):
         self._connect()
         if self._create and self._in_transaction(migrate.is_empty, write=False):
             self._in_transaction(migrate.create, write=True)
-        self._in_transaction(migrate.check, write=False)
+        self._in_transaction(lambda c: migrate.check(c, self.schema), write=False)
         self._watch = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=0)
         self._known.clear()
 
@@ -177,9 +178,9 @@ class SqliteStore(SqlStore):
         try:
             return await answer
         except sqlite3.Error as error:
-            raise translated(_as_unavailable(error)) from error
+            raise translated(error) from error
         except Exception as error:
-            if isinstance(error, UnicodeError) or type(error).__module__.startswith("sqlalchemy"):
+            if isinstance(error, (UnicodeError, OverflowError)) or type(error).__module__.startswith("sqlalchemy"):
                 raise translated(error) from error
             raise
 
@@ -282,7 +283,8 @@ class SqliteStore(SqlStore):
             "worker": worker,
             "exclude": verbs.json_list(exclude),
         }
-        return self.seals.claims(await self._change(lambda db: verbs.claim(db, limit, binds, lease_until), limit))
+        claims = await self._change(lambda db: verbs.claim(db, limit, binds, lease_until), limit)
+        return await self._opened(claims, now, lease_until)
 
     async def record(self, records: Sequence[Record]) -> set[str]:
         sealed = self.seals.records(records)
@@ -430,12 +432,6 @@ def _begin(connection: Connection) -> None:
         _begin_immediate(db)
     else:
         connection.exec_driver_sql("BEGIN")
-
-
-def _as_unavailable(error: sqlite3.Error) -> BaseException:
-    if isinstance(error, sqlite3.OperationalError) and "no such table" not in str(error):
-        return OSError(str(error))
-    return error
 
 
 def _size(settlements: Sequence[Settlement]) -> int:

@@ -1,4 +1,4 @@
-"""What all SQL stores share: the verbs that are written once, and the edge where errors are translated.
+"""What all SQL stores share: the verbs that are written once.
 
 A concrete store runs functions over a SQLAlchemy ``Connection`` (``_read`` and
 ``_write``) and brings its own form of the five frequent verbs.
@@ -14,17 +14,16 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import attrs
-from sqlalchemy import Connection, exc
+from sqlalchemy import Connection
 
-from ...errors import NotifykitError, SchemaError, StoreError, StoreUnavailableError
 from ...failpoints import failpoint
-from ...models.delivery import Attempt, Delivery, DeliveryState
+from ...models.delivery import Attempt, Claim, Delivery, DeliveryState
 from ...models.endpoint import Endpoint, RateLimit
 from ...models.event import StoredEvent
 from ...models.health import Ailment
 from ...models.subscription import Candidate, Inquiry, Subscription, TenantConfig
-from ...ports import Appended, DeliveryFilter, NextDue, Settlement, StoreStats
-from . import ailments, config, interests, joined, moves
+from ...ports import Appended, DeliveryFilter, NextDue, Record, Settlement, StoreStats
+from . import ailments, config, interests, joined, migrate, moves
 from .rows import ended_by
 from .sealing import Seals
 
@@ -32,20 +31,9 @@ T = TypeVar("T")
 
 #: Hints that a process may send, and how many it may save up.
 HINTS_PER_SECOND, HINTS_TO_SPARE = 500, 10
+#: Why a delivery is held whose event cannot be read here.
+MISSING_KEY = "missing_key"
 NOT_OPEN = "the store is not open: use 'async with' or open()"
-_NO_TABLE = ("no such table", "does not exist", "UndefinedTable")
-
-
-def translated(error: BaseException) -> NotifykitError:
-    """Return our error for one of SQLAlchemy's or the driver's."""
-    text = str(getattr(error, "orig", error)).strip().split("\n")[0]
-    if any(sign in text for sign in _NO_TABLE) and "notifykit_" in text:
-        return SchemaError(f"the database has no notifykit tables ({text}); run: notifykit migrate")
-    if isinstance(error, (exc.OperationalError, exc.InterfaceError, exc.TimeoutError, OSError)):
-        return StoreUnavailableError(f"the database is not available: {text}")
-    if isinstance(error, exc.DBAPIError) and error.connection_invalidated:
-        return StoreUnavailableError(f"the connection to the database was lost: {text}")
-    return StoreError(f"{type(error).__name__}: {text}")
 
 
 def answer(waiter: asyncio.Future[bool], *, hinted: bool) -> None:
@@ -67,6 +55,8 @@ class SqlStore(ABC):
 
     url: str
     seals: Seals
+    #: The newest version of the tables that this store knows.
+    schema = migrate.HEAD
     _hinted = 0.0
     _hints = 0.0
 
@@ -90,6 +80,25 @@ class SqlStore(ABC):
     def append_joined(self, connection: Any, events: Sequence[StoredEvent]) -> list[Appended]:
         sealed = self.seals.events(events)
         return self.seals.answers(sealed, joined.append(self.url, connection, sealed, hint=self._hint_is_due()))
+
+    async def _opened(self, claims: list[Claim], now: datetime, until: datetime) -> list[Claim]:
+        """Return the claims whose body opens; hold those whose key is missing here for the length of a lease.
+
+        Another worker may have the key, or this one may get it: nothing about the delivery is wrong.
+        """
+        opened, locked = self.seals.claims(claims)
+        if locked:
+            await self.record(
+                [
+                    Record(claim.delivery_id, claim.fence, DeliveryState.HELD, MISSING_KEY, until, now, None)
+                    for claim in locked
+                ]
+            )
+        return opened
+
+    @abstractmethod
+    async def record(self, records: Sequence[Record]) -> set[str]:
+        """See :meth:`notifykit.ports.Deliveries.record`."""
 
     def _hint_is_due(self) -> bool:
         """Whether the next append may carry a hint.
@@ -225,7 +234,11 @@ class SqlStore(ABC):
         return await self._read(moves.next_due)
 
     async def has_work(self) -> bool:
-        return await self._read(moves.has_work)
+        return await self._read(self._has_work)
+
+    def _has_work(self, connection: Connection) -> bool:
+        migrate.refuse_newer(migrate.stamp(connection), self.schema)
+        return moves.has_work(connection)
 
     async def purge(self, *, before: datetime, keys_before: datetime, limit: int) -> int:
         return await self._write(lambda c: moves.purge(c, before, keys_before, limit))
