@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .failures import NO_STORE, CommandError, UsageError
+from .options import merged
 from .output import Output
-from .parser import merged
 from .text import plain
 
 if TYPE_CHECKING:

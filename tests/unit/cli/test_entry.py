@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from notifykit.cli.parser import build
+from notifykit.cli.commands import build
 from tests.unit.cli.driving import Command, start
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "reference" / "cli.md"
@@ -130,7 +130,7 @@ def test_global_options_work_before_and_after_the_command(cli: Command) -> None:
     assert "acme" == before.record["tenant"]
     assert [before.record["id"]] == [record["id"] for record in between.records]
     assert between.out == after.out
-    from notifykit.cli.parser import merged
+    from notifykit.cli.options import merged
 
     assert ["10.0.0.0/8", "::1/128", "fd00::/8"] == merged(args, "allow")
 
