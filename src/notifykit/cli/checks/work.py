@@ -1,0 +1,66 @@
+"""Checks of the work: what waits, what is being sent, what failed, and where it may go."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+from ..text import plain
+from .finding import Finding, Opened, capped
+
+
+async def waiting(opened: Opened) -> AsyncIterator[Finding]:
+    """Tell how much waits, and for how long what is due has been waiting."""
+    from .. import views
+
+    stats = opened.stats
+    amount = f"{capped(stats.unplanned)} events and {capped(stats.waiting)} deliveries"
+    if stats.oldest_due is None:
+        yield Finding("waiting", "ok", f"{amount}, none due")
+        return
+    age = max(opened.now - stats.oldest_due, timedelta(0))
+    late = age > opened.max_age
+    yield Finding(
+        "waiting",
+        "bad" if late else "ok",
+        f"{amount}, due since {views.span(age)}",
+        "does a dispatcher run? notifykit run; if one does, it needs more --processes" if late else "",
+    )
+
+
+async def sending(opened: Opened) -> AsyncIterator[Finding]:
+    """Tell how many deliveries are being sent."""
+    yield Finding("sending", "ok", capped(opened.stats.sending))
+
+
+async def dead_letters(opened: Opened) -> AsyncIterator[Finding]:
+    """Count dead letters."""
+    dead = opened.stats.dead
+    if not dead:
+        yield Finding("dead letters", "ok", "0")
+        return
+    yield Finding("dead letters", "warn", capped(dead), "look: notifykit dead list; then: notifykit dead redrive")
+
+
+async def failing(opened: Opened) -> AsyncIterator[Finding]:
+    """Tell which endpoints keep failing."""
+    ailments = await opened.kit.store.ailments()
+    if not ailments:
+        yield Finding("endpoints", "ok", "none failing")
+        return
+    worst = min(ailments, key=lambda ailment: ailment.since)
+    yield Finding(
+        "endpoints",
+        "warn",
+        f"{len(ailments)} failing; {worst.endpoint_id} of tenant {worst.tenant} since {worst.since:%Y-%m-%d %H:%M:%SZ} "
+        f"({worst.reason})",
+        "their deliveries wait and use up no attempts; tell the receivers",
+    )
+
+
+async def egress(opened: Opened) -> AsyncIterator[Finding]:
+    """Tell what the egress rules let through beside public addresses over https."""
+    rules = opened.kit.egress
+    if rules.allow or rules.allow_http:
+        also = [*rules.allow, *(["http://"] if rules.allow_http else [])]
+        yield Finding("egress", "note", f"also {', '.join(map(plain, also))}", "not in production")
