@@ -35,6 +35,7 @@ class Answer(NamedTuple):
 
 
 Command = Callable[..., Answer]
+Deliver = Callable[[], None]
 
 
 class Desk:
@@ -53,6 +54,12 @@ class Desk:
     async def _handle(self, request: Request) -> Reply:
         self.requests.append(request)
         return Reply(self.status, b"thanks")
+
+
+def publish(cli: Command, type_: str = "order.shipped", data: str = '{"total": 7}') -> str:
+    """Publish an event and return its id."""
+    event_id: str = cli("publish", type_, data, "--json").record["event_id"]
+    return event_id
 
 
 def start(*arguments: str, **options: Any) -> subprocess.Popen[str]:

@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
+from ..text import plain
 from .finding import Finding, Opened, capped
 
 MAX_SKEW = timedelta(seconds=2)
@@ -57,14 +58,42 @@ async def clock(opened: Opened) -> AsyncIterator[Finding]:
 
 
 async def keys(opened: Opened) -> AsyncIterator[Finding]:
-    """Tell which key seals secrets."""
+    """Open what is stored with the keys at hand."""
     from ...stores.sql.store import SqlStore
+    from ...stores.sql.survey import survey
 
-    if isinstance(opened.kit.store, SqlStore):
-        given = bool(os.environ.get("NOTIFYKIT_KEYS"))
-        yield Finding(
+    if not isinstance(opened.kit.store, SqlStore):
+        return
+    found = await survey(opened.kit.store)
+    given = bool(os.environ.get("NOTIFYKIT_KEYS", "").strip())
+    source = "NOTIFYKIT_KEYS" if given else "a key made for development"
+    for key_id, rows in sorted(found.unreadable.items()):
+        yield _unreadable(key_id, rows, source)
+    if found.unreadable:
+        return
+    read = f"; opens what is stored ({capped(found.endpoints)} endpoints, a sample of the rest)" if found.sealed else ""
+    yield Finding(
+        "keys",
+        "ok" if given else "note",
+        source + read,
+        "" if given else "before production set NOTIFYKIT_KEYS: notifykit keys generate",
+    )
+
+
+def _unreadable(key_id: str, rows: int, source: str) -> Finding:
+    from ...stores.sql.rewrap import TAMPERED
+
+    amount = "1 row" if rows == 1 else f"{rows:,} rows"
+    if key_id == TAMPERED:
+        return Finding(
             "keys",
-            "ok" if given else "note",
-            "NOTIFYKIT_KEYS" if given else "a key made for development",
-            "" if given else "before production set NOTIFYKIT_KEYS: notifykit keys generate",
+            "bad",
+            f"{amount} do not open: changed in the database, or sealed under another key of the same id",
+            "put the key that sealed them into NOTIFYKIT_KEYS; nothing is delivered with them until then",
         )
+    return Finding(
+        "keys",
+        "bad",
+        f"{amount} sealed under the key {plain(key_id)}, which is not in {source}",
+        f"add {plain(key_id)} to NOTIFYKIT_KEYS; nothing is delivered with these rows until then",
+    )

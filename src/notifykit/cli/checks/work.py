@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
 from ..text import plain
 from .finding import Finding, Opened, capped
+
+#: How many tenants a finding names.
+_NAMED = 3
 
 
 async def waiting(opened: Opened) -> AsyncIterator[Finding]:
@@ -34,12 +38,21 @@ async def sending(opened: Opened) -> AsyncIterator[Finding]:
 
 
 async def dead_letters(opened: Opened) -> AsyncIterator[Finding]:
-    """Count dead letters."""
+    """Count dead letters, and name the tenants that have them: every other command shows those of one tenant."""
     dead = opened.stats.dead
     if not dead:
-        yield Finding("dead letters", "ok", "0")
+        yield Finding("dead letters", "ok", "none, of any tenant")
         return
-    yield Finding("dead letters", "warn", capped(dead), "look: notifykit dead list; then: notifykit dead redrive")
+    tenants = {} if opened.health is None else opened.health.dead
+    named = ", ".join(f"{plain(tenant)} {capped(count)}" for tenant, count in list(tenants.items())[:_NAMED])
+    more = f" and {len(tenants) - _NAMED} more tenants" if len(tenants) > _NAMED else ""
+    whose = next(iter(tenants), opened.tenant)
+    yield Finding(
+        "dead letters",
+        "warn",
+        f"{capped(dead)} of all tenants" + (f": {named}{more}" if named else ""),
+        f"look: notifykit dead list --tenant {shlex.quote(plain(whose))}; then: notifykit dead redrive",
+    )
 
 
 async def failing(opened: Opened) -> AsyncIterator[Finding]:
