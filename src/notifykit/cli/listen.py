@@ -79,12 +79,13 @@ async def listen(context: Context) -> int:
 
 def _explain(context: Context, port: int) -> None:
     args = context.args
-    url = f"http://{args.host}:{port}/"
+    host, block = _reached_at(args.host)
+    url = f"http://{host}:{port}/"
     context.out.record({"listening": url, "verifies": bool(args.secret)})
     if args.secret:
         context.out.line(f"Listening on {url} and verifying; Ctrl-C to stop.")
         return
-    egress = "--allow-http --allow 127.0.0.0/8"
+    egress = "--allow-http" + (f" --allow {block}" if block else "")
     context.out.lines(
         [
             f"Listening on {url}, not verifying; Ctrl-C to stop.",
@@ -95,6 +96,16 @@ def _explain(context: Context, port: int) -> None:
             f"  notifykit listen --port {port} --secret whsec_…",
         ]
     )
+
+
+def _reached_at(host: str) -> tuple[str, str | None]:
+    """Return the host of the URL at which this machine reaches a listener, and the block to let through for it."""
+    from ..channels.webhook.addresses import block_of
+
+    if host in ("0.0.0.0", "::", ""):  # noqa: S104 - it is compared, not bound
+        host = "127.0.0.1"
+    block = block_of("127.0.0.1" if host == "localhost" else host)
+    return f"[{host}]" if ":" in host else host, block
 
 
 class _Desk:

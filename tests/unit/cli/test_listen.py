@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from notifykit.cli.listen import _reached_at
 from notifykit.signing import Signer, generate_secret
 from tests.unit.cli.driving import start
 
@@ -128,3 +129,19 @@ def test_a_port_that_is_taken_is_told() -> None:
 
     assert 1 == process.returncode
     assert "another --port" in err
+
+
+@pytest.mark.parametrize(
+    ("host", "reached"),
+    [
+        ("127.0.0.1", ("127.0.0.1", "127.0.0.0/8")),
+        ("localhost", ("localhost", "127.0.0.0/8")),
+        ("0.0.0.0", ("127.0.0.1", "127.0.0.0/8")),
+        ("10.1.2.3", ("10.1.2.3", "10.0.0.0/8")),
+        ("::1", ("[::1]", "::1/128")),
+        ("93.184.216.34", ("93.184.216.34", None)),
+    ],
+)
+def test_the_hint_fits_the_address(host: str, reached: tuple[str, str | None]) -> None:
+    """What is printed as the next command has a URL that can be delivered to, and lets the right block through."""
+    assert reached == _reached_at(host)
