@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 import attrs
 
 from .catalog import EventCatalog
+from .environment import ALLOW, ALLOW_HTTP, URL, switch
 from .errors import CannotJoinError, ConfigurationError, InvalidEndpointError
 from .models.endpoint import Endpoint
 from .models.event import EventType, Receipt
@@ -64,11 +65,15 @@ class EgressRules:
 
     @classmethod
     def from_environment(cls) -> EgressRules:
-        """Read ``NOTIFYKIT_ALLOW`` (blocks, separated by commas) and ``NOTIFYKIT_ALLOW_HTTP`` (1 or 0)."""
-        blocks = os.environ.get("NOTIFYKIT_ALLOW", "")
+        """Read ``NOTIFYKIT_ALLOW`` (blocks, separated by commas) and ``NOTIFYKIT_ALLOW_HTTP`` (1 or 0).
+
+        Raises:
+            ConfigurationError: The switch is neither on nor off.
+        """
+        blocks = os.environ.get(ALLOW, "")
         return cls(
             allow=tuple(block.strip() for block in blocks.split(",") if block.strip()),
-            allow_http=os.environ.get("NOTIFYKIT_ALLOW_HTTP", "") in {"1", "true", "yes"},
+            allow_http=switch(ALLOW_HTTP),
         )
 
     def guard(self) -> Guard:
@@ -118,7 +123,7 @@ class Notifykit:
         store_options |= {name: value for name, value in sealing.items() if value is not None}
         if store is not None and (url is not None or store_options):
             raise ConfigurationError("give either a store or a url with its options, not both")
-        self.url = url or os.environ.get("NOTIFYKIT_URL") or DEFAULT_URL
+        self.url = url or os.environ.get(URL) or DEFAULT_URL
         self.store: Store = store or store_from_url(self.url, **store_options)
         self.egress = egress or EgressRules.from_environment()
         self.catalog = EventCatalog(event_types)

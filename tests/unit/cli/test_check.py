@@ -105,6 +105,35 @@ def test_dead_letters_are_counted_with_their_tenants(cli: Command, desk: Desk, d
     assert 2 == len(cli("dead", "list", "--tenant", "acme", "--json").records)
 
 
+def test_a_mistyped_variable_is_a_warning(cli: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be ignored in silence; the finding names the variable that may be meant."""
+    cli("migrate")
+    monkeypatch.setenv("NOTIFYKIT_KEY", "k1:…")
+
+    code, found = levels(cli)
+
+    assert (0, "warn") == (code, found["environment"])
+    assert "did you mean NOTIFYKIT_KEYS?" in cli("check").out
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("NOTIFYKIT_ALLOW_HTTP", "maybe"), ("NOTIFYKIT_ENCRYPT_PAYLOADS", "maybe"), ("NOTIFYKIT_ENV", "produciton")],
+)
+def test_an_unknown_value_of_a_variable_is_wrong(
+    cli: Command, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """``check`` and every other command say which one, and what may stand there."""
+    cli("migrate")
+    monkeypatch.setenv(name, value)
+
+    answer, listed = cli("check"), cli("endpoints", "list")
+
+    assert (2, 2) == (answer.code, listed.code)
+    assert f"{name} is '{value}'" in answer.out
+    assert f"{name} is '{value}': use " in listed.err
+
+
 # -- keys ----------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ from .finding import Finding, Opened, SoftwareCheck, StoreCheck
 __all__ = ["SOFTWARE", "STORE", "Finding", "Opened"]
 
 #: Checks of this machine, in the order in which they are shown.
-SOFTWARE: tuple[SoftwareCheck, ...] = (software.python, software.package, software.extras)
+SOFTWARE: tuple[SoftwareCheck, ...] = (software.python, software.package, software.extras, software.environment)
 #: Checks of an open store, in the order in which they are shown.
 STORE: tuple[StoreCheck, ...] = (
     database.address,

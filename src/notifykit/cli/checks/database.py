@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
+from ...environment import KEYS
 from ..text import plain
 from .finding import Finding, Opened, capped
 
@@ -65,7 +66,7 @@ async def keys(opened: Opened) -> AsyncIterator[Finding]:
     if not isinstance(opened.kit.store, SqlStore):
         return
     found = await survey(opened.kit.store)
-    given = bool(os.environ.get("NOTIFYKIT_KEYS", "").strip())
+    given = bool(os.environ.get(KEYS, "").strip())
     source = "NOTIFYKIT_KEYS" if given else "a key made for development"
     for key_id, rows in sorted(found.unreadable.items()):
         yield _unreadable(key_id, rows, source)

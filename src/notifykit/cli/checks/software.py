@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
+from ...environment import VARIABLES, misspelt
 from ...native import is_compiled
+from ..text import plain
 from .finding import Finding
 
 #: What each extra brings.
@@ -45,6 +48,17 @@ def extras() -> Iterator[Finding]:
     yield Finding(
         "extras", "note" if missing else "ok", present, f"if wanted: notifykit[{','.join(missing)}]" if missing else ""
     )
+
+
+def environment() -> Iterator[Finding]:
+    """Find names of variables that the library does not read: a mistyped one would be ignored in silence."""
+    for name, meant in misspelt(os.environ).items():
+        yield Finding(
+            "environment",
+            "warn",
+            f"{plain(name)} is not a variable of notifykit",
+            f"did you mean {meant}?" if meant else f"known are {', '.join(VARIABLES)}",
+        )
 
 
 def _installed(name: str) -> str | None:

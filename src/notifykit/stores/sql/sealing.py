@@ -11,7 +11,6 @@ error; the engine, which asks for everything, goes on without it and the log say
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_address
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import TypeVar
 import attrs
 from sqlalchemy import URL, make_url
 
+from ...environment import ENCRYPT_PAYLOADS, switch
 from ...errors import VaultError
 from ...models.delivery import Attempt, Claim
 from ...models.endpoint import Endpoint, EndpointState
@@ -30,7 +30,6 @@ from ...vault import KeyRing, Vault, context
 from ...vault.development import state_file
 from ...vault.ring import is_sealed
 
-PAYLOADS = "NOTIFYKIT_ENCRYPT_PAYLOADS"
 #: Why an endpoint is paused whose secrets do not open.
 UNREADABLE = "secrets_unreadable"
 
@@ -43,7 +42,7 @@ T = TypeVar("T", TakenEvent, Claim)
 
 def payloads_are_sealed(chosen: bool | None) -> bool:
     """Return what the program chose, else what the environment says."""
-    return os.environ.get(PAYLOADS, "").lower() in {"1", "true", "yes"} if chosen is None else chosen
+    return switch(ENCRYPT_PAYLOADS) if chosen is None else chosen
 
 
 def vault_for(url: str, keys: KeyRing | None, environment: str | None) -> Vault:
