@@ -57,7 +57,7 @@ async def check_all(context: Context) -> int:
         findings.append(Finding("store", "bad", what or remedy, remedy if what else ""))
         code = failure.code if failure.code != FAILED else NO_STORE
     wrong = [finding for finding in findings if finding.level == "bad"]
-    columns = [Column("CHECK"), Column(""), Column("FOUND", flexible=True), Column("TO DO", flexible=True)]
+    columns = [Column("CHECK"), Column(""), Column("FOUND", wraps=True), Column("TO DO", wraps=True)]
     rows = [(f.name, Cell(f.level, _STYLES[f.level]), f.found, f.remedy or " ") for f in findings]
     context.out.rows([finding._asdict() for finding in findings], columns, rows)
     context.out.line()

@@ -98,11 +98,11 @@ def write(context: Context, found: Sequence[Delivery]) -> None:
     columns = [
         Column("DELIVERY"),
         Column("STATE"),
-        Column("EVENT TYPE", flexible=True),
+        Column("EVENT TYPE"),
         Column("ENDPOINT"),
         Column("TRIES", right=True),
         Column("WHEN"),
-        Column("WHY", flexible=True),
+        Column("WHY"),
     ]
     rows = [
         (
@@ -185,7 +185,7 @@ def timeline(delivery: Delivery, attempts: Sequence[Attempt], event: StoredEvent
     for at, what, text in rows:
         after = "" if at is None or first is None else f"+{views.span(at - first)}"
         shown.append((views.clock(at, millis=True), after, what, text))
-    return table([Column("TIME"), Column("AFTER", right=True), Column("WHAT"), Column("", flexible=True)], shown)
+    return table([Column("TIME"), Column("AFTER", right=True), Column("WHAT"), Column("", wraps=True)], shown)
 
 
 def _attempt_cell(attempt: Attempt) -> Cell:
@@ -204,5 +204,5 @@ def _attempt_text(attempt: Attempt) -> str:
     if attempt.retry_at is not None:
         parts.append(f"retry at {views.clock(attempt.retry_at, millis=True)}")
     if attempt.outcome != "accepted" and attempt.response.strip():
-        parts.append(f"answer: {cut(plain(attempt.response.decode('utf-8', 'replace').strip()), 60)}")
+        parts.append(f"answer: {cut(plain(attempt.response.decode('utf-8', 'replace').strip()), 200)}")
     return ", ".join(parts)

@@ -119,7 +119,7 @@ async def list_(context: Context) -> int:
         found, more = await collect(
             lambda size, after: kit.endpoints.list(tenant=context.tenant, limit=size, after=after), limit
         )
-    columns = [Column("ENDPOINT"), Column("STATE"), Column("ADDRESS", flexible=True), Column("WHY", flexible=True)]
+    columns = [Column("ENDPOINT"), Column("STATE"), Column("ADDRESS"), Column("WHY", wraps=True)]
     rows = [(e.id, views.state(e.state), e.url, e.state_reason or e.description) for e in found]
     if not found:
         whose = plain(context.tenant)
@@ -194,7 +194,7 @@ async def show(context: Context) -> int:
         rows = [
             (s.id, Cell("on", "green") if s.enabled else Cell("off", "red"), views.conditions(s)) for s in subscriptions
         ]
-        context.out.rows([], [Column("SUBSCRIPTION"), Column("STATE"), Column("EVENTS", flexible=True)], rows)
+        context.out.rows([], [Column("SUBSCRIPTION"), Column("STATE"), Column("EVENTS", wraps=True)], rows)
     return OK
 
 

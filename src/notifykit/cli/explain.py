@@ -88,8 +88,8 @@ async def explain(context: Context) -> int:
         Column("SUBSCRIPTION"),
         Column("ENDPOINT"),
         Column("VERDICT"),
-        Column("WANTS", flexible=True),
-        Column("MEANING", flexible=True),
+        Column("WANTS", wraps=True),
+        Column("MEANING", wraps=True),
     ]
     if rows:
         context.out.rows([], columns, rows)

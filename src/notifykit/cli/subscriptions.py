@@ -85,7 +85,7 @@ async def list_(context: Context) -> int:
             ),
             args.limit,
         )
-    columns = [Column("SUBSCRIPTION"), Column("STATE"), Column("ENDPOINT"), Column("EVENTS", flexible=True)]
+    columns = [Column("SUBSCRIPTION"), Column("STATE"), Column("ENDPOINT"), Column("EVENTS", wraps=True)]
     rows = [
         (s.id, Cell("on", "green") if s.enabled else Cell("off", "red"), s.subscriber_id, views.conditions(s))
         for s in found
