@@ -5,7 +5,21 @@ A new command is a module with ``add(commands)``, named here.  Command modules d
 
 from __future__ import annotations
 
-from . import checkup, dead, deliveries, endpoints, explain, keys, listen, migrate, publish, run, subscriptions
+from . import (
+    checkup,
+    dead,
+    deliveries,
+    endpoints,
+    events,
+    explain,
+    keys,
+    listen,
+    migrate,
+    publish,
+    run,
+    stats,
+    subscriptions,
+)
 from .demo import command as demo
 from .failures import EXIT_CODES
 from .options import add_globals
@@ -20,9 +34,11 @@ COMMANDS = (
     listen,
     endpoints,
     subscriptions,
+    events,
     deliveries,
     dead,
     explain,
+    stats,
     keys,
     checkup,
 )

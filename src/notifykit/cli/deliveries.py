@@ -23,7 +23,7 @@ STATES = ("pending", "sending", "held", "delivered", "dead", "cancelled", "expir
 
 def add(commands: Commands) -> None:
     """Add the commands."""
-    group = commands.group("deliveries", help="what became of events: list, show the timeline")
+    group = commands.group("deliveries", help="what became of events: list, show the timeline, cancel")
     parser = group.command(
         "list",
         list_,
@@ -43,6 +43,15 @@ def add(commands: Commands) -> None:
         example="notifykit deliveries show dlv_01J…",
     )
     parser.add_argument("delivery", metavar="DELIVERY", help="its id, dlv_…")
+    parser = group.command(
+        "cancel",
+        cancel,
+        help="cancel deliveries that wait",
+        description="Cancel deliveries that wait: pending or held. One that is being sent right now, or has ended, is "
+        "not changed, and is an error. 'notifykit dead redrive DELIVERY' sends a cancelled one after all.",
+        example="notifykit deliveries cancel dlv_01J… dlv_01K…",
+    )
+    parser.add_argument("deliveries", nargs="+", metavar="DELIVERY", help="their ids, dlv_…")
 
 
 def add_filter(parser: Parser, *, limit: bool = True) -> None:
@@ -164,6 +173,15 @@ async def show(context: Context) -> int:
     )
     context.out.line()
     context.out.lines(timeline(delivery, attempts, event))
+    return OK
+
+
+async def cancel(context: Context) -> int:
+    """Cancel deliveries; each that was cancelled is told before the first that cannot be."""
+    async with context.open() as kit:
+        for delivery_id in context.args.deliveries:
+            await kit.deliveries.cancel(delivery_id, tenant=context.tenant)
+            context.out.answer({"id": delivery_id, "state": "cancelled"}, f"{delivery_id} cancelled")
     return OK
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ..models.event import StoredEvent
     from ..models.subscription import Subscription
 
+#: Counts of a store stop there.
+_CAP = 10_000
 _STATE_STYLES = {
     "delivered": "green",
     "active": "green",
@@ -56,6 +58,11 @@ def span(value: timedelta) -> str:
     if minutes < 60:
         return f"{minutes}m {int(seconds) % 60}s"
     return f"{hours}h {minutes % 60}m" if hours < 48 else f"{days}d {hours % 24}h"
+
+
+def capped(count: int) -> str:
+    """Return a count of a store for people; those of all tenants stop at 10,000."""
+    return f"{count:,}" if count < _CAP else f"{_CAP:,} or more"
 
 
 def state(value: DeliveryState | EndpointState) -> Cell:

@@ -159,3 +159,20 @@ def test_what_a_receiver_answers_cannot_steer_the_terminal(
 
     assert "\\x1b[2J" in shown
     assert "\x1b" not in shown
+
+
+def test_what_waits_can_be_cancelled(cli: Command, desk: Desk, deliver: Deliver) -> None:
+    """A waiting delivery is cancelled; one that has ended, or that there is not, is told with its own exit code."""
+    cli("endpoints", "create", desk.url, "--events", "order.**", "--retry", "1d")
+    desk.status = 503
+    publish(cli)
+    deliver()
+    id_ = cli("deliveries", "list", "--json").record["id"]
+
+    done, again = cli("deliveries", "cancel", id_), cli("deliveries", "cancel", id_)
+    unknown = cli("deliveries", "cancel", "dlv_1", "--json")
+
+    assert (0, f"{id_} cancelled\n") == (done.code, done.out)
+    assert (1, True) == (again.code, "only a waiting one can be cancelled" in again.err)
+    assert 3 == unknown.code
+    assert "cancelled" == cli("deliveries", "list", "--json").record["state"]

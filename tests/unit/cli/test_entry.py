@@ -23,10 +23,12 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         *("rotate", "revoke", "test", "check"),
     ),
     "subscriptions": ("list", "create", "show", "update", "delete"),
-    "deliveries": ("list", "show"),
+    "events": ("list", "show"),
+    "deliveries": ("list", "show", "cancel"),
     "dead": ("list", "redrive"),
     "recover": (),
     "explain": (),
+    "stats": (),
     "check": (),
     "keys": ("generate", "rewrap"),
 }

@@ -8,7 +8,8 @@ from datetime import timedelta
 
 from ...environment import KEYS
 from ..text import plain
-from .finding import Finding, Opened, capped
+from ..views import capped
+from .finding import Finding, Opened
 
 MAX_SKEW = timedelta(seconds=2)
 

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from ...stores.sql.health import Health
 
 Level = Literal["ok", "note", "warn", "bad"]
-#: Counts of a store stop there.
-_CAP = 10_000
 
 
 class Finding(NamedTuple):
@@ -52,8 +50,3 @@ class Opened(NamedTuple):
 
 SoftwareCheck = Callable[[], Iterator[Finding]]
 StoreCheck = Callable[[Opened], AsyncIterator[Finding]]
-
-
-def capped(count: int) -> str:
-    """Return a count of the store for people."""
-    return f"{count:,}" if count < _CAP else f"{_CAP:,} or more"

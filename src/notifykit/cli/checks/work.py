@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 from ..text import plain
-from .finding import Finding, Opened, capped
+from ..views import capped
+from .finding import Finding, Opened
 
 #: How many tenants a finding names.
 _NAMED = 3
