@@ -289,7 +289,7 @@ class Notifykit:
         """Subscriptions: create, change, remove."""
         from .admin import Subscriptions
 
-        return Subscriptions(self.store, self._clock)
+        return Subscriptions(self.store, self._clock, self.catalog)
 
     @property
     def deliveries(self) -> Deliveries:

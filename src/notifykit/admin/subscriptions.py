@@ -8,10 +8,13 @@ from typing import Any
 import attrs
 
 from ..errors import InvalidSubscriptionError, NotFoundError
+from ..models.event import EventType
 from ..models.ids import SUBSCRIPTION, new_id
 from ..models.subscription import Subscription
 from ..policies.filters import check_filter
 from ..policies.patterns import check_pattern
+from ..policies.plan import OPERATIONAL_TYPES
+from ..policies.unmatchable import SubscriptionWarning, unmatchable
 from ..ports import Clock, Store
 
 MAX_PATTERNS = 100
@@ -23,9 +26,10 @@ class Subscriptions:
     Every change reaches planners with the next event.
     """
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, declared: Iterable[EventType] = ()) -> None:
         self._store = store
         self._clock = clock
+        self._declared = declared
 
     async def create(
         self,
@@ -106,6 +110,17 @@ class Subscriptions:
         """
         if not await self._store.remove_subscription(tenant, subscription_id):
             raise NotFoundError("subscription", subscription_id)
+
+    async def warnings(self, subscription: Subscription) -> tuple[SubscriptionWarning, ...]:
+        """Return why no event is to be expected for a subscription, as far as that can be told; usually nothing.
+
+        That is a pattern that no type of the program's own declared types matches (and of the operational events),
+        a topic that is no path, or a range of numbers that is empty.  None of these is refused.
+        """
+        declared = {event_type.name for event_type in self._declared}
+        if declared:
+            declared |= OPERATIONAL_TYPES
+        return unmatchable(subscription.event_types, subscription.topic, subscription.filter, declared=declared)
 
     async def _save(self, subscription: Subscription) -> Subscription:
         check(subscription.event_types, subscription.topic, subscription.filter, subscription.description)

@@ -8,6 +8,7 @@ from . import endpoint_check, endpoint_secrets, endpoint_test, inputs
 from .failures import OK, UsageError
 from .paging import collect, note_more
 from .parser import Commands, Parser
+from .subscriptions import note_warnings
 from .text import Cell, Column, fields, plain
 
 if TYPE_CHECKING:
@@ -150,10 +151,11 @@ async def create(context: Context) -> int:
             )
         else:
             subscription, endpoint = None, await kit.endpoints.create(args.address, tenant=context.tenant, **given)
+        warnings = () if subscription is None else await kit.subscriptions.warnings(subscription)
     secret = endpoint.secrets[0].value
     record = views.endpoint(endpoint, reveal=True)
     if subscription is not None:
-        record["subscription"] = views.subscription(subscription)
+        record["subscription"] = views.subscription(subscription, warnings)
     context.out.record(record)
     context.out.line(f"Created {endpoint.id} -> {plain(endpoint.url)}")
     context.out.lines(_shown_secret(secret))
@@ -161,6 +163,7 @@ async def create(context: Context) -> int:
         context.out.line(f"Subscribed with {subscription.id}: {plain(views.conditions(subscription))}")
     else:
         context.out.line(f"Subscribe it: notifykit subscriptions create 'order.*' --endpoint {endpoint.id}")
+    note_warnings(context.out, warnings)
     return OK
 
 

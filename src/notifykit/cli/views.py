@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..models.endpoint import Endpoint, EndpointState, RateLimit
     from ..models.event import StoredEvent
     from ..models.subscription import Subscription
+    from ..policies.unmatchable import SubscriptionWarning
 
 #: Counts of a store stop there.
 _CAP = 10_000
@@ -115,12 +116,12 @@ def _rate(limit: RateLimit) -> str:
     return f"{limit.per_second:g} a second, {limit.burst} at once"
 
 
-def subscription(value: Subscription) -> dict[str, Any]:
-    """Return a subscription for JSON."""
+def subscription(value: Subscription, warnings: Sequence[SubscriptionWarning] | None = None) -> dict[str, Any]:
+    """Return a subscription for JSON, with what it was warned of where that was asked for."""
     from ..codec import unstructure
 
     data: dict[str, Any] = unstructure(value)
-    return data
+    return data if warnings is None else {**data, "warnings": [warning._asdict() for warning in warnings]}
 
 
 def subscription_fields(value: Subscription) -> dict[str, object]:

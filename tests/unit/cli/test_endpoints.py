@@ -186,6 +186,22 @@ def test_a_subscription_that_is_none_is_refused(cli: Command, arguments: list[st
     assert [] == cli("subscriptions", "list", "--json").records
 
 
+def test_a_subscription_that_can_never_match_is_warned_of(cli: Command) -> None:
+    """It is stored, the warning goes to stderr, and programs find it in the record: new, changed or shown."""
+    impossible = '{"total": [{"numeric": [">", 5, "<", 3]}]}'
+    created = cli("endpoints", "create", ADDRESS, "--events", "order.*", "--filter", impossible)
+    record = cli("subscriptions", "list", "--json").record
+    id_ = record["id"]
+    changed = cli("subscriptions", "update", id_, "--no-filter", "--topic", "shop.7", "--json")
+
+    assert 0 == created.code
+    assert "filter.total[0].numeric: no number is > 5 and < 3" in created.err
+    assert ["topic_is_no_path"] == [warning["code"] for warning in changed.record["warnings"]]
+    assert "shop/7/**" in changed.err
+    assert "shop/7/**" in cli("subscriptions", "show", id_).err
+    assert "" == cli("subscriptions", "update", id_, "--no-topic").err
+
+
 def test_lists_are_cut_where_asked_and_say_so(cli: Command) -> None:
     """``--limit`` bounds a list, and people learn that there is more."""
     ids = [cli("endpoints", "create", f"{ADDRESS}/{n}", "--json").record["id"] for n in range(3)]
