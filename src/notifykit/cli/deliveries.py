@@ -193,7 +193,7 @@ def timeline(delivery: Delivery, attempts: Sequence[Attempt], event: StoredEvent
     if event is not None:
         rows.append((event.published_at, "published", f"{event.type}, {len(event.body)} bytes"))
     rows.append((delivery.created_at, "planned", f"for {delivery.subscriber_id}"))
-    rows += [(attempt.started_at, _attempt_cell(attempt), _attempt_text(attempt)) for attempt in attempts]
+    rows += [(attempt.started_at, _attempt_cell(attempt), attempt_text(attempt)) for attempt in attempts]
     if delivery.finished_at is not None:
         rows.append((delivery.finished_at, views.state(delivery.state), delivery.reason or ""))
     else:
@@ -210,7 +210,8 @@ def _attempt_cell(attempt: Attempt) -> Cell:
     return Cell(f"attempt {attempt.number}", "green" if attempt.outcome == "accepted" else "red")
 
 
-def _attempt_text(attempt: Attempt) -> str:
+def attempt_text(attempt: Attempt) -> str:
+    """Return how an attempt went, on one line."""
     from . import views
 
     parts = [attempt.outcome]

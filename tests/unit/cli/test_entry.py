@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "dead": ("list", "redrive"),
     "recover": (),
     "explain": (),
+    "follow": (),
     "stats": (),
     "check": (),
     "keys": ("generate", "rewrap"),

@@ -89,7 +89,7 @@ def test_sentences_are_wrapped_and_ids_are_not() -> None:
 @pytest.mark.parametrize("columns_wide", [80, 100, 132])
 def test_ids_and_reasons_are_whole_on_any_terminal(columns_wide: int) -> None:
     """The widest table, that of deliveries: no line is longer than the terminal and no id or reason is cut."""
-    delivery, endpoint = "dlv_01J9ZK5V7QW3XH8N2M4P6R0T1Y", "end_01J9ZK5V7QW3XH8N2M4P6R0T1Z"
+    delivery, endpoint = "dlv_01J9ZK5V7QW3XH8N2M4P6R0T1Y0123456789ABC", "end_01J9ZK5V7QW3XH8N2M4P6R0T1Z"
     row = (delivery, "delivered", "order.shipped", endpoint, 12, "due 2026-01-31 09:00:00Z", "endpoint_failing")
     titles = ("DELIVERY", "STATE", "EVENT TYPE", "ENDPOINT", "TRIES", "WHEN", "WHY")
 
