@@ -43,6 +43,7 @@ class Desk:
 
     def __init__(self) -> None:
         self.status = 200
+        self.headers: list[tuple[bytes, bytes]] = []
         self.requests: list[Request] = []
         self.receiver = Receiver(self._handle)
 
@@ -53,7 +54,7 @@ class Desk:
 
     async def _handle(self, request: Request) -> Reply:
         self.requests.append(request)
-        return Reply(self.status, b"thanks")
+        return Reply(self.status, b"thanks", self.headers)
 
 
 def publish(cli: Command, type_: str = "order.shipped", data: str = '{"total": 7}') -> str:
