@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from . import (
     checkup,
+    completion,
     dead,
     deliveries,
     endpoints,
@@ -43,6 +44,7 @@ COMMANDS = (
     stats,
     keys,
     checkup,
+    completion,
 )
 
 

@@ -35,9 +35,14 @@ class Parser(argparse.ArgumentParser):
 
 
 class Commands:
-    """A level of commands, to which commands and groups are added."""
+    """A level of commands, to which commands and groups are added.
+
+    Attributes:
+        parser: What the commands are added to.
+    """
 
     def __init__(self, parser: argparse.ArgumentParser, level: int) -> None:
+        self.parser = parser
         self._subparsers = parser.add_subparsers(metavar="COMMAND", title="commands", parser_class=Parser)
         self._level = level
 

@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "explain": (),
     "follow": (),
     "stats": (),
+    "completion": (),
     "check": (),
     "keys": ("generate", "rewrap"),
 }
