@@ -25,13 +25,18 @@ class Vault:
         environment: ``production``, ``staging``, ``development``, ``test`` …; else ``NOTIFYKIT_ENV`` counts.
         is_local: Whether the store is one that a developer's machine would have.
         file: Where a key for development is kept; ``None`` for a store that dies with its process.
+
+    Attributes:
+        given: The keys that the program brought.
+        environment: The environment that the program named.
     """
 
     def __init__(
         self, keys: KeyRing | None = None, environment: str | None = None, *, is_local: bool, file: Path | None
     ) -> None:
+        self.given = keys
+        self.environment = environment
         self._ring = keys
-        self._environment = environment
         self._is_local = is_local
         self._file = file
         self._lock = threading.Lock()
@@ -60,7 +65,7 @@ class Vault:
             self._refuse_to_make_one()
 
     def _named(self) -> str | None:
-        return choice(ENVIRONMENT, self._environment, (*_STRICT, *_LENIENT))
+        return choice(ENVIRONMENT, self.environment, (*_STRICT, *_LENIENT))
 
     def _given(self) -> KeyRing | None:
         text = os.environ.get(KEYS, "").strip()
