@@ -176,3 +176,33 @@ def test_what_waits_can_be_cancelled(cli: Command, desk: Desk, deliver: Deliver)
     assert (1, True) == (again.code, "only a waiting one can be cancelled" in again.err)
     assert 3 == unknown.code
     assert "cancelled" == cli("deliveries", "list", "--json").record["state"]
+
+
+def test_recover_does_not_promise_what_an_endpoint_does_not_take(
+    cli: Command, desk: Desk, endpoint: str, deliver: Deliver
+) -> None:
+    """A disabled endpoint is refused, with what to do; a paused one is named as what the deliveries wait for."""
+    desk.status = 500
+    publish(cli)
+    deliver()
+
+    cli("endpoints", "disable", endpoint, "--reason", "gone")
+    disabled = cli("recover", endpoint, "--since", "-1h")
+    cli("endpoints", "pause", endpoint)
+    paused = cli("recover", endpoint, "--since", "-1h")
+
+    assert 1 == disabled.code
+    for answer in (disabled.err, paused.out):
+        assert f"notifykit endpoints resume {endpoint}" in answer
+        assert "notifykit run" not in answer
+    assert "(gone)" in disabled.err
+    assert paused.out.startswith("1 delivery is held")
+
+
+def test_an_event_that_is_not_due_needs_no_dispatcher_yet(cli: Command) -> None:
+    """``explain`` says when it is due; for one that has been due it asks for a dispatcher."""
+    later = cli("publish", "order.shipped", "{}", "--deliver-at", "+1h", "--json").record["event_id"]
+    now = publish(cli)
+
+    assert "before it is due" in cli("explain", later).out
+    assert "does a dispatcher run?" in cli("explain", now).out
