@@ -53,6 +53,11 @@ def default_kit() -> Notifykit:
     return _kit
 
 
+def configured() -> Notifykit | None:
+    """Return the default kit if there is one already; none is made."""
+    return _stand_in or _kit
+
+
 @contextmanager
 def stand_in(kit: Notifykit) -> Iterator[None]:
     """Use ``kit`` as the default kit for a while, whatever is configured meanwhile: for tests."""

@@ -196,12 +196,15 @@ class DestinationRefusedError(NotifykitError):
 
     Attributes:
         reason: A stable code such as ``loopback`` or ``scheme``.
+        block: The special-purpose block that the address is in, such as ``10.0.0.0/8``: what an operator would have
+            to allow.  It is not in the text, which may be shown to the tenant who chose the name.
     """
 
-    def __init__(self, reason: str, detail: str = "") -> None:
+    def __init__(self, reason: str, detail: str = "", *, block: str | None = None) -> None:
         super().__init__(f"destination refused ({reason})" + (f": {detail}" if detail else ""))
         self.reason = reason
         self.detail = detail
+        self.block = block
 
 
 def _on_one_line(text: str) -> str:

@@ -25,9 +25,10 @@ import time
 from collections.abc import Callable
 from typing import Final, NoReturn
 
+from .environment import FAILPOINTS
 from .errors import ConfigurationError, StoreUnavailableError
 
-VARIABLE: Final = "NOTIFYKIT_FAILPOINTS"
+VARIABLE: Final = FAILPOINTS
 _ENTRY = re.compile(
     r"(?P<name>[a-z]+\.[a-z_]+)=(?P<action>kill|stop|hang|raise|sleep:[0-9.]+)(?:@(?P<nth>[1-9][0-9]*))?"
 )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 import attrs
 
 from .catalog import EventCatalog
+from .environment import ALLOW, ALLOW_HTTP, ALLOW_NAMES, URL, switch
 from .errors import CannotJoinError, ConfigurationError, InvalidEndpointError, InvalidSubscriptionError
 from .models import checks
 from .models.checks import field_check, optional
@@ -110,11 +111,14 @@ class EgressRules:
         """Read ``NOTIFYKIT_ALLOW``, ``NOTIFYKIT_ALLOW_NAMES`` and ``NOTIFYKIT_ALLOW_HTTP``.
 
         The first two list their entries with commas, the last one is 1 or 0.
+
+        Raises:
+            ConfigurationError: The switch is neither on nor off.
         """
         return cls(
-            allow=_listed("NOTIFYKIT_ALLOW"),
-            allow_names=_listed("NOTIFYKIT_ALLOW_NAMES"),
-            allow_http=os.environ.get("NOTIFYKIT_ALLOW_HTTP", "") in {"1", "true", "yes"},
+            allow=tuple(_listed(ALLOW)),
+            allow_names=tuple(_listed(ALLOW_NAMES)),
+            allow_http=switch(ALLOW_HTTP),
         )
 
     def guard(self) -> Guard:
@@ -180,7 +184,7 @@ class Notifykit:
         store_options |= {name: value for name, value in sealing.items() if value is not None}
         if store is not None and (url is not None or store_options):
             raise ConfigurationError("give either a store or a url with its options, not both")
-        self.url = url or _url_of(store_options.get("engine")) or os.environ.get("NOTIFYKIT_URL") or DEFAULT_URL
+        self.url = url or _url_of(store_options.get("engine")) or os.environ.get(URL) or DEFAULT_URL
         self.store: Store = store or store_from_url(self.url, **store_options)
         self.egress = egress or EgressRules.from_environment()
         self.catalog = EventCatalog(event_types)
@@ -346,7 +350,7 @@ class Notifykit:
         """Subscriptions: create, change, remove."""
         from .admin import Subscriptions
 
-        return Subscriptions(self.store, self._clock)
+        return Subscriptions(self.store, self._clock, self.catalog)
 
     @property
     def deliveries(self) -> Deliveries:

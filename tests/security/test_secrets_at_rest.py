@@ -39,10 +39,12 @@ from notifykit.signing import generate_secret
 from notifykit.stores import store_from_url
 from notifykit.stores.sql import rewrap as rewrapping
 from notifykit.stores.sql import schema as s
+from notifykit.stores.sql import survey as surveying
 from notifykit.stores.sql.rewrap import TAMPERED, rewrap
 from notifykit.stores.sql.rows import endpoint_values
 from notifykit.stores.sql.sealing import UNREADABLE
 from notifykit.stores.sql.store import SqlStore
+from notifykit.stores.sql.survey import survey
 from notifykit.testing import Receiver
 from notifykit.testing.receiver import Reply
 from notifykit.vault import KeyRing
@@ -631,6 +633,54 @@ async def test_a_rewrap_leaves_what_it_cannot_open(store_url):
     assert [1, 1] == sorted(done.unreadable.values())
     assert missing[0].startswith("lost-")
     assert before == [endpoint_row(store_url, endpoint)["secrets"] for endpoint in (lost, broken)]
+
+
+async def test_a_survey_opens_what_is_stored_and_changes_nothing(store_url, monkeypatch):
+    """Every endpoint, page by page, and events with their answers; what the keys do not open is counted by key."""
+    monkeypatch.setattr(surveying, "_PAGE", 2)
+    made = await fill(store_url, OLD)
+    async with Receiver() as receiver, kit_on(store_url, OLD, encrypt_payloads=True) as kit:
+        receiver.reply(Reply(status=500, body=b"what was answered"))
+        await kit.subscribe("**", tenant="acme", endpoint=receiver.url, secret=receiver.secret, retry=NEVER)
+        await publish(kit, 1)
+        await drained(kit)
+    before = dump_of_rows(store_url)
+
+    async with kit_on(store_url, BOTH) as kit:
+        well = await survey(sql_store(kit.store))
+    async with kit_on(store_url) as kit:
+        badly = await survey(sql_store(kit.store))
+
+    assert (len(made) + 1, {}) == (well.endpoints, well.unreadable)
+    assert {OLD.current: len(made) + 3} == badly.unreadable
+    assert (well.endpoints, well.sampled, well.sealed) == (badly.endpoints, badly.sampled, badly.sealed)
+    assert before == dump_of_rows(store_url)
+
+
+async def test_a_survey_of_very_many_endpoints_ends(store_url, monkeypatch):
+    """It is bounded, whatever there is."""
+    monkeypatch.setattr(surveying, "_PAGE", 2)
+    monkeypatch.setattr(surveying, "MOST_ENDPOINTS", 4)
+    await fill(store_url, NEW)
+
+    async with kit_on(store_url) as kit:
+        found = await survey(sql_store(kit.store))
+
+    assert 4 == found.endpoints
+
+
+async def test_a_survey_finds_what_was_tampered_with(store_url):
+    """A seal of the right key that does not open, too: it may be another key of the same id."""
+    (endpoint, *_) = await fill(store_url, NEW, 2)
+    async with kit_on(store_url) as kit:
+        await kit.endpoints.delete(endpoint.id, tenant=endpoint.tenant)
+    store_in_the_clear(store_url, endpoint)  # what is not sealed is no fault
+    other = KeyRing({NEW.current: KeyRing.generate()._keys.popitem()[1]})
+
+    async with kit_on(store_url, other) as kit:
+        found = await survey(sql_store(kit.store))
+
+    assert {TAMPERED: 1} == found.unreadable
 
 
 async def test_a_rewrap_beside_traffic_loses_nothing(store_url, monkeypatch):

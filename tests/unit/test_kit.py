@@ -241,7 +241,8 @@ class TestEgressRules:
         assert EgressRules() == EgressRules.from_environment() == Notifykit("memory://").egress
 
     @pytest.mark.parametrize(
-        ("text", "allowed"), [("1", True), ("true", True), ("yes", True), ("0", False), ("", False)]
+        ("text", "allowed"),
+        [("1", True), ("TRUE", True), ("yes", True), ("on", True), ("0", False), ("off", False), ("", False)],
     )
     def test_the_environment_can_allow_more(self, monkeypatch, text, allowed):
         """Blocks are separated by commas; empty entries do not matter."""
@@ -266,6 +267,14 @@ class TestEgressRules:
         rules = EgressRules(allow_names=["receiver"], allow_http=True)
 
         assert "receiver" == rules.guard().parse("http://receiver:8080/").host
+
+    @pytest.mark.parametrize("text", ["enabled", "y", "2"])
+    def test_a_switch_that_is_neither_on_nor_off_is_refused(self, monkeypatch, text):
+        """The error names the variable and the values that it takes."""
+        monkeypatch.setenv("NOTIFYKIT_ALLOW_HTTP", text)
+
+        with pytest.raises(ConfigurationError, match=r"NOTIFYKIT_ALLOW_HTTP .* 1, true, yes, on .* 0, false, no, off"):
+            EgressRules.from_environment()
 
     def test_a_block_that_is_none_is_refused(self):
         """A typing error must not open or close anything by accident."""

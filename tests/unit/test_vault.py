@@ -265,11 +265,11 @@ def no_settings(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.mark.parametrize("named", ["production", "prod", "staging", "Produktion"])
+@pytest.mark.parametrize("named", ["production", "prod", "staging", "Production"])
 @pytest.mark.parametrize("is_local", [True, False])
 @pytest.mark.parametrize("by", ["argument", "variable"])
 def test_without_keys_only_a_developers_machine_works(monkeypatch, tmp_path, named, is_local, by):
-    """Any environment that is not known to be harmless needs keys; the message says how to get one."""
+    """An environment that is not known to be harmless needs keys; the message says how to get one."""
     if by == "variable":
         monkeypatch.setenv("NOTIFYKIT_ENV", named)
     vault = Vault(None, named if by == "argument" else None, is_local=is_local, file=tmp_path / "k")
@@ -279,6 +279,18 @@ def test_without_keys_only_a_developers_machine_works(monkeypatch, tmp_path, nam
             refused()
 
     assert [] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("by", ["argument", "variable"])
+def test_an_unknown_environment_is_refused(monkeypatch, tmp_path, by):
+    """A mistyped name decides nothing about keys, not even where they are given; the error lists the known ones."""
+    monkeypatch.setenv("NOTIFYKIT_KEYS", f"variable:{SECRET}")
+    if by == "variable":
+        monkeypatch.setenv("NOTIFYKIT_ENV", "produciton")
+    vault = Vault(None, "produciton" if by == "argument" else None, is_local=True, file=tmp_path / "k")
+
+    with pytest.raises(ConfigurationError, match=r"'produciton': use production, prod, staging, development"):
+        vault.check()
 
 
 def test_a_database_on_another_host_needs_keys_or_a_word(monkeypatch, tmp_path):

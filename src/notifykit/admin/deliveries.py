@@ -12,6 +12,7 @@ from ..models.checks import instance, optional
 from ..models.delivery import Attempt, Delivery, DeliveryState
 from ..policies.arguments import checked
 from ..ports import Clock, DeliveryFilter, Store
+from .changes import Changes, Cursor, look
 
 #: How many deliveries one redrive moves in one step.
 PAGE = 500
@@ -108,6 +109,26 @@ class Deliveries:
         )
         wanted = DeliveryFilter(states=states, subscriber_id=endpoint_id, since=since, until=until)
         return await self.redrive_all(wanted, tenant=tenant)
+
+    @checked()
+    async def changes(
+        self, cursor: Cursor | None = None, *, tenant: str, wanted: DeliveryFilter | None = None
+    ) -> Changes:
+        """Return what has happened to deliveries since the last look, with or without an attempt.
+
+        The first look returns nothing but a cursor::
+
+            found = await kit.deliveries.changes(tenant="acme")
+            while True:
+                await asyncio.sleep(1)
+                found = await kit.deliveries.changes(found.cursor, tenant="acme")
+
+        Args:
+            cursor: That of the last look.
+            wanted: Which deliveries; with states, only what has brought a delivery into one of them.  Its times
+                do not count.
+        """
+        return await look(self._store, cursor, tenant=tenant, wanted=wanted or DeliveryFilter(), now=self._clock.now())
 
     @checked()
     async def cancel(self, delivery_id: str, *, tenant: str) -> None:

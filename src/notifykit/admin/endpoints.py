@@ -228,8 +228,18 @@ class Endpoints:
 
     @checked()
     async def test(self, endpoint_id: str, *, tenant: str) -> Receipt:
-        """Send a ``notifykit.test`` event to this endpoint alone, whatever it is subscribed to."""
+        """Send a ``notifykit.test`` event to this endpoint alone, whatever it is subscribed to.
+
+        Raises:
+            NotFoundError: The tenant has no such endpoint.
+            StateError: It is paused or disabled, so that no attempt would be made.
+        """
         endpoint = await self.get(endpoint_id, tenant=tenant)
+        if endpoint.state is not EndpointState.ACTIVE:
+            why = f" ({endpoint.state_reason})" if endpoint.state_reason else ""
+            raise StateError(
+                f"endpoint {endpoint_id} is {endpoint.state.value}{why}: no test event is sent; resume it first"
+            )
         event = Event(
             type=TEST_EVENT,
             tenant=tenant,

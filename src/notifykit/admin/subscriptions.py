@@ -11,11 +11,14 @@ import attrs
 from ..changes import change
 from ..errors import InvalidSubscriptionError, NotFoundError
 from ..models.checks import flag, identifier, optional, problems, prose
+from ..models.event import EventType
 from ..models.ids import SUBSCRIPTION, new_id
 from ..models.subscription import Subscription
 from ..policies.arguments import ARGUMENTS, checked
 from ..policies.filters import check_filter
 from ..policies.patterns import check_pattern
+from ..policies.plan import OPERATIONAL_TYPES
+from ..policies.unmatchable import SubscriptionWarning, unmatchable
 from ..ports import Clock, Store
 
 MAX_PATTERNS = 100
@@ -29,9 +32,10 @@ class Subscriptions:
     after the other: none undoes another.
     """
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, declared: Iterable[EventType] = ()) -> None:
         self._store = store
         self._clock = clock
+        self._declared = declared
 
     @checked(refusal=InvalidSubscriptionError)
     async def create(
@@ -124,6 +128,17 @@ class Subscriptions:
         """
         if not await self._store.remove_subscription(tenant, subscription_id):
             raise NotFoundError("subscription", subscription_id)
+
+    async def warnings(self, subscription: Subscription) -> tuple[SubscriptionWarning, ...]:
+        """Return why no event is to be expected for a subscription, as far as that can be told; usually nothing.
+
+        That is a pattern that no type of the program's own declared types matches (and of the operational events),
+        a topic that is no path, or a range of numbers that is empty.  None of these is refused.
+        """
+        declared = {event_type.name for event_type in self._declared}
+        if declared:
+            declared |= OPERATIONAL_TYPES
+        return unmatchable(subscription.event_types, subscription.topic, subscription.filter, declared=declared)
 
     async def _save(self, subscription: Subscription) -> Subscription:
         check(subscription.event_types, subscription.topic, subscription.filter, subscription.description)

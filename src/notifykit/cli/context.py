@@ -9,9 +9,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..environment import TENANT, URL
 from .failures import NO_STORE, CommandError, UsageError
+from .options import merged
 from .output import Output
-from .parser import merged
 from .text import plain
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ class Context:
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
         self.given_url: str | None = merged(args, "url")
-        self.url: str = self.given_url or os.environ.get("NOTIFYKIT_URL") or DEFAULT_URL
-        self.tenant: str = merged(args, "tenant") or os.environ.get("NOTIFYKIT_TENANT") or "default"
+        self.url: str = self.given_url or os.environ.get(URL) or DEFAULT_URL
+        self.tenant: str = merged(args, "tenant") or os.environ.get(TENANT) or "default"
         self.verbose: int = merged(args, "verbose")
         self.out = Output(json=bool(merged(args, "json")))
         self._allow: list[str] = merged(args, "allow")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from . import inputs
 from .deliveries import add_filter, filter_of, find, write
-from .failures import FAILED, OK, UsageError
+from .failures import FAILED, OK, CommandError, UsageError
 from .paging import note_more
 from .parser import Commands
 from .text import plain
@@ -83,14 +83,28 @@ async def redrive(context: Context) -> int:
 
 async def recover(context: Context) -> int:
     """Send again what did not arrive."""
+    from ..models.endpoint import EndpointState
+
     args = context.args
     async with context.open() as kit:
-        await kit.endpoints.get(args.endpoint, tenant=context.tenant)
+        endpoint = await kit.endpoints.get(args.endpoint, tenant=context.tenant)
+        if endpoint.state is EndpointState.DISABLED:
+            raise CommandError(
+                f"endpoint {endpoint.id} is disabled ({plain(endpoint.state_reason)}), so what is due again would be "
+                f"cancelled; resume it first: notifykit endpoints resume {endpoint.id}"
+            )
         count = await kit.deliveries.recover(args.endpoint, tenant=context.tenant, since=args.since, until=args.until)
-    context.out.answer({"recovered": count}, _due(count, "due again"))
+    if endpoint.state is EndpointState.PAUSED and count:
+        text = f"{_counted(count)} held until the endpoint is resumed: notifykit endpoints resume {endpoint.id}"
+    else:
+        text = _due(count, "due again")
+    context.out.answer({"recovered": count}, text)
     return OK
 
 
 def _due(count: int, what: str) -> str:
-    deliveries = "1 delivery is" if count == 1 else f"{count} deliveries are"
-    return f"{deliveries} {what}" + ("; a dispatcher sends them (notifykit run)" if count else "")
+    return f"{_counted(count)} {what}" + ("; a dispatcher sends them (notifykit run)" if count else "")
+
+
+def _counted(count: int) -> str:
+    return "1 delivery is" if count == 1 else f"{count} deliveries are"

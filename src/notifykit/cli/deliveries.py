@@ -23,7 +23,7 @@ STATES = ("pending", "sending", "held", "delivered", "dead", "cancelled", "expir
 
 def add(commands: Commands) -> None:
     """Add the commands."""
-    group = commands.group("deliveries", help="what became of events: list, show the timeline")
+    group = commands.group("deliveries", help="what became of events: list, show the timeline, cancel")
     parser = group.command(
         "list",
         list_,
@@ -43,6 +43,15 @@ def add(commands: Commands) -> None:
         example="notifykit deliveries show dlv_01J…",
     )
     parser.add_argument("delivery", metavar="DELIVERY", help="its id, dlv_…")
+    parser = group.command(
+        "cancel",
+        cancel,
+        help="cancel deliveries that wait",
+        description="Cancel deliveries that wait: pending or held. One that is being sent right now, or has ended, is "
+        "not changed, and is an error. 'notifykit dead redrive DELIVERY' sends a cancelled one after all.",
+        example="notifykit deliveries cancel dlv_01J… dlv_01K…",
+    )
+    parser.add_argument("deliveries", nargs="+", metavar="DELIVERY", help="their ids, dlv_…")
 
 
 def add_filter(parser: Parser, *, limit: bool = True) -> None:
@@ -98,11 +107,11 @@ def write(context: Context, found: Sequence[Delivery]) -> None:
     columns = [
         Column("DELIVERY"),
         Column("STATE"),
-        Column("EVENT TYPE", flexible=True),
+        Column("EVENT TYPE"),
         Column("ENDPOINT"),
         Column("TRIES", right=True),
         Column("WHEN"),
-        Column("WHY", flexible=True),
+        Column("WHY"),
     ]
     rows = [
         (
@@ -167,6 +176,15 @@ async def show(context: Context) -> int:
     return OK
 
 
+async def cancel(context: Context) -> int:
+    """Cancel deliveries; each that was cancelled is told before the first that cannot be."""
+    async with context.open() as kit:
+        for delivery_id in context.args.deliveries:
+            await kit.deliveries.cancel(delivery_id, tenant=context.tenant)
+            context.out.answer({"id": delivery_id, "state": "cancelled"}, f"{delivery_id} cancelled")
+    return OK
+
+
 def timeline(delivery: Delivery, attempts: Sequence[Attempt], event: StoredEvent | None) -> list[str]:
     """Return the lines of a delivery's timeline."""
     from . import views
@@ -175,7 +193,7 @@ def timeline(delivery: Delivery, attempts: Sequence[Attempt], event: StoredEvent
     if event is not None:
         rows.append((event.published_at, "published", f"{event.type}, {len(event.body)} bytes"))
     rows.append((delivery.created_at, "planned", f"for {delivery.subscriber_id}"))
-    rows += [(attempt.started_at, _attempt_cell(attempt), _attempt_text(attempt)) for attempt in attempts]
+    rows += [(attempt.started_at, _attempt_cell(attempt), attempt_text(attempt)) for attempt in attempts]
     if delivery.finished_at is not None:
         rows.append((delivery.finished_at, views.state(delivery.state), delivery.reason or ""))
     else:
@@ -185,14 +203,15 @@ def timeline(delivery: Delivery, attempts: Sequence[Attempt], event: StoredEvent
     for at, what, text in rows:
         after = "" if at is None or first is None else f"+{views.span(at - first)}"
         shown.append((views.clock(at, millis=True), after, what, text))
-    return table([Column("TIME"), Column("AFTER", right=True), Column("WHAT"), Column("", flexible=True)], shown)
+    return table([Column("TIME"), Column("AFTER", right=True), Column("WHAT"), Column("", wraps=True)], shown)
 
 
 def _attempt_cell(attempt: Attempt) -> Cell:
     return Cell(f"attempt {attempt.number}", "green" if attempt.outcome == "accepted" else "red")
 
 
-def _attempt_text(attempt: Attempt) -> str:
+def attempt_text(attempt: Attempt) -> str:
+    """Return how an attempt went, on one line."""
     from . import views
 
     parts = [attempt.outcome]
@@ -204,5 +223,5 @@ def _attempt_text(attempt: Attempt) -> str:
     if attempt.retry_at is not None:
         parts.append(f"retry at {views.clock(attempt.retry_at, millis=True)}")
     if attempt.outcome != "accepted" and attempt.response.strip():
-        parts.append(f"answer: {cut(plain(attempt.response.decode('utf-8', 'replace').strip()), 60)}")
+        parts.append(f"answer: {cut(plain(attempt.response.decode('utf-8', 'replace').strip()), 200)}")
     return ", ".join(parts)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import endpoint_check, endpoint_secrets, inputs
-from .failures import FAILED, OK, CommandError, UsageError
+from . import endpoint_check, endpoint_secrets, endpoint_test, inputs
+from .failures import OK, UsageError
 from .paging import collect, note_more
 from .parser import Commands, Parser
+from .subscriptions import note_warnings
 from .text import Cell, Column, fields, plain
 
 if TYPE_CHECKING:
-    from ..kit import Notifykit
     from ..models.endpoint import RateLimit
     from ..models.retry import RetryPolicy
     from .context import Context
@@ -47,16 +47,7 @@ def add(commands: Commands) -> None:
         if reason:
             parser.add_argument("--reason", help="shown wherever somebody asks why nothing is delivered")
     endpoint_secrets.add(group)
-    parser = group.command(
-        "test",
-        test,
-        help="send a test event to one endpoint",
-        description="Send a notifykit.test event to this endpoint alone, whatever it is subscribed to. A dispatcher "
-        "must run to deliver it (notifykit run). With --wait the answer is whether it arrived.",
-        example="notifykit endpoints test end_01J… --wait 10s",
-    )
-    parser.add_argument("endpoint", metavar="ENDPOINT", help="its id, end_…")
-    parser.add_argument("--wait", type=inputs.duration, metavar="TIME", help="wait for the first attempt's outcome")
+    endpoint_test.add(group)
     endpoint_check.add(group)
 
 
@@ -129,7 +120,7 @@ async def list_(context: Context) -> int:
         found, more = await collect(
             lambda size, after: kit.endpoints.list(tenant=context.tenant, limit=size, after=after), limit
         )
-    columns = [Column("ENDPOINT"), Column("STATE"), Column("ADDRESS", flexible=True), Column("WHY", flexible=True)]
+    columns = [Column("ENDPOINT"), Column("STATE"), Column("ADDRESS"), Column("WHY", wraps=True)]
     rows = [(e.id, views.state(e.state), e.url, e.state_reason or e.description) for e in found]
     if not found:
         whose = plain(context.tenant)
@@ -160,10 +151,11 @@ async def create(context: Context) -> int:
             )
         else:
             subscription, endpoint = None, await kit.endpoints.create(args.address, tenant=context.tenant, **given)
+        warnings = () if subscription is None else await kit.subscriptions.warnings(subscription)
     secret = endpoint.secrets[0].value
     record = views.endpoint(endpoint, reveal=True)
     if subscription is not None:
-        record["subscription"] = views.subscription(subscription)
+        record["subscription"] = views.subscription(subscription, warnings)
     context.out.record(record)
     context.out.line(f"Created {endpoint.id} -> {plain(endpoint.url)}")
     context.out.lines(_shown_secret(secret))
@@ -171,6 +163,7 @@ async def create(context: Context) -> int:
         context.out.line(f"Subscribed with {subscription.id}: {plain(views.conditions(subscription))}")
     else:
         context.out.line(f"Subscribe it: notifykit subscriptions create 'order.*' --endpoint {endpoint.id}")
+    note_warnings(context.out, warnings)
     return OK
 
 
@@ -204,7 +197,7 @@ async def show(context: Context) -> int:
         rows = [
             (s.id, Cell("on", "green") if s.enabled else Cell("off", "red"), views.conditions(s)) for s in subscriptions
         ]
-        context.out.rows([], [Column("SUBSCRIPTION"), Column("STATE"), Column("EVENTS", flexible=True)], rows)
+        context.out.rows([], [Column("SUBSCRIPTION"), Column("STATE"), Column("EVENTS", wraps=True)], rows)
     return OK
 
 
@@ -268,46 +261,6 @@ async def delete(context: Context) -> int:
         await kit.endpoints.delete(endpoint_id, tenant=context.tenant)
     context.out.answer({"id": endpoint_id, "deleted": True}, f"{endpoint_id} deleted")
     return OK
-
-
-async def test(context: Context) -> int:
-    """Send a test event, and wait for what becomes of it if asked to."""
-    from . import views
-
-    args = context.args
-    async with context.open() as kit:
-        receipt = await kit.endpoints.test(args.endpoint, tenant=context.tenant)
-        if args.wait is None:
-            context.out.answer(
-                {"event_id": receipt.event_id}, f"{receipt.event_id} published; notifykit explain {receipt.event_id}"
-            )
-            return OK
-        attempt = await _first_attempt(kit, context.tenant, receipt.event_id, args.wait.total_seconds())
-    if attempt is None:
-        raise CommandError(
-            f"no attempt was made within {views.span(args.wait)}; does a dispatcher run? Start one: notifykit run"
-        )
-    answer = attempt.reason or f"http_{attempt.status}"
-    context.out.answer(
-        {"event_id": receipt.event_id, **views.attempt(attempt)},
-        f"{receipt.event_id} {attempt.outcome} ({answer}) in {views.span(attempt.took)}",
-    )
-    return OK if attempt.outcome == "accepted" else FAILED
-
-
-async def _first_attempt(kit: Notifykit, tenant: str, event_id: str, seconds: float) -> Any:
-    import anyio
-
-    from ..ports import DeliveryFilter
-
-    with anyio.move_on_after(seconds):
-        while True:
-            for delivery in await kit.deliveries.list(DeliveryFilter(event_id=event_id), tenant=tenant, limit=1):
-                attempts = await kit.deliveries.attempts(delivery.id, tenant=tenant)
-                if attempts:
-                    return attempts[0]
-            await anyio.sleep(0.05)
-    return None
 
 
 def _settings(args: Any) -> dict[str, Any]:

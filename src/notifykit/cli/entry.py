@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 
+from .commands import build
 from .context import Context
 from .failures import BROKEN_PIPE, FAILED, INTERRUPTED, OK, USAGE, CommandError, explained
 from .inputs import join_relative_times
-from .parser import build
+from .logs import logging_to_stderr
 from .text import encodable, plain
 
 
@@ -81,19 +81,3 @@ def _quiet() -> int:
         # The interpreter flushes stdout once more when it ends; that must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return BROKEN_PIPE
-
-
-@contextmanager
-def logging_to_stderr(verbose: int) -> Iterator[None]:
-    """Write the library's log to stderr for the length of a block: warnings, or more."""
-    logger = logging.getLogger("notifykit")
-    before = logger.level
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logger.addHandler(handler)
-    logger.setLevel({0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG))
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from .deliveries import write
@@ -10,6 +11,7 @@ from .parser import Commands
 from .text import Cell, Column, fields
 
 if TYPE_CHECKING:
+    from ..admin import Explanation
     from .context import Context
 
 #: What the verdicts mean, for people.
@@ -88,8 +90,8 @@ async def explain(context: Context) -> int:
         Column("SUBSCRIPTION"),
         Column("ENDPOINT"),
         Column("VERDICT"),
-        Column("WANTS", flexible=True),
-        Column("MEANING", flexible=True),
+        Column("WANTS", wraps=True),
+        Column("MEANING", wraps=True),
     ]
     if rows:
         context.out.rows([], columns, rows)
@@ -100,5 +102,16 @@ async def explain(context: Context) -> int:
     if found.deliveries:
         write(context, found.deliveries)
     else:
-        context.out.line("Nobody got it." if found.planned else "Nothing was planned yet; does a dispatcher run?")
+        context.out.line(_no_delivery(found))
     return OK
+
+
+def _no_delivery(found: Explanation) -> str:
+    """Return why there is no delivery: not every event that has not been planned lacks a dispatcher."""
+    from . import views
+
+    if found.planned:
+        return "No endpoint got it."
+    if found.event.due_at > datetime.now(UTC):
+        return f"Nothing is planned before it is due, at {views.clock(found.event.due_at)}."
+    return "Nothing was planned yet; does a dispatcher run?"

@@ -77,8 +77,8 @@ def _remedy(error: NotifykitError) -> str:
     match refused.reason:
         case "scheme":
             return "use https, or --allow-http on a network you trust"
-        case "loopback" | "localhost" | "private" | "shared" | "link_local":
-            return "if that is intended, let the block through: --allow CIDR, such as --allow 127.0.0.0/8"
+        case "loopback" | "localhost" | "private" | "shared" | "link_local" if refused.block is not None:
+            return f"if that is intended, let its block through, here and for 'notifykit run': --allow {refused.block}"
         case "single_label" | "reserved_name":
             return "if it is a service of your own network, let its name and its block through: --allow-name, --allow"
         case "port":

@@ -6,11 +6,13 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import inputs
-from .failures import FAILED, OK, CommandError
+from .failures import FAILED, OK, CommandError, UsageError
+from .forward import Forwarded, Forwarder, local_url
 from .parser import Commands
 from .receiver import Receiver, Reply, Request
 from .text import plain, styled
@@ -31,17 +33,26 @@ def add(commands: Commands) -> None:
         listen,
         help="receive webhooks on this machine, verify and show them",
         description="Listen on this machine, verify the signature of each webhook that arrives, and show it. Without "
-        "--secret signatures are not checked. With --secret, what does not verify is answered with 401.",
+        "--secret signatures are not checked. With --secret, what does not verify is answered with 401. With "
+        "--forward-to each request is handed on to your program, with its headers and its exact body, and the "
+        "program's answer is shown and given back.",
         example="notifykit listen --secret whsec_…\n"
         "notifykit listen --port 9000 --status 503              # a receiver that is down\n"
-        "notifykit listen --secret whsec_… --fail-first 2       # fails twice for each event, then takes it",
+        "notifykit listen --secret whsec_… --fail-first 2       # fails twice for each event, then takes it\n"
+        "notifykit listen --forward-to http://localhost:8000/webhooks",
     )
     parser.add_argument("--port", type=inputs.count, default=PORT, help=f"0 takes any that is free ({PORT})")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (127.0.0.1)")
     parser.add_argument(
         "--secret", action="append", metavar="SECRET", help="whsec_… or whpk_…; repeatable while secrets rotate"
     )
-    parser.add_argument("--status", type=_status, default=200, metavar="CODE", help="what is answered (200)")
+    parser.add_argument("--status", type=_status, metavar="CODE", help="what is answered (200)")
+    parser.add_argument(
+        "--forward-to",
+        type=local_url,
+        metavar="URL",
+        help="hand each request on to exactly this URL, and give its answer back",
+    )
     parser.add_argument(
         "--fail-first",
         type=inputs.count,
@@ -65,9 +76,12 @@ async def listen(context: Context) -> int:
     from ..signing import Verifier
 
     args = context.args
-    desk = _Desk(context, Verifier(args.secret) if args.secret else None)
+    if args.forward_to and args.status:
+        raise UsageError("--forward-to gives your program's answer back and --status an answer of its own; give one")
+    forwarder = None if args.forward_to is None else Forwarder(args.forward_to)
+    desk = _Desk(context, Verifier(args.secret) if args.secret else None, forwarder)
     try:
-        async with Receiver(desk.handle, host=args.host, port=args.port) as receiver:
+        async with forwarder or nullcontext(), Receiver(desk.handle, host=args.host, port=args.port) as receiver:
             _explain(context, receiver.port)
             await desk.enough.wait()
     except OSError as error:
@@ -79,12 +93,15 @@ async def listen(context: Context) -> int:
 
 def _explain(context: Context, port: int) -> None:
     args = context.args
-    url = f"http://{args.host}:{port}/"
-    context.out.record({"listening": url, "verifies": bool(args.secret)})
+    host, block = _reached_at(args.host)
+    url = f"http://{host}:{port}/"
+    context.out.record({"listening": url, "verifies": bool(args.secret), "forwards_to": args.forward_to})
+    if args.forward_to:
+        context.out.line(f"What arrives is handed on to {plain(args.forward_to)}")
     if args.secret:
         context.out.line(f"Listening on {url} and verifying; Ctrl-C to stop.")
         return
-    egress = "--allow-http --allow 127.0.0.0/8"
+    egress = "--allow-http" + (f" --allow {block}" if block else "")
     context.out.lines(
         [
             f"Listening on {url}, not verifying; Ctrl-C to stop.",
@@ -97,6 +114,16 @@ def _explain(context: Context, port: int) -> None:
     )
 
 
+def _reached_at(host: str) -> tuple[str, str | None]:
+    """Return the host of the URL at which this machine reaches a listener, and the block to let through for it."""
+    from ..channels.webhook.addresses import block_of
+
+    if host in ("0.0.0.0", "::", ""):  # noqa: S104 - it is compared, not bound
+        host = "127.0.0.1"
+    block = block_of("127.0.0.1" if host == "localhost" else host)
+    return f"[{host}]" if ":" in host else host, block
+
+
 class _Desk:
     """Takes requests and shows them.
 
@@ -105,9 +132,10 @@ class _Desk:
         refused: How many did not verify.
     """
 
-    def __init__(self, context: Context, verifier: Verifier | None) -> None:
+    def __init__(self, context: Context, verifier: Verifier | None, forwarder: Forwarder | None) -> None:
         self._context = context
         self._verifier = verifier
+        self._forwarder = forwarder
         self._attempts: Counter[str] = Counter()
         self._requests = 0
         self.enough = asyncio.Event()
@@ -123,16 +151,22 @@ class _Desk:
         event_id = dict(request.headers).get(b"webhook-id", b"").decode("ascii", "replace")
         self._attempts[event_id] += 1
         attempt = self._attempts[event_id]
+        forwarded = None
         if verdict not in (None, "verified"):
             self.refused += 1
-            status = 401
+            reply = Reply(401)
+        elif attempt <= args.fail_first:
+            reply = Reply(503)
+        elif self._forwarder is None:
+            reply = Reply(args.status or 200)
         else:
-            status = 503 if attempt <= args.fail_first else args.status
-        self._show(request, received_at, event_id, attempt, verdict, status)
+            forwarded = await self._forwarder.send(request)
+            reply = forwarded.reply
+        self._show(_Arrival(request, received_at, event_id, attempt, verdict), reply.status, forwarded)
         self._requests += 1
         if args.count is not None and self._requests >= args.count:
             asyncio.get_running_loop().call_later(0.05, self.enough.set)  # after the answer is out
-        return Reply(status)
+        return reply
 
     def _verdict(self, request: Request) -> str | None:
         """Return ``verified``, why not, or ``None`` if nobody gave us a key."""
@@ -146,16 +180,16 @@ class _Desk:
             return error.reason
         return "verified"
 
-    def _show(
-        self, request: Request, at: datetime, event_id: str, attempt: int, verdict: str | None, status: int
-    ) -> None:
+    def _show(self, arrival: _Arrival, status: int, forwarded: Forwarded | None) -> None:
         from . import views
 
+        request, at, event_id, attempt, verdict = arrival
         body = _parsed(request.body)
         type_ = body.get("type") if isinstance(body, dict) else None
         out = self._context.out
         out.record(
             {
+                **({} if forwarded is None else {"forwarded": _forwarded(forwarded)}),
                 "received_at": views.instant(at),
                 "path": request.path,
                 "event_id": event_id or None,
@@ -176,6 +210,40 @@ class _Desk:
         )
         if attempt == 1:
             out.lines(_pretty(body))
+        if forwarded is not None:
+            out.lines(self._answer(forwarded))
+
+    def _answer(self, forwarded: Forwarded) -> list[str]:
+        """Return what the program answered, for people."""
+        from . import views
+
+        assert self._forwarder is not None
+        whence = f"{plain(self._forwarder.url)} in {views.span(forwarded.took)}"
+        if forwarded.error is not None:
+            return [styled(f"no answer from {whence}: {plain(forwarded.error)}", "red")]
+        style = "green" if forwarded.reply.status < 300 else "red"
+        body = _parsed(forwarded.reply.body)
+        return [
+            styled(f"{forwarded.reply.status} from {whence}", style),
+            *(_pretty(body) if forwarded.reply.body else ()),
+        ]
+
+
+class _Arrival(NamedTuple):
+    request: Request
+    at: datetime
+    event_id: str
+    attempt: int
+    verdict: str | None
+
+
+def _forwarded(forwarded: Forwarded) -> dict[str, Any]:
+    return {
+        "status": None if forwarded.error else forwarded.reply.status,
+        "took_ms": round(forwarded.took / timedelta(milliseconds=1), 3),
+        "body": _parsed(forwarded.reply.body),
+        "error": forwarded.error,
+    }
 
 
 def _parsed(body: bytes) -> Any:

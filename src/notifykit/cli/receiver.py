@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -37,6 +37,7 @@ class Reply(NamedTuple):
 
     status: int
     body: bytes = b""
+    headers: Sequence[tuple[bytes, bytes]] = ()
 
 
 class _BadRequestError(Exception):
@@ -170,4 +171,5 @@ def _encoded(reply: Reply, *, keep: bool) -> bytes:
     head = f"HTTP/1.1 {reply.status} {phrase}\r\ncontent-length: {len(reply.body)}\r\n"
     if not keep:
         head += "connection: close\r\n"
-    return f"{head}\r\n".encode("ascii") + reply.body
+    lines = b"".join(b"%b: %b\r\n" % header for header in reply.headers)
+    return head.encode("ascii") + lines + b"\r\n" + reply.body

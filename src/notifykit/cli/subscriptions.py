@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import inputs
@@ -11,7 +12,9 @@ from .parser import Commands, Parser
 from .text import Cell, Column, fields, plain
 
 if TYPE_CHECKING:
+    from ..policies.unmatchable import SubscriptionWarning
     from .context import Context
+    from .output import Output
 
 
 def add(commands: Commands) -> None:
@@ -85,7 +88,7 @@ async def list_(context: Context) -> int:
             ),
             args.limit,
         )
-    columns = [Column("SUBSCRIPTION"), Column("STATE"), Column("ENDPOINT"), Column("EVENTS", flexible=True)]
+    columns = [Column("SUBSCRIPTION"), Column("STATE"), Column("ENDPOINT"), Column("EVENTS", wraps=True)]
     rows = [
         (s.id, Cell("on", "green") if s.enabled else Cell("off", "red"), s.subscriber_id, views.conditions(s))
         for s in found
@@ -111,11 +114,19 @@ async def create(context: Context) -> int:
             filter=None if args.filter is None else inputs.read_object(args.filter, "--filter"),
             description=args.description or "",
         )
+        warnings = await kit.subscriptions.warnings(subscription)
     context.out.answer(
-        views.subscription(subscription),
+        views.subscription(subscription, warnings),
         f"{subscription.id}: {subscription.subscriber_id} gets {plain(views.conditions(subscription))}",
     )
+    note_warnings(context.out, warnings)
     return OK
+
+
+def note_warnings(out: Output, warnings: Sequence[SubscriptionWarning]) -> None:
+    """Say why a subscription will never match, as it seems; programs find it in the record."""
+    for warning in warnings:
+        out.note(f"notifykit: warning: no event is to be expected: {warning.path}: {plain(warning.text)}")
 
 
 async def show(context: Context) -> int:
@@ -124,8 +135,10 @@ async def show(context: Context) -> int:
 
     async with context.open() as kit:
         subscription = await kit.subscriptions.get(context.args.subscription, tenant=context.tenant)
-    context.out.record(views.subscription(subscription))
+        warnings = await kit.subscriptions.warnings(subscription)
+    context.out.record(views.subscription(subscription, warnings))
     context.out.lines(fields(views.subscription_fields(subscription)))
+    note_warnings(context.out, warnings)
     return OK
 
 
@@ -149,11 +162,13 @@ async def update(context: Context) -> int:
         raise UsageError("nothing to change; see: notifykit subscriptions update --help")
     async with context.open() as kit:
         subscription = await kit.subscriptions.update(args.subscription, tenant=context.tenant, **given)
+        warnings = await kit.subscriptions.warnings(subscription)
     state = "" if subscription.enabled else " (disabled)"
     context.out.answer(
-        views.subscription(subscription),
+        views.subscription(subscription, warnings),
         f"{subscription.id} updated: {plain(views.conditions(subscription))}{state}",
     )
+    note_warnings(context.out, warnings)
     return OK
 
 

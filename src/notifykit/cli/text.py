@@ -7,14 +7,16 @@ import re
 import shutil
 import sys
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import NamedTuple, TextIO
 
 #: Control characters (a tenant's text must not steer the terminal), bidirectional overrides, halves of surrogate pairs.
 _UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34"}
 _GAP = "  "
-_LEAST = 8
+#: Sentences are not made narrower than this.
+_LEAST = 30
 
 
 def plain(text: object) -> str:
@@ -63,16 +65,27 @@ def cut(text: str, columns: int) -> str:
     return kept + "…"
 
 
+def wrapped(text: str, columns: int) -> list[str]:
+    """Return ``text`` in lines of at most ``columns`` columns; a longer word stays whole, so that it can be copied."""
+    lines: list[str] = []
+    for word in text.split(" "):
+        if lines and width(lines[-1]) + 1 + width(word) <= columns:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
+
+
 class Column(NamedTuple):
     """A column of a table.
 
     Attributes:
-        flexible: May be cut when the terminal is too narrow; ids, which people copy, may not.
+        wraps: Sentences, which may be broken at blanks; ids and addresses, which people copy, may not.
     """
 
     title: str
     right: bool = False
-    flexible: bool = False
+    wraps: bool = False
 
 
 class Cell(NamedTuple):
@@ -85,6 +98,8 @@ class Cell(NamedTuple):
 def table(columns: Sequence[Column], rows: Sequence[Sequence[object]], *, columns_wide: int | None = None) -> list[str]:
     """Return the lines of an aligned table.
 
+    Nothing is cut: what does not fit beside each other stands below, indented.
+
     Args:
         columns: From left to right.
         rows: Cells: a :class:`Cell`, or anything with a text.
@@ -94,10 +109,9 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[object]], *, column
     widths = [max([width(column.title), *(width(row[at].text) for row in cells)]) for at, column in enumerate(columns)]
     if columns_wide is None and sys.stdout.isatty():
         columns_wide = shutil.get_terminal_size().columns
-    if columns_wide is not None:
-        _shrink(widths, columns, columns_wide)
-    lines = [_line([Cell(column.title, "bold") for column in columns], columns, widths)]
-    return lines + [_line(row, columns, widths) for row in cells]
+    parts = _parts(columns, widths, columns_wide) if columns_wide is not None else [list(range(len(columns)))]
+    title = [Cell(column.title, "bold") for column in columns]
+    return [line for row in [title, *cells] for line in _row(row, parts, columns, widths)]
 
 
 def _cell(value: object) -> Cell:
@@ -106,24 +120,41 @@ def _cell(value: object) -> Cell:
     return Cell("-" if value is None or value == "" else plain(value))
 
 
-def _shrink(widths: list[int], columns: Sequence[Column], room: int) -> None:
-    """Take from the widest flexible columns what does not fit."""
-    excess = sum(widths) + len(_GAP) * (len(widths) - 1) - room
-    flexible = [at for at, column in enumerate(columns) if column.flexible]
-    while excess > 0 and flexible:
-        widest = max(flexible, key=lambda at: widths[at])
-        if widths[widest] <= _LEAST:
-            return
-        widths[widest] -= 1
-        excess -= 1
+def _parts(columns: Sequence[Column], widths: list[int], room: int) -> list[list[int]]:
+    """Return which columns stand beside each other; a column that wraps is made narrower where that is enough."""
+    parts: list[list[int]] = [[]]
+    left = room
+    for at, column in enumerate(columns):
+        gap = len(_GAP) if parts[-1] else 0
+        if widths[at] + gap > left and not (column.wraps and left - gap >= _LEAST) and parts[-1]:
+            parts.append([])
+            left, gap = room - len(_GAP), 0
+        parts[-1].append(at)
+        if column.wraps:
+            widths[at] = min(widths[at], max(left - gap, _LEAST))
+        left -= widths[at] + gap
+    return parts
+
+
+def _row(
+    row: Sequence[Cell], parts: Sequence[Sequence[int]], columns: Sequence[Column], widths: Sequence[int]
+) -> Iterator[str]:
+    """Yield the lines of a row; further parts that say nothing are left out."""
+    for number, part in enumerate(parts):
+        if number and all(row[at].text in ("", " ", "-") for at in part):
+            continue
+        texts = [wrapped(row[at].text, widths[at]) if columns[at].wraps else [row[at].text] for at in part]
+        for broken in zip_longest(*texts, fillvalue=""):
+            cells = [Cell(text, row[at].style) for text, at in zip(broken, part, strict=True)]
+            line = _line(cells, [columns[at] for at in part], [widths[at] for at in part])
+            yield (_GAP if number else "") + line
 
 
 def _line(row: Sequence[Cell], columns: Sequence[Column], widths: Sequence[int]) -> str:
     parts = []
     for cell, column, wide in zip(row, columns, widths, strict=True):
-        text = cut(cell.text, wide)
-        space = " " * (wide - width(text))
-        shown = styled(text, cell.style)
+        space = " " * (wide - width(cell.text))
+        shown = styled(cell.text, cell.style)
         parts.append(space + shown if column.right else shown + space)
     return _GAP.join(parts).rstrip()
 

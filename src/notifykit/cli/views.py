@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from ..models.endpoint import Endpoint, EndpointState, RateLimit
     from ..models.event import StoredEvent
     from ..models.subscription import Subscription
+    from ..policies.unmatchable import SubscriptionWarning
 
+#: Counts of a store stop there.
+_CAP = 10_000
 _STATE_STYLES = {
     "delivered": "green",
     "active": "green",
@@ -56,6 +59,11 @@ def span(value: timedelta) -> str:
     if minutes < 60:
         return f"{minutes}m {int(seconds) % 60}s"
     return f"{hours}h {minutes % 60}m" if hours < 48 else f"{days}d {hours % 24}h"
+
+
+def capped(count: int) -> str:
+    """Return a count of a store for people; those of all tenants stop at 10,000."""
+    return f"{count:,}" if count < _CAP else f"{_CAP:,} or more"
 
 
 def state(value: DeliveryState | EndpointState) -> Cell:
@@ -108,12 +116,12 @@ def _rate(limit: RateLimit) -> str:
     return f"{limit.per_second:g} a second, {limit.burst} at once"
 
 
-def subscription(value: Subscription) -> dict[str, Any]:
-    """Return a subscription for JSON."""
+def subscription(value: Subscription, warnings: Sequence[SubscriptionWarning] | None = None) -> dict[str, Any]:
+    """Return a subscription for JSON, with what it was warned of where that was asked for."""
     from ..codec import unstructure
 
     data: dict[str, Any] = unstructure(value)
-    return data
+    return data if warnings is None else {**data, "warnings": [warning._asdict() for warning in warnings]}
 
 
 def subscription_fields(value: Subscription) -> dict[str, object]:

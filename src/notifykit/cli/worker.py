@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from io import FileIO
 from typing import TYPE_CHECKING, Any
 
-from .entry import logging_to_stderr
 from .failures import FAILED, INTERRUPTED, OK, explained
+from .logs import logging_to_stderr
 from .serving import run_fast, serve
 
 if TYPE_CHECKING:

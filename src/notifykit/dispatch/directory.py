@@ -14,7 +14,7 @@ from ..models.delivery import Claim, NewDelivery
 from ..models.endpoint import Endpoint
 from ..models.event import TakenEvent
 from ..models.subscription import TenantConfig
-from ..policies.plan import SubscriptionIndex, plan_page
+from ..policies.plan import OPERATIONAL_TYPES, SubscriptionIndex, plan_page
 from ..ports import Store
 from .crowd import Crowd, LargeView
 
@@ -25,8 +25,6 @@ CAPACITY = 4096
 #: A tenant with more endpoints or subscriptions than this is large: nobody holds its whole configuration,
 #: the store finds what an event needs of it.
 LARGE = 2000
-#: The engine's own types of events, which are only made if somebody wants them (see ``herald.py``).
-OPERATIONAL_TYPES = frozenset({"endpoint.failing", "endpoint.recovered", "endpoint.disabled", "delivery.exhausted"})
 
 
 @attrs.frozen

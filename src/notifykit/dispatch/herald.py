@@ -15,8 +15,8 @@ import attrs
 from ..models.delivery import Claim, Priority
 from ..models.event import Event, StoredEvent
 from ..policies.admit import admit
-from ..policies.plan import OPERATIONAL
-from .directory import OPERATIONAL_TYPES, Directory
+from ..policies.plan import OPERATIONAL, OPERATIONAL_TYPES
+from .directory import Directory
 
 
 @attrs.define

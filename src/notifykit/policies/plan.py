@@ -283,6 +283,10 @@ _UNREAD: Final = object()
 _ADDRESSED: Final = "@"
 #: The topic of operational events: only subscriptions that name their first word get them, a bare ``**`` does not.
 OPERATIONAL: Final = "!"
+#: The types of these events, which are only made if a subscription names them (see ``dispatch/herald.py``).
+OPERATIONAL_TYPES: Final = frozenset(
+    {"endpoint.failing", "endpoint.recovered", "endpoint.disabled", "delivery.exhausted"}
+)
 
 
 def plan(event: TakenEvent, index: SubscriptionIndex, *, now: datetime) -> list[NewDelivery]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .builders import make_id as make_id
     from .builders import make_record as make_record
     from .builders import make_subscription as make_subscription
+    from .cases import OutboxTestCase as OutboxTestCase
     from .clock import START as START
     from .clock import FakeClock as FakeClock
     from .outbox import Outbox as Outbox
@@ -55,6 +56,7 @@ _HOMES = {
         ),
         ".builders",
     ),
+    "OutboxTestCase": ".cases",
     **dict.fromkeys(("START", "FakeClock"), ".clock"),
     **dict.fromkeys(("Outbox", "OutboxDelivery", "PublishedEvent"), ".outbox"),
     **dict.fromkeys(("ReceivedRequest", "Receiver", "Reply"), ".receiver"),

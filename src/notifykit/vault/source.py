@@ -6,13 +6,15 @@ import os
 import threading
 from pathlib import Path
 
+from ..environment import ENVIRONMENT, KEYS, choice
 from ..errors import ConfigurationError
 from .development import development_keys
 from .ring import HOW_TO_MAKE, KeyRing
 
-KEYS, ENVIRONMENT = "NOTIFYKIT_KEYS", "NOTIFYKIT_ENV"
-#: Any other name, a mistyped one included, is treated like ``production``.
-_LENIENT = frozenset({"development", "dev", "test", "testing", "local"})
+#: Names of environments where a key may be made, and of those where none is.  There are no others: a mistyped name
+#: must not decide about keys.
+_LENIENT = ("development", "dev", "test", "testing", "local")
+_STRICT = ("production", "prod", "staging")
 
 
 class Vault:
@@ -20,16 +22,21 @@ class Vault:
 
     Args:
         keys: What the program brings; else ``NOTIFYKIT_KEYS`` counts.
-        environment: ``production``, ``development`` or ``test``; else ``NOTIFYKIT_ENV`` counts.
+        environment: ``production``, ``staging``, ``development``, ``test`` …; else ``NOTIFYKIT_ENV`` counts.
         is_local: Whether the store is one that a developer's machine would have.
         file: Where a key for development is kept; ``None`` for a store that dies with its process.
+
+    Attributes:
+        given: The keys that the program brought.
+        environment: The environment that the program named.
     """
 
     def __init__(
         self, keys: KeyRing | None = None, environment: str | None = None, *, is_local: bool, file: Path | None
     ) -> None:
+        self.given = keys
+        self.environment = environment
         self._ring = keys
-        self._environment = environment
         self._is_local = is_local
         self._file = file
         self._lock = threading.Lock()
@@ -48,9 +55,17 @@ class Vault:
         return self._ring
 
     def check(self) -> None:
-        """Raise what :attr:`ring` would raise, without making a key."""
+        """Raise what :attr:`ring` would raise, without making a key.
+
+        Raises:
+            ConfigurationError: Or the name of the environment is unknown.
+        """
+        self._named()
         if self._ring is None and self._given() is None:
             self._refuse_to_make_one()
+
+    def _named(self) -> str | None:
+        return choice(ENVIRONMENT, self.environment, (*_STRICT, *_LENIENT))
 
     def _given(self) -> KeyRing | None:
         text = os.environ.get(KEYS, "").strip()
@@ -61,8 +76,8 @@ class Vault:
         return KeyRing.generate("memory") if self._file is None else development_keys(self._file)
 
     def _refuse_to_make_one(self) -> None:
-        named = self._environment or os.environ.get(ENVIRONMENT, "").strip()
-        if self._file is None or named.lower() in _LENIENT or (not named and self._is_local):
+        named = self._named()
+        if self._file is None or named in _LENIENT or (not named and self._is_local):
             return
         why = f"in the environment {named!r}" if named else "for a database on another host"
         raise ConfigurationError(

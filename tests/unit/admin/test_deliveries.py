@@ -216,3 +216,75 @@ class TestExplaining:
 
         assert [ids[3], ids[1], ids[0]] == [event.id for event in (*first, *rest)]
         assert 4 == len(await kit.events.list(tenant=ACME))
+
+
+class TestChanges:
+    async def look(self, kit, cursor=None, **options):
+        found = await kit.deliveries.changes(cursor, tenant=ACME, **options)
+        return [(c.delivery.state.value, c.attempt and c.attempt.outcome) for c in found.changes], found.cursor
+
+    async def test_each_look_tells_what_has_happened_since_the_last(self, kit, world, endpoint, clock):
+        """A failure and its retry, once each; what was there before the first look is not told."""
+        await world.published()
+        first, cursor = await self.look(kit)
+        world.answers[endpoint.id] = [Transient(reason="http_503")]
+        await world.published()
+        failed, cursor = await self.look(kit, cursor)
+        quiet, cursor = await self.look(kit, cursor)
+        clock.advance(HOUR)
+        await world.settles()
+        retried, cursor = await self.look(kit, cursor)
+
+        assert [] == first
+        assert [("pending", "transient")] == failed
+        assert [] == quiet
+        assert [("delivered", "accepted")] == retried
+        assert [] == (await self.look(kit, cursor))[0]
+
+    async def test_ends_without_an_attempt_are_told(self, kit, waiting):
+        """A waiting delivery is cancelled by an operator."""
+        _, cursor = await self.look(kit)
+        await kit.deliveries.cancel(waiting.id, tenant=ACME)
+
+        assert [("cancelled", None)] == (await self.look(kit, cursor))[0]
+
+    async def test_an_old_delivery_is_followed_while_it_is_open(self, kit, world, dead, clock):
+        """A dead letter of yesterday that is redriven and sent again."""
+        clock.advance(DAY)
+        await kit.deliveries.redrive(dead.id, tenant=ACME)
+        _, cursor = await self.look(kit)
+        await world.settles()
+
+        assert [("delivered", "accepted")] == (await self.look(kit, cursor))[0]
+
+    async def test_a_filter_chooses(self, kit, world, endpoint):
+        """By type, and by the state that something has brought a delivery into."""
+        only_dead = DeliveryFilter(states=frozenset({DeliveryState.DEAD}))
+        _, cursor = await self.look(kit)
+        await world.published()
+        world.answers[endpoint.id] = [REFUSED]
+        await world.published()
+
+        assert [("dead", "permanent")] == (await self.look(kit, cursor, wanted=only_dead))[0]
+        assert [] == (await self.look(kit, cursor, wanted=DeliveryFilter(event_type="user.created")))[0]
+
+    async def test_a_flood_is_looked_at_in_part_and_said_so(self, kit, world, endpoint, monkeypatch):
+        """A look is bounded, whatever there is."""
+        monkeypatch.setattr("notifykit.admin.changes.MOST", 2)
+        found = await kit.deliveries.changes(tenant=ACME)
+        for _ in range(3):
+            await world.published()
+
+        found = await kit.deliveries.changes(found.cursor, tenant=ACME)
+
+        assert (2, False) == (len(found.changes), found.complete)
+
+    async def test_what_retention_has_deleted_is_no_news(self, kit, waiting, clock):
+        """It was open, and there is nothing left to tell of it."""
+        _, cursor = await self.look(kit)
+        await kit.deliveries.cancel(waiting.id, tenant=ACME)
+        clock.advance(DAY)
+        before = clock.now() + DAY
+        await kit.store.purge(before=before, keys_before=before, limit=10)
+
+        assert [] == (await self.look(kit, cursor))[0]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
 
-from notifykit import DeliveryState, InvalidSubscriptionError, NotFoundError
+from notifykit import DeliveryState, EventType, InvalidSubscriptionError, NotFoundError
 
 ACME = "acme"
 FILTER = {"order": {"total": [{"numeric": [">=", 100]}]}}
@@ -142,3 +143,32 @@ async def test_pages_follow_the_order_of_creation(kit, endpoint):
 
     assert created == [*first, *rest]
     assert 6 == len(await kit.subscriptions.list(tenant=ACME))
+
+
+class TestWarnings:
+    async def test_a_subscription_that_can_never_match_is_told(self, kit, endpoint):
+        """What is valid and pointless is stored, and the warnings are values: where, which kind, and why."""
+        kit.catalog.include([EventType(name="order.shipped")])
+        odd = await kit.subscriptions.create(
+            ["order.shipped", "order.shiped", "endpoint.disabled"],
+            tenant=ACME,
+            endpoint_id=endpoint.id,
+            topic="shop.7",
+            filter={"total": [{"numeric": [">", 5, "<", 3]}]},
+        )
+
+        found = await kit.subscriptions.warnings(odd)
+
+        assert [
+            ("event_types[1]", "unknown_type"),
+            ("topic", "topic_is_no_path"),
+            ("filter.total[0].numeric", "impossible_range"),
+        ] == [(warning.path, warning.code) for warning in found]
+
+    async def test_an_ordinary_subscription_has_none(self, kit, subscription):
+        """Nor does one of any type, where the program has declared none."""
+        assert () == await kit.subscriptions.warnings(subscription)
+
+    async def test_sync_callers_have_them_too(self, kit, subscription):
+        """Through ``kit.blocking``, in another thread."""
+        assert () == await asyncio.to_thread(lambda: kit.blocking.subscriptions.warnings(subscription))

@@ -165,6 +165,49 @@ def test_metadata_services_cannot_be_allowed(address):
     assert Refusal.METADATA == Guard(allow=["0.0.0.0/0", "::/0"]).judge(address)
 
 
+@pytest.mark.parametrize(
+    ("address", "block"),
+    [
+        ("10.0.0.1", "10.0.0.0/8"),
+        ("172.16.9.9", "172.16.0.0/12"),
+        ("100.64.0.1", "100.64.0.0/10"),
+        ("192.0.0.5", "192.0.0.0/24"),
+        ("::1", "::1/128"),
+        ("fd00::1", "fc00::/7"),
+        ("::ffff:192.168.0.9", "192.168.0.0/16"),
+        ("4000::1", "4000::1/128"),  # refused because it is not global unicast: the block would be all of IPv6
+    ],
+)
+def test_a_refusal_names_the_block_that_would_lift_it(address, block):
+    """What the error names is what the allow-list has to have, and lets the address through."""
+    with pytest.raises(DestinationRefusedError) as caught:
+        Guard().parse(f"https://[{address}]/" if ":" in address else f"https://{address}/")
+
+    assert block == caught.value.block
+    assert Guard(allow=[block]).judge(address) is None
+    assert block not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "acme.example:22", "printer.local"])
+def test_a_refusal_that_no_block_lifts_names_none(host):
+    """Metadata services, ports and reserved names."""
+    with pytest.raises(DestinationRefusedError) as caught:
+        Guard().parse(f"https://{host}/")
+
+    assert caught.value.block is None
+
+
+async def test_a_name_that_points_inside_names_the_block_of_its_address():
+    """The operator learns what to allow; the text, which the tenant may see, has no address."""
+    guard = Guard(resolver=FixedResolver({"hook.test": [PUBLIC, "10.1.2.3"]}))
+
+    with pytest.raises(DestinationRefusedError) as caught:
+        await guard.vet("hook.test", 443)
+
+    assert "10.0.0.0/8" == caught.value.block
+    assert "10." not in str(caught.value)
+
+
 def test_a_wrong_block_is_a_configuration_error():
     """A typing error in the allow-list is reported at the start."""
     with pytest.raises(ConfigurationError, match="CIDR"):

@@ -61,3 +61,11 @@ def deliver(store_url: str) -> Callable[[], None]:
             await dispatcher.drained()
 
     return lambda: asyncio.run(drain())
+
+
+@pytest.fixture
+def endpoint(cli: Command, desk: Desk) -> str:
+    """An endpoint that gets every ``order`` event, and gives up after the first failure."""
+    created = cli("endpoints", "create", desk.url, "--events", "order.**", "--retry", "none", "--json").record
+    id_: str = created["id"]
+    return id_

@@ -35,6 +35,7 @@ class Answer(NamedTuple):
 
 
 Command = Callable[..., Answer]
+Deliver = Callable[[], None]
 
 
 class Desk:
@@ -42,6 +43,7 @@ class Desk:
 
     def __init__(self) -> None:
         self.status = 200
+        self.headers: list[tuple[bytes, bytes]] = []
         self.requests: list[Request] = []
         self.receiver = Receiver(self._handle)
 
@@ -52,7 +54,13 @@ class Desk:
 
     async def _handle(self, request: Request) -> Reply:
         self.requests.append(request)
-        return Reply(self.status, b"thanks")
+        return Reply(self.status, b"thanks", self.headers)
+
+
+def publish(cli: Command, type_: str = "order.shipped", data: str = '{"total": 7}') -> str:
+    """Publish an event and return its id."""
+    event_id: str = cli("publish", type_, data, "--json").record["event_id"]
+    return event_id
 
 
 def start(*arguments: str, **options: Any) -> subprocess.Popen[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from notifykit.cli import connection_check
+from notifykit.cli.checks import connection
 from notifykit.stores.sql.postgres import PostgresStore
 from tests.pgbouncer import PgBouncer
 from tests.unit.cli.driving import Command
@@ -52,7 +52,7 @@ def test_a_listener_that_hears_nothing_is_wrong(
     async def refused(_: PostgresStore) -> None:
         raise OSError("no more connections for you")
 
-    monkeypatch.setattr(connection_check, "_PATIENCE", 0.2)
+    monkeypatch.setattr(connection, "_PATIENCE", 0.2)
     if silent:
         monkeypatch.setattr("notifykit.stores.sql.postgres._NOTIFY", "SELECT 1")
     else:

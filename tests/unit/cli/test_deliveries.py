@@ -2,31 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-
 import pytest
 
-from notifykit import Notifykit
-from notifykit.models.delivery import WEBHOOK, Lane, Priority
-from tests.unit.cli.driving import Command, Desk, wait_until
-
-Deliver = Callable[[], None]
-
-
-@pytest.fixture
-def endpoint(cli: Command, desk: Desk) -> str:
-    """An endpoint that gets every ``order`` event, and gives up after the first failure."""
-    created = cli("endpoints", "create", desk.url, "--events", "order.**", "--retry", "none", "--json").record
-    id_: str = created["id"]
-    return id_
-
-
-def publish(cli: Command, type_: str = "order.shipped", data: str = '{"total": 7}') -> str:
-    """Publish an event and return its id."""
-    event_id: str = cli("publish", type_, data, "--json").record["event_id"]
-    return event_id
+from tests.unit.cli.driving import Command, Deliver, Desk, publish, wait_until
 
 
 def test_the_timeline_of_a_delivery(cli: Command, desk: Desk, deliver: Deliver) -> None:
@@ -183,77 +161,48 @@ def test_what_a_receiver_answers_cannot_steer_the_terminal(
     assert "\x1b" not in shown
 
 
-# -- check ---------------------------------------------------------------------------------------
-
-
-def levels(cli: Command, *options: str) -> tuple[int, dict[str, str]]:
-    """Run ``check``; return its exit code and the level of each finding."""
-    answer = cli("check", "--json", *options)
-    return answer.code, {record["name"]: record["level"] for record in answer.records}
-
-
-def test_a_new_store_is_healthy(cli: Command) -> None:
-    """Everything that is looked at has a finding, and nothing is wrong."""
-    cli("migrate")
-
-    code, found = levels(cli)
-
-    assert 0 == code
-    assert {"python", "notifykit", "extras", "store", "schema", "leases", "waiting", "dead letters"} <= found.keys()
-    assert set(found.values()) <= {"ok", "note"}
-    assert "All is well." in cli("check").out
-
-
-def test_work_that_nobody_does_is_wrong(cli: Command) -> None:
-    """Events that have been due for too long mean that no dispatcher runs."""
-    publish(cli)
-
-    young = levels(cli)
-    old = levels(cli, "--max-age", "0s")
-
-    assert (0, "ok") == (young[0], young[1]["waiting"])
-    assert (1, "bad") == (old[0], old[1]["waiting"])
-    assert "notifykit run" in cli("check", "--max-age", "0s").out
-
-
-def test_dead_letters_are_a_warning(cli: Command, desk: Desk, endpoint: str, deliver: Deliver) -> None:
-    """They need somebody, but the installation is not at fault."""
-    desk.status = 500
+def test_what_waits_can_be_cancelled(cli: Command, desk: Desk, deliver: Deliver) -> None:
+    """A waiting delivery is cancelled; one that has ended, or that there is not, is told with its own exit code."""
+    cli("endpoints", "create", desk.url, "--events", "order.**", "--retry", "1d")
+    desk.status = 503
     publish(cli)
     deliver()
+    id_ = cli("deliveries", "list", "--json").record["id"]
 
-    code, found = levels(cli)
+    done, again = cli("deliveries", "cancel", id_), cli("deliveries", "cancel", id_)
+    unknown = cli("deliveries", "cancel", "dlv_1", "--json")
 
-    assert (0, "warn") == (code, found["dead letters"])
+    assert (0, f"{id_} cancelled\n") == (done.code, done.out)
+    assert (1, True) == (again.code, "only a waiting one can be cancelled" in again.err)
+    assert 3 == unknown.code
+    assert "cancelled" == cli("deliveries", "list", "--json").record["state"]
 
 
-def test_leases_that_nobody_ends_are_wrong(
-    cli: Command, store_url: str, desk: Desk, endpoint: str, deliver: Deliver
+def test_recover_does_not_promise_what_an_endpoint_does_not_take(
+    cli: Command, desk: Desk, endpoint: str, deliver: Deliver
 ) -> None:
-    """A claim whose worker died an hour ago and that no janitor has ended is told."""
+    """A disabled endpoint is refused, with what to do; a paused one is named as what the deliveries wait for."""
     desk.status = 500
     publish(cli)
     deliver()
-    cli("dead", "redrive", "--all")
 
-    async def claim_and_die() -> None:
-        long_ago = datetime.now(UTC) - timedelta(hours=1)
-        async with Notifykit(store_url) as kit:
-            claims = await kit.store.claim_due(
-                Lane(WEBHOOK, Priority.NORMAL), 1, now=datetime.now(UTC), lease=long_ago - datetime.now(UTC), worker="w"
-            )
-            assert 1 == len(claims)
+    cli("endpoints", "disable", endpoint, "--reason", "gone")
+    disabled = cli("recover", endpoint, "--since", "-1h")
+    cli("endpoints", "pause", endpoint)
+    paused = cli("recover", endpoint, "--since", "-1h")
 
-    asyncio.run(claim_and_die())
-
-    code, found = levels(cli)
-
-    assert (1, "bad") == (code, found["leases"])
+    assert 1 == disabled.code
+    for answer in (disabled.err, paused.out):
+        assert f"notifykit endpoints resume {endpoint}" in answer
+        assert "notifykit run" not in answer
+    assert "(gone)" in disabled.err
+    assert paused.out.startswith("1 delivery is held")
 
 
-def test_a_store_that_cannot_be_used_is_exit_code_4(cli: Command) -> None:
-    """The rest is still looked at."""
-    code, found = levels(cli, "--url", "postgresql://app@127.0.0.1:1/app")
+def test_an_event_that_is_not_due_needs_no_dispatcher_yet(cli: Command) -> None:
+    """``explain`` says when it is due; for one that has been due it asks for a dispatcher."""
+    later = cli("publish", "order.shipped", "{}", "--deliver-at", "+1h", "--json").record["event_id"]
+    now = publish(cli)
 
-    assert 4 == code
-    assert ("ok", "bad") == (found["python"], found["store"])
+    assert "before it is due" in cli("explain", later).out
+    assert "does a dispatcher run?" in cli("explain", now).out

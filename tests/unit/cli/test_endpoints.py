@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
+from notifykit.cli.endpoint_test import _nothing_tried
+from notifykit.models.delivery import WEBHOOK, Delivery, DeliveryState, Priority
 from notifykit.signing import generate_secret
 from tests.unit.cli.driving import Command, Desk
 
@@ -119,14 +123,19 @@ def test_an_ed25519_endpoint_tells_the_receivers_half(cli: Command) -> None:
 @pytest.mark.parametrize(
     ("address", "remedy"),
     [
-        ("http://10.1.2.3/", "--allow CIDR"),
+        ("http://10.1.2.3/", "--allow 10.0.0.0/8"),
+        ("http://192.168.7.1/", "--allow 192.168.0.0/16"),
+        ("http://[::ffff:172.16.0.1]/", "--allow 172.16.0.0/12"),
+        ("http://[fd00::1]/", "--allow fc00::/7"),
+        ("http://[::1]/", "--allow ::1/128"),
         ("https://user:pw@acme.example/", "--header"),
         ("ftp://x/", "https"),
         ("https://receiver/", "--allow-name"),
+        ("http://169.254.169.254/", "correct the address"),  # no allow-list lifts it
     ],
 )
 def test_a_refused_address_says_what_to_do(cli: Command, address: str, remedy: str) -> None:
-    """An address that nothing is delivered to is refused with exit code 1 and a remedy."""
+    """An address that nothing is delivered to is refused with exit code 1 and a remedy that fits it."""
     answer = cli("endpoints", "create", address)
 
     assert 1 == answer.code
@@ -178,6 +187,22 @@ def test_a_subscription_that_is_none_is_refused(cli: Command, arguments: list[st
     assert [] == cli("subscriptions", "list", "--json").records
 
 
+def test_a_subscription_that_can_never_match_is_warned_of(cli: Command) -> None:
+    """It is stored, the warning goes to stderr, and programs find it in the record: new, changed or shown."""
+    impossible = '{"total": [{"numeric": [">", 5, "<", 3]}]}'
+    created = cli("endpoints", "create", ADDRESS, "--events", "order.*", "--filter", impossible)
+    record = cli("subscriptions", "list", "--json").record
+    id_ = record["id"]
+    changed = cli("subscriptions", "update", id_, "--no-filter", "--topic", "shop.7", "--json")
+
+    assert 0 == created.code
+    assert "filter.total[0].numeric: no number is > 5 and < 3" in created.err
+    assert ["topic_is_no_path"] == [warning["code"] for warning in changed.record["warnings"]]
+    assert "shop/7/**" in changed.err
+    assert "shop/7/**" in cli("subscriptions", "show", id_).err
+    assert "" == cli("subscriptions", "update", id_, "--no-topic").err
+
+
 def test_lists_are_cut_where_asked_and_say_so(cli: Command) -> None:
     """``--limit`` bounds a list, and people learn that there is more."""
     ids = [cli("endpoints", "create", f"{ADDRESS}/{n}", "--json").record["id"] for n in range(3)]
@@ -204,6 +229,57 @@ def test_a_test_event_goes_out_with_a_running_dispatcher(cli: Command, desk: Des
     assert (0, "accepted", 200) == (answer.code, answer.record["outcome"], answer.record["status"])
     assert (1, True) == (failing.code, "http_500" in failing.out)
     assert b"notifykit.test" in desk.requests[0].body
+
+
+@pytest.mark.parametrize("verb", ["pause", "disable"])
+def test_an_endpoint_that_gets_nothing_is_not_tested(cli: Command, verb: str) -> None:
+    """The answer names its state and how to change that, not a dispatcher; nothing is published."""
+    id_ = cli("endpoints", "create", ADDRESS, "--json").record["id"]
+    cli("endpoints", verb, id_, "--reason", "maintenance")
+
+    answer = cli("endpoints", "test", id_, "--wait", "10s")
+
+    assert 1 == answer.code
+    assert f"is {verb}d (maintenance)" in answer.err
+    assert f"notifykit endpoints resume {id_}" in answer.err
+    assert "notifykit run" not in answer.err
+    assert [] == cli("deliveries", "list", "--json").records
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "words"),
+    [
+        ("suppressed", "endpoint_disabled", "is suppressed (endpoint_disabled)"),
+        ("cancelled", "endpoint_deleted", "is cancelled (endpoint_deleted)"),
+        ("held", "endpoint_failing", "is held until 2026-01-31 09:05:00Z (endpoint_failing)"),
+        ("sending", None, "the receiver has not answered yet"),
+        ("pending", None, "does a dispatcher run?"),
+        (None, None, "no dispatcher runs, or the receiver has not answered yet"),
+    ],
+)
+def test_no_attempt_has_its_own_reason(state: str | None, reason: str | None, words: str) -> None:
+    """When nothing was tried within the time, the delivery itself says why."""
+    at = datetime(2026, 1, 31, 9, tzinfo=UTC)
+    delivery = None if state is None else a_delivery(state=DeliveryState(state), reason=reason, at=at)
+
+    assert words in _nothing_tried(delivery, "evt_1", timedelta(seconds=1))
+
+
+def a_delivery(*, state: DeliveryState, reason: str | None, at: datetime) -> Delivery:
+    return Delivery(
+        id="dlv_1",
+        event_id="evt_1",
+        event_type="notifykit.test",
+        tenant="default",
+        subscription_id="",
+        subscriber_id="end_1",
+        channel=WEBHOOK,
+        priority=Priority.HIGH,
+        state=state,
+        reason=reason,
+        created_at=at,
+        due_at=at + timedelta(minutes=5),
+    )
 
 
 def running(url: str):

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from notifykit import StaleWriteError
+from notifykit.cli.commands import build
 from notifykit.cli.failures import FAILED, explained
-from notifykit.cli.parser import build
 from tests.unit.cli.driving import Command, start
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "reference" / "cli.md"
@@ -25,10 +25,14 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         *("rotate", "revoke", "test", "check"),
     ),
     "subscriptions": ("list", "create", "show", "update", "delete"),
-    "deliveries": ("list", "show"),
+    "events": ("list", "show"),
+    "deliveries": ("list", "show", "cancel"),
     "dead": ("list", "redrive"),
     "recover": (),
     "explain": (),
+    "follow": (),
+    "stats": (),
+    "completion": (),
     "check": (),
     "keys": ("generate", "rewrap"),
 }
@@ -132,7 +136,7 @@ def test_global_options_work_before_and_after_the_command(cli: Command) -> None:
     assert "acme" == before.record["tenant"]
     assert [before.record["id"]] == [record["id"] for record in between.records]
     assert between.out == after.out
-    from notifykit.cli.parser import merged
+    from notifykit.cli.options import merged
 
     assert ["10.0.0.0/8", "::1/128", "fd00::/8"] == merged(args, "allow")
 

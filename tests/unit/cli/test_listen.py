@@ -14,8 +14,9 @@ from typing import Any
 import httpx
 import pytest
 
+from notifykit.cli.listen import _reached_at
 from notifykit.signing import Signer, generate_secret
-from tests.unit.cli.driving import start
+from tests.unit.cli.driving import Command, Desk, start
 
 BODY = json.dumps({"type": "order.shipped", "timestamp": "2026-01-31T09:00:00Z", "data": {"name": "Zoë"}}).encode()
 SECRET = generate_secret()
@@ -128,3 +129,67 @@ def test_a_port_that_is_taken_is_told() -> None:
 
     assert 1 == process.returncode
     assert "another --port" in err
+
+
+@pytest.mark.parametrize(
+    ("host", "reached"),
+    [
+        ("127.0.0.1", ("127.0.0.1", "127.0.0.0/8")),
+        ("localhost", ("localhost", "127.0.0.0/8")),
+        ("0.0.0.0", ("127.0.0.1", "127.0.0.0/8")),
+        ("10.1.2.3", ("10.1.2.3", "10.0.0.0/8")),
+        ("::1", ("[::1]", "::1/128")),
+        ("93.184.216.34", ("93.184.216.34", None)),
+    ],
+)
+def test_the_hint_fits_the_address(host: str, reached: tuple[str, str | None]) -> None:
+    """What is printed as the next command has a URL that can be delivered to, and lets the right block through."""
+    assert reached == _reached_at(host)
+
+
+def test_what_arrives_is_handed_on_to_a_program(desk: Desk) -> None:
+    """The program gets method, headers and the exact body at its own URL; its answer is shown and given back."""
+    desk.status, desk.headers = 418, [(b"retry-after", b"30")]
+    with listening("--secret", SECRET, "--forward-to", f"{desk.url}?x=1") as receiver:
+        answer = httpx.post(f"{receiver.url}elsewhere", content=BODY, headers=signed())
+        shown = receiver.next()
+        httpx.post(receiver.url, content=BODY, headers=signed(generate_secret()))
+
+    (request,) = desk.requests  # what did not verify was not handed on
+    headers = dict(request.headers)
+    assert (418, b"thanks", "30") == (answer.status_code, answer.content, answer.headers["retry-after"])
+    assert ("POST", "/hooks?x=1", BODY) == (request.method, request.path, request.body)
+    assert {name.encode() for name in signed()} <= headers.keys()
+    assert headers[b"host"].decode() in desk.url
+    assert (418, "thanks", None) == tuple(shown["forwarded"][name] for name in ("status", "body", "error"))
+
+
+def test_a_program_that_is_away_is_told() -> None:
+    """The sender gets 502 and tries again; the reason is shown."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with listening("--forward-to", f"http://127.0.0.1:{port}/") as receiver:
+        answer = httpx.post(receiver.url, content=BODY, headers=signed())
+        shown = receiver.next()
+
+    assert 502 == answer.status_code
+    assert shown["forwarded"]["status"] is None
+    assert "ConnectError" in shown["forwarded"]["error"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--forward-to", "localhost:8000"],
+        ["--forward-to", "http://localhost:99999/"],
+        ["--forward-to", "ftp://localhost/"],
+        ["--forward-to", "http://localhost:8000/", "--status", "503"],
+    ],
+    ids=" ".join,
+)
+def test_where_to_hand_on_must_be_clear(cli: Command, options: list[str]) -> None:
+    """A URL that is none, or two answers at once, is a usage error."""
+    answer = cli("listen", *options)
+
+    assert 2 == answer.code
+    assert 1 == len(answer.err.splitlines())

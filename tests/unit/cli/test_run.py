@@ -164,7 +164,7 @@ async def test_a_worker_that_cannot_start_says_why() -> None:
 
 def test_settings_reach_the_workers() -> None:
     """What is told on the command line arrives unchanged on the other side of the pipe."""
-    from notifykit.cli.parser import build
+    from notifykit.cli.commands import build
     from notifykit.cli.run import settings_of
     from notifykit.cli.worker import encode
     from notifykit.codec import structure

@@ -51,13 +51,52 @@ def test_columns_align_whatever_the_script() -> None:
     assert 1 == len({width(line) for line in lines})
 
 
-def test_narrow_terminals_cut_what_may_be_cut() -> None:
-    """Ids stay whole; flexible columns give way, the widest first."""
-    columns = [Column("ID"), Column("TEXT", flexible=True)]
+def test_on_a_narrow_terminal_nothing_is_lost() -> None:
+    """What does not fit beside each other stands below, indented; a row without it has no such line."""
+    columns = [Column("ID"), Column("N", right=True), Column("ADDRESS"), Column("WHY")]
+    rows = [("dlv_0123456789", 7, "https://acme.example/hooks", "http_503"), ("dlv_1", 10, None, None)]
 
-    lines = table(columns, [("dlv_0123456789", "a rather long text that does not fit")], columns_wide=30)
+    lines = table(columns, rows, columns_wide=40)
 
-    assert "dlv_0123456789  a rather long…" == lines[1]
+    assert [
+        "ID               N",
+        "  ADDRESS                     WHY",
+        "dlv_0123456789   7",
+        "  https://acme.example/hooks  http_503",
+        "dlv_1           10",
+    ] == lines
+
+
+def test_sentences_are_wrapped_and_ids_are_not() -> None:
+    """A sentence takes the room that is left and goes on below itself; an id in it stays whole."""
+    id_ = "dlv_01J0123456789012345678901234567890"
+    columns = [Column("CHECK"), Column("FOUND", wraps=True), Column("TO DO", wraps=True)]
+
+    lines = table(
+        columns, [("dead", f"the delivery {id_} is dead and was not sent again", "redrive it")], columns_wide=48
+    )
+
+    assert [
+        "CHECK  FOUND",
+        "  TO DO",
+        "dead   the delivery",
+        f"       {id_} is",
+        "       dead and was not sent again",
+        "  redrive it",
+    ] == lines
+
+
+@pytest.mark.parametrize("columns_wide", [80, 100, 132])
+def test_ids_and_reasons_are_whole_on_any_terminal(columns_wide: int) -> None:
+    """The widest table, that of deliveries: no line is longer than the terminal and no id or reason is cut."""
+    delivery, endpoint = "dlv_01J9ZK5V7QW3XH8N2M4P6R0T1Y0123456789ABC", "end_01J9ZK5V7QW3XH8N2M4P6R0T1Z"
+    row = (delivery, "delivered", "order.shipped", endpoint, 12, "due 2026-01-31 09:00:00Z", "endpoint_failing")
+    titles = ("DELIVERY", "STATE", "EVENT TYPE", "ENDPOINT", "TRIES", "WHEN", "WHY")
+
+    lines = table([Column(title) for title in titles], [row], columns_wide=columns_wide)
+
+    assert columns_wide >= max(map(len, lines))
+    assert [] == [value for value in row if str(value) not in "\n".join(lines)]
 
 
 @pytest.mark.parametrize(("text", "columns", "expected"), [("abc", 3, "abc"), ("abcd", 3, "ab…"), ("佐藤美", 4, "佐…")])

@@ -142,6 +142,27 @@ def _judge_v4(packed: bytes) -> Refusal | None:
     return _V4_RANGES.reason(int.from_bytes(packed))
 
 
+def block_of(address: str) -> str | None:
+    """Return the smallest block of the table that refuses ``address`` and that an allow-list could lift.
+
+    ``None`` if there is none: the address is allowed, or is no address, or it is a metadata service.
+    """
+    packed = pack(address)
+    if packed is None or judge(packed) in (None, Refusal.METADATA):
+        return None
+    if len(packed) == 16 and packed[:12] == _MAPPED:
+        packed = packed[12:]
+    table, bits = (_V4, 32) if len(packed) == 4 else (_V6, 128)
+    value = int.from_bytes(packed)
+    blocks = [block for block, reason in table.items() if reason is not None and _holds(_span(block, bits), value)]
+    smallest = max(blocks, key=lambda block: int(block.partition("/")[2]), default="::/0")
+    return f"{text(packed)}/{bits}" if smallest == "::/0" else smallest  # not all of IPv6 for the sake of one address
+
+
+def _holds(span: tuple[int, int], value: int) -> bool:
+    return span[0] <= value <= span[1]
+
+
 def carried(packed: bytes) -> tuple[bytes, ...]:
     """Return every IPv4 address that a transition address (16 bytes) may lead to.
 

@@ -221,10 +221,12 @@ class Guard:
 
     def _vetted(self, answers: Sequence[str]) -> tuple[str, ...]:
         considered = tuple(answers[:MAX_ANSWERS])
-        refused = [reason for address in considered if (reason := self.judge(address)) is not None]
+        refused = [(reason, address) for address in considered if (reason := self.judge(address)) is not None]
         if refused:
             # The addresses stay out of the text: it may be shown to the tenant who chose the name.
-            raise DestinationRefusedError(refused[0], f"{len(refused)} of {len(considered)} addresses")
+            reason, address = refused[0]
+            detail = f"{len(refused)} of {len(considered)} addresses"
+            raise DestinationRefusedError(reason, detail, block=addresses.block_of(address))
         return considered
 
     async def judge_url(self, url: str, answers: Mapping[str, Sequence[str]] | None = None) -> Verdict:

@@ -120,7 +120,8 @@ def parse(
     host, port, literal = _read_authority(authority, scheme)
     reason = judge(host) if literal else _judge_name(host, judge, lists_name)
     if reason is not None:
-        raise _refused(reason, host)
+        lifted_by = host if literal else "127.0.0.1" if host == "localhost" else ""
+        raise DestinationRefusedError(reason, host, block=addresses.block_of(lifted_by))
     if port in DENIED_PORTS or (port < 1024 and port not in (80, 443)):
         raise _refused(Refusal.PORT, str(port))
     if scheme == "http" and not allow_http:

@@ -126,7 +126,7 @@ class Show:
         types = len({act.sample.type for act in self._acts})
         self._out.line(f"Publishing {len(self._acts)} events of {types} types at {self._rate:g}/s for 3 tenants.")
         self._out.line()
-        columns = [Column("TENANT"), Column("RECEIVER"), Column("BEHAVIOUR"), Column("WANTS", flexible=True)]
+        columns = [Column("TENANT"), Column("RECEIVER"), Column("BEHAVIOUR"), Column("WANTS", wraps=True)]
         rows = [(self._tenant(wish), wish.role.name, wish.role.behaviour, _wanted(wish)) for wish in self._wishes]
         if not self._out.json:
             self._out.rows([], columns, rows)

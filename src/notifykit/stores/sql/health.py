@@ -25,12 +25,14 @@ class Health:
         version: The schema's version.
         expired_leases: Claims whose lease ran out and that no janitor has ended; counts stop at 10,000.
         oldest_expiry: How long ago the oldest of them ran out.
+        dead: How many dead letters each tenant has, the most first; of more than 10,000 the rest is left out.
         skew: How far our clock is ahead of the database's; ``None`` if it has none of its own.
     """
 
     version: str | None
     expired_leases: int
     oldest_expiry: timedelta
+    dead: dict[str, int]
     skew: timedelta | None
 
 
@@ -56,5 +58,15 @@ def _health(connection: Connection, now: datetime) -> Health:
         version=migrate.version(connection),
         expired_leases=count,
         oldest_expiry=timedelta(0) if oldest is None else now - instant(oldest),
+        dead=_dead_by_tenant(connection),
         skew=skew,
     )
+
+
+def _dead_by_tenant(connection: Connection) -> dict[str, int]:
+    # The second condition is that of the index of deliveries that failed.
+    dead = (s.deliveries.c.state == "dead", s.deliveries.c.state != "delivered")
+    capped = select(s.deliveries.c.tenant).where(*dead).limit(_COUNT_CAP).subquery()
+    count = func.count()
+    rows = connection.execute(select(capped.c.tenant, count).group_by(capped.c.tenant).order_by(count.desc()))
+    return {row[0]: row[1] for row in rows}

@@ -20,6 +20,7 @@ from typing import TypeVar
 import attrs
 from sqlalchemy import make_url
 
+from ...environment import ENCRYPT_PAYLOADS, switch
 from ...errors import MissingKeyError, VaultError
 from ...models.delivery import Attempt, Claim
 from ...models.endpoint import Endpoint, EndpointState
@@ -32,7 +33,6 @@ from ...vault.ring import is_sealed
 from .database_url import backend_of
 from .postgres_url import PostgresUrl
 
-PAYLOADS = "NOTIFYKIT_ENCRYPT_PAYLOADS"
 #: Why an endpoint is paused whose secrets do not open.
 UNREADABLE = "secrets_unreadable"
 
@@ -45,7 +45,7 @@ T = TypeVar("T", TakenEvent, Claim)
 
 def payloads_are_sealed(chosen: bool | None) -> bool:
     """Return what the program chose, else what the environment says."""
-    return os.environ.get(PAYLOADS, "").lower() in {"1", "true", "yes"} if chosen is None else chosen
+    return switch(ENCRYPT_PAYLOADS) if chosen is None else chosen
 
 
 def vault_for(url: str, keys: KeyRing | None, environment: str | None) -> Vault:

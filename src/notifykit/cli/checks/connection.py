@@ -5,22 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from .findings import Finding
+from .finding import Finding, Opened
 
 if TYPE_CHECKING:
-    from ..stores.sql.postgres import PostgresStore
+    from ...stores.sql.postgres import PostgresStore
 
 #: How long a hint may take.
 _PATIENCE = 5
 _LOOK = timedelta(milliseconds=20)
 
 
-async def way(store: PostgresStore) -> AsyncIterator[Finding]:
-    """Look at the connections of an open store."""
-    from ..stores.sql.postgres_url import Pooling
+async def connection(opened: Opened) -> AsyncIterator[Finding]:
+    """Look at the connections of a store on PostgreSQL."""
+    from ...stores.sql.database_url import backend_of
+    from ...stores.sql.postgres_url import Pooling
 
+    if backend_of(opened.kit.url) != "postgresql":
+        return
+    store = cast("PostgresStore", opened.kit.store)
     match store.connector.pooling:
         case Pooling.NONE:
             yield Finding("pooler", "ok", "none")
@@ -45,7 +49,7 @@ async def way(store: PostgresStore) -> AsyncIterator[Finding]:
 
 async def _hints(store: PostgresStore) -> Finding:
     """Send a hint, and say whether it arrives."""
-    from ..errors import StoreError
+    from ...errors import StoreError
 
     try:
         async with asyncio.timeout(_PATIENCE):

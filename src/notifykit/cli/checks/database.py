@@ -1,0 +1,101 @@
+"""Checks of the store itself: where it is, its tables, leases, clock and keys."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+from ...environment import KEYS
+from ..text import plain
+from ..views import capped
+from .finding import Finding, Opened
+
+MAX_SKEW = timedelta(seconds=2)
+
+
+async def address(opened: Opened) -> AsyncIterator[Finding]:
+    """Tell which store was opened."""
+    yield Finding("store", "ok", opened.shown_url)
+
+
+async def schema(opened: Opened) -> AsyncIterator[Finding]:
+    """Tell the version of the tables; one that does not fit has kept the store from opening."""
+    if opened.health is not None:
+        yield Finding("schema", "ok", str(opened.health.version))
+
+
+async def leases(opened: Opened) -> AsyncIterator[Finding]:
+    """Find claims whose lease ran out and that no dispatcher takes back."""
+    from .. import views
+
+    health = opened.health
+    if health is None:
+        return
+    if not health.expired_leases:
+        yield Finding("leases", "ok", "none expired")
+        return
+    yield Finding(
+        "leases",
+        "bad",
+        f"{capped(health.expired_leases)} expired, the oldest {views.span(health.oldest_expiry)} ago",
+        "their worker died and nobody cleans up: notifykit run",
+    )
+
+
+async def clock(opened: Opened) -> AsyncIterator[Finding]:
+    """Compare this machine's clock with the database's."""
+    from .. import views
+
+    if opened.health is None or opened.health.skew is None:
+        return
+    skew = opened.health.skew
+    far = abs(skew) > MAX_SKEW
+    yield Finding(
+        "clock",
+        "bad" if far else "ok",
+        f"{views.span(abs(skew))} {'ahead of' if skew > timedelta(0) else 'behind'} the database",
+        "set this machine's clock (NTP)" if far else "",
+    )
+
+
+async def keys(opened: Opened) -> AsyncIterator[Finding]:
+    """Open what is stored with the keys at hand."""
+    from ...stores.sql.store import SqlStore
+    from ...stores.sql.survey import survey
+
+    if not isinstance(opened.kit.store, SqlStore):
+        return
+    found = await survey(opened.kit.store)
+    given = bool(os.environ.get(KEYS, "").strip())
+    source = "NOTIFYKIT_KEYS" if given else "a key made for development"
+    for key_id, rows in sorted(found.unreadable.items()):
+        yield _unreadable(key_id, rows, source)
+    if found.unreadable:
+        return
+    read = f"; opens what is stored ({capped(found.endpoints)} endpoints, a sample of the rest)" if found.sealed else ""
+    yield Finding(
+        "keys",
+        "ok" if given else "note",
+        source + read,
+        "" if given else "before production set NOTIFYKIT_KEYS: notifykit keys generate",
+    )
+
+
+def _unreadable(key_id: str, rows: int, source: str) -> Finding:
+    from ...stores.sql.rewrap import TAMPERED
+
+    amount = "1 row" if rows == 1 else f"{rows:,} rows"
+    if key_id == TAMPERED:
+        return Finding(
+            "keys",
+            "bad",
+            f"{amount} do not open: changed in the database, or sealed under another key of the same id",
+            "put the key that sealed them into NOTIFYKIT_KEYS; nothing is delivered with them until then",
+        )
+    return Finding(
+        "keys",
+        "bad",
+        f"{amount} sealed under the key {plain(key_id)}, which is not in {source}",
+        f"add {plain(key_id)} to NOTIFYKIT_KEYS; nothing is delivered with these rows until then",
+    )

@@ -1,0 +1,68 @@
+"""Checks of this machine: versions and what is installed."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+
+from ...environment import VARIABLES, misspelt
+from ...native import is_compiled
+from ..text import plain
+from .finding import Finding
+
+#: What each extra brings.
+EXTRAS = {
+    "asyncpg": "postgres",
+    "orjson": "speed",
+    "uvloop": "speed",
+    "h2": "http2",
+    "jsonschema-rs": "schema",
+}
+
+
+def python() -> Iterator[Finding]:
+    """Tell the version of Python."""
+    supported = sys.version_info >= (3, 11)
+    yield Finding(
+        "python",
+        "ok" if supported else "bad",
+        f"{platform.python_implementation()} {platform.python_version()} on {platform.system()}",
+        "" if supported else "Python 3.11 or newer is needed",
+    )
+
+
+def package() -> Iterator[Finding]:
+    """Tell the version of this package, and whether it is compiled."""
+    form = ", compiled" if is_compiled() else ""
+    yield Finding("notifykit", "ok", (_installed("notifykit") or "not installed, run from its source") + form)
+
+
+def extras() -> Iterator[Finding]:
+    """Tell which extras are installed."""
+    found = {name: _installed(name) for name in EXTRAS}
+    present = ", ".join(f"{name} {text}" for name, text in found.items() if text) or "none"
+    missing = sorted({EXTRAS[name] for name, text in found.items() if not text})
+    yield Finding(
+        "extras", "note" if missing else "ok", present, f"if wanted: notifykit[{','.join(missing)}]" if missing else ""
+    )
+
+
+def environment() -> Iterator[Finding]:
+    """Find names of variables that the library does not read: a mistyped one would be ignored in silence."""
+    for name, meant in misspelt(os.environ).items():
+        yield Finding(
+            "environment",
+            "warn",
+            f"{plain(name)} is not a variable of notifykit",
+            f"did you mean {meant}?" if meant else f"known are {', '.join(VARIABLES)}",
+        )
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,80 @@
+"""Checks of the work: what waits, what is being sent, what failed, and where it may go."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+from ..text import plain
+from ..views import capped
+from .finding import Finding, Opened
+
+#: How many tenants a finding names.
+_NAMED = 3
+
+
+async def waiting(opened: Opened) -> AsyncIterator[Finding]:
+    """Tell how much waits, and for how long what is due has been waiting."""
+    from .. import views
+
+    stats = opened.stats
+    amount = f"{capped(stats.unplanned)} events and {capped(stats.waiting)} deliveries"
+    if stats.oldest_due is None:
+        yield Finding("waiting", "ok", f"{amount}, none due")
+        return
+    age = max(opened.now - stats.oldest_due, timedelta(0))
+    late = age > opened.max_age
+    yield Finding(
+        "waiting",
+        "bad" if late else "ok",
+        f"{amount}, due since {views.span(age)}",
+        "does a dispatcher run? notifykit run; if one does, it needs more --processes" if late else "",
+    )
+
+
+async def sending(opened: Opened) -> AsyncIterator[Finding]:
+    """Tell how many deliveries are being sent."""
+    yield Finding("sending", "ok", capped(opened.stats.sending))
+
+
+async def dead_letters(opened: Opened) -> AsyncIterator[Finding]:
+    """Count dead letters, and name the tenants that have them: every other command shows those of one tenant."""
+    dead = opened.stats.dead
+    if not dead:
+        yield Finding("dead letters", "ok", "none, of any tenant")
+        return
+    tenants = {} if opened.health is None else opened.health.dead
+    named = ", ".join(f"{plain(tenant)} {capped(count)}" for tenant, count in list(tenants.items())[:_NAMED])
+    more = f" and {len(tenants) - _NAMED} more tenants" if len(tenants) > _NAMED else ""
+    whose = next(iter(tenants), opened.tenant)
+    yield Finding(
+        "dead letters",
+        "warn",
+        f"{capped(dead)} of all tenants" + (f": {named}{more}" if named else ""),
+        f"look: notifykit dead list --tenant {shlex.quote(plain(whose))}; then: notifykit dead redrive",
+    )
+
+
+async def failing(opened: Opened) -> AsyncIterator[Finding]:
+    """Tell which endpoints keep failing."""
+    ailments = await opened.kit.store.ailments()
+    if not ailments:
+        yield Finding("endpoints", "ok", "none failing")
+        return
+    worst = min(ailments, key=lambda ailment: ailment.since)
+    yield Finding(
+        "endpoints",
+        "warn",
+        f"{len(ailments)} failing; {worst.endpoint_id} of tenant {worst.tenant} since {worst.since:%Y-%m-%d %H:%M:%SZ} "
+        f"({worst.reason})",
+        "their deliveries wait and use up no attempts; tell the receivers",
+    )
+
+
+async def egress(opened: Opened) -> AsyncIterator[Finding]:
+    """Tell what the egress rules let through beside public addresses over https."""
+    rules = opened.kit.egress
+    if rules.allow or rules.allow_names or rules.allow_http:
+        also = [*rules.allow, *rules.allow_names, *(["http://"] if rules.allow_http else [])]
+        yield Finding("egress", "note", f"also {', '.join(map(plain, also))}", "not in production")

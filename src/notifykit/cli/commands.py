@@ -1,0 +1,63 @@
+"""The whole command line: which commands there are, in the order in which help lists them.
+
+A new command is a module with ``add(commands)``, named here.  Command modules do not know this one.
+"""
+
+from __future__ import annotations
+
+from . import (
+    checkup,
+    completion,
+    dead,
+    deliveries,
+    endpoints,
+    events,
+    explain,
+    follow,
+    keys,
+    listen,
+    migrate,
+    publish,
+    run,
+    stats,
+    subscriptions,
+)
+from .demo import command as demo
+from .failures import EXIT_CODES
+from .options import add_globals
+from .parser import Commands, Parser
+
+#: Modules with an ``add`` that adds their commands.
+COMMANDS = (
+    demo,
+    migrate,
+    run,
+    publish,
+    listen,
+    endpoints,
+    subscriptions,
+    events,
+    deliveries,
+    dead,
+    follow,
+    explain,
+    stats,
+    keys,
+    checkup,
+    completion,
+)
+
+
+def build() -> Parser:
+    """Return the parser of the whole command line."""
+    parser = Parser(
+        prog="notifykit",
+        description="What happened, reliably, to everyone who should know.",
+        epilog="see it work:\n  notifykit demo\n\n" + EXIT_CODES,
+    )
+    add_globals(parser, 0)
+    parser.add_argument("--version", action="store_true", help="print the version and stop")
+    commands = Commands(parser, 1)
+    for module in COMMANDS:
+        module.add(commands)
+    return parser

@@ -1,0 +1,49 @@
+"""The global options, which work before and after a command."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def add_globals(parser: argparse.ArgumentParser, level: int) -> None:
+    """Add the global options under names of this level.
+
+    A subparser fills a namespace of its own that then covers its parent's, so one name for all
+    levels would lose what was given before the command.
+    """
+    group = parser.add_argument_group("global options, before or after the command")
+
+    def add(*flags: str, name: str, **options: Any) -> None:
+        group.add_argument(*flags, dest=f"{name}@{level}", default=argparse.SUPPRESS, **options)
+
+    add("--url", name="url", metavar="URL", help="the store: sqlite:///file.db or postgresql://… (NOTIFYKIT_URL)")
+    add("--tenant", name="tenant", metavar="NAME", help="whose data it is (NOTIFYKIT_TENANT; else 'default')")
+    add("--json", name="json", action="store_true", help="answer with JSON lines")
+    add(
+        "--allow",
+        name="allow",
+        metavar="CIDR",
+        action="append",
+        help="let deliveries out to this private block; repeatable (NOTIFYKIT_ALLOW)",
+    )
+    add(
+        "--allow-name",
+        name="allow_name",
+        metavar="NAME",
+        action="append",
+        help="accept this name of a private network, or *.NAME for all below it; repeatable (NOTIFYKIT_ALLOW_NAMES)",
+    )
+    add("--allow-http", name="allow_http", action="store_true", help="accept http:// (NOTIFYKIT_ALLOW_HTTP=1)")
+    add("-v", "--verbose", name="verbose", action="count", help="log more to stderr; twice for everything")
+
+
+def merged(given: argparse.Namespace, name: str) -> Any:
+    """Return a global option from all levels: lists and counts add up, else the innermost counts."""
+    values = [getattr(given, f"{name}@{level}", None) for level in range(3)]
+    found = [value for value in values if value is not None]
+    if name in ("allow", "allow_name"):
+        return [entry for entries in found for entry in entries]
+    if name == "verbose":
+        return sum(found)
+    return found[-1] if found else None

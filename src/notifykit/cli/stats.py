@@ -1,0 +1,64 @@
+"""``notifykit stats``: how much work waits."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from .failures import OK
+from .parser import Commands
+from .text import fields
+
+if TYPE_CHECKING:
+    from .context import Context
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    commands.command(
+        "stats",
+        stats,
+        help="how much work waits, over all tenants",
+        description="Count the events and deliveries that wait, those being sent, and dead letters, and tell how long "
+        "the most overdue one has been waiting. These are numbers of the whole store, of all tenants; counts stop at "
+        "10,000. For a health check with an exit code see: notifykit check.",
+        example="notifykit stats\nnotifykit stats --json",
+    )
+
+
+async def stats(context: Context) -> int:
+    """Count."""
+    from . import views
+
+    async with context.open() as kit:
+        found = await kit.stats()
+        failing = len(await kit.store.ailments())
+    now = datetime.now(UTC)
+    age = None if found.oldest_due is None else max(now - found.oldest_due, timedelta(0))
+    context.out.record(
+        {
+            "tenants": "all",
+            "unplanned": found.unplanned,
+            "waiting": found.waiting,
+            "sending": found.sending,
+            "dead": found.dead,
+            "failing_endpoints": failing,
+            "oldest_due": views.instant(found.oldest_due),
+            "oldest_due_age_s": None if age is None else round(age.total_seconds(), 3),
+        }
+    )
+    overdue = "nothing" if age is None else f"{views.span(age)}, since {views.clock(found.oldest_due)}"
+    context.out.lines(
+        fields(
+            {
+                "of": f"all tenants of {context.shown_url}",
+                "events to plan": views.capped(found.unplanned),
+                "deliveries waiting": views.capped(found.waiting),
+                "being sent": views.capped(found.sending),
+                "dead letters": views.capped(found.dead),
+                "failing endpoints": f"{failing:,}",
+                "most overdue": overdue,
+            }
+        )
+    )
+    return OK

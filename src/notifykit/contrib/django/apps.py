@@ -1,0 +1,13 @@
+"""The app that brings ``manage.py notifykit``; it has no models."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class NotifykitConfig(AppConfig):
+    """``"notifykit.contrib.django"`` in ``INSTALLED_APPS``."""
+
+    name = "notifykit.contrib.django"
+    label = "notifykit"
+    verbose_name = "notifykit"

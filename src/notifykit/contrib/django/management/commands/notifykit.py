@@ -1,0 +1,100 @@
+"""``manage.py notifykit …``: the command line, on the database and with the settings of the Django project.
+
+What the project's kit is configured with reaches the command line as environment variables, the way everything else
+does; so it reaches the worker processes of ``manage.py notifykit run --processes 2`` too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from typing import Any, TextIO, cast
+
+from django.core.management.base import BaseCommand
+from django.db import DEFAULT_DB_ALIAS
+
+from notifykit import environment as names
+from notifykit.cli import main
+from notifykit.contrib.django import store_url
+from notifykit.default import configured
+from notifykit.kit import Notifykit
+from notifykit.stores.sql.store import SqlStore
+
+#: What Django has acted upon before the command is reached.
+_OF_DJANGO = ("--settings", "--pythonpath")
+
+
+class Command(BaseCommand):
+    """Pass the arguments on to notifykit's own command line."""
+
+    help = (
+        "The command line of notifykit on a database of this project: the one of the kit that notifykit.configure() "
+        "made, else the default one. 'manage.py notifykit -- --help' lists the commands."
+    )
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Take an alias, and everything else as it is."""
+        parser.add_argument("--database", metavar="ALIAS", help="a database of settings.DATABASES")
+        parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="…", help="as for 'notifykit'")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        """Run the command line; exit with its code unless that is 0."""
+        arguments = _without_djangos(options["arguments"])
+        self.stdout.ending = ""  # the command line ends its lines itself
+        with _set(_environment(options["database"])), redirect_stdout(cast("TextIO", self.stdout)):
+            code = main(arguments)
+        if code:
+            sys.exit(code)
+
+
+def _without_djangos(arguments: Sequence[str]) -> list[str]:
+    given = list(arguments[1:] if arguments[:1] == ["--"] else arguments)
+    for option in _OF_DJANGO:
+        while option in given:
+            at = given.index(option)
+            del given[at : at + 2]
+    return [argument for argument in given if not argument.startswith(tuple(f"{option}=" for option in _OF_DJANGO))]
+
+
+def _environment(alias: str | None) -> dict[str, str]:
+    """Return the variables that say what the project's settings say."""
+    kit = configured()
+    if kit is None or not kit._owns_store:  # a store of the program's own has no URL
+        return {names.URL: store_url(alias or DEFAULT_DB_ALIAS)}
+    return _settings(kit) | ({names.URL: store_url(alias)} if alias else {})
+
+
+def _settings(kit: Notifykit) -> dict[str, str]:
+    """Return what a kit was made with, as variables."""
+    settings = {
+        names.URL: kit.url,
+        names.ALLOW: ",".join(kit.egress.allow),
+        names.ALLOW_HTTP: "1" if kit.egress.allow_http else "0",
+    }
+    if isinstance(kit.store, SqlStore):
+        vault = kit.store.seals.vault
+        settings[names.ENCRYPT_PAYLOADS] = "1" if kit.store.seals.payloads else "0"
+        if vault.given is not None:
+            settings[names.KEYS] = vault.given.text()
+        if vault.environment:
+            settings[names.ENVIRONMENT] = vault.environment
+    return settings
+
+
+@contextmanager
+def _set(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set variables for the length of a block."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

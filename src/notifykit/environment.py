@@ -1,0 +1,71 @@
+"""The environment variables of the library: which there are, and how their values are read.
+
+A value that is none of the known ones is an error that lists them: a switch that is set to ``on`` and silently stays
+off is worse than one that stops the program.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Collection, Mapping
+from typing import Final
+
+from .errors import ConfigurationError
+
+URL: Final = "NOTIFYKIT_URL"
+TENANT: Final = "NOTIFYKIT_TENANT"
+ALLOW: Final = "NOTIFYKIT_ALLOW"
+ALLOW_NAMES: Final = "NOTIFYKIT_ALLOW_NAMES"
+ALLOW_HTTP: Final = "NOTIFYKIT_ALLOW_HTTP"
+KEYS: Final = "NOTIFYKIT_KEYS"
+ENVIRONMENT: Final = "NOTIFYKIT_ENV"
+ENCRYPT_PAYLOADS: Final = "NOTIFYKIT_ENCRYPT_PAYLOADS"
+FAILPOINTS: Final = "NOTIFYKIT_FAILPOINTS"
+
+#: Every variable that the library reads.
+VARIABLES: Final = (URL, TENANT, ALLOW, ALLOW_NAMES, ALLOW_HTTP, KEYS, ENVIRONMENT, ENCRYPT_PAYLOADS, FAILPOINTS)
+
+#: In the order in which an error lists them.
+_ON, _OFF = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+
+
+def switch(name: str) -> bool:
+    """Return whether the variable ``name`` is switched on; one that is not set, or empty, is off.
+
+    Raises:
+        ConfigurationError: It has another value.
+    """
+    text = os.environ.get(name, "").strip()
+    if not text or text.lower() in _OFF:
+        return False
+    if text.lower() in _ON:
+        return True
+    raise ConfigurationError(f"{name} is {text!r}: use {', '.join(_ON)} to switch it on, {', '.join(_OFF)} for off")
+
+
+def choice(name: str, given: str | None, known: Collection[str]) -> str | None:
+    """Return the one of ``known`` that the program chose, or else the variable ``name``, in lower case.
+
+    Returns:
+        ``None`` if neither says anything.
+
+    Raises:
+        ConfigurationError: It is none of them.
+    """
+    text = (given or os.environ.get(name, "")).strip()
+    if not text:
+        return None
+    if text.lower() not in known:
+        raise ConfigurationError(f"{name if not given else 'environment='} is {text!r}: use {', '.join(known)}")
+    return text.lower()
+
+
+def misspelt(environment: Mapping[str, str]) -> dict[str, str | None]:
+    """Return names that look like variables of the library and are none, each with the one that may be meant."""
+    found = {}
+    for name in sorted(environment):
+        plain = name.upper().replace("-", "_")
+        if name not in VARIABLES and plain.replace("_", "").startswith("NOTIFYKIT"):
+            found[name] = next(iter(difflib.get_close_matches(plain, VARIABLES, n=1, cutoff=0.8)), None)
+    return found
