@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypedDict
 
 import attrs
 
@@ -27,6 +27,18 @@ MAX_IN_FLIGHT = 1000
 TEST_EVENT = "notifykit.test"
 
 Retry = RetryPolicy | TenacityWait
+
+
+class EndpointOptions(TypedDict, total=False):
+    """What can be said of a new endpoint beside its URL; see :meth:`Endpoints.create`."""
+
+    description: str
+    headers: Mapping[str, str] | None
+    secret: str | None
+    retry: Retry
+    timeout: timedelta
+    max_in_flight: int
+    rate_limit: RateLimit | None
 
 
 class Egress(Protocol):

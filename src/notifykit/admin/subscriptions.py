@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import attrs
 
@@ -15,6 +15,16 @@ from ..policies.patterns import check_pattern
 from ..ports import Clock, Store
 
 MAX_PATTERNS = 100
+
+
+class SubscriptionChanges(TypedDict, total=False):
+    """What can be changed of a subscription."""
+
+    event_types: str | Iterable[str]
+    topic: str | None
+    filter: Mapping[str, Any] | None
+    description: str
+    enabled: bool
 
 
 class Subscriptions:
@@ -79,7 +89,9 @@ class Subscriptions:
         """Return a page of subscriptions in the order of their creation, from behind the id ``after``."""
         return await self._store.find_subscriptions(tenant, subscriber_id=endpoint_id, limit=limit, after=after)
 
-    async def update(self, subscription_id: str, *, tenant: str, **changes: Any) -> Subscription:
+    async def update(
+        self, subscription_id: str, *, tenant: str, **changes: Unpack[SubscriptionChanges]
+    ) -> Subscription:
         """Change ``event_types``, ``topic``, ``filter``, ``description`` or ``enabled``; keep the rest.
 
         ``topic=None`` and ``filter=None`` remove the condition.
@@ -88,15 +100,16 @@ class Subscriptions:
             InvalidSubscriptionError: With every problem found; nothing is changed.
             NotFoundError: The tenant has no such subscription.
         """
-        unknown = changes.keys() - {"event_types", "topic", "filter", "description", "enabled"}
+        unknown = changes.keys() - SubscriptionChanges.__annotations__.keys()
         if unknown:
             raise InvalidSubscriptionError([f"{name}: cannot be changed" for name in sorted(unknown)])
         if not isinstance(changes.get("enabled", True), bool):
             raise InvalidSubscriptionError(["enabled: must be true or false"])
-        if "event_types" in changes:
-            changes["event_types"] = _patterns(changes["event_types"])
         subscription = await self.get(subscription_id, tenant=tenant)
-        return await self._save(attrs.evolve(subscription, **changes, updated_at=self._clock.now()))
+        given: dict[str, Any] = {**changes}
+        if "event_types" in changes:
+            given["event_types"] = _patterns(changes["event_types"])
+        return await self._save(attrs.evolve(subscription, **given, updated_at=self._clock.now()))
 
     async def delete(self, subscription_id: str, *, tenant: str) -> None:
         """Remove a subscription; deliveries that exist stay.

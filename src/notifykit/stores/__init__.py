@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
     from ..ports import Store
 
 _SCHEMES = {
@@ -17,6 +19,15 @@ _SCHEMES = {
     "postgresql": "notifykit.stores.sql.postgres:PostgresStore",
     "postgres": "notifykit.stores.sql.postgres:PostgresStore",
 }
+
+
+class StoreOptions(TypedDict, total=False):
+    """What the constructors of our stores take beside the URL; each takes some of it."""
+
+    create: bool
+    synchronous: str
+    engine: AsyncEngine | None
+    pool_size: int
 
 
 def store_from_url(url: str, **options: Any) -> Store:
