@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import contextlib
 import os
 import sys
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import CancelledError, Future
+from functools import partial
+from importlib import import_module
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from .errors import ConfigurationError, StoreUnavailableError
@@ -69,7 +69,7 @@ class Portal(Generic[K]):
         """
         loop = self._kit.home
         if loop is not None:
-            return _result(_submit(loop, lambda: work(self._kit)))
+            return _Call(lambda: work(self._kit), _at_home).made_in(loop)
         running = self._open()
         return running.thread.call(lambda: work(running.kit))
 
@@ -123,6 +123,11 @@ class _Home(Generic[K]):
         self.running: _Running[K] | None = None
 
 
+_CLOSED = "the kit was closed while this call was under way"
+
+#: Calls in loops of the program's own.
+_at_home: set[_Call[Any]] = set()
+
 #: All that run.  In a forked process they stay here: closing what belongs to the parent, or only letting
 #: the garbage collector close it, would cut the parent's connections.
 _running: set[_Running[Any]] = set()
@@ -144,13 +149,14 @@ class LoopThread:
     """
 
     def __init__(self, name: str) -> None:
-        self._started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event, int]] = Future()
-        self._ended: Future[None] = Future()
-        self._calls: set[Future[Any]] = set()
-        _start_thread(self._serve, name)
-        self._loop, self._stop, thread_id = self._started.result()
-        if thread_id == threading.get_native_id():
-            self.end()
+        self._stop = asyncio.Event()
+        self._calls: set[_Call[Any]] = set()
+        self._has_ended = False
+        started, wait_for_start = _signal()
+        self._thread = _start_thread(partial(self._serve, started), name)
+        wait_for_start()
+        if self._thread_id == threading.get_native_id():
+            self._loop.call_soon_threadsafe(self._stop.set)
             raise ConfigurationError(
                 "something replaced threads by greenlets (eventlet?), and an event loop needs a thread of its own: "
                 "publish with session= or connection=, which needs no loop, or use gevent"
@@ -158,78 +164,132 @@ class LoopThread:
 
     def call(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Await what ``work`` returns in the loop, and return its result."""
-        future = _submit(self._loop, work)
-        self._calls.add(future)
-        future.add_done_callback(self._calls.discard)
-        if self._ended.done():  # after the others were cancelled
-            future.cancel()
-        return _result(future)
+        call = _Call(work, self._calls)
+        if self._has_ended:  # after the others were told
+            raise StoreUnavailableError(_CLOSED)
+        return call.made_in(self._loop)
 
     def end(self) -> None:
-        """End the loop and return when the thread has nothing more to do; calls under way are cancelled."""
-        with contextlib.suppress(RuntimeError):  # it has ended
-            self._loop.call_soon_threadsafe(self._stop.set)
-        self._ended.result()
+        """End the loop and its thread; calls under way are cancelled."""
+        self.call(self._end)
+        if self._thread is not None:
+            self._thread.join()
 
-    def _serve(self) -> None:
+    async def _end(self) -> None:
+        self._stop.set()
+
+    def _serve(self, started: Callable[[], object]) -> None:
         try:
-            asyncio.run(self._until_stopped())
-        except BaseException as error:  # noqa: BLE001 - it is raised to who waits for the start
-            if not self._started.done():
-                self._started.set_exception(error)
+            asyncio.run(self._until_stopped(started))
         finally:
-            _end_hub()
-            self._ended.set_result(None)
-            for future in list(self._calls):
-                future.cancel()
+            self._has_ended = True
+            for call in list(self._calls):  # which the loop has never looked at
+                call.fail()
 
-    async def _until_stopped(self) -> None:
-        stop = asyncio.Event()
-        self._started.set_result((asyncio.get_running_loop(), stop, threading.get_native_id()))
-        await stop.wait()
+    async def _until_stopped(self, started: Callable[[], object]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._thread_id = threading.get_native_id()
+        started()
+        await self._stop.wait()
 
 
-def _start_thread(target: Callable[[], None], name: str) -> None:
+class _Call(Generic[T]):
+    """A call in an event loop that runs in another thread.
+
+    Args:
+        work: Called in the loop, and awaited.
+        under_way: Where the call stays until it is done.
+    """
+
+    _result: T
+    _error: BaseException | None = None
+
+    def __init__(self, work: Callable[[], Coroutine[Any, Any, T]], under_way: set[_Call[Any]]) -> None:
+        self._work = work
+        self._under_way = under_way
+        self._done, self._wait = _signal()
+        under_way.add(self)
+
+    def made_in(self, loop: asyncio.AbstractEventLoop) -> T:
+        """Make the call and wait for its result."""
+        if asyncio._get_running_loop() is loop:
+            self._under_way.discard(self)
+            raise ConfigurationError(
+                "this thread runs the kit's event loop, which cannot wait for itself: "
+                "use 'await apublish(...)' and the other asynchronous methods"
+            )
+        try:
+            loop.call_soon_threadsafe(self._begin)
+        except RuntimeError as error:
+            self._under_way.discard(self)
+            raise StoreUnavailableError(_CLOSED) from error
+        self._wait()
+        if self._error is None:
+            return self._result
+        try:
+            raise self._error
+        finally:
+            self._error = None  # which holds this frame
+
+    def fail(self) -> None:
+        """Let the caller go on: the loop has ended."""
+        self._error = StoreUnavailableError(_CLOSED)
+        self._under_way.discard(self)
+        self._done()
+
+    def _begin(self) -> None:
+        self._task = asyncio.ensure_future(self._run())
+
+    async def _run(self) -> None:
+        try:
+            self._result = await self._work()
+        except asyncio.CancelledError:
+            self.fail()
+            raise
+        except BaseException as error:  # noqa: BLE001 - it is raised to the caller
+            self._error = error
+        self._under_way.discard(self)
+        self._done()
+
+
+def _signal() -> tuple[Callable[[], object], Callable[[], object]]:
+    """Return how another thread says that something is done, and how this one waits for it.
+
+    Where gevent has patched threads, the other greenlets of this one go on meanwhile.
+    """
+    if _gevent_threads() is None:
+        lock = threading.Lock()
+        lock.acquire()
+        return lock.release, lock.acquire
+    hub, event = import_module("gevent.hub"), import_module("gevent.event")
+    # Not a lock of gevent's: between threads it does not keep a hub that has nothing else to do waiting.
+    done, watcher = event.Event(), hub.get_hub().loop.async_()
+
+    def finish() -> None:
+        watcher.stop()
+        watcher.close()
+        done.set()
+
+    watcher.start(finish)
+    return watcher.send, done.wait
+
+
+def _start_thread(target: Callable[[], None], name: str) -> threading.Thread | None:
     """Start a real thread, also where gevent has replaced ``threading`` by greenlets.
 
     All greenlets of a thread see the event loop that runs in any of them, and every use of asyncio, and
     of Django's ORM, would then fail in all others.
     """
-    monkey = sys.modules.get("gevent.monkey")
-    if monkey is not None and monkey.is_module_patched("threading"):
+    monkey = _gevent_threads()
+    if monkey is not None:
         monkey.get_original("_thread", "start_new_thread")(target, ())
-    else:
-        threading.Thread(target=target, name=name, daemon=True).start()
+        return None
+    thread = threading.Thread(target=target, name=name, daemon=True)
+    thread.start()
+    return thread
 
 
-def _end_hub() -> None:
-    """Release what gevent keeps for this thread, if it has patched what the event loop waits with."""
-    gevent = sys.modules.get("gevent")
-    if gevent is not None and (hub := gevent.hub.get_hub_if_exists()) is not None:
-        hub.destroy(destroy_loop=True)
-
-
-def _submit(loop: asyncio.AbstractEventLoop, work: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
-    """Begin a call in a loop that runs in another thread."""
-    if asyncio._get_running_loop() is loop:
-        raise ConfigurationError(
-            "this thread runs the kit's event loop, which cannot wait for itself: "
-            "use 'await apublish(...)' and the other asynchronous methods"
-        )
-
-    async def run() -> T:
-        return await work()  # called in the loop: what it returns may need one
-
-    coroutine = run()
-    try:
-        return asyncio.run_coroutine_threadsafe(coroutine, loop)
-    except RuntimeError as error:
-        coroutine.close()
-        raise StoreUnavailableError("the kit's event loop has ended") from error
-
-
-def _result(future: Future[T]) -> T:
-    try:
-        return future.result()
-    except CancelledError as error:
-        raise StoreUnavailableError("the kit was closed while this call was under way") from error
+def _gevent_threads() -> Any:
+    """Return ``gevent.monkey`` if it has replaced threads by greenlets."""
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey if monkey is not None and monkey.is_module_patched("threading") else None
