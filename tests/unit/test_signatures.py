@@ -85,7 +85,6 @@ def test_every_method_of_the_kit_has_a_blocking_one():
 
 def test_sync_and_async_publishing_take_the_same_options():
     """Each way to publish takes the same, but for the kinds of session and connection that it can join."""
-
     for name in ("publish", "publish_many"):
         expected = without_transactions(getattr(Notifykit, f"a{name}"))
         assert (
