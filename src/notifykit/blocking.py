@@ -1,41 +1,98 @@
-"""The portal: an event loop in a thread of its own, for callers that have none."""
+"""The kit for code without an event loop: the asynchronous methods, each awaited in the portal.
+
+Nothing is written twice: a method here has the signature of the asynchronous one because it is made of
+it.  What belongs to the kit itself is spelled out, for the kit is not known here; a test compares.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import atexit
-import os
-import threading
-import weakref
-from collections.abc import Callable, Coroutine, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import partial
-from inspect import iscoroutinefunction
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, Unpack
 
-from anyio.from_thread import BlockingPortal, start_blocking_portal
-
-from .errors import ConfigurationError
+from .admin import Deliveries, Endpoints, Events, Subscriptions
+from .admin.endpoints import EndpointOptions
+from .models.endpoint import Endpoint
 from .models.event import Receipt
+from .models.subscription import Subscription
+from .portal import Portal
+from .ports import StoreStats
 from .publisher import PublishOptions
 
-if TYPE_CHECKING:
-    from .kit import Notifykit
-
-#: Makes a call in an event loop and waits for its result.
-Call = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-class _Running(NamedTuple):
-    context: AbstractContextManager[BlockingPortal]
-    portal: BlockingPortal
-    kit: Notifykit
+class _Waits(Generic[P, T]):
+    """A method of a part that waits for what the asynchronous ``method`` returns."""
+
+    def __init__(self, method: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]) -> None:
+        self._method = method
+        self.__doc__ = method.__doc__
+
+    def __get__(self, part: _Part, owner: type[_Part]) -> Callable[P, T]:
+        return partial(_call, part, self._method)
 
 
-#: What a process inherited when it was forked.  It belongs to the parent: closing it, or only letting
-#: the garbage collector close it, would cut the parent's connections.
-_inherited: list[_Running] = []
+class _Part:
+    """A part of the kit; calls go to that part of whichever kit the portal has open."""
+
+    def __init__(self, portal: Portal[Any], name: str) -> None:
+        self._portal = portal
+        self._name = name
+
+
+def _call(
+    part: _Part, method: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]], *args: P.args, **options: P.kwargs
+) -> T:
+    return part._portal.call(lambda kit: method(getattr(kit, part._name), *args, **options))
+
+
+class BlockingEndpoints(_Part):
+    """See :class:`~notifykit.admin.endpoints.Endpoints`."""
+
+    create = _Waits(Endpoints.create)
+    get = _Waits(Endpoints.get)
+    list = _Waits(Endpoints.list)
+    update = _Waits(Endpoints.update)
+    delete = _Waits(Endpoints.delete)
+    pause = _Waits(Endpoints.pause)
+    resume = _Waits(Endpoints.resume)
+    disable = _Waits(Endpoints.disable)
+    rotate_secret = _Waits(Endpoints.rotate_secret)
+    revoke_secret = _Waits(Endpoints.revoke_secret)
+    test = _Waits(Endpoints.test)
+
+
+class BlockingSubscriptions(_Part):
+    """See :class:`~notifykit.admin.subscriptions.Subscriptions`."""
+
+    create = _Waits(Subscriptions.create)
+    get = _Waits(Subscriptions.get)
+    list = _Waits(Subscriptions.list)
+    update = _Waits(Subscriptions.update)
+    delete = _Waits(Subscriptions.delete)
+
+
+class BlockingDeliveries(_Part):
+    """See :class:`~notifykit.admin.deliveries.Deliveries`."""
+
+    get = _Waits(Deliveries.get)
+    list = _Waits(Deliveries.list)
+    attempts = _Waits(Deliveries.attempts)
+    dead = _Waits(Deliveries.dead)
+    redrive = _Waits(Deliveries.redrive)
+    redrive_all = _Waits(Deliveries.redrive_all)
+    recover = _Waits(Deliveries.recover)
+    cancel = _Waits(Deliveries.cancel)
+
+
+class BlockingEvents(_Part):
+    """See :class:`~notifykit.admin.events.Events`."""
+
+    get = _Waits(Events.get)
+    list = _Waits(Events.list)
+    explain = _Waits(Events.explain)
 
 
 class Blocking:
@@ -45,114 +102,51 @@ class Blocking:
     publishes of many threads share transactions like those of many tasks.
     """
 
-    def __init__(self, kit: Notifykit) -> None:
-        self._owner = kit
-        self._lock = threading.Lock()
-        self._running: _Running | None = None
-        if hasattr(os, "register_at_fork"):
-            forget = weakref.WeakMethod(self._forget)
-            os.register_at_fork(after_in_child=lambda: (method := forget()) and method())
+    def __init__(self, portal: Portal[Any]) -> None:
+        self._portal = portal
+        self.endpoints = BlockingEndpoints(portal, "endpoints")
+        self.subscriptions = BlockingSubscriptions(portal, "subscriptions")
+        self.deliveries = BlockingDeliveries(portal, "deliveries")
+        self.events = BlockingEvents(portal, "events")
 
     @property
     def is_open(self) -> bool:
         """Whether the background thread runs."""
-        return self._running is not None
+        return self._portal.is_open
 
     def close(self) -> None:
         """Disconnect and end the thread; the next call opens it again."""
-        with self._lock:
-            running, self._running = self._running, None
-        if running is not None:
-            atexit.unregister(self.close)
-            try:
-                running.portal.call(running.kit.aclose)
-            finally:
-                running.context.__exit__(None, None, None)
+        self._portal.close()
 
     def publish(self, event: object, **options: Unpack[PublishOptions]) -> Receipt:
         """Publish one event and wait until it is durable."""
-        call, kit = self._reach()
-        receipt: Receipt = call(lambda: kit.apublish(event, **options))
+        receipt: Receipt = self._portal.call(lambda kit: kit.apublish(event, **options))
         return receipt
 
     def publish_many(self, events: Iterable[object], **options: Unpack[PublishOptions]) -> list[Receipt]:
         """Publish events and wait until they are durable."""
-        call, kit = self._reach()
-        receipts: list[Receipt] = call(lambda: kit.apublish_many(events, **options))
+        receipts: list[Receipt] = self._portal.call(lambda kit: kit.apublish_many(events, **options))
         return receipts
 
-    def __getattr__(self, name: str) -> Any:
-        return self._blocking(name)
-
-    def _blocking(self, path: str) -> Any:
-        """Return a method as a blocking function, and a part of the kit as a view with blocking methods."""
-        if path.rpartition(".")[2].startswith("_"):
-            raise AttributeError(path)
-        part = attrgetter(path)(self._reach()[1])
-        if iscoroutinefunction(part):
-            return partial(self._call, path)
-        if type(part).__module__.startswith("notifykit.admin"):
-            return _View(self, path)
-        return part
-
-    def _call(self, path: str, /, *arguments: Any, **options: Any) -> Any:
-        call, kit = self._reach()
-        return call(lambda: attrgetter(path)(kit)(*arguments, **options))
-
-    def _reach(self) -> tuple[Call, Notifykit]:
-        """Return how to call, and the kit to call."""
-        home = self._owner.home
-        if home is not None:
-            return partial(_call_in, home), self._owner
-        running = self._open()
-        return running.portal.call, running.kit
-
-    def _open(self) -> _Running:
-        with self._lock:
-            if self._running is None:
-                context = start_blocking_portal("asyncio", name="notifykit-portal")
-                portal = context.__enter__()
-                try:
-                    kit = self._owner.twin()
-                    portal.call(kit.open)
-                except BaseException:
-                    context.__exit__(None, None, None)
-                    raise
-                self._running = _Running(context, portal, kit)
-                atexit.register(self.close)
-            return self._running
-
-    def _forget(self) -> None:
-        """Start anew in a forked process: the thread stayed in the parent."""
-        self._lock = threading.Lock()
-        running, self._running = self._running, None
-        if running is not None:
-            atexit.unregister(self.close)
-            _inherited.append(running)
-
-
-class _View:
-    def __init__(self, blocking: Blocking, path: str) -> None:
-        self._of = blocking
-        self._path = path
-
-    def __getattr__(self, name: str) -> Any:
-        return self._of._blocking(f"{self._path}.{name}")
-
-
-def _call_in(loop: asyncio.AbstractEventLoop, work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    """Make a call in a loop that runs in another thread."""
-    try:
-        here: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
-    except RuntimeError:
-        here = None
-    if here is loop:
-        raise ConfigurationError(
-            "this thread runs the kit's event loop, and its store lives in that loop alone: "
-            "use 'await apublish(...)' and the other asynchronous methods"
+    def subscribe(
+        self,
+        event_types: str | Iterable[str],
+        *,
+        tenant: str,
+        endpoint: str,
+        topic: str | None = None,
+        filter: Mapping[str, Any] | None = None,
+        **endpoint_options: Unpack[EndpointOptions],
+    ) -> tuple[Subscription, Endpoint]:
+        """Subscribe a URL or an existing endpoint's id; see :meth:`notifykit.Notifykit.subscribe`."""
+        made: tuple[Subscription, Endpoint] = self._portal.call(
+            lambda kit: kit.subscribe(
+                event_types, tenant=tenant, endpoint=endpoint, topic=topic, filter=filter, **endpoint_options
+            )
         )
+        return made
 
-    async def run() -> Any:
-        return await work()
-
-    return asyncio.run_coroutine_threadsafe(run(), loop).result()
+    def stats(self) -> StoreStats:
+        """Return how much work waits."""
+        stats: StoreStats = self._portal.call(lambda kit: kit.stats())
+        return stats

@@ -9,19 +9,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 if TYPE_CHECKING:
-    from .kit import Notifykit
+    from .kit import KitOptions, Notifykit
     from .models.event import Receipt
     from .publisher import PublishOptions
+    from .stores.sql.callers import AnyConnection, AnySession, SyncConnection, SyncSession
 
 _lock = threading.Lock()
 _kit: Notifykit | None = None
 _stand_in: Notifykit | None = None
 
 
-def configure(url: str | None = None, **options: Any) -> Notifykit:
+def configure(url: str | None = None, **options: Unpack[KitOptions]) -> Notifykit:
     """Make the default kit and return it; takes what :class:`notifykit.Notifykit` takes.
 
     Call it once at start-up.  Without it the first publish makes a kit from ``NOTIFYKIT_URL``.
@@ -72,28 +73,44 @@ def stand_in(kit: Notifykit) -> Iterator[None]:
 
 
 def publish(
-    event: object, *, session: Any = None, connection: Any = None, **options: Unpack[PublishOptions]
+    event: object,
+    *,
+    session: SyncSession | None = None,
+    connection: SyncConnection | None = None,
+    **options: Unpack[PublishOptions],
 ) -> Receipt:
     """Publish one event from sync code; see :meth:`notifykit.Notifykit.publish`."""
     return default_kit().publish(event, session=session, connection=connection, **options)
 
 
 def publish_many(
-    events: Iterable[object], *, session: Any = None, connection: Any = None, **options: Unpack[PublishOptions]
+    events: Iterable[object],
+    *,
+    session: SyncSession | None = None,
+    connection: SyncConnection | None = None,
+    **options: Unpack[PublishOptions],
 ) -> list[Receipt]:
     """Publish many events from sync code; see :meth:`notifykit.Notifykit.publish_many`."""
     return default_kit().publish_many(events, session=session, connection=connection, **options)
 
 
 async def apublish(
-    event: object, *, session: Any = None, connection: Any = None, **options: Unpack[PublishOptions]
+    event: object,
+    *,
+    session: AnySession | None = None,
+    connection: AnyConnection | None = None,
+    **options: Unpack[PublishOptions],
 ) -> Receipt:
     """Publish one event; see :meth:`notifykit.Notifykit.apublish`."""
     return await default_kit().apublish(event, session=session, connection=connection, **options)
 
 
 async def apublish_many(
-    events: Iterable[object], *, session: Any = None, connection: Any = None, **options: Unpack[PublishOptions]
+    events: Iterable[object],
+    *,
+    session: AnySession | None = None,
+    connection: AnyConnection | None = None,
+    **options: Unpack[PublishOptions],
 ) -> list[Receipt]:
     """Publish many events; see :meth:`notifykit.Notifykit.apublish_many`."""
     return await default_kit().apublish_many(events, session=session, connection=connection, **options)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
@@ -15,7 +14,13 @@ import attrs
 
 from .catalog import EventCatalog
 from .environment import ALLOW, ALLOW_HTTP, ALLOW_NAMES, URL, switch
-from .errors import CannotJoinError, ConfigurationError, InvalidEndpointError, InvalidSubscriptionError
+from .errors import (
+    CannotJoinError,
+    ConfigurationError,
+    InvalidEndpointError,
+    InvalidSubscriptionError,
+    StoreUnavailableError,
+)
 from .models import checks
 from .models.checks import field_check, optional
 from .models.endpoint import Endpoint
@@ -23,16 +28,19 @@ from .models.event import EventType, Receipt
 from .models.subscription import Subscription
 from .policies.admit import DEFAULT_LIMITS, Limits
 from .policies.arguments import checked
+from .portal import Portal
 from .ports import Channel, Clock, Store, StoreStats
 from .publisher import Publisher, PublishOptions, joined, sync_connection
-from .stores import store_from_url
+from .stores import StoreOptions, store_from_url
 
 if TYPE_CHECKING:
     from .admin import Deliveries, Endpoints, Events, Subscriptions
+    from .admin.endpoints import EndpointOptions
     from .blocking import Blocking
     from .channels.webhook import Guard
     from .dispatch.dispatcher import Dispatcher
     from .dispatch.settings import DispatchSettings
+    from .stores.sql.callers import AnyConnection, AnySession, SyncConnection, SyncSession
     from .telemetry import Subscriber
     from .vault import KeyRing
 
@@ -143,6 +151,20 @@ _PARTS: Mapping[str, checks.Check] = {
 }
 
 
+class KitOptions(StoreOptions, total=False):
+    """What :class:`Notifykit` takes beside the URL."""
+
+    event_types: Iterable[type | EventType]
+    egress: EgressRules | None
+    limits: Limits
+    store: Store | None
+    clock: Clock | None
+    subscribers: Sequence[Subscriber]
+    keys: KeyRing | None
+    environment: str | None
+    encrypt_payloads: bool | None
+
+
 class Notifykit:
     """Everything an application holds of notifykit.
 
@@ -161,7 +183,7 @@ class Notifykit:
         keys: What the store encrypts secrets with; by default ``NOTIFYKIT_KEYS``, or a key made for development.
         environment: ``production`` refuses to work without keys; by default ``NOTIFYKIT_ENV``.
         encrypt_payloads: Encrypt what events say, too; by default ``NOTIFYKIT_ENCRYPT_PAYLOADS``.
-        store_options: What the store's constructor takes beside the URL.
+        store_options: What the store's constructor takes beside the URL: ``create``, ``pool_size`` …
     """
 
     @checked(refusal=_unusable, **_PARTS)
@@ -178,27 +200,31 @@ class Notifykit:
         keys: KeyRing | None = None,
         environment: str | None = None,
         encrypt_payloads: bool | None = None,
-        **store_options: Any,
+        **store_options: Unpack[StoreOptions],
     ) -> None:
         sealing = {"keys": keys, "environment": environment, "encrypt_payloads": encrypt_payloads}
-        store_options |= {name: value for name, value in sealing.items() if value is not None}
-        if store is not None and (url is not None or store_options):
+        options: dict[str, Any] = {**store_options, **{k: v for k, v in sealing.items() if v is not None}}
+        if store is not None and (url is not None or options):
             raise ConfigurationError("give either a store or a url with its options, not both")
         self.url = url or _url_of(store_options.get("engine")) or os.environ.get(URL) or DEFAULT_URL
-        self.store: Store = store or store_from_url(self.url, **store_options)
+        self.store: Store = store or store_from_url(self.url, **options)
         self.egress = egress or EgressRules.from_environment()
         self.catalog = EventCatalog(event_types)
         self._clock = clock or SystemClock()
         self._limits = limits
-        self._store_options = store_options
+        self._store_options = options
         self._owns_store = store is None
         self._is_private: bool = getattr(self.store, "private", False)
         self._subscribers = tuple(subscribers)
         self._publisher = Publisher(self.store, self.catalog, self._clock, limits)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opening: asyncio.Lock | None = None
+        self._is_closed = False
+        self._is_lent = False
+        self._dispatchers: set[Dispatcher] = set()
+        self._portal: Portal[Notifykit] = Portal(self)
         self._blocking: Blocking | None = None
-        self._making = threading.Lock()
+        self._pid = os.getpid()
         self._guard: Guard | None = None
 
     # -- life ------------------------------------------------------------------------------------
@@ -210,6 +236,11 @@ class Notifykit:
             SchemaError: The database has no tables, or those of another version.
             StoreUnavailableError: The database does not answer.
         """
+        await self._connect()
+        self._is_lent = False
+        return self
+
+    async def _connect(self) -> None:
         if self._loop is None:
             self._opening = self._opening or asyncio.Lock()
             async with self._opening:
@@ -219,22 +250,46 @@ class Notifykit:
                 "this kit was opened in another event loop and not closed there: "
                 "open one kit per loop, or use kit.blocking from threads"
             )
-        return self
 
     async def _open_store(self) -> None:
         if self._loop is not None:
             return
-        if self._is_private and self._blocking is not None and self._blocking.is_open:
+        if self._is_private and self._portal.is_open:
             raise ConfigurationError("kit.blocking has this kit's store: call kit.close() before you open it")
+        self._check_process()
         await self.store.open()
         self._loop = asyncio.get_running_loop()
+        self._is_closed = False
+
+    def _check_process(self) -> None:
+        if self._is_private and os.getpid() != self._pid:
+            raise ConfigurationError(
+                "this process was forked, and has only a copy of a store in memory, which nothing delivers from: "
+                "give processes a store that they can share, such as sqlite:///file.db"
+            )
+
+    async def _ensure_open(self) -> None:
+        """Open a kit that was not opened yet; one that was closed stays closed."""
+        if self._is_closed:
+            raise StoreUnavailableError("this kit was closed: open it again with 'async with' or open()")
+        await self._connect()
 
     async def aclose(self) -> None:
-        """Finish what was published and disconnect."""
+        """Stop the dispatchers that run on it, finish what was published, and disconnect.
+
+        The kit then stays closed until it is opened again.
+        """
+        for dispatcher in list(self._dispatchers):
+            await dispatcher.aclose()
+        await self._disconnect()
+        self._is_closed = True
+
+    async def _disconnect(self) -> None:
         if self._loop is not None:
             await self._publisher.aclose()
             await self.store.aclose()
             self._loop = self._opening = None
+            self._is_lent = False
 
     async def __aenter__(self) -> Self:
         return await self.open()
@@ -246,8 +301,7 @@ class Notifykit:
 
     def close(self) -> None:
         """Disconnect what sync callers have used (:meth:`publish` without a session, :attr:`blocking`)."""
-        if self._blocking is not None:
-            self._blocking.close()
+        self._portal.close()
 
     async def migrate(self) -> str:
         """Create or upgrade the tables; return the schema's version.
@@ -265,7 +319,12 @@ class Notifykit:
     # -- publishing ------------------------------------------------------------------------------
 
     def publish(
-        self, event: object, *, session: Any = None, connection: Any = None, **options: Unpack[PublishOptions]
+        self,
+        event: object,
+        *,
+        session: SyncSession | None = None,
+        connection: SyncConnection | None = None,
+        **options: Unpack[PublishOptions],
     ) -> Receipt:
         """Publish one event from sync code.
 
@@ -281,24 +340,29 @@ class Notifykit:
             CannotJoinError: The store cannot take part in that transaction.
         """
         if session is None and connection is None:
-            return self.blocking.publish(event, **options)
+            return self._portal.call(lambda kit: kit.apublish(event, **options))
         return self.publish_many([event], session=session, connection=connection, **options)[0]
 
     def publish_many(
         self,
         events: Iterable[object],
         *,
-        session: Any = None,
-        connection: Any = None,
+        session: SyncSession | None = None,
+        connection: SyncConnection | None = None,
         **options: Unpack[PublishOptions],
     ) -> list[Receipt]:
         """Publish many events from sync code; see :meth:`publish` and :meth:`apublish_many`."""
         if session is None and connection is None:
-            return self.blocking.publish_many(events, **options)
+            return self._portal.call(lambda kit: kit.apublish_many(events, **options))
         return self._publisher.publish_joined(sync_connection(session, connection), events, options)
 
     async def apublish(
-        self, event: object, *, session: Any = None, connection: Any = None, **options: Unpack[PublishOptions]
+        self,
+        event: object,
+        *,
+        session: AnySession | None = None,
+        connection: AnyConnection | None = None,
+        **options: Unpack[PublishOptions],
     ) -> Receipt:
         """Publish one event; return once it is durable, or part of the caller's transaction.
 
@@ -313,7 +377,7 @@ class Notifykit:
         """
         if session is None and connection is None:
             if self._loop is not asyncio.get_running_loop():
-                await self.open()
+                await self._ensure_open()
             return await self._publisher.publish(event, options)
         return (await joined(self._publisher, _one(session, connection), [event], options))[0]
 
@@ -321,8 +385,8 @@ class Notifykit:
         self,
         events: Iterable[object],
         *,
-        session: Any = None,
-        connection: Any = None,
+        session: AnySession | None = None,
+        connection: AnyConnection | None = None,
         **options: Unpack[PublishOptions],
     ) -> list[Receipt]:
         """Publish many events, a few hundred in a transaction; see :meth:`apublish`.
@@ -332,7 +396,7 @@ class Notifykit:
         """
         if session is None and connection is None:
             if self._loop is not asyncio.get_running_loop():
-                await self.open()
+                await self._ensure_open()
             return await self._publisher.publish_many(events, options)
         return await joined(self._publisher, _one(session, connection), events, options)
 
@@ -375,7 +439,7 @@ class Notifykit:
         endpoint: str,
         topic: str | None = None,
         filter: Mapping[str, Any] | None = None,
-        **endpoint_options: Any,
+        **endpoint_options: Unpack[EndpointOptions],
     ) -> tuple[Subscription, Endpoint]:
         """Subscribe a URL (a new endpoint) or an existing endpoint's id.
 
@@ -426,6 +490,9 @@ class Notifykit:
     ) -> Dispatcher:
         """Return a dispatcher over this kit's store: ``async with kit.dispatcher(): …`` or ``await ….run()``.
 
+        It opens a kit that is not open, and then closes it when it ends.  It does not start on a kit that
+        was closed, and :meth:`aclose` stops it.
+
         Args:
             channels: By default the webhook channel under this kit's egress rules.
         """
@@ -435,7 +502,23 @@ class Notifykit:
             from .channels.webhook import WebhookChannel
 
             channels = [WebhookChannel(guard=self._the_guard(), transport=self.egress.transport)]
-        return Dispatcher(self.store, channels, settings, clock=self._clock, subscribers=self._subscribers)
+        return Dispatcher(
+            self.store, channels, settings, clock=self._clock, subscribers=self._subscribers, opened=self._open_for
+        )
+
+    @contextlib.asynccontextmanager
+    async def _open_for(self, dispatcher: Dispatcher) -> AsyncIterator[None]:
+        """Keep the kit open for a dispatcher, and close what only dispatchers have opened."""
+        was_open = self._loop is not None
+        await self._ensure_open()
+        self._is_lent = self._is_lent or not was_open
+        self._dispatchers.add(dispatcher)
+        try:
+            yield
+        finally:
+            self._dispatchers.discard(dispatcher)
+            if self._is_lent and not self._dispatchers:
+                await self._disconnect()
 
     def _the_guard(self) -> Guard:
         if self._guard is None:
@@ -453,18 +536,18 @@ class Notifykit:
         """The same calls for code without an event loop: ``kit.blocking.endpoints.create(...)``."""
         from .blocking import Blocking
 
-        with self._making:
-            if self._blocking is None:
-                self._blocking = Blocking(self)
-            return self._blocking
+        if self._blocking is None:
+            self._blocking = Blocking(self._portal)
+        return self._blocking
 
     @property
     def home(self) -> asyncio.AbstractEventLoop | None:
         """The only event loop that may call the open store; ``None`` if a twin can open it in another."""
-        return self._loop if self._is_private else None
+        return self._loop if self._is_private and os.getpid() == self._pid else None
 
     def twin(self) -> Notifykit:
         """Return a kit with the same settings, on the same data, for another event loop."""
+        self._check_process()
         again = self._owns_store and not self._is_private
         options = self._store_options | ({"own_pool": True} if self._store_options.get("engine") else {})
         twin = Notifykit(
@@ -488,7 +571,7 @@ def _url_of(engine: Any) -> str | None:
     return render(hide_password=False) if callable(render) else None
 
 
-def _one(session: Any, connection: Any) -> Any:
+def _one(session: AnySession | None, connection: AnyConnection | None) -> Any:
     if session is not None and connection is not None:
         raise CannotJoinError("give either session= or connection=")
     return session if session is not None else connection

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 from itertools import islice
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 import attrs
 
@@ -50,7 +50,7 @@ class PublishOptions(TypedDict, total=False):
     occurred_at: datetime
     deliver_at: datetime
     expires_at: datetime
-    priority: Priority | str
+    priority: Priority | Literal["high", "normal", "low"]
     ordering_key: str
 
 

@@ -283,6 +283,7 @@ async def test_what_is_no_transaction_is_refused(sqlite_session, sqlite_store_ur
     """Two handles, or something else than a session or connection, are refused before anything is stored."""
     kit = Notifykit(sqlite_store_url)
     both = {"session": sqlite_session, "connection": sqlite_session.connection()}
+    neither: Any = object()
 
     with pytest.raises(CannotJoinError, match="either session= or connection="):
         kit.publish(SHIPPED, tenant=ACME, **both)
@@ -291,9 +292,9 @@ async def test_what_is_no_transaction_is_refused(sqlite_session, sqlite_store_ur
     with pytest.raises(CannotJoinError, match="takes a SQLAlchemy Session, got Engine"):
         kit.publish(SHIPPED, tenant=ACME, session=sqlite_session.get_bind())
     with pytest.raises(CannotJoinError, match="got object"):
-        kit.publish(SHIPPED, tenant=ACME, connection=object())
+        kit.publish(SHIPPED, tenant=ACME, connection=neither)
     with pytest.raises(CannotJoinError, match="got object"):
-        await kit.apublish(SHIPPED, tenant=ACME, connection=object())
+        await kit.apublish(SHIPPED, tenant=ACME, connection=neither)
 
 
 # ── the hint ───────────────────────────────────────────────────────────────────────────────────

@@ -147,7 +147,8 @@ async def unknown_options(kit: Notifykit, seed: str, url: str) -> object:
 async def unknown_change(kit: Notifykit, seed: str, url: str) -> object:
     made = await endpoint(kit, url)
     created = await kit.subscriptions.create("probe", tenant=TENANT, endpoint_id=made.id)
-    return await kit.subscriptions.update(created.id, tenant=TENANT, **{seed: "x"})
+    unknown: dict[str, Any] = {seed: "x"}
+    return await kit.subscriptions.update(created.id, tenant=TENANT, **unknown)
 
 
 #: Of an event: an accepted one is delivered.

@@ -1,10 +1,7 @@
-"""The portal: sync callers get the same kit, from any thread, in any order, and after a fork."""
+"""The kit for sync callers: the same calls, from any thread and in any order."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import textwrap
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -258,47 +255,3 @@ def test_a_twin_has_the_same_settings_and_data(sqlite_store_url):
     assert (kit.url, kit.egress) == (twin.url, twin.egress)
     assert kit.catalog is twin.catalog
     kit.close()
-
-
-def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-X", "dev", "-c", textwrap.dedent(script), *arguments]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
-
-
-def test_a_program_may_end_without_closing(sqlite_store_url):
-    """A script that publishes and ends leaves nothing behind: no message, no hanging thread, no journal."""
-    done = run(
-        """
-        import sys, notifykit
-        notifykit.configure(sys.argv[1])
-        notifykit.publish(notifykit.Event(type="a.b", data={}), tenant="acme")
-        """,
-        sqlite_store_url,
-    )
-
-    assert (0, "", "") == (done.returncode, done.stdout, done.stderr)
-
-
-@pytest.mark.skipif(not hasattr(sys.modules["os"], "fork"), reason="needs fork")
-def test_a_forked_process_opens_its_own(store_url):
-    """A server that loads the application and then forks: parent and children publish, and none hangs."""
-    done = run(
-        """
-        import os, sys, warnings
-        import notifykit
-        warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn of every fork beside threads
-        kit = notifykit.configure(sys.argv[1])
-        event = notifykit.Event(type="a.b", data={})
-        kit.publish(event, tenant="acme")
-        for _ in range(2):
-            if (child := os.fork()) == 0:
-                kit.publish(event, tenant="acme")
-                sys.exit()
-            assert os.waitpid(child, 0)[1] == 0
-        kit.publish(event, tenant="acme")
-        print(kit.blocking.stats().unplanned)
-        """,
-        store_url,
-    )
-
-    assert (0, "4\n", "") == (done.returncode, done.stdout, done.stderr)

@@ -85,16 +85,18 @@ def test_randomness_is_used_once(source, clock):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_forked_process_makes_other_ids():
+@pytest.mark.parametrize("fork", ["os.fork", "ctypes.PyDLL(None).fork"], ids=["with hooks", "without hooks"])
+def test_a_forked_process_makes_other_ids(fork):
     """Parent and child go on from the same state, in the same millisecond, and never make the same id."""
     script = """
-import os, time
+import ctypes, os, sys, time
+fork = eval(sys.argv[1])
 from notifykit.models.ids import new_id
 now = time.time_ns()
 time.time_ns = lambda: now
 new_id("evt_")
 reading, writing = os.pipe()
-if os.fork() == 0:
+if fork() == 0:
     os.write(writing, " ".join(new_id("evt_") for _ in range(1000)).encode())
     os._exit(0)
 os.close(writing)
@@ -104,7 +106,7 @@ with os.fdopen(reading) as pipe:
     theirs = set(pipe.read().split())
 print(len(mine), len(theirs), len(mine & theirs))
 """
-    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", script, fork], check=True, capture_output=True, text=True)
 
     assert "1000 1000 0\n" == done.stdout
 

@@ -10,6 +10,7 @@ import pytest
 
 from notifykit import (
     ConfigurationError,
+    Dispatcher,
     EgressRules,
     Event,
     InvalidEndpointError,
@@ -25,11 +26,17 @@ from notifykit.models.event import EventType
 from notifykit.stores.memory import MemoryStore
 from notifykit.stores.sql.sqlite import SqliteStore
 from notifykit.testing import FakeClock
+from tests.unit.dispatch.support import ScriptedChannel
 
 ACME, GLOBEX = "acme", "globex"
 SHIPPED = Event(type="order.shipped", data={"order_id": "A-1"})
 LOCAL = EgressRules(allow=["127.0.0.0/8"], allow_http=True)
 URL = "http://127.0.0.1:8080/hooks"
+
+
+@pytest.fixture
+def outside():
+    return ScriptedChannel()
 
 
 @pytest.fixture
@@ -230,6 +237,99 @@ class TestSubscribing:
             await kit.subscribe(**({"event_types": "order.*", "endpoint": URL} | options), tenant=ACME)
 
         assert ([], []) == (await kit.endpoints.list(tenant=ACME), await kit.subscriptions.list(tenant=ACME))
+
+
+class TestDispatching:
+    """A dispatcher runs on an open store, or not at all."""
+
+    async def test_a_dispatcher_opens_a_kit_that_is_not_open(self, store_url, outside):
+        """A forgotten ``open`` does not make a dispatcher that looks healthy and delivers nothing."""
+        kit = Notifykit(store_url)
+
+        async with kit.dispatcher([outside]) as dispatcher:
+            await kit.endpoints.create("https://93.184.216.34/hooks", tenant=ACME)
+            (endpoint,) = await kit.endpoints.list(tenant=ACME)
+            await kit.subscriptions.create("**", tenant=ACME, endpoint_id=endpoint.id)
+            await kit.apublish(SHIPPED, tenant=ACME)
+            await dispatcher.drained()
+
+        assert 1 == len(outside.sent)
+        with pytest.raises(StoreUnavailableError, match="not open"):  # it closed what it had opened
+            await kit.stats()
+
+    async def test_the_last_dispatcher_closes_what_dispatchers_have_opened(self, store_url, outside):
+        """Two share it; and what the program opens in between stays open, and may publish after all have ended."""
+        kit = Notifykit(store_url)
+
+        async with kit.dispatcher([outside]):
+            async with kit.dispatcher([outside]):
+                pass
+            await kit.stats()
+        await kit.apublish(SHIPPED, tenant=ACME)
+        async with kit.dispatcher([outside]):
+            await kit.open()
+
+        assert 0 <= (await kit.stats()).unplanned
+        await kit.aclose()
+
+    async def test_a_dispatcher_that_cannot_open_the_kit_raises_at_once(self, tmp_path, outside):
+        """Missing tables and a database that is away are the error of the start, not of a log."""
+        for url, error in (
+            (f"sqlite:///{tmp_path / 'store.db'}", SchemaError),
+            ("postgresql://nobody@127.0.0.1:1/nowhere", StoreUnavailableError),
+        ):
+            dispatcher = Notifykit(url, create=False).dispatcher([outside])
+            with pytest.raises(error):
+                await dispatcher.run()
+            with pytest.raises(error):
+                async with dispatcher:
+                    pass
+
+    async def test_a_closed_kit_stays_closed(self, store_url, outside):
+        """After ``aclose`` neither a publish nor a dispatcher connects again; ``open`` does."""
+        kit = Notifykit(store_url)
+        dispatcher = kit.dispatcher([outside])
+        await kit.open()
+        await kit.aclose()
+
+        ways: list[Callable[[], Awaitable[object]]] = [
+            lambda: kit.apublish(SHIPPED, tenant=ACME),
+            lambda: kit.apublish_many([SHIPPED], tenant=ACME),
+            dispatcher.run,
+            dispatcher.__aenter__,
+            kit.stats,
+        ]
+        for way in ways:
+            with pytest.raises(StoreUnavailableError, match="open"):
+                await way()
+
+        async with kit:
+            await kit.apublish(SHIPPED, tenant=ACME)
+            assert 1 == (await kit.stats()).unplanned
+
+    async def test_closing_a_kit_stops_its_dispatchers(self, store_url, outside):
+        """No dispatcher goes on over a store that was closed."""
+        kit = Notifykit(store_url)
+        await kit.open()
+        running = anyio.Event()
+
+        async def run() -> None:
+            async with kit.dispatcher([outside]) as dispatcher:
+                running.set()
+                assert dispatcher._serving is not None
+                await dispatcher._serving
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run)
+            await running.wait()
+            await kit.aclose()
+
+        assert outside.closed
+
+    async def test_a_dispatcher_by_hand_needs_an_open_store(self, store_url, outside):
+        """Without a kit there is nothing that could open the store, so the start says that it is not open."""
+        with pytest.raises(StoreUnavailableError, match="not open"):
+            await Dispatcher(Notifykit(store_url).store, [outside]).run()
 
 
 class TestEgressRules:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypedDict
 
 import attrs
 
@@ -42,6 +42,18 @@ _UPDATES: Mapping[str, checks.Check] = {
     "max_in_flight": optional(ARGUMENTS["max_in_flight"]),
     "rate_limit": checks.either(checks.one_of({"none"}), optional(checks.instance(RateLimit))),
 }
+
+
+class EndpointOptions(TypedDict, total=False):
+    """What can be said of a new endpoint beside its URL; see :meth:`Endpoints.create`."""
+
+    description: str
+    headers: Mapping[str, str] | None
+    secret: str | None
+    retry: Retry
+    timeout: timedelta
+    max_in_flight: int
+    rate_limit: RateLimit | None
 
 
 class Egress(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import attrs
 
@@ -23,6 +23,16 @@ from ..ports import Clock, Store
 
 MAX_PATTERNS = 100
 _CHANGES = {**ARGUMENTS, "enabled": flag}
+
+
+class SubscriptionChanges(TypedDict, total=False):
+    """What can be changed of a subscription."""
+
+    event_types: str | Iterable[str]
+    topic: str | None
+    filter: Mapping[str, Any] | None
+    description: str
+    enabled: bool
 
 
 class Subscriptions:
@@ -97,7 +107,9 @@ class Subscriptions:
         return await self._store.find_subscriptions(tenant, subscriber_id=endpoint_id, limit=limit, after=after)
 
     @checked()
-    async def update(self, subscription_id: str, *, tenant: str, **changes: Any) -> Subscription:
+    async def update(
+        self, subscription_id: str, *, tenant: str, **changes: Unpack[SubscriptionChanges]
+    ) -> Subscription:
         """Change ``event_types``, ``topic``, ``filter``, ``description`` or ``enabled``; keep the rest.
 
         ``topic=None`` and ``filter=None`` remove the condition.
@@ -106,18 +118,19 @@ class Subscriptions:
             InvalidSubscriptionError: With every problem found; nothing is changed.
             NotFoundError: The tenant has no such subscription.
         """
-        unknown = changes.keys() - {"event_types", "topic", "filter", "description", "enabled"}
+        unknown = changes.keys() - SubscriptionChanges.__annotations__.keys()
         if unknown:
             raise InvalidSubscriptionError([f"{name}: cannot be changed" for name in sorted(unknown)])
         if wrong := problems(changes, _CHANGES):
             raise InvalidSubscriptionError(wrong)
+        given: dict[str, Any] = {**changes}
         if "event_types" in changes:
-            changes["event_types"] = listed_patterns(changes["event_types"])
+            given["event_types"] = listed_patterns(changes["event_types"])
 
         async def read() -> Subscription:
             return await self.get(subscription_id, tenant=tenant)
 
-        return await change(read, lambda subscription: attrs.evolve(subscription, **changes), self._save)
+        return await change(read, lambda subscription: attrs.evolve(subscription, **given), self._save)
 
     @checked()
     async def delete(self, subscription_id: str, *, tenant: str) -> None:

@@ -62,12 +62,17 @@ class Worker:
             CommandError: It ended instead; with its reason and exit code.
         """
         assert self._process.stdout is not None
-        line = await self._process.stdout.readline()
-        said = json.loads(line) if line else {}
-        if not said.get("ready"):
+        try:
+            line = await self._process.stdout.readline()
+            said = json.loads(line) if line else {}
+            is_ready = said.get("ready")
+        except (ValueError, AttributeError) as error:  # something else in the process writes to its stdout
+            self.kill()
+            await self.wait()
+            raise CommandError("it did not say that it is ready, but something else", FAILED) from error
+        if not is_ready:
             code = await self.wait()
-            message = said.get("error") or f"a worker ended at once ({ending(code)})"
-            raise CommandError(message, said.get("code", FAILED))
+            raise CommandError(said.get("error") or f"it ended at once ({ending(code)})", said.get("code", FAILED))
 
     async def wait(self) -> int:
         """Return its exit code once it has ended; negative if it was killed by a signal."""
@@ -111,39 +116,33 @@ class Supervisor:
         self._count = count
         self._note = note
         self._workers: dict[int, Worker] = {}
+        self._ready: set[int] = set()
+        self._tried: set[int] = set()
+        self._is_announced = False
         self._stopping = asyncio.Event()
         self._outdated = False
 
     @property
     def pids(self) -> list[int]:
         """The processes that work now."""
-        return [worker.pid for _, worker in sorted(self._workers.items())]
+        return [self._workers[slot].pid for slot in sorted(self._ready)]
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Work until :meth:`stop`; return when every worker has ended.
 
+        Args:
+            ready: Called once, when the start of every worker was tried and at least one works.
+
         Raises:
-            CommandError: A worker could not even start the first time; or the tables are of a newer version by
-                now than this one knows, and every worker has finished what was under way.
+            CommandError: The tables are of a newer version by now than this one knows, and every worker has
+                finished what was under way.
         """
         try:
-            async with asyncio.TaskGroup() as starting:
-                for slot in range(self._count):
-                    starting.create_task(self._start(slot))
-        except BaseExceptionGroup as group:
-            stopped = self._stopping.is_set()
-            await self._end_all()
-            if stopped:
-                return
-            failures = [error for error in group.exceptions if isinstance(error, CommandError)]
-            if failures:
-                raise failures[0] from group
-            raise
-        try:
-            ready()
             async with asyncio.TaskGroup() as keeping:
                 for slot in range(self._count):
-                    keeping.create_task(self._keep(slot))
+                    keeping.create_task(self._keep(slot, ready))
+        except BaseExceptionGroup as group:  # a reader of our output that is gone, for one
+            raise group.exceptions[0] from group
         finally:
             await self._end_all()
         if self._outdated:
@@ -163,38 +162,53 @@ class Supervisor:
         for worker in self._workers.values():
             worker.kill()
 
-    async def _start(self, slot: int) -> None:
-        worker = await Worker.start(self._orders)
-        self._workers[slot] = worker
-        if self._stopping.is_set():
-            worker.terminate()
-        await worker.ready()
-
-    async def _keep(self, slot: int) -> None:
+    async def _keep(self, slot: int, ready: Callable[[], None]) -> None:
+        """Start a worker, and another one whenever it has ended or could not start."""
         pause = FIRST_PAUSE
         while True:
             started = time.monotonic()
-            worker = self._workers[slot]
-            code = await worker.wait()
+            try:
+                await self._start(slot)
+                self._tell(slot, ready)
+                what = await self._ended(slot)
+            except (CommandError, OSError) as error:  # the machine may have no room for a process just now
+                what = f"a worker could not start: {error}"
+                self._tell(slot, ready)
             if self._stopping.is_set():
                 return
-            if code == OUTDATED:  # another of the same version would not start
-                self._outdated = True
-                self.stop()
-                return
             pause = FIRST_PAUSE if time.monotonic() - started >= HEALTHY else pause
-            self._note(f"notifykit: worker {worker.pid} ended ({ending(code)}); starting another in {pause:g} s")
+            self._note(f"notifykit: {what}; starting another in {pause:g} s")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
                 return
             pause = min(pause * 2, LONGEST_PAUSE)
-            try:
-                await self._start(slot)
-            except CommandError as error:
-                if not self._stopping.is_set():
-                    self._note(f"notifykit: a worker could not start: {error}")
-            else:
-                self._note(f"notifykit: worker {self._workers[slot].pid} ready")
+
+    async def _start(self, slot: int) -> None:
+        worker = self._workers[slot] = await Worker.start(self._orders)
+        if self._stopping.is_set():
+            worker.terminate()
+        await worker.ready()
+        self._ready.add(slot)
+
+    async def _ended(self, slot: int) -> str:
+        worker = self._workers[slot]
+        code = await worker.wait()
+        self._ready.discard(slot)
+        if code == OUTDATED:  # another of the same version would not start
+            self._outdated = True
+            self.stop()
+        return f"worker {worker.pid} ended ({ending(code)})"
+
+    def _tell(self, slot: int, ready: Callable[[], None]) -> None:
+        """Say that the workers are ready, once; and of each that comes later that it is."""
+        self._tried.add(slot)
+        if self._stopping.is_set():
+            return
+        if self._is_announced and slot in self._ready:
+            self._note(f"notifykit: worker {self._workers[slot].pid} ready")
+        elif not self._is_announced and self._ready and len(self._tried) == self._count:
+            self._is_announced = True
+            ready()
 
     async def _end_all(self) -> None:
         """Leave no process behind."""

@@ -12,7 +12,8 @@ import os
 import random
 import socket
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self
@@ -87,6 +88,7 @@ class Dispatcher:
         channels: What carries deliveries, one for each channel name.
         settings: How it works.
         subscribers: Callables that get every telemetry event; the log is always one of them.
+        opened: Keeps the store open while the dispatcher runs; without it the store must be open already.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class Dispatcher:
         clock: Clock | None = None,
         dice: Dice = random.random,
         subscribers: Sequence[Subscriber] = (),
+        opened: Callable[[Dispatcher], AbstractAsyncContextManager[None]] | None = None,
     ) -> None:
         self.settings = settings or DispatchSettings()
         self._store = store
@@ -110,6 +113,8 @@ class Dispatcher:
         self._subscribers = tuple(subscribers)
         self.worker = f"{socket.gethostname()}:{os.getpid()}:{new_id('')[-6:]}"
         self._gone: dict[str, tuple[Endpoint, str]] = {}
+        self._opened = opened or _asked(store)
+        self._keeping = AsyncExitStack()
         self._serving: asyncio.Task[None] | None = None
         self._outdated: NewerSchemaError | None = None
         self._stop = asyncio.Event()
@@ -201,6 +206,8 @@ class Dispatcher:
     # -- life ------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
+        # A store that is not open, or has no tables, is told at once: the duties would only try for ever.
+        await self._keeping.enter_async_context(self._opened(self))
         self._stop.clear()
         self._outdated = None
         self._rhythm.stir()
@@ -211,11 +218,22 @@ class Dispatcher:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        serving, self._serving = self._serving, None
-        self.stop()
-        if serving is not None:
+        serving = self._serving
+        try:
+            await self.aclose()
+            if serving is not None:
+                serving.result()  # raises what it died of
+        finally:
+            self._serving = None
             with anyio.CancelScope(shield=True):
-                await serving
+                await self._keeping.aclose()
+
+    async def aclose(self) -> None:
+        """Stop, and return when the dispatcher has stopped."""
+        self.stop()
+        if self._serving is not None:
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait([self._serving])
 
     def stop(self) -> None:
         """Begin to stop: claim nothing more, finish what is under way, give back the rest."""
@@ -581,6 +599,16 @@ class Dispatcher:
 
     def _emit(self, event: TelemetryEvent) -> None:
         tell(event, self._subscribers)
+
+
+def _asked(store: Store) -> Callable[[Dispatcher], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def asked(_: Dispatcher) -> AsyncIterator[None]:
+        """Ask the store something, so that one that is not open says so."""
+        await store.has_work()
+        yield
+
+    return asked
 
 
 def _busy(backlog: Backlog) -> bool:

@@ -31,9 +31,7 @@ class _Source:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._random = b""
-        self._at = 0
-        self._millis = 0
+        self._start_anew()
         self._head = ""
         self._last = 0
         self._upper = -1
@@ -42,14 +40,20 @@ class _Source:
             os.register_at_fork(after_in_child=self._reset)
 
     def _reset(self) -> None:
-        # A forked process must not count on from where its parent goes on counting.
         self._lock = threading.Lock()
+        self._start_anew()
+
+    def _start_anew(self) -> None:
+        # A forked process must not count on from where its parent goes on counting.
+        self._pid = os.getpid()
         self._random = b""
         self._at = self._millis = 0
 
     def next(self) -> str:
         millis = time.time_ns() // 1_000_000
         with self._lock:
+            if self._pid != os.getpid():  # some servers fork without telling Python (uWSGI)
+                self._start_anew()
             if millis > self._millis:
                 self._millis = millis
                 self._head = _encode(millis, 50)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from .dedupe import AsyncDedupeStore, DedupeStore, MemoryDedupe, Seen
 from .keys import generate_secret, public_key, secret_problem
+from .refusals import VerificationError
 from .signer import Signer
-from .verifier import VerificationError, Verifier
+from .verifier import Verifier
 
 if TYPE_CHECKING:
     from .received import ReceivedEvent

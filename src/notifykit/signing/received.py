@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import attrs
 
-from .verifier import VerificationError
+from .refusals import VerificationError
 
 
 @attrs.frozen(kw_only=True)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from notifykit.errors import ConfigurationError, NotifykitError
+from notifykit.errors import ConfigurationError
 
 from .keys import verifying_keys
+from .refusals import VerificationError
 
 if TYPE_CHECKING:
     from .received import ReceivedEvent
@@ -43,42 +44,6 @@ MOST_HEADERS = 1000
 _ID, _TIMESTAMP, _SIGNATURE = b"webhook-id", b"webhook-timestamp", b"webhook-signature"
 _ID_FORM = re.compile(rb"[A-Za-z0-9_-]+")
 _TIMESTAMP_FORM = re.compile(rb"0|[1-9][0-9]{0,11}")
-
-_REASONS = {
-    "body_type": "the body must be the bytes as received",
-    "body_too_large": "the body is larger than this receiver takes",
-    "headers_malformed": "the headers are not pairs of text",
-    "header_missing": "a webhook header is missing",
-    "header_duplicate": "a webhook header is there more than once",
-    "header_too_long": "a webhook header is too long",
-    "id_malformed": "webhook-id has characters that are not allowed",
-    "timestamp_malformed": "webhook-timestamp is not a plain number of seconds",
-    "timestamp_too_old": "the message is too old",
-    "timestamp_too_new": "the message comes from the future; check the clocks",
-    "too_many_signatures": "webhook-signature has too many entries",
-    "no_match": "no signature matches a configured key",
-    "payload_malformed": "the body is not a JSON event",
-}
-
-
-class VerificationError(NotifykitError):
-    """A received webhook is not authentic, or not well formed.
-
-    Attributes:
-        reason: A stable code: ``body_type``, ``body_too_large``, ``headers_malformed``,
-            ``header_missing``, ``header_duplicate``, ``header_too_long``, ``id_malformed``,
-            ``timestamp_malformed``, ``timestamp_too_old``, ``timestamp_too_new``,
-            ``too_many_signatures``, ``no_match`` or ``payload_malformed``.
-        detail: Facts for the log, never content of the message; may be empty.
-    """
-
-    def __init__(self, reason: str, detail: str = "") -> None:
-        super().__init__(f"webhook refused ({reason}): {_REASONS[reason]}" + (f"; {detail}" if detail else ""))
-        self.reason = reason
-        self.detail = detail
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.reason, self.detail)
 
 
 class Verifier:
@@ -175,11 +140,9 @@ def _webhook_headers(headers: Any) -> tuple[bytes, bytes, bytes]:
     """Pick id, timestamp and signatures out of whatever was given."""
     found: dict[bytes, bytes] = {}
     try:
-        items = getattr(headers, "items", None)
-        for count, (name, value) in enumerate(items() if callable(items) else headers):
+        for count, (key, value) in enumerate(header_pairs(headers)):
             if count >= MOST_HEADERS:
                 raise VerificationError("headers_malformed", f"more than {MOST_HEADERS}")
-            key = _ascii(name).lower()
             if key in (_ID, _TIMESTAMP, _SIGNATURE):
                 if key in found:
                     raise VerificationError("header_duplicate", key.decode())
@@ -192,6 +155,13 @@ def _webhook_headers(headers: Any) -> tuple[bytes, bytes, bytes]:
     if missing:
         raise VerificationError("header_missing", ", ".join(missing))
     return found[_ID], found[_TIMESTAMP], found[_SIGNATURE]
+
+
+def header_pairs(headers: Any) -> Iterator[tuple[bytes, Any]]:
+    """Yield the headers of whatever was given, with names in lower case."""
+    items = getattr(headers, "items", None)
+    for name, value in items() if callable(items) else headers:
+        yield _ascii(name).lower(), value
 
 
 def _value(name: bytes, value: object) -> bytes:

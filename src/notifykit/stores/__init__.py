@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..errors import ConfigurationError
 from .sql.database_url import without_password
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
     from ..ports import Store
 
 _SCHEMES = {
@@ -18,6 +20,16 @@ _SCHEMES = {
     "postgresql": "notifykit.stores.sql.postgres:PostgresStore",
     "postgres": "notifykit.stores.sql.postgres:PostgresStore",
 }
+
+
+class StoreOptions(TypedDict, total=False):
+    """What the constructors of our stores take beside the URL; each takes some of it."""
+
+    create: bool
+    synchronous: str
+    engine: AsyncEngine | None
+    pool_size: int
+    notify: bool
 
 
 def store_from_url(url: str, **options: Any) -> Store:

@@ -18,6 +18,7 @@ from typing import Any, Self, TypeVar, Unpack, cast
 import attrs
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from ..admin.endpoints import EndpointOptions
 from ..catalog import event_type_of
 from ..channels.webhook import Guard
 from ..codec import dumps, loads, unstructure
@@ -25,13 +26,14 @@ from ..default import stand_in
 from ..dispatch.dispatcher import Dispatcher
 from ..dispatch.settings import DispatchSettings
 from ..errors import InvalidEventError
-from ..kit import EgressRules, Notifykit
+from ..kit import EgressRules, KitOptions, Notifykit
 from ..models.delivery import Delivery, DeliveryState
 from ..models.endpoint import Endpoint
 from ..models.event import Event, EventType, Receipt, Resource, StoredEvent
 from ..models.outcome import Outcome
 from ..ports import Channel, Store
 from ..publisher import PublishOptions
+from ..stores.sql.callers import AnyConnection, AnySession
 from .clock import FakeClock
 from .recording import RecordingChannel, SentRequest
 from .shared_store import SharedStore
@@ -183,11 +185,15 @@ class Outbox:
         *,
         tenant: str,
         endpoint: str = "https://receiver.example/hooks",
-        **options: Any,
+        topic: str | None = None,
+        filter: Mapping[str, Any] | None = None,
+        **endpoint_options: Unpack[EndpointOptions],
     ) -> Endpoint:
         """Subscribe an endpoint, a URL or the id of one that exists; see :meth:`notifykit.Notifykit.subscribe`."""
         _, target = self._portal.call(
-            lambda: self._home_kit.subscribe(event_types, tenant=tenant, endpoint=endpoint, **options)
+            lambda: self._home_kit.subscribe(
+                event_types, tenant=tenant, endpoint=endpoint, topic=topic, filter=filter, **endpoint_options
+            )
         )
         return target
 
@@ -397,7 +403,7 @@ class _OutboxKit(Notifykit):
     Its dispatchers do nothing: a program that runs one must not race with its test.
     """
 
-    def __init__(self, outbox: Outbox, **options: Any) -> None:
+    def __init__(self, outbox: Outbox, **options: Unpack[KitOptions]) -> None:
         super().__init__(**options)
         self._outbox = outbox
 
@@ -408,7 +414,12 @@ class _OutboxKit(Notifykit):
         pass
 
     async def apublish(
-        self, event: object, *, session: Any = None, connection: Any = None, **options: Unpack[PublishOptions]
+        self,
+        event: object,
+        *,
+        session: AnySession | None = None,
+        connection: AnyConnection | None = None,
+        **options: Unpack[PublishOptions],
     ) -> Receipt:
         if session is None and connection is None:
             return await self._outbox.at_home(lambda kit: kit.apublish(event, **options))
@@ -418,8 +429,8 @@ class _OutboxKit(Notifykit):
         self,
         events: Iterable[object],
         *,
-        session: Any = None,
-        connection: Any = None,
+        session: AnySession | None = None,
+        connection: AnyConnection | None = None,
         **options: Unpack[PublishOptions],
     ) -> list[Receipt]:
         if session is None and connection is None:

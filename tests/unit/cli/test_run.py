@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -17,6 +18,10 @@ from typing import Any
 import pytest
 
 from notifykit.cli import supervisor
+from notifykit.cli.failures import CommandError
+from notifykit.cli.worker import encode
+from notifykit.dispatch.settings import DispatchSettings
+from notifykit.kit import EgressRules
 from tests.unit.cli.driving import Command, Desk, start, wait_until
 
 
@@ -146,15 +151,13 @@ def test_a_store_that_is_away_ends_it_with_4(processes: str) -> None:
     assert 1 == len(err.splitlines())
 
 
+def _orders(url: str) -> bytes:
+    return encode(url, EgressRules(), DispatchSettings(), 0)
+
+
 async def test_a_worker_that_cannot_start_says_why() -> None:
     """Its reason and exit code reach the supervisor."""
-    from notifykit.cli.failures import CommandError
-    from notifykit.cli.worker import encode
-    from notifykit.dispatch.settings import DispatchSettings
-    from notifykit.kit import EgressRules
-
-    orders = encode("postgresql://app@127.0.0.1:1/app", EgressRules(), DispatchSettings(), 0)
-    worker = await supervisor.Worker.start(orders)
+    worker = await supervisor.Worker.start(_orders("postgresql://app@127.0.0.1:1/app"))
 
     with pytest.raises(CommandError, match="not available") as caught:
         await worker.ready()
@@ -162,14 +165,53 @@ async def test_a_worker_that_cannot_start_says_why() -> None:
     assert 4 == caught.value.code
 
 
+async def test_workers_that_die_during_the_first_start_are_started_again(monkeypatch, sqlite_store_url) -> None:
+    """Neither a worker that dies, nor one that refuses, nor a machine without room for it ends the others."""
+    orders = _orders(sqlite_store_url)
+    start = supervisor.Worker.start
+    notes: list[str] = []
+    ready: list[list[int]] = []
+    first = ["dies", "refuses", "no room"]
+
+    async def start_badly(_: bytes) -> supervisor.Worker:
+        how = first.pop(0) if first else "works"
+        if how == "no room":
+            raise OSError("no room for a process")
+        worker = await start(_orders("postgresql://app@127.0.0.1:1/app") if how == "refuses" else orders)
+        if how == "dies":
+            worker.kill()
+        return worker
+
+    monkeypatch.setattr(supervisor.Worker, "start", start_badly)
+    monkeypatch.setattr(supervisor, "FIRST_PAUSE", 0.01)
+    keeper = supervisor.Supervisor(orders, 3, notes.append)
+    async with asyncio.timeout(120), asyncio.TaskGroup() as tasks:
+        tasks.create_task(keeper.run(lambda: ready.append(keeper.pids)))
+        while len(keeper.pids) < 3:
+            await asyncio.sleep(0.01)
+        pids = keeper.pids
+        keeper.stop()
+
+    assert 1 == len(ready)
+    assert set(ready[0]) <= set(pids)
+    for why in ("it ended at once (killed by signal 9)", "the database is not available", "no room"):
+        assert [] != [line for line in notes if f"a worker could not start: {why}" in line and "another in 0.0" in line]
+    assert [] == [pid for pid in pids if is_alive(pid)]
+
+
+async def test_a_worker_that_says_something_else_is_replaced(monkeypatch) -> None:
+    """What else a process writes to its stdout, by a hook of Python's start, does not end the supervisor."""
+    monkeypatch.setattr("sys.executable", "/bin/echo")
+
+    with pytest.raises(CommandError, match="something else"):
+        await (await supervisor.Worker.start(b"{}\n")).ready()
+
+
 def test_settings_reach_the_workers() -> None:
     """What is told on the command line arrives unchanged on the other side of the pipe."""
     from notifykit.cli.commands import build
     from notifykit.cli.run import settings_of
-    from notifykit.cli.worker import encode
     from notifykit.codec import structure
-    from notifykit.dispatch.settings import DispatchSettings
-    from notifykit.kit import EgressRules
 
     given = ["--concurrency", "high=3,low=1", "--batch", "50", "--lease", "90s", "--duties", "plan,clean"]
     settings = settings_of(build().parse_args(["run", *given]))

@@ -32,6 +32,24 @@ def opened(intake: Intake) -> ReceivedEvent:
 
 
 @pytest.mark.parametrize(
+    ("body", "further", "status"),
+    [
+        (BODY[:-1], {"Content-Length": str(len(BODY))}, 500),
+        (b"", {"content-length": str(len(BODY))}, 500),
+        (b"", {"Transfer-Encoding": "chunked"}, 500),
+        (b"", {"Content-Length": "0"}, 401),
+        (BODY + b" ", {"Content-Length": str(len(BODY))}, 401),
+        (BODY + b" ", {"Content-Length": "many"}, 401),
+    ],
+)
+def test_a_body_that_is_not_whole_is_no_forgery(body, further, status):
+    """A body shorter than declared, or empty without a length, is the receiving program's fault and says so."""
+    answer = Intake(verifier(), dedupe=None).open(body, headers() | further)
+
+    assert Answer(status=status, reason="body_unavailable" if status == 500 else "no_match") == answer
+
+
+@pytest.mark.parametrize(
     ("body", "given", "answer"),
     [
         (BODY, headers(OTHER_SECRET), Answer(status=401, reason="no_match")),

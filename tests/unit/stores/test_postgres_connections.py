@@ -228,10 +228,10 @@ def test_what_is_no_engine_on_asyncpg_is_refused(postgres_store_url):
 
     for others in (create_engine(psycopg_url), create_async_engine(psycopg_url)):
         with pytest.raises(ConfigurationError, match="AsyncEngine on asyncpg"):
-            Notifykit(postgres_store_url, engine=others)
+            Notifykit(postgres_store_url, engine=others)  # type: ignore[arg-type]
     for other in (create_async_engine("sqlite+aiosqlite:///shop.db"), 5):
         with pytest.raises(ConfigurationError, match="PostgreSQL store"):
-            Notifykit(engine=other)
+            Notifykit(engine=other)  # type: ignore[arg-type]
 
 
 def test_the_same_database_by_another_name_is_accepted():

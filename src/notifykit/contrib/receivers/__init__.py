@@ -9,6 +9,7 @@ Frameworks differ in how a body is read and an answer is written; the rest is he
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterable, Mapping
 
@@ -16,7 +17,7 @@ import attrs
 
 from notifykit.errors import ConfigurationError, StoreError
 from notifykit.signing import DedupeStore, ReceivedEvent, Seen, VerificationError, Verifier
-from notifykit.signing.verifier import ReceivedHeaders
+from notifykit.signing.verifier import ReceivedHeaders, header_pairs
 
 __all__ = ["MAX_BODY", "Answer", "Intake", "ReceivedEvent"]
 
@@ -49,6 +50,13 @@ DUPLICATE = Answer(status=204, reason="duplicate")
 # 503 and not 409: every sender takes it as "again later", some take a 4xx as final.
 IN_PROGRESS = Answer(status=503, reason="in_progress", headers={"Retry-After": "10"})
 STORE_UNAVAILABLE = Answer(status=503, reason="dedupe_unavailable", headers={"Retry-After": "10"})
+# 500 and not 401: the sender did nothing wrong, and its retry succeeds once the receiving program is mended.
+BODY_UNAVAILABLE = Answer(status=500, reason="body_unavailable")
+_BODY_UNAVAILABLE = (
+    "the receiver got %d bytes of a body %s, and cannot verify it: a hook or a middleware has read or parsed the "
+    "body before (let it leave the webhook's path alone, or read it in a way that keeps it), the server does not "
+    "pass on bodies without a Content-Length, or the sender hung up"
+)
 
 
 class Door:
@@ -69,6 +77,9 @@ class Door:
     def open(self, body: bytes | None, headers: ReceivedHeaders) -> ReceivedEvent | Answer:
         """Return the event, or the answer that refuses it: 400, 401 or 413.
 
+        A body that fits no signature and is shorter than what was sent says nothing about the sender:
+        something in the receiving program took it away, which is answered with 500 and logged as an error.
+
         Args:
             body: The body as received; ``None`` if it was larger than ``max_body`` and not read.
             headers: The request headers.
@@ -78,9 +89,18 @@ class Door:
                 raise VerificationError("body_too_large", f"at most {self.max_body} bytes")
             return self._verifier.open(body, headers)
         except VerificationError as error:
+            if error.reason == "no_match" and body is not None and not _is_whole(body, headers):
+                return self._body_unavailable(body, headers)
             facts = {"reason": error.reason, "detail": error.detail, "source": self.source}
             _log.warning("webhook.refused %s", error.reason, extra=facts)
             return Answer(status=_status(error.reason), reason=error.reason)
+
+    def _body_unavailable(self, body: bytes, headers: ReceivedHeaders) -> Answer:
+        declared = _declared_length(headers)
+        sent = "without a Content-Length" if declared is None else f"of {declared} bytes"
+        facts = {"reason": BODY_UNAVAILABLE.reason, "source": self.source}
+        _log.error("webhook.body_unavailable " + _BODY_UNAVAILABLE, len(body), sent, extra=facts)
+        return BODY_UNAVAILABLE
 
     def turned_away(self, seen: Seen) -> Answer | None:
         """Return the answer to a message that must not be handled now, or ``None``."""
@@ -137,6 +157,21 @@ class Intake(Door):
             (self._dedupe.finish if handled else self._dedupe.forget)(self.source, event.id)
         except StoreError as error:
             self.store_failed("end", event, error)
+
+
+def _declared_length(headers: ReceivedHeaders) -> int | None:
+    """Return the ``Content-Length`` of a request, if it has one that can be read."""
+    for name, value in header_pairs(headers):
+        if name == b"content-length":
+            with contextlib.suppress(ValueError):
+                return int(value)
+    return None
+
+
+def _is_whole(body: bytes, headers: ReceivedHeaders) -> bool:
+    """Tell whether ``body`` can be what the sender signed; a chunked body that is empty cannot."""
+    declared = _declared_length(headers)
+    return bool(body) if declared is None else len(body) >= declared
 
 
 def _status(reason: str) -> int:

@@ -41,7 +41,8 @@ class WebhookReceiver(Door):
     """Verifies requests and runs a handler once per message.
 
     A duplicate is answered with 204, one that is being handled with 503, one that is not
-    authentic with 401 and a malformed one with 400 or 413, each with its reason code.  If the
+    authentic with 401 and a malformed one with 400 or 413, each with its reason code.  One whose
+    body was read before and is gone is answered with 500 (``body_unavailable``), which the log explains.  If the
     handler raises, the error passes on to the framework and the sender's next retry runs it again.
 
     Args:
@@ -110,10 +111,15 @@ class WebhookReceiver(Door):
 
     async def _body(self, request: Request) -> bytes | None:
         body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > self.max_body:
-                return None
+        try:
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > self.max_body:
+                    return None
+        except RuntimeError as error:
+            if "Stream consumed" not in str(error):
+                raise
+            return b""  # it was parsed as a form, and Starlette does not keep the bytes
         return bytes(body)
 
     async def _begin(self, event: ReceivedEvent) -> Answer | None:

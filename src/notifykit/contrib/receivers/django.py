@@ -22,7 +22,7 @@ from notifykit.errors import MissingExtraError
 
 try:
     from asgiref.sync import async_to_sync
-    from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+    from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, RawPostDataException
     from django.views.decorators.csrf import csrf_exempt
     from django.views.decorators.http import require_POST
 except ImportError as error:
@@ -35,7 +35,8 @@ class WebhookReceiver(Intake):
     """Verifies requests and runs a handler once per message.
 
     A duplicate is answered with 204, one that is being handled with 503, one that is not
-    authentic with 401 and a malformed one with 400 or 413, each with its reason code.  If the
+    authentic with 401 and a malformed one with 400 or 413, each with its reason code.  One whose
+    body was read before and is gone is answered with 500 (``body_unavailable``), which the log explains.  If the
     handler raises, the error passes on to Django and the sender's next retry runs it again.
     """
 
@@ -51,8 +52,7 @@ class WebhookReceiver(Intake):
         @require_POST
         @functools.wraps(handler)
         def view(request: HttpRequest, **variables: Any) -> HttpResponseBase:
-            # Not request.body: its limit is a setting for forms, and breaking it is another answer.
-            opened = self.open(request.read(self.max_body + 1), request.headers)
+            opened = self.open(self._body(request), request.headers)
             if isinstance(opened, Answer):
                 return _response(opened)
             turned_away = self.begin(opened)
@@ -67,6 +67,17 @@ class WebhookReceiver(Intake):
             return response
 
         return view
+
+    def _body(self, request: HttpRequest) -> bytes:
+        if not request.META.get("CONTENT_LENGTH") and request.META.get("wsgi.input_terminated"):
+            chunked: bytes = request.META["wsgi.input"].read(self.max_body + 1)  # Django takes it for empty
+            return chunked
+        # Not request.body alone: its limit is a setting for forms, and breaking it is another answer.
+        body: bytes = request.read(self.max_body + 1)
+        try:
+            return request.body  # where a middleware has read this before, Django kept it
+        except RawPostDataException:
+            return body
 
 
 def _response(answer: Answer) -> HttpResponse:

@@ -20,6 +20,7 @@ from notifykit.errors import MissingExtraError
 
 try:
     from flask import Response, current_app, jsonify, make_response, request
+    from werkzeug.exceptions import ClientDisconnected
 except ImportError as error:
     raise MissingExtraError("receiving webhooks with Flask", "flask") from error
 
@@ -30,7 +31,8 @@ class WebhookReceiver(Intake):
     """Verifies requests and runs a handler once per message.
 
     A duplicate is answered with 204, one that is being handled with 503, one that is not
-    authentic with 401 and a malformed one with 400 or 413, each with its reason code.  If the
+    authentic with 401 and a malformed one with 400 or 413, each with its reason code.  One whose
+    body was read before and is gone is answered with 500 (``body_unavailable``), which the log explains.  If the
     handler raises, the error passes on to Flask and the sender's next retry runs it again.
     """
 
@@ -61,9 +63,16 @@ class WebhookReceiver(Intake):
         return view
 
     def _body(self) -> bytes | None:
-        if request.content_length is None:  # chunked: the server marks the end, the cap is ours
-            return request.stream.read(self.max_body + 1)
-        return None if request.content_length > self.max_body else request.get_data()
+        length = request.content_length
+        if length is not None and length > self.max_body:
+            return None
+        try:
+            # Chunked: the server marks the end, the cap is ours.  A stream at its end was read by a hook of
+            # the application, and Flask may have kept what it read.
+            chunked = request.stream.read(self.max_body + 1) if length is None else b""
+            return chunked or request.get_data()
+        except ClientDisconnected:  # so Werkzeug calls a stream that ends early, whoever has read it
+            return b""
 
 
 def _response(answer: Answer) -> Response:

@@ -14,7 +14,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -35,6 +34,7 @@ from .line import SHORT, Line
 from .rows import RANK, micros
 from .sealing import Seals, payloads_are_sealed, vault_for
 from .store import NOT_OPEN, SqlStore, answer, leaves_work
+from .writer import Writer
 
 T = TypeVar("T")
 Told = TypeVar("Told")
@@ -79,7 +79,7 @@ class SqliteStore(SqlStore):
         self.private = self._path == ":memory:"
         self._synchronous = synchronous
         self._create = create
-        self._thread: ThreadPoolExecutor | None = None
+        self._thread: Writer | None = None
         self._line: Line[Callable[[], None]] = Line()
         self._engine: Engine | None = None
         self._db: sqlite3.Connection | None = None
@@ -105,7 +105,7 @@ class SqliteStore(SqlStore):
 
     async def _started(self, connect: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="notifykit-sqlite")
+        self._thread = Writer()
         try:
             await self._run(connect)
         except BaseException:
@@ -142,11 +142,13 @@ class SqliteStore(SqlStore):
         thread, self._thread = self._thread, None
         if thread is None:
             return
+        gone, last = self._job(self._disconnect)
+        thread.submit(last)
         try:
-            await asyncio.get_running_loop().run_in_executor(thread, self._disconnect)
-        except RuntimeError:  # the interpreter is ending: its threads have ended already
-            self._disconnect()
-        thread.shutdown(wait=True)
+            await gone
+        finally:
+            thread.end()
+            self._disconnect()  # where a cancelled close has taken the job back
 
     def _disconnect(self) -> None:
         if self._watch is not None:
@@ -160,6 +162,20 @@ class SqliteStore(SqlStore):
     async def _run(self, work: Callable[[], T], rows: int = 1) -> T:
         if self._thread is None:
             raise StoreUnavailableError(NOT_OPEN)
+        answer, job = self._job(work)
+        self._line.join(job, short=rows <= SHORT)
+        self._thread.submit(self._next)
+        try:
+            return await answer
+        except sqlite3.Error as error:
+            raise translated(error) from error
+        except Exception as error:
+            if isinstance(error, (UnicodeError, OverflowError)) or type(error).__module__.startswith("sqlalchemy"):
+                raise translated(error) from error
+            raise
+
+    def _job(self, work: Callable[[], T]) -> tuple[asyncio.Future[T], Callable[[], None]]:
+        """Return what will hold the result of ``work``, and what to do for it in the writer's thread."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
 
@@ -173,16 +189,7 @@ class SqliteStore(SqlStore):
             else:
                 self._tell(loop, answer, answer.set_result, result)
 
-        self._line.join(job, short=rows <= SHORT)
-        self._thread.submit(self._next)
-        try:
-            return await answer
-        except sqlite3.Error as error:
-            raise translated(error) from error
-        except Exception as error:
-            if isinstance(error, (UnicodeError, OverflowError)) or type(error).__module__.startswith("sqlalchemy"):
-                raise translated(error) from error
-            raise
+        return answer, job
 
     def _next(self) -> None:
         self._line.next()()

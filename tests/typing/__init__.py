@@ -1,0 +1,1 @@
+"""What a type checker sees; mypy reads these modules, and nothing runs them."""
