@@ -7,9 +7,9 @@ import platform
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..distribution import NAME, NAMESAKE, version, with_extras
 from ..native import is_compiled
 from . import inputs
 from .failures import FAILED, NO_STORE, OK, CommandError, explained
@@ -110,20 +110,24 @@ def _software() -> Iterator[Finding]:
         "" if supported else "Python 3.11 or newer is needed",
     )
     form = ", compiled" if is_compiled() else ""
-    yield Finding("notifykit", "ok", (_installed("notifykit") or "not installed, run from its source") + form)
-    found = {name: _installed(name) for name in EXTRAS}
+    yield Finding("notifykit", "ok", (version() or "not installed, run from its source") + form)
+    yield from _namesake()
+    found = {name: version(name) for name in EXTRAS}
     present = ", ".join(f"{name} {text}" for name, text in found.items() if text) or "none"
     missing = sorted({EXTRAS[name] for name, text in found.items() if not text})
-    yield Finding(
-        "extras", "note" if missing else "ok", present, f"if wanted: notifykit[{','.join(missing)}]" if missing else ""
-    )
+    wanted = f"if wanted: pip install '{with_extras(*missing)}'" if missing else ""
+    yield Finding("extras", "note" if missing else "ok", present, wanted)
 
 
-def _installed(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
+def _namesake() -> Iterator[Finding]:
+    """Say so if the other project whose package is imported as ``notifykit`` is installed, too."""
+    if (other := version(NAMESAKE)) is not None:
+        yield Finding(
+            "namesake",
+            "bad",
+            f"{NAMESAKE} {other} is installed: another project, whose files take the place of ours",
+            f"pip uninstall {NAMESAKE}; then pip install --force-reinstall --no-deps {NAME}",
+        )
 
 
 async def _store(kit: Notifykit, shown_url: str, max_age: timedelta) -> list[Finding]:

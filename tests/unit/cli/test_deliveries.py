@@ -204,6 +204,24 @@ def test_a_new_store_is_healthy(cli: Command) -> None:
     assert "All is well." in cli("check").out
 
 
+def test_the_package_of_another_project_is_wrong(
+    cli: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The index has a file watcher named ``notifykit``; where it is installed, its files take the place of ours."""
+    information = tmp_path / "site" / "notifykit-0.3.1.dist-info"
+    information.mkdir(parents=True)
+    (information / "METADATA").write_text("Metadata-Version: 2.4\nName: notifykit\nVersion: 0.3.1\n")
+    cli("migrate")
+
+    code, found = levels(cli)
+    monkeypatch.syspath_prepend(str(information.parent))
+    beside = levels(cli)
+
+    assert (0, None) == (code, found.get("namesake"))
+    assert (1, "bad") == (beside[0], beside[1]["namesake"])
+    assert "pip uninstall notifykit;" in " ".join(record["remedy"] for record in cli("check", "--json").records)
+
+
 def test_work_that_nobody_does_is_wrong(cli: Command) -> None:
     """Events that have been due for too long mean that no dispatcher runs."""
     publish(cli)
