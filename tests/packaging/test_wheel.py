@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 #: ``notifykit`` where an installer would look it up; commands, options and the import have the name, too.
-OTHER_PROJECT = re.compile(r"""notifykit\[[a-z]|\b(?:pip|uv|poetry|pdm)3? (?:install|add)[^\n#;`]*\bnotifykit(?![-\w])""")
+OTHER_PROJECT = re.compile(r"notifykit\[[a-z]|\b(?:pip|uv|poetry|pdm)3? (?:install|add)[^\n#;`]*\bnotifykit(?![-\w])")
 
 
 @pytest.fixture(scope="module")
