@@ -205,9 +205,7 @@ def test_a_new_store_is_healthy(cli: Command) -> None:
     assert "All is well." in cli("check").out
 
 
-def test_the_package_of_another_project_is_wrong(
-    cli: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_package_of_another_project_is_wrong(cli: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The index has a file watcher named ``notifykit``; where it is installed, its files take the place of ours."""
     information = tmp_path / "site" / "notifykit-0.3.1.dist-info"
     information.mkdir(parents=True)
