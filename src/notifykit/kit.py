@@ -120,6 +120,8 @@ class Notifykit:
             raise ConfigurationError("give either a store or a url with its options, not both")
         self.url = url or os.environ.get("NOTIFYKIT_URL") or DEFAULT_URL
         self.store: Store = store or store_from_url(self.url, **store_options)
+        if store is None:
+            self.url = getattr(self.store, "url", self.url)  # of an SQLite file with its absolute path
         self.egress = egress or EgressRules.from_environment()
         self.catalog = EventCatalog(event_types)
         self._clock = clock or SystemClock()

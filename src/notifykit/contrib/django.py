@@ -21,6 +21,7 @@ from sqlalchemy import URL
 
 from notifykit.default import default_kit
 from notifykit.errors import ConfigurationError, MissingExtraError
+from notifykit.stores.sql.sqlite_url import url_of
 
 try:
     from django.db import DEFAULT_DB_ALIAS, connections, transaction
@@ -98,7 +99,7 @@ def store_url(using: str = DEFAULT_DB_ALIAS) -> str:
     name = str(settings["NAME"])
     match connection.vendor:
         case "sqlite":
-            return URL.create("sqlite", database=name).render_as_string(hide_password=False)
+            return url_of(name)
         case "postgresql":
             host = settings["HOST"] or None
             is_socket = host is not None and host.startswith("/")

@@ -29,6 +29,7 @@ from ...ports import Appended, Record, Settlement
 from ...vault import KeyRing, Vault, context
 from ...vault.development import state_file
 from ...vault.ring import is_sealed
+from .sqlite_url import file_of
 
 PAYLOADS = "NOTIFYKIT_ENCRYPT_PAYLOADS"
 #: Why an endpoint is paused whose secrets do not open.
@@ -55,9 +56,8 @@ def vault_for(url: str, keys: KeyRing | None, environment: str | None) -> Vault:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
         return Vault(keys, environment, is_local=_is_here(parsed), file=state_file())
-    database = parsed.database
-    in_memory = not database or database == ":memory:"
-    file = None if in_memory else Path(f"{Path(database or '').resolve()}.key")
+    database = file_of(url)
+    file = None if database is None else Path(f"{Path(database).resolve()}.key")
     return Vault(keys, environment, is_local=True, file=file)
 
 
