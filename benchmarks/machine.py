@@ -14,7 +14,7 @@ from notifykit.testing.servers import ServerUnavailableError
 
 from . import stores
 
-_PACKAGES = ("notifykit", "asyncpg", "uvloop", "orjson", "httptools", "sqlalchemy")
+_PACKAGES = ("notifykit-sdk", "asyncpg", "uvloop", "orjson", "httptools", "sqlalchemy")
 
 
 def facts() -> dict[str, str]:

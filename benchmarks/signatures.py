@@ -62,7 +62,7 @@ def _notifykit() -> list[_Package]:
     now = datetime.now(UTC)
     signer, verifier = Signer(_SECRET), Verifier(_SECRET)
     headers = signer.headers(_ID, now, _BODY)
-    name = f"notifykit {version('notifykit')}"
+    name = f"notifykit {version('notifykit-sdk')}"
     return [
         _Package(name, lambda: signer.sign(_ID, now, _BODY), lambda: verifier.verify(_BODY, headers)),
         _Package(f"{name}, open()", None, lambda: verifier.open(_BODY, headers)),

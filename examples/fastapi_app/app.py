@@ -2,7 +2,7 @@
 
 Run it in this folder (the two variables let it deliver to this machine; production needs neither)::
 
-    pip install 'notifykit[fastapi]' uvicorn
+    pip install 'notifykit-sdk[fastapi]' uvicorn
     NOTIFYKIT_ALLOW=127.0.0.0/8 NOTIFYKIT_ALLOW_HTTP=1 uvicorn app:app --port 8000
 
 Then, with the program in ``../receiver`` listening on port 9000::

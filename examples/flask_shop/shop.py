@@ -2,7 +2,7 @@
 
 Run it in this folder; the web process only publishes, the dispatcher is a process of its own::
 
-    pip install 'notifykit[flask]'
+    pip install 'notifykit-sdk[flask]'
     export NOTIFYKIT_URL=sqlite:///shop.db NOTIFYKIT_ALLOW=127.0.0.0/8 NOTIFYKIT_ALLOW_HTTP=1
     notifykit migrate
     flask --app shop run --port 8000 &
@@ -17,7 +17,7 @@ Then, with the program in ``../receiver`` listening on port 9000::
 The first order is announced to the receiver.  The second one is refused after it was published, and nobody hears of
 it: order and event were rolled back together.
 
-With PostgreSQL, ``pip install 'notifykit[postgres]' psycopg`` and ``NOTIFYKIT_URL=postgresql+psycopg://...``.
+With PostgreSQL, ``pip install 'notifykit-sdk[postgres]' psycopg`` and ``NOTIFYKIT_URL=postgresql+psycopg://...``.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Run it in this folder, with the secret that the sender shows for its endpoint::
 
-    pip install 'notifykit[fastapi]' uvicorn
+    pip install 'notifykit-sdk[fastapi]' uvicorn
     WEBHOOK_SECRET=whsec_... uvicorn app:app --port 9000
 
 What was handled is at ``/handled``::

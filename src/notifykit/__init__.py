@@ -143,9 +143,9 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import version
+        from .distribution import version
 
-        return version("notifykit")
+        return version() or "0"  # a source tree that was never installed
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -35,20 +35,27 @@ T = TypeVar("T")
 
 
 def _orjson_if_installed() -> Any:
-    """Return orjson, unless it is missing or a release (before 3.11.7) that spells numbers in another way."""
+    """Return orjson, unless it is missing or a release (before 3.12) that writes other bytes, or nests deeper."""
     try:
         module = import_module("orjson")
     except ImportError:
         return None
-    return module if module.dumps([1e16, 1e-5, 1e-7]) == b"[1e+16,0.00001,1e-7]" else None
+    too_deep: list[Any] = []
+    for _ in range(MAX_DEPTH):
+        too_deep = [too_deep]
+    try:
+        module.dumps(too_deep)
+    except TypeError:
+        return module if module.dumps([1e16, 1e-5, 1e-7]) == b"[1e+16,0.00001,1e-7]" else None
+    return None
 
 
+#: How deep containers may nest: what orjson can write, and so what the standard library may.
+MAX_DEPTH = 254
 orjson = _orjson_if_installed()
 _OPTIONS = 0 if orjson is None else orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 _UTC_AS_Z = 0 if orjson is None else orjson.OPT_UTC_Z
 
-#: How deep containers may nest: what orjson can write, and so what the standard library may.
-MAX_DEPTH = 254
 #: Integers beyond 64 bits are read back as floats, or not at all, by half of the world's JSON readers.
 MIN_INT, MAX_INT = -(2**63), 2**64 - 1
 #: A walk stops after so many problems: nobody reads more of them.

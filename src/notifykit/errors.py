@@ -46,7 +46,9 @@ class MissingExtraError(ConfigurationError):
     """An optional dependency is not installed."""
 
     def __init__(self, feature: str, extra: str) -> None:
-        super().__init__(f"{feature} needs an optional dependency: pip install 'notifykit[{extra}]'")
+        from .distribution import with_extras
+
+        super().__init__(f"{feature} needs an optional dependency: pip install '{with_extras(extra)}'")
         self.feature = feature
         self.extra = extra
 

@@ -208,6 +208,8 @@ class Notifykit:
             raise ConfigurationError("give either a store or a url with its options, not both")
         self.url = url or _url_of(store_options.get("engine")) or os.environ.get(URL) or DEFAULT_URL
         self.store: Store = store or store_from_url(self.url, **options)
+        if store is None:
+            self.url = getattr(self.store, "url", self.url)  # of an SQLite file with its absolute path
         self.egress = egress or EgressRules.from_environment()
         self.catalog = EventCatalog(event_types)
         self._clock = clock or SystemClock()

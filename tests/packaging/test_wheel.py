@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tarfile
@@ -12,9 +13,14 @@ from pathlib import Path
 
 import pytest
 
+import notifykit
+from notifykit import distribution
+
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+#: ``notifykit`` where an installer would look it up; commands, options and the import have the name, too.
+OTHER_PROJECT = re.compile(r"notifykit\[[a-z]|\b(?:pip|uv|poetry|pdm)3? (?:install|add)[^\n#;`]*\bnotifykit(?![-\w])")
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +73,7 @@ def test_the_wheel_holds_the_whole_package(files: dict[str, bytes]) -> None:
 
 def test_the_wheel_holds_nothing_else(files: dict[str, bytes]) -> None:
     """No tests, tools or documentation end up beside the package in site-packages."""
-    information = f"notifykit-{PROJECT['version']}.dist-info"
+    information = f"notifykit_sdk-{PROJECT['version']}.dist-info"
 
     assert {"notifykit", information} == {name.split("/")[0] for name in files}
 
@@ -86,6 +92,28 @@ def test_the_command_is_installed(files: dict[str, bytes]) -> None:
     assert "notifykit = notifykit.cli:main" in entry_points.splitlines()
 
 
+def test_the_wheel_is_named_as_users_are_told_to_install_it(metadata) -> None:
+    """The name in every hint is the name of the wheel, which is not the name of the package."""
+    assert distribution.NAME == PROJECT["name"] == metadata["Name"]
+    assert notifykit.__version__ == metadata["Version"]
+
+
+def test_no_text_tells_to_install_another_project() -> None:
+    """Wherever users are told to install this, it is by its name on the package index."""
+    folders = [ROOT / name for name in ("src", "docs", "examples", "benchmarks")]
+    texts = [*ROOT.glob("*.*"), *(path for folder in folders for path in folder.rglob("*.*"))]
+
+    wrong = [
+        f"{path.relative_to(ROOT)}: {found[0]}"
+        for path in texts
+        if path.suffix in {".md", ".py", ".toml"}
+        for found in OTHER_PROJECT.finditer(path.read_text("utf-8"))
+    ]
+
+    assert [] == wrong
+    assert all(map(OTHER_PROJECT.search, ("pip install notifykit", "uv add 'notifykit[postgres]'", '"notifykit[all]"')))
+
+
 def test_the_metadata_says_what_is_needed(metadata) -> None:
     """Installers learn the oldest Python, and what each extra brings."""
     assert PROJECT["requires-python"] == metadata["Requires-Python"]
@@ -93,8 +121,8 @@ def test_the_metadata_says_what_is_needed(metadata) -> None:
 
 
 def test_the_extra_all_leaves_nothing_out() -> None:
-    """``notifykit[all]`` stands for every other extra."""
+    """``notifykit-sdk[all]`` stands for every other extra."""
     extras = PROJECT["optional-dependencies"]
     others = sorted(set(extras) - {"all"})
 
-    assert [f"notifykit[{','.join(others)}]"] == extras["all"]
+    assert [f"notifykit-sdk[{','.join(others)}]"] == extras["all"]

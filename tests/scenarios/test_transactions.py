@@ -20,6 +20,7 @@ from notifykit import CannotJoinError, Event, IdempotencyConflictError, InvalidE
 from notifykit.testing import FakeClock
 from tests.databases import new_database
 from tests.scenarios.callers import CALLERS, ORDERS, AsyncSessions, SyncSession
+from tests.stores import create_tables
 
 T = TypeVar("T")
 
@@ -263,6 +264,24 @@ def test_the_same_file_by_another_name_is_joined(sqlite_session, sqlite_store_ur
 
     rows = sqlite_session.connection().exec_driver_sql("SELECT count(*) FROM notifykit_outbox").scalar_one()
     assert 3 == rows
+
+
+def test_after_a_change_of_the_folder_the_connection_says_which_file_it_has(tmp_path, monkeypatch):
+    """A relative name of an engine is that of the folder in which it was made; the file decides, not the name."""
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    for folder in (home, elsewhere):
+        folder.mkdir()
+        create_tables(f"sqlite:///{folder / 'shop.db'}")
+    monkeypatch.chdir(home)
+    engine = create_engine("sqlite:///shop.db")
+    monkeypatch.chdir(elsewhere)
+
+    with Session(engine) as session, session.begin():
+        Notifykit(f"sqlite:///{home / 'shop.db'}").publish(SHIPPED, tenant=ACME, session=session)
+        with pytest.raises(CannotJoinError, match=r"on .*home/shop\.db but the kit's store is .*elsewhere/shop\.db"):
+            Notifykit("sqlite:///shop.db").publish(SHIPPED, tenant=ACME, session=session)
+
+    engine.dispose()
 
 
 @pytest.mark.parametrize("argument", ["session", "connection"])

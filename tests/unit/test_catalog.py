@@ -458,5 +458,5 @@ def test_a_schema_needs_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """And the error names it."""
     monkeypatch.setitem(sys.modules, "jsonschema_rs", None)
 
-    with pytest.raises(MissingExtraError, match=r"notifykit\[schema\]"):
+    with pytest.raises(MissingExtraError, match=r"notifykit-sdk\[schema\]"):
         EventCatalog([EventType(name="a.b", schema=SCHEMA)])

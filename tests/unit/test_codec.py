@@ -219,12 +219,30 @@ class TestBytes:
 
         assert codec._orjson_if_installed() is None
 
-    def test_an_orjson_with_another_spelling_is_not_used(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Releases before 3.11.7 write 1e16 for 1e+16; the bytes must not depend on what is installed."""
-        older = SimpleNamespace(dumps=lambda data: b"[1e16,0.00001,1e-7]")
-        monkeypatch.setitem(sys.modules, "orjson", older)
+    @pytest.mark.parametrize(
+        ("most", "spelling", "usable"),
+        [
+            pytest.param(254, b"[1e+16,0.00001,1e-7]", True, id="3.12"),
+            pytest.param(255, b"[1e+16,0.00001,1e-7]", False, id="3.11.9"),
+            pytest.param(254, b"[1e16,0.00001,1e-7]", False, id="3.11.6"),
+        ],
+    )
+    def test_an_orjson_that_writes_something_else_is_not_used(
+        self, most: int, spelling: bytes, usable: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Earlier releases write 1e16 for 1e+16, or nest a level deeper: what is stored depends on no release."""
 
-        assert codec._orjson_if_installed() is None
+        def dumps(data: Any) -> bytes:
+            depth, inner = 0, data
+            while isinstance(inner, list) and (depth := depth + 1):
+                inner = inner[0] if inner else None
+            if depth > most:
+                raise TypeError("Recursion limit reached")
+            return spelling
+
+        monkeypatch.setitem(sys.modules, "orjson", SimpleNamespace(dumps=dumps))
+
+        assert usable == (codec._orjson_if_installed() is not None)
 
 
 class TestProblems:

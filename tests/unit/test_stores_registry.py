@@ -80,7 +80,7 @@ def test_a_missing_driver_names_the_extra(monkeypatch):
         monkeypatch.delitem(sys.modules, loaded)
     monkeypatch.setitem(sys.modules, "asyncpg", None)
 
-    with pytest.raises(MissingExtraError, match=r"pip install 'notifykit\[postgres\]'") as missing:
+    with pytest.raises(MissingExtraError, match=r"pip install 'notifykit-sdk\[postgres\]'") as missing:
         store_from_url("postgresql://db/shop")
 
     assert "postgres" == missing.value.extra

@@ -343,7 +343,7 @@ def test_a_store_in_memory_has_a_key_in_memory(caplog):
 
 def test_the_file_is_made_once_and_said_loudly(tmp_path, caplog):
     """The first process makes it and warns; the others read it and are quiet.  The log does not show the key."""
-    file = tmp_path / "new" / "store.db.key"
+    file = tmp_path / "store.db.key"
 
     with caplog.at_level(logging.DEBUG):
         first = development_keys(file)
@@ -359,22 +359,32 @@ def test_the_file_is_made_once_and_said_loudly(tmp_path, caplog):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are of POSIX")
-def test_only_its_owner_can_read_the_file(tmp_path, caplog):
-    """It is made that way; if somebody has opened it up since, the log says so."""
+def test_only_its_owner_can_read_the_file(tmp_path, caplog, monkeypatch):
+    """It is made that way, with the user's folder for it; if somebody has opened it up since, the log says so."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    file = state_file()
     previous = os.umask(0)
     try:
-        development_keys(tmp_path / "new" / "k")
+        development_keys(file)
     finally:
         os.umask(previous)
-    mode = stat.S_IMODE((tmp_path / "new" / "k").stat().st_mode)
-    folder = stat.S_IMODE((tmp_path / "new").stat().st_mode)
-    (tmp_path / "new" / "k").chmod(0o644)
+    mode = stat.S_IMODE(file.stat().st_mode)
+    folder = stat.S_IMODE(file.parent.stat().st_mode)
+    file.chmod(0o644)
     caplog.clear()
 
-    development_keys(tmp_path / "new" / "k")
+    development_keys(file)
 
     assert (0o600, 0o700) == (mode, folder)
     assert re.search(r"^vault\.key_exposed ", caplog.messages[0])
+
+
+def test_the_folder_of_a_store_is_not_made(tmp_path):
+    """A key beside a store whose path is mistyped would be a key for nothing."""
+    with pytest.raises(ConfigurationError, match="No such file or directory"):
+        development_keys(tmp_path / "nowhere" / "store.db.key")
+
+    assert [] == list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("content", ["", "nonsense", f"k1:{SECRET[:20]}"])
@@ -407,14 +417,15 @@ def test_users_have_one_file_for_servers_on_their_machine(monkeypatch):
     assert Path("/somewhere/notifykit/development.key") == state_file()
 
 
-def test_processes_that_start_together_share_one_key(tmp_path):
+def test_processes_that_start_together_share_one_key(tmp_path, monkeypatch):
     """Whoever comes first makes it: all have the same key, one has warned, and nothing else is left behind."""
     script = (
         "import sys, pathlib, logging; from notifykit.vault.development import development_keys; "
         "logging.basicConfig(stream=sys.stderr); print('ready', flush=True); sys.stdin.readline(); "
         "print(development_keys(pathlib.Path(sys.argv[1])).text())"
     )
-    file = tmp_path / "state" / "development.key"
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    file = state_file()
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     racers = [
         subprocess.Popen([sys.executable, "-c", script, str(file)], text=True, **pipes)  # type: ignore[call-overload]

@@ -76,6 +76,11 @@ class Context:
 
         egress = self.egress()
         egress.guard()  # a block that is none is reported before anything is opened
+        if self.is_in_memory:
+            raise UsageError(
+                "a store in memory ends with this command, and what it holds is gone; "
+                "give --url sqlite:///file.db or postgresql://user@host/database"
+            )
         try:
             if not self.is_sqlite:
                 return Notifykit(self.url, egress=egress)
@@ -92,6 +97,11 @@ class Context:
         """Whether the store is an SQLite file."""
         return self.url.partition(":")[0].partition("+")[0].lower() == "sqlite"
 
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether the store is in the memory of this process, where no other process finds it."""
+        return self.url.startswith("memory:") or (self.is_sqlite and self.sqlite_file() is None)
+
     def _need_file(self) -> None:
         path = self.sqlite_file()
         if path is not None and not path.exists():
@@ -102,10 +112,10 @@ class Context:
 
     def sqlite_file(self) -> Path | None:
         """Return the file of an SQLite store."""
-        from sqlalchemy import make_url
+        from ..stores.sql.sqlite_url import file_of
 
-        path = make_url(self.url).database
-        return None if not path or path == ":memory:" else Path(path)
+        path = file_of(self.url)
+        return None if path is None else Path(path)
 
     @asynccontextmanager
     async def open(self, *, create: bool = False) -> AsyncIterator[Notifykit]:

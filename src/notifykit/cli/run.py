@@ -96,8 +96,6 @@ def settings_of(args: Any) -> DispatchSettings:
 
 def run(context: Context) -> int:
     """Run the dispatcher."""
-    if context.url.startswith("memory:"):
-        raise UsageError("a memory store lives and dies with its process, so there is nothing to run; give --url")
     settings = settings_of(context.args)
     context.kit(create=True)  # a mistake in the options is told before anything starts
     if context.args.processes == 1:

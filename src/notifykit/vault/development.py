@@ -56,7 +56,8 @@ def _read(file: Path) -> str | None:
 
 def _make(file: Path, ring: KeyRing) -> str:
     """Write the file; the first of several processes wins, and all return what it wrote."""
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if file == state_file():  # the only folder that users do not name
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +33,22 @@ def test_a_new_store_is_healthy(cli: Command) -> None:
     assert {"python", "notifykit", "extras", "store", "schema", "leases", "waiting", "dead letters"} <= found.keys()
     assert set(found.values()) <= {"ok", "note"}
     assert "All is well." in cli("check").out
+
+
+def test_the_package_of_another_project_is_wrong(cli: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The index has a file watcher named ``notifykit``; where it is installed, its files take the place of ours."""
+    information = tmp_path / "site" / "notifykit-0.3.1.dist-info"
+    information.mkdir(parents=True)
+    (information / "METADATA").write_text("Metadata-Version: 2.4\nName: notifykit\nVersion: 0.3.1\n")
+    cli("migrate")
+
+    code, found = levels(cli)
+    monkeypatch.syspath_prepend(str(information.parent))
+    beside = levels(cli)
+
+    assert (0, None) == (code, found.get("namesake"))
+    assert (1, "bad") == (beside[0], beside[1]["namesake"])
+    assert "pip uninstall notifykit;" in " ".join(record["remedy"] for record in cli("check", "--json").records)
 
 
 def test_work_that_nobody_does_is_wrong(cli: Command) -> None:

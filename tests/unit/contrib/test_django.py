@@ -246,7 +246,7 @@ def test_without_django_the_import_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "django.db", None)
     monkeypatch.delitem(sys.modules, "notifykit.contrib.django")
 
-    with pytest.raises(MissingExtraError, match=r"notifykit\[django\]"):
+    with pytest.raises(MissingExtraError, match=r"notifykit-sdk\[django\]"):
         __import__("notifykit.contrib.django")
 
 

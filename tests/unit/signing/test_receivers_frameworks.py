@@ -486,5 +486,5 @@ def test_a_missing_framework_names_the_extra(monkeypatch, module, package, extra
         monkeypatch.setitem(sys.modules, loaded, None)
     monkeypatch.delitem(sys.modules, name)
 
-    with pytest.raises(MissingExtraError, match=rf"notifykit\[{extra}\]"):
+    with pytest.raises(MissingExtraError, match=rf"notifykit-sdk\[{extra}\]"):
         importlib.import_module(name)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import re
 import sqlite3
 import sys
 import threading
 from datetime import timedelta
+from pathlib import Path
+from shutil import copyfile
 
 import anyio
 import pytest
 from sqlalchemy import event, exc
 
+from notifykit import DispatchSettings, Notifykit
 from notifykit.errors import SchemaError, StoreError, StoreUnavailableError, ValueRefusedError
 from notifykit.stores.sql import sqlite
 from notifykit.stores.sql.faults import translated
 from notifykit.stores.sql.sqlite import SqliteStore
+from notifykit.telemetry import LoopFailed, TelemetryEvent
 from notifykit.testing import START, make_endpoint, make_event
 
 LEASE = timedelta(seconds=30)
@@ -113,6 +119,42 @@ async def test_a_lock_that_does_not_end_is_unavailability(store, sqlite_store_ur
 
     assert [] == readable
     assert 1 == len(await store.take(10, now=START, lease=LEASE))
+
+
+@pytest.mark.parametrize("part", ["", "-wal", "-shm"])
+@pytest.mark.parametrize("fate", ["deleted", "replaced"])
+async def test_a_file_that_is_taken_away_is_noticed(store, sqlite_store_url, part, fate):
+    """Nothing is written to, or read from, a file that another process would not find; put back, it is used again."""
+    file = Path(sqlite_store_url.removeprefix("sqlite:///") + part)
+    await store.has_work()
+    away = file.rename(f"{file}.away")  # noqa: ASYNC240 - no other task waits for this one
+    if fate == "replaced":
+        copyfile(away, file)
+
+    with pytest.raises(StoreUnavailableError, match=f"{re.escape(str(file))} was {fate} while"):
+        await store.append([make_event()])
+    with pytest.raises(StoreUnavailableError, match=f"was {fate} while"):
+        await store.has_work()
+    away.replace(file)
+    await store.append([make_event()])
+
+    assert await store.has_work()
+
+
+async def test_dispatchers_tell_that_the_file_is_gone(sqlite_store_url, tmp_path):
+    """An idle dispatcher whose file is deleted reports it within the time between two questions."""
+    told: asyncio.Queue[TelemetryEvent] = asyncio.Queue()
+    file = sqlite_store_url.removeprefix("sqlite:///")
+    often = DispatchSettings(poll=timedelta(milliseconds=50))
+
+    async with Notifykit(sqlite_store_url, subscribers=[told.put_nowait]) as kit, kit.dispatcher(settings=often):
+        for path in tmp_path.glob(f"{Path(file).name}*"):
+            path.unlink()
+        with anyio.fail_after(PROMPTLY):
+            while not isinstance(failed := await told.get(), LoopFailed):
+                pass
+
+    assert f"{file} was deleted while this process had the database open" in failed.error
 
 
 async def test_a_lost_table_is_a_schema_error(store):

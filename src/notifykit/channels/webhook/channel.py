@@ -7,11 +7,11 @@ import ssl
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Literal
 
 import attrs
 
+from ...distribution import version
 from ...errors import ConfigurationError, DestinationRefusedError
 from ...failpoints import failpoint
 from ...models.delivery import WEBHOOK, Claim
@@ -78,7 +78,7 @@ class WebhookChannel:
     ) -> None:
         self._guard = guard or Guard()
         self._transport = _transport(transport, self._guard, body_cap, tls)
-        self._user_agent = user_agent or f"notifykit/{_version()}"
+        self._user_agent = user_agent or f"notifykit/{version() or 0}"
         if not _USER_AGENT.fullmatch(self._user_agent):
             raise ConfigurationError("user_agent is visible ASCII, with blanks only inside")
         self._prepared: OrderedDict[str, _Prepared] = OrderedDict()
@@ -161,13 +161,6 @@ def _transport(choice: str | Transport, guard: Guard, body_cap: int, tls: ssl.SS
     if isinstance(choice, str):
         raise ConfigurationError(f"transport is 'wire', 'httpx' or an object, not {choice!r}")
     return choice
-
-
-def _version() -> str:
-    try:
-        return version("notifykit")
-    except PackageNotFoundError:  # a source tree that was never installed
-        return "0"
 
 
 if TYPE_CHECKING:

@@ -12,7 +12,13 @@ from .finding import Finding, Opened, SoftwareCheck, StoreCheck
 __all__ = ["SOFTWARE", "STORE", "Finding", "Opened"]
 
 #: Checks of this machine, in the order in which they are shown.
-SOFTWARE: tuple[SoftwareCheck, ...] = (software.python, software.package, software.extras, software.environment)
+SOFTWARE: tuple[SoftwareCheck, ...] = (
+    software.python,
+    software.package,
+    software.namesake,
+    software.extras,
+    software.environment,
+)
 #: Checks of an open store, in the order in which they are shown.
 STORE: tuple[StoreCheck, ...] = (
     database.address,

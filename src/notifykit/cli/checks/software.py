@@ -6,8 +6,8 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 
+from ...distribution import NAME, NAMESAKE, version, with_extras
 from ...environment import VARIABLES, misspelt
 from ...native import is_compiled
 from ..text import plain
@@ -37,17 +37,27 @@ def python() -> Iterator[Finding]:
 def package() -> Iterator[Finding]:
     """Tell the version of this package, and whether it is compiled."""
     form = ", compiled" if is_compiled() else ""
-    yield Finding("notifykit", "ok", (_installed("notifykit") or "not installed, run from its source") + form)
+    yield Finding("notifykit", "ok", (version() or "not installed, run from its source") + form)
 
 
 def extras() -> Iterator[Finding]:
     """Tell which extras are installed."""
-    found = {name: _installed(name) for name in EXTRAS}
+    found = {name: version(name) for name in EXTRAS}
     present = ", ".join(f"{name} {text}" for name, text in found.items() if text) or "none"
     missing = sorted({EXTRAS[name] for name, text in found.items() if not text})
-    yield Finding(
-        "extras", "note" if missing else "ok", present, f"if wanted: notifykit[{','.join(missing)}]" if missing else ""
-    )
+    wanted = f"if wanted: pip install '{with_extras(*missing)}'" if missing else ""
+    yield Finding("extras", "note" if missing else "ok", present, wanted)
+
+
+def namesake() -> Iterator[Finding]:
+    """Find the package of another project that is imported by the same name."""
+    if (other := version(NAMESAKE)) is not None:
+        yield Finding(
+            "namesake",
+            "bad",
+            f"{NAMESAKE} {other} is installed: another project, whose files take the place of ours",
+            f"pip uninstall {NAMESAKE}; then pip install --force-reinstall --no-deps {NAME}",
+        )
 
 
 def environment() -> Iterator[Finding]:
@@ -59,10 +69,3 @@ def environment() -> Iterator[Finding]:
             f"{plain(name)} is not a variable of notifykit",
             f"did you mean {meant}?" if meant else f"known are {', '.join(VARIABLES)}",
         )
-
-
-def _installed(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

@@ -105,17 +105,19 @@ async def _show(context: Context, url: str, own_store: bool) -> Report:
 
 def _store(context: Context) -> tuple[str, Path | None, bool]:
     """Return the store's URL, the folder that was made for it, and whether the store is the demo's own."""
+    from ...stores.sql.sqlite_url import url_of
+
     given, keep = context.given_url, context.args.keep
     if given is not None:
         if keep is not None:
             raise UsageError("--keep is for the demo's own store; leave it out, or leave out --url")
-        if given.startswith("memory:"):
+        if context.is_in_memory:
             raise UsageError("the dispatcher runs in a process of its own, which a memory store cannot share")
         return given, None, False
     if keep is not None:
         file = Path(keep).absolute()
         if file.exists():
             raise CommandError(f"{keep} exists; give --keep a new name, or remove it")
-        return f"sqlite:///{file}", None, True
+        return url_of(str(file)), None, True
     folder = Path(tempfile.mkdtemp(prefix="notifykit-demo-"))
-    return f"sqlite:///{folder / 'demo.db'}", folder, True
+    return url_of(str(folder / "demo.db")), folder, True

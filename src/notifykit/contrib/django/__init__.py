@@ -22,6 +22,7 @@ from sqlalchemy import URL
 
 from notifykit.default import default_kit
 from notifykit.errors import ConfigurationError, MissingExtraError
+from notifykit.stores.sql.sqlite_url import url_of
 
 try:
     from django.db import DEFAULT_DB_ALIAS, connections, transaction
@@ -106,7 +107,7 @@ def store_url(using: str = DEFAULT_DB_ALIAS) -> str:
     name = str(settings["NAME"])
     match connection.vendor:
         case "sqlite":
-            return URL.create("sqlite", database=name).render_as_string(hide_password=False)
+            return url_of(name)
         case "postgresql":
             return _postgres_url(settings)
     raise ConfigurationError(f"notifykit has no store on {connection.vendor}: use PostgreSQL or SQLite")

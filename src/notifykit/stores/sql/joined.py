@@ -10,9 +10,10 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, TwoPhaseTransaction, exc, make_url, text
+from sqlalchemy import Connection, TwoPhaseTransaction, exc, text
 
 from ...errors import CannotJoinError, SchemaError
 from ...failpoints import failpoint
@@ -20,6 +21,7 @@ from ...models.event import StoredEvent
 from ...ports import Appended
 from .database_url import backend_of
 from .rows import EVENT_COLUMNS, event_values, in_key_order
+from .sqlite_url import file_of
 
 _CHUNK = 200
 _COLUMNS = ", ".join(EVENT_COLUMNS)
@@ -146,16 +148,22 @@ def _check_same_database(url: str, through: _Through) -> None:
             "publish outside of it or give the kit the same database"
         )
     if ours == "sqlite":
-        mine, other = _file(make_url(url).database), _file(through.database)
-        if mine is None or mine != other:
-            raise CannotJoinError(
-                f"the transaction is on {other or 'a database in memory'} "
-                f"but the kit's store is {mine or 'a database in memory, which nobody can join'}"
-            )
+        _check_same_file(file_of(url), through)
 
 
-def _file(name: str | None) -> str | None:
-    return os.path.realpath(name) if name and name != ":memory:" else None
+def _check_same_file(mine: str | None, through: _Through) -> None:
+    if mine is None:
+        raise CannotJoinError("the kit's store is a database in memory, which nobody can join")
+    named = through.database
+    if named is not None and Path(named).is_absolute() and os.path.realpath(named) == os.path.realpath(mine):
+        return
+    # A relative name may be that of another folder: the connection knows which file it has.
+    other = {row[1]: row[2] for row in through.execute("PRAGMA database_list", {})}["main"]
+    if not other or os.path.realpath(other) != os.path.realpath(mine):
+        raise CannotJoinError(
+            f"the transaction is on {other or 'a database in memory'} but the kit's store is {mine}: "
+            "give both the same file, with its absolute path"
+        )
 
 
 # ── through whose connection ───────────────────────────────────────────────────────────────────

@@ -41,6 +41,13 @@ Key = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 
 metadata = MetaData()
 
+
+def _on_postgresql(table: Table, change: str) -> None:
+    """Alter a table on PostgreSQL as soon as it is made (SQLAlchemy 2.0 has no option for storage parameters)."""
+    statement = DDL(f"ALTER TABLE {table.name} {change}")  # type: ignore[no-untyped-call]
+    event.listen(table, "after_create", statement.execute_if(dialect="postgresql"))
+
+
 events = Table(
     "notifykit_events",
     metadata,
@@ -89,12 +96,8 @@ outbox = Table(
     Column("ordering_key", Key),
     #: Waits behind an earlier one of its key; ``due_at`` is when to look again (see ADR 0012).
     Column("behind", Boolean, nullable=False, server_default=false()),
-    postgresql_with={
-        "autovacuum_vacuum_scale_factor": 0,
-        "autovacuum_vacuum_threshold": 20000,
-        "fillfactor": 45,
-    },
 )
+_on_postgresql(outbox, "SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000, fillfactor = 45)")
 Index("notifykit_outbox_due", outbox.c.priority, outbox.c.due_at, outbox.c.tenant)
 _ordered = text("ordering_key IS NOT NULL")
 Index(
@@ -121,16 +124,11 @@ bundles = Table(
         Text().with_variant(postgresql.ARRAY(postgresql.TEXT(collation="C")), "postgresql"),
         nullable=False,
     ),
-    postgresql_with={
-        "autovacuum_vacuum_scale_factor": 0,
-        "autovacuum_vacuum_threshold": 500,
-        "fillfactor": 45,
-    },
 )
+_on_postgresql(bundles, "SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500, fillfactor = 45)")
 Index("notifykit_bundles_due", bundles.c.due_at, bundles.c.tenant)
 #: Half a page at the most: to compress it would cost more than it takes.
-_plain = DDL("ALTER TABLE notifykit_bundles ALTER event_ids SET STORAGE PLAIN")  # type: ignore[no-untyped-call]
-event.listen(bundles, "after_create", _plain.execute_if(dialect="postgresql"))
+_on_postgresql(bundles, "ALTER event_ids SET STORAGE PLAIN")
 
 queue = Table(
     "notifykit_queue",
@@ -156,12 +154,8 @@ queue = Table(
     Column("fence", Integer, nullable=False, server_default="0"),
     Column("lease_until", BigInteger),
     Column("worker", Text),
-    postgresql_with={
-        "fillfactor": 80,
-        "autovacuum_vacuum_scale_factor": 0,
-        "autovacuum_vacuum_threshold": 20000,
-    },
 )
+_on_postgresql(queue, "SET (fillfactor = 80, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000)")
 _waits = text("state <> 'sending'")
 Index(
     "notifykit_queue_due",

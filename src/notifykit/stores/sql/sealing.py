@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import attrs
-from sqlalchemy import make_url
 
 from ...environment import ENCRYPT_PAYLOADS, switch
 from ...errors import MissingKeyError, VaultError
@@ -32,6 +31,7 @@ from ...vault.development import state_file
 from ...vault.ring import is_sealed
 from .database_url import backend_of
 from .postgres_url import PostgresUrl
+from .sqlite_url import file_of
 
 #: Why an endpoint is paused whose secrets do not open.
 UNREADABLE = "secrets_unreadable"
@@ -56,9 +56,8 @@ def vault_for(url: str, keys: KeyRing | None, environment: str | None) -> Vault:
     """
     if backend_of(url) != "sqlite":
         return Vault(keys, environment, is_local=_is_here(PostgresUrl.parse(url)), file=state_file())
-    database = make_url(url).database
-    in_memory = not database or database == ":memory:"
-    file = None if in_memory else Path(f"{Path(database or '').resolve()}.key")
+    database = file_of(url)
+    file = None if database is None else Path(f"{Path(database).resolve()}.key")
     return Vault(keys, environment, is_local=True, file=file)
 
 

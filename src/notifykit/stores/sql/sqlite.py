@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Connection, Engine, StaticPool, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, StaticPool, create_engine, event
 
 from ...errors import StoreUnavailableError
 from ...models.delivery import Claim, Lane
@@ -32,7 +32,9 @@ from .faults import translated
 from .filewatch import FileWatch
 from .line import SHORT, Line
 from .rows import RANK, micros
+from .samefile import SameFile
 from .sealing import Seals, payloads_are_sealed, vault_for
+from .sqlite_url import file_of, url_of
 from .store import NOT_OPEN, SqlStore, answer, leaves_work
 from .writer import Writer
 
@@ -54,7 +56,7 @@ class SqliteStore(SqlStore):
     """A store in one SQLite file: WAL, ``synchronous=FULL``, one writer thread.
 
     Args:
-        url: ``sqlite:///file.db``.
+        url: ``sqlite:///file.db``; a relative path counts from the folder in which the process is now.
         synchronous: SQLite's pragma; ``NORMAL`` survives a killed process but not a power cut.
         create: Make the tables when the file has none.
         keys: What secrets are sealed under; by default ``NOTIFYKIT_KEYS``, or a key made for development.
@@ -72,9 +74,10 @@ class SqliteStore(SqlStore):
         environment: str | None = None,
         encrypt_payloads: bool | None = None,
     ) -> None:
-        self.url = url
-        self.seals = Seals(vault_for(url, keys, environment), payloads=payloads_are_sealed(encrypt_payloads))
-        self._path = make_url(url).database or ":memory:"
+        self._path = file_of(url) or ":memory:"
+        #: The file with its absolute path: it stays the same wherever the process goes.
+        self.url = url_of(self._path)
+        self.seals = Seals(vault_for(self.url, keys, environment), payloads=payloads_are_sealed(encrypt_payloads))
         #: Whether no second store can be opened on the same data.
         self.private = self._path == ":memory:"
         self._synchronous = synchronous
@@ -84,6 +87,7 @@ class SqliteStore(SqlStore):
         self._engine: Engine | None = None
         self._db: sqlite3.Connection | None = None
         self._watch: sqlite3.Connection | None = None
+        self._files: SameFile | None = None
         self._seen = -1
         self._known: dict[str, tuple[int | None, Any]] = {}
         self._heard = float("-inf")
@@ -114,8 +118,8 @@ class SqliteStore(SqlStore):
 
     def _connect(self) -> None:
         try:
-            if not self.private:
-                Path(self._path).absolute().parent.mkdir(parents=True, exist_ok=True)
+            if not self.private and not Path(self._path).parent.is_dir():
+                raise OSError("its folder does not exist; make the folder, or name another file")
             self._db = db = sqlite3.connect(
                 self._path, isolation_level=None, check_same_thread=False, timeout=BUSY, cached_statements=256
             )
@@ -132,6 +136,8 @@ class SqliteStore(SqlStore):
         if self._create and self._in_transaction(migrate.is_empty, write=False):
             self._in_transaction(migrate.create, write=True)
         self._in_transaction(lambda c: migrate.check(c, self.schema), write=False)
+        if not self.private:
+            self._files = SameFile(self._path)
         self._watch = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=0)
         self._known.clear()
 
@@ -157,7 +163,7 @@ class SqliteStore(SqlStore):
             self._engine.dispose()
         if self._db is not None:
             self._db.close()
-        self._db = self._watch = self._engine = None
+        self._db = self._watch = self._engine = self._files = None
 
     async def _run(self, work: Callable[[], T], rows: int = 1) -> T:
         if self._thread is None:
@@ -216,6 +222,7 @@ class SqliteStore(SqlStore):
     def _in_transaction(self, work: Callable[[Connection], T], *, write: bool) -> T:
         if self._engine is None:
             raise StoreUnavailableError(NOT_OPEN)
+        self._check_files()
         with self._engine.connect().execution_options(notifykit_write=write) as connection, connection.begin():
             return work(connection)
 
@@ -226,6 +233,7 @@ class SqliteStore(SqlStore):
         db = self._db
         if db is None:
             raise StoreUnavailableError(NOT_OPEN)
+        self._check_files()
         _begin_immediate(db)
         try:
             result = work(db)
@@ -235,6 +243,10 @@ class SqliteStore(SqlStore):
                 db.execute("ROLLBACK")
             raise
         return result
+
+    def _check_files(self) -> None:
+        if self._files is not None:
+            self._files.check()
 
     # -- the frequent verbs ----------------------------------------------------------------------
 
@@ -373,7 +385,7 @@ class SqliteStore(SqlStore):
 
     def _version(self) -> int | None:
         """Return what every commit of any connection changes (``PRAGMA data_version``: no lock), if that is known."""
-        if self._watch is None or self.private:
+        if self._watch is None or self._files is None or not self._files.is_there:
             return None
         try:
             version: int = self._watch.execute("PRAGMA data_version").fetchone()[0]

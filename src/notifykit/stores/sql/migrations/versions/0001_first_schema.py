@@ -14,6 +14,15 @@ depends_on = None
 Key = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 
 
+def _on_postgresql(table: str, *, fillfactor: int, autovacuum_threshold: int) -> None:
+    """Set storage parameters, for which SQLAlchemy 2.0 has no option of a table."""
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute(
+            f"ALTER TABLE {table} SET (fillfactor = {fillfactor}, autovacuum_vacuum_scale_factor = 0,"
+            f" autovacuum_vacuum_threshold = {autovacuum_threshold})"
+        )
+
+
 def upgrade() -> None:
     """Create every table."""
     op.create_table(
@@ -145,8 +154,8 @@ def upgrade() -> None:
         sa.Column("ordering_key", Key, nullable=True),
         sa.Column("behind", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.PrimaryKeyConstraint("event_id"),
-        postgresql_with={"fillfactor": 70, "autovacuum_vacuum_scale_factor": 0, "autovacuum_vacuum_threshold": 20000},
     )
+    _on_postgresql("notifykit_outbox", fillfactor=70, autovacuum_threshold=20000)
     op.create_index("notifykit_outbox_due", "notifykit_outbox", ["priority", "due_at", "tenant"], unique=False)
     op.create_index(
         "notifykit_outbox_order",
@@ -180,8 +189,8 @@ def upgrade() -> None:
         sa.Column("lease_until", sa.BigInteger(), nullable=True),
         sa.Column("worker", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
-        postgresql_with={"fillfactor": 80, "autovacuum_vacuum_scale_factor": 0, "autovacuum_vacuum_threshold": 20000},
     )
+    _on_postgresql("notifykit_queue", fillfactor=80, autovacuum_threshold=20000)
     op.create_index(
         "notifykit_queue_due",
         "notifykit_queue",

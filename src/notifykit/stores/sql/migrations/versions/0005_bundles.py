@@ -27,14 +27,13 @@ def upgrade() -> None:
         sa.Column("open", sa.Text().with_variant(postgresql.BIT(128), "postgresql"), nullable=False),
         sa.Column("event_ids", Keys, nullable=False),
         sa.PrimaryKeyConstraint("id"),
-        postgresql_with={
-            "autovacuum_vacuum_scale_factor": 0,
-            "autovacuum_vacuum_threshold": 500,
-            "fillfactor": 45,
-        },
     )
     op.create_index("notifykit_bundles_due", "notifykit_bundles", ["due_at", "tenant"], unique=False)
     if op.get_bind().dialect.name == "postgresql":
+        op.execute(
+            "ALTER TABLE notifykit_bundles SET"
+            " (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500, fillfactor = 45)"
+        )
         op.execute("ALTER TABLE notifykit_bundles ALTER event_ids SET STORAGE PLAIN")
 
 
