@@ -9,7 +9,7 @@ class Finding(NamedTuple):
     """One thing that was looked at.
 
     Attributes:
-        level: ``ok``, ``note``, ``warn`` (somebody should look) or ``bad`` (something is wrong).
+        level: ``ok``, ``note``, ``warn`` (an operator should look) or ``bad`` (something is wrong).
         remedy: What to do about it.
     """
 

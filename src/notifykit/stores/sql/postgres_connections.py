@@ -164,7 +164,7 @@ class SessionConnection(asyncpg.Connection):  # type: ignore[misc]
     """A connection whose prepared statements have names that no other client uses.
 
     Should a pooler put another server connection behind it after all, a statement is missing there, and
-    nobody else's is run in its place.
+    another client's is not run in its place.
     """
 
     def _get_unique_id(self, prefix: str) -> str:
