@@ -234,6 +234,12 @@ async def test_a_url_that_is_wrong_about_its_pooler_says_what_to_change(lenient,
     assert all("?pooler=transaction" in str(error) for error in errors)
 
 
+async def test_a_pooler_of_statements_is_refused(pgbouncer):
+    """It allows no transactions."""
+    with pytest.raises(ConfigurationError, match="pool_mode=transaction"):
+        await Notifykit(pgbouncer.to("statement")).open()
+
+
 async def test_a_pooler_with_too_few_connections_says_so(pgbouncer, monkeypatch):
     """With session pooling a process needs as many as its pool has, and the error names the numbers."""
     monkeypatch.setattr(postgres_connections, "_PATIENCE", 0.2)

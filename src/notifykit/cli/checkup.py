@@ -49,7 +49,8 @@ def add(commands: Commands) -> None:
         help="is this installation healthy?",
         description="Look at versions, the store, its schema, how long due work has been waiting, leases that nobody "
         "ends, dead letters, the clocks, and on PostgreSQL poolers and hints. Exit code 1 if something is wrong, 4 if "
-        "the store cannot be used. Dead letters are a warning; 'notifykit dead list --fail-if-any' makes them an error.",
+        "the store cannot be used. Dead letters are a warning; 'notifykit dead list --fail-if-any' makes them an "
+        "error.",
         example="notifykit check --url postgresql://app@db.internal/app\nnotifykit check --json --max-age 5m",
     )
     parser.add_argument(

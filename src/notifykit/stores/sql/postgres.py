@@ -142,8 +142,8 @@ class PostgresStore(SqlStore):
 
     async def open(self) -> None:
         self.seals.vault.check()
-        await self._connect()
         try:
+            await self._connect()
             if self._create:
                 await self._write(migrate.create)
             await self._read(migrate.check)
@@ -166,8 +166,8 @@ class PostgresStore(SqlStore):
 
     async def upgrade(self, work: Callable[[Connection], T]) -> T:
         """Run a migration on a store that is not open."""
-        await self._connect()
         try:
+            await self._connect()
             return await self._write(work)
         finally:
             await self.aclose()
@@ -210,6 +210,10 @@ class PostgresStore(SqlStore):
 
     async def _give_back(self, lent: PoolProxiedConnection) -> None:
         """Return a connection to its pool, which closes it if it keeps no more: only other pools than ours do that."""
+        pg: Any = lent.driver_connection
+        if pg.is_in_transaction():  # its end was cut off; what is written there next would never be committed
+            lent.invalidate()
+            return
         if self._given is None:
             lent.close()  # a greenlet would cost as much as the statement of a small batch
         else:
@@ -525,7 +529,7 @@ def _translated(error: BaseException) -> Exception:
             "add ?pooler=transaction to the store's URL, or connect to the server itself"
         )
     if isinstance(error, _LOST) or getattr(cause, "sqlstate", None) in _AWAY:
-        return StoreUnavailableError(f"the database is not available: {cause}")
+        return StoreUnavailableError(f"the database is not available: {str(cause) or type(cause).__name__}")
     return translated(error)
 
 

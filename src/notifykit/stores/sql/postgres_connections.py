@@ -124,6 +124,12 @@ class Connector:
                 self.pooling = Pooling.NONE
             else:
                 self.pooling = await self._what_is_pooled(connection)
+        except asyncpg.PostgresError as error:
+            if "statement pooling" not in str(error):
+                raise
+            raise ConfigurationError(
+                "the pooler pools statements, and a store needs transactions: use pool_mode=transaction or session"
+            ) from error
         finally:
             await connection.close(timeout=_PATIENCE)
 
