@@ -36,7 +36,7 @@ class PgBouncer(Server):
         self._settings = settings or {}
 
     def to(self, mode: str) -> str:
-        """Return the URL under which ``session`` or ``transaction`` is pooled."""
+        """Return the URL of a database of which ``session``, ``transaction`` or ``statement`` is pooled."""
         return f"{self.url}/{mode}"
 
     def _prepare(self) -> None:
@@ -66,7 +66,7 @@ class PgBouncer(Server):
         }
         lines = [
             "[databases]",
-            *(f"{mode} = {given} pool_mode={mode}" for mode in ("session", "transaction")),
+            *(f"{mode} = {given} pool_mode={mode}" for mode in ("session", "transaction", "statement")),
             "[pgbouncer]",
             *(f"{name} = {value}" for name, value in settings.items()),
         ]

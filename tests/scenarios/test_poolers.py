@@ -171,7 +171,7 @@ async def test_hints_are_heard_through_a_pooler_of_sessions(pgbouncer, postgres_
     await store.aclose()
 
 
-async def test_no_one_listens_through_a_pooler_of_transactions(pgbouncer, postgres_store_url):
+async def test_a_store_does_not_listen_through_a_pooler_of_transactions(pgbouncer, postgres_store_url):
     """LISTEN would stay behind on a server connection that is lent to others."""
     store = PostgresStore(pgbouncer.to("transaction"))
     await store.open()
@@ -187,7 +187,7 @@ async def test_no_one_listens_through_a_pooler_of_transactions(pgbouncer, postgr
 
 @pytest.mark.parametrize("query", ["sslmode=require", "ssl=require", "sslmode=verify-full&sslrootcert={ca}"])
 async def test_tls_is_used_by_every_connection(tls, postgres_store_url, query):
-    """As the URL says, for the pool and for the listener: this server takes nobody without it."""
+    """As the URL says, for the pool and for the listener: this server takes no connection without it."""
     server, ca = tls
     store = PostgresStore(f"{server.to('session')}?{query.format(ca=ca)}".replace("postgresql", "postgres"))
     await store.open()
@@ -201,14 +201,14 @@ async def test_tls_is_used_by_every_connection(tls, postgres_store_url, query):
     assert [] == stored
 
 
-async def test_without_tls_that_server_takes_nobody(tls):
+async def test_without_tls_that_server_takes_no_connection(tls):
     """Which is what the test above rests on."""
     with pytest.raises(StoreUnavailableError, match="SSL required"):
         await PostgresStore(f"{tls[0].to('session')}?sslmode=disable").open()
 
 
-async def test_a_server_that_is_not_who_it_should_be_is_refused(tls, tmp_path):
-    """Another authority's certificate does not vouch for it."""
+async def test_a_server_with_a_certificate_of_another_authority_is_refused(tls, tmp_path):
+    """``verify-full`` means what it says."""
     trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
 
     with pytest.raises(StoreUnavailableError, match="certificate verify failed"):
@@ -232,6 +232,12 @@ async def test_a_url_that_is_wrong_about_its_pooler_says_what_to_change(lenient,
 
     assert errors
     assert all("?pooler=transaction" in str(error) for error in errors)
+
+
+async def test_a_pooler_of_statements_is_refused(pgbouncer):
+    """It allows no transactions."""
+    with pytest.raises(ConfigurationError, match="pool_mode=transaction"):
+        await Notifykit(pgbouncer.to("statement")).open()
 
 
 async def test_a_pooler_with_too_few_connections_says_so(pgbouncer, monkeypatch):

@@ -386,7 +386,7 @@ async def test_an_asynchronous_two_phase_commit_publishes_without_a_hint(prepare
 
 
 async def test_a_transaction_that_is_prepared_by_hand_wants_no_hints(prepares):
-    """``notify=False``, for programs that prepare transactions in a way that nobody else can see."""
+    """``notify=False``, for programs that prepare transactions in a way that cannot be seen."""
     engine = create_engine(make_url(prepares).set(drivername="postgresql+psycopg"))
     with engine.connect() as connection:
         Notifykit(prepares, notify=False).publish(SHIPPED, tenant=ACME, connection=connection)

@@ -128,6 +128,17 @@ async def test_an_engine_of_ones_own_is_not_closed(postgres_store_url):
     assert (1, 1) == (counted, open_connections)
 
 
+async def test_a_transaction_that_was_left_open_is_not_handed_on(store):
+    """What its next user wrote would never be committed."""
+    async with store._driver() as pg:
+        await pg.execute("BEGIN")
+    await store.append([make_event()])
+
+    async with store._driver() as pg:
+        found = pg.is_in_transaction()
+    assert (False, 1) == (found, (await store.stats(now=START)).unplanned)
+
+
 async def test_equal_keys_in_opposite_orders_do_not_deadlock(store, postgres_store_url):
     """Two processes publish batches with the same keys, each in its own order: every key is stored once."""
     other = PostgresStore(postgres_store_url)

@@ -236,7 +236,7 @@ class _ThroughDjango:
     def __init__(self, connection: Any) -> None:
         self.dialect = str(connection.vendor)
         self.database = str(connection.settings_dict["NAME"])
-        self.is_two_phase = False  # Django has none; who prepares by hand leaves hints out: notify=False
+        self.is_two_phase = False  # Django has none; for transactions prepared by hand there is notify=False
         self._connection = connection
 
     def require_transaction(self, count: int) -> None:

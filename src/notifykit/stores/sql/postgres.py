@@ -144,8 +144,8 @@ class PostgresStore(SqlStore):
 
     async def open(self) -> None:
         self.seals.vault.check()
-        await self._connect()
         try:
+            await self._connect()
             await self._read(refuse_read_only)
             if self._create:
                 await self._write(migrate.create)
@@ -170,8 +170,8 @@ class PostgresStore(SqlStore):
 
     async def upgrade(self, work: Callable[[Connection], T]) -> T:
         """Run a migration on a store that is not open."""
-        await self._connect()
         try:
+            await self._connect()
             await self._read(refuse_read_only)
             return await self._write(work)
         finally:
@@ -218,6 +218,10 @@ class PostgresStore(SqlStore):
 
     async def _give_back(self, lent: PoolProxiedConnection) -> None:
         """Return a connection to its pool, which closes it if it keeps no more: only other pools than ours do that."""
+        pg: Any = lent.driver_connection
+        if pg.is_in_transaction():  # its end was cut off; what is written there next would never be committed
+            lent.invalidate()
+            return
         if self._given is None:
             lent.close()  # a greenlet would cost as much as the statement of a small batch
         else:
@@ -245,7 +249,7 @@ class PostgresStore(SqlStore):
                 "add ?pooler=transaction to the store's URL, or connect to the server itself"
             )
         if isinstance(error, _LOST):
-            return StoreUnavailableError(f"the database is not available: {error}")
+            return StoreUnavailableError(f"the database is not available: {str(error) or type(error).__name__}")
         return faults.translated(error)
 
     def _leave_server(self) -> None:

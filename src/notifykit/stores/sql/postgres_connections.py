@@ -124,6 +124,12 @@ class Connector:
                 self.pooling = Pooling.NONE
             else:
                 self.pooling = await self._what_is_pooled(connection)
+        except asyncpg.PostgresError as error:
+            if "statement pooling" not in str(error):
+                raise
+            raise ConfigurationError(
+                "the pooler pools statements, and a store needs transactions: use pool_mode=transaction or session"
+            ) from error
         finally:
             await connection.close(timeout=_PATIENCE)
 
@@ -164,7 +170,7 @@ class SessionConnection(asyncpg.Connection):  # type: ignore[misc]
     """A connection whose prepared statements have names that no other client uses.
 
     Should a pooler put another server connection behind it after all, a statement is missing there, and
-    nobody else's is run in its place.
+    another client's is not run in its place.
     """
 
     def _get_unique_id(self, prefix: str) -> str:

@@ -2,7 +2,7 @@
 
 What hosts hand out is meant for libpq, what SQLAlchemy's documentation shows for asyncpg.
 Parameters of both are understood; one that cannot be kept is refused by its name, because a
-connection without it would be less safe, or lead elsewhere, than its owner believes.
+connection without it would be less safe than the URL demands, or lead elsewhere.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def answer(waiter: asyncio.Future[bool], *, hinted: bool) -> None:
 
 
 def leaves_work(settlement: Settlement) -> bool:
-    """Whether somebody has to be woken: for another page, or for a delivery that its planner does not send itself."""
+    """Whether a settlement leaves work that is due: another page, or a delivery that its planner does not send."""
     ended = ended_by(settlement)
     return settlement.cursor is not None or any(
         new.state is DeliveryState.PENDING and new.id not in ended for new in settlement.deliveries
