@@ -21,9 +21,9 @@ from typing import Any, NoReturn, TypeVar
 
 import attrs
 
-from .codec import MAX_PROBLEMS, join_path, structure, unstructure
+from .codec import MAX_PROBLEMS, join_path, json_problems, structure, unstructure
 from .errors import ConfigurationError, InvalidEventError, InvalidInputError, MissingExtraError, NotFoundError
-from .models.checks import Check, function, instance, integer, kind_of, mapping, optional, problems, string
+from .models.checks import Check, function, instance, integer, iterable, kind_of, mapping, optional, problems, string
 from .models.delivery import Priority
 from .models.event import TYPE_GRAMMAR, Event, EventType
 from .policies.admit import DEFAULT_LIMITS
@@ -39,6 +39,8 @@ PURPOSES = ("transactional", "marketing", "security")
 MAX_TYPE = 128
 #: Stores keep the version in 16 bits.
 MAX_VERSION = 32_767
+#: The largest JSON Schema, in bytes.
+MAX_SCHEMA = 1024 * 1024
 #: Each value takes a byte of the body at least.
 MAX_VALUES = DEFAULT_LIMITS.body
 
@@ -132,12 +134,12 @@ def _require_sound(declared: EventType) -> None:
     """Refuse a declaration that cannot work."""
     fields = {name: getattr(declared, name) for name in _DECLARATION}
     if mistaken := problems(fields, _DECLARATION):
-        raise ConfigurationError(f"event type {declared.name!r:.80}: " + "; ".join(mistaken))
+        raise ConfigurationError("event type: " + "; ".join(mistaken))
     wrong = []
     if not re.fullmatch(TYPE_GRAMMAR, declared.name) or len(declared.name) > MAX_TYPE:
         wrong.append(f"the name is not words of letters, digits and underscores, or longer than {MAX_TYPE}")
     if declared.purpose not in PURPOSES:
-        wrong.append(f"purpose is one of {', '.join(PURPOSES)}, not {declared.purpose!r}")
+        wrong.append(f"purpose is one of {', '.join(PURPOSES)}, not {declared.purpose[:40]!r}")
     if declared.version < 1:
         wrong.append(f"versions start at 1, not {declared.version}")
     elif declared.version > MAX_VERSION:
@@ -145,7 +147,7 @@ def _require_sound(declared: EventType) -> None:
     if strays := sorted(set(declared.upcasts) - set(range(1, min(declared.version, MAX_VERSION)))):
         wrong.append(f"upcasts from {strays} lead nowhere; the version is {declared.version}")
     if wrong:
-        raise ConfigurationError(f"event type {declared.name!r}: " + "; ".join(wrong))
+        raise ConfigurationError(f"event type {declared.name[: MAX_TYPE + 1]!r}: " + "; ".join(wrong))
 
 
 # ── collecting ─────────────────────────────────────────────────────────────────────────────────
@@ -161,11 +163,14 @@ class EventCatalog:
             ConfigurationError: Two of them have the same name, one was not declared, or a schema is wrong.
             MissingExtraError: One has a schema, and the extra ``schema`` is not installed.
         """
+        if (wrong := iterable(types)) is not None:
+            raise ConfigurationError(f"event_types: {wrong}")
         self._types: dict[str, EventType] = {}
         self._schemas: dict[str, DataCheck] = {}
         self._compiler = Compiler()
         for given in types:
             event_type = _declaration(given)
+            _require_sound(event_type)
             if event_type.name in self._types:
                 raise ConfigurationError(f"event type {event_type.name!r} is declared twice")
             self._take_in(event_type)
@@ -296,7 +301,7 @@ def _declaration(given: object) -> EventType:
         return given
     event_type = event_type_of(given) if isinstance(given, type) else None
     if event_type is None:
-        named = given.__name__ if isinstance(given, type) else f"{given!r:.80}"
+        named = given.__name__ if isinstance(given, type) else f"of event_types: {kind_of(given)}"
         raise ConfigurationError(f"{named} was not declared with @event")
     return event_type
 
@@ -335,6 +340,8 @@ def _compile_schema(name: str, schema: Mapping[str, Any]) -> DataCheck:
         import jsonschema_rs
     except ImportError as error:
         raise MissingExtraError(f"the JSON Schema of event type {name!r}", "schema") from error
+    if found := json_problems(schema, path="schema", max_bytes=MAX_SCHEMA):
+        raise ConfigurationError(f"event type {name!r}: the JSON Schema cannot be used: " + "; ".join(found))
     try:
         validator = jsonschema_rs.validator_for(
             dict(schema),

@@ -86,6 +86,14 @@ def _settings(value: object) -> str | None:
     return checks.instance(DispatchSettings)(value)
 
 
+def _channel(value: object) -> str | None:
+    wrong = checks.having("send", "aclose", what="Channel")(value)
+    return wrong or checks.text(most=64)(getattr(value, "name", None))
+
+
+_channels = checks.many(_channel, most=100, what="channels")
+
+
 @attrs.frozen(kw_only=True)
 class EgressRules:
     """Where deliveries may go; by default to public addresses over https.
@@ -486,7 +494,7 @@ class Notifykit:
 
     # -- delivering ------------------------------------------------------------------------------
 
-    @checked(refusal=_unusable, channels=optional(checks.iterable), settings=optional(_settings))
+    @checked(refusal=_unusable, channels=optional(_channels), settings=optional(_settings))
     def dispatcher(
         self, channels: Sequence[Channel] | None = None, settings: DispatchSettings | None = None
     ) -> Dispatcher:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol, cast
 
 import attrs
 
-from .models.checks import field_check, identifier, instant, optional
+from .models.checks import field_check, identifier, instant, listed, many, one_of, optional
 from .models.delivery import Attempt, Claim, Delivery, DeliveryState, Lane, NewDelivery
 from .models.endpoint import Endpoint, RateLimit
 from .models.event import StoredEvent, TakenEvent
@@ -73,11 +73,13 @@ class Settlement(NamedTuple):
 
 def _as_states(states: Iterable[DeliveryState | str] | str | None) -> frozenset[DeliveryState] | None:
     """Return any number of states, or one, as a set; what is none stays as it is, for the check to say so."""
-    given = (states,) if isinstance(states, str) else states
-    try:
-        return None if given is None else frozenset(map(DeliveryState, given))
-    except (TypeError, ValueError):
-        return cast("frozenset[DeliveryState]", states)
+    given: Any = (states,) if isinstance(states, str) else listed(states or (), len(DeliveryState))
+    if states is None or _STATES(given) is not None:
+        return cast("frozenset[DeliveryState] | None", states)
+    return frozenset(map(DeliveryState, given))
+
+
+_STATES = many(one_of(tuple(DeliveryState)), most=len(DeliveryState), what="states")
 
 
 def _are_states(states: object) -> str | None:

@@ -18,13 +18,15 @@ import attrs
 from .catalog import EventCatalog
 from .errors import CannotJoinError, IdempotencyConflictError, InvalidEventError
 from .failpoints import failpoint
-from .models.checks import iterable
+from .models.checks import iterable, one_of
 from .models.delivery import Priority
 from .models.endpoint import Endpoint
 from .models.event import Event, Receipt, Resource, StoredEvent
 from .policies.admit import Limits, admit
 from .policies.plan import only_to
 from .ports import Appended, Clock, Outbox
+
+_PRIORITY = one_of(tuple(Priority))
 
 #: Events of one shared transaction at the most.
 GROUP = 500
@@ -241,10 +243,9 @@ def _with(event: Event, options: PublishOptions) -> Event:
         changes["resource"] = Resource(*resource)
     priority = changes.get("priority")
     if priority is not None:
-        try:
-            changes["priority"] = Priority(priority)
-        except ValueError:
-            raise InvalidEventError([f"priority: {priority!r:.40} is not one of {', '.join(Priority)}"]) from None
+        if (wrong := _PRIORITY(priority)) is not None:
+            raise InvalidEventError([f"priority: {wrong}"])
+        changes["priority"] = Priority(priority)
     try:
         return attrs.evolve(event, **changes)
     except TypeError as error:

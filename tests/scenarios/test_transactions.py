@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
@@ -12,7 +13,9 @@ from typing import Any, TypeVar
 import anyio
 import psycopg
 import pytest
-from sqlalchemy import NullPool, create_engine, make_url, text
+from sqlalchemy import Connection, NullPool, create_engine, make_url, text
+from sqlalchemy.event import listen
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
@@ -314,6 +317,119 @@ async def test_what_is_no_transaction_is_refused(sqlite_session, sqlite_store_ur
         kit.publish(SHIPPED, tenant=ACME, connection=neither)
     with pytest.raises(CannotJoinError, match="got object"):
         await kit.apublish(SHIPPED, tenant=ACME, connection=neither)
+
+
+# ── connections that commit by themselves ──────────────────────────────────────────────────────
+
+
+def by_option(url: str) -> Connection:
+    return create_engine(url, poolclass=NullPool).connect().execution_options(isolation_level="AUTOCOMMIT")
+
+
+def by_engine_option(url: str) -> Connection:
+    return create_engine(url, poolclass=NullPool).execution_options(isolation_level="AUTOCOMMIT").connect()
+
+
+def by_engine(url: str) -> Connection:
+    return create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT").connect()
+
+
+def by_driver(url: str) -> Connection:
+    backend = url.partition("+")[2]
+    mode: dict[str, Any] = {"autocommit": True} if backend.startswith("psycopg") else {"isolation_level": None}
+    return create_engine(url, poolclass=NullPool, connect_args=mode).connect()
+
+
+@pytest.mark.parametrize("made", [by_option, by_engine_option, by_engine, by_driver], ids=lambda made: made.__name__)
+@pytest.mark.parametrize("handle", ["session", "connection"])
+def test_a_connection_that_commits_by_itself_refuses(store_url, made, handle):
+    """The event would stay after a rollback; whatever set the mode, nothing is stored."""
+    backend = "psycopg" if store_url.startswith("postgres") else "pysqlite"
+    with made(store_url.replace("://", f"+{backend}://", 1)) as connection:
+        given: dict[str, Any] = {handle: Session(connection) if handle == "session" else connection}
+
+        with pytest.raises(CannotJoinError, match="AUTOCOMMIT"):
+            Notifykit(store_url).publish(SHIPPED, tenant=ACME, **given)
+
+        connection.rollback()
+        assert 0 == connection.execute(text("SELECT count(*) FROM notifykit_events")).scalar_one()
+
+
+async def test_an_asynchronous_connection_that_commits_by_itself_refuses(store_url):
+    """The asynchronous drivers have the mode, too."""
+    backend = "asyncpg" if store_url.startswith("postgres") else "aiosqlite"
+    url = store_url.replace("://", f"+{backend}://", 1)
+    for engine in (
+        create_async_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT"),
+        create_async_engine(url, poolclass=NullPool).execution_options(isolation_level="AUTOCOMMIT"),
+    ):
+        async with AsyncSession(engine) as session:
+            with pytest.raises(CannotJoinError, match="AUTOCOMMIT"):
+                await Notifykit(store_url).apublish(SHIPPED, tenant=ACME, session=session)
+        await engine.dispose()
+
+
+def test_transactions_that_are_begun_by_hand_are_joined(sqlite_store_url):
+    """SQLAlchemy's recipe for SQLite switches the driver's transactions off and begins them itself."""
+    engine = create_engine(sqlite_store_url, poolclass=NullPool, connect_args={"isolation_level": None})
+    listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+    kit = Notifykit(sqlite_store_url)
+
+    with engine.connect() as connection:  # nothing has been executed, so nothing has begun
+        kit.publish(SHIPPED, tenant=ACME, connection=connection)
+        connection.rollback()
+        kit.publish(Event(type="order.kept", data={}), tenant=ACME, connection=connection)
+        connection.commit()
+        types = connection.execute(text("SELECT type FROM notifykit_events")).scalars().all()
+
+    assert ["order.kept"] == types
+
+
+# ── what an error says ─────────────────────────────────────────────────────────────────────────
+
+SECRET, NOTE = "correct-horse", "battery-staple"
+
+
+@pytest.mark.parametrize("driver", ["pysqlite", "aiosqlite", "psycopg", "psycopg2", "asyncpg"])
+async def test_an_error_of_the_database_does_not_repeat_what_was_published(request, driver):
+    """Neither payload nor metadata stand in the text of a failed publish, or of the errors behind it."""
+    if driver == "psycopg2":
+        pytest.importorskip("psycopg2")
+    is_postgres = "pg" in driver
+    store_url = request.getfixturevalue("postgres_store_url" if is_postgres else "sqlite_store_url")
+    url = store_url.replace("://", f"+{driver}://", 1)
+    sync = create_engine(store_url.replace("://", f"+{'psycopg' if is_postgres else 'pysqlite'}://", 1))
+    with sync.begin() as connection:
+        if is_postgres:  # whose error quotes the whole row
+            connection.execute(text("ALTER TABLE notifykit_events ADD CONSTRAINT closed CHECK (type <> 'shop.open')"))
+        else:
+            connection.execute(
+                text(
+                    "CREATE TRIGGER closed BEFORE INSERT ON notifykit_events WHEN NEW.type = 'shop.open' "
+                    "BEGIN SELECT RAISE(ABORT, 'closed'); END"
+                )
+            )
+    kit = Notifykit(store_url)
+    published = Event(type="shop.open", data={"card": SECRET}, metadata={"note": NOTE})
+
+    async def publish() -> None:
+        if driver in {"aiosqlite", "asyncpg"}:
+            async with AsyncSession(create_async_engine(url, poolclass=NullPool)) as session:
+                await kit.apublish(published, tenant=ACME, session=session)
+        else:
+            with Session(create_engine(url, poolclass=NullPool)) as session:
+                kit.publish(published, tenant=ACME, session=session)
+
+    with pytest.raises(DBAPIError, match="closed") as failed:
+        await publish()
+    with sync.begin() as connection:
+        drop = "ALTER TABLE notifykit_events DROP CONSTRAINT closed" if is_postgres else "DROP TRIGGER closed"
+        connection.execute(text(drop))
+    sync.dispose()
+
+    told = "".join(traceback.format_exception(failed.value)) + repr(failed.value.params) + str(failed.value.orig)
+    assert not [shown for shown in (SECRET, SECRET.encode().hex(), NOTE) if shown in told]
+    assert "closed" in told
 
 
 # ── the hint ───────────────────────────────────────────────────────────────────────────────────

@@ -27,8 +27,8 @@ def add(commands: Commands) -> None:
         help="is this installation healthy?",
         description="Look at versions, the store, its schema, how long due work has been waiting, leases that nobody "
         "ends, dead letters, the clocks, whether the keys at hand open what is stored, and on PostgreSQL poolers and "
-        "hints. Counts are those of all tenants. Exit code 1 if something is wrong, 4 if the store cannot be used. Dead "
-        "letters are a warning; 'notifykit dead list --fail-if-any' makes them an error.",
+        "hints. Counts are those of all tenants. Exit code 1 if something is wrong, 4 if the store cannot be used. "
+        "Dead letters are a warning; 'notifykit dead list --fail-if-any' makes them an error.",
         example="notifykit check --url postgresql://app@db.internal/app\nnotifykit check --json --max-age 5m",
     )
     parser.add_argument(

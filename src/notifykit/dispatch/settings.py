@@ -21,7 +21,7 @@ def _concurrency(value: object) -> str | None:
 _DURATION = checks.duration(-checks.MAX_DURATION)
 _SETTINGS: Mapping[str, checks.Check] = {
     "concurrency": _concurrency,
-    "batch": checks.integer,
+    "batch": checks.whole(-1_000_000, 1_000_000),
     "prefetch": checks.whole(1, 1_000_000),
     **dict.fromkeys(("lease", "max_timeout", "lease_margin", "poll", "idempotency_window"), _DURATION),
     **dict.fromkeys(("grace", "retention", "patience"), checks.duration(timedelta(0))),

@@ -152,14 +152,15 @@ def instant(value: object) -> str | None:
     return None
 
 
-def one_of(choices: Collection[str]) -> Check:
+def one_of(choices: Iterable[str]) -> Check:
     """Return a check for one of a few words (or the members of a text enum)."""
-    named = ", ".join(sorted(choice.value if isinstance(choice, Enum) else choice for choice in choices))
+    known = {choice.value if isinstance(choice, Enum) else choice for choice in choices}
+    named = ", ".join(sorted(known))
 
     def problem(value: object) -> str | None:
         if not isinstance(value, str):
             return _not_a(f"one of {named}", value)
-        return None if value in choices else f"must be one of {named}, not {value[:40]!r}"
+        return None if value in known else f"must be one of {named}, not {value[:40]!r}"
 
     return problem
 
@@ -253,7 +254,7 @@ def _not_a(wanted: str, value: object) -> str:
 
 
 def _a(named: str) -> str:
-    return f"an {named}" if named[:1] in "AEIOU" else f"a {named}"
+    return f"an {named}" if named[:1].lower() in "aeiou" else f"a {named}"
 
 
 def _shown(value: float) -> str:

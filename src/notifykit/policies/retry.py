@@ -124,8 +124,8 @@ def from_tenacity(wait: TenacityWait, *, attempts: int = 8, jitter: float = 0.2)
         try:
             pauses.append(timedelta(seconds=float(wait(state))))
         except Exception as error:
-            raise ConfigurationError(f"{wait!r} gave no pause for attempt {number}: {error}") from error
+            raise ConfigurationError(f"retry: {wait!r:.200} gave no pause for attempt {number}: {error}") from error
     try:
         return RetryPolicy(delays=tuple(pauses), jitter=jitter)
     except ValueError as error:
-        raise ConfigurationError(f"{wait!r} is not a retry policy: {error}") from error
+        raise ConfigurationError(f"retry: {wait!r:.200} is not a retry policy: {error}") from error

@@ -138,7 +138,8 @@ def generate_secret(kind: Literal["v1", "v1a"] = "v1") -> str:
     if kind == "v1":
         return SYMMETRIC + _encode(secrets.token_bytes(_NEW_BYTES))
     if kind != "v1a":
-        raise ConfigurationError(f"there is no signature kind {kind!r}; use 'v1' or 'v1a'")
+        shown = repr(kind[:40]) if isinstance(kind, str) else type(kind).__name__
+        raise ConfigurationError(f"there is no signature kind {shown}; use 'v1' or 'v1a'")
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     key = Ed25519PrivateKey.generate()

@@ -132,7 +132,8 @@ class Verifier:
 
 def _seconds(tolerance: object) -> float:
     if not isinstance(tolerance, timedelta) or tolerance < timedelta(0):
-        raise ConfigurationError(f"the tolerance must be a timedelta that is not negative, not {tolerance!r}")
+        shown = tolerance if isinstance(tolerance, timedelta) else type(tolerance).__name__
+        raise ConfigurationError(f"the tolerance must be a timedelta that is not negative, not {shown}")
     return tolerance.total_seconds()
 
 

@@ -110,6 +110,8 @@ def _told_without_values() -> Iterator[None]:
 def _forget_values(error: BaseException) -> None:
     if isinstance(error, exc.StatementError):
         error.params, error.hide_parameters = None, True
+    if isinstance(getattr(error, "detail", None), str):  # of asyncpg, which adds it to the text
+        vars(error)["detail"] = None
     error.args = tuple(arg.partition("\n")[0] if isinstance(arg, str) else arg for arg in error.args)
 
 
