@@ -521,7 +521,8 @@ async def test_of_many_origins_those_that_came_first_stay_open():
 async def test_encrypted_connections_that_wait_have_a_bound_of_their_own():
     """An encrypted connection is large: of those fewer may wait, and they take no place from the others."""
     pool = Pool(asyncio.get_running_loop(), local_guard(), body_cap=1, tls=None, limits=Limits(idle=3, idle_tls=1))
-    with socket.socket() as silent:
+    silent, peer = socket.socketpair()
+    with silent, peer:
         waiting = [idle_connection(pool, key, silent) for key in ("https://a", "https://b", "http://c", "http://d")]
 
         assert [False, True, False, False] == [connection.closed for connection in waiting]

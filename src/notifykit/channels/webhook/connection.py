@@ -7,12 +7,13 @@ allocates nothing per read; the parser copies out what is kept.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 import httptools
 
 from ...failpoints import failpoint
-from .protocol import has_unread
+from .protocol import looking_for_unread
 from .transport import BODY_GRACE, MAX_HEAD_BYTES, MAX_HEAD_LINES, Response, WireError
 
 if TYPE_CHECKING:
@@ -46,11 +47,11 @@ class Connection:
     __slots__ = (
         "_body",
         "_buffer",
-        "_fd",
         "_headers",
         "_in_grace",
         "_interim",
         "_kept_alive",
+        "_look",
         "_parser",
         "_pool",
         "_received",
@@ -70,7 +71,7 @@ class Connection:
     )
 
     _transport: asyncio.Transport
-    _fd: int
+    _look: Callable[[int], object]
     _headers: list[tuple[bytes, bytes]]
     _body: list[bytes]
     _start: bytes
@@ -103,7 +104,7 @@ class Connection:
 
     def has_unread(self) -> bool:
         """Whether the receiver said something that the loop has not read yet: an answer to nothing."""
-        return has_unread(self._fd)
+        return bool(self._look(0))
 
     def abandon(self, waiter: asyncio.Future[Response]) -> None:
         """Close, unless the request that ``waiter`` stands for has ended already."""
@@ -129,7 +130,7 @@ class Connection:
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
         self._transport = cast(asyncio.Transport, transport)
-        self._fd = transport.get_extra_info("socket").fileno()
+        self._look = looking_for_unread(transport.get_extra_info("socket").fileno())
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
         """Offer the shared buffer; it is read out before the loop turns to another connection."""

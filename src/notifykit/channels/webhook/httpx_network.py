@@ -25,7 +25,7 @@ import httptools
 
 from .connection import MAX_INTERIM
 from .guard import Guard
-from .protocol import has_unread
+from .protocol import looking_for_unread
 from .shortage import shortage
 from .transport import MAX_HEAD_BYTES, MAX_HEAD_LINES, WireError
 
@@ -110,7 +110,7 @@ class Stream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         """Keep the transport."""
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(0)  # what is written is sent, and not only taken
-        self._fd: int = transport.get_extra_info("socket").fileno()
+        self._look = looking_for_unread(transport.get_extra_info("socket").fileno())
 
     def data_received(self, data: bytes) -> None:
         """Keep what came until the parser asks for it."""
@@ -220,7 +220,7 @@ class Stream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         match info:
             case "is_readable":
                 follows = self._answer is not None and not self._answer.is_over
-                return self._ended or follows or bool(self._received) or has_unread(self._fd)
+                return self._ended or follows or bool(self._received) or bool(self._look(0))
             case "server_addr":
                 return self._transport.get_extra_info("peername")
             case "client_addr":

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if sys.platform != "win32":
-    import fcntl
-    import termios
+    import select
 
 if TYPE_CHECKING:
     from .connection import Connection
 
 
-_NOTHING = bytes(4)
-
-
-def has_unread(fd: int) -> bool:
-    """Tell whether bytes wait in the kernel that the loop has not read from this socket yet."""
+def looking_for_unread(fd: int) -> Callable[[int], object]:
+    """Return what tells, called with 0, whether something of a socket waits in the kernel: bytes, or its end."""
     if sys.platform == "win32":
-        return False
-    return fcntl.ioctl(fd, termios.FIONREAD, _NOTHING) != _NOTHING
+        return lambda _: None
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return poll.poll
 
 
 class WireProtocol(asyncio.BufferedProtocol):
