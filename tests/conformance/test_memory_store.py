@@ -27,5 +27,5 @@ class TestMemoryStore(StoreSuite):
         """An append between looking for work and waiting for it is not missed."""
         await store.append([make_event()])
 
-        with anyio.fail_after(5):
+        with anyio.fail_after(45):
             await store.wait(timedelta(minutes=1))

@@ -37,7 +37,7 @@ class Neighbours:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.communicate(timeout=10)
+        self._process.communicate(timeout=60)
 
     def ages(self) -> list[float]:
         """Return the ages of the measured events that came since the last call, in seconds, sorted."""

@@ -52,7 +52,7 @@ def free_port() -> int:
         return port
 
 
-def until(found: Callable[[], Any], what: str, *, seconds: float = 20) -> Any:
+def until(found: Callable[[], Any], what: str, *, seconds: float = 90) -> Any:
     """Ask until there is an answer; fail if none comes."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -85,7 +85,7 @@ def running(*arguments: str, folder: Path, env: Mapping[str, str], port: int | N
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            status = process.wait(20)
+            status = process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -180,7 +180,7 @@ def test_the_flask_shop_announces_what_it_committed_and_nothing_else(example):
         declined = shop.post("/orders", json={"order_id": "A-1", "card": "declined"})
         placed = shop.post("/orders", json={"order_id": "A-2", "card": "valid"})
         last = shop.post("/orders", json={"order_id": "A-3", "card": "valid"})
-        receiver.expect(2, timeout=20)
+        receiver.expect(2, timeout=90)
         orders = shop.get("/orders").json()
 
     assert (422, 402, 201) == (refused.status_code, declined.status_code, placed.status_code)

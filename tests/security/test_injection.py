@@ -630,7 +630,7 @@ def test_no_request_adds_a_line_to_a_listener(tmp_path):
                     pass
     finally:
         listener.terminate()
-    out, err = listener.communicate(timeout=10)
+    out, err = listener.communicate(timeout=60)
 
     assert is_clean(out), out
     assert is_clean(err), err

@@ -69,7 +69,7 @@ def start(*arguments: str, **options: Any) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-m", "notifykit", *arguments], **given)
 
 
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 10) -> None:
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
     """Return once ``condition`` holds."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -201,7 +201,7 @@ def test_a_reader_that_goes_away_is_no_news() -> None:
     err = process.stderr.read()
     process.stderr.close()
 
-    assert (141, "") == (process.wait(10), err)
+    assert (141, "") == (process.wait(60), err)
 
 
 def test_the_installed_command_is_the_same_program() -> None:

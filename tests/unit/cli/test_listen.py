@@ -43,7 +43,7 @@ def listening(*options: str) -> Iterator[Listening]:
             yield Listening(process)
         finally:
             process.send_signal(signal.SIGINT)
-            _, err = process.communicate(timeout=10)
+            _, err = process.communicate(timeout=60)
         assert (130, "") == (process.returncode, err)
 
 
@@ -87,7 +87,7 @@ def test_it_stops_after_as_many_as_asked() -> None:
     for secret in (SECRET, generate_secret()):
         with start("listen", "--port", "0", "--json", "--count", "1", "--secret", SECRET) as process:
             httpx.post(Listening(process).url, content=BODY, headers=signed(secret))
-            process.communicate(timeout=10)
+            process.communicate(timeout=60)
             codes.append(process.returncode)
 
     assert [0, 1] == codes
@@ -125,7 +125,7 @@ def test_a_port_that_is_taken_is_told() -> None:
         socket.create_server(("127.0.0.1", 0)) as taken,
         start("listen", "--port", str(taken.getsockname()[1])) as process,
     ):
-        _, err = process.communicate(timeout=10)
+        _, err = process.communicate(timeout=60)
 
     assert 1 == process.returncode
     assert "another --port" in err

@@ -36,7 +36,7 @@ def running(*options: str) -> Iterator[tuple[subprocess.Popen[str], Any]]:
         finally:
             if process.poll() is None:
                 process.kill()
-            process.communicate(timeout=10)
+            process.communicate(timeout=60)
 
 
 def is_alive(pid: int) -> bool:
@@ -71,7 +71,7 @@ def test_a_signal_drains(cli: Command, desk: Desk, number: signal.Signals, code:
     with running() as (process, ready):
         wait_until(lambda: len(begun) == 1, "the request")
         process.send_signal(number)
-        done = process.wait(10)
+        done = process.wait(60)
 
     assert [process.pid] == ready["pids"]
     assert code == done
@@ -99,7 +99,7 @@ def test_a_second_signal_kills(cli: Command, desk: Desk) -> None:
         time.sleep(0.2)  # two signals at once would be one
         assert process.poll() is None
         process.send_signal(signal.SIGTERM)
-        code = process.wait(5)
+        code = process.wait(60)
 
     assert -signal.SIGTERM == code
     assert ["sending"] == [record["state"] for record in cli("deliveries", "list", "--json").records]
@@ -121,7 +121,7 @@ def test_several_processes_share_the_work_and_a_crashed_one_comes_back(cli: Comm
         cli("publish", "a.b", "{}")
         wait_until(lambda: len(desk.requests) == 21, "the last delivery")
         process.send_signal(signal.SIGTERM)
-        code = process.wait(10)
+        code = process.wait(60)
 
     assert f"worker {first} ended (killed by signal 9)" in ended
     assert both_work
@@ -135,7 +135,7 @@ def test_workers_do_not_outlive_their_supervisor(cli: Command) -> None:
     cli("migrate")
     with running("--processes", "2") as (process, ready):
         process.kill()
-        process.wait(5)
+        process.wait(60)
         wait_until(lambda: not any(map(is_alive, ready["pids"])), "the end of the workers")
 
     assert 2 == len(ready["pids"])
@@ -145,7 +145,7 @@ def test_workers_do_not_outlive_their_supervisor(cli: Command) -> None:
 def test_a_store_that_is_away_ends_it_with_4(processes: str) -> None:
     """Nothing is started that could not work; the line says what to do."""
     with start("run", "--processes", processes, "--url", "postgresql://app@127.0.0.1:1/app") as process:
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=60)
 
     assert (4, "") == (process.returncode, out)
     assert 1 == len(err.splitlines())

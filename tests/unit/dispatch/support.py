@@ -74,7 +74,7 @@ class Bench:
         wanted = DeliveryFilter(states=frozenset(states) or None)
         return list(await self.kit.deliveries.list(wanted, tenant=tenant, limit=1000))
 
-    async def until(self, condition: Callable[[], object], seconds: float = 10.0) -> None:
+    async def until(self, condition: Callable[[], object], seconds: float = 60.0) -> None:
         """Wait until ``condition`` holds."""
         end = time.monotonic() + seconds
         while not condition():
@@ -87,7 +87,7 @@ class Bench:
         await self.until_states(DeliveryState.SENDING, count=count)
         await self.until(lambda: len(self.dispatcher._leases.held) == count)
 
-    async def until_states(self, *states: DeliveryState, count: int = 1, seconds: float = 10.0) -> list[Delivery]:
+    async def until_states(self, *states: DeliveryState, count: int = 1, seconds: float = 60.0) -> list[Delivery]:
         """Wait until ``count`` deliveries are in one of these states and return them."""
         end = time.monotonic() + seconds
         while len(found := await self.deliveries(*states)) < count:

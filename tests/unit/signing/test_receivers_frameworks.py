@@ -421,7 +421,7 @@ def _served_by_uvicorn(app: Any) -> Iterator[int]:
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        assert server.ready.wait(timeout=20)
+        assert server.ready.wait(timeout=60)
         yield server.servers[0].sockets[0].getsockname()[1]
     finally:
         server.should_exit = True
@@ -429,7 +429,7 @@ def _served_by_uvicorn(app: Any) -> Iterator[int]:
 
 
 def _send(port: int, body: Any, pairs: list[tuple[str, str]]) -> tuple[int, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.putrequest("POST", "/hooks")
         for name, value in pairs:

@@ -26,7 +26,7 @@ from notifykit.testing import START, make_endpoint, make_event
 
 LEASE = timedelta(seconds=30)
 #: In real seconds: far longer than anything takes, far shorter than a wait that is not ended.
-PROMPTLY, LONG = 10, timedelta(seconds=60)
+PROMPTLY, LONG = 45, timedelta(seconds=60)
 
 
 @pytest.fixture
@@ -241,7 +241,7 @@ async def test_any_commit_of_another_connection_ends_the_wait(store, sqlite_stor
     await store.wait(timedelta(milliseconds=1))
     other = sqlite3.connect(sqlite_store_url.removeprefix("sqlite:///"), isolation_level=None)
 
-    with anyio.fail_after(10):
+    with anyio.fail_after(PROMPTLY):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(store.wait, timedelta(seconds=60))
             await anyio.wait_all_tasks_blocked()
