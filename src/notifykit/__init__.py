@@ -28,12 +28,14 @@ if TYPE_CHECKING:
     from .errors import InvalidInputError as InvalidInputError
     from .errors import InvalidSubscriptionError as InvalidSubscriptionError
     from .errors import MissingExtraError as MissingExtraError
+    from .errors import NewerSchemaError as NewerSchemaError
     from .errors import NotFoundError as NotFoundError
     from .errors import NotifykitError as NotifykitError
     from .errors import SchemaError as SchemaError
     from .errors import StateError as StateError
     from .errors import StoreError as StoreError
     from .errors import StoreUnavailableError as StoreUnavailableError
+    from .errors import ValueRefusedError as ValueRefusedError
     from .errors import VaultError as VaultError
     from .kit import EgressRules as EgressRules
     from .kit import Notifykit as Notifykit
@@ -70,12 +72,14 @@ _HOMES = {
             "InvalidInputError",
             "InvalidSubscriptionError",
             "MissingExtraError",
+            "NewerSchemaError",
             "NotFoundError",
             "NotifykitError",
             "SchemaError",
             "StateError",
             "StoreError",
             "StoreUnavailableError",
+            "ValueRefusedError",
             "VaultError",
         ),
         ".errors",
@@ -113,6 +117,7 @@ __all__ = [
     "KeyRing",
     "Limits",
     "MissingExtraError",
+    "NewerSchemaError",
     "NotFoundError",
     "Notifykit",
     "NotifykitError",
@@ -126,6 +131,7 @@ __all__ = [
     "StoreError",
     "StoreUnavailableError",
     "Subscription",
+    "ValueRefusedError",
     "VaultError",
     "apublish",
     "apublish_many",
