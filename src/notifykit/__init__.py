@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .errors import InvalidInputError as InvalidInputError
     from .errors import InvalidSubscriptionError as InvalidSubscriptionError
     from .errors import MissingExtraError as MissingExtraError
+    from .errors import NewerSchemaError as NewerSchemaError
     from .errors import NotFoundError as NotFoundError
     from .errors import NotifykitError as NotifykitError
     from .errors import SchemaError as SchemaError
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from .errors import StateError as StateError
     from .errors import StoreError as StoreError
     from .errors import StoreUnavailableError as StoreUnavailableError
+    from .errors import ValueRefusedError as ValueRefusedError
     from .errors import VaultError as VaultError
     from .kit import EgressRules as EgressRules
     from .kit import Notifykit as Notifykit
@@ -71,6 +73,7 @@ _HOMES = {
             "InvalidInputError",
             "InvalidSubscriptionError",
             "MissingExtraError",
+            "NewerSchemaError",
             "NotFoundError",
             "NotifykitError",
             "SchemaError",
@@ -78,6 +81,7 @@ _HOMES = {
             "StateError",
             "StoreError",
             "StoreUnavailableError",
+            "ValueRefusedError",
             "VaultError",
         ),
         ".errors",
@@ -115,6 +119,7 @@ __all__ = [
     "KeyRing",
     "Limits",
     "MissingExtraError",
+    "NewerSchemaError",
     "NotFoundError",
     "Notifykit",
     "NotifykitError",
@@ -129,6 +134,7 @@ __all__ = [
     "StoreError",
     "StoreUnavailableError",
     "Subscription",
+    "ValueRefusedError",
     "VaultError",
     "apublish",
     "apublish_many",

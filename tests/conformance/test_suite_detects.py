@@ -9,6 +9,7 @@ from datetime import timedelta
 import attrs
 import pytest
 
+from notifykit import StoreUnavailableError
 from notifykit.models.delivery import DeliveryState
 from notifykit.stores.memory import MemoryStore
 from notifykit.stores.memory.hints import Hints
@@ -31,6 +32,15 @@ class AnyFence(MemoryStore):
     def __init__(self):
         super().__init__()
         self._tables = TablesWithoutFences()
+
+
+class BlamesItself(MemoryStore):
+    """Says of a value that it cannot hold what it would say if the database were away."""
+
+    async def record(self, records):
+        if any("\ud800" in (record.reason or "") for record in records):
+            raise StoreUnavailableError("the database is not available")
+        return await super().record(records)
 
 
 class FenceFromZero(MemoryStore):
@@ -408,6 +418,7 @@ SABOTAGE: list[tuple[Callable[[], MemoryStore], str, dict[str, object]]] = [
     (RescuesUnderTheOldFence, "test_a_rescue_raises_the_fence", {}),
     (RescuesTheLiving, "test_a_living_lease_is_not_rescued", {}),
     (RescuesSilently, "test_an_abandoned_attempt_is_recorded", {}),
+    (BlamesItself, "test_a_value_that_is_refused_concerns_itself_alone", {}),
     (NeverQuarantines, "test_a_delivery_that_kills_its_workers_is_quarantined", {}),
     (ShowsDeliveriesToAll, "test_a_stranger_sees_nothing", {"verb": "get_delivery"}),
     (ShowsHistoryToAll, "test_a_stranger_sees_nothing", {"verb": "attempts"}),

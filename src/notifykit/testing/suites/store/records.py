@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from ....errors import StoreError, ValueRefusedError
 from ....models.delivery import Attempt, DeliveryState
 from ....ports import Record, Store
 from ...builders import make_attempt, make_record
@@ -31,6 +32,23 @@ from .steps import (
 
 class RecordPromises:
     """What a store promises of records."""
+
+    async def test_a_value_that_is_refused_concerns_itself_alone(self, store: Store, clock: FakeClock) -> None:
+        """What no column can hold is written or refused as a value; what stood beside it can be written then."""
+        await given_deliveries(store, clock, 2)
+        odd, other = (make_record(claimed, DeliveryState.DEAD, at=clock.now()) for claimed in await claim(store, clock))
+        odd = odd._replace(reason="half a letter: \ud800")
+
+        blamed: type[Exception] = ValueRefusedError
+        try:
+            written = await store.record([odd, other])
+        except StoreError as error:
+            blamed = type(error)
+            written = await store.record([other])
+
+        assert ValueRefusedError is blamed
+        assert other.delivery_id in written
+        assert DeliveryState.DEAD is (await read(store, other.delivery_id)).state
 
     @pytest.mark.parametrize(
         "state", [DeliveryState.DELIVERED, DeliveryState.DEAD, DeliveryState.CANCELLED, DeliveryState.EXPIRED]
