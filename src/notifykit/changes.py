@@ -16,8 +16,9 @@ from .errors import StaleWriteError
 
 T = TypeVar("T")
 
-#: How often a change is tried.  Of changes that meet one always gets through, so even a crowd is done long before.
-TRIES = 30
+#: How often a change is tried.  Of changes that meet one always gets through; a slow process beside a fast one
+#: that changes the same record without a pause may lose dozens of times in a row.
+TRIES = 100
 #: Seconds to wait at the most before the second try, and before any: longer each time, so that a crowd thins out.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.2
 

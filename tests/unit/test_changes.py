@@ -32,7 +32,7 @@ class Shelf:
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):
-    """Nobody waits between two tries."""
+    """There is no pause between two tries."""
     monkeypatch.setattr(changes, "_LONGEST_PAUSE", 0)
     monkeypatch.setattr(changes, "_FIRST_PAUSE", 0)
 

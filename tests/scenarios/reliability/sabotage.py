@@ -228,7 +228,7 @@ def tenant_filter_removed() -> None:
 
 @fault
 def no_versions() -> None:
-    """Whoever saves a record last replaces it, whatever has become of what was read."""
+    """A save replaces the record, whatever its version."""
     rewrite("stores.sql.config:save", (", table.c.version == version", ""))
 
 

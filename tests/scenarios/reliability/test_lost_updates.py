@@ -61,7 +61,7 @@ async def _changes(url: str, endpoint_id: str, subscription_id: str) -> int:
     return endpoint.version + subscription.version - 2
 
 
-@pytest.mark.parametrize("count", [60, pytest.param(1000, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("count", [40, pytest.param(1000, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 def test_of_changes_by_two_processes_none_is_lost(
     kind: str, count: int, request: pytest.FixtureRequest, tmp_path: Path

@@ -79,7 +79,7 @@ async def test_disabling_an_endpoint_undoes_no_change(
 class TestHealth:
     """Several workers see the same endpoint fail and recover."""
 
-    async def test_of_those_who_find_out_at_once_one_tells(self) -> None:
+    async def test_of_workers_that_find_out_at_once_one_tells(self) -> None:
         """Two workers that see an endpoint fail in the same second park it once, and one of them says so."""
         async with bench() as b:
             endpoint, vitals, others = await self._given(b)

@@ -79,7 +79,7 @@ class VersionPromises:
 
     @every_kind
     async def test_a_stale_save_changes_nothing(self, store: Store, clock: FakeClock, kind: str) -> None:
-        """Of two who read the same version the second to save is refused, and the first one's change stands."""
+        """After two reads of the same version the second save is refused, and the first one stands."""
         its, record = await self._given(store, clock, kind)
         read = await its.save(store, record)
         current = await its.save(store, attrs.evolve(read, **{its.text: "first"}))
@@ -107,7 +107,7 @@ class VersionPromises:
         assert before == await store.load_tenant(ACME)
 
     async def test_a_stale_subscription_is_no_candidate(self, store: Store, clock: FakeClock) -> None:
-        """What a refused save asked for finds nobody, and what is stored is still found."""
+        """The patterns of a refused save match nothing, and those that are stored still do."""
         its, wish = await self._given(store, clock, "subscription")
         read = await its.save(store, attrs.evolve(wish, event_types=("a.b",)))
         current = await its.save(store, attrs.evolve(read, event_types=("c.d",)))
