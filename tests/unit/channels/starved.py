@@ -100,6 +100,23 @@ async def lookup(transport: str, port: int) -> object:
     return "resolved"
 
 
+async def trust(transport: str, port: int) -> object:
+    """There is no file for the certificates of the authorities."""
+    wire = Wire(local_guard())
+    target = local_guard().parse(f"https://127.0.0.1:{port}/")
+    allow_files(8)
+    taken = take_all_files()
+    try:
+        await wire.post(target, b"", b"", timeout=5)
+    except WireError as error:
+        return [error.reason, wire._pool is not None and wire._pool._tls is None]
+    finally:
+        for file in taken:
+            os.close(file)
+        await wire.aclose()
+    return "sent"
+
+
 async def dispatch(transport: str, port: int) -> object:
     """A dispatcher whose process has no file left for a while, until it says so."""
     told: list[object] = []

@@ -223,7 +223,7 @@ NAMES = ["receiver", "*.svc.cluster.local", "Hooks.Internal."]
         ("receiver", None),
         ("RECEIVER.", None),
         ("receiver2", Refusal.SINGLE_LABEL),
-        ("a.receiver", None),  # a public name as far as anyone can tell
+        ("a.receiver", None),  # its form is that of a public name
         ("orders.svc.cluster.local", None),
         ("orders.shop.svc.cluster.local", None),
         ("svc.cluster.local", Refusal.RESERVED_NAME),

@@ -63,6 +63,12 @@ async def test_a_lookup_without_a_file_is_no_failure_of_the_name():
 
 
 @starving
+async def test_tls_settings_are_not_made_without_a_file():
+    """Settings that could not read the authorities' certificates would fail every receiver from then on."""
+    assert ["no_files", True] == await starve("trust", "wire", "asyncio")
+
+
+@starving
 @pytest.mark.parametrize(("transport", "loop"), [("wire", "asyncio"), ("httpx", "uvloop")])
 async def test_a_dispatcher_without_files_uses_up_no_attempts(transport, loop):
     """Without files it pauses and says so; then everything arrives at the first attempt, and no endpoint fails."""

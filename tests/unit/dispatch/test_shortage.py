@@ -64,7 +64,7 @@ async def test_a_shortage_that_concerns_every_attempt_pauses_all_of_them() -> No
 
 
 async def test_a_running_dispatcher_goes_on_after_the_pause() -> None:
-    """Nobody has to wake it."""
+    """The dispatcher resumes sending by itself."""
     outcomes: list[Outcome] = [NO_FILES]
 
     def script(claim: Claim) -> Outcome:

@@ -287,7 +287,7 @@ class _Answer:
 
     def on_message_begin(self) -> None:
         if self._stage == _DONE:
-            self._is_broken = True  # nobody asked for a second answer
+            self._is_broken = True  # a second answer to one request
 
     def on_header(self, name: bytes, value: bytes) -> None:  # noqa: ARG002
         self._lines += 1
