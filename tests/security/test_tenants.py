@@ -339,6 +339,18 @@ async def test_a_stranger_cannot_subscribe_somebodys_endpoint(scene):
     assert before == await everything(scene.kit, OWNER)
 
 
+async def test_a_look_with_another_tenants_cursor_shows_nothing_of_it(scene):
+    """What has happened to the owner's deliveries since is not told to a stranger who has the owner's cursor."""
+    cursor = (await scene.kit.deliveries.changes(tenant=OWNER)).cursor
+    await scene.kit.deliveries.cancel(scene.owner.own["delivery"], tenant=OWNER)
+
+    mine = await scene.kit.deliveries.changes(cursor, tenant=OWNER)
+    told = await scene.kit.deliveries.changes(cursor, tenant=STRANGER)
+
+    assert [scene.owner.own["delivery"]] == [change.delivery.id for change in mine.changes]
+    assert {STRANGER} >= {change.delivery.tenant for change in told.changes}
+
+
 async def test_who_publishes_says_whose_event_it_is(scene):
     """A tenant that an event names does not count against the one that publishes it."""
     before = await everything(scene.kit, OWNER)

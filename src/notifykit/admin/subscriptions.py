@@ -142,12 +142,16 @@ class Subscriptions:
         if not await self._store.remove_subscription(tenant, subscription_id):
             raise NotFoundError("subscription", subscription_id)
 
-    async def warnings(self, subscription: Subscription) -> tuple[SubscriptionWarning, ...]:
+    async def warnings(self, subscription_id: str, *, tenant: str) -> tuple[SubscriptionWarning, ...]:
         """Return why no event is to be expected for a subscription, as far as that can be told; usually nothing.
 
-        That is a pattern that no type of the program's own declared types matches (and of the operational events),
-        a topic that is no path, or a range of numbers that is empty.  None of these is refused.
+        That is a pattern that matches none of the program's declared types and of the operational events, a topic
+        that is no path, or a range of numbers that is empty.  None of these is refused.
+
+        Raises:
+            NotFoundError: The tenant has no such subscription.
         """
+        subscription = await self.get(subscription_id, tenant=tenant)
         declared = {event_type.name for event_type in self._declared}
         if declared:
             declared |= OPERATIONAL_TYPES

@@ -151,7 +151,9 @@ async def create(context: Context) -> int:
             )
         else:
             subscription, endpoint = None, await kit.endpoints.create(args.address, tenant=context.tenant, **given)
-        warnings = () if subscription is None else await kit.subscriptions.warnings(subscription)
+        warnings = (
+            () if subscription is None else await kit.subscriptions.warnings(subscription.id, tenant=context.tenant)
+        )
     secret = endpoint.secrets[0].value
     record = views.endpoint(endpoint, reveal=True)
     if subscription is not None:

@@ -114,7 +114,7 @@ async def create(context: Context) -> int:
             filter=None if args.filter is None else inputs.read_object(args.filter, "--filter"),
             description=args.description or "",
         )
-        warnings = await kit.subscriptions.warnings(subscription)
+        warnings = await kit.subscriptions.warnings(subscription.id, tenant=context.tenant)
     context.out.answer(
         views.subscription(subscription, warnings),
         f"{subscription.id}: {subscription.subscriber_id} gets {plain(views.conditions(subscription))}",
@@ -135,7 +135,7 @@ async def show(context: Context) -> int:
 
     async with context.open() as kit:
         subscription = await kit.subscriptions.get(context.args.subscription, tenant=context.tenant)
-        warnings = await kit.subscriptions.warnings(subscription)
+        warnings = await kit.subscriptions.warnings(subscription.id, tenant=context.tenant)
     context.out.record(views.subscription(subscription, warnings))
     context.out.lines(fields(views.subscription_fields(subscription)))
     note_warnings(context.out, warnings)
@@ -162,7 +162,7 @@ async def update(context: Context) -> int:
         raise UsageError("nothing to change; see: notifykit subscriptions update --help")
     async with context.open() as kit:
         subscription = await kit.subscriptions.update(args.subscription, tenant=context.tenant, **given)
-        warnings = await kit.subscriptions.warnings(subscription)
+        warnings = await kit.subscriptions.warnings(subscription.id, tenant=context.tenant)
     state = "" if subscription.enabled else " (disabled)"
     context.out.answer(
         views.subscription(subscription, warnings),

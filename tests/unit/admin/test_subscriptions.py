@@ -157,7 +157,7 @@ class TestWarnings:
             filter={"total": [{"numeric": [">", 5, "<", 3]}]},
         )
 
-        found = await kit.subscriptions.warnings(odd)
+        found = await kit.subscriptions.warnings(odd.id, tenant=ACME)
 
         assert [
             ("event_types[1]", "unknown_type"),
@@ -167,8 +167,10 @@ class TestWarnings:
 
     async def test_an_ordinary_subscription_has_none(self, kit, subscription):
         """Nor does one of any type, where the program has declared none."""
-        assert () == await kit.subscriptions.warnings(subscription)
+        assert () == await kit.subscriptions.warnings(subscription.id, tenant=ACME)
 
     async def test_sync_callers_have_them_too(self, kit, subscription):
         """Through ``kit.blocking``, in another thread."""
-        assert () == await asyncio.to_thread(lambda: kit.blocking.subscriptions.warnings(subscription))
+        found = await asyncio.to_thread(lambda: kit.blocking.subscriptions.warnings(subscription.id, tenant=ACME))
+
+        assert () == found
