@@ -69,6 +69,7 @@ def run(command: list[str], folder: Path, typed: str = "") -> subprocess.Complet
     )
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="from Python 3.13 on the prompt needs a terminal")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_page_works_when_it_is_typed_along(page: Path, tmp_path: Path) -> None:
     """No line is an error at this Python's prompt, what the page shows is printed, and its commands find the data."""
