@@ -221,7 +221,7 @@ class PostgresStore(SqlStore):
         if faults.state(error) == faults.READ_ONLY_STATE:
             self._leave_server()
         if isinstance(error, _LOST):
-            return StoreUnavailableError(f"the database is not available: {error}")
+            return StoreUnavailableError(f"the database is not available: {str(error) or 'it did not answer in time'}")
         return faults.translated(error)
 
     def _leave_server(self) -> None:
