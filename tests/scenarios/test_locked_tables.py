@@ -7,10 +7,11 @@ meanwhile, and no delivery is taken for poison.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from datetime import timedelta
 
 import attrs
@@ -18,6 +19,8 @@ import psycopg
 import pytest
 
 from notifykit import Delivery, DispatchSettings, Event, Notifykit, Priority
+from notifykit.dispatch import recorder
+from notifykit.stores.sql import sqlite
 from notifykit.telemetry import DeliveryAbandoned, LoopFailed, TelemetryEvent
 from tests.databases import new_database
 from tests.unit.dispatch.support import ScriptedChannel
@@ -41,6 +44,13 @@ def database(postgres_url: str, _postgres_tables: str) -> Iterator[str]:
     """The URL of a database with the tables of a store, for this test alone."""
     with new_database(postgres_url, template_url=_postgres_tables) as url:
         yield url
+
+
+@pytest.fixture(params=[pytest.param("sqlite_store_url", marks=pytest.mark.thorough), "database"])
+def any_database(request: pytest.FixtureRequest) -> str:
+    """The same, of each kind."""
+    url: str = request.getfixturevalue(request.param)
+    return url
 
 
 @attrs.define
@@ -93,7 +103,12 @@ async def team(url: str) -> AsyncIterator[Team]:
 
 @asynccontextmanager
 async def locked(url: str, tables: Sequence[str]) -> AsyncIterator[None]:
-    """Lock tables against writing, as ``CREATE INDEX`` and many another command does."""
+    """Lock tables against writing, as ``CREATE INDEX`` and many another command does; on SQLite, all of them."""
+    if url.startswith("sqlite"):
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield
+        return
     names = ", ".join(f"notifykit_{table}" for table in tables)
     async with await psycopg.AsyncConnection.connect(url) as connection:
         await connection.execute(f"LOCK TABLE {names} IN SHARE MODE")
@@ -103,8 +118,11 @@ async def locked(url: str, tables: Sequence[str]) -> AsyncIterator[None]:
 @pytest.mark.parametrize(
     "lock_timeout", ["300ms", pytest.param("0", marks=pytest.mark.thorough)], ids=["refused", "waiting"]
 )
-async def test_a_lock_on_the_results_repeats_nothing(database: str, lock_timeout: str) -> None:
+async def test_a_lock_on_the_results_repeats_nothing(
+    database: str, lock_timeout: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """For three leases no result can be written, whether the writes wait or fail: few are sent, and each once."""
+    monkeypatch.setattr(recorder, "_STALL", 0.3)  # as short beside a lease as in production
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute(f"ALTER DATABASE {connection.info.dbname} SET lock_timeout = '{lock_timeout}'")
     async with team(database) as workers:
@@ -123,16 +141,17 @@ async def test_a_lock_on_the_results_repeats_nothing(database: str, lock_timeout
     assert ("record" in failed) == (lock_timeout != "0")
 
 
-async def test_a_lock_on_everything_repeats_nothing(database: str) -> None:
+async def test_a_lock_on_everything_repeats_nothing(any_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Leases cannot be prolonged either and run out; afterwards each worker records what it has, and none resends."""
-    async with team(database) as workers:
+    monkeypatch.setattr(sqlite, "BUSY", 0.3)
+    async with team(any_database) as workers:
         workers.channel.gate = asyncio.Event()
         before = len(workers.channel.sent)
         for _ in range(30):
             await workers.publish()
         while len(workers.channel.sent) < before + 20:
             await asyncio.sleep(0.005)
-        async with locked(database, EVERYTHING):
+        async with locked(any_database, EVERYTHING):
             workers.channel.gate.set()
             await asyncio.sleep(2 * LEASE)
 

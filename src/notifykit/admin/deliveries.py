@@ -110,7 +110,7 @@ class Deliveries:
         wanted = DeliveryFilter(states=states, subscriber_id=endpoint_id, since=since, until=until)
         return await self.redrive_all(wanted, tenant=tenant)
 
-    @checked()
+    @checked(cursor=optional(instance(Cursor)), wanted=optional(instance(DeliveryFilter)))
     async def changes(
         self, cursor: Cursor | None = None, *, tenant: str, wanted: DeliveryFilter | None = None
     ) -> Changes:

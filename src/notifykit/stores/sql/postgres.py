@@ -249,7 +249,7 @@ class PostgresStore(SqlStore):
                 "add ?pooler=transaction to the store's URL, or connect to the server itself"
             )
         if isinstance(error, _LOST):
-            return StoreUnavailableError(f"the database is not available: {str(error) or type(error).__name__}")
+            return StoreUnavailableError(f"the database is not available: {str(error) or 'it did not answer in time'}")
         return faults.translated(error)
 
     def _leave_server(self) -> None:
