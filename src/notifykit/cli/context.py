@@ -50,7 +50,7 @@ class Context:
 
         try:
             return plain(make_url(self.url).render_as_string(hide_password=True))
-        except ArgumentError:
+        except (ArgumentError, ValueError):
             return plain(self.url)
 
     def egress(self) -> EgressRules:
