@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .deliveries import Deliveries
-from .endpoints import Endpoints
+from .endpoints import Egress, Endpoints
 from .events import Events, Explanation
 from .subscriptions import Subscriptions
 
-__all__ = ["Deliveries", "Endpoints", "Events", "Explanation", "Subscriptions"]
+__all__ = ["Deliveries", "Egress", "Endpoints", "Events", "Explanation", "Subscriptions"]
