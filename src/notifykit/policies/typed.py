@@ -11,7 +11,6 @@ has the last word.
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping, MutableSequence, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
@@ -336,7 +335,7 @@ def _bare(annotation: Any) -> Any:
             annotation = get_args(annotation)[0]
         elif isinstance(annotation, NewType):
             annotation = annotation.__supertype__
-        elif sys.version_info >= (3, 12) and hasattr(annotation, "__value__"):  # type X = …
+        elif hasattr(annotation, "__value__"):  # of Python 3.12: type X = …
             annotation = annotation.__value__
         else:
             return annotation
