@@ -25,6 +25,7 @@ from ..models.outcome import (
     Transient,
     Uncertain,
     outcome_problem,
+    recordable,
 )
 from ..policies.decide import SEND, Cancel, Decision, Hold, decide
 from ..policies.retry import Bury, Complete, Dice, NextStep, RetryAt, next_step
@@ -128,7 +129,7 @@ class Sender:
         except Exception as error:  # a bug in a channel must not stop the lane
             problem = f"{type(error).__name__}: {error}"
         if problem is None:
-            return outcome
+            return recordable(outcome)
         self.emit(ChannelFailed(channel=claim.channel, delivery_id=claim.delivery_id, error=problem))
         return Transient(reason="channel_error")
 
