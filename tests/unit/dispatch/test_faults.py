@@ -220,6 +220,7 @@ def test_a_reason_is_kept_in_a_form_that_every_store_takes(said, kept):
     assert Permanent(reason=kept) == recordable(Permanent(reason=said))
 
 
+@pytest.mark.interpreted  # puts itself into the place of a method
 async def test_a_delivery_that_meets_what_nobody_foresaw_is_put_back(monkeypatch):
     """The lane that sends goes on with the next one."""
     async with bench() as b:
@@ -245,6 +246,7 @@ async def test_a_delivery_that_meets_what_nobody_foresaw_is_put_back(monkeypatch
         assert (DeliveryState.PENDING, 0) == (waiting.state, waiting.attempts)
 
 
+@pytest.mark.interpreted  # puts itself into the place of a method
 async def test_leases_of_other_pages_are_prolonged(monkeypatch):
     """A page of leases that cannot be prolonged takes no other page with it."""
     async with bench() as b:
