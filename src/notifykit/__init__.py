@@ -11,6 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import signing as signing
+    from .admin import Deliveries as Deliveries
+    from .admin import Endpoints as Endpoints
+    from .admin import Events as Events
+    from .admin import Explanation as Explanation
+    from .admin import Subscriptions as Subscriptions
+    from .admin.endpoints import Retry as Retry
+    from .blocking import Blocking as Blocking
+    from .catalog import EventCatalog as EventCatalog
     from .catalog import event as event
     from .default import apublish as apublish
     from .default import apublish_many as apublish_many
@@ -22,12 +30,14 @@ if TYPE_CHECKING:
     from .dispatch.settings import DispatchSettings as DispatchSettings
     from .errors import CannotJoinError as CannotJoinError
     from .errors import ConfigurationError as ConfigurationError
+    from .errors import DestinationRefusedError as DestinationRefusedError
     from .errors import IdempotencyConflictError as IdempotencyConflictError
     from .errors import InvalidEndpointError as InvalidEndpointError
     from .errors import InvalidEventError as InvalidEventError
     from .errors import InvalidInputError as InvalidInputError
     from .errors import InvalidSubscriptionError as InvalidSubscriptionError
     from .errors import MissingExtraError as MissingExtraError
+    from .errors import MissingKeyError as MissingKeyError
     from .errors import NewerSchemaError as NewerSchemaError
     from .errors import NotFoundError as NotFoundError
     from .errors import NotifykitError as NotifykitError
@@ -36,6 +46,7 @@ if TYPE_CHECKING:
     from .errors import StateError as StateError
     from .errors import StoreError as StoreError
     from .errors import StoreUnavailableError as StoreUnavailableError
+    from .errors import TamperedError as TamperedError
     from .errors import ValueRefusedError as ValueRefusedError
     from .errors import VaultError as VaultError
     from .kit import EgressRules as EgressRules
@@ -45,21 +56,33 @@ if TYPE_CHECKING:
     from .models.delivery import DeliveryState as DeliveryState
     from .models.delivery import Priority as Priority
     from .models.endpoint import Endpoint as Endpoint
+    from .models.endpoint import EndpointSecret as EndpointSecret
     from .models.endpoint import EndpointState as EndpointState
     from .models.endpoint import RateLimit as RateLimit
     from .models.event import Event as Event
     from .models.event import EventType as EventType
     from .models.event import Receipt as Receipt
     from .models.event import Resource as Resource
+    from .models.event import StoredEvent as StoredEvent
     from .models.retry import RetryPolicy as RetryPolicy
     from .models.subscription import Subscription as Subscription
     from .policies.admit import Limits as Limits
+    from .ports import Channel as Channel
+    from .ports import Clock as Clock
     from .ports import DeliveryFilter as DeliveryFilter
+    from .ports import Store as Store
+    from .ports import StoreStats as StoreStats
+    from .publisher import PublishOptions as PublishOptions
+    from .telemetry import Subscriber as Subscriber
+    from .telemetry import TelemetryEvent as TelemetryEvent
     from .vault import KeyRing as KeyRing
 
 _HOMES = {
     "signing": "",
-    **dict.fromkeys(("event",), ".catalog"),
+    **dict.fromkeys(("Deliveries", "Endpoints", "Events", "Explanation", "Subscriptions"), ".admin"),
+    "Retry": ".admin.endpoints",
+    "Blocking": ".blocking",
+    **dict.fromkeys(("EventCatalog", "event"), ".catalog"),
     **dict.fromkeys(("apublish", "apublish_many", "configure", "default_kit", "publish", "publish_many"), ".default"),
     "Dispatcher": ".dispatch.dispatcher",
     "DispatchSettings": ".dispatch.settings",
@@ -67,6 +90,7 @@ _HOMES = {
         (
             "CannotJoinError",
             "ConfigurationError",
+            "DestinationRefusedError",
             "IdempotencyConflictError",
             "InvalidEndpointError",
             "InvalidEventError",
@@ -74,6 +98,7 @@ _HOMES = {
             "InvalidSubscriptionError",
             "MissingExtraError",
             "NewerSchemaError",
+            "MissingKeyError",
             "NotFoundError",
             "NotifykitError",
             "SchemaError",
@@ -82,35 +107,48 @@ _HOMES = {
             "StoreError",
             "StoreUnavailableError",
             "ValueRefusedError",
+            "TamperedError",
             "VaultError",
         ),
         ".errors",
     ),
     **dict.fromkeys(("EgressRules", "Notifykit"), ".kit"),
     **dict.fromkeys(("Attempt", "Delivery", "DeliveryState", "Priority"), ".models.delivery"),
-    **dict.fromkeys(("Endpoint", "EndpointState", "RateLimit"), ".models.endpoint"),
-    **dict.fromkeys(("Event", "EventType", "Receipt", "Resource"), ".models.event"),
+    **dict.fromkeys(("Endpoint", "EndpointSecret", "EndpointState", "RateLimit"), ".models.endpoint"),
+    **dict.fromkeys(("Event", "EventType", "Receipt", "Resource", "StoredEvent"), ".models.event"),
     "RetryPolicy": ".models.retry",
     "Subscription": ".models.subscription",
     "Limits": ".policies.admit",
-    "DeliveryFilter": ".ports",
+    **dict.fromkeys(("Channel", "Clock", "DeliveryFilter", "Store", "StoreStats"), ".ports"),
+    "PublishOptions": ".publisher",
+    **dict.fromkeys(("Subscriber", "TelemetryEvent"), ".telemetry"),
     "KeyRing": ".vault",
 }
 
 __all__ = [
     "Attempt",
+    "Blocking",
     "CannotJoinError",
+    "Channel",
+    "Clock",
     "ConfigurationError",
+    "Deliveries",
     "Delivery",
     "DeliveryFilter",
     "DeliveryState",
+    "DestinationRefusedError",
     "DispatchSettings",
     "Dispatcher",
     "EgressRules",
     "Endpoint",
+    "EndpointSecret",
     "EndpointState",
+    "Endpoints",
     "Event",
+    "EventCatalog",
     "EventType",
+    "Events",
+    "Explanation",
     "IdempotencyConflictError",
     "InvalidEndpointError",
     "InvalidEventError",
@@ -119,21 +157,31 @@ __all__ = [
     "KeyRing",
     "Limits",
     "MissingExtraError",
+    "MissingKeyError",
     "NewerSchemaError",
     "NotFoundError",
     "Notifykit",
     "NotifykitError",
     "Priority",
+    "PublishOptions",
     "RateLimit",
     "Receipt",
     "Resource",
+    "Retry",
     "RetryPolicy",
     "SchemaError",
     "StaleWriteError",
     "StateError",
+    "Store",
     "StoreError",
+    "StoreStats",
     "StoreUnavailableError",
+    "StoredEvent",
+    "Subscriber",
     "Subscription",
+    "Subscriptions",
+    "TamperedError",
+    "TelemetryEvent",
     "ValueRefusedError",
     "VaultError",
     "apublish",

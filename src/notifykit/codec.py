@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import UTC, date, datetime, timedelta
@@ -243,56 +244,65 @@ class _Walk:
         self.problems: list[str] = []
         self.keys = 0
         self._max_depth = max_depth
-        self._max_bytes = max_bytes
+        self._max_bytes = sys.maxsize if max_bytes is None else max_bytes
         self._bytes = 0
+        self._root = ""
+        self._steps: list[object] = []  # from the root to here; a path is made of them only when it is told
         self._open: set[int] = set()  # the containers between the root and here
 
     def start(self, data: Any, path: str) -> None:
+        self._root = path
         try:
-            self._visit(data, path, 1)
+            self._visit(data)
         except _Exhausted:
-            if self._max_bytes is not None and self._bytes > self._max_bytes:
+            if self._bytes > self._max_bytes:
                 self.problems.append(_at(path, f"too large, at most {self._max_bytes} bytes"))
 
-    def report(self, path: str, what: str) -> None:
+    def report(self, what: str) -> None:
+        path = self._root
+        for step in self._steps:
+            path = join_path(path, step)
         self.problems.append(_at(path, what))
         if len(self.problems) >= MAX_PROBLEMS:
             raise _Exhausted
 
     def _count(self, size: int) -> None:
         self._bytes += size
-        if self._max_bytes is not None and self._bytes > self._max_bytes:
+        if self._bytes > self._max_bytes:
             raise _Exhausted
 
-    def _visit(self, value: Any, path: str, depth: int) -> None:
-        self._count(len(value) if isinstance(value, str) else 1)
+    def _visit(self, value: Any) -> None:
         if isinstance(value, Enum):
             value = value.value
+        self._count(len(value) if isinstance(value, str) else 1)
         if not isinstance(value, (Mapping, list, tuple)):
             if (problem := _scalar_problem(value)) is not None:
-                self.report(path, problem)
+                self.report(problem)
         elif id(value) in self._open:
-            self.report(path, "contains itself")
-        elif depth > self._max_depth:
-            self.report(path, f"nested deeper than {self._max_depth} levels")
+            self.report("contains itself")
+        elif len(self._steps) >= self._max_depth:
+            self.report(f"nested deeper than {self._max_depth} levels")
         else:
             self._open.add(id(value))
-            self._descend(value, path, depth + 1)
+            self._descend(value)
             self._open.discard(id(value))
 
-    def _descend(self, value: Mapping[Any, Any] | Sequence[Any], path: str, depth: int) -> None:
-        if not isinstance(value, Mapping):
-            for index, item in enumerate(value):
-                self._visit(item, join_path(path, index), depth)
-            return
-        self.keys += len(value)
-        for key, item in value.items():
-            self._count(len(key) if isinstance(key, str) else 1)
-            if not isinstance(key, str):
-                self.report(path, f"the key {_shown(key)} is not text")
-            elif not _is_unicode(key):
-                self.report(path, f"the key {_shown(key)} has half of a surrogate pair")
-            self._visit(item, join_path(path, key), depth)
+    def _descend(self, value: Mapping[Any, Any] | Sequence[Any]) -> None:
+        if isinstance(value, Mapping):
+            self.keys += len(value)
+            for key in value:
+                self._key(key)
+        for step, item in value.items() if isinstance(value, Mapping) else enumerate(value):
+            self._steps.append(step)
+            self._visit(item)
+            self._steps.pop()
+
+    def _key(self, key: object) -> None:
+        self._count(len(key) if isinstance(key, str) else 1)
+        if not isinstance(key, str):
+            self.report(f"the key {_shown(key)} is not text")
+        elif not _is_unicode(key):
+            self.report(f"the key {_shown(key)} has half of a surrogate pair")
 
 
 def _scalar_problem(value: Any) -> str | None:

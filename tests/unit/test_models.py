@@ -94,9 +94,22 @@ class TestRetryPolicies:
 
 
 class TestRateLimits:
-    @pytest.mark.parametrize("settings", [{"per_second": 0}, {"per_second": -1}, {"per_second": 1, "burst": 0}])
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            {"per_second": 0},
+            {"per_second": -1},
+            {"per_second": 1, "burst": 0},
+            {"per_second": float("inf")},
+            {"per_second": float("nan")},
+            {"per_second": 1e-300},
+            {"per_second": 10**400},
+            {"per_second": 1, "burst": 2**70},
+        ],
+        ids=str,
+    )
     def test_a_bucket_that_never_fills_is_refused(self, settings):
-        """It would hold deliveries for ever."""
+        """It would hold deliveries for ever, or break the arithmetic of all buckets."""
         with pytest.raises(ValueError, match=r"."):
             RateLimit(**settings)
 

@@ -142,6 +142,7 @@ class Subscriptions:
         if not await self._store.remove_subscription(tenant, subscription_id):
             raise NotFoundError("subscription", subscription_id)
 
+    @checked()
     async def warnings(self, subscription_id: str, *, tenant: str) -> tuple[SubscriptionWarning, ...]:
         """Return why no event is to be expected for a subscription, as far as that can be told; usually nothing.
 

@@ -143,6 +143,14 @@ def count(text: str) -> int:
 
 
 @argument
+def port(text: str) -> int:
+    """Read the number of a port; 0 stands for any that is free."""
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) <= 65535):
+        raise ValueError(f"{plain(text)!r} is not a port; write a number from 0 to 65535")
+    return int(text)
+
+
+@argument
 def rate(text: str) -> float:
     """Read a number above 0."""
     try:
@@ -172,14 +180,32 @@ def read_text(source: str) -> str:
     """
     try:
         if source == "-":
-            return sys.stdin.read()
+            return read_stdin()
         if source.startswith("@"):
             return Path(source[1:]).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        # What the shell hands over that is not UTF-8 comes as halves of surrogate pairs.
+        return source.encode("utf-8", "surrogateescape").decode("utf-8")
+    except (OSError, ValueError) as error:
         raise UsageError(
-            f"cannot read {plain(source)}: {plain(error)}; give @FILE, - for stdin, or the JSON itself"
+            f"cannot read {plain(source[:80])}: {unreadable(error)}; give @FILE, - for stdin, or the JSON itself"
         ) from error
-    return source
+
+
+def read_stdin() -> str:
+    """Return all of stdin.
+
+    Raises:
+        ValueError: It is not UTF-8, whatever the locale says.
+    """
+    stream = getattr(sys.stdin, "buffer", None)  # a stand-in for stdin may have none
+    return sys.stdin.read() if stream is None else stream.read().decode("utf-8")
+
+
+def unreadable(error: Exception) -> str:
+    """Say in a few words why something could not be read."""
+    if isinstance(error, UnicodeError):
+        return "it is not UTF-8" + (f" (at byte {error.start + 1})" if isinstance(error, UnicodeDecodeError) else "")
+    return plain(error.strerror or error) if isinstance(error, OSError) else plain(error)
 
 
 def read_object(source: str, what: str) -> dict[str, Any]:

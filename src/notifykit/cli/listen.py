@@ -41,7 +41,7 @@ def add(commands: Commands) -> None:
         "notifykit listen --secret whsec_… --fail-first 2       # fails twice for each event, then takes it\n"
         "notifykit listen --forward-to http://localhost:8000/webhooks",
     )
-    parser.add_argument("--port", type=inputs.count, default=PORT, help=f"0 takes any that is free ({PORT})")
+    parser.add_argument("--port", type=inputs.port, default=PORT, help=f"0 takes any that is free ({PORT})")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (127.0.0.1)")
     parser.add_argument(
         "--secret", action="append", metavar="SECRET", help="whsec_… or whpk_…; repeatable while secrets rotate"
@@ -84,9 +84,10 @@ async def listen(context: Context) -> int:
         async with forwarder or nullcontext(), Receiver(desk.handle, host=args.host, port=args.port) as receiver:
             _explain(context, receiver.port)
             await desk.enough.wait()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # the second for a host that no resolver takes
+        why = inputs.unreadable(error) if isinstance(error, OSError) else "that is no host"
         raise CommandError(
-            f"cannot listen on {plain(args.host)}:{args.port}: {error.strerror or error}; try another --port"
+            f"cannot listen on {plain(args.host)}:{args.port}: {why}; try another --port or --host"
         ) from error
     return FAILED if desk.refused else OK
 

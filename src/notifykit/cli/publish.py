@@ -6,9 +6,9 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import inputs
 from .failures import OK, CommandError, UsageError
@@ -156,28 +156,34 @@ def _stopped(source: str, problem: _Problem, published: int) -> CommandError:
 
 
 @contextlib.contextmanager
-def _opened(source: str) -> Iterator[IO[str]]:
+def _opened(source: str) -> Iterator[Iterable[str | bytes]]:
     if source == "-":
-        yield sys.stdin
+        yield getattr(sys.stdin, "buffer", sys.stdin)
         return
     with contextlib.ExitStack() as stack:
         try:
-            file = stack.enter_context(Path(source).open(encoding="utf-8", errors="surrogateescape"))
-        except OSError as error:
+            file = stack.enter_context(Path(source).open("rb"))
+        except (OSError, ValueError) as error:
             raise UsageError(
-                f"cannot read {plain(source)}: {error.strerror}; give --jsonl FILE, or - for stdin"
+                f"cannot read {plain(source)}: {inputs.unreadable(error)}; give --jsonl FILE, or - for stdin"
             ) from error
         yield file
 
 
-def _batches(lines: IO[str], skip: int, ignored: set[str]) -> Iterator[tuple[list[_Line], _Problem | None]]:
+def _batches(
+    lines: Iterable[str | bytes], skip: int, ignored: set[str]
+) -> Iterator[tuple[list[_Line], _Problem | None]]:
     """Yield the events of the file in groups; the last one comes with what is wrong with the next line."""
     batch: list[_Line] = []
     for number, line in enumerate(lines, 1):
         if number <= skip or not line.strip():
             continue
         try:
-            batch.append(_Line(number, _event(line, ignored)))
+            text = line.decode("utf-8") if isinstance(line, bytes) else line
+            batch.append(_Line(number, _event(text, ignored)))
+        except UnicodeDecodeError as error:
+            yield batch, _Problem(number, inputs.unreadable(error))
+            return
         except (ValueError, RecursionError) as error:
             yield batch, _Problem(number, plain(error))
             return

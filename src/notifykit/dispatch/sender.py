@@ -26,6 +26,7 @@ from ..models.outcome import (
     Uncertain,
     Unsent,
     outcome_problem,
+    recordable,
 )
 from ..policies.decide import SEND, Cancel, Decision, Hold, decide
 from ..policies.retry import Bury, Complete, Dice, NextStep, PutBack, RetryAt, next_step
@@ -139,7 +140,7 @@ class Sender:
         except Exception as error:  # a bug in a channel must not stop the lane
             problem = f"{type(error).__name__}: {error}"
         if problem is None:
-            return outcome
+            return recordable(outcome)
         self.emit(ChannelFailed(channel=claim.channel, delivery_id=claim.delivery_id, error=problem))
         return Transient(reason="channel_error")
 

@@ -88,8 +88,8 @@ def tenant(value: object) -> str | None:
     return None if isinstance(value, str) and _TENANT.fullmatch(value) else TENANT_RULE
 
 
-#: An id, whether or not there is such an object.
-identifier: Check = text(most=MAX_ID)
+#: An id, whether or not there is such an object: an empty one is answered like any other that is not there.
+identifier: Check = text(most=MAX_ID, empty=True)
 #: Text for people: a description, or why an operator did something.
 prose: Check = text(most=MAX_DESCRIPTION, empty=True, lines=True)
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import attrs
 
-from .checks import instance, kind_of, optional, text, whole
+from .checks import UNPRINTABLE, instance, kind_of, optional, string, whole
 
 
 @attrs.frozen(kw_only=True)
@@ -100,7 +100,8 @@ class Unsent:
 Outcome = Accepted | Transient | Throttled | Permanent | BadRecipient | Uncertain | Unsent
 
 _KINDS = (Accepted, Transient, Throttled, Permanent, BadRecipient, Uncertain, Unsent)
-_reason = text(most=200)
+#: The longest reason that is kept.
+_LONGEST_REASON = 200
 _status = optional(whole(0, 2**31 - 1))
 _pause = optional(instance(timedelta))
 
@@ -121,7 +122,18 @@ def outcome_problem(outcome: object) -> str | None:
         return f"answer.status: {wrong}"
     if isinstance(outcome, Accepted):
         return None
-    if wrong := _reason(outcome.reason):
+    if wrong := string(outcome.reason):
         return f"reason: {wrong}"
     wrong = _pause(outcome.retry_after) if isinstance(outcome, Transient | Throttled) else None
     return wrong and f"retry_after: {wrong}"
+
+
+def recordable(outcome: Outcome) -> Outcome:
+    """Return an outcome with a reason that every store can keep: what a provider said may be anything."""
+    if isinstance(outcome, Accepted):
+        return outcome
+    reason = outcome.reason
+    if len(reason) <= _LONGEST_REASON and not UNPRINTABLE.search(reason):
+        return outcome
+    escaped = UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), reason[:_LONGEST_REASON])
+    return attrs.evolve(outcome, reason=escaped[:_LONGEST_REASON])

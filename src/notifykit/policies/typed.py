@@ -11,7 +11,6 @@ has the last word.
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping, MutableSequence, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
@@ -79,24 +78,36 @@ class _Anything(Kind):
     """Any value: its contents are counted, and times in it need a zone."""
 
     def fits(self, value: Any, room: _Room) -> bool:
-        return not self.problems(value, "", room)
+        met = [value]  # grows while it is walked
+        for item in met:
+            room.take(1)
+            if isinstance(item, datetime):
+                if item.utcoffset() is None:
+                    return False
+            else:
+                met += (inner for _, inner in _contents(item))
+        return True
 
     def problems(self, value: Any, path: str, room: _Room) -> list[str]:
         room.take(1)
-        if isinstance(value, (str, bytes, int, float)) or value is None:
-            return []
         if isinstance(value, datetime):
             return [f"{path}: has no zone"] if value.utcoffset() is None else []
-        items: Iterable[tuple[Any, Any]]
-        if isinstance(value, Mapping):
-            items = value.items()
-        elif isinstance(value, (list, tuple, set, frozenset)):
-            items = enumerate(value)
-        elif attrs.has(type(value)):
-            items = ((field.name, getattr(value, field.name, None)) for field in attrs.fields(type(value)))
-        else:
-            return []
-        return [problem for key, item in items for problem in self.problems(item, join_path(path, key), room)]
+        return [
+            problem for key, item in _contents(value) for problem in self.problems(item, join_path(path, key), room)
+        ]
+
+
+def _contents(value: Any) -> Iterable[tuple[Any, Any]]:
+    """Return what is inside of any value, each with its key, index or name."""
+    if isinstance(value, (str, bytes, int, float)) or value is None:
+        return ()
+    if isinstance(value, Mapping):
+        return value.items()
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return enumerate(value)
+    if attrs.has(type(value)):
+        return ((field.name, getattr(value, field.name, None)) for field in attrs.fields(type(value)))
+    return ()
 
 
 class _Either(Kind):
@@ -336,7 +347,7 @@ def _bare(annotation: Any) -> Any:
             annotation = get_args(annotation)[0]
         elif isinstance(annotation, NewType):
             annotation = annotation.__supertype__
-        elif sys.version_info >= (3, 12) and hasattr(annotation, "__value__"):  # type X = …
+        elif hasattr(annotation, "__value__"):  # of Python 3.12: type X = …
             annotation = annotation.__value__
         else:
             return annotation

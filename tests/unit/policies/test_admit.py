@@ -422,6 +422,26 @@ class TestData:
 
         assert ["data.again: contains itself"] == problems(bare(data=data))
 
+    @pytest.mark.parametrize("join", [lambda value: {"a": value, "b": value}, lambda value: [value, value]])
+    def test_shared_objects_that_unfold_to_a_huge_body_are_never_serialised(
+        self, monkeypatch: pytest.MonkeyPatch, join: Any
+    ) -> None:
+        """A graph of 24 levels would have become 350 MiB; now the walk stops at the limit of the body."""
+        monkeypatch.setattr(admit_module, "dumps", lambda _: pytest.fail("serialised"))
+        value: Any = {"end": "x"}
+        for _ in range(24):
+            value = join(value)
+
+        assert "data: too large, at most 262144 bytes" == problems(bare(data={"graph": value}))[0]
+
+    def test_a_long_text_that_is_met_often_is_never_serialised(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As a value or as a key: what is shared counts each time."""
+        monkeypatch.setattr(admit_module, "dumps", lambda _: pytest.fail("serialised"))
+        long = "x" * 100_000
+
+        assert ["data: too large, at most 262144 bytes"] == problems(bare(data={"texts": [long] * 100_000}))
+        assert ["data: too large, at most 262144 bytes"] == problems(bare(data={"keys": [{long: 1}] * 900}))
+
     def test_a_failure_that_nobody_foresaw_is_a_refusal(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """If only the writer knows what is wrong, its words are passed on."""
         monkeypatch.setattr(admit_module, "json_problems", lambda *_, **__: [])

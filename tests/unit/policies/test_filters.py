@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifykit.errors import InvalidSubscriptionError
-from notifykit.policies.filters import MAX_LEAVES, check_filter, compile_filter
+from notifykit.policies.filters import MAX_LEAVES, MAX_PROBLEMS, MAX_TEXT, check_filter, compile_filter
 
 DATA = {
     "id": "A-1",
@@ -292,3 +292,37 @@ VALUES = st.recursive(
 def test_compiled_filters_mean_what_the_definition_says(filter: dict[str, Any], data: dict[str, Any]) -> None:
     """The compiled closures agree with an interpreter that reads the rules word by word."""
     assert means(filter, True, data) is compile_filter(filter)(data)
+
+
+class TestBounds:
+    def test_a_key_is_as_long_as_a_text_may_be(self) -> None:
+        """A longer one is refused, and so is one that no data can have."""
+        assert [] == check_filter({"k" * MAX_TEXT: [1]})
+        assert ["filter: has a key longer than 1024 characters"] == check_filter({"k" * 30_000_000: [1]})
+        assert ["filter: has a key with half of a surrogate pair"] == check_filter({"a\ud800": [1]})
+        assert ["filter.a[0]: with half of a surrogate pair"] == check_filter({"a": ["\ud800"]})
+
+    def test_all_of_a_filter_is_bounded(self) -> None:
+        """Keys and texts together, however they are spread."""
+        within = {f"{n:02}" + "k" * 1022: [1] for n in range(60)}
+        beyond = {f"{n:02}" + "k" * 1022: [1] for n in range(70)}
+
+        assert [] == check_filter(within)
+        assert ["filter: more than 65536 characters in all"] == check_filter(beyond)
+
+    def test_a_small_filter_that_unfolds_to_a_huge_one_is_refused(self) -> None:
+        """Sharing makes 10 ** 16 conditions; the walk stops at its budget."""
+        folded: Any = [1]
+        for _ in range(16):
+            folded = {f"k{n}": folded for n in range(10)}
+
+        assert ["filter: more than 65536 characters in all"] == check_filter(folded)
+
+    def test_only_so_many_problems_are_told(self) -> None:
+        """Nobody reads more of them."""
+        assert MAX_PROBLEMS == len(check_filter({f"k{n}": [[]] for n in range(1000)}))
+
+    @pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 1 << 20_000], ids=["above", "below", "huge"])
+    def test_integers_have_64_bits(self, number: int) -> None:
+        """No data has larger ones."""
+        assert ["filter.a[0]: must be a finite number of up to 64 bits"] == check_filter({"a": [number]})

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..failures import UsageError
+from ..inputs import unreadable
 from ..text import plain
 
 
@@ -31,8 +32,8 @@ def load(path: str | None) -> list[Sample]:
         name = plain(path)
         try:
             text = Path(path).read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"cannot read {name}: {plain(error)}; give --events FILE.jsonl") from error
+        except (OSError, ValueError) as error:
+            raise UsageError(f"cannot read {name}: {unreadable(error)}; give --events FILE.jsonl") from error
     samples = [_sample(line, f"{name}, line {at}") for at, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not samples:
         raise UsageError(f"{name} holds no events; a line is an object with 'type' and 'data' (or 'payload')")
@@ -42,11 +43,13 @@ def load(path: str | None) -> list[Sample]:
 def _sample(line: str, place: str) -> Sample:
     try:
         found = json.loads(line)
-        data = found.get("data", found.get("payload"))
-        if isinstance(found["type"], str) and isinstance(data, dict):
-            return Sample(found["type"], data)
-    except (ValueError, RecursionError, KeyError, AttributeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(
             f"{place}: {plain(error)}; an object with 'type' and 'data' (or 'payload') is needed"
         ) from error
-    raise UsageError(f"{place}: 'type' must be text and 'data' (or 'payload') an object")
+    if not isinstance(found, dict):
+        raise UsageError(f"{place}: an object with 'type' and 'data' (or 'payload') is needed")
+    type_, data = found.get("type"), found.get("data", found.get("payload"))
+    if not isinstance(type_, str) or not isinstance(data, dict):
+        raise UsageError(f"{place}: 'type' must be text and 'data' (or 'payload') an object")
+    return Sample(type_, data)

@@ -73,7 +73,7 @@ def subscription_from(row: RowMapping) -> Subscription:
             id=row["id"],
             tenant=row["tenant"],
             subscriber_id=row["subscriber_id"],
-            event_types=(),
+            event_types=("**",),
             description=UNREADABLE,
             enabled=False,
             created_at=EPOCH,
