@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from .errors import ValueRefusedError as ValueRefusedError
     from .errors import VaultError as VaultError
     from .kit import EgressRules as EgressRules
+    from .kit import KitOptions as KitOptions
     from .kit import Notifykit as Notifykit
     from .models.delivery import Attempt as Attempt
     from .models.delivery import Delivery as Delivery
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
     from .ports import Store as Store
     from .ports import StoreStats as StoreStats
     from .publisher import PublishOptions as PublishOptions
+    from .stores import StoreOptions as StoreOptions
     from .telemetry import Subscriber as Subscriber
     from .telemetry import TelemetryEvent as TelemetryEvent
     from .vault import KeyRing as KeyRing
@@ -112,7 +114,8 @@ _HOMES = {
         ),
         ".errors",
     ),
-    **dict.fromkeys(("EgressRules", "Notifykit"), ".kit"),
+    "StoreOptions": ".stores",
+    **dict.fromkeys(("EgressRules", "KitOptions", "Notifykit"), ".kit"),
     **dict.fromkeys(("Attempt", "Delivery", "DeliveryState", "Priority"), ".models.delivery"),
     **dict.fromkeys(("Endpoint", "EndpointSecret", "EndpointState", "RateLimit"), ".models.endpoint"),
     **dict.fromkeys(("Event", "EventType", "Receipt", "Resource", "StoredEvent"), ".models.event"),
@@ -155,6 +158,7 @@ __all__ = [
     "InvalidInputError",
     "InvalidSubscriptionError",
     "KeyRing",
+    "KitOptions",
     "Limits",
     "MissingExtraError",
     "MissingKeyError",
@@ -174,6 +178,7 @@ __all__ = [
     "StateError",
     "Store",
     "StoreError",
+    "StoreOptions",
     "StoreStats",
     "StoreUnavailableError",
     "StoredEvent",

@@ -72,6 +72,7 @@ class BlockingSubscriptions(_Part):
     list = _Waits(Subscriptions.list)
     update = _Waits(Subscriptions.update)
     delete = _Waits(Subscriptions.delete)
+    warnings = _Waits(Subscriptions.warnings)
 
 
 class BlockingDeliveries(_Part):
@@ -85,6 +86,7 @@ class BlockingDeliveries(_Part):
     redrive_all = _Waits(Deliveries.redrive_all)
     recover = _Waits(Deliveries.recover)
     cancel = _Waits(Deliveries.cancel)
+    changes = _Waits(Deliveries.changes)
 
 
 class BlockingEvents(_Part):

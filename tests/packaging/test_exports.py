@@ -68,7 +68,10 @@ def mentioned(hint: Any) -> Iterator[Any]:
 
 def hints_of(value: Any) -> dict[str, Any]:
     home = MODULES.get(value.__module__)
-    return typing.get_type_hints(value, {**NAMES, **(vars(home) if home else {})}, NAMES)
+    names = {**NAMES, **(vars(home) if home else {})}
+    # Aliases of what is imported for type checkers only are text, which cannot be part of a union.
+    names = {name: Any if isinstance(value, str) else value for name, value in names.items()}
+    return typing.get_type_hints(value, names, names)
 
 
 @pytest.mark.interpreted

@@ -352,7 +352,7 @@ class TestEgressRules:
     @pytest.mark.parametrize("listed", [{"allow": "127.0.0.0/8"}, {"allow_names": "receiver"}])
     def test_a_text_in_place_of_a_list_is_refused(self, listed):
         """A text would be taken for a list of its letters."""
-        with pytest.raises(ConfigurationError, match="lists"):
+        with pytest.raises(ConfigurationError, match="must be a list"):
             EgressRules(**listed)
 
     def test_names_reach_the_guard(self):

@@ -97,7 +97,7 @@ def test_sync_and_async_publishing_take_the_same_options():
 def test_options_that_are_passed_on_are_those_that_are_taken():
     """The options of ``subscribe``, ``configure`` and the stores are what is taken where they end up."""
     sealing = ("keys", "environment", "encrypt_payloads")
-    stores = options_of(SqliteStore.__init__, *sealing) | options_of(PostgresStore.__init__, *sealing)
+    stores = options_of(SqliteStore.__init__, *sealing) | options_of(PostgresStore.__init__, *sealing, "own_pool")
 
     assert options_of(admin.Endpoints.create) == fields(EndpointOptions)
     assert stores == fields(StoreOptions)

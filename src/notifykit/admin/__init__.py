@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from ..policies.unmatchable import SubscriptionWarning
 from .changes import Change, Changes, Cursor
 from .deliveries import Deliveries
-from .endpoints import Egress, Endpoints
+from .endpoints import Egress, EndpointOptions, Endpoints
 from .events import Events, Explanation
-from .subscriptions import Subscriptions
+from .subscriptions import SubscriptionChanges, Subscriptions
 
 __all__ = [
     "Change",
@@ -14,8 +15,11 @@ __all__ = [
     "Cursor",
     "Deliveries",
     "Egress",
+    "EndpointOptions",
     "Endpoints",
     "Events",
     "Explanation",
+    "SubscriptionChanges",
+    "SubscriptionWarning",
     "Subscriptions",
 ]

@@ -275,7 +275,8 @@ class Dispatcher:
             worked |= await self._planner.turn() > 0
         await self._send_held()
         for source in self._sources:
-            worked |= await source.turn() > 0
+            if source.backlog.room():  # there is none while the process pauses sending
+                worked |= await source.turn() > 0
         await self._send_held()
         await self._disable_gone()
         return worked

@@ -39,7 +39,7 @@ WRONG = (
     "x" * 70_000,
 )
 #: Commands that would go on for ever, or for seconds, with what they are given: only their arguments are read.
-LASTING = {"run", "demo", "listen"}
+LASTING = {"run", "demo", "listen", "follow"}
 
 
 def leaves(
@@ -126,7 +126,7 @@ def test_every_global_option_answers_every_wrong_value(cli, option, value):
         (("listen", "--host", "x" * 300), "that is no host; try another --port or --host"),
         (("listen", "--host", "a\0b"), "that is no host; try another --port or --host"),
         (("stats", "--url", "postgresql://user:secret@host:abc/db"), None),
-        (("endpoints", "list", "--url", "postgresql://user:secret@host:abc/db"), "with a number for the port"),
+        (("endpoints", "list", "--url", "postgresql://user:secret@host:abc/db"), "a port is a number from 1 to 65535"),
         (("publish", "a.b", '{"a": "\udcff"}'), "it is not UTF-8 (at byte 8)"),
         (("publish", "a.b", "@bad.json"), "it is not UTF-8 (at byte 8)"),
         (("publish", "--jsonl", "bad.jsonl"), "line 2: it is not UTF-8 (at byte 31)"),

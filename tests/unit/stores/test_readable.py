@@ -12,7 +12,7 @@ from notifykit import EgressRules, Event, Notifykit, RateLimit, StoreError
 from notifykit.models.endpoint import MAX_BURST, MAX_RATE, MIN_RATE, EndpointState
 from notifykit.models.health import Ailment
 from notifykit.models.subscription import Inquiry
-from notifykit.testing import START
+from notifykit.testing import START, make_endpoint
 
 ACME = "acme"
 URL = "http://127.0.0.1:8080/hooks"
@@ -122,6 +122,7 @@ async def test_a_rate_limit_of_an_earlier_version_is_brought_within_bounds(kit, 
 async def test_an_ailment_that_cannot_be_read_hides_no_other(kit, damage):
     """Every process asks for all of them at a time."""
     for id_ in ("end_bad", "end_good"):
+        await kit.store.save_endpoint(make_endpoint(id=id_, tenant=ACME))
         await kit.store.save_ailment(Ailment(endpoint_id=id_, tenant=ACME, since=START, probe_at=START))
     damage("ailments", "probe_at", 2**62, endpoint_id="end_bad")
 
