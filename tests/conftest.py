@@ -30,10 +30,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out what a compiled package does not show; keep the snippets of a page, which share names, together."""
-    for item in items:
-        if item.path.suffix == ".md":
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
+    """Leave out what a compiled package does not show."""
     if is_compiled():
         for item in items:
             if item.get_closest_marker("interpreted"):
@@ -127,6 +124,14 @@ def _skipped_without(name: str) -> Iterator[None]:
         yield
     except ServerUnavailableError as error:
         (pytest.fail if is_required(name) else pytest.skip)(f"needs {name}: {error}")
+
+
+@pytest.fixture(scope="session")
+def postgres_empty_tables(postgres_url: str) -> Iterator[str]:
+    """The URL of a PostgreSQL database with the tables of a store that no test writes to: for copies."""
+    with new_database(postgres_url) as url:
+        create_tables(url)
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,9 @@ import pytest
 import notifykit
 from notifykit import distribution
 
+#: Its tests share what is made once for the module.
+pytestmark = pytest.mark.xdist_group("wheel")
+
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]

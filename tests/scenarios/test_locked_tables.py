@@ -40,9 +40,9 @@ EVERYTHING = ("outbox", "bundles", "queue", "deliveries", "attempts")
 
 
 @pytest.fixture
-def database(postgres_url: str, _postgres_tables: str) -> Iterator[str]:
+def database(postgres_url: str, postgres_empty_tables: str) -> Iterator[str]:
     """The URL of a database with the tables of a store, for this test alone."""
-    with new_database(postgres_url, template_url=_postgres_tables) as url:
+    with new_database(postgres_url, template_url=postgres_empty_tables) as url:
         yield url
 
 

@@ -29,6 +29,9 @@ from notifykit.stores.sql.postgres_url import Pooling
 from notifykit.telemetry import ClaimLost, DeliveryAttempted, LoopFailed, TelemetryEvent
 from tests.pgbouncer import IGNORED, PgBouncer
 
+#: Its tests share what is made once for the module.
+pytestmark = pytest.mark.xdist_group("poolers")
+
 MODES = ["session", "transaction"]
 PAID = Event(type="order.paid", data={"n": 1})
 #: As many as a process holds for each lane, so that others are claimed.

@@ -44,6 +44,9 @@ from tests.unit.channels.receivers import (
     make_endpoint,
 )
 
+#: Its tests share what is made once for the module.
+pytestmark = pytest.mark.xdist_group("hostile receivers")
+
 DEADLINE = 0.25
 CAP = 4096
 MEGABYTE = 1 << 20

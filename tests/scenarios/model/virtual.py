@@ -12,7 +12,7 @@ import random
 import selectors
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -70,16 +70,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return done
 
 
-class _AtOnce(Executor):
-    """Does what it is given before it returns."""
+class _AtOnce:
+    """Does each job before it returns, in place of the thread that works on an SQLite database."""
 
-    def __init__(self, *_: object, **__: object) -> None:
-        pass
+    def submit(self, job: Callable[[], None]) -> None:
+        job()
 
-    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        done: Future[T] = Future()
-        done.set_result(fn(*args, **kwargs))
-        return done
+    def end(self) -> None:
+        """There is no thread."""
 
 
 class VirtualClock:
@@ -110,7 +108,7 @@ def _determined(loop: VirtualLoop, seed: int) -> Iterator[None]:
         with (
             patch.object(ids._Source, "next", next_id),
             patch.object(time, "monotonic", loop.time),
-            patch.object(sqlite, "ThreadPoolExecutor", _AtOnce),
+            patch.object(sqlite, "Writer", _AtOnce),
         ):
             yield
     finally:

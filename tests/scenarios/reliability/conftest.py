@@ -36,9 +36,9 @@ def sqlite_databases(_sqlite_tables: Path, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="session")
-def postgres_databases(postgres_url: str, _postgres_tables: str) -> Databases:
+def postgres_databases(postgres_url: str, postgres_empty_tables: str) -> Databases:
     """Makes databases on the PostgreSQL server that all tests share."""
-    return lambda: new_database(postgres_url, template_url=_postgres_tables)
+    return lambda: new_database(postgres_url, template_url=postgres_empty_tables)
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgres"])

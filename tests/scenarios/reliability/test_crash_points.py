@@ -26,6 +26,9 @@ from .crash_cases import CASES, CrashCase
 from .processes import Receiver, Role, Site, until
 from .roles.publisher import HOST_TABLE
 
+#: Its tests share what is made once for the module.
+pytestmark = pytest.mark.xdist_group("crash points")
+
 #: How many cases run at the same time.
 _AT_ONCE = 8
 

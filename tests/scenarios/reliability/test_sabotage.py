@@ -26,7 +26,7 @@ from .test_kills import pause_under_load, poison_under_way
 from .test_lost_updates import lost_updates
 
 #: A fault rewrites source.
-pytestmark = [pytest.mark.thorough, pytest.mark.interpreted]
+pytestmark = [pytest.mark.thorough, pytest.mark.interpreted, pytest.mark.xdist_group("sabotage")]
 
 _AT_ONCE = 5
 #: A fault that shows in a race only may stay hidden once.
