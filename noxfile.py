@@ -16,6 +16,8 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PROJECT)
 REQUIRED = os.environ.get("NOTIFYKIT_REQUIRE", "").replace(",", " ").split()
 PACKAGE = ("-e", ".[all]")
+#: Spreads a whole run over the processors.
+PARALLEL = ("-n", "auto", "--dist", "loadgroup")
 #: Where each dependency is used: databases and migrations, sending, frameworks; beside the modules of ``tests/unit``.
 LOWEST = (
     "tests/conformance",
@@ -52,7 +54,7 @@ def lowest(session: nox.Session) -> None:
     """Run what meets each dependency with the oldest ones that pyproject.toml allows; arguments go to pytest."""
     session.install("--resolution", "lowest-direct", *PACKAGE, *group("test"))
     modules = sorted(path for path in Path("tests/unit").glob("test_*.py") if "benchmarks" not in path.name)
-    session.run("python", "-m", "pytest", *(session.posargs or [*LOWEST, *map(str, modules)]))
+    session.run("python", "-m", "pytest", *(session.posargs or [*PARALLEL, *LOWEST, *map(str, modules)]))
 
 
 @nox.session
