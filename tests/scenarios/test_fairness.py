@@ -177,12 +177,14 @@ def burst(events: int) -> Disturb:
 
 
 @pytest.mark.alone
+@pytest.mark.thorough
 async def test_a_slow_endpoint_with_half_of_the_traffic_delays_nobody_else(store_url, request):
     """Its attempts wait in their own slots: the neighbour's p99 stays within twice its quiet value."""
     await assert_fair(store_url, half_of_the_traffic_is_slow, seconds=3 + SLOWNESS / 3, name=request.node.name)
 
 
 @pytest.mark.alone
+@pytest.mark.thorough
 async def test_a_flooding_tenant_delays_nobody_else(store_url, request):
     """Thousands of events of one tenant are planned and sent beside, not before, those of another."""
     await assert_fair(store_url, flood(10_000), seconds=3, name=request.node.name)

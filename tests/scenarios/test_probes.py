@@ -21,7 +21,7 @@ from .model.virtual import VirtualClock, run_virtual
 
 SILENT, BURST, LIMIT = 150, 10, 0.25
 #: Seconds after which every silent endpoint counts as failing; how long the test goes on; between two bursts.
-PARKED, END, EVERY = 90, 300, 30
+PARKED, END, EVERY = 90, 180, 30
 
 
 @attrs.define

@@ -150,7 +150,10 @@ class Recorder:
     async def write(self, limit: int | None = None) -> int:
         """Write one batch, and return of how many; it stays with us if the store does not take it."""
         count = await self._land(limit or self._batch) if self.flights.landing else 0
-        return count + (await self._write(limit or self._batch) if self._open else 0)
+        count += await self._write(limit or self._batch) if self._open else 0
+        if not count:
+            self._note_empty()
+        return count
 
     async def _land(self, limit: int) -> int:
         self._give_up = self.flights.give_up

@@ -224,3 +224,16 @@ async def test_a_result_counts_until_the_delivery_is_sent_again() -> None:
         assert (1, 0) == (delivery.attempts, delivery.abandoned)
         assert 1 == len(b.channel.sent)
         assert [] == [told for told in b.told if isinstance(told, ClaimLost)]
+
+
+async def test_without_results_the_recorder_waits(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An event that another worker took before any of its results came in leaves nothing to write."""
+    monkeypatch.setattr(recorder_module, "_SETTLING", 0.0)
+    desk.recorder._add_later([])
+
+    async with asyncio.timeout(5):
+        await asyncio.sleep(0.01)
+        await desk.recorder.flush()
+
+    assert not desk.recorder._some.is_set()
+    assert [] == desk.batches
