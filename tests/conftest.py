@@ -15,7 +15,6 @@ from notifykit.native import is_compiled
 from notifykit.testing.servers import PostgresServer, ServerUnavailableError
 from tests import report
 from tests.databases import new_database
-from tests.machine import turn
 from tests.pgbouncer import PgBouncer
 from tests.services import is_required, running
 from tests.stores import create_tables, empty_tables
@@ -50,16 +49,6 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_testnodedown(node: Any) -> None:
     """Take in the figures of a worker that is done."""
     report.add(json.loads(getattr(node, "workeroutput", {}).get("figures", "{}")))
-
-
-@pytest.fixture(autouse=True)
-def _machine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """In a parallel run: let a test that is marked ``alone`` have the machine for itself."""
-    if not hasattr(request.config, "workerinput"):
-        yield
-        return
-    with turn(tmp_path_factory.getbasetemp().parent, alone=request.node.get_closest_marker("alone") is not None):
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -311,7 +311,9 @@ def compare_virtually(disturb: Disturb, count: int, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
-    "disturb", [half_of_the_traffic_is_slow, flood(50_000), burst(50_000)], ids=["slow", "flood", "burst"]
+    "disturb",
+    [half_of_the_traffic_is_slow, flood(50_000), pytest.param(burst(50_000), marks=pytest.mark.thorough)],
+    ids=["slow", "flood", "burst"],
 )
 def test_a_neighbour_costs_no_more_than_the_promise(disturb, monkeypatch, request):
     """With costs that do not vary, p99 stays within twice the quiet value, or some transactions of others."""

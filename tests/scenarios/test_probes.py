@@ -84,6 +84,7 @@ def test_probes_of_silent_endpoints_delay_no_other_tenant(request):
     assert most_open <= SILENT
 
 
+@pytest.mark.thorough
 def test_claims_that_wait_behind_a_probe_would_be_noticed(monkeypatch: pytest.MonkeyPatch):
     """Sabotage: a process that keeps them takes the room of the healthy tenant's claims."""
 

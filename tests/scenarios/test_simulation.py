@@ -35,7 +35,10 @@ def live(seed: int, kind: str, events: int) -> Counter[str]:
         raise
 
 
-@pytest.mark.parametrize(("kind", "days", "events"), [("memory", (1, 1), 240), ("sqlite", (0, 1), 120)])
+@pytest.mark.parametrize(
+    ("kind", "days", "events"),
+    [("memory", (1, 1), 240), pytest.param("sqlite", (0, 1), 120, marks=pytest.mark.thorough)],
+)
 def test_a_day_with_everything_going_wrong(kind, days, events, record_property):
     """Nothing is lost, sent to strangers, planned twice, recorded by a zombie, or falsely called delivered."""
     total: Counter[str] = Counter()
@@ -58,6 +61,7 @@ def test_many_days(kind, days, events, record_property):
     assert total["events"]
 
 
+@pytest.mark.thorough
 def test_a_seed_is_a_day():
     """The same seed makes the same requests at the same moments, in another process too."""
     command = "from tests.scenarios.model.day import simulate; print(simulate(7, events=30)['trace'])"

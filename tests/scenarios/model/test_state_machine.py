@@ -605,7 +605,9 @@ def play(machine: type[EngineMachine], examples: int, steps: int) -> None:
         raise
 
 
-@pytest.mark.parametrize("machine", [EngineMachine, SqliteMachine], ids=["memory", "sqlite"])
+@pytest.mark.parametrize(
+    "machine", [EngineMachine, pytest.param(SqliteMachine, marks=pytest.mark.thorough)], ids=["memory", "sqlite"]
+)
 def test_store_and_policies_agree_with_a_dictionary(machine):
     """A hundred lives of fifty steps each."""
     play(machine, 100, 50)
