@@ -320,6 +320,8 @@ FLOODS = {
 }
 
 
+@pytest.mark.alone
+@pytest.mark.thorough
 @pytest.mark.parametrize("flood", FLOODS)
 async def test_floods_do_not_hold_up_the_loop(flood, channel):
     """However many receivers send what is slow to parse at once, each turn of the loop stays short."""
