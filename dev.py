@@ -104,8 +104,7 @@ def in_parallel(arguments: Sequence[str]) -> list[str]:
     alone = {"-s", "-n", "--pdb", "--co", "--collect-only", "--last-failed", "--lf"}
     if any(word in alone or word.startswith("-n") or Path(word.split("::")[0]).exists() for word in arguments):
         return []
-    # One more than there are processors: tests that kill processes mostly wait.
-    return ["-n", str((os.cpu_count() or 1) + 1), "--dist", "loadgroup"]
+    return ["-n", str(os.cpu_count() or 1), "--dist", "loadgroup"]
 
 
 #: Prints how long a piece of ordinary Python takes, in microseconds, and which interpreter that was.
