@@ -120,9 +120,14 @@ class Vitals:
         finally:
             self._changed = {**failed, **changed, **self._changed}  # what could not be written is tried again
         while self._answering:  # what was parked behind the probe (see Source) may follow it
-            endpoint = next(iter(self._answering.values()))
-            await self.store.wake(endpoint.tenant, endpoint.id, now=self.clock.now())
-            self._answering.pop(endpoint.id, None)
+            endpoint_id, endpoint = self._answering.popitem()
+            try:
+                await self.store.wake(endpoint.tenant, endpoint_id, now=self.clock.now())
+            except StoreUnavailableError:
+                self._answering[endpoint_id] = endpoint
+                raise
+            except Exception as error:  # one endpoint's fault must not hide the health of the others
+                self.emit(LoopFailed(loop="vitals", error=f"{endpoint_id}: {why(error)}", pause=timedelta(0)))
         found = {ailment.endpoint_id: ailment for ailment in await self.store.ailments()}
         for endpoint_id in self._ailments.keys() - found.keys() - self._changed.keys():
             del self._ailments[endpoint_id]
