@@ -90,7 +90,7 @@ def measure(store: str, size: int, say: Say) -> dict[str, Any]:
         on = stack.enter_context(stage(Job(store=store)))
         urgent = stack.enter_context(Receiver(free_port(), measure=True))
         tenant = f"{TENANT}-many"
-        subscribers(on.database, tenant, _wishes(size, on.receiver.port, urgent.port), retry=NEVER)
+        subscribers(on.database, tenant, _subscriptions(size, on.receiver.port, urgent.port), retry=NEVER)
         worker = on.worker(stack)
         ready(worker)
         time.sleep(2)
@@ -107,7 +107,7 @@ def measure(store: str, size: int, say: Say) -> dict[str, Any]:
     return found
 
 
-def _wishes(size: int, port: int, urgent_port: int) -> Iterator[Wish]:
+def _subscriptions(size: int, port: int, urgent_port: int) -> Iterator[Wish]:
     for at in range(size):
         yield Wish(url=f"http://127.0.0.1:{port}/hook/{at}", types="flood.everyone")
     yield Wish(url=f"http://127.0.0.1:{urgent_port}/urgent", types="urgent.one")

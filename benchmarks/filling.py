@@ -21,9 +21,9 @@ from notifykit.models.ids import ENDPOINT, SUBSCRIPTION, new_id
 from notifykit.models.subscription import Subscription
 from notifykit.signing import generate_secret
 from notifykit.stores.sql import schema as s
-from notifykit.stores.sql.interests import interests_of
+from notifykit.stores.sql.encryption import secret_context, vault_for
 from notifykit.stores.sql.rows import endpoint_values, micros, subscription_values
-from notifykit.stores.sql.sealing import secret_place, vault_for
+from notifykit.stores.sql.subscription_index import index_rows_of
 
 from .stores import Database
 
@@ -64,21 +64,21 @@ def subscribers(
     with lent.engine().begin() as connection:
         connection.execute(insert(s.tenants).values(tenant=tenant, version=1))
         while batch := list(islice(rest, 10_000)):
-            endpoints, subscriptions, interests = [], [], []
+            endpoints, subscriptions, subscription_index = [], [], []
             for wish in batch:
                 if wish.url is not None:
                     endpoint_id = new_id(ENDPOINT)
-                    sealed = ring.seal(generate_secret().encode(), context=secret_place(tenant, endpoint_id))
-                    kept = json.dumps([[sealed, micros(now), None]])
+                    encrypted = ring.encrypt(generate_secret().encode(), context=secret_context(tenant, endpoint_id))
+                    kept = json.dumps([[encrypted, micros(now), None]])
                     endpoints.append({**columns, "id": endpoint_id, "url": wish.url, "secrets": kept})
                 subscription = _subscription(tenant, endpoint_id, wish, now)
                 subscriptions.append(subscription_values(subscription))
-                interests += interests_of(subscription)
+                subscription_index += index_rows_of(subscription)
             if endpoints:
                 connection.execute(insert(s.endpoints), endpoints)
             connection.execute(insert(s.subscriptions), subscriptions)
-            connection.execute(insert(s.interests), interests)
-    _tidy(lent, "notifykit_endpoints", "notifykit_subscriptions", "notifykit_interests")
+            connection.execute(insert(s.subscription_index), subscription_index)
+    _tidy(lent, "notifykit_endpoints", "notifykit_subscriptions", "notifykit_subscription_index")
 
 
 def _subscription(tenant: str, endpoint_id: str, wish: Wish, now: datetime) -> Subscription:

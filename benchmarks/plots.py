@@ -23,7 +23,7 @@ _WIDTH, _ROW, _MARGIN = 9.0, 0.36, 1.1
 _LABEL = 38
 
 
-def draw(part: Part, folder: Path, *, formats: Sequence[str]) -> list[Path]:
+def acquire(part: Part, folder: Path, *, formats: Sequence[str]) -> list[Path]:
     """Draw the columns of a part that are worth it; return the files, none if no column is.
 
     Args:

@@ -11,7 +11,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-from .plots import draw
+from .plots import acquire
 from .results import Part, Results
 from .tables import markdown
 
@@ -51,7 +51,7 @@ def _machine(results: Results) -> str:
 
 
 def _section(part: Part, figures: Path) -> str:
-    drawn = draw(part, figures, formats=("svg",))
+    drawn = acquire(part, figures, formats=("svg",))
     images = [f"![{part.title}: the same figures as a chart](performance/{file.name})" for file in drawn]
     when = [f"Measured {part.measured}."] if part.measured else []
     about = textwrap.fill(part.about, 118)

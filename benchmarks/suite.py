@@ -16,7 +16,7 @@ from notifykit.vault import KeyRing
 from . import axes, bloat, fanout, growth, idle, mainjob, producing, signatures
 from .machine import facts
 from .plan import Plan, Say, say
-from .plots import draw
+from .plots import acquire
 from .results import Part, Results
 from .rounds import DisagreementError
 from .tables import plain
@@ -86,5 +86,5 @@ def _keep(plan: Plan, results: Results, part: Part) -> Results:
     measured = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, `{results.command}`"
     results = results.with_part(attrs.evolve(part, measured=measured))
     results.write(plan.out / "results.json")
-    draw(part, plan.out, formats=("png", "svg"))
+    acquire(part, plan.out, formats=("png", "svg"))
     return results

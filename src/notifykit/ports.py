@@ -13,12 +13,12 @@ from typing import Any, NamedTuple, Protocol, cast
 import attrs
 
 from .models.checks import field_check, identifier, instant, listed, many, one_of, optional
+from .models.circuit import OpenCircuit
 from .models.delivery import Attempt, Claim, Delivery, DeliveryState, Lane, NewDelivery
 from .models.endpoint import Endpoint, RateLimit
 from .models.event import StoredEvent, TakenEvent
-from .models.health import Ailment
 from .models.outcome import Outcome
-from .models.subscription import Candidate, Inquiry, Subscription, TenantConfig
+from .models.subscription import Match, MatchQuery, Subscription, TenantConfig
 
 
 class Appended(NamedTuple):
@@ -316,11 +316,11 @@ class Endpoints(Protocol):
         """Return those of these endpoints that exist, in any order, each as ``load_tenant`` returns it."""
         ...
 
-    async def ailments(self) -> list[Ailment]:
+    async def circuits(self) -> list[OpenCircuit]:
         """Return what every failing endpoint of every tenant suffers from; an engine's verb."""
         ...
 
-    async def save_ailment(self, ailment: Ailment) -> Ailment:
+    async def save_circuit(self, circuit: OpenCircuit) -> OpenCircuit:
         """Insert or replace what an endpoint suffers from; return it with its new version.
 
         Does not raise the tenant's version.
@@ -330,11 +330,11 @@ class Endpoints(Protocol):
         """
         ...
 
-    async def remove_ailment(self, tenant: str, endpoint_id: str, *, now: datetime) -> bool:
+    async def close_circuit(self, tenant: str, endpoint_id: str, *, now: datetime) -> bool:
         """Note that an endpoint has recovered and make what is parked for it (``HELD``) due; tell whether it ailed."""
         ...
 
-    async def draw(self, tenant: str, endpoint_id: str, wanted: int, limit: RateLimit, *, now: datetime) -> int:
+    async def acquire(self, tenant: str, endpoint_id: str, wanted: int, limit: RateLimit, *, now: datetime) -> int:
         """Take up to ``wanted`` tokens out of an endpoint's bucket, which starts full; return how many there were."""
         ...
 
@@ -381,7 +381,7 @@ class Subscriptions(Protocol):
         """
         ...
 
-    async def find_candidates(self, tenant: str, inquiries: Sequence[Inquiry], *, limit: int) -> list[list[Candidate]]:
+    async def find_matches(self, tenant: str, queries: Sequence[MatchQuery], *, limit: int) -> list[list[Match]]:
         """Return for each inquiry, in their order, the next ``limit`` subscriptions that may want the event.
 
         All that want it are among them, in the order of ids; others may be, since the caller applies the
@@ -419,7 +419,7 @@ class Store(Outbox, Deliveries, Events, Endpoints, Subscriptions, Protocol):
         ...
 
     @property
-    def hears_hints(self) -> bool:
+    def hears_notifications(self) -> bool:
         """Whether a hint of everything that others append is known to arrive here, as things are now."""
         ...
 

@@ -65,7 +65,7 @@ class Publisher:
         self._clock = clock
         self._limits = limits
         # One transaction at a time for events in a line: they must not overtake each other.
-        self._in_line = _Group(self._append, 1)
+        self._in_group = _Group(self._append, 1)
         self._others = _Group(self._append, _AT_ONCE)
 
     def prepare(self, event: object, options: PublishOptions) -> StoredEvent:
@@ -100,7 +100,7 @@ class Publisher:
         return await self._store(stored._replace(topic=only_to(endpoint.id)))
 
     def _store(self, stored: StoredEvent) -> asyncio.Future[Receipt]:
-        group = self._others if stored.ordering_key is None else self._in_line
+        group = self._others if stored.ordering_key is None else self._in_group
         return group.add(stored)
 
     async def _append(self, events: list[StoredEvent]) -> list[Appended]:
@@ -123,7 +123,7 @@ class Publisher:
             raise InvalidEventError(problems)
         answers: list[Appended] = []
         while len(answers) < len(stored):
-            beside = self._in_line.used_within(_BESIDE) or self._others.used_within(_BESIDE)
+            beside = self._in_group.used_within(_BESIDE) or self._others.used_within(_BESIDE)
             group = GROUP_BESIDE if beside else GROUP
             answers += await self._outbox.append(stored[len(answers) : len(answers) + group])
         return list(map(_receipt, stored, answers))
@@ -154,7 +154,7 @@ class Publisher:
 
     async def aclose(self) -> None:
         """Wait for the last shared transactions."""
-        await self._in_line.aclose()
+        await self._in_group.aclose()
         await self._others.aclose()
 
 

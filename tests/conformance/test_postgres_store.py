@@ -11,7 +11,7 @@ from notifykit.testing import StoreFeatures, StoreSuite
 
 pytest.importorskip("asyncpg", reason="needs asyncpg")
 
-from notifykit.stores.sql import postgres_bundles
+from notifykit.stores.sql import postgres_outbox_batches
 from notifykit.stores.sql.postgres import PostgresStore
 
 
@@ -73,10 +73,10 @@ class TestPostgresStoreBehindPooler(TestPostgresStore):
             yield make
 
 
-class TestPostgresStoreWithBundles(TestPostgresStore):
+class TestPostgresStoreWithOutboxBatches(TestPostgresStore):
     """The same when ordinary events share rows of the outbox however few there are, and these hold but three."""
 
     @pytest.fixture(autouse=True)
     def in_bundles(self, monkeypatch):
-        monkeypatch.setattr(postgres_bundles, "FEWEST", 1)
-        monkeypatch.setattr(postgres_bundles, "_ROOM", 3 * 40)
+        monkeypatch.setattr(postgres_outbox_batches, "FEWEST", 1)
+        monkeypatch.setattr(postgres_outbox_batches, "_ROOM", 3 * 40)

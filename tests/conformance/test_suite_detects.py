@@ -1,4 +1,4 @@
-"""The suite is worth as much as what it finds: each broken store must turn a named test red."""
+"""The suite is worth as much as what it finds: each broken store must head a named test red."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from notifykit import StoreUnavailableError
 from notifykit.models.delivery import DeliveryState
 from notifykit.stores.memory import MemoryStore
-from notifykit.stores.memory.hints import Hints
-from notifykit.stores.memory.lines import Lines
+from notifykit.stores.memory.fifo import FifoGroups
+from notifykit.stores.memory.notifications import Notifications
 from notifykit.stores.memory.tables import Tables
 from notifykit.testing import FakeClock, StoreSuite
 from notifykit.testing.suites.store.steps import finish
@@ -232,19 +232,19 @@ class KeepsVersionOnRemoval(MemoryStore):
         return self._tables.subscriptions.pop((tenant, subscription_id), None) is not None
 
 
-class SkipsCandidates(MemoryStore):
-    async def find_candidates(self, tenant, inquiries, *, limit):
-        return [found[:-1] for found in await super().find_candidates(tenant, inquiries, limit=limit)]
+class SkipsMatches(MemoryStore):
+    async def find_matches(self, tenant, queries, *, limit):
+        return [found[:-1] for found in await super().find_matches(tenant, queries, limit=limit)]
 
 
 class RepeatsPages(MemoryStore):
-    def _candidates(self, tenant, inquiry, limit):
-        return super()._candidates(tenant, inquiry._replace(after=""), limit)
+    def _matches(self, tenant, query, limit):
+        return super()._matches(tenant, query._replace(after=""), limit)
 
 
 class NamesAnybody(MemoryStore):
-    def _candidates(self, tenant, inquiry, limit):
-        return super()._candidates(tenant, inquiry._replace(named=False), limit)
+    def _matches(self, tenant, query, limit):
+        return super()._matches(tenant, query._replace(named=False), limit)
 
 
 class FindsTheDisabled(MemoryStore):
@@ -303,15 +303,15 @@ class PurgesKeysWithEvents(MemoryStore):
         return await super().purge(before=before, keys_before=max(before, keys_before), limit=limit)
 
 
-class Silence(Hints):
+class Silence(Notifications):
     def give(self):
         pass
 
 
-class NeverHints(MemoryStore):
+class NeverNotifies(MemoryStore):
     def __init__(self):
         super().__init__()
-        self._hints = Silence()
+        self._notifications = Silence()
 
 
 class TablesWithoutLines(Tables):
@@ -331,17 +331,17 @@ class IgnoresOrderingKeys(MemoryStore):
         self._tables = TablesWithoutLines()
 
 
-class Queue(Lines):
+class Queue(FifoGroups):
     """A line in the order of joining."""
 
-    def join(self, line, item, *, out=False):
-        ids = self._ids.setdefault(line, [])
+    def join(self, group, item, *, handed_out=False):
+        ids = self._ids.setdefault(group, [])
         if item not in ids:
             ids.append(item)
-        if out:
-            self._out.setdefault(line, set()).add(item)
+        if handed_out:
+            self._handed_out.setdefault(group, set()).add(item)
         else:
-            self._come_back(line, item)
+            self._give_back(group, item)
 
 
 class OrdersByArrival(MemoryStore):
@@ -350,11 +350,11 @@ class OrdersByArrival(MemoryStore):
         self._tables._planning, self._tables._sending = Queue(), Queue()
 
 
-class Unaware(Lines):
+class Unaware(FifoGroups):
     """A line that does not know who is out."""
 
-    def join(self, line, item, *, out=False):
-        super().join(line, item)
+    def join(self, group, item, *, handed_out=False):
+        super().join(group, item)
 
 
 class SendsTwoOfALine(MemoryStore):
@@ -366,9 +366,9 @@ class SendsTwoOfALine(MemoryStore):
 class TablesThatStick(Tables):
     def end(self, row, *args, **changes):
         delivery = super().end(row, *args, **changes)
-        turn = self._sending.turn((delivery.subscriber_id, delivery.ordering_key or ""))
-        if turn is not None:
-            self._withdraw(self.rows[turn].delivery)
+        head = self._sending.head((delivery.subscriber_id, delivery.ordering_key or ""))
+        if head is not None:
+            self._withdraw(self.rows[head].delivery)
         return delivery
 
 
@@ -425,7 +425,7 @@ SABOTAGE: list[tuple[Callable[[], MemoryStore], str, dict[str, object]]] = [
     (WakesForAll, "test_a_stranger_changes_nothing", {"verb": "wake"}),
     (KeepsVersionOnRemoval, "test_every_change_raises_the_version", {}),
     (KeepsVersionFromPlanners, "test_planners_and_workers_see_the_version", {}),
-    (SkipsCandidates, "test_everybody_who_wants_an_event_is_a_candidate", {}),
+    (SkipsMatches, "test_everybody_who_wants_an_event_is_a_candidate", {}),
     (RepeatsPages, "test_a_page_goes_on_behind_an_id_that_is_gone", {}),
     (RepeatsPages, "test_each_inquiry_has_its_own_answer", {}),
     (NamesAnybody, "test_only_who_names_a_type_is_found_by_name", {}),
@@ -480,4 +480,4 @@ async def test_a_store_without_hints_is_found_out(monkeypatch):
     await promise("test_an_append_ends_the_wait", MemoryStore(), {})
 
     with pytest.raises(TimeoutError):
-        await promise("test_an_append_ends_the_wait", NeverHints(), {})
+        await promise("test_an_append_ends_the_wait", NeverNotifies(), {})

@@ -31,12 +31,12 @@ from notifykit import (
     StaleWriteError,
     StoreUnavailableError,
 )
+from notifykit.models.circuit import OpenCircuit
 from notifykit.models.delivery import Attempt, DeliveryState, Lane, Priority
-from notifykit.models.health import Ailment
-from notifykit.models.subscription import Inquiry, Subscription
+from notifykit.models.subscription import MatchQuery, Subscription
 from notifykit.ports import Record, Settlement
 from notifykit.stores.sql import migrate
-from notifykit.stores.sql.schema import interests, metadata
+from notifykit.stores.sql.schema import metadata, outbox, subscription_index
 from notifykit.stores.sql.upgrade import migrate as upgrade
 from notifykit.testing import make_endpoint, make_event, make_subscription
 from tests.databases import new_database
@@ -44,7 +44,7 @@ from tests.databases import new_database
 ACME = "acme"
 LEASE = timedelta(minutes=1)
 #: The schema that the newest migration starts from.
-BEFORE_HEAD = "0005"
+BEFORE_HEAD = "0006"
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -76,7 +76,9 @@ def tables_on_sqlite(file: str) -> dict[str, Any]:
     with sqlite3.connect(file) as db:
         rows = db.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
     db.close()
-    return {f"{kind} {name}": (table, re.sub(r"\s+", " ", sql or "")) for kind, name, table, sql in rows}
+    return {
+        f"{kind} {name}": (table, re.sub(r"\s+", " ", (sql or "").replace('"', ""))) for kind, name, table, sql in rows
+    }
 
 
 PG_COLUMNS = """
@@ -188,7 +190,7 @@ async def test_data_of_schema_0001_comes_along(fresh_url):
     await upgrade(fresh_url, "0001")
     for statement in BEFORE_0002.split(";"):
         _run_sql(fresh_url, statement)
-    ours = Ailment(
+    ours = OpenCircuit(
         endpoint_id="end_1", tenant=ACME, since=at(1), probe_at=at(2), probes=3, reason="http_503", version=1
     )
 
@@ -198,14 +200,14 @@ async def test_data_of_schema_0001_comes_along(fresh_url):
 
     async with Notifykit(fresh_url, create=False) as kit:
         await kit.store.save_endpoint(make_endpoint(id="end_1", tenant="globex"))
-        theirs = await kit.store.save_ailment(attrs.evolve(ours, tenant="globex", version=0))
-        ailments = await kit.store.ailments()
+        theirs = await kit.store.save_circuit(attrs.evolve(ours, tenant="globex", version=0))
+        circuits = await kit.store.circuits()
         drawn = [
-            await kit.store.draw(tenant, "end_1", 9, RateLimit(per_second=9, burst=9), now=at(0))
+            await kit.store.acquire(tenant, "end_1", 9, RateLimit(per_second=9, burst=9), now=at(0))
             for tenant in (ACME, "globex")
         ]
         (taken,) = await kit.store.take(9, now=at(9), lease=timedelta(minutes=1))
-    assert [ours, theirs] == sorted(ailments, key=attrgetter("tenant"))
+    assert [ours, theirs] == sorted(circuits, key=attrgetter("tenant"))
     assert [1, 9] == drawn
     assert "evt_1" == taken.id
 
@@ -300,17 +302,17 @@ async def test_subscriptions_of_schema_0003_are_found(fresh_url, monkeypatch):
 
     await upgrade(fresh_url)
 
-    migrated = _interests(fresh_url)
+    migrated = _index_rows(fresh_url)
     async with Notifykit(fresh_url, create=False) as kit:
-        asked = [Inquiry("order.paid"), Inquiry("order.paid", "shop/7"), Inquiry("refund.7.paid", "shop/7")]
-        answers = await kit.store.find_candidates(ACME, asked, limit=100)
+        asked = [MatchQuery("order.paid"), MatchQuery("order.paid", "shop/7"), MatchQuery("refund.7.paid", "shop/7")]
+        answers = await kit.store.find_matches(ACME, asked, limit=100)
         wishes = await kit.store.find_subscriptions(ACME, limit=100)
         for wish in wishes:  # one that is saved again is where it was
             await kit.store.save_subscription(wish)
-        saved = _interests(fresh_url)
+        saved = _index_rows(fresh_url)
         for wish in wishes:
             await kit.store.remove_subscription(ACME, wish.id)
-    left = _interests(fresh_url)
+    left = _index_rows(fresh_url)
     found = [{candidate.subscription.id for candidate in answer} for answer in answers]
     assert [{"sub_0", "sub_3", "sub_5"}, {"sub_0", "sub_1", "sub_2", "sub_3", "sub_5"}] == found[:2]
     assert {"sub_1", "sub_2", "sub_3"} == found[2]
@@ -318,9 +320,9 @@ async def test_subscriptions_of_schema_0003_are_found(fresh_url, monkeypatch):
     assert [row for row in migrated if row[0] == "globex"] == left
 
 
-def _interests(url: str) -> list[Any]:
+def _index_rows(url: str) -> list[Any]:
     with _engine(url).connect() as connection:
-        return sorted(map(tuple, connection.execute(select(interests))))
+        return sorted(map(tuple, connection.execute(select(subscription_index))))
 
 
 async def test_events_of_schema_0004_are_delivered_and_bundles_come_back(fresh_url):
@@ -348,7 +350,7 @@ async def test_events_of_schema_0004_are_delivered_and_bundles_come_back(fresh_u
     assert {event.id for event in events} | {"evt_1"} == {one.id for one in again} | {one.id for one in first[:3]}
 
 
-AILMENT_BEFORE_0006 = """
+CIRCUIT_BEFORE_0007 = """
 INSERT INTO notifykit_ailments (endpoint_id, tenant, since, probe_at, probes, reason)
 VALUES ('end_1', 'acme', 1000000, 2000000, 3, 'http_503')
 """
@@ -356,7 +358,7 @@ RECORDS_BEFORE_0006 = {
     "endpoint": ENDPOINT_BEFORE_0004 + "ON CONFLICT (tenant, id) DO UPDATE SET url = 'https://old.example/'",
     "subscription": SUBSCRIPTION_BEFORE_0004 % (ACME, "sub_1", '["**"]', "NULL", "TRUE")
     + "ON CONFLICT (tenant, id) DO UPDATE SET topic = 'old'",
-    "ailment": AILMENT_BEFORE_0006 + "ON CONFLICT (tenant, endpoint_id) DO UPDATE SET reason = 'old'",
+    "circuit": CIRCUIT_BEFORE_0007 + "ON CONFLICT (tenant, endpoint_id) DO UPDATE SET reason = 'old'",
 }
 
 
@@ -367,11 +369,11 @@ async def test_records_of_schema_0005_get_a_version(fresh_url):
         _run_sql(fresh_url, statement)
     await upgrade(fresh_url)
     async with Notifykit(fresh_url, create=False) as kit:
-        endpoint, subscription, ailment = before = await _records(kit)
+        endpoint, subscription, circuit = before = await _records(kit)
         for _ in range(2):
             endpoint = await kit.store.save_endpoint(endpoint)
         subscription = await kit.store.save_subscription(subscription)
-        ailment = await kit.store.save_ailment(ailment)
+        circuit = await kit.store.save_circuit(circuit)
         with pytest.raises(StaleWriteError):
             await kit.store.save_endpoint(before[0])
 
@@ -381,30 +383,59 @@ async def test_records_of_schema_0005_get_a_version(fresh_url):
     async with Notifykit(fresh_url, create=False) as kit:
         again = await _records(kit)
     assert [1, 1, 1] == [one.version for one in before]
-    assert [3, 2, 2] == [one.version for one in (endpoint, subscription, ailment)]
+    assert [3, 2, 2] == [one.version for one in (endpoint, subscription, circuit)]
     assert before == again
 
 
-async def test_a_process_of_schema_0005_goes_on_beside_newer_ones(fresh_url):
+async def test_a_producer_of_schema_0005_goes_on_beside_newer_workers(fresh_url):
     """Its statements, which know no versions, still insert and replace; what newer processes do then is accepted."""
-    await upgrade(fresh_url)
+    old = [RECORDS_BEFORE_0006[kind] for kind in ("endpoint", "subscription")]
+    await upgrade(fresh_url, "0005")
     for statement in RECORDS_BEFORE_0006.values():
         _run_sql(fresh_url, statement)
+    await upgrade(fresh_url)
     async with Notifykit(fresh_url, create=False) as kit:
         await kit.store.save_endpoint((await _records(kit))[0])
 
-        for statement in RECORDS_BEFORE_0006.values():
+        for statement in old:
             _run_sql(fresh_url, statement)
 
-        endpoint, subscription, ailment = await _records(kit)
+        endpoint, subscription, _ = await _records(kit)
         await kit.store.save_endpoint(endpoint)
-    assert [2, 1, 1] == [one.version for one in (endpoint, subscription, ailment)]
-    assert ("https://old.example/", "old", "old") == (endpoint.url, subscription.topic, ailment.reason)
+    assert [2, 1] == [one.version for one in (endpoint, subscription)]
+    assert ("https://old.example/", "old") == (endpoint.url, subscription.topic)
 
 
-async def _records(kit: Notifykit) -> tuple[Endpoint, Subscription, Ailment]:
+ORDERED_BEFORE_0007 = """
+INSERT INTO notifykit_interests (tenant, types, topics, subscription_id) VALUES ('acme', '**', '', 'sub_1');
+INSERT INTO notifykit_outbox (event_id, tenant, priority, due_at, ordering_key, behind)
+VALUES ('evt_1', 'acme', 1, 1000000, 'a', FALSE), ('evt_2', 'acme', 1, 1000000, 'a', TRUE)
+"""
+
+
+async def test_rows_of_schema_0006_keep_what_they_say_under_new_names(fresh_url):
+    """Open circuits, rows of the subscription index and what waits behind another event of its key are there."""
+    await upgrade(fresh_url, "0006")
+    for statement in [CIRCUIT_BEFORE_0007, *ORDERED_BEFORE_0007.split(";")]:
+        _run_sql(fresh_url, statement)
+
+    await upgrade(fresh_url)
+    await _downgrade(fresh_url, "0006")
+    await upgrade(fresh_url)
+
+    with _engine(fresh_url).begin() as connection:
+        index = connection.execute(select(subscription_index)).fetchall()
+        waiting = connection.execute(select(outbox.c.event_id).where(outbox.c.blocked)).scalars().all()
+    async with Notifykit(fresh_url, create=False) as kit:
+        [circuit] = await kit.store.circuits()
+    assert (3, "http_503") == (circuit.probes, circuit.reason)
+    assert [("acme", "**", "", "sub_1")] == [tuple(row) for row in index]
+    assert ["evt_2"] == waiting
+
+
+async def _records(kit: Notifykit) -> tuple[Endpoint, Subscription, OpenCircuit]:
     config = await kit.store.load_tenant(ACME)
-    return config.endpoints[0], config.subscriptions[0], (await kit.store.ailments())[0]
+    return config.endpoints[0], config.subscriptions[0], (await kit.store.circuits())[0]
 
 
 async def test_a_step_back_makes_the_schema_before(fresh_url):

@@ -32,8 +32,8 @@ from notifykit.models.retry import DEFAULT_RETRY
 from notifykit.policies.retry import RetryAt, next_step
 from notifykit.ports import DeliveryFilter
 from notifykit.stores.sql import sqlite
-from notifykit.stores.sql.line import SHORT, Line
 from notifykit.stores.sql.sqlite import SqliteStore
+from notifykit.stores.sql.write_queue import SHORT, WriteQueue
 from tests import report
 from tests.machine import is_busy
 
@@ -209,7 +209,7 @@ class CostlyStore(SqliteStore):
 
     def __init__(self) -> None:
         super().__init__("sqlite://")
-        self._waiting: Line[asyncio.Future[None]] = Line()
+        self._waiting: WriteQueue[asyncio.Future[None]] = WriteQueue()
         self._busy = False
 
     async def _pay(self, rows: int, *, expected: int | None = None) -> None:
@@ -342,8 +342,8 @@ def busiest_second(instants: list[float]) -> int:
 def pauses(outcome: Outcome, tries: int, seed: int) -> list[float]:
     """Return after how many seconds each of a storm of simultaneous failures comes back."""
     now = datetime(2026, 3, 1, tzinfo=UTC)
-    dice = random.Random(seed).random
-    steps = [next_step(outcome, tries=tries, policy=DEFAULT_RETRY, now=now, dice=dice) for _ in range(STORM)]
+    rng = random.Random(seed).random
+    steps = [next_step(outcome, tries=tries, policy=DEFAULT_RETRY, now=now, rng=rng) for _ in range(STORM)]
     return [(step.due_at - now).total_seconds() for step in steps if isinstance(step, RetryAt)]
 
 

@@ -67,7 +67,7 @@ class Receiver:
         self.log: list[Request] = []
         self.failing = failing
         self.refused = set(refused)
-        self.dice = random.Random(seed)
+        self.rng = random.Random(seed)
         self.connections: set[Connection] = set()
         self._open: Counter[str] = Counter()
         self._statuses: list[int] = []
@@ -97,7 +97,7 @@ class Receiver:
         """Note a request; return how it will be answered."""
         if not self._statuses:
             self._statuses = [503] * self.failing + [204] * (10 - self.failing)
-            self.dice.shuffle(self._statuses)
+            self.rng.shuffle(self._statuses)
         status = 413 if n in self.refused else self._statuses.pop()
         self.log.append(Request(key, n, status, alone=not self._open[key]))
         self._open[key] += 1
@@ -162,7 +162,7 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         data = json.loads(self._body)["data"]
         status = self._receiver.came(data["key"], data["n"])
-        moment = self._receiver.dice.uniform(0, 0.004)
+        moment = self._receiver.rng.uniform(0, 0.004)
         asyncio.get_running_loop().call_later(moment, self._answer, data["key"], status)
 
     def _answer(self, key: str, status: int) -> None:
@@ -239,8 +239,8 @@ async def test_processes_keep_the_order_of_every_key(kit: Notifykit, tmp_path: P
         for receiver in (first, second):
             await kit.subscribe("**", tenant=TENANT, endpoint=receiver.url, retry=PATIENT, max_in_flight=64)
         await publish(kit, rounds[:10])
-        for duties in (["plan", "send", "clean"], ["plan", "send", "clean"], ["plan"]):
-            workers.hire(duties=duties)
+        for roles in (["plan", "send", "clean"], ["plan", "send", "clean"], ["plan"]):
+            workers.hire(roles=roles)
         await publish(kit, rounds[10:])
         await drained(kit, 60)
 

@@ -16,7 +16,7 @@ import pytest
 
 from notifykit.models.delivery import DeliveryState
 from notifykit.testing import FakeClock, make_attempt, make_event, make_record
-from notifykit.testing.suites.store.ordering import KEY, given_line
+from notifykit.testing.suites.store.ordering import KEY, given_group
 from notifykit.testing.suites.store.steps import (
     ACME,
     LANE,
@@ -108,7 +108,7 @@ async def test_what_is_set_aside_while_the_first_one_ends_gets_its_turn(
     store: PostgresStore, other: Other, clock: FakeClock
 ) -> None:
     """A record waits for the claim that sets the follower aside, and sees it."""
-    _, second = await given_line(store, clock, 2)
+    _, second = await given_group(store, clock, 2)
     (head,) = await claim(store, clock, 1)
 
     async with other.uncommitted(*claiming(clock)) as claimed:
@@ -122,7 +122,7 @@ async def test_what_is_set_aside_while_the_first_one_ends_gets_its_turn(
 
 async def test_nothing_is_set_aside_behind_what_is_ending(store: PostgresStore, other: Other, clock: FakeClock) -> None:
     """A claim leaves a follower where it is when the end of the first one is being written."""
-    _, second, third = await given_line(store, clock, 3)
+    _, second, third = await given_group(store, clock, 3)
     (head,) = await claim(store, clock, 1)
     attempt = make_attempt(head, at=clock.now())
     record = make_record(head, DeliveryState.DELIVERED, at=clock.now(), attempt=attempt)
@@ -139,8 +139,8 @@ async def test_nothing_is_set_aside_behind_what_is_ending(store: PostgresStore, 
 
 async def test_a_cancelled_first_one_passes_its_turn_on(store: PostgresStore, other: Other, clock: FakeClock) -> None:
     """A cancellation too waits for the claim that sets the follower aside."""
-    (first,) = await given_line(store, clock, 1, due_at=clock.now() + SECOND)
-    (second,) = await given_line(store, clock, 1)
+    (first,) = await given_group(store, clock, 1, due_at=clock.now() + SECOND)
+    (second,) = await given_group(store, clock, 1)
 
     async with other.uncommitted(*claiming(clock)) as claimed:
         cancelling = asyncio.create_task(store.cancel(ACME, [first.id], now=clock.now()))
@@ -155,7 +155,7 @@ async def test_a_redrive_cannot_put_two_of_a_line_on_their_way(
     store: PostgresStore, other: Other, clock: FakeClock
 ) -> None:
     """A delivery that comes back while a later one is being claimed waits for the end of that one."""
-    first, second = await given_line(store, clock, 2)
+    first, second = await given_group(store, clock, 2)
     await finish(store, clock, await claim_one(store, clock), DeliveryState.DEAD)
 
     async with other.uncommitted(*claiming(clock)) as claimed:

@@ -169,7 +169,7 @@ async def test_hints_are_heard_through_a_pooler_of_sessions(pgbouncer, postgres_
     store = PostgresStore(pgbouncer.to("session"))
     await store.open()
     with anyio.fail_after(10):
-        while not store.hears_hints:
+        while not store.hears_notifications:
             await store.wait(timedelta(milliseconds=10))
     await store.aclose()
 
@@ -182,7 +182,7 @@ async def test_a_store_does_not_listen_through_a_pooler_of_transactions(pgbounce
     listening = store._listener
     await store.aclose()
 
-    assert (None, False) == (listening, store.hears_hints)
+    assert (None, False) == (listening, store.hears_notifications)
 
 
 # ── encrypted connections ──────────────────────────────────────────────────────────────────────
@@ -196,7 +196,7 @@ async def test_tls_is_used_by_every_connection(tls, postgres_store_url, query):
     await store.open()
 
     with anyio.fail_after(10):
-        while not store.hears_hints:
+        while not store.hears_notifications:
             await store.wait(timedelta(milliseconds=10))
     stored = await store.tenants()
     await store.aclose()

@@ -26,7 +26,7 @@ PROMPTLY = 20
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask in tenths of seconds what is asked in seconds."""
-    for name in ("_REVIVE_EVERY", "_STILL_EVERY"):
+    for name in ("_SWEEP_EVERY", "_IDLE_EVERY"):
         monkeypatch.setattr(dispatcher_module, name, 0.1)
 
 

@@ -79,12 +79,12 @@ def test_every_edge_of_every_block():
 
 def test_twenty_thousand_random_addresses():
     """All over both number lines, inside every block, and with IPv4 inside IPv6."""
-    dice = random.Random(20261120)
+    rng = random.Random(20261120)
     blocks: list[Network] = [*EDGES, ip_network("0.0.0.0/0"), ip_network("::/0"), V6_UNICAST]
     disagreed = []
     for _ in range(20_000):
-        block = dice.choice(blocks)
-        number = int(block.network_address) + dice.getrandbits(block.max_prefixlen - block.prefixlen)
+        block = rng.choice(blocks)
+        number = int(block.network_address) + rng.getrandbits(block.max_prefixlen - block.prefixlen)
         address = IPv4Address(number) if block.version == 4 else IPv6Address(number)
         if not agree(address):
             disagreed.append(address)

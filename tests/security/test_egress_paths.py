@@ -252,7 +252,7 @@ class Scripted:
     """
 
     def __init__(self, rounds: list[list[str]], *, begun: bool) -> None:
-        self._rounds = rounds
+        self._round_robin = rounds
         self._asked = 0
         self.begun = begun
         self.harmless = 0
@@ -261,9 +261,9 @@ class Scripted:
         """Return the answers of the round that is due."""
         if host != "hook.test" or not self.begun:
             return [PUBLIC]
-        if not self._rounds:
+        if not self._round_robin:
             await asyncio.Event().wait()
-        answers = self._rounds[min(self._asked, len(self._rounds) - 1)]
+        answers = self._round_robin[min(self._asked, len(self._round_robin) - 1)]
         self._asked += 1
         if not answers:
             raise OSError("no such name")

@@ -269,7 +269,7 @@ def problems_of(raw: bytes, *, more: int = 1) -> list[str]:
     return found
 
 
-class Lines(logging.FileHandler):
+class FifoGroups(logging.FileHandler):
     """A log file as a host writes it; counts its records.
 
     Attributes:
@@ -295,9 +295,9 @@ class Lines(logging.FileHandler):
 
 
 @contextmanager
-def logged(path: Path) -> Iterator[Lines]:
+def logged(path: Path) -> Iterator[FifoGroups]:
     """Write everything that anybody logs to a file; in the end each record must be one line."""
-    handler, root = Lines(path), logging.getLogger()
+    handler, root = FifoGroups(path), logging.getLogger()
     level = root.level
     root.addHandler(handler)
     root.setLevel(logging.DEBUG)
@@ -430,7 +430,7 @@ async def test_every_database_takes_a_text_or_we_refuse_it(store_url, tmp_path):
         others, kept = await tried(kit, url, PLACES, HARD)
 
     host, file = logging.getLogger("shop.traces"), tmp_path / "host.log"
-    handler = Lines(file)
+    handler = FifoGroups(file)
     host.addHandler(handler)
     try:
         for error in [*refused, *others]:
@@ -645,7 +645,7 @@ def test_no_request_adds_a_line_to_a_receivers_log(tmp_path):
     intake = Intake(SECRET, dedupe=None, source="shop")
     good = {"webhook-id": "msg_1", "webhook-timestamp": str(int(NOW.timestamp())), "webhook-signature": "v1,x"}
     logger = logging.getLogger("notifykit.contrib.receivers")
-    handler = Lines(tmp_path / "receiver.log")
+    handler = FifoGroups(tmp_path / "receiver.log")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s source=%(source)s detail=%(detail)s"))
     logger.addHandler(handler)
     try:

@@ -100,19 +100,19 @@ def test_only_signed_messages_pass_however_long_one_tries():
     assert 3_000_000 == _fuzz(3_000_000, random.Random(seed)).total()
 
 
-def _fuzz(cases: int, dice: random.Random) -> Counter[str]:
+def _fuzz(cases: int, rng: random.Random) -> Counter[str]:
     """Judge mutated requests, check every verdict against what was really signed, and count them."""
     verdicts: Counter[str] = Counter()
     for _ in range(cases):
-        message = dice.choice(MESSAGES)
+        message = rng.choice(MESSAGES)
         body: Any = message.body
-        entries = dice.sample(sorted(message.entries), dice.randint(1, 3))
+        entries = rng.sample(sorted(message.entries), rng.randint(1, 3))
         pairs: Pairs = [("webhook-id", message.id), ("webhook-timestamp", message.at)]
         pairs.append(("webhook-signature", " ".join(entries)))
-        for _ in range(dice.choice((0, 1, 1, 1, 2, 3))):
-            body, pairs = dice.choice(MUTATIONS)(body, pairs, dice)
-        verifier = dice.choice(VERIFIERS)
-        headers = _shaped(pairs, dice)
+        for _ in range(rng.choice((0, 1, 1, 1, 2, 3))):
+            body, pairs = rng.choice(MUTATIONS)(body, pairs, rng)
+        verifier = rng.choice(VERIFIERS)
+        headers = _shaped(pairs, rng)
         try:
             accepted = verifier.verify(body, headers)
         except VerificationError as error:
@@ -139,91 +139,89 @@ def _assert_genuine(body: bytes, pairs: Pairs) -> None:
     assert abs(int(message.at) - NOW) <= 300, pairs
 
 
-def _shaped(pairs: Pairs, dice: random.Random) -> Any:
+def _shaped(pairs: Pairs, rng: random.Random) -> Any:
     """Pass the pairs as frameworks do, a mapping only where it loses none; now and then as nobody should."""
-    form = dice.randrange(20)
+    form = rng.randrange(20)
     if form == 0:
-        return dice.choice(
-            (None, 7, "webhook-id", object(), [*pairs, dice.choice((1, ("a",), None, "abc"))], zip(pairs))
-        )
+        return rng.choice((None, 7, "webhook-id", object(), [*pairs, rng.choice((1, ("a",), None, "abc"))], zip(pairs)))
     if form < 7 and len({name for name, _ in pairs if isinstance(name, str | bytes)}) == len(pairs):
         return dict(pairs)
     return iter(pairs) if form < 14 else pairs
 
 
-def _change_value(body: Any, pairs: Pairs, dice: random.Random) -> tuple[Any, Pairs]:
-    at = dice.randrange(len(pairs)) if pairs else None
+def _change_value(body: Any, pairs: Pairs, rng: random.Random) -> tuple[Any, Pairs]:
+    at = rng.randrange(len(pairs)) if pairs else None
     if at is None or not isinstance(pairs[at][1], str):
         return body, pairs
     name, value = pairs[at]
-    return body, [*pairs[:at], (name, _noise(value, dice)), *pairs[at + 1 :]]
+    return body, [*pairs[:at], (name, _noise(value, rng)), *pairs[at + 1 :]]
 
 
-def _noise(text: str, dice: random.Random) -> str:
+def _noise(text: str, rng: random.Random) -> str:
     """Delete, insert, replace, double, swap case or reorder a little."""
-    at = dice.randrange(len(text) + 1)
-    to = min(len(text), at + dice.randint(1, 4))
-    match dice.randrange(8):
+    at = rng.randrange(len(text) + 1)
+    to = min(len(text), at + rng.randint(1, 4))
+    match rng.randrange(8):
         case 0:
             return text[:at] + text[to:]
         case 1:
-            return text[:at] + dice.choice(ODD) + text[at:]
+            return text[:at] + rng.choice(ODD) + text[at:]
         case 2:
-            return text[:at] + dice.choice(string.printable) + text[to:]
+            return text[:at] + rng.choice(string.printable) + text[to:]
         case 3:
             return text[:at] + text[at:to] * 2 + text[to:]
         case 4:
             return text[:at] + text[at:to].swapcase() + text[to:]
         case 5:
-            return dice.choice(ODD) + text + dice.choice(ODD)
+            return rng.choice(ODD) + text + rng.choice(ODD)
         case 6:  # another spelling of the same bytes: base64 has unused bits before the padding
             head, padding, tail = text.partition("=")
-            return head[:-1] + dice.choice(string.ascii_letters) + padding + tail
+            return head[:-1] + rng.choice(string.ascii_letters) + padding + tail
         case _:
             return text[at:] + text[:at]
 
 
-def _change_body(body: Any, pairs: Pairs, dice: random.Random) -> tuple[Any, Pairs]:
-    if not isinstance(body, bytes) or dice.random() < 0.1:
-        return dice.choice(ODD_BODIES), pairs
-    at = dice.randrange(len(body) + 1)
-    return dice.choice((body[:at], body[at:], body[:at] + b"." + body[at:], body + b"\n", body.upper())), pairs
+def _change_body(body: Any, pairs: Pairs, rng: random.Random) -> tuple[Any, Pairs]:
+    if not isinstance(body, bytes) or rng.random() < 0.1:
+        return rng.choice(ODD_BODIES), pairs
+    at = rng.randrange(len(body) + 1)
+    return rng.choice((body[:at], body[at:], body[:at] + b"." + body[at:], body + b"\n", body.upper())), pairs
 
 
-def _odd_value(body: Any, pairs: Pairs, dice: random.Random) -> tuple[Any, Pairs]:
-    at = dice.randrange(len(pairs) + 1)
-    return body, [(n, dice.choice(ODD_VALUES) if i == at else v) for i, (n, v) in enumerate(pairs)]
+def _odd_value(body: Any, pairs: Pairs, rng: random.Random) -> tuple[Any, Pairs]:
+    at = rng.randrange(len(pairs) + 1)
+    return body, [(n, rng.choice(ODD_VALUES) if i == at else v) for i, (n, v) in enumerate(pairs)]
 
 
-def _drop(body: Any, pairs: Pairs, dice: random.Random) -> tuple[Any, Pairs]:
-    at = dice.randrange(len(pairs) + 1)
+def _drop(body: Any, pairs: Pairs, rng: random.Random) -> tuple[Any, Pairs]:
+    at = rng.randrange(len(pairs) + 1)
     return body, pairs[:at] + pairs[at + 1 :]
 
 
-def _double(body: Any, pairs: Pairs, dice: random.Random) -> tuple[Any, Pairs]:
+def _double(body: Any, pairs: Pairs, rng: random.Random) -> tuple[Any, Pairs]:
     if not pairs:
         return body, pairs
-    name, value = dice.choice(pairs)
-    spelled = dice.choice((name, name.upper(), name.title())) if isinstance(name, str) else name
-    return body, [*pairs, (spelled, dice.choice((value, "", "v1,x")))]
+    name, value = rng.choice(pairs)
+    spelled = rng.choice((name, name.upper(), name.title())) if isinstance(name, str) else name
+    return body, [*pairs, (spelled, rng.choice((value, "", "v1,x")))]
 
 
-def _respell_names(body: Any, pairs: Pairs, dice: random.Random) -> tuple[Any, Pairs]:
-    spell: Callable[[str], Any] = dice.choice((str.upper, str.title, str.encode, lambda n: n.replace("k", "\u212a")))
+def _respell_names(body: Any, pairs: Pairs, rng: random.Random) -> tuple[Any, Pairs]:
+    spell: Callable[[str], Any] = rng.choice((str.upper, str.title, str.encode, lambda n: n.replace("k", "\u212a")))
     return body, [(spell(n) if isinstance(n, str) else n, v) for n, v in pairs]
 
 
-def _other_headers(body: Any, pairs: Pairs, dice: random.Random) -> tuple[Any, Pairs]:
+def _other_headers(body: Any, pairs: Pairs, rng: random.Random) -> tuple[Any, Pairs]:
     more: Pairs = [
         ("svix-id", "msg_9"),
         ("webhook_id", "x"),
-        (dice.choice(ODD_VALUES[:6]), object()),
+        (rng.choice(ODD_VALUES[:6]), object()),
         ("Host", "\ud800"),
     ]
-    return body, [*dice.sample(more, 2), *pairs, dice.choice(more)]
+    return body, [*rng.sample(more, 2), *pairs, rng.choice(more)]
 
 
-def _more_entries(body: Any, pairs: Pairs, dice: random.Random) -> tuple[Any, Pairs]:
+def _more_entries(body: Any, pairs: Pairs, rng: random.Random) -> tuple[Any, Pairs]:
     junk = [
         "v1," + "A" * 43 + "=",
         "v1a," + "A" * 86 + "==",
@@ -233,31 +231,31 @@ def _more_entries(body: Any, pairs: Pairs, dice: random.Random) -> tuple[Any, Pa
         "",
         Signer(STRANGER).sign("msg_1", NOW, b""),
     ]
-    more = dice.choices(junk, k=dice.choice((1, 2, 12, 17, 100)))
-    side = dice.random() < 0.5
+    more = rng.choices(junk, k=rng.choice((1, 2, 12, 17, 100)))
+    side = rng.random() < 0.5
     return body, [
         (n, " ".join([*more, v] if side else [v, *more])) if n == "webhook-signature" and isinstance(v, str) else (n, v)
         for n, v in pairs
     ]
 
 
-def _transplant(body: Any, pairs: Pairs, dice: random.Random) -> tuple[Any, Pairs]:
+def _transplant(body: Any, pairs: Pairs, rng: random.Random) -> tuple[Any, Pairs]:
     """Take one part from another message, or shift the boundary between two parts."""
-    other = dice.choice(MESSAGES)
+    other = rng.choice(MESSAGES)
     parts = {
         "webhook-id": other.id,
         "webhook-timestamp": other.at,
         "webhook-signature": " ".join(sorted(other.entries)),
     }
     shifted = {"webhook-id": f"{other.id}.{other.at[:4]}", "webhook-timestamp": other.at[4:]}
-    taken = dice.choice((*({name: part} for name, part in parts.items()), parts, shifted))
-    moved = other.body if dice.random() < 0.3 else body
+    taken = rng.choice((*({name: part} for name, part in parts.items()), parts, shifted))
+    moved = other.body if rng.random() < 0.3 else body
     return moved, [(n, taken.get(n, v) if isinstance(n, str) else v) for n, v in pairs]
 
 
-def _stranger(body: Any, pairs: Pairs, dice: random.Random) -> tuple[Any, Pairs]:
+def _stranger(body: Any, pairs: Pairs, rng: random.Random) -> tuple[Any, Pairs]:
     """Sign the message as somebody without our keys, or with the public key as if it were a secret."""
-    forger = Signer(dice.choice((STRANGER, "whsec_" + public_key(PRIVATE)[5:])))
+    forger = Signer(rng.choice((STRANGER, "whsec_" + public_key(PRIVATE)[5:])))
     content = body if isinstance(body, bytes) else b""
     return body, list(forger.headers("msg_1", NOW, content).items())
 

@@ -40,9 +40,9 @@ from notifykit.stores import store_from_url
 from notifykit.stores.sql import rewrap as rewrapping
 from notifykit.stores.sql import schema as s
 from notifykit.stores.sql import survey as surveying
+from notifykit.stores.sql.encryption import UNREADABLE
 from notifykit.stores.sql.rewrap import TAMPERED, rewrap
 from notifykit.stores.sql.rows import endpoint_values
-from notifykit.stores.sql.sealing import UNREADABLE
 from notifykit.stores.sql.store import SqlStore
 from notifykit.stores.sql.survey import survey
 from notifykit.testing import Receiver
@@ -246,9 +246,9 @@ async def test_two_endpoints_with_one_secret_do_not_look_alike(store_url):
         one = await kit.endpoints.create(NOWHERE, tenant="acme", secret=secret)
         two = await kit.endpoints.create(NOWHERE, tenant="acme", secret=secret)
 
-    sealed = {json.loads(endpoint_row(store_url, endpoint)["secrets"])[0][0] for endpoint in (one, two)}
+    encrypted = {json.loads(endpoint_row(store_url, endpoint)["secrets"])[0][0] for endpoint in (one, two)}
 
-    assert 2 == len(sealed)
+    assert 2 == len(encrypted)
 
 
 # ── nothing to be moved ────────────────────────────────────────────────────────────────────────
@@ -365,7 +365,7 @@ async def test_a_claim_that_was_tampered_with_stops_no_other(store_url):
     async with kit_on(store_url, encrypt_payloads=True) as kit:
         await kit.subscribe("**", tenant="acme", endpoint=NOWHERE)
         changed, other = [await publish(kit, number) for number in (1, 2)]
-        await kit.dispatcher(settings=DispatchSettings(duties=frozenset({"plan"}))).step()
+        await kit.dispatcher(settings=DispatchSettings(roles=frozenset({"plan"}))).step()
         this = s.events.c.id == changed.event_id
         (row,) = run_sql(store_url, select(s.events.c.body).where(this))
         body = bytes(row["body"])
@@ -393,7 +393,7 @@ async def test_a_worker_without_the_key_takes_no_delivery_for_poison(store_url):
     async with kit_on(store_url, encrypt_payloads=True) as kit, kit_on(store_url, keys=OLD) as without:
         await kit.subscribe("**", tenant="acme", endpoint=NOWHERE)
         await publish(kit, 1)
-        await kit.dispatcher(settings=DispatchSettings(duties=frozenset({"plan"}))).step()
+        await kit.dispatcher(settings=DispatchSettings(roles=frozenset({"plan"}))).step()
         for _ in range(6):
             now += 2 * lease
             assert [] == await without.store.claim_due(lane, 10, now=now, lease=lease, worker="w")
@@ -653,7 +653,7 @@ async def test_a_survey_opens_what_is_stored_and_changes_nothing(store_url, monk
 
     assert (len(made) + 1, {}) == (well.endpoints, well.unreadable)
     assert {OLD.current: len(made) + 3} == badly.unreadable
-    assert (well.endpoints, well.sampled, well.sealed) == (badly.endpoints, badly.sampled, badly.sealed)
+    assert (well.endpoints, well.sampled, well.encrypted) == (badly.endpoints, badly.sampled, badly.encrypted)
     assert before == dump_of_rows(store_url)
 
 
@@ -821,7 +821,7 @@ async def test_production_makes_no_database_before_it_refuses(tmp_path):
 def test_postgres_on_another_host_needs_keys(url, is_refused):
     """A key made on this machine would be missing on the next one; on the loopback it is convenient."""
     pytest.importorskip("asyncpg", reason="needs asyncpg")
-    vault = sql_store(store_from_url(url)).seals.vault
+    vault = sql_store(store_from_url(url)).encryption.vault
 
     if is_refused:
         with pytest.raises(ConfigurationError, match="another host"):
@@ -850,7 +850,7 @@ async def test_a_development_store_moves_to_keys_of_its_own(store_url, state_fol
     """The file has the form of the variable: put it behind the new key, rewrap, and it is not needed any more."""
     async with Notifykit(store_url, egress=LOOPBACK) as kit:
         made = await kit.endpoints.create(NOWHERE, tenant="acme")
-        file = sql_store(kit.store).seals.vault._file or Path()
+        file = sql_store(kit.store).encryption.vault._file or Path()
     monkeypatch.setenv("NOTIFYKIT_KEYS", f"{NEW.text()},{file.read_text()}")
 
     async with Notifykit(store_url, environment="production") as kit:

@@ -287,7 +287,7 @@ async def test_the_environment_changes_nothing(transport, tmp_path, monkeypatch)
 @pytest.mark.parametrize("transport", ["wire", "httpx"])
 async def test_random_sets_of_answers(transport, dialled):
     """Random sets of good and bad addresses, round after round: a bad set is never dialled, a good one always is."""
-    dice = random.Random(7)
+    rng = random.Random(7)
     bad = [
         "127.0.0.1",
         "::1",
@@ -299,9 +299,7 @@ async def test_random_sets_of_answers(transport, dialled):
         "0.0.0.0",
     ]
     good = ["93.184.216.34", "8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8"]
-    rounds = [
-        [dice.choice(bad if dice.random() < 0.2 else good) for _ in range(dice.randint(1, 4))] for _ in range(300)
-    ]
+    rounds = [[rng.choice(bad if rng.random() < 0.2 else good) for _ in range(rng.randint(1, 4))] for _ in range(300)]
     guard = Guard(resolver=FixedResolver({f"h{n}.test": answers for n, answers in enumerate(rounds)}))
     channel = WebhookChannel(guard=guard, transport=transport)
     wrong = []

@@ -21,7 +21,7 @@ from notifykit import DeliveryFilter, EgressRules, Event, Notifykit, NotifykitEr
 from notifykit.admin import Deliveries, Endpoints, Events, Subscriptions
 from notifykit.models.delivery import DeliveryState
 from notifykit.models.outcome import Accepted, Outcome, Permanent, Transient
-from notifykit.models.subscription import Inquiry
+from notifykit.models.subscription import MatchQuery
 from notifykit.ports import Store
 from notifykit.testing import START, FakeClock
 from tests import report
@@ -56,7 +56,7 @@ OTHERS: dict[str, Any] = {
     "now": START + timedelta(days=1),
     "wanted": DeliveryFilter(),
     "most": 100,
-    "inquiries": [Inquiry("later")],
+    "inquiries": [MatchQuery("later")],
     "limit": 100,
     "enabled": False,
 }
@@ -72,7 +72,7 @@ ENGINE_VERBS = {
     "rescue": "any janitor's duty",
     "purge": "any janitor's duty",
     "ailments": "every process knows of every failing endpoint",
-    "save_ailment": "the ailment names it",
+    "save_circuit": "the circuit names it",
     "save_endpoint": "the endpoint names it",
     "save_subscription": "the subscription names it",
     "next_due": "a time, and nothing else",
@@ -236,7 +236,7 @@ async def everything(kit: Notifykit, tenant: str) -> list[object]:
         deliveries,
         [await kit.deliveries.attempts(delivery.id, tenant=tenant) for delivery in deliveries],
         await kit.events.list(tenant=tenant, limit=1000),
-        [ailment for ailment in await kit.store.ailments() if ailment.tenant == tenant],
+        [circuit for circuit in await kit.store.circuits() if circuit.tenant == tenant],
     ]
 
 

@@ -109,13 +109,13 @@ def assert_read_alike(url: str) -> bool:
 def test_many_mutations_are_read_alike(count):
     """Good URLs with pieces put in, taken out or replaced: none that we accept means something else to another."""
     start = random.SystemRandom().getrandbits(32)
-    dice = random.Random(start)
+    rng = random.Random(start)
     read = 0
     for _ in range(count):
-        url = dice.choice(SEEDS)
-        for _ in range(dice.randint(1, 3)):
-            at = dice.randint(0, len(url))
-            url = url[:at] + dice.choice(FRAGMENTS) + url[at + dice.randint(0, 3) :]
+        url = rng.choice(SEEDS)
+        for _ in range(rng.randint(1, 3)):
+            at = rng.randint(0, len(url))
+            url = url[:at] + rng.choice(FRAGMENTS) + url[at + rng.randint(0, 3) :]
         try:
             read += assert_read_alike(url)
         except Exception as error:

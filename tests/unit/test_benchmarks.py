@@ -16,7 +16,7 @@ from benchmarks import deliver, flame, profile, report
 from benchmarks.command import parse
 from benchmarks.mainjob import Peer, findings
 from benchmarks.payloads import order, real
-from benchmarks.plots import draw
+from benchmarks.plots import acquire
 from benchmarks.results import Column, Finding, Part, Results, Row, Spread, cells, ratio
 from benchmarks.suite import AXES
 from benchmarks.tables import plain
@@ -224,8 +224,8 @@ class TestReport:
         """A chart exists as PNG and as SVG, carries its values and units, and is the same when drawn again."""
         part: Part = request.getfixturevalue(kind)
 
-        png, svg = draw(part, tmp_path / "one", formats=("png", "svg"))
-        (again,) = draw(part, tmp_path / "two", formats=("svg",))
+        png, svg = acquire(part, tmp_path / "one", formats=("png", "svg"))
+        (again,) = acquire(part, tmp_path / "two", formats=("svg",))
 
         text = "".join(ET.parse(svg).getroot().itertext())
         assert png.read_bytes().startswith(b"\x89PNG")
@@ -236,7 +236,7 @@ class TestReport:
         """No empty figures."""
         part = Part(name="x", title="X", about="", columns=(COST,), rows=())
 
-        assert [] == draw(part, tmp_path, formats=("svg",))
+        assert [] == acquire(part, tmp_path, formats=("svg",))
 
 
 class TestProfile:

@@ -6,7 +6,7 @@ import pytest
 
 from notifykit.environment import VARIABLES, misspelt, switch
 from notifykit.errors import ConfigurationError
-from notifykit.stores.sql.sealing import payloads_are_sealed
+from notifykit.stores.sql.encryption import payloads_are_encrypted
 
 
 @pytest.mark.parametrize(
@@ -29,8 +29,8 @@ def test_no_switch_ignores_an_unknown_value(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("NOTIFYKIT_ENCRYPT_PAYLOADS", "ture")
 
     with pytest.raises(ConfigurationError, match="NOTIFYKIT_ENCRYPT_PAYLOADS"):
-        payloads_are_sealed(None)
-    assert payloads_are_sealed(True)
+        payloads_are_encrypted(None)
+    assert payloads_are_encrypted(True)
 
 
 def test_a_switch_that_is_not_set_is_off(monkeypatch: pytest.MonkeyPatch) -> None:

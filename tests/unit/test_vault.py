@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from notifykit.errors import ConfigurationError, MissingKeyError, StoreError, TamperedError
 from notifykit.vault import KeyRing, Vault, context
 from notifykit.vault.development import development_keys, state_file
-from notifykit.vault.ring import is_sealed, key_id_of
+from notifykit.vault.ring import is_encrypted, key_id_of
 
 RING = KeyRing({"k1": bytes(range(32))})
 PLACE = context("endpoints", "acme", "end_1", "secrets")
@@ -42,7 +42,7 @@ def test_what_was_sealed_opens_in_its_place(plain, names):
     """Both forms give back the very bytes, whatever they are."""
     place = context(*names)
 
-    text, data = RING.seal(plain, context=place), RING.seal_bytes(plain, context=place)
+    text, data = RING.encrypt(plain, context=place), RING.encrypt_bytes(plain, context=place)
 
     assert plain == RING.open(text, context=place)
     assert plain == RING.open_bytes(data, context=place)
@@ -51,7 +51,7 @@ def test_what_was_sealed_opens_in_its_place(plain, names):
 @given(plain=st.binary(max_size=40), here=NAMES, there=NAMES)
 def test_what_was_moved_does_not_open(plain, here, there):
     """A value opens in no place but its own, however names are spelt or where one ends and the next begins."""
-    text, data = RING.seal(plain, context=context(*here)), RING.seal_bytes(plain, context=context(*here))
+    text, data = RING.encrypt(plain, context=context(*here)), RING.encrypt_bytes(plain, context=context(*here))
     if here == there:
         return
 
@@ -69,7 +69,7 @@ def test_two_places_never_share_a_context(here, there):
 
 def test_the_form_is_the_documented_one():
     """A sealed text is four parts: version, key id, a nonce of 96 bits, ciphertext with a tag of 128 bits."""
-    version, key_id, nonce, ciphertext = RING.seal(b"12345", context=PLACE).split(".")
+    version, key_id, nonce, ciphertext = RING.encrypt(b"12345", context=PLACE).split(".")
 
     assert ("nk1", "k1") == (version, key_id)
     assert 16 == len(nonce)
@@ -78,38 +78,38 @@ def test_the_form_is_the_documented_one():
 
 def test_a_stored_value_of_this_version_opens_for_ever():
     """The key derivation and the form are a promise to what lies in databases."""
-    sealed = "nk1.k1.B9S-eXpjN0SyrsoW.3Ntq5nXvgZIZSla07KT3gvdN4j9SpQhaPg"
+    encrypted = "nk1.k1.B9S-eXpjN0SyrsoW.3Ntq5nXvgZIZSla07KT3gvdN4j9SpQhaPg"
 
-    assert b"whsec_old" == RING.open(sealed, context=PLACE)
+    assert b"whsec_old" == RING.open(encrypted, context=PLACE)
 
 
 def test_the_same_value_is_never_sealed_the_same_way():
     """Who reads the table cannot tell whether two endpoints have the same secret."""
-    seals = {RING.seal(b"secret", context=PLACE) for _ in range(100)}
-    nonces = {sealed.split(".")[2] for sealed in seals}
+    encryption = {RING.encrypt(b"secret", context=PLACE) for _ in range(100)}
+    nonces = {encrypted.split(".")[2] for encrypted in encryption}
 
-    assert (100, 100) == (len(seals), len(nonces))
+    assert (100, 100) == (len(encryption), len(nonces))
 
 
 def test_every_flipped_character_is_noticed():
     """No character of a sealed text can be changed: nor can the unused bits of the last one."""
-    sealed = RING.seal(b"whsec_abc", context=PLACE)
+    encrypted = RING.encrypt(b"whsec_abc", context=PLACE)
 
-    for at in range(len(sealed)):
+    for at in range(len(encrypted)):
         with pytest.raises((TamperedError, MissingKeyError)):
-            RING.open(flipped(sealed, at), context=PLACE)
+            RING.open(flipped(encrypted, at), context=PLACE)
     for last in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_":
-        if last != sealed[-1]:
+        if last != encrypted[-1]:
             with pytest.raises(TamperedError):
-                RING.open(sealed[:-1] + last, context=PLACE)
+                RING.open(encrypted[:-1] + last, context=PLACE)
 
 
 def test_every_flipped_bit_is_noticed():
     """No bit of sealed bytes can be changed."""
-    sealed = RING.seal_bytes(b"payload", context=PLACE)
+    encrypted = RING.encrypt_bytes(b"payload", context=PLACE)
 
-    for at in range(len(sealed) * 8):
-        changed = bytearray(sealed)
+    for at in range(len(encrypted) * 8):
+        changed = bytearray(encrypted)
         changed[at // 8] ^= 1 << at % 8
         with pytest.raises((TamperedError, MissingKeyError)):
             RING.open_bytes(bytes(changed), context=PLACE)
@@ -118,9 +118,9 @@ def test_every_flipped_bit_is_noticed():
 @given(cut=st.integers(min_value=0, max_value=200), more=st.text(max_size=5))
 def test_what_is_cut_or_lengthened_is_noticed(cut, more):
     """A value that lost its end or got another one does not open."""
-    sealed = RING.seal(b"whsec_abc", context=PLACE)
-    changed = sealed[:cut] + more
-    if changed == sealed:
+    encrypted = RING.encrypt(b"whsec_abc", context=PLACE)
+    changed = encrypted[:cut] + more
+    if changed == encrypted:
         return
 
     with pytest.raises((TamperedError, MissingKeyError)):
@@ -139,39 +139,39 @@ def test_junk_is_refused_with_our_own_error(junk):
 
 def test_a_missing_key_is_named():
     """The message says which key is missing, which are there, and what to do; it is a store's error."""
-    sealed = KeyRing.generate("old").seal(b"secret", context=PLACE)
+    encrypted = KeyRing.generate("old").encrypt(b"secret", context=PLACE)
 
     with pytest.raises(MissingKeyError, match="NOTIFYKIT_KEYS") as caught:
-        RING.open(sealed, context=PLACE)
+        RING.open(encrypted, context=PLACE)
 
-    assert (key_id_of(sealed), ("k1",)) == (caught.value.key_id, caught.value.known)
+    assert (key_id_of(encrypted), ("k1",)) == (caught.value.key_id, caught.value.known)
     assert isinstance(caught.value, StoreError)
 
 
 def test_another_key_of_the_same_name_does_not_open():
     """It is the key that counts, not its id."""
-    sealed = KeyRing({"k1": os.urandom(32)}).seal(b"secret", context=PLACE)
+    encrypted = KeyRing({"k1": os.urandom(32)}).encrypt(b"secret", context=PLACE)
 
     with pytest.raises(TamperedError):
-        RING.open(sealed, context=PLACE)
+        RING.open(encrypted, context=PLACE)
 
 
 def test_the_first_key_seals_and_all_open():
     """After a rotation old values are still read and new ones are under the new key."""
     new, old = os.urandom(32), os.urandom(32)
-    sealed = KeyRing({"old": old}).seal(b"secret", context=PLACE)
+    encrypted = KeyRing({"old": old}).encrypt(b"secret", context=PLACE)
 
     ring = KeyRing({"new": new, "old": old})
 
-    assert b"secret" == ring.open(sealed, context=PLACE)
-    assert "new" == key_id_of(ring.seal(b"secret", context=PLACE))
-    assert "new" == key_id_of(ring.seal_bytes(b"secret", context=PLACE))
+    assert b"secret" == ring.open(encrypted, context=PLACE)
+    assert "new" == key_id_of(ring.encrypt(b"secret", context=PLACE))
+    assert "new" == key_id_of(ring.encrypt_bytes(b"secret", context=PLACE))
 
 
 @pytest.mark.parametrize("plain", ["whsec_abc", '{"data":1}', "", "nk", b"{}", b""])
 def test_what_was_stored_before_is_told_apart(plain):
     """Neither a secret nor a body of JSON looks like a seal."""
-    assert not is_sealed(plain)
+    assert not is_encrypted(plain)
     assert key_id_of(plain) is None
 
 
@@ -247,7 +247,7 @@ def test_cryptography_is_loaded_with_the_first_seal():
     """Importing a store does not pay for a cipher."""
     script = (
         "import sys, notifykit.stores.sql.sqlite; from notifykit.vault import KeyRing; ring = KeyRing.generate(); "
-        "before = 'cryptography' in sys.modules; ring.seal(b'', context=''); "
+        "before = 'cryptography' in sys.modules; ring.encrypt(b'', context=''); "
         "print(before, 'cryptography' in sys.modules)"
     )
 
@@ -334,7 +334,7 @@ def test_a_store_in_memory_has_a_key_in_memory(caplog):
 
     vault.check()
 
-    assert vault.ring.seal(b"x", context=PLACE)
+    assert vault.ring.encrypt(b"x", context=PLACE)
     assert [] == caplog.records
 
 

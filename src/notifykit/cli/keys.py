@@ -58,7 +58,7 @@ async def rewrap(context: Context) -> int:
     async with context.open() as kit:
         if not isinstance(kit.store, SqlStore):
             raise UsageError("this store keeps nothing that outlives it; give --url sqlite:///… or postgresql://…")
-        current = kit.store.seals.vault.ring.current
+        current = kit.store.encryption.vault.ring.current
         done = await rewrap_store(
             kit.store,
             dry_run=dry,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .context import Context
 
 LANES = ("high", "normal", "low")
-DUTIES = ("plan", "send", "clean")
+ROLES = ("plan", "send", "clean")
 
 
 def add(commands: Commands) -> None:
@@ -53,9 +53,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--retention", type=inputs.duration, metavar="TIME", help="how long ended deliveries are kept (30d)"
     )
-    parser.add_argument(
-        "--duties", type=_duties, metavar="DUTY,…", help="what these processes do (plan,send,clean: all)"
-    )
+    parser.add_argument("--roles", type=_roles, metavar="ROLE,…", help="what these processes do (plan,send,clean: all)")
 
 
 def _concurrency(text: str) -> dict[str, int]:
@@ -70,11 +68,11 @@ def _concurrency(text: str) -> dict[str, int]:
         raise argparse.ArgumentTypeError(f"{error}; write it like high=64,normal=128 or 100") from error
 
 
-def _duties(text: str) -> frozenset[str]:
-    duties = frozenset(part.strip() for part in text.split(","))
-    if not duties <= set(DUTIES):
-        raise argparse.ArgumentTypeError(f"{plain(text)!r} is not a list of {', '.join(DUTIES)}")
-    return duties
+def _roles(text: str) -> frozenset[str]:
+    roles = frozenset(part.strip() for part in text.split(","))
+    if not roles <= set(ROLES):
+        raise argparse.ArgumentTypeError(f"{plain(text)!r} is not a list of {', '.join(ROLES)}")
+    return roles
 
 
 def settings_of(args: Any) -> DispatchSettings:
@@ -82,7 +80,7 @@ def settings_of(args: Any) -> DispatchSettings:
     from ..dispatch.settings import DispatchSettings
     from ..models.delivery import Priority
 
-    names = ("batch", "prefetch", "lease", "poll", "grace", "retention", "duties")
+    names = ("batch", "prefetch", "lease", "poll", "grace", "retention", "roles")
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     if args.batch is not None and args.prefetch is None:
         given["prefetch"] = max(args.batch, DispatchSettings().prefetch)

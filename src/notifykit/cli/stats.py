@@ -32,7 +32,7 @@ async def stats(context: Context) -> int:
 
     async with context.open() as kit:
         found = await kit.stats()
-        failing = len(await kit.store.ailments())
+        failing = len(await kit.store.circuits())
     now = datetime.now(UTC)
     age = None if found.oldest_due is None else max(now - found.oldest_due, timedelta(0))
     context.out.record(

@@ -17,7 +17,7 @@ from ..models.delivery import Claim
 Held = tuple[Claim, int, bool]
 
 
-class _Line:
+class _Queue:
     """One subscriber's claims."""
 
     __slots__ = ("blocked", "cap", "claims", "done", "done_before", "in_flight", "listed", "tokens")
@@ -50,12 +50,12 @@ class Backlog:
         on_thirst: Called when claims wait for tokens.
     """
 
-    def __init__(self, prefetch: int, on_room: Callable[[], None], on_thirst: Callable[[], None]) -> None:
+    def __init__(self, prefetch: int, on_room: Callable[[], None], on_token_shortage: Callable[[], None]) -> None:
         self._prefetch = prefetch
         self._on_room = on_room
-        self._on_thirst = on_thirst
-        self._lines: dict[str, _Line] = {}
-        self._turn: deque[_Line] = deque()
+        self._on_token_shortage = on_token_shortage
+        self._queues: dict[str, _Queue] = {}
+        self._rotation: deque[_Queue] = deque()
         self._idle: deque[asyncio.Future[None]] = deque()
         self._waiting = 0
         self._in_flight = 0
@@ -77,7 +77,7 @@ class Backlog:
     @property
     def ready(self) -> bool:
         """Whether :meth:`take` has a claim at once."""
-        return not self._shut and any(line.ready() for line in self._turn)
+        return not self._shut and any(queue.ready() for queue in self._rotation)
 
     def room(self) -> int:
         """Return how many more claims may be held."""
@@ -93,53 +93,53 @@ class Backlog:
         """
         if self.room() <= in_all:
             return False
-        line = self._lines.get(subscriber_id)
-        if line is None:
+        queue = self._queues.get(subscriber_id)
+        if queue is None:
             return True
-        waiting = len(line.claims) + of_it
-        return waiting < line.cap or waiting < line.share()
+        waiting = len(queue.claims) + of_it
+        return waiting < queue.cap or waiting < queue.share()
 
     def holds(self, subscriber_id: str) -> bool:
         """Tell whether a claim of the subscriber waits here or is being sent; ``on_room`` is called when it ends."""
-        line = self._lines.get(subscriber_id)
-        if line is None or not (line.in_flight or line.claims):
+        queue = self._queues.get(subscriber_id)
+        if queue is None or not (queue.in_flight or queue.claims):
             return False
-        line.blocked = True
+        queue.blocked = True
         return True
 
     def full(self) -> list[str]:
         """Return the subscribers of which no more claims may be held; ``on_room`` is called when that changes."""
         full = []
-        for subscriber, line in self._lines.items():
-            if len(line.claims) >= line.share():
-                line.blocked = True
+        for subscriber, queue in self._queues.items():
+            if len(queue.claims) >= queue.share():
+                queue.blocked = True
                 full.append(subscriber)
         return full
 
     def add(self, *held: Held) -> None:
         """Hold claims until senders take them."""
         for claim, cap, metered in held:
-            line = self._lines.get(claim.subscriber_id)
-            if line is None:
-                line = self._lines[claim.subscriber_id] = _Line(cap)
-            line.cap = cap
-            if metered != (line.tokens is not None):
-                line.tokens = 0 if metered else None
-            line.claims.append(claim)
-            if not line.listed:
-                self._list(line)
-            if line.tokens == 0:
-                self._on_thirst()
+            queue = self._queues.get(claim.subscriber_id)
+            if queue is None:
+                queue = self._queues[claim.subscriber_id] = _Queue(cap)
+            queue.cap = cap
+            if metered != (queue.tokens is not None):
+                queue.tokens = 0 if metered else None
+            queue.claims.append(claim)
+            if not queue.listed:
+                self._list(queue)
+            if queue.tokens == 0:
+                self._on_token_shortage()
         self._waiting += len(held)
         if self._idle:
             self._call(len(held))
 
-    def _list(self, line: _Line) -> bool:
+    def _list(self, queue: _Queue) -> bool:
         """Give a line a place in turn if it can use one and has none."""
-        if line.listed or not line.ready():
+        if queue.listed or not queue.ready():
             return False
-        line.listed = True
-        self._turn.append(line)
+        queue.listed = True
+        self._rotation.append(queue)
         return True
 
     def _call(self, count: int) -> None:
@@ -164,60 +164,60 @@ class Backlog:
 
     def take_now(self) -> Claim | None:
         """Return the next claim in turn as :meth:`take` does, or ``None`` if that would wait."""
-        while self._turn and not self._shut:
-            line = self._turn.popleft()
-            line.listed = False
-            if line.ready():  # a cap or a bucket may have shrunk since it was listed
+        while self._rotation and not self._shut:
+            queue = self._rotation.popleft()
+            queue.listed = False
+            if queue.ready():  # a cap or a bucket may have shrunk since it was listed
                 break
         else:
             return None
-        claim = line.claims.popleft()
-        line.in_flight += 1
+        claim = queue.claims.popleft()
+        queue.in_flight += 1
         self._waiting -= 1
         self._in_flight += 1
-        if line.tokens is not None:
-            line.tokens -= 1
-            if not line.tokens and line.claims:
-                self._on_thirst()
-        if line.claims:
-            self._list(line)
+        if queue.tokens is not None:
+            queue.tokens -= 1
+            if not queue.tokens and queue.claims:
+                self._on_token_shortage()
+        if queue.claims:
+            self._list(queue)
         return claim
 
     def done(self, subscriber_id: str) -> None:
         """Note that a claim of the subscriber is finished."""
-        line = self._lines[subscriber_id]
-        line.in_flight -= 1
-        line.done += 1
+        queue = self._queues[subscriber_id]
+        queue.in_flight -= 1
+        queue.done += 1
         self._in_flight -= 1
-        if self._list(line):
+        if self._list(queue):
             self._call(1)
-        if line.blocked and 2 * len(line.claims) <= line.cap:
-            line.blocked = False
+        if queue.blocked and 2 * len(queue.claims) <= queue.cap:
+            queue.blocked = False
             self._on_room()
         self._room.set()
 
     def allow(self, subscriber_id: str, cap: int) -> None:
         """Change how many attempts of a subscriber may be open."""
-        line = self._lines.get(subscriber_id)
-        if line is not None and line.cap != cap:
-            line.cap = cap
-            if self._list(line):
-                self._call(cap - line.in_flight)
+        queue = self._queues.get(subscriber_id)
+        if queue is not None and queue.cap != cap:
+            queue.cap = cap
+            if self._list(queue):
+                self._call(cap - queue.in_flight)
 
-    def thirsty(self) -> dict[str, tuple[str, int]]:
+    def short_of_tokens(self) -> dict[str, tuple[str, int]]:
         """Return the subscribers that wait for tokens: their tenant, and how many they could use."""
         return {
-            subscriber: (line.claims[0].tenant, len(line.claims))
-            for subscriber, line in self._lines.items()
-            if line.tokens == 0 and line.claims
+            subscriber: (queue.claims[0].tenant, len(queue.claims))
+            for subscriber, queue in self._queues.items()
+            if queue.tokens == 0 and queue.claims
         }
 
-    def grant(self, subscriber_id: str, tokens: int) -> None:
+    def add_tokens(self, subscriber_id: str, tokens: int) -> None:
         """Give a subscriber tokens; one is used up by each claim that is handed out."""
-        line = self._lines.get(subscriber_id)
-        if line is not None and line.tokens is not None:
-            line.tokens += tokens
-            if self._list(line):
+        queue = self._queues.get(subscriber_id)
+        if queue is not None and queue.tokens is not None:
+            queue.tokens += tokens
+            if self._list(queue):
                 self._call(tokens)
 
     async def wait_for_room(self) -> None:
@@ -245,17 +245,17 @@ class Backlog:
 
     def tick(self) -> None:
         """Forget subscribers that have gone quiet, and what was finished before the last tick."""
-        for subscriber, line in list(self._lines.items()):
-            line.done_before, line.done = line.done, 0
-            if not line.claims and not line.in_flight and not line.done_before:
-                del self._lines[subscriber]
+        for subscriber, queue in list(self._queues.items()):
+            queue.done_before, queue.done = queue.done, 0
+            if not queue.claims and not queue.in_flight and not queue.done_before:
+                del self._queues[subscriber]
 
     def drain(self) -> list[Claim]:
         """Take out and return every claim that no sender has started."""
-        claims = [claim for line in self._lines.values() for claim in line.claims]
-        for line in self._lines.values():
-            line.claims.clear()
-            line.listed = False
-        self._turn.clear()
+        claims = [claim for queue in self._queues.values() for claim in queue.claims]
+        for queue in self._queues.values():
+            queue.claims.clear()
+            queue.listed = False
+        self._rotation.clear()
         self._waiting = 0
         return claims

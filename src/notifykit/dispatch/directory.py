@@ -16,7 +16,7 @@ from ..models.event import TakenEvent
 from ..models.subscription import TenantConfig
 from ..policies.plan import OPERATIONAL_TYPES, SubscriptionIndex, plan_page
 from ..ports import Store
-from .crowd import Crowd, LargeView
+from .large_tenants import LargeTenant, LargeTenants
 
 T = TypeVar("T")
 
@@ -61,15 +61,15 @@ class Directory:
     def __init__(self, store: Store, max_timeout: timedelta) -> None:
         self._store = store
         self._max_timeout = max_timeout
-        self._views: OrderedDict[str, TenantView | LargeView] = OrderedDict()
-        self._crowd = Crowd(store, self._cut)
+        self._views: OrderedDict[str, TenantView | LargeTenant] = OrderedDict()
+        self._large = LargeTenants(store, self._clamp)
 
-    def known(self, tenant: str, version: int) -> TenantView | LargeView | None:
+    def known(self, tenant: str, version: int) -> TenantView | LargeTenant | None:
         """Return the view if it is at least as new as ``version``."""
         view = self._views.get(tenant)
         return view if view is not None and view.version >= version else None
 
-    async def view(self, tenant: str, version: int) -> TenantView | LargeView:
+    async def view(self, tenant: str, version: int) -> TenantView | LargeTenant:
         """Return the tenant's view, asking the store if it is older than ``version``."""
         view = self.known(tenant, version)
         if view is None:
@@ -79,24 +79,24 @@ class Directory:
             self._views.popitem(last=False)
         return view
 
-    async def _read(self, tenant: str, version: int) -> TenantView | LargeView:
+    async def _read(self, tenant: str, version: int) -> TenantView | LargeTenant:
         config = await self._store.load_small_tenant(tenant, LARGE)
         if config is None:
-            return await self._crowd.view(tenant, version, OPERATIONAL_TYPES)
+            return await self._large.view(tenant, version, OPERATIONAL_TYPES)
         return self._compiled(config)
 
     def _compiled(self, config: TenantConfig) -> TenantView:
-        endpoints = {endpoint.id: self._cut(endpoint) for endpoint in config.endpoints}
+        endpoints = {endpoint.id: self._clamp(endpoint) for endpoint in config.endpoints}
         return TenantView(config.version, SubscriptionIndex.of(config), endpoints)
 
-    def _cut(self, endpoint: Endpoint) -> Endpoint:
+    def _clamp(self, endpoint: Endpoint) -> Endpoint:
         if endpoint.timeout <= self._max_timeout:
             return endpoint
         return attrs.evolve(endpoint, timeout=self._max_timeout)
 
     async def prepare(self, taken: Sequence[TakenEvent]) -> None:
         """Find at one go what a batch of events needs of large tenants."""
-        if not self._crowd.is_known:
+        if not self._large.is_known:
             return
         batches: dict[str, list[TakenEvent]] = {}
         for event in taken:
@@ -104,7 +104,7 @@ class Directory:
         for tenant, events in batches.items():
             try:
                 view = await self.view(tenant, max(event.tenant_version for event in events))
-                if isinstance(view, LargeView):
+                if isinstance(view, LargeTenant):
                     await view.prepare(events)
             except StoreUnavailableError:
                 raise
@@ -116,15 +116,15 @@ class Directory:
 
         ``None`` stands where there is none any more, and an exception where the tenant cannot be read.
         """
-        views: dict[str, TenantView | LargeView | Exception] = {}
-        wanted: dict[LargeView, set[str]] = {}
+        views: dict[str, TenantView | LargeTenant | Exception] = {}
+        wanted: dict[LargeTenant, set[str]] = {}
         for claim in claims:
             if isinstance(views.get(claim.tenant), Exception):
                 continue
             view = views[claim.tenant] = await self._tried(self.view(claim.tenant, claim.version))
-            if isinstance(view, LargeView):
+            if isinstance(view, LargeTenant):
                 wanted.setdefault(view, set()).add(claim.subscriber_id)
-        met = {view.tenant: await self._tried(view.meet(endpoint_ids)) for view, endpoint_ids in wanted.items()}
+        met = {view.tenant: await self._tried(view.load(endpoint_ids)) for view, endpoint_ids in wanted.items()}
         found: list[Endpoint | Exception | None] = []
         for claim in claims:
             of = met.get(claim.tenant, views[claim.tenant])
@@ -145,7 +145,7 @@ class Directory:
         except Exception as error:
             return error
 
-    def latest(self, tenant: str) -> TenantView | LargeView | None:
+    def latest(self, tenant: str) -> TenantView | LargeTenant | None:
         """Return the view that was read last, whatever its version."""
         return self._views.get(tenant)
 
@@ -158,8 +158,8 @@ class Directory:
         """Return an endpoint of a view that was asked for before; one of a large tenant may have to be read again."""
         view = self._views.get(tenant)
         endpoint = None if view is None else view.endpoint(endpoint_id)
-        if endpoint is None and isinstance(view, LargeView):
-            endpoint = (await view.meet({endpoint_id})).get(endpoint_id)
+        if endpoint is None and isinstance(view, LargeTenant):
+            endpoint = (await view.load({endpoint_id})).get(endpoint_id)
         return endpoint
 
     def forget(self, tenant: str) -> None:

@@ -27,7 +27,7 @@ from ..failpoints import failpoint
 from ..models.delivery import Lane, Priority
 from ..models.endpoint import Endpoint, EndpointState
 from ..models.ids import new_id
-from ..policies.retry import Dice
+from ..policies.retry import Rng
 from ..ports import Channel, Clock, NextDue, Store
 from ..telemetry import (
     EndpointDisabled,
@@ -41,33 +41,33 @@ from ..telemetry import (
     why,
 )
 from .backlog import Backlog
+from .circuits import Circuits
 from .directory import Directory
-from .herald import Herald
 from .janitor import Janitor
 from .leases import Leases
+from .operational_events import OperationalEvents
 from .planner import Planner
 from .recorder import Recorder
-from .rhythm import Rhythm
-from .rounds import Found
+from .round_robin import PollResult
+from .schedule import Schedule
 from .sender import Sender
 from .settings import DispatchSettings
 from .source import Source
-from .vitals import Vitals
 
-_REVIVE_EVERY, _STILL_EVERY, _PURGE_EVERY, _TICK_EVERY = 5.0, 15.0, 60.0, 0.5
+_SWEEP_EVERY, _IDLE_EVERY, _PURGE_EVERY, _TICK_EVERY = 5.0, 15.0, 60.0, 0.5
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 #: What a stop has beyond its grace to write the results of the last attempts.
 _LAST_WRITE = 0.5
 #: After work was found, the store is asked again this often and this many times before waiting for a hint.
-_LINGER, _LINGERS = 0.005, 4
+_GRACE_POLL, _GRACE_POLLS = 0.005, 4
 #: Seconds between two looks at what is due next, the same after a hint, and between two hints that wake sources, too.
 _ASK_EVERY, _ASK_SOON, _WAKE_EVERY = 0.5, 0.05, 5.0
 #: Seconds to wait for a hint while there is no work and hints are heard.
-_NAP = 60.0
+_IDLE_WAIT = 60.0
 #: Seconds for which nothing is sent after this process lacked what every attempt needs.
 _SHORTAGE_PAUSE = 1.0
 #: Seconds between two draws of tokens, and between two readings of the health of endpoints.
-_POUR_EVERY, _VITALS_EVERY = 0.05, 1.0
+_REFILL_EVERY, _CIRCUITS_EVERY = 0.05, 1.0
 #: Seconds until tokens are drawn again for an endpoint for which that failed.
 _DRY = 1.0
 
@@ -98,7 +98,7 @@ class Dispatcher:
         settings: DispatchSettings | None = None,
         *,
         clock: Clock | None = None,
-        dice: Dice = random.random,
+        rng: Rng = random.random,
         subscribers: Sequence[Subscriber] = (),
         opened: Callable[[Dispatcher], AbstractAsyncContextManager[None]] | None = None,
     ) -> None:
@@ -107,27 +107,27 @@ class Dispatcher:
         self._channels = {channel.name: channel for channel in channels}
         if len(self._channels) != len(channels):
             raise ConfigurationError("two channels have the same name")
-        if "send" in self.settings.duties and not channels:
+        if "send" in self.settings.roles and not channels:
             raise ConfigurationError("a dispatcher that sends needs at least one channel")
         self._clock = clock or SystemClock()
         self._subscribers = tuple(subscribers)
         self.worker = f"{socket.gethostname()}:{os.getpid()}:{new_id('')[-6:]}"
-        self._gone: dict[str, tuple[Endpoint, str]] = {}
+        self._to_disable: dict[str, tuple[Endpoint, str]] = {}
         self._opened = opened or _asked(store)
         self._keeping = AsyncExitStack()
         self._serving: asyncio.Task[None] | None = None
         self._outdated: NewerSchemaError | None = None
         self._stop = asyncio.Event()
-        self._planner_hint = asyncio.Event()
-        self._passer_hint = asyncio.Event()
-        self._thirst = asyncio.Event()
+        self._planner_wakeup = asyncio.Event()
+        self._bypass_wakeup = asyncio.Event()
+        self._token_shortage = asyncio.Event()
         self._dry: dict[str, float] = {}
         self._resuming: asyncio.TimerHandle | None = None
-        self._source_hints: list[asyncio.Event] = []
-        self._rhythm = Rhythm(self._emit)
-        self._build(dice)
+        self._source_wakeups: list[asyncio.Event] = []
+        self._schedule = Schedule(self._emit)
+        self._build(rng)
 
-    def _build(self, dice: Dice) -> None:
+    def _build(self, rng: Rng) -> None:
         settings, store, clock = self.settings, self._store, self._clock
         self._directory = Directory(store, settings.max_timeout)
         self._leases = Leases()
@@ -138,25 +138,27 @@ class Dispatcher:
             clock,
             self._emit,
             self.worker,
-            lambda: self._planner.is_passed,
+            lambda: self._planner.is_bypassed,
             self._halt,
         )
-        self._herald = Herald(self._directory)
-        self._vitals = Vitals(store, clock, self._herald, self._emit, self._allow, self._note_gone, settings.patience)
+        self._operational = OperationalEvents(self._directory)
+        self._circuits = Circuits(
+            store, clock, self._operational, self._emit, self._allow, self._note_disabled, settings.patience
+        )
         self.backlogs: dict[tuple[str, Priority], Backlog] = {}
         self._sources: list[Source] = []
         self._senders: list[tuple[Sender, int]] = []
-        if "send" in settings.duties:
+        if "send" in settings.roles:
             for channel in self._channels:
                 for priority in Priority:
-                    self._build_lane(Lane(channel, priority), dice)
+                    self._build_lane(Lane(channel, priority), rng)
         self._planner = Planner(
             store,
             self._directory,
             self.backlogs,
             self._leases,
-            self._recorder.flights,
-            self._vitals,
+            self._recorder.eager_sends,
+            self._circuits,
             settings,
             clock,
             self._emit,
@@ -164,8 +166,8 @@ class Dispatcher:
         )
         self._janitor = Janitor(store, self._leases, settings, clock, self._emit)
 
-    def _build_lane(self, lane: Lane, dice: Dice) -> None:
-        backlog = self.backlogs[lane] = Backlog(self.settings.prefetch, self._wake, self._thirst.set)
+    def _build_lane(self, lane: Lane, rng: Rng) -> None:
+        backlog = self.backlogs[lane] = Backlog(self.settings.prefetch, self._wake, self._token_shortage.set)
         self._sources.append(
             Source(
                 lane,
@@ -173,12 +175,12 @@ class Dispatcher:
                 backlog,
                 self._directory,
                 self._leases,
-                self._vitals,
+                self._circuits,
                 self._recorder,
                 self.settings,
                 self._clock,
                 self.worker,
-                dice,
+                rng,
                 self._emit,
             )
         )
@@ -189,13 +191,13 @@ class Dispatcher:
             self._directory,
             self._recorder,
             self._leases,
-            self._vitals,
-            self._herald,
+            self._circuits,
+            self._operational,
             self._clock,
-            dice,
+            rng,
             self._emit,
             self._wants,
-            self._note_gone,
+            self._note_disabled,
             self._wake_sources,
             self._pause_sending,
             self.worker,
@@ -210,7 +212,7 @@ class Dispatcher:
         await self._keeping.enter_async_context(self._opened(self))
         self._stop.clear()
         self._outdated = None
-        self._rhythm.stir()
+        self._schedule.mark_active()
         # Not a child of the host's task: a host that is cancelled must not cut off attempts half-way.
         self._serving = asyncio.create_task(self._serve(), name="notifykit-dispatcher")
         return self
@@ -265,20 +267,20 @@ class Dispatcher:
         """
         if self._serving is not None:
             raise StateError("this dispatcher is running: step one that is not")
-        duties = self.settings.duties
+        roles = self.settings.roles
         worked = False
         self._resume_sending()
-        if "clean" in duties:
+        if "clean" in roles:
             worked |= await self._janitor.end_leases(self._clock.now()) + await self._janitor.purge() > 0
-        await self._vitals.refresh()
-        if "plan" in duties:
+        await self._circuits.refresh()
+        if "plan" in roles:
             worked |= await self._planner.turn() > 0
         await self._send_held()
         for source in self._sources:
             if source.backlog.room():  # there is none while the process pauses sending
                 worked |= await source.turn() > 0
         await self._send_held()
-        await self._disable_gone()
+        await self._disable_endpoints()
         return worked
 
     async def _send_held(self) -> None:
@@ -289,7 +291,7 @@ class Dispatcher:
                     await sender.pull(1)
                     await self._recorder.write()
             for backlog in self.backlogs.values():
-                await self._pour_into(backlog)
+                await self._refill_backlog(backlog)
             if not any(backlog.ready for backlog in self.backlogs.values()):
                 break
         for sender, _ in self._senders:
@@ -314,35 +316,35 @@ class Dispatcher:
             await asyncio.sleep(0.01)
 
     async def _serve(self) -> None:
-        duties = self.settings.duties
+        roles = self.settings.roles
         async with anyio.create_task_group() as tools:
             tools.start_soon(self._recorder.run)
-            tools.start_soon(self._recorder.flights.watch)
-            tools.start_soon(self._pour)
+            tools.start_soon(self._recorder.eager_sends.watch)
+            tools.start_soon(self._refill)
             tools.start_soon(self._tick)
             often = self.settings.lease.total_seconds() / 4
-            every = self._rhythm.every
+            every = self._schedule.every
             # A lease that could not be prolonged is, before another worker looks twice whether it has run out.
-            retry = min(_REVIVE_EVERY, often) / 8
+            retry = min(_SWEEP_EVERY, often) / 8
             tools.start_soon(every, "extend", often, self._janitor.extend, math.inf, retry)
-            tools.start_soon(every, "vitals", _VITALS_EVERY, self._vitals.look, math.inf)
-            tools.start_soon(every, "revive", min(_REVIVE_EVERY, often), self._revive, min(_STILL_EVERY, often))
-            if "clean" in duties:
+            tools.start_soon(every, "circuits", _CIRCUITS_EVERY, self._circuits.look, math.inf)
+            tools.start_soon(every, "sweep", min(_SWEEP_EVERY, often), self._sweep, min(_IDLE_EVERY, often))
+            if "clean" in roles:
                 tools.start_soon(every, "purge", _PURGE_EVERY, self._janitor.purge)
             async with anyio.create_task_group() as senders:
                 for sender, count in self._senders:
                     for _ in range(count):
                         senders.start_soon(sender.pull)
                 async with anyio.create_task_group() as intake:
-                    if "plan" in duties:
-                        intake.start_soon(self._turns, "plan", self._planner.turn, self._planner_hint)
-                        intake.start_soon(self._turns, "pass", self._planner.pass_by, self._passer_hint, 0)
+                    if "plan" in roles:
+                        intake.start_soon(self._turns, "plan", self._planner.turn, self._planner_wakeup)
+                        intake.start_soon(self._turns, "bypass", self._planner.bypass, self._bypass_wakeup, 0)
                     for source in self._sources:
                         hint = asyncio.Event()
-                        self._source_hints.append(hint)
+                        self._source_wakeups.append(hint)
                         intake.start_soon(self._turns, f"claim {source.lane}", source.turn, hint)
                     pulse = anyio.CancelScope()
-                    if self._sources or "plan" in duties:
+                    if self._sources or "plan" in roles:
                         intake.start_soon(self._pulse, pulse)
                     await self._stop.wait()
                     pulse.cancel()
@@ -367,7 +369,7 @@ class Dispatcher:
         for sender, _ in self._senders:
             for claim in sender.backlog.drain():
                 sender.release(claim, now)
-        self._recorder.flights.bring_down()  # what is cut off must stay leased
+        self._recorder.eager_sends.finish()  # what is cut off must stay leased
         with anyio.CancelScope(deadline=end):
             while any(backlog.in_flight for backlog in self.backlogs.values()):
                 await asyncio.sleep(0.01)
@@ -375,30 +377,34 @@ class Dispatcher:
     # -- loops -----------------------------------------------------------------------------------
 
     async def _turns(
-        self, name: str, turn: Callable[[], Awaitable[Found]], hint: asyncio.Event, most_lingers: int = _LINGERS
+        self,
+        name: str,
+        turn: Callable[[], Awaitable[PollResult]],
+        hint: asyncio.Event,
+        most_grace_polls: int = _GRACE_POLLS,
     ) -> None:
         """Take turns while there is work; wait for a hint when there is none."""
         pause = _FIRST_PAUSE
-        lingers = 0
+        grace_polls = 0
         while not self._stop.is_set():
             hint.clear()
             try:
                 found = await turn()
                 pause = _FIRST_PAUSE
                 if found:
-                    self._rhythm.stir()
+                    self._schedule.mark_active()
             except Exception as error:  # a duty that fails is tried again, whatever the reason
                 self._emit(LoopFailed(loop=name, error=why(error), pause=timedelta(seconds=pause)))
                 if isinstance(error, SchemaError):
-                    self._rhythm.stir()  # whether the tables are newer is asked sooner then
+                    self._schedule.mark_active()  # whether the tables are newer is asked sooner then
                 await self._sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads, hides nothing
                 pause = min(pause * 2, _LONGEST_PAUSE)
                 continue
-            lingers = most_lingers if found else lingers - 1
-            if found is Found.MUCH:
+            grace_polls = most_grace_polls if found else grace_polls - 1
+            if found is PollResult.MUCH:
                 continue
-            if lingers > 0:
-                with anyio.move_on_after(_LINGER):
+            if grace_polls > 0:
+                with anyio.move_on_after(_GRACE_POLL):
                     await hint.wait()
             else:
                 await hint.wait()
@@ -416,25 +422,25 @@ class Dispatcher:
         with scope:
             while True:
                 at = time.monotonic()
-                pause = self._rhythm.until_next(self.settings.poll.total_seconds())
+                pause = self._schedule.until_next(self.settings.poll.total_seconds())
                 try:
                     if at - asked >= (_ASK_SOON if soon else _ASK_EVERY):
                         due, asked, soon = await self._store.next_due(), at, False
                     # Decided only now: something may have come up meanwhile.
-                    is_still = not self._rhythm.astir.is_set() and self._store.hears_hints
-                    timeout = max(pause, _NAP) if is_still else pause
+                    is_idle = not self._schedule.active.is_set() and self._store.hears_notifications
+                    timeout = max(pause, _IDLE_WAIT) if is_idle else pause
                     if due.first is not None:
                         timeout = min(timeout, max((due.first - self._clock.now()).total_seconds(), 0))
                     if soon:
                         timeout = min(timeout, max(asked + _ASK_SOON - at, 0))
-                    hinted = await self._rhythm.nap(self._store.wait(timedelta(seconds=timeout)))
+                    hinted = await self._schedule.idle_wait(self._store.wait(timedelta(seconds=timeout)))
                 except Exception as error:  # a duty that fails is tried again, whatever the reason
                     self._emit(LoopFailed(loop="wait", error=why(error), pause=timedelta(seconds=pause)))
                     await asyncio.sleep(pause)
                     continue
                 soon = soon or hinted
                 if hinted:
-                    self._rhythm.stir()
+                    self._schedule.mark_active()
                 now = self._clock.now()
                 if hinted or (due.first is not None and due.first <= now):
                     self._wake_planner()
@@ -446,7 +452,7 @@ class Dispatcher:
                     woken = time.monotonic()
                     self._wake()
 
-    async def _revive(self) -> None:
+    async def _sweep(self) -> None:
         """Give every loop a turn although it was told nothing, and end leases of who was lost, if there is any work."""
         try:
             has_work = await self._store.has_work()
@@ -454,12 +460,12 @@ class Dispatcher:
             self._retire(error)
             return
         if has_work:
-            self._rhythm.stir()
+            self._schedule.mark_active()
             self._wake()
-            if "clean" in self.settings.duties:
+            if "clean" in self.settings.roles:
                 await self._janitor.rescue()
-        elif not self._gone:
-            self._rhythm.note_idle()
+        elif not self._to_disable:
+            self._schedule.note_idle()
 
     def _retire(self, error: NewerSchemaError) -> None:
         """Stop, because the next statement may be one that the tables do not take any more."""
@@ -470,29 +476,29 @@ class Dispatcher:
 
     async def _tick(self) -> None:
         while True:
-            await self._rhythm.astir.wait()
-            await asyncio.sleep(self._rhythm.until_next(_TICK_EVERY))
+            await self._schedule.active.wait()
+            await asyncio.sleep(self._schedule.until_next(_TICK_EVERY))
             for backlog in self.backlogs.values():
                 backlog.tick()
-            await self._disable_gone()
+            await self._disable_endpoints()
 
-    async def _pour(self) -> None:
+    async def _refill(self) -> None:
         """Draw tokens for endpoints with a rate limit, while any has claims that wait for them."""
         while True:
-            await self._thirst.wait()
-            self._thirst.clear()
+            await self._token_shortage.wait()
+            self._token_shortage.clear()
             try:
-                while any([await self._pour_into(backlog) for backlog in self.backlogs.values()]):
-                    await asyncio.sleep(_POUR_EVERY)
+                while any([await self._refill_backlog(backlog) for backlog in self.backlogs.values()]):
+                    await asyncio.sleep(_REFILL_EVERY)
             except Exception as error:  # a duty that fails is tried again, whatever the reason
-                self._emit(LoopFailed(loop="pour", error=why(error), pause=timedelta(seconds=1)))
+                self._emit(LoopFailed(loop="refill", error=why(error), pause=timedelta(seconds=1)))
                 await asyncio.sleep(1)
-                self._thirst.set()
+                self._token_shortage.set()
 
-    async def _pour_into(self, backlog: Backlog) -> bool:
-        thirsty = backlog.thirsty()
+    async def _refill_backlog(self, backlog: Backlog) -> bool:
+        short_of_tokens = backlog.short_of_tokens()
         at = time.monotonic()
-        for subscriber, (tenant, wanted) in thirsty.items():
+        for subscriber, (tenant, wanted) in short_of_tokens.items():
             if self._dry.get(subscriber, at) > at:
                 continue
             self._dry.pop(subscriber, None)
@@ -502,17 +508,19 @@ class Dispatcher:
                 raise
             except Exception as error:  # one endpoint's fault must not keep tokens from the others
                 self._dry[subscriber] = at + _DRY
-                self._emit(LoopFailed(loop="pour", error=f"{subscriber}: {why(error)}", pause=timedelta(seconds=_DRY)))
-        return bool(thirsty)
+                self._emit(
+                    LoopFailed(loop="refill", error=f"{subscriber}: {why(error)}", pause=timedelta(seconds=_DRY))
+                )
+        return bool(short_of_tokens)
 
     async def _draw(self, backlog: Backlog, tenant: str, subscriber: str, wanted: int) -> None:
         endpoint = await self._directory.find_endpoint(tenant, subscriber)
         limit = None if endpoint is None else endpoint.rate_limit
-        granted = wanted
+        acquired = wanted
         if limit is not None:
-            share = max(1, min(wanted, round(limit.per_second * _POUR_EVERY * 2)))
-            granted = await self._store.draw(tenant, subscriber, share, limit, now=self._clock.now())
-        backlog.grant(subscriber, granted)
+            share = max(1, min(wanted, round(limit.per_second * _REFILL_EVERY * 2)))
+            acquired = await self._store.acquire(tenant, subscriber, share, limit, now=self._clock.now())
+        backlog.add_tokens(subscriber, acquired)
 
     def _halt(self, halted: bool) -> None:
         """Begin no attempt while results cannot be written."""
@@ -531,12 +539,12 @@ class Dispatcher:
             await self._stop.wait()
 
     def _wake_sources(self) -> None:
-        for hint in self._source_hints:
+        for hint in self._source_wakeups:
             hint.set()
 
     def _wake_planner(self) -> None:
-        self._planner_hint.set()
-        self._passer_hint.set()
+        self._planner_wakeup.set()
+        self._bypass_wakeup.set()
 
     def _wake(self) -> None:
         self._wake_planner()
@@ -544,16 +552,16 @@ class Dispatcher:
 
     # -- what senders tell -----------------------------------------------------------------------
 
-    def _note_gone(self, endpoint: Endpoint, reason: str) -> None:
-        self._gone[endpoint.id] = (endpoint, reason)
-        self._rhythm.stir()
+    def _note_disabled(self, endpoint: Endpoint, reason: str) -> None:
+        self._to_disable[endpoint.id] = (endpoint, reason)
+        self._schedule.mark_active()
 
-    async def _disable_gone(self) -> None:
-        for endpoint, reason in list(self._gone.values()):
+    async def _disable_endpoints(self) -> None:
+        for endpoint, reason in list(self._to_disable.values()):
             try:
                 await self._disable(endpoint, reason)
             except Exception as error:  # the others are disabled all the same; its next answer brings it back
-                self._gone.pop(endpoint.id, None)
+                self._to_disable.pop(endpoint.id, None)
                 self._emit(LoopFailed(loop="disable", error=f"{endpoint.id}: {why(error)}", pause=timedelta(0)))
 
     def _pause_sending(self, reason: str) -> None:
@@ -584,7 +592,7 @@ class Dispatcher:
             saved = await self._store.save_endpoint(attrs.evolve(wanted, updated_at=self._clock.now()))
             self._emit(EndpointDisabled(endpoint_id=endpoint.id, tenant=endpoint.tenant, reason=reason))
             data = {"endpoint_id": endpoint.id, "reason": reason}
-            told = self._herald.event("endpoint.disabled", endpoint.tenant, data, self._clock.now())
+            told = self._operational.event("endpoint.disabled", endpoint.tenant, data, self._clock.now())
             if told is not None:
                 await self._store.append([told])
             return saved
@@ -593,7 +601,7 @@ class Dispatcher:
             await change(lambda: self._store.get_endpoint(endpoint.tenant, endpoint.id), disabled, save)
         except StoreError:
             return  # the next tick tries again
-        self._gone.pop(endpoint.id, None)
+        self._to_disable.pop(endpoint.id, None)
 
     def _wants(self) -> bool:
         return bool(self._subscribers) or wants_log()

@@ -1,7 +1,7 @@
 """From published events to deliveries.
 
 What this process has room to send at once goes straight to its senders, which saves the
-claim: the few deliveries of an ordinary event before they are settled (see ``flights.py``),
+claim: the few deliveries of an ordinary event before they are settled (see ``eager_sends.py``),
 others settled as leased.  Everything else is settled as due.
 """
 
@@ -22,14 +22,14 @@ from ..models.event import TakenEvent
 from ..ports import Clock, Settlement, Store
 from ..telemetry import EventsPlanned, LoopFailed, TelemetryEvent, why
 from .backlog import Backlog, Held
-from .crowd import LargeView
+from .circuits import Circuits
 from .directory import Directory, TenantView
-from .flights import FENCE, Flight, Flights
+from .eager import FENCE, EagerSend, EagerSends
+from .large_tenants import LargeTenant
 from .leases import Leases
-from .looks import Looks
-from .rounds import Found, Rounds
+from .round_robin import PollResult, RoundRobin
 from .settings import DispatchSettings
-from .vitals import Vitals
+from .watermark import ScanWatermark
 
 #: Deliveries of an event that can be sent before they are settled.
 _FEW = 8
@@ -38,12 +38,12 @@ _PAGE = 1000
 #: Fewer events than this came by themselves: to look for more at once would compete with their delivery.
 _MANY = 8
 #: Events that may pass the batch under way at a time: few, because those that come next shall not wait long for them.
-_PASSING = 10
+_BYPASS = 10
 #: Who passes has just come: what has been due for longer waits for its turn in the rounds.
 _JUST = timedelta(seconds=0.5)
 
 
-class _Mine(NamedTuple):
+class _LeasedLocally(NamedTuple):
     """A delivery that this process sends itself."""
 
     event: TakenEvent
@@ -64,55 +64,55 @@ class Planner:
     directory: Directory
     backlogs: Mapping[tuple[str, Priority], Backlog]
     leases: Leases
-    flights: Flights
-    vitals: Vitals
+    eager_sends: EagerSends
+    circuits: Circuits
     settings: DispatchSettings
     clock: Clock
     emit: Callable[[TelemetryEvent], None]
     worker: str
 
     def __post_init__(self) -> None:
-        self._looks = Looks()
-        self._rounds = Rounds(self.settings.batch)
+        self._watermark = ScanWatermark()
+        self._round_robin = RoundRobin(self.settings.batch)
 
     @property
-    def is_passed(self) -> bool:
+    def is_bypassed(self) -> bool:
         """Whether somebody passes those who crowd, and would wait for long writes."""
-        return self._rounds.passed
+        return self._round_robin.is_bypassed
 
-    async def turn(self) -> Found:
+    async def turn(self) -> PollResult:
         """Plan one batch."""
-        limit, exclude = self._rounds.portion, self._rounds.standing_back
+        limit, exclude = self._round_robin.batch_size, self._round_robin.throttled
         started = time.monotonic()
         now, lease = self.clock.now(), self.settings.lease
-        since = self._looks.since(exclude, now)
+        since = self._watermark.since(exclude, now)
         taken = await self.store.take(limit, now=now, lease=lease, exclude=exclude, since=since)
         if len(taken) < limit:
-            self._looks.note(exclude, since, now, taken)
+            self._watermark.note(exclude, since, now, taken)
         goes_on = False
         if taken:
             failpoint("fan.leased")
             goes_on = await self._settle(taken, now + lease)
-        self._rounds.note((event.tenant for event in taken), limit=limit, took=time.monotonic() - started)
+        self._round_robin.note((event.tenant for event in taken), limit=limit, took=time.monotonic() - started)
         if exclude or goes_on or len(taken) >= min(limit, _MANY):
-            return Found.MUCH
-        return Found.FEW if taken else Found.NOTHING
+            return PollResult.MUCH
+        return PollResult.FEW if taken else PollResult.NOTHING
 
-    async def pass_by(self) -> Found:
+    async def bypass(self) -> PollResult:
         """Plan what has just come from those who do not crowd, beside the batch under way.
 
         Without a crowd the next batch has it anyway.
         """
-        crowd = self._rounds.crowding
-        if not crowd:
-            return Found.NOTHING
+        large_tenants = self._round_robin.heavy
+        if not large_tenants:
+            return PollResult.NOTHING
         now, lease = self.clock.now(), self.settings.lease
-        taken = await self.store.take(_PASSING, now=now, lease=lease, exclude=crowd, since=now - _JUST)
+        taken = await self.store.take(_BYPASS, now=now, lease=lease, exclude=large_tenants, since=now - _JUST)
         if taken:
             failpoint("fan.leased")
             await self._settle(taken, now + lease)
-        self._rounds.note_passing((event.tenant for event in taken), limit=_PASSING)
-        return Found.MUCH if len(taken) >= _PASSING else Found.NOTHING
+        self._round_robin.note_bypass((event.tenant for event in taken), limit=_BYPASS)
+        return PollResult.MUCH if len(taken) >= _BYPASS else PollResult.NOTHING
 
     async def _settle(self, taken: list[TakenEvent], until: datetime) -> bool:
         """Plan events that are leased to us; start them, or write what was planned whenever it is a page.
@@ -122,7 +122,7 @@ class Planner:
         """
         lost: list[Settlement] = []
         settlements: list[Settlement] = []
-        mine: list[_Mine] = []
+        leased: list[_LeasedLocally] = []
         coming: dict[str, int] = {}
         planned = 0
         goes_on = False
@@ -139,29 +139,29 @@ class Planner:
                 if event.fence > 1:
                     lost.append(_abandoned(event, deliveries))
                     continue
-                if self._start(event, deliveries, view, coming, len(mine), now, until, since):
+                if self._start(event, deliveries, view, coming, len(leased), now, until, since):
                     continue
             goes_on = goes_on or cursor is not None
-            self._lease(event, deliveries, view, coming, mine, now)
+            self._lease(event, deliveries, view, coming, leased, now)
             settlements.append(Settlement(event.id, event.fence, deliveries, cursor))
             planned += len(deliveries)
             if planned >= _PAGE:
-                await self._write(settlements, mine, planned, now)
-                settlements, mine, coming, planned, now = [], [], {}, 0, self.clock.now()
+                await self._write(settlements, leased, planned, now)
+                settlements, leased, coming, planned, now = [], [], {}, 0, self.clock.now()
         if settlements:
-            await self._write(settlements, mine, planned, now)
+            await self._write(settlements, leased, planned, now)
         if lost:
             planned = sum(len(settlement.deliveries) for settlement in lost)
             # As long as a worker that lives may need to record what it has sent, after the store was away.
             await self._write(lost, [], planned, now, lease=self.settings.lease / 4, worker="")
         return goes_on
 
-    async def _views(self, taken: list[TakenEvent]) -> dict[tuple[str, int], TenantView | LargeView]:
+    async def _views(self, taken: list[TakenEvent]) -> dict[tuple[str, int], TenantView | LargeTenant]:
         """Return what is known of the tenants of a batch; one that cannot be read is left out.
 
         Its events come back when their leases have run out, and those of the others go on.
         """
-        views: dict[tuple[str, int], TenantView | LargeView] = {}
+        views: dict[tuple[str, int], TenantView | LargeTenant] = {}
         wanted = {(event.tenant, event.tenant_version): event for event in taken}
         for of, event in wanted.items():
             try:
@@ -169,11 +169,11 @@ class Planner:
             except StoreUnavailableError:
                 raise
             except Exception as error:
-                self._tell(event, error)
+                self._report(event, error)
         return views
 
     async def _plan(
-        self, event: TakenEvent, view: TenantView | LargeView, now: datetime
+        self, event: TakenEvent, view: TenantView | LargeTenant, now: datetime
     ) -> tuple[list[NewDelivery], str | None] | None:
         """Return a page of an event's deliveries and the cursor of the next; ``None`` if it cannot be planned."""
         try:
@@ -183,10 +183,10 @@ class Planner:
         except StoreUnavailableError:
             raise
         except Exception as error:
-            self._tell(event, error)
+            self._report(event, error)
             return None
 
-    def _tell(self, event: TakenEvent, error: Exception) -> None:
+    def _report(self, event: TakenEvent, error: Exception) -> None:
         told = f"{event.id} of tenant {event.tenant}: {why(error)}"
         self.emit(LoopFailed(loop="plan", error=told, pause=self.settings.lease))
 
@@ -194,27 +194,27 @@ class Planner:
         self,
         event: TakenEvent,
         deliveries: list[NewDelivery],
-        view: TenantView | LargeView,
+        view: TenantView | LargeTenant,
         coming: dict[str, int],
-        mine: list[_Mine],
+        leased: list[_LeasedLocally],
         now: datetime,
     ) -> None:
         """Have those deliveries settled as leased to us that there is room for."""
         for at, new in enumerate(deliveries):
-            if new.state is DeliveryState.PENDING and self._has_room(event, new, coming, len(mine), now):
+            if new.state is DeliveryState.PENDING and self._has_room(event, new, coming, len(leased), now):
                 endpoint = view.endpoint(new.subscriber_id)
                 if endpoint is None:  # of a large tenant, and it was removed a moment ago: a claim finds out
                     continue
                 coming[new.subscriber_id] = coming.get(new.subscriber_id, 0) + 1
-                leased = new._replace(state=DeliveryState.SENDING)
-                deliveries[at] = leased
-                mine.append(_Mine(event, leased, view.version, endpoint))
+                sending = new._replace(state=DeliveryState.SENDING)
+                deliveries[at] = sending
+                leased.append(_LeasedLocally(event, sending, view.version, endpoint))
 
     def _start(
         self,
         event: TakenEvent,
         deliveries: list[NewDelivery],
-        view: TenantView | LargeView,
+        view: TenantView | LargeTenant,
         coming: Mapping[str, int],
         on_their_way: int,
         now: datetime,
@@ -233,10 +233,10 @@ class Planner:
                     or not self._has_room(event, new, coming, on_their_way + len(claims), now)
                 ):
                     return False
-                claims.append((_claim(event, new, until, view.version), self.vitals.places(endpoint), False))
+                claims.append((_claim(event, new, until, view.version), self.circuits.places(endpoint), False))
         if not claims:
             return False
-        self.flights.start(Flight(event, deliveries, [claim for claim, _, _ in claims], since=since))
+        self.eager_sends.start(EagerSend(event, deliveries, [claim for claim, _, _ in claims], since=since))
         for held in claims:
             self._backlog(held[0]).add(held)
         return True
@@ -244,7 +244,7 @@ class Planner:
     async def _write(
         self,
         settlements: list[Settlement],
-        mine: list[_Mine],
+        leased: list[_LeasedLocally],
         planned: int,
         now: datetime,
         *,
@@ -257,11 +257,11 @@ class Planner:
         settled = await self.store.settle(settlements, now=now, lease=lease, worker=worker)
         failpoint("fan.committed")
         until = now + lease
-        for event, new, version, endpoint in mine:
+        for event, new, version, endpoint in leased:
             if event.id in settled:
                 claim = _claim(event, new, until, version)
                 self.leases.add(claim)
-                self._backlog(new).add((claim, self.vitals.places(endpoint), endpoint.rate_limit is not None))
+                self._backlog(new).add((claim, self.circuits.places(endpoint), endpoint.rate_limit is not None))
         self.emit(EventsPlanned(events=len(settled), deliveries=planned, took=self.clock.now() - now))
 
     def _backlog(self, one: NewDelivery | Claim) -> Backlog:
@@ -276,7 +276,7 @@ class Planner:
             and event.cursor is None  # an earlier page may have made it
             and new.due_at <= now
             and new.ordering_key is None
-            and self.vitals.ailment(new.subscriber_id) is None
+            and self.circuits.circuit(new.subscriber_id) is None
             and backlog.accepts(new.subscriber_id, coming.get(new.subscriber_id, 0), on_their_way)
         )
 

@@ -16,14 +16,14 @@ from ..errors import StoreError, ValueRefusedError
 from ..failpoints import failpoint
 from ..ports import Clock, Record, Store
 from ..telemetry import ClaimLost, LoopFailed, TelemetryEvent, why
-from .flights import Flights, Result, Written
+from .eager import EagerSends, Result, Written
 from .leases import Leases
-from .rounds import Pace
+from .round_robin import Pace
 from .settings import DispatchSettings
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 #: How many seconds a write may take while somebody waits for it, and how much is written even then.
-_MOMENT, _LEAST = 0.0015, 10
+_LATENCY_TARGET, _LEAST = 0.0015, 10
 #: How much the last write counts for what is expected of the next.
 _WEIGHT = 0.3
 #: Seconds that a write may take before attempts stop until it is over.
@@ -70,13 +70,15 @@ class Recorder:
         self._empty = asyncio.Event()
         self._empty.set()
         self._later = 0
-        self.flights = Flights(store, leases, clock, settings.lease, worker, emit, self._note_some, self._add_later)
+        self.eager_sends = EagerSends(
+            store, leases, clock, settings.lease, worker, emit, self._note_some, self._add_later
+        )
         #: Drops the first of what is being written, if it is refused even by itself.
         self._give_up: Callable[[], str | None] = self._give_up_record
 
     def add(self, record: Record, written: Written | None = None) -> None:
         """Write ``record`` soon; then call ``written``, but only if the fence let it through."""
-        if not self.flights.take(record, written):
+        if not self.eager_sends.take(record, written):
             self._open.append((record, written))
             self._note_some()
 
@@ -115,16 +117,16 @@ class Recorder:
         """
         timer = asyncio.get_running_loop().call_later(_STALL, self._stall, True)
         started = time.monotonic()
-        portion = self._portion()
+        batch_size = self._batch_size()
         try:
-            count = await self.write(portion)
+            count = await self.write(batch_size)
         except Exception as error:
             if _may_pass(error):
                 self._stall(True)
-            elif portion == 1 and (what := self._give_up()) is not None:
+            elif batch_size == 1 and (what := self._give_up()) is not None:
                 self._emit(LoopFailed(loop="record", error=f"{what}: {why(error)}", pause=timedelta(0)))
                 self._note_empty()
-            self._most = max(portion // 2, 1)
+            self._most = max(batch_size // 2, 1)
             return error
         finally:
             timer.cancel()
@@ -137,9 +139,9 @@ class Recorder:
             self._stalled = stalled
             self._on_stall(stalled)
 
-    def _portion(self) -> int:
+    def _batch_size(self) -> int:
         """Return how much may be written at a time."""
-        return min(self._most, max(_LEAST, self._pace.fits(_MOMENT))) if self._hurried() else self._most
+        return min(self._most, max(_LEAST, self._pace.fits(_LATENCY_TARGET))) if self._hurried() else self._most
 
     def _give_up_record(self) -> str:
         """Drop the first record, which the store refuses, and return whose it is; its lease will run out."""
@@ -149,16 +151,16 @@ class Recorder:
 
     async def write(self, limit: int | None = None) -> int:
         """Write one batch, and return of how many; it stays with us if the store does not take it."""
-        count = await self._land(limit or self._batch) if self.flights.landing else 0
+        count = await self._flush_eager(limit or self._batch) if self.eager_sends.flushing else 0
         count += await self._write(limit or self._batch) if self._open else 0
         if not count:
             self._note_empty()
         return count
 
-    async def _land(self, limit: int) -> int:
-        self._give_up = self.flights.give_up
-        count = min(limit, len(self.flights.landing))
-        self._open += await self.flights.land(limit)
+    async def _flush_eager(self, limit: int) -> int:
+        self._give_up = self.eager_sends.give_up
+        count = min(limit, len(self.eager_sends.flushing))
+        self._open += await self.eager_sends.flush_eager(limit)
         self._note_empty()
         return count
 
@@ -182,7 +184,7 @@ class Recorder:
         self._empty.clear()
 
     def _note_empty(self) -> None:
-        if not self._open and not self.flights.landing:
+        if not self._open and not self.eager_sends.flushing:
             self._some.clear()
             if not self._later:
                 self._empty.set()

@@ -29,16 +29,16 @@ from ..models.outcome import (
     recordable,
 )
 from ..policies.decide import SEND, Cancel, Decision, Hold, decide
-from ..policies.retry import Bury, Complete, Dice, NextStep, PutBack, RetryAt, next_step
+from ..policies.retry import Complete, DeadLetter, NextStep, PutBack, RetryAt, Rng, next_step
 from ..ports import Channel, Clock, Record
 from ..telemetry import ChannelFailed, DeliveryAttempted, DeliveryNotSent, LoopFailed, TelemetryEvent, why
 from .backlog import Backlog
+from .circuits import Circuits
 from .directory import Directory
-from .flights import Written
-from .herald import Herald
+from .eager import Written
 from .leases import Leases
+from .operational_events import OperationalEvents
 from .recorder import Recorder
-from .vitals import Vitals
 
 _NAMES: Mapping[type[Outcome], str] = {
     Accepted: "accepted",
@@ -48,7 +48,7 @@ _NAMES: Mapping[type[Outcome], str] = {
     BadRecipient: "bad_recipient",
     Uncertain: "uncertain",
 }
-_DECISIONS = {Complete: "complete", RetryAt: "retry", Bury: "bury"}
+_DECISIONS = {Complete: "complete", RetryAt: "retry", DeadLetter: "dead_letter"}
 _KEPT = 1024
 #: How long a delivery waits that could not be sent for a reason that nobody foresaw.
 _FAULT = timedelta(minutes=1)
@@ -73,14 +73,14 @@ class Sender:
     directory: Directory
     recorder: Recorder
     leases: Leases
-    vitals: Vitals
-    herald: Herald
+    circuits: Circuits
+    operational: OperationalEvents
     clock: Clock
-    dice: Dice
+    rng: Rng
     emit: Callable[[TelemetryEvent], None]
     wants: Callable[[], bool]
     gone: Callable[[Endpoint, str], None]
-    next_in_line: Callable[[], None]
+    next_of_group: Callable[[], None]
     short: Callable[[str], None]
     worker: str
     margin: timedelta
@@ -107,7 +107,7 @@ class Sender:
             except StoreError:
                 self.release(claim, started)
                 return
-        decision = decide(claim, endpoint, self.vitals.ailment(claim.subscriber_id), now=started)
+        decision = decide(claim, endpoint, self.circuits.circuit(claim.subscriber_id), now=started)
         if decision is not SEND or endpoint is None:
             self._not_sent(claim, decision, started)
             return
@@ -118,8 +118,8 @@ class Sender:
         outcome = await self._send(claim, endpoint, started)
         failpoint("att.answered")
         finished = self.clock.now()
-        self.vitals.note(endpoint, outcome, finished)
-        step = next_step(outcome, tries=claim.tries + 1, policy=endpoint.retry, now=finished, dice=self.dice)
+        self.circuits.note(endpoint, outcome, finished)
+        step = next_step(outcome, tries=claim.tries + 1, policy=endpoint.retry, now=finished, rng=self.rng)
         if isinstance(step, PutBack):
             if isinstance(outcome, Unsent) and outcome.pauses:
                 self.short(outcome.reason)
@@ -164,9 +164,9 @@ class Sender:
                 pass
             case RetryAt(due_at=due_at, reason=reason):
                 state = DeliveryState.PENDING
-            case Bury(reason=reason, disable=disable):
+            case DeadLetter(reason=reason, disable=disable):
                 state = DeliveryState.DEAD
-                told = self.herald.exhausted(claim, reason, finished)
+                told = self.operational.exhausted(claim, reason, finished)
                 if disable:
                     self.gone(endpoint, reason)
         attempt = Attempt(
@@ -181,18 +181,18 @@ class Sender:
             _kept(answer.body, endpoint) if answer.body else b"",
             self.worker,
         )
-        in_line = claim.ordering_key is not None and state is not DeliveryState.PENDING
-        written = self._when_written(claim, attempt, step, finished, in_line) if in_line or self.wants() else None
+        in_group = claim.ordering_key is not None and state is not DeliveryState.PENDING
+        written = self._when_written(claim, attempt, step, finished, in_group) if in_group or self.wants() else None
         self.recorder.add(
             Record(claim.delivery_id, claim.fence, state, reason, due_at, finished, attempt, told), written
         )
 
     def _when_written(
-        self, claim: Claim, attempt: Attempt, step: NextStep, finished: datetime, in_line: bool
+        self, claim: Claim, attempt: Attempt, step: NextStep, finished: datetime, in_group: bool
     ) -> Written:
         def written() -> None:
-            if in_line:
-                self.next_in_line()
+            if in_group:
+                self.next_of_group()
             if self.wants():
                 self.emit(self._attempted(claim, attempt, step, finished))
 
@@ -239,7 +239,7 @@ class Sender:
 
         def written() -> None:
             if claim.ordering_key is not None and record.state not in (DeliveryState.HELD, DeliveryState.PENDING):
-                self.next_in_line()
+                self.next_of_group()
             self.emit(told)
 
         self.recorder.add(record, written)

@@ -26,7 +26,7 @@ _SETTINGS: Mapping[str, checks.Check] = {
     **dict.fromkeys(("lease", "max_timeout", "lease_margin", "poll", "idempotency_window"), _DURATION),
     **dict.fromkeys(("grace", "retention", "patience"), checks.duration(timedelta(0))),
     "max_abandoned": checks.whole(1, 1000),
-    "duties": checks.many(checks.string, most=16, what="duties"),
+    "roles": checks.many(checks.string, most=16, what="roles"),
 }
 
 
@@ -48,7 +48,7 @@ class DispatchSettings:
         retention: How long ended deliveries and their events are kept.
         idempotency_window: How long an idempotency key is remembered.
         patience: An endpoint that has only failed for this long is disabled.
-        duties: ``plan``, ``send``, ``clean``: what this process does.
+        roles: ``plan``, ``send``, ``clean``: what this process does.
     """
 
     concurrency: Mapping[Priority, int] = attrs.field(
@@ -65,7 +65,7 @@ class DispatchSettings:
     retention: timedelta = timedelta(days=30)
     idempotency_window: timedelta = timedelta(hours=48)
     patience: timedelta = timedelta(days=5)
-    duties: frozenset[str] = frozenset({"plan", "send", "clean"})
+    roles: frozenset[str] = frozenset({"plan", "send", "clean"})
 
     def __attrs_post_init__(self) -> None:
         given = {name: getattr(self, name) for name in _SETTINGS}
@@ -85,5 +85,5 @@ class DispatchSettings:
             raise ConfigurationError(f"batch ({self.batch}) must be between 1 and prefetch ({self.prefetch})")
         if self.idempotency_window < timedelta(hours=24):
             raise ConfigurationError("idempotency_window must be at least 24 hours")
-        if unknown := set(self.duties) - {"plan", "send", "clean"}:
-            raise ConfigurationError(f"unknown duties: {', '.join(sorted(unknown))}; known: plan, send, clean")
+        if unknown := set(self.roles) - {"plan", "send", "clean"}:
+            raise ConfigurationError(f"unknown roles: {', '.join(sorted(unknown))}; known: plan, send, clean")

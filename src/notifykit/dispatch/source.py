@@ -13,16 +13,16 @@ from ..errors import StoreError
 from ..failpoints import failpoint
 from ..models.delivery import Claim, DeliveryState, Lane
 from ..models.endpoint import Endpoint
-from ..policies.retry import Dice
+from ..policies.retry import Rng
 from ..ports import Clock, Deliveries, Record
 from ..telemetry import LoopFailed, TelemetryEvent, why
 from .backlog import Backlog, Held
+from .circuits import Circuits
 from .directory import Directory
 from .leases import Leases
 from .recorder import Recorder
-from .rounds import Found, Rounds
+from .round_robin import PollResult, RoundRobin
 from .settings import DispatchSettings
-from .vitals import Vitals
 
 #: Below this many free places claiming waits: small claims cost as much as large ones.
 _LEAST = 32
@@ -45,35 +45,37 @@ class Source:
     backlog: Backlog
     directory: Directory
     leases: Leases
-    vitals: Vitals
+    circuits: Circuits
     recorder: Recorder
     settings: DispatchSettings
     clock: Clock
     worker: str
-    dice: Dice
+    rng: Rng
     emit: Callable[[TelemetryEvent], None]
-    _rounds: Rounds = attrs.field(init=False)
+    _round_robin: RoundRobin = attrs.field(init=False)
     #: Failing endpoints of which this process sends a probe.
     _probed: set[str] = attrs.field(init=False, factory=set)
 
-    @_rounds.default
-    def _first_round(self) -> Rounds:
-        return Rounds(self.settings.batch)
+    @_round_robin.default
+    def _first_round_robin(self) -> RoundRobin:
+        return RoundRobin(self.settings.batch)
 
-    async def turn(self) -> Found:
+    async def turn(self) -> PollResult:
         """Claim one batch."""
         room = self.backlog.room()
         if room < min(_LEAST, self.settings.batch):
             await self.backlog.wait_for_room()
-            return Found.MUCH
-        room = min(room, self._rounds.portion)  # a portion may be small although there is room: never wait for that
+            return PollResult.MUCH
+        room = min(
+            room, self._round_robin.batch_size
+        )  # a portion may be small although there is room: never wait for that
         full = self.backlog.full()
         self._probed = {
             endpoint_id
             for endpoint_id in self._probed
-            if self.vitals.is_probed(endpoint_id) and self.backlog.holds(endpoint_id)
+            if self.circuits.is_probed(endpoint_id) and self.backlog.holds(endpoint_id)
         }
-        standing_back = self._rounds.standing_back
+        throttled = self._round_robin.throttled
         started = time.monotonic()
         claims = await self.store.claim_due(
             self.lane,
@@ -81,11 +83,11 @@ class Source:
             now=self.clock.now(),
             lease=self.settings.lease,
             worker=self.worker,
-            exclude=[*full, *standing_back, *self._probed],
+            exclude=[*full, *throttled, *self._probed],
         )
         if claims:
             failpoint("dlv.leased")
-        self._rounds.note((claim.subscriber_id for claim in claims), limit=room, took=time.monotonic() - started)
+        self._round_robin.note((claim.subscriber_id for claim in claims), limit=room, took=time.monotonic() - started)
         claims = await self._apart(claims)
         try:
             endpoints = await self.directory.endpoints_of(claims)
@@ -102,8 +104,8 @@ class Source:
             elif endpoint is None:
                 held.append((claim, 1, False))
             else:
-                places = self.vitals.places(endpoint)
-                if self.vitals.is_probed(endpoint.id):
+                places = self.circuits.places(endpoint)
+                if self.circuits.is_probed(endpoint.id):
                     if endpoint.id in self._probed or self.backlog.holds(endpoint.id):
                         self._park(claim, endpoint)
                         continue
@@ -112,7 +114,7 @@ class Source:
         for claim, _, _ in held:  # only now: a lease that is prolonged without a sender would never end
             self.leases.add(claim)
         self.backlog.add(*held)
-        return Found.MUCH if claims or standing_back else Found.NOTHING
+        return PollResult.MUCH if claims or throttled else PollResult.NOTHING
 
     def _park(self, claim: Claim, endpoint: Endpoint) -> None:
         """Put a claim back until the next probe of its failing endpoint, or until the one that is sent now is over.
@@ -121,8 +123,8 @@ class Source:
         the room of other subscribers' claims.
         """
         now = self.clock.now()
-        ailment = self.vitals.ailment(endpoint.id)
-        next_probe = now if ailment is None else ailment.probe_at
+        circuit = self.circuits.circuit(endpoint.id)
+        next_probe = now if circuit is None else circuit.probe_at
         due_at = next_probe if next_probe > now else now + endpoint.timeout
         self.recorder.add(
             Record(claim.delivery_id, claim.fence, DeliveryState.HELD, "endpoint_failing", due_at, now, None)
@@ -158,7 +160,7 @@ class Source:
                     claim.fence,
                     DeliveryState.PENDING,
                     None,
-                    now + _APART * len(suspects) * self.dice(),
+                    now + _APART * len(suspects) * self.rng(),
                     now,
                     None,
                 )

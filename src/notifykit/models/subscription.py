@@ -52,7 +52,7 @@ class TenantConfig(NamedTuple):
     subscriptions: tuple[Subscription, ...]
 
 
-class Inquiry(NamedTuple):
+class MatchQuery(NamedTuple):
     """A question to a store: who may want an event?
 
     Attributes:
@@ -68,7 +68,7 @@ class Inquiry(NamedTuple):
     after: str = ""
 
 
-class Candidate(NamedTuple):
+class Match(NamedTuple):
     """Somebody who may want an event: the whole rule decides.
 
     Attributes:

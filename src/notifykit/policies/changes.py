@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ..models.delivery import Delivery, DeliveryState
 
 #: States that a delivery passes through without anything that would be worth a line.
-_PASSING = frozenset({DeliveryState.PENDING, DeliveryState.SENDING})
+_BYPASS = frozenset({DeliveryState.PENDING, DeliveryState.SENDING})
 
 
 class Seen(NamedTuple):
@@ -47,6 +47,6 @@ def moved(before: Mapping[str, Seen], now: Iterable[Delivery], *, new: Collectio
         if seen is None:
             if delivery.id in new:
                 found.append(Moved(delivery, 0))
-        elif delivery.attempts > seen.attempts or (delivery.state is not seen.state and delivery.state not in _PASSING):
+        elif delivery.attempts > seen.attempts or (delivery.state is not seen.state and delivery.state not in _BYPASS):
             found.append(Moved(delivery, seen.attempts))
     return sorted(found, key=lambda each: each.delivery.id)

@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 
 import attrs
 
+from ..models.circuit import OpenCircuit
 from ..models.delivery import Claim
 from ..models.endpoint import Endpoint, EndpointState
-from ..models.health import Ailment
 
 #: How long a held delivery sleeps before a new decision is taken; resuming wakes it earlier.
 HOLD = timedelta(minutes=5)
@@ -47,7 +47,7 @@ Decision = Send | Hold | Cancel | Expire
 SEND = Send()
 
 
-def decide(claim: Claim, endpoint: Endpoint | None, ailment: Ailment | None = None, *, now: datetime) -> Decision:
+def decide(claim: Claim, endpoint: Endpoint | None, circuit: OpenCircuit | None = None, *, now: datetime) -> Decision:
     """Decide whether ``claim`` is sent to ``endpoint`` at ``now``.
 
     Args:
@@ -58,8 +58,8 @@ def decide(claim: Claim, endpoint: Endpoint | None, ailment: Ailment | None = No
     if claim.expires_at is not None and claim.expires_at <= now:
         return Expire()
     if endpoint.state is EndpointState.ACTIVE:
-        if ailment is not None and now < ailment.probe_at:
-            return Hold(ailment.probe_at, "endpoint_failing")
+        if circuit is not None and now < circuit.probe_at:
+            return Hold(circuit.probe_at, "endpoint_failing")
         return SEND
     if endpoint.state is EndpointState.PAUSED:
         return Hold(now + HOLD, "endpoint_paused")

@@ -21,7 +21,7 @@ from ..models.delivery import WEBHOOK, DeliveryState, NewDelivery
 from ..models.endpoint import EndpointState
 from ..models.event import TakenEvent
 from ..models.ids import delivery_id, recipient_key
-from ..models.subscription import Inquiry, Subscription, TenantConfig
+from ..models.subscription import MatchQuery, Subscription, TenantConfig
 from .decide import HOLD
 from .filters import Predicate, check_filter, compile_filter
 from .patterns import TOPICS, TYPES, Matcher, check_pattern, compile_pattern, fits, literal_head
@@ -86,7 +86,7 @@ class _Target:
         return self._key
 
 
-class _Wish:
+class _CompiledSubscription:
     """One subscription that can match; its filter is compiled when it is first needed."""
 
     __slots__ = ("_accepts", "filtered", "rank", "subscription", "target")
@@ -191,10 +191,10 @@ class _Topics:
     __slots__ = ("anywhere", "by_topic")
 
     def __init__(self) -> None:
-        self.anywhere: list[_Wish] = []
-        self.by_topic: _Patterns[list[_Wish]] | None = None
+        self.anywhere: list[_CompiledSubscription] = []
+        self.by_topic: _Patterns[list[_CompiledSubscription]] | None = None
 
-    def add(self, wish: _Wish, topic: str | None) -> None:
+    def add(self, wish: _CompiledSubscription, topic: str | None) -> None:
         if topic is None:
             self.anywhere.append(wish)
             return
@@ -220,7 +220,7 @@ class SubscriptionIndex:
         self.subscriptions = tuple(sorted(subscriptions, key=attrgetter("id")))
         self._endpoints = endpoints
         self._types: _Patterns[_Topics] = _Patterns(TYPES, _Topics)
-        self._asked: dict[tuple[str, str | None], list[_Wish]] = {}
+        self._asked: dict[tuple[str, str | None], list[_CompiledSubscription]] = {}
         targets: dict[tuple[str, str], _Target] = {}
         for rank, subscription in enumerate(self.subscriptions):
             state = endpoints.get(subscription.subscriber_id)
@@ -229,7 +229,7 @@ class SubscriptionIndex:
             to = (subscription.subscriber_id, subscription.channel)
             if to not in targets:
                 targets[to] = _Target(*to, state)
-            wish = _Wish(rank, subscription, targets[to])
+            wish = _CompiledSubscription(rank, subscription, targets[to])
             if subscription.topic is not None and not fits(subscription.topic, TOPICS):
                 continue
             for pattern in dict.fromkeys(subscription.event_types):
@@ -245,7 +245,7 @@ class SubscriptionIndex:
         """Return the state of an endpoint, or ``None`` if the tenant has no such endpoint."""
         return self._endpoints.get(subscriber_id)
 
-    def named(self, type: str) -> list[_Wish]:
+    def named(self, type: str) -> list[_CompiledSubscription]:
         """Return who wants events of this type and says so by more than a wildcard."""
         return [wish for wish in self.wishes(type, None) if _names(wish.subscription, type)]
 
@@ -254,7 +254,7 @@ class SubscriptionIndex:
         state = self._endpoints.get(endpoint_id)
         return None if state is None else _Target(endpoint_id, WEBHOOK, state)
 
-    def wishes(self, type: str, topic: str | None) -> list[_Wish]:
+    def wishes(self, type: str, topic: str | None) -> list[_CompiledSubscription]:
         """Return who wants events of this type and topic, in the order of subscription ids."""
         asked = type, topic
         found = self._asked.get(asked)
@@ -264,8 +264,8 @@ class SubscriptionIndex:
             found = self._asked[asked] = self._find(type, topic)
         return found
 
-    def _find(self, type: str, topic: str | None) -> list[_Wish]:
-        groups: list[list[_Wish]] = []
+    def _find(self, type: str, topic: str | None) -> list[_CompiledSubscription]:
+        groups: list[list[_CompiledSubscription]] = []
         for topics in self._types.matching(type):
             if topics.anywhere:
                 groups.append(topics.anywhere)
@@ -283,7 +283,7 @@ _UNREAD: Final = object()
 _ADDRESSED: Final = "@"
 #: The topic of operational events: only subscriptions that name their first word get them, a bare ``**`` does not.
 OPERATIONAL: Final = "!"
-#: The types of these events, which are only made if a subscription names them (see ``dispatch/herald.py``).
+#: The types of these events, which are only made if a subscription names them (see ``dispatch/operational_events.py``).
 OPERATIONAL_TYPES: Final = frozenset(
     {"endpoint.failing", "endpoint.recovered", "endpoint.disabled", "delivery.exhausted"}
 )
@@ -334,7 +334,7 @@ def plan_page(
     return deliveries, None
 
 
-def _subscription_id(wish: _Wish) -> str:
+def _subscription_id(wish: _CompiledSubscription) -> str:
     return wish.subscription.id
 
 
@@ -357,10 +357,10 @@ def addressed_to(event: Content) -> str | None:
     return event.topic[len(_ADDRESSED) :] if event.topic is not None and event.topic.startswith(_ADDRESSED) else None
 
 
-def inquiry_for(event: TakenEvent) -> Inquiry:
+def query_for(event: TakenEvent) -> MatchQuery:
     """Return how to ask who may want an event that goes to whoever is subscribed."""
     named = event.topic == OPERATIONAL
-    return Inquiry(event.type, "" if named or event.topic is None else event.topic, named)
+    return MatchQuery(event.type, "" if named or event.topic is None else event.topic, named)
 
 
 def _delivery(event: TakenEvent, target: _Target, subscription_id: str, expired: bool, now: datetime) -> NewDelivery:

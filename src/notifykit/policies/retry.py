@@ -16,7 +16,7 @@ from ..models.outcome import Accepted, BadRecipient, Outcome, Permanent, Throttl
 from ..models.retry import MAX_ATTEMPTS, RetryPolicy
 
 #: Returns a number in [0, 1); ``random.random`` in production.
-Dice = Callable[[], float]
+Rng = Callable[[], float]
 
 _RATE_PAUSE = timedelta(seconds=60)
 #: How long a delivery waits that could not be sent for want of something of our own; spread by half of it.
@@ -37,7 +37,7 @@ class RetryAt:
 
 
 @attrs.frozen(kw_only=True)
-class Bury:
+class DeadLetter:
     """Give up: the delivery becomes a dead letter.
 
     Attributes:
@@ -56,12 +56,12 @@ class PutBack:
     reason: str
 
 
-NextStep = Complete | RetryAt | Bury | PutBack
+NextStep = Complete | RetryAt | DeadLetter | PutBack
 
 COMPLETE = Complete()
 
 
-def next_step(outcome: Outcome, *, tries: int, policy: RetryPolicy, now: datetime, dice: Dice) -> NextStep:
+def next_step(outcome: Outcome, *, tries: int, policy: RetryPolicy, now: datetime, rng: Rng) -> NextStep:
     """Turn the outcome of an attempt into what happens next.
 
     Args:
@@ -71,29 +71,29 @@ def next_step(outcome: Outcome, *, tries: int, policy: RetryPolicy, now: datetim
         case Accepted():
             return COMPLETE
         case Permanent(reason=reason):
-            return Bury(reason=reason)
+            return DeadLetter(reason=reason)
         case BadRecipient(reason=reason):
-            return Bury(reason=reason, disable=True)
+            return DeadLetter(reason=reason, disable=True)
         case Transient(reason=reason) | Throttled(reason=reason) | Uncertain(reason=reason):
             if tries >= policy.max_attempts:
-                return Bury(reason=f"exhausted:{reason}")
-            pause = _pause(outcome, policy.delays[tries - 1], policy, dice)
+                return DeadLetter(reason=f"exhausted:{reason}")
+            pause = _pause(outcome, policy.delays[tries - 1], policy, rng)
             return RetryAt(due_at=now + pause, reason=reason)
         case Unsent(reason=reason):
-            return PutBack(due_at=now + _SHORTAGE_PAUSE * (0.5 + dice()), reason=reason)
+            return PutBack(due_at=now + _SHORTAGE_PAUSE * (0.5 + rng()), reason=reason)
         case _:
             assert_never(outcome)
 
 
-def _pause(outcome: Transient | Throttled | Uncertain, delay: timedelta, policy: RetryPolicy, dice: Dice) -> timedelta:
-    pause = delay * (1 + policy.jitter * (2 * dice() - 1))
+def _pause(outcome: Transient | Throttled | Uncertain, delay: timedelta, policy: RetryPolicy, rng: Rng) -> timedelta:
+    pause = delay * (1 + policy.jitter * (2 * rng() - 1))
     asked = None if isinstance(outcome, Uncertain) else outcome.retry_after
     if asked is None and isinstance(outcome, Throttled):
         asked = _RATE_PAUSE
     if asked is None:
         return pause
     # Never earlier than asked; later by chance, because many may have been told the same time.
-    return max(pause, min(asked, policy.max_retry_after) * (1 + policy.jitter * dice()))
+    return max(pause, min(asked, policy.max_retry_after) * (1 + policy.jitter * rng()))
 
 
 #: A tenacity wait strategy: takes a ``RetryCallState`` and returns seconds.

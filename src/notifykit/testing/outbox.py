@@ -168,7 +168,7 @@ class Outbox:
                 [self._channel],
                 DispatchSettings(retention=_FOREVER),
                 clock=self.clock,
-                dice=lambda: 0.5,  # in the middle: every pause is exactly as long as the policy says
+                rng=lambda: 0.5,  # in the middle: every pause is exactly as long as the policy says
             )
             opening.enter_context(stand_in(self.kit))
             self._open = opening.pop_all()
@@ -446,7 +446,7 @@ class _OutboxKit(Notifykit):
 
 class _IdleDispatcher(Dispatcher):
     def __init__(self, outbox: Outbox) -> None:
-        idle = DispatchSettings(duties=frozenset())
+        idle = DispatchSettings(roles=frozenset())
         super().__init__(outbox.kit.store, [], idle, clock=outbox.clock)
         self._outbox = outbox
 

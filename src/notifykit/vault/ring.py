@@ -124,20 +124,24 @@ class KeyRing:
 
     # -- texts -----------------------------------------------------------------------------------
 
-    def seal(self, plain: bytes, *, context: str) -> str:
+    def encrypt(self, plain: bytes, *, context: str) -> str:
         """Return ``plain`` sealed under the current key, for the place that ``context`` names."""
-        nonce, sealed = _encrypt(self._keys[self.current], plain, context)
-        return f"{_TEXT}{self.current}.{_encoded(nonce)}.{_encoded(sealed)}"
+        nonce, encrypted = _encrypt(self._keys[self.current], plain, context)
+        return f"{_TEXT}{self.current}.{_encoded(nonce)}.{_encoded(encrypted)}"
 
-    def open(self, sealed: str, *, context: str) -> bytes:
+    def open(self, encrypted: str, *, context: str) -> bytes:
         """Return what was sealed for the place that ``context`` names.
 
         Raises:
             MissingKeyError: The ring does not have the key.
             TamperedError: The value was changed, or it was sealed for another place.
         """
-        parts = sealed.split(".")
-        if len(parts) != 4 or (parts[1] not in self._keys and key_id_of(sealed) is None) or not is_sealed(sealed):
+        parts = encrypted.split(".")
+        if (
+            len(parts) != 4
+            or (parts[1] not in self._keys and key_id_of(encrypted) is None)
+            or not is_encrypted(encrypted)
+        ):
             raise TamperedError(context)
         nonce, ciphertext = _decoded(parts[2]), _decoded(parts[3])
         if nonce is None or ciphertext is None:
@@ -146,43 +150,43 @@ class KeyRing:
 
     # -- bytes -----------------------------------------------------------------------------------
 
-    def seal_bytes(self, plain: bytes, *, context: str) -> bytes:
+    def encrypt_bytes(self, plain: bytes, *, context: str) -> bytes:
         """Return ``plain`` sealed as bytes: a third shorter than the text."""
-        nonce, sealed = _encrypt(self._keys[self.current], plain, context)
-        return b"%b%b.%b%b" % (_BYTES, self.current.encode(), nonce, sealed)
+        nonce, encrypted = _encrypt(self._keys[self.current], plain, context)
+        return b"%b%b.%b%b" % (_BYTES, self.current.encode(), nonce, encrypted)
 
-    def open_bytes(self, sealed: bytes, *, context: str) -> bytes:
+    def open_bytes(self, encrypted: bytes, *, context: str) -> bytes:
         """Return what was sealed as bytes; see :meth:`open`."""
-        key_id = key_id_of(sealed)
+        key_id = key_id_of(encrypted)
         if key_id is None:
             raise TamperedError(context)
         start = len(_BYTES) + len(key_id) + 1
         nonce_ends = start + _NONCE_BYTES
-        return self._decrypted(key_id, sealed[start:nonce_ends], sealed[nonce_ends:], context)
+        return self._decrypted(key_id, encrypted[start:nonce_ends], encrypted[nonce_ends:], context)
 
-    def _decrypted(self, key_id: str, nonce: bytes, sealed: bytes, context: str) -> bytes:
+    def _decrypted(self, key_id: str, nonce: bytes, encrypted: bytes, context: str) -> bytes:
         key = self._keys.get(key_id)
         if key is None:
             raise MissingKeyError(key_id, self.ids)
-        if len(nonce) != _NONCE_BYTES or len(sealed) < _TAG_BYTES:
+        if len(nonce) != _NONCE_BYTES or len(encrypted) < _TAG_BYTES:
             raise TamperedError(context)
         place = context.encode()
         cipher, invalid = _primitives()
         try:
-            plain: bytes = cipher(_derived(key, place)).decrypt(nonce, sealed, place)
+            plain: bytes = cipher(_derived(key, place)).decrypt(nonce, encrypted, place)
         except invalid as error:
             raise TamperedError(context) from error
         return plain
 
 
-def is_sealed(value: str | bytes) -> bool:
+def is_encrypted(value: str | bytes) -> bool:
     """Tell whether a stored value has been sealed."""
     return value.startswith(_TEXT) if isinstance(value, str) else value.startswith(_BYTES)
 
 
 def key_id_of(value: str | bytes) -> str | None:
     """Return under which key a stored value was sealed; ``None`` if it does not say."""
-    if not is_sealed(value):
+    if not is_encrypted(value):
         return None
     # An id is at most 32 characters, so the full stop behind it is not far.
     start = value[len(_TEXT) : len(_TEXT) + 33]

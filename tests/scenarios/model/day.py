@@ -52,7 +52,7 @@ _CALM = {
     "_POUR_EVERY": 15.0,
     "_VITALS_EVERY": 30.0,
     "_TICK_EVERY": 60.0,
-    "_REVIVE_EVERY": 30.0,
+    "_SWEEP_EVERY": 30.0,
     "_STILL_EVERY": 30.0,
     "_PURGE_EVERY": HOUR,
 }
@@ -75,19 +75,19 @@ class Temper:
     gone_at: float | None
 
     @classmethod
-    def drawn(cls, dice: random.Random) -> Temper:
+    def drawn(cls, rng: random.Random) -> Temper:
         """Draw one."""
         return cls(
-            fails=dice.choice([0.0, 0.0, 0.05, 0.3]),
-            slow=dice.choice([0.0, 0.0, 0.02, 0.1]),
-            down=_windows(dice, dice.randint(0, 2), 300, 3 * HOUR),
-            gone_at=dice.uniform(0.3, 0.9) * DAY if dice.random() < 0.1 else None,
+            fails=rng.choice([0.0, 0.0, 0.05, 0.3]),
+            slow=rng.choice([0.0, 0.0, 0.02, 0.1]),
+            down=_windows(rng, rng.randint(0, 2), 300, 3 * HOUR),
+            gone_at=rng.uniform(0.3, 0.9) * DAY if rng.random() < 0.1 else None,
         )
 
 
-def _windows(dice: random.Random, count: int, shortest: float, longest: float) -> list[tuple[float, float]]:
-    starts = (dice.uniform(0, 0.9) * DAY for _ in range(count))
-    return [(start, start + dice.uniform(shortest, longest)) for start in starts]
+def _windows(rng: random.Random, count: int, shortest: float, longest: float) -> list[tuple[float, float]]:
+    starts = (rng.uniform(0, 0.9) * DAY for _ in range(count))
+    return [(start, start + rng.uniform(shortest, longest)) for start in starts]
 
 
 def _within(windows: list[tuple[float, float]], at: float) -> bool:
@@ -117,13 +117,13 @@ class Process:
 
     async def dare(self) -> None:
         """Go through a moment at which a death, or a long pause, hurts most."""
-        dice = self.world.dice
-        if dice.random() < self.risk and not (self.dead or self.world.healed):
-            self.world.strike(self, kill=dice.random() < 0.6)
+        rng = self.world.rng
+        if rng.random() < self.risk and not (self.dead or self.world.healed):
+            self.world.strike(self, kill=rng.random() < 0.6)
         await self.live()
 
 
-class Line:
+class Connection:
     """A process's way to the store; has all the verbs of a store."""
 
     def __init__(self, store: Store, process: Process) -> None:
@@ -152,15 +152,15 @@ class Line:
             await process.live()
             world.refuse_if_down()
             return await verb(*args, **options)
-        await process.live(world.dice.expovariate(200))
-        lost = world.is_down() and world.dice.random() < 0.2
+        await process.live(world.rng.expovariate(200))
+        lost = world.is_down() and world.rng.random() < 0.2
         if not lost:
             world.refuse_if_down()
         result = await verb(*args, **options)
         world.checker.saw(name, args, result)
         if result:
             await process.dare()
-        await process.live(world.dice.expovariate(200))
+        await process.live(world.rng.expovariate(200))
         if lost:
             raise StoreUnavailableError("the answer was lost")
         return result
@@ -204,13 +204,13 @@ class World:
     """
 
     def __init__(self, seed: int, store: Store, clock: VirtualClock) -> None:
-        self.dice = random.Random(seed)
+        self.rng = random.Random(seed)
         self.store = store
         self.clock = clock
         self.checker = Checker()
         self.faults: Counter[str] = Counter()
         self.healed = False
-        self._down = _windows(self.dice, 3, 20, 900)
+        self._down = _windows(self.rng, 3, 20, 900)
         self._tempers: dict[str, Temper] = {}
         self._workers: list[tuple[Process, Dispatcher, SkewedClock]] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -235,28 +235,28 @@ class World:
     async def answer(self, claim: Claim, endpoint: Endpoint) -> Outcome:
         """Do what the receiver behind ``endpoint`` does with one request."""
         self.checker.sent(claim, endpoint, self.at)
-        temper, dice = self._tempers[endpoint.id], self.dice
-        await asyncio.sleep(dice.uniform(0.01, 0.3))
+        temper, rng = self._tempers[endpoint.id], self.rng
+        await asyncio.sleep(rng.uniform(0.01, 0.3))
         if self.healed:
             self.checker.accepted(claim, self.at)
             return Accepted()
         if _within(temper.down, self.at):
-            await asyncio.sleep(dice.choice([0, 0, 5]))
-            return Transient(reason=dice.choice(["connect_failed", "http_503"]))
+            await asyncio.sleep(rng.choice([0, 0, 5]))
+            return Transient(reason=rng.choice(["connect_failed", "http_503"]))
         if temper.gone_at is not None and self.at > temper.gone_at:
             return BadRecipient(reason="http_410")
-        if dice.random() < temper.slow:
-            if dice.random() < 0.8:
+        if rng.random() < temper.slow:
+            if rng.random() < 0.8:
                 self.checker.accepted(claim, self.at)
             await asyncio.sleep(endpoint.timeout.total_seconds())
             return Uncertain(reason="timeout")
-        if dice.random() < temper.fails:
+        if rng.random() < temper.fails:
             failures: list[Outcome] = [
                 Transient(reason="http_500"),
-                Transient(reason="http_503", retry_after=timedelta(seconds=dice.choice([1, 30, 600]))),
+                Transient(reason="http_503", retry_after=timedelta(seconds=rng.choice([1, 30, 600]))),
                 Throttled(reason="http_429"),
             ]
-            return dice.choice(failures)
+            return rng.choice(failures)
         self.checker.accepted(claim, self.at)
         return Accepted()
 
@@ -265,9 +265,9 @@ class World:
     async def start_worker(self) -> None:
         """Start one more process with a dispatcher."""
         process = Process(self, risk=0.005)
-        clock = SkewedClock(self.clock, timedelta(seconds=self.dice.uniform(-3, 3)))
-        line = cast(Store, Line(self.store, process))
-        dispatcher = Dispatcher(line, [Wire(process)], SETTINGS, clock=clock, dice=self.dice.random)
+        clock = SkewedClock(self.clock, timedelta(seconds=self.rng.uniform(-3, 3)))
+        line = cast(Store, Connection(self.store, process))
+        dispatcher = Dispatcher(line, [Wire(process)], SETTINGS, clock=clock, rng=self.rng.random)
         await dispatcher.__aenter__()
         self._workers.append((process, dispatcher, clock))
 
@@ -296,89 +296,89 @@ class World:
                 assert serving is not None
                 serving.cancel()
                 await asyncio.gather(serving, return_exceptions=True)
-                await asyncio.sleep(self.dice.uniform(0, 120))
+                await asyncio.sleep(self.rng.uniform(0, 120))
                 await self.start_worker()
                 return
 
     async def _thaw(self, process: Process) -> None:
         """Let a frozen process go on, often after its leases have run out."""
-        await asyncio.sleep(self.dice.uniform(1, 300))
+        await asyncio.sleep(self.rng.uniform(1, 300))
         thawed, process.frozen = process.frozen, None
         assert thawed is not None
         thawed.set()
 
     async def stop_worker(self) -> None:
         """Stop one process as an operator does, wait for it, and start another one."""
-        _, dispatcher, _ = self._workers.pop(self.dice.randrange(len(self._workers)))
+        _, dispatcher, _ = self._workers.pop(self.rng.randrange(len(self._workers)))
         await dispatcher.__aexit__(None, None, None)
         self.faults["stopped"] += 1
         await self.start_worker()
 
     async def misset_clock(self) -> None:
         """Let one machine's clock be wrong by minutes for a while."""
-        clock = self.dice.choice(self._workers)[2]
+        clock = self.rng.choice(self._workers)[2]
         right = clock.skew
-        clock.skew = timedelta(seconds=self.dice.uniform(-600, 600))
-        await asyncio.sleep(self.dice.uniform(10, 1200))
+        clock.skew = timedelta(seconds=self.rng.uniform(-600, 600))
+        await asyncio.sleep(self.rng.uniform(10, 1200))
         clock.skew = right
         self.faults["clock"] += 1
 
     async def trouble(self) -> None:
         """Let things happen to the workers all day, beside what happens to them at bad moments."""
         while self.at < DAY:
-            await asyncio.sleep(self.dice.expovariate(8 / DAY))
+            await asyncio.sleep(self.rng.expovariate(8 / DAY))
             if not self._workers:
                 continue
-            what = self.dice.randrange(4)
+            what = self.rng.randrange(4)
             if what == 0:
                 await self.misset_clock()
             elif what == 1:
                 await self.stop_worker()
             else:
-                self.strike(self.dice.choice(self._workers)[0], kill=what == 2)
+                self.strike(self.rng.choice(self._workers)[0], kill=what == 2)
 
     # -- the tenants -----------------------------------------------------------------------------
 
     async def set_up(self, kit: Notifykit) -> None:
         """Give each tenant two to four endpoints, each with a subscription."""
         for tenant in TENANTS:
-            for number in range(self.dice.randint(2, 4)):
-                pattern = self.dice.choice(["**", "order.*", "order.paid"])
-                limit = RateLimit(per_second=0.2, burst=3) if self.dice.random() < 0.2 else None
+            for number in range(self.rng.randint(2, 4)):
+                pattern = self.rng.choice(["**", "order.*", "order.paid"])
+                limit = RateLimit(per_second=0.2, burst=3) if self.rng.random() < 0.2 else None
                 _, endpoint = await kit.subscribe(
                     pattern,
                     tenant=tenant,
                     endpoint=f"https://203.0.114.7/{number}",
                     retry=RETRY,
-                    max_in_flight=self.dice.choice([1, 4, 64]),
+                    max_in_flight=self.rng.choice([1, 4, 64]),
                     rate_limit=limit,
                 )
-                self._tempers[endpoint.id] = Temper.drawn(self.dice)
+                self._tempers[endpoint.id] = Temper.drawn(self.rng)
                 self.checker.subscribed(endpoint, pattern)
 
     async def publish(self, tenant: str, events: int) -> None:
         """Publish through the day in bursts; whoever gets no receipt asks again with the same key."""
-        kit = Notifykit(store=cast(Store, Line(self.store, Process(self))), clock=self.clock)
+        kit = Notifykit(store=cast(Store, Connection(self.store, Process(self))), clock=self.clock)
         await kit.open()
-        dice = random.Random(self.dice.random())
+        rng = random.Random(self.rng.random())
         while events > 0:
-            await asyncio.sleep(dice.expovariate(events / max(DAY * 0.95 - self.at, 1.0)) * 8)
-            for _ in range(min(events, dice.randint(1, 15))):
-                await self._publish_one(kit, tenant, dice)
+            await asyncio.sleep(rng.expovariate(events / max(DAY * 0.95 - self.at, 1.0)) * 8)
+            for _ in range(min(events, rng.randint(1, 15))):
+                await self._publish_one(kit, tenant, rng)
                 events -= 1
         await kit._publisher.aclose()
 
-    async def _publish_one(self, kit: Notifykit, tenant: str, dice: random.Random) -> None:
-        key = dice.choice([None, None, "A-1", "A-2"])
-        delay = timedelta(seconds=dice.uniform(1, 2 * HOUR)) if key is None and dice.random() < 0.1 else None
-        expiry = timedelta(seconds=dice.uniform(2.1 * HOUR, 6 * HOUR)) if key is None and dice.random() < 0.1 else None
+    async def _publish_one(self, kit: Notifykit, tenant: str, rng: random.Random) -> None:
+        key = rng.choice([None, None, "A-1", "A-2"])
+        delay = timedelta(seconds=rng.uniform(1, 2 * HOUR)) if key is None and rng.random() < 0.1 else None
+        expiry = timedelta(seconds=rng.uniform(2.1 * HOUR, 6 * HOUR)) if key is None and rng.random() < 0.1 else None
         event = Event(
-            type=dice.choice(["order.paid", "order.sent", "stock.low"]),
-            data={"n": dice.random()},
+            type=rng.choice(["order.paid", "order.sent", "stock.low"]),
+            data={"n": rng.random()},
             tenant=tenant,
             ordering_key=key,
-            idempotency_key=f"{dice.random()}",
-            priority=dice.choice(list(Priority)),
+            idempotency_key=f"{rng.random()}",
+            priority=rng.choice(list(Priority)),
             deliver_at=None if delay is None else self.clock.now() + delay,
             expires_at=None if expiry is None else self.clock.now() + expiry,
         )
@@ -386,7 +386,7 @@ class World:
             try:
                 receipt = await kit.apublish(event)
             except StoreUnavailableError:
-                await asyncio.sleep(dice.uniform(1, 60))
+                await asyncio.sleep(rng.uniform(1, 60))
             else:
                 self.checker.published(receipt.event_id, event)
                 return
@@ -394,24 +394,24 @@ class World:
     async def operate(self, kit: Notifykit) -> None:
         """Pause, resume, rotate, disable, redrive and cancel, as people do."""
         while self.at < DAY:
-            await asyncio.sleep(self.dice.expovariate(20 / DAY))
+            await asyncio.sleep(self.rng.expovariate(20 / DAY))
             with contextlib.suppress(NotifykitError):  # down, or there is nothing to do it to
                 await self._operate_once(kit)
 
     async def _operate_once(self, kit: Notifykit) -> None:
-        dice = self.dice
-        tenant = dice.choice(TENANTS)
-        endpoint = dice.choice(await kit.endpoints.list(tenant=tenant))
-        match dice.randrange(6):
+        rng = self.rng
+        tenant = rng.choice(TENANTS)
+        endpoint = rng.choice(await kit.endpoints.list(tenant=tenant))
+        match rng.randrange(6):
             case 0:
                 await kit.endpoints.pause(endpoint.id, tenant=tenant)
-                await asyncio.sleep(dice.uniform(10, HOUR))
+                await asyncio.sleep(rng.uniform(10, HOUR))
                 await kit.endpoints.resume(endpoint.id, tenant=tenant)
             case 1:
                 await kit.endpoints.rotate_secret(endpoint.id, tenant=tenant, overlap=timedelta(0))
             case 2:
                 await kit.endpoints.disable(endpoint.id, tenant=tenant)
-                await asyncio.sleep(dice.uniform(10, HOUR))
+                await asyncio.sleep(rng.uniform(10, HOUR))
                 await kit.endpoints.resume(endpoint.id, tenant=tenant)
             case 3:
                 await kit.deliveries.redrive_all(tenant=tenant)
@@ -419,7 +419,7 @@ class World:
                 since = self.clock.now() - timedelta(hours=3)
                 await kit.deliveries.recover(endpoint.id, tenant=tenant, since=since)
             case _:
-                for delivery in (await kit.deliveries.list(tenant=tenant, limit=20))[: dice.randint(1, 20)]:
+                for delivery in (await kit.deliveries.list(tenant=tenant, limit=20))[: rng.randint(1, 20)]:
                     await kit.deliveries.cancel(delivery.id, tenant=tenant)
         self.faults["operated"] += 1
 

@@ -36,7 +36,7 @@ from notifykit.models.event import TakenEvent
 from notifykit.models.outcome import Accepted, BadRecipient, Outcome, Permanent, Throttled, Transient, Uncertain
 from notifykit.policies.decide import Cancel, Expire, Hold, decide
 from notifykit.policies.plan import SubscriptionIndex, plan
-from notifykit.policies.retry import Bury, Complete, RetryAt, next_step
+from notifykit.policies.retry import Complete, DeadLetter, RetryAt, next_step
 from notifykit.ports import DeliveryFilter, Record, Settlement, Store
 from notifykit.stores.memory import MemoryStore
 from notifykit.stores.sql.sqlite import SqliteStore
@@ -305,7 +305,7 @@ class EngineMachine(RuleBasedStateMachine):
                 return Record(claim.delivery_id, claim.fence, S.CANCELLED, why, None, self.now, None)
             case Expire():
                 return Record(claim.delivery_id, claim.fence, S.EXPIRED, "expired", None, self.now, None)
-        step = next_step(outcome, tries=claim.tries + 1, policy=endpoint.retry, now=self.now, dice=lambda: 0.5)
+        step = next_step(outcome, tries=claim.tries + 1, policy=endpoint.retry, now=self.now, rng=lambda: 0.5)
         state = S.DELIVERED
         reason: str | None = None
         due: datetime | None = None
@@ -314,7 +314,7 @@ class EngineMachine(RuleBasedStateMachine):
                 pass
             case RetryAt(due_at=due, reason=reason):
                 state = S.PENDING
-            case Bury(reason=reason):
+            case DeadLetter(reason=reason):
                 state = S.DEAD
         attempt = Attempt(
             delivery_id=claim.delivery_id, number=claim.attempt, started_at=self.now, took=LEASE, outcome="made"

@@ -57,7 +57,7 @@ def _failpoints(case: CrashCase) -> str:
 def _worker(case: CrashCase, site: Site, endpoints: dict[str, list[str]]) -> None:
     site.publish(endpoints, case.count)
     if case.planned:
-        planner = site.worker(duties=["plan"])
+        planner = site.worker(roles=["plan"])
         assert until(lambda: site.database.open_work() == (0, case.count), 10)
         planner.terminate()
     doomed = site.worker(_failpoints(case), wait=False, **case.settings)

@@ -21,7 +21,7 @@ from .roles.worker import POISON
 _IN_FLIGHT = 3 * SETTINGS["concurrency"]
 
 
-def kill_under_load(site: Site, *, kills: int, events: int, rate: float, dice: random.Random) -> None:
+def kill_under_load(site: Site, *, kills: int, events: int, rate: float, rng: random.Random) -> None:
     """Kill a random process again and again; stop once there are enough kills and events."""
     endpoints = site.endpoints(tenants=("acme", "globex"), each=2)
     begin: list[Callable[[], Role]] = [
@@ -33,9 +33,9 @@ def kill_under_load(site: Site, *, kills: int, events: int, rate: float, dice: r
     running = [start() for start in begin]
     killed = 0
     while killed < kills or site.acknowledged() < events:
-        time.sleep(dice.uniform(0.2, 0.7))
+        time.sleep(rng.uniform(0.2, 0.7))
         if killed < kills:
-            victim = dice.randrange(len(running))
+            victim = rng.randrange(len(running))
             running[victim].kill()
             running[victim] = begin[victim]()
             killed += 1
@@ -62,7 +62,7 @@ def test_random_kills_lose_nothing(
 ) -> None:
     """Kill -9 of publishers and workers under load: what was acknowledged arrives, repeats are bounded and equal."""
     with databases() as url, Site(url, tmp_path / "site", receiver) as site:
-        kill_under_load(site, kills=20, events=1000, rate=200, dice=random.Random(20))
+        kill_under_load(site, kills=20, events=1000, rate=200, rng=random.Random(20))
 
         check_kills(site, request.node.name, 20, 1000)
 
@@ -72,7 +72,7 @@ def test_a_hundred_kills_lose_nothing(databases: Databases, tmp_path: Path, requ
     """The same with over a hundred kills and twenty thousand events."""
     receiver = Receiver(tmp_path)
     with databases() as url, Site(url, tmp_path / "site", receiver) as site:
-        kill_under_load(site, kills=120, events=20_000, rate=600, dice=random.Random(120))
+        kill_under_load(site, kills=120, events=20_000, rate=600, rng=random.Random(120))
         receiver.kill()
 
         check_kills(site, request.node.name, 120, 20_000)

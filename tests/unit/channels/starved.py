@@ -142,7 +142,7 @@ async def dispatch(transport: str, port: int) -> object:
         return {
             "states": Counter(delivery.state.value for delivery in deliveries),
             "attempts": Counter(delivery.attempts for delivery in deliveries),
-            "failing": len(await kit.store.ailments()),
+            "failing": len(await kit.store.circuits()),
             "paused": sorted({event.reason for event in paused}),
         }
 

@@ -213,7 +213,7 @@ def test_settings_reach_the_workers() -> None:
     from notifykit.cli.run import settings_of
     from notifykit.codec import structure
 
-    given = ["--concurrency", "high=3,low=1", "--batch", "50", "--lease", "90s", "--duties", "plan,clean"]
+    given = ["--concurrency", "high=3,low=1", "--batch", "50", "--lease", "90s", "--roles", "plan,clean"]
     settings = settings_of(build().parse_args(["run", *given]))
 
     orders = json.loads(encode("sqlite://", EgressRules(), settings, 0))

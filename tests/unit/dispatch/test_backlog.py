@@ -139,7 +139,7 @@ async def test_quiet_subscribers_are_forgotten() -> None:
     lines.tick()
     lines.tick()
 
-    assert 0 == len(lines._lines)
+    assert 0 == len(lines._queues)
 
 
 async def test_waiting_for_room_ends_when_one_is_done_or_when_woken() -> None:

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from notifykit import Endpoint, EndpointState
-from notifykit.dispatch.vitals import Vitals
+from notifykit.dispatch.circuits import Circuits
 from notifykit.models.outcome import Accepted, BadRecipient, Transient
-from notifykit.policies.health import IN_A_ROW
+from notifykit.policies.circuits import IN_A_ROW
 from notifykit.signing import generate_secret
 from notifykit.stores.memory import MemoryStore
 from notifykit.telemetry import EndpointDisabled, EndpointFailing
@@ -73,7 +73,7 @@ async def test_disabling_an_endpoint_undoes_no_change(
         assert [change is rotate] * len(found) == [SECRET in one.signing_keys(one.created_at) for one in found]
         assert [change is move] * len(found) == [one.url.endswith("/moved") for one in found]
         assert (state is EndpointState.DISABLED) == any(isinstance(told, EndpointDisabled) for told in b.told)
-        assert {} == b.dispatcher._gone
+        assert {} == b.dispatcher._to_disable
 
 
 class TestHealth:
@@ -82,37 +82,37 @@ class TestHealth:
     async def test_of_workers_that_find_out_at_once_one_tells(self) -> None:
         """Two workers that see an endpoint fail in the same second park it once, and one of them says so."""
         async with bench() as b:
-            endpoint, vitals, others = await self._given(b)
-            for one in (vitals, others):
+            endpoint, circuits, others = await self._given(b)
+            for one in (circuits, others):
                 self._fail(one, endpoint, times=IN_A_ROW)
 
-            for one in (vitals, others):
+            for one in (circuits, others):
                 await one.refresh()
 
-            (ailment,) = await b.kit.store.ailments()
-            assert 1 == ailment.version
+            (circuit,) = await b.kit.store.circuits()
+            assert 1 == circuit.version
             assert 1 == sum(isinstance(told, EndpointFailing) for told in b.told)
-            assert vitals.ailment(endpoint.id) == others.ailment(endpoint.id)
+            assert circuits.circuit(endpoint.id) == others.circuit(endpoint.id)
 
     async def test_an_old_failure_does_not_bring_an_ailment_back(self) -> None:
         """A probe that failed before another worker's succeeded neither parks the endpoint nor disables it."""
         clock = FakeClock(datetime.now(UTC))
         async with bench(clock=clock, patience=timedelta(days=2)) as b:
-            endpoint, vitals, others = await self._given(b)
-            self._fail(vitals, endpoint, times=IN_A_ROW)
-            for one in (vitals, others):
+            endpoint, circuits, others = await self._given(b)
+            self._fail(circuits, endpoint, times=IN_A_ROW)
+            for one in (circuits, others):
                 await one.refresh()
             clock.advance(timedelta(days=3))
             self._fail(others, endpoint)
             for _ in range(10):
-                vitals.note(endpoint, Accepted(), clock.now())
-            await vitals.refresh()
+                circuits.note(endpoint, Accepted(), clock.now())
+            await circuits.refresh()
 
             await others.refresh()
             await b.dispatcher.step()
 
-            assert [] == await b.kit.store.ailments()
-            assert (None, None) == (vitals.ailment(endpoint.id), others.ailment(endpoint.id))
+            assert [] == await b.kit.store.circuits()
+            assert (None, None) == (circuits.circuit(endpoint.id), others.circuit(endpoint.id))
             assert endpoint.max_in_flight == others.places(endpoint)
             assert EndpointState.ACTIVE is (await b.kit.endpoints.get(endpoint.id, tenant=TENANT)).state
 
@@ -120,53 +120,53 @@ class TestHealth:
         """What a worker wrote itself is what it goes on from."""
         clock = FakeClock(datetime.now(UTC))
         async with bench(clock=clock) as b:
-            endpoint, vitals, others = await self._given(b)
-            self._fail(vitals, endpoint, times=IN_A_ROW)
+            endpoint, circuits, others = await self._given(b)
+            self._fail(circuits, endpoint, times=IN_A_ROW)
             for _ in range(3):
-                await vitals.refresh()
+                await circuits.refresh()
                 clock.advance(timedelta(minutes=6))
-                self._fail(vitals, endpoint)
-            await vitals.refresh()
+                self._fail(circuits, endpoint)
+            await circuits.refresh()
             await others.refresh()
 
-            (ailment,) = await b.kit.store.ailments()
-            assert (3, 4) == (ailment.probes, ailment.version)
-            assert 3 == (others.ailment(endpoint.id) or ailment).probes
+            (circuit,) = await b.kit.store.circuits()
+            assert (3, 4) == (circuit.probes, circuit.version)
+            assert 3 == (others.circuit(endpoint.id) or circuit).probes
 
     async def test_what_recovered_and_fails_again_is_a_new_ailment(self) -> None:
         """Both between two looks at the store: how long it has been failing counts from then."""
         clock = FakeClock(datetime.now(UTC))
         async with bench(clock=clock) as b:
-            endpoint, vitals, _ = await self._given(b)
-            self._fail(vitals, endpoint, times=IN_A_ROW)
-            await vitals.refresh()
+            endpoint, circuits, _ = await self._given(b)
+            self._fail(circuits, endpoint, times=IN_A_ROW)
+            await circuits.refresh()
             again = clock.advance(timedelta(days=3))
             for _ in range(10):
-                vitals.note(endpoint, Accepted(), clock.now())
-            self._fail(vitals, endpoint, times=IN_A_ROW)
-            await vitals.refresh()
+                circuits.note(endpoint, Accepted(), clock.now())
+            self._fail(circuits, endpoint, times=IN_A_ROW)
+            await circuits.refresh()
 
-            (ailment,) = await b.kit.store.ailments()
-            assert (again, 0, 2) == (ailment.since, ailment.probes, ailment.version)
+            (circuit,) = await b.kit.store.circuits()
+            assert (again, 0, 2) == (circuit.since, circuit.probes, circuit.version)
 
     async def test_what_was_seen_of_a_removed_endpoint_is_forgotten(self) -> None:
         """Neither the store nor the worker keeps an ailment of what is gone."""
         async with bench() as b:
-            endpoint, vitals, _ = await self._given(b)
-            self._fail(vitals, endpoint, times=IN_A_ROW)
+            endpoint, circuits, _ = await self._given(b)
+            self._fail(circuits, endpoint, times=IN_A_ROW)
             await b.kit.endpoints.delete(endpoint.id, tenant=TENANT)
 
-            await vitals.refresh()
+            await circuits.refresh()
 
-            assert [] == await b.kit.store.ailments()
-            assert vitals.ailment(endpoint.id) is None
+            assert [] == await b.kit.store.circuits()
+            assert circuits.circuit(endpoint.id) is None
 
-    async def _given(self, b: Bench) -> tuple[Endpoint, Vitals, Vitals]:
+    async def _given(self, b: Bench) -> tuple[Endpoint, Circuits, Circuits]:
         """Return an endpoint and what two workers know of its health."""
         endpoint = await b.endpoint()
         other = b.kit.dispatcher([ScriptedChannel()], b.dispatcher.settings)
-        return endpoint, b.dispatcher._vitals, other._vitals
+        return endpoint, b.dispatcher._circuits, other._circuits
 
-    def _fail(self, vitals: Vitals, endpoint: Endpoint, times: int = 1) -> None:
+    def _fail(self, circuits: Circuits, endpoint: Endpoint, times: int = 1) -> None:
         for _ in range(times):
-            vitals.note(endpoint, FAILED, vitals.clock.now())
+            circuits.note(endpoint, FAILED, circuits.clock.now())

@@ -501,7 +501,7 @@ async def test_one_wide_event_for_each_attempt() -> None:
         {"batch": 0},
         {"batch": 10, "prefetch": 9},
         {"idempotency_window": timedelta(hours=23)},
-        {"duties": frozenset({"plan", "dance"})},
+        {"roles": frozenset({"plan", "dance"})},
     ],
 )
 def test_settings_that_cannot_work_are_refused(settings: dict[str, object]) -> None:

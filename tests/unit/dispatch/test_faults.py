@@ -20,7 +20,7 @@ from notifykit.models.outcome import (
     outcome_problem,
     recordable,
 )
-from notifykit.policies.health import IN_A_ROW
+from notifykit.policies.circuits import IN_A_ROW
 from notifykit.stores.memory import MemoryStore
 from notifykit.telemetry import ChannelFailed, LoopFailed
 from notifykit.testing import FakeClock
@@ -123,7 +123,7 @@ async def test_a_bucket_that_fails_does_not_keep_tokens_from_others(monkeypatch)
     async with bench() as b:
         bad = await subscribed(b, OTHER, rate_limit=RateLimit(per_second=1000, burst=10))
         await subscribed(b, TENANT, rate_limit=RateLimit(per_second=1000, burst=10))
-        failing_for(monkeypatch, "draw", bad.id)
+        failing_for(monkeypatch, "acquire", bad.id)
         for _ in range(3):
             await b.publish(tenant=OTHER)
             await b.publish()
@@ -131,7 +131,7 @@ async def test_a_bucket_that_fails_does_not_keep_tokens_from_others(monkeypatch)
         async with b.dispatcher:
             await b.until_states(DELIVERED, count=3)
 
-        assert "pour" in failures(b)
+        assert "refill" in failures(b)
         assert not await b.deliveries(DELIVERED, tenant=OTHER)
 
 
@@ -140,17 +140,17 @@ async def test_the_health_of_one_endpoint_does_not_hide_that_of_others(monkeypat
     clock = FakeClock(datetime.now(UTC))
     async with bench(clock=clock) as b:
         bad, good = await subscribed(b, OTHER), await subscribed(b, TENANT)
-        vitals = b.dispatcher._vitals
-        failing_for(monkeypatch, "save_ailment", bad.id)
+        circuits = b.dispatcher._circuits
+        failing_for(monkeypatch, "save_circuit", bad.id)
         for endpoint in (bad, good):
             for _ in range(IN_A_ROW):
-                vitals.note(endpoint, Transient(reason="http_503"), clock.now())
+                circuits.note(endpoint, Transient(reason="http_503"), clock.now())
 
-        await vitals.refresh()
+        await circuits.refresh()
 
-        assert [good.id] == [ailment.endpoint_id for ailment in await b.kit.store.ailments()]
-        assert {"vitals"} == failures(b)
-        assert vitals.ailment(bad.id) is not None
+        assert [good.id] == [circuit.endpoint_id for circuit in await b.kit.store.circuits()]
+        assert {"circuits"} == failures(b)
+        assert circuits.circuit(bad.id) is not None
 
 
 async def test_an_endpoint_that_cannot_be_disabled_does_not_keep_others(monkeypatch):

@@ -12,10 +12,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from notifykit import EndpointState, Event, RateLimit, RetryPolicy
+from notifykit.models.circuit import OpenCircuit
 from notifykit.models.delivery import Claim, DeliveryState
-from notifykit.models.health import Ailment
 from notifykit.models.outcome import Accepted, Outcome, Transient
-from notifykit.policies.health import IN_A_ROW
+from notifykit.policies.circuits import IN_A_ROW
 from notifykit.stores.memory import MemoryStore
 from notifykit.telemetry import EndpointFailing, EndpointRecovered
 from notifykit.testing import FakeClock
@@ -83,38 +83,38 @@ async def test_what_one_process_finds_out_another_keeps_to() -> None:
         channel = ScriptedChannel()
         other = b.kit.dispatcher([channel], b.dispatcher.settings)
 
-        await other._vitals.refresh()
-        ailment = other._vitals.ailment(endpoint.id)
+        await other._circuits.refresh()
+        circuit = other._circuits.circuit(endpoint.id)
         async with other:
             await b.until_states(DeliveryState.HELD, count=2 * IN_A_ROW)
 
-        assert ailment is not None
-        assert (1, []) == (other._vitals.places(endpoint), channel.sent)
+        assert circuit is not None
+        assert (1, []) == (other._circuits.places(endpoint), channel.sent)
 
 
 async def test_who_sends_nothing_asks_seldom_who_is_failing(monkeypatch: pytest.MonkeyPatch) -> None:
     """An idle process asks the store every fifth time; one that sends, or knows of a failing endpoint, each time."""
     asked = []
-    ailments = MemoryStore.ailments
+    read = MemoryStore.circuits
 
-    async def counted(store: MemoryStore) -> list[Ailment]:
+    async def counted(store: MemoryStore) -> list[OpenCircuit]:
         asked.append(1)
-        return await ailments(store)
+        return await read(store)
 
-    monkeypatch.setattr(MemoryStore, "ailments", counted)
+    monkeypatch.setattr(MemoryStore, "circuits", counted)
     async with bench(lambda claim: Transient(reason="http_503")) as b:
-        vitals = b.dispatcher._vitals
+        circuits = b.dispatcher._circuits
         endpoint = await b.endpoint()
 
         async def looks(count: int, before: Callable[[], object] = bool) -> int:
             asked.clear()
             for _ in range(count):
                 before()
-                await vitals.look()
+                await circuits.look()
             return len(asked)
 
         def sent(outcome: Outcome) -> None:
-            vitals.note(endpoint, outcome, datetime.now(UTC))
+            circuits.note(endpoint, outcome, datetime.now(UTC))
 
         idle = await looks(10)
         sending = await looks(10, lambda: sent(Accepted()))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from notifykit import Event
-from notifykit.dispatch.rounds import Found
+from notifykit.dispatch.round_robin import PollResult
 
 from .support import Bench, bench
 
@@ -16,7 +16,7 @@ LOUD, QUIET = "loud", "quiet"
 BATCH = 100
 
 
-async def crowd(b: Bench) -> None:
+async def large_tenants(b: Bench) -> None:
     """Let one tenant publish hundreds of events, and plan the first full batch, with one event of another in it."""
     await b.endpoint(tenant=LOUD)
     await b.endpoint(tenant=QUIET)
@@ -30,7 +30,7 @@ async def crowd(b: Bench) -> None:
 async def test_who_is_quiet_passes_the_batch_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """An event that comes while a batch of somebody else is being written is planned before that is done."""
     async with bench(batch=BATCH) as b:
-        await crowd(b)
+        await large_tenants(b)
         planner, take = b.dispatcher._planner, b.kit.store.take
         may_go_on = asyncio.Event()
 
@@ -43,9 +43,9 @@ async def test_who_is_quiet_passes_the_batch_under_way(monkeypatch: pytest.Monke
         under_way = asyncio.create_task(planner.turn())
         await asyncio.sleep(0.01)
         event_id = await b.publish(tenant=QUIET)
-        await planner.pass_by()
+        await planner.bypass()
 
-        assert event_id in b.dispatcher._recorder.flights._aloft
+        assert event_id in b.dispatcher._recorder.eager_sends._in_progress
         assert not under_way.done()
         may_go_on.set()
         await under_way
@@ -65,16 +65,16 @@ async def test_nobody_looks_for_passers_without_a_crowd(monkeypatch: pytest.Monk
         monkeypatch.setattr(b.kit.store, "take", counted)
         await b.publish(tenant=QUIET)
 
-        await asyncio.gather(b.dispatcher._planner.turn(), b.dispatcher._planner.pass_by())
+        await asyncio.gather(b.dispatcher._planner.turn(), b.dispatcher._planner.bypass())
 
         assert 1 == len(asked)  # the turn's, and no other
 
 
 @pytest.mark.parametrize(
     ("published", "batch", "found"),
-    [(0, 100, Found.NOTHING), (7, 100, Found.FEW), (8, 100, Found.MUCH), (3, 3, Found.MUCH)],
+    [(0, 100, PollResult.NOTHING), (7, 100, PollResult.FEW), (8, 100, PollResult.MUCH), (3, 3, PollResult.MUCH)],
 )
-async def test_only_many_events_suggest_that_there_are_more(published: int, batch: int, found: Found) -> None:
+async def test_only_many_events_suggest_that_there_are_more(published: int, batch: int, found: PollResult) -> None:
     """Few came by themselves: the next look can wait until they are under way, unless few fill a batch."""
     async with bench(batch=batch) as b:
         await b.endpoint(tenant=QUIET)
@@ -92,4 +92,4 @@ async def test_an_event_of_several_pages_goes_on_at_once(monkeypatch: pytest.Mon
             await b.endpoint(tenant=QUIET)
         await b.publish(tenant=QUIET)
 
-        assert [Found.MUCH, Found.FEW] == [await b.dispatcher._planner.turn() for _ in range(2)]
+        assert [PollResult.MUCH, PollResult.FEW] == [await b.dispatcher._planner.turn() for _ in range(2)]

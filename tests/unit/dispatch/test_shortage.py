@@ -33,7 +33,7 @@ async def test_what_was_not_sent_is_not_counted() -> None:
         (attempt,) = await b.kit.deliveries.attempts(delivery.id, tenant=TENANT)
         assert (DeliveryState.DELIVERED, None, 1) == (delivery.state, delivery.reason, delivery.attempts)
         assert (1, "accepted") == (attempt.number, attempt.outcome)
-        assert [] == list(await b.kit.store.ailments())
+        assert [] == list(await b.kit.store.circuits())
         not_sent = [told for told in b.told if isinstance(told, DeliveryNotSent)]
         assert [("pending", "no_ports")] * 20 == [(told.decision, told.reason) for told in not_sent]
         assert 1 == sum(isinstance(told, DeliveryAttempted) for told in b.told)

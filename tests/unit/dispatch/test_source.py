@@ -6,7 +6,7 @@ import asyncio
 from datetime import timedelta
 
 from notifykit import DeliveryState, DispatchSettings
-from notifykit.dispatch.rounds import Found
+from notifykit.dispatch.round_robin import PollResult
 from notifykit.dispatch.source import Source
 from notifykit.models.delivery import WEBHOOK, Claim, Lane, Priority
 
@@ -35,14 +35,14 @@ async def claim(b: Bench, lease: timedelta = LEASE) -> list[Claim]:
 
 def source_of(b: Bench, **settings: int) -> Source:
     """Return the source of a process that only sends."""
-    sending = b.kit.dispatcher([b.channel], DispatchSettings(duties=frozenset({"send"}), **settings))  # type: ignore[arg-type]
+    sending = b.kit.dispatcher([b.channel], DispatchSettings(roles=frozenset({"send"}), **settings))  # type: ignore[arg-type]
     (source,) = (source for source in sending._sources if source.lane == LANE)
     return source
 
 
 async def test_suspects_are_not_held_together() -> None:
     """Of deliveries whose workers died twice one is kept; the others are due a little later, nothing counted."""
-    async with bench(duties=frozenset({"plan"})) as b:
+    async with bench(roles=frozenset({"plan"})) as b:
         await planned(b, 4, abandoned=2)
         source = source_of(b)
 
@@ -57,7 +57,7 @@ async def test_suspects_are_not_held_together() -> None:
 
 async def test_what_died_once_is_claimed_as_ever() -> None:
     """One death is everyday: a worker was restarted, and hundreds of claims come back at once."""
-    async with bench(duties=frozenset({"plan"})) as b:
+    async with bench(roles=frozenset({"plan"})) as b:
         await planned(b, 4, abandoned=1)
         source = source_of(b)
 
@@ -69,13 +69,13 @@ async def test_what_died_once_is_claimed_as_ever() -> None:
 
 async def test_a_small_portion_is_no_lack_of_room() -> None:
     """However small the next batch is to be, a source with an empty backlog claims."""
-    async with bench(duties=frozenset({"plan"})) as b:
+    async with bench(roles=frozenset({"plan"})) as b:
         await planned(b, 1)
         source = source_of(b, batch=100)
-        source._rounds.note(["one", "another"], limit=100, took=100.0)  # so slow that batches become small
-        assert source._rounds.portion < 32
+        source._round_robin.note(["one", "another"], limit=100, took=100.0)  # so slow that batches become small
+        assert source._round_robin.batch_size < 32
 
         async with asyncio.timeout(5):
             found = await source.turn()
 
-        assert (Found.MUCH, 1) == (found, source.backlog.waiting)
+        assert (PollResult.MUCH, 1) == (found, source.backlog.waiting)

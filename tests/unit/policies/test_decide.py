@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from notifykit.models.circuit import OpenCircuit
 from notifykit.models.delivery import WEBHOOK, Claim, Priority
 from notifykit.models.endpoint import EndpointState
-from notifykit.models.health import Ailment
 from notifykit.policies.decide import HOLD, SEND, Cancel, Expire, Hold, decide
 from notifykit.testing import START, make_endpoint
 
@@ -41,8 +41,8 @@ def claim(expires_at=None) -> Claim:
     )
 
 
-def ailment(probe_at) -> Ailment:
-    return Ailment(endpoint_id="end_1", tenant="acme", since=START, probe_at=probe_at)
+def circuit(probe_at) -> OpenCircuit:
+    return OpenCircuit(endpoint_id="end_1", tenant="acme", since=START, probe_at=probe_at)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def ailment(probe_at) -> Ailment:
 def test_a_claim_is_sent_held_cancelled_or_expired(state, expires_at, probe_at, expected):
     """The endpoint's state, the claim's expiry and the next probe decide."""
     endpoint = None if state is None else make_endpoint(state=state)
-    suffers = None if probe_at is None else ailment(probe_at)
+    suffers = None if probe_at is None else circuit(probe_at)
 
     assert expected == decide(claim(expires_at), endpoint, suffers, now=START)
 
@@ -84,7 +84,7 @@ def test_what_is_held_comes_back_later(state, expires_at, probe_at):
     """A hold always ends in the future, nothing expired is ever sent, and only an active endpoint gets anything."""
     endpoint = None if state is None else make_endpoint(state=state)
 
-    decision = decide(claim(expires_at), endpoint, None if probe_at is None else ailment(probe_at), now=START)
+    decision = decide(claim(expires_at), endpoint, None if probe_at is None else circuit(probe_at), now=START)
 
     if isinstance(decision, Hold):
         assert decision.due_at > START

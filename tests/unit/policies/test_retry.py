@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from notifykit.errors import ConfigurationError
 from notifykit.models.outcome import Accepted, BadRecipient, Permanent, Throttled, Transient, Uncertain, Unsent
 from notifykit.models.retry import DEFAULT_RETRY, MAX_ATTEMPTS, RetryPolicy
-from notifykit.policies.retry import Bury, Complete, PutBack, RetryAt, from_tenacity, next_step
+from notifykit.policies.retry import Complete, DeadLetter, PutBack, RetryAt, from_tenacity, next_step
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -29,16 +29,16 @@ def middle() -> float:
     [
         (Accepted(), 1, Complete()),
         (Accepted(), 99, Complete()),
-        (Permanent(reason="http_413"), 1, Bury(reason="http_413")),
-        (Permanent(reason="http_413"), 3, Bury(reason="http_413")),
-        (BadRecipient(reason="http_410"), 1, Bury(reason="http_410", disable=True)),
+        (Permanent(reason="http_413"), 1, DeadLetter(reason="http_413")),
+        (Permanent(reason="http_413"), 3, DeadLetter(reason="http_413")),
+        (BadRecipient(reason="http_410"), 1, DeadLetter(reason="http_410", disable=True)),
         (Transient(reason="http_503"), 1, RetryAt(due_at=NOW + 10 * SECOND, reason="http_503")),
         (Transient(reason="http_503"), 2, RetryAt(due_at=NOW + 100 * SECOND, reason="http_503")),
-        (Transient(reason="http_503"), 3, Bury(reason="exhausted:http_503")),
-        (Transient(reason="http_503"), 4, Bury(reason="exhausted:http_503")),
-        (Throttled(reason="http_429"), 3, Bury(reason="exhausted:http_429")),
+        (Transient(reason="http_503"), 3, DeadLetter(reason="exhausted:http_503")),
+        (Transient(reason="http_503"), 4, DeadLetter(reason="exhausted:http_503")),
+        (Throttled(reason="http_429"), 3, DeadLetter(reason="exhausted:http_429")),
         (Uncertain(reason="timeout"), 1, RetryAt(due_at=NOW + 10 * SECOND, reason="timeout")),
-        (Uncertain(reason="timeout"), 3, Bury(reason="exhausted:timeout")),
+        (Uncertain(reason="timeout"), 3, DeadLetter(reason="exhausted:timeout")),
         # What was never sent has used up nothing, however often it was tried.
         (Unsent(reason="no_files", pauses=True), 1, PutBack(due_at=NOW + 2 * SECOND, reason="no_files")),
         (Unsent(reason="connection_limit"), 99, PutBack(due_at=NOW + 2 * SECOND, reason="connection_limit")),
@@ -56,41 +56,41 @@ def middle() -> float:
 )
 def test_an_outcome_leads_to_one_step(outcome, tries, expected):
     """Each class of outcomes has its rule."""
-    assert expected == next_step(outcome, tries=tries, policy=POLICY, now=NOW, dice=middle)
+    assert expected == next_step(outcome, tries=tries, policy=POLICY, now=NOW, rng=middle)
 
 
 def test_a_minute_of_rest_is_not_longer_than_the_policy_allows():
     """An endpoint that honours ten seconds at the most is not throttled for a minute."""
     policy = RetryPolicy(delays=(SECOND,), jitter=0, max_retry_after=10 * SECOND)
 
-    step = next_step(Throttled(reason="x"), tries=1, policy=policy, now=NOW, dice=middle)
+    step = next_step(Throttled(reason="x"), tries=1, policy=policy, now=NOW, rng=middle)
 
     assert RetryAt(due_at=NOW + 10 * SECOND, reason="x") == step
 
 
 def test_a_policy_without_pauses_tries_once():
     """The first failure is the last."""
-    step = next_step(Transient(reason="x"), tries=1, policy=RetryPolicy(delays=()), now=NOW, dice=middle)
+    step = next_step(Transient(reason="x"), tries=1, policy=RetryPolicy(delays=()), now=NOW, rng=middle)
 
-    assert Bury(reason="exhausted:x") == step
+    assert DeadLetter(reason="exhausted:x") == step
 
 
 def test_the_default_schedule():
     """Eight attempts over about 28 hours, as the documentation says."""
     *retries, last = [
-        next_step(Transient(reason="x"), tries=tries, policy=DEFAULT_RETRY, now=NOW, dice=middle)
+        next_step(Transient(reason="x"), tries=tries, policy=DEFAULT_RETRY, now=NOW, rng=middle)
         for tries in range(1, DEFAULT_RETRY.max_attempts + 1)
     ]
 
     pauses = [5 * SECOND, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 10 * HOUR]
     assert [RetryAt(due_at=NOW + pause, reason="x") for pause in pauses] == retries
-    assert Bury(reason="exhausted:x") == last
+    assert DeadLetter(reason="exhausted:x") == last
 
 
 @pytest.mark.parametrize(("throw", "share"), [(0.0, 0.8), (0.25, 0.9), (0.5, 1.0), (0.75, 1.1)])
 def test_jitter_spreads_a_pause_to_both_sides(throw, share):
     """The dice stretch or shrink the pause by up to the policy's share."""
-    step = next_step(Transient(reason="x"), tries=2, policy=POLICY, now=NOW, dice=lambda: throw)
+    step = next_step(Transient(reason="x"), tries=2, policy=POLICY, now=NOW, rng=lambda: throw)
 
     assert RetryAt(due_at=NOW + share * 100 * SECOND, reason="x") == step
 
@@ -99,7 +99,7 @@ def test_jitter_spreads_a_pause_to_both_sides(throw, share):
 @pytest.mark.parametrize("outcome", [Transient, Throttled])
 def test_jitter_makes_a_pause_that_was_asked_for_only_longer(outcome, throw, share):
     """Many are told the same time at once; none of them may come earlier."""
-    step = next_step(outcome(reason="x", retry_after=MINUTE), tries=1, policy=POLICY, now=NOW, dice=lambda: throw)
+    step = next_step(outcome(reason="x", retry_after=MINUTE), tries=1, policy=POLICY, now=NOW, rng=lambda: throw)
 
     assert RetryAt(due_at=NOW + share * MINUTE, reason="x") == step
 
@@ -122,10 +122,10 @@ failures = st.one_of(
 @given(failures, policies, st.integers(1, 12), st.floats(0, 1, exclude_max=True))
 def test_a_failure_ends_or_waits_within_bounds(outcome, policy, tries, throw):
     """Whatever is thrown and asked for: no retry comes before now, too late, or after the last attempt."""
-    step = next_step(outcome, tries=tries, policy=policy, now=NOW, dice=lambda: throw)
+    step = next_step(outcome, tries=tries, policy=policy, now=NOW, rng=lambda: throw)
 
     if tries >= policy.max_attempts:
-        assert Bury(reason="exhausted:x") == step
+        assert DeadLetter(reason="exhausted:x") == step
         return
     assert isinstance(step, RetryAt)
     delay = policy.delays[tries - 1]

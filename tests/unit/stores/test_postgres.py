@@ -19,11 +19,11 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from notifykit.errors import SchemaError, StoreError, StoreUnavailableError
 from notifykit.ports import DeliveryFilter, Settlement
-from notifykit.stores.sql import moves, postgres
-from notifykit.stores.sql.line import SHORT
+from notifykit.stores.sql import postgres, transitions
 from notifykit.stores.sql.postgres import PostgresStore
 from notifykit.stores.sql.postgres_statements import FIRST_OF_OTHERS
-from notifykit.stores.sql.store import HINTS_PER_SECOND, HINTS_TO_SPARE
+from notifykit.stores.sql.store import NOTIFICATIONS_PER_SECOND, NOTIFICATIONS_TO_SPARE
+from notifykit.stores.sql.write_queue import SHORT
 from notifykit.testing import START, make_delivery, make_event
 from tests.databases import new_database
 from tests.stores import create_tables
@@ -83,7 +83,7 @@ async def test_a_purge_reads_no_whole_table(store):
     big = "relname IN ('notifykit_events', 'notifykit_deliveries')"
 
     def whole_reads(connection):
-        moves.purge(connection, START, START, 100)
+        transitions.purge(connection, START, START, 100)
         return connection.scalar(text(f"SELECT sum(seq_scan) FROM pg_stat_xact_user_tables WHERE {big}"))
 
     assert 0 == await store._write(whole_reads)
@@ -180,7 +180,7 @@ async def test_a_hint_that_nobody_waited_for_is_kept(store, postgres_store_url):
         await heard(store)
 
         await other.append([make_event()])
-        while not store._hint_is_kept:
+        while not store._notification_is_kept:
             await anyio.sleep(0.001)
         woken = await store.wait(LONG)
         again = await store.wait(timedelta(milliseconds=1))
@@ -207,51 +207,51 @@ async def test_hints_are_heard_until_the_connection_is_lost(store, postgres_stor
     """A store does not say that it hears what it does not; what it asks is asked on another connection then."""
     with anyio.fail_after(PROMPTLY):
         await heard(store)
-        ear = store._ear
+        listener = store._listener
         await store.next_due()
         with psycopg.connect(postgres_store_url, autocommit=True) as connection:
-            connection.execute("SELECT pg_terminate_backend(%s)", [ear.get_server_pid()])
-        while store.hears_hints:
+            connection.execute("SELECT pg_terminate_backend(%s)", [listener.get_server_pid()])
+        while store.hears_notifications:
             await anyio.sleep(0.001)
         lost = await store.next_due()
         await heard(store)
 
     assert (None, None) == lost
-    assert store._ear is not ear
+    assert store._listener is not listener
 
 
 async def test_an_ear_that_nobody_speaks_to_is_noticed(store, monkeypatch):
     """A dead connection looks like a quiet one, until something is asked on it."""
-    monkeypatch.setattr(postgres, "_HASTE", 1)
+    monkeypatch.setattr(postgres, "_STATEMENT_TIMEOUT", 1)
     with anyio.fail_after(PROMPTLY):
         await heard(store)
-        ear = store._ear
-        backend = ear.get_server_pid()
+        listener = store._listener
+        backend = listener.get_server_pid()
         with stopped(backend):
             with pytest.raises(StoreUnavailableError):
                 await store.next_due()
-            while store.hears_hints:
+            while store.hears_notifications:
                 await anyio.sleep(0.001)
             again = await store.next_due()
 
     assert (None, None) == again
-    assert ear.is_closed()
+    assert listener.is_closed()
 
 
 async def test_a_listener_that_is_told_nothing_hears_no_hints(store, monkeypatch):
     """Behind a pooler, say, that lends out another connection for each transaction."""
     monkeypatch.setattr("asyncpg.connection.Connection.add_listener", AsyncMock())
     with anyio.fail_after(PROMPTLY):
-        while store._ear is None:
+        while store._listener is None:
             await store.wait(timedelta(milliseconds=10))
         await store.wait(timedelta(milliseconds=200))
 
-    assert not store.hears_hints
+    assert not store.hears_notifications
 
 
 async def heard(store):
     """Wait until a store hears hints, and has told of those that are on their way."""
-    while not store.hears_hints or await store.wait(timedelta(milliseconds=100)):
+    while not store.hears_notifications or await store.wait(timedelta(milliseconds=100)):
         await store.wait(timedelta(milliseconds=10))
 
 
@@ -308,7 +308,7 @@ async def test_hints_are_rare_under_load(store, postgres_store_url, monkeypatch)
         await listener.execute("SELECT 1")
         heard = len([hint async for hint in listener.notifies(timeout=0)])
 
-    assert HINTS_TO_SPARE <= heard <= HINTS_TO_SPARE + 0.061 * HINTS_PER_SECOND
+    assert NOTIFICATIONS_TO_SPARE <= heard <= NOTIFICATIONS_TO_SPARE + 0.061 * NOTIFICATIONS_PER_SECOND
 
 
 async def test_a_server_that_comes_back_is_used_again(postgres_server):

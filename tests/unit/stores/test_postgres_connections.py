@@ -29,7 +29,7 @@ SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s"
 async def heard(store: PostgresStore) -> None:
     """Wait until a store hears hints."""
     with anyio.fail_after(PROMPTLY):
-        while not store.hears_hints:
+        while not store.hears_notifications:
             await store.wait(timedelta(milliseconds=10))
 
 
@@ -58,7 +58,7 @@ async def test_parameters_hold_for_the_pool_and_for_the_listener(postgres_store_
 
     async with store._driver() as pg:
         pooled = await pg.fetchval("SHOW geqo")
-    listening = await store._ear.fetchval("SHOW geqo")
+    listening = await store._listener.fetchval("SHOW geqo")
     seen = sessions(postgres_store_url, "parameters")
     await store.aclose()
 

@@ -47,7 +47,7 @@ async def everywhere(store: PostgresStore, statement: str | None = None, count: 
 async def hears(store: PostgresStore) -> None:
     """Wait until the store listens."""
     with anyio.fail_after(PROMPTLY):
-        while store._ear is None:
+        while store._listener is None:
             await store.wait(timedelta(milliseconds=10))
 
 
@@ -115,7 +115,7 @@ async def test_after_a_failover_one_call_fails_and_no_connection_is_kept(store):
     """Sessions to the old primary live on and are read-only; a new connection reaches the new one."""
     await hears(store)
     old = await everywhere(store, DEMOTE)
-    ear = store._ear
+    listener = store._listener
 
     with pytest.raises(StoreUnavailableError, match="read-only"):
         await store.append([make_event()])
@@ -123,15 +123,15 @@ async def test_after_a_failover_one_call_fails_and_no_connection_is_kept(store):
     await store._write(lambda connection: connection.exec_driver_sql("UPDATE notifykit_queue SET fence = 1"))
 
     assert not set(old) & set(await everywhere(store))
-    assert store._ear is not ear
+    assert store._listener is not listener
 
 
 async def test_a_process_with_nothing_to_write_notices_a_failover(store):
     """What it asks every few seconds tells that the server is no primary any more, on whichever connection."""
     await hears(store)
     await everywhere(store, DEMOTE)
-    ear = store._ear
-    await ear.execute(DEMOTE)
+    listener = store._listener
+    await listener.execute(DEMOTE)
 
     with pytest.raises(StoreUnavailableError, match="read-only"):
         await store.has_work()
@@ -140,7 +140,7 @@ async def test_a_process_with_nothing_to_write_notices_a_failover(store):
     await store.append([make_event()])
 
     assert not again
-    assert store._ear is not ear
+    assert store._listener is not listener
 
 
 async def test_an_engine_of_ones_own_is_left_as_it_was(postgres_store_url):

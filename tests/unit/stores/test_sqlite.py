@@ -192,11 +192,11 @@ async def test_a_commit_of_somebody_else_is_heard(store, sqlite_store_url, monke
     monkeypatch.setattr(sqlite, "_IDLE", 0.0)
     other = SqliteStore(sqlite_store_url)
     await other.open()
-    heard, woken = [store.hears_hints], []
+    heard, woken = [store.hears_notifications], []
     with anyio.fail_after(PROMPTLY):
         for _ in range(3):
             await store.wait(timedelta(milliseconds=10))
-            heard.append(store.hears_hints)
+            heard.append(store.hears_notifications)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(other.append, [make_event()])
                 woken.append(await store.wait(LONG))
@@ -220,7 +220,7 @@ async def test_a_file_that_cannot_be_watched_is_looked_at(store, sqlite_store_ur
         woken = await store.wait(LONG)
 
     await other.aclose()
-    assert (True, False) == (woken, store.hears_hints)
+    assert (True, False) == (woken, store.hears_notifications)
 
 
 async def test_a_failed_batch_leaves_nothing(store):

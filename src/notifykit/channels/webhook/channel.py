@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ...ports import Channel
 
 #: For how many endpoints the parsed URL, the head and the keys are kept at hand.  Not fewer than the endpoints that are
-#: kept of large tenants (``dispatch/crowd.py``): who goes round through more than these prepares each time anew.
+#: kept of large tenants (``dispatch/large_tenants.py``): going round through more of them prepares each anew.
 MAX_PREPARED = 12_000
 
 _EVENT_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")

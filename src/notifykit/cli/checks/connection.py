@@ -53,11 +53,11 @@ async def _hints(store: PostgresStore) -> Finding:
 
     try:
         async with asyncio.timeout(_PATIENCE):
-            while not store.hears_hints and store.listen_error is None:
+            while not store.hears_notifications and store.listen_error is None:
                 await store.wait(_LOOK)
     except (TimeoutError, StoreError):
         pass
-    if store.hears_hints:
+    if store.hears_notifications:
         return Finding("hints", "ok", "heard")
     return Finding(
         "hints",

@@ -73,7 +73,9 @@ async def keys(opened: Opened) -> AsyncIterator[Finding]:
         yield _unreadable(key_id, rows, source)
     if found.unreadable:
         return
-    read = f"; opens what is stored ({capped(found.endpoints)} endpoints, a sample of the rest)" if found.sealed else ""
+    read = (
+        f"; opens what is stored ({capped(found.endpoints)} endpoints, a sample of the rest)" if found.encrypted else ""
+    )
     yield Finding(
         "keys",
         "ok" if given else "note",

@@ -58,15 +58,15 @@ async def dead_letters(opened: Opened) -> AsyncIterator[Finding]:
 
 async def failing(opened: Opened) -> AsyncIterator[Finding]:
     """Tell which endpoints keep failing."""
-    ailments = await opened.kit.store.ailments()
-    if not ailments:
+    circuits = await opened.kit.store.circuits()
+    if not circuits:
         yield Finding("endpoints", "ok", "none failing")
         return
-    worst = min(ailments, key=lambda ailment: ailment.since)
+    worst = min(circuits, key=lambda circuit: circuit.since)
     yield Finding(
         "endpoints",
         "warn",
-        f"{len(ailments)} failing; {worst.endpoint_id} of tenant {worst.tenant} since {worst.since:%Y-%m-%d %H:%M:%SZ} "
+        f"{len(circuits)} failing; {worst.endpoint_id} of tenant {worst.tenant} since {worst.since:%Y-%m-%d %H:%M:%SZ} "
         f"({worst.reason})",
         "their deliveries wait and use up no attempts; tell the receivers",
     )

@@ -108,17 +108,17 @@ def wishes(samples: Sequence[Sample]) -> list[Wish]:
 
 def acts(samples: Sequence[Sample], count: int, seed: int) -> list[Act]:
     """Return ``count`` events for the tenants, the same for the same seed."""
-    dice = random.Random(seed)  # noqa: S311 - a shuffle that can be repeated
+    rng = random.Random(seed)  # noqa: S311 - a shuffle that can be repeated
     chosen: list[Sample] = []
     while len(chosen) < count:
         round_ = list(samples)
-        dice.shuffle(round_)
+        rng.shuffle(round_)
         chosen += round_[: count - len(chosen)]
-    regions = [dice.choice(REGIONS) for _ in chosen]
+    regions = [rng.choice(REGIONS) for _ in chosen]
     for turn in range(len(TENANTS)):
         # In turn, so that each tenant gets a share of even a handful of events; the rare ones come early.
         own = list(range(turn, count, len(TENANTS)))[:60]
-        rare = iter(dice.sample(own, min(len(own), sum(SMALL.values()))))
+        rare = iter(rng.sample(own, min(len(own), sum(SMALL.values()))))
         for region, number in SMALL.items():
             for at in islice(rare, number):
                 regions[at] = region

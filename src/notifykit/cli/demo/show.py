@@ -71,7 +71,7 @@ class Show:
         self._suffix = "" if own_store else f"-{secrets.token_hex(3)}"
         self._own_store = own_store
         samples = load(events)
-        self._wishes = wishes(samples)
+        self._subscriptions = wishes(samples)
         self._acts = acts(samples, count, seed)
         self._rate = rate
         self._stands = stands
@@ -110,7 +110,7 @@ class Show:
             )
 
     async def _set_the_scene(self, kit: Notifykit) -> None:
-        for wish in self._wishes:
+        for wish in self._subscriptions:
             stand = self._stands[wish.role.name]
             _, endpoint = await kit.subscribe(
                 wish.event_types,
@@ -127,7 +127,9 @@ class Show:
         self._out.line(f"Publishing {len(self._acts)} events of {types} types at {self._rate:g}/s for 3 tenants.")
         self._out.line()
         columns = [Column("TENANT"), Column("RECEIVER"), Column("BEHAVIOUR"), Column("WANTS", wraps=True)]
-        rows = [(self._tenant(wish), wish.role.name, wish.role.behaviour, _wanted(wish)) for wish in self._wishes]
+        rows = [
+            (self._tenant(wish), wish.role.name, wish.role.behaviour, _wanted(wish)) for wish in self._subscriptions
+        ]
         if not self._out.json:
             self._out.rows([], columns, rows)
         self._out.line()
@@ -212,8 +214,8 @@ class Show:
 
     async def _compare(self, kit: Notifykit) -> Report:
         by_id = dict(zip(self._ids, self._acts, strict=True))
-        expected = {wish: {id_ for id_, act in by_id.items() if wish.wants(act)} for wish in self._wishes}
-        dead = {wish: len(await self._dead(kit, wish)) for wish in self._wishes}
+        expected = {wish: {id_ for id_, act in by_id.items() if wish.wants(act)} for wish in self._subscriptions}
+        dead = {wish: len(await self._dead(kit, wish)) for wish in self._subscriptions}
         return compare(expected, self._stands, dead, self._published)
 
     async def _dead(self, kit: Notifykit, wish: Wish) -> list[Delivery]:
@@ -249,8 +251,8 @@ class Show:
     async def _tell_what_next(self, kit: Notifykit) -> None:
         if self._out.json:
             return
-        broken = next(wish for wish in self._wishes if wish.role.fails is None)
-        flaky = next(wish for wish in self._wishes if wish.role.fails)
+        broken = next(wish for wish in self._subscriptions if wish.role.fails is None)
+        flaky = next(wish for wish in self._subscriptions if wish.role.fails)
         dead = await self._dead(kit, broken)
         delivered = await self._deliveries(kit, flaky, DeliveryState.DELIVERED, 1)
         me = called_as()

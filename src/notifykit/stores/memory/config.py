@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import TypeVar
 
 from ...models.endpoint import Endpoint, EndpointState
-from ...models.subscription import Candidate, Inquiry, Subscription, TenantConfig
-from ...policies.places import places_for
+from ...models.subscription import Match, MatchQuery, Subscription, TenantConfig
+from ...policies.match_keys import keys_for
 from .deliveries import MemoryDeliveries
 from .tables import Tables, newer
 
@@ -47,7 +47,7 @@ class MemoryConfig(MemoryDeliveries):
         for subscription in _of_tenant(tables.subscriptions, tenant):
             if subscription.subscriber_id == endpoint_id:
                 tables.drop(tenant, subscription.id)
-        tables.ailments.pop((tenant, endpoint_id), None)
+        tables.circuits.pop((tenant, endpoint_id), None)
         tables.buckets.pop((tenant, endpoint_id), None)
         self._cancel(tables.rows_of(tenant, endpoint_id), "endpoint_deleted", now)
         tables.versions[tenant] += 1
@@ -92,17 +92,17 @@ class MemoryConfig(MemoryDeliveries):
         config = await self.load_tenant(tenant)
         return None if max(len(config.endpoints), len(config.subscriptions)) > most else config
 
-    async def find_candidates(self, tenant: str, inquiries: Sequence[Inquiry], *, limit: int) -> list[list[Candidate]]:
-        return [self._candidates(tenant, inquiry, limit) for inquiry in inquiries]
+    async def find_matches(self, tenant: str, queries: Sequence[MatchQuery], *, limit: int) -> list[list[Match]]:
+        return [self._matches(tenant, query, limit) for query in queries]
 
-    def _candidates(self, tenant: str, inquiry: Inquiry, limit: int) -> list[Candidate]:
+    def _matches(self, tenant: str, query: MatchQuery, limit: int) -> list[Match]:
         found: set[str] = set()
-        for place in places_for(inquiry):
+        for place in keys_for(query):
             ids = self._tables.places.get((tenant, place), [])
-            first = bisect_right(ids, inquiry.after)
+            first = bisect_right(ids, query.after)
             found.update(ids[first : first + limit])
         subscriptions = (self._tables.subscriptions[tenant, id_] for id_ in sorted(found)[:limit])
-        return [Candidate(each, self._state(tenant, each.subscriber_id)) for each in subscriptions]
+        return [Match(each, self._state(tenant, each.subscriber_id)) for each in subscriptions]
 
     def _state(self, tenant: str, endpoint_id: str) -> EndpointState | None:
         endpoint = self._tables.endpoints.get((tenant, endpoint_id))

@@ -10,7 +10,7 @@ from anyio.lowlevel import checkpoint
 
 from ...models.delivery import FINAL_STATES, Attempt, Claim, Delivery, DeliveryState, Lane
 from ...ports import DeliveryFilter, Record
-from .hints import Hints
+from .notifications import Notifications
 from .tables import WAITING, Row, Tables
 
 #: What a redrive means when no states are named: never what was delivered.
@@ -21,7 +21,7 @@ class MemoryDeliveries:
     """The verbs of :class:`notifykit.ports.Deliveries`."""
 
     _tables: Tables
-    _hints: Hints
+    _notifications: Notifications
 
     async def claim_due(
         self,
@@ -70,7 +70,7 @@ class MemoryDeliveries:
         return {record.delivery_id for record in records if self._record(record)}
 
     def _record(self, record: Record) -> bool:
-        return write(self._tables, self._hints, record)
+        return write(self._tables, self._notifications, record)
 
     async def extend(self, claims: Sequence[tuple[str, int]], *, until: datetime) -> set[str]:
         held = set()
@@ -85,7 +85,7 @@ class MemoryDeliveries:
         await checkpoint()
         rescued = [self._rescue(row, now, max_abandoned) for row in islice(self._tables.expired(now), limit)]
         if rescued:
-            self._hints.give()
+            self._notifications.give()
         return rescued
 
     def _rescue(self, row: Row, now: datetime, max_abandoned: int) -> Delivery:
@@ -147,14 +147,14 @@ class MemoryDeliveries:
             expires_at=None,
             finished_at=None,
         )
-        self._hints.give()
+        self._notifications.give()
 
     async def wake(self, tenant: str, subscriber_id: str, *, now: datetime) -> int:
         rows = self._tables.rows_of(tenant, subscriber_id)
         held = [row for row in rows if row.delivery.state is DeliveryState.HELD]
         for row in held:
             self._tables.move(row, state=DeliveryState.PENDING, reason=None, due_at=now)
-        self._hints.give()
+        self._notifications.give()
         return len(held)
 
     async def get_delivery(self, tenant: str, delivery_id: str) -> Delivery | None:
@@ -174,7 +174,7 @@ class MemoryDeliveries:
         return [] if row is None else list(self._tables.history.get(delivery_id, ()))
 
 
-def write(tables: Tables, hints: Hints, record: Record) -> bool:
+def write(tables: Tables, notifications: Notifications, record: Record) -> bool:
     """Write what became of one claimed delivery; tell whether its fence let it through."""
     row = tables.held_row(record.delivery_id, record.fence)
     if row is None:
@@ -191,7 +191,7 @@ def write(tables: Tables, hints: Hints, record: Record) -> bool:
         tables.move(row, state=record.state, reason=record.reason, due_at=due_at, attempts=attempts)
     if record.event is not None:
         tables.append(record.event)
-        hints.give()
+        notifications.give()
     return True
 
 

@@ -14,7 +14,7 @@ from ...models.delivery import FINAL_STATES, Delivery, DeliveryState, NewDeliver
 from ...models.event import StoredEvent, TakenEvent
 from ...ports import Appended, Settlement
 from .deliveries import write
-from .hints import Hints
+from .notifications import Notifications
 from .tables import Row, Tables, Unplanned
 
 
@@ -22,12 +22,12 @@ class MemoryOutbox:
     """The verbs of :class:`notifykit.ports.Outbox` and :class:`notifykit.ports.Events`."""
 
     _tables: Tables
-    _hints: Hints
+    _notifications: Notifications
 
     async def append(self, events: Sequence[StoredEvent]) -> list[Appended]:
         await checkpoint()
         answers = [self._append(event) for event in events]
-        self._hints.give()
+        self._notifications.give()
         return answers
 
     def _append(self, event: StoredEvent) -> Appended:
@@ -88,13 +88,13 @@ class MemoryOutbox:
                 leased = new._replace(state=DeliveryState.SENDING) if new.id in sent else new
                 self._add(leased, unplanned.event, now, now + lease, worker)
             for record in records:
-                write(self._tables, self._hints, record)
+                write(self._tables, self._notifications, record)
             if cursor is None:
                 self._tables.planned(unplanned.event)
             else:
                 unplanned.cursor = cursor
                 self._tables.wait_for_planning(unplanned, unplanned.event.due_at)
-        self._hints.give()
+        self._notifications.give()
         return settled
 
     def _add(self, new: NewDelivery, event: StoredEvent, now: datetime, until: datetime, worker: str) -> None:

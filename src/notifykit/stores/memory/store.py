@@ -12,10 +12,10 @@ from anyio.lowlevel import checkpoint
 from ...errors import ConfigurationError
 from ...models.delivery import DeliveryState
 from ...ports import NextDue, StoreStats
+from .circuits import MemoryHealth
 from .config import MemoryConfig
 from .due import FairQueue
-from .health import MemoryHealth
-from .hints import Hints
+from .notifications import Notifications
 from .outbox import MemoryOutbox
 from .tables import WAITING, Tables
 
@@ -35,7 +35,7 @@ class MemoryStore(MemoryOutbox, MemoryConfig, MemoryHealth):
 
     def __init__(self) -> None:
         self._tables = Tables()
-        self._hints = Hints()
+        self._notifications = Notifications()
 
     @classmethod
     def from_url(
@@ -60,7 +60,7 @@ class MemoryStore(MemoryOutbox, MemoryConfig, MemoryHealth):
         return NextDue(_first(self._tables.unplanned.values()), _first(self._tables.waiting.values()))
 
     @property
-    def hears_hints(self) -> bool:
+    def hears_notifications(self) -> bool:
         return True
 
     async def has_work(self) -> bool:
@@ -68,7 +68,7 @@ class MemoryStore(MemoryOutbox, MemoryConfig, MemoryHealth):
         return bool(self._tables.outbox) or any(counts[state] for state in (*WAITING, DeliveryState.SENDING))
 
     async def wait(self, timeout: timedelta) -> bool:
-        return await self._hints.wait(timeout)
+        return await self._notifications.wait(timeout)
 
     async def purge(self, *, before: datetime, keys_before: datetime, limit: int) -> int:
         await checkpoint()

@@ -17,17 +17,17 @@ from typing import Any, NamedTuple, TypeVar
 import attrs
 
 from ...errors import StaleWriteError
+from ...models.circuit import OpenCircuit
 from ...models.delivery import FINAL_STATES, Attempt, Delivery, DeliveryState, Lane, Priority
 from ...models.endpoint import Endpoint
 from ...models.event import StoredEvent
-from ...models.health import Ailment
 from ...models.subscription import Subscription
-from ...policies.places import Place, places_of
+from ...policies.match_keys import MatchKey, keys_of
 from ...ports import Appended
 from .due import FairQueue
-from .lines import Lines
+from .fifo import FifoGroups
 
-Versioned = TypeVar("Versioned", Endpoint, Subscription, Ailment)
+Versioned = TypeVar("Versioned", Endpoint, Subscription, OpenCircuit)
 
 WAITING = (DeliveryState.PENDING, DeliveryState.HELD)
 
@@ -106,18 +106,18 @@ class Tables:
         self.keys: dict[tuple[str, str], Key] = {}
         self.outbox: dict[str, Unplanned] = {}
         self.unplanned = {priority: FairQueue() for priority in Priority}
-        self._planning = Lines()
+        self._planning = FifoGroups()
         self.rows: dict[str, Row] = {}
         self.row_ids = Newest()
         self.counts: Counter[DeliveryState] = Counter()
         self.waiting: defaultdict[Lane, FairQueue] = defaultdict(FairQueue)
-        self._sending = Lines()
+        self._sending = FifoGroups()
         self.history: defaultdict[str, list[Attempt]] = defaultdict(list)
         self.endpoints: dict[tuple[str, str], Endpoint] = {}
         self.subscriptions: dict[tuple[str, str], Subscription] = {}
-        self.places: defaultdict[tuple[str, Place], list[str]] = defaultdict(list)
+        self.places: defaultdict[tuple[str, MatchKey], list[str]] = defaultdict(list)
         self.versions: Counter[str] = Counter()
-        self.ailments: dict[tuple[str, str], Ailment] = {}
+        self.circuits: dict[tuple[str, str], OpenCircuit] = {}
         self.buckets: dict[tuple[str, str], tuple[float, datetime]] = {}
         # Entries go stale when a lease ends early or is prolonged; `expired` skips them.
         self._leases: list[tuple[datetime, int, str]] = []
@@ -148,12 +148,12 @@ class Tables:
             self._offer_event(unplanned)
             return
         line = (event.tenant, event.ordering_key)
-        before = self._planning.turn(line)
+        before = self._planning.head(line)
         self._planning.join(line, event.id)
-        turn = self._planning.turn(line)
-        if before is not None and before != turn:
+        head = self._planning.head(line)
+        if before is not None and before != head:
             self.unplanned[self.outbox[before].event.priority].discard(before)
-        if turn == event.id:
+        if head == event.id:
             self._offer_event(unplanned)
 
     def _offer_event(self, unplanned: Unplanned) -> None:
@@ -167,9 +167,9 @@ class Tables:
         if event.ordering_key is not None:
             line = (event.tenant, event.ordering_key)
             self._planning.leave(line, event.id)
-            turn = self._planning.turn(line)
-            if turn is not None:
-                self._offer_event(self.outbox[turn])
+            head = self._planning.head(line)
+            if head is not None:
+                self._offer_event(self.outbox[head])
 
     def event(self, tenant: str, event_id: str) -> StoredEvent | None:
         """Return an event, if it is the tenant's."""
@@ -180,7 +180,7 @@ class Tables:
         """Insert or replace a subscription."""
         self.drop(subscription.tenant, subscription.id)
         self.subscriptions[subscription.tenant, subscription.id] = subscription
-        for place in places_of(subscription):
+        for place in keys_of(subscription):
             insort(self.places[subscription.tenant, place], subscription.id)
 
     def drop(self, tenant: str, subscription_id: str) -> bool:
@@ -188,7 +188,7 @@ class Tables:
         subscription = self.subscriptions.pop((tenant, subscription_id), None)
         if subscription is None:
             return False
-        for place in places_of(subscription):
+        for place in keys_of(subscription):
             ids = self.places[tenant, place]
             del ids[bisect_left(ids, subscription_id)]
             if not ids:
@@ -262,16 +262,16 @@ class Tables:
             self._offer(delivery)
             return
         line = (delivery.subscriber_id, delivery.ordering_key)
-        before = self._sending.turn(line)
+        before = self._sending.head(line)
         if delivery.state in FINAL_STATES:
             self._sending.leave(line, delivery.id)
         else:
-            self._sending.join(line, delivery.id, out=delivery.state is DeliveryState.SENDING)
-        turn = self._sending.turn(line)
-        if before is not None and before != turn:
+            self._sending.join(line, delivery.id, handed_out=delivery.state is DeliveryState.SENDING)
+        head = self._sending.head(line)
+        if before is not None and before != head:
             self._withdraw(self.rows[before].delivery)
-        if turn is not None and (turn != before or turn == delivery.id):
-            self._offer(self.rows[turn].delivery)
+        if head is not None and (head != before or head == delivery.id):
+            self._offer(self.rows[head].delivery)
 
     def _withdraw(self, delivery: Delivery) -> None:
         self.waiting[Lane(delivery.channel, delivery.priority)].discard(delivery.id)

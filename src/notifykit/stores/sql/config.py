@@ -17,8 +17,8 @@ from ...models.delivery import DeliveryState
 from ...models.endpoint import Endpoint
 from ...models.event import StoredEvent
 from ...models.subscription import Subscription, TenantConfig
-from . import interests, moves
 from . import schema as s
+from . import subscription_index, transitions
 from .readable import endpoint_from, endpoint_values, subscription_from, subscription_values
 from .rows import event_from
 
@@ -96,11 +96,11 @@ def remove_endpoint(connection: Connection, tenant: str, endpoint_id: str, now: 
         .where(s.subscriptions.c.tenant == tenant, s.subscriptions.c.subscriber_id == endpoint_id)
         .returning(s.subscriptions)
     )
-    interests.replace(connection, map(subscription_from, wishes.mappings().all()), ())
-    for table in (s.ailments, s.buckets):
+    subscription_index.replace(connection, map(subscription_from, wishes.mappings().all()), ())
+    for table in (s.circuits, s.buckets):
         connection.execute(delete(table).where(table.c.endpoint_id == endpoint_id, table.c.tenant == tenant))
     waits = and_(s.queue.c.tenant == tenant, s.queue.c.subscriber_id == endpoint_id)
-    moves.end(connection, waits, DeliveryState.CANCELLED, "endpoint_deleted", now)
+    transitions.end(connection, waits, DeliveryState.CANCELLED, "endpoint_deleted", now)
     return True
 
 
@@ -109,7 +109,7 @@ def save_subscription(connection: Connection, subscription: Subscription) -> int
     touch(connection, subscription.tenant)  # from here on nobody else changes the tenant's subscriptions
     old = get_subscription(connection, subscription.tenant, subscription.id)
     version = save(connection, s.subscriptions, subscription_values(subscription), "subscription")
-    interests.replace(connection, () if old is None else (old,), (subscription,))
+    subscription_index.replace(connection, () if old is None else (old,), (subscription,))
     return version
 
 
@@ -141,7 +141,7 @@ def remove_subscription(connection: Connection, tenant: str, subscription_id: st
         return False
     where = (s.subscriptions.c.tenant == tenant, s.subscriptions.c.id == subscription_id)
     connection.execute(delete(s.subscriptions).where(*where))
-    interests.replace(connection, (old,), ())
+    subscription_index.replace(connection, (old,), ())
     return True
 
 

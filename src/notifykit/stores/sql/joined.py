@@ -40,8 +40,8 @@ WITH e AS (
 )
 SELECT o.event_id{hint}
 """
-HINT = ", h.sent FROM o, (SELECT pg_notify('notifykit', '') AS sent) h"
-NO_HINT = " FROM o"
+NOTIFY = ", h.sent FROM o, (SELECT pg_notify('notifykit', '') AS sent) h"
+NO_NOTIFY = " FROM o"
 _SQLITE_EVENTS = "INSERT INTO notifykit_events ({columns}) VALUES {values} ON CONFLICT DO NOTHING RETURNING id"
 _SQLITE_OUTBOX = (
     "INSERT INTO notifykit_outbox (event_id, tenant, priority, due_at, ordering_key) "
@@ -80,7 +80,7 @@ def append(url: str, connection: Any, events: Sequence[StoredEvent], *, hint: bo
     for start in range(0, len(ordered), _CHUNK):
         chunk = ordered[start : start + _CHUNK]
         with _told_without_values():
-            found = _append_chunk(through, chunk, HINT if hint else NO_HINT)
+            found = _append_chunk(through, chunk, NOTIFY if hint else NO_NOTIFY)
         failpoint("pub.inserted")
         answers.update(zip((event.id for event in chunk), found, strict=True))
     return [answers[event.id] for event in events]

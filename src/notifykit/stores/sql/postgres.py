@@ -21,19 +21,18 @@ from sqlalchemy.util import greenlet_spawn
 
 from ...errors import NotifykitError, StoreError, StoreUnavailableError
 from ...failpoints import failpoint
+from ...models.circuit import OpenCircuit
 from ...models.delivery import Claim, Lane
 from ...models.endpoint import Endpoint
 from ...models.event import StoredEvent, TakenEvent
-from ...models.health import Ailment
-from ...models.subscription import Candidate, Inquiry
+from ...models.subscription import Match, MatchQuery
 from ...ports import Appended, NextDue, Record, Settlement
 from ...telemetry import why
 from ...vault import KeyRing
-from . import ailments, faults, interests, migrate
-from . import postgres_bundles as bundles
+from . import circuits, faults, migrate, subscription_index
+from . import postgres_outbox_batches as bundles
 from . import postgres_statements as sql
-from .line import SHORT
-from .moves import HAS_WORK, NEXT_DUE
+from .encryption import Encryption, payloads_are_encrypted, vault_for
 from .postgres_batches import Shapes, event_columns, record_columns
 from .postgres_checkout import IS_READ_ONLY, Checkout, refuse_read_only
 from .postgres_connections import Connector, check_engine, pool_like, refuse_pooler
@@ -50,8 +49,9 @@ from .rows import (
     micros,
     taken_from,
 )
-from .sealing import Seals, payloads_are_sealed, vault_for
 from .store import NOT_OPEN, SqlStore, answer, leaves_work
+from .transitions import HAS_WORK, NEXT_DUE
+from .write_queue import SHORT
 
 T = TypeVar("T")
 
@@ -60,14 +60,14 @@ T = TypeVar("T")
 _LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 _FAILURES = (*_LOST, asyncpg.PostgresError, exc.SQLAlchemyError)
 #: Seconds that a frequent verb may take, which needs milliseconds, before its connection is given up for dead.
-_HASTE = 15
+_STATEMENT_TIMEOUT = 15
 _NOTIFY = "NOTIFY notifykit"
 #: So many failures in a row, some seconds apart, are told: a server that was only restarted needs no word.
 _DEAF_AFTER = 3
 #: Seconds after which a listener that has heard nothing, not even itself, is deaf.
 _LATE = 10
 #: Seconds that disconnecting may take.
-_GOODBYE = 0.5
+_CLOSE_TIMEOUT = 0.5
 #: For so many seconds after events have passed those of others, long statements go one at a time:
 #: the short ones find a processor free (see ADR 0015).
 _PASSED = 0.5
@@ -121,21 +121,23 @@ class PostgresStore(SqlStore):
         if engine is not None:
             check_engine(engine, self.connector.url)
         self._notify = notify
-        self.seals = Seals(vault_for(url, keys, environment), payloads=payloads_are_sealed(encrypt_payloads))
+        self.encryption = Encryption(
+            vault_for(url, keys, environment), payloads=payloads_are_encrypted(encrypt_payloads)
+        )
         self._given, self._owns_engine = engine, engine is None or own_pool
         self._pool_size = pool_size
         self._engine = None if own_pool else engine
         self._create = create
-        self._listener: asyncio.Task[None] | None = None
-        self._ear: Any = None
+        self._listening: asyncio.Task[None] | None = None
+        self._listener: Any = None
         self._hears = False
         #: Why NOTIFY is not heard; ``None`` if it is, or if that is not known yet.
         self.listen_error: str | None = None
         self._deaf: StoreUnavailableError | None = None
         self._checkout = Checkout()
         self._waiters: set[asyncio.Future[bool]] = set()
-        self._hint_is_kept = False
-        self._passed_until = 0.0
+        self._notification_is_kept = False
+        self._looked_until = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._events, self._records = Shapes(), Shapes()
         self._settling = Settling()
@@ -143,7 +145,7 @@ class PostgresStore(SqlStore):
         self._bundles_looked_at = _SOME_BUNDLES
 
     async def open(self) -> None:
-        self.seals.vault.check()
+        self.encryption.vault.check()
         try:
             await self._connect()
             await self._read(refuse_read_only)
@@ -178,17 +180,17 @@ class PostgresStore(SqlStore):
             await self.aclose()
 
     async def aclose(self) -> None:
-        if self._listener is not None:
-            self._listener.cancel()
+        if self._listening is not None:
+            self._listening.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._listener
-            self._listener = None
+                await self._listening
+            self._listening = None
         if self._engine is not None:
             self._checkout.unwatch(self._engine)
         if self._engine is not None and self._owns_engine:
             engine, self._engine = self._engine, None
             try:
-                async with asyncio.timeout(_GOODBYE):
+                async with asyncio.timeout(_CLOSE_TIMEOUT):
                     await engine.dispose()
             except TimeoutError:  # a silent server, to which every connection would say goodbye in vain
                 await engine.dispose(close=False)
@@ -198,7 +200,7 @@ class PostgresStore(SqlStore):
         """Lend an asyncpg connection of the pool, for a statement of so many rows."""
         if self._engine is None:
             raise StoreUnavailableError(NOT_OPEN)
-        if rows > SHORT and time.monotonic() < self._passed_until:
+        if rows > SHORT and time.monotonic() < self._looked_until:
             async with self._one_long, self._driver() as pg:
                 yield pg
             return
@@ -255,33 +257,33 @@ class PostgresStore(SqlStore):
     def _leave_server(self) -> None:
         """Use no connection any more that was made before now: a new one may reach another server."""
         self._checkout.replace_all()
-        ear, self._ear = self._ear, None
-        if ear is not None:
-            ear.terminate()
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.terminate()
 
     # -- the frequent verbs ----------------------------------------------------------------------
 
     async def append(self, events: Sequence[StoredEvent]) -> list[Appended]:
         if not events:
             return []
-        columns = event_columns(in_key_order(self.seals.events(events)))
+        columns = event_columns(in_key_order(self.encryption.events(events)))
         varying, values = self._events.fit(columns)
         careful = any(event.idempotency_key for event in events)
         shared = None if careful else bundles.shared(columns)
         async with self._driver(len(events)) as pg:
-            hint = self._hint_is_due()
+            hint = self._notification_is_due()
             failpoint("pub.inserted")
             answers = [Appended(event.id) for event in events]
             plain = sql.append(varying, careful=False, hint=hint, bundled=shared is not None)
             if careful or not await _is_new(pg, plain, [*values, *(shared or ())]):
-                rows = await pg.fetch(sql.append(varying, careful=True, hint=hint), *values, timeout=_HASTE)
+                rows = await pg.fetch(sql.append(varying, careful=True, hint=hint), *values, timeout=_STATEMENT_TIMEOUT)
                 stored = {row[0] for row in rows}
                 for index, event in enumerate(events):
                     if event.id not in stored:
                         held = await pg.fetchrow(sql.HELD, event.tenant, event.idempotency_key, event.id)
                         answers[index] = Appended(*held)
         self._wake()
-        return self.seals.answers(events, answers)
+        return self.encryption.answers(events, answers)
 
     async def take(
         self,
@@ -295,7 +297,7 @@ class PostgresStore(SqlStore):
         edge = 0 if since is None else micros(since)
         if exclude and since is None:
             async with self._driver() as pg:
-                edge = await pg.fetchval(sql.FIRST_OF_OTHERS, list(exclude), timeout=_HASTE)
+                edge = await pg.fetchval(sql.FIRST_OF_OTHERS, list(exclude), timeout=_STATEMENT_TIMEOUT)
             if edge is None:
                 return []
         values = (micros(now + lease), list(exclude), edge)
@@ -309,8 +311,8 @@ class PostgresStore(SqlStore):
         self._settling.whereabouts.note(rows)
         rows.sort(key=_PLACE)  # the server would copy the bodies for that
         if since is not None and rows and limit <= SHORT:
-            self._passed_until = time.monotonic() + _PASSED
-        return self.seals.taken([taken_from(row[:-4]) for row in rows])
+            self._looked_until = time.monotonic() + _PASSED
+        return self.encryption.taken([taken_from(row[:-4]) for row in rows])
 
     async def _take(self, limit: int, *values: Any) -> list[Any]:
         """Run ``TAKE``, or the dearer ``TAKE_BUNDLED`` if there were bundles lately."""
@@ -330,12 +332,12 @@ class PostgresStore(SqlStore):
     ) -> set[str]:
         if not settlements:
             return set()
-        terms = Terms(micros(now), micros(now + lease), worker, _HASTE, self._record)
+        terms = Terms(micros(now), micros(now + lease), worker, _STATEMENT_TIMEOUT, self._record)
         async with self._driver(sum(1 + len(settlement.deliveries) for settlement in settlements)) as pg:
             failpoint("fan.half")
             if any(settlement.records for settlement in settlements):
                 failpoint("res.half")
-            settled = await self._settling.settle(pg, self.seals.settlements(settlements), terms)
+            settled = await self._settling.settle(pg, self.encryption.settlements(settlements), terms)
         if any(map(leaves_work, settlements)):
             self._wake()
         return settled
@@ -365,21 +367,21 @@ class PostgresStore(SqlStore):
         async with self._driver(limit) as pg:
             while True:
                 try:
-                    rows: list[Any] = await pg.fetch(statement, *values, window, timeout=_HASTE)
+                    rows: list[Any] = await pg.fetch(statement, *values, window, timeout=_STATEMENT_TIMEOUT)
                 except asyncpg.UniqueViolationError:
                     # Another of the same line went out at this very moment; a second look sees it.
                     if raced:
                         raise
                     raced = True
                     continue
-                if rows[0][0] is not None or not rows[0]["aside"]:
+                if rows[0][0] is not None or not rows[0]["deferred"]:
                     return rows
                 window = max(limit, WINDOW)
 
     async def record(self, records: Sequence[Record]) -> set[str]:
         if not records:
             return set()
-        records = self.seals.records(records)
+        records = self.encryption.records(records)
         async with self._driver(len(records)) as pg:
             failpoint("res.half")
             if not any(record.event for record in records):
@@ -392,7 +394,7 @@ class PostgresStore(SqlStore):
         if not records:
             return set()
         varying, values = self._records.fit(record_columns(records))
-        written = {row[0] for row in await pg.fetch(sql.record(varying), *values, timeout=_HASTE)}
+        written = {row[0] for row in await pg.fetch(sql.record(varying), *values, timeout=_STATEMENT_TIMEOUT)}
         told = [record.event for record in records if record.event is not None and record.delivery_id in written]
         if told:
             varying, values = self._events.fit(event_columns(told))
@@ -404,12 +406,12 @@ class PostgresStore(SqlStore):
             return set()
         ids, fences = zip(*claims, strict=True)
         async with self._driver() as pg:
-            rows = await pg.fetch(sql.EXTEND, ids, fences, micros(until), timeout=_HASTE)
+            rows = await pg.fetch(sql.EXTEND, ids, fences, micros(until), timeout=_STATEMENT_TIMEOUT)
         return {row[0] for row in rows}
 
     async def is_planned(self, tenant: str, event_id: str) -> bool:
         async with self._driver() as pg:
-            return bool(await pg.fetchval(bundles.IS_PLANNED, tenant, event_id, timeout=_HASTE))
+            return bool(await pg.fetchval(bundles.IS_PLANNED, tenant, event_id, timeout=_STATEMENT_TIMEOUT))
 
     async def next_due(self) -> NextDue:
         return NextDue(*map(instant_or_none, (await self._ask(NEXT_DUE))[0]))
@@ -422,8 +424,8 @@ class PostgresStore(SqlStore):
         migrate.refuse_newer(schema, self.schema)
         return bool(work)
 
-    async def ailments(self) -> list[Ailment]:
-        return ailments.readable(await self._ask(ailments.FAILING))
+    async def circuits(self) -> list[OpenCircuit]:
+        return circuits.readable(await self._ask(circuits.FAILING))
 
     async def _ask(self, question: str) -> Sequence[Any]:
         """Return the rows of a short query that idle processes send, too.
@@ -433,34 +435,34 @@ class PostgresStore(SqlStore):
         if self._engine is None:
             raise StoreUnavailableError(NOT_OPEN)
         async with self._asking:
-            ear = self._ear
-            if ear is None:
+            listener = self._listener
+            if listener is None:
                 async with self._driver() as pg:
-                    return cast("Sequence[Any]", await pg.fetch(question, timeout=_HASTE))
+                    return cast("Sequence[Any]", await pg.fetch(question, timeout=_STATEMENT_TIMEOUT))
             try:
-                return cast("Sequence[Any]", await ear.fetch(question, timeout=_HASTE))
+                return cast("Sequence[Any]", await listener.fetch(question, timeout=_STATEMENT_TIMEOUT))
             except _FAILURES as error:
-                self._ear = None
-                ear.terminate()
+                self._listener = None
+                listener.terminate()
                 raise self._translated(error) from error
 
     # -- the configuration of large tenants ------------------------------------------------------
 
     async def pick_endpoints(self, tenant: str, endpoint_ids: Collection[str]) -> list[Endpoint]:
         async with self._driver() as pg:
-            rows = await pg.fetch(interests.PICK, tenant, list(endpoint_ids), timeout=_HASTE)
-        return [self.seals.usable_endpoint(endpoint_from(row)) for row in rows]
+            rows = await pg.fetch(subscription_index.PICK, tenant, list(endpoint_ids), timeout=_STATEMENT_TIMEOUT)
+        return [self.encryption.usable_endpoint(endpoint_from(row)) for row in rows]
 
-    async def find_candidates(self, tenant: str, inquiries: Sequence[Inquiry], *, limit: int) -> list[list[Candidate]]:
-        columns = interests.places_columns(inquiries)
+    async def find_matches(self, tenant: str, queries: Sequence[MatchQuery], *, limit: int) -> list[list[Match]]:
+        columns = subscription_index.places_columns(queries)
         async with self._driver() as pg:
-            rows = await pg.fetch(interests.FIND, tenant, *columns, limit, timeout=_HASTE)
-        found: list[list[Candidate]] = [[] for _ in inquiries]
+            rows = await pg.fetch(subscription_index.FIND, tenant, *columns, limit, timeout=_STATEMENT_TIMEOUT)
+        found: list[list[Match]] = [[] for _ in queries]
         for row in rows:
-            found[row["inquiry"]].append(interests.candidate_from(row))
+            found[row["inquiry"]].append(subscription_index.match_from(row))
         return found
 
-    # -- hints -----------------------------------------------------------------------------------
+    # -- notifications ---------------------------------------------------------------------------
 
     def hint(self) -> None:
         if self._loop is not None:
@@ -472,11 +474,11 @@ class PostgresStore(SqlStore):
             connection.exec_driver_sql(_NOTIFY)
         return result
 
-    def _hint_is_due(self) -> bool:
-        return self._notify and super()._hint_is_due()
+    def _notification_is_due(self) -> bool:
+        return self._notify and super()._notification_is_due()
 
     @property
-    def hears_hints(self) -> bool:
+    def hears_notifications(self) -> bool:
         return self._hears
 
     def _hear(self, *_: object) -> None:
@@ -484,18 +486,18 @@ class PostgresStore(SqlStore):
         self._wake()
 
     def _wake(self) -> None:
-        self._hint_is_kept = not self._waiters
+        self._notification_is_kept = not self._waiters
         for waiter in self._waiters:
             answer(waiter, hinted=True)
 
     async def wait(self, timeout: timedelta) -> bool:
-        if self._listener is None and self.connector.pooling is not Pooling.TRANSACTION:
-            self._listener = asyncio.create_task(self._listen(), name="notifykit-listen")
+        if self._listening is None and self.connector.pooling is not Pooling.TRANSACTION:
+            self._listening = asyncio.create_task(self._listen(), name="notifykit-listen")
         if self._deaf is not None:
             deaf, self._deaf = self._deaf, None
             raise deaf
-        if self._hint_is_kept:  # it came while nobody waited
-            self._hint_is_kept = False
+        if self._notification_is_kept:  # it came while nobody waited
+            self._notification_is_kept = False
             return True
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[bool] = loop.create_future()
@@ -518,20 +520,22 @@ class PostgresStore(SqlStore):
                     connection.add_termination_listener(lambda _, lost=lost: lost.set())
                     await connection.add_listener("notifykit", self._hear)
                     self._wake()
-                    self._ear = connection
+                    self._listener = connection
                     failures, self.listen_error = 0, None
                     with contextlib.suppress(StoreError):  # who hears this hears what others say
                         async with self._driver() as another:
-                            await another.execute(_NOTIFY, timeout=_HASTE)
+                            await another.execute(_NOTIFY, timeout=_STATEMENT_TIMEOUT)
                     await self._heed(lost)
                 finally:
-                    self._ear, self._hears = None, False
+                    self._listener, self._hears = None, False
                     connection.terminate()
             except (*_FAILURES, NotifykitError) as error:
                 failures += 1
                 self.listen_error = why(error)
                 if failures == _DEAF_AFTER:
-                    self._deaf = StoreUnavailableError(f"hints cannot be heard, polling goes on: {self.listen_error}")
+                    self._deaf = StoreUnavailableError(
+                        f"notifications cannot be heard, polling goes on: {self.listen_error}"
+                    )
             await asyncio.sleep(1 + random.random())  # noqa: S311 - spreads reconnects, hides nothing
 
     async def _heed(self, lost: asyncio.Event) -> None:
@@ -541,7 +545,7 @@ class PostgresStore(SqlStore):
                 await lost.wait()
         if not self._hears and not lost.is_set():
             self.listen_error = "NOTIFY does not arrive; with a pooler in between add ?pooler=transaction to the URL"
-            self._deaf = StoreUnavailableError(f"hints cannot be heard, polling goes on: {self.listen_error}")
+            self._deaf = StoreUnavailableError(f"notifications cannot be heard, polling goes on: {self.listen_error}")
         await lost.wait()
 
     async def _separate_connection(self) -> Any:
@@ -565,7 +569,7 @@ async def _borrowed(engine: AsyncEngine) -> PoolProxiedConnection:
 async def _is_new(pg: Any, statement: str, values: Sequence[Any]) -> bool:
     """Run a statement that fails, and then has done nothing, if anything that it writes is there already."""
     try:
-        await pg.execute(statement, *values, timeout=_HASTE)
+        await pg.execute(statement, *values, timeout=_STATEMENT_TIMEOUT)
     except asyncpg.UniqueViolationError:
         return False
     return True

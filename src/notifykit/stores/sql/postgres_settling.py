@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ...models.delivery import NewDelivery
 from ...ports import Record, Settlement
-from . import postgres_bundles as bundles
+from . import postgres_outbox_batches as bundles
 from . import postgres_statements as sql
 from .postgres_batches import Shapes, planned_columns
 from .postgres_driver import asyncpg
@@ -150,7 +150,7 @@ class _Group(NamedTuple):
     """
 
     settlements: Sequence[Settlement]
-    places: Sequence[bundles.Place]
+    places: Sequence[bundles.MatchKey]
     planned: Sequence[tuple[NewDelivery, Record | None]]
     first: Sequence[bool]
     rest: Mapping[str, Sequence[Record]]

@@ -31,8 +31,8 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, Self
 
-from . import postgres_bundles as bundles
-from .rows import CLAIM_COLUMNS, EVENT_COLUMNS, FIRST_LOOK, LATER_LOOK, TAKEN_COLUMNS
+from . import postgres_outbox_batches as bundles
+from .rows import CLAIM_COLUMNS, EVENT_COLUMNS, FIRST_RECHECK, LATER_RECHECK, TAKEN_COLUMNS
 
 _EVENT_TYPES = {
     "version": "smallint",
@@ -96,7 +96,7 @@ def append(varying: int, *, careful: bool, hint: bool, bundled: bool = False) ->
         careful: Leave out what is known already, and answer with the ids of the others.  To find that out costs
             as much as a fifth of the statement; without it the statement fails if there is any.
         hint: Tell those who wait for events.
-        bundled: Have them share rows of the outbox, not carefully; what ``postgres_bundles.shared`` returned follows.
+        bundled: Have them share rows of the outbox, not carefully; what ``shared`` of that module returned follows.
     """
     after = len(EVENT_COLUMNS)
     return (bundles.APPEND if bundled else APPEND).format(
@@ -118,7 +118,7 @@ UNION ALL SELECT e.id, true, e.fingerprint FROM notifykit_events e WHERE e.tenan
 """
 
 #: When a row that waits behind another one is looked at again if nobody gives it its turn.
-_LOOK = f"(CASE WHEN o.behind THEN {LATER_LOOK} ELSE {FIRST_LOOK} END * (1 + random()))::bigint"
+_RECHECK = f"(CASE WHEN o.blocked THEN {LATER_RECHECK} ELSE {FIRST_RECHECK} END * (1 + random()))::bigint"
 
 #: The events of a bundle that are not settled.
 _OPEN = (
@@ -143,11 +143,11 @@ _DUE = f"""due AS MATERIALIZED (
 ), blocked AS MATERIALIZED (
   -- under the lock the row ahead stays until we are done: whoever removes it then sees that we set this one aside
   SELECT l.event_id FROM line l JOIN notifykit_outbox a ON a.event_id = l.ahead FOR KEY SHARE OF a SKIP LOCKED
-), aside AS (
-  UPDATE notifykit_outbox o SET behind = true, due_at = $1 + {_LOOK} FROM blocked b
+), deferred AS (
+  UPDATE notifykit_outbox o SET blocked = true, due_at = $1 + {_RECHECK} FROM blocked b
   WHERE o.event_id = b.event_id RETURNING o.event_id
 )"""
-_IN_TURN = "(event_id IN (SELECT event_id FROM line WHERE ahead IS NOT NULL)) IS NOT TRUE"
+_AT_HEAD = "(event_id IN (SELECT event_id FROM line WHERE ahead IS NOT NULL)) IS NOT TRUE"
 #: How both end: with all that is told of an event.
 _WHOLE = """LEFT JOIN notifykit_events e ON e.tenant = o.tenant AND e.id = o.event_id
 LEFT JOIN notifykit_tenants t ON t.tenant = o.tenant
@@ -157,13 +157,13 @@ TAKE = f"""
 WITH bundled AS MATERIALIZED (
   SELECT EXISTS (SELECT 1 FROM notifykit_bundles WHERE {_IS_DUE}) AS more
 ), {_DUE.format(unless=" AND NOT (SELECT more FROM bundled)", window="$6")}, picked AS MATERIALIZED (
-  SELECT event_id FROM due WHERE {_IN_TURN} LIMIT $2
+  SELECT event_id FROM due WHERE {_AT_HEAD} LIMIT $2
 ), taken AS (
-  UPDATE notifykit_outbox o SET fence = o.fence + 1, taken_until = $3, behind = false
+  UPDATE notifykit_outbox o SET fence = o.fence + 1, taken_until = $3, blocked = false
   WHERE o.event_id = ANY(ARRAY(SELECT event_id FROM picked)) RETURNING o.event_id, o.fence, o.tenant, o.cursor
 )
-SELECT {TAKEN_COLUMNS}, a.aside, a.more, NULL AS bundle, NULL AS place
-FROM (SELECT more, (SELECT count(*) FROM aside) AS aside FROM bundled) a LEFT JOIN taken o ON true
+SELECT {TAKEN_COLUMNS}, a.deferred, a.more, NULL AS bundle, NULL AS place
+FROM (SELECT more, (SELECT count(*) FROM deferred) AS deferred FROM bundled) a LEFT JOIN taken o ON true
 {_WHOLE}"""
 
 #: The same where there are bundles, which costs more.  There is ``more`` if not all of these were looked at.
@@ -176,13 +176,13 @@ WITH {_DUE.format(unless="", window="$7")}, bundles AS MATERIALIZED (
     ($2::int + size - sum(size) OVER (ORDER BY priority, due_at, id ROWS UNBOUNDED PRECEDING))::int AS room
   FROM (
     SELECT event_id AS id, priority, due_at, 1 AS size, NULL AS event_ids FROM due
-    WHERE {_IN_TURN}
+    WHERE {_AT_HEAD}
       -- none before bundles that are not looked at
       AND ((SELECT count(*) FROM bundles) < $6 OR (priority, due_at) <= (1, (SELECT max(due_at) FROM bundles)))
     UNION ALL SELECT id, 1::smallint, due_at, cardinality(event_ids), event_ids FROM bundles
   ) w
 ), taken AS (
-  UPDATE notifykit_outbox o SET fence = o.fence + 1, taken_until = $3, behind = false
+  UPDATE notifykit_outbox o SET fence = o.fence + 1, taken_until = $3, blocked = false
   WHERE o.event_id = ANY(ARRAY(SELECT id FROM turns WHERE room > 0 AND event_ids IS NULL))
   RETURNING o.event_id, o.fence, o.tenant, o.cursor
 ), opened AS (
@@ -197,8 +197,8 @@ WITH {_DUE.format(unless="", window="$7")}, bundles AS MATERIALIZED (
     t.event_ids[t.room + 1:]
   FROM turns t JOIN bundles b ON b.id = t.id WHERE t.room > 0 AND t.event_ids IS NOT NULL AND t.size > t.room
 )
-SELECT {TAKEN_COLUMNS}, a.aside, a.more, o.bundle, o.place
-FROM (SELECT (SELECT count(*) FROM bundles) = $6 AS more, (SELECT count(*) FROM aside) AS aside) a
+SELECT {TAKEN_COLUMNS}, a.deferred, a.more, o.bundle, o.place
+FROM (SELECT (SELECT count(*) FROM bundles) = $6 AS more, (SELECT count(*) FROM deferred) AS deferred) a
 LEFT JOIN (
   SELECT event_id, fence, tenant, cursor, NULL AS bundle, NULL::int AS place FROM taken
   UNION ALL SELECT m.event_id, b.fence, b.tenant, NULL, b.id, m.place::int
@@ -260,8 +260,8 @@ WITH s AS (
       AND (b.event_id IN (SELECT event_id FROM gone)) IS NOT TRUE ORDER BY b.event_id LIMIT 1
   ) n
 ), turn AS (
-  -- also if it is not behind: it may be set aside at this moment, and the newest version of the row counts
-  UPDATE notifykit_outbox o SET due_at = CASE WHEN o.behind THEN $1 ELSE o.due_at END, behind = false
+  -- also if it is not blocked: it may be set deferred at this moment, and the newest version of the row counts
+  UPDATE notifykit_outbox o SET due_at = CASE WHEN o.blocked THEN $1 ELSE o.due_at END, blocked = false
   FROM next n WHERE o.event_id = n.event_id
 ), paged AS (
   UPDATE notifykit_outbox o SET cursor = s.cursor, taken_until = NULL FROM s
@@ -386,18 +386,18 @@ WITH due AS MATERIALIZED (
       WHERE b.subscriber_id = d.subscriber_id AND b.ordering_key = d.ordering_key AND b.state = 'sending')) AS ahead
   FROM due d WHERE d.ordering_key IS NOT NULL
 ), blocked AS MATERIALIZED (
-  -- under the lock the row ahead stays until we are done: whoever removes it then sees that we set this one aside
+  -- under the lock the row ahead stays until we are done: whoever removes it then sees that we set this one deferred
   SELECT l.id FROM line l JOIN notifykit_queue a ON a.id = l.ahead FOR KEY SHARE OF a SKIP LOCKED
-), aside AS (
-  UPDATE notifykit_queue o SET behind = true, due_at = $3 + {_LOOK} FROM blocked b WHERE o.id = b.id RETURNING o.id
+), deferred AS (
+  UPDATE notifykit_queue o SET blocked = true, due_at = $3 + {_RECHECK} FROM blocked b WHERE o.id = b.id RETURNING o.id
 ), picked AS MATERIALIZED (
   SELECT id FROM due WHERE (id IN (SELECT id FROM line WHERE ahead IS NOT NULL)) IS NOT TRUE LIMIT $4
 ), q AS (
   UPDATE notifykit_queue q SET state = 'sending', reason = NULL, fence = q.fence + 1, lease_until = $5, worker = $6,
-    behind = false
+    blocked = false
   WHERE q.id = ANY(ARRAY(SELECT id FROM picked)) RETURNING q.*
 )
-SELECT {CLAIM_COLUMNS}, a.aside FROM (SELECT count(*) AS aside FROM aside) a LEFT JOIN q ON true
+SELECT {CLAIM_COLUMNS}, a.deferred FROM (SELECT count(*) AS deferred FROM deferred) a LEFT JOIN q ON true
 LEFT JOIN notifykit_events e ON e.tenant = q.tenant AND e.id = q.event_id
 LEFT JOIN notifykit_tenants t ON t.tenant = q.tenant ORDER BY q.due_at, q.id
 """
@@ -438,8 +438,8 @@ WITH r AS MATERIALIZED (
       AND (b.id IN (SELECT id FROM gone)) IS NOT TRUE ORDER BY b.id LIMIT 1
   ) n
 ), turn AS (
-  -- also if it is not behind: it may be set aside at this moment, and the newest version of the row counts
-  UPDATE notifykit_queue q SET due_at = CASE WHEN q.behind THEN n.at ELSE q.due_at END, behind = false
+  -- also if it is not blocked: it may be set deferred at this moment, and the newest version of the row counts
+  UPDATE notifykit_queue q SET due_at = CASE WHEN q.blocked THEN n.at ELSE q.due_at END, blocked = false
   FROM next n WHERE q.id = n.id
 ), kept AS (
   UPDATE notifykit_queue q SET state = r.state, reason = r.reason, due_at = coalesce(r.due_at, r.at),

@@ -27,16 +27,16 @@ from sqlalchemy import (
 
 from ...errors import MissingKeyError, VaultError
 from ...vault import KeyRing
-from ...vault.ring import is_sealed, key_id_of, prefix
+from ...vault.ring import is_encrypted, key_id_of, prefix
 from . import schema as s
-from .sealing import event_place, header_place, response_place, secret_place
+from .encryption import event_context, header_context, response_context, secret_context
 from .store import SqlStore
 
 PAGE = 200
 #: Under which name :class:`Rewrapped` counts what does not open although its key is there.
 TAMPERED = "(tampered)"
 
-_SEALED = b"nk1."
+_ENCRYPTED = b"nk1."
 #: Rounds at the most, for rows that were changed between reading and writing them.
 _ROUNDS = 5
 
@@ -83,10 +83,10 @@ async def rewrap(
 async def _run(
     each: _Pass, store: SqlStore, done: Rewrapped, progress: Callable[[Rewrapped], None], *, dry_run: bool
 ) -> None:
-    ring = store.seals.vault.ring
+    ring = store.encryption.vault.ring
     after: tuple[Any, ...] | None = None
     while True:
-        page = await store._read(each.reader(after, ring, plain=store.seals.payloads))
+        page = await store._read(each.reader(after, ring, plain=store.encryption.payloads))
         changes = list(_changes(each, page, ring, done))
         written = len(changes) if dry_run or not changes else await store._write(_writer(each, changes))
         done.endpoints += len(page) if each.table is s.endpoints else 0
@@ -130,8 +130,8 @@ def _stale(column: ColumnElement[Any], ring: KeyRing, *, plain: bool) -> ColumnE
     """Whether a value is not sealed under the current key (and, unless ``plain`` counts, is sealed at all)."""
     current = prefix(ring.current).encode()
     elsewhere = and_(column.is_not(None), func.substr(column, 1, len(current), type_=LargeBinary) != current)
-    sealed = func.substr(column, 1, len(_SEALED), type_=LargeBinary) == _SEALED
-    return elsewhere if plain else and_(elsewhere, sealed)
+    encrypted = func.substr(column, 1, len(_ENCRYPTED), type_=LargeBinary) == _ENCRYPTED
+    return elsewhere if plain else and_(elsewhere, encrypted)
 
 
 def _changes(
@@ -169,47 +169,47 @@ def _writer(each: _Pass, changes: list[tuple[RowMapping, Mapping[str, Any]]]) ->
 def _endpoint(row: RowMapping, ring: KeyRing) -> dict[str, Any]:
     tenant, id_ = row["tenant"], row["id"]
     secrets, headers = json.loads(row["secrets"]), json.loads(row["headers"])
-    place = secret_place(tenant, id_)
-    sealed = {
+    place = secret_context(tenant, id_)
+    encrypted = {
         "secrets": json.dumps([[_text(value, ring, place), *times] for value, *times in secrets]),
-        "headers": json.dumps({n: _text(value, ring, header_place(tenant, id_, n)) for n, value in headers.items()}),
+        "headers": json.dumps({n: _text(value, ring, header_context(tenant, id_, n)) for n, value in headers.items()}),
     }
-    return {name: value for name, value in sealed.items() if json.loads(value) != json.loads(row[name])}
+    return {name: value for name, value in encrypted.items() if json.loads(value) != json.loads(row[name])}
 
 
 def _event(row: RowMapping, ring: KeyRing) -> dict[str, Any]:
     tenant, id_ = row["tenant"], row["id"]
-    plain = not is_sealed(bytes(row["body"]))
-    changed: dict[str, Any] = {"body": _bytes(bytes(row["body"]), ring, event_place(tenant, id_, "body"))}
+    plain = not is_encrypted(bytes(row["body"]))
+    changed: dict[str, Any] = {"body": _bytes(bytes(row["body"]), ring, event_context(tenant, id_, "body"))}
     if row["metadata"] is not None:
-        changed["metadata"] = _text(row["metadata"], ring, event_place(tenant, id_, "metadata"))
+        changed["metadata"] = _text(row["metadata"], ring, event_context(tenant, id_, "metadata"))
     if row["fingerprint"] is not None:
-        place = event_place(tenant, id_, "fingerprint")
+        place = event_context(tenant, id_, "fingerprint")
         stored = bytes(row["fingerprint"])
-        changed["fingerprint"] = ring.seal_bytes(stored, context=place) if plain else _bytes(stored, ring, place)
+        changed["fingerprint"] = ring.encrypt_bytes(stored, context=place) if plain else _bytes(stored, ring, place)
     return changed
 
 
 def _attempt(row: RowMapping, ring: KeyRing) -> dict[str, Any]:
-    place = response_place(row["delivery_id"], row["number"])
+    place = response_context(row["delivery_id"], row["number"])
     return {"response": _bytes(bytes(row["response"]), ring, place)}
 
 
 def _last_attempt(row: RowMapping, ring: KeyRing) -> dict[str, Any]:
-    place = response_place(row["id"], row["attempts"])
+    place = response_context(row["id"], row["attempts"])
     return {"last_response": _bytes(bytes(row["last_response"]), ring, place)}
 
 
 def _text(value: str, ring: KeyRing, place: str) -> str:
-    if not is_sealed(value):
-        return ring.seal(value.encode(), context=place)
+    if not is_encrypted(value):
+        return ring.encrypt(value.encode(), context=place)
     # A value under the current key is opened all the same: a run tells whether everything can be read.
     plain = ring.open(value, context=place)
-    return value if key_id_of(value) == ring.current else ring.seal(plain, context=place)
+    return value if key_id_of(value) == ring.current else ring.encrypt(plain, context=place)
 
 
 def _bytes(value: bytes, ring: KeyRing, place: str) -> bytes:
-    return ring.seal_bytes(ring.open_bytes(value, context=place) if is_sealed(value) else value, context=place)
+    return ring.encrypt_bytes(ring.open_bytes(value, context=place) if is_encrypted(value) else value, context=place)
 
 
 _PASSES = (

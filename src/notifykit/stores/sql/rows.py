@@ -32,7 +32,7 @@ RANK = {priority: rank for rank, priority in enumerate(PRIORITIES)}
 #: Microseconds until a row that was set aside is met again although nobody gave it its turn: soon the
 #: first time, since the row in front may have gone at that moment, and seldom from then on.  Each is
 #: stretched by up to itself, so that rows that were set aside together do not come back together.
-FIRST_LOOK, LATER_LOOK = 2_000_000, 300_000_000
+FIRST_RECHECK, LATER_RECHECK = 2_000_000, 300_000_000
 #: Rows that are set aside in one go when there was nothing else to hand out.
 WINDOW = 1000
 

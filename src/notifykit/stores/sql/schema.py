@@ -95,7 +95,7 @@ outbox = Table(
     Column("cursor", Text),
     Column("ordering_key", Key),
     #: Waits behind an earlier one of its key; ``due_at`` is when to look again (see ADR 0012).
-    Column("behind", Boolean, nullable=False, server_default=false()),
+    Column("blocked", Boolean, nullable=False, server_default=false()),
 )
 _on_postgresql(outbox, "SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000, fillfactor = 45)")
 Index("notifykit_outbox_due", outbox.c.priority, outbox.c.due_at, outbox.c.tenant)
@@ -147,7 +147,7 @@ queue = Table(
     Column("abandoned", Integer, nullable=False, server_default="0"),
     Column("generation", Integer, nullable=False, server_default="0"),
     Column("ordering_key", Key),
-    Column("behind", Boolean, nullable=False, server_default=false()),
+    Column("blocked", Boolean, nullable=False, server_default=false()),
     Column("created_at", BigInteger, nullable=False),
     Column("due_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger),
@@ -182,15 +182,15 @@ Index(
     postgresql_where=_ordered,
     sqlite_where=_ordered,
 )
-_at_turn = text("ordering_key IS NOT NULL AND state = 'sending'")
+_sending_ordered = text("ordering_key IS NOT NULL AND state = 'sending'")
 #: The database itself sees to it that of each line one delivery at a time is being sent.
 Index(
-    "notifykit_queue_turn",
+    "notifykit_queue_head",
     queue.c.subscriber_id,
     queue.c.ordering_key,
     unique=True,
-    postgresql_where=_at_turn,
-    sqlite_where=_at_turn,
+    postgresql_where=_sending_ordered,
+    sqlite_where=_sending_ordered,
 )
 
 deliveries = Table(
@@ -270,8 +270,8 @@ endpoints = Table(
 )
 
 #: One row for each failing endpoint; empty on a good day.
-ailments = Table(
-    "notifykit_ailments",
+circuits = Table(
+    "notifykit_circuits",
     metadata,
     Column("endpoint_id", Key, primary_key=True),
     Column("tenant", Key, primary_key=True),
@@ -310,9 +310,9 @@ subscriptions = Table(
 )
 Index("notifykit_subscriptions_subscriber", subscriptions.c.tenant, subscriptions.c.subscriber_id)
 
-#: Where the planner finds subscriptions of a tenant with very many (see ``policies/places.py`` and ADR 0016).
-interests = Table(
-    "notifykit_interests",
+#: Where the planner finds subscriptions of a tenant with very many (see ``policies/match_keys.py`` and ADR 0016).
+subscription_index = Table(
+    "notifykit_subscription_index",
     metadata,
     Column("tenant", Key, primary_key=True),
     Column("types", Key, primary_key=True),

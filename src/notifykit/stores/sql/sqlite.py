@@ -21,21 +21,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import Connection, Engine, StaticPool, create_engine, event
 
 from ...errors import StoreUnavailableError
+from ...models.circuit import OpenCircuit
 from ...models.delivery import Claim, Lane
 from ...models.event import StoredEvent, TakenEvent
-from ...models.health import Ailment
 from ...ports import Appended, NextDue, Record, Settlement
 from ...vault import KeyRing
 from . import migrate
 from . import sqlite_verbs as verbs
+from .encryption import Encryption, payloads_are_encrypted, vault_for
 from .faults import translated
 from .filewatch import FileWatch
-from .line import SHORT, Line
 from .rows import RANK, micros
 from .samefile import SameFile
-from .sealing import Seals, payloads_are_sealed, vault_for
 from .sqlite_url import file_of, url_of
 from .store import NOT_OPEN, SqlStore, answer, leaves_work
+from .write_queue import SHORT, WriteQueue
 from .writer import Writer
 
 T = TypeVar("T")
@@ -77,13 +77,15 @@ class SqliteStore(SqlStore):
         self._path = file_of(url) or ":memory:"
         #: The file with its absolute path: it stays the same wherever the process goes.
         self.url = url_of(self._path)
-        self.seals = Seals(vault_for(self.url, keys, environment), payloads=payloads_are_sealed(encrypt_payloads))
+        self.encryption = Encryption(
+            vault_for(self.url, keys, environment), payloads=payloads_are_encrypted(encrypt_payloads)
+        )
         #: Whether no second store can be opened on the same data.
         self.private = self._path == ":memory:"
         self._synchronous = synchronous
         self._create = create
         self._thread: Writer | None = None
-        self._line: Line[Callable[[], None]] = Line()
+        self._line: WriteQueue[Callable[[], None]] = WriteQueue()
         self._engine: Engine | None = None
         self._db: sqlite3.Connection | None = None
         self._watch: sqlite3.Connection | None = None
@@ -96,7 +98,7 @@ class SqliteStore(SqlStore):
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def open(self) -> None:
-        self.seals.vault.check()
+        self.encryption.vault.check()
         await self._started(self._connect_and_check)
 
     async def upgrade(self, work: Callable[[Connection], T]) -> T:
@@ -251,10 +253,10 @@ class SqliteStore(SqlStore):
     # -- the frequent verbs ----------------------------------------------------------------------
 
     async def append(self, events: Sequence[StoredEvent]) -> list[Appended]:
-        sealed = self.seals.events(events)
-        answers = await self._change(lambda db: verbs.append(db, sealed), len(events))
+        encrypted = self.encryption.events(events)
+        answers = await self._change(lambda db: verbs.append(db, encrypted), len(events))
         self.hint()
-        return self.seals.answers(events, answers)
+        return self.encryption.answers(events, answers)
 
     async def take(
         self,
@@ -271,14 +273,14 @@ class SqliteStore(SqlStore):
             "exclude": verbs.json_list(exclude),
             "since": 0 if since is None else micros(since),
         }
-        return self.seals.taken(await self._change(lambda db: verbs.take(db, limit, binds), limit))
+        return self.encryption.taken(await self._change(lambda db: verbs.take(db, limit, binds), limit))
 
     async def settle(
         self, settlements: Sequence[Settlement], *, now: datetime, lease: timedelta, worker: str
     ) -> set[str]:
         at, until = micros(now), micros(now + lease)
-        sealed = self.seals.settlements(settlements)
-        settled = await self._change(lambda db: verbs.settle(db, sealed, at, until, worker), _size(settlements))
+        encrypted = self.encryption.settlements(settlements)
+        settled = await self._change(lambda db: verbs.settle(db, encrypted, at, until, worker), _size(settlements))
         if any(map(leaves_work, settlements)):
             self.hint()
         return settled
@@ -306,14 +308,14 @@ class SqliteStore(SqlStore):
         return await self._opened(claims, now, lease_until)
 
     async def record(self, records: Sequence[Record]) -> set[str]:
-        sealed = self.seals.records(records)
+        encrypted = self.encryption.records(records)
         # Never short: nobody waits for it who is not already served.
-        return await self._change(lambda db: verbs.record(db, sealed), SHORT + 1)
+        return await self._change(lambda db: verbs.record(db, encrypted), SHORT + 1)
 
     async def extend(self, claims: Sequence[tuple[str, int]], *, until: datetime) -> set[str]:
         return await self._change(lambda db: verbs.extend(db, claims, micros(until)), len(claims))
 
-    # -- hints -----------------------------------------------------------------------------------
+    # -- notifications ---------------------------------------------------------------------------
 
     def hint(self) -> None:
         loop = self._loop
@@ -326,7 +328,7 @@ class SqliteStore(SqlStore):
                 loop.call_soon_threadsafe(self._wake)
 
     @property
-    def hears_hints(self) -> bool:
+    def hears_notifications(self) -> bool:
         return self.private or (self._log is not None and self._log.armed)
 
     def _wake(self) -> None:
@@ -401,8 +403,8 @@ class SqliteStore(SqlStore):
     async def has_work(self) -> bool:
         return await self._unless_known("has_work", super().has_work)
 
-    async def ailments(self) -> list[Ailment]:
-        return list(await self._unless_known("ailments", super().ailments))
+    async def circuits(self) -> list[OpenCircuit]:
+        return list(await self._unless_known("circuits", super().circuits))
 
     async def _unless_known(self, name: str, ask: Callable[[], Awaitable[T]]) -> T:
         """Return the answer to a question, and ask it only if somebody has committed since."""

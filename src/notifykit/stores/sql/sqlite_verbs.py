@@ -21,8 +21,8 @@ from ...ports import Appended, Record, Settlement
 from .rows import (
     CLAIM_COLUMNS,
     EVENT_COLUMNS,
-    FIRST_LOOK,
-    LATER_LOOK,
+    FIRST_RECHECK,
+    LATER_RECHECK,
     PRIORITIES,
     TAKEN_COLUMNS,
     WINDOW,
@@ -62,17 +62,17 @@ _DUE_EVENTS = f"""
   ORDER BY due_at LIMIT :window
 )
 """
-_LOOK = f"CASE WHEN behind THEN {LATER_LOOK} ELSE {FIRST_LOOK} END * (1000 + abs(random() % 1000)) / 1000"
-_ASIDE_EVENTS = f"""
-UPDATE notifykit_outbox SET due_at = :now + {_LOOK}, behind = 1
+_RECHECK = f"CASE WHEN blocked THEN {LATER_RECHECK} ELSE {FIRST_RECHECK} END * (1000 + abs(random() % 1000)) / 1000"
+_DEFER_EVENTS = f"""
+UPDATE notifykit_outbox SET due_at = :now + {_RECHECK}, blocked = 1
 WHERE event_id IN (SELECT value FROM json_each(:ids))
 """
 _TAKE = """
-UPDATE notifykit_outbox SET fence = fence + 1, taken_until = :until, behind = 0
+UPDATE notifykit_outbox SET fence = fence + 1, taken_until = :until, blocked = 0
 WHERE event_id IN (SELECT value FROM json_each(:ids))
 """
-_TURN_EVENT = """
-UPDATE notifykit_outbox SET due_at = ?, behind = 0 WHERE behind AND event_id = (
+_UNBLOCK_EVENT = """
+UPDATE notifykit_outbox SET due_at = ?, blocked = 0 WHERE blocked AND event_id = (
   SELECT event_id FROM notifykit_outbox WHERE tenant = ? AND ordering_key = ? ORDER BY event_id LIMIT 1)
 """
 _TAKEN = f"""
@@ -82,7 +82,7 @@ JOIN notifykit_events e ON e.tenant = o.tenant AND e.id = o.event_id
 LEFT JOIN notifykit_tenants t ON t.tenant = o.tenant ORDER BY o.event_id
 """
 _PLANNED = "FROM notifykit_outbox WHERE event_id IN (SELECT value FROM json_each(?)) AND fence = ?"
-_LINES = "json_group_array(json_array(event_id, tenant, ordering_key))"
+_GROUPS = "json_group_array(json_array(event_id, tenant, ordering_key))"
 _PAGED = "UPDATE notifykit_outbox SET cursor = ?, taken_until = NULL WHERE event_id = ? AND fence = ? RETURNING tenant"
 _QUEUE = """
 INSERT INTO notifykit_queue (id, event_id, tenant, subscription_id, subscriber_id, channel, priority,
@@ -110,17 +110,17 @@ _DUE = f"""
   ORDER BY due_at LIMIT :window
 )
 """
-_ASIDE = f"""
-UPDATE notifykit_queue SET due_at = :now + {_LOOK}, behind = 1
+_DEFER = f"""
+UPDATE notifykit_queue SET due_at = :now + {_RECHECK}, blocked = 1
 WHERE id IN (SELECT value FROM json_each(:ids))
 """
 _CLAIM = """
 UPDATE notifykit_queue SET state = 'sending', reason = NULL, fence = fence + 1, lease_until = :until, worker = :worker,
-  behind = 0
+  blocked = 0
 WHERE id IN (SELECT value FROM json_each(:ids))
 """
-_TURN = """
-UPDATE notifykit_queue SET due_at = ?, behind = 0 WHERE behind AND id = (
+_UNBLOCK = """
+UPDATE notifykit_queue SET due_at = ?, blocked = 0 WHERE blocked AND id = (
   SELECT id FROM notifykit_queue WHERE subscriber_id = ? AND ordering_key = ? ORDER BY id LIMIT 1)
 """
 _CLAIMED = f"""
@@ -194,18 +194,18 @@ def _insert(db: sqlite3.Connection, statement: str, rows: Sequence[tuple[Any, ..
     db.executemany(f"{statement} VALUES {one}", rows[whole:])
 
 
-def _hand_out(db: sqlite3.Connection, limit: int, due: str, aside: str, pick: str, binds: dict[str, Any]) -> str:
+def _hand_out(db: sqlite3.Connection, limit: int, due: str, defer: str, pick: str, binds: dict[str, Any]) -> str:
     """Pick up to ``limit`` rows and return their ids; set aside what is due but waits behind another row."""
     window = limit
     while True:
-        free, behind = db.execute(due, {**binds, "window": window}).fetchone()
-        if behind != _NOTHING:
-            db.execute(aside, {**binds, "ids": behind})
+        free, blocked = db.execute(due, {**binds, "window": window}).fetchone()
+        if blocked != _NOTHING:
+            db.execute(defer, {**binds, "ids": blocked})
         if free != _NOTHING:
             ids: str = free if window <= limit else json_list(json.loads(free)[:limit])
             db.execute(pick, {**binds, "ids": ids})
             return ids
-        if behind == _NOTHING:
+        if blocked == _NOTHING:
             return _NOTHING
         window = max(limit, WINDOW)
 
@@ -214,7 +214,7 @@ def take(db: sqlite3.Connection, limit: int, binds: dict[str, Any]) -> list[Take
     """Lease due events, urgent first."""
     taken: list[TakenEvent] = []
     for rank in range(len(PRIORITIES)):
-        ids = _hand_out(db, limit - len(taken), _DUE_EVENTS, _ASIDE_EVENTS, _TAKE, {**binds, "rank": rank})
+        ids = _hand_out(db, limit - len(taken), _DUE_EVENTS, _DEFER_EVENTS, _TAKE, {**binds, "rank": rank})
         if ids != _NOTHING:
             taken += map(taken_from, db.execute(_TAKEN, (ids,)))
         if len(taken) >= limit:
@@ -224,7 +224,7 @@ def take(db: sqlite3.Connection, limit: int, binds: dict[str, Any]) -> list[Take
 
 def claim(db: sqlite3.Connection, limit: int, binds: dict[str, Any], lease_until: datetime) -> list[Claim]:
     """Lease what is due in one lane."""
-    ids = _hand_out(db, limit, _DUE, _ASIDE, _CLAIM, binds)
+    ids = _hand_out(db, limit, _DUE, _DEFER, _CLAIM, binds)
     if ids == _NOTHING:
         return []
     return [claim_from(row, lease_until) for row in db.execute(_CLAIMED, (ids,))]
@@ -240,21 +240,21 @@ def settle(db: sqlite3.Connection, settlements: Sequence[Settlement], now: int, 
     settled = set()
     queue: list[tuple[Any, ...]] = []
     ended: list[tuple[Any, ...]] = []
-    lines = set()
+    groups = set()
     rest: list[Record] = []
     gone: dict[tuple[str, int], tuple[str, str | None]] = {}
     for fence, ids in _by_fence((s.event_id, s.fence) for s in settlements if s.cursor is None):
-        lines_of = db.execute(f"SELECT {_LINES} {_PLANNED}", (ids, fence)).fetchone()[0]
-        gone |= {(event_id, fence): (tenant, key) for event_id, tenant, key in json.loads(lines_of)}
+        groups_of = db.execute(f"SELECT {_GROUPS} {_PLANNED}", (ids, fence)).fetchone()[0]
+        gone |= {(event_id, fence): (tenant, key) for event_id, tenant, key in json.loads(groups_of)}
         db.execute(f"DELETE {_PLANNED}", (ids, fence))
     for settlement in settlements:
         event_id, fence, _, cursor, _ = settlement
         if cursor is None:
-            line = gone.pop((event_id, fence), None)
-            if line is None:
+            group = gone.pop((event_id, fence), None)
+            if group is None:
                 continue
-            if line[1] is not None:
-                lines.add(line)
+            if group[1] is not None:
+                groups.add(group)
         elif not db.execute(_PAGED, (cursor, event_id, fence)).fetchone():
             continue
         settled.add(event_id)
@@ -270,7 +270,7 @@ def settle(db: sqlite3.Connection, settlements: Sequence[Settlement], now: int, 
     failpoint("fan.half")
     db.executemany(_QUEUE, queue)
     _insert(db, _ENDED, ended)
-    db.executemany(_TURN_EVENT, [(now, *line) for line in lines])
+    db.executemany(_UNBLOCK_EVENT, [(now, *group) for group in groups])
     if any(settlement.records for settlement in settlements):
         record(db, rest)
     return settled
@@ -334,7 +334,7 @@ def record(db: sqlite3.Connection, records: Sequence[Record]) -> set[str]:
     written = set()
     ended = []
     tries = []
-    lines = {}
+    groups = {}
     final = [(record.delivery_id, record.fence) for record in records if record.state in FINAL_STATES]
     gone = {(row[0], row[-1]): row for fence, ids in _by_fence(final) for row in db.execute(_FINISH, (ids, fence))}
     for delivery_id, fence, state, reason, due_at, at, attempt, told in records:
@@ -356,7 +356,7 @@ def record(db: sqlite3.Connection, records: Sequence[Record]) -> set[str]:
             )
             ended.append((*ids, state.value, reason, *history, *last))
             if ordering_key is not None:
-                lines[row[4], ordering_key] = micros(at)
+                groups[row[4], ordering_key] = micros(at)
         else:
             number, tried = (None, 0) if attempt is None else (attempt.number, 1)
             due = micros(due_at or at)
@@ -368,7 +368,7 @@ def record(db: sqlite3.Connection, records: Sequence[Record]) -> set[str]:
         if told is not None:
             append(db, [told])
     _insert(db, _ENDED, ended)
-    db.executemany(_TURN, [(at, *line) for line, at in lines.items()])
+    db.executemany(_UNBLOCK, [(at, *group) for group, at in groups.items()])
     failpoint("res.half")
     db.executemany(_ATTEMPT, tries)
     return written

@@ -17,20 +17,20 @@ import attrs
 from sqlalchemy import Connection
 
 from ...failpoints import failpoint
+from ...models.circuit import OpenCircuit
 from ...models.delivery import Attempt, Claim, Delivery, DeliveryState
 from ...models.endpoint import Endpoint, RateLimit
 from ...models.event import StoredEvent
-from ...models.health import Ailment
-from ...models.subscription import Candidate, Inquiry, Subscription, TenantConfig
+from ...models.subscription import Match, MatchQuery, Subscription, TenantConfig
 from ...ports import Appended, DeliveryFilter, NextDue, Record, Settlement, StoreStats
-from . import ailments, config, interests, joined, migrate, moves
+from . import circuits, config, joined, migrate, subscription_index, transitions
+from .encryption import Encryption
 from .rows import ended_by
-from .sealing import Seals
 
 T = TypeVar("T")
 
 #: Hints that a process may send, and how many it may save up.
-HINTS_PER_SECOND, HINTS_TO_SPARE = 500, 10
+NOTIFICATIONS_PER_SECOND, NOTIFICATIONS_TO_SPARE = 500, 10
 #: Why a delivery is held whose event cannot be read here.
 MISSING_KEY = "missing_key"
 NOT_OPEN = "the store is not open: use 'async with' or open()"
@@ -54,11 +54,11 @@ class SqlStore(ABC):
     """The verbs of :class:`notifykit.ports.Store` that are rare enough to share."""
 
     url: str
-    seals: Seals
+    encryption: Encryption
     #: The newest version of the tables that this store knows.
     schema = migrate.HEAD
-    _hinted = 0.0
-    _hints = 0.0
+    _notified = 0.0
+    _allowance = 0.0
 
     @abstractmethod
     async def _read(self, work: Callable[[Connection], T]) -> T:
@@ -78,15 +78,17 @@ class SqlStore(ABC):
         return result
 
     def append_joined(self, connection: Any, events: Sequence[StoredEvent]) -> list[Appended]:
-        sealed = self.seals.events(events)
-        return self.seals.answers(sealed, joined.append(self.url, connection, sealed, hint=self._hint_is_due()))
+        encrypted = self.encryption.events(events)
+        return self.encryption.answers(
+            encrypted, joined.append(self.url, connection, encrypted, hint=self._notification_is_due())
+        )
 
     async def _opened(self, claims: list[Claim], now: datetime, until: datetime) -> list[Claim]:
         """Return the claims whose body opens; hold those whose key is missing here for the length of a lease.
 
         Another worker may have the key, or this one may get it: nothing about the delivery is wrong.
         """
-        opened, locked = self.seals.claims(claims)
+        opened, locked = self.encryption.claims(claims)
         if locked:
             await self.record(
                 [
@@ -100,7 +102,7 @@ class SqlStore(ABC):
     async def record(self, records: Sequence[Record]) -> set[str]:
         """See :meth:`notifykit.ports.Deliveries.record`."""
 
-    def _hint_is_due(self) -> bool:
+    def _notification_is_due(self) -> bool:
         """Whether the next append may carry a hint.
 
         A NOTIFY in every commit makes busy committers queue up behind one lock.  So there are
@@ -108,92 +110,96 @@ class SqlStore(ABC):
         looks again by itself.
         """
         now = time.monotonic()
-        self._hints = min(self._hints + (now - self._hinted) * HINTS_PER_SECOND, HINTS_TO_SPARE)
-        self._hinted = now
-        if self._hints < 1:
+        self._allowance = min(
+            self._allowance + (now - self._notified) * NOTIFICATIONS_PER_SECOND, NOTIFICATIONS_TO_SPARE
+        )
+        self._notified = now
+        if self._allowance < 1:
             return False
-        self._hints -= 1
+        self._allowance -= 1
         return True
 
     async def rescue(self, limit: int, *, now: datetime, max_abandoned: int) -> list[Delivery]:
-        found = await self._write(lambda c: moves.rescue(c, limit, now, max_abandoned))
+        found = await self._write(lambda c: transitions.rescue(c, limit, now, max_abandoned))
         if found:
             self.hint()
         return found
 
     async def cancel(self, tenant: str, delivery_ids: Sequence[str], *, now: datetime) -> int:
-        return await self._write(lambda c: moves.cancel(c, tenant, delivery_ids, now))
+        return await self._write(lambda c: transitions.cancel(c, tenant, delivery_ids, now))
 
     async def redrive(self, tenant: str, wanted: DeliveryFilter, *, now: datetime, limit: int) -> int:
-        count = await self._write(lambda c: self._telling(c, moves.redrive(c, tenant, wanted, now, limit)))
+        count = await self._write(lambda c: self._telling(c, transitions.redrive(c, tenant, wanted, now, limit)))
         self.hint()
         return count
 
     async def redrive_one(self, tenant: str, delivery_id: str, *, now: datetime) -> bool:
-        done = await self._write(lambda c: self._telling(c, moves.redrive_one(c, tenant, delivery_id, now)))
+        done = await self._write(lambda c: self._telling(c, transitions.redrive_one(c, tenant, delivery_id, now)))
         failpoint("replay.created")
         self.hint()
         return done
 
     async def wake(self, tenant: str, subscriber_id: str, *, now: datetime) -> int:
-        count = await self._write(lambda c: moves.wake(c, tenant, subscriber_id, now))
+        count = await self._write(lambda c: transitions.wake(c, tenant, subscriber_id, now))
         self.hint()
         return count
 
     async def get_delivery(self, tenant: str, delivery_id: str) -> Delivery | None:
-        return await self._read(lambda c: moves.get(c, tenant, delivery_id))
+        return await self._read(lambda c: transitions.get(c, tenant, delivery_id))
 
     async def find_deliveries(
         self, tenant: str, wanted: DeliveryFilter, *, limit: int, before: str | None = None
     ) -> list[Delivery]:
-        return await self._read(lambda c: moves.find(c, tenant, wanted, limit, before))
+        return await self._read(lambda c: transitions.find(c, tenant, wanted, limit, before))
 
     async def attempts(self, tenant: str, delivery_id: str) -> list[Attempt]:
-        return await self._read(lambda c: [*map(self.seals.opened_attempt, moves.attempts(c, tenant, delivery_id))])
+        return await self._read(
+            lambda c: [*map(self.encryption.opened_attempt, transitions.attempts(c, tenant, delivery_id))]
+        )
 
     async def get_event(self, tenant: str, event_id: str) -> StoredEvent | None:
         stored = await self._read(lambda c: config.get_event(c, tenant, event_id))
-        return None if stored is None else self.seals.opened_event(stored)
+        return None if stored is None else self.encryption.opened_event(stored)
 
     async def find_events(
         self, tenant: str, *, type: str | None = None, limit: int, before: str | None = None
     ) -> list[StoredEvent]:
         stored = await self._read(lambda c: config.find_events(c, tenant, type, limit, before))
-        return [*map(self.seals.opened_event, stored)]
+        return [*map(self.encryption.opened_event, stored)]
 
     async def is_planned(self, tenant: str, event_id: str) -> bool:
         return await self._read(lambda c: config.is_planned(c, tenant, event_id))
 
     async def save_endpoint(self, endpoint: Endpoint) -> Endpoint:
-        version = await self._write(lambda c: config.save_endpoint(c, self.seals.endpoint(endpoint)))
+        version = await self._write(lambda c: config.save_endpoint(c, self.encryption.endpoint(endpoint)))
         failpoint("ep.changed")
         return attrs.evolve(endpoint, version=version)
 
     async def get_endpoint(self, tenant: str, endpoint_id: str) -> Endpoint | None:
         stored = await self._read(lambda c: config.get_endpoint(c, tenant, endpoint_id))
-        return None if stored is None else self.seals.opened_endpoint(stored)
+        return None if stored is None else self.encryption.opened_endpoint(stored)
 
     async def find_endpoints(self, tenant: str, *, limit: int, after: str | None = None) -> list[Endpoint]:
         stored = await self._read(lambda c: config.find_endpoints(c, tenant, limit, after))
-        return [*map(self.seals.opened_endpoint, stored)]
+        return [*map(self.encryption.opened_endpoint, stored)]
 
     async def pick_endpoints(self, tenant: str, endpoint_ids: Collection[str]) -> list[Endpoint]:
         stored = await self._read(lambda c: config.pick_endpoints(c, tenant, endpoint_ids))
-        return [*map(self.seals.usable_endpoint, stored)]
+        return [*map(self.encryption.usable_endpoint, stored)]
 
-    async def ailments(self) -> list[Ailment]:
-        return await self._read(ailments.failing)
+    async def circuits(self) -> list[OpenCircuit]:
+        return await self._read(circuits.failing)
 
-    async def save_ailment(self, ailment: Ailment) -> Ailment:
-        return attrs.evolve(ailment, version=await self._write(lambda c: ailments.save(c, ailment)))
+    async def save_circuit(self, circuit: OpenCircuit) -> OpenCircuit:
+        return attrs.evolve(circuit, version=await self._write(lambda c: circuits.save(c, circuit)))
 
-    async def remove_ailment(self, tenant: str, endpoint_id: str, *, now: datetime) -> bool:
-        removed = await self._write(lambda c: ailments.remove(c, tenant, endpoint_id, now))
+    async def close_circuit(self, tenant: str, endpoint_id: str, *, now: datetime) -> bool:
+        removed = await self._write(lambda c: circuits.remove(c, tenant, endpoint_id, now))
         self.hint()
         return removed
 
-    async def draw(self, tenant: str, endpoint_id: str, wanted: int, limit: RateLimit, *, now: datetime) -> int:
-        return await self._write(lambda c: ailments.draw(c, tenant, endpoint_id, wanted, limit, now))
+    async def acquire(self, tenant: str, endpoint_id: str, wanted: int, limit: RateLimit, *, now: datetime) -> int:
+        return await self._write(lambda c: circuits.acquire(c, tenant, endpoint_id, wanted, limit, now))
 
     async def remove_endpoint(self, tenant: str, endpoint_id: str, *, now: datetime) -> bool:
         return await self._write(lambda c: config.remove_endpoint(c, tenant, endpoint_id, now))
@@ -214,34 +220,34 @@ class SqlStore(ABC):
         return await self._write(lambda c: config.remove_subscription(c, tenant, subscription_id))
 
     async def load_tenant(self, tenant: str) -> TenantConfig:
-        return await self._read(lambda c: self.seals.opened_config(config.load_tenant(c, tenant)))
+        return await self._read(lambda c: self.encryption.opened_config(config.load_tenant(c, tenant)))
 
     async def load_small_tenant(self, tenant: str, most: int) -> TenantConfig | None:
         found = await self._read(lambda c: config.load_small_tenant(c, tenant, most))
-        return None if found is None else self.seals.opened_config(found)
+        return None if found is None else self.encryption.opened_config(found)
 
-    async def find_candidates(self, tenant: str, inquiries: Sequence[Inquiry], *, limit: int) -> list[list[Candidate]]:
-        return await self._read(lambda c: [interests.candidates(c, tenant, each, limit) for each in inquiries])
+    async def find_matches(self, tenant: str, queries: Sequence[MatchQuery], *, limit: int) -> list[list[Match]]:
+        return await self._read(lambda c: [subscription_index.candidates(c, tenant, each, limit) for each in queries])
 
     async def tenants(self) -> list[str]:
         return await self._read(config.tenants)
 
     @property
     @abstractmethod
-    def hears_hints(self) -> bool: ...
+    def hears_notifications(self) -> bool: ...
 
     async def next_due(self) -> NextDue:
-        return await self._read(moves.next_due)
+        return await self._read(transitions.next_due)
 
     async def has_work(self) -> bool:
         return await self._read(self._has_work)
 
     def _has_work(self, connection: Connection) -> bool:
         migrate.refuse_newer(migrate.stamp(connection), self.schema)
-        return moves.has_work(connection)
+        return transitions.has_work(connection)
 
     async def purge(self, *, before: datetime, keys_before: datetime, limit: int) -> int:
-        return await self._write(lambda c: moves.purge(c, before, keys_before, limit))
+        return await self._write(lambda c: transitions.purge(c, before, keys_before, limit))
 
     async def stats(self, *, now: datetime) -> StoreStats:
-        return await self._read(lambda c: moves.stats(c, now))
+        return await self._read(lambda c: transitions.stats(c, now))

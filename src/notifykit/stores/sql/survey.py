@@ -15,10 +15,10 @@ import attrs
 from sqlalchemy import Connection, RowMapping, Table, select, tuple_
 
 from ...errors import MissingKeyError, VaultError
-from ...vault.ring import is_sealed
+from ...vault.ring import is_encrypted
 from . import schema as s
+from .encryption import event_context, header_context, response_context, secret_context
 from .rewrap import TAMPERED
-from .sealing import event_place, header_place, response_place, secret_place
 from .store import SqlStore
 
 MOST_ENDPOINTS = 10_000
@@ -43,7 +43,7 @@ class Survey:
 
     endpoints: int = 0
     sampled: int = 0
-    sealed: int = 0
+    encrypted: int = 0
     unreadable: Counter[str] = attrs.field(factory=Counter)
 
 
@@ -68,10 +68,10 @@ async def survey(store: SqlStore) -> Survey:
 
 def _note(found: Survey, store: SqlStore, source: _Source, rows: list[RowMapping]) -> None:
     for row in rows:
-        sealed = [(value, place) for value, place in source.values(row) if is_sealed(value)]
-        found.sealed += bool(sealed)
-        for value, place in sealed:
-            ring = store.seals.vault.ring  # asked for only where something is sealed: it may make a key
+        encrypted = [(value, place) for value, place in source.values(row) if is_encrypted(value)]
+        found.encrypted += bool(encrypted)
+        for value, place in encrypted:
+            ring = store.encryption.vault.ring  # asked for only where something is sealed: it may make a key
             try:
                 _ = ring.open(value, context=place) if isinstance(value, str) else ring.open_bytes(value, context=place)
             except MissingKeyError as error:
@@ -114,26 +114,26 @@ class _Source:
 def _of_endpoint(row: RowMapping) -> Iterator[_Value]:
     tenant, id_ = row["tenant"], row["id"]
     for value, *_ in json.loads(row["secrets"]):
-        yield value, secret_place(tenant, id_)
+        yield value, secret_context(tenant, id_)
     for name, value in json.loads(row["headers"]).items():
-        yield value, header_place(tenant, id_, name)
+        yield value, header_context(tenant, id_, name)
 
 
 def _of_event(row: RowMapping) -> Iterator[_Value]:
     tenant, id_ = row["tenant"], row["id"]
-    yield bytes(row["body"]), event_place(tenant, id_, "body")
-    if row["metadata"] is not None and is_sealed(bytes(row["body"])):  # else it may only look like a sealed one
-        yield row["metadata"], event_place(tenant, id_, "metadata")
+    yield bytes(row["body"]), event_context(tenant, id_, "body")
+    if row["metadata"] is not None and is_encrypted(bytes(row["body"])):  # else it may only look like a sealed one
+        yield row["metadata"], event_context(tenant, id_, "metadata")
 
 
 def _of_delivery(row: RowMapping) -> Iterator[_Value]:
     if row["last_response"] is not None:
-        yield bytes(row["last_response"]), response_place(row["id"], row["attempts"])
+        yield bytes(row["last_response"]), response_context(row["id"], row["attempts"])
 
 
 def _of_attempt(row: RowMapping) -> Iterator[_Value]:
     if row["response"] is not None:
-        yield bytes(row["response"]), response_place(row["delivery_id"], row["number"])
+        yield bytes(row["response"]), response_context(row["delivery_id"], row["number"])
 
 
 _ENDPOINTS = _Source(s.endpoints, ("tenant", "id"), ("secrets", "headers"), _of_endpoint)

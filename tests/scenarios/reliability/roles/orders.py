@@ -40,8 +40,8 @@ def settings_from(told: Mapping[str, Any]) -> DispatchSettings:
     }
     if "concurrency" in given:
         given["concurrency"] = dict.fromkeys(Priority, given["concurrency"])
-    if "duties" in given:
-        given["duties"] = frozenset(given["duties"])
+    if "roles" in given:
+        given["roles"] = frozenset(given["roles"])
     return DispatchSettings(**given)
 
 

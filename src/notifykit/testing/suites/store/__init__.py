@@ -11,13 +11,13 @@ use the real clock.
 
 from __future__ import annotations
 
-from .candidates import CandidatePromises
+from .circuits import BroughtEventPromises, HealthPromises
 from .claims import ClaimPromises
 from .config import ConfigPromises
 from .fixtures import StoreFeatures, StoreFixtures
-from .health import BroughtEventPromises, HealthPromises
 from .leases import LeasePromises
 from .liveness import LivenessPromises
+from .matches import MatchPromises
 from .operators import OperatorPromises
 from .ordering import OrderingPromises
 from .outbox import OutboxPromises
@@ -45,7 +45,7 @@ class StoreSuite(
     ReadingPromises,
     ConfigPromises,
     VersionPromises,
-    CandidatePromises,
+    MatchPromises,
     TenancyPromises,
     PurgePromises,
     LivenessPromises,

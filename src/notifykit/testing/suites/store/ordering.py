@@ -45,7 +45,7 @@ def _ids(claims: Sequence[Claim]) -> list[str]:
     return [one.delivery_id for one in claims]
 
 
-async def given_line(
+async def given_group(
     store: Store,
     clock: FakeClock,
     count: int,
@@ -211,7 +211,7 @@ class OrderingPromises:
 
     async def test_deliveries_of_a_key_are_claimed_one_by_one(self, store: Store, clock: FakeClock) -> None:
         """A delivery is handed out once all earlier ones of its key to its subscriber have ended."""
-        made = await given_line(store, clock, 4)
+        made = await given_group(store, clock, 4)
 
         batches = await drain(store, clock)
 
@@ -219,7 +219,7 @@ class OrderingPromises:
 
     async def test_nothing_overtakes_what_is_being_sent(self, store: Store, clock: FakeClock) -> None:
         """While one delivery of a key is being sent, no other one is claimed, not even after its lease has run out."""
-        await given_line(store, clock, 3)
+        await given_group(store, clock, 3)
         await claim_one(store, clock)
 
         within = await claim(store, clock)
@@ -230,7 +230,7 @@ class OrderingPromises:
 
     async def test_a_retry_holds_back_its_followers(self, store: Store, clock: FakeClock) -> None:
         """A delivery that failed is tried again before any later one of its key is sent."""
-        first, second = await given_line(store, clock, 2)
+        first, second = await given_group(store, clock, 2)
         await retry(store, clock, await claim_one(store, clock), after=HOUR)
 
         meanwhile = await claim(store, clock)
@@ -243,7 +243,7 @@ class OrderingPromises:
 
     async def test_a_released_claim_keeps_its_place(self, store: Store, clock: FakeClock) -> None:
         """A delivery that was given back unsent is still the first of its key."""
-        first, _ = await given_line(store, clock, 2)
+        first, _ = await given_group(store, clock, 2)
 
         await release(store, clock, await claim_one(store, clock))
         again = await claim_one(store, clock)
@@ -252,7 +252,7 @@ class OrderingPromises:
 
     async def test_a_rescued_delivery_keeps_its_place(self, store: Store, clock: FakeClock) -> None:
         """When a worker dies, its delivery is sent again before any later one of its key."""
-        first, second = await given_line(store, clock, 2)
+        first, second = await given_group(store, clock, 2)
         lost = await claim_one(store, clock)
         clock.advance(LEASE + SECOND)
         await store.rescue(10, now=clock.now(), max_abandoned=3)
@@ -267,8 +267,8 @@ class OrderingPromises:
 
     async def test_a_held_delivery_holds_back_its_followers(self, store: Store, clock: FakeClock) -> None:
         """What is held, from birth or since a claim, is waited for; a wake sets the whole line going."""
-        (first,) = await given_line(store, clock, 1, state=DeliveryState.HELD, due_at=clock.now() + HOUR)
-        second, third = await given_line(store, clock, 2)
+        (first,) = await given_group(store, clock, 1, state=DeliveryState.HELD, due_at=clock.now() + HOUR)
+        second, third = await given_group(store, clock, 2)
         asleep = await claim(store, clock)
         clock.advance(HOUR)
         held = await claim_one(store, clock)
@@ -294,7 +294,7 @@ class OrderingPromises:
     )
     async def test_every_end_gives_the_next_one_its_turn(self, store: Store, clock: FakeClock, end: Ending) -> None:
         """However the first delivery of a key ends, the next one is due at once."""
-        _, second, third = await given_line(store, clock, 3)
+        _, second, third = await given_group(store, clock, 3)
         head = await claim_one(store, clock)
         assert [] == await claim(store, clock)
 
@@ -304,7 +304,7 @@ class OrderingPromises:
 
     async def test_a_cancelled_follower_is_skipped(self, store: Store, clock: FakeClock) -> None:
         """A line closes up when a delivery in its middle is cancelled."""
-        first, second, third = await given_line(store, clock, 3)
+        first, second, third = await given_group(store, clock, 3)
         head = await claim_one(store, clock)
         assert [] == await claim(store, clock)
 
@@ -319,7 +319,7 @@ class OrderingPromises:
         """Removing an endpoint ends all that waits in its lines, also behind a delivery that is being sent."""
         endpoint = make_endpoint(at=clock.now())
         await store.save_endpoint(endpoint)
-        _, *followers = await given_line(store, clock, 3, subscriber=endpoint.id)
+        _, *followers = await given_group(store, clock, 3, subscriber=endpoint.id)
         head = await claim_one(store, clock)
         assert [] == await claim(store, clock)
 
@@ -332,8 +332,8 @@ class OrderingPromises:
 
     async def test_a_follower_is_not_sent_before_its_time(self, store: Store, clock: FakeClock) -> None:
         """The next of a key has its turn when the one before it has ended, and starts when it is due itself."""
-        (first,) = await given_line(store, clock, 1)
-        (second,) = await given_line(store, clock, 1, due_at=clock.now() + HOUR)
+        (first,) = await given_group(store, clock, 1)
+        (second,) = await given_group(store, clock, 1, due_at=clock.now() + HOUR)
         head = await claim_one(store, clock)
         await finish(store, clock, head)
 
@@ -345,7 +345,7 @@ class OrderingPromises:
 
     async def test_a_redriven_delivery_goes_first_again(self, store: Store, clock: FakeClock) -> None:
         """A redriven delivery takes the place its id says, before later ones that still wait."""
-        first, second, third = await given_line(store, clock, 3)
+        first, second, third = await given_group(store, clock, 3)
         await finish(store, clock, await claim_one(store, clock), DEAD)
         await retry(store, clock, await claim_one(store, clock), after=MINUTE)
         assert [] == await claim(store, clock)
@@ -359,7 +359,7 @@ class OrderingPromises:
         self, store: Store, clock: FakeClock
     ) -> None:
         """Of one key, one delivery at a time is being sent, even if an earlier one comes back meanwhile."""
-        first, second, third = await given_line(store, clock, 3)
+        first, second, third = await given_group(store, clock, 3)
         await finish(store, clock, await claim_one(store, clock), DEAD)
         sending = await claim_one(store, clock)
 
@@ -372,7 +372,7 @@ class OrderingPromises:
 
     async def test_a_redriven_line_is_in_order(self, store: Store, clock: FakeClock) -> None:
         """Dead letters of one key that are redriven together are sent in the order of their ids."""
-        made = await given_line(store, clock, 4)
+        made = await given_group(store, clock, 4)
         for _ in made:
             await finish(store, clock, await claim_one(store, clock), DEAD)
 
@@ -382,10 +382,10 @@ class OrderingPromises:
 
     async def test_lines_are_independent(self, store: Store, clock: FakeClock) -> None:
         """Other keys, other subscribers and deliveries without a key are not waited for."""
-        first, _ = await given_line(store, clock, 2)
-        elsewhere, _ = await given_line(store, clock, 2, subscriber=OTHER)
-        stranger, _ = await given_line(store, clock, 2, subscriber="end_stranger", tenant=GLOBEX)
-        another, _ = await given_line(store, clock, 2, key="order B-1")
+        first, _ = await given_group(store, clock, 2)
+        elsewhere, _ = await given_group(store, clock, 2, subscriber=OTHER)
+        stranger, _ = await given_group(store, clock, 2, subscriber="end_stranger", tenant=GLOBEX)
+        another, _ = await given_group(store, clock, 2, key="order B-1")
         plain = [await given_delivery(store, clock) for _ in range(2)]
 
         claimed = await claim(store, clock)
@@ -394,8 +394,8 @@ class OrderingPromises:
 
     async def test_a_line_runs_through_all_lanes(self, store: Store, clock: FakeClock) -> None:
         """A more urgent delivery does not overtake an earlier one of its key."""
-        (first,) = await given_line(store, clock, 1, priority=Priority.LOW)
-        (second,) = await given_line(store, clock, 1, priority=Priority.HIGH)
+        (first,) = await given_group(store, clock, 1, priority=Priority.LOW)
+        (second,) = await given_group(store, clock, 1, priority=Priority.HIGH)
         high, low = Lane(WEBHOOK, Priority.HIGH), Lane(WEBHOOK, Priority.LOW)
 
         early = await claim(store, clock, lane=high)
@@ -421,7 +421,7 @@ class OrderingPromises:
 
     async def test_a_line_that_waits_wakes_nobody(self, store: Store, clock: FakeClock) -> None:
         """What waits behind another one is not due: who asks is told of the time of the first one, if any."""
-        await given_line(store, clock, 5)
+        await given_group(store, clock, 5)
         scheduled = make_event(at=clock.now(), ordering_key=KEY, due_at=clock.now() + HOUR)
         await store.append([scheduled, make_event(at=clock.now(), ordering_key=KEY)])
         await retry(store, clock, await claim_one(store, clock), after=SECOND)

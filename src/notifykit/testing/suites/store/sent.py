@@ -27,7 +27,7 @@ def _failed(new: NewDelivery, at: datetime, after: timedelta = MINUTE) -> Record
     return Record(new.id, 1, DeliveryState.PENDING, "http_503", at + after, at, attempt)
 
 
-async def _land(
+async def _flush_eager(
     store: Store, clock: FakeClock, taken: TakenEvent, planned: list[NewDelivery], *records: Record
 ) -> set[str]:
     settlement = Settlement(taken.id, taken.fence, planned, None, records)
@@ -47,7 +47,7 @@ class SentPromises:
         arrived = _delivered(new, clock.advance(SECOND))
         clock.advance(SECOND)
 
-        settled = await _land(store, clock, taken, [new], arrived)
+        settled = await _flush_eager(store, clock, taken, [new], arrived)
 
         found = await read(store, new.id)
         assert {event.id} == settled
@@ -63,7 +63,7 @@ class SentPromises:
         new = make_delivery(event)
         failed = _failed(new, clock.now())
 
-        await _land(store, clock, await take_one(store, clock), [new], failed)
+        await _flush_eager(store, clock, await take_one(store, clock), [new], failed)
         early = await claim(store, clock)
         clock.advance(MINUTE)
         claimed = await claim_one(store, clock)
@@ -80,7 +80,7 @@ class SentPromises:
         done, again, open_ = (make_delivery(event, subscriber) for subscriber in (RECEIVER, OTHER, "end_slow"))
         planned = [done, again, open_._replace(state=DeliveryState.SENDING)]
 
-        await _land(
+        await _flush_eager(
             store,
             clock,
             await take_one(store, clock),
@@ -101,7 +101,7 @@ class SentPromises:
         new = make_delivery(event)
         released = Record(new.id, 1, DeliveryState.PENDING, None, clock.now(), clock.now(), None)
 
-        await _land(store, clock, await take_one(store, clock), [new], released)
+        await _flush_eager(store, clock, await take_one(store, clock), [new], released)
 
         claimed = await claim_one(store, clock)
         assert (1, 0) == (claimed.attempt, claimed.tries)
@@ -118,9 +118,9 @@ class SentPromises:
         told = make_event(type="delivery.exhausted", at=clock.now())
         dead = Record(new.id, 1, DeliveryState.DEAD, "gone", None, clock.now(), _attempt(new, clock.now(), "permanent"))
 
-        stale = await _land(store, clock, lost, [new], dead._replace(event=told))
+        stale = await _flush_eager(store, clock, lost, [new], dead._replace(event=told))
         found = await store.get_delivery(ACME, new.id), await store.get_event(ACME, told.id)
-        settled = await _land(store, clock, owned, [new], _delivered(new, clock.now()))
+        settled = await _flush_eager(store, clock, owned, [new], _delivered(new, clock.now()))
 
         assert (set(), (None, None), {event.id}) == (stale, found, settled)
         assert DeliveryState.DELIVERED is (await read(store, new.id)).state
@@ -133,7 +133,7 @@ class SentPromises:
         told = make_event(type="delivery.exhausted", at=clock.now())
         dead = Record(new.id, 1, DeliveryState.DEAD, "gone", None, clock.now(), _attempt(new, clock.now(), "permanent"))
 
-        await _land(store, clock, await take_one(store, clock), [new], dead._replace(event=told))
+        await _flush_eager(store, clock, await take_one(store, clock), [new], dead._replace(event=told))
 
         found = await read(store, new.id)
         assert (DeliveryState.DEAD, "gone", 1) == (found.state, found.reason, found.attempts)
@@ -144,7 +144,7 @@ class SentPromises:
         event = make_event(at=clock.now())
         await store.append([event])
         new = make_delivery(event)
-        await _land(store, clock, await take_one(store, clock), [new], _delivered(new, clock.now()))
+        await _flush_eager(store, clock, await take_one(store, clock), [new], _delivered(new, clock.now()))
 
         await store.redrive_one(ACME, new.id, now=clock.now())
         claimed = await claim_one(store, clock)

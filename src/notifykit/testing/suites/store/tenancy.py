@@ -9,7 +9,7 @@ import pytest
 
 from ....models.delivery import Claim, DeliveryState, NewDelivery
 from ....models.endpoint import Endpoint
-from ....models.subscription import Inquiry, Subscription
+from ....models.subscription import MatchQuery, Subscription
 from ....ports import DeliveryFilter, Store
 from ...builders import make_endpoint, make_event, make_subscription
 from ...clock import FakeClock
@@ -54,7 +54,7 @@ READS: dict[str, tuple[Try, object]] = {
     "load_tenant": (lambda s, t, _b, _: s.load_tenant(t), (GLOBEX, 0, (), ())),
     "load_small_tenant": (lambda s, t, _b, _: s.load_small_tenant(t, 100), (GLOBEX, 0, (), ())),
     "pick_endpoints": (lambda s, t, b, _: s.pick_endpoints(t, [b.endpoint.id]), []),
-    "find_candidates": (lambda s, t, _b, _: s.find_candidates(t, [Inquiry("a.b")], limit=10), [[]]),
+    "find_matches": (lambda s, t, _b, _: s.find_matches(t, [MatchQuery("a.b")], limit=10), [[]]),
 }
 WRITES: dict[str, tuple[Try, object]] = {
     "cancel": (lambda s, t, b, c: s.cancel(t, [b.waiting.id, b.held.id], now=c.now()), 0),
@@ -119,16 +119,16 @@ class TenancyPromises:
         """Saving an id that another tenant uses as well replaces nothing of that tenant's, and neither does removal."""
         ours = make_endpoint(tenant=ACME, at=clock.now())
         theirs = make_endpoint(tenant=GLOBEX, at=clock.now(), id=ours.id, url="https://globex.example/")
-        our_wish = make_subscription(ours, at=clock.now())
-        their_wish = make_subscription(theirs, at=clock.now(), id=our_wish.id, topic="theirs")
-        ours, our_wish = await store.save_endpoint(ours), await store.save_subscription(our_wish)
+        our_subscription = make_subscription(ours, at=clock.now())
+        their_wish = make_subscription(theirs, at=clock.now(), id=our_subscription.id, topic="theirs")
+        ours, our_subscription = await store.save_endpoint(ours), await store.save_subscription(our_subscription)
 
         theirs, their_wish = await store.save_endpoint(theirs), await store.save_subscription(their_wish)
         both = [(await store.load_tenant(tenant))[2:] for tenant in (ACME, GLOBEX)]
         await store.remove_endpoint(GLOBEX, theirs.id, now=clock.now())
 
-        assert [((ours,), (our_wish,)), ((theirs,), (their_wish,))] == both
-        assert ((ours,), (our_wish,)) == (await store.load_tenant(ACME))[2:]
+        assert [((ours,), (our_subscription,)), ((theirs,), (their_wish,))] == both
+        assert ((ours,), (our_subscription,)) == (await store.load_tenant(ACME))[2:]
 
     async def test_removing_an_endpoint_cancels_nothing_of_others(self, store: Store, clock: FakeClock) -> None:
         """Deliveries that another tenant has for an equal id still wait."""

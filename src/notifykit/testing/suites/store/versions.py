@@ -11,8 +11,8 @@ import pytest
 
 from ....changes import change
 from ....errors import StaleWriteError
-from ....models.health import Ailment
-from ....models.subscription import Inquiry
+from ....models.circuit import OpenCircuit
+from ....models.subscription import MatchQuery
 from ....ports import Store
 from ...builders import make_endpoint, make_subscription
 from ...clock import FakeClock
@@ -30,8 +30,8 @@ class Kind(NamedTuple):
     text: str
 
 
-async def _read_ailment(store: Store, _: Ailment) -> Ailment | None:
-    return next(iter(await store.ailments()), None)
+async def _read_circuit(store: Store, _: OpenCircuit) -> OpenCircuit | None:
+    return next(iter(await store.circuits()), None)
 
 
 KINDS = {
@@ -49,11 +49,11 @@ KINDS = {
         lambda store, it, _: store.remove_subscription(ACME, it.id),
         "description",
     ),
-    "ailment": Kind(
-        lambda clock: Ailment(endpoint_id=RECEIVER, tenant=ACME, since=clock.now(), probe_at=clock.now() + HOUR),
-        lambda store, it: store.save_ailment(it),
-        _read_ailment,
-        lambda store, it, clock: store.remove_ailment(ACME, it.endpoint_id, now=clock.now()),
+    "circuit": Kind(
+        lambda clock: OpenCircuit(endpoint_id=RECEIVER, tenant=ACME, since=clock.now(), probe_at=clock.now() + HOUR),
+        lambda store, it: store.save_circuit(it),
+        _read_circuit,
+        lambda store, it, clock: store.close_circuit(ACME, it.endpoint_id, now=clock.now()),
         "reason",
     ),
 }
@@ -115,7 +115,7 @@ class VersionPromises:
         with pytest.raises(StaleWriteError):
             await its.save(store, attrs.evolve(read, event_types=("e.f",)))
 
-        found = await store.find_candidates(ACME, [Inquiry("c.d"), Inquiry("e.f")], limit=9)
+        found = await store.find_matches(ACME, [MatchQuery("c.d"), MatchQuery("e.f")], limit=9)
         assert [[current], []] == [[one.subscription for one in answer] for answer in found]
 
     async def test_every_way_to_read_a_record_tells_its_version(self, store: Store, clock: FakeClock) -> None:
@@ -125,7 +125,7 @@ class VersionPromises:
         wish = await store.save_subscription(await store.save_subscription(wish))
 
         config = await store.load_tenant(ACME)
-        ((candidate,),) = await store.find_candidates(ACME, [Inquiry("a.b")], limit=9)
+        ((candidate,),) = await store.find_matches(ACME, [MatchQuery("a.b")], limit=9)
 
         assert ((endpoint,), (wish,)) == (config.endpoints, config.subscriptions)
         assert [endpoint] == await store.find_endpoints(ACME, limit=9)
@@ -137,13 +137,13 @@ class VersionPromises:
     async def test_nothing_ails_that_was_removed(self, store: Store, clock: FakeClock) -> None:
         """What a worker found out of an endpoint that is gone by now is not kept."""
         endpoint = await store.save_endpoint(make_endpoint(id=RECEIVER, at=clock.now()))
-        ailment = KINDS["ailment"].make(clock)
+        circuit = KINDS["circuit"].make(clock)
         await store.remove_endpoint(ACME, endpoint.id, now=clock.now())
 
         with pytest.raises(StaleWriteError):
-            await store.save_ailment(ailment)
+            await store.save_circuit(circuit)
 
-        assert [] == await store.ailments()
+        assert [] == await store.circuits()
 
     @needs("concurrent")
     @every_kind

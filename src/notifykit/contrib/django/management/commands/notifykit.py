@@ -76,8 +76,8 @@ def _settings(kit: Notifykit) -> dict[str, str]:
         names.ALLOW_HTTP: "1" if kit.egress.allow_http else "0",
     }
     if isinstance(kit.store, SqlStore):
-        vault = kit.store.seals.vault
-        settings[names.ENCRYPT_PAYLOADS] = "1" if kit.store.seals.payloads else "0"
+        vault = kit.store.encryption.vault
+        settings[names.ENCRYPT_PAYLOADS] = "1" if kit.store.encryption.payloads else "0"
         if vault.given is not None:
             settings[names.KEYS] = vault.given.text()
         if vault.environment:

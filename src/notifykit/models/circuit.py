@@ -8,7 +8,7 @@ import attrs
 
 
 @attrs.frozen(kw_only=True)
-class Ailment:
+class OpenCircuit:
     """An endpoint that fails: deliveries to it are parked between probes.
 
     A store keeps one for each failing endpoint and none for those that answer.

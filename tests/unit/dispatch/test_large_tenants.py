@@ -11,13 +11,13 @@ import attrs
 import pytest
 
 from notifykit import RateLimit, StoreUnavailableError
-from notifykit.dispatch import crowd, directory
-from notifykit.dispatch.crowd import LargeView
+from notifykit.dispatch import directory, large_tenants
+from notifykit.dispatch.large_tenants import LargeTenant
 from notifykit.models.delivery import DeliveryState
 from notifykit.models.endpoint import Endpoint, EndpointState
 from notifykit.models.ids import SUBSCRIPTION, new_id
 from notifykit.models.outcome import Permanent
-from notifykit.models.subscription import Candidate, Inquiry, Subscription
+from notifykit.models.subscription import Match, MatchQuery, Subscription
 from notifykit.stores.memory import MemoryStore
 from notifykit.testing import FakeClock, make_endpoint, make_subscription
 
@@ -36,19 +36,17 @@ def _everybody_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
 def asked(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often the store was asked for what; nobody may ask for a whole tenant."""
     seen: Counter[str] = Counter()
-    find, pick = MemoryStore.find_candidates, MemoryStore.pick_endpoints
+    find, pick = MemoryStore.find_matches, MemoryStore.pick_endpoints
 
-    async def found(
-        store: MemoryStore, tenant: str, inquiries: Sequence[Inquiry], *, limit: int
-    ) -> list[list[Candidate]]:
-        seen["candidates"] += not any(inquiry.named for inquiry in inquiries)
-        return await find(store, tenant, inquiries, limit=limit)
+    async def found(store: MemoryStore, tenant: str, queries: Sequence[MatchQuery], *, limit: int) -> list[list[Match]]:
+        seen["candidates"] += not any(query.named for query in queries)
+        return await find(store, tenant, queries, limit=limit)
 
     async def picked(store: MemoryStore, tenant: str, endpoint_ids: Collection[str]) -> list[Endpoint]:
         seen["endpoints"] += 1
         return await pick(store, tenant, endpoint_ids)
 
-    monkeypatch.setattr(MemoryStore, "find_candidates", found)
+    monkeypatch.setattr(MemoryStore, "find_matches", found)
     monkeypatch.setattr(MemoryStore, "pick_endpoints", picked)
     return seen
 
@@ -91,8 +89,8 @@ class TestFanOut:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The subscription with the smallest id counts."""
-        monkeypatch.setattr(crowd, "_PAGE", 3)
-        monkeypatch.setattr(crowd, "_AT_A_TIME", 3)
+        monkeypatch.setattr(large_tenants, "_PAGE", 3)
+        monkeypatch.setattr(large_tenants, "_AT_A_TIME", 3)
         async with bench() as b:
             endpoints = await many(b, 4, "order.*")
             again: list[Subscription] = []
@@ -112,9 +110,9 @@ class TestFanOut:
         self, monkeypatch: pytest.MonkeyPatch, asked: Counter[str]
     ) -> None:
         """A turn looks at so many candidates and no more; the event goes on where it was, and ends."""
-        monkeypatch.setattr(crowd, "_PAGE", 10)
-        monkeypatch.setattr(crowd, "_AT_A_TIME", 10)
-        monkeypatch.setattr(crowd, "_LOOKS", 2)
+        monkeypatch.setattr(large_tenants, "_PAGE", 10)
+        monkeypatch.setattr(large_tenants, "_AT_A_TIME", 10)
+        monkeypatch.setattr(large_tenants, "_LOOKS", 2)
         async with bench() as b:
             await many(b, 95, filter={"n": [2]})
             (last,) = await many(b, 1, filter={"n": [1]})
@@ -130,13 +128,13 @@ class TestFanOut:
 
     async def test_a_page_is_no_larger_than_asked_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Candidates that are read together may make two pages of deliveries."""
-        monkeypatch.setattr(crowd, "_AT_A_TIME", 7)
+        monkeypatch.setattr(large_tenants, "_AT_A_TIME", 7)
         async with bench() as b:
             endpoints = await many(b, 20)
             await b.publish()
             (event,) = await b.kit.store.take(1, now=b.dispatcher._clock.now(), lease=timedelta(minutes=1))
             view = await b.dispatcher._directory.view(TENANT, event.tenant_version)
-            assert isinstance(view, LargeView)
+            assert isinstance(view, LargeTenant)
 
             pages = []
             cursor: str | None = ""
@@ -199,8 +197,8 @@ class TestWhatIsHeld:
         self, monkeypatch: pytest.MonkeyPatch, room: int
     ) -> None:
         """Endpoints that had to make room are read again when their turn comes."""
-        monkeypatch.setattr(crowd, "_KEPT_ENDPOINTS", room)
-        monkeypatch.setattr(crowd, "_KEPT_CANDIDATES", room)
+        monkeypatch.setattr(large_tenants, "_KEPT_ENDPOINTS", room)
+        monkeypatch.setattr(large_tenants, "_KEPT_MATCHES", room)
         async with bench() as b:
             endpoints = await many(b, 30, "a.*", "b")
             for type_ in ("a.x", "b"):
@@ -208,14 +206,14 @@ class TestWhatIsHeld:
             await run(b)
 
             assert sorted(2 * [endpoint.id for endpoint in endpoints]) == told(b)
-            kept = b.dispatcher._directory._crowd
+            kept = b.dispatcher._directory._large
             assert len(kept.endpoints._entries) <= room
             assert kept.answers._weight <= room
 
     @pytest.mark.interpreted
     async def test_the_store_may_be_away_when_an_endpoint_is_read_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The claim is given back, and the delivery is made later."""
-        monkeypatch.setattr(crowd, "_KEPT_ENDPOINTS", 1)
+        monkeypatch.setattr(large_tenants, "_KEPT_ENDPOINTS", 1)
         find = directory.Directory.find_endpoint
         refusals = [StoreUnavailableError("away")]
 
@@ -254,7 +252,7 @@ class TestWhatIsHeld:
             await b.dispatcher._planner.turn()
             b.dispatcher._planner.backlogs = room
             for endpoint in endpoints:
-                b.dispatcher._directory._crowd.endpoints.drop((TENANT, endpoint.id), 10**9)
+                b.dispatcher._directory._large.endpoints.drop((TENANT, endpoint.id), 10**9)
             monkeypatch.setattr(MemoryStore, "pick_endpoints", picked)
             async with b.dispatcher:
                 found = await b.until_states(DELIVERED, count=3)
@@ -265,7 +263,7 @@ class TestWhatIsHeld:
 
     async def test_what_is_newer_stays(self) -> None:
         """Whoever read earlier and comes later does not bring the old back."""
-        kept: crowd._Kept[str] = crowd._Kept(10)
+        kept: large_tenants._Kept[str] = large_tenants._Kept(10)
         key = (TENANT, "end_1")
 
         kept.put(key, 2, "new")
@@ -306,7 +304,7 @@ class TestChanges:
             await b.publish()
             await b.dispatcher._planner.turn()
             await b.kit.store.remove_endpoint(TENANT, gone.id, now=b.dispatcher._clock.now())
-            b.dispatcher._directory._crowd.endpoints.drop((TENANT, gone.id), 10**9)
+            b.dispatcher._directory._large.endpoints.drop((TENANT, gone.id), 10**9)
             await run(b)
 
             assert [stays.id] == told(b)
@@ -347,7 +345,7 @@ class TestChanges:
                 await run(b)
                 kinds.append(type(b.dispatcher._directory.latest(TENANT)).__name__)
 
-            assert ["LargeView", "TenantView", "LargeView"] == kinds
+            assert ["LargeTenant", "TenantView", "LargeTenant"] == kinds
             assert 3 + 2 + 7 == len(b.channel.sent)
 
 
@@ -400,7 +398,7 @@ class TestTheRest:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Tokens are drawn by the limit that is in the store."""
-        monkeypatch.setattr(crowd, "_KEPT_ENDPOINTS", 1)
+        monkeypatch.setattr(large_tenants, "_KEPT_ENDPOINTS", 1)
         clock = FakeClock()
         async with bench(clock=clock) as b:
             limited, _ = await many(b, 2)

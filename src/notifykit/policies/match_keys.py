@@ -11,35 +11,35 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from ..models.subscription import Inquiry, Subscription
+from ..models.subscription import MatchQuery, Subscription
 from .patterns import MANY, MAX_WORDS, TOPICS, TYPES, check_pattern, literal_head
 
 #: Where subscriptions are kept whose topic begins with a wildcard, and those without one: each event looks there.
 _ANY_TOPIC: Final = ""
 
 
-class Place(NamedTuple):
+class MatchKey(NamedTuple):
     """A place: literal patterns stand for themselves, others for all that begin alike (``order.**``)."""
 
     types: str
     topics: str
 
 
-def places_of(subscription: Subscription) -> set[Place]:
+def keys_of(subscription: Subscription) -> set[MatchKey]:
     """Return where a subscription is kept: nowhere if it can match nothing."""
     topic = subscription.topic
     if not subscription.enabled or (topic is not None and check_pattern(topic, TOPICS)):
         return set()
     topics = _ANY_TOPIC if topic is None or (place := _place(topic, TOPICS)) == MANY else place
     patterns = (pattern for pattern in subscription.event_types if not check_pattern(pattern, TYPES))
-    return {Place(_place(pattern, TYPES), topics) for pattern in patterns}
+    return {MatchKey(_place(pattern, TYPES), topics) for pattern in patterns}
 
 
-def places_for(inquiry: Inquiry) -> list[Place]:
+def keys_for(query: MatchQuery) -> list[MatchKey]:
     """Return the places where everybody is who may want an event."""
-    types = [*([] if inquiry.named else [MANY]), *_matching(inquiry.type, TYPES)]
-    topics = [_ANY_TOPIC, *_matching(inquiry.topic, TOPICS)]
-    return [Place(type_, topic) for type_ in types for topic in topics]
+    types = [*([] if query.named else [MANY]), *_matching(query.type, TYPES)]
+    topics = [_ANY_TOPIC, *_matching(query.topic, TOPICS)]
+    return [MatchKey(type_, topic) for type_ in types for topic in topics]
 
 
 def _place(pattern: str, separator: str) -> str:

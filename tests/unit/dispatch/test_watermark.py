@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from notifykit.dispatch.looks import BEHIND, WHOLE_EVERY, Looks
+from notifykit.dispatch.watermark import BEHIND, WHOLE_EVERY, ScanWatermark
 from notifykit.testing import START
 
 from .support import bench
@@ -14,7 +14,7 @@ SECOND = timedelta(seconds=1)
 
 def test_the_next_look_begins_a_little_before_the_last() -> None:
     """Whoever was asked for then is asked for again only as far as something new may have come."""
-    looks = Looks()
+    looks = ScanWatermark()
     assert looks.since(["crowd"], START) is None
     looks.note(["crowd"], None, START, [])
 
@@ -24,7 +24,7 @@ def test_the_next_look_begins_a_little_before_the_last() -> None:
 
 def test_who_was_not_asked_for_last_time_is_looked_for_from_the_beginning() -> None:
     """A tenant that stood back then may have a backlog of its own; and without a crowd all are asked."""
-    looks = Looks()
+    looks = ScanWatermark()
     looks.note(["crowd", "another"], None, START, [])
 
     assert looks.since(["crowd"], START + SECOND) is None
@@ -33,7 +33,7 @@ def test_who_was_not_asked_for_last_time_is_looked_for_from_the_beginning() -> N
 
 def test_everything_is_looked_at_now_and_then() -> None:
     """What a lost worker had taken is due again where it was: a bounded look would never find it."""
-    looks = Looks()
+    looks = ScanWatermark()
     looks.note(["crowd"], None, START, [])
     bounded = looks.since(["crowd"], START + WHOLE_EVERY)
     looks.note(["crowd"], bounded, START + WHOLE_EVERY, [])
@@ -44,7 +44,7 @@ def test_everything_is_looked_at_now_and_then() -> None:
 
 def test_a_clock_that_was_put_back_hides_nobody() -> None:
     """The last look is in the future then: nothing would be due between it and now."""
-    looks = Looks()
+    looks = ScanWatermark()
     looks.note(["crowd"], None, START, [])
     looks.note(["crowd"], START - BEHIND, START + 20 * SECOND, [])
 
@@ -59,7 +59,7 @@ async def test_what_was_found_can_be_found_again() -> None:
         await b.publish()
         later = datetime.now(UTC) + 10 * BEHIND
         found = await b.kit.store.take(10, now=later, lease=timedelta(0))
-    looks = Looks()
+    looks = ScanWatermark()
     looks.note(["crowd"], None, later, found)
 
     since = looks.since(["crowd"], later + SECOND)

@@ -13,13 +13,13 @@ import pytest
 from sqlalchemy import delete, select
 
 from notifykit import StaleWriteError
-from notifykit.models.subscription import Inquiry, Subscription
-from notifykit.policies.places import places_for, places_of
+from notifykit.models.subscription import MatchQuery, Subscription
+from notifykit.policies.match_keys import keys_for, keys_of
 from notifykit.stores import store_from_url
 from notifykit.stores.sql import schema as s
-from notifykit.stores.sql.interests import FIND, places_columns
 from notifykit.stores.sql.postgres import PostgresStore
 from notifykit.stores.sql.store import SqlStore
+from notifykit.stores.sql.subscription_index import FIND, places_columns
 from notifykit.testing import START, make_endpoint, make_subscription
 
 ACME = "acme"
@@ -39,22 +39,24 @@ async def store(store_url: str) -> AsyncIterator[SqlStore]:
 
 async def rows(store: SqlStore) -> set[tuple[str, ...]]:
     """Return what the table says."""
-    return await store._read(lambda connection: {tuple(row) for row in connection.execute(select(s.interests))})
+    return await store._read(
+        lambda connection: {tuple(row) for row in connection.execute(select(s.subscription_index))}
+    )
 
 
 async def said(store: SqlStore) -> set[tuple[str, ...]]:
     """Return what it should say."""
     wishes = await store.find_subscriptions(ACME, limit=1000)
-    return {(ACME, *place, wish.id) for wish in wishes for place in places_of(wish)}
+    return {(ACME, *place, wish.id) for wish in wishes for place in keys_of(wish)}
 
 
-def changed(wish: Subscription, dice: random.Random) -> Subscription:
+def changed(wish: Subscription, rng: random.Random) -> Subscription:
     """Return another subscription with the same id."""
     return attrs.evolve(
         wish,
-        event_types=tuple(dice.sample(TYPES, dice.randint(0, 3))),
-        topic=dice.choice(TOPICS),
-        enabled=dice.random() < 0.8,
+        event_types=tuple(rng.sample(TYPES, rng.randint(0, 3))),
+        topic=rng.choice(TOPICS),
+        enabled=rng.random() < 0.8,
     )
 
 
@@ -66,20 +68,20 @@ async def save(store: SqlStore, wish: Subscription) -> None:
 
 async def test_the_table_follows_every_change(store: SqlStore) -> None:
     """After each of many saves and removals there is no row too many and none too few."""
-    dice = random.Random(1)
+    rng = random.Random(1)
     endpoints = [make_endpoint() for _ in range(3)]
     for endpoint in endpoints:
         await store.save_endpoint(endpoint)
-    wishes = [make_subscription(dice.choice(endpoints)) for _ in range(12)]
+    wishes = [make_subscription(rng.choice(endpoints)) for _ in range(12)]
 
     for step in range(60):
-        wish = dice.choice(wishes)
+        wish = rng.choice(wishes)
         if step % 20 == 19:
-            await store.remove_endpoint(ACME, dice.choice(endpoints).id, now=START)
-        elif dice.random() < 0.2:
+            await store.remove_endpoint(ACME, rng.choice(endpoints).id, now=START)
+        elif rng.random() < 0.2:
             await store.remove_subscription(ACME, wish.id)
         else:
-            await save(store, changed(wish, dice))
+            await save(store, changed(wish, rng))
 
         assert await said(store) == await rows(store)
 
@@ -94,18 +96,18 @@ async def test_those_who_change_at_the_same_time_agree(store: SqlStore, store_ur
     await other.open()
 
     async def work(own: SqlStore, seed: int) -> None:
-        dice = random.Random(seed)
+        rng = random.Random(seed)
         for _ in range(25):
-            wish = dice.choice(wishes)
-            if dice.random() < 0.2:
+            wish = rng.choice(wishes)
+            if rng.random() < 0.2:
                 await own.remove_subscription(ACME, wish.id)
-            elif dice.random() < 0.05:
+            elif rng.random() < 0.05:
                 await own.remove_endpoint(ACME, endpoint.id, now=START)
                 with contextlib.suppress(StaleWriteError):  # another one was faster
                     await own.save_endpoint(endpoint)
             else:
                 with contextlib.suppress(StaleWriteError):
-                    await save(own, changed(wish, dice))
+                    await save(own, changed(wish, rng))
 
     try:
         with anyio.fail_after(30):
@@ -126,7 +128,7 @@ async def test_a_row_that_was_left_behind_does_not_make_a_page_short(store: SqlS
     by_hand = delete(s.subscriptions).where(s.subscriptions.c.id.in_([gone.id for gone in wishes[:3]]))
     await store._write(lambda connection: connection.execute(by_hand))
 
-    (found,) = await store.find_candidates(ACME, [Inquiry("a")], limit=2)
+    (found,) = await store.find_matches(ACME, [MatchQuery("a")], limit=2)
 
     assert wishes[3:5] == [candidate.subscription for candidate in found]
 
@@ -147,25 +149,25 @@ async def test_postgres_reads_no_more_than_a_page(postgres_store_url: str) -> No
         for at in range(40):
             await store.save_subscription(make_subscription(endpoint, event_types=(TYPES[at % 4],)))
         async with store._driver() as pg:
-            for table, id_ in ((s.subscriptions, "id"), (s.interests, "subscription_id")):
+            for table, id_ in ((s.subscriptions, "id"), (s.subscription_index, "subscription_id")):
                 names = [column.name for column in table.c]
                 copied = [f"{id_} || '-' || n" if name == id_ else name for name in names]
                 await pg.execute(COPY.format(table=table.name, names=", ".join(names), copied=", ".join(copied)))
-            await pg.execute("ANALYZE notifykit_subscriptions, notifykit_interests")
-        asked = [Inquiry("a.b"), Inquiry("a.b", after="sub_01")]
+            await pg.execute("ANALYZE notifykit_subscriptions, notifykit_subscription_index")
+        asked = [MatchQuery("a.b"), MatchQuery("a.b", after="sub_01")]
 
-        answers = await store.find_candidates(ACME, asked, limit=10)
+        answers = await store.find_matches(ACME, asked, limit=10)
         async with store._driver() as pg:
             explain = f"EXPLAIN (ANALYZE, FORMAT JSON) {FIND}"
             plan = await pg.fetchval(explain, ACME, *places_columns(asked), 10)
     finally:
         await store.aclose()
 
-    places = sum(len(places_for(each)) for each in asked)
+    places = sum(len(keys_for(each)) for each in asked)
     found = [[candidate.subscription.id for candidate in answer] for answer in answers]
     assert [10, 10] == list(map(len, found))
     assert [sorted(set(ids)) for ids in found] == found
-    assert {"notifykit_interests", "notifykit_subscriptions", "notifykit_endpoints"} == {
+    assert {"notifykit_subscription_index", "notifykit_subscriptions", "notifykit_endpoints"} == {
         node["Relation Name"] for node in nodes(plan[0]["Plan"]) if "Relation Name" in node
     }
     for node in nodes(plan[0]["Plan"]):

@@ -1,7 +1,8 @@
-"""Who may want an event, found by the database: for tenants whose subscriptions are too many to be held.
+"""Which subscriptions may want an event, found by the database: for tenants with too many of them to hold.
 
-A row of ``interests`` says where a subscription is kept (see :mod:`notifykit.policies.places`).  Written with
-the subscription, under the lock on the tenant's version, so that the two never differ.
+A row of ``subscription_index`` holds one match key of a subscription (see
+:mod:`notifykit.policies.match_keys`).  It is written with the subscription, under the lock
+on the tenant's version, so that the two never differ.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ from sqlalchemy import Connection, and_, bindparam, delete, exists, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ...models.endpoint import EndpointState
-from ...models.subscription import Candidate, Inquiry, Subscription
-from ...policies.places import Place, places_for, places_of
+from ...models.subscription import Match, MatchQuery, Subscription
+from ...policies.match_keys import MatchKey, keys_for, keys_of
 from . import schema as s
 from .readable import subscription_from
 
 Row = dict[str, str]
 
 
-def interests_of(subscription: Subscription) -> list[Row]:
+def index_rows_of(subscription: Subscription) -> list[Row]:
     """Return the rows of a subscription."""
     return [
         {
@@ -30,12 +31,12 @@ def interests_of(subscription: Subscription) -> list[Row]:
             "topics": place.topics,
             "subscription_id": subscription.id,
         }
-        for place in places_of(subscription)
+        for place in keys_of(subscription)
     ]
 
 
-_one = s.interests.c
-_REMOVE = delete(s.interests).where(
+_one = s.subscription_index.c
+_REMOVE = delete(s.subscription_index).where(
     _one.tenant == bindparam("its_tenant"),
     _one.types == bindparam("its_types"),
     _one.topics == bindparam("its_topics"),
@@ -45,19 +46,19 @@ _REMOVE = delete(s.interests).where(
 
 def replace(connection: Connection, old: Iterable[Subscription], new: Iterable[Subscription]) -> None:
     """Remove what subscriptions said as they were, write what they say now; the tenant must be locked."""
-    after = [row for subscription in new for row in interests_of(subscription)]
-    before = (row for subscription in old for row in interests_of(subscription))
+    after = [row for subscription in new for row in index_rows_of(subscription)]
+    before = (row for subscription in old for row in index_rows_of(subscription))
     if gone := [{f"its_{name}": value for name, value in row.items()} for row in before if row not in after]:
         connection.execute(_REMOVE, gone)
     if after:
         make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-        connection.execute(make(s.interests).on_conflict_do_nothing(), after)
+        connection.execute(make(s.subscription_index).on_conflict_do_nothing(), after)
 
 
-def candidates(connection: Connection, tenant: str, inquiry: Inquiry, limit: int) -> list[Candidate]:
+def candidates(connection: Connection, tenant: str, query: MatchQuery, limit: int) -> list[Match]:
     """Return the next candidates of one inquiry: a look into each place, then the rows of the first."""
-    looks = ({"types": place.types, "topics": place.topics} for place in places_for(inquiry))
-    given = {"tenant": tenant, "after": inquiry.after, "limit": limit}
+    looks = ({"types": place.types, "topics": place.topics} for place in keys_for(query))
+    given = {"tenant": tenant, "after": query.after, "limit": limit}
     ids = {id_ for look in looks for id_ in connection.scalars(_LOOK, {**given, **look})}
     if not ids:
         return []
@@ -68,7 +69,7 @@ def candidates(connection: Connection, tenant: str, inquiry: Inquiry, limit: int
         rows = connection.execute(
             _ROWS.where(s.subscriptions.c.tenant == tenant, chosen).order_by(s.subscriptions.c.id)
         )
-        found += [candidate_from(row) for row in rows.mappings()]
+        found += [match_from(row) for row in rows.mappings()]
     return found
 
 
@@ -96,10 +97,10 @@ _ROWS = select(s.subscriptions, s.endpoints.c.state.label("endpoint_state")).joi
 )
 
 
-def candidate_from(row: Any) -> Candidate:
+def match_from(row: Any) -> Match:
     """Return the candidate of a row of ``subscriptions`` with the state of its endpoint."""
     state = row["endpoint_state"]
-    return Candidate(subscription_from(row), None if state is None else EndpointState(state))
+    return Match(subscription_from(row), None if state is None else EndpointState(state))
 
 
 # ── on PostgreSQL: one statement for many inquiries ────────────────────────────────────────────
@@ -109,7 +110,7 @@ WITH places AS MATERIALIZED (
   SELECT * FROM unnest($2::int[], $3::text[], $4::text[], $5::text[]) AS p(inquiry, types, topics, after)
 ), found AS (
   SELECT DISTINCT p.inquiry, i.subscription_id FROM places p CROSS JOIN LATERAL (
-    SELECT subscription_id FROM notifykit_interests n
+    SELECT subscription_id FROM notifykit_subscription_index n
     WHERE n.tenant = $1 AND n.types = p.types AND n.topics = p.topics AND n.subscription_id > p.after
       -- a row that outlived its subscription (removed by hand, or by an older process) must not make a page short
       AND EXISTS (SELECT 1 FROM notifykit_subscriptions x WHERE x.tenant = n.tenant AND x.id = n.subscription_id)
@@ -127,10 +128,10 @@ WHERE p.place <= $6 ORDER BY p.inquiry, p.subscription_id
 PICK = "SELECT * FROM notifykit_endpoints WHERE tenant = $1 AND id = ANY($2::text[])"
 
 
-def places_columns(inquiries: Sequence[Inquiry]) -> tuple[list[int], list[str], list[str], list[str]]:
+def places_columns(queries: Sequence[MatchQuery]) -> tuple[list[int], list[str], list[str], list[str]]:
     """Return the arrays of :data:`FIND`: the inquiry's number, types, topics, and the id to go on behind."""
-    rows: list[tuple[int, Place, str]] = [
-        (number, place, inquiry.after) for number, inquiry in enumerate(inquiries) for place in places_for(inquiry)
+    rows: list[tuple[int, MatchKey, str]] = [
+        (number, place, query.after) for number, query in enumerate(queries) for place in keys_for(query)
     ]
     return (
         [number for number, _, _ in rows],

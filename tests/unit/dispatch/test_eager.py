@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from notifykit import RateLimit
-from notifykit.dispatch import flights
+from notifykit.dispatch import eager
 from notifykit.dispatch.directory import TenantView
 from notifykit.models.delivery import DeliveryState
 from notifykit.models.event import TakenEvent
@@ -153,7 +153,7 @@ async def test_results_for_an_event_that_was_taken_away_do_not_count() -> None:
             await b.until(lambda: any(isinstance(told, ClaimLost) for told in b.told))
 
         assert [] == await b.deliveries()
-        assert {} == b.dispatcher._recorder.flights._of
+        assert {} == b.dispatcher._recorder.eager_sends._of
 
 
 async def test_an_attempt_that_ends_after_its_event_was_lost_does_not_count() -> None:
@@ -166,7 +166,7 @@ async def test_an_attempt_that_ends_after_its_event_was_lost_does_not_count() ->
         async with b.dispatcher:
             await b.until(lambda: b.channel.open == 1)
             (stolen,) = await b.kit.store.take(1, now=datetime.now(UTC) + 10 * MINUTE, lease=MINUTE)
-            await b.until(lambda: not b.dispatcher._recorder.flights._of)  # it has landed in vain
+            await b.until(lambda: not b.dispatcher._recorder.eager_sends._of)  # it has landed in vain
             b.channel.gate.set()
             await b.until(lambda: any(isinstance(told, ClaimLost) for told in b.told))
 
@@ -184,7 +184,7 @@ async def test_a_result_under_a_later_fence_is_no_part_of_a_lost_flight() -> Non
         async with b.dispatcher:
             await b.until(lambda: b.channel.open == 1)
             (stolen,) = await b.kit.store.take(1, now=datetime.now(UTC) + 10 * MINUTE, lease=MINUTE)
-            await b.until(lambda: not b.dispatcher._recorder.flights._of)
+            await b.until(lambda: not b.dispatcher._recorder.eager_sends._of)
             view = await b.dispatcher._directory.view(TENANT, stolen.tenant_version)
             assert isinstance(view, TenantView)
             planned, _ = view.plan(stolen, now=datetime.now(UTC), most=9)
@@ -241,9 +241,9 @@ async def test_an_event_whose_results_cannot_be_written_does_not_hold_up_the_oth
         (failed,) = [told for told in b.told if isinstance(told, LoopFailed)]
         assert failed.error.startswith(poison)
         assert 4 == len(await b.deliveries())
-        assert {} == b.dispatcher._recorder.flights._of
+        assert {} == b.dispatcher._recorder.eager_sends._of
 
 
 def test_a_flight_lands_in_good_time() -> None:
     """What is in the air is invisible to others, so it stays there for a moment only."""
-    assert 0.5 >= flights.PATIENCE
+    assert 0.5 >= eager.PATIENCE

@@ -7,10 +7,10 @@ from datetime import timedelta
 import anyio
 import attrs
 
+from ....models.circuit import OpenCircuit
 from ....models.delivery import Claim, DeliveryState, Priority
 from ....models.endpoint import RateLimit
 from ....models.event import StoredEvent
-from ....models.health import Ailment
 from ....ports import Record, Store
 from ...builders import make_attempt, make_endpoint, make_event, make_record
 from ...clock import FakeClock
@@ -21,10 +21,12 @@ HELD = {"state": DeliveryState.HELD, "reason": "endpoint_failing"}
 LIMIT = RateLimit(per_second=2, burst=10)
 
 
-def ailing(clock: FakeClock, endpoint_id: str = RECEIVER, tenant: str = ACME, *, probes: int = 0) -> Ailment:
+def failing_endpoint(
+    clock: FakeClock, endpoint_id: str = RECEIVER, tenant: str = ACME, *, probes: int = 0
+) -> OpenCircuit:
     """Return what an endpoint suffers from."""
     now = clock.now()
-    return Ailment(
+    return OpenCircuit(
         endpoint_id=endpoint_id, tenant=tenant, since=now, probe_at=now + MINUTE, probes=probes, reason="http_503"
     )
 
@@ -36,25 +38,25 @@ class HealthPromises:
         """Only what was saved as failing is failing."""
         await store.save_endpoint(make_endpoint(at=clock.now()))
 
-        assert [] == await store.ailments()
+        assert [] == await store.circuits()
 
     async def test_ailments_of_all_tenants_read_back_as_they_were_saved(self, store: Store, clock: FakeClock) -> None:
         """The engine sees every failing endpoint with every field, to the microsecond."""
-        ailing_ones = [
-            ailing(clock),
-            ailing(clock, OTHER, probes=7),
-            Ailment(endpoint_id="end_third", tenant=GLOBEX, since=clock.now(), probe_at=clock.advance(SECOND)),
+        open_ones = [
+            failing_endpoint(clock),
+            failing_endpoint(clock, OTHER, probes=7),
+            OpenCircuit(endpoint_id="end_third", tenant=GLOBEX, since=clock.now(), probe_at=clock.advance(SECOND)),
         ]
 
-        saved = [await self._given_ailment(store, ailment) for ailment in ailing_ones]
-        found = await store.ailments()
+        saved = [await self._given_circuit(store, circuit) for circuit in open_ones]
+        found = await store.circuits()
 
-        assert [attrs.evolve(ailment, version=1) for ailment in ailing_ones] == saved
+        assert [attrs.evolve(circuit, version=1) for circuit in open_ones] == saved
         assert sorted(saved, key=_by_id) == sorted(found, key=_by_id)
 
     async def test_an_endpoint_has_one_ailment(self, store: Store, clock: FakeClock) -> None:
         """What is saved last is what the endpoint suffers from."""
-        later = Ailment(
+        later = OpenCircuit(
             endpoint_id=RECEIVER,
             tenant=ACME,
             since=clock.now(),
@@ -64,10 +66,10 @@ class HealthPromises:
             version=1,
         )
 
-        await self._given_ailment(store, ailing(clock))
-        saved = await store.save_ailment(later)
+        await self._given_circuit(store, failing_endpoint(clock))
+        saved = await store.save_circuit(later)
 
-        assert [attrs.evolve(later, version=2)] == [saved] == await store.ailments()
+        assert [attrs.evolve(later, version=2)] == [saved] == await store.circuits()
 
     async def test_health_is_not_configuration(self, store: Store, clock: FakeClock) -> None:
         """Falling ill and getting well do not raise the tenant's version: nothing has to be read anew."""
@@ -75,21 +77,21 @@ class HealthPromises:
         await store.save_endpoint(endpoint)
         before = await store.load_tenant(ACME)
 
-        await store.save_ailment(ailing(clock, endpoint.id))
-        await store.remove_ailment(ACME, endpoint.id, now=clock.now())
-        await store.draw(ACME, endpoint.id, 1, LIMIT, now=clock.now())
+        await store.save_circuit(failing_endpoint(clock, endpoint.id))
+        await store.close_circuit(ACME, endpoint.id, now=clock.now())
+        await store.acquire(ACME, endpoint.id, 1, LIMIT, now=clock.now())
 
         assert before == await store.load_tenant(ACME)
 
     async def test_a_recovery_is_noted_once(self, store: Store, clock: FakeClock) -> None:
         """Of those who find out that an endpoint is well again one is told so, and other endpoints go on ailing."""
-        await self._given_ailment(store, ailing(clock))
-        other = await self._given_ailment(store, ailing(clock, OTHER))
+        await self._given_circuit(store, failing_endpoint(clock))
+        other = await self._given_circuit(store, failing_endpoint(clock, OTHER))
 
-        answers = [await store.remove_ailment(ACME, RECEIVER, now=clock.now()) for _ in range(2)]
+        answers = [await store.close_circuit(ACME, RECEIVER, now=clock.now()) for _ in range(2)]
 
         assert [True, False] == answers
-        assert [other] == await store.ailments()
+        assert [other] == await store.circuits()
 
     async def test_a_recovery_wakes_what_is_parked_for_the_endpoint(self, store: Store, clock: FakeClock) -> None:
         """What is held for it becomes due; what waits for its time, or for others, goes on waiting."""
@@ -97,10 +99,10 @@ class HealthPromises:
         parked = await given_delivery(store, clock, due_at=later, **HELD)
         waiting = await given_delivery(store, clock, due_at=later)
         elsewhere = await given_delivery(store, clock, subscriber=OTHER, due_at=later, **HELD)
-        await self._given_ailment(store, ailing(clock))
+        await self._given_circuit(store, failing_endpoint(clock))
         now = clock.advance(SECOND)
 
-        await store.remove_ailment(ACME, RECEIVER, now=now)
+        await store.close_circuit(ACME, RECEIVER, now=now)
         claimed = await claim(store, clock)
 
         assert [parked.id] == [c.delivery_id for c in claimed]
@@ -110,7 +112,7 @@ class HealthPromises:
         """What an operator has paused stays held when a process without news reports that all is well."""
         paused = await given_delivery(store, clock, state=DeliveryState.HELD, due_at=clock.now() + HOUR)
 
-        recovered = await store.remove_ailment(ACME, RECEIVER, now=clock.now())
+        recovered = await store.close_circuit(ACME, RECEIVER, now=clock.now())
 
         assert not recovered
         assert DeliveryState.HELD is (await read(store, paused.id)).state
@@ -118,90 +120,90 @@ class HealthPromises:
     async def test_a_stranger_recovers_nobody(self, store: Store, clock: FakeClock) -> None:
         """Under another tenant's name an ailment is not found, and nothing wakes."""
         parked = await given_delivery(store, clock, due_at=clock.now() + HOUR, **HELD)
-        ailment = await self._given_ailment(store, ailing(clock))
+        circuit = await self._given_circuit(store, failing_endpoint(clock))
 
-        recovered = await store.remove_ailment(GLOBEX, RECEIVER, now=clock.now())
+        recovered = await store.close_circuit(GLOBEX, RECEIVER, now=clock.now())
 
         assert not recovered
-        assert [ailment] == await store.ailments()
+        assert [circuit] == await store.circuits()
         assert DeliveryState.HELD is (await read(store, parked.id)).state
 
     async def test_equal_ids_of_two_tenants_have_health_and_rates_of_their_own(
         self, store: Store, clock: FakeClock
     ) -> None:
         """An id that another tenant uses as well neither ails nor draws with it."""
-        ours = await self._given_ailment(store, ailing(clock))
-        theirs = await self._given_ailment(store, ailing(clock, tenant=GLOBEX, probes=2))
-        await store.draw(GLOBEX, RECEIVER, 10, LIMIT, now=clock.now())
+        ours = await self._given_circuit(store, failing_endpoint(clock))
+        theirs = await self._given_circuit(store, failing_endpoint(clock, tenant=GLOBEX, probes=2))
+        await store.acquire(GLOBEX, RECEIVER, 10, LIMIT, now=clock.now())
 
-        both = await store.ailments()
-        await store.remove_ailment(GLOBEX, RECEIVER, now=clock.now())
+        both = await store.circuits()
+        await store.close_circuit(GLOBEX, RECEIVER, now=clock.now())
 
-        assert [ours, theirs] == sorted(both, key=lambda ailment: ailment.tenant)
-        assert [ours] == await store.ailments()
-        assert 10 == await store.draw(ACME, RECEIVER, 10, LIMIT, now=clock.now())
+        assert [ours, theirs] == sorted(both, key=lambda circuit: circuit.tenant)
+        assert [ours] == await store.circuits()
+        assert 10 == await store.acquire(ACME, RECEIVER, 10, LIMIT, now=clock.now())
 
     async def test_a_removed_endpoint_leaves_neither_ailment_nor_bucket(self, store: Store, clock: FakeClock) -> None:
         """An endpoint that comes back under its old id starts well and with a full bucket."""
         endpoint = make_endpoint(at=clock.now())
         await store.save_endpoint(endpoint)
-        await store.save_ailment(ailing(clock, endpoint.id))
-        await store.draw(ACME, endpoint.id, 10, LIMIT, now=clock.now())
+        await store.save_circuit(failing_endpoint(clock, endpoint.id))
+        await store.acquire(ACME, endpoint.id, 10, LIMIT, now=clock.now())
 
         await store.remove_endpoint(ACME, endpoint.id, now=clock.now())
         await store.save_endpoint(endpoint)
 
-        assert [] == await store.ailments()
-        assert 10 == await store.draw(ACME, endpoint.id, 10, LIMIT, now=clock.now())
+        assert [] == await store.circuits()
+        assert 10 == await store.acquire(ACME, endpoint.id, 10, LIMIT, now=clock.now())
 
     async def test_a_bucket_starts_full_and_gives_no_more_than_it_has(self, store: Store, clock: FakeClock) -> None:
         """The burst is there at once, and each token is given out once."""
-        granted = [await store.draw(ACME, RECEIVER, wanted, LIMIT, now=clock.now()) for wanted in (4, 4, 4, 4)]
+        acquired = [await store.acquire(ACME, RECEIVER, wanted, LIMIT, now=clock.now()) for wanted in (4, 4, 4, 4)]
 
-        assert [4, 4, 2, 0] == granted
+        assert [4, 4, 2, 0] == acquired
 
     async def test_a_bucket_fills_at_its_rate_up_to_its_burst(self, store: Store, clock: FakeClock) -> None:
         """So many tokens come in a second, and a long pause saves up no more than the burst."""
-        await store.draw(ACME, RECEIVER, 10, LIMIT, now=clock.now())
+        await store.acquire(ACME, RECEIVER, 10, LIMIT, now=clock.now())
 
-        soon = await store.draw(ACME, RECEIVER, 10, LIMIT, now=clock.advance(2 * SECOND))
-        late = await store.draw(ACME, RECEIVER, 100, LIMIT, now=clock.advance(HOUR))
+        soon = await store.acquire(ACME, RECEIVER, 10, LIMIT, now=clock.advance(2 * SECOND))
+        late = await store.acquire(ACME, RECEIVER, 100, LIMIT, now=clock.advance(HOUR))
 
         assert (4, 10) == (soon, late)
 
     async def test_parts_of_a_token_add_up(self, store: Store, clock: FakeClock) -> None:
         """Who asks often gets as much as who asks seldom: what is left of a token stays in the bucket."""
         slow = RateLimit(per_second=0.5, burst=1)
-        await store.draw(ACME, RECEIVER, 1, slow, now=clock.now())
+        await store.acquire(ACME, RECEIVER, 1, slow, now=clock.now())
 
-        granted = [await store.draw(ACME, RECEIVER, 1, slow, now=clock.advance(SECOND / 2)) for _ in range(8)]
+        acquired = [await store.acquire(ACME, RECEIVER, 1, slow, now=clock.advance(SECOND / 2)) for _ in range(8)]
 
-        assert [0, 0, 0, 1, 0, 0, 0, 1] == granted
+        assert [0, 0, 0, 1, 0, 0, 0, 1] == acquired
 
     async def test_a_clock_that_is_behind_makes_no_tokens(self, store: Store, clock: FakeClock) -> None:
         """Processes whose clocks differ do not fill a bucket twice, nor empty it."""
-        await store.draw(ACME, RECEIVER, 10, LIMIT, now=clock.now())
+        await store.acquire(ACME, RECEIVER, 10, LIMIT, now=clock.now())
 
-        behind = await store.draw(ACME, RECEIVER, 10, LIMIT, now=clock.now() - HOUR)
-        again = await store.draw(ACME, RECEIVER, 10, LIMIT, now=clock.now())
-        later = await store.draw(ACME, RECEIVER, 10, LIMIT, now=clock.advance(SECOND))
+        behind = await store.acquire(ACME, RECEIVER, 10, LIMIT, now=clock.now() - HOUR)
+        again = await store.acquire(ACME, RECEIVER, 10, LIMIT, now=clock.now())
+        later = await store.acquire(ACME, RECEIVER, 10, LIMIT, now=clock.advance(SECOND))
 
         assert (0, 0, 2) == (behind, again, later)
 
     async def test_a_changed_limit_counts_from_the_next_draw(self, store: Store, clock: FakeClock) -> None:
         """A bucket that is made smaller holds no more than its new burst."""
-        await store.draw(ACME, RECEIVER, 1, LIMIT, now=clock.now())
+        await store.acquire(ACME, RECEIVER, 1, LIMIT, now=clock.now())
 
-        granted = await store.draw(ACME, RECEIVER, 10, RateLimit(per_second=1, burst=3), now=clock.now())
+        acquired = await store.acquire(ACME, RECEIVER, 10, RateLimit(per_second=1, burst=3), now=clock.now())
 
-        assert 3 == granted
+        assert 3 == acquired
 
     async def test_each_endpoint_has_a_bucket_of_its_own(self, store: Store, clock: FakeClock) -> None:
         """What one endpoint uses up is not taken from another."""
-        await store.draw(ACME, RECEIVER, 10, LIMIT, now=clock.now())
+        await store.acquire(ACME, RECEIVER, 10, LIMIT, now=clock.now())
 
-        assert 10 == await store.draw(ACME, OTHER, 10, LIMIT, now=clock.now())
-        assert 10 == await store.draw(GLOBEX, "end_third", 10, LIMIT, now=clock.now())
+        assert 10 == await store.acquire(ACME, OTHER, 10, LIMIT, now=clock.now())
+        assert 10 == await store.acquire(GLOBEX, "end_third", 10, LIMIT, now=clock.now())
 
     @needs("concurrent")
     async def test_processes_share_one_bucket(
@@ -209,30 +211,30 @@ class HealthPromises:
     ) -> None:
         """However many draw at the same time, they get the burst once."""
         other = await make_second_store()
-        granted: list[int] = []
+        acquired: list[int] = []
 
-        async def draw(through: Store) -> None:
-            granted.append(await through.draw(ACME, RECEIVER, 1, LIMIT, now=clock.now()))
+        async def acquire(through: Store) -> None:
+            acquired.append(await through.acquire(ACME, RECEIVER, 1, LIMIT, now=clock.now()))
 
         async with anyio.create_task_group() as processes:
             for number in range(30):
-                processes.start_soon(draw, other if number % 2 else store)
+                processes.start_soon(acquire, other if number % 2 else store)
 
-        assert (30, 10) == (len(granted), sum(granted))
+        assert (30, 10) == (len(acquired), sum(acquired))
 
     @needs("durable")
     async def test_ailments_outlive_the_process(
         self, store: Store, clock: FakeClock, make_second_store: MakeStore
     ) -> None:
         """A process that starts later knows what ails."""
-        ailment = await self._given_ailment(store, ailing(clock))
+        circuit = await self._given_circuit(store, failing_endpoint(clock))
 
-        assert [ailment] == await (await make_second_store()).ailments()
+        assert [circuit] == await (await make_second_store()).circuits()
 
-    async def _given_ailment(self, store: Store, ailment: Ailment) -> Ailment:
+    async def _given_circuit(self, store: Store, circuit: OpenCircuit) -> OpenCircuit:
         """Save an endpoint and what it suffers from."""
-        await store.save_endpoint(make_endpoint(id=ailment.endpoint_id, tenant=ailment.tenant, at=ailment.since))
-        return await store.save_ailment(ailment)
+        await store.save_endpoint(make_endpoint(id=circuit.endpoint_id, tenant=circuit.tenant, at=circuit.since))
+        return await store.save_circuit(circuit)
 
 
 class BroughtEventPromises:
@@ -289,8 +291,8 @@ class BroughtEventPromises:
         assert [told.id] == [event.id for event in await take(store, clock)]
 
 
-def _by_id(ailment: Ailment) -> str:
-    return ailment.endpoint_id
+def _by_id(circuit: OpenCircuit) -> str:
+    return circuit.endpoint_id
 
 
 def _dead(claimed: Claim, clock: FakeClock, told: StoredEvent) -> Record:

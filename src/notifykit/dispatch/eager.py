@@ -32,7 +32,7 @@ Written = Callable[[], None]
 Result = tuple[Record, Written | None]
 
 
-class Flight:
+class EagerSend:
     """One event under way.
 
     Attributes:
@@ -50,7 +50,7 @@ class Flight:
         "claims",
         "event_id",
         "failed",
-        "lands",
+        "is_flushing",
         "planned",
         "results",
         "shown",
@@ -62,7 +62,7 @@ class Flight:
         self.claims = {claim.delivery_id: claim for claim in claims}
         self.results: list[Result] = []
         self.since = since
-        self.lands = False
+        self.is_flushing = False
         self._fence = event.fence
         self._deliveries = deliveries
         self.planned = len(deliveries)
@@ -88,7 +88,7 @@ class Flight:
         return [claim for id_, claim in self.claims.items() if id_ not in known]
 
 
-class Flights:
+class EagerSends:
     """The flights of this process, from their start until they are written.
 
     Args:
@@ -107,7 +107,7 @@ class Flights:
         lease: timedelta,
         worker: str,
         emit: Callable[[TelemetryEvent], None],
-        on_landing: Callable[[], None],
+        on_flush: Callable[[], None],
         on_loss: Callable[[list[Result]], None],
     ) -> None:
         self._store = store
@@ -116,88 +116,88 @@ class Flights:
         self._lease = lease
         self._worker = worker
         self._emit = emit
-        self._on_landing = on_landing
+        self._on_flush = on_flush
         self._on_loss = on_loss
-        self._of: dict[str, Flight] = {}
-        self._aloft: dict[str, Flight] = {}
+        self._of: dict[str, EagerSend] = {}
+        self._in_progress: dict[str, EagerSend] = {}
         self._some = asyncio.Event()
-        self.landing: list[Flight] = []
+        self.flushing: list[EagerSend] = []
 
-    def start(self, flight: Flight) -> None:
+    def start(self, eager: EagerSend) -> None:
         """Collect the results of a flight until it lands."""
-        if not self._aloft:
+        if not self._in_progress:
             self._some.set()
-        self._aloft[flight.event_id] = flight
-        for id_ in flight.claims:
-            self._of[id_] = flight
+        self._in_progress[eager.event_id] = eager
+        for id_ in eager.claims:
+            self._of[id_] = eager
 
     def take(self, record: Record, written: Written | None) -> bool:
         """Keep what became of a delivery, if it belongs to a flight; tell whether it does."""
         if record.fence != FENCE:  # it was claimed by itself, after its flight was lost
             return False
-        flight = self._of.get(record.delivery_id)
-        if flight is None:
+        eager = self._of.get(record.delivery_id)
+        if eager is None:
             return False
-        flight.results.append((record, written))
-        if len(flight.results) == len(flight.claims) and not flight.lands:
-            self._bring_down(flight)
+        eager.results.append((record, written))
+        if len(eager.results) == len(eager.claims) and not eager.is_flushing:
+            self._finish(eager)
         return True
 
-    def bring_down(self, before: float = math.inf) -> None:
+    def finish(self, before: float = math.inf) -> None:
         """Land all flights that were started ``before`` this time of the event loop."""
-        for flight in list(takewhile(lambda flight: flight.since < before, self._aloft.values())):
-            self._bring_down(flight)
+        for eager in list(takewhile(lambda eager: eager.since < before, self._in_progress.values())):
+            self._finish(eager)
 
-    def _bring_down(self, flight: Flight) -> None:
-        flight.lands = True
-        del self._aloft[flight.event_id]
-        self.landing.append(flight)
-        if len(self.landing) == 1:
-            self._on_landing()
+    def _finish(self, eager: EagerSend) -> None:
+        eager.is_flushing = True
+        del self._in_progress[eager.event_id]
+        self.flushing.append(eager)
+        if len(self.flushing) == 1:
+            self._on_flush()
 
     async def watch(self) -> None:
         """Bring down what takes long, until cancelled."""
         while True:
             await self._some.wait()
             self._some.clear()
-            while self._aloft:
+            while self._in_progress:
                 await asyncio.sleep(PATIENCE / 4)
-                self.bring_down(asyncio.get_running_loop().time() - PATIENCE)
+                self.finish(asyncio.get_running_loop().time() - PATIENCE)
 
-    async def land(self, limit: int) -> list[Result]:
+    async def flush_eager(self, limit: int) -> list[Result]:
         """Write flights that are over, or take long; return what has still to be recorded one by one.
 
         They stay with us if the store does not take them.
         """
-        flights = self.landing[:limit]
+        eager_sends = self.flushing[:limit]
         now = self._clock.now()
-        settlements = [flight.settlement() for flight in flights]
+        settlements = [eager.settlement() for eager in eager_sends]
         try:
             settled = await self._store.settle(settlements, now=now, lease=self._lease, worker=self._worker)
         except Exception:
-            for flight in flights:
-                flight.failed += 1
+            for eager in eager_sends:
+                eager.failed += 1
             raise
         failpoint("fan.committed")
         failpoint("res.committed")
-        del self.landing[: len(flights)]
+        del self.flushing[: len(eager_sends)]
         late: list[Result] = []
         planned = 0
-        for flight in flights:
-            for id_ in flight.claims:
+        for eager in eager_sends:
+            for id_ in eager.claims:
                 del self._of[id_]
-            if flight.event_id not in settled:
-                for claim in flight.claims.values():
+            if eager.event_id not in settled:
+                for claim in eager.claims.values():
                     self._leases.add(claim)
-                self._on_loss(flight.results)
+                self._on_loss(eager.results)
                 continue
-            planned += flight.planned
-            for _, written in flight.results[: flight.shown]:
+            planned += eager.planned
+            for _, written in eager.results[: eager.shown]:
                 if written is not None:
                     written()
-            if flight.shown < len(flight.claims):
-                late += flight.results[flight.shown :]
-                for claim in flight.left():
+            if eager.shown < len(eager.claims):
+                late += eager.results[eager.shown :]
+                for claim in eager.left():
                     self._leases.add(claim)
                     self._leases.extended(claim.delivery_id, now + self._lease)
         self._emit(EventsPlanned(events=len(settled), deliveries=planned, took=self._clock.now() - now))
@@ -208,11 +208,11 @@ class Flights:
 
         One whose results may be to blame is kept, to be written without them.
         """
-        if self.landing[0].failed < 2:
+        if self.flushing[0].failed < 2:
             return None
-        flight = self.landing.pop(0)
-        for id_ in flight.claims:
+        eager = self.flushing.pop(0)
+        for id_ in eager.claims:
             del self._of[id_]
-        for record, _ in flight.results:
+        for record, _ in eager.results:
             self._emit(ClaimLost(delivery_id=record.delivery_id, fence=record.fence))
-        return flight.event_id
+        return eager.event_id

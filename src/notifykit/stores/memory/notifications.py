@@ -7,7 +7,7 @@ from datetime import timedelta
 import anyio
 
 
-class Hints:
+class Notifications:
     """A hint that nobody waited for is kept for the next who waits, so that none is lost in between."""
 
     def __init__(self) -> None:

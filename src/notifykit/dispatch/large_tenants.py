@@ -18,8 +18,8 @@ import attrs
 from ..models.delivery import DeliveryState, NewDelivery
 from ..models.endpoint import Endpoint
 from ..models.event import TakenEvent
-from ..models.subscription import Candidate, Inquiry
-from ..policies.plan import SubscriptionIndex, addressed_to, inquiry_for, plan_page
+from ..models.subscription import Match, MatchQuery
+from ..policies.plan import SubscriptionIndex, addressed_to, plan_page, query_for
 from ..ports import Store
 
 #: Deliveries of one event that are planned before others have their turn: what is urgent waits for no more.
@@ -32,11 +32,11 @@ _KINDS, _FEW = 128, 32
 #: Endpoints of an event that are read along with those of the other events of a batch.
 _ALONG = 4
 #: Answers with their candidates, and endpoints, that are kept of all large tenants together: some 50 MB at the most.
-_KEPT_CANDIDATES, _KEPT_ENDPOINTS = 24_000, 12_000
+_KEPT_MATCHES, _KEPT_ENDPOINTS = 24_000, 12_000
 
 T = TypeVar("T")
 #: Returns an endpoint as it is shown.
-Cut = Callable[[Endpoint], Endpoint]
+Clamp = Callable[[Endpoint], Endpoint]
 
 
 class _Entry(NamedTuple):
@@ -94,32 +94,32 @@ class _Answer(NamedTuple):
     whom: SubscriptionIndex | None
 
 
-class Crowd:
+class LargeTenants:
     """What is held of all large tenants.
 
     Attributes:
         is_known: Whether any tenant was found to be large.
     """
 
-    def __init__(self, store: Store, cut: Cut) -> None:
+    def __init__(self, store: Store, cut: Clamp) -> None:
         self.store = store
         self.cut = cut
-        self.answers: _Kept[_Answer] = _Kept(_KEPT_CANDIDATES)
+        self.answers: _Kept[_Answer] = _Kept(_KEPT_MATCHES)
         self.endpoints: _Kept[Endpoint] = _Kept(_KEPT_ENDPOINTS)
         self.is_known = False
 
-    async def view(self, tenant: str, version: int, operational: Collection[str]) -> LargeView:
+    async def view(self, tenant: str, version: int, operational: Collection[str]) -> LargeTenant:
         """Return a view of a large tenant; somebody may want those of the ``operational`` types that it wants."""
         self.is_known = True
         types = sorted(operational)
-        found = await self.store.find_candidates(tenant, [Inquiry(type_, named=True) for type_ in types], limit=1)
-        return LargeView(
+        found = await self.store.find_matches(tenant, [MatchQuery(type_, named=True) for type_ in types], limit=1)
+        return LargeTenant(
             tenant, version, frozenset(type_ for type_, some in zip(types, found, strict=True) if some), self
         )
 
 
 @attrs.frozen(eq=False)
-class LargeView:
+class LargeTenant:
     """One large tenant: what is not held is asked for.
 
     Attributes:
@@ -129,7 +129,7 @@ class LargeView:
     tenant: str
     version: int
     wanted: frozenset[str]
-    _crowd: Crowd
+    _large: LargeTenants
 
     def wants(self, type_: str) -> bool:
         """Tell whether anybody may subscribe to a type of operational events."""
@@ -137,11 +137,11 @@ class LargeView:
 
     def endpoint(self, endpoint_id: str) -> Endpoint | None:
         """Return an endpoint that was met, if it is still held."""
-        return self._crowd.endpoints.peek((self.tenant, endpoint_id))
+        return self._large.endpoints.peek((self.tenant, endpoint_id))
 
-    async def meet(self, endpoint_ids: Iterable[str]) -> dict[str, Endpoint]:
+    async def load(self, endpoint_ids: Iterable[str]) -> dict[str, Endpoint]:
         """Return those of these endpoints that exist, as new as this view, and hold them for a while."""
-        kept, version = self._crowd.endpoints, self.version
+        kept, version = self._large.endpoints, self.version
         met: dict[str, Endpoint] = {}
         missing = set()
         for id_ in endpoint_ids:
@@ -150,8 +150,8 @@ class LargeView:
             else:
                 met[id_] = endpoint
         if missing:
-            for found in await self._crowd.store.pick_endpoints(self.tenant, missing):
-                met[found.id] = endpoint = self._crowd.cut(found)
+            for found in await self._large.store.pick_endpoints(self.tenant, missing):
+                met[found.id] = endpoint = self._large.cut(found)
                 kept.put((self.tenant, found.id), version, endpoint)
             for id_ in missing - met.keys():
                 kept.drop((self.tenant, id_), version)
@@ -160,30 +160,30 @@ class LargeView:
     async def prepare(self, events: Sequence[TakenEvent]) -> None:
         """Find at one go what these events need: a statement for each would cost more than all else."""
         told: set[str] = set()
-        kinds: dict[Inquiry, TakenEvent] = {}
+        kinds: dict[MatchQuery, TakenEvent] = {}
         for event in events:
             if (endpoint_id := addressed_to(event)) is not None:
                 told.add(endpoint_id)
             elif event.cursor is None:
-                kinds[inquiry_for(event)] = event
-        answers = {inquiry: self._answer(inquiry) for inquiry in kinds}
-        unknown = [inquiry for inquiry, answer in answers.items() if answer is None]
+                kinds[query_for(event)] = event
+        answers = {query: self._answer(query) for query in kinds}
+        unknown = [query for query, answer in answers.items() if answer is None]
         if len(unknown) > 1:
             for at in range(0, len(unknown), _KINDS):
                 await self._ask(unknown[at : at + _KINDS])
-            answers.update((inquiry, self._answer(inquiry)) for inquiry in unknown)
-        for inquiry, answer in answers.items():
+            answers.update((query, self._answer(query)) for query in unknown)
+        for query, answer in answers.items():
             if answer is not None and answer.whom is not None:
-                event = kinds[inquiry]
+                event = kinds[query]
                 wishes = answer.whom.wishes(event.type, event.topic)
                 told.update(wish.subscription.subscriber_id for wish in islice(wishes, _ALONG))
-        await self.meet(told)
+        await self.load(told)
 
-    async def _ask(self, inquiries: Sequence[Inquiry]) -> None:
-        answers = await self._crowd.store.find_candidates(self.tenant, inquiries, limit=_FEW + 1)
-        for inquiry, found in zip(inquiries, answers, strict=True):
+    async def _ask(self, queries: Sequence[MatchQuery]) -> None:
+        answers = await self._large.store.find_matches(self.tenant, queries, limit=_FEW + 1)
+        for query, found in zip(queries, answers, strict=True):
             if len(found) <= _FEW:
-                self._keep(inquiry, found)
+                self._keep(query, found)
 
     async def plan(self, event: TakenEvent, *, now: datetime, most: int) -> tuple[list[NewDelivery], str | None]:
         """Return a page of deliveries, and the cursor of the next (see :func:`plan_page`).
@@ -191,30 +191,30 @@ class LargeView:
         The endpoints of the first page are met, so that it can be sent from here.
         """
         if (endpoint_id := addressed_to(event)) is not None:
-            states = {id_: endpoint.state for id_, endpoint in (await self.meet({endpoint_id})).items()}
+            states = {id_: endpoint.state for id_, endpoint in (await self.load({endpoint_id})).items()}
             return plan_page(event, SubscriptionIndex((), states), now=now, most=most)
-        inquiry = inquiry_for(event)
-        answer = self._answer(inquiry)
+        query = query_for(event)
+        answer = self._answer(query)
         if answer is None or answer.whom is None:
-            page = await self._page(event, inquiry, now, most)
+            page = await self._page(event, query, now, most)
         else:
             page = plan_page(event, answer.whom, now=now, most=most)
         if event.cursor is None:
-            await self.meet(new.subscriber_id for new in page[0] if new.state is DeliveryState.PENDING)
+            await self.load(new.subscriber_id for new in page[0] if new.state is DeliveryState.PENDING)
         return page
 
     async def _page(
-        self, event: TakenEvent, inquiry: Inquiry, now: datetime, most: int
+        self, event: TakenEvent, query: MatchQuery, now: datetime, most: int
     ) -> tuple[list[NewDelivery], str | None]:
         """Plan from candidates that are read for it; a page may be short, or empty, and not the last one."""
         planned: dict[str, NewDelivery] = {}
-        seen: list[Candidate] = []
+        seen: list[Match] = []
         most = min(most, _PAGE)
         cursor: str | None = event.cursor or ""
         for look in range(_LOOKS):
             limit = _AT_A_TIME if look else most
-            asked = inquiry._replace(after=cursor or "")
-            (found,) = await self._crowd.store.find_candidates(self.tenant, [asked], limit=limit)
+            asked = query._replace(after=cursor or "")
+            (found,) = await self._large.store.find_matches(self.tenant, [asked], limit=limit)
             seen += found
             more, cursor = plan_page(event._replace(cursor=None), _index_of(found), now=now, most=most - len(planned))
             for new in more:  # an endpoint's subscriptions may be apart; the one with the smallest id counts
@@ -224,18 +224,18 @@ class LargeView:
             if cursor is None or len(planned) >= most:
                 break
         if event.cursor is None:
-            self._keep(inquiry, seen if cursor is None and len(seen) <= _MOST else None)
+            self._keep(query, seen if cursor is None and len(seen) <= _MOST else None)
         return list(planned.values()), cursor
 
-    def _answer(self, inquiry: Inquiry) -> _Answer | None:
-        return self._crowd.answers.get((self.tenant, inquiry), self.version)
+    def _answer(self, query: MatchQuery) -> _Answer | None:
+        return self._large.answers.get((self.tenant, query), self.version)
 
-    def _keep(self, inquiry: Inquiry, found: Sequence[Candidate] | None) -> None:
+    def _keep(self, query: MatchQuery, found: Sequence[Match] | None) -> None:
         answer = _Answer(None if found is None else _index_of(found))
         weight = 1 if found is None else 1 + len(found)
-        self._crowd.answers.put((self.tenant, inquiry), self.version, answer, weight)
+        self._large.answers.put((self.tenant, query), self.version, answer, weight)
 
 
-def _index_of(found: Sequence[Candidate]) -> SubscriptionIndex:
+def _index_of(found: Sequence[Match]) -> SubscriptionIndex:
     states = {each.subscription.subscriber_id: each.state for each in found if each.state is not None}
     return SubscriptionIndex((each.subscription for each in found), states)

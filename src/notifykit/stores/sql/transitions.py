@@ -193,25 +193,25 @@ def end(
                 for row in gone
             ],
         )
-        _give_turns(connection, {(row["subscriber_id"], row["ordering_key"]) for row in gone}, now)
+        _unblock_heads(connection, {(row["subscriber_id"], row["ordering_key"]) for row in gone}, now)
     return [row["id"] for row in gone]
 
 
-def _give_turns(connection: Connection, lines: set[tuple[str, str | None]], now: datetime) -> None:
+def _unblock_heads(connection: Connection, groups: set[tuple[str, str | None]], now: datetime) -> None:
     """Let the next delivery of each line out of which one has gone be met at once, if it was set aside."""
-    ordered = [{"subscriber": subscriber, "line": key} for subscriber, key in lines if key is not None]
+    ordered = [{"subscriber": subscriber, "line": key} for subscriber, key in groups if key is not None]
     if ordered:
-        connection.execute(_TURN.values(due_at=micros(now), behind=False), ordered)
+        connection.execute(_UNBLOCK.values(due_at=micros(now), blocked=False), ordered)
 
 
-_in_line = s.queue.alias()
+_in_group = s.queue.alias()
 _first = (
-    select(_in_line.c.id)
-    .where(_in_line.c.subscriber_id == bindparam("subscriber"), _in_line.c.ordering_key == bindparam("line"))
-    .order_by(_in_line.c.id)
+    select(_in_group.c.id)
+    .where(_in_group.c.subscriber_id == bindparam("subscriber"), _in_group.c.ordering_key == bindparam("line"))
+    .order_by(_in_group.c.id)
     .limit(1)
 )
-_TURN = update(s.queue).where(s.queue.c.id == _first.scalar_subquery(), s.queue.c.behind)
+_UNBLOCK = update(s.queue).where(s.queue.c.id == _first.scalar_subquery(), s.queue.c.blocked)
 
 
 def cancel(connection: Connection, tenant: str, delivery_ids: Sequence[str], now: datetime) -> int:

@@ -110,7 +110,7 @@ def shared(columns: Sequence[Sequence[Any]]) -> tuple[str, int, int, Sequence[in
 
 
 #: A bundle, and the place of an event there from 1 on.
-Place = tuple[str, int]
+MatchKey = tuple[str, int]
 
 
 class Whereabouts:
@@ -123,7 +123,7 @@ class Whereabouts:
     """
 
     def __init__(self) -> None:
-        self.places: dict[str, Place] = {}
+        self.places: dict[str, MatchKey] = {}
 
     def note(self, rows: Sequence[Sequence[Any]]) -> None:
         """Keep where events were found: rows of ids, bundles and places; without a bundle it has a row of its own."""
@@ -141,7 +141,7 @@ class Whereabouts:
             self.places.pop(event_id, None)
 
 
-def columns(settlements: Iterable[Settlement], places: Iterable[Place]) -> list[Sequence[Any]]:
+def columns(settlements: Iterable[Settlement], places: Iterable[MatchKey]) -> list[Sequence[Any]]:
     """Return the bundles of events, their fences, and which of their events these are."""
     events: dict[tuple[str, int], int] = {}
     for settlement, (bundle, at) in zip(settlements, places, strict=True):

@@ -18,7 +18,7 @@ BEHIND: Final = timedelta(seconds=5)
 WHOLE_EVERY: Final = timedelta(seconds=30)
 
 
-class Looks:
+class ScanWatermark:
     """The last look for others, as far as the next one can build on it."""
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import attrs
 import pytest
 
-from notifykit.models.health import Ailment
+from notifykit.models.circuit import OpenCircuit
 from notifykit.models.outcome import (
     Accepted,
     BadRecipient,
@@ -18,20 +18,22 @@ from notifykit.models.outcome import (
     Uncertain,
     Unsent,
 )
-from notifykit.policies.health import IN_A_ROW, Pulse, note, speaks
+from notifykit.policies.circuits import IN_A_ROW, FailureWindow, note, speaks
 from notifykit.testing import START, make_endpoint
 
 GOOD, BAD = Accepted(), Transient(reason="http_503")
 ENDPOINT = attrs.evolve(make_endpoint(), max_in_flight=8)
-AILING = Ailment(endpoint_id=ENDPOINT.id, tenant=ENDPOINT.tenant, since=START, probe_at=START, reason="http_503")
+OPEN = OpenCircuit(endpoint_id=ENDPOINT.id, tenant=ENDPOINT.tenant, since=START, probe_at=START, reason="http_503")
 
 
-def after(outcomes: list[Outcome], ailment: Ailment | None = None, pulse: Pulse | None = None) -> Ailment | None:
+def after(
+    outcomes: list[Outcome], circuit: OpenCircuit | None = None, pulse: FailureWindow | None = None
+) -> OpenCircuit | None:
     """Return what an endpoint suffers from after these outcomes."""
-    pulse = pulse or Pulse()
+    pulse = pulse or FailureWindow()
     for outcome in outcomes:
-        ailment = note(pulse, outcome, ENDPOINT, ailment, now=START)
-    return ailment
+        circuit = note(pulse, outcome, ENDPOINT, circuit, now=START)
+    return circuit
 
 
 @pytest.mark.parametrize(
@@ -54,10 +56,10 @@ def test_what_an_outcome_says_of_an_endpoint(outcome: Outcome, expected: bool | 
 def test_failures_in_a_row_make_it_failing() -> None:
     """Ten in a row do, nine do not."""
     assert after([BAD] * (IN_A_ROW - 1)) is None
-    ailment = after([BAD] * IN_A_ROW)
-    assert ailment is not None
-    assert (ENDPOINT.id, START, "http_503", 0) == (ailment.endpoint_id, ailment.since, ailment.reason, ailment.probes)
-    assert START + timedelta(seconds=10) == ailment.probe_at
+    circuit = after([BAD] * IN_A_ROW)
+    assert circuit is not None
+    assert (ENDPOINT.id, START, "http_503", 0) == (circuit.endpoint_id, circuit.since, circuit.reason, circuit.probes)
+    assert START + timedelta(seconds=10) == circuit.probe_at
 
 
 def test_half_of_the_last_ones_make_it_failing() -> None:
@@ -74,8 +76,8 @@ def test_refusals_of_single_messages_do_not_count() -> None:
 
 def test_a_failed_probe_doubles_the_pause_up_to_a_limit() -> None:
     """Probes come more and more seldom, but never more than five minutes apart."""
-    first = note(Pulse(), BAD, ENDPOINT, AILING, now=START)
-    many = note(Pulse(), BAD, ENDPOINT, attrs.evolve(AILING, probes=40), now=START)
+    first = note(FailureWindow(), BAD, ENDPOINT, OPEN, now=START)
+    many = note(FailureWindow(), BAD, ENDPOINT, attrs.evolve(OPEN, probes=40), now=START)
 
     assert first is not None
     assert many is not None
@@ -86,18 +88,18 @@ def test_a_failed_probe_doubles_the_pause_up_to_a_limit() -> None:
 
 def test_an_attempt_from_before_the_parking_changes_nothing() -> None:
     """Stragglers that fail while the endpoint is parked do not push the probe away."""
-    parked = attrs.evolve(AILING, probe_at=START + timedelta(seconds=10))
+    parked = attrs.evolve(OPEN, probe_at=START + timedelta(seconds=10))
 
-    assert parked == note(Pulse(), BAD, ENDPOINT, parked, now=START)
+    assert parked == note(FailureWindow(), BAD, ENDPOINT, parked, now=START)
 
 
 def test_each_success_doubles_what_may_be_open_until_it_is_well() -> None:
     """One probe, then two, four, and at the endpoint's own cap it has recovered."""
-    pulse = Pulse(allowed=1)
+    pulse = FailureWindow(allowed=1)
     seen = []
-    ailment: Ailment | None = AILING
-    while ailment is not None:
-        ailment = note(pulse, GOOD, ENDPOINT, ailment, now=START)
+    circuit: OpenCircuit | None = OPEN
+    while circuit is not None:
+        circuit = note(pulse, GOOD, ENDPOINT, circuit, now=START)
         seen.append(pulse.allowed)
 
     assert [2, 4, None] == seen
@@ -105,9 +107,9 @@ def test_each_success_doubles_what_may_be_open_until_it_is_well() -> None:
 
 def test_a_failure_on_the_way_back_starts_over() -> None:
     """The ramp falls back to one."""
-    pulse = Pulse(allowed=1)
-    after([GOOD], AILING, pulse)
-    worse = note(pulse, BAD, ENDPOINT, AILING, now=START)
+    pulse = FailureWindow(allowed=1)
+    after([GOOD], OPEN, pulse)
+    worse = note(pulse, BAD, ENDPOINT, OPEN, now=START)
 
     assert 1 == pulse.allowed
     assert worse is not None
@@ -115,7 +117,7 @@ def test_a_failure_on_the_way_back_starts_over() -> None:
 
 def test_a_well_endpoint_stays_well() -> None:
     """A success after some failures clears the row."""
-    pulse = Pulse()
+    pulse = FailureWindow()
 
     assert after([*[BAD] * 5, GOOD], None, pulse) is None
     assert 0 == pulse.row

@@ -18,7 +18,7 @@ _LONGEST = 60.0
 _SOON = 0.5
 
 
-class Rhythm:
+class Schedule:
     """Makes a process wake up once for all that is due, and seldom while nothing goes on.
 
     Args:
@@ -30,29 +30,29 @@ class Rhythm:
 
     def __init__(self, emit: Callable[[TelemetryEvent], None]) -> None:
         self._emit = emit
-        self.astir = asyncio.Event()
-        self.astir.set()
+        self.active = asyncio.Event()
+        self.active.set()
         self._was_idle = False
-        self._nap: anyio.CancelScope | None = None
+        self._idle_wait: anyio.CancelScope | None = None
         self._phase = random.uniform(0, _LONGEST)  # noqa: S311 - spreads, hides nothing
 
-    def stir(self) -> None:
+    def mark_active(self) -> None:
         """Note that something goes on."""
         self._was_idle = False
-        if not self.astir.is_set():
-            self.astir.set()
-            if self._nap is not None:
-                self._nap.cancel()
+        if not self.active.is_set():
+            self.active.set()
+            if self._idle_wait is not None:
+                self._idle_wait.cancel()
 
     def note_idle(self) -> None:
         """Note that there is nothing to do; the second time in a row, nothing goes on any more."""
         if self._was_idle:
-            self.astir.clear()
+            self.active.clear()
         self._was_idle = True
 
-    async def nap(self, hint: Awaitable[bool]) -> bool:
+    async def idle_wait(self, hint: Awaitable[bool]) -> bool:
         """Return what a wait returns, or ``False`` once something goes on again."""
-        with anyio.CancelScope() as self._nap:
+        with anyio.CancelScope() as self._idle_wait:
             return await hint
         return False
 
@@ -68,8 +68,8 @@ class Rhythm:
         self,
         name: str,
         seconds: float,
-        duty: Callable[[], Awaitable[object]],
-        when_still: float | None = None,
+        role: Callable[[], Awaitable[object]],
+        when_idle: float | None = None,
         retry: float = math.inf,
     ) -> None:
         """Do a duty at once and then every so often, perhaps less often or not at all while nothing goes on.
@@ -79,7 +79,7 @@ class Rhythm:
         soon = _SOON
         while True:
             try:
-                await duty()
+                await role()
                 soon = _SOON
             except Exception as error:  # a duty that fails is tried again, whatever the reason
                 pause = min(soon, seconds, retry)
@@ -87,9 +87,9 @@ class Rhythm:
                 await asyncio.sleep(pause)
                 soon *= 2
                 continue
-            if when_still is None or self.astir.is_set():
+            if when_idle is None or self.active.is_set():
                 await asyncio.sleep(self.until_next(seconds))
-            elif when_still < math.inf:
-                await asyncio.sleep(self.until_next(when_still))
+            elif when_idle < math.inf:
+                await asyncio.sleep(self.until_next(when_idle))
             else:
-                await self.astir.wait()
+                await self.active.wait()

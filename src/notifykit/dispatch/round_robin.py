@@ -26,16 +26,16 @@ _MOST: Final = 200
 #: asking for others costs a look at everything that is due.
 _CALMEST: Final = 2
 #: How many seconds a batch may take while several are served, and the smallest part of a batch that this may mean.
-_MOMENT, _SMALLEST = 0.01, 10
+_LATENCY_TARGET, _SMALLEST = 0.01, 10
 #: The same while others pass those who crowd.
-_SHORT_MOMENT, _VERY_SMALLEST = 0.004, 40
+_SHORT_TARGET, _VERY_SMALLEST = 0.004, 40
 #: Several are served if these last batches were not all of one name; who had a share of a full one of them crowds.
 _LASTS: Final = 50
 #: Who has more than so many in a batch that is not full crowds, too: they take a moment.
 _MANY: Final = 10
 
 
-class Found(IntEnum):
+class PollResult(IntEnum):
     """What came of a turn: after ``MUCH`` there may be more right away, after ``FEW`` a hint will tell of it."""
 
     NOTHING = 0
@@ -54,13 +54,13 @@ class Pace:
         if count:
             self._each += (took / count - self._each) * (weight if self._each else 1)
 
-    def fits(self, moment: float) -> int:
+    def fits(self, target: float) -> int:
         """Return how many items fit in so many seconds."""
         # A hair more, so that what fits exactly does.
-        return int(moment / self._each * (1 + 1e-9)) if self._each else sys.maxsize
+        return int(target / self._each * (1 + 1e-9)) if self._each else sys.maxsize
 
 
-class Rounds:
+class RoundRobin:
     """Makes batches go round the names (of tenants, of subscribers) that they are made of.
 
     Args:
@@ -71,39 +71,39 @@ class Rounds:
     """
 
     def __init__(self, batch: int) -> None:
-        self._batch = batch
+        self._most_items = batch
         self._last: str | None = None
-        self._several = self._passed = self._calm = self._empty = 0
+        self._several = self._bypassed = self._calm = self._empty = 0
         self._pace = Pace()
         self._batches = 0
-        self._crowded: dict[str, int] = {}
-        self.standing_back: tuple[str, ...] = ()
+        self._heavy: dict[str, int] = {}
+        self.throttled: tuple[str, ...] = ()
 
     @property
-    def portion(self) -> int:
+    def batch_size(self) -> int:
         """How large the next batch may be."""
-        moment, smallest = (_SHORT_MOMENT, _VERY_SMALLEST) if self.passed else (_MOMENT, _SMALLEST)
-        if not self._several or self._pace.fits(moment) >= self._batch:
-            return self._batch
-        return max(1, self._batch // smallest, self._pace.fits(moment))
+        target, smallest = (_SHORT_TARGET, _VERY_SMALLEST) if self.is_bypassed else (_LATENCY_TARGET, _SMALLEST)
+        if not self._several or self._pace.fits(target) >= self._most_items:
+            return self._most_items
+        return max(1, self._most_items // smallest, self._pace.fits(target))
 
     @property
-    def passed(self) -> bool:
+    def is_bypassed(self) -> bool:
         """Whether others have passed the last batches."""
-        return self._passed > 0
+        return self._bypassed > 0
 
     @property
-    def crowding(self) -> tuple[str, ...]:
+    def heavy(self) -> tuple[str, ...]:
         """Whom others may pass: those who had a share of a full batch lately, while several are served."""
-        return tuple(self._crowded) if self._several and len(self._crowded) <= _MOST else ()
+        return tuple(self._heavy) if self._several and len(self._heavy) <= _MOST else ()
 
-    def note_passing(self, names: Iterable[str], *, limit: int) -> None:
+    def note_bypass(self, names: Iterable[str], *, limit: int) -> None:
         """Take in whose items, at most ``limit``, passed the batch that is under way."""
         shares = Counter(names)
         if shares:
-            self._several = self._passed = _LASTS
+            self._several = self._bypassed = _LASTS
         if shares.total() >= limit:
-            self._note_crowd(shares, limit)
+            self._note_heavy(shares, limit)
 
     def note(self, names: Iterable[str], *, limit: int, took: float) -> None:
         """Take in whose items made up a batch of at most ``limit``, and how many seconds it took."""
@@ -112,24 +112,24 @@ class Rounds:
         count = shares.total()
         if count:
             # A few items tell little of how long many take.
-            self._pace.note(took, count, 0.5 if count * 4 >= self.portion else 0.02)
-        if self.standing_back:
+            self._pace.note(took, count, 0.5 if count * 4 >= self.batch_size else 0.02)
+        if self.throttled:
             self._calm = 0 if shares else min(self._calm + 1, _CALMEST)
             self._empty = self._calm
         self._batches += 1
-        self._passed = max(0, self._passed - 1)
-        self._crowded = {name: at for name, at in self._crowded.items() if self._batches - at <= _LASTS}
-        self._note_crowd(shares, limit if count >= limit else _MANY * _SHARE)
+        self._bypassed = max(0, self._bypassed - 1)
+        self._heavy = {name: at for name, at in self._heavy.items() if self._batches - at <= _LASTS}
+        self._note_heavy(shares, limit if count >= limit else _MANY * _SHARE)
         if count < limit:
-            self.standing_back = ()
-        elif self._empty and not self.standing_back:
+            self.throttled = ()
+        elif self._empty and not self.throttled:
             self._empty -= 1
         else:
-            served = (*self.standing_back, *_crowd(shares, limit))
-            self.standing_back = served if len(served) <= _MOST else ()
+            served = (*self.throttled, *_heavy_of(shares, limit))
+            self.throttled = served if len(served) <= _MOST else ()
 
-    def _note_crowd(self, shares: Counter[str], limit: int) -> None:
-        self._crowded.update(dict.fromkeys(_crowd(shares, limit), self._batches))
+    def _note_heavy(self, shares: Counter[str], limit: int) -> None:
+        self._heavy.update(dict.fromkeys(_heavy_of(shares, limit), self._batches))
 
     def _note_names(self, shares: Counter[str]) -> None:
         if len(shares) > 1 or (shares and self._last is not None and self._last not in shares):
@@ -139,5 +139,5 @@ class Rounds:
         self._last = next(iter(shares), self._last)
 
 
-def _crowd(shares: Counter[str], limit: int) -> list[str]:
+def _heavy_of(shares: Counter[str], limit: int) -> list[str]:
     return [name for name, share in shares.items() if share * _SHARE > limit]

@@ -10,10 +10,10 @@ T = TypeVar("T")
 #: Rows of a short transaction at the most.
 SHORT: Final = 10
 #: Short ones that may pass a long one that waits.
-_PASSERS: Final = 10
+_BYPASSES: Final = 10
 
 
-class Line(Generic[T]):
+class WriteQueue(Generic[T]):
     """Items that wait for one server; any thread may join, and one takes out.
 
     A flood is written in long transactions.  What somebody else does in between is
@@ -23,7 +23,7 @@ class Line(Generic[T]):
     def __init__(self) -> None:
         self._short: deque[T] = deque()
         self._long: deque[T] = deque()
-        self._passed = 0
+        self._bypassed = 0
 
     def __len__(self) -> int:
         return len(self._short) + len(self._long)
@@ -34,8 +34,8 @@ class Line(Generic[T]):
 
     def next(self) -> T:
         """Take out who is next."""
-        if self._short and (self._passed < _PASSERS or not self._long):
-            self._passed = self._passed + 1 if self._long else 0
+        if self._short and (self._bypassed < _BYPASSES or not self._long):
+            self._bypassed = self._bypassed + 1 if self._long else 0
             return self._short.popleft()
-        self._passed = 0
+        self._bypassed = 0
         return self._long.popleft()

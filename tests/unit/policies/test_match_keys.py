@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from notifykit.errors import InvalidSubscriptionError
 from notifykit.models.endpoint import EndpointState
-from notifykit.models.subscription import Inquiry, Subscription
+from notifykit.models.subscription import MatchQuery, Subscription
+from notifykit.policies.match_keys import MatchKey, keys_for, keys_of
 from notifykit.policies.patterns import TOPICS, TYPES, compile_pattern
-from notifykit.policies.places import Place, places_for, places_of
 from notifykit.policies.plan import SubscriptionIndex
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -34,35 +34,35 @@ def subscription(*types: str, **changes: Any) -> Subscription:
 @pytest.mark.parametrize(
     ("wish", "expected"),
     [
-        (subscription("order.paid"), {Place("order.paid", "")}),
-        (subscription("order.paid", "order.paid"), {Place("order.paid", "")}),
-        (subscription("order.*"), {Place("order.**", "")}),
-        (subscription("order.**", "order.*.paid"), {Place("order.**", "")}),
-        (subscription("*.paid", "**", "*"), {Place("**", "")}),
-        (subscription("a", "b.*", topic="shop/7"), {Place("a", "shop/7"), Place("b.**", "shop/7")}),
-        (subscription("a", topic="shop/*/till"), {Place("a", "shop/**")}),
-        (subscription("a", topic="**"), {Place("a", "")}),
-        (subscription("a", topic="*/7"), {Place("a", "")}),
+        (subscription("order.paid"), {MatchKey("order.paid", "")}),
+        (subscription("order.paid", "order.paid"), {MatchKey("order.paid", "")}),
+        (subscription("order.*"), {MatchKey("order.**", "")}),
+        (subscription("order.**", "order.*.paid"), {MatchKey("order.**", "")}),
+        (subscription("*.paid", "**", "*"), {MatchKey("**", "")}),
+        (subscription("a", "b.*", topic="shop/7"), {MatchKey("a", "shop/7"), MatchKey("b.**", "shop/7")}),
+        (subscription("a", topic="shop/*/till"), {MatchKey("a", "shop/**")}),
+        (subscription("a", topic="**"), {MatchKey("a", "")}),
+        (subscription("a", topic="*/7"), {MatchKey("a", "")}),
         (subscription("a", enabled=False), set()),
         (subscription("a", topic="shop//7"), set()),
-        (subscription("a..b", "a*b", "", "c"), {Place("c", "")}),
+        (subscription("a..b", "a*b", "", "c"), {MatchKey("c", "")}),
         (subscription(), set()),
     ],
     ids=lambda value: repr(value.event_types) if isinstance(value, Subscription) else None,
 )
-def test_where_a_subscription_is_kept(wish: Subscription, expected: set[Place]) -> None:
+def test_where_a_subscription_is_kept(wish: Subscription, expected: set[MatchKey]) -> None:
     """Under what its patterns say before a wildcard; nowhere if it matches nothing."""
-    assert expected == places_of(wish)
+    assert expected == keys_of(wish)
 
 
 def test_where_an_event_looks() -> None:
     """Each beginning of its type, with each beginning of its topic."""
-    places = places_for(Inquiry("order.paid", "shop"))
+    places = keys_for(MatchQuery("order.paid", "shop"))
 
     types, topics = ["**", "order.paid", "order.**", "order.paid.**"], ["", "shop", "shop/**"]
-    assert [Place(type_, topic) for type_ in types for topic in topics] == places
-    assert [Place(type_, topic) for type_ in types[1:] for topic in topics] == places_for(
-        Inquiry("order.paid", "shop", named=True)
+    assert [MatchKey(type_, topic) for type_ in types for topic in topics] == places
+    assert [MatchKey(type_, topic) for type_ in types[1:] for topic in topics] == keys_for(
+        MatchQuery("order.paid", "shop", named=True)
     )
 
 
@@ -88,8 +88,8 @@ def test_who_wants_an_event_is_found_where_it_looks(pattern: str, topic: str | N
     wanted = bool(index.wishes(type, on or None))
     named = bool(index.named(type))
 
-    assert not wanted or places_of(wish) & set(places_for(Inquiry(type, on)))
-    assert not named or places_of(wish) & set(places_for(Inquiry(type, named=True)))
+    assert not wanted or keys_of(wish) & set(keys_for(MatchQuery(type, on)))
+    assert not named or keys_of(wish) & set(keys_for(MatchQuery(type, named=True)))
     assert wanted == (compile_pattern(pattern, TYPES)(type) and (topic is None or compile_pattern(topic, TOPICS)(on)))
 
 
@@ -101,6 +101,6 @@ def test_what_is_no_pattern_is_kept_nowhere(pattern: str, separator: str) -> Non
     try:
         compile_pattern(pattern, separator)
     except InvalidSubscriptionError:
-        assert set() == places_of(wish)
+        assert set() == keys_of(wish)
     else:
-        assert 1 == len(places_of(wish))
+        assert 1 == len(keys_of(wish))

@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from ....models.endpoint import Endpoint, EndpointState
-from ....models.subscription import Candidate, Inquiry, Subscription
+from ....models.subscription import Match, MatchQuery, Subscription
 from ....policies.plan import SubscriptionIndex
 from ....ports import Store
 from ...builders import make_endpoint, make_subscription
@@ -28,32 +28,32 @@ TYPES = (
     "refund.paid",
 )
 TOPICS = (None, "shop", "shop/7", "shop/*", "shop/7/**", "**", "*/7", "mall/7")
-INQUIRIES = tuple(
-    Inquiry(type_, topic)
+QUERIES = tuple(
+    MatchQuery(type_, topic)
     for type_ in ("order", "order.paid", "order.paid.twice", "refund.paid", "nobody.wants.this")
     for topic in ("", "shop", "shop/7", "shop/7/till/1")
 )
 
 
-async def ask(store: Store, inquiry: Inquiry, *, limit: int = 1000, tenant: str = ACME) -> list[Candidate]:
+async def ask(store: Store, query: MatchQuery, *, limit: int = 1000, tenant: str = ACME) -> list[Match]:
     """Ask for the candidates of one inquiry."""
-    (found,) = await store.find_candidates(tenant, [inquiry], limit=limit)
+    (found,) = await store.find_matches(tenant, [query], limit=limit)
     return found
 
 
-async def ids(store: Store, inquiry: Inquiry, *, limit: int = 1000, tenant: str = ACME) -> list[str]:
+async def ids(store: Store, query: MatchQuery, *, limit: int = 1000, tenant: str = ACME) -> list[str]:
     """Ask for the candidates of one inquiry; return the ids of their subscriptions."""
-    return [candidate.subscription.id for candidate in await ask(store, inquiry, limit=limit, tenant=tenant)]
+    return [candidate.subscription.id for candidate in await ask(store, query, limit=limit, tenant=tenant)]
 
 
-def wanting(subscriptions: list[Subscription], inquiry: Inquiry) -> set[str]:
+def wanting(subscriptions: list[Subscription], query: MatchQuery) -> set[str]:
     """Return the ids of those that want an event, by the planner's own rule."""
     states = {subscription.subscriber_id: EndpointState.ACTIVE for subscription in subscriptions}
     index = SubscriptionIndex(subscriptions, states)
-    return {wish.subscription.id for wish in index.wishes(inquiry.type, inquiry.topic or None)}
+    return {wish.subscription.id for wish in index.wishes(query.type, query.topic or None)}
 
 
-class CandidatePromises:
+class MatchPromises:
     """What a store promises to find for planners of large tenants."""
 
     async def test_everybody_who_wants_an_event_is_a_candidate(self, store: Store, clock: FakeClock) -> None:
@@ -67,13 +67,13 @@ class CandidatePromises:
         for subscription in reversed(subscriptions):
             await store.save_subscription(subscription)
 
-        answers = await store.find_candidates(ACME, INQUIRIES, limit=1000)
+        answers = await store.find_matches(ACME, QUERIES, limit=1000)
 
-        assert len(INQUIRIES) == len(answers)
-        for inquiry, found in zip(INQUIRIES, answers, strict=True):
+        assert len(QUERIES) == len(answers)
+        for query, found in zip(QUERIES, answers, strict=True):
             names = [candidate.subscription.id for candidate in found]
             assert sorted(set(names)) == names
-            assert set() == wanting(subscriptions, inquiry) - set(names)
+            assert set() == wanting(subscriptions, query) - set(names)
 
     async def test_a_candidate_comes_with_all_the_rule_needs(self, store: Store, clock: FakeClock) -> None:
         """The whole subscription, and the state of its endpoint, if there is one."""
@@ -86,9 +86,9 @@ class CandidatePromises:
             for endpoint in endpoints
         ]
 
-        found = await ask(store, Inquiry("c.d", "x/y"))
+        found = await ask(store, MatchQuery("c.d", "x/y"))
 
-        assert [Candidate(wish, state) for wish, state in zip(wishes, (*states, None), strict=True)] == found
+        assert [Match(wish, state) for wish, state in zip(wishes, (*states, None), strict=True)] == found
 
     async def test_candidates_come_page_by_page(self, store: Store, clock: FakeClock) -> None:
         """A page that is not full is the last one, and nobody is named twice by patterns that overlap."""
@@ -100,9 +100,9 @@ class CandidatePromises:
                 make_subscription(endpoint, at=clock.now(), id=id_, event_types=patterns[i % 3])
             )
 
-        pages = [await ids(store, Inquiry("order.paid"), limit=5)]
+        pages = [await ids(store, MatchQuery("order.paid"), limit=5)]
         while len(pages[-1]) == 5:
-            pages.append(await ids(store, Inquiry("order.paid", after=pages[-1][-1]), limit=5))
+            pages.append(await ids(store, MatchQuery("order.paid", after=pages[-1][-1]), limit=5))
 
         assert [5, 5, 4] == list(map(len, pages))
         assert made == [id_ for page in pages for id_ in page]
@@ -114,28 +114,28 @@ class CandidatePromises:
 
         await store.remove_subscription(ACME, gone)
 
-        assert rest == await ids(store, Inquiry("order.paid", after=gone))
+        assert rest == await ids(store, MatchQuery("order.paid", after=gone))
 
     async def test_each_inquiry_has_its_own_answer(self, store: Store, clock: FakeClock) -> None:
         """Limits and cursors are those of each inquiry, and answers come in the order of the questions."""
         paid = [each.id for each in await self._given_subscriptions(store, clock, "order.paid", 3)]
         sent = [each.id for each in await self._given_subscriptions(store, clock, "order.sent", 3)]
-        inquiries = [
-            Inquiry("order.sent"),
-            Inquiry("order.paid", after=paid[0]),
-            Inquiry("nobody.wants.this"),
-            Inquiry("order.paid"),
+        queries = [
+            MatchQuery("order.sent"),
+            MatchQuery("order.paid", after=paid[0]),
+            MatchQuery("nobody.wants.this"),
+            MatchQuery("order.paid"),
         ]
 
-        answers = await store.find_candidates(ACME, inquiries, limit=2)
+        answers = await store.find_matches(ACME, queries, limit=2)
 
         found = [[candidate.subscription.id for candidate in answer] for answer in answers]
         assert [sent[:2], paid[1:], [], paid[:2]] == found
 
     async def test_asking_nothing_is_no_error(self, store: Store) -> None:
         """No inquiries have no answers, and an unknown tenant has no candidates."""
-        assert [] == await store.find_candidates(ACME, [], limit=10)
-        assert [[]] == await store.find_candidates("nobody", [Inquiry("a")], limit=10)
+        assert [] == await store.find_matches(ACME, [], limit=10)
+        assert [[]] == await store.find_matches("nobody", [MatchQuery("a")], limit=10)
 
     async def test_only_who_names_a_type_is_found_by_name(self, store: Store, clock: FakeClock) -> None:
         """Operational events are for those who say the first word, however many take any word."""
@@ -152,7 +152,7 @@ class CandidatePromises:
         for subscription in made:
             await store.save_subscription(subscription)
 
-        found = await ids(store, Inquiry("endpoint.failing", named=True))
+        found = await ids(store, MatchQuery("endpoint.failing", named=True))
 
         assert [made[1].id, made[3].id, made[4].id] == found
 
@@ -169,7 +169,7 @@ class CandidatePromises:
         )
 
         async def found() -> list[bool]:
-            return [wish.id in await ids(store, Inquiry(type_, "x")) for type_ in ("a.b", "c.d", "d.e")]
+            return [wish.id in await ids(store, MatchQuery(type_, "x")) for type_ in ("a.b", "c.d", "d.e")]
 
         seen = []
         for version, change in enumerate(changes):
@@ -207,7 +207,7 @@ class CandidatePromises:
         )
 
         assert wish == await store.get_subscription(ACME, wish.id)
-        assert [wish.id] == await ids(store, Inquiry("order.paid"))
+        assert [wish.id] == await ids(store, MatchQuery("order.paid"))
 
     async def test_an_event_of_many_words_finds_its_candidates(self, store: Store, clock: FakeClock) -> None:
         """Types and topics may have more words than patterns."""
@@ -215,7 +215,7 @@ class CandidatePromises:
         wish = make_subscription(endpoint, at=clock.now(), event_types=("w.w.**",), topic="t/**")
         await store.save_subscription(wish)
 
-        found = await ids(store, Inquiry(".".join("w" * 60), "/".join("t" * 32)))
+        found = await ids(store, MatchQuery(".".join("w" * 60), "/".join("t" * 32)))
 
         assert [wish.id] == found
 
@@ -225,16 +225,16 @@ class CandidatePromises:
         theirs = await store.save_endpoint(
             make_endpoint(tenant=GLOBEX, at=clock.now(), id=ours.id, state=EndpointState.DISABLED)
         )
-        our_wish = await store.save_subscription(make_subscription(ours, at=clock.now()))
+        our_subscription = await store.save_subscription(make_subscription(ours, at=clock.now()))
         their_wish = await store.save_subscription(
-            make_subscription(theirs, at=clock.now(), id=our_wish.id, description="theirs")
+            make_subscription(theirs, at=clock.now(), id=our_subscription.id, description="theirs")
         )
 
-        found = [await ask(store, Inquiry("a.b"), tenant=tenant) for tenant in (ACME, GLOBEX)]
+        found = [await ask(store, MatchQuery("a.b"), tenant=tenant) for tenant in (ACME, GLOBEX)]
         await store.remove_subscription(GLOBEX, their_wish.id)
 
-        assert [[Candidate(our_wish, ours.state)], [Candidate(their_wish, theirs.state)]] == found
-        assert [our_wish.id] == await ids(store, Inquiry("a.b"))
+        assert [[Match(our_subscription, ours.state)], [Match(their_wish, theirs.state)]] == found
+        assert [our_subscription.id] == await ids(store, MatchQuery("a.b"))
 
     async def test_endpoints_are_picked_by_id(self, store: Store, clock: FakeClock) -> None:
         """However many are asked for, those that exist come, each once."""

@@ -20,7 +20,7 @@ from .directory import Directory
 
 
 @attrs.define
-class Herald:
+class OperationalEvents:
     """Makes operational events for tenants that want them."""
 
     directory: Directory

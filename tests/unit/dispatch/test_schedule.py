@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from notifykit.dispatch import dispatcher as dispatcher_module
-from notifykit.dispatch.rhythm import Rhythm
+from notifykit.dispatch.schedule import Schedule
 from notifykit.models.delivery import DeliveryState
-from notifykit.stores.memory.hints import Hints
+from notifykit.stores.memory.notifications import Notifications
 from notifykit.stores.memory.store import MemoryStore
 
 from .support import bench
 
 #: The dispatcher's seconds, in hundredths.
-FAST = {"_REVIVE_EVERY": 0.02, "_STILL_EVERY": 0.05, "_TICK_EVERY": 0.005, "_VITALS_EVERY": 0.01, "_ASK_EVERY": 0.005}
+FAST = {"_SWEEP_EVERY": 0.02, "_IDLE_EVERY": 0.05, "_TICK_EVERY": 0.005, "_CIRCUITS_EVERY": 0.01, "_ASK_EVERY": 0.005}
 POLL = timedelta(seconds=0.01)
 
 
@@ -43,7 +43,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         return count
 
-    for name in ("take", "claim_due", "rescue", "next_due", "has_work", "ailments", "extend"):
+    for name in ("take", "claim_due", "rescue", "next_due", "has_work", "circuits", "extend"):
         monkeypatch.setattr(MemoryStore, name, counted(name))
     return asked
 
@@ -51,7 +51,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 async def test_who_has_nothing_to_do_asks_whether_there_is_work_and_nothing_else(asked: Counter[str]) -> None:
     """Once nothing has gone on for a while, one question is left, now and then."""
     async with bench(poll=POLL) as b, b.dispatcher:
-        await b.until(lambda: not b.dispatcher._rhythm.astir.is_set())
+        await b.until(lambda: not b.dispatcher._schedule.active.is_set())
         await asyncio.sleep(0.05)
         asked.clear()
         since = time.monotonic()
@@ -66,24 +66,24 @@ async def test_who_may_miss_hints_goes_on_asking_what_is_due(
     asked: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A store that does not know whether hints arrive is polled, however little goes on."""
-    monkeypatch.setattr(MemoryStore, "hears_hints", property(lambda _: False))
+    monkeypatch.setattr(MemoryStore, "hears_notifications", property(lambda _: False))
     async with bench(poll=POLL) as b, b.dispatcher:
-        await b.until(lambda: not b.dispatcher._rhythm.astir.is_set())
+        await b.until(lambda: not b.dispatcher._schedule.active.is_set())
         asked.clear()
         await b.until(lambda: asked["next_due"] >= 10)
 
 
 async def test_who_has_nothing_to_do_is_there_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hint ends the stillness."""
-    monkeypatch.setattr(dispatcher_module, "_STILL_EVERY", 3600.0)
+    monkeypatch.setattr(dispatcher_module, "_IDLE_EVERY", 3600.0)
     async with bench(poll=timedelta(hours=1)) as b:
         await b.endpoint()
         async with b.dispatcher:
-            b.dispatcher._rhythm.astir.clear()
+            b.dispatcher._schedule.active.clear()
             await b.publish()
             await b.until_states(DeliveryState.DELIVERED, seconds=5)
 
-        assert b.dispatcher._rhythm.astir.is_set()
+        assert b.dispatcher._schedule.active.is_set()
 
 
 async def test_work_that_came_without_a_hint_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,9 +91,9 @@ async def test_work_that_came_without_a_hint_is_found(monkeypatch: pytest.Monkey
     async with bench(poll=POLL) as b:
         await b.endpoint()
         async with b.dispatcher:
-            await b.until(lambda: not b.dispatcher._rhythm.astir.is_set())
+            await b.until(lambda: not b.dispatcher._schedule.active.is_set())
             with monkeypatch.context() as deaf:
-                deaf.setattr(Hints, "give", lambda _: None)
+                deaf.setattr(Notifications, "give", lambda _: None)
                 await b.publish()
                 await b.until_states(DeliveryState.DELIVERED, seconds=5)
 
@@ -107,19 +107,19 @@ async def test_who_holds_something_is_not_still() -> None:
             await b.publish()
             await b.until_leased()
             await asyncio.sleep(0.5)
-            astir = b.dispatcher._rhythm.astir.is_set()
+            active = b.dispatcher._schedule.active.is_set()
             b.channel.gate.set()
-            await b.until(lambda: not b.dispatcher._rhythm.astir.is_set())
+            await b.until(lambda: not b.dispatcher._schedule.active.is_set())
 
-        assert astir
+        assert active
 
 
 async def test_what_is_done_every_so_often_is_done_at_the_same_instants() -> None:
     """A longer period ends when a shorter one ends that fits into it, and each takes about as long as it says."""
-    rhythm = Rhythm(lambda _: None)
+    schedule = Schedule(lambda _: None)
     apart, lengths = [], []
     for _ in range(50):
-        short, long = rhythm.until_next(0.02), rhythm.until_next(0.1)
+        short, long = schedule.until_next(0.02), schedule.until_next(0.1)
         apart.append(abs((long - short + 0.01) % 0.02 - 0.01))
         lengths.append(long)
         await asyncio.sleep(0.007)

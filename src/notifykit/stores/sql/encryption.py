@@ -28,7 +28,7 @@ from ...models.subscription import TenantConfig
 from ...ports import Appended, Record, Settlement
 from ...vault import KeyRing, Vault, context
 from ...vault.development import state_file
-from ...vault.ring import is_sealed
+from ...vault.ring import is_encrypted
 from .database_url import backend_of
 from .postgres_url import PostgresUrl
 from .sqlite_url import file_of
@@ -38,12 +38,12 @@ UNREADABLE = "secrets_unreadable"
 
 _log = logging.getLogger("notifykit")
 #: How sealed bytes begin; a body begins with a brace.
-_SEALED = b"nk1."
+_ENCRYPTED = b"nk1."
 
 T = TypeVar("T", TakenEvent, Claim)
 
 
-def payloads_are_sealed(chosen: bool | None) -> bool:
+def payloads_are_encrypted(chosen: bool | None) -> bool:
     """Return what the program chose, else what the environment says."""
     return switch(ENCRYPT_PAYLOADS) if chosen is None else chosen
 
@@ -78,27 +78,27 @@ def _is_loopback(host: str) -> bool:
 # ── the places ─────────────────────────────────────────────────────────────────────────────────
 
 
-def secret_place(tenant: str, endpoint_id: str) -> str:
+def secret_context(tenant: str, endpoint_id: str) -> str:
     """Return the context of an endpoint's signing secrets."""
     return context("endpoints", tenant, endpoint_id, "secrets")
 
 
-def header_place(tenant: str, endpoint_id: str, name: str) -> str:
+def header_context(tenant: str, endpoint_id: str, name: str) -> str:
     """Return the context of the value of one of an endpoint's headers."""
     return context("endpoints", tenant, endpoint_id, f"headers.{name}")
 
 
-def event_place(tenant: str, event_id: str, column: str) -> str:
+def event_context(tenant: str, event_id: str, column: str) -> str:
     """Return the context of a column of an event."""
     return context("events", tenant, event_id, column)
 
 
-def response_place(delivery_id: str, number: int) -> str:
+def response_context(delivery_id: str, number: int) -> str:
     """Return the context of what was answered; a delivery's id is unique over all tenants."""
     return context("attempts", "", f"{delivery_id}/{number}", "response")
 
 
-class Seals:
+class Encryption:
     """Seals values for their rows, and opens them.
 
     Args:
@@ -113,13 +113,13 @@ class Seals:
 
     def endpoint(self, endpoint: Endpoint) -> Endpoint:
         """Return the endpoint as it is stored."""
-        seal, tenant, id_ = self.vault.ring.seal, endpoint.tenant, endpoint.id
-        place = secret_place(tenant, id_)
+        encrypt, tenant, id_ = self.vault.ring.encrypt, endpoint.tenant, endpoint.id
+        place = secret_context(tenant, id_)
         return attrs.evolve(
             endpoint,
-            secrets=tuple(attrs.evolve(s, value=seal(s.value.encode(), context=place)) for s in endpoint.secrets),
+            secrets=tuple(attrs.evolve(s, value=encrypt(s.value.encode(), context=place)) for s in endpoint.secrets),
             headers={
-                name: seal(value.encode(), context=header_place(tenant, id_, name))
+                name: encrypt(value.encode(), context=header_context(tenant, id_, name))
                 for name, value in endpoint.headers.items()
             },
         )
@@ -131,12 +131,12 @@ class Seals:
             VaultError: A secret or a header does not open.
         """
         tenant, id_ = stored.tenant, stored.id
-        place = secret_place(tenant, id_)
+        place = secret_context(tenant, id_)
         return attrs.evolve(
             stored,
             secrets=tuple(attrs.evolve(s, value=self._text(s.value, place)) for s in stored.secrets),
             headers={
-                name: self._text(value, header_place(tenant, id_, name)) for name, value in stored.headers.items()
+                name: self._text(value, header_context(tenant, id_, name)) for name, value in stored.headers.items()
             },
         )
 
@@ -160,7 +160,7 @@ class Seals:
             )
 
     def _text(self, value: str, place: str) -> str:
-        return self.vault.ring.open(value, context=place).decode() if is_sealed(value) else value
+        return self.vault.ring.open(value, context=place).decode() if is_encrypted(value) else value
 
     # -- events ----------------------------------------------------------------------------------
 
@@ -170,12 +170,12 @@ class Seals:
 
     def _event(self, event: StoredEvent) -> StoredEvent:
         ring, tenant, id_ = self.vault.ring, event.tenant, event.id
-        body = ring.seal_bytes(event.body, context=event_place(tenant, id_, "body"))
+        body = ring.encrypt_bytes(event.body, context=event_context(tenant, id_, "body"))
         metadata, fingerprint = event.metadata, event.fingerprint
         if metadata is not None:
-            metadata = ring.seal(metadata.encode(), context=event_place(tenant, id_, "metadata"))
+            metadata = ring.encrypt(metadata.encode(), context=event_context(tenant, id_, "metadata"))
         if fingerprint is not None:  # it is a digest of the content, and short contents can be guessed
-            fingerprint = ring.seal_bytes(fingerprint, context=event_place(tenant, id_, "fingerprint"))
+            fingerprint = ring.encrypt_bytes(fingerprint, context=event_context(tenant, id_, "fingerprint"))
         return event._replace(body=body, metadata=metadata, fingerprint=fingerprint)
 
     def opened_event(self, stored: StoredEvent) -> StoredEvent:
@@ -185,13 +185,13 @@ class Seals:
             VaultError: It does not open.
         """
         tenant, id_ = stored.tenant, stored.id
-        body = self._bytes(stored.body, event_place(tenant, id_, "body"))
+        body = self._bytes(stored.body, event_context(tenant, id_, "body"))
         if body is stored.body:
             return stored
         metadata, fingerprint = stored.metadata, stored.fingerprint
         return stored._replace(
             body=body,
-            metadata=None if metadata is None else self._text(metadata, event_place(tenant, id_, "metadata")),
+            metadata=None if metadata is None else self._text(metadata, event_context(tenant, id_, "metadata")),
             fingerprint=None if fingerprint is None else self._fingerprint(fingerprint, tenant, id_),
         )
 
@@ -212,23 +212,23 @@ class Seals:
 
     def _fingerprint(self, stored: bytes, tenant: str, event_id: str) -> bytes:
         # A fingerprint has 16 bytes, and one in 2**32 of those that are not sealed begins like a seal.
-        return stored if len(stored) <= 16 else self._bytes(stored, event_place(tenant, event_id, "fingerprint"))
+        return stored if len(stored) <= 16 else self._bytes(stored, event_context(tenant, event_id, "fingerprint"))
 
     def taken(self, taken: list[TakenEvent]) -> list[TakenEvent]:
         """Return taken events with their bodies; one that does not open comes back when its lease has run out."""
-        if not any(event.body[:4] == _SEALED for event in taken):
+        if not any(event.body[:4] == _ENCRYPTED for event in taken):
             return taken
-        return list(self._opened(taken, lambda event: event_place(event.tenant, event.id, "body")))
+        return list(self._opened(taken, lambda event: event_context(event.tenant, event.id, "body")))
 
     def claims(self, claims: list[Claim]) -> tuple[list[Claim], list[Claim]]:
         """Return claims with their bodies, and those whose key is not in the ring.
 
         One that was tampered with is in neither list and counts as abandoned when its lease has run out.
         """
-        if not any(claim.body[:4] == _SEALED for claim in claims):
+        if not any(claim.body[:4] == _ENCRYPTED for claim in claims):
             return claims, []
         locked: list[Claim] = []
-        opened = self._opened(claims, lambda claim: event_place(claim.tenant, claim.event_id, "body"), locked)
+        opened = self._opened(claims, lambda claim: event_context(claim.tenant, claim.event_id, "body"), locked)
         return list(opened), locked
 
     def _opened(self, items: Iterable[T], place: Callable[[T], str], locked: list[T] | None = None) -> Iterable[T]:
@@ -250,20 +250,20 @@ class Seals:
             _log.error("event.unreadable count=%d first=%r error=%r", len(refused), at, str(why))
 
     def _bytes(self, value: bytes, place: str) -> bytes:
-        return self.vault.ring.open_bytes(value, context=place) if value[:4] == _SEALED else value
+        return self.vault.ring.open_bytes(value, context=place) if value[:4] == _ENCRYPTED else value
 
     # -- attempts --------------------------------------------------------------------------------
 
     def records(self, records: Sequence[Record]) -> Sequence[Record]:
         """Return records as they are stored: receivers repeat in their answers what they were sent."""
         # An answer that begins like a seal is sealed too, so that what begins like one always is one.
-        if self.payloads or any(map(_looks_sealed, records)):
+        if self.payloads or any(map(_looks_encrypted, records)):
             return list(map(self._record, records))
         return records
 
     def settlements(self, settlements: Sequence[Settlement]) -> Sequence[Settlement]:
         """Return settlements with their records as they are stored."""
-        if self.payloads or any(_looks_sealed(record) for each in settlements for record in each.records):
+        if self.payloads or any(_looks_encrypted(record) for each in settlements for record in each.records):
             return [each._replace(records=self.records(each.records)) for each in settlements]
         return settlements
 
@@ -271,11 +271,11 @@ class Seals:
         attempt, event = record.attempt, record.event
         if event is not None and self.payloads:
             record = record._replace(event=self._event(event))
-        if attempt is None or not attempt.response or not (self.payloads or is_sealed(attempt.response)):
+        if attempt is None or not attempt.response or not (self.payloads or is_encrypted(attempt.response)):
             return record
-        place = response_place(attempt.delivery_id, attempt.number)
-        sealed = self.vault.ring.seal_bytes(attempt.response, context=place)
-        return record._replace(attempt=attempt._replace(response=sealed))
+        place = response_context(attempt.delivery_id, attempt.number)
+        encrypted = self.vault.ring.encrypt_bytes(attempt.response, context=place)
+        return record._replace(attempt=attempt._replace(response=encrypted))
 
     def opened_attempt(self, stored: Attempt) -> Attempt:
         """Return the attempt of a row.
@@ -283,11 +283,11 @@ class Seals:
         Raises:
             VaultError: Its answer does not open.
         """
-        if stored.response[:4] != _SEALED:
+        if stored.response[:4] != _ENCRYPTED:
             return stored
-        place = response_place(stored.delivery_id, stored.number)
+        place = response_context(stored.delivery_id, stored.number)
         return stored._replace(response=self._bytes(stored.response, place))
 
 
-def _looks_sealed(record: Record) -> bool:
-    return record.attempt is not None and record.attempt.response[:4] == _SEALED
+def _looks_encrypted(record: Record) -> bool:
+    return record.attempt is not None and record.attempt.response[:4] == _ENCRYPTED

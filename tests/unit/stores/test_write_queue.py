@@ -7,14 +7,14 @@ import threading
 import anyio
 import pytest
 
-from notifykit.stores.sql.line import SHORT, Line
 from notifykit.stores.sql.sqlite import SqliteStore
+from notifykit.stores.sql.write_queue import SHORT, WriteQueue
 from notifykit.testing import START, make_event
 
 
 def test_the_short_go_before_the_long():
     """Those of a length keep their order."""
-    line: Line[str] = Line()
+    line: WriteQueue[str] = WriteQueue()
     for item in ("long 1", "short 1", "long 2", "short 2"):
         line.join(item, short=item.startswith("short"))
 
@@ -25,7 +25,7 @@ def test_the_short_go_before_the_long():
 
 def test_the_long_have_their_turn_however_many_short_ones_come():
     """Of a stream of short ones only some pass a long one that waits."""
-    line: Line[str] = Line()
+    line: WriteQueue[str] = WriteQueue()
     line.join("long", short=False)
     order = []
     while "long" not in order:
@@ -37,7 +37,7 @@ def test_the_long_have_their_turn_however_many_short_ones_come():
 
 def test_short_ones_that_passed_nobody_are_not_counted():
     """A long one that comes late is passed as one that came early."""
-    line: Line[str] = Line()
+    line: WriteQueue[str] = WriteQueue()
     for _ in range(100):
         line.join("short", short=True)
         line.next()

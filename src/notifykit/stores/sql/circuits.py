@@ -13,10 +13,10 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, delete, select, update
 
 from ...errors import StaleWriteError
+from ...models.circuit import OpenCircuit
 from ...models.endpoint import RateLimit
-from ...models.health import Ailment
-from . import moves
 from . import schema as s
+from . import transitions
 from .config import insert_new
 from .config import save as save_record
 from .rows import instant, micros
@@ -24,28 +24,28 @@ from .rows import instant, micros
 _log = logging.getLogger("notifykit")
 
 #: Every failing endpoint; asked for each second by every process, mostly in vain.
-FAILING = "SELECT endpoint_id, tenant, since, probe_at, probes, reason, version FROM notifykit_ailments"
+FAILING = "SELECT endpoint_id, tenant, since, probe_at, probes, reason, version FROM notifykit_circuits"
 
 
-def failing(connection: Connection) -> list[Ailment]:
+def failing(connection: Connection) -> list[OpenCircuit]:
     """Return every failing endpoint."""
     return readable(connection.exec_driver_sql(FAILING).mappings())
 
 
-def save(connection: Connection, ailment: Ailment) -> int:
+def save(connection: Connection, circuit: OpenCircuit) -> int:
     """Insert or replace an ailment; return its new version."""
     values: dict[str, Any] = {
-        "endpoint_id": ailment.endpoint_id,
-        "tenant": ailment.tenant,
-        "since": micros(ailment.since),
-        "probe_at": micros(ailment.probe_at),
-        "probes": ailment.probes,
-        "reason": ailment.reason,
-        "version": ailment.version,
+        "endpoint_id": circuit.endpoint_id,
+        "tenant": circuit.tenant,
+        "since": micros(circuit.since),
+        "probe_at": micros(circuit.probe_at),
+        "probes": circuit.probes,
+        "reason": circuit.reason,
+        "version": circuit.version,
     }
-    if ailment.version == 0 and not _keep_endpoint(connection, ailment.tenant, ailment.endpoint_id):
-        raise StaleWriteError("endpoint", ailment.endpoint_id)
-    return save_record(connection, s.ailments, values, "ailment")
+    if circuit.version == 0 and not _keep_endpoint(connection, circuit.tenant, circuit.endpoint_id):
+        raise StaleWriteError("endpoint", circuit.endpoint_id)
+    return save_record(connection, s.circuits, values, "circuit")
 
 
 def _keep_endpoint(connection: Connection, tenant: str, endpoint_id: str) -> bool:
@@ -57,14 +57,14 @@ def _keep_endpoint(connection: Connection, tenant: str, endpoint_id: str) -> boo
 
 def remove(connection: Connection, tenant: str, endpoint_id: str, now: datetime) -> bool:
     """Note a recovery and wake what is parked."""
-    where = (s.ailments.c.endpoint_id == endpoint_id, s.ailments.c.tenant == tenant)
-    if connection.execute(delete(s.ailments).where(*where)).rowcount == 0:
+    where = (s.circuits.c.endpoint_id == endpoint_id, s.circuits.c.tenant == tenant)
+    if connection.execute(delete(s.circuits).where(*where)).rowcount == 0:
         return False
-    moves.wake(connection, tenant, endpoint_id, now)
+    transitions.wake(connection, tenant, endpoint_id, now)
     return True
 
 
-def draw(connection: Connection, tenant: str, endpoint_id: str, wanted: int, limit: RateLimit, now: datetime) -> int:
+def acquire(connection: Connection, tenant: str, endpoint_id: str, wanted: int, limit: RateLimit, now: datetime) -> int:
     """Take tokens out of a bucket."""
     at = micros(now)
     full = {"endpoint_id": endpoint_id, "tenant": tenant, "tokens": float(limit.burst), "filled_at": at}
@@ -75,25 +75,25 @@ def draw(connection: Connection, tenant: str, endpoint_id: str, wanted: int, lim
     # A clock that is behind the one that filled last adds nothing and takes nothing back.
     passed = max(at - row.filled_at, 0) / 1e6
     tokens = min(float(limit.burst), row.tokens + passed * limit.per_second)
-    granted = min(wanted, int(tokens))
-    connection.execute(update(s.buckets).where(*its).values(tokens=tokens - granted, filled_at=max(at, row.filled_at)))
-    return granted
+    acquired = min(wanted, int(tokens))
+    connection.execute(update(s.buckets).where(*its).values(tokens=tokens - acquired, filled_at=max(at, row.filled_at)))
+    return acquired
 
 
-def readable(rows: Iterable[RowMapping]) -> list[Ailment]:
+def readable(rows: Iterable[RowMapping]) -> list[OpenCircuit]:
     """Return the ailments of rows; one that cannot be read is left out: every process asks for all of them."""
     found = []
     for row in rows:
         try:
-            found.append(ailment_from(row))
+            found.append(circuit_from(row))
         except (ValueError, TypeError, ArithmeticError) as error:
-            _log.error("ailment.unreadable id=%s error=%s", row["endpoint_id"], type(error).__name__)
+            _log.error("circuit.unreadable id=%s error=%s", row["endpoint_id"], type(error).__name__)
     return found
 
 
-def ailment_from(row: RowMapping) -> Ailment:
+def circuit_from(row: RowMapping) -> OpenCircuit:
     """Return an ailment from a row of its table."""
-    return Ailment(
+    return OpenCircuit(
         endpoint_id=row["endpoint_id"],
         tenant=row["tenant"],
         since=instant(row["since"]),

@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 
 import attrs
 
+from ..models.circuit import OpenCircuit
 from ..models.endpoint import Endpoint
-from ..models.health import Ailment
 from ..models.outcome import Accepted, BadRecipient, Outcome, Permanent, Unsent
 
 #: Failing after this many failures in a row …
@@ -26,7 +26,7 @@ _FIRST_PROBE, _LONGEST = timedelta(seconds=10), timedelta(minutes=5)
 
 
 @attrs.define
-class Pulse:
+class FailureWindow:
     """What one process has seen of an endpoint lately.
 
     Attributes:
@@ -53,39 +53,41 @@ def speaks(outcome: Outcome) -> bool | None:
 
 
 def note(
-    pulse: Pulse, outcome: Outcome, endpoint: Endpoint, ailment: Ailment | None, *, now: datetime
-) -> Ailment | None:
+    pulse: FailureWindow, outcome: Outcome, endpoint: Endpoint, circuit: OpenCircuit | None, *, now: datetime
+) -> OpenCircuit | None:
     """Take an outcome into ``pulse`` and return the endpoint's ailment from now on (``None``: it is well)."""
     good = speaks(outcome)
     if good is None:
-        return ailment
+        return circuit
     pulse.recent.append(good)
     if not good:
         pulse.row += 1
-        if ailment is None and not pulse.failed():
+        if circuit is None and not pulse.failed():
             return None
-        return _worse(pulse, outcome, endpoint, ailment, now)
+        return _worse(pulse, outcome, endpoint, circuit, now)
     pulse.row = 0
-    if ailment is None:
+    if circuit is None:
         return None
     pulse.allowed = 2 * (pulse.allowed or 1)
     if pulse.allowed < endpoint.max_in_flight:
-        return ailment
+        return circuit
     pulse.allowed = None
     pulse.recent.clear()
     return None
 
 
-def _worse(pulse: Pulse, outcome: Outcome, endpoint: Endpoint, ailment: Ailment | None, now: datetime) -> Ailment:
+def _worse(
+    pulse: FailureWindow, outcome: Outcome, endpoint: Endpoint, circuit: OpenCircuit | None, now: datetime
+) -> OpenCircuit:
     pulse.allowed = 1
     pulse.recent.clear()
     reason = "" if isinstance(outcome, Accepted) else outcome.reason
-    if ailment is None:
-        return Ailment(
+    if circuit is None:
+        return OpenCircuit(
             endpoint_id=endpoint.id, tenant=endpoint.tenant, since=now, probe_at=now + _FIRST_PROBE, reason=reason
         )
-    if now < ailment.probe_at:
-        return ailment  # an attempt from before it was parked
-    probes = ailment.probes + 1
+    if now < circuit.probe_at:
+        return circuit  # an attempt from before it was parked
+    probes = circuit.probes + 1
     pause = min(_FIRST_PROBE * 2 ** min(probes, 10), _LONGEST)
-    return attrs.evolve(ailment, probes=probes, probe_at=now + pause, reason=reason)
+    return attrs.evolve(circuit, probes=probes, probe_at=now + pause, reason=reason)

@@ -1,0 +1,40 @@
+"""The memory store's failing endpoints and token buckets."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from ...errors import StaleWriteError
+from ...models.circuit import OpenCircuit
+from ...models.endpoint import RateLimit
+from .deliveries import MemoryDeliveries
+from .tables import newer
+
+
+class MemoryHealth(MemoryDeliveries):
+    """The verbs of :class:`notifykit.ports.Endpoints` about health and rates."""
+
+    async def circuits(self) -> list[OpenCircuit]:
+        return list(self._tables.circuits.values())
+
+    async def save_circuit(self, circuit: OpenCircuit) -> OpenCircuit:
+        key = circuit.tenant, circuit.endpoint_id
+        if key not in self._tables.endpoints:
+            raise StaleWriteError("endpoint", circuit.endpoint_id)
+        saved = newer(circuit, self._tables.circuits.get(key), "circuit", circuit.endpoint_id)
+        self._tables.circuits[key] = saved
+        return saved
+
+    async def close_circuit(self, tenant: str, endpoint_id: str, *, now: datetime) -> bool:
+        if self._tables.circuits.pop((tenant, endpoint_id), None) is None:
+            return False
+        await self.wake(tenant, endpoint_id, now=now)
+        return True
+
+    async def acquire(self, tenant: str, endpoint_id: str, wanted: int, limit: RateLimit, *, now: datetime) -> int:
+        tokens, filled_at = self._tables.buckets.get((tenant, endpoint_id), (float(limit.burst), now))
+        passed = max((now - filled_at).total_seconds(), 0.0)
+        tokens = min(float(limit.burst), tokens + passed * limit.per_second)
+        acquired = min(wanted, int(tokens))
+        self._tables.buckets[tenant, endpoint_id] = (tokens - acquired, max(now, filled_at))
+        return acquired
