@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 import attrs
 
 from .models.checks import field_check, identifier, instant, listed, many, one_of, optional
 from .models.circuit import OpenCircuit
 from .models.delivery import Attempt, Claim, Delivery, DeliveryState, Lane, NewDelivery
+from .models.destination import Destination
 from .models.endpoint import Endpoint, RateLimit
 from .models.event import StoredEvent, TakenEvent
 from .models.outcome import Outcome
@@ -317,21 +318,22 @@ class Endpoints(Protocol):
         ...
 
     async def circuits(self) -> list[OpenCircuit]:
-        """Return what every failing endpoint of every tenant suffers from; an engine's verb."""
+        """Return every open circuit of every tenant and account; an engine's verb."""
         ...
 
     async def save_circuit(self, circuit: OpenCircuit) -> OpenCircuit:
-        """Insert or replace what an endpoint suffers from; return it with its new version.
+        """Insert or replace an open circuit; return it with its new version.
 
         Does not raise the tenant's version.
 
         Raises:
-            StaleWriteError: As for :meth:`save_endpoint`, or there is no such endpoint; nothing is changed.
+            StaleWriteError: As for :meth:`save_endpoint`, or the circuit is of a tenant that has no such endpoint;
+                nothing is changed.
         """
         ...
 
-    async def close_circuit(self, tenant: str, endpoint_id: str, *, now: datetime) -> bool:
-        """Note that an endpoint has recovered and make what is parked for it (``HELD``) due; tell whether it ailed."""
+    async def close_circuit(self, tenant: str, key: str, *, now: datetime) -> bool:
+        """Remove a circuit and make what is ``HELD`` for the subscriber ``key`` due; tell whether it was open."""
         ...
 
     async def acquire(self, tenant: str, endpoint_id: str, wanted: int, limit: RateLimit, *, now: datetime) -> int:
@@ -470,12 +472,14 @@ class Channel(Protocol):
     exception means a bug, and is recorded as a transient failure.  What this
     process itself lacks is :class:`~notifykit.models.outcome.Unsent`, which only
     says so of an attempt of which nothing was sent: it is made again without end.
+
+    An answer is stored as it is returned: a channel removes what must not be kept (secrets that it sent).
     """
 
     name: str
 
-    async def send(self, claim: Claim, endpoint: Endpoint, *, now: datetime) -> Outcome:
-        """Make one attempt and return within ``endpoint.timeout`` (plus half a second at the most).
+    async def send(self, claim: Claim, destination: Destination, *, now: datetime) -> Outcome:
+        """Make one attempt and return within ``destination.timeout`` (plus half a second at the most).
 
         Called concurrently for many deliveries.  Cancellation must leave no
         connection in an unknown state.
@@ -484,6 +488,31 @@ class Channel(Protocol):
 
     async def aclose(self) -> None:
         """Close idle connections; no ``send`` runs any more."""
+        ...
+
+
+@runtime_checkable
+class AddressedChannel(Channel, Protocol):
+    """A channel whose addresses need no record: a subscription names the subscriber and the address.
+
+    Webhooks are not one of them: each goes to an endpoint, whose record has the URL, keys and limits.
+    """
+
+    def check_address(self, address: str) -> str:
+        """Return the canonical form of an address; no I/O.
+
+        Raises:
+            InvalidInputError: It is none.
+        """
+        ...
+
+    def destination(self, *, tenant: str, subscriber_id: str, address: str) -> Destination:
+        """Return what the engine sends to for an address in its canonical form; no I/O.
+
+        The channel says here how often and for how long an attempt is made, how many at a time, whether it is fast
+        (``is_fast``), and which attempts share a circuit: those of one provider's account, if the address itself
+        says nothing about others.  The engine keeps what is returned while the address is in use.
+        """
         ...
 
 

@@ -28,7 +28,8 @@ class DeliveryAttempted:
     Attributes:
         outcome: ``accepted``, ``transient``, ``throttled``, ``permanent``, ``bad_recipient`` or ``uncertain``.
         status: The HTTP status, if there was an answer.
-        decision: ``complete``, ``retry``, ``bury``.
+        subscriber_id: The endpoint (``end_…``) or another subscriber that it went to.
+        decision: ``complete``, ``retry`` or ``dead_letter``.
         due_in: Until the next attempt, if one follows.
         took: From the start of the attempt to its outcome.
         waited: From publishing to the start of the attempt.
@@ -41,7 +42,7 @@ class DeliveryAttempted:
     event_id: str
     event_type: str
     tenant: str
-    endpoint_id: str
+    subscriber_id: str
     channel: str
     lane: str
     attempt: int
@@ -56,7 +57,7 @@ class DeliveryAttempted:
 
 @attrs.frozen(kw_only=True)
 class DeliveryNotSent:
-    """A claimed delivery was not sent: held, cancelled, expired, or put back for want of something of our own.
+    """A claimed delivery was not sent: held, cancelled, expired, or put back because this process lacks a resource.
 
     Attributes:
         decision: ``held``, ``cancelled``, ``expired`` or ``pending``: due again soon.
@@ -136,25 +137,51 @@ class EndpointDisabled:
 
 
 @attrs.frozen(kw_only=True)
-class EndpointFailing:
-    """An endpoint keeps failing; its deliveries are parked between probes and use up no attempts."""
+class SubscriptionDisabled:
+    """A subscription was disabled because its address is gone for good.
 
-    name: ClassVar[str] = "endpoint.failing"
+    Attributes:
+        reason: The code that is also the subscription's ``disabled_reason``.
+    """
+
+    name: ClassVar[str] = "subscription.disabled"
     level: ClassVar[int] = logging.WARNING
 
-    endpoint_id: str
+    subscription_id: str
     tenant: str
     reason: str
 
 
 @attrs.frozen(kw_only=True)
-class EndpointRecovered:
-    """A failing endpoint answers again; what was parked is delivered."""
+class CircuitOpened:
+    """An endpoint or a provider's account keeps failing; deliveries wait between probes and use up no attempts.
 
-    name: ClassVar[str] = "endpoint.recovered"
+    Attributes:
+        key: The endpoint's id or the name of the account.
+        tenant: Of the endpoint; empty for an account.
+    """
+
+    name: ClassVar[str] = "circuit.opened"
+    level: ClassVar[int] = logging.WARNING
+
+    key: str
+    tenant: str
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class CircuitClosed:
+    """A failing endpoint or account answers again; what was held is delivered.
+
+    Attributes:
+        key: The endpoint's id or the name of the account.
+        tenant: Of the endpoint; empty for an account.
+    """
+
+    name: ClassVar[str] = "circuit.closed"
     level: ClassVar[int] = logging.INFO
 
-    endpoint_id: str
+    key: str
     tenant: str
 
 
@@ -176,10 +203,11 @@ class SendingPaused:
 
 @attrs.frozen(kw_only=True)
 class LoopFailed:
-    """A background duty failed and is tried again after a pause; usually the database is away.
+    """A background loop failed and is tried again after a pause; usually the database is away.
 
     Attributes:
-        loop: Which duty, such as ``plan``, ``claim webhook``, ``record``, ``rescue`` or ``wait``.
+        loop: Which one: ``plan``, ``bypass``, ``claim LANE``, ``send LANE``, ``record``, ``extend``,
+            ``circuits``, ``refill``, ``sweep``, ``purge``, ``invalidate``, ``wait`` or ``close CHANNEL``.
         pause: Until the next try.
     """
 
@@ -226,8 +254,9 @@ TelemetryEvent = (
     | ClaimLost
     | EventsPlanned
     | EndpointDisabled
-    | EndpointFailing
-    | EndpointRecovered
+    | SubscriptionDisabled
+    | CircuitOpened
+    | CircuitClosed
     | SendingPaused
     | LoopFailed
     | WorkerOutdated
@@ -244,17 +273,17 @@ def log(event: TelemetryEvent) -> None:
 
 
 def tell(event: TelemetryEvent, subscribers: Sequence[Subscriber]) -> None:
-    """Log ``event`` and hand it to ``subscribers``; one that raises is logged and does no harm."""
+    """Log ``event`` and hand it to ``subscribers``; an error of a subscriber is logged and has no other effect."""
     log(event)
     for subscriber in subscribers:
         try:
             subscriber(event)
-        except Exception:  # noqa: BLE001 - whatever a listener does, deliveries go on
+        except Exception:  # noqa: BLE001 - deliveries go on whatever a subscriber does
             _log.exception("a telemetry subscriber failed on %s", event.name)
 
 
 def why(error: BaseException) -> str:
-    """Return an error as one field: our own by their message, others with their type."""
+    """Return an error as one field: errors of notifykit by their message, others with their type."""
     return str(error) if isinstance(error, NotifykitError) else f"{type(error).__name__}: {error}"
 
 

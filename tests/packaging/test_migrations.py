@@ -190,9 +190,7 @@ async def test_data_of_schema_0001_comes_along(fresh_url):
     await upgrade(fresh_url, "0001")
     for statement in BEFORE_0002.split(";"):
         _run_sql(fresh_url, statement)
-    ours = OpenCircuit(
-        endpoint_id="end_1", tenant=ACME, since=at(1), probe_at=at(2), probes=3, reason="http_503", version=1
-    )
+    ours = OpenCircuit(key="end_1", tenant=ACME, since=at(1), probe_at=at(2), probes=3, reason="http_503", version=1)
 
     with pytest.raises(SchemaError, match="has schema 0001"):
         await Notifykit(fresh_url, create=False).open()

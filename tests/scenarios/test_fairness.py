@@ -25,8 +25,9 @@ from typing import Any
 import attrs
 import pytest
 
-from notifykit import DispatchSettings, EgressRules, Endpoint, Event, Notifykit
+from notifykit import DispatchSettings, EgressRules, Event, Notifykit
 from notifykit.models.delivery import Claim, DeliveryState
+from notifykit.models.destination import Destination
 from notifykit.models.outcome import Accepted, Outcome, Throttled, Transient
 from notifykit.models.retry import DEFAULT_RETRY
 from notifykit.policies.retry import RetryAt, next_step
@@ -259,7 +260,7 @@ class CostlyChannel:
     name: str = "webhook"
     processor: asyncio.Lock = attrs.field(factory=asyncio.Lock)
 
-    async def send(self, claim: Claim, endpoint: Endpoint, *, now: datetime) -> Outcome:
+    async def send(self, claim: Claim, destination: Destination, *, now: datetime) -> Outcome:
         async with self.processor:
             await asyncio.sleep(0.0001)
         if claim.tenant == QUIET:
@@ -385,7 +386,7 @@ class Requests:
     open: int = 0
     most_open: list[tuple[float, int]] = attrs.field(factory=list)
 
-    async def send(self, claim: Claim, endpoint: Endpoint, *, now: datetime) -> Outcome:
+    async def send(self, claim: Claim, destination: Destination, *, now: datetime) -> Outcome:
         started = asyncio.get_running_loop().time()
         self.at.append(started)
         self.open += 1

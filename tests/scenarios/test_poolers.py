@@ -18,10 +18,11 @@ import trustme
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from notifykit import Endpoint, Event, Notifykit
+from notifykit import Event, Notifykit
 from notifykit.dispatch.settings import DispatchSettings
 from notifykit.errors import ConfigurationError, StoreUnavailableError
 from notifykit.models.delivery import Claim
+from notifykit.models.destination import Destination
 from notifykit.models.outcome import Accepted, Outcome
 from notifykit.stores.sql import postgres_connections
 from notifykit.stores.sql.postgres import PostgresStore
@@ -71,7 +72,7 @@ class Accepting:
     def __init__(self) -> None:
         self.sent: Counter[str] = Counter()
 
-    async def send(self, claim: Claim, endpoint: Endpoint, *, now: datetime) -> Outcome:
+    async def send(self, claim: Claim, destination: Destination, *, now: datetime) -> Outcome:
         self.sent[claim.delivery_id] += 1
         await asyncio.sleep(0)
         return Accepted()

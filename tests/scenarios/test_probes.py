@@ -14,6 +14,7 @@ import pytest
 from notifykit import DispatchSettings, Endpoint, Event, Notifykit
 from notifykit.dispatch.source import Source
 from notifykit.models.delivery import Claim
+from notifykit.models.destination import Destination
 from notifykit.models.outcome import Accepted, Outcome, Transient
 from tests import report
 
@@ -37,7 +38,7 @@ class SilentEndpoints:
     waits: list[tuple[float, float]] = attrs.field(factory=list)
     open: int = 0
 
-    async def send(self, claim: Claim, endpoint: Endpoint, *, now: datetime) -> Outcome:
+    async def send(self, claim: Claim, destination: Destination, *, now: datetime) -> Outcome:
         if claim.tenant == "healthy":
             self.waits.append((asyncio.get_running_loop().time(), (now - claim.published_at).total_seconds()))
             return Accepted()

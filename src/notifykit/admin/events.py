@@ -11,7 +11,7 @@ from ..models.delivery import Delivery
 from ..models.event import StoredEvent
 from ..models.subscription import Subscription
 from ..policies.arguments import checked
-from ..policies.plan import SubscriptionIndex, Verdict, explain
+from ..policies.plan import Reached, SubscriptionIndex, Verdict, explain
 from ..ports import DeliveryFilter, Store
 
 #: Subscriptions that are read at a time.
@@ -84,12 +84,12 @@ class Events:
     ) -> AsyncIterator[tuple[Subscription, Verdict]]:
         """Yield what the tenant's subscriptions say, page by page: there may be very many."""
         tenant, after = event.tenant, None
-        told: set[tuple[str, str]] = set()
+        reached: set[Reached] = set()
         while True:
             page = await self._store.find_subscriptions(tenant, subscriber_id=subscriber_id, limit=_PAGE, after=after)
             endpoints = await self._store.pick_endpoints(tenant, {wish.subscriber_id for wish in page})
             states = {endpoint.id: endpoint.state for endpoint in endpoints}
-            for verdict in explain(event, SubscriptionIndex(page, states), told=told):
+            for verdict in explain(event, SubscriptionIndex(page, states), reached=reached):
                 yield verdict
             if len(page) < _PAGE:
                 return

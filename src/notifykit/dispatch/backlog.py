@@ -204,10 +204,10 @@ class Backlog:
             if self._list(queue):
                 self._call(cap - queue.in_flight)
 
-    def short_of_tokens(self) -> dict[str, tuple[str, int]]:
-        """Return the subscribers that wait for tokens: their tenant, and how many they could use."""
+    def short_of_tokens(self) -> dict[str, tuple[Claim, int]]:
+        """Return the subscribers that wait for tokens: their next claim, and how many tokens they could use."""
         return {
-            subscriber: (queue.claims[0].tenant, len(queue.claims))
+            subscriber: (queue.claims[0], len(queue.claims))
             for subscriber, queue in self._queues.items()
             if queue.tokens == 0 and queue.claims
         }

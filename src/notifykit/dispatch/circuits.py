@@ -1,8 +1,8 @@
-"""What this process knows of the health of endpoints, and what all processes agree on.
+"""Circuits of this process, kept in step with those of all other processes.
 
-The rules are :mod:`notifykit.policies.circuits`.  The store keeps one row for each
-failing endpoint; every process reads them all (there are few) and writes its own
-changes, so that one process's discovery parks the deliveries of all.
+The rules are :mod:`notifykit.policies.circuits`.  The store keeps one row for each open
+circuit; every process reads them all (there are few) and writes its own changes, so that
+one process's discovery holds the deliveries of all.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ import attrs
 
 from ..errors import StaleWriteError, StoreUnavailableError
 from ..models.circuit import OpenCircuit
-from ..models.endpoint import Endpoint
+from ..models.destination import Destination
 from ..models.outcome import Accepted, Outcome
 from ..policies.circuits import FailureWindow, note
 from ..ports import Clock, Store
-from ..telemetry import EndpointFailing, EndpointRecovered, LoopFailed, TelemetryEvent, why
+from ..telemetry import CircuitClosed, CircuitOpened, LoopFailed, TelemetryEvent, why
 from .operational_events import OperationalEvents
 
-#: Looks that a process lets pass which sends nothing.
-_LET_PASS = 4
+#: How many refreshes are skipped in a row by a process that sends nothing.
+_MOST_SKIPPED = 4
 
 
 @dataclass(eq=False)
 class Circuits:
-    """The health of endpoints.
+    """The circuits of endpoints and of providers' accounts, by their keys.
 
     Attributes:
-        allow: Called when the number of attempts that may be open for an endpoint changes.
-        give_up: Called with an endpoint that has failed for as long as ``patience`` says.
+        allow: Called when the number of attempts that may be in flight for a subscriber changes.
+        give_up: Called with a destination that has failed for as long as ``patience`` says.
     """
 
     store: Store
@@ -40,132 +40,151 @@ class Circuits:
     operational: OperationalEvents
     emit: Callable[[TelemetryEvent], None]
     allow: Callable[[str, int], None]
-    give_up: Callable[[Endpoint, str], None]
+    give_up: Callable[[Destination, str], None]
     patience: timedelta
 
     def __post_init__(self) -> None:
         self._open: dict[str, OpenCircuit] = {}
         self._windows: dict[str, FailureWindow] = {}
-        #: Versions of what is stored, as this process has last seen it; ailments that it holds itself have none.
+        #: Versions of what is stored, as this process has last read it; a circuit that it holds itself has none.
         self._versions: dict[str, int] = {}
-        self._changed: dict[str, tuple[Endpoint, OpenCircuit | None]] = {}
-        self._answering: dict[str, Endpoint] = {}
-        self._concerned = True
-        self._let_pass = 0
+        self._changed: dict[str, tuple[Destination, OpenCircuit | None]] = {}
+        self._answering: dict[str, Destination] = {}
+        self._has_sent = True
+        self._skipped = 0
 
-    def circuit(self, endpoint_id: str) -> OpenCircuit | None:
-        """Return what an endpoint suffers from."""
-        return self._open.get(endpoint_id) if self._open else None
+    def circuit(self, key: str | None) -> OpenCircuit | None:
+        """Return a circuit if it is open."""
+        return self._open.get(key) if self._open and key is not None else None
 
-    def places(self, endpoint: Endpoint) -> int:
-        """Return how many attempts may be open for an endpoint in this process."""
-        pulse = self._windows.get(endpoint.id) if self._windows else None
-        if pulse is None or pulse.allowed is None:
-            return endpoint.max_in_flight
-        return min(pulse.allowed, endpoint.max_in_flight)
+    def places(self, destination: Destination) -> int:
+        """Return how many attempts may be in flight for a destination in this process."""
+        key = destination.circuit_key
+        window = self._windows.get(key) if self._windows and key is not None else None
+        if window is None or window.allowed is None:
+            return destination.max_in_flight
+        return min(window.allowed, destination.max_in_flight)
 
-    def is_probed(self, endpoint_id: str) -> bool:
-        """Tell whether an endpoint is failing and one attempt at a time is made, to see whether it has recovered."""
-        pulse = self._windows.get(endpoint_id) if self._open else None
-        return pulse is not None and pulse.allowed == 1 and endpoint_id in self._open
+    def is_probed(self, key: str | None) -> bool:
+        """Tell whether a circuit is open and one attempt at a time is made, to see whether it can be closed."""
+        window = self._windows.get(key) if self._open and key is not None else None
+        return window is not None and window.allowed == 1 and key in self._open
 
-    def note(self, endpoint: Endpoint, outcome: Outcome, now: datetime) -> None:
+    def note(self, destination: Destination, outcome: Outcome, now: datetime) -> None:
         """Take the outcome of an attempt in."""
-        self._concerned = True
-        pulse = self._windows.get(endpoint.id)
-        if pulse is None:
+        self._has_sent = True
+        key = destination.circuit_key
+        if key is None:
+            return
+        window = self._windows.get(key)
+        if window is None:
             if isinstance(outcome, Accepted):
                 return
-            pulse = self._windows[endpoint.id] = FailureWindow()
-        before = self._open.get(endpoint.id)
-        probed = self.is_probed(endpoint.id)
-        after = note(pulse, outcome, endpoint, before, now=now)
+            window = self._windows[key] = FailureWindow()
+        before = self._open.get(key)
+        probed = self.is_probed(key)
+        after = note(window, outcome, destination, before, now=now)
         if after is None:
-            self._open.pop(endpoint.id, None)
-            if pulse.row == 0 and False not in pulse.recent:
-                self._windows.pop(endpoint.id)
+            self._open.pop(key, None)
+            if window.row == 0 and False not in window.recent:
+                self._windows.pop(key)
         else:
-            self._open[endpoint.id] = after
+            self._open[key] = after
         if after != before:
-            self._changed[endpoint.id] = (endpoint, after)
+            self._changed[key] = (destination, after)
         elif probed and isinstance(outcome, Accepted):
-            self._answering[endpoint.id] = endpoint
+            self._answering[key] = destination
         if before is not None or after is not None:
-            self.allow(endpoint.id, self.places(endpoint))
+            self.allow(destination.subscriber_id, self.places(destination))
 
     async def look(self) -> None:
-        """Refresh; now and then only, if nothing was sent since and nobody is known to fail."""
-        if self._concerned or self._open or self._changed or self._let_pass >= _LET_PASS:
-            self._concerned, self._let_pass = False, 0
+        """Refresh; only now and then if nothing was sent since and no circuit is known to be open."""
+        if self._has_sent or self._open or self._changed or self._skipped >= _MOST_SKIPPED:
+            self._has_sent, self._skipped = False, 0
             await self.refresh()
         else:
-            self._let_pass += 1
+            self._skipped += 1
 
     async def refresh(self) -> None:
         """Write what changed here and read what changed elsewhere."""
+        await self._write_changed()
+        await self._wake_answering()
+        found = {circuit.key: circuit for circuit in await self.store.circuits()}
+        for key in self._open.keys() - found.keys() - self._changed.keys():
+            del self._open[key]
+            self._windows.pop(key, None)
+        for key in self._versions.keys() - found.keys() - self._changed.keys():
+            del self._versions[key]
+        for key, stored in found.items():
+            if key in self._changed:
+                continue
+            self._versions[key] = stored.version
+            circuit = attrs.evolve(stored, version=0)
+            if self._open.get(key) != circuit:
+                self._open[key] = circuit
+                self._windows.setdefault(key, FailureWindow(allowed=1)).allowed = 1
+                self.allow(key, 1)  # of an account: its claims are counted one by one when they are sent
+
+    async def _write_changed(self) -> None:
         changed, self._changed = self._changed, {}
-        failed: dict[str, tuple[Endpoint, OpenCircuit | None]] = {}
+        failed: dict[str, tuple[Destination, OpenCircuit | None]] = {}
         try:
             while changed:
-                endpoint, circuit = changed[next(iter(changed))]
+                key = next(iter(changed))
+                destination, circuit = changed[key]
                 try:
-                    await self._write(endpoint, circuit)
+                    await self._write(key, destination, circuit)
                 except StoreUnavailableError:
                     raise
-                except Exception as error:  # one endpoint's fault must not hide the health of the others
-                    failed[endpoint.id] = (endpoint, circuit)
-                    told = f"{endpoint.id}: {why(error)}"
-                    self.emit(LoopFailed(loop="circuits", error=told, pause=timedelta(seconds=1)))
-                del changed[endpoint.id]
+                except Exception as error:  # a fault of one circuit must not hide the others
+                    failed[key] = (destination, circuit)
+                    self._report(key, error, timedelta(seconds=1))
+                del changed[key]
         finally:
             self._changed = {**failed, **changed, **self._changed}  # what could not be written is tried again
-        while self._answering:  # what was parked behind the probe (see Source) may follow it
-            endpoint_id, endpoint = self._answering.popitem()
-            try:
-                await self.store.wake(endpoint.tenant, endpoint_id, now=self.clock.now())
-            except StoreUnavailableError:
-                self._answering[endpoint_id] = endpoint
-                raise
-            except Exception as error:  # one endpoint's fault must not hide the health of the others
-                self.emit(LoopFailed(loop="circuits", error=f"{endpoint_id}: {why(error)}", pause=timedelta(0)))
-        found = {circuit.endpoint_id: circuit for circuit in await self.store.circuits()}
-        for endpoint_id in self._open.keys() - found.keys() - self._changed.keys():
-            del self._open[endpoint_id]
-            self._windows.pop(endpoint_id, None)
-        for endpoint_id in self._versions.keys() - found.keys() - self._changed.keys():
-            del self._versions[endpoint_id]
-        for endpoint_id, stored in found.items():
-            if endpoint_id in self._changed:
-                continue
-            self._versions[endpoint_id] = stored.version
-            circuit = attrs.evolve(stored, version=0)
-            if self._open.get(endpoint_id) != circuit:
-                self._open[endpoint_id] = circuit
-                self._windows.setdefault(endpoint_id, FailureWindow(allowed=1)).allowed = 1
-                self.allow(endpoint_id, 1)
 
-    async def _write(self, endpoint: Endpoint, circuit: OpenCircuit | None) -> None:
+    async def _wake_answering(self) -> None:
+        """Make deliveries due that were held behind a probe which has succeeded (see ``Source``)."""
+        while self._answering:
+            key, destination = self._answering.popitem()
+            try:
+                await self.store.wake(destination.tenant, destination.subscriber_id, now=self.clock.now())
+            except StoreUnavailableError:
+                self._answering[key] = destination
+                raise
+            except Exception as error:  # a fault of one circuit must not hide the others
+                self._report(key, error, timedelta(0))
+
+    def _report(self, key: str, error: Exception, pause: timedelta) -> None:
+        self.emit(LoopFailed(loop="circuits", error=f"{key}: {why(error)}", pause=pause))
+
+    async def _write(self, key: str, destination: Destination, circuit: OpenCircuit | None) -> None:
         now = self.clock.now()
+        tenant = destination.tenant if destination.owns_circuit else ""
         if circuit is None:
-            removed = await self.store.close_circuit(endpoint.tenant, endpoint.id, now=now)
-            self._versions.pop(endpoint.id, None)
+            removed = await self.store.close_circuit(tenant, key, now=now)
+            self._versions.pop(key, None)
             if removed:
-                self.emit(EndpointRecovered(endpoint_id=endpoint.id, tenant=endpoint.tenant))
-                await self._tell("endpoint.recovered", endpoint, now)
+                self.emit(CircuitClosed(key=key, tenant=tenant))
+                await self._publish("endpoint.recovered", destination, now)
             return
         try:
-            known = attrs.evolve(circuit, version=self._versions.get(endpoint.id, 0))
-            self._versions[endpoint.id] = (await self.store.save_circuit(known)).version
+            known = attrs.evolve(circuit, version=self._versions.get(key, 0))
+            self._versions[key] = (await self.store.save_circuit(known)).version
         except StaleWriteError:
-            self._changed.pop(endpoint.id, None)  # another process wrote first: that counts, and is read in a moment
+            self._changed.pop(key, None)  # another process wrote first: that counts, and is read in a moment
             return
         if circuit.probes == 0:
-            self.emit(EndpointFailing(endpoint_id=endpoint.id, tenant=endpoint.tenant, reason=circuit.reason))
-            await self._tell("endpoint.failing", endpoint, now, reason=circuit.reason)
-        elif now - circuit.since >= self.patience:
-            self.give_up(endpoint, "failing")
+            self.emit(CircuitOpened(key=key, tenant=tenant, reason=circuit.reason))
+            await self._publish("endpoint.failing", destination, now, reason=circuit.reason)
+        elif destination.owns_circuit and now - circuit.since >= self.patience:
+            self.give_up(destination, "failing")
 
-    async def _tell(self, type_: str, endpoint: Endpoint, now: datetime, **data: str) -> None:
-        event = self.operational.event(type_, endpoint.tenant, {"endpoint_id": endpoint.id, **data}, now)
+    async def _publish(self, type_: str, destination: Destination, now: datetime, **data: str) -> None:
+        """Publish an operational event about an endpoint; a provider's account is no tenant's business."""
+        if not destination.owns_circuit:
+            return
+        data = {"endpoint_id": destination.subscriber_id, **data}
+        event = self.operational.event(type_, destination.tenant, data, now)
         if event is not None:
             await self.store.append([event])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -11,20 +11,23 @@ import attrs
 
 from ..errors import StoreUnavailableError
 from ..models.delivery import Claim, NewDelivery
+from ..models.destination import Destination, destination_of
 from ..models.endpoint import Endpoint
 from ..models.event import TakenEvent
 from ..models.subscription import TenantConfig
 from ..policies.plan import OPERATIONAL_TYPES, SubscriptionIndex, plan_page
-from ..ports import Store
+from ..ports import AddressedChannel, Channel, Store
 from .large_tenants import LargeTenant, LargeTenants
 
 T = TypeVar("T")
 
 #: Tenants whose configuration is kept at the same time.
 CAPACITY = 4096
-#: A tenant with more endpoints or subscriptions than this is large: nobody holds its whole configuration,
+#: A tenant with more endpoints or subscriptions than this is large: no process holds its whole configuration,
 #: the store finds what an event needs of it.
 LARGE = 2000
+#: Destinations without an endpoint's record that are kept at the same time.
+ADDRESSES = 12_000
 
 
 @attrs.frozen
@@ -33,18 +36,18 @@ class TenantView:
 
     version: int
     index: SubscriptionIndex
-    endpoints: dict[str, Endpoint]
+    destinations: dict[str, Destination]
 
     def plan(self, event: TakenEvent, *, now: datetime, most: int) -> tuple[list[NewDelivery], str | None]:
         """Return a page of deliveries, and the cursor of the next (see :func:`plan_page`)."""
         return plan_page(event, self.index, now=now, most=most)
 
-    def endpoint(self, endpoint_id: str) -> Endpoint | None:
-        """Return an endpoint of the tenant."""
-        return self.endpoints.get(endpoint_id)
+    def endpoint(self, endpoint_id: str) -> Destination | None:
+        """Return the destination that an endpoint of the tenant yields."""
+        return self.destinations.get(endpoint_id)
 
     def wants(self, type_: str) -> bool:
-        """Tell whether anybody subscribes to a type of operational events."""
+        """Tell whether a subscription names a type of operational events."""
         return bool(self.index.named(type_))
 
 
@@ -54,15 +57,23 @@ class Directory:
     Every take and claim carries the tenant's version from the same statement, so
     what is planned or sent is never older than what was committed before it.
 
+    Destinations of endpoints are made once for each version of a tenant's configuration; those
+    of other addresses are made by their channels, and kept while they are in use.
+
     Args:
-        max_timeout: Endpoints with a longer deadline are shown with this one.
+        max_timeout: Destinations with a longer deadline get this one.
+        channels: By name.
     """
 
-    def __init__(self, store: Store, max_timeout: timedelta) -> None:
+    def __init__(self, store: Store, max_timeout: timedelta, channels: Mapping[str, Channel]) -> None:
         self._store = store
         self._max_timeout = max_timeout
+        self._addressed: dict[str, AddressedChannel] = {
+            name: channel for name, channel in channels.items() if isinstance(channel, AddressedChannel)
+        }
         self._views: OrderedDict[str, TenantView | LargeTenant] = OrderedDict()
-        self._large = LargeTenants(store, self._clamp)
+        self._large = LargeTenants(store, self._destination_of)
+        self._made: OrderedDict[tuple[str, str, str, str], Destination] = OrderedDict()
 
     def known(self, tenant: str, version: int) -> TenantView | LargeTenant | None:
         """Return the view if it is at least as new as ``version``."""
@@ -70,7 +81,7 @@ class Directory:
         return view if view is not None and view.version >= version else None
 
     async def view(self, tenant: str, version: int) -> TenantView | LargeTenant:
-        """Return the tenant's view, asking the store if it is older than ``version``."""
+        """Return the tenant's view, read from the store if it is older than ``version``."""
         view = self.known(tenant, version)
         if view is None:
             view = self._views[tenant] = await self._read(tenant, version)
@@ -86,16 +97,14 @@ class Directory:
         return self._compiled(config)
 
     def _compiled(self, config: TenantConfig) -> TenantView:
-        endpoints = {endpoint.id: self._clamp(endpoint) for endpoint in config.endpoints}
-        return TenantView(config.version, SubscriptionIndex.of(config), endpoints)
+        destinations = {endpoint.id: self._destination_of(endpoint) for endpoint in config.endpoints}
+        return TenantView(config.version, SubscriptionIndex.of(config), destinations)
 
-    def _clamp(self, endpoint: Endpoint) -> Endpoint:
-        if endpoint.timeout <= self._max_timeout:
-            return endpoint
-        return attrs.evolve(endpoint, timeout=self._max_timeout)
+    def _destination_of(self, endpoint: Endpoint) -> Destination:
+        return destination_of(endpoint, max_timeout=self._max_timeout)
 
     async def prepare(self, taken: Sequence[TakenEvent]) -> None:
-        """Find at one go what a batch of events needs of large tenants."""
+        """Read at one go what a batch of events needs of large tenants."""
         if not self._large.is_known:
             return
         batches: dict[str, list[TakenEvent]] = {}
@@ -108,11 +117,17 @@ class Directory:
                     await view.prepare(events)
             except StoreUnavailableError:
                 raise
-            except Exception:  # noqa: S112 - this tenant's events say so one by one; the others' are prepared
+            except Exception:  # noqa: S112 - planning reports it for each of this tenant's events; the others are read
                 continue
 
-    async def endpoints_of(self, claims: Sequence[Claim]) -> list[Endpoint | Exception | None]:
-        """Return the endpoint of each claim, as new as the claim.
+    def planned(self, view: TenantView | LargeTenant, new: NewDelivery) -> Destination | None:
+        """Return the destination of a delivery that was planned from ``view``, if it is held."""
+        if new.address is None:
+            return view.endpoint(new.subscriber_id)
+        return self._addressed_one(new.tenant, new.subscriber_id, new.channel, new.address)
+
+    async def destinations_of(self, claims: Sequence[Claim]) -> list[Destination | Exception | None]:
+        """Return the destination of each claim, as new as the claim.
 
         ``None`` stands where there is none any more, and an exception where the tenant cannot be read.
         """
@@ -122,14 +137,16 @@ class Directory:
             if isinstance(views.get(claim.tenant), Exception):
                 continue
             view = views[claim.tenant] = await self._tried(self.view(claim.tenant, claim.version))
-            if isinstance(view, LargeTenant):
+            if isinstance(view, LargeTenant) and claim.address is None:
                 wanted.setdefault(view, set()).add(claim.subscriber_id)
-        met = {view.tenant: await self._tried(view.load(endpoint_ids)) for view, endpoint_ids in wanted.items()}
-        found: list[Endpoint | Exception | None] = []
+        loaded = {view.tenant: await self._tried(view.load(endpoint_ids)) for view, endpoint_ids in wanted.items()}
+        found: list[Destination | Exception | None] = []
         for claim in claims:
-            of = met.get(claim.tenant, views[claim.tenant])
+            of = loaded.get(claim.tenant, views[claim.tenant])
             if isinstance(of, Exception):
                 found.append(of)
+            elif claim.address is not None:
+                found.append(self._of_claim(claim, claim.address))
             elif isinstance(of, dict):
                 found.append(of.get(claim.subscriber_id))
             else:
@@ -149,19 +166,43 @@ class Directory:
         """Return the view that was read last, whatever its version."""
         return self._views.get(tenant)
 
-    def endpoint(self, tenant: str, endpoint_id: str) -> Endpoint | None:
-        """Return an endpoint of a view that was asked for before, if it is held."""
-        view = self._views.get(tenant)
-        return None if view is None else view.endpoint(endpoint_id)
+    def destination(self, claim: Claim) -> Destination | None:
+        """Return the destination of a claim whose tenant's view was read before, if it is held."""
+        if claim.address is not None:
+            return self._of_claim(claim, claim.address)
+        view = self._views.get(claim.tenant)
+        return None if view is None else view.endpoint(claim.subscriber_id)
 
-    async def find_endpoint(self, tenant: str, endpoint_id: str) -> Endpoint | None:
-        """Return an endpoint of a view that was asked for before; one of a large tenant may have to be read again."""
-        view = self._views.get(tenant)
-        endpoint = None if view is None else view.endpoint(endpoint_id)
-        if endpoint is None and isinstance(view, LargeTenant):
-            endpoint = (await view.load({endpoint_id})).get(endpoint_id)
-        return endpoint
+    async def find_destination(self, claim: Claim) -> Destination | None:
+        """Return the destination as :meth:`destination` does; that of a large tenant may have to be read again."""
+        destination = self.destination(claim)
+        if destination is None and claim.address is None:
+            view = self._views.get(claim.tenant)
+            if isinstance(view, LargeTenant):
+                destination = (await view.load({claim.subscriber_id})).get(claim.subscriber_id)
+        return destination
 
     def forget(self, tenant: str) -> None:
         """Read the tenant anew next time."""
         self._views.pop(tenant, None)
+
+    def _of_claim(self, claim: Claim, address: str) -> Destination | None:
+        return self._addressed_one(claim.tenant, claim.subscriber_id, claim.channel, address)
+
+    def _addressed_one(self, tenant: str, subscriber_id: str, channel: str, address: str) -> Destination | None:
+        """Return what a channel makes of an address; ``None`` if this process has no such channel."""
+        key = tenant, subscriber_id, channel, address
+        destination = self._made.get(key)
+        if destination is not None:
+            self._made.move_to_end(key)
+            return destination
+        maker = self._addressed.get(channel)
+        if maker is None:
+            return None
+        destination = maker.destination(tenant=tenant, subscriber_id=subscriber_id, address=address)
+        if destination.timeout > self._max_timeout:
+            destination = attrs.evolve(destination, timeout=self._max_timeout)
+        self._made[key] = destination
+        if len(self._made) > ADDRESSES:
+            self._made.popitem(last=False)
+        return destination

@@ -19,18 +19,15 @@ from types import TracebackType
 from typing import Self
 
 import anyio
-import attrs
 
-from ..changes import change
-from ..errors import ConfigurationError, NewerSchemaError, SchemaError, StateError, StoreError, StoreUnavailableError
+from ..errors import ConfigurationError, NewerSchemaError, SchemaError, StateError, StoreUnavailableError
 from ..failpoints import failpoint
-from ..models.delivery import Lane, Priority
-from ..models.endpoint import Endpoint, EndpointState
+from ..models.delivery import Claim, Lane, Priority
+from ..models.destination import Destination
 from ..models.ids import new_id
 from ..policies.retry import Rng
 from ..ports import Channel, Clock, NextDue, Store
 from ..telemetry import (
-    EndpointDisabled,
     LoopFailed,
     SendingPaused,
     Subscriber,
@@ -43,6 +40,7 @@ from ..telemetry import (
 from .backlog import Backlog
 from .circuits import Circuits
 from .directory import Directory
+from .invalidation import Invalidation
 from .janitor import Janitor
 from .leases import Leases
 from .operational_events import OperationalEvents
@@ -112,7 +110,6 @@ class Dispatcher:
         self._clock = clock or SystemClock()
         self._subscribers = tuple(subscribers)
         self.worker = f"{socket.gethostname()}:{os.getpid()}:{new_id('')[-6:]}"
-        self._to_disable: dict[str, tuple[Endpoint, str]] = {}
         self._opened = opened or _asked(store)
         self._keeping = AsyncExitStack()
         self._serving: asyncio.Task[None] | None = None
@@ -129,7 +126,7 @@ class Dispatcher:
 
     def _build(self, rng: Rng) -> None:
         settings, store, clock = self.settings, self._store, self._clock
-        self._directory = Directory(store, settings.max_timeout)
+        self._directory = Directory(store, settings.max_timeout, self._channels)
         self._leases = Leases()
         self._recorder = Recorder(
             store,
@@ -142,8 +139,9 @@ class Dispatcher:
             self._halt,
         )
         self._operational = OperationalEvents(self._directory)
+        self._invalidation = Invalidation(store, clock, self._operational, self._emit)
         self._circuits = Circuits(
-            store, clock, self._operational, self._emit, self._allow, self._note_disabled, settings.patience
+            store, clock, self._operational, self._emit, self._allow, self._invalidate, settings.patience
         )
         self.backlogs: dict[tuple[str, Priority], Backlog] = {}
         self._sources: list[Source] = []
@@ -197,7 +195,7 @@ class Dispatcher:
             rng,
             self._emit,
             self._wants,
-            self._note_disabled,
+            self._invalidate,
             self._wake_sources,
             self._pause_sending,
             self.worker,
@@ -280,7 +278,7 @@ class Dispatcher:
             if source.backlog.room():  # there is none while the process pauses sending
                 worked |= await source.turn() > 0
         await self._send_held()
-        await self._disable_endpoints()
+        await self._invalidation.write()
         return worked
 
     async def _send_held(self) -> None:
@@ -296,8 +294,8 @@ class Dispatcher:
                 break
         for sender, _ in self._senders:
             for claim in sender.backlog.drain():
-                endpoint = await self._directory.find_endpoint(claim.tenant, claim.subscriber_id)
-                limit = None if endpoint is None else endpoint.rate_limit
+                destination = await self._directory.find_destination(claim)
+                limit = None if destination is None else destination.rate_limit
                 pause = timedelta(0) if limit is None else timedelta(seconds=1 / limit.per_second, microseconds=1)
                 sender.release(claim, self._clock.now(), pause=pause)
                 await self._recorder.write()
@@ -464,7 +462,7 @@ class Dispatcher:
             self._wake()
             if "clean" in self.settings.roles:
                 await self._janitor.rescue()
-        elif not self._to_disable:
+        elif not self._invalidation.is_pending:
             self._schedule.note_idle()
 
     def _retire(self, error: NewerSchemaError) -> None:
@@ -480,7 +478,7 @@ class Dispatcher:
             await asyncio.sleep(self._schedule.until_next(_TICK_EVERY))
             for backlog in self.backlogs.values():
                 backlog.tick()
-            await self._disable_endpoints()
+            await self._invalidation.write()
 
     async def _refill(self) -> None:
         """Draw tokens for endpoints with a rate limit, while any has claims that wait for them."""
@@ -498,12 +496,12 @@ class Dispatcher:
     async def _refill_backlog(self, backlog: Backlog) -> bool:
         short_of_tokens = backlog.short_of_tokens()
         at = time.monotonic()
-        for subscriber, (tenant, wanted) in short_of_tokens.items():
+        for subscriber, (claim, wanted) in short_of_tokens.items():
             if self._dry.get(subscriber, at) > at:
                 continue
             self._dry.pop(subscriber, None)
             try:
-                await self._draw(backlog, tenant, subscriber, wanted)
+                await self._draw(backlog, claim, wanted)
             except StoreUnavailableError:
                 raise
             except Exception as error:  # one endpoint's fault must not keep tokens from the others
@@ -513,9 +511,10 @@ class Dispatcher:
                 )
         return bool(short_of_tokens)
 
-    async def _draw(self, backlog: Backlog, tenant: str, subscriber: str, wanted: int) -> None:
-        endpoint = await self._directory.find_endpoint(tenant, subscriber)
-        limit = None if endpoint is None else endpoint.rate_limit
+    async def _draw(self, backlog: Backlog, claim: Claim, wanted: int) -> None:
+        tenant, subscriber = claim.tenant, claim.subscriber_id
+        destination = await self._directory.find_destination(claim)
+        limit = None if destination is None else destination.rate_limit
         acquired = wanted
         if limit is not None:
             share = max(1, min(wanted, round(limit.per_second * _REFILL_EVERY * 2)))
@@ -530,9 +529,9 @@ class Dispatcher:
             else:
                 backlog.resume("unwritten results")
 
-    def _allow(self, endpoint_id: str, places: int) -> None:
+    def _allow(self, subscriber_id: str, places: int) -> None:
         for backlog in self.backlogs.values():
-            backlog.allow(endpoint_id, places)
+            backlog.allow(subscriber_id, places)
 
     async def _sleep(self, seconds: float) -> None:
         with anyio.move_on_after(seconds):
@@ -552,17 +551,9 @@ class Dispatcher:
 
     # -- what senders tell -----------------------------------------------------------------------
 
-    def _note_disabled(self, endpoint: Endpoint, reason: str) -> None:
-        self._to_disable[endpoint.id] = (endpoint, reason)
+    def _invalidate(self, destination: Destination, reason: str) -> None:
+        self._invalidation.note(destination, reason)
         self._schedule.mark_active()
-
-    async def _disable_endpoints(self) -> None:
-        for endpoint, reason in list(self._to_disable.values()):
-            try:
-                await self._disable(endpoint, reason)
-            except Exception as error:  # the others are disabled all the same; its next answer brings it back
-                self._to_disable.pop(endpoint.id, None)
-                self._emit(LoopFailed(loop="disable", error=f"{endpoint.id}: {why(error)}", pause=timedelta(0)))
 
     def _pause_sending(self, reason: str) -> None:
         """Hand out no claims for a while: the attempts under way may give back what this process lacks."""
@@ -578,30 +569,6 @@ class Dispatcher:
             self._resuming = None
             for backlog in self.backlogs.values():
                 backlog.resume("shortage")
-
-    async def _disable(self, endpoint: Endpoint, reason: str) -> None:
-        """Disable an endpoint, unless it is not active any more, has another URL by now, or was removed."""
-
-        def disabled(current: Endpoint | None) -> Endpoint | None:
-            if current is None or current.state is not EndpointState.ACTIVE or current.url != endpoint.url:
-                return current
-            return attrs.evolve(current, state=EndpointState.DISABLED, state_reason=reason)
-
-        async def save(wanted: Endpoint | None) -> Endpoint | None:
-            assert wanted is not None
-            saved = await self._store.save_endpoint(attrs.evolve(wanted, updated_at=self._clock.now()))
-            self._emit(EndpointDisabled(endpoint_id=endpoint.id, tenant=endpoint.tenant, reason=reason))
-            data = {"endpoint_id": endpoint.id, "reason": reason}
-            told = self._operational.event("endpoint.disabled", endpoint.tenant, data, self._clock.now())
-            if told is not None:
-                await self._store.append([told])
-            return saved
-
-        try:
-            await change(lambda: self._store.get_endpoint(endpoint.tenant, endpoint.id), disabled, save)
-        except StoreError:
-            return  # the next tick tries again
-        self._to_disable.pop(endpoint.id, None)
 
     def _wants(self) -> bool:
         return bool(self._subscribers) or wants_log()

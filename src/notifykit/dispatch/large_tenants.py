@@ -1,7 +1,7 @@
 """Tenants with very many endpoints and subscriptions, of which little is held at a time.
 
-The store finds who may want an event, page by page.  Kept are the answers for types of
-which few subscriptions came, and the endpoints that were met last: what a worker holds
+The store finds the subscriptions that may match an event, page by page.  Kept are the answers for types of
+which few subscriptions came, and the endpoints that were used last: what a worker holds
 is bounded by the work it does, not by what its tenants have (see ADR 0016).
 """
 
@@ -16,27 +16,28 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import attrs
 
 from ..models.delivery import DeliveryState, NewDelivery
+from ..models.destination import Destination
 from ..models.endpoint import Endpoint
 from ..models.event import TakenEvent
 from ..models.subscription import Match, MatchQuery
 from ..policies.plan import SubscriptionIndex, addressed_to, plan_page, query_for
 from ..ports import Store
 
-#: Deliveries of one event that are planned before others have their turn: what is urgent waits for no more.
+#: Deliveries of one event that are planned before other events are: an urgent one waits for no more.
 _PAGE = 250
-#: Candidates that are read at a time if filters turn away so many that a page is not full, how often that is done
-#: in a turn, and of how many at the most the answer is kept.
+#: Matches that are read at a time if filters refuse so many that a page is not full, how often that is done
+#: for a page, and of how many at the most the answer is kept.
 _AT_A_TIME, _LOOKS, _MOST = 1000, 3, 1000
-#: A batch of events asks for so many kinds at a time; the answer is of use if it has so few candidates.
+#: A batch of events asks for so many kinds at a time; the answer is of use if it has so few matches.
 _KINDS, _FEW = 128, 32
 #: Endpoints of an event that are read along with those of the other events of a batch.
 _ALONG = 4
-#: Answers with their candidates, and endpoints, that are kept of all large tenants together: some 50 MB at the most.
-_KEPT_MATCHES, _KEPT_ENDPOINTS = 24_000, 12_000
+#: Answers with their matches, and destinations, that are kept of all large tenants together: some 50 MB at the most.
+_KEPT_MATCHES, _KEPT_DESTINATIONS = 24_000, 12_000
 
 T = TypeVar("T")
-#: Returns an endpoint as it is shown.
-Clamp = Callable[[Endpoint], Endpoint]
+#: Returns the destination that an endpoint yields.
+ToDestination = Callable[[Endpoint], Destination]
 
 
 class _Entry(NamedTuple):
@@ -89,9 +90,9 @@ class _Kept(Generic[T]):
 
 
 class _Answer(NamedTuple):
-    """Who may want events of a kind; ``None`` if they are too many to be kept."""
+    """The subscriptions that may match events of a kind; ``None`` if they are too many to be kept."""
 
-    whom: SubscriptionIndex | None
+    index: SubscriptionIndex | None
 
 
 class LargeTenants:
@@ -101,15 +102,15 @@ class LargeTenants:
         is_known: Whether any tenant was found to be large.
     """
 
-    def __init__(self, store: Store, cut: Clamp) -> None:
+    def __init__(self, store: Store, to_destination: ToDestination) -> None:
         self.store = store
-        self.cut = cut
+        self.to_destination = to_destination
         self.answers: _Kept[_Answer] = _Kept(_KEPT_MATCHES)
-        self.endpoints: _Kept[Endpoint] = _Kept(_KEPT_ENDPOINTS)
+        self.destinations: _Kept[Destination] = _Kept(_KEPT_DESTINATIONS)
         self.is_known = False
 
     async def view(self, tenant: str, version: int, operational: Collection[str]) -> LargeTenant:
-        """Return a view of a large tenant; somebody may want those of the ``operational`` types that it wants."""
+        """Return a view of a large tenant, with those of the ``operational`` types that a subscription may name."""
         self.is_known = True
         types = sorted(operational)
         found = await self.store.find_matches(tenant, [MatchQuery(type_, named=True) for type_ in types], limit=1)
@@ -123,7 +124,7 @@ class LargeTenant:
     """One large tenant: what is not held is asked for.
 
     Attributes:
-        wanted: Types of operational events that somebody may have subscribed to.
+        wanted: Types of operational events that a subscription may name.
     """
 
     tenant: str
@@ -132,38 +133,38 @@ class LargeTenant:
     _large: LargeTenants
 
     def wants(self, type_: str) -> bool:
-        """Tell whether anybody may subscribe to a type of operational events."""
+        """Tell whether a subscription may name a type of operational events."""
         return type_ in self.wanted
 
-    def endpoint(self, endpoint_id: str) -> Endpoint | None:
-        """Return an endpoint that was met, if it is still held."""
-        return self._large.endpoints.peek((self.tenant, endpoint_id))
+    def endpoint(self, endpoint_id: str) -> Destination | None:
+        """Return the destination of an endpoint that was read, if it is still held."""
+        return self._large.destinations.peek((self.tenant, endpoint_id))
 
-    async def load(self, endpoint_ids: Iterable[str]) -> dict[str, Endpoint]:
-        """Return those of these endpoints that exist, as new as this view, and hold them for a while."""
-        kept, version = self._large.endpoints, self.version
-        met: dict[str, Endpoint] = {}
+    async def load(self, endpoint_ids: Iterable[str]) -> dict[str, Destination]:
+        """Return the destinations of those endpoints that exist, as new as this view, and hold them for a while."""
+        kept, version = self._large.destinations, self.version
+        loaded: dict[str, Destination] = {}
         missing = set()
         for id_ in endpoint_ids:
-            if (endpoint := kept.get((self.tenant, id_), version)) is None:
+            if (destination := kept.get((self.tenant, id_), version)) is None:
                 missing.add(id_)
             else:
-                met[id_] = endpoint
+                loaded[id_] = destination
         if missing:
             for found in await self._large.store.pick_endpoints(self.tenant, missing):
-                met[found.id] = endpoint = self._large.cut(found)
-                kept.put((self.tenant, found.id), version, endpoint)
-            for id_ in missing - met.keys():
+                loaded[found.id] = destination = self._large.to_destination(found)
+                kept.put((self.tenant, found.id), version, destination)
+            for id_ in missing - loaded.keys():
                 kept.drop((self.tenant, id_), version)
-        return met
+        return loaded
 
     async def prepare(self, events: Sequence[TakenEvent]) -> None:
-        """Find at one go what these events need: a statement for each would cost more than all else."""
-        told: set[str] = set()
+        """Read at one go what these events need: a statement for each would cost more than all else."""
+        addressed: set[str] = set()
         kinds: dict[MatchQuery, TakenEvent] = {}
         for event in events:
             if (endpoint_id := addressed_to(event)) is not None:
-                told.add(endpoint_id)
+                addressed.add(endpoint_id)
             elif event.cursor is None:
                 kinds[query_for(event)] = event
         answers = {query: self._answer(query) for query in kinds}
@@ -173,11 +174,12 @@ class LargeTenant:
                 await self._ask(unknown[at : at + _KINDS])
             answers.update((query, self._answer(query)) for query in unknown)
         for query, answer in answers.items():
-            if answer is not None and answer.whom is not None:
+            if answer is not None and answer.index is not None:
                 event = kinds[query]
-                wishes = answer.whom.wishes(event.type, event.topic)
-                told.update(wish.subscription.subscriber_id for wish in islice(wishes, _ALONG))
-        await self.load(told)
+                for match in islice(answer.index.matching(event.type, event.topic), _ALONG):
+                    if match.subscription.address is None:
+                        addressed.add(match.subscription.subscriber_id)
+        await self.load(addressed)
 
     async def _ask(self, queries: Sequence[MatchQuery]) -> None:
         answers = await self._large.store.find_matches(self.tenant, queries, limit=_FEW + 1)
@@ -188,25 +190,26 @@ class LargeTenant:
     async def plan(self, event: TakenEvent, *, now: datetime, most: int) -> tuple[list[NewDelivery], str | None]:
         """Return a page of deliveries, and the cursor of the next (see :func:`plan_page`).
 
-        The endpoints of the first page are met, so that it can be sent from here.
+        The endpoints of the first page are read, so that it can be sent from this process.
         """
         if (endpoint_id := addressed_to(event)) is not None:
             states = {id_: endpoint.state for id_, endpoint in (await self.load({endpoint_id})).items()}
             return plan_page(event, SubscriptionIndex((), states), now=now, most=most)
         query = query_for(event)
         answer = self._answer(query)
-        if answer is None or answer.whom is None:
+        if answer is None or answer.index is None:
             page = await self._page(event, query, now, most)
         else:
-            page = plan_page(event, answer.whom, now=now, most=most)
+            page = plan_page(event, answer.index, now=now, most=most)
         if event.cursor is None:
-            await self.load(new.subscriber_id for new in page[0] if new.state is DeliveryState.PENDING)
+            first = [new for new in page[0] if new.state is DeliveryState.PENDING and new.address is None]
+            await self.load(new.subscriber_id for new in first)
         return page
 
     async def _page(
         self, event: TakenEvent, query: MatchQuery, now: datetime, most: int
     ) -> tuple[list[NewDelivery], str | None]:
-        """Plan from candidates that are read for it; a page may be short, or empty, and not the last one."""
+        """Plan from matches that are read for it; a page may be short, or empty, and not the last one."""
         planned: dict[str, NewDelivery] = {}
         seen: list[Match] = []
         most = min(most, _PAGE)
@@ -217,7 +220,7 @@ class LargeTenant:
             (found,) = await self._large.store.find_matches(self.tenant, [asked], limit=limit)
             seen += found
             more, cursor = plan_page(event._replace(cursor=None), _index_of(found), now=now, most=most - len(planned))
-            for new in more:  # an endpoint's subscriptions may be apart; the one with the smallest id counts
+            for new in more:  # subscriptions to one address may be apart; the one with the smallest id counts
                 planned.setdefault(new.id, new)
             if cursor is None and len(found) == limit:
                 cursor = found[-1].subscription.id

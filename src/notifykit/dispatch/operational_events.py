@@ -1,4 +1,4 @@
-"""Operational events: what happens to a tenant's endpoints and deliveries, told to the tenant.
+"""Operational events: what happens to a tenant's endpoints and deliveries, published to the tenant.
 
 ``endpoint.failing``, ``endpoint.recovered``, ``endpoint.disabled`` and
 ``delivery.exhausted`` are delivered like any other event, to subscriptions that name
@@ -21,12 +21,12 @@ from .directory import Directory
 
 @attrs.define
 class OperationalEvents:
-    """Makes operational events for tenants that want them."""
+    """Makes operational events for tenants that subscribe to them."""
 
     directory: Directory
 
     def event(self, type_: str, tenant: str, data: Mapping[str, object], now: datetime) -> StoredEvent | None:
-        """Return the event, or ``None`` if nobody of the tenant subscribes to its type."""
+        """Return the event, or ``None`` if no subscription of the tenant names its type."""
         view = self.directory.latest(tenant)
         if view is None or not view.wants(type_):
             return None
@@ -41,7 +41,7 @@ class OperationalEvents:
             "delivery_id": claim.delivery_id,
             "event_id": claim.event_id,
             "event_type": claim.event_type,
-            "endpoint_id": claim.subscriber_id,
+            "endpoint_id" if claim.address is None else "subscriber_id": claim.subscriber_id,
             "attempts": claim.attempt,
             "reason": reason,
         }

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from ..errors import StoreUnavailableError
 from ..failpoints import failpoint
 from ..models.delivery import Claim, DeliveryState, NewDelivery, Priority
-from ..models.endpoint import Endpoint
+from ..models.destination import Destination
 from ..models.event import TakenEvent
 from ..ports import Clock, Settlement, Store
 from ..telemetry import EventsPlanned, LoopFailed, TelemetryEvent, why
@@ -49,7 +49,7 @@ class _LeasedLocally(NamedTuple):
     event: TakenEvent
     new: NewDelivery
     version: int
-    endpoint: Endpoint
+    destination: Destination
 
 
 @dataclass(eq=False)
@@ -202,13 +202,13 @@ class Planner:
         """Have those deliveries settled as leased to us that there is room for."""
         for at, new in enumerate(deliveries):
             if new.state is DeliveryState.PENDING and self._has_room(event, new, coming, len(leased), now):
-                endpoint = view.endpoint(new.subscriber_id)
-                if endpoint is None:  # of a large tenant, and it was removed a moment ago: a claim finds out
-                    continue
+                destination = self.directory.planned(view, new)
+                if destination is None or self.circuits.circuit(destination.circuit_key) is not None:
+                    continue  # without a destination it is of a large tenant, and was removed: a claim finds out
                 coming[new.subscriber_id] = coming.get(new.subscriber_id, 0) + 1
                 sending = new._replace(state=DeliveryState.SENDING)
                 deliveries[at] = sending
-                leased.append(_LeasedLocally(event, sending, view.version, endpoint))
+                leased.append(_LeasedLocally(event, sending, view.version, destination))
 
     def _start(
         self,
@@ -225,15 +225,17 @@ class Planner:
         claims: list[Held] = []
         for new in deliveries:
             if new.state is DeliveryState.PENDING:
-                endpoint = view.endpoint(new.subscriber_id)
-                # Who has to wait for tokens would only land again.
+                destination = self.directory.planned(view, new)
+                # A delivery that waits for tokens would be flushed before it is sent.
                 if (
-                    endpoint is None
-                    or endpoint.rate_limit is not None
+                    destination is None
+                    or not destination.is_fast
+                    or destination.rate_limit is not None
+                    or self.circuits.circuit(destination.circuit_key) is not None
                     or not self._has_room(event, new, coming, on_their_way + len(claims), now)
                 ):
                     return False
-                claims.append((_claim(event, new, until, view.version), self.circuits.places(endpoint), False))
+                claims.append((_claim(event, new, until, view.version), self.circuits.places(destination), False))
         if not claims:
             return False
         self.eager_sends.start(EagerSend(event, deliveries, [claim for claim, _, _ in claims], since=since))
@@ -257,11 +259,12 @@ class Planner:
         settled = await self.store.settle(settlements, now=now, lease=lease, worker=worker)
         failpoint("fan.committed")
         until = now + lease
-        for event, new, version, endpoint in leased:
+        for event, new, version, destination in leased:
             if event.id in settled:
                 claim = _claim(event, new, until, version)
                 self.leases.add(claim)
-                self._backlog(new).add((claim, self.circuits.places(endpoint), endpoint.rate_limit is not None))
+                metered = destination.rate_limit is not None
+                self._backlog(new).add((claim, self.circuits.places(destination), metered))
         self.emit(EventsPlanned(events=len(settled), deliveries=planned, took=self.clock.now() - now))
 
     def _backlog(self, one: NewDelivery | Claim) -> Backlog:
@@ -276,7 +279,6 @@ class Planner:
             and event.cursor is None  # an earlier page may have made it
             and new.due_at <= now
             and new.ordering_key is None
-            and self.circuits.circuit(new.subscriber_id) is None
             and backlog.accepts(new.subscriber_id, coming.get(new.subscriber_id, 0), on_their_way)
         )
 
@@ -314,4 +316,6 @@ def _claim(event: TakenEvent, new: NewDelivery, lease_until: datetime, version: 
         lease_until,
         event.body,
         version,
+        new.address,
+        event.details,
     )

@@ -1,4 +1,4 @@
-"""From a claim to a record: decide, send, decide what next.
+"""From a claim to a record: decide, send, take the next step.
 
 Senders are a pool that pulls from the backlog: no task, lock or timer is made for a
 single delivery.
@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from ..errors import StoreError
 from ..failpoints import failpoint
 from ..models.delivery import Attempt, Claim, DeliveryState, Lane
-from ..models.endpoint import Endpoint
+from ..models.destination import Destination
 from ..models.event import StoredEvent
 from ..models.outcome import (
     Accepted,
@@ -49,11 +49,10 @@ _NAMES: Mapping[type[Outcome], str] = {
     Uncertain: "uncertain",
 }
 _DECISIONS = {Complete: "complete", RetryAt: "retry", DeadLetter: "dead_letter"}
+#: Bytes of an answer that are stored.
 _KEPT = 1024
-#: How long a delivery waits that could not be sent for a reason that nobody foresaw.
+#: How long a delivery waits whose sending failed with an unexpected error.
 _FAULT = timedelta(minutes=1)
-#: A header value that is shorter than this is a word, not a secret.
-_TELLING = 8
 
 
 @dataclass(eq=False)
@@ -61,10 +60,11 @@ class Sender:
     """Sends the claims of one lane.
 
     Attributes:
-        gone: Called with an endpoint that answered it is gone for good.
+        wants: Whether telemetry of every attempt is wanted.
+        invalidate: Called with a destination whose address is gone for good, and the reason.
+        next_of_group: Called when the end of a delivery with an ordering key is written: another one may start.
         short: Called with the reason when this process lacks what every attempt needs.
         margin: How much longer than an attempt may take its lease must be.
-        next_in_line: Called when the end of a delivery with an ordering key is written: another one may start.
     """
 
     lane: Lane
@@ -79,7 +79,7 @@ class Sender:
     rng: Rng
     emit: Callable[[TelemetryEvent], None]
     wants: Callable[[], bool]
-    gone: Callable[[Endpoint, str], None]
+    invalidate: Callable[[Destination, str], None]
     next_of_group: Callable[[], None]
     short: Callable[[str], None]
     worker: str
@@ -91,35 +91,36 @@ class Sender:
             claim = self.backlog.take_now() or await self.backlog.take()
             try:
                 await self._deliver(claim)
-            except Exception as error:  # whatever one delivery meets, the lane goes on
-                told = f"{claim.delivery_id}: {why(error)}"
-                self.emit(LoopFailed(loop=f"send {self.lane}", error=told, pause=_FAULT))
+            except Exception as error:  # an error of one delivery does not stop the lane
+                text = f"{claim.delivery_id}: {why(error)}"
+                self.emit(LoopFailed(loop=f"send {self.lane}", error=text, pause=_FAULT))
                 self.release(claim, self.clock.now(), pause=_FAULT)
             finally:
                 self.backlog.done(claim.subscriber_id)
 
     async def _deliver(self, claim: Claim) -> None:
         started = self.clock.now()
-        endpoint = self.directory.endpoint(claim.tenant, claim.subscriber_id)
-        if endpoint is None:
+        destination = self.directory.destination(claim)
+        if destination is None:
             try:
-                endpoint = await self.directory.find_endpoint(claim.tenant, claim.subscriber_id)
+                destination = await self.directory.find_destination(claim)
             except StoreError:
                 self.release(claim, started)
                 return
-        decision = decide(claim, endpoint, self.circuits.circuit(claim.subscriber_id), now=started)
-        if decision is not SEND or endpoint is None:
+        circuit = None if destination is None else self.circuits.circuit(destination.circuit_key)
+        decision = decide(claim, destination, circuit, now=started)
+        if decision is not SEND or destination is None:
             self._not_sent(claim, decision, started)
             return
-        if self.leases.until(claim) - started < endpoint.timeout + self.margin:
-            self.release(claim, started)  # could not be extended: somebody else may own it by the time we are done
+        if self.leases.until(claim) - started < destination.timeout + self.margin:
+            self.release(claim, started)  # it could not be extended: it may run out before the result is written
             return
         failpoint("att.started")
-        outcome = await self._send(claim, endpoint, started)
+        outcome = await self._send(claim, destination, started)
         failpoint("att.answered")
         finished = self.clock.now()
-        self.circuits.note(endpoint, outcome, finished)
-        step = next_step(outcome, tries=claim.tries + 1, policy=endpoint.retry, now=finished, rng=self.rng)
+        self.circuits.note(destination, outcome, finished)
+        step = next_step(outcome, tries=claim.tries + 1, policy=destination.retry, now=finished, rng=self.rng)
         if isinstance(step, PutBack):
             if isinstance(outcome, Unsent) and outcome.pauses:
                 self.short(outcome.reason)
@@ -128,14 +129,14 @@ class Sender:
                 Record(claim.delivery_id, claim.fence, DeliveryState.PENDING, step.reason, step.due_at, finished, None),
             )
         else:
-            self._record(claim, endpoint, outcome, step, started, finished)
+            self._record(claim, destination, outcome, step, started, finished)
 
-    async def _send(self, claim: Claim, endpoint: Endpoint, now: datetime) -> Outcome:
+    async def _send(self, claim: Claim, destination: Destination, now: datetime) -> Outcome:
         channel = self.channels.get(claim.channel)
         if channel is None:
             return Transient(reason="no_channel")
         try:
-            outcome = await channel.send(claim, endpoint, now=now)
+            outcome = await channel.send(claim, destination, now=now)
             problem = outcome_problem(outcome)
         except Exception as error:  # a bug in a channel must not stop the lane
             problem = f"{type(error).__name__}: {error}"
@@ -147,7 +148,7 @@ class Sender:
     def _record(
         self,
         claim: Claim,
-        endpoint: Endpoint,
+        destination: Destination,
         outcome: Outcome,
         step: NextStep,
         started: datetime,
@@ -158,17 +159,17 @@ class Sender:
         state = DeliveryState.DELIVERED
         reason: str | None = None
         due_at: datetime | None = None
-        told: StoredEvent | None = None
+        event: StoredEvent | None = None
         match step:
             case Complete():
                 pass
             case RetryAt(due_at=due_at, reason=reason):
                 state = DeliveryState.PENDING
-            case DeadLetter(reason=reason, disable=disable):
+            case DeadLetter(reason=reason, invalidate=invalidate):
                 state = DeliveryState.DEAD
-                told = self.operational.exhausted(claim, reason, finished)
-                if disable:
-                    self.gone(endpoint, reason)
+                event = self.operational.exhausted(claim, reason, finished)
+                if invalidate:
+                    self.invalidate(destination, reason)
         attempt = Attempt(
             claim.delivery_id,
             claim.attempt,
@@ -178,13 +179,14 @@ class Sender:
             why,
             answer.status,
             due_at,
-            _kept(answer.body, endpoint) if answer.body else b"",
+            answer.body[:_KEPT],
             self.worker,
+            answer.reference,
         )
         in_group = claim.ordering_key is not None and state is not DeliveryState.PENDING
         written = self._when_written(claim, attempt, step, finished, in_group) if in_group or self.wants() else None
         self.recorder.add(
-            Record(claim.delivery_id, claim.fence, state, reason, due_at, finished, attempt, told), written
+            Record(claim.delivery_id, claim.fence, state, reason, due_at, finished, attempt, event), written
         )
 
     def _when_written(
@@ -204,7 +206,7 @@ class Sender:
             event_id=claim.event_id,
             event_type=claim.event_type,
             tenant=claim.tenant,
-            endpoint_id=claim.subscriber_id,
+            subscriber_id=claim.subscriber_id,
             channel=claim.channel,
             lane=str(self.lane),
             attempt=claim.attempt,
@@ -229,7 +231,7 @@ class Sender:
         self._write_unsent(claim, record)
 
     def _write_unsent(self, claim: Claim, record: Record) -> None:
-        told = DeliveryNotSent(
+        event = DeliveryNotSent(
             delivery_id=claim.delivery_id,
             event_id=claim.event_id,
             tenant=claim.tenant,
@@ -240,21 +242,10 @@ class Sender:
         def written() -> None:
             if claim.ordering_key is not None and record.state not in (DeliveryState.HELD, DeliveryState.PENDING):
                 self.next_of_group()
-            self.emit(told)
+            self.emit(event)
 
         self.recorder.add(record, written)
 
     def release(self, claim: Claim, now: datetime, *, pause: timedelta = timedelta(0)) -> None:
         """Give a claim back unsent: due again at once or after ``pause``, nothing counted."""
         self.recorder.add(Record(claim.delivery_id, claim.fence, DeliveryState.PENDING, None, now + pause, now, None))
-
-
-def _kept(body: bytes, endpoint: Endpoint) -> bytes:
-    """Return what is kept of an answer: its beginning, without header values that the receiver repeats in it.
-
-    The store encrypts these values; an error page that shows the request must not undo that.
-    """
-    for value in endpoint.headers.values():
-        if len(value) >= _TELLING:
-            body = body.replace(value.encode(), b"[redacted]")
-    return body[:_KEPT]

@@ -12,7 +12,8 @@ import attrs
 from ..errors import StoreError
 from ..failpoints import failpoint
 from ..models.delivery import Claim, DeliveryState, Lane
-from ..models.endpoint import Endpoint
+from ..models.destination import Destination
+from ..policies.decide import failing_reason
 from ..policies.retry import Rng
 from ..ports import Clock, Deliveries, Record
 from ..telemetry import LoopFailed, TelemetryEvent, why
@@ -53,8 +54,8 @@ class Source:
     rng: Rng
     emit: Callable[[TelemetryEvent], None]
     _round_robin: RoundRobin = attrs.field(init=False)
-    #: Failing endpoints of which this process sends a probe.
-    _probed: set[str] = attrs.field(init=False, factory=set)
+    #: The subscriber whose delivery is the probe of an open circuit, by the circuit's key.
+    _probed: dict[str, str] = attrs.field(init=False, factory=dict)
 
     @_round_robin.default
     def _first_round_robin(self) -> RoundRobin:
@@ -71,9 +72,9 @@ class Source:
         )  # a portion may be small although there is room: never wait for that
         full = self.backlog.full()
         self._probed = {
-            endpoint_id
-            for endpoint_id in self._probed
-            if self.circuits.is_probed(endpoint_id) and self.backlog.holds(endpoint_id)
+            key: subscriber_id
+            for key, subscriber_id in self._probed.items()
+            if self.circuits.is_probed(key) and self.backlog.holds(subscriber_id)
         }
         throttled = self._round_robin.throttled
         started = time.monotonic()
@@ -83,14 +84,14 @@ class Source:
             now=self.clock.now(),
             lease=self.settings.lease,
             worker=self.worker,
-            exclude=[*full, *throttled, *self._probed],
+            exclude=[*full, *throttled, *self._probed.values()],
         )
         if claims:
             failpoint("dlv.leased")
         self._round_robin.note((claim.subscriber_id for claim in claims), limit=room, took=time.monotonic() - started)
         claims = await self._apart(claims)
         try:
-            endpoints = await self.directory.endpoints_of(claims)
+            destinations = await self.directory.destinations_of(claims)
         except StoreError:
             now = self.clock.now()
             for claim in claims:  # to lose them would count as if they had been tried
@@ -98,37 +99,36 @@ class Source:
                 self.recorder.add(Record(claim.delivery_id, claim.fence, DeliveryState.PENDING, None, now, now, None))
             raise
         held: list[Held] = []
-        for claim, endpoint in zip(claims, endpoints, strict=True):
-            if isinstance(endpoint, Exception):
-                self._put_back(claim, endpoint)
-            elif endpoint is None:
+        for claim, destination in zip(claims, destinations, strict=True):
+            if isinstance(destination, Exception):
+                self._put_back(claim, destination)
+            elif destination is None:
                 held.append((claim, 1, False))
             else:
-                places = self.circuits.places(endpoint)
-                if self.circuits.is_probed(endpoint.id):
-                    if endpoint.id in self._probed or self.backlog.holds(endpoint.id):
-                        self._park(claim, endpoint)
+                places, key = self.circuits.places(destination), destination.circuit_key
+                if key is not None and self.circuits.is_probed(key):
+                    if key in self._probed or self.backlog.holds(claim.subscriber_id):
+                        self._hold_back(claim, destination)
                         continue
-                    self._probed.add(endpoint.id)
-                held.append((claim, places, endpoint.rate_limit is not None))
+                    self._probed[key] = claim.subscriber_id
+                held.append((claim, places, destination.rate_limit is not None))
         for claim, _, _ in held:  # only now: a lease that is prolonged without a sender would never end
             self.leases.add(claim)
         self.backlog.add(*held)
         return PollResult.MUCH if claims or throttled else PollResult.NOTHING
 
-    def _park(self, claim: Claim, endpoint: Endpoint) -> None:
-        """Put a claim back until the next probe of its failing endpoint, or until the one that is sent now is over.
+    def _hold_back(self, claim: Claim, destination: Destination) -> None:
+        """Put a claim back until the next probe of its circuit, or until the one that is sent now is over.
 
-        A probe may last as long as the endpoint's timeout.  Claims that waited behind it in this process would take
+        A probe may last as long as the destination's timeout.  Claims that waited behind it in this process would take
         the room of other subscribers' claims.
         """
         now = self.clock.now()
-        circuit = self.circuits.circuit(endpoint.id)
+        circuit = self.circuits.circuit(destination.circuit_key)
         next_probe = now if circuit is None else circuit.probe_at
-        due_at = next_probe if next_probe > now else now + endpoint.timeout
-        self.recorder.add(
-            Record(claim.delivery_id, claim.fence, DeliveryState.HELD, "endpoint_failing", due_at, now, None)
-        )
+        due_at = next_probe if next_probe > now else now + destination.timeout
+        reason = failing_reason(destination)
+        self.recorder.add(Record(claim.delivery_id, claim.fence, DeliveryState.HELD, reason, due_at, now, None))
 
     def _put_back(self, claim: Claim, error: Exception) -> None:
         """Let a claim wait whose tenant cannot be read; nothing is counted, and the others go on."""

@@ -11,6 +11,26 @@ import attrs
 WEBHOOK: Final = "webhook"
 
 
+class EventDetails(NamedTuple):
+    """What an event says of itself beside its body: for planning, and for channels that render a message.
+
+    Attributes:
+        metadata: JSON text.
+        category: Of the event's type; ``None`` if the publisher did not know the type, as for ``purpose``.
+    """
+
+    resource_kind: str | None = None
+    resource_id: str | None = None
+    actor: str | None = None
+    metadata: str | None = None
+    category: str | None = None
+    purpose: str | None = None
+
+
+#: Of an event that says nothing more.
+NO_DETAILS: Final = EventDetails()
+
+
 class Priority(StrEnum):
     """How urgent an event is; each priority of a channel is a lane of its own."""
 
@@ -20,7 +40,7 @@ class Priority(StrEnum):
 
 
 class Lane(NamedTuple):
-    """A line of work with its own concurrency: one channel at one priority."""
+    """Deliveries of one channel at one priority, with a concurrency of their own."""
 
     channel: str
     priority: Priority
@@ -30,7 +50,7 @@ class Lane(NamedTuple):
 
 
 class DeliveryState(StrEnum):
-    """Where a delivery stands; DESIGN draws the moves between the states."""
+    """The state of a delivery; ``docs/explanation/states.md`` draws the transitions."""
 
     PENDING = "pending"
     SENDING = "sending"
@@ -43,7 +63,7 @@ class DeliveryState(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing more happens unless somebody redrives the delivery."""
+        """Whether nothing more happens to the delivery unless it is redriven."""
         return self in FINAL_STATES
 
 
@@ -61,15 +81,16 @@ OPEN_STATES = frozenset(DeliveryState) - FINAL_STATES
 
 @attrs.frozen(kw_only=True)
 class Delivery:
-    """A delivery as people read it.
+    """A delivery as the API returns it.
 
     Attributes:
-        subscriber_id: The endpoint (``end_…``) it goes to.
+        subscriber_id: The endpoint (``end_…``) it goes to, or the host's own id of another subscriber.
         reason: Why it is held or ended otherwise than delivered; a stable code.
         attempts: How many attempts have been made, abandoned ones included.
         abandoned: How many of them ended with the worker's death.
         due_at: When the next attempt may start; ``None`` once it has ended.
         generation: How often it has been redriven.
+        address: Where on the channel it goes; ``None`` if an endpoint's record says that.
     """
 
     id: str
@@ -90,6 +111,7 @@ class Delivery:
     due_at: datetime | None = None
     expires_at: datetime | None = None
     finished_at: datetime | None = None
+    address: str | None = None
 
 
 class Attempt(NamedTuple):
@@ -103,6 +125,7 @@ class Attempt(NamedTuple):
         reason: The outcome's stable code, such as ``http_503`` or ``timeout``.
         retry_at: When the next attempt was planned for, if one was.
         response: The first bytes of the answer.
+        reference: The provider's id of the message, if it gave one.
     """
 
     delivery_id: str
@@ -115,14 +138,17 @@ class Attempt(NamedTuple):
     retry_at: datetime | None = None
     response: bytes = b""
     worker: str = ""
+    reference: str | None = None
 
 
 class NewDelivery(NamedTuple):
     """A delivery that planning decided on.
 
     Attributes:
-        state: ``PENDING``, ``HELD``, ``SUPPRESSED``, or ``SENDING``: then it is born leased to
+        state: ``PENDING``, ``HELD``, ``SUPPRESSED``, or ``SENDING``: such a delivery is stored as leased to
             the planner's own process with fence 1 and needs no claim.
+        address: Where on the channel it goes.  ``None`` if an endpoint's record says that: the URL may change
+            until the delivery is sent, and the most frequent rows stay as small as they are.
     """
 
     id: str
@@ -137,6 +163,7 @@ class NewDelivery(NamedTuple):
     due_at: datetime
     expires_at: datetime | None
     ordering_key: str | None
+    address: str | None = None
 
 
 class Claim(NamedTuple):
@@ -151,6 +178,8 @@ class Claim(NamedTuple):
         body: The exact bytes that were stored when the event was published.
         tries: How many attempts of this generation came before (abandoned ones not counted).
         version: The tenant's version when the claim was made (see ``Directory``).
+        address: Where on the channel it goes; ``None`` if an endpoint's record says that.
+        details: What the event says of itself beside its body.
     """
 
     delivery_id: str
@@ -171,3 +200,5 @@ class Claim(NamedTuple):
     lease_until: datetime
     body: bytes
     version: int
+    address: str | None = None
+    details: EventDetails = NO_DETAILS

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import attrs
 
-from .delivery import Priority
+from .delivery import NO_DETAILS, EventDetails, Priority
 
 #: An event type is words joined by full stops (Standard Webhooks 1.0.0, "Event types").
 TYPE_GRAMMAR = r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*"
@@ -66,7 +66,7 @@ class Event:
 
 @attrs.frozen(kw_only=True)
 class EventType:
-    """What the program knows about a type of event.
+    """What is known about a type of event.
 
     Attributes:
         name: The type's name, ``order.shipped``.
@@ -74,7 +74,7 @@ class EventType:
         schema: A JSON Schema that ``data`` must satisfy.
         version: The payload version that is published now.
         upcasts: From version *n* to the data of version *n + 1*.
-        category: What a person's preferences call it.
+        category: The group of types that a recipient's preferences name.
         purpose: ``transactional``, ``marketing`` or ``security``.
         priority: The lane of its deliveries unless the event says otherwise.
         description: One sentence for people who subscribe.
@@ -99,6 +99,7 @@ class StoredEvent(NamedTuple):
         body: The exact bytes that every receiver of this event gets.
         fingerprint: A digest of the content, kept with ``idempotency_key``.
         metadata: JSON text.
+        category: Of the type, as the publisher declared it; ``None`` if it did not, as for ``purpose``.
     """
 
     id: str
@@ -120,6 +121,15 @@ class StoredEvent(NamedTuple):
     trace: str | None
     metadata: str | None
     body: bytes
+    category: str | None = None
+    purpose: str | None = None
+
+    @property
+    def details(self) -> EventDetails:
+        """What the event says of itself beside its body."""
+        return EventDetails(
+            self.resource_kind, self.resource_id, self.actor, self.metadata, self.category, self.purpose
+        )
 
 
 class TakenEvent(NamedTuple):
@@ -129,6 +139,7 @@ class TakenEvent(NamedTuple):
         fence: Grows with every take; only the current one may settle.
         cursor: Where a fan-out in pages goes on; ``None`` at the start.
         tenant_version: The tenant's version when the event was taken (see ``TenantConfig``).
+        details: What the event says of itself beside its body.
     """
 
     id: str
@@ -143,6 +154,7 @@ class TakenEvent(NamedTuple):
     body: bytes
     cursor: str | None
     tenant_version: int
+    details: EventDetails = NO_DETAILS
 
 
 @attrs.frozen(kw_only=True)

@@ -1,4 +1,4 @@
-"""What the outside world answered to one attempt, or that it was not asked: values, not exceptions."""
+"""Outcomes of one attempt, as values: what was answered, or that nothing was sent."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .checks import UNPRINTABLE, instance, kind_of, optional, string, whole
 
 @attrs.frozen(kw_only=True)
 class Answer:
-    """What is kept of a receiver's answer.
+    """What is kept of an answer.
 
     Attributes:
-        status: The HTTP status (or the provider's code), if one was received.
+        status: The HTTP status or the provider's numeric code, if one was received.
         body: The first bytes of the response body, capped by the channel.
         reference: The provider's id of the message, where there is one.
     """
@@ -103,6 +103,9 @@ _KINDS = (Accepted, Transient, Throttled, Permanent, BadRecipient, Uncertain, Un
 #: The longest reason that is kept.
 _LONGEST_REASON = 200
 _status = optional(whole(0, 2**31 - 1))
+#: The longest reference that is kept.
+_LONGEST_REFERENCE = 512
+_reference = optional(string)
 _pause = optional(instance(timedelta))
 
 
@@ -120,6 +123,8 @@ def outcome_problem(outcome: object) -> str | None:
         return f"answer.body: must be bytes, not {kind_of(answer.body)}"
     if wrong := _status(answer.status):
         return f"answer.status: {wrong}"
+    if answer.reference is not None and (wrong := _reference(answer.reference)):
+        return f"answer.reference: {wrong}"
     if isinstance(outcome, Accepted):
         return None
     if wrong := string(outcome.reason):
@@ -129,11 +134,19 @@ def outcome_problem(outcome: object) -> str | None:
 
 
 def recordable(outcome: Outcome) -> Outcome:
-    """Return an outcome with a reason that every store can keep: what a provider said may be anything."""
+    """Return an outcome with texts that every store can keep: what a provider said may be anything."""
+    if outcome.answer.reference is not None:
+        reference = _plain(outcome.answer.reference, _LONGEST_REFERENCE)
+        outcome = attrs.evolve(outcome, answer=attrs.evolve(outcome.answer, reference=reference))
     if isinstance(outcome, Accepted):
         return outcome
-    reason = outcome.reason
-    if len(reason) <= _LONGEST_REASON and not UNPRINTABLE.search(reason):
-        return outcome
-    escaped = UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), reason[:_LONGEST_REASON])
-    return attrs.evolve(outcome, reason=escaped[:_LONGEST_REASON])
+    reason = _plain(outcome.reason, _LONGEST_REASON)
+    return outcome if reason == outcome.reason else attrs.evolve(outcome, reason=reason)
+
+
+def _plain(text: str, longest: int) -> str:
+    """Return a text without control characters, cut to what is kept."""
+    if len(text) <= longest and not UNPRINTABLE.search(text):
+        return text
+    escaped = UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text[:longest])
+    return escaped[:longest]

@@ -138,6 +138,8 @@ def admit(
         event.trace,
         dumps(event.metadata).decode() if event.metadata else None,
         body,
+        None if event_type is None else event_type.category,
+        None if event_type is None else event_type.purpose,
     )
 
 

@@ -1,9 +1,9 @@
-"""When an endpoint counts as failing, and how it is let back.
+"""When a circuit opens, and how it closes again.
 
-Pure: outcomes go in, a changed ailment comes out.  Deliveries to a failing endpoint
-are parked until the next probe and use up no attempts.  A probe is one attempt at a
-time; each one that succeeds doubles how many may be open, until the endpoint's own
-cap is reached and it counts as recovered.
+Pure: an outcome and an open circuit go in, the circuit from now on comes out.  Deliveries
+to a destination with an open circuit wait until the next probe and use up no attempts.  A
+probe is one attempt at a time; each one that succeeds doubles how many may be in flight, until the
+destination's own limit is reached and the circuit closes.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from datetime import datetime, timedelta
 import attrs
 
 from ..models.circuit import OpenCircuit
-from ..models.endpoint import Endpoint
+from ..models.destination import Destination
 from ..models.outcome import Accepted, BadRecipient, Outcome, Permanent, Unsent
 
-#: Failing after this many failures in a row …
+#: A circuit opens after this many failures in a row …
 IN_A_ROW = 10
-#: … or when at least half of the last ones failed, once there are this many.
+#: … or when at least half of the last attempts failed, once there are this many.
 WINDOW, LEAST = 50, 20
 
 _FIRST_PROBE, _LONGEST = timedelta(seconds=10), timedelta(minutes=5)
@@ -27,10 +27,12 @@ _FIRST_PROBE, _LONGEST = timedelta(seconds=10), timedelta(minutes=5)
 
 @attrs.define
 class FailureWindow:
-    """What one process has seen of an endpoint lately.
+    """What one process has seen lately of the attempts that share a circuit.
 
     Attributes:
-        allowed: How many attempts may be open while the endpoint is let back; ``None`` is its own cap.
+        row: How many of the last attempts failed in a row.
+        allowed: How many attempts may be in flight while the circuit is being closed; ``None`` is the
+            destination's own limit.
     """
 
     recent: deque[bool] = attrs.field(factory=lambda: deque(maxlen=WINDOW))
@@ -38,56 +40,57 @@ class FailureWindow:
     allowed: int | None = None
 
     def failed(self) -> bool:
-        """Tell whether what was seen makes the endpoint a failing one."""
+        """Tell whether what was seen opens the circuit."""
         if self.row >= IN_A_ROW:
             return True
         return len(self.recent) >= LEAST and 2 * self.recent.count(False) >= len(self.recent)
 
 
-def speaks(outcome: Outcome) -> bool | None:
-    """Return whether an outcome speaks for an endpoint's health, against it, or not at all (``None``)."""
+def is_success(outcome: Outcome) -> bool | None:
+    """Return whether an outcome counts as a success (``True``), as a failure, or not at all (``None``)."""
     if isinstance(outcome, Accepted):
         return True
-    # The endpoint answered and refused this one message, which says nothing about the next; or it was not asked.
+    # The receiver refused this one message, which says nothing about the next; or nothing was sent.
     return None if isinstance(outcome, Permanent | BadRecipient | Unsent) else False
 
 
 def note(
-    pulse: FailureWindow, outcome: Outcome, endpoint: Endpoint, circuit: OpenCircuit | None, *, now: datetime
+    window: FailureWindow, outcome: Outcome, destination: Destination, circuit: OpenCircuit | None, *, now: datetime
 ) -> OpenCircuit | None:
-    """Take an outcome into ``pulse`` and return the endpoint's ailment from now on (``None``: it is well)."""
-    good = speaks(outcome)
-    if good is None:
+    """Take an outcome into ``window`` and return the circuit from now on (``None``: it is closed)."""
+    good = is_success(outcome)
+    if good is None or destination.circuit_key is None:
         return circuit
-    pulse.recent.append(good)
+    window.recent.append(good)
     if not good:
-        pulse.row += 1
-        if circuit is None and not pulse.failed():
+        window.row += 1
+        if circuit is None and not window.failed():
             return None
-        return _worse(pulse, outcome, endpoint, circuit, now)
-    pulse.row = 0
+        return _reopened(window, outcome, destination, circuit, now)
+    window.row = 0
     if circuit is None:
         return None
-    pulse.allowed = 2 * (pulse.allowed or 1)
-    if pulse.allowed < endpoint.max_in_flight:
+    window.allowed = 2 * (window.allowed or 1)
+    if window.allowed < destination.max_in_flight:
         return circuit
-    pulse.allowed = None
-    pulse.recent.clear()
+    window.allowed = None
+    window.recent.clear()
     return None
 
 
-def _worse(
-    pulse: FailureWindow, outcome: Outcome, endpoint: Endpoint, circuit: OpenCircuit | None, now: datetime
+def _reopened(
+    window: FailureWindow, outcome: Outcome, destination: Destination, circuit: OpenCircuit | None, now: datetime
 ) -> OpenCircuit:
-    pulse.allowed = 1
-    pulse.recent.clear()
+    window.allowed = 1
+    window.recent.clear()
     reason = "" if isinstance(outcome, Accepted) else outcome.reason
     if circuit is None:
-        return OpenCircuit(
-            endpoint_id=endpoint.id, tenant=endpoint.tenant, since=now, probe_at=now + _FIRST_PROBE, reason=reason
-        )
+        key = destination.circuit_key
+        assert key is not None
+        tenant = destination.tenant if destination.owns_circuit else ""
+        return OpenCircuit(key=key, tenant=tenant, since=now, probe_at=now + _FIRST_PROBE, reason=reason)
     if now < circuit.probe_at:
-        return circuit  # an attempt from before it was parked
+        return circuit  # an attempt that was made before the circuit opened
     probes = circuit.probes + 1
     pause = min(_FIRST_PROBE * 2 ** min(probes, 10), _LONGEST)
     return attrs.evolve(circuit, probes=probes, probe_at=now + pause, reason=reason)

@@ -11,7 +11,8 @@ import attrs
 
 from ..models.circuit import OpenCircuit
 from ..models.delivery import Claim
-from ..models.endpoint import Endpoint, EndpointState
+from ..models.destination import Destination
+from ..models.endpoint import EndpointState
 
 #: How long a held delivery sleeps before a new decision is taken; resuming wakes it earlier.
 HOLD = timedelta(minutes=5)
@@ -47,20 +48,28 @@ Decision = Send | Hold | Cancel | Expire
 SEND = Send()
 
 
-def decide(claim: Claim, endpoint: Endpoint | None, circuit: OpenCircuit | None = None, *, now: datetime) -> Decision:
-    """Decide whether ``claim`` is sent to ``endpoint`` at ``now``.
+def decide(
+    claim: Claim, destination: Destination | None, circuit: OpenCircuit | None = None, *, now: datetime
+) -> Decision:
+    """Decide whether ``claim`` is sent to ``destination`` at ``now``.
 
     Args:
-        ailment: What the endpoint is known to suffer from.
+        destination: ``None`` if there is none any more.
+        circuit: The circuit of the destination, if it is open.
     """
-    if endpoint is None:
+    if destination is None:
         return Cancel("endpoint_deleted")
     if claim.expires_at is not None and claim.expires_at <= now:
         return Expire()
-    if endpoint.state is EndpointState.ACTIVE:
+    if destination.state is EndpointState.ACTIVE:
         if circuit is not None and now < circuit.probe_at:
-            return Hold(circuit.probe_at, "endpoint_failing")
+            return Hold(circuit.probe_at, failing_reason(destination))
         return SEND
-    if endpoint.state is EndpointState.PAUSED:
+    if destination.state is EndpointState.PAUSED:
         return Hold(now + HOLD, "endpoint_paused")
     return Cancel("endpoint_disabled")
+
+
+def failing_reason(destination: Destination) -> str:
+    """Return why deliveries to a destination are held while its circuit is open."""
+    return "endpoint_failing" if destination.owns_circuit else "provider_failing"

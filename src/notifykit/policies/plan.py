@@ -1,8 +1,8 @@
-"""Who gets an event: from the event and a tenant's subscriptions to deliveries.
+"""Planning: from an event and a tenant's subscriptions to deliveries.
 
 Pure: the clock is an argument.  The index is made once for each version of a tenant's
-configuration.  However many subscriptions there are, an event meets only those whose
-patterns of types and topics start with its own words.
+configuration.  However many subscriptions there are, an event is compared only with those
+whose patterns of types and topics start with its own words.
 """
 
 from __future__ import annotations
@@ -68,13 +68,14 @@ def _never(_: Any) -> bool:
 
 
 class _Target:
-    """Who is told, over which channel: at most one delivery per event."""
+    """A subscriber's address on a channel: it gets at most one delivery of an event."""
 
-    __slots__ = ("_key", "channel", "state", "subscriber_id")
+    __slots__ = ("_key", "address", "channel", "state", "subscriber_id")
 
-    def __init__(self, subscriber_id: str, channel: str, state: EndpointState) -> None:
+    def __init__(self, subscriber_id: str, channel: str, address: str | None, state: EndpointState) -> None:
         self.subscriber_id = subscriber_id
         self.channel = channel
+        self.address = address
         self.state = state
         self._key: str | None = None
 
@@ -82,8 +83,17 @@ class _Target:
     def key(self) -> str:
         """The end of the ids of all deliveries to this target."""
         if self._key is None:
-            self._key = recipient_key(self.subscriber_id, self.channel, "")
+            self._key = recipient_key(self.subscriber_id, self.channel, self.address or "")
         return self._key
+
+
+#: Subscriber, channel and address (``None`` for an endpoint): what gets one delivery of an event at the most.
+Reached = tuple[str, str, str | None]
+
+
+def reached_by(subscription: Subscription) -> Reached:
+    """Return what a subscription delivers to."""
+    return subscription.subscriber_id, subscription.channel, subscription.address
 
 
 class _CompiledSubscription:
@@ -186,7 +196,7 @@ def _heads(text: str, separator: str) -> Iterator[str]:
 
 
 class _Topics:
-    """The wishes under one pattern of types."""
+    """The subscriptions under one pattern of types."""
 
     __slots__ = ("anywhere", "by_topic")
 
@@ -194,23 +204,23 @@ class _Topics:
         self.anywhere: list[_CompiledSubscription] = []
         self.by_topic: _Patterns[list[_CompiledSubscription]] | None = None
 
-    def add(self, wish: _CompiledSubscription, topic: str | None) -> None:
+    def add(self, compiled: _CompiledSubscription, topic: str | None) -> None:
         if topic is None:
-            self.anywhere.append(wish)
+            self.anywhere.append(compiled)
             return
         if self.by_topic is None:
             self.by_topic = _Patterns(TOPICS, list)
-        self.by_topic.under(topic).append(wish)
+        self.by_topic.under(topic).append(compiled)
 
 
 class SubscriptionIndex:
-    """Subscriptions of a tenant, arranged so that an event meets few of them.
+    """Subscriptions of a tenant, arranged so that an event is compared with few of them.
 
     Make a new index for a new version of the configuration.
 
     Args:
         subscriptions: Some of a tenant's.
-        endpoints: The states of the endpoints that these name.
+        endpoints: The states of the endpoints that these name; an address of a subscription itself is active.
 
     Attributes:
         subscriptions: What it was made from, in the order of ids.
@@ -221,41 +231,41 @@ class SubscriptionIndex:
         self._endpoints = endpoints
         self._types: _Patterns[_Topics] = _Patterns(TYPES, _Topics)
         self._asked: dict[tuple[str, str | None], list[_CompiledSubscription]] = {}
-        targets: dict[tuple[str, str], _Target] = {}
+        targets: dict[Reached, _Target] = {}
         for rank, subscription in enumerate(self.subscriptions):
-            state = endpoints.get(subscription.subscriber_id)
+            state = self.state_of(subscription)
             if state is None or not subscription.enabled:
                 continue
-            to = (subscription.subscriber_id, subscription.channel)
+            to = reached_by(subscription)
             if to not in targets:
                 targets[to] = _Target(*to, state)
-            wish = _CompiledSubscription(rank, subscription, targets[to])
+            compiled = _CompiledSubscription(rank, subscription, targets[to])
             if subscription.topic is not None and not fits(subscription.topic, TOPICS):
                 continue
             for pattern in dict.fromkeys(subscription.event_types):
                 if fits(pattern, TYPES):
-                    self._types.under(pattern).add(wish, subscription.topic)
+                    self._types.under(pattern).add(compiled, subscription.topic)
 
     @classmethod
     def of(cls, config: TenantConfig) -> Self:
         """Return an index of all that a tenant has."""
         return cls(config.subscriptions, {endpoint.id: endpoint.state for endpoint in config.endpoints})
 
-    def endpoint_state(self, subscriber_id: str) -> EndpointState | None:
-        """Return the state of an endpoint, or ``None`` if the tenant has no such endpoint."""
-        return self._endpoints.get(subscriber_id)
+    def state_of(self, subscription: Subscription) -> EndpointState | None:
+        """Return the state of what a subscription delivers to, or ``None`` if the tenant has no such endpoint."""
+        return self._endpoints.get(subscription.subscriber_id) if subscription.address is None else EndpointState.ACTIVE
 
     def named(self, type: str) -> list[_CompiledSubscription]:
-        """Return who wants events of this type and says so by more than a wildcard."""
-        return [wish for wish in self.wishes(type, None) if _names(wish.subscription, type)]
+        """Return the subscriptions to events of this type that spell out the first word of it."""
+        return [compiled for compiled in self.matching(type, None) if _names(compiled.subscription, type)]
 
     def target(self, endpoint_id: str) -> _Target | None:
         """Return an endpoint as a target of webhooks, or ``None`` if the tenant has no such endpoint."""
         state = self._endpoints.get(endpoint_id)
-        return None if state is None else _Target(endpoint_id, WEBHOOK, state)
+        return None if state is None else _Target(endpoint_id, WEBHOOK, None, state)
 
-    def wishes(self, type: str, topic: str | None) -> list[_CompiledSubscription]:
-        """Return who wants events of this type and topic, in the order of subscription ids."""
+    def matching(self, type: str, topic: str | None) -> list[_CompiledSubscription]:
+        """Return the subscriptions to events of this type and topic, in the order of their ids."""
         asked = type, topic
         found = self._asked.get(asked)
         if found is None:
@@ -273,7 +283,7 @@ class SubscriptionIndex:
                 groups += topics.by_topic.matching(topic or "")
         if len(groups) == 1:
             return groups[0]
-        return sorted((wish for group in groups for wish in group), key=attrgetter("rank"))
+        return sorted((compiled for group in groups for compiled in group), key=attrgetter("rank"))
 
 
 # ── the rule ───────────────────────────────────────────────────────────────────────────────────
@@ -290,10 +300,10 @@ OPERATIONAL_TYPES: Final = frozenset(
 
 
 def plan(event: TakenEvent, index: SubscriptionIndex, *, now: datetime) -> list[NewDelivery]:
-    """Return the deliveries of ``event``: one for each endpoint, in the order of subscription ids.
+    """Return the deliveries of ``event``: one for each address, in the order of subscription ids.
 
-    Where several subscriptions of an endpoint match, the one with the smallest id counts.
-    An answer of no is a delivery too (``SUPPRESSED``, ``EXPIRED``), so that people can see it.
+    Where several subscriptions to one address match, the one with the smallest id counts.
+    What is not sent is a delivery too (``SUPPRESSED``, ``EXPIRED``), so that it can be found.
     """
     return plan_page(event, index, now=now, most=sys.maxsize)[0]
 
@@ -310,36 +320,36 @@ def plan_page(
     if (endpoint_id := addressed_to(event)) is not None:
         target = index.target(endpoint_id)
         return ([] if target is None else [_delivery(event, target, "", expired, now)]), None
-    wishes = index.named(event.type) if event.topic == OPERATIONAL else index.wishes(event.type, event.topic)
-    if len(wishes) == 1 and event.cursor is None and not wishes[0].filtered:  # what follows, in short
-        return [_delivery(event, wishes[0].target, wishes[0].subscription.id, expired, now)], None
+    matching = index.named(event.type) if event.topic == OPERATIONAL else index.matching(event.type, event.topic)
+    if len(matching) == 1 and event.cursor is None and not matching[0].filtered:  # what follows, in short
+        return [_delivery(event, matching[0].target, matching[0].subscription.id, expired, now)], None
     deliveries: list[NewDelivery] = []
-    told: set[_Target] = set()
+    reached: set[_Target] = set()
     data: Any = _UNREAD
-    start = 0 if event.cursor is None else bisect_right(wishes, event.cursor, key=_subscription_id)
-    for at in range(start, len(wishes)):
-        wish = wishes[at]
+    start = 0 if event.cursor is None else bisect_right(matching, event.cursor, key=_subscription_id)
+    for at in range(start, len(matching)):
+        compiled = matching[at]
         if len(deliveries) >= most:
-            return deliveries, _subscription_id(wishes[at - 1])
-        target = wish.target
-        if target in told:
+            return deliveries, _subscription_id(matching[at - 1])
+        target = compiled.target
+        if target in reached:
             continue
-        if wish.filtered:
+        if compiled.filtered:
             if data is _UNREAD:
                 data = loads(event.body)["data"]
-            if not wish.accepts(data):
+            if not compiled.accepts(data):
                 continue
-        told.add(target)
-        deliveries.append(_delivery(event, target, wish.subscription.id, expired, now))
+        reached.add(target)
+        deliveries.append(_delivery(event, target, compiled.subscription.id, expired, now))
     return deliveries, None
 
 
-def _subscription_id(wish: _CompiledSubscription) -> str:
-    return wish.subscription.id
+def _subscription_id(compiled: _CompiledSubscription) -> str:
+    return compiled.subscription.id
 
 
 def only_to(endpoint_id: str) -> str:
-    """Return the topic of an event that goes to one endpoint, whoever is subscribed; no caller may publish to it."""
+    """Return the topic of an event that goes to one endpoint, whatever is subscribed; no caller may publish to it."""
     return _ADDRESSED + endpoint_id
 
 
@@ -358,7 +368,7 @@ def addressed_to(event: Content) -> str | None:
 
 
 def query_for(event: TakenEvent) -> MatchQuery:
-    """Return how to ask who may want an event that goes to whoever is subscribed."""
+    """Return which subscriptions to look for that may match an event that names no endpoint."""
     named = event.topic == OPERATIONAL
     return MatchQuery(event.type, "" if named or event.topic is None else event.topic, named)
 
@@ -381,11 +391,12 @@ def _delivery(event: TakenEvent, target: _Target, subscription_id: str, expired:
         due_at,
         event.expires_at,
         event.ordering_key,
+        target.address,
     )
 
 
 def _start(endpoint: EndpointState, expired: bool, now: datetime) -> tuple[DeliveryState, str | None, datetime]:
-    """Return the state that a delivery which cannot be sent now is born in, why, and when it is due."""
+    """Return the first state of a delivery that cannot be sent now, the reason, and when it is due."""
     if expired:
         return DeliveryState.EXPIRED, "expired", now
     if endpoint is EndpointState.PAUSED:
@@ -394,28 +405,28 @@ def _start(endpoint: EndpointState, expired: bool, now: datetime) -> tuple[Deliv
 
 
 def explain(
-    event: Content, index: SubscriptionIndex, *, told: set[tuple[str, str]] | None = None
+    event: Content, index: SubscriptionIndex, *, reached: set[Reached] | None = None
 ) -> list[tuple[Subscription, Verdict]]:
     """Return what each subscription of the index says to ``event``, in the order of their ids.
 
     Args:
-        told: Which endpoints are told already; hand the same set in for the next page of subscriptions.
+        reached: What earlier subscriptions deliver to; hand the same set in for the next page of subscriptions.
     """
     data = loads(event.body)["data"]
-    told = set() if told is None else told
+    reached = set() if reached is None else reached
     verdicts = []
     for subscription in index.subscriptions:
         verdict = _own_verdict(subscription, event, data)
         if verdict is Verdict.MATCHED:
-            to = (subscription.subscriber_id, subscription.channel)
-            verdict = _endpoint_verdict(index.endpoint_state(subscription.subscriber_id), to in told)
-            told.add(to)
+            to = reached_by(subscription)
+            verdict = _target_verdict(index.state_of(subscription), to in reached)
+            reached.add(to)
         verdicts.append((subscription, verdict))
     return verdicts
 
 
 def _own_verdict(subscription: Subscription, event: Content, data: Any) -> Verdict:
-    """Return what a subscription says, whoever it is for."""
+    """Return what a subscription says, whatever it delivers to."""
     topic = subscription.topic
     if not subscription.enabled:
         return Verdict.SUBSCRIPTION_DISABLED
@@ -441,10 +452,10 @@ def _is_invalid(subscription: Subscription) -> bool:
     )
 
 
-def _endpoint_verdict(state: EndpointState | None, told: bool) -> Verdict:
+def _target_verdict(state: EndpointState | None, is_reached: bool) -> Verdict:
     """Return what becomes of a subscription that matches."""
     if state is None:
         return Verdict.ENDPOINT_MISSING
     if state is EndpointState.DISABLED:
         return Verdict.ENDPOINT_DISABLED
-    return Verdict.DUPLICATE_ENDPOINT if told else Verdict.MATCHED
+    return Verdict.DUPLICATE_ENDPOINT if is_reached else Verdict.MATCHED

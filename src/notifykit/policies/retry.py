@@ -1,6 +1,6 @@
 """What happens to a delivery after an attempt.
 
-Pure: the clock and the dice are arguments, so every branch is a table test.
+Pure: the clock and the random numbers are arguments, so every branch is a table test.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from ..models.retry import MAX_ATTEMPTS, RetryPolicy
 Rng = Callable[[], float]
 
 _RATE_PAUSE = timedelta(seconds=60)
-#: How long a delivery waits that could not be sent for want of something of our own; spread by half of it.
+#: How long a delivery waits that could not be sent because this process lacked a resource; spread by half of it.
 _SHORTAGE_PAUSE = timedelta(seconds=2)
 
 
 @attrs.frozen(kw_only=True)
 class Complete:
-    """The delivery arrived."""
+    """The delivery was accepted."""
 
 
 @attrs.frozen(kw_only=True)
@@ -41,11 +41,11 @@ class DeadLetter:
     """Give up: the delivery becomes a dead letter.
 
     Attributes:
-        disable: The address is gone; the endpoint is to be disabled.
+        invalidate: The address is gone for good and must not be used again.
     """
 
     reason: str
-    disable: bool = False
+    invalidate: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -73,7 +73,7 @@ def next_step(outcome: Outcome, *, tries: int, policy: RetryPolicy, now: datetim
         case Permanent(reason=reason):
             return DeadLetter(reason=reason)
         case BadRecipient(reason=reason):
-            return DeadLetter(reason=reason, disable=True)
+            return DeadLetter(reason=reason, invalidate=True)
         case Transient(reason=reason) | Throttled(reason=reason) | Uncertain(reason=reason):
             if tries >= policy.max_attempts:
                 return DeadLetter(reason=f"exhausted:{reason}")
@@ -92,7 +92,7 @@ def _pause(outcome: Transient | Throttled | Uncertain, delay: timedelta, policy:
         asked = _RATE_PAUSE
     if asked is None:
         return pause
-    # Never earlier than asked; later by chance, because many may have been told the same time.
+    # Never earlier than asked; later by chance, because many deliveries may have got the same answer.
     return max(pause, min(asked, policy.max_retry_after) * (1 + policy.jitter * rng()))
 
 

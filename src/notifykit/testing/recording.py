@@ -1,4 +1,4 @@
-"""A channel that sends nothing: it builds the signed request, keeps it, and answers what it is told."""
+"""A channel that sends nothing: it builds the signed request, keeps it, and returns the outcome that a test sets."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import attrs
 
 from ..channels.webhook import Guard, Response, Target, WebhookChannel
 from ..models.delivery import WEBHOOK, Claim
+from ..models.destination import Destination
 from ..models.endpoint import Endpoint
 from ..models.outcome import Outcome
 
@@ -58,13 +59,15 @@ class RecordingChannel:
         """Let the next attempt (at that endpoint) lead to ``outcome``."""
         self._script.append((outcome, endpoint_id))
 
-    async def send(self, claim: Claim, endpoint: Endpoint, *, now: datetime) -> Outcome:
+    async def send(self, claim: Claim, destination: Destination, *, now: datetime) -> Outcome:
         """Record one attempt; see :class:`notifykit.ports.Channel`."""
         self._wire.posted = None
-        outcome = await self._webhook.send(claim, endpoint, now=now)
+        outcome = await self._webhook.send(claim, destination, now=now)
         posted = self._wire.posted
         if posted is None:
             return outcome  # the guard, or the endpoint's own settings, kept it from being sent
+        endpoint = destination.config
+        assert isinstance(endpoint, Endpoint)
         url, head, body = posted
         outcome = self._scripted(endpoint.id) or outcome
         headers = dict(line.split(": ", 1) for line in head.decode("ascii").split("\r\n")[1:] if line)

@@ -25,6 +25,7 @@ from notifykit.dispatch import dispatcher as dispatcher_module
 from notifykit.dispatch.dispatcher import Dispatcher
 from notifykit.errors import NotifykitError, StoreUnavailableError
 from notifykit.models.delivery import Claim, Priority
+from notifykit.models.destination import Destination
 from notifykit.models.outcome import Accepted, BadRecipient, Outcome, Throttled, Transient, Uncertain
 from notifykit.ports import Store
 from notifykit.stores.memory import MemoryStore
@@ -173,7 +174,7 @@ class Wire:
     process: Process
     name: str = "webhook"
 
-    async def send(self, claim: Claim, endpoint: Endpoint, *, now: datetime) -> Outcome:
+    async def send(self, claim: Claim, destination: Destination, *, now: datetime) -> Outcome:
         await self.process.dare()
         outcome = await self.process.world.answer(claim, endpoint)
         await self.process.dare()

@@ -9,6 +9,7 @@ import pytest
 
 from notifykit import EgressRules, Endpoint, Event, Notifykit
 from notifykit.models.delivery import WEBHOOK, Claim, Delivery
+from notifykit.models.destination import Destination
 from notifykit.models.outcome import Accepted, Outcome
 from notifykit.testing import FakeClock
 
@@ -32,7 +33,7 @@ class World:
         self._kit = kit
         self._dispatcher = kit.dispatcher([self])
 
-    async def send(self, claim: Claim, endpoint: Endpoint, *, now: datetime) -> Outcome:
+    async def send(self, claim: Claim, destination: Destination, *, now: datetime) -> Outcome:
         self.sent.append((claim, endpoint))
         answers = self.answers[endpoint.id]
         return answers.pop(0) if answers else Accepted()

@@ -14,6 +14,7 @@ import attrs
 from notifykit import DispatchSettings, Endpoint, Event, Notifykit, RetryPolicy
 from notifykit.dispatch.dispatcher import Dispatcher
 from notifykit.models.delivery import Claim, Delivery, DeliveryState
+from notifykit.models.destination import Destination
 from notifykit.models.outcome import Accepted, Outcome, Transient
 from notifykit.ports import Clock, DeliveryFilter
 from notifykit.telemetry import TelemetryEvent
@@ -34,7 +35,7 @@ class ScriptedChannel:
     most_open: int = 0
     closed: bool = False
 
-    async def send(self, claim: Claim, endpoint: Endpoint, *, now: datetime) -> Outcome:
+    async def send(self, claim: Claim, destination: Destination, *, now: datetime) -> Outcome:
         self.sent.append(claim)
         self.open += 1
         self.most_open = max(self.most_open, self.open)

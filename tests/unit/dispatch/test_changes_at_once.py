@@ -13,7 +13,7 @@ from notifykit.models.outcome import Accepted, BadRecipient, Transient
 from notifykit.policies.circuits import IN_A_ROW
 from notifykit.signing import generate_secret
 from notifykit.stores.memory import MemoryStore
-from notifykit.telemetry import EndpointDisabled, EndpointFailing
+from notifykit.telemetry import CircuitOpened, EndpointDisabled
 from notifykit.testing import FakeClock
 
 from .support import TENANT, Bench, ScriptedChannel, bench
@@ -91,7 +91,7 @@ class TestHealth:
 
             (circuit,) = await b.kit.store.circuits()
             assert 1 == circuit.version
-            assert 1 == sum(isinstance(told, EndpointFailing) for told in b.told)
+            assert 1 == sum(isinstance(told, CircuitOpened) for told in b.told)
             assert circuits.circuit(endpoint.id) == others.circuit(endpoint.id)
 
     async def test_an_old_failure_does_not_bring_an_ailment_back(self) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from notifykit import Endpoint, Event, RateLimit, StoreError, StoreUnavailableError
 from notifykit.models.delivery import Claim, DeliveryState
+from notifykit.models.destination import Destination
 from notifykit.models.outcome import (
     Accepted,
     Answer,
@@ -284,7 +285,7 @@ async def test_every_channel_is_closed():
         class Broken:
             name = "webhook"
 
-            async def send(self, claim: Claim, endpoint: Endpoint, *, now: datetime) -> Accepted:
+            async def send(self, claim: Claim, destination: Destination, *, now: datetime) -> Accepted:
                 return Accepted()
 
             async def aclose(self) -> None:

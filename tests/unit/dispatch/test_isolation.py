@@ -17,7 +17,7 @@ from notifykit.models.delivery import Claim, DeliveryState
 from notifykit.models.outcome import Accepted, Outcome, Transient
 from notifykit.policies.circuits import IN_A_ROW
 from notifykit.stores.memory import MemoryStore
-from notifykit.telemetry import EndpointFailing, EndpointRecovered
+from notifykit.telemetry import CircuitClosed, CircuitOpened
 from notifykit.testing import FakeClock
 
 from .support import TENANT, ScriptedChannel, bench
@@ -36,7 +36,7 @@ async def test_a_failing_endpoint_is_parked_and_its_deliveries_use_up_no_attempt
 
         async with b.dispatcher:
             held = await b.until_states(DeliveryState.HELD, count=3 * IN_A_ROW - 20)
-            await b.until(lambda: any(isinstance(told, EndpointFailing) for told in b.told))
+            await b.until(lambda: any(isinstance(told, CircuitOpened) for told in b.told))
 
         assert {"endpoint_failing"} == {delivery.reason for delivery in held}
         assert len(b.channel.sent) <= 64  # what was in flight when it was found out, and no more
@@ -56,13 +56,13 @@ async def test_recovery_ramps_up_within_the_cap_and_wakes_what_was_parked() -> N
             await b.publish()
 
         async with b.dispatcher:
-            await b.until(lambda: any(isinstance(told, EndpointFailing) for told in b.told))
+            await b.until(lambda: any(isinstance(told, CircuitOpened) for told in b.told))
             before = len(b.channel.sent)
             well[0] = True
             clock.advance(timedelta(seconds=30))
             while DELIVERED not in Counter(d.state for d in await b.deliveries()):
                 await asyncio.sleep(0.01)
-            await b.until(lambda: any(isinstance(told, EndpointRecovered) for told in b.told))
+            await b.until(lambda: any(isinstance(told, CircuitClosed) for told in b.told))
             clock.advance(timedelta(minutes=10))
             await b.until_states(DELIVERED, count=200)
 
@@ -78,7 +78,7 @@ async def test_what_one_process_finds_out_another_keeps_to() -> None:
         for _ in range(2 * IN_A_ROW):
             await b.publish()
         async with b.dispatcher:
-            await b.until(lambda: any(isinstance(told, EndpointFailing) for told in b.told))
+            await b.until(lambda: any(isinstance(told, CircuitOpened) for told in b.told))
         clock.advance(timedelta(seconds=1))
         channel = ScriptedChannel()
         other = b.kit.dispatcher([channel], b.dispatcher.settings)
@@ -134,7 +134,7 @@ async def test_an_endpoint_that_only_fails_for_days_is_disabled() -> None:
             await b.publish()
 
         async with b.dispatcher:
-            await b.until(lambda: any(isinstance(told, EndpointFailing) for told in b.told))
+            await b.until(lambda: any(isinstance(told, CircuitOpened) for told in b.told))
             clock.advance(timedelta(days=2, minutes=1))
             async with asyncio.timeout(15):
                 while (await b.kit.endpoints.get(endpoint.id, tenant=TENANT)).state is EndpointState.ACTIVE:

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import attrs
 
-from notifykit import Endpoint, EndpointState
+from notifykit import EndpointState
 from notifykit.models.delivery import Claim, DeliveryState
+from notifykit.models.destination import Destination
 from notifykit.models.outcome import Outcome, Permanent
 
 from .support import TENANT, ScriptedChannel, bench
@@ -21,7 +22,7 @@ A_WHILE = 0.15
 class SlowChannel(ScriptedChannel):
     """Takes its time to answer."""
 
-    async def send(self, claim: Claim, endpoint: Endpoint, *, now: datetime) -> Outcome:
+    async def send(self, claim: Claim, destination: Destination, *, now: datetime) -> Outcome:
         await asyncio.sleep(A_WHILE)
         return await super().send(claim, endpoint, now=now)
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from notifykit.models.delivery import Claim, DeliveryState
 from notifykit.models.outcome import Accepted, Outcome, Unsent
-from notifykit.telemetry import DeliveryAttempted, DeliveryNotSent, EndpointFailing, SendingPaused
+from notifykit.telemetry import CircuitOpened, DeliveryAttempted, DeliveryNotSent, SendingPaused
 from notifykit.testing import FakeClock
 
 from .support import TENANT, bench, failing
@@ -37,7 +37,7 @@ async def test_what_was_not_sent_is_not_counted() -> None:
         not_sent = [told for told in b.told if isinstance(told, DeliveryNotSent)]
         assert [("pending", "no_ports")] * 20 == [(told.decision, told.reason) for told in not_sent]
         assert 1 == sum(isinstance(told, DeliveryAttempted) for told in b.told)
-        assert not any(isinstance(told, EndpointFailing | SendingPaused) for told in b.told)
+        assert not any(isinstance(told, CircuitOpened | SendingPaused) for told in b.told)
 
 
 async def test_a_shortage_that_concerns_every_attempt_pauses_all_of_them() -> None:

@@ -18,12 +18,12 @@ from notifykit.models.outcome import (
     Uncertain,
     Unsent,
 )
-from notifykit.policies.circuits import IN_A_ROW, FailureWindow, note, speaks
+from notifykit.policies.circuits import IN_A_ROW, FailureWindow, is_success, note
 from notifykit.testing import START, make_endpoint
 
 GOOD, BAD = Accepted(), Transient(reason="http_503")
 ENDPOINT = attrs.evolve(make_endpoint(), max_in_flight=8)
-OPEN = OpenCircuit(endpoint_id=ENDPOINT.id, tenant=ENDPOINT.tenant, since=START, probe_at=START, reason="http_503")
+OPEN = OpenCircuit(key=ENDPOINT.id, tenant=ENDPOINT.tenant, since=START, probe_at=START, reason="http_503")
 
 
 def after(
@@ -50,7 +50,7 @@ def after(
 )
 def test_what_an_outcome_says_of_an_endpoint(outcome: Outcome, expected: bool | None) -> None:
     """A refusal of one message says nothing of the next."""
-    assert expected is speaks(outcome)
+    assert expected is is_success(outcome)
 
 
 def test_failures_in_a_row_make_it_failing() -> None:

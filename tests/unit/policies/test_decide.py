@@ -42,7 +42,7 @@ def claim(expires_at=None) -> Claim:
 
 
 def circuit(probe_at) -> OpenCircuit:
-    return OpenCircuit(endpoint_id="end_1", tenant="acme", since=START, probe_at=probe_at)
+    return OpenCircuit(key="end_1", tenant="acme", since=START, probe_at=probe_at)
 
 
 @pytest.mark.parametrize(

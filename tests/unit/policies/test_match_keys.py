@@ -85,7 +85,7 @@ def test_who_wants_an_event_is_found_where_it_looks(pattern: str, topic: str | N
     wish = subscription(pattern, topic=topic)
     index = SubscriptionIndex([wish], {"end_1": EndpointState.ACTIVE})
 
-    wanted = bool(index.wishes(type, on or None))
+    wanted = bool(index.matching(type, on or None))
     named = bool(index.named(type))
 
     assert not wanted or keys_of(wish) & set(keys_for(MatchQuery(type, on)))

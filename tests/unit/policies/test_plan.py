@@ -439,5 +439,6 @@ def test_an_index_says_what_it_was_made_from() -> None:
     index = index_of(second, first)
 
     assert (first, second) == index.subscriptions
-    assert EndpointState.ACTIVE is index.endpoint_state("end_1")
-    assert index.endpoint_state("end_of_nobody") is None
+    assert EndpointState.ACTIVE is index.state_of(first)
+    assert index.state_of(second) is None
+    assert EndpointState.ACTIVE is index.state_of(attrs.evolve(second, channel="toy", address="toy:room-5"))

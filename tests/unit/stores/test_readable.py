@@ -123,7 +123,7 @@ async def test_an_ailment_that_cannot_be_read_hides_no_other(kit, damage):
     """Every process asks for all of them at a time."""
     for id_ in ("end_bad", "end_good"):
         await kit.store.save_endpoint(make_endpoint(id=id_, tenant=ACME))
-        await kit.store.save_circuit(OpenCircuit(endpoint_id=id_, tenant=ACME, since=START, probe_at=START))
+        await kit.store.save_circuit(OpenCircuit(key=id_, tenant=ACME, since=START, probe_at=START))
     damage("circuits", "probe_at", 2**62, endpoint_id="end_bad")
 
     assert ["end_good"] == [circuit.endpoint_id for circuit in await kit.store.circuits()]

@@ -1,4 +1,4 @@
-"""Delivers signed events to tenants' URLs."""
+"""The webhook channel: POSTs signed events to tenants' URLs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ...distribution import version
 from ...errors import ConfigurationError, DestinationRefusedError
 from ...failpoints import failpoint
 from ...models.delivery import WEBHOOK, Claim
+from ...models.destination import Destination
 from ...models.endpoint import Endpoint
 from ...models.outcome import Outcome, Permanent
 from ...native import mypyc_attr
@@ -22,15 +23,15 @@ from ...signing import Signer
 from .answers import outcome_of, outcome_of_failure
 from .guard import Guard
 from .headers import full_head, static_head
-from .transport import BODY_CAP, Transport, WireError
+from .transport import BODY_CAP, Response, Transport, WireError
 from .url import Target
 from .wire import Wire
 
 if TYPE_CHECKING:
     from ...ports import Channel
 
-#: For how many endpoints the parsed URL, the head and the keys are kept at hand.  Not fewer than the endpoints that are
-#: kept of large tenants (``dispatch/large_tenants.py``): going round through more of them prepares each anew.
+#: For how many endpoints the parsed URL, the head and the keys are kept.  Not fewer than the destinations that are
+#: kept of large tenants (``dispatch/large_tenants.py``): sending to more of them in turn would prepare each anew.
 MAX_PREPARED = 12_000
 
 _EVENT_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -41,12 +42,18 @@ _USER_AGENT = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 class _Prepared:
     """What is the same for all deliveries to an endpoint until it changes."""
 
-    endpoint: Endpoint
+    destination: Destination
     target: Target
     static_head: bytes
     signer: Signer
     signs_until: datetime | None
     timeout: float
+    #: Values of headers that are not stored if the receiver repeats them in its answer.
+    secret_values: tuple[bytes, ...]
+
+
+#: A header value that is shorter than this is a word and not a secret.
+_SECRET_LENGTH = 8
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -83,11 +90,11 @@ class WebhookChannel:
             raise ConfigurationError("user_agent is visible ASCII, with blanks only inside")
         self._prepared: OrderedDict[str, _Prepared] = OrderedDict()
 
-    async def send(self, claim: Claim, endpoint: Endpoint, *, now: datetime) -> Outcome:
+    async def send(self, claim: Claim, destination: Destination, *, now: datetime) -> Outcome:
         """Make one attempt; see :class:`notifykit.ports.Channel`."""
-        prepared = self._prepared.get(endpoint.id)
-        if prepared is None or not _is_current(prepared, endpoint, now):
-            found = self._prepare(endpoint, now)
+        prepared = self._prepared.get(destination.subscriber_id)
+        if prepared is None or not _is_current(prepared, destination, now):
+            found = self._prepare(destination, now)
             if not isinstance(found, _Prepared):
                 return found
             prepared = found
@@ -105,26 +112,34 @@ class WebhookChannel:
             return outcome_of_failure(error)
         except DestinationRefusedError as error:
             return _blocked(error)
+        if response.body and prepared.secret_values:
+            response = _without(response, prepared.secret_values)
         return outcome_of(response, now)
 
     async def aclose(self) -> None:
         """Close all connections."""
         await self._transport.aclose()
 
-    def _prepare(self, endpoint: Endpoint, now: datetime) -> _Prepared | Outcome:
-        """Compute what stays the same for ``endpoint``, or the outcome if nothing can be sent to it."""
+    def _prepare(self, destination: Destination, now: datetime) -> _Prepared | Outcome:
+        """Compute what stays the same for ``destination``, or the outcome if nothing can be sent to it."""
+        endpoint = destination.config
+        if not isinstance(endpoint, Endpoint):
+            raise TypeError(f"a webhook goes to an endpoint, not to {destination.subscriber_id}")
         keys = endpoint.signing_keys(now)
         try:
-            target = attrs.evolve(self._guard.parse(endpoint.url), tenant=endpoint.tenant)
+            target = attrs.evolve(self._guard.parse(destination.address), tenant=destination.tenant)
             prepared = _Prepared(
-                endpoint=endpoint,
+                destination=destination,
                 target=target,
                 static_head=static_head(target, endpoint.headers, self._user_agent),
                 signer=Signer(keys),
                 signs_until=min(
                     (s.expires_at for s in endpoint.secrets if s.expires_at and s.expires_at > now), default=None
                 ),
-                timeout=endpoint.timeout.total_seconds(),
+                timeout=destination.timeout.total_seconds(),
+                secret_values=tuple(
+                    value.encode() for value in endpoint.headers.values() if len(value) >= _SECRET_LENGTH
+                ),
             )
         except DestinationRefusedError as error:
             return _blocked(error)
@@ -132,19 +147,30 @@ class WebhookChannel:
             return Permanent(reason="bad_signing_key")
         except ValueError:
             return Permanent(reason="bad_headers")
-        self._prepared[endpoint.id] = prepared
-        self._prepared.move_to_end(endpoint.id)
+        self._prepared[destination.subscriber_id] = prepared
+        self._prepared.move_to_end(destination.subscriber_id)
         if len(self._prepared) > MAX_PREPARED:
             self._prepared.popitem(last=False)
         return prepared
 
 
-def _is_current(prepared: _Prepared, endpoint: Endpoint, now: datetime) -> bool:
-    if prepared.endpoint is not endpoint:
-        if prepared.endpoint != endpoint:
+def _is_current(prepared: _Prepared, destination: Destination, now: datetime) -> bool:
+    if prepared.destination is not destination:
+        if prepared.destination != destination:
             return False
-        prepared.endpoint = endpoint  # the same content read again: next time identity is enough
+        prepared.destination = destination  # the same content read again: next time identity is enough
     return prepared.signs_until is None or now < prepared.signs_until
+
+
+def _without(response: Response, values: tuple[bytes, ...]) -> Response:
+    """Return an answer without the header values that the receiver repeats in its body.
+
+    The store encrypts these values; an error page that shows the request must not undo that.
+    """
+    body = response.body
+    for value in values:
+        body = body.replace(value, b"[redacted]")
+    return response if body is response.body else Response(response.status, response.headers, body)
 
 
 def _blocked(error: DestinationRefusedError) -> Permanent:

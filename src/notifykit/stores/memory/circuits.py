@@ -1,4 +1,4 @@
-"""The memory store's failing endpoints and token buckets."""
+"""The memory store's open circuits and token buckets."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from .tables import newer
 
 
 class MemoryHealth(MemoryDeliveries):
-    """The verbs of :class:`notifykit.ports.Endpoints` about health and rates."""
+    """The verbs of :class:`notifykit.ports.Endpoints` about circuits and rates."""
 
     async def circuits(self) -> list[OpenCircuit]:
         return list(self._tables.circuits.values())
 
     async def save_circuit(self, circuit: OpenCircuit) -> OpenCircuit:
-        key = circuit.tenant, circuit.endpoint_id
-        if key not in self._tables.endpoints:
-            raise StaleWriteError("endpoint", circuit.endpoint_id)
-        saved = newer(circuit, self._tables.circuits.get(key), "circuit", circuit.endpoint_id)
+        key = circuit.tenant, circuit.key
+        if circuit.tenant and key not in self._tables.endpoints:
+            raise StaleWriteError("endpoint", circuit.key)
+        saved = newer(circuit, self._tables.circuits.get(key), "circuit", circuit.key)
         self._tables.circuits[key] = saved
         return saved
 
-    async def close_circuit(self, tenant: str, endpoint_id: str, *, now: datetime) -> bool:
-        if self._tables.circuits.pop((tenant, endpoint_id), None) is None:
+    async def close_circuit(self, tenant: str, key: str, *, now: datetime) -> bool:
+        if self._tables.circuits.pop((tenant, key), None) is None:
             return False
-        await self.wake(tenant, endpoint_id, now=now)
+        await self.wake(tenant, key, now=now)
         return True
 
     async def acquire(self, tenant: str, endpoint_id: str, wanted: int, limit: RateLimit, *, now: datetime) -> int:

@@ -63,6 +63,8 @@ class MemoryDeliveries:
             lease_until=until,
             body=event.body,
             version=self._tables.versions[delivery.tenant],
+            address=delivery.address,
+            details=event.details,
         )
 
     async def record(self, records: Sequence[Record]) -> set[str]:

@@ -71,6 +71,7 @@ class MemoryOutbox:
             body=event.body,
             cursor=unplanned.cursor,
             tenant_version=self._tables.versions[event.tenant],
+            details=event.details,
         )
 
     async def settle(
@@ -118,6 +119,7 @@ class MemoryOutbox:
                 due_at=None if ended else new.due_at,
                 expires_at=new.expires_at,
                 finished_at=now if ended else None,
+                address=new.address,
             )
         )
         self._tables.add(row)

@@ -1,4 +1,4 @@
-"""Failing endpoints and token buckets: written once for every database.
+"""Open circuits and token buckets: written once for every database.
 
 Each function works on a SQLAlchemy connection inside a transaction that its caller owns.
 """
@@ -23,19 +23,19 @@ from .rows import instant, micros
 
 _log = logging.getLogger("notifykit")
 
-#: Every failing endpoint; asked for each second by every process, mostly in vain.
-FAILING = "SELECT endpoint_id, tenant, since, probe_at, probes, reason, version FROM notifykit_circuits"
+#: Every open circuit; read each second by every process, and mostly there is none.
+FAILING = "SELECT key, tenant, since, probe_at, probes, reason, version FROM notifykit_circuits"
 
 
 def failing(connection: Connection) -> list[OpenCircuit]:
-    """Return every failing endpoint."""
+    """Return every open circuit."""
     return readable(connection.exec_driver_sql(FAILING).mappings())
 
 
 def save(connection: Connection, circuit: OpenCircuit) -> int:
-    """Insert or replace an ailment; return its new version."""
+    """Insert or replace an open circuit; return its new version."""
     values: dict[str, Any] = {
-        "endpoint_id": circuit.endpoint_id,
+        "key": circuit.key,
         "tenant": circuit.tenant,
         "since": micros(circuit.since),
         "probe_at": micros(circuit.probe_at),
@@ -43,8 +43,8 @@ def save(connection: Connection, circuit: OpenCircuit) -> int:
         "reason": circuit.reason,
         "version": circuit.version,
     }
-    if circuit.version == 0 and not _keep_endpoint(connection, circuit.tenant, circuit.endpoint_id):
-        raise StaleWriteError("endpoint", circuit.endpoint_id)
+    if circuit.version == 0 and circuit.tenant and not _keep_endpoint(connection, circuit.tenant, circuit.key):
+        raise StaleWriteError("endpoint", circuit.key)
     return save_record(connection, s.circuits, values, "circuit")
 
 
@@ -55,12 +55,12 @@ def _keep_endpoint(connection: Connection, tenant: str, endpoint_id: str) -> boo
     return connection.execute(found).first() is not None
 
 
-def remove(connection: Connection, tenant: str, endpoint_id: str, now: datetime) -> bool:
-    """Note a recovery and wake what is parked."""
-    where = (s.circuits.c.endpoint_id == endpoint_id, s.circuits.c.tenant == tenant)
+def remove(connection: Connection, tenant: str, key: str, now: datetime) -> bool:
+    """Remove a circuit and make due what is held for the endpoint."""
+    where = (s.circuits.c.key == key, s.circuits.c.tenant == tenant)
     if connection.execute(delete(s.circuits).where(*where)).rowcount == 0:
         return False
-    transitions.wake(connection, tenant, endpoint_id, now)
+    transitions.wake(connection, tenant, key, now)
     return True
 
 
@@ -81,20 +81,20 @@ def acquire(connection: Connection, tenant: str, endpoint_id: str, wanted: int, 
 
 
 def readable(rows: Iterable[RowMapping]) -> list[OpenCircuit]:
-    """Return the ailments of rows; one that cannot be read is left out: every process asks for all of them."""
+    """Return the circuits of rows; one that cannot be read is left out: every process reads all of them."""
     found = []
     for row in rows:
         try:
             found.append(circuit_from(row))
         except (ValueError, TypeError, ArithmeticError) as error:
-            _log.error("circuit.unreadable id=%s error=%s", row["endpoint_id"], type(error).__name__)
+            _log.error("circuit.unreadable id=%s error=%s", row["key"], type(error).__name__)
     return found
 
 
 def circuit_from(row: RowMapping) -> OpenCircuit:
-    """Return an ailment from a row of its table."""
+    """Return the circuit of a row."""
     return OpenCircuit(
-        endpoint_id=row["endpoint_id"],
+        key=row["key"],
         tenant=row["tenant"],
         since=instant(row["since"]),
         probe_at=instant(row["probe_at"]),

@@ -97,8 +97,8 @@ def remove_endpoint(connection: Connection, tenant: str, endpoint_id: str, now: 
         .returning(s.subscriptions)
     )
     subscription_index.replace(connection, map(subscription_from, wishes.mappings().all()), ())
-    for table in (s.circuits, s.buckets):
-        connection.execute(delete(table).where(table.c.endpoint_id == endpoint_id, table.c.tenant == tenant))
+    for table, key in ((s.circuits, s.circuits.c.key), (s.buckets, s.buckets.c.endpoint_id)):
+        connection.execute(delete(table).where(key == endpoint_id, table.c.tenant == tenant))
     waits = and_(s.queue.c.tenant == tenant, s.queue.c.subscriber_id == endpoint_id)
     transitions.end(connection, waits, DeliveryState.CANCELLED, "endpoint_deleted", now)
     return True

@@ -21,7 +21,7 @@ import attrs
 
 from ...environment import ENCRYPT_PAYLOADS, switch
 from ...errors import MissingKeyError, VaultError
-from ...models.delivery import Attempt, Claim
+from ...models.delivery import Attempt, Claim, EventDetails
 from ...models.endpoint import Endpoint, EndpointState
 from ...models.event import StoredEvent, TakenEvent
 from ...models.subscription import TenantConfig
@@ -244,10 +244,23 @@ class Encryption:
                 if locked is not None and isinstance(error, MissingKeyError):
                     locked.append(item)
             else:
-                yield item._replace(body=bodies[at])
+                yield item._replace(body=bodies[at], details=self._opened_details(item))
         if refused:
             at, why = refused[0]
             _log.error("event.unreadable count=%d first=%r error=%r", len(refused), at, str(why))
+
+    def _opened_details(self, item: TakenEvent | Claim) -> EventDetails:
+        """Return what an event says beside its body; metadata that does not open is left out."""
+        details = item.details
+        if details.metadata is None:
+            return details
+        event_id = item.id if isinstance(item, TakenEvent) else item.event_id
+        try:
+            metadata = self._text(details.metadata, event_context(item.tenant, event_id, "metadata"))
+        except VaultError as error:
+            _log.error("event.unreadable event_id=%s tenant=%r error=%r", event_id, item.tenant, str(error))
+            return details._replace(metadata=None)
+        return details._replace(metadata=metadata)
 
     def _bytes(self, value: bytes, place: str) -> bytes:
         return self.vault.ring.open_bytes(value, context=place) if value[:4] == _ENCRYPTED else value

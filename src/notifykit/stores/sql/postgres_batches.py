@@ -24,7 +24,7 @@ _MANY = 16
 _SHAPES = 10
 
 #: The columns of an attempt where there was none.
-_NOT_TRIED = (None,) * 9
+_NOT_TRIED = (None,) * 10
 
 
 class Shapes:
@@ -88,12 +88,14 @@ def planned_columns(planned: Sequence[tuple[NewDelivery, Record | None]], first:
         first: Whether it is of an event that was taken for the first time.
     """
     columns: list[Column] = list(zip(*[new for new, _ in planned], strict=True))
-    _, _, _, _, _, _, priority, states, reasons, due_at, expires_at, ordering_key = columns
+    _, _, _, _, _, _, priority, states, reasons, due_at, expires_at, ordering_key, address = columns
     records = [record for _, record in planned]
     if any(records):
         states = [state if record is None else record.state for state, record in zip(states, records, strict=True)]
         reasons = [reason if record is None else record.reason for reason, record in zip(reasons, records, strict=True)]
-    number, *tried, _, response, worker = _attempts([None if record is None else record.attempt for record in records])
+    number, *tried, _, response, worker, reference = _attempts(
+        [None if record is None else record.attempt for record in records]
+    )
     columns[6:] = (
         _each(RANK.__getitem__, priority),
         _each(attrgetter("value"), states),
@@ -101,6 +103,7 @@ def planned_columns(planned: Sequence[tuple[NewDelivery, Record | None]], first:
         _instants(due_at),
         _instants(expires_at),
         ordering_key,
+        address,
         _each(FINAL_STATES.__contains__, states),
         first,
         number,
@@ -108,6 +111,7 @@ def planned_columns(planned: Sequence[tuple[NewDelivery, Record | None]], first:
         *tried,
         response,
         worker,
+        reference,
     )
     return columns
 
@@ -128,7 +132,7 @@ def record_columns(records: Sequence[Record]) -> list[Column]:
 
 
 def _attempts(attempts: Sequence[Attempt | None]) -> list[Column]:
-    """Return number, start, time taken, outcome, reason, status, time of the retry, answer and worker."""
+    """Return number, start, time taken, outcome, reason, status, time of the retry, answer, worker and reference."""
     columns: list[Column]
     if not any(attempts):
         return [(None,) * len(attempts)] * len(_NOT_TRIED)

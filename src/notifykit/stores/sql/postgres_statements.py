@@ -231,6 +231,7 @@ _PLANNED = {
     "due_at": "bigint",
     "expires_at": "bigint",
     "ordering_key": "text",
+    "address": "text",
     "final": "bool",
     "first": "bool",
     "attempts": "int",
@@ -242,6 +243,7 @@ _PLANNED = {
     "status": "int",
     "response": "bytea",
     "worker": "text",
+    "reference": "text",
 }
 #: How many arguments of :func:`settle` come before the columns of planned deliveries, and how many tell of events.
 _BEFORE_PLANNED, _OF_EVENTS = 6, len(_SETTLED)
@@ -284,20 +286,20 @@ _UNLESS_MADE = """
     AND NOT EXISTS (SELECT 1 FROM notifykit_queue w WHERE w.id = d.id))"""
 _QUEUE = """, q AS (
   INSERT INTO notifykit_queue (id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state, reason,
-    created_at, due_at, expires_at, ordering_key, fence, lease_until, worker)
+    created_at, due_at, expires_at, ordering_key, fence, lease_until, worker, address)
   SELECT id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state, reason,
     CASE WHEN state = 'sending' THEN due_at ELSE $1 END, due_at, expires_at,
     ordering_key, (state = 'sending')::int, CASE WHEN state = 'sending' THEN until END,
-    CASE WHEN state = 'sending' THEN sender END
+    CASE WHEN state = 'sending' THEN sender END, address
   FROM d WHERE {waits} {unless_queued}
 )"""
 _END = """, f AS (
   INSERT INTO notifykit_deliveries (id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state,
     reason, attempts, abandoned, generation, fence, ordering_key, created_at, expires_at, finished_at, last_started_at,
-    last_took, last_outcome, last_reason, last_status, last_response, last_worker)
+    last_took, last_outcome, last_reason, last_status, last_response, last_worker, last_reference, address)
   SELECT id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state, reason, coalesce(attempts, 0),
     0, 0, (ended_at IS NOT NULL)::int, ordering_key, CASE WHEN ended_at IS NULL THEN $1 ELSE due_at END, expires_at,
-    coalesce(ended_at, $1), started_at, took, outcome, code, status, response, worker
+    coalesce(ended_at, $1), started_at, took, outcome, code, status, response, worker, reference, address
   FROM d WHERE {ends} {unless_known}
 )"""
 
@@ -419,6 +421,7 @@ _RESULTS = {
     "retry_at": "bigint",
     "response": "bytea",
     "worker": "text",
+    "reference": "text",
 }
 
 RECORD = """
@@ -429,7 +432,8 @@ WITH r AS MATERIALIZED (
   WHERE r.final AND q.id = r.id AND q.fence = r.fence AND coalesce(q.state, '') = 'sending'
   RETURNING q.id, q.event_id, q.tenant, q.subscription_id, q.subscriber_id, q.channel, q.priority, r.state, r.reason,
     coalesce(r.number, q.attempts) AS attempts, q.abandoned, q.generation, q.fence, q.ordering_key, q.created_at,
-    q.expires_at, r.at, r.started_at, r.took, r.outcome, r.code, r.status, r.response, r.worker
+    q.expires_at, r.at, r.started_at, r.took, r.outcome, r.code, r.status, r.response, r.worker,
+    r.reference, q.address
 ), next AS MATERIALIZED (
   SELECT n.id, g.at FROM (
     SELECT subscriber_id, ordering_key, max(at) AS at FROM gone WHERE ordering_key IS NOT NULL GROUP BY 1, 2
@@ -449,12 +453,12 @@ WITH r AS MATERIALIZED (
 ), ended AS (
   INSERT INTO notifykit_deliveries (id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state,
     reason, attempts, abandoned, generation, fence, ordering_key, created_at, expires_at, finished_at, last_started_at,
-    last_took, last_outcome, last_reason, last_status, last_response, last_worker)
+    last_took, last_outcome, last_reason, last_status, last_response, last_worker, last_reference, address)
   SELECT * FROM gone
 ), tried AS (
   INSERT INTO notifykit_attempts (delivery_id, number, started_at, took, outcome, reason, status, retry_at, response,
-    worker)
-  SELECT id, number, started_at, took, outcome, code, status, retry_at, response, worker
+    worker, reference)
+  SELECT id, number, started_at, took, outcome, code, status, retry_at, response, worker, reference
   FROM r WHERE number IS NOT NULL AND (id IN (SELECT id FROM kept)) IS TRUE
 )
 SELECT id FROM gone UNION ALL SELECT id FROM kept

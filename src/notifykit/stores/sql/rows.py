@@ -10,7 +10,16 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from ...models.delivery import FINAL_STATES, Attempt, Claim, Delivery, DeliveryState, NewDelivery, Priority
+from ...models.delivery import (
+    FINAL_STATES,
+    Attempt,
+    Claim,
+    Delivery,
+    DeliveryState,
+    EventDetails,
+    NewDelivery,
+    Priority,
+)
 from ...models.endpoint import (
     MAX_BURST,
     MAX_RATE,
@@ -105,12 +114,20 @@ def event_from(row: RowMapping) -> StoredEvent:
         trace=row["trace"],
         metadata=row["metadata"],
         body=bytes(row["body"]),
+        category=row["category"],
+        purpose=row["purpose"],
     )
+
+
+#: The fields of :class:`EventDetails`, of ``events`` (e).
+DETAIL_COLUMNS = ", ".join(f"e.{name}" for name in EventDetails._fields)
 
 
 def taken_from(row: Sequence[Any]) -> TakenEvent:
     """Return the taken event of a row with the columns of :data:`TAKEN_COLUMNS`."""
-    event_id, fence, tenant, type_, topic, rank, ordering_key, published_at, expires_at, body, cursor, version = row
+    event_id, fence, tenant, type_, topic, rank, ordering_key, published_at, expires_at, body, cursor, version = row[
+        :12
+    ]
     return TakenEvent(
         event_id,
         fence,
@@ -124,13 +141,14 @@ def taken_from(row: Sequence[Any]) -> TakenEvent:
         body,
         cursor,
         version or 0,
+        EventDetails(*row[12:]),
     )
 
 
 #: Of ``outbox`` (o), ``events`` (e) and ``tenants`` (t); see :func:`taken_from`.
 TAKEN_COLUMNS = (
     "o.event_id, o.fence, o.tenant, e.type, e.topic, e.priority, e.ordering_key, e.published_at, e.expires_at,"
-    " e.body, o.cursor, t.version"
+    f" e.body, o.cursor, t.version, {DETAIL_COLUMNS}"
 )
 
 
@@ -181,6 +199,7 @@ def delivery_from(row: RowMapping) -> Delivery:
         due_at=instant_or_none(row["due_at"]),
         expires_at=instant_or_none(row["expires_at"]),
         finished_at=instant_or_none(row["finished_at"]),
+        address=row["address"],
     )
 
 
@@ -204,7 +223,8 @@ def claim_from(row: tuple[Any, ...], lease_until: datetime) -> Claim:
         expires_at,
         body,
         version,
-    ) = row
+        address,
+    ) = row[:18]
     return Claim(
         id_,
         fence,
@@ -224,12 +244,15 @@ def claim_from(row: tuple[Any, ...], lease_until: datetime) -> Claim:
         lease_until,
         bytes(body),
         version or 0,
+        address,
+        EventDetails(*row[18:]),
     )
 
 
 CLAIM_COLUMNS = (
     "q.id, q.fence, q.attempts, q.tries, q.abandoned, q.tenant, q.event_id, e.type, q.subscription_id, "
-    "q.subscriber_id, q.channel, q.priority, q.ordering_key, e.published_at, q.expires_at, e.body, t.version"
+    "q.subscriber_id, q.channel, q.priority, q.ordering_key, e.published_at, q.expires_at, e.body, t.version, q.address, "
+    f"{DETAIL_COLUMNS}"
 )
 
 
@@ -245,24 +268,28 @@ def attempt_values(attempt: Attempt) -> tuple[Any, ...]:
         micros_or_none(attempt.retry_at),
         attempt.response or None,
         attempt.worker,
+        attempt.reference,
     )
 
 
 def last_values(attempt: Attempt | None) -> tuple[Any, ...]:
     """Return what a delivery keeps of the attempt that ended it: number, start, and so on, and no time of a retry."""
-    number, *before_retry, _, response, worker = (None,) * 9 if attempt is None else attempt_values(attempt)
-    return (number, *before_retry, response, worker)
+    number, *before_retry, _, response, worker, reference = (None,) * 10 if attempt is None else attempt_values(attempt)
+    return (number, *before_retry, response, worker, reference)
 
 
 def last_attempt_values(row: RowMapping) -> dict[str, Any]:
     """Return the last attempt of a row of ``deliveries`` as a row of ``attempts``."""
-    last = {name: row[f"last_{name}"] for name in ("started_at", "took", "outcome", "reason", "status", "response")}
+    last = {
+        name: row[f"last_{name}"]
+        for name in ("started_at", "took", "outcome", "reason", "status", "response", "worker")
+    }
     return {
         "delivery_id": row["id"],
         "number": row["attempts"],
         **last,
         "retry_at": None,
-        "worker": row["last_worker"],
+        "reference": row["last_reference"],
     }
 
 
@@ -279,6 +306,7 @@ def attempt_from(row: Mapping[str, Any]) -> Attempt:
         retry_at=instant_or_none(row["retry_at"]),
         response=bytes(row["response"] or b""),
         worker=row["worker"] or "",
+        reference=row["reference"],
     )
 
 
@@ -367,6 +395,8 @@ def subscription_values(subscription: Subscription) -> dict[str, Any]:
         "filter": None if subscription.filter is None else json.dumps(dict(subscription.filter)),
         "description": subscription.description,
         "enabled": subscription.enabled,
+        "disabled_reason": subscription.disabled_reason,
+        "address": subscription.address,
         "created_at": micros(subscription.created_at),
         "updated_at": micros(subscription.updated_at),
         "version": subscription.version,
@@ -385,6 +415,8 @@ def subscription_from(row: RowMapping) -> Subscription:
         filter=None if row["filter"] is None else json.loads(row["filter"]),
         description=row["description"],
         enabled=bool(row["enabled"]),
+        disabled_reason=row["disabled_reason"],
+        address=row["address"],
         created_at=instant(row["created_at"]),
         updated_at=instant(row["updated_at"]),
         version=row["version"],

@@ -70,6 +70,9 @@ events = Table(
     Column("trace", Text),
     Column("metadata", Text),
     Column("body", LargeBinary, nullable=False),
+    #: Of the event's type, as the publisher declared it.
+    Column("category", Text),
+    Column("purpose", Text),
 )
 Index(
     "notifykit_events_idempotency",
@@ -154,6 +157,8 @@ queue = Table(
     Column("fence", Integer, nullable=False, server_default="0"),
     Column("lease_until", BigInteger),
     Column("worker", Text),
+    #: Where on its channel it goes; NULL if the record of an endpoint says that.
+    Column("address", Text),
 )
 _on_postgresql(queue, "SET (fillfactor = 80, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000)")
 _waits = text("state <> 'sending'")
@@ -221,6 +226,9 @@ deliveries = Table(
     Column("last_status", SmallInteger),
     Column("last_response", LargeBinary),
     Column("last_worker", Text),
+    Column("address", Text),
+    #: The provider's id of the message.
+    Column("last_reference", Text),
 )
 Index("notifykit_deliveries_subscriber", deliveries.c.subscriber_id, deliveries.c.id)
 _failed = text("state <> 'delivered'")
@@ -247,6 +255,7 @@ attempts = Table(
     Column("retry_at", BigInteger),
     Column("response", LargeBinary),
     Column("worker", Text),
+    Column("reference", Text),
 )
 
 endpoints = Table(
@@ -269,11 +278,12 @@ endpoints = Table(
     Column("version", Integer, nullable=False, server_default="1"),
 )
 
-#: One row for each failing endpoint; empty on a good day.
+#: One row for each open circuit.
 circuits = Table(
     "notifykit_circuits",
     metadata,
-    Column("endpoint_id", Key, primary_key=True),
+    #: An endpoint's id, or a provider's account, whose tenant is empty.
+    Column("key", Key, primary_key=True),
     Column("tenant", Key, primary_key=True),
     Column("since", BigInteger, nullable=False),
     Column("probe_at", BigInteger, nullable=False),
@@ -307,6 +317,8 @@ subscriptions = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     Column("version", Integer, nullable=False, server_default="1"),
+    Column("address", Text),
+    Column("disabled_reason", Text),
 )
 Index("notifykit_subscriptions_subscriber", subscriptions.c.tenant, subscriptions.c.subscriber_id)
 

@@ -86,13 +86,13 @@ _GROUPS = "json_group_array(json_array(event_id, tenant, ordering_key))"
 _PAGED = "UPDATE notifykit_outbox SET cursor = ?, taken_until = NULL WHERE event_id = ? AND fence = ? RETURNING tenant"
 _QUEUE = """
 INSERT INTO notifykit_queue (id, event_id, tenant, subscription_id, subscriber_id, channel, priority,
-  state, reason, created_at, due_at, expires_at, ordering_key, fence, lease_until, worker)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING
+  state, reason, created_at, due_at, expires_at, ordering_key, fence, lease_until, worker, address)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING
 """
 _ENDED = """
 INSERT OR IGNORE INTO notifykit_deliveries (id, event_id, tenant, subscription_id, subscriber_id, channel, priority,
   state, reason, attempts, abandoned, generation, fence, ordering_key, created_at, expires_at, finished_at,
-  last_started_at, last_took, last_outcome, last_reason, last_status, last_response, last_worker)
+  last_started_at, last_took, last_outcome, last_reason, last_status, last_response, last_worker, last_reference, address)
 """
 _KNOWN = """
 SELECT 1 FROM notifykit_queue WHERE id = :id
@@ -131,7 +131,7 @@ LEFT JOIN notifykit_tenants t ON t.tenant = q.tenant ORDER BY q.due_at, q.id
 _FINISH = """
 DELETE FROM notifykit_queue WHERE id IN (SELECT value FROM json_each(?)) AND fence = ? AND state = 'sending'
 RETURNING id, event_id, tenant, subscription_id, subscriber_id, channel, priority, attempts, abandoned, generation,
-  ordering_key, created_at, expires_at, fence
+  ordering_key, created_at, expires_at, address, fence
 """
 _KEEP = """
 UPDATE notifykit_queue SET state = ?, reason = ?, due_at = ?, lease_until = NULL, worker = NULL,
@@ -139,8 +139,8 @@ UPDATE notifykit_queue SET state = ?, reason = ?, due_at = ?, lease_until = NULL
 """
 _ATTEMPT = """
 INSERT INTO notifykit_attempts (delivery_id, number, started_at, took, outcome, reason, status, retry_at, response,
-  worker)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  worker, reference)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _EXTEND = "UPDATE notifykit_queue SET lease_until = ? WHERE id = ? AND fence = ? AND state = 'sending'"
 
@@ -290,6 +290,7 @@ def _queue_values(new: NewDelivery, now: int, until: int, worker: str) -> tuple[
         1 if leased else 0,
         until if leased else None,
         worker if leased else None,
+        new.address,
     )
 
 
@@ -318,6 +319,7 @@ def _ended_values(new: NewDelivery, now: int, record: Record | None = None) -> t
         micros_or_none(new.expires_at),
         finished_at,
         *last,
+        new.address,
     )
 
 
@@ -342,7 +344,7 @@ def record(db: sqlite3.Connection, records: Sequence[Record]) -> set[str]:
             row = gone.pop((delivery_id, fence), None)
             if row is None:
                 continue
-            *ids, attempts, abandoned, generation, ordering_key, created_at, expires_at, _ = row
+            *ids, attempts, abandoned, generation, ordering_key, created_at, expires_at, address, _ = row
             number, *last = last_values(attempt)
             history = (
                 number or attempts,
@@ -354,7 +356,7 @@ def record(db: sqlite3.Connection, records: Sequence[Record]) -> set[str]:
                 expires_at,
                 micros(at),
             )
-            ended.append((*ids, state.value, reason, *history, *last))
+            ended.append((*ids, state.value, reason, *history, *last, address))
             if ordering_key is not None:
                 groups[row[4], ordering_key] = micros(at)
         else:

@@ -65,6 +65,7 @@ _SHARED = (
     "ordering_key",
     "created_at",
     "expires_at",
+    "address",
 )
 #: What a row keeps on its way to the other table.  The fence goes on growing after a redrive, so
 #: that a zombie of an earlier generation cannot record over a new claim.

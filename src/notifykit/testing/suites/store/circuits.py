@@ -27,7 +27,7 @@ def failing_endpoint(
     """Return what an endpoint suffers from."""
     now = clock.now()
     return OpenCircuit(
-        endpoint_id=endpoint_id, tenant=tenant, since=now, probe_at=now + MINUTE, probes=probes, reason="http_503"
+        key=endpoint_id, tenant=tenant, since=now, probe_at=now + MINUTE, probes=probes, reason="http_503"
     )
 
 
@@ -45,7 +45,7 @@ class HealthPromises:
         open_ones = [
             failing_endpoint(clock),
             failing_endpoint(clock, OTHER, probes=7),
-            OpenCircuit(endpoint_id="end_third", tenant=GLOBEX, since=clock.now(), probe_at=clock.advance(SECOND)),
+            OpenCircuit(key="end_third", tenant=GLOBEX, since=clock.now(), probe_at=clock.advance(SECOND)),
         ]
 
         saved = [await self._given_circuit(store, circuit) for circuit in open_ones]
@@ -57,7 +57,7 @@ class HealthPromises:
     async def test_an_endpoint_has_one_ailment(self, store: Store, clock: FakeClock) -> None:
         """What is saved last is what the endpoint suffers from."""
         later = OpenCircuit(
-            endpoint_id=RECEIVER,
+            key=RECEIVER,
             tenant=ACME,
             since=clock.now(),
             probe_at=clock.now() + HOUR,

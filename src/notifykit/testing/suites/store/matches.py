@@ -50,7 +50,7 @@ def wanting(subscriptions: list[Subscription], query: MatchQuery) -> set[str]:
     """Return the ids of those that want an event, by the planner's own rule."""
     states = {subscription.subscriber_id: EndpointState.ACTIVE for subscription in subscriptions}
     index = SubscriptionIndex(subscriptions, states)
-    return {wish.subscription.id for wish in index.wishes(query.type, query.topic or None)}
+    return {wish.subscription.id for wish in index.matching(query.type, query.topic or None)}
 
 
 class MatchPromises:

@@ -50,7 +50,7 @@ KINDS = {
         "description",
     ),
     "circuit": Kind(
-        lambda clock: OpenCircuit(endpoint_id=RECEIVER, tenant=ACME, since=clock.now(), probe_at=clock.now() + HOUR),
+        lambda clock: OpenCircuit(key=RECEIVER, tenant=ACME, since=clock.now(), probe_at=clock.now() + HOUR),
         lambda store, it: store.save_circuit(it),
         _read_circuit,
         lambda store, it, clock: store.close_circuit(ACME, it.endpoint_id, now=clock.now()),

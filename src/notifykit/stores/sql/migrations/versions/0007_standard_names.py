@@ -1,4 +1,4 @@
-"""Tables, columns and indexes get the field's standard names: circuits, subscription index, blocked.
+"""Standard names (circuits, subscription index, blocked), and columns for destinations that are no endpoints.
 
 A worker of schema 0006 that goes on running stops when it notices; what publishes goes on.
 """
@@ -23,20 +23,39 @@ DO $$ DECLARE name text; BEGIN
 END $$
 """
 _ORDERED = ("notifykit_outbox", "notifykit_queue")
+#: What is known of a destination without an endpoint's record, of a provider's answer, and of an event's type.
+_NEW_COLUMNS = {
+    "notifykit_events": ("category", "purpose"),
+    "notifykit_queue": ("address",),
+    "notifykit_deliveries": ("address", "last_reference"),
+    "notifykit_attempts": ("reference",),
+    "notifykit_subscriptions": ("address", "disabled_reason"),
+}
 _SENDING = sa.text("ordering_key IS NOT NULL AND state = 'sending'")
 
 
 def upgrade() -> None:
-    """Rename; nothing is copied."""
+    """Rename and add columns that may be empty; nothing is copied."""
     for old, new in _TABLES.items():
         _rename_table(old, new)
     for table in _ORDERED:
         _rename_column(table, "behind", "blocked")
     _rename_index("notifykit_queue_turn", "notifykit_queue_head")
+    _rename_column("notifykit_circuits", "endpoint_id", "key")
+    for table, names in _NEW_COLUMNS.items():
+        for name in names:
+            op.add_column(table, sa.Column(name, sa.Text))
 
 
 def downgrade() -> None:
-    """Rename back."""
+    """Rename back; what only the newer version knows is deleted: it cannot be sent, or means something else there."""
+    op.execute("DELETE FROM notifykit_circuits WHERE tenant = ''")
+    for table in ("notifykit_queue", "notifykit_subscriptions"):
+        op.execute(f"DELETE FROM {table} WHERE address IS NOT NULL")
+    for table, names in _NEW_COLUMNS.items():
+        for name in names:
+            op.drop_column(table, name)
+    _rename_column("notifykit_circuits", "key", "endpoint_id")
     _rename_index("notifykit_queue_head", "notifykit_queue_turn")
     for table in _ORDERED:
         _rename_column(table, "blocked", "behind")
