@@ -43,7 +43,7 @@ class SilentEndpoints:
             self.waits.append((asyncio.get_running_loop().time(), (now - claim.published_at).total_seconds()))
             return Accepted()
         self.open += 1
-        await asyncio.sleep(endpoint.timeout.total_seconds() + 0.01 * int(endpoint.url.rpartition("/")[2]))
+        await asyncio.sleep(destination.timeout.total_seconds() + 0.01 * int(destination.address.rpartition("/")[2]))
         self.open -= 1
         return Transient(reason="timeout")
 

@@ -28,6 +28,7 @@ from cryptography.x509.oid import NameOID
 
 from notifykit.channels.webhook import Guard, WebhookChannel, Wire
 from notifykit.channels.webhook.pool import client_context
+from notifykit.models.destination import destination_of
 from notifykit.models.outcome import Accepted, Outcome, Throttled, Transient, Uncertain
 from tests import report
 from tests.unit.channels.receivers import (
@@ -86,7 +87,7 @@ async def attempt(channel: WebhookChannel, url: str, body: bytes = b"{}", *, dea
     loop = asyncio.get_running_loop()
     started = loop.time()
     endpoint = make_endpoint(url, timeout=timedelta(seconds=deadline))
-    outcome = await channel.send(make_claim(body), endpoint, now=NOW)
+    outcome = await channel.send(make_claim(body), destination_of(endpoint), now=NOW)
     assert loop.time() - started <= deadline + 0.5
     assert len(outcome.answer.body) <= CAP
     return outcome
@@ -351,7 +352,7 @@ async def test_floods_do_not_hold_up_the_loop(flood, channel):
             thread.start()
         beating = asyncio.create_task(beat())
         endpoint = make_endpoint(f"http://127.0.0.1:{listener.getsockname()[1]}/", timeout=timedelta(seconds=2))
-        await asyncio.gather(*[channel.send(make_claim(), endpoint, now=NOW) for _ in range(receivers)])
+        await asyncio.gather(*[channel.send(make_claim(), destination_of(endpoint), now=NOW) for _ in range(receivers)])
         beating.cancel()
         await asyncio.gather(beating, *[asyncio.to_thread(thread.join) for thread in pouring], return_exceptions=True)
 

@@ -32,7 +32,7 @@ from notifykit.signing import VerificationError, Verifier
 from notifykit.telemetry import ChannelFailed, TelemetryEvent, line
 from notifykit.testing import START, FakeClock
 from tests import report
-from tests.unit.channels.receivers import NOW, SECRET, local_guard, make_claim, make_endpoint
+from tests.unit.channels.receivers import NOW, SECRET, local_guard, make_claim, make_destination
 from tests.unit.cli.driving import start
 from tests.unit.dispatch.support import ScriptedChannel
 
@@ -407,10 +407,10 @@ async def test_what_was_stored_by_other_means_adds_no_line_either(transport):
         channel = WebhookChannel(guard=local_guard(), transport=transport)
         for number, seed in enumerate([*SEEDS, *NAMES]):
             cases = [
-                (make_claim(event_id=seed), make_endpoint(receiver.url)),
-                (make_claim(), make_endpoint(f"{receiver.url}/{seed}", id=f"end_{number}_url")),
-                (make_claim(), make_endpoint(receiver.url, id=f"end_{number}_value", headers={"x-note": seed})),
-                (make_claim(), make_endpoint(receiver.url, id=f"end_{number}_name", headers={seed: "v"})),
+                (make_claim(event_id=seed), make_destination(receiver.url)),
+                (make_claim(), make_destination(f"{receiver.url}/{seed}", id=f"end_{number}_url")),
+                (make_claim(), make_destination(receiver.url, id=f"end_{number}_value", headers={"x-note": seed})),
+                (make_claim(), make_destination(receiver.url, id=f"end_{number}_name", headers={seed: "v"})),
             ]
             outcomes += [await channel.send(claim, stored, now=START) for claim, stored in cases]
         await channel.aclose()

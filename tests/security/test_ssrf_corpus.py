@@ -27,7 +27,7 @@ from tests.unit.channels.receivers import (
     Receiver,
     local_guard,
     make_claim,
-    make_endpoint,
+    make_destination,
 )
 
 #: Where public names lead that point inwards; everything else leads to a public address.
@@ -148,7 +148,7 @@ async def test_only_vetted_addresses_are_dialled(transport, dialled):
     for number, entry in enumerate(entries("url")):
         for url in spellings(entry.value):
             dialled.clear()
-            outcome = await channel.send(make_claim(), make_endpoint(url, id=f"end_{number}_{url[:5]}"), now=NOW)
+            outcome = await channel.send(make_claim(), make_destination(url, id=f"end_{number}_{url[:5]}"), now=NOW)
             if entry.verdict == "deny":
                 right = isinstance(outcome, Permanent) and outcome.reason.startswith("blocked_") and not dialled
             else:
@@ -213,7 +213,7 @@ async def test_no_dns_answer_leads_inwards(entry, transport, remember, dialled, 
     channel = WebhookChannel(guard=guard, transport=transport)
     if remember:
         await guard.judge_url("https://hook.test/")
-    outcomes = [await channel.send(make_claim(), make_endpoint("https://hook.test/"), now=NOW) for _ in range(3)]
+    outcomes = [await channel.send(make_claim(), make_destination("https://hook.test/"), now=NOW) for _ in range(3)]
     await channel.aclose()
 
     assert set(dialled) <= {PUBLIC}
@@ -248,7 +248,7 @@ async def test_no_answer_leads_elsewhere(entry, transport):
 
     channel = WebhookChannel(guard=local_guard(), transport=transport)
     async with Receiver(script) as receiver:
-        outcomes = [await channel.send(make_claim(), make_endpoint(receiver.url), now=NOW) for _ in range(2)]
+        outcomes = [await channel.send(make_claim(), make_destination(receiver.url), now=NOW) for _ in range(2)]
         await channel.aclose()
 
         status = int(entry.value[:3])
@@ -276,7 +276,7 @@ async def test_the_environment_changes_nothing(transport, tmp_path, monkeypatch)
         monkeypatch.setenv("HOME", str(tmp_path))
         monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
         channel = WebhookChannel(guard=local_guard(), transport=transport)
-        outcome = await channel.send(make_claim(), make_endpoint(receiver.url), now=NOW)
+        outcome = await channel.send(make_claim(), make_destination(receiver.url), now=NOW)
         await channel.aclose()
 
         assert Accepted is type(outcome)
@@ -305,7 +305,7 @@ async def test_random_sets_of_answers(transport, dialled):
     wrong = []
     for number, answers in enumerate(rounds):
         dialled.clear()
-        await channel.send(make_claim(), make_endpoint(f"https://h{number}.test/", id=f"end_{number}"), now=NOW)
+        await channel.send(make_claim(), make_destination(f"https://h{number}.test/", id=f"end_{number}"), now=NOW)
         expected = [] if set(answers) & set(bad) else [addresses.pack(answer) for answer in answers]
         if expected != [addresses.pack(address) for address in dialled]:
             wrong.append((answers, list(dialled)))

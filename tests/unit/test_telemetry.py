@@ -33,7 +33,7 @@ ATTEMPTED = DeliveryAttempted(
     event_id="evt_1",
     event_type="order.shipped",
     tenant="acme",
-    endpoint_id="end_1",
+    subscriber_id="end_1",
     channel="webhook",
     lane="webhook:high",
     attempt=2,
@@ -50,7 +50,7 @@ ATTEMPTED = DeliveryAttempted(
 def test_an_event_is_a_name_and_its_fields():
     """Durations are in milliseconds, and say so; what is not known is left out."""
     assert (
-        "delivery.attempted delivery_id=dlv_1 event_id=evt_1 event_type=order.shipped tenant=acme endpoint_id=end_1 "
+        "delivery.attempted delivery_id=dlv_1 event_id=evt_1 event_type=order.shipped tenant=acme subscriber_id=end_1 "
         "channel=webhook lane=webhook:high attempt=2 outcome=transient reason=http_503 status=503 decision=retry "
         "due_in_ms=300000 took_ms=12 waited_ms=1000"
     ) == line(ATTEMPTED)

@@ -92,7 +92,7 @@ class _Kept(Generic[T]):
 class _Answer(NamedTuple):
     """The subscriptions that may match events of a kind; ``None`` if they are too many to be kept."""
 
-    index: SubscriptionIndex | None
+    matches: SubscriptionIndex | None
 
 
 class LargeTenants:
@@ -174,9 +174,9 @@ class LargeTenant:
                 await self._ask(unknown[at : at + _KINDS])
             answers.update((query, self._answer(query)) for query in unknown)
         for query, answer in answers.items():
-            if answer is not None and answer.index is not None:
+            if answer is not None and answer.matches is not None:
                 event = kinds[query]
-                for match in islice(answer.index.matching(event.type, event.topic), _ALONG):
+                for match in islice(answer.matches.matching(event.type, event.topic), _ALONG):
                     if match.subscription.address is None:
                         addressed.add(match.subscription.subscriber_id)
         await self.load(addressed)
@@ -197,10 +197,10 @@ class LargeTenant:
             return plan_page(event, SubscriptionIndex((), states), now=now, most=most)
         query = query_for(event)
         answer = self._answer(query)
-        if answer is None or answer.index is None:
+        if answer is None or answer.matches is None:
             page = await self._page(event, query, now, most)
         else:
-            page = plan_page(event, answer.index, now=now, most=most)
+            page = plan_page(event, answer.matches, now=now, most=most)
         if event.cursor is None:
             first = [new for new in page[0] if new.state is DeliveryState.PENDING and new.address is None]
             await self.load(new.subscriber_id for new in first)

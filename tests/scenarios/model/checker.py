@@ -16,6 +16,7 @@ import attrs
 
 from notifykit import Endpoint, Event
 from notifykit.models.delivery import Claim, Delivery, DeliveryState
+from notifykit.models.destination import Destination
 from notifykit.ports import DeliveryFilter, Store
 
 _PATTERNS = {
@@ -48,10 +49,10 @@ class Checker:
         assert event_id not in self.receipts, "two publishes got the same event"
         self.receipts[event_id] = event
 
-    def sent(self, claim: Claim, endpoint: Endpoint, at: float) -> None:
+    def sent(self, claim: Claim, destination: Destination, at: float) -> None:
         """Note a request (I6: the same bytes each time; I8: to the right tenant only)."""
         owner = self.endpoints[claim.subscriber_id][0]
-        assert (owner.id, owner.tenant) == (endpoint.id, endpoint.tenant)
+        assert (owner.id, owner.tenant) == (destination.subscriber_id, destination.tenant)
         assert owner.tenant == claim.tenant, "a tenant's event goes to another tenant's endpoint"
         assert claim.body == self.bodies.setdefault(claim.event_id, claim.body), "a duplicate has other bytes"
         self.requests += 1

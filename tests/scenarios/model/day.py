@@ -20,7 +20,7 @@ from unittest.mock import patch
 
 import attrs
 
-from notifykit import DispatchSettings, Endpoint, EndpointState, Event, Notifykit, RateLimit, RetryPolicy
+from notifykit import DispatchSettings, EndpointState, Event, Notifykit, RateLimit, RetryPolicy
 from notifykit.dispatch import dispatcher as dispatcher_module
 from notifykit.dispatch.dispatcher import Dispatcher
 from notifykit.errors import NotifykitError, StoreUnavailableError
@@ -176,7 +176,7 @@ class Wire:
 
     async def send(self, claim: Claim, destination: Destination, *, now: datetime) -> Outcome:
         await self.process.dare()
-        outcome = await self.process.world.answer(claim, endpoint)
+        outcome = await self.process.world.answer(claim, destination)
         await self.process.dare()
         return outcome
 
@@ -233,10 +233,10 @@ class World:
 
     # -- receivers -------------------------------------------------------------------------------
 
-    async def answer(self, claim: Claim, endpoint: Endpoint) -> Outcome:
-        """Do what the receiver behind ``endpoint`` does with one request."""
-        self.checker.sent(claim, endpoint, self.at)
-        temper, rng = self._tempers[endpoint.id], self.rng
+    async def answer(self, claim: Claim, destination: Destination) -> Outcome:
+        """Do what the receiver behind ``destination`` does with one request."""
+        self.checker.sent(claim, destination, self.at)
+        temper, rng = self._tempers[destination.subscriber_id], self.rng
         await asyncio.sleep(rng.uniform(0.01, 0.3))
         if self.healed:
             self.checker.accepted(claim, self.at)
@@ -249,7 +249,7 @@ class World:
         if rng.random() < temper.slow:
             if rng.random() < 0.8:
                 self.checker.accepted(claim, self.at)
-            await asyncio.sleep(endpoint.timeout.total_seconds())
+            await asyncio.sleep(destination.timeout.total_seconds())
             return Uncertain(reason="timeout")
         if rng.random() < temper.fails:
             failures: list[Outcome] = [

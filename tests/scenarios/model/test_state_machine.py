@@ -31,6 +31,7 @@ from hypothesis.stateful import (
 
 from notifykit import EndpointState, RetryPolicy
 from notifykit.models.delivery import WEBHOOK, Attempt, Claim, DeliveryState, Lane, Priority
+from notifykit.models.destination import destination_of
 from notifykit.models.endpoint import Endpoint, EndpointSecret
 from notifykit.models.event import TakenEvent
 from notifykit.models.outcome import Accepted, BadRecipient, Outcome, Permanent, Throttled, Transient, Uncertain
@@ -298,7 +299,7 @@ class EngineMachine(RuleBasedStateMachine):
     def decided(self, claim: Claim, outcome: Outcome) -> Record:
         """Return the record that the policies make of a claim and an outcome."""
         endpoint = self.endpoints[claim.subscriber_id]
-        match decide(claim, endpoint, now=self.now):
+        match decide(claim, destination_of(endpoint), now=self.now):
             case Hold(due_at, why):
                 return Record(claim.delivery_id, claim.fence, S.HELD, why, due_at, self.now, None)
             case Cancel(why):

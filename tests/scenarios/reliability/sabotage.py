@@ -91,11 +91,11 @@ def record_before_send() -> None:
 
     async def deliver(self: Sender, claim: Claim) -> None:
         now = self.clock.now()
-        endpoint = self.directory.endpoint(claim.tenant, claim.subscriber_id)
-        assert endpoint is not None
-        self._record(claim, endpoint, Accepted(), Complete(), now, now)
+        destination = self.directory.destination(claim)
+        assert destination is not None
+        self._record(claim, destination, Accepted(), Complete(), now, now)
         await self.recorder.flush()
-        await self._send(claim, endpoint, now)
+        await self._send(claim, destination, now)
 
     Sender._deliver = deliver  # type: ignore[method-assign]
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pytest
 
-from notifykit import EgressRules, Endpoint, Event, Notifykit
+from notifykit import EgressRules, Event, Notifykit
 from notifykit.models.delivery import WEBHOOK, Claim, Delivery
 from notifykit.models.destination import Destination
 from notifykit.models.outcome import Accepted, Outcome
@@ -29,13 +29,13 @@ class World:
 
     def __init__(self, kit: Notifykit) -> None:
         self.answers: dict[str, list[Outcome]] = defaultdict(list)
-        self.sent: list[tuple[Claim, Endpoint]] = []
+        self.sent: list[tuple[Claim, Destination]] = []
         self._kit = kit
         self._dispatcher = kit.dispatcher([self])
 
     async def send(self, claim: Claim, destination: Destination, *, now: datetime) -> Outcome:
-        self.sent.append((claim, endpoint))
-        answers = self.answers[endpoint.id]
+        self.sent.append((claim, destination))
+        answers = self.answers[destination.subscriber_id]
         return answers.pop(0) if answers else Accepted()
 
     async def aclose(self) -> None:

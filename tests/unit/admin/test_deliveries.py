@@ -142,7 +142,7 @@ class TestRedriving:
         await world.settles()
 
         assert [2, 1] == counts
-        assert [endpoint.id] * 3 == [target.id for _, target in world.sent[before:]]
+        assert [endpoint.id] * 3 == [target.subscriber_id for _, target in world.sent[before:]]
 
     async def test_what_retention_deleted_cannot_be_sent_again(self, kit, dead, clock):
         """Without its delivery there is nothing to name."""

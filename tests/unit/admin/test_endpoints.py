@@ -186,7 +186,7 @@ class TestChanging:
         clock.advance(HOUR)
         await world.settles()
 
-        assert [URL, f"{URL}/v2"] == [target.url for _, target in world.sent]
+        assert [URL, f"{URL}/v2"] == [target.address for _, target in world.sent]
 
     async def test_pages_follow_the_order_of_creation(self, kit):
         """A page begins behind the last id of the one before."""
@@ -279,7 +279,7 @@ class TestStates:
         (delivery,) = await world.deliveries_of(receipt.event_id)
         ((claim, sent_to),) = world.sent
         assert (target.id, DeliveryState.DELIVERED) == (delivery.subscriber_id, delivery.state)
-        assert (target.id, "notifykit.test", "high") == (sent_to.id, claim.event_type, claim.priority)
+        assert (target.id, "notifykit.test", "high") == (sent_to.subscriber_id, claim.event_type, claim.priority)
         assert f'"endpoint_id":"{target.id}"'.encode() in claim.body
 
 

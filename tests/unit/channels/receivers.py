@@ -15,6 +15,7 @@ import attrs
 
 from notifykit.channels.webhook import Guard
 from notifykit.models.delivery import Claim, Priority
+from notifykit.models.destination import Destination, destination_of
 from notifykit.models.endpoint import Endpoint, EndpointSecret
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
@@ -167,6 +168,11 @@ def make_endpoint(url: str, **changes: Any) -> Endpoint:
         "updated_at": NOW,
     }
     return Endpoint(**(values | changes))
+
+
+def make_destination(url: str, **changes: Any) -> Destination:
+    """Return what a channel is handed for such an endpoint."""
+    return destination_of(make_endpoint(url, **changes))
 
 
 def make_claim(body: bytes = b'{"order":"A-1"}', **changes: Any) -> Claim:

@@ -21,7 +21,7 @@ from notifykit import DeliveryFilter, DeliveryState, EgressRules, Event, Notifyk
 from notifykit.channels.webhook import Guard, Limits, WebhookChannel, Wire, WireError
 from notifykit.channels.webhook.httpx_transport import HttpxTransport
 from notifykit.telemetry import SendingPaused
-from tests.unit.channels.receivers import NOW, local_guard, make_claim, make_endpoint
+from tests.unit.channels.receivers import NOW, local_guard, make_claim, make_destination
 
 TENANT = "acme"
 DELIVERED = DeliveryFilter(states=frozenset({DeliveryState.DELIVERED}))
@@ -56,8 +56,8 @@ def make_channel(transport: str, limits: Limits | None) -> WebhookChannel:
 
 async def send_round(channel: WebhookChannel, port: int, count: int) -> Counter[str]:
     """Make so many attempts at once, each to another origin; count the outcomes."""
-    endpoints = [make_endpoint(url(n, port), id=f"end_{n}", timeout=timedelta(seconds=10)) for n in range(count)]
-    outcomes = await asyncio.gather(*[channel.send(make_claim(), endpoint, now=NOW) for endpoint in endpoints])
+    there = [make_destination(url(n, port), id=f"end_{n}", timeout=timedelta(seconds=10)) for n in range(count)]
+    outcomes = await asyncio.gather(*[channel.send(make_claim(), destination, now=NOW) for destination in there])
     return Counter(f"{type(outcome).__name__}:{getattr(outcome, 'reason', '')}" for outcome in outcomes)
 
 

@@ -18,6 +18,7 @@ from notifykit.channels.webhook import connection as connection_module
 from notifykit.channels.webhook import httpx_transport as httpx_module
 from notifykit.channels.webhook.answers import LONGEST_PAUSE, retry_after
 from notifykit.errors import ConfigurationError, DestinationRefusedError
+from notifykit.models.destination import destination_of
 from notifykit.models.endpoint import EndpointSecret
 from notifykit.models.outcome import Accepted, BadRecipient, Permanent, Throttled, Transient, Uncertain
 from notifykit.signing import Signer, Verifier
@@ -34,6 +35,7 @@ from .receivers import (
     answering,
     local_guard,
     make_claim,
+    make_destination,
     make_endpoint,
 )
 
@@ -62,7 +64,7 @@ async def test_the_request_on_the_wire(channel):
         endpoint = make_endpoint(
             receiver.url + "?a=b%20c", headers={"x-api-key": "s3cret", "authorization": "Bearer t"}
         )
-        await channel.send(make_claim(body), endpoint, now=NOW)
+        await channel.send(make_claim(body), destination_of(endpoint), now=NOW)
         (head, sent), *_ = receiver.requests
 
         assert b"POST /hook?a=b%20c HTTP/1.1" == head.split(b"\r\n")[0]
@@ -86,7 +88,7 @@ async def test_receivers_can_verify(channel):
     """Our verifier accepts what was received, and so does the reference library with a current timestamp."""
     now = datetime.now(UTC)
     async with Receiver(always_ok) as receiver:
-        await channel.send(make_claim(b'{"a":1}'), make_endpoint(receiver.url), now=now)
+        await channel.send(make_claim(b'{"a":1}'), make_destination(receiver.url), now=now)
         head, body = receiver.requests[0]
 
         Verifier(SECRET).verify(body, fields(head))
@@ -103,7 +105,7 @@ async def test_both_keys_sign_during_a_rotation(channel):
     async with Receiver(always_ok) as receiver:
         endpoint = make_endpoint(receiver.url, secrets=secrets)
         for when in (now, now + timedelta(seconds=31)):
-            await channel.send(make_claim(b"{}"), endpoint, now=when)
+            await channel.send(make_claim(b"{}"), destination_of(endpoint), now=when)
         during, after = (fields(head)["webhook-signature"].split() for head, _ in receiver.requests)
 
         Webhook(OTHER_SECRET).verify(b"{}", fields(receiver.requests[0][0]))
@@ -114,7 +116,7 @@ async def test_a_changed_endpoint_takes_effect_at_once(channel):
     """URL, headers and keys of the next delivery are those of the endpoint it was handed."""
     async with Receiver(always_ok) as receiver:
         endpoint = make_endpoint(receiver.url)
-        await channel.send(make_claim(), endpoint, now=NOW)
+        await channel.send(make_claim(), destination_of(endpoint), now=NOW)
         changed = attrs.evolve(
             endpoint,
             url=receiver.url + "/new",
@@ -122,8 +124,8 @@ async def test_a_changed_endpoint_takes_effect_at_once(channel):
             secrets=(EndpointSecret(value=OTHER_SECRET, created_at=NOW),),
             updated_at=NOW + timedelta(seconds=1),
         )
-        await channel.send(make_claim(), changed, now=NOW)
-        await channel.send(make_claim(), endpoint, now=NOW)
+        await channel.send(make_claim(), destination_of(changed), now=NOW)
+        await channel.send(make_claim(), destination_of(endpoint), now=NOW)
         heads = [head for head, _ in receiver.requests]
 
         assert heads[1].startswith(b"POST /hook/new ")
@@ -137,7 +139,7 @@ async def test_endpoints_of_two_tenants_share_no_connection(channel):
     async with Receiver(always_ok) as receiver:
         for number, tenant in enumerate(("acme", "globex", "acme", "globex")):
             endpoint = make_endpoint(f"{receiver.url}/{number}", id=f"end_{number}", tenant=tenant)
-            await channel.send(make_claim(tenant=tenant), endpoint, now=NOW)
+            await channel.send(make_claim(tenant=tenant), destination_of(endpoint), now=NOW)
 
         assert (2, 4) == (receiver.connections, len(receiver.requests))
 
@@ -160,7 +162,7 @@ async def test_an_answer_to_half_a_request_counts(channel, answer, then):
             await asyncio.sleep(60)
 
     async with Receiver(script) as receiver:
-        outcome = await channel.send(make_claim(b"x" * (8 << 20)), make_endpoint(receiver.url), now=NOW)
+        outcome = await channel.send(make_claim(b"x" * (8 << 20)), make_destination(receiver.url), now=NOW)
 
         assert (Permanent, "http_413") == (type(outcome), outcome.reason)
 
@@ -181,7 +183,7 @@ async def test_an_answer_too_many_closes_the_connection(channel):
 
     async with Receiver(script) as receiver:
         for _ in range(6):
-            outcome = await channel.send(make_claim(), make_endpoint(receiver.url), now=NOW)
+            outcome = await channel.send(make_claim(), make_destination(receiver.url), now=NOW)
             assert (Accepted, 204) == (type(outcome), outcome.answer.status)
             await asyncio.sleep(0.01)
 
@@ -200,7 +202,7 @@ async def test_an_endpoint_that_was_read_again_is_not_prepared_again(monkeypatch
     channel = WebhookChannel(guard=local_guard())
     async with Receiver(always_ok) as receiver:
         for _ in range(3):
-            await channel.send(make_claim(), make_endpoint(receiver.url), now=NOW)
+            await channel.send(make_claim(), make_destination(receiver.url), now=NOW)
         await channel.aclose()
 
     assert 1 == len(made)
@@ -212,7 +214,7 @@ async def test_prepared_endpoints_are_bounded(monkeypatch):
     channel = WebhookChannel(guard=local_guard())
     async with Receiver(always_ok) as receiver:
         for number in range(9):
-            await channel.send(make_claim(), make_endpoint(receiver.url, id=f"end_{number}"), now=NOW)
+            await channel.send(make_claim(), make_destination(receiver.url, id=f"end_{number}"), now=NOW)
         await channel.aclose()
 
     assert 4 == len(channel._prepared)
@@ -254,7 +256,7 @@ OUTCOMES = [
 async def test_what_each_status_means(channel, status, kind, reason):
     """The table of DESIGN section 4, row by row; the answer is kept with the outcome."""
     async with Receiver(answering(status_line(status, "Location: http://127.0.0.1:1/"))) as receiver:
-        outcome = await channel.send(make_claim(), make_endpoint(receiver.url), now=NOW)
+        outcome = await channel.send(make_claim(), make_destination(receiver.url), now=NOW)
 
         assert kind is type(outcome)
         assert reason == getattr(outcome, "reason", None)
@@ -266,7 +268,7 @@ async def test_a_status_beyond_599_is_transient():
     """An invented status is a failure like any other."""
     channel = WebhookChannel(guard=local_guard())
     async with Receiver(answering(status_line(999))) as receiver:
-        outcome = await channel.send(make_claim(), make_endpoint(receiver.url), now=NOW)
+        outcome = await channel.send(make_claim(), make_destination(receiver.url), now=NOW)
         await channel.aclose()
 
     assert isinstance(outcome, Transient)
@@ -277,7 +279,7 @@ async def test_a_status_beyond_599_is_transient():
 async def test_retry_after_is_handed_on(channel, status, kind):
     """The pause that a receiver asks for reaches the rules."""
     async with Receiver(answering(status_line(status, "Retry-After: 120"))) as receiver:
-        outcome = await channel.send(make_claim(), make_endpoint(receiver.url), now=NOW)
+        outcome = await channel.send(make_claim(), make_destination(receiver.url), now=NOW)
 
         assert kind is type(outcome)
         assert timedelta(seconds=120) == outcome.retry_after
@@ -335,7 +337,7 @@ async def test_an_answer_that_never_comes_is_uncertain(channel):
 
     async with Receiver(script) as receiver:
         endpoint = make_endpoint(receiver.url, timeout=timedelta(seconds=0.2))
-        outcome = await channel.send(make_claim(), endpoint, now=NOW)
+        outcome = await channel.send(make_claim(), destination_of(endpoint), now=NOW)
 
         assert Uncertain(reason="timeout") == outcome
 
@@ -351,7 +353,7 @@ async def test_a_stalled_body_is_not_waited_for(channel, monkeypatch):
 
     async with Receiver(script) as receiver:
         async with asyncio.timeout(2):
-            outcome = await channel.send(make_claim(), make_endpoint(receiver.url), now=NOW)
+            outcome = await channel.send(make_claim(), make_destination(receiver.url), now=NOW)
 
         assert isinstance(outcome, Accepted)
         assert b"part" == outcome.answer.body
@@ -372,14 +374,14 @@ async def test_a_blocked_destination_is_permanent(url, reason):
     guard = Guard(allow_http=True, resolver=FixedResolver({"inner.test": [PUBLIC, "127.0.0.1"]}))
     channel = WebhookChannel(guard=guard)
 
-    assert Permanent(reason=reason) == await channel.send(make_claim(), make_endpoint(url), now=NOW)
+    assert Permanent(reason=reason) == await channel.send(make_claim(), make_destination(url), now=NOW)
 
 
 async def test_a_name_without_an_address_is_transient():
     """DNS trouble passes."""
     channel = WebhookChannel(guard=Guard(resolver=FixedResolver({})))
 
-    outcome = await channel.send(make_claim(), make_endpoint("https://gone.test/"), now=NOW)
+    outcome = await channel.send(make_claim(), make_destination("https://gone.test/"), now=NOW)
 
     assert Transient(reason="dns_failure") == outcome
 
@@ -397,7 +399,7 @@ async def test_an_endpoint_that_cannot_be_signed_for_gets_nothing(changes, reaso
     """Without a valid key, or with headers of ours, nothing is sent rather than something unsigned."""
     channel = WebhookChannel(guard=local_guard())
     async with Receiver(always_ok) as receiver:
-        outcome = await channel.send(make_claim(), make_endpoint(receiver.url, **changes), now=NOW)
+        outcome = await channel.send(make_claim(), make_destination(receiver.url, **changes), now=NOW)
 
         assert Permanent(reason=reason) == outcome
         assert 0 == receiver.connections
@@ -408,7 +410,7 @@ async def test_an_id_that_cannot_be_signed_is_not_sent(event_id):
     """An id is a header and a part of the signed content: neither may be broken out of."""
     channel = WebhookChannel(guard=local_guard())
     async with Receiver(always_ok) as receiver:
-        outcome = await channel.send(make_claim(event_id=event_id), make_endpoint(receiver.url), now=NOW)
+        outcome = await channel.send(make_claim(event_id=event_id), make_destination(receiver.url), now=NOW)
 
         assert Permanent(reason="bad_event_id") == outcome
         assert 0 == receiver.connections
@@ -437,7 +439,7 @@ async def test_a_transport_of_your_own(failure, expected):
     transport = Broken()
     channel = WebhookChannel(guard=local_guard(), transport=transport)
 
-    assert expected == await channel.send(make_claim(), make_endpoint("http://127.0.0.1:8080/"), now=NOW)
+    assert expected == await channel.send(make_claim(), make_destination("http://127.0.0.1:8080/"), now=NOW)
     await channel.aclose()
     assert transport.closed
 
@@ -454,6 +456,6 @@ async def test_ed25519_keys_sign_too(channel):
     key = "whsk_" + b64encode(b"\x01" * 32).decode()
     async with Receiver(always_ok) as receiver:
         secrets = (EndpointSecret(value=key, created_at=NOW),)
-        await channel.send(make_claim(), make_endpoint(receiver.url, secrets=secrets), now=NOW)
+        await channel.send(make_claim(), make_destination(receiver.url, secrets=secrets), now=NOW)
 
         assert fields(receiver.requests[0][0])["webhook-signature"].startswith("v1a,")

@@ -7,9 +7,10 @@ import asyncio
 import pytest
 
 from notifykit.channels.webhook import WebhookChannel, check_headers
+from notifykit.models.destination import destination_of
 from notifykit.models.outcome import Accepted, Permanent
 
-from .receivers import NOW, Receiver, always_ok, local_guard, make_claim, make_endpoint
+from .receivers import NOW, Receiver, always_ok, local_guard, make_claim, make_destination, make_endpoint
 
 INJECTIONS = [
     "a\rx-evil: 1",
@@ -88,14 +89,14 @@ async def test_nothing_is_injected_on_the_wire():
     """Every seed, as a value and as a name, either is refused or arrives as one header; the receiver counts lines."""
     channel = WebhookChannel(guard=local_guard())
     async with Receiver(always_ok) as receiver:
-        plain = await channel.send(make_claim(), make_endpoint(receiver.url), now=NOW)
+        plain = await channel.send(make_claim(), make_destination(receiver.url), now=NOW)
         outcomes = []
         for number, seed in enumerate(INJECTIONS + BAD_NAMES + DENIED):
             for headers in ({"x-note": seed}, {seed: "v"}):
                 endpoint = make_endpoint(
                     receiver.url, id=f"end_{number}_{len(headers)}{'x-note' in headers}", headers=headers
                 )
-                outcomes.append(await channel.send(make_claim(), endpoint, now=NOW))
+                outcomes.append(await channel.send(make_claim(), destination_of(endpoint), now=NOW))
         await channel.aclose()
         await asyncio.sleep(0)
 

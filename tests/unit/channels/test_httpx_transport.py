@@ -27,7 +27,7 @@ from .receivers import (
     always_ok,
     local_guard,
     make_claim,
-    make_endpoint,
+    make_destination,
 )
 
 
@@ -58,7 +58,9 @@ async def test_respx_stands_in_for_receivers(answer, expected):
     channel = WebhookChannel(transport="httpx")
     with respx.mock(assert_all_called=True) as mock:
         route = mock.post("https://hooks.example.com/in?a=b").mock(return_value=answer)
-        outcome = await channel.send(make_claim(b'{"a":1}'), make_endpoint("https://hooks.example.com/in?a=b"), now=NOW)
+        outcome = await channel.send(
+            make_claim(b'{"a":1}'), make_destination("https://hooks.example.com/in?a=b"), now=NOW
+        )
     await channel.aclose()
 
     request = route.calls.last.request
@@ -142,7 +144,7 @@ async def test_the_next_address_is_tried_when_one_refuses():
     )
     channel = WebhookChannel(guard=guard, transport="httpx")
     async with Receiver(always_ok) as receiver:
-        outcome = await channel.send(make_claim(), make_endpoint(f"http://hook.test:{receiver.port}/"), now=NOW)
+        outcome = await channel.send(make_claim(), make_destination(f"http://hook.test:{receiver.port}/"), now=NOW)
         await channel.aclose()
 
         assert Accepted is type(outcome)
@@ -169,8 +171,8 @@ async def test_a_proxy_carries_what_the_guard_lets_out():
     async with Receiver(script) as proxy:
         transport = HttpxTransport(guard, proxy=f"http://127.0.0.1:{proxy.port}")
         channel = WebhookChannel(guard=guard, transport=transport)
-        accepted = await channel.send(make_claim(), make_endpoint("http://hook.test/x"), now=NOW)
-        refused = await channel.send(make_claim(), make_endpoint("http://10.0.0.1/x"), now=NOW)
+        accepted = await channel.send(make_claim(), make_destination("http://hook.test/x"), now=NOW)
+        refused = await channel.send(make_claim(), make_destination("http://10.0.0.1/x"), now=NOW)
         await channel.aclose()
 
         assert Accepted is type(accepted)
@@ -190,7 +192,7 @@ async def test_a_proxy_that_refuses_is_no_failure_of_the_receiver(answer):
     async with Receiver(script) as proxy:
         transport = HttpxTransport(guard, proxy=f"http://127.0.0.1:{proxy.port}")
         channel = WebhookChannel(guard=guard, transport=transport)
-        outcome = await channel.send(make_claim(), make_endpoint("https://hook.test/x"), now=NOW)
+        outcome = await channel.send(make_claim(), make_destination("https://hook.test/x"), now=NOW)
         await channel.aclose()
 
     assert Transient(reason="proxy_failed") == outcome
@@ -242,7 +244,9 @@ async def test_an_encrypted_request_passes_through_a_proxy(proxy_scheme):
             for pool in transport._pools:
                 vars(pool.engine)["_proxy_ssl_context"] = tls  # by default the system's authorities
         channel = WebhookChannel(guard=guard, transport=transport)
-        outcomes = [await channel.send(make_claim(), make_endpoint("https://hook.test/x"), now=NOW) for _ in range(2)]
+        outcomes = [
+            await channel.send(make_claim(), make_destination("https://hook.test/x"), now=NOW) for _ in range(2)
+        ]
         await channel.aclose()
 
         assert [Accepted] * 2 == [type(outcome) for outcome in outcomes]
@@ -313,7 +317,7 @@ async def test_the_guard_decides_inside_the_backend():
     channel = WebhookChannel(guard=guard, transport="httpx")
 
     assert Permanent(reason="blocked_loopback") == await channel.send(
-        make_claim(), make_endpoint("https://hook.test/"), now=NOW
+        make_claim(), make_destination("https://hook.test/"), now=NOW
     )
     await channel.aclose()
 
@@ -348,7 +352,7 @@ async def test_http2_is_spoken_when_asked_for():
     guard = Guard(allow=["127.0.0.0/8"], resolver=FixedResolver({"hook.test": ["127.0.0.1"]}))
     async with Receiver(script, tls=server_tls) as receiver:
         channel = WebhookChannel(guard=guard, transport=HttpxTransport(guard, http2=True, tls=tls))
-        outcome = await channel.send(make_claim(), make_endpoint(f"https://hook.test:{receiver.port}/a"), now=NOW)
+        outcome = await channel.send(make_claim(), make_destination(f"https://hook.test:{receiver.port}/a"), now=NOW)
         await channel.aclose()
 
         assert (Accepted, 202) == (type(outcome), outcome.answer.status)

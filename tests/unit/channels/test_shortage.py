@@ -16,7 +16,7 @@ from notifykit.channels.webhook import Guard, Limits, SystemResolver, WebhookCha
 from notifykit.channels.webhook.shortage import shortage
 from notifykit.models.outcome import Transient, Unsent
 
-from .receivers import NOW, Exchange, Receiver, always_ok, local_guard, make_claim, make_endpoint
+from .receivers import NOW, Exchange, Receiver, always_ok, local_guard, make_claim, make_destination
 
 starving = pytest.mark.skipif(sys.platform == "win32", reason="there is no limit of open files")
 
@@ -129,7 +129,7 @@ async def test_a_failed_connect_is_blamed_on_the_right_side(monkeypatch, transpo
     channel = WebhookChannel(guard=local_guard(), transport=transport)
     monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", create_connection)
 
-    assert expected == await channel.send(make_claim(), make_endpoint("http://127.0.0.1:9999/"), now=NOW)
+    assert expected == await channel.send(make_claim(), make_destination("http://127.0.0.1:9999/"), now=NOW)
     await channel.aclose()
 
 

@@ -10,9 +10,10 @@ import trustme
 
 from notifykit.channels.webhook import Guard, WebhookChannel
 from notifykit.channels.webhook.pool import client_context
+from notifykit.models.destination import destination_of
 from notifykit.models.outcome import Accepted, Transient
 
-from .receivers import NOW, FixedResolver, Receiver, always_ok, make_claim, make_endpoint
+from .receivers import NOW, FixedResolver, Receiver, always_ok, make_claim, make_destination, make_endpoint
 
 LOOPS = [
     pytest.param(("asyncio", {"use_uvloop": False}), id="asyncio"),
@@ -66,7 +67,7 @@ async def test_the_name_is_kept_although_the_address_is_dialled(channel, authori
 
     async with Receiver(script, tls=tls) as receiver:
         endpoint = make_endpoint(f"https://hook.test:{receiver.port}/")
-        outcomes = [await channel.send(make_claim(b"x" * 100_000), endpoint, now=NOW) for _ in range(3)]
+        outcomes = [await channel.send(make_claim(b"x" * 100_000), destination_of(endpoint), now=NOW) for _ in range(3)]
 
         assert [Accepted] * 3 == [type(outcome) for outcome in outcomes]
         assert (["hook.test"], ["http/1.1"]) == (seen, protocols)
@@ -77,7 +78,7 @@ async def test_the_name_is_kept_although_the_address_is_dialled(channel, authori
 async def test_a_certificate_for_another_name_is_refused(channel, authority):
     """A valid certificate of somebody else gets no delivery."""
     async with Receiver(always_ok, tls=server_tls(authority, "other.test")) as receiver:
-        outcome = await channel.send(make_claim(), make_endpoint(f"https://hook.test:{receiver.port}/"), now=NOW)
+        outcome = await channel.send(make_claim(), make_destination(f"https://hook.test:{receiver.port}/"), now=NOW)
 
         assert Transient(reason="tls_failed") == outcome
         assert [] == receiver.requests
@@ -86,7 +87,7 @@ async def test_a_certificate_for_another_name_is_refused(channel, authority):
 async def test_an_unknown_authority_is_refused(channel):
     """A self-made certificate gets no delivery."""
     async with Receiver(always_ok, tls=server_tls(trustme.CA(), "hook.test")) as receiver:
-        outcome = await channel.send(make_claim(), make_endpoint(f"https://hook.test:{receiver.port}/"), now=NOW)
+        outcome = await channel.send(make_claim(), make_destination(f"https://hook.test:{receiver.port}/"), now=NOW)
 
         assert Transient(reason="tls_failed") == outcome
         assert [] == receiver.requests
@@ -96,7 +97,7 @@ async def test_two_names_on_one_address_share_no_connection(channel, authority):
     """A connection belongs to a name: the certificate is checked for each of them."""
     async with Receiver(always_ok, tls=server_tls(authority, "one.test")) as receiver:
         outcomes = [
-            await channel.send(make_claim(), make_endpoint(f"https://{name}:{receiver.port}/", id=name), now=NOW)
+            await channel.send(make_claim(), make_destination(f"https://{name}:{receiver.port}/", id=name), now=NOW)
             for name in ("one.test", "two.test")
         ]
 

@@ -9,6 +9,7 @@ import pytest
 
 from notifykit import Endpoint, EndpointState
 from notifykit.dispatch.circuits import Circuits
+from notifykit.models.destination import destination_of
 from notifykit.models.outcome import Accepted, BadRecipient, Transient
 from notifykit.policies.circuits import IN_A_ROW
 from notifykit.signing import generate_secret
@@ -73,7 +74,7 @@ async def test_disabling_an_endpoint_undoes_no_change(
         assert [change is rotate] * len(found) == [SECRET in one.signing_keys(one.created_at) for one in found]
         assert [change is move] * len(found) == [one.url.endswith("/moved") for one in found]
         assert (state is EndpointState.DISABLED) == any(isinstance(told, EndpointDisabled) for told in b.told)
-        assert {} == b.dispatcher._to_disable
+        assert not b.dispatcher._invalidation.is_pending
 
 
 class TestHealth:
@@ -105,7 +106,7 @@ class TestHealth:
             clock.advance(timedelta(days=3))
             self._fail(others, endpoint)
             for _ in range(10):
-                circuits.note(endpoint, Accepted(), clock.now())
+                circuits.note(destination_of(endpoint), Accepted(), clock.now())
             await circuits.refresh()
 
             await others.refresh()
@@ -113,7 +114,7 @@ class TestHealth:
 
             assert [] == await b.kit.store.circuits()
             assert (None, None) == (circuits.circuit(endpoint.id), others.circuit(endpoint.id))
-            assert endpoint.max_in_flight == others.places(endpoint)
+            assert endpoint.max_in_flight == others.places(destination_of(endpoint))
             assert EndpointState.ACTIVE is (await b.kit.endpoints.get(endpoint.id, tenant=TENANT)).state
 
     async def test_probes_of_one_worker_are_counted(self) -> None:
@@ -142,7 +143,7 @@ class TestHealth:
             await circuits.refresh()
             again = clock.advance(timedelta(days=3))
             for _ in range(10):
-                circuits.note(endpoint, Accepted(), clock.now())
+                circuits.note(destination_of(endpoint), Accepted(), clock.now())
             self._fail(circuits, endpoint, times=IN_A_ROW)
             await circuits.refresh()
 
@@ -169,4 +170,4 @@ class TestHealth:
 
     def _fail(self, circuits: Circuits, endpoint: Endpoint, times: int = 1) -> None:
         for _ in range(times):
-            circuits.note(endpoint, FAILED, circuits.clock.now())
+            circuits.note(destination_of(endpoint), FAILED, circuits.clock.now())

@@ -21,6 +21,7 @@ from notifykit.dispatch import planner
 from notifykit.dispatch.directory import TenantView
 from notifykit.errors import ValueRefusedError
 from notifykit.models.delivery import Claim, DeliveryState
+from notifykit.models.destination import destination_of
 from notifykit.models.outcome import Accepted, BadRecipient, Outcome, Permanent, Throttled, Transient
 from notifykit.ports import Record, Settlement
 from notifykit.telemetry import (
@@ -335,7 +336,7 @@ async def test_an_unknown_channel_is_a_reason() -> None:
             None, datetime.now(UTC), None, datetime.now(UTC) + timedelta(minutes=1), b"{}", 0,
         )  # fmt: skip
 
-        outcome = await other._senders[0][0]._send(claim, endpoint, datetime.now(UTC))
+        outcome = await other._senders[0][0]._send(claim, destination_of(endpoint), datetime.now(UTC))
 
         assert Transient(reason="no_channel") == outcome
 
@@ -489,7 +490,7 @@ async def test_one_wide_event_for_each_attempt() -> None:
         first, second = [told for told in b.told if isinstance(told, DeliveryAttempted)]
         assert ("transient", "http_503", "retry") == (first.outcome, first.reason, first.decision)
         assert ("accepted", None, "complete") == (second.outcome, second.reason, second.decision)
-        assert (endpoint.id, "webhook", 2) == (second.endpoint_id, second.lane, second.attempt)
+        assert (endpoint.id, "webhook", 2) == (second.subscriber_id, second.lane, second.attempt)
         assert first.due_in is not None
         assert second.due_in is None
 

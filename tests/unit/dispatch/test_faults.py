@@ -10,7 +10,7 @@ import pytest
 
 from notifykit import Endpoint, Event, RateLimit, StoreError, StoreUnavailableError
 from notifykit.models.delivery import Claim, DeliveryState
-from notifykit.models.destination import Destination
+from notifykit.models.destination import Destination, destination_of
 from notifykit.models.outcome import (
     Accepted,
     Answer,
@@ -37,7 +37,7 @@ def failing_for(monkeypatch: pytest.MonkeyPatch, method: str, bad: Any, error: E
     verb = getattr(MemoryStore, method)
 
     async def failing(store: MemoryStore, *arguments: Any, **options: Any) -> Any:
-        named = [(each, getattr(each, "tenant", None), getattr(each, "endpoint_id", None)) for each in arguments]
+        named = [(each, getattr(each, "tenant", None), getattr(each, "key", None)) for each in arguments]
         if any(bad in names for names in named):
             raise error or ValueError("cannot be read")
         return await verb(store, *arguments, **options)
@@ -145,11 +145,11 @@ async def test_the_health_of_one_endpoint_does_not_hide_that_of_others(monkeypat
         failing_for(monkeypatch, "save_circuit", bad.id)
         for endpoint in (bad, good):
             for _ in range(IN_A_ROW):
-                circuits.note(endpoint, Transient(reason="http_503"), clock.now())
+                circuits.note(destination_of(endpoint), Transient(reason="http_503"), clock.now())
 
         await circuits.refresh()
 
-        assert [good.id] == [circuit.endpoint_id for circuit in await b.kit.store.circuits()]
+        assert [good.id] == [circuit.key for circuit in await b.kit.store.circuits()]
         assert {"circuits"} == failures(b)
         assert circuits.circuit(bad.id) is not None
 
@@ -166,7 +166,7 @@ async def test_an_endpoint_that_cannot_be_disabled_does_not_keep_others(monkeypa
             async with asyncio.timeout(10):
                 while (await b.kit.endpoints.get(good.id, tenant=TENANT)).state_reason != "http_410":
                     await asyncio.sleep(0.02)
-            await b.until(lambda: "disable" in failures(b))
+            await b.until(lambda: "invalidate" in failures(b))
             await b.publish(tenant=TENANT)
 
         assert bad.id != good.id

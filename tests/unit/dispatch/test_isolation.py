@@ -14,6 +14,7 @@ import pytest
 from notifykit import EndpointState, Event, RateLimit, RetryPolicy
 from notifykit.models.circuit import OpenCircuit
 from notifykit.models.delivery import Claim, DeliveryState
+from notifykit.models.destination import destination_of
 from notifykit.models.outcome import Accepted, Outcome, Transient
 from notifykit.policies.circuits import IN_A_ROW
 from notifykit.stores.memory import MemoryStore
@@ -89,7 +90,7 @@ async def test_what_one_process_finds_out_another_keeps_to() -> None:
             await b.until_states(DeliveryState.HELD, count=2 * IN_A_ROW)
 
         assert circuit is not None
-        assert (1, []) == (other._circuits.places(endpoint), channel.sent)
+        assert (1, []) == (other._circuits.places(destination_of(endpoint)), channel.sent)
 
 
 async def test_who_sends_nothing_asks_seldom_who_is_failing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +115,7 @@ async def test_who_sends_nothing_asks_seldom_who_is_failing(monkeypatch: pytest.
             return len(asked)
 
         def sent(outcome: Outcome) -> None:
-            circuits.note(endpoint, outcome, datetime.now(UTC))
+            circuits.note(destination_of(endpoint), outcome, datetime.now(UTC))
 
         idle = await looks(10)
         sending = await looks(10, lambda: sent(Accepted()))

@@ -13,7 +13,8 @@ import pytest
 from notifykit import RateLimit, StoreUnavailableError
 from notifykit.dispatch import directory, large_tenants
 from notifykit.dispatch.large_tenants import LargeTenant
-from notifykit.models.delivery import DeliveryState
+from notifykit.models.delivery import Claim, DeliveryState
+from notifykit.models.destination import Destination
 from notifykit.models.endpoint import Endpoint, EndpointState
 from notifykit.models.ids import SUBSCRIPTION, new_id
 from notifykit.models.outcome import Permanent
@@ -197,7 +198,7 @@ class TestWhatIsHeld:
         self, monkeypatch: pytest.MonkeyPatch, room: int
     ) -> None:
         """Endpoints that had to make room are read again when their turn comes."""
-        monkeypatch.setattr(large_tenants, "_KEPT_ENDPOINTS", room)
+        monkeypatch.setattr(large_tenants, "_KEPT_DESTINATIONS", room)
         monkeypatch.setattr(large_tenants, "_KEPT_MATCHES", room)
         async with bench() as b:
             endpoints = await many(b, 30, "a.*", "b")
@@ -207,22 +208,22 @@ class TestWhatIsHeld:
 
             assert sorted(2 * [endpoint.id for endpoint in endpoints]) == told(b)
             kept = b.dispatcher._directory._large
-            assert len(kept.endpoints._entries) <= room
+            assert len(kept.destinations._entries) <= room
             assert kept.answers._weight <= room
 
     @pytest.mark.interpreted
     async def test_the_store_may_be_away_when_an_endpoint_is_read_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The claim is given back, and the delivery is made later."""
-        monkeypatch.setattr(large_tenants, "_KEPT_ENDPOINTS", 1)
-        find = directory.Directory.find_endpoint
+        monkeypatch.setattr(large_tenants, "_KEPT_DESTINATIONS", 1)
+        find = directory.Directory.find_destination
         refusals = [StoreUnavailableError("away")]
 
-        async def looked_for(self: directory.Directory, tenant: str, endpoint_id: str) -> Endpoint | None:
+        async def looked_for(self: directory.Directory, claim: Claim) -> Destination | None:
             if refusals:
                 raise refusals.pop()
-            return await find(self, tenant, endpoint_id)
+            return await find(self, claim)
 
-        monkeypatch.setattr(directory.Directory, "find_endpoint", looked_for)
+        monkeypatch.setattr(directory.Directory, "find_destination", looked_for)
         async with bench() as b:
             endpoints = await many(b, 3)
             await b.publish()
@@ -252,7 +253,7 @@ class TestWhatIsHeld:
             await b.dispatcher._planner.turn()
             b.dispatcher._planner.backlogs = room
             for endpoint in endpoints:
-                b.dispatcher._directory._large.endpoints.drop((TENANT, endpoint.id), 10**9)
+                b.dispatcher._directory._large.destinations.drop((TENANT, endpoint.id), 10**9)
             monkeypatch.setattr(MemoryStore, "pick_endpoints", picked)
             async with b.dispatcher:
                 found = await b.until_states(DELIVERED, count=3)
@@ -304,7 +305,7 @@ class TestChanges:
             await b.publish()
             await b.dispatcher._planner.turn()
             await b.kit.store.remove_endpoint(TENANT, gone.id, now=b.dispatcher._clock.now())
-            b.dispatcher._directory._large.endpoints.drop((TENANT, gone.id), 10**9)
+            b.dispatcher._directory._large.destinations.drop((TENANT, gone.id), 10**9)
             await run(b)
 
             assert [stays.id] == told(b)
@@ -398,7 +399,7 @@ class TestTheRest:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Tokens are drawn by the limit that is in the store."""
-        monkeypatch.setattr(large_tenants, "_KEPT_ENDPOINTS", 1)
+        monkeypatch.setattr(large_tenants, "_KEPT_DESTINATIONS", 1)
         clock = FakeClock()
         async with bench(clock=clock) as b:
             limited, _ = await many(b, 2)

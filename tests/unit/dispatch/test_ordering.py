@@ -24,7 +24,7 @@ class SlowChannel(ScriptedChannel):
 
     async def send(self, claim: Claim, destination: Destination, *, now: datetime) -> Outcome:
         await asyncio.sleep(A_WHILE)
-        return await super().send(claim, endpoint, now=now)
+        return await super().send(claim, destination, now=now)
 
 
 async def test_the_next_in_line_starts_when_the_one_before_it_is_delivered() -> None:

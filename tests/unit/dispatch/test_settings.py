@@ -41,8 +41,7 @@ async def test_an_endpoint_cannot_have_more_time_than_the_dispatcher_grants() ->
             Endpoint(id=id_, tenant="acme", url=url, timeout=seconds(timeout), created_at=now, updated_at=now)
         )
 
-    directory = Directory(store, seconds(1))
-    await directory.view("acme", 1)
-
-    shown = [await directory.find_endpoint("acme", id_) for id_ in ("end_short", "end_long")]
-    assert [seconds(0.5), seconds(1)] == [endpoint.timeout for endpoint in shown if endpoint is not None]
+    directory = Directory(store, seconds(1), {})
+    view = await directory.view("acme", 1)
+    shown = [view.endpoint(id_) for id_ in ("end_short", "end_long")]
+    assert [seconds(0.5), seconds(1)] == [destination.timeout for destination in shown if destination is not None]

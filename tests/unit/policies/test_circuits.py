@@ -8,6 +8,7 @@ import attrs
 import pytest
 
 from notifykit.models.circuit import OpenCircuit
+from notifykit.models.destination import destination_of
 from notifykit.models.outcome import (
     Accepted,
     BadRecipient,
@@ -23,6 +24,7 @@ from notifykit.testing import START, make_endpoint
 
 GOOD, BAD = Accepted(), Transient(reason="http_503")
 ENDPOINT = attrs.evolve(make_endpoint(), max_in_flight=8)
+DESTINATION = destination_of(ENDPOINT)
 OPEN = OpenCircuit(key=ENDPOINT.id, tenant=ENDPOINT.tenant, since=START, probe_at=START, reason="http_503")
 
 
@@ -32,7 +34,7 @@ def after(
     """Return what an endpoint suffers from after these outcomes."""
     pulse = pulse or FailureWindow()
     for outcome in outcomes:
-        circuit = note(pulse, outcome, ENDPOINT, circuit, now=START)
+        circuit = note(pulse, outcome, DESTINATION, circuit, now=START)
     return circuit
 
 
@@ -58,7 +60,7 @@ def test_failures_in_a_row_make_it_failing() -> None:
     assert after([BAD] * (IN_A_ROW - 1)) is None
     circuit = after([BAD] * IN_A_ROW)
     assert circuit is not None
-    assert (ENDPOINT.id, START, "http_503", 0) == (circuit.endpoint_id, circuit.since, circuit.reason, circuit.probes)
+    assert (ENDPOINT.id, START, "http_503", 0) == (circuit.key, circuit.since, circuit.reason, circuit.probes)
     assert START + timedelta(seconds=10) == circuit.probe_at
 
 
@@ -76,8 +78,8 @@ def test_refusals_of_single_messages_do_not_count() -> None:
 
 def test_a_failed_probe_doubles_the_pause_up_to_a_limit() -> None:
     """Probes come more and more seldom, but never more than five minutes apart."""
-    first = note(FailureWindow(), BAD, ENDPOINT, OPEN, now=START)
-    many = note(FailureWindow(), BAD, ENDPOINT, attrs.evolve(OPEN, probes=40), now=START)
+    first = note(FailureWindow(), BAD, DESTINATION, OPEN, now=START)
+    many = note(FailureWindow(), BAD, DESTINATION, attrs.evolve(OPEN, probes=40), now=START)
 
     assert first is not None
     assert many is not None
@@ -90,7 +92,7 @@ def test_an_attempt_from_before_the_parking_changes_nothing() -> None:
     """Stragglers that fail while the endpoint is parked do not push the probe away."""
     parked = attrs.evolve(OPEN, probe_at=START + timedelta(seconds=10))
 
-    assert parked == note(FailureWindow(), BAD, ENDPOINT, parked, now=START)
+    assert parked == note(FailureWindow(), BAD, DESTINATION, parked, now=START)
 
 
 def test_each_success_doubles_what_may_be_open_until_it_is_well() -> None:
@@ -99,7 +101,7 @@ def test_each_success_doubles_what_may_be_open_until_it_is_well() -> None:
     seen = []
     circuit: OpenCircuit | None = OPEN
     while circuit is not None:
-        circuit = note(pulse, GOOD, ENDPOINT, circuit, now=START)
+        circuit = note(pulse, GOOD, DESTINATION, circuit, now=START)
         seen.append(pulse.allowed)
 
     assert [2, 4, None] == seen
@@ -109,7 +111,7 @@ def test_a_failure_on_the_way_back_starts_over() -> None:
     """The ramp falls back to one."""
     pulse = FailureWindow(allowed=1)
     after([GOOD], OPEN, pulse)
-    worse = note(pulse, BAD, ENDPOINT, OPEN, now=START)
+    worse = note(pulse, BAD, DESTINATION, OPEN, now=START)
 
     assert 1 == pulse.allowed
     assert worse is not None

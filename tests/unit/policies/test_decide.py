@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from notifykit.models.circuit import OpenCircuit
 from notifykit.models.delivery import WEBHOOK, Claim, Priority
+from notifykit.models.destination import destination_of
 from notifykit.models.endpoint import EndpointState
 from notifykit.policies.decide import HOLD, SEND, Cancel, Expire, Hold, decide
 from notifykit.testing import START, make_endpoint
@@ -70,10 +71,10 @@ def circuit(probe_at) -> OpenCircuit:
 )
 def test_a_claim_is_sent_held_cancelled_or_expired(state, expires_at, probe_at, expected):
     """The endpoint's state, the claim's expiry and the next probe decide."""
-    endpoint = None if state is None else make_endpoint(state=state)
+    destination = None if state is None else destination_of(make_endpoint(state=state))
     suffers = None if probe_at is None else circuit(probe_at)
 
-    assert expected == decide(claim(expires_at), endpoint, suffers, now=START)
+    assert expected == decide(claim(expires_at), destination, suffers, now=START)
 
 
 near = st.none() | st.timedeltas(-HOUR, HOUR).map(lambda offset: START + offset)
@@ -82,9 +83,9 @@ near = st.none() | st.timedeltas(-HOUR, HOUR).map(lambda offset: START + offset)
 @given(st.sampled_from([None, *EndpointState]), near, near)
 def test_what_is_held_comes_back_later(state, expires_at, probe_at):
     """A hold always ends in the future, nothing expired is ever sent, and only an active endpoint gets anything."""
-    endpoint = None if state is None else make_endpoint(state=state)
+    destination = None if state is None else destination_of(make_endpoint(state=state))
 
-    decision = decide(claim(expires_at), endpoint, None if probe_at is None else circuit(probe_at), now=START)
+    decision = decide(claim(expires_at), destination, None if probe_at is None else circuit(probe_at), now=START)
 
     if isinstance(decision, Hold):
         assert decision.due_at > START

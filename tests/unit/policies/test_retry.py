@@ -31,7 +31,7 @@ def middle() -> float:
         (Accepted(), 99, Complete()),
         (Permanent(reason="http_413"), 1, DeadLetter(reason="http_413")),
         (Permanent(reason="http_413"), 3, DeadLetter(reason="http_413")),
-        (BadRecipient(reason="http_410"), 1, DeadLetter(reason="http_410", disable=True)),
+        (BadRecipient(reason="http_410"), 1, DeadLetter(reason="http_410", invalidate=True)),
         (Transient(reason="http_503"), 1, RetryAt(due_at=NOW + 10 * SECOND, reason="http_503")),
         (Transient(reason="http_503"), 2, RetryAt(due_at=NOW + 100 * SECOND, reason="http_503")),
         (Transient(reason="http_503"), 3, DeadLetter(reason="exhausted:http_503")),

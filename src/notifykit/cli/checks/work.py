@@ -66,7 +66,7 @@ async def failing(opened: Opened) -> AsyncIterator[Finding]:
     yield Finding(
         "endpoints",
         "warn",
-        f"{len(circuits)} failing; {worst.endpoint_id} of tenant {worst.tenant} since {worst.since:%Y-%m-%d %H:%M:%SZ} "
+        f"{len(circuits)} failing; {worst.key} of tenant {worst.tenant} since {worst.since:%Y-%m-%d %H:%M:%SZ} "
         f"({worst.reason})",
         "their deliveries wait and use up no attempts; tell the receivers",
     )

@@ -46,7 +46,7 @@ def save(connection: Connection, table: Table, values: dict[str, Any], kind: str
         its = [column == row.pop(column.name) for column in table.primary_key]
         saved = connection.execute(update(table).where(*its, table.c.version == version).values(row)).rowcount > 0
     if not saved:
-        raise StaleWriteError(kind, values.get("id") or values["endpoint_id"])
+        raise StaleWriteError(kind, values.get("id") or values["key"])
     return int(version) + 1
 
 

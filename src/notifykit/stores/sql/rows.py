@@ -251,8 +251,8 @@ def claim_from(row: tuple[Any, ...], lease_until: datetime) -> Claim:
 
 CLAIM_COLUMNS = (
     "q.id, q.fence, q.attempts, q.tries, q.abandoned, q.tenant, q.event_id, e.type, q.subscription_id, "
-    "q.subscriber_id, q.channel, q.priority, q.ordering_key, e.published_at, q.expires_at, e.body, t.version, q.address, "
-    f"{DETAIL_COLUMNS}"
+    "q.subscriber_id, q.channel, q.priority, q.ordering_key, e.published_at, q.expires_at, e.body, t.version, "
+    f"q.address, {DETAIL_COLUMNS}"
 )
 
 

@@ -92,7 +92,8 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO N
 _ENDED = """
 INSERT OR IGNORE INTO notifykit_deliveries (id, event_id, tenant, subscription_id, subscriber_id, channel, priority,
   state, reason, attempts, abandoned, generation, fence, ordering_key, created_at, expires_at, finished_at,
-  last_started_at, last_took, last_outcome, last_reason, last_status, last_response, last_worker, last_reference, address)
+  last_started_at, last_took, last_outcome, last_reason, last_status, last_response, last_worker,
+  last_reference, address)
 """
 _KNOWN = """
 SELECT 1 FROM notifykit_queue WHERE id = :id

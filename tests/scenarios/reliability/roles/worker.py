@@ -16,7 +16,7 @@ from notifykit.channels.webhook.protocol import WireProtocol
 from notifykit.failpoints import VARIABLE as FAILPOINTS
 from notifykit.failpoints import failpoint
 from notifykit.models.delivery import Claim
-from notifykit.models.endpoint import Endpoint
+from notifykit.models.destination import Destination
 
 from .. import sabotage
 from . import disk
@@ -48,10 +48,10 @@ class JumpingClock:
 class PoisonedChannel(WebhookChannel):
     """A channel with the worst of bugs: some events bring the whole process down."""
 
-    async def send(self, claim: Claim, endpoint: Endpoint, **options: Any) -> Any:
+    async def send(self, claim: Claim, destination: Destination, **options: Any) -> Any:
         if claim.event_type == POISON:
             os.kill(os.getpid(), signal.SIGKILL)
-        return await super().send(claim, endpoint, **options)
+        return await super().send(claim, destination, **options)
 
 
 class HalvingTransport:

@@ -233,7 +233,7 @@ class HealthPromises:
 
     async def _given_circuit(self, store: Store, circuit: OpenCircuit) -> OpenCircuit:
         """Save an endpoint and what it suffers from."""
-        await store.save_endpoint(make_endpoint(id=circuit.endpoint_id, tenant=circuit.tenant, at=circuit.since))
+        await store.save_endpoint(make_endpoint(id=circuit.key, tenant=circuit.tenant, at=circuit.since))
         return await store.save_circuit(circuit)
 
 
@@ -292,7 +292,7 @@ class BroughtEventPromises:
 
 
 def _by_id(circuit: OpenCircuit) -> str:
-    return circuit.endpoint_id
+    return circuit.key
 
 
 def _dead(claimed: Claim, clock: FakeClock, told: StoredEvent) -> Record:

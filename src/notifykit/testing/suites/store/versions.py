@@ -53,7 +53,7 @@ KINDS = {
         lambda clock: OpenCircuit(key=RECEIVER, tenant=ACME, since=clock.now(), probe_at=clock.now() + HOUR),
         lambda store, it: store.save_circuit(it),
         _read_circuit,
-        lambda store, it, clock: store.close_circuit(ACME, it.endpoint_id, now=clock.now()),
+        lambda store, it, clock: store.close_circuit(ACME, it.key, now=clock.now()),
         "reason",
     ),
 }
