@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 import attrs
 
 from .catalog import EventCatalog
-from .environment import ALLOW, ALLOW_HTTP, ALLOW_NAMES, URL, switch
+from .channels import channels_of
+from .environment import ALLOW, ALLOW_HTTP, ALLOW_NAMES, CHANNELS, URL, switch
 from .errors import (
     CannotJoinError,
     ConfigurationError,
@@ -70,6 +71,20 @@ def _listed(variable: str) -> list[str]:
     return [part.strip() for part in os.environ.get(variable, "").split(",") if part.strip()]
 
 
+def _given_channels(given: Iterable[Channel | str] | None) -> tuple[Channel | str, ...]:
+    """Return the channels beside webhooks, by default those of the environment.
+
+    Raises:
+        ConfigurationError: One is neither a channel nor the URL of one.
+    """
+    channels: tuple[Channel | str, ...] = (
+        tuple(_listed(CHANNELS)) if given is None else checks.listed(given, _MAX_CHANNELS)
+    )
+    if (wrong := _channels_or_urls(channels)) is not None:
+        raise _unusable([f"channels: {wrong}"])
+    return channels
+
+
 def _unusable(problems: Sequence[str]) -> ConfigurationError:
     return ConfigurationError("; ".join(problems))
 
@@ -91,7 +106,13 @@ def _channel(value: object) -> str | None:
     return wrong or checks.text(most=64)(getattr(value, "name", None))
 
 
-_channels = checks.many(_channel, most=100, what="channels")
+def _channel_or_url(value: object) -> str | None:
+    return checks.text(most=4096)(value) if isinstance(value, str) else _channel(value)
+
+
+_MAX_CHANNELS = 100
+_channels = checks.many(_channel, most=_MAX_CHANNELS, what="channels")
+_channels_or_urls = checks.many(_channel_or_url, most=_MAX_CHANNELS, what="channels or their URLs")
 
 
 @attrs.frozen(kw_only=True)
@@ -148,6 +169,7 @@ class EgressRules:
 _PARTS: Mapping[str, checks.Check] = {
     "url": optional(checks.text(most=4096)),
     "event_types": checks.iterable,
+    "channels": optional(checks.iterable),
     "egress": optional(checks.instance(EgressRules)),
     "limits": checks.instance(Limits),
     "store": optional(checks.having("open", "append", "claim_due", what="Store")),
@@ -163,6 +185,7 @@ class KitOptions(StoreOptions, total=False):
     """What :class:`Notifykit` takes beside the URL."""
 
     event_types: Iterable[type | EventType]
+    channels: Iterable[Channel | str] | None
     egress: EgressRules | None
     limits: Limits
     store: Store | None
@@ -184,6 +207,8 @@ class Notifykit:
         url: The store: ``sqlite:///file.db``, ``postgresql://…`` or ``memory://``; by default that of
             ``engine``, ``NOTIFYKIT_URL``, or an SQLite file in the current folder.
         event_types: Typed event classes and :class:`EventType` values that publishing checks against.
+        channels: What deliveries go over beside webhooks: channels, or their URLs (``toy://``); by default what
+            ``NOTIFYKIT_CHANNELS`` lists, with commas.  One whose name is ``webhook`` replaces ours.
         egress: Where deliveries may go; by default what the environment says.
         store: A store of your own instead of ``url``.
         clock: A clock of your own, for tests.
@@ -200,6 +225,7 @@ class Notifykit:
         url: str | None = None,
         *,
         event_types: Iterable[type | EventType] = (),
+        channels: Iterable[Channel | str] | None = None,
         egress: EgressRules | None = None,
         limits: Limits = DEFAULT_LIMITS,
         store: Store | None = None,
@@ -220,6 +246,8 @@ class Notifykit:
             self.url = getattr(self.store, "url", self.url)  # of an SQLite file with its absolute path
         self.egress = egress or EgressRules.from_environment()
         self.catalog = EventCatalog(event_types)
+        self._given_channels = _given_channels(channels)
+        self._channels: list[Channel] | None = None
         self._clock = clock or SystemClock()
         self._limits = limits
         self._store_options = options
@@ -410,7 +438,7 @@ class Notifykit:
             return await self._publisher.publish_many(events, options)
         return await joined(self._publisher, _one(session, connection), events, options)
 
-    # -- who wants what --------------------------------------------------------------------------
+    # -- endpoints and subscriptions --------------------------------------------------------------------------
 
     @property
     def endpoints(self) -> Endpoints:
@@ -424,7 +452,7 @@ class Notifykit:
         """Subscriptions: create, change, remove."""
         from .admin import Subscriptions
 
-        return Subscriptions(self.store, self._clock, self.catalog)
+        return Subscriptions(self.store, self._clock, self.catalog, self._known_channels)
 
     @property
     def deliveries(self) -> Deliveries:
@@ -435,7 +463,7 @@ class Notifykit:
 
     @property
     def events(self) -> Events:
-        """Published events, and who got them why."""
+        """Published events, and why each subscription did or did not match."""
         from .admin import Events
 
         return Events(self.store)
@@ -451,7 +479,9 @@ class Notifykit:
         filter: Mapping[str, Any] | None = None,
         **endpoint_options: Unpack[EndpointOptions],
     ) -> tuple[Subscription, Endpoint]:
-        """Subscribe a URL (a new endpoint) or an existing endpoint's id.
+        """Subscribe a URL (a new endpoint) or an existing endpoint's id to webhooks.
+
+        What is reached over another channel is subscribed with ``subscriptions.create``.
 
         Returns:
             The subscription and its endpoint; a new endpoint's signing secret is ``secrets[0].value``.
@@ -504,16 +534,17 @@ class Notifykit:
         was closed, and :meth:`aclose` stops it.
 
         Args:
-            channels: By default the webhook channel under this kit's egress rules.
+            channels: By default those of this kit, each made anew: a dispatcher closes its channels when it ends.
         """
         from .dispatch.dispatcher import Dispatcher
 
-        if channels is None:
-            from .channels.webhook import WebhookChannel
-
-            channels = [WebhookChannel(guard=self._the_guard(), transport=self.egress.transport)]
         return Dispatcher(
-            self.store, channels, settings, clock=self._clock, subscribers=self._subscribers, opened=self._open_for
+            self.store,
+            self._make_channels() if channels is None else channels,
+            settings,
+            clock=self._clock,
+            subscribers=self._subscribers,
+            opened=self._open_for,
         )
 
     @contextlib.asynccontextmanager
@@ -529,6 +560,15 @@ class Notifykit:
             self._dispatchers.discard(dispatcher)
             if self._is_lent and not self._dispatchers:
                 await self._disconnect()
+
+    def _make_channels(self) -> list[Channel]:
+        return channels_of(self._given_channels, guard=self._the_guard(), transport=self.egress.transport)
+
+    def _known_channels(self) -> Sequence[Channel]:
+        """Return the channels of this kit, to ask them about addresses."""
+        if self._channels is None:
+            self._channels = self._make_channels()
+        return self._channels
 
     def _the_guard(self) -> Guard:
         if self._guard is None:
@@ -562,6 +602,7 @@ class Notifykit:
         options = self._store_options | ({"own_pool": True} if self._store_options.get("engine") else {})
         twin = Notifykit(
             self.url if again else None,
+            channels=self._given_channels,
             egress=self.egress,
             limits=self._limits,
             store=None if again else self.store,

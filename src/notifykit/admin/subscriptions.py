@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, TypedDict, Unpack
 
 import attrs
 
 from ..changes import change
-from ..errors import InvalidSubscriptionError, NotFoundError
-from ..models.checks import flag, identifier, optional, problems, prose
+from ..errors import InvalidInputError, InvalidSubscriptionError, NotFoundError
+from ..models.checks import flag, identifier, optional, problems, prose, text
+from ..models.delivery import WEBHOOK
 from ..models.event import EventType
 from ..models.ids import SUBSCRIPTION, new_id
 from ..models.subscription import Subscription
@@ -19,9 +20,11 @@ from ..policies.filters import check_filter
 from ..policies.patterns import check_pattern
 from ..policies.plan import OPERATIONAL_TYPES
 from ..policies.unmatchable import SubscriptionWarning, unmatchable
-from ..ports import Clock, Store
+from ..ports import AddressedChannel, Channel, Clock, Store
 
 MAX_PATTERNS = 100
+#: The longest address; push tokens and URLs of browsers' push services are the longest kinds.
+MAX_ADDRESS = 4096
 _CHANGES = {**ARGUMENTS, "enabled": flag}
 
 
@@ -36,32 +39,52 @@ class SubscriptionChanges(TypedDict, total=False):
 
 
 class Subscriptions:
-    """Who wants which events.
+    """Which events are delivered to which endpoints and addresses.
 
     Every change reaches planners with the next event.  Changes that are made at the same time are made one
     after the other: none undoes another.
     """
 
-    def __init__(self, store: Store, clock: Clock, declared: Iterable[EventType] = ()) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        declared: Iterable[EventType] = (),
+        channels: Callable[[], Sequence[Channel]] = tuple,
+    ) -> None:
         self._store = store
         self._clock = clock
         self._declared = declared
+        self._channels = channels
 
-    @checked(refusal=InvalidSubscriptionError)
+    @checked(
+        refusal=InvalidSubscriptionError,
+        endpoint_id=optional(identifier),
+        subscriber=optional(identifier),
+        channel=identifier,
+        address=optional(text(most=MAX_ADDRESS)),
+    )
     async def create(
         self,
         event_types: str | Iterable[str],
         *,
         tenant: str,
-        endpoint_id: str,
+        endpoint_id: str | None = None,
+        subscriber: str | None = None,
+        channel: str = WEBHOOK,
+        address: str | None = None,
         topic: str | None = None,
         filter: Mapping[str, Any] | None = None,
         description: str = "",
     ) -> Subscription:
-        """Subscribe an endpoint.
+        """Subscribe an endpoint, or an address of another channel.
 
         Args:
             event_types: One or several patterns: ``order.shipped``, ``order.*``, ``order.**``, ``**``.
+            endpoint_id: The endpoint (``end_…``), for webhooks.
+            subscriber: For another channel your own id of what is reached: ``room:5``.
+            channel: One of the kit's channels.
+            address: Where on that channel the subscriber is reached.
             topic: A pattern of topic paths: ``shop/7/**``.
             filter: Conditions on the event's data.
 
@@ -70,11 +93,14 @@ class Subscriptions:
             NotFoundError: The tenant has no such endpoint.
         """
         now = self._clock.now()
+        subscriber_id, address = self._target(endpoint_id, subscriber, channel, address)
         subscription = Subscription(
             id=new_id(SUBSCRIPTION),
             tenant=tenant,
             event_types=listed_patterns(event_types),
-            subscriber_id=endpoint_id,
+            subscriber_id=subscriber_id,
+            channel=channel,
+            address=address,
             topic=topic,
             filter=filter,
             description=description,
@@ -82,10 +108,41 @@ class Subscriptions:
             updated_at=now,
         )
         saved = await self._save(subscription)
-        if await self._store.get_endpoint(tenant, endpoint_id) is None:  # removed at the same time
-            await self._store.remove_subscription(tenant, saved.id)
-            raise NotFoundError("endpoint", endpoint_id)
+        if address is None and await self._store.get_endpoint(tenant, subscriber_id) is None:
+            await self._store.remove_subscription(tenant, saved.id)  # the endpoint was removed at the same time
+            raise NotFoundError("endpoint", subscriber_id)
         return saved
+
+    def _target(
+        self, endpoint_id: str | None, subscriber: str | None, channel: str, address: str | None
+    ) -> tuple[str, str | None]:
+        """Return the subscriber's id and its address in canonical form (``None`` for an endpoint)."""
+        if channel == WEBHOOK:
+            wrong = [
+                f"{name}: webhooks go to endpoints, give endpoint_id"
+                for name, value in (("subscriber", subscriber), ("address", address))
+                if value is not None
+            ]
+            if endpoint_id is None:
+                wrong = wrong or ["endpoint_id: missing; for another channel give subscriber, channel and address"]
+            if wrong or endpoint_id is None:
+                raise InvalidSubscriptionError(wrong)
+            return endpoint_id, None
+        known = {one.name: one for one in self._channels()}
+        found = known.get(channel)
+        if not isinstance(found, AddressedChannel):
+            names = ", ".join(sorted(known))
+            what = f"channel: {channel!r} is none of this kit's channels ({names})"
+            raise InvalidSubscriptionError([f"{what}; give Notifykit(channels=[...]) or set NOTIFYKIT_CHANNELS"])
+        wrong = [] if endpoint_id is None else [f"endpoint_id: only for webhooks, and the channel is {channel}"]
+        wrong += [] if subscriber is not None else ["subscriber: missing; it is your own id of what is reached"]
+        wrong += [] if address is not None else [f"address: missing; it is what {channel} delivers to"]
+        if wrong or subscriber is None or address is None:
+            raise InvalidSubscriptionError(wrong)
+        try:
+            return subscriber, found.check_address(address)
+        except InvalidInputError as error:
+            raise InvalidSubscriptionError([f"address: {problem}" for problem in error.problems]) from error
 
     @checked()
     async def get(self, subscription_id: str, *, tenant: str) -> Subscription:
@@ -130,6 +187,8 @@ class Subscriptions:
         async def read() -> Subscription:
             return await self.get(subscription_id, tenant=tenant)
 
+        if given.get("enabled"):
+            given["disabled_reason"] = None
         return await change(read, lambda subscription: attrs.evolve(subscription, **given), self._save)
 
     @checked()
@@ -160,7 +219,8 @@ class Subscriptions:
 
     async def _save(self, subscription: Subscription) -> Subscription:
         check(subscription.event_types, subscription.topic, subscription.filter, subscription.description)
-        if await self._store.get_endpoint(subscription.tenant, subscription.subscriber_id) is None:
+        target = subscription.tenant, subscription.subscriber_id
+        if subscription.address is None and await self._store.get_endpoint(*target) is None:
             raise NotFoundError("endpoint", subscription.subscriber_id)
         return await self._store.save_subscription(attrs.evolve(subscription, updated_at=self._clock.now()))
 

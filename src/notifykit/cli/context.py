@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..environment import TENANT, URL
+from ..environment import CHANNELS, TENANT, URL
 from .failures import NO_STORE, CommandError, UsageError
 from .options import merged
 from .output import Output
@@ -63,6 +63,11 @@ class Context:
             transport=rules.transport,
         )
 
+    def channels(self) -> list[str]:
+        """Return the URLs of channels beside webhooks: those of the environment and of the command line."""
+        listed = [url.strip() for url in os.environ.get(CHANNELS, "").split(",") if url.strip()]
+        return [*listed, *getattr(self.args, "channels", ())]
+
     def kit(self, *, create: bool = False) -> Notifykit:
         """Return a kit that is not open yet.
 
@@ -83,10 +88,10 @@ class Context:
             )
         try:
             if not self.is_sqlite:
-                return Notifykit(self.url, egress=egress)
+                return Notifykit(self.url, egress=egress, channels=self.channels())
             if not create:
                 self._need_file()
-            return Notifykit(self.url, egress=egress, create=create)
+            return Notifykit(self.url, egress=egress, channels=self.channels(), create=create)
         except ArgumentError as error:
             raise UsageError(
                 f"{self.shown_url} is not a store's URL; use sqlite:///file.db or postgresql://user@host/database"

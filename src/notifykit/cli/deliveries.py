@@ -192,7 +192,13 @@ def timeline(delivery: Delivery, attempts: Sequence[Attempt], event: StoredEvent
     rows: list[tuple[datetime | None, object, object]] = []
     if event is not None:
         rows.append((event.published_at, "published", f"{event.type}, {len(event.body)} bytes"))
-    rows.append((delivery.created_at, "planned", f"for {delivery.subscriber_id}"))
+    rows.append(
+        (
+            delivery.created_at,
+            "planned",
+            f"for {delivery.subscriber_id}" + ("" if delivery.address is None else f" at {plain(delivery.address)}"),
+        )
+    )
     rows += [(attempt.started_at, _attempt_cell(attempt), attempt_text(attempt)) for attempt in attempts]
     if delivery.finished_at is not None:
         rows.append((delivery.finished_at, views.state(delivery.state), delivery.reason or ""))
@@ -220,6 +226,8 @@ def attempt_text(attempt: Attempt) -> str:
     if attempt.status is not None:
         parts.append(f"http {attempt.status}")
     parts.append(f"in {views.span(attempt.took)}")
+    if attempt.reference is not None:
+        parts.append(f"reference {cut(plain(attempt.reference), 100)}")
     if attempt.retry_at is not None:
         parts.append(f"retry at {views.clock(attempt.retry_at, millis=True)}")
     if attempt.outcome != "accepted" and attempt.response.strip():

@@ -53,6 +53,14 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--retention", type=inputs.duration, metavar="TIME", help="how long ended deliveries are kept (30d)"
     )
+    parser.add_argument(
+        "--channel",
+        action="append",
+        default=[],
+        dest="channels",
+        metavar="URL",
+        help="deliver over this channel, too, such as toy://; repeatable (NOTIFYKIT_CHANNELS)",
+    )
     parser.add_argument("--roles", type=_roles, metavar="ROLE,…", help="what these processes do (plan,send,clean: all)")
 
 
@@ -115,7 +123,7 @@ async def _supervise(context: Context, settings: DispatchSettings) -> int:
 
     async with context.open(create=True):
         pass  # the tables are made once, and a store that is away is told once
-    orders = encode(context.url, context.egress(), settings, context.verbose)
+    orders = encode(context.url, context.egress(), settings, context.verbose, context.channels())
     supervisor = Supervisor(orders, context.args.processes, context.out.note)
     signals = Signals(supervisor.stop, supervisor.kill)
     with signals:

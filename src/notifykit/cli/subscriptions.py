@@ -1,4 +1,4 @@
-"""``notifykit subscriptions``: who wants which events."""
+"""``notifykit subscriptions``: which events are delivered to which endpoints and addresses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """Add the commands."""
-    group = commands.group("subscriptions", help="who wants which events: create, change, delete")
+    group = commands.group("subscriptions", help="what is delivered to whom: create, change, delete")
     parser = group.command(
         "list",
         list_,
@@ -32,14 +32,18 @@ def add(commands: Commands) -> None:
     parser = group.command(
         "create",
         create,
-        help="subscribe an endpoint to events",
-        description="Subscribe an endpoint to events. In a pattern, * stands for one word and ** for any number.",
+        help="subscribe an endpoint, or an address of another channel, to events",
+        description="Subscribe an endpoint, or an address of another channel, to events. In a pattern, * stands for "
+        "one word and ** for any number.",
         example="notifykit subscriptions create order.shipped 'invoice.*' --endpoint end_01J… --topic 'shop/7/**'\n"
         "notifykit subscriptions create 'order.**' --endpoint end_01J… "
         """--filter '{"total": [{"numeric": [">=", 100]}]}'""",
     )
     parser.add_argument("events", nargs="+", metavar="PATTERN", help="order.shipped, order.*, order.**, **")
-    parser.add_argument("--endpoint", required=True, metavar="ENDPOINT", help="who gets them, end_…")
+    parser.add_argument("--endpoint", metavar="ENDPOINT", help="the endpoint that gets them, end_…")
+    parser.add_argument("--channel", default="webhook", metavar="NAME", help="another channel (see NOTIFYKIT_CHANNELS)")
+    parser.add_argument("--subscriber", metavar="ID", help="on another channel your own id of what is reached: room:5")
+    parser.add_argument("--address", metavar="ADDRESS", help="where on that channel the subscriber is reached")
     _add_conditions(parser)
     for name, handler, help in (
         ("show", show, "show one subscription"),
@@ -88,7 +92,7 @@ async def list_(context: Context) -> int:
             ),
             args.limit,
         )
-    columns = [Column("SUBSCRIPTION"), Column("STATE"), Column("ENDPOINT"), Column("EVENTS", wraps=True)]
+    columns = [Column("SUBSCRIPTION"), Column("STATE"), Column("SUBSCRIBER"), Column("EVENTS", wraps=True)]
     rows = [
         (s.id, Cell("on", "green") if s.enabled else Cell("off", "red"), s.subscriber_id, views.conditions(s))
         for s in found
@@ -105,11 +109,16 @@ async def create(context: Context) -> int:
     from . import views
 
     args = context.args
+    if args.endpoint is None and args.channel == "webhook":
+        raise UsageError("give --endpoint; for another channel --channel, --subscriber and --address")
     async with context.open() as kit:
         subscription = await kit.subscriptions.create(
             args.events,
             tenant=context.tenant,
             endpoint_id=args.endpoint,
+            subscriber=args.subscriber,
+            channel=args.channel,
+            address=args.address,
             topic=args.topic,
             filter=None if args.filter is None else inputs.read_object(args.filter, "--filter"),
             description=args.description or "",

@@ -131,8 +131,9 @@ def subscription_fields(value: Subscription) -> dict[str, object]:
         "events": " ".join(value.event_types),
         "topic": value.topic,
         "filter": None if value.filter is None else compact(value.filter),
-        "endpoint": value.subscriber_id,
-        "enabled": "yes" if value.enabled else "no",
+        "endpoint" if value.address is None else "subscriber": value.subscriber_id,
+        "address": None if value.address is None else f"{value.address} ({value.channel})",
+        "enabled": "yes" if value.enabled else f"no ({value.disabled_reason})" if value.disabled_reason else "no",
         "description": value.description or None,
         "created": clock(value.created_at),
         "updated": clock(value.updated_at),
@@ -169,6 +170,7 @@ def attempt(value: Attempt) -> dict[str, Any]:
         "retry_at": instant(value.retry_at),
         "response": value.response.decode("utf-8", "replace"),
         "worker": value.worker,
+        "reference": value.reference,
     }
 
 
@@ -194,6 +196,8 @@ def event(value: StoredEvent) -> dict[str, Any]:
         "ordering_key": value.ordering_key,
         "idempotency_key": value.idempotency_key,
         "trace": value.trace,
+        "category": value.category,
+        "purpose": value.purpose,
         "metadata": {} if metadata is None else json.loads(metadata),
         "data": body.get("data"),
     }

@@ -12,7 +12,7 @@ import contextlib
 import json
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import FileIO
 from typing import TYPE_CHECKING, Any
 
@@ -27,11 +27,19 @@ if TYPE_CHECKING:
 _DURATIONS = ("lease", "max_timeout", "lease_margin", "poll", "grace", "retention", "idempotency_window")
 
 
-def encode(url: str, egress: EgressRules, settings: DispatchSettings, verbose: int) -> bytes:
+def encode(
+    url: str, egress: EgressRules, settings: DispatchSettings, verbose: int, channels: Sequence[str] = ()
+) -> bytes:
     """Return the line that tells a worker what to do."""
     from ..codec import dumps, unstructure
 
-    orders = {"url": url, "egress": unstructure(egress), "settings": unstructure(settings), "verbose": verbose}
+    orders = {
+        "url": url,
+        "egress": unstructure(egress),
+        "channels": [*channels],
+        "settings": unstructure(settings),
+        "verbose": verbose,
+    }
     return dumps(orders) + b"\n"
 
 
@@ -68,7 +76,7 @@ async def _work(orders: Mapping[str, Any], lifeline: FileIO) -> None:
     reader = asyncio.StreamReader()
     pipe, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), lifeline)
     watching = asyncio.create_task(_watch(reader, stop))
-    kit = Notifykit(orders["url"], egress=structure(orders["egress"], EgressRules))
+    kit = Notifykit(orders["url"], egress=structure(orders["egress"], EgressRules), channels=orders["channels"])
     settings = structure(orders["settings"], DispatchSettings)
     try:
         await serve(kit, settings, ready=lambda: _say({"ready": True}), stop=stop)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .channel import WebhookChannel
+from .channel import WebhookChannel, channel_from_url
 from .guard import Guard, Resolver, SystemResolver, Verdict
 from .headers import check_headers
 from .limits import Limits
@@ -24,6 +24,7 @@ __all__ = [
     "WebhookChannel",
     "Wire",
     "WireError",
+    "channel_from_url",
     "check_headers",
     "parse",
 ]

@@ -173,6 +173,17 @@ def _without(response: Response, values: tuple[bytes, ...]) -> Response:
     return response if body is response.body else Response(response.status, response.headers, body)
 
 
+def channel_from_url(url: str, *, guard: Guard, transport: Literal["wire", "httpx"]) -> WebhookChannel:
+    """Return the channel for ``webhook://``: where it delivers is up to the egress rules.
+
+    Raises:
+        ConfigurationError: The URL says more than that.
+    """
+    if url.lower() != "webhook://":
+        raise ConfigurationError("webhook:// takes no options: where webhooks go is up to the egress rules")
+    return WebhookChannel(guard=guard, transport=transport)
+
+
 def _blocked(error: DestinationRefusedError) -> Permanent:
     return Permanent(reason=f"blocked_{error.reason}")
 

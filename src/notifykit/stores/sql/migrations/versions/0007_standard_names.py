@@ -50,6 +50,11 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Rename back; what only the newer version knows is deleted: it cannot be sent, or means something else there."""
     op.execute("DELETE FROM notifykit_circuits WHERE tenant = ''")
+    op.execute(
+        "DELETE FROM notifykit_subscription_index WHERE EXISTS (SELECT 1 FROM notifykit_subscriptions s WHERE"
+        " s.tenant = notifykit_subscription_index.tenant AND s.id = notifykit_subscription_index.subscription_id"
+        " AND s.address IS NOT NULL)"
+    )
     for table in ("notifykit_queue", "notifykit_subscriptions"):
         op.execute(f"DELETE FROM {table} WHERE address IS NOT NULL")
     for table, names in _NEW_COLUMNS.items():
