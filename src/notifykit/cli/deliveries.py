@@ -192,13 +192,8 @@ def timeline(delivery: Delivery, attempts: Sequence[Attempt], event: StoredEvent
     rows: list[tuple[datetime | None, object, object]] = []
     if event is not None:
         rows.append((event.published_at, "published", f"{event.type}, {len(event.body)} bytes"))
-    rows.append(
-        (
-            delivery.created_at,
-            "planned",
-            f"for {delivery.subscriber_id}" + ("" if delivery.address is None else f" at {plain(delivery.address)}"),
-        )
-    )
+    where = "" if delivery.address is None else f" at {plain(delivery.address)}"
+    rows.append((delivery.created_at, "planned", f"for {delivery.subscriber_id}{where}"))
     rows += [(attempt.started_at, _attempt_cell(attempt), attempt_text(attempt)) for attempt in attempts]
     if delivery.finished_at is not None:
         rows.append((delivery.finished_at, views.state(delivery.state), delivery.reason or ""))
