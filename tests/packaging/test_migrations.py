@@ -34,11 +34,11 @@ from notifykit import (
 from notifykit.models.circuit import OpenCircuit
 from notifykit.models.delivery import Attempt, DeliveryState, Lane, Priority
 from notifykit.models.subscription import MatchQuery, Subscription
-from notifykit.ports import Record, Settlement
+from notifykit.ports import DeliveryFilter, Record, Settlement
 from notifykit.stores.sql import migrate
 from notifykit.stores.sql.schema import metadata, outbox, subscription_index
 from notifykit.stores.sql.upgrade import migrate as upgrade
-from notifykit.testing import make_endpoint, make_event, make_subscription
+from notifykit.testing import make_delivery, make_endpoint, make_event, make_subscription
 from tests.databases import new_database
 
 ACME = "acme"
@@ -402,6 +402,37 @@ async def test_a_producer_of_schema_0005_goes_on_beside_newer_workers(fresh_url)
         await kit.store.save_endpoint(endpoint)
     assert [2, 1] == [one.version for one in (endpoint, subscription)]
     assert ("https://old.example/", "old") == (endpoint.url, subscription.topic)
+
+
+async def test_what_only_schema_0007_knows_does_not_outlive_a_step_back(fresh_url):
+    """Addresses, accounts and references are dropped with what cannot be sent without them; endpoints' rows stay."""
+    await upgrade(fresh_url)
+    async with Notifykit(fresh_url, create=False) as kit:
+        endpoint = await kit.store.save_endpoint(make_endpoint(id="end_1", at=at(1)))
+        kept = await kit.store.save_subscription(make_subscription(endpoint, at=at(1)))
+        room = make_subscription(endpoint, at=at(1), subscriber_id="room:5", channel="toy", address="toy:room-5")
+        await kit.store.save_subscription(room)
+        for key, tenant in (("end_1", ACME), ("toy:account", "")):
+            await kit.store.save_circuit(OpenCircuit(key=key, tenant=tenant, since=at(1), probe_at=at(2)))
+        event = make_event(at=at(1), category="chat", purpose="security")
+        waiting = [make_delivery(event, "end_1"), make_delivery(event, "room:5", channel="toy", address="toy:room-5")]
+        await kit.store.append([event])
+        (taken,) = await kit.store.take(9, now=at(2), lease=LEASE)
+        await kit.store.settle([Settlement(taken.id, 1, waiting)], now=at(2), lease=LEASE, worker="w")
+
+    await _downgrade(fresh_url, "0006")
+    await upgrade(fresh_url)
+
+    async with Notifykit(fresh_url, create=False) as kit:
+        config = await kit.store.load_tenant(ACME)
+        ((match,),) = await kit.store.find_matches(ACME, [MatchQuery("a.b")], limit=9)
+        circuits = await kit.store.circuits()
+        deliveries = await kit.store.find_deliveries(ACME, DeliveryFilter(), limit=9)
+        events = await kit.store.get_event(ACME, event.id)
+    assert ((kept,), kept) == (config.subscriptions, match.subscription)
+    assert ["end_1"] == [circuit.key for circuit in circuits]
+    assert [(waiting[0].id, None)] == [(one.id, one.address) for one in deliveries]
+    assert event._replace(category=None, purpose=None) == events
 
 
 ORDERED_BEFORE_0007 = """

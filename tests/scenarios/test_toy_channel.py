@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ class MessagePosted:
 
 
 @pytest.fixture
-def toy_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def toy_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Install the package for this process and its children; return the URL of its channel."""
     site = tmp_path / "site"
     (site / "toy_channel-1.0.dist-info").mkdir(parents=True)

@@ -100,18 +100,18 @@ def make_delivery(
     event: StoredEvent,
     subscriber: str = "end_receiver",
     *,
-    address: str = "https://receiver.example/hooks",
+    address: str | None = None,
     channel: str = WEBHOOK,
     **changes: Any,
 ) -> NewDelivery:
     """Return a delivery of ``event`` as planning makes it: pending, and due when the event is.
 
     Args:
-        address: Tells the deliveries of one event to one subscriber apart.
+        address: Where on the channel it goes; ``None`` for an endpoint.
         changes: Any other field of :class:`~notifykit.ports.NewDelivery`.
     """
     delivery = NewDelivery(
-        id=delivery_id(event.id, recipient_key(subscriber, channel, address)),
+        id=delivery_id(event.id, recipient_key(subscriber, channel, address or "")),
         event_id=event.id,
         tenant=event.tenant,
         subscription_id=SUBSCRIPTION + subscriber.removeprefix(ENDPOINT),
@@ -123,6 +123,7 @@ def make_delivery(
         due_at=event.due_at,
         expires_at=event.expires_at,
         ordering_key=event.ordering_key,
+        address=address,
     )
     return delivery._replace(**changes)
 

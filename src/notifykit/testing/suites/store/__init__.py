@@ -14,6 +14,7 @@ from __future__ import annotations
 from .circuits import BroughtEventPromises, HealthPromises
 from .claims import ClaimPromises
 from .config import ConfigPromises
+from .destinations import DestinationPromises
 from .fixtures import StoreFeatures, StoreFixtures
 from .leases import LeasePromises
 from .liveness import LivenessPromises
@@ -46,6 +47,7 @@ class StoreSuite(
     ConfigPromises,
     VersionPromises,
     MatchPromises,
+    DestinationPromises,
     TenancyPromises,
     PurgePromises,
     LivenessPromises,
