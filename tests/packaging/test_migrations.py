@@ -34,11 +34,12 @@ from notifykit import (
 from notifykit.models.circuit import OpenCircuit
 from notifykit.models.delivery import Attempt, DeliveryState, Lane, Priority
 from notifykit.models.subscription import MatchQuery, Subscription
-from notifykit.ports import Record, Settlement
+from notifykit.ports import DeliveryFilter, Move, Record, Settlement
 from notifykit.stores.sql import migrate
 from notifykit.stores.sql.schema import metadata, outbox, subscription_index
 from notifykit.stores.sql.upgrade import migrate as upgrade
 from notifykit.testing import make_endpoint, make_event, make_subscription
+from notifykit.testing.suites.store.steps import acquire, save_circuit
 from tests.databases import new_database
 
 ACME = "acme"
@@ -161,8 +162,8 @@ async def test_an_upgrade_of_what_is_up_to_date_changes_nothing(store_url):
     """Tables with data in them, made at once, are upgraded from nothing to the newest without a scratch."""
     endpoint = make_endpoint()
     async with Notifykit(store_url) as kit:
-        await kit.store.save_endpoint(endpoint)
-        await kit.store.save_subscription(make_subscription(endpoint))
+        await kit.store.save(endpoint)
+        await kit.store.save(make_subscription(endpoint))
         receipt = await kit.apublish(Event(type="a.b", data={"n": 1}), tenant=ACME, idempotency_key="k")
         before = await kit.store.load_tenant(ACME), await kit.events.get(receipt.event_id, tenant=ACME)
 
@@ -199,11 +200,11 @@ async def test_data_of_schema_0001_comes_along(fresh_url):
     await upgrade(fresh_url)
 
     async with Notifykit(fresh_url, create=False) as kit:
-        await kit.store.save_endpoint(make_endpoint(id="end_1", tenant="globex"))
-        theirs = await kit.store.save_circuit(attrs.evolve(ours, tenant="globex", version=0))
+        await kit.store.save(make_endpoint(id="end_1", tenant="globex"))
+        theirs = await save_circuit(kit.store, attrs.evolve(ours, tenant="globex", version=0))
         circuits = await kit.store.circuits()
         drawn = [
-            await kit.store.acquire(tenant, "end_1", 9, RateLimit(per_second=9, burst=9), now=at(0))
+            await acquire(kit.store, tenant, "end_1", 9, RateLimit(per_second=9, burst=9), now=at(0))
             for tenant in (ACME, "globex")
         ]
         (taken,) = await kit.store.take(9, now=at(9), lease=timedelta(minutes=1))
@@ -231,9 +232,9 @@ async def test_attempts_of_schema_0002_come_along_there_and_back(fresh_url):
         _run_sql(fresh_url, statement)
     await upgrade(fresh_url)
     async with Notifykit(fresh_url, create=False) as kit:
-        await kit.store.redrive_one(ACME, "dlv_1", now=at(10))
+        await kit.store.move(ACME, DeliveryFilter(ids="dlv_1"), Move.REDRIVE, now=at(10))
         lane = Lane("webhook", Priority.NORMAL)
-        (claim,) = await kit.store.claim_due(lane, 9, now=at(10), lease=timedelta(minutes=1), worker="v")
+        (claim,) = await kit.store.claim(lane, 9, now=at(10), lease=timedelta(minutes=1), worker="v")
         second = Attempt(
             delivery_id="dlv_1", number=claim.attempt, started_at=at(11), took=timedelta(0, 1), outcome="accepted",
             status=204, response=b"thanks", worker="v",
@@ -305,13 +306,13 @@ async def test_subscriptions_of_schema_0003_are_found(fresh_url, monkeypatch):
     migrated = _index_rows(fresh_url)
     async with Notifykit(fresh_url, create=False) as kit:
         asked = [MatchQuery("order.paid"), MatchQuery("order.paid", "shop/7"), MatchQuery("refund.7.paid", "shop/7")]
-        answers = await kit.store.find_matches(ACME, asked, limit=100)
-        wishes = await kit.store.find_subscriptions(ACME, limit=100)
+        answers = await kit.store.match(ACME, asked, limit=100)
+        wishes = await kit.store.page(Subscription, ACME, limit=100)
         for wish in wishes:  # one that is saved again is where it was
-            await kit.store.save_subscription(wish)
+            await kit.store.save(wish)
         saved = _index_rows(fresh_url)
         for wish in wishes:
-            await kit.store.remove_subscription(ACME, wish.id)
+            await kit.store.remove(Subscription, ACME, wish.id, now=NOW)
     left = _index_rows(fresh_url)
     found = [{candidate.subscription.id for candidate in answer} for answer in answers]
     assert [{"sub_0", "sub_3", "sub_5"}, {"sub_0", "sub_1", "sub_2", "sub_3", "sub_5"}] == found[:2]
@@ -371,11 +372,11 @@ async def test_records_of_schema_0005_get_a_version(fresh_url):
     async with Notifykit(fresh_url, create=False) as kit:
         endpoint, subscription, circuit = before = await _records(kit)
         for _ in range(2):
-            endpoint = await kit.store.save_endpoint(endpoint)
-        subscription = await kit.store.save_subscription(subscription)
-        circuit = await kit.store.save_circuit(circuit)
+            endpoint = await kit.store.save(endpoint)
+        subscription = await kit.store.save(subscription)
+        circuit = await save_circuit(kit.store, circuit)
         with pytest.raises(StaleWriteError):
-            await kit.store.save_endpoint(before[0])
+            await kit.store.save(before[0])
 
     await _downgrade(fresh_url, "0005")
     await upgrade(fresh_url)
@@ -395,13 +396,13 @@ async def test_a_producer_of_schema_0005_goes_on_beside_newer_workers(fresh_url)
         _run_sql(fresh_url, statement)
     await upgrade(fresh_url)
     async with Notifykit(fresh_url, create=False) as kit:
-        await kit.store.save_endpoint((await _records(kit))[0])
+        await kit.store.save((await _records(kit))[0])
 
         for statement in old:
             _run_sql(fresh_url, statement)
 
         endpoint, subscription, _ = await _records(kit)
-        await kit.store.save_endpoint(endpoint)
+        await kit.store.save(endpoint)
     assert [2, 1] == [one.version for one in (endpoint, subscription)]
     assert ("https://old.example/", "old") == (endpoint.url, subscription.topic)
 

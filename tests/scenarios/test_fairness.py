@@ -32,8 +32,8 @@ from notifykit.models.retry import DEFAULT_RETRY
 from notifykit.policies.retry import RetryAt, next_step
 from notifykit.ports import DeliveryFilter
 from notifykit.stores.sql import sqlite
-from notifykit.stores.sql.sqlite import SqliteStore
-from notifykit.stores.sql.write_queue import SHORT, WriteQueue
+from notifykit.stores.sql.sqlite.store import SqliteStore
+from notifykit.stores.sql.sqlite.write_queue import SHORT, WriteQueue
 from tests import report
 from tests.machine import is_busy
 

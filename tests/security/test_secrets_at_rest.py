@@ -47,6 +47,7 @@ from notifykit.stores.sql.store import SqlStore
 from notifykit.stores.sql.survey import survey
 from notifykit.testing import Receiver
 from notifykit.testing.receiver import Reply
+from notifykit.testing.suites.store.steps import is_planned
 from notifykit.vault import KeyRing
 
 LOOPBACK = EgressRules(allow=("127.0.0.0/8",), allow_http=True)
@@ -351,7 +352,7 @@ async def test_a_body_that_was_tampered_with_stops_no_other(store_url, caplog):
             await receiver.aexpect(1)
         with pytest.raises(TamperedError):
             await kit.events.get(changed.event_id, tenant="acme")
-        planned = await kit.store.is_planned("acme", changed.event_id)
+        planned = await is_planned(kit.store, "acme", changed.event_id)
 
     assert [other.event_id] == [event.id for event in receiver.events]
     assert not planned
@@ -371,14 +372,14 @@ async def test_a_claim_that_was_tampered_with_stops_no_other(store_url):
         body = bytes(row["body"])
         run_sql(store_url, update(s.events).where(this).values(body=body[:-1]))
 
-        claims = await kit.store.claim_due(lane, 10, now=now + lease, lease=lease, worker="w")
+        claims = await kit.store.claim(lane, 10, now=now + lease, lease=lease, worker="w")
         after = now + lease + lease
         (rescued, _) = await kit.store.rescue(10, now=after + lease, max_abandoned=1)
         run_sql(store_url, update(s.events).where(this).values(body=body))
         dead = await kit.deliveries.dead(tenant="acme")
         for letter in dead:
             await kit.deliveries.redrive(letter.id, tenant="acme")
-        again = await kit.store.claim_due(lane, 10, now=after + lease, lease=lease, worker="w")
+        again = await kit.store.claim(lane, 10, now=after + lease, lease=lease, worker="w")
 
     assert [other.event_id] == [claim.event_id for claim in claims]
     assert ("quarantined", DeliveryState.DEAD) == (rescued.reason, rescued.state)
@@ -396,10 +397,10 @@ async def test_a_worker_without_the_key_takes_no_delivery_for_poison(store_url):
         await kit.dispatcher(settings=DispatchSettings(roles=frozenset({"plan"}))).step()
         for _ in range(6):
             now += 2 * lease
-            assert [] == await without.store.claim_due(lane, 10, now=now, lease=lease, worker="w")
+            assert [] == await without.store.claim(lane, 10, now=now, lease=lease, worker="w")
             assert [] == await without.store.rescue(10, now=now + 2 * lease, max_abandoned=5)
         (held,) = await kit.deliveries.list(HELD, tenant="acme")
-        (claim,) = await kit.store.claim_due(lane, 10, now=now + lease, lease=lease, worker="w")
+        (claim,) = await kit.store.claim(lane, 10, now=now + lease, lease=lease, worker="w")
 
     assert ("missing_key", 0, 0) == (held.reason, held.attempts, held.abandoned)
     assert b'"number":1' in claim.body.replace(b" ", b"")

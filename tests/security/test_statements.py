@@ -18,11 +18,13 @@ from sqlalchemy import event as sqlalchemy_event
 
 from notifykit import DeliveryFilter, EgressRules, Event, Notifykit, NotifykitError
 from notifykit.models.delivery import DeliveryState
-from notifykit.models.endpoint import RateLimit
-from notifykit.models.subscription import MatchQuery
+from notifykit.models.endpoint import Endpoint, RateLimit
+from notifykit.models.subscription import MatchQuery, Subscription
+from notifykit.ports import EventFilter, Move
 from notifykit.signing import generate_secret
-from notifykit.stores.sql.sqlite import SqliteStore
+from notifykit.stores.sql.sqlite.store import SqliteStore
 from notifykit.testing import START, FakeClock
+from notifykit.testing.suites.store.steps import acquire, find_delivery, find_event, get_one, is_planned
 
 from .test_tenants import ENGINE_VERBS, FACADES, IDS, OWNER, STRANGER, calls, provide
 
@@ -177,45 +179,48 @@ async def test_every_verb_with_a_tenant_names_it_to_the_database(kit, monkeypatc
         DeliveryFilter(event_id=own["event"], event_type="later", since=START, until=now),
     ]
     work = {
-        "cancel": [store.cancel(OWNER, [own["delivery"]], now=now)],
-        "redrive": [store.redrive(OWNER, wanted, now=now, limit=10) for wanted in filters],
-        "redrive_one": [store.redrive_one(OWNER, own["delivery"], now=now)],
-        "wake": [store.wake(OWNER, own["endpoint"], now=now)],
-        "get_delivery": [store.get_delivery(OWNER, own["delivery"])],
+        "cancel": [store.move(OWNER, DeliveryFilter(ids=[own["delivery"]]), Move.CANCEL, now=now)],
+        "redrive": [store.move(OWNER, wanted, Move.REDRIVE, now=now, limit=10) for wanted in filters],
+        "redrive_one": [store.move(OWNER, DeliveryFilter(ids=own["delivery"]), Move.REDRIVE, now=now)],
+        "wake": [store.move(OWNER, DeliveryFilter(subscriber_id=own["endpoint"]), Move.WAKE, now=now)],
+        "get_delivery": [find_delivery(store, OWNER, own["delivery"])],
         "find_deliveries": [
             store.find_deliveries(OWNER, wanted, limit=10, before=before)
             for wanted in filters
             for before in (None, own["delivery"])
         ],
         "attempts": [store.attempts(OWNER, own["delivery"])],
-        "get_event": [store.get_event(OWNER, own["event"])],
+        "get_event": [find_event(store, OWNER, own["event"])],
         "find_events": [
-            store.find_events(OWNER, type=type_, limit=10, before=before)
+            store.find_events(
+                OWNER,
+                EventFilter(type=type_),
+                limit=10,
+                before=before,
+            )
             for type_ in (None, "later")
             for before in (None, own["event"])
         ],
-        "is_planned": [store.is_planned(OWNER, own["event"])],
-        "get_endpoint": [store.get_endpoint(OWNER, own["endpoint"])],
-        "find_endpoints": [store.find_endpoints(OWNER, limit=10, after=after) for after in (None, own["endpoint"])],
-        "draw": [store.acquire(OWNER, own["endpoint"], 1, RateLimit(per_second=1), now=now)],
-        "remove_ailment": [store.close_circuit(OWNER, own["endpoint"], now=now)],
-        "get_subscription": [store.get_subscription(OWNER, own["subscription"])],
+        "is_planned": [is_planned(store, OWNER, own["event"])],
+        "get_endpoint": [get_one(store, Endpoint, OWNER, own["endpoint"])],
+        "find_endpoints": [store.page(Endpoint, OWNER, limit=10, after=after) for after in (None, own["endpoint"])],
+        "draw": [acquire(store, OWNER, own["endpoint"], 1, RateLimit(per_second=1), now=now)],
+        "remove_ailment": [store.save_circuit(OWNER, own["endpoint"], None, now=now)],
+        "get_subscription": [get_one(store, Subscription, OWNER, own["subscription"])],
         "find_subscriptions": [
-            store.find_subscriptions(OWNER, subscriber_id=subscriber, limit=10, after=after)
+            store.page(Subscription, OWNER, subscriber_id=subscriber, limit=10, after=after)
             for subscriber in (None, own["endpoint"])
             for after in (None, own["subscription"])
         ],
         "load_tenant": [store.load_tenant(OWNER)],
-        "load_small_tenant": [store.load_small_tenant(OWNER, most) for most in (0, 100)],
-        "pick_endpoints": [store.pick_endpoints(OWNER, [own["endpoint"]])],
+        "load_small_tenant": [store.load_tenant(OWNER, most=most) for most in (0, 100)],
+        "pick_endpoints": [store.get(Endpoint, OWNER, [own["endpoint"]])],
         "find_candidates": [
-            store.find_matches(
-                OWNER, [MatchQuery("later", named=named), MatchQuery("later", "a/b", after="sub_")], limit=9
-            )
+            store.match(OWNER, [MatchQuery("later", named=named), MatchQuery("later", "a/b", after="sub_")], limit=9)
             for named in (False, True)
         ],
-        "remove_subscription": [store.remove_subscription(OWNER, own["subscription"])],
-        "remove_endpoint": [store.remove_endpoint(OWNER, own["endpoint"], now=now)],
+        "remove_subscription": [store.remove(Subscription, OWNER, own["subscription"], now=NOW)],
+        "remove_endpoint": [store.remove(Endpoint, OWNER, own["endpoint"], now=now)],
     }
     from notifykit.ports import Store
 

@@ -11,8 +11,8 @@ from notifykit import stores
 from notifykit.errors import ConfigurationError, MissingExtraError
 from notifykit.stores import store_from_url
 from notifykit.stores.memory import MemoryStore
-from notifykit.stores.sql.postgres import PostgresStore
-from notifykit.stores.sql.sqlite import SqliteStore
+from notifykit.stores.sql.postgres.store import PostgresStore
+from notifykit.stores.sql.sqlite.store import SqliteStore
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_third_parties_add_schemes(monkeypatch):
 
 def test_a_missing_driver_names_the_extra(monkeypatch):
     """Without asyncpg the error says what to install, and it is no ImportError of somebody else's module."""
-    for loaded in [name for name in sys.modules if name.startswith("notifykit.stores.sql.postgres")]:
+    for loaded in [name for name in sys.modules if name.startswith("notifykit.stores.sql.postgres.store")]:
         monkeypatch.delitem(sys.modules, loaded)
     monkeypatch.setitem(sys.modules, "asyncpg", None)
 

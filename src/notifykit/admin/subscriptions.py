@@ -11,6 +11,7 @@ import attrs
 from ..changes import change
 from ..errors import InvalidSubscriptionError, NotFoundError
 from ..models.checks import flag, identifier, optional, problems, prose
+from ..models.endpoint import Endpoint
 from ..models.event import EventType
 from ..models.ids import SUBSCRIPTION, new_id
 from ..models.subscription import Subscription
@@ -36,7 +37,7 @@ class SubscriptionChanges(TypedDict, total=False):
 
 
 class Subscriptions:
-    """Who wants which events.
+    """Which endpoint gets which events.
 
     Every change reaches planners with the next event.  Changes that are made at the same time are made one
     after the other: none undoes another.
@@ -82,8 +83,8 @@ class Subscriptions:
             updated_at=now,
         )
         saved = await self._save(subscription)
-        if await self._store.get_endpoint(tenant, endpoint_id) is None:  # removed at the same time
-            await self._store.remove_subscription(tenant, saved.id)
+        if not await self._store.get(Endpoint, tenant, [endpoint_id]):  # removed at the same time
+            await self._store.remove(Subscription, tenant, saved.id, now=now)
             raise NotFoundError("endpoint", endpoint_id)
         return saved
 
@@ -94,17 +95,17 @@ class Subscriptions:
         Raises:
             NotFoundError: The tenant has no such subscription.
         """
-        subscription = await self._store.get_subscription(tenant, subscription_id)
-        if subscription is None:
+        found = await self._store.get(Subscription, tenant, [subscription_id])
+        if not found:
             raise NotFoundError("subscription", subscription_id)
-        return subscription
+        return found[0]
 
     @checked(endpoint_id=optional(identifier))
     async def list(
         self, *, tenant: str, endpoint_id: str | None = None, limit: int = 50, after: str | None = None
     ) -> Sequence[Subscription]:
         """Return a page of subscriptions in the order of their creation, from behind the id ``after``."""
-        return await self._store.find_subscriptions(tenant, subscriber_id=endpoint_id, limit=limit, after=after)
+        return await self._store.page(Subscription, tenant, subscriber_id=endpoint_id, limit=limit, after=after)
 
     @checked()
     async def update(
@@ -139,7 +140,7 @@ class Subscriptions:
         Raises:
             NotFoundError: The tenant has no such subscription.
         """
-        if not await self._store.remove_subscription(tenant, subscription_id):
+        if not await self._store.remove(Subscription, tenant, subscription_id, now=self._clock.now()):
             raise NotFoundError("subscription", subscription_id)
 
     @checked()
@@ -160,9 +161,9 @@ class Subscriptions:
 
     async def _save(self, subscription: Subscription) -> Subscription:
         check(subscription.event_types, subscription.topic, subscription.filter, subscription.description)
-        if await self._store.get_endpoint(subscription.tenant, subscription.subscriber_id) is None:
+        if not await self._store.get(Endpoint, subscription.tenant, [subscription.subscriber_id]):
             raise NotFoundError("endpoint", subscription.subscriber_id)
-        return await self._store.save_subscription(attrs.evolve(subscription, updated_at=self._clock.now()))
+        return await self._store.save(attrs.evolve(subscription, updated_at=self._clock.now()))
 
 
 def listed_patterns(event_types: str | Iterable[str]) -> tuple[str, ...]:

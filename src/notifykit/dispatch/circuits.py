@@ -18,7 +18,7 @@ from ..models.circuit import OpenCircuit
 from ..models.endpoint import Endpoint
 from ..models.outcome import Accepted, Outcome
 from ..policies.circuits import FailureWindow, note
-from ..ports import Clock, Store
+from ..ports import Clock, DeliveryFilter, Move, Store
 from ..telemetry import EndpointFailing, EndpointRecovered, LoopFailed, TelemetryEvent, why
 from .operational_events import OperationalEvents
 
@@ -122,7 +122,8 @@ class Circuits:
         while self._answering:  # what was parked behind the probe (see Source) may follow it
             endpoint_id, endpoint = self._answering.popitem()
             try:
-                await self.store.wake(endpoint.tenant, endpoint_id, now=self.clock.now())
+                its = DeliveryFilter(subscriber_id=endpoint_id)
+                await self.store.move(endpoint.tenant, its, Move.WAKE, now=self.clock.now())
             except StoreUnavailableError:
                 self._answering[endpoint_id] = endpoint
                 raise
@@ -147,7 +148,7 @@ class Circuits:
     async def _write(self, endpoint: Endpoint, circuit: OpenCircuit | None) -> None:
         now = self.clock.now()
         if circuit is None:
-            removed = await self.store.close_circuit(endpoint.tenant, endpoint.id, now=now)
+            removed = await self.store.save_circuit(endpoint.tenant, endpoint.id, None, now=now)
             self._versions.pop(endpoint.id, None)
             if removed:
                 self.emit(EndpointRecovered(endpoint_id=endpoint.id, tenant=endpoint.tenant))
@@ -155,7 +156,9 @@ class Circuits:
             return
         try:
             known = attrs.evolve(circuit, version=self._versions.get(endpoint.id, 0))
-            self._versions[endpoint.id] = (await self.store.save_circuit(known)).version
+            saved = await self.store.save_circuit(endpoint.tenant, endpoint.id, known, now=now)
+            assert saved is not None
+            self._versions[endpoint.id] = saved.version
         except StaleWriteError:
             self._changed.pop(endpoint.id, None)  # another process wrote first: that counts, and is read in a moment
             return

@@ -14,7 +14,7 @@ from ..failpoints import failpoint
 from ..models.delivery import Claim, DeliveryState, Lane
 from ..models.endpoint import Endpoint
 from ..policies.retry import Rng
-from ..ports import Clock, Deliveries, Record
+from ..ports import Clock, Queue, Record
 from ..telemetry import LoopFailed, TelemetryEvent, why
 from .backlog import Backlog, Held
 from .circuits import Circuits
@@ -41,7 +41,7 @@ class Source:
     """Keeps one lane's backlog filled from the store."""
 
     lane: Lane
-    store: Deliveries
+    store: Queue
     backlog: Backlog
     directory: Directory
     leases: Leases
@@ -77,7 +77,7 @@ class Source:
         }
         throttled = self._round_robin.throttled
         started = time.monotonic()
-        claims = await self.store.claim_due(
+        claims = await self.store.claim(
             self.lane,
             room,
             now=self.clock.now(),

@@ -65,17 +65,17 @@ def rewrite(place: str, *changes: tuple[str, str]) -> None:
 def no_fence() -> None:
     """Results count whoever owns the claim now."""
     for statement in ("_FINISH", "_KEEP", "_PLANNED"):
-        rewrite(f"stores.sql.sqlite_verbs:{statement}", (" AND fence = ?", " AND ? > 0"))
-    rewrite("stores.sql.sqlite_verbs:_ATTEMPT", ("INSERT INTO", "INSERT OR REPLACE INTO"))
+        rewrite(f"stores.sql.sqlite.verbs:{statement}", (" AND fence = ?", " AND ? > 0"))
+    rewrite("stores.sql.sqlite.verbs:_ATTEMPT", ("INSERT INTO", "INSERT OR REPLACE INTO"))
     rewrite(
-        "stores.sql.postgres_statements:RECORD",
+        "stores.sql.postgres.statements:RECORD",
         ("AND q.fence = r.fence ", ""),
         ("(id IN (SELECT id FROM kept)) IS TRUE", "(id IN (SELECT id FROM kept)) IS TRUE ON CONFLICT DO NOTHING"),
     )
-    rewrite("stores.sql.postgres_statements:SETTLE", ("AND o.fence = s.fence ", ""))
-    rewrite("stores.sql.postgres_statements:ALL_ARE_WHOLE", ("o.fence = $3::int", "$3::int IS NOT NULL"))
+    rewrite("stores.sql.postgres.statements:SETTLE", ("AND o.fence = s.fence ", ""))
+    rewrite("stores.sql.postgres.statements:ALL_ARE_WHOLE", ("o.fence = $3::int", "$3::int IS NOT NULL"))
     rewrite(
-        "stores.sql.postgres_statements:IS_WHOLE",
+        "stores.sql.postgres.statements:IS_WHOLE",
         ("((o.event_id, o.fence) IN (SELECT s.event_id, s.fence", "(o.event_id IN (SELECT s.event_id"),
     )
     rewrite("stores.sql.postgres_bundles:IS_OPEN", ("b.fence = s.fence AND ", ""))
@@ -173,10 +173,10 @@ def plan_twice() -> None:
     new_id = import_module("notifykit.models.ids").new_id
     plan.delivery_id = lambda *_: new_id("dlv_")  # type: ignore[attr-defined]
     rewrite(
-        "stores.sql.sqlite_verbs:settle", ("if line is None:\n                continue", "line = line or (None, None)")
+        "stores.sql.sqlite.verbs:settle", ("if line is None:\n                continue", "line = line or (None, None)")
     )
     rewrite(
-        "stores.sql.postgres_statements:SETTLE",
+        "stores.sql.postgres.statements:SETTLE",
         ("SELECT event_id FROM gone UNION ALL SELECT event_id FROM paged", "SELECT event_id FROM s"),
     )
     rewrite("stores.sql.postgres_bundles:SETTLE", ("1 / (count(*) = cardinality($2::text[]))::int", "count(*)"))

@@ -54,10 +54,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 async def many(b: Bench, count: int, *types: str, **changes: Any) -> list[Endpoint]:
     """Give the tenant so many endpoints, each with a subscription."""
     made = [make_endpoint(tenant=TENANT, url=f"https://203.0.114.7/{at}") for at in range(count)]
-    endpoints = [await b.kit.store.save_endpoint(endpoint) for endpoint in made]
+    endpoints = [await b.kit.store.save(endpoint) for endpoint in made]
     for endpoint in endpoints:
         wish = make_subscription(endpoint, id=new_id(SUBSCRIPTION), event_types=types or ("**",), **changes)
-        await b.kit.store.save_subscription(wish)
+        await b.kit.store.save(wish)
     return endpoints
 
 
@@ -96,7 +96,7 @@ class TestFanOut:
             again: list[Subscription] = []
             for endpoint in (*endpoints, *reversed(endpoints)):
                 again.append(make_subscription(endpoint, id=new_id(SUBSCRIPTION), event_types=("**", "order.paid")))
-                await b.kit.store.save_subscription(again[-1])
+                await b.kit.store.save(again[-1])
 
             event_id = await b.publish()
             await run(b)
@@ -286,8 +286,8 @@ class TestChanges:
             (wish,) = await b.kit.subscriptions.list(tenant=TENANT)
             await b.publish()
             await run(b)
-            await b.kit.store.save_endpoint(attrs.evolve(endpoint, state=EndpointState.PAUSED))
-            await b.kit.store.save_subscription(attrs.evolve(wish, event_types=("refund.*",)))
+            await b.kit.store.save(attrs.evolve(endpoint, state=EndpointState.PAUSED))
+            await b.kit.store.save(attrs.evolve(wish, event_types=("refund.*",)))
             (new,) = await many(b, 1, "order.*")
             for type_ in ("order.paid", "refund.paid"):
                 await b.publish(type_)
@@ -303,7 +303,7 @@ class TestChanges:
             gone, stays = await many(b, 2)
             await b.publish()
             await b.dispatcher._planner.turn()
-            await b.kit.store.remove_endpoint(TENANT, gone.id, now=b.dispatcher._clock.now())
+            await b.kit.store.remove(Endpoint, TENANT, gone.id, now=b.dispatcher._clock.now())
             b.dispatcher._directory._large.endpoints.drop((TENANT, gone.id), 10**9)
             await run(b)
 
@@ -340,7 +340,7 @@ class TestChanges:
                 if change > 0:
                     endpoints += await many(b, change)
                 else:
-                    await b.kit.store.remove_endpoint(TENANT, endpoints.pop().id, now=b.dispatcher._clock.now())
+                    await b.kit.store.remove(Endpoint, TENANT, endpoints.pop().id, now=b.dispatcher._clock.now())
                 await b.publish()
                 await run(b)
                 kinds.append(type(b.dispatcher._directory.latest(TENANT)).__name__)
@@ -358,8 +358,8 @@ class TestTheRest:
             paused = attrs.evolve(endpoints[1], state=EndpointState.PAUSED)
             await b.kit.endpoints.test(endpoints[1].id, tenant=TENANT)
             await b.kit.endpoints.test(endpoints[2].id, tenant=TENANT)
-            await b.kit.store.save_endpoint(paused)
-            await b.kit.store.remove_endpoint(TENANT, endpoints[2].id, now=b.dispatcher._clock.now())
+            await b.kit.store.save(paused)
+            await b.kit.store.remove(Endpoint, TENANT, endpoints[2].id, now=b.dispatcher._clock.now())
             await run(b)
 
             assert [endpoints[3].id] == told(b)
@@ -372,7 +372,7 @@ class TestTheRest:
         """Its deliveries wait, or say why there are none."""
         async with bench() as b:
             (endpoint,) = await many(b, 1)
-            await b.kit.store.save_endpoint(attrs.evolve(endpoint, state=state))
+            await b.kit.store.save(attrs.evolve(endpoint, state=state))
             await b.publish()
             await run(b)
 
@@ -402,7 +402,7 @@ class TestTheRest:
         clock = FakeClock()
         async with bench(clock=clock) as b:
             limited, _ = await many(b, 2)
-            await b.kit.store.save_endpoint(attrs.evolve(limited, rate_limit=RateLimit(per_second=1, burst=2)))
+            await b.kit.store.save(attrs.evolve(limited, rate_limit=RateLimit(per_second=1, burst=2)))
             for _ in range(6):
                 await b.publish()
             for _ in range(2):
@@ -418,7 +418,7 @@ class TestTheRest:
         async with bench() as b:
             endpoints = await many(b, 4)
             for endpoint in endpoints[:2]:
-                await b.kit.store.save_subscription(make_subscription(endpoint, id=new_id(SUBSCRIPTION)))
+                await b.kit.store.save(make_subscription(endpoint, id=new_id(SUBSCRIPTION)))
             event_id = await b.publish()
             await run(b)
 

@@ -18,13 +18,14 @@ from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from notifykit.errors import SchemaError, StoreError, StoreUnavailableError
-from notifykit.ports import DeliveryFilter, Settlement
+from notifykit.ports import DeliveryFilter, Move, Settlement
 from notifykit.stores.sql import postgres, transitions
-from notifykit.stores.sql.postgres import PostgresStore
-from notifykit.stores.sql.postgres_statements import FIRST_OF_OTHERS
+from notifykit.stores.sql.postgres.statements import FIRST_OF_OTHERS
+from notifykit.stores.sql.postgres.store import PostgresStore
+from notifykit.stores.sql.sqlite.write_queue import SHORT
 from notifykit.stores.sql.store import NOTIFICATIONS_PER_SECOND, NOTIFICATIONS_TO_SPARE
-from notifykit.stores.sql.write_queue import SHORT
 from notifykit.testing import START, make_delivery, make_event
+from notifykit.testing.suites.store.steps import find_delivery
 from tests.databases import new_database
 from tests.stores import create_tables
 
@@ -49,7 +50,7 @@ async def test_a_store_can_be_closed_and_opened_again(store):
         await store.aclose()
 
     with pytest.raises(StoreUnavailableError, match="not open"):
-        await store.tenants()
+        await store.circuits()
     with pytest.raises(StoreUnavailableError, match="not open"):
         await store.next_due()
     with pytest.raises(StoreUnavailableError, match="not open"):
@@ -74,7 +75,7 @@ async def test_a_database_that_lets_nobody_in_is_an_error_of_ours(postgres_url):
         with pytest.raises(StoreError, match="not currently accepting connections"):
             await store.take(10, now=START, lease=LEASE)
         with pytest.raises(StoreError, match="not currently accepting connections"):
-            await store.tenants()
+            await store.circuits()
         await store.aclose()
 
 
@@ -196,7 +197,7 @@ async def test_a_redrive_by_somebody_else_is_heard(store, postgres_store_url):
     with anyio.fail_after(PROMPTLY):
         await heard(store)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(lambda: other.redrive("acme", DeliveryFilter(), now=START, limit=10))
+            tasks.start_soon(lambda: other.move("acme", DeliveryFilter(), Move.REDRIVE, now=START, limit=10))
             woken = await store.wait(LONG)
 
     await other.aclose()
@@ -323,7 +324,7 @@ async def test_a_server_that_comes_back_is_used_again(postgres_server):
         with pytest.raises(StoreUnavailableError):
             await store.append([make_event()])
         with pytest.raises(StoreUnavailableError):
-            await store.tenants()
+            await store.circuits()
     postgres_server.resume()
     await store.append([make_event()])
     with anyio.fail_after(PROMPTLY):
@@ -382,5 +383,5 @@ async def test_a_settlement_sees_who_took_the_event_while_it_waited(store, postg
             taker.commit()
 
     assert {mine.id} == settled
-    assert await store.get_delivery(mine.tenant, make_delivery(mine).id) is not None
-    assert await store.get_delivery(lost.tenant, make_delivery(lost).id) is None
+    assert await find_delivery(store, mine.tenant, make_delivery(mine).id) is not None
+    assert await find_delivery(store, lost.tenant, make_delivery(lost).id) is None

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from notifykit import Event, Notifykit
 from notifykit.errors import ConfigurationError, StoreUnavailableError
 from notifykit.stores.sql import postgres
-from notifykit.stores.sql.postgres import PostgresStore
+from notifykit.stores.sql.postgres.store import PostgresStore
 from notifykit.telemetry import LoopFailed, TelemetryEvent
 from notifykit.testing.servers import free_port
 from tests.databases import new_database

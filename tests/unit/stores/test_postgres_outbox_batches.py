@@ -9,9 +9,10 @@ import psycopg
 import pytest
 
 from notifykit.models.delivery import Priority
-from notifykit.ports import Settlement
-from notifykit.stores.sql.postgres import PostgresStore
+from notifykit.ports import DeliveryFilter, Move, Settlement
+from notifykit.stores.sql.postgres.store import PostgresStore
 from notifykit.testing import START, make_delivery, make_event
+from notifykit.testing.suites.store.steps import find_delivery, is_planned
 
 LEASE = timedelta(seconds=30)
 LATER = START + 2 * LEASE
@@ -180,7 +181,7 @@ async def test_a_settlement_counts_once(store, rows):
     await settle(store, taken[:5])
     store._settling.whereabouts.places.update(known)  # as if the answer had been lost
     with_queue = rows("SELECT count(*) FROM notifykit_queue")
-    await store.cancel(taken[0].tenant, [make_delivery(_event(taken[0])).id], now=START)
+    await store.move(taken[0].tenant, DeliveryFilter(ids=[make_delivery(_event(taken[0])).id]), Move.CANCEL, now=START)
 
     again = await settle(store, taken[:5])
     both = await settle(store, taken[3:8])
@@ -241,12 +242,12 @@ async def test_what_waits_is_counted_and_kept(store):
     before = (
         await store.stats(now=START),
         await store.next_due(),
-        await store.is_planned(events[0].tenant, events[7].id),
+        await is_planned(store, events[0].tenant, events[7].id),
     )
     await store.purge(before=LATER, keys_before=LATER, limit=100)
     taken = await take(store)
     await settle(store, taken[:5])
-    planned = [await store.is_planned(one.tenant, one.id) for one in taken]
+    planned = [await is_planned(store, one.tenant, one.id) for one in taken]
     after = await store.stats(now=START), await store.next_due()
 
     assert (20, START) == (before[0].unplanned, before[0].oldest_due)
@@ -293,4 +294,4 @@ async def test_a_settlement_sees_who_took_the_bundle_while_it_waited(store, post
     settled = await settle_during("fence = fence + 1", store, taken, postgres_store_url)
 
     assert set() == settled
-    assert await store.get_delivery(taken[0].tenant, make_delivery(_event(taken[0])).id) is None
+    assert await find_delivery(store, taken[0].tenant, make_delivery(_event(taken[0])).id) is None

@@ -11,7 +11,7 @@ use the real clock.
 
 from __future__ import annotations
 
-from .circuits import BroughtEventPromises, HealthPromises
+from .circuits import BroughtEventPromises, LimitPromises
 from .claims import ClaimPromises
 from .config import ConfigPromises
 from .fixtures import StoreFeatures, StoreFixtures
@@ -50,7 +50,7 @@ class StoreSuite(
     PurgePromises,
     LivenessPromises,
     SharingPromises,
-    HealthPromises,
+    LimitPromises,
     BroughtEventPromises,
     StoreFixtures,
 ):

@@ -1,0 +1,111 @@
+"""Circuits and token buckets: written once for every database.
+
+Each function works on a SQLAlchemy connection inside a transaction that its caller owns.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, and_, delete, select, update
+
+from ...errors import StaleWriteError
+from ...models.circuit import OpenCircuit
+from ...ports import TokenRequest
+from . import schema as s
+from . import transitions
+from .records import insert_new, save_row
+from .rows import instant, micros
+
+_log = logging.getLogger("notifykit")
+
+#: Every open circuit; read each second by every process, mostly in vain.
+OPEN_CIRCUITS = "SELECT endpoint_id, tenant, since, probe_at, probes, reason, version FROM notifykit_circuits"
+
+
+def circuits(connection: Connection) -> list[OpenCircuit]:
+    """Return every open circuit."""
+    return readable(connection.exec_driver_sql(OPEN_CIRCUITS).mappings())
+
+
+def save(connection: Connection, tenant: str, endpoint_id: str, circuit: OpenCircuit) -> int:
+    """Insert or replace a circuit; return its new version."""
+    values: dict[str, Any] = {
+        "endpoint_id": endpoint_id,
+        "tenant": tenant,
+        "since": micros(circuit.since),
+        "probe_at": micros(circuit.probe_at),
+        "probes": circuit.probes,
+        "reason": circuit.reason,
+        "version": circuit.version,
+    }
+    if circuit.version == 0 and not _keep_endpoint(connection, tenant, endpoint_id):
+        raise StaleWriteError("endpoint", endpoint_id)
+    return save_row(connection, s.circuits, values, "circuit")
+
+
+def _keep_endpoint(connection: Connection, tenant: str, endpoint_id: str) -> bool:
+    """Return whether there is such an endpoint, which then stays until the end of the transaction."""
+    its = (s.endpoints.c.tenant == tenant, s.endpoints.c.id == endpoint_id)
+    found = select(s.endpoints.c.id).where(*its).with_for_update(read=True, key_share=True)
+    return connection.execute(found).first() is not None
+
+
+def close(connection: Connection, tenant: str, endpoint_id: str, now: datetime) -> OpenCircuit | None:
+    """Remove a circuit and wake what it holds back; return it, if there was one."""
+    where = (s.circuits.c.endpoint_id == endpoint_id, s.circuits.c.tenant == tenant)
+    row = connection.execute(delete(s.circuits).where(*where).returning(s.circuits)).mappings().first()
+    if row is None:
+        return None
+    transitions.wake(connection, and_(s.queue.c.tenant == tenant, s.queue.c.subscriber_id == endpoint_id), now)
+    return _circuit_from(row)
+
+
+def acquire(connection: Connection, requests: Sequence[TokenRequest], now: datetime) -> list[int]:
+    """Take tokens out of buckets."""
+    acquired = [0] * len(requests)
+    # In one order, so that two processes never wait for each other.
+    for at in sorted(range(len(requests)), key=lambda at: requests[at][:2]):
+        acquired[at] = _acquire(connection, requests[at], micros(now))
+    return acquired
+
+
+def _acquire(connection: Connection, request: TokenRequest, at: int) -> int:
+    tenant, endpoint_id, wanted, limit = request
+    full = {"endpoint_id": endpoint_id, "tenant": tenant, "tokens": float(limit.burst), "filled_at": at}
+    insert_new(connection, s.buckets, full)
+    bucket = s.buckets.c
+    its = (bucket.tenant == tenant, bucket.endpoint_id == endpoint_id)
+    row = connection.execute(select(bucket.tokens, bucket.filled_at).where(*its).with_for_update()).one()
+    # A clock that is behind the one that filled last adds nothing and takes nothing back.
+    passed = max(at - row.filled_at, 0) / 1e6
+    tokens = min(float(limit.burst), row.tokens + passed * limit.per_second)
+    acquired = min(wanted, int(tokens))
+    connection.execute(update(s.buckets).where(*its).values(tokens=tokens - acquired, filled_at=max(at, row.filled_at)))
+    return acquired
+
+
+def readable(rows: Iterable[RowMapping]) -> list[OpenCircuit]:
+    """Return the circuits of rows without those that are damaged, because every process reads all of them."""
+    found = []
+    for row in rows:
+        try:
+            found.append(_circuit_from(row))
+        except (ValueError, TypeError, ArithmeticError) as error:
+            _log.error("circuit.unreadable id=%s error=%s", row["endpoint_id"], type(error).__name__)
+    return found
+
+
+def _circuit_from(row: RowMapping) -> OpenCircuit:
+    return OpenCircuit(
+        endpoint_id=row["endpoint_id"],
+        tenant=row["tenant"],
+        since=instant(row["since"]),
+        probe_at=instant(row["probe_at"]),
+        probes=row["probes"],
+        reason=row["reason"],
+        version=row["version"],
+    )
