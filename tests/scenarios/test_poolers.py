@@ -23,7 +23,7 @@ from notifykit.dispatch.settings import DispatchSettings
 from notifykit.errors import ConfigurationError, StoreUnavailableError
 from notifykit.models.delivery import Claim
 from notifykit.models.outcome import Accepted, Outcome
-from notifykit.stores.sql import postgres_connections
+from notifykit.stores.sql.postgres import connections as postgres_connections
 from notifykit.stores.sql.postgres.store import PostgresStore
 from notifykit.stores.sql.postgres.url import Pooling
 from notifykit.telemetry import ClaimLost, DeliveryAttempted, LoopFailed, TelemetryEvent

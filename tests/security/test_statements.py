@@ -219,7 +219,7 @@ async def test_every_verb_with_a_tenant_names_it_to_the_database(kit, monkeypatc
             store.match(OWNER, [MatchQuery("later", named=named), MatchQuery("later", "a/b", after="sub_")], limit=9)
             for named in (False, True)
         ],
-        "remove_subscription": [store.remove(Subscription, OWNER, own["subscription"], now=NOW)],
+        "remove_subscription": [store.remove(Subscription, OWNER, own["subscription"], now=now)],
         "remove_endpoint": [store.remove(Endpoint, OWNER, own["endpoint"], now=now)],
     }
     from notifykit.ports import Store

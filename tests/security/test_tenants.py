@@ -24,6 +24,7 @@ from notifykit.models.outcome import Accepted, Outcome, Permanent, Transient
 from notifykit.models.subscription import MatchQuery
 from notifykit.ports import Store
 from notifykit.testing import START, FakeClock
+from notifykit.testing.suites.store.steps import load
 from tests import report
 from tests.unit.dispatch.support import ScriptedChannel
 
@@ -231,7 +232,7 @@ async def everything(kit: Notifykit, tenant: str) -> list[object]:
     """Return all that a tenant has."""
     deliveries = await kit.deliveries.list(tenant=tenant, limit=1000)
     return [
-        attrs.evolve(config.endpoints[0]) if (config := await kit.store.load_tenant(tenant)).endpoints else None,
+        attrs.evolve(config.endpoints[0]) if (config := await load(kit.store, tenant)).endpoints else None,
         config,
         deliveries,
         [await kit.deliveries.attempts(delivery.id, tenant=tenant) for delivery in deliveries],

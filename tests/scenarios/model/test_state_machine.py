@@ -41,6 +41,7 @@ from notifykit.ports import DeliveryFilter, Move, Record, Settlement, Store
 from notifykit.stores.memory import MemoryStore
 from notifykit.stores.sql.sqlite.store import SqliteStore
 from notifykit.testing import START, make_endpoint, make_event, make_subscription
+from notifykit.testing.suites.store.steps import load
 
 T = TypeVar("T")
 S = DeliveryState
@@ -206,7 +207,7 @@ class EngineMachine(RuleBasedStateMachine):
     def settle(self, number, mine):
         """A plan counts under the current fence only; it makes one delivery for each endpoint of the tenant."""
         taken = self.taken.pop(number % len(self.taken))
-        config = self.run(self.store.load_tenant(taken.tenant))
+        config = self.run(load(self.store, taken.tenant))
         planned = plan(taken, SubscriptionIndex.of(config), now=self.now)
         if mine and taken.ordering_key is None:
             planned = [new._replace(state=S.SENDING) if new.state is S.PENDING else new for new in planned]
@@ -423,14 +424,14 @@ class EngineMachine(RuleBasedStateMachine):
     def rotate(self, number):
         """A new secret stands first and the old one goes on for a minute; planners and senders see it at once."""
         endpoint = list(self.endpoints.values())[number]
-        before = self.run(self.store.load_tenant(endpoint.tenant)).version
+        before = self.run(load(self.store, endpoint.tenant)).version
         new = EndpointSecret(value=f"whsec_{next(self.numbers):032d}", created_at=self.now)
         old = attrs.evolve(endpoint.secrets[0], expires_at=self.now + timedelta(minutes=1))
 
         changed = self.run(self.store.save(attrs.evolve(endpoint, secrets=(new, old))))
 
         self.endpoints[endpoint.id] = changed
-        config = self.run(self.store.load_tenant(endpoint.tenant))
+        config = self.run(load(self.store, endpoint.tenant))
         (held,) = [e for e in config.endpoints if e.id == endpoint.id]
         assert config.version > before
         assert (new.value, old.value) == held.signing_keys(self.now)

@@ -36,18 +36,18 @@ def _everybody_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
 def asked(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often the store was asked for what; nobody may ask for a whole tenant."""
     seen: Counter[str] = Counter()
-    find, pick = MemoryStore.find_matches, MemoryStore.pick_endpoints
+    find, pick = MemoryStore.match, MemoryStore.get
 
     async def found(store: MemoryStore, tenant: str, queries: Sequence[MatchQuery], *, limit: int) -> list[list[Match]]:
         seen["candidates"] += not any(query.named for query in queries)
         return await find(store, tenant, queries, limit=limit)
 
-    async def picked(store: MemoryStore, tenant: str, endpoint_ids: Collection[str]) -> list[Endpoint]:
+    async def picked(store: MemoryStore, kind: type[Endpoint], tenant: str, ids: Collection[str]) -> list[Endpoint]:
         seen["endpoints"] += 1
-        return await pick(store, tenant, endpoint_ids)
+        return await pick(store, kind, tenant, ids)
 
-    monkeypatch.setattr(MemoryStore, "find_matches", found)
-    monkeypatch.setattr(MemoryStore, "pick_endpoints", picked)
+    monkeypatch.setattr(MemoryStore, "match", found)
+    monkeypatch.setattr(MemoryStore, "get", picked)
     return seen
 
 
@@ -237,13 +237,13 @@ class TestWhatIsHeld:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """What was claimed is given back, and nothing is counted."""
-        pick = MemoryStore.pick_endpoints
+        pick = MemoryStore.get
         refusals = [StoreUnavailableError("away")] * 2
 
-        async def picked(store: MemoryStore, tenant: str, endpoint_ids: Collection[str]) -> list[Endpoint]:
+        async def picked(store: MemoryStore, kind: type[Endpoint], tenant: str, ids: Collection[str]) -> list[Endpoint]:
             if refusals:
                 raise refusals.pop()
-            return await pick(store, tenant, endpoint_ids)
+            return await pick(store, kind, tenant, ids)
 
         async with bench() as b:
             endpoints = await many(b, 3)
@@ -253,7 +253,7 @@ class TestWhatIsHeld:
             b.dispatcher._planner.backlogs = room
             for endpoint in endpoints:
                 b.dispatcher._directory._large.endpoints.drop((TENANT, endpoint.id), 10**9)
-            monkeypatch.setattr(MemoryStore, "pick_endpoints", picked)
+            monkeypatch.setattr(MemoryStore, "get", picked)
             async with b.dispatcher:
                 found = await b.until_states(DELIVERED, count=3)
 
@@ -315,13 +315,13 @@ class TestChanges:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The plan is written all the same: whoever claims the delivery finds that there is nobody."""
-        pick = MemoryStore.pick_endpoints
+        pick = MemoryStore.get
         gone: list[str] = []
 
-        async def picked(store: MemoryStore, tenant: str, endpoint_ids: Collection[str]) -> list[Endpoint]:
-            return [endpoint for endpoint in await pick(store, tenant, endpoint_ids) if endpoint.id not in gone]
+        async def picked(store: MemoryStore, kind: type[Endpoint], tenant: str, ids: Collection[str]) -> list[Endpoint]:
+            return [endpoint for endpoint in await pick(store, kind, tenant, ids) if endpoint.id not in gone]
 
-        monkeypatch.setattr(MemoryStore, "pick_endpoints", picked)
+        monkeypatch.setattr(MemoryStore, "get", picked)
         async with bench() as b:
             gone += [endpoint.id for endpoint in (await many(b, 2))[:1]]
             await b.publish()

@@ -18,12 +18,12 @@ from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from notifykit.errors import SchemaError, StoreError, StoreUnavailableError
-from notifykit.ports import DeliveryFilter, Move, Settlement
-from notifykit.stores.sql import postgres, transitions
+from notifykit.ports import DeliveryFilter, Move, NextDue, Settlement
+from notifykit.stores.sql import transitions
+from notifykit.stores.sql.postgres import store as postgres
 from notifykit.stores.sql.postgres.statements import FIRST_OF_OTHERS
 from notifykit.stores.sql.postgres.store import PostgresStore
-from notifykit.stores.sql.sqlite.write_queue import SHORT
-from notifykit.stores.sql.store import NOTIFICATIONS_PER_SECOND, NOTIFICATIONS_TO_SPARE
+from notifykit.stores.sql.store import NOTIFICATIONS_PER_SECOND, NOTIFICATIONS_TO_SPARE, SHORT
 from notifykit.testing import START, make_delivery, make_event
 from notifykit.testing.suites.store.steps import find_delivery
 from tests.databases import new_database
@@ -97,7 +97,7 @@ async def test_who_looks_past_a_crowd_reads_none_of_its_rows(store):
     plan = await store._write(lambda connection: connection.scalars(text(f"EXPLAIN {statement}")).all())
 
     scans = [line.partition("->")[2].split(" on ")[0].strip() for line in plan if " on notifykit_" in line]
-    assert ["Index Only Scan using notifykit_outbox_due", "Index Only Scan using notifykit_bundles_due"] == scans
+    assert ["Index Only Scan using notifykit_outbox_due"] == scans
 
 
 async def test_a_failed_opening_leaves_no_connection(postgres_url):
@@ -217,7 +217,7 @@ async def test_hints_are_heard_until_the_connection_is_lost(store, postgres_stor
         lost = await store.next_due()
         await heard(store)
 
-    assert (None, None) == lost
+    assert NextDue(None, None, is_open=False) == lost
     assert store._listener is not listener
 
 
@@ -235,7 +235,7 @@ async def test_an_ear_that_nobody_speaks_to_is_noticed(store, monkeypatch):
                 await anyio.sleep(0.001)
             again = await store.next_due()
 
-    assert (None, None) == again
+    assert NextDue(None, None, is_open=False) == again
     assert listener.is_closed()
 
 
@@ -278,7 +278,7 @@ def unanalysed_url(postgres_database):
     return postgres_database
 
 
-@pytest.mark.parametrize("together", [1, 40], ids=["one", "a bundle"])
+@pytest.mark.parametrize("together", [1, 40], ids=["one", "a batch"])
 async def test_frequent_statements_are_not_planned_each_time(unanalysed_url, together):
     """A plan takes the server as long as dozens of rows.  It tries five times before it settles for a general one."""
     store = PostgresStore(unanalysed_url, pool_size=1)
@@ -343,7 +343,7 @@ async def test_long_statements_go_one_at_a_time_while_others_pass(store, postgre
 
     seen: list[int] = []
     with psycopg.connect(postgres_store_url) as locker, psycopg.connect(postgres_store_url, autocommit=True) as watch:
-        locker.execute("LOCK notifykit_bundles IN ACCESS EXCLUSIVE MODE")
+        locker.execute("LOCK notifykit_outbox IN ACCESS EXCLUSIVE MODE")
         async with anyio.create_task_group() as tasks:
             for _ in range(3):
                 tasks.start_soon(store.append, [make_event() for _ in range(SHORT + 1)])

@@ -18,8 +18,8 @@ from sqlalchemy import event, exc
 
 from notifykit import DispatchSettings, Notifykit
 from notifykit.errors import SchemaError, StoreError, StoreUnavailableError, ValueRefusedError
-from notifykit.stores.sql import sqlite
 from notifykit.stores.sql.faults import translated
+from notifykit.stores.sql.sqlite import store as sqlite
 from notifykit.stores.sql.sqlite.store import SqliteStore
 from notifykit.telemetry import LoopFailed, TelemetryEvent
 from notifykit.testing import START, make_endpoint, make_event
@@ -188,7 +188,7 @@ async def test_what_nobody_changed_is_not_asked_again(store, sqlite_store_url):
 @pytest.mark.skipif(sys.platform != "linux", reason="files are watched on Linux only")
 async def test_a_commit_of_somebody_else_is_heard(store, sqlite_store_url, monkeypatch):
     """Without a look at the file: who says that hints are heard is woken by one, again and again."""
-    monkeypatch.setattr(sqlite, "LOOK", 60.0)
+    monkeypatch.setattr(sqlite, "CHECK_EVERY", 60.0)
     monkeypatch.setattr(sqlite, "_IDLE", 0.0)
     other = SqliteStore(sqlite_store_url)
     await other.open()

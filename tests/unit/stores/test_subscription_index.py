@@ -18,9 +18,9 @@ from notifykit.models.subscription import MatchQuery, Subscription
 from notifykit.policies.match_keys import keys_for, keys_of
 from notifykit.stores import store_from_url
 from notifykit.stores.sql import schema as s
+from notifykit.stores.sql.postgres.matching import MATCH, key_columns
 from notifykit.stores.sql.postgres.store import PostgresStore
 from notifykit.stores.sql.store import SqlStore
-from notifykit.stores.sql.subscription_index import FIND, places_columns
 from notifykit.testing import START, make_endpoint, make_subscription
 from notifykit.testing.suites.store.steps import get_one
 
@@ -81,7 +81,7 @@ async def test_the_table_follows_every_change(store: SqlStore) -> None:
         if step % 20 == 19:
             await store.remove(Endpoint, ACME, rng.choice(endpoints).id, now=START)
         elif rng.random() < 0.2:
-            await store.remove(Subscription, ACME, wish.id, now=NOW)
+            await store.remove(Subscription, ACME, wish.id, now=START)
         else:
             await save(store, changed(wish, rng))
 
@@ -102,7 +102,7 @@ async def test_those_who_change_at_the_same_time_agree(store: SqlStore, store_ur
         for _ in range(25):
             wish = rng.choice(wishes)
             if rng.random() < 0.2:
-                await own.remove(Subscription, ACME, wish.id, now=NOW)
+                await own.remove(Subscription, ACME, wish.id, now=START)
             elif rng.random() < 0.05:
                 await own.remove(Endpoint, ACME, endpoint.id, now=START)
                 with contextlib.suppress(StaleWriteError):  # another one was faster
@@ -160,8 +160,8 @@ async def test_postgres_reads_no_more_than_a_page(postgres_store_url: str) -> No
 
         answers = await store.match(ACME, asked, limit=10)
         async with store._driver() as pg:
-            explain = f"EXPLAIN (ANALYZE, FORMAT JSON) {FIND}"
-            plan = await pg.fetchval(explain, ACME, *places_columns(asked), 10)
+            explain = f"EXPLAIN (ANALYZE, FORMAT JSON) {MATCH}"
+            plan = await pg.fetchval(explain, ACME, *key_columns(asked), 10)
     finally:
         await store.aclose()
 

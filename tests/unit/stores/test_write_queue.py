@@ -8,7 +8,8 @@ import anyio
 import pytest
 
 from notifykit.stores.sql.sqlite.store import SqliteStore
-from notifykit.stores.sql.sqlite.write_queue import SHORT, WriteQueue
+from notifykit.stores.sql.sqlite.write_queue import WriteQueue
+from notifykit.stores.sql.store import SHORT
 from notifykit.testing import START, make_event
 
 

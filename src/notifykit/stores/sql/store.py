@@ -99,7 +99,7 @@ class SqlStore(ABC):
         )
 
     async def _decrypted_claims(self, claims: list[Claim], now: datetime, until: datetime) -> list[Claim]:
-        """Return the claims whose body can be decrypted; hold those whose key is missing here for the length of a lease.
+        """Return the claims whose body can be decrypted; hold those whose key is missing for the length of a lease.
 
         Another worker may have the key, or this one may get it: nothing about the delivery is wrong.
         """

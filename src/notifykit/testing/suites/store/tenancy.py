@@ -19,9 +19,6 @@ from .steps import (
     GLOBEX,
     HOUR,
     claim,
-    find_delivery,
-    find_event,
-    get_one,
     given_delivery,
     given_ended,
     is_planned,
@@ -199,9 +196,11 @@ class TenancyPromises:
         """Return all that the tenant can see."""
         deliveries = await store.find_deliveries(ACME, DeliveryFilter(), limit=10)
         history = [await store.attempts(ACME, delivery.id) for delivery in deliveries]
+        types = await store.page(StoredEventType, ACME, limit=10)
         return (
             deliveries,
             history,
+            types,
             await load(store, ACME),
             await store.find_events(ACME, EventFilter(), limit=10),
         )
