@@ -91,7 +91,9 @@ WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attnum >
 """
 PG_RELATIONS = """
 SELECT relname, relkind, reloptions, relpersistence, pg_get_indexdef(oid) FROM pg_class
-WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'i', 'S', 'v') ORDER BY 1
+WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'i', 'S', 'v')
+  AND relname <> 'notifykit_bundles' -- a view for producers of schema 0006, which a new database does not have
+ORDER BY 1
 """
 PG_CONSTRAINTS = """
 SELECT conname, conrelid::regclass::text, pg_get_constraintdef(oid) FROM pg_constraint

@@ -76,7 +76,7 @@ def test_third_parties_add_schemes(monkeypatch):
 
 def test_a_missing_driver_names_the_extra(monkeypatch):
     """Without asyncpg the error says what to install, and it is no ImportError of somebody else's module."""
-    for loaded in [name for name in sys.modules if name.startswith("notifykit.stores.sql.postgres.store")]:
+    for loaded in [name for name in sys.modules if name.startswith("notifykit.stores.sql.postgres")]:
         monkeypatch.delitem(sys.modules, loaded)
     monkeypatch.setitem(sys.modules, "asyncpg", None)
 

@@ -189,7 +189,7 @@ def all_lost(taken: TakenEvent, index: int) -> Settlement:
 async def report(store: Store, settlements: list[Settlement]) -> list[Any]:
     """Return all that a store says of what was settled."""
     ids = sorted({new.id for settlement in settlements for new in settlement.deliveries})
-    found = [(await read(store, id_), await store.attempts(TENANT, id_)) for id_ in ids]
+    found = [(await find_delivery(store, TENANT, id_), await store.attempts(TENANT, id_)) for id_ in ids]
     return [found, sorted(await store.take(1000, now=LATER + LEASE, lease=LEASE))]
 
 

@@ -105,7 +105,7 @@ def conditions(table: Any, tenant: str, wanted: DeliveryFilter) -> list[ColumnEl
     if wanted.subscriber_id is not None:
         conditions.append(table.c.subscriber_id == wanted.subscriber_id)
     if wanted.event_id is not None:
-        conditions.append(of_event(table, literal(wanted.event_id)))
+        conditions += (of_event(table, literal(wanted.event_id)), table.c.event_id == wanted.event_id)
     if wanted.event_type is not None:
         conditions.append(s.events.c.type == wanted.event_type)
     if wanted.since is not None:
@@ -177,7 +177,7 @@ def find_events(
     if wanted.type is not None:
         query = query.where(s.events.c.type == wanted.type)
     if wanted.planned is not None:
-        unplanned = exists().where(s.outbox.c.event_id == s.events.c.id)
+        unplanned = exists().where(s.outbox.c.tenant == s.events.c.tenant, s.outbox.c.event_id == s.events.c.id)
         query = query.where(~unplanned if wanted.planned else unplanned)
     if before is not None:
         query = query.where(s.events.c.id < before)
