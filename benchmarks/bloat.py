@@ -12,7 +12,7 @@ from .results import Column, Part, Row, Spread
 from .rounds import Condition, note
 from .stores import Database
 
-_TABLES = ("outbox", "bundles", "queue")
+_TABLES = ("outbox", "queue")
 _SIZE = """
 SELECT pg_total_relation_size(relid) / 1048576.0, n_dead_tup, autovacuum_count
 FROM pg_stat_user_tables WHERE relname = :name

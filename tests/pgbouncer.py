@@ -8,7 +8,7 @@ import socket
 from collections.abc import Mapping
 from contextlib import suppress
 
-from notifykit.stores.sql.postgres_url import PostgresUrl
+from notifykit.stores.sql.postgres.url import PostgresUrl
 from notifykit.testing.servers import HOST, Server, ServerUnavailableError
 
 #: Debian's package puts it where only root's path leads.

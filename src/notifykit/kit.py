@@ -172,7 +172,7 @@ _PARTS: Mapping[str, checks.Check] = {
     "channels": optional(checks.iterable),
     "egress": optional(checks.instance(EgressRules)),
     "limits": checks.instance(Limits),
-    "store": optional(checks.having("open", "append", "claim_due", what="Store")),
+    "store": optional(checks.having("open", "append", "claim", what="Store")),
     "clock": optional(checks.having("now", what="Clock")),
     "subscribers": checks.iterable,
     "keys": optional(_keys),

@@ -1,4 +1,4 @@
-"""The seams: every protocol that a third party may implement.
+"""Every protocol that a third party may implement.
 
 Each docstring is the contract.  Backends do not repeat it, they keep it, and the
 suites in :mod:`notifykit.testing` prove that they do.
@@ -6,20 +6,22 @@ suites in :mod:`notifykit.testing` prove that they do.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
+from enum import StrEnum
+from typing import Any, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
 
 import attrs
 
-from .models.checks import field_check, identifier, instant, listed, many, one_of, optional
+from .models.checks import field_check, flag, identifier, instant, listed, many, one_of, optional
 from .models.circuit import OpenCircuit
-from .models.delivery import Attempt, Claim, Delivery, DeliveryState, Lane, NewDelivery
+from .models.delivery import FINAL_STATES, Attempt, Claim, Delivery, DeliveryState, Lane, NewDelivery
 from .models.destination import Destination
-from .models.endpoint import Endpoint, RateLimit
+from .models.endpoint import RateLimit
 from .models.event import StoredEvent, TakenEvent
 from .models.outcome import Outcome
-from .models.subscription import Match, MatchQuery, Subscription, TenantConfig
+from .models.subscription import Match, MatchQuery, TenantConfig
 
 
 class Appended(NamedTuple):
@@ -73,7 +75,7 @@ class Settlement(NamedTuple):
 
 
 def _as_states(states: Iterable[DeliveryState | str] | str | None) -> frozenset[DeliveryState] | None:
-    """Return any number of states, or one, as a set; what is none stays as it is, for the check to say so."""
+    """Return any number of states, or one, as a set; leave anything else as it is, for the check to refuse."""
     given: Any = (states,) if isinstance(states, str) else listed(states or (), len(DeliveryState))
     if states is None or _STATES(given) is not None:
         return cast("frozenset[DeliveryState] | None", states)
@@ -89,7 +91,35 @@ def _are_states(states: object) -> str | None:
     return f"must be states out of {', '.join(DeliveryState)}"
 
 
-_identifier, _instant = (field_check(optional(check)) for check in (identifier, instant))
+#: Ids that one filter may name.
+MAX_IDS = 1000
+_IDS = many(identifier, most=MAX_IDS, what="ids")
+
+
+def _as_ids(ids: Iterable[str] | str | None) -> frozenset[str] | None:
+    """Return any number of ids, or one, as a set; leave anything else as it is, for the check to refuse."""
+    given: Any = (ids,) if isinstance(ids, str) else listed(() if ids is None else ids, MAX_IDS)
+    if ids is None or _IDS(given) is not None:
+        return cast("frozenset[str] | None", given if ids is not None else None)
+    return frozenset(given)
+
+
+_identifier, _instant, _ids = (field_check(optional(check)) for check in (identifier, instant, _IDS))
+
+
+class Move(StrEnum):
+    """How an operator moves deliveries.
+
+    Attributes:
+        CANCEL: End deliveries that wait (``PENDING`` and ``HELD``, not those being sent).
+        REDRIVE: Make deliveries that have ended due again as a new generation: without states in the filter all
+            but those that were delivered, but those that are named by id whatever their end was.
+        WAKE: Make deliveries that are ``HELD`` due now.
+    """
+
+    CANCEL = "cancel"
+    REDRIVE = "redrive"
+    WAKE = "wake"
 
 
 @attrs.frozen(kw_only=True)
@@ -97,6 +127,7 @@ class DeliveryFilter:
     """Which deliveries are meant; fields that are ``None`` do not restrict.
 
     Attributes:
+        ids: With one of these ids, at most 1,000; any iterable of them.
         states: In one of these states; any iterable of them, or of their names.
         since: Created at or after this time, which needs a zone.
         until: Created before this time, which needs a zone.
@@ -105,6 +136,7 @@ class DeliveryFilter:
         InvalidInputError: A field is not what it should be.
     """
 
+    ids: frozenset[str] | None = attrs.field(default=None, converter=_as_ids, validator=_ids)
     states: frozenset[DeliveryState] | None = attrs.field(
         default=None, converter=_as_states, validator=field_check(optional(_are_states))
     )
@@ -113,6 +145,55 @@ class DeliveryFilter:
     event_type: str | None = attrs.field(default=None, validator=_identifier)
     since: datetime | None = attrs.field(default=None, validator=_instant)
     until: datetime | None = attrs.field(default=None, validator=_instant)
+
+    def states_for(self, move: Move) -> frozenset[DeliveryState]:
+        """Return the states out of which ``move`` takes the deliveries that are meant."""
+        allowed = _STARTS[move]
+        if self.states is not None:
+            return allowed & self.states
+        if move is Move.REDRIVE and self.ids is None:
+            return allowed - {DeliveryState.DELIVERED}
+        return allowed
+
+
+_STARTS = {
+    Move.CANCEL: frozenset({DeliveryState.PENDING, DeliveryState.HELD}),
+    Move.REDRIVE: FINAL_STATES,
+    Move.WAKE: frozenset({DeliveryState.HELD}),
+}
+
+
+@attrs.frozen(kw_only=True)
+class EventFilter:
+    """Which events are meant; fields that are ``None`` do not restrict.
+
+    Attributes:
+        ids: With one of these ids, at most 1,000; any iterable of them.
+        type: Of this type.
+        planned: Whether the event has left the outbox.
+
+    Raises:
+        InvalidInputError: A field is not what it should be.
+    """
+
+    ids: frozenset[str] | None = attrs.field(default=None, converter=_as_ids, validator=_ids)
+    type: str | None = attrs.field(default=None, validator=_identifier)
+    planned: bool | None = attrs.field(default=None, validator=field_check(optional(flag)))
+
+
+class TokenRequest(NamedTuple):
+    """A request for tokens of one bucket.
+
+    Attributes:
+        endpoint_id: Whose bucket it is.
+        tokens: How many are wanted at the most.
+        limit: How fast the bucket refills, and how many it holds.
+    """
+
+    tenant: str
+    endpoint_id: str
+    tokens: int
+    limit: RateLimit
 
 
 class StoreStats(NamedTuple):
@@ -133,34 +214,85 @@ class NextDue(NamedTuple):
     """When something becomes due; a time that has passed means now.
 
     Attributes:
-        event: The next event that nobody has taken.
+        event: The next event that no planner has taken.
         delivery: The next delivery that waits.
+        is_open: Whether any work is open, due or not: an event in the outbox, or a delivery that waits or is
+            being sent.
     """
 
     event: datetime | None
     delivery: datetime | None
+    is_open: bool
 
     @property
     def first(self) -> datetime | None:
         """Whichever comes first."""
-        return min((due for due in self if due is not None), default=None)
+        return min((due for due in (self.event, self.delivery) if due is not None), default=None)
 
 
-class Outbox(Protocol):
-    """Events that were published and are not planned yet."""
+@attrs.define(kw_only=True)
+class Rewrapped:
+    """What a rewrap has done so far.
+
+    Attributes:
+        key: The id of the key that values are encrypted under.
+        rows: Rows that were encrypted again (or would have been, in a dry run).
+        endpoints: Endpoints that were read.
+        missed: Rows that another process changed at that moment, and that were not read again.
+        unreadable: Rows that were left as they are, by the id of the key that is missing, or :data:`TAMPERED`.
+    """
+
+    key: str
+    rows: int = 0
+    endpoints: int = 0
+    missed: int = 0
+    unreadable: Counter[str] = attrs.field(factory=Counter)
+
+
+@attrs.define(kw_only=True)
+class Survey:
+    """What a survey has read, and what of it cannot be decrypted.
+
+    Attributes:
+        endpoints: Endpoints that were read.
+        sampled: Rows of events and answers that were read.
+        encrypted: Rows with an encrypted value in them.
+        unreadable: Rows that cannot be decrypted, by the id of the key that is missing, or :data:`TAMPERED`.
+    """
+
+    endpoints: int = 0
+    sampled: int = 0
+    encrypted: int = 0
+    unreadable: Counter[str] = attrs.field(factory=Counter)
+
+
+#: Under which name rows are counted that cannot be decrypted although their key is there.
+TAMPERED = "(tampered)"
+
+
+class ConfigRecord(Protocol):
+    """What all configuration records have."""
+
+    @property
+    def tenant(self) -> str: ...
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def version(self) -> int: ...
+
+
+R = TypeVar("R", bound=ConfigRecord)
+
+
+class Queue(Protocol):
+    """Unplanned events (the outbox) and open deliveries: every row is leased and fenced."""
 
     async def append(self, events: Sequence[StoredEvent]) -> list[Appended]:
         """Store ``events`` in one transaction; return once they are durable, in the same order.
 
         An event that is already stored, or whose (tenant, idempotency key) is, is not stored again.
-        """
-        ...
-
-    def append_joined(self, connection: Any, events: Sequence[StoredEvent]) -> list[Appended]:
-        """Store ``events`` through the caller's own connection, of SQLAlchemy or Django; never commit.
-
-        Raises:
-            CannotJoinError: The store is not in the caller's database.
         """
         ...
 
@@ -175,9 +307,9 @@ class Outbox(Protocol):
     ) -> list[TakenEvent]:
         """Lease up to ``limit`` due events, urgent first, none of a tenant in ``exclude``.
 
-        With ``since`` what became due before it need not be looked at: the call should cost the same
-        however much has been waiting for longer.
-        No event is handed to two takers before its lease has run out.  Of the events of a
+        With ``since`` the store may ignore what became due before it: then the call costs the same
+        however long the backlog is.
+        No event is handed out twice before its lease has run out.  Of the events of a
         tenant with the same ordering key only the one with the smallest id is handed out.
         """
         ...
@@ -187,7 +319,7 @@ class Outbox(Protocol):
     ) -> set[str]:
         """Write the planned deliveries and take their events out of the outbox, in one step.
 
-        Deliveries in state ``SENDING`` are leased to ``worker`` until ``now + lease``, and count as made when
+        Deliveries in state ``SENDING`` are leased to ``worker`` until ``now + lease``, and count as created when
         they were due.
         A settlement whose fence is stale writes nothing.  Deliveries that exist already stay as they are.
 
@@ -196,11 +328,7 @@ class Outbox(Protocol):
         """
         ...
 
-
-class Deliveries(Protocol):
-    """The work: claims are leased and fenced, records are batched and fenced."""
-
-    async def claim_due(
+    async def claim(
         self,
         lane: Lane,
         limit: int,
@@ -235,30 +363,114 @@ class Deliveries(Protocol):
         Returns the deliveries in their new state.
 
         Raises:
-            StoreUnavailableError: Results cannot be written now, so that a worker may live although its lease
-                has run out.  A store that can tell says so at once instead of waiting.
+            StoreUnavailableError: Results cannot be written now, so that a worker may be alive although its lease
+                has run out.  A store that can find this out raises at once instead of waiting.
         """
         ...
 
-    async def cancel(self, tenant: str, delivery_ids: Sequence[str], *, now: datetime) -> int:
-        """Cancel deliveries that wait (not those being sent); return how many."""
+    async def next_due(self) -> NextDue:
+        """Return when the next event and the next delivery become due, and whether any work is open.
+
+        Every process calls this every few seconds, so it also reports what makes further work impossible.
+
+        Raises:
+            NewerSchemaError: The tables have been migrated to a newer version than this store knows.
+            StoreUnavailableError: Nothing can be written any more, because the database became read-only.
+        """
         ...
 
-    async def redrive(self, tenant: str, wanted: DeliveryFilter, *, now: datetime, limit: int) -> int:
-        """Make up to ``limit`` matching ended deliveries due again as a new generation; return how many."""
+    async def wait(self, timeout: timedelta, *, idle_timeout: timedelta | None = None) -> bool:
+        """Return ``True`` when there may be new work, and ``False`` after ``timeout``.
+
+        A notification may come without work, and work may come without a notification.  One that arrives
+        while no call waits ends the next wait.
+
+        Args:
+            timeout: How long to wait at the most.
+            idle_timeout: How long to wait instead as long as notifications of everything that other processes
+                append are known to arrive here.
+
+        Raises:
+            StoreUnavailableError: Notifications of other processes cannot be heard; raised once, not by each call.
+        """
         ...
 
-    async def redrive_one(self, tenant: str, delivery_id: str, *, now: datetime) -> bool:
-        """Make one ended delivery due again; return whether it was one."""
+    async def purge(self, *, before: datetime, keys_before: datetime, limit: int) -> int:
+        """Delete up to ``limit`` deliveries and events that ended before ``before``; return how many rows were deleted.
+
+        Never deletes an event that is not planned or has open deliveries.  Idempotency
+        keys published before ``keys_before`` are forgotten.
+        """
         ...
 
-    async def wake(self, tenant: str, subscriber_id: str, *, now: datetime) -> int:
-        """Make all ``HELD`` deliveries of a subscriber due now; return how many."""
+
+class Records(Protocol):
+    """Configuration records of a tenant: one set of verbs for every kind.
+
+    A kind is named by its class: :class:`~notifykit.models.endpoint.Endpoint`,
+    :class:`~notifykit.models.subscription.Subscription`, :class:`~notifykit.models.event_type.StoredEventType`.
+    Saving or removing a record that planning or sending depends on raises the tenant's version in the same
+    transaction.
+
+    A record that is stored but cannot be read (a damaged row, a missing key) is returned as a stand-in of its class
+    that is inactive and that ``save`` refuses (see :mod:`notifykit.models.unreadable`): it hides no other record.
+    """
+
+    async def save(self, record: R) -> R:
+        """Insert or replace one record; return it with its new version.
+
+        The version of ``record`` is the one at which it was read, or 0 for a new record; the store compares
+        and raises it in one step.
+
+        Raises:
+            StaleWriteError: The stored record has another version, was removed, or (at version 0) exists
+                already; nothing is changed.
+        """
         ...
 
-    async def get_delivery(self, tenant: str, delivery_id: str) -> Delivery | None:
-        """Return one delivery."""
+    async def get(self, kind: type[R], tenant: str, ids: Collection[str]) -> list[R]:
+        """Return those of the records with these ids that exist, each once, in any order."""
         ...
+
+    async def page(
+        self, kind: type[R], tenant: str, *, limit: int, after: str | None = None, subscriber_id: str | None = None
+    ) -> list[R]:
+        """Return records in the order of their ids, those after the id ``after``.
+
+        Args:
+            subscriber_id: Only those of this subscriber, for a kind that has one.
+        """
+        ...
+
+    async def remove(self, kind: type[R], tenant: str, id: str, *, now: datetime) -> bool:
+        """Remove one record and what depends on it; return whether it existed.
+
+        Removing an endpoint removes its subscriptions, its circuit and its tokens, and cancels the deliveries
+        that wait for it (``endpoint_deleted``).  Removing a subscription leaves its deliveries.
+        """
+        ...
+
+    async def load_tenant(self, tenant: str, *, most: int | None = None) -> TenantConfig | None:
+        """Return everything that planning and sending need to know of a tenant, read at one instant.
+
+        Args:
+            most: Return ``None`` for a tenant with more endpoints, or more subscriptions, than this.  That there
+                are more is found out without counting them all.
+        """
+        ...
+
+    async def match(self, tenant: str, queries: Sequence[MatchQuery], *, limit: int) -> list[list[Match]]:
+        """Return for each query, in their order, the next ``limit`` subscriptions that may match the event.
+
+        Every subscription that matches is among them, in the order of ids; others may be, since the caller applies
+        the whole rule.  The cost depends on what is returned, however many subscriptions the tenant has.
+        Fewer than ``limit`` are returned only if there are no more.
+        """
+        ...
+
+
+class Operations(Protocol):
+    """Events and deliveries as operators read and move them."""
 
     async def find_deliveries(
         self, tenant: str, wanted: DeliveryFilter, *, limit: int, before: str | None = None
@@ -266,141 +478,69 @@ class Deliveries(Protocol):
         """Return matching deliveries, newest first, that sort before the id ``before``."""
         ...
 
+    async def find_events(
+        self, tenant: str, wanted: EventFilter, *, limit: int, before: str | None = None
+    ) -> list[StoredEvent]:
+        """Return matching events, newest first, that sort before the id ``before``."""
+        ...
+
     async def attempts(self, tenant: str, delivery_id: str) -> list[Attempt]:
         """Return the attempts of a delivery in order."""
         ...
 
+    async def move(
+        self, tenant: str, wanted: DeliveryFilter, to: Move, *, now: datetime, limit: int | None = None
+    ) -> int:
+        """Cancel, redrive or wake up to ``limit`` matching deliveries; return how many were moved.
 
-class Events(Protocol):
-    """Published events as people read them."""
-
-    async def get_event(self, tenant: str, event_id: str) -> StoredEvent | None:
-        """Return one event."""
-        ...
-
-    async def find_events(
-        self, tenant: str, *, type: str | None = None, limit: int, before: str | None = None
-    ) -> list[StoredEvent]:
-        """Return events, newest first, that sort before the id ``before``."""
-        ...
-
-    async def is_planned(self, tenant: str, event_id: str) -> bool:
-        """Tell whether the event has left the outbox."""
-        ...
-
-
-class Endpoints(Protocol):
-    """A tenant's endpoints.  Every write raises the tenant's version in the same transaction.
-
-    Each record has a version of its own, which a save checks and raises in one step: the value that is saved
-    says at which version it was read, or 0 for a new record.
-    """
-
-    async def save_endpoint(self, endpoint: Endpoint) -> Endpoint:
-        """Insert or replace one endpoint; return it with its new version.
-
-        Raises:
-            StaleWriteError: The stored endpoint has another version, was removed, or (at version 0) exists
-                already; nothing is changed.
+        Deliveries in a state that the move does not start from are left alone (see :class:`Move`).
         """
         ...
 
-    async def get_endpoint(self, tenant: str, endpoint_id: str) -> Endpoint | None:
-        """Return one endpoint."""
+    async def stats(self, *, now: datetime) -> StoreStats:
+        """Return how much work waits."""
         ...
 
-    async def find_endpoints(self, tenant: str, *, limit: int, after: str | None = None) -> list[Endpoint]:
-        """Return endpoints in the order of their ids, from behind ``after``."""
-        ...
 
-    async def pick_endpoints(self, tenant: str, endpoint_ids: Collection[str]) -> list[Endpoint]:
-        """Return those of these endpoints that exist, in any order, each as ``load_tenant`` returns it."""
-        ...
+class Limits(Protocol):
+    """What all processes share of circuits and rate limits."""
 
     async def circuits(self) -> list[OpenCircuit]:
-        """Return every open circuit of every tenant and account; an engine's verb."""
+        """Return every open circuit, of all tenants and accounts."""
         ...
 
-    async def save_circuit(self, circuit: OpenCircuit) -> OpenCircuit:
-        """Insert or replace an open circuit; return it with its new version.
+    async def save_circuit(
+        self, tenant: str, key: str, circuit: OpenCircuit | None, *, now: datetime
+    ) -> OpenCircuit | None:
+        """Insert or replace a circuit, or close it (``None``) and make what it holds back (``HELD``) due.
 
         Does not raise the tenant's version.
 
-        Raises:
-            StaleWriteError: As for :meth:`save_endpoint`, or the circuit is of a tenant that has no such endpoint;
-                nothing is changed.
-        """
-        ...
-
-    async def close_circuit(self, tenant: str, key: str, *, now: datetime) -> bool:
-        """Remove a circuit and make what is ``HELD`` for the subscriber ``key`` due; tell whether it was open."""
-        ...
-
-    async def acquire(self, tenant: str, endpoint_id: str, wanted: int, limit: RateLimit, *, now: datetime) -> int:
-        """Take up to ``wanted`` tokens out of an endpoint's bucket, which starts full; return how many there were."""
-        ...
-
-    async def remove_endpoint(self, tenant: str, endpoint_id: str, *, now: datetime) -> bool:
-        """Remove an endpoint and its subscriptions; cancel what waits for it (``endpoint_deleted``)."""
-        ...
-
-
-class Subscriptions(Protocol):
-    """A tenant's subscriptions.  Every write raises the tenant's version in the same transaction."""
-
-    async def save_subscription(self, subscription: Subscription) -> Subscription:
-        """Insert or replace one subscription; return it with its new version.
-
-        Raises:
-            StaleWriteError: As for :meth:`Endpoints.save_endpoint`; nothing is changed.
-        """
-        ...
-
-    async def get_subscription(self, tenant: str, subscription_id: str) -> Subscription | None:
-        """Return one subscription."""
-        ...
-
-    async def find_subscriptions(
-        self, tenant: str, *, subscriber_id: str | None = None, limit: int, after: str | None = None
-    ) -> list[Subscription]:
-        """Return subscriptions in the order of their ids, from behind ``after``."""
-        ...
-
-    async def remove_subscription(self, tenant: str, subscription_id: str) -> bool:
-        """Remove one subscription; deliveries that exist stay."""
-        ...
-
-    async def load_tenant(self, tenant: str) -> TenantConfig:
-        """Return everything that planning and sending need to know of a tenant, read at one instant."""
-        ...
-
-    async def load_small_tenant(self, tenant: str, most: int) -> TenantConfig | None:
-        """Return what ``load_tenant`` returns, but ``None`` for a tenant with more endpoints or subscriptions.
-
         Args:
-            most: How many endpoints, and how many subscriptions, a small tenant has at the most.  That there
-                are more is found out without counting them all.
+            tenant: Of the endpoint; empty for the circuit of a provider's account.
+            key: The endpoint's id or the name of the account.
+
+        Returns:
+            The circuit with its new version; when it is closed, the circuit that was open, if there was one.
+
+        Raises:
+            StaleWriteError: As for :meth:`Records.save`, or the tenant has no such endpoint; nothing is changed.
         """
         ...
 
-    async def find_matches(self, tenant: str, queries: Sequence[MatchQuery], *, limit: int) -> list[list[Match]]:
-        """Return for each inquiry, in their order, the next ``limit`` subscriptions that may want the event.
-
-        All that want it are among them, in the order of ids; others may be, since the caller applies the
-        whole rule.  What is asked for costs what is returned, however many subscriptions the tenant has.
-        Fewer than ``limit`` are returned only if there are no more.
-        """
+    async def acquire(self, requests: Sequence[TokenRequest], *, now: datetime) -> list[int]:
+        """Take tokens out of buckets, which start full; return how many each request got, in their order."""
         ...
 
 
-class Store(Outbox, Deliveries, Events, Endpoints, Subscriptions, Protocol):
+class Store(Queue, Records, Operations, Limits, Protocol):
     """The truth.
 
     Every verb is one atomic step, takes ``now`` where time matters and works on
     batches.  A store knows no rules, never retries, and translates its client's
     exceptions to :class:`~notifykit.errors.StoreError` at the edge:
     :class:`~notifykit.errors.ValueRefusedError` if one of the values that were to be written is to blame,
-    and trying again would not help, others if it may.
+    so that trying again would not help, others if it may.
     """
 
     async def open(self) -> None:
@@ -416,51 +556,37 @@ class Store(Outbox, Deliveries, Events, Endpoints, Subscriptions, Protocol):
         """Release every connection."""
         ...
 
-    async def next_due(self) -> NextDue:
-        """Return when the next event and the next delivery become due."""
-        ...
 
-    @property
-    def hears_notifications(self) -> bool:
-        """Whether a hint of everything that others append is known to arrive here, as things are now."""
-        ...
+@runtime_checkable
+class JoinsTransactions(Protocol):
+    """Optional: a store in a database whose transactions a producer can publish in."""
 
-    async def has_work(self) -> bool:
-        """Return whether any event waits or is being planned, or any delivery waits or is being sent.
-
-        Every process asks this every few seconds, so here it learns what else concerns it.
+    def append_joined(self, connection: Any, events: Sequence[StoredEvent]) -> list[Appended]:
+        """Store ``events`` through the caller's own connection, of SQLAlchemy or Django; never commit.
 
         Raises:
-            NewerSchemaError: The tables are of a newer version by now than this store knows.
-            StoreUnavailableError: Nothing can be written any more, because the database became read-only.
+            CannotJoinError: The connection leads to another database, or has no transaction.
         """
         ...
 
-    async def wait(self, timeout: timedelta) -> bool:
-        """Return ``True`` when there may be new work, and ``False`` after ``timeout``.
 
-        A hint: it may come without work, and work may come without it.  One that comes
-        while nobody waits ends the next wait.
+@runtime_checkable
+class Rekeys(Protocol):
+    """Optional: a durable store that encrypts secrets, and whose keys can be rotated."""
 
-        Raises:
-            StoreUnavailableError: Hints of other processes cannot be heard; said once, not each time.
+    async def rewrap(
+        self, *, dry_run: bool = False, progress: Callable[[Rewrapped], None] = lambda _: None
+    ) -> Rewrapped:
+        """Encrypt every secret again under the current key, beside running traffic; return what was done.
+
+        Args:
+            dry_run: Only count.
+            progress: Called now and then with what has been done so far.
         """
         ...
 
-    async def purge(self, *, before: datetime, keys_before: datetime, limit: int) -> int:
-        """Delete up to ``limit`` ended deliveries and events of before ``before``; return how many rows went.
-
-        Never deletes an event that is not planned or has open deliveries.  Idempotency
-        keys published before ``keys_before`` are forgotten.
-        """
-        ...
-
-    async def stats(self, *, now: datetime) -> StoreStats:
-        """Return how much work waits."""
-        ...
-
-    async def tenants(self) -> list[str]:
-        """Return the tenants that have endpoints or subscriptions."""
+    async def survey(self) -> Survey:
+        """Find out whether the keys at hand decrypt what is stored: endpoints up to a bound, a sample of the rest."""
         ...
 
 

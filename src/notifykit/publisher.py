@@ -24,7 +24,7 @@ from .models.endpoint import Endpoint
 from .models.event import Event, Receipt, Resource, StoredEvent
 from .policies.admit import Limits, admit
 from .policies.plan import only_to
-from .ports import Appended, Clock, Outbox
+from .ports import Appended, Clock, JoinsTransactions, Queue
 
 _PRIORITY = one_of(tuple(Priority))
 
@@ -59,7 +59,7 @@ class PublishOptions(TypedDict, total=False):
 class Publisher:
     """Checks events and hands them to the outbox."""
 
-    def __init__(self, outbox: Outbox, catalog: EventCatalog, clock: Clock, limits: Limits) -> None:
+    def __init__(self, outbox: Queue, catalog: EventCatalog, clock: Clock, limits: Limits) -> None:
         self._outbox = outbox
         self._catalog = catalog
         self._clock = clock
@@ -131,6 +131,11 @@ class Publisher:
     def publish_joined(self, connection: Any, events: Iterable[object], options: PublishOptions) -> list[Receipt]:
         """Store events through the caller's SQLAlchemy ``Connection``, in the caller's transaction."""
         stored = self._prepare_many(events, options)
+        if not isinstance(self._outbox, JoinsTransactions):
+            raise CannotJoinError(
+                f"{type(self._outbox).__name__} (such as memory://) cannot take part in a transaction of yours: "
+                "publish without session= and connection=, or give the kit the URL of your database"
+            )
         return list(map(_receipt, stored, self._outbox.append_joined(connection, stored)))
 
     def _prepare_many(self, events: Iterable[object], options: PublishOptions) -> list[StoredEvent]:

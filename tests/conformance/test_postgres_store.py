@@ -11,8 +11,7 @@ from notifykit.testing import StoreFeatures, StoreSuite
 
 pytest.importorskip("asyncpg", reason="needs asyncpg")
 
-from notifykit.stores.sql import postgres_outbox_batches
-from notifykit.stores.sql.postgres import PostgresStore
+from notifykit.stores.sql.postgres.store import PostgresStore
 
 
 class TestPostgresStore(StoreSuite):
@@ -71,12 +70,3 @@ class TestPostgresStoreBehindPooler(TestPostgresStore):
                 return other
 
             yield make
-
-
-class TestPostgresStoreWithOutboxBatches(TestPostgresStore):
-    """The same when ordinary events share rows of the outbox however few there are, and these hold but three."""
-
-    @pytest.fixture(autouse=True)
-    def in_bundles(self, monkeypatch):
-        monkeypatch.setattr(postgres_outbox_batches, "FEWEST", 1)
-        monkeypatch.setattr(postgres_outbox_batches, "_ROOM", 3 * 40)

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 import pytest
 from sqlalchemy import NullPool, create_engine
 
-from notifykit.stores.sql.sqlite import SqliteStore
+from notifykit.stores.sql.sqlite.store import SqliteStore
 from notifykit.testing import StoreFeatures, StoreSuite
 
 

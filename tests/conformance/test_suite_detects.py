@@ -11,6 +11,8 @@ import pytest
 
 from notifykit import StoreUnavailableError
 from notifykit.models.delivery import DeliveryState
+from notifykit.models.subscription import Subscription
+from notifykit.ports import Move
 from notifykit.stores.memory import MemoryStore
 from notifykit.stores.memory.fifo import FifoGroups
 from notifykit.stores.memory.notifications import Notifications
@@ -121,30 +123,30 @@ class PlansTwice(MemoryStore):
 
 
 class ReadsLanesTogether(MemoryStore):
-    async def claim_due(self, lane, limit, *, now, lease, worker, exclude=()):
+    async def claim(self, lane, limit, *, now, lease, worker, exclude=()):
         claims = []
         for other in list(self._tables.waiting):
-            claims += await super().claim_due(other, limit, now=now, lease=lease, worker=worker, exclude=exclude)
+            claims += await super().claim(other, limit, now=now, lease=lease, worker=worker, exclude=exclude)
         return claims
 
 
 class FirstComeFirstServed(MemoryStore):
-    async def claim_due(self, lane, limit, *, now, lease, worker, exclude=()):
-        claims = await super().claim_due(lane, 1_000, now=now, lease=lease, worker=worker, exclude=exclude)
+    async def claim(self, lane, limit, *, now, lease, worker, exclude=()):
+        claims = await super().claim(lane, 1_000, now=now, lease=lease, worker=worker, exclude=exclude)
         return sorted(claims)[:limit]
 
 
 class ExcludesAfterLimit(FirstComeFirstServed):
-    async def claim_due(self, lane, limit, *, now, lease, worker, exclude=()):
-        claims = await super().claim_due(lane, limit, now=now, lease=lease, worker=worker)
+    async def claim(self, lane, limit, *, now, lease, worker, exclude=()):
+        claims = await super().claim(lane, limit, now=now, lease=lease, worker=worker)
         return [claim for claim in claims if claim.subscriber_id not in exclude]
 
 
 class LeavesHeld(MemoryStore):
-    async def claim_due(self, lane, limit, *, now, lease, worker, exclude=()):
+    async def claim(self, lane, limit, *, now, lease, worker, exclude=()):
         held = {r.delivery.subscriber_id for r in self._tables.rows.values() if r.delivery.state is DeliveryState.HELD}
         exclude = {*exclude, *held}
-        return await super().claim_due(lane, limit, now=now, lease=lease, worker=worker, exclude=exclude)
+        return await super().claim(lane, limit, now=now, lease=lease, worker=worker, exclude=exclude)
 
 
 class ReencodesBodies(MemoryStore):
@@ -180,9 +182,10 @@ class DropsHistoryOnRedrive(MemoryStore):
 
 
 class RedrivesDelivered(MemoryStore):
-    async def redrive(self, tenant, wanted, *, now, limit):
-        everything = attrs.evolve(wanted, states=wanted.states or frozenset(DeliveryState))
-        return await super().redrive(tenant, everything, now=now, limit=limit)
+    async def move(self, tenant, wanted, to, *, now, limit=None):
+        if to is Move.REDRIVE:
+            wanted = attrs.evolve(wanted, states=wanted.states or frozenset(DeliveryState))
+        return await super().move(tenant, wanted, to, now=now, limit=limit)
 
 
 class RescuesUnderTheOldFence(MemoryStore):
@@ -211,9 +214,10 @@ class NeverQuarantines(MemoryStore):
 
 
 class ShowsDeliveriesToAll(MemoryStore):
-    async def get_delivery(self, tenant, delivery_id):
-        row = self._tables.rows.get(delivery_id)
-        return None if row is None else row.delivery
+    async def find_deliveries(self, tenant, wanted, *, limit, before=None):
+        if wanted.ids is None:
+            return await super().find_deliveries(tenant, wanted, limit=limit, before=before)
+        return [self._tables.rows[id_].delivery for id_ in wanted.ids]
 
 
 class ShowsHistoryToAll(MemoryStore):
@@ -222,19 +226,19 @@ class ShowsHistoryToAll(MemoryStore):
 
 
 class WakesForAll(MemoryStore):
-    async def wake(self, tenant, subscriber_id, *, now):
-        owners = {row.delivery.tenant for row in self._tables.rows.values()}
-        return sum([await super(WakesForAll, self).wake(owner, subscriber_id, now=now) for owner in owners])
+    async def move(self, tenant, wanted, to, *, now, limit=None):
+        owners = {row.delivery.tenant for row in self._tables.rows.values()} if to is Move.WAKE else {tenant}
+        return sum([await super(WakesForAll, self).move(owner, wanted, to, now=now, limit=limit) for owner in owners])
 
 
 class KeepsVersionOnRemoval(MemoryStore):
-    async def remove_subscription(self, tenant, subscription_id):
-        return self._tables.subscriptions.pop((tenant, subscription_id), None) is not None
+    async def remove(self, kind, tenant, id, *, now):
+        return self._tables.records[kind].pop((tenant, id), None) is not None
 
 
 class SkipsMatches(MemoryStore):
-    async def find_matches(self, tenant, queries, *, limit):
-        return [found[:-1] for found in await super().find_matches(tenant, queries, limit=limit)]
+    async def match(self, tenant, queries, *, limit):
+        return [found[:-1] for found in await super().match(tenant, queries, limit=limit)]
 
 
 class RepeatsPages(MemoryStore):
@@ -248,29 +252,53 @@ class NamesAnybody(MemoryStore):
 
 
 class FindsTheDisabled(MemoryStore):
-    async def save_subscription(self, subscription):
-        return await super().save_subscription(attrs.evolve(subscription, enabled=True))
+    async def save(self, record):
+        return await super().save(attrs.evolve(record, enabled=True) if isinstance(record, Subscription) else record)
 
 
 class SavesOverAnything(MemoryStore):
     """Replaces what is stored, whatever its version."""
 
-    async def save_endpoint(self, endpoint):
-        stored = self._tables.endpoints.get((endpoint.tenant, endpoint.id))
-        return await super().save_endpoint(attrs.evolve(endpoint, version=stored.version if stored else 0))
+    async def save(self, record):
+        stored = self._tables.records[type(record)].get((record.tenant, record.id))
+        return await super().save(attrs.evolve(record, version=stored.version if stored else 0))
 
 
 class BringsBack(MemoryStore):
     """Inserts what was read before it was removed."""
 
-    async def save_subscription(self, subscription):
-        missing = (subscription.tenant, subscription.id) not in self._tables.subscriptions
-        return await super().save_subscription(attrs.evolve(subscription, version=0) if missing else subscription)
+    async def save(self, record):
+        missing = (record.tenant, record.id) not in self._tables.records[type(record)]
+        return await super().save(attrs.evolve(record, version=0) if missing else record)
 
 
 class TakesAllForSmall(MemoryStore):
-    async def load_small_tenant(self, tenant, most):
-        return await self.load_tenant(tenant)
+    async def load_tenant(self, tenant, *, most=None):
+        return await super().load_tenant(tenant)
+
+
+class EmptiesOneBucketTwice(MemoryStore):
+    """Answers each request of a call as if it were the only one."""
+
+    async def acquire(self, requests, *, now):
+        before = dict(self._tables.buckets)
+        acquired = []
+        for request in requests:
+            self._tables.buckets = dict(before)
+            acquired += await super().acquire([request], now=now)
+        return acquired
+
+
+class ForgetsPlans(MemoryStore):
+    """Says of every event that it has been planned."""
+
+    def _is_wanted(self, event, wanted):
+        return wanted.planned is not False and super()._is_wanted(event, attrs.evolve(wanted, planned=None))
+
+
+class MovesWithoutLimit(MemoryStore):
+    async def move(self, tenant, wanted, to, *, now, limit=None):
+        return await super().move(tenant, wanted, to, now=now)
 
 
 class KeepsVersionFromPlanners(MemoryStore):
@@ -420,11 +448,14 @@ SABOTAGE: list[tuple[Callable[[], MemoryStore], str, dict[str, object]]] = [
     (RescuesSilently, "test_an_abandoned_attempt_is_recorded", {}),
     (BlamesItself, "test_a_value_that_is_refused_concerns_itself_alone", {}),
     (NeverQuarantines, "test_a_delivery_that_kills_its_workers_is_quarantined", {}),
-    (ShowsDeliveriesToAll, "test_a_stranger_sees_nothing", {"verb": "get_delivery"}),
+    (ShowsDeliveriesToAll, "test_a_stranger_sees_nothing", {"verb": "find_delivery"}),
     (ShowsHistoryToAll, "test_a_stranger_sees_nothing", {"verb": "attempts"}),
     (WakesForAll, "test_a_stranger_changes_nothing", {"verb": "wake"}),
     (KeepsVersionOnRemoval, "test_every_change_raises_the_version", {}),
     (KeepsVersionFromPlanners, "test_planners_and_workers_see_the_version", {}),
+    (EmptiesOneBucketTwice, "test_many_buckets_are_asked_at_once", {}),
+    (ForgetsPlans, "test_an_event_is_planned_after_its_last_page", {}),
+    (MovesWithoutLimit, "test_a_redrive_is_limited", {}),
     (SkipsMatches, "test_everybody_who_wants_an_event_is_a_candidate", {}),
     (RepeatsPages, "test_a_page_goes_on_behind_an_id_that_is_gone", {}),
     (RepeatsPages, "test_each_inquiry_has_its_own_answer", {}),

@@ -32,9 +32,10 @@ from notifykit.models.outcome import Accepted, Outcome, Throttled, Transient
 from notifykit.models.retry import DEFAULT_RETRY
 from notifykit.policies.retry import RetryAt, next_step
 from notifykit.ports import DeliveryFilter
-from notifykit.stores.sql import sqlite
-from notifykit.stores.sql.sqlite import SqliteStore
-from notifykit.stores.sql.write_queue import SHORT, WriteQueue
+from notifykit.stores.sql.sqlite import store as sqlite
+from notifykit.stores.sql.sqlite.store import SqliteStore
+from notifykit.stores.sql.sqlite.write_queue import WriteQueue
+from notifykit.stores.sql.store import SHORT
 from tests import report
 from tests.machine import is_busy
 
@@ -242,8 +243,8 @@ class CostlyStore(SqliteStore):
         await self._pay(sum(1 + len(settlement.deliveries) for settlement in settlements))
         return await super().settle(settlements, now=now, lease=lease, worker=worker)
 
-    async def claim_due(self, lane, limit, *, now, lease, worker, exclude=()):
-        claims = await super().claim_due(lane, limit, now=now, lease=lease, worker=worker, exclude=exclude)
+    async def claim(self, lane, limit, *, now, lease, worker, exclude=()):
+        claims = await super().claim(lane, limit, now=now, lease=lease, worker=worker, exclude=exclude)
         await self._pay(len(claims), expected=limit)
         return claims
 
@@ -289,7 +290,7 @@ async def measure_virtually(kit: Notifykit, channel: CostlyChannel, count: int) 
 
 def compare_virtually(disturb: Disturb, count: int, monkeypatch: pytest.MonkeyPatch, endpoints: int = 1) -> Figures:
     """Do in virtual time what :func:`compare` does in the real one."""
-    monkeypatch.setattr(sqlite, "LOOK", 10.0)  # nobody else writes to a database in memory
+    monkeypatch.setattr(sqlite, "CHECK_EVERY", 10.0)  # nobody else writes to a database in memory
 
     async def main(clock: VirtualClock) -> Figures:
         channel = CostlyChannel()

@@ -20,7 +20,7 @@ import pytest
 
 from notifykit import Delivery, DispatchSettings, Event, Notifykit, Priority
 from notifykit.dispatch import recorder
-from notifykit.stores.sql import sqlite
+from notifykit.stores.sql.sqlite import store as sqlite
 from notifykit.telemetry import DeliveryAbandoned, LoopFailed, TelemetryEvent
 from tests.databases import new_database
 from tests.unit.dispatch.support import ScriptedChannel
@@ -36,7 +36,7 @@ SETTINGS = DispatchSettings(
     max_abandoned=2,
 )
 RESULTS = ("deliveries",)
-EVERYTHING = ("outbox", "bundles", "queue", "deliveries", "attempts")
+EVERYTHING = ("outbox", "queue", "deliveries", "attempts")
 
 
 @pytest.fixture

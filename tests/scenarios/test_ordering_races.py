@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from notifykit.models.delivery import DeliveryState
+from notifykit.ports import DeliveryFilter, Move
 from notifykit.testing import FakeClock, make_attempt, make_event, make_record
 from notifykit.testing.suites.store.ordering import KEY, given_group
 from notifykit.testing.suites.store.steps import (
@@ -32,9 +33,9 @@ from notifykit.testing.suites.store.steps import (
 
 asyncpg = pytest.importorskip("asyncpg", reason="needs asyncpg")
 
-from notifykit.stores.sql import postgres_statements as sql  # noqa: E402  # only where its driver is
-from notifykit.stores.sql.postgres import PostgresStore  # noqa: E402
-from notifykit.stores.sql.postgres_batches import record_columns  # noqa: E402
+from notifykit.stores.sql.postgres import statements as sql  # noqa: E402  # only where its driver is
+from notifykit.stores.sql.postgres.columns import record_columns  # noqa: E402
+from notifykit.stores.sql.postgres.store import PostgresStore  # noqa: E402
 from notifykit.stores.sql.rows import RANK, micros  # noqa: E402
 
 #: All columns of a batch vary.
@@ -143,7 +144,7 @@ async def test_a_cancelled_first_one_passes_its_turn_on(store: PostgresStore, ot
     (second,) = await given_group(store, clock, 1)
 
     async with other.uncommitted(*claiming(clock)) as claimed:
-        cancelling = asyncio.create_task(store.cancel(ACME, [first.id], now=clock.now()))
+        cancelling = asyncio.create_task(store.move(ACME, DeliveryFilter(ids=[first.id]), Move.CANCEL, now=clock.now()))
         await waits_for_lock(cancelling, store)
     cancelled = await cancelling
 
@@ -159,7 +160,7 @@ async def test_a_redrive_cannot_put_two_of_a_line_on_their_way(
     await finish(store, clock, await claim_one(store, clock), DeliveryState.DEAD)
 
     async with other.uncommitted(*claiming(clock)) as claimed:
-        await store.redrive_one(ACME, first.id, now=clock.now())
+        await store.move(ACME, DeliveryFilter(ids=first.id), Move.REDRIVE, now=clock.now())
         claiming_too = asyncio.create_task(claim(store, clock))
         await waits_for_lock(claiming_too, store)
     meanwhile = await claiming_too

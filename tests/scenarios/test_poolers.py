@@ -24,10 +24,11 @@ from notifykit.errors import ConfigurationError, StoreUnavailableError
 from notifykit.models.delivery import Claim
 from notifykit.models.destination import Destination
 from notifykit.models.outcome import Accepted, Outcome
-from notifykit.stores.sql import postgres_connections
-from notifykit.stores.sql.postgres import PostgresStore
-from notifykit.stores.sql.postgres_url import Pooling
+from notifykit.stores.sql.postgres import connections as postgres_connections
+from notifykit.stores.sql.postgres.store import PostgresStore
+from notifykit.stores.sql.postgres.url import Pooling
 from notifykit.telemetry import ClaimLost, DeliveryAttempted, LoopFailed, TelemetryEvent
+from notifykit.testing.suites.store.steps import is_planned
 from tests.pgbouncer import IGNORED, PgBouncer
 
 #: Its tests share what is made once for the module.
@@ -199,7 +200,7 @@ async def test_tls_is_used_by_every_connection(tls, postgres_store_url, query):
     with anyio.fail_after(10):
         while not store.hears_notifications:
             await store.wait(timedelta(milliseconds=10))
-    stored = await store.tenants()
+    stored = await store.circuits()
     await store.aclose()
 
     assert [] == stored
@@ -228,7 +229,7 @@ async def test_a_url_that_is_wrong_about_its_pooler_says_what_to_change(lenient,
 
     async def ask() -> None:
         for _ in range(20):
-            await store.is_planned("acme", "evt_1")
+            await is_planned(store, "acme", "evt_1")
 
     await store.open()
     errors = [error for error in await asyncio.gather(*[ask() for _ in range(8)], return_exceptions=True) if error]
@@ -252,7 +253,7 @@ async def test_a_pooler_with_too_few_connections_says_so(pgbouncer, monkeypatch)
         await store.open()
         async with store._driver():
             with pytest.raises(StoreUnavailableError, match="pool_size"):
-                await store.tenants()
+                await store.circuits()
         await store.aclose()
 
 

@@ -132,7 +132,7 @@ class Scene:
         """Store an endpoint as if it had been accepted under other rules, and subscribe it to everything."""
         model = await self.kit.endpoints.create(GOOD, tenant=TENANT)
         endpoint = attrs.evolve(model, url=url)
-        await self.kit.store.save_endpoint(endpoint)
+        await self.kit.store.save(endpoint)
         await self.kit.subscriptions.create("**", tenant=TENANT, endpoint_id=endpoint.id)
         return endpoint
 

@@ -34,19 +34,18 @@ from notifykit import (
 )
 from notifykit.errors import MissingKeyError, TamperedError
 from notifykit.models.delivery import Lane
-from notifykit.ports import Store
+from notifykit.ports import TAMPERED, Rekeys, Store
 from notifykit.signing import generate_secret
 from notifykit.stores import store_from_url
 from notifykit.stores.sql import rewrap as rewrapping
 from notifykit.stores.sql import schema as s
 from notifykit.stores.sql import survey as surveying
 from notifykit.stores.sql.encryption import UNREADABLE
-from notifykit.stores.sql.rewrap import TAMPERED, rewrap
 from notifykit.stores.sql.rows import endpoint_values
 from notifykit.stores.sql.store import SqlStore
-from notifykit.stores.sql.survey import survey
 from notifykit.testing import Receiver
 from notifykit.testing.receiver import Reply
+from notifykit.testing.suites.store.steps import is_planned
 from notifykit.vault import KeyRing
 
 LOOPBACK = EgressRules(allow=("127.0.0.0/8",), allow_http=True)
@@ -69,6 +68,12 @@ def no_settings(monkeypatch):
 
 def kit_on(url, keys=NEW, **options):
     return Notifykit(url, egress=LOOPBACK, keys=keys, **options)
+
+
+def rekeys(store: Store) -> Rekeys:
+    """Return a store whose keys can be rotated, by this part of its port."""
+    assert isinstance(store, Rekeys)
+    return store
 
 
 def sql_store(store: Store) -> SqlStore:
@@ -351,7 +356,7 @@ async def test_a_body_that_was_tampered_with_stops_no_other(store_url, caplog):
             await receiver.aexpect(1)
         with pytest.raises(TamperedError):
             await kit.events.get(changed.event_id, tenant="acme")
-        planned = await kit.store.is_planned("acme", changed.event_id)
+        planned = await is_planned(kit.store, "acme", changed.event_id)
 
     assert [other.event_id] == [event.id for event in receiver.events]
     assert not planned
@@ -371,14 +376,14 @@ async def test_a_claim_that_was_tampered_with_stops_no_other(store_url):
         body = bytes(row["body"])
         run_sql(store_url, update(s.events).where(this).values(body=body[:-1]))
 
-        claims = await kit.store.claim_due(lane, 10, now=now + lease, lease=lease, worker="w")
+        claims = await kit.store.claim(lane, 10, now=now + lease, lease=lease, worker="w")
         after = now + lease + lease
         (rescued, _) = await kit.store.rescue(10, now=after + lease, max_abandoned=1)
         run_sql(store_url, update(s.events).where(this).values(body=body))
         dead = await kit.deliveries.dead(tenant="acme")
         for letter in dead:
             await kit.deliveries.redrive(letter.id, tenant="acme")
-        again = await kit.store.claim_due(lane, 10, now=after + lease, lease=lease, worker="w")
+        again = await kit.store.claim(lane, 10, now=after + lease, lease=lease, worker="w")
 
     assert [other.event_id] == [claim.event_id for claim in claims]
     assert ("quarantined", DeliveryState.DEAD) == (rescued.reason, rescued.state)
@@ -396,10 +401,10 @@ async def test_a_worker_without_the_key_takes_no_delivery_for_poison(store_url):
         await kit.dispatcher(settings=DispatchSettings(roles=frozenset({"plan"}))).step()
         for _ in range(6):
             now += 2 * lease
-            assert [] == await without.store.claim_due(lane, 10, now=now, lease=lease, worker="w")
+            assert [] == await without.store.claim(lane, 10, now=now, lease=lease, worker="w")
             assert [] == await without.store.rescue(10, now=now + 2 * lease, max_abandoned=5)
         (held,) = await kit.deliveries.list(HELD, tenant="acme")
-        (claim,) = await kit.store.claim_due(lane, 10, now=now + lease, lease=lease, worker="w")
+        (claim,) = await kit.store.claim(lane, 10, now=now + lease, lease=lease, worker="w")
 
     assert ("missing_key", 0, 0) == (held.reason, held.attempts, held.abandoned)
     assert b'"number":1' in claim.body.replace(b" ", b"")
@@ -502,7 +507,7 @@ async def test_an_answer_that_looks_like_a_seal_is_kept_as_it_is(store_url):
         await drained(kit)
         (delivery,) = await kit.deliveries.list(tenant="acme")
         (attempt,) = await kit.deliveries.attempts(delivery.id, tenant="acme")
-        done = await rewrap(kit.store)
+        done = await rekeys(kit.store).rewrap()
 
     assert b"nk1.x.gotcha" == attempt.response
     assert {} == done.unreadable
@@ -531,9 +536,9 @@ async def test_after_a_rewrap_the_old_key_is_not_needed(store_url):
         await drained(kit)
 
     async with kit_on(store_url, BOTH) as kit:
-        counted = await rewrap(kit.store, dry_run=True)
-        done = await rewrap(kit.store)
-        again = await rewrap(kit.store)
+        counted = await rekeys(kit.store).rewrap(dry_run=True)
+        done = await rekeys(kit.store).rewrap()
+        again = await rekeys(kit.store).rewrap()
     async with kit_on(store_url, NEW) as kit:
         read = [await kit.endpoints.get(endpoint.id, tenant=endpoint.tenant) for endpoint in made]
         stored = await kit.events.get(event.event_id, tenant="acme")
@@ -568,7 +573,7 @@ async def test_a_rewrap_seals_what_was_stored_in_the_clear(store_url):
         before = dump(store_url)
         if store_url.startswith("sqlite"):  # some builds of SQLite wipe what is deleted by themselves
             kit.store._db.execute("PRAGMA secure_delete = OFF")
-        done = await rewrap(kit.store)
+        done = await rekeys(kit.store).rewrap()
         read = [await kit.endpoints.get(endpoint.id, tenant=endpoint.tenant) for endpoint in made]
     after = dump(store_url)
 
@@ -583,9 +588,9 @@ async def test_a_rewrap_seals_old_payloads_only_if_payloads_are_sealed(store_url
     async with kit_on(store_url) as kit:
         for number in range(5):
             await publish(kit, number, idempotency_key=f"key-{number}")
-        left = await rewrap(kit.store)
+        left = await rekeys(kit.store).rewrap()
     async with kit_on(store_url, encrypt_payloads=True) as kit:
-        done = await rewrap(kit.store)
+        done = await rekeys(kit.store).rewrap()
         repeated = await publish(kit, 3, idempotency_key="key-3")
 
     assert (0, 5) == (left.rows, done.rows)
@@ -608,9 +613,9 @@ async def test_a_rewrap_that_was_stopped_goes_on_where_it_was(store_url, monkeyp
 
     async with kit_on(store_url, BOTH) as kit:
         with pytest.raises(StoppedError):
-            await rewrap(kit.store, progress=stop)
+            await rekeys(kit.store).rewrap(progress=stop)
         read = [await kit.endpoints.get(endpoint.id, tenant=endpoint.tenant) for endpoint in made]
-        rest = await rewrap(kit.store)
+        rest = await rekeys(kit.store).rewrap()
 
     assert made == read
     assert len(made) - 4 == rest.rows
@@ -624,7 +629,7 @@ async def test_a_rewrap_leaves_what_it_cannot_open(store_url):
     before = [endpoint_row(store_url, endpoint)["secrets"] for endpoint in (lost, broken)]
 
     async with kit_on(store_url, BOTH) as kit:
-        done = await rewrap(kit.store)
+        done = await rekeys(kit.store).rewrap()
         with pytest.raises(MissingKeyError, match="lost-"):
             await kit.endpoints.get(lost.id, tenant=lost.tenant)
 
@@ -647,9 +652,9 @@ async def test_a_survey_opens_what_is_stored_and_changes_nothing(store_url, monk
     before = dump_of_rows(store_url)
 
     async with kit_on(store_url, BOTH) as kit:
-        well = await survey(sql_store(kit.store))
+        well = await rekeys(kit.store).survey()
     async with kit_on(store_url) as kit:
-        badly = await survey(sql_store(kit.store))
+        badly = await rekeys(kit.store).survey()
 
     assert (len(made) + 1, {}) == (well.endpoints, well.unreadable)
     assert {OLD.current: len(made) + 3} == badly.unreadable
@@ -664,7 +669,7 @@ async def test_a_survey_of_very_many_endpoints_ends(store_url, monkeypatch):
     await fill(store_url, NEW)
 
     async with kit_on(store_url) as kit:
-        found = await survey(sql_store(kit.store))
+        found = await rekeys(kit.store).survey()
 
     assert 4 == found.endpoints
 
@@ -678,7 +683,7 @@ async def test_a_survey_finds_what_was_tampered_with(store_url):
     other = KeyRing({NEW.current: KeyRing.generate()._keys.popitem()[1]})
 
     async with kit_on(store_url, other) as kit:
-        found = await survey(sql_store(kit.store))
+        found = await rekeys(kit.store).survey()
 
     assert {TAMPERED: 1} == found.unreadable
 
@@ -718,12 +723,12 @@ async def test_a_rewrap_beside_traffic_loses_nothing(store_url, monkeypatch):
                 group.create_task(change(kit))
                 group.create_task(publish_more(kit))
                 for _ in range(3):
-                    done = await rewrap(operator.store)
+                    done = await rekeys(operator.store).rewrap()
                     await asyncio.sleep(0)
             async with asyncio.timeout(60):
                 await dispatcher.drained()
-            done = await rewrap(operator.store)
-            last = await rewrap(operator.store)
+            done = await rekeys(operator.store).rewrap()
+            last = await rekeys(operator.store).rewrap()
         got = sorted({event.data["number"] for event in receiver.events})
     async with kit_on(store_url, NEW) as kit:
         read = [await kit.endpoints.get(endpoint.id, tenant=endpoint.tenant) for endpoint in made]
@@ -753,7 +758,7 @@ async def test_a_row_that_is_changed_between_reading_and_writing_is_not_overwrit
             return page
 
         monkeypatch.setattr(kit.store, "_read", read_then_meddle)
-        done = await rewrap(kit.store)
+        done = await rekeys(kit.store).rewrap()
         monkeypatch.undo()
     async with kit_on(store_url, NEW) as kit:
         read = await kit.endpoints.get(made.id, tenant=made.tenant)
@@ -854,7 +859,7 @@ async def test_a_development_store_moves_to_keys_of_its_own(store_url, state_fol
     monkeypatch.setenv("NOTIFYKIT_KEYS", f"{NEW.text()},{file.read_text()}")
 
     async with Notifykit(store_url, environment="production") as kit:
-        done = await rewrap(sql_store(kit.store))
+        done = await rekeys(kit.store).rewrap()
     monkeypatch.setenv("NOTIFYKIT_KEYS", NEW.text())
     async with Notifykit(store_url, environment="production") as kit:
         read = await kit.endpoints.get(made.id, tenant="acme")

@@ -21,7 +21,7 @@ from notifykit import (
     StoreUnavailableError,
 )
 from notifykit.publisher import Publisher
-from notifykit.stores.sql.sqlite import SqliteStore
+from notifykit.stores.sql.sqlite.store import SqliteStore
 from notifykit.testing import FakeClock
 
 ACME = "acme"

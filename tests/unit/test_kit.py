@@ -23,8 +23,9 @@ from notifykit import (
 )
 from notifykit.kit import SystemClock
 from notifykit.models.event import EventType
+from notifykit.ports import EventFilter
 from notifykit.stores.memory import MemoryStore
-from notifykit.stores.sql.sqlite import SqliteStore
+from notifykit.stores.sql.sqlite.store import SqliteStore
 from notifykit.testing import FakeClock
 from tests.unit.dispatch.support import ScriptedChannel
 
@@ -133,7 +134,7 @@ class TestOpening:
         store = MemoryStore()
         async with Notifykit(store=store) as kit:
             await kit.apublish(SHIPPED, tenant=ACME)
-            assert 1 == len(await store.find_events(ACME, limit=10))
+            assert 1 == len(await store.find_events(ACME, EventFilter(), limit=10))
 
         for wrong in ({"url": "memory://"}, {"create": True}):
             with pytest.raises(ConfigurationError, match="not both"):

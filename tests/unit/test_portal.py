@@ -252,7 +252,7 @@ def test_greenlets_go_on_while_one_publishes(sqlite_store_url):
         from gevent import monkey; monkey.patch_all()
         import sys, time
         import gevent, notifykit
-        from notifykit.stores.sql.sqlite import SqliteStore
+        from notifykit.stores.sql.sqlite.store import SqliteStore
 
         kit = notifykit.configure(sys.argv[1])
         kit.blocking.stats()

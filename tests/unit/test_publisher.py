@@ -24,10 +24,10 @@ from notifykit import (
 from notifykit.catalog import EventCatalog
 from notifykit.models.event import StoredEvent
 from notifykit.policies.admit import DEFAULT_LIMITS
-from notifykit.ports import Appended
+from notifykit.ports import Appended, EventFilter
 from notifykit.publisher import GROUP, GROUP_BESIDE, Publisher
 from notifykit.stores.memory import MemoryStore
-from notifykit.stores.sql.sqlite import SqliteStore
+from notifykit.stores.sql.sqlite.store import SqliteStore
 from notifykit.testing import START, FakeClock, make_endpoint
 
 ACME = "acme"
@@ -74,7 +74,7 @@ def publisher(store):
 
 
 async def events_in(store, tenant: str = ACME) -> list[StoredEvent]:
-    return await store.find_events(tenant, limit=100_000)
+    return await store.find_events(tenant, EventFilter(), limit=100_000)
 
 
 class TestSharedTransactions:

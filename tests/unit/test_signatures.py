@@ -15,8 +15,8 @@ from notifykit.admin.subscriptions import SubscriptionChanges
 from notifykit.kit import KitOptions
 from notifykit.publisher import PublishOptions
 from notifykit.stores import StoreOptions
-from notifykit.stores.sql.postgres import PostgresStore
-from notifykit.stores.sql.sqlite import SqliteStore
+from notifykit.stores.sql.postgres.store import PostgresStore
+from notifykit.stores.sql.sqlite.store import SqliteStore
 
 #: Methods of a kit that a sync caller does not call: it opens and closes by itself, ``migrate`` comes before
 #: there is anything to open, and ``accept`` is for the parts of the kit.

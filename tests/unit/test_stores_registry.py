@@ -11,8 +11,8 @@ from notifykit import stores
 from notifykit.errors import ConfigurationError, MissingExtraError
 from notifykit.stores import store_from_url
 from notifykit.stores.memory import MemoryStore
-from notifykit.stores.sql.postgres import PostgresStore
-from notifykit.stores.sql.sqlite import SqliteStore
+from notifykit.stores.sql.postgres.store import PostgresStore
+from notifykit.stores.sql.sqlite.store import SqliteStore
 
 
 @pytest.mark.parametrize(

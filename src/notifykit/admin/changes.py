@@ -1,4 +1,4 @@
-"""A live view of a tenant's deliveries: what has happened since the last look."""
+"""A live view of a tenant's deliveries: what has happened since the last call."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..models.delivery import OPEN_STATES, Attempt, Delivery
 from ..policies.changes import Seen, moved
 from ..ports import DeliveryFilter, Store
 
-#: How many deliveries are looked at, of those that are open and of the newest ones.
+#: How many deliveries are read, of those that are open and of the newest ones.
 MOST = 1000
 #: How old a delivery may be and still count as new: one that is sent before it is written is as old as its attempt,
 #: and the clocks of processes differ.
@@ -21,7 +21,7 @@ _WINDOW = timedelta(minutes=2)
 
 @attrs.frozen(kw_only=True)
 class Cursor:
-    """What was seen at a look; the next look is given it.
+    """What was seen by a call; the next call is given it.
 
     Attributes:
         at: When that was.
@@ -44,12 +44,12 @@ class Change(NamedTuple):
 
 @attrs.frozen(kw_only=True)
 class Changes:
-    """What has happened since the last look.
+    """What has happened since the last call.
 
     Attributes:
         changes: In the order of the deliveries' ids, and of the attempts of each.
-        cursor: For the next look.
-        complete: Whether all was looked at; with very many new or open deliveries, only the newest are.
+        cursor: For the next call.
+        complete: Whether all deliveries were read; with very many new or open deliveries, only the newest are.
     """
 
     changes: tuple[Change, ...]
@@ -80,10 +80,13 @@ async def look(store: Store, cursor: Cursor | None, *, tenant: str, wanted: Deli
 
 
 async def _ended(store: Store, cursor: Cursor, found: Mapping[str, Delivery], tenant: str) -> list[Delivery]:
-    """Return the deliveries that were open at the last look and are not among the open ones any more."""
+    """Return the deliveries that were open at the last call and are not among the open ones any more."""
     gone = [id_ for id_, seen in cursor.seen.items() if not seen.state.is_final and id_ not in found]
-    deliveries = [await store.get_delivery(tenant, id_) for id_ in gone]
-    return [delivery for delivery in deliveries if delivery is not None]
+    ended: list[Delivery] = []
+    for at in range(0, len(gone), MOST):
+        ids = DeliveryFilter(ids=frozenset(gone[at : at + MOST]))
+        ended += await store.find_deliveries(tenant, ids, limit=MOST)
+    return ended
 
 
 async def _changes(store: Store, delivery: Delivery, known: int) -> list[Change]:

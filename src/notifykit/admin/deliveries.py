@@ -11,7 +11,7 @@ from ..errors import NotFoundError, StateError
 from ..models.checks import instance, optional
 from ..models.delivery import Attempt, Delivery, DeliveryState
 from ..policies.arguments import checked
-from ..ports import Clock, DeliveryFilter, Store
+from ..ports import Clock, DeliveryFilter, EventFilter, Move, Store
 from .changes import Changes, Cursor, look
 
 #: How many deliveries one redrive moves in one step.
@@ -33,10 +33,10 @@ class Deliveries:
         Raises:
             NotFoundError: The tenant has no such delivery.
         """
-        delivery = await self._store.get_delivery(tenant, delivery_id)
-        if delivery is None:
+        found = await self._store.find_deliveries(tenant, _only(delivery_id), limit=1)
+        if not found:
             raise NotFoundError("delivery", delivery_id)
-        return delivery
+        return found[0]
 
     @checked(wanted=_FILTER)
     async def list(
@@ -52,7 +52,7 @@ class Deliveries:
 
     @checked()
     async def attempts(self, delivery_id: str, *, tenant: str) -> Sequence[Attempt]:
-        """Return what was tried, in order.
+        """Return the attempts, in order.
 
         Raises:
             NotFoundError: The tenant has no such delivery.
@@ -77,10 +77,10 @@ class Deliveries:
         delivery = await self.get(delivery_id, tenant=tenant)
         if not delivery.state.is_final:
             raise StateError(f"delivery {delivery_id} is {delivery.state.value}: it is still being delivered")
-        if await self._store.get_event(tenant, delivery.event_id) is None:
+        if not await self._store.find_events(tenant, EventFilter(ids={delivery.event_id}), limit=1):
             raise StateError(f"the event of delivery {delivery_id} has been deleted by retention")
-        if not await self._store.redrive_one(tenant, delivery_id, now=self._clock.now()):
-            raise StateError(f"delivery {delivery_id} was redriven by somebody else just now")
+        if not await self._store.move(tenant, _only(delivery_id), Move.REDRIVE, now=self._clock.now()):
+            raise StateError(f"delivery {delivery_id} has just been redriven by another process")
 
     @checked(wanted=_FILTER)
     async def redrive_all(self, wanted: DeliveryFilter | None = None, *, tenant: str) -> int:
@@ -93,7 +93,7 @@ class Deliveries:
             chosen = attrs.evolve(chosen, states=frozenset({DeliveryState.DEAD}))
         total = 0
         while True:
-            moved = await self._store.redrive(tenant, chosen, now=self._clock.now(), limit=PAGE)
+            moved = await self._store.move(tenant, chosen, Move.REDRIVE, now=self._clock.now(), limit=PAGE)
             total += moved
             if moved < PAGE:
                 return total
@@ -114,9 +114,9 @@ class Deliveries:
     async def changes(
         self, cursor: Cursor | None = None, *, tenant: str, wanted: DeliveryFilter | None = None
     ) -> Changes:
-        """Return what has happened to deliveries since the last look, with or without an attempt.
+        """Return what has happened to deliveries since the last call, with or without an attempt.
 
-        The first look returns nothing but a cursor::
+        The first call returns nothing but a cursor::
 
             found = await kit.deliveries.changes(tenant="acme")
             while True:
@@ -124,7 +124,7 @@ class Deliveries:
                 found = await kit.deliveries.changes(found.cursor, tenant="acme")
 
         Args:
-            cursor: That of the last look.
+            cursor: That of the last call.
             wanted: Which deliveries; with states, only what has brought a delivery into one of them.  Its times
                 do not count.
         """
@@ -138,6 +138,10 @@ class Deliveries:
             NotFoundError: The tenant has no such delivery.
             StateError: It is being sent, or has ended.
         """
-        if not await self._store.cancel(tenant, [delivery_id], now=self._clock.now()):
+        if not await self._store.move(tenant, _only(delivery_id), Move.CANCEL, now=self._clock.now()):
             delivery = await self.get(delivery_id, tenant=tenant)
             raise StateError(f"delivery {delivery_id} is {delivery.state.value}: only a waiting one can be cancelled")
+
+
+def _only(delivery_id: str) -> DeliveryFilter:
+    return DeliveryFilter(ids=frozenset({delivery_id}))

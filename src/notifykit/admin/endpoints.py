@@ -17,9 +17,10 @@ from ..models.endpoint import Endpoint, EndpointSecret, EndpointState, RateLimit
 from ..models.event import Event, Receipt
 from ..models.ids import ENDPOINT, new_id
 from ..models.retry import DEFAULT_RETRY, RetryPolicy
+from ..models.unreadable import UnreadableEndpoint
 from ..policies.arguments import ARGUMENTS, checked
 from ..policies.retry import TenacityWait, from_tenacity
-from ..ports import Clock, Store
+from ..ports import Clock, DeliveryFilter, Move, Store
 from ..signing import generate_secret, secret_problem
 
 MAX_SECRETS = 5
@@ -134,16 +135,20 @@ class Endpoints:
 
         Raises:
             NotFoundError: The tenant has no such endpoint.
+            VaultError: Its secrets or headers cannot be decrypted with the keys at hand.
         """
-        endpoint = await self._store.get_endpoint(tenant, endpoint_id)
-        if endpoint is None:
+        found = await self._store.get(Endpoint, tenant, [endpoint_id])
+        if not found:
             raise NotFoundError("endpoint", endpoint_id)
+        (endpoint,) = found
+        if isinstance(endpoint, UnreadableEndpoint) and endpoint.error is not None:
+            raise endpoint.error
         return endpoint
 
     @checked()
     async def list(self, *, tenant: str, limit: int = 50, after: str | None = None) -> Sequence[Endpoint]:
         """Return a page of endpoints in the order of their creation, from behind the id ``after``."""
-        return await self._store.find_endpoints(tenant, limit=limit, after=after)
+        return await self._store.page(Endpoint, tenant, limit=limit, after=after)
 
     @checked(refusal=InvalidEndpointError, **_UPDATES)
     async def update(
@@ -188,7 +193,7 @@ class Endpoints:
         Raises:
             NotFoundError: The tenant has no such endpoint.
         """
-        if not await self._store.remove_endpoint(tenant, endpoint_id, now=self._clock.now()):
+        if not await self._store.remove(Endpoint, tenant, endpoint_id, now=self._clock.now()):
             raise NotFoundError("endpoint", endpoint_id)
 
     @checked()
@@ -200,7 +205,8 @@ class Endpoints:
     async def resume(self, endpoint_id: str, *, tenant: str) -> Endpoint:
         """Deliver again after a pause or after the endpoint was disabled; what was held is due at once."""
         saved = await self._set_state(endpoint_id, tenant, EndpointState.ACTIVE, None)
-        await self._store.wake(tenant, endpoint_id, now=self._clock.now())
+        its = DeliveryFilter(subscriber_id=endpoint_id)
+        await self._store.move(tenant, its, Move.WAKE, now=self._clock.now())
         return saved
 
     @checked()
@@ -288,7 +294,7 @@ class Endpoints:
         return await self._save(await self._checked(endpoint))
 
     async def _save(self, endpoint: Endpoint) -> Endpoint:
-        return await self._store.save_endpoint(attrs.evolve(endpoint, updated_at=self._clock.now()))
+        return await self._store.save(attrs.evolve(endpoint, updated_at=self._clock.now()))
 
 
 def _rotated(endpoint: Endpoint, new: EndpointSecret, now: datetime, *, until: datetime) -> Endpoint:

@@ -1,4 +1,4 @@
-"""Look at events, and learn why somebody did or did not get one."""
+"""Read events, and learn why an endpoint did or did not get one."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import attrs
 
 from ..errors import NotFoundError
 from ..models.delivery import Delivery
+from ..models.endpoint import Endpoint
 from ..models.event import StoredEvent
 from ..models.subscription import Subscription
 from ..policies.arguments import checked
 from ..policies.plan import Reached, SubscriptionIndex, Verdict, explain
-from ..ports import DeliveryFilter, Store
+from ..ports import DeliveryFilter, EventFilter, Store
 
 #: Subscriptions that are read at a time.
 _PAGE = 1000
@@ -49,21 +50,21 @@ class Events:
         Raises:
             NotFoundError: The tenant has no such event.
         """
-        event = await self._store.get_event(tenant, event_id)
-        if event is None:
+        found = await self._store.find_events(tenant, EventFilter(ids={event_id}), limit=1)
+        if not found:
             raise NotFoundError("event", event_id)
-        return event
+        return found[0]
 
     @checked()
     async def list(
         self, *, tenant: str, type: str | None = None, limit: int = 50, before: str | None = None
     ) -> Sequence[StoredEvent]:
         """Return a page of events, newest first, from before the id ``before``."""
-        return await self._store.find_events(tenant, type=type, limit=limit, before=before)
+        return await self._store.find_events(tenant, EventFilter(type=type), limit=limit, before=before)
 
     @checked()
     async def explain(self, event_id: str, *, tenant: str, subscriber_id: str | None = None) -> Explanation:
-        """Return who got the event, who did not, and why.
+        """Return which endpoints got the event, which did not, and why.
 
         Args:
             subscriber_id: Only what concerns this endpoint (``end_…``): the way to ask in a tenant with very
@@ -76,18 +77,18 @@ class Events:
         wanted = DeliveryFilter(event_id=event_id, subscriber_id=subscriber_id)
         found = await self._store.find_deliveries(tenant, wanted, limit=1000)
         verdicts = [verdict async for verdict in self._verdicts(event, subscriber_id)]
-        planned = await self._store.is_planned(tenant, event_id)
-        return Explanation(event=event, planned=planned, deliveries=tuple(found), verdicts=tuple(verdicts))
+        unplanned = await self._store.find_events(tenant, EventFilter(ids={event_id}, planned=False), limit=1)
+        return Explanation(event=event, planned=not unplanned, deliveries=tuple(found), verdicts=tuple(verdicts))
 
     async def _verdicts(
         self, event: StoredEvent, subscriber_id: str | None
     ) -> AsyncIterator[tuple[Subscription, Verdict]]:
-        """Yield what the tenant's subscriptions say, page by page: there may be very many."""
+        """Yield the verdicts of the tenant's subscriptions, page by page: there may be very many."""
         tenant, after = event.tenant, None
         reached: set[Reached] = set()
         while True:
-            page = await self._store.find_subscriptions(tenant, subscriber_id=subscriber_id, limit=_PAGE, after=after)
-            endpoints = await self._store.pick_endpoints(tenant, {wish.subscriber_id for wish in page})
+            page = await self._store.page(Subscription, tenant, subscriber_id=subscriber_id, limit=_PAGE, after=after)
+            endpoints = await self._store.get(Endpoint, tenant, {each.subscriber_id for each in page})
             states = {endpoint.id: endpoint.state for endpoint in endpoints}
             for verdict in explain(event, SubscriptionIndex(page, states), reached=reached):
                 yield verdict

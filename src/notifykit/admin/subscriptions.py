@@ -12,6 +12,7 @@ from ..changes import change
 from ..errors import InvalidInputError, InvalidSubscriptionError, NotFoundError
 from ..models.checks import flag, identifier, optional, problems, prose, text
 from ..models.delivery import WEBHOOK
+from ..models.endpoint import Endpoint
 from ..models.event import EventType
 from ..models.ids import SUBSCRIPTION, new_id
 from ..models.subscription import Subscription
@@ -108,8 +109,8 @@ class Subscriptions:
             updated_at=now,
         )
         saved = await self._save(subscription)
-        if address is None and await self._store.get_endpoint(tenant, subscriber_id) is None:
-            await self._store.remove_subscription(tenant, saved.id)  # the endpoint was removed at the same time
+        if address is None and not await self._store.get(Endpoint, tenant, [subscriber_id]):
+            await self._store.remove(Subscription, tenant, saved.id, now=now)  # the endpoint was removed meanwhile
             raise NotFoundError("endpoint", subscriber_id)
         return saved
 
@@ -151,17 +152,17 @@ class Subscriptions:
         Raises:
             NotFoundError: The tenant has no such subscription.
         """
-        subscription = await self._store.get_subscription(tenant, subscription_id)
-        if subscription is None:
+        found = await self._store.get(Subscription, tenant, [subscription_id])
+        if not found:
             raise NotFoundError("subscription", subscription_id)
-        return subscription
+        return found[0]
 
     @checked(endpoint_id=optional(identifier))
     async def list(
         self, *, tenant: str, endpoint_id: str | None = None, limit: int = 50, after: str | None = None
     ) -> Sequence[Subscription]:
         """Return a page of subscriptions in the order of their creation, from behind the id ``after``."""
-        return await self._store.find_subscriptions(tenant, subscriber_id=endpoint_id, limit=limit, after=after)
+        return await self._store.page(Subscription, tenant, subscriber_id=endpoint_id, limit=limit, after=after)
 
     @checked()
     async def update(
@@ -198,7 +199,7 @@ class Subscriptions:
         Raises:
             NotFoundError: The tenant has no such subscription.
         """
-        if not await self._store.remove_subscription(tenant, subscription_id):
+        if not await self._store.remove(Subscription, tenant, subscription_id, now=self._clock.now()):
             raise NotFoundError("subscription", subscription_id)
 
     @checked()
@@ -219,10 +220,10 @@ class Subscriptions:
 
     async def _save(self, subscription: Subscription) -> Subscription:
         check(subscription.event_types, subscription.topic, subscription.filter, subscription.description)
-        target = subscription.tenant, subscription.subscriber_id
-        if subscription.address is None and await self._store.get_endpoint(*target) is None:
+        tenant, subscriber_id = subscription.tenant, subscription.subscriber_id
+        if subscription.address is None and not await self._store.get(Endpoint, tenant, [subscriber_id]):
             raise NotFoundError("endpoint", subscription.subscriber_id)
-        return await self._store.save_subscription(attrs.evolve(subscription, updated_at=self._clock.now()))
+        return await self._store.save(attrs.evolve(subscription, updated_at=self._clock.now()))
 
 
 def listed_patterns(event_types: str | Iterable[str]) -> tuple[str, ...]:

@@ -117,7 +117,7 @@ class Context:
 
     def sqlite_file(self) -> Path | None:
         """Return the file of an SQLite store."""
-        from ..stores.sql.sqlite_url import file_of
+        from ..stores.sql.sqlite.url import file_of
 
         path = file_of(self.url)
         return None if path is None else Path(path)

@@ -10,7 +10,7 @@ from .progress import Progress
 from .text import plain
 
 if TYPE_CHECKING:
-    from ..stores.sql.rewrap import Rewrapped
+    from ..ports import Rewrapped
     from .context import Context
 
 
@@ -50,25 +50,22 @@ def generate(context: Context) -> int:
 
 async def rewrap(context: Context) -> int:
     """Encrypt everything again under the current key."""
-    from ..stores.sql.rewrap import rewrap as rewrap_store
-    from ..stores.sql.store import SqlStore
+    from ..ports import Rekeys
 
     dry = bool(context.args.dry_run)
     progress = Progress("notifykit")
     async with context.open() as kit:
-        if not isinstance(kit.store, SqlStore):
+        if not isinstance(kit.store, Rekeys):
             raise UsageError("this store keeps nothing that outlives it; give --url sqlite:///… or postgresql://…")
-        current = kit.store.encryption.vault.ring.current
-        done = await rewrap_store(
-            kit.store,
+        done = await kit.store.rewrap(
             dry_run=dry,
             progress=lambda done: progress.show(f"{done.endpoints:,} endpoints read, {done.rows:,} rows encrypted"),
         )
     progress.clear()
     unreadable = dict(sorted(done.unreadable.items()))
     context.out.answer(
-        {"key": current, "rows": done.rows, "dry_run": dry, "missed": done.missed, "unreadable": unreadable},
-        _told(done, current, dry=dry),
+        {"key": done.key, "rows": done.rows, "dry_run": dry, "missed": done.missed, "unreadable": unreadable},
+        _told(done, dry=dry),
     )
     for key_id, count in unreadable.items():
         context.out.note(f"notifykit: {_problem(key_id, count)}")
@@ -77,14 +74,14 @@ async def rewrap(context: Context) -> int:
     return FAILED if unreadable or done.missed or (dry and done.rows) else OK
 
 
-def _told(done: Rewrapped, current: str, *, dry: bool) -> str:
+def _told(done: Rewrapped, *, dry: bool) -> str:
     if dry:
-        return f"{done.rows:,} rows are not encrypted under the key {current}"
-    return f"{done.rows:,} rows encrypted again under the key {current}"
+        return f"{done.rows:,} rows are not encrypted under the key {done.key}"
+    return f"{done.rows:,} rows encrypted again under the key {done.key}"
 
 
 def _problem(key_id: str, count: int) -> str:
-    from ..stores.sql.rewrap import TAMPERED
+    from ..ports import TAMPERED
 
     if key_id == TAMPERED:
         return f"{count:,} rows do not open: somebody changed them; they were left as they are"

@@ -18,7 +18,7 @@ from ..models.circuit import OpenCircuit
 from ..models.destination import Destination
 from ..models.outcome import Accepted, Outcome
 from ..policies.circuits import FailureWindow, note
-from ..ports import Clock, Store
+from ..ports import Clock, DeliveryFilter, Move, Store
 from ..telemetry import CircuitClosed, CircuitOpened, LoopFailed, TelemetryEvent, why
 from .operational_events import OperationalEvents
 
@@ -148,7 +148,8 @@ class Circuits:
         while self._answering:
             key, destination = self._answering.popitem()
             try:
-                await self.store.wake(destination.tenant, destination.subscriber_id, now=self.clock.now())
+                its = DeliveryFilter(subscriber_id=destination.subscriber_id)
+                await self.store.move(destination.tenant, its, Move.WAKE, now=self.clock.now())
             except StoreUnavailableError:
                 self._answering[key] = destination
                 raise
@@ -162,7 +163,7 @@ class Circuits:
         now = self.clock.now()
         tenant = destination.tenant if destination.owns_circuit else ""
         if circuit is None:
-            removed = await self.store.close_circuit(tenant, key, now=now)
+            removed = await self.store.save_circuit(tenant, key, None, now=now)
             self._versions.pop(key, None)
             if removed:
                 self.emit(CircuitClosed(key=key, tenant=tenant))
@@ -170,7 +171,9 @@ class Circuits:
             return
         try:
             known = attrs.evolve(circuit, version=self._versions.get(key, 0))
-            self._versions[key] = (await self.store.save_circuit(known)).version
+            saved = await self.store.save_circuit(tenant, key, known, now=now)
+            assert saved is not None
+            self._versions[key] = saved.version
         except StaleWriteError:
             self._changed.pop(key, None)  # another process wrote first: that counts, and is read in a moment
             return

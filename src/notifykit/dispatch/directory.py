@@ -91,7 +91,7 @@ class Directory:
         return view
 
     async def _read(self, tenant: str, version: int) -> TenantView | LargeTenant:
-        config = await self._store.load_small_tenant(tenant, LARGE)
+        config = await self._store.load_tenant(tenant, most=LARGE)
         if config is None:
             return await self._large.view(tenant, version, OPERATIONAL_TYPES)
         return self._compiled(config)

@@ -26,7 +26,7 @@ from ..models.delivery import Claim, Lane, Priority
 from ..models.destination import Destination
 from ..models.ids import new_id
 from ..policies.retry import Rng
-from ..ports import Channel, Clock, NextDue, Store
+from ..ports import Channel, Clock, NextDue, Store, TokenRequest
 from ..telemetry import (
     LoopFailed,
     SendingPaused,
@@ -62,6 +62,8 @@ _GRACE_POLL, _GRACE_POLLS = 0.005, 4
 _ASK_EVERY, _ASK_SOON, _WAKE_EVERY = 0.5, 0.05, 5.0
 #: Seconds to wait for a hint while there is no work and hints are heard.
 _IDLE_WAIT = 60.0
+#: What is due before the store has been asked.
+_UNKNOWN = NextDue(None, None, is_open=False)
 #: Seconds for which nothing is sent after this process lacked what every attempt needs.
 _SHORTAGE_PAUSE = 1.0
 #: Seconds between two draws of tokens, and between two readings of the health of endpoints.
@@ -414,7 +416,7 @@ class Dispatcher:
         delivery is due, which is asked for soon after a hint and now and then without one: under
         load the loops find their work without being told.
         """
-        due = NextDue(None, None)
+        due = _UNKNOWN
         asked = woken = -_WAKE_EVERY
         soon = False
         with scope:
@@ -425,13 +427,18 @@ class Dispatcher:
                     if at - asked >= (_ASK_SOON if soon else _ASK_EVERY):
                         due, asked, soon = await self._store.next_due(), at, False
                     # Decided only now: something may have come up meanwhile.
-                    is_idle = not self._schedule.active.is_set() and self._store.hears_notifications
-                    timeout = max(pause, _IDLE_WAIT) if is_idle else pause
-                    if due.first is not None:
-                        timeout = min(timeout, max((due.first - self._clock.now()).total_seconds(), 0))
+                    most = math.inf if due.first is None else max((due.first - self._clock.now()).total_seconds(), 0)
                     if soon:
-                        timeout = min(timeout, max(asked + _ASK_SOON - at, 0))
-                    hinted = await self._schedule.idle_wait(self._store.wait(timedelta(seconds=timeout)))
+                        most = min(most, max(asked + _ASK_SOON - at, 0))
+                    idle = pause if self._schedule.active.is_set() else max(pause, _IDLE_WAIT)
+                    wait = self._store.wait(
+                        timedelta(seconds=min(pause, most)), idle_timeout=timedelta(seconds=min(idle, most))
+                    )
+                    hinted = await self._schedule.idle_wait(wait)
+                except NewerSchemaError as error:
+                    self._retire(error)
+                    await asyncio.sleep(pause)
+                    continue
                 except Exception as error:  # a duty that fails is tried again, whatever the reason
                     self._emit(LoopFailed(loop="wait", error=why(error), pause=timedelta(seconds=pause)))
                     await asyncio.sleep(pause)
@@ -445,7 +452,7 @@ class Dispatcher:
                 if due.delivery is not None and due.delivery <= now:
                     self._wake_sources()
                 if due.first is not None and due.first <= now:
-                    due, soon = NextDue(None, None), True  # who comes next is not known yet
+                    due, soon = _UNKNOWN, True  # who comes next is not known yet
                 if hinted and time.monotonic() - woken >= _WAKE_EVERY:
                     woken = time.monotonic()
                     self._wake()
@@ -453,7 +460,7 @@ class Dispatcher:
     async def _sweep(self) -> None:
         """Give every loop a turn although it was told nothing, and end leases of who was lost, if there is any work."""
         try:
-            has_work = await self._store.has_work()
+            has_work = (await self._store.next_due()).is_open
         except NewerSchemaError as error:
             self._retire(error)
             return
@@ -518,7 +525,8 @@ class Dispatcher:
         acquired = wanted
         if limit is not None:
             share = max(1, min(wanted, round(limit.per_second * _REFILL_EVERY * 2)))
-            acquired = await self._store.acquire(tenant, subscriber, share, limit, now=self._clock.now())
+            request = TokenRequest(tenant, subscriber, share, limit)
+            (acquired,) = await self._store.acquire([request], now=self._clock.now())
         backlog.add_tokens(subscriber, acquired)
 
     def _halt(self, halted: bool) -> None:
@@ -581,7 +589,7 @@ def _asked(store: Store) -> Callable[[Dispatcher], AbstractAsyncContextManager[N
     @asynccontextmanager
     async def asked(_: Dispatcher) -> AsyncIterator[None]:
         """Ask the store something, so that one that is not open says so."""
-        await store.has_work()
+        await store.next_due()
         yield
 
     return asked

@@ -19,7 +19,7 @@ from itertools import takewhile
 from ..failpoints import failpoint
 from ..models.delivery import Claim, DeliveryState, NewDelivery
 from ..models.event import TakenEvent
-from ..ports import Clock, Outbox, Record, Settlement
+from ..ports import Clock, Queue, Record, Settlement
 from ..telemetry import ClaimLost, EventsPlanned, TelemetryEvent
 from .leases import Leases
 
@@ -101,7 +101,7 @@ class EagerSends:
 
     def __init__(
         self,
-        store: Outbox,
+        store: Queue,
         leases: Leases,
         clock: Clock,
         lease: timedelta,

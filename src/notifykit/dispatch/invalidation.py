@@ -67,7 +67,7 @@ class Invalidation:
         async def save(wanted: Endpoint | None) -> Endpoint | None:
             assert wanted is not None
             now = self.clock.now()
-            saved = await self.store.save_endpoint(attrs.evolve(wanted, updated_at=now))
+            saved = await self.store.save(attrs.evolve(wanted, updated_at=now))
             self.emit(EndpointDisabled(endpoint_id=endpoint_id, tenant=tenant, reason=reason))
             data = {"endpoint_id": endpoint_id, "reason": reason}
             event = self.operational.event("endpoint.disabled", tenant, data, now)
@@ -75,13 +75,16 @@ class Invalidation:
                 await self.store.append([event])
             return saved
 
-        return await change(lambda: self.store.get_endpoint(tenant, endpoint_id), disabled, save) is not None
+        async def read() -> Endpoint | None:
+            return next(iter(await self.store.get(Endpoint, tenant, [endpoint_id])), None)
+
+        return await change(read, disabled, save) is not None
 
     async def _disable_subscriptions(self, destination: Destination, reason: str) -> None:
         """Disable a subscriber's subscriptions to an address; others of the subscriber stay as they are."""
         tenant, subscriber_id, after = destination.tenant, destination.subscriber_id, None
         while True:
-            page = await self.store.find_subscriptions(tenant, subscriber_id=subscriber_id, limit=_PAGE, after=after)
+            page = await self.store.page(Subscription, tenant, subscriber_id=subscriber_id, limit=_PAGE, after=after)
             for found in page:
                 if (found.channel, found.address) == (destination.channel, destination.address):
                     await self._disable_subscription(found, reason)
@@ -92,7 +95,7 @@ class Invalidation:
     async def _disable_subscription(self, subscription: Subscription, reason: str) -> None:
         async def save(wanted: Subscription | None) -> Subscription | None:
             assert wanted is not None
-            saved = await self.store.save_subscription(attrs.evolve(wanted, updated_at=self.clock.now()))
+            saved = await self.store.save(attrs.evolve(wanted, updated_at=self.clock.now()))
             self.emit(SubscriptionDisabled(subscription_id=saved.id, tenant=saved.tenant, reason=reason))
             return saved
 
@@ -101,4 +104,7 @@ class Invalidation:
                 return current
             return attrs.evolve(current, enabled=False, disabled_reason=reason)
 
-        await change(lambda: self.store.get_subscription(subscription.tenant, subscription.id), disabled, save)
+        async def read() -> Subscription | None:
+            return next(iter(await self.store.get(Subscription, subscription.tenant, [subscription.id])), None)
+
+        await change(read, disabled, save)

@@ -113,7 +113,7 @@ class LargeTenants:
         """Return a view of a large tenant, with those of the ``operational`` types that a subscription may name."""
         self.is_known = True
         types = sorted(operational)
-        found = await self.store.find_matches(tenant, [MatchQuery(type_, named=True) for type_ in types], limit=1)
+        found = await self.store.match(tenant, [MatchQuery(type_, named=True) for type_ in types], limit=1)
         return LargeTenant(
             tenant, version, frozenset(type_ for type_, some in zip(types, found, strict=True) if some), self
         )
@@ -151,7 +151,7 @@ class LargeTenant:
             else:
                 loaded[id_] = destination
         if missing:
-            for found in await self._large.store.pick_endpoints(self.tenant, missing):
+            for found in await self._large.store.get(Endpoint, self.tenant, missing):
                 loaded[found.id] = destination = self._large.to_destination(found)
                 kept.put((self.tenant, found.id), version, destination)
             for id_ in missing - loaded.keys():
@@ -182,7 +182,7 @@ class LargeTenant:
         await self.load(addressed)
 
     async def _ask(self, queries: Sequence[MatchQuery]) -> None:
-        answers = await self._large.store.find_matches(self.tenant, queries, limit=_FEW + 1)
+        answers = await self._large.store.match(self.tenant, queries, limit=_FEW + 1)
         for query, found in zip(queries, answers, strict=True):
             if len(found) <= _FEW:
                 self._keep(query, found)
@@ -217,7 +217,7 @@ class LargeTenant:
         for look in range(_LOOKS):
             limit = _AT_A_TIME if look else most
             asked = query._replace(after=cursor or "")
-            (found,) = await self._large.store.find_matches(self.tenant, [asked], limit=limit)
+            (found,) = await self._large.store.match(self.tenant, [asked], limit=limit)
             seen += found
             more, cursor = plan_page(event._replace(cursor=None), _index_of(found), now=now, most=most - len(planned))
             for new in more:  # subscriptions to one address may be apart; the one with the smallest id counts

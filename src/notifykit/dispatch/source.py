@@ -15,7 +15,7 @@ from ..models.delivery import Claim, DeliveryState, Lane
 from ..models.destination import Destination
 from ..policies.decide import failing_reason
 from ..policies.retry import Rng
-from ..ports import Clock, Deliveries, Record
+from ..ports import Clock, Queue, Record
 from ..telemetry import LoopFailed, TelemetryEvent, why
 from .backlog import Backlog, Held
 from .circuits import Circuits
@@ -42,7 +42,7 @@ class Source:
     """Keeps one lane's backlog filled from the store."""
 
     lane: Lane
-    store: Deliveries
+    store: Queue
     backlog: Backlog
     directory: Directory
     leases: Leases
@@ -78,7 +78,7 @@ class Source:
         }
         throttled = self._round_robin.throttled
         started = time.monotonic()
-        claims = await self.store.claim_due(
+        claims = await self.store.claim(
             self.lane,
             room,
             now=self.clock.now(),

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 _SCHEMES = {
     "memory": "notifykit.stores.memory:MemoryStore.from_url",
-    "sqlite": "notifykit.stores.sql.sqlite:SqliteStore",
-    "postgresql": "notifykit.stores.sql.postgres:PostgresStore",
-    "postgres": "notifykit.stores.sql.postgres:PostgresStore",
+    "sqlite": "notifykit.stores.sql.sqlite.store:SqliteStore",
+    "postgresql": "notifykit.stores.sql.postgres.store:PostgresStore",
+    "postgres": "notifykit.stores.sql.postgres.store:PostgresStore",
 }
 
 

@@ -64,7 +64,7 @@ class Checker:
 
     def saw(self, verb: str, args: Sequence[Any], result: Any) -> None:
         """Follow the fences (I4: no result but that of the last claim is written)."""
-        if verb == "claim_due":
+        if verb == "claim":
             for claim in result:
                 assert claim.fence > self.fences.get(claim.delivery_id, 0), "a fence did not grow"
                 self.fences[claim.delivery_id] = claim.fence

@@ -29,7 +29,8 @@ from notifykit.models.destination import Destination
 from notifykit.models.outcome import Accepted, BadRecipient, Outcome, Throttled, Transient, Uncertain
 from notifykit.ports import Store
 from notifykit.stores.memory import MemoryStore
-from notifykit.stores.sql import sqlite
+from notifykit.stores.sql.sqlite import store as sqlite
+from notifykit.stores.sql.sqlite.store import SqliteStore
 
 from .checker import Checker
 from .virtual import VirtualClock, run_virtual
@@ -466,7 +467,7 @@ async def live_through(seed: int, clock: VirtualClock, store: Store, events: int
 @contextlib.contextmanager
 def _calm() -> Iterator[None]:
     calm = patch.multiple(dispatcher_module, **_CALM)  # type: ignore[call-overload]
-    with calm, patch.object(sqlite, "LOOK", 60.0):
+    with calm, patch.object(sqlite, "CHECK_EVERY", 60.0):
         yield
 
 
@@ -478,7 +479,7 @@ def simulate(seed: int, *, kind: str = "memory", events: int = 300) -> dict[str,
     """
 
     def store() -> Store:
-        return MemoryStore() if kind == "memory" else sqlite.SqliteStore("sqlite://")
+        return MemoryStore() if kind == "memory" else SqliteStore("sqlite://")
 
     with _calm():
         return run_virtual(seed, lambda clock: live_through(seed, clock, store(), events))

@@ -38,10 +38,11 @@ from notifykit.models.outcome import Accepted, BadRecipient, Outcome, Permanent,
 from notifykit.policies.decide import Cancel, Expire, Hold, decide
 from notifykit.policies.plan import SubscriptionIndex, plan
 from notifykit.policies.retry import Complete, DeadLetter, RetryAt, next_step
-from notifykit.ports import DeliveryFilter, Record, Settlement, Store
+from notifykit.ports import DeliveryFilter, Move, Record, Settlement, Store
 from notifykit.stores.memory import MemoryStore
-from notifykit.stores.sql.sqlite import SqliteStore
+from notifykit.stores.sql.sqlite.store import SqliteStore
 from notifykit.testing import START, make_endpoint, make_event, make_subscription
+from notifykit.testing.suites.store.steps import load
 
 T = TypeVar("T")
 S = DeliveryState
@@ -138,9 +139,9 @@ class EngineMachine(RuleBasedStateMachine):
         """Give each tenant two endpoints that want everything."""
         for tenant in TENANTS:
             for _ in range(2):
-                endpoint = self.run(self.store.save_endpoint(make_endpoint(tenant=tenant, retry=RETRY)))
+                endpoint = self.run(self.store.save(make_endpoint(tenant=tenant, retry=RETRY)))
                 self.endpoints[endpoint.id] = endpoint
-                self.run(self.store.save_subscription(make_subscription(endpoint)))
+                self.run(self.store.save(make_subscription(endpoint)))
 
     # -- publishing and planning -----------------------------------------------------------------
 
@@ -207,7 +208,7 @@ class EngineMachine(RuleBasedStateMachine):
     def settle(self, number, mine):
         """A plan counts under the current fence only; it makes one delivery for each endpoint of the tenant."""
         taken = self.taken.pop(number % len(self.taken))
-        config = self.run(self.store.load_tenant(taken.tenant))
+        config = self.run(load(self.store, taken.tenant))
         planned = plan(taken, SubscriptionIndex.of(config), now=self.now)
         if mine and taken.ordering_key is None:
             planned = [new._replace(state=S.SENDING) if new.state is S.PENDING else new for new in planned]
@@ -263,7 +264,7 @@ class EngineMachine(RuleBasedStateMachine):
         """A sender gets due deliveries of its lane, each for itself alone."""
         due = {id_ for id_ in self.rows if self.may_claim(id_, lane)}
 
-        claims = self.run(self.store.claim_due(Lane(WEBHOOK, lane), limit, now=self.now, lease=LEASE, worker="worker"))
+        claims = self.run(self.store.claim(Lane(WEBHOOK, lane), limit, now=self.now, lease=LEASE, worker="worker"))
 
         got = {claim.delivery_id for claim in claims}
         assert got <= due
@@ -411,10 +412,12 @@ class EngineMachine(RuleBasedStateMachine):
     def change_endpoint(self, number, state):
         """Pause, disable or resume; resuming wakes what is held."""
         endpoint = list(self.endpoints.values())[number]
-        self.endpoints[endpoint.id] = self.run(self.store.save_endpoint(attrs.evolve(endpoint, state=state)))
+        self.endpoints[endpoint.id] = self.run(self.store.save(attrs.evolve(endpoint, state=state)))
         if state is EndpointState.ACTIVE:
             held = [r for r in self.rows.values() if r.endpoint == endpoint.id and r.state is S.HELD]
-            assert len(held) == self.run(self.store.wake(endpoint.tenant, endpoint.id, now=self.now))
+            assert len(held) == self.run(
+                self.store.move(endpoint.tenant, DeliveryFilter(subscriber_id=endpoint.id), Move.WAKE, now=self.now)
+            )
             for row in held:
                 row.state, row.reason, row.due = S.PENDING, None, self.now
 
@@ -422,14 +425,14 @@ class EngineMachine(RuleBasedStateMachine):
     def rotate(self, number):
         """A new secret stands first and the old one goes on for a minute; planners and senders see it at once."""
         endpoint = list(self.endpoints.values())[number]
-        before = self.run(self.store.load_tenant(endpoint.tenant)).version
+        before = self.run(load(self.store, endpoint.tenant)).version
         new = EndpointSecret(value=f"whsec_{next(self.numbers):032d}", created_at=self.now)
         old = attrs.evolve(endpoint.secrets[0], expires_at=self.now + timedelta(minutes=1))
 
-        changed = self.run(self.store.save_endpoint(attrs.evolve(endpoint, secrets=(new, old))))
+        changed = self.run(self.store.save(attrs.evolve(endpoint, secrets=(new, old))))
 
         self.endpoints[endpoint.id] = changed
-        config = self.run(self.store.load_tenant(endpoint.tenant))
+        config = self.run(load(self.store, endpoint.tenant))
         (held,) = [e for e in config.endpoints if e.id == endpoint.id]
         assert config.version > before
         assert (new.value, old.value) == held.signing_keys(self.now)
@@ -443,7 +446,7 @@ class EngineMachine(RuleBasedStateMachine):
         row = self.rows[id_]
         possible = row.event.tenant == tenant and row.state in WAITING
 
-        count = self.run(self.store.cancel(tenant, [id_], now=self.now))
+        count = self.run(self.store.move(tenant, DeliveryFilter(ids=[id_]), Move.CANCEL, now=self.now))
 
         assert int(possible) == count
         if possible:
@@ -457,7 +460,7 @@ class EngineMachine(RuleBasedStateMachine):
         row = self.rows[id_]
         possible = row.event.tenant == tenant and row.state not in OPEN
 
-        done = self.run(self.store.redrive_one(tenant, id_, now=self.now))
+        done = self.run(self.store.move(tenant, DeliveryFilter(ids=id_), Move.REDRIVE, now=self.now))
 
         assert possible == done
         if possible:
@@ -470,7 +473,9 @@ class EngineMachine(RuleBasedStateMachine):
         """All who ended so start anew."""
         chosen = [r for r in self.rows.values() if r.event.tenant == tenant and r.state in states]
 
-        count = self.run(self.store.redrive(tenant, DeliveryFilter(states=frozenset(states)), now=self.now, limit=1000))
+        count = self.run(
+            self.store.move(tenant, DeliveryFilter(states=frozenset(states)), Move.REDRIVE, now=self.now, limit=1000)
+        )
 
         assert len(chosen) == count
         for row in chosen:

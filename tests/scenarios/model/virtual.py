@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from unittest.mock import patch
 
 from notifykit.models import ids
-from notifykit.stores.sql import sqlite
+from notifykit.stores.sql.sqlite import store as sqlite
 from notifykit.testing.clock import START
 
 T = TypeVar("T")

@@ -118,10 +118,8 @@ class Database:
 
     def open_work(self) -> tuple[int, int]:
         """Return how many events wait to be planned and how many deliveries are open."""
-        bundled = "count(*)" if self._url.startswith("sqlite") else "coalesce(sum(bit_count(open)), 0)::int"
         ((outbox, queue),) = self.rows(
-            f"SELECT (SELECT count(*) FROM notifykit_outbox) + (SELECT {bundled} FROM notifykit_bundles),"
-            " (SELECT count(*) FROM notifykit_queue)"
+            "SELECT (SELECT count(*) FROM notifykit_outbox), (SELECT count(*) FROM notifykit_queue)"
         )
         return outbox, queue
 

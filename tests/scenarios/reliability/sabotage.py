@@ -65,20 +65,19 @@ def rewrite(place: str, *changes: tuple[str, str]) -> None:
 def no_fence() -> None:
     """Results count whoever owns the claim now."""
     for statement in ("_FINISH", "_KEEP", "_PLANNED"):
-        rewrite(f"stores.sql.sqlite_verbs:{statement}", (" AND fence = ?", " AND ? > 0"))
-    rewrite("stores.sql.sqlite_verbs:_ATTEMPT", ("INSERT INTO", "INSERT OR REPLACE INTO"))
+        rewrite(f"stores.sql.sqlite.verbs:{statement}", (" AND fence = ?", " AND ? > 0"))
+    rewrite("stores.sql.sqlite.verbs:_ATTEMPT", ("INSERT INTO", "INSERT OR REPLACE INTO"))
     rewrite(
-        "stores.sql.postgres_statements:RECORD",
+        "stores.sql.postgres.statements:RECORD",
         ("AND q.fence = r.fence ", ""),
         ("(id IN (SELECT id FROM kept)) IS TRUE", "(id IN (SELECT id FROM kept)) IS TRUE ON CONFLICT DO NOTHING"),
     )
-    rewrite("stores.sql.postgres_statements:SETTLE", ("AND o.fence = s.fence ", ""))
-    rewrite("stores.sql.postgres_statements:ALL_ARE_WHOLE", ("o.fence = $3::int", "$3::int IS NOT NULL"))
+    rewrite("stores.sql.postgres.statements:SETTLE", ("AND o.fence = s.fence ", ""))
+    rewrite("stores.sql.postgres.statements:ALL_ARE_WHOLE", ("o.fence = $3::int", "$3::int IS NOT NULL"))
     rewrite(
-        "stores.sql.postgres_statements:IS_WHOLE",
+        "stores.sql.postgres.statements:IS_WHOLE",
         ("((o.event_id, o.fence) IN (SELECT s.event_id, s.fence", "(o.event_id IN (SELECT s.event_id"),
     )
-    rewrite("stores.sql.postgres_bundles:IS_OPEN", ("b.fence = s.fence AND ", ""))
 
 
 @fault
@@ -109,7 +108,7 @@ def no_rescue() -> None:
 @fault
 def abandon_not_counted() -> None:
     """A delivery that kills its worker may do so for ever."""
-    rewrite("stores.sql.moves:rescue", ("abandoned=s.queue.c.abandoned + 1", "abandoned=s.queue.c.abandoned"))
+    rewrite("stores.sql.transitions:rescue", ("abandoned=s.queue.c.abandoned + 1", "abandoned=s.queue.c.abandoned"))
 
 
 @fault
@@ -173,19 +172,13 @@ def plan_twice() -> None:
     new_id = import_module("notifykit.models.ids").new_id
     plan.delivery_id = lambda *_: new_id("dlv_")  # type: ignore[attr-defined]
     rewrite(
-        "stores.sql.sqlite_verbs:settle", ("if line is None:\n                continue", "line = line or (None, None)")
+        "stores.sql.sqlite.verbs:settle",
+        ("if group is None:\n                continue", "group = group or (None, None)"),
     )
     rewrite(
-        "stores.sql.postgres_statements:SETTLE",
+        "stores.sql.postgres.statements:SETTLE",
         ("SELECT event_id FROM gone UNION ALL SELECT event_id FROM paged", "SELECT event_id FROM s"),
     )
-    rewrite("stores.sql.postgres_bundles:SETTLE", ("1 / (count(*) = cardinality($2::text[]))::int", "count(*)"))
-
-
-@fault
-def bundle_settled_again() -> None:
-    """An event that has left its bundle may be settled again."""
-    rewrite("stores.sql.postgres_bundles:IS_OPEN", (" AND b.open & s.events = s.events", ""))
 
 
 @fault
@@ -222,14 +215,14 @@ def body_reserialised() -> None:
 
 @fault
 def tenant_filter_removed() -> None:
-    """One query finds a delivery whoever it belongs to."""
-    rewrite("stores.sql.moves:get", ("table.c.tenant == tenant, ", ""))
+    """Deliveries are found whichever tenant they belong to."""
+    rewrite("stores.sql.reading:conditions", ("[table.c.tenant == tenant]", "[]"))
 
 
 @fault
 def no_versions() -> None:
     """A save replaces the record, whatever its version."""
-    rewrite("stores.sql.config:save", (", table.c.version == version", ""))
+    rewrite("stores.sql.records:save_row", (", table.c.version == version", ""))
 
 
 # ── the outside ────────────────────────────────────────────────────────────────────────────────

@@ -48,8 +48,8 @@ def _complaints(folder: Path) -> str:
 async def _saved(url: str) -> tuple[str, str]:
     async with Notifykit(url) as kit:
         made = make_endpoint(tenant=TENANT)
-        endpoint = await kit.store.save_endpoint(made)
-        subscription = await kit.store.save_subscription(make_subscription(endpoint))
+        endpoint = await kit.store.save(made)
+        subscription = await kit.store.save(make_subscription(endpoint))
     return endpoint.id, subscription.id
 
 

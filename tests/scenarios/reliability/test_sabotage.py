@@ -134,7 +134,6 @@ DETECTORS: dict[str, tuple[str, Detector]] = {
     "rescue_at_once": ("", other_tests("tests/unit/dispatch/test_janitor.py")),
     "reply_before_commit": ("both", crash("pub.inserted-publisher")),
     "plan_twice": ("both", crash("fan.leased-stop-worker")),
-    "bundle_settled_again": ("", other_tests("tests/unit/stores/test_postgres_outbox_batches.py")),
     "dedupe_in_memory": ("both", crash("pub.committed-publisher")),
     "body_reserialised": ("sqlite", crash("res.committed-retry_set")),
     "tenant_filter_removed": ("", other_tests("tests/conformance/test_sqlite_store.py", "-k", "stranger")),

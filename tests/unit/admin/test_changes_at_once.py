@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 import pytest
 
 from notifykit import EndpointState, NotFoundError, Notifykit, RateLimit, StateError
+from notifykit.models.endpoint import Endpoint
+from notifykit.models.subscription import Subscription
 from notifykit.signing import generate_secret
 from notifykit.stores.memory import MemoryStore
 
@@ -29,17 +31,17 @@ async def endpoint(kit):
 def meanwhile(monkeypatch):
     """Lets something happen after the next read of a record, before anything comes of it."""
 
-    def arrange(verb: str, happens: Callable[[], Awaitable[object]]) -> None:
-        read = getattr(MemoryStore, verb)
+    def arrange(record: type, happens: Callable[[], Awaitable[object]]) -> None:
+        read = MemoryStore.get
         left = [happens]
 
-        async def reading(store: MemoryStore, tenant: str, id: str) -> object:
-            found = await read(store, tenant, id)
-            if left:
+        async def reading(store: MemoryStore, kind: type, tenant: str, ids: Sequence[str]) -> object:
+            found = await read(store, kind, tenant, ids)
+            if left and kind is record:
                 await left.pop()()
             return found
 
-        monkeypatch.setattr(MemoryStore, verb, reading)
+        monkeypatch.setattr(MemoryStore, "get", reading)
 
     return arrange
 
@@ -81,7 +83,7 @@ PAIRS = [
 @pytest.mark.parametrize(("slow", "fast"), PAIRS, ids=map("-".join, PAIRS))
 async def test_both_changes_are_made(kit, endpoint, meanwhile, slow, fast):
     """A change that was overtaken is made anew from what the faster one has left."""
-    meanwhile("get_endpoint", lambda: CHANGES[fast][0](kit, endpoint.id))
+    meanwhile(Endpoint, lambda: CHANGES[fast][0](kit, endpoint.id))
 
     answered = await CHANGES[slow][0](kit, endpoint.id)
 
@@ -94,7 +96,7 @@ async def test_both_changes_are_made(kit, endpoint, meanwhile, slow, fast):
 @pytest.mark.parametrize(("slow", "fast"), [("pause", "disable"), ("disable", "pause")])
 async def test_of_two_states_the_last_one_counts(kit, endpoint, meanwhile, slow, fast):
     """Both changes are made one after the other, like two that did not meet."""
-    meanwhile("get_endpoint", lambda: CHANGES[fast][0](kit, endpoint.id))
+    meanwhile(Endpoint, lambda: CHANGES[fast][0](kit, endpoint.id))
 
     await CHANGES[slow][0](kit, endpoint.id)
 
@@ -104,7 +106,7 @@ async def test_of_two_states_the_last_one_counts(kit, endpoint, meanwhile, slow,
 async def test_a_resume_leaves_a_rotation_alone(kit, endpoint, meanwhile):
     """What was held for a pause is sent with the secret that came meanwhile."""
     await kit.endpoints.pause(endpoint.id, tenant=ACME)
-    meanwhile("get_endpoint", lambda: CHANGES["rotate"][0](kit, endpoint.id))
+    meanwhile(Endpoint, lambda: CHANGES["rotate"][0](kit, endpoint.id))
 
     resumed = await kit.endpoints.resume(endpoint.id, tenant=ACME)
 
@@ -113,7 +115,7 @@ async def test_a_resume_leaves_a_rotation_alone(kit, endpoint, meanwhile):
 
 async def test_two_revocations_leave_a_secret_that_signs(kit, endpoint, meanwhile):
     """Each would leave the other's secret; the second is refused, since it would leave none."""
-    meanwhile("get_endpoint", lambda: kit.endpoints.revoke_secret(endpoint.id, OLD, tenant=ACME))
+    meanwhile(Endpoint, lambda: kit.endpoints.revoke_secret(endpoint.id, OLD, tenant=ACME))
 
     with pytest.raises(StateError, match="only secret"):
         await kit.endpoints.revoke_secret(endpoint.id, THEIRS, tenant=ACME)
@@ -125,7 +127,7 @@ async def test_rotations_that_meet_keep_to_the_limit(kit, endpoint, meanwhile):
     """A sixth secret is refused also if the fifth came after the endpoint was read."""
     for _ in range(2):
         await kit.endpoints.rotate_secret(endpoint.id, tenant=ACME)
-    meanwhile("get_endpoint", lambda: kit.endpoints.rotate_secret(endpoint.id, tenant=ACME))
+    meanwhile(Endpoint, lambda: kit.endpoints.rotate_secret(endpoint.id, tenant=ACME))
 
     with pytest.raises(StateError, match="revoke one first"):
         await kit.endpoints.rotate_secret(endpoint.id, tenant=ACME, overlap=timedelta(days=1))
@@ -136,7 +138,7 @@ async def test_rotations_that_meet_keep_to_the_limit(kit, endpoint, meanwhile):
 @pytest.mark.parametrize("name", CHANGES)
 async def test_a_removed_endpoint_does_not_come_back(kit, endpoint, meanwhile, name):
     """A change that was overtaken by a removal finds no endpoint."""
-    meanwhile("get_endpoint", lambda: kit.endpoints.delete(endpoint.id, tenant=ACME))
+    meanwhile(Endpoint, lambda: kit.endpoints.delete(endpoint.id, tenant=ACME))
 
     with pytest.raises(NotFoundError, match=endpoint.id):
         await CHANGES[name][0](kit, endpoint.id)
@@ -147,9 +149,7 @@ async def test_a_removed_endpoint_does_not_come_back(kit, endpoint, meanwhile, n
 async def test_both_changes_of_a_subscription_are_made(kit, endpoint, meanwhile):
     """What one names the other keeps."""
     (subscription,) = await kit.subscriptions.list(tenant=ACME)
-    meanwhile(
-        "get_subscription", lambda: kit.subscriptions.update(subscription.id, tenant=ACME, event_types="refund.*")
-    )
+    meanwhile(Subscription, lambda: kit.subscriptions.update(subscription.id, tenant=ACME, event_types="refund.*"))
 
     changed = await kit.subscriptions.update(subscription.id, tenant=ACME, topic="shop/7")
 
@@ -160,7 +160,7 @@ async def test_both_changes_of_a_subscription_are_made(kit, endpoint, meanwhile)
 async def test_a_removed_subscription_does_not_come_back(kit, endpoint, meanwhile):
     """A change that was overtaken by the removal of the endpoint finds no subscription."""
     (subscription,) = await kit.subscriptions.list(tenant=ACME)
-    meanwhile("get_subscription", lambda: kit.endpoints.delete(endpoint.id, tenant=ACME))
+    meanwhile(Subscription, lambda: kit.endpoints.delete(endpoint.id, tenant=ACME))
 
     with pytest.raises(NotFoundError):
         await kit.subscriptions.update(subscription.id, tenant=ACME, enabled=False)
@@ -170,7 +170,7 @@ async def test_a_removed_subscription_does_not_come_back(kit, endpoint, meanwhil
 
 async def test_nothing_subscribes_an_endpoint_that_is_removed_at_that_moment(kit, endpoint, meanwhile):
     """The caller is told that there is no such endpoint, and no subscription is left behind."""
-    meanwhile("get_endpoint", lambda: kit.endpoints.delete(endpoint.id, tenant=ACME))
+    meanwhile(Endpoint, lambda: kit.endpoints.delete(endpoint.id, tenant=ACME))
 
     with pytest.raises(NotFoundError, match=endpoint.id):
         await kit.subscriptions.create("order.*", tenant=ACME, endpoint_id=endpoint.id)

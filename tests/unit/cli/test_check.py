@@ -86,7 +86,7 @@ def test_leases_that_nobody_ends_are_wrong(
     async def claim_and_die() -> None:
         long_ago = datetime.now(UTC) - timedelta(hours=1)
         async with Notifykit(store_url) as kit:
-            claims = await kit.store.claim_due(
+            claims = await kit.store.claim(
                 Lane(WEBHOOK, Priority.NORMAL), 1, now=datetime.now(UTC), lease=long_ago - datetime.now(UTC), worker="w"
             )
             assert 1 == len(claims)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from notifykit.cli.checks import connection
-from notifykit.stores.sql.postgres import PostgresStore
+from notifykit.stores.sql.postgres.store import PostgresStore
 from tests.pgbouncer import PgBouncer
 from tests.unit.cli.driving import Command
 
@@ -54,7 +54,7 @@ def test_a_listener_that_hears_nothing_is_wrong(
 
     monkeypatch.setattr(connection, "_PATIENCE", 0.2)
     if silent:
-        monkeypatch.setattr("notifykit.stores.sql.postgres._NOTIFY", "SELECT 1")
+        monkeypatch.setattr("notifykit.stores.sql.postgres.store._NOTIFY", "SELECT 1")
     else:
         monkeypatch.setattr(PostgresStore, "_separate_connection", refused)
 

@@ -25,7 +25,7 @@ from notifykit import (
 )
 from notifykit.contrib.django import publish, publish_many, store_url
 from notifykit.errors import ConfigurationError, MissingExtraError
-from notifykit.stores.sql.postgres_url import PostgresUrl
+from notifykit.stores.sql.postgres.url import PostgresUrl
 from notifykit.testing import Outbox, Receiver
 from tests.databases import new_database
 from tests.unit.contrib.conftest import django_database

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -52,18 +52,20 @@ async def test_disabling_an_endpoint_undoes_no_change(
     monkeypatch: pytest.MonkeyPatch, change: Callable[[Bench, Endpoint], Awaitable[None]], state: EndpointState | None
 ) -> None:
     """An endpoint that is gone is disabled with what was changed meanwhile, or not at all if that made it another."""
-    read = MemoryStore.get_endpoint
+    read = MemoryStore.get
     async with bench(lambda claim: BadRecipient(reason="http_410")) as b:
         endpoint = await b.endpoint()
         left = [change]
 
-        async def reading(store: MemoryStore, tenant: str, endpoint_id: str) -> Endpoint | None:
-            found = await read(store, tenant, endpoint_id)
+        async def reading(
+            store: MemoryStore, kind: type[Endpoint], tenant: str, ids: Collection[str]
+        ) -> list[Endpoint]:
+            found = await read(store, kind, tenant, ids)
             if left:
                 await left.pop()(b, endpoint)
             return found
 
-        monkeypatch.setattr(MemoryStore, "get_endpoint", reading)
+        monkeypatch.setattr(MemoryStore, "get", reading)
         await b.publish()
         while await b.dispatcher.step():
             pass

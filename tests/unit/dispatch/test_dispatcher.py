@@ -33,6 +33,7 @@ from notifykit.telemetry import (
     EndpointDisabled,
     LoopFailed,
 )
+from notifykit.testing.suites.store.steps import is_planned
 
 from .support import TENANT, Bench, ScriptedChannel, bench, failing
 
@@ -421,7 +422,7 @@ async def test_a_large_fan_out_goes_in_pages_and_lets_others_pass(url: str, monk
         assert ({1}, 31) == (set(told.values()), len(told))
         assert 31 == len(order)
         assert order.index(urgent.id) < 16
-        assert await b.kit.store.is_planned(TENANT, large)
+        assert await is_planned(b.kit.store, TENANT, large)
 
 
 async def test_a_claim_that_could_not_be_prolonged_is_given_back_unsent() -> None:
@@ -437,7 +438,7 @@ async def test_a_claim_that_could_not_be_prolonged_is_given_back_unsent() -> Non
         assert isinstance(view, TenantView)
         planned, _ = view.plan(event, now=now, most=10)
         await b.kit.store.settle([Settlement(event.id, 1, planned)], now=now, lease=short, worker="w")
-        (claim,) = await b.kit.store.claim_due(sender.lane, 1, now=now, lease=short, worker="w")
+        (claim,) = await b.kit.store.claim(sender.lane, 1, now=now, lease=short, worker="w")
 
         await sender._deliver(claim)
         await b.dispatcher._recorder.write()

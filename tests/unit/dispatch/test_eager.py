@@ -16,6 +16,7 @@ from notifykit.models.delivery import DeliveryState
 from notifykit.models.event import TakenEvent
 from notifykit.ports import Settlement
 from notifykit.telemetry import ClaimLost, DeliveryAbandoned, EventsPlanned, LoopFailed
+from notifykit.testing.suites.store.steps import is_planned
 
 from .support import TENANT, Bench, bench, failing
 
@@ -37,7 +38,7 @@ async def test_an_event_is_sent_before_its_plan_is_written() -> None:
 
         async with b.dispatcher:
             await b.until(lambda: b.channel.open == 1)
-            planned, found = await b.kit.store.is_planned(TENANT, event_id), await b.deliveries()
+            planned, found = await is_planned(b.kit.store, TENANT, event_id), await b.deliveries()
             b.channel.gate.set()
             (delivery,) = await b.until_states(DELIVERED)
 
@@ -92,7 +93,7 @@ async def test_what_may_have_to_wait_is_written_first(endpoint: dict[str, Any], 
 
         async with b.dispatcher:
             await b.until(lambda: b.channel.open == 1)
-            planned = await b.kit.store.is_planned(TENANT, event_id)
+            planned = await is_planned(b.kit.store, TENANT, event_id)
             b.channel.gate.set()
             await b.until_states(DELIVERED)
 
@@ -109,7 +110,7 @@ async def test_many_deliveries_are_written_first() -> None:
 
         async with b.dispatcher:
             await b.until(lambda: b.channel.open == 9)
-            planned = await b.kit.store.is_planned(TENANT, event_id)
+            planned = await is_planned(b.kit.store, TENANT, event_id)
             b.channel.gate.set()
             await b.until_states(DELIVERED, count=9)
 
@@ -211,7 +212,7 @@ async def test_a_stop_leaves_nothing_in_the_air() -> None:
             await b.until(lambda: b.channel.open == 1)
 
         assert [SENDING] == [delivery.state for delivery in await b.deliveries()]
-        assert await b.kit.store.is_planned(TENANT, event_id)
+        assert await is_planned(b.kit.store, TENANT, event_id)
 
 
 async def test_an_event_whose_results_cannot_be_written_does_not_hold_up_the_others(

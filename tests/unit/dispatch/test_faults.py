@@ -37,7 +37,8 @@ def failing_for(monkeypatch: pytest.MonkeyPatch, method: str, bad: Any, error: E
     verb = getattr(MemoryStore, method)
 
     async def failing(store: MemoryStore, *arguments: Any, **options: Any) -> Any:
-        named = [(each, getattr(each, "tenant", None), getattr(each, "key", None)) for each in arguments]
+        each_of = [one for each in arguments for one in (each if isinstance(each, list) else [each])]
+        named = [(each, getattr(each, "tenant", None), getattr(each, "key", None)) for each in each_of]
         if any(bad in names for names in named):
             raise error or ValueError("cannot be read")
         return await verb(store, *arguments, **options)
@@ -56,7 +57,7 @@ async def subscribed(b: Bench, tenant: str, **options: Any) -> Endpoint:
 
 async def test_a_tenant_that_cannot_be_read_does_not_keep_others_from_being_planned(monkeypatch):
     """Its events wait for their leases to run out; those of the same batch go on."""
-    failing_for(monkeypatch, "load_small_tenant", OTHER)
+    failing_for(monkeypatch, "load_tenant", OTHER)
     async with bench() as b:
         await subscribed(b, TENANT)
         await subscribed(b, OTHER)
@@ -96,7 +97,7 @@ async def test_a_tenant_that_cannot_be_read_does_not_keep_others_from_being_clai
         await b.dispatcher.step()
         sent = len(b.channel.sent)
         clock.advance(timedelta(minutes=1))
-        failing_for(monkeypatch, "load_small_tenant", OTHER)
+        failing_for(monkeypatch, "load_tenant", OTHER)
         b.dispatcher._directory.forget(OTHER)
 
         await b.dispatcher.step()
@@ -110,7 +111,7 @@ async def test_a_tenant_that_cannot_be_read_does_not_keep_others_from_being_clai
 
 async def test_a_database_that_is_away_is_no_tenants_fault(monkeypatch):
     """Then nothing goes on, and the duty says so."""
-    failing_for(monkeypatch, "load_small_tenant", OTHER, StoreUnavailableError("away"))
+    failing_for(monkeypatch, "load_tenant", OTHER, StoreUnavailableError("away"))
     async with bench() as b:
         await subscribed(b, OTHER)
         await b.publish(tenant=OTHER)
@@ -158,7 +159,7 @@ async def test_an_endpoint_that_cannot_be_disabled_does_not_keep_others(monkeypa
     """Each is disabled for itself, and a fault of one does not end the dispatcher."""
     async with bench(lambda claim: BadRecipient(reason="http_410")) as b:
         bad, good = await subscribed(b, OTHER), await subscribed(b, TENANT)
-        failing_for(monkeypatch, "get_endpoint", OTHER)
+        failing_for(monkeypatch, "get", OTHER)
         await b.publish(tenant=OTHER)
         await b.publish()
 

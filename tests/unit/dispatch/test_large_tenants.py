@@ -37,28 +37,28 @@ def _everybody_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
 def asked(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often the store was asked for what; nobody may ask for a whole tenant."""
     seen: Counter[str] = Counter()
-    find, pick = MemoryStore.find_matches, MemoryStore.pick_endpoints
+    find, pick = MemoryStore.match, MemoryStore.get
 
     async def found(store: MemoryStore, tenant: str, queries: Sequence[MatchQuery], *, limit: int) -> list[list[Match]]:
         seen["candidates"] += not any(query.named for query in queries)
         return await find(store, tenant, queries, limit=limit)
 
-    async def picked(store: MemoryStore, tenant: str, endpoint_ids: Collection[str]) -> list[Endpoint]:
+    async def picked(store: MemoryStore, kind: type[Endpoint], tenant: str, ids: Collection[str]) -> list[Endpoint]:
         seen["endpoints"] += 1
-        return await pick(store, tenant, endpoint_ids)
+        return await pick(store, kind, tenant, ids)
 
-    monkeypatch.setattr(MemoryStore, "find_matches", found)
-    monkeypatch.setattr(MemoryStore, "pick_endpoints", picked)
+    monkeypatch.setattr(MemoryStore, "match", found)
+    monkeypatch.setattr(MemoryStore, "get", picked)
     return seen
 
 
 async def many(b: Bench, count: int, *types: str, **changes: Any) -> list[Endpoint]:
     """Give the tenant so many endpoints, each with a subscription."""
     made = [make_endpoint(tenant=TENANT, url=f"https://203.0.114.7/{at}") for at in range(count)]
-    endpoints = [await b.kit.store.save_endpoint(endpoint) for endpoint in made]
+    endpoints = [await b.kit.store.save(endpoint) for endpoint in made]
     for endpoint in endpoints:
         wish = make_subscription(endpoint, id=new_id(SUBSCRIPTION), event_types=types or ("**",), **changes)
-        await b.kit.store.save_subscription(wish)
+        await b.kit.store.save(wish)
     return endpoints
 
 
@@ -97,7 +97,7 @@ class TestFanOut:
             again: list[Subscription] = []
             for endpoint in (*endpoints, *reversed(endpoints)):
                 again.append(make_subscription(endpoint, id=new_id(SUBSCRIPTION), event_types=("**", "order.paid")))
-                await b.kit.store.save_subscription(again[-1])
+                await b.kit.store.save(again[-1])
 
             event_id = await b.publish()
             await run(b)
@@ -238,13 +238,13 @@ class TestWhatIsHeld:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """What was claimed is given back, and nothing is counted."""
-        pick = MemoryStore.pick_endpoints
+        pick = MemoryStore.get
         refusals = [StoreUnavailableError("away")] * 2
 
-        async def picked(store: MemoryStore, tenant: str, endpoint_ids: Collection[str]) -> list[Endpoint]:
+        async def picked(store: MemoryStore, kind: type[Endpoint], tenant: str, ids: Collection[str]) -> list[Endpoint]:
             if refusals:
                 raise refusals.pop()
-            return await pick(store, tenant, endpoint_ids)
+            return await pick(store, kind, tenant, ids)
 
         async with bench() as b:
             endpoints = await many(b, 3)
@@ -254,7 +254,7 @@ class TestWhatIsHeld:
             b.dispatcher._planner.backlogs = room
             for endpoint in endpoints:
                 b.dispatcher._directory._large.destinations.drop((TENANT, endpoint.id), 10**9)
-            monkeypatch.setattr(MemoryStore, "pick_endpoints", picked)
+            monkeypatch.setattr(MemoryStore, "get", picked)
             async with b.dispatcher:
                 found = await b.until_states(DELIVERED, count=3)
 
@@ -287,8 +287,8 @@ class TestChanges:
             (wish,) = await b.kit.subscriptions.list(tenant=TENANT)
             await b.publish()
             await run(b)
-            await b.kit.store.save_endpoint(attrs.evolve(endpoint, state=EndpointState.PAUSED))
-            await b.kit.store.save_subscription(attrs.evolve(wish, event_types=("refund.*",)))
+            await b.kit.store.save(attrs.evolve(endpoint, state=EndpointState.PAUSED))
+            await b.kit.store.save(attrs.evolve(wish, event_types=("refund.*",)))
             (new,) = await many(b, 1, "order.*")
             for type_ in ("order.paid", "refund.paid"):
                 await b.publish(type_)
@@ -304,7 +304,7 @@ class TestChanges:
             gone, stays = await many(b, 2)
             await b.publish()
             await b.dispatcher._planner.turn()
-            await b.kit.store.remove_endpoint(TENANT, gone.id, now=b.dispatcher._clock.now())
+            await b.kit.store.remove(Endpoint, TENANT, gone.id, now=b.dispatcher._clock.now())
             b.dispatcher._directory._large.destinations.drop((TENANT, gone.id), 10**9)
             await run(b)
 
@@ -316,13 +316,13 @@ class TestChanges:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The plan is written all the same: whoever claims the delivery finds that there is nobody."""
-        pick = MemoryStore.pick_endpoints
+        pick = MemoryStore.get
         gone: list[str] = []
 
-        async def picked(store: MemoryStore, tenant: str, endpoint_ids: Collection[str]) -> list[Endpoint]:
-            return [endpoint for endpoint in await pick(store, tenant, endpoint_ids) if endpoint.id not in gone]
+        async def picked(store: MemoryStore, kind: type[Endpoint], tenant: str, ids: Collection[str]) -> list[Endpoint]:
+            return [endpoint for endpoint in await pick(store, kind, tenant, ids) if endpoint.id not in gone]
 
-        monkeypatch.setattr(MemoryStore, "pick_endpoints", picked)
+        monkeypatch.setattr(MemoryStore, "get", picked)
         async with bench() as b:
             gone += [endpoint.id for endpoint in (await many(b, 2))[:1]]
             await b.publish()
@@ -341,7 +341,7 @@ class TestChanges:
                 if change > 0:
                     endpoints += await many(b, change)
                 else:
-                    await b.kit.store.remove_endpoint(TENANT, endpoints.pop().id, now=b.dispatcher._clock.now())
+                    await b.kit.store.remove(Endpoint, TENANT, endpoints.pop().id, now=b.dispatcher._clock.now())
                 await b.publish()
                 await run(b)
                 kinds.append(type(b.dispatcher._directory.latest(TENANT)).__name__)
@@ -359,8 +359,8 @@ class TestTheRest:
             paused = attrs.evolve(endpoints[1], state=EndpointState.PAUSED)
             await b.kit.endpoints.test(endpoints[1].id, tenant=TENANT)
             await b.kit.endpoints.test(endpoints[2].id, tenant=TENANT)
-            await b.kit.store.save_endpoint(paused)
-            await b.kit.store.remove_endpoint(TENANT, endpoints[2].id, now=b.dispatcher._clock.now())
+            await b.kit.store.save(paused)
+            await b.kit.store.remove(Endpoint, TENANT, endpoints[2].id, now=b.dispatcher._clock.now())
             await run(b)
 
             assert [endpoints[3].id] == told(b)
@@ -373,7 +373,7 @@ class TestTheRest:
         """Its deliveries wait, or say why there are none."""
         async with bench() as b:
             (endpoint,) = await many(b, 1)
-            await b.kit.store.save_endpoint(attrs.evolve(endpoint, state=state))
+            await b.kit.store.save(attrs.evolve(endpoint, state=state))
             await b.publish()
             await run(b)
 
@@ -403,7 +403,7 @@ class TestTheRest:
         clock = FakeClock()
         async with bench(clock=clock) as b:
             limited, _ = await many(b, 2)
-            await b.kit.store.save_endpoint(attrs.evolve(limited, rate_limit=RateLimit(per_second=1, burst=2)))
+            await b.kit.store.save(attrs.evolve(limited, rate_limit=RateLimit(per_second=1, burst=2)))
             for _ in range(6):
                 await b.publish()
             for _ in range(2):
@@ -419,7 +419,7 @@ class TestTheRest:
         async with bench() as b:
             endpoints = await many(b, 4)
             for endpoint in endpoints[:2]:
-                await b.kit.store.save_subscription(make_subscription(endpoint, id=new_id(SUBSCRIPTION)))
+                await b.kit.store.save(make_subscription(endpoint, id=new_id(SUBSCRIPTION)))
             event_id = await b.publish()
             await run(b)
 

@@ -20,6 +20,7 @@ from notifykit.kit import SystemClock
 from notifykit.models.delivery import Claim, DeliveryState, Priority
 from notifykit.ports import Record
 from notifykit.telemetry import ClaimLost, LoopFailed, TelemetryEvent
+from notifykit.testing.suites.store.steps import is_planned
 
 from .support import TENANT, bench
 
@@ -199,7 +200,7 @@ async def test_a_plan_is_written_without_results_that_are_refused(monkeypatch: p
             states = Counter(delivery.state for delivery in await b.deliveries())
 
         assert {DELIVERED: 1, DeliveryState.SENDING: 1} == states
-        assert await store.is_planned(TENANT, event_id)
+        assert await is_planned(store, TENANT, event_id)
         assert [poison] == [told.error[: len(poison)] for told in b.told if isinstance(told, LoopFailed)]
 
 

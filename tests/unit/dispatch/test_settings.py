@@ -37,7 +37,7 @@ async def test_an_endpoint_cannot_have_more_time_than_the_dispatcher_grants() ->
     store = MemoryStore()
     for id_, timeout in (("end_short", 0.5), ("end_long", 15)):
         url = "https://acme.example/"
-        await store.save_endpoint(
+        await store.save(
             Endpoint(id=id_, tenant="acme", url=url, timeout=seconds(timeout), created_at=now, updated_at=now)
         )
 

@@ -30,7 +30,7 @@ async def planned(b: Bench, count: int, *, abandoned: int = 0) -> None:
 
 async def claim(b: Bench, lease: timedelta = LEASE) -> list[Claim]:
     """Claim what is due as the store has it."""
-    return await b.kit.store.claim_due(LANE, 10, now=b.kit._clock.now(), lease=lease, worker="another")
+    return await b.kit.store.claim(LANE, 10, now=b.kit._clock.now(), lease=lease, worker="another")
 
 
 def source_of(b: Bench, **settings: int) -> Source:

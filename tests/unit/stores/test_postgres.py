@@ -18,13 +18,14 @@ from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from notifykit.errors import SchemaError, StoreError, StoreUnavailableError
-from notifykit.ports import DeliveryFilter, Settlement
-from notifykit.stores.sql import postgres, transitions
-from notifykit.stores.sql.postgres import PostgresStore
-from notifykit.stores.sql.postgres_statements import FIRST_OF_OTHERS
-from notifykit.stores.sql.store import NOTIFICATIONS_PER_SECOND, NOTIFICATIONS_TO_SPARE
-from notifykit.stores.sql.write_queue import SHORT
+from notifykit.ports import DeliveryFilter, Move, NextDue, Settlement
+from notifykit.stores.sql import transitions
+from notifykit.stores.sql.postgres import store as postgres
+from notifykit.stores.sql.postgres.statements import FIRST_OF_OTHERS
+from notifykit.stores.sql.postgres.store import PostgresStore
+from notifykit.stores.sql.store import NOTIFICATIONS_PER_SECOND, NOTIFICATIONS_TO_SPARE, SHORT
 from notifykit.testing import START, make_delivery, make_event
+from notifykit.testing.suites.store.steps import find_delivery
 from tests.databases import new_database
 from tests.stores import create_tables
 
@@ -49,7 +50,7 @@ async def test_a_store_can_be_closed_and_opened_again(store):
         await store.aclose()
 
     with pytest.raises(StoreUnavailableError, match="not open"):
-        await store.tenants()
+        await store.circuits()
     with pytest.raises(StoreUnavailableError, match="not open"):
         await store.next_due()
     with pytest.raises(StoreUnavailableError, match="not open"):
@@ -74,7 +75,7 @@ async def test_a_database_that_lets_nobody_in_is_an_error_of_ours(postgres_url):
         with pytest.raises(StoreError, match="not currently accepting connections"):
             await store.take(10, now=START, lease=LEASE)
         with pytest.raises(StoreError, match="not currently accepting connections"):
-            await store.tenants()
+            await store.circuits()
         await store.aclose()
 
 
@@ -96,7 +97,7 @@ async def test_who_looks_past_a_crowd_reads_none_of_its_rows(store):
     plan = await store._write(lambda connection: connection.scalars(text(f"EXPLAIN {statement}")).all())
 
     scans = [line.partition("->")[2].split(" on ")[0].strip() for line in plan if " on notifykit_" in line]
-    assert ["Index Only Scan using notifykit_outbox_due", "Index Only Scan using notifykit_bundles_due"] == scans
+    assert ["Index Only Scan using notifykit_outbox_due"] == scans
 
 
 async def test_a_failed_opening_leaves_no_connection(postgres_url):
@@ -196,7 +197,7 @@ async def test_a_redrive_by_somebody_else_is_heard(store, postgres_store_url):
     with anyio.fail_after(PROMPTLY):
         await heard(store)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(lambda: other.redrive("acme", DeliveryFilter(), now=START, limit=10))
+            tasks.start_soon(lambda: other.move("acme", DeliveryFilter(), Move.REDRIVE, now=START, limit=10))
             woken = await store.wait(LONG)
 
     await other.aclose()
@@ -216,7 +217,7 @@ async def test_hints_are_heard_until_the_connection_is_lost(store, postgres_stor
         lost = await store.next_due()
         await heard(store)
 
-    assert (None, None) == lost
+    assert NextDue(None, None, is_open=False) == lost
     assert store._listener is not listener
 
 
@@ -234,7 +235,7 @@ async def test_an_ear_that_nobody_speaks_to_is_noticed(store, monkeypatch):
                 await anyio.sleep(0.001)
             again = await store.next_due()
 
-    assert (None, None) == again
+    assert NextDue(None, None, is_open=False) == again
     assert listener.is_closed()
 
 
@@ -277,7 +278,7 @@ def unanalysed_url(postgres_database):
     return postgres_database
 
 
-@pytest.mark.parametrize("together", [1, 40], ids=["one", "a bundle"])
+@pytest.mark.parametrize("together", [1, 40], ids=["one", "a batch"])
 async def test_frequent_statements_are_not_planned_each_time(unanalysed_url, together):
     """A plan takes the server as long as dozens of rows.  It tries five times before it settles for a general one."""
     store = PostgresStore(unanalysed_url, pool_size=1)
@@ -323,7 +324,7 @@ async def test_a_server_that_comes_back_is_used_again(postgres_server):
         with pytest.raises(StoreUnavailableError):
             await store.append([make_event()])
         with pytest.raises(StoreUnavailableError):
-            await store.tenants()
+            await store.circuits()
     postgres_server.resume()
     await store.append([make_event()])
     with anyio.fail_after(PROMPTLY):
@@ -342,7 +343,7 @@ async def test_long_statements_go_one_at_a_time_while_others_pass(store, postgre
 
     seen: list[int] = []
     with psycopg.connect(postgres_store_url) as locker, psycopg.connect(postgres_store_url, autocommit=True) as watch:
-        locker.execute("LOCK notifykit_bundles IN ACCESS EXCLUSIVE MODE")
+        locker.execute("LOCK notifykit_outbox IN ACCESS EXCLUSIVE MODE")
         async with anyio.create_task_group() as tasks:
             for _ in range(3):
                 tasks.start_soon(store.append, [make_event() for _ in range(SHORT + 1)])
@@ -382,5 +383,5 @@ async def test_a_settlement_sees_who_took_the_event_while_it_waited(store, postg
             taker.commit()
 
     assert {mine.id} == settled
-    assert await store.get_delivery(mine.tenant, make_delivery(mine).id) is not None
-    assert await store.get_delivery(lost.tenant, make_delivery(lost).id) is None
+    assert await find_delivery(store, mine.tenant, make_delivery(mine).id) is not None
+    assert await find_delivery(store, lost.tenant, make_delivery(lost).id) is None

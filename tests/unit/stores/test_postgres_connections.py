@@ -14,8 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from notifykit import Event, Notifykit
 from notifykit.errors import ConfigurationError, StoreUnavailableError
-from notifykit.stores.sql import postgres
-from notifykit.stores.sql.postgres import PostgresStore
+from notifykit.models.endpoint import Endpoint
+from notifykit.stores.sql.postgres import store as postgres
+from notifykit.stores.sql.postgres.store import PostgresStore
 from notifykit.telemetry import LoopFailed, TelemetryEvent
 from notifykit.testing.servers import free_port
 from tests.databases import new_database
@@ -162,7 +163,7 @@ async def test_connections_that_an_engine_does_not_keep_are_closed(postgres_stor
     async with Notifykit(postgres_store_url, engine=engine) as kit:
         async with anyio.create_task_group() as tasks:
             for _ in range(8):
-                tasks.start_soon(kit.store.pick_endpoints, "acme", ["end_1"])
+                tasks.start_soon(kit.store.get, Endpoint, "acme", ["end_1"])
         with anyio.fail_after(PROMPTLY):
             while sessions(postgres_store_url, "overflow") > 1:
                 await anyio.sleep(0.05)

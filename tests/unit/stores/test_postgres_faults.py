@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from notifykit import Notifykit, SchemaError, StoreError, StoreUnavailableError
 from notifykit.cli import main
 from notifykit.errors import NewerSchemaError, ValueRefusedError
-from notifykit.stores.sql.postgres import PostgresStore
+from notifykit.stores.sql.postgres.store import PostgresStore
 from notifykit.testing import START, make_event
 from tests.databases import new_database
 
@@ -85,7 +85,7 @@ async def test_a_code_of_the_server_is_one_of_our_errors(store, state, expected)
         await store._write(lambda connection: connection.exec_driver_sql(fail))
 
     assert (expected, expected) == (through_driver.type, through_engine.type)
-    assert [] == await store.tenants()
+    assert [] == await store.circuits()
 
 
 async def test_a_value_that_is_refused_is_not_repeated(store):
@@ -106,7 +106,7 @@ async def test_connections_that_the_server_has_ended_are_not_handed_out(store, p
             await anyio.sleep(0.005)
 
     published = await asyncio.gather(*(store.append([make_event()]) for _ in range(20)))
-    read = await asyncio.gather(*(store.tenants() for _ in range(5)))
+    read = await asyncio.gather(*(store.circuits() for _ in range(5)))
 
     assert (20, 5) == (len(published), len(read))
 
@@ -134,8 +134,8 @@ async def test_a_process_with_nothing_to_write_notices_a_failover(store):
     await listener.execute(DEMOTE)
 
     with pytest.raises(StoreUnavailableError, match="read-only"):
-        await store.has_work()
-    again = await store.has_work()
+        (await store.next_due()).is_open
+    again = (await store.next_due()).is_open
     await hears(store)
     await store.append([make_event()])
 
@@ -190,6 +190,6 @@ async def test_newer_tables_are_noticed(store, postgres_store_url):
     store.schema = "0001"
 
     with pytest.raises(NewerSchemaError, match="newer than 0001: upgrade notifykit") as newer:
-        await store.has_work()
+        (await store.next_due()).is_open
 
     assert ("0001", PostgresStore.schema) == (newer.value.known, newer.value.found)

@@ -8,7 +8,7 @@ import pytest
 
 from notifykit.errors import ConfigurationError
 from notifykit.stores.sql.database_url import backend_of, without_password
-from notifykit.stores.sql.postgres_url import Pooling, PostgresUrl
+from notifykit.stores.sql.postgres.url import Pooling, PostgresUrl
 
 parse = PostgresUrl.parse
 

@@ -10,9 +10,10 @@ from sqlalchemy import create_engine, text
 
 from notifykit import EgressRules, Event, Notifykit, RateLimit, StoreError
 from notifykit.models.circuit import OpenCircuit
-from notifykit.models.endpoint import MAX_BURST, MAX_RATE, MIN_RATE, EndpointState
+from notifykit.models.endpoint import MAX_BURST, MAX_RATE, MIN_RATE, Endpoint, EndpointState
 from notifykit.models.subscription import MatchQuery
 from notifykit.testing import START, make_endpoint
+from notifykit.testing.suites.store.steps import acquire, save_circuit
 
 ACME = "acme"
 URL = "http://127.0.0.1:8080/hooks"
@@ -61,7 +62,7 @@ async def test_an_endpoint_that_cannot_be_read_is_paused_and_others_are_as_they_
 
     config = await kit.store.load_tenant(ACME)
     listed = await kit.endpoints.list(tenant=ACME)
-    picked = await kit.store.pick_endpoints(ACME, [bad.id, good.id])
+    picked = await kit.store.get(Endpoint, ACME, [bad.id, good.id])
 
     for found in (config.endpoints, listed, picked):
         by_id = {endpoint.id: endpoint for endpoint in found}
@@ -85,7 +86,7 @@ async def test_a_subscription_that_cannot_be_read_matches_nothing_and_others_do(
     damage("subscriptions", column, value, id=bad.id)
 
     config = await kit.store.load_tenant(ACME)
-    ((first, second),) = await kit.store.find_matches(ACME, [MatchQuery("order.paid")], limit=10)
+    ((first, second),) = await kit.store.match(ACME, [MatchQuery("order.paid")], limit=10)
 
     assert [(bad.id, False), (good.id, True)] == [(each.id, each.enabled) for each in config.subscriptions]
     assert [bad.id, good.id] == [first.subscription.id, second.subscription.id]
@@ -115,15 +116,15 @@ async def test_a_rate_limit_of_an_earlier_version_is_brought_within_bounds(kit, 
     found = await kit.endpoints.get(endpoint.id, tenant=ACME)
 
     assert read == found.rate_limit
-    assert 1 == await kit.store.acquire(ACME, endpoint.id, 1, read, now=START)
-    assert 0 <= await kit.store.acquire(ACME, endpoint.id, 1, read, now=START)
+    assert 1 == await acquire(kit.store, ACME, endpoint.id, 1, read, now=START)
+    assert 0 <= await acquire(kit.store, ACME, endpoint.id, 1, read, now=START)
 
 
 async def test_an_ailment_that_cannot_be_read_hides_no_other(kit, damage):
     """Every process asks for all of them at a time."""
     for id_ in ("end_bad", "end_good"):
-        await kit.store.save_endpoint(make_endpoint(id=id_, tenant=ACME))
-        await kit.store.save_circuit(OpenCircuit(key=id_, tenant=ACME, since=START, probe_at=START))
-    damage("circuits", "probe_at", 2**62, endpoint_id="end_bad")
+        await kit.store.save(make_endpoint(id=id_, tenant=ACME))
+        await save_circuit(kit.store, OpenCircuit(key=id_, tenant=ACME, since=START, probe_at=START))
+    damage("circuits", "probe_at", 2**62, key="end_bad")
 
-    assert ["end_good"] == [circuit.endpoint_id for circuit in await kit.store.circuits()]
+    assert ["end_good"] == [circuit.key for circuit in await kit.store.circuits()]

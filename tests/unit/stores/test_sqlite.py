@@ -18,9 +18,9 @@ from sqlalchemy import event, exc
 
 from notifykit import DispatchSettings, Notifykit
 from notifykit.errors import SchemaError, StoreError, StoreUnavailableError, ValueRefusedError
-from notifykit.stores.sql import sqlite
 from notifykit.stores.sql.faults import translated
-from notifykit.stores.sql.sqlite import SqliteStore
+from notifykit.stores.sql.sqlite import store as sqlite
+from notifykit.stores.sql.sqlite.store import SqliteStore
 from notifykit.telemetry import LoopFailed, TelemetryEvent
 from notifykit.testing import START, make_endpoint, make_event
 
@@ -48,7 +48,7 @@ async def test_a_store_can_be_closed_and_opened_again(store):
         await store.aclose()
 
     with pytest.raises(StoreUnavailableError, match="not open"):
-        await store.tenants()
+        await store.circuits()
     with pytest.raises(StoreUnavailableError, match="not open"):
         await store.next_due()
     with pytest.raises(StoreUnavailableError, match="not open"):
@@ -104,15 +104,15 @@ async def test_tables_are_not_made_unasked(tmp_path):
 
 async def test_a_lock_that_does_not_end_is_unavailability(store, sqlite_store_url, monkeypatch):
     """Somebody else writes for too long: the caller may try again, and nothing is half-done."""
-    monkeypatch.setattr("notifykit.stores.sql.sqlite.BUSY", 0.05)
+    monkeypatch.setattr("notifykit.stores.sql.sqlite.store.BUSY", 0.05)
     other = sqlite3.connect(sqlite_store_url.removeprefix("sqlite:///"), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
 
     with pytest.raises(StoreUnavailableError, match="locked"):
         await store.append([make_event()])
     with pytest.raises(StoreUnavailableError, match="locked"):
-        await store.save_endpoint(make_endpoint())
-    readable = await store.tenants()
+        await store.save(make_endpoint())
+    readable = await store.circuits()
     other.execute("COMMIT")
     other.close()
     await store.append([make_event()])
@@ -126,7 +126,7 @@ async def test_a_lock_that_does_not_end_is_unavailability(store, sqlite_store_ur
 async def test_a_file_that_is_taken_away_is_noticed(store, sqlite_store_url, part, fate):
     """Nothing is written to, or read from, a file that another process would not find; put back, it is used again."""
     file = Path(sqlite_store_url.removeprefix("sqlite:///") + part)
-    await store.has_work()
+    (await store.next_due()).is_open
     away = file.rename(f"{file}.away")  # noqa: ASYNC240 - no other task waits for this one
     if fate == "replaced":
         copyfile(away, file)
@@ -134,11 +134,11 @@ async def test_a_file_that_is_taken_away_is_noticed(store, sqlite_store_url, par
     with pytest.raises(StoreUnavailableError, match=f"{re.escape(str(file))} was {fate} while"):
         await store.append([make_event()])
     with pytest.raises(StoreUnavailableError, match=f"was {fate} while"):
-        await store.has_work()
+        (await store.next_due()).is_open
     away.replace(file)
     await store.append([make_event()])
 
-    assert await store.has_work()
+    assert (await store.next_due()).is_open
 
 
 async def test_dispatchers_tell_that_the_file_is_gone(sqlite_store_url, tmp_path):
@@ -188,7 +188,7 @@ async def test_what_nobody_changed_is_not_asked_again(store, sqlite_store_url):
 @pytest.mark.skipif(sys.platform != "linux", reason="files are watched on Linux only")
 async def test_a_commit_of_somebody_else_is_heard(store, sqlite_store_url, monkeypatch):
     """Without a look at the file: who says that hints are heard is woken by one, again and again."""
-    monkeypatch.setattr(sqlite, "LOOK", 60.0)
+    monkeypatch.setattr(sqlite, "CHECK_EVERY", 60.0)
     monkeypatch.setattr(sqlite, "_IDLE", 0.0)
     other = SqliteStore(sqlite_store_url)
     await other.open()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifykit import ConfigurationError, Event, Notifykit, StoreUnavailableError
-from notifykit.stores.sql.sqlite_url import file_of, url_of
+from notifykit.stores.sql.sqlite.url import file_of, url_of
 
 SHIPPED = Event(type="order.shipped", data={})
 

@@ -13,14 +13,16 @@ import pytest
 from sqlalchemy import delete, select
 
 from notifykit import StaleWriteError
+from notifykit.models.endpoint import Endpoint
 from notifykit.models.subscription import MatchQuery, Subscription
 from notifykit.policies.match_keys import keys_for, keys_of
 from notifykit.stores import store_from_url
 from notifykit.stores.sql import schema as s
-from notifykit.stores.sql.postgres import PostgresStore
+from notifykit.stores.sql.postgres.matching import MATCH, key_columns
+from notifykit.stores.sql.postgres.store import PostgresStore
 from notifykit.stores.sql.store import SqlStore
-from notifykit.stores.sql.subscription_index import FIND, places_columns
 from notifykit.testing import START, make_endpoint, make_subscription
+from notifykit.testing.suites.store.steps import get_one
 
 ACME = "acme"
 TYPES = ("a", "a.b", "a.*", "**", "b.**", "*.b", "a*b")
@@ -46,7 +48,7 @@ async def rows(store: SqlStore) -> set[tuple[str, ...]]:
 
 async def said(store: SqlStore) -> set[tuple[str, ...]]:
     """Return what it should say."""
-    wishes = await store.find_subscriptions(ACME, limit=1000)
+    wishes = await store.page(Subscription, ACME, limit=1000)
     return {(ACME, *place, wish.id) for wish in wishes for place in keys_of(wish)}
 
 
@@ -62,8 +64,8 @@ def changed(wish: Subscription, rng: random.Random) -> Subscription:
 
 async def save(store: SqlStore, wish: Subscription) -> None:
     """Save a subscription over what is stored of it."""
-    stored = await store.get_subscription(wish.tenant, wish.id)
-    await store.save_subscription(attrs.evolve(wish, version=stored.version if stored else 0))
+    stored = await get_one(store, Subscription, wish.tenant, wish.id)
+    await store.save(attrs.evolve(wish, version=stored.version if stored else 0))
 
 
 async def test_the_table_follows_every_change(store: SqlStore) -> None:
@@ -71,15 +73,15 @@ async def test_the_table_follows_every_change(store: SqlStore) -> None:
     rng = random.Random(1)
     endpoints = [make_endpoint() for _ in range(3)]
     for endpoint in endpoints:
-        await store.save_endpoint(endpoint)
+        await store.save(endpoint)
     wishes = [make_subscription(rng.choice(endpoints)) for _ in range(12)]
 
     for step in range(60):
         wish = rng.choice(wishes)
         if step % 20 == 19:
-            await store.remove_endpoint(ACME, rng.choice(endpoints).id, now=START)
+            await store.remove(Endpoint, ACME, rng.choice(endpoints).id, now=START)
         elif rng.random() < 0.2:
-            await store.remove_subscription(ACME, wish.id)
+            await store.remove(Subscription, ACME, wish.id, now=START)
         else:
             await save(store, changed(wish, rng))
 
@@ -89,7 +91,7 @@ async def test_the_table_follows_every_change(store: SqlStore) -> None:
 async def test_those_who_change_at_the_same_time_agree(store: SqlStore, store_url: str) -> None:
     """Two processes that save and remove the same subscriptions leave what the last one said, and do not get stuck."""
     endpoint = make_endpoint()
-    await store.save_endpoint(endpoint)
+    await store.save(endpoint)
     wishes = [make_subscription(endpoint) for _ in range(3)]
     other = store_from_url(store_url)
     assert isinstance(other, SqlStore)
@@ -100,11 +102,11 @@ async def test_those_who_change_at_the_same_time_agree(store: SqlStore, store_ur
         for _ in range(25):
             wish = rng.choice(wishes)
             if rng.random() < 0.2:
-                await own.remove_subscription(ACME, wish.id)
+                await own.remove(Subscription, ACME, wish.id, now=START)
             elif rng.random() < 0.05:
-                await own.remove_endpoint(ACME, endpoint.id, now=START)
+                await own.remove(Endpoint, ACME, endpoint.id, now=START)
                 with contextlib.suppress(StaleWriteError):  # another one was faster
-                    await own.save_endpoint(endpoint)
+                    await own.save(endpoint)
             else:
                 with contextlib.suppress(StaleWriteError):
                     await save(own, changed(wish, rng))
@@ -123,12 +125,12 @@ async def test_those_who_change_at_the_same_time_agree(store: SqlStore, store_ur
 async def test_a_row_that_was_left_behind_does_not_make_a_page_short(store: SqlStore) -> None:
     """Somebody who deletes subscriptions by hand, or an older process, hides nobody else."""
     endpoint = make_endpoint()
-    await store.save_endpoint(endpoint)
-    wishes = [await store.save_subscription(make_subscription(endpoint)) for _ in range(6)]
+    await store.save(endpoint)
+    wishes = [await store.save(make_subscription(endpoint)) for _ in range(6)]
     by_hand = delete(s.subscriptions).where(s.subscriptions.c.id.in_([gone.id for gone in wishes[:3]]))
     await store._write(lambda connection: connection.execute(by_hand))
 
-    (found,) = await store.find_matches(ACME, [MatchQuery("a")], limit=2)
+    (found,) = await store.match(ACME, [MatchQuery("a")], limit=2)
 
     assert wishes[3:5] == [candidate.subscription for candidate in found]
 
@@ -145,9 +147,9 @@ async def test_postgres_reads_no_more_than_a_page(postgres_store_url: str) -> No
     await store.open()
     try:
         endpoint = make_endpoint()
-        await store.save_endpoint(endpoint)
+        await store.save(endpoint)
         for at in range(40):
-            await store.save_subscription(make_subscription(endpoint, event_types=(TYPES[at % 4],)))
+            await store.save(make_subscription(endpoint, event_types=(TYPES[at % 4],)))
         async with store._driver() as pg:
             for table, id_ in ((s.subscriptions, "id"), (s.subscription_index, "subscription_id")):
                 names = [column.name for column in table.c]
@@ -156,10 +158,10 @@ async def test_postgres_reads_no_more_than_a_page(postgres_store_url: str) -> No
             await pg.execute("ANALYZE notifykit_subscriptions, notifykit_subscription_index")
         asked = [MatchQuery("a.b"), MatchQuery("a.b", after="sub_01")]
 
-        answers = await store.find_matches(ACME, asked, limit=10)
+        answers = await store.match(ACME, asked, limit=10)
         async with store._driver() as pg:
-            explain = f"EXPLAIN (ANALYZE, FORMAT JSON) {FIND}"
-            plan = await pg.fetchval(explain, ACME, *places_columns(asked), 10)
+            explain = f"EXPLAIN (ANALYZE, FORMAT JSON) {MATCH}"
+            plan = await pg.fetchval(explain, ACME, *key_columns(asked), 10)
     finally:
         await store.aclose()
 

@@ -7,8 +7,9 @@ import threading
 import anyio
 import pytest
 
-from notifykit.stores.sql.sqlite import SqliteStore
-from notifykit.stores.sql.write_queue import SHORT, WriteQueue
+from notifykit.stores.sql.sqlite.store import SqliteStore
+from notifykit.stores.sql.sqlite.write_queue import WriteQueue
+from notifykit.stores.sql.store import SHORT
 from notifykit.testing import START, make_event
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 from .finding import Finding, Opened
 
 if TYPE_CHECKING:
-    from ...stores.sql.postgres import PostgresStore
+    from ...stores.sql.postgres.store import PostgresStore
 
 #: How long a hint may take.
 _PATIENCE = 5
@@ -20,7 +20,7 @@ _LOOK = timedelta(milliseconds=20)
 async def connection(opened: Opened) -> AsyncIterator[Finding]:
     """Look at the connections of a store on PostgreSQL."""
     from ...stores.sql.database_url import backend_of
-    from ...stores.sql.postgres_url import Pooling
+    from ...stores.sql.postgres.url import Pooling
 
     if backend_of(opened.kit.url) != "postgresql":
         return

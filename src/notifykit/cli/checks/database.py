@@ -61,12 +61,11 @@ async def clock(opened: Opened) -> AsyncIterator[Finding]:
 
 async def keys(opened: Opened) -> AsyncIterator[Finding]:
     """Open what is stored with the keys at hand."""
-    from ...stores.sql.store import SqlStore
-    from ...stores.sql.survey import survey
+    from ...ports import Rekeys
 
-    if not isinstance(opened.kit.store, SqlStore):
+    if not isinstance(opened.kit.store, Rekeys):
         return
-    found = await survey(opened.kit.store)
+    found = await opened.kit.store.survey()
     given = bool(os.environ.get(KEYS, "").strip())
     source = "NOTIFYKIT_KEYS" if given else "a key made for development"
     for key_id, rows in sorted(found.unreadable.items()):
@@ -85,7 +84,7 @@ async def keys(opened: Opened) -> AsyncIterator[Finding]:
 
 
 def _unreadable(key_id: str, rows: int, source: str) -> Finding:
-    from ...stores.sql.rewrap import TAMPERED
+    from ...ports import TAMPERED
 
     amount = "1 row" if rows == 1 else f"{rows:,} rows"
     if key_id == TAMPERED:

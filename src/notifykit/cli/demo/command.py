@@ -105,7 +105,7 @@ async def _show(context: Context, url: str, own_store: bool) -> Report:
 
 def _store(context: Context) -> tuple[str, Path | None, bool]:
     """Return the store's URL, the folder that was made for it, and whether the store is the demo's own."""
-    from ...stores.sql.sqlite_url import url_of
+    from ...stores.sql.sqlite.url import url_of
 
     given, keep = context.given_url, context.args.keep
     if given is not None:

@@ -22,7 +22,7 @@ from sqlalchemy import URL
 
 from notifykit.default import default_kit
 from notifykit.errors import ConfigurationError, MissingExtraError
-from notifykit.stores.sql.sqlite_url import url_of
+from notifykit.stores.sql.sqlite.url import url_of
 
 try:
     from django.db import DEFAULT_DB_ALIAS, connections, transaction

@@ -1,37 +1,45 @@
-"""The memory store's open circuits and token buckets."""
+"""The memory store's circuits and token buckets."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from ...errors import StaleWriteError
 from ...models.circuit import OpenCircuit
-from ...models.endpoint import RateLimit
+from ...models.delivery import DeliveryState
+from ...ports import TokenRequest
 from .deliveries import MemoryDeliveries
 from .tables import newer
 
 
-class MemoryHealth(MemoryDeliveries):
-    """The verbs of :class:`notifykit.ports.Endpoints` about circuits and rates."""
+class MemoryLimits(MemoryDeliveries):
+    """The verbs of :class:`notifykit.ports.Limits`."""
 
     async def circuits(self) -> list[OpenCircuit]:
         return list(self._tables.circuits.values())
 
-    async def save_circuit(self, circuit: OpenCircuit) -> OpenCircuit:
-        key = circuit.tenant, circuit.key
-        if circuit.tenant and key not in self._tables.endpoints:
-            raise StaleWriteError("endpoint", circuit.key)
-        saved = newer(circuit, self._tables.circuits.get(key), "circuit", circuit.key)
-        self._tables.circuits[key] = saved
+    async def save_circuit(
+        self, tenant: str, key: str, circuit: OpenCircuit | None, *, now: datetime
+    ) -> OpenCircuit | None:
+        its = tenant, key
+        if circuit is None:
+            closed = self._tables.circuits.pop(its, None)
+            if closed is not None:
+                held = (row for row in self._tables.rows_of(*its) if row.delivery.state is DeliveryState.HELD)
+                self._wake(list(held), now)
+            return closed
+        if tenant and its not in self._tables.endpoints:
+            raise StaleWriteError("endpoint", key)
+        saved = newer(circuit, self._tables.circuits.get(its), "circuit", key)
+        self._tables.circuits[its] = saved
         return saved
 
-    async def close_circuit(self, tenant: str, key: str, *, now: datetime) -> bool:
-        if self._tables.circuits.pop((tenant, key), None) is None:
-            return False
-        await self.wake(tenant, key, now=now)
-        return True
+    async def acquire(self, requests: Sequence[TokenRequest], *, now: datetime) -> list[int]:
+        return [self._acquire(request, now) for request in requests]
 
-    async def acquire(self, tenant: str, endpoint_id: str, wanted: int, limit: RateLimit, *, now: datetime) -> int:
+    def _acquire(self, request: TokenRequest, now: datetime) -> int:
+        tenant, endpoint_id, wanted, limit = request
         tokens, filled_at = self._tables.buckets.get((tenant, endpoint_id), (float(limit.burst), now))
         passed = max((now - filled_at).total_seconds(), 0.0)
         tokens = min(float(limit.burst), tokens + passed * limit.per_second)

@@ -1,29 +1,26 @@
-"""The memory store's deliveries: claims, records, rescues, and what people ask of them."""
+"""The memory store's deliveries: claims, records, rescues, and what operators read and move."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 
 from anyio.lowlevel import checkpoint
 
 from ...models.delivery import FINAL_STATES, Attempt, Claim, Delivery, DeliveryState, Lane
-from ...ports import DeliveryFilter, Record
+from ...ports import DeliveryFilter, Move, Record
 from .notifications import Notifications
 from .tables import WAITING, Row, Tables
 
-#: What a redrive means when no states are named: never what was delivered.
-REDRIVABLE = FINAL_STATES - {DeliveryState.DELIVERED}
-
 
 class MemoryDeliveries:
-    """The verbs of :class:`notifykit.ports.Deliveries`."""
+    """The verbs of :class:`notifykit.ports.Queue` and :class:`notifykit.ports.Operations` about deliveries."""
 
     _tables: Tables
     _notifications: Notifications
 
-    async def claim_due(
+    async def claim(
         self,
         lane: Lane,
         limit: int,
@@ -111,34 +108,34 @@ class MemoryDeliveries:
             return self._tables.end(row, DeliveryState.DEAD, "quarantined", now, attempts=number, abandoned=abandoned)
         return self._tables.move(row, state=DeliveryState.PENDING, due_at=now, attempts=number, abandoned=abandoned)
 
-    async def cancel(self, tenant: str, delivery_ids: Sequence[str], *, now: datetime) -> int:
-        rows = [row for id_ in dict.fromkeys(delivery_ids) if (row := self._tables.row(tenant, id_))]
-        return self._cancel(rows, "cancelled", now)
+    async def move(
+        self, tenant: str, wanted: DeliveryFilter, to: Move, *, now: datetime, limit: int | None = None
+    ) -> int:
+        return self._move(tenant, wanted, to, now, limit)
 
-    def _cancel(self, rows: Sequence[Row], reason: str, now: datetime) -> int:
-        waiting = [row for row in rows if row.delivery.state in WAITING]
-        for row in waiting:
-            self._tables.end(row, DeliveryState.CANCELLED, reason, now)
-        return len(waiting)
-
-    async def redrive(self, tenant: str, wanted: DeliveryFilter, *, now: datetime, limit: int) -> int:
-        states = FINAL_STATES & (REDRIVABLE if wanted.states is None else wanted.states)
+    def _move(self, tenant: str, wanted: DeliveryFilter, to: Move, now: datetime, limit: int | None) -> int:
+        states = wanted.states_for(to)
         rows = (self._tables.rows[id_] for id_ in self._tables.row_ids.oldest(tenant))
-        ended = [row for row in rows if row.delivery.state in states and matches(row.delivery, wanted)]
-        for row in ended[:limit]:
-            self._redrive(row, now)
-        return min(len(ended), limit)
+        chosen = (row for row in rows if row.delivery.state in states and matches(row.delivery, wanted))
+        moved = list(islice(chosen, limit))
+        match to:
+            case Move.CANCEL:
+                self._cancel(moved, "cancelled", now)
+            case Move.REDRIVE:
+                for row in moved:
+                    self._redrive(row, now)
+            case Move.WAKE:
+                self._wake(moved, now)
+        return len(moved)
 
-    async def redrive_one(self, tenant: str, delivery_id: str, *, now: datetime) -> bool:
-        row = self._tables.row(tenant, delivery_id)
-        if row is None or row.delivery.state not in FINAL_STATES:
-            return False
-        self._redrive(row, now)
-        return True
+    def _cancel(self, rows: Iterable[Row], reason: str, now: datetime) -> None:
+        for row in rows:
+            if row.delivery.state in WAITING:
+                self._tables.end(row, DeliveryState.CANCELLED, reason, now)
 
     def _redrive(self, row: Row, now: datetime) -> None:
         row.tries = 0
-        # Whoever redrives a delivery wants it sent now, even if its time is over.
+        # A redriven delivery is to be sent now, even if it has expired.
         self._tables.move(
             row,
             state=DeliveryState.PENDING,
@@ -151,17 +148,10 @@ class MemoryDeliveries:
         )
         self._notifications.give()
 
-    async def wake(self, tenant: str, subscriber_id: str, *, now: datetime) -> int:
-        rows = self._tables.rows_of(tenant, subscriber_id)
-        held = [row for row in rows if row.delivery.state is DeliveryState.HELD]
-        for row in held:
+    def _wake(self, rows: Iterable[Row], now: datetime) -> None:
+        for row in rows:
             self._tables.move(row, state=DeliveryState.PENDING, reason=None, due_at=now)
         self._notifications.give()
-        return len(held)
-
-    async def get_delivery(self, tenant: str, delivery_id: str) -> Delivery | None:
-        row = self._tables.row(tenant, delivery_id)
-        return None if row is None else row.delivery
 
     async def find_deliveries(
         self, tenant: str, wanted: DeliveryFilter, *, limit: int, before: str | None = None
@@ -177,7 +167,7 @@ class MemoryDeliveries:
 
 
 def write(tables: Tables, notifications: Notifications, record: Record) -> bool:
-    """Write what became of one claimed delivery; tell whether its fence let it through."""
+    """Write what became of one claimed delivery; return whether its fence was right."""
     row = tables.held_row(record.delivery_id, record.fence)
     if row is None:
         return False
@@ -198,9 +188,10 @@ def write(tables: Tables, notifications: Notifications, record: Record) -> bool:
 
 
 def matches(delivery: Delivery, wanted: DeliveryFilter) -> bool:
-    """Tell whether ``delivery`` is meant by ``wanted``."""
+    """Return whether ``delivery`` is meant by ``wanted``."""
     return (
-        (wanted.states is None or delivery.state in wanted.states)
+        (wanted.ids is None or delivery.id in wanted.ids)
+        and (wanted.states is None or delivery.state in wanted.states)
         and (wanted.subscriber_id is None or delivery.subscriber_id == wanted.subscriber_id)
         and (wanted.event_id is None or delivery.event_id == wanted.event_id)
         and (wanted.event_type is None or delivery.event_type == wanted.event_type)

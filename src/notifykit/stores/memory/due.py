@@ -1,7 +1,7 @@
 """A queue of items that become due, handed out fairly.
 
-It knows nothing of events and deliveries: an item is an id, and whoever queues it
-says when it is due, whose it is, and which group of that tenant it belongs to.
+It knows nothing of events and deliveries: an item is an id with the time when it is due, its tenant,
+and its group within that tenant.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class FairQueue:
     def __init__(self) -> None:
         self._order = count()
         self._current: dict[str, _Entry] = {}
-        # Both dictionaries are in the order of turns: who was served goes to the end.
+        # Both dictionaries are in round-robin order: a tenant or group that was served goes to the end.
         self._tenants: dict[str, dict[str, list[_Entry]]] = {}
 
     def put(self, item: str, *, tenant: str, group: str, due_at: datetime) -> None:

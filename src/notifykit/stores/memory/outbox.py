@@ -1,25 +1,23 @@
-"""The memory store's outbox, and its events as people read them."""
+"""The memory store's outbox, and its events as operators read them."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Any
 
 from anyio.lowlevel import checkpoint
 
-from ...errors import CannotJoinError
 from ...models.delivery import FINAL_STATES, Delivery, DeliveryState, NewDelivery, Priority
 from ...models.event import StoredEvent, TakenEvent
-from ...ports import Appended, Settlement
+from ...ports import Appended, EventFilter, Settlement
 from .deliveries import write
 from .notifications import Notifications
 from .tables import Row, Tables, Unplanned
 
 
 class MemoryOutbox:
-    """The verbs of :class:`notifykit.ports.Outbox` and :class:`notifykit.ports.Events`."""
+    """The verbs of :class:`notifykit.ports.Queue` and :class:`notifykit.ports.Operations` about events."""
 
     _tables: Tables
     _notifications: Notifications
@@ -32,12 +30,6 @@ class MemoryOutbox:
 
     def _append(self, event: StoredEvent) -> Appended:
         return self._tables.append(event)
-
-    def append_joined(self, connection: Any, events: Sequence[StoredEvent]) -> list[Appended]:
-        raise CannotJoinError(
-            f"the memory store is in no database and cannot join the transaction of a {type(connection).__name__} "
-            f"with {len(events)} events: publish without session=, or give the kit your database"
-        )
 
     async def take(
         self,
@@ -127,15 +119,15 @@ class MemoryOutbox:
             row.fence, row.worker, row.claimed_at = 1, worker, now
             self._tables.lease(row, until)
 
-    async def get_event(self, tenant: str, event_id: str) -> StoredEvent | None:
-        return self._tables.event(tenant, event_id)
-
     async def find_events(
-        self, tenant: str, *, type: str | None = None, limit: int, before: str | None = None
+        self, tenant: str, wanted: EventFilter, *, limit: int, before: str | None = None
     ) -> list[StoredEvent]:
         events = (self._tables.events[id_] for id_ in self._tables.event_ids.before(tenant, before))
-        return list(islice((event for event in events if type is None or event.type == type), limit))
+        return list(islice((event for event in events if self._is_wanted(event, wanted)), limit))
 
-    async def is_planned(self, tenant: str, event_id: str) -> bool:
-        unplanned = self._tables.outbox.get(event_id)
-        return unplanned is None or unplanned.event.tenant != tenant
+    def _is_wanted(self, event: StoredEvent, wanted: EventFilter) -> bool:
+        return (
+            (wanted.ids is None or event.id in wanted.ids)
+            and (wanted.type is None or event.type == wanted.type)
+            and (wanted.planned is None or (event.id not in self._tables.outbox) == wanted.planned)
+        )

@@ -12,17 +12,17 @@ from anyio.lowlevel import checkpoint
 from ...errors import ConfigurationError
 from ...models.delivery import DeliveryState
 from ...ports import NextDue, StoreStats
-from .circuits import MemoryHealth
-from .config import MemoryConfig
+from .circuits import MemoryLimits
 from .due import FairQueue
 from .notifications import Notifications
 from .outbox import MemoryOutbox
+from .records import MemoryRecords
 from .tables import WAITING, Tables
 
 _COUNT_CAP = 10_000
 
 
-class MemoryStore(MemoryOutbox, MemoryConfig, MemoryHealth):
+class MemoryStore(MemoryOutbox, MemoryRecords, MemoryLimits):
     """Keeps everything in this process and forgets it with the process.
 
     For tests, demos and events that may be lost.  It belongs to one event loop (it is
@@ -57,18 +57,16 @@ class MemoryStore(MemoryOutbox, MemoryConfig, MemoryHealth):
         """Do nothing: what was stored stays readable."""
 
     async def next_due(self) -> NextDue:
-        return NextDue(_first(self._tables.unplanned.values()), _first(self._tables.waiting.values()))
-
-    @property
-    def hears_notifications(self) -> bool:
-        return True
-
-    async def has_work(self) -> bool:
         counts = self._tables.counts
-        return bool(self._tables.outbox) or any(counts[state] for state in (*WAITING, DeliveryState.SENDING))
+        return NextDue(
+            _first(self._tables.unplanned.values()),
+            _first(self._tables.waiting.values()),
+            bool(self._tables.outbox) or any(counts[state] for state in (*WAITING, DeliveryState.SENDING)),
+        )
 
-    async def wait(self, timeout: timedelta) -> bool:
-        return await self._notifications.wait(timeout)
+    async def wait(self, timeout: timedelta, *, idle_timeout: timedelta | None = None) -> bool:
+        # There are no other processes, so every notification arrives.
+        return await self._notifications.wait(idle_timeout or timeout)
 
     async def purge(self, *, before: datetime, keys_before: datetime, limit: int) -> int:
         await checkpoint()

@@ -1,6 +1,6 @@
-"""What the memory store holds, and the moves that keep it consistent.
+"""What the memory store holds, and the steps that keep it consistent.
 
-A verb of the store is a few of these moves.  None of them awaits, so each verb is
+A verb of the store is a few of these steps.  None of them awaits, so each verb is
 one atomic step of the event loop.
 """
 
@@ -21,13 +21,14 @@ from ...models.circuit import OpenCircuit
 from ...models.delivery import FINAL_STATES, Attempt, Delivery, DeliveryState, Lane, Priority
 from ...models.endpoint import Endpoint
 from ...models.event import StoredEvent
+from ...models.event_type import StoredEventType
 from ...models.subscription import Subscription
 from ...policies.match_keys import MatchKey, keys_of
 from ...ports import Appended
 from .due import FairQueue
 from .fifo import FifoGroups
 
-Versioned = TypeVar("Versioned", Endpoint, Subscription, OpenCircuit)
+V = TypeVar("V")
 
 WAITING = (DeliveryState.PENDING, DeliveryState.HELD)
 
@@ -42,7 +43,7 @@ class Key(NamedTuple):
 
 @attrs.define
 class Unplanned:
-    """An event's place in the outbox."""
+    """An event in the outbox."""
 
     event: StoredEvent
     due_at: datetime
@@ -90,11 +91,13 @@ class Newest:
         return list(self._ids.get(tenant, ()))
 
 
-def newer(record: Versioned, stored: Versioned | None, kind: str, id: str) -> Versioned:
-    """Return a record with its next version, if what is stored still has the version that it was read at."""
-    if record.version != (0 if stored is None else stored.version):
+def newer(record: V, stored: V | None, kind: str, id: str) -> V:
+    """Return a record with its next version, if the stored one still has the version that it was read at."""
+    given: Any = record
+    if given.version != getattr(stored, "version", 0):
         raise StaleWriteError(kind, id)
-    return attrs.evolve(record, version=record.version + 1)
+    changed: V = attrs.evolve(given, version=given.version + 1)
+    return changed
 
 
 class Tables:
@@ -115,7 +118,13 @@ class Tables:
         self.history: defaultdict[str, list[Attempt]] = defaultdict(list)
         self.endpoints: dict[tuple[str, str], Endpoint] = {}
         self.subscriptions: dict[tuple[str, str], Subscription] = {}
-        self.places: defaultdict[tuple[str, MatchKey], list[str]] = defaultdict(list)
+        #: The records of each kind.
+        self.records: dict[type[Any], dict[tuple[str, str], Any]] = {
+            Endpoint: self.endpoints,
+            Subscription: self.subscriptions,
+            StoredEventType: {},
+        }
+        self.match_keys: defaultdict[tuple[str, MatchKey], list[str]] = defaultdict(list)
         self.versions: Counter[str] = Counter()
         self.circuits: dict[tuple[str, str], OpenCircuit] = {}
         self.buckets: dict[tuple[str, str], tuple[float, datetime]] = {}
@@ -141,16 +150,16 @@ class Tables:
         return Appended(event.id)
 
     def wait_for_planning(self, unplanned: Unplanned, due_at: datetime) -> None:
-        """Let an event of the outbox be taken from ``due_at`` on, when it has the turn of its ordering key."""
+        """Let an event be taken from ``due_at`` on, once it is at the head of its FIFO group."""
         unplanned.due_at = due_at
         event = unplanned.event
         if event.ordering_key is None:
             self._offer_event(unplanned)
             return
-        line = (event.tenant, event.ordering_key)
-        before = self._planning.head(line)
-        self._planning.join(line, event.id)
-        head = self._planning.head(line)
+        group = (event.tenant, event.ordering_key)
+        before = self._planning.head(group)
+        self._planning.join(group, event.id)
+        head = self._planning.head(group)
         if before is not None and before != head:
             self.unplanned[self.outbox[before].event.priority].discard(before)
         if head == event.id:
@@ -161,13 +170,13 @@ class Tables:
         self.unplanned[event.priority].put(event.id, tenant=event.tenant, group=event.tenant, due_at=unplanned.due_at)
 
     def planned(self, event: StoredEvent) -> None:
-        """Take an event out of the outbox; the next of its ordering key has the turn."""
+        """Take an event out of the outbox; the next one of its FIFO group becomes the head."""
         del self.outbox[event.id]
         self.unplanned[event.priority].discard(event.id)
         if event.ordering_key is not None:
-            line = (event.tenant, event.ordering_key)
-            self._planning.leave(line, event.id)
-            head = self._planning.head(line)
+            group = (event.tenant, event.ordering_key)
+            self._planning.leave(group, event.id)
+            head = self._planning.head(group)
             if head is not None:
                 self._offer_event(self.outbox[head])
 
@@ -176,24 +185,17 @@ class Tables:
         event = self.events.get(event_id)
         return event if event is not None and event.tenant == tenant else None
 
-    def keep(self, subscription: Subscription) -> None:
-        """Insert or replace a subscription."""
-        self.drop(subscription.tenant, subscription.id)
-        self.subscriptions[subscription.tenant, subscription.id] = subscription
-        for place in keys_of(subscription):
-            insort(self.places[subscription.tenant, place], subscription.id)
-
-    def drop(self, tenant: str, subscription_id: str) -> bool:
-        """Remove a subscription; tell whether there was one."""
-        subscription = self.subscriptions.pop((tenant, subscription_id), None)
-        if subscription is None:
-            return False
-        for place in keys_of(subscription):
-            ids = self.places[tenant, place]
-            del ids[bisect_left(ids, subscription_id)]
-            if not ids:
-                del self.places[tenant, place]
-        return True
+    def index(self, old: Subscription | None, new: Subscription | None) -> None:
+        """Replace the match keys of a subscription."""
+        if old is not None:
+            for key in keys_of(old):
+                ids = self.match_keys[old.tenant, key]
+                del ids[bisect_left(ids, old.id)]
+                if not ids:
+                    del self.match_keys[old.tenant, key]
+        if new is not None:
+            for key in keys_of(new):
+                insort(self.match_keys[new.tenant, key], new.id)
 
     def row(self, tenant: str, delivery_id: str) -> Row | None:
         """Return a delivery's row, if it is the tenant's."""
@@ -257,17 +259,17 @@ class Tables:
             self.event_ids.remove(event.tenant, id_)
 
     def _queue(self, delivery: Delivery) -> None:
-        """Offer a delivery to claims if it waits; with an ordering key, offer the one that has the turn."""
+        """Offer a delivery to claims if it waits; with an ordering key, offer the head of its FIFO group."""
         if delivery.ordering_key is None:
             self._offer(delivery)
             return
-        line = (delivery.subscriber_id, delivery.ordering_key)
-        before = self._sending.head(line)
+        group = (delivery.subscriber_id, delivery.ordering_key)
+        before = self._sending.head(group)
         if delivery.state in FINAL_STATES:
-            self._sending.leave(line, delivery.id)
+            self._sending.leave(group, delivery.id)
         else:
-            self._sending.join(line, delivery.id, handed_out=delivery.state is DeliveryState.SENDING)
-        head = self._sending.head(line)
+            self._sending.join(group, delivery.id, handed_out=delivery.state is DeliveryState.SENDING)
+        head = self._sending.head(group)
         if before is not None and before != head:
             self._withdraw(self.rows[before].delivery)
         if head is not None and (head != before or head == delivery.id):

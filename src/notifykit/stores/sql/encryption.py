@@ -1,11 +1,11 @@
-"""What of a row is sealed on its way in and opened on its way out.
+"""What is encrypted when a row is written and decrypted when it is read.
 
-Always: the signing secrets and header values of endpoints.  With ``encrypt_payloads`` also what
-an event says (body, metadata, fingerprint) and what was answered to it.  What was stored before
-either was sealed is read as it is.
+Always: the signing secrets and header values of endpoints.  With ``encrypt_payloads`` also the content of
+an event (body, metadata, fingerprint) and the receiver's responses.  Values that were stored before
+either was encrypted are read as they are.
 
-One value that does not open must not stand in the way of all others.  Who asks for it gets the
-error; the engine, which asks for everything, goes on without it and the log says so.
+A value that cannot be decrypted must not hide any other.  Reading that value alone raises the error; the
+engine, which reads whole batches, goes on without it and logs the error.
 """
 
 from __future__ import annotations
@@ -25,34 +25,35 @@ from ...models.delivery import Attempt, Claim, EventDetails
 from ...models.endpoint import Endpoint, EndpointState
 from ...models.event import StoredEvent, TakenEvent
 from ...models.subscription import TenantConfig
+from ...models.unreadable import UnreadableEndpoint
 from ...ports import Appended, Record, Settlement
 from ...vault import KeyRing, Vault, context
 from ...vault.development import state_file
 from ...vault.ring import is_encrypted
 from .database_url import backend_of
-from .postgres_url import PostgresUrl
-from .sqlite_url import file_of
+from .postgres.url import PostgresUrl
+from .sqlite.url import file_of
 
-#: Why an endpoint is paused whose secrets do not open.
+#: Why an endpoint is paused whose secrets cannot be decrypted.
 UNREADABLE = "secrets_unreadable"
 
 _log = logging.getLogger("notifykit")
-#: How sealed bytes begin; a body begins with a brace.
+#: How encrypted bytes begin; a body begins with a brace.
 _ENCRYPTED = b"nk1."
 
 T = TypeVar("T", TakenEvent, Claim)
 
 
 def payloads_are_encrypted(chosen: bool | None) -> bool:
-    """Return what the program chose, else what the environment says."""
+    """Return what the program chose, else what the environment variable says."""
     return switch(ENCRYPT_PAYLOADS) if chosen is None else chosen
 
 
 def vault_for(url: str, keys: KeyRing | None, environment: str | None) -> Vault:
     """Return the vault of the store behind ``url``.
 
-    An SQLite file has its development key beside it, so that they are moved together; a PostgreSQL
-    server on this machine shares one with all others of the same user.
+    An SQLite file has its development key beside it, so that the two are moved together; PostgreSQL
+    servers on this machine share one key for each user of the machine.
     """
     if backend_of(url) != "sqlite":
         return Vault(keys, environment, is_local=_is_here(PostgresUrl.parse(url)), file=state_file())
@@ -75,7 +76,7 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-# ── the places ─────────────────────────────────────────────────────────────────────────────────
+# ── encryption contexts ─────────────────────────────────────────────────────────────────────────────────
 
 
 def secret_context(tenant: str, endpoint_id: str) -> str:
@@ -94,15 +95,15 @@ def event_context(tenant: str, event_id: str, column: str) -> str:
 
 
 def response_context(delivery_id: str, number: int) -> str:
-    """Return the context of what was answered; a delivery's id is unique over all tenants."""
+    """Return the context of a response; a delivery's id is unique over all tenants."""
     return context("attempts", "", f"{delivery_id}/{number}", "response")
 
 
 class Encryption:
-    """Seals values for their rows, and opens them.
+    """Encrypts values for their rows, and decrypts them.
 
     Args:
-        payloads: Whether new events and answers are sealed; sealed ones are always opened.
+        payloads: Whether new events and responses are encrypted; encrypted ones are always decrypted.
     """
 
     def __init__(self, vault: Vault, *, payloads: bool) -> None:
@@ -114,53 +115,50 @@ class Encryption:
     def endpoint(self, endpoint: Endpoint) -> Endpoint:
         """Return the endpoint as it is stored."""
         encrypt, tenant, id_ = self.vault.ring.encrypt, endpoint.tenant, endpoint.id
-        place = secret_context(tenant, id_)
+        at = secret_context(tenant, id_)
         return attrs.evolve(
             endpoint,
-            secrets=tuple(attrs.evolve(s, value=encrypt(s.value.encode(), context=place)) for s in endpoint.secrets),
+            secrets=tuple(attrs.evolve(s, value=encrypt(s.value.encode(), context=at)) for s in endpoint.secrets),
             headers={
                 name: encrypt(value.encode(), context=header_context(tenant, id_, name))
                 for name, value in endpoint.headers.items()
             },
         )
 
-    def opened_endpoint(self, stored: Endpoint) -> Endpoint:
+    def decrypted_endpoint(self, stored: Endpoint) -> Endpoint:
         """Return the endpoint of a row.
 
         Raises:
-            VaultError: A secret or a header does not open.
+            VaultError: A secret or a header cannot be decrypted.
         """
         tenant, id_ = stored.tenant, stored.id
-        place = secret_context(tenant, id_)
+        at = secret_context(tenant, id_)
         return attrs.evolve(
             stored,
-            secrets=tuple(attrs.evolve(s, value=self._text(s.value, place)) for s in stored.secrets),
+            secrets=tuple(attrs.evolve(s, value=self._text(s.value, at)) for s in stored.secrets),
             headers={
                 name: self._text(value, header_context(tenant, id_, name)) for name, value in stored.headers.items()
             },
         )
 
-    def opened_config(self, config: TenantConfig) -> TenantConfig:
-        """Return a tenant's configuration; an endpoint that does not open is paused, so that its deliveries wait."""
+    def usable_config(self, config: TenantConfig) -> TenantConfig:
+        """Return a tenant's configuration, with stand-ins for endpoints that cannot be decrypted."""
         return config._replace(endpoints=tuple(map(self.usable_endpoint, config.endpoints)))
 
     def usable_endpoint(self, stored: Endpoint) -> Endpoint:
-        """Return the endpoint of a row; one that does not open is paused."""
+        """Return the endpoint of a row; for one that cannot be decrypted a stand-in, so that its deliveries wait."""
         try:
-            return self.opened_endpoint(stored)
+            return self.decrypted_endpoint(stored)
         except VaultError as error:
             _log.error("endpoint.unreadable endpoint_id=%s tenant=%r error=%r", stored.id, stored.tenant, str(error))
-            held = stored.state is EndpointState.ACTIVE
-            return attrs.evolve(
-                stored,
-                secrets=(),
-                headers={},
-                state=EndpointState.PAUSED if held else stored.state,
-                state_reason=UNREADABLE if held else stored.state_reason,
-            )
+            fields = {field.name: getattr(stored, field.name) for field in attrs.fields(Endpoint)}
+            fields |= {"secrets": (), "headers": {}}
+            if stored.state is EndpointState.ACTIVE:
+                fields |= {"state": EndpointState.PAUSED, "state_reason": UNREADABLE}
+            return UnreadableEndpoint(**fields, error=error)
 
-    def _text(self, value: str, place: str) -> str:
-        return self.vault.ring.open(value, context=place).decode() if is_encrypted(value) else value
+    def _text(self, value: str, at: str) -> str:
+        return self.vault.ring.open(value, context=at).decode() if is_encrypted(value) else value
 
     # -- events ----------------------------------------------------------------------------------
 
@@ -178,11 +176,11 @@ class Encryption:
             fingerprint = ring.encrypt_bytes(fingerprint, context=event_context(tenant, id_, "fingerprint"))
         return event._replace(body=body, metadata=metadata, fingerprint=fingerprint)
 
-    def opened_event(self, stored: StoredEvent) -> StoredEvent:
+    def decrypted_event(self, stored: StoredEvent) -> StoredEvent:
         """Return the event of a row.
 
         Raises:
-            VaultError: It does not open.
+            VaultError: It cannot be decrypted.
         """
         tenant, id_ = stored.tenant, stored.id
         body = self._bytes(stored.body, event_context(tenant, id_, "body"))
@@ -206,16 +204,16 @@ class Encryption:
             return answer
         try:
             return answer._replace(fingerprint=self._fingerprint(answer.fingerprint, tenant, answer.event_id))
-        except VaultError as error:  # nobody can tell whether it is the same content, so it is taken for another
+        except VaultError as error:  # whether it is the same content is unknown, so it counts as different
             _log.error("event.unreadable event_id=%s tenant=%r error=%r", answer.event_id, tenant, str(error))
             return answer
 
     def _fingerprint(self, stored: bytes, tenant: str, event_id: str) -> bytes:
-        # A fingerprint has 16 bytes, and one in 2**32 of those that are not sealed begins like a seal.
+        # A fingerprint has 16 bytes, and one in 2**32 of those that are not encrypted begins like an encrypted one.
         return stored if len(stored) <= 16 else self._bytes(stored, event_context(tenant, event_id, "fingerprint"))
 
     def taken(self, taken: list[TakenEvent]) -> list[TakenEvent]:
-        """Return taken events with their bodies; one that does not open comes back when its lease has run out."""
+        """Return taken events with their bodies; one that cannot be decrypted is taken again after its lease."""
         if not any(event.body[:4] == _ENCRYPTED for event in taken):
             return taken
         return list(self._opened(taken, lambda event: event_context(event.tenant, event.id, "body")))
@@ -231,11 +229,11 @@ class Encryption:
         opened = self._opened(claims, lambda claim: event_context(claim.tenant, claim.event_id, "body"), locked)
         return list(opened), locked
 
-    def _opened(self, items: Iterable[T], place: Callable[[T], str], locked: list[T] | None = None) -> Iterable[T]:
+    def _opened(self, items: Iterable[T], context_of: Callable[[T], str], locked: list[T] | None = None) -> Iterable[T]:
         refused: list[tuple[str, VaultError]] = []
         bodies: dict[str, bytes] = {}  # many claims of a batch may be of one event
         for item in items:
-            at = place(item)
+            at = context_of(item)
             try:
                 if at not in bodies:
                     bodies[at] = self._bytes(item.body, at)
@@ -262,14 +260,14 @@ class Encryption:
             return details._replace(metadata=None)
         return details._replace(metadata=metadata)
 
-    def _bytes(self, value: bytes, place: str) -> bytes:
-        return self.vault.ring.open_bytes(value, context=place) if value[:4] == _ENCRYPTED else value
+    def _bytes(self, value: bytes, at: str) -> bytes:
+        return self.vault.ring.open_bytes(value, context=at) if value[:4] == _ENCRYPTED else value
 
     # -- attempts --------------------------------------------------------------------------------
 
     def records(self, records: Sequence[Record]) -> Sequence[Record]:
-        """Return records as they are stored: receivers repeat in their answers what they were sent."""
-        # An answer that begins like a seal is sealed too, so that what begins like one always is one.
+        """Return records as they are stored: receivers repeat in their responses what they were sent."""
+        # A response that begins like an encrypted value is encrypted, too, so that whatever begins like one is one.
         if self.payloads or any(map(_looks_encrypted, records)):
             return list(map(self._record, records))
         return records
@@ -286,20 +284,20 @@ class Encryption:
             record = record._replace(event=self._event(event))
         if attempt is None or not attempt.response or not (self.payloads or is_encrypted(attempt.response)):
             return record
-        place = response_context(attempt.delivery_id, attempt.number)
-        encrypted = self.vault.ring.encrypt_bytes(attempt.response, context=place)
+        at = response_context(attempt.delivery_id, attempt.number)
+        encrypted = self.vault.ring.encrypt_bytes(attempt.response, context=at)
         return record._replace(attempt=attempt._replace(response=encrypted))
 
-    def opened_attempt(self, stored: Attempt) -> Attempt:
+    def decrypted_attempt(self, stored: Attempt) -> Attempt:
         """Return the attempt of a row.
 
         Raises:
-            VaultError: Its answer does not open.
+            VaultError: Its response cannot be decrypted.
         """
         if stored.response[:4] != _ENCRYPTED:
             return stored
-        place = response_context(stored.delivery_id, stored.number)
-        return stored._replace(response=self._bytes(stored.response, place))
+        at = response_context(stored.delivery_id, stored.number)
+        return stored._replace(response=self._bytes(stored.response, at))
 
 
 def _looks_encrypted(record: Record) -> bool:

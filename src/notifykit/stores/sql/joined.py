@@ -21,15 +21,15 @@ from ...models.event import StoredEvent
 from ...ports import Appended
 from .database_url import backend_of
 from .rows import EVENT_COLUMNS, event_values, in_key_order
-from .sqlite_url import file_of
+from .sqlite.url import file_of
 
 _CHUNK = 200
 _COLUMNS = ", ".join(EVENT_COLUMNS)
 _HELD = "SELECT id, fingerprint FROM notifykit_events WHERE tenant = {} AND idempotency_key = {}"
 
-#: PostgreSQL writes the event and its outbox row in one statement.  The hint is part of the
-#: transaction: listeners hear it when the caller commits, and never when it rolls back.  A transaction
-#: that is prepared (two-phase commit) must not have one: there the event is found by polling.
+#: PostgreSQL writes the event and its outbox row in one statement.  The notification is part of the
+#: transaction: listeners receive it when the caller commits, and never when it rolls back.  A transaction
+#: that is prepared (two-phase commit) must not have one: then the event is found by polling.
 POSTGRES = """
 WITH e AS (
   INSERT INTO notifykit_events ({columns}) VALUES {values}
@@ -38,7 +38,7 @@ WITH e AS (
   INSERT INTO notifykit_outbox (event_id, tenant, priority, due_at, ordering_key)
   SELECT e.id, e.tenant, e.priority, e.due_at, e.ordering_key FROM e RETURNING event_id
 )
-SELECT o.event_id{hint}
+SELECT o.event_id{answer}
 """
 NOTIFY = ", h.sent FROM o, (SELECT pg_notify('notifykit', '') AS sent) h"
 NO_NOTIFY = " FROM o"
@@ -50,17 +50,17 @@ _SQLITE_OUTBOX = (
 
 
 @lru_cache(maxsize=128)
-def _insert(template: str, hint: str, rows: int, mark: str) -> str:
+def _insert(template: str, answer: str, rows: int, mark: str) -> str:
     values = ", ".join("(" + ", ".join(mark.format(f"{name}_{i}") for name in EVENT_COLUMNS) + ")" for i in range(rows))
-    return template.format(columns=_COLUMNS, values=values, hint=hint)
+    return template.format(columns=_COLUMNS, values=values, answer=answer)
 
 
-def append(url: str, connection: Any, events: Sequence[StoredEvent], *, hint: bool) -> list[Appended]:
+def append(url: str, connection: Any, events: Sequence[StoredEvent], *, notify: bool) -> list[Appended]:
     """Store ``events`` through ``connection``; never commit.
 
     Args:
         connection: A SQLAlchemy ``Connection`` or a connection of Django.
-        hint: Tell waiting dispatchers when the caller commits (PostgreSQL only).
+        notify: Wake waiting dispatchers when the caller commits (PostgreSQL only).
     """
     through: _Through
     if isinstance(connection, Connection):
@@ -74,33 +74,33 @@ def append(url: str, connection: Any, events: Sequence[StoredEvent], *, hint: bo
         )
     _check_same_database(url, through)
     through.require_transaction(len(events))
-    hint = hint and not through.is_two_phase
+    notify = notify and not through.is_two_phase
     answers: dict[str, Appended] = {}
     ordered = in_key_order(events)
     for start in range(0, len(ordered), _CHUNK):
         chunk = ordered[start : start + _CHUNK]
-        with _told_without_values():
-            found = _append_chunk(through, chunk, NOTIFY if hint else NO_NOTIFY)
+        with _without_values():
+            found = _append_chunk(through, chunk, NOTIFY if notify else NO_NOTIFY)
         failpoint("pub.inserted")
         answers.update(zip((event.id for event in chunk), found, strict=True))
     return [answers[event.id] for event in events]
 
 
 @contextmanager
-def _told_without_values() -> Iterator[None]:
-    """Name missing tables, and let no error repeat what was published.
+def _without_values() -> Iterator[None]:
+    """Name missing tables, and keep what was published out of every error.
 
-    The error stays the one that the caller's engine raises, for the caller may know how to go on (a
+    The error stays the one that the caller's engine raises, because the caller may handle it (a
     serialization failure is tried again).  But whether its text shows the parameters is up to that
     engine, and drivers add rows and statements with values below their first line.
     """
     try:
         yield
     except Exception as error:
-        told: BaseException | None = error
-        while told is not None:
-            _forget_values(told)
-            told = told.__cause__ or told.__context__
+        link: BaseException | None = error
+        while link is not None:
+            _forget_values(link)
+            link = link.__cause__ or link.__context__
         problem = str(getattr(error, "orig", error))
         if "notifykit_" in problem and ("no such table" in problem or "does not exist" in problem):
             raise SchemaError("this database has no notifykit tables; run: notifykit migrate") from error
@@ -115,14 +115,14 @@ def _forget_values(error: BaseException) -> None:
     error.args = tuple(arg.partition("\n")[0] if isinstance(arg, str) else arg for arg in error.args)
 
 
-def _append_chunk(through: _Through, events: Sequence[StoredEvent], hint: str) -> list[Appended]:
+def _append_chunk(through: _Through, events: Sequence[StoredEvent], answer: str) -> list[Appended]:
     values = {
         f"{name}_{i}": value
         for i, event in enumerate(events)
         for name, value in zip(EVENT_COLUMNS, event_values(event), strict=True)
     }
     template = POSTGRES if through.dialect == "postgresql" else _SQLITE_EVENTS
-    stored = {row[0] for row in through.execute(_insert(template, hint, len(events), through.mark), values)}
+    stored = {row[0] for row in through.execute(_insert(template, answer, len(events), through.mark), values)}
     if stored and through.dialect == "sqlite":
         new = [event for event in events if event.id in stored]
         pairs = ", ".join(
@@ -168,7 +168,7 @@ def _check_same_file(mine: str | None, through: _Through) -> None:
         )
 
 
-# ── through whose connection ───────────────────────────────────────────────────────────────────
+# ── the caller's connection ───────────────────────────────────────────────────────────────────
 
 
 class _Through(Protocol):

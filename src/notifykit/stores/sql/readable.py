@@ -1,9 +1,6 @@
-"""Endpoints and subscriptions as they are read: a row that cannot be read stands in the way of no other.
+"""Endpoints and subscriptions as they are read: for a row that is damaged a stand-in is returned.
 
-A row may have been damaged, or written by another version.  The engine reads whole tenants, and
-operators read lists; both get a stand-in for it that does nothing: an endpoint that is paused, so
-that its deliveries wait, or a subscription that is disabled.  A stand-in is never written back: it
-would replace what may still be repaired.
+See :mod:`notifykit.models.unreadable`.
 """
 
 from __future__ import annotations
@@ -12,12 +9,13 @@ import logging
 from datetime import timedelta
 from typing import Any
 
-import attrs
 from sqlalchemy import RowMapping
 
 from ...errors import StoreError
 from ...models.endpoint import Endpoint, EndpointState
+from ...models.event_type import StoredEventType
 from ...models.subscription import Subscription
+from ...models.unreadable import UnreadableEndpoint, UnreadableSubscription
 from . import rows
 from .rows import EPOCH
 
@@ -30,17 +28,7 @@ _log = logging.getLogger("notifykit")
 #: What decoding a row can raise.
 _DAMAGED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 #: The columns that are parsed.
-_JSON = ("secrets", "headers", "retry", "rate_limit", "event_types", "filter")
-
-
-@attrs.frozen(kw_only=True)
-class UnreadableEndpoint(Endpoint):
-    """Stands in for an endpoint whose row cannot be read."""
-
-
-@attrs.frozen(kw_only=True)
-class UnreadableSubscription(Subscription):
-    """Stands in for a subscription whose row cannot be read."""
+_JSON = ("secrets", "headers", "retry", "rate_limit", "event_types", "filter", "details")
 
 
 def endpoint_from(row: RowMapping) -> Endpoint:
@@ -49,7 +37,7 @@ def endpoint_from(row: RowMapping) -> Endpoint:
         _require_bounds(row)
         return rows.endpoint_from(row)
     except _DAMAGED as error:
-        _tell("endpoint", row, error)
+        _log_damage("endpoint", row, error)
         return UnreadableEndpoint(
             id=row["id"],
             tenant=row["tenant"],
@@ -68,7 +56,7 @@ def subscription_from(row: RowMapping) -> Subscription:
         _require_bounds(row)
         return rows.subscription_from(row)
     except _DAMAGED as error:
-        _tell("subscription", row, error)
+        _log_damage("subscription", row, error)
         return UnreadableSubscription(
             id=row["id"],
             tenant=row["tenant"],
@@ -81,14 +69,25 @@ def subscription_from(row: RowMapping) -> Subscription:
         )
 
 
+def event_type_from(row: RowMapping) -> StoredEventType:
+    """Return the type of a row of ``event_types``; of a damaged row only the name is left."""
+    try:
+        _require_bounds(row)
+        return rows.event_type_from(row)
+    except _DAMAGED as error:
+        _log_damage("event_type", row, error)
+        return StoredEventType(id=row["id"], tenant=row["tenant"], version=row["version"])
+
+
 def endpoint_values(endpoint: Endpoint) -> dict[str, Any]:
     """Return the columns of ``endpoints``.
 
     Raises:
-        StoreError: It is a stand-in.
+        StoreError: It is a stand-in for a damaged row.
+        VaultError: It is a stand-in for an endpoint that cannot be decrypted.
     """
     if isinstance(endpoint, UnreadableEndpoint):
-        raise _refusal("endpoint", endpoint.id)
+        raise endpoint.error or _refusal("endpoint", endpoint.id)
     return rows.endpoint_values(endpoint)
 
 
@@ -111,7 +110,7 @@ def _require_bounds(row: RowMapping) -> None:
             raise ValueError(f"{name} has {len(column)} characters")
 
 
-def _tell(kind: str, row: RowMapping, error: Exception) -> None:
+def _log_damage(kind: str, row: RowMapping, error: Exception) -> None:
     # Only the kind of error: its text may repeat what stands in the row.
     _log.error("%s.unreadable id=%s tenant=%r error=%s", kind, row["id"], row["tenant"], type(error).__name__)
 

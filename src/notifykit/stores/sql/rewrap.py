@@ -1,15 +1,15 @@
-"""Seal everything again under the current key, so that older keys can be thrown away.
+"""Encrypt everything again under the current key, so that older keys can be thrown away.
 
 Page by page, each a transaction of its own, beside running traffic: a value is written only where
-what was read still stands.  Stopping half-way loses nothing; the next run goes on with what is left.
+the row has not changed since it was read.  Stopping half-way loses nothing; the next run continues with what is left.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from typing import Any, Protocol, TypeVar
 
 import attrs
 from sqlalchemy import (
@@ -26,73 +26,71 @@ from sqlalchemy import (
 )
 
 from ...errors import MissingKeyError, VaultError
+from ...ports import TAMPERED, Rewrapped
 from ...vault import KeyRing
 from ...vault.ring import is_encrypted, key_id_of, prefix
 from . import schema as s
-from .encryption import event_context, header_context, response_context, secret_context
-from .store import SqlStore
+from .encryption import Encryption, event_context, header_context, response_context, secret_context
 
 PAGE = 200
-#: Under which name :class:`Rewrapped` counts what does not open although its key is there.
-TAMPERED = "(tampered)"
-
 _ENCRYPTED = b"nk1."
 #: Rounds at the most, for rows that were changed between reading and writing them.
 _ROUNDS = 5
 
+T = TypeVar("T")
+#: A row and the columns of it that change.
+_Change = tuple[RowMapping, Mapping[str, Any]]
 
-@attrs.define(kw_only=True)
-class Rewrapped:
-    """How far it is, and in the end what was done.
 
-    Attributes:
-        rows: Rows that were sealed again (or would have been, in a dry run).
-        endpoints: Endpoints that were looked at.
-        missed: Rows that somebody else changed at that moment, and that were not looked at again.
-        unreadable: Rows that were left as they are, by the id of the key that is missing.
-    """
+class Transaction(Protocol):
+    """Runs a function in a transaction."""
 
-    rows: int = 0
-    endpoints: int = 0
-    missed: int = 0
-    unreadable: Counter[str] = attrs.field(factory=Counter)
+    def __call__(self, work: Callable[[Connection], T], /) -> Awaitable[T]: ...
 
 
 async def rewrap(
-    store: SqlStore, *, dry_run: bool = False, progress: Callable[[Rewrapped], None] = lambda _: None
+    encryption: Encryption,
+    read: Transaction,
+    write: Transaction,
+    *,
+    dry_run: bool,
+    progress: Callable[[Rewrapped], None],
 ) -> Rewrapped:
-    """Seal every secret of an open store under its current key; return what was done.
+    """Encrypt every secret of an open store under its current key; return what was done.
 
-    Secrets from before anything was sealed are sealed, too; events and answers only if the store
+    Secrets from before anything was encrypted are encrypted, too; events and responses only if the store
     encrypts payloads.
 
     Args:
+        read: Runs a function in a transaction that reads.
+        write: Runs a function in a transaction that writes.
         dry_run: Only count.
         progress: Called after every page.
     """
-    done = Rewrapped()
+    done = Rewrapped(key=encryption.vault.ring.current)
     for _ in range(_ROUNDS):
         done.endpoints, done.missed, done.unreadable = 0, 0, Counter()
         for each in _PASSES:
-            await _run(each, store, done, progress, dry_run=dry_run)
+            async for page, changes in _pages(each, encryption, read, done):
+                written = len(changes) if dry_run or not changes else await write(_writer(each, changes))
+                done.endpoints += len(page) if each.table is s.endpoints else 0
+                done.rows += written
+                done.missed += len(changes) - written
+                progress(done)
         if not done.missed:
             break
     return done
 
 
-async def _run(
-    each: _Pass, store: SqlStore, done: Rewrapped, progress: Callable[[Rewrapped], None], *, dry_run: bool
-) -> None:
-    ring = store.encryption.vault.ring
+async def _pages(
+    each: _Pass, encryption: Encryption, read: Transaction, done: Rewrapped
+) -> AsyncIterator[tuple[list[RowMapping], list[_Change]]]:
+    """Yield each page of a table, with what has to be changed in it."""
+    ring = encryption.vault.ring
     after: tuple[Any, ...] | None = None
     while True:
-        page = await store._read(each.reader(after, ring, plain=store.encryption.payloads))
-        changes = list(_changes(each, page, ring, done))
-        written = len(changes) if dry_run or not changes else await store._write(_writer(each, changes))
-        done.endpoints += len(page) if each.table is s.endpoints else 0
-        done.rows += written
-        done.missed += len(changes) - written
-        progress(done)
+        page = await read(each.reader(after, ring, plain=encryption.payloads))
+        yield page, list(_changes(each, page, ring, done))
         if len(page) < PAGE:
             break
         after = tuple(page[-1][name] for name in each.key)
@@ -103,40 +101,39 @@ class _Pass:
     """One table.
 
     Attributes:
-        telling: The column that tells whether a row is sealed, and under which key; ``None`` if each row must be read.
+        indicator: The column that shows whether a row is encrypted, and under which key; ``None`` if every row must be
+            read.
         again: Returns the columns of a row that change.
     """
 
     table: Table
     key: tuple[str, ...]
     columns: tuple[str, ...]
-    telling: ColumnElement[Any] | None
+    indicator: ColumnElement[Any] | None
     again: Callable[[RowMapping, KeyRing], dict[str, Any]]
 
     def reader(
         self, after: tuple[Any, ...] | None, ring: KeyRing, *, plain: bool
     ) -> Callable[[Connection], list[RowMapping]]:
-        """Return what reads the page behind ``after``: rows that may have to be sealed again."""
+        """Return what reads the page behind ``after``: rows that may have to be encrypted again."""
         key = [self.table.c[name] for name in self.key]
         query = select(*key, *(self.table.c[name] for name in self.columns)).order_by(*key).limit(PAGE)
         if after is not None:
             query = query.where(tuple_(*key) > after)
-        if self.telling is not None:
-            query = query.where(_stale(self.telling, ring, plain=plain))
+        if self.indicator is not None:
+            query = query.where(_stale(self.indicator, ring, plain=plain))
         return lambda connection: list(connection.execute(query).mappings())
 
 
 def _stale(column: ColumnElement[Any], ring: KeyRing, *, plain: bool) -> ColumnElement[bool]:
-    """Whether a value is not sealed under the current key (and, unless ``plain`` counts, is sealed at all)."""
+    """Whether a value is not encrypted under the current key (and, unless ``plain`` counts, is encrypted at all)."""
     current = prefix(ring.current).encode()
     elsewhere = and_(column.is_not(None), func.substr(column, 1, len(current), type_=LargeBinary) != current)
     encrypted = func.substr(column, 1, len(_ENCRYPTED), type_=LargeBinary) == _ENCRYPTED
     return elsewhere if plain else and_(elsewhere, encrypted)
 
 
-def _changes(
-    each: _Pass, page: list[RowMapping], ring: KeyRing, done: Rewrapped
-) -> Iterator[tuple[RowMapping, Mapping[str, Any]]]:
+def _changes(each: _Pass, page: list[RowMapping], ring: KeyRing, done: Rewrapped) -> Iterator[_Change]:
     for row in page:
         try:
             changed = each.again(row, ring)
@@ -149,13 +146,13 @@ def _changes(
                 yield row, changed
 
 
-def _writer(each: _Pass, changes: list[tuple[RowMapping, Mapping[str, Any]]]) -> Callable[[Connection], int]:
+def _writer(each: _Pass, changes: list[_Change]) -> Callable[[Connection], int]:
     def write(connection: Connection) -> int:
         if connection.dialect.name == "sqlite":
             connection.exec_driver_sql("PRAGMA secure_delete = ON")  # else the old value stays in the page's free space
         written = 0
         for row, changed in changes:
-            # Who changed it meanwhile has sealed it under his own current key, which may be an old one.
+            # A process that changed it meanwhile encrypted it under its own current key, which may be an old one.
             stands = [each.table.c[name] == row[name] for name in (*each.key, *changed)]
             written += connection.execute(update(each.table).where(*stands).values(**changed)).rowcount
         return written
@@ -169,9 +166,9 @@ def _writer(each: _Pass, changes: list[tuple[RowMapping, Mapping[str, Any]]]) ->
 def _endpoint(row: RowMapping, ring: KeyRing) -> dict[str, Any]:
     tenant, id_ = row["tenant"], row["id"]
     secrets, headers = json.loads(row["secrets"]), json.loads(row["headers"])
-    place = secret_context(tenant, id_)
+    at = secret_context(tenant, id_)
     encrypted = {
-        "secrets": json.dumps([[_text(value, ring, place), *times] for value, *times in secrets]),
+        "secrets": json.dumps([[_text(value, ring, at), *times] for value, *times in secrets]),
         "headers": json.dumps({n: _text(value, ring, header_context(tenant, id_, n)) for n, value in headers.items()}),
     }
     return {name: value for name, value in encrypted.items() if json.loads(value) != json.loads(row[name])}
@@ -184,32 +181,32 @@ def _event(row: RowMapping, ring: KeyRing) -> dict[str, Any]:
     if row["metadata"] is not None:
         changed["metadata"] = _text(row["metadata"], ring, event_context(tenant, id_, "metadata"))
     if row["fingerprint"] is not None:
-        place = event_context(tenant, id_, "fingerprint")
+        at = event_context(tenant, id_, "fingerprint")
         stored = bytes(row["fingerprint"])
-        changed["fingerprint"] = ring.encrypt_bytes(stored, context=place) if plain else _bytes(stored, ring, place)
+        changed["fingerprint"] = ring.encrypt_bytes(stored, context=at) if plain else _bytes(stored, ring, at)
     return changed
 
 
 def _attempt(row: RowMapping, ring: KeyRing) -> dict[str, Any]:
-    place = response_context(row["delivery_id"], row["number"])
-    return {"response": _bytes(bytes(row["response"]), ring, place)}
+    at = response_context(row["delivery_id"], row["number"])
+    return {"response": _bytes(bytes(row["response"]), ring, at)}
 
 
 def _last_attempt(row: RowMapping, ring: KeyRing) -> dict[str, Any]:
-    place = response_context(row["id"], row["attempts"])
-    return {"last_response": _bytes(bytes(row["last_response"]), ring, place)}
+    at = response_context(row["id"], row["attempts"])
+    return {"last_response": _bytes(bytes(row["last_response"]), ring, at)}
 
 
-def _text(value: str, ring: KeyRing, place: str) -> str:
+def _text(value: str, ring: KeyRing, at: str) -> str:
     if not is_encrypted(value):
-        return ring.encrypt(value.encode(), context=place)
-    # A value under the current key is opened all the same: a run tells whether everything can be read.
-    plain = ring.open(value, context=place)
-    return value if key_id_of(value) == ring.current else ring.encrypt(plain, context=place)
+        return ring.encrypt(value.encode(), context=at)
+    # A value under the current key is decrypted all the same: a run shows whether everything can be read.
+    plain = ring.open(value, context=at)
+    return value if key_id_of(value) == ring.current else ring.encrypt(plain, context=at)
 
 
-def _bytes(value: bytes, ring: KeyRing, place: str) -> bytes:
-    return ring.encrypt_bytes(ring.open_bytes(value, context=place) if is_encrypted(value) else value, context=place)
+def _bytes(value: bytes, ring: KeyRing, at: str) -> bytes:
+    return ring.encrypt_bytes(ring.open_bytes(value, context=at) if is_encrypted(value) else value, context=at)
 
 
 _PASSES = (

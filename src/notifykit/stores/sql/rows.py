@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import RowMapping
 
@@ -30,19 +30,27 @@ from ...models.endpoint import (
     RateLimit,
 )
 from ...models.event import StoredEvent, TakenEvent
+from ...models.event_type import StoredEventType
 from ...models.retry import MAX_RETRY_AFTER, RetryPolicy
 from ...models.subscription import Subscription
 from ...ports import Record, Settlement
+
+
+class NamedRow(Protocol):
+    """A row whose columns are read by name, of whichever driver."""
+
+    def __getitem__(self, name: str, /) -> Any: ...
+
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICRO = timedelta(microseconds=1)
 PRIORITIES = (Priority.HIGH, Priority.NORMAL, Priority.LOW)
 RANK = {priority: rank for rank, priority in enumerate(PRIORITIES)}
-#: Microseconds until a row that was set aside is met again although nobody gave it its turn: soon the
-#: first time, since the row in front may have gone at that moment, and seldom from then on.  Each is
-#: stretched by up to itself, so that rows that were set aside together do not come back together.
+#: Microseconds until a blocked row is read again although nothing has unblocked it: soon the
+#: first time, since the row in front may have ended at that moment, and rarely from then on.  Each is
+#: stretched by up to itself, so that rows that were deferred together do not become due together.
 FIRST_RECHECK, LATER_RECHECK = 2_000_000, 300_000_000
-#: Rows that are set aside in one go when there was nothing else to hand out.
+#: Rows that are deferred at once when there was nothing else to hand out.
 WINDOW = 1000
 
 
@@ -120,28 +128,26 @@ def event_from(row: RowMapping) -> StoredEvent:
 
 
 #: The fields of :class:`EventDetails`, of ``events`` (e).
-DETAIL_COLUMNS = ", ".join(f"e.{name}" for name in EventDetails._fields)
+_DETAILS = EventDetails._fields
+DETAIL_COLUMNS = ", ".join(f"e.{name}" for name in _DETAILS)
 
 
-def taken_from(row: Sequence[Any]) -> TakenEvent:
+def taken_from(row: NamedRow) -> TakenEvent:
     """Return the taken event of a row with the columns of :data:`TAKEN_COLUMNS`."""
-    event_id, fence, tenant, type_, topic, rank, ordering_key, published_at, expires_at, body, cursor, version = row[
-        :12
-    ]
     return TakenEvent(
-        event_id,
-        fence,
-        tenant,
-        type_,
-        topic,
-        PRIORITIES[rank],
-        ordering_key,
-        instant(published_at),
-        instant_or_none(expires_at),
-        body,
-        cursor,
-        version or 0,
-        EventDetails(*row[12:]),
+        row["event_id"],
+        row["fence"],
+        row["tenant"],
+        row["type"],
+        row["topic"],
+        PRIORITIES[row["priority"]],
+        row["ordering_key"],
+        instant(row["published_at"]),
+        instant_or_none(row["expires_at"]),
+        row["body"],
+        row["cursor"],
+        row["version"] or 0,
+        EventDetails(*[row[name] for name in _DETAILS]),
     )
 
 
@@ -158,7 +164,7 @@ def planned_values(new: NewDelivery) -> tuple[Any, ...]:
 
 
 def ended_by(settlement: Settlement) -> dict[str, Record]:
-    """Return the records that say all there is to say of a delivery that has ended, by its id."""
+    """Return the records that are written with the plan, of deliveries that have ended, by the delivery's id."""
     return {r.delivery_id: r for r in settlement.records if r.state in FINAL_STATES and r.event is None}
 
 
@@ -203,52 +209,33 @@ def delivery_from(row: RowMapping) -> Delivery:
     )
 
 
-def claim_from(row: tuple[Any, ...], lease_until: datetime) -> Claim:
-    """Return the claim of a row in the order of :data:`CLAIM_COLUMNS`."""
-    (
-        id_,
-        fence,
-        attempts,
-        tries,
-        abandoned,
-        tenant,
-        event_id,
-        event_type,
-        subscription_id,
-        subscriber_id,
-        channel,
-        priority,
-        ordering_key,
-        published_at,
-        expires_at,
-        body,
-        version,
-        address,
-    ) = row[:18]
+def claim_from(row: NamedRow, lease_until: datetime) -> Claim:
+    """Return the claim of a row with the columns of :data:`CLAIM_COLUMNS`."""
     return Claim(
-        id_,
-        fence,
-        attempts + 1,
-        tries,
-        abandoned,
-        tenant,
-        event_id,
-        event_type,
-        subscription_id,
-        subscriber_id,
-        channel,
-        PRIORITIES[priority],
-        ordering_key,
-        instant(published_at),
-        instant_or_none(expires_at),
+        row["id"],
+        row["fence"],
+        row["attempts"] + 1,
+        row["tries"],
+        row["abandoned"],
+        row["tenant"],
+        row["event_id"],
+        row["type"],
+        row["subscription_id"],
+        row["subscriber_id"],
+        row["channel"],
+        PRIORITIES[row["priority"]],
+        row["ordering_key"],
+        instant(row["published_at"]),
+        instant_or_none(row["expires_at"]),
         lease_until,
-        bytes(body),
-        version or 0,
-        address,
-        EventDetails(*row[18:]),
+        bytes(row["body"]),
+        row["version"] or 0,
+        row["address"],
+        EventDetails(*[row[name] for name in _DETAILS]),
     )
 
 
+#: Of ``queue`` (q), ``events`` (e) and ``tenants`` (t); see :func:`claim_from`.
 CLAIM_COLUMNS = (
     "q.id, q.fence, q.attempts, q.tries, q.abandoned, q.tenant, q.event_id, e.type, q.subscription_id, "
     "q.subscriber_id, q.channel, q.priority, q.ordering_key, e.published_at, q.expires_at, e.body, t.version, "
@@ -419,5 +406,38 @@ def subscription_from(row: RowMapping) -> Subscription:
         address=row["address"],
         created_at=instant(row["created_at"]),
         updated_at=instant(row["updated_at"]),
+        version=row["version"],
+    )
+
+
+def event_type_values(event_type: StoredEventType) -> dict[str, Any]:
+    """Return the columns of ``event_types``."""
+    return {
+        "tenant": event_type.tenant,
+        "id": event_type.id,
+        "details": json.dumps(
+            {
+                "category": event_type.category,
+                "purpose": event_type.purpose,
+                "priority": event_type.priority.value,
+                "description": event_type.description,
+                "schema": None if event_type.schema is None else dict(event_type.schema),
+            }
+        ),
+        "version": event_type.version,
+    }
+
+
+def event_type_from(row: RowMapping) -> StoredEventType:
+    """Return the type of a row of ``event_types``."""
+    details = json.loads(row["details"])
+    return StoredEventType(
+        id=row["id"],
+        tenant=row["tenant"],
+        category=details["category"],
+        purpose=details["purpose"],
+        priority=Priority(details["priority"]),
+        description=details["description"],
+        schema=details["schema"],
         version=row["version"],
     )

@@ -6,7 +6,6 @@ the same on every database (``to_timestamp(due_at / 1e6)`` reads one on PostgreS
 These tables carry a delivery through its life:
 
 ``outbox``      a narrow row beside each event that is not planned yet;
-``bundles``     the same for ordinary events that were stored together, which share a row (on PostgreSQL, see ADR 0017);
 ``queue``       a narrow row for each open delivery, the only one that claims touch;
 ``deliveries``  a row for each ended delivery, written once.
 
@@ -111,27 +110,6 @@ Index(
     postgresql_where=_ordered,
     sqlite_where=_ordered,
 )
-
-bundles = Table(
-    "notifykit_bundles",
-    metadata,
-    Column("id", Key, primary_key=True),
-    Column("tenant", Key, nullable=False),
-    Column("due_at", BigInteger, nullable=False),
-    Column("fence", Integer, nullable=False, server_default="0"),
-    Column("taken_until", BigInteger),
-    #: A bit for each of its events, at most 128, which is set until that event is settled.
-    Column("open", Text().with_variant(postgresql.BIT(128), "postgresql"), nullable=False),
-    Column(
-        "event_ids",
-        Text().with_variant(postgresql.ARRAY(postgresql.TEXT(collation="C")), "postgresql"),
-        nullable=False,
-    ),
-)
-_on_postgresql(bundles, "SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500, fillfactor = 45)")
-Index("notifykit_bundles_due", bundles.c.due_at, bundles.c.tenant)
-#: Half a page at the most: to compress it would cost more than it takes.
-_on_postgresql(bundles, "ALTER event_ids SET STORAGE PLAIN")
 
 queue = Table(
     "notifykit_queue",
@@ -330,6 +308,16 @@ subscription_index = Table(
     Column("types", Key, primary_key=True),
     Column("topics", Key, primary_key=True),
     Column("subscription_id", Key, primary_key=True),
+)
+
+#: What is known about types of events; the tenant is empty for a type that is declared for all tenants.
+event_types = Table(
+    "notifykit_event_types",
+    metadata,
+    Column("tenant", Key, primary_key=True),
+    Column("id", Key, primary_key=True),
+    Column("details", Text, nullable=False),
+    Column("version", Integer, nullable=False, server_default="1"),
 )
 
 tenants = Table(

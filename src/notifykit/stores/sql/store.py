@@ -11,7 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import attrs
 from sqlalchemy import Connection
@@ -19,31 +19,46 @@ from sqlalchemy import Connection
 from ...failpoints import failpoint
 from ...models.circuit import OpenCircuit
 from ...models.delivery import Attempt, Claim, Delivery, DeliveryState
-from ...models.endpoint import Endpoint, RateLimit
 from ...models.event import StoredEvent
-from ...models.subscription import Match, MatchQuery, Subscription, TenantConfig
-from ...ports import Appended, DeliveryFilter, NextDue, Record, Settlement, StoreStats
-from . import circuits, config, joined, migrate, subscription_index, transitions
+from ...models.subscription import Match, MatchQuery, TenantConfig
+from ...ports import (
+    Appended,
+    ConfigRecord,
+    DeliveryFilter,
+    EventFilter,
+    Move,
+    NextDue,
+    Record,
+    Rewrapped,
+    Settlement,
+    StoreStats,
+    Survey,
+    TokenRequest,
+)
+from . import joined, limits, migrate, reading, records, rewrap, subscription_index, survey, transitions
 from .encryption import Encryption
 from .rows import ended_by
 
 T = TypeVar("T")
+R = TypeVar("R", bound=ConfigRecord)
 
-#: Hints that a process may send, and how many it may save up.
+#: Notifications that a process may send, and how many it may save up.
 NOTIFICATIONS_PER_SECOND, NOTIFICATIONS_TO_SPARE = 500, 10
-#: Why a delivery is held whose event cannot be read here.
+#: Why a delivery is held whose event cannot be decrypted here.
 MISSING_KEY = "missing_key"
+#: Rows of a short transaction at the most.
+SHORT = 10
 NOT_OPEN = "the store is not open: use 'async with' or open()"
 
 
-def answer(waiter: asyncio.Future[bool], *, hinted: bool) -> None:
-    """Let who waits for a hint go on, unless that has been done."""
+def end_wait(waiter: asyncio.Future[bool], *, notified: bool) -> None:
+    """End a wait, unless it has ended already."""
     if not waiter.done():
-        waiter.set_result(hinted)
+        waiter.set_result(notified)
 
 
 def leaves_work(settlement: Settlement) -> bool:
-    """Whether a settlement leaves work that is due: another page, or a delivery that its planner does not send."""
+    """Return whether a settlement leaves work that is due: a page, or a delivery that its planner does not send."""
     ended = ended_by(settlement)
     return settlement.cursor is not None or any(
         new.state is DeliveryState.PENDING and new.id not in ended for new in settlement.deliveries
@@ -69,26 +84,26 @@ class SqlStore(ABC):
         """Run ``work`` in a transaction that writes, and commit."""
 
     @abstractmethod
-    def hint(self) -> None:
-        """Wake whoever waits for work in this process."""
+    def notify(self) -> None:
+        """Wake the calls of ``wait`` in this process."""
 
-    def _telling(self, connection: Connection, result: T) -> T:
-        """Return a result, and tell processes that wait on the same data of it when it is committed."""
-        del connection  # those of a file hear of every commit
+    def _notifying(self, connection: Connection, result: T) -> T:
+        """Return a result, and notify processes that wait on the same data when it is committed."""
+        del connection  # processes that share a file notice every commit
         return result
 
     def append_joined(self, connection: Any, events: Sequence[StoredEvent]) -> list[Appended]:
         encrypted = self.encryption.events(events)
         return self.encryption.answers(
-            encrypted, joined.append(self.url, connection, encrypted, hint=self._notification_is_due())
+            encrypted, joined.append(self.url, connection, encrypted, notify=self._notification_is_due())
         )
 
-    async def _opened(self, claims: list[Claim], now: datetime, until: datetime) -> list[Claim]:
-        """Return the claims whose body opens; hold those whose key is missing here for the length of a lease.
+    async def _decrypted_claims(self, claims: list[Claim], now: datetime, until: datetime) -> list[Claim]:
+        """Return the claims whose body can be decrypted; hold those whose key is missing for the length of a lease.
 
         Another worker may have the key, or this one may get it: nothing about the delivery is wrong.
         """
-        opened, locked = self.encryption.claims(claims)
+        decrypted, locked = self.encryption.claims(claims)
         if locked:
             await self.record(
                 [
@@ -96,18 +111,18 @@ class SqlStore(ABC):
                     for claim in locked
                 ]
             )
-        return opened
+        return decrypted
 
     @abstractmethod
     async def record(self, records: Sequence[Record]) -> set[str]:
-        """See :meth:`notifykit.ports.Deliveries.record`."""
+        """See :meth:`notifykit.ports.Queue.record`."""
 
     def _notification_is_due(self) -> bool:
-        """Whether the next append may carry a hint.
+        """Whether the next append may carry a notification.
 
         A NOTIFY in every commit makes busy committers queue up behind one lock.  So there are
         only so many a second, with some to spare for a burst; a dispatcher that was just woken
-        looks again by itself.
+        polls again by itself.
         """
         now = time.monotonic()
         self._allowance = min(
@@ -122,132 +137,111 @@ class SqlStore(ABC):
     async def rescue(self, limit: int, *, now: datetime, max_abandoned: int) -> list[Delivery]:
         found = await self._write(lambda c: transitions.rescue(c, limit, now, max_abandoned))
         if found:
-            self.hint()
+            self.notify()
         return found
 
-    async def cancel(self, tenant: str, delivery_ids: Sequence[str], *, now: datetime) -> int:
-        return await self._write(lambda c: transitions.cancel(c, tenant, delivery_ids, now))
+    # -- records ---------------------------------------------------------------------------------
 
-    async def redrive(self, tenant: str, wanted: DeliveryFilter, *, now: datetime, limit: int) -> int:
-        count = await self._write(lambda c: self._telling(c, transitions.redrive(c, tenant, wanted, now, limit)))
-        self.hint()
-        return count
+    async def save(self, record: R) -> R:
+        stored = records.kind_of(record).encrypted(self.encryption, record)
+        version = await self._write(lambda c: records.save(c, stored))
+        failpoint("ep.changed")
+        changed: R = attrs.evolve(cast("Any", record), version=version)
+        return changed
 
-    async def redrive_one(self, tenant: str, delivery_id: str, *, now: datetime) -> bool:
-        done = await self._write(lambda c: self._telling(c, transitions.redrive_one(c, tenant, delivery_id, now)))
-        failpoint("replay.created")
-        self.hint()
-        return done
+    async def get(self, kind: type[R], tenant: str, ids: Collection[str]) -> list[R]:
+        its = records.KINDS[kind]
+        return self._decrypted(its, await self._read(lambda c: records.get(c, its, tenant, ids)))
 
-    async def wake(self, tenant: str, subscriber_id: str, *, now: datetime) -> int:
-        count = await self._write(lambda c: transitions.wake(c, tenant, subscriber_id, now))
-        self.hint()
-        return count
+    async def page(
+        self, kind: type[R], tenant: str, *, limit: int, after: str | None = None, subscriber_id: str | None = None
+    ) -> list[R]:
+        its = records.KINDS[kind]
+        stored = await self._read(lambda c: records.page(c, its, tenant, limit, after, subscriber_id))
+        return self._decrypted(its, stored)
 
-    async def get_delivery(self, tenant: str, delivery_id: str) -> Delivery | None:
-        return await self._read(lambda c: transitions.get(c, tenant, delivery_id))
+    def _decrypted(self, kind: records.RecordKind, stored: Sequence[Any]) -> list[Any]:
+        return [kind.decrypted(self.encryption, record) for record in stored]
+
+    async def remove(self, kind: type[R], tenant: str, id: str, *, now: datetime) -> bool:
+        return await self._write(lambda c: records.remove(c, records.KINDS[kind], tenant, id, now))
+
+    async def load_tenant(self, tenant: str, *, most: int | None = None) -> TenantConfig | None:
+        stored = await self._read(lambda c: records.load_tenant(c, tenant, most))
+        return None if stored is None else self.encryption.usable_config(stored)
+
+    async def match(self, tenant: str, queries: Sequence[MatchQuery], *, limit: int) -> list[list[Match]]:
+        return await self._read(lambda c: [subscription_index.matches(c, tenant, each, limit) for each in queries])
+
+    # -- operations ------------------------------------------------------------------------------
 
     async def find_deliveries(
         self, tenant: str, wanted: DeliveryFilter, *, limit: int, before: str | None = None
     ) -> list[Delivery]:
-        return await self._read(lambda c: transitions.find(c, tenant, wanted, limit, before))
-
-    async def attempts(self, tenant: str, delivery_id: str) -> list[Attempt]:
-        return await self._read(
-            lambda c: [*map(self.encryption.opened_attempt, transitions.attempts(c, tenant, delivery_id))]
-        )
-
-    async def get_event(self, tenant: str, event_id: str) -> StoredEvent | None:
-        stored = await self._read(lambda c: config.get_event(c, tenant, event_id))
-        return None if stored is None else self.encryption.opened_event(stored)
+        return await self._read(lambda c: reading.find_deliveries(c, tenant, wanted, limit, before))
 
     async def find_events(
-        self, tenant: str, *, type: str | None = None, limit: int, before: str | None = None
+        self, tenant: str, wanted: EventFilter, *, limit: int, before: str | None = None
     ) -> list[StoredEvent]:
-        stored = await self._read(lambda c: config.find_events(c, tenant, type, limit, before))
-        return [*map(self.encryption.opened_event, stored)]
+        stored = await self._read(lambda c: reading.find_events(c, tenant, wanted, limit, before))
+        return [*map(self.encryption.decrypted_event, stored)]
 
-    async def is_planned(self, tenant: str, event_id: str) -> bool:
-        return await self._read(lambda c: config.is_planned(c, tenant, event_id))
+    async def attempts(self, tenant: str, delivery_id: str) -> list[Attempt]:
+        stored = await self._read(lambda c: reading.attempts(c, tenant, delivery_id))
+        return [*map(self.encryption.decrypted_attempt, stored)]
 
-    async def save_endpoint(self, endpoint: Endpoint) -> Endpoint:
-        version = await self._write(lambda c: config.save_endpoint(c, self.encryption.endpoint(endpoint)))
-        failpoint("ep.changed")
-        return attrs.evolve(endpoint, version=version)
+    async def move(
+        self, tenant: str, wanted: DeliveryFilter, to: Move, *, now: datetime, limit: int | None = None
+    ) -> int:
+        def work(connection: Connection) -> int:
+            count = transitions.move(connection, tenant, wanted, to, now, limit)
+            return self._notifying(connection, count) if to is Move.REDRIVE else count
 
-    async def get_endpoint(self, tenant: str, endpoint_id: str) -> Endpoint | None:
-        stored = await self._read(lambda c: config.get_endpoint(c, tenant, endpoint_id))
-        return None if stored is None else self.encryption.opened_endpoint(stored)
+        count = await self._write(work)
+        if to is Move.REDRIVE:
+            failpoint("replay.created")
+        self.notify()
+        return count
 
-    async def find_endpoints(self, tenant: str, *, limit: int, after: str | None = None) -> list[Endpoint]:
-        stored = await self._read(lambda c: config.find_endpoints(c, tenant, limit, after))
-        return [*map(self.encryption.opened_endpoint, stored)]
+    async def stats(self, *, now: datetime) -> StoreStats:
+        return await self._read(lambda c: reading.stats(c, now))
 
-    async def pick_endpoints(self, tenant: str, endpoint_ids: Collection[str]) -> list[Endpoint]:
-        stored = await self._read(lambda c: config.pick_endpoints(c, tenant, endpoint_ids))
-        return [*map(self.encryption.usable_endpoint, stored)]
+    # -- limits ----------------------------------------------------------------------------------
 
     async def circuits(self) -> list[OpenCircuit]:
-        return await self._read(circuits.failing)
+        return await self._read(limits.circuits)
 
-    async def save_circuit(self, circuit: OpenCircuit) -> OpenCircuit:
-        return attrs.evolve(circuit, version=await self._write(lambda c: circuits.save(c, circuit)))
+    async def save_circuit(
+        self, tenant: str, key: str, circuit: OpenCircuit | None, *, now: datetime
+    ) -> OpenCircuit | None:
+        if circuit is not None:
+            version = await self._write(lambda c: limits.save(c, tenant, key, circuit))
+            return attrs.evolve(circuit, version=version)
+        closed = await self._write(lambda c: limits.close(c, tenant, key, now))
+        self.notify()
+        return closed
 
-    async def close_circuit(self, tenant: str, endpoint_id: str, *, now: datetime) -> bool:
-        removed = await self._write(lambda c: circuits.remove(c, tenant, endpoint_id, now))
-        self.hint()
-        return removed
+    async def acquire(self, requests: Sequence[TokenRequest], *, now: datetime) -> list[int]:
+        return await self._write(lambda c: limits.acquire(c, requests, now))
 
-    async def acquire(self, tenant: str, endpoint_id: str, wanted: int, limit: RateLimit, *, now: datetime) -> int:
-        return await self._write(lambda c: circuits.acquire(c, tenant, endpoint_id, wanted, limit, now))
+    # -- keys ------------------------------------------------------------------------------------
 
-    async def remove_endpoint(self, tenant: str, endpoint_id: str, *, now: datetime) -> bool:
-        return await self._write(lambda c: config.remove_endpoint(c, tenant, endpoint_id, now))
+    async def rewrap(
+        self, *, dry_run: bool = False, progress: Callable[[Rewrapped], None] = lambda _: None
+    ) -> Rewrapped:
+        return await rewrap.rewrap(self.encryption, self._read, self._write, dry_run=dry_run, progress=progress)
 
-    async def save_subscription(self, subscription: Subscription) -> Subscription:
-        version = await self._write(lambda c: config.save_subscription(c, subscription))
-        return attrs.evolve(subscription, version=version)
+    async def survey(self) -> Survey:
+        return await survey.survey(self.encryption, self._read)
 
-    async def get_subscription(self, tenant: str, subscription_id: str) -> Subscription | None:
-        return await self._read(lambda c: config.get_subscription(c, tenant, subscription_id))
-
-    async def find_subscriptions(
-        self, tenant: str, *, subscriber_id: str | None = None, limit: int, after: str | None = None
-    ) -> list[Subscription]:
-        return await self._read(lambda c: config.find_subscriptions(c, tenant, subscriber_id, limit, after))
-
-    async def remove_subscription(self, tenant: str, subscription_id: str) -> bool:
-        return await self._write(lambda c: config.remove_subscription(c, tenant, subscription_id))
-
-    async def load_tenant(self, tenant: str) -> TenantConfig:
-        return await self._read(lambda c: self.encryption.opened_config(config.load_tenant(c, tenant)))
-
-    async def load_small_tenant(self, tenant: str, most: int) -> TenantConfig | None:
-        found = await self._read(lambda c: config.load_small_tenant(c, tenant, most))
-        return None if found is None else self.encryption.opened_config(found)
-
-    async def find_matches(self, tenant: str, queries: Sequence[MatchQuery], *, limit: int) -> list[list[Match]]:
-        return await self._read(lambda c: [subscription_index.candidates(c, tenant, each, limit) for each in queries])
-
-    async def tenants(self) -> list[str]:
-        return await self._read(config.tenants)
-
-    @property
-    @abstractmethod
-    def hears_notifications(self) -> bool: ...
+    # -- maintenance -----------------------------------------------------------------------------
 
     async def next_due(self) -> NextDue:
-        return await self._read(transitions.next_due)
+        return await self._read(self._next_due)
 
-    async def has_work(self) -> bool:
-        return await self._read(self._has_work)
-
-    def _has_work(self, connection: Connection) -> bool:
+    def _next_due(self, connection: Connection) -> NextDue:
         migrate.refuse_newer(migrate.stamp(connection), self.schema)
-        return transitions.has_work(connection)
+        return reading.next_due(connection)
 
     async def purge(self, *, before: datetime, keys_before: datetime, limit: int) -> int:
         return await self._write(lambda c: transitions.purge(c, before, keys_before, limit))
-
-    async def stats(self, *, now: datetime) -> StoreStats:
-        return await self._read(lambda c: transitions.stats(c, now))

@@ -1,4 +1,4 @@
-"""Which subscriptions may want an event, found by the database: for tenants with too many of them to hold.
+"""Which subscriptions may match an event, found by the database: for tenants with too many of them to hold in memory.
 
 A row of ``subscription_index`` holds one match key of a subscription (see
 :mod:`notifykit.policies.match_keys`).  It is written with the subscription, under the lock
@@ -7,7 +7,7 @@ on the tenant's version, so that the two never differ.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, delete, exists, select
@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from ...models.endpoint import EndpointState
 from ...models.subscription import Match, MatchQuery, Subscription
-from ...policies.match_keys import MatchKey, keys_for, keys_of
+from ...policies.match_keys import keys_for, keys_of
 from . import schema as s
 from .readable import subscription_from
 
@@ -27,11 +27,11 @@ def index_rows_of(subscription: Subscription) -> list[Row]:
     return [
         {
             "tenant": subscription.tenant,
-            "types": place.types,
-            "topics": place.topics,
+            "types": key.types,
+            "topics": key.topics,
             "subscription_id": subscription.id,
         }
-        for place in keys_of(subscription)
+        for key in keys_of(subscription)
     ]
 
 
@@ -45,7 +45,7 @@ _REMOVE = delete(s.subscription_index).where(
 
 
 def replace(connection: Connection, old: Iterable[Subscription], new: Iterable[Subscription]) -> None:
-    """Remove what subscriptions said as they were, write what they say now; the tenant must be locked."""
+    """Remove the rows of subscriptions as they were and write those as they are now; the tenant must be locked."""
     after = [row for subscription in new for row in index_rows_of(subscription)]
     before = (row for subscription in old for row in index_rows_of(subscription))
     if gone := [{f"its_{name}": value for name, value in row.items()} for row in before if row not in after]:
@@ -55,9 +55,9 @@ def replace(connection: Connection, old: Iterable[Subscription], new: Iterable[S
         connection.execute(make(s.subscription_index).on_conflict_do_nothing(), after)
 
 
-def candidates(connection: Connection, tenant: str, query: MatchQuery, limit: int) -> list[Match]:
-    """Return the next candidates of one inquiry: a look into each place, then the rows of the first."""
-    looks = ({"types": place.types, "topics": place.topics} for place in keys_for(query))
+def matches(connection: Connection, tenant: str, query: MatchQuery, limit: int) -> list[Match]:
+    """Return the next matches of one query: first the ids of each match key, then the rows of the first of these."""
+    looks = ({"types": key.types, "topics": key.topics} for key in keys_for(query))
     given = {"tenant": tenant, "after": query.after, "limit": limit}
     ids = {id_ for look in looks for id_ in connection.scalars(_LOOK, {**given, **look})}
     if not ids:
@@ -98,44 +98,6 @@ _ROWS = select(s.subscriptions, s.endpoints.c.state.label("endpoint_state")).joi
 
 
 def match_from(row: Any) -> Match:
-    """Return the candidate of a row of ``subscriptions`` with the state of its endpoint."""
+    """Return the match of a row of ``subscriptions`` with the state of its endpoint."""
     state = row["endpoint_state"]
     return Match(subscription_from(row), None if state is None else EndpointState(state))
-
-
-# ── on PostgreSQL: one statement for many inquiries ────────────────────────────────────────────
-
-FIND = f"""
-WITH places AS MATERIALIZED (
-  SELECT * FROM unnest($2::int[], $3::text[], $4::text[], $5::text[]) AS p(inquiry, types, topics, after)
-), found AS (
-  SELECT DISTINCT p.inquiry, i.subscription_id FROM places p CROSS JOIN LATERAL (
-    SELECT subscription_id FROM notifykit_subscription_index n
-    WHERE n.tenant = $1 AND n.types = p.types AND n.topics = p.topics AND n.subscription_id > p.after
-      -- a row that outlived its subscription (removed by hand, or by an older process) must not make a page short
-      AND EXISTS (SELECT 1 FROM notifykit_subscriptions x WHERE x.tenant = n.tenant AND x.id = n.subscription_id)
-    ORDER BY n.subscription_id LIMIT $6
-  ) i
-), page AS (
-  SELECT inquiry, subscription_id, row_number() OVER (PARTITION BY inquiry ORDER BY subscription_id) AS place FROM found
-)
-SELECT p.inquiry, {", ".join(f"u.{column.name}" for column in s.subscriptions.c)}, e.state AS endpoint_state
-FROM page p JOIN notifykit_subscriptions u ON u.tenant = $1 AND u.id = p.subscription_id
-LEFT JOIN notifykit_endpoints e ON e.tenant = u.tenant AND e.id = u.subscriber_id
-WHERE p.place <= $6 ORDER BY p.inquiry, p.subscription_id
-"""
-
-PICK = "SELECT * FROM notifykit_endpoints WHERE tenant = $1 AND id = ANY($2::text[])"
-
-
-def places_columns(queries: Sequence[MatchQuery]) -> tuple[list[int], list[str], list[str], list[str]]:
-    """Return the arrays of :data:`FIND`: the inquiry's number, types, topics, and the id to go on behind."""
-    rows: list[tuple[int, MatchKey, str]] = [
-        (number, place, query.after) for number, query in enumerate(queries) for place in keys_for(query)
-    ]
-    return (
-        [number for number, _, _ in rows],
-        [place.types for _, place, _ in rows],
-        [place.topics for _, place, _ in rows],
-        [after for _, _, after in rows],
-    )

@@ -1,13 +1,12 @@
-"""Find out whether the keys at hand open what a store holds, before a dispatcher meets a value that they do not open.
+"""Find out whether the keys at hand decrypt what a store holds, before a dispatcher comes to a value that they do not.
 
-All endpoints are read, up to a bound, since one that does not open gets no deliveries.  Of events and answers, which
-may be many and large, the first and the last rows are read.
+All endpoints are read, up to a bound, since one that cannot be decrypted gets no deliveries.  Of events and
+responses, which may be many and large, the first and the last rows are read.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,65 +14,52 @@ import attrs
 from sqlalchemy import Connection, RowMapping, Table, select, tuple_
 
 from ...errors import MissingKeyError, VaultError
+from ...ports import TAMPERED, Survey
 from ...vault.ring import is_encrypted
 from . import schema as s
-from .encryption import event_context, header_context, response_context, secret_context
-from .rewrap import TAMPERED
-from .store import SqlStore
+from .encryption import Encryption, event_context, header_context, response_context, secret_context
+from .rewrap import Transaction
 
 MOST_ENDPOINTS = 10_000
 _PAGE = 500
 #: Rows of a sampled table that are read from each of its ends.
 _SAMPLE = 50
 
-#: A stored value, which may be sealed, and its place.
+#: A stored value, which may be encrypted, and its context.
 _Value = tuple[str | bytes, str]
 
 
-@attrs.define(kw_only=True)
-class Survey:
-    """What was read, and what of it does not open.
+async def survey(encryption: Encryption, read: Transaction) -> Survey:
+    """Decrypt what an open store holds; return what was found.
 
-    Attributes:
-        endpoints: Endpoints that were read.
-        sampled: Rows of events and answers that were read.
-        sealed: Rows with a sealed value in them.
-        unreadable: Rows that do not open, by the id of the key that is missing, or :data:`.rewrap.TAMPERED`.
+    Args:
+        read: Runs a function in a transaction that reads.
     """
-
-    endpoints: int = 0
-    sampled: int = 0
-    encrypted: int = 0
-    unreadable: Counter[str] = attrs.field(factory=Counter)
-
-
-async def survey(store: SqlStore) -> Survey:
-    """Open what an open store holds and return what was found."""
     found = Survey()
     after: tuple[Any, ...] | None = None
     while found.endpoints < MOST_ENDPOINTS:
-        page = await store._read(_ENDPOINTS.reader(after=after, limit=_PAGE))
+        page = await read(_ENDPOINTS.reader(after=after, limit=_PAGE))
         found.endpoints += len(page)
-        _note(found, store, _ENDPOINTS, page)
+        _count(found, encryption, _ENDPOINTS, page)
         if len(page) < _PAGE:
             break
         after = _ENDPOINTS.key_of(page[-1])
     for source in _SAMPLED:
-        ends = [await store._read(source.reader(limit=_SAMPLE, last=last)) for last in (False, True)]
+        ends = [await read(source.reader(limit=_SAMPLE, last=last)) for last in (False, True)]
         rows = {source.key_of(row): row for end in ends for row in end}
         found.sampled += len(rows)
-        _note(found, store, source, list(rows.values()))
+        _count(found, encryption, source, list(rows.values()))
     return found
 
 
-def _note(found: Survey, store: SqlStore, source: _Source, rows: list[RowMapping]) -> None:
+def _count(found: Survey, encryption: Encryption, source: _Source, rows: list[RowMapping]) -> None:
     for row in rows:
-        encrypted = [(value, place) for value, place in source.values(row) if is_encrypted(value)]
+        encrypted = [(value, at) for value, at in source.values(row) if is_encrypted(value)]
         found.encrypted += bool(encrypted)
-        for value, place in encrypted:
-            ring = store.encryption.vault.ring  # asked for only where something is sealed: it may make a key
+        for value, at in encrypted:
+            ring = encryption.vault.ring  # only where something is encrypted: asking for the ring may make a key
             try:
-                _ = ring.open(value, context=place) if isinstance(value, str) else ring.open_bytes(value, context=place)
+                _ = ring.open(value, context=at) if isinstance(value, str) else ring.open_bytes(value, context=at)
             except MissingKeyError as error:
                 found.unreadable[error.key_id] += 1
                 break
@@ -84,7 +70,7 @@ def _note(found: Survey, store: SqlStore, source: _Source, rows: list[RowMapping
 
 @attrs.frozen
 class _Source:
-    """A table with sealed values.
+    """A table with encrypted values.
 
     Attributes:
         values: Returns the values of a row.
@@ -122,7 +108,7 @@ def _of_endpoint(row: RowMapping) -> Iterator[_Value]:
 def _of_event(row: RowMapping) -> Iterator[_Value]:
     tenant, id_ = row["tenant"], row["id"]
     yield bytes(row["body"]), event_context(tenant, id_, "body")
-    if row["metadata"] is not None and is_encrypted(bytes(row["body"])):  # else it may only look like a sealed one
+    if row["metadata"] is not None and is_encrypted(bytes(row["body"])):  # else it may only look like an encrypted one
         yield row["metadata"], event_context(tenant, id_, "metadata")
 
 

@@ -25,11 +25,11 @@ async def migrate(url: str, revision: str = "head") -> str:
 
     backend = backend_of(url)
     if backend == "sqlite":
-        from .sqlite import SqliteStore
+        from .sqlite.store import SqliteStore
 
         return await SqliteStore(url).upgrade(work)
     if backend == "postgresql":
-        from .postgres import PostgresStore
+        from .postgres.store import PostgresStore
 
         return await PostgresStore(url).upgrade(work)
     raise ConfigurationError(f"a {backend} store has no migrations")

@@ -11,7 +11,7 @@ use the real clock.
 
 from __future__ import annotations
 
-from .circuits import BroughtEventPromises, HealthPromises
+from .circuits import BroughtEventPromises, LimitPromises
 from .claims import ClaimPromises
 from .config import ConfigPromises
 from .destinations import DestinationPromises
@@ -52,7 +52,7 @@ class StoreSuite(
     PurgePromises,
     LivenessPromises,
     SharingPromises,
-    HealthPromises,
+    LimitPromises,
     BroughtEventPromises,
     StoreFixtures,
 ):

@@ -23,6 +23,7 @@ from .steps import (
     given_claim,
     given_deliveries,
     given_delivery,
+    load,
     plan,
     read,
     release,
@@ -35,7 +36,7 @@ class ClaimPromises:
 
     async def test_a_claim_carries_what_sending_takes(self, store: Store, clock: FakeClock) -> None:
         """A worker needs nothing but its claim: the bytes, the counts, the fence and the tenant's version."""
-        await store.save_endpoint(make_endpoint(at=clock.now()))
+        await store.save(make_endpoint(at=clock.now()))
         event = make_event(at=clock.now(), ordering_key="A-1", expires_at=clock.now() + HOUR, body=bytes(range(256)))
         new = make_delivery(event, RECEIVER)
         await plan(store, clock, event, [new])
@@ -61,7 +62,7 @@ class ClaimPromises:
             expires_at=event.expires_at,
             lease_until=clock.now() + LEASE,
             body=event.body,
-            version=(await store.load_tenant(event.tenant)).version,
+            version=(await load(store, event.tenant)).version,
         )
         assert expected == claimed
 
@@ -231,6 +232,6 @@ class ClaimPromises:
         await given_deliveries(store, clock, 300, due_at=clock.now() + HOUR)
         due = await given_delivery(store, clock)
 
-        claimed = await store.claim_due(LANE, 10, now=clock.now(), lease=LEASE, worker="worker-1")
+        claimed = await store.claim(LANE, 10, now=clock.now(), lease=LEASE, worker="worker-1")
 
         assert [due.id] == [one.delivery_id for one in claimed]

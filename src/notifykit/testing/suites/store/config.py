@@ -8,8 +8,9 @@ from typing import Any
 
 import attrs
 
-from ....models.delivery import DeliveryState
+from ....models.delivery import DeliveryState, Priority
 from ....models.endpoint import Endpoint, EndpointSecret, EndpointState
+from ....models.event_type import StoredEventType
 from ....models.retry import RetryPolicy
 from ....models.subscription import Subscription, TenantConfig
 from ....ports import Store
@@ -25,9 +26,11 @@ from .steps import (
     claim,
     claim_one,
     finish,
+    get_one,
     given_deliveries,
     given_delivery,
     given_ended,
+    load,
     read,
     take_one,
 )
@@ -55,21 +58,21 @@ class ConfigPromises:
             updated_at=clock.now() + TICK,
         )
 
-        saved = await store.save_endpoint(endpoint)
+        saved = await store.save(endpoint)
 
         assert attrs.evolve(endpoint, version=1) == saved
-        assert saved == await store.get_endpoint(ACME, endpoint.id)
+        assert saved == await get_one(store, Endpoint, ACME, endpoint.id)
 
     async def test_an_endpoint_is_replaced_as_a_whole(self, store: Store, clock: FakeClock) -> None:
         """Saving an endpoint again leaves nothing of what it was."""
         first = make_endpoint(at=clock.now(), headers={"x-old": "1"}, state_reason="old", max_in_flight=1)
         second = make_endpoint(at=clock.advance(HOUR), id=first.id, secrets=(), version=1)
-        await store.save_endpoint(first)
+        await store.save(first)
 
-        saved = await store.save_endpoint(second)
+        saved = await store.save(second)
 
         assert attrs.evolve(second, version=2) == saved
-        assert [saved] == await store.find_endpoints(ACME, limit=10)
+        assert [saved] == await store.page(Endpoint, ACME, limit=10)
 
     async def test_what_is_saved_is_a_copy(self, store: Store, clock: FakeClock) -> None:
         """Changing a mapping after it was saved changes nothing in the store."""
@@ -77,13 +80,13 @@ class ConfigPromises:
         conditions: dict[str, Any] = {"total": {"gt": 5}}
         endpoint = make_endpoint(at=clock.now(), headers=headers)
         subscription = make_subscription(endpoint, at=clock.now(), filter=conditions)
-        await store.save_endpoint(endpoint)
-        await store.save_subscription(subscription)
+        await store.save(endpoint)
+        await store.save(subscription)
 
         headers["x-a"] = "2"
         conditions["total"]["gt"] = 6
 
-        config = await store.load_tenant(ACME)
+        config = await load(store, ACME)
         assert {"x-a": "1"} == config.endpoints[0].headers
         assert {"total": {"gt": 5}} == config.subscriptions[0].filter
 
@@ -101,10 +104,10 @@ class ConfigPromises:
             updated_at=clock.now() + TICK,
         )
 
-        saved = await store.save_subscription(subscription)
+        saved = await store.save(subscription)
 
         assert attrs.evolve(subscription, version=1) == saved
-        assert saved == await store.get_subscription(ACME, subscription.id)
+        assert saved == await get_one(store, Subscription, ACME, subscription.id)
 
     async def test_a_subscription_is_replaced_as_a_whole(self, store: Store, clock: FakeClock) -> None:
         """Saving a subscription again leaves nothing of what it was, and an absent filter differs from an empty one."""
@@ -112,12 +115,12 @@ class ConfigPromises:
         first = make_subscription(endpoint, at=clock.now(), topic="shop/**", filter={"a": 1})
         second = make_subscription(endpoint, at=clock.advance(HOUR), id=first.id, filter={}, version=1)
         third = attrs.evolve(second, filter=None, event_types=(), version=2)
-        await store.save_subscription(first)
+        await store.save(first)
 
         saved, read_back = [], []
         for subscription in (second, third):
-            saved.append(await store.save_subscription(subscription))
-            read_back += await store.find_subscriptions(ACME, limit=10)
+            saved.append(await store.save(subscription))
+            read_back += await store.page(Subscription, ACME, limit=10)
 
         assert [attrs.evolve(second, version=2), attrs.evolve(third, version=3)] == saved
         assert saved == read_back
@@ -126,10 +129,10 @@ class ConfigPromises:
         """Pages that start after the last id seen show each endpoint and each subscription once."""
         endpoints, subscriptions = await self._given_config(store, clock)
 
-        pages = [await store.find_endpoints(ACME, limit=2)]
-        pages.append(await store.find_endpoints(ACME, limit=2, after=pages[0][-1].id))
-        lists = [await store.find_subscriptions(ACME, limit=2)]
-        lists.append(await store.find_subscriptions(ACME, limit=2, after=lists[0][-1].id))
+        pages = [await store.page(Endpoint, ACME, limit=2)]
+        pages.append(await store.page(Endpoint, ACME, limit=2, after=pages[0][-1].id))
+        lists = [await store.page(Subscription, ACME, limit=2)]
+        lists.append(await store.page(Subscription, ACME, limit=2, after=lists[0][-1].id))
 
         assert [endpoints[:2], endpoints[2:]] == pages
         assert [subscriptions[:2], subscriptions[2:]] == lists
@@ -137,10 +140,10 @@ class ConfigPromises:
     async def test_subscriptions_are_found_by_subscriber(self, store: Store, clock: FakeClock) -> None:
         """An endpoint's subscriptions can be listed alone, page by page."""
         endpoints, subscriptions = await self._given_config(store, clock)
-        second = await store.save_subscription(make_subscription(endpoints[0], at=clock.now()))
+        second = await store.save(make_subscription(endpoints[0], at=clock.now()))
 
-        found = await store.find_subscriptions(ACME, subscriber_id=endpoints[0].id, limit=10)
-        rest = await store.find_subscriptions(ACME, subscriber_id=endpoints[0].id, limit=10, after=subscriptions[0].id)
+        found = await store.page(Subscription, ACME, subscriber_id=endpoints[0].id, limit=10)
+        rest = await store.page(Subscription, ACME, subscriber_id=endpoints[0].id, limit=10, after=subscriptions[0].id)
 
         assert [subscriptions[0], second] == found
         assert [second] == rest
@@ -148,11 +151,11 @@ class ConfigPromises:
     async def test_a_tenant_is_loaded_as_a_whole(self, store: Store, clock: FakeClock) -> None:
         """Who plans gets all endpoints and subscriptions, disabled ones included, of this tenant only."""
         endpoints, subscriptions = await self._given_config(store, clock)
-        disabled = await store.save_endpoint(make_endpoint(at=clock.now(), state=EndpointState.DISABLED))
-        silent = await store.save_subscription(make_subscription(disabled, at=clock.now(), enabled=False))
-        await store.save_endpoint(make_endpoint(tenant=GLOBEX, at=clock.now()))
+        disabled = await store.save(make_endpoint(at=clock.now(), state=EndpointState.DISABLED))
+        silent = await store.save(make_subscription(disabled, at=clock.now(), enabled=False))
+        await store.save(make_endpoint(tenant=GLOBEX, at=clock.now()))
 
-        config = await store.load_tenant(ACME)
+        config = await load(store, ACME)
 
         assert ACME == config.tenant
         assert [*endpoints, disabled] == sorted(config.endpoints, key=lambda endpoint: endpoint.id)
@@ -160,7 +163,7 @@ class ConfigPromises:
 
     async def test_an_unknown_tenant_has_an_empty_configuration(self, store: Store) -> None:
         """A tenant that never configured anything is no error."""
-        assert TenantConfig(ACME, 0, (), ()) == await store.load_tenant(ACME)
+        assert TenantConfig(ACME, 0, (), ()) == await load(store, ACME)
 
     async def test_every_change_raises_the_version(self, store: Store, clock: FakeClock) -> None:
         """Insert, replacement and removal of endpoints and subscriptions each make what was loaded stale."""
@@ -168,40 +171,40 @@ class ConfigPromises:
         subscription = make_subscription(endpoint, at=clock.now())
         other = make_subscription(endpoint, at=clock.now())
         changes: list[Callable[[], Awaitable[object]]] = [
-            lambda: store.save_endpoint(endpoint),
-            lambda: store.save_endpoint(attrs.evolve(endpoint, version=1)),
-            lambda: store.save_subscription(subscription),
-            lambda: store.save_subscription(attrs.evolve(subscription, version=1)),
-            lambda: store.save_subscription(other),
-            lambda: store.remove_subscription(ACME, other.id),
-            lambda: store.remove_endpoint(ACME, endpoint.id, now=clock.now()),
-            lambda: store.save_endpoint(endpoint),
+            lambda: store.save(endpoint),
+            lambda: store.save(attrs.evolve(endpoint, version=1)),
+            lambda: store.save(subscription),
+            lambda: store.save(attrs.evolve(subscription, version=1)),
+            lambda: store.save(other),
+            lambda: store.remove(Subscription, ACME, other.id, now=clock.now()),
+            lambda: store.remove(Endpoint, ACME, endpoint.id, now=clock.now()),
+            lambda: store.save(endpoint),
         ]
 
-        versions = [(await store.load_tenant(ACME)).version]
+        versions = [(await load(store, ACME)).version]
         for change in changes:
             await change()
-            versions.append((await store.load_tenant(ACME)).version)
+            versions.append((await load(store, ACME)).version)
 
         assert sorted(set(versions)) == versions
 
     async def test_a_change_leaves_other_tenants_versions_alone(self, store: Store, clock: FakeClock) -> None:
         """Nobody has to load a configuration again because another tenant changed its own."""
-        await store.save_endpoint(make_endpoint(tenant=GLOBEX, at=clock.now()))
-        before = await store.load_tenant(GLOBEX)
+        await store.save(make_endpoint(tenant=GLOBEX, at=clock.now()))
+        before = await load(store, GLOBEX)
 
-        await store.save_endpoint(make_endpoint(tenant=ACME, at=clock.now()))
+        await store.save(make_endpoint(tenant=ACME, at=clock.now()))
 
-        assert before == await store.load_tenant(GLOBEX)
+        assert before == await load(store, GLOBEX)
 
     async def test_planners_and_workers_see_the_version(self, store: Store, clock: FakeClock) -> None:
         """Each taken event and each claim carries its tenant's version as it is now."""
         await given_delivery(store, clock)
         await store.append([make_event(at=clock.now())])
-        await store.save_endpoint(make_endpoint(tenant=GLOBEX, at=clock.now()))
+        await store.save(make_endpoint(tenant=GLOBEX, at=clock.now()))
         for _ in range(2):
-            await store.save_endpoint(make_endpoint(at=clock.now()))
-        version = (await store.load_tenant(ACME)).version
+            await store.save(make_endpoint(at=clock.now()))
+        version = (await load(store, ACME)).version
 
         taken = await take_one(store, clock)
         claimed = await claim_one(store, clock)
@@ -212,17 +215,17 @@ class ConfigPromises:
         """With an endpoint go its subscriptions, and nobody else's."""
         endpoints, subscriptions = await self._given_config(store, clock)
 
-        removed = await store.remove_endpoint(ACME, endpoints[0].id, now=clock.now())
-        again = await store.remove_endpoint(ACME, endpoints[0].id, now=clock.now())
+        removed = await store.remove(Endpoint, ACME, endpoints[0].id, now=clock.now())
+        again = await store.remove(Endpoint, ACME, endpoints[0].id, now=clock.now())
 
         assert (True, False) == (removed, again)
-        assert endpoints[1:] == await store.find_endpoints(ACME, limit=10)
-        assert subscriptions[1:] == await store.find_subscriptions(ACME, limit=10)
+        assert endpoints[1:] == await store.page(Endpoint, ACME, limit=10)
+        assert subscriptions[1:] == await store.page(Subscription, ACME, limit=10)
 
     async def test_removing_an_endpoint_cancels_what_waits_for_it(self, store: Store, clock: FakeClock) -> None:
         """What waits for a removed endpoint is cancelled; what is being sent or has ended is not."""
         endpoint = make_endpoint(at=clock.now())
-        await store.save_endpoint(endpoint)
+        await store.save(endpoint)
         delivered = await given_ended(store, clock, subscriber=endpoint.id, state=DeliveryState.DELIVERED)
         await given_deliveries(store, clock, 2, subscriber=endpoint.id)
         (sending,) = await claim(store, clock, 1)
@@ -232,7 +235,7 @@ class ConfigPromises:
         other = await given_delivery(store, clock, subscriber=OTHER, due_at=clock.now() + HOUR)
         now = clock.advance(SECOND)
 
-        await store.remove_endpoint(ACME, endpoint.id, now=now)
+        await store.remove(Endpoint, ACME, endpoint.id, now=now)
 
         assert [] == await claim(store, clock)
         cancelled = await read(store, held.id)
@@ -250,30 +253,56 @@ class ConfigPromises:
         endpoints, subscriptions = await self._given_config(store, clock)
         await given_delivery(store, clock, subscriber=endpoints[0].id, subscription_id=subscriptions[0].id)
 
-        removed = await store.remove_subscription(ACME, subscriptions[0].id)
-        again = await store.remove_subscription(ACME, subscriptions[0].id)
+        removed = await store.remove(Subscription, ACME, subscriptions[0].id, now=clock.now())
+        again = await store.remove(Subscription, ACME, subscriptions[0].id, now=clock.now())
 
         assert (True, False) == (removed, again)
-        assert subscriptions[1:] == await store.find_subscriptions(ACME, limit=10)
+        assert subscriptions[1:] == await store.page(Subscription, ACME, limit=10)
         assert subscriptions[0].id == (await claim_one(store, clock)).subscription_id
 
-    async def test_tenants_with_a_configuration_are_listed(self, store: Store, clock: FakeClock) -> None:
-        """A tenant is listed once it has an endpoint or a subscription, however many it has."""
-        before = await store.tenants()
-        await self._given_config(store, clock)
-        await store.save_subscription(make_subscription(make_endpoint(tenant=GLOBEX, at=clock.now()), at=clock.now()))
-        await store.append([make_event(tenant="initech", at=clock.now())])
+    async def test_an_event_type_reads_back_as_it_was_saved(self, store: Store, clock: FakeClock) -> None:
+        """Every field of an event type is kept exactly, and a save replaces it as a whole."""
+        event_type = StoredEventType(
+            id="order.paid",
+            category="billing ☃",
+            purpose="security",
+            priority=Priority.HIGH,
+            description="Ωmega 🐘",
+            schema={"type": "object", "required": ["ü"], "properties": {"ü": {"enum": [1, 2.5, None, True]}}},
+        )
+        bare = StoredEventType(id="order.paid", version=1)
 
-        after = await store.tenants()
+        saved = await store.save(event_type)
+        found = await get_one(store, StoredEventType, "", event_type.id)
+        replaced = await store.save(bare)
 
-        assert [] == before
-        assert [ACME, GLOBEX] == sorted(after)
+        assert attrs.evolve(event_type, version=1) == saved == found
+        assert "order.paid" == saved.name
+        assert [attrs.evolve(bare, version=2)] == [replaced] == await store.page(StoredEventType, "", limit=10)
+        assert await store.remove(StoredEventType, "", event_type.id, now=clock.now())
+        assert [] == await store.page(StoredEventType, "", limit=10)
+
+    async def test_event_types_change_no_version(self, store: Store, clock: FakeClock) -> None:
+        """Planning does not depend on stored event types, so that nothing has to be loaded again."""
+        await store.save(make_endpoint(at=clock.now()))
+        before = await load(store, ACME)
+
+        saved = await store.save(StoredEventType(id="order.paid", tenant=ACME))
+        await store.remove(StoredEventType, ACME, saved.id, now=clock.now())
+
+        assert before == await load(store, ACME)
+
+    async def test_a_kind_without_subscribers_has_none(self, store: Store, clock: FakeClock) -> None:
+        """A page of a subscriber's records is empty for a kind whose records have no subscriber."""
+        endpoint = await store.save(make_endpoint(at=clock.now()))
+
+        assert [] == await store.page(Endpoint, ACME, subscriber_id=endpoint.id, limit=10)
 
     async def _given_config(self, store: Store, clock: FakeClock) -> tuple[list[Endpoint], list[Subscription]]:
         """Save three endpoints with a subscription each, the newest first."""
         endpoints = [make_endpoint(at=clock.now()) for _ in range(3)]
         subscriptions = [make_subscription(endpoint, at=clock.now()) for endpoint in endpoints]
         for at in (2, 1, 0):
-            endpoints[at] = await store.save_endpoint(endpoints[at])
-            subscriptions[at] = await store.save_subscription(subscriptions[at])
+            endpoints[at] = await store.save(endpoints[at])
+            subscriptions[at] = await store.save(subscriptions[at])
         return endpoints, subscriptions

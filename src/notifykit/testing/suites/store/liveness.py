@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import anyio
 import pytest
 
 from ....models.delivery import DeliveryState, Priority
-from ....ports import DeliveryFilter, Settlement, Store, StoreStats
+from ....ports import DeliveryFilter, Move, NextDue, Settlement, Store, StoreStats
 from ...builders import make_delivery, make_event
 from ...clock import FakeClock
 from .steps import (
@@ -40,7 +41,7 @@ class LivenessPromises:
 
     async def test_nothing_is_due_in_an_empty_store(self, store: Store) -> None:
         """Without events and deliveries there is nothing to wait for."""
-        assert (None, None) == await store.next_due()
+        assert NextDue(None, None, is_open=False) == await store.next_due()
 
     async def test_the_next_event_is_due(self, store: Store, clock: FakeClock) -> None:
         """The earliest unplanned event says when to look again, whatever its priority."""
@@ -48,7 +49,7 @@ class LivenessPromises:
         due = {Priority.HIGH: first + MINUTE, Priority.NORMAL: first + SECOND, Priority.LOW: first}
         await store.append([make_event(at=clock.now(), due_at=at, priority=priority) for priority, at in due.items()])
 
-        assert (first, None) == await store.next_due()
+        assert NextDue(first, None, is_open=True) == await store.next_due()
 
     async def test_the_next_delivery_is_due(self, store: Store, clock: FakeClock) -> None:
         """The earliest delivery that waits or is held says when to look again, whatever its lane."""
@@ -56,7 +57,7 @@ class LivenessPromises:
         await given_delivery(store, clock, due_at=first + SECOND)
         await given_delivery(store, clock, due_at=first, state=DeliveryState.HELD, channel="e-mail")
 
-        assert (None, first) == await store.next_due()
+        assert NextDue(None, first, is_open=True) == await store.next_due()
 
     async def test_work_that_waits_already_is_due(self, store: Store, clock: FakeClock) -> None:
         """A time that has passed says: now."""
@@ -79,39 +80,39 @@ class LivenessPromises:
         done = await store.next_due()
 
         assert leased is None or leased >= clock.now() + LEASE
-        assert (None, None) == done
+        assert NextDue(None, None, is_open=False) == done
 
     async def test_a_retry_is_due_at_its_time(self, store: Store, clock: FakeClock) -> None:
         """A delivery that is tried again says when."""
         await retry(store, clock, await given_claim(store, clock), after=HOUR)
 
-        assert (None, clock.now() + HOUR) == await store.next_due()
+        assert NextDue(None, clock.now() + HOUR, is_open=True) == await store.next_due()
 
     async def test_what_is_open_is_work(self, store: Store, clock: FakeClock) -> None:
         """There is work from the append of an event until its last delivery has ended, whoever has it meanwhile."""
-        seen = [await store.has_work()]
+        seen = [(await store.next_due()).is_open]
         event = make_event(at=clock.now())
         await store.append([event])
-        seen.append(await store.has_work())
+        seen.append((await store.next_due()).is_open)
         taken = await take_one(store, clock)
-        seen.append(await store.has_work())
+        seen.append((await store.next_due()).is_open)
         await settle(store, clock, taken, [make_delivery(event, due_at=clock.now())])
-        seen.append(await store.has_work())
+        seen.append((await store.next_due()).is_open)
         claimed = await claim_one(store, clock)
-        seen.append(await store.has_work())
+        seen.append((await store.next_due()).is_open)
         await finish(store, clock, claimed)
-        seen.append(await store.has_work())
+        seen.append((await store.next_due()).is_open)
 
         assert [False, True, True, True, True, False] == seen
 
     async def test_a_redrive_is_work(self, store: Store, clock: FakeClock) -> None:
         """What has ended is none, until it is sent again."""
         dead = await given_ended(store, clock)
-        ended = await store.has_work()
+        ended = (await store.next_due()).is_open
 
-        await store.redrive_one(ACME, dead.delivery_id, now=clock.now())
+        await store.move(ACME, DeliveryFilter(ids=dead.delivery_id), Move.REDRIVE, now=clock.now())
 
-        assert (False, True) == (ended, await store.has_work())
+        assert (False, True) == (ended, (await store.next_due()).is_open)
 
     async def test_an_append_ends_the_wait(self, store: Store, clock: FakeClock) -> None:
         """Who waits on a store is woken when an event is appended through it."""
@@ -135,9 +136,9 @@ class LivenessPromises:
         now = clock.advance(LEASE + SECOND)
         verbs: dict[str, Callable[[], Awaitable[object]]] = {
             "settle": lambda: settle(store, clock, taken, [make_delivery(event)]),
-            "redrive": lambda: store.redrive(ACME, DeliveryFilter(), now=now, limit=10),
-            "redrive_one": lambda: store.redrive_one(ACME, dead.delivery_id, now=now),
-            "wake": lambda: store.wake(ACME, held.subscriber_id, now=now),
+            "redrive": lambda: store.move(ACME, DeliveryFilter(), Move.REDRIVE, now=now, limit=10),
+            "redrive_one": lambda: store.move(ACME, DeliveryFilter(ids=dead.delivery_id), Move.REDRIVE, now=now),
+            "wake": lambda: store.move(ACME, DeliveryFilter(subscriber_id=held.subscriber_id), Move.WAKE, now=now),
             "rescue": lambda: store.rescue(10, now=now, max_abandoned=3),
         }
         await store.wait(TICK)  # hints of what was done so far
@@ -156,6 +157,16 @@ class LivenessPromises:
         with anyio.fail_after(PROMPTLY):
             for _ in range(3):
                 await store.wait(10_000 * TICK)
+
+    async def test_an_idle_wait_is_ended_by_news_too(self, store: Store, clock: FakeClock) -> None:
+        """A wait that may last longer while notifications arrive ends with the first one, and else after either time."""
+        with anyio.fail_after(PROMPTLY):
+            assert not await store.wait(TICK, idle_timeout=TICK)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(partial(store.wait, LONG, idle_timeout=2 * LONG))
+                await anyio.wait_all_tasks_blocked()
+
+                await store.append([make_event(at=clock.now())])
 
     async def test_an_empty_store_has_no_work(self, store: Store, clock: FakeClock) -> None:
         """Without events and deliveries every count is zero."""

@@ -13,7 +13,7 @@ from ....policies.plan import SubscriptionIndex
 from ....ports import Store
 from ...builders import make_endpoint, make_subscription
 from ...clock import FakeClock
-from .steps import ACME, GLOBEX
+from .steps import ACME, GLOBEX, get_one, load
 
 TYPES = (
     "order",
@@ -37,7 +37,7 @@ QUERIES = tuple(
 
 async def ask(store: Store, query: MatchQuery, *, limit: int = 1000, tenant: str = ACME) -> list[Match]:
     """Ask for the candidates of one inquiry."""
-    (found,) = await store.find_matches(tenant, [query], limit=limit)
+    (found,) = await store.match(tenant, [query], limit=limit)
     return found
 
 
@@ -65,9 +65,9 @@ class MatchPromises:
             for topic in TOPICS
         ]
         for subscription in reversed(subscriptions):
-            await store.save_subscription(subscription)
+            await store.save(subscription)
 
-        answers = await store.find_matches(ACME, QUERIES, limit=1000)
+        answers = await store.match(ACME, QUERIES, limit=1000)
 
         assert len(QUERIES) == len(answers)
         for query, found in zip(QUERIES, answers, strict=True):
@@ -81,10 +81,7 @@ class MatchPromises:
         endpoints = [await self._given_endpoint(store, clock, state=state) for state in states]
         endpoints.append(make_endpoint(at=clock.now()))
         asked: dict[str, Any] = {"event_types": ("a.b", "c.**"), "topic": "x/*", "filter": {"n": [1, None]}}
-        wishes = [
-            await store.save_subscription(make_subscription(endpoint, at=clock.now(), **asked))
-            for endpoint in endpoints
-        ]
+        wishes = [await store.save(make_subscription(endpoint, at=clock.now(), **asked)) for endpoint in endpoints]
 
         found = await ask(store, MatchQuery("c.d", "x/y"))
 
@@ -96,9 +93,7 @@ class MatchPromises:
         patterns = (("**", "order.*"), ("order.paid",), ("order.**", "order.paid", "*.paid"))
         made = [make_subscription(endpoint, at=clock.now(), event_types=patterns[i % 3]).id for i in range(14)]
         for i, id_ in enumerate(made):
-            await store.save_subscription(
-                make_subscription(endpoint, at=clock.now(), id=id_, event_types=patterns[i % 3])
-            )
+            await store.save(make_subscription(endpoint, at=clock.now(), id=id_, event_types=patterns[i % 3]))
 
         pages = [await ids(store, MatchQuery("order.paid"), limit=5)]
         while len(pages[-1]) == 5:
@@ -112,7 +107,7 @@ class MatchPromises:
         subscriptions = await self._given_subscriptions(store, clock, "order.paid", 4)
         (_, gone, *rest) = [subscription.id for subscription in subscriptions]
 
-        await store.remove_subscription(ACME, gone)
+        await store.remove(Subscription, ACME, gone, now=clock.now())
 
         assert rest == await ids(store, MatchQuery("order.paid", after=gone))
 
@@ -127,15 +122,15 @@ class MatchPromises:
             MatchQuery("order.paid"),
         ]
 
-        answers = await store.find_matches(ACME, queries, limit=2)
+        answers = await store.match(ACME, queries, limit=2)
 
         found = [[candidate.subscription.id for candidate in answer] for answer in answers]
         assert [sent[:2], paid[1:], [], paid[:2]] == found
 
     async def test_asking_nothing_is_no_error(self, store: Store) -> None:
         """No inquiries have no answers, and an unknown tenant has no candidates."""
-        assert [] == await store.find_matches(ACME, [], limit=10)
-        assert [[]] == await store.find_matches("nobody", [MatchQuery("a")], limit=10)
+        assert [] == await store.match(ACME, [], limit=10)
+        assert [[]] == await store.match("nobody", [MatchQuery("a")], limit=10)
 
     async def test_only_who_names_a_type_is_found_by_name(self, store: Store, clock: FakeClock) -> None:
         """Operational events are for those who say the first word, however many take any word."""
@@ -150,7 +145,7 @@ class MatchPromises:
         )
         made = [make_subscription(endpoint, at=clock.now(), event_types=types) for types in patterns]
         for subscription in made:
-            await store.save_subscription(subscription)
+            await store.save(subscription)
 
         found = await ids(store, MatchQuery("endpoint.failing", named=True))
 
@@ -173,12 +168,12 @@ class MatchPromises:
 
         seen = []
         for version, change in enumerate(changes):
-            await store.save_subscription(attrs.evolve(wish, version=version, **change))
+            await store.save(attrs.evolve(wish, version=version, **change))
             seen.append(await found())
-        await store.remove_subscription(ACME, wish.id)
+        await store.remove(Subscription, ACME, wish.id, now=clock.now())
         seen.append(await found())
-        await store.save_subscription(wish)
-        await store.remove_endpoint(ACME, endpoint.id, now=clock.now())
+        await store.save(wish)
+        await store.remove(Endpoint, ACME, endpoint.id, now=clock.now())
         seen.append(await found())
 
         assert [
@@ -202,18 +197,16 @@ class MatchPromises:
         """A pattern that is none does not stop the others of its subscription."""
         endpoint = await self._given_endpoint(store, clock)
 
-        wish = await store.save_subscription(
-            make_subscription(endpoint, at=clock.now(), event_types=(pattern, "order.*"))
-        )
+        wish = await store.save(make_subscription(endpoint, at=clock.now(), event_types=(pattern, "order.*")))
 
-        assert wish == await store.get_subscription(ACME, wish.id)
+        assert wish == await get_one(store, Subscription, ACME, wish.id)
         assert [wish.id] == await ids(store, MatchQuery("order.paid"))
 
     async def test_an_event_of_many_words_finds_its_candidates(self, store: Store, clock: FakeClock) -> None:
         """Types and topics may have more words than patterns."""
         endpoint = await self._given_endpoint(store, clock)
         wish = make_subscription(endpoint, at=clock.now(), event_types=("w.w.**",), topic="t/**")
-        await store.save_subscription(wish)
+        await store.save(wish)
 
         found = await ids(store, MatchQuery(".".join("w" * 60), "/".join("t" * 32)))
 
@@ -222,16 +215,16 @@ class MatchPromises:
     async def test_another_tenants_subscriptions_are_no_candidates(self, store: Store, clock: FakeClock) -> None:
         """Nor is the state of another tenant's endpoint the state of one's own."""
         ours = await self._given_endpoint(store, clock)
-        theirs = await store.save_endpoint(
+        theirs = await store.save(
             make_endpoint(tenant=GLOBEX, at=clock.now(), id=ours.id, state=EndpointState.DISABLED)
         )
-        our_subscription = await store.save_subscription(make_subscription(ours, at=clock.now()))
-        their_wish = await store.save_subscription(
+        our_subscription = await store.save(make_subscription(ours, at=clock.now()))
+        their_wish = await store.save(
             make_subscription(theirs, at=clock.now(), id=our_subscription.id, description="theirs")
         )
 
         found = [await ask(store, MatchQuery("a.b"), tenant=tenant) for tenant in (ACME, GLOBEX)]
-        await store.remove_subscription(GLOBEX, their_wish.id)
+        await store.remove(Subscription, GLOBEX, their_wish.id, now=clock.now())
 
         assert [[Match(our_subscription, ours.state)], [Match(their_wish, theirs.state)]] == found
         assert [our_subscription.id] == await ids(store, MatchQuery("a.b"))
@@ -239,34 +232,34 @@ class MatchPromises:
     async def test_endpoints_are_picked_by_id(self, store: Store, clock: FakeClock) -> None:
         """However many are asked for, those that exist come, each once."""
         endpoints = [await self._given_endpoint(store, clock, description=str(i)) for i in range(3)]
-        await store.save_endpoint(stranger := make_endpoint(tenant=GLOBEX, at=clock.now()))
+        await store.save(stranger := make_endpoint(tenant=GLOBEX, at=clock.now()))
         missing = [f"end_{i}" for i in range(1500)]
 
-        found = await store.pick_endpoints(
-            ACME, [endpoints[2].id, stranger.id, *missing, endpoints[0].id, endpoints[2].id]
+        found = await store.get(
+            Endpoint, ACME, [endpoints[2].id, stranger.id, *missing, endpoints[0].id, endpoints[2].id]
         )
 
         assert [endpoints[0], endpoints[2]] == sorted(found, key=lambda endpoint: endpoint.id)
-        assert [] == await store.pick_endpoints(ACME, [])
+        assert [] == await store.get(Endpoint, ACME, [])
 
     async def test_a_small_tenant_is_loaded_and_a_large_one_is_not(self, store: Store, clock: FakeClock) -> None:
         """Endpoints and subscriptions count each for themselves, and only the tenant's own."""
         endpoint = await self._given_endpoint(store, clock)
         await self._given_endpoint(store, clock)
         for _ in range(3):
-            await store.save_subscription(make_subscription(endpoint, at=clock.now()))
+            await store.save(make_subscription(endpoint, at=clock.now()))
         for _ in range(5):
-            await store.save_endpoint(make_endpoint(tenant=GLOBEX, at=clock.now()))
+            await store.save(make_endpoint(tenant=GLOBEX, at=clock.now()))
 
-        whole = await store.load_tenant(ACME)
+        whole = await load(store, ACME)
 
-        assert whole == await store.load_small_tenant(ACME, 3)
-        assert await store.load_small_tenant(ACME, 2) is None
-        assert await store.load_small_tenant(GLOBEX, 4) is None
-        assert await store.load_tenant("nobody") == await store.load_small_tenant("nobody", 0)
+        assert whole == await store.load_tenant(ACME, most=3)
+        assert await store.load_tenant(ACME, most=2) is None
+        assert await store.load_tenant(GLOBEX, most=4) is None
+        assert await load(store, "nobody") == await store.load_tenant("nobody", most=0)
 
     async def _given_endpoint(self, store: Store, clock: FakeClock, **changes: Any) -> Endpoint:
-        return await store.save_endpoint(make_endpoint(at=clock.now(), **changes))
+        return await store.save(make_endpoint(at=clock.now(), **changes))
 
     async def _given_subscriptions(
         self, store: Store, clock: FakeClock, pattern: str, count: int
@@ -274,5 +267,5 @@ class MatchPromises:
         endpoint = await self._given_endpoint(store, clock)
         made = [make_subscription(endpoint, at=clock.now(), event_types=(pattern,)) for _ in range(count)]
         for subscription in made:
-            await store.save_subscription(subscription)
+            await store.save(subscription)
         return made

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ....models.delivery import FINAL_STATES, DeliveryState
-from ....ports import DeliveryFilter, Store
+from ....ports import DeliveryFilter, Move, Store
 from ...builders import make_delivery, make_event
 from ...clock import FakeClock
 from .steps import (
@@ -41,7 +41,7 @@ class OperatorPromises:
         held = await given_delivery(store, clock, state=DeliveryState.HELD, reason="paused", due_at=clock.now() + HOUR)
         now = clock.advance(SECOND)
 
-        count = await store.cancel(ACME, [pending.id, held.id, "dlv_unknown"], now=now)
+        count = await store.move(ACME, DeliveryFilter(ids=[pending.id, held.id, "dlv_unknown"]), Move.CANCEL, now=now)
         cancelled = [await read(store, new.id) for new in (pending, held)]
 
         assert 2 == count
@@ -54,12 +54,14 @@ class OperatorPromises:
         delivered = await given_ended(store, clock, state=DeliveryState.DELIVERED)
         sending = await given_claim(store, clock)
 
-        count = await store.cancel(ACME, [delivered.delivery_id, sending.delivery_id], now=clock.now())
+        count = await store.move(
+            ACME, DeliveryFilter(ids=[delivered.delivery_id, sending.delivery_id]), Move.CANCEL, now=clock.now()
+        )
 
         assert 0 == count
         assert DeliveryState.DELIVERED is (await read(store, delivered.delivery_id)).state
         assert {sending.delivery_id} == await finish(store, clock, sending)
-        assert 0 == await store.cancel(ACME, [], now=clock.now())
+        assert 0 == await store.move(ACME, DeliveryFilter(ids=[]), Move.CANCEL, now=clock.now())
 
     async def test_a_redriven_delivery_is_a_new_generation(self, store: Store, clock: FakeClock) -> None:
         """A redrive sends the same delivery again at once: its tries begin anew, its history goes on."""
@@ -71,7 +73,7 @@ class OperatorPromises:
         await store.rescue(10, now=clock.now(), max_abandoned=1)
         now = clock.advance(HOUR)
 
-        count = await store.redrive(ACME, ALL, now=now, limit=10)
+        count = await store.move(ACME, ALL, Move.REDRIVE, now=now, limit=10)
         delivery = await read(store, claimed.delivery_id)
         again = await claim_one(store, clock)
         await finish(store, clock, again)
@@ -93,7 +95,7 @@ class OperatorPromises:
         await finish(store, clock, claimed, DeliveryState.EXPIRED)
         clock.advance(HOUR)
 
-        await store.redrive_one(ACME, claimed.delivery_id, now=clock.now())
+        await store.move(ACME, DeliveryFilter(ids=claimed.delivery_id), Move.REDRIVE, now=clock.now())
 
         assert (await claim_one(store, clock)).expires_at is None
 
@@ -102,7 +104,7 @@ class OperatorPromises:
         zombie = await given_claim(store, clock)
         clock.advance(LEASE + SECOND)
         await store.rescue(10, now=clock.now(), max_abandoned=1)
-        await store.redrive(ACME, ALL, now=clock.now(), limit=10)
+        await store.move(ACME, ALL, Move.REDRIVE, now=clock.now(), limit=10)
         owned = await claim_one(store, clock)
 
         written = await finish(store, clock, zombie)
@@ -115,7 +117,7 @@ class OperatorPromises:
         """Without named states a redrive means all that ended, except what was delivered."""
         ended = {state: await given_ended(store, clock, state=state) for state in sorted(FINAL_STATES)}
 
-        count = await store.redrive(ACME, ALL, now=clock.now(), limit=10)
+        count = await store.move(ACME, ALL, Move.REDRIVE, now=clock.now(), limit=10)
 
         failed = {claimed.delivery_id for state, claimed in ended.items() if state is not DeliveryState.DELIVERED}
         assert len(failed) == count
@@ -127,7 +129,7 @@ class OperatorPromises:
         delivered = await given_ended(store, clock, state=DeliveryState.DELIVERED)
         wanted = DeliveryFilter(states=frozenset({DeliveryState.DELIVERED}))
 
-        count = await store.redrive(ACME, wanted, now=clock.now(), limit=10)
+        count = await store.move(ACME, wanted, Move.REDRIVE, now=clock.now(), limit=10)
 
         assert 1 == count
         assert [delivered.delivery_id] == [claimed.delivery_id for claimed in await claim(store, clock)]
@@ -138,9 +140,9 @@ class OperatorPromises:
         waiting = await given_delivery(store, clock, due_at=clock.now() + HOUR)
         wanted = DeliveryFilter(states=frozenset(DeliveryState) - FINAL_STATES)
 
-        count = await store.redrive(ACME, wanted, now=clock.now(), limit=10)
+        count = await store.move(ACME, wanted, Move.REDRIVE, now=clock.now(), limit=10)
         one_by_one = [
-            await store.redrive_one(ACME, id_, now=clock.now())
+            await store.move(ACME, DeliveryFilter(ids=id_), Move.REDRIVE, now=clock.now())
             for id_ in (sending.delivery_id, waiting.id, "dlv_unknown")
         ]
 
@@ -164,7 +166,7 @@ class OperatorPromises:
 
         redriven = {}
         for wanted in filters:
-            await store.redrive(ACME, wanted, now=clock.now(), limit=10)
+            await store.move(ACME, wanted, Move.REDRIVE, now=clock.now(), limit=10)
             claims = await claim(store, clock)
             redriven[wanted] = {claimed.delivery_id for claimed in claims}
             for claimed in claims:
@@ -178,7 +180,7 @@ class OperatorPromises:
         for claimed in await claim(store, clock):
             await finish(store, clock, claimed, DeliveryState.DEAD)
 
-        counts = [await store.redrive(ACME, ALL, now=clock.now(), limit=2) for _ in range(4)]
+        counts = [await store.move(ACME, ALL, Move.REDRIVE, now=clock.now(), limit=2) for _ in range(4)]
 
         assert [2, 2, 1, 0] == counts
         assert {new.id for new in made} == {claimed.delivery_id for claimed in await claim(store, clock)}
@@ -190,8 +192,8 @@ class OperatorPromises:
         """A delivery that is named is redriven once, even if it was delivered."""
         ended = await given_ended(store, clock, state=state)
 
-        first = await store.redrive_one(ACME, ended.delivery_id, now=clock.now())
-        second = await store.redrive_one(ACME, ended.delivery_id, now=clock.now())
+        first = await store.move(ACME, DeliveryFilter(ids=ended.delivery_id), Move.REDRIVE, now=clock.now())
+        second = await store.move(ACME, DeliveryFilter(ids=ended.delivery_id), Move.REDRIVE, now=clock.now())
 
         assert (True, False) == (first, second)
         assert ended.delivery_id == (await claim_one(store, clock)).delivery_id
@@ -203,7 +205,7 @@ class OperatorPromises:
         refused = make_delivery(event, state=DeliveryState.SUPPRESSED, reason="unwanted")
         await plan(store, clock, event, [refused])
 
-        await store.redrive_one(ACME, refused.id, now=clock.now())
+        await store.move(ACME, DeliveryFilter(ids=refused.id), Move.REDRIVE, now=clock.now())
         claimed = await claim_one(store, clock)
 
         assert (refused.id, 1, event.body) == (claimed.delivery_id, claimed.attempt, claimed.body)
@@ -215,7 +217,7 @@ class OperatorPromises:
             await given_delivery(store, clock, state=DeliveryState.HELD, reason="paused", due_at=later, **new)
         await given_delivery(store, clock, subscriber=RECEIVER, due_at=later)
 
-        count = await store.wake(ACME, RECEIVER, now=clock.now())
+        count = await store.move(ACME, DeliveryFilter(subscriber_id=RECEIVER), Move.WAKE, now=clock.now())
         claimed = await claim(store, clock)
 
         assert 2 == count
@@ -225,5 +227,5 @@ class OperatorPromises:
         """A subscriber for whom nothing is held has nothing to wake."""
         await release(store, clock, await given_claim(store, clock))
 
-        assert 0 == await store.wake(ACME, RECEIVER, now=clock.now())
-        assert 0 == await store.wake(ACME, "end_unknown", now=clock.now())
+        assert 0 == await store.move(ACME, DeliveryFilter(subscriber_id=RECEIVER), Move.WAKE, now=clock.now())
+        assert 0 == await store.move(ACME, DeliveryFilter(subscriber_id="end_unknown"), Move.WAKE, now=clock.now())

@@ -10,7 +10,8 @@ import anyio.lowlevel
 import pytest
 
 from ....models.delivery import WEBHOOK, Claim, DeliveryState, Lane, NewDelivery, Priority
-from ....ports import DeliveryFilter, Store
+from ....models.endpoint import Endpoint
+from ....ports import DeliveryFilter, Move, Store
 from ...builders import make_delivery, make_endpoint, make_event, make_record
 from ...clock import FakeClock
 from .fixtures import MakeStore, needs
@@ -27,6 +28,7 @@ from .steps import (
     claim_one,
     finish,
     given_delivery,
+    is_planned,
     read,
     release,
     retry,
@@ -96,7 +98,7 @@ async def _cancel_at_send(store: Store, clock: FakeClock, head: Claim) -> None:
 async def _cancel_while_waiting(store: Store, clock: FakeClock, head: Claim) -> None:
     await retry(store, clock, head, after=HOUR)
     assert [] == await claim(store, clock)
-    assert 1 == await store.cancel(ACME, [head.delivery_id], now=clock.now())
+    assert 1 == await store.move(ACME, DeliveryFilter(ids=[head.delivery_id]), Move.CANCEL, now=clock.now())
 
 
 async def _quarantine(store: Store, clock: FakeClock, head: Claim) -> None:
@@ -276,7 +278,7 @@ class OrderingPromises:
         await store.record([make_record(held, DeliveryState.HELD, at=clock.now(), reason="paused", due_at=due_at)])
         asleep += await claim(store, clock)
 
-        await store.wake(ACME, RECEIVER, now=clock.now())
+        await store.move(ACME, DeliveryFilter(subscriber_id=RECEIVER), Move.WAKE, now=clock.now())
 
         assert [] == asleep
         assert [[first.id], [second.id], [third.id]] == await drain(store, clock)
@@ -308,7 +310,7 @@ class OrderingPromises:
         head = await claim_one(store, clock)
         assert [] == await claim(store, clock)
 
-        assert 1 == await store.cancel(ACME, [second.id], now=clock.now())
+        assert 1 == await store.move(ACME, DeliveryFilter(ids=[second.id]), Move.CANCEL, now=clock.now())
         early = await claim(store, clock)
         await finish(store, clock, head)
 
@@ -318,12 +320,12 @@ class OrderingPromises:
     async def test_a_removed_endpoint_leaves_no_line(self, store: Store, clock: FakeClock) -> None:
         """Removing an endpoint ends all that waits in its lines, also behind a delivery that is being sent."""
         endpoint = make_endpoint(at=clock.now())
-        await store.save_endpoint(endpoint)
+        await store.save(endpoint)
         _, *followers = await given_group(store, clock, 3, subscriber=endpoint.id)
         head = await claim_one(store, clock)
         assert [] == await claim(store, clock)
 
-        await store.remove_endpoint(ACME, endpoint.id, now=clock.now())
+        await store.remove(Endpoint, ACME, endpoint.id, now=clock.now())
         await finish(store, clock, head)
 
         assert [] == await drain(store, clock)
@@ -350,7 +352,7 @@ class OrderingPromises:
         await retry(store, clock, await claim_one(store, clock), after=MINUTE)
         assert [] == await claim(store, clock)
 
-        await store.redrive_one(ACME, first.id, now=clock.now())
+        await store.move(ACME, DeliveryFilter(ids=first.id), Move.REDRIVE, now=clock.now())
         clock.advance(MINUTE)
 
         assert [[first.id], [second.id], [third.id]] == await drain(store, clock)
@@ -363,7 +365,7 @@ class OrderingPromises:
         await finish(store, clock, await claim_one(store, clock), DEAD)
         sending = await claim_one(store, clock)
 
-        await store.redrive_one(ACME, first.id, now=clock.now())
+        await store.move(ACME, DeliveryFilter(ids=first.id), Move.REDRIVE, now=clock.now())
         meanwhile = await claim(store, clock)
         await finish(store, clock, sending)
 
@@ -376,7 +378,7 @@ class OrderingPromises:
         for _ in made:
             await finish(store, clock, await claim_one(store, clock), DEAD)
 
-        await store.redrive(ACME, DeliveryFilter(subscriber_id=RECEIVER), now=clock.now(), limit=10)
+        await store.move(ACME, DeliveryFilter(subscriber_id=RECEIVER), Move.REDRIVE, now=clock.now(), limit=10)
 
         assert [[new.id] for new in made] == await drain(store, clock)
 
@@ -448,7 +450,7 @@ class OrderingPromises:
         overlaps: list[str] = []
 
         async def plan_all(through: Store) -> None:
-            while any([not await through.is_planned(ACME, event.id) for event in events[-len(keys) :]]):
+            while any([not await is_planned(through, ACME, event.id) for event in events[-len(keys) :]]):
                 for event in await take(through, clock, 3):
                     await settle(through, clock, event, [made[event.id]])
                 await anyio.lowlevel.checkpoint()

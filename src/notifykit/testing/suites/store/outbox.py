@@ -12,7 +12,7 @@ from ....ports import Appended, Store
 from ...builders import make_event
 from ...clock import FakeClock
 from .fixtures import needs
-from .steps import ACME, GLOBEX, HOUR, LEASE, SECOND, TICK, settle, take, take_one
+from .steps import ACME, GLOBEX, HOUR, LEASE, SECOND, TICK, find_event, settle, take, take_one
 
 
 class OutboxPromises:
@@ -40,7 +40,7 @@ class OutboxPromises:
         (answer,) = await store.append([second])
 
         assert Appended(first.id, duplicate=True, fingerprint=first.fingerprint) == answer
-        assert await store.get_event(ACME, second.id) is None
+        assert await find_event(store, ACME, second.id) is None
         assert [first.id] == [taken.id for taken in await take(store, clock)]
 
     async def test_a_key_belongs_to_its_tenant(self, store: Store, clock: FakeClock) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ....models.delivery import Delivery, DeliveryState
-from ....ports import DeliveryFilter, Record, Settlement, Store
+from ....ports import DeliveryFilter, Move, Record, Settlement, Store
 from ...builders import make_delivery, make_event
 from ...clock import FakeClock
 from .steps import (
@@ -19,7 +19,10 @@ from .steps import (
     TICK,
     claim,
     claim_one,
+    find_delivery,
+    find_event,
     finish,
+    is_planned,
     plan,
     read,
     settle,
@@ -41,7 +44,7 @@ class PlanningPromises:
 
         assert {event.id} == settled
         assert [] == await take(store, clock)
-        assert event == await store.get_event(ACME, event.id)
+        assert event == await find_event(store, ACME, event.id)
 
     async def test_planned_deliveries_can_be_read(self, store: Store, clock: FakeClock) -> None:
         """A delivery is readable as it was planned, made at the instant of the plan."""
@@ -76,7 +79,7 @@ class PlanningPromises:
             due_at=new.due_at,
             expires_at=new.expires_at,
         )
-        assert expected == await store.get_delivery(ACME, new.id)
+        assert expected == await find_delivery(store, ACME, new.id)
 
     async def test_an_event_without_deliveries_is_settled(self, store: Store, clock: FakeClock) -> None:
         """An event that nobody wants leaves the outbox as well."""
@@ -101,7 +104,7 @@ class PlanningPromises:
         settled = await settle(store, clock, lost, [late])
 
         assert set() == settled
-        assert await store.get_delivery(ACME, late.id) is None
+        assert await find_delivery(store, ACME, late.id) is None
         assert {event.id} == await settle(store, clock, owned, [make_delivery(event, OTHER)])
 
     async def test_a_stale_settlement_does_not_stop_the_others(self, store: Store, clock: FakeClock) -> None:
@@ -162,13 +165,13 @@ class PlanningPromises:
         """Readers can tell whether planning is over, or whether more deliveries may come."""
         event = make_event(at=clock.now())
         await store.append([event])
-        answers = [await store.is_planned(ACME, event.id)]
+        answers = [await is_planned(store, ACME, event.id)]
 
         for cursor in ("page-2", None):
             taken = await take_one(store, clock)
-            answers.append(await store.is_planned(ACME, event.id))
+            answers.append(await is_planned(store, ACME, event.id))
             await settle(store, clock, taken, [], cursor=cursor)
-            answers.append(await store.is_planned(ACME, event.id))
+            answers.append(await is_planned(store, ACME, event.id))
 
         assert [False, False, False, False, True] == answers
 
@@ -201,7 +204,7 @@ class PlanningPromises:
         settled = await settle(store, clock, await take_one(store, clock), [twice, make_delivery(event, OTHER)])
 
         found = await store.find_deliveries(ACME, DeliveryFilter(subscriber_id=RECEIVER), limit=10)
-        redriven = await store.redrive(ACME, DeliveryFilter(), now=clock.now(), limit=10)
+        redriven = await store.move(ACME, DeliveryFilter(), Move.REDRIVE, now=clock.now(), limit=10)
 
         assert {event.id} == settled
         assert [before] == found

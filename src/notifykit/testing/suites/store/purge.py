@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from ....models.delivery import DeliveryState
-from ....ports import DeliveryFilter, Store
+from ....ports import DeliveryFilter, EventFilter, Move, Store
 from ...builders import make_delivery, make_event
 from ...clock import FakeClock
 from .steps import (
@@ -18,6 +18,8 @@ from .steps import (
     SECOND,
     claim,
     claim_one,
+    find_delivery,
+    find_event,
     finish,
     given_claim,
     given_deliveries,
@@ -43,9 +45,9 @@ class PurgePromises:
         await self._purge(store, clock)
 
         for claimed in ended:
-            assert await store.get_delivery(claimed.tenant, claimed.delivery_id) is None
+            assert await find_delivery(store, claimed.tenant, claimed.delivery_id) is None
             assert [] == await store.attempts(claimed.tenant, claimed.delivery_id)
-            assert await store.get_event(claimed.tenant, claimed.event_id) is None
+            assert await find_event(store, claimed.tenant, claimed.event_id) is None
         assert 0 == (await store.stats(now=clock.now())).dead
 
     async def test_a_second_purge_finds_nothing(self, store: Store, clock: FakeClock) -> None:
@@ -65,11 +67,11 @@ class PurgePromises:
         clock.advance(DAY)
         before = clock.now()
         await finish(store, clock, claimed, DeliveryState.DEAD)
-        delivery = await store.get_delivery(ACME, claimed.delivery_id)
+        delivery = await find_delivery(store, ACME, claimed.delivery_id)
 
         await store.purge(before=before, keys_before=before, limit=100)
-        kept = await store.get_delivery(ACME, claimed.delivery_id)
-        await store.redrive_one(ACME, claimed.delivery_id, now=clock.now())
+        kept = await find_delivery(store, ACME, claimed.delivery_id)
+        await store.move(ACME, DeliveryFilter(ids=claimed.delivery_id), Move.REDRIVE, now=clock.now())
 
         assert delivery is not None
         assert delivery == kept
@@ -103,9 +105,9 @@ class PurgePromises:
 
         await self._purge(store, clock)
 
-        assert await store.get_delivery(ACME, ended.id) is None
-        assert await store.get_delivery(ACME, waiting.id) is not None
-        assert event == await store.get_event(ACME, event.id)
+        assert await find_delivery(store, ACME, ended.id) is None
+        assert await find_delivery(store, ACME, waiting.id) is not None
+        assert event == await find_event(store, ACME, event.id)
 
     async def test_unplanned_events_stay(self, store: Store, clock: FakeClock) -> None:
         """An event that was never planned, or only in part, is never purged."""
@@ -118,7 +120,7 @@ class PurgePromises:
         count = await self._purge(store, clock)
 
         assert 0 == count
-        assert unplanned == await store.get_event(ACME, unplanned.id)
+        assert unplanned == await find_event(store, ACME, unplanned.id)
         assert in_part.id == (await take_one(store, clock)).id
 
     async def test_events_that_nobody_wanted_go(self, store: Store, clock: FakeClock) -> None:
@@ -130,7 +132,7 @@ class PurgePromises:
 
         await store.purge(before=clock.now(), keys_before=clock.now(), limit=100)
 
-        assert [recent] == await store.find_events(ACME, limit=10)
+        assert [recent] == await store.find_events(ACME, EventFilter(), limit=10)
 
     async def test_a_purge_is_limited(self, store: Store, clock: FakeClock) -> None:
         """No purge deletes more deliveries and events than it may, and enough of them delete all."""
@@ -159,7 +161,7 @@ class PurgePromises:
         (answer,) = await store.append([second])
 
         assert (second.id, False) == (answer.event_id, answer.duplicate)
-        assert await store.get_event(ACME, first.id) is not None
+        assert await find_event(store, ACME, first.id) is not None
 
     async def test_recent_keys_are_remembered(self, store: Store, clock: FakeClock) -> None:
         """A purge forgets no key that is younger than keys are kept, even if deliveries and events are kept shorter."""
@@ -178,4 +180,4 @@ class PurgePromises:
 
     async def _rows(self, store: Store) -> int:
         deliveries = await store.find_deliveries(ACME, DeliveryFilter(), limit=100)
-        return len(deliveries) + len(await store.find_events(ACME, limit=100))
+        return len(deliveries) + len(await store.find_events(ACME, EventFilter(), limit=100))

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from ....models.delivery import DeliveryState, Priority
-from ....ports import DeliveryFilter, Store
+from ....models.endpoint import Endpoint
+from ....models.subscription import Subscription
+from ....ports import DeliveryFilter, EventFilter, Store
 from ...builders import make_event
 from ...clock import FakeClock
 from .steps import (
@@ -21,7 +23,10 @@ from .steps import (
     TICK,
     claim,
     claim_one,
+    find_delivery,
+    find_event,
     finish,
+    get_one,
     given_claim,
     given_deliveries,
     given_delivery,
@@ -59,7 +64,7 @@ class ReadingPromises:
         event = make_event(at=clock.now(), **changes)
         await store.append([event])
 
-        assert event == await store.get_event(ACME, event.id)
+        assert event == await find_event(store, ACME, event.id)
 
     async def test_instants_keep_their_microseconds_and_utc(self, store: Store, clock: FakeClock) -> None:
         """An instant comes back to the microsecond, and in UTC."""
@@ -72,7 +77,7 @@ class ReadingPromises:
         )
         await store.append([event])
 
-        found = await store.get_event(ACME, event.id)
+        found = await find_event(store, ACME, event.id)
 
         assert found is not None
         assert found.expires_at is not None
@@ -85,17 +90,27 @@ class ReadingPromises:
         events = [make_event(at=clock.advance(SECOND)) for _ in range(5)]
         await store.append([events[i] for i in (2, 4, 0, 1, 3)])
 
-        assert events[::-1] == await store.find_events(ACME, limit=10)
+        assert events[::-1] == await store.find_events(ACME, EventFilter(), limit=10)
 
     async def test_events_are_found_page_by_page(self, store: Store, clock: FakeClock) -> None:
         """Pages that start before the last id seen show each event once, although new ones arrive."""
         events = [make_event(at=clock.advance(SECOND)) for _ in range(5)]
         await store.append(events)
 
-        first = await store.find_events(ACME, limit=2)
+        first = await store.find_events(ACME, EventFilter(), limit=2)
         await store.append([make_event(at=clock.advance(SECOND))])
-        second = await store.find_events(ACME, limit=2, before=first[-1].id)
-        third = await store.find_events(ACME, limit=2, before=second[-1].id)
+        second = await store.find_events(
+            ACME,
+            EventFilter(),
+            limit=2,
+            before=first[-1].id,
+        )
+        third = await store.find_events(
+            ACME,
+            EventFilter(),
+            limit=2,
+            before=second[-1].id,
+        )
 
         assert [2, 2, 1] == [len(page) for page in (first, second, third)]
         assert events[::-1] == [*first, *second, *third]
@@ -105,8 +120,13 @@ class ReadingPromises:
         events = [make_event(at=clock.now(), type=type_) for type_ in ("a.b", "a_b", "a.b", "a.b.c")]
         await store.append(events)
 
-        found = await store.find_events(ACME, type="a.b", limit=10)
-        older = await store.find_events(ACME, type="a.b", limit=10, before=events[2].id)
+        found = await store.find_events(ACME, EventFilter(type="a.b"), limit=10)
+        older = await store.find_events(
+            ACME,
+            EventFilter(type="a.b"),
+            limit=10,
+            before=events[2].id,
+        )
 
         assert [events[2], events[0]] == found
         assert [events[0]] == older
@@ -119,7 +139,7 @@ class ReadingPromises:
 
         assert sorted(made.values(), reverse=True) == [delivery.id for delivery in found]
         assert made == {delivery.state: delivery.id for delivery in found}
-        assert found == [await store.get_delivery(ACME, delivery.id) for delivery in found]
+        assert found == [await find_delivery(store, ACME, delivery.id) for delivery in found]
 
     async def test_deliveries_are_found_by_state(self, store: Store, clock: FakeClock) -> None:
         """Named states are meant, and no others."""
@@ -196,12 +216,12 @@ class ReadingPromises:
 
     async def test_what_is_not_there_is_not_found(self, store: Store) -> None:
         """Unknown ids are no errors."""
-        assert await store.get_event(ACME, "evt_unknown") is None
-        assert await store.get_delivery(ACME, "dlv_unknown") is None
-        assert await store.get_endpoint(ACME, "end_unknown") is None
-        assert await store.get_subscription(ACME, "sub_unknown") is None
+        assert await find_event(store, ACME, "evt_unknown") is None
+        assert await find_delivery(store, ACME, "dlv_unknown") is None
+        assert await get_one(store, Endpoint, ACME, "end_unknown") is None
+        assert await get_one(store, Subscription, ACME, "sub_unknown") is None
         assert [] == await store.attempts(ACME, "dlv_unknown")
-        assert [] == await store.find_events(ACME, limit=10)
+        assert [] == await store.find_events(ACME, EventFilter(), limit=10)
         assert [] == await store.find_deliveries(ACME, DeliveryFilter(), limit=10)
 
     async def _given_one_in_each_state(self, store: Store, clock: FakeClock) -> dict[DeliveryState, str]:
@@ -223,4 +243,4 @@ class ReadingPromises:
 
         await take_one(store, clock)
 
-        assert [event] == await store.find_events(ACME, limit=10)
+        assert [event] == await store.find_events(ACME, EventFilter(), limit=10)

@@ -6,10 +6,25 @@ from datetime import datetime, timedelta
 
 from ....models.delivery import Attempt, DeliveryState, NewDelivery
 from ....models.event import TakenEvent
-from ....ports import Record, Settlement, Store
+from ....ports import DeliveryFilter, Move, Record, Settlement, Store
 from ...builders import make_delivery, make_event
 from ...clock import FakeClock
-from .steps import ACME, LEASE, MINUTE, OTHER, RECEIVER, SECOND, claim, claim_one, finish, read, take, take_one
+from .steps import (
+    ACME,
+    LEASE,
+    MINUTE,
+    OTHER,
+    RECEIVER,
+    SECOND,
+    claim,
+    claim_one,
+    find_delivery,
+    find_event,
+    finish,
+    read,
+    take,
+    take_one,
+)
 
 
 def _attempt(new: NewDelivery, at: datetime, outcome: str = "accepted", **changes: object) -> Attempt:
@@ -119,7 +134,7 @@ class SentPromises:
         dead = Record(new.id, 1, DeliveryState.DEAD, "gone", None, clock.now(), _attempt(new, clock.now(), "permanent"))
 
         stale = await _flush_eager(store, clock, lost, [new], dead._replace(event=told))
-        found = await store.get_delivery(ACME, new.id), await store.get_event(ACME, told.id)
+        found = await find_delivery(store, ACME, new.id), await find_event(store, ACME, told.id)
         settled = await _flush_eager(store, clock, owned, [new], _delivered(new, clock.now()))
 
         assert (set(), (None, None), {event.id}) == (stale, found, settled)
@@ -146,7 +161,7 @@ class SentPromises:
         new = make_delivery(event)
         await _flush_eager(store, clock, await take_one(store, clock), [new], _delivered(new, clock.now()))
 
-        await store.redrive_one(ACME, new.id, now=clock.now())
+        await store.move(ACME, DeliveryFilter(ids=new.id), Move.REDRIVE, now=clock.now())
         claimed = await claim_one(store, clock)
         zombie = await store.record([_delivered(new, clock.now())])
         await finish(store, clock, claimed)

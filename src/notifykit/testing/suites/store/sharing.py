@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, ClassVar
 
 import anyio
 import pytest
@@ -12,20 +12,22 @@ from sqlalchemy import Connection
 
 from ....errors import CannotJoinError
 from ....models.delivery import DeliveryState
-from ....ports import Appended, Store
+from ....ports import Appended, JoinsTransactions, Store
 from ...builders import make_endpoint, make_event, make_subscription
 from ...clock import FakeClock
-from .fixtures import MakeStore, needs
+from .fixtures import MakeStore, StoreFeatures, needs
 from .steps import (
     ACME,
     LEASE,
     MINUTE,
     SECOND,
     claim,
+    find_event,
     finish,
     given_claim,
     given_deliveries,
     given_ended,
+    load,
     read,
     retry,
     settle,
@@ -39,8 +41,16 @@ Work = Callable[[Store], Coroutine[Any, Any, None]]
 PROMPTLY, LONG = 10, 60 * SECOND
 
 
+def joining(store: Store) -> JoinsTransactions:
+    """Return a store that can join transactions, by this part of its port."""
+    assert isinstance(store, JoinsTransactions)
+    return store
+
+
 class SharingPromises:
     """What a store promises if it declares ``durable``, ``concurrent``, ``hints`` or ``joins``."""
+
+    features: ClassVar[StoreFeatures]
 
     @needs("durable")
     async def test_everything_outlives_the_store(
@@ -51,17 +61,17 @@ class SharingPromises:
         ended = await given_ended(store, clock)
         claimed = await given_claim(store, clock)
         event = make_event(at=clock.now(), key="k")
-        await store.save_endpoint(endpoint)
-        await store.save_subscription(make_subscription(endpoint, at=clock.now()))
+        await store.save(endpoint)
+        await store.save(make_subscription(endpoint, at=clock.now()))
         await store.append([event])
-        config = await store.load_tenant(ACME)
+        config = await load(store, ACME)
         history = await store.attempts(ACME, ended.delivery_id)
         deliveries = [await read(store, id_) for id_ in (ended.delivery_id, claimed.delivery_id)]
         await store.aclose()
 
         again = await make_second_store()
 
-        assert config == await again.load_tenant(ACME)
+        assert config == await load(again, ACME)
         assert history == await again.attempts(ACME, ended.delivery_id)
         assert deliveries == [await read(again, id_) for id_ in (ended.delivery_id, claimed.delivery_id)]
         assert [] == await claim(again, clock)
@@ -201,11 +211,11 @@ class SharingPromises:
         events = [make_event(at=clock.now()) for _ in range(3)]
 
         with connection.begin():
-            answers = store.append_joined(connection, events)
+            answers = joining(store).append_joined(connection, events)
 
         assert [Appended(event.id) for event in events] == answers
         assert {event.id for event in events} == {taken.id for taken in await take(store, clock)}
-        assert events[0] == await store.get_event(ACME, events[0].id)
+        assert events[0] == await find_event(store, ACME, events[0].id)
 
     @needs("joins")
     async def test_a_joined_append_is_rolled_back_with_the_caller(
@@ -215,10 +225,10 @@ class SharingPromises:
         event = make_event(at=clock.now(), key="k")
 
         with connection.begin() as transaction:
-            store.append_joined(connection, [event])
+            joining(store).append_joined(connection, [event])
             transaction.rollback()
 
-        assert await store.get_event(ACME, event.id) is None
+        assert await find_event(store, ACME, event.id) is None
         assert [] == await take(store, clock)
         assert [Appended(event.id)] == await store.append([event])
 
@@ -231,8 +241,8 @@ class SharingPromises:
         await store.append([stored])
 
         with connection.begin():
-            first = store.append_joined(connection, [make_event(at=clock.now(), key="stored"), mine])
-            second = store.append_joined(
+            first = joining(store).append_joined(connection, [make_event(at=clock.now(), key="stored"), mine])
+            second = joining(store).append_joined(
                 connection, [make_event(at=clock.now(), key=key) for key in ("mine", "new", "new")]
             )
 
@@ -250,17 +260,22 @@ class SharingPromises:
         """An event that joined a transaction is taken with its bytes and leaves the outbox when it is settled."""
         event = make_event(at=clock.now(), body=bytes(range(256)))
         with connection.begin():
-            store.append_joined(connection, [event])
+            joining(store).append_joined(connection, [event])
 
         taken = await take_one(store, clock)
 
         assert event.body == taken.body
         assert {event.id} == await settle(store, clock, taken)
 
-    async def test_a_store_that_cannot_join_says_so(self, store: Store, clock: FakeClock) -> None:
+    async def test_a_store_declares_whether_it_joins(self, store: Store) -> None:
+        """The optional part of the port is there exactly if the feature is declared."""
+        assert self.features.joins == isinstance(store, JoinsTransactions)
+
+    @needs("joins")
+    async def test_what_is_no_connection_is_refused(self, store: Store, clock: FakeClock) -> None:
         """What is no connection to the store's database is refused, and nothing is stored."""
         with pytest.raises(CannotJoinError):
-            store.append_joined(object(), [make_event(at=clock.now())])
+            joining(store).append_joined(object(), [make_event(at=clock.now())])
 
         assert [] == await take(store, clock)
 

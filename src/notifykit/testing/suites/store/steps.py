@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
+from ....models.circuit import OpenCircuit
 from ....models.delivery import WEBHOOK, Claim, Delivery, DeliveryState, Lane, NewDelivery, Priority
+from ....models.endpoint import RateLimit
 from ....models.event import StoredEvent, TakenEvent
-from ....ports import Settlement, Store
+from ....models.subscription import TenantConfig
+from ....ports import (
+    ConfigRecord,
+    DeliveryFilter,
+    EventFilter,
+    Limits,
+    Operations,
+    Records,
+    Settlement,
+    Store,
+    TokenRequest,
+)
 from ...builders import make_attempt, make_delivery, make_event, make_record
 from ...clock import FakeClock
+
+R = TypeVar("R", bound=ConfigRecord)
 
 ACME, GLOBEX = "acme", "globex"
 LANE = Lane(WEBHOOK, Priority.NORMAL)
@@ -66,7 +81,7 @@ async def claim(
     exclude: Collection[str] = (),
 ) -> list[Claim]:
     """Claim deliveries as a worker does."""
-    return await store.claim_due(lane, limit, now=clock.now(), lease=lease, worker=worker, exclude=exclude)
+    return await store.claim(lane, limit, now=clock.now(), lease=lease, worker=worker, exclude=exclude)
 
 
 async def claim_one(store: Store, clock: FakeClock) -> Claim:
@@ -148,6 +163,55 @@ async def release(store: Store, clock: FakeClock, claimed: Claim) -> set[str]:
 
 async def read(store: Store, delivery_id: str, *, tenant: str = ACME) -> Delivery:
     """Return a delivery that must be there."""
-    delivery = await store.get_delivery(tenant, delivery_id)
+    delivery = await find_delivery(store, tenant, delivery_id)
     assert delivery is not None
     return delivery
+
+
+async def find_delivery(store: Operations, tenant: str, delivery_id: str) -> Delivery | None:
+    """Return a delivery by its id."""
+    found = await store.find_deliveries(tenant, DeliveryFilter(ids=delivery_id), limit=2)
+    assert len(found) < 2
+    return found[0] if found else None
+
+
+async def find_event(store: Operations, tenant: str, event_id: str) -> StoredEvent | None:
+    """Return an event by its id."""
+    found = await store.find_events(tenant, EventFilter(ids=event_id), limit=2)
+    assert len(found) < 2
+    return found[0] if found else None
+
+
+async def is_planned(store: Operations, tenant: str, event_id: str) -> bool:
+    """Return whether an event has left the outbox; both answers of the store must agree."""
+    planned = await store.find_events(tenant, EventFilter(ids=event_id, planned=True), limit=2)
+    unplanned = await store.find_events(tenant, EventFilter(ids=event_id, planned=False), limit=2)
+    assert not (planned and unplanned)
+    return not unplanned
+
+
+async def get_one(store: Records, kind: type[R], tenant: str, id: str) -> R | None:
+    """Return a record by its id."""
+    found = await store.get(kind, tenant, [id])
+    assert len(found) < 2
+    return found[0] if found else None
+
+
+async def load(store: Records, tenant: str) -> TenantConfig:
+    """Load a tenant of any size."""
+    config = await store.load_tenant(tenant)
+    assert config is not None
+    return config
+
+
+async def save_circuit(store: Limits, circuit: OpenCircuit) -> OpenCircuit:
+    """Save a circuit as the engine does."""
+    saved = await store.save_circuit(circuit.tenant, circuit.key, circuit, now=circuit.since)
+    assert saved is not None
+    return saved
+
+
+async def acquire(store: Limits, tenant: str, endpoint_id: str, tokens: int, limit: RateLimit, *, now: datetime) -> int:
+    """Take tokens out of one bucket."""
+    (acquired,) = await store.acquire([TokenRequest(tenant, endpoint_id, tokens, limit)], now=now)
+    return acquired

@@ -9,11 +9,22 @@ import pytest
 
 from ....models.delivery import Claim, DeliveryState, NewDelivery
 from ....models.endpoint import Endpoint
+from ....models.event_type import StoredEventType
 from ....models.subscription import MatchQuery, Subscription
-from ....ports import DeliveryFilter, Store
+from ....ports import DeliveryFilter, EventFilter, Move, Store
 from ...builders import make_endpoint, make_event, make_subscription
 from ...clock import FakeClock
-from .steps import ACME, GLOBEX, HOUR, claim, given_delivery, given_ended, read
+from .steps import (
+    ACME,
+    GLOBEX,
+    HOUR,
+    claim,
+    given_delivery,
+    given_ended,
+    is_planned,
+    load,
+    read,
+)
 
 
 class Belongings(NamedTuple):
@@ -21,6 +32,7 @@ class Belongings(NamedTuple):
 
     endpoint: Endpoint
     subscription: Subscription
+    event_type: StoredEventType
     ended: Claim
     held: NewDelivery
     waiting: NewDelivery
@@ -29,10 +41,27 @@ class Belongings(NamedTuple):
 #: What a stranger who knows every id might try, and what it gets.
 Try = Callable[[Store, str, Belongings, FakeClock], Awaitable[object]]
 READS: dict[str, tuple[Try, object]] = {
-    "get_event": (lambda s, t, b, _: s.get_event(t, b.waiting.event_id), None),
-    "find_events": (lambda s, t, _b, _: s.find_events(t, limit=10), []),
-    "get_delivery": (lambda s, t, b, _: s.get_delivery(t, b.waiting.id), None),
-    "get_ended_delivery": (lambda s, t, b, _: s.get_delivery(t, b.ended.delivery_id), None),
+    "get_endpoint": (lambda s, t, b, _: s.get(Endpoint, t, [b.endpoint.id]), []),
+    "get_subscription": (lambda s, t, b, _: s.get(Subscription, t, [b.subscription.id]), []),
+    "get_event_type": (lambda s, t, b, _: s.get(StoredEventType, t, [b.event_type.id]), []),
+    "page_of_endpoints": (lambda s, t, _b, _: s.page(Endpoint, t, limit=10), []),
+    "page_of_subscriptions": (lambda s, t, _b, _: s.page(Subscription, t, limit=10), []),
+    "page_of_subscriptions_of_subscriber": (
+        lambda s, t, b, _: s.page(Subscription, t, subscriber_id=b.endpoint.id, limit=10),
+        [],
+    ),
+    "page_of_event_types": (lambda s, t, _b, _: s.page(StoredEventType, t, limit=10), []),
+    "load_tenant": (lambda s, t, _b, _: s.load_tenant(t), (GLOBEX, 0, (), ())),
+    "load_small_tenant": (lambda s, t, _b, _: s.load_tenant(t, most=100), (GLOBEX, 0, (), ())),
+    "match": (lambda s, t, _b, _: s.match(t, [MatchQuery("a.b")], limit=10), [[]]),
+    "find_event": (lambda s, t, b, _: s.find_events(t, EventFilter(ids=b.waiting.event_id), limit=10), []),
+    "find_events": (lambda s, t, _b, _: s.find_events(t, EventFilter(), limit=10), []),
+    "find_planned_events": (lambda s, t, _b, _: s.find_events(t, EventFilter(planned=True), limit=10), []),
+    "find_delivery": (lambda s, t, b, _: s.find_deliveries(t, DeliveryFilter(ids=b.waiting.id), limit=10), []),
+    "find_ended_delivery": (
+        lambda s, t, b, _: s.find_deliveries(t, DeliveryFilter(ids=b.ended.delivery_id), limit=10),
+        [],
+    ),
     "find_deliveries": (lambda s, t, _b, _: s.find_deliveries(t, DeliveryFilter(), limit=10), []),
     "find_deliveries_of_event": (
         lambda s, t, b, _: s.find_deliveries(t, DeliveryFilter(event_id=b.ended.event_id), limit=10),
@@ -43,34 +72,25 @@ READS: dict[str, tuple[Try, object]] = {
         [],
     ),
     "attempts": (lambda s, t, b, _: s.attempts(t, b.ended.delivery_id), []),
-    "get_endpoint": (lambda s, t, b, _: s.get_endpoint(t, b.endpoint.id), None),
-    "find_endpoints": (lambda s, t, _b, _: s.find_endpoints(t, limit=10), []),
-    "get_subscription": (lambda s, t, b, _: s.get_subscription(t, b.subscription.id), None),
-    "find_subscriptions": (lambda s, t, _b, _: s.find_subscriptions(t, limit=10), []),
-    "find_subscriptions_of_subscriber": (
-        lambda s, t, b, _: s.find_subscriptions(t, subscriber_id=b.endpoint.id, limit=10),
-        [],
-    ),
-    "load_tenant": (lambda s, t, _b, _: s.load_tenant(t), (GLOBEX, 0, (), ())),
-    "load_small_tenant": (lambda s, t, _b, _: s.load_small_tenant(t, 100), (GLOBEX, 0, (), ())),
-    "pick_endpoints": (lambda s, t, b, _: s.pick_endpoints(t, [b.endpoint.id]), []),
-    "find_matches": (lambda s, t, _b, _: s.find_matches(t, [MatchQuery("a.b")], limit=10), [[]]),
 }
+
+
+def _move(to: Move, wanted: Callable[[Belongings], DeliveryFilter]) -> tuple[Try, object]:
+    return lambda s, t, b, c: s.move(t, wanted(b), to, now=c.now(), limit=10), 0
+
+
 WRITES: dict[str, tuple[Try, object]] = {
-    "cancel": (lambda s, t, b, c: s.cancel(t, [b.waiting.id, b.held.id], now=c.now()), 0),
-    "redrive": (lambda s, t, _b, c: s.redrive(t, DeliveryFilter(), now=c.now(), limit=10), 0),
-    "redrive_of_event": (
-        lambda s, t, b, c: s.redrive(t, DeliveryFilter(event_id=b.ended.event_id), now=c.now(), limit=10),
-        0,
-    ),
-    "redrive_of_subscriber": (
-        lambda s, t, b, c: s.redrive(t, DeliveryFilter(subscriber_id=b.endpoint.id), now=c.now(), limit=10),
-        0,
-    ),
-    "redrive_one": (lambda s, t, b, c: s.redrive_one(t, b.ended.delivery_id, now=c.now()), False),
-    "wake": (lambda s, t, b, c: s.wake(t, b.endpoint.id, now=c.now()), 0),
-    "remove_endpoint": (lambda s, t, b, c: s.remove_endpoint(t, b.endpoint.id, now=c.now()), False),
-    "remove_subscription": (lambda s, t, b, _: s.remove_subscription(t, b.subscription.id), False),
+    "cancel": _move(Move.CANCEL, lambda b: DeliveryFilter(ids=[b.waiting.id, b.held.id])),
+    "cancel_of_subscriber": _move(Move.CANCEL, lambda b: DeliveryFilter(subscriber_id=b.endpoint.id)),
+    "redrive": _move(Move.REDRIVE, lambda _: DeliveryFilter()),
+    "redrive_of_event": _move(Move.REDRIVE, lambda b: DeliveryFilter(event_id=b.ended.event_id)),
+    "redrive_of_subscriber": _move(Move.REDRIVE, lambda b: DeliveryFilter(subscriber_id=b.endpoint.id)),
+    "redrive_one": _move(Move.REDRIVE, lambda b: DeliveryFilter(ids=b.ended.delivery_id)),
+    "wake": _move(Move.WAKE, lambda b: DeliveryFilter(subscriber_id=b.endpoint.id)),
+    "wake_all": (lambda s, t, _b, c: s.move(t, DeliveryFilter(), Move.WAKE, now=c.now()), 0),
+    "remove_endpoint": (lambda s, t, b, c: s.remove(Endpoint, t, b.endpoint.id, now=c.now()), False),
+    "remove_subscription": (lambda s, t, b, c: s.remove(Subscription, t, b.subscription.id, now=c.now()), False),
+    "remove_event_type": (lambda s, t, b, c: s.remove(StoredEventType, t, b.event_type.id, now=c.now()), False),
 }
 
 
@@ -110,10 +130,10 @@ class TenancyPromises:
         event = make_event(tenant=ACME, at=clock.now())
         await store.append([event])
 
-        answer = await store.is_planned(GLOBEX, event.id)
+        answer = await is_planned(store, GLOBEX, event.id)
 
-        assert await store.is_planned(GLOBEX, "evt_unknown") == answer
-        assert not await store.is_planned(ACME, event.id)
+        assert await is_planned(store, GLOBEX, "evt_unknown") == answer
+        assert not await is_planned(store, ACME, event.id)
 
     async def test_equal_ids_of_two_tenants_are_two_things(self, store: Store, clock: FakeClock) -> None:
         """Saving an id that another tenant uses as well replaces nothing of that tenant's, and neither does removal."""
@@ -121,22 +141,22 @@ class TenancyPromises:
         theirs = make_endpoint(tenant=GLOBEX, at=clock.now(), id=ours.id, url="https://globex.example/")
         our_subscription = make_subscription(ours, at=clock.now())
         their_wish = make_subscription(theirs, at=clock.now(), id=our_subscription.id, topic="theirs")
-        ours, our_subscription = await store.save_endpoint(ours), await store.save_subscription(our_subscription)
+        ours, our_subscription = await store.save(ours), await store.save(our_subscription)
 
-        theirs, their_wish = await store.save_endpoint(theirs), await store.save_subscription(their_wish)
-        both = [(await store.load_tenant(tenant))[2:] for tenant in (ACME, GLOBEX)]
-        await store.remove_endpoint(GLOBEX, theirs.id, now=clock.now())
+        theirs, their_wish = await store.save(theirs), await store.save(their_wish)
+        both = [(await load(store, tenant))[2:] for tenant in (ACME, GLOBEX)]
+        await store.remove(Endpoint, GLOBEX, theirs.id, now=clock.now())
 
         assert [((ours,), (our_subscription,)), ((theirs,), (their_wish,))] == both
-        assert ((ours,), (our_subscription,)) == (await store.load_tenant(ACME))[2:]
+        assert ((ours,), (our_subscription,)) == (await load(store, ACME))[2:]
 
     async def test_removing_an_endpoint_cancels_nothing_of_others(self, store: Store, clock: FakeClock) -> None:
         """Deliveries that another tenant has for an equal id still wait."""
         theirs = make_endpoint(tenant=GLOBEX, at=clock.now(), id="end_shared")
-        await store.save_endpoint(theirs)
+        await store.save(theirs)
         ours = await given_delivery(store, clock, tenant=ACME, subscriber="end_shared")
 
-        await store.remove_endpoint(GLOBEX, "end_shared", now=clock.now())
+        await store.remove(Endpoint, GLOBEX, "end_shared", now=clock.now())
 
         assert DeliveryState.PENDING is (await read(store, ours.id)).state
 
@@ -144,28 +164,29 @@ class TenancyPromises:
     async def test_a_tenant_is_an_opaque_text(self, store: Store, clock: FakeClock, tenant: str) -> None:
         """A tenant's name is compared as it is: no case, no wildcards, no quoting."""
         belongings = await self._given_belongings(store, clock)
-        mine = await store.save_endpoint(make_endpoint(tenant=tenant, at=clock.now()))
+        mine = await store.save(make_endpoint(tenant=tenant, at=clock.now()))
         wake_later = await given_delivery(
             store, clock, tenant=tenant, state=DeliveryState.HELD, due_at=clock.now() + HOUR, subscriber=mine.id
         )
 
         found = await store.find_deliveries(tenant, DeliveryFilter(), limit=10)
-        woken = await store.wake(tenant, mine.id, now=clock.now())
+        woken = await store.move(tenant, DeliveryFilter(subscriber_id=mine.id), Move.WAKE, now=clock.now())
         claimed = await claim(store, clock, exclude={belongings.endpoint.id})
 
         assert [wake_later.id] == [delivery.id for delivery in found]
-        assert ((mine,), ()) == (await store.load_tenant(tenant))[2:]
+        assert ((mine,), ()) == (await load(store, tenant))[2:]
         assert (1, [tenant]) == (woken, [one.tenant for one in claimed])
 
     async def _given_belongings(self, store: Store, clock: FakeClock) -> Belongings:
         endpoint = make_endpoint(tenant=ACME, at=clock.now())
         subscription = make_subscription(endpoint, at=clock.now())
-        await store.save_endpoint(endpoint)
-        await store.save_subscription(subscription)
+        await store.save(endpoint)
+        await store.save(subscription)
         later = clock.now() + HOUR
         return Belongings(
             endpoint=endpoint,
             subscription=subscription,
+            event_type=await store.save(StoredEventType(id="a.b", tenant=ACME)),
             ended=await given_ended(store, clock, subscriber=endpoint.id),
             held=await given_delivery(store, clock, subscriber=endpoint.id, state=DeliveryState.HELD, due_at=later),
             waiting=await given_delivery(store, clock, subscriber=endpoint.id, due_at=later),
@@ -175,4 +196,11 @@ class TenancyPromises:
         """Return all that the tenant can see."""
         deliveries = await store.find_deliveries(ACME, DeliveryFilter(), limit=10)
         history = [await store.attempts(ACME, delivery.id) for delivery in deliveries]
-        return deliveries, history, await store.load_tenant(ACME), await store.find_events(ACME, limit=10)
+        types = await store.page(StoredEventType, ACME, limit=10)
+        return (
+            deliveries,
+            history,
+            types,
+            await load(store, ACME),
+            await store.find_events(ACME, EventFilter(), limit=10),
+        )

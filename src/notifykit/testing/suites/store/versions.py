@@ -12,12 +12,14 @@ import pytest
 from ....changes import change
 from ....errors import StaleWriteError
 from ....models.circuit import OpenCircuit
-from ....models.subscription import MatchQuery
+from ....models.endpoint import Endpoint
+from ....models.event_type import StoredEventType
+from ....models.subscription import MatchQuery, Subscription
 from ....ports import Store
 from ...builders import make_endpoint, make_subscription
 from ...clock import FakeClock
 from .fixtures import MakeStore, needs
-from .steps import ACME, HOUR, RECEIVER
+from .steps import ACME, HOUR, RECEIVER, get_one, load, save_circuit
 
 
 class Kind(NamedTuple):
@@ -34,26 +36,37 @@ async def _read_circuit(store: Store, _: OpenCircuit) -> OpenCircuit | None:
     return next(iter(await store.circuits()), None)
 
 
+async def _close_circuit(store: Store, it: OpenCircuit, clock: FakeClock) -> bool:
+    return await store.save_circuit(ACME, it.key, None, now=clock.now()) is not None
+
+
 KINDS = {
+    "event_type": Kind(
+        lambda _: StoredEventType(id="order.paid", tenant=ACME),
+        lambda store, it: store.save(it),
+        lambda store, it: get_one(store, StoredEventType, ACME, it.id),
+        lambda store, it, clock: store.remove(StoredEventType, ACME, it.id, now=clock.now()),
+        "description",
+    ),
     "endpoint": Kind(
         lambda clock: make_endpoint(at=clock.now()),
-        lambda store, it: store.save_endpoint(it),
-        lambda store, it: store.get_endpoint(ACME, it.id),
-        lambda store, it, clock: store.remove_endpoint(ACME, it.id, now=clock.now()),
+        lambda store, it: store.save(it),
+        lambda store, it: get_one(store, Endpoint, ACME, it.id),
+        lambda store, it, clock: store.remove(Endpoint, ACME, it.id, now=clock.now()),
         "description",
     ),
     "subscription": Kind(
         lambda clock: make_subscription(make_endpoint(id=RECEIVER), at=clock.now()),
-        lambda store, it: store.save_subscription(it),
-        lambda store, it: store.get_subscription(ACME, it.id),
-        lambda store, it, _: store.remove_subscription(ACME, it.id),
+        lambda store, it: store.save(it),
+        lambda store, it: get_one(store, Subscription, ACME, it.id),
+        lambda store, it, clock: store.remove(Subscription, ACME, it.id, now=clock.now()),
         "description",
     ),
     "circuit": Kind(
         lambda clock: OpenCircuit(key=RECEIVER, tenant=ACME, since=clock.now(), probe_at=clock.now() + HOUR),
-        lambda store, it: store.save_circuit(it),
+        lambda store, it: save_circuit(store, it),
         _read_circuit,
-        lambda store, it, clock: store.close_circuit(ACME, it.key, now=clock.now()),
+        _close_circuit,
         "reason",
     ),
 }
@@ -83,14 +96,14 @@ class VersionPromises:
         its, record = await self._given(store, clock, kind)
         read = await its.save(store, record)
         current = await its.save(store, attrs.evolve(read, **{its.text: "first"}))
-        before = await store.load_tenant(ACME)
+        before = await load(store, ACME)
 
         for version in (read.version, 0, 7):
             with pytest.raises(StaleWriteError, match="changed or removed"):
                 await its.save(store, attrs.evolve(read, version=version, **{its.text: "second"}))
 
         assert current == await its.read(store, record)
-        assert before == await store.load_tenant(ACME)
+        assert before == await load(store, ACME)
 
     @every_kind
     async def test_a_stale_save_brings_nothing_back(self, store: Store, clock: FakeClock, kind: str) -> None:
@@ -98,13 +111,13 @@ class VersionPromises:
         its, record = await self._given(store, clock, kind)
         read = await its.save(store, record)
         await its.remove(store, read, clock)
-        before = await store.load_tenant(ACME)
+        before = await load(store, ACME)
 
         with pytest.raises(StaleWriteError, match="changed or removed"):
             await its.save(store, read)
 
         assert await its.read(store, read) is None
-        assert before == await store.load_tenant(ACME)
+        assert before == await load(store, ACME)
 
     async def test_a_stale_subscription_is_no_candidate(self, store: Store, clock: FakeClock) -> None:
         """The patterns of a refused save match nothing, and those that are stored still do."""
@@ -115,33 +128,33 @@ class VersionPromises:
         with pytest.raises(StaleWriteError):
             await its.save(store, attrs.evolve(read, event_types=("e.f",)))
 
-        found = await store.find_matches(ACME, [MatchQuery("c.d"), MatchQuery("e.f")], limit=9)
+        found = await store.match(ACME, [MatchQuery("c.d"), MatchQuery("e.f")], limit=9)
         assert [[current], []] == [[one.subscription for one in answer] for answer in found]
 
     async def test_every_way_to_read_a_record_tells_its_version(self, store: Store, clock: FakeClock) -> None:
         """Lists, picks, candidates and whole tenants are as good as a read of one record to change it."""
-        endpoint = await store.save_endpoint(await store.save_endpoint(make_endpoint(at=clock.now())))
+        endpoint = await store.save(await store.save(make_endpoint(at=clock.now())))
         wish = make_subscription(endpoint, at=clock.now())
-        wish = await store.save_subscription(await store.save_subscription(wish))
+        wish = await store.save(await store.save(wish))
 
-        config = await store.load_tenant(ACME)
-        ((candidate,),) = await store.find_matches(ACME, [MatchQuery("a.b")], limit=9)
+        config = await load(store, ACME)
+        ((candidate,),) = await store.match(ACME, [MatchQuery("a.b")], limit=9)
 
         assert ((endpoint,), (wish,)) == (config.endpoints, config.subscriptions)
-        assert [endpoint] == await store.find_endpoints(ACME, limit=9)
-        assert [endpoint] == await store.pick_endpoints(ACME, [endpoint.id])
-        assert [wish] == await store.find_subscriptions(ACME, limit=9)
+        assert [endpoint] == await store.page(Endpoint, ACME, limit=9)
+        assert [endpoint] == await store.get(Endpoint, ACME, [endpoint.id])
+        assert [wish] == await store.page(Subscription, ACME, limit=9)
         assert wish == candidate.subscription
         assert (2, 2) == (endpoint.version, wish.version)
 
     async def test_nothing_ails_that_was_removed(self, store: Store, clock: FakeClock) -> None:
         """What a worker found out of an endpoint that is gone by now is not kept."""
-        endpoint = await store.save_endpoint(make_endpoint(id=RECEIVER, at=clock.now()))
+        endpoint = await store.save(make_endpoint(id=RECEIVER, at=clock.now()))
         circuit = KINDS["circuit"].make(clock)
-        await store.remove_endpoint(ACME, endpoint.id, now=clock.now())
+        await store.remove(Endpoint, ACME, endpoint.id, now=clock.now())
 
         with pytest.raises(StaleWriteError):
-            await store.save_circuit(circuit)
+            await save_circuit(store, circuit)
 
         assert [] == await store.circuits()
 
@@ -172,5 +185,5 @@ class VersionPromises:
     async def _given(self, store: Store, clock: FakeClock, kind: str) -> tuple[Kind, Any]:
         """Return a record that was never saved, of an endpoint that was."""
         if kind != "endpoint":
-            await store.save_endpoint(make_endpoint(id=RECEIVER, at=clock.now()))
+            await store.save(make_endpoint(id=RECEIVER, at=clock.now()))
         return KINDS[kind], KINDS[kind].make(clock)

@@ -1,4 +1,4 @@
-"""Hears that somebody writes to a file, in whichever process (Linux's ``inotify``; Python has no module for it)."""
+"""Notices that any process writes to a file (Linux's ``inotify``, for which Python has no module)."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ _IN_MODIFY, _IN_ONESHOT = 0x2, 0x8000_0000
 
 
 class FileWatch:
-    """Tells of the next write to a file each time that it is asked to.
+    """Reports the next write to a file each time that it is armed.
 
     Args:
         path: The file.
-        tell: Called in the event loop, once for each :meth:`arm`.
+        report: Called in the event loop, once for each :meth:`arm`.
 
     Raises:
         OSError: This is not Linux, or it has no more to give.
     """
 
-    def __init__(self, path: str, tell: Callable[[], None]) -> None:
+    def __init__(self, path: str, report: Callable[[], None]) -> None:
         if sys.platform != "linux":
             raise OSError("inotify is a part of Linux")
         self._path = os.fsencode(path)
-        self._tell = tell
-        #: Whether somebody waits to be told.
+        self._report = report
+        #: Whether the next write will be reported.
         self.armed = False
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._fd = _checked(self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
@@ -37,7 +37,7 @@ class FileWatch:
         self._loop.add_reader(self._fd, self._hear)
 
     def arm(self) -> None:
-        """Ask to be told of the next write from now on.
+        """Report the next write from now on.
 
         Raises:
             OSError: The file cannot be watched.
@@ -52,7 +52,7 @@ class FileWatch:
             os.read(self._fd, 4096)
         if self.armed:
             self.armed = False
-            self._tell()
+            self._report()
 
     def close(self) -> None:
         """Give everything back."""

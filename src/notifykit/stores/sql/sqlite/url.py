@@ -11,7 +11,7 @@ import os
 import re
 from urllib.parse import parse_qsl, quote, unquote
 
-from ...errors import ConfigurationError
+from ....errors import ConfigurationError
 
 #: What SQLAlchemy and the driver take for the connections of the application; the store makes its own.
 _OF_CONNECTIONS = frozenset(

@@ -16,9 +16,9 @@ from typing import Any, cast
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from ...errors import ConfigurationError, StoreUnavailableError
-from .postgres_driver import asyncpg
-from .postgres_url import Pooling, PostgresUrl
+from ....errors import ConfigurationError, StoreUnavailableError
+from .driver import asyncpg
+from .url import Pooling, PostgresUrl
 
 #: Settings of our own connections.  Just-in-time compilation costs more than these short statements
 #: run; and the joins are always "a few hundred rows into a primary key", which a plan that was made

@@ -1,8 +1,8 @@
 """The SQL store on SQLite: one writer thread, whole transactions, group commit.
 
-SQLite has one writer, so this store has one thread, and ships it whole
-transactions: handing single statements to a thread costs more than running them.
-Before that thread short transactions go before long ones (see :mod:`.line`).
+SQLite has one writer, so this store has one thread and hands it whole
+transactions: handing over single statements costs more than running them.
+In the queue of that thread short transactions go before long ones (see :mod:`.write_queue`).
 """
 
 from __future__ import annotations
@@ -20,36 +20,36 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Connection, Engine, StaticPool, create_engine, event
 
-from ...errors import StoreUnavailableError
-from ...models.circuit import OpenCircuit
-from ...models.delivery import Claim, Lane
-from ...models.event import StoredEvent, TakenEvent
-from ...ports import Appended, NextDue, Record, Settlement
-from ...vault import KeyRing
-from . import migrate
-from . import sqlite_verbs as verbs
-from .encryption import Encryption, payloads_are_encrypted, vault_for
-from .faults import translated
+from ....errors import StoreUnavailableError
+from ....models.circuit import OpenCircuit
+from ....models.delivery import Claim, Lane
+from ....models.event import StoredEvent, TakenEvent
+from ....ports import Appended, NextDue, Record, Settlement
+from ....vault import KeyRing
+from .. import migrate
+from ..encryption import Encryption, payloads_are_encrypted, vault_for
+from ..faults import translated
+from ..rows import RANK, micros
+from ..store import NOT_OPEN, SHORT, SqlStore, end_wait, leaves_work
+from . import verbs
 from .filewatch import FileWatch
-from .rows import RANK, micros
 from .samefile import SameFile
-from .sqlite_url import file_of, url_of
-from .store import NOT_OPEN, SqlStore, answer, leaves_work
-from .write_queue import SHORT, WriteQueue
+from .url import file_of, url_of
+from .write_queue import WriteQueue
 from .writer import Writer
 
 T = TypeVar("T")
-Told = TypeVar("Told")
+V = TypeVar("V")
 
 #: Seconds that a connection waits for another one's transaction.
 BUSY = 30
-_PATIENT = f"PRAGMA busy_timeout={BUSY * 1000}"
+_BUSY_TIMEOUT = f"PRAGMA busy_timeout={BUSY * 1000}"
 #: Seconds between two tries to begin a transaction.
-_LOCK_LOOK = 0.0003
+_LOCK_RETRY = 0.0003
 
-#: Seconds between two looks of a waiting process whether another process has committed; the same when nobody has for a
+#: Seconds between two checks of a waiting process whether another process has committed; the same when none has for a
 #: while, where the file cannot be watched; and how long that is.
-LOOK, _IDLE_LOOK, _IDLE = 0.02, 0.125, 1.0
+CHECK_EVERY, _IDLE_CHECK_EVERY, _IDLE = 0.02, 0.125, 1.0
 
 
 class SqliteStore(SqlStore):
@@ -59,9 +59,9 @@ class SqliteStore(SqlStore):
         url: ``sqlite:///file.db``; a relative path counts from the folder in which the process is now.
         synchronous: SQLite's pragma; ``NORMAL`` survives a killed process but not a power cut.
         create: Make the tables when the file has none.
-        keys: What secrets are sealed under; by default ``NOTIFYKIT_KEYS``, or a key made for development.
+        keys: What secrets are encrypted under; by default ``NOTIFYKIT_KEYS``, or a key made for development.
         environment: ``production`` refuses to work without keys; by default ``NOTIFYKIT_ENV``.
-        encrypt_payloads: Seal what events say, too; by default ``NOTIFYKIT_ENCRYPT_PAYLOADS``.
+        encrypt_payloads: Encrypt the content of events, too; by default ``NOTIFYKIT_ENCRYPT_PAYLOADS``.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class SqliteStore(SqlStore):
         self._synchronous = synchronous
         self._create = create
         self._thread: Writer | None = None
-        self._line: WriteQueue[Callable[[], None]] = WriteQueue()
+        self._queue: WriteQueue[Callable[[], None]] = WriteQueue()
         self._engine: Engine | None = None
         self._db: sqlite3.Connection | None = None
         self._watch: sqlite3.Connection | None = None
@@ -156,7 +156,7 @@ class SqliteStore(SqlStore):
             await gone
         finally:
             thread.end()
-            self._disconnect()  # where a cancelled close has taken the job back
+            self._disconnect()  # where a cancelled close has withdrawn the job
 
     def _disconnect(self) -> None:
         if self._watch is not None:
@@ -171,7 +171,7 @@ class SqliteStore(SqlStore):
         if self._thread is None:
             raise StoreUnavailableError(NOT_OPEN)
         answer, job = self._job(work)
-        self._line.join(job, short=rows <= SHORT)
+        self._queue.join(job, short=rows <= SHORT)
         self._thread.submit(self._next)
         try:
             return await answer
@@ -192,28 +192,28 @@ class SqliteStore(SqlStore):
                 return
             try:
                 result = work()
-            except BaseException as error:  # noqa: BLE001 - it is raised to who waits
-                self._tell(loop, answer, answer.set_exception, error)
+            except BaseException as error:  # noqa: BLE001 - it is raised to the waiting caller
+                self._finish(loop, answer, answer.set_exception, error)
             else:
-                self._tell(loop, answer, answer.set_result, result)
+                self._finish(loop, answer, answer.set_result, result)
 
         return answer, job
 
     def _next(self) -> None:
-        self._line.next()()
+        self._queue.next()()
 
     @staticmethod
-    def _tell(
-        loop: asyncio.AbstractEventLoop, answer: asyncio.Future[T], tell: Callable[[Told], None], what: Told
+    def _finish(
+        loop: asyncio.AbstractEventLoop, answer: asyncio.Future[T], finish: Callable[[V], None], value: V
     ) -> None:
-        """Give the answer to who waits for it, from the writer's thread."""
+        """Give the waiting caller its result, from the writer's thread."""
 
-        def told() -> None:
+        def finish_now() -> None:
             if not answer.done():
-                tell(what)
+                finish(value)
 
         with contextlib.suppress(RuntimeError):  # the loop may be gone
-            loop.call_soon_threadsafe(told)
+            loop.call_soon_threadsafe(finish_now)
 
     async def _read(self, work: Callable[[Connection], T]) -> T:
         return await self._run(lambda: self._in_transaction(work, write=False))
@@ -255,7 +255,7 @@ class SqliteStore(SqlStore):
     async def append(self, events: Sequence[StoredEvent]) -> list[Appended]:
         encrypted = self.encryption.events(events)
         answers = await self._change(lambda db: verbs.append(db, encrypted), len(events))
-        self.hint()
+        self.notify()
         return self.encryption.answers(events, answers)
 
     async def take(
@@ -282,10 +282,10 @@ class SqliteStore(SqlStore):
         encrypted = self.encryption.settlements(settlements)
         settled = await self._change(lambda db: verbs.settle(db, encrypted, at, until, worker), _size(settlements))
         if any(map(leaves_work, settlements)):
-            self.hint()
+            self.notify()
         return settled
 
-    async def claim_due(
+    async def claim(
         self,
         lane: Lane,
         limit: int,
@@ -305,11 +305,11 @@ class SqliteStore(SqlStore):
             "exclude": verbs.json_list(exclude),
         }
         claims = await self._change(lambda db: verbs.claim(db, limit, binds, lease_until), limit)
-        return await self._opened(claims, now, lease_until)
+        return await self._decrypted_claims(claims, now, lease_until)
 
     async def record(self, records: Sequence[Record]) -> set[str]:
         encrypted = self.encryption.records(records)
-        # Never short: nobody waits for it who is not already served.
+        # Never short: no caller waits for it.
         return await self._change(lambda db: verbs.record(db, encrypted), SHORT + 1)
 
     async def extend(self, claims: Sequence[tuple[str, int]], *, until: datetime) -> set[str]:
@@ -317,7 +317,7 @@ class SqliteStore(SqlStore):
 
     # -- notifications ---------------------------------------------------------------------------
 
-    def hint(self) -> None:
+    def notify(self) -> None:
         loop = self._loop
         if loop is None or not self._waiters:
             return
@@ -329,28 +329,31 @@ class SqliteStore(SqlStore):
 
     @property
     def hears_notifications(self) -> bool:
+        """Whether every commit of another process is noticed here."""
         return self.private or (self._log is not None and self._log.armed)
 
     def _wake(self) -> None:
         for woken in self._waiters:
-            answer(woken, hinted=True)
+            end_wait(woken, notified=True)
 
-    async def wait(self, timeout: timedelta) -> bool:
+    async def wait(self, timeout: timedelta, *, idle_timeout: timedelta | None = None) -> bool:
         loop = asyncio.get_running_loop()
+        if idle_timeout is not None and self.hears_notifications:
+            timeout = idle_timeout
         woken: asyncio.Future[bool] = loop.create_future()
         end = loop.time() + timeout.total_seconds()
 
-        def look() -> None:
+        def check() -> None:
             pause = self._pause()
             if self._others_committed():
                 self._heard = loop.time()
-                answer(woken, hinted=True)
+                end_wait(woken, notified=True)
             elif (left := end - loop.time()) <= 0:
-                answer(woken, hinted=False)
+                end_wait(woken, notified=False)
             else:
-                timers[0] = loop.call_later(min(pause, left), look)
+                timers[0] = loop.call_later(min(pause, left), check)
 
-        timers: list[asyncio.Handle] = [loop.call_soon(look)]
+        timers: list[asyncio.Handle] = [loop.call_soon(check)]
         self._waiters.add(woken)
         try:
             return await woken
@@ -359,9 +362,9 @@ class SqliteStore(SqlStore):
             self._waiters.discard(woken)
 
     def _pause(self) -> float:
-        """Return the seconds until the next look, if no write tells that it is worth one."""
+        """Return the seconds until the next check, if no write to the file causes one before."""
         if asyncio.get_running_loop().time() - self._heard <= _IDLE:
-            return LOOK
+            return CHECK_EVERY
         if self.private:
             return math.inf
         try:
@@ -369,16 +372,16 @@ class SqliteStore(SqlStore):
                 self._log = FileWatch(f"{self._path}-wal", self._note_write)
             self._log.arm()
         except OSError:
-            return max(LOOK, _IDLE_LOOK)
+            return max(CHECK_EVERY, _IDLE_CHECK_EVERY)
         return math.inf
 
     def _note_write(self) -> None:
-        """Wake up: whoever writes holds the lock, and has committed when who wakes up gets it."""
+        """Wake the waiting calls: the writing process holds the lock, and has committed when they get it."""
         self._heard = asyncio.get_running_loop().time()
         self._wake()
 
     def _others_committed(self) -> bool:
-        """Whether any connection has committed since the last look."""
+        """Whether any connection has committed since the last check."""
         version = self._version()
         if version is None or version == self._seen:
             return False
@@ -395,24 +398,21 @@ class SqliteStore(SqlStore):
             return None
         return version
 
-    # -- what an idle process asks again and again -------------------------------------------------
+    # -- what an idle process reads again and again ------------------------------------------------
 
     async def next_due(self) -> NextDue:
         return await self._unless_known("next_due", super().next_due)
 
-    async def has_work(self) -> bool:
-        return await self._unless_known("has_work", super().has_work)
-
     async def circuits(self) -> list[OpenCircuit]:
         return list(await self._unless_known("circuits", super().circuits))
 
-    async def _unless_known(self, name: str, ask: Callable[[], Awaitable[T]]) -> T:
-        """Return the answer to a question, and ask it only if somebody has committed since."""
+    async def _unless_known(self, name: str, read: Callable[[], Awaitable[T]]) -> T:
+        """Return what was read last, and read it again only if any connection has committed since."""
         version = self._version()
         if version is None or self._known.get(name, (None,))[0] != version:
-            self._known[name] = version, await ask()
-        answer: T = self._known[name][1]
-        return answer
+            self._known[name] = version, await read()
+        known: T = self._known[name][1]
+        return known
 
 
 def _into_wal(db: sqlite3.Connection) -> None:
@@ -430,7 +430,7 @@ def _into_wal(db: sqlite3.Connection) -> None:
 
 
 def _begin_immediate(db: sqlite3.Connection) -> None:
-    """Begin to write; look often while another process does, for SQLite's own waits grow to 100 ms."""
+    """Begin to write; retry often while another process does, because SQLite's own waits grow to 100 ms."""
     end = time.monotonic() + BUSY
     db.execute("PRAGMA busy_timeout=0")
     try:
@@ -441,9 +441,9 @@ def _begin_immediate(db: sqlite3.Connection) -> None:
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
                     raise
-            time.sleep(_LOCK_LOOK)
+            time.sleep(_LOCK_RETRY)
     finally:
-        db.execute(_PATIENT)
+        db.execute(_BUSY_TIMEOUT)
 
 
 def _begin(connection: Connection) -> None:
@@ -460,6 +460,6 @@ def _size(settlements: Sequence[Settlement]) -> int:
 
 
 if TYPE_CHECKING:
-    from ...ports import Store
+    from ....ports import Store
 
     _conforms: type[Store] = SqliteStore

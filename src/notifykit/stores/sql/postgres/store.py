@@ -19,41 +19,39 @@ from sqlalchemy import Connection, exc
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
-from ...errors import NotifykitError, StoreError, StoreUnavailableError
-from ...failpoints import failpoint
-from ...models.circuit import OpenCircuit
-from ...models.delivery import Claim, Lane
-from ...models.endpoint import Endpoint
-from ...models.event import StoredEvent, TakenEvent
-from ...models.subscription import Match, MatchQuery
-from ...ports import Appended, NextDue, Record, Settlement
-from ...telemetry import why
-from ...vault import KeyRing
-from . import circuits, faults, migrate, subscription_index
-from . import postgres_outbox_batches as bundles
-from . import postgres_statements as sql
-from .encryption import Encryption, payloads_are_encrypted, vault_for
-from .postgres_batches import Shapes, event_columns, record_columns
-from .postgres_checkout import IS_READ_ONLY, Checkout, refuse_read_only
-from .postgres_connections import Connector, check_engine, pool_like, refuse_pooler
-from .postgres_driver import asyncpg
-from .postgres_settling import Settling, Terms
-from .postgres_url import Pooling, PostgresUrl
-from .readable import endpoint_from
-from .rows import (
+from ....errors import NotifykitError, StoreError, StoreUnavailableError
+from ....failpoints import failpoint
+from ....models.circuit import OpenCircuit
+from ....models.delivery import Claim, Lane
+from ....models.event import StoredEvent, TakenEvent
+from ....models.subscription import Match, MatchQuery
+from ....ports import Appended, ConfigRecord, NextDue, Record, Settlement
+from ....telemetry import why
+from ....vault import KeyRing
+from .. import faults, limits, migrate, subscription_index
+from ..encryption import Encryption, payloads_are_encrypted, vault_for
+from ..reading import NEXT_DUE, next_due_from
+from ..records import KINDS
+from ..rows import (
     RANK,
     WINDOW,
     claim_from,
     in_key_order,
-    instant_or_none,
     micros,
     taken_from,
 )
-from .store import NOT_OPEN, SqlStore, answer, leaves_work
-from .transitions import HAS_WORK, NEXT_DUE
-from .write_queue import SHORT
+from ..store import NOT_OPEN, SHORT, SqlStore, end_wait, leaves_work
+from . import statements as sql
+from .checkout import IS_READ_ONLY, Checkout, refuse_read_only
+from .columns import Shapes, event_columns, record_columns
+from .connections import Connector, check_engine, pool_like, refuse_pooler
+from .driver import asyncpg
+from .matching import MATCH, key_columns
+from .settling import Settling, Terms
+from .url import Pooling, PostgresUrl
 
 T = TypeVar("T")
+R = TypeVar("R", bound=ConfigRecord)
 
 #: What a connection that has died, or is about to, raises.  A driver whose connection was lost in the
 #: middle of a statement may also find itself in a state that it takes for a mistake of its own.
@@ -62,27 +60,22 @@ _FAILURES = (*_LOST, asyncpg.PostgresError, exc.SQLAlchemyError)
 #: Seconds that a frequent verb may take, which needs milliseconds, before its connection is given up for dead.
 _STATEMENT_TIMEOUT = 15
 _NOTIFY = "NOTIFY notifykit"
-#: So many failures in a row, some seconds apart, are told: a server that was only restarted needs no word.
+#: So many failures in a row, some seconds apart, are reported: a server that was only restarted is not.
 _DEAF_AFTER = 3
-#: Seconds after which a listener that has heard nothing, not even itself, is deaf.
+#: Seconds after which a listener that has received no notification, not even its own, is reported.
 _LATE = 10
 #: Seconds that disconnecting may take.
 _CLOSE_TIMEOUT = 0.5
-#: For so many seconds after events have passed those of others, long statements go one at a time:
+#: For so many seconds after the bypass has taken events, long statements go one at a time:
 #: the short ones find a processor free (see ADR 0015).
-_PASSED = 0.5
-#: For so many seconds after there were bundles, a take looks for more.
-_LATELY = 1.0
-#: As many bundles as a take looks at, at the least: twice as many as the last one has opened.
-_SOME_BUNDLES = 8
-#: Whether there is work, and whether this process can still do it: on this server, with these tables.
-_PULSE = f"SELECT ({HAS_WORK}), ({IS_READ_ONLY}), ({migrate.STAMP})"
+_BYPASSED = 0.5
+#: When work is due, and whether this process can still do it: on this server, with these tables.
+_NEXT_DUE = f"SELECT d.*, ({IS_READ_ONLY}) AS is_read_only, ({migrate.STAMP}) AS schema_version FROM ({NEXT_DUE}) d"
 
 #: A prepared statement is missing, or is there already: the server connection is not the one it was.
 _FOREIGN = frozenset({"26000", "42P05"})
 
-#: By priority, then by id (see ``rows.TAKEN_COLUMNS``).
-_PLACE = itemgetter(5, 0)
+_BY_URGENCY = itemgetter("priority", "event_id")
 
 
 class PostgresStore(SqlStore):
@@ -94,9 +87,9 @@ class PostgresStore(SqlStore):
         own_pool: Connect as ``engine`` does, but in a pool of our own: the engine belongs to another event loop.
         pool_size: Connections kept open at the most.
         create: Make the tables when the database has none.
-        keys: What secrets are sealed under; by default ``NOTIFYKIT_KEYS``, or a key made for development.
+        keys: What secrets are encrypted under; by default ``NOTIFYKIT_KEYS``, or a key made for development.
         environment: ``production`` refuses to work without keys; by default ``NOTIFYKIT_ENV``.
-        encrypt_payloads: Seal what events say, too; by default ``NOTIFYKIT_ENCRYPT_PAYLOADS``.
+        encrypt_payloads: Encrypt the content of events, too; by default ``NOTIFYKIT_ENCRYPT_PAYLOADS``.
         notify: Send ``NOTIFY`` with what is published, so that other processes need not poll for it.
 
     Raises:
@@ -137,12 +130,10 @@ class PostgresStore(SqlStore):
         self._checkout = Checkout()
         self._waiters: set[asyncio.Future[bool]] = set()
         self._notification_is_kept = False
-        self._looked_until = 0.0
+        self._bypassed_until = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._events, self._records = Shapes(), Shapes()
         self._settling = Settling()
-        self._bundled_until = 0.0
-        self._bundles_looked_at = _SOME_BUNDLES
 
     async def open(self) -> None:
         self.encryption.vault.check()
@@ -192,7 +183,7 @@ class PostgresStore(SqlStore):
             try:
                 async with asyncio.timeout(_CLOSE_TIMEOUT):
                     await engine.dispose()
-            except TimeoutError:  # a silent server, to which every connection would say goodbye in vain
+            except TimeoutError:  # the server is silent, and every connection would wait for its answer
                 await engine.dispose(close=False)
 
     @contextlib.asynccontextmanager
@@ -200,7 +191,7 @@ class PostgresStore(SqlStore):
         """Lend an asyncpg connection of the pool, for a statement of so many rows."""
         if self._engine is None:
             raise StoreUnavailableError(NOT_OPEN)
-        if rows > SHORT and time.monotonic() < self._looked_until:
+        if rows > SHORT and time.monotonic() < self._bypassed_until:
             async with self._one_long, self._driver() as pg:
                 yield pg
             return
@@ -266,18 +257,16 @@ class PostgresStore(SqlStore):
     async def append(self, events: Sequence[StoredEvent]) -> list[Appended]:
         if not events:
             return []
-        columns = event_columns(in_key_order(self.encryption.events(events)))
-        varying, values = self._events.fit(columns)
+        varying, values = self._events.fit(event_columns(in_key_order(self.encryption.events(events))))
         careful = any(event.idempotency_key for event in events)
-        shared = None if careful else bundles.shared(columns)
         async with self._driver(len(events)) as pg:
-            hint = self._notification_is_due()
+            notify = self._notification_is_due()
             failpoint("pub.inserted")
             answers = [Appended(event.id) for event in events]
-            plain = sql.append(varying, careful=False, hint=hint, bundled=shared is not None)
-            if careful or not await _is_new(pg, plain, [*values, *(shared or ())]):
-                rows = await pg.fetch(sql.append(varying, careful=True, hint=hint), *values, timeout=_STATEMENT_TIMEOUT)
-                stored = {row[0] for row in rows}
+            if careful or not await _is_new(pg, sql.append(varying, careful=False, notify=notify), values):
+                statement = sql.append(varying, careful=True, notify=notify)
+                rows = await pg.fetch(statement, *values, timeout=_STATEMENT_TIMEOUT)
+                stored = {row["event_id"] for row in rows}
                 for index, event in enumerate(events):
                     if event.id not in stored:
                         held = await pg.fetchrow(sql.HELD, event.tenant, event.idempotency_key, event.id)
@@ -300,32 +289,12 @@ class PostgresStore(SqlStore):
                 edge = await pg.fetchval(sql.FIRST_OF_OTHERS, list(exclude), timeout=_STATEMENT_TIMEOUT)
             if edge is None:
                 return []
-        values = (micros(now + lease), list(exclude), edge)
-        rows: list[Any] = []
-        more = True
-        while more and len(rows) < limit:
-            left = limit - len(rows)
-            found = await self._take(left, micros(now), left, *values)
-            more = found[0]["more"]
-            rows += [row for row in found if row[0] is not None]
-        self._settling.whereabouts.note(rows)
-        rows.sort(key=_PLACE)  # the server would copy the bodies for that
+        values = (micros(now), limit, micros(now + lease), list(exclude), edge)
+        rows = [row for row in await self._hand_out(limit, sql.TAKE, *values) if row["event_id"] is not None]
+        rows.sort(key=_BY_URGENCY)  # the server would copy the bodies for that
         if since is not None and rows and limit <= SHORT:
-            self._looked_until = time.monotonic() + _PASSED
-        return self.encryption.taken([taken_from(row[:-4]) for row in rows])
-
-    async def _take(self, limit: int, *values: Any) -> list[Any]:
-        """Run ``TAKE``, or the dearer ``TAKE_BUNDLED`` if there were bundles lately."""
-        if time.monotonic() >= self._bundled_until:
-            found = await self._hand_out(limit, sql.TAKE, *values)
-            if found[0]["more"]:
-                self._bundled_until = time.monotonic() + _LATELY
-            return found
-        found = await self._hand_out(limit, sql.TAKE_BUNDLED, *values, min(self._bundles_looked_at, limit))
-        if opened := len({row["bundle"] for row in found} - {None}):
-            self._bundled_until = time.monotonic() + _LATELY
-        self._bundles_looked_at = max(_SOME_BUNDLES, 2 * opened)
-        return found
+            self._bypassed_until = time.monotonic() + _BYPASSED
+        return self.encryption.taken([*map(taken_from, rows)])
 
     async def settle(
         self, settlements: Sequence[Settlement], *, now: datetime, lease: timedelta, worker: str
@@ -342,7 +311,7 @@ class PostgresStore(SqlStore):
             self._wake()
         return settled
 
-    async def claim_due(
+    async def claim(
         self,
         lane: Lane,
         limit: int,
@@ -355,12 +324,13 @@ class PostgresStore(SqlStore):
         until = now + lease
         values = (lane.channel, RANK[lane.priority], micros(now), limit, micros(until), worker, list(exclude))
         rows = await self._hand_out(limit, sql.CLAIM, *values)
-        return await self._opened([claim_from(row[:-1], until) for row in rows if row[0] is not None], now, until)
+        claims = [claim_from(row, until) for row in rows if row["id"] is not None]
+        return await self._decrypted_claims(claims, now, until)
 
     async def _hand_out(self, limit: int, statement: str, *values: Any) -> list[Any]:
-        """Run ``TAKE`` or ``CLAIM`` until rows come out, or nothing is in their way that could be set aside.
+        """Run ``TAKE`` or ``CLAIM`` until it returns rows, or finds no more blocked rows to defer.
 
-        What comes out is never empty: one row of nothing stands for no rows.
+        The answer is never empty: one row of NULLs stands for no rows.
         """
         window = limit
         raced = False
@@ -369,12 +339,12 @@ class PostgresStore(SqlStore):
                 try:
                     rows: list[Any] = await pg.fetch(statement, *values, window, timeout=_STATEMENT_TIMEOUT)
                 except asyncpg.UniqueViolationError:
-                    # Another of the same line went out at this very moment; a second look sees it.
+                    # Another one of the same FIFO group was handed out at this very moment; a second try sees it.
                     if raced:
                         raise
                     raced = True
                     continue
-                if rows[0][0] is not None or not rows[0]["deferred"]:
+                if rows[0]["fence"] is not None or not rows[0]["deferred"]:
                     return rows
                 window = max(limit, WINDOW)
 
@@ -390,15 +360,15 @@ class PostgresStore(SqlStore):
                 return await self._record(pg, records)
 
     async def _record(self, pg: Any, records: Sequence[Record]) -> set[str]:
-        """Write records and what they tell; return the ids of those that were written."""
+        """Write records with their operational events; return the ids of those that were written."""
         if not records:
             return set()
         varying, values = self._records.fit(record_columns(records))
-        written = {row[0] for row in await pg.fetch(sql.record(varying), *values, timeout=_STATEMENT_TIMEOUT)}
-        told = [record.event for record in records if record.event is not None and record.delivery_id in written]
-        if told:
-            varying, values = self._events.fit(event_columns(told))
-            await pg.execute(sql.append(varying, careful=True, hint=True), *values)
+        written = {row["id"] for row in await pg.fetch(sql.record(varying), *values, timeout=_STATEMENT_TIMEOUT)}
+        events = [record.event for record in records if record.event is not None and record.delivery_id in written]
+        if events:
+            varying, values = self._events.fit(event_columns(events))
+            await pg.execute(sql.append(varying, careful=True, notify=True), *values)
         return written
 
     async def extend(self, claims: Sequence[tuple[str, int]], *, until: datetime) -> set[str]:
@@ -407,30 +377,23 @@ class PostgresStore(SqlStore):
         ids, fences = zip(*claims, strict=True)
         async with self._driver() as pg:
             rows = await pg.fetch(sql.EXTEND, ids, fences, micros(until), timeout=_STATEMENT_TIMEOUT)
-        return {row[0] for row in rows}
-
-    async def is_planned(self, tenant: str, event_id: str) -> bool:
-        async with self._driver() as pg:
-            return bool(await pg.fetchval(bundles.IS_PLANNED, tenant, event_id, timeout=_STATEMENT_TIMEOUT))
+        return {row["id"] for row in rows}
 
     async def next_due(self) -> NextDue:
-        return NextDue(*map(instant_or_none, (await self._ask(NEXT_DUE))[0]))
-
-    async def has_work(self) -> bool:
-        work, is_read_only, schema = (await self._ask(_PULSE))[0]
-        if is_read_only:
+        (row,) = await self._ask(_NEXT_DUE)
+        if row["is_read_only"]:
             self._leave_server()
             raise StoreUnavailableError(faults.READ_ONLY)
-        migrate.refuse_newer(schema, self.schema)
-        return bool(work)
+        migrate.refuse_newer(row["schema_version"], self.schema)
+        return next_due_from(row)
 
     async def circuits(self) -> list[OpenCircuit]:
-        return circuits.readable(await self._ask(circuits.FAILING))
+        return limits.readable(await self._ask(limits.OPEN_CIRCUITS))
 
     async def _ask(self, question: str) -> Sequence[Any]:
         """Return the rows of a short query that idle processes send, too.
 
-        They need no other connection than the one that listens, and notice if nobody is at its end any more.
+        They need no other connection than the one that listens, and so notice if it is lost.
         """
         if self._engine is None:
             raise StoreUnavailableError(NOT_OPEN)
@@ -446,30 +409,31 @@ class PostgresStore(SqlStore):
                 listener.terminate()
                 raise self._translated(error) from error
 
-    # -- the configuration of large tenants ------------------------------------------------------
+    # -- what planning and sending read of large tenants -----------------------------------------
 
-    async def pick_endpoints(self, tenant: str, endpoint_ids: Collection[str]) -> list[Endpoint]:
+    async def get(self, kind: type[R], tenant: str, ids: Collection[str]) -> list[R]:
+        its = KINDS[kind]
         async with self._driver() as pg:
-            rows = await pg.fetch(subscription_index.PICK, tenant, list(endpoint_ids), timeout=_STATEMENT_TIMEOUT)
-        return [self.encryption.usable_endpoint(endpoint_from(row)) for row in rows]
+            rows = await pg.fetch(sql.get(its.table.name), tenant, list(ids), timeout=_STATEMENT_TIMEOUT)
+        return self._decrypted(its, [its.read(row) for row in rows])
 
-    async def find_matches(self, tenant: str, queries: Sequence[MatchQuery], *, limit: int) -> list[list[Match]]:
-        columns = subscription_index.places_columns(queries)
+    async def match(self, tenant: str, queries: Sequence[MatchQuery], *, limit: int) -> list[list[Match]]:
+        columns = key_columns(queries)
         async with self._driver() as pg:
-            rows = await pg.fetch(subscription_index.FIND, tenant, *columns, limit, timeout=_STATEMENT_TIMEOUT)
+            rows = await pg.fetch(MATCH, tenant, *columns, limit, timeout=_STATEMENT_TIMEOUT)
         found: list[list[Match]] = [[] for _ in queries]
         for row in rows:
-            found[row["inquiry"]].append(subscription_index.match_from(row))
+            found[row["query"]].append(subscription_index.match_from(row))
         return found
 
     # -- notifications ---------------------------------------------------------------------------
 
-    def hint(self) -> None:
+    def notify(self) -> None:
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._wake)
 
-    def _telling(self, connection: Connection, result: T) -> T:
+    def _notifying(self, connection: Connection, result: T) -> T:
         if self._notify:
             connection.exec_driver_sql(_NOTIFY)
         return result
@@ -479,6 +443,7 @@ class PostgresStore(SqlStore):
 
     @property
     def hears_notifications(self) -> bool:
+        """Whether NOTIFY of other processes is known to arrive here."""
         return self._hears
 
     def _hear(self, *_: object) -> None:
@@ -488,20 +453,22 @@ class PostgresStore(SqlStore):
     def _wake(self) -> None:
         self._notification_is_kept = not self._waiters
         for waiter in self._waiters:
-            answer(waiter, hinted=True)
+            end_wait(waiter, notified=True)
 
-    async def wait(self, timeout: timedelta) -> bool:
+    async def wait(self, timeout: timedelta, *, idle_timeout: timedelta | None = None) -> bool:
+        if idle_timeout is not None and self._hears:
+            timeout = idle_timeout
         if self._listening is None and self.connector.pooling is not Pooling.TRANSACTION:
             self._listening = asyncio.create_task(self._listen(), name="notifykit-listen")
         if self._deaf is not None:
             deaf, self._deaf = self._deaf, None
             raise deaf
-        if self._notification_is_kept:  # it came while nobody waited
+        if self._notification_is_kept:  # it came while no call waited
             self._notification_is_kept = False
             return True
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[bool] = loop.create_future()
-        timer = loop.call_later(timeout.total_seconds(), lambda: answer(waiter, hinted=False))
+        timer = loop.call_later(timeout.total_seconds(), lambda: end_wait(waiter, notified=False))
         self._waiters.add(waiter)
         try:
             return await waiter
@@ -522,7 +489,7 @@ class PostgresStore(SqlStore):
                     self._wake()
                     self._listener = connection
                     failures, self.listen_error = 0, None
-                    with contextlib.suppress(StoreError):  # who hears this hears what others say
+                    with contextlib.suppress(StoreError):  # if this arrives, what other processes send arrives, too
                         async with self._driver() as another:
                             await another.execute(_NOTIFY, timeout=_STATEMENT_TIMEOUT)
                     await self._heed(lost)
@@ -539,7 +506,7 @@ class PostgresStore(SqlStore):
             await asyncio.sleep(1 + random.random())  # noqa: S311 - spreads reconnects, hides nothing
 
     async def _heed(self, lost: asyncio.Event) -> None:
-        """Return when the connection is lost; say so if nothing is heard on it."""
+        """Return when the connection is lost; report it if no notification arrives on it."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LATE):
                 await lost.wait()
@@ -578,6 +545,6 @@ async def _is_new(pg: Any, statement: str, values: Sequence[Any]) -> bool:
 if TYPE_CHECKING:
     from sqlalchemy.pool import PoolProxiedConnection
 
-    from ...ports import Store
+    from ....ports import Store
 
     _conforms: type[Store] = PostgresStore

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from ...errors import StoreUnavailableError
+from ....errors import StoreUnavailableError
 
 _PARTS = ("", "-wal", "-shm")
 

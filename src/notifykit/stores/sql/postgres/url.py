@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl, unquote, urlencode
 
 import attrs
 
-from ...errors import ConfigurationError
+from ....errors import ConfigurationError
 
 
 class Pooling(StrEnum):

@@ -1,4 +1,4 @@
-"""Open circuits and token buckets: written once for every database.
+"""Circuits and token buckets: written once for every database.
 
 Each function works on a SQLAlchemy connection inside a transaction that its caller owns.
 """
@@ -6,67 +6,75 @@ Each function works on a SQLAlchemy connection inside a transaction that its cal
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, delete, select, update
+from sqlalchemy import Connection, RowMapping, and_, delete, select, update
 
 from ...errors import StaleWriteError
 from ...models.circuit import OpenCircuit
-from ...models.endpoint import RateLimit
+from ...ports import TokenRequest
 from . import schema as s
 from . import transitions
-from .config import insert_new
-from .config import save as save_record
+from .records import insert_new, save_row
 from .rows import instant, micros
 
 _log = logging.getLogger("notifykit")
 
-#: Every open circuit; read each second by every process, and mostly there is none.
-FAILING = "SELECT key, tenant, since, probe_at, probes, reason, version FROM notifykit_circuits"
+#: Every open circuit; read each second by every process, mostly in vain.
+OPEN_CIRCUITS = "SELECT key, tenant, since, probe_at, probes, reason, version FROM notifykit_circuits"
 
 
-def failing(connection: Connection) -> list[OpenCircuit]:
+def circuits(connection: Connection) -> list[OpenCircuit]:
     """Return every open circuit."""
-    return readable(connection.exec_driver_sql(FAILING).mappings())
+    return readable(connection.exec_driver_sql(OPEN_CIRCUITS).mappings())
 
 
-def save(connection: Connection, circuit: OpenCircuit) -> int:
-    """Insert or replace an open circuit; return its new version."""
+def save(connection: Connection, tenant: str, key: str, circuit: OpenCircuit) -> int:
+    """Insert or replace a circuit; return its new version."""
     values: dict[str, Any] = {
-        "key": circuit.key,
-        "tenant": circuit.tenant,
+        "key": key,
+        "tenant": tenant,
         "since": micros(circuit.since),
         "probe_at": micros(circuit.probe_at),
         "probes": circuit.probes,
         "reason": circuit.reason,
         "version": circuit.version,
     }
-    if circuit.version == 0 and circuit.tenant and not _keep_endpoint(connection, circuit.tenant, circuit.key):
-        raise StaleWriteError("endpoint", circuit.key)
-    return save_record(connection, s.circuits, values, "circuit")
+    if circuit.version == 0 and tenant and not _keep_endpoint(connection, tenant, key):
+        raise StaleWriteError("endpoint", key)
+    return save_row(connection, s.circuits, values, "circuit")
 
 
 def _keep_endpoint(connection: Connection, tenant: str, endpoint_id: str) -> bool:
-    """Tell whether there is such an endpoint, which then stays until the end of the transaction."""
+    """Return whether there is such an endpoint, which then stays until the end of the transaction."""
     its = (s.endpoints.c.tenant == tenant, s.endpoints.c.id == endpoint_id)
     found = select(s.endpoints.c.id).where(*its).with_for_update(read=True, key_share=True)
     return connection.execute(found).first() is not None
 
 
-def remove(connection: Connection, tenant: str, key: str, now: datetime) -> bool:
-    """Remove a circuit and make due what is held for the endpoint."""
+def close(connection: Connection, tenant: str, key: str, now: datetime) -> OpenCircuit | None:
+    """Remove a circuit and wake what it holds back; return it, if there was one."""
     where = (s.circuits.c.key == key, s.circuits.c.tenant == tenant)
-    if connection.execute(delete(s.circuits).where(*where)).rowcount == 0:
-        return False
-    transitions.wake(connection, tenant, key, now)
-    return True
+    row = connection.execute(delete(s.circuits).where(*where).returning(s.circuits)).mappings().first()
+    if row is None:
+        return None
+    transitions.wake(connection, and_(s.queue.c.tenant == tenant, s.queue.c.subscriber_id == key), now)
+    return _circuit_from(row)
 
 
-def acquire(connection: Connection, tenant: str, endpoint_id: str, wanted: int, limit: RateLimit, now: datetime) -> int:
-    """Take tokens out of a bucket."""
-    at = micros(now)
+def acquire(connection: Connection, requests: Sequence[TokenRequest], now: datetime) -> list[int]:
+    """Take tokens out of buckets."""
+    acquired = [0] * len(requests)
+    # In one order, so that two processes never wait for each other.
+    for at in sorted(range(len(requests)), key=lambda at: requests[at][:2]):
+        acquired[at] = _acquire(connection, requests[at], micros(now))
+    return acquired
+
+
+def _acquire(connection: Connection, request: TokenRequest, at: int) -> int:
+    tenant, endpoint_id, wanted, limit = request
     full = {"endpoint_id": endpoint_id, "tenant": tenant, "tokens": float(limit.burst), "filled_at": at}
     insert_new(connection, s.buckets, full)
     bucket = s.buckets.c
@@ -81,18 +89,17 @@ def acquire(connection: Connection, tenant: str, endpoint_id: str, wanted: int, 
 
 
 def readable(rows: Iterable[RowMapping]) -> list[OpenCircuit]:
-    """Return the circuits of rows; one that cannot be read is left out: every process reads all of them."""
+    """Return the circuits of rows without those that are damaged, because every process reads all of them."""
     found = []
     for row in rows:
         try:
-            found.append(circuit_from(row))
+            found.append(_circuit_from(row))
         except (ValueError, TypeError, ArithmeticError) as error:
             _log.error("circuit.unreadable id=%s error=%s", row["key"], type(error).__name__)
     return found
 
 
-def circuit_from(row: RowMapping) -> OpenCircuit:
-    """Return the circuit of a row."""
+def _circuit_from(row: RowMapping) -> OpenCircuit:
     return OpenCircuit(
         key=row["key"],
         tenant=row["tenant"],

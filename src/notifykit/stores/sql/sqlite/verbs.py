@@ -14,11 +14,11 @@ from datetime import datetime
 from itertools import chain
 from typing import Any
 
-from ...failpoints import failpoint
-from ...models.delivery import FINAL_STATES, Claim, DeliveryState, NewDelivery
-from ...models.event import StoredEvent, TakenEvent
-from ...ports import Appended, Record, Settlement
-from .rows import (
+from ....failpoints import failpoint
+from ....models.delivery import FINAL_STATES, Claim, DeliveryState, NewDelivery
+from ....models.event import StoredEvent, TakenEvent
+from ....ports import Appended, Record, Settlement
+from ..rows import (
     CLAIM_COLUMNS,
     EVENT_COLUMNS,
     FIRST_RECHECK,
@@ -50,7 +50,7 @@ _HELD = """
 SELECT k.id, true, k.fingerprint FROM notifykit_events k WHERE k.tenant = :tenant AND k.idempotency_key = :key
 UNION ALL SELECT e.id, true, e.fingerprint FROM notifykit_events e WHERE e.tenant = :tenant AND e.id = :id LIMIT 1
 """
-#: Of what is due, that which is free, and that which waits behind another one of its ordering key (see ADR 0012).
+#: The ids of what is due: those that are free, and those that wait behind another one of their group (see ADR 0012).
 _APART = "SELECT json_group_array(id) FILTER (WHERE NOT waits), json_group_array(id) FILTER (WHERE waits)"
 _DUE_EVENTS = f"""
 {_APART} FROM (
@@ -132,8 +132,10 @@ LEFT JOIN notifykit_tenants t ON t.tenant = q.tenant ORDER BY q.due_at, q.id
 _FINISH = """
 DELETE FROM notifykit_queue WHERE id IN (SELECT value FROM json_each(?)) AND fence = ? AND state = 'sending'
 RETURNING id, event_id, tenant, subscription_id, subscriber_id, channel, priority, attempts, abandoned, generation,
-  ordering_key, created_at, expires_at, address, fence
+  ordering_key, created_at, expires_at, address
 """
+#: The columns that an ended delivery begins with.
+_PLANNED_AS = ("id", "event_id", "tenant", "subscription_id", "subscriber_id", "channel", "priority")
 _KEEP = """
 UPDATE notifykit_queue SET state = ?, reason = ?, due_at = ?, lease_until = NULL, worker = NULL,
   attempts = coalesce(?, attempts), tries = tries + ? WHERE id = ? AND fence = ? AND state = 'sending'
@@ -196,7 +198,7 @@ def _insert(db: sqlite3.Connection, statement: str, rows: Sequence[tuple[Any, ..
 
 
 def _hand_out(db: sqlite3.Connection, limit: int, due: str, defer: str, pick: str, binds: dict[str, Any]) -> str:
-    """Pick up to ``limit`` rows and return their ids; set aside what is due but waits behind another row."""
+    """Pick up to ``limit`` rows and return their ids; defer what is due but waits behind another row."""
     window = limit
     while True:
         free, blocked = db.execute(due, {**binds, "window": window}).fetchone()
@@ -217,7 +219,7 @@ def take(db: sqlite3.Connection, limit: int, binds: dict[str, Any]) -> list[Take
     for rank in range(len(PRIORITIES)):
         ids = _hand_out(db, limit - len(taken), _DUE_EVENTS, _DEFER_EVENTS, _TAKE, {**binds, "rank": rank})
         if ids != _NOTHING:
-            taken += map(taken_from, db.execute(_TAKEN, (ids,)))
+            taken += map(taken_from, _rows(db, _TAKEN, (ids,)))
         if len(taken) >= limit:
             break
     return taken
@@ -228,7 +230,7 @@ def claim(db: sqlite3.Connection, limit: int, binds: dict[str, Any], lease_until
     ids = _hand_out(db, limit, _DUE, _DEFER, _CLAIM, binds)
     if ids == _NOTHING:
         return []
-    return [claim_from(row, lease_until) for row in db.execute(_CLAIMED, (ids,))]
+    return [claim_from(row, lease_until) for row in _rows(db, _CLAIMED, (ids,))]
 
 
 def extend(db: sqlite3.Connection, claims: Sequence[tuple[str, int]], until: int) -> set[str]:
@@ -324,6 +326,13 @@ def _ended_values(new: NewDelivery, now: int, record: Record | None = None) -> t
     )
 
 
+def _rows(db: sqlite3.Connection, statement: str, values: tuple[Any, ...]) -> list[sqlite3.Row]:
+    """Return the rows of a statement, with columns that are read by name."""
+    cursor = db.cursor()
+    cursor.row_factory = sqlite3.Row
+    return cursor.execute(statement, values).fetchall()
+
+
 def _by_fence(wanted: Iterable[tuple[str, int]]) -> Iterable[tuple[int, str]]:
     """Return the ids of each fence, of which most are equal."""
     ids: dict[int, list[str]] = {}
@@ -339,27 +348,32 @@ def record(db: sqlite3.Connection, records: Sequence[Record]) -> set[str]:
     tries = []
     groups = {}
     final = [(record.delivery_id, record.fence) for record in records if record.state in FINAL_STATES]
-    gone = {(row[0], row[-1]): row for fence, ids in _by_fence(final) for row in db.execute(_FINISH, (ids, fence))}
-    for delivery_id, fence, state, reason, due_at, at, attempt, told in records:
+    gone = {(row["id"], fence): row for fence, ids in _by_fence(final) for row in _rows(db, _FINISH, (ids, fence))}
+    for delivery_id, fence, state, reason, due_at, at, attempt, event in records:
         if state in FINAL_STATES:
             row = gone.pop((delivery_id, fence), None)
             if row is None:
                 continue
-            *ids, attempts, abandoned, generation, ordering_key, created_at, expires_at, address, _ = row
             number, *last = last_values(attempt)
-            history = (
-                number or attempts,
-                abandoned,
-                generation,
-                fence,
-                ordering_key,
-                created_at,
-                expires_at,
-                micros(at),
+            ended.append(
+                (
+                    *(row[name] for name in _PLANNED_AS),
+                    state.value,
+                    reason,
+                    number or row["attempts"],
+                    row["abandoned"],
+                    row["generation"],
+                    fence,
+                    row["ordering_key"],
+                    row["created_at"],
+                    row["expires_at"],
+                    micros(at),
+                    *last,
+                    row["address"],
+                )
             )
-            ended.append((*ids, state.value, reason, *history, *last, address))
-            if ordering_key is not None:
-                groups[row[4], ordering_key] = micros(at)
+            if row["ordering_key"] is not None:
+                groups[row["subscriber_id"], row["ordering_key"]] = micros(at)
         else:
             number, tried = (None, 0) if attempt is None else (attempt.number, 1)
             due = micros(due_at or at)
@@ -368,8 +382,8 @@ def record(db: sqlite3.Connection, records: Sequence[Record]) -> set[str]:
             if attempt is not None:
                 tries.append((delivery_id, *attempt_values(attempt)))
         written.add(delivery_id)
-        if told is not None:
-            append(db, [told])
+        if event is not None:
+            append(db, [event])
     _insert(db, _ENDED, ended)
     db.executemany(_UNBLOCK, [(at, *group) for group, at in groups.items()])
     failpoint("res.half")

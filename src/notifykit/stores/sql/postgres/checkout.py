@@ -14,8 +14,8 @@ from typing import Any
 from sqlalchemy import Connection, event, exc
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from ...errors import StoreUnavailableError
-from .faults import READ_ONLY
+from ....errors import StoreUnavailableError
+from ..faults import READ_ONLY
 
 #: Where a connection's entry in the pool has the time when it was first handed out.
 _BORN = "notifykit_born"

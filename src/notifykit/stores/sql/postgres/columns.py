@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter, is_
 from typing import Any
 
-from ...models.delivery import FINAL_STATES, Attempt, NewDelivery
-from ...models.event import StoredEvent
-from ...ports import Record
-from .rows import EPOCH, MICRO, RANK
+from ....models.delivery import FINAL_STATES, Attempt, NewDelivery
+from ....models.event import StoredEvent
+from ....ports import Record
+from ..rows import EPOCH, MICRO, RANK
 
 Column = Sequence[Any]
 

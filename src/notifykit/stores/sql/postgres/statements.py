@@ -1,28 +1,28 @@
 """The frequent verbs as PostgreSQL statements: one each, batches as columns.
 
-The order of arguments is the order of the ``$n``; ``postgres_batches.py`` fills them.
+The order of arguments is the order of the ``$n``; ``columns.py`` fills them.
 
-``(x IN (SELECT …)) IS TRUE`` looks odd and is meant: it is answered by a hash table,
+``(x IN (SELECT …)) IS TRUE`` is written like this on purpose: it is answered by a hash table,
 where a join of two batches would be a nested loop, because our connections switch
-hash joins off (see ``postgres.py``).
+hash joins off (see ``connections.py``).
 
-A column that says the same in every row comes as one value, not as an array: that is cheaper for the client to
+A column that has the same value in every row comes as one value, not as an array: that is cheaper for the client to
 encode and for the server to read.  So a statement depends on its batch, and there is a function which writes it
 (see :func:`_batch`).
 
 ``= ANY(array)`` finds the rows of a batch in one scan of an index.  A join would cost a search for each row; and
 a plan for it that was made while the table was nearly empty compares every row with every other.
 
-``ANY(ARRAY(SELECT …))`` and ``unnest((SELECT $n))`` hide from the server how long an argument is, and are meant, too:
+``ANY(ARRAY(SELECT …))`` and ``unnest((SELECT $n))`` hide from the server how long an argument is:
 it makes a new plan for each call as long as one for this call's values promises to be much cheaper than a general one.
 For the same reason a statement leaves out what its batch does not need (see :class:`Planned`).
 
 ``coalesce(q.state, '')`` keeps the index of leases out of ``RECORD`` and ``EXTEND``: by the statistics of a quiet
 hour it is nearly empty, and then a plan compares every result with every lease instead of looking ids up.
 
-``TAKE`` and ``CLAIM`` meet rows that are due but wait behind an earlier row of their
-ordering key.  They set them aside (``behind``) so that nobody meets them again soon;
-whoever removes the row in front gives the next one its turn (see ADR 0012).
+``TAKE`` and ``CLAIM`` find rows that are due but wait behind an earlier row of their
+FIFO group.  They defer these rows (``blocked``), so that the next call does not read them again;
+the statement that removes the row in front makes the next one due (see ADR 0012).
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, Self
 
-from . import postgres_outbox_batches as bundles
-from .rows import CLAIM_COLUMNS, EVENT_COLUMNS, FIRST_RECHECK, LATER_RECHECK, TAKEN_COLUMNS
+from ..rows import CLAIM_COLUMNS, EVENT_COLUMNS, FIRST_RECHECK, LATER_RECHECK, TAKEN_COLUMNS
 
 _EVENT_TYPES = {
     "version": "smallint",
@@ -45,12 +44,12 @@ _EVENT_TYPES = {
     "body": "bytea",
 }
 _EVENTS = {name: _EVENT_TYPES.get(name, "text") for name in EVENT_COLUMNS}
-#: What is stored of an empty column (see ``postgres_batches.event_columns``).
+#: What is stored of an empty column (see ``columns.event_columns``).
 _STORED = {name: f"coalesce({name}, published_at)" for name in ("occurred_at", "due_at")}
 
 
 def _batch(columns: Mapping[str, str], varying: int, first: int = 1) -> str:
-    """Return a table of what the arguments from ``$first`` on say.
+    """Return a table of the arguments from ``$first`` on.
 
     Args:
         columns: The type of each column by its name.
@@ -78,7 +77,7 @@ WITH e AS (
 )
 SELECT {answer}
 """
-#: Written by one of two statements, of which the second one knows of idempotency keys, and says what it has stored.
+#: Written by one of two statements, of which the careful one returns what it has stored.
 _ANSWERS = {
     (False, False): "1 WHERE false",
     (False, True): "pg_notify('notifykit', '')",
@@ -88,27 +87,21 @@ _ANSWERS = {
 
 
 @lru_cache
-def append(varying: int, *, careful: bool, hint: bool, bundled: bool = False) -> str:
+def append(varying: int, *, careful: bool, notify: bool) -> str:
     """Return the statement that stores events.
 
     Args:
         varying: Which columns of the events vary.
-        careful: Leave out what is known already, and answer with the ids of the others.  To find that out costs
-            as much as a fifth of the statement; without it the statement fails if there is any.
-        hint: Tell those who wait for events.
-        bundled: Have them share rows of the outbox, not carefully; what ``shared`` of that module returned follows.
+        careful: Leave out what is stored already, and answer with the ids of the others.  To find that out costs
+            as much as a fifth of the statement; without it the statement fails if any event is stored already.
+        notify: Wake processes that wait for events.
     """
-    after = len(EVENT_COLUMNS)
-    return (bundles.APPEND if bundled else APPEND).format(
+    return APPEND.format(
         columns=", ".join(EVENT_COLUMNS),
         values=", ".join(_STORED.get(name, name) for name in EVENT_COLUMNS),
         events=_batch(_EVENTS, varying),
         unless_known="ON CONFLICT DO NOTHING" if careful else "",
-        answer=_ANSWERS[careful, hint],
-        tenant=after + 1,
-        due_at=after + 2,
-        size=after + 3,
-        firsts=after + 4,
+        answer=_ANSWERS[careful, notify],
     )
 
 
@@ -117,107 +110,50 @@ SELECT k.id, true, k.fingerprint FROM notifykit_events k WHERE k.tenant = $1 AND
 UNION ALL SELECT e.id, true, e.fingerprint FROM notifykit_events e WHERE e.tenant = $1 AND e.id = $3 LIMIT 1
 """
 
-#: When a row that waits behind another one is looked at again if nobody gives it its turn.
+#: When a blocked row is read again if nothing has unblocked it.
 _RECHECK = f"(CASE WHEN o.blocked THEN {LATER_RECHECK} ELSE {FIRST_RECHECK} END * (1 + random()))::bigint"
 
-#: The events of a bundle that are not settled.
-_OPEN = (
-    "CASE WHEN fence = 0 THEN event_ids ELSE ARRAY(SELECT m.event_id FROM unnest(event_ids) WITH ORDINALITY"
-    " AS m(event_id, place) WHERE get_bit(b.open, m.place::int - 1) = 1 ORDER BY m.place) END"
-)
-
-_IS_DUE = "due_at BETWEEN $5 AND $1 AND (taken_until IS NULL OR taken_until <= $1) AND tenant <> ALL($4::text[])"
-#: How both takes begin: with the rows that are due, and which of them wait behind others.
-_DUE = f"""due AS MATERIALIZED (
+TAKE = f"""
+WITH due AS MATERIALIZED (
   SELECT o.* FROM (VALUES (0::smallint), (1::smallint), (2::smallint)) p(rank)
   CROSS JOIN LATERAL (
     SELECT event_id, tenant, ordering_key, priority, due_at FROM notifykit_outbox o
-    WHERE priority = p.rank AND {_IS_DUE}{{unless}}
-    ORDER BY due_at LIMIT {{window}} FOR NO KEY UPDATE SKIP LOCKED
-  ) o LIMIT {{window}}
-), line AS MATERIALIZED (
+    WHERE priority = p.rank AND due_at BETWEEN $5 AND $1 AND (taken_until IS NULL OR taken_until <= $1)
+      AND tenant <> ALL($4::text[])
+    ORDER BY due_at LIMIT $6 FOR NO KEY UPDATE SKIP LOCKED
+  ) o LIMIT $6
+), fifo AS MATERIALIZED (
   SELECT d.event_id, (SELECT b.event_id FROM notifykit_outbox b
     WHERE b.tenant = d.tenant AND b.ordering_key = d.ordering_key AND b.event_id < d.event_id
     ORDER BY b.event_id LIMIT 1) AS ahead
   FROM due d WHERE d.ordering_key IS NOT NULL
 ), blocked AS MATERIALIZED (
-  -- under the lock the row ahead stays until we are done: whoever removes it then sees that we set this one aside
-  SELECT l.event_id FROM line l JOIN notifykit_outbox a ON a.event_id = l.ahead FOR KEY SHARE OF a SKIP LOCKED
+  -- under the lock the row ahead stays until this ends: whoever removes it then sees that this one is blocked
+  SELECT l.event_id FROM fifo l JOIN notifykit_outbox a ON a.event_id = l.ahead FOR KEY SHARE OF a SKIP LOCKED
 ), deferred AS (
   UPDATE notifykit_outbox o SET blocked = true, due_at = $1 + {_RECHECK} FROM blocked b
   WHERE o.event_id = b.event_id RETURNING o.event_id
-)"""
-_AT_HEAD = "(event_id IN (SELECT event_id FROM line WHERE ahead IS NOT NULL)) IS NOT TRUE"
-#: How both end: with all that is told of an event.
-_WHOLE = """LEFT JOIN notifykit_events e ON e.tenant = o.tenant AND e.id = o.event_id
-LEFT JOIN notifykit_tenants t ON t.tenant = o.tenant
-"""
-#: It takes nothing, and says that there is ``more``, if bundles are due.
-TAKE = f"""
-WITH bundled AS MATERIALIZED (
-  SELECT EXISTS (SELECT 1 FROM notifykit_bundles WHERE {_IS_DUE}) AS more
-), {_DUE.format(unless=" AND NOT (SELECT more FROM bundled)", window="$6")}, picked AS MATERIALIZED (
-  SELECT event_id FROM due WHERE {_AT_HEAD} LIMIT $2
+), picked AS MATERIALIZED (
+  SELECT event_id FROM due WHERE (event_id IN (SELECT event_id FROM fifo WHERE ahead IS NOT NULL)) IS NOT TRUE LIMIT $2
 ), taken AS (
   UPDATE notifykit_outbox o SET fence = o.fence + 1, taken_until = $3, blocked = false
   WHERE o.event_id = ANY(ARRAY(SELECT event_id FROM picked)) RETURNING o.event_id, o.fence, o.tenant, o.cursor
 )
-SELECT {TAKEN_COLUMNS}, a.deferred, a.more, NULL AS bundle, NULL AS place
-FROM (SELECT more, (SELECT count(*) FROM deferred) AS deferred FROM bundled) a LEFT JOIN taken o ON true
-{_WHOLE}"""
-
-#: The same where there are bundles, which costs more.  There is ``more`` if not all of these were looked at.
-TAKE_BUNDLED = f"""
-WITH {_DUE.format(unless="", window="$7")}, bundles AS MATERIALIZED (
-  SELECT id, tenant, due_at, fence, {_OPEN} AS event_ids FROM notifykit_bundles b
-  WHERE {_IS_DUE} ORDER BY due_at LIMIT $6 FOR NO KEY UPDATE SKIP LOCKED
-), turns AS MATERIALIZED (
-  SELECT id, due_at, size, event_ids,
-    ($2::int + size - sum(size) OVER (ORDER BY priority, due_at, id ROWS UNBOUNDED PRECEDING))::int AS room
-  FROM (
-    SELECT event_id AS id, priority, due_at, 1 AS size, NULL AS event_ids FROM due
-    WHERE {_AT_HEAD}
-      -- none before bundles that are not looked at
-      AND ((SELECT count(*) FROM bundles) < $6 OR (priority, due_at) <= (1, (SELECT max(due_at) FROM bundles)))
-    UNION ALL SELECT id, 1::smallint, due_at, cardinality(event_ids), event_ids FROM bundles
-  ) w
-), taken AS (
-  UPDATE notifykit_outbox o SET fence = o.fence + 1, taken_until = $3, blocked = false
-  WHERE o.event_id = ANY(ARRAY(SELECT id FROM turns WHERE room > 0 AND event_ids IS NULL))
-  RETURNING o.event_id, o.fence, o.tenant, o.cursor
-), opened AS (
-  UPDATE notifykit_bundles b SET fence = b.fence + 1, taken_until = $3,
-    open = repeat('1', least(t.size, t.room))::bit(128),
-    event_ids = CASE WHEN b.fence = 0 AND t.size <= t.room THEN b.event_ids ELSE t.event_ids[:t.room] END
-  FROM turns t WHERE t.room > 0 AND t.event_ids IS NOT NULL AND b.id = t.id
-  RETURNING b.id, b.tenant, b.fence, b.event_ids
-), rest AS (
-  INSERT INTO notifykit_bundles (id, tenant, due_at, fence, open, event_ids)
-  SELECT t.event_ids[t.room + 1], b.tenant, b.due_at, b.fence, repeat('1', t.size - t.room)::bit(128),
-    t.event_ids[t.room + 1:]
-  FROM turns t JOIN bundles b ON b.id = t.id WHERE t.room > 0 AND t.event_ids IS NOT NULL AND t.size > t.room
-)
-SELECT {TAKEN_COLUMNS}, a.deferred, a.more, o.bundle, o.place
-FROM (SELECT (SELECT count(*) FROM bundles) = $6 AS more, (SELECT count(*) FROM deferred) AS deferred) a
-LEFT JOIN (
-  SELECT event_id, fence, tenant, cursor, NULL AS bundle, NULL::int AS place FROM taken
-  UNION ALL SELECT m.event_id, b.fence, b.tenant, NULL, b.id, m.place::int
-  FROM opened b CROSS JOIN LATERAL unnest(b.event_ids) WITH ORDINALITY AS m(event_id, place)
-) o ON true
-{_WHOLE}"""
+SELECT {TAKEN_COLUMNS}, a.deferred
+FROM (SELECT count(*) AS deferred FROM deferred) a LEFT JOIN taken o ON true
+LEFT JOIN notifykit_events e ON e.tenant = o.tenant AND e.id = o.event_id
+LEFT JOIN notifykit_tenants t ON t.tenant = o.tenant
+"""
 
 #: When the first event was due that is of none of these tenants: read in indexes, where ``TAKE`` would read every row.
 FIRST_OF_OTHERS = """
-SELECT least(
-  (SELECT min(o.first) FROM (VALUES (0::smallint), (1::smallint), (2::smallint)) p(rank) CROSS JOIN LATERAL (
-    SELECT min(due_at) AS first FROM notifykit_outbox WHERE priority = p.rank AND tenant <> ALL($1::text[])
-  ) o),
-  (SELECT min(due_at) FROM notifykit_bundles WHERE tenant <> ALL($1::text[]))
-)
+SELECT min(o.first) FROM (VALUES (0::smallint), (1::smallint), (2::smallint)) p(rank) CROSS JOIN LATERAL (
+  SELECT min(due_at) AS first FROM notifykit_outbox WHERE priority = p.rank AND tenant <> ALL($1::text[])
+) o
 """
 
 _SETTLED = {"event_id": "text", "fence": "int", "cursor": "text"}
-#: The columns of planned deliveries; those from ``attempts`` on tell of one that was sent before it was settled.
+#: The columns of planned deliveries; those from ``attempts`` on are of one that was sent before it was settled.
 _PLANNED = {
     "id": "text",
     "event_id": "text",
@@ -245,7 +181,7 @@ _PLANNED = {
     "worker": "text",
     "reference": "text",
 }
-#: How many arguments of :func:`settle` come before the columns of planned deliveries, and how many tell of events.
+#: How many arguments of :func:`settle` come before the columns of planned deliveries, and how many are of events.
 _BEFORE_PLANNED, _OF_EVENTS = 6, len(_SETTLED)
 _FINAL = list(_PLANNED).index("final")
 
@@ -261,8 +197,8 @@ WITH s AS (
     SELECT b.event_id FROM notifykit_outbox b WHERE b.tenant = g.tenant AND b.ordering_key = g.ordering_key
       AND (b.event_id IN (SELECT event_id FROM gone)) IS NOT TRUE ORDER BY b.event_id LIMIT 1
   ) n
-), turn AS (
-  -- also if it is not blocked: it may be set deferred at this moment, and the newest version of the row counts
+), unblocked AS (
+  -- also if it is not blocked: it may be deferred at this moment, and the newest version of the row counts
   UPDATE notifykit_outbox o SET due_at = CASE WHEN o.blocked THEN $1 ELSE o.due_at END, blocked = false
   FROM next n WHERE o.event_id = n.event_id
 ), paged AS (
@@ -278,7 +214,8 @@ IS_WHOLE = "((o.event_id, o.fence) IN (SELECT s.event_id, s.fence FROM s WHERE s
 #: … and if they do not.
 ALL_ARE_WHOLE = "o.fence = $3::int AND $4::text IS NULL"
 _PLAN = """, d AS {once} (
-  SELECT d.*, $5::bigint AS until, $6::text AS sender FROM {deliveries} AS d WHERE {ours}{unless_made}
+  SELECT d.*, $5::bigint AS until, $6::text AS sender FROM {deliveries} AS d
+  WHERE (event_id IN (SELECT event_id FROM ok)) IS TRUE{unless_made}
 )"""
 #: Only a later page can meet a delivery that an earlier one made; it waits, or has ended since.
 _UNLESS_MADE = """
@@ -319,7 +256,7 @@ class Planned(NamedTuple):
 
     @classmethod
     def of(cls, columns: Sequence[Sequence[Any]]) -> Self:
-        """Return what is the same in these columns (see ``postgres_batches.planned_columns``)."""
+        """Return what is the same in these columns (see ``columns.planned_columns``)."""
         final, first = columns[_FINAL : _FINAL + 2]
         return cls(all(final) or (None if any(final) else False), all(first))
 
@@ -330,42 +267,22 @@ def settle(varying: int, planned: Planned | None, *, careful: bool) -> str:
 
     Args:
         varying: Which columns vary: first those of the events, then those of the planned deliveries.
-        planned: What is said of all deliveries, if there are any.
+        planned: What is the same for all deliveries, if there are any.
         careful: Leave out deliveries that are there already; without it the statement fails if there are any.
     """
-    ours = "(event_id IN (SELECT event_id FROM ok)) IS TRUE"
     return SETTLE.format(
         settled=_batch(_SETTLED, varying, 2),
         is_whole=IS_WHOLE if varying & 0b110 else ALL_ARE_WHOLE,
-        planned=_plan(varying >> _OF_EVENTS, planned, ours, careful=careful) if planned else "",
+        planned=_plan(varying >> _OF_EVENTS, planned, careful=careful) if planned else "",
     )
 
 
-@lru_cache
-def settle_bundled(varying: int, planned: Planned | None, *, careful: bool, paged: bool) -> str:
-    """Return the statement that settles events in bundles.
-
-    Args:
-        varying: Which columns of planned deliveries vary.
-        planned: What is said of all deliveries, if there are any.
-        careful: Leave out deliveries that are there already; without it the statement fails if there are any.
-        paged: It is one event, planned in part; the last arguments are its id and the cursor.
-    """
-    last = _BEFORE_PLANNED + len(_PLANNED) if planned else 1 + _OF_EVENTS
-    return bundles.SETTLE.format(
-        is_open=bundles.IS_OPEN,
-        paged=bundles.PAGED.format(event_id=last + 1, cursor=last + 2) if paged else "",
-        planned=_plan(varying, planned, "true", careful=careful) if planned else "",
-    )
-
-
-def _plan(varying: int, planned: Planned, ours: str, *, careful: bool) -> str:
+def _plan(varying: int, planned: Planned, *, careful: bool) -> str:
     statement = _PLAN + ("" if planned.ends else _QUEUE) + ("" if planned.ends is False else _END)
     return statement.format(
         # where there is but one insert, it needs no copy
         once="MATERIALIZED" if planned.ends is None else "NOT MATERIALIZED",
         deliveries=_batch(_PLANNED, varying, _BEFORE_PLANNED + 1),
-        ours=ours,
         unless_made="" if planned.first else _UNLESS_MADE,
         waits="NOT final" if planned.ends is None else "true",
         ends="final" if planned.ends is None else "true",
@@ -379,7 +296,7 @@ WITH due AS MATERIALIZED (
   SELECT id, subscriber_id, ordering_key FROM notifykit_queue
   WHERE channel = $1 AND priority = $2 AND state <> 'sending' AND due_at <= $3 AND subscriber_id <> ALL($7::text[])
   ORDER BY due_at LIMIT $8 FOR NO KEY UPDATE SKIP LOCKED
-), line AS MATERIALIZED (
+), fifo AS MATERIALIZED (
   SELECT d.id, coalesce(
     (SELECT b.id FROM notifykit_queue b
       WHERE b.subscriber_id = d.subscriber_id AND b.ordering_key = d.ordering_key AND b.id < d.id
@@ -388,12 +305,12 @@ WITH due AS MATERIALIZED (
       WHERE b.subscriber_id = d.subscriber_id AND b.ordering_key = d.ordering_key AND b.state = 'sending')) AS ahead
   FROM due d WHERE d.ordering_key IS NOT NULL
 ), blocked AS MATERIALIZED (
-  -- under the lock the row ahead stays until we are done: whoever removes it then sees that we set this one deferred
-  SELECT l.id FROM line l JOIN notifykit_queue a ON a.id = l.ahead FOR KEY SHARE OF a SKIP LOCKED
+  -- under the lock the row ahead stays until this ends: whoever removes it then sees that this one is blocked
+  SELECT l.id FROM fifo l JOIN notifykit_queue a ON a.id = l.ahead FOR KEY SHARE OF a SKIP LOCKED
 ), deferred AS (
   UPDATE notifykit_queue o SET blocked = true, due_at = $3 + {_RECHECK} FROM blocked b WHERE o.id = b.id RETURNING o.id
 ), picked AS MATERIALIZED (
-  SELECT id FROM due WHERE (id IN (SELECT id FROM line WHERE ahead IS NOT NULL)) IS NOT TRUE LIMIT $4
+  SELECT id FROM due WHERE (id IN (SELECT id FROM fifo WHERE ahead IS NOT NULL)) IS NOT TRUE LIMIT $4
 ), q AS (
   UPDATE notifykit_queue q SET state = 'sending', reason = NULL, fence = q.fence + 1, lease_until = $5, worker = $6,
     blocked = false
@@ -441,8 +358,8 @@ WITH r AS MATERIALIZED (
     SELECT b.id FROM notifykit_queue b WHERE b.subscriber_id = g.subscriber_id AND b.ordering_key = g.ordering_key
       AND (b.id IN (SELECT id FROM gone)) IS NOT TRUE ORDER BY b.id LIMIT 1
   ) n
-), turn AS (
-  -- also if it is not blocked: it may be set deferred at this moment, and the newest version of the row counts
+), unblocked AS (
+  -- also if it is not blocked: it may be deferred at this moment, and the newest version of the row counts
   UPDATE notifykit_queue q SET due_at = CASE WHEN q.blocked THEN n.at ELSE q.due_at END, blocked = false
   FROM next n WHERE q.id = n.id
 ), kept AS (
@@ -475,3 +392,9 @@ EXTEND = """
 UPDATE notifykit_queue q SET lease_until = $3 FROM unnest($1::text[], $2::int[]) AS c(id, fence)
 WHERE q.id = c.id AND q.fence = c.fence AND coalesce(q.state, '') = 'sending' RETURNING q.id
 """
+
+
+@lru_cache
+def get(table: str) -> str:
+    """Return the statement that reads records by their ids."""
+    return f"SELECT * FROM {table} WHERE tenant = $1 AND id = ANY($2::text[])"

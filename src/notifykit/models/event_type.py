@@ -1,0 +1,40 @@
+"""What a store keeps of a type of event, so that other processes know it without the producer's code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from .delivery import Priority
+
+
+@attrs.frozen(kw_only=True)
+class StoredEventType:
+    """A type of event as it is stored; :class:`~notifykit.models.event.EventType` is how a program declares it.
+
+    Attributes:
+        id: The type's name, ``order.shipped``.
+        tenant: Whose type it is; empty for a type that the program declares for all tenants.
+        category: What a person's preferences call it.
+        purpose: ``transactional``, ``marketing`` or ``security``.
+        priority: The lane of its deliveries unless the event says otherwise.
+        description: One sentence for people who subscribe.
+        schema: The JSON Schema of the payload, if one is declared.
+        version: How often the record has been saved; 0 until it is.
+    """
+
+    id: str
+    tenant: str = ""
+    category: str = "general"
+    purpose: str = "transactional"
+    priority: Priority = Priority.NORMAL
+    description: str = ""
+    schema: Mapping[str, Any] | None = None
+    version: int = 0
+
+    @property
+    def name(self) -> str:
+        """The type's name."""
+        return self.id

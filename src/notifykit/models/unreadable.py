@@ -1,0 +1,31 @@
+"""Stand-ins for records that are stored but cannot be read.
+
+A row may be damaged, written by another version, or encrypted under a key that is missing here.  Whoever reads
+a whole tenant or a list still gets the other records, and for this one a stand-in that does nothing: an endpoint
+that is paused, so that its deliveries wait, or a subscription that is disabled.  A stand-in is never written back:
+it would replace what may still be repaired.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from ..errors import NotifykitError
+from .endpoint import Endpoint
+from .subscription import Subscription
+
+
+@attrs.frozen(kw_only=True)
+class UnreadableEndpoint(Endpoint):
+    """Stands in for an endpoint that cannot be read.
+
+    Attributes:
+        error: Why a secret or a header cannot be decrypted; ``None`` if the row itself is damaged.
+    """
+
+    error: NotifykitError | None = attrs.field(default=None, eq=False)
+
+
+@attrs.frozen(kw_only=True)
+class UnreadableSubscription(Subscription):
+    """Stands in for a subscription whose row is damaged."""

@@ -1,0 +1,134 @@
+"""The memory store's configuration records: the kinds there are, and the verbs that they share."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Sequence
+from copy import deepcopy
+from datetime import datetime
+from typing import Any, TypeVar, cast
+
+import attrs
+
+from ...models.endpoint import Endpoint, EndpointState
+from ...models.event_type import StoredEventType
+from ...models.subscription import Match, MatchQuery, Subscription, TenantConfig
+from ...policies.match_keys import keys_for
+from ...ports import ConfigRecord
+from .deliveries import MemoryDeliveries
+from .tables import Tables, newer
+
+R = TypeVar("R", bound=ConfigRecord)
+
+
+def _nothing(*_: Any) -> None:
+    """Do nothing: most kinds have no dependents."""
+
+
+@attrs.frozen(kw_only=True)
+class RecordKind:
+    """What is particular to one kind of record.
+
+    Attributes:
+        name: What errors call it.
+        raises_version: Whether planning or sending depends on it.
+        replaced: Called with the tables, the old record and the new one, of which one may be ``None``.
+        removed: Called with the store, the removed record and the time.
+    """
+
+    name: str
+    raises_version: bool = True
+    replaced: Callable[[Tables, Any, Any], None] = _nothing
+    removed: Callable[[Any, Any, datetime], None] = _nothing
+
+
+class MemoryRecords(MemoryDeliveries):
+    """The verbs of :class:`notifykit.ports.Records`."""
+
+    _tables: Tables
+
+    async def save(self, record: R) -> R:
+        return self._save(record)
+
+    def _save(self, record: R) -> R:
+        kind, table = KINDS[type(record)], self._tables.records[type(record)]
+        key = record.tenant, record.id
+        stored: R | None = table.get(key)
+        saved = newer(record, stored, kind.name, record.id)
+        # A copy, because the caller may go on to change the mappings inside.
+        table[key] = deepcopy(saved)
+        kind.replaced(self._tables, stored, saved)
+        self._touch(kind, record.tenant)
+        return saved
+
+    async def get(self, kind: type[R], tenant: str, ids: Collection[str]) -> list[R]:
+        table = self._tables.records[kind]
+        return [table[tenant, id_] for id_ in {*ids} if (tenant, id_) in table]
+
+    async def page(
+        self, kind: type[R], tenant: str, *, limit: int, after: str | None = None, subscriber_id: str | None = None
+    ) -> list[R]:
+        records = self._of_tenant(kind, tenant)
+        if subscriber_id is not None:
+            records = [each for each in records if getattr(each, "subscriber_id", None) == subscriber_id]
+        return [each for each in records if after is None or each.id > after][:limit]
+
+    async def remove(self, kind: type[R], tenant: str, id: str, *, now: datetime) -> bool:
+        return self._remove(kind, tenant, id, now)
+
+    def _remove(self, kind: type[Any], tenant: str, id: str, now: datetime) -> bool:
+        removed = self._tables.records[kind].pop((tenant, id), None)
+        if removed is None:
+            return False
+        KINDS[kind].replaced(self._tables, removed, None)
+        KINDS[kind].removed(self, removed, now)
+        self._touch(KINDS[kind], tenant)
+        return True
+
+    def _touch(self, kind: RecordKind, tenant: str) -> None:
+        self._tables.versions[tenant] += kind.raises_version
+
+    async def load_tenant(self, tenant: str, *, most: int | None = None) -> TenantConfig | None:
+        endpoints, subscriptions = self._of_tenant(Endpoint, tenant), self._of_tenant(Subscription, tenant)
+        if most is not None and max(len(endpoints), len(subscriptions)) > most:
+            return None
+        return TenantConfig(tenant, self._tables.versions[tenant], tuple(endpoints), tuple(subscriptions))
+
+    async def match(self, tenant: str, queries: Sequence[MatchQuery], *, limit: int) -> list[list[Match]]:
+        return [self._matches(tenant, query, limit) for query in queries]
+
+    def _matches(self, tenant: str, query: MatchQuery, limit: int) -> list[Match]:
+        found: set[str] = set()
+        for key in keys_for(query):
+            ids = self._tables.match_keys.get((tenant, key), [])
+            first = bisect_right(ids, query.after)
+            found.update(ids[first : first + limit])
+        subscriptions = (self._tables.subscriptions[tenant, id_] for id_ in sorted(found)[:limit])
+        return [Match(each, self._state(tenant, each.subscriber_id)) for each in subscriptions]
+
+    def _state(self, tenant: str, endpoint_id: str) -> EndpointState | None:
+        endpoint = self._tables.endpoints.get((tenant, endpoint_id))
+        return None if endpoint is None else endpoint.state
+
+    def _of_tenant(self, kind: type[R], tenant: str) -> list[R]:
+        """Return a tenant's records of a kind in the order of their ids."""
+        table = cast("dict[tuple[str, str], R]", self._tables.records[kind])
+        return [record for key, record in sorted(table.items(), key=lambda item: item[0]) if key[0] == tenant]
+
+    def _remove_dependents(self, endpoint: Endpoint, now: datetime) -> None:
+        """Remove what cannot be without an endpoint, and cancel what waits for it."""
+        tables, tenant = self._tables, endpoint.tenant
+        for subscription in self._of_tenant(Subscription, tenant):
+            if subscription.subscriber_id == endpoint.id:
+                self._remove(Subscription, tenant, subscription.id, now)
+        tables.circuits.pop((tenant, endpoint.id), None)
+        tables.buckets.pop((tenant, endpoint.id), None)
+        self._cancel(tables.rows_of(tenant, endpoint.id), "endpoint_deleted", now)
+
+
+#: Every kind of record; a new one needs an entry here and its dictionary in :class:`~.tables.Tables`.
+KINDS: dict[type[Any], RecordKind] = {
+    Endpoint: RecordKind(name="endpoint", removed=MemoryRecords._remove_dependents),
+    Subscription: RecordKind(name="subscription", replaced=Tables.index),
+    StoredEventType: RecordKind(name="event type", raises_version=False),
+}

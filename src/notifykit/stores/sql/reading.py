@@ -1,0 +1,253 @@
+"""Reading of events and deliveries, written once for every database.
+
+Each function works on a SQLAlchemy connection inside a transaction that its caller owns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    func,
+    literal,
+    literal_column,
+    null,
+    select,
+    union_all,
+)
+
+from ...models.delivery import FINAL_STATES, Attempt, Delivery, DeliveryState
+from ...models.event import StoredEvent
+from ...models.ids import DELIVERY, EVENT
+from ...ports import DeliveryFilter, EventFilter, NextDue, StoreStats
+from . import schema as s
+from .rows import (
+    NamedRow,
+    attempt_from,
+    delivery_from,
+    event_from,
+    instant,
+    instant_or_none,
+    last_attempt_values,
+    micros,
+)
+
+_COUNT_CAP = 10_000
+_RANKS = range(3)
+#: Written out, because no database sees that a bound value is the one that its partial index is about.
+_WAITS = literal_column("state <> 'sending'", Boolean)
+
+#: The columns that the queue and the ended deliveries share.
+SHARED = (
+    "id",
+    "event_id",
+    "tenant",
+    "subscription_id",
+    "subscriber_id",
+    "channel",
+    "priority",
+    "state",
+    "reason",
+    "attempts",
+    "abandoned",
+    "generation",
+    "ordering_key",
+    "created_at",
+    "expires_at",
+    "address",
+)
+
+
+def open_rows() -> Select[Any]:
+    """Return the query for deliveries in the queue."""
+    return select(
+        *(s.queue.c[name] for name in SHARED),
+        s.queue.c.due_at,
+        null().label("finished_at"),
+        s.events.c.type.label("event_type"),
+    ).join_from(
+        s.queue,
+        s.events,
+        and_(s.events.c.tenant == s.queue.c.tenant, s.events.c.id == s.queue.c.event_id),
+        isouter=True,
+    )
+
+
+def ended_rows() -> Select[Any]:
+    """Return the query for deliveries that have ended."""
+    return select(
+        *(s.deliveries.c[name] for name in SHARED),
+        null().label("due_at"),
+        s.deliveries.c.finished_at,
+        s.events.c.type.label("event_type"),
+    ).join_from(
+        s.deliveries,
+        s.events,
+        and_(s.events.c.tenant == s.deliveries.c.tenant, s.events.c.id == s.deliveries.c.event_id),
+        isouter=True,
+    )
+
+
+def conditions(table: Any, tenant: str, wanted: DeliveryFilter) -> list[ColumnElement[bool]]:
+    """Return the conditions of a filter, but for its states."""
+    conditions = [table.c.tenant == tenant]
+    if wanted.ids is not None:
+        conditions.append(table.c.id.in_(sorted(wanted.ids)))
+    if wanted.subscriber_id is not None:
+        conditions.append(table.c.subscriber_id == wanted.subscriber_id)
+    if wanted.event_id is not None:
+        conditions += (of_event(table, literal(wanted.event_id)), table.c.event_id == wanted.event_id)
+    if wanted.event_type is not None:
+        conditions.append(s.events.c.type == wanted.event_type)
+    if wanted.since is not None:
+        conditions.append(table.c.created_at >= micros(wanted.since))
+    if wanted.until is not None:
+        conditions.append(table.c.created_at < micros(wanted.until))
+    return conditions
+
+
+def of_event(table: Any, event_id: ColumnElement[str]) -> ColumnElement[bool]:
+    """Return the condition for an event's deliveries."""
+    # A delivery's id begins with its event's ULID, so the primary key finds an event's deliveries.
+    first = literal(DELIVERY) + func.substr(event_id, len(EVENT) + 1)
+    return and_(table.c.id >= first, table.c.id < first + "~")
+
+
+def find_deliveries(
+    connection: Connection, tenant: str, wanted: DeliveryFilter, limit: int, before: str | None
+) -> list[Delivery]:
+    """Return matching deliveries of both tables, newest first."""
+    states = frozenset(DeliveryState) if wanted.states is None else wanted.states
+    pages: list[RowMapping] = []
+    for rows, table, of_table in (
+        (open_rows(), s.queue, states - FINAL_STATES),
+        (ended_rows(), s.deliveries, states & FINAL_STATES),
+    ):
+        if not of_table:
+            continue
+        chosen = conditions(table, tenant, wanted)
+        if before is not None:
+            chosen.append(table.c.id < before)
+        chosen.append(in_states(table, of_table))
+        page = rows.where(*chosen).order_by(table.c.id.desc()).limit(limit)
+        pages += connection.execute(page).mappings().all()
+    found = sorted(pages, key=lambda row: row["id"], reverse=True)
+    return [delivery_from(row) for row in found[:limit]]
+
+
+def in_states(table: Any, states: frozenset[DeliveryState]) -> ColumnElement[bool]:
+    """Return the condition for deliveries in one of these states."""
+    condition: ColumnElement[bool] = table.c.state.in_([state.value for state in states])
+    if table is s.deliveries and DeliveryState.DELIVERED not in states:
+        condition = and_(condition, s.deliveries.c.state != "delivered")  # lets the partial index serve
+    return condition
+
+
+def attempts(connection: Connection, tenant: str, delivery_id: str) -> list[Attempt]:
+    """Return the attempts of a delivery, if it is the tenant's."""
+    if not find_deliveries(connection, tenant, DeliveryFilter(ids=frozenset({delivery_id})), 1, None):
+        return []
+    before = connection.execute(
+        select(s.attempts).where(s.attempts.c.delivery_id == delivery_id).order_by(s.attempts.c.number)
+    )
+    last = connection.execute(
+        select(s.deliveries).where(
+            s.deliveries.c.tenant == tenant, s.deliveries.c.id == delivery_id, s.deliveries.c.last_outcome.is_not(None)
+        )
+    )
+    return [attempt_from(row) for row in (*before.mappings(), *map(last_attempt_values, last.mappings()))]
+
+
+def find_events(
+    connection: Connection, tenant: str, wanted: EventFilter, limit: int, before: str | None
+) -> list[StoredEvent]:
+    """Return matching events as they are stored, newest first."""
+    query = select(s.events).where(s.events.c.tenant == tenant)
+    if wanted.ids is not None:
+        query = query.where(s.events.c.id.in_(sorted(wanted.ids)))
+    if wanted.type is not None:
+        query = query.where(s.events.c.type == wanted.type)
+    if wanted.planned is not None:
+        unplanned = exists().where(s.outbox.c.tenant == s.events.c.tenant, s.outbox.c.event_id == s.events.c.id)
+        query = query.where(~unplanned if wanted.planned else unplanned)
+    if before is not None:
+        query = query.where(s.events.c.id < before)
+    return [event_from(row) for row in connection.execute(query.order_by(s.events.c.id.desc()).limit(limit)).mappings()]
+
+
+#: The first row of each lane; a minimum over all, or over ``max(due_at, taken_until)``, would read every row.
+NEXT_DUE = """
+WITH RECURSIVE channels(name) AS (
+  SELECT min(channel) FROM notifykit_queue WHERE state <> 'sending'
+  UNION ALL
+  SELECT (SELECT min(q.channel) FROM notifykit_queue q WHERE q.state <> 'sending' AND q.channel > c.name)
+  FROM channels c WHERE c.name IS NOT NULL
+), ranks(rank) AS (VALUES (0), (1), (2))
+SELECT
+  (SELECT min(o.at) FROM (SELECT (SELECT min(due_at) FROM notifykit_outbox
+    WHERE priority = CAST(r.rank AS smallint) AND taken_until IS NULL) AS at FROM ranks r
+    ) o) AS event,
+  (SELECT min(q.at) FROM (SELECT (SELECT min(due_at) FROM notifykit_queue
+    WHERE state <> 'sending' AND channel = c.name AND priority = CAST(r.rank AS smallint)) AS at
+    FROM channels c CROSS JOIN ranks r) q) AS delivery,
+  EXISTS (SELECT 1 FROM notifykit_outbox) OR EXISTS (SELECT 1 FROM notifykit_queue) AS is_open
+"""
+
+
+def next_due(connection: Connection) -> NextDue:
+    """Return the earliest instants at which rows of the outbox and the queue become due."""
+    return next_due_from(connection.exec_driver_sql(NEXT_DUE).mappings().one())
+
+
+def next_due_from(row: NamedRow) -> NextDue:
+    """Return the answer of a row of :data:`NEXT_DUE`."""
+    return NextDue(instant_or_none(row["event"]), instant_or_none(row["delivery"]), bool(row["is_open"]))
+
+
+def _first_of_lanes(connection: Connection) -> Iterator[Select[Any]]:
+    """Yield, for each lane, what finds the due time of its first row; a minimum over all would read the whole queue."""
+    channel = ""
+    following = select(func.min(s.queue.c.channel)).where(_WAITS, s.queue.c.channel > bindparam("channel"))
+    while (found := connection.scalar(following, {"channel": channel})) is not None:
+        channel = str(found)
+        for rank in _RANKS:
+            yield select(func.min(s.queue.c.due_at)).where(
+                _WAITS, s.queue.c.channel == channel, s.queue.c.priority == rank
+            )
+
+
+def stats(connection: Connection, now: datetime) -> StoreStats:
+    """Return capped counts of what waits."""
+
+    def capped(statement: Select[Any]) -> int:
+        return connection.scalar(select(func.count()).select_from(statement.limit(_COUNT_CAP).subquery())) or 0
+
+    one = literal(1)
+    oldest = connection.execute(
+        union_all(
+            *(select(func.min(s.outbox.c.due_at)).where(s.outbox.c.priority == rank) for rank in _RANKS),
+            *_first_of_lanes(connection),
+        )
+    ).scalars()
+    overdue = min((at for at in oldest if at is not None and at <= micros(now)), default=None)
+    return StoreStats(
+        unplanned=capped(select(one).select_from(s.outbox)),
+        waiting=capped(select(one).select_from(s.queue).where(_WAITS)),
+        sending=capped(select(one).select_from(s.queue).where(s.queue.c.state == "sending")),
+        dead=capped(
+            select(one)
+            .select_from(s.deliveries)
+            .where(s.deliveries.c.state == "dead", s.deliveries.c.state != "delivered")
+        ),
+        oldest_due=None if overdue is None else instant(overdue),
+    )

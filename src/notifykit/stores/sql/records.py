@@ -1,0 +1,240 @@
+"""Configuration records: written once for every database.
+
+Each function works on a SQLAlchemy connection inside a transaction that its caller owns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from datetime import datetime
+from typing import Any
+
+import attrs
+from sqlalchemy import Connection, RowMapping, ScalarSelect, Table, and_, delete, func, literal, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from ...errors import StaleWriteError
+from ...models.delivery import DeliveryState
+from ...models.endpoint import Endpoint
+from ...models.event_type import StoredEventType
+from ...models.subscription import Subscription, TenantConfig
+from . import schema as s
+from . import subscription_index, transitions
+from .encryption import Encryption
+from .readable import (
+    endpoint_from,
+    endpoint_values,
+    event_type_from,
+    subscription_from,
+    subscription_values,
+)
+from .rows import event_type_values
+
+#: Rows that are looked up by one statement.
+_AT_ONCE = 500
+
+
+def _as_it_is(_: Encryption, record: Any) -> Any:
+    return record
+
+
+def _nothing(*_: Any) -> None:
+    """Do nothing: most kinds have no dependents."""
+
+
+@attrs.frozen(kw_only=True)
+class RecordKind:
+    """What is particular to one kind of record.
+
+    Attributes:
+        name: What errors call it.
+        table: Where it is kept; its primary key is (tenant, id).
+        values: Returns the columns of a record.
+        read: Returns the record of a row, or a stand-in for one that is damaged.
+        encrypted: Returns a record as it is stored.
+        decrypted: Returns the record of a stored one, or a stand-in for one that cannot be decrypted.
+        raises_version: Whether planning or sending depends on it.
+        replaced: Called with the old record and the new one, of which one may be ``None``; ``None`` if the kind has
+            no dependents that follow it, so that the old record need not be read.
+        removed: Called with the removed record and the time.
+    """
+
+    name: str
+    table: Table
+    values: Callable[[Any], dict[str, Any]]
+    read: Callable[[RowMapping], Any]
+    encrypted: Callable[[Encryption, Any], Any] = _as_it_is
+    decrypted: Callable[[Encryption, Any], Any] = _as_it_is
+    raises_version: bool = True
+    replaced: Callable[[Connection, Any, Any], None] | None = None
+    removed: Callable[[Connection, Any, datetime], None] = _nothing
+
+
+def kind_of(record: object) -> RecordKind:
+    """Return the kind of a record, or of a stand-in for one."""
+    return next(KINDS[base] for base in type(record).__mro__ if base in KINDS)
+
+
+def save(connection: Connection, record: Any) -> int:
+    """Insert or replace an encrypted record; return its new version."""
+    kind = kind_of(record)
+    values = kind.values(record)
+    if kind.raises_version:
+        touch(connection, record.tenant)  # a lock: no other process changes the tenant's records until the end
+    old = _stored(connection, kind, record.tenant, record.id) if kind.replaced else None
+    version = save_row(connection, kind.table, values, kind.name)
+    if kind.replaced:
+        kind.replaced(connection, old, record)
+    return version
+
+
+def get(connection: Connection, kind: RecordKind, tenant: str, ids: Collection[str]) -> list[Any]:
+    """Return records by their ids, as they are stored."""
+    wanted = sorted({*ids})
+    found: list[Any] = []
+    for at in range(0, len(wanted), _AT_ONCE):
+        table = kind.table
+        rows = select(table).where(table.c.tenant == tenant, table.c.id.in_(wanted[at : at + _AT_ONCE]))
+        found += map(kind.read, connection.execute(rows).mappings())
+    return found
+
+
+def page(
+    connection: Connection, kind: RecordKind, tenant: str, limit: int, after: str | None, subscriber_id: str | None
+) -> list[Any]:
+    """Return records in the order of their ids, as they are stored."""
+    table = kind.table
+    query = select(table).where(table.c.tenant == tenant, table.c.id > (after or ""))
+    if subscriber_id is not None:
+        query = query.where(table.c.subscriber_id == subscriber_id if "subscriber_id" in table.c else literal(False))
+    return [*map(kind.read, connection.execute(query.order_by(table.c.id).limit(limit)).mappings())]
+
+
+def remove(connection: Connection, kind: RecordKind, tenant: str, id_: str, now: datetime) -> bool:
+    """Remove a record and what depends on it."""
+    if _stored(connection, kind, tenant, id_) is None:
+        return False
+    if kind.raises_version:
+        touch(connection, tenant)
+    old = _stored(connection, kind, tenant, id_)
+    if old is None:  # another process removed it before the tenant was locked
+        return False
+    connection.execute(delete(kind.table).where(kind.table.c.tenant == tenant, kind.table.c.id == id_))
+    if kind.replaced:
+        kind.replaced(connection, old, None)
+    kind.removed(connection, old, now)
+    return True
+
+
+def _stored(connection: Connection, kind: RecordKind, tenant: str, id_: str) -> Any:
+    found = get(connection, kind, tenant, [id_])
+    return found[0] if found else None
+
+
+def insert_new(connection: Connection, table: Table, values: dict[str, Any]) -> bool:
+    """Insert a row unless there is one with its key; return whether it was inserted."""
+    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    return connection.execute(make(table).values(values).on_conflict_do_nothing()).rowcount > 0
+
+
+def save_row(connection: Connection, table: Table, values: dict[str, Any], kind: str) -> int:
+    """Insert a row of version 0, or replace the one that still has its version; return the new version.
+
+    Raises:
+        StaleWriteError: There is none of that version, or (at version 0) there is one already.
+    """
+    version = values["version"]
+    row = {**values, "version": version + 1}
+    if version == 0:
+        saved = insert_new(connection, table, row)
+    else:
+        its = [column == row.pop(column.name) for column in table.primary_key]
+        saved = connection.execute(update(table).where(*its, table.c.version == version).values(row)).rowcount > 0
+    if not saved:
+        raise StaleWriteError(kind, values.get("id") or values["key"])
+    return int(version) + 1
+
+
+def touch(connection: Connection, tenant: str) -> None:
+    """Raise the tenant's version: what was loaded of its configuration is stale once this commits."""
+    done = connection.execute(
+        update(s.tenants).where(s.tenants.c.tenant == tenant).values(version=s.tenants.c.version + 1)
+    )
+    if done.rowcount == 0:
+        make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+        first: Any = make(s.tenants).values(tenant=tenant, version=1)
+        connection.execute(
+            first.on_conflict_do_update(index_elements=["tenant"], set_={"version": s.tenants.c.version + 1})
+        )
+
+
+def load_tenant(connection: Connection, tenant: str, most: int | None) -> TenantConfig | None:
+    """Return a tenant's configuration as it is stored, unless it has more than ``most`` endpoints or subscriptions."""
+    if most is not None:
+        counts = connection.execute(select(_count(s.endpoints, tenant, most), _count(s.subscriptions, tenant, most)))
+        if max(counts.one()) > most:
+            return None
+    # The version first: rows that are newer than it only cause one reload more.
+    version = connection.scalar(select(s.tenants.c.version).where(s.tenants.c.tenant == tenant)) or 0
+    endpoints = connection.execute(select(s.endpoints).where(s.endpoints.c.tenant == tenant)).mappings()
+    found = tuple(endpoint_from(row) for row in endpoints)
+    subscriptions = connection.execute(
+        select(s.subscriptions).where(s.subscriptions.c.tenant == tenant).order_by(s.subscriptions.c.id)
+    ).mappings()
+    return TenantConfig(tenant, version, found, tuple(subscription_from(row) for row in subscriptions))
+
+
+def _count(table: Table, tenant: str, most: int) -> ScalarSelect[int]:
+    """Return a query that counts a tenant's rows and stops when there are more than ``most``."""
+    some = select(literal(1)).select_from(table).where(table.c.tenant == tenant).limit(most + 1).subquery()
+    return select(func.count()).select_from(some).scalar_subquery()
+
+
+# ── what depends on a record ───────────────────────────────────────────────────────────────────
+
+
+def _index(connection: Connection, old: Subscription | None, new: Subscription | None) -> None:
+    subscription_index.replace(connection, () if old is None else (old,), () if new is None else (new,))
+
+
+def _remove_dependents(connection: Connection, endpoint: Endpoint, now: datetime) -> None:
+    """Remove what cannot be without an endpoint, and cancel what waits for it."""
+    tenant, endpoint_id = endpoint.tenant, endpoint.id
+    removed = connection.execute(
+        delete(s.subscriptions)
+        .where(s.subscriptions.c.tenant == tenant, s.subscriptions.c.subscriber_id == endpoint_id)
+        .returning(s.subscriptions)
+    )
+    subscription_index.replace(connection, map(subscription_from, removed.mappings().all()), ())
+    for table, key in ((s.circuits, s.circuits.c.key), (s.buckets, s.buckets.c.endpoint_id)):
+        connection.execute(delete(table).where(key == endpoint_id, table.c.tenant == tenant))
+    waits = and_(s.queue.c.tenant == tenant, s.queue.c.subscriber_id == endpoint_id)
+    transitions.end(connection, waits, DeliveryState.CANCELLED, "endpoint_deleted", now)
+
+
+#: Every kind of record; a new one needs an entry here, its table in ``schema`` and a migration.
+KINDS: dict[type[Any], RecordKind] = {
+    Endpoint: RecordKind(
+        name="endpoint",
+        table=s.endpoints,
+        values=endpoint_values,
+        read=endpoint_from,
+        encrypted=Encryption.endpoint,
+        decrypted=Encryption.usable_endpoint,
+        removed=_remove_dependents,
+    ),
+    Subscription: RecordKind(
+        name="subscription",
+        table=s.subscriptions,
+        values=subscription_values,
+        read=subscription_from,
+        replaced=_index,
+    ),
+    StoredEventType: RecordKind(
+        name="event type",
+        table=s.event_types,
+        values=event_type_values,
+        read=event_type_from,
+        raises_version=False,
+    ),
+}
