@@ -24,6 +24,7 @@ COMMON = {
     "channel": "What carries the delivery: `webhook`.",
     "delivery_id": "`dlv_…`",
     "endpoint_id": "`end_…`",
+    "subscription_id": "`sub_…`",
     "error": "What was raised, in one line.",
     "event_id": "`evt_…`; receivers know it as `webhook-id`.",
     "event_type": "Such as `order.shipped`.",

@@ -38,7 +38,8 @@ def failing_for(monkeypatch: pytest.MonkeyPatch, method: str, bad: Any, error: E
 
     async def failing(store: MemoryStore, *arguments: Any, **options: Any) -> Any:
         each_of = [one for each in arguments for one in (each if isinstance(each, list) else [each])]
-        named = [(each, getattr(each, "tenant", None), getattr(each, "key", None)) for each in each_of]
+        fields = ("tenant", "key", "endpoint_id")
+        named = [(each, *(getattr(each, field, None) for field in fields)) for each in each_of]
         if any(bad in names for names in named):
             raise error or ValueError("cannot be read")
         return await verb(store, *arguments, **options)
