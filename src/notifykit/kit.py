@@ -551,7 +551,7 @@ class Notifykit:
     async def _open_for(self, dispatcher: Dispatcher) -> AsyncIterator[None]:
         """Keep the kit open for a dispatcher, and close what only dispatchers have opened."""
         was_open = self._loop is not None
-        await self._ensure_open()
+        await self.sync_event_types()
         self._is_lent = self._is_lent or not was_open
         self._dispatchers.add(dispatcher)
         try:
@@ -574,6 +574,20 @@ class Notifykit:
         if self._guard is None:
             self._guard = self.egress.guard()
         return self._guard
+
+    async def sync_event_types(self) -> int:
+        """Store the event types that this program declares; return how many were new or changed.
+
+        So processes without the program's code know them.  A dispatcher of this kit does it when it starts; call it
+        when you deploy a program that only publishes.
+
+        Raises:
+            StoreUnavailableError: The database does not answer.
+        """
+        from .admin.event_types import save_types
+
+        await self._ensure_open()
+        return await save_types(self.store, self.catalog) if len(self.catalog) else 0
 
     async def stats(self) -> StoreStats:
         """Return how much work waits."""
