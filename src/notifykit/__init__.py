@@ -55,7 +55,9 @@ if TYPE_CHECKING:
     from .models.delivery import Attempt as Attempt
     from .models.delivery import Delivery as Delivery
     from .models.delivery import DeliveryState as DeliveryState
+    from .models.delivery import EventDetails as EventDetails
     from .models.delivery import Priority as Priority
+    from .models.destination import Destination as Destination
     from .models.endpoint import Endpoint as Endpoint
     from .models.endpoint import EndpointSecret as EndpointSecret
     from .models.endpoint import EndpointState as EndpointState
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
     from .models.retry import RetryPolicy as RetryPolicy
     from .models.subscription import Subscription as Subscription
     from .policies.admit import Limits as Limits
+    from .ports import AddressedChannel as AddressedChannel
     from .ports import Channel as Channel
     from .ports import Clock as Clock
     from .ports import DeliveryFilter as DeliveryFilter
@@ -92,6 +95,7 @@ _HOMES = {
         (
             "CannotJoinError",
             "ConfigurationError",
+            "Destination",
             "DestinationRefusedError",
             "IdempotencyConflictError",
             "InvalidEndpointError",
@@ -116,19 +120,21 @@ _HOMES = {
     ),
     "StoreOptions": ".stores",
     **dict.fromkeys(("EgressRules", "KitOptions", "Notifykit"), ".kit"),
-    **dict.fromkeys(("Attempt", "Delivery", "DeliveryState", "Priority"), ".models.delivery"),
+    **dict.fromkeys(("Attempt", "Delivery", "DeliveryState", "EventDetails", "Priority"), ".models.delivery"),
+    "Destination": ".models.destination",
     **dict.fromkeys(("Endpoint", "EndpointSecret", "EndpointState", "RateLimit"), ".models.endpoint"),
     **dict.fromkeys(("Event", "EventType", "Receipt", "Resource", "StoredEvent"), ".models.event"),
     "RetryPolicy": ".models.retry",
     "Subscription": ".models.subscription",
     "Limits": ".policies.admit",
-    **dict.fromkeys(("Channel", "Clock", "DeliveryFilter", "Store", "StoreStats"), ".ports"),
+    **dict.fromkeys(("AddressedChannel", "Channel", "Clock", "DeliveryFilter", "Store", "StoreStats"), ".ports"),
     "PublishOptions": ".publisher",
     **dict.fromkeys(("Subscriber", "TelemetryEvent"), ".telemetry"),
     "KeyRing": ".vault",
 }
 
 __all__ = [
+    "AddressedChannel",
     "Attempt",
     "Blocking",
     "CannotJoinError",
@@ -149,6 +155,7 @@ __all__ = [
     "Endpoints",
     "Event",
     "EventCatalog",
+    "EventDetails",
     "EventType",
     "Events",
     "Explanation",

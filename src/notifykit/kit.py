@@ -584,10 +584,12 @@ class Notifykit:
         Raises:
             StoreUnavailableError: The database does not answer.
         """
+        await self._ensure_open()
+        if not len(self.catalog):
+            return 0
         from .admin.event_types import save_types
 
-        await self._ensure_open()
-        return await save_types(self.store, self.catalog) if len(self.catalog) else 0
+        return await save_types(self.store, self.catalog)
 
     async def stats(self) -> StoreStats:
         """Return how much work waits."""

@@ -93,12 +93,14 @@ class Subscriptions:
             InvalidSubscriptionError: With every problem found.
             NotFoundError: The tenant has no such endpoint.
         """
+        patterns = listed_patterns(event_types)
+        check(patterns, topic, filter, description)
         now = self._clock.now()
         subscriber_id, address = self._target(endpoint_id, subscriber, channel, address)
         subscription = Subscription(
             id=new_id(SUBSCRIPTION),
             tenant=tenant,
-            event_types=listed_patterns(event_types),
+            event_types=patterns,
             subscriber_id=subscriber_id,
             channel=channel,
             address=address,

@@ -109,14 +109,14 @@ async def test_accounts_share_a_circuit() -> None:
         await kit.apublish(Event(type="order.paid", data={}), tenant=TENANT)
         while await dispatcher.step():
             pass
-        held = await kit.deliveries.list(DeliveryFilter(states=["held"]), tenant=TENANT, limit=99)  # type: ignore[arg-type]
+        held = await kit.deliveries.list(DeliveryFilter(states=["held"]), tenant=TENANT, limit=99)
         waited = len(channel.sent)
         for _ in range(20):
             clock.advance(timedelta(seconds=20))
             while await dispatcher.step():
                 pass
         closed = await kit.store.circuits()
-        left = await kit.deliveries.list(DeliveryFilter(states=["held", "pending"]), tenant=TENANT, limit=99)  # type: ignore[arg-type]
+        left = await kit.deliveries.list(DeliveryFilter(states=["held", "pending"]), tenant=TENANT, limit=99)
         events = await kit.events.list(tenant=TENANT)
 
     assert ("toy:account", "", "busy") == (circuit.key, circuit.tenant, circuit.reason)
