@@ -95,7 +95,6 @@ _HOMES = {
         (
             "CannotJoinError",
             "ConfigurationError",
-            "Destination",
             "DestinationRefusedError",
             "IdempotencyConflictError",
             "InvalidEndpointError",
@@ -145,6 +144,7 @@ __all__ = [
     "Delivery",
     "DeliveryFilter",
     "DeliveryState",
+    "Destination",
     "DestinationRefusedError",
     "DispatchSettings",
     "Dispatcher",
