@@ -125,7 +125,7 @@ class EgressRules:
             or ``*.svc.cluster.local`` for all below one.  Their addresses are judged as any others are, so
             the block that they are in must be in ``allow`` as well.
         allow_http: Whether plain ``http://`` is acceptable.
-        transport: ``wire``, or ``httpx`` for those who need a proxy or HTTP/2.
+        transport: ``wire``, or ``httpx`` for a proxy or HTTP/2.
     """
 
     allow: tuple[str, ...] = attrs.field(

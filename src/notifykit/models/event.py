@@ -36,7 +36,7 @@ class Event:
         occurred_at: When it happened, with a zone; the time of publishing if not given.
         topic: A path, such as ``shop/7/order/A-1``, that subscriptions can match.
         resource: What the event is about.
-        actor: Who caused it.
+        actor: The user or program that caused it.
         metadata: Short texts that travel with the event but are not part of the body.
         idempotency_key: Publishing again with the same key does nothing and returns the first receipt.
         trace: A W3C ``traceparent``.
@@ -77,7 +77,7 @@ class EventType:
         category: The group of types that a recipient's preferences name.
         purpose: ``transactional``, ``marketing`` or ``security``.
         priority: The lane of its deliveries unless the event says otherwise.
-        description: One sentence for people who subscribe.
+        description: One sentence, for the list of types that can be subscribed.
     """
 
     name: str

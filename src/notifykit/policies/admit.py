@@ -184,7 +184,7 @@ def _is_within(data: Mapping[str, Any], limits: Limits) -> bool:
     """Tell whether ``data`` is made of usual types and within all limits, as far as a walk can tell.
 
     "No" may also mean that it is unusual.  The walk ends once the limit of the body is broken, however
-    often the same objects are met.
+    often the same objects occur.
 
     Raises:
         TypeError: A key is not text.

@@ -78,14 +78,14 @@ class _Anything(Kind):
     """Any value: its contents are counted, and times in it need a zone."""
 
     def fits(self, value: Any, room: _Room) -> bool:
-        met = [value]  # grows while it is walked
-        for item in met:
+        found = [value]  # grows while it is walked
+        for item in found:
             room.take(1)
             if isinstance(item, datetime):
                 if item.utcoffset() is None:
                     return False
             else:
-                met += (inner for _, inner in _contents(item))
+                found += (inner for _, inner in _contents(item))
         return True
 
     def problems(self, value: Any, path: str, room: _Room) -> list[str]:

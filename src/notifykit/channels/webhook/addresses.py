@@ -65,7 +65,7 @@ _V6: Final[dict[str, Refusal | None]] = {
     "fec0::/10": Refusal.PRIVATE,
     "ff00::/8": Refusal.MULTICAST,
 }
-#: Services that hand out credentials or orders to whoever can reach them.  No allow-list lifts these.
+#: Services that hand out credentials or orders to any client that can reach them.  No allow-list lifts these.
 _METADATA: Final = (
     "169.254.169.0/24",  # most clouds (.254), and the DNS and time services next to it
     "169.254.170.0/24",  # AWS container credentials

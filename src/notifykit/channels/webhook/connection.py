@@ -112,7 +112,7 @@ class Connection:
             self.abort()
 
     def abort(self) -> None:
-        """Close at once; nobody waits for an answer any more."""
+        """Close at once; no request waits for an answer."""
         self._waiter = None
         self._stage = _IDLE
         self.closed = True
@@ -140,7 +140,7 @@ class Connection:
         """Feed what has come to the parser, and see how far the answer is."""
         parser = self._parser
         if self._stage == _IDLE or parser is None:
-            self._pool.discard(self)  # nobody asked: what comes now can only confuse the next request
+            self._pool.discard(self)  # no request was sent: these bytes can only confuse the next answer
             return
         data: bytes | memoryview = self._buffer[:nbytes]
         whole = not self._received and nbytes <= _SHORT
@@ -167,7 +167,7 @@ class Connection:
 
     def eof_received(self) -> bool:
         """Let the loop close the connection."""
-        self.closed = True  # before the loop reports the loss, so that nobody takes it in between
+        self.closed = True  # before the loop reports the loss, so that no request gets it in between
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -184,7 +184,7 @@ class Connection:
     # -- the parser's side -------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        """Notice a second answer that nobody asked for."""
+        """Notice a second answer to one request."""
         if self._stage == _DONE:
             self._kept_alive = False
 

@@ -48,7 +48,7 @@ class Resolver(Protocol):
         a dot is only asked for if the operator listed it.
 
         Raises:
-            OSError: The name has no address, or nobody answered.
+            OSError: The name has no address, or no server answered.
         """
         ...
 
@@ -223,7 +223,7 @@ class Guard:
         considered = tuple(answers[:MAX_ANSWERS])
         refused = [(reason, address) for address in considered if (reason := self.judge(address)) is not None]
         if refused:
-            # The addresses stay out of the text: it may be shown to the tenant who chose the name.
+            # The addresses stay out of the text: it may be shown to the tenant that chose the name.
             reason, address = refused[0]
             detail = f"{len(refused)} of {len(considered)} addresses"
             raise DestinationRefusedError(reason, detail, block=addresses.block_of(address))

@@ -1,4 +1,4 @@
-"""The way out over the engine of httpx, for those who need a proxy or HTTP/2.
+"""The transport over the engine of httpx, for a proxy or HTTP/2.
 
 It costs some fifty times the processor time of the wire.  The same guard decides,
 inside the network backend (:mod:`.httpx_network`): the vetted address is dialled, while

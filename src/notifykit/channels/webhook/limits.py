@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-#: How many connections there are at the most by default, and where nobody says how many files may be open.
+#: How many connections there are at the most by default, and where the system has no limit of open files to ask for.
 _MOST_CONNECTIONS, _SOME_CONNECTIONS = 16_384, 4096
 
 
@@ -43,4 +43,4 @@ class Limits:
 
     @idle.default
     def _most_of_them(self) -> int:
-        return self.connections - self.connections // 4  # so that who dials rarely has to close another one first
+        return self.connections - self.connections // 4  # so that dialling rarely has to close another one first

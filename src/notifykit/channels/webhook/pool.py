@@ -1,4 +1,4 @@
-"""The connections of a wire: who gets which, when a new one is dialled, when one is too old.
+"""The connections of a wire: which request gets which, when a new one is dialled, when one is too old.
 
 Deadlines are not timed one by one: a single timer fires when the earliest of
 them may have passed and sweeps all requests and idle connections.
@@ -64,7 +64,7 @@ class Pool:
         self._open: set[Connection] = set()
         self._busy: set[Connection] = set()
         self._idle: dict[str, list[Connection]] = {}
-        self._by_age: OrderedDict[Connection, None] = OrderedDict()  # the idle ones, who waits longest first
+        self._by_age: OrderedDict[Connection, None] = OrderedDict()  # the idle ones, the longest idle first
         self._idle_tls = 0
         self._dialling = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -117,7 +117,7 @@ class Pool:
         connection.abort()
 
     def lost(self, connection: Connection) -> None:
-        """Forget a connection that is closed."""
+        """Drop a connection that is closed."""
         self._busy.discard(connection)
         self._open.discard(connection)
         self._forget_idle(connection)
@@ -278,7 +278,7 @@ class Pool:
         self._timer = None
         for connection in [c for c in self._busy if c.deadline <= now]:
             connection.expire()
-        # Who came last is stale last, but for those that retire: they wait for the others, or until they are taken.
+        # The last one is stale last, but for those that retire: they wait for the others, or until they are taken.
         while self._by_age and (oldest := next(iter(self._by_age))).stale_at <= now:
             self._forget_idle(oldest)
             oldest.abort()

@@ -9,7 +9,7 @@ from .url import Target
 #: Bounds of what is read of an answer before it is called broken.
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HEAD_LINES = 256
-#: How much of an answer's body is kept unless the channel is told otherwise.
+#: How much of an answer's body is kept by default.
 BODY_CAP = 16 * 1024
 #: How long an answer's body may take once its status is known.
 BODY_GRACE = 1.0

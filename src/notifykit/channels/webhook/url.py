@@ -57,7 +57,7 @@ class Target:
         tenant: Whose request it is.
         origin: ``scheme://host:port``.
         pool_key: The origin and the tenant: only requests with the same one may share a connection, so that
-            what a receiver says too late never meets another tenant's request.
+            a late answer never reaches another tenant's request.
         authority: The value of the ``Host`` header: the port is left out if it is the default.
         literal: Whether the host is an address.
     """
