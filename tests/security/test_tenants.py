@@ -280,7 +280,9 @@ async def test_an_id_that_no_database_can_hold_is_refused_in_our_words(scene, od
         _, expected = await ask(scene, owner, name, {parameter: MISSING[IDS[parameter]]})
 
         if owner == "store":
-            assert answer == expected or answer.startswith(("StoreError: ", "ValueRefusedError: ", "InvalidInputError: "))
+            assert answer == expected or answer.startswith(
+                ("StoreError: ", "ValueRefusedError: ", "InvalidInputError: ")
+            )
         else:
             assert re.fullmatch(rf"Invalid\w*Error: invalid \w+: {parameter}: has control characters", answer)
 

@@ -36,7 +36,7 @@ def meanwhile(monkeypatch):
         left = [happens]
 
         async def reading(store: MemoryStore, kind: type, tenant: str, ids: Sequence[str]) -> object:
-            found = await read(store, kind, tenant, ids)
+            found: list[Any] = await read(store, kind, tenant, ids)
             if left and kind is record:
                 await left.pop()()
             return found

@@ -7,9 +7,9 @@ from typing import ClassVar, TypeVar
 
 import attrs
 import pytest
-from sqlalchemy import Connection
 
 from ....ports import Store
+from ....stores.sql.callers import SyncConnection
 from ...clock import FakeClock
 
 #: Opens another store on the same data, as a second process would; the fixture closes it.
@@ -81,6 +81,6 @@ class StoreFixtures:
         pytest.fail("the features 'durable', 'concurrent' and 'hints' need a fixture 'make_second_store'")
 
     @pytest.fixture
-    def connection(self) -> Connection:
+    def connection(self) -> SyncConnection:
         """A SQLAlchemy connection to the database of ``store``, in no transaction yet."""
         pytest.fail("the feature 'joins' needs a fixture 'connection'")

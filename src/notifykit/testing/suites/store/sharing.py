@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import anyio
 import pytest
-from sqlalchemy import Connection
 
 from ....errors import CannotJoinError
 from ....models.delivery import DeliveryState
@@ -205,7 +204,7 @@ class SharingPromises:
 
     @needs("joins")
     async def test_a_joined_append_is_committed_with_the_caller(
-        self, store: Store, clock: FakeClock, connection: Connection
+        self, store: Store, clock: FakeClock, connection: Any
     ) -> None:
         """An event that joined the caller's transaction is there once the caller commits."""
         events = [make_event(at=clock.now()) for _ in range(3)]
@@ -219,7 +218,7 @@ class SharingPromises:
 
     @needs("joins")
     async def test_a_joined_append_is_rolled_back_with_the_caller(
-        self, store: Store, clock: FakeClock, connection: Connection
+        self, store: Store, clock: FakeClock, connection: Any
     ) -> None:
         """When the caller's transaction fails, the event never happened, and its key is free."""
         event = make_event(at=clock.now(), key="k")
@@ -233,9 +232,7 @@ class SharingPromises:
         assert [Appended(event.id)] == await store.append([event])
 
     @needs("joins")
-    async def test_a_joined_append_knows_earlier_keys(
-        self, store: Store, clock: FakeClock, connection: Connection
-    ) -> None:
+    async def test_a_joined_append_knows_earlier_keys(self, store: Store, clock: FakeClock, connection: Any) -> None:
         """Keys that were stored before, or earlier in the same transaction or batch, make duplicates."""
         stored, mine = make_event(at=clock.now(), key="stored"), make_event(at=clock.now(), key="mine")
         await store.append([stored])
@@ -255,7 +252,7 @@ class SharingPromises:
 
     @needs("joins")
     async def test_a_joined_event_is_planned_like_any_other(
-        self, store: Store, clock: FakeClock, connection: Connection
+        self, store: Store, clock: FakeClock, connection: Any
     ) -> None:
         """An event that joined a transaction is taken with its bytes and leaves the outbox when it is settled."""
         event = make_event(at=clock.now(), body=bytes(range(256)))

@@ -64,7 +64,7 @@ KINDS = {
     ),
     "circuit": Kind(
         lambda clock: OpenCircuit(endpoint_id=RECEIVER, tenant=ACME, since=clock.now(), probe_at=clock.now() + HOUR),
-        lambda store, it: save_circuit(store, it),
+        save_circuit,
         _read_circuit,
         _close_circuit,
         "reason",
