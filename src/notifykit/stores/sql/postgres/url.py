@@ -24,7 +24,7 @@ from ....errors import ConfigurationError
 
 
 class Pooling(StrEnum):
-    """Whose connection a client has, as long as it is connected."""
+    """What connection a client has, as long as it is connected."""
 
     NONE = "none"
     """The server's own."""
