@@ -192,7 +192,7 @@ class ClaimPromises:
         assert [other.id] == [one.delivery_id for one in claimed]
 
     async def test_a_subscribers_backlog_does_not_hide_others(self, store: Store, clock: FakeClock) -> None:
-        """A worker that excludes the subscribers that filled its first batch gets the others' deliveries in the second."""
+        """A worker that excludes the subscribers of its first batch gets the others' deliveries in the second."""
         await given_deliveries(store, clock, 300, subscriber=RECEIVER)
         clock.advance(SECOND)
         other = await given_delivery(store, clock, subscriber=OTHER)

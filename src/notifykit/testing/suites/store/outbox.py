@@ -231,7 +231,7 @@ class OutboxPromises:
         assert ([theirs.id], [ours.id]) == ([t.id for t in without], [t.id for t in rest])
 
     async def test_a_tenants_backlog_does_not_hide_other_tenants(self, store: Store, clock: FakeClock) -> None:
-        """A planner that excludes the tenants that filled its first batch gets the other tenants' events in the second."""
+        """A planner that excludes the tenants of its first batch gets the other tenants' events in the second."""
         other = await self._given_backlog(store, clock)
 
         first = await take(store, clock)

@@ -123,7 +123,7 @@ class SentPromises:
         assert [] == await store.attempts(ACME, new.id)
 
     async def test_a_stale_settlement_writes_none_of_its_records(self, store: Store, clock: FakeClock) -> None:
-        """What a planner sent after it lost the event does not count: the new owner's plan does, and no event is stored."""
+        """What a planner sent after it lost the event does not count, and its event is not stored."""
         event = make_event(at=clock.now())
         await store.append([event])
         lost = await take_one(store, clock)

@@ -55,7 +55,7 @@ class SharingPromises:
     async def test_everything_outlives_the_store(
         self, store: Store, clock: FakeClock, make_second_store: MakeStore
     ) -> None:
-        """Configuration, events, deliveries, attempts, leases, fences and keys are there when the data is opened again."""
+        """Configuration, events, deliveries, attempts, leases, fences and keys are there when it is opened again."""
         endpoint = make_endpoint(at=clock.now())
         ended = await given_ended(store, clock)
         claimed = await given_claim(store, clock)
