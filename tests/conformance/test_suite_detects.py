@@ -342,7 +342,7 @@ class NeverNotifies(MemoryStore):
         self._notifications = Silence()
 
 
-class TablesWithoutLines(Tables):
+class TablesWithoutGroups(Tables):
     def _queue(self, delivery):
         self._offer(delivery)
 
@@ -356,11 +356,11 @@ class IgnoresOrderingKeys(MemoryStore):
 
     def __init__(self):
         super().__init__()
-        self._tables = TablesWithoutLines()
+        self._tables = TablesWithoutGroups()
 
 
 class Queue(FifoGroups):
-    """A line in the order of joining."""
+    """A group in the order of joining."""
 
     def join(self, group, item, *, handed_out=False):
         ids = self._ids.setdefault(group, [])
@@ -379,13 +379,13 @@ class OrdersByArrival(MemoryStore):
 
 
 class Unaware(FifoGroups):
-    """A line that does not know who is out."""
+    """A group that does not know which item is handed out."""
 
     def join(self, group, item, *, handed_out=False):
         super().join(group, item)
 
 
-class SendsTwoOfALine(MemoryStore):
+class SendsTwoOfAGroup(MemoryStore):
     def __init__(self):
         super().__init__()
         self._tables._sending = Unaware()
@@ -400,8 +400,8 @@ class TablesThatStick(Tables):
         return delivery
 
 
-class ForgetsTurns(MemoryStore):
-    """Leaves whoever is next in line where it was set aside."""
+class LeavesBlocked(MemoryStore):
+    """Leaves the next item of a group blocked."""
 
     def __init__(self):
         super().__init__()
@@ -456,11 +456,11 @@ SABOTAGE: list[tuple[Callable[[], MemoryStore], str, dict[str, object]]] = [
     (EmptiesOneBucketTwice, "test_many_buckets_are_asked_at_once", {}),
     (ForgetsPlans, "test_an_event_is_planned_after_its_last_page", {}),
     (MovesWithoutLimit, "test_a_redrive_is_limited", {}),
-    (SkipsMatches, "test_everybody_who_wants_an_event_is_a_candidate", {}),
+    (SkipsMatches, "test_every_subscription_that_matches_is_found", {}),
     (RepeatsPages, "test_a_page_goes_on_behind_an_id_that_is_gone", {}),
-    (RepeatsPages, "test_each_inquiry_has_its_own_answer", {}),
-    (NamesAnybody, "test_only_who_names_a_type_is_found_by_name", {}),
-    (FindsTheDisabled, "test_candidates_follow_every_change", {}),
+    (RepeatsPages, "test_each_query_has_its_own_answer", {}),
+    (NamesAnybody, "test_only_subscriptions_that_name_a_type_are_found_by_name", {}),
+    (FindsTheDisabled, "test_matches_follow_every_change", {}),
     (TakesAllForSmall, "test_a_small_tenant_is_loaded_and_a_large_one_is_not", {}),
     (SavesOverAnything, "test_a_stale_save_changes_nothing", {"kind": "endpoint"}),
     (BringsBack, "test_a_stale_save_brings_nothing_back", {"kind": "subscription"}),
@@ -476,13 +476,13 @@ SABOTAGE: list[tuple[Callable[[], MemoryStore], str, dict[str, object]]] = [
     (IgnoresOrderingKeys, "test_a_retry_holds_back_its_followers", {}),
     (IgnoresOrderingKeys, "test_a_rescued_delivery_keeps_its_place", {}),
     (IgnoresOrderingKeys, "test_a_held_delivery_holds_back_its_followers", {}),
-    (IgnoresOrderingKeys, "test_a_line_runs_through_all_lanes", {}),
-    (IgnoresOrderingKeys, "test_a_line_that_waits_wakes_nobody", {}),
+    (IgnoresOrderingKeys, "test_a_group_spans_all_lanes", {}),
+    (IgnoresOrderingKeys, "test_a_blocked_group_is_not_due", {}),
     (OrdersByArrival, "test_the_order_of_ids_counts", {}),
     (OrdersByArrival, "test_a_redriven_delivery_goes_first_again", {}),
-    (SendsTwoOfALine, "test_a_redriven_delivery_waits_for_a_later_one_that_is_being_sent", {}),
-    (ForgetsTurns, "test_every_end_gives_the_next_one_its_turn", {"end": finish}),
-    (ForgetsTurns, "test_a_cancelled_follower_is_skipped", {}),
+    (SendsTwoOfAGroup, "test_a_redriven_delivery_waits_for_a_later_one_that_is_being_sent", {}),
+    (LeavesBlocked, "test_every_end_unblocks_the_next_one", {"end": finish}),
+    (LeavesBlocked, "test_a_cancelled_follower_is_skipped", {}),
 ]
 
 
@@ -505,8 +505,8 @@ async def test_a_broken_store_is_found_out(broken, name, arguments):
         await promise(name, broken(), arguments)
 
 
-async def test_a_store_without_hints_is_found_out(monkeypatch):
-    """A store that never wakes who waits makes the test of its promise time out."""
+async def test_a_store_without_notifications_is_found_out(monkeypatch):
+    """A store that never wakes a waiting call makes the test of its promise time out."""
     monkeypatch.setattr("notifykit.testing.suites.store.liveness.PROMPTLY", 0.05)
     await promise("test_an_append_ends_the_wait", MemoryStore(), {})
 

@@ -236,7 +236,7 @@ def test_an_sqlite_database_in_memory_refuses(url):
     """Two databases in memory are two databases, although their URLs are equal."""
     engine = create_engine(url)
 
-    with Session(engine) as session, pytest.raises(CannotJoinError, match="nobody can join"):
+    with Session(engine) as session, pytest.raises(CannotJoinError, match="no other connection can join"):
         Notifykit(url).publish(SHIPPED, tenant=ACME, session=session)
 
     engine.dispose()

@@ -37,6 +37,7 @@ from notifykit import (
 from notifykit.admin import Deliveries, Endpoints, Events, Subscriptions
 from notifykit.catalog import EventCatalog
 from notifykit.models import checks
+from notifykit.ports import EventFilter
 from notifykit.publisher import PublishOptions
 from notifykit.signing import generate_secret
 
@@ -302,6 +303,20 @@ def test_what_is_made_is_sound_from_birth(made):
 
 
 class TestDeliveryFilters:
+    @pytest.mark.parametrize("filter_", [DeliveryFilter, EventFilter])
+    def test_ids_are_one_or_any_number(self, filter_):
+        """One id, a list, a set or an iterator of them."""
+        assert [frozenset({"a"})] * 3 == [filter_(ids=ids).ids for ids in ("a", ["a", "a"], iter(["a"]))]
+        assert frozenset() == filter_(ids=[]).ids
+        assert filter_().ids is None
+
+    @pytest.mark.parametrize("filter_", [DeliveryFilter, EventFilter])
+    @pytest.mark.parametrize("ids", [5, [5], ["a\0"], [str(n) for n in range(1001)], {"a": "b"}])
+    def test_what_are_no_ids_is_refused(self, filter_, ids):
+        """The error names the field."""
+        with pytest.raises(InvalidInputError, match="ids"):
+            filter_(ids=ids)
+
     @pytest.mark.parametrize(
         "states",
         [

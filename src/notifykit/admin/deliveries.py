@@ -1,4 +1,4 @@
-"""Look at deliveries, and send again what did not arrive."""
+"""Read deliveries, and send again what did not arrive."""
 
 from __future__ import annotations
 

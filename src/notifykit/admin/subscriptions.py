@@ -206,7 +206,7 @@ class Subscriptions:
 
     @checked()
     async def warnings(self, subscription_id: str, *, tenant: str) -> tuple[SubscriptionWarning, ...]:
-        """Return why no event is to be expected for a subscription, as far as that can be told; usually nothing.
+        """Return why no event is to be expected for a subscription, as far as that is known; usually nothing.
 
         That is a pattern that matches none of the program's declared types and of the operational events, a topic
         that is no path, or a range of numbers that is empty.  None of these is refused.

@@ -75,8 +75,6 @@ class Context:
             create: Make the file and the tables of an SQLite store; a command that only reads
                 must not answer "nothing" because of a mistyped name.
         """
-        from sqlalchemy.exc import ArgumentError
-
         from ..kit import Notifykit
 
         egress = self.egress()
@@ -86,16 +84,11 @@ class Context:
                 "a store in memory ends with this command, and what it holds is gone; "
                 "give --url sqlite:///file.db or postgresql://user@host/database"
             )
-        try:
-            if not self.is_sqlite:
-                return Notifykit(self.url, egress=egress, channels=self.channels())
-            if not create:
-                self._need_file()
-            return Notifykit(self.url, egress=egress, channels=self.channels(), create=create)
-        except ArgumentError as error:
-            raise UsageError(
-                f"{self.shown_url} is not a store's URL; use sqlite:///file.db or postgresql://user@host/database"
-            ) from error
+        if not self.is_sqlite:
+            return Notifykit(self.url, egress=egress, channels=self.channels())
+        if not create:
+            self._need_file()
+        return Notifykit(self.url, egress=egress, channels=self.channels(), create=create)
 
     @property
     def is_sqlite(self) -> bool:

@@ -10,9 +10,8 @@ from ..errors import ConfigurationError
 from .sql.database_url import without_password
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncEngine
-
     from ..ports import Store
+    from .sql.callers import AnyEngine
 
 _SCHEMES = {
     "memory": "notifykit.stores.memory:MemoryStore.from_url",
@@ -27,7 +26,7 @@ class StoreOptions(TypedDict, total=False):
 
     create: bool
     synchronous: str
-    engine: AsyncEngine | None
+    engine: AnyEngine | None
     pool_size: int
     notify: bool
 
@@ -40,7 +39,7 @@ def store_from_url(url: str, **options: Any) -> Store:
         options: What the store's constructor takes beside the URL.
 
     Raises:
-        ConfigurationError: Nobody knows the URL's scheme.
+        ConfigurationError: No store is registered for the URL's scheme.
         MissingExtraError: The store's driver is not installed.
     """
     scheme, found, _ = url.partition(":")

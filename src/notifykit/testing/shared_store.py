@@ -12,21 +12,18 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial, wraps
 from inspect import iscoroutinefunction
 from typing import Any, Protocol
-from weakref import WeakKeyDictionary
 
 from anyio.from_thread import BlockingPortal
-from sqlalchemy import Connection, event, select
 
 from ..errors import CannotJoinError
 from ..models.event import StoredEvent
 from ..ports import Appended
 from ..stores.memory import MemoryStore
-
-Withdraw = Callable[[Iterable[str]], None]
+from ..stores.sql.following import FollowedTransactions
 
 
 class SharedStore:
-    """A memory store whose verbs can be called from any loop, and that plays along with foreign transactions.
+    """A memory store whose verbs can be called from any loop, and that can join transactions.
 
     An event that joins a transaction is here at once, and is withdrawn if the transaction,
     or the savepoint, is rolled back before the event was planned.  So tests that never commit
@@ -36,7 +33,7 @@ class SharedStore:
         portal: Leads to the loop where the data lives.
 
     Attributes:
-        memory: The data, for whoever runs in that loop.
+        memory: The data, for code that runs in that loop.
     """
 
     private = False  # kits in any number of loops may share it
@@ -46,7 +43,7 @@ class SharedStore:
         self._home: asyncio.AbstractEventLoop = portal.call(_running_loop)
         self.memory = _Memory()
         self._published: dict[str, StoredEvent] = {}
-        self._sqlalchemy: WeakKeyDictionary[Connection, _SqlalchemyTransaction] = WeakKeyDictionary()
+        self._sqlalchemy = FollowedTransactions(self._withdraw)
         self._django: list[_DjangoTransaction] = []
         self._is_closed = False
 
@@ -59,7 +56,7 @@ class SharedStore:
         return list(self._published.values())
 
     def close(self) -> None:
-        """Follow no transaction any more: those that end later are nobody's business."""
+        """Follow no transaction any more: those that end later do not matter."""
         self._is_closed = True
 
     async def open(self) -> None:
@@ -73,20 +70,16 @@ class SharedStore:
         return answers
 
     def append_joined(self, connection: Any, events: Sequence[StoredEvent]) -> list[Appended]:
-        if not isinstance(connection, Connection) and not hasattr(connection, "run_on_commit"):
+        of_sqlalchemy = self._sqlalchemy.begin(connection)
+        if not of_sqlalchemy and not hasattr(connection, "run_on_commit"):
             raise CannotJoinError(
                 f"a SQLAlchemy Connection or a Django connection is needed to join a transaction, "
                 f"got {type(connection).__name__}"
             )
-        if isinstance(connection, Connection):
-            connection.execute(select(1))  # begins the transaction, as the real insert would
         answers = self._portal.call(self._append, events)
         ids = [answer.event_id for answer in answers if not answer.duplicate]
-        if isinstance(connection, Connection):
-            transaction = self._sqlalchemy.get(connection)
-            if transaction is None:
-                transaction = self._sqlalchemy[connection] = _SqlalchemyTransaction(connection, self._withdraw)
-            transaction.ids += ids
+        if of_sqlalchemy:
+            self._sqlalchemy.add(connection, ids)
         else:
             self._django.append(_DjangoTransaction(connection, ids))
         return answers
@@ -134,43 +127,6 @@ class _Memory(MemoryStore):
 
 async def _running_loop() -> asyncio.AbstractEventLoop:
     return asyncio.get_running_loop()
-
-
-_SAVEPOINT = "SAVEPOINT "
-
-
-class _SqlalchemyTransaction:
-    """Follows one connection from the first event that joined it."""
-
-    def __init__(self, connection: Connection, withdraw: Withdraw) -> None:
-        self._withdraw = withdraw
-        self.ids: list[str] = []
-        #: How many events there were when a savepoint was set.  One that was set before we listened had none.
-        self._marks: dict[str, int] = {}
-        event.listen(connection, "before_cursor_execute", self._on_statement)
-        event.listen(connection, "rollback_savepoint", self._on_rollback_savepoint)
-        event.listen(connection, "rollback", self._on_rollback)
-        event.listen(connection, "commit", self._on_commit)
-
-    def _on_statement(self, _: Connection, __: object, statement: str, *___: object) -> None:
-        # The event "savepoint" comes before the savepoint has its name.
-        if statement.startswith(_SAVEPOINT):
-            self._marks[statement.removeprefix(_SAVEPOINT).strip()] = len(self.ids)
-
-    def _on_rollback_savepoint(self, _: Connection, name: str, __: None) -> None:
-        self._undo(self._marks.get(name, 0))
-
-    def _on_rollback(self, _: Connection) -> None:
-        self._undo(0)
-        self._marks.clear()
-
-    def _on_commit(self, _: Connection) -> None:
-        self.ids.clear()
-        self._marks.clear()
-
-    def _undo(self, mark: int) -> None:
-        undone, self.ids = self.ids[mark:], self.ids[:mark]
-        self._withdraw(undone)
 
 
 class _DjangoConnection(Protocol):

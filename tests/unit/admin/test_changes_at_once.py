@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ def meanwhile(monkeypatch):
         left = [happens]
 
         async def reading(store: MemoryStore, kind: type, tenant: str, ids: Sequence[str]) -> object:
-            found = await read(store, kind, tenant, ids)
+            found: list[Any] = await read(store, kind, tenant, ids)
             if left and kind is record:
                 await left.pop()()
             return found

@@ -18,10 +18,9 @@ from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Unpack
 
-from sqlalchemy import URL
-
 from notifykit.default import default_kit
 from notifykit.errors import ConfigurationError, MissingExtraError
+from notifykit.stores.sql.postgres.url import url_with
 from notifykit.stores.sql.sqlite.url import url_of
 
 try:
@@ -120,13 +119,12 @@ def _postgres_url(settings: Mapping[str, Any]) -> str:
         query["options"] = f"{query.get('options', '')} -crole={escaped}".strip()
     # A socket's folder, and several hosts, have their place behind the question mark.
     query |= {key: str(settings[name]) for key, name in (("host", "HOST"), ("port", "PORT")) if settings[name]}
-    url = URL.create(
-        "postgresql",
-        username=settings["USER"] or None,
-        password=settings["PASSWORD"] or None,
-        database=str(settings["NAME"] or "") or None,
-    )
+    parts: dict[str, Any] = {
+        "username": settings["USER"] or None,
+        "password": settings["PASSWORD"] or None,
+        "database": str(settings["NAME"] or "") or None,
+    }
     plain = "," not in query.get("host", ",") and not query["host"].startswith("/")
     if plain:
-        url = url.set(host=query.pop("host"), port=int(query.pop("port", 0)) or None)
-    return url.set(query=query).render_as_string(hide_password=False)
+        parts |= {"host": query.pop("host"), "port": int(query.pop("port", 0)) or None}
+    return url_with(query, **parts)

@@ -19,8 +19,8 @@ _Entry = tuple[datetime, int, str]
 class FairQueue:
     """Items in the order in which they become due, dealt round tenants and round each tenant's groups.
 
-    Queueing costs O(log n).  Dealing looks at every group once, and so costs nothing
-    for the backlog of a group.
+    Queueing costs O(log n).  Dealing visits every group once, so that the backlog of a group
+    costs nothing.
     """
 
     def __init__(self) -> None:

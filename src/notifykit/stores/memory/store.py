@@ -43,7 +43,7 @@ class MemoryStore(MemoryOutbox, MemoryRecords, MemoryLimits):
     ) -> Self:
         """Return an empty store; every ``memory://`` has its own.
 
-        What other stores are told about encryption at rest is accepted and not needed: here nothing rests.
+        Options about encryption at rest are accepted and not needed: nothing is stored outside of this process.
         """
         del keys, environment, encrypt_payloads
         if url.partition("://")[2]:
@@ -84,7 +84,7 @@ class MemoryStore(MemoryOutbox, MemoryRecords, MemoryLimits):
 
     async def stats(self, *, now: datetime) -> StoreStats:
         counts = self._tables.counts
-        # An event that is being planned is still due: without it the store would look idle for a moment.
+        # An event that is being planned is still due: without it the store would seem idle for a moment.
         unplanned = (event.event.due_at for event in self._tables.outbox.values())
         oldest = min((due for due in ((await self.next_due()).first, *unplanned) if due is not None), default=None)
         return StoreStats(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_scoped_session
     from sqlalchemy.orm import Session, scoped_session
 
 
@@ -32,4 +32,5 @@ class DjangoConnection(Protocol):
 SyncSession: TypeAlias = "Session | scoped_session[Any]"
 SyncConnection: TypeAlias = "Connection | DjangoConnection"
 AnySession: TypeAlias = "AsyncSession | async_scoped_session[Any] | Session | scoped_session[Any]"
+AnyEngine: TypeAlias = "AsyncEngine"
 AnyConnection: TypeAlias = "AsyncConnection | Connection | DjangoConnection"

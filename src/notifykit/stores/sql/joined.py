@@ -155,7 +155,7 @@ def _check_same_database(url: str, through: _Through) -> None:
 
 def _check_same_file(mine: str | None, through: _Through) -> None:
     if mine is None:
-        raise CannotJoinError("the kit's store is a database in memory, which nobody can join")
+        raise CannotJoinError("the kit's store is a database in memory, which no other connection can join")
     named = through.database
     if named is not None and Path(named).is_absolute() and os.path.realpath(named) == os.path.realpath(mine):
         return

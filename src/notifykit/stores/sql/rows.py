@@ -1,4 +1,4 @@
-"""Rows to values and back: the one place that knows how a value is laid out in columns."""
+"""Rows to values and back: the only module that knows how a value is laid out in columns."""
 
 from __future__ import annotations
 

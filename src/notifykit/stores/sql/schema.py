@@ -96,7 +96,7 @@ outbox = Table(
     Column("taken_until", BigInteger),
     Column("cursor", Text),
     Column("ordering_key", Key),
-    #: Waits behind an earlier one of its key; ``due_at`` is when to look again (see ADR 0012).
+    #: Waits behind an earlier event of its FIFO group; ``due_at`` is when it is read again (see ADR 0012).
     Column("blocked", Boolean, nullable=False, server_default=false()),
 )
 _on_postgresql(outbox, "SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000, fillfactor = 45)")
@@ -166,7 +166,7 @@ Index(
     sqlite_where=_ordered,
 )
 _sending_ordered = text("ordering_key IS NOT NULL AND state = 'sending'")
-#: The database itself sees to it that of each line one delivery at a time is being sent.
+#: The database itself ensures that of each FIFO group one delivery at a time is being sent.
 Index(
     "notifykit_queue_head",
     queue.c.subscriber_id,

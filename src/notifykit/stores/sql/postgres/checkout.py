@@ -3,7 +3,7 @@
 The server, or a firewall, ends connections that wait in the pool; the driver knows of it without
 asking.  After a failover a connection may live on and lead to the old primary, which is read-only
 now, while a new connection would reach the new one.  In both cases nothing was sent yet, so
-the pool can make another connection in its place.
+the pool can replace it.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ def refuse_read_only(connection: Connection) -> None:
 
 
 class Checkout:
-    """Looks at each connection as it is taken out of a pool, at the cost of a few microseconds."""
+    """Checks each connection as it is taken out of a pool, at the cost of a few microseconds."""
 
     def __init__(self) -> None:
         self._oldest = float("-inf")
 
     def watch(self, engine: AsyncEngine) -> None:
-        """Begin to look."""
+        """Begin to check."""
         if not event.contains(engine.sync_engine, "checkout", self._look):
             event.listen(engine.sync_engine, "checkout", self._look)
 

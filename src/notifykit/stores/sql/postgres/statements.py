@@ -128,7 +128,7 @@ WITH due AS MATERIALIZED (
     ORDER BY b.event_id LIMIT 1) AS ahead
   FROM due d WHERE d.ordering_key IS NOT NULL
 ), blocked AS MATERIALIZED (
-  -- under the lock the row ahead stays until this ends: whoever removes it then sees that this one is blocked
+  -- under the lock the row ahead stays until this ends: the statement that removes it sees that this one is blocked
   SELECT l.event_id FROM fifo l JOIN notifykit_outbox a ON a.event_id = l.ahead FOR KEY SHARE OF a SKIP LOCKED
 ), deferred AS (
   UPDATE notifykit_outbox o SET blocked = true, due_at = $1 + {_RECHECK} FROM blocked b
@@ -305,7 +305,7 @@ WITH due AS MATERIALIZED (
       WHERE b.subscriber_id = d.subscriber_id AND b.ordering_key = d.ordering_key AND b.state = 'sending')) AS ahead
   FROM due d WHERE d.ordering_key IS NOT NULL
 ), blocked AS MATERIALIZED (
-  -- under the lock the row ahead stays until this ends: whoever removes it then sees that this one is blocked
+  -- under the lock the row ahead stays until this ends: the statement that removes it sees that this one is blocked
   SELECT l.id FROM fifo l JOIN notifykit_queue a ON a.id = l.ahead FOR KEY SHARE OF a SKIP LOCKED
 ), deferred AS (
   UPDATE notifykit_queue o SET blocked = true, due_at = $3 + {_RECHECK} FROM blocked b WHERE o.id = b.id RETURNING o.id

@@ -18,12 +18,13 @@ from typing import Any, Self
 from urllib.parse import parse_qsl, unquote, urlencode
 
 import attrs
+from sqlalchemy import URL
 
 from ....errors import ConfigurationError
 
 
 class Pooling(StrEnum):
-    """Whose connection a client has, as long as it is connected."""
+    """What connection a client has, as long as it is connected."""
 
     NONE = "none"
     """The server's own."""
@@ -322,3 +323,13 @@ def _trusting_the_system(driver: dict[str, str]) -> ssl.SSLContext:
     if cert is not None:
         context.load_cert_chain(cert, key, driver.pop("sslpassword", None))
     return context
+
+
+def url_with(query: Mapping[str, str], **parts: Any) -> str:
+    """Return the URL of a database with these parts, each escaped as it must be.
+
+    Args:
+        query: The parameters behind the question mark.
+        parts: ``username``, ``password``, ``host``, ``port`` and ``database``; ``None`` leaves a part out.
+    """
+    return URL.create("postgresql", query=dict(query), **parts).render_as_string(hide_password=False)

@@ -241,7 +241,7 @@ class LimitPromises:
     async def test_processes_share_many_buckets_in_any_order(
         self, store: Store, clock: FakeClock, make_second_store: MakeStore
     ) -> None:
-        """Two processes that ask for the same buckets in opposite orders wait for each other for no longer than a moment."""
+        """Two processes that ask for the same buckets in opposite orders do not deadlock."""
         other = await make_second_store()
         requests = [TokenRequest(ACME, f"end_{number}", 1, LIMIT) for number in range(8)]
 
@@ -291,16 +291,16 @@ class BroughtEventPromises:
     async def test_an_event_comes_with_its_record(self, store: Store, clock: FakeClock) -> None:
         """Both are written in one step: the event waits to be planned like one that was published."""
         claimed = await given_claim(store, clock)
-        told = make_event(type="delivery.exhausted", at=clock.now(), topic="!operational", priority=Priority.HIGH)
+        brought = make_event(type="delivery.exhausted", at=clock.now(), topic="!operational", priority=Priority.HIGH)
         attempt = make_attempt(claimed, at=clock.now(), outcome="transient")
         ended = make_record(claimed, DeliveryState.DEAD, at=clock.now(), attempt=attempt, reason="exhausted:http_503")
 
-        written = await store.record([ended._replace(event=told)])
+        written = await store.record([ended._replace(event=brought)])
         taken = await take(store, clock)
 
         assert {claimed.delivery_id} == written
-        assert told == await find_event(store, ACME, told.id)
-        assert [(told.id, told.topic, told.body)] == [(event.id, event.topic, event.body) for event in taken]
+        assert brought == await find_event(store, ACME, brought.id)
+        assert [(brought.id, brought.topic, brought.body)] == [(event.id, event.topic, event.body) for event in taken]
 
     async def test_a_stale_record_brings_no_event(self, store: Store, clock: FakeClock) -> None:
         """The event of a stale record is not stored, those of the other records are."""
@@ -317,31 +317,31 @@ class BroughtEventPromises:
     async def test_each_record_of_a_batch_brings_its_own_event(self, store: Store, clock: FakeClock) -> None:
         """Events of several tenants and records without one are written in the same batch."""
         claims = [await given_claim(store, clock, tenant=tenant) for tenant in (ACME, GLOBEX, ACME)]
-        told = [make_event(tenant=c.tenant, type="delivery.exhausted", at=clock.now()) for c in claims[:2]]
-        records = [_dead(c, clock, event) for c, event in zip(claims, told, strict=False)]
+        brought = [make_event(tenant=c.tenant, type="delivery.exhausted", at=clock.now()) for c in claims[:2]]
+        records = [_dead(c, clock, event) for c, event in zip(claims, brought, strict=False)]
 
         written = await store.record([*records, make_record(claims[2], DeliveryState.DELIVERED, at=clock.now())])
 
         assert {c.delivery_id for c in claims} == written
-        assert told == [await find_event(store, event.tenant, event.id) for event in told]
-        assert {event.id for event in told} == {event.id for event in await take(store, clock)}
+        assert brought == [await find_event(store, event.tenant, event.id) for event in brought]
+        assert {event.id for event in brought} == {event.id for event in await take(store, clock)}
 
     async def test_a_retry_may_bring_an_event_too(self, store: Store, clock: FakeClock) -> None:
         """The delivery goes on waiting, and the event is stored."""
         claimed = await given_claim(store, clock)
-        told = make_event(type="endpoint.failing", at=clock.now())
+        brought = make_event(type="endpoint.failing", at=clock.now())
         due_at = clock.now() + timedelta(minutes=5)
         record = make_record(claimed, DeliveryState.PENDING, at=clock.now(), reason="http_503", due_at=due_at)
 
-        await store.record([record._replace(event=told)])
+        await store.record([record._replace(event=brought)])
 
         assert due_at == (await read(store, claimed.delivery_id)).due_at
-        assert [told.id] == [event.id for event in await take(store, clock)]
+        assert [brought.id] == [event.id for event in await take(store, clock)]
 
 
 def _by_id(circuit: OpenCircuit) -> str:
     return circuit.key
 
 
-def _dead(claimed: Claim, clock: FakeClock, told: StoredEvent) -> Record:
-    return make_record(claimed, DeliveryState.DEAD, at=clock.now(), reason="exhausted")._replace(event=told)
+def _dead(claimed: Claim, clock: FakeClock, brought: StoredEvent) -> Record:
+    return make_record(claimed, DeliveryState.DEAD, at=clock.now(), reason="exhausted")._replace(event=brought)

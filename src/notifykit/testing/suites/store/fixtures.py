@@ -7,9 +7,9 @@ from typing import ClassVar, TypeVar
 
 import attrs
 import pytest
-from sqlalchemy import Connection
 
 from ....ports import Store
+from ....stores.sql.callers import SyncConnection
 from ...clock import FakeClock
 
 #: Opens another store on the same data, as a second process would; the fixture closes it.
@@ -25,9 +25,9 @@ class StoreFeatures:
         joins: ``append_joined`` works; needs the fixture ``connection``.
         durable: What was stored is there when the store is opened again; needs ``make_second_store``.
         concurrent: Several processes may work on the same data; needs ``make_second_store``.
-        hints: An append through one store wakes who waits on another; needs ``make_second_store``.
+        hints: An append through one store wakes the processes that wait on another; needs ``make_second_store``.
         fair: A batch goes round tenants and subscribers by itself, so that a caller need not exclude
-            those who have had their share.
+            those that have been served.
     """
 
     joins: bool = False
@@ -81,6 +81,6 @@ class StoreFixtures:
         pytest.fail("the features 'durable', 'concurrent' and 'hints' need a fixture 'make_second_store'")
 
     @pytest.fixture
-    def connection(self) -> Connection:
+    def connection(self) -> SyncConnection:
         """A SQLAlchemy connection to the database of ``store``, in no transaction yet."""
         pytest.fail("the feature 'joins' needs a fixture 'connection'")

@@ -1,4 +1,4 @@
-"""Candidates: whoever may want an event is found, page by page, without reading everybody."""
+"""Matches: subscriptions that may match an event are found, page by page, without reading all of them."""
 
 from __future__ import annotations
 
@@ -30,34 +30,34 @@ TYPES = (
 TOPICS = (None, "shop", "shop/7", "shop/*", "shop/7/**", "**", "*/7", "mall/7")
 QUERIES = tuple(
     MatchQuery(type_, topic)
-    for type_ in ("order", "order.paid", "order.paid.twice", "refund.paid", "nobody.wants.this")
+    for type_ in ("order", "order.paid", "order.paid.twice", "refund.paid", "has.no.match")
     for topic in ("", "shop", "shop/7", "shop/7/till/1")
 )
 
 
 async def ask(store: Store, query: MatchQuery, *, limit: int = 1000, tenant: str = ACME) -> list[Match]:
-    """Ask for the candidates of one inquiry."""
+    """Ask for the matches of one query."""
     (found,) = await store.match(tenant, [query], limit=limit)
     return found
 
 
 async def ids(store: Store, query: MatchQuery, *, limit: int = 1000, tenant: str = ACME) -> list[str]:
-    """Ask for the candidates of one inquiry; return the ids of their subscriptions."""
-    return [candidate.subscription.id for candidate in await ask(store, query, limit=limit, tenant=tenant)]
+    """Ask for the matches of one query; return the ids of their subscriptions."""
+    return [match.subscription.id for match in await ask(store, query, limit=limit, tenant=tenant)]
 
 
 def wanting(subscriptions: list[Subscription], query: MatchQuery) -> set[str]:
-    """Return the ids of those that want an event, by the planner's own rule."""
+    """Return the ids of the subscriptions that match an event, by the planner's own rule."""
     states = {subscription.subscriber_id: EndpointState.ACTIVE for subscription in subscriptions}
     index = SubscriptionIndex(subscriptions, states)
-    return {wish.subscription.id for wish in index.matching(query.type, query.topic or None)}
+    return {match.subscription.id for match in index.matching(query.type, query.topic or None)}
 
 
 class MatchPromises:
     """What a store promises to find for planners of large tenants."""
 
-    async def test_everybody_who_wants_an_event_is_a_candidate(self, store: Store, clock: FakeClock) -> None:
-        """Whatever the patterns of types and topics are, nobody is left out, and ids are in order."""
+    async def test_every_subscription_that_matches_is_found(self, store: Store, clock: FakeClock) -> None:
+        """Whatever the patterns of types and topics are, none is left out, and ids are in order."""
         endpoint = await self._given_endpoint(store, clock)
         subscriptions = [
             make_subscription(endpoint, at=clock.now(), event_types=(type_,), topic=topic)
@@ -71,24 +71,28 @@ class MatchPromises:
 
         assert len(QUERIES) == len(answers)
         for query, found in zip(QUERIES, answers, strict=True):
-            names = [candidate.subscription.id for candidate in found]
+            names = [match.subscription.id for match in found]
             assert sorted(set(names)) == names
             assert set() == wanting(subscriptions, query) - set(names)
 
-    async def test_a_candidate_comes_with_all_the_rule_needs(self, store: Store, clock: FakeClock) -> None:
+    async def test_a_match_has_all_that_the_rule_needs(self, store: Store, clock: FakeClock) -> None:
         """The whole subscription, and the state of its endpoint, if there is one."""
         states = (EndpointState.ACTIVE, EndpointState.PAUSED, EndpointState.DISABLED)
         endpoints = [await self._given_endpoint(store, clock, state=state) for state in states]
         endpoints.append(make_endpoint(at=clock.now()))
         asked: dict[str, Any] = {"event_types": ("a.b", "c.**"), "topic": "x/*", "filter": {"n": [1, None]}}
-        wishes = [await store.save(make_subscription(endpoint, at=clock.now(), **asked)) for endpoint in endpoints]
+        subscriptions = [
+            await store.save(make_subscription(endpoint, at=clock.now(), **asked)) for endpoint in endpoints
+        ]
 
         found = await ask(store, MatchQuery("c.d", "x/y"))
 
-        assert [Match(wish, state) for wish, state in zip(wishes, (*states, None), strict=True)] == found
+        assert [
+            Match(subscription, state) for subscription, state in zip(subscriptions, (*states, None), strict=True)
+        ] == found
 
-    async def test_candidates_come_page_by_page(self, store: Store, clock: FakeClock) -> None:
-        """A page that is not full is the last one, and nobody is named twice by patterns that overlap."""
+    async def test_matches_come_page_by_page(self, store: Store, clock: FakeClock) -> None:
+        """A page that is not full is the last one, and no subscription is returned twice for patterns that overlap."""
         endpoint = await self._given_endpoint(store, clock)
         patterns = (("**", "order.*"), ("order.paid",), ("order.**", "order.paid", "*.paid"))
         made = [make_subscription(endpoint, at=clock.now(), event_types=patterns[i % 3]).id for i in range(14)]
@@ -111,29 +115,29 @@ class MatchPromises:
 
         assert rest == await ids(store, MatchQuery("order.paid", after=gone))
 
-    async def test_each_inquiry_has_its_own_answer(self, store: Store, clock: FakeClock) -> None:
-        """Limits and cursors are those of each inquiry, and answers come in the order of the questions."""
+    async def test_each_query_has_its_own_answer(self, store: Store, clock: FakeClock) -> None:
+        """Limits and cursors are those of each query, and answers come in the order of the queries."""
         paid = [each.id for each in await self._given_subscriptions(store, clock, "order.paid", 3)]
         sent = [each.id for each in await self._given_subscriptions(store, clock, "order.sent", 3)]
         queries = [
             MatchQuery("order.sent"),
             MatchQuery("order.paid", after=paid[0]),
-            MatchQuery("nobody.wants.this"),
+            MatchQuery("has.no.match"),
             MatchQuery("order.paid"),
         ]
 
         answers = await store.match(ACME, queries, limit=2)
 
-        found = [[candidate.subscription.id for candidate in answer] for answer in answers]
+        found = [[match.subscription.id for match in answer] for answer in answers]
         assert [sent[:2], paid[1:], [], paid[:2]] == found
 
     async def test_asking_nothing_is_no_error(self, store: Store) -> None:
-        """No inquiries have no answers, and an unknown tenant has no candidates."""
+        """No queries have no answers, and an unknown tenant has no matches."""
         assert [] == await store.match(ACME, [], limit=10)
-        assert [[]] == await store.match("nobody", [MatchQuery("a")], limit=10)
+        assert [[]] == await store.match("unknown", [MatchQuery("a")], limit=10)
 
-    async def test_only_who_names_a_type_is_found_by_name(self, store: Store, clock: FakeClock) -> None:
-        """Operational events are for those who say the first word, however many take any word."""
+    async def test_only_subscriptions_that_name_a_type_are_found_by_name(self, store: Store, clock: FakeClock) -> None:
+        """Operational events are for subscriptions that name the first word, however many take any word."""
         endpoint = await self._given_endpoint(store, clock)
         patterns = (
             ("**",),
@@ -151,10 +155,10 @@ class MatchPromises:
 
         assert [made[1].id, made[3].id, made[4].id] == found
 
-    async def test_candidates_follow_every_change(self, store: Store, clock: FakeClock) -> None:
-        """A subscription is found by what it says now, and not at all once it or its endpoint is gone."""
+    async def test_matches_follow_every_change(self, store: Store, clock: FakeClock) -> None:
+        """A subscription is found by its current patterns, and not at all once it or its endpoint is removed."""
         endpoint = await self._given_endpoint(store, clock)
-        wish = make_subscription(endpoint, at=clock.now(), event_types=("a.b", "c.*"), topic="x")
+        subscription = make_subscription(endpoint, at=clock.now(), event_types=("a.b", "c.*"), topic="x")
         changes: tuple[dict[str, Any], ...] = (
             {},
             {"event_types": ("a.b", "d.**")},
@@ -164,15 +168,15 @@ class MatchPromises:
         )
 
         async def found() -> list[bool]:
-            return [wish.id in await ids(store, MatchQuery(type_, "x")) for type_ in ("a.b", "c.d", "d.e")]
+            return [subscription.id in await ids(store, MatchQuery(type_, "x")) for type_ in ("a.b", "c.d", "d.e")]
 
         seen = []
         for version, change in enumerate(changes):
-            await store.save(attrs.evolve(wish, version=version, **change))
+            await store.save(attrs.evolve(subscription, version=version, **change))
             seen.append(await found())
-        await store.remove(Subscription, ACME, wish.id, now=clock.now())
+        await store.remove(Subscription, ACME, subscription.id, now=clock.now())
         seen.append(await found())
-        await store.save(wish)
+        await store.save(subscription)
         await store.remove(Endpoint, ACME, endpoint.id, now=clock.now())
         seen.append(await found())
 
@@ -197,39 +201,39 @@ class MatchPromises:
         """A pattern that is none does not stop the others of its subscription."""
         endpoint = await self._given_endpoint(store, clock)
 
-        wish = await store.save(make_subscription(endpoint, at=clock.now(), event_types=(pattern, "order.*")))
+        subscription = await store.save(make_subscription(endpoint, at=clock.now(), event_types=(pattern, "order.*")))
 
-        assert wish == await get_one(store, Subscription, ACME, wish.id)
-        assert [wish.id] == await ids(store, MatchQuery("order.paid"))
+        assert subscription == await get_one(store, Subscription, ACME, subscription.id)
+        assert [subscription.id] == await ids(store, MatchQuery("order.paid"))
 
-    async def test_an_event_of_many_words_finds_its_candidates(self, store: Store, clock: FakeClock) -> None:
+    async def test_an_event_of_many_words_finds_its_matches(self, store: Store, clock: FakeClock) -> None:
         """Types and topics may have more words than patterns."""
         endpoint = await self._given_endpoint(store, clock)
-        wish = make_subscription(endpoint, at=clock.now(), event_types=("w.w.**",), topic="t/**")
-        await store.save(wish)
+        subscription = make_subscription(endpoint, at=clock.now(), event_types=("w.w.**",), topic="t/**")
+        await store.save(subscription)
 
         found = await ids(store, MatchQuery(".".join("w" * 60), "/".join("t" * 32)))
 
-        assert [wish.id] == found
+        assert [subscription.id] == found
 
-    async def test_another_tenants_subscriptions_are_no_candidates(self, store: Store, clock: FakeClock) -> None:
+    async def test_another_tenants_subscriptions_are_no_matches(self, store: Store, clock: FakeClock) -> None:
         """Nor is the state of another tenant's endpoint the state of one's own."""
         ours = await self._given_endpoint(store, clock)
         theirs = await store.save(
             make_endpoint(tenant=GLOBEX, at=clock.now(), id=ours.id, state=EndpointState.DISABLED)
         )
         our_subscription = await store.save(make_subscription(ours, at=clock.now()))
-        their_wish = await store.save(
+        their_subscription = await store.save(
             make_subscription(theirs, at=clock.now(), id=our_subscription.id, description="theirs")
         )
 
         found = [await ask(store, MatchQuery("a.b"), tenant=tenant) for tenant in (ACME, GLOBEX)]
-        await store.remove(Subscription, GLOBEX, their_wish.id, now=clock.now())
+        await store.remove(Subscription, GLOBEX, their_subscription.id, now=clock.now())
 
-        assert [[Match(our_subscription, ours.state)], [Match(their_wish, theirs.state)]] == found
+        assert [[Match(our_subscription, ours.state)], [Match(their_subscription, theirs.state)]] == found
         assert [our_subscription.id] == await ids(store, MatchQuery("a.b"))
 
-    async def test_endpoints_are_picked_by_id(self, store: Store, clock: FakeClock) -> None:
+    async def test_records_are_read_by_id(self, store: Store, clock: FakeClock) -> None:
         """However many are asked for, those that exist come, each once."""
         endpoints = [await self._given_endpoint(store, clock, description=str(i)) for i in range(3)]
         await store.save(stranger := make_endpoint(tenant=GLOBEX, at=clock.now()))
@@ -256,7 +260,7 @@ class MatchPromises:
         assert whole == await store.load_tenant(ACME, most=3)
         assert await store.load_tenant(ACME, most=2) is None
         assert await store.load_tenant(GLOBEX, most=4) is None
-        assert await load(store, "nobody") == await store.load_tenant("nobody", most=0)
+        assert await load(store, "unknown") == await store.load_tenant("unknown", most=0)
 
     async def _given_endpoint(self, store: Store, clock: FakeClock, **changes: Any) -> Endpoint:
         return await store.save(make_endpoint(at=clock.now(), **changes))

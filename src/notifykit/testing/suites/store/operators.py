@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ....models.delivery import FINAL_STATES, DeliveryState
@@ -33,7 +35,7 @@ ALL = DeliveryFilter()
 
 
 class OperatorPromises:
-    """What a store promises to those who look after it."""
+    """What a store promises to operators."""
 
     async def test_waiting_deliveries_can_be_cancelled(self, store: Store, clock: FakeClock) -> None:
         """What waits or is held ends as cancelled, and says when."""
@@ -63,6 +65,30 @@ class OperatorPromises:
         assert {sending.delivery_id} == await finish(store, clock, sending)
         assert 0 == await store.move(ACME, DeliveryFilter(ids=[]), Move.CANCEL, now=clock.now())
 
+    async def test_a_cancel_means_what_its_filter_says(self, store: Store, clock: FakeClock) -> None:
+        """Subscriber, state and event type each narrow a cancel down, and a limit leaves the rest for the next one."""
+        later = clock.now() + HOUR
+        other = await given_delivery(store, clock, subscriber=OTHER, due_at=later)
+        held = await given_delivery(store, clock, state=DeliveryState.HELD, due_at=later)
+        waiting = [await given_delivery(store, clock, due_at=later) for _ in range(3)]
+
+        async def cancel(limit: int | None = None, **wanted: Any) -> int:
+            return await store.move(ACME, DeliveryFilter(**wanted), Move.CANCEL, now=clock.now(), limit=limit)
+
+        counts = [
+            await cancel(event_type="order"),
+            await cancel(states="held"),
+            await cancel(states="delivered"),
+            await cancel(subscriber_id=OTHER, event_type="order.created"),
+            await cancel(limit=2),
+            await cancel(limit=2),
+            await cancel(limit=2),
+        ]
+
+        assert [0, 1, 0, 1, 2, 1, 0] == counts
+        for new in (other, held, *waiting):
+            assert DeliveryState.CANCELLED is (await read(store, new.id)).state
+
     async def test_a_redriven_delivery_is_a_new_generation(self, store: Store, clock: FakeClock) -> None:
         """A redrive sends the same delivery again at once: its tries begin anew, its history goes on."""
         claimed = await given_claim(store, clock, expires_at=clock.now() + MINUTE)
@@ -90,7 +116,7 @@ class OperatorPromises:
         assert [1, 2, 3] == [attempt.number for attempt in await store.attempts(ACME, claimed.delivery_id)]
 
     async def test_a_redriven_delivery_does_not_expire(self, store: Store, clock: FakeClock) -> None:
-        """Whoever redrives a delivery wants it sent, even if its time is over."""
+        """A redriven delivery is to be sent, even if it has expired."""
         claimed = await given_claim(store, clock, expires_at=clock.now() + SECOND)
         await finish(store, clock, claimed, DeliveryState.EXPIRED)
         clock.advance(HOUR)
@@ -223,7 +249,19 @@ class OperatorPromises:
         assert 2 == count
         assert [RECEIVER, RECEIVER] == [one.subscriber_id for one in claimed]
 
-    async def test_waking_nobody_wakes_nothing(self, store: Store, clock: FakeClock) -> None:
+    async def test_a_wake_can_be_limited(self, store: Store, clock: FakeClock) -> None:
+        """It takes a batch at a time, of whichever subscribers the filter means."""
+        for subscriber in (RECEIVER, OTHER, RECEIVER):
+            await given_delivery(
+                store, clock, subscriber=subscriber, state=DeliveryState.HELD, due_at=clock.now() + HOUR
+            )
+
+        counts = [await store.move(ACME, ALL, Move.WAKE, now=clock.now(), limit=2) for _ in range(3)]
+
+        assert [2, 1, 0] == counts
+        assert 3 == len(await claim(store, clock))
+
+    async def test_waking_without_held_deliveries_wakes_nothing(self, store: Store, clock: FakeClock) -> None:
         """A subscriber for whom nothing is held has nothing to wake."""
         await release(store, clock, await given_claim(store, clock))
 

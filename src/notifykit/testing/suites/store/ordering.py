@@ -268,7 +268,7 @@ class OrderingPromises:
         assert (first.id, set(), second.id) == (again.delivery_id, late, then.delivery_id)
 
     async def test_a_held_delivery_holds_back_its_followers(self, store: Store, clock: FakeClock) -> None:
-        """What is held, from birth or since a claim, is waited for; a wake sets the whole line going."""
+        """A held delivery, held at planning or after a claim, blocks its group; waking it unblocks the group."""
         (first,) = await given_group(store, clock, 1, state=DeliveryState.HELD, due_at=clock.now() + HOUR)
         second, third = await given_group(store, clock, 2)
         asleep = await claim(store, clock)
@@ -294,7 +294,7 @@ class OrderingPromises:
             pytest.param(_quarantine, id="quarantined"),
         ],
     )
-    async def test_every_end_gives_the_next_one_its_turn(self, store: Store, clock: FakeClock, end: Ending) -> None:
+    async def test_every_end_unblocks_the_next_one(self, store: Store, clock: FakeClock, end: Ending) -> None:
         """However the first delivery of a key ends, the next one is due at once."""
         _, second, third = await given_group(store, clock, 3)
         head = await claim_one(store, clock)
@@ -305,7 +305,7 @@ class OrderingPromises:
         assert [[second.id], [third.id]] == await drain(store, clock)
 
     async def test_a_cancelled_follower_is_skipped(self, store: Store, clock: FakeClock) -> None:
-        """A line closes up when a delivery in its middle is cancelled."""
+        """A cancelled delivery in the middle of a group is skipped."""
         first, second, third = await given_group(store, clock, 3)
         head = await claim_one(store, clock)
         assert [] == await claim(store, clock)
@@ -333,7 +333,7 @@ class OrderingPromises:
         assert {DeliveryState.CANCELLED} == states
 
     async def test_a_follower_is_not_sent_before_its_time(self, store: Store, clock: FakeClock) -> None:
-        """The next of a key has its turn when the one before it has ended, and starts when it is due itself."""
+        """The next of a group becomes its head when the one before it has ended, and starts when it is due itself."""
         (first,) = await given_group(store, clock, 1)
         (second,) = await given_group(store, clock, 1, due_at=clock.now() + HOUR)
         head = await claim_one(store, clock)
@@ -394,7 +394,7 @@ class OrderingPromises:
 
         assert {new.id for new in (first, elsewhere, stranger, another, *plain)} == set(_ids(claimed))
 
-    async def test_a_line_runs_through_all_lanes(self, store: Store, clock: FakeClock) -> None:
+    async def test_a_group_spans_all_lanes(self, store: Store, clock: FakeClock) -> None:
         """A more urgent delivery does not overtake an earlier one of its key."""
         (first,) = await given_group(store, clock, 1, priority=Priority.LOW)
         (second,) = await given_group(store, clock, 1, priority=Priority.HIGH)
@@ -421,8 +421,8 @@ class OrderingPromises:
 
         assert (min(line).id, [other.id]) == (head.delivery_id, _ids(claimed))
 
-    async def test_a_line_that_waits_wakes_nobody(self, store: Store, clock: FakeClock) -> None:
-        """What waits behind another one is not due: who asks is told of the time of the first one, if any."""
+    async def test_a_blocked_group_is_not_due(self, store: Store, clock: FakeClock) -> None:
+        """What waits behind another one is not due: the head of the group determines the next due time."""
         await given_group(store, clock, 5)
         scheduled = make_event(at=clock.now(), ordering_key=KEY, due_at=clock.now() + HOUR)
         await store.append([scheduled, make_event(at=clock.now(), ordering_key=KEY)])

@@ -38,7 +38,7 @@ from .steps import (
 
 
 class ReadingPromises:
-    """What a store promises to those who read."""
+    """What a store promises to readers."""
 
     @pytest.mark.parametrize(
         "changes",
@@ -85,6 +85,18 @@ class ReadingPromises:
         assert (event.occurred_at, event.published_at, event.due_at, event.expires_at) == instants
         assert {timedelta(0)} == {instant.utcoffset() for instant in instants}
 
+    async def test_deliveries_are_found_by_id(self, store: Store, clock: FakeClock) -> None:
+        """Open and ended ones, newest first; other conditions narrow them down."""
+        ended = await given_ended(store, clock)
+        waiting = await given_delivery(store, clock, due_at=clock.now() + HOUR)
+        ids = [ended.delivery_id, waiting.id, "dlv_unknown"]
+
+        found = await store.find_deliveries(ACME, DeliveryFilter(ids=ids), limit=10)
+        dead = await store.find_deliveries(ACME, DeliveryFilter(ids=ids, states="dead"), limit=10)
+
+        assert sorted(ids[:2], reverse=True) == [delivery.id for delivery in found]
+        assert [ended.delivery_id] == [delivery.id for delivery in dead]
+
     async def test_events_are_found_newest_first(self, store: Store, clock: FakeClock) -> None:
         """Events are listed from the newest to the oldest, in whatever order they were appended."""
         events = [make_event(at=clock.advance(SECOND)) for _ in range(5)]
@@ -114,6 +126,34 @@ class ReadingPromises:
 
         assert [2, 2, 1] == [len(page) for page in (first, second, third)]
         assert events[::-1] == [*first, *second, *third]
+
+    async def test_events_are_found_by_id(self, store: Store, clock: FakeClock) -> None:
+        """Those that exist are returned, newest first, and other conditions narrow them down."""
+        events = [make_event(at=clock.advance(SECOND), type=type_) for type_ in ("a.b", "a.c", "a.b")]
+        await store.append(events)
+        ids = [events[0].id, events[1].id, events[2].id, "evt_unknown"]
+
+        found = await store.find_events(ACME, EventFilter(ids=ids), limit=10)
+        of_type = await store.find_events(ACME, EventFilter(ids=ids[1:], type="a.b"), limit=10)
+        none = await store.find_events(ACME, EventFilter(ids=[]), limit=10)
+
+        assert (events[::-1], [events[2]], []) == (found, of_type, none)
+
+    async def test_unplanned_events_can_be_found(self, store: Store, clock: FakeClock) -> None:
+        """An event counts as planned once it has left the outbox, not while it is being planned."""
+        planned, taken, waiting = (make_event(at=clock.advance(SECOND)) for _ in range(3))
+        await plan(store, clock, planned, [])
+        await store.append([taken])
+        await take_one(store, clock)
+        await store.append([waiting])
+
+        found = [
+            await store.find_events(ACME, EventFilter(planned=which), limit=10, before=before)
+            for which in (True, False)
+            for before in (None, waiting.id)
+        ]
+
+        assert [[planned], [planned], [waiting, taken], [taken]] == found
 
     async def test_events_are_found_by_type(self, store: Store, clock: FakeClock) -> None:
         """The type of an event must be the one asked for, letter by letter."""

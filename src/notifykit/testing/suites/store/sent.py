@@ -53,7 +53,7 @@ class SentPromises:
     """What a store promises of deliveries that were sent before their plan was written."""
 
     async def test_what_arrived_is_written_with_its_plan(self, store: Store, clock: FakeClock) -> None:
-        """The delivery has ended, tells of its attempt, and nobody can claim it."""
+        """The delivery has ended, shows its attempt, and cannot be claimed."""
         event = make_event(at=clock.now())
         await store.append([event])
         taken = await take_one(store, clock)
@@ -123,18 +123,18 @@ class SentPromises:
         assert [] == await store.attempts(ACME, new.id)
 
     async def test_a_stale_settlement_writes_none_of_its_records(self, store: Store, clock: FakeClock) -> None:
-        """Who lost the event has sent for nothing: the new owner's plan counts, and no event is told."""
+        """What a planner sent after it lost the event does not count, and its event is not stored."""
         event = make_event(at=clock.now())
         await store.append([event])
         lost = await take_one(store, clock)
         clock.advance(LEASE + SECOND)
         owned = await take_one(store, clock)
         new = make_delivery(event)
-        told = make_event(type="delivery.exhausted", at=clock.now())
+        brought = make_event(type="delivery.exhausted", at=clock.now())
         dead = Record(new.id, 1, DeliveryState.DEAD, "gone", None, clock.now(), _attempt(new, clock.now(), "permanent"))
 
-        stale = await _flush_eager(store, clock, lost, [new], dead._replace(event=told))
-        found = await find_delivery(store, ACME, new.id), await find_event(store, ACME, told.id)
+        stale = await _flush_eager(store, clock, lost, [new], dead._replace(event=brought))
+        found = await find_delivery(store, ACME, new.id), await find_event(store, ACME, brought.id)
         settled = await _flush_eager(store, clock, owned, [new], _delivered(new, clock.now()))
 
         assert (set(), (None, None), {event.id}) == (stale, found, settled)
@@ -145,14 +145,14 @@ class SentPromises:
         event = make_event(at=clock.now())
         await store.append([event])
         new = make_delivery(event)
-        told = make_event(type="delivery.exhausted", at=clock.now())
+        brought = make_event(type="delivery.exhausted", at=clock.now())
         dead = Record(new.id, 1, DeliveryState.DEAD, "gone", None, clock.now(), _attempt(new, clock.now(), "permanent"))
 
-        await _flush_eager(store, clock, await take_one(store, clock), [new], dead._replace(event=told))
+        await _flush_eager(store, clock, await take_one(store, clock), [new], dead._replace(event=brought))
 
         found = await read(store, new.id)
         assert (DeliveryState.DEAD, "gone", 1) == (found.state, found.reason, found.attempts)
-        assert [told.id] == [taken.id for taken in await take(store, clock)]
+        assert [brought.id] == [taken.id for taken in await take(store, clock)]
 
     async def test_what_was_sent_before_its_plan_can_be_redriven(self, store: Store, clock: FakeClock) -> None:
         """Its history goes on, under a fence that the first attempt did not have."""

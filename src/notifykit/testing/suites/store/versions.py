@@ -1,4 +1,4 @@
-"""Versions: a change that was made to what is not there any more is refused, and of changes at once none is lost."""
+"""Versions: a save of an outdated record is refused, and of simultaneous changes none is lost."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ KINDS = {
     ),
     "circuit": Kind(
         lambda clock: OpenCircuit(key=RECEIVER, tenant=ACME, since=clock.now(), probe_at=clock.now() + HOUR),
-        lambda store, it: save_circuit(store, it),
+        save_circuit,
         _read_circuit,
         _close_circuit,
         "reason",
@@ -119,10 +119,10 @@ class VersionPromises:
         assert await its.read(store, read) is None
         assert before == await load(store, ACME)
 
-    async def test_a_stale_subscription_is_no_candidate(self, store: Store, clock: FakeClock) -> None:
+    async def test_a_stale_subscription_is_no_match(self, store: Store, clock: FakeClock) -> None:
         """The patterns of a refused save match nothing, and those that are stored still do."""
-        its, wish = await self._given(store, clock, "subscription")
-        read = await its.save(store, attrs.evolve(wish, event_types=("a.b",)))
+        its, subscription = await self._given(store, clock, "subscription")
+        read = await its.save(store, attrs.evolve(subscription, event_types=("a.b",)))
         current = await its.save(store, attrs.evolve(read, event_types=("c.d",)))
 
         with pytest.raises(StaleWriteError):
@@ -132,20 +132,20 @@ class VersionPromises:
         assert [[current], []] == [[one.subscription for one in answer] for answer in found]
 
     async def test_every_way_to_read_a_record_tells_its_version(self, store: Store, clock: FakeClock) -> None:
-        """Lists, picks, candidates and whole tenants are as good as a read of one record to change it."""
+        """Pages, matches and whole tenants return records with the version that a save needs."""
         endpoint = await store.save(await store.save(make_endpoint(at=clock.now())))
-        wish = make_subscription(endpoint, at=clock.now())
-        wish = await store.save(await store.save(wish))
+        subscription = make_subscription(endpoint, at=clock.now())
+        subscription = await store.save(await store.save(subscription))
 
         config = await load(store, ACME)
-        ((candidate,),) = await store.match(ACME, [MatchQuery("a.b")], limit=9)
+        ((match,),) = await store.match(ACME, [MatchQuery("a.b")], limit=9)
 
-        assert ((endpoint,), (wish,)) == (config.endpoints, config.subscriptions)
+        assert ((endpoint,), (subscription,)) == (config.endpoints, config.subscriptions)
         assert [endpoint] == await store.page(Endpoint, ACME, limit=9)
         assert [endpoint] == await store.get(Endpoint, ACME, [endpoint.id])
-        assert [wish] == await store.page(Subscription, ACME, limit=9)
-        assert wish == candidate.subscription
-        assert (2, 2) == (endpoint.version, wish.version)
+        assert [subscription] == await store.page(Subscription, ACME, limit=9)
+        assert subscription == match.subscription
+        assert (2, 2) == (endpoint.version, subscription.version)
 
     async def test_nothing_ails_that_was_removed(self, store: Store, clock: FakeClock) -> None:
         """What a worker found out of an endpoint that is gone by now is not kept."""
