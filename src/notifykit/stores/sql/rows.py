@@ -6,12 +6,14 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, Protocol
 
 from sqlalchemy import RowMapping
 
 from ...models.delivery import (
     FINAL_STATES,
+    NO_DETAILS,
     Attempt,
     Claim,
     Delivery,
@@ -128,8 +130,14 @@ def event_from(row: RowMapping) -> StoredEvent:
 
 
 #: The fields of :class:`EventDetails`, of ``events`` (e).
-_DETAILS = EventDetails._fields
-DETAIL_COLUMNS = ", ".join(f"e.{name}" for name in _DETAILS)
+DETAIL_COLUMNS = ", ".join(f"e.{name}" for name in EventDetails._fields)
+_DETAILS = itemgetter(*EventDetails._fields)
+
+
+def details_from(row: NamedRow) -> EventDetails:
+    """Return what an event says of itself; most say nothing, and share one value: this is done for each row."""
+    values = _DETAILS(row)
+    return NO_DETAILS if values == NO_DETAILS else EventDetails._make(values)
 
 
 def taken_from(row: NamedRow) -> TakenEvent:
@@ -147,7 +155,7 @@ def taken_from(row: NamedRow) -> TakenEvent:
         row["body"],
         row["cursor"],
         row["version"] or 0,
-        EventDetails(*[row[name] for name in _DETAILS]),
+        details_from(row),
     )
 
 
@@ -231,7 +239,7 @@ def claim_from(row: NamedRow, lease_until: datetime) -> Claim:
         bytes(row["body"]),
         row["version"] or 0,
         row["address"],
-        EventDetails(*[row[name] for name in _DETAILS]),
+        details_from(row),
     )
 
 
