@@ -100,7 +100,7 @@ class PostgresStore(SqlStore):
         self,
         url: str,
         *,
-        engine: AsyncEngine | None = None,
+        engine: AnyEngine | None = None,
         own_pool: bool = False,
         pool_size: int = 10,
         create: bool = False,
@@ -546,5 +546,6 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import PoolProxiedConnection
 
     from ....ports import Store
+    from ..callers import AnyEngine
 
     _conforms: type[Store] = PostgresStore
