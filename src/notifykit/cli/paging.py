@@ -1,4 +1,4 @@
-"""Read as many pages as a list command was asked for."""
+"""Read the pages of a list command up to its limit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 
 from .output import Output
 
-#: How many rows are asked for at a time.
+#: Rows in a page.
 PAGE = 200
 
 
@@ -38,6 +38,6 @@ async def collect(page: Callable[[int, str | None], Awaitable[Sequence[I]]], lim
 
 
 def note_more(out: Output, more: bool, limit: int) -> None:
-    """Say that a list was cut; only people are told, programs count."""
+    """Write on stderr that a list was cut."""
     if more:
         out.note(f"notifykit: only the first {limit} are shown; for more: --limit N")

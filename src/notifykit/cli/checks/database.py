@@ -74,7 +74,7 @@ async def keys(opened: Opened) -> AsyncIterator[Finding]:
     if found.unreadable:
         return
     read = (
-        f"; decrypt {capped(found.endpoints)} endpoints and a sample of the other rows" if found.encrypted else ""
+        f"; decrypted {capped(found.endpoints)} endpoints and a sample of the other rows" if found.encrypted else ""
     )
     yield Finding(
         "keys",
