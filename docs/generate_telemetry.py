@@ -39,11 +39,12 @@ _HEAD = """\
 
 % Generated from src/notifykit/telemetry.py: python -m docs.generate_telemetry
 
-A dispatcher emits these events to its subscribers and to the logger `notifykit`. Names and fields are a public contract: a minor
-release may add a field, and only a major release removes one. No event contains payloads, secrets or full addresses.
+A dispatcher emits these events to its subscribers and to the logger `notifykit`. Names and fields are a public
+contract: a minor release may add a field, and only a major release removes one. No event contains payloads, secrets or
+full addresses.
 
-A subscriber receives the event as an object. The log has one line for each event: the name and `field=value` pairs. Fields
-without a value are left out. A duration is in milliseconds, and its name ends in `_ms`. How to use the events:
+A subscriber receives the event as an object. The log has one line for each event: the name and `field=value` pairs.
+Fields without a value are left out. A duration is in milliseconds, and its name ends in `_ms`. How to use the events:
 {doc}`../howto/telemetry`.
 """
 

@@ -48,7 +48,9 @@ def add(commands: Commands) -> None:
         example="notifykit recover end_01J… --since -6h",
     )
     parser.add_argument("endpoint", metavar="ENDPOINT", help="its id, end_…")
-    parser.add_argument("--since", type=inputs.past_time, required=True, metavar="TIME", help="planned at or after: -6h")
+    parser.add_argument(
+        "--since", type=inputs.past_time, required=True, metavar="TIME", help="planned at or after: -6h"
+    )
     parser.add_argument("--until", type=inputs.past_time, metavar="TIME", help="planned before")
 
 

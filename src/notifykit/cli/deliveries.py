@@ -39,7 +39,8 @@ def add(commands: Commands) -> None:
         "show",
         show,
         help="show one delivery's timeline",
-        description="Show the timeline of a delivery: published, planned, each attempt with its outcome, and the final state.",
+        description="Show the timeline of a delivery: published, planned, each attempt with its outcome, and the final "
+        "state.",
         example="notifykit deliveries show dlv_01J…",
     )
     parser.add_argument("delivery", metavar="DELIVERY", help="its id, dlv_…")

@@ -43,9 +43,7 @@ def add(group: Commands) -> None:
         metavar="HOST=ADDR,…",
         help="use these addresses for a host instead of the DNS; an empty list means that it does not resolve",
     )
-    parser.add_argument(
-        "--escaped", action="store_true", help="URLs contain the escapes of JSON strings: \\t, \\u0000"
-    )
+    parser.add_argument("--escaped", action="store_true", help="URLs contain the escapes of JSON strings: \\t, \\u0000")
 
 
 def _answer(text: str) -> tuple[str, tuple[str, ...]]:

@@ -47,7 +47,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         return _quiet()
-    except Exception as error:  # noqa: BLE001 - a person gets a line, not a traceback
+    except Exception as error:  # noqa: BLE001 - users get one line, not a traceback
         if verbose:
             traceback.print_exc()
         return _report(

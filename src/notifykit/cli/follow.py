@@ -38,9 +38,14 @@ def add(commands: Commands) -> None:
     parser.add_argument("--event", metavar="EVENT", help="only those of one event, evt_…")
     parser.add_argument("--type", metavar="TYPE", help="only events of this type")
     parser.add_argument(
-        "--state", action="append", choices=STATES, help="only changes after which the delivery is in this state; repeatable"
+        "--state",
+        action="append",
+        choices=STATES,
+        help="only changes to this state; repeatable",
     )
-    parser.add_argument("--poll", type=inputs.duration, default=POLL, metavar="TIME", help="how often to ask the store (1s)")
+    parser.add_argument(
+        "--poll", type=inputs.duration, default=POLL, metavar="TIME", help="how often to ask the store (1s)"
+    )
     parser.add_argument("--count", type=inputs.positive, metavar="N", help="stop after N lines")
 
 

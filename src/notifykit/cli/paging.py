@@ -18,7 +18,7 @@ class Identified(Protocol):
     def id(self) -> str: ...
 
 
-I = TypeVar("I", bound=Identified)  # noqa: E741 - the usual letter of a type variable is taken
+I = TypeVar("I", bound=Identified)  # noqa: E741 - ``I`` is an identified value
 
 
 async def collect(page: Callable[[int, str | None], Awaitable[Sequence[I]]], limit: int) -> tuple[list[I], bool]:

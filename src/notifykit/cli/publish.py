@@ -52,7 +52,9 @@ def add(commands: Commands) -> None:
     parser.add_argument("--key", help="idempotency key: publishing again with the same key does nothing")
     parser.add_argument("--resource", type=inputs.resource, metavar="KIND:ID", help="what the event is about")
     parser.add_argument("--actor", help="the user or program that caused it")
-    parser.add_argument("--metadata", type=inputs.pair, action="append", metavar="KEY=VALUE", help="stored, not sent; repeatable")
+    parser.add_argument(
+        "--metadata", type=inputs.pair, action="append", metavar="KEY=VALUE", help="stored, not sent; repeatable"
+    )
     parser.add_argument("--priority", choices=("high", "normal", "low"), help="its lane (normal)")
     parser.add_argument("--ordering-key", metavar="KEY", help="events with the same key are sent in order")
     parser.add_argument("--trace", metavar="TRACEPARENT", help="a W3C traceparent")

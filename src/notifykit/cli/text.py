@@ -1,4 +1,4 @@
-"""Text for terminals: escapes for control characters, tables that fit the screen, and colour if the terminal wants it."""
+"""Text for terminals: escapes for control characters, tables that fit the screen, and colour on terminals."""
 
 from __future__ import annotations
 

@@ -73,9 +73,7 @@ async def keys(opened: Opened) -> AsyncIterator[Finding]:
         yield _unreadable(key_id, rows, source)
     if found.unreadable:
         return
-    read = (
-        f"; decrypted {capped(found.endpoints)} endpoints and a sample of the other rows" if found.encrypted else ""
-    )
+    read = f"; decrypted {capped(found.endpoints)} endpoints and a sample of the other rows" if found.encrypted else ""
     yield Finding(
         "keys",
         "ok" if given else "note",
