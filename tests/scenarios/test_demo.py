@@ -46,7 +46,7 @@ def test_the_demo_delivers_everything(tmp_path: Path) -> None:
         out, err = process.communicate(timeout=60)
 
     assert 0 == process.returncode, err
-    assert "Everyone got what they should" in out
+    assert "Every receiver got the expected events" in out
     assert "dead list" in out
     assert "\x1b" not in out + err
 
@@ -162,17 +162,17 @@ def test_the_samples_are_varied() -> None:
     assert not text.isascii()
 
 
-def test_the_cast_fits_any_events() -> None:
-    """Each subscription matches some events of its tenant, and the same seed plays the same piece."""
+def test_the_scenario_fits_any_events() -> None:
+    """Each subscription matches some events of its tenant, and the same seed gives the same events."""
     samples = load(None)
-    play = demo_events(samples, 120, seed=1)
+    events = demo_events(samples, 120, seed=1)
 
-    matched = {subscription.role.name: sum(map(subscription.wants, play)) for subscription in subscriptions(samples)}
+    matched = {subscription.role.name: sum(map(subscription.wants, events)) for subscription in subscriptions(samples)}
 
     assert set(matched) == {role.name for role in ROLES}
-    assert all(0 < count < len(play) for count in matched.values())
-    assert play == demo_events(samples, 120, seed=1)
-    assert play != demo_events(samples, 120, seed=2)
+    assert all(0 < count < len(events) for count in matched.values())
+    assert events == demo_events(samples, 120, seed=1)
+    assert events != demo_events(samples, 120, seed=2)
 
 
 @pytest.mark.parametrize(
@@ -181,9 +181,9 @@ def test_the_cast_fits_any_events() -> None:
         (lambda receivers, path: receivers["healthy"].accepted.clear(), "healthy: 1 of 1 events did not arrive"),
         (
             lambda receivers, path: receivers["slow"].attempts.update([(path, "evt_x")]),
-            "slow: 1 events arrived that were not",
+            "slow: 1 unexpected events arrived",
         ),
-        (lambda receivers, path: setattr(receivers["flaky"], "refused", 1), "flaky: 1 requests did not verify"),
+        (lambda receivers, path: setattr(receivers["flaky"], "refused", 1), "flaky: 1 requests failed verification"),
     ],
     ids=["lost", "misdirected", "forged"],
 )

@@ -111,7 +111,7 @@ def _no_delivery(found: Explanation) -> str:
     from . import views
 
     if found.planned:
-        return "It has no deliveries: no endpoint was subscribed to it."
+        return "It has no deliveries: no subscription matched."
     if found.event.due_at > datetime.now(UTC):
         return f"It has no deliveries yet: it is planned when it is due, at {views.clock(found.event.due_at)}."
     return "It has no deliveries yet: no dispatcher has planned it. Start one: notifykit run"
