@@ -28,7 +28,7 @@ class DeliveryAttempted:
     Attributes:
         outcome: ``accepted``, ``transient``, ``throttled``, ``permanent``, ``bad_recipient`` or ``uncertain``.
         status: The HTTP status, if there was an answer.
-        decision: ``complete``, ``retry``, ``bury``.
+        decision: ``complete``, ``retry``, ``dead_letter``.
         due_in: Until the next attempt, if one follows.
         took: From the start of the attempt to its outcome.
         waited: From publishing to the start of the attempt.

@@ -52,7 +52,7 @@ async def test_a_change_that_never_gets_through_is_an_error():
     """After so many tries the caller is told which record it was and what to do, and that the store is at fault."""
     shelf = Shelf(TRIES)
 
-    with pytest.raises(StaleWriteError, match=r"endpoint 'end_1' was changed .*make the change anew") as given_up:
+    with pytest.raises(StaleWriteError, match=r"endpoint 'end_1' was changed .*repeat the change") as given_up:
         await change(shelf.read, lambda record: (*record, "ours"), shelf.save)
 
     assert ("endpoint", RECORD) == (given_up.value.kind, given_up.value.id)
