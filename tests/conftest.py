@@ -15,6 +15,7 @@ from notifykit.native import is_compiled
 from notifykit.testing.servers import PostgresServer, ServerUnavailableError
 from tests import report
 from tests.databases import new_database
+from tests.everyday import keep_one_database
 from tests.pgbouncer import PgBouncer
 from tests.services import is_required, running
 from tests.stores import create_tables, empty_tables
@@ -28,8 +29,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     session.add_marker("anyio")
 
 
+@pytest.hookimpl(tryfirst=True)  # before marks are looked at
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out what a compiled package does not show."""
+    """Leave out what a compiled package does not show, and leave to CI what is enough on one database every day."""
+    for item in items:
+        if item.get_closest_marker("either"):
+            keep_one_database(item)
     if is_compiled():
         for item in items:
             if item.get_closest_marker("interpreted"):

@@ -13,6 +13,11 @@ pytest.importorskip("asyncpg", reason="needs asyncpg")
 
 from notifykit.stores.sql import postgres_outbox_batches
 from notifykit.stores.sql.postgres import PostgresStore
+from notifykit.testing.suites.store.circuits import BroughtEventPromises
+from notifykit.testing.suites.store.outbox import OutboxPromises
+from notifykit.testing.suites.store.planning import PlanningPromises
+from notifykit.testing.suites.store.purge import PurgePromises
+from notifykit.testing.suites.store.sharing import SharingPromises
 
 
 class TestPostgresStore(StoreSuite):
@@ -75,6 +80,9 @@ class TestPostgresStoreBehindPooler(TestPostgresStore):
 
 class TestPostgresStoreWithOutboxBatches(TestPostgresStore):
     """The same when ordinary events share rows of the outbox however few there are, and these hold but three."""
+
+    #: Every day the promises about the outbox; the others never see it.
+    touches = (OutboxPromises, PlanningPromises, PurgePromises, SharingPromises, BroughtEventPromises)
 
     @pytest.fixture(autouse=True)
     def in_bundles(self, monkeypatch):

@@ -85,6 +85,8 @@ ENGINE_VERBS = {
 }
 
 
+pytestmark = pytest.mark.either
+
 #: How many foreign ids were answered, by facade.
 _answered: Counter[str] = Counter()
 

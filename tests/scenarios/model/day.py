@@ -51,11 +51,11 @@ SETTINGS = DispatchSettings(
 )
 #: Nothing of a simulated day depends on how often the engine looks after itself within a minute.
 _CALM = {
-    "_POUR_EVERY": 15.0,
-    "_VITALS_EVERY": 30.0,
+    "_REFILL_EVERY": 15.0,
+    "_CIRCUITS_EVERY": 30.0,
     "_TICK_EVERY": 60.0,
     "_SWEEP_EVERY": 30.0,
-    "_STILL_EVERY": 30.0,
+    "_IDLE_EVERY": 30.0,
     "_PURGE_EVERY": HOUR,
 }
 

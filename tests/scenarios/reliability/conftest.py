@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from itertools import count
 from pathlib import Path
-from zlib import crc32
 
 import pytest
 
 from tests.databases import new_database
+from tests.everyday import keep_one_database
 
 from .processes import Receiver
 
 #: Makes a database with tables, for as long as a ``with`` lasts, and yields its URL.
 Databases = Callable[[], AbstractContextManager[str]]
-
-_KINDS = {"sqlite", "postgres"}
 
 
 @pytest.fixture(scope="session")
@@ -68,6 +65,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the everyday run short: a scenario for both kinds of database runs on one; the other is for CI."""
     for item in items:
         if "databases" in getattr(item, "fixturenames", ()) and Path(__file__).parent in item.path.parents:
-            (kind,) = _KINDS & set(re.split(r"[\[\]-]", item.name))
-            if kind != sorted(_KINDS)[crc32(item.name.replace(kind, "").encode()) % 2]:
-                item.add_marker(pytest.mark.thorough)
+            keep_one_database(item)

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,12 +16,12 @@ from uuid import uuid4
 
 from notifykit import EgressRules, Event, Notifykit, RetryPolicy
 from notifykit.failpoints import VARIABLE as FAILPOINTS
+from tests.scenarios.reliability.forks import Fork  # by the name that another process finds it under
 
 from .checker import Checker, Database, Findings
 from .roles.orders import Log, lines
 from .sabotage import VARIABLE as SABOTAGE
 
-ROOT = Path(__file__).parents[3]
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo="
 #: Leases that run out while a test waits; attempts are cut to half of that.
 SETTINGS: Mapping[str, Any] = {
@@ -49,31 +46,18 @@ class Role:
     def __init__(
         self, name: str, orders: Mapping[str, Any], log: Path, *, failpoints: str = "", sabotage: str = ""
     ) -> None:
-        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        # Not measured for coverage: a traced process is several times slower, and the leases here are short.
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
-        environment = {**inherited, "PYTHONPATH": path, FAILPOINTS: failpoints, SABOTAGE: sabotage}
+        environment = {**os.environ, FAILPOINTS: failpoints, SABOTAGE: sabotage}
         self.log = log
-        with log.open("ab") as errors:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", f"tests.scenarios.reliability.roles.{name}", json.dumps(orders)],
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                stdin=subprocess.DEVNULL,
-                env=environment,
-                cwd=ROOT,
-                start_new_session=True,
-            )
+        self._process = Fork(f"tests.scenarios.reliability.roles.{name}", orders, log, environment)
         self.pid = self._process.pid
 
     def ready(self) -> str:
         """Wait for its first line and return it; empty if it ended instead."""
-        assert self._process.stdout is not None
         return self._process.stdout.readline().decode().strip()
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal, unless it has ended."""
-        self._process.send_signal(number)
+        self._process.signal(number)
 
     def is_stopped(self) -> bool:
         """Tell whether it stands still after a SIGSTOP."""
@@ -90,18 +74,18 @@ class Role:
         try:
             return self._process.wait(seconds)
         finally:
-            if self._process.stdout is not None and self.has_ended():
+            if self.has_ended():
                 self._process.stdout.close()
 
     def kill(self) -> None:
         """Kill it with SIGKILL, if it has not ended, and wait until it is gone."""
-        self._process.kill()
+        self.signal(signal.SIGKILL)
         self.wait()
 
     def terminate(self) -> float:
         """Send SIGTERM and return how long it took to end well."""
         started = time.monotonic()
-        self._process.terminate()
+        self.signal(signal.SIGTERM)
         status = self.wait(60)
         if status != 0:
             raise AssertionError(f"ended with {status}:\n{self.log.read_text()[-2000:]}")

@@ -78,7 +78,7 @@ def no_fence() -> None:
         "stores.sql.postgres_statements:IS_WHOLE",
         ("((o.event_id, o.fence) IN (SELECT s.event_id, s.fence", "(o.event_id IN (SELECT s.event_id"),
     )
-    rewrite("stores.sql.postgres_bundles:IS_OPEN", ("b.fence = s.fence AND ", ""))
+    rewrite("stores.sql.postgres_outbox_batches:IS_OPEN", ("b.fence = s.fence AND ", ""))
 
 
 @fault
@@ -109,7 +109,7 @@ def no_rescue() -> None:
 @fault
 def abandon_not_counted() -> None:
     """A delivery that kills its worker may do so for ever."""
-    rewrite("stores.sql.moves:rescue", ("abandoned=s.queue.c.abandoned + 1", "abandoned=s.queue.c.abandoned"))
+    rewrite("stores.sql.transitions:rescue", ("abandoned=s.queue.c.abandoned + 1", "abandoned=s.queue.c.abandoned"))
 
 
 @fault
@@ -135,7 +135,7 @@ def lease_ends_with_attempt() -> None:
         "dispatch.recorder:Recorder.add",
         ("if not self", "self._leases.drop(record.delivery_id, record.fence)\n    if not self"),
     )
-    rewrite("dispatch.flights:Flights.land", ("for claim in flight.left()", "for claim in ()"))
+    rewrite("dispatch.eager:EagerSends.flush_eager", ("for claim in eager.left()", "for claim in ()"))
 
 
 @fault
@@ -173,19 +173,19 @@ def plan_twice() -> None:
     new_id = import_module("notifykit.models.ids").new_id
     plan.delivery_id = lambda *_: new_id("dlv_")  # type: ignore[attr-defined]
     rewrite(
-        "stores.sql.sqlite_verbs:settle", ("if line is None:\n                continue", "line = line or (None, None)")
+        "stores.sql.sqlite_verbs:settle", ("if group is None:\n                continue", "group = group or (None, None)")
     )
     rewrite(
         "stores.sql.postgres_statements:SETTLE",
         ("SELECT event_id FROM gone UNION ALL SELECT event_id FROM paged", "SELECT event_id FROM s"),
     )
-    rewrite("stores.sql.postgres_bundles:SETTLE", ("1 / (count(*) = cardinality($2::text[]))::int", "count(*)"))
+    rewrite("stores.sql.postgres_outbox_batches:SETTLE", ("1 / (count(*) = cardinality($2::text[]))::int", "count(*)"))
 
 
 @fault
 def bundle_settled_again() -> None:
     """An event that has left its bundle may be settled again."""
-    rewrite("stores.sql.postgres_bundles:IS_OPEN", (" AND b.open & s.events = s.events", ""))
+    rewrite("stores.sql.postgres_outbox_batches:IS_OPEN", (" AND b.open & s.events = s.events", ""))
 
 
 @fault
@@ -223,7 +223,7 @@ def body_reserialised() -> None:
 @fault
 def tenant_filter_removed() -> None:
     """One query finds a delivery whoever it belongs to."""
-    rewrite("stores.sql.moves:get", ("table.c.tenant == tenant, ", ""))
+    rewrite("stores.sql.transitions:get", ("table.c.tenant == tenant, ", ""))
 
 
 @fault

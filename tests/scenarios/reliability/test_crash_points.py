@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from sqlite3 import connect
 from typing import Any
+from zlib import crc32
 
 import psycopg
 import pytest
@@ -167,7 +168,25 @@ def runs(
         }
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+def _daily() -> list[CrashCase]:
+    """Return what is enough for every day: one case of each point, and of each thing that happens to each step."""
+    points: dict[str, list[CrashCase]] = {}
+    for case in CASES:
+        points.setdefault(case.point.partition("@")[0], []).append(case)
+    chosen = [cases[crc32(point.encode()) % len(cases)] for point, cases in points.items()]
+    kinds = {_kind(case): case for case in [*CASES, *chosen]}
+    return [*chosen, *kinds.values()]
+
+
+def _kind(case: CrashCase) -> tuple[str, str, str]:
+    return case.point.partition(".")[0], case.role, case.action
+
+
+_DAILY = _daily()
+_ALL = [pytest.param(case, marks=() if case in _DAILY else pytest.mark.thorough) for case in CASES]
+
+
+@pytest.mark.parametrize("case", _ALL, ids=str)
 def test_a_crash_loses_nothing(
     case: CrashCase, runs: Runs, databases: Databases, request: pytest.FixtureRequest
 ) -> None:

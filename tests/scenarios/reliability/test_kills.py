@@ -57,14 +57,15 @@ def check_kills(site: Site, scenario: str, kills: int, events: int) -> None:
     assert findings.duplicates <= kills * _IN_FLIGHT
 
 
+@pytest.mark.parametrize(("kills", "events"), [(8, 400), pytest.param(20, 1000, marks=pytest.mark.thorough)])
 def test_random_kills_lose_nothing(
-    databases: Databases, receiver: Receiver, tmp_path: Path, request: pytest.FixtureRequest
+    kills: int, events: int, databases: Databases, receiver: Receiver, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """Kill -9 of publishers and workers under load: what was acknowledged arrives, repeats are bounded and equal."""
     with databases() as url, Site(url, tmp_path / "site", receiver) as site:
-        kill_under_load(site, kills=20, events=1000, rate=200, rng=random.Random(20))
+        kill_under_load(site, kills=kills, events=events, rate=200, rng=random.Random(20))
 
-        check_kills(site, request.node.name, 20, 1000)
+        check_kills(site, request.node.name, kills, events)
 
 
 @pytest.mark.soak

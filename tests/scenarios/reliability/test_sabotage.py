@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 
 from tests import report
+from tests.scenarios.reliability.forks import ROOT
 
 from .conftest import Databases
 from .crash_cases import CASES
-from .processes import ROOT, Receiver, Site
+from .processes import Receiver, Site
 from .sabotage import FAULTS, VARIABLE
 from .test_crash_points import run
 from .test_kills import pause_under_load, poison_under_way

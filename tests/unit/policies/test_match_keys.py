@@ -13,7 +13,7 @@ from notifykit.errors import InvalidSubscriptionError
 from notifykit.models.endpoint import EndpointState
 from notifykit.models.subscription import MatchQuery, Subscription
 from notifykit.policies.match_keys import MatchKey, keys_for, keys_of
-from notifykit.policies.patterns import TOPICS, TYPES, compile_pattern
+from notifykit.policies.patterns import MAX_WORDS, TOPICS, TYPES, compile_pattern
 from notifykit.policies.plan import SubscriptionIndex
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -68,6 +68,16 @@ def test_where_an_event_looks() -> None:
 
 WORDS = st.sampled_from(["a", "b", "*", "**"])
 LITERAL = st.sampled_from(["a", "b"])
+
+
+def test_a_long_topic_is_looked_for_by_its_beginnings_only() -> None:
+    """No pattern has as many words, so the whole topic is nowhere, and the beginnings are no more than of any topic."""
+    long, longest = ("/".join(["w"] * count) for count in (MAX_WORDS + 1, MAX_WORDS + 9))
+
+    looked = keys_for(MatchQuery("order.created", long))
+
+    assert long not in {text for place in looked for text in place}
+    assert len(looked) == len(keys_for(MatchQuery("order.created", longest)))
 
 
 def texts(words: st.SearchStrategy[str], separator: str, *, least: int = 1) -> st.SearchStrategy[str]:
