@@ -1,4 +1,4 @@
-"""The compiled form of the inner loop (see ADR 18): whether it is here, and what its compiler is told."""
+"""The compiled form of the inner loop (see ADR 18): whether it is installed, and options for its compiler."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stable codes that say why a destination is refused.
+"""The stable codes of the reasons why a destination is refused.
 
 They appear in :class:`~notifykit.errors.DestinationRefusedError`, in verdicts, and,
 with ``blocked_`` in front, as the reason of a delivery that may not be sent.

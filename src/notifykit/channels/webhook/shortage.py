@@ -34,7 +34,7 @@ def shortage_at_lookup(error: Exception) -> str | None:
     """Return what was lacking when a name was not resolved, or ``None`` if it failed for another reason."""
     if isinstance(error, OSError) and not isinstance(error, socket.gaierror) and error.errno in _REASONS:
         return _REASONS[error.errno]
-    try:  # the resolver's own codes do not say that it could open nothing
+    try:  # the resolver's own codes do not report that it could open no file
         socket.socket().close()
     except OSError as error:
         return _REASONS.get(error.errno or 0)
