@@ -15,9 +15,9 @@ from .stores import STORES
 AGE_P50 = Column(key="age_p50_ms", title="publish to received, p50", unit="ms", digits=1, chart="bars")
 AGE_P99 = Column(key="age_p99_ms", title="publish to received, p99", unit="ms", digits=1, chart="bars")
 
-#: Hosts that many endpoints share, where it is not dialling that is looked at.
+#: Hosts that many endpoints share, where dialling is not what is measured.
 HOSTS = 200
-#: Deliveries to each of many endpoints: with a few, it would be the first ones that are measured.
+#: Deliveries to each of many endpoints: with few, mostly first deliveries would be measured.
 EACH = 20
 
 

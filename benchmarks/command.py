@@ -47,7 +47,7 @@ def parse(argv: list[str] | None = None) -> Plan:
     parser.add_argument("--fanout", type=_positive, help="subscribers of one event (100,000)")
     parser.add_argument("--out", type=Path, default=Path("reports/bench"), help="folder of the results (%(default)s)")
     parser.add_argument("--add", action="store_true", help="keep the parts in --out that are not measured now")
-    parser.add_argument("--quick", action="store_true", help="small sizes and one run of each, for a look")
+    parser.add_argument("--quick", action="store_true", help="small sizes and one run of each, for a quick check")
     args = parser.parse_args(argv)
     try:
         return _plan(args)

@@ -1,4 +1,4 @@
-"""One event to very many: how much memory a worker needs for it, and who has to wait meanwhile."""
+"""One event to very many endpoints: how much memory a worker needs for it, and how long other events wait."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from .stores import STORES, totals
 
 #: Seconds between two urgent events while the flood lasts.
 PAUSE = 0.05
-#: An operator's promise: what is urgent is not kept waiting by what is large.
+#: The promise to operators: a large fan-out does not delay urgent events.
 WANTED_MS = 250
-#: And what is large is never held as a whole.
+#: And a large fan-out is never held in memory as a whole.
 WANTED_MB = 64
 
 _COLUMNS = (
@@ -86,7 +86,7 @@ def measure(store: str, size: int, say: Say) -> dict[str, Any]:
         DisagreementError: Not every subscriber got it.
     """
     with ExitStack() as stack:
-        # The stage's own endpoints are of another tenant: they keep the worker's other duties ordinary.
+        # The stage's own endpoints are of another tenant: they give the worker an ordinary load beside the fan-out.
         on = stack.enter_context(stage(Job(store=store)))
         urgent = stack.enter_context(Receiver(free_port(), measure=True))
         tenant = f"{TENANT}-many"
@@ -124,7 +124,7 @@ async def _flood(url: str, tenant: str, size: int, pid: int, receiver: Receiver,
             await asyncio.sleep(0.02)
 
     async def follow() -> float:
-        """Wait until everyone has it, or nothing comes any more; return when the last one had it."""
+        """Wait until every subscriber has received it, or no more arrive; return when the last one did."""
         _, moved = await asyncio.to_thread(receiver.follow, size, patience=3 * STALLED)
         over.set()
         return moved

@@ -1,7 +1,6 @@
 """Fill a store with what a year of use would leave in it, in seconds: past the public API.
 
-Only what stands around a measurement is made here; what is measured always goes the
-way that users go.
+Only the data around a measurement is made here; what is measured always goes through the public API.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from .stores import Database
 _CHUNK = 250_000
 #: What the bodies of old events say; their size makes no difference to what is measured.
 _BODY = json.dumps({"type": "order.t0", "data": {"order_id": "A-1", "note": "long ago " * 12}}).encode()
-#: Subscriptions that an event meets and does not match, however many others there are.
+#: Subscriptions that are compared with an event and do not match, however many others there are.
 _NEAR = 20
 _MONTH = 29 * 24 * 3600 * 1_000_000  # within the default retention: nothing is cleaned up while it is measured
 
@@ -52,7 +51,7 @@ class Wish:
 def subscribers(
     lent: Database, tenant: str, wishes: Iterable[Wish], *, retry: RetryPolicy, max_in_flight: int = 384
 ) -> None:
-    """Make endpoints and subscriptions; call it once for a tenant, before the first worker looks."""
+    """Make endpoints and subscriptions; call it once for a tenant, before the first worker reads."""
     ring = vault_for(lent.url, None, None).ring
     now = datetime.now(UTC)
     template = Endpoint(
@@ -97,7 +96,7 @@ def strangers(count: int) -> Iterator[Wish]:
     """Yield subscriptions of one endpoint that no ``order.t…`` event matches.
 
     Of each three, one names a type, one a pattern and one a type with a filter.  The first
-    few are for the event itself, and only their filters say no.
+    few name the event's own type, and only their filters exclude it.
     """
     nobody = {"customer": {"name": ["nobody"]}}
     for at in range(count):

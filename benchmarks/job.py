@@ -1,6 +1,6 @@
 """One run of the whole job: publish, plan, sign, POST, record.
 
-Every role has a process of its own.  Completions are counted at the receiver *and* in
+Every part has a process of its own.  Completions are counted at the receiver *and* in
 the store, and a run whose two counts differ says so.
 """
 
@@ -35,7 +35,7 @@ from .receiver import Receiver
 from .roles import TENANT
 from .stores import Database, database, totals
 
-#: Seconds without a delivery after which a run has come to its end, or to nothing.
+#: Seconds without a delivery after which a run has ended or failed.
 STALLED = 20
 #: Events that are published twice before the clock starts.
 _WARM_UP = 300
@@ -58,7 +58,7 @@ class Job:
         strangers: Subscriptions of the tenant that do not match.
         history: Events, deliveries and attempts that ended long ago.
         pending: Events that wait in the outbox; for :func:`deliver_some`.
-        hosts: Over how many hosts the endpoints are spread; by default each has its own.
+        hosts: How many hosts the endpoints share; by default each has its own.
         interpreted: Run our code from its source, where the installed one is compiled.
         measures: Use the receiver that can do more and costs more, so that two jobs can be compared.
     """
@@ -92,7 +92,7 @@ class Job:
 
     @property
     def types(self) -> int:
-        """How many types of events there are, so that all endpoints are told."""
+        """How many types of events there are, so that every endpoint gets some."""
         return max(self.endpoints // self.subscriptions, 1)
 
     def urls(self, port: int) -> Iterator[str]:
