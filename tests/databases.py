@@ -17,7 +17,7 @@ def new_database(server_url: str, *, template_url: str | None = None) -> Iterato
 
     Args:
         server_url: A database of the server whose user may create others.
-        template_url: The database to copy; nobody may be connected to it meanwhile.
+        template_url: The database to copy; there may be no connection to it meanwhile.
     """
     name = f"notifykit_{uuid.uuid4().hex[:16]}"
     template = urlsplit(template_url).path[1:] if template_url else "template0"

@@ -1,7 +1,7 @@
 """Results cannot be written for many leases, while every worker lives: tables are locked, as by a migration.
 
 Nothing may be sent twice: a worker that lives keeps its results and its leases.  It begins no attempts
-meanwhile, and no delivery is taken for poison.
+meanwhile, and no delivery is taken for a poison message.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Team:
         return await self.kits[0].deliveries.list(tenant=TENANT, limit=1000)
 
     async def check(self) -> None:
-        """Wait for the end, and see that each was sent once and none was abandoned."""
+        """Wait for the end, and check that each was sent once and none was abandoned."""
         await self.until_delivered()
         assert {1: self.published} == Counter(Counter(claim.delivery_id for claim in self.channel.sent).values())
         assert not [told for told in self.told if isinstance(told, DeliveryAbandoned)]
@@ -87,7 +87,7 @@ class Team:
 
 @asynccontextmanager
 async def team(url: str) -> AsyncIterator[Team]:
-    """Start two workers, and see that they work."""
+    """Start two workers, and check that they work."""
     told: list[TelemetryEvent] = []
     channel = ScriptedChannel()
     async with AsyncExitStack() as stack:
@@ -103,7 +103,7 @@ async def team(url: str) -> AsyncIterator[Team]:
 
 @asynccontextmanager
 async def locked(url: str, tables: Sequence[str]) -> AsyncIterator[None]:
-    """Lock tables against writing, as ``CREATE INDEX`` and many another command does; on SQLite, all of them."""
+    """Lock tables against writing, as ``CREATE INDEX`` and many other commands do; on SQLite, all of them."""
     if url.startswith("sqlite"):
         with closing(sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)) as connection:
             connection.execute("BEGIN IMMEDIATE")

@@ -81,7 +81,7 @@ def test_peer_on_valkey_is_measured_with_both_promises():
 
 
 @pytest.mark.parametrize("fsync", ["everysec", "always"])
-def test_valkey_is_told_when_to_reach_the_disk(fsync, tmp_path):
+def test_valkey_starts_with_the_promised_fsync(fsync, tmp_path):
     """The promise in the table is the one that the server was started with."""
     server = ValkeyServer(tmp_path, fsync=fsync)
     server._program = "valkey-server"

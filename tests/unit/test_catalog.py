@@ -258,7 +258,7 @@ class TestPublishing:
             "data.extra['a b']: has no zone",
         ) == caught.value.problems
 
-    def test_another_failure_is_told_by_its_type(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_another_failure_is_reported_by_its_type(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A value that cannot be turned into JSON types for a reason of its own, whose words may repeat it."""
 
         def fail(source: object) -> object:

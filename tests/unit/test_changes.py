@@ -38,7 +38,7 @@ def at_once(monkeypatch):
 
 
 @pytest.mark.parametrize("rivals", [0, 1, TRIES - 1])
-async def test_a_change_is_made_from_what_is_there(rivals):
+async def test_a_change_is_made_from_the_current_record(rivals):
     """However often others were faster, their changes stay and ours comes on top, once."""
     shelf = Shelf(rivals)
 
@@ -61,7 +61,7 @@ async def test_a_change_that_never_gets_through_is_an_error():
     assert "ours" not in shelf.stored
 
 
-async def test_what_is_as_it_shall_be_is_not_saved():
+async def test_an_unchanged_record_is_not_saved():
     """A change that returns the record itself writes nothing."""
     shelf = Shelf(0)
 

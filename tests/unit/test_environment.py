@@ -19,7 +19,7 @@ from notifykit.stores.sql.encryption import payloads_are_encrypted
         ("NOTIFYKIT_WORKERS_OF_THE_HOST", None),
     ],
 )
-def test_a_mistyped_name_is_found(name: str, meant: str | None) -> None:
+def test_a_mistyped_name_is_reported(name: str, meant: str | None) -> None:
     """Whatever looks like a variable of the library and is none is told, with the one that may be meant."""
     assert {name: meant} == misspelt({name: "1", "PATH": "/bin", **dict.fromkeys(VARIABLES, "1")})
 

@@ -128,7 +128,7 @@ class TestOpening:
         async with kit:
             assert 0 == (await kit.stats()).unplanned
 
-    async def test_a_store_of_ones_own(self):
+    async def test_a_given_store_is_used(self):
         """A store object may be given instead of a URL, but not with one, and is not migrated."""
         store = MemoryStore()
         async with Notifykit(store=store) as kit:
@@ -206,7 +206,7 @@ class TestSubscribing:
 
         assert 1 == len(await kit.subscriptions.list(tenant=ACME))
 
-    async def test_a_strangers_endpoint_is_not_found(self, kit):
+    async def test_another_tenants_endpoint_is_not_found(self, kit):
         """Another tenant's endpoint cannot be subscribed."""
         _, endpoint = await kit.subscribe("order.*", tenant=ACME, endpoint=URL)
 

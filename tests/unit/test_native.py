@@ -24,7 +24,7 @@ def test_every_module_has_the_same_form(module: str) -> None:
     assert is_compiled() is not spec.origin.endswith(".py")
 
 
-def test_what_the_compiler_is_told_changes_no_class() -> None:
+def test_compiler_options_change_no_class() -> None:
     """Where the code is interpreted, the words for the compiler mean nothing."""
 
     class Plain:

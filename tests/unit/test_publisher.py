@@ -102,7 +102,7 @@ class TestSharedTransactions:
         assert 200 == len({receipt.event_id for receipt in receipts}) == unplanned == sum(sizes)
         assert len(sizes) <= 2
 
-    async def test_who_comes_during_a_transaction_shares_the_next(self, publisher, store):
+    async def test_publishes_during_a_transaction_share_the_next(self, publisher, store):
         """While one transaction is under way the others gather for the next, and none is larger than a group."""
 
         async def publish():
@@ -121,7 +121,7 @@ class TestSharedTransactions:
         assert [1, GROUP, GROUP, 7] == store.appended
         assert 2 * GROUP + 8 == len(await events_in(store))
 
-    async def test_one_after_the_other_waits_for_nobody(self, publisher, store):
+    async def test_sequential_publishes_do_not_wait_for_others(self, publisher, store):
         """Somebody who publishes alone has a transaction of their own each time."""
         for _ in range(3):
             await publisher.publish(SHIPPED, {"tenant": ACME})
@@ -187,7 +187,7 @@ class TestSharedTransactions:
         assert {str} != {type(receipt) for receipt in outcomes["second"]}
         assert 6 == len(await events_in(store))
 
-    async def test_a_cancelled_publisher_takes_nobody_along(self, publisher, store):
+    async def test_a_cancelled_publisher_cancels_no_other(self, publisher, store):
         """One of several that share a transaction gives up: the others get their receipts."""
         receipts = []
         gave_up = anyio.CancelScope()
@@ -213,7 +213,7 @@ class TestSharedTransactions:
         assert 3 == len(receipts)
         assert {receipt.event_id for receipt in receipts} < {stored.id for stored in await events_in(store)}
 
-    async def test_a_failure_that_nobody_waits_for_is_no_noise(self, publisher, store):
+    async def test_a_failure_without_a_waiter_is_not_logged(self, publisher, store):
         """The only publisher gave up, and then the transaction fails: the next one begins afresh."""
         store.hold_up()
         store.failures = [StoreUnavailableError("away")]
@@ -259,7 +259,7 @@ class TestMany:
 
         assert [1, GROUP_BESIDE, GROUP_BESIDE, 3] == store.appended
 
-    async def test_others_have_turns_while_a_batch_is_checked(self, publisher):
+    async def test_other_tasks_run_while_a_batch_is_checked(self, publisher):
         """However many events are checked, what else happens in this process goes on meanwhile."""
         turns = [0]
 

@@ -127,7 +127,7 @@ def test_an_event_is_logged_at_its_level(caplog):
     assert (True, False) == (everyday, quiet)
 
 
-def test_a_failing_subscriber_stops_nobody(caplog):
+def test_a_failing_subscriber_stops_no_other(caplog):
     """The others hear the event, and the log says which listener has a bug."""
     heard: list[object] = []
 
@@ -148,7 +148,7 @@ def test_an_error_is_one_field():
     assert "ValueError: bad" == why(ValueError("bad"))
 
 
-async def test_a_real_attempt_tells_nothing_secret(caplog):
+async def test_a_real_attempt_logs_nothing_secret(caplog):
     """A failing attempt at a URL with a token, with headers, secrets and a payload: none of them is in the log."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))

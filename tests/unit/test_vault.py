@@ -38,7 +38,7 @@ def flipped(text: str, at: int) -> str:
 
 
 @given(plain=st.binary(max_size=300), names=NAMES)
-def test_what_was_sealed_opens_in_its_place(plain, names):
+def test_an_encrypted_value_decrypts_in_its_context(plain, names):
     """Both forms give back the very bytes, whatever they are."""
     place = context(*names)
 
@@ -49,7 +49,7 @@ def test_what_was_sealed_opens_in_its_place(plain, names):
 
 
 @given(plain=st.binary(max_size=40), here=NAMES, there=NAMES)
-def test_what_was_moved_does_not_open(plain, here, there):
+def test_a_moved_value_does_not_decrypt(plain, here, there):
     """A value opens in no place but its own, however names are spelt or where one ends and the next begins."""
     text, data = RING.encrypt(plain, context=context(*here)), RING.encrypt_bytes(plain, context=context(*here))
     if here == there:
@@ -62,7 +62,7 @@ def test_what_was_moved_does_not_open(plain, here, there):
 
 
 @given(here=NAMES, there=NAMES)
-def test_two_places_never_share_a_context(here, there):
+def test_two_contexts_are_never_equal(here, there):
     """The context of a place says where each of its names ends."""
     assert (here == there) == (context(*here) == context(*there))
 
@@ -76,14 +76,14 @@ def test_the_form_is_the_documented_one():
     assert 5 + 16 == len(base64.urlsafe_b64decode(ciphertext + "=" * (-len(ciphertext) % 4)))
 
 
-def test_a_stored_value_of_this_version_opens_for_ever():
+def test_a_stored_value_of_this_version_decrypts_for_ever():
     """The key derivation and the form are a promise to what lies in databases."""
     encrypted = "nk1.k1.B9S-eXpjN0SyrsoW.3Ntq5nXvgZIZSla07KT3gvdN4j9SpQhaPg"
 
     assert b"whsec_old" == RING.open(encrypted, context=PLACE)
 
 
-def test_the_same_value_is_never_sealed_the_same_way():
+def test_the_same_value_never_encrypts_to_the_same_text():
     """Who reads the table cannot tell whether two endpoints have the same secret."""
     encryption = {RING.encrypt(b"secret", context=PLACE) for _ in range(100)}
     nonces = {encrypted.split(".")[2] for encrypted in encryption}
@@ -148,7 +148,7 @@ def test_a_missing_key_is_named():
     assert isinstance(caught.value, StoreError)
 
 
-def test_another_key_of_the_same_name_does_not_open():
+def test_another_key_of_the_same_id_does_not_decrypt():
     """It is the key that counts, not its id."""
     encrypted = KeyRing({"k1": os.urandom(32)}).encrypt(b"secret", context=PLACE)
 
@@ -156,7 +156,7 @@ def test_another_key_of_the_same_name_does_not_open():
         RING.open(encrypted, context=PLACE)
 
 
-def test_the_first_key_seals_and_all_open():
+def test_the_first_key_encrypts_and_all_decrypt():
     """After a rotation old values are still read and new ones are under the new key."""
     new, old = os.urandom(32), os.urandom(32)
     encrypted = KeyRing({"old": old}).encrypt(b"secret", context=PLACE)
@@ -169,7 +169,7 @@ def test_the_first_key_seals_and_all_open():
 
 
 @pytest.mark.parametrize("plain", ["whsec_abc", '{"data":1}', "", "nk", b"{}", b""])
-def test_what_was_stored_before_is_told_apart(plain):
+def test_plain_values_are_distinguished(plain):
     """Neither a secret nor a body of JSON looks like a seal."""
     assert not is_encrypted(plain)
     assert key_id_of(plain) is None
@@ -243,7 +243,7 @@ def test_a_generated_key_is_new_each_time():
     assert one.text() == KeyRing.parse(one.text()).text()
 
 
-def test_cryptography_is_loaded_with_the_first_seal():
+def test_cryptography_is_loaded_with_the_first_encryption():
     """Importing a store does not pay for a cipher."""
     script = (
         "import sys, notifykit.stores.sql.sqlite; from notifykit.vault import KeyRing; ring = KeyRing.generate(); "
@@ -268,7 +268,7 @@ def no_settings(monkeypatch):
 @pytest.mark.parametrize("named", ["production", "prod", "staging", "Production"])
 @pytest.mark.parametrize("is_local", [True, False])
 @pytest.mark.parametrize("by", ["argument", "variable"])
-def test_without_keys_only_a_developers_machine_works(monkeypatch, tmp_path, named, is_local, by):
+def test_without_keys_only_development_works(monkeypatch, tmp_path, named, is_local, by):
     """An environment that is not known to be harmless needs keys; the message says how to get one."""
     if by == "variable":
         monkeypatch.setenv("NOTIFYKIT_ENV", named)
@@ -293,7 +293,7 @@ def test_an_unknown_environment_is_refused(monkeypatch, tmp_path, by):
         vault.check()
 
 
-def test_a_database_on_another_host_needs_keys_or_a_word(monkeypatch, tmp_path):
+def test_a_database_on_another_host_needs_keys_or_an_environment(monkeypatch, tmp_path):
     """A key made on one of several hosts would be missing on the others."""
     file = tmp_path / "k"
 
@@ -341,7 +341,7 @@ def test_a_store_in_memory_has_a_key_in_memory(caplog):
 # ── the key for development ────────────────────────────────────────────────────────────────────
 
 
-def test_the_file_is_made_once_and_said_loudly(tmp_path, caplog):
+def test_the_file_is_made_once_with_a_warning(tmp_path, caplog):
     """The first process makes it and warns; the others read it and are quiet.  The log does not show the key."""
     file = tmp_path / "store.db.key"
 

@@ -1,4 +1,4 @@
-"""The crash points: which process passes them, how it is brought there, and what may be repeated afterwards."""
+"""The crash points: which process reaches them, how, and what may be repeated afterwards."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class CrashCase:
-    """A process dies, or stands still past its lease, right after a step.
+    """A process dies, or stops for longer than its lease, right after a step.
 
     Attributes:
-        point: The failpoint, with ``@n`` if not the first passage counts.
+        point: The failpoint, with with ``@n`` if it is not the first passage.
         role: Whose process: ``worker``, ``publisher``, ``joined`` (a publisher in its host's transaction),
-            ``operator``, ``sweeper`` (a worker that comes upon the work of a dead one) or ``purger`` (one that
+            ``operator``, ``sweeper`` (a worker that ends the leases of a dead one) or ``purger`` (one that
             keeps nothing).
         action: What happens there.
         kind: How the receiver answers.
         count: How many events are published.
         planned: Whether the deliveries were planned by another process before.
-        metered: Whether the endpoint has a rate limit: then nothing is sent before it is leased by itself.
+        metered: Whether the endpoint has a rate limit: then each delivery is leased separately before it is sent.
         duplicates: How many repeats the receiver may see at the most.
         expected: How deliveries have to end.
         retries: How often a failed attempt is repeated.
         settings: Of the worker that dies.
-        told: What an operator is told.
+        told: The operator's command.
         why: What makes this case differ from another one at the same point.
     """
 

@@ -43,7 +43,7 @@ SETTINGS: Mapping[str, Any] = {
 class Role:
     """One process of a role.
 
-    It gets its orders as JSON; what it writes to stderr is in ``log``.
+    It gets its settings as JSON; what it writes to stderr is in ``log``.
     """
 
     def __init__(
@@ -76,13 +76,13 @@ class Role:
         self._process.send_signal(number)
 
     def is_stopped(self) -> bool:
-        """Tell whether it stands still after a SIGSTOP."""
+        """Return whether it is stopped by a SIGSTOP."""
         with contextlib.suppress(OSError):
             return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
         return False
 
     def has_ended(self) -> bool:
-        """Tell whether it has ended."""
+        """Return whether it has ended."""
         return self._process.poll() is not None
 
     def wait(self, seconds: float = 30) -> int:
@@ -116,7 +116,7 @@ class Role:
 
 
 class Receiver(Role):
-    """The receiver's process; one may serve many sites, told apart by their tags."""
+    """The receiver's process; one may serve many sites, distinguished by their tags."""
 
     def __init__(self, folder: Path, *, slow: float = 0.6) -> None:
         self.receipts = folder / "received.jsonl"
@@ -133,8 +133,8 @@ class Site:
     Args:
         url: A database with notifykit's tables.
         folder: Holds the logs.
-        via: What the processes call the database, if they reach it through something.
-        sabotage: The fault that all its processes are given; see ``sabotage.py``.
+        via: What the processes call the database, if they reach it through a proxy.
+        sabotage: The fault that all its processes apply; see ``sabotage.py``.
     """
 
     def __init__(
@@ -194,7 +194,7 @@ class Site:
     def publish(
         self, tenants: Mapping[str, Sequence[str]], count: int = 1, *, type: str = "test.order", prefix: str = "d"
     ) -> None:
-        """Publish from this process, and note it like a publisher."""
+        """Publish from this process, and log it like a publisher."""
         log = Log(self.publishers.setdefault(prefix, self.folder / f"{prefix}.acks"))
 
         async def publish() -> None:
@@ -228,7 +228,7 @@ class Site:
         max_pages: int | None = None,
         wait: bool = True,
     ) -> Role:
-        """Start a publisher; one with a ``prefix`` that was there before goes on where that one was."""
+        """Start a publisher; one with the ``prefix`` of an earlier one resumes where that one ended."""
         log = self.publishers.setdefault(prefix, self.folder / f"{prefix}.acks")
         told = {
             "url": self.via,
@@ -295,7 +295,7 @@ class Site:
 
 
 def until(done: Callable[[], bool], seconds: float) -> bool:
-    """Wait for ``done()``, for ``seconds`` at the most; return what it said last."""
+    """Wait for ``done()``, for ``seconds`` at the most; return its last result."""
     deadline = time.monotonic() + seconds
     while not (answer := done()) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -442,7 +442,7 @@ class TestData:
         assert ["data: too large, at most 262144 bytes"] == problems(bare(data={"texts": [long] * 100_000}))
         assert ["data: too large, at most 262144 bytes"] == problems(bare(data={"keys": [{long: 1}] * 900}))
 
-    def test_a_failure_that_nobody_foresaw_is_a_refusal(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_unforeseen_failure_is_a_refusal(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """If only the writer knows what is wrong, its words are passed on."""
         monkeypatch.setattr(admit_module, "json_problems", lambda *_, **__: [])
 

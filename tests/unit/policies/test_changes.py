@@ -43,7 +43,7 @@ def a_delivery(state: DeliveryState, attempts: int, id_: str = "dlv_1") -> Deliv
         (Seen(S.DEAD, 3), S.DEAD, 3, False),
     ],
 )
-def test_attempts_and_ends_are_told(before: Seen, state: DeliveryState, attempts: int, happened: bool) -> None:
+def test_attempts_and_ends_are_reported(before: Seen, state: DeliveryState, attempts: int, happened: bool) -> None:
     """An attempt is, and a state in which a delivery stays; to be claimed or due again is not."""
     delivery = a_delivery(state, attempts)
 
@@ -52,7 +52,7 @@ def test_attempts_and_ends_are_told(before: Seen, state: DeliveryState, attempts
     )
 
 
-def test_what_was_not_seen_is_told_only_if_it_is_new() -> None:
+def test_a_delivery_that_comes_into_view_is_reported_only_if_it_is_new() -> None:
     """One that comes into sight because others have ended is no news; what is told is in the order of ids."""
     old, second, first = (a_delivery(S.PENDING, 0, id_) for id_ in ("dlv_0", "dlv_2", "dlv_1"))
 

@@ -48,7 +48,7 @@ def after(
         (Unsent(reason="no_files", pauses=True), None),
     ],
 )
-def test_what_an_outcome_says_of_an_endpoint(outcome: Outcome, expected: bool | None) -> None:
+def test_which_outcomes_count_against_an_endpoint(outcome: Outcome, expected: bool | None) -> None:
     """A refusal of one message says nothing of the next."""
     assert expected is speaks(outcome)
 
@@ -86,14 +86,14 @@ def test_a_failed_probe_doubles_the_pause_up_to_a_limit() -> None:
     assert START == many.since
 
 
-def test_an_attempt_from_before_the_parking_changes_nothing() -> None:
+def test_an_attempt_from_before_the_circuit_opened_changes_nothing() -> None:
     """Stragglers that fail while the endpoint is parked do not push the probe away."""
     parked = attrs.evolve(OPEN, probe_at=START + timedelta(seconds=10))
 
     assert parked == note(FailureWindow(), BAD, ENDPOINT, parked, now=START)
 
 
-def test_each_success_doubles_what_may_be_open_until_it_is_well() -> None:
+def test_each_success_doubles_the_limit_until_the_circuit_closes() -> None:
     """One probe, then two, four, and at the endpoint's own cap it has recovered."""
     pulse = FailureWindow(allowed=1)
     seen = []
@@ -115,7 +115,7 @@ def test_a_failure_on_the_way_back_starts_over() -> None:
     assert worse is not None
 
 
-def test_a_well_endpoint_stays_well() -> None:
+def test_a_success_clears_the_failures() -> None:
     """A success after some failures clears the row."""
     pulse = FailureWindow()
 

@@ -318,7 +318,7 @@ class TestBounds:
 
         assert ["filter: more than 65536 characters in all"] == check_filter(folded)
 
-    def test_only_so_many_problems_are_told(self) -> None:
+    def test_the_list_of_problems_is_bounded(self) -> None:
         """Nobody reads more of them."""
         assert MAX_PROBLEMS == len(check_filter({f"k{n}": [[]] for n in range(1000)}))
 

@@ -144,7 +144,7 @@ class TestWho:
         assert ["sub_2", "sub_3"] == told(event(data={"total": 2}), index)
         assert ["sub_1", "sub_3"] == told(event(data={"total": 1}), index)
 
-    def test_channels_are_told_separately(self) -> None:
+    def test_each_channel_has_its_own_delivery(self) -> None:
         """The unit is one subscriber over one channel."""
         index = index_of(subscription("sub_1"), subscription("sub_2", channel="email"))
 
@@ -200,7 +200,7 @@ class TestWho:
             {"topic": "/".join(["x"] * 40)},
         ],
     )
-    def test_a_subscription_that_cannot_be_read_stops_nobody_else(self, broken: dict[str, Any]) -> None:
+    def test_an_unreadable_subscription_stops_no_other(self, broken: dict[str, Any]) -> None:
         """It matches nothing, and explain says so."""
         bad, good = subscription("sub_1", **broken), subscription("sub_2")
         index = index_of(bad, good)

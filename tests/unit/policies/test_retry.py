@@ -59,7 +59,7 @@ def test_an_outcome_leads_to_one_step(outcome, tries, expected):
     assert expected == next_step(outcome, tries=tries, policy=POLICY, now=NOW, rng=middle)
 
 
-def test_a_minute_of_rest_is_not_longer_than_the_policy_allows():
+def test_a_default_pause_is_not_longer_than_the_policy_allows():
     """An endpoint that honours ten seconds at the most is not throttled for a minute."""
     policy = RetryPolicy(delays=(SECOND,), jitter=0, max_retry_after=10 * SECOND)
 
@@ -167,7 +167,7 @@ def test_a_wait_strategy_becomes_a_list_of_pauses(wait, expected):
     assert (expected, 5, 0.1) == (seconds(policy), policy.max_attempts, policy.jitter)
 
 
-def test_a_random_strategy_is_thrown_once():
+def test_a_random_strategy_is_asked_once():
     """The pauses are stored; from then on the policy's own jitter spreads them."""
     policy = from_tenacity(tenacity.wait_random_exponential(multiplier=1, max=60), attempts=20)
 

@@ -201,7 +201,7 @@ class TestKinds:
         """An instance may be made without its ``__init__``."""
         assert ["data.x.value: is missing"] == problems(Node, Node.__new__(Node))[:1]
 
-    def test_only_so_many_problems_are_told(self):
+    def test_the_list_of_problems_is_bounded(self):
         """Nobody reads more of them."""
         assert MAX_PROBLEMS == len(problems(list[int], ["a"] * 1000))
 

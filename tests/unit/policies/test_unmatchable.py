@@ -29,12 +29,12 @@ def said(
         (("order.*", "orders.*", "order.shipped.late"), [1, 2]),
     ],
 )
-def test_a_pattern_that_no_declared_type_matches_is_told(patterns: tuple[str, ...], wrong: list[int]) -> None:
+def test_a_pattern_that_no_declared_type_matches_has_a_warning(patterns: tuple[str, ...], wrong: list[int]) -> None:
     """Each such pattern is named, also beside others that match."""
     assert [(f"event_types[{at}]", "unknown_type") for at in wrong] == said(patterns)
 
 
-def test_without_declared_types_nothing_is_said_about_types() -> None:
+def test_without_declared_types_there_are_no_warnings_about_types() -> None:
     """Whoever declares no types may publish any."""
     assert () == unmatchable(("order.shiped",), None, None, declared=())
 
@@ -53,7 +53,7 @@ def test_without_declared_types_nothing_is_said_about_types() -> None:
         ("!/x", True),
     ],
 )
-def test_a_topic_that_is_no_path_is_told(topic: str, is_odd: bool) -> None:
+def test_a_topic_that_is_no_path_has_a_warning(topic: str, is_odd: bool) -> None:
     """One word with the separators of something else, or the beginning of a topic of the library's own."""
     assert ([("topic", "topic_is_no_path")] if is_odd else []) == said(topic=topic)
 
@@ -75,7 +75,7 @@ def test_a_topic_that_is_no_path_is_told(topic: str, is_odd: bool) -> None:
         ({"id": ["A-1"], "a": {"b": {"n": [{"numeric": [">", 1, "<", 0]}]}}}, ["filter.a.b.n[0].numeric"]),
     ],
 )
-def test_a_range_without_numbers_is_told(filter: dict[str, Any], paths: list[str]) -> None:
+def test_a_range_without_numbers_has_a_warning(filter: dict[str, Any], paths: list[str]) -> None:
     """Where nothing else could match, each such range is named."""
     assert [(path, "impossible_range") for path in paths] == said(filter=filter)
 

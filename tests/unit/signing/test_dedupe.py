@@ -198,7 +198,7 @@ def test_memory_is_bounded():
     assert [Seen.DONE, Seen.DONE, Seen.NEW] == [store.begin("", id) for id in ("3", "2", "1")]
 
 
-def test_a_full_memory_puts_off_rather_than_forgets_who_works():
+def test_a_full_memory_keeps_its_leases():
     """Leases are never dropped to make room: new messages are told to come again."""
     store = MemoryDedupe(most=2)
 

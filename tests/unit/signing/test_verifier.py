@@ -82,7 +82,7 @@ class Broken:
         with_(signature=" ".join([BAD] * 15 + [SIGNATURE])),
     ],
 )
-def test_accepts_honest_messages_in_every_form_of_headers(given):
+def test_accepts_signed_messages_in_every_form_of_headers(given):
     """Mapping or pairs, text or bytes, in any case, with entries of other versions beside ours."""
     assert "" == reason_of(given)
 

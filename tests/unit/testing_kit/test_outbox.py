@@ -31,7 +31,7 @@ BUSY = Transient(reason="http_503")
 # ── what was published ─────────────────────────────────────────────────────────────────────────
 
 
-def test_what_a_sync_program_publishes_through_the_default_kit_lands_here(outbox):
+def test_what_a_sync_program_publishes_through_the_default_kit_is_recorded(outbox):
     """A test needs no change in the program to see its events."""
     receipt = ship("A-1", resource=("order", "A-1"), topic="shop/7", metadata={"by": "test"})
 
@@ -43,7 +43,7 @@ def test_what_a_sync_program_publishes_through_the_default_kit_lands_here(outbox
     assert outbox.clock.now() == event.published_at
 
 
-async def test_what_an_async_program_publishes_lands_here(outbox):
+async def test_what_an_async_program_publishes_is_recorded(outbox):
     """The same fixture serves async tests."""
     await ship_async("A-1")
 
@@ -275,7 +275,7 @@ def test_a_delivery_that_keeps_failing_becomes_a_dead_letter_that_can_be_redrive
         (Throttled(reason="http_429", retry_after=timedelta(hours=2)), DeliveryState.PENDING, "http_429"),
     ],
 )
-def test_any_outcome_can_be_played(outbox, outcome, state, reason):
+def test_any_outcome_can_be_scripted(outbox, outcome, state, reason):
     """What an outcome leads to is decided by the library's rules."""
     outbox.subscribe(tenant="acme")
     outbox.fail_next(outcome)
@@ -286,7 +286,7 @@ def test_any_outcome_can_be_played(outbox, outcome, state, reason):
     assert (state, reason) == (outbox.one().state, outbox.one().delivery.reason)
 
 
-def test_an_endpoint_that_is_gone_is_disabled(outbox):
+def test_an_endpoint_that_answers_410_is_disabled(outbox):
     """410 has its consequence within the same call."""
     endpoint = outbox.subscribe(tenant="acme")
     outbox.fail_next(BadRecipient(reason="http_410"))
@@ -352,7 +352,7 @@ def test_events_with_an_ordering_key_arrive_in_order(outbox):
     ]
 
 
-def test_a_failing_endpoint_is_parked_and_probed(outbox):
+def test_a_failing_endpoint_opens_its_circuit_and_is_probed(outbox):
     """Health follows the test's clock too; what the library tells about it is among the deliveries only."""
     outbox.subscribe("order.*", tenant="acme", endpoint="https://well.example/")
     ill = outbox.subscribe("order.*", tenant="acme", endpoint="https://ill.example/")
@@ -436,7 +436,7 @@ async def test_a_program_that_runs_its_own_dispatcher_does_not_race_with_its_tes
     assert DeliveryState.DELIVERED == outbox.one().state
 
 
-async def test_a_kit_in_the_hands_of_a_program_is_administered_as_ever(outbox):
+async def test_a_programs_endpoints_are_delivered_to(outbox):
     """Endpoints that the program creates are the ones that the outbox delivers to."""
     _, endpoint = await outbox.kit.subscribe("order.*", tenant="acme", endpoint="https://shop.example/hooks")
     await outbox.kit.endpoints.test(endpoint.id, tenant="acme")

@@ -86,7 +86,7 @@ def test_several_secrets_and_another_clock_are_accepted():
     assert [204, 204] == answers
 
 
-def test_waiting_for_what_does_not_come_ends(receiver):
+def test_waiting_for_missing_requests_ends(receiver):
     """With an error that says how much came."""
     httpx.post(receiver.url, content=BODY, headers=headers(receiver.secret))
 
@@ -97,7 +97,7 @@ def test_waiting_for_what_does_not_come_ends(receiver):
 # ── what it tells the sender ───────────────────────────────────────────────────────────────────
 
 
-def test_the_script_is_followed_and_then_all_is_well(receiver):
+def test_the_script_is_followed_and_then_requests_succeed(receiver):
     """Statuses, whole answers, and 204 once the script is over."""
     receiver.reply(500, Reply(status=429, headers={"Retry-After": "7"}, body=b"slow down"), 599)
 

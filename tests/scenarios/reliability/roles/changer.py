@@ -25,7 +25,7 @@ def seen(side: str, endpoint: Any, subscription: Any) -> list[Any]:
 
 
 def wait_for(file: Path) -> None:
-    """Stand still until there is such a file, so that all begin at the same time."""
+    """Wait until the file exists, so that all begin at the same time."""
     while not file.exists():
         time.sleep(0.001)
 
@@ -56,7 +56,7 @@ async def change_secrets(
 
 
 async def main(told: dict[str, Any]) -> None:
-    """Make changes; tell how many were made, and how often one was not there any more afterwards."""
+    """Make changes; print how many were made, and how often one was missing afterwards."""
     ids = told["endpoint"], told["subscription"]
     side = told["side"]
     change = change_state if side == "state" else change_secrets

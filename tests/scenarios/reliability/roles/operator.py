@@ -11,7 +11,7 @@ from .orders import kit_for, orders, ready
 
 
 async def main(told: dict[str, Any]) -> None:
-    """Do what was asked for."""
+    """Run the command."""
     kit = kit_for(told["url"])
     if told["task"] == "migrate":
         ready()

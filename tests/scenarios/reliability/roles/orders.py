@@ -1,4 +1,4 @@
-"""What every role has in common: orders from the command line, an append-only log, a line that says it is ready."""
+"""The common parts of every process: settings from the command line, an append-only log, a line when it is ready."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _DURATIONS = {"lease", "max_timeout", "lease_margin", "poll", "grace", "retentio
 
 
 def orders() -> dict[str, Any]:
-    """Return what this process was told, as JSON in its first argument."""
+    """Return the settings of this process, JSON in its first argument."""
     told: dict[str, Any] = json.loads(sys.argv[1])
     return told
 
 
 def ready() -> None:
-    """Tell whoever started us that we work."""
+    """Report to the parent process that this one is ready."""
     print("ready", flush=True)
 
 

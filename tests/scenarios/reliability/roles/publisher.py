@@ -1,6 +1,6 @@
 """A publisher: publishes numbered events, and notes in its log what was acknowledged.
 
-Started again after a crash it reads its log and goes on with what was not acknowledged,
+Started again after a crash it reads its log and publishes again what was not acknowledged,
 under the same idempotency keys, as a careful program would.
 """
 
@@ -29,7 +29,7 @@ HOST_TABLE = "host_orders"
 
 
 class Publisher:
-    """Publishes until it is done or told to stop.
+    """Publishes until all is published or it gets SIGTERM.
 
     Args:
         told: ``url``, ``prefix`` of the keys, ``tenants`` with their endpoints, ``count`` (or ``None``),

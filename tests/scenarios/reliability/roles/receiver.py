@@ -1,7 +1,7 @@
 """A receiver: notes in its log what came before it answers.
 
-It knows nothing of notifykit, not even how it verifies: the signature is computed
-here with the standard library alone.  The first word of the path says how to answer:
+It does not use notifykit, not even its verifier: the signature is computed
+here with the standard library alone.  The first word of the path selects the answer:
 
 ``/ok/…``        204 at once
 ``/slow/…``      204 after ``slow`` seconds

@@ -26,12 +26,12 @@ from .orders import kit_for, orders, ready, settings_from
 POISON = "test.poison"
 
 
-#: How far a clock jumps when it is told to; receivers take a timestamp that is off by less than five minutes.
+#: How far a clock jumps at a signal; receivers take a timestamp that is off by less than five minutes.
 JUMP = timedelta(minutes=4)
 
 
 class JumpingClock:
-    """A clock that goes right until the process is told otherwise: SIGHUP sets it forward, SIGUSR2 back."""
+    """A correct clock until a signal changes it: SIGHUP sets it forward, SIGUSR2 back."""
 
     def __init__(self) -> None:
         self._off = timedelta(0)
@@ -41,7 +41,7 @@ class JumpingClock:
         self._off += by
 
     def now(self) -> datetime:
-        """Return what this clock takes for the current instant."""
+        """Return the current instant by this clock."""
         return datetime.now(UTC) + self._off
 
 
