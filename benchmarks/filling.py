@@ -28,7 +28,7 @@ from .stores import Database
 
 #: Rows of one statement.
 _CHUNK = 250_000
-#: What the bodies of old events say; their size makes no difference to what is measured.
+#: The content of old events; their size makes no difference to what is measured.
 _BODY = json.dumps({"type": "order.t0", "data": {"order_id": "A-1", "note": "long ago " * 12}}).encode()
 #: Subscriptions that are compared with an event and do not match, however many others there are.
 _NEAR = 20

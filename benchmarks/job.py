@@ -1,7 +1,7 @@
 """One run of the whole job: publish, plan, sign, POST, record.
 
 Every part has a process of its own.  Completions are counted at the receiver *and* in
-the store, and a run whose two counts differ says so.
+the store, and a run fails if they differ.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Charts of results: one figure for each part, as PNG to look at and as SVG for the documentation."""
+"""Charts of results: one figure for each part, as PNG for viewing and as SVG for the documentation."""
 
 from __future__ import annotations
 

@@ -15,6 +15,6 @@ else:
 
 
 def is_compiled() -> bool:
-    """Tell whether this installation has the inner loop compiled."""
+    """Return whether this installation has the inner loop compiled."""
     spec = find_spec("notifykit.dispatch.sender")
     return spec is not None and not (spec.origin or "").endswith(".py")

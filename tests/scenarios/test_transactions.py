@@ -385,7 +385,7 @@ def test_transactions_that_are_begun_by_hand_are_joined(sqlite_store_url):
     assert ["order.kept"] == types
 
 
-# ── what an error says ─────────────────────────────────────────────────────────────────────────
+# ── texts of errors ─────────────────────────────────────────────────────────────────────────
 
 SECRET, NOTE = "correct-horse", "battery-staple"
 

@@ -64,7 +64,7 @@ def agree(address: Address) -> bool:
 
 
 def test_every_edge_of_every_block():
-    """The first and the last address of each block, and their neighbours outside."""
+    """The first and the last address of each block, and the addresses next to them outside."""
     disagreed: list[Address] = []
     for block in EDGES:
         kind = IPv4Address if block.version == 4 else IPv6Address

@@ -177,8 +177,7 @@ async def register(kit: Notifykit, path: str, url: str, endpoint: Endpoint) -> E
 
 @pytest.mark.parametrize("path", ["create", "update", "subscribe"])
 async def test_nothing_is_registered_that_will_not_be_delivered_to(path, dials):
-    """Denied URLs are refused with the reason of their category and leave no trace, controls pass, none is
-    dialled."""
+    """Denied URLs are refused with the reason of their category and leave no trace; no URL is dialled."""
     wrong = []
     async with scene(Names()) as at:
         kept = await at.kit.endpoints.create(GOOD, tenant=TENANT)

@@ -1,4 +1,4 @@
-"""A change of a record: made anew from what is there when others were faster, and given up at last."""
+"""A change of a record: made anew from the current record when others were faster, and given up in the end."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def at_once(monkeypatch):
 
 @pytest.mark.parametrize("rivals", [0, 1, TRIES - 1])
 async def test_a_change_is_made_from_the_current_record(rivals):
-    """However often others were faster, their changes stay and ours comes on top, once."""
+    """However often others were faster, their changes stay and ours is added, once."""
     shelf = Shelf(rivals)
 
     changed = await change(shelf.read, lambda record: (*record, "ours"), shelf.save)
@@ -49,7 +49,7 @@ async def test_a_change_is_made_from_the_current_record(rivals):
 
 
 async def test_a_change_that_never_gets_through_is_an_error():
-    """After so many tries the caller is told which record it was and what to do, and that the store is at fault."""
+    """After so many tries the error names the record and what to do, and is an error of the store."""
     shelf = Shelf(TRIES)
 
     with pytest.raises(StaleWriteError, match=r"endpoint 'end_1' was changed .*make the change anew") as given_up:

@@ -1,4 +1,4 @@
-"""Failpoints do what they are told, at the passage they are told, and nothing otherwise."""
+"""Failpoints run their action, at the passage that was named, and do nothing otherwise."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def passed(failpoint: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_nothing_happens_unless_the_environment_says_so() -> None:
-    """Without the variable, or with one for another place, the process goes on."""
+    """Without the variable, or with one for another place, the process continues."""
     assert "once\ntwice\n" == passed("").stdout == passed("fan.leased=kill").stdout
 
 
 @pytest.mark.parametrize(("told", "output"), [("res.committed=kill", ""), ("res.committed=kill@2", "once\n")])
 def test_a_process_is_killed_at_the_passage_that_was_named(told: str, output: str) -> None:
-    """SIGKILL strikes at once, or at the n-th passage."""
+    """SIGKILL comes at once, or at the n-th passage."""
     done = passed(told)
 
     assert (-signal.SIGKILL, output) == (done.returncode, done.stdout)

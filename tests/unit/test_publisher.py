@@ -42,7 +42,7 @@ class OrderPaid:
 
 
 class Watched(MemoryStore):
-    """A store that notes its transactions, can be held up, and fails when it is told to."""
+    """A store that records its transactions, can be paused, and fails on demand."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -122,14 +122,14 @@ class TestSharedTransactions:
         assert 2 * GROUP + 8 == len(await events_in(store))
 
     async def test_sequential_publishes_do_not_wait_for_others(self, publisher, store):
-        """Somebody who publishes alone has a transaction of their own each time."""
+        """Publishes one after the other have a transaction each."""
         for _ in range(3):
             await publisher.publish(SHIPPED, {"tenant": ACME})
 
         assert [1, 1, 1] == store.appended
 
     async def test_a_publish_returns_when_it_is_durable(self, publisher, store):
-        """Nobody has a receipt while the transaction is not over."""
+        """No publish returns a receipt before its transaction has ended."""
         receipts = []
 
         async def publish() -> None:
@@ -146,7 +146,7 @@ class TestSharedTransactions:
         assert (0, 3) == (early, len(receipts))
 
     async def test_a_conflict_is_that_of_one_publish(self, publisher, store):
-        """Who shares the transaction with an event whose key belongs to another content is not told of that."""
+        """Other publishes in the transaction of a conflicting event are not affected."""
         outcomes: list[object] = []
 
         async def publish(order_id: str, key: str) -> None:
@@ -164,7 +164,7 @@ class TestSharedTransactions:
         assert [False, True, "a", False] == outcomes
 
     async def test_a_failing_transaction_fails_its_own_members_only(self, publisher, store):
-        """Who shared the transaction gets the error; who gathers for the next one does not, nor who comes later."""
+        """Publishes that share the transaction get the error; those of the next one and later ones do not."""
         outcomes: dict[str, list[object]] = {"first": [], "second": []}
 
         async def publish(group: str) -> None:
@@ -226,7 +226,7 @@ class TestSharedTransactions:
         assert [receipt.event_id] == [stored.id for stored in await events_in(store)]
 
     async def test_closing_waits_for_the_last_transaction(self, publisher, store):
-        """What was handed over before the end is stored, even if its publisher has given up."""
+        """What was passed before the end is stored, even if its publisher was cancelled."""
         store.hold_up()
         with anyio.move_on_after(0.01):
             await publisher.publish(SHIPPED, {"tenant": ACME})
@@ -252,7 +252,7 @@ class TestMany:
         assert all(f'"n":{n}}}'.encode() in stored[receipt.event_id].body for n, receipt in enumerate(receipts))
 
     async def test_beside_others_a_batch_is_stored_in_small_pages(self, publisher, store):
-        """Who publishes single events waits for a short transaction at the most, not for hundreds of somebody's."""
+        """A publish of a single event waits for a short transaction at the most, not for one of hundreds."""
         await publisher.publish(SHIPPED, {"tenant": "another"})
 
         await publisher.publish_many([SHIPPED] * (2 * GROUP_BESIDE + 3), {"tenant": ACME})
@@ -260,7 +260,7 @@ class TestMany:
         assert [1, GROUP_BESIDE, GROUP_BESIDE, 3] == store.appended
 
     async def test_other_tasks_run_while_a_batch_is_checked(self, publisher):
-        """However many events are checked, what else happens in this process goes on meanwhile."""
+        """However many events are checked, other tasks of this process run meanwhile."""
         turns = [0]
 
         async def count() -> None:
@@ -358,7 +358,7 @@ class TestOptions:
         ],
     )
     async def test_a_wrong_option_is_refused_by_its_name(self, publisher, store, options, path):
-        """The problem says which option it is about, and nothing is stored."""
+        """The problem names the option, and nothing is stored."""
         with pytest.raises(InvalidEventError) as refused:
             await publisher.publish(SHIPPED, options)
 

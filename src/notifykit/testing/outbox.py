@@ -219,11 +219,11 @@ class Outbox:
         return self._portal.call(self._advance, by)
 
     async def adeliver(self) -> list[OutboxDelivery]:
-        """Do the same as :meth:`deliver` while the caller's event loop goes on."""
+        """Do the same as :meth:`deliver` while the caller's event loop keeps running."""
         return await self.aadvance(timedelta(0))
 
     async def aadvance(self, by: timedelta) -> list[OutboxDelivery]:
-        """Do the same as :meth:`advance` while the caller's event loop goes on."""
+        """Do the same as :meth:`advance` while the caller's event loop keeps running."""
         self._shared.published()
         return await self.at_home(lambda _: self._advance(by))
 

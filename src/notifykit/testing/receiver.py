@@ -141,7 +141,7 @@ class Receiver:
 
     @property
     def url(self) -> str:
-        """Where it listens: ``http://127.0.0.1:…/hooks``; any other path will do as well."""
+        """Where it listens: ``http://127.0.0.1:…/hooks``; any other path works, too."""
         return f"http://{HOST}:{self._port}/hooks"
 
     def reply(self, *answers: Reply | int) -> None:
@@ -165,7 +165,7 @@ class Receiver:
             return list(self.requests)
 
     async def aexpect(self, count: int = 1, *, timeout: float = 10) -> list[ReceivedRequest]:
-        """Do the same as :meth:`expect` while the caller's event loop goes on."""
+        """Do the same as :meth:`expect` while the caller's event loop keeps running."""
         return await anyio.to_thread.run_sync(lambda: self.expect(count, timeout=timeout))
 
     def _answer(self, method: str, path: str, headers: list[tuple[str, str]], body: bytes) -> Reply:

@@ -66,7 +66,7 @@ class SharedStore:
         """Do nothing: the outbox opens and closes."""
 
     async def aclose(self) -> None:
-        """Do nothing: the data stays for the test to look at."""
+        """Do nothing: the test may still read the data."""
 
     async def append(self, events: Sequence[StoredEvent]) -> list[Appended]:
         answers: list[Appended] = await self._at_home(self._append, events)

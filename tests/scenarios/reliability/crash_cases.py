@@ -13,7 +13,7 @@ class CrashCase:
     """A process dies, or stops for longer than its lease, right after a step.
 
     Attributes:
-        point: The failpoint, with with ``@n`` if it is not the first passage.
+        point: The failpoint, with ``@n`` if it is not the first passage.
         role: Whose process: ``worker``, ``publisher``, ``joined`` (a publisher in its host's transaction),
             ``operator``, ``sweeper`` (a worker that ends the leases of a dead one) or ``purger`` (one that
             keeps nothing).

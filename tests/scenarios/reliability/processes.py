@@ -99,7 +99,7 @@ class Role:
         self.wait()
 
     def terminate(self) -> float:
-        """Send SIGTERM and return how long it took to end well."""
+        """Send SIGTERM and return how long it took to end with status 0."""
         started = time.monotonic()
         self._process.terminate()
         status = self.wait(60)

@@ -140,7 +140,7 @@ def lease_ends_with_attempt() -> None:
 
 @fault
 def no_stall() -> None:
-    """A worker goes on sending although it cannot record the results."""
+    """A worker keeps sending although it cannot record the results."""
     rewrite("dispatch.recorder:Recorder._stall", ("if stalled is not", "if False and stalled is not"))
 
 

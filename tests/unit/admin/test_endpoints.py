@@ -285,7 +285,7 @@ class TestStates:
 
 class TestSecrets:
     async def test_a_rotation_signs_with_both_for_a_while(self, kit, endpoint, clock):
-        """The new secret comes first, the old one goes on signing until the overlap is over, to the microsecond."""
+        """The new secret comes first, the old one keeps signing until the overlap is over, to the microsecond."""
         old = endpoint.secrets[0].value
 
         rotated = await kit.endpoints.rotate_secret(endpoint.id, tenant=ACME)

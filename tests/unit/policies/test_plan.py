@@ -1,4 +1,4 @@
-"""Planning: who gets an event, in which state, and why the others do not."""
+"""Planning: which endpoints get an event, in which state, and why the others do not."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class TestWho:
 
     @pytest.mark.parametrize("most", [1, 2, 3, 7, 100])
     def test_pages_make_what_one_plan_makes(self, most: int) -> None:
-        """Page by page every endpoint gets its one delivery; ids tell what two pages name."""
+        """Page by page every endpoint gets its one delivery; equal ids identify what is on two pages."""
         patterns = ("**", "order.*", "order.shipped", "user.*")
         index = index_of(
             *(subscription(f"sub_{i:02}", patterns[i % 4], to=f"end_{i % 5}") for i in range(20)),
@@ -170,7 +170,7 @@ class TestWho:
     def test_type_topic_and_filter_must_all_match(
         self, types: tuple[str, ...], topic: str | None, filter: dict[str, Any] | None, expected: bool
     ) -> None:
-        """Each of them can say no."""
+        """Each of them can exclude a subscription."""
         index = index_of(subscription("sub_1", *types, topic=topic, filter=filter))
 
         assert expected is bool(told(event(topic="shop/7/order/1", data={"total": 50}), index))
@@ -219,7 +219,7 @@ class TestWho:
         assert [Verdict.SUBSCRIPTION_INVALID] * 2 == [verdict for _, verdict in explain(event(huge), index)]
 
     def test_data_is_read_once_and_only_for_filters(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The body is opaque unless a candidate wants to look inside."""
+        """The body is not parsed unless a match has a filter."""
         reads: list[bytes] = []
 
         def counted(body: bytes) -> Any:
@@ -244,7 +244,7 @@ class TestWho:
 
 class TestAddressed:
     def test_an_addressed_event_goes_to_its_endpoint_alone(self) -> None:
-        """Whoever is subscribed, and to whatever."""
+        """Other subscriptions do not matter."""
         wish = subscription("sub_1", topic="**")
         index = index_of(wish, subscription("sub_2"), endpoints=(endpoint("end_1"), endpoint("end_2")))
         addressed = event(topic=only_to("end_2"))
@@ -256,7 +256,7 @@ class TestAddressed:
         assert ["topic_mismatch"] * 2 == [verdict for _, verdict in explain(addressed, index)]
 
     def test_an_endpoint_that_is_gone_gets_nothing(self) -> None:
-        """There is nobody to tell."""
+        """There is no endpoint to deliver to."""
         assert [] == told(event(topic=only_to("end_9")), index_of(subscription("sub_1")))
 
 
@@ -281,7 +281,7 @@ class TestStates:
 
     @pytest.mark.parametrize("state", list(EndpointState))
     def test_an_expired_event_makes_expired_deliveries(self, state: EndpointState) -> None:
-        """It is too late for everybody, and everybody can see it."""
+        """It is too late for every endpoint, and each gets an expired delivery."""
         index = index_of(subscription("sub_1"), endpoints=(endpoint("end_1", state),))
 
         (late,) = plan(event(expires_at=NOW), index, now=NOW)
@@ -382,7 +382,7 @@ def test_the_index_finds_what_asking_every_subscription_finds(
 
 
 def test_an_event_meets_few_of_many_subscriptions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Among thousands of patterns and filters only those are asked that start with the event's words."""
+    """Among thousands of patterns and filters only those are tested that start with the event's words."""
     patterns, filters = [], []
 
     def counted_pattern(pattern: str, separator: str) -> Any:
@@ -422,7 +422,7 @@ def test_an_event_meets_few_of_many_subscriptions(monkeypatch: pytest.MonkeyPatc
 
 
 def test_answers_that_are_kept_at_hand_are_bounded() -> None:
-    """However many types are asked for, each gets its own answer, and not all of them are kept."""
+    """However many types are queried, each gets its own answer, and not all of them are cached."""
     many = 3 * plan_module._ASKED
     index = index_of(*(subscription(f"sub_{number:02}", f"order.t{number}") for number in range(many)))
 
@@ -433,7 +433,7 @@ def test_answers_that_are_kept_at_hand_are_bounded() -> None:
 
 
 def test_an_index_says_what_it_was_made_from() -> None:
-    """In the order of ids, in which subscriptions have their say."""
+    """In the order of ids, in which subscriptions are tested."""
     first, second = subscription("sub_1"), subscription("sub_2", to="end_of_nobody")
 
     index = index_of(second, first)

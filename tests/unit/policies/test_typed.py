@@ -1,4 +1,4 @@
-"""Typed events: what a field holds is what its annotation says, before anything is stored."""
+"""Typed events: the value of a field must agree with its annotation before anything is stored."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Node:
 
 
 def made(of: Any, *values: object) -> Any:
-    """Make an instance of what no type checker would let pass."""
+    """Make an instance that a type checker would reject."""
     return of(*values)
 
 
@@ -136,7 +136,7 @@ class TestKinds:
         ],
     )
     def test_what_an_annotation_says_is_accepted(self, annotation, values):
-        """Also by the values that become the same JSON."""
+        """Values that become the same JSON are accepted too."""
         for value in values:
             assert [] == problems(annotation, value)
 
@@ -202,7 +202,7 @@ class TestKinds:
         assert ["data.x.value: is missing"] == problems(Node, Node.__new__(Node))[:1]
 
     def test_the_list_of_problems_is_bounded(self):
-        """Nobody reads more of them."""
+        """More of them would not be read."""
         assert MAX_PROBLEMS == len(problems(list[int], ["a"] * 1000))
 
 

@@ -1,4 +1,4 @@
-"""Warnings of conditions that no event can meet: they are right where they speak, and silent about the rest."""
+"""Warnings of conditions that no event can meet: each one is right, and the rest has none."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_pattern_that_no_declared_type_matches_has_a_warning(patterns: tuple[s
 
 
 def test_without_declared_types_there_are_no_warnings_about_types() -> None:
-    """Whoever declares no types may publish any."""
+    """A program that declares no types may publish any."""
     assert () == unmatchable(("order.shiped",), None, None, declared=())
 
 
@@ -92,7 +92,7 @@ comparison = st.tuples(st.sampled_from(["=", "<", "<=", ">", ">="]), st.integers
 
 @given(st.lists(comparison, min_size=1, max_size=2), st.lists(st.integers(-5, 5), max_size=5))
 def test_a_warning_is_never_wrong(pairs: list[tuple[str, float]], extra: list[int]) -> None:
-    """A range is told exactly when no number, of those beside its bounds and between them, meets the filter."""
+    """A range has a warning exactly when no number, of those beside its bounds and between them, meets the filter."""
     argument = [part for pair in pairs for part in pair]
     filter = {"n": [{"numeric": argument}]}
     assert [] == check_filter(filter)

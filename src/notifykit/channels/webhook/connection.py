@@ -19,7 +19,7 @@ from .transport import BODY_GRACE, MAX_HEAD_BYTES, MAX_HEAD_LINES, Response, Wir
 if TYPE_CHECKING:
     from .pool import Pool
 
-#: Interim answers (``100 Continue``, ``103 Early Hints``) that are read before the real one.
+#: Interim answers (``100 Continue``, ``103 Early Hints``) that are read before the final one.
 MAX_INTERIM = 16
 _START_LINE_BYTES = 1024
 #: The longest answer that is compared with the last one before it is parsed.
@@ -147,7 +147,7 @@ class Connection:
         if whole:
             data = bytes(data)
             known = self._pool.last_answer
-            if known is not None and data == known[0]:  # the parser would say the same again
+            if known is not None and data == known[0]:  # the parser would give the same result
                 self._end(known[1], kept_alive=True)
                 return
         broken = False

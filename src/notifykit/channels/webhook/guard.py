@@ -34,7 +34,7 @@ MAX_ANSWERS = 16
 ANSWER_TTL = 10.0
 MAX_REMEMBERED = 2048
 _LOOKUP_THREADS = 16
-#: A name that an operator lets through by allowing loopback; never asked of the DNS (RFC 6761).
+#: A name that an operator allows by allowing loopback; never looked up in the DNS (RFC 6761).
 _LOCALHOST = ("127.0.0.1", "::1")
 
 

@@ -40,7 +40,7 @@ class Refusal(StrEnum):
     METADATA = "metadata"  #: a cloud's metadata service; no allow-list lifts it
     MULTICAST = "multicast"
     BROADCAST = "broadcast"
-    RESERVED = "reserved"  #: set aside by IANA, or not global unicast
+    RESERVED = "reserved"  #: reserved by IANA, or not global unicast
     DOCUMENTATION = "documentation"
     BENCHMARKING = "benchmarking"
     TRANSITION = "transition"  #: IPv4 inside IPv6: NAT64, 6to4, Teredo, ISATAP, SIIT …

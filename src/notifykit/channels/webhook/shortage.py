@@ -42,7 +42,7 @@ def shortage_at_lookup(error: Exception) -> str | None:
 
 
 def _has_source(address: str, port: int) -> bool:
-    """Tell whether this host has an address to send from; on one without IPv6 the error is the same."""
+    """Return whether this host has an address to send from; on one without IPv6 the error is the same."""
     try:
         with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.connect((address, port))  # sends nothing

@@ -58,7 +58,7 @@ class Wire:
             try:
                 return await waiter
             except StaleConnectionError:
-                pass  # the same attempt goes on over a fresh connection, once
+                pass  # the same attempt continues over a fresh connection, once
             except BaseException:
                 connection.abandon(waiter)
                 raise
