@@ -14,7 +14,7 @@ from .suite import AXES, GROUPS
 
 _EXAMPLES = """
 examples:
-  python3 dev.py bench --quick                   a look, in about a minute
+  python3 dev.py bench --quick                   a quick check of about a minute
   python3 dev.py bench                           the main job, and the same job with other tools
   python3 dev.py bench --axis tls,latency        the main job and two axes
   python3 dev.py bench --axis all --peers all    everything (hours)

@@ -14,7 +14,7 @@ from notifykit.models.delivery import Priority
 from notifykit.stores.sql.rows import micros
 from notifykit.testing.servers import free_port
 
-from .filling import NEVER, Wish, subscribers
+from .filling import NEVER, Planned, subscribers
 from .job import STALLED, Job, stage
 from .payloads import order
 from .plan import Plan, Say
@@ -107,10 +107,10 @@ def measure(store: str, size: int, say: Say) -> dict[str, Any]:
     return found
 
 
-def _subscriptions(size: int, port: int, urgent_port: int) -> Iterator[Wish]:
+def _subscriptions(size: int, port: int, urgent_port: int) -> Iterator[Planned]:
     for at in range(size):
-        yield Wish(url=f"http://127.0.0.1:{port}/hook/{at}", types="flood.everyone")
-    yield Wish(url=f"http://127.0.0.1:{urgent_port}/urgent", types="urgent.one")
+        yield Planned(url=f"http://127.0.0.1:{port}/hook/{at}", types="flood.everyone")
+    yield Planned(url=f"http://127.0.0.1:{urgent_port}/urgent", types="urgent.one")
 
 
 async def _flood(url: str, tenant: str, size: int, pid: int, receiver: Receiver, urgent: Receiver) -> dict[str, Any]:

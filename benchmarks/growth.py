@@ -37,7 +37,7 @@ def part(plan: Plan, say: Say) -> Part:
     less, more = _tenfold(few // 10)
     spread = attrs.evolve(base, events=enough(plan.events, more), hosts=HOSTS)
     grow("endpoints", {n: attrs.evolve(spread, endpoints=n) for n in (less, more)})
-    grow("subscriptions", {n: attrs.evolve(base, strangers=n) for n in _tenfold(few)})
+    grow("subscriptions", {n: attrs.evolve(base, unmatched=n) for n in _tenfold(few)})
     # Each round uses some of them, so there must be enough for all rounds.
     least = max(3 * few, plan.runs * plan.events * 5 // 4)
     grow("pending events", {n: attrs.evolve(base, pending=n) for n in _tenfold(least)}, deliver_some)

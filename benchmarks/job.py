@@ -28,7 +28,7 @@ from notifykit.testing.servers import free_port
 
 from . import filling
 from .certificates import Certificates
-from .filling import NEVER, SOON, Wish
+from .filling import NEVER, SOON, Planned
 from .payloads import order
 from .processes import answer, cpu_seconds, ready, started
 from .receiver import Receiver
@@ -55,7 +55,7 @@ class Job:
         drain: Publish everything before the workers start.
         tls: The endpoints are ``https://``.
         fail_every: The first attempt of every n-th event is answered 503.
-        strangers: Subscriptions of the tenant that do not match.
+        unmatched: Subscriptions of the tenant that do not match.
         history: Events, deliveries and attempts that ended long ago.
         pending: Events that wait in the outbox; for :func:`deliver_some`.
         hosts: How many hosts the endpoints share; by default each has its own.
@@ -78,7 +78,7 @@ class Job:
     options: Mapping[str, Any] = attrs.field(factory=dict)
     tls: bool = False
     fail_every: int = 0
-    strangers: int = 0
+    unmatched: int = 0
     history: int = 0
     pending: int = 0
     hosts: int | None = None
@@ -104,11 +104,11 @@ class Job:
             host = f"127.0.{1 + number // 250 % 250}.{1 + number % 250}" if apart else "127.0.0.1"
             yield f"{scheme}://{host}:{port}/hook/{at}"
 
-    def wishes(self, port: int) -> Iterator[Wish]:
+    def plans(self, port: int) -> Iterator[Planned]:
         """Yield the endpoints and subscriptions."""
         for at, url in enumerate(self.urls(port)):
-            yield Wish(url=url, types=f"order.t{at % self.types}")
-        yield from filling.strangers(self.strangers)
+            yield Planned(url=url, types=f"order.t{at % self.types}")
+        yield from filling.unmatched(self.unmatched)
 
 
 @attrs.frozen
@@ -159,7 +159,7 @@ def stage(job: Job) -> Iterator[Stage]:
         )
         asyncio.run(_create_tables(lent.url))
         retry = SOON if job.fail_every else NEVER
-        filling.subscribers(lent, TENANT, job.wishes(receiver.port), retry=retry)
+        filling.subscribers(lent, TENANT, job.plans(receiver.port), retry=retry)
         if job.history:
             filling.history(lent, TENANT, job.history)
         if job.pending:

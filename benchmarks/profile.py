@@ -121,7 +121,7 @@ def measure(job: Job) -> tuple[list[Profile], dict[str, float]]:
             ready(worker)
         except RuntimeError as error:
             raise CannotProfileError(
-                f"py-spy may not look into a process here ({error}); in a container that takes --cap-add SYS_PTRACE"
+                f"py-spy may not inspect a process here ({error}); in a container that takes --cap-add SYS_PTRACE"
             ) from error
         time.sleep(1)
         inner = tree(worker.pid)[-1]  # the profiler runs it

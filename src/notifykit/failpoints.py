@@ -88,7 +88,7 @@ def _action(name: str, text: str) -> Callable[[], None]:
     kind, _, seconds = text.partition(":")
 
     def fail() -> NoReturn:
-        raise FailpointError(f"failpoint {name} was told to raise")
+        raise FailpointError(f"failpoint {name} is set to raise")
 
     def hang() -> None:
         while True:

@@ -52,7 +52,7 @@ class Request(NamedTuple):
 
 
 class Receiver:
-    """An endpoint that takes a moment to answer and fails every so often; it does not use notifykit.
+    """An endpoint that takes a delay to answer and fails every so often; it does not use notifykit.
 
     Args:
         failing: How many of ten requests in a row get 503.
@@ -162,8 +162,8 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         data = json.loads(self._body)["data"]
         status = self._receiver.came(data["key"], data["n"])
-        moment = self._receiver.rng.uniform(0, 0.004)
-        asyncio.get_running_loop().call_later(moment, self._answer, data["key"], status)
+        delay = self._receiver.rng.uniform(0, 0.004)
+        asyncio.get_running_loop().call_later(delay, self._answer, data["key"], status)
 
     def _answer(self, key: str, status: int) -> None:
         self._receiver.answered(key)

@@ -137,11 +137,11 @@ async def test_settings_hold_behind_a_pooler(pgbouncer, postgres_store_url, mode
 @pytest.mark.parametrize("mode", MODES)
 async def test_two_processes_deliver_through_a_pooler(pgbouncer, postgres_store_url, mode):
     """Events are published, claimed, settled and recorded by many tasks at once, and no statement fails."""
-    told: list[TelemetryEvent] = []
+    emitted: list[TelemetryEvent] = []
     channel = Accepting()
     async with AsyncExitStack() as stack:
         kits = [
-            await stack.enter_async_context(Notifykit(pgbouncer.to(mode), subscribers=[told.append], pool_size=5))
+            await stack.enter_async_context(Notifykit(pgbouncer.to(mode), subscribers=[emitted.append], pool_size=5))
             for _ in range(2)
         ]
         for endpoint in range(3):
@@ -157,10 +157,10 @@ async def test_two_processes_deliver_through_a_pooler(pgbouncer, postgres_store_
             for kit in kits * 5:
                 tasks.start_soon(publish, kit)
         with anyio.fail_after(60):
-            while len([event for event in told if isinstance(event, DeliveryAttempted)]) < 300:
+            while len([event for event in emitted if isinstance(event, DeliveryAttempted)]) < 300:
                 await anyio.sleep(0.02)
 
-    assert [] == [event for event in told if isinstance(event, LoopFailed | ClaimLost)]
+    assert [] == [event for event in emitted if isinstance(event, LoopFailed | ClaimLost)]
     assert (300, 300) == (len(channel.sent), channel.sent.total())
 
 

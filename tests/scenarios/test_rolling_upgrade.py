@@ -56,7 +56,7 @@ def _stamped_back(store_url: str) -> object:
 @pytest.mark.usefixtures("_stamped_back")
 async def test_old_and_new_workers_run_at_once_and_the_old_ones_stop(store_url: str) -> None:
     """While events are published the old worker finishes its work, reports why and stops; all arrive once."""
-    told: list[TelemetryEvent] = []
+    emitted: list[TelemetryEvent] = []
     channel = ScriptedChannel()
     settings = DispatchSettings(poll=timedelta(milliseconds=50))
     published = 0
@@ -69,7 +69,7 @@ async def test_old_and_new_workers_run_at_once_and_the_old_ones_stop(store_url: 
             await asyncio.sleep(0.01)
 
     async with AsyncExitStack() as stack:
-        old = await stack.enter_async_context(Notifykit(store_url, subscribers=[told.append]))
+        old = await stack.enter_async_context(Notifykit(store_url, subscribers=[emitted.append]))
         await old.subscribe("**", tenant=TENANT, endpoint="https://203.0.114.7/hooks")
         outdated = asyncio.create_task(old.dispatcher([channel], settings).run())
         await publish(0.2)
@@ -93,7 +93,7 @@ async def test_old_and_new_workers_run_at_once_and_the_old_ones_stop(store_url: 
 
     assert {"delivered": published} == found
     assert {1} == set(Counter(claim.delivery_id for claim in channel.sent).values())
-    assert [(migrate.HEAD, NEWER)] == [(one.known, one.found) for one in told if isinstance(one, WorkerOutdated)]
+    assert [(migrate.HEAD, NEWER)] == [(one.known, one.found) for one in emitted if isinstance(one, WorkerOutdated)]
 
 
 @pytest.mark.usefixtures("_stamped_back")

@@ -427,9 +427,9 @@ async def test_an_error_of_the_database_does_not_repeat_what_was_published(reque
         connection.execute(text(drop))
     sync.dispose()
 
-    told = "".join(traceback.format_exception(failed.value)) + repr(failed.value.params) + str(failed.value.orig)
-    assert not [shown for shown in (SECRET, SECRET.encode().hex(), NOTE) if shown in told]
-    assert "closed" in told
+    shown_text = "".join(traceback.format_exception(failed.value)) + repr(failed.value.params) + str(failed.value.orig)
+    assert not [shown for shown in (SECRET, SECRET.encode().hex(), NOTE) if shown in shown_text]
+    assert "closed" in shown_text
 
 
 # ── the notification ───────────────────────────────────────────────────────────────────────────────────

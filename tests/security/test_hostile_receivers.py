@@ -328,7 +328,7 @@ async def test_floods_do_not_hold_up_the_loop(flood, channel):
     first, again = FLOODS[flood]
     longest, receivers = 0.0, 20
 
-    def pour(listener: socket.socket) -> None:
+    def flood_it(listener: socket.socket) -> None:
         with listener.accept()[0] as accepted, contextlib.suppress(OSError):
             accepted.recv(65536)
             accepted.sendall(first)
@@ -346,14 +346,14 @@ async def test_floods_do_not_hold_up_the_loop(flood, channel):
     async with Receiver(always_ok) as warm_up:
         await attempt(channel, warm_up.url)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        pouring = [threading.Thread(target=pour, args=(listener,), daemon=True) for _ in range(receivers)]
-        for thread in pouring:
+        flooding = [threading.Thread(target=flood_it, args=(listener,), daemon=True) for _ in range(receivers)]
+        for thread in flooding:
             thread.start()
         beating = asyncio.create_task(beat())
         endpoint = make_endpoint(f"http://127.0.0.1:{listener.getsockname()[1]}/", timeout=timedelta(seconds=2))
         await asyncio.gather(*[channel.send(make_claim(), endpoint, now=NOW) for _ in range(receivers)])
         beating.cancel()
-        await asyncio.gather(beating, *[asyncio.to_thread(thread.join) for thread in pouring], return_exceptions=True)
+        await asyncio.gather(beating, *[asyncio.to_thread(thread.join) for thread in flooding], return_exceptions=True)
 
     assert longest < 0.4
 

@@ -493,7 +493,7 @@ async def test_no_answer_adds_a_line_to_a_log(transport, tmp_path):
     assert {"http_500", "http_503", "redirect", "None"} <= set(reasons)
 
 
-async def test_what_a_channel_says_adds_no_line_to_a_log(tmp_path):
+async def test_texts_of_a_channel_add_no_line_to_a_log(tmp_path):
     """Reasons and errors of a channel of the host's own may repeat a provider's text."""
     told: list[TelemetryEvent] = []
 

@@ -40,7 +40,7 @@ def test_a_call_when_the_loop_has_ended_is_refused():
 
 def test_calls_under_way_end_with_the_loop():
     """A call whose kit is closed by another thread raises an error."""
-    thread, begun, told = LoopThread("notifykit-test"), threading.Event(), []
+    thread, begun, refused = LoopThread("notifykit-test"), threading.Event(), []
 
     async def wait_for_ever() -> None:
         begun.set()
@@ -49,7 +49,7 @@ def test_calls_under_way_end_with_the_loop():
     def call() -> None:
         with pytest.raises(StoreUnavailableError, match="was closed"):
             thread.call(wait_for_ever)
-        told.append(True)
+        refused.append(True)
 
     caller = threading.Thread(target=call)
     caller.start()
@@ -57,7 +57,7 @@ def test_calls_under_way_end_with_the_loop():
     thread.end()
     caller.join(60)
 
-    assert [True] == told
+    assert [True] == refused
 
 
 def test_a_loop_does_not_wait_for_itself():

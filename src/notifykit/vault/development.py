@@ -73,7 +73,7 @@ def _make(file: Path, ring: KeyRing) -> str:
         draft.unlink()
     _sync(file.parent)
     _log.warning(
-        "vault.key_made key=%s file=%s: secrets in this store are sealed under it; keep the file with the data, "
+        "vault.key_made key=%s file=%s: secrets in this store are encrypted with it; keep the file with the data, "
         "and before production %s",
         ring.current,
         file,

@@ -26,7 +26,7 @@ class CrashCase:
         expected: How deliveries have to end.
         retries: How often a failed attempt is repeated.
         settings: Of the worker that dies.
-        told: The operator's command.
+        command: The operator's command.
         why: What makes this case differ from another one at the same point.
     """
 
@@ -41,7 +41,7 @@ class CrashCase:
     expected: str = "delivered"
     retries: int = 8
     settings: Mapping[str, Any] = attrs.field(factory=dict)
-    told: Mapping[str, Any] = attrs.field(factory=dict)
+    command: Mapping[str, Any] = attrs.field(factory=dict)
     why: str = ""
 
     def __str__(self) -> str:
@@ -92,7 +92,7 @@ CASES = [
     CrashCase(point="sweep.half", role="sweeper", action="stop"),
     CrashCase(point="sweep.committed", role="sweeper"),
     # operating
-    CrashCase(point="ep.changed", role="operator", told={"task": "rotate"}),
+    CrashCase(point="ep.changed", role="operator", command={"task": "rotate"}),
     CrashCase(point="gc.half", role="purger"),
-    CrashCase(point="replay.created", role="operator", kind="fail", count=1, retries=0, told={"task": "redrive"}),
+    CrashCase(point="replay.created", role="operator", kind="fail", count=1, retries=0, command={"task": "redrive"}),
 ]

@@ -47,7 +47,7 @@ class Role:
     """
 
     def __init__(
-        self, name: str, orders: Mapping[str, Any], log: Path, *, failpoints: str = "", sabotage: str = ""
+        self, name: str, options: Mapping[str, Any], log: Path, *, failpoints: str = "", sabotage: str = ""
     ) -> None:
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         # Not measured for coverage: a traced process is several times slower, and the leases here are short.
@@ -56,7 +56,7 @@ class Role:
         self.log = log
         with log.open("ab") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", f"tests.scenarios.reliability.roles.{name}", json.dumps(orders)],
+                [sys.executable, "-m", f"tests.scenarios.reliability.roles.{name}", json.dumps(options)],
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 stdin=subprocess.DEVNULL,
@@ -122,8 +122,8 @@ class Receiver(Role):
         self.receipts = folder / "received.jsonl"
         self.healed = folder / "healed"
         self.healed.mkdir()
-        orders = {"log": str(self.receipts), "secret": SECRET, "healed": str(self.healed), "slow": slow}
-        super().__init__("receiver", orders, folder / "receiver.err")
+        options = {"log": str(self.receipts), "secret": SECRET, "healed": str(self.healed), "slow": slow}
+        super().__init__("receiver", options, folder / "receiver.err")
         self.port = int(self.ready())
 
 
@@ -211,8 +211,8 @@ class Site:
 
     def worker(self, failpoints: str = "", *, wait: bool = True, max_pages: int | None = None, **settings: Any) -> Role:
         """Start a worker."""
-        told = {"url": self.via, "settings": {**SETTINGS, **settings}, "max_pages": max_pages}
-        return self._start("worker", told, failpoints, wait)
+        options = {"url": self.via, "settings": {**SETTINGS, **settings}, "max_pages": max_pages}
+        return self._start("worker", options, failpoints, wait)
 
     def publisher(
         self,
@@ -230,7 +230,7 @@ class Site:
     ) -> Role:
         """Start a publisher; one with the ``prefix`` of an earlier one resumes where that one ended."""
         log = self.publishers.setdefault(prefix, self.folder / f"{prefix}.acks")
-        told = {
+        options = {
             "url": self.via,
             "prefix": prefix,
             "tenants": {tenant: list(ids) for tenant, ids in tenants.items()},
@@ -242,16 +242,16 @@ class Site:
             "max_pages": max_pages,
             "log": str(log),
         }
-        return self._start("publisher", told, failpoints, wait)
+        return self._start("publisher", options, failpoints, wait)
 
-    def operator(self, task: str, failpoints: str = "", **told: Any) -> Role:
+    def operator(self, task: str, failpoints: str = "", **options: Any) -> Role:
         """Start an operator's tool."""
-        return self._start("operator", {"url": self.via, "task": task, **told}, failpoints, wait=True)
+        return self._start("operator", {"url": self.via, "task": task, **options}, failpoints, wait=True)
 
-    def _start(self, name: str, told: Mapping[str, Any], failpoints: str, wait: bool) -> Role:
+    def _start(self, name: str, options: Mapping[str, Any], failpoints: str, wait: bool) -> Role:
         with self._lock:
             log = self.folder / f"{name}-{len(self._roles)}.err"
-            role = Role(name, told, log, failpoints=failpoints, sabotage=self.sabotage)
+            role = Role(name, options, log, failpoints=failpoints, sabotage=self.sabotage)
             self._roles.append(role)
         if wait and not role.ready():
             raise AssertionError(f"{name} did not get ready ({role.wait()}):\n{log.read_text()[-2000:]}")

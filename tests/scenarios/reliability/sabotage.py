@@ -135,7 +135,7 @@ def lease_ends_with_attempt() -> None:
         "dispatch.recorder:Recorder.add",
         ("if not self", "self._leases.drop(record.delivery_id, record.fence)\n    if not self"),
     )
-    rewrite("dispatch.flights:Flights.land", ("for claim in flight.left()", "for claim in ()"))
+    rewrite("dispatch.eager:EagerSends.flush_eager", ("for claim in eager.left()", "for claim in ()"))
 
 
 @fault

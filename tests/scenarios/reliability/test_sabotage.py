@@ -77,7 +77,7 @@ def poison(bench: Bench) -> set[str]:
     """Detect it where an event kills its workers."""
     with bench.databases() as url, bench.site(url) as site:
         _, reasons = poison_under_way(site, seconds=25)
-        return set() if reasons.get("quarantined") else {"a poisonous event: never quarantined"}
+        return set() if reasons.get("quarantined") else {"a poison message: never a dead letter"}
 
 
 def quiet(bench: Bench) -> set[str]:

@@ -121,7 +121,7 @@ async def test_two_revocations_leave_a_secret_that_signs(kit, endpoint, meanwhil
     assert [THEIRS] == [secret.value for secret in (await kit.endpoints.get(endpoint.id, tenant=ACME)).secrets]
 
 
-async def test_rotations_that_meet_keep_to_the_limit(kit, endpoint, meanwhile):
+async def test_concurrent_rotations_keep_to_the_limit(kit, endpoint, meanwhile):
     """A sixth secret is refused also if the fifth came after the endpoint was read."""
     for _ in range(2):
         await kit.endpoints.rotate_secret(endpoint.id, tenant=ACME)

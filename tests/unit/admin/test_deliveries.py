@@ -219,54 +219,54 @@ class TestExplaining:
 
 
 class TestChanges:
-    async def look(self, kit, cursor=None, **options):
+    async def poll(self, kit, cursor=None, **options):
         found = await kit.deliveries.changes(cursor, tenant=ACME, **options)
         return [(c.delivery.state.value, c.attempt and c.attempt.outcome) for c in found.changes], found.cursor
 
     async def test_each_poll_reports_what_has_happened_since_the_last(self, kit, world, endpoint, clock):
         """A failure and its retry, once each; what was there before the first poll is not reported."""
         await world.published()
-        first, cursor = await self.look(kit)
+        first, cursor = await self.poll(kit)
         world.answers[endpoint.id] = [Transient(reason="http_503")]
         await world.published()
-        failed, cursor = await self.look(kit, cursor)
-        quiet, cursor = await self.look(kit, cursor)
+        failed, cursor = await self.poll(kit, cursor)
+        quiet, cursor = await self.poll(kit, cursor)
         clock.advance(HOUR)
         await world.settles()
-        retried, cursor = await self.look(kit, cursor)
+        retried, cursor = await self.poll(kit, cursor)
 
         assert [] == first
         assert [("pending", "transient")] == failed
         assert [] == quiet
         assert [("delivered", "accepted")] == retried
-        assert [] == (await self.look(kit, cursor))[0]
+        assert [] == (await self.poll(kit, cursor))[0]
 
     async def test_ends_without_an_attempt_are_reported(self, kit, waiting):
         """A waiting delivery is cancelled by an operator."""
-        _, cursor = await self.look(kit)
+        _, cursor = await self.poll(kit)
         await kit.deliveries.cancel(waiting.id, tenant=ACME)
 
-        assert [("cancelled", None)] == (await self.look(kit, cursor))[0]
+        assert [("cancelled", None)] == (await self.poll(kit, cursor))[0]
 
     async def test_an_old_delivery_is_followed_while_it_is_open(self, kit, world, dead, clock):
         """A dead letter of yesterday that is redriven and sent again."""
         clock.advance(DAY)
         await kit.deliveries.redrive(dead.id, tenant=ACME)
-        _, cursor = await self.look(kit)
+        _, cursor = await self.poll(kit)
         await world.settles()
 
-        assert [("delivered", "accepted")] == (await self.look(kit, cursor))[0]
+        assert [("delivered", "accepted")] == (await self.poll(kit, cursor))[0]
 
     async def test_a_filter_chooses(self, kit, world, endpoint):
         """By type, and by the state that a delivery has reached."""
         only_dead = DeliveryFilter(states=frozenset({DeliveryState.DEAD}))
-        _, cursor = await self.look(kit)
+        _, cursor = await self.poll(kit)
         await world.published()
         world.answers[endpoint.id] = [REFUSED]
         await world.published()
 
-        assert [("dead", "permanent")] == (await self.look(kit, cursor, wanted=only_dead))[0]
-        assert [] == (await self.look(kit, cursor, wanted=DeliveryFilter(event_type="user.created")))[0]
+        assert [("dead", "permanent")] == (await self.poll(kit, cursor, wanted=only_dead))[0]
+        assert [] == (await self.poll(kit, cursor, wanted=DeliveryFilter(event_type="user.created")))[0]
 
     async def test_a_flood_is_reported_in_part_and_marked_as_such(self, kit, world, endpoint, monkeypatch):
         """A poll is bounded, however much there is."""
@@ -281,10 +281,10 @@ class TestChanges:
 
     async def test_what_retention_has_deleted_is_not_reported(self, kit, waiting, clock):
         """It was open, and there is nothing left to report."""
-        _, cursor = await self.look(kit)
+        _, cursor = await self.poll(kit)
         await kit.deliveries.cancel(waiting.id, tenant=ACME)
         clock.advance(DAY)
         before = clock.now() + DAY
         await kit.store.purge(before=before, keys_before=before, limit=10)
 
-        assert [] == (await self.look(kit, cursor))[0]
+        assert [] == (await self.poll(kit, cursor))[0]

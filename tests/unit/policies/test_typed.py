@@ -224,7 +224,7 @@ class TestBounds:
         assert ["data.x: too large, at most 10000 values"] == problems(annotation, value)
 
     @pytest.mark.parametrize("annotation", [list[int], tuple[int, ...], dict[str, int]])
-    def test_a_large_one_is_refused_without_a_look_at_each_value(self, annotation):
+    def test_a_large_one_is_refused_without_checking_each_value(self, annotation):
         """Its length is enough."""
         value = dict.fromkeys(map(str, range(200)), 1) if annotation == dict[str, int] else [1] * 200
 

@@ -50,7 +50,7 @@ async def test_what_an_async_program_publishes_is_recorded(outbox):
     assert ["A-1"] == [event.data["order_id"] for event in outbox.events]
 
 
-async def test_sync_and_async_publishers_meet_in_one_outbox(outbox):
+async def test_sync_and_async_publishers_share_one_outbox(outbox):
     """Threads, the test's own loop and another loop publish side by side, and all of it is there once."""
     with start_blocking_portal() as elsewhere:
         async with anyio.create_task_group() as group:
@@ -154,7 +154,7 @@ def test_a_class_that_was_not_declared_is_refused(outbox):
         outbox.assert_none(datetime)
 
 
-def test_one_tells_deliveries_apart_and_refuses_to_guess(outbox):
+def test_one_selects_a_delivery_and_refuses_to_guess(outbox):
     """By kind, tenant and endpoint; several or none are a failure that says what there is."""
     first = outbox.subscribe(tenant="acme", endpoint="https://one.example/hooks")
     outbox.subscribe(tenant="acme", endpoint="https://two.example/hooks")

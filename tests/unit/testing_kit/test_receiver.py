@@ -63,10 +63,10 @@ def test_a_forgery_is_refused_and_does_not_use_up_the_script(receiver, changed, 
     receiver.reply(503)
 
     forged = httpx.post(receiver.url, content=BODY, headers=changed(headers(receiver.secret)))
-    honest = httpx.post(receiver.url, content=BODY, headers=headers(receiver.secret))
+    authentic = httpx.post(receiver.url, content=BODY, headers=headers(receiver.secret))
 
     assert (401, problem) == (forged.status_code, forged.text)
-    assert 503 == honest.status_code
+    assert 503 == authentic.status_code
     assert [problem, None] == [request.problem for request in receiver.requests]
     assert 1 == len(receiver.events)
 

@@ -55,21 +55,21 @@ async def change_secrets(
             return await kit.endpoints.revoke_secret(endpoint_id, old, tenant=TENANT)
 
 
-async def main(told: dict[str, Any]) -> None:
+async def main(options: dict[str, Any]) -> None:
     """Make changes; print how many were made, and how often one was missing afterwards."""
-    ids = told["endpoint"], told["subscription"]
-    side = told["side"]
+    ids = options["endpoint"], options["subscription"]
+    side = options["side"]
     change = change_state if side == "state" else change_secrets
     made = undone = 0
-    async with kit_for(told["url"]) as kit:
+    async with kit_for(options["url"]) as kit:
 
         async def read() -> list[Endpoint | Subscription]:
             return [await kit.endpoints.get(ids[0], tenant=TENANT), await kit.subscriptions.get(ids[1], tenant=TENANT)]
 
         records = await read()
         ready()
-        wait_for(Path(told["go"]))
-        for number in range(told["count"]):
+        wait_for(Path(options["go"]))
+        for number in range(options["count"]):
             try:
                 changed = await change(kit, *ids, number)
                 records[isinstance(changed, Subscription)] = changed

@@ -19,8 +19,8 @@ _DURATIONS = {"lease", "max_timeout", "lease_margin", "poll", "grace", "retentio
 
 def orders() -> dict[str, Any]:
     """Return the settings of this process, JSON in its first argument."""
-    told: dict[str, Any] = json.loads(sys.argv[1])
-    return told
+    options: dict[str, Any] = json.loads(sys.argv[1])
+    return options
 
 
 def ready() -> None:
@@ -33,10 +33,10 @@ def kit_for(url: str, clock: Clock | None = None) -> Notifykit:
     return Notifykit(url, egress=EgressRules(allow=["127.0.0.0/8"], allow_http=True), clock=clock)
 
 
-def settings_from(told: Mapping[str, Any]) -> DispatchSettings:
+def settings_from(options: Mapping[str, Any]) -> DispatchSettings:
     """Return the settings that JSON describes; durations are seconds, concurrency is one number."""
     given: dict[str, Any] = {
-        name: timedelta(seconds=value) if name in _DURATIONS else value for name, value in told.items()
+        name: timedelta(seconds=value) if name in _DURATIONS else value for name, value in options.items()
     }
     if "concurrency" in given:
         given["concurrency"] = dict.fromkeys(Priority, given["concurrency"])
