@@ -16,7 +16,7 @@ from typing import Any, Literal, TypedDict
 import attrs
 
 from .catalog import EventCatalog
-from .errors import CannotJoinError, IdempotencyConflictError, InvalidEventError
+from .errors import CannotJoinError, IdempotencyConflictError, InvalidEventError, ValueRefusedError
 from .failpoints import failpoint
 from .models.checks import iterable, one_of
 from .models.delivery import Priority
@@ -27,6 +27,8 @@ from .policies.plan import only_to
 from .ports import Appended, Clock, Outbox
 
 _PRIORITY = one_of(tuple(Priority))
+#: An event, and the future of its receipt.
+_Waiting = tuple[StoredEvent, asyncio.Future[Receipt]]
 
 #: Events of one shared transaction at the most.
 GROUP = 500
@@ -169,7 +171,7 @@ class _Group:
     def __init__(self, append: Callable[[list[StoredEvent]], Awaitable[list[Appended]]], at_once: int) -> None:
         self._append = append
         self._at_once = at_once
-        self._waiting: list[tuple[StoredEvent, asyncio.Future[Receipt]]] = []
+        self._waiting: list[_Waiting] = []
         self._flushes: set[asyncio.Task[None]] = set()
         self._used = float("-inf")
 
@@ -200,28 +202,47 @@ class _Group:
         while self._waiting:
             self._used = asyncio.get_running_loop().time()
             group, self._waiting = self._waiting[:GROUP], self._waiting[GROUP:]
-            try:
-                answers = await self._append([stored for stored, _ in group])
-            except BaseException as error:
-                for _, future in group:
-                    if not future.done():
-                        future.set_exception(error if isinstance(error, Exception) else asyncio.CancelledError())
-                        future.exception()  # a publisher that was cancelled needs no receipt
-                if not isinstance(error, Exception):
-                    raise
-                continue
-            for (stored, future), answer in zip(group, answers, strict=True):
-                if future.done():
-                    continue
+            parts = [group]
+            while parts:
+                part = parts.pop()
                 try:
-                    future.set_result(_receipt(stored, answer))
-                except Exception as error:  # noqa: BLE001 - whatever it is, one publisher gets it and no other waits
-                    future.set_exception(error.with_traceback(None))  # which would hold the whole group
-                    future.exception()
+                    answers = await self._append([stored for stored, _ in part])
+                except ValueRefusedError as error:
+                    middle = len(part) // 2
+                    if middle:  # what is refused is found by halves, in the order in which they were published
+                        parts += [part[middle:], part[:middle]]
+                    else:
+                        _fail(part, error)
+                except Exception as error:  # noqa: BLE001 - any error is raised to the waiting publishers
+                    _fail(part, error)
+                except BaseException:
+                    for left in (part, *parts):
+                        _fail(left, asyncio.CancelledError())
+                    raise
+                else:
+                    _answer(part, answers)
 
     async def aclose(self) -> None:
         """Wait until everything has been stored."""
         await asyncio.gather(*self._flushes, return_exceptions=True)
+
+
+def _fail(group: Iterable[_Waiting], error: BaseException) -> None:
+    for _, future in group:
+        if not future.done():
+            future.set_exception(error)
+            future.exception()  # a publisher that was cancelled needs no receipt
+
+
+def _answer(group: Iterable[_Waiting], answers: Iterable[Appended]) -> None:
+    for (stored, future), answer in zip(group, answers, strict=True):
+        if future.done():
+            continue
+        try:
+            future.set_result(_receipt(stored, answer))
+        except Exception as error:  # noqa: BLE001 - whatever it is, one publisher gets it and no other waits
+            future.set_exception(error.with_traceback(None))  # which would hold the whole group
+            future.exception()
 
 
 def _listed(events: Iterable[object]) -> Iterable[object]:

@@ -96,8 +96,8 @@ class Witness(Guard):
         super().__init__(*args, **options)
         self.vetted: list[str] = []
 
-    async def vet(self, host: str, port: int) -> tuple[str, ...]:
-        found = await super().vet(host, port)
+    async def vet(self, host: str, port: int, *, patience: float = 1.0) -> tuple[str, ...]:
+        found = await super().vet(host, port, patience=patience)
         self.vetted += found
         return found
 

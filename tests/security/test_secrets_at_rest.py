@@ -32,7 +32,7 @@ from notifykit import (
     Priority,
     RetryPolicy,
 )
-from notifykit.errors import MissingKeyError, TamperedError
+from notifykit.errors import MissingKeyError, StoreError, TamperedError
 from notifykit.models.delivery import Lane
 from notifykit.ports import Store
 from notifykit.signing import generate_secret
@@ -323,6 +323,11 @@ async def test_only_an_endpoint_that_was_tampered_with_waits(store_url, caplog):
         await drained(kit)
         held = await kit.deliveries.list(HELD, tenant="acme")
         config = await kit.store.load_tenant("acme")
+        listed = {endpoint.id: endpoint for endpoint in await kit.endpoints.list(tenant="acme")}
+        with pytest.raises(TamperedError):
+            await kit.endpoints.get(changed.id, tenant="acme")
+        with pytest.raises(StoreError, match="cannot be read"):  # it would replace what may still be repaired
+            await kit.store.save_endpoint(listed[changed.id])
         seen = len(good.requests), len(broken.requests)
         change_endpoint(store_url, changed, secrets=before["secrets"])
         await kit.endpoints.resume(changed.id, tenant="acme")
@@ -330,6 +335,7 @@ async def test_only_an_endpoint_that_was_tampered_with_waits(store_url, caplog):
 
     (unusable,) = [endpoint for endpoint in config.endpoints if endpoint.id == changed.id]
     assert (EndpointState.PAUSED, UNREADABLE, ()) == (unusable.state, unusable.state_reason, unusable.secrets)
+    assert (unusable, 2) == (listed[changed.id], len(listed))
     assert (1, 0) == seen
     assert [changed.id] == [delivery.subscriber_id for delivery in held]
     assert "endpoint.unreadable" in caplog.text
@@ -351,10 +357,13 @@ async def test_a_body_that_was_tampered_with_stops_no_other(store_url, caplog):
             await receiver.aexpect(1)
         with pytest.raises(TamperedError):
             await kit.events.get(changed.event_id, tenant="acme")
+        intact, closed = await kit.events.list(tenant="acme")
         planned = await kit.store.is_planned("acme", changed.event_id)
 
     assert [other.event_id] == [event.id for event in receiver.events]
     assert not planned
+    assert (other.event_id, 2) == (intact.id, json.loads(intact.body)["data"]["number"])
+    assert (changed.event_id, b'{"data":{},"unreadable":"payload_unreadable"}') == (closed.id, closed.body)
     assert "event.unreadable" in caplog.text
 
 
@@ -403,6 +412,25 @@ async def test_a_worker_without_the_key_dead_letters_nothing(store_url):
 
     assert ("missing_key", 0, 0) == (held.reason, held.attempts, held.abandoned)
     assert b'"number":1' in claim.body.replace(b" ", b"")
+
+
+async def test_an_answer_that_was_tampered_with_hides_no_other(store_url):
+    """The attempts of a delivery are listed, that one without its answer."""
+    async with Receiver() as receiver, kit_on(store_url, encrypt_payloads=True) as kit:
+        receiver.reply(Reply(status=500, body=b"what was answered"))
+        await kit.subscribe("**", tenant="acme", endpoint=receiver.url, secret=receiver.secret, retry=NEVER)
+        await publish(kit, 1)
+        await drained(kit)
+        (letter,) = await kit.deliveries.dead(tenant="acme")
+        (before,) = await kit.deliveries.attempts(letter.id, tenant="acme")
+        this = s.deliveries.c.id == letter.id
+        (row,) = run_sql(store_url, select(s.deliveries.c.last_response).where(this))
+        changed = bytes(row["last_response"])[:-1]
+        run_sql(store_url, update(s.deliveries).where(this).values(last_response=changed))
+        (attempt,) = await kit.deliveries.attempts(letter.id, tenant="acme")
+
+    assert b"what was answered" == before.response
+    assert before._replace(response=b"") == attempt
 
 
 async def test_a_body_does_not_open_in_another_event(store_url):
@@ -633,6 +661,20 @@ async def test_a_rewrap_leaves_what_it_cannot_decrypt(store_url):
     assert [1, 1] == sorted(done.unreadable.values())
     assert missing[0].startswith("lost-")
     assert before == [endpoint_row(store_url, endpoint)["secrets"] for endpoint in (lost, broken)]
+
+
+async def test_a_damaged_row_stops_neither_a_rewrap_nor_a_survey(store_url):
+    """It is counted and left as it is, and the others are encrypted again."""
+    damaged, *others = await fill(store_url, OLD, 3)
+    change_endpoint(store_url, damaged, secrets="[")
+
+    async with kit_on(store_url, BOTH) as kit:
+        done = await rewrap(kit.store)
+        found = await survey(sql_store(kit.store))
+
+    assert (len(others), {TAMPERED: 1}) == (done.rows, done.unreadable)
+    assert {TAMPERED: 1} == found.unreadable
+    assert "[" == endpoint_row(store_url, damaged)["secrets"]
 
 
 async def test_a_survey_decrypts_what_is_stored_and_changes_nothing(store_url, monkeypatch):

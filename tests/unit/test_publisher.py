@@ -22,6 +22,7 @@ from notifykit import (
     event,
 )
 from notifykit.catalog import EventCatalog
+from notifykit.errors import ValueRefusedError
 from notifykit.models.event import StoredEvent
 from notifykit.policies.admit import DEFAULT_LIMITS
 from notifykit.ports import Appended
@@ -186,6 +187,36 @@ class TestSharedTransactions:
         assert ["away"] * 5 == outcomes["first"]
         assert {str} != {type(receipt) for receipt in outcomes["second"]}
         assert 6 == len(await events_in(store))
+
+    async def test_what_the_store_refuses_fails_its_own_publisher_only(self, publisher, store, monkeypatch):
+        """Publishes that share the transaction with a refused value get a receipt, in the order of publishing."""
+        outcomes: dict[int, object] = {}
+        append = Watched.append
+
+        async def refusing(self: Watched, events: Sequence[StoredEvent]) -> list[Appended]:
+            answers = [event for event in events if b'"n":3' in event.body.replace(b" ", b"")]
+            if answers:
+                self.appended.append(len(events))
+                raise ValueRefusedError("no such value")
+            return await append(self, events)
+
+        monkeypatch.setattr(Watched, "append", refusing)
+
+        async def publish(n: int) -> None:
+            made = Event(type="order.shipped", data={"n": n}, ordering_key="a")
+            try:
+                outcomes[n] = (await publisher.publish(made, {"tenant": ACME})).event_id
+            except ValueRefusedError as error:
+                outcomes[n] = str(error)
+
+        async with anyio.create_task_group() as tasks:
+            for n in range(8):
+                tasks.start_soon(publish, n)
+
+        assert "no such value" == outcomes.pop(3)
+        assert sorted(map(str, outcomes.values())) == [outcomes[n] for n in sorted(outcomes)]
+        assert {*outcomes.values()} == {event.id for event in await events_in(store)}
+        assert [8, 4, 2, 2, 1, 1, 4] == store.appended
 
     async def test_a_cancelled_publisher_cancels_no_other(self, publisher, store):
         """One of several that share a transaction gives up: the others get their receipts."""

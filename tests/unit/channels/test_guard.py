@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from notifykit.channels.webhook import Guard, Refusal, SystemResolver, WireError
+from notifykit.channels.webhook import Guard, Refusal, SystemResolver, WireError, lookups
 from notifykit.channels.webhook import guard as guard_module
 from notifykit.errors import ConfigurationError, DestinationRefusedError
 
@@ -331,6 +331,86 @@ async def test_a_hanging_lookup_holds_one_thread(monkeypatch):
         assert ["slow.test."] == calls
     finally:
         release.set()
+
+
+@pytest.fixture
+def hanging(monkeypatch):
+    """Let every name with "hang" in it hang until the event is set; return the event and the names looked up."""
+    release, calls = threading.Event(), []
+
+    def getaddrinfo(host, port, **options):
+        calls.append(host)
+        if "hang" in host:
+            release.wait(30)
+        return [(2, 1, 6, "", (PUBLIC, port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(lookups, "SLOW_AFTER", 0.05)
+    yield release, calls
+    release.set()
+
+
+async def vets(guard: Guard, names: list[str]) -> list[asyncio.Task[tuple[str, ...]]]:
+    """Begin to vet names."""
+    tasks = [asyncio.create_task(guard.vet(name, 443)) for name in names]
+    await asyncio.sleep(0)
+    return tasks
+
+
+async def ended(tasks: list[asyncio.Task[tuple[str, ...]]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_names_that_hang_leave_threads_for_others(hanging):
+    """However many names of a domain hang, others are resolved, as is a name of that domain that has answered."""
+    _, calls = hanging
+    guard = Guard(resolver=SystemResolver())
+    first = await vets(guard, [f"first{n}.hangs.test" for n in range(lookups.QUICK)])
+
+    assert (PUBLIC,) == await guard.vet("shop.example", 443)
+    more = await vets(guard, [f"more{n}.hangs.test" for n in range(200)])
+    assert (PUBLIC,) == await guard.vet("shop.example.net", 443)
+    assert lookups.SLOW >= sum("hang" in name for name in calls)
+    await ended([*first, *more])
+
+
+async def test_a_lookup_that_never_began_is_no_failure_of_the_name(hanging):
+    """When all threads are taken, those for names that hang included, the receiver is not at fault."""
+    guard = Guard(resolver=SystemResolver())
+    tasks = await vets(guard, [f"{n}.{n}.hang" for n in range(lookups.QUICK)])
+
+    with pytest.raises(WireError) as caught:
+        await asyncio.gather(*(guard.vet(f"x.{n}.hang", 443, patience=0.2) for n in range(100, 200)))
+
+    assert ("lookup_limit", True) == (caught.value.reason, caught.value.own)
+    await ended(tasks)
+
+
+async def test_one_name_holds_one_thread_whatever_its_ports(hanging):
+    """A name that is registered with many ports takes one thread."""
+    release, calls = hanging
+    guard = Guard(resolver=SystemResolver())
+    tasks = [asyncio.create_task(guard.vet("one.hangs.test", port)) for port in range(8000, 8064)]
+    await asyncio.sleep(0)
+    release.set()
+
+    assert {(PUBLIC,)} == {*await asyncio.gather(*tasks)}
+    assert ["one.hangs.test."] == calls
+
+
+async def test_a_name_that_answers_is_not_taken_for_one_that_hangs(hanging, monkeypatch):
+    """Where many share a domain, those that have answered are resolved beside those that hang."""
+    monkeypatch.setattr(guard_module, "ANSWER_TTL", 0)
+    guard = Guard(resolver=SystemResolver())
+    await guard.vet("shop.shared.test", 443)
+    tasks = await vets(guard, [f"hang{n}.shared.test" for n in range(300)])
+    while sum("hang" in name for name in hanging[1]) < lookups.SLOW:
+        await asyncio.sleep(0.01)
+
+    assert (PUBLIC,) == await guard.vet("shop.shared.test", 443)
+    await ended(tasks)
 
 
 def test_every_reason_is_documented():

@@ -8,11 +8,12 @@ import json
 import socket
 import sys
 import threading
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from notifykit.channels.webhook import Guard, Limits, SystemResolver, WebhookChannel, Wire, WireError
+from notifykit.channels.webhook import Guard, Limits, SystemResolver, WebhookChannel, Wire, WireError, lookups
 from notifykit.channels.webhook.shortage import shortage
 from notifykit.models.outcome import Transient, Unsent
 
@@ -158,6 +159,17 @@ async def test_waiting_for_room_leaves_the_receiver_its_time():
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
         await wire.aclose()
+
+
+@pytest.mark.parametrize("transport", ["wire", "httpx"])
+async def test_an_attempt_whose_name_could_not_be_looked_up_was_not_made(monkeypatch, transport):
+    """Names that hang may take every thread: the endpoints of later names are not at fault."""
+    monkeypatch.setattr(lookups, "QUICK", 0)
+    channel = WebhookChannel(guard=Guard(resolver=SystemResolver()), transport=transport)
+    endpoint = make_endpoint("https://hooks.example.com/", timeout=timedelta(seconds=1))
+
+    assert Unsent(reason="lookup_limit") == await channel.send(make_claim(), endpoint, now=NOW)
+    await channel.aclose()
 
 
 async def test_a_lookup_that_gets_no_thread_is_no_failure_of_the_name(monkeypatch):

@@ -8,19 +8,17 @@ returned in the same attempt.
 from __future__ import annotations
 
 import asyncio
-import errno
 import ipaddress
-import socket
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 import attrs
 
 from ...errors import ConfigurationError, DestinationRefusedError
 from . import addresses
+from .lookups import WAIT, SystemResolver
 from .reasons import Refusal
 from .shortage import shortage_at_lookup
 from .transport import WireError
@@ -33,7 +31,6 @@ MAX_ANSWERS = 16
 #: How long, and for how many names, vetted answers are remembered.
 ANSWER_TTL = 10.0
 MAX_REMEMBERED = 2048
-_LOOKUP_THREADS = 16
 #: A name that an operator allows by allowing loopback; never looked up in the DNS (RFC 6761).
 _LOCALHOST = ("127.0.0.1", "::1")
 
@@ -57,7 +54,8 @@ class Verdict(NamedTuple):
     """The guard's decision about a URL, for people and for ``notifykit endpoints check``.
 
     Attributes:
-        reason: A code of :class:`~.reasons.Refusal`, ``dns_failure``, or ``None`` if it is allowed.
+        reason: A code of :class:`~.reasons.Refusal`, ``dns_failure``, what this process lacked for the
+            lookup (``lookup_limit`` …), or ``None`` if it is allowed.
         url: The canonical URL, once it could be read.
         addresses: What would be dialled.
     """
@@ -66,43 +64,6 @@ class Verdict(NamedTuple):
     reason: str | None = None
     url: str | None = None
     addresses: tuple[str, ...] = ()
-
-
-class SystemResolver:
-    """The operating system's resolver, in threads of its own.
-
-    A lookup in a thread cannot be cancelled.  Callers give up after
-    :data:`LOOKUP_TIMEOUT`, but a name whose lookup still hangs is not looked up a
-    second time, so it never holds more than one thread.
-    """
-
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(_LOOKUP_THREADS, thread_name_prefix="notifykit-dns")
-        self._running: dict[tuple[str, int], asyncio.Future[list[str]]] = {}
-
-    async def resolve(self, host: str, port: int) -> Sequence[str]:
-        """Look ``host`` up; concurrent callers share one lookup."""
-        loop = asyncio.get_running_loop()
-        key = (host, port)
-        lookup = self._running.get(key)
-        if lookup is None or lookup.get_loop() is not loop:
-            try:
-                lookup = self._running[key] = loop.run_in_executor(self._threads, _look_up, host, port)
-            except RuntimeError as error:
-                raise OSError(errno.ENOMEM, f"no thread for a lookup: {error}") from error
-            lookup.add_done_callback(lambda done: self._forget(key, done))
-        return await asyncio.shield(lookup)
-
-    def _forget(self, key: tuple[str, int], lookup: asyncio.Future[list[str]]) -> None:
-        if self._running.get(key) is lookup:
-            del self._running[key]
-
-
-def _look_up(host: str, port: int) -> list[str]:
-    # The trailing dot keeps the resolver from trying search domains, which names of one label need.
-    name = f"{host}." if "." in host else host
-    found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 def _name_pattern(text: str) -> str:
@@ -183,10 +144,13 @@ class Guard:
     def _lists_name(self, name: str) -> bool:
         return any(name.endswith(listed) if listed[0] == "." else name == listed for listed in self._names)
 
-    async def vet(self, host: str, port: int) -> tuple[str, ...]:
+    async def vet(self, host: str, port: int, *, patience: float = WAIT) -> tuple[str, ...]:
         """Return the addresses that may be dialled for ``host`` now, in the order of preference.
 
         One refused address refuses the name: a mixed set is an attack or a mistake.
+
+        Args:
+            patience: Seconds for which the operating system's resolver is waited for, if too many names hang.
 
         Raises:
             DestinationRefusedError: The host is, or points to, an address that is refused.
@@ -201,23 +165,30 @@ class Guard:
         known = self._remembered.get(key)
         if known is not None and now < known.until:
             return known.addresses
-        vetted = self._vetted(await self._resolve(host, port))
+        vetted = self._vetted(await self._resolve(host, port, patience))
         self._remembered[key] = _Remembered(now + ANSWER_TTL, vetted)
         self._remembered.move_to_end(key)
         if len(self._remembered) > MAX_REMEMBERED:
             self._remembered.popitem(last=False)
         return vetted
 
-    async def _resolve(self, host: str, port: int) -> Sequence[str]:
+    async def _resolve(self, host: str, port: int, patience: float) -> Sequence[str]:
         try:
+            lookup = await self._begun(host, port, patience)
             async with asyncio.timeout(LOOKUP_TIMEOUT):
-                answers = await self._resolver.resolve(host, port)
+                answers = await lookup
         except (OSError, UnicodeError) as error:  # a TimeoutError is an OSError
             lacking = shortage_at_lookup(error)
             raise WireError(lacking or "dns_failure", own=lacking is not None) from error
         if not answers:
             raise WireError("dns_failure")
         return answers
+
+    async def _begun(self, host: str, port: int, patience: float) -> Awaitable[Sequence[str]]:
+        """Return a look-up that runs: the wait for a thread is not the name's."""
+        if isinstance(self._resolver, SystemResolver):
+            return asyncio.shield(await self._resolver.begin(host, port, patience))
+        return self._resolver.resolve(host, port)
 
     def _vetted(self, answers: Sequence[str]) -> tuple[str, ...]:
         considered = tuple(answers[:MAX_ANSWERS])

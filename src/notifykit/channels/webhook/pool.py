@@ -177,7 +177,8 @@ class Pool:
         self._dialling += 1
         try:
             async with asyncio.timeout_at(deadline):
-                vetted = await self._guard.vet(target.host, target.port)
+                patience = (deadline - self.loop.time()) / 2  # the name and its receiver have the other half
+                vetted = await self._guard.vet(target.host, target.port, patience=patience)
                 connection = await self._connect_any(target, vetted, deadline)
         except (Exception, asyncio.CancelledError) as error:
             if isinstance(error, WireError) and error.own:

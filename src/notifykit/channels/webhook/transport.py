@@ -34,7 +34,7 @@ class WireError(Exception):
     Attributes:
         reason: ``dns_failure``, ``connect_failed``, ``tls_failed``, ``timeout``, ``reset``,
             ``closed_early``, ``bad_response``, ``response_too_large`` or ``proxy_failed``; for shortages of
-            this process ``connection_limit``, ``no_files``, ``no_memory`` or ``no_ports``.
+            this process ``connection_limit``, ``lookup_limit``, ``no_files``, ``no_memory`` or ``no_ports``.
         uncertain: Whether the receiver may have accepted the request all the same.
         own: Whether this process lacked what it takes to connect: nothing was sent, and the receiver is not at fault.
     """

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, delete, select, update
+from sqlalchemy import Connection, delete, select, text, update
 
 from ...errors import StaleWriteError
 from ...models.circuit import OpenCircuit
@@ -19,7 +19,8 @@ from . import schema as s
 from . import transitions
 from .config import insert_new
 from .config import save as save_record
-from .rows import instant, micros
+from .readable import fetch
+from .rows import Row, instant, micros
 
 _log = logging.getLogger("notifykit")
 
@@ -29,7 +30,7 @@ FAILING = "SELECT endpoint_id, tenant, since, probe_at, probes, reason, version 
 
 def failing(connection: Connection) -> list[OpenCircuit]:
     """Return every failing endpoint."""
-    return readable(connection.exec_driver_sql(FAILING).mappings())
+    return readable(fetch(connection, text(FAILING)))
 
 
 def save(connection: Connection, circuit: OpenCircuit) -> int:
@@ -80,7 +81,7 @@ def acquire(connection: Connection, tenant: str, endpoint_id: str, wanted: int, 
     return acquired
 
 
-def readable(rows: Iterable[RowMapping]) -> list[OpenCircuit]:
+def readable(rows: Iterable[Row]) -> list[OpenCircuit]:
     """Return the ailments of rows; one that cannot be read is left out: every process asks for all of them."""
     found = []
     for row in rows:
@@ -91,7 +92,7 @@ def readable(rows: Iterable[RowMapping]) -> list[OpenCircuit]:
     return found
 
 
-def circuit_from(row: RowMapping) -> OpenCircuit:
+def circuit_from(row: Row) -> OpenCircuit:
     """Return an ailment from a row of its table."""
     return OpenCircuit(
         endpoint_id=row["endpoint_id"],

@@ -19,8 +19,15 @@ from ...models.event import StoredEvent
 from ...models.subscription import Subscription, TenantConfig
 from . import schema as s
 from . import subscription_index, transitions
-from .readable import endpoint_from, endpoint_values, subscription_from, subscription_values
-from .rows import event_from
+from .readable import (
+    endpoint_from,
+    endpoint_values,
+    event_from,
+    fetch,
+    first,
+    subscription_from,
+    subscription_values,
+)
 
 #: Rows that are looked up at a time.
 _AT_ONCE = 500
@@ -73,14 +80,14 @@ def save_endpoint(connection: Connection, endpoint: Endpoint) -> int:
 def get_endpoint(connection: Connection, tenant: str, endpoint_id: str) -> Endpoint | None:
     """Return one endpoint."""
     where = (s.endpoints.c.tenant == tenant, s.endpoints.c.id == endpoint_id)
-    row = connection.execute(select(s.endpoints).where(*where)).mappings().first()
+    row = first(connection, select(s.endpoints).where(*where))
     return None if row is None else endpoint_from(row)
 
 
 def find_endpoints(connection: Connection, tenant: str, limit: int, after: str | None) -> list[Endpoint]:
     """Return a page of endpoints in the order of their ids."""
     query = select(s.endpoints).where(s.endpoints.c.tenant == tenant, s.endpoints.c.id > (after or ""))
-    return [endpoint_from(r) for r in connection.execute(query.order_by(s.endpoints.c.id).limit(limit)).mappings()]
+    return [endpoint_from(row) for row in fetch(connection, query.order_by(s.endpoints.c.id).limit(limit))]
 
 
 def remove_endpoint(connection: Connection, tenant: str, endpoint_id: str, now: datetime) -> bool:
@@ -116,7 +123,7 @@ def save_subscription(connection: Connection, subscription: Subscription) -> int
 def get_subscription(connection: Connection, tenant: str, subscription_id: str) -> Subscription | None:
     """Return one subscription."""
     where = (s.subscriptions.c.tenant == tenant, s.subscriptions.c.id == subscription_id)
-    row = connection.execute(select(s.subscriptions).where(*where)).mappings().first()
+    row = first(connection, select(s.subscriptions).where(*where))
     return None if row is None else subscription_from(row)
 
 
@@ -127,8 +134,8 @@ def find_subscriptions(
     query = select(s.subscriptions).where(s.subscriptions.c.tenant == tenant, s.subscriptions.c.id > (after or ""))
     if subscriber_id is not None:
         query = query.where(s.subscriptions.c.subscriber_id == subscriber_id)
-    page = connection.execute(query.order_by(s.subscriptions.c.id).limit(limit))
-    return [subscription_from(row) for row in page.mappings()]
+    page = fetch(connection, query.order_by(s.subscriptions.c.id).limit(limit))
+    return [subscription_from(row) for row in page]
 
 
 def remove_subscription(connection: Connection, tenant: str, subscription_id: str) -> bool:
@@ -149,11 +156,11 @@ def load_tenant(connection: Connection, tenant: str) -> TenantConfig:
     """Return a tenant's configuration."""
     # The version first: rows newer than it only mean one reload more.
     version = connection.scalar(select(s.tenants.c.version).where(s.tenants.c.tenant == tenant)) or 0
-    endpoints = connection.execute(select(s.endpoints).where(s.endpoints.c.tenant == tenant)).mappings()
+    endpoints = fetch(connection, select(s.endpoints).where(s.endpoints.c.tenant == tenant))
     found = tuple(endpoint_from(row) for row in endpoints)
-    subscriptions = connection.execute(
-        select(s.subscriptions).where(s.subscriptions.c.tenant == tenant).order_by(s.subscriptions.c.id)
-    ).mappings()
+    subscriptions = fetch(
+        connection, select(s.subscriptions).where(s.subscriptions.c.tenant == tenant).order_by(s.subscriptions.c.id)
+    )
     return TenantConfig(tenant, version, found, tuple(subscription_from(row) for row in subscriptions))
 
 
@@ -174,7 +181,7 @@ def pick_endpoints(connection: Connection, tenant: str, endpoint_ids: Collection
     found: list[Endpoint] = []
     for at in range(0, len(ids), _AT_ONCE):
         where = (s.endpoints.c.tenant == tenant, s.endpoints.c.id.in_(ids[at : at + _AT_ONCE]))
-        found += [endpoint_from(row) for row in connection.execute(select(s.endpoints).where(*where)).mappings()]
+        found += [endpoint_from(row) for row in fetch(connection, select(s.endpoints).where(*where))]
     return found
 
 
@@ -186,7 +193,7 @@ def tenants(connection: Connection) -> list[str]:
 def get_event(connection: Connection, tenant: str, event_id: str) -> StoredEvent | None:
     """Return one event."""
     where = (s.events.c.tenant == tenant, s.events.c.id == event_id)
-    row = connection.execute(select(s.events).where(*where)).mappings().first()
+    row = first(connection, select(s.events).where(*where))
     return None if row is None else event_from(row)
 
 
@@ -199,7 +206,7 @@ def find_events(
         query = query.where(s.events.c.type == type_)
     if before is not None:
         query = query.where(s.events.c.id < before)
-    return [event_from(row) for row in connection.execute(query.order_by(s.events.c.id.desc()).limit(limit)).mappings()]
+    return [event_from(row) for row in fetch(connection, query.order_by(s.events.c.id.desc()).limit(limit))]
 
 
 def is_planned(connection: Connection, tenant: str, event_id: str) -> bool:

@@ -31,10 +31,13 @@ from ...vault.development import state_file
 from ...vault.ring import is_encrypted
 from .database_url import backend_of
 from .postgres_url import PostgresUrl
+from .readable import UnreadableAttempt, UnreadableEndpoint, UnreadableEvent, unreadable_body
 from .sqlite_url import file_of
 
 #: Why an endpoint is paused whose secrets do not open.
 UNREADABLE = "secrets_unreadable"
+#: What the stand-in for an event says whose payload does not open.
+UNREADABLE_PAYLOAD = "payload_unreadable"
 
 _log = logging.getLogger("notifykit")
 #: How sealed bytes begin; a body begins with a brace.
@@ -151,13 +154,9 @@ class Encryption:
         except VaultError as error:
             _log.error("endpoint.unreadable endpoint_id=%s tenant=%r error=%r", stored.id, stored.tenant, str(error))
             held = stored.state is EndpointState.ACTIVE
-            return attrs.evolve(
-                stored,
-                secrets=(),
-                headers={},
-                state=EndpointState.PAUSED if held else stored.state,
-                state_reason=UNREADABLE if held else stored.state_reason,
-            )
+            readable = {field.name: getattr(stored, field.name) for field in attrs.fields(Endpoint)}
+            changes = {"state": EndpointState.PAUSED, "state_reason": UNREADABLE} if held else {}
+            return UnreadableEndpoint(**{**readable, "secrets": (), "headers": {}, **changes})
 
     def _text(self, value: str, place: str) -> str:
         return self.vault.ring.open(value, context=place).decode() if is_encrypted(value) else value
@@ -194,6 +193,15 @@ class Encryption:
             metadata=None if metadata is None else self._text(metadata, event_context(tenant, id_, "metadata")),
             fingerprint=None if fingerprint is None else self._fingerprint(fingerprint, tenant, id_),
         )
+
+    def listed_event(self, stored: StoredEvent) -> StoredEvent:
+        """Return the event of a row; one that does not open has a stand-in, which has everything but its content."""
+        try:
+            return self.opened_event(stored)
+        except VaultError as error:
+            _log.error("event.unreadable event_id=%s tenant=%r error=%r", stored.id, stored.tenant, str(error))
+            closed = {"body": unreadable_body(UNREADABLE_PAYLOAD), "metadata": None, "fingerprint": None}
+            return UnreadableEvent(**{**stored._asdict(), **closed})
 
     def answers(self, events: Sequence[StoredEvent], answers: list[Appended]) -> list[Appended]:
         """Return what became of ``events``, with the fingerprints of those that were stored before."""
@@ -278,15 +286,15 @@ class Encryption:
         return record._replace(attempt=attempt._replace(response=encrypted))
 
     def opened_attempt(self, stored: Attempt) -> Attempt:
-        """Return the attempt of a row.
-
-        Raises:
-            VaultError: Its answer does not open.
-        """
+        """Return the attempt of a row; one whose answer does not open has a stand-in, without it."""
         if stored.response[:4] != _ENCRYPTED:
             return stored
         place = response_context(stored.delivery_id, stored.number)
-        return stored._replace(response=self._bytes(stored.response, place))
+        try:
+            return stored._replace(response=self._bytes(stored.response, place))
+        except VaultError as error:
+            _log.error("attempt.unreadable delivery_id=%s error=%r", stored.delivery_id, str(error))
+            return UnreadableAttempt(**{**stored._asdict(), "response": b""})
 
 
 def _looks_encrypted(record: Record) -> bool:

@@ -39,13 +39,15 @@ from .postgres_connections import Connector, check_engine, pool_like, refuse_poo
 from .postgres_driver import asyncpg
 from .postgres_settling import Settling, Terms
 from .postgres_url import Pooling, PostgresUrl
-from .readable import endpoint_from
+from .readable import each, endpoint_from
 from .rows import (
+    CLAIM_TENANT,
     RANK,
+    TAKEN_TENANT,
     WINDOW,
     claim_from,
+    due_or_none,
     in_key_order,
-    instant_or_none,
     micros,
     taken_from,
 )
@@ -312,7 +314,8 @@ class PostgresStore(SqlStore):
         rows.sort(key=_PLACE)  # the server would copy the bodies for that
         if since is not None and rows and limit <= SHORT:
             self._looked_until = time.monotonic() + _PASSED
-        return self.encryption.taken([taken_from(row[:-4]) for row in rows])
+        taken = each(taken_from, [row[:-4] for row in rows], "event", tenant_at=TAKEN_TENANT)
+        return self.encryption.taken(taken)
 
     async def _take(self, limit: int, *values: Any) -> list[Any]:
         """Run ``TAKE``, or the dearer ``TAKE_BUNDLED`` if there were bundles lately."""
@@ -355,7 +358,9 @@ class PostgresStore(SqlStore):
         until = now + lease
         values = (lane.channel, RANK[lane.priority], micros(now), limit, micros(until), worker, list(exclude))
         rows = await self._hand_out(limit, sql.CLAIM, *values)
-        return await self._opened([claim_from(row[:-1], until) for row in rows if row[0] is not None], now, until)
+        found = [row[:-1] for row in rows if row[0] is not None]
+        claims = each(lambda row: claim_from(row, until), found, "delivery", tenant_at=CLAIM_TENANT)
+        return await self._opened(claims, now, until)
 
     async def _hand_out(self, limit: int, statement: str, *values: Any) -> list[Any]:
         """Run ``TAKE`` or ``CLAIM`` until rows come out, or nothing is in their way that could be set aside.
@@ -414,7 +419,7 @@ class PostgresStore(SqlStore):
             return bool(await pg.fetchval(bundles.IS_PLANNED, tenant, event_id, timeout=_STATEMENT_TIMEOUT))
 
     async def next_due(self) -> NextDue:
-        return NextDue(*map(instant_or_none, (await self._ask(NEXT_DUE))[0]))
+        return NextDue(*map(due_or_none, (await self._ask(NEXT_DUE))[0]))
 
     async def has_work(self) -> bool:
         work, is_read_only, schema = (await self._ask(_PULSE))[0]

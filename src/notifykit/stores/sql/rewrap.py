@@ -30,6 +30,7 @@ from ...vault import KeyRing
 from ...vault.ring import is_encrypted, key_id_of, prefix
 from . import schema as s
 from .encryption import event_context, header_context, response_context, secret_context
+from .readable import DAMAGED
 from .store import SqlStore
 
 PAGE = 200
@@ -142,7 +143,7 @@ def _changes(
             changed = each.again(row, ring)
         except MissingKeyError as error:
             done.unreadable[error.key_id] += 1
-        except VaultError:
+        except (VaultError, *DAMAGED):
             done.unreadable[TAMPERED] += 1
         else:
             if changed:

@@ -25,8 +25,11 @@ from ...models.retry import MAX_RETRY_AFTER, RetryPolicy
 from ...models.subscription import Subscription
 from ...ports import Record, Settlement
 
+Row = RowMapping | Mapping[str, Any]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICRO = timedelta(microseconds=1)
+#: The years 1 and 9999, and a day less, so that something can be added.
+_EARLIEST, _LATEST = -62_135_510_400_000_000, 253_402_214_400_000_000
 PRIORITIES = (Priority.HIGH, Priority.NORMAL, Priority.LOW)
 RANK = {priority: rank for rank, priority in enumerate(PRIORITIES)}
 #: Microseconds until a row that was set aside is met again although nobody gave it its turn: soon the
@@ -57,6 +60,11 @@ def instant_or_none(value: int | None) -> datetime | None:
     return None if value is None else EPOCH + value * MICRO
 
 
+def due_or_none(value: Any) -> datetime | None:
+    """Return when something is due; what no clock shows (a damaged row) is the nearest instant, or none."""
+    return instant(min(max(value, _EARLIEST), _LATEST)) if isinstance(value, int) else None
+
+
 def event_values(event: StoredEvent) -> tuple[Any, ...]:
     """Return the columns of ``events`` in the order of :data:`EVENT_COLUMNS`."""
     published_at = micros(event.published_at)
@@ -83,7 +91,7 @@ def in_key_order(events: Sequence[StoredEvent]) -> Sequence[StoredEvent]:
     return sorted(events, key=lambda event: (event.tenant, event.idempotency_key or ""))
 
 
-def event_from(row: RowMapping) -> StoredEvent:
+def event_from(row: Row) -> StoredEvent:
     """Return the event of a row of ``events``."""
     return StoredEvent(
         id=row["id"],
@@ -111,6 +119,8 @@ def event_from(row: RowMapping) -> StoredEvent:
 def taken_from(row: Sequence[Any]) -> TakenEvent:
     """Return the taken event of a row with the columns of :data:`TAKEN_COLUMNS`."""
     event_id, fence, tenant, type_, topic, rank, ordering_key, published_at, expires_at, body, cursor, version = row
+    if type(body) is not bytes:
+        raise TypeError("body")
     return TakenEvent(
         event_id,
         fence,
@@ -132,6 +142,7 @@ TAKEN_COLUMNS = (
     "o.event_id, o.fence, o.tenant, e.type, e.topic, e.priority, e.ordering_key, e.published_at, e.expires_at,"
     " e.body, o.cursor, t.version"
 )
+TAKEN_TENANT = 2
 
 
 def planned_values(new: NewDelivery) -> tuple[Any, ...]:
@@ -160,7 +171,7 @@ def with_records(settlement: Settlement) -> tuple[list[tuple[NewDelivery, Record
     ], left
 
 
-def delivery_from(row: RowMapping) -> Delivery:
+def delivery_from(row: Row) -> Delivery:
     """Return the delivery of a row of ``queue`` or ``deliveries`` (with its event's type beside it)."""
     return Delivery(
         id=row["id"],
@@ -205,6 +216,8 @@ def claim_from(row: tuple[Any, ...], lease_until: datetime) -> Claim:
         body,
         version,
     ) = row
+    if type(body) is not bytes:
+        raise TypeError("body")
     return Claim(
         id_,
         fence,
@@ -222,7 +235,7 @@ def claim_from(row: tuple[Any, ...], lease_until: datetime) -> Claim:
         instant(published_at),
         instant_or_none(expires_at),
         lease_until,
-        bytes(body),
+        body,
         version or 0,
     )
 
@@ -231,6 +244,7 @@ CLAIM_COLUMNS = (
     "q.id, q.fence, q.attempts, q.tries, q.abandoned, q.tenant, q.event_id, e.type, q.subscription_id, "
     "q.subscriber_id, q.channel, q.priority, q.ordering_key, e.published_at, q.expires_at, e.body, t.version"
 )
+CLAIM_TENANT = 5
 
 
 def attempt_values(attempt: Attempt) -> tuple[Any, ...]:
@@ -254,7 +268,7 @@ def last_values(attempt: Attempt | None) -> tuple[Any, ...]:
     return (number, *before_retry, response, worker)
 
 
-def last_attempt_values(row: RowMapping) -> dict[str, Any]:
+def last_attempt_values(row: Row) -> dict[str, Any]:
     """Return the last attempt of a row of ``deliveries`` as a row of ``attempts``."""
     last = {name: row[f"last_{name}"] for name in ("started_at", "took", "outcome", "reason", "status", "response")}
     return {
@@ -266,7 +280,7 @@ def last_attempt_values(row: RowMapping) -> dict[str, Any]:
     }
 
 
-def attempt_from(row: Mapping[str, Any]) -> Attempt:
+def attempt_from(row: Row) -> Attempt:
     """Return the attempt of a row of ``attempts``."""
     return Attempt(
         delivery_id=row["delivery_id"],
@@ -312,7 +326,7 @@ def endpoint_values(endpoint: Endpoint) -> dict[str, Any]:
     }
 
 
-def endpoint_from(row: RowMapping) -> Endpoint:
+def endpoint_from(row: Row) -> Endpoint:
     """Return the endpoint of a row of ``endpoints``."""
     headers = row["headers"]
     return Endpoint(
@@ -373,7 +387,7 @@ def subscription_values(subscription: Subscription) -> dict[str, Any]:
     }
 
 
-def subscription_from(row: RowMapping) -> Subscription:
+def subscription_from(row: Row) -> Subscription:
     """Return the subscription of a row of ``subscriptions``."""
     return Subscription(
         id=row["id"],

@@ -9,22 +9,25 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 from ...failpoints import failpoint
 from ...models.delivery import FINAL_STATES, Claim, DeliveryState, NewDelivery
 from ...models.event import StoredEvent, TakenEvent
 from ...ports import Appended, Record, Settlement
+from .readable import each, one_by_one, tolerant
 from .rows import (
     CLAIM_COLUMNS,
+    CLAIM_TENANT,
     EVENT_COLUMNS,
     FIRST_RECHECK,
     LATER_RECHECK,
     PRIORITIES,
     TAKEN_COLUMNS,
+    TAKEN_TENANT,
     WINDOW,
     attempt_values,
     claim_from,
@@ -36,6 +39,8 @@ from .rows import (
     taken_from,
     with_records,
 )
+
+T = TypeVar("T")
 
 #: Rows of one statement, so that its values are fewer than every SQLite allows, which is 999.
 _TOGETHER = 40
@@ -216,7 +221,7 @@ def take(db: sqlite3.Connection, limit: int, binds: dict[str, Any]) -> list[Take
     for rank in range(len(PRIORITIES)):
         ids = _hand_out(db, limit - len(taken), _DUE_EVENTS, _DEFER_EVENTS, _TAKE, {**binds, "rank": rank})
         if ids != _NOTHING:
-            taken += map(taken_from, db.execute(_TAKEN, (ids,)))
+            taken += _read(db, _TAKEN, ids, taken_from, "event", TAKEN_TENANT)
         if len(taken) >= limit:
             break
     return taken
@@ -227,7 +232,20 @@ def claim(db: sqlite3.Connection, limit: int, binds: dict[str, Any], lease_until
     ids = _hand_out(db, limit, _DUE, _DEFER, _CLAIM, binds)
     if ids == _NOTHING:
         return []
-    return [claim_from(row, lease_until) for row in db.execute(_CLAIMED, (ids,))]
+    return _read(db, _CLAIMED, ids, lambda row: claim_from(row, lease_until), "delivery", CLAIM_TENANT)
+
+
+def _read(
+    db: sqlite3.Connection, statement: str, ids: str, decode: Callable[[Any], T], kind: str, tenant_at: int
+) -> list[T]:
+    """Return what was handed out; a row that cannot be read stays leased, and is left out."""
+    try:
+        rows = db.execute(statement, (ids,)).fetchall()
+    except sqlite3.OperationalError:  # a text that is not UTF-8; whatever else it is comes again
+        with tolerant(db):
+            rows = db.execute(statement, (ids,)).fetchall()
+        return one_by_one(decode, rows, kind, tenant_at=tenant_at)
+    return each(decode, rows, kind, tenant_at=tenant_at)
 
 
 def extend(db: sqlite3.Connection, claims: Sequence[tuple[str, int]], until: int) -> set[str]:

@@ -165,7 +165,7 @@ class SqlStore(ABC):
         self, tenant: str, *, type: str | None = None, limit: int, before: str | None = None
     ) -> list[StoredEvent]:
         stored = await self._read(lambda c: config.find_events(c, tenant, type, limit, before))
-        return [*map(self.encryption.opened_event, stored)]
+        return [*map(self.encryption.listed_event, stored)]
 
     async def is_planned(self, tenant: str, event_id: str) -> bool:
         return await self._read(lambda c: config.is_planned(c, tenant, event_id))
@@ -181,7 +181,7 @@ class SqlStore(ABC):
 
     async def find_endpoints(self, tenant: str, *, limit: int, after: str | None = None) -> list[Endpoint]:
         stored = await self._read(lambda c: config.find_endpoints(c, tenant, limit, after))
-        return [*map(self.encryption.opened_endpoint, stored)]
+        return [*map(self.encryption.usable_endpoint, stored)]
 
     async def pick_endpoints(self, tenant: str, endpoint_ids: Collection[str]) -> list[Endpoint]:
         stored = await self._read(lambda c: config.pick_endpoints(c, tenant, endpoint_ids))

@@ -18,6 +18,7 @@ from ...errors import MissingKeyError, VaultError
 from ...vault.ring import is_encrypted
 from . import schema as s
 from .encryption import event_context, header_context, response_context, secret_context
+from .readable import DAMAGED
 from .rewrap import TAMPERED
 from .store import SqlStore
 
@@ -68,7 +69,11 @@ async def survey(store: SqlStore) -> Survey:
 
 def _note(found: Survey, store: SqlStore, source: _Source, rows: list[RowMapping]) -> None:
     for row in rows:
-        encrypted = [(value, place) for value, place in source.values(row) if is_encrypted(value)]
+        try:
+            encrypted = [(value, place) for value, place in source.values(row) if is_encrypted(value)]
+        except DAMAGED:
+            found.unreadable[TAMPERED] += 1
+            continue
         found.encrypted += bool(encrypted)
         for value, place in encrypted:
             ring = store.encryption.vault.ring  # asked for only where something is sealed: it may make a key

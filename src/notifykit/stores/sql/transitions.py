@@ -7,7 +7,8 @@ owns.  The frequent moves (take, settle, claim, record) are each database's own:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +16,6 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     Connection,
-    RowMapping,
     Select,
     Table,
     and_,
@@ -38,8 +38,10 @@ from ...models.delivery import FINAL_STATES, Attempt, Delivery, DeliveryState
 from ...models.ids import DELIVERY, EVENT
 from ...ports import DeliveryFilter, NextDue, StoreStats
 from . import schema as s
-from .rows import attempt_from, delivery_from, instant, instant_or_none, last_attempt_values, micros
+from .readable import attempt_from, delivery_from, fetch, first, is_damage
+from .rows import Row, due_or_none, last_attempt_values, micros
 
+_log = logging.getLogger("notifykit")
 REDRIVABLE = FINAL_STATES - {DeliveryState.DELIVERED}
 QUARANTINED, LEASE_EXPIRED = "quarantined", "lease_expired"
 #: What a result is written to.
@@ -123,7 +125,7 @@ def _of_event(table: Any, event_id: ColumnElement[str]) -> ColumnElement[bool]:
 def find(connection: Connection, tenant: str, wanted: DeliveryFilter, limit: int, before: str | None) -> list[Delivery]:
     """Return matching deliveries of both tables, newest first."""
     states = frozenset(DeliveryState) if wanted.states is None else wanted.states
-    pages: list[RowMapping] = []
+    pages: list[Row] = []
     for rows, table, of_table in (
         (_open_rows(), s.queue, states - FINAL_STATES),
         (_ended_rows(), s.deliveries, states & FINAL_STATES),
@@ -135,7 +137,7 @@ def find(connection: Connection, tenant: str, wanted: DeliveryFilter, limit: int
             conditions.append(table.c.id < before)
         conditions.append(_in_states(table, of_table))
         page = rows.where(*conditions).order_by(table.c.id.desc()).limit(limit)
-        pages += connection.execute(page).mappings().all()
+        pages += fetch(connection, page)
     found = sorted(pages, key=lambda row: row["id"], reverse=True)
     return [delivery_from(row) for row in found[:limit]]
 
@@ -150,7 +152,7 @@ def _in_states(table: Any, states: frozenset[DeliveryState]) -> ColumnElement[bo
 def get(connection: Connection, tenant: str, delivery_id: str) -> Delivery | None:
     """Return one delivery from the table it is in."""
     for rows, table in ((_open_rows(), s.queue), (_ended_rows(), s.deliveries)):
-        row = connection.execute(rows.where(table.c.tenant == tenant, table.c.id == delivery_id)).mappings().first()
+        row = first(connection, rows.where(table.c.tenant == tenant, table.c.id == delivery_id))
         if row is not None:
             return delivery_from(row)
     return None
@@ -160,15 +162,12 @@ def attempts(connection: Connection, tenant: str, delivery_id: str) -> list[Atte
     """Return the attempts of a delivery, if it is the tenant's."""
     if get(connection, tenant, delivery_id) is None:
         return []
-    before = connection.execute(
-        select(s.attempts).where(s.attempts.c.delivery_id == delivery_id).order_by(s.attempts.c.number)
+    before = select(s.attempts).where(s.attempts.c.delivery_id == delivery_id).order_by(s.attempts.c.number)
+    last = select(s.deliveries).where(
+        s.deliveries.c.tenant == tenant, s.deliveries.c.id == delivery_id, s.deliveries.c.last_outcome.is_not(None)
     )
-    last = connection.execute(
-        select(s.deliveries).where(
-            s.deliveries.c.tenant == tenant, s.deliveries.c.id == delivery_id, s.deliveries.c.last_outcome.is_not(None)
-        )
-    )
-    return [attempt_from(row) for row in (*before.mappings(), *map(last_attempt_values, last.mappings()))]
+    found = (*fetch(connection, before), *map(last_attempt_values, fetch(connection, last)))
+    return [attempt_from(row) for row in found]
 
 
 def end(
@@ -216,8 +215,12 @@ _UNBLOCK = update(s.queue).where(s.queue.c.id == _first.scalar_subquery(), s.que
 
 def cancel(connection: Connection, tenant: str, delivery_ids: Sequence[str], now: datetime) -> int:
     """Cancel waiting deliveries by id."""
-    where = and_(s.queue.c.tenant == tenant, s.queue.c.id.in_(delivery_ids))
-    return len(end(connection, where, DeliveryState.CANCELLED, "cancelled", now))
+
+    def stop(these: Sequence[str]) -> int:
+        where = and_(s.queue.c.tenant == tenant, s.queue.c.id.in_(these))
+        return len(end(connection, where, DeliveryState.CANCELLED, "cancelled", now))
+
+    return _each_alone(connection, delivery_ids, stop)
 
 
 def redrive(connection: Connection, tenant: str, wanted: DeliveryFilter, now: datetime, limit: int) -> int:
@@ -231,7 +234,7 @@ def redrive(connection: Connection, tenant: str, wanted: DeliveryFilter, now: da
         .order_by(s.deliveries.c.id)
         .limit(limit)
     ).all()
-    return _requeue(connection, tenant, ids, now)
+    return _each_alone(connection, ids, lambda these: _requeue(connection, tenant, these, now))
 
 
 def redrive_one(connection: Connection, tenant: str, delivery_id: str, now: datetime) -> bool:
@@ -288,16 +291,13 @@ def rescue(connection: Connection, limit: int, now: datetime, max_abandoned: int
     at = micros(now)
     if connection.dialect.name == "postgresql":  # on SQLite a transaction that writes has the only lock there is
         connection.execute(text(f"LOCK TABLE {_RECORDED} IN ROW EXCLUSIVE MODE NOWAIT"))
-    expired = (
-        connection.execute(
-            select(s.queue.c.id, s.queue.c.fence, s.queue.c.worker, s.queue.c.lease_until)
-            .where(s.queue.c.state == "sending", s.queue.c.lease_until < at)
-            .order_by(s.queue.c.lease_until)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
-        .mappings()
-        .all()
+    expired = fetch(
+        connection,
+        select(s.queue.c.id, s.queue.c.fence, s.queue.c.worker, s.queue.c.lease_until)
+        .where(s.queue.c.state == "sending", s.queue.c.lease_until < at)
+        .order_by(s.queue.c.lease_until)
+        .limit(limit)
+        .with_for_update(skip_locked=True),
     )
     if not expired:
         return []
@@ -314,7 +314,7 @@ def rescue(connection: Connection, limit: int, now: datetime, max_abandoned: int
                 attempts=s.queue.c.attempts + 1,
                 abandoned=s.queue.c.abandoned + 1,
             )
-            .returning(s.queue)
+            .returning(s.queue.c.id, s.queue.c.attempts, s.queue.c.abandoned)
         )
         .mappings()
         .all()
@@ -338,12 +338,31 @@ def rescue(connection: Connection, limit: int, now: datetime, max_abandoned: int
         ],
     )
     poison = [row["id"] for row in rows if row["abandoned"] >= max_abandoned]
-    if poison:
-        end(connection, s.queue.c.id.in_(poison), DeliveryState.DEAD, QUARANTINED, now)
+
+    def bury(these: Sequence[str]) -> int:
+        return len(end(connection, s.queue.c.id.in_(these), DeliveryState.DEAD, QUARANTINED, now))
+
+    _each_alone(connection, poison, bury)
     both = union_all(
         _open_rows().where(s.queue.c.id.in_(ids)), _ended_rows().where(s.deliveries.c.id.in_(poison or [""]))
     )
-    return [delivery_from(row) for row in connection.execute(both).mappings()]
+    return [delivery_from(row) for row in fetch(connection, both)]
+
+
+def _each_alone(connection: Connection, ids: Sequence[str], move: Callable[[Sequence[str]], int]) -> int:
+    """Move deliveries and return how many; one whose row cannot be read stays where it is, and no other with it."""
+    if not ids:
+        return 0
+    try:
+        with connection.begin_nested():
+            return move(ids)
+    except Exception as error:
+        if not is_damage(connection, error):
+            raise
+        if len(ids) == 1:
+            _log.error("delivery.unreadable id=%s error=%s", ids[0], type(error).__name__)
+            return 0
+    return sum(_each_alone(connection, [id_], move) for id_ in ids)
 
 
 def purge(connection: Connection, before: datetime, keys_before: datetime, limit: int) -> int:
@@ -417,7 +436,7 @@ SELECT
 
 def next_due(connection: Connection) -> NextDue:
     """Return the earliest instants at which rows of the outbox and the queue become due."""
-    return NextDue(*map(instant_or_none, connection.exec_driver_sql(NEXT_DUE).one()))
+    return NextDue(*map(due_or_none, connection.exec_driver_sql(NEXT_DUE).one()))
 
 
 HAS_WORK = """
@@ -457,7 +476,7 @@ def stats(connection: Connection, now: datetime) -> StoreStats:
             *_first_of_lanes(connection),
         )
     ).scalars()
-    overdue = min((at for at in oldest if at is not None and at <= micros(now)), default=None)
+    overdue = min((at for at in oldest if isinstance(at, int) and at <= micros(now)), default=None)
     open_ones = func.bit_count if connection.dialect.name == "postgresql" else func.length  # there are none elsewhere
     sizes = select(open_ones(s.bundles.c.open).label("size")).limit(_COUNT_CAP).subquery()
     bundled = connection.scalar(select(func.sum(sizes.c.size))) or 0
@@ -470,5 +489,5 @@ def stats(connection: Connection, now: datetime) -> StoreStats:
             .select_from(s.deliveries)
             .where(s.deliveries.c.state == "dead", s.deliveries.c.state != "delivered")
         ),
-        oldest_due=None if overdue is None else instant(overdue),
+        oldest_due=due_or_none(overdue),
     )

@@ -1,4 +1,4 @@
-"""Tables, columns and indexes get the field's standard names: circuits, subscription index, blocked.
+"""Tables, columns and indexes get the field's standard names; PostgreSQL does not compress bodies any more.
 
 A worker of schema 0006 that goes on running stops when it notices; what publishes goes on.
 """
@@ -33,15 +33,23 @@ def upgrade() -> None:
     for table in _ORDERED:
         _rename_column(table, "behind", "blocked")
     _rename_index("notifykit_queue_turn", "notifykit_queue_head")
+    _store_bodies("EXTERNAL")
 
 
 def downgrade() -> None:
     """Rename back."""
+    _store_bodies("EXTENDED")
     _rename_index("notifykit_queue_head", "notifykit_queue_turn")
     for table in _ORDERED:
         _rename_column(table, "blocked", "behind")
     for old, new in _TABLES.items():
         _rename_table(new, old)
+
+
+def _store_bodies(storage: str) -> None:
+    """Have PostgreSQL compress new large bodies (``EXTENDED``) or not (``EXTERNAL``)."""
+    if op.get_context().dialect.name == "postgresql":
+        op.execute(f"ALTER TABLE notifykit_events ALTER body SET STORAGE {storage}")
 
 
 def _rename_table(old: str, new: str) -> None:
