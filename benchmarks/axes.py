@@ -116,7 +116,7 @@ def endpoints(plan: Plan, say: Say) -> Part:
             "Each endpoint has its own type of event and, unless it is said otherwise, a host of its own, so that it "
             f"needs connections of its own. Endpoints are used one after the other, at least {EACH} times in a "
             "run. A worker that has just started meets each for the first time: it reads the endpoint and its "
-            "subscriptions, decrypts the secret, prepares the head of the request and dials. That is a part of every run, "
+            "subscriptions, decrypts the secret, prepares the request's head and dials. That is a part of every run, "
             "and what it costs by itself is in the last two rows: of runs with one event for each endpoint."
         ),
         across="endpoints",
