@@ -80,7 +80,7 @@ def test_the_fixture_describes_itself(host):
     done = pytest_in(host, "--fixtures")
 
     assert "outbox -- " in done.stdout
-    assert "A kit in memory that stands in for the default kit" in done.stdout
+    assert "A kit in memory that replaces the default kit" in done.stdout
 
 
 def test_a_run_that_does_not_use_it_does_not_pay_for_it(host):
