@@ -2,7 +2,7 @@
 
     python -m benchmarks.against COMMIT --runs 5 -- --store postgres --size 8000 --real
 
-What stands behind ``--`` goes to ``benchmarks.deliver`` of both.  Each side runs its own benchmark on its own
+The arguments after ``--`` go to ``benchmarks.deliver`` of both.  Each side runs its own benchmark on its own
 sources, uncompiled, with the dependencies of this interpreter.
 """
 

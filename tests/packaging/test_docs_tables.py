@@ -1,4 +1,4 @@
-"""What the documentation repeats is what the code says."""
+"""What the documentation repeats agrees with the code."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_the_telemetry_page_has_every_event() -> None:
     assert defined == described
 
 
-def test_a_field_that_nobody_explains_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_field_without_a_meaning_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """The page cannot be made while a field has no meaning."""
     monkeypatch.delitem(generate_telemetry.COMMON, "fence")
 

@@ -41,7 +41,7 @@ def children(pid: int) -> list[int]:
 
 
 def test_the_demo_delivers_everything(tmp_path: Path) -> None:
-    """Everyone gets what they should, the broken receiver's events are dead letters, and every signature verifies."""
+    """Every receiver gets its events, those of the broken one are dead letters, and every signature verifies."""
     with demo("--count", "48", "--rate", "200", folder=tmp_path) as process:
         out, err = process.communicate(timeout=60)
 
@@ -96,7 +96,7 @@ def test_other_events_can_be_shown(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc to see child processes")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_it_cleanly(tmp_path: Path, number: signal.Signals, code: int) -> None:
-    """In the middle of the delivering: no traceback, no process and no file stay behind."""
+    """During deliveries: no traceback, no process and no file are left."""
     with demo("--count", "600", "--rate", "60", folder=tmp_path) as process:
         assert process.stderr is not None
         progress = process.stderr.readline()
@@ -116,7 +116,7 @@ def test_a_signal_ends_it_cleanly(tmp_path: Path, number: signal.Signals, code: 
 
 
 def test_an_early_ctrl_c_ends_it_too(tmp_path: Path) -> None:
-    """While it still sets the scene, an interrupt neither hangs it nor leaves its folder behind."""
+    """While it still prepares, an interrupt neither hangs it nor leaves its folder behind."""
     with demo(folder=tmp_path) as process:
         deadline = time.monotonic() + 60
         while not any(tmp_path.glob("notifykit-demo-*")) and time.monotonic() < deadline:
@@ -137,7 +137,7 @@ def test_an_early_ctrl_c_ends_it_too(tmp_path: Path) -> None:
         (["--url", "memory://"], 2),
     ],
 )
-def test_mistakes_are_told_and_leave_nothing(tmp_path: Path, options: list[str], code: int) -> None:
+def test_mistakes_are_reported_and_leave_nothing(tmp_path: Path, options: list[str], code: int) -> None:
     """One line, and no temporary folder."""
     (tmp_path / "bad.jsonl").write_text('{"type": 7}\n')
 
@@ -162,7 +162,7 @@ def test_the_samples_are_varied() -> None:
     assert not text.isascii()
 
 
-def test_the_scenario_fits_any_events() -> None:
+def test_the_subscriptions_fit_any_events() -> None:
     """Each subscription matches some events of its tenant, and the same seed gives the same events."""
     samples = load(None)
     events = demo_events(samples, 120, seed=1)
@@ -187,7 +187,7 @@ def test_the_scenario_fits_any_events() -> None:
     ],
     ids=["lost", "misdirected", "forged"],
 )
-def test_the_demo_would_notice(spoil: Any, problem: str) -> None:
+def test_the_demo_detects_problems(spoil: Any, problem: str) -> None:
     """A lost event, one that goes to the wrong receiver and a bad signature are problems."""
     subscription = subscriptions(load(None))[0]
     receivers = {role.name: DemoReceiver(role) for role in ROLES}

@@ -1,4 +1,4 @@
-"""The converter and the bytes: strict, complete in its complaints, the same with and without orjson."""
+"""The converter and the bytes: strict, with all problems reported, the same with and without orjson."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Point(NamedTuple):
 
 
 class TestBytes:
-    """One way to write, whoever writes."""
+    """Every writer writes the same bytes."""
 
     @needs_orjson
     @given(json_data)
@@ -160,7 +160,7 @@ class TestBytes:
             write(endless)
 
     def test_a_failure_without_a_known_problem_is_a_refusal_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """If the writer fails where the walk finds nothing, the writer's words are passed on."""
+        """If the writer fails where the walk finds nothing, the writer's message is passed on."""
         monkeypatch.setattr(codec, "json_problems", lambda data: [])
 
         with pytest.raises(TypeError, match="bytes is not JSON"):
@@ -266,7 +266,7 @@ class TestProblems:
         assert [] == json_problems({"a": shared, "b": [shared, shared], "c": None})
 
     def test_depth_counts_containers(self) -> None:
-        """The data itself is the first level; siblings of what is too deep are looked at all the same."""
+        """The data itself is the first level; siblings of what is too deep are checked all the same."""
         data = {"a": {"b": [1]}, "z": float("nan")}
 
         assert ["z: NaN is not JSON"] == json_problems(data, max_depth=3)
@@ -291,7 +291,7 @@ class TestProblems:
         ]
 
     def test_the_list_of_problems_is_bounded(self) -> None:
-        """Nobody reads a million lines."""
+        """A million lines would not be read."""
         assert codec.MAX_PROBLEMS == len(json_problems([b""] * 1000))
 
     def test_long_keys_are_cut(self) -> None:
@@ -423,7 +423,7 @@ class TestConverter:
             structure({"lines": [], "placed_at": "2024-05-01T12:00:00Z", "price": price}, Order)
 
     def test_a_validator_speaks_for_itself(self) -> None:
-        """What a class says of its own values is passed on."""
+        """The message of a class's own validator is passed on."""
 
         @attrs.frozen
         class Positive:
@@ -462,7 +462,7 @@ class TestConverter:
 
     @given(st.datetimes(timezones=st.just(UTC)))
     def test_timestamps_are_what_the_standard_library_says(self, instant: datetime) -> None:
-        """Whoever writes them, and for classes that are made out of datetime too."""
+        """With every writer, and for subclasses of datetime too."""
 
         class Other(datetime):
             pass

@@ -1,4 +1,4 @@
-"""The words: valid from birth, and silent about secrets."""
+"""The models: validated when they are made, and without secrets in their texts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class TestLanes:
         [(Priority.HIGH, "webhook:high"), (Priority.NORMAL, "webhook"), (Priority.LOW, "webhook:low")],
     )
     def test_a_lane_has_a_short_name(self, priority, name):
-        """The everyday one is called like its channel."""
+        """The default lane has the name of its channel."""
         assert name == str(Lane("webhook", priority))
 
 
@@ -130,7 +130,7 @@ class TestEndpoints:
         assert ("whsec_new",) == endpoint.signing_keys(START + HOUR)
 
     def test_a_repr_shows_no_secret(self):
-        """Endpoints end up in logs and tracebacks; keys and header values do not."""
+        """Endpoints appear in logs and tracebacks; keys and header values must not."""
         secret = "whsec_" + "c2VjcmV0" * 4
         endpoint = make_endpoint(
             secrets=(EndpointSecret(value=secret, created_at=START),), headers={"authorization": "Bearer hunter2"}

@@ -107,7 +107,7 @@ def make_delivery(
     """Return a delivery of ``event`` as planning makes it: pending, and due when the event is.
 
     Args:
-        address: Tells the deliveries of one event to one subscriber apart.
+        address: Distinguishes the deliveries of one event to one subscriber.
         changes: Any other field of :class:`~notifykit.ports.NewDelivery`.
     """
     delivery = NewDelivery(

@@ -47,7 +47,7 @@ def databases(request: pytest.FixtureRequest) -> Databases:
 
 @pytest.fixture(scope="session", params=["sqlite", pytest.param("postgres", marks=pytest.mark.soak)])
 def one_databases(request: pytest.FixtureRequest) -> Databases:
-    """The same where the kind matters little: every day one of them will do."""
+    """The same for scenarios where the kind matters little: the everyday run uses one of them."""
     made: Databases = request.getfixturevalue(f"{request.param}_databases")
     return made
 
@@ -60,7 +60,7 @@ def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
     running.kill()
 
 
-@pytest.hookimpl(tryfirst=True)  # before marks are looked at
+@pytest.hookimpl(tryfirst=True)  # before marks are evaluated
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the everyday run short: a scenario for both kinds of database runs on one; the other is for CI."""
     for item in items:

@@ -135,11 +135,11 @@ def _operator(case: CrashCase, site: Site, endpoints: dict[str, list[str]]) -> N
     worker = site.worker()
     site.drained(20)
     (endpoint,) = endpoints["acme"]
-    if case.told["task"] == "redrive":
+    if case.command["task"] == "redrive":
         site.heal(endpoint)
-    doomed = site.operator(f"{case.told['task']}", _failpoints(case), tenant="acme", endpoint=endpoint)
+    doomed = site.operator(f"{case.command['task']}", _failpoints(case), tenant="acme", endpoint=endpoint)
     assert doomed.wait(20) == -signal.SIGKILL, f"never came to {case.point}"
-    if case.told["task"] == "rotate":
+    if case.command["task"] == "rotate":
         site.publish(endpoints, case.count, prefix="after")
     site.drained(20)
     worker.terminate()
@@ -198,7 +198,7 @@ def test_a_crash_loses_nothing(
     report.note(request.node.name, findings, kills=int(case.action == "kill"), pauses=int(case.action == "stop"))
     assert () == findings.problems
     assert findings.duplicates <= case.duplicates
-    assert findings.accepted == case.count * (2 if case.told.get("task") == "rotate" else 1)
+    assert findings.accepted == case.count * (2 if case.command.get("task") == "rotate" else 1)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

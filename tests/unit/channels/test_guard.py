@@ -1,4 +1,4 @@
-"""The guard: what is dialled is what was vetted, and a failed lookup lets nothing out."""
+"""The guard: what is dialled is what was vetted, and after a failed lookup nothing is dialled."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def test_public_answers_are_returned_in_order():
         ([PUBLIC, "0177.0.0.1"], Refusal.NOT_AN_ADDRESS),
     ],
 )
-async def test_one_bad_answer_condemns_the_name(answers, reason):
+async def test_one_refused_address_refuses_the_name(answers, reason):
     """A mixed set of answers is refused as a whole."""
     assert reason == await refusal(Guard(resolver=FixedResolver({"hook.test": answers})), "hook.test")
 
@@ -67,7 +67,7 @@ async def test_no_answer_is_a_failure_and_never_permission(answers):
 
 
 async def test_a_lookup_has_a_deadline(monkeypatch):
-    """A resolver that hangs is given up."""
+    """A lookup that hangs is given up."""
 
     class Hanging:
         async def resolve(self, host, port):
@@ -81,7 +81,7 @@ async def test_a_lookup_has_a_deadline(monkeypatch):
 
 
 async def test_vetted_answers_are_remembered_for_a_while(monkeypatch):
-    """A burst of new connections asks once; later the name is judged anew."""
+    """A burst of new connections makes one lookup; later the name is judged anew."""
     clock = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     resolver = FixedResolver({"hook.test": [[PUBLIC], ["127.0.0.1"]]})
@@ -96,7 +96,7 @@ async def test_vetted_answers_are_remembered_for_a_while(monkeypatch):
 
 
 async def test_refusals_and_failures_are_not_remembered():
-    """A name that was mended works at once."""
+    """A name that was repaired works at once."""
     guard = Guard(resolver=FixedResolver({"hook.test": [["10.0.0.1"], [], [PUBLIC]]}))
 
     assert Refusal.PRIVATE == await refusal(guard, "hook.test")
@@ -161,7 +161,7 @@ def test_an_operator_may_allow_a_block(allow, address, expected):
     ],
 )
 def test_metadata_services_cannot_be_allowed(address):
-    """Not even an operator who allows everything opens a metadata service."""
+    """Even an allow-list of everything opens no metadata service."""
     assert Refusal.METADATA == Guard(allow=["0.0.0.0/0", "::/0"]).judge(address)
 
 
@@ -179,7 +179,7 @@ def test_metadata_services_cannot_be_allowed(address):
     ],
 )
 def test_a_refusal_names_the_block_that_would_lift_it(address, block):
-    """What the error names is what the allow-list has to have, and lets the address through."""
+    """With the block that the error names on the allow-list, the address is allowed."""
     with pytest.raises(DestinationRefusedError) as caught:
         Guard().parse(f"https://[{address}]/" if ":" in address else f"https://{address}/")
 
@@ -235,7 +235,7 @@ NAMES = ["receiver", "*.svc.cluster.local", "Hooks.Internal."]
     ],
 )
 async def test_an_operator_may_list_names(host, reason):
-    """Names of a private network pass if they are listed; other private names do not."""
+    """Names of a private network are allowed if they are listed; other private names do not."""
     guard = Guard(allow_names=NAMES, allow_http=True, resolver=FixedResolver({}, default=[PUBLIC]))
 
     assert reason == (await guard.judge_url(f"http://{host}:8080/")).reason
@@ -245,7 +245,7 @@ async def test_an_operator_may_list_names(host, reason):
     ("answer", "reason"), [("10.0.0.1", None), ("192.168.0.1", Refusal.PRIVATE), ("169.254.169.254", Refusal.METADATA)]
 )
 async def test_a_listed_name_is_vetted_as_it_is_dialled(answer, reason):
-    """The list of names opens no address: its block must be allowed as well, and metadata stays out of reach."""
+    """The list of names opens no address: its block must be allowed as well, and metadata services stay refused."""
     guard = Guard(allow=["10.0.0.0/8"], allow_names=["receiver"], resolver=FixedResolver({"receiver": [answer]}))
 
     assert reason == (await guard.judge_url("https://receiver/")).reason
@@ -284,7 +284,7 @@ async def test_judge_url_takes_given_answers():
 
 
 async def test_the_message_names_no_address():
-    """What a tenant may read does not say where the name points."""
+    """The text that a tenant may read does not reveal where the name points."""
     guard = Guard(resolver=FixedResolver({"hook.test": ["10.11.12.13"]}))
 
     with pytest.raises(DestinationRefusedError) as caught:
@@ -308,7 +308,7 @@ async def test_the_system_resolver_appends_no_search_domain(monkeypatch):
 
 
 async def test_a_hanging_lookup_holds_one_thread(monkeypatch):
-    """Everybody who asks for the same name waits for the same lookup, even after others gave up."""
+    """All lookups of one name share one thread, even after other callers gave up."""
     release, calls = threading.Event(), []
 
     def getaddrinfo(host, port, **options):
@@ -335,7 +335,7 @@ async def test_a_hanging_lookup_holds_one_thread(monkeypatch):
 
 @pytest.fixture
 def hanging(monkeypatch):
-    """Let every name with "hang" in it hang until the event is set; return that and what was asked."""
+    """Let every name with "hang" in it hang until the event is set; return the event and the names looked up."""
     release, calls = threading.Event(), []
 
     def getaddrinfo(host, port, **options):
@@ -377,7 +377,7 @@ async def test_names_that_hang_leave_threads_for_others(hanging):
 
 
 async def test_a_lookup_that_never_began_is_no_failure_of_the_name(hanging):
-    """When even the threads for names that hang lately are taken, and all others, nothing is said of the receiver."""
+    """When all threads are taken, those for names that hang included, the receiver is not at fault."""
     guard = Guard(resolver=SystemResolver())
     tasks = await vets(guard, [f"{n}.{n}.hang" for n in range(lookups.QUICK)])
 
@@ -389,7 +389,7 @@ async def test_a_lookup_that_never_began_is_no_failure_of_the_name(hanging):
 
 
 async def test_one_name_holds_one_thread_whatever_its_ports(hanging):
-    """Who registers a name with many ports takes one thread."""
+    """A name that is registered with many ports takes one thread."""
     release, calls = hanging
     guard = Guard(resolver=SystemResolver())
     tasks = [asyncio.create_task(guard.vet("one.hangs.test", port)) for port in range(8000, 8064)]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ...ports import Channel
 
 #: For how many endpoints the parsed URL, the head and the keys are kept at hand.  Not fewer than the endpoints that are
-#: kept of large tenants (``dispatch/large_tenants.py``): going round through more of them prepares each anew.
+#: kept of large tenants (``dispatch/large_tenants.py``): a round through more of them prepares each anew.
 MAX_PREPARED = 12_000
 
 _EVENT_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -51,10 +51,10 @@ class _Prepared:
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class WebhookChannel:
-    """POSTs the stored bytes of an event, signed as Standard Webhooks wants it.
+    """POSTs the stored bytes of an event, signed as Standard Webhooks defines.
 
     Redirects are never followed, cookies never kept, bodies never decompressed,
-    and every connection goes to an address that the guard vetted as it was dialled.
+    and every connection goes to an address that the guard vetted for this connection.
 
     Args:
         guard: What decides where deliveries may go; by default public addresses over https.

@@ -1,7 +1,7 @@
 """The egress guard: decides which addresses a delivery may be sent to, at the moment of dialling.
 
-A check at registration is a courtesy; this one is the boundary, because a name
-may point elsewhere a second later.  A transport dials only what :meth:`Guard.vet`
+The check at registration only gives early feedback; this one is the security boundary, because a
+name may point elsewhere a second later.  A transport dials only what :meth:`Guard.vet`
 returned in the same attempt.
 """
 
@@ -26,12 +26,12 @@ from .url import Target, parse, read_name
 
 #: How long a lookup may take.
 LOOKUP_TIMEOUT = 5.0
-#: How many answers of a lookup are looked at.
+#: How many addresses of a lookup are considered.
 MAX_ANSWERS = 16
 #: How long, and for how many names, vetted answers are remembered.
 ANSWER_TTL = 10.0
 MAX_REMEMBERED = 2048
-#: A name that an operator lets through by allowing loopback; never asked of the DNS (RFC 6761).
+#: A name that an operator allows by allowing loopback; never looked up in the DNS (RFC 6761).
 _LOCALHOST = ("127.0.0.1", "::1")
 
 
@@ -45,17 +45,17 @@ class Resolver(Protocol):
         a dot is only asked for if the operator listed it.
 
         Raises:
-            OSError: The name has no address, or nobody answered.
+            OSError: The name has no address, or no server answered.
         """
         ...
 
 
 class Verdict(NamedTuple):
-    """What the guard says about a URL, for people and for ``notifykit endpoints check``.
+    """The guard's decision about a URL, for people and for ``notifykit endpoints check``.
 
     Attributes:
-        reason: A code of :class:`~.reasons.Refusal`, ``dns_failure``, what this process lacked to
-            look the name up (``lookup_limit`` …), or ``None`` if it is allowed.
+        reason: A code of :class:`~.reasons.Refusal`, ``dns_failure``, what this process lacked for the
+            lookup (``lookup_limit`` …), or ``None`` if it is allowed.
         url: The canonical URL, once it could be read.
         addresses: What would be dialled.
     """
@@ -87,13 +87,13 @@ class _Remembered:
 
 
 class Guard:
-    """Lets a delivery out, or says why not.
+    """Allows a delivery to leave, or returns the reason why it may not.
 
     Args:
-        allow: CIDR blocks that the operator lets through although the table refuses them, such as
-            ``127.0.0.0/8`` in a test.  Metadata services stay out of reach.
+        allow: CIDR blocks that the operator allows although the table refuses them, such as
+            ``127.0.0.0/8`` in a test.  Metadata services stay refused.
         allow_http: Whether ``http://`` is acceptable.
-        allow_names: Names that the operator lets through although they exist only inside a private network:
+        allow_names: Names that the operator allows although they exist only inside a private network:
             ``receiver``, or ``*.svc.cluster.local`` for all names below one.  What they resolve to is vetted
             like any other address, so the block of a private one must be in ``allow`` as well.
         resolver: What turns names into addresses; the operating system's by default.
@@ -147,7 +147,7 @@ class Guard:
     async def vet(self, host: str, port: int, *, patience: float = WAIT) -> tuple[str, ...]:
         """Return the addresses that may be dialled for ``host`` now, in the order of preference.
 
-        One bad answer condemns the name: a mixed set is an attack or a mistake.
+        One refused address refuses the name: a mixed set is an attack or a mistake.
 
         Args:
             patience: Seconds for which the operating system's resolver is waited for, if too many names hang.
@@ -194,14 +194,14 @@ class Guard:
         considered = tuple(answers[:MAX_ANSWERS])
         refused = [(reason, address) for address in considered if (reason := self.judge(address)) is not None]
         if refused:
-            # The addresses stay out of the text: it may be shown to the tenant who chose the name.
+            # The text does not contain the addresses: it may be shown to the tenant that chose the name.
             reason, address = refused[0]
             detail = f"{len(refused)} of {len(considered)} addresses"
             raise DestinationRefusedError(reason, detail, block=addresses.block_of(address))
         return considered
 
     async def judge_url(self, url: str, answers: Mapping[str, Sequence[str]] | None = None) -> Verdict:
-        """Say whether deliveries to ``url`` would be let out, and if not, why.
+        """Return whether deliveries to ``url`` would be allowed, and if not, why.
 
         Args:
             answers: Addresses to take for a host (lower case, no trailing dot) instead of asking the DNS.

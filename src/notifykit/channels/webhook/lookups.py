@@ -1,10 +1,10 @@
-"""The operating system's resolver in threads, of which names that hang leave enough for all others.
+"""The operating system's resolver in threads; names that hang leave enough threads for all others.
 
-A look-up in a thread cannot be cancelled and may hang for half a minute, and whoever controls a
-domain can make as many names of it hang as they like.  So a name is looked up once at a time; a
+A look-up in a thread cannot be cancelled and may hang for half a minute, and the owner of a
+domain can make any number of its names hang.  So a name is looked up once at a time; a
 look-up that has become slow makes room for another one; and names of a domain whose look-ups were
 slow lately share a part of the threads, unless they have answered quickly themselves.  A look-up that
-found no thread says nothing about its name.
+found no thread does not count against its name.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _THREADS = QUICK + SLOW
 SLOW_AFTER, REMEMBERED_FOR = 0.5, 60.0
 #: Seconds that a look-up waits for a thread, unless its caller has another limit: half of the shortest timeout.
 WAIT = 0.5
-#: Seconds between two looks whether one that runs has become slow, while others wait.
+#: Seconds between two checks whether a running one has become slow, while others wait.
 _TICK = 0.05
-#: Names that have answered, and domains that were slow, of which is known.
+#: Names that have answered, and domains that were slow, that are remembered.
 _MOST_KNOWN = 2048
 
 
@@ -43,7 +43,7 @@ class _Lookup:
     """One name.
 
     Attributes:
-        callers: How many wait for its beginning.
+        callers: How many callers wait for its start.
         since: When it began.
         is_suspect: Whether it is slow, or one of its domain was lately.
     """
@@ -60,8 +60,8 @@ class _Lookup:
 class SystemResolver:
     """The operating system's resolver, in threads of its own.
 
-    Callers give up after :data:`~.guard.LOOKUP_TIMEOUT`; the look-up goes on, and whoever asks for the same name
-    meanwhile shares it.
+    Callers give up after :data:`~.guard.LOOKUP_TIMEOUT`; the look-up continues, and
+    other callers with the same name share it meanwhile.
     """
 
     def __init__(self) -> None:
@@ -72,7 +72,7 @@ class SystemResolver:
         return await asyncio.shield(await self.begin(host, port, WAIT))
 
     async def begin(self, host: str, port: int, patience: float) -> asyncio.Future[list[str]]:
-        """Return what will hold the addresses of ``host``, which others may share, once they are being looked up.
+        """Return the future of the addresses of ``host``, which callers may share, once the look-up has begun.
 
         Args:
             patience: Seconds for which a thread is waited for.
@@ -102,7 +102,7 @@ class _Lookups:
     async def begun(
         self, host: str, port: int, patience: float, loop: asyncio.AbstractEventLoop
     ) -> asyncio.Future[list[str]]:
-        """Return what will hold the addresses of ``host``, once they are being looked up."""
+        """Return the future of the addresses of ``host``, once the look-up has begun."""
         lookup = self._of.get(host)
         if lookup is None:
             lookup = self._of[host] = _Lookup(host, port, loop.create_future())
@@ -165,7 +165,7 @@ class _Lookups:
     def _note(self, lookup: _Lookup, loop: asyncio.AbstractEventLoop, done: asyncio.Future[list[str]]) -> None:
         error = asyncio.CancelledError() if done.cancelled() else done.exception()
         now = loop.time()
-        if now - lookup.since >= SLOW_AFTER:  # nobody may have looked since it became so
+        if now - lookup.since >= SLOW_AFTER:  # it may have become slow since the last check
             self._quick_names.pop(lookup.host, None)
             _remember(self._slow_domains, _domain(lookup.host), now + REMEMBERED_FOR)
         elif error is None:
@@ -184,7 +184,7 @@ class _Lookups:
             lookup.answer.cancel()
         else:
             lookup.answer.set_exception(found)
-            lookup.answer.exception()  # all who asked may have given up
+            lookup.answer.exception()  # all callers may have given up
 
 
 def _remember(known: OrderedDict[str, _Value], name: str, value: _Value) -> None:
@@ -195,12 +195,12 @@ def _remember(known: OrderedDict[str, _Value], name: str, value: _Value) -> None
 
 
 def _domain(host: str) -> str:
-    """Return the last two labels; too much for ``co.uk``, whose names that answer are not concerned."""
+    """Return the last two labels; too much for ``co.uk``, but names there that answer are not affected."""
     return ".".join(host.rsplit(".", 2)[-2:])
 
 
 def _look_up(host: str, port: int) -> list[str]:
-    # The trailing dot keeps the resolver from trying search domains, which a name of one label cannot do without.
+    # The trailing dot keeps the resolver from trying search domains, which names of one label need.
     name = f"{host}." if "." in host else host
     found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))

@@ -42,7 +42,7 @@ def shortage_at_lookup(error: Exception) -> str | None:
         return LOOKUP_LIMIT
     if isinstance(error, OSError) and not isinstance(error, socket.gaierror) and error.errno in _REASONS:
         return _REASONS[error.errno]
-    try:  # the resolver's own codes do not say that it could open nothing
+    try:  # the resolver's own codes do not report that it could open no file
         socket.socket().close()
     except OSError as error:
         return _REASONS.get(error.errno or 0)
@@ -50,7 +50,7 @@ def shortage_at_lookup(error: Exception) -> str | None:
 
 
 def _has_source(address: str, port: int) -> bool:
-    """Tell whether this host has an address to send from; on one without IPv6 the error is the same."""
+    """Return whether this host has an address to send from; on one without IPv6 the error is the same."""
     try:
         with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.connect((address, port))  # sends nothing
