@@ -34,10 +34,10 @@ TABLES = (
     "endpoints",
     "subscriptions",
     "tenants",
-    "ailments",
+    "circuits",
     "buckets",
     "outbox",
-    "interests",
+    "subscription_index",
 )
 #: Attempts have no tenant of their own: they are read by the id of a delivery that was found by its tenant, and
 #: written beside one.

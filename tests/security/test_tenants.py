@@ -71,7 +71,7 @@ ENGINE_VERBS = {
     "extend": "fenced",
     "rescue": "any janitor's duty",
     "purge": "any janitor's duty",
-    "ailments": "every process knows of every failing endpoint",
+    "circuits": "every process knows of every failing endpoint",
     "save_circuit": "the circuit names it",
     "save_endpoint": "the endpoint names it",
     "save_subscription": "the subscription names it",
