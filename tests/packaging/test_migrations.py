@@ -188,7 +188,8 @@ INSERT INTO notifykit_buckets (endpoint_id, tenant, tokens, filled_at) VALUES ('
 async def test_data_of_schema_0001_is_kept(fresh_url):
     """Waiting deliveries, circuits and rate limits are kept; the same id of another tenant is another endpoint."""
     await upgrade(fresh_url, "0001")
-    for statement in BEFORE_0002.split(";"):
+    nothing = "x'7b7d'" if fresh_url.startswith("sqlite") else "'{}'"
+    for statement in BEFORE_0002.replace("'{}'", nothing).split(";"):
         _run_sql(fresh_url, statement)
     ours = OpenCircuit(
         endpoint_id="end_1", tenant=ACME, since=at(1), probe_at=at(2), probes=3, reason="http_503", version=1

@@ -197,8 +197,8 @@ async def test_every_verb_with_a_tenant_names_it_to_the_database(kit, monkeypatc
         "is_planned": [store.is_planned(OWNER, own["event"])],
         "get_endpoint": [store.get_endpoint(OWNER, own["endpoint"])],
         "find_endpoints": [store.find_endpoints(OWNER, limit=10, after=after) for after in (None, own["endpoint"])],
-        "draw": [store.acquire(OWNER, own["endpoint"], 1, RateLimit(per_second=1), now=now)],
-        "remove_ailment": [store.close_circuit(OWNER, own["endpoint"], now=now)],
+        "acquire": [store.acquire(OWNER, own["endpoint"], 1, RateLimit(per_second=1), now=now)],
+        "close_circuit": [store.close_circuit(OWNER, own["endpoint"], now=now)],
         "get_subscription": [store.get_subscription(OWNER, own["subscription"])],
         "find_subscriptions": [
             store.find_subscriptions(OWNER, subscriber_id=subscriber, limit=10, after=after)
@@ -208,7 +208,7 @@ async def test_every_verb_with_a_tenant_names_it_to_the_database(kit, monkeypatc
         "load_tenant": [store.load_tenant(OWNER)],
         "load_small_tenant": [store.load_small_tenant(OWNER, most) for most in (0, 100)],
         "pick_endpoints": [store.pick_endpoints(OWNER, [own["endpoint"]])],
-        "find_candidates": [
+        "find_matches": [
             store.find_matches(
                 OWNER, [MatchQuery("later", named=named), MatchQuery("later", "a/b", after="sub_")], limit=9
             )

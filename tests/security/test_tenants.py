@@ -208,9 +208,9 @@ async def ask(scene: Scene, owner: str, name: str, given: dict[str, Any]) -> tup
             options[parameter] = [given[parameter]] if parameter.endswith("_ids") else given[parameter]
         elif parameter == "tenant":
             options[parameter] = STRANGER
-        elif parameter == "limit" and name == "draw":
+        elif parameter == "limit" and name == "acquire":
             options[parameter] = RateLimit(per_second=1, burst=50)
-        elif parameter == "wanted" and name == "draw":
+        elif parameter == "wanted" and name == "acquire":
             options[parameter] = 50
         elif parameter in IDS and details.default is inspect.Parameter.empty:
             options[parameter] = scene.stranger.own[IDS[parameter]]

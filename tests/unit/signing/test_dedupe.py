@@ -266,8 +266,8 @@ def test_a_row_that_comes_and_goes_is_given_up(clock, tmp_path):
             )
         )
 
-    with pytest.raises(StoreError, match="comes and goes"):
+    with pytest.raises(StoreError, match="inserted and deleted several times"):
         store.begin("acme", "msg_1")
-    with pytest.raises(StoreError, match="comes and goes"):
+    with pytest.raises(StoreError, match="inserted and deleted several times"):
         store.finish("acme", "msg_1")
     engine.dispose()

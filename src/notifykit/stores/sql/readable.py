@@ -101,6 +101,8 @@ def is_damage(connection: Connection, error: Exception) -> bool:
     if connection.dialect.name != "sqlite":
         return False
     cause = getattr(error, "orig", None) or error
+    if isinstance(cause, UnicodeEncodeError):  # a value of the query, not of a row
+        return False
     return isinstance(cause, DAMAGED) or (
         isinstance(cause, sqlite3.OperationalError) and not getattr(cause, "sqlite_errorcode", 0)
     )
