@@ -408,7 +408,7 @@ class TestConverter:
             "data.paid: not a valid bool",
             "data.placed_at: is missing",
             "data.price: not a valid Decimal",
-            "data.priority: not a valid Priority",
+            "data.priority: must be one of high, normal, low",
             "data.ref: not a valid UUID or null",
             "data.shipped_at: not a valid datetime or null",
             "data.tags: not a valid frozenset",

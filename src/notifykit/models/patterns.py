@@ -50,3 +50,9 @@ def _word_problem(word: str, separator: str) -> str | None:
     if UNPRINTABLE.search(word):
         return "has control characters"
     return None
+
+
+def topic_pattern(value: object) -> str | None:
+    """Check a pattern of topics (see :mod:`notifykit.models.checks`)."""
+    found = check_pattern(value, TOPICS)
+    return "; ".join(problem.partition(": ")[2] for problem in found) or None
