@@ -216,23 +216,27 @@ def loads(body: bytes) -> Any:
     return _loads(body)
 
 
-def loads_unique(body: bytes) -> tuple[Any, list[str]]:
+def loads_unique(body: bytes, *, path: str = "") -> tuple[Any, list[str]]:
     """Return what the JSON text ``body`` says, and each key that an object has twice, as ``path: what is wrong``.
 
-    Half of the world's readers take the first value of such a key and half the last, so what was meant is anyone's guess.
+    Some readers take the first value of such a key and others the last, so it is not known which one was meant.
+
+    Args:
+        body: What was given.
+        path: What the whole of it is called.
 
     Raises:
         ValueError: As :func:`loads`.
     """
     value = _stdlib_loads(body, _object)
     problems: list[str] = []
-    open_: list[tuple[str, Any]] = [("", value)] if isinstance(value, (dict, list)) else []
+    open_: list[tuple[str, Any]] = [(path, value)] if isinstance(value, (dict, list)) else []
     while open_ and len(problems) < MAX_PROBLEMS:
-        path, container = open_.pop()
+        here, container = open_.pop()
         if isinstance(container, _Repeating):
-            problems += [f"{join_path(path, key)}: is given more than once" for key in container.repeated]
+            problems += [f"{join_path(here, key)}: is given more than once" for key in container.repeated]
         steps = container.items() if isinstance(container, dict) else enumerate(container)
-        open_ += [(join_path(path, step), item) for step, item in steps if isinstance(item, (dict, list))]
+        open_ += [(join_path(here, step), item) for step, item in steps if isinstance(item, (dict, list))]
     return value, problems
 
 
@@ -644,4 +648,6 @@ def _explain(error: BaseException, wanted: Any) -> str:
 def _name(wanted: Any) -> str:
     if get_origin(wanted) in (Union, UnionType):
         return " or ".join(_name(part) for part in get_args(wanted))
+    if get_origin(wanted) is tuple:
+        return "list"
     return "null" if wanted is type(None) else str(getattr(wanted, "__name__", wanted))

@@ -35,8 +35,8 @@ def add(commands: Commands) -> None:
         description="Read questions from stdin, one JSON object a line, and write for each, in the same order, what is "
         "decided: verdict, code, until, digest. Needed are now, channel, type (name, category, purpose); what else "
         "there is: event (topic, expires_at), settings, mutes, consents, tokens_left, addresses, suppressions, zone, "
-        "quiet_hours, quiet_except. A line that is no question is answered with an error and its problems, and the "
-        "exit code is 1 at the end. Blank lines are left out.",
+        "quiet_hours, quiet_except. A line that cannot be decided is answered with an error and all its problems, and "
+        "the exit code is 1 at the end. Blank lines are left out.",
         example=_EXAMPLE,
     )
     parser.add_argument("--explain", action="store_true", help="add to each answer a sentence for people")
@@ -79,10 +79,9 @@ def _answer(line: bytes | None, number: int, *, explain: bool) -> dict[str, Any]
     if line is None:
         return _refused(number, [f"{ROOT}: longer than {MAX_LINE} bytes"])
     try:
-        value, problems = loads_unique(line)
+        value, problems = loads_unique(line.rstrip(b"\r\n"), path=ROOT)
     except ValueError as error:
         return _refused(number, [f"{ROOT}: {_not_json(error)}"])
-    problems = [f"{ROOT}.{problem}" for problem in problems]
     try:
         question = structure(value, Question, path=ROOT)
     except InvalidInputError as error:
@@ -116,7 +115,7 @@ def _decided(decision: Any, *, explain: bool) -> dict[str, Any]:
 def _refused(number: int, problems: list[str]) -> dict[str, Any]:
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     return {
-        "error": f"line {number} is no question: {count}; see notifykit decide --help",
+        "error": f"line {number} was not decided: {count}; what is asked for: notifykit decide --help",
         "problems": [_problem(text) for text in problems],
     }
 

@@ -65,7 +65,12 @@ class Question:
         if self.type.purpose is Purpose.MARKETING:
             locked = [at for at, each in enumerate(self.settings) if each.locked and each.value == ON]
             if locked:
-                raise InvalidInputError([f"settings[{at}].locked: marketing cannot be locked on" for at in locked])
+                raise InvalidInputError(
+                    [
+                        f"settings[{at}].locked: marketing cannot be locked on; lock it off, or leave it unlocked"
+                        for at in locked
+                    ]
+                )
 
     def decide(self) -> Decision:
         """Return the answer."""

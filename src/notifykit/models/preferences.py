@@ -99,7 +99,7 @@ class Setting:
     Attributes:
         value: ``on``, ``off`` or ``digest:NAME``.
         locked: Narrower scopes cannot change it.  A person's own settings cannot be locked.
-        precedence: Of the settings that match an event, the one with the highest precedence counts; of equal ones the last.
+        precedence: Of the settings that match an event, the one with the highest counts; of equal ones the last.
     """
 
     scope: Scope = attrs.field(validator=field_check(one_of(Scope)))

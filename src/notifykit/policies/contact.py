@@ -237,17 +237,23 @@ _ADDRESS_CODES = {
     AddressState.SUPPRESSED: Code.ADDRESS_SUPPRESSED,
     AddressState.GONE: Code.ADDRESS_GONE,
 }
+_NOTHING: frozenset[str] = frozenset()
 
 
 def _unreachable(person: Person, channel: str, purpose: Purpose, now: datetime) -> Code | None:
-    """Return why no address of the channel can be used."""
-    addresses = [address for address in person.addresses if address.channel == channel]
-    active = {address.address for address in addresses if address.state is AddressState.ACTIVE}
-    if not addresses:
-        return Code.NO_ADDRESS
-    if not active:
-        return _ADDRESS_CODES[addresses[-1].state]
-    return Code.SUPPRESSED if active <= _suppressed(person.suppressions, channel, purpose, now) else None
+    """Return why no address of the channel can be used; ``None`` if one can."""
+    suppressed = _suppressed(person.suppressions, channel, purpose, now) if person.suppressions else _NOTHING
+    code = Code.NO_ADDRESS
+    for address in person.addresses:
+        if address.channel != channel:
+            continue
+        if address.state is not AddressState.ACTIVE:
+            code = code if code is Code.SUPPRESSED else _ADDRESS_CODES[address.state]
+        elif address.address in suppressed:
+            code = Code.SUPPRESSED
+        else:
+            return None
+    return code
 
 
 def _suppressed(suppressions: Iterable[Suppression], channel: str, purpose: Purpose, now: datetime) -> set[str]:
