@@ -13,6 +13,7 @@ from .output import Output
 from .parser import Commands
 
 if TYPE_CHECKING:
+    from ..policies.contact import Decision
     from .context import Context
 
 #: A longer line is refused without being held in memory.
@@ -86,7 +87,7 @@ def _answer(line: bytes | None, number: int, *, explain: bool) -> dict[str, Any]
         question = structure(value, Question, path=ROOT)
     except InvalidInputError as error:
         return _refused(number, [*problems, *error.problems])
-    return _refused(number, problems) if problems else _decided(question.decide(), explain=explain)
+    return _refused(number, problems) if problems else answer_of(question.decide(), explain=explain)
 
 
 def _not_json(error: ValueError) -> str:
@@ -97,7 +98,8 @@ def _not_json(error: ValueError) -> str:
     return f"not JSON: {error}"
 
 
-def _decided(decision: Any, *, explain: bool) -> dict[str, Any]:
+def answer_of(decision: Decision, *, explain: bool = False) -> dict[str, Any]:
+    """Return a decision as it is written."""
     from ..codec import timestamp
     from ..policies.contact import REASONS
 
