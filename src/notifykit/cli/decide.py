@@ -50,10 +50,10 @@ def decide(context: Context) -> int:
     for number, line in enumerate(_lines(), 1):
         if line is not None and not line.strip():
             continue
-        answer = _answer(line, number, explain=context.args.explain)
-        if "error" in answer:
+        found = answer(line, number, explain=context.args.explain)
+        if "error" in found:
             code = FAILED
-        out.record(answer)  # and flush: another program may wait for it before it asks the next question
+        out.record(found)  # and flush: another program may wait for it before it asks the next question
     return code
 
 
@@ -72,7 +72,8 @@ def _lines() -> Iterator[bytes | None]:
         yield None
 
 
-def _answer(line: bytes | None, number: int, *, explain: bool) -> dict[str, Any]:
+def answer(line: bytes | None, number: int = 1, *, explain: bool = False) -> dict[str, Any]:
+    """Return what is answered to a line; ``None`` stands for one that is too long."""
     from ..codec import loads_unique, structure
     from ..errors import InvalidInputError
     from .question import ROOT, Question

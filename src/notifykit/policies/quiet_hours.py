@@ -12,8 +12,8 @@ from functools import lru_cache
 
 from ..models.quiet_hours import DAY, QuietHours
 
-#: Between two changes of a zone's offset there were never less than 95 hours (Europe/Warsaw in 1944), so that there is at
-#: most one in a stretch of this length.  A test proves it for every zone.
+#: Between two changes of a zone's offset there were never less than 95 hours (Africa/Freetown in 1939), so that there
+#: is at most one in a stretch of this length.  A test proves it for every zone.
 STRETCH = timedelta(days=3)
 #: How far one look goes: a stretch that begins with the day holds it.
 _LOOK = STRETCH - timedelta(days=1)
