@@ -29,7 +29,7 @@ from uuid import UUID
 import attrs
 from cattrs import BaseConverter, ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
 from cattrs.errors import IterableValidationNote
-from cattrs.gen import make_dict_structure_fn, override
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 from cattrs.preconf.json import JsonConverter, make_converter
 
 from .errors import InvalidInputError
@@ -515,6 +515,21 @@ def _checked_hook(wanted: Any, made: BaseConverter) -> Callable[[Any, Any], Any]
     return structure
 
 
+def _has_json_names(wanted: Any) -> bool:
+    return attrs.has(wanted) and any(JSON_NAME in field.metadata for field in attrs.fields(wanted))
+
+
+def _renaming_hook(wanted: Any, made: BaseConverter) -> Callable[[Any], Any]:
+    """Return a hook that writes fields under their names in JSON."""
+    attrs.resolve_types(wanted)
+    renamed = {
+        field.name: override(rename=field.metadata[JSON_NAME])
+        for field in attrs.fields(wanted)
+        if JSON_NAME in field.metadata
+    }
+    return make_dict_unstructure_fn(wanted, made, **renamed)  # type: ignore[arg-type] # as above
+
+
 def _field_hook(field: attrs.Attribute[Any], made: BaseConverter) -> Callable[[Any, Any], Any]:
     """Return a hook that reads the value of a field, and asks its check."""
     item = made.get_structure_hook(field.type)
@@ -573,6 +588,7 @@ def _make_converter() -> JsonConverter:
     made.register_structure_hook(float, _exactly(float, int))
     made.register_structure_hook_factory(_is_array, _array_hook)
     made.register_structure_hook_factory(_has_checks, _checked_hook)
+    made.register_unstructure_hook_factory(_has_json_names, _renaming_hook)
     return made
 
 
