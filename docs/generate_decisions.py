@@ -1,4 +1,4 @@
-"""Makes the table of ``explanation/decisions.md`` from ``notifykit.policies.contact``: ``python -m docs.generate_decisions``.
+"""Makes the table of ``explanation/decisions.md`` from the codes: ``python -m docs.generate_decisions``.
 
 The codes are the contract; a test holds the page to them.
 """
@@ -17,10 +17,10 @@ END = "% Here ends what is made."
 
 def table() -> str:
     """Return the table of codes."""
-    rows = [
-        f"| {number} | {reason.when} | {reason.verdict} | `{code}` | {'yes' if reason.security else '–'} | {reason.sentence} |"
-        for number, (code, reason) in enumerate(REASONS.items(), 1)
-    ]
+    rows = []
+    for number, (code, reason) in enumerate(REASONS.items(), 1):
+        security = "yes" if reason.security else "–"
+        rows.append(f"| {number} | {reason.when} | {reason.verdict} | `{code}` | {security} | {reason.sentence} |")
     head = ["| | when | verdict | code | security | what people are told |", "| --- | --- | --- | --- | --- | --- |"]
     return "\n".join([*head, *rows])
 

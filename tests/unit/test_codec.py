@@ -517,7 +517,7 @@ class TestClassesWithChecks:
         assert data == converter.unstructure(span, Span)
 
     def test_every_field_is_checked_before_anything_is_told(self):
-        """What the checks find comes with what the converter finds, each with its path; objects as a whole come last."""
+        """What the checks find comes with what the converter finds, each with its path."""
         data = {
             "from": "long",
             "to": 10,

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 import attrs
 
-from .checks import field_check, kind_of, many, one_of
+from .checks import field_check, kind_of, listed, many, one_of
 from .preferences import label
 
 DAY = 24 * 60
@@ -27,6 +27,8 @@ _CLOCK = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]")
 #: Names of the IANA database.  What begins with a small letter (``localtime``, ``right/…``) depends on the machine.
 _ZONE = re.compile(r"[A-Z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+){0,2}")
 _MAX_ZONE = 64
+#: More would be a mistake of a program, not the wish of a person.
+_MAX_DAYS, _MAX_WINDOWS, _MAX_CATEGORIES = 100, 10_000, 10_000
 
 
 class Weekday(StrEnum):
@@ -74,6 +76,11 @@ def zone_named(name: str) -> tzinfo | None:
         return None
 
 
+def _days(values: Iterable[Weekday]) -> tuple[Weekday, ...]:
+    days: tuple[Weekday, ...] = listed(values, _MAX_DAYS)
+    return days
+
+
 @attrs.frozen(kw_only=True)
 class Window:
     """A span of wall-clock time on some days of the week.
@@ -85,7 +92,7 @@ class Window:
     """
 
     days: tuple[Weekday, ...] = attrs.field(
-        validator=field_check(many(one_of(Weekday), most=100, what="days of the week"))
+        converter=_days, validator=field_check(many(one_of(Weekday), most=_MAX_DAYS, what="days of the week"))
     )
     from_: str = attrs.field(validator=field_check(clock), metadata={"json": "from"})
     to: str = attrs.field(validator=field_check(clock))
@@ -120,14 +127,22 @@ def _merged(windows: Iterable[Window]) -> tuple[tuple[int, int], ...]:
 def quiet_windows(value: object) -> str | None:
     """Check that windows leave some time of the week."""
     if not isinstance(value, Sequence) or not all(isinstance(window, Window) for window in value):
-        return "must be windows"
+        return "must be a list of windows"
+    if len(value) > _MAX_WINDOWS:
+        return f"at most {_MAX_WINDOWS} windows"
     if _merged(value) == ((0, WEEK),):
         return "the windows cover the whole week, so that nothing could ever be sent; leave some time"
     return None
 
 
-def _categories(value: Iterable[str]) -> frozenset[str]:
-    return frozenset(value)
+def _windows(values: Iterable[Window]) -> tuple[Window, ...]:
+    windows: tuple[Window, ...] = listed(values, _MAX_WINDOWS)
+    return windows
+
+
+def _categories(values: Iterable[str]) -> frozenset[str]:
+    categories: tuple[str, ...] = listed(values, _MAX_CATEGORIES)
+    return frozenset(categories)
 
 
 @attrs.frozen(kw_only=True)
@@ -142,9 +157,9 @@ class QuietHours:
     """
 
     zone: str = attrs.field(default="UTC", validator=field_check(zone_name))
-    windows: tuple[Window, ...] = attrs.field(default=(), validator=field_check(quiet_windows))
+    windows: tuple[Window, ...] = attrs.field(default=(), converter=_windows, validator=field_check(quiet_windows))
     exceptions: frozenset[str] = attrs.field(
-        default=(), converter=_categories, validator=field_check(many(label, most=10_000, what="categories"))
+        default=(), converter=_categories, validator=field_check(many(label, most=_MAX_CATEGORIES, what="categories"))
     )
     clock: tzinfo = attrs.field(init=False, eq=False, repr=False)
     _begins: Sequence[int] = attrs.field(init=False, eq=False, repr=False)

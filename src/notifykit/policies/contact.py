@@ -206,7 +206,7 @@ def decide_contact(notice: Notice, person: Person, channel: str, *, tokens_left:
     """
     if notice.expires_at is not None and notice.expires_at <= now:
         return Skip(Code.EXPIRED)
-    if notice.purpose is Purpose.SECURITY:
+    if notice.purpose == Purpose.SECURITY:
         refusal = _unreachable(person, channel, notice.purpose, now)
         return SEND if refusal is None else Skip(refusal)
     setting = setting_that_counts(person.settings, notice, channel)
@@ -227,7 +227,7 @@ def _unwanted(setting: Setting | None, notice: Notice, person: Person, channel: 
     locked_on = setting is not None and setting.locked and setting.value == ON
     if not locked_on and is_muted(person.mutes, notice, channel, now):
         return Code.MUTED
-    if notice.purpose is Purpose.MARKETING and Purpose.MARKETING not in person.consents:
+    if notice.purpose == Purpose.MARKETING and Purpose.MARKETING not in person.consents:
         return Code.NO_CONSENT
     return None
 
@@ -247,7 +247,7 @@ def _unreachable(person: Person, channel: str, purpose: Purpose, now: datetime) 
     for address in person.addresses:
         if address.channel != channel:
             continue
-        if address.state is not AddressState.ACTIVE:
+        if address.state != AddressState.ACTIVE:
             code = code if code is Code.SUPPRESSED else _ADDRESS_CODES[address.state]
         elif address.address in suppressed:
             code = Code.SUPPRESSED

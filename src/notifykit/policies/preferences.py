@@ -46,7 +46,7 @@ def setting_that_counts(settings: Iterable[Setting], notice: Notice, channel: st
             and (select.category is None or select.category == notice.category)
             and (select.channel is None or select.channel == channel)
         ):
-            if setting.locked and setting.value == ON and notice.purpose is Purpose.MARKETING:
+            if setting.locked and setting.value == ON and notice.purpose == Purpose.MARKETING:
                 setting = attrs.evolve(setting, locked=False)  # noqa: PLW2901
             if found is None or setting.precedence >= found.precedence:
                 found = setting
@@ -62,7 +62,7 @@ def is_muted(mutes: Iterable[Mute], notice: Notice, channel: str, now: datetime)
             and (select.type is None or select.type == notice.type)
             and (select.category is None or select.category == notice.category)
             and (select.channel is None or select.channel == channel)
-            and (select.purpose is None or select.purpose is notice.purpose)
+            and (select.purpose is None or select.purpose == notice.purpose)
             and (select.topic is None or compile_pattern(select.topic, TOPICS)(notice.topic or ""))
         ):
             return True
