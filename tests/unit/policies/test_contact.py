@@ -176,7 +176,7 @@ def test_settings_mutes_and_addresses_are_decided_as_the_oracle_does(count):
     assert {code.value for code in Code} - {"quiet_hours", "expired_in_quiet_hours", "address_suppressed"} == seen
 
 
-@pytest.mark.parametrize("count", [150, pytest.param(1_000, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("count", [150, pytest.param(3_000, marks=pytest.mark.thorough)])
 def test_whole_questions_are_decided_as_the_oracle_does(count):
     """The same with quiet hours in several zones, over a whole year."""
     rng = random.Random(19)
