@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from docs import generate_telemetry
+from docs import generate_decisions, generate_telemetry
 from notifykit import telemetry
 from notifykit.models.delivery import DeliveryState
 from notifykit.models.retry import DEFAULT_RETRY
@@ -42,6 +42,14 @@ def test_a_field_without_a_meaning_is_an_error(monkeypatch: pytest.MonkeyPatch) 
 
     with pytest.raises(ValueError, match=r"ClaimLost\.fence"):
         generate_telemetry.fields(telemetry.ClaimLost)
+
+
+def test_the_table_of_decisions_is_fresh() -> None:
+    """The page about decisions has every code, as its generator writes it now."""
+    written = generate_decisions.PAGE.read_text("utf-8")
+
+    assert generate_decisions.table() in written, "run: python -m docs.generate_decisions"
+    assert generate_decisions.page(written) == written
 
 
 def test_the_states_page_has_every_state() -> None:
