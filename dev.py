@@ -104,7 +104,8 @@ def in_parallel(arguments: Sequence[str]) -> list[str]:
     alone = {"-s", "-n", "--pdb", "--co", "--collect-only", "--last-failed", "--lf"}
     if any(word in alone or word.startswith("-n") or Path(word.split("::")[0]).exists() for word in arguments):
         return []
-    return ["-n", str(os.cpu_count() or 1), "--dist", "loadgroup"]
+    # One process more than there are processors: some tests wait, for leases to expire and servers to start.
+    return ["-n", str((os.cpu_count() or 1) + 1), "--dist", "loadgroup"]
 
 
 #: Prints how long a piece of ordinary Python takes, in microseconds, and which interpreter that was.

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from notifykit.signing import Signer, VerificationError, Verifier, generate_secret, public_key
 from tests import report
+from tests.everyday import examples
 
 NOW = 1_800_000_000
 SECRETS = [generate_secret(), generate_secret()]
@@ -289,7 +290,7 @@ _headers = (
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(body=st.binary(max_size=50) | _scalars, headers=_headers)
 @example(body=b"", headers={"webhook-id": "a", "webhook-timestamp": str(NOW), "webhook-signature": "\ud800"})
 def test_no_shape_of_input_raises_anything_else(body, headers):
@@ -299,7 +300,7 @@ def test_no_shape_of_input_raises_anything_else(body, headers):
             verifier.verify(body, headers)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     body=st.binary(max_size=300),
     seconds=st.integers(-300, 300),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from notifykit.channels.webhook import Refusal, addresses, parse
 from notifykit.errors import DestinationRefusedError
 from tests import report
+from tests.everyday import examples
 
 SEEDS = [
     "https://example.com/hook",
@@ -76,7 +77,7 @@ def same_host(ours: str, theirs: str | None) -> bool:
     return addresses.pack(theirs) == packed if packed else theirs.lower().removesuffix(".") == ours
 
 
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=examples(3000), deadline=None)
 @given(URLS)
 @example("https://example.com:/")
 @example("https://example.com.:443/")
@@ -126,7 +127,7 @@ def test_many_mutations_are_read_alike(count):
     assert read > count / 50
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=examples(1500), deadline=None)
 @given(URLS)
 def test_the_canonical_url_is_a_fixed_point(url):
     """Reading the canonical URL again gives the same target, and it is plain visible ASCII."""
@@ -141,7 +142,7 @@ def test_the_canonical_url_is_a_fixed_point(url):
     assert target.path.startswith("/")
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=examples(1500), deadline=None)
 @given(URLS | st.text())
 def test_nothing_but_a_refusal_is_raised(url):
     """Any text is either read or refused with a known reason."""
