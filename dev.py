@@ -104,7 +104,8 @@ def in_parallel(arguments: Sequence[str]) -> list[str]:
     alone = {"-s", "-n", "--pdb", "--co", "--collect-only", "--last-failed", "--lf"}
     if any(word in alone or word.startswith("-n") or Path(word.split("::")[0]).exists() for word in arguments):
         return []
-    return ["-n", str(os.cpu_count() or 1), "--dist", "loadgroup"]
+    # One process more than there are processors: some tests wait, for leases to expire and servers to start.
+    return ["-n", str((os.cpu_count() or 1) + 1), "--dist", "loadgroup"]
 
 
 #: Prints how long a piece of ordinary Python takes, in microseconds, and which interpreter that was.
@@ -222,9 +223,21 @@ def make_environment(uv: str | None, wanted: Environment) -> None:
         sys.exit("dev.py: this Python has neither ensurepip nor pip; on Debian: apt-get install python3-venv")
 
 
+def variables() -> dict[str, str]:
+    """Return the environment of what is run: in it, compiled Python files are always kept.
+
+    Tests start hundreds of processes, and one that has to compile all it imports takes seconds instead of tenths of
+    them.  Who wants no such files beside the sources finds them in .venv.
+    """
+    given = dict(os.environ)
+    if given.pop("PYTHONDONTWRITEBYTECODE", ""):
+        given.setdefault("PYTHONPYCACHEPREFIX", str(VENV / "pycache"))
+    return given
+
+
 def run(command: Sequence[str]) -> int:
     """Run the command to its end; a Ctrl-C is the command's to handle."""
-    with subprocess.Popen(command, cwd=HERE) as process:
+    with subprocess.Popen(command, cwd=HERE, env=variables()) as process:
         while True:
             try:
                 return process.wait()

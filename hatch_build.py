@@ -16,9 +16,10 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]
     """Adds the compiled form of ``modules`` to the wheel, beside their sources."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        if version == "editable":  # what is edited is not what was compiled
+        if version == "editable":  # in an editable install, edited sources would not be used
             return
-        self._work = TemporaryDirectory()  # until the wheel is made, or whoever asks only for its name is gone
+        # removed when the wheel is made, or when this object is dropped because only the name was needed
+        self._work = TemporaryDirectory()
         work = Path(self._work.name)
         for module in compiled(Path(self.root), self.config["modules"], work):
             build_data["force_include"][str(module)] = str(module.relative_to(work / "lib"))

@@ -51,7 +51,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(venv_backend="uv", python=PYTHONS[0])
 def lowest(session: nox.Session) -> None:
-    """Run what meets each dependency with the oldest ones that pyproject.toml allows; arguments go to pytest."""
+    """Run the tests that use each dependency, with the oldest versions that are allowed; arguments go to pytest."""
     session.install("--resolution", "lowest-direct", *PACKAGE, *group("test"))
     modules = sorted(path for path in Path("tests/unit").glob("test_*.py") if "benchmarks" not in path.name)
     session.run("python", "-m", "pytest", *(session.posargs or [*PARALLEL, *LOWEST, *map(str, modules)]))
@@ -85,7 +85,7 @@ def soak(session: nox.Session) -> None:
 
 @nox.session
 def profile(session: nox.Session) -> None:
-    """Print where the microseconds of a delivery go; the flame graphs are in reports/profile."""
+    """Print where the time of a delivery is spent; the flame graphs are in reports/profile."""
     session.install("-e", ".[postgres,speed]", *group("bench"))
     for store in ("postgres", "sqlite"):
         session.run("python", "-m", "benchmarks.profile", "--store", store, *session.posargs)

@@ -15,9 +15,9 @@ from .stores import STORES
 AGE_P50 = Column(key="age_p50_ms", title="publish to received, p50", unit="ms", digits=1, chart="bars")
 AGE_P99 = Column(key="age_p99_ms", title="publish to received, p99", unit="ms", digits=1, chart="bars")
 
-#: Hosts that many endpoints share, where it is not dialling that is looked at.
+#: Hosts that many endpoints share, where dialling is not what is measured.
 HOSTS = 200
-#: Deliveries to each of many endpoints: with a few, it would be the first ones that are measured.
+#: Deliveries to each of many endpoints: with few, mostly first deliveries would be measured.
 EACH = 20
 
 
@@ -114,9 +114,9 @@ def endpoints(plan: Plan, say: Say) -> Part:
         title="Number of endpoints",
         about=(
             "Each endpoint has its own type of event and, unless it is said otherwise, a host of its own, so that it "
-            f"needs connections of its own. Endpoints have their turn one after the other, at least {EACH} times in a "
-            "run. A worker that has just started meets each for the first time: it reads the endpoint and who is "
-            "subscribed, opens the secret, prepares the head of the request and dials. That is a part of every run, "
+            f"needs connections of its own. Endpoints are used one after the other, at least {EACH} times in a "
+            "run. A worker that has just started meets each for the first time: it reads the endpoint and its "
+            "subscriptions, decrypts the secret, prepares the request's head and dials. That is a part of every run, "
             "and what it costs by itself is in the last two rows: of runs with one event for each endpoint."
         ),
         across="endpoints",

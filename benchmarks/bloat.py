@@ -1,4 +1,4 @@
-"""What is left of the tables that everything passes through, after many deliveries."""
+"""The size of the tables that every delivery passes through, after many deliveries."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FROM pg_stat_user_tables WHERE relname = :name
 
 
 def part(plan: Plan, say: Say) -> Part:
-    """Deliver again and again on the same PostgreSQL store, and look at the tables each time."""
+    """Deliver again and again on the same PostgreSQL store, and measure the tables each time."""
     say("bloat")
     columns = [
         column

@@ -14,7 +14,7 @@ class Certificates:
     """Files in PEM.
 
     Attributes:
-        authority: What a worker has to trust.
+        authority: The certificate that a worker has to trust.
         server: The receiver's certificate, with its key.
     """
 

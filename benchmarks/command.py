@@ -14,7 +14,7 @@ from .suite import AXES, GROUPS
 
 _EXAMPLES = """
 examples:
-  python3 dev.py bench --quick                   a look, in about a minute
+  python3 dev.py bench --quick                   a quick check of about a minute
   python3 dev.py bench                           the main job, and the same job with other tools
   python3 dev.py bench --axis tls,latency        the main job and two axes
   python3 dev.py bench --axis all --peers all    everything (hours)
@@ -47,7 +47,7 @@ def parse(argv: list[str] | None = None) -> Plan:
     parser.add_argument("--fanout", type=_positive, help="subscribers of one event (100,000)")
     parser.add_argument("--out", type=Path, default=Path("reports/bench"), help="folder of the results (%(default)s)")
     parser.add_argument("--add", action="store_true", help="keep the parts in --out that are not measured now")
-    parser.add_argument("--quick", action="store_true", help="small sizes and one run of each, for a look")
+    parser.add_argument("--quick", action="store_true", help="small sizes and one run of each, for a quick check")
     args = parser.parse_args(argv)
     try:
         return _plan(args)

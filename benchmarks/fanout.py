@@ -1,4 +1,4 @@
-"""One event to very many: how much memory a worker needs for it, and who has to wait meanwhile."""
+"""One event to very many endpoints: how much memory a worker needs for it, and how long other events wait."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from notifykit.models.delivery import Priority
 from notifykit.stores.sql.rows import micros
 from notifykit.testing.servers import free_port
 
-from .filling import NEVER, Wish, subscribers
+from .filling import NEVER, Planned, subscribers
 from .job import STALLED, Job, stage
 from .payloads import order
 from .plan import Plan, Say
@@ -27,9 +27,9 @@ from .stores import STORES, totals
 
 #: Seconds between two urgent events while the flood lasts.
 PAUSE = 0.05
-#: An operator's promise: what is urgent is not kept waiting by what is large.
+#: The promise to operators: a large fan-out does not delay urgent events.
 WANTED_MS = 250
-#: And what is large is never held as a whole.
+#: And a large fan-out is never held in memory as a whole.
 WANTED_MB = 64
 
 _COLUMNS = (
@@ -86,7 +86,7 @@ def measure(store: str, size: int, say: Say) -> dict[str, Any]:
         DisagreementError: Not every subscriber got it.
     """
     with ExitStack() as stack:
-        # The stage's own endpoints are of another tenant: they keep the worker's other duties ordinary.
+        # The stage's own endpoints are of another tenant: they give the worker an ordinary load beside the fan-out.
         on = stack.enter_context(stage(Job(store=store)))
         urgent = stack.enter_context(Receiver(free_port(), measure=True))
         tenant = f"{TENANT}-many"
@@ -107,10 +107,10 @@ def measure(store: str, size: int, say: Say) -> dict[str, Any]:
     return found
 
 
-def _subscriptions(size: int, port: int, urgent_port: int) -> Iterator[Wish]:
+def _subscriptions(size: int, port: int, urgent_port: int) -> Iterator[Planned]:
     for at in range(size):
-        yield Wish(url=f"http://127.0.0.1:{port}/hook/{at}", types="flood.everyone")
-    yield Wish(url=f"http://127.0.0.1:{urgent_port}/urgent", types="urgent.one")
+        yield Planned(url=f"http://127.0.0.1:{port}/hook/{at}", types="flood.everyone")
+    yield Planned(url=f"http://127.0.0.1:{urgent_port}/urgent", types="urgent.one")
 
 
 async def _flood(url: str, tenant: str, size: int, pid: int, receiver: Receiver, urgent: Receiver) -> dict[str, Any]:
@@ -124,7 +124,7 @@ async def _flood(url: str, tenant: str, size: int, pid: int, receiver: Receiver,
             await asyncio.sleep(0.02)
 
     async def follow() -> float:
-        """Wait until everyone has it, or nothing comes any more; return when the last one had it."""
+        """Wait until every subscriber has received it, or no more arrive; return when the last one did."""
         _, moved = await asyncio.to_thread(receiver.follow, size, patience=3 * STALLED)
         over.set()
         return moved

@@ -1,7 +1,6 @@
 """Fill a store with what a year of use would leave in it, in seconds: past the public API.
 
-Only what stands around a measurement is made here; what is measured always goes the
-way that users go.
+Only the data around a measurement is made here; what is measured always goes through the public API.
 """
 
 from __future__ import annotations
@@ -29,15 +28,15 @@ from .stores import Database
 
 #: Rows of one statement.
 _CHUNK = 250_000
-#: What the bodies of old events say; their size makes no difference to what is measured.
+#: The content of old events; their size makes no difference to what is measured.
 _BODY = json.dumps({"type": "order.t0", "data": {"order_id": "A-1", "note": "long ago " * 12}}).encode()
-#: Subscriptions that an event meets and does not match, however many others there are.
+#: Subscriptions that are compared with an event and do not match, however many others there are.
 _NEAR = 20
 _MONTH = 29 * 24 * 3600 * 1_000_000  # within the default retention: nothing is cleaned up while it is measured
 
 
 @attrs.frozen(kw_only=True)
-class Wish:
+class Planned:
     """An endpoint to be made, or another subscription of the one before.
 
     Attributes:
@@ -50,9 +49,9 @@ class Wish:
 
 
 def subscribers(
-    lent: Database, tenant: str, wishes: Iterable[Wish], *, retry: RetryPolicy, max_in_flight: int = 384
+    lent: Database, tenant: str, plans: Iterable[Planned], *, retry: RetryPolicy, max_in_flight: int = 384
 ) -> None:
-    """Make endpoints and subscriptions; call it once for a tenant, before the first worker looks."""
+    """Make endpoints and subscriptions; call it once for a tenant, before the first worker reads."""
     ring = vault_for(lent.url, None, None).ring
     now = datetime.now(UTC)
     template = Endpoint(
@@ -60,18 +59,18 @@ def subscribers(
     )
     columns = endpoint_values(template)
     endpoint_id = ""
-    rest = iter(wishes)
+    rest = iter(plans)
     with lent.engine().begin() as connection:
         connection.execute(insert(s.tenants).values(tenant=tenant, version=1))
         while batch := list(islice(rest, 10_000)):
             endpoints, subscriptions, subscription_index = [], [], []
-            for wish in batch:
-                if wish.url is not None:
+            for planned in batch:
+                if planned.url is not None:
                     endpoint_id = new_id(ENDPOINT)
                     encrypted = ring.encrypt(generate_secret().encode(), context=secret_context(tenant, endpoint_id))
                     kept = json.dumps([[encrypted, micros(now), None]])
-                    endpoints.append({**columns, "id": endpoint_id, "url": wish.url, "secrets": kept})
-                subscription = _subscription(tenant, endpoint_id, wish, now)
+                    endpoints.append({**columns, "id": endpoint_id, "url": planned.url, "secrets": kept})
+                subscription = _subscription(tenant, endpoint_id, planned, now)
                 subscriptions.append(subscription_values(subscription))
                 subscription_index += index_rows_of(subscription)
             if endpoints:
@@ -81,34 +80,34 @@ def subscribers(
     _tidy(lent, "notifykit_endpoints", "notifykit_subscriptions", "notifykit_subscription_index")
 
 
-def _subscription(tenant: str, endpoint_id: str, wish: Wish, now: datetime) -> Subscription:
+def _subscription(tenant: str, endpoint_id: str, planned: Planned, now: datetime) -> Subscription:
     return Subscription(
         id=new_id(SUBSCRIPTION),
         tenant=tenant,
-        event_types=(wish.types,),
+        event_types=(planned.types,),
         subscriber_id=endpoint_id,
-        filter=wish.filter,
+        filter=planned.filter,
         created_at=now,
         updated_at=now,
     )
 
 
-def strangers(count: int) -> Iterator[Wish]:
+def unmatched(count: int) -> Iterator[Planned]:
     """Yield subscriptions of one endpoint that no ``order.t…`` event matches.
 
     Of each three, one names a type, one a pattern and one a type with a filter.  The first
-    few are for the event itself, and only their filters say no.
+    few name the event's own type, and only their filters exclude it.
     """
-    nobody = {"customer": {"name": ["nobody"]}}
+    unmatching = {"customer": {"name": ["nobody"]}}
     for at in range(count):
         if at < _NEAR:
-            yield Wish(url=None, types="order.**", filter=nobody)
+            yield Planned(url=None, types="order.**", filter=unmatching)
         elif at % 3 == 0:
-            yield Wish(url=None, types=f"invoice.i{at}")
+            yield Planned(url=None, types=f"invoice.i{at}")
         elif at % 3 == 1:
-            yield Wish(url=None, types=f"stock{at // 30}.**")
+            yield Planned(url=None, types=f"stock{at // 30}.**")
         else:
-            yield Wish(url=None, types=f"order.s{at // 30}", filter=nobody)
+            yield Planned(url=None, types=f"order.s{at // 30}", filter=unmatching)
 
 
 def history(lent: Database, tenant: str, rows: int) -> None:

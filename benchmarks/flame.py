@@ -1,7 +1,7 @@
-"""A flame graph as one SVG file: who was on the stack, and how often.
+"""A flame graph as one SVG file: which functions were on the stack, and how often.
 
-Each bar is a function, as wide as its share of the samples; what it called stands on
-it.  A pointer that rests on a bar is told the whole name.
+Each bar is a function, as wide as its share of the samples; the functions that it called are above
+it.  The tooltip of a bar shows the whole name.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Ten times as much of something: what a delivery costs must not follow."""
+"""Ten times as much of something: the cost of a delivery must not grow with it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .results import Finding, Part, Row
 from .rounds import Condition, take_turns
 from .stores import STORES
 
-#: What may become of the cost with ten times as much.
+#: The largest factor of the cost with ten times as much.
 WANTED = 1.3
 
 
@@ -37,8 +37,8 @@ def part(plan: Plan, say: Say) -> Part:
     less, more = _tenfold(few // 10)
     spread = attrs.evolve(base, events=enough(plan.events, more), hosts=HOSTS)
     grow("endpoints", {n: attrs.evolve(spread, endpoints=n) for n in (less, more)})
-    grow("subscriptions", {n: attrs.evolve(base, strangers=n) for n in _tenfold(few)})
-    # Each turn takes some away, so there must be enough of them for all.
+    grow("subscriptions", {n: attrs.evolve(base, unmatched=n) for n in _tenfold(few)})
+    # Each round uses some of them, so there must be enough for all rounds.
     least = max(3 * few, plan.runs * plan.events * 5 // 4)
     grow("pending events", {n: attrs.evolve(base, pending=n) for n in _tenfold(least)}, deliver_some)
     return Part(

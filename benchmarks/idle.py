@@ -1,4 +1,4 @@
-"""What a worker costs that has nothing to do."""
+"""What an idle worker costs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .processes import cpu_seconds, launch, ready, resident_mb, stop
 from .results import Column, Finding, Part, Row, cells
 from .stores import STORES
 
-#: What doing nothing may cost.
+#: What an idle worker may cost.
 WANTED_PERCENT, WANTED_MB = 0.5, 80
 
-#: How many seconds a worker has had nothing to do when its idleness is watched.
+#: How many seconds a worker has been idle before it is measured.
 _SETTLES = 15
 
-#: What any asyncio program costs on this machine that wakes up once a second, and does nothing then.
+#: What any asyncio program costs on this machine that wakes up once a second and does nothing.
 _BARE = """
 import asyncio, contextlib
 with contextlib.suppress(ImportError):

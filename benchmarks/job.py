@@ -1,7 +1,7 @@
 """One run of the whole job: publish, plan, sign, POST, record.
 
-Every role has a process of its own.  Completions are counted at the receiver *and* in
-the store, and a run whose two counts differ says so.
+Every part has a process of its own.  Completions are counted at the receiver *and* in
+the store, and a run fails if they differ.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from notifykit.testing.servers import free_port
 
 from . import filling
 from .certificates import Certificates
-from .filling import NEVER, SOON, Wish
+from .filling import NEVER, SOON, Planned
 from .payloads import order
 from .processes import answer, cpu_seconds, ready, started
 from .receiver import Receiver
 from .roles import TENANT
 from .stores import Database, database, totals
 
-#: Seconds without a delivery after which a run has come to its end, or to nothing.
+#: Seconds without a delivery after which a run has ended or failed.
 STALLED = 20
 #: Events that are published twice before the clock starts.
 _WARM_UP = 300
@@ -55,10 +55,10 @@ class Job:
         drain: Publish everything before the workers start.
         tls: The endpoints are ``https://``.
         fail_every: The first attempt of every n-th event is answered 503.
-        strangers: Subscriptions of the tenant that do not match.
+        unmatched: Subscriptions of the tenant that do not match.
         history: Events, deliveries and attempts that ended long ago.
         pending: Events that wait in the outbox; for :func:`deliver_some`.
-        hosts: Over how many hosts the endpoints are spread; by default each has its own.
+        hosts: How many hosts the endpoints share; by default each has its own.
         interpreted: Run our code from its source, where the installed one is compiled.
         measures: Use the receiver that can do more and costs more, so that two jobs can be compared.
     """
@@ -78,7 +78,7 @@ class Job:
     options: Mapping[str, Any] = attrs.field(factory=dict)
     tls: bool = False
     fail_every: int = 0
-    strangers: int = 0
+    unmatched: int = 0
     history: int = 0
     pending: int = 0
     hosts: int | None = None
@@ -92,7 +92,7 @@ class Job:
 
     @property
     def types(self) -> int:
-        """How many types of events there are, so that all endpoints are told."""
+        """How many types of events there are, so that every endpoint gets some."""
         return max(self.endpoints // self.subscriptions, 1)
 
     def urls(self, port: int) -> Iterator[str]:
@@ -104,11 +104,11 @@ class Job:
             host = f"127.0.{1 + number // 250 % 250}.{1 + number % 250}" if apart else "127.0.0.1"
             yield f"{scheme}://{host}:{port}/hook/{at}"
 
-    def wishes(self, port: int) -> Iterator[Wish]:
+    def plans(self, port: int) -> Iterator[Planned]:
         """Yield the endpoints and subscriptions."""
         for at, url in enumerate(self.urls(port)):
-            yield Wish(url=url, types=f"order.t{at % self.types}")
-        yield from filling.strangers(self.strangers)
+            yield Planned(url=url, types=f"order.t{at % self.types}")
+        yield from filling.unmatched(self.unmatched)
 
 
 @attrs.frozen
@@ -159,7 +159,7 @@ def stage(job: Job) -> Iterator[Stage]:
         )
         asyncio.run(_create_tables(lent.url))
         retry = SOON if job.fail_every else NEVER
-        filling.subscribers(lent, TENANT, job.wishes(receiver.port), retry=retry)
+        filling.subscribers(lent, TENANT, job.plans(receiver.port), retry=retry)
         if job.history:
             filling.history(lent, TENANT, job.history)
         if job.pending:

@@ -1,4 +1,4 @@
-"""What a figure was measured on: without it, a figure says nothing."""
+"""What a figure was measured on: without it, a figure has no meaning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the events of a benchmark say.
+"""The payloads of a benchmark's events.
 
 ``order`` makes an order of any size.  ``real`` takes examples of what services send:
 out of ``../shared/data`` where that was laid beside the checkout, else out of the

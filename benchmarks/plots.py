@@ -1,4 +1,4 @@
-"""Charts of results: one figure for each part, as PNG to look at and as SVG for the documentation."""
+"""Charts of results: one figure for each part, as PNG for viewing and as SVG for the documentation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LABEL = 38
 
 
 def acquire(part: Part, folder: Path, *, formats: Sequence[str]) -> list[Path]:
-    """Draw the columns of a part that are worth it; return the files, none if no column is.
+    """Draw the columns of a part that have a chart; return the files, none if no column is.
 
     Args:
         formats: ``png``, ``svg``.

@@ -1,4 +1,4 @@
-"""The processes of a benchmark: start them, read what they cost, never leave one behind.
+"""The processes of a benchmark: start them, read what they cost, and always stop them.
 
 What a process cost is read from ``/proc``.  Where there is none, costs are ``nan`` and
 the tables show a dash.
@@ -60,7 +60,7 @@ def started(stack: ExitStack, *words: object, interpreted: bool = False) -> subp
 
 
 def stop(process: subprocess.Popen[str]) -> None:
-    """Stop a process that may have ended already, and what it runs: politely, then not."""
+    """Stop a process that may have ended already, and its children: SIGTERM first, then SIGKILL."""
     if process.poll() is None:
         for pid in reversed(tree(process.pid)):
             with contextlib.suppress(ProcessLookupError):
@@ -88,13 +88,13 @@ def answer(process: subprocess.Popen[str]) -> dict[str, Any]:
 
 
 def ready(process: subprocess.Popen[str]) -> None:
-    """Wait until a role says that it is ready.
+    """Wait until a role reports that it is ready.
 
     Raises:
         RuntimeError: It ended before that.
     """
     assert process.stdout is not None
-    while (line := process.stdout.readline()) != "ready\n":  # a profiler around it may have a word to say, too
+    while (line := process.stdout.readline()) != "ready\n":  # a profiler around it may print lines, too
         if not line:
             raise RuntimeError(f"a process of the benchmark failed: {process.args!r}")
 
@@ -115,7 +115,7 @@ def cpu_seconds(pid: int | None) -> float:
         return math.nan
     used = 0
     for process in tree(pid):
-        with contextlib.suppress(OSError):  # it has just ended: its parent has its time now
+        with contextlib.suppress(OSError):  # it has just ended: its time is counted for its parent now
             fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
             used += sum(map(int, fields[11:15]))
     return used / _TICKS

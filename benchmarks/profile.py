@@ -1,9 +1,9 @@
-"""Where the microseconds of a delivery go: ``python -m benchmarks.profile``.
+"""Where the time of a delivery is spent: ``python -m benchmarks.profile``.
 
-A worker and a producer do the main job while py-spy looks at their stacks from
-outside, which leaves them nearly undisturbed.  They run the code from its source: into
-the compiled form nobody looks.  What the database server and the receiver use is what
-the kernel says of their processes.
+A worker and a producer do the main job while py-spy samples their stacks from
+outside, which hardly disturbs them.  They run the code from its source: py-spy cannot
+see into the compiled form.  The processor time of the database server and the receiver
+comes from the kernel.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .plan import say
 from .processes import answer, cpu_seconds, ready, role, stop, tree
 from .stores import STORES
 
-#: Looks a second.
+#: Samples a second.
 HERTZ = 400
 #: The first group whose expression is in the path of a frame, from the innermost frame outwards, gets the sample.
 GROUPS: Mapping[str, str] = {
@@ -48,7 +48,7 @@ GROUPS: Mapping[str, str] = {
 }
 _OTHER = "other"
 _COLOURS = ("#7fb3d5", "#f0b27a", "#c39bd3", "#82c99d", "#f1948a", "#f7dc6f", "#76d7c4", "#d7bde2", "#d5d8dc")
-#: Only what goes on once the program runs; imports and the end of the process are not deliveries.
+#: Only samples of the running program count; imports and the end of the process are not deliveries.
 _RUNS = re.compile(r"/uvloop/|/asyncio/runners|/concurrent/futures/thread")
 _IMPORTS = re.compile(r"importlib")
 #: A frame is written ``function (path:line)``.
@@ -56,7 +56,7 @@ _FRAME = re.compile(r"(.*) \((.*):\d+\)$")
 
 
 class CannotProfileError(Exception):
-    """This machine does not let one process look at another, or the profiler is not installed."""
+    """This machine does not let one process inspect another, or the profiler is not installed."""
 
 
 @attrs.frozen
@@ -108,7 +108,7 @@ def measure(job: Job) -> tuple[list[Profile], dict[str, float]]:
     """Return the profiles of worker and producer, and the microseconds of the servers.
 
     Raises:
-        CannotProfileError: Nobody may look here.
+        CannotProfileError: Processes cannot be inspected here.
     """
     spy = shutil.which("py-spy", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     if spy is None:
@@ -121,7 +121,7 @@ def measure(job: Job) -> tuple[list[Profile], dict[str, float]]:
             ready(worker)
         except RuntimeError as error:
             raise CannotProfileError(
-                f"py-spy may not look into a process here ({error}); in a container that takes --cap-add SYS_PTRACE"
+                f"py-spy may not inspect a process here ({error}); in a container that takes --cap-add SYS_PTRACE"
             ) from error
         time.sleep(1)
         inner = tree(worker.pid)[-1]  # the profiler runs it
@@ -177,7 +177,7 @@ def _colour(frame: str) -> str:
 
 
 def _without_folders(stacks: Mapping[tuple[str, ...], int]) -> dict[tuple[str, ...], int]:
-    """Return stacks whose frames say where in a package they are, not where this machine keeps it."""
+    """Return stacks whose frames name the path inside a package, without the folders of this machine."""
     shorter: Counter[tuple[str, ...]] = Counter()
     for stack, count in stacks.items():
         shorter[tuple(re.sub(r"\((?:/.*)?/(?:src|site-packages|python3\.\d+)/", "(/", f) for f in stack)] += count

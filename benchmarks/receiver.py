@@ -1,8 +1,8 @@
 """A receiver that counts: nginx where it is installed (5 us a request), our own otherwise.
 
 ``python -m benchmarks.receiver PORT CONTROL`` runs our own.  It answers 204 to every
-POST on the one port.  On the other, ``GET /st`` says how many of those there were, and
-``GET /ages`` how old the events were that came.
+POST on the one port.  On the other, ``GET /st`` returns how many of those there were, and
+``GET /ages`` how old the received events were.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ class Receiver:
         ours = measure or fail_every
         self.nginx = None if ours else shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
         self._control = free_port()
-        self._host = "0.0.0.0" if everywhere else "127.0.0.1"  # loopback has no wildcard of its own
+        # no name stands for all of loopback: listen on all addresses
+        self._host = "0.0.0.0" if everywhere else "127.0.0.1"
         self._certificate = certificate
         self._fail_every = fail_every
         self._asked = 0
@@ -147,9 +148,9 @@ class Receiver:
         return int(text.splitlines()[2].split()[2]) - self._asked
 
     def follow(self, count: int, *, patience: float) -> tuple[int, float]:
-        """Wait until there are ``count``, or no more come for so many seconds; return how many, and since when.
+        """Wait until there are ``count``, or no more arrive for so many seconds; return how many, and since when.
 
-        To ask costs what a dozen deliveries cost: it is done seldom until the end is near.
+        A query costs as much as a dozen deliveries: there are few until the end is near.
         """
         first = last = self.count()
         moved = time.monotonic()
@@ -216,7 +217,7 @@ class _FailsAtFirst(_Answers):
 
 
 class _Control(asyncio.Protocol):
-    """Tells what was counted."""
+    """Returns what was counted."""
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport

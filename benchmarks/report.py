@@ -1,7 +1,7 @@
 """Make the documentation's page on performance out of results: ``python -m benchmarks.report``.
 
-The text that explains is ``page.md`` beside this file; tables and charts take the place
-of its line ``% results``.
+The explanations are in ``page.md`` beside this file; tables and charts replace its
+line ``% results``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .tables import markdown
 PAGE = Path(__file__).with_name("page.md")
 COMMAND = "python -m benchmarks.report"
 _MARK = "% results\n"
-#: What a reader of the page wants to know of the machine, in this order.
+#: The facts about the machine that the page shows, in this order.
 _MACHINE = {
     "processor": "processor",
     "memory": "memory",
@@ -37,7 +37,8 @@ def build(results: Results, folder: Path) -> Path:
     figures = folder / "performance"
     for old in figures.glob("*.svg"):
         old.unlink()
-    results.write(figures / "results.json")  # whoever changes the text builds the page again without measuring
+    # with the results, the page can be built again after a change of the text, without measuring
+    results.write(figures / "results.json")
     sections = [_machine(results), *(_section(part, figures) for part in results.parts)]
     page = folder / "performance.md"
     text = PAGE.read_text("utf-8").replace(_MARK, "\n\n".join(sections) + "\n")

@@ -1,8 +1,7 @@
-"""What a benchmark found: plain values that are printed, plotted, written down and read again.
+"""What a benchmark found: plain values that are printed, plotted, saved and loaded.
 
-A part (the main job, an axis …) is a table.  It knows its own columns, what is wanted
-of it and which of its columns are worth a chart, so that printing and plotting know
-nothing of benchmarks.
+A part (the main job, an axis …) is a table.  It defines its own columns, its target figures and which
+of its columns get a chart, so that printing and plotting are independent of benchmarks.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ class Row:
 
     Attributes:
         at: Where the row stands on the axis of a line chart.
-        note: What a reader must know of it: why there are no figures, which settings.
+        note: A remark for readers: why there are no figures, which settings.
     """
 
     label: str
@@ -83,7 +82,7 @@ class Finding:
 
     @property
     def is_kept(self) -> bool:
-        """Whether the figure is what is wanted."""
+        """Whether the figure keeps the promise."""
         return (self.at_most is None or self.value.median <= self.at_most) and (
             self.at_least is None or self.value.median >= self.at_least
         )
@@ -163,5 +162,5 @@ def cells(runs: Sequence[Mapping[str, Any]], columns: Iterable[Column]) -> dict[
 
 
 def ratio(above: Sequence[Mapping[str, Any]], below: Sequence[Mapping[str, Any]], key: str) -> Spread:
-    """Return how two conditions compare, round by round: what changes from round to round hits both."""
+    """Return how two conditions compare, round by round: changes between rounds affect both."""
     return Spread.of(a[key] / b[key] for a, b in zip(above, below, strict=True) if b[key])

@@ -1,4 +1,4 @@
-"""Measure several conditions in turns, so that what drifts on a machine hits them all."""
+"""Measure several conditions in turns, so that drift of the machine affects all of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A fresh database for each measurement, and a plain look into it."""
+"""A fresh database for each measurement, and plain queries of it."""
 
 from __future__ import annotations
 

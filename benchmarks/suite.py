@@ -38,13 +38,13 @@ AXES: Mapping[str, Callable[[Plan, Say], Part]] = {
     "producers": producing.part,
     "signatures": signatures.part,
 }
-#: What belongs together.
+#: Names for groups of parts.
 GROUPS = {"all": tuple(AXES), "growth": ("growth", "history", "fanout", "bloat")}
 
 
 def run(plan: Plan) -> int:
     """Measure everything that is asked for; keep what is finished also if the rest is not."""
-    # A key of this run's own: none is left in the user's folder, and the stores need not ask for one.
+    # A key of this run's own: no key is written to the user's folder, and the stores need no other.
     os.environ.setdefault("NOTIFYKIT_KEYS", KeyRing.generate("bench").text())
     signal.signal(signal.SIGTERM, _interrupt)
     path = plan.out / "results.json"

@@ -1,6 +1,6 @@
-"""Makes ``reference/telemetry.md`` from ``notifykit.telemetry``: ``python -m docs.generate_telemetry``.
+"""Generate ``reference/telemetry.md`` from ``notifykit.telemetry``: ``python -m docs.generate_telemetry``.
 
-The values are the contract; a test holds the page to them.
+The classes are the contract; a test checks that the page is current.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ PAGE = Path(__file__).parent / "reference" / "telemetry.md"
 #: Fields that mean the same in every event.
 COMMON = {
     "attempt": "The number of the attempt, over all generations of the delivery.",
-    "channel": "What carries the delivery: `webhook`.",
+    "channel": "The channel of the delivery: `webhook`.",
     "delivery_id": "`dlv_…`",
     "endpoint_id": "`end_…`",
     "subscription_id": "`sub_…`",
-    "error": "What was raised, in one line.",
+    "error": "The exception, in one line.",
     "event_id": "`evt_…`; receivers know it as `webhook-id`.",
-    "event_type": "Such as `order.shipped`.",
+    "event_type": "The type of the event, such as `order.shipped`.",
     "fence": "The fence of the claim.",
     "lane": "The channel and, unless it is normal, the priority: `webhook:high`.",
     "reason": "A stable code, such as `http_503` or `endpoint_paused`.",
-    "tenant": "Whose data it is.",
-    "took": "How long it took.",
+    "tenant": "The tenant that owns the data.",
+    "took": "The duration.",
 }
 
 _HEAD = """\
 # Telemetry events
 
-% Made from src/notifykit/telemetry.py: python -m docs.generate_telemetry
+% Generated from src/notifykit/telemetry.py: python -m docs.generate_telemetry
 
-What a dispatcher tells its subscribers and the logger `notifykit`. The names and the fields are a public contract: an
-event may get another field in a minor release, and loses none before a major one. No event carries payloads, secrets or
+A dispatcher emits these events to its subscribers and to the logger `notifykit`. Names and fields are a public
+contract: a minor release may add a field, and only a major release removes one. No event contains payloads, secrets or
 full addresses.
 
-A subscriber gets the value itself. The log has it as one line, the name and `field=value` pairs; fields without a value
-are left out, and a duration is in milliseconds, with `_ms` behind its name. How to use them:
+A subscriber receives the event as an object. The log has one line for each event: the name and `field=value` pairs.
+Fields without a value are left out. A duration is in milliseconds, and its name ends in `_ms`. How to use the events:
 {doc}`../howto/telemetry`.
 """
 
@@ -65,7 +65,7 @@ def fields(event: type[Any]) -> list[tuple[str, str, str]]:
     """Return name, type and meaning of an event's fields.
 
     Raises:
-        ValueError: A field is explained nowhere.
+        ValueError: A field has no explanation.
     """
     meanings = COMMON | _explained(event)
     types = get_type_hints(event)

@@ -13,7 +13,7 @@ class OrderShipped:
     order_id: str
 
 
-class Receiver(BaseHTTPRequestHandler):  # this would be your customer's program
+class Receiver(BaseHTTPRequestHandler):  # in production: a program of your customer
     def do_POST(self):
         body = self.rfile.read(int(self.headers["content-length"]))
         event = Verifier(secret).open(body, self.headers)  # raises if it is not authentic
@@ -22,11 +22,11 @@ class Receiver(BaseHTTPRequestHandler):  # this would be your customer's program
         print(f"received {event.type}: {event.data}")
 
     def log_message(self, *_):
-        """Keep quiet."""
+        """Do not log requests."""
 
 
 async def main():
-    local = notifykit.EgressRules(allow=["127.0.0.0/8"], allow_http=True)  # the default: public addresses, https
+    local = notifykit.EgressRules(allow=["127.0.0.0/8"], allow_http=True)  # the default is public addresses over https
     async with notifykit.Notifykit("sqlite:///quickstart.db", egress=local) as kit:
         url = f"http://127.0.0.1:{server.server_port}/hooks"
         await kit.subscribe("order.*", tenant="acme", endpoint=url, secret=secret)

@@ -15,21 +15,26 @@ from notifykit.native import is_compiled
 from notifykit.testing.servers import PostgresServer, ServerUnavailableError
 from tests import report
 from tests.databases import new_database
+from tests.everyday import keep_one_database
 from tests.pgbouncer import PgBouncer
 from tests.services import is_required, running
 from tests.stores import create_tables, empty_tables
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Hand every async test to anyio.
+    """Run every async test with anyio.
 
     Its own setting for that, ``anyio_mode = "auto"``, is unknown to the oldest release we support.
     """
     session.add_marker("anyio")
 
 
+@pytest.hookimpl(tryfirst=True)  # before marks are looked at
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out what a compiled package does not show."""
+    """Skip the tests of what a compiled package cannot show, and keep one database of tests marked ``either``."""
+    for item in items:
+        if item.get_closest_marker("either"):
+            keep_one_database(item)
     if is_compiled():
         for item in items:
             if item.get_closest_marker("interpreted"):
@@ -37,7 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the figures that the tests noted; a worker of a parallel run hands them to the main process."""
+    """Write the figures that the tests noted; a worker of a parallel run passes them to the main process."""
     output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
     if output is None:
         report.write(session.config.rootpath / "reports")
@@ -47,19 +52,19 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Take in the figures of a worker that is done."""
+    """Add the figures of a worker that has finished."""
     report.add(json.loads(getattr(node, "workeroutput", {}).get("figures", "{}")))
 
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
-    """The loop of async tests; the database drivers know no other."""
+    """The loop of async tests; the database drivers support no other."""
     return "asyncio"
 
 
 @pytest.fixture(scope="session", autouse=True)
 def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where stores on this machine keep their key for development: not in the home of who runs the tests."""
+    """Where stores on this machine keep their key for development: not in the user's home folder."""
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("state")
         patch.setenv("XDG_STATE_HOME", str(folder))

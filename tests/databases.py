@@ -16,8 +16,8 @@ def new_database(server_url: str, *, template_url: str | None = None) -> Iterato
     """Create a database on the server, yield its URL, drop it at the end even if it is in use.
 
     Args:
-        server_url: A database of the server whose user may create others.
-        template_url: The database to copy; nobody may be connected to it meanwhile.
+        server_url: A database of the server; its user may create others.
+        template_url: The database to copy; there may be no connection to it meanwhile.
     """
     name = f"notifykit_{uuid.uuid4().hex[:16]}"
     template = urlsplit(template_url).path[1:] if template_url else "template0"

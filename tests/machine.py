@@ -12,7 +12,7 @@ _STAT = Path("/proc/stat")
 
 
 def is_busy() -> bool:
-    """Tell whether other processes use more than half of the processors at this moment.
+    """Return whether other processes use more than half of the processors at this moment.
 
     Without ``/proc/stat`` the load average of the last minute has to do.
     """

@@ -13,7 +13,7 @@ from notifykit.testing.servers import HOST, Server, ServerUnavailableError
 
 #: Debian's package puts it where only root's path leads.
 _PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
-#: The settings of ours that it refuses at the start of a session, unless it is told to ignore them.
+#: The settings of ours that it refuses at the start of a session, unless it is set to ignore them.
 IGNORED = "jit,enable_hashjoin,enable_mergejoin,enable_seqscan,enable_bitmapscan,search_path"
 
 

@@ -1,7 +1,7 @@
 """The figures of a run, in ``reports/reliability.json``: what a claim in the documentation may cite.
 
-A run replaces what it measured anew and keeps the rest: a look at one test does not
-wipe out the figures of the long form.
+A run replaces what it measured anew and keeps the rest: a run of one test does not
+delete the figures of the long form.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _WORST = ("slowest_drain", "drained_in", "largest_share")
 
 
 def note(scenario: str, findings: attrs.AttrsInstance | None = None, **figures: Any) -> None:
-    """Note what one scenario came to.
+    """Note the figures of one scenario.
 
     Args:
         findings: What its checker found; its problems are left to the test.
@@ -51,7 +51,7 @@ def noted() -> dict[str, dict[str, Any]]:
 
 
 def add(runs: dict[str, dict[str, Any]]) -> None:
-    """Take in what another process noted."""
+    """Add what another process noted."""
     _runs.update(runs)
 
 

@@ -1,7 +1,7 @@
 """Where the tests find their servers: a URL in the environment, else a private one.
 
 ``NOTIFYKIT_REQUIRE`` names what must not be missing (``postgres``, ``pgbouncer``,
-``data``, or ``all`` for every server), so that a lost server cannot go unseen in CI.
+``data``, or ``all`` for every server), so that a missing server fails the run in CI.
 
 From a shell, one server for several test processes::
 
@@ -46,7 +46,7 @@ IN_FRONT = frozenset({"pgbouncer"})
 
 
 def is_required(name: str) -> bool:
-    """Tell whether a run without ``name`` must fail; ``all`` stands for every server."""
+    """Return whether a run without ``name`` must fail; ``all`` stands for every server."""
     return name in REQUIRED or ("all" in REQUIRED and name in {*SERVICES, *IN_FRONT})
 
 

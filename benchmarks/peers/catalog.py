@@ -15,7 +15,7 @@ CHECKOUT = HERE.parent.parent
 #: A sketch of the fastest this could be, without what makes a product; it is no part of this repository.
 PROTOTYPE = CHECKOUT.parent / "shared" / "reference" / "perf-prototype" / "proto.py"
 
-#: Takes ``prepare``, ``publish`` and ``stored``, and ``work`` where the tool brings no command for that.
+#: Takes ``prepare``, ``publish`` and ``stored``, and ``work`` where the tool has no command for that.
 JOB = ("python", "job.py")
 
 POSTGRES = "PostgreSQL, fsync on"
@@ -69,7 +69,7 @@ _PLAIN: Mapping[str, Peer] = {
         client="requests",
         store="valkey",
         worker=(
-            # Processes of their own: prefork, which hands each task on to a child, is slower.
+            # Processes of their own: prefork, which passes each task to a child, is slower.
             *("celery", "-A", "job", "worker", "--pool", "solo"),
             *("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "ERROR"),
         ),

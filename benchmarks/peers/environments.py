@@ -47,7 +47,7 @@ def _install(name: str, folder: Path, wanted: Path) -> None:
         _run(name, uv, "venv", "-q", "--no-python-downloads", "-p", sys.executable, str(folder))
         _run(name, uv, "pip", "install", "-q", "-p", python, "-r", str(wanted))
     else:
-        _run(name, sys.executable, "-m", "venv", "--without-pip", str(folder))  # Debian's has no pip to give
+        _run(name, sys.executable, "-m", "venv", "--without-pip", str(folder))  # Debian's Python has no ensurepip
         _run(name, sys.executable, "-m", "pip", "--python", python, "install", "-q", "-r", str(wanted))
 
 

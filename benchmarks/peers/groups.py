@@ -24,8 +24,8 @@ class Group:
     Args:
         programs: The folder of their programs.
         folder: Where they run.
-        variables: What they find in their environment, besides ours without ``PYTHON*``.
-        log: What they print goes there.
+        variables: Their environment variables, besides ours without ``PYTHON*``.
+        log: The file for their output.
         patience: Seconds from SIGTERM to SIGKILL.
     """
 
@@ -46,7 +46,7 @@ class Group:
 
     def __exit__(self, *_: object) -> None:
         for sent in (signal.SIGTERM, signal.SIGKILL):
-            for process in self._running:  # also where the leader is gone: its children may not be
+            for process in self._running:  # also where the leader has ended: its children may still run
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, sent)
             deadline = time.monotonic() + self._patience
@@ -78,7 +78,7 @@ class Group:
             printed, _ = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
             raise self.failure(f"`{_words(process)}` took longer than {seconds:.0f} s") from None
-        self._running.remove(process)  # its number may be another's from now on
+        self._running.remove(process)  # another process may get its id from now on
         if process.returncode:
             raise self.failure(f"`{_words(process)}` ended with {process.returncode}")
         return json.loads(printed.strip().splitlines()[-1]) if printed.strip() else None

@@ -51,12 +51,12 @@ def measure(name: str, *, events: int, size: int = 1000, say: Callable[[str], No
         name: One of ``NAMES``.
         events: How many are published, one webhook each, after a warm-up.
         size: About how many bytes a body has.
-        say: Is told what takes long.
+        say: Called with a message before each slow step.
 
     Returns:
         The figures.  ``rate`` is deliveries per second between the first and the last that the
         receiver counted; ``cpu_us`` is what worker, store, producer and receiver spent on a delivery
-        in that time; ``agree`` tells whether as many were received and recorded as published, ``durable``
+        in that time; ``agree`` is whether as many were received and recorded as published, ``durable``
         whether a power cut loses nothing that was acknowledged.
 
     Raises:
@@ -157,7 +157,7 @@ def _live(group: Group, job: Job, events: int, receiver: Receiver) -> dict[str, 
     time.sleep(0.5)  # what is recorded late costs as well
     cpu = _cpu() - cpu
     stored = _stored(job, warm + events) - warm
-    received = receiver.count() - start  # once more: who delivers at least once may deliver twice
+    received = receiver.count() - start  # once more: a tool that delivers at least once may deliver twice
     made = last - first
     return {
         **job.facts,
@@ -181,7 +181,8 @@ def _warm_up(group: Group, job: Job, receiver: Receiver) -> int:
     """Start the workers, have them deliver a little, and return how many results are recorded then."""
     workers = [group.start(job.worker) for _ in range(job.copies)]
     before = receiver.count()
-    time.sleep(2)  # what a tool does once at its start, such as looking for orphans, is not to meet the first events
+    # work that a tool does once at its start, such as looking for orphans, must not slow down the first events
+    time.sleep(2)
     for round_ in (1, 2):
         group.run(job.publish(_WARM_UP))
         deadline = time.monotonic() + _START
@@ -191,7 +192,7 @@ def _warm_up(group: Group, job: Job, receiver: Receiver) -> int:
             if time.monotonic() > deadline:
                 raise group.failure(f"no worker delivered {_WARM_UP} events in {_START:.0f} s")
             time.sleep(0.01)
-        time.sleep(1)  # for the worker that came up second
+        time.sleep(1)  # for the worker that started second
     return _stored(job, 2 * _WARM_UP)
 
 

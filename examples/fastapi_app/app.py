@@ -1,4 +1,4 @@
-"""A FastAPI program that publishes events and delivers them by itself: API and dispatcher in one process.
+"""A FastAPI program that publishes events and delivers them: API and dispatcher in one process.
 
 Run it in this folder (the two variables let it deliver to this machine; production needs neither)::
 
@@ -12,8 +12,8 @@ Then, with the program in ``../receiver`` listening on port 9000::
     curl -s localhost:8000/orders -H 'x-tenant: acme' -H 'content-type: application/json' -d '{"order_id": "A-1"}'
     curl -s localhost:8000/deliveries -H 'x-tenant: acme'
 
-The first answer has the secret that the receiver needs.  The last one shows the delivery: ``delivered`` if the
-receiver took it, otherwise ``pending`` with the number of attempts so far.
+The first response has the secret that the receiver needs.  The last one shows the delivery: ``delivered`` if the
+receiver accepted it, otherwise ``pending`` with the number of attempts so far.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def the_kit(request: Request) -> Notifykit:
 
 
 Kit = Annotated[Notifykit, Depends(the_kit)]
-Tenant = Annotated[str, Header(alias="x-tenant")]  # in a real program: whoever has logged in
+Tenant = Annotated[str, Header(alias="x-tenant")]  # in production: the tenant of the logged-in user
 
 
 @router.post("/endpoints", status_code=201)
@@ -82,7 +82,7 @@ async def list_deliveries(kit: Kit, tenant: Tenant) -> list[dict[str, Any]]:
 
 
 def create_app(kit: Notifykit | None = None) -> FastAPI:
-    """Make the program; tests hand in a kit of their own."""
+    """Create the application; tests pass their own kit."""
     kit = kit or Notifykit(event_types=[OrderPlaced])  # NOTIFYKIT_URL, or notifykit.db in this folder
 
     @asynccontextmanager

@@ -1,4 +1,4 @@
-"""How the program is tested: with the fixture ``outbox``, which notifykit brings.  Run ``pytest`` in this folder."""
+"""Tests of the program with notifykit's fixture ``outbox``.  Run ``pytest`` in this folder."""
 
 from __future__ import annotations
 

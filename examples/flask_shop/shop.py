@@ -1,6 +1,6 @@
-"""A Flask shop on SQLAlchemy: an event is a row in the transaction of the order that it is about.
+"""A Flask shop with SQLAlchemy: an event is a row in the same transaction as its order.
 
-Run it in this folder; the web process only publishes, the dispatcher is a process of its own::
+Run it in this folder; the web process only publishes, and the dispatcher is a separate process::
 
     pip install 'notifykit-sdk[flask]'
     export NOTIFYKIT_URL=sqlite:///shop.db NOTIFYKIT_ALLOW=127.0.0.0/8 NOTIFYKIT_ALLOW_HTTP=1
@@ -14,8 +14,8 @@ Then, with the program in ``../receiver`` listening on port 9000::
     curl -s localhost:8000/orders -H 'content-type: application/json' -d '{"order_id": "A-1", "card": "valid"}'
     curl -s localhost:8000/orders -H 'content-type: application/json' -d '{"order_id": "A-2", "card": "declined"}'
 
-The first order is announced to the receiver.  The second one is refused after it was published, and nobody hears of
-it: order and event were rolled back together.
+The receiver gets the event of the first order.  The second order is refused after its event was published; order and
+event are rolled back together, and nothing is sent.
 
 With PostgreSQL, ``pip install 'notifykit-sdk[postgres]' psycopg`` and ``NOTIFYKIT_URL=postgresql+psycopg://...``.
 """

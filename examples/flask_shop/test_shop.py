@@ -1,4 +1,4 @@
-"""How the shop is tested: with the fixture ``outbox``, which notifykit brings.  Run ``pytest`` in this folder."""
+"""Tests of the shop with notifykit's fixture ``outbox``.  Run ``pytest`` in this folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from shop import OrderPlaced, create_app
 
 @pytest.fixture
 def client(outbox, tmp_path):
-    # The shop's own database is a file; its events go to the outbox, which stands in for the kit that it configures.
+    # The shop's database is a file; its events go to the outbox, which replaces the kit that the shop configures.
     return create_app(f"sqlite:///{tmp_path / 'shop.db'}").test_client()
 
 

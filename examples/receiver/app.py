@@ -1,16 +1,16 @@
-"""A FastAPI program that receives webhooks: it verifies them, and handles each one once.
+"""A FastAPI program that receives webhooks: it verifies them and handles each one once.
 
-Run it in this folder, with the secret that the sender shows for its endpoint::
+Run it in this folder, with the signing secret of your endpoint from the sender::
 
     pip install 'notifykit-sdk[fastapi]' uvicorn
     WEBHOOK_SECRET=whsec_... uvicorn app:app --port 9000
 
-What was handled is at ``/handled``::
+It lists the handled messages at ``/handled``::
 
     curl -s localhost:9000/handled
 
-A request without the right signature is answered with 401, and a repeat of a message with 204 without being handled
-again: what was handled is remembered in ``received.db``, so that holds for several processes and after a restart.
+It answers a request without a valid signature with 401, and a repeated message with 204 without handling it again.
+Handled messages are remembered in ``received.db``, by several processes and after a restart.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The kit for code without an event loop: the asynchronous methods, each awaited in the portal.
 
 Nothing is written twice: a method here has the signature of the asynchronous one because it is made of
-it.  What belongs to the kit itself is spelled out, for the kit is not known here; a test compares.
+it.  Methods of the kit itself are spelled out, because this module must not import the kit; a test
+compares the signatures.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class _Waits(Generic[P, T]):
 
 
 class _Part:
-    """A part of the kit; calls go to that part of whichever kit the portal has open."""
+    """A part of the kit; calls go to that part of the kit that the portal has open."""
 
     def __init__(self, portal: Portal[Any], name: str) -> None:
         self._portal = portal

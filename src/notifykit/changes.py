@@ -2,7 +2,7 @@
 
 A record is read, changed by a pure function and saved; the store refuses the save if the record has changed
 in between (:class:`~notifykit.errors.StaleWriteError`), and then the change is made anew from what is there.
-So of two changes at once none is lost: the second finds the first.
+So two changes at the same time are both kept: the second is made from the result of the first.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from .errors import StaleWriteError
 
 T = TypeVar("T")
 
-#: How often a change is tried.  Of changes that meet one always gets through; a slow process beside a fast one
-#: that changes the same record without a pause may lose dozens of times in a row.
+#: How often a change is tried.  Of concurrent changes one always succeeds; a slow process beside a fast one
+#: that changes the same record without a pause may be refused dozens of times in a row.
 TRIES = 100
-#: Seconds to wait at the most before the second try, and before any: longer each time, so that a crowd thins out.
+#: Seconds to wait at the most before the second try, and before any: longer each time, so that many writers
+#: spread out.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.2
 
 
@@ -28,14 +29,14 @@ async def change(read: Callable[[], Awaitable[T]], make: Callable[[T], T], save:
 
     Args:
         read: Returns the record as it is now.
-        make: Returns it as it shall be, or itself if there is nothing to change; called once for each try.
+        make: Returns the changed record, or the same one if there is nothing to change; called once for each try.
         save: Saves it at the version that was read; called once for each try.
 
     Returns:
         The record as it was saved, or as it was read if there was nothing to change.
 
     Raises:
-        StaleWriteError: It was changed each time, which means that others change it without a pause.
+        StaleWriteError: It was changed before each try, which means that others change it without a pause.
     """
     longest = _FIRST_PAUSE
     for _ in range(TRIES - 1):

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import UTC, date, datetime, timedelta
@@ -25,12 +26,14 @@ from types import UnionType
 from typing import Any, NoReturn, TypeVar, Union, get_args, get_origin
 from uuid import UUID
 
+import attrs
 from cattrs import BaseConverter, ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
-from cattrs.cols import list_structure_factory
 from cattrs.errors import IterableValidationNote
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 from cattrs.preconf.json import JsonConverter, make_converter
 
 from .errors import InvalidInputError
+from .models.checks import FieldCheck, kind_of
 
 T = TypeVar("T")
 
@@ -59,6 +62,8 @@ _UTC_AS_Z = 0 if orjson is None else orjson.OPT_UTC_Z
 
 #: Integers beyond 64 bits are read back as floats, or not at all, by half of the world's JSON readers.
 MIN_INT, MAX_INT = -(2**63), 2**64 - 1
+#: The metadata of a field that has another name in JSON, such as ``from``.
+JSON_NAME = "json"
 #: A walk stops after so many problems: more of them help no reader.
 MAX_PROBLEMS = 50
 
@@ -83,18 +88,18 @@ def _default(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 
-def _orjson_dumps(data: Any) -> bytes:
+def _orjson_dumps(data: Any, is_finite: bool = False) -> bytes:
     try:
         body: bytes = orjson.dumps(data, _default, _OPTIONS)
     except TypeError:
         return _stdlib_dumps(data)  # which says what is wrong, or takes it (keys that are enums)
     # orjson writes NaN and the infinities as null: a null that does not come back as it went in may be one.
-    if b"null" in body and orjson.loads(body) != data:
+    if not is_finite and b"null" in body and orjson.loads(body) != data:
         _refuse(data)
     return body
 
 
-def _stdlib_dumps(data: Any) -> bytes:
+def _stdlib_dumps(data: Any, _is_finite: bool = False) -> bytes:
     # json takes keys and integers of any kind, and writes thousands of digits.
     if not _is_plain((data,), 0):
         _refuse(data)
@@ -151,10 +156,12 @@ def _respell(match: re.Match[str]) -> str:
     return f"{sign}0.0000{digits.lstrip('-').replace('.', '')}"
 
 
-def _stdlib_loads(body: bytes) -> Any:
+def _stdlib_loads(body: bytes, made_of: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
     try:
         text = body.decode()
-        value = json.loads(text, parse_constant=_no_constant, parse_int=_integer, parse_float=_number)
+        value = json.loads(
+            text, parse_constant=_no_constant, parse_int=_integer, parse_float=_number, object_pairs_hook=made_of
+        )
         if "\\u" in text:  # half of a surrogate pair is no character
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError as error:
@@ -179,20 +186,25 @@ def _number(text: str) -> float:
     return value
 
 
-_dumps: Callable[[Any], bytes] = _stdlib_dumps if orjson is None else _orjson_dumps
+_dumps: Callable[[Any, bool], bytes] = _stdlib_dumps if orjson is None else _orjson_dumps
 _loads: Callable[[bytes], Any] = _stdlib_loads if orjson is None else orjson.loads
 
 
-def dumps(data: Any) -> bytes:
+def dumps(data: Any, *, is_finite: bool = False) -> bytes:
     """Return ``data`` as compact JSON in UTF-8.
 
     Takes mappings with text keys, lists, tuples, texts, booleans, ``None``, finite
     floats, integers of up to 64 bits, enums (their value) and UUIDs (their text).
 
+    Args:
+        data: What to write.
+        is_finite: The caller has seen that no number in it is NaN or infinite; finding out costs as much as reading
+            the text back.
+
     Raises:
         TypeError: Something in ``data`` is not JSON; :func:`json_problems` says what and where.
     """
-    return _dumps(data)
+    return _dumps(data, is_finite)
 
 
 def loads(body: bytes) -> Any:
@@ -202,6 +214,45 @@ def loads(body: bytes) -> Any:
         ValueError: It is not JSON, not UTF-8, or holds a number that no float can.
     """
     return _loads(body)
+
+
+def loads_unique(body: bytes, *, path: str = "") -> tuple[Any, list[str]]:
+    """Return what the JSON text ``body`` says, and each key that an object has twice, as ``path: what is wrong``.
+
+    Some readers take the first value of such a key and others the last, so it is not known which one was meant.
+
+    Args:
+        body: What was given.
+        path: What the whole of it is called.
+
+    Raises:
+        ValueError: As :func:`loads`.
+    """
+    value = _stdlib_loads(body, _object)
+    problems: list[str] = []
+    open_: list[tuple[str, Any]] = [(path, value)] if isinstance(value, (dict, list)) else []
+    while open_ and len(problems) < MAX_PROBLEMS:
+        here, container = open_.pop()
+        if isinstance(container, _Repeating):
+            problems += [f"{join_path(here, key)}: is given more than once" for key in container.repeated]
+        steps = container.items() if isinstance(container, dict) else enumerate(container)
+        open_ += [(join_path(here, step), item) for step, item in steps if isinstance(item, (dict, list))]
+    return value, problems
+
+
+class _Repeating(dict[str, Any]):
+    """An object in which keys are given more than once; the last value of each counts."""
+
+    repeated: list[str]
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) == len(pairs):
+        return made
+    repeating = _Repeating(made)
+    repeating.repeated = sorted(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
+    return repeating
 
 
 # ── what is wrong with it ──────────────────────────────────────────────────────────────────────
@@ -409,13 +460,95 @@ def _is_array(wanted: Any) -> bool:
 
 def _array_hook(wanted: Any, made: BaseConverter) -> Callable[[Any, Any], Any]:
     """Return a hook that takes arrays only: a text is iterable, but no list of letters."""
-    items = list_structure_factory(wanted, made)
+    kind = next(iter(get_args(wanted)), Any)
+    item = made.get_structure_hook(kind)
     build = _ARRAYS[get_origin(wanted) or wanted]
 
     def structure(value: Any, wanted: Any) -> Any:
         if not isinstance(value, (list, tuple)):
             raise TypeError(type(value).__name__)
-        return build(items(value, wanted))
+        items, errors = [], []
+        for index, each in enumerate(value):
+            try:
+                items.append(item(each, kind))
+            except Exception as error:  # noqa: BLE001 - what a hook raises is what is wrong
+                error.add_note(IterableValidationNote(f"at index {index}", index, kind))
+                errors.append(error)
+                if len(errors) == MAX_PROBLEMS:  # each takes memory, and a million items may be wrong
+                    break
+        if errors:
+            raise IterableValidationError(f"structuring {wanted}", errors, wanted)
+        return build(items)
+
+    return structure
+
+
+#: What a field of one of these types is told by its check, which knows better what it should have been.
+_SCALARS = (str, bool, int, float, Enum)
+
+
+def _has_checks(wanted: Any) -> bool:
+    return attrs.has(wanted) and any(isinstance(field.validator, FieldCheck) for field in attrs.fields(wanted))
+
+
+def _checked_hook(wanted: Any, made: BaseConverter) -> Callable[[Any, Any], Any]:
+    """Return a hook for a class whose fields have checks: each is checked by itself, so that all problems are found."""
+    attrs.resolve_types(wanted)
+    overrides = {}
+    for field in attrs.fields(wanted):
+        if field.init:
+            hook = _field_hook(field, made) if isinstance(field.validator, FieldCheck) else None
+            overrides[field.name] = override(rename=field.metadata.get(JSON_NAME), struct_hook=hook)
+    fields = make_dict_structure_fn(
+        wanted,
+        made,
+        _cattrs_forbid_extra_keys=True,
+        _cattrs_detailed_validation=True,
+        **overrides,  # type: ignore[arg-type] # the names of options begin with _cattrs
+    )
+
+    def structure(value: Any, wanted: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise InvalidInputError([f"must be an object, not {kind_of(value)}"])
+        return fields(value, wanted)
+
+    return structure
+
+
+def _has_json_names(wanted: Any) -> bool:
+    return attrs.has(wanted) and any(JSON_NAME in field.metadata for field in attrs.fields(wanted))
+
+
+def _renaming_hook(wanted: Any, made: BaseConverter) -> Callable[[Any], Any]:
+    """Return a hook that writes fields under their names in JSON."""
+    attrs.resolve_types(wanted)
+    renamed = {
+        field.name: override(rename=field.metadata[JSON_NAME])
+        for field in attrs.fields(wanted)
+        if JSON_NAME in field.metadata
+    }
+    return make_dict_unstructure_fn(wanted, made, **renamed)  # type: ignore[arg-type] # as above
+
+
+def _field_hook(field: attrs.Attribute[Any], made: BaseConverter) -> Callable[[Any, Any], Any]:
+    """Return a hook that reads the value of a field, and asks its check."""
+    item = made.get_structure_hook(field.type)
+    check = field.validator.check  # type: ignore[union-attr] # the caller has seen that it is one
+    kinds = [kind for kind in get_args(field.type) or (field.type,) if kind is not type(None)]
+    is_scalar = all(isinstance(kind, type) and issubclass(kind, _SCALARS) for kind in kinds)
+
+    def structure(value: Any, wanted: Any) -> Any:
+        try:
+            found = item(value, wanted)
+        except (TypeError, ValueError, KeyError):
+            wrong = "must be a time with its zone, as in 2026-03-29T00:30:00Z" if datetime in kinds else None
+            wrong = wrong or (check(value) if is_scalar else None)
+            if wrong is None:
+                raise
+            raise InvalidInputError([wrong]) from None
+        if (wrong := check(found)) is not None:
+            raise InvalidInputError([wrong])
+        return found
 
     return structure
 
@@ -454,6 +587,8 @@ def _make_converter() -> JsonConverter:
     made.register_structure_hook(int, _exactly(int))
     made.register_structure_hook(float, _exactly(float, int))
     made.register_structure_hook_factory(_is_array, _array_hook)
+    made.register_structure_hook_factory(_has_checks, _checked_hook)
+    made.register_unstructure_hook_factory(_has_json_names, _renaming_hook)
     return made
 
 
@@ -485,16 +620,31 @@ def structure(data: Any, wanted: type[T], *, path: str = "") -> T:
 
 def _structure_problems(error: BaseException, wanted: Any, path: str) -> list[str]:
     """Return what an error of the converter complains of; values are not repeated, they may be private."""
+    if isinstance(error, InvalidInputError):  # of a check: what it says shows nothing private
+        return [_at(path, problem) for problem in error.problems]
     if not isinstance(error, (ClassValidationError, IterableValidationError)):
         return [_at(path, _explain(error, wanted))]
     problems: list[str] = []
     noted, others = error.group_exceptions()
     for inner, note in noted:
-        step = note.index if isinstance(note, IterableValidationNote) else note.name
+        step = note.index if isinstance(note, IterableValidationNote) else _json_name(error.cl, note.name)
         problems += _structure_problems(inner, note.type, join_path(path, step))
     for inner in others:
-        problems.append(_at(path, _explain(inner, None)))
+        if isinstance(inner, InvalidInputError):  # of the whole object, and it names the field
+            problems += [f"{path}.{problem}" if path else problem for problem in inner.problems]
+        elif isinstance(inner, ForbiddenExtraKeysError) and _has_checks(inner.cl):
+            known = ", ".join(_json_name(inner.cl, field.name) for field in attrs.fields(inner.cl) if field.init)
+            keys = sorted(inner.extra_fields)[:MAX_PROBLEMS]
+            problems += [f"{join_path(path, key)}: is unknown; known are {known}" for key in keys]
+        else:
+            problems.append(_at(path, _explain(inner, None)))
     return problems
+
+
+def _json_name(owner: Any, name: str) -> str:
+    field = getattr(attrs.fields(owner), name, None) if attrs.has(owner) else None
+    renamed: str = name if field is None else field.metadata.get(JSON_NAME, name)
+    return renamed
 
 
 def _explain(error: BaseException, wanted: Any) -> str:
@@ -503,6 +653,8 @@ def _explain(error: BaseException, wanted: Any) -> str:
             return "unknown: " + ", ".join(sorted(_shown(key) for key in error.extra_fields))
         case KeyError() if wanted is not None:
             return "is missing"
+        case _ if isinstance(wanted, type) and issubclass(wanted, Enum):
+            return "must be one of " + ", ".join(str(member.value) for member in wanted)
         case _ if wanted is not None:
             return f"not a valid {_name(wanted)}"
         case _:
@@ -512,4 +664,6 @@ def _explain(error: BaseException, wanted: Any) -> str:
 def _name(wanted: Any) -> str:
     if get_origin(wanted) in (Union, UnionType):
         return " or ".join(_name(part) for part in get_args(wanted))
+    if get_origin(wanted) is tuple:
+        return "list"
     return "null" if wanted is type(None) else str(getattr(wanted, "__name__", wanted))

@@ -1,7 +1,7 @@
 """The default kit: what ``notifykit.publish(...)`` uses.
 
 Explicit objects are better; a default is for programs with one store, where handing
-a kit to every function that publishes would only be noise.
+a kit to every function that publishes would add nothing.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def configure(url: str | None = None, **options: Unpack[KitOptions]) -> Notifyki
 
 
 def default_kit() -> Notifykit:
-    """Return the default kit, made from the environment if nobody configured one."""
+    """Return the default kit, made from the environment if none was configured."""
     global _kit  # noqa: PLW0603 - a default is global by nature
     if _stand_in is not None:
         return _stand_in
@@ -61,7 +61,7 @@ def configured() -> Notifykit | None:
 
 @contextmanager
 def stand_in(kit: Notifykit) -> Iterator[None]:
-    """Use ``kit`` as the default kit for a while, whatever is configured meanwhile: for tests."""
+    """Use ``kit`` as the default kit inside the block, whatever is configured meanwhile: for tests."""
     global _stand_in  # noqa: PLW0603 - a default is global by nature
     with _lock:
         before, _stand_in = _stand_in, kit

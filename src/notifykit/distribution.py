@@ -1,4 +1,4 @@
-"""The distribution that holds this package: its name on the package index, and whether another one is in its way."""
+"""The distribution of this package: its name on the package index, and whether another one conflicts with it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NAMESAKE = "notifykit"
 
 def version(name: str = NAME) -> str | None:
     """Return the version of an installed distribution; ``None`` if it is not installed."""
-    from importlib import metadata  # not needed by programs that only publish
+    from importlib import metadata  # imported late: programs that only publish do not need it
 
     try:
         return metadata.version(name)

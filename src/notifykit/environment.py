@@ -60,7 +60,7 @@ def choice(name: str, given: str | None, known: Collection[str]) -> str | None:
     """Return the one of ``known`` that the program chose, or else the variable ``name``, in lower case.
 
     Returns:
-        ``None`` if neither says anything.
+        ``None`` if neither is set.
 
     Raises:
         ConfigurationError: It is none of them.
@@ -74,7 +74,7 @@ def choice(name: str, given: str | None, known: Collection[str]) -> str | None:
 
 
 def misspelt(environment: Mapping[str, str]) -> dict[str, str | None]:
-    """Return names that look like variables of the library and are none, each with the one that may be meant."""
+    """Return names that look like variables of the library but are not, each with the likely intended one."""
     found = {}
     for name in sorted(environment):
         plain = name.upper().replace("-", "_")

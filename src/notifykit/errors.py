@@ -1,32 +1,31 @@
-"""Every error the library raises, in one tree.
+"""All errors that the library raises.
 
 ::
 
     NotifykitError
-    ├── ConfigurationError            the kit was wired in a way that cannot work
+    ├── ConfigurationError            the configuration cannot work
     │   └── MissingExtraError         an optional dependency is not installed
     ├── InvalidInputError             the caller's input was refused; ``problems`` lists every reason
     │   ├── InvalidEventError
     │   ├── InvalidEndpointError
     │   └── InvalidSubscriptionError
-    ├── IdempotencyConflictError      the same idempotency key came with another body
+    ├── IdempotencyConflictError      the idempotency key belongs to an event with different content
     ├── NotFoundError                 no such object for this tenant
     ├── StateError                    the object is not in a state that allows the call
     ├── StoreError
-    │   ├── StoreUnavailableError     the database cannot do it now: away, read-only, full, locked; try again
-    │   ├── ValueRefusedError         the database takes no such value; trying again does not help
-    │   ├── StaleWriteError           what was to be replaced was changed since it was read
+    │   ├── StoreUnavailableError     the database is unreachable, read-only, full or locked; try again
+    │   ├── ValueRefusedError         the database does not accept the value; trying again does not help
+    │   ├── StaleWriteError           the record was changed or removed since it was read
     │   ├── SchemaError               the database has no tables, or those of another version
-    │   │   └── NewerSchemaError      its tables are of a newer version than this one knows
+    │   │   └── NewerSchemaError      the tables are of a newer version than this one knows
     │   ├── CannotJoinError           the store cannot take part in the caller's transaction
-    │   └── VaultError                a value that is encrypted at rest does not open
+    │   └── VaultError                an encrypted value cannot be decrypted
     │       ├── MissingKeyError       its key is not in the key ring
     │       └── TamperedError         it was changed, or moved to another place
-    ├── DestinationRefusedError       the egress guard will not deliver there; ``reason`` is a code
+    ├── DestinationRefusedError       the egress rules refuse the destination; ``reason`` is a code
     └── VerificationError             (``notifykit.signing``) a received webhook is not authentic
 
-What the outside world answers to a delivery is never an error: it is an
-:data:`~notifykit.models.outcome.Outcome`.
+The response to a delivery is never an error: it is an :data:`~notifykit.models.outcome.Outcome`.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ class NotifykitError(Exception):
 
 
 class ConfigurationError(NotifykitError):
-    """The kit was wired in a way that cannot work."""
+    """The configuration cannot work."""
 
 
 class MissingExtraError(ConfigurationError):
@@ -57,8 +56,8 @@ class InvalidInputError(NotifykitError, ValueError):
     """The caller's input was refused; nothing was stored.
 
     Attributes:
-        problems: Every problem found, each as ``path: what is wrong``, on one line: a problem may name
-            a key that a stranger chose, and ends up in logs.
+        problems: Every problem found, each as ``path: what is wrong``, on one line, because a problem may
+            name a key from untrusted input and is often logged.
     """
 
     subject = "input"
@@ -69,29 +68,29 @@ class InvalidInputError(NotifykitError, ValueError):
 
 
 class InvalidEventError(InvalidInputError):
-    """An event breaks its type's schema or the limits of an event."""
+    """An event violates the schema of its type or the limits of an event."""
 
     subject = "event"
 
 
 class InvalidEndpointError(InvalidInputError):
-    """An endpoint's URL, headers, secrets or limits are not acceptable."""
+    """An endpoint's URL, headers, secrets or limits are invalid."""
 
     subject = "endpoint"
 
 
 class InvalidSubscriptionError(InvalidInputError):
-    """A subscription's pattern, topic or filter is not acceptable."""
+    """A subscription's pattern, topic or filter is invalid."""
 
     subject = "subscription"
 
 
 class IdempotencyConflictError(NotifykitError):
-    """The same idempotency key was used for an event with another content."""
+    """The idempotency key belongs to an event with different content."""
 
     def __init__(self, key: str, event_id: str) -> None:
         super().__init__(
-            f"idempotency key {key!r} already belongs to event {event_id} with another content; "
+            f"idempotency key {key!r} already belongs to event {event_id} with different content; "
             "use a new key for a new event"
         )
         self.key = key
@@ -112,27 +111,27 @@ class StateError(NotifykitError):
 
 
 class StoreError(NotifykitError):
-    """The store could not do what was asked."""
+    """The store could not perform the call."""
 
 
 class StoreUnavailableError(StoreError):
-    """The database cannot do it now; the call may be tried again.
+    """The database cannot perform the call now; try again later.
 
-    It did not answer or dropped the connection, is read-only after a failover, has no room or no
-    connection left, was too slow for a timeout, or chose the call as the victim of a deadlock.
+    It did not answer or closed the connection, is read-only after a failover, has no disk space or
+    connection left, was slower than a timeout, or ended the call because of a deadlock.
     """
 
 
 class ValueRefusedError(StoreError):
-    """The database takes no such value, and will not take it later; other values are not concerned."""
+    """The database does not accept the value, and trying again does not help; other values are not affected."""
 
 
 class StaleWriteError(StoreError):
-    """What was to be replaced was changed or removed by others since it was read; nothing was written."""
+    """The record was changed or removed since it was read; nothing was written."""
 
     def __init__(self, kind: str, id: str) -> None:
         super().__init__(
-            f"{kind} {id!r} was changed or removed since it was read: read it again, and make the change anew"
+            f"{kind} {id!r} was changed or removed since it was read: read it again, and repeat the change"
         )
         self.kind = kind
         self.id = id
@@ -161,45 +160,45 @@ class CannotJoinError(StoreError):
 
 
 class VaultError(StoreError):
-    """A value that is encrypted at rest does not open."""
+    """An encrypted value cannot be decrypted."""
 
 
 class MissingKeyError(VaultError):
-    """A value was sealed under a key that is not in the key ring.
+    """A value was encrypted with a key that is not in the key ring.
 
     Attributes:
-        key_id: The key that is missing.
-        known: The keys that are there.
+        key_id: The missing key.
+        known: The keys in the ring.
     """
 
     def __init__(self, key_id: str, known: Sequence[str]) -> None:
         super().__init__(
-            f"this was sealed under the key {key_id!r}, and the ring has only {', '.join(map(repr, known))}: "
-            f"add {key_id!r} behind the others in NOTIFYKIT_KEYS"
+            f"a value was encrypted with the key {key_id!r}, and the ring has only {', '.join(map(repr, known))}: "
+            f"add {key_id!r} after the others in NOTIFYKIT_KEYS"
         )
         self.key_id = key_id
         self.known = tuple(known)
 
 
 class TamperedError(VaultError):
-    """A sealed value was changed, or it was sealed for another place.
+    """An encrypted value was changed, or it was encrypted for another place.
 
     Attributes:
-        context: The place where it was found: table, tenant, row, column.
+        context: Where the value was found: table, tenant, row, column.
     """
 
     def __init__(self, context: str) -> None:
-        super().__init__(f"a sealed value does not open ({context}): it was changed, or it belongs to another row")
+        super().__init__(f"a value cannot be decrypted ({context}): it was changed, or it belongs to another row")
         self.context = context
 
 
 class DestinationRefusedError(NotifykitError):
-    """The egress guard will not deliver to this destination.
+    """The egress rules refuse this destination.
 
     Attributes:
         reason: A stable code such as ``loopback`` or ``scheme``.
-        block: The special-purpose block that the address is in, such as ``10.0.0.0/8``: what an operator would have
-            to allow.  It is not in the text, which may be shown to the tenant who chose the name.
+        block: The special-purpose block of the address, such as ``10.0.0.0/8``, which an operator would have to
+            allow.  It is not in the text, because the text may be shown to the tenant that chose the name.
     """
 
     def __init__(self, reason: str, detail: str = "", *, block: str | None = None) -> None:
@@ -210,7 +209,7 @@ class DestinationRefusedError(NotifykitError):
 
 
 def _on_one_line(text: str) -> str:
-    """Return ``text`` with escapes for what ends a line, steers a terminal, or cannot be written at all."""
+    """Return ``text`` with escapes for line ends, control characters, and characters that cannot be encoded."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)

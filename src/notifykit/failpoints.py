@@ -1,18 +1,18 @@
-"""Named places in the code where a test can have the process die, stop or fail: the crash tests' handle.
+"""Named places in the code where a test can make the process die, stop or fail: used by the crash tests.
 
 Off unless the environment variable ``NOTIFYKIT_FAILPOINTS`` is set when the package is
-imported; then one test of a global remains, some 30 ns.  Never set it in production::
+imported; when off, each failpoint costs one check of a global, some 30 ns.  Never set it in production::
 
     NOTIFYKIT_FAILPOINTS="fan.committed=kill,res.committed=sleep:0.2@3"
 
-An action follows each name, and ``@n`` has it happen at the n-th passage only; without
-it, at every one:
+An action follows each name; with ``@n`` it happens only the n-th time the failpoint is reached, without
+it every time:
 
 ``kill``      SIGKILL to this process: nothing is flushed, closed or given back;
-``stop``      SIGSTOP to this process, until somebody sends SIGCONT;
-``hang``      this thread never goes on;
-``sleep:S``   this thread stands still for S seconds;
-``raise``     :class:`FailpointError`, which every caller has to take for a store that is away.
+``stop``      SIGSTOP to this process, until it gets SIGCONT;
+``hang``      this thread blocks for ever;
+``sleep:S``   this thread sleeps for S seconds;
+``raise``     :class:`FailpointError`, which every caller must handle like an unavailable store.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _ENTRY = re.compile(
 
 
 class FailpointError(StoreUnavailableError):
-    """A failpoint was told to raise."""
+    """A failpoint with the action ``raise`` was reached."""
 
 
 class _Failpoint:
@@ -60,7 +60,7 @@ _on = False
 
 
 def failpoint(name: str) -> None:
-    """Do what the environment says for ``name``; usually nothing."""
+    """Run the action that the environment sets for ``name``; usually there is none."""
     if _on and name in _armed:
         _armed[name].reach()
 
@@ -88,7 +88,7 @@ def _action(name: str, text: str) -> Callable[[], None]:
     kind, _, seconds = text.partition(":")
 
     def fail() -> NoReturn:
-        raise FailpointError(f"failpoint {name} was told to raise")
+        raise FailpointError(f"failpoint {name} is set to raise")
 
     def hang() -> None:
         while True:

@@ -1,4 +1,4 @@
-"""The compiled form of the inner loop (see ADR 18): whether it is here, and what its compiler is told."""
+"""The compiled form of the inner loop (see ADR 18): whether it is installed, and options for its compiler."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ else:
 
 
 def is_compiled() -> bool:
-    """Tell whether this installation has the inner loop compiled."""
+    """Return whether this installation has the inner loop compiled."""
     spec = find_spec("notifykit.dispatch.sender")
     return spec is not None and not (spec.origin or "").endswith(".py")

@@ -1,6 +1,6 @@
 """The portal: an event loop in a thread of its own, for callers that have none.
 
-It knows what a kit can do only as far as it opens and closes one.  Each process has its own
+Of a kit it uses only what opens and closes it.  Each process has its own
 loop and connections: what a forked process inherits belongs to the parent.
 """
 
@@ -22,11 +22,11 @@ T = TypeVar("T")
 
 
 class Owner(Protocol):
-    """What a portal needs of a kit."""
+    """The part of a kit that a portal needs."""
 
     @property
     def home(self) -> asyncio.AbstractEventLoop | None:
-        """The only event loop that may call the open store; ``None`` if a twin can open it in another."""
+        """The only event loop that may call the open store; ``None`` if a twin kit can open it in another loop."""
         ...
 
     def twin(self) -> Self:
@@ -46,7 +46,7 @@ K = TypeVar("K", bound=Owner)
 
 
 class Portal(Generic[K]):
-    """Where the calls of sync callers run: in the kit's own loop if it has to be, else in a thread's.
+    """Runs the calls of sync callers: in the kit's own loop if only that one may, else in a thread's loop.
 
     Thread-safe.  The thread starts with the first call, and again with the first after :meth:`close`.
     """
@@ -116,7 +116,7 @@ class _Running(Generic[K]):
 
 
 class _Home(Generic[K]):
-    """What one process has of a portal."""
+    """The state of a portal in one process."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -128,7 +128,8 @@ _CLOSED = "the kit was closed while this call was under way"
 #: Calls in loops of the program's own.
 _at_home: set[_Call[Any]] = set()
 
-#: All that run.  In a forked process they stay here: closing what belongs to the parent, or only letting
+#: All portals with a running thread.  In a forked process they stay here: closing what belongs to the parent,
+#: or only letting
 #: the garbage collector close it, would cut the parent's connections.
 _running: set[_Running[Any]] = set()
 
@@ -165,7 +166,7 @@ class LoopThread:
     def call(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Await what ``work`` returns in the loop, and return its result."""
         call = _Call(work, self._calls)
-        if self._has_ended:  # after the others were told
+        if self._has_ended:  # after the other calls were cancelled
             raise StoreUnavailableError(_CLOSED)
         return call.made_in(self._loop)
 
@@ -183,7 +184,7 @@ class LoopThread:
             asyncio.run(self._until_stopped(started))
         finally:
             self._has_ended = True
-            for call in list(self._calls):  # which the loop has never looked at
+            for call in list(self._calls):  # the loop has not started these
                 call.fail()
 
     async def _until_stopped(self, started: Callable[[], object]) -> None:
@@ -198,7 +199,7 @@ class _Call(Generic[T]):
 
     Args:
         work: Called in the loop, and awaited.
-        under_way: Where the call stays until it is done.
+        under_way: The set that holds the call until it is done.
     """
 
     _result: T
@@ -232,7 +233,7 @@ class _Call(Generic[T]):
             self._error = None  # which holds this frame
 
     def fail(self) -> None:
-        """Let the caller go on: the loop has ended."""
+        """Release the caller with an error: the loop has ended."""
         self._error = StoreUnavailableError(_CLOSED)
         self._under_way.discard(self)
         self._done()
@@ -253,16 +254,16 @@ class _Call(Generic[T]):
 
 
 def _signal() -> tuple[Callable[[], object], Callable[[], object]]:
-    """Return how another thread says that something is done, and how this one waits for it.
+    """Return two functions: one signals from another thread that a call is done, one waits for that in this thread.
 
-    Where gevent has patched threads, the other greenlets of this one go on meanwhile.
+    Where gevent has patched threads, the other greenlets of this thread run meanwhile.
     """
     if _gevent_threads() is None:
         lock = threading.Lock()
         lock.acquire()
         return lock.release, lock.acquire
     hub, event = import_module("gevent.hub"), import_module("gevent.event")
-    # Not a lock of gevent's: between threads it does not keep a hub that has nothing else to do waiting.
+    # Not gevent's lock: across threads, a hub without other work does not stay in the wait for it.
     done, watcher = event.Event(), hub.get_hub().loop.async_()
 
     def finish() -> None:

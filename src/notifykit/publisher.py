@@ -16,7 +16,7 @@ from typing import Any, Literal, TypedDict
 import attrs
 
 from .catalog import EventCatalog
-from .errors import CannotJoinError, IdempotencyConflictError, InvalidEventError
+from .errors import CannotJoinError, IdempotencyConflictError, InvalidEventError, ValueRefusedError
 from .failpoints import failpoint
 from .models.checks import iterable, one_of
 from .models.delivery import Priority
@@ -27,20 +27,22 @@ from .policies.plan import only_to
 from .ports import Appended, Clock, JoinsTransactions, Queue
 
 _PRIORITY = one_of(tuple(Priority))
+#: An event, and the future of its receipt.
+_Waiting = tuple[StoredEvent, asyncio.Future[Receipt]]
 
 #: Events of one shared transaction at the most.
 GROUP = 500
-#: Events of a batch in one transaction while others publish beside it, who may have to wait for that transaction;
+#: Events of a batch in one transaction while others publish beside it and may have to wait for that transaction;
 #: and for how many seconds after the last one that is assumed.
 GROUP_BESIDE, _BESIDE = 12, 1.0
-#: Events that are checked in one go: meanwhile nothing else happens in this process.
+#: Events that are checked in one go: meanwhile this thread's event loop is blocked.
 _CHECKED_AT_ONCE = 50
-#: Shared transactions that a process has under way at a time: while one waits for the disk, the next is made.
+#: Shared transactions that a process has under way at a time: while one waits for the disk, the next is built.
 _AT_ONCE = 2
 
 
 class PublishOptions(TypedDict, total=False):
-    """What can be said of an event beside its type and data; see :class:`~notifykit.models.event.Event`."""
+    """The optional fields of an event beside its type and data; see :class:`~notifykit.models.event.Event`."""
 
     tenant: str
     topic: str
@@ -64,7 +66,7 @@ class Publisher:
         self._catalog = catalog
         self._clock = clock
         self._limits = limits
-        # One transaction at a time for events in a line: they must not overtake each other.
+        # One transaction at a time for events of a FIFO group: they must not overtake each other.
         self._in_group = _Group(self._append, 1)
         self._others = _Group(self._append, _AT_ONCE)
 
@@ -91,7 +93,7 @@ class Publisher:
         )
 
     def publish(self, event: object, options: PublishOptions) -> asyncio.Future[Receipt]:
-        """Store one event in a transaction shared with whoever publishes at the same time."""
+        """Store one event in a transaction that is shared with other publishes of the same moment."""
         return self._store(self.prepare(event, options))
 
     async def publish_to(self, event: Event, endpoint: Endpoint) -> Receipt:
@@ -117,7 +119,7 @@ class Publisher:
             good, bad = self._checked(part, options)
             stored += good
             problems += bad
-            if len(part) == _CHECKED_AT_ONCE:  # there may be many more: let others have a turn
+            if len(part) == _CHECKED_AT_ONCE:  # there may be many more: let other tasks run
                 await asyncio.sleep(0)
         if problems:
             raise InvalidEventError(problems)
@@ -168,21 +170,21 @@ class _Group:
 
     Args:
         append: Stores events in one transaction.
-        at_once: How many transactions may be under way; what comes beyond that waits for the next one.
+        at_once: How many transactions may be under way; further events wait for the next one.
     """
 
     def __init__(self, append: Callable[[list[StoredEvent]], Awaitable[list[Appended]]], at_once: int) -> None:
         self._append = append
         self._at_once = at_once
-        self._waiting: list[tuple[StoredEvent, asyncio.Future[Receipt]]] = []
+        self._waiting: list[_Waiting] = []
         self._flushes: set[asyncio.Task[None]] = set()
         self._used = float("-inf")
 
     def add(self, stored: StoredEvent) -> asyncio.Future[Receipt]:
-        """Return what will hold the receipt of ``stored``."""
+        """Return the future of the receipt of ``stored``."""
         future: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         self._waiting.append((stored, future))
-        # One that has just been started has not yet taken what it will store.
+        # A task that has just been started has not yet taken the events that it will store.
         if len(self._flushes) < self._at_once and (len(self._waiting) == 1 or not self._flushes):
             flush = asyncio.create_task(self._flush(), name="notifykit-publish")
             self._flushes.add(flush)
@@ -190,13 +192,13 @@ class _Group:
         return future
 
     def used_within(self, seconds: float) -> bool:
-        """Tell whether somebody published this way in the last ``seconds``."""
+        """Return whether this group was used in the last ``seconds``."""
         return asyncio.get_running_loop().time() - self._used < seconds
 
     async def _flush(self) -> None:
         try:
             await self._store_waiting()
-        finally:  # at once: who comes next must not count on this one
+        finally:  # at once: the next publish must not join this transaction
             task = asyncio.current_task()
             assert task is not None
             self._flushes.discard(task)
@@ -205,28 +207,47 @@ class _Group:
         while self._waiting:
             self._used = asyncio.get_running_loop().time()
             group, self._waiting = self._waiting[:GROUP], self._waiting[GROUP:]
-            try:
-                answers = await self._append([stored for stored, _ in group])
-            except BaseException as error:
-                for _, future in group:
-                    if not future.done():
-                        future.set_exception(error if isinstance(error, Exception) else asyncio.CancelledError())
-                        future.exception()  # a publisher that was cancelled does not ask any more
-                if not isinstance(error, Exception):
-                    raise
-                continue
-            for (stored, future), answer in zip(group, answers, strict=True):
-                if future.done():
-                    continue
+            parts = [group]
+            while parts:
+                part = parts.pop()
                 try:
-                    future.set_result(_receipt(stored, answer))
-                except Exception as error:  # noqa: BLE001 - whatever it is, one publisher gets it and no other waits
-                    future.set_exception(error.with_traceback(None))  # which would hold the whole group
-                    future.exception()
+                    answers = await self._append([stored for stored, _ in part])
+                except ValueRefusedError as error:
+                    middle = len(part) // 2
+                    if middle:  # what is refused is found by halves, in the order in which they were published
+                        parts += [part[middle:], part[:middle]]
+                    else:
+                        _fail(part, error)
+                except Exception as error:  # noqa: BLE001 - any error is raised to the waiting publishers
+                    _fail(part, error)
+                except BaseException:
+                    for left in (part, *parts):
+                        _fail(left, asyncio.CancelledError())
+                    raise
+                else:
+                    _answer(part, answers)
 
     async def aclose(self) -> None:
         """Wait until everything has been stored."""
         await asyncio.gather(*self._flushes, return_exceptions=True)
+
+
+def _fail(group: Iterable[_Waiting], error: BaseException) -> None:
+    for _, future in group:
+        if not future.done():
+            future.set_exception(error)
+            future.exception()  # a publisher that was cancelled needs no receipt
+
+
+def _answer(group: Iterable[_Waiting], answers: Iterable[Appended]) -> None:
+    for (stored, future), answer in zip(group, answers, strict=True):
+        if future.done():
+            continue
+        try:
+            future.set_result(_receipt(stored, answer))
+        except Exception as error:  # noqa: BLE001 - whatever it is, one publisher gets it and no other waits
+            future.set_exception(error.with_traceback(None))  # which would hold the whole group
+            future.exception()
 
 
 def _listed(events: Iterable[object]) -> Iterable[object]:
@@ -258,7 +279,7 @@ def _with(event: Event, options: PublishOptions) -> Event:
 
 
 def sync_connection(session: Any, connection: Any) -> Any:
-    """Return the SQLAlchemy ``Connection`` of what a sync caller handed in.
+    """Return the SQLAlchemy ``Connection`` of what a sync caller passed.
 
     Raises:
         CannotJoinError: It is not a Session or Connection, or it is an asynchronous one.

@@ -1,4 +1,4 @@
-"""What the documentation repeats is what the code says."""
+"""What the documentation repeats agrees with the code."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from docs import generate_telemetry
+from docs import generate_decisions, generate_telemetry
 from notifykit import telemetry
 from notifykit.models.delivery import DeliveryState
 from notifykit.models.retry import DEFAULT_RETRY
@@ -36,12 +36,20 @@ def test_the_telemetry_page_has_every_event() -> None:
     assert defined == described
 
 
-def test_a_field_that_nobody_explains_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_field_without_a_meaning_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """The page cannot be made while a field has no meaning."""
     monkeypatch.delitem(generate_telemetry.COMMON, "fence")
 
     with pytest.raises(ValueError, match=r"ClaimLost\.fence"):
         generate_telemetry.fields(telemetry.ClaimLost)
+
+
+def test_the_table_of_decisions_is_fresh() -> None:
+    """The page about decisions has every code, as its generator writes it now."""
+    written = generate_decisions.PAGE.read_text("utf-8")
+
+    assert generate_decisions.table() in written, "run: python -m docs.generate_decisions"
+    assert generate_decisions.page(written) == written
 
 
 def test_the_states_page_has_every_state() -> None:

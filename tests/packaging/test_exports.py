@@ -1,4 +1,4 @@
-"""What the public API mentions can be imported from where users look."""
+"""Every type that the public API mentions can be imported from a public module."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DOCUMENTED = (
     "notifykit.catalog",
     "notifykit.channels.webhook",
     "notifykit.errors",
-    "notifykit.models.outcome",  # for those who write a channel
+    "notifykit.models.outcome",  # for authors of channels
     "notifykit.ports",
     "notifykit.signing",
     "notifykit.telemetry",

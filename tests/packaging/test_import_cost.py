@@ -33,7 +33,7 @@ def imported_by(statements: str) -> set[str]:
         f"import sys; print('from here', file=sys.stderr); {statements}",
     ]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    report = done.stderr.partition("from here")[2]  # what the interpreter's own start brings is not ours
+    report = done.stderr.partition("from here")[2]  # the interpreter's own start imports these
     return set(re.findall(r"^import time:.*\|\s+(\S+)$", report, flags=re.MULTILINE))
 
 
@@ -42,7 +42,7 @@ def heavy(modules: set[str]) -> set[str]:
 
 
 def test_importing_the_receiver_side_brings_nothing_heavy():
-    """Neither the database nor the network nor Ed25519 is loaded for who only wants to verify."""
+    """Neither the database nor the network nor Ed25519 is loaded by a program that only verifies."""
     modules = imported_by("import notifykit.signing")
 
     assert "notifykit.signing.verifier" in modules
@@ -65,7 +65,7 @@ def test_signing_and_verifying_with_a_shared_secret_brings_nothing_heavy():
 
 @pytest.mark.parametrize("key", ["generate_secret('v1a')", "public_key('whsk_' + 'A' * 43 + '=')"])
 def test_cryptography_is_imported_with_the_first_ed25519_key(key):
-    """Who uses ``v1a`` pays for it, and the check above can see it."""
+    """Only programs with ``v1a`` keys pay for it, and the check above can see it."""
     modules = imported_by(f"from notifykit.signing import generate_secret, public_key; {key}")
 
     assert "cryptography" in heavy(modules)

@@ -81,7 +81,7 @@ def test_the_wheel_holds_nothing_else(files: dict[str, bytes]) -> None:
     assert {"notifykit", information} == {name.split("/")[0] for name in files}
 
 
-def test_the_licence_travels_with_the_wheel(files: dict[str, bytes]) -> None:
+def test_the_wheel_has_the_licence(files: dict[str, bytes]) -> None:
     """The wheel carries the licence, word for word."""
     (licence,) = (text for name, text in files.items() if name.endswith("/licenses/LICENSE"))
 
@@ -95,14 +95,14 @@ def test_the_command_is_installed(files: dict[str, bytes]) -> None:
     assert "notifykit = notifykit.cli:main" in entry_points.splitlines()
 
 
-def test_the_wheel_is_named_as_users_are_told_to_install_it(metadata) -> None:
-    """The name in every hint is the name of the wheel, which is not the name of the package."""
+def test_install_hints_use_the_name_of_the_wheel(metadata) -> None:
+    """The name in every install hint is the name of the wheel, which is not the name of the package."""
     assert distribution.NAME == PROJECT["name"] == metadata["Name"]
     assert notifykit.__version__ == metadata["Version"]
 
 
-def test_no_text_tells_to_install_another_project() -> None:
-    """Wherever users are told to install this, it is by its name on the package index."""
+def test_no_text_names_another_project_to_install() -> None:
+    """Every text about installation uses the name on the package index."""
     folders = [ROOT / name for name in ("src", "docs", "examples", "benchmarks")]
     texts = [*ROOT.glob("*.*"), *(path for folder in folders for path in folder.rglob("*.*"))]
 

@@ -1,8 +1,8 @@
-"""A receiver in a process of its own with a path for each kind of neighbour.
+"""A receiver in a process of its own with a path for each kind of endpoint.
 
 ``python neighbours.py`` prints its port and serves until its standard input ends.
-``/quick…`` answers at once, ``/slow…`` after three seconds; ``GET /ages`` tells how old
-the events of ``/quick/measured`` were when they came, in seconds, and forgets them.
+``/quick…`` answers at once, ``/slow…`` after three seconds; ``GET /ages`` returns how old
+the events of ``/quick/measured`` were on arrival, in seconds, and forgets them.
 An event says when it was published: ``{"sent": time.time()}`` in its data.
 """
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from notifykit.cli.demo.cast import ROLES, TENANTS, acts, wishes
+from notifykit.cli.demo.receivers import DemoReceiver
 from notifykit.cli.demo.report import compare
 from notifykit.cli.demo.samples import load
-from notifykit.cli.demo.stands import Stand
+from notifykit.cli.demo.scenario import ROLES, TENANTS, demo_events, subscriptions
 from tests.shared_data import shared_data
 
 
@@ -41,12 +41,12 @@ def children(pid: int) -> list[int]:
 
 
 def test_the_demo_delivers_everything(tmp_path: Path) -> None:
-    """Everyone gets what they should, the broken receiver's events are dead letters, and every signature verifies."""
+    """Every receiver gets its events, those of the broken one are dead letters, and every signature verifies."""
     with demo("--count", "48", "--rate", "200", folder=tmp_path) as process:
         out, err = process.communicate(timeout=60)
 
     assert 0 == process.returncode, err
-    assert "Everyone got what they should" in out
+    assert "Every receiver got the expected events" in out
     assert "dead list" in out
     assert "\x1b" not in out + err
 
@@ -96,7 +96,7 @@ def test_other_events_can_be_shown(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc to see child processes")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_it_cleanly(tmp_path: Path, number: signal.Signals, code: int) -> None:
-    """In the middle of the delivering: no traceback, no process and no file stay behind."""
+    """During deliveries: no traceback, no process and no file are left."""
     with demo("--count", "600", "--rate", "60", folder=tmp_path) as process:
         assert process.stderr is not None
         progress = process.stderr.readline()
@@ -116,7 +116,7 @@ def test_a_signal_ends_it_cleanly(tmp_path: Path, number: signal.Signals, code: 
 
 
 def test_an_early_ctrl_c_ends_it_too(tmp_path: Path) -> None:
-    """While it still sets the scene, an interrupt neither hangs it nor leaves its folder behind."""
+    """While it still prepares, an interrupt neither hangs it nor leaves its folder behind."""
     with demo(folder=tmp_path) as process:
         deadline = time.monotonic() + 60
         while not any(tmp_path.glob("notifykit-demo-*")) and time.monotonic() < deadline:
@@ -137,7 +137,7 @@ def test_an_early_ctrl_c_ends_it_too(tmp_path: Path) -> None:
         (["--url", "memory://"], 2),
     ],
 )
-def test_mistakes_are_told_and_leave_nothing(tmp_path: Path, options: list[str], code: int) -> None:
+def test_mistakes_are_reported_and_leave_nothing(tmp_path: Path, options: list[str], code: int) -> None:
     """One line, and no temporary folder."""
     (tmp_path / "bad.jsonl").write_text('{"type": 7}\n')
 
@@ -162,41 +162,41 @@ def test_the_samples_are_varied() -> None:
     assert not text.isascii()
 
 
-def test_the_cast_fits_any_events() -> None:
-    """Each subscription matches some events of its tenant, and the same seed plays the same piece."""
+def test_the_subscriptions_fit_any_events() -> None:
+    """Each subscription matches some events of its tenant, and the same seed gives the same events."""
     samples = load(None)
-    play = acts(samples, 120, seed=1)
+    events = demo_events(samples, 120, seed=1)
 
-    matched = {wish.role.name: sum(map(wish.wants, play)) for wish in wishes(samples)}
+    matched = {subscription.role.name: sum(map(subscription.wants, events)) for subscription in subscriptions(samples)}
 
     assert set(matched) == {role.name for role in ROLES}
-    assert all(0 < count < len(play) for count in matched.values())
-    assert play == acts(samples, 120, seed=1)
-    assert play != acts(samples, 120, seed=2)
+    assert all(0 < count < len(events) for count in matched.values())
+    assert events == demo_events(samples, 120, seed=1)
+    assert events != demo_events(samples, 120, seed=2)
 
 
 @pytest.mark.parametrize(
     ("spoil", "problem"),
     [
-        (lambda stands, path: stands["healthy"].accepted.clear(), "healthy: 1 of 1 events did not arrive"),
+        (lambda receivers, path: receivers["healthy"].accepted.clear(), "healthy: 1 of 1 events did not arrive"),
         (
-            lambda stands, path: stands["slow"].attempts.update([(path, "evt_x")]),
-            "slow: 1 events arrived that were not",
+            lambda receivers, path: receivers["slow"].attempts.update([(path, "evt_x")]),
+            "slow: 1 unexpected events arrived",
         ),
-        (lambda stands, path: setattr(stands["flaky"], "refused", 1), "flaky: 1 requests did not verify"),
+        (lambda receivers, path: setattr(receivers["flaky"], "refused", 1), "flaky: 1 requests failed verification"),
     ],
     ids=["lost", "misdirected", "forged"],
 )
-def test_the_demo_would_notice(spoil: Any, problem: str) -> None:
+def test_the_demo_detects_problems(spoil: Any, problem: str) -> None:
     """A lost event, one that goes to the wrong receiver and a bad signature are problems."""
-    wish = wishes(load(None))[0]
-    stands = {role.name: Stand(role) for role in ROLES}
-    stands["healthy"].attempts[(wish.path, "evt_1")] = 1
-    stands["healthy"].accepted[(wish.path, "evt_1")] = 2.0
-    right = compare({wish: {"evt_1"}}, stands, {wish: 0}, {"evt_1": 1.0})
+    subscription = subscriptions(load(None))[0]
+    receivers = {role.name: DemoReceiver(role) for role in ROLES}
+    receivers["healthy"].attempts[(subscription.path, "evt_1")] = 1
+    receivers["healthy"].accepted[(subscription.path, "evt_1")] = 2.0
+    right = compare({subscription: {"evt_1"}}, receivers, {subscription: 0}, {"evt_1": 1.0})
 
-    spoil(stands, wish.path)
-    wrong = compare({wish: {"evt_1"}}, stands, {wish: 0}, {"evt_1": 1.0})
+    spoil(receivers, subscription.path)
+    wrong = compare({subscription: {"evt_1"}}, receivers, {subscription: 0}, {"evt_1": 1.0})
 
     assert ([], 1000) == (right.problems, right.rows[0].percentile(0.5))
     assert 1 == len(wrong.problems)

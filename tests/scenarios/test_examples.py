@@ -36,7 +36,7 @@ def environment(**more: str) -> dict[str, str]:
 
 @pytest.fixture
 def example(tmp_path) -> Callable[[str], Path]:
-    """Copies an example: it needs nothing of the checkout, and leaves its files elsewhere."""
+    """Copies an example: it uses nothing of the checkout, and writes its files elsewhere."""
 
     def copy(name: str) -> Path:
         ignored = shutil.ignore_patterns("__pycache__", "*.db*")
@@ -111,7 +111,7 @@ def receiving(folder: Path, secret: str) -> Iterator[httpx.Client]:
 
 
 def test_the_quickstart_prints_what_was_received_and_ends(tmp_path):
-    """Twice in the same folder: what the first run left behind does not disturb the second."""
+    """Twice in the same folder: what the first run left behind does no harm to the second."""
     for _ in range(2):
         done = subprocess.run(
             [sys.executable, "-W", "error", EXAMPLES / "quickstart.py"],  # a warning would end it
@@ -138,7 +138,7 @@ def test_the_quickstart_fits_on_a_screen():
 
 
 def test_the_fastapi_app_delivers_to_the_receiver(example):
-    """From an order to a handled webhook, through two programs that know only each other's URL and secret."""
+    """From an order to a handled webhook, through two programs that share only the URL and the secret."""
     secret, port = generate_secret(), free_port()
     app = example("fastapi_app")
     with (

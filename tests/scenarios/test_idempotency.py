@@ -1,4 +1,4 @@
-"""One key, one event: however often, by whomever and at whatever moment it is published."""
+"""One key, one event: however often, by whatever process and at whatever moment it is published."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ async def test_the_trace_is_no_content(kit):
     assert [False, True] == [receipt.duplicate for receipt in receipts]
 
 
-async def test_a_conflict_fails_nobody_else(kit):
+async def test_a_conflict_fails_no_other_publish(kit):
     """Publishes that share the transaction of a conflicting one are stored."""
     await kit.apublish(SHIPPED, tenant=ACME, idempotency_key=KEY)
     conflicts = []
@@ -152,7 +152,7 @@ async def test_a_conflict_fails_nobody_else(kit):
 
 
 async def test_tenants_do_not_share_keys(kit):
-    """The key of one tenant says nothing to another, whatever its content."""
+    """The key of one tenant has no meaning for another, whatever its content."""
     ours = await kit.apublish(SHIPPED, tenant=ACME, idempotency_key=KEY)
 
     theirs = await kit.apublish(Event(type="order.returned", data={}), tenant=GLOBEX, idempotency_key=KEY)
@@ -228,7 +228,7 @@ async def test_a_key_is_free_after_its_window(kit, clock):
 
 @pytest.mark.parametrize("commits", [True, False], ids=["commit", "rollback"])
 async def test_a_retry_waits_for_the_first_try(store_url, commits):
-    """A publish with the key of an open transaction waits how that ends: then it is a duplicate, or the event."""
+    """A publish with the key of an open transaction waits for its end: then it is a duplicate, or the event."""
     caller = AsyncSessions(store_url)
     receipts: dict[str, Receipt] = {}
     kit = Notifykit(store_url)

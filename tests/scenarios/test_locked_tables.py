@@ -1,7 +1,7 @@
 """Results cannot be written for many leases, while every worker lives: tables are locked, as by a migration.
 
 Nothing may be sent twice: a worker that lives keeps its results and its leases.  It begins no attempts
-meanwhile, and no delivery is taken for poison.
+meanwhile, and no delivery is taken for a poison message.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Team:
     url: str
     kits: list[Notifykit]
     channel: ScriptedChannel
-    told: list[TelemetryEvent]
+    emitted: list[TelemetryEvent]
     published: int = 0
 
     async def publish(self) -> None:
@@ -79,23 +79,23 @@ class Team:
         return await self.kits[0].deliveries.list(tenant=TENANT, limit=1000)
 
     async def check(self) -> None:
-        """Wait for the end, and see that each was sent once and none was abandoned."""
+        """Wait for the end, and check that each was sent once and none was abandoned."""
         await self.until_delivered()
         assert {1: self.published} == Counter(Counter(claim.delivery_id for claim in self.channel.sent).values())
-        assert not [told for told in self.told if isinstance(told, DeliveryAbandoned)]
+        assert not [event for event in self.emitted if isinstance(event, DeliveryAbandoned)]
 
 
 @asynccontextmanager
 async def team(url: str) -> AsyncIterator[Team]:
-    """Start two workers, and see that they work."""
-    told: list[TelemetryEvent] = []
+    """Start two workers, and check that they work."""
+    emitted: list[TelemetryEvent] = []
     channel = ScriptedChannel()
     async with AsyncExitStack() as stack:
-        kits = [await stack.enter_async_context(Notifykit(url, subscribers=[told.append])) for _ in range(2)]
+        kits = [await stack.enter_async_context(Notifykit(url, subscribers=[emitted.append])) for _ in range(2)]
         await kits[0].subscribe("**", tenant=TENANT, endpoint="https://203.0.114.7/hooks")
         for kit in kits:
             await stack.enter_async_context(kit.dispatcher([channel], SETTINGS))
-        workers = Team(url, kits, channel, told)
+        workers = Team(url, kits, channel, emitted)
         await workers.publish()
         await workers.until_delivered()
         yield workers
@@ -103,7 +103,7 @@ async def team(url: str) -> AsyncIterator[Team]:
 
 @asynccontextmanager
 async def locked(url: str, tables: Sequence[str]) -> AsyncIterator[None]:
-    """Lock tables against writing, as ``CREATE INDEX`` and many another command does; on SQLite, all of them."""
+    """Lock tables against writing, as ``CREATE INDEX`` and many other commands do; on SQLite, all of them."""
     if url.startswith("sqlite"):
         with closing(sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)) as connection:
             connection.execute("BEGIN IMMEDIATE")
@@ -137,7 +137,7 @@ async def test_a_lock_on_the_results_repeats_nothing(
         await workers.check()
 
     assert sent <= came / 2, "attempts went on although nothing could be recorded"
-    failed = {told.loop for told in workers.told if isinstance(told, LoopFailed)}
+    failed = {event.loop for event in workers.emitted if isinstance(event, LoopFailed)}
     assert ("record" in failed) == (lock_timeout != "0")
 
 

@@ -41,7 +41,7 @@ async def kit(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[N
 
 
 async def settled(kit: Notifykit, count: int, tenant: str = "acme") -> Counter[DeliveryState]:
-    """Wait until ``count`` deliveries of the tenant have ended; return how."""
+    """Wait until ``count`` deliveries of the tenant have ended; return their states."""
     async with asyncio.timeout(20):
         while True:
             found = await kit.deliveries.list(DeliveryFilter(), tenant=tenant, limit=1000)
@@ -52,7 +52,7 @@ async def settled(kit: Notifykit, count: int, tenant: str = "acme") -> Counter[D
 
 
 async def test_every_event_arrives_once_signed_and_unchanged(kit: Notifykit) -> None:
-    """Bodies are the published data as Standard Webhooks wants it; each event comes once."""
+    """Bodies are the published data as Standard Webhooks defines; each event arrives once."""
     with Receiver() as receiver:
         await kit.subscribe("order.*", tenant="acme", endpoint=f"{receiver.url}/hook", secret=receiver.secret)
 
@@ -84,7 +84,7 @@ async def test_a_receiver_that_recovers_gets_the_same_bytes_again(kit: Notifykit
         assert 1 == len({(request.header("webhook-id"), request.body) for request in receiver.requests})
 
 
-async def test_a_receiver_that_never_takes_it_leaves_a_dead_letter_that_can_be_redriven(kit: Notifykit) -> None:
+async def test_a_receiver_that_never_accepts_leaves_a_dead_letter_that_can_be_redriven(kit: Notifykit) -> None:
     """The dead letter keeps its attempts; a redrive delivers it once the receiver works."""
     with Receiver() as receiver:
         receiver.reply(500, 500, 500, 500)
@@ -105,7 +105,7 @@ async def test_a_receiver_that_never_takes_it_leaves_a_dead_letter_that_can_be_r
         assert 1 == len({request.body for request in receiver.requests})
 
 
-async def test_tenants_get_their_own_events_and_nobody_elses(kit: Notifykit) -> None:
+async def test_tenants_get_only_their_own_events(kit: Notifykit) -> None:
     """Patterns, topics and filters choose within a tenant, never across."""
     with Receiver() as first, Receiver() as second:
         await kit.subscribe("order.*", tenant="acme", endpoint=first.url, secret=first.secret, topic="shop/1/**")
@@ -147,7 +147,7 @@ async def test_rotated_secrets_sign_together_until_the_old_one_ends(kit: Notifyk
 
 
 async def test_a_test_event_goes_to_that_endpoint_alone(kit: Notifykit) -> None:
-    """An operator can try one endpoint without telling the others."""
+    """An operator can test one endpoint without sending to the others."""
     with Receiver() as first, Receiver() as second:
         _, endpoint = await kit.subscribe("order.*", tenant="acme", endpoint=first.url, secret=first.secret)
         await kit.subscribe("**", tenant="acme", endpoint=second.url, secret=second.secret)

@@ -52,11 +52,11 @@ class Request(NamedTuple):
 
 
 class Receiver:
-    """An endpoint that takes a moment to answer and fails every so often, and knows nothing of notifykit.
+    """An endpoint that takes a delay to answer and fails every so often; it does not use notifykit.
 
     Args:
         failing: How many of ten requests in a row get 503.
-        seed: Of the dice.
+        seed: Of the random numbers.
         refused: The numbers that get 413: no retry helps.
 
     Attributes:
@@ -107,7 +107,7 @@ class Receiver:
         """Note that a request has its answer, or never gets one."""
         self._open[key] -= 1
 
-    # -- what the log says -----------------------------------------------------------------------
+    # -- queries of the log -----------------------------------------------------------------------
 
     def successes(self) -> dict[str, list[int]]:
         """Return the numbers that were accepted, by key, each at its first success."""
@@ -162,13 +162,16 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         data = json.loads(self._body)["data"]
         status = self._receiver.came(data["key"], data["n"])
-        moment = self._receiver.rng.uniform(0, 0.004)
-        asyncio.get_running_loop().call_later(moment, self._answer, data["key"], status)
+        delay = self._receiver.rng.uniform(0, 0.004)
+        asyncio.get_running_loop().call_later(delay, self._answer, data["key"], status)
 
     def _answer(self, key: str, status: int) -> None:
         self._receiver.answered(key)
         length = "" if status == 204 else "content-length: 0\r\n"
         self.transport.write(f"HTTP/1.1 {status} Well\r\n{length}\r\n".encode())
+
+
+pytestmark = pytest.mark.either
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -199,7 +202,7 @@ class Crew:
         return worker
 
     def dismiss(self) -> None:
-        """Kill whoever still works."""
+        """Kill the workers that still run."""
         for worker in self.running:
             if not worker.has_ended():
                 worker.kill()
@@ -227,7 +230,7 @@ async def drained(kit: Notifykit, seconds: float) -> None:
     """Wait until nothing is open."""
     still_open = DeliveryFilter(states=OPEN_STATES)
     async with asyncio.timeout(seconds):
-        # In this order, and one question for all open states: nothing can slip through between two answers.
+        # In this order, and one query for all open states: no row can be missed between two queries.
         while (await kit.stats()).unplanned or await kit.deliveries.list(still_open, tenant=TENANT, limit=1):
             await asyncio.sleep(0.05)
 
@@ -253,7 +256,7 @@ async def test_processes_keep_the_order_of_every_key(kit: Notifykit, tmp_path: P
 
 
 async def test_killed_workers_do_not_break_the_order(kit: Notifykit, tmp_path: Path) -> None:
-    """Workers that die with claims in their hands delay their keys; what they sent may come again, in order still."""
+    """Workers that die while they hold claims delay their keys; what they sent may come again, still in order."""
     settings = {"lease": 2.0, "max_timeout": 1.0, "lease_margin": 0.5}
     with Receiver(failing=2, seed=3) as receiver, crew(kit, tmp_path) as workers:
         await kit.subscribe("**", tenant=TENANT, endpoint=receiver.url, retry=PATIENT, max_in_flight=64)
@@ -273,8 +276,8 @@ async def test_killed_workers_do_not_break_the_order(kit: Notifykit, tmp_path: P
     assert [] == receiver.steps_back()
 
 
-async def test_a_dead_letter_lets_the_rest_of_its_key_pass(kit: Notifykit, tmp_path: Path) -> None:
-    """What is given up does not hold up its key for ever; redriven, it comes late."""
+async def test_a_dead_letter_does_not_block_its_key(kit: Notifykit, tmp_path: Path) -> None:
+    """A dead letter does not block its key for ever; redriven, it comes late."""
     with Receiver(failing=2, seed=4, refused={1, 3}) as receiver, crew(kit, tmp_path) as workers:
         await kit.subscribe("**", tenant=TENANT, endpoint=receiver.url, retry=PATIENT, max_in_flight=64)
         await publish(kit, range(6))

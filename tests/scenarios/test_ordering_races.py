@@ -1,8 +1,8 @@
-"""Two processes in the same line at the same moment, on PostgreSQL: one statement is held open while another runs.
+"""Two processes in the same FIFO group at the same moment, on PostgreSQL: one statement is open while another runs.
 
-A row that waits behind another one is set aside, and whoever removes the row in front
-gives it its turn.  A turn that got lost would be noticed seconds or minutes later; the
-store is told a clock that stands still, so here it would never be.
+A row behind the head of its group is deferred, and the statement that removes the head releases
+it.  A lost release would show seconds or minutes later; the store has a clock that stands
+still here, so the row would never come.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ _WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_databa
 
 
 async def waits_for_lock(work: asyncio.Task[Any], store: PostgresStore) -> None:
-    """Return once a statement of ``work`` waits for somebody's transaction."""
+    """Return once a statement of ``work`` waits for another transaction."""
     async with asyncio.timeout(10):
         while not work.done():
             async with store._driver() as pg:
@@ -105,10 +105,10 @@ async def waits_for_lock(work: asyncio.Task[Any], store: PostgresStore) -> None:
     raise AssertionError("did not wait")
 
 
-async def test_what_is_set_aside_while_the_first_one_ends_gets_its_turn(
+async def test_a_delivery_deferred_while_the_head_ends_is_released(
     store: PostgresStore, other: Other, clock: FakeClock
 ) -> None:
-    """A record waits for the claim that sets the follower aside, and sees it."""
+    """A record waits for the claim that defers the follower, and sees it."""
     _, second = await given_group(store, clock, 2)
     (head,) = await claim(store, clock, 1)
 
@@ -121,8 +121,10 @@ async def test_what_is_set_aside_while_the_first_one_ends_gets_its_turn(
     assert second.id == (await claim_one(store, clock)).delivery_id
 
 
-async def test_nothing_is_set_aside_behind_what_is_ending(store: PostgresStore, other: Other, clock: FakeClock) -> None:
-    """A claim leaves a follower where it is when the end of the first one is being written."""
+async def test_nothing_is_deferred_behind_a_head_that_is_ending(
+    store: PostgresStore, other: Other, clock: FakeClock
+) -> None:
+    """A claim does not defer a follower while the end of the head is being written."""
     _, second, third = await given_group(store, clock, 3)
     (head,) = await claim(store, clock, 1)
     attempt = make_attempt(head, at=clock.now())
@@ -138,8 +140,8 @@ async def test_nothing_is_set_aside_behind_what_is_ending(store: PostgresStore, 
     assert [second.id, third.id] == [then.delivery_id, (await claim_one(store, clock)).delivery_id]
 
 
-async def test_a_cancelled_first_one_passes_its_turn_on(store: PostgresStore, other: Other, clock: FakeClock) -> None:
-    """A cancellation too waits for the claim that sets the follower aside."""
+async def test_a_cancelled_head_releases_the_next(store: PostgresStore, other: Other, clock: FakeClock) -> None:
+    """A cancellation too waits for the claim that defers the follower."""
     (first,) = await given_group(store, clock, 1, due_at=clock.now() + SECOND)
     (second,) = await given_group(store, clock, 1)
 
@@ -152,7 +154,7 @@ async def test_a_cancelled_first_one_passes_its_turn_on(store: PostgresStore, ot
     assert second.id == (await claim_one(store, clock)).delivery_id
 
 
-async def test_a_redrive_cannot_put_two_of_a_line_on_their_way(
+async def test_a_redrive_cannot_send_two_of_a_group_at_once(
     store: PostgresStore, other: Other, clock: FakeClock
 ) -> None:
     """A delivery that comes back while a later one is being claimed waits for the end of that one."""
@@ -168,10 +170,10 @@ async def test_a_redrive_cannot_put_two_of_a_line_on_their_way(
     assert ([second.id], []) == (ids(claimed), meanwhile)
 
 
-async def test_an_event_that_is_set_aside_while_the_first_one_is_settled_gets_its_turn(
+async def test_an_event_deferred_while_the_head_is_settled_is_released(
     store: PostgresStore, other: Other, clock: FakeClock
 ) -> None:
-    """A settlement waits for the take that sets the next event aside, and sees it."""
+    """A settlement waits for the take that defers the next event, and sees it."""
     first, second = (make_event(at=clock.now(), ordering_key=KEY) for _ in range(2))
     await store.append([first, second])
     (head,) = await take(store, clock, 1)
@@ -185,10 +187,10 @@ async def test_an_event_that_is_set_aside_while_the_first_one_is_settled_gets_it
     assert second.id == (await take_one(store, clock)).id
 
 
-async def test_no_event_is_set_aside_behind_one_that_is_being_settled(
+async def test_no_event_is_deferred_behind_one_that_is_being_settled(
     store: PostgresStore, other: Other, clock: FakeClock
 ) -> None:
-    """A take leaves an event where it is when the plan of the one before it is being written."""
+    """A take does not defer an event while the plan of the one before it is being written."""
     first, second = (make_event(at=clock.now(), ordering_key=KEY) for _ in range(2))
     await store.append([first, second])
     (head,) = await take(store, clock, 1)

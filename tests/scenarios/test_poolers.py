@@ -42,14 +42,14 @@ SETTINGS = DispatchSettings(prefetch=20, batch=20, poll=timedelta(milliseconds=5
 
 @pytest.fixture(scope="module")
 def lenient(pgbouncer: PgBouncer) -> Iterator[PgBouncer]:
-    """A pooler that is told to ignore our settings, so that only its numbers of processes give it away."""
+    """A pooler that is set to ignore our settings, so that only its process ids reveal it."""
     with PgBouncer(pgbouncer.upstream, {"ignore_startup_parameters": IGNORED, "server_round_robin": 1}) as pooler:
         yield pooler
 
 
 @pytest.fixture(scope="module")
 def tls(pgbouncer: PgBouncer) -> Iterator[tuple[PgBouncer, Path]]:
-    """A server that wants TLS, and the file of the authority that vouches for it."""
+    """A server that wants TLS, and the file of the authority that signed its certificate."""
     folder = Path(tempfile.mkdtemp())
     authority = trustme.CA()
     issued = authority.issue_cert("localhost", "127.0.0.1")
@@ -66,7 +66,7 @@ def tls(pgbouncer: PgBouncer) -> Iterator[tuple[PgBouncer, Path]]:
 
 
 class Accepting:
-    """A channel of which every receiver accepts."""
+    """A channel whose receivers accept everything."""
 
     name = "webhook"
 
@@ -81,13 +81,13 @@ class Accepting:
     async def aclose(self) -> None: ...
 
 
-# ── finding out ────────────────────────────────────────────────────────────────────────────────
+# ── detection ────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("kind", ["pgbouncer", "lenient"])
-async def test_a_pooler_is_found_out(request, pgbouncer, postgres_store_url, kind, mode):
-    """Whether it refuses our settings or ignores them, the store knows what it pools, and works."""
+async def test_a_pooler_is_detected(request, pgbouncer, postgres_store_url, kind, mode):
+    """Whether it refuses our settings or ignores them, the store detects what it pools, and works."""
     pooler = request.getfixturevalue(kind)
 
     async with Notifykit(pooler.to(mode)) as kit:
@@ -97,8 +97,8 @@ async def test_a_pooler_is_found_out(request, pgbouncer, postgres_store_url, kin
         assert (mode, 1) == (pooling, (await kit.stats()).unplanned)
 
 
-async def test_a_server_without_a_pooler_is_found_out(postgres_store_url):
-    """Nothing is slowed down where nothing stands in between."""
+async def test_a_server_without_a_pooler_is_detected(postgres_store_url):
+    """Without a pooler nothing is slowed down."""
     store = PostgresStore(postgres_store_url)
     await store.open()
     await store.aclose()
@@ -108,7 +108,7 @@ async def test_a_server_without_a_pooler_is_found_out(postgres_store_url):
 
 @pytest.mark.parametrize("chosen", [*Pooling])
 async def test_what_the_url_says_counts(postgres_store_url, chosen):
-    """Nothing is asked then; each way works on the server itself."""
+    """The store does not detect anything then; each mode works on the server itself."""
     async with Notifykit(f"{postgres_store_url}?pooler={chosen}") as kit:
         await kit.apublish(PAID, tenant="acme")
         pooling = kit.store.connector.pooling  # type: ignore[attr-defined]
@@ -118,7 +118,7 @@ async def test_what_the_url_says_counts(postgres_store_url, chosen):
 
 @pytest.mark.parametrize("mode", MODES)
 async def test_settings_hold_behind_a_pooler(pgbouncer, postgres_store_url, mode):
-    """Those of the URL, which say where the tables are, and our own, for a single statement and in a transaction."""
+    """Those of the URL, such as the search path, and our own, for a single statement and in a transaction."""
     store = PostgresStore(f"{pgbouncer.to(mode)}?options=-csearch_path%3Dpublic%2Cpg_temp")
     await store.open()
 
@@ -139,11 +139,11 @@ async def test_settings_hold_behind_a_pooler(pgbouncer, postgres_store_url, mode
 @pytest.mark.parametrize("mode", MODES)
 async def test_two_processes_deliver_through_a_pooler(pgbouncer, postgres_store_url, mode):
     """Events are published, claimed, settled and recorded by many tasks at once, and no statement fails."""
-    told: list[TelemetryEvent] = []
+    emitted: list[TelemetryEvent] = []
     channel = Accepting()
     async with AsyncExitStack() as stack:
         kits = [
-            await stack.enter_async_context(Notifykit(pgbouncer.to(mode), subscribers=[told.append], pool_size=5))
+            await stack.enter_async_context(Notifykit(pgbouncer.to(mode), subscribers=[emitted.append], pool_size=5))
             for _ in range(2)
         ]
         for endpoint in range(3):
@@ -159,15 +159,15 @@ async def test_two_processes_deliver_through_a_pooler(pgbouncer, postgres_store_
             for kit in kits * 5:
                 tasks.start_soon(publish, kit)
         with anyio.fail_after(60):
-            while len([event for event in told if isinstance(event, DeliveryAttempted)]) < 300:
+            while len([event for event in emitted if isinstance(event, DeliveryAttempted)]) < 300:
                 await anyio.sleep(0.02)
 
-    assert [] == [event for event in told if isinstance(event, LoopFailed | ClaimLost)]
+    assert [] == [event for event in emitted if isinstance(event, LoopFailed | ClaimLost)]
     assert (300, 300) == (len(channel.sent), channel.sent.total())
 
 
-async def test_hints_are_heard_through_a_pooler_of_sessions(pgbouncer, postgres_store_url):
-    """There the server connection of a client is its own, and so is what it listens to."""
+async def test_notifications_arrive_through_a_pooler_of_sessions(pgbouncer, postgres_store_url):
+    """A client keeps its server connection there, and its LISTEN with it."""
     store = PostgresStore(pgbouncer.to("session"))
     await store.open()
     with anyio.fail_after(10):
@@ -207,13 +207,13 @@ async def test_tls_is_used_by_every_connection(tls, postgres_store_url, query):
 
 
 async def test_without_tls_that_server_takes_no_connection(tls):
-    """Which is what the test above rests on."""
+    """The test above relies on this."""
     with pytest.raises(StoreUnavailableError, match="SSL required"):
         await PostgresStore(f"{tls[0].to('session')}?sslmode=disable").open()
 
 
 async def test_a_server_with_a_certificate_of_another_authority_is_refused(tls, tmp_path):
-    """``verify-full`` means what it says."""
+    """``verify-full`` checks the authority."""
     trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
 
     with pytest.raises(StoreUnavailableError, match="certificate verify failed"):
@@ -224,7 +224,7 @@ async def test_a_server_with_a_certificate_of_another_authority_is_refused(tls, 
 
 
 async def test_a_url_that_is_wrong_about_its_pooler_says_what_to_change(lenient, pgbouncer, postgres_store_url):
-    """A statement that is missing on another server connection is not taken for an error of the database."""
+    """A prepared statement that is missing on another server connection has an error that names the pooler."""
     store = PostgresStore(f"{lenient.to('transaction')}?pooler=session", pool_size=4)
 
     async def ask() -> None:
@@ -257,8 +257,8 @@ async def test_a_pooler_with_too_few_connections_says_so(pgbouncer, monkeypatch)
         await store.aclose()
 
 
-async def test_what_cannot_be_found_out_is_taken_for_transactions(pgbouncer, monkeypatch):
-    """A pooler that has no second connection to spare does not say what it pools; one way works with both."""
+async def test_an_unknown_pooler_is_treated_as_pooling_transactions(pgbouncer, monkeypatch):
+    """A pooler without a second connection does not reveal what it pools; transaction mode works with both."""
     monkeypatch.setattr(postgres_connections, "_PATIENCE", 0.2)
     with PgBouncer(pgbouncer.upstream, {"default_pool_size": 1}) as small:
         async with Notifykit(small.to("session"), pool_size=1) as kit:
@@ -268,8 +268,8 @@ async def test_what_cannot_be_found_out_is_taken_for_transactions(pgbouncer, mon
     assert pooling is Pooling.TRANSACTION
 
 
-async def test_an_engine_of_ones_own_behind_a_pooler_is_refused(lenient, pgbouncer, postgres_store_url):
-    """Its connections are not made by us; if it is known to pool sessions, it will do."""
+async def test_a_given_engine_behind_a_pooler_is_refused(lenient, pgbouncer, postgres_store_url):
+    """The kit does not make its connections; if it is known to pool sessions, it is accepted."""
     url = lenient.to("session")
     engine = create_async_engine(url.replace("postgresql", "postgresql+asyncpg"))
 

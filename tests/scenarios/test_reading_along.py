@@ -25,7 +25,7 @@ if not PAGES:
 BLOCK = re.compile(r"^```(python|text|sh)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 #: What cannot be run here: it installs from the package index.
 INSTALL = "pip install"
-#: What the README's transaction leaves to its reader.
+#: The names that the README's transaction leaves to its reader.
 MODELS = """
 from sqlalchemy import create_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
@@ -51,7 +51,7 @@ def blocks(page: Path, kind: str) -> list[str]:
 
 
 def without_settings() -> dict[str, str]:
-    """Return this environment without what it says to notifykit."""
+    """Return this environment without the variables of notifykit."""
     return {name: value for name, value in os.environ.items() if not name.startswith("NOTIFYKIT_")}
 
 

@@ -1,4 +1,4 @@
-"""A new version comes process by process: it migrates the tables, and for a while old and new workers run at once."""
+"""A new version is deployed process by process: it migrates, and for a while old and new workers run at once."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from notifykit.telemetry import TelemetryEvent, WorkerOutdated
 from tests.unit.dispatch.support import ScriptedChannel
 
 TENANT = "acme"
-#: What the new version knows.
+#: The schema of the new version.
 NEWER = "9999"
 PROMPTLY = 20
 
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ask in tenths of seconds what is asked in seconds."""
+    """Poll in tenths of seconds instead of seconds."""
     for name in ("_SWEEP_EVERY", "_IDLE_EVERY"):
         monkeypatch.setattr(dispatcher_module, name, 0.1)
 
@@ -55,8 +55,8 @@ def _stamped_back(store_url: str) -> object:
 
 @pytest.mark.usefixtures("_stamped_back")
 async def test_old_and_new_workers_run_at_once_and_the_old_ones_stop(store_url: str) -> None:
-    """While events pour in the old worker finishes what it has, says why and stops; everything arrives once."""
-    told: list[TelemetryEvent] = []
+    """While events are published the old worker finishes its work, reports why and stops; all arrive once."""
+    emitted: list[TelemetryEvent] = []
     channel = ScriptedChannel()
     settings = DispatchSettings(poll=timedelta(milliseconds=50))
     published = 0
@@ -69,7 +69,7 @@ async def test_old_and_new_workers_run_at_once_and_the_old_ones_stop(store_url: 
             await asyncio.sleep(0.01)
 
     async with AsyncExitStack() as stack:
-        old = await stack.enter_async_context(Notifykit(store_url, subscribers=[told.append]))
+        old = await stack.enter_async_context(Notifykit(store_url, subscribers=[emitted.append]))
         await old.subscribe("**", tenant=TENANT, endpoint="https://203.0.114.7/hooks")
         outdated = asyncio.create_task(old.dispatcher([channel], settings).run())
         await publish(0.2)
@@ -93,11 +93,11 @@ async def test_old_and_new_workers_run_at_once_and_the_old_ones_stop(store_url: 
 
     assert {"delivered": published} == found
     assert {1} == set(Counter(claim.delivery_id for claim in channel.sent).values())
-    assert [(migrate.HEAD, NEWER)] == [(one.known, one.found) for one in told if isinstance(one, WorkerOutdated)]
+    assert [(migrate.HEAD, NEWER)] == [(one.known, one.found) for one in emitted if isinstance(one, WorkerOutdated)]
 
 
 @pytest.mark.usefixtures("_stamped_back")
-async def test_who_waits_for_an_outdated_dispatcher_is_told(store_url: str) -> None:
+async def test_waiting_for_an_outdated_dispatcher_raises(store_url: str) -> None:
     """Embedded in an application it stops by itself: leaving its block does no harm, waiting for it raises."""
     async with Notifykit(store_url) as kit, kit.dispatcher([ScriptedChannel()]) as dispatcher:
         await _migrate(kit)

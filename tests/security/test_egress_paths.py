@@ -2,7 +2,7 @@
 
 The kit is the default one, with its own channel and either transport; only the resolver
 is the test's.  The counter stands below asyncio and httpx, at :meth:`socket.socket.connect`,
-and looks for lookups beside the resolver too.  Verdicts and reasons are those of the corpus.
+and counts lookups beside the resolver too.  Verdicts and reasons are those of the corpus.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class Dials:
     """Every connect of this process, and every lookup that the resolver of the test did not make.
 
     Attributes:
-        made: Where sockets were told to connect to, in order.
+        made: Where sockets were to connect to, in order.
         reachable: What they are really connected to; everything else is refused before a packet leaves.
-        lookups: Names that somebody asked the system for.
+        lookups: Names that were looked up with the system's resolver.
     """
 
     def __init__(self) -> None:
@@ -90,14 +90,14 @@ def dials(monkeypatch: pytest.MonkeyPatch) -> Iterator[Dials]:
 
 
 class Witness(Guard):
-    """A guard that remembers what it let out."""
+    """A guard that records the addresses that it allowed."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.vetted: list[str] = []
 
-    async def vet(self, host: str, port: int) -> tuple[str, ...]:
-        found = await super().vet(host, port)
+    async def vet(self, host: str, port: int, *, patience: float = 1.0) -> tuple[str, ...]:
+        found = await super().vet(host, port, patience=patience)
         self.vetted += found
         return found
 
@@ -115,7 +115,7 @@ class Rules(EgressRules):
 
     @property
     def vetted(self) -> set[str]:
-        """Every address that was let out."""
+        """Every address that was allowed."""
         return {address for guard in self.witness for address in guard.vetted}
 
 
@@ -165,7 +165,7 @@ def both_spellings() -> list[tuple[Entry, str]]:
 
 
 async def register(kit: Notifykit, path: str, url: str, endpoint: Endpoint) -> Endpoint:
-    """Hand in a URL by one of the ways there are."""
+    """Register a URL by one of the ways there are."""
     match path:
         case "create":
             return await kit.endpoints.create(url, tenant=TENANT)
@@ -177,7 +177,7 @@ async def register(kit: Notifykit, path: str, url: str, endpoint: Endpoint) -> E
 
 @pytest.mark.parametrize("path", ["create", "update", "subscribe"])
 async def test_nothing_is_registered_that_will_not_be_delivered_to(path, dials):
-    """Denied URLs are refused with the reason of their category and leave no trace, controls pass, nobody connects."""
+    """Denied URLs are refused with the reason of their category and leave no trace; no URL is dialled."""
     wrong = []
     async with scene(Names()) as at:
         kept = await at.kit.endpoints.create(GOOD, tenant=TENANT)
@@ -206,7 +206,7 @@ async def test_nothing_is_registered_that_will_not_be_delivered_to(path, dials):
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_what_was_stored_under_other_rules_is_not_dialled(transport, dials):
-    """Test events and deliveries of every URL: the denied end with their reason, the controls dial what was vetted."""
+    """Test events and deliveries of every URL: denied ones end with their reason, controls dial what was vetted."""
     async with scene(Names(), transport) as at:
         stored = {(await at.store(url)).id: (entry, url) for entry, url in both_spellings()}
         await at.kit.apublish(Event(type=PLAIN_EVENT, data={}), tenant=TENANT)
@@ -244,7 +244,7 @@ async def test_what_was_stored_under_other_rules_is_not_dialled(transport, dials
 
 
 class Scripted:
-    """Answers lookups in rounds, and remembers which of them were harmless.
+    """Answers lookups in rounds, and counts those with only public answers.
 
     Attributes:
         begun: Before that every name is a good one.
@@ -272,14 +272,14 @@ class Scripted:
 
 
 def is_bad(rounds: list[list[str]]) -> bool:
-    """Tell whether an answer of these rounds leads inwards."""
+    """Return whether an answer of these rounds leads inwards."""
     return any(addresses.judge(answer) is not None for answers in rounds for answer in answers)
 
 
 @pytest.mark.parametrize("begins", ["at registration", "at delivery"])
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("entry", entries("dns"), ids=lambda entry: entry.value[:60])
-async def test_a_name_that_turns_inwards_is_left_alone(entry, transport, begins, dials, monkeypatch):
+async def test_a_name_that_starts_to_point_inwards_is_not_dialled(entry, transport, begins, dials, monkeypatch):
     """Rebinding, mixed and hanging answers on the way from registration over a test event to retries."""
     monkeypatch.setattr(guard_module, "ANSWER_TTL", 0.0)
     monkeypatch.setattr(guard_module, "LOOKUP_TIMEOUT", 0.02)
@@ -384,7 +384,7 @@ async def test_the_environment_of_a_worker_changes_no_path(kind, transport, dial
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_the_counter_counts(transport, dials):
-    """With a guard that lets everything out, the same paths are seen to dial inwards: the counter is no ornament."""
+    """With a guard that allows everything, the counter sees the same paths dial inwards."""
 
     class Blind(Guard):
         def judge(self, address: str) -> None:
@@ -405,7 +405,7 @@ async def test_the_counter_counts(transport, dials):
 
 
 async def test_a_name_that_does_not_resolve_is_no_permission(dials):
-    """A lookup that fails when an endpoint is registered decides nothing: the attempt asks again, and is refused."""
+    """A lookup that fails at registration decides nothing: the attempt looks up again, and is refused."""
     resolver = FixedResolver({"hook.test": [[], ["127.0.0.1"]]})
     async with scene(resolver) as at:
         _, endpoint = await at.kit.subscribe("**", tenant=TENANT, endpoint="https://hook.test/")

@@ -182,7 +182,7 @@ BOMB = gzip.compress(bytes(20 * MEGABYTE))
 NOISE = b"\x00\xff\xfe\x1b[31m<script>alert(1)</script>\xc3("
 CHUNKED = "Transfer-Encoding: chunked\r\n"
 
-#: Number and name, script, what the wire makes of it, and what httpx does where it differs.
+#: Number and name, script, the outcome over the wire, and over httpx where it differs.
 BEHAVIOURS: list[tuple[str, Script, object, object]] = [
     ("01 silence", silence, Uncertain(reason="timeout"), None),
     ("04 reset after the request", reset_without_answer, Uncertain(reason="reset"), None),
@@ -325,11 +325,11 @@ FLOODS = {
 @pytest.mark.thorough
 @pytest.mark.parametrize("flood", FLOODS)
 async def test_floods_do_not_hold_up_the_loop(flood, channel):
-    """However many receivers send what is slow to parse at once, each turn of the loop stays short."""
+    """However many receivers send what is slow to parse at once, each iteration of the loop stays short."""
     first, again = FLOODS[flood]
     longest, receivers = 0.0, 20
 
-    def pour(listener: socket.socket) -> None:
+    def flood_it(listener: socket.socket) -> None:
         with listener.accept()[0] as accepted, contextlib.suppress(OSError):
             accepted.recv(65536)
             accepted.sendall(first)
@@ -338,7 +338,7 @@ async def test_floods_do_not_hold_up_the_loop(flood, channel):
 
     async def beat() -> None:
         nonlocal longest
-        last = time.thread_time()  # of this thread alone: what else the machine does takes no part
+        last = time.thread_time()  # of this thread alone: other work of the machine does not count
         while True:
             await asyncio.sleep(0)
             now = time.thread_time()
@@ -347,14 +347,14 @@ async def test_floods_do_not_hold_up_the_loop(flood, channel):
     async with Receiver(always_ok) as warm_up:
         await attempt(channel, warm_up.url)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        pouring = [threading.Thread(target=pour, args=(listener,), daemon=True) for _ in range(receivers)]
-        for thread in pouring:
+        flooding = [threading.Thread(target=flood_it, args=(listener,), daemon=True) for _ in range(receivers)]
+        for thread in flooding:
             thread.start()
         beating = asyncio.create_task(beat())
         endpoint = make_endpoint(f"http://127.0.0.1:{listener.getsockname()[1]}/", timeout=timedelta(seconds=2))
         await asyncio.gather(*[channel.send(make_claim(), destination_of(endpoint), now=NOW) for _ in range(receivers)])
         beating.cancel()
-        await asyncio.gather(beating, *[asyncio.to_thread(thread.join) for thread in pouring], return_exceptions=True)
+        await asyncio.gather(beating, *[asyncio.to_thread(thread.join) for thread in flooding], return_exceptions=True)
 
     assert longest < 0.4
 
@@ -380,7 +380,7 @@ async def test_02_a_full_backlog(channel):
     assert outcome in (Transient(reason="timeout"), Uncertain(reason="timeout"))
 
 
-async def test_03_nobody_listens(channel):
+async def test_03_no_process_listens(channel):
     """A refused connection is a failure that surely sent nothing."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -390,7 +390,7 @@ async def test_03_nobody_listens(channel):
 
 
 async def test_06_a_connection_that_dies_while_idle(channel):
-    """A receiver that closes idle connections without a word costs nothing, ten times in a row."""
+    """A receiver that closes idle connections without notice costs nothing, ten times in a row."""
 
     async def script(exchange: Exchange) -> None:
         await exchange.answer(OK)
@@ -453,7 +453,7 @@ async def test_27_nothing_in_an_answer_changes_the_next_request(channel):
 
 
 async def test_28_a_receiver_that_does_not_read(channel):
-    """A large request that nobody reads ends in time, and surely was not accepted."""
+    """A large request that is not read ends in time, and surely was not accepted."""
     async with Receiver(never_read) as receiver:
         outcome = await attempt(channel, receiver.url, b"x" * (24 * MEGABYTE))
 
@@ -461,7 +461,7 @@ async def test_28_a_receiver_that_does_not_read(channel):
 
 
 async def test_30_a_name_with_several_receivers(variant):
-    """Each address of a name may behave differently: only vetted ones are asked, and one attempt asks one of them."""
+    """Each address of a name may behave differently: only vetted ones are dialled, and an attempt uses one."""
     guard = Guard(
         allow=["127.0.0.0/8"],
         allow_http=True,
@@ -514,7 +514,7 @@ def authority():
 
 
 def self_made(tmp_path: Path) -> ssl.SSLContext:
-    """Return a server's settings with a certificate for hook.test that nobody vouches for."""
+    """Return a server's settings with a certificate for hook.test that no authority signed."""
     key = rsa.generate_private_key(65537, 2048)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hook.test")])
     now = datetime.now(UTC)
@@ -617,8 +617,8 @@ async def test_hostile_answers_over_tls(variant, authority):
     await channel.aclose()
 
 
-def test_every_behaviour_of_the_list_is_played():
-    """The thirty of the list, each by its number, and several of them in more than one way."""
+def test_every_behaviour_of_the_list_is_tested():
+    """The thirty of the list, each by its number, and several of them in several variants."""
     names = [name for name, *_ in BEHAVIOURS] + [name.removeprefix("test_") for name in globals()]
     played = {int(name[:2]) for name in names if name[:2].isdigit()}
 

@@ -1,9 +1,9 @@
 """Injection: no text that a tenant, a publisher or a receiver chose adds a line to a request, a log or a terminal.
 
-Each seed is tried in each place where a stranger's text can stand.  It is either refused
+Each seed is tried in each place that takes an untrusted text.  It is either refused
 with an error of ours, or it arrives where it belongs: requests are read as bytes from a raw
 socket, the log is a file with the formatter of a plain host, and the terminal is what the
-command line prints.  In all three, lines are what :meth:`str.splitlines` says they are.
+command line prints.  In all three, lines are those of :meth:`str.splitlines`.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ _BREAKS = [
     '" ',
     ": ",
 ]
-#: Texts that try to begin a line of their own, and others that are no good as names or values.
+#: Texts that try to begin a line of their own, and others that are invalid as names or values.
 SEEDS = [
     *(f"a{text}{MARK}: 1" for text in _BREAKS),
     "",
@@ -88,7 +88,7 @@ SEEDS = [
 ]
 #: Those that are hardest on a database.
 HARD = [seed for seed in SEEDS if set(seed) & {"\x00", "\ud800", "\n", "\u2028", "\ufeff"} or len(seed) in (0, 65_536)]
-#: What frames and authenticates a request, in the spellings in which somebody might bring it.
+#: The headers that frame and authenticate a request, in the spellings that a tenant might use.
 NAMES = [
     *("Host", "hOST", "Content-Length", "content_length", "Content-Length ", " content-length", "Content-Length:"),
     *("Transfer-Encoding", "transfer_encoding", "TRANSFER-ENCODING", "Transfer-Encoding\t", "Transfer-Encoding\x0b"),
@@ -100,7 +100,7 @@ TAIL = ("content-length", "webhook-id", "webhook-timestamp", "webhook-signature"
 Try = Callable[[Notifykit, str, str], Awaitable[object]]
 
 
-# -- where a stranger's text can stand ---------------------------------------------------------------
+# -- places that take an untrusted text ---------------------------------------------------------------
 
 
 def publishing(**fixed: Any) -> Callable[[Callable[[str], dict[str, Any]]], Try]:
@@ -200,11 +200,11 @@ CASES = [(place, seed) for place in (*EVENT_PLACES, *PLACES) for seed in SEEDS]
 CASES += [("header name", name) for name in NAMES]
 
 
-# -- what looks on -----------------------------------------------------------------------------------
+# -- what observes -----------------------------------------------------------------------------------
 
 
 class RawReceiver:
-    """A server on loopback that keeps every byte of every connection, and answers what the path asks for.
+    """A server on loopback that keeps every byte of every connection; the path selects its answer.
 
     Attributes:
         answers: What ``/<number>`` is answered; everything else is 204.
@@ -289,14 +289,14 @@ class FifoGroups(logging.FileHandler):
         raise AssertionError(f"{record.msg!r} cannot be written")
 
     def lines(self) -> list[str]:
-        """Return what was written, cut at whatever a reader may take for the end of a line."""
+        """Return what was written, split at everything that a reader may take for the end of a line."""
         self.flush()
         return Path(self.baseFilename).read_bytes().decode("utf-8").splitlines()
 
 
 @contextmanager
 def logged(path: Path) -> Iterator[FifoGroups]:
-    """Write everything that anybody logs to a file; in the end each record must be one line."""
+    """Write everything that is logged to a file; in the end each record must be one line."""
     handler, root = FifoGroups(path), logging.getLogger()
     level = root.level
     root.addHandler(handler)
@@ -319,7 +319,7 @@ _TURNING = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
 
 def is_clean(text: str) -> bool:
-    """Tell whether a terminal shows lines and nothing else, and no line begins where a seed wants it to."""
+    """Return whether a terminal shows lines and nothing else, and no line begins with a seed's own text."""
     odd = {char for char in text if category(char) in ("Cc", "Cs", "Zl", "Zp") or bidirectional(char) in _TURNING}
     return odd <= {"\n"} and not any(shown.lstrip(' "|-').startswith(MARK) for shown in text.splitlines())
 
@@ -422,8 +422,8 @@ async def test_what_was_stored_by_other_means_adds_no_line_either(transport):
     assert sum(isinstance(outcome, Accepted) for outcome in outcomes) == len(receiver.raw)
 
 
-async def test_every_database_takes_a_text_or_we_refuse_it(store_url, tmp_path):
-    """No driver's error comes through, and what is raised is one line, with its traceback in the log too."""
+async def test_every_text_is_stored_or_refused(store_url, tmp_path):
+    """No driver's error reaches the caller, and what is raised is one line, as is its traceback in the log."""
     url = "http://127.0.0.1:9000/hooks"
     async with opened(store_url) as (kit, _):
         refused, accepted = await tried(kit, url, EVENT_PLACES, HARD)
@@ -493,8 +493,8 @@ async def test_no_answer_adds_a_line_to_a_log(transport, tmp_path):
     assert {"http_500", "http_503", "redirect", "None"} <= set(reasons)
 
 
-async def test_what_a_channel_says_adds_no_line_to_a_log(tmp_path):
-    """Reasons and errors of a channel of the host's own may repeat what a provider said."""
+async def test_texts_of_a_channel_add_no_line_to_a_log(tmp_path):
+    """Reasons and errors of a channel of the host's own may repeat a provider's text."""
     told: list[TelemetryEvent] = []
 
     def script(claim: Claim) -> Outcome:
@@ -505,7 +505,7 @@ async def test_what_a_channel_says_adds_no_line_to_a_log(tmp_path):
 
     async with Notifykit("memory://", clock=FakeClock(), subscribers=[told.append]) as kit:
         with logged(tmp_path / "host.log") as log:
-            for number in range(len(SEEDS)):  # an endpoint each: one that only fails would be left in peace
+            for number in range(len(SEEDS)):  # an endpoint each: the circuit of one that only fails would open
                 await kit.subscribe(f"order{number}.*", tenant=TENANT, endpoint="https://203.0.114.7/")
                 for kind in ("raised", "failed", "refused"):
                     await kit.apublish(Event(type=f"order{number}.{kind}", data={"n": number}), tenant=TENANT)
@@ -608,7 +608,7 @@ def test_no_argument_adds_a_line_to_a_terminal(command_line):
 
 
 def test_no_request_adds_a_line_to_a_listener(tmp_path):
-    """``notifykit listen`` shows requests of strangers: ids, types, bodies and paths stay on their lines."""
+    """``notifykit listen`` shows untrusted requests: ids, types, bodies and paths stay on their lines."""
     requests = []
     for seed in SEEDS[: len(_BREAKS)]:
         raw = seed.encode("utf-8", "surrogatepass")
@@ -663,7 +663,7 @@ def test_no_request_adds_a_line_to_a_receivers_log(tmp_path):
     assert handler.records == len(handler.lines())
 
 
-def test_the_watch_is_awake(tmp_path):
+def test_injected_lines_are_detected(tmp_path):
     """Requests and logs with an injected line are noticed: the checks above can fail."""
     head = "\r\n".join(["POST / HTTP/1.1", *(f"{name}: 1" for name in (*HEAD, *TAIL))])
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from notifykit.signing import Signer, VerificationError, Verifier, generate_secret, public_key
 from tests import report
+from tests.everyday import examples
 
 NOW = 1_800_000_000
 SECRETS = [generate_secret(), generate_secret()]
@@ -84,7 +85,7 @@ def test_only_signed_messages_pass_and_only_one_error_is_raised():
     verdicts = _fuzz(50_000, random.Random(20_211_120))
 
     assert 50_000 == verdicts.total()
-    assert verdicts["accepted"] > 1000  # mutations that leave the message whole: the oracle has work to do
+    assert verdicts["accepted"] > 1000  # some mutations leave the message whole, so the oracle is exercised
     assert {"no_match", "header_missing", "header_duplicate", "id_malformed", "timestamp_malformed"} <= set(verdicts)
     assert {"headers_malformed", "body_type", "timestamp_too_old", "too_many_signatures", "header_too_long"} <= set(
         verdicts
@@ -93,7 +94,7 @@ def test_only_signed_messages_pass_and_only_one_error_is_raised():
 
 @pytest.mark.soak
 def test_only_signed_messages_pass_however_long_one_tries():
-    """Three million mutated requests with fresh dice."""
+    """Three million mutated requests with a fresh seed."""
     seed = random.SystemRandom().getrandbits(64)
     print(f"seed {seed}")
 
@@ -140,7 +141,7 @@ def _assert_genuine(body: bytes, pairs: Pairs) -> None:
 
 
 def _shaped(pairs: Pairs, rng: random.Random) -> Any:
-    """Pass the pairs as frameworks do, a mapping only where it loses none; now and then as nobody should."""
+    """Pass the pairs as frameworks do, a mapping only where it loses none; sometimes in an invalid form."""
     form = rng.randrange(20)
     if form == 0:
         return rng.choice((None, 7, "webhook-id", object(), [*pairs, rng.choice((1, ("a",), None, "abc"))], zip(pairs)))
@@ -254,7 +255,7 @@ def _transplant(body: Any, pairs: Pairs, rng: random.Random) -> tuple[Any, Pairs
 
 
 def _stranger(body: Any, pairs: Pairs, rng: random.Random) -> tuple[Any, Pairs]:
-    """Sign the message as somebody without our keys, or with the public key as if it were a secret."""
+    """Sign the message with a foreign key, or with the public key as if it were a secret."""
     forger = Signer(rng.choice((STRANGER, "whsec_" + public_key(PRIVATE)[5:])))
     content = body if isinstance(body, bytes) else b""
     return body, list(forger.headers("msg_1", NOW, content).items())
@@ -289,23 +290,23 @@ _headers = (
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(body=st.binary(max_size=50) | _scalars, headers=_headers)
 @example(body=b"", headers={"webhook-id": "a", "webhook-timestamp": str(NOW), "webhook-signature": "\ud800"})
 def test_no_shape_of_input_raises_anything_else(body, headers):
-    """Whatever types arrive, unsigned input ends in the one error."""
+    """Whatever its types, unsigned input raises the one error."""
     for verifier in VERIFIERS:
         with pytest.raises(VerificationError):
             verifier.verify(body, headers)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     body=st.binary(max_size=300),
     seconds=st.integers(-300, 300),
     id=st.from_regex(r"[A-Za-z0-9_-]{1,40}", fullmatch=True),
 )
-def test_every_honest_message_passes(body, seconds, id):
+def test_every_signed_message_passes(body, seconds, id):
     """Any bytes, any valid id, any time within the tolerance: what was signed is accepted, with any of the keys."""
     headers = SIGNER.headers(id, NOW + seconds, body)
 

@@ -1,6 +1,6 @@
-"""Who reads the database cannot sign, cannot log in anywhere, and cannot move a secret to where it is of use.
+"""Access to the database is not enough to sign, to log in anywhere, or to make a moved secret usable.
 
-Every test runs on SQLite and on PostgreSQL, and looks at everything the database holds.
+Every test runs on SQLite and on PostgreSQL, and searches everything the database holds.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def hits(haystack, *secrets):
 
 
 def run_sql(url, statement):
-    """Do what somebody does who can write to the database and has no key."""
+    """Change the database like an attacker with write access and without a key."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
         parsed = parsed.set(drivername="postgresql+psycopg")
@@ -152,7 +152,7 @@ async def publish(kit, number=0, **options):
 
 
 async def work(kit, url, receiver):
-    """Have everything happen that writes to the store; return all secrets there ever were, and a dump on the way."""
+    """Run everything that writes to the store; return all secrets that existed, and a dump taken in between."""
     receiver.reply(
         Reply(status=500, body=f"you sent Authorization: {HEADER}, {PAYLOAD}".encode()),
         Reply(status=204),
@@ -198,8 +198,8 @@ async def test_a_dump_has_no_secret_in_it(store_url):
     assert f"you sent Authorization: [redacted], {PAYLOAD}".encode() == first.response
 
 
-async def test_with_encrypted_payloads_a_dump_does_not_say_what_happened_either(store_url):
-    """Bodies, metadata and answers are sealed too; receivers and people get them as they were."""
+async def test_with_encrypted_payloads_a_dump_does_not_reveal_events_either(store_url):
+    """Bodies, metadata and answers are encrypted too; receivers and operators get them as they were."""
     async with Receiver() as receiver, kit_on(store_url, encrypt_payloads=True) as kit:
         secrets, during = await work(kit, store_url, receiver)
         after = dump(store_url)
@@ -221,7 +221,7 @@ async def test_with_encrypted_payloads_a_dump_does_not_say_what_happened_either(
 
 
 async def test_logs_telemetry_and_errors_have_no_secret_in_them(store_url, caplog):
-    """With everything logged, and with a database that breaks in the middle of a write, no secret comes out."""
+    """With everything logged, and with a database that breaks in the middle of a write, no secret appears."""
     told: list[object] = []
     caplog.set_level(logging.DEBUG)
     async with Receiver() as receiver, kit_on(store_url, subscribers=[told.append]) as kit:
@@ -259,7 +259,7 @@ async def test_two_endpoints_with_one_secret_do_not_look_alike(store_url):
 
 
 async def test_a_secret_that_was_moved_is_refused(store_url):
-    """A ciphertext opens neither in another row, nor in another tenant's, nor in another column or header."""
+    """A ciphertext decrypts neither in another row, nor in another tenant's, nor in another column or header."""
     async with kit_on(store_url) as kit:
         mine = await kit.endpoints.create(
             NOWHERE, tenant="acme", headers={"authorization": HEADER, "x-shown": "anything"}
@@ -291,7 +291,7 @@ async def test_a_secret_that_was_moved_is_refused(store_url):
 
 
 async def test_a_row_of_the_same_id_in_another_tenant_does_not_open(store_url):
-    """Who copies a whole row into a tenant of his own, id and all, cannot ask that tenant for the secret."""
+    """A whole row that was copied into another tenant, its id included, does not give that tenant the secret."""
     async with kit_on(store_url) as kit:
         mine = await kit.endpoints.create(NOWHERE, tenant="acme")
         mine_too = await kit.endpoints.create(NOWHERE, tenant="acme", headers={"authorization": HEADER})
@@ -314,8 +314,8 @@ async def test_a_row_of_the_same_id_in_another_tenant_does_not_open(store_url):
     assert mine == read
 
 
-async def test_an_endpoint_that_was_tampered_with_waits_and_nobody_else_does(store_url, caplog):
-    """Its deliveries are held, none is sent unsigned or lost, and the log says why; others get theirs."""
+async def test_only_an_endpoint_that_was_tampered_with_waits(store_url, caplog):
+    """Its deliveries are held, none is sent unsigned or lost, and the log has the reason; others get theirs."""
     async with Receiver() as good, Receiver() as broken, kit_on(store_url) as kit:
         await kit.subscribe("**", tenant="acme", endpoint=good.url, secret=good.secret)
         _, changed = await kit.subscribe("**", tenant="acme", endpoint=broken.url, secret=broken.secret)
@@ -327,6 +327,11 @@ async def test_an_endpoint_that_was_tampered_with_waits_and_nobody_else_does(sto
         await drained(kit)
         held = await kit.deliveries.list(HELD, tenant="acme")
         config = await kit.store.load_tenant("acme")
+        listed = {endpoint.id: endpoint for endpoint in await kit.endpoints.list(tenant="acme")}
+        with pytest.raises(TamperedError):
+            await kit.endpoints.get(changed.id, tenant="acme")
+        with pytest.raises(TamperedError):  # it would replace what may still be repaired
+            await kit.store.save(listed[changed.id])
         seen = len(good.requests), len(broken.requests)
         change_endpoint(store_url, changed, secrets=before["secrets"])
         await kit.endpoints.resume(changed.id, tenant="acme")
@@ -334,6 +339,7 @@ async def test_an_endpoint_that_was_tampered_with_waits_and_nobody_else_does(sto
 
     (unusable,) = [endpoint for endpoint in config.endpoints if endpoint.id == changed.id]
     assert (EndpointState.PAUSED, UNREADABLE, ()) == (unusable.state, unusable.state_reason, unusable.secrets)
+    assert (unusable, 2) == (listed[changed.id], len(listed))
     assert (1, 0) == seen
     assert [changed.id] == [delivery.subscriber_id for delivery in held]
     assert "endpoint.unreadable" in caplog.text
@@ -341,7 +347,7 @@ async def test_an_endpoint_that_was_tampered_with_waits_and_nobody_else_does(sto
 
 
 async def test_a_body_that_was_tampered_with_stops_no_other(store_url, caplog):
-    """With encrypted payloads, an event that does not open is neither sent nor in the way."""
+    """With encrypted payloads, an event that does not decrypt is not sent and does not block others."""
     async with Receiver() as receiver, kit_on(store_url, encrypt_payloads=True) as kit:
         await kit.subscribe("**", tenant="acme", endpoint=receiver.url, secret=receiver.secret)
         changed = await publish(kit, 1)
@@ -355,15 +361,18 @@ async def test_a_body_that_was_tampered_with_stops_no_other(store_url, caplog):
             await receiver.aexpect(1)
         with pytest.raises(TamperedError):
             await kit.events.get(changed.event_id, tenant="acme")
+        intact, closed = await kit.events.list(tenant="acme")
         planned = not run_sql(store_url, select(s.outbox.c.event_id).where(s.outbox.c.event_id == changed.event_id))
 
     assert [other.event_id] == [event.id for event in receiver.events]
     assert not planned
+    assert (other.event_id, 2) == (intact.id, json.loads(intact.body)["data"]["number"])
+    assert (changed.event_id, b'{"data":{},"unreadable":"payload_unreadable"}') == (closed.id, closed.body)
     assert "event.unreadable" in caplog.text
 
 
 async def test_a_claim_that_was_tampered_with_stops_no_other(store_url):
-    """A delivery whose body does not open ends with its lease, in the end as a dead letter that can be redriven."""
+    """A delivery whose body does not decrypt ends with its lease, at last as a dead letter that can be redriven."""
     now = datetime.now(UTC)
     lease, lane = timedelta(seconds=60), Lane("webhook", Priority.NORMAL)
     async with kit_on(store_url, encrypt_payloads=True) as kit:
@@ -390,8 +399,8 @@ async def test_a_claim_that_was_tampered_with_stops_no_other(store_url):
     assert {1, 2} == {json.loads(claim.body)["data"]["number"] for claim in again}
 
 
-async def test_a_worker_without_the_key_takes_no_delivery_for_poison(store_url):
-    """A worker whose key ring is incomplete holds what it cannot read; one that has the key sends it."""
+async def test_a_worker_without_the_key_dead_letters_nothing(store_url):
+    """A worker whose key ring is incomplete holds what it cannot decrypt; one that has the key sends it."""
     now = datetime.now(UTC)
     lease, lane = timedelta(seconds=60), Lane("webhook", Priority.NORMAL)
     async with kit_on(store_url, encrypt_payloads=True) as kit, kit_on(store_url, keys=OLD) as without:
@@ -409,8 +418,27 @@ async def test_a_worker_without_the_key_takes_no_delivery_for_poison(store_url):
     assert b'"number":1' in claim.body.replace(b" ", b"")
 
 
+async def test_an_answer_that_was_tampered_with_hides_no_other(store_url):
+    """The attempts of a delivery are listed, that one without its answer."""
+    async with Receiver() as receiver, kit_on(store_url, encrypt_payloads=True) as kit:
+        receiver.reply(Reply(status=500, body=b"what was answered"))
+        await kit.subscribe("**", tenant="acme", endpoint=receiver.url, secret=receiver.secret, retry=NEVER)
+        await publish(kit, 1)
+        await drained(kit)
+        (letter,) = await kit.deliveries.dead(tenant="acme")
+        (before,) = await kit.deliveries.attempts(letter.id, tenant="acme")
+        this = s.deliveries.c.id == letter.id
+        (row,) = run_sql(store_url, select(s.deliveries.c.last_response).where(this))
+        changed = bytes(row["last_response"])[:-1]
+        run_sql(store_url, update(s.deliveries).where(this).values(last_response=changed))
+        (attempt,) = await kit.deliveries.attempts(letter.id, tenant="acme")
+
+    assert b"what was answered" == before.response
+    assert before._replace(response=b"") == attempt
+
+
 async def test_a_body_does_not_open_in_another_event(store_url):
-    """With encrypted payloads, an event cannot be made to say what another, another tenant's or another column said."""
+    """With encrypted payloads, the content of another event, tenant or column cannot be copied into an event."""
     async with kit_on(store_url, encrypt_payloads=True) as kit:
         one, two = [await publish(kit, number, idempotency_key=f"key-{number}") for number in (1, 2)]
         (row,) = run_sql(store_url, select(s.events).where(s.events.c.id == one.event_id))
@@ -424,15 +452,15 @@ async def test_a_body_does_not_open_in_another_event(store_url):
                 await kit.events.get(event.event_id, tenant="acme")
 
 
-# ── what was stored before ─────────────────────────────────────────────────────────────────────
+# ── plain values of earlier versions ─────────────────────────────────────────────────────────────────────
 
 
 def store_in_the_clear(url, endpoint):
     run_sql(url, insert(s.endpoints).values(endpoint_values(endpoint)))
 
 
-async def test_rows_from_before_are_read_and_sealed_at_the_next_write(store_url):
-    """An upgrade needs no migration: what is plain works, and any change of it seals it."""
+async def test_plain_rows_are_read_and_encrypted_at_the_next_write(store_url):
+    """An upgrade needs no migration: plain values work, and any change encrypts them."""
     async with kit_on(store_url) as kit:
         made = await kit.endpoints.create(NOWHERE, tenant="acme", headers={"authorization": HEADER})
         await kit.endpoints.delete(made.id, tenant="acme")
@@ -449,7 +477,7 @@ async def test_rows_from_before_are_read_and_sealed_at_the_next_write(store_url)
 
 
 async def test_payloads_from_before_and_after_the_option_are_read_with_and_without_it(store_url):
-    """The option says what is written; reading goes by what is there."""
+    """The option decides how payloads are written; both forms are read."""
     async with Receiver() as receiver:
         async with kit_on(store_url) as kit:
             await kit.subscribe("**", tenant="acme", endpoint=receiver.url, secret=receiver.secret)
@@ -464,8 +492,8 @@ async def test_payloads_from_before_and_after_the_option_are_read_with_and_witho
     assert {1, 2, 3} == {event.data["number"] for event in receiver.events}
 
 
-async def test_an_idempotency_key_works_through_the_seal(store_url):
-    """The fingerprint is sealed as well, for short contents can be guessed from it; conflicts are still told."""
+async def test_an_idempotency_key_works_with_encrypted_fingerprints(store_url):
+    """The fingerprint is encrypted too, because short contents can be guessed from it; conflicts are still found."""
     async with kit_on(store_url, BOTH, encrypt_payloads=True) as kit:
         first = await publish(kit, 1, idempotency_key="a")
         again = await publish(kit, 1, idempotency_key="a")
@@ -481,8 +509,8 @@ async def test_an_idempotency_key_works_through_the_seal(store_url):
     assert bytes(row["fingerprint"]).startswith(b"nk1.")
 
 
-def test_a_publish_in_the_callers_transaction_is_sealed_too(store_url):
-    """The kit is not open, the connection is the caller's, and the row is sealed all the same."""
+def test_a_publish_in_the_callers_transaction_is_encrypted_too(store_url):
+    """The kit is not open, the connection is the caller's, and the row is encrypted all the same."""
     parsed = make_url(store_url)
     if parsed.get_backend_name() != "sqlite":
         parsed = parsed.set(drivername="postgresql+psycopg")
@@ -497,7 +525,7 @@ def test_a_publish_in_the_callers_transaction_is_sealed_too(store_url):
     assert [] == hits(dump(store_url), PAYLOAD, METADATA)
 
 
-async def test_an_answer_that_looks_like_a_seal_is_kept_as_it_is(store_url):
+async def test_an_answer_that_looks_encrypted_is_kept_as_it_is(store_url):
     """A receiver cannot make an attempt unreadable."""
     async with Receiver() as receiver, kit_on(store_url) as kit:
         receiver.reply(Reply(status=200, body=b"nk1.x.gotcha"))
@@ -544,7 +572,7 @@ async def test_after_a_rewrap_the_old_key_is_not_needed(store_url):
         (letter,) = await kit.deliveries.dead(tenant="acme")
         (attempt,) = await kit.deliveries.attempts(letter.id, tenant="acme")
 
-    # Seven endpoints and one that was subscribed; two events, for the dead letter is one, too; an answer.
+    # Seven endpoints and one that was subscribed; two events, because the dead letter has one, too; an answer.
     assert done.rows == counted.rows >= len(made) + 3
     assert (0, 0, {}) == (again.rows, again.missed, again.unreadable)
     assert made == read
@@ -554,7 +582,7 @@ async def test_after_a_rewrap_the_old_key_is_not_needed(store_url):
 
 
 def dump_of_rows(url):
-    """Return the rows that there are, without what a database has not yet swept up."""
+    """Return the live rows, without what a database has not yet vacuumed."""
     return b"".join(
         str([bytes(v) if isinstance(v, memoryview) else v for v in row.values()]).encode()
         for table in (s.endpoints, s.events, s.deliveries, s.attempts)
@@ -562,7 +590,7 @@ def dump_of_rows(url):
     )
 
 
-async def test_a_rewrap_seals_what_was_stored_in_the_clear(store_url):
+async def test_a_rewrap_encrypts_what_was_stored_in_the_clear(store_url):
     """Afterwards the whole database, free space included, has no secret in it."""
     made = await fill(store_url, NEW, 60)  # so many that not all of the old cells are overwritten anyway
     async with kit_on(store_url) as kit:
@@ -570,7 +598,7 @@ async def test_a_rewrap_seals_what_was_stored_in_the_clear(store_url):
             await kit.endpoints.delete(endpoint.id, tenant=endpoint.tenant)
             store_in_the_clear(store_url, endpoint)
         before = dump(store_url)
-        if store_url.startswith("sqlite"):  # some builds of SQLite wipe what is deleted by themselves
+        if store_url.startswith("sqlite"):  # some builds of SQLite overwrite deleted content by themselves
             kit.store._db.execute("PRAGMA secure_delete = OFF")
         done = await rekeys(kit.store).rewrap()
         read = [await kit.endpoints.get(endpoint.id, tenant=endpoint.tenant) for endpoint in made]
@@ -582,8 +610,8 @@ async def test_a_rewrap_seals_what_was_stored_in_the_clear(store_url):
     assert [] == hits(after, HEADER, *(endpoint.secrets[0].value for endpoint in made))
 
 
-async def test_a_rewrap_seals_old_payloads_only_if_payloads_are_sealed(store_url):
-    """Sealing what events say stays a choice."""
+async def test_a_rewrap_encrypts_old_payloads_only_if_payloads_are_encrypted(store_url):
+    """Encrypting payloads stays optional."""
     async with kit_on(store_url) as kit:
         for number in range(5):
             await publish(kit, number, idempotency_key=f"key-{number}")
@@ -598,10 +626,10 @@ async def test_a_rewrap_seals_old_payloads_only_if_payloads_are_sealed(store_url
 
 
 class StoppedError(Exception):
-    """Somebody pressed Ctrl-C."""
+    """Stands for Ctrl-C."""
 
 
-async def test_a_rewrap_that_was_stopped_goes_on_where_it_was(store_url, monkeypatch):
+async def test_a_stopped_rewrap_resumes_where_it_was(store_url, monkeypatch):
     """Each page is a transaction of its own: what was done stays done, and the next run does the rest."""
     monkeypatch.setattr(rewrapping, "PAGE", 2)
     made = await fill(store_url, OLD)
@@ -620,7 +648,7 @@ async def test_a_rewrap_that_was_stopped_goes_on_where_it_was(store_url, monkeyp
     assert len(made) - 4 == rest.rows
 
 
-async def test_a_rewrap_leaves_what_it_cannot_open(store_url):
+async def test_a_rewrap_leaves_what_it_cannot_decrypt(store_url):
     """A missing key is named and counted, tampering is counted, the rest is done, and nothing is overwritten."""
     lost, *others = await fill(store_url, KeyRing.generate("lost"), 1) + await fill(store_url, OLD, 4)
     broken = others.pop()
@@ -639,8 +667,22 @@ async def test_a_rewrap_leaves_what_it_cannot_open(store_url):
     assert before == [endpoint_row(store_url, endpoint)["secrets"] for endpoint in (lost, broken)]
 
 
-async def test_a_survey_opens_what_is_stored_and_changes_nothing(store_url, monkeypatch):
-    """Every endpoint, page by page, and events with their answers; what the keys do not open is counted by key."""
+async def test_a_damaged_row_stops_neither_a_rewrap_nor_a_survey(store_url):
+    """It is counted and left as it is, and the others are encrypted again."""
+    damaged, *others = await fill(store_url, OLD, 3)
+    change_endpoint(store_url, damaged, secrets="[")
+
+    async with kit_on(store_url, BOTH) as kit:
+        done = await rekeys(kit.store).rewrap()
+        found = await rekeys(kit.store).survey()
+
+    assert (len(others), {TAMPERED: 1}) == (done.rows, done.unreadable)
+    assert {TAMPERED: 1} == found.unreadable
+    assert "[" == endpoint_row(store_url, damaged)["secrets"]
+
+
+async def test_a_survey_decrypts_what_is_stored_and_changes_nothing(store_url, monkeypatch):
+    """Every endpoint, page by page, and events with their answers; what cannot be decrypted is counted by key."""
     monkeypatch.setattr(surveying, "_PAGE", 2)
     made = await fill(store_url, OLD)
     async with Receiver() as receiver, kit_on(store_url, OLD, encrypt_payloads=True) as kit:
@@ -673,12 +715,12 @@ async def test_a_survey_of_very_many_endpoints_ends(store_url, monkeypatch):
     assert 4 == found.endpoints
 
 
-async def test_a_survey_finds_what_was_tampered_with(store_url):
-    """A seal of the right key that does not open, too: it may be another key of the same id."""
+async def test_a_survey_counts_what_was_tampered_with(store_url):
+    """A value with a known key id that does not decrypt counts too: it may be of another key of the same id."""
     (endpoint, *_) = await fill(store_url, NEW, 2)
     async with kit_on(store_url) as kit:
         await kit.endpoints.delete(endpoint.id, tenant=endpoint.tenant)
-    store_in_the_clear(store_url, endpoint)  # what is not sealed is no fault
+    store_in_the_clear(store_url, endpoint)  # what is not encrypted is no fault
     other = KeyRing({NEW.current: KeyRing.generate()._keys.popitem()[1]})
 
     async with kit_on(store_url, other) as kit:
@@ -740,7 +782,7 @@ async def test_a_rewrap_beside_traffic_loses_nothing(store_url, monkeypatch):
 
 
 async def test_a_row_that_is_changed_between_reading_and_writing_is_not_overwritten(store_url, monkeypatch):
-    """The change of somebody else wins over the rewrap, which then looks again."""
+    """A concurrent change wins over the rewrap, which then reads the row again."""
     (made,) = await fill(store_url, OLD, 1)
     async with kit_on(store_url, BOTH) as kit, kit_on(store_url, OLD) as other:
         reading = kit.store._read
@@ -767,7 +809,7 @@ async def test_a_row_that_is_changed_between_reading_and_writing_is_not_overwrit
 
 
 async def test_a_ring_without_the_key_says_which_and_holds_what_waits(store_url):
-    """A process that was started with the wrong keys sends nothing, loses nothing, and says what it lacks."""
+    """A process that was started with the wrong keys sends nothing, loses nothing, and names the missing key."""
     async with Receiver() as receiver:
         async with kit_on(store_url, OLD) as kit:
             _, endpoint = await kit.subscribe("**", tenant="acme", endpoint=receiver.url, secret=receiver.secret)
@@ -790,7 +832,7 @@ async def test_a_ring_without_the_key_says_which_and_holds_what_waits(store_url)
 
 
 async def test_production_does_not_open_without_keys(store_url, tmp_path):
-    """Neither by argument nor by variable, and nothing is made on the way; with keys it opens."""
+    """No argument or variable avoids that, and no file is made; with keys it opens."""
     with pytest.raises(ConfigurationError, match="notifykit keys generate"):
         await Notifykit(store_url, environment="production").open()
     async with Notifykit(store_url, environment="production", keys=NEW) as kit:
@@ -823,7 +865,7 @@ async def test_production_makes_no_database_before_it_refuses(tmp_path):
     ],
 )
 def test_postgres_on_another_host_needs_keys(url, is_refused):
-    """A key made on this machine would be missing on the next one; on the loopback it is convenient."""
+    """A key made on this machine would be missing on the next one; on the loopback it is accepted."""
     pytest.importorskip("asyncpg", reason="needs asyncpg")
     vault = sql_store(store_from_url(url)).encryption.vault
 

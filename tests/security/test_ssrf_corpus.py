@@ -94,7 +94,7 @@ def entries(kind: str) -> list[Entry]:
 
 
 class Resolver:
-    """Public for everybody but the names that are known to point inwards."""
+    """Public for every name except those that are known to point inwards."""
 
     async def resolve(self, host: str, port: int) -> list[str]:
         alias = NIP.fullmatch(host)
@@ -119,7 +119,7 @@ def spellings(url: str) -> list[str]:
 
 
 def test_the_corpus_is_there():
-    """Every category has its reasons, so that no entry passes unseen."""
+    """Every category has its reasons, so that no entry is skipped."""
     assert len(entries("url")) > 100
     assert {entry.category for entry in entries("url")} - {"allow-control"} <= set(REASONS)
 
@@ -162,7 +162,7 @@ async def test_only_vetted_addresses_are_dialled(transport, dialled):
 
 @pytest.mark.parametrize("entry", entries("addr"), ids=lambda entry: entry.value)
 def test_every_address_is_judged_right(entry):
-    """Addresses of the corpus; of the odd clothes only the mapped form is judged by what it carries."""
+    """Addresses of the corpus; of the embedding forms only the mapped one is judged by what it carries."""
     reason = addresses.judge(entry.value)
 
     expected = {"allow": True, "deny": False, "policy": entry.value == "::ffff:8.8.8.8"}[entry.verdict]
@@ -239,7 +239,7 @@ def answer_of(scenario: str) -> bytes:
 @pytest.mark.parametrize("transport", ["wire", "httpx"])
 @pytest.mark.parametrize("entry", entries("redirect"), ids=lambda entry: entry.value[:40])
 async def test_no_answer_leads_elsewhere(entry, transport):
-    """Whatever a receiver answers, it gets one request per attempt, the next one too, and nobody else gets any."""
+    """Whatever a receiver answers, it gets one request for each attempt, and no other address gets any."""
     answer = answer_of(entry.value)
 
     async def script(exchange: Exchange) -> None:
@@ -260,7 +260,7 @@ async def test_no_answer_leads_elsewhere(entry, transport):
 
 @pytest.mark.parametrize("transport", ["wire", "httpx"])
 async def test_the_environment_changes_nothing(transport, tmp_path, monkeypatch):
-    """Proxy variables and ``.netrc`` of the worker are not for deliveries: no proxy is asked, no credential added."""
+    """Proxy variables and ``.netrc`` of the worker do not apply: no proxy is used, no credential added."""
 
     async def trap(exchange: Exchange) -> None:
         await exchange.reader.read(1)

@@ -27,7 +27,7 @@ from notifykit.testing import START, FakeClock
 from .test_tenants import ENGINE_VERBS, FACADES, IDS, OWNER, STRANGER, calls, provide
 from .verbs import CallsById, verb_of
 
-#: Tables with rows of tenants.  The outbox is the planner's, and no verb for people reads it but one.
+#: Tables with rows of tenants.  The outbox is the planner's, and only one verb of the facades reads it.
 TABLES = (
     "events",
     "deliveries",
@@ -57,7 +57,7 @@ _VALUE = r"(?:\?|:\w+|\$\d+(?:::\w+)?|%\(\w+\)s|'[^']*')"
 
 
 def problems(statement: str) -> list[str]:
-    """Return the tenants' tables that a statement touches without saying whose rows it means."""
+    """Return the tenants' tables that a statement touches without a condition on the tenant."""
     text = " ".join(statement.split())
     if "notifykit_attempts" in text and not BY_DELIVERY.search(text):
         return ["attempts"]
@@ -75,7 +75,7 @@ def problems(statement: str) -> list[str]:
 
 
 def _is_alone(text: str) -> bool:
-    """Whether there is one table only, so that a column needs no name in front."""
+    """Whether there is one table only, so that a column needs no qualifier."""
     return len(_REFERENCE.findall(text)) == 1
 
 
@@ -155,7 +155,7 @@ async def test_every_statement_for_people_names_the_tenant(kit, monkeypatch):
         for name, signature in sorted(calls(class_).items(), key=lambda item: item[0] in last):
             options = {parameter: GIVEN[parameter] for parameter in signature.parameters if parameter in GIVEN}
             options |= {p: belongings[0].own[IDS[p]] for p in signature.parameters if p in IDS}
-            with suppress(NotifykitError):  # what it is about is the statements on the way
+            with suppress(NotifykitError):  # the statements matter here, not the results
                 await getattr(getattr(kit, facade), name)(**options, tenant=OWNER)
             taken = tape.take()
             silent += [] if taken else [f"{facade}.{name}"]
@@ -255,5 +255,5 @@ async def test_publishing_asks_for_keys_of_its_tenant_only(kit, monkeypatch):
     ],
 )
 def test_a_statement_without_its_tenant_is_found(statement, expected):
-    """The check is worth what it finds."""
+    """The check above can fail."""
     assert expected == problems(statement)

@@ -1,4 +1,4 @@
-"""Tenants: whatever a stranger hands in, it is answered as if there were no such thing.
+"""Tenants: a foreign id is answered as if there were no such object.
 
 The cases are made from the signatures: every public method of the four facades and every
 verb of the store that names a tenant, times every id it takes, times every kind of
@@ -63,7 +63,7 @@ OTHERS: dict[str, Any] = {
     "limit": 100,
     "enabled": False,
 }
-#: Verbs of the store that name no tenant: the engine works for all of them, and people never reach it.
+#: Verbs of the store that name no tenant: the engine calls them for all tenants, and no facade does.
 ENGINE_VERBS = {
     "append": "each event names its own",
     "take": "planners serve all tenants",
@@ -84,7 +84,9 @@ ENGINE_VERBS = {
 }
 
 
-#: How many foreign ids were answered, by facade.
+pytestmark = pytest.mark.either
+
+#: How many foreign ids were tried, by facade.
 _answered: Counter[str] = Counter()
 
 
@@ -142,7 +144,7 @@ def url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 async def scene(url: str) -> AsyncIterator[Scene]:
-    """Two tenants who each have one of everything."""
+    """Two tenants that each have one of everything."""
     clock = FakeClock()
     async with Notifykit(url, clock=clock, egress=EgressRules()) as kit:
         yield Scene(kit, await provide(kit, OWNER, clock), await provide(kit, STRANGER, clock))
@@ -196,7 +198,7 @@ def bound(scene: Scene, owner: str, name: str) -> Callable[..., Any]:
 
 
 async def ask(scene: Scene, owner: str, name: str, given: dict[str, Any]) -> tuple[str, str]:
-    """Call as the stranger; return what came back, ids that were handed in blotted out."""
+    """Call as the other tenant; return the result with the ids that were passed masked."""
     method = bound(scene, owner, name)
     class_: type = CallsById if owner == "store" else FACADES[owner]
     signature = calls(class_)[name]
@@ -217,7 +219,7 @@ async def ask(scene: Scene, owner: str, name: str, given: dict[str, Any]) -> tup
     else:
         text = repr(answer)
     for parameter, handed in given.items():
-        # What is asked about may be in the answer: an explanation shows its event, whoever else is named.
+        # The object of the call may be in the answer: an explanation shows its event.
         if handed not in [value for name_, value in options.items() if name_ != parameter]:
             text = text.replace(repr(handed), "'<id>'")
     return owner, text
@@ -237,7 +239,7 @@ async def everything(kit: Notifykit, tenant: str) -> list[object]:
 
 
 def foreign_kinds(scene: Scene, kind: str) -> dict[str, str]:
-    """Return ids that are not the stranger's, by what they are."""
+    """Return ids that do not belong to the calling tenant, by kind."""
     others = {f"a {name} of its own": id_ for name, id_ in scene.stranger.own.items() if name != kind}
     theirs = {f"somebody's {name}": id_ for name, id_ in scene.owner.own.items()}
     kinds = {
@@ -257,7 +259,7 @@ def foreign_kinds(scene: Scene, kind: str) -> dict[str, str]:
 
 @pytest.mark.parametrize(("owner", "name", "parameter"), with_ids(), ids=lambda value: value)
 async def test_a_foreign_id_is_answered_like_no_id(scene, owner, name, parameter):
-    """Same exception, same words, same value; and the owner's things stay as they are."""
+    """Same exception, same message, same value; and the owner's objects stay unchanged."""
     kind = IDS[parameter]
     before = await everything(scene.kit, OWNER)
     expected = await ask(scene, owner, name, {parameter: MISSING[kind]})
@@ -274,7 +276,7 @@ async def test_a_foreign_id_is_answered_like_no_id(scene, owner, name, parameter
 
 @pytest.mark.parametrize("odd", ["\0", "\udc80"], ids=["NUL", "half a character"])
 async def test_an_id_that_no_database_can_hold_is_refused_in_our_words(scene, odd):
-    """A kit refuses it in the same words on every store; no driver's error comes through a store either."""
+    """A kit refuses it with the same message on every store; no driver's error leaves a store either."""
     for owner, name, parameter in with_ids():
         _, answer = await ask(scene, owner, name, {parameter: MISSING[IDS[parameter]] + odd})
         _, expected = await ask(scene, owner, name, {parameter: MISSING[IDS[parameter]]})
@@ -289,7 +291,7 @@ async def test_an_id_that_no_database_can_hold_is_refused_in_our_words(scene, od
 
 @pytest.mark.parametrize(("owner", "name", "parameter"), with_cursors(), ids=lambda value: value)
 async def test_a_foreign_cursor_opens_no_page(scene, owner, name, parameter):
-    """A cursor only says where a page begins; whose page it is says the tenant."""
+    """A cursor only sets where a page begins; the tenant decides what is on it."""
     own = repr(await bound(scene, owner, name)(limit=100, tenant=STRANGER))
     for id_ in (*scene.owner.own.values(), *MISSING.values(), scene.owner.dead, "", "\uffff"):
         page = await bound(scene, owner, name)(limit=100, tenant=STRANGER, **{parameter: id_})
@@ -309,7 +311,7 @@ async def test_a_foreign_filter_finds_nothing(scene):
 
 
 async def test_an_idempotency_key_is_its_tenants_own(scene):
-    """A key that another tenant has used is free, and tells nothing of that tenant's event."""
+    """A key that another tenant has used is free, and reveals nothing of that tenant's event."""
     event = Event(type="mine", data={"of": "the stranger"})
 
     first = await scene.kit.apublish(event, tenant="initech", idempotency_key="key-dead")
@@ -319,7 +321,7 @@ async def test_an_idempotency_key_is_its_tenants_own(scene):
     assert "initech" == (await scene.kit.events.get(first.event_id, tenant="initech")).tenant
 
 
-async def test_a_stranger_cannot_subscribe_somebodys_endpoint(scene):
+async def test_a_foreign_endpoint_cannot_be_subscribed(scene):
     """Neither directly nor through the shortcut."""
     before = await everything(scene.kit, OWNER)
     shapes = set()
@@ -336,8 +338,8 @@ async def test_a_stranger_cannot_subscribe_somebodys_endpoint(scene):
     assert before == await everything(scene.kit, OWNER)
 
 
-async def test_a_look_with_another_tenants_cursor_shows_nothing_of_it(scene):
-    """What has happened to the owner's deliveries since is not told to a stranger who has the owner's cursor."""
+async def test_changes_by_another_tenants_cursor_are_empty(scene):
+    """Another tenant that has the owner's cursor sees no changes of the owner's deliveries."""
     cursor = (await scene.kit.deliveries.changes(tenant=OWNER)).cursor
     await scene.kit.deliveries.cancel(scene.owner.own["delivery"], tenant=OWNER)
 
@@ -348,8 +350,8 @@ async def test_a_look_with_another_tenants_cursor_shows_nothing_of_it(scene):
     assert {STRANGER} >= {change.delivery.tenant for change in told.changes}
 
 
-async def test_who_publishes_says_whose_event_it_is(scene):
-    """A tenant that an event names does not count against the one that publishes it."""
+async def test_the_publishing_tenant_owns_the_event(scene):
+    """The tenant of the publish counts, not one that the event names."""
     before = await everything(scene.kit, OWNER)
 
     receipt = await scene.kit.apublish(Event(type="a", data={}, tenant=OWNER), tenant=STRANGER)
@@ -368,7 +370,7 @@ async def test_nothing_can_be_assigned_that_is_not_offered(scene):
 
 
 def _twice(change: dict[str, Any]) -> dict[str, Any]:
-    # A tenant that is given a second time can only come in under another name.
+    # A second tenant can only be passed under another name.
     return {"tenant_id": OWNER} if "tenant" in change else {}
 
 

@@ -54,7 +54,7 @@ def shared(levels: int) -> dict[str, Any]:
     return value
 
 
-#: A value of every kind that a caller may hand over by mistake, or out of malice.
+#: A value of every kind that a caller may pass by mistake, or as an attack.
 CORPUS: tuple[Any, ...] = (
     None,
     True,
@@ -165,7 +165,7 @@ def parameters_of(method: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 @pytest.mark.parametrize(("part", "name"), list(methods()), ids=lambda value: value)
 async def test_every_method_answers_every_wrong_value_clearly(kit, given, part, name):
-    """Whatever stands in for an argument: it works, or an error of the library's says which one is wrong."""
+    """Any value for an argument: the call works, or an error of the library names the wrong argument."""
     method = getattr(getattr(kit, part) if part else kit, name)
     parameters = parameters_of(method)
     good = {key: given[key] for key, each in parameters.items() if each.default is each.empty}
@@ -219,7 +219,7 @@ async def test_every_option_of_publish_is_checked(kit):
 
 
 async def test_a_resource_is_checked(kit):
-    """A pair of anything can be made, and is looked at when it is published."""
+    """A pair of anything can be made, and is checked when it is published."""
     for argument, value in product(("kind", "id"), CORPUS):
         resource = Resource(**{"kind": "order", "id": "A-1", argument: value})
         for options in ({"resource": resource}, {"resource": (resource.kind, resource.id)}):
@@ -253,7 +253,7 @@ async def test_a_transaction_that_is_none_is_refused(kit, argument):
 
 
 async def test_a_dispatcher_is_made_of_channels_and_settings(kit):
-    """Both are looked at when it is made."""
+    """Both are checked when it is made."""
     for value in CORPUS:
         require_clear(what_is_raised(partial(kit.dispatcher, channels=value)), "channel", value)
         require_clear(what_is_raised(partial(kit.dispatcher, settings=value)), "settings", value)

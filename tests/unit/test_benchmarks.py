@@ -75,7 +75,7 @@ class TestCommandLine:
         assert {"celery", "prototype"} <= set(plan.peers)
 
     def test_an_axis_comes_without_peers_and_on_the_chosen_store(self) -> None:
-        """Who asks for an axis does not wait for peers, and gets the axis on the store that was named."""
+        """A run of an axis has no peers, and uses the store that was named."""
         plan = parse(["--axis", "tls,latency", "--store", "sqlite", "--events", "1_000"])
 
         assert ("latency", "tls") == plan.axes
@@ -90,7 +90,7 @@ class TestCommandLine:
         assert {"growth", "history", "fanout", "bloat"} == set(parse(["--axis", "growth"]).axes)
 
     def test_what_is_given_wins_over_quick(self) -> None:
-        """``--quick`` only sets what nobody has set."""
+        """``--quick`` only sets what the command line does not."""
         plan = parse(["--quick", "--runs", "2"])
 
         assert 2 == plan.runs
@@ -106,7 +106,7 @@ class TestCommandLine:
         assert argument[0] in capsys.readouterr().err or argument[1]
 
     def test_a_single_run_keeps_its_command_line(self) -> None:
-        """``benchmarks.deliver`` knows the options that the README and the documentation name."""
+        """``benchmarks.deliver`` has the options that the README and the documentation name."""
         args = deliver.arguments(["--store", "sqlite", "--rate", "200", "--runs", "3", "--json"])
 
         assert ("sqlite", 200.0, 3, True) == (args.store, args.rate, args.runs, args.json)
@@ -116,14 +116,14 @@ class TestFigures:
     """How runs become figures."""
 
     def test_ratios_are_taken_round_by_round(self) -> None:
-        """What slows a whole round down leaves the ratio as it is."""
+        """A slow round leaves the ratio as it is."""
         above = [{"us": 130.0}, {"us": 260.0}, {"us": 13.0}]
         below = [{"us": 100.0}, {"us": 200.0}, {"us": 10.0}]
 
         assert Spread(1.3, 1.3, 1.3) == ratio(above, below, "us")
 
     def test_we_are_compared_with_the_best_that_promises_the_same_and_the_best_that_promises_less(self) -> None:
-        """A peer that may lose a second does not stand for one that may not, nor the other way round."""
+        """A peer that may lose a second is not compared in place of one that may not, nor the other way round."""
         ours: list[Mapping[str, Any]] = [{"rate": 12_000.0}]
         found = [
             Peer("celery", ours, [{"rate": 600.0, "durable": False}]),
@@ -174,7 +174,7 @@ class TestFigures:
             Results.read(path)
 
     def test_a_table_says_what_was_not_kept_and_not_measured(self, bars: Part) -> None:
-        """Bad news is as easy to find as good news."""
+        """Broken promises and missing figures are in the table."""
         text = plain(bars)
 
         assert "9,859 (9,101–10,220)" in text
@@ -202,7 +202,7 @@ class TestReport:
         assert all((tmp_path / name).is_file() for name in named)
 
     def test_the_page_can_be_made_again_from_what_it_keeps(self, results: Results, tmp_path: Path) -> None:
-        """The results lie beside the figures: who changes the text need not measure."""
+        """The results are kept beside the figures: a change of the text needs no measurement."""
         page = report.build(results, tmp_path)
         first = page.read_text("utf-8")
 
@@ -240,7 +240,7 @@ class TestReport:
 
 
 class TestProfile:
-    """Where samples belong."""
+    """Which group a sample belongs to."""
 
     RAW = (
         "<module> (/e/benchmarks/roles.py:1);run (/s/uvloop/__init__.py:9);"
@@ -259,7 +259,7 @@ class TestProfile:
         assert {"signing": 30.0, "event loop": 10.0} == found.groups()
 
     def test_a_flame_graph_is_a_picture_with_every_wide_frame(self, tmp_path: Path) -> None:
-        """The SVG is well formed, escapes names and tells each frame's share."""
+        """The SVG is well formed, escapes names and shows each frame's share."""
         file = tmp_path / "flame.svg"
 
         flame.write({("<root>", "a"): 3, ("<root>", "b"): 1}, file, title="T", short=str.upper, colour=lambda _: "#fff")

@@ -1,4 +1,4 @@
-"""The benchmark's peers are told apart, do our job, and leave nothing behind; their figures need a network."""
+"""The benchmark's peers are distinguished, do our job, and leave nothing behind; their figures need a network."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def functions(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("name", PEERS)
 def test_peer_shows_its_whole_job(name):
-    """Whoever doubts a figure finds the worker, the producer and the count of results in one file."""
+    """The worker, the producer and the count of results are in one file, so that a figure can be checked."""
     peer = catalog.PEERS[name]
     wanted = {"deliver", "publish", "stored"}
     wanted |= {"prepare"} if peer.store == "postgres" else set()
@@ -68,7 +68,7 @@ def test_peer_needs_what_it_is_measured_with(name):
 
 
 def test_peer_on_valkey_is_measured_with_both_promises():
-    """Whoever loses the last second in a power cut is also measured losing nothing, with the same job."""
+    """A peer that may lose the last second in a power cut is also measured with a setting that loses nothing."""
     weaker = {name: peer for name, peer in catalog.PEERS.items() if not peer.is_durable}
 
     stronger = {name: catalog.PEERS[f"{name}-always"] for name in weaker}
@@ -81,7 +81,7 @@ def test_peer_on_valkey_is_measured_with_both_promises():
 
 
 @pytest.mark.parametrize("fsync", ["everysec", "always"])
-def test_valkey_is_told_when_to_reach_the_disk(fsync, tmp_path):
+def test_valkey_starts_with_the_promised_fsync(fsync, tmp_path):
     """The promise in the table is the one that the server was started with."""
     server = ValkeyServer(tmp_path, fsync=fsync)
     server._program = "valkey-server"
@@ -153,7 +153,7 @@ def test_children_of_a_worker_end_with_its_group(tmp_path):
 
 @posix_only
 def test_failed_command_shows_its_log(tmp_path):
-    """A peer that cannot run says what it printed last."""
+    """The error of a peer that cannot run shows what it printed last."""
     python = Path(sys.executable)
 
     with (

@@ -158,7 +158,7 @@ def test_a_store_that_does_not_open_is_tried_again(tmp_path):
 
 
 def test_a_database_that_is_away_is_named_so():
-    """Nobody listens there: that is no bug of the program, and can be tried again."""
+    """No server listens there: that is no bug of the program, and can be tried again."""
     kit = Notifykit("postgresql://nobody@127.0.0.1:1/nowhere")
 
     with pytest.raises(StoreUnavailableError):
@@ -181,7 +181,7 @@ def test_after_a_close_the_next_call_opens_again(kit):
 
 
 def test_closing_twice_or_unused_does_nothing(memory_kit):
-    """Who closes too often does no harm."""
+    """Closing too often does no harm."""
     memory_kit.close()
     memory_kit.publish(SHIPPED, tenant=ACME)
     memory_kit.close()
@@ -207,7 +207,7 @@ async def test_sync_and_async_callers_see_the_same_data(kit):
 
 
 async def test_a_store_of_one_loop_is_called_in_its_loop(memory_kit):
-    """A memory store lives in one loop: other threads are served there, and its own thread is told to await."""
+    """A memory store lives in one loop: other threads are served there, and a call from its own thread is refused."""
     async with memory_kit:
         await anyio.to_thread.run_sync(lambda: memory_kit.publish(SHIPPED, tenant=ACME))
         with pytest.raises(NotFoundError):
@@ -221,7 +221,7 @@ async def test_a_store_of_one_loop_is_called_in_its_loop(memory_kit):
 
 
 def test_a_store_of_one_loop_is_not_opened_in_two(memory_kit):
-    """While sync callers hold a memory store nobody can open it in a loop; after ``close`` its data is there."""
+    """While sync callers hold a memory store it cannot be opened in a loop; after ``close`` its data is there."""
     memory_kit.publish(SHIPPED, tenant=ACME)
 
     with pytest.raises(ConfigurationError, match=r"kit\.close\(\)"):

@@ -85,14 +85,14 @@ class TestDeclaring:
         assert OrderShipped("A-1", NOW) == OrderShipped("A-1", NOW)
 
     def test_the_docstring_describes_the_type(self) -> None:
-        """Its first line, where nothing else was said."""
+        """Its first line, where no description was given."""
         declared = event_type_of(UserCreated)
 
         assert declared is not None
         assert "A person signed up." == declared.description
 
     def test_a_class_without_words_has_no_description(self) -> None:
-        """Nothing is made up."""
+        """None is invented."""
 
         @event("a.b")
         @attrs.frozen
@@ -162,7 +162,7 @@ class TestCollecting:
         [[OrderShipped, OrderShipped], [OrderShipped, EventType(name="order.shipped")]],
     )
     def test_names_are_unique(self, types: list[type | EventType]) -> None:
-        """Two meanings of one name cannot both be right."""
+        """A name with two meanings would be ambiguous."""
         with pytest.raises(ConfigurationError, match=r"'order.shipped' is declared twice"):
             EventCatalog(types)
 
@@ -210,7 +210,7 @@ class TestPublishing:
         assert (unknown, None) == catalog.to_event(unknown)
 
     def test_a_declared_class_need_not_be_collected_to_be_published(self) -> None:
-        """The catalog takes it in; from then on its name is taken."""
+        """The catalog adds it; from then on its name is taken."""
         catalog = EventCatalog()
 
         _, event_type = catalog.to_event(SHIPPED)
@@ -218,7 +218,7 @@ class TestPublishing:
         assert event_type is event_type_of(OrderShipped) is catalog.get("order.shipped")
 
     def test_a_class_whose_name_is_taken_cannot_be_published(self) -> None:
-        """Receivers could not tell the two apart."""
+        """Receivers could not distinguish the two."""
 
         @event("order.shipped")
         @attrs.frozen
@@ -258,8 +258,8 @@ class TestPublishing:
             "data.extra['a b']: has no zone",
         ) == caught.value.problems
 
-    def test_another_failure_is_told_by_its_type(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A value that cannot be turned into JSON types for a reason of its own, whose words may repeat it."""
+    def test_another_failure_is_reported_by_its_type(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A value that cannot become JSON types for a reason of its own, whose message may repeat it."""
 
         def fail(source: object) -> object:
             raise ValueError("no way")
@@ -296,11 +296,11 @@ class TestLoading:
         assert SHIPPED == catalog.load(made.type, made.data, made.version)
 
     def test_a_type_without_a_class_gives_the_data(self) -> None:
-        """There is nothing to make of it."""
+        """There is no class to make of it."""
         assert {"a": 1} == EventCatalog([EventType(name="a.b")]).load("a.b", {"a": 1})
 
     def test_an_unknown_type_is_not_found(self) -> None:
-        """The program does not know it."""
+        """The program has not declared it."""
         with pytest.raises(NotFoundError, match=r"no event type 'order.lost'"):
             EventCatalog().load("order.lost", {})
 
@@ -331,7 +331,7 @@ class TestChecks:
         assert catalog.check(EventType(name="a.b"), Event(type="a.b", data={})) is None
 
     def test_a_plain_event_of_a_known_type_must_fit_its_class(self) -> None:
-        """Whoever loads it would fail otherwise."""
+        """Loading it would fail otherwise."""
         catalog = EventCatalog([OrderShipped])
         source = Event(type="order.shipped", data={"order_id": 1, "size": 3}, actor="")
 
@@ -388,7 +388,7 @@ class TestSchemas:
         assert problems == sorted(problem.replace('"', "'") for problem in check(data))
 
     def test_instances_must_satisfy_the_schema_too(self) -> None:
-        """It may say more than the class; and both speak of a plain event."""
+        """It may be stricter than the class; a plain event must satisfy both."""
 
         @event("order.packed", schema={"properties": {"count": {"minimum": 1}}})
         @attrs.frozen

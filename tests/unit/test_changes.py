@@ -1,4 +1,4 @@
-"""A change of a record: made anew from what is there when others were faster, and given up at last."""
+"""A change of a record: made anew from the current record when others were faster, and given up in the end."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def at_once(monkeypatch):
 
 
 @pytest.mark.parametrize("rivals", [0, 1, TRIES - 1])
-async def test_a_change_is_made_from_what_is_there(rivals):
-    """However often others were faster, their changes stay and ours comes on top, once."""
+async def test_a_change_is_made_from_the_current_record(rivals):
+    """However often others were faster, their changes stay and ours is added, once."""
     shelf = Shelf(rivals)
 
     changed = await change(shelf.read, lambda record: (*record, "ours"), shelf.save)
@@ -49,10 +49,10 @@ async def test_a_change_is_made_from_what_is_there(rivals):
 
 
 async def test_a_change_that_never_gets_through_is_an_error():
-    """After so many tries the caller is told which record it was and what to do, and that the store is at fault."""
+    """After so many tries the error names the record and what to do, and is an error of the store."""
     shelf = Shelf(TRIES)
 
-    with pytest.raises(StaleWriteError, match=r"endpoint 'end_1' was changed .*make the change anew") as given_up:
+    with pytest.raises(StaleWriteError, match=r"endpoint 'end_1' was changed .*repeat the change") as given_up:
         await change(shelf.read, lambda record: (*record, "ours"), shelf.save)
 
     assert ("endpoint", RECORD) == (given_up.value.kind, given_up.value.id)
@@ -61,7 +61,7 @@ async def test_a_change_that_never_gets_through_is_an_error():
     assert "ours" not in shelf.stored
 
 
-async def test_what_is_as_it_shall_be_is_not_saved():
+async def test_an_unchanged_record_is_not_saved():
     """A change that returns the record itself writes nothing."""
     shelf = Shelf(0)
 

@@ -1,4 +1,4 @@
-"""The converter and the bytes: strict, complete in its complaints, the same with and without orjson."""
+"""The converter and the bytes: strict, with all problems reported, the same with and without orjson."""
 
 from __future__ import annotations
 
@@ -18,8 +18,21 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from notifykit import codec
-from notifykit.codec import converter, dumps, join_path, json_problems, loads, structure, timestamp, unstructure
+from notifykit.codec import (
+    JSON_NAME,
+    MAX_PROBLEMS,
+    converter,
+    dumps,
+    join_path,
+    json_problems,
+    loads,
+    loads_unique,
+    structure,
+    timestamp,
+    unstructure,
+)
 from notifykit.errors import InvalidInputError
+from notifykit.models.checks import field_check, optional, text, whole
 from notifykit.models.delivery import Priority
 from tests.shared_data import shared_data
 
@@ -64,7 +77,7 @@ class Point(NamedTuple):
 
 
 class TestBytes:
-    """One way to write, whoever writes."""
+    """Every writer writes the same bytes."""
 
     @needs_orjson
     @given(json_data)
@@ -160,7 +173,7 @@ class TestBytes:
             write(endless)
 
     def test_a_failure_without_a_known_problem_is_a_refusal_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """If the writer fails where the walk finds nothing, the writer's words are passed on."""
+        """If the writer fails where the walk finds nothing, the writer's message is passed on."""
         monkeypatch.setattr(codec, "json_problems", lambda data: [])
 
         with pytest.raises(TypeError, match="bytes is not JSON"):
@@ -266,7 +279,7 @@ class TestProblems:
         assert [] == json_problems({"a": shared, "b": [shared, shared], "c": None})
 
     def test_depth_counts_containers(self) -> None:
-        """The data itself is the first level; siblings of what is too deep are looked at all the same."""
+        """The data itself is the first level; siblings of what is too deep are checked all the same."""
         data = {"a": {"b": [1]}, "z": float("nan")}
 
         assert ["z: NaN is not JSON"] == json_problems(data, max_depth=3)
@@ -291,7 +304,7 @@ class TestProblems:
         ]
 
     def test_the_list_of_problems_is_bounded(self) -> None:
-        """Nobody reads a million lines."""
+        """A million lines would not be read."""
         assert codec.MAX_PROBLEMS == len(json_problems([b""] * 1000))
 
     def test_long_keys_are_cut(self) -> None:
@@ -408,7 +421,7 @@ class TestConverter:
             "data.paid: not a valid bool",
             "data.placed_at: is missing",
             "data.price: not a valid Decimal",
-            "data.priority: not a valid Priority",
+            "data.priority: must be one of high, normal, low",
             "data.ref: not a valid UUID or null",
             "data.shipped_at: not a valid datetime or null",
             "data.tags: not a valid frozenset",
@@ -423,7 +436,7 @@ class TestConverter:
             structure({"lines": [], "placed_at": "2024-05-01T12:00:00Z", "price": price}, Order)
 
     def test_a_validator_speaks_for_itself(self) -> None:
-        """What a class says of its own values is passed on."""
+        """The message of a class's own validator is passed on."""
 
         @attrs.frozen
         class Positive:
@@ -462,7 +475,7 @@ class TestConverter:
 
     @given(st.datetimes(timezones=st.just(UTC)))
     def test_timestamps_are_what_the_standard_library_says(self, instant: datetime) -> None:
-        """Whoever writes them, and for classes that are made out of datetime too."""
+        """With every writer, and for subclasses of datetime too."""
 
         class Other(datetime):
             pass
@@ -478,3 +491,71 @@ class TestConverter:
         assert "2024-01-02T03:04:05+01:00" == timestamp(
             datetime(2024, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=1)))
         )
+
+
+@attrs.frozen(kw_only=True)
+class Span:
+    """A class whose fields have checks, and a name that Python does not allow."""
+
+    from_: str = attrs.field(validator=field_check(text(most=3)), metadata={JSON_NAME: "from"})
+    to: int | None = attrs.field(default=None, validator=field_check(optional(whole(0, 9))))
+    inner: tuple[Span, ...] = ()
+
+    def __attrs_post_init__(self) -> None:
+        if self.from_ == "bad":
+            raise InvalidInputError(["from: is bad"])
+
+
+class TestClassesWithChecks:
+    def test_a_field_may_have_another_name_in_json(self):
+        """``from_`` is written ``from``, in values and in problems."""
+        data = {"from": "a", "to": 5, "inner": [{"from": "b", "to": None, "inner": []}]}
+
+        span = structure(data, Span)
+
+        assert Span(from_="a", to=5, inner=(Span(from_="b"),)) == span
+        assert data == converter.unstructure(span, Span)
+
+    def test_every_field_is_checked_before_anything_is_told(self):
+        """What the checks find comes with what the converter finds, each with its path."""
+        data = {
+            "from": "long",
+            "to": 10,
+            "inner": [{"from": 1, "to": "x"}, {"from": "bad"}, {"x": 1, "a b": 2}, 7],
+        }
+
+        with pytest.raises(InvalidInputError) as caught:
+            structure(data, Span, path="span")
+
+        assert [
+            "span.from: longer than 3 characters",
+            "span.to: between 0 and 9, got 10",
+            "span.inner[0].from: must be text, not int",
+            "span.inner[0].to: must be a whole number, not str",
+            "span.inner[1].from: is bad",
+            "span.inner[2].from: is missing",
+            "span.inner[2]['a b']: is unknown; known are from, to, inner",
+            "span.inner[2].x: is unknown; known are from, to, inner",
+            "span.inner[3]: must be an object, not int",
+        ] == list(caught.value.problems)
+
+    def test_a_list_is_given_up_after_fifty_wrong_items(self):
+        """A million wrong items cost no more than fifty."""
+        with pytest.raises(InvalidInputError) as caught:
+            structure({"from": "a", "inner": [None] * 1_000_000}, Span)
+
+        assert MAX_PROBLEMS == len(caught.value.problems)
+
+
+class TestUniqueKeys:
+    @pytest.mark.parametrize("body", [b"5", b"[]", b'{"a": {"b": [1, {"c": null}]}}'])
+    def test_json_is_read_as_ever(self, body):
+        """Without repeated keys it is the same value as any reader's."""
+        assert (loads(body), []) == loads_unique(body)
+
+    def test_each_key_that_is_given_twice_is_told_with_its_path(self):
+        """The last value counts, as it does for most readers."""
+        value, problems = loads_unique(b'{"a": 1, "b": [{"c d": 1, "c d": 2, "c d": 3}], "a": 2}', path="$")
+
+        assert {"a": 2, "b": [{"c d": 3}]} == value
+        assert ["$.a: is given more than once", "$.b[0]['c d']: is given more than once"] == problems

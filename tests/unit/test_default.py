@@ -84,8 +84,8 @@ def test_a_wrong_configuration_leaves_the_kit_before(sqlite_store_url):
     assert first is notifykit.default_kit()
 
 
-def test_a_stand_in_comes_before_everything():
-    """In a test, whatever the program configures meanwhile, events land in the test's kit, which learns its types."""
+def test_a_stand_in_replaces_every_default():
+    """In a test, whatever the program configures, events go to the test's kit, which adds the program's types."""
     configured = notifykit.configure("memory://")
     mine = notifykit.Notifykit("memory://")
 

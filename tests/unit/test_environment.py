@@ -19,13 +19,13 @@ from notifykit.stores.sql.encryption import payloads_are_encrypted
         ("NOTIFYKIT_WORKERS_OF_THE_HOST", None),
     ],
 )
-def test_a_mistyped_name_is_found(name: str, meant: str | None) -> None:
-    """Whatever looks like a variable of the library and is none is told, with the one that may be meant."""
+def test_a_mistyped_name_is_reported(name: str, meant: str | None) -> None:
+    """A name that looks like a variable of the library but is none is reported, with the likely intended one."""
     assert {name: meant} == misspelt({name: "1", "PATH": "/bin", **dict.fromkeys(VARIABLES, "1")})
 
 
 def test_no_switch_ignores_an_unknown_value(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Payloads are not left in the clear because of a mistyped value; what the program says comes first."""
+    """Payloads are not left in the clear because of a mistyped value; what the program sets comes first."""
     monkeypatch.setenv("NOTIFYKIT_ENCRYPT_PAYLOADS", "ture")
 
     with pytest.raises(ConfigurationError, match="NOTIFYKIT_ENCRYPT_PAYLOADS"):

@@ -1,4 +1,4 @@
-"""Failpoints do what they are told, at the passage they are told, and nothing otherwise."""
+"""Failpoints run their action, at the passage that was named, and do nothing otherwise."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ def passed(failpoint: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_nothing_happens_unless_the_environment_says_so() -> None:
-    """Without the variable, or with one for another place, the process goes on."""
+    """Without the variable, or with one for another place, the process continues."""
     assert "once\ntwice\n" == passed("").stdout == passed("fan.leased=kill").stdout
 
 
-@pytest.mark.parametrize(("told", "output"), [("res.committed=kill", ""), ("res.committed=kill@2", "once\n")])
-def test_a_process_is_killed_at_the_passage_that_was_named(told: str, output: str) -> None:
-    """SIGKILL strikes at once, or at the n-th passage."""
-    done = passed(told)
+@pytest.mark.parametrize(("setting", "output"), [("res.committed=kill", ""), ("res.committed=kill@2", "once\n")])
+def test_a_process_is_killed_at_the_passage_that_was_named(setting: str, output: str) -> None:
+    """SIGKILL comes at once, or at the n-th passage."""
+    done = passed(setting)
 
     assert (-signal.SIGKILL, output) == (done.returncode, done.stdout)
 
 
-def test_raise_looks_like_a_store_that_is_away() -> None:
+def test_raise_looks_like_an_unavailable_store() -> None:
     """The error is one that every caller of a store has to expect."""
     arm("pub.committed=raise@2")
 
@@ -77,8 +77,10 @@ def test_sleep_holds_the_thread() -> None:
     assert time.monotonic() - started >= 0.05
 
 
-@pytest.mark.parametrize("told", ["fan.leased", "fan.leased=explode", "fan.leased=kill@0", "=kill", "fan.leased=sleep"])
-def test_what_cannot_be_read_is_an_error(told: str) -> None:
+@pytest.mark.parametrize(
+    "setting", ["fan.leased", "fan.leased=explode", "fan.leased=kill@0", "=kill", "fan.leased=sleep"]
+)
+def test_what_cannot_be_read_is_an_error(setting: str) -> None:
     """A misspelt failpoint must not make a crash test pass."""
     with pytest.raises(ConfigurationError, match=r"name=action"):
-        arm(told)
+        arm(setting)

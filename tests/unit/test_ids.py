@@ -128,7 +128,7 @@ texts = st.text(max_size=40)
 
 @given(texts, texts, texts)
 def test_a_recipients_key_is_always_the_same(subscriber, channel, address):
-    """Planning twice makes the same deliveries: 13 digits that depend on nothing but the recipient."""
+    """Planning twice makes the same deliveries: 13 digits that depend only on the recipient."""
     key = recipient_key(subscriber, channel, address)
 
     assert key == recipient_key(subscriber, channel, address)
@@ -137,7 +137,7 @@ def test_a_recipients_key_is_always_the_same(subscriber, channel, address):
 
 
 def test_recipients_have_different_keys():
-    """Whoever, whichever way, wherever: each part counts, and so does where it ends."""
+    """Subscriber, channel and address: each part counts, and so does where it ends."""
     parts = ["end_1", "end_2", "", "a", "ab"]
     recipients = {(one, two, three) for one in parts for two in parts for three in parts}
 
@@ -162,5 +162,5 @@ def test_the_key_of_a_recipient_is_for_ever():
     ],
 )
 def test_what_could_be_an_id(value, expected):
-    """The prefix and the alphabet tell."""
+    """The prefix and the alphabet decide."""
     assert expected == is_id(value, ENDPOINT)

@@ -1,4 +1,4 @@
-"""The kit: one object that opens, closes, publishes and hands out the other parts."""
+"""The kit: one object that opens, closes, publishes and gives access to the other parts."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class TestOpening:
         assert isinstance(Notifykit("sqlite:///x.db").store, SqliteStore)
 
     async def test_the_first_publish_opens(self, store_url):
-        """Who publishes at once need not open first, even in many tasks at the same time."""
+        """A program that publishes at once need not open first, even in many tasks at the same time."""
         kit = Notifykit(store_url)
 
         async with anyio.create_task_group() as tasks:
@@ -129,7 +129,7 @@ class TestOpening:
         async with kit:
             assert 0 == (await kit.stats()).unplanned
 
-    async def test_a_store_of_ones_own(self):
+    async def test_a_given_store_is_used(self):
         """A store object may be given instead of a URL, but not with one, and is not migrated."""
         store = MemoryStore()
         async with Notifykit(store=store) as kit:
@@ -207,7 +207,7 @@ class TestSubscribing:
 
         assert 1 == len(await kit.subscriptions.list(tenant=ACME))
 
-    async def test_a_strangers_endpoint_is_not_found(self, kit):
+    async def test_another_tenants_endpoint_is_not_found(self, kit):
         """Another tenant's endpoint cannot be subscribed."""
         _, endpoint = await kit.subscribe("order.*", tenant=ACME, endpoint=URL)
 
@@ -226,7 +226,7 @@ class TestSubscribing:
         ],
     )
     async def test_what_is_refused_leaves_nothing(self, kit, options, error):
-        """Neither a half of a subscription nor an endpoint that nobody is subscribed to is left behind."""
+        """Neither a half of a subscription nor an endpoint without a subscription is left behind."""
         with pytest.raises(error):
             await kit.subscribe(**({"event_types": "order.*", "endpoint": URL} | options), tenant=ACME)
 
@@ -267,7 +267,7 @@ class TestDispatching:
         await kit.aclose()
 
     async def test_a_dispatcher_that_cannot_open_the_kit_raises_at_once(self, tmp_path, outside):
-        """Missing tables and a database that is away are the error of the start, not of a log."""
+        """Missing tables and a database that is away are raised at the start, not only logged."""
         for url, error in (
             (f"sqlite:///{tmp_path / 'store.db'}", SchemaError),
             ("postgresql://nobody@127.0.0.1:1/nowhere", StoreUnavailableError),
@@ -357,7 +357,7 @@ class TestEgressRules:
             EgressRules(**listed)
 
     def test_names_reach_the_guard(self):
-        """What the rules list, the guard lets through."""
+        """The guard allows the names that the rules list."""
         rules = EgressRules(allow_names=["receiver"], allow_http=True)
 
         assert "receiver" == rules.guard().parse("http://receiver:8080/").host

@@ -1,16 +1,21 @@
-"""The words: valid from birth, and silent about secrets."""
+"""The models: validated when they are made, and without secrets in their texts."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from notifykit.errors import InvalidInputError
+from notifykit.models.addresses import Address, AddressState, Suppression
 from notifykit.models.delivery import FINAL_STATES, OPEN_STATES, DeliveryState, Lane, Priority
 from notifykit.models.endpoint import EndpointSecret, RateLimit
+from notifykit.models.preferences import Mute, MuteSelector, Scope, Selector, Setting
+from notifykit.models.quiet_hours import QuietHours, Weekday, Window
 from notifykit.models.retry import MAX_ATTEMPTS, RetryPolicy
 from notifykit.testing import START, make_endpoint
 
@@ -32,7 +37,7 @@ class TestLanes:
         [(Priority.HIGH, "webhook:high"), (Priority.NORMAL, "webhook"), (Priority.LOW, "webhook:low")],
     )
     def test_a_lane_has_a_short_name(self, priority, name):
-        """The everyday one is called like its channel."""
+        """The default lane has the name of its channel."""
         assert name == str(Lane("webhook", priority))
 
 
@@ -130,7 +135,7 @@ class TestEndpoints:
         assert ("whsec_new",) == endpoint.signing_keys(START + HOUR)
 
     def test_a_repr_shows_no_secret(self):
-        """Endpoints end up in logs and tracebacks; keys and header values do not."""
+        """Endpoints appear in logs and tracebacks; keys and header values must not."""
         secret = "whsec_" + "c2VjcmV0" * 4
         endpoint = make_endpoint(
             secrets=(EndpointSecret(value=secret, created_at=START),), headers={"authorization": "Bearer hunter2"}
@@ -146,3 +151,57 @@ class TestEndpoints:
         """A change is a new value."""
         with pytest.raises(attrs.exceptions.FrozenInstanceError):
             make_endpoint().url = "https://elsewhere.example"  # type: ignore[misc]
+
+
+NOWHERE: Any = "nowhere"
+
+
+class TestPeople:
+    @pytest.mark.parametrize(
+        ("kind", "fields", "problem"),
+        [
+            (Setting, {"scope": Scope.TENANT, "select": Selector(), "value": "maybe"}, "value: must be on, off or"),
+            (Setting, {"scope": NOWHERE, "select": Selector(), "value": "on"}, "scope: must be one of"),
+            (
+                Setting,
+                {"scope": Scope.RECIPIENT, "select": Selector(), "value": "on", "locked": True},
+                "locked: a setting of scope recipient cannot be locked",
+            ),
+            (Selector, {"type": "a.*"}, "type: must be words joined by full stops"),
+            (Selector, {"type": "a", "category": "b"}, "category: a setting is about a type or about a category"),
+            (MuteSelector, {"topic": "a//b"}, "topic: word 2 is empty"),
+            (Mute, {"select": MuteSelector(), "until": datetime(2026, 1, 1)}, "until: has no zone"),  # noqa: DTZ001
+            (Address, {"channel": "email", "address": "a\0", "state": AddressState.GONE}, "address: has control"),
+            (
+                Suppression,
+                {"channel": "email", "address": "a", "purposes": ("all",)},
+                r"purposes: \[0\] must be one of",
+            ),
+            (Window, {"days": ["mon", "someday"], "from_": "22:00", "to": "07:00"}, r"days: \[1\] must be one of"),
+            (Window, {"days": 7, "from_": "22:00", "to": "07:00"}, "days: must be a list of days of the week"),
+            (Window, {"days": [Weekday.MON], "from_": "22:00", "to": "24:00"}, "to: must be a time from 00:00"),
+            (QuietHours, {"zone": "Nowhere"}, "zone: there is no time zone 'Nowhere'"),
+            (QuietHours, {"windows": ["22:00"]}, "windows: must be a list of windows"),
+            (
+                QuietHours,
+                {"windows": [Window(days=Weekday, from_="00:00", to="00:00")]},
+                "windows: the windows cover the whole week",
+            ),
+            (QuietHours, {"exceptions": [""]}, "exceptions: .* is empty"),
+        ],
+    )
+    def test_what_a_person_wishes_is_valid_from_birth(self, kind, fields, problem):
+        """A setting, mute, address or window that cannot work is refused when it is made, whoever makes it."""
+        with pytest.raises(InvalidInputError, match=problem):
+            kind(**fields)
+
+    def test_values_keep_tuples_of_what_they_are_given(self):
+        """They can be compared, and nothing changes them afterwards."""
+        days = [Weekday.MON]
+        window = Window(days=days, from_="22:00", to="07:00")
+        hours = QuietHours(windows=[window], exceptions=["billing", "billing"])
+        days.append(Weekday.TUE)
+
+        assert ((Weekday.MON,), (window,)) == (window.days, hours.windows)
+        assert frozenset({"billing"}) == hours.exceptions
+        assert hours == QuietHours(windows=(window,), exceptions=("billing",))

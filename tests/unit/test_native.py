@@ -1,4 +1,4 @@
-"""The compiled form of the inner loop: all of it is here, or none."""
+"""The compiled form of the inner loop: all of it is installed, or none."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MODULES = WHEEL["hooks"]["custom"]["modules"]
 
 @pytest.mark.parametrize("module", MODULES)
 def test_every_module_has_the_same_form(module: str) -> None:
-    """What the build is told to compile exists, and is compiled if the package says that it is."""
+    """The modules that the build lists exist, and are compiled if the package reports that they are."""
     spec = find_spec(f"notifykit.{module.replace('/', '.')}")
 
     assert spec is not None
@@ -24,8 +24,8 @@ def test_every_module_has_the_same_form(module: str) -> None:
     assert is_compiled() is not spec.origin.endswith(".py")
 
 
-def test_what_the_compiler_is_told_changes_no_class() -> None:
-    """Where the code is interpreted, the words for the compiler mean nothing."""
+def test_compiler_options_change_no_class() -> None:
+    """Where the code is interpreted, options for the compiler have no effect."""
 
     class Plain:
         pass

@@ -1,4 +1,4 @@
-"""The portal in the processes that Python programs are: forked, patched by gevent, and coming to their end."""
+"""The portal in forked processes, in processes patched by gevent, and in processes that end."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def nothing() -> None:
 
 
 def test_a_call_when_the_loop_has_ended_is_refused():
-    """Whoever comes too late is told, and does not wait for a loop that is gone."""
+    """A late call raises an error, and does not wait for a loop that has ended."""
     thread = LoopThread("notifykit-test")
     thread.end()
 
@@ -39,8 +39,8 @@ def test_a_call_when_the_loop_has_ended_is_refused():
 
 
 def test_calls_under_way_end_with_the_loop():
-    """A caller whose kit is closed by another thread is told."""
-    thread, begun, told = LoopThread("notifykit-test"), threading.Event(), []
+    """A call whose kit is closed by another thread raises an error."""
+    thread, begun, refused = LoopThread("notifykit-test"), threading.Event(), []
 
     async def wait_for_ever() -> None:
         begun.set()
@@ -49,7 +49,7 @@ def test_calls_under_way_end_with_the_loop():
     def call() -> None:
         with pytest.raises(StoreUnavailableError, match="was closed"):
             thread.call(wait_for_ever)
-        told.append(True)
+        refused.append(True)
 
     caller = threading.Thread(target=call)
     caller.start()
@@ -57,7 +57,7 @@ def test_calls_under_way_end_with_the_loop():
     thread.end()
     caller.join(60)
 
-    assert [True] == told
+    assert [True] == refused
 
 
 def test_a_loop_does_not_wait_for_itself():

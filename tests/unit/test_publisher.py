@@ -22,6 +22,7 @@ from notifykit import (
     event,
 )
 from notifykit.catalog import EventCatalog
+from notifykit.errors import ValueRefusedError
 from notifykit.models.event import StoredEvent
 from notifykit.policies.admit import DEFAULT_LIMITS
 from notifykit.ports import Appended, EventFilter
@@ -42,7 +43,7 @@ class OrderPaid:
 
 
 class Watched(MemoryStore):
-    """A store that notes its transactions, can be held up, and fails when it is told to."""
+    """A store that records its transactions, can be paused, and fails on demand."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,7 +103,7 @@ class TestSharedTransactions:
         assert 200 == len({receipt.event_id for receipt in receipts}) == unplanned == sum(sizes)
         assert len(sizes) <= 2
 
-    async def test_who_comes_during_a_transaction_shares_the_next(self, publisher, store):
+    async def test_publishes_during_a_transaction_share_the_next(self, publisher, store):
         """While one transaction is under way the others gather for the next, and none is larger than a group."""
 
         async def publish():
@@ -121,15 +122,15 @@ class TestSharedTransactions:
         assert [1, GROUP, GROUP, 7] == store.appended
         assert 2 * GROUP + 8 == len(await events_in(store))
 
-    async def test_one_after_the_other_waits_for_nobody(self, publisher, store):
-        """Somebody who publishes alone has a transaction of their own each time."""
+    async def test_sequential_publishes_do_not_wait_for_others(self, publisher, store):
+        """Publishes one after the other have a transaction each."""
         for _ in range(3):
             await publisher.publish(SHIPPED, {"tenant": ACME})
 
         assert [1, 1, 1] == store.appended
 
     async def test_a_publish_returns_when_it_is_durable(self, publisher, store):
-        """Nobody has a receipt while the transaction is not over."""
+        """No publish returns a receipt before its transaction has ended."""
         receipts = []
 
         async def publish() -> None:
@@ -146,7 +147,7 @@ class TestSharedTransactions:
         assert (0, 3) == (early, len(receipts))
 
     async def test_a_conflict_is_that_of_one_publish(self, publisher, store):
-        """Who shares the transaction with an event whose key belongs to another content is not told of that."""
+        """Other publishes in the transaction of a conflicting event are not affected."""
         outcomes: list[object] = []
 
         async def publish(order_id: str, key: str) -> None:
@@ -164,7 +165,7 @@ class TestSharedTransactions:
         assert [False, True, "a", False] == outcomes
 
     async def test_a_failing_transaction_fails_its_own_members_only(self, publisher, store):
-        """Who shared the transaction gets the error; who gathers for the next one does not, nor who comes later."""
+        """Publishes that share the transaction get the error; those of the next one and later ones do not."""
         outcomes: dict[str, list[object]] = {"first": [], "second": []}
 
         async def publish(group: str) -> None:
@@ -187,7 +188,37 @@ class TestSharedTransactions:
         assert {str} != {type(receipt) for receipt in outcomes["second"]}
         assert 6 == len(await events_in(store))
 
-    async def test_a_cancelled_publisher_takes_nobody_along(self, publisher, store):
+    async def test_what_the_store_refuses_fails_its_own_publisher_only(self, publisher, store, monkeypatch):
+        """Publishes that share the transaction with a refused value get a receipt, in the order of publishing."""
+        outcomes: dict[int, object] = {}
+        append = Watched.append
+
+        async def refusing(self: Watched, events: Sequence[StoredEvent]) -> list[Appended]:
+            answers = [event for event in events if b'"n":3' in event.body.replace(b" ", b"")]
+            if answers:
+                self.appended.append(len(events))
+                raise ValueRefusedError("no such value")
+            return await append(self, events)
+
+        monkeypatch.setattr(Watched, "append", refusing)
+
+        async def publish(n: int) -> None:
+            made = Event(type="order.shipped", data={"n": n}, ordering_key="a")
+            try:
+                outcomes[n] = (await publisher.publish(made, {"tenant": ACME})).event_id
+            except ValueRefusedError as error:
+                outcomes[n] = str(error)
+
+        async with anyio.create_task_group() as tasks:
+            for n in range(8):
+                tasks.start_soon(publish, n)
+
+        assert "no such value" == outcomes.pop(3)
+        assert sorted(map(str, outcomes.values())) == [outcomes[n] for n in sorted(outcomes)]
+        assert {*outcomes.values()} == {event.id for event in await events_in(store)}
+        assert [8, 4, 2, 2, 1, 1, 4] == store.appended
+
+    async def test_a_cancelled_publisher_cancels_no_other(self, publisher, store):
         """One of several that share a transaction gives up: the others get their receipts."""
         receipts = []
         gave_up = anyio.CancelScope()
@@ -213,7 +244,7 @@ class TestSharedTransactions:
         assert 3 == len(receipts)
         assert {receipt.event_id for receipt in receipts} < {stored.id for stored in await events_in(store)}
 
-    async def test_a_failure_that_nobody_waits_for_is_no_noise(self, publisher, store):
+    async def test_a_failure_without_a_waiter_is_not_logged(self, publisher, store):
         """The only publisher gave up, and then the transaction fails: the next one begins afresh."""
         store.hold_up()
         store.failures = [StoreUnavailableError("away")]
@@ -226,7 +257,7 @@ class TestSharedTransactions:
         assert [receipt.event_id] == [stored.id for stored in await events_in(store)]
 
     async def test_closing_waits_for_the_last_transaction(self, publisher, store):
-        """What was handed over before the end is stored, even if its publisher has given up."""
+        """What was passed before the end is stored, even if its publisher was cancelled."""
         store.hold_up()
         with anyio.move_on_after(0.01):
             await publisher.publish(SHIPPED, {"tenant": ACME})
@@ -252,15 +283,15 @@ class TestMany:
         assert all(f'"n":{n}}}'.encode() in stored[receipt.event_id].body for n, receipt in enumerate(receipts))
 
     async def test_beside_others_a_batch_is_stored_in_small_pages(self, publisher, store):
-        """Who publishes single events waits for a short transaction at the most, not for hundreds of somebody's."""
+        """A publish of a single event waits for a short transaction at the most, not for one of hundreds."""
         await publisher.publish(SHIPPED, {"tenant": "another"})
 
         await publisher.publish_many([SHIPPED] * (2 * GROUP_BESIDE + 3), {"tenant": ACME})
 
         assert [1, GROUP_BESIDE, GROUP_BESIDE, 3] == store.appended
 
-    async def test_others_have_turns_while_a_batch_is_checked(self, publisher):
-        """However many events are checked, what else happens in this process goes on meanwhile."""
+    async def test_other_tasks_run_while_a_batch_is_checked(self, publisher):
+        """However many events are checked, other tasks of this process run meanwhile."""
         turns = [0]
 
         async def count() -> None:
@@ -358,7 +389,7 @@ class TestOptions:
         ],
     )
     async def test_a_wrong_option_is_refused_by_its_name(self, publisher, store, options, path):
-        """The problem says which option it is about, and nothing is stored."""
+        """The problem names the option, and nothing is stored."""
         with pytest.raises(InvalidEventError) as refused:
             await publisher.publish(SHIPPED, options)
 

@@ -1,4 +1,4 @@
-"""What is written down more than once, for type checkers, is the same each time."""
+"""Signatures that are repeated for type checkers agree."""
 
 from __future__ import annotations
 
@@ -105,6 +105,6 @@ def test_options_that_are_passed_on_are_those_that_are_taken():
 
 
 def test_options_are_fields_of_what_they_make():
-    """What a publish or a change may say can be said of an event, and of a subscription."""
+    """The options of a publish are fields of an event, those of a change fields of a subscription."""
     assert fields(PublishOptions).keys() == {field.name for field in attrs.fields(Event)} - {"type", "version", "data"}
     assert fields(SubscriptionChanges).keys() <= {field.name for field in attrs.fields(Subscription)}

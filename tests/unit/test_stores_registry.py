@@ -1,4 +1,4 @@
-"""Stores by URL: the scheme says which, third parties can add theirs, and what is wrong is said."""
+"""Stores by URL: the scheme selects one, third parties can add theirs, and errors name what is wrong."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_the_scheme_says_which_store(url, kind):
 
 
 def test_options_go_to_the_store():
-    """What the URL cannot say is said beside it."""
+    """Options that a URL cannot hold are passed beside it."""
     assert 3 == store_from_url("postgresql://db/shop", pool_size=3)._pool_size  # type: ignore[attr-defined]
 
 
@@ -52,7 +52,7 @@ def test_an_unknown_scheme_is_refused():
 
 
 def test_memory_takes_nothing_behind_it():
-    """Who writes a name there expects two kits to share it, which they would not."""
+    """A name there would suggest that two kits share the store, which they would not."""
     with pytest.raises(ConfigurationError, match="takes nothing"):
         store_from_url("memory://shared")
 
@@ -75,7 +75,7 @@ def test_third_parties_add_schemes(monkeypatch):
 
 
 def test_a_missing_driver_names_the_extra(monkeypatch):
-    """Without asyncpg the error says what to install, and it is no ImportError of somebody else's module."""
+    """Without asyncpg the error says what to install, and it is no ImportError of another module."""
     for loaded in [name for name in sys.modules if name.startswith("notifykit.stores.sql.postgres")]:
         monkeypatch.delitem(sys.modules, loaded)
     monkeypatch.setitem(sys.modules, "asyncpg", None)

@@ -1,4 +1,4 @@
-"""The telemetry events: one line each, whatever is in them, and nothing that is nobody's business."""
+"""The telemetry events: one line each, whatever is in them, and nothing confidential."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ ATTEMPTED = DeliveryAttempted(
 
 
 def test_an_event_is_a_name_and_its_fields():
-    """Durations are in milliseconds, and say so; what is not known is left out."""
+    """Durations are in milliseconds, as their names say; unknown values are left out."""
     assert (
         "delivery.attempted delivery_id=dlv_1 event_id=evt_1 event_type=order.shipped tenant=acme subscriber_id=end_1 "
         "channel=webhook lane=webhook:high attempt=2 outcome=transient reason=http_503 status=503 decision=retry "
@@ -82,7 +82,7 @@ def test_a_text_is_quoted_where_it_must_be(text, shown):
 
 @given(st.text())
 def test_any_text_stays_one_plain_line(text):
-    """Whatever a receiver or a driver says."""
+    """Whatever text a receiver or a driver returns."""
     written = line(LoopFailed(loop="plan", error=text, pause=timedelta(0)))
 
     assert written.isascii()
@@ -103,7 +103,7 @@ def test_a_kind_has_a_name_a_level_and_no_field_for_secrets(kind):
 
 
 def test_names_are_unique():
-    """Who reads a log knows which event a line is."""
+    """A line of a log identifies its event."""
     assert len(KINDS) == len({kind.name for kind in KINDS})
 
 
@@ -127,8 +127,8 @@ def test_an_event_is_logged_at_its_level(caplog):
     assert (True, False) == (everyday, quiet)
 
 
-def test_a_failing_subscriber_stops_nobody(caplog):
-    """The others hear the event, and the log says which listener has a bug."""
+def test_a_failing_subscriber_stops_no_other(caplog):
+    """The others get the event, and the log names the subscriber that failed."""
     heard: list[object] = []
 
     def broken(_: object) -> None:
@@ -143,12 +143,12 @@ def test_a_failing_subscriber_stops_nobody(caplog):
 
 
 def test_an_error_is_one_field():
-    """Ours speak for themselves; of others the type is worth knowing."""
+    """Our errors are logged with their message, others with their type."""
     assert "away" == why(StoreUnavailableError("away"))
     assert "ValueError: bad" == why(ValueError("bad"))
 
 
-async def test_a_real_attempt_tells_nothing_secret(caplog):
+async def test_a_real_attempt_logs_nothing_secret(caplog):
     """A failing attempt at a URL with a token, with headers, secrets and a payload: none of them is in the log."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))

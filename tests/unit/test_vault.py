@@ -1,4 +1,4 @@
-"""The vault: what is sealed opens with its key and in its place, and nowhere else."""
+"""The vault: an encrypted value decrypts with its key and in its context, and not otherwise."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def flipped(text: str, at: int) -> str:
     return text[:at] + ("A" if text[at] != "A" else "B") + text[at + 1 :]
 
 
-# ── the seal ───────────────────────────────────────────────────────────────────────────────────
+# ── encryption ───────────────────────────────────────────────────────────────────────────────────
 
 
 @given(plain=st.binary(max_size=300), names=NAMES)
-def test_what_was_sealed_opens_in_its_place(plain, names):
-    """Both forms give back the very bytes, whatever they are."""
+def test_an_encrypted_value_decrypts_in_its_context(plain, names):
+    """Both forms return exactly the same bytes, whatever they are."""
     place = context(*names)
 
     text, data = RING.encrypt(plain, context=place), RING.encrypt_bytes(plain, context=place)
@@ -49,8 +49,8 @@ def test_what_was_sealed_opens_in_its_place(plain, names):
 
 
 @given(plain=st.binary(max_size=40), here=NAMES, there=NAMES)
-def test_what_was_moved_does_not_open(plain, here, there):
-    """A value opens in no place but its own, however names are spelt or where one ends and the next begins."""
+def test_a_moved_value_does_not_decrypt(plain, here, there):
+    """A value decrypts in no other context, however names are spelt or where one ends and the next begins."""
     text, data = RING.encrypt(plain, context=context(*here)), RING.encrypt_bytes(plain, context=context(*here))
     if here == there:
         return
@@ -62,13 +62,13 @@ def test_what_was_moved_does_not_open(plain, here, there):
 
 
 @given(here=NAMES, there=NAMES)
-def test_two_places_never_share_a_context(here, there):
-    """The context of a place says where each of its names ends."""
+def test_two_contexts_are_never_equal(here, there):
+    """The context marks where each of its names ends."""
     assert (here == there) == (context(*here) == context(*there))
 
 
 def test_the_form_is_the_documented_one():
-    """A sealed text is four parts: version, key id, a nonce of 96 bits, ciphertext with a tag of 128 bits."""
+    """An encrypted text has four parts: version, key id, a nonce of 96 bits, ciphertext with a tag of 128 bits."""
     version, key_id, nonce, ciphertext = RING.encrypt(b"12345", context=PLACE).split(".")
 
     assert ("nk1", "k1") == (version, key_id)
@@ -76,15 +76,15 @@ def test_the_form_is_the_documented_one():
     assert 5 + 16 == len(base64.urlsafe_b64decode(ciphertext + "=" * (-len(ciphertext) % 4)))
 
 
-def test_a_stored_value_of_this_version_opens_for_ever():
-    """The key derivation and the form are a promise to what lies in databases."""
+def test_a_stored_value_of_this_version_decrypts_for_ever():
+    """The key derivation and the form must not change: databases hold such values."""
     encrypted = "nk1.k1.B9S-eXpjN0SyrsoW.3Ntq5nXvgZIZSla07KT3gvdN4j9SpQhaPg"
 
     assert b"whsec_old" == RING.open(encrypted, context=PLACE)
 
 
-def test_the_same_value_is_never_sealed_the_same_way():
-    """Who reads the table cannot tell whether two endpoints have the same secret."""
+def test_the_same_value_never_encrypts_to_the_same_text():
+    """The table does not reveal whether two endpoints have the same secret."""
     encryption = {RING.encrypt(b"secret", context=PLACE) for _ in range(100)}
     nonces = {encrypted.split(".")[2] for encrypted in encryption}
 
@@ -92,7 +92,7 @@ def test_the_same_value_is_never_sealed_the_same_way():
 
 
 def test_every_flipped_character_is_noticed():
-    """No character of a sealed text can be changed: nor can the unused bits of the last one."""
+    """A change of any character of an encrypted text is detected, also of the unused bits of the last one."""
     encrypted = RING.encrypt(b"whsec_abc", context=PLACE)
 
     for at in range(len(encrypted)):
@@ -105,7 +105,7 @@ def test_every_flipped_character_is_noticed():
 
 
 def test_every_flipped_bit_is_noticed():
-    """No bit of sealed bytes can be changed."""
+    """A change of any bit of encrypted bytes is detected."""
     encrypted = RING.encrypt_bytes(b"payload", context=PLACE)
 
     for at in range(len(encrypted) * 8):
@@ -117,7 +117,7 @@ def test_every_flipped_bit_is_noticed():
 
 @given(cut=st.integers(min_value=0, max_value=200), more=st.text(max_size=5))
 def test_what_is_cut_or_lengthened_is_noticed(cut, more):
-    """A value that lost its end or got another one does not open."""
+    """A value that was cut or extended does not decrypt."""
     encrypted = RING.encrypt(b"whsec_abc", context=PLACE)
     changed = encrypted[:cut] + more
     if changed == encrypted:
@@ -129,7 +129,7 @@ def test_what_is_cut_or_lengthened_is_noticed(cut, more):
 
 @given(junk=st.binary(max_size=80))
 def test_junk_is_refused_with_our_own_error(junk):
-    """Whatever stands in a column, the error is one that callers know."""
+    """Whatever a column holds, the error is one that callers know."""
     for value in (junk, b"nk1." + junk, b"nk1.k1." + junk):
         with pytest.raises((TamperedError, MissingKeyError)):
             RING.open_bytes(value, context=PLACE)
@@ -148,7 +148,7 @@ def test_a_missing_key_is_named():
     assert isinstance(caught.value, StoreError)
 
 
-def test_another_key_of_the_same_name_does_not_open():
+def test_another_key_of_the_same_id_does_not_decrypt():
     """It is the key that counts, not its id."""
     encrypted = KeyRing({"k1": os.urandom(32)}).encrypt(b"secret", context=PLACE)
 
@@ -156,7 +156,7 @@ def test_another_key_of_the_same_name_does_not_open():
         RING.open(encrypted, context=PLACE)
 
 
-def test_the_first_key_seals_and_all_open():
+def test_the_first_key_encrypts_and_all_decrypt():
     """After a rotation old values are still read and new ones are under the new key."""
     new, old = os.urandom(32), os.urandom(32)
     encrypted = KeyRing({"old": old}).encrypt(b"secret", context=PLACE)
@@ -169,8 +169,8 @@ def test_the_first_key_seals_and_all_open():
 
 
 @pytest.mark.parametrize("plain", ["whsec_abc", '{"data":1}', "", "nk", b"{}", b""])
-def test_what_was_stored_before_is_told_apart(plain):
-    """Neither a secret nor a body of JSON looks like a seal."""
+def test_plain_values_are_distinguished(plain):
+    """Neither a secret nor a body of JSON looks like an encrypted value."""
     assert not is_encrypted(plain)
     assert key_id_of(plain) is None
 
@@ -243,7 +243,7 @@ def test_a_generated_key_is_new_each_time():
     assert one.text() == KeyRing.parse(one.text()).text()
 
 
-def test_cryptography_is_loaded_with_the_first_seal():
+def test_cryptography_is_loaded_with_the_first_encryption():
     """Importing a store does not pay for a cipher."""
     script = (
         "import sys, notifykit.stores.sql.sqlite; from notifykit.vault import KeyRing; ring = KeyRing.generate(); "
@@ -268,7 +268,7 @@ def no_settings(monkeypatch):
 @pytest.mark.parametrize("named", ["production", "prod", "staging", "Production"])
 @pytest.mark.parametrize("is_local", [True, False])
 @pytest.mark.parametrize("by", ["argument", "variable"])
-def test_without_keys_only_a_developers_machine_works(monkeypatch, tmp_path, named, is_local, by):
+def test_without_keys_only_development_works(monkeypatch, tmp_path, named, is_local, by):
     """An environment that is not known to be harmless needs keys; the message says how to get one."""
     if by == "variable":
         monkeypatch.setenv("NOTIFYKIT_ENV", named)
@@ -293,7 +293,7 @@ def test_an_unknown_environment_is_refused(monkeypatch, tmp_path, by):
         vault.check()
 
 
-def test_a_database_on_another_host_needs_keys_or_a_word(monkeypatch, tmp_path):
+def test_a_database_on_another_host_needs_keys_or_an_environment(monkeypatch, tmp_path):
     """A key made on one of several hosts would be missing on the others."""
     file = tmp_path / "k"
 
@@ -317,7 +317,7 @@ def test_the_programs_keys_come_before_those_of_the_environment(monkeypatch, tmp
 
 
 def test_checking_makes_no_key(tmp_path):
-    """A key is made when there is something to seal, not when a store is opened."""
+    """A key is made when there is something to encrypt, not when a store is opened."""
     vault = Vault(is_local=True, file=tmp_path / "k")
 
     vault.check()
@@ -329,7 +329,7 @@ def test_checking_makes_no_key(tmp_path):
 
 
 def test_a_store_in_memory_has_a_key_in_memory(caplog):
-    """It dies with its data, so nobody needs to be told, whatever the environment."""
+    """It ends with its data, so it needs no configuration, whatever the environment."""
     vault = Vault(None, "production", is_local=True, file=None)
 
     vault.check()
@@ -341,8 +341,8 @@ def test_a_store_in_memory_has_a_key_in_memory(caplog):
 # ── the key for development ────────────────────────────────────────────────────────────────────
 
 
-def test_the_file_is_made_once_and_said_loudly(tmp_path, caplog):
-    """The first process makes it and warns; the others read it and are quiet.  The log does not show the key."""
+def test_the_file_is_made_once_with_a_warning(tmp_path, caplog):
+    """The first process makes it and warns; the others read it without a warning.  The log does not show the key."""
     file = tmp_path / "store.db.key"
 
     with caplog.at_level(logging.DEBUG):
@@ -360,7 +360,7 @@ def test_the_file_is_made_once_and_said_loudly(tmp_path, caplog):
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are of POSIX")
 def test_only_its_owner_can_read_the_file(tmp_path, caplog, monkeypatch):
-    """It is made that way, with the user's folder for it; if somebody has opened it up since, the log says so."""
+    """It is made that way, with the user's folder for it; if its mode was changed since, the log warns."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     file = state_file()
     previous = os.umask(0)
@@ -389,7 +389,7 @@ def test_the_folder_of_a_store_is_not_made(tmp_path):
 
 @pytest.mark.parametrize("content", ["", "nonsense", f"k1:{SECRET[:20]}"])
 def test_a_damaged_file_is_not_replaced(tmp_path, content):
-    """It may be all that opens what is in the store; the message names it and does not show it."""
+    """It may be the only key to what is in the store; the message names the file and does not show the key."""
     file = tmp_path / "store.db.key"
     file.write_text(content)
     file.chmod(0o600)
@@ -418,7 +418,7 @@ def test_users_have_one_file_for_servers_on_their_machine(monkeypatch):
 
 
 def test_processes_that_start_together_share_one_key(tmp_path, monkeypatch):
-    """Whoever comes first makes it: all have the same key, one has warned, and nothing else is left behind."""
+    """The first process makes it: all have the same key, one has warned, and nothing else is left behind."""
     script = (
         "import sys, pathlib, logging; from notifykit.vault.development import development_keys; "
         "logging.basicConfig(stream=sys.stderr); print('ready', flush=True); sys.stdin.readline(); "

@@ -24,7 +24,7 @@ async def work(jobs: int) -> None:
         max_jobs=jobs,
         max_tries=5,
         keep_result=3600,
-        poll_delay=0.05,  # by default half a second passes between two looks
+        poll_delay=0.05,  # by default half a second passes between two polls
     )
     await worker.async_run()
 

@@ -1,6 +1,6 @@
 """The webhook that every peer delivers: its body, its Standard Webhooks signature, and the POST.
 
-Knows nothing of notifykit, which is not installed beside the peers.  A client
+Does not use notifykit, which is not installed beside the peers.  A client
 raises what the HTTP library raises when the receiver does not answer with 2xx, so
 that the peer's own retries take over.
 """

@@ -11,6 +11,7 @@ from ..models.delivery import Delivery
 from ..models.endpoint import Endpoint
 from ..models.event import StoredEvent
 from ..models.subscription import Subscription
+from ..models.unreadable import UnreadableEvent
 from ..policies.arguments import checked
 from ..policies.plan import Reached, SubscriptionIndex, Verdict, explain
 from ..ports import DeliveryFilter, EventFilter, Store
@@ -49,11 +50,15 @@ class Events:
 
         Raises:
             NotFoundError: The tenant has no such event.
+            VaultError: Its content cannot be decrypted with the keys at hand.
         """
         found = await self._store.find_events(tenant, EventFilter(ids={event_id}), limit=1)
         if not found:
             raise NotFoundError("event", event_id)
-        return found[0]
+        (event,) = found
+        if isinstance(event, UnreadableEvent) and event.error is not None:
+            raise event.error
+        return event
 
     @checked()
     async def list(

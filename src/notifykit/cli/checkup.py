@@ -1,4 +1,4 @@
-"""``notifykit check``: is this installation healthy, and if not, what is to be done?"""
+"""``notifykit check``: check this installation, and say how to fix what is wrong."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def add(commands: Commands) -> None:
     parser = commands.command(
         "check",
         check_all,
-        help="is this installation healthy?",
-        description="Look at versions, the store, its schema, how long due work has been waiting, leases that nobody "
-        "ends, dead letters, the clocks, whether the keys at hand open what is stored, and on PostgreSQL poolers and "
-        "hints. Counts are those of all tenants. Exit code 1 if something is wrong, 4 if the store cannot be used. "
-        "Dead letters are a warning; 'notifykit dead list --fail-if-any' makes them an error.",
+        help="check that this installation is healthy",
+        description="Check versions, the store, its schema, the age of due work, expired leases, dead letters, the "
+        "clocks, whether the configured keys decrypt stored values, and on PostgreSQL poolers and notifications. "
+        "Counts cover all tenants. Exit code 1 if a check fails, 4 if the store cannot be used. Dead letters are a "
+        "warning; 'notifykit dead list --fail-if-any' makes them an error.",
         example="notifykit check --url postgresql://app@db.internal/app\nnotifykit check --json --max-age 5m",
     )
     parser.add_argument(
@@ -36,12 +36,12 @@ def add(commands: Commands) -> None:
         type=inputs.duration,
         default=MAX_AGE,
         metavar="TIME",
-        help="how long due work may wait before something is wrong (1m)",
+        help="how long due work may wait before the check fails (1m)",
     )
 
 
 async def check_all(context: Context) -> int:
-    """Look at everything and say what is wrong."""
+    """Run all checks and show the findings."""
     from ..errors import NotifykitError
 
     findings = [finding for look in SOFTWARE for finding in look()]
@@ -67,8 +67,8 @@ async def check_all(context: Context) -> int:
 
 def _conclusion(wrong: int) -> str:
     if not wrong:
-        return "All is well."
-    return "1 thing is wrong." if wrong == 1 else f"{wrong} things are wrong."
+        return "All checks passed."
+    return "1 check failed." if wrong == 1 else f"{wrong} checks failed."
 
 
 async def _opened(context: Context, kit: Notifykit) -> Opened:

@@ -1,6 +1,6 @@
-"""The whole command line: which commands there are, in the order in which help lists them.
+"""All commands, in the order in which help lists them.
 
-A new command is a module with ``add(commands)``, named here.  Command modules do not know this one.
+To add a command, write a module with ``add(commands)`` and name it here.  Command modules do not import this one.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from . import (
     checkup,
     completion,
     dead,
+    decide,
     deliveries,
     endpoints,
     events,
@@ -39,6 +40,7 @@ COMMANDS = (
     events,
     deliveries,
     dead,
+    decide,
     follow,
     explain,
     stats,
@@ -52,8 +54,8 @@ def build() -> Parser:
     """Return the parser of the whole command line."""
     parser = Parser(
         prog="notifykit",
-        description="What happened, reliably, to everyone who should know.",
-        epilog="see it work:\n  notifykit demo\n\n" + EXIT_CODES,
+        description="Deliver signed webhooks from your own database.",
+        epilog="try it:\n  notifykit demo\n\n" + EXIT_CODES,
     )
     add_globals(parser, 0)
     parser.add_argument("--version", action="store_true", help="print the version and stop")

@@ -1,4 +1,4 @@
-"""``notifykit completion``: a script for a shell, made from the parser, so that it never lags behind the commands."""
+"""``notifykit completion``: a script for a shell, generated from the parser, so that it always fits the commands."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class _Found(NamedTuple):
 
 
 def levels(parser: argparse.ArgumentParser, path: str = "") -> Iterator[shells.Level]:
-    """Yield what may follow each command, from the whole command line down."""
+    """Yield the words that may follow each command, from the top level down."""
     below: dict[str, _Found] = {}
     options: list[shells.Option] = []
     choices: list[str] = []

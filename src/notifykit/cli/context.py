@@ -1,4 +1,4 @@
-"""What every command holds: its arguments, the kit, and where its answers go."""
+"""The context of a command: its arguments, the kit, and its output."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Context:
 
     Attributes:
         args: The command's own arguments.
-        url: The store.
-        given_url: The store, if the command line names it.
-        tenant: Whose data it is.
+        url: The URL of the store.
+        given_url: The same, if the command line names it.
+        tenant: The tenant that owns the data.
         verbose: How often ``-v`` was given.
-        out: Where answers go.
+        out: The output of the command.
     """
 
     def __init__(self, args: argparse.Namespace) -> None:
@@ -52,7 +52,7 @@ class Context:
         return plain(without_password(self.url))
 
     def egress(self) -> EgressRules:
-        """Return where deliveries may go: what the environment says and the command line adds."""
+        """Return the egress rules of the environment and the command line together."""
         from ..kit import EgressRules
 
         rules = EgressRules.from_environment()
@@ -72,16 +72,16 @@ class Context:
         """Return a kit that is not open yet.
 
         Args:
-            create: Make the file and the tables of an SQLite store; a command that only reads
-                must not answer "nothing" because of a mistyped name.
+            create: Create the file and the tables of an SQLite store.  A command that only reads does not,
+                because a mistyped name would give an empty result.
         """
         from ..kit import Notifykit
 
         egress = self.egress()
-        egress.guard()  # a block that is none is reported before anything is opened
+        egress.guard()  # reports an invalid block before anything is opened
         if self.is_in_memory:
             raise UsageError(
-                "a store in memory ends with this command, and what it holds is gone; "
+                "a store in memory ends with this command and loses its content; "
                 "give --url sqlite:///file.db or postgresql://user@host/database"
             )
         if not self.is_sqlite:
@@ -97,14 +97,14 @@ class Context:
 
     @property
     def is_in_memory(self) -> bool:
-        """Whether the store is in the memory of this process, where no other process finds it."""
+        """Whether the store is in the memory of this process, which other processes cannot read."""
         return self.url.startswith("memory:") or (self.is_sqlite and self.sqlite_file() is None)
 
     def _need_file(self) -> None:
         path = self.sqlite_file()
         if path is not None and not path.exists():
             raise CommandError(
-                f"there is no store at {self.shown_url} yet; name yours with --url, or make it: notifykit migrate",
+                f"there is no store at {self.shown_url}; give its URL with --url, or create it: notifykit migrate",
                 NO_STORE,
             )
 
@@ -117,6 +117,6 @@ class Context:
 
     @asynccontextmanager
     async def open(self, *, create: bool = False) -> AsyncIterator[Notifykit]:
-        """Open the kit for the length of a block; see :meth:`kit`."""
+        """Open the kit inside a block; see :meth:`kit`."""
         async with self.kit(create=create) as kit:
             yield kit

@@ -1,4 +1,4 @@
-"""``notifykit dead`` and ``notifykit recover``: what did not arrive, and how to send it again."""
+"""``notifykit dead`` and ``notifykit recover``: list deliveries that did not arrive, and send them again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def add(commands: Commands) -> None:
         "list",
         list_,
         help="list dead letters, newest first",
-        description="List the tenant's dead letters, newest first: deliveries whose last attempt failed.",
+        description="List the tenant's dead letters, newest first: deliveries that are not retried any more.",
         example="notifykit dead list --since -1d\nnotifykit dead list --fail-if-any --json",
     )
     add_filter(parser)
@@ -31,32 +31,34 @@ def add(commands: Commands) -> None:
         "redrive",
         redrive,
         help="send dead letters again",
-        description="Send dead letters again: the same id and the same bytes, with a fresh set of attempts. With ids, "
-        "any ended delivery can be sent again.",
+        description="Send dead letters again, with the same id and the same bytes; the retry schedule starts again. "
+        "By id, any ended delivery can be sent again.",
         example="notifykit dead redrive dlv_01J… dlv_01K…\n"
         "notifykit dead redrive --all --endpoint end_01J… --since -6h",
     )
     parser.add_argument("deliveries", nargs="*", metavar="DELIVERY", help="their ids, dlv_…")
-    parser.add_argument("--all", action="store_true", help="every dead letter that the options choose")
+    parser.add_argument("--all", action="store_true", help="all dead letters that match the other options")
     add_filter(parser, limit=False)
     parser = commands.command(
         "recover",
         recover,
-        help="send again what did not arrive at an endpoint since a time",
-        description="Send everything again that did not arrive at an endpoint since a time: what is dead, cancelled, "
-        "expired, or was suppressed while the endpoint was disabled. For the morning after an outage.",
+        help="send again all deliveries that did not arrive at an endpoint since a time",
+        description="Send all deliveries again that did not arrive at an endpoint since a time: dead, cancelled, "
+        "expired, or suppressed while the endpoint was disabled. Use it after an outage.",
         example="notifykit recover end_01J… --since -6h",
     )
     parser.add_argument("endpoint", metavar="ENDPOINT", help="its id, end_…")
-    parser.add_argument("--since", type=inputs.past_time, required=True, metavar="TIME", help="from when on: -6h")
-    parser.add_argument("--until", type=inputs.past_time, metavar="TIME", help="up to when")
+    parser.add_argument(
+        "--since", type=inputs.past_time, required=True, metavar="TIME", help="planned at or after: -6h"
+    )
+    parser.add_argument("--until", type=inputs.past_time, metavar="TIME", help="planned before")
 
 
 async def list_(context: Context) -> int:
     """List dead letters."""
     found, more = await find(context, filter_of(context.args, ["dead"]))
     if not found:
-        context.out.line(f"Tenant {plain(context.tenant)} has no such dead letters.")
+        context.out.line(f"Tenant {plain(context.tenant)} has no matching dead letters.")
     write(context, found)
     note_more(context.out, more, context.args.limit)
     return FAILED if found and context.args.fail_if_any else OK
@@ -82,7 +84,7 @@ async def redrive(context: Context) -> int:
 
 
 async def recover(context: Context) -> int:
-    """Send again what did not arrive."""
+    """Send again the deliveries that did not arrive."""
     from ..models.endpoint import EndpointState
 
     args = context.args
@@ -90,7 +92,7 @@ async def recover(context: Context) -> int:
         endpoint = await kit.endpoints.get(args.endpoint, tenant=context.tenant)
         if endpoint.state is EndpointState.DISABLED:
             raise CommandError(
-                f"endpoint {endpoint.id} is disabled ({plain(endpoint.state_reason)}), so what is due again would be "
+                f"endpoint {endpoint.id} is disabled ({plain(endpoint.state_reason)}), so its deliveries would be "
                 f"cancelled; resume it first: notifykit endpoints resume {endpoint.id}"
             )
         count = await kit.deliveries.recover(args.endpoint, tenant=context.tenant, since=args.since, until=args.until)

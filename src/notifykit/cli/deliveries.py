@@ -1,4 +1,4 @@
-"""``notifykit deliveries``: what became of events."""
+"""``notifykit deliveries``: list, show and cancel deliveries."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STATES = ("pending", "sending", "held", "delivered", "dead", "cancelled", "expir
 
 def add(commands: Commands) -> None:
     """Add the commands."""
-    group = commands.group("deliveries", help="what became of events: list, show the timeline, cancel")
+    group = commands.group("deliveries", help="deliveries of events: list, show the timeline, cancel")
     parser = group.command(
         "list",
         list_,
@@ -32,30 +32,31 @@ def add(commands: Commands) -> None:
         example="notifykit deliveries list --state pending --state dead --since -2h\n"
         "notifykit deliveries list --endpoint end_01J… --type order.shipped --json",
     )
-    parser.add_argument("--state", action="append", choices=STATES, help="only these; repeatable")
+    parser.add_argument("--state", action="append", choices=STATES, help="only in this state; repeatable")
     parser.add_argument("--event", metavar="EVENT", help="only those of one event, evt_…")
     add_filter(parser)
     parser = group.command(
         "show",
         show,
         help="show one delivery's timeline",
-        description="Show the timeline of a delivery: published, planned, each attempt with its outcome, and the end.",
+        description="Show the timeline of a delivery: published, planned, each attempt with its outcome, and the final "
+        "state.",
         example="notifykit deliveries show dlv_01J…",
     )
     parser.add_argument("delivery", metavar="DELIVERY", help="its id, dlv_…")
     parser = group.command(
         "cancel",
         cancel,
-        help="cancel deliveries that wait",
-        description="Cancel deliveries that wait: pending or held. One that is being sent right now, or has ended, is "
-        "not changed, and is an error. 'notifykit dead redrive DELIVERY' sends a cancelled one after all.",
+        help="cancel waiting deliveries",
+        description="Cancel waiting deliveries (pending or held). A delivery that is being sent, or has ended, is not "
+        "changed and is an error. 'notifykit dead redrive DELIVERY' sends a cancelled delivery after all.",
         example="notifykit deliveries cancel dlv_01J… dlv_01K…",
     )
     parser.add_argument("deliveries", nargs="+", metavar="DELIVERY", help="their ids, dlv_…")
 
 
 def add_filter(parser: Parser, *, limit: bool = True) -> None:
-    """Add the options that choose deliveries."""
+    """Add the options that select deliveries."""
     parser.add_argument("--endpoint", metavar="ENDPOINT", help="only those to one endpoint, end_…")
     parser.add_argument("--type", metavar="TYPE", help="only events of this type")
     parser.add_argument(
@@ -85,7 +86,7 @@ async def list_(context: Context) -> int:
     """List deliveries."""
     found, more = await find(context, filter_of(context.args, context.args.state))
     if not found:
-        context.out.line(f"Tenant {plain(context.tenant)} has no such deliveries.")
+        context.out.line(f"Tenant {plain(context.tenant)} has no matching deliveries.")
     write(context, found)
     note_more(context.out, more, context.args.limit)
     return OK
@@ -109,9 +110,9 @@ def write(context: Context, found: Sequence[Delivery]) -> None:
         Column("STATE"),
         Column("EVENT TYPE"),
         Column("ENDPOINT"),
-        Column("TRIES", right=True),
+        Column("ATTEMPTS", right=True),
         Column("WHEN"),
-        Column("WHY"),
+        Column("REASON"),
     ]
     rows = [
         (
@@ -149,7 +150,7 @@ async def show(context: Context) -> int:
         try:
             event = await kit.events.get(delivery.event_id, tenant=tenant)
         except NotFoundError:
-            event = None  # retention has taken it
+            event = None  # deleted after the retention
     context.out.record(
         {
             **views.delivery(delivery),
@@ -177,7 +178,7 @@ async def show(context: Context) -> int:
 
 
 async def cancel(context: Context) -> int:
-    """Cancel deliveries; each that was cancelled is told before the first that cannot be."""
+    """Cancel deliveries in order; stop with an error at the first one that cannot be cancelled."""
     async with context.open() as kit:
         for delivery_id in context.args.deliveries:
             await kit.deliveries.cancel(delivery_id, tenant=context.tenant)
@@ -212,7 +213,7 @@ def _attempt_cell(attempt: Attempt) -> Cell:
 
 
 def attempt_text(attempt: Attempt) -> str:
-    """Return how an attempt went, on one line."""
+    """Return the result of an attempt, on one line."""
     from . import views
 
     parts = [attempt.outcome]
@@ -226,5 +227,5 @@ def attempt_text(attempt: Attempt) -> str:
     if attempt.retry_at is not None:
         parts.append(f"retry at {views.clock(attempt.retry_at, millis=True)}")
     if attempt.outcome != "accepted" and attempt.response.strip():
-        parts.append(f"answer: {cut(plain(attempt.response.decode('utf-8', 'replace').strip()), 200)}")
+        parts.append(f"response: {cut(plain(attempt.response.decode('utf-8', 'replace').strip()), 200)}")
     return ", ".join(parts)

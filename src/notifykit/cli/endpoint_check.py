@@ -1,4 +1,4 @@
-"""``notifykit endpoints check``: would we deliver there, and if not, why?  Needs no store."""
+"""``notifykit endpoints check``: check URLs against the egress rules.  Needs no store."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..channels.webhook import Guard, Verdict
     from .context import Context
 
-#: How many URLs are judged at a time; each may wait for the DNS.
+#: URLs checked at the same time; each may wait for the DNS.
 _AT_ONCE = 64
 
 
@@ -27,25 +27,23 @@ def add(group: Commands) -> None:
     parser = group.command(
         "check",
         check,
-        help="would we deliver to these URLs, and if not, why?",
-        description="Say for each URL whether deliveries would be let out, and if not, the reason code. Needs no "
-        "store. Names are looked up in the DNS unless --resolve gives their addresses. "
-        "Exit code 0 if all are allowed, else 1.",
+        help="check whether deliveries to URLs are allowed, and why not",
+        description="Report for each URL whether the egress rules allow deliveries to it, and if not, the reason code. "
+        "Needs no store. Names are looked up in the DNS unless --resolve gives their addresses. "
+        "Exit code 0 if all URLs are allowed, else 1.",
         example="notifykit endpoints check https://acme.example/hooks --resolve acme.example=93.184.216.34\n"
         "notifykit endpoints check --json --allow-http - < urls.txt",
     )
-    parser.add_argument("urls", nargs="+", metavar="URL", help="URLs; - reads them from stdin, one a line")
+    parser.add_argument("urls", nargs="+", metavar="URL", help="URLs; - reads them from stdin, one on each line")
     parser.add_argument(
         "--resolve",
         type=_answer,
         action="append",
         default=[],
         metavar="HOST=ADDR,…",
-        help="take these addresses for a host instead of asking the DNS; none at all means: it does not resolve",
+        help="use these addresses for a host instead of the DNS; an empty list means that it does not resolve",
     )
-    parser.add_argument(
-        "--escaped", action="store_true", help="URLs are written like the inside of a JSON string: \\t, \\u0000"
-    )
+    parser.add_argument("--escaped", action="store_true", help="URLs contain the escapes of JSON strings: \\t, \\u0000")
 
 
 def _answer(text: str) -> tuple[str, tuple[str, ...]]:
@@ -56,7 +54,7 @@ def _answer(text: str) -> tuple[str, tuple[str, ...]]:
 
 
 async def check(context: Context) -> int:
-    """Judge URLs."""
+    """Check URLs."""
     guard = context.egress().guard()
     answers = dict(context.args.resolve)
     urls = _urls(context.args.urls, escaped=context.args.escaped)
@@ -87,16 +85,16 @@ def _urls(given: Iterable[str], *, escaped: bool) -> Iterator[str]:
 
 
 def _stdin_lines() -> Iterator[str]:
-    """Yield the lines of stdin as they are: whatever their bytes, and with nothing stripped but the line feed."""
+    """Yield the lines of stdin with any bytes that they contain, without the line feed."""
     stream = getattr(sys.stdin, "buffer", None)
-    if stream is None:  # somebody put a text stream in its place
+    if stream is None:  # a text stream replaces it
         yield from (line.removesuffix("\n") for line in sys.stdin)
     else:
         yield from (line.removesuffix(b"\n").decode("utf-8", "surrogateescape") for line in stream)
 
 
 def _unescaped(line: str) -> str:
-    """Return what a line means; one that is not the inside of a JSON string means itself."""
+    """Return a line with its JSON escapes decoded, or unchanged if they are invalid."""
     text = line.rstrip("\r")
     quoted = text if len(text) > 1 and text[0] == text[-1] == '"' else f'"{text}"'
     try:

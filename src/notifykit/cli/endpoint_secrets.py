@@ -1,4 +1,4 @@
-"""``notifykit endpoints rotate`` and ``revoke``: signing secrets."""
+"""``notifykit endpoints rotate`` and ``revoke``: change signing secrets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ..models.endpoint import Endpoint
     from .context import Context
 
-#: An ending shorter than that could hit the wrong secret by a slip of the finger.
+#: A shorter ending could match the wrong secret after a typing mistake.
 _SHORTEST_ENDING = 4
 
 
@@ -22,19 +22,19 @@ def add(group: Commands) -> None:
         "rotate",
         rotate,
         help="add a new signing secret and print it",
-        description="Add a new signing secret and print it. The current one keeps signing beside it for the overlap, "
-        "so that receivers can change over without a gap.",
+        description="Add a new signing secret and print it. During the overlap the current secret signs too, so that "
+        "receivers can switch at any moment.",
         example="notifykit endpoints rotate end_01J… --overlap 48h",
     )
     parser.add_argument("endpoint", metavar="ENDPOINT", help="its id, end_…")
-    parser.add_argument("--secret", help="a whsec_… or whsk_… of your own; generated if not given")
+    parser.add_argument("--secret", help="your own whsec_… or whsk_…; generated if not given")
     parser.add_argument("--overlap", type=inputs.duration, metavar="TIME", help="how long both sign, up to 7d (24h)")
     parser = group.command(
         "revoke",
         revoke,
         help="stop signing with a secret at once",
-        description="Stop signing with a secret at once. Its last characters, as 'endpoints show' prints them, are "
-        "enough; so it need not stand on a command line.",
+        description="Stop signing with a secret at once. Give its last characters, as 'endpoints show' prints them, so "
+        "that the secret need not be on a command line.",
         example="notifykit endpoints revoke end_01J… kQ8=",
     )
     parser.add_argument("endpoint", metavar="ENDPOINT", help="its id, end_…")
@@ -56,7 +56,7 @@ async def rotate(context: Context) -> int:
     record["secrets"][0]["value"] = new.value
     context.out.answer(record, f"{endpoint.id} signs with {new.value}")
     for other in others:
-        context.out.line(f"Beside it until {views.clock(other.expires_at)}: {views.masked(other.value)}")
+        context.out.line(f"Until {views.clock(other.expires_at)} it also signs with {views.masked(other.value)}")
     return OK
 
 

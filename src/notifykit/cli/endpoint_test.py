@@ -1,4 +1,4 @@
-"""``notifykit endpoints test``: send a test event, and tell what became of it."""
+"""``notifykit endpoints test``: send a test event, and report its result."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..models.delivery import Attempt, Delivery
     from .context import Context
 
-#: Seconds between two looks at the delivery.
+#: Seconds between two reads of the delivery.
 _LOOK = 0.05
 
 
@@ -24,8 +24,8 @@ def add(group: Commands) -> None:
         "test",
         send,
         help="send a test event to one endpoint",
-        description="Send a notifykit.test event to this endpoint alone, whatever it is subscribed to. A dispatcher "
-        "must run to deliver it (notifykit run). With --wait the answer is whether it arrived.",
+        description="Send a notifykit.test event to this endpoint only, whatever its subscriptions are. A dispatcher "
+        "must run to deliver it (notifykit run). With --wait, report whether it arrived.",
         example="notifykit endpoints test end_01J… --wait 10s",
     )
     parser.add_argument("endpoint", metavar="ENDPOINT", help="its id, end_…")
@@ -33,7 +33,7 @@ def add(group: Commands) -> None:
 
 
 async def send(context: Context) -> int:
-    """Send a test event, and wait for what becomes of it if asked to."""
+    """Send a test event; with ``--wait``, wait for its first attempt."""
     from ..errors import StateError
     from . import views
 
@@ -66,7 +66,7 @@ class _Seen(NamedTuple):
 
 
 async def _watch(kit: Notifykit, tenant: str, event_id: str, wait: timedelta) -> _Seen:
-    """Return the first attempt, or what the delivery looks like when no attempt is to be expected."""
+    """Return the first attempt, or the state of the delivery if no attempt will follow."""
     import anyio
 
     from ..ports import DeliveryFilter
@@ -84,15 +84,15 @@ async def _watch(kit: Notifykit, tenant: str, event_id: str, wait: timedelta) ->
 
 
 def _nothing_tried(delivery: Delivery | None, event_id: str, wait: timedelta) -> str:
-    """Return why no attempt has been made: the dispatcher is only one of the possible reasons."""
+    """Return why no attempt was made; a missing dispatcher is only one of the possible reasons."""
     from ..models.delivery import DeliveryState
     from . import views
 
     within = f"no attempt was recorded within {views.span(wait)}"
-    look = f"look: notifykit explain {event_id}"
+    look = f"see: notifykit explain {event_id}"
     if delivery is None:
         return (
-            f"{within}: no dispatcher runs, or the receiver has not answered yet; start one: notifykit run, "
+            f"{within}: no dispatcher runs, or the receiver has not answered yet; start a dispatcher (notifykit run), "
             "or give a longer --wait"
         )
     reason = f" ({delivery.reason})" if delivery.reason else ""
@@ -103,4 +103,4 @@ def _nothing_tried(delivery: Delivery | None, event_id: str, wait: timedelta) ->
         return f"{within}: the delivery is held{until}{reason}; {look}"
     if delivery.state is DeliveryState.SENDING:
         return f"{within}: the receiver has not answered yet; give a longer --wait, or {look}"
-    return f"{within}: the delivery waits{reason}; does a dispatcher run? Start one: notifykit run"
+    return f"{within}: the delivery waits{reason}; if no dispatcher runs, start one: notifykit run"

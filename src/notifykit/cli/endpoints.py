@@ -1,4 +1,4 @@
-"""``notifykit endpoints``: where deliveries go."""
+"""``notifykit endpoints``: manage the endpoints of a tenant."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """Add the commands."""
-    group = commands.group("endpoints", help="where deliveries go: create, change, pause, test")
+    group = commands.group("endpoints", help="the endpoints of a tenant: create, change, pause, test")
     parser = group.command(
         "list",
         list_,
@@ -31,10 +31,10 @@ def add(commands: Commands) -> None:
     _add_create(group)
     _add_show_and_update(group)
     for name, handler, help, reason in (
-        ("pause", pause, "keep deliveries waiting; none is lost and no attempt is used up", True),
-        ("resume", resume, "deliver again; what was held is due at once", False),
+        ("pause", pause, "hold deliveries; none is lost and no attempt is used", True),
+        ("resume", resume, "deliver again; held deliveries are due at once", False),
         ("disable", disable, "stop deliveries; waiting ones are cancelled, new ones recorded as suppressed", True),
-        ("delete", delete, "remove an endpoint with its subscriptions; what waits for it is cancelled", False),
+        ("delete", delete, "delete an endpoint with its subscriptions; waiting deliveries are cancelled", False),
     ):
         parser = group.command(
             name,
@@ -45,7 +45,7 @@ def add(commands: Commands) -> None:
         )
         parser.add_argument("endpoint", metavar="ENDPOINT", help="its id, end_…")
         if reason:
-            parser.add_argument("--reason", help="shown wherever somebody asks why nothing is delivered")
+            parser.add_argument("--reason", help="shown with the endpoint and its deliveries")
     endpoint_secrets.add(group)
     endpoint_test.add(group)
     endpoint_check.add(group)
@@ -56,14 +56,14 @@ def _add_create(group: Commands) -> None:
         "create",
         create,
         help="create an endpoint and print its signing secret",
-        description="Create an endpoint and print its signing secret, once: the receiver needs it to verify. "
-        "With --events it is subscribed in the same step.",
+        description="Create an endpoint and print its signing secret, which the receiver needs to verify signatures. "
+        "With --events, subscribe the endpoint in the same step.",
         example="notifykit endpoints create https://acme.example/hooks --events 'order.*' --tenant acme",
     )
-    parser.add_argument("address", metavar="ADDRESS", help="https://…: where events are POSTed")
-    parser.add_argument("--secret", help="a whsec_… or whsk_… of your own; generated if not given")
+    parser.add_argument("address", metavar="ADDRESS", help="the https://… URL that gets the events")
+    parser.add_argument("--secret", help="your own whsec_… or whsk_…; generated if not given")
     parser.add_argument(
-        "--events", action="append", metavar="PATTERN", help="subscribe it: order.shipped, order.*, order.**, **"
+        "--events", action="append", metavar="PATTERN", help="subscribe it to: order.shipped, order.*, order.**, **"
     )
     parser.add_argument("--topic", metavar="PATTERN", help="with --events: only topics like shop/7/**")
     parser.add_argument("--filter", metavar="JSON", help="with --events: conditions on the data; also @FILE or -")
@@ -84,30 +84,30 @@ def _add_show_and_update(group: Commands) -> None:
         "update",
         update,
         help="change an endpoint's address or settings",
-        description="Change what is given and keep the rest; deliveries that wait use the new settings.",
+        description="Change the given settings and keep the others. Waiting deliveries use the new settings.",
         example="notifykit endpoints update end_01J… --address https://acme.example/hooks/v2 --timeout 10s",
     )
     parser.add_argument("endpoint", metavar="ENDPOINT", help="its id, end_…")
     parser.add_argument("--address", metavar="ADDRESS", help="the new https://…")
-    parser.add_argument("--no-headers", action="store_true", help="send no extra headers any more")
+    parser.add_argument("--no-headers", action="store_true", help="remove all extra headers")
     _add_settings(parser)
 
 
 def _add_settings(parser: Parser) -> None:
-    parser.add_argument("--description", metavar="TEXT", help="for people")
+    parser.add_argument("--description", metavar="TEXT", help="a note that lists show")
     parser.add_argument(
         "--header", type=inputs.header, action="append", metavar="'NAME: VALUE'", help="an extra header; repeatable"
     )
     parser.add_argument("--retry", type=inputs.durations, metavar="TIMES", help="the pauses: 5s,5m,30m,2h; or none")
     parser.add_argument("--timeout", type=inputs.duration, metavar="TIME", help="the deadline of one attempt (15s)")
     parser.add_argument(
-        "--max-in-flight", type=inputs.positive, metavar="N", help="attempts open at a time in each process (64)"
+        "--max-in-flight", type=inputs.positive, metavar="N", help="concurrent attempts of each process (64)"
     )
     parser.add_argument(
         "--rate-limit",
         type=inputs.rate_limit,
         metavar="N[,BURST]",
-        help="attempts a second over all processes, and how many at once after a pause (none)",
+        help="attempts a second of all processes together, and the burst (none)",
     )
 
 
@@ -120,11 +120,11 @@ async def list_(context: Context) -> int:
         found, more = await collect(
             lambda size, after: kit.endpoints.list(tenant=context.tenant, limit=size, after=after), limit
         )
-    columns = [Column("ENDPOINT"), Column("STATE"), Column("ADDRESS"), Column("WHY", wraps=True)]
+    columns = [Column("ENDPOINT"), Column("STATE"), Column("ADDRESS"), Column("REASON", wraps=True)]
     rows = [(e.id, views.state(e.state), e.url, e.state_reason or e.description) for e in found]
     if not found:
-        whose = plain(context.tenant)
-        context.out.line(f"Tenant {whose} has no endpoints; notifykit endpoints create ADDRESS makes one.")
+        tenant = plain(context.tenant)
+        context.out.line(f"Tenant {tenant} has no endpoints; create one: notifykit endpoints create ADDRESS")
     context.out.rows(map(views.endpoint, found), columns, rows)
     note_more(context.out, more, limit)
     return OK
@@ -194,7 +194,7 @@ async def show(context: Context) -> int:
     context.out.lines(fields(views.endpoint_fields(endpoint, reveal=reveal)))
     context.out.line()
     if not subscriptions:
-        context.out.line("It has no subscriptions and so gets nothing but test events.")
+        context.out.line("It has no subscriptions, so it gets only test events.")
     elif not context.out.json:
         rows = [
             (s.id, Cell("on", "green") if s.enabled else Cell("off", "red"), views.conditions(s)) for s in subscriptions
@@ -222,19 +222,23 @@ async def update(context: Context) -> int:
 async def pause(context: Context) -> int:
     """Pause an endpoint."""
     return await _changed(
-        context, "paused", lambda kit: kit.endpoints.pause(context.args.endpoint, **_who(context, reason=True))
+        context, "paused", lambda kit: kit.endpoints.pause(context.args.endpoint, **_arguments(context, reason=True))
     )
 
 
 async def resume(context: Context) -> int:
     """Resume an endpoint."""
-    return await _changed(context, "resumed", lambda kit: kit.endpoints.resume(context.args.endpoint, **_who(context)))
+    return await _changed(
+        context, "resumed", lambda kit: kit.endpoints.resume(context.args.endpoint, **_arguments(context))
+    )
 
 
 async def disable(context: Context) -> int:
     """Disable an endpoint."""
     return await _changed(
-        context, "disabled", lambda kit: kit.endpoints.disable(context.args.endpoint, **_who(context, reason=True))
+        context,
+        "disabled",
+        lambda kit: kit.endpoints.disable(context.args.endpoint, **_arguments(context, reason=True)),
     )
 
 
@@ -249,7 +253,7 @@ async def _changed(context: Context, done: str, change: Any) -> int:
     return OK
 
 
-def _who(context: Context, *, reason: bool = False) -> dict[str, Any]:
+def _arguments(context: Context, *, reason: bool = False) -> dict[str, Any]:
     given = {"tenant": context.tenant}
     if reason and context.args.reason:
         given["reason"] = context.args.reason
@@ -257,7 +261,7 @@ def _who(context: Context, *, reason: bool = False) -> dict[str, Any]:
 
 
 async def delete(context: Context) -> int:
-    """Remove an endpoint."""
+    """Delete an endpoint."""
     endpoint_id = context.args.endpoint
     async with context.open() as kit:
         await kit.endpoints.delete(endpoint_id, tenant=context.tenant)

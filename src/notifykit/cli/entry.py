@@ -1,4 +1,4 @@
-"""Parse the arguments, run the command, and turn whatever happens into an exit code."""
+"""Parse the arguments, run the command, and turn its result or error into an exit code."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def run(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         return _quiet()
-    except Exception as error:  # noqa: BLE001 - a person gets a line, not a traceback
+    except Exception as error:  # noqa: BLE001 - users get one line, not a traceback
         if verbose:
             traceback.print_exc()
         return _report(
             f"unexpected {type(error).__name__}: {error}; "
-            + ("please report it" if verbose else "the same with -v shows where, please report it"),
+            + ("please report it" if verbose else "run it again with -v to see the traceback, and please report it"),
             FAILED,
         )
     return code
@@ -76,7 +76,7 @@ def _report(message: str, code: int) -> int:
 
 
 def _quiet() -> int:
-    """Go without a word: whoever read the output has seen enough."""
+    """End without a message, because the reader has closed the output."""
     with suppress(OSError, ValueError):
         # The interpreter flushes stdout once more when it ends; that must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""``notifykit events``: what was published."""
+"""``notifykit events``: list and show published events."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _SHOWN = 100
 
 def add(commands: Commands) -> None:
     """Add the commands."""
-    group = commands.group("events", help="what was published: list, show with the payload")
+    group = commands.group("events", help="published events: list, show with the payload")
     parser = group.command(
         "list",
         list_,
         help="list events, newest first",
-        description="List the tenant's events, newest first. With --json each comes with its payload.",
+        description="List the tenant's events, newest first. With --json each event includes its payload.",
         example="notifykit events list --type order.shipped --limit 20\nnotifykit events list --since -1h --json",
     )
     parser.add_argument("--type", metavar="TYPE", help="only events of this type")
@@ -40,7 +40,7 @@ def add(commands: Commands) -> None:
         "show",
         show,
         help="show one event with its payload and its deliveries",
-        description="Show what was published, payload and metadata included, and where it went.",
+        description="Show an event with its payload, its metadata and its deliveries.",
         example="notifykit events show evt_01J…",
     )
     parser.add_argument("event", metavar="EVENT", help="its id, evt_…")
@@ -56,7 +56,7 @@ async def list_(context: Context) -> int:
     columns = [Column("EVENT"), Column("TYPE"), Column("PUBLISHED"), Column("BYTES", right=True), Column("TOPIC")]
     rows = [(e.id, e.type, views.clock(e.published_at), len(e.body), e.topic) for e in found]
     if not found:
-        context.out.line(f"Tenant {plain(context.tenant)} has no such events.")
+        context.out.line(f"Tenant {plain(context.tenant)} has no matching events.")
     context.out.rows(map(views.event, found), columns, rows)
     note_more(context.out, more, limit)
     return OK
@@ -88,7 +88,7 @@ async def show(context: Context) -> int:
     if deliveries:
         write(context, deliveries)
     else:
-        context.out.line(f"It has no deliveries; who should get it: notifykit explain {event.id}")
+        context.out.line(f"It has no deliveries; to see why: notifykit explain {event.id}")
     note_more(context.out, len(deliveries) == _SHOWN, _SHOWN)
     return OK
 

@@ -1,4 +1,4 @@
-"""``notifykit explain``: who got an event, who did not, and why."""
+"""``notifykit explain``: why an event matched a subscription or did not."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from ..admin import Explanation
     from .context import Context
 
-#: What the verdicts mean, for people.
+#: The explanation of each verdict.
 MEANINGS = {
-    "matched": "gets it",
+    "matched": "it matches",
     "type_mismatch": "its patterns do not match the event's type",
     "topic_mismatch": "its topic does not match the event's topic",
     "filter_mismatch": "its filter does not match the event's data",
     "subscription_disabled": "the subscription is disabled",
-    "subscription_invalid": "the subscription cannot be read; write it again",
+    "subscription_invalid": "the subscription cannot be read; create it again",
     "endpoint_disabled": "the endpoint is disabled; the delivery is recorded as suppressed",
-    "endpoint_missing": "the endpoint does not exist any more",
-    "duplicate_endpoint": "the endpoint gets it already through another subscription",
+    "endpoint_missing": "the endpoint does not exist",
+    "duplicate_endpoint": "another subscription of the same endpoint matches too",
 }
 
 
@@ -33,13 +33,13 @@ def add(commands: Commands) -> None:
     parser = commands.command(
         "explain",
         explain,
-        help="say who got an event, who did not, and why",
-        description="Say who got an event and who did not. The deliveries are what happened; the verdicts are what "
-        "each subscription of the tenant says to the event as it is now.",
+        help="show which endpoints got an event, which did not, and why",
+        description="Show the deliveries of an event, and for each subscription of the tenant whether it matches the "
+        "event. Deliveries show what happened; verdicts are computed now, with the current subscriptions.",
         example="notifykit explain evt_01J…",
     )
     parser.add_argument("event", metavar="EVENT", help="its id, evt_…")
-    parser.add_argument("--endpoint", metavar="ENDPOINT", help="only what concerns this endpoint, end_…")
+    parser.add_argument("--endpoint", metavar="ENDPOINT", help="only this endpoint, end_…")
 
 
 async def explain(context: Context) -> int:
@@ -90,14 +90,14 @@ async def explain(context: Context) -> int:
         Column("SUBSCRIPTION"),
         Column("ENDPOINT"),
         Column("VERDICT"),
-        Column("WANTS", wraps=True),
+        Column("CONDITIONS", wraps=True),
         Column("MEANING", wraps=True),
     ]
     if rows:
         context.out.rows([], columns, rows)
     else:
-        whose = "The tenant" if context.args.endpoint is None else "That endpoint"
-        context.out.line(f"{whose} has no subscriptions.")
+        owner = "The tenant" if context.args.endpoint is None else "The endpoint"
+        context.out.line(f"{owner} has no subscriptions.")
     context.out.line()
     if found.deliveries:
         write(context, found.deliveries)
@@ -107,11 +107,11 @@ async def explain(context: Context) -> int:
 
 
 def _no_delivery(found: Explanation) -> str:
-    """Return why there is no delivery: not every event that has not been planned lacks a dispatcher."""
+    """Return why there is no delivery; an event that is not planned may just not be due."""
     from . import views
 
     if found.planned:
-        return "No endpoint got it."
+        return "It has no deliveries: no subscription matched."
     if found.event.due_at > datetime.now(UTC):
-        return f"Nothing is planned before it is due, at {views.clock(found.event.due_at)}."
-    return "Nothing was planned yet; does a dispatcher run?"
+        return f"It has no deliveries yet: it is planned when it is due, at {views.clock(found.event.due_at)}."
+    return "It has no deliveries yet: no dispatcher has planned it. Start one: notifykit run"

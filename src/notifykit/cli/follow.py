@@ -1,4 +1,4 @@
-"""``notifykit follow``: what happens to deliveries, as it happens."""
+"""``notifykit follow``: show changes of deliveries as they happen."""
 
 from __future__ import annotations
 
@@ -29,23 +29,28 @@ def add(commands: Commands) -> None:
         "follow",
         follow,
         help="show attempts as they are made, until Ctrl-C",
-        description="Show what happens to the tenant's deliveries from now on: each attempt with its outcome, and "
-        "deliveries that are held, suppressed, cancelled or expired. Ctrl-C ends it. Past ones are in 'notifykit "
-        "deliveries list'.",
+        description="Show changes of the tenant's deliveries from now on: each attempt with its outcome, and "
+        "deliveries that are held, suppressed, cancelled or expired. Stop with Ctrl-C. For past deliveries see: "
+        "notifykit deliveries list.",
         example="notifykit follow --tenant acme\nnotifykit follow --endpoint end_01J… --state dead --json",
     )
     parser.add_argument("--endpoint", metavar="ENDPOINT", help="only those to one endpoint, end_…")
     parser.add_argument("--event", metavar="EVENT", help="only those of one event, evt_…")
     parser.add_argument("--type", metavar="TYPE", help="only events of this type")
     parser.add_argument(
-        "--state", action="append", choices=STATES, help="only where the delivery is in this state then; repeatable"
+        "--state",
+        action="append",
+        choices=STATES,
+        help="only changes to this state; repeatable",
     )
-    parser.add_argument("--poll", type=inputs.duration, default=POLL, metavar="TIME", help="how often to look (1s)")
+    parser.add_argument(
+        "--poll", type=inputs.duration, default=POLL, metavar="TIME", help="how often to ask the store (1s)"
+    )
     parser.add_argument("--count", type=inputs.positive, metavar="N", help="stop after N lines")
 
 
 async def follow(context: Context) -> int:
-    """Look again and again, and tell what has happened in between."""
+    """Poll the store and show the changes since the last poll."""
     from ..models.delivery import DeliveryState
     from ..ports import DeliveryFilter
 
@@ -57,7 +62,7 @@ async def follow(context: Context) -> int:
         event_type=args.type,
     )
     shown = 0
-    told = False
+    noted = False
     async with context.open() as kit:
         cursor = (await kit.deliveries.changes(tenant=context.tenant, wanted=wanted)).cursor
         context.out.note(f"notifykit: following tenant {plain(context.tenant)}; Ctrl-C to stop")
@@ -72,13 +77,13 @@ async def follow(context: Context) -> int:
                 shown += 1
                 if shown == args.count:
                     return OK
-            if not found.complete and not told:
-                told = True
+            if not found.complete and not noted:
+                noted = True
                 context.out.note("notifykit: there are very many deliveries; only the newest are shown")
 
 
 async def _look(context: Context, kit: Notifykit, cursor: Cursor, wanted: DeliveryFilter) -> Changes | None:
-    """Return what has happened; ``None`` while the database is away: it is worth waiting for."""
+    """Return the changes, or ``None`` if the database is unavailable; the next poll tries again."""
     from ..errors import StoreUnavailableError
 
     try:

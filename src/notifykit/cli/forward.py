@@ -1,4 +1,4 @@
-"""Hand a received webhook on to a program on this machine, and tell what it answered."""
+"""Forward a received webhook to a program on this machine, and return its response."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 #: Seconds that the program may take; a dispatcher gives up after 30 at the latest.
 TIMEOUT = 30.0
-#: What concerns one connection only, or is set anew for the next one (RFC 9110, 7.6.1).
+#: Headers that belong to one connection, or are set again for the next one (RFC 9110, 7.6.1).
 _NOT_HANDED_ON = frozenset(
     b"connection content-length expect host keep-alive proxy-authenticate proxy-authorization proxy-connection te "
     b"trailer transfer-encoding upgrade".split()
 )
-#: What of an answer a dispatcher looks at, or a person.
+#: Headers of a response that are returned: the ones that a dispatcher or a developer reads.
 _HANDED_BACK = ("content-type", "retry-after")
 
 
@@ -32,7 +32,7 @@ def local_url(text: str) -> str:
     try:
         parts = urlsplit(text)
         is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is none, or brackets that do not match
+    except ValueError:  # an invalid port, or brackets that do not match
         is_url = False
     if not is_url:
         raise ValueError(f"{plain(text)!r} is not a URL; write it like http://localhost:8000/webhooks")
@@ -40,11 +40,11 @@ def local_url(text: str) -> str:
 
 
 class Forwarded(NamedTuple):
-    """What became of a request that was handed on.
+    """The result of forwarding a request.
 
     Attributes:
-        reply: What the sender of the request is answered.
-        error: Why there was no answer.
+        reply: The response to the sender of the request.
+        error: Why the program sent no response.
     """
 
     reply: Reply
@@ -53,7 +53,7 @@ class Forwarded(NamedTuple):
 
 
 class Forwarder:
-    """Sends requests to one URL, whatever path they came on, for the length of a block."""
+    """Sends requests to one URL, whatever their path, inside a block."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -62,7 +62,7 @@ class Forwarder:
     async def __aenter__(self) -> Self:
         import httpx
 
-        # No proxy of the environment: the program is on this machine, or beside it.
+        # No proxy of the environment: the program is on this machine or in its network.
         self._client = httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=TIMEOUT)
         return self
 

@@ -1,4 +1,4 @@
-"""What people type: times, durations, JSON, headers, resources."""
+"""Parsing of arguments: times, durations, JSON, headers, resources."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def join_relative_times(argv: Sequence[str]) -> list[str]:
 
 
 def argument(read: Callable[[str], T]) -> Callable[[str], T]:
-    """Return ``read`` as a type of argparse: a ValueError's text becomes the usage error."""
+    """Return ``read`` as a type for argparse: the text of a ValueError becomes the usage error."""
 
     def typed(text: str) -> T:
         try:
@@ -67,8 +67,8 @@ def read_time(text: str, *, now: datetime | None = None, past: bool = True) -> d
     """Read an instant: ISO 8601 (UTC unless it has a zone), ``now``, ``-2h`` or ``+30m``.
 
     Args:
-        now: What relative times count from.
-        past: What ``2h`` without a sign means: two hours ago, or in two hours.
+        now: The instant to which relative times refer.
+        past: Whether ``2h`` without a sign means two hours ago; else it means in two hours.
 
     Raises:
         ValueError: It is not a time.
@@ -95,7 +95,7 @@ duration = argument(read_duration)
 
 @argument
 def durations(text: str) -> tuple[timedelta, ...]:
-    """Read ``5s,5m,30m``; ``none`` is no pause at all."""
+    """Read ``5s,5m,30m``; ``none`` means no retry."""
     return () if text == "none" else tuple(read_duration(part.strip()) for part in text.split(","))
 
 
@@ -144,7 +144,7 @@ def count(text: str) -> int:
 
 @argument
 def port(text: str) -> int:
-    """Read the number of a port; 0 stands for any that is free."""
+    """Read the number of a port; 0 means any free port."""
     if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) <= 65535):
         raise ValueError(f"{plain(text)!r} is not a port; write a number from 0 to 65535")
     return int(text)
@@ -164,7 +164,7 @@ def rate(text: str) -> float:
 
 @argument
 def rate_limit(text: str) -> tuple[float, int]:
-    """Read ``10`` or ``0.5,5``: so many a second, and so many at once."""
+    """Read ``10`` or ``0.5,5``: the rate per second, and the burst."""
     per_second, comma, burst = text.partition(",")
     try:
         return rate(per_second), positive(burst) if comma else 1
@@ -183,7 +183,7 @@ def read_text(source: str) -> str:
             return read_stdin()
         if source.startswith("@"):
             return Path(source[1:]).read_text("utf-8")
-        # What the shell hands over that is not UTF-8 comes as halves of surrogate pairs.
+        # Bytes of the command line that are not UTF-8 arrive as lone surrogates.
         return source.encode("utf-8", "surrogateescape").decode("utf-8")
     except (OSError, ValueError) as error:
         raise UsageError(
@@ -195,21 +195,21 @@ def read_stdin() -> str:
     """Return all of stdin.
 
     Raises:
-        ValueError: It is not UTF-8, whatever the locale says.
+        ValueError: It is not UTF-8; the locale does not matter.
     """
-    stream = getattr(sys.stdin, "buffer", None)  # a stand-in for stdin may have none
+    stream = getattr(sys.stdin, "buffer", None)  # a replacement of stdin may have no buffer
     return sys.stdin.read() if stream is None else stream.read().decode("utf-8")
 
 
 def unreadable(error: Exception) -> str:
-    """Say in a few words why something could not be read."""
+    """Return in a few words why a source could not be read."""
     if isinstance(error, UnicodeError):
         return "it is not UTF-8" + (f" (at byte {error.start + 1})" if isinstance(error, UnicodeDecodeError) else "")
     return plain(error.strerror or error) if isinstance(error, OSError) else plain(error)
 
 
 def read_object(source: str, what: str) -> dict[str, Any]:
-    """Return the JSON object in what :func:`read_text` takes.
+    """Return the JSON object in a source that :func:`read_text` accepts.
 
     Raises:
         UsageError: It is not a JSON object.

@@ -1,4 +1,4 @@
-"""``notifykit keys``: the keys that secrets are encrypted under in the store."""
+"""``notifykit keys``: the keys with which secrets in the store are encrypted."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """Add the commands."""
-    group = commands.group("keys", help="keys that secrets are encrypted under in the store")
+    group = commands.group("keys", help="encryption keys for secrets in the store: generate, rewrap")
     parser = group.command(
         "generate",
         generate,
-        help="make a key for NOTIFYKIT_KEYS",
-        description="Make a key and print it as NOTIFYKIT_KEYS wants it. To rotate, put the new one in front of the "
-        "others and a comma between them: the first one seals, all of them open. Needs no store. Keep it where you "
-        "keep passwords: without it the secrets in the store are lost.",
+        help="generate a key for NOTIFYKIT_KEYS",
+        description="Generate a key and print it in the format of NOTIFYKIT_KEYS. To rotate, put the new key before "
+        "the others, separated by a comma: the first key encrypts, all of them decrypt. Needs no store. Keep the key "
+        "where you keep passwords: without it the secrets in the store are lost.",
         example='export NOTIFYKIT_KEYS="$(notifykit keys generate)"\nnotifykit keys generate --name 2026q1',
     )
-    parser.add_argument("--name", default="k", help="how its id begins: letters, digits and hyphens (k)")
+    parser.add_argument("--name", default="k", help="the prefix of its id: letters, digits and hyphens (k)")
     parser = group.command(
         "rewrap",
         rewrap,
-        help="encrypt everything in the store again under the current key",
-        description="Encrypt every secret in the store again under the first key of NOTIFYKIT_KEYS, and those that "
-        "were stored before secrets were encrypted at all. It can run beside traffic, be stopped and be run again. "
-        "Exit code 0 means that the other keys are not needed any more, once every process has the new first key.",
+        help="encrypt everything in the store again with the current key",
+        description="Encrypt every secret in the store again with the first key of NOTIFYKIT_KEYS, including secrets "
+        "that were stored unencrypted. It can run during normal operation, be stopped, and be run again. After exit "
+        "code 0 the other keys are no longer needed, if every process has the new first key.",
         example="NOTIFYKIT_KEYS=new-1f…:…,old-9c…:… notifykit keys rewrap\nnotifykit keys rewrap --dry-run",
     )
     parser.add_argument("--dry-run", action="store_true", help="only count what would be encrypted again")
@@ -49,14 +49,14 @@ def generate(context: Context) -> int:
 
 
 async def rewrap(context: Context) -> int:
-    """Encrypt everything again under the current key."""
+    """Encrypt everything again with the current key."""
     from ..ports import Rekeys
 
     dry = bool(context.args.dry_run)
     progress = Progress("notifykit")
     async with context.open() as kit:
         if not isinstance(kit.store, Rekeys):
-            raise UsageError("this store keeps nothing that outlives it; give --url sqlite:///… or postgresql://…")
+            raise UsageError("this store encrypts nothing; give --url sqlite:///… or postgresql://…")
         done = await kit.store.rewrap(
             dry_run=dry,
             progress=lambda done: progress.show(f"{done.endpoints:,} endpoints read, {done.rows:,} rows encrypted"),
@@ -70,21 +70,21 @@ async def rewrap(context: Context) -> int:
     for key_id, count in unreadable.items():
         context.out.note(f"notifykit: {_problem(key_id, count)}")
     if done.missed:
-        context.out.note(f"notifykit: {done.missed:,} rows were being changed all the time; run this again")
+        context.out.note(f"notifykit: {done.missed:,} rows were changed at the same time; run this again")
     return FAILED if unreadable or done.missed or (dry and done.rows) else OK
 
 
 def _told(done: Rewrapped, *, dry: bool) -> str:
     if dry:
-        return f"{done.rows:,} rows are not encrypted under the key {done.key}"
-    return f"{done.rows:,} rows encrypted again under the key {done.key}"
+        return f"{done.rows:,} rows are not encrypted with the key {done.key}"
+    return f"{done.rows:,} rows encrypted again with the key {done.key}"
 
 
 def _problem(key_id: str, count: int) -> str:
     from ..ports import TAMPERED
 
     if key_id == TAMPERED:
-        return f"{count:,} rows do not open: somebody changed them; they were left as they are"
+        return f"{count:,} rows cannot be decrypted: they were changed in the database; they were left as they are"
     return (
-        f"{count:,} rows need the key {plain(key_id)!r}: add it behind the others in NOTIFYKIT_KEYS and run this again"
+        f"{count:,} rows need the key {plain(key_id)!r}: add it after the others in NOTIFYKIT_KEYS and run this again"
     )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .context import Context
 
 PORT = 8400
-#: How many lines of an event's data are shown.
+#: The most lines of an event's data that are shown.
 _SHOWN_LINES = 30
 
 
@@ -32,26 +32,26 @@ def add(commands: Commands) -> None:
         "listen",
         listen,
         help="receive webhooks on this machine, verify and show them",
-        description="Listen on this machine, verify the signature of each webhook that arrives, and show it. Without "
-        "--secret signatures are not checked. With --secret, what does not verify is answered with 401. With "
-        "--forward-to each request is handed on to your program, with its headers and its exact body, and the "
-        "program's answer is shown and given back.",
+        description="Listen on this machine, verify the signature of each webhook, and show it. Without --secret, "
+        "signatures are not verified. With --secret, a request that fails verification is answered with 401. With "
+        "--forward-to, each request is forwarded to your program, with its headers and its exact body, and the "
+        "program's response is shown and returned.",
         example="notifykit listen --secret whsec_…\n"
         "notifykit listen --port 9000 --status 503              # a receiver that is down\n"
-        "notifykit listen --secret whsec_… --fail-first 2       # fails twice for each event, then takes it\n"
+        "notifykit listen --secret whsec_… --fail-first 2       # fails twice for each event, then accepts it\n"
         "notifykit listen --forward-to http://localhost:8000/webhooks",
     )
-    parser.add_argument("--port", type=inputs.port, default=PORT, help=f"0 takes any that is free ({PORT})")
+    parser.add_argument("--port", type=inputs.port, default=PORT, help=f"the port; 0 means any free port ({PORT})")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (127.0.0.1)")
     parser.add_argument(
         "--secret", action="append", metavar="SECRET", help="whsec_… or whpk_…; repeatable while secrets rotate"
     )
-    parser.add_argument("--status", type=_status, metavar="CODE", help="what is answered (200)")
+    parser.add_argument("--status", type=_status, metavar="CODE", help="the status of responses (200)")
     parser.add_argument(
         "--forward-to",
         type=local_url,
         metavar="URL",
-        help="hand each request on to exactly this URL, and give its answer back",
+        help="forward each request to exactly this URL, and return its response",
     )
     parser.add_argument(
         "--fail-first",
@@ -60,7 +60,7 @@ def add(commands: Commands) -> None:
         metavar="N",
         help="answer the first N attempts of each event with 503",
     )
-    parser.add_argument("--delay", type=inputs.duration, metavar="TIME", help="wait before each answer: 200ms")
+    parser.add_argument("--delay", type=inputs.duration, metavar="TIME", help="wait before each response: 200ms")
     parser.add_argument("--count", type=inputs.positive, metavar="N", help="stop after N requests")
 
 
@@ -72,24 +72,24 @@ def _status(text: str) -> int:
 
 
 async def listen(context: Context) -> int:
-    """Receive until Ctrl-C, or until as many requests came as were asked for."""
+    """Receive until Ctrl-C, or until ``--count`` requests have arrived."""
     from ..signing import Verifier
 
     args = context.args
     if args.forward_to and args.status:
-        raise UsageError("--forward-to gives your program's answer back and --status an answer of its own; give one")
+        raise UsageError("--forward-to returns the response of your program, --status a fixed one; give only one")
     forwarder = None if args.forward_to is None else Forwarder(args.forward_to)
-    desk = _Desk(context, Verifier(args.secret) if args.secret else None, forwarder)
+    listener = _Listener(context, Verifier(args.secret) if args.secret else None, forwarder)
     try:
-        async with forwarder or nullcontext(), Receiver(desk.handle, host=args.host, port=args.port) as receiver:
+        async with forwarder or nullcontext(), Receiver(listener.handle, host=args.host, port=args.port) as receiver:
             _explain(context, receiver.port)
-            await desk.enough.wait()
-    except (OSError, ValueError) as error:  # the second for a host that no resolver takes
-        why = inputs.unreadable(error) if isinstance(error, OSError) else "that is no host"
+            await listener.enough.wait()
+    except (OSError, ValueError) as error:  # ValueError: a host name that no resolver accepts
+        why = inputs.unreadable(error) if isinstance(error, OSError) else "this is not a host name"
         raise CommandError(
             f"cannot listen on {plain(args.host)}:{args.port}: {why}; try another --port or --host"
         ) from error
-    return FAILED if desk.refused else OK
+    return FAILED if listener.refused else OK
 
 
 def _explain(context: Context, port: int) -> None:
@@ -98,25 +98,25 @@ def _explain(context: Context, port: int) -> None:
     url = f"http://{host}:{port}/"
     context.out.record({"listening": url, "verifies": bool(args.secret), "forwards_to": args.forward_to})
     if args.forward_to:
-        context.out.line(f"What arrives is handed on to {plain(args.forward_to)}")
+        context.out.line(f"Forwarding requests to {plain(args.forward_to)}")
     if args.secret:
-        context.out.line(f"Listening on {url} and verifying; Ctrl-C to stop.")
+        context.out.line(f"Listening on {url} and verifying signatures; Ctrl-C to stop.")
         return
     egress = "--allow-http" + (f" --allow {block}" if block else "")
     context.out.lines(
         [
-            f"Listening on {url}, not verifying; Ctrl-C to stop.",
-            "Subscribe it, and deliver to it:",
+            f"Listening on {url} without verifying signatures; Ctrl-C to stop.",
+            "To subscribe this receiver and deliver to it:",
             f"  notifykit endpoints create {url} --events '**' {egress}",
             f"  notifykit run {egress}",
-            "Then verify, with the secret that the first command prints:",
+            "To verify signatures, use the secret that the first command prints:",
             f"  notifykit listen --port {port} --secret whsec_…",
         ]
     )
 
 
 def _reached_at(host: str) -> tuple[str, str | None]:
-    """Return the host of the URL at which this machine reaches a listener, and the block to let through for it."""
+    """Return the host for the URL of a listener on this machine, and the block that egress rules must allow for it."""
     from ..channels.webhook.addresses import block_of
 
     if host in ("0.0.0.0", "::", ""):  # noqa: S104 - it is compared, not bound
@@ -125,12 +125,12 @@ def _reached_at(host: str) -> tuple[str, str | None]:
     return f"[{host}]" if ":" in host else host, block
 
 
-class _Desk:
-    """Takes requests and shows them.
+class _Listener:
+    """Handles requests and shows them.
 
     Attributes:
-        enough: Set once as many requests came as were asked for.
-        refused: How many did not verify.
+        enough: Set when ``--count`` requests have arrived.
+        refused: How many requests failed verification.
     """
 
     def __init__(self, context: Context, verifier: Verifier | None, forwarder: Forwarder | None) -> None:
@@ -143,7 +143,7 @@ class _Desk:
         self.refused = 0
 
     async def handle(self, request: Request) -> Reply:
-        """Judge, show and answer a request."""
+        """Verify and show a request, and return the response."""
         args = self._context.args
         received_at = datetime.now(UTC)
         if args.delay is not None:
@@ -166,11 +166,11 @@ class _Desk:
         self._show(_Arrival(request, received_at, event_id, attempt, verdict), reply.status, forwarded)
         self._requests += 1
         if args.count is not None and self._requests >= args.count:
-            asyncio.get_running_loop().call_later(0.05, self.enough.set)  # after the answer is out
+            asyncio.get_running_loop().call_later(0.05, self.enough.set)  # after the response is sent
         return reply
 
     def _verdict(self, request: Request) -> str | None:
-        """Return ``verified``, why not, or ``None`` if nobody gave us a key."""
+        """Return ``verified``, the reason why not, or ``None`` if there is no key."""
         from ..signing import VerificationError
 
         if self._verifier is None:
@@ -212,20 +212,20 @@ class _Desk:
         if attempt == 1:
             out.lines(_pretty(body))
         if forwarded is not None:
-            out.lines(self._answer(forwarded))
+            out.lines(self._response(forwarded))
 
-    def _answer(self, forwarded: Forwarded) -> list[str]:
-        """Return what the program answered, for people."""
+    def _response(self, forwarded: Forwarded) -> list[str]:
+        """Return the program's response as text."""
         from . import views
 
         assert self._forwarder is not None
-        whence = f"{plain(self._forwarder.url)} in {views.span(forwarded.took)}"
+        source = f"{plain(self._forwarder.url)} in {views.span(forwarded.took)}"
         if forwarded.error is not None:
-            return [styled(f"no answer from {whence}: {plain(forwarded.error)}", "red")]
+            return [styled(f"no response from {source}: {plain(forwarded.error)}", "red")]
         style = "green" if forwarded.reply.status < 300 else "red"
         body = _parsed(forwarded.reply.body)
         return [
-            styled(f"{forwarded.reply.status} from {whence}", style),
+            styled(f"{forwarded.reply.status} from {source}", style),
             *(_pretty(body) if forwarded.reply.body else ()),
         ]
 
@@ -258,4 +258,4 @@ def _pretty(body: Any) -> Sequence[str]:
     shown = body.get("data", body) if isinstance(body, dict) else body
     lines = [f"  {plain(line)}" for line in json.dumps(shown, indent=2, ensure_ascii=False).split("\n")]
     left = len(lines) - _SHOWN_LINES
-    return lines if left <= 1 else [*lines[:_SHOWN_LINES], f"  … {left} lines more"]
+    return lines if left <= 1 else [*lines[:_SHOWN_LINES], f"  … {left} more lines"]

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def logging_to_stderr(verbose: int) -> Iterator[None]:
-    """Write the library's log to stderr for the length of a block: warnings, or more."""
+    """Write the library's log to stderr inside a block: warnings, or more with ``verbose``."""
     logger = logging.getLogger("notifykit")
     before = logger.level
     handler = logging.StreamHandler()

@@ -17,8 +17,8 @@ def add(commands: Commands) -> None:
         "migrate",
         migrate,
         help="create or upgrade the store's tables",
-        description="Create the store's tables, or upgrade them to the version this package needs. Does nothing if "
-        "they are there; run it at each deployment, before the new code starts.",
+        description="Create the store's tables, or upgrade them to the version that this package needs. Does nothing "
+        "if they are up to date. Run it at each deployment, before the new code starts.",
         example="notifykit migrate --url postgresql://app@db.internal/app",
     )
 

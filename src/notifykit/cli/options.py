@@ -7,10 +7,10 @@ from typing import Any
 
 
 def add_globals(parser: argparse.ArgumentParser, level: int) -> None:
-    """Add the global options under names of this level.
+    """Add the global options, with a name for each level.
 
-    A subparser fills a namespace of its own that then covers its parent's, so one name for all
-    levels would lose what was given before the command.
+    A subparser fills its own namespace, which then overrides its parent's.  With one name for all
+    levels, an option before the command would be lost.
     """
     group = parser.add_argument_group("global options, before or after the command")
 
@@ -18,28 +18,28 @@ def add_globals(parser: argparse.ArgumentParser, level: int) -> None:
         group.add_argument(*flags, dest=f"{name}@{level}", default=argparse.SUPPRESS, **options)
 
     add("--url", name="url", metavar="URL", help="the store: sqlite:///file.db or postgresql://… (NOTIFYKIT_URL)")
-    add("--tenant", name="tenant", metavar="NAME", help="whose data it is (NOTIFYKIT_TENANT; else 'default')")
-    add("--json", name="json", action="store_true", help="answer with JSON lines")
+    add("--tenant", name="tenant", metavar="NAME", help="the tenant (NOTIFYKIT_TENANT; else 'default')")
+    add("--json", name="json", action="store_true", help="print results as JSON lines")
     add(
         "--allow",
         name="allow",
         metavar="CIDR",
         action="append",
-        help="let deliveries out to this private block; repeatable (NOTIFYKIT_ALLOW)",
+        help="allow deliveries to this private block; repeatable (NOTIFYKIT_ALLOW)",
     )
     add(
         "--allow-name",
         name="allow_name",
         metavar="NAME",
         action="append",
-        help="accept this name of a private network, or *.NAME for all below it; repeatable (NOTIFYKIT_ALLOW_NAMES)",
+        help="allow this private name, or *.NAME for all names below it; repeatable (NOTIFYKIT_ALLOW_NAMES)",
     )
     add("--allow-http", name="allow_http", action="store_true", help="accept http:// (NOTIFYKIT_ALLOW_HTTP=1)")
     add("-v", "--verbose", name="verbose", action="count", help="log more to stderr; twice for everything")
 
 
 def merged(given: argparse.Namespace, name: str) -> Any:
-    """Return a global option from all levels: lists and counts add up, else the innermost counts."""
+    """Return a global option from all levels: lists and counts are added, else the innermost value is used."""
     values = [getattr(given, f"{name}@{level}", None) for level in range(3)]
     found = [value for value in values if value is not None]
     if name in ("allow", "allow_name"):

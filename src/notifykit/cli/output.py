@@ -1,4 +1,4 @@
-"""Where a command's answers go: a person's terminal, or JSON lines for a program."""
+"""The output of a command: text for a terminal, or JSON lines for a program."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from .text import Column, encodable, table
 
 
 class Output:
-    """Answers on stdout, remarks on stderr.
+    """Writes results to stdout and remarks to stderr.
 
     Attributes:
-        json: Whether answers are JSON, one object a line; remarks stay text.
+        json: Whether results are JSON, one object on each line; remarks are always text.
     """
 
     def __init__(self, *, json: bool = False) -> None:
         self.json = json
 
     def line(self, text: str = "") -> None:
-        """Write a line for people; nothing in JSON mode."""
+        """Write a line of text; nothing in JSON mode."""
         if not self.json:
             self._write(text)
 
     def lines(self, texts: Iterable[str]) -> None:
-        """Write lines for people; nothing in JSON mode."""
+        """Write lines of text; nothing in JSON mode."""
         for text in texts:
             self.line(text)
 
     def record(self, value: Any) -> None:
         """Write one JSON line; nothing in text mode."""
         if self.json:
-            # Pure ASCII: valid whatever the locale is, even for halves of surrogate pairs.
+            # Pure ASCII is valid in every locale, even for lone surrogates.
             self._write(json.dumps(value, ensure_ascii=True, separators=(", ", ": ")))
 
     def answer(self, value: Any, text: str) -> None:
-        """Write one answer in the form that was asked for."""
+        """Write one result, as JSON or as text."""
         self.record(value)
         self.line(text)
 
@@ -50,7 +50,7 @@ class Output:
             self.lines(table(columns, rows))
 
     def note(self, text: str) -> None:
-        """Write a remark that is not part of the answer."""
+        """Write a remark that is not part of the result."""
         print(encodable(text, sys.stderr), file=sys.stderr, flush=True)
 
     def _write(self, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Read as many pages as a list command was asked for."""
+"""Read the pages of a list command up to its limit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 
 from .output import Output
 
-#: How many rows are asked for at a time.
+#: Rows in a page.
 PAGE = 200
 
 
@@ -18,7 +18,7 @@ class Identified(Protocol):
     def id(self) -> str: ...
 
 
-I = TypeVar("I", bound=Identified)  # noqa: E741 - the usual letter of a type variable is taken
+I = TypeVar("I", bound=Identified)  # noqa: E741 - ``I`` is an identified value
 
 
 async def collect(page: Callable[[int, str | None], Awaitable[Sequence[I]]], limit: int) -> tuple[list[I], bool]:
@@ -38,6 +38,6 @@ async def collect(page: Callable[[int, str | None], Awaitable[Sequence[I]]], lim
 
 
 def note_more(out: Output, more: bool, limit: int) -> None:
-    """Say that a list was cut; only people are told, programs count."""
+    """Write on stderr that a list was cut."""
     if more:
         out.note(f"notifykit: only the first {limit} are shown; for more: --limit N")

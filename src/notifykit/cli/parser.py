@@ -1,4 +1,4 @@
-"""The argument parser: levels of commands, and help that teaches.  Which commands there are is in ``commands``."""
+"""The argument parser: levels of commands, and help with examples.  The commands are listed in ``commands``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Handler = Callable[["Context"], Awaitable[int] | int]
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that reports a mistake as an error of ours instead of leaving the process."""
+    """A parser that raises a :class:`.UsageError` instead of ending the process."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
@@ -29,7 +29,7 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}; see: {self.prog} --help")
 
     def print_help(self, file: Any = None) -> None:
-        """Write the help, with escapes where the stream's encoding has no such character."""
+        """Write the help, with escapes for characters that the stream's encoding does not have."""
         stream: TextIO = file or sys.stdout
         stream.write(encodable(self.format_help(), stream))
 
@@ -38,7 +38,7 @@ class Commands:
     """A level of commands, to which commands and groups are added.
 
     Attributes:
-        parser: What the commands are added to.
+        parser: The parser to which the commands are added.
     """
 
     def __init__(self, parser: argparse.ArgumentParser, level: int) -> None:

@@ -1,4 +1,4 @@
-"""Progress on stderr: one line that changes on a terminal, a line now and then elsewhere."""
+"""Progress on stderr: one changing line on a terminal, else a line every few seconds."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from .text import cut, encodable
 
 
 class Progress:
-    """Shows how far a command is.
+    """Shows the progress of a command.
 
     Args:
-        name: What stands before each line where there is no terminal.
-        every: Seconds between two lines where there is no terminal.
+        name: The prefix of each line without a terminal.
+        every: Seconds between two lines without a terminal.
     """
 
     def __init__(self, name: str, *, every: float = 5.0) -> None:
@@ -25,7 +25,7 @@ class Progress:
         self._shown = False
 
     def show(self, text: str) -> None:
-        """Show ``text`` if it is time to."""
+        """Show ``text`` unless the last text was shown too recently."""
         now = time.monotonic()
         if now < self._next:
             return
@@ -38,7 +38,7 @@ class Progress:
             print(f"{self._name}: {text}", file=sys.stderr, flush=True)
 
     def clear(self) -> None:
-        """Take the line away."""
+        """Remove the line."""
         if self._shown:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
             self._shown = False

@@ -37,28 +37,30 @@ def add(commands: Commands) -> None:
         help="publish an event, or many from a file",
         description="Publish one event and print its id, or publish every line of a file. A line is an object with "
         "'type' and 'data' (or 'payload'), and optionally topic, key, resource, priority, actor, metadata, "
-        "ordering_key, occurred_at, deliver_at, expires_at; other fields are left out.",
+        "ordering_key, occurred_at, deliver_at, expires_at; other fields are ignored.",
         example="""notifykit publish order.shipped '{"order_id": "A-1"}' --topic shop/7/order/A-1 --key ship-A-1\n"""
         "notifykit publish invoice.created @invoice.json --deliver-at +30m\n"
         "notifykit publish --jsonl events.jsonl",
     )
-    parser.add_argument("type", nargs="?", metavar="TYPE", help="words joined by full stops: order.shipped")
+    parser.add_argument("type", nargs="?", metavar="TYPE", help="words separated by full stops: order.shipped")
     parser.add_argument("data", nargs="?", metavar="DATA", help="a JSON object, @FILE, or - for stdin ({})")
     parser.add_argument("--jsonl", metavar="FILE", help="publish each line of a file; - for stdin")
     parser.add_argument(
-        "--skip", type=inputs.count, default=0, metavar="N", help="with --jsonl: leave out the first N lines"
+        "--skip", type=inputs.count, default=0, metavar="N", help="with --jsonl: skip the first N lines"
     )
     parser.add_argument("--topic", help="a path that subscriptions can match: shop/7/order/A-1")
-    parser.add_argument("--key", help="idempotency key: publishing again with it does nothing")
+    parser.add_argument("--key", help="idempotency key: publishing again with the same key does nothing")
     parser.add_argument("--resource", type=inputs.resource, metavar="KIND:ID", help="what the event is about")
-    parser.add_argument("--actor", help="who caused it")
-    parser.add_argument("--metadata", type=inputs.pair, action="append", metavar="KEY=VALUE", help="repeatable")
+    parser.add_argument("--actor", help="the user or program that caused it")
+    parser.add_argument(
+        "--metadata", type=inputs.pair, action="append", metavar="KEY=VALUE", help="stored, not sent; repeatable"
+    )
     parser.add_argument("--priority", choices=("high", "normal", "low"), help="its lane (normal)")
-    parser.add_argument("--ordering-key", metavar="KEY", help="events with the same key keep their order")
+    parser.add_argument("--ordering-key", metavar="KEY", help="events with the same key are sent in order")
     parser.add_argument("--trace", metavar="TRACEPARENT", help="a W3C traceparent")
     parser.add_argument("--occurred-at", type=inputs.past_time, metavar="TIME", help="when it happened (now)")
-    parser.add_argument("--deliver-at", type=inputs.future_time, metavar="TIME", help="not before: +30m")
-    parser.add_argument("--expires-at", type=inputs.future_time, metavar="TIME", help="not after: +1d")
+    parser.add_argument("--deliver-at", type=inputs.future_time, metavar="TIME", help="deliver not before: +30m")
+    parser.add_argument("--expires-at", type=inputs.future_time, metavar="TIME", help="deliver not after: +1d")
 
 
 async def publish(context: Context) -> int:
@@ -69,7 +71,7 @@ async def publish(context: Context) -> int:
             raise UsageError("--jsonl takes types, data and keys from the file; leave out TYPE, DATA and --key")
         return await _publish_file(context)
     if args.type is None:
-        raise UsageError("no event is given; write TYPE and DATA, or --jsonl FILE (see: notifykit publish --help)")
+        raise UsageError("no event was given; give TYPE and DATA, or --jsonl FILE (see: notifykit publish --help)")
     from ..models.event import Event
 
     data = {} if args.data is None else inputs.read_object(args.data, "DATA")
@@ -103,7 +105,7 @@ def _receipt(receipt: Receipt) -> dict[str, Any]:
 
 def _told(receipt: Receipt, type_: str) -> str:
     if receipt.duplicate:
-        return f"{receipt.event_id} was published before with this key; nothing was done"
+        return f"{receipt.event_id} was published before with this key; nothing was stored"
     return f"{receipt.event_id} published ({plain(type_)})"
 
 
@@ -136,9 +138,9 @@ async def _publish_file(context: Context) -> int:
                     raise _stopped(source, problem, published)
     progress.clear()
     if ignored:
-        context.out.note(f"notifykit: fields left out: {', '.join(plain(name) for name in sorted(ignored))}")
+        context.out.note(f"notifykit: fields ignored: {', '.join(plain(name) for name in sorted(ignored))}")
     took = max(time.monotonic() - started, 1e-9)
-    known = f", {duplicates:,} of them known already" if duplicates else ""
+    known = f", {duplicates:,} of them duplicates" if duplicates else ""
     context.out.line(f"{published:,} events published{known} in {took:.1f} s ({published / took:,.0f}/s)")
     return OK
 
@@ -151,7 +153,7 @@ class _Problem(NamedTuple):
 def _stopped(source: str, problem: _Problem, published: int) -> CommandError:
     return CommandError(
         f"{plain(source)}, line {problem.number}: {problem.text}; the {published} events before it were published: "
-        f"correct the line and go on with --skip {problem.number - 1}"
+        f"correct the line and continue with --skip {problem.number - 1}"
     )
 
 
@@ -173,7 +175,7 @@ def _opened(source: str) -> Iterator[Iterable[str | bytes]]:
 def _batches(
     lines: Iterable[str | bytes], skip: int, ignored: set[str]
 ) -> Iterator[tuple[list[_Line], _Problem | None]]:
-    """Yield the events of the file in groups; the last one comes with what is wrong with the next line."""
+    """Yield the events of the file in groups; the last group comes with the problem of the next line."""
     batch: list[_Line] = []
     for number, line in enumerate(lines, 1):
         if number <= skip or not line.strip():
@@ -198,7 +200,7 @@ def _event(line: str, ignored: set[str]) -> Event:
     """Return the event that a line describes.
 
     Raises:
-        ValueError: It describes none.
+        ValueError: The line is not an event.
     """
     from ..models.event import Event, Resource
 
@@ -224,7 +226,7 @@ def _event(line: str, ignored: set[str]) -> Event:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError("a time must be text")
+        raise ValueError("a time must be a string")
     return value
 
 
@@ -241,7 +243,7 @@ def _priority(value: object) -> Any:
     from ..models.delivery import Priority
 
     try:
-        return Priority(value)  # type: ignore[arg-type] # anything may stand in a file
+        return Priority(value)  # type: ignore[arg-type] # a file may contain any value
     except ValueError:
         raise ValueError(f"'priority' must be one of {', '.join(Priority)}") from None
 
@@ -249,7 +251,7 @@ def _priority(value: object) -> Any:
 async def _store(
     kit: Notifykit, batch: Sequence[_Line], options: dict[str, Any]
 ) -> tuple[list[Receipt], _Problem | None]:
-    """Publish a group; if an event is refused, publish those before it and say what is wrong with it."""
+    """Publish a group; if an event is refused, publish those before it and return its problem."""
     from ..errors import IdempotencyConflictError, InvalidEventError
 
     if not batch:
@@ -275,5 +277,5 @@ def _own(event: Event, options: dict[str, Any]) -> Event:
 
 
 def _common(options: dict[str, Any]) -> dict[str, Any]:
-    """Return what the command line says of every event; the tenant is each event's own."""
+    """Return the options of the command line for all events; each event has its own tenant."""
     return {name: value for name, value in options.items() if name != "tenant" and value is not None}

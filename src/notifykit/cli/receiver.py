@@ -1,6 +1,6 @@
 """A small HTTP/1.1 server that receives webhooks: for ``notifykit listen`` and the demo.
 
-Standard library only, one handler for every request, keep-alive, bodies up to a cap.  It is
+Standard library only, one handler for every request, keep-alive, and a limit for bodies.  It is
 for a developer's machine and a demo, not for the internet.
 """
 
@@ -20,10 +20,10 @@ REQUEST_TIMEOUT = 30.0
 
 
 class Request(NamedTuple):
-    """A request as it came.
+    """A request as received.
 
     Attributes:
-        headers: Names in lower case, in the order in which they came.
+        headers: Names in lower case, in the order of the request.
     """
 
     method: str
@@ -33,7 +33,7 @@ class Request(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """What is answered."""
+    """The response to a request."""
 
     status: int
     body: bytes = b""
@@ -41,7 +41,7 @@ class Reply(NamedTuple):
 
 
 class _BadRequestError(Exception):
-    """The client does not speak HTTP as we do."""
+    """The request is not valid HTTP/1.1."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -49,11 +49,11 @@ class _BadRequestError(Exception):
 
 
 class Receiver:
-    """Listens while the block lasts.
+    """Listens inside a block.
 
     Args:
-        handle: Answers a request.
-        port: 0 takes any that is free.
+        handle: Returns the response to a request.
+        port: 0 means any free port.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Receiver:
         try:
             await self._converse(reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError, TimeoutError, asyncio.CancelledError):
-            pass  # they went away, or we do; a task of start_server must not end with an error
+            pass  # the connection or this server was closed; a task of start_server must not end with an error
         finally:
             self._connections.discard(task)
             writer.close()

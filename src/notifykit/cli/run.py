@@ -1,4 +1,4 @@
-"""``notifykit run``: the dispatcher, in this process or in several."""
+"""``notifykit run``: run the dispatcher, in this process or in several."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def add(commands: Commands) -> None:
     parser = commands.command(
         "run",
         run,
-        help="run the dispatcher: deliver what was published",
-        description="Run the dispatcher until SIGTERM or Ctrl-C; then it claims nothing more and finishes what is "
-        "under way. A second signal ends it at once: nothing is lost, leases run out and others take over. With "
-        "--processes above 1 the workers are processes of their own, and one that crashes is started again.",
+        help="run the dispatcher: deliver published events",
+        description="Run the dispatcher until SIGTERM or Ctrl-C; then it claims nothing more and finishes the attempts "
+        "in progress. A second signal ends it at once; nothing is lost, because another worker takes over when the "
+        "leases run out. With --processes above 1 a supervisor runs the workers and restarts one that crashes.",
         example="notifykit run --url postgresql://app@db.internal/app --processes 2 -v\n"
         "notifykit run --concurrency high=64,low=16 --batch 200",
     )
@@ -41,15 +41,17 @@ def add(commands: Commands) -> None:
         "--concurrency",
         type=_concurrency,
         metavar="LANE=N,…",
-        help="attempts open at a time in each lane of a process (high=128,normal=384,low=64); or one number for all",
+        help="concurrent attempts in each lane of a process (high=128,normal=384,low=64), or one number for all lanes",
     )
-    parser.add_argument("--batch", type=inputs.positive, metavar="N", help="rows per statement at the most (500)")
+    parser.add_argument("--batch", type=inputs.positive, metavar="N", help="the most rows in a statement (500)")
     parser.add_argument(
-        "--prefetch", type=inputs.positive, metavar="N", help="claims held in memory per lane at the most (1500)"
+        "--prefetch", type=inputs.positive, metavar="N", help="the most claims in memory in each lane (1500)"
     )
     parser.add_argument("--lease", type=inputs.duration, metavar="TIME", help="how long a claim is valid (60s)")
-    parser.add_argument("--poll", type=inputs.duration, metavar="TIME", help="how often to look without a hint (1s)")
-    parser.add_argument("--grace", type=inputs.duration, metavar="TIME", help="how long a stop waits (20s)")
+    parser.add_argument("--poll", type=inputs.duration, metavar="TIME", help="how often to ask the store for work (1s)")
+    parser.add_argument(
+        "--grace", type=inputs.duration, metavar="TIME", help="how long a stop waits for attempts in progress (20s)"
+    )
     parser.add_argument(
         "--retention", type=inputs.duration, metavar="TIME", help="how long ended deliveries are kept (30d)"
     )
@@ -61,7 +63,7 @@ def add(commands: Commands) -> None:
         metavar="URL",
         help="deliver over this channel, too, such as toy://; repeatable (NOTIFYKIT_CHANNELS)",
     )
-    parser.add_argument("--roles", type=_roles, metavar="ROLE,…", help="what these processes do (plan,send,clean: all)")
+    parser.add_argument("--roles", type=_roles, metavar="ROLE,…", help="the roles of these processes (plan,send,clean)")
 
 
 def _concurrency(text: str) -> dict[str, int]:
@@ -96,14 +98,14 @@ def settings_of(args: Any) -> DispatchSettings:
         chosen = {Priority(lane): number for lane, number in args.concurrency.items()}
         given["concurrency"] = {**DispatchSettings().concurrency, **chosen}
     if given.get("poll") == timedelta(0):
-        raise UsageError("--poll must be longer than nothing; the default is 1s")
+        raise UsageError("--poll must be longer than 0; the default is 1s")
     return DispatchSettings(**given)
 
 
 def run(context: Context) -> int:
     """Run the dispatcher."""
     settings = settings_of(context.args)
-    context.kit(create=True)  # a mistake in the options is told before anything starts
+    context.kit(create=True)  # reports invalid options before anything starts
     if context.args.processes == 1:
         return run_fast(_run_here(context, settings))
     return asyncio.run(_supervise(context, settings))
@@ -122,7 +124,7 @@ async def _supervise(context: Context, settings: DispatchSettings) -> int:
     from .worker import encode
 
     async with context.open(create=True):
-        pass  # the tables are made once, and a store that is away is told once
+        pass  # creates the tables once, and reports an unavailable store once
     orders = encode(context.url, context.egress(), settings, context.verbose, context.channels())
     supervisor = Supervisor(orders, context.args.processes, context.out.note)
     signals = Signals(supervisor.stop, supervisor.kill)
@@ -140,7 +142,7 @@ def _ready(context: Context, pids: list[int]) -> None:
 
 
 class Signals:
-    """Takes SIGTERM and SIGINT for the length of a block.
+    """Handles SIGTERM and SIGINT inside a block.
 
     Args:
         drain: Called at the first signal.
@@ -154,7 +156,7 @@ class Signals:
 
     @property
     def exit_code(self) -> int:
-        """The exit code after a clean end: a Ctrl-C is told, a SIGTERM is how services are stopped."""
+        """The exit code after an orderly stop: 130 for Ctrl-C, and 0 for SIGTERM, with which services are stopped."""
         return INTERRUPTED if self._first is signal.SIGINT else OK
 
     def __enter__(self) -> None:
@@ -176,6 +178,6 @@ class Signals:
 
 
 def _die() -> None:
-    """End this process now, as the signal would have."""
+    """End this process now with SIGTERM's default action."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGTERM)

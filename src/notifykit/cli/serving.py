@@ -1,4 +1,4 @@
-"""Run one dispatcher until somebody says stop."""
+"""Run one dispatcher until it is stopped."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ T = TypeVar("T")
 
 
 async def serve(kit: Notifykit, settings: DispatchSettings, *, ready: Callable[[], None], stop: asyncio.Event) -> None:
-    """Dispatch until ``stop`` is set, then finish what is under way.
+    """Dispatch until ``stop`` is set, then finish the attempts in progress.
 
     Args:
-        ready: Called once the store is open and work begins.
+        ready: Called when the store is open and the dispatcher starts.
     """
     open_many_files()
     async with kit:
         dispatcher = kit.dispatcher(settings=settings)
-        collect_seldom()  # this process does nothing else
+        collect_seldom()  # this process only dispatches
         running = asyncio.create_task(dispatcher.run(), name="notifykit-run")
         stopping = asyncio.create_task(stop.wait(), name="notifykit-stop")
         try:
@@ -35,38 +35,38 @@ async def serve(kit: Notifykit, settings: DispatchSettings, *, ready: Callable[[
             await running
         finally:
             stopping.cancel()
-            running.cancel()  # a no-op unless we were cancelled ourselves: then run() winds down first
+            running.cancel()  # a no-op unless this task was cancelled: then run() stops first
             await asyncio.gather(stopping, running, return_exceptions=True)
 
 
 def open_many_files() -> None:
-    """Raise the limit of open files as far as it goes: each host that is delivered to needs a connection.
+    """Raise the limit of open files to its maximum, because each receiving host needs a connection.
 
-    The low limit that most systems begin with is for programs that call ``select``, which nothing here does.
+    The low default limit of most systems is for programs that call ``select``, which this one does not.
     """
     try:
         import resource
     except ImportError:  # Windows has no such limit
         return
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):  # macOS says "no limit" and does not mean it
+    with contextlib.suppress(ValueError, OSError):  # macOS reports "no limit" but refuses it
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-#: Objects made, less those freed, between two looks for unreachable ones.  Thousands of deliveries are under way at
-#: a time and none of them is garbage; with Python's own 700 an eighth of a worker's time goes into looking.
+#: New objects, less those freed, between two garbage collections.  Thousands of deliveries in progress are not
+#: garbage; with Python's default of 700 the collections take an eighth of a worker's time.
 _LOOKS = 20_000
 
 
 def collect_seldom() -> None:
-    """Have the garbage collector leave out what is there by now, and look less often for what comes."""
+    """Exclude all existing objects from garbage collection, and collect new ones less often."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(_LOOKS, *gc.get_threshold()[1:])
 
 
 def run_fast(main: Coroutine[Any, Any, T]) -> T:
-    """Run ``main`` on uvloop where it is installed (the extra ``speed``), else on asyncio's loop."""
+    """Run ``main`` on uvloop if it is installed (the extra ``speed``), else on asyncio's loop."""
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     if sys.platform != "win32":
         try:

@@ -1,7 +1,7 @@
-"""Completion scripts for bash, zsh and fish, from a list of what may follow each command.
+"""Completion scripts for bash, zsh and fish, generated from the words that may follow each command.
 
-All three walk over the words before the cursor in the same way: a word that an option takes as its value is passed
-over, and one that is a command at this level goes a level down.
+All three scripts read the words before the cursor in the same way: they skip the value of an option, and go one level
+down at the name of a command.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class Option(NamedTuple):
     Attributes:
         flags: ``-v``, ``--verbose``.
         takes_value: Whether a value follows.
-        choices: The values that there are; none if any text will do.
+        choices: The accepted values; empty if any text is accepted.
     """
 
     flags: tuple[str, ...]
@@ -26,12 +26,12 @@ class Option(NamedTuple):
 
 
 class Level(NamedTuple):
-    """What may follow a command.
+    """The words that may follow a command.
 
     Attributes:
         path: The words of the command, such as ``endpoints list``; empty at the top.
         commands: Names of commands below, with their help.
-        choices: What may stand as an argument, where that is a closed list.
+        choices: The accepted arguments, if they are a closed list.
     """
 
     path: str
@@ -161,7 +161,7 @@ end"""
 
 
 def _tables(levels: Sequence[Level]) -> str:
-    """Return functions, for bash and zsh, that print what there is at a level."""
+    """Return functions, for bash and zsh, that print the words of a level."""
     chosen = [(level.path, list(level.choices)) for level in levels if level.choices]
     chosen += [
         (f"{level.path} {flag}", list(option.choices))

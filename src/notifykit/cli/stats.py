@@ -18,10 +18,10 @@ def add(commands: Commands) -> None:
     commands.command(
         "stats",
         stats,
-        help="how much work waits, over all tenants",
-        description="Count the events and deliveries that wait, those being sent, and dead letters, and tell how long "
-        "the most overdue one has been waiting. These are numbers of the whole store, of all tenants; counts stop at "
-        "10,000. For a health check with an exit code see: notifykit check.",
+        help="count the waiting work of all tenants",
+        description="Count events to plan, waiting deliveries, deliveries being sent, and dead letters, and show how "
+        "long the most overdue one has been waiting. Counts cover all tenants of the store and stop at 10,000. For a "
+        "health check with an exit code see: notifykit check.",
         example="notifykit stats\nnotifykit stats --json",
     )
 
@@ -51,7 +51,7 @@ async def stats(context: Context) -> int:
     context.out.lines(
         fields(
             {
-                "of": f"all tenants of {context.shown_url}",
+                "store": f"{context.shown_url} (all tenants)",
                 "events to plan": views.capped(found.unplanned),
                 "deliveries waiting": views.capped(found.waiting),
                 "being sent": views.capped(found.sending),

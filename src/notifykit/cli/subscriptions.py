@@ -1,4 +1,4 @@
-"""``notifykit subscriptions``: which events are delivered to which endpoints and addresses."""
+"""``notifykit subscriptions``: which endpoints and addresses get which events."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """Add the commands."""
-    group = commands.group("subscriptions", help="what is delivered to whom: create, change, delete")
+    group = commands.group("subscriptions", help="which endpoints get which events: create, change, delete")
     parser = group.command(
         "list",
         list_,
@@ -33,8 +33,8 @@ def add(commands: Commands) -> None:
         "create",
         create,
         help="subscribe an endpoint, or an address of another channel, to events",
-        description="Subscribe an endpoint, or an address of another channel, to events. In a pattern, * stands for "
-        "one word and ** for any number.",
+        description="Subscribe an endpoint, or an address of another channel, to events. In a pattern, * matches one "
+        "word and ** any number of words.",
         example="notifykit subscriptions create order.shipped 'invoice.*' --endpoint end_01J… --topic 'shop/7/**'\n"
         "notifykit subscriptions create 'order.**' --endpoint end_01J… "
         """--filter '{"total": [{"numeric": [">=", 100]}]}'""",
@@ -42,12 +42,12 @@ def add(commands: Commands) -> None:
     parser.add_argument("events", nargs="+", metavar="PATTERN", help="order.shipped, order.*, order.**, **")
     parser.add_argument("--endpoint", metavar="ENDPOINT", help="the endpoint that gets them, end_…")
     parser.add_argument("--channel", default="webhook", metavar="NAME", help="another channel (see NOTIFYKIT_CHANNELS)")
-    parser.add_argument("--subscriber", metavar="ID", help="on another channel your own id of what is reached: room:5")
-    parser.add_argument("--address", metavar="ADDRESS", help="where on that channel the subscriber is reached")
+    parser.add_argument("--subscriber", metavar="ID", help="on another channel, your own id of the subscriber: room:5")
+    parser.add_argument("--address", metavar="ADDRESS", help="on another channel, the address of the subscriber")
     _add_conditions(parser)
     for name, handler, help in (
         ("show", show, "show one subscription"),
-        ("delete", delete, "remove a subscription; deliveries that exist stay"),
+        ("delete", delete, "delete a subscription; existing deliveries stay"),
     ):
         parser = group.command(
             name,
@@ -61,14 +61,14 @@ def add(commands: Commands) -> None:
         "update",
         update,
         help="change a subscription",
-        description="Change what is given and keep the rest; it counts from the next event on.",
+        description="Change the given settings and keep the others. Changes apply from the next event on.",
         example="notifykit subscriptions update sub_01J… --events 'order.**' --no-filter",
     )
     parser.add_argument("subscription", metavar="SUBSCRIPTION", help="its id, sub_…")
     parser.add_argument("--events", action="append", metavar="PATTERN", help="the new patterns; repeatable")
     _add_conditions(parser)
-    parser.add_argument("--no-topic", action="store_true", help="take events of any topic")
-    parser.add_argument("--no-filter", action="store_true", help="take events with any data")
+    parser.add_argument("--no-topic", action="store_true", help="match events of any topic")
+    parser.add_argument("--no-filter", action="store_true", help="match events with any data")
     either = parser.add_mutually_exclusive_group()
     either.add_argument("--enable", action="store_const", const=True, dest="enabled", help="match events again")
     either.add_argument("--disable", action="store_const", const=False, dest="enabled", help="match nothing")
@@ -133,9 +133,9 @@ async def create(context: Context) -> int:
 
 
 def note_warnings(out: Output, warnings: Sequence[SubscriptionWarning]) -> None:
-    """Say why a subscription will never match, as it seems; programs find it in the record."""
+    """Write why a subscription can probably never match; in JSON mode the record has the warnings too."""
     for warning in warnings:
-        out.note(f"notifykit: warning: no event is to be expected: {warning.path}: {plain(warning.text)}")
+        out.note(f"notifykit: warning: no event can match this: {warning.path}: {plain(warning.text)}")
 
 
 async def show(context: Context) -> int:
@@ -157,7 +157,7 @@ async def update(context: Context) -> int:
 
     args = context.args
     if (args.topic and args.no_topic) or (args.filter and args.no_filter):
-        raise UsageError("a condition cannot be set and removed at once; give one of the two options")
+        raise UsageError("a condition cannot be set and removed at the same time; give one of the two options")
     changes: dict[str, Any] = {
         "event_types": args.events,
         "topic": args.topic,
@@ -182,7 +182,7 @@ async def update(context: Context) -> int:
 
 
 async def delete(context: Context) -> int:
-    """Remove a subscription."""
+    """Delete a subscription."""
     subscription_id = context.args.subscription
     async with context.open() as kit:
         await kit.subscriptions.delete(subscription_id, tenant=context.tenant)

@@ -15,19 +15,19 @@ from typing import Self
 
 from .failures import FAILED, OUTDATED, CommandError
 
-#: Seconds before a worker that crashed is started again; doubled each time it crashes soon after.
+#: Seconds before a worker that crashed is restarted; doubled each time it crashes soon after.
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
-#: A worker that lived this long starts with the first pause again.
+#: After a worker has run for this many seconds, the pause starts again with the first one.
 HEALTHY = 60.0
-#: Where this package is, so that workers import the same one.
+#: The folder of this package, so that workers import the same one.
 _SOURCE = str(Path(__file__).resolve().parents[2])
 
 
 class Worker:
     """One worker process.
 
-    It is the leader of a session of its own, so that a Ctrl-C in the terminal reaches only the
-    supervisor, which passes it on once.
+    It leads its own session, so that a Ctrl-C in the terminal reaches only the supervisor, which
+    forwards it once.
     """
 
     def __init__(self, process: Process) -> None:
@@ -36,7 +36,7 @@ class Worker:
 
     @classmethod
     async def start(cls, orders: bytes) -> Self:
-        """Start a process and tell it what to do (see :func:`.worker.encode`)."""
+        """Start a process and send it its configuration (see :func:`.worker.encode`)."""
         path = os.pathsep.join(part for part in (_SOURCE, os.environ.get("PYTHONPATH")) if part)
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -50,39 +50,39 @@ class Worker:
         )
         worker = cls(process)
         assert process.stdin is not None
-        with contextlib.suppress(ConnectionError):  # it died at once; ready() says so
+        with contextlib.suppress(ConnectionError):  # it died at once; ready() reports this
             process.stdin.write(orders)
             await process.stdin.drain()
         return worker
 
     async def ready(self) -> None:
-        """Return once the worker works.
+        """Return when the worker is ready.
 
         Raises:
-            CommandError: It ended instead; with its reason and exit code.
+            CommandError: It ended instead; with its error and exit code.
         """
         assert self._process.stdout is not None
         try:
             line = await self._process.stdout.readline()
             said = json.loads(line) if line else {}
             is_ready = said.get("ready")
-        except (ValueError, AttributeError) as error:  # something else in the process writes to its stdout
+        except (ValueError, AttributeError) as error:  # other code in the process writes to its stdout
             self.kill()
             await self.wait()
-            raise CommandError("it did not say that it is ready, but something else", FAILED) from error
+            raise CommandError("unexpected output in place of the ready message", FAILED) from error
         if not is_ready:
             code = await self.wait()
             raise CommandError(said.get("error") or f"it ended at once ({ending(code)})", said.get("code", FAILED))
 
     async def wait(self) -> int:
-        """Return its exit code once it has ended; negative if it was killed by a signal."""
+        """Wait for its end and return its exit code; negative if it was killed by a signal."""
         code = await self._process.wait()
         if self._process.stdin is not None:
             self._process.stdin.close()
         return code
 
     def terminate(self) -> None:
-        """Ask it to finish what is under way and end."""
+        """Ask it to finish its attempts in progress and end."""
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
 
@@ -103,12 +103,12 @@ class Worker:
 
 
 class Supervisor:
-    """Starts workers, starts crashed ones again, and stops them all.
+    """Starts workers, restarts crashed ones, and stops them all.
 
     Args:
-        orders: What every worker is told.
-        count: How many workers.
-        note: Takes a line about what happens to workers.
+        orders: The configuration of every worker.
+        count: The number of workers.
+        note: Called with a line about the start or end of a worker.
     """
 
     def __init__(self, orders: bytes, count: int, note: Callable[[str], None]) -> None:
@@ -124,24 +124,24 @@ class Supervisor:
 
     @property
     def pids(self) -> list[int]:
-        """The processes that work now."""
+        """The ids of the processes that are ready."""
         return [self._workers[slot].pid for slot in sorted(self._ready)]
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Work until :meth:`stop`; return when every worker has ended.
 
         Args:
-            ready: Called once, when the start of every worker was tried and at least one works.
+            ready: Called once, when the start of every worker was tried and at least one is ready.
 
         Raises:
-            CommandError: The tables are of a newer version by now than this one knows, and every worker has
-                finished what was under way.
+            CommandError: The tables were migrated to a version that this one does not know, and every worker has
+                finished its attempts in progress.
         """
         try:
             async with asyncio.TaskGroup() as keeping:
                 for slot in range(self._count):
                     keeping.create_task(self._keep(slot, ready))
-        except BaseExceptionGroup as group:  # a reader of our output that is gone, for one
+        except BaseExceptionGroup as group:  # such as a closed stdout
             raise group.exceptions[0] from group
         finally:
             await self._end_all()
@@ -151,7 +151,7 @@ class Supervisor:
             )
 
     def stop(self) -> None:
-        """Ask every worker to finish what is under way and end."""
+        """Ask every worker to finish its attempts in progress and end."""
         self._stopping.set()
         for worker in self._workers.values():
             worker.terminate()
@@ -163,7 +163,7 @@ class Supervisor:
             worker.kill()
 
     async def _keep(self, slot: int, ready: Callable[[], None]) -> None:
-        """Start a worker, and another one whenever it has ended or could not start."""
+        """Start a worker, and another one each time it has ended or could not start."""
         pause = FIRST_PAUSE
         while True:
             started = time.monotonic()
@@ -171,7 +171,7 @@ class Supervisor:
                 await self._start(slot)
                 self._tell(slot, ready)
                 what = await self._ended(slot)
-            except (CommandError, OSError) as error:  # the machine may have no room for a process just now
+            except (CommandError, OSError) as error:  # the machine may have no memory for a process
                 what = f"a worker could not start: {error}"
                 self._tell(slot, ready)
             if self._stopping.is_set():
@@ -194,13 +194,13 @@ class Supervisor:
         worker = self._workers[slot]
         code = await worker.wait()
         self._ready.discard(slot)
-        if code == OUTDATED:  # another of the same version would not start
+        if code == OUTDATED:  # a new worker of the same version would not start
             self._outdated = True
             self.stop()
         return f"worker {worker.pid} ended ({ending(code)})"
 
     def _tell(self, slot: int, ready: Callable[[], None]) -> None:
-        """Say that the workers are ready, once; and of each that comes later that it is."""
+        """Report once that the workers are ready, and later that a restarted worker is ready."""
         self._tried.add(slot)
         if self._stopping.is_set():
             return
@@ -211,7 +211,7 @@ class Supervisor:
             ready()
 
     async def _end_all(self) -> None:
-        """Leave no process behind."""
+        """End all processes."""
         self._stopping.set()
         for worker in self._workers.values():
             worker.kill()
@@ -219,5 +219,5 @@ class Supervisor:
 
 
 def ending(code: int) -> str:
-    """Return how a process ended, for people."""
+    """Return how a process ended, as text."""
     return f"killed by signal {-code}" if code < 0 else f"exit code {code}"

@@ -1,4 +1,4 @@
-"""Text for terminals: what cannot be shown is escaped, tables fit the screen, colour only where it is wanted."""
+"""Text for terminals: escapes for control characters, tables that fit the screen, and colour on terminals."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import NamedTuple, TextIO
 
-#: Control characters (a tenant's text must not steer the terminal), bidirectional overrides, halves of surrogate pairs.
+#: Control characters (text of a tenant must not control the terminal), bidirectional overrides, lone surrogates.
 _UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34"}
 _GAP = "  "
-#: Sentences are not made narrower than this.
+#: The smallest width to which sentences are wrapped.
 _LEAST = 30
 
 
 def plain(text: object) -> str:
-    """Return ``text`` on one line, with what cannot be shown written as an escape."""
+    """Return ``text`` on one line, with escapes for characters that cannot be shown."""
     return _UNSHOWN.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), str(text))
 
 
 def encodable(text: str, stream: TextIO) -> str:
-    """Return ``text`` with escapes for what the encoding of ``stream`` does not have."""
+    """Return ``text`` with escapes for characters that the encoding of ``stream`` does not have."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def wants_colour(stream: TextIO) -> bool:
-    """Tell whether colour is welcome on ``stream``: a terminal that can, and nobody who objects (NO_COLOR)."""
+    """Return whether ``stream`` is a terminal that supports colour, and ``NO_COLOR`` is not set."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
@@ -52,7 +52,7 @@ def width(text: str) -> int:
 
 
 def cut(text: str, columns: int) -> str:
-    """Return ``text`` in at most ``columns`` columns; what is left out becomes an ellipsis."""
+    """Return ``text`` in at most ``columns`` columns; an ellipsis replaces the rest."""
     if width(text) <= columns:
         return text
     kept = ""
@@ -80,7 +80,7 @@ class Column(NamedTuple):
     """A column of a table.
 
     Attributes:
-        wraps: Sentences, which may be broken at blanks; ids and addresses, which people copy, may not.
+        wraps: Whether the text may be broken at blanks: sentences may, ids and addresses, which users copy, may not.
     """
 
     title: str
@@ -98,12 +98,12 @@ class Cell(NamedTuple):
 def table(columns: Sequence[Column], rows: Sequence[Sequence[object]], *, columns_wide: int | None = None) -> list[str]:
     """Return the lines of an aligned table.
 
-    Nothing is cut: what does not fit beside each other stands below, indented.
+    Nothing is cut: columns that do not fit are continued on the next line, indented.
 
     Args:
-        columns: From left to right.
-        rows: Cells: a :class:`Cell`, or anything with a text.
-        columns_wide: The room; by default that of the terminal, and any width where there is none.
+        columns: The columns, from left to right.
+        rows: The cells: a :class:`Cell`, or any object with a text.
+        columns_wide: The width; by default that of the terminal, and unlimited without a terminal.
     """
     cells = [[_cell(value) for value in row] for row in rows]
     widths = [max([width(column.title), *(width(row[at].text) for row in cells)]) for at, column in enumerate(columns)]
@@ -121,7 +121,7 @@ def _cell(value: object) -> Cell:
 
 
 def _parts(columns: Sequence[Column], widths: list[int], room: int) -> list[list[int]]:
-    """Return which columns stand beside each other; a column that wraps is made narrower where that is enough."""
+    """Return which columns share a line; a column that wraps is made narrower if that is enough."""
     parts: list[list[int]] = [[]]
     left = room
     for at, column in enumerate(columns):
@@ -139,7 +139,7 @@ def _parts(columns: Sequence[Column], widths: list[int], room: int) -> list[list
 def _row(
     row: Sequence[Cell], parts: Sequence[Sequence[int]], columns: Sequence[Column], widths: Sequence[int]
 ) -> Iterator[str]:
-    """Yield the lines of a row; further parts that say nothing are left out."""
+    """Yield the lines of a row; continuation lines without text are omitted."""
     for number, part in enumerate(parts):
         if number and all(row[at].text in ("", " ", "-") for at in part):
             continue
@@ -160,7 +160,7 @@ def _line(row: Sequence[Cell], columns: Sequence[Column], widths: Sequence[int])
 
 
 def fields(pairs: Mapping[str, object]) -> list[str]:
-    """Return aligned ``name  value`` lines; values that are ``None`` are left out."""
+    """Return aligned ``name  value`` lines; values that are ``None`` are omitted."""
     shown = {name: plain(value) for name, value in pairs.items() if value is not None}
     wide = max(map(len, shown), default=0)
     return [f"{name:<{wide}}  {value}" for name, value in shown.items()]

@@ -1,4 +1,4 @@
-"""How the values of the library are shown: as JSON, and as text."""
+"""The library's values as JSON and as text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..models.subscription import Subscription
     from ..policies.unmatchable import SubscriptionWarning
 
-#: Counts of a store stop there.
+#: Counts of a store stop at this number.
 _CAP = 10_000
 _STATE_STYLES = {
     "delivered": "green",
@@ -30,7 +30,7 @@ _STATE_STYLES = {
 
 
 def masked(secret: str) -> str:
-    """Return a secret so that people can tell it from another, and no more."""
+    """Return the first and last characters of a secret, by which it can be recognised."""
     return f"{secret[:6]}…{secret[-4:]}" if len(secret) > 16 else "…"
 
 
@@ -40,14 +40,14 @@ def instant(value: datetime | None) -> str | None:
 
 
 def clock(value: datetime | None, *, millis: bool = False) -> str:
-    """Return a time for people, in UTC."""
+    """Return a time as text, in UTC."""
     if value is None:
         return "-"
     return value.astimezone(UTC).isoformat(" ", "milliseconds" if millis else "seconds").replace("+00:00", "Z")
 
 
 def span(value: timedelta) -> str:
-    """Return a duration for people: ``240 ms``, ``5 s``, ``1h 30m``."""
+    """Return a duration as text: ``240 ms``, ``5 s``, ``1h 30m``."""
     seconds = value.total_seconds()
     if seconds < 0:
         return f"-{span(-value)}"
@@ -62,7 +62,7 @@ def span(value: timedelta) -> str:
 
 
 def capped(count: int) -> str:
-    """Return a count of a store for people; those of all tenants stop at 10,000."""
+    """Return a count of a store as text; counts of all tenants stop at 10,000."""
     return f"{count:,}" if count < _CAP else f"{_CAP:,} or more"
 
 
@@ -89,7 +89,7 @@ def endpoint(value: Endpoint, *, reveal: bool = False) -> dict[str, Any]:
 
 
 def endpoint_fields(value: Endpoint, *, reveal: bool = False) -> dict[str, object]:
-    """Return an endpoint for people."""
+    """Return an endpoint as text."""
     delays = ", ".join(span(delay) for delay in value.retry.delays) or "no retry"
     shown: dict[str, object] = {
         "id": value.id,
@@ -117,7 +117,7 @@ def _rate(limit: RateLimit) -> str:
 
 
 def subscription(value: Subscription, warnings: Sequence[SubscriptionWarning] | None = None) -> dict[str, Any]:
-    """Return a subscription for JSON, with what it was warned of where that was asked for."""
+    """Return a subscription for JSON, with its warnings if they are given."""
     from ..codec import unstructure
 
     data: dict[str, Any] = unstructure(value)
@@ -125,7 +125,7 @@ def subscription(value: Subscription, warnings: Sequence[SubscriptionWarning] | 
 
 
 def subscription_fields(value: Subscription) -> dict[str, object]:
-    """Return a subscription for people."""
+    """Return a subscription as text."""
     return {
         "id": value.id,
         "events": " ".join(value.event_types),
@@ -141,7 +141,7 @@ def subscription_fields(value: Subscription) -> dict[str, object]:
 
 
 def conditions(value: Subscription) -> str:
-    """Return what a subscription asks for, on one line."""
+    """Return the conditions of a subscription, on one line."""
     parts = [" ".join(value.event_types)]
     if value.topic is not None:
         parts.append(f"topic {value.topic}")

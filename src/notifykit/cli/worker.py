@@ -1,8 +1,8 @@
 """A worker process of ``notifykit run --processes N``: ``python -m notifykit.cli.worker``.
 
-Its supervisor writes one line of JSON to its stdin and then keeps that pipe open: when the
-supervisor dies, however it dies, the pipe ends and the worker drains and ends too.  The
-worker writes ``{"ready": true}`` to its stdout, or what kept it from getting ready.
+The supervisor writes one line of JSON to the worker's stdin and keeps that pipe open. When the
+supervisor dies for any reason, the pipe is closed, and the worker finishes its attempts and ends.
+The worker writes ``{"ready": true}`` to its stdout, or the error that prevented its start.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _DURATIONS = ("lease", "max_timeout", "lease_margin", "poll", "grace", "retentio
 def encode(
     url: str, egress: EgressRules, settings: DispatchSettings, verbose: int, channels: Sequence[str] = ()
 ) -> bytes:
-    """Return the line that tells a worker what to do."""
+    """Return the line with the configuration of a worker."""
     from ..codec import dumps, unstructure
 
     orders = {
@@ -44,13 +44,13 @@ def encode(
 
 
 def main() -> int:
-    """Work until told to stop; return the exit code."""
+    """Work until a signal or the end of the pipe; return the exit code."""
     from ..errors import NotifykitError
 
     lifeline = FileIO(0, closefd=False)
     line = lifeline.readline()
     if not line.endswith(b"\n"):
-        return FAILED  # the supervisor died before it said anything
+        return FAILED  # the supervisor died before it sent the configuration
     orders = json.loads(line)
     try:
         with logging_to_stderr(orders["verbose"]):
@@ -92,7 +92,7 @@ async def _watch(reader: asyncio.StreamReader, stop: asyncio.Event) -> None:
 
 
 def _say(message: Mapping[str, Any]) -> None:
-    with contextlib.suppress(BrokenPipeError):  # nobody listens any more; the lifeline tells the same
+    with contextlib.suppress(BrokenPipeError):  # the supervisor has died, which the pipe to stdin reports too
         print(json.dumps(message), flush=True)
 
 

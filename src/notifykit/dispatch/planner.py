@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from ..errors import StoreUnavailableError
+from ..errors import StoreUnavailableError, ValueRefusedError
 from ..failpoints import failpoint
 from ..models.delivery import Claim, DeliveryState, NewDelivery, Priority
 from ..models.destination import Destination
@@ -256,7 +256,7 @@ class Planner:
         """Settle, by default for this process, and hand what was leased to it to its senders."""
         lease = self.settings.lease if lease is None else lease
         worker = self.worker if worker is None else worker
-        settled = await self.store.settle(settlements, now=now, lease=lease, worker=worker)
+        settled = await self._settled(settlements, now, lease, worker)
         failpoint("fan.committed")
         until = now + lease
         for event, new, version, destination in leased:
@@ -266,6 +266,19 @@ class Planner:
                 metered = destination.rate_limit is not None
                 self._backlog(new).add((claim, self.circuits.places(destination), metered))
         self.emit(EventsPlanned(events=len(settled), deliveries=planned, took=self.clock.now() - now))
+
+    async def _settled(self, settlements: list[Settlement], now: datetime, lease: timedelta, worker: str) -> set[str]:
+        """Settle; leave out what the store refuses, which is found by halves and comes back with its lease."""
+        try:
+            return await self.store.settle(settlements, now=now, lease=lease, worker=worker)
+        except ValueRefusedError as error:
+            middle = len(settlements) // 2
+            if not middle:
+                told = f"{settlements[0].event_id}: {why(error)}"
+                self.emit(LoopFailed(loop="plan", error=told, pause=self.settings.lease))
+                return set()
+        settled = await self._settled(settlements[:middle], now, lease, worker)
+        return settled | await self._settled(settlements[middle:], now, lease, worker)
 
     def _backlog(self, one: NewDelivery | Claim) -> Backlog:
         return self.backlogs[one.channel, one.priority]

@@ -279,14 +279,25 @@ def problems(values: Mapping[str, object], checks: Mapping[str, Check]) -> list[
     ]
 
 
-def field_check(check: Check, refusal: Refusal = InvalidInputError) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
+class FieldCheck:
+    """A check as a validator of an attrs field.
+
+    Attributes:
+        check: What is checked; who reads values from JSON asks it for each field, to report all at once.
+    """
+
+    def __init__(self, check: Check, refusal: Refusal) -> None:
+        self.check = check
+        self._refusal = refusal
+
+    def __call__(self, _: object, field: attrs.Attribute[Any], value: object) -> None:
+        if (wrong := self.check(value)) is not None:
+            raise self._refusal([f"{field.name}: {wrong}"])
+
+
+def field_check(check: Check, refusal: Refusal = InvalidInputError) -> FieldCheck:
     """Return ``check`` as a validator of an attrs field, which raises what ``refusal`` makes."""
-
-    def validate(_: object, field: attrs.Attribute[Any], value: object) -> None:
-        if (wrong := check(value)) is not None:
-            raise refusal([f"{field.name}: {wrong}"])
-
-    return validate
+    return FieldCheck(check, refusal)
 
 
 def listed(values: Iterable[Any], most: int) -> tuple[Any, ...] | Any:

@@ -88,7 +88,7 @@ class Unsent:
     No attempt is counted or recorded; the delivery is due again after a pause.
 
     Attributes:
-        reason: A stable code: ``no_files``, ``no_memory``, ``no_ports`` or ``connection_limit``.
+        reason: A stable code: ``no_files``, ``no_memory``, ``no_ports``, ``connection_limit`` or ``lookup_limit``.
         pauses: Whether every other attempt would lack it as well, so that the process pauses sending.
     """
 

@@ -2,8 +2,8 @@
 
 A row may be damaged, written by another version, or encrypted under a key that is missing here.  Whoever reads
 a whole tenant or a list still gets the other records, and for this one a stand-in that does nothing: an endpoint
-that is paused, so that its deliveries wait, or a subscription that is disabled.  A stand-in is never written back:
-it would replace what may still be repaired.
+that is paused, so that its deliveries wait, a subscription that is disabled, an event, a delivery or an attempt
+that shows what can be read.  A stand-in is never written back: it would replace what may still be repaired.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from __future__ import annotations
 import attrs
 
 from ..errors import NotifykitError
+from .delivery import Attempt, Delivery
 from .endpoint import Endpoint
+from .event import StoredEvent
 from .subscription import Subscription
 
 
@@ -29,3 +31,29 @@ class UnreadableEndpoint(Endpoint):
 @attrs.frozen(kw_only=True)
 class UnreadableSubscription(Subscription):
     """Stands in for a subscription whose row is damaged."""
+
+
+class UnreadableEvent(StoredEvent):
+    """Stands in for an event that cannot be read.
+
+    Attributes:
+        error: Why its content cannot be decrypted; ``None`` if the row itself is damaged.
+    """
+
+    error: NotifykitError | None = None
+
+
+def unreadable_body(reason: str) -> bytes:
+    """Return the body of an event that cannot be read, which says so."""
+    return b'{"data":{},"unreadable":"%s"}' % reason.encode()
+
+
+@attrs.frozen(kw_only=True)
+class UnreadableDelivery(Delivery):
+    """Stands in for a delivery whose row is damaged."""
+
+
+class UnreadableAttempt(Attempt):
+    """Stands in for an attempt whose row is damaged, or whose response cannot be decrypted."""
+
+    __slots__ = ()

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from hashlib import blake2b
+from math import isfinite
 from typing import Any
 from uuid import UUID
 
@@ -145,7 +146,7 @@ def admit(
 
 #: How every body starts, up to the data (type and timestamp need no escapes).
 _HEAD = '{"type":"%s","timestamp":"%s","data":'
-_SCALARS = frozenset({int, float, bool, type(None), UUID})
+_SCALARS = frozenset({int, bool, type(None), UUID})
 _CONTAINERS = frozenset({dict, list, tuple})
 
 
@@ -168,7 +169,7 @@ def _serialise(event: Event, written_at: str, limits: Limits, problems: list[str
     if is_old:
         envelope["version"] = event.version
     try:
-        body = dumps(envelope)
+        body = dumps(envelope, is_finite=is_within)
     except TypeError as error:
         problems += _data_problems(data, limits)
         if not problems:  # the fields and the data are fine one by one: a writer knows something we do not
@@ -181,7 +182,7 @@ def _serialise(event: Event, written_at: str, limits: Limits, problems: list[str
 
 
 def _is_within(data: Mapping[str, Any], limits: Limits) -> bool:
-    """Tell whether ``data`` is made of usual types and within all limits, as far as a walk can tell.
+    """Tell whether ``data`` is made of usual types, has finite numbers only, and a walk finds it within all limits.
 
     "No" may also mean that it is unusual.  The walk ends once the limit of the body is broken, however
     often the same objects occur.
@@ -191,7 +192,7 @@ def _is_within(data: Mapping[str, Any], limits: Limits) -> bool:
     """
     if type(data) is not dict:
         return False
-    room, keys = limits.body, 0
+    room, keys, is_finite = limits.body, 0, True
     met: list[Any] = [data]  # grows while it is walked
     texts: list[str] = []
     for container in met:
@@ -209,11 +210,13 @@ def _is_within(data: Mapping[str, Any], limits: Limits) -> bool:
                 texts.append(item)
             elif kind in _CONTAINERS:
                 met.append(item)
+            elif kind is float:
+                is_finite &= isfinite(item)
             elif kind not in _SCALARS:
                 if not isinstance(item, StrEnum):
                     return False
                 texts.append(item)
-    fits = keys <= limits.keys and sum(map(len, texts)) <= room
+    fits = is_finite and keys <= limits.keys and sum(map(len, texts)) <= room
     return fits and (len(met) <= limits.depth or _is_shallow(data, limits.depth))
 
 

@@ -2,63 +2,35 @@
 
 A pattern is words, joined as the text itself is.  A word stands for itself, ``*`` for
 exactly one word and ``**`` for any number of words, also none.  There are no wildcards
-inside a word, so a pattern can be indexed by the literal words it starts with.
+inside a word, so a pattern can be indexed by the literal words it starts with.  What a
+pattern may look like is in :mod:`notifykit.models.patterns`.
 
 Matching takes time proportional to pattern × text at the worst: no backtracking.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from ..errors import InvalidSubscriptionError
-from ..models.checks import UNPRINTABLE
+from ..models.patterns import MANY, MAX_PATTERN, MAX_WORDS, ONE, TOPICS, TYPES, check_pattern
 
-MAX_PATTERN = 256
-MAX_WORDS = 32
-ONE, MANY = "*", "**"
-
-TYPES, TOPICS = ".", "/"
-
-_TYPE_WORD = re.compile(r"[A-Za-z0-9_]+")
+__all__ = [
+    "MANY",
+    "MAX_PATTERN",
+    "MAX_WORDS",
+    "ONE",
+    "TOPICS",
+    "TYPES",
+    "Matcher",
+    "check_pattern",
+    "compile_pattern",
+    "fits",
+    "literal_head",
+]
 
 Matcher = Callable[[str], bool]
-
-
-def check_pattern(pattern: object, separator: str, *, path: str = "pattern") -> list[str]:
-    """Return every reason why ``pattern`` is none, each as ``path: what is wrong``.
-
-    Args:
-        pattern: What a subscription gave.
-        separator: :data:`TYPES` or :data:`TOPICS`.
-        path: What the pattern is called in the problems.
-    """
-    if not isinstance(pattern, str):
-        return [f"{path}: must be text"]
-    if len(pattern) > MAX_PATTERN:
-        return [f"{path}: longer than {MAX_PATTERN} characters"]
-    words = pattern.split(separator)
-    problems = []
-    if len(words) > MAX_WORDS:
-        problems.append(f"{path}: more than {MAX_WORDS} words")
-    for number, word in enumerate(words, 1):
-        if word not in (ONE, MANY) and (problem := _word_problem(word, separator)):
-            problems.append(f"{path}: word {number} {problem}")
-    return problems
-
-
-def _word_problem(word: str, separator: str) -> str | None:
-    if not word:
-        return "is empty"
-    if "*" in word:
-        return "has a wildcard inside; a wildcard is a word of its own"
-    if separator == TYPES and not _TYPE_WORD.fullmatch(word):
-        return "may only have letters A-Z, digits and underscores"
-    if UNPRINTABLE.search(word):
-        return "has control characters"
-    return None
 
 
 def fits(pattern: str, separator: str) -> bool:

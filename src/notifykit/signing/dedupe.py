@@ -1,7 +1,7 @@
 """Run the handler of a received webhook once, although it may arrive more than once.
 
-Every honest sender repeats a message whose answer it did not see.  A store remembers, per
-source and ``webhook-id``, whether the handler is at work or done.  *At work* is a lease:
+Senders repeat a message whose answer they did not see.  A store remembers, per
+source and ``webhook-id``, whether its handler runs or has succeeded.  A running handler holds a lease:
 if the process dies, the lease runs out and the next retry runs the handler again.
 """
 
@@ -27,8 +27,8 @@ LEASE = timedelta(minutes=5)
 class Seen(StrEnum):
     """What a store knows about a message.
 
-    ``NEW``: nobody has handled it; the caller has the lease now and must.
-    ``IN_PROGRESS``: someone has the lease; answer "try again later".
+    ``NEW``: not handled yet; the caller now has the lease and must handle it.
+    ``IN_PROGRESS``: another caller has the lease; answer "try again later".
     ``DONE``: it was handled; answer success.
     """
 
@@ -41,11 +41,11 @@ class DedupeStore(Protocol):
     """Remembers which messages were handled.
 
     Each method is one atomic step, called from any thread and, where the store is
-    shared, from any process.  ``source`` parts senders whose ids could be equal.
+    shared, from any process.  ``source`` separates senders whose message ids could be equal.
     """
 
     def begin(self, source: str, id: str) -> Seen:
-        """Take the lease if nobody has it and the message was not handled.
+        """Take the lease if it is free and the message was not handled.
 
         Of concurrent calls for one message exactly one returns ``NEW``.
 
@@ -70,7 +70,7 @@ class AsyncDedupeStore(Protocol):
     """The same contract as :class:`DedupeStore` for an event loop."""
 
     async def begin(self, source: str, id: str) -> Seen:
-        """Take the lease if nobody has it and the message was not handled."""
+        """Take the lease if it is free and the message was not handled."""
         ...
 
     async def finish(self, source: str, id: str) -> None:
@@ -87,7 +87,7 @@ class MemoryDedupe:
 
     Args:
         most: How many handled messages are remembered; beyond it the oldest is forgotten.  As
-            many may be in progress; beyond it new ones are told to come later.
+            many may be in progress; beyond it new ones get ``IN_PROGRESS``.
         ttl: How long a handled message is remembered.
         lease: How long a handler may take.
         clock: Returns now in seconds; only differences matter.
@@ -107,7 +107,7 @@ class MemoryDedupe:
         self._ttl, self._lease = seconds(ttl, "ttl"), seconds(lease, "lease")
         self._clock = clock
         self._lock = threading.Lock()
-        # Each is ordered by expiry, because its entries live equally long and are added as time goes by.
+        # Each is ordered by expiry: entries are added in the order of time, and all have the same lifetime.
         self._leased: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._done: OrderedDict[tuple[str, str], float] = OrderedDict()
 

@@ -26,7 +26,7 @@ SYMMETRIC, PRIVATE, PUBLIC = "whsec_", "whsk_", "whpk_"
 #: Standard Webhooks 1.0.0: a shared secret has 24 to 64 random bytes.
 STRICT_BYTES = range(24, 64 + 1)
 
-#: 128 bits is the least that cannot be searched; above 256 bytes it is no key but a paste accident.
+#: 128 bits is the least that cannot be searched; more than 256 bytes is a paste accident, not a key.
 USABLE_BYTES = range(16, 256 + 1)
 
 _NEW_BYTES = 32
@@ -49,10 +49,10 @@ class SigningKey(Protocol):
 
 
 class VerifyingKey(Protocol):
-    """Judges the entries of a signature header."""
+    """Checks the entries of a signature header."""
 
     def matches(self, head: bytes, body: bytes, entries: Sequence[bytes]) -> bool:
-        """Tell whether one of ``entries`` is this key's signature; every entry is compared."""
+        """Return whether one of ``entries`` is this key's signature; every entry is compared."""
         ...
 
 
@@ -79,7 +79,7 @@ class HmacKey:
         return b"v1," + b2a_base64(outer.digest(), newline=False)
 
     def matches(self, head: bytes, body: bytes, entries: Sequence[bytes]) -> bool:
-        """Tell whether one of ``entries`` is the signature.
+        """Return whether one of ``entries`` is the signature.
 
         Whole entries are compared as text, so nothing but the canonical spelling matches.
         """
@@ -116,7 +116,7 @@ class Ed25519VerifyingKey:
         self._invalid = InvalidSignature
 
     def matches(self, head: bytes, body: bytes, entries: Sequence[bytes]) -> bool:
-        """Tell whether one of ``entries`` is a canonical signature by this key."""
+        """Return whether one of ``entries`` is a canonical signature by this key."""
         message = head + body
         found = False
         for entry in entries:
@@ -159,7 +159,7 @@ def public_key(whsk: str) -> str:
 
 
 def secret_problem(value: object) -> str | None:
-    """Say why ``value`` must not become an endpoint's signing key, or ``None`` if it may.
+    """Return why ``value`` must not become an endpoint's signing key, or ``None`` if it may.
 
     This is the strict check for keys that a tenant brings: prefix, canonical base64, 24 to
     64 bytes for ``whsec_``; for ``whsk_`` a seed, or a seed with the public half that fits it.
@@ -197,7 +197,8 @@ def verifying_keys(values: str | Iterable[str], most: int) -> tuple[VerifyingKey
     keys: list[VerifyingKey] = []
     for text in _texts(values, most):
         if text.startswith(PRIVATE):
-            # Who holds it can sign: on a receiver it is a leak, and taking it would hide that.
+            # A private key can sign: one that is configured on a receiver has leaked, and accepting it would
+            # hide that.
             raise ConfigurationError(
                 f"unusable signing key: a private key does not belong on a receiver; give it the {PUBLIC} half"
             )
@@ -217,7 +218,7 @@ def _texts(values: str | Iterable[str], most: int) -> list[str]:
         raise ConfigurationError(
             f"unusable signing key: text or a sequence of texts is needed, not {type(values).__name__}"
         ) from None
-    if not texts:  # fail closed: a receiver without keys would have to trust everybody
+    if not texts:  # fail closed: a receiver without keys would have to accept every request
         raise ConfigurationError("unusable signing key: none is configured")
     if len(texts) > most:
         raise ConfigurationError(f"unusable signing key: {len(texts)} keys, at most {most} can be in use")

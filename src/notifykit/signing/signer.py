@@ -1,4 +1,4 @@
-"""Sign messages as Standard Webhooks 1.0.0 wants it.
+"""Sign messages as Standard Webhooks 1.0.0 defines.
 
 The signed content is ``id.timestamp.body``.  All keys sign, so that a receiver that
 still holds the old key and one that already holds the new key both accept.
@@ -14,7 +14,7 @@ from notifykit.errors import InvalidInputError
 
 from .keys import signing_keys
 
-#: Five ``v1a`` entries are 464 bytes: the header stays far below the 1 KiB that every receiver takes.
+#: Five ``v1a`` entries are 464 bytes: the header stays far below the 1 KiB that every receiver accepts.
 MOST_KEYS = 5
 
 _ID = re.compile(r"[A-Za-z0-9_-]+")
@@ -24,7 +24,7 @@ _TIMESTAMP_END = 10**12
 class Signer:
     """Signs with one key or, during a rotation, with several.
 
-    Safe to share between threads and tasks.  Make one per endpoint and keep it: parsing a
+    Safe to share between threads and tasks.  Make one for each endpoint and keep it: parsing a
     key costs more than a signature.
 
     Args:
@@ -40,7 +40,7 @@ class Signer:
         self._keys = signing_keys(secrets, MOST_KEYS)
 
     def signature(self, msg_id: bytes, timestamp: bytes, body: bytes) -> bytes:
-        """Return the header value for parts that the caller vouches for.
+        """Return the header value for parts that the caller has already checked.
 
         Nothing is checked here: ``msg_id`` must be free of dots and ``timestamp`` a plain
         decimal number of Unix seconds.

@@ -1,4 +1,4 @@
-"""Verify received webhooks as Standard Webhooks 1.0.0 wants it.
+"""Verify received webhooks as Standard Webhooks 1.0.0 defines.
 
 Cheap and strict checks come first, the MAC over the exact bytes last.  Whatever arrives,
 the only exception is :class:`VerificationError`.
@@ -35,7 +35,7 @@ ReceivedHeaders: TypeAlias = HasItems | Iterable[tuple[str, str]] | Iterable[tup
 #: More keys than any rotation needs; each costs a MAC per message.
 MOST_KEYS = 16
 
-#: More entries than any honest sender makes; each costs an Ed25519 verification for a public key.
+#: More entries than a sender makes; each costs an Ed25519 verification for a public key.
 MOST_SIGNATURES = 16
 
 LONGEST_HEADER = 4096
@@ -47,9 +47,9 @@ _TIMESTAMP_FORM = re.compile(rb"0|[1-9][0-9]{0,11}")
 
 
 class Verifier:
-    """Says whether a received webhook was signed by who holds one of the keys.
+    """Checks that a received webhook was signed with one of the keys.
 
-    Safe to share between threads and tasks.  It does not remember: a message that is
+    Safe to share between threads and tasks.  It keeps no history: a message that is
     replayed within the tolerance verifies again, which is what a
     :class:`~notifykit.signing.DedupeStore` is for.
 
@@ -59,7 +59,7 @@ class Verifier:
         clock: Returns now in Unix seconds.
 
     Raises:
-        ConfigurationError: No key, one that cannot verify, or a senseless tolerance.
+        ConfigurationError: No key, one that cannot verify, or a tolerance that is negative or no duration.
     """
 
     __slots__ = ("_clock", "_keys", "_tolerance")
@@ -83,7 +83,7 @@ class Verifier:
             headers: The request headers, a mapping or pairs; names in any case, text or bytes.
 
         Raises:
-            VerificationError: It is not, or the input is malformed in whatever way.
+            VerificationError: It is not authentic, or the input is malformed.
         """
         self._authentic(body, headers)
         return body
@@ -112,7 +112,7 @@ class Verifier:
             raise VerificationError("too_many_signatures", f"at most {MOST_SIGNATURES}")
         head = b"%b.%b." % (msg_id, timestamp)
         matched = False
-        for key in self._keys:  # no early exit: the time taken must not tell which key matched
+        for key in self._keys:  # no early exit: the time taken must not reveal which key matched
             matched |= key.matches(head, body, entries)
         if not matched:
             raise VerificationError("no_match")

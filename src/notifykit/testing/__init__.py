@@ -74,7 +74,8 @@ def __getattr__(name: str) -> Any:
     if home.startswith(".suites"):
         import pytest
 
-        pytest.register_assert_rewrite(f"{__name__}.suites")  # so that their assertions explain themselves
+        # so that pytest rewrites their assertions and shows the values
+        pytest.register_assert_rewrite(f"{__name__}.suites")
     value = getattr(import_module(home, __name__), name)
     globals()[name] = value
     return value

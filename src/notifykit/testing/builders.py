@@ -107,7 +107,8 @@ def make_delivery(
     """Return a delivery of ``event`` as planning makes it: pending, and due when the event is.
 
     Args:
-        address: Where on the channel it goes; ``None`` for an endpoint.
+        address: Where on the channel it goes; ``None`` for an endpoint.  It distinguishes the deliveries of one event
+            to one subscriber.
         changes: Any other field of :class:`~notifykit.ports.NewDelivery`.
     """
     delivery = NewDelivery(

@@ -19,7 +19,7 @@ from .outbox import Outbox
 
 
 class OutboxTestCase(unittest.TestCase):
-    """Each test has an outbox of its own, which stands in for the default kit while the test runs.
+    """Each test has an outbox of its own, which replaces the default kit while the test runs.
 
     With a ``TestCase`` of Django it comes first among the bases.  A ``setUp`` of yours calls ``super().setUp()``.
 

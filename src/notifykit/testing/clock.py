@@ -5,15 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-#: Where a :class:`FakeClock` starts; it has microseconds, so that a store that loses them is found out.
+#: Where a :class:`FakeClock` starts; it has microseconds, so that a store that loses them is detected.
 START = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
 
 class FakeClock:
-    """Tells the time that the test has set.
+    """Returns the time that the test has set.
 
     Args:
-        start: The first instant it tells.
+        start: The first instant.
     """
 
     def __init__(self, start: datetime = START) -> None:

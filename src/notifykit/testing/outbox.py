@@ -41,7 +41,7 @@ from .shared_store import SharedStore
 T = TypeVar("T")
 
 _FOREVER = timedelta(days=36500)
-#: What every name resolves to: a public address, which nothing is ever sent to.
+#: What every name resolves to: a public address; nothing is ever sent to it.
 _ADDRESS = "93.184.216.34"
 
 
@@ -63,7 +63,7 @@ class OutboxDelivery:
     """A delivery of which at least one attempt was made.
 
     Attributes:
-        delivery: How it stands now.
+        delivery: Its current state.
         event: What was delivered.
         endpoint: Where to, as it was at the last attempt.
         requests: Its attempts, oldest first.
@@ -86,12 +86,12 @@ class OutboxDelivery:
 
     @property
     def tenant(self) -> str:
-        """Whose it is."""
+        """The tenant that the event belongs to."""
         return self.delivery.tenant
 
     @property
     def state(self) -> DeliveryState:
-        """How the delivery stands now."""
+        """The current state of the delivery."""
         return self.delivery.state
 
     @property
@@ -117,9 +117,9 @@ class OutboxDelivery:
 class Outbox:
     """A kit for tests, and what was done with it.
 
-    While it is open it stands in for the default kit, so that ``notifykit.publish()`` lands
-    here.  It is for sync and async tests alike: :meth:`deliver` and :meth:`advance` may be
-    called from either, :meth:`adeliver` and :meth:`aadvance` let the test's loop go on meanwhile.
+    While it is open it replaces the default kit, so that ``notifykit.publish()`` stores events here.  It is
+    for sync and async tests alike: :meth:`deliver` and :meth:`advance` may be
+    called from either; :meth:`adeliver` and :meth:`aadvance` let the test's loop run meanwhile.
 
     Addresses are checked by the same rules as in production, but no name is ever looked up.
 
@@ -129,7 +129,7 @@ class Outbox:
         start: Where the clock starts and stands; by default now.
 
     Attributes:
-        kit: Hand it to programs that take a kit; its dispatchers leave all work to the test.
+        kit: Hand it to programs that take a kit; its dispatchers do nothing, the test makes the deliveries.
         clock: Moved by :meth:`advance`.
     """
 
@@ -161,14 +161,14 @@ class Outbox:
             self.kit = _OutboxKit(self, store=store, event_types=self._event_types, egress=egress, clock=self.clock)
             opening.callback(self._shared.close)
             opening.callback(self.kit.close)
-            self._home_kit = self.kit.twin()  # the one whose calls are made at home
+            self._home_kit = self.kit.twin()  # the kit whose calls run in the outbox's own loop
             self._channel = RecordingChannel(egress.guard())
             self._dispatcher = Dispatcher(
-                self._shared.memory,  # so that events of its own are not taken for the program's
+                self._shared.memory,  # so that the library's own events are not listed as the program's
                 [self._channel],
                 DispatchSettings(retention=_FOREVER),
                 clock=self.clock,
-                rng=lambda: 0.5,  # in the middle: every pause is exactly as long as the policy says
+                rng=lambda: 0.5,  # no jitter: every pause is exactly as long as the policy says
             )
             opening.enter_context(stand_in(self.kit))
             self._open = opening.pop_all()
@@ -203,7 +203,7 @@ class Outbox:
         for outcome in outcomes:
             self._portal.call(self._channel.answer, outcome, endpoint_id)
 
-    # -- letting it happen -----------------------------------------------------------------------
+    # -- delivering -----------------------------------------------------------------------
 
     def deliver(self) -> list[OutboxDelivery]:
         """Make every attempt that is due now; return the deliveries that were attempted."""
@@ -215,20 +215,20 @@ class Outbox:
         Returns:
             The deliveries that were attempted, each once.
         """
-        self._shared.published()  # takes out what was rolled back
+        self._shared.published()  # removes what was rolled back
         return self._portal.call(self._advance, by)
 
     async def adeliver(self) -> list[OutboxDelivery]:
-        """Do the same as :meth:`deliver` while the caller's event loop goes on."""
+        """Do the same as :meth:`deliver` while the caller's event loop keeps running."""
         return await self.aadvance(timedelta(0))
 
     async def aadvance(self, by: timedelta) -> list[OutboxDelivery]:
-        """Do the same as :meth:`advance` while the caller's event loop goes on."""
+        """Do the same as :meth:`advance` while the caller's event loop keeps running."""
         self._shared.published()
         return await self.at_home(lambda _: self._advance(by))
 
     async def at_home(self, call: Callable[[Notifykit], Awaitable[T]]) -> T:
-        """Make a call in the outbox's own loop, with the kit that lives there, and await it in the caller's."""
+        """Make a call in the outbox's own loop, with the kit that is open there, and await it in the caller's."""
         return await asyncio.wrap_future(self._portal.start_task_soon(call, self._home_kit))
 
     async def _advance(self, by: timedelta) -> list[OutboxDelivery]:
@@ -252,7 +252,8 @@ class Outbox:
     def events(self) -> list[PublishedEvent]:
         """Everything that the program published, in that order; nothing that was rolled back.
 
-        What the library itself tells, such as ``endpoint.failing``, is only among the deliveries.
+        Operational events that the library itself publishes, such as ``endpoint.failing``, are only among the
+        deliveries.
         """
         return [_published(stored) for stored in self._shared.published()]
 
@@ -279,7 +280,7 @@ class Outbox:
         """Return the only delivery that matches.
 
         Args:
-            kind: An event type, a class declared with ``@event``, or an instance with the very data.
+            kind: An event type, a class declared with ``@event``, or an instance with exactly this data.
             endpoint: The endpoint, its id or its URL.
 
         Raises:
@@ -300,7 +301,7 @@ class Outbox:
         """Return the first event that matches.
 
         Args:
-            kind: An event type, a class declared with ``@event``, or an instance with the very data.
+            kind: An event type, a class declared with ``@event``, or an instance with exactly this data.
             data: Members of the event's data with their values.
 
         Raises:
@@ -398,7 +399,7 @@ class _Wanted:
 
 
 class _OutboxKit(Notifykit):
-    """A kit for all the loops of a test, however short they live.
+    """A kit for all event loops of a test, also short-lived ones.
 
     Its dispatchers do nothing: a program that runs one must not race with its test.
     """

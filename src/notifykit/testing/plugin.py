@@ -23,7 +23,7 @@ def outbox_options() -> dict[str, Any]:
 
 @pytest.fixture
 def outbox(outbox_options: dict[str, Any]) -> Iterator[Outbox]:
-    """A kit in memory that stands in for the default kit, with a clock that the test moves."""
+    """A kit in memory that replaces the default kit, with a clock that the test moves."""
     from .outbox import Outbox
 
     with Outbox(**outbox_options) as outbox:

@@ -1,4 +1,4 @@
-"""A webhook receiver for tests: a real server on the loopback that answers what it is told.
+"""A webhook receiver for tests: a real server on the loopback that gives scripted answers.
 
 It runs in a thread of its own, so it serves sync and async tests alike::
 
@@ -50,10 +50,10 @@ class Reply:
 
 @attrs.frozen(kw_only=True)
 class ReceivedRequest:
-    """A request that came.
+    """A request that arrived.
 
     Attributes:
-        headers: As they came, names in lower case.
+        headers: As received, names in lower case.
         event: The event, if the signature is right.
         problem: Otherwise why it was refused: the reason of the :class:`~notifykit.signing.VerificationError`.
     """
@@ -76,7 +76,7 @@ class ReceivedRequest:
 
 
 class Receiver:
-    """Receives webhooks, verifies them and remembers them.
+    """Receives webhooks, verifies them and keeps them.
 
     A request that is not authentic is answered with 401, whatever was scripted.
 
@@ -87,7 +87,7 @@ class Receiver:
 
     Attributes:
         secret: Give it to the sender's endpoint.
-        requests: What came, in that order.
+        requests: The requests, in the order of arrival.
     """
 
     def __init__(
@@ -137,15 +137,15 @@ class Receiver:
             exchange.close()
         await asyncio.sleep(0)  # lets the loop close the sockets
 
-    # -- what the test says and asks -------------------------------------------------------------
+    # -- for the test -------------------------------------------------------------
 
     @property
     def url(self) -> str:
-        """Where it listens: ``http://127.0.0.1:…/hooks``; any other path will do as well."""
+        """Where it listens: ``http://127.0.0.1:…/hooks``; any other path works, too."""
         return f"http://{HOST}:{self._port}/hooks"
 
     def reply(self, *answers: Reply | int) -> None:
-        """Answer the next authentic requests so, one each (a number is a status); later ones get 204 again."""
+        """Set the answers to the next authentic requests (a number is a status); later ones get 204 again."""
         self._script.extend(Reply(status=answer) if isinstance(answer, int) else answer for answer in answers)
 
     @property
@@ -165,7 +165,7 @@ class Receiver:
             return list(self.requests)
 
     async def aexpect(self, count: int = 1, *, timeout: float = 10) -> list[ReceivedRequest]:
-        """Do the same as :meth:`expect` while the caller's event loop goes on."""
+        """Do the same as :meth:`expect` while the caller's event loop keeps running."""
         return await anyio.to_thread.run_sync(lambda: self.expect(count, timeout=timeout))
 
     def _answer(self, method: str, path: str, headers: list[tuple[str, str]], body: bytes) -> Reply:
@@ -202,7 +202,7 @@ class _Exchange(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(
             "asyncio.Transport", transport
-        )  # which those of uvloop before 0.22 do not say of themselves
+        )  # transports of uvloop before 0.22 are not declared as such
         self._others.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002

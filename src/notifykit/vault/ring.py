@@ -1,12 +1,12 @@
-"""A ring of keys, and the seal: AES-256-GCM, bound to the place where the value is kept.
+"""A ring of keys that encrypts values with AES-256-GCM, each bound to its encryption context.
 
-A sealed text is ``nk1.<key id>.<nonce>.<ciphertext>``, the last two in unpadded base64url; sealed
+An encrypted text is ``nk1.<key id>.<nonce>.<ciphertext>``, the last two in unpadded base64url; encrypted
 bytes are ``nk1.<key id>.`` followed by the nonce and the ciphertext as they are.
 
 The *context* of a value names its table, tenant, row and column.  It is the associated data, so
-that a ciphertext which was moved to another place does not open; and the key that encrypts is
+that a ciphertext which was moved to another row or column does not decrypt; and the key that encrypts is
 derived from the ring's key and the context, so that random nonces stay safe however many values
-one key of the ring seals (NIST SP 800-38D allows 2**32 for a key; each place now counts for itself).
+one key of the ring encrypts (NIST SP 800-38D allows 2**32 for a key; here that is the limit of each context).
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ from ..models import checks
 KEY_BYTES = 32
 _NONCE_BYTES, _TAG_BYTES = 12, 16
 _TEXT, _BYTES = "nk1.", b"nk1."
-# base64url and back, without the checks of ``base64``: thousands of secrets are opened at a time, and compared again.
+# base64url and back, without the checks of ``base64``: thousands of secrets are decrypted at a time, and
+# compared again.
 _FOR_TEXT, _FOR_BASE64 = bytes.maketrans(b"+/", b"-_"), bytes.maketrans(b"-_", b"+/")
 _ID = re.compile(r"[A-Za-z0-9-]{1,32}")
 #: Separates these derived keys from all others that may ever be made of the same key.
 _PURPOSE = b"notifykit vault 1\0"
-#: Of 32 random bytes fewer are different once in 10**24 times: this is a placeholder that somebody typed.
+#: 32 random bytes have fewer distinct values once in 10**24 times: a key with fewer is a typed placeholder.
 _FEWEST_DIFFERENT = 12
 
 _KEYS = checks.mapping(checks.string, checks.instance(bytes), most=1000)
@@ -41,12 +42,12 @@ HOW_TO_MAKE = "make one with: notifykit keys generate"
 
 
 def context(*names: str) -> str:
-    """Return the place of a value as one text: table, tenant, row, column; no other place has the same."""
+    """Return the encryption context of a value as one text: table, tenant, row, column; it is unique to the value."""
     return "".join(f"{len(name)}:{name};" for name in names)
 
 
 class KeyRing:
-    """256-bit keys by key id; the first one seals, all of them open.
+    """256-bit keys by key id; the first one encrypts, all of them decrypt.
 
     Immutable, and safe to use from several threads.
 
@@ -72,7 +73,7 @@ class KeyRing:
             if len(set(key)) < _FEWEST_DIFFERENT:
                 raise ConfigurationError(f"key {key_id!r} is not random; {HOW_TO_MAKE}")
         self._keys = dict(keys)
-        #: The id of the key that seals.
+        #: The id of the key that encrypts.
         self.current = next(iter(self._keys))
 
     @classmethod
@@ -120,21 +121,21 @@ class KeyRing:
         return f"{type(self).__name__}({', '.join(map(repr, self._keys))})"
 
     def __reduce__(self) -> Any:
-        raise TypeError("a key ring is not pickled: hand over KeyRing.text() where nobody can read it")
+        raise TypeError("a key ring is not pickled: pass KeyRing.text() over a private channel instead")
 
     # -- texts -----------------------------------------------------------------------------------
 
     def encrypt(self, plain: bytes, *, context: str) -> str:
-        """Return ``plain`` sealed under the current key, for the place that ``context`` names."""
+        """Return ``plain`` encrypted with the current key, bound to ``context``."""
         nonce, encrypted = _encrypt(self._keys[self.current], plain, context)
         return f"{_TEXT}{self.current}.{_encoded(nonce)}.{_encoded(encrypted)}"
 
     def open(self, encrypted: str, *, context: str) -> bytes:
-        """Return what was sealed for the place that ``context`` names.
+        """Return the plain text of what was encrypted for ``context``.
 
         Raises:
             MissingKeyError: The ring does not have the key.
-            TamperedError: The value was changed, or it was sealed for another place.
+            TamperedError: The value was changed, or it was encrypted for another context.
         """
         parts = encrypted.split(".")
         if (
@@ -151,12 +152,12 @@ class KeyRing:
     # -- bytes -----------------------------------------------------------------------------------
 
     def encrypt_bytes(self, plain: bytes, *, context: str) -> bytes:
-        """Return ``plain`` sealed as bytes: a third shorter than the text."""
+        """Return ``plain`` encrypted as bytes: a third shorter than the text."""
         nonce, encrypted = _encrypt(self._keys[self.current], plain, context)
         return b"%b%b.%b%b" % (_BYTES, self.current.encode(), nonce, encrypted)
 
     def open_bytes(self, encrypted: bytes, *, context: str) -> bytes:
-        """Return what was sealed as bytes; see :meth:`open`."""
+        """Return the plain text of what was encrypted as bytes; see :meth:`open`."""
         key_id = key_id_of(encrypted)
         if key_id is None:
             raise TamperedError(context)
@@ -180,12 +181,12 @@ class KeyRing:
 
 
 def is_encrypted(value: str | bytes) -> bool:
-    """Tell whether a stored value has been sealed."""
+    """Return whether a stored value is encrypted."""
     return value.startswith(_TEXT) if isinstance(value, str) else value.startswith(_BYTES)
 
 
 def key_id_of(value: str | bytes) -> str | None:
-    """Return under which key a stored value was sealed; ``None`` if it does not say."""
+    """Return the id of the key that encrypted a stored value; ``None`` if the value names none."""
     if not is_encrypted(value):
         return None
     # An id is at most 32 characters, so the full stop behind it is not far.
@@ -195,7 +196,7 @@ def key_id_of(value: str | bytes) -> str | None:
 
 
 def prefix(key_id: str) -> str:
-    """Return how every value sealed under a key begins."""
+    """Return the prefix of every value encrypted with a key."""
     return f"{_TEXT}{key_id}."
 
 
@@ -211,7 +212,7 @@ def _derived(key: bytes, place: bytes) -> bytes:
 
 @cache
 def _primitives() -> tuple[Any, type[Exception]]:
-    """Return the cipher and what it raises; loaded with the first value that is sealed or opened."""
+    """Return the cipher and what it raises; loaded with the first value that is encrypted or decrypted."""
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 

@@ -21,13 +21,13 @@ class Vault:
     """The keys of one store, found when they are first needed.
 
     Args:
-        keys: What the program brings; else ``NOTIFYKIT_KEYS`` counts.
+        keys: What the program passes; else ``NOTIFYKIT_KEYS`` counts.
         environment: ``production``, ``staging``, ``development``, ``test`` …; else ``NOTIFYKIT_ENV`` counts.
         is_local: Whether the store is one that a developer's machine would have.
-        file: Where a key for development is kept; ``None`` for a store that dies with its process.
+        file: Where a key for development is kept; ``None`` for a store that does not outlive its process.
 
     Attributes:
-        given: The keys that the program brought.
+        given: The keys that the program passed.
         environment: The environment that the program named.
     """
 

@@ -38,6 +38,8 @@ from .virtual import VirtualClock, run_virtual
 HOUR, DAY = 3600.0, 86400.0
 TENANTS = ("acme", "globex", "initech")
 WORKERS = 3
+#: How likely a worker is struck at a step that matters.
+RISK = 0.005
 RETRY = RetryPolicy(delays=[timedelta(seconds=s) for s in (5, 60, 300, 1800, 7200)])
 SETTINGS = DispatchSettings(
     concurrency={Priority.HIGH: 4, Priority.NORMAL: 12, Priority.LOW: 4},
@@ -51,11 +53,11 @@ SETTINGS = DispatchSettings(
 )
 #: Nothing of a simulated day depends on how often the engine looks after itself within a minute.
 _CALM = {
-    "_POUR_EVERY": 15.0,
-    "_VITALS_EVERY": 30.0,
+    "_REFILL_EVERY": 15.0,
+    "_CIRCUITS_EVERY": 30.0,
     "_TICK_EVERY": 60.0,
     "_SWEEP_EVERY": 30.0,
-    "_STILL_EVERY": 30.0,
+    "_IDLE_EVERY": 30.0,
     "_PURGE_EVERY": HOUR,
 }
 
@@ -215,7 +217,7 @@ class World:
         self._down = _windows(self.rng, 3, 20, 900)
         self._tempers: dict[str, Temper] = {}
         self._workers: list[tuple[Process, Dispatcher, SkewedClock]] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def at(self) -> float:
@@ -265,12 +267,19 @@ class World:
     # -- workers ---------------------------------------------------------------------------------
 
     async def start_worker(self) -> None:
-        """Start one more process with a dispatcher."""
-        process = Process(self, risk=0.005)
+        """Start one more process with a dispatcher, again and again while the store is out of reach."""
+        process = Process(self)  # nothing happens to it before it serves: until then it holds nothing
         clock = SkewedClock(self.clock, timedelta(seconds=self.rng.uniform(-3, 3)))
         line = cast(Store, Connection(self.store, process))
         dispatcher = Dispatcher(line, [Wire(process)], SETTINGS, clock=clock, rng=self.rng.random)
-        await dispatcher.__aenter__()
+        while True:
+            try:
+                await dispatcher.__aenter__()
+            except StoreUnavailableError:
+                await asyncio.sleep(self.rng.uniform(1, 60))
+            else:
+                break
+        process.risk = RISK
         self._workers.append((process, dispatcher, clock))
 
     def strike(self, process: Process, *, kill: bool) -> None:
@@ -285,9 +294,7 @@ class World:
             self._begin(self._thaw(process))
 
     def _begin(self, what: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(what)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.append(asyncio.create_task(what))
 
     async def _bury(self, process: Process) -> None:
         """Take a dead process away and start another one in its place."""
@@ -364,7 +371,8 @@ class World:
         await kit.open()
         rng = random.Random(self.rng.random())
         while events > 0:
-            await asyncio.sleep(rng.expovariate(events / max(DAY * 0.95 - self.at, 1.0)) * 8)
+            left = max(DAY * 0.95 - self.at, 1.0)
+            await asyncio.sleep(min(rng.expovariate(events / left) * 8, left))  # the last few could take days
             for _ in range(min(events, rng.randint(1, 15))):
                 await self._publish_one(kit, tenant, rng)
                 events -= 1
@@ -430,8 +438,7 @@ class World:
     async def heal(self, kit: Notifykit) -> None:
         """Repair everything and wait until nothing is open any more."""
         self.healed = True
-        while self._tasks:  # the last who died or froze
-            await asyncio.sleep(10)
+        await asyncio.gather(*self._tasks)  # the last that died or froze; raises what went wrong with any of them
         end = self.at + 2 * DAY
         while True:
             for tenant in TENANTS:

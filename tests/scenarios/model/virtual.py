@@ -7,10 +7,12 @@ Everything that makes a difference comes from one seed: the dice, the ids, the c
 from __future__ import annotations
 
 import asyncio
+import inspect
 import itertools
 import random
 import selectors
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -27,24 +29,35 @@ T = TypeVar("T")
 #: What a turn of the loop costs: time must not stand still for those who look at it until it has passed.
 TURN = 1e-5
 
+#: Seconds after which nothing that runs in virtual time may still run: a day, the time until all has ended, and more.
+LONGEST = 5 * 86400.0
+
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
 class StuckError(Exception):
-    """Nothing is due any more and nobody can wake anybody: a deadlock."""
+    """What runs never ends: nothing is due any more, or it is not over after the longest time."""
 
 
 class _Skipping(selectors.SelectSelector):
-    """Moves the clock instead of waiting."""
+    """Moves the clock instead of waiting.
+
+    Attributes:
+        end: When what runs must be over.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
+        self.end = LONGEST
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
         if not ready and timeout is None:
-            raise StuckError
+            raise StuckError("a deadlock: nothing is due any more")
+        if self.now > self.end:
+            self.end += LONGEST  # the tasks are cancelled next, and have time for that
+            raise StuckError(f"not over after {self.now:.0f} seconds of virtual time")
         self.now += TURN + (0.0 if ready or timeout is None else max(timeout, 0.0))
         return ready
 
@@ -115,10 +128,31 @@ def _determined(loop: VirtualLoop, seed: int) -> Iterator[None]:
         random.setstate(state)
 
 
+def _waiting(loop: VirtualLoop) -> str:
+    """Return where the tasks of a loop wait: how many, and the functions they are in."""
+    places: Counter[str] = Counter()
+    for task in asyncio.all_tasks(loop):
+        names = []
+        step: Any = task.get_coro()
+        while inspect.iscoroutine(step):
+            names.append(step.__qualname__)
+            step = step.cr_await
+        places[" > ".join(names)] += 1
+    return "\n".join(f"{count} x {place}" for place, count in places.most_common())
+
+
 def run_virtual(seed: int, main: Callable[[VirtualClock], Coroutine[Any, Any, T]]) -> T:
-    """Run ``main`` in virtual time from its start to its end."""
+    """Run ``main`` in virtual time from its start to its end.
+
+    Raises:
+        StuckError: It has no end; a note tells where each task waits.
+    """
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         loop = runner.get_loop()
         assert isinstance(loop, VirtualLoop)
         with _determined(loop, seed):
-            return runner.run(main(VirtualClock(loop)))
+            try:
+                return runner.run(main(VirtualClock(loop)))
+            except StuckError as error:
+                error.add_note(_waiting(loop))
+                raise

@@ -1,18 +1,18 @@
-"""Decides from the logs of publishers and receivers and from the database what was lost, repeated or made up.
+"""Decides from the logs of publishers and receivers and from the database what was lost, repeated or invented.
 
-It asks notifykit nothing: the logs were written by the roles, and the database is read
+It does not use notifykit: the logs were written by the processes, and the database is read
 with SQL of its own.  The invariants:
 
 I1   every acknowledged event has a delivery to each endpoint it was published for, and it ended as expected;
 I2   ``delivered`` means that the receiver answered that id at that endpoint with 2xx;
 I3   the attempts of a delivery are numbered 1 to n, and the delivery counts n;
-I4   no result of an earlier claim survives: what ended is what the last attempt says, and only it;
+I4   no result of an earlier claim survives: the final state is that of the last attempt;
 I5   the receiver saw a delivery again only as often as a claim on it was lost;
 I6   every repeat has the same bytes and a valid signature;
 I8   an endpoint sees only its own tenant's events;
 I9   an event has one delivery per endpoint, and nothing of it is left over;
 I11  nothing is left open once the fault is over;
-K    one idempotency key is one event, whoever asks.
+K    one idempotency key is one event, from every caller.
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ class AttemptRow(NamedTuple):
 
 @attrs.frozen(kw_only=True)
 class Findings:
-    """What a run came to.
+    """The result of a run.
 
     Attributes:
         accepted: Events whose publishing was acknowledged.
-        lost: Acknowledged events (times endpoints) that never arrived although nothing gave them up.
+        lost: Acknowledged events (times endpoints) that never arrived although they were not given up.
         false_success: Deliveries that are ``delivered`` but were not.
         duplicates: Requests that were answered with 2xx beyond the first of their delivery.
         abandoned: Attempts whose claim ran out.
@@ -152,7 +152,7 @@ class Checker:
         receipts: The log of the receiver.
         tags: What each endpoint is called in the receiver's log, and its tenant.
         expected: The state in which deliveries have to end.
-        hidden: How many repeats there may be that no attempt tells of: an attempt goes on over a new
+        hidden: How many repeats there may be without a recorded attempt: an attempt goes on over a new
             connection if the one that it was given is closed before the first byte of an answer.
     """
 

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from itertools import count
 from pathlib import Path
-from zlib import crc32
 
 import pytest
 
 from tests.databases import new_database
+from tests.everyday import keep_one_database
 
 from .processes import Receiver
 
 #: Makes a database with tables, for as long as a ``with`` lasts, and yields its URL.
 Databases = Callable[[], AbstractContextManager[str]]
-
-_KINDS = {"sqlite", "postgres"}
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +47,7 @@ def databases(request: pytest.FixtureRequest) -> Databases:
 
 @pytest.fixture(scope="session", params=["sqlite", pytest.param("postgres", marks=pytest.mark.soak)])
 def one_databases(request: pytest.FixtureRequest) -> Databases:
-    """The same where the kind matters little: every day one of them will do."""
+    """The same for scenarios where the kind matters little: the everyday run uses one of them."""
     made: Databases = request.getfixturevalue(f"{request.param}_databases")
     return made
 
@@ -63,11 +60,9 @@ def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
     running.kill()
 
 
-@pytest.hookimpl(tryfirst=True)  # before marks are looked at
+@pytest.hookimpl(tryfirst=True)  # before marks are evaluated
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the everyday run short: a scenario for both kinds of database runs on one; the other is for CI."""
     for item in items:
         if "databases" in getattr(item, "fixturenames", ()) and Path(__file__).parent in item.path.parents:
-            (kind,) = _KINDS & set(re.split(r"[\[\]-]", item.name))
-            if kind != sorted(_KINDS)[crc32(item.name.replace(kind, "").encode()) % 2]:
-                item.add_marker(pytest.mark.thorough)
+            keep_one_database(item)

@@ -1,4 +1,4 @@
-"""The crash points: which process passes them, how it is brought there, and what may be repeated afterwards."""
+"""The crash points: which process reaches them, how, and what may be repeated afterwards."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class CrashCase:
-    """A process dies, or stands still past its lease, right after a step.
+    """A process dies, or stops for longer than its lease, right after a step.
 
     Attributes:
-        point: The failpoint, with ``@n`` if not the first passage counts.
+        point: The failpoint, with ``@n`` if it is not the first passage.
         role: Whose process: ``worker``, ``publisher``, ``joined`` (a publisher in its host's transaction),
-            ``operator``, ``sweeper`` (a worker that comes upon the work of a dead one) or ``purger`` (one that
+            ``operator``, ``sweeper`` (a worker that ends the leases of a dead one) or ``purger`` (one that
             keeps nothing).
         action: What happens there.
         kind: How the receiver answers.
         count: How many events are published.
         planned: Whether the deliveries were planned by another process before.
-        metered: Whether the endpoint has a rate limit: then nothing is sent before it is leased by itself.
+        metered: Whether the endpoint has a rate limit: then each delivery is leased separately before it is sent.
         duplicates: How many repeats the receiver may see at the most.
         expected: How deliveries have to end.
         retries: How often a failed attempt is repeated.
         settings: Of the worker that dies.
-        told: What an operator is told.
+        command: The operator's command.
         why: What makes this case differ from another one at the same point.
     """
 
@@ -41,7 +41,7 @@ class CrashCase:
     expected: str = "delivered"
     retries: int = 8
     settings: Mapping[str, Any] = attrs.field(factory=dict)
-    told: Mapping[str, Any] = attrs.field(factory=dict)
+    command: Mapping[str, Any] = attrs.field(factory=dict)
     why: str = ""
 
     def __str__(self) -> str:
@@ -92,7 +92,7 @@ CASES = [
     CrashCase(point="sweep.half", role="sweeper", action="stop"),
     CrashCase(point="sweep.committed", role="sweeper"),
     # operating
-    CrashCase(point="ep.changed", role="operator", told={"task": "rotate"}),
+    CrashCase(point="ep.changed", role="operator", command={"task": "rotate"}),
     CrashCase(point="gc.half", role="purger"),
-    CrashCase(point="replay.created", role="operator", kind="fail", count=1, retries=0, told={"task": "redrive"}),
+    CrashCase(point="replay.created", role="operator", kind="fail", count=1, retries=0, command={"task": "redrive"}),
 ]

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,12 +16,12 @@ from uuid import uuid4
 
 from notifykit import EgressRules, Event, Notifykit, RetryPolicy
 from notifykit.failpoints import VARIABLE as FAILPOINTS
+from tests.scenarios.reliability.forks import Fork  # by the name that another process finds it under
 
 from .checker import Checker, Database, Findings
 from .roles.orders import Log, lines
 from .sabotage import VARIABLE as SABOTAGE
 
-ROOT = Path(__file__).parents[3]
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo="
 #: Leases that run out while a test waits; attempts are cut to half of that.
 SETTINGS: Mapping[str, Any] = {
@@ -43,46 +40,33 @@ SETTINGS: Mapping[str, Any] = {
 class Role:
     """One process of a role.
 
-    It gets its orders as JSON; what it writes to stderr is in ``log``.
+    It gets its settings as JSON; what it writes to stderr is in ``log``.
     """
 
     def __init__(
-        self, name: str, orders: Mapping[str, Any], log: Path, *, failpoints: str = "", sabotage: str = ""
+        self, name: str, options: Mapping[str, Any], log: Path, *, failpoints: str = "", sabotage: str = ""
     ) -> None:
-        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        # Not measured for coverage: a traced process is several times slower, and the leases here are short.
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
-        environment = {**inherited, "PYTHONPATH": path, FAILPOINTS: failpoints, SABOTAGE: sabotage}
+        environment = {**os.environ, FAILPOINTS: failpoints, SABOTAGE: sabotage}
         self.log = log
-        with log.open("ab") as errors:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", f"tests.scenarios.reliability.roles.{name}", json.dumps(orders)],
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                stdin=subprocess.DEVNULL,
-                env=environment,
-                cwd=ROOT,
-                start_new_session=True,
-            )
+        self._process = Fork(f"tests.scenarios.reliability.roles.{name}", options, log, environment)
         self.pid = self._process.pid
 
     def ready(self) -> str:
         """Wait for its first line and return it; empty if it ended instead."""
-        assert self._process.stdout is not None
         return self._process.stdout.readline().decode().strip()
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal, unless it has ended."""
-        self._process.send_signal(number)
+        self._process.signal(number)
 
     def is_stopped(self) -> bool:
-        """Tell whether it stands still after a SIGSTOP."""
+        """Return whether it is stopped by a SIGSTOP."""
         with contextlib.suppress(OSError):
             return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
         return False
 
     def has_ended(self) -> bool:
-        """Tell whether it has ended."""
+        """Return whether it has ended."""
         return self._process.poll() is not None
 
     def wait(self, seconds: float = 30) -> int:
@@ -90,18 +74,18 @@ class Role:
         try:
             return self._process.wait(seconds)
         finally:
-            if self._process.stdout is not None and self.has_ended():
+            if self.has_ended():
                 self._process.stdout.close()
 
     def kill(self) -> None:
         """Kill it with SIGKILL, if it has not ended, and wait until it is gone."""
-        self._process.kill()
+        self.signal(signal.SIGKILL)
         self.wait()
 
     def terminate(self) -> float:
-        """Send SIGTERM and return how long it took to end well."""
+        """Send SIGTERM and return how long it took to end with status 0."""
         started = time.monotonic()
-        self._process.terminate()
+        self.signal(signal.SIGTERM)
         status = self.wait(60)
         if status != 0:
             raise AssertionError(f"ended with {status}:\n{self.log.read_text()[-2000:]}")
@@ -116,14 +100,14 @@ class Role:
 
 
 class Receiver(Role):
-    """The receiver's process; one may serve many sites, told apart by their tags."""
+    """The receiver's process; one may serve many sites, distinguished by their tags."""
 
     def __init__(self, folder: Path, *, slow: float = 0.6) -> None:
         self.receipts = folder / "received.jsonl"
         self.healed = folder / "healed"
         self.healed.mkdir()
-        orders = {"log": str(self.receipts), "secret": SECRET, "healed": str(self.healed), "slow": slow}
-        super().__init__("receiver", orders, folder / "receiver.err")
+        options = {"log": str(self.receipts), "secret": SECRET, "healed": str(self.healed), "slow": slow}
+        super().__init__("receiver", options, folder / "receiver.err")
         self.port = int(self.ready())
 
 
@@ -133,8 +117,8 @@ class Site:
     Args:
         url: A database with notifykit's tables.
         folder: Holds the logs.
-        via: What the processes call the database, if they reach it through something.
-        sabotage: The fault that all its processes are given; see ``sabotage.py``.
+        via: What the processes call the database, if they reach it through a proxy.
+        sabotage: The fault that all its processes apply; see ``sabotage.py``.
     """
 
     def __init__(
@@ -194,7 +178,7 @@ class Site:
     def publish(
         self, tenants: Mapping[str, Sequence[str]], count: int = 1, *, type: str = "test.order", prefix: str = "d"
     ) -> None:
-        """Publish from this process, and note it like a publisher."""
+        """Publish from this process, and log it like a publisher."""
         log = Log(self.publishers.setdefault(prefix, self.folder / f"{prefix}.acks"))
 
         async def publish() -> None:
@@ -211,8 +195,8 @@ class Site:
 
     def worker(self, failpoints: str = "", *, wait: bool = True, max_pages: int | None = None, **settings: Any) -> Role:
         """Start a worker."""
-        told = {"url": self.via, "settings": {**SETTINGS, **settings}, "max_pages": max_pages}
-        return self._start("worker", told, failpoints, wait)
+        options = {"url": self.via, "settings": {**SETTINGS, **settings}, "max_pages": max_pages}
+        return self._start("worker", options, failpoints, wait)
 
     def publisher(
         self,
@@ -228,9 +212,9 @@ class Site:
         max_pages: int | None = None,
         wait: bool = True,
     ) -> Role:
-        """Start a publisher; one with a ``prefix`` that was there before goes on where that one was."""
+        """Start a publisher; one with the ``prefix`` of an earlier one resumes where that one ended."""
         log = self.publishers.setdefault(prefix, self.folder / f"{prefix}.acks")
-        told = {
+        options = {
             "url": self.via,
             "prefix": prefix,
             "tenants": {tenant: list(ids) for tenant, ids in tenants.items()},
@@ -242,16 +226,16 @@ class Site:
             "max_pages": max_pages,
             "log": str(log),
         }
-        return self._start("publisher", told, failpoints, wait)
+        return self._start("publisher", options, failpoints, wait)
 
-    def operator(self, task: str, failpoints: str = "", **told: Any) -> Role:
+    def operator(self, task: str, failpoints: str = "", **options: Any) -> Role:
         """Start an operator's tool."""
-        return self._start("operator", {"url": self.via, "task": task, **told}, failpoints, wait=True)
+        return self._start("operator", {"url": self.via, "task": task, **options}, failpoints, wait=True)
 
-    def _start(self, name: str, told: Mapping[str, Any], failpoints: str, wait: bool) -> Role:
+    def _start(self, name: str, options: Mapping[str, Any], failpoints: str, wait: bool) -> Role:
         with self._lock:
             log = self.folder / f"{name}-{len(self._roles)}.err"
-            role = Role(name, told, log, failpoints=failpoints, sabotage=self.sabotage)
+            role = Role(name, options, log, failpoints=failpoints, sabotage=self.sabotage)
             self._roles.append(role)
         if wait and not role.ready():
             raise AssertionError(f"{name} did not get ready ({role.wait()}):\n{log.read_text()[-2000:]}")
@@ -295,7 +279,7 @@ class Site:
 
 
 def until(done: Callable[[], bool], seconds: float) -> bool:
-    """Wait for ``done()``, for ``seconds`` at the most; return what it said last."""
+    """Wait for ``done()``, for ``seconds`` at the most; return its last result."""
     deadline = time.monotonic() + seconds
     while not (answer := done()) and time.monotonic() < deadline:
         time.sleep(0.05)

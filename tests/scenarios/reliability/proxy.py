@@ -22,7 +22,7 @@ _CHUNK = 16 * 1024
 
 
 class FaultProxy:
-    """Passes bytes on, until told otherwise.
+    """Forwards bytes, until a fault is called.
 
     Attributes:
         latency: Seconds that each chunk is held back.

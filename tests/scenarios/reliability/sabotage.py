@@ -1,6 +1,6 @@
-"""Faults that the suite must notice: each breaks one promise of the core in the process that applies it.
+"""Faults that the suite must detect: each breaks one promise of the core in the process that applies it.
 
-``NOTIFYKIT_SABOTAGE=no_fence`` names one.  The core knows nothing of this: roles call
+``NOTIFYKIT_SABOTAGE=no_fence`` names one.  The core has no code for this: processes call
 :func:`apply` before they work, and ``pytest -p tests.scenarios.reliability.sabotage``
 runs any other test under a fault.  A fault rewrites the source of one function, so it
 fails loudly once the line that it breaks is gone.
@@ -63,7 +63,7 @@ def rewrite(place: str, *changes: tuple[str, str]) -> None:
 
 @fault
 def no_fence() -> None:
-    """Results count whoever owns the claim now."""
+    """Results count although another worker owns the claim now."""
     for statement in ("_FINISH", "_KEEP", "_PLANNED"):
         rewrite(f"stores.sql.sqlite.verbs:{statement}", (" AND fence = ?", " AND ? > 0"))
     rewrite("stores.sql.sqlite.verbs:_ATTEMPT", ("INSERT INTO", "INSERT OR REPLACE INTO"))
@@ -101,19 +101,19 @@ def record_before_send() -> None:
 
 @fault
 def no_rescue() -> None:
-    """Nobody ends the leases of the dead."""
+    """No worker ends the leases of dead workers."""
     rewrite("dispatch.janitor:Janitor.end_leases", ("total = 0", "return 0"))
 
 
 @fault
 def abandon_not_counted() -> None:
-    """A delivery that kills its worker may do so for ever."""
+    """A delivery that kills its worker is retried for ever."""
     rewrite("stores.sql.transitions:rescue", ("abandoned=s.queue.c.abandoned + 1", "abandoned=s.queue.c.abandoned"))
 
 
 @fault
 def lease_short() -> None:
-    """A lease ends before the attempt that it covers, and nobody prolongs it."""
+    """A lease ends before the attempt that it covers, and is not prolonged."""
     from notifykit.dispatch.settings import DispatchSettings
 
     DispatchSettings.__attrs_post_init__ = lambda self: None  # type: ignore[method-assign]
@@ -134,18 +134,18 @@ def lease_ends_with_attempt() -> None:
         "dispatch.recorder:Recorder.add",
         ("if not self", "self._leases.drop(record.delivery_id, record.fence)\n    if not self"),
     )
-    rewrite("dispatch.flights:Flights.land", ("for claim in flight.left()", "for claim in ()"))
+    rewrite("dispatch.eager:EagerSends.flush_eager", ("for claim in eager.left()", "for claim in ()"))
 
 
 @fault
 def no_stall() -> None:
-    """A worker goes on sending although it cannot record what became of it."""
+    """A worker keeps sending although it cannot record the results."""
     rewrite("dispatch.recorder:Recorder._stall", ("if stalled is not", "if False and stalled is not"))
 
 
 @fault
 def rescue_at_once() -> None:
-    """After an outage leases are ended before their workers, which live, can prolong them."""
+    """After an outage leases are ended before their workers, which still run, can prolong them."""
     rewrite("dispatch.janitor:Janitor.rescue", ("min(now, ", "max(now, "))
 
 
@@ -167,7 +167,7 @@ def reply_before_commit() -> None:
 
 @fault
 def plan_twice() -> None:
-    """A plan counts although its lease was lost, and ids of deliveries do not tell that they are the same."""
+    """A plan counts although its lease was lost, and the ids of equal deliveries differ."""
     plan = import_module("notifykit.policies.plan")
     new_id = import_module("notifykit.models.ids").new_id
     plan.delivery_id = lambda *_: new_id("dlv_")  # type: ignore[attr-defined]
@@ -183,7 +183,7 @@ def plan_twice() -> None:
 
 @fault
 def dedupe_in_memory() -> None:
-    """Idempotency keys are remembered by the process, not by the store."""
+    """Idempotency keys are kept in the process, not in the store."""
     from notifykit.models.event import Receipt
     from notifykit.publisher import Publisher
 
@@ -215,7 +215,7 @@ def body_reserialised() -> None:
 
 @fault
 def tenant_filter_removed() -> None:
-    """Deliveries are found whichever tenant they belong to."""
+    """Deliveries of any tenant are found."""
     rewrite("stores.sql.reading:conditions", ("[table.c.tenant == tenant]", "[]"))
 
 

@@ -1,4 +1,4 @@
-"""The world around the processes fails: the database, the network, the disk, and the receivers that cannot keep up."""
+"""The world around the processes fails: the database, the network, the disk, and receivers that are too slow."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from .proxy import FaultProxy
 
 #: The slowest answer that a publisher may get while its database is away, in seconds.
 _SLOWEST = 15.0
-#: The same where the database takes everything and answers nothing: the store's limit for a statement, and a little.
+#: The same where the database accepts everything and answers nothing: the store's statement timeout, and a little.
 _SILENCE = 20.0
 _AGAIN = "StoreUnavailableError"
 #: Deliveries that a worker may have sent and not recorded when its leases run out, which they do if the database
 #: is away for longer than a lease: all that it held (it claims no more than ``prefetch``), and the results that
-#: it was about to write.  Not only what was in flight: a worker sends what it holds while the database is away.
+#: it was about to write.  Not only the attempts in progress: a worker sends what it holds while the database is away.
 _UNRECORDED = SETTINGS["prefetch"] + SETTINGS["batch"]
 
 
@@ -42,7 +42,7 @@ def end_well(site: Site, scenario: str, *, hidden: int = 0, **figures: object) -
 
 
 def errors_are_fit(site: Site, slowest: float = _SLOWEST) -> None:
-    """What publishers saw is the one error that says "try again", in time."""
+    """Publishers got only the error that means "try again", in time."""
     failures = site.failures()
     assert not {
         (failure["error"], failure["text"]) for failure in failures if failure["error"] != "StoreUnavailableError"
@@ -54,7 +54,7 @@ def errors_are_fit(site: Site, slowest: float = _SLOWEST) -> None:
 def test_a_database_that_dies_loses_nothing(
     crashes: int, postgres_server: PostgresServer, receiver: Receiver, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """Kill -9 of PostgreSQL under load: publishers are told, workers wait, and everything arrives afterwards."""
+    """Kill -9 of PostgreSQL under load: publishers get an error, workers wait, and everything arrives afterwards."""
     create_tables(postgres_server.url)
     with Site(postgres_server.url, tmp_path / "site", receiver) as site:
         endpoints = site.endpoints(each=2)
@@ -147,7 +147,7 @@ def test_faults_on_the_way_to_the_database_lose_nothing(
 def test_a_database_that_falls_silent_loses_nothing(
     proxied_site: Site, database_proxy: FaultProxy, request: pytest.FixtureRequest
 ) -> None:
-    """Connections that are half open: who waits is told in the end, and everybody goes on without help."""
+    """Connections that are half open: waiting calls fail in the end, and all processes recover by themselves."""
     site = proxied_site
     endpoints = site.endpoints(each=2)
     workers = [site.worker(), site.worker()]
@@ -157,7 +157,7 @@ def test_a_database_that_falls_silent_loses_nothing(
     time.sleep(0.8)
     database_proxy.heal()
     assert site.publishes(20, 90), "publishing never came back"
-    assert until(partial(_has_failures, site, 1), 90), "nobody was told"
+    assert until(partial(_has_failures, site, 1), 90), "no publish failed"
     publisher.terminate()
 
     slowest = max(failure["took"] for failure in site.failures())
@@ -170,7 +170,7 @@ def test_a_database_that_falls_silent_loses_nothing(
 def test_clocks_that_jump_lose_nothing(
     databases: Databases, receiver: Receiver, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """One of two workers has its clock set forward, right, back and right again, by many leases each time."""
+    """The clock of one of two workers is set forward, right, back and right again, by many leases each time."""
     with databases() as url, Site(url, tmp_path / "site", receiver) as site:
         endpoints = site.endpoints(tenants=("acme", "globex"), each=2)
         publisher = site.publisher(endpoints, rate=100)
@@ -180,7 +180,8 @@ def test_clocks_that_jump_lose_nothing(
             jumping.signal(jump)
         assert site.publishes(80)
         publisher.terminate()
-        for worker in (jumping, steady):  # what a clock that was ahead made due is due when the others get there
+        # deliveries that a clock ahead of time scheduled are due when the other clocks reach that time
+        for worker in (jumping, steady):
             worker.signal(signal.SIGHUP)
 
         end_well(site, request.node.name, jumps=4)
@@ -191,7 +192,7 @@ def test_clocks_that_jump_lose_nothing(
 def test_a_stop_does_not_wait_for_a_database_that_is_silent(
     proxied_site: Site, database_proxy: FaultProxy, request: pytest.FixtureRequest
 ) -> None:
-    """SIGTERM while the database takes everything and answers nothing: the worker ends in time all the same."""
+    """SIGTERM while the database accepts everything and answers nothing: the worker ends in time all the same."""
     site = proxied_site
     endpoints = site.endpoints()
     worker = site.worker(grace=1.5)
@@ -209,12 +210,12 @@ def test_a_stop_does_not_wait_for_a_database_that_is_silent(
 def test_a_commit_whose_answer_is_lost_is_resolved_by_its_key(
     proxied_site: Site, database_proxy: FaultProxy, request: pytest.FixtureRequest
 ) -> None:
-    """The connection dies after the commit was sent: the publisher is told, and its second try gets the same event."""
+    """The connection dies after the commit was sent: the publish fails, and its second try returns the same event."""
     site = proxied_site
     endpoints = site.endpoints()
     publisher = site.publisher(endpoints, rate=50, concurrency=1)
     for number in range(3):
-        # Keys are published in their order, so the key of a number to come is one that will be seen.
+        # Keys are published in their order, so the key of a later number is sure to be published.
         coming = site.acknowledged() + 5
         database_proxy.swallow_answer_to(f"p-{coming}".encode())
         assert until(partial(_has_failures, site, number + 1), 10), "no answer was lost"
@@ -257,7 +258,7 @@ def test_faults_on_the_way_to_a_receiver_lose_nothing(
             worker.terminate()
 
 
-def test_a_full_disk_is_told_and_loses_nothing(
+def test_a_full_disk_is_reported_and_loses_nothing(
     sqlite_databases: Databases, receiver: Receiver, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """While SQLite cannot grow, publishing fails and workers wait; with room again both go on without a restart."""
@@ -296,7 +297,8 @@ def test_a_long_outage_keeps_results_and_memory(
         postgres_server.resume()
 
         findings = end_well(site, request.node.name, database_kills=1, memory=held)
-        # A claim whose answer the crash has swallowed may run out; a result that was kept may not be sent again.
+        # A claim whose answer was lost in the crash may run out; a delivery whose result was kept may not be
+        # sent again.
         assert 0 == findings.duplicates
         for worker in workers:
             worker.terminate()

@@ -17,10 +17,10 @@ from .roles.changer import TENANT
 
 
 def lost_updates(url: str, folder: Path, *, count: int, sabotage: str = "") -> dict[str, int]:
-    """Let two processes make ``count`` changes each; return what was noticed of changes that were lost.
+    """Let two processes make ``count`` changes each; return the changes that were lost.
 
-    Every change raises a record's version by one, so the versions tell how many there have been; and each
-    process looks after each change whether what only it changes is still as it left it.
+    Every change raises a record's version by one, so the versions count the changes; and after each
+    change a process checks that the fields that only it changes are still as it left them.
     """
     folder.mkdir(exist_ok=True)
     endpoint, subscription = asyncio.run(_saved(url))
@@ -63,10 +63,10 @@ async def _changes(url: str, endpoint_id: str, subscription_id: str) -> int:
 
 @pytest.mark.parametrize("count", [40, pytest.param(1000, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
-def test_of_changes_by_two_processes_none_is_lost(
+def test_no_change_of_two_processes_is_lost(
     kind: str, count: int, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    """Pauses and resumes of one process and rotations and revocations of another one leave each other alone."""
+    """Pauses and resumes of one process and rotations and revocations of another one do not undo each other."""
     with request.getfixturevalue(f"{kind}_databases")() as url:
         noticed = lost_updates(url, tmp_path / "roles", count=count)
 

@@ -1,4 +1,4 @@
-"""The suite notices when a promise is broken: each fault of ``sabotage.py`` is applied, and has to be found.
+"""The suite detects a broken promise: each fault of ``sabotage.py`` is applied, and has to be found.
 
 A reliability test that cannot fail proves nothing.  What found a fault is in the report.
 """
@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 
 from tests import report
+from tests.scenarios.reliability.forks import ROOT
 
 from .conftest import Databases
 from .crash_cases import CASES
-from .processes import ROOT, Receiver, Site
+from .processes import Receiver, Site
 from .sabotage import FAULTS, VARIABLE
 from .test_crash_points import run
 from .test_kills import pause_under_load, poison_under_way
@@ -29,7 +30,7 @@ from .test_lost_updates import lost_updates
 pytestmark = [pytest.mark.thorough, pytest.mark.interpreted, pytest.mark.xdist_group("sabotage")]
 
 _AT_ONCE = 5
-#: A fault that shows in a race only may stay hidden once.
+#: A fault that shows in a race only may be missed once.
 _TRIES = 3
 
 
@@ -52,7 +53,7 @@ Detector = Callable[[Bench], set[str]]
 
 
 def crash(case_id: str) -> Detector:
-    """Notice it where a process dies."""
+    """Detect it where a process dies."""
     (case,) = (case for case in CASES if str(case) == case_id)
 
     def detect(bench: Bench) -> set[str]:
@@ -66,7 +67,7 @@ def crash(case_id: str) -> Detector:
 
 
 def pauses(bench: Bench) -> set[str]:
-    """Notice it where a worker stands still."""
+    """Detect it where a worker is stopped."""
     with bench.databases() as url, bench.site(url) as site:
         stale = pause_under_load(site, pauses=1)
         broken = set(site.check().broken) | ({"stale write"} if stale else set())
@@ -74,14 +75,14 @@ def pauses(bench: Bench) -> set[str]:
 
 
 def poison(bench: Bench) -> set[str]:
-    """Notice it where an event kills its workers."""
+    """Detect it where an event kills its workers."""
     with bench.databases() as url, bench.site(url) as site:
         _, reasons = poison_under_way(site, seconds=25)
-        return set() if reasons.get("quarantined") else {"a poisonous event: never quarantined"}
+        return set() if reasons.get("quarantined") else {"a poison message: never a dead letter"}
 
 
 def quiet(bench: Bench) -> set[str]:
-    """Notice it where nothing fails at all."""
+    """Detect it where nothing fails."""
     with bench.databases() as url, bench.site(url) as site:
         endpoints = site.endpoints("slow")
         workers = [site.worker(lease=0.3), site.worker(lease=0.3)]
@@ -94,14 +95,14 @@ def quiet(bench: Bench) -> set[str]:
 
 
 def concurrent_changes(bench: Bench) -> set[str]:
-    """Notice it where two processes change the same records."""
+    """Detect it where two processes change the same records."""
     with bench.databases() as url:
         noticed = lost_updates(url, bench.folder, count=100, sabotage=bench.fault)
     return {f"changes at once: {name}" for name, count in noticed.items() if count}
 
 
 def other_tests(*chosen: str) -> Detector:
-    """Notice it in tests of another suite, which pass without the fault."""
+    """Detect it with tests of another suite, which pass without the fault."""
 
     def detect(bench: Bench) -> set[str]:
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
@@ -150,11 +151,11 @@ RUNS = [(fault, store) for fault, (stores, _) in DETECTORS.items() for store in 
 def noticed(
     request: pytest.FixtureRequest, receiver: Receiver, tmp_path_factory: Any
 ) -> Iterator[dict[Any, Future[set[str]]]]:
-    """What was noticed of each fault; several are tried at once."""
+    """What was detected of each fault; several are tried at once."""
     wanted = [
         RUNS[item.callspec.indices["which"]]
         for item in request.session.items
-        if isinstance(item, pytest.Function) and item.originalname == test_a_fault_is_noticed.__name__
+        if isinstance(item, pytest.Function) and item.originalname == test_a_fault_is_detected.__name__
     ]
     databases = {store: request.getfixturevalue(f"{store}_databases") for _, store in wanted if store != "no"}
     folder = tmp_path_factory.mktemp("sabotage")
@@ -178,12 +179,12 @@ def _no_database() -> Any:
 
 
 @pytest.mark.parametrize("which", RUNS, ids="-".join)
-def test_a_fault_is_noticed(which: tuple[str, str], noticed: dict[Any, Future[set[str]]]) -> None:
+def test_a_fault_is_detected(which: tuple[str, str], noticed: dict[Any, Future[set[str]]]) -> None:
     """With the promise broken, a test turns red or an invariant does not hold."""
     by = noticed[which].result()
 
     report.note(f"sabotage {'-'.join(which)}", noticed_by=sorted(by), sabotages_detected=int(bool(by)))
-    assert by, f"nobody noticed {which[0]}"
+    assert by, f"no test detected {which[0]}"
 
 
 def test_every_fault_has_a_detector() -> None:

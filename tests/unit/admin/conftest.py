@@ -1,4 +1,4 @@
-"""A tenant with an endpoint, and a world that answers as it is told."""
+"""A tenant with an endpoint, and receivers with scripted answers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class World:
     """Every receiver there is, and the dispatcher that delivers to them when :meth:`settles` is called.
 
     Attributes:
-        answers: What an endpoint answers next, by its id; it accepts when nothing is left.
+        answers: The next answers of an endpoint, by its id; it accepts when none is left.
         sent: The claims that were sent, in order.
     """
 

@@ -17,7 +17,7 @@ from notifykit.stores.memory import MemoryStore
 ACME = "acme"
 OLD, NEW, THEIRS = (generate_secret() for _ in range(3))
 
-#: A change of an endpoint, and what tells that it was made.
+#: A change of an endpoint, and the check that it was made.
 Change = Callable[[Notifykit, str], Awaitable[object]]
 
 
@@ -30,7 +30,7 @@ async def endpoint(kit):
 
 @pytest.fixture
 def meanwhile(monkeypatch):
-    """Lets something happen after the next read of a record, before anything comes of it."""
+    """Runs a concurrent change after the next read of a record, before it is saved."""
 
     def arrange(record: type, happens: Callable[[], Awaitable[object]]) -> None:
         read = MemoryStore.get
@@ -83,7 +83,7 @@ PAIRS = [
 
 @pytest.mark.parametrize(("slow", "fast"), PAIRS, ids=map("-".join, PAIRS))
 async def test_both_changes_are_made(kit, endpoint, meanwhile, slow, fast):
-    """A change that was overtaken is made anew from what the faster one has left."""
+    """A change that was overtaken is made anew from the result of the faster one."""
     meanwhile(Endpoint, lambda: CHANGES[fast][0](kit, endpoint.id))
 
     answered = await CHANGES[slow][0](kit, endpoint.id)
@@ -96,7 +96,7 @@ async def test_both_changes_are_made(kit, endpoint, meanwhile, slow, fast):
 
 @pytest.mark.parametrize(("slow", "fast"), [("pause", "disable"), ("disable", "pause")])
 async def test_of_two_states_the_last_one_counts(kit, endpoint, meanwhile, slow, fast):
-    """Both changes are made one after the other, like two that did not meet."""
+    """Both changes are made one after the other, as if they had not been concurrent."""
     meanwhile(Endpoint, lambda: CHANGES[fast][0](kit, endpoint.id))
 
     await CHANGES[slow][0](kit, endpoint.id)
@@ -105,7 +105,7 @@ async def test_of_two_states_the_last_one_counts(kit, endpoint, meanwhile, slow,
 
 
 async def test_a_resume_leaves_a_rotation_alone(kit, endpoint, meanwhile):
-    """What was held for a pause is sent with the secret that came meanwhile."""
+    """What was held for a pause is sent with the secret that was added meanwhile."""
     await kit.endpoints.pause(endpoint.id, tenant=ACME)
     meanwhile(Endpoint, lambda: CHANGES["rotate"][0](kit, endpoint.id))
 
@@ -124,7 +124,7 @@ async def test_two_revocations_leave_a_secret_that_signs(kit, endpoint, meanwhil
     assert [THEIRS] == [secret.value for secret in (await kit.endpoints.get(endpoint.id, tenant=ACME)).secrets]
 
 
-async def test_rotations_that_meet_keep_to_the_limit(kit, endpoint, meanwhile):
+async def test_concurrent_rotations_keep_to_the_limit(kit, endpoint, meanwhile):
     """A sixth secret is refused also if the fifth came after the endpoint was read."""
     for _ in range(2):
         await kit.endpoints.rotate_secret(endpoint.id, tenant=ACME)
@@ -148,7 +148,7 @@ async def test_a_removed_endpoint_does_not_come_back(kit, endpoint, meanwhile, n
 
 
 async def test_both_changes_of_a_subscription_are_made(kit, endpoint, meanwhile):
-    """What one names the other keeps."""
+    """Each keeps the fields that the other changes."""
     (subscription,) = await kit.subscriptions.list(tenant=ACME)
     meanwhile(Subscription, lambda: kit.subscriptions.update(subscription.id, tenant=ACME, event_types="refund.*"))
 
@@ -169,8 +169,8 @@ async def test_a_removed_subscription_does_not_come_back(kit, endpoint, meanwhil
     assert [] == await kit.subscriptions.list(tenant=ACME)
 
 
-async def test_nothing_subscribes_an_endpoint_that_is_removed_at_that_moment(kit, endpoint, meanwhile):
-    """The caller is told that there is no such endpoint, and no subscription is left behind."""
+async def test_an_endpoint_that_is_being_removed_cannot_be_subscribed(kit, endpoint, meanwhile):
+    """The error says that there is no such endpoint, and no subscription is left behind."""
     meanwhile(Endpoint, lambda: kit.endpoints.delete(endpoint.id, tenant=ACME))
 
     with pytest.raises(NotFoundError, match=endpoint.id):

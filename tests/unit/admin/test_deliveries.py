@@ -1,4 +1,4 @@
-"""Deliveries and dead letters: look, send again, cancel; and learn why somebody got an event or not."""
+"""Deliveries and dead letters: list, redrive, cancel; and explain why an endpoint got an event or not."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def waiting(world, endpoint):
 
 class TestLooking:
     async def test_a_delivery_and_its_attempts(self, kit, dead):
-        """What was tried is listed in order, with its outcome."""
+        """The attempts are listed in order, with their outcomes."""
         attempts = await kit.deliveries.attempts(dead.id, tenant=ACME)
 
         assert dead == await kit.deliveries.get(dead.id, tenant=ACME)
@@ -91,7 +91,7 @@ class TestRedriving:
         assert 2 == len(world.sent)
 
     async def test_what_is_under_way_is_not_redriven(self, kit, waiting):
-        """It is going to be sent anyway."""
+        """It is still going to be sent."""
         with pytest.raises(StateError, match="is pending: it is still being delivered"):
             await kit.deliveries.redrive(waiting.id, tenant=ACME)
 
@@ -145,7 +145,7 @@ class TestRedriving:
         assert [endpoint.id] * 3 == [target.subscriber_id for _, target in world.sent[before:]]
 
     async def test_what_retention_deleted_cannot_be_sent_again(self, kit, dead, clock):
-        """Without its delivery there is nothing to name."""
+        """Without its delivery there is no id to redrive."""
         await kit.store.purge(before=clock.advance(DAY), keys_before=clock.now(), limit=100)
 
         with pytest.raises(NotFoundError):
@@ -163,14 +163,14 @@ class TestCancelling:
         assert (DeliveryState.CANCELLED, "cancelled", 1) == (cancelled.state, cancelled.reason, len(world.sent))
 
     async def test_what_has_ended_cannot_be_cancelled(self, kit, dead):
-        """The error says how it stands."""
+        """The error names its state."""
         with pytest.raises(StateError, match="is dead: only a waiting one"):
             await kit.deliveries.cancel(dead.id, tenant=ACME)
 
 
 class TestExplaining:
-    async def test_every_subscription_says_what_it_thinks(self, kit, world):
-        """For each of the tenant's subscriptions there is the code of what decides, and what came of it."""
+    async def test_every_subscription_gets_its_reason(self, kit, world):
+        """For each of the tenant's subscriptions there is the code of the reason, and the delivery's state."""
         endpoints = [await kit.endpoints.create(f"{URL}/{n}", tenant=ACME) for n in range(6)]
         off = await kit.endpoints.create(f"{URL}/off", tenant=ACME)
         conditions: list[tuple[dict[str, Any], Endpoint, str]] = [
@@ -219,57 +219,57 @@ class TestExplaining:
 
 
 class TestChanges:
-    async def look(self, kit, cursor=None, **options):
+    async def poll(self, kit, cursor=None, **options):
         found = await kit.deliveries.changes(cursor, tenant=ACME, **options)
         return [(c.delivery.state.value, c.attempt and c.attempt.outcome) for c in found.changes], found.cursor
 
-    async def test_each_look_tells_what_has_happened_since_the_last(self, kit, world, endpoint, clock):
-        """A failure and its retry, once each; what was there before the first look is not told."""
+    async def test_each_poll_reports_what_has_happened_since_the_last(self, kit, world, endpoint, clock):
+        """A failure and its retry, once each; what was there before the first poll is not reported."""
         await world.published()
-        first, cursor = await self.look(kit)
+        first, cursor = await self.poll(kit)
         world.answers[endpoint.id] = [Transient(reason="http_503")]
         await world.published()
-        failed, cursor = await self.look(kit, cursor)
-        quiet, cursor = await self.look(kit, cursor)
+        failed, cursor = await self.poll(kit, cursor)
+        quiet, cursor = await self.poll(kit, cursor)
         clock.advance(HOUR)
         await world.settles()
-        retried, cursor = await self.look(kit, cursor)
+        retried, cursor = await self.poll(kit, cursor)
 
         assert [] == first
         assert [("pending", "transient")] == failed
         assert [] == quiet
         assert [("delivered", "accepted")] == retried
-        assert [] == (await self.look(kit, cursor))[0]
+        assert [] == (await self.poll(kit, cursor))[0]
 
-    async def test_ends_without_an_attempt_are_told(self, kit, waiting):
+    async def test_ends_without_an_attempt_are_reported(self, kit, waiting):
         """A waiting delivery is cancelled by an operator."""
-        _, cursor = await self.look(kit)
+        _, cursor = await self.poll(kit)
         await kit.deliveries.cancel(waiting.id, tenant=ACME)
 
-        assert [("cancelled", None)] == (await self.look(kit, cursor))[0]
+        assert [("cancelled", None)] == (await self.poll(kit, cursor))[0]
 
     async def test_an_old_delivery_is_followed_while_it_is_open(self, kit, world, dead, clock):
         """A dead letter of yesterday that is redriven and sent again."""
         clock.advance(DAY)
         await kit.deliveries.redrive(dead.id, tenant=ACME)
-        _, cursor = await self.look(kit)
+        _, cursor = await self.poll(kit)
         await world.settles()
 
-        assert [("delivered", "accepted")] == (await self.look(kit, cursor))[0]
+        assert [("delivered", "accepted")] == (await self.poll(kit, cursor))[0]
 
     async def test_a_filter_chooses(self, kit, world, endpoint):
-        """By type, and by the state that something has brought a delivery into."""
+        """By type, and by the state that a delivery has reached."""
         only_dead = DeliveryFilter(states=frozenset({DeliveryState.DEAD}))
-        _, cursor = await self.look(kit)
+        _, cursor = await self.poll(kit)
         await world.published()
         world.answers[endpoint.id] = [REFUSED]
         await world.published()
 
-        assert [("dead", "permanent")] == (await self.look(kit, cursor, wanted=only_dead))[0]
-        assert [] == (await self.look(kit, cursor, wanted=DeliveryFilter(event_type="user.created")))[0]
+        assert [("dead", "permanent")] == (await self.poll(kit, cursor, wanted=only_dead))[0]
+        assert [] == (await self.poll(kit, cursor, wanted=DeliveryFilter(event_type="user.created")))[0]
 
-    async def test_a_flood_is_looked_at_in_part_and_said_so(self, kit, world, endpoint, monkeypatch):
-        """A look is bounded, whatever there is."""
+    async def test_a_flood_is_reported_in_part_and_marked_as_such(self, kit, world, endpoint, monkeypatch):
+        """A poll is bounded, however much there is."""
         monkeypatch.setattr("notifykit.admin.changes.MOST", 2)
         found = await kit.deliveries.changes(tenant=ACME)
         for _ in range(3):
@@ -279,12 +279,12 @@ class TestChanges:
 
         assert (2, False) == (len(found.changes), found.complete)
 
-    async def test_what_retention_has_deleted_is_no_news(self, kit, waiting, clock):
-        """It was open, and there is nothing left to tell of it."""
-        _, cursor = await self.look(kit)
+    async def test_what_retention_has_deleted_is_not_reported(self, kit, waiting, clock):
+        """It was open, and there is nothing left to report."""
+        _, cursor = await self.poll(kit)
         await kit.deliveries.cancel(waiting.id, tenant=ACME)
         clock.advance(DAY)
         before = clock.now() + DAY
         await kit.store.purge(before=before, keys_before=before, limit=10)
 
-        assert [] == (await self.look(kit, cursor))[0]
+        assert [] == (await self.poll(kit, cursor))[0]

@@ -70,8 +70,8 @@ class TestCreating:
             ("", ""),
         ],
     )
-    async def test_a_url_that_leads_nowhere_good_is_refused_with_the_reason(self, kit, url, reason):
-        """The problem says what is wrong with the address, and no password is repeated."""
+    async def test_a_url_that_may_not_be_dialled_is_refused_with_the_reason(self, kit, url, reason):
+        """The problem names what is wrong with the address, and repeats no password."""
         with pytest.raises(InvalidEndpointError) as refused:
             await kit.endpoints.create(url, tenant=ACME)
 
@@ -99,7 +99,7 @@ class TestCreating:
         ],
     )
     async def test_a_header_that_could_forge_is_refused(self, kit, name, value):
-        """What the sender sets itself, and what would break a request, is named."""
+        """Headers that the sender sets itself, or that would break a request, are named."""
         with pytest.raises(InvalidEndpointError) as refused:
             await kit.endpoints.create(URL, tenant=ACME, headers={name: value})
 
@@ -107,12 +107,12 @@ class TestCreating:
 
     @pytest.mark.parametrize("tenant", ["", "a b", "acme\n", "a/b", "é", "\ud800", "x" * 129])
     async def test_a_tenant_that_no_event_can_have_is_refused(self, kit, tenant):
-        """An endpoint of somebody who cannot publish would never get anything."""
+        """An endpoint of a tenant that cannot publish would never get anything."""
         with pytest.raises(InvalidEndpointError, match="tenant: must be 1 to 128 characters"):
             await kit.endpoints.create(URL, tenant=tenant)
 
     async def test_the_same_header_in_two_spellings_is_refused(self, kit):
-        """One of them would win without anybody knowing which."""
+        """It would be undefined which one is sent."""
         with pytest.raises(InvalidEndpointError, match="given twice"):
             await kit.endpoints.create(URL, tenant=ACME, headers={"X-Shop": "7", "x-shop": "8"})
 
@@ -136,7 +136,7 @@ class TestCreating:
         assert "hunter2" not in str(refused.value)
 
     async def test_every_problem_is_found_at_once(self, kit):
-        """Who fixes one finds no second behind it."""
+        """All problems are reported together, not one after the other."""
         with pytest.raises(InvalidEndpointError) as refused:
             await kit.endpoints.create(
                 "ftp://x", tenant=ACME, secret="x", timeout=timedelta(0), max_in_flight=0, description="d" * 501
@@ -197,8 +197,8 @@ class TestChanging:
 
         assert created == [*first, *rest]
 
-    async def test_a_deleted_endpoint_takes_its_work_along(self, kit, world, endpoint, clock):
-        """Its subscriptions are gone and what waits for it is cancelled, with the reason."""
+    async def test_deleting_an_endpoint_cancels_its_deliveries(self, kit, world, endpoint, clock):
+        """Its subscriptions are removed and its waiting deliveries are cancelled, with the reason."""
         world.answers[endpoint.id] = [Transient(reason="http_503")]
         (waiting,) = await world.published()
 
@@ -217,7 +217,7 @@ SECOND = timedelta(seconds=1)
 
 class TestStates:
     async def test_a_pause_keeps_and_resuming_delivers(self, kit, world, endpoint):
-        """What comes during a pause is held without an attempt, and is due the moment the endpoint is resumed."""
+        """Deliveries made during a pause are held without an attempt, and due the moment the endpoint is resumed."""
         paused = await kit.endpoints.pause(endpoint.id, tenant=ACME)
         (held,) = await world.published()
         resumed = await kit.endpoints.resume(endpoint.id, tenant=ACME)
@@ -285,7 +285,7 @@ class TestStates:
 
 class TestSecrets:
     async def test_a_rotation_signs_with_both_for_a_while(self, kit, endpoint, clock):
-        """The new secret comes first, the old one goes on signing until the overlap is over, to the microsecond."""
+        """The new secret comes first, the old one keeps signing until the overlap is over, to the microsecond."""
         old = endpoint.secrets[0].value
 
         rotated = await kit.endpoints.rotate_secret(endpoint.id, tenant=ACME)
@@ -296,8 +296,8 @@ class TestSecrets:
         assert (new,) == rotated.signing_keys(clock.now() + DAY)
         assert new != old
 
-    async def test_a_secret_of_ones_own(self, kit, endpoint):
-        """Somebody may bring the new secret."""
+    async def test_a_given_secret_is_used(self, kit, endpoint):
+        """The caller may pass the new secret."""
         mine = generate_secret("v1a")
 
         rotated = await kit.endpoints.rotate_secret(endpoint.id, tenant=ACME, secret=mine)
@@ -321,7 +321,7 @@ class TestSecrets:
         assert endpoint == await kit.endpoints.get(endpoint.id, tenant=ACME)
 
     async def test_a_wrong_secret_is_refused_without_repeating_it(self, kit, endpoint):
-        """What was typed may be somebody's password."""
+        """The rejected text may be a password."""
         with pytest.raises(InvalidEndpointError, match="secret: ") as refused:
             await kit.endpoints.rotate_secret(endpoint.id, tenant=ACME, secret="hunter2")
 
@@ -345,7 +345,7 @@ class TestSecrets:
         assert (rotated.secrets[0].value, full.secrets[0].value) == rotated.signing_keys(clock.now())
 
     async def test_a_shorter_overlap_shortens_the_older_ones(self, kit, endpoint, clock):
-        """Who rotates because a secret leaked wants all the old ones gone."""
+        """A rotation after a leak must end all the old secrets."""
         await kit.endpoints.rotate_secret(endpoint.id, tenant=ACME, overlap=7 * DAY)
 
         rotated = await kit.endpoints.rotate_secret(endpoint.id, tenant=ACME, overlap=HOUR)
@@ -371,7 +371,7 @@ class TestSecrets:
         assert (second,) == revoked.signing_keys(clock.now())
 
     async def test_the_last_secret_that_signs_stays(self, kit, endpoint, clock):
-        """Deliveries are never unsigned: not even where an expired secret is left."""
+        """Deliveries are never unsigned: an expired secret does not count."""
         await kit.endpoints.rotate_secret(endpoint.id, tenant=ACME, overlap=HOUR)
         clock.advance(HOUR)
         current = await kit.endpoints.get(endpoint.id, tenant=ACME)

@@ -1,4 +1,4 @@
-"""Subscriptions: who wants which events, checked before they are stored."""
+"""Subscriptions: which endpoint gets which events, checked before they are stored."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def test_a_condition_that_is_none_is_refused(kit, endpoint, conditions, pa
 
 
 async def test_every_problem_is_found_at_once(kit, endpoint):
-    """Who fixes one finds no second behind it."""
+    """All problems are reported together, not one after the other."""
     with pytest.raises(InvalidSubscriptionError) as refused:
         await kit.subscriptions.create("a-b", tenant=ACME, endpoint_id=endpoint.id, topic="//", filter={"a": 1})
 
@@ -87,7 +87,7 @@ async def test_what_is_not_changed_stays(kit, subscription, clock):
 
 @pytest.mark.parametrize("field", ["id", "tenant_id", "subscriber_id", "created_at", "channel"])
 async def test_what_makes_a_subscription_cannot_be_changed(kit, subscription, field):
-    """An attempt to move it to another endpoint, say, is refused by the field's name."""
+    """For example, moving it to another endpoint is refused, and the error names the field."""
     with pytest.raises(InvalidSubscriptionError, match=f"{field}: cannot be changed"):
         await kit.subscriptions.update(subscription.id, tenant=ACME, **{field: "x"})
 
@@ -121,7 +121,7 @@ async def test_a_subscription_needs_an_endpoint(kit):
 
 
 async def test_a_removed_subscription_leaves_its_deliveries(kit, world, endpoint):
-    """What was made of it stays; nothing new comes."""
+    """Its deliveries stay; no new ones are made."""
     (everything,) = await kit.subscriptions.list(tenant=ACME)
     (delivery,) = await world.published()
 
@@ -146,8 +146,8 @@ async def test_pages_follow_the_order_of_creation(kit, endpoint):
 
 
 class TestWarnings:
-    async def test_a_subscription_that_can_never_match_is_told(self, kit, endpoint):
-        """What is valid and pointless is stored, and the warnings are values: where, which kind, and why."""
+    async def test_a_subscription_that_can_never_match_has_warnings(self, kit, endpoint):
+        """A valid subscription that can never match is stored; its warnings have a path, a code and a text."""
         kit.catalog.include([EventType(name="order.shipped")])
         odd = await kit.subscriptions.create(
             ["order.shipped", "order.shiped", "endpoint.disabled"],

@@ -1,4 +1,4 @@
-"""Nobody reaches what is another tenant's: to a stranger it does not exist."""
+"""No call reaches another tenant's objects: for the caller they do not exist."""
 
 from __future__ import annotations
 

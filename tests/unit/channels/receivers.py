@@ -1,4 +1,4 @@
-"""Receivers on real sockets that do exactly what a test tells them, and the values that deliveries need."""
+"""Receivers on real sockets that run a test's script, and the values that deliveries need."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A process with few files that sends to receivers of another: ``python -m tests.unit.channels.starved``.
 
 Takes the case, the transport, the event loop and the port of a receiver that listens on every
-address of the loopback, and prints what became of it as one line of JSON.
+address of the loopback, and prints the result as one line of JSON.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ async def send_round(channel: WebhookChannel, port: int, count: int) -> Counter[
 
 
 async def within(transport: str, port: int) -> object:
-    """The limit is just what files there are: rounds through more origins than that find one each time."""
+    """The limit equals the free files: rounds through more origins than that get one each time."""
     await send_round(make_channel(transport, None), port, 1)
     allow_files(48)
     channel = make_channel(transport, Limits(connections=40))
@@ -74,7 +74,7 @@ async def within(transport: str, port: int) -> object:
 
 
 async def beyond(transport: str, port: int) -> object:
-    """The limit is more than there are files: what holds them is closed or waited for."""
+    """The limit is higher than the free files: idle connections are closed, busy ones waited for."""
     await send_round(make_channel(transport, None), port, 1)
     allow_files(24)
     channel = make_channel(transport, Limits(connections=10_000))
@@ -118,7 +118,7 @@ async def trust(transport: str, port: int) -> object:
 
 
 async def dispatch(transport: str, port: int) -> object:
-    """A dispatcher whose process has no file left for a while, until it says so."""
+    """A dispatcher whose process has no file left for a while, until it reports that."""
     told: list[object] = []
     rules = EgressRules(allow=["127.0.0.0/8"], allow_http=True, transport="httpx" if transport == "httpx" else "wire")
     async with Notifykit("memory://", egress=rules, subscribers=[told.append]) as kit:

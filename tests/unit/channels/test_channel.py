@@ -152,7 +152,7 @@ EARLY = b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n"
 )
 @pytest.mark.parametrize("then", ["closes", "stays"])
 async def test_an_answer_to_half_a_request_counts(channel, answer, then):
-    """A receiver that refuses a large body before it has read it is heard, whether or not it closes at once."""
+    """The answer of a receiver that refuses a large body unread counts, whether or not it closes at once."""
 
     async def script(exchange: Exchange) -> None:
         await exchange.reader.readuntil(b"\r\n\r\n")
@@ -168,7 +168,7 @@ async def test_an_answer_to_half_a_request_counts(channel, answer, then):
 
 
 async def test_an_answer_too_many_closes_the_connection(channel):
-    """What comes after an answer, in the same packet or later, never meets the next request."""
+    """Bytes after an answer, in the same packet or later, are never read as the answer to the next request."""
     extra = b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"
 
     async def script(exchange: Exchange) -> None:
@@ -209,7 +209,7 @@ async def test_an_endpoint_that_was_read_again_is_not_prepared_again(monkeypatch
 
 
 async def test_prepared_endpoints_are_bounded(monkeypatch):
-    """A process that serves many endpoints does not keep them all."""
+    """A process that serves many endpoints does not keep all of them prepared."""
     monkeypatch.setattr(channel_module, "MAX_PREPARED", 4)
     channel = WebhookChannel(guard=local_guard())
     async with Receiver(always_ok) as receiver:
@@ -277,7 +277,7 @@ async def test_a_status_beyond_599_is_transient():
 
 @pytest.mark.parametrize(("status", "kind"), [(429, Throttled), (503, Transient), (500, Transient), (408, Transient)])
 async def test_retry_after_is_handed_on(channel, status, kind):
-    """The pause that a receiver asks for reaches the rules."""
+    """The pause that a receiver asks for is part of the outcome."""
     async with Receiver(answering(status_line(status, "Retry-After: 120"))) as receiver:
         outcome = await channel.send(make_claim(), make_destination(receiver.url), now=NOW)
 
@@ -370,7 +370,7 @@ async def test_a_stalled_body_is_not_waited_for(channel, monkeypatch):
     ],
 )
 async def test_a_blocked_destination_is_permanent(url, reason):
-    """What the guard refuses is never sent, whether the URL or the DNS gave it away."""
+    """What the guard refuses is never sent, whether it refuses the URL or the resolved address."""
     guard = Guard(allow_http=True, resolver=FixedResolver({"inner.test": [PUBLIC, "127.0.0.1"]}))
     channel = WebhookChannel(guard=guard)
 
@@ -407,7 +407,7 @@ async def test_an_endpoint_that_cannot_be_signed_for_gets_nothing(changes, reaso
 
 @pytest.mark.parametrize("event_id", ["evt_1\r\nx-evil: 1", "evt.1", "", "evt_é", "e" * 129])
 async def test_an_id_that_cannot_be_signed_is_not_sent(event_id):
-    """An id is a header and a part of the signed content: neither may be broken out of."""
+    """An id is a header and a part of the signed content: it must not extend beyond either."""
     channel = WebhookChannel(guard=local_guard())
     async with Receiver(always_ok) as receiver:
         outcome = await channel.send(make_claim(event_id=event_id), make_destination(receiver.url), now=NOW)
@@ -424,7 +424,7 @@ async def test_an_id_that_cannot_be_signed_is_not_sent(event_id):
         (DestinationRefusedError("private"), Permanent(reason="blocked_private")),
     ],
 )
-async def test_a_transport_of_your_own(failure, expected):
+async def test_a_custom_transport_carries_requests(failure, expected):
     """Any object with ``post`` and ``aclose`` carries the requests, and its failures become outcomes."""
 
     class Broken:

@@ -1,4 +1,4 @@
-"""The guard: what is dialled is what was vetted, and a failed lookup lets nothing out."""
+"""The guard: what is dialled is what was vetted, and after a failed lookup nothing is dialled."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from notifykit.channels.webhook import Guard, Refusal, SystemResolver, WireError
+from notifykit.channels.webhook import Guard, Refusal, SystemResolver, WireError, lookups
 from notifykit.channels.webhook import guard as guard_module
 from notifykit.errors import ConfigurationError, DestinationRefusedError
 
@@ -41,7 +41,7 @@ async def test_public_answers_are_returned_in_order():
         ([PUBLIC, "0177.0.0.1"], Refusal.NOT_AN_ADDRESS),
     ],
 )
-async def test_one_bad_answer_condemns_the_name(answers, reason):
+async def test_one_refused_address_refuses_the_name(answers, reason):
     """A mixed set of answers is refused as a whole."""
     assert reason == await refusal(Guard(resolver=FixedResolver({"hook.test": answers})), "hook.test")
 
@@ -67,7 +67,7 @@ async def test_no_answer_is_a_failure_and_never_permission(answers):
 
 
 async def test_a_lookup_has_a_deadline(monkeypatch):
-    """A resolver that hangs is given up."""
+    """A lookup that hangs is given up."""
 
     class Hanging:
         async def resolve(self, host, port):
@@ -81,7 +81,7 @@ async def test_a_lookup_has_a_deadline(monkeypatch):
 
 
 async def test_vetted_answers_are_remembered_for_a_while(monkeypatch):
-    """A burst of new connections asks once; later the name is judged anew."""
+    """A burst of new connections makes one lookup; later the name is judged anew."""
     clock = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     resolver = FixedResolver({"hook.test": [[PUBLIC], ["127.0.0.1"]]})
@@ -96,7 +96,7 @@ async def test_vetted_answers_are_remembered_for_a_while(monkeypatch):
 
 
 async def test_refusals_and_failures_are_not_remembered():
-    """A name that was mended works at once."""
+    """A name that was repaired works at once."""
     guard = Guard(resolver=FixedResolver({"hook.test": [["10.0.0.1"], [], [PUBLIC]]}))
 
     assert Refusal.PRIVATE == await refusal(guard, "hook.test")
@@ -161,7 +161,7 @@ def test_an_operator_may_allow_a_block(allow, address, expected):
     ],
 )
 def test_metadata_services_cannot_be_allowed(address):
-    """Not even an operator who allows everything opens a metadata service."""
+    """Even an allow-list of everything opens no metadata service."""
     assert Refusal.METADATA == Guard(allow=["0.0.0.0/0", "::/0"]).judge(address)
 
 
@@ -179,7 +179,7 @@ def test_metadata_services_cannot_be_allowed(address):
     ],
 )
 def test_a_refusal_names_the_block_that_would_lift_it(address, block):
-    """What the error names is what the allow-list has to have, and lets the address through."""
+    """With the block that the error names on the allow-list, the address is allowed."""
     with pytest.raises(DestinationRefusedError) as caught:
         Guard().parse(f"https://[{address}]/" if ":" in address else f"https://{address}/")
 
@@ -235,7 +235,7 @@ NAMES = ["receiver", "*.svc.cluster.local", "Hooks.Internal."]
     ],
 )
 async def test_an_operator_may_list_names(host, reason):
-    """Names of a private network pass if they are listed; other private names do not."""
+    """Names of a private network are allowed if they are listed; other private names do not."""
     guard = Guard(allow_names=NAMES, allow_http=True, resolver=FixedResolver({}, default=[PUBLIC]))
 
     assert reason == (await guard.judge_url(f"http://{host}:8080/")).reason
@@ -245,7 +245,7 @@ async def test_an_operator_may_list_names(host, reason):
     ("answer", "reason"), [("10.0.0.1", None), ("192.168.0.1", Refusal.PRIVATE), ("169.254.169.254", Refusal.METADATA)]
 )
 async def test_a_listed_name_is_vetted_as_it_is_dialled(answer, reason):
-    """The list of names opens no address: its block must be allowed as well, and metadata stays out of reach."""
+    """The list of names opens no address: its block must be allowed as well, and metadata services stay refused."""
     guard = Guard(allow=["10.0.0.0/8"], allow_names=["receiver"], resolver=FixedResolver({"receiver": [answer]}))
 
     assert reason == (await guard.judge_url("https://receiver/")).reason
@@ -284,7 +284,7 @@ async def test_judge_url_takes_given_answers():
 
 
 async def test_the_message_names_no_address():
-    """What a tenant may read does not say where the name points."""
+    """The text that a tenant may read does not reveal where the name points."""
     guard = Guard(resolver=FixedResolver({"hook.test": ["10.11.12.13"]}))
 
     with pytest.raises(DestinationRefusedError) as caught:
@@ -308,7 +308,7 @@ async def test_the_system_resolver_appends_no_search_domain(monkeypatch):
 
 
 async def test_a_hanging_lookup_holds_one_thread(monkeypatch):
-    """Everybody who asks for the same name waits for the same lookup, even after others gave up."""
+    """All lookups of one name share one thread, even after other callers gave up."""
     release, calls = threading.Event(), []
 
     def getaddrinfo(host, port, **options):
@@ -331,6 +331,86 @@ async def test_a_hanging_lookup_holds_one_thread(monkeypatch):
         assert ["slow.test."] == calls
     finally:
         release.set()
+
+
+@pytest.fixture
+def hanging(monkeypatch):
+    """Let every name with "hang" in it hang until the event is set; return the event and the names looked up."""
+    release, calls = threading.Event(), []
+
+    def getaddrinfo(host, port, **options):
+        calls.append(host)
+        if "hang" in host:
+            release.wait(30)
+        return [(2, 1, 6, "", (PUBLIC, port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(lookups, "SLOW_AFTER", 0.05)
+    yield release, calls
+    release.set()
+
+
+async def vets(guard: Guard, names: list[str]) -> list[asyncio.Task[tuple[str, ...]]]:
+    """Begin to vet names."""
+    tasks = [asyncio.create_task(guard.vet(name, 443)) for name in names]
+    await asyncio.sleep(0)
+    return tasks
+
+
+async def ended(tasks: list[asyncio.Task[tuple[str, ...]]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_names_that_hang_leave_threads_for_others(hanging):
+    """However many names of a domain hang, others are resolved, as is a name of that domain that has answered."""
+    _, calls = hanging
+    guard = Guard(resolver=SystemResolver())
+    first = await vets(guard, [f"first{n}.hangs.test" for n in range(lookups.QUICK)])
+
+    assert (PUBLIC,) == await guard.vet("shop.example", 443)
+    more = await vets(guard, [f"more{n}.hangs.test" for n in range(200)])
+    assert (PUBLIC,) == await guard.vet("shop.example.net", 443)
+    assert lookups.SLOW >= sum("hang" in name for name in calls)
+    await ended([*first, *more])
+
+
+async def test_a_lookup_that_never_began_is_no_failure_of_the_name(hanging):
+    """When all threads are taken, those for names that hang included, the receiver is not at fault."""
+    guard = Guard(resolver=SystemResolver())
+    tasks = await vets(guard, [f"{n}.{n}.hang" for n in range(lookups.QUICK)])
+
+    with pytest.raises(WireError) as caught:
+        await asyncio.gather(*(guard.vet(f"x.{n}.hang", 443, patience=0.2) for n in range(100, 200)))
+
+    assert ("lookup_limit", True) == (caught.value.reason, caught.value.own)
+    await ended(tasks)
+
+
+async def test_one_name_holds_one_thread_whatever_its_ports(hanging):
+    """A name that is registered with many ports takes one thread."""
+    release, calls = hanging
+    guard = Guard(resolver=SystemResolver())
+    tasks = [asyncio.create_task(guard.vet("one.hangs.test", port)) for port in range(8000, 8064)]
+    await asyncio.sleep(0)
+    release.set()
+
+    assert {(PUBLIC,)} == {*await asyncio.gather(*tasks)}
+    assert ["one.hangs.test."] == calls
+
+
+async def test_a_name_that_answers_is_not_taken_for_one_that_hangs(hanging, monkeypatch):
+    """Where many share a domain, those that have answered are resolved beside those that hang."""
+    monkeypatch.setattr(guard_module, "ANSWER_TTL", 0)
+    guard = Guard(resolver=SystemResolver())
+    await guard.vet("shop.shared.test", 443)
+    tasks = await vets(guard, [f"hang{n}.shared.test" for n in range(300)])
+    while sum("hang" in name for name in hanging[1]) < lookups.SLOW:
+        await asyncio.sleep(0.01)
+
+    assert (PUBLIC,) == await guard.vet("shop.shared.test", 443)
+    await ended(tasks)
 
 
 def test_every_reason_is_documented():

@@ -70,7 +70,7 @@ def test_names_that_are_no_token_are_refused(name):
 
 @pytest.mark.parametrize("name", DENIED)
 def test_headers_of_the_sender_cannot_be_replaced(name):
-    """Whatever frames, routes or authenticates the request is ours, in every spelling."""
+    """Headers that frame, route or authenticate the request are refused, in every spelling."""
     assert ["this header is set by the sender"] == [p.partition(": ")[2] for p in check_headers({name: "v"})]
 
 

@@ -136,7 +136,7 @@ async def test_a_fresh_connection_is_not_retried(transport):
 
 
 async def test_the_next_address_is_tried_when_one_refuses():
-    """Two addresses, nobody listens on the first: the delivery goes to the second."""
+    """Two addresses, no server on the first: the delivery goes to the second."""
     guard = Guard(
         allow=["127.0.0.0/8"],
         allow_http=True,
@@ -151,7 +151,7 @@ async def test_the_next_address_is_tried_when_one_refuses():
 
 
 async def test_a_refused_connection_is_reported(transport):
-    """Nobody listens: ``connect_failed``."""
+    """No server listens: ``connect_failed``."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         target = local_guard().parse(f"http://127.0.0.1:{unused.getsockname()[1]}/")
@@ -207,7 +207,7 @@ def test_a_wrong_proxy_is_a_configuration_error(proxy):
 
 @pytest.mark.parametrize("proxy_scheme", ["http", "https"])
 async def test_an_encrypted_request_passes_through_a_proxy(proxy_scheme):
-    """The proxy is asked for a tunnel, encrypted or not, and the receiver is spoken to inside it."""
+    """The proxy opens a tunnel, encrypted or not, and the request to the receiver goes through it."""
     authority = trustme.CA()
     server_tls, proxy_tls, tls = (
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER),
@@ -255,7 +255,7 @@ async def test_an_encrypted_request_passes_through_a_proxy(proxy_scheme):
 
 
 async def test_a_half_request_with_no_answer_was_not_accepted(transport):
-    """A receiver that resets in the middle of a large body has said nothing, and surely took nothing."""
+    """A receiver that resets in the middle of a large body sent no answer, and surely accepted nothing."""
 
     async def script(exchange: Exchange) -> None:
         await exchange.reader.readuntil(b"\r\n\r\n")
@@ -269,7 +269,7 @@ async def test_a_half_request_with_no_answer_was_not_accepted(transport):
 
 
 async def test_no_room_in_the_pool_is_no_fault_of_the_receiver():
-    """An attempt that waits for a connection until its deadline says so, and does not blame the receiver."""
+    """An attempt that waits for a connection until its deadline has a reason that does not blame the receiver."""
 
     async def script(exchange: Exchange) -> None:
         await exchange.request()
@@ -290,8 +290,8 @@ async def test_no_room_in_the_pool_is_no_fault_of_the_receiver():
         await transport.aclose()
 
 
-async def test_words_before_the_handshake_are_not_taken_for_more():
-    """A receiver that speaks in the clear before the TLS handshake is refused."""
+async def test_bytes_before_the_handshake_are_refused():
+    """A receiver that sends bytes in the clear before the TLS handshake is refused."""
     spoken = asyncio.Event()
 
     async def script(exchange: Exchange) -> None:
@@ -323,7 +323,7 @@ async def test_the_guard_decides_inside_the_backend():
 
 
 async def test_http2_is_spoken_when_asked_for():
-    """With ``http2=True`` a receiver that offers it is spoken to in HTTP/2."""
+    """With ``http2=True`` requests to a receiver that offers it use HTTP/2."""
     pytest.importorskip("h2", reason="needs h2")
     from h2.config import H2Configuration
     from h2.connection import H2Connection

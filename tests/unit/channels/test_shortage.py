@@ -1,4 +1,4 @@
-"""What this process lacks itself is blamed on no receiver: files, memory, ports, room for a connection."""
+"""A shortage of this process counts against no receiver: files, memory, ports, connections."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import json
 import socket
 import sys
 import threading
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from notifykit.channels.webhook import Guard, Limits, SystemResolver, WebhookChannel, Wire, WireError
+from notifykit.channels.webhook import Guard, Limits, SystemResolver, WebhookChannel, Wire, WireError, lookups
 from notifykit.channels.webhook.shortage import shortage
 from notifykit.models.outcome import Transient, Unsent
 
@@ -58,7 +59,7 @@ async def test_more_receivers_than_files_are_all_served(case, transport, loop):
 
 @starving
 async def test_a_lookup_without_a_file_is_no_failure_of_the_name():
-    """A resolver that can open nothing does not say so; the guard finds out."""
+    """A resolver that cannot open a file does not report that; the guard detects it."""
     assert ["no_files", True] == await starve("lookup", "wire", "asyncio")
 
 
@@ -71,7 +72,7 @@ async def test_tls_settings_are_not_made_without_a_file():
 @starving
 @pytest.mark.parametrize(("transport", "loop"), [("wire", "asyncio"), ("httpx", "uvloop")])
 async def test_a_dispatcher_without_files_uses_up_no_attempts(transport, loop):
-    """Without files it pauses and says so; then everything arrives at the first attempt, and no endpoint fails."""
+    """Without files it pauses and reports it; then all arrive at the first attempt, and no endpoint fails."""
     found = await starve("dispatch", transport, loop)
 
     assert {"states": {"delivered": 120}, "attempts": {"1": 120}, "failing": 0, "paused": ["no_files"]} == found
@@ -92,8 +93,8 @@ async def test_a_dispatcher_without_files_uses_up_no_attempts(transport, loop):
         (None, None),
     ],
 )
-def test_what_was_lacking(code, expected):
-    """Only what is our own fault is called so."""
+def test_shortages_are_named(code, expected):
+    """Only shortages of this process are named as such."""
     error = OSError() if code is None else OSError(code, "no")
 
     assert expected == shortage(error, "127.0.0.1", 80)
@@ -121,7 +122,7 @@ def test_a_host_without_a_source_address_lacks_no_ports(monkeypatch):
     ],
 )
 async def test_a_failed_connect_is_blamed_on_the_right_side(monkeypatch, transport, code, expected):
-    """What the kernel says of a connect decides whether the receiver failed or was never asked."""
+    """The kernel's error decides whether the receiver failed or was never reached."""
 
     async def create_connection(*_: Any, **__: Any) -> None:
         raise OSError(code, "no")
@@ -134,7 +135,7 @@ async def test_a_failed_connect_is_blamed_on_the_right_side(monkeypatch, transpo
 
 
 async def test_waiting_for_room_leaves_the_receiver_its_time():
-    """An attempt gives up waiting at half of its deadline: it is no timeout of a receiver that was asked too late."""
+    """An attempt gives up waiting at half of its deadline: it is not counted as a timeout of the receiver."""
 
     async def script(exchange: Exchange) -> None:
         await exchange.request()
@@ -158,6 +159,17 @@ async def test_waiting_for_room_leaves_the_receiver_its_time():
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
         await wire.aclose()
+
+
+@pytest.mark.parametrize("transport", ["wire", "httpx"])
+async def test_an_attempt_whose_name_could_not_be_looked_up_was_not_made(monkeypatch, transport):
+    """Names that hang may take every thread: the endpoints of later names are not at fault."""
+    monkeypatch.setattr(lookups, "QUICK", 0)
+    channel = WebhookChannel(guard=Guard(resolver=SystemResolver()), transport=transport)
+    destination = make_destination("https://hooks.example.com/", timeout=timedelta(seconds=1))
+
+    assert Unsent(reason="lookup_limit") == await channel.send(make_claim(), destination, now=NOW)
+    await channel.aclose()
 
 
 async def test_a_lookup_that_gets_no_thread_is_no_failure_of_the_name(monkeypatch):

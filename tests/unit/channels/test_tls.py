@@ -23,7 +23,7 @@ LOOPS = [
 
 @pytest.fixture(params=LOOPS)
 def anyio_backend(request):
-    """Both loops that people run have a TLS layer of their own."""
+    """Both common event loops have a TLS layer of their own."""
     if request.param[1]["use_uvloop"]:
         pytest.importorskip("uvloop", reason="needs uvloop")
     return request.param
@@ -76,7 +76,7 @@ async def test_the_name_is_kept_although_the_address_is_dialled(channel, authori
 
 
 async def test_a_certificate_for_another_name_is_refused(channel, authority):
-    """A valid certificate of somebody else gets no delivery."""
+    """A valid certificate for another name gets no delivery."""
     async with Receiver(always_ok, tls=server_tls(authority, "other.test")) as receiver:
         outcome = await channel.send(make_claim(), make_destination(f"https://hook.test:{receiver.port}/"), now=NOW)
 

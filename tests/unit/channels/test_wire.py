@@ -25,7 +25,7 @@ LOOPS = [
 
 @pytest.fixture(params=LOOPS)
 def anyio_backend(request):
-    """Both loops that people run."""
+    """Both common event loops."""
     if request.param[1]["use_uvloop"]:
         pytest.importorskip("uvloop", reason="needs uvloop")
     return request.param
@@ -197,7 +197,7 @@ async def test_an_answer_that_closes_is_not_taken_for_one_that_does_not(wire):
 
 
 async def test_late_bytes_on_an_idle_connection_close_it(wire):
-    """Bytes that come when nobody asked must not meet the next request."""
+    """Bytes that arrive without a request must not be read as the answer to the next one."""
     spoken = asyncio.Event()
 
     async def script(exchange: Exchange) -> None:
@@ -219,7 +219,7 @@ async def test_late_bytes_on_an_idle_connection_close_it(wire):
 
 
 async def test_bytes_that_the_loop_has_not_read_yet_are_no_answer_either(wire):
-    """An answer to nothing that lies in the kernel as the next request starts never meets it."""
+    """Unread bytes in the kernel when the next request starts are never taken for its answer."""
     loop = asyncio.get_running_loop()
 
     def accept() -> socket.socket:
@@ -234,7 +234,8 @@ async def test_bytes_that_the_loop_has_not_read_yet_are_no_answer_either(wire):
             answering = loop.run_in_executor(None, accept)
             response = await wire.post(target, b"POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\n", b"{}", timeout=5)
             with await answering as accepted:
-                accepted.sendall(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n")  # and the loop gets no turn
+                # and the loop does not run in between
+                accepted.sendall(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n")
 
                 assert 204 == response.status
                 second = loop.run_in_executor(None, accept)
@@ -285,7 +286,7 @@ async def test_interim_answers_are_skipped(wire):
 
 
 async def test_interim_answers_are_bounded(wire):
-    """A receiver that sends nothing but interim answers is not listened to for long."""
+    """A receiver that sends only interim answers is given up after a few."""
     interim = b"HTTP/1.1 100 Continue\r\n\r\n" * 20
 
     async def script(exchange: Exchange) -> None:
@@ -326,7 +327,7 @@ async def test_an_answer_in_single_bytes_is_read(wire):
 
 
 async def test_the_deadline_covers_the_wait_for_the_answer(wire):
-    """A silent receiver is given up in time, and nobody knows whether it accepted."""
+    """A silent receiver is given up in time, and it is uncertain whether it accepted."""
 
     async def script(exchange: Exchange) -> None:
         await exchange.request()
@@ -398,7 +399,7 @@ async def test_cancellation_closes_the_connection(wire):
 
 @pytest.mark.interpreted
 async def test_cancellation_as_the_answer_arrives_spares_the_next_request(wire, monkeypatch):
-    """A connection that was handed on in the same turn of the loop is not closed by the cancelled task."""
+    """A connection that was reassigned in the same iteration of the loop is not closed by the cancelled task."""
     async with Receiver(always_ok) as receiver:
         await post(wire, receiver)
         pool = pool_of(wire)
@@ -464,7 +465,7 @@ async def test_the_number_of_connections_is_bounded():
 
 
 async def test_an_attempt_that_finds_no_room_says_so():
-    """The limit is ours, so its reason is not the receiver's timeout."""
+    """The limit is our own, so the reason is not a timeout of the receiver."""
     wire = Wire(local_guard(), limits=Limits(connections=1))
 
     async def script(exchange: Exchange) -> None:
@@ -506,8 +507,8 @@ async def test_idle_connections_are_bounded_per_origin():
         await wire.aclose()
 
 
-async def test_of_many_origins_those_that_came_first_stay_open():
-    """A round through more receivers than may wait finds some of them still connected, in place of none."""
+async def test_of_many_origins_the_first_stay_connected():
+    """A round through more receivers than idle connections finds some of them still connected, instead of none."""
     wire = Wire(local_guard(), limits=Limits(idle=2))
     async with Receiver(always_ok) as first, Receiver(always_ok) as second, Receiver(always_ok) as third:
         for _ in range(3):
@@ -519,7 +520,7 @@ async def test_of_many_origins_those_that_came_first_stay_open():
 
 
 async def test_encrypted_connections_that_wait_have_a_bound_of_their_own():
-    """An encrypted connection is large: of those fewer may wait, and they take no place from the others."""
+    """An encrypted connection is large: fewer of those may be idle, and they do not displace the others."""
     pool = Pool(asyncio.get_running_loop(), local_guard(), body_cap=1, tls=None, limits=Limits(idle=3, idle_tls=1))
     silent, peer = socket.socketpair()
     with silent, peer:
@@ -553,7 +554,7 @@ def test_connections_leave_files_to_the_rest_of_the_process(monkeypatch, files, 
 
 
 async def test_idle_connections_are_closed_after_a_while():
-    """The sweeper closes what nobody used, without any further request."""
+    """The sweep closes unused connections, without any further request."""
     wire = Wire(local_guard(), limits=Limits(idle_for=0.1))
     async with Receiver(always_ok) as receiver:
         await post(wire, receiver, timeout=0.2)
@@ -564,7 +565,7 @@ async def test_idle_connections_are_closed_after_a_while():
 
 
 async def test_a_connection_retires_although_it_is_busy():
-    """Names are resolved and judged anew every so often, however warm the connection."""
+    """Names are resolved and judged anew every so often, however busy the connection."""
     wire = Wire(local_guard(), limits=Limits(max_age=0.0))
     async with Receiver(always_ok) as receiver:
         await post(wire, receiver)
@@ -575,7 +576,7 @@ async def test_a_connection_retires_although_it_is_busy():
 
 
 async def test_the_next_address_is_tried_when_one_refuses():
-    """Two addresses, nobody listens on the first: the delivery goes to the second."""
+    """Two addresses, no server on the first: the delivery goes to the second."""
     resolver = FixedResolver({"hook.test": ["127.0.0.2", "127.0.0.1"]})
     guard = Guard(allow=["127.0.0.0/8"], allow_http=True, resolver=resolver)
     wire = Wire(guard)
@@ -588,7 +589,7 @@ async def test_the_next_address_is_tried_when_one_refuses():
 
 
 async def test_a_refused_connection_is_reported(wire):
-    """Nobody listens: ``connect_failed``, and certainly not accepted."""
+    """No server listens: ``connect_failed``, and certainly not accepted."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         target = local_guard().parse(f"http://127.0.0.1:{unused.getsockname()[1]}/")
@@ -599,7 +600,7 @@ async def test_a_refused_connection_is_reported(wire):
 
 
 async def test_closing_ends_running_requests(wire):
-    """Nobody waits for ever on a wire that was closed."""
+    """No request waits for ever on a wire that was closed."""
 
     async def script(exchange: Exchange) -> None:
         await exchange.request()

@@ -32,7 +32,7 @@ def test_a_new_store_is_healthy(cli: Command) -> None:
     assert 0 == code
     assert {"python", "notifykit", "extras", "store", "schema", "leases", "waiting", "dead letters"} <= found.keys()
     assert set(found.values()) <= {"ok", "note"}
-    assert "All is well." in cli("check").out
+    assert "All checks passed." in cli("check").out
 
 
 def test_the_package_of_another_project_is_wrong(cli: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,7 +194,7 @@ def test_keys_that_do_not_open_the_store_are_wrong(cli: Command, use_keys: Calla
     code, ((level, text),) = key_findings(cli)
 
     assert (1, "bad") == (code, level)
-    assert f"1 row sealed under the key {old.current}" in text
+    assert f"1 row encrypted with the key {old.current}" in text
     assert f"add {old.current} to NOTIFYKIT_KEYS" in text
 
 
@@ -208,7 +208,7 @@ def test_another_key_of_the_same_id_is_wrong(cli: Command, use_keys: Callable[..
     code, ((level, text),) = key_findings(cli)
 
     assert (1, "bad") == (code, level)
-    assert "do not open" in text
+    assert "cannot be decrypted" in text
 
 
 def test_keys_must_open_events_and_answers_too(
@@ -227,4 +227,4 @@ def test_keys_must_open_events_and_answers_too(
     code, ((level, text),) = key_findings(cli)
 
     assert (1, "bad") == (code, level)
-    assert f"2 rows sealed under the key {old.current}" in text
+    assert f"2 rows encrypted with the key {old.current}" in text

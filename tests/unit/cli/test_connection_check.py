@@ -22,7 +22,7 @@ def test_a_server_without_a_pooler_is_well(cli: Command, postgres_store_url: str
     """Hints are sent and heard."""
     code, found = findings(cli, postgres_store_url)
 
-    assert (0, "ok", "ok") == (code, found["pooler"]["level"], found["hints"]["level"])
+    assert (0, "ok", "ok") == (code, found["pooler"]["level"], found["notifications"]["level"])
     assert "none" == found["pooler"]["found"]
 
 
@@ -30,16 +30,16 @@ def test_a_pooler_of_sessions_is_named(cli: Command, postgres_store_url: str, pg
     """With what it must have for each process; hints are heard."""
     code, found = findings(cli, pgbouncer.to("session"))
 
-    assert (0, "note", "ok") == (code, found["pooler"]["level"], found["hints"]["level"])
-    assert "pools sessions" in found["pooler"]["found"]
+    assert (0, "note", "ok") == (code, found["pooler"]["level"], found["notifications"]["level"])
+    assert "session pooling" in found["pooler"]["found"]
 
 
 def test_a_pooler_of_transactions_is_named(cli: Command, postgres_store_url: str, pgbouncer: PgBouncer) -> None:
     """With what it costs, and what would be better."""
     code, found = findings(cli, pgbouncer.to("transaction"))
 
-    assert (0, "note", "note") == (code, found["pooler"]["level"], found["hints"]["level"])
-    assert "pools transactions" in found["pooler"]["found"]
+    assert (0, "note", "note") == (code, found["pooler"]["level"], found["notifications"]["level"])
+    assert "transaction pooling" in found["pooler"]["found"]
     assert "?pooler=session" in found["pooler"]["remedy"]
 
 
@@ -60,8 +60,8 @@ def test_a_listener_that_hears_nothing_is_wrong(
 
     code, found = findings(cli, postgres_store_url)
 
-    assert (1, "bad") == (code, found["hints"]["level"])
-    assert ("NOTIFY does not arrive" if silent else "no more connections") in found["hints"]["found"]
+    assert (1, "bad") == (code, found["notifications"]["level"])
+    assert ("no NOTIFY was received" if silent else "no more connections") in found["notifications"]["found"]
 
 
 def test_passwords_are_not_shown(cli: Command) -> None:

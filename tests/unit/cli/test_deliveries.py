@@ -26,7 +26,7 @@ def test_the_timeline_of_a_delivery(cli: Command, desk: Desk, deliver: Deliver) 
     assert "pending" == delivery["state"]
     assert [("transient", 503), ("transient", 503)] == [(a["outcome"], a["status"]) for a in record["timeline"]]
     assert all(attempt["retry_at"] for attempt in record["timeline"])
-    words = ["published", "planned", "attempt 1", "http 503", "retry at", "answer: thanks", "attempt 2", "pending"]
+    words = ["published", "planned", "attempt 1", "http 503", "retry at", "response: thanks", "attempt 2", "pending"]
     timeline = shown.out.partition("TIME")[2]
     positions = [timeline.index(word) for word in words]
     assert sorted(positions) == positions
@@ -122,7 +122,7 @@ def test_explain_says_why_somebody_got_nothing(cli: Command, desk: Desk, endpoin
     assert ["matched", "type_mismatch", "topic_mismatch", "filter_mismatch"] == verdicts
     assert (True, ["delivered"]) == (record["planned"], [delivery["state"] for delivery in record["deliveries"]])
     assert "its filter does not match the event's data" in shown.out
-    assert "does a dispatcher run?" in before.out
+    assert "Start one: notifykit run" in before.out
 
 
 def test_explain_may_be_asked_for_one_endpoint(cli: Command, desk: Desk, endpoint: str, deliver: Deliver) -> None:
@@ -138,7 +138,7 @@ def test_explain_may_be_asked_for_one_endpoint(cli: Command, desk: Desk, endpoin
     assert (2, 2) == (len(both["verdicts"]), len(both["deliveries"]))
     assert [other] == [verdict["subscription"]["subscriber_id"] for verdict in record["verdicts"]]
     assert [other] == [delivery["subscriber_id"] for delivery in record["deliveries"]]
-    assert "That endpoint has no subscriptions." in nobody.out
+    assert "The endpoint has no subscriptions." in nobody.out
 
 
 def test_what_a_receiver_answers_cannot_steer_the_terminal(
@@ -204,5 +204,5 @@ def test_an_event_that_is_not_due_needs_no_dispatcher_yet(cli: Command) -> None:
     later = cli("publish", "order.shipped", "{}", "--deliver-at", "+1h", "--json").record["event_id"]
     now = publish(cli)
 
-    assert "before it is due" in cli("explain", later).out
-    assert "does a dispatcher run?" in cli("explain", now).out
+    assert "it is planned when it is due" in cli("explain", later).out
+    assert "Start one: notifykit run" in cli("explain", now).out

@@ -253,7 +253,7 @@ def test_an_endpoint_that_gets_nothing_is_not_tested(cli: Command, verb: str) ->
         ("cancelled", "endpoint_deleted", "is cancelled (endpoint_deleted)"),
         ("held", "endpoint_failing", "is held until 2026-01-31 09:05:00Z (endpoint_failing)"),
         ("sending", None, "the receiver has not answered yet"),
-        ("pending", None, "does a dispatcher run?"),
+        ("pending", None, "if no dispatcher runs, start one"),
         (None, None, "no dispatcher runs, or the receiver has not answered yet"),
     ],
 )

@@ -20,7 +20,7 @@ def test_events_are_listed_newest_first(cli: Command) -> None:
     cut = cli("events", "list", "--limit", "1")
     assert second in cut.out
     assert "--limit" in cut.err
-    assert "has no such events" in cli("events", "list", "--tenant", "other").out
+    assert "has no matching events" in cli("events", "list", "--tenant", "other").out
 
 
 def test_an_event_is_shown_with_its_payload_and_deliveries(

@@ -43,7 +43,7 @@ def test_a_rotation_ends_with_a_store_that_the_new_key_opens(cli: Command, keys:
 
     assert (1, 1) == (counted.code, counted.record["rows"])
     assert {"key": new.current, "rows": 1, "dry_run": False, "missed": 0, "unreadable": {}} == done.record
-    assert (0, f"0 rows are not encrypted under the key {new.current}\n") == (again.code, again.out)
+    assert (0, f"0 rows are not encrypted with the key {new.current}\n") == (again.code, again.out)
     assert (0, made["id"]) == (shown.code, shown.record["id"])
 
 

@@ -203,7 +203,7 @@ async def test_a_worker_that_says_something_else_is_replaced(monkeypatch) -> Non
     """What else a process writes to its stdout, by a hook of Python's start, does not end the supervisor."""
     monkeypatch.setattr("sys.executable", "/bin/echo")
 
-    with pytest.raises(CommandError, match="something else"):
+    with pytest.raises(CommandError, match="unexpected output"):
         await (await supervisor.Worker.start(b"{}\n")).ready()
 
 

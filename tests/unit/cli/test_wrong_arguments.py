@@ -123,8 +123,8 @@ def test_every_global_option_answers_every_wrong_value(cli, option, value):
     ("words", "told"),
     [
         (("listen", "--port", "99999"), "'99999' is not a port; write a number from 0 to 65535"),
-        (("listen", "--host", "x" * 300), "that is no host; try another --port or --host"),
-        (("listen", "--host", "a\0b"), "that is no host; try another --port or --host"),
+        (("listen", "--host", "x" * 300), "this is not a host name; try another --port or --host"),
+        (("listen", "--host", "a\0b"), "this is not a host name; try another --port or --host"),
         (("stats", "--url", "postgresql://user:secret@host:abc/db"), None),
         (("endpoints", "list", "--url", "postgresql://user:secret@host:abc/db"), "a port is a number from 1 to 65535"),
         (("publish", "a.b", '{"a": "\udcff"}'), "it is not UTF-8 (at byte 8)"),

@@ -75,6 +75,7 @@ def url(request, tmp_path) -> Iterator[str]:
 def kit(url) -> Iterator[Notifykit]:
     """A kit on Django's database."""
     kit = Notifykit(url)
-    kit.blocking.stats()  # opened before the test's transaction begins: the first to open a file wants it for itself
+    # opened before the test's transaction begins: the first connection to a file needs it exclusively
+    kit.blocking.stats()
     yield kit
     kit.close()

@@ -1,4 +1,4 @@
-"""Publishing from Django: an event has the fate of the transaction that it is part of."""
+"""Publishing from Django: an event is committed or rolled back with the transaction that it joins."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class OrderPlaced:
 
 
 class OutageError(Exception):
-    """What happens to a program in the middle of a transaction."""
+    """Raised in the middle of a transaction."""
 
 
 @contextmanager
@@ -78,11 +78,11 @@ def published(kit):
     return sorted((event.id, event.body) for event in events)
 
 
-# ── one fate ───────────────────────────────────────────────────────────────────────────────────
+# ── commit and rollback ───────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_commit_publishes(kit):
-    """The event is not there for others before the commit, and is there after it."""
+    """The event is invisible to others before the commit, and visible after it."""
     with transaction.atomic():
         receipt = place("A-1", kit)
         before = published(kit)
@@ -188,7 +188,7 @@ def test_a_key_of_another_event_is_refused_and_the_transaction_can_go_on(kit):
 
 
 def test_a_conflict_among_many_leaves_none_of_them(kit):
-    """Who catches the error and commits has not published half of it."""
+    """A program that catches the error and commits has not published half of it."""
     publish(OrderPlaced("A-1"), tenant="acme", kit=kit, idempotency_key="k")
 
     with transaction.atomic(), pytest.raises(IdempotencyConflictError):
@@ -208,7 +208,7 @@ def test_a_conflict_among_many_leaves_none_of_them(kit):
 
 
 def test_a_kit_on_another_kind_of_database_is_refused(url, tmp_path):
-    """An event that could not share the order's fate is an error, not a surprise."""
+    """An event that could not join the order's transaction is an error."""
     other = f"sqlite:///{tmp_path / 'other.db'}" if url.startswith("postgres") else "postgresql://nobody@nowhere/none"
 
     with pytest.raises(CannotJoinError, match="give the kit the same database"), transaction.atomic():
@@ -242,7 +242,7 @@ def test_an_error_that_has_nothing_to_do_with_us_stays_itself(kit):
 
 
 def test_without_django_the_import_names_the_extra(monkeypatch):
-    """Whoever has not installed it learns what to install."""
+    """The error names the package to install."""
     monkeypatch.setitem(sys.modules, "django.db", None)
     monkeypatch.delitem(sys.modules, "notifykit.contrib.django")
 
@@ -303,7 +303,7 @@ SERVER = {"ENGINE": "django.db.backends.postgresql", "NAME": "shop", "HOST": "db
     ],
 )
 def test_options_of_djangos_database_come_along(options, query):
-    """What they say of encryption, schemas and roles holds for the kit, too; what only Django needs does not."""
+    """Options for encryption, schemas and roles apply to the kit, too; what only Django needs does not."""
     from sqlalchemy import make_url
 
     with django_database("default", {**SERVER, "OPTIONS": options}):
@@ -311,7 +311,7 @@ def test_options_of_djangos_database_come_along(options, query):
 
 
 def test_an_option_that_cannot_be_kept_is_refused():
-    """By the kit, which names it: a connection without it would be less than Django insists on."""
+    """By the kit, which names it: a connection without it would break a setting of Django's."""
     with (
         django_database("default", {**SERVER, "OPTIONS": {"channel_binding": "require"}}),
         pytest.raises(ConfigurationError, match="channel_binding=require"),
@@ -363,14 +363,14 @@ def test_a_database_that_has_no_store_is_refused():
 
 
 def test_another_alias_is_another_transaction(kit, url):
-    """``using`` says whose transaction it is."""
+    """``using`` selects the transaction."""
     with django_database("reports", {**connections.databases["default"]}), rolled_back():
         publish(OrderPlaced("A-1"), tenant="acme", kit=kit, using="reports")
 
     assert 1 == kit.blocking.stats().unplanned
 
 
-# ── the whole way ──────────────────────────────────────────────────────────────────────────────
+# ── end to end ──────────────────────────────────────────────────────────────────────────────
 
 
 async def test_what_django_committed_is_delivered(url):
@@ -398,7 +398,7 @@ async def test_what_django_committed_is_delivered(url):
 
 
 class TestOutboxUnderDjango:
-    """A host's tests see what its views publish, whatever becomes of the transaction."""
+    """A host's tests see what its views publish, also in a test transaction that never commits."""
 
     @pytest.fixture
     def outbox(self):

@@ -22,7 +22,7 @@ def run_all(case: type[unittest.TestCase]) -> unittest.TestResult:
 
 
 def test_each_test_of_a_class_has_an_outbox_of_its_own() -> None:
-    """What one publishes the next does not see, and afterwards nothing stands in for the default kit."""
+    """What one publishes the next does not see, and afterwards the default kit is no longer replaced."""
     seen: list[tuple[Outbox, int]] = []
 
     class Shipping(OutboxTestCase):

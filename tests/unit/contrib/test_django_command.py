@@ -61,7 +61,7 @@ def test_it_works_on_djangos_database(url: str) -> None:
 
 
 def test_exit_codes_are_passed_on(url: str) -> None:
-    """An object that there is not is 3, as on the shell."""
+    """A missing object is exit code 3, as on the shell."""
     assert 3 == ran("endpoints", "show", "end_1")[0]
 
 

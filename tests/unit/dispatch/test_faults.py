@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from notifykit import Endpoint, Event, RateLimit, StoreError, StoreUnavailableError
+from notifykit import DispatchSettings, Endpoint, Event, RateLimit, StoreError, StoreUnavailableError
+from notifykit.errors import ValueRefusedError
 from notifykit.models.delivery import Claim, DeliveryState
 from notifykit.models.destination import Destination, destination_of
 from notifykit.models.outcome import (
@@ -25,6 +28,7 @@ from notifykit.policies.circuits import IN_A_ROW
 from notifykit.stores.memory import MemoryStore
 from notifykit.telemetry import ChannelFailed, LoopFailed
 from notifykit.testing import FakeClock
+from notifykit.testing.suites.store.steps import is_planned
 
 from .support import TENANT, Bench, bench
 
@@ -86,6 +90,30 @@ async def test_an_event_that_cannot_be_read_does_not_keep_others_from_being_plan
 
         assert 1 == len(await b.deliveries(DELIVERED))
         assert {"plan"} == failures(b)
+
+
+async def test_a_plan_that_the_store_refuses_does_not_keep_others_from_being_written(monkeypatch):
+    """Its event waits for its lease to run out; those of the same batch are planned."""
+    settle = MemoryStore.settle
+    refused = []
+
+    async def refusing(store: MemoryStore, settlements: Any, **options: Any) -> Any:
+        if any(settlement.event_id in refused for settlement in settlements):
+            raise ValueRefusedError("no such value")
+        return await settle(store, settlements, **options)
+
+    monkeypatch.setattr(MemoryStore, "settle", refusing)
+    async with bench() as b:
+        planner = b.kit.dispatcher([], DispatchSettings(roles=frozenset({"plan"})))
+        await subscribed(b, TENANT)
+        events = [await b.publish() for _ in range(5)]
+        refused.append(events[2])
+
+        await planner.step()
+
+        assert {*events} - {*refused} == {delivery.event_id for delivery in await b.deliveries()}
+        assert {"plan"} == failures(b)
+        assert not await is_planned(b.kit.store, TENANT, events[2])
 
 
 async def test_a_tenant_that_cannot_be_read_does_not_keep_others_from_being_claimed(monkeypatch):
@@ -154,6 +182,54 @@ async def test_the_health_of_one_endpoint_does_not_hide_that_of_others(monkeypat
         assert [good.id] == [circuit.key for circuit in await b.kit.store.circuits()]
         assert {"circuits"} == failures(b)
         assert circuits.circuit(bad.id) is not None
+
+
+@asynccontextmanager
+async def answering(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Bench, list[Endpoint], list[str]]]:
+    """Let the probes of three failing endpoints be answered, the second of another tenant; note which are woken."""
+    clock = FakeClock(datetime.now(UTC))
+    woken: list[str] = []
+    wake = MemoryStore.wake
+
+    async def noted(store: MemoryStore, tenant: str, subscriber_id: str, **options: Any) -> int:
+        woken.append(subscriber_id)
+        return await wake(store, tenant, subscriber_id, **options)
+
+    monkeypatch.setattr(MemoryStore, "wake", noted)
+    async with bench(clock=clock) as b:
+        endpoints = [await subscribed(b, tenant) for tenant in (TENANT, OTHER, TENANT)]
+        circuits = b.dispatcher._circuits
+        for endpoint in endpoints:
+            for _ in range(IN_A_ROW):
+                circuits.note(endpoint, Transient(reason="http_503"), clock.now())
+        await circuits.refresh()
+        clock.advance(timedelta(minutes=1))
+        for endpoint in endpoints:
+            circuits.note(endpoint, Accepted(), clock.now())
+        yield b, endpoints, woken
+
+
+async def test_an_endpoint_that_cannot_be_woken_does_not_keep_others_parked(monkeypatch):
+    """What was parked behind the probes of the others follows them."""
+    async with answering(monkeypatch) as (b, (first, bad, last), woken):
+        failing_for(monkeypatch, "wake", bad.tenant)
+
+        await b.dispatcher._circuits.refresh()
+
+        assert {first.id, last.id} == {*woken}
+        assert {"circuits"} == failures(b)
+
+
+async def test_who_could_not_be_woken_while_the_database_was_away_is_woken_later(monkeypatch):
+    """It is no endpoint's fault: each is woken at the next look."""
+    async with answering(monkeypatch) as (b, endpoints, woken):
+        with monkeypatch.context() as patch:
+            failing_for(patch, "wake", OTHER, StoreUnavailableError("away"))
+            with pytest.raises(StoreUnavailableError):
+                await b.dispatcher._circuits.refresh()
+        await b.dispatcher._circuits.refresh()
+
+        assert sorted(endpoint.id for endpoint in endpoints) == sorted(woken)
 
 
 async def test_an_endpoint_that_cannot_be_disabled_does_not_keep_others(monkeypatch):

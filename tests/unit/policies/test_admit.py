@@ -81,7 +81,7 @@ def nested(levels: int) -> Any:
 
 class TestStored:
     def test_a_bare_event_gets_defaults(self) -> None:
-        """It happened, and is due, when it is published."""
+        """Its time, and when it is due, are the time of publishing."""
         stored = admitted(BARE)
 
         assert stored == StoredEvent(
@@ -136,7 +136,7 @@ class TestStored:
         assert 16 == len(stored.fingerprint)
 
     def test_ids_are_made_by_default(self) -> None:
-        """Nobody has to bring a source of ids."""
+        """The caller need not give a source of ids."""
         assert is_id(admit(BARE, None, tenant="acme", now=NOW).id, EVENT)
 
     @pytest.mark.parametrize(
@@ -258,7 +258,7 @@ class TestRefused:
         ],
     )
     def test_a_field_that_is_wrong(self, changes: dict[str, Any], expected: str) -> None:
-        """Each has its words, and only those."""
+        """Each has its own message, and no other."""
         assert [expected] == problems(bare(**changes))
 
     @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ class TestRefused:
         ],
     )
     def test_a_tenant_that_is_none(self, tenant: Any, expected: str) -> None:
-        """Every row carries the tenant, so it has a grammar."""
+        """Every row has the tenant, so it has a grammar."""
         assert [expected] == problems(BARE, tenant=tenant)
 
     def test_the_largest_event_is_admitted(self) -> None:
@@ -294,7 +294,7 @@ class TestRefused:
         assert "a.b:c@d-e_f" == admitted(event, tenant="a.b:c@d-e_f").tenant
 
     def test_every_problem_is_reported_at_once(self) -> None:
-        """The caller mends the event once, not problem by problem."""
+        """The caller can correct the event once, not problem by problem."""
         event = Event(
             type="order shipped",
             data={"items": [{}, {}, {}, {"price": float("nan")}], "when": NAIVE},
@@ -403,7 +403,7 @@ class TestData:
         assert ["data.a" + ".a" * 31 + ": nested deeper than 32 levels"] == problems(bare(data={"a": deep}))
 
     def test_braces_inside_of_texts_are_no_containers(self) -> None:
-        """The counts over the bytes are a hint, not the answer."""
+        """The counts over the bytes only decide whether to walk."""
         data = {"x": '{[":' * 1000}
 
         assert data == json.loads(admitted(bare(data=data)).body)["data"]
@@ -442,8 +442,8 @@ class TestData:
         assert ["data: too large, at most 262144 bytes"] == problems(bare(data={"texts": [long] * 100_000}))
         assert ["data: too large, at most 262144 bytes"] == problems(bare(data={"keys": [{long: 1}] * 900}))
 
-    def test_a_failure_that_nobody_foresaw_is_a_refusal(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """If only the writer knows what is wrong, its words are passed on."""
+    def test_an_unforeseen_failure_is_a_refusal(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """If only the JSON writer knows what is wrong, its message is passed on."""
         monkeypatch.setattr(admit_module, "json_problems", lambda *_, **__: [])
 
         (problem,) = problems(bare(data={"x": b""}))
@@ -466,7 +466,7 @@ class TestChecks:
         assert ["actor: is empty", "data.a: too small"] == found
 
     def test_a_content_check_does_not_run_on_data_that_has_no_body(self) -> None:
-        """What is not JSON, or too large, is refused before anybody looks at it."""
+        """What is not JSON, or too large, is refused before the content check."""
 
         def check(data: Any) -> list[str]:
             pytest.fail("checked")
@@ -506,7 +506,7 @@ class TestFingerprint:
         )
 
     def test_tenants_have_keys_of_their_own(self) -> None:
-        """The same content is the same, whoever publishes it."""
+        """The fingerprint does not depend on the tenant."""
         event = attrs.evolve(FULL, tenant=None)
 
         assert admitted(event).fingerprint == admitted(event, tenant="globex").fingerprint
@@ -541,7 +541,7 @@ class TestFingerprint:
         assert admitted(FULL).fingerprint != admitted(attrs.evolve(FULL, **changes)).fingerprint
 
     def test_the_priority_of_the_type_counts_too(self) -> None:
-        """The event is another one when it goes another way."""
+        """An event with another priority is another event."""
         event = bare(idempotency_key="k")
 
         assert admitted(event).fingerprint != (
@@ -549,7 +549,7 @@ class TestFingerprint:
         )
 
     def test_no_key_no_fingerprint(self) -> None:
-        """It would cost time and serve nobody."""
+        """It would cost time for nothing."""
         assert admitted(attrs.evolve(FULL, idempotency_key=None)).fingerprint is None
 
 

@@ -1,4 +1,4 @@
-"""What counts as something that has happened to a delivery between two looks."""
+"""What is reported of a delivery between two polls."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def a_delivery(state: DeliveryState, attempts: int, id_: str = "dlv_1") -> Deliv
         (Seen(S.PENDING, 1), S.HELD, 1, True),
         (Seen(S.HELD, 1), S.PENDING, 1, False),
         (Seen(S.PENDING, 0), S.CANCELLED, 0, True),
-        (Seen(S.DEAD, 3), S.PENDING, 3, False),  # redriven: its next attempt is told
+        (Seen(S.DEAD, 3), S.PENDING, 3, False),  # redriven: its next attempt is reported
         (Seen(S.DEAD, 3), S.DEAD, 3, False),
     ],
 )
-def test_attempts_and_ends_are_told(before: Seen, state: DeliveryState, attempts: int, happened: bool) -> None:
-    """An attempt is, and a state in which a delivery stays; to be claimed or due again is not."""
+def test_attempts_and_ends_are_reported(before: Seen, state: DeliveryState, attempts: int, happened: bool) -> None:
+    """An attempt is, and a final state; a claim or becoming due again is not."""
     delivery = a_delivery(state, attempts)
 
     assert ([Moved(delivery, before.attempts)] if happened else []) == moved(
@@ -52,8 +52,8 @@ def test_attempts_and_ends_are_told(before: Seen, state: DeliveryState, attempts
     )
 
 
-def test_what_was_not_seen_is_told_only_if_it_is_new() -> None:
-    """One that comes into sight because others have ended is no news; what is told is in the order of ids."""
+def test_a_delivery_that_comes_into_view_is_reported_only_if_it_is_new() -> None:
+    """One that comes into view because others have ended is not reported; reports are in the order of ids."""
     old, second, first = (a_delivery(S.PENDING, 0, id_) for id_ in ("dlv_0", "dlv_2", "dlv_1"))
 
     assert [Moved(first, 0), Moved(second, 0)] == moved({}, [second, old, first], new={"dlv_1", "dlv_2"})

@@ -1,4 +1,4 @@
-"""When an endpoint counts as failing, and how it is let back."""
+"""When the circuit of an endpoint opens, and how it closes again."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ OPEN = OpenCircuit(key=ENDPOINT.id, tenant=ENDPOINT.tenant, since=START, probe_a
 def after(
     outcomes: list[Outcome], circuit: OpenCircuit | None = None, pulse: FailureWindow | None = None
 ) -> OpenCircuit | None:
-    """Return what an endpoint suffers from after these outcomes."""
+    """Return the circuit of an endpoint after these outcomes."""
     pulse = pulse or FailureWindow()
     for outcome in outcomes:
         circuit = note(pulse, outcome, DESTINATION, circuit, now=START)
@@ -50,8 +50,8 @@ def after(
         (Unsent(reason="no_files", pauses=True), None),
     ],
 )
-def test_what_an_outcome_says_of_an_endpoint(outcome: Outcome, expected: bool | None) -> None:
-    """A refusal of one message says nothing of the next."""
+def test_which_outcomes_count_against_an_endpoint(outcome: Outcome, expected: bool | None) -> None:
+    """A refusal of one message does not count against the endpoint."""
     assert expected is is_success(outcome)
 
 
@@ -72,12 +72,12 @@ def test_half_of_the_last_ones_make_it_failing() -> None:
 
 
 def test_refusals_of_single_messages_do_not_count() -> None:
-    """Any number of permanent refusals leaves an endpoint well."""
+    """Any number of permanent refusals leaves the circuit closed."""
     assert after([Permanent(reason="http_413")] * 50) is None
 
 
 def test_a_failed_probe_doubles_the_pause_up_to_a_limit() -> None:
-    """Probes come more and more seldom, but never more than five minutes apart."""
+    """The pauses between probes grow, but never beyond five minutes."""
     first = note(FailureWindow(), BAD, DESTINATION, OPEN, now=START)
     many = note(FailureWindow(), BAD, DESTINATION, attrs.evolve(OPEN, probes=40), now=START)
 
@@ -88,15 +88,15 @@ def test_a_failed_probe_doubles_the_pause_up_to_a_limit() -> None:
     assert START == many.since
 
 
-def test_an_attempt_from_before_the_parking_changes_nothing() -> None:
-    """Stragglers that fail while the endpoint is parked do not push the probe away."""
+def test_an_attempt_from_before_the_circuit_opened_changes_nothing() -> None:
+    """Earlier attempts that fail while the circuit is open do not delay the probe."""
     parked = attrs.evolve(OPEN, probe_at=START + timedelta(seconds=10))
 
     assert parked == note(FailureWindow(), BAD, DESTINATION, parked, now=START)
 
 
-def test_each_success_doubles_what_may_be_open_until_it_is_well() -> None:
-    """One probe, then two, four, and at the endpoint's own cap it has recovered."""
+def test_each_success_doubles_the_limit_until_the_circuit_closes() -> None:
+    """One probe, then two, four, and at the endpoint's own concurrency limit the circuit closes."""
     pulse = FailureWindow(allowed=1)
     seen = []
     circuit: OpenCircuit | None = OPEN
@@ -108,7 +108,7 @@ def test_each_success_doubles_what_may_be_open_until_it_is_well() -> None:
 
 
 def test_a_failure_on_the_way_back_starts_over() -> None:
-    """The ramp falls back to one."""
+    """The limit falls back to one."""
     pulse = FailureWindow(allowed=1)
     after([GOOD], OPEN, pulse)
     worse = note(pulse, BAD, DESTINATION, OPEN, now=START)
@@ -117,8 +117,8 @@ def test_a_failure_on_the_way_back_starts_over() -> None:
     assert worse is not None
 
 
-def test_a_well_endpoint_stays_well() -> None:
-    """A success after some failures clears the row."""
+def test_a_success_clears_the_failures() -> None:
+    """A success after some failures clears the failures in a row."""
     pulse = FailureWindow()
 
     assert after([*[BAD] * 5, GOOD], None, pulse) is None

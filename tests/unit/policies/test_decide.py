@@ -53,14 +53,15 @@ def circuit(probe_at) -> OpenCircuit:
         (PAUSED, None, None, Hold(START + HOLD, "endpoint_paused")),
         (DISABLED, None, None, Cancel("endpoint_disabled")),
         (None, None, None, Cancel("endpoint_deleted")),
-        # Whoever it is for, what has expired is not sent; and to nobody it is not even late.
+        # An expired delivery is not sent in any state of the endpoint; without an endpoint it is cancelled,
+        # not expired.
         (ACTIVE, START + TICK, None, SEND),
         (ACTIVE, START, None, Expire()),
         (ACTIVE, START - HOUR, None, Expire()),
         (PAUSED, START, None, Expire()),
         (DISABLED, START, None, Expire()),
         (None, START, None, Cancel("endpoint_deleted")),
-        # A failing endpoint is left alone until its next probe.
+        # A delivery to an endpoint with an open circuit is held until the next probe.
         (ACTIVE, None, START + TICK, Hold(START + TICK, "endpoint_failing")),
         (ACTIVE, None, START, SEND),
         (ACTIVE, START, START + HOUR, Expire()),

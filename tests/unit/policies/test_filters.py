@@ -1,4 +1,4 @@
-"""Filters on data: what they accept, what they mean, and that they mean what a naive reading says."""
+"""Filters on data: what they accept, what they mean, and that they agree with a naive interpreter."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class TestMeaning:
         ],
     )
     def test_each_operator(self, filter: dict[str, Any], expected: bool) -> None:
-        """What the how-to on filters says."""
+        """The examples of the how-to on filters."""
         assert [] == check_filter(filter)
         assert expected is compile_filter(filter)(DATA)
 
@@ -206,7 +206,7 @@ class TestGrammar:
 
 
 def means(pattern: Any, present: bool, value: Any) -> bool:
-    """Say by the definition whether one condition holds."""
+    """Return by the definition whether one condition holds."""
     if isinstance(pattern, dict):
         if present and isinstance(value, list):
             return any(means(pattern, True, element) for element in value)
@@ -290,7 +290,7 @@ VALUES = st.recursive(
 
 @given(FILTERS, st.dictionaries(KEYS, VALUES, max_size=3))
 def test_compiled_filters_mean_what_the_definition_says(filter: dict[str, Any], data: dict[str, Any]) -> None:
-    """The compiled closures agree with an interpreter that reads the rules word by word."""
+    """The compiled closures agree with an interpreter of the written rules."""
     assert means(filter, True, data) is compile_filter(filter)(data)
 
 
@@ -318,8 +318,8 @@ class TestBounds:
 
         assert ["filter: more than 65536 characters in all"] == check_filter(folded)
 
-    def test_only_so_many_problems_are_told(self) -> None:
-        """Nobody reads more of them."""
+    def test_the_list_of_problems_is_bounded(self) -> None:
+        """More of them would not be read."""
         assert MAX_PROBLEMS == len(check_filter({f"k{n}": [[]] for n in range(1000)}))
 
     @pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 1 << 20_000], ids=["above", "below", "huge"])

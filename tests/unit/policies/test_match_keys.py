@@ -1,4 +1,4 @@
-"""Places: where a subscription is kept, an event that it may want looks for it."""
+"""Match keys: a subscription is indexed under keys that every matching event queries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from notifykit.errors import InvalidSubscriptionError
 from notifykit.models.endpoint import EndpointState
 from notifykit.models.subscription import MatchQuery, Subscription
 from notifykit.policies.match_keys import MatchKey, keys_for, keys_of
-from notifykit.policies.patterns import TOPICS, TYPES, compile_pattern
+from notifykit.policies.patterns import MAX_WORDS, TOPICS, TYPES, compile_pattern
 from notifykit.policies.plan import SubscriptionIndex
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -51,11 +51,11 @@ def subscription(*types: str, **changes: Any) -> Subscription:
     ids=lambda value: repr(value.event_types) if isinstance(value, Subscription) else None,
 )
 def test_where_a_subscription_is_kept(wish: Subscription, expected: set[MatchKey]) -> None:
-    """Under what its patterns say before a wildcard; nowhere if it matches nothing."""
+    """A subscription is indexed by its patterns up to the first wildcard; it has no key if it matches nothing."""
     assert expected == keys_of(wish)
 
 
-def test_where_an_event_looks() -> None:
+def test_which_keys_an_event_queries() -> None:
     """Each beginning of its type, with each beginning of its topic."""
     places = keys_for(MatchQuery("order.paid", "shop"))
 
@@ -70,6 +70,16 @@ WORDS = st.sampled_from(["a", "b", "*", "**"])
 LITERAL = st.sampled_from(["a", "b"])
 
 
+def test_a_long_topic_is_looked_for_by_its_beginnings_only() -> None:
+    """No pattern has as many words, so the whole topic is nowhere, and the beginnings are no more than of any topic."""
+    long, longest = ("/".join(["w"] * count) for count in (MAX_WORDS + 1, MAX_WORDS + 9))
+
+    looked = keys_for(MatchQuery("order.created", long))
+
+    assert long not in {text for place in looked for text in place}
+    assert len(looked) == len(keys_for(MatchQuery("order.created", longest)))
+
+
 def texts(words: st.SearchStrategy[str], separator: str, *, least: int = 1) -> st.SearchStrategy[str]:
     return st.lists(words, min_size=least, max_size=5).map(separator.join)
 
@@ -80,8 +90,10 @@ def texts(words: st.SearchStrategy[str], separator: str, *, least: int = 1) -> s
     type=texts(LITERAL, TYPES),
     on=texts(LITERAL, TOPICS, least=0),
 )
-def test_who_wants_an_event_is_found_where_it_looks(pattern: str, topic: str | None, type: str, on: str) -> None:
-    """Whatever the planner's rule accepts is kept in one of the places, also by name."""
+def test_matching_subscriptions_are_found_by_the_keys_of_an_event(
+    pattern: str, topic: str | None, type: str, on: str
+) -> None:
+    """Every subscription that the planner's rule accepts has one of the event's keys, also by name."""
     wish = subscription(pattern, topic=topic)
     index = SubscriptionIndex([wish], {"end_1": EndpointState.ACTIVE})
 
@@ -94,8 +106,8 @@ def test_who_wants_an_event_is_found_where_it_looks(pattern: str, topic: str | N
 
 
 @given(pattern=st.text(max_size=12), separator=st.sampled_from([TYPES, TOPICS]))
-def test_what_is_no_pattern_is_kept_nowhere(pattern: str, separator: str) -> None:
-    """A database is handed nothing that it might not take."""
+def test_an_invalid_pattern_has_no_keys(pattern: str, separator: str) -> None:
+    """A database gets no key that it might refuse."""
     wish = subscription(pattern) if separator == TYPES else subscription("a", topic=pattern)
 
     try:

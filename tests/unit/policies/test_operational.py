@@ -41,7 +41,7 @@ def test_a_bare_wildcard_does_not_get_operational_events() -> None:
 
 
 def test_the_explanation_agrees() -> None:
-    """Whoever asks is told that the wildcard does not name the type."""
+    """The explanation says that the wildcard does not name the type."""
     verdicts = explain(taken(OPERATIONAL), SubscriptionIndex.of(CONFIG))
 
     by_endpoint = {subscription.subscriber_id: verdict for subscription, verdict in verdicts}

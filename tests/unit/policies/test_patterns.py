@@ -1,4 +1,4 @@
-"""Patterns of types and topics: what they match, what they are, and that they are quick."""
+"""Patterns of types and topics: what they match, what they are, and that matching is fast."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WORDS = st.sampled_from(["a", "b", "c"])
 
 
 def naive(pattern: list[str], words: list[str]) -> bool:
-    """Say by the definition, word by word, whether the pattern matches."""
+    """Return by the definition, word by word, whether the pattern matches."""
     if not pattern:
         return not words
     if pattern[0] == "**":
@@ -65,7 +65,7 @@ class TestMatching:
 
     @given(st.lists(WORDS | st.sampled_from(["*", "**"]), min_size=1, max_size=6), st.lists(WORDS, max_size=7))
     def test_matching_keeps_to_the_definition(self, pattern: list[str], words: list[str]) -> None:
-        """The quick matchers say what the slow definition says."""
+        """The fast matchers agree with the slow definition."""
         matches = compile_pattern("/".join(pattern), TOPICS)
 
         assert naive(pattern, words) is matches("/".join(words))
@@ -151,5 +151,5 @@ class TestIndexing:
 
     @pytest.mark.parametrize("pattern", ["x" * 256, "x" * 257, ".".join("x" * 32), ".".join("x" * 33)])
     def test_fits_is_the_cheap_part_of_the_check(self, pattern: str) -> None:
-        """It says of size what the whole check says."""
+        """It agrees with the whole check about size."""
         assert (not check_pattern(pattern, TYPES)) is fits(pattern, TYPES)

@@ -1,4 +1,4 @@
-"""Planning: who gets an event, in which state, and why the others do not."""
+"""Planning: which endpoints get an event, in which state, and why the others do not."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def event(
     return TakenEvent(EVENT_ID, 3, "acme", type, topic, Priority.HIGH, "order:1", NOW, expires_at, body, None, 1)
 
 
-def told(event: TakenEvent, index: SubscriptionIndex) -> list[str]:
+def recipients(event: TakenEvent, index: SubscriptionIndex) -> list[str]:
     return [delivery.subscription_id for delivery in plan(event, index, now=NOW)]
 
 
@@ -98,7 +98,7 @@ class TestWho:
 
     @pytest.mark.parametrize("most", [1, 2, 3, 7, 100])
     def test_pages_make_what_one_plan_makes(self, most: int) -> None:
-        """Page by page every endpoint gets its one delivery; ids tell what two pages name."""
+        """Page by page every endpoint gets its one delivery; equal ids identify what is on two pages."""
         patterns = ("**", "order.*", "order.shipped", "user.*")
         index = index_of(
             *(subscription(f"sub_{i:02}", patterns[i % 4], to=f"end_{i % 5}") for i in range(20)),
@@ -120,7 +120,7 @@ class TestWho:
 
         assert whole == list(paged.values())
 
-    def test_a_page_goes_on_although_its_last_subscription_is_gone(self) -> None:
+    def test_a_page_continues_although_its_last_subscription_was_removed(self) -> None:
         """A cursor is a place in the order, not a subscription that has to exist."""
         subscriptions = [subscription(f"sub_{i}", to=f"end_{i}") for i in range(4)]
         endpoints = tuple(endpoint(f"end_{i}") for i in range(4))
@@ -142,14 +142,14 @@ class TestWho:
             endpoints=(endpoint("end_1"), endpoint("end_2")),
         )
 
-        assert ["sub_2", "sub_3"] == told(event(data={"total": 2}), index)
-        assert ["sub_1", "sub_3"] == told(event(data={"total": 1}), index)
+        assert ["sub_2", "sub_3"] == recipients(event(data={"total": 2}), index)
+        assert ["sub_1", "sub_3"] == recipients(event(data={"total": 1}), index)
 
-    def test_channels_are_told_separately(self) -> None:
+    def test_each_channel_has_its_own_delivery(self) -> None:
         """The unit is one subscriber over one channel."""
         index = index_of(subscription("sub_1"), subscription("sub_2", channel="email"))
 
-        assert ["sub_1", "sub_2"] == told(event(), index)
+        assert ["sub_1", "sub_2"] == recipients(event(), index)
 
     @pytest.mark.parametrize(
         ("types", "topic", "filter", "expected"),
@@ -171,12 +171,12 @@ class TestWho:
     def test_type_topic_and_filter_must_all_match(
         self, types: tuple[str, ...], topic: str | None, filter: dict[str, Any] | None, expected: bool
     ) -> None:
-        """Each of them can say no."""
+        """Each of them can exclude a subscription."""
         index = index_of(subscription("sub_1", *types, topic=topic, filter=filter))
 
-        assert expected is bool(told(event(topic="shop/7/order/1", data={"total": 50}), index))
+        assert expected is bool(recipients(event(topic="shop/7/order/1", data={"total": 50}), index))
 
-    def test_an_event_without_a_topic_meets_only_patterns_of_nothing(self) -> None:
+    def test_an_event_without_a_topic_matches_only_patterns_of_nothing(self) -> None:
         """``**`` is any number of words, also none."""
         index = index_of(
             subscription("sub_1", topic="shop/**"),
@@ -184,13 +184,13 @@ class TestWho:
             endpoints=(endpoint("end_1"), endpoint("end_2")),
         )
 
-        assert ["sub_2"] == told(event(), index)
+        assert ["sub_2"] == recipients(event(), index)
 
     def test_disabled_subscriptions_and_lost_endpoints_make_nothing(self) -> None:
         """Not even a suppressed delivery."""
         index = index_of(subscription("sub_1", enabled=False), subscription("sub_2", to="end_9"))
 
-        assert [] == told(event(), index)
+        assert [] == recipients(event(), index)
 
     @pytest.mark.parametrize(
         "broken",
@@ -201,13 +201,13 @@ class TestWho:
             {"topic": "/".join(["x"] * 40)},
         ],
     )
-    def test_a_subscription_that_cannot_be_read_stops_nobody_else(self, broken: dict[str, Any]) -> None:
+    def test_an_unreadable_subscription_stops_no_other(self, broken: dict[str, Any]) -> None:
         """It matches nothing, and explain says so."""
         bad, good = subscription("sub_1", **broken), subscription("sub_2")
         index = index_of(bad, good)
         published = event(topic="/".join(["x"] * 40))
 
-        assert ["sub_2"] == told(published, index)
+        assert ["sub_2"] == recipients(published, index)
         assert [(bad, "subscription_invalid"), (good, "matched")] == explain(published, index)
 
     def test_a_type_pattern_that_cannot_be_read_matches_nothing(self) -> None:
@@ -216,11 +216,11 @@ class TestWho:
         subscriptions = subscription("sub_1", "**.a-b"), subscription("sub_2", huge)
         index = index_of(*subscriptions)
 
-        assert [] == told(event(huge), index)
+        assert [] == recipients(event(huge), index)
         assert [Verdict.SUBSCRIPTION_INVALID] * 2 == [verdict for _, verdict in explain(event(huge), index)]
 
     def test_data_is_read_once_and_only_for_filters(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The body is opaque unless a candidate wants to look inside."""
+        """The body is not parsed unless a match has a filter."""
         reads: list[bytes] = []
 
         def counted(body: bytes) -> Any:
@@ -239,13 +239,13 @@ class TestWho:
         plan(event(data={"a": 1}), other, now=NOW)
         assert [] == reads
 
-        assert ["sub_1", "sub_3"] == told(event(data={"a": 1}), filtered)
+        assert ["sub_1", "sub_3"] == recipients(event(data={"a": 1}), filtered)
         assert 1 == len(reads)
 
 
 class TestAddressed:
     def test_an_addressed_event_goes_to_its_endpoint_alone(self) -> None:
-        """Whoever is subscribed, and to whatever."""
+        """Other subscriptions do not matter."""
         wish = subscription("sub_1", topic="**")
         index = index_of(wish, subscription("sub_2"), endpoints=(endpoint("end_1"), endpoint("end_2")))
         addressed = event(topic=only_to("end_2"))
@@ -256,9 +256,9 @@ class TestAddressed:
         assert delivery_id(EVENT_ID, recipient_key("end_2", "webhook", "")) == planned.id
         assert ["topic_mismatch"] * 2 == [verdict for _, verdict in explain(addressed, index)]
 
-    def test_an_endpoint_that_is_gone_gets_nothing(self) -> None:
-        """There is nobody to tell."""
-        assert [] == told(event(topic=only_to("end_9")), index_of(subscription("sub_1")))
+    def test_a_removed_endpoint_gets_nothing(self) -> None:
+        """There is no endpoint to deliver to."""
+        assert [] == recipients(event(topic=only_to("end_9")), index_of(subscription("sub_1")))
 
 
 class TestStates:
@@ -282,7 +282,7 @@ class TestStates:
 
     @pytest.mark.parametrize("state", list(EndpointState))
     def test_an_expired_event_makes_expired_deliveries(self, state: EndpointState) -> None:
-        """It is too late for everybody, and everybody can see it."""
+        """It is too late for every endpoint, and each gets an expired delivery."""
         index = index_of(subscription("sub_1"), endpoints=(endpoint("end_1", state),))
 
         (late,) = plan(event(expires_at=NOW), index, now=NOW)
@@ -379,11 +379,11 @@ def test_the_index_finds_what_asking_every_subscription_finds(
             seen.add(wish.subscriber_id)
             expected.append(wish.id)
 
-    assert expected == told(published, index)
+    assert expected == recipients(published, index)
 
 
-def test_an_event_meets_few_of_many_subscriptions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Among thousands of patterns and filters only those are asked that start with the event's words."""
+def test_few_of_many_subscriptions_are_tested(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Among thousands of patterns and filters only those are tested that start with the event's words."""
     patterns, filters = [], []
 
     def counted_pattern(pattern: str, separator: str) -> Any:
@@ -415,26 +415,26 @@ def test_an_event_meets_few_of_many_subscriptions(monkeypatch: pytest.MonkeyPatc
     ]
     index = index_of(*subscriptions, endpoints=tuple(endpoint(f"end_{n}") for n in range(5000)))
 
-    assert ["sub_01003"] == told(event(topic="shop/1003/order/1", data={"n": 1}), index)
-    assert ["sub_01004"] == told(event(topic="shop/1004/order/1", data={"n": 1}), index)
-    assert ["sub_01000"] == told(event("kind1000.made"), index)
+    assert ["sub_01003"] == recipients(event(topic="shop/1003/order/1", data={"n": 1}), index)
+    assert ["sub_01004"] == recipients(event(topic="shop/1004/order/1", data={"n": 1}), index)
+    assert ["sub_01000"] == recipients(event("kind1000.made"), index)
     assert {"order.*", "**", "shop/1003/order/*"} == set(patterns)
     assert [{"n": [{"numeric": [">", 0]}]}, {"n": [1]}] == filters
 
 
 def test_answers_that_are_kept_at_hand_are_bounded() -> None:
-    """However many types are asked for, each gets its own answer, and not all of them are kept."""
+    """However many types are queried, each gets its own answer, and not all of them are cached."""
     many = 3 * plan_module._ASKED
     index = index_of(*(subscription(f"sub_{number:02}", f"order.t{number}") for number in range(many)))
 
-    answers = [told(event(f"order.t{number}"), index) for _ in range(2) for number in range(many)]
+    answers = [recipients(event(f"order.t{number}"), index) for _ in range(2) for number in range(many)]
 
     assert 2 * [[f"sub_{number:02}"] for number in range(many)] == answers
     assert len(index._asked) <= plan_module._ASKED
 
 
 def test_an_index_says_what_it_was_made_from() -> None:
-    """In the order of ids, in which subscriptions have their say."""
+    """In the order of ids, in which subscriptions are tested."""
     first, second = subscription("sub_1"), subscription("sub_2", to="end_of_nobody")
 
     index = index_of(second, first)

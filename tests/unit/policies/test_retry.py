@@ -20,7 +20,7 @@ POLICY = RetryPolicy(delays=(10 * SECOND, 100 * SECOND), jitter=0.2, max_retry_a
 
 
 def middle() -> float:
-    """Throw the number that leaves a pause as it is."""
+    """Return the random number that leaves a pause as it is."""
     return 0.5
 
 
@@ -47,7 +47,7 @@ def middle() -> float:
         (Transient(reason="x", retry_after=MINUTE), 1, RetryAt(due_at=NOW + 1.1 * MINUTE, reason="x")),
         (Transient(reason="x", retry_after=DAY), 1, RetryAt(due_at=NOW + 1.1 * HOUR, reason="x")),
         (Transient(reason="x", retry_after=timedelta(0)), 1, RetryAt(due_at=NOW + 10 * SECOND, reason="x")),
-        # Who says "too many requests" and no more gets a minute.
+        # An answer "too many requests" without a pause means a minute.
         (Throttled(reason="x"), 1, RetryAt(due_at=NOW + 1.1 * MINUTE, reason="x")),
         (Throttled(reason="x"), 2, RetryAt(due_at=NOW + 100 * SECOND, reason="x")),
         (Throttled(reason="x", retry_after=20 * SECOND), 1, RetryAt(due_at=NOW + 22 * SECOND, reason="x")),
@@ -59,8 +59,8 @@ def test_an_outcome_leads_to_one_step(outcome, tries, expected):
     assert expected == next_step(outcome, tries=tries, policy=POLICY, now=NOW, rng=middle)
 
 
-def test_a_minute_of_rest_is_not_longer_than_the_policy_allows():
-    """An endpoint that honours ten seconds at the most is not throttled for a minute."""
+def test_a_default_pause_is_not_longer_than_the_policy_allows():
+    """A policy whose longest pause is ten seconds does not wait a minute."""
     policy = RetryPolicy(delays=(SECOND,), jitter=0, max_retry_after=10 * SECOND)
 
     step = next_step(Throttled(reason="x"), tries=1, policy=policy, now=NOW, rng=middle)
@@ -89,7 +89,7 @@ def test_the_default_schedule():
 
 @pytest.mark.parametrize(("throw", "share"), [(0.0, 0.8), (0.25, 0.9), (0.5, 1.0), (0.75, 1.1)])
 def test_jitter_spreads_a_pause_to_both_sides(throw, share):
-    """The dice stretch or shrink the pause by up to the policy's share."""
+    """The rng stretches or shrinks the pause by up to the policy's share."""
     step = next_step(Transient(reason="x"), tries=2, policy=POLICY, now=NOW, rng=lambda: throw)
 
     assert RetryAt(due_at=NOW + share * 100 * SECOND, reason="x") == step
@@ -98,7 +98,7 @@ def test_jitter_spreads_a_pause_to_both_sides(throw, share):
 @pytest.mark.parametrize(("throw", "share"), [(0.0, 1.0), (0.5, 1.1), (0.75, 1.15)])
 @pytest.mark.parametrize("outcome", [Transient, Throttled])
 def test_jitter_makes_a_pause_that_was_asked_for_only_longer(outcome, throw, share):
-    """Many are told the same time at once; none of them may come earlier."""
+    """Many deliveries get the same time at once; none of them may come earlier."""
     step = next_step(outcome(reason="x", retry_after=MINUTE), tries=1, policy=POLICY, now=NOW, rng=lambda: throw)
 
     assert RetryAt(due_at=NOW + share * MINUTE, reason="x") == step
@@ -121,7 +121,7 @@ failures = st.one_of(
 
 @given(failures, policies, st.integers(1, 12), st.floats(0, 1, exclude_max=True))
 def test_a_failure_ends_or_waits_within_bounds(outcome, policy, tries, throw):
-    """Whatever is thrown and asked for: no retry comes before now, too late, or after the last attempt."""
+    """For any random number and requested pause: no retry comes before now, too late, or after the last attempt."""
     step = next_step(outcome, tries=tries, policy=policy, now=NOW, rng=lambda: throw)
 
     if tries >= policy.max_attempts:
@@ -161,13 +161,13 @@ def seconds(policy: RetryPolicy) -> list[float]:
     ids=lambda value: type(value).__name__,
 )
 def test_a_wait_strategy_becomes_a_list_of_pauses(wait, expected):
-    """A strategy is asked once for each pause between the attempts."""
+    """A strategy is called once for each pause between the attempts."""
     policy = from_tenacity(wait, attempts=5, jitter=0.1)
 
     assert (expected, 5, 0.1) == (seconds(policy), policy.max_attempts, policy.jitter)
 
 
-def test_a_random_strategy_is_thrown_once():
+def test_a_random_strategy_is_asked_once():
     """The pauses are stored; from then on the policy's own jitter spreads them."""
     policy = from_tenacity(tenacity.wait_random_exponential(multiplier=1, max=60), attempts=20)
 

@@ -1,4 +1,4 @@
-"""Typed events: what a field holds is what its annotation says, before anything is stored."""
+"""Typed events: the value of a field must agree with its annotation before anything is stored."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Node:
 
 
 def made(of: Any, *values: object) -> Any:
-    """Make an instance of what no type checker would let pass."""
+    """Make an instance that a type checker would reject."""
     return of(*values)
 
 
@@ -136,7 +136,7 @@ class TestKinds:
         ],
     )
     def test_what_an_annotation_says_is_accepted(self, annotation, values):
-        """Also by the values that become the same JSON."""
+        """Values that become the same JSON are accepted too."""
         for value in values:
             assert [] == problems(annotation, value)
 
@@ -201,8 +201,8 @@ class TestKinds:
         """An instance may be made without its ``__init__``."""
         assert ["data.x.value: is missing"] == problems(Node, Node.__new__(Node))[:1]
 
-    def test_only_so_many_problems_are_told(self):
-        """Nobody reads more of them."""
+    def test_the_list_of_problems_is_bounded(self):
+        """More of them would not be read."""
         assert MAX_PROBLEMS == len(problems(list[int], ["a"] * 1000))
 
 
@@ -224,7 +224,7 @@ class TestBounds:
         assert ["data.x: too large, at most 10000 values"] == problems(annotation, value)
 
     @pytest.mark.parametrize("annotation", [list[int], tuple[int, ...], dict[str, int]])
-    def test_a_large_one_is_refused_without_a_look_at_each_value(self, annotation):
+    def test_a_large_one_is_refused_without_checking_each_value(self, annotation):
         """Its length is enough."""
         value = dict.fromkeys(map(str, range(200)), 1) if annotation == dict[str, int] else [1] * 200
 

@@ -1,4 +1,4 @@
-"""Warnings of conditions that no event can meet: they are right where they speak, and silent about the rest."""
+"""Warnings of conditions that no event can meet: each one is right, and the rest has none."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def said(
         (("order.*", "orders.*", "order.shipped.late"), [1, 2]),
     ],
 )
-def test_a_pattern_that_no_declared_type_matches_is_told(patterns: tuple[str, ...], wrong: list[int]) -> None:
+def test_a_pattern_that_no_declared_type_matches_has_a_warning(patterns: tuple[str, ...], wrong: list[int]) -> None:
     """Each such pattern is named, also beside others that match."""
     assert [(f"event_types[{at}]", "unknown_type") for at in wrong] == said(patterns)
 
 
-def test_without_declared_types_nothing_is_said_about_types() -> None:
-    """Whoever declares no types may publish any."""
+def test_without_declared_types_there_are_no_warnings_about_types() -> None:
+    """A program that declares no types may publish any."""
     assert () == unmatchable(("order.shiped",), None, None, declared=())
 
 
@@ -53,7 +53,7 @@ def test_without_declared_types_nothing_is_said_about_types() -> None:
         ("!/x", True),
     ],
 )
-def test_a_topic_that_is_no_path_is_told(topic: str, is_odd: bool) -> None:
+def test_a_topic_that_is_no_path_has_a_warning(topic: str, is_odd: bool) -> None:
     """One word with the separators of something else, or the beginning of a topic of the library's own."""
     assert ([("topic", "topic_is_no_path")] if is_odd else []) == said(topic=topic)
 
@@ -75,7 +75,7 @@ def test_a_topic_that_is_no_path_is_told(topic: str, is_odd: bool) -> None:
         ({"id": ["A-1"], "a": {"b": {"n": [{"numeric": [">", 1, "<", 0]}]}}}, ["filter.a.b.n[0].numeric"]),
     ],
 )
-def test_a_range_without_numbers_is_told(filter: dict[str, Any], paths: list[str]) -> None:
+def test_a_range_without_numbers_has_a_warning(filter: dict[str, Any], paths: list[str]) -> None:
     """Where nothing else could match, each such range is named."""
     assert [(path, "impossible_range") for path in paths] == said(filter=filter)
 
@@ -92,7 +92,7 @@ comparison = st.tuples(st.sampled_from(["=", "<", "<=", ">", ">="]), st.integers
 
 @given(st.lists(comparison, min_size=1, max_size=2), st.lists(st.integers(-5, 5), max_size=5))
 def test_a_warning_is_never_wrong(pairs: list[tuple[str, float]], extra: list[int]) -> None:
-    """A range is told exactly when no number, of those beside its bounds and between them, meets the filter."""
+    """A range has a warning exactly when no number, of those beside its bounds and between them, meets the filter."""
     argument = [part for pair in pairs for part in pair]
     filter = {"n": [{"numeric": argument}]}
     assert [] == check_filter(filter)

@@ -18,7 +18,7 @@ BODY = b'{"type": "order.shipped", "timestamp": "2021-02-25T15:02:09Z", "data": 
 
 
 def headers(secrets: str | list[str] = SECRET, *, body: bytes = BODY, id: str = ID, at: int = NOW) -> dict[str, str]:
-    """Return the headers that an honest sender makes."""
+    """Return the headers of a valid message."""
     return Signer(secrets).headers(id, at, body)
 
 

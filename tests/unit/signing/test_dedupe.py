@@ -71,7 +71,7 @@ async def store(request, clock, tmp_path):
 
 
 async def test_a_message_is_new_once(store):
-    """After the first call the message is in progress, whoever asks."""
+    """After the first call the message is in progress for every caller."""
     seen = [await call(store.begin, "acme", "msg_1") for _ in range(3)]
 
     assert [Seen.NEW, Seen.IN_PROGRESS, Seen.IN_PROGRESS] == seen
@@ -104,7 +104,7 @@ async def test_what_is_done_cannot_be_forgotten(store):
 
 
 async def test_sources_and_ids_are_apart(store):
-    """The same id from another source is another message, and no two pairs run into each other."""
+    """The same id from another source is another message, and no two pairs are confused."""
     seen = [
         await call(store.begin, *pair) for pair in [("a", "bc"), ("ab", "c"), ("A", "bc"), ("a", "BC"), ("", "abc")]
     ]
@@ -126,7 +126,7 @@ async def test_a_crash_does_not_lose_the_message(store, clock):
 
 
 async def test_handled_messages_are_remembered_for_the_whole_retry_horizon(store, clock):
-    """Eight days later the sender has long given up, and the memory may go."""
+    """Eight days later the sender has long given up, and the message may be forgotten."""
     await call(store.begin, "acme", "msg_1")
     await call(store.finish, "acme", "msg_1")
     clock.move(TTL - timedelta(seconds=1))
@@ -139,7 +139,7 @@ async def test_handled_messages_are_remembered_for_the_whole_retry_horizon(store
 
 
 async def test_finishing_after_the_lease_ran_out_still_counts(store, clock):
-    """Slow work is work: although everything about it was cleaned away, the message is done."""
+    """Slow work counts: although its lease was cleaned up, the message is done."""
     await call(store.begin, "acme", "msg_1")
     clock.move(LEASE + timedelta(hours=2))
     await call(store.begin, "acme", "msg_other")
@@ -198,8 +198,8 @@ def test_memory_is_bounded():
     assert [Seen.DONE, Seen.DONE, Seen.NEW] == [store.begin("", id) for id in ("3", "2", "1")]
 
 
-def test_a_full_memory_puts_off_rather_than_forgets_who_works():
-    """Leases are never dropped to make room: new messages are told to come again."""
+def test_a_full_memory_keeps_its_leases():
+    """Leases are never dropped to make room: new messages are answered "try again later"."""
     store = MemoryDedupe(most=2)
 
     seen = [store.begin("", id) for id in ("1", "2", "3")]
@@ -266,8 +266,8 @@ def test_a_row_that_comes_and_goes_is_given_up(clock, tmp_path):
             )
         )
 
-    with pytest.raises(StoreError, match="comes and goes"):
+    with pytest.raises(StoreError, match="inserted and deleted several times"):
         store.begin("acme", "msg_1")
-    with pytest.raises(StoreError, match="comes and goes"):
+    with pytest.raises(StoreError, match="inserted and deleted several times"):
         store.finish("acme", "msg_1")
     engine.dispose()

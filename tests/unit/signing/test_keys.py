@@ -1,4 +1,4 @@
-"""Keys: making them, and refusing those that cannot do their work."""
+"""Keys: making them, and refusing those that are unusable."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_only_private_keys_have_a_public_half(key):
     ],
 )
 def test_a_tenant_may_not_bring(value, words):
-    """The strict check says in words what is wrong, and never repeats the secret."""
+    """The strict check describes what is wrong, and never repeats the secret."""
     problem = secret_problem(value)
 
     assert problem is not None
@@ -104,7 +104,7 @@ def test_a_tenant_may_bring(size):
 
 @pytest.mark.parametrize("size", [16, 23, 65, 75, 256])
 def test_receivers_take_what_other_senders_issue(size):
-    """A receiver takes keys out of the standard's range as long as they are no danger."""
+    """A receiver takes keys out of the standard's range as long as they cannot be guessed."""
     secret = whsec(size)
 
     assert BODY == verifier(secret).verify(BODY, headers(secret))
@@ -120,7 +120,7 @@ def test_receivers_refuse_weak_or_senseless_secrets(size):
 
 
 def test_a_receiver_refuses_the_private_key():
-    """Who verifies must not be able to sign."""
+    """A receiver must not be able to sign."""
     with pytest.raises(ConfigurationError, match="does not belong on a receiver"):
         Verifier([PUBLIC_KEY, PRIVATE_KEY])
 

@@ -222,7 +222,7 @@ def send(port: int, *, chunked: bool = False, kind: str = JSON, secret: str | No
     ],
 )
 def test_a_body_that_was_read_before_is_found_again_or_its_loss_is_named(site, hook, kind, answer, caplog):
-    """With a Content-Length or chunked: authentic messages are handled, or the program is told what took the body."""
+    """With a Content-Length or chunked: authentic messages are handled, or the error names what consumed the body."""
     with caplog.at_level(logging.ERROR, "notifykit"), site(hook) as port:
         answers = [send(port, kind=kind), send(port, kind=kind, chunked=True)]
 
@@ -245,7 +245,7 @@ def test_a_body_that_was_read_before_is_found_again_or_its_loss_is_named(site, h
     ],
 )
 def test_a_body_with_a_length_that_was_read_before(site, hook, kind, answer):
-    """What only a Content-Length tells apart: a body of which a part is gone, and what Django keeps."""
+    """Cases that only a Content-Length distinguishes: a partly consumed body, and what Django keeps."""
     with site(hook) as port:
         assert answer == send(port, kind=kind)
 
@@ -254,7 +254,7 @@ def test_a_body_with_a_length_that_was_read_before(site, hook, kind, answer):
 
 @pytest.mark.parametrize("site", [flask_site, django_site, starlette_site, fastapi_site])
 def test_forgeries_stay_forgeries(site):
-    """A body that is there and fits no signature is 401, whoever has read it before."""
+    """A body that is there and fits no signature is 401, whatever has read it before."""
     with site("get_data" if site is flask_site else "body") as port:
         answers = [send(port, secret=OTHER_SECRET)]
         if site is not django_site:  # which takes a chunked body for empty, and keeps that

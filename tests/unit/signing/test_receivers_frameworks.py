@@ -51,7 +51,7 @@ class OutageError(Exception):
 
 @attrs.define
 class Shop:
-    """The receiving program: remembers what it handled, and fails when told to."""
+    """The receiving program: records what it handled, and fails on demand."""
 
     handled: list[str] = attrs.field(factory=list)
     fails: bool = False
@@ -206,7 +206,7 @@ async def test_a_failed_message_is_handled_again(site):
 
 
 async def test_a_message_in_progress_is_put_off(site):
-    """While another process handles the message, the sender is told to come again."""
+    """While another process handles the message, the sender is answered "try again later"."""
     shop, dedupe = Shop(), MemoryDedupe()
     dedupe.begin("acme", ID)
 
@@ -217,7 +217,7 @@ async def test_a_message_in_progress_is_put_off(site):
 
 
 async def test_without_a_store_each_repetition_is_handled(site):
-    """The memory is the program's choice."""
+    """A dedupe store is optional."""
     shop = Shop()
     post = site(shop, None)
 
@@ -259,7 +259,7 @@ async def test_a_doubled_id_is_refused(site):
 
 
 class Down:
-    """A dedupe store that is down from the chosen step on."""
+    """A dedupe store that is unavailable from the chosen step on."""
 
     def __init__(self, since: str) -> None:
         self._since = since
@@ -277,7 +277,7 @@ class Down:
 
 @pytest.mark.parametrize(("since", "answer"), [("begin", (503, "dedupe_unavailable")), ("end", (204, ""))])
 async def test_a_store_that_is_down_does_not_lose_messages(site, since, answer):
-    """Before the work the sender is put off; after it the sender learns that it is done."""
+    """Before the work the sender is asked to retry; after it the answer is success."""
     shop = Shop()
 
     assert answer == await site(shop, Down(since))(BODY, GOOD)
@@ -285,7 +285,7 @@ async def test_a_store_that_is_down_does_not_lose_messages(site, since, answer):
 
 
 async def test_fastapi_and_an_async_database(tmp_path):
-    """The store may be async; the memory then lives where the program's data lives."""
+    """The store may be async; it is then in the program's own database."""
     engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/shop.db")
     dedupe = AsyncSqlDedupe(engine)
     await dedupe.create_table()
@@ -404,7 +404,7 @@ def _served_by_werkzeug(app: flask.Flask) -> Iterator[int]:
 
 
 class _Server(uvicorn.Server):
-    """Says when it accepts connections."""
+    """Signals when it accepts connections."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)

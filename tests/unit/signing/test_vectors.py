@@ -1,4 +1,4 @@
-"""Every published test vector is judged as it says."""
+"""Every published test vector has its expected result."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_verifies_as_the_vector_says(case):
 
 @pytest.mark.parametrize("case", VECTORS["secrets"], ids=lambda case: repr(case["value"]))
 def test_judges_secrets_as_the_vector_says(case):
-    """What a tenant may bring is checked strictly, what a receiver uses more kindly."""
+    """What a tenant may bring is checked strictly, what a receiver uses more leniently."""
     sender = "accept" if secret_problem(case["value"]) is None else "reject"
     try:
         Verifier(case["value"])

@@ -82,7 +82,7 @@ class Broken:
         with_(signature=" ".join([BAD] * 15 + [SIGNATURE])),
     ],
 )
-def test_accepts_honest_messages_in_every_form_of_headers(given):
+def test_accepts_signed_messages_in_every_form_of_headers(given):
     """Mapping or pairs, text or bytes, in any case, with entries of other versions beside ours."""
     assert "" == reason_of(given)
 
@@ -186,7 +186,7 @@ def test_the_tolerance_reaches_both_ways(now, reason):
 
 
 def test_the_tolerance_can_be_narrowed():
-    """A receiver with good clocks may ask for more."""
+    """A receiver with an accurate clock may be stricter."""
     strict = Verifier(SECRET, tolerance=timedelta(0), clock=lambda: NOW + 1.0)
 
     with pytest.raises(VerificationError, match="1 s old, 0 s are tolerated") as caught:
@@ -246,7 +246,7 @@ def test_signatures_have_one_spelling(signature):
 
 
 def test_signatures_are_counted():
-    """More entries than an honest sender makes are refused before any is tried."""
+    """More entries than any sender makes are refused before any is tried."""
     assert "too_many_signatures" == reason_of(with_(signature=" ".join([SIGNATURE] * 17)))
 
 
@@ -281,7 +281,7 @@ def test_public_keys_accept_canonical_v1a_only(signature):
 
 
 def test_a_public_key_is_never_an_hmac_secret():
-    """Who knows the public key cannot forge: the MAC made with its bytes is refused."""
+    """The public key is not enough to forge: the MAC made with its bytes is refused."""
     forged = headers("whsec_" + PUBLIC_KEY[5:])
 
     assert "no_match" == reason_of(forged, keys=PUBLIC_KEY)
@@ -307,7 +307,7 @@ def test_opens_events():
 
 @pytest.mark.parametrize("timestamp", ["null", '"yesterday"', '"2021-02-25T15:02:09"', "7"])
 def test_events_without_an_instant_have_that_of_the_attempt(timestamp):
-    """Where the body names no instant the signed timestamp stands in."""
+    """Where the body names no instant the signed timestamp is used."""
     body = b'{"type": "a", "timestamp": %b}' % timestamp.encode()
 
     event = verifier().open(body, headers(body=body))
@@ -360,7 +360,7 @@ def test_the_error_belongs_to_the_library_and_travels():
 
 
 def test_the_clock_is_the_wall_clock_by_default():
-    """Without a clock of the program's own the system's is asked."""
+    """Without a clock of the program's own the system's is used."""
     with pytest.raises(VerificationError) as caught:
         Verifier(SECRET).verify(BODY, GOOD)
 

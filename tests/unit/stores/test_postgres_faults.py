@@ -157,9 +157,9 @@ async def test_an_engine_of_ones_own_is_left_as_it_was(postgres_store_url):
     assert 0 == looks
 
 
-async def test_a_read_only_database_is_refused_where_it_is_opened(postgres_url, postgres_store_url, capsys):
+async def test_a_read_only_database_is_refused_where_it_is_opened(postgres_url, postgres_empty_tables, capsys):
     """``open()``, ``migrate`` and ``notifykit check`` say so, and what to do, although all tables are there."""
-    with new_database(postgres_url, template_url=postgres_store_url) as url:
+    with new_database(postgres_url, template_url=postgres_empty_tables) as url:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(f"ALTER DATABASE {connection.info.dbname} SET default_transaction_read_only = on")
 

@@ -31,7 +31,7 @@ BUSY = Transient(reason="http_503")
 # ── what was published ─────────────────────────────────────────────────────────────────────────
 
 
-def test_what_a_sync_program_publishes_through_the_default_kit_lands_here(outbox):
+def test_what_a_sync_program_publishes_through_the_default_kit_is_recorded(outbox):
     """A test needs no change in the program to see its events."""
     receipt = ship("A-1", resource=("order", "A-1"), topic="shop/7", metadata={"by": "test"})
 
@@ -43,14 +43,14 @@ def test_what_a_sync_program_publishes_through_the_default_kit_lands_here(outbox
     assert outbox.clock.now() == event.published_at
 
 
-async def test_what_an_async_program_publishes_lands_here(outbox):
+async def test_what_an_async_program_publishes_is_recorded(outbox):
     """The same fixture serves async tests."""
     await ship_async("A-1")
 
     assert ["A-1"] == [event.data["order_id"] for event in outbox.events]
 
 
-async def test_sync_and_async_publishers_meet_in_one_outbox(outbox):
+async def test_sync_and_async_publishers_share_one_outbox(outbox):
     """Threads, the test's own loop and another loop publish side by side, and all of it is there once."""
     with start_blocking_portal() as elsewhere:
         async with anyio.create_task_group() as group:
@@ -108,7 +108,7 @@ def test_an_idempotent_repeat_is_one_event(outbox):
 
 @pytest.mark.parametrize("kind", ["order.shipped", OrderShipped, OrderShipped("A-2")])
 def test_assert_published_finds_by_type_class_or_instance(outbox, kind):
-    """A test says it in the words of the program."""
+    """A test names events as the program does."""
     notifykit.publish(OrderCancelled("A-2"), tenant="acme")
     ship("A-2")
 
@@ -128,7 +128,7 @@ def test_assert_published_finds_by_type_class_or_instance(outbox, kind):
     ],
 )
 def test_assert_published_says_what_there_is_instead(outbox, kind, options):
-    """A failure shows the published events, so that nobody has to print them."""
+    """A failure shows the published events, so that the test need not print them."""
     ship("A-1")
 
     with pytest.raises(AssertionError, match=r"order.shipped \{'order_id': 'A-1'\} \(tenant acme\)"):
@@ -154,7 +154,7 @@ def test_a_class_that_was_not_declared_is_refused(outbox):
         outbox.assert_none(datetime)
 
 
-def test_one_tells_deliveries_apart_and_refuses_to_guess(outbox):
+def test_one_selects_a_delivery_and_refuses_to_guess(outbox):
     """By kind, tenant and endpoint; several or none are a failure that says what there is."""
     first = outbox.subscribe(tenant="acme", endpoint="https://one.example/hooks")
     outbox.subscribe(tenant="acme", endpoint="https://two.example/hooks")
@@ -190,7 +190,7 @@ def test_nothing_is_delivered_until_the_test_says_so(outbox):
 
 
 def test_the_request_is_the_one_that_the_receiver_would_get(outbox):
-    """Body, headers and signature come from the real channel, and the receiver's own verifier takes them."""
+    """Body, headers and signature come from the real channel, and the receiver's own verifier accepts them."""
     secret = outbox.subscribe(tenant="acme", headers={"X-Shop": "7"}).secrets[0].value
     receipt = ship("A-1")
 
@@ -220,7 +220,7 @@ def test_subscriptions_decide_as_they_do_in_production(outbox):
 
 
 def test_a_failed_attempt_is_tried_again_when_it_is_due_and_not_before(outbox):
-    """The clock is the test's, the schedule is the policy's, and the dice do not roll."""
+    """The clock is the test's, the schedule is the policy's, and there is no jitter."""
     outbox.subscribe(tenant="acme")
     started = outbox.clock.now()
     outbox.fail_next(BUSY, BUSY)
@@ -275,7 +275,7 @@ def test_a_delivery_that_keeps_failing_becomes_a_dead_letter_that_can_be_redrive
         (Throttled(reason="http_429", retry_after=timedelta(hours=2)), DeliveryState.PENDING, "http_429"),
     ],
 )
-def test_any_outcome_can_be_played(outbox, outcome, state, reason):
+def test_any_outcome_can_be_scripted(outbox, outcome, state, reason):
     """What an outcome leads to is decided by the library's rules."""
     outbox.subscribe(tenant="acme")
     outbox.fail_next(outcome)
@@ -286,8 +286,8 @@ def test_any_outcome_can_be_played(outbox, outcome, state, reason):
     assert (state, reason) == (outbox.one().state, outbox.one().delivery.reason)
 
 
-def test_an_endpoint_that_is_gone_is_disabled(outbox):
-    """410 has its consequence within the same call."""
+def test_an_endpoint_that_answers_410_is_disabled(outbox):
+    """A 410 takes effect within the same call."""
     endpoint = outbox.subscribe(tenant="acme")
     outbox.fail_next(BadRecipient(reason="http_410"))
     ship("A-1")
@@ -318,7 +318,7 @@ def test_a_failure_can_be_meant_for_one_endpoint(outbox):
 
 
 def test_a_rate_limit_spreads_deliveries_over_time(outbox):
-    """Tokens come by the test's clock: what has to wait is neither lost nor attempted for nothing."""
+    """Tokens are refilled by the test's clock: what has to wait is neither lost nor attempted for nothing."""
     outbox.subscribe(tenant="acme", rate_limit=RateLimit(per_second=3, burst=2))
     outbox.subscribe(tenant="other")
     started = outbox.clock.now()
@@ -337,7 +337,7 @@ def test_a_rate_limit_spreads_deliveries_over_time(outbox):
 
 
 def test_events_with_an_ordering_key_arrive_in_order(outbox):
-    """What is in line behind a failed delivery waits for its retry."""
+    """A delivery that is blocked by a failed one of its key waits for the retry."""
     outbox.subscribe(tenant="acme")
     outbox.fail_next(BUSY)
     for order_id in ("first", "second", "third"):
@@ -352,8 +352,8 @@ def test_events_with_an_ordering_key_arrive_in_order(outbox):
     ]
 
 
-def test_a_failing_endpoint_is_parked_and_probed(outbox):
-    """Health follows the test's clock too; what the library tells about it is among the deliveries only."""
+def test_a_failing_endpoint_opens_its_circuit_and_is_probed(outbox):
+    """Circuits follow the test's clock too; operational events about them are among the deliveries only."""
     outbox.subscribe("order.*", tenant="acme", endpoint="https://well.example/")
     ill = outbox.subscribe("order.*", tenant="acme", endpoint="https://ill.example/")
     watcher = outbox.subscribe("endpoint.*", tenant="acme", endpoint="https://watch.example/")
@@ -392,7 +392,7 @@ def test_what_is_scheduled_or_expires_follows_the_tests_clock(outbox):
 
 
 def test_the_clock_starts_now_or_where_the_test_wants_it():
-    """A program that asks the system for the time agrees with an outbox that was not told otherwise."""
+    """A program that asks the system for the time agrees with an outbox without another setting."""
     start = datetime(2030, 1, 1, tzinfo=UTC)
 
     with Outbox() as present, Outbox(start=start) as future:
@@ -436,7 +436,7 @@ async def test_a_program_that_runs_its_own_dispatcher_does_not_race_with_its_tes
     assert DeliveryState.DELIVERED == outbox.one().state
 
 
-async def test_a_kit_in_the_hands_of_a_program_is_administered_as_ever(outbox):
+async def test_a_programs_endpoints_are_delivered_to(outbox):
     """Endpoints that the program creates are the ones that the outbox delivers to."""
     _, endpoint = await outbox.kit.subscribe("order.*", tenant="acme", endpoint="https://shop.example/hooks")
     await outbox.kit.endpoints.test(endpoint.id, tenant="acme")
@@ -464,7 +464,7 @@ class TestOptions:
         return {"event_types": [OrderShipped], "egress": EgressRules(allow=("127.0.0.0/8",), allow_http=True)}
 
     def test_the_options_reach_the_outbox(self, outbox):
-        """Event types are checked, and the loopback is let through."""
+        """Event types are checked, and the loopback is allowed."""
         outbox.subscribe(tenant="acme", endpoint="http://127.0.0.1:8000/hooks")
 
         with pytest.raises(InvalidEventError):
@@ -483,7 +483,7 @@ def test_no_thread_is_left_behind():
 
 
 async def test_a_running_dispatcher_cannot_be_stepped():
-    """Two owners of the same duties would get in each other's way."""
+    """A running dispatcher and the test's steps would do the same work twice."""
     async with notifykit.Notifykit("memory://") as kit, kit.dispatcher() as dispatcher:
         with pytest.raises(notifykit.StateError, match="running"):
             await dispatcher.step()

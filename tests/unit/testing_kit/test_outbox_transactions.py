@@ -120,7 +120,7 @@ def test_tests_inside_of_an_outer_transaction_see_what_the_program_committed(out
 
 
 def test_a_key_of_a_rolled_back_event_is_free_again(outbox, engine):
-    """Idempotency does not remember what never happened."""
+    """A rolled-back event does not keep its idempotency key."""
     with Session(engine) as session:
         ship("A-1", session=session, idempotency_key="k")
         session.rollback()

@@ -1,4 +1,4 @@
-"""The pytest plugin, in runs of pytest that know nothing but the plugin."""
+"""The pytest plugin, in runs of pytest that load only the plugin."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_the_fixture_describes_itself(host):
     done = pytest_in(host, "--fixtures")
 
     assert "outbox -- " in done.stdout
-    assert "A kit in memory that stands in for the default kit" in done.stdout
+    assert "A kit in memory that replaces the default kit" in done.stdout
 
 
 def test_a_run_that_does_not_use_it_does_not_pay_for_it(host):
@@ -99,7 +99,7 @@ def test_a_run_that_does_not_use_it_does_not_pay_for_it(host):
 
 
 def test_pytest_finds_the_plugin_by_itself():
-    """The entry point names a module that is there."""
+    """The entry point names a module that exists."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
     assert {"notifykit": "notifykit.testing.plugin"} == project["entry-points"]["pytest11"]

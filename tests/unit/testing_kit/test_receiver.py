@@ -1,4 +1,4 @@
-"""``notifykit.testing.Receiver``: a real server that answers as it is told and remembers what came."""
+"""``notifykit.testing.Receiver``: a real server with scripted answers that records requests."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def receiver():
         yield receiver
 
 
-# ── what it tells the test ─────────────────────────────────────────────────────────────────────
+# ── what it reports to the test ─────────────────────────────────────────────────────────────────────
 
 
 def test_an_authentic_request_is_verified_and_remembered(receiver):
-    """A sync test reads what came: the event, the headers and the bytes."""
+    """A sync test reads the request: the event, the headers and the bytes."""
     answer = httpx.post(receiver.url + "?shop=7", content=BODY, headers={**headers(receiver.secret), "X-Shop": "7"})
 
     (request,) = receiver.expect(1)
@@ -63,10 +63,10 @@ def test_a_forgery_is_refused_and_does_not_use_up_the_script(receiver, changed, 
     receiver.reply(503)
 
     forged = httpx.post(receiver.url, content=BODY, headers=changed(headers(receiver.secret)))
-    honest = httpx.post(receiver.url, content=BODY, headers=headers(receiver.secret))
+    authentic = httpx.post(receiver.url, content=BODY, headers=headers(receiver.secret))
 
     assert (401, problem) == (forged.status_code, forged.text)
-    assert 503 == honest.status_code
+    assert 503 == authentic.status_code
     assert [problem, None] == [request.problem for request in receiver.requests]
     assert 1 == len(receiver.events)
 
@@ -86,18 +86,18 @@ def test_several_secrets_and_another_clock_are_accepted():
     assert [204, 204] == answers
 
 
-def test_waiting_for_what_does_not_come_ends(receiver):
-    """With an error that says how much came."""
+def test_waiting_for_missing_requests_ends(receiver):
+    """With an error that says how many came."""
     httpx.post(receiver.url, content=BODY, headers=headers(receiver.secret))
 
     with pytest.raises(TimeoutError, match="1 of 2 requests"):
         receiver.expect(2, timeout=0.01)
 
 
-# ── what it tells the sender ───────────────────────────────────────────────────────────────────
+# ── what it reports to the sender ───────────────────────────────────────────────────────────────────
 
 
-def test_the_script_is_followed_and_then_all_is_well(receiver):
+def test_the_script_is_followed_and_then_requests_succeed(receiver):
     """Statuses, whole answers, and 204 once the script is over."""
     receiver.reply(500, Reply(status=429, headers={"Retry-After": "7"}, body=b"slow down"), 599)
 

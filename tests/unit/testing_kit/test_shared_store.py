@@ -10,7 +10,7 @@ from notifykit.testing.shared_store import SharedStore
 
 
 class TestSharedStore(StoreSuite):
-    """Every verb does what it does in the memory store, although it is carried to another loop."""
+    """Every verb does what it does in the memory store, although it runs in another loop."""
 
     features = StoreFeatures(fair=True)
 

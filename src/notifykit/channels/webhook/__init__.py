@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from .channel import WebhookChannel, channel_from_url
-from .guard import Guard, Resolver, SystemResolver, Verdict
+from .guard import Guard, Resolver, Verdict
 from .headers import check_headers
 from .limits import Limits
+from .lookups import SystemResolver
 from .reasons import Refusal
 from .transport import Response, Transport, WireError
 from .url import Target, parse

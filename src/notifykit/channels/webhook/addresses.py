@@ -5,8 +5,8 @@ between patch releases of Python and let cloud metadata services through.
 
 IPv4 is allowed unless it is listed; IPv6 is refused unless it is plain global
 unicast (``2000::/3``) and not listed.  An IPv4-mapped address is judged as the
-IPv4 address it carries; every other way of carrying IPv4 inside IPv6 is refused.
-An operator may allow these blocks, so :func:`carried` says what an address carries:
+IPv4 address it carries; every other form of IPv4 inside IPv6 is refused.
+An operator may allow these blocks, so :func:`carried` returns what an address carries:
 both are judged.
 """
 
@@ -65,7 +65,7 @@ _V6: Final[dict[str, Refusal | None]] = {
     "fec0::/10": Refusal.PRIVATE,
     "ff00::/8": Refusal.MULTICAST,
 }
-#: Services that hand out credentials or orders to any client that can reach them.  No allow-list lifts these.
+#: Services that give credentials or commands to every client that can reach them.  No allow-list lifts these.
 _METADATA: Final = (
     "169.254.169.0/24",  # most clouds (.254), and the DNS and time services next to it
     "169.254.170.0/24",  # AWS container credentials
@@ -84,7 +84,7 @@ _METADATA: Final = (
 _MAPPED: Final = bytes(10) + b"\xff\xff"
 _ISATAP: Final = (b"\x00\x00\x5e\xfe", b"\x02\x00\x5e\xfe")
 _TEREDO: Final = b"\x20\x01\x00\x00"
-#: Where the four bytes of an IPv4 address stand behind a NAT64 prefix of 48, 56, 64 and 96 bits: byte 8 is
+#: Offsets of the four bytes of an IPv4 address behind a NAT64 prefix of 48, 56, 64 and 96 bits: byte 8 is
 #: skipped (RFC 6052, section 2.2).
 _NAT64: Final = ((6, 7, 9, 10), (7, 9, 10, 11), (9, 10, 11, 12), (12, 13, 14, 15))
 #: The transition forms that an operator may allow, and where each carries IPv4.
@@ -128,7 +128,8 @@ def judge(address: str | bytes) -> Refusal | None:
     if len(packed) == 16:
         if packed[:12] != _MAPPED:
             reason = _V6_RANGES.reason(int.from_bytes(packed))
-            # A network may translate any prefix of its own to IPv4 (NAT64), which mostly stands at the end then.
+            # A network may translate any prefix of its own to IPv4 (NAT64), in most cases with the IPv4
+            # address at the end.
             if reason is not Refusal.TRANSITION and _judge_v4(packed[12:]) is Refusal.METADATA:
                 return Refusal.METADATA
             return Refusal.TRANSITION if reason is None and packed[8:12] in _ISATAP else reason
@@ -167,7 +168,7 @@ def carried(packed: bytes) -> tuple[bytes, ...]:
     """Return every IPv4 address that a transition address (16 bytes) may lead to.
 
     Where the length of a prefix is unknown, one address can be read in several ways.  All of them
-    count, but for those that give an address in ``0.0.0.0/8``, unless all do: nothing is there.
+    count, except those that give an address in ``0.0.0.0/8`` (no host has one), unless all of them do.
     """
     if len(packed) != 16 or int.from_bytes(packed) < 2:  # "::" and "::1" are no IPv4-compatible addresses
         return ()

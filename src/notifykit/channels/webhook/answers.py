@@ -21,7 +21,7 @@ from ...models.outcome import (
 from .shortage import NO_FILES, NO_MEMORY
 from .transport import Response, WireError
 
-#: No receiver is left alone for longer, whatever it asks for; retry policies clamp further.
+#: The longest pause that a receiver can ask for; retry policies clamp further.
 LONGEST_PAUSE: Final = timedelta(days=7)
 
 _SECONDS: Final = re.compile(rb"[0-9]{1,18}")

@@ -58,10 +58,10 @@ _SECRET_LENGTH = 8
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class WebhookChannel:
-    """POSTs the stored bytes of an event, signed as Standard Webhooks wants it.
+    """POSTs the stored bytes of an event, signed as Standard Webhooks defines.
 
     Redirects are never followed, cookies never kept, bodies never decompressed,
-    and every connection goes to an address that the guard vetted as it was dialled.
+    and every connection goes to an address that the guard vetted for this connection.
 
     Args:
         guard: What decides where deliveries may go; by default public addresses over https.

@@ -19,7 +19,7 @@ from .transport import BODY_GRACE, MAX_HEAD_BYTES, MAX_HEAD_LINES, Response, Wir
 if TYPE_CHECKING:
     from .pool import Pool
 
-#: Interim answers (``100 Continue``, ``103 Early Hints``) that are read before the real one.
+#: Interim answers (``100 Continue``, ``103 Early Hints``) that are read before the final one.
 MAX_INTERIM = 16
 _START_LINE_BYTES = 1024
 #: The longest answer that is compared with the last one before it is parsed.
@@ -35,13 +35,13 @@ class StaleConnectionError(Exception):
 
 
 class Connection:
-    """A connection of one tenant to one origin; made, handed out and swept by a :class:`~.pool.Pool`.
+    """A connection of one tenant to one origin; opened, lent and swept by a :class:`~.pool.Pool`.
 
     Attributes:
         deadline: When the running request is given up, in the loop's time.
         stale_at: When it may not be used again although it is idle.
         retire_at: When it may not be used again whatever happens.
-        closed: Whether it is gone, or about to be.
+        closed: Whether it is closed, or about to be.
     """
 
     __slots__ = (
@@ -103,7 +103,7 @@ class Connection:
         return waiter
 
     def has_unread(self) -> bool:
-        """Whether the receiver said something that the loop has not read yet: an answer to nothing."""
+        """Whether the receiver sent bytes that the loop has not read yet, although no request is open."""
         return bool(self._look(0))
 
     def abandon(self, waiter: asyncio.Future[Response]) -> None:
@@ -112,7 +112,7 @@ class Connection:
             self.abort()
 
     def abort(self) -> None:
-        """Close at once; no request waits for an answer."""
+        """Close at once; no request waits for an answer any more."""
         self._waiter = None
         self._stage = _IDLE
         self.closed = True
@@ -133,21 +133,21 @@ class Connection:
         self._look = looking_for_unread(transport.get_extra_info("socket").fileno())
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
-        """Offer the shared buffer; it is read out before the loop turns to another connection."""
+        """Offer the shared buffer; it is emptied before the loop serves another connection."""
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Feed what has come to the parser, and see how far the answer is."""
+        """Feed the received bytes to the parser, and check how far the answer is."""
         parser = self._parser
         if self._stage == _IDLE or parser is None:
-            self._pool.discard(self)  # no request was sent: these bytes can only confuse the next answer
+            self._pool.discard(self)  # no request is open: these bytes would be taken for the answer to the next one
             return
         data: bytes | memoryview = self._buffer[:nbytes]
         whole = not self._received and nbytes <= _SHORT
         if whole:
             data = bytes(data)
             known = self._pool.last_answer
-            if known is not None and data == known[0]:  # the parser would say the same again
+            if known is not None and data == known[0]:  # the parser would give the same result
                 self._end(known[1], kept_alive=True)
                 return
         broken = False
@@ -162,16 +162,16 @@ class Connection:
             return
         kept_alive = self._kept_alive
         response = self._finish()
-        if whole and kept_alive:  # so nothing but this answer came, and the parser is ready for the next
+        if whole and kept_alive:  # so exactly this answer came, and the parser is ready for the next
             self._pool.last_answer = bytes(data), response
 
     def eof_received(self) -> bool:
         """Let the loop close the connection."""
-        self.closed = True  # before the loop reports the loss, so that no request gets it in between
+        self.closed = True  # before the loop reports the loss, so that no request gets this connection in between
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End a running request with what is known of its answer."""
+        """End a running request with the part of its answer that has arrived."""
         self.closed = True
         if self._stage != _IDLE:
             if self._answered():
@@ -184,7 +184,7 @@ class Connection:
     # -- the parser's side -------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        """Notice a second answer to one request."""
+        """Detect a second answer to one request."""
         if self._stage == _DONE:
             self._kept_alive = False
 
@@ -194,7 +194,7 @@ class Connection:
             self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """Tell an interim answer from the real one."""
+        """Distinguish an interim answer from the final one."""
         if self._stage != _HEAD or self._parser is None:
             return
         if len(self._headers) > MAX_HEAD_LINES or (
@@ -246,7 +246,7 @@ class Connection:
             self._start += bytes(self._buffer[: min(nbytes, _START_LINE_BYTES)])
 
     def _answered(self) -> bool:
-        """Tell whether a whole status line has come; the status counts even if the rest is lost."""
+        """Return whether a whole status line has come; the status counts even if the rest is lost."""
         if self._status:
             return True
         line_seen = self._headers or (b"\n" in self._start and not self._interim)
@@ -256,7 +256,7 @@ class Connection:
         return self._status > 0
 
     def _forget(self) -> None:
-        """Be ready for an answer that nothing has come of yet."""
+        """Reset the state for the next answer."""
         self._headers, self._body = [], []
         self._status = self._size = self._received = self._interim = 0
         self._kept_alive = self._in_grace = False

@@ -1,26 +1,24 @@
 """The egress guard: decides which addresses a delivery may be sent to, at the moment of dialling.
 
-A check at registration is a courtesy; this one is the boundary, because a name
-may point elsewhere a second later.  A transport dials only what :meth:`Guard.vet`
+The check at registration only gives early feedback; this one is the security boundary, because a
+name may point elsewhere a second later.  A transport dials only what :meth:`Guard.vet`
 returned in the same attempt.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import ipaddress
-import socket
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 import attrs
 
 from ...errors import ConfigurationError, DestinationRefusedError
 from . import addresses
+from .lookups import WAIT, SystemResolver
 from .reasons import Refusal
 from .shortage import shortage_at_lookup
 from .transport import WireError
@@ -28,13 +26,12 @@ from .url import Target, parse, read_name
 
 #: How long a lookup may take.
 LOOKUP_TIMEOUT = 5.0
-#: How many answers of a lookup are looked at.
+#: How many addresses of a lookup are considered.
 MAX_ANSWERS = 16
 #: How long, and for how many names, vetted answers are remembered.
 ANSWER_TTL = 10.0
 MAX_REMEMBERED = 2048
-_LOOKUP_THREADS = 16
-#: A name that an operator lets through by allowing loopback; never asked of the DNS (RFC 6761).
+#: A name that an operator allows by allowing loopback; never looked up in the DNS (RFC 6761).
 _LOCALHOST = ("127.0.0.1", "::1")
 
 
@@ -54,10 +51,11 @@ class Resolver(Protocol):
 
 
 class Verdict(NamedTuple):
-    """What the guard says about a URL, for people and for ``notifykit endpoints check``.
+    """The guard's decision about a URL, for people and for ``notifykit endpoints check``.
 
     Attributes:
-        reason: A code of :class:`~.reasons.Refusal`, ``dns_failure``, or ``None`` if it is allowed.
+        reason: A code of :class:`~.reasons.Refusal`, ``dns_failure``, what this process lacked for the
+            lookup (``lookup_limit`` …), or ``None`` if it is allowed.
         url: The canonical URL, once it could be read.
         addresses: What would be dialled.
     """
@@ -66,43 +64,6 @@ class Verdict(NamedTuple):
     reason: str | None = None
     url: str | None = None
     addresses: tuple[str, ...] = ()
-
-
-class SystemResolver:
-    """The operating system's resolver, in threads of its own.
-
-    A lookup in a thread cannot be cancelled.  Callers give up after
-    :data:`LOOKUP_TIMEOUT`, but a name whose lookup still hangs is not looked up a
-    second time, so it never holds more than one thread.
-    """
-
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(_LOOKUP_THREADS, thread_name_prefix="notifykit-dns")
-        self._running: dict[tuple[str, int], asyncio.Future[list[str]]] = {}
-
-    async def resolve(self, host: str, port: int) -> Sequence[str]:
-        """Look ``host`` up; concurrent callers share one lookup."""
-        loop = asyncio.get_running_loop()
-        key = (host, port)
-        lookup = self._running.get(key)
-        if lookup is None or lookup.get_loop() is not loop:
-            try:
-                lookup = self._running[key] = loop.run_in_executor(self._threads, _look_up, host, port)
-            except RuntimeError as error:
-                raise OSError(errno.ENOMEM, f"no thread for a lookup: {error}") from error
-            lookup.add_done_callback(lambda done: self._forget(key, done))
-        return await asyncio.shield(lookup)
-
-    def _forget(self, key: tuple[str, int], lookup: asyncio.Future[list[str]]) -> None:
-        if self._running.get(key) is lookup:
-            del self._running[key]
-
-
-def _look_up(host: str, port: int) -> list[str]:
-    # The trailing dot keeps the resolver from trying search domains, which a name of one label cannot do without.
-    name = f"{host}." if "." in host else host
-    found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 def _name_pattern(text: str) -> str:
@@ -126,13 +87,13 @@ class _Remembered:
 
 
 class Guard:
-    """Lets a delivery out, or says why not.
+    """Allows a delivery to leave, or returns the reason why it may not.
 
     Args:
-        allow: CIDR blocks that the operator lets through although the table refuses them, such as
-            ``127.0.0.0/8`` in a test.  Metadata services stay out of reach.
+        allow: CIDR blocks that the operator allows although the table refuses them, such as
+            ``127.0.0.0/8`` in a test.  Metadata services stay refused.
         allow_http: Whether ``http://`` is acceptable.
-        allow_names: Names that the operator lets through although they exist only inside a private network:
+        allow_names: Names that the operator allows although they exist only inside a private network:
             ``receiver``, or ``*.svc.cluster.local`` for all names below one.  What they resolve to is vetted
             like any other address, so the block of a private one must be in ``allow`` as well.
         resolver: What turns names into addresses; the operating system's by default.
@@ -183,10 +144,13 @@ class Guard:
     def _lists_name(self, name: str) -> bool:
         return any(name.endswith(listed) if listed[0] == "." else name == listed for listed in self._names)
 
-    async def vet(self, host: str, port: int) -> tuple[str, ...]:
+    async def vet(self, host: str, port: int, *, patience: float = WAIT) -> tuple[str, ...]:
         """Return the addresses that may be dialled for ``host`` now, in the order of preference.
 
-        One bad answer condemns the name: a mixed set is an attack or a mistake.
+        One refused address refuses the name: a mixed set is an attack or a mistake.
+
+        Args:
+            patience: Seconds for which the operating system's resolver is waited for, if too many names hang.
 
         Raises:
             DestinationRefusedError: The host is, or points to, an address that is refused.
@@ -201,17 +165,18 @@ class Guard:
         known = self._remembered.get(key)
         if known is not None and now < known.until:
             return known.addresses
-        vetted = self._vetted(await self._resolve(host, port))
+        vetted = self._vetted(await self._resolve(host, port, patience))
         self._remembered[key] = _Remembered(now + ANSWER_TTL, vetted)
         self._remembered.move_to_end(key)
         if len(self._remembered) > MAX_REMEMBERED:
             self._remembered.popitem(last=False)
         return vetted
 
-    async def _resolve(self, host: str, port: int) -> Sequence[str]:
+    async def _resolve(self, host: str, port: int, patience: float) -> Sequence[str]:
         try:
+            lookup = await self._begun(host, port, patience)
             async with asyncio.timeout(LOOKUP_TIMEOUT):
-                answers = await self._resolver.resolve(host, port)
+                answers = await lookup
         except (OSError, UnicodeError) as error:  # a TimeoutError is an OSError
             lacking = shortage_at_lookup(error)
             raise WireError(lacking or "dns_failure", own=lacking is not None) from error
@@ -219,18 +184,24 @@ class Guard:
             raise WireError("dns_failure")
         return answers
 
+    async def _begun(self, host: str, port: int, patience: float) -> Awaitable[Sequence[str]]:
+        """Return a look-up that runs: the wait for a thread is not the name's."""
+        if isinstance(self._resolver, SystemResolver):
+            return asyncio.shield(await self._resolver.begin(host, port, patience))
+        return self._resolver.resolve(host, port)
+
     def _vetted(self, answers: Sequence[str]) -> tuple[str, ...]:
         considered = tuple(answers[:MAX_ANSWERS])
         refused = [(reason, address) for address in considered if (reason := self.judge(address)) is not None]
         if refused:
-            # The addresses stay out of the text: it may be shown to the tenant that chose the name.
+            # The text does not contain the addresses: it may be shown to the tenant that chose the name.
             reason, address = refused[0]
             detail = f"{len(refused)} of {len(considered)} addresses"
             raise DestinationRefusedError(reason, detail, block=addresses.block_of(address))
         return considered
 
     async def judge_url(self, url: str, answers: Mapping[str, Sequence[str]] | None = None) -> Verdict:
-        """Say whether deliveries to ``url`` would be let out, and if not, why.
+        """Return whether deliveries to ``url`` would be allowed, and if not, why.
 
         Args:
             answers: Addresses to take for a host (lower case, no trailing dot) instead of asking the DNS.

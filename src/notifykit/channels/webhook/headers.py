@@ -1,4 +1,4 @@
-"""What stands before a delivery's body on the wire, and which headers a tenant may add to it."""
+"""The head of a delivery's request, and which headers a tenant may add to it."""
 
 from __future__ import annotations
 

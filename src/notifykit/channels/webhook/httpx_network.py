@@ -1,4 +1,4 @@
-"""The network below httpcore: dials what the guard vetted, and stands between a receiver and the parser.
+"""The network below httpcore: dials what the guard vetted, and filters what receivers send to the parser.
 
 httpcore's own streams read nothing while they write, so an answer that comes before the
 whole request was sent is lost when the receiver closes; and they hand over whatever has
@@ -30,7 +30,7 @@ from .shortage import shortage
 from .transport import MAX_HEAD_BYTES, MAX_HEAD_LINES, WireError
 
 _MAX_DIALLED = 4
-#: How much is handed to the parser at a time, and how much may lie here before reading pauses.
+#: How much is handed to the parser at a time, and how much may be buffered here before reading pauses.
 _PORTION: Final = 2048
 _HELD: Final = 64 * 1024
 
@@ -109,11 +109,11 @@ class Stream(asyncio.Protocol, httpcore.AsyncNetworkStream):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(0)  # what is written is sent, and not only taken
+        self._transport.set_write_buffer_limits(0)  # a write ends when the bytes are sent, not when they are buffered
         self._look = looking_for_unread(transport.get_extra_info("socket").fileno())
 
     def data_received(self, data: bytes) -> None:
-        """Keep what came until the parser asks for it."""
+        """Buffer what came until the parser asks for it."""
         self._received += data
         if len(self._received) > _HELD and not self._reading_pauses:
             self._reading_pauses = True
@@ -121,11 +121,11 @@ class Stream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         self._changed.set()
 
     def pause_writing(self) -> None:
-        """Note that the network takes no more."""
+        """Note that the transport's buffer is full."""
         self._writing_pauses = True
 
     def resume_writing(self) -> None:
-        """Note that everything was taken."""
+        """Note that the transport's buffer is empty."""
         self._writing_pauses = False
         self._changed.set()
 
@@ -195,7 +195,8 @@ class Stream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         loop = asyncio.get_running_loop()
         transport: asyncio.BaseTransport | None = None
         try:
-            if self._received or self._transport.is_closing():  # what was said in the clear is not taken for more
+            # what was received in the clear is not taken for encrypted data
+            if self._received or self._transport.is_closing():
                 raise ConnectionAbortedError("the receiver spoke or closed before the handshake")
             transport = await loop.start_tls(self._transport, self, ssl_context, server_hostname=server_hostname)
         except OSError as error:  # an SSLError is one
@@ -212,11 +213,11 @@ class Stream(asyncio.Protocol, httpcore.AsyncNetworkStream):
 
     async def aclose(self) -> None:
         """Close at once."""
-        self._answer = None  # refers back to itself
+        self._answer = None  # breaks a reference cycle
         self._transport.abort()
 
     def get_extra_info(self, info: str) -> Any:
-        """Return what httpcore asks for; ``is_readable`` says that a connection may not be used again."""
+        """Return what httpcore asks for; ``is_readable`` means that a connection may not be used again."""
         match info:
             case "is_readable":
                 follows = self._answer is not None and not self._answer.is_over
@@ -261,7 +262,7 @@ class _Answer:
         return self._stage == _DONE and not self._is_broken
 
     def expect(self) -> None:
-        """Be ready for the answer to another request."""
+        """Reset the state for the answer to another request."""
         if self._stage == _DONE:
             self._stage = _HEAD
             self._size = self._lines = self._interim = 0
@@ -270,14 +271,14 @@ class _Answer:
         """Take the next bytes.
 
         Raises:
-            WireError: They are no answer, or too much of one.
+            WireError: They are not a valid answer, or longer than an answer may be.
         """
         self._size += len(data)
         if not self._is_broken:
             try:
                 self._parser.feed_data(data)
             except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-                self._is_broken = True  # of a body, the other parser may make what it can
+                self._is_broken = True  # problems in a body are left to httpcore's parser
                 if self._stage == _HEAD and isinstance(error, httptools.HttpParserError):
                     raise WireError("bad_response") from error
         if self._interim > MAX_INTERIM:
@@ -306,7 +307,7 @@ class _Answer:
 
 
 def _final_began(received: bytearray) -> bool:
-    """Tell whether an answer begins in ``received`` that is not only an interim one."""
+    """Return whether a final answer, not only an interim one, begins in ``received``."""
     at = 0
     while _INTERIM.match(received, at):
         end = received.find(b"\r\n\r\n", at)

@@ -1,4 +1,4 @@
-"""The transport over the engine of httpx, for a proxy or HTTP/2.
+"""A transport over httpcore, the engine of httpx, for a proxy or HTTP/2.
 
 It costs some fifty times the processor time of the wire.  The same guard decides,
 inside the network backend (:mod:`.httpx_network`): the vetted address is dialled, while
@@ -42,7 +42,7 @@ class HttpxTransport:
         body_cap: How much of an answer's body is kept.
         tls: TLS settings; by default certificates are verified against the system's authorities.
         http2: Whether to offer HTTP/2 (needs the extra ``http2``).
-        proxy: The URL of an HTTP proxy; the environment is never asked.
+        proxy: The URL of an HTTP proxy; the environment is never read.
         limits: How many connections there may be, and for how long.
     """
 
@@ -106,7 +106,7 @@ class HttpxTransport:
         """Close every connection."""
         for pool in self._pools:
             await pool.engine.aclose()
-        await asyncio.sleep(0)  # the loop closes aborted sockets in its next turn
+        await asyncio.sleep(0)  # the loop closes aborted sockets in its next iteration
 
     async def _perform(
         self, exchange: _Exchange, target: Target, head: bytes, body: bytes, scope: asyncio.Timeout
@@ -122,7 +122,7 @@ class HttpxTransport:
             await self._exchange(pool, request, exchange, scope)
 
     def _pool(self, target: Target) -> _Pool:
-        """Return the pool of the tenant and the origin, or one further on that is not busy."""
+        """Return the pool of the tenant and the origin, or a later one that is not busy."""
         own = hash(target.pool_key) % len(self._pools)
         in_turn = self._pools[own:] + self._pools[:own]
         return min(in_turn, key=lambda pool: pool.under_way // _FEW)
@@ -169,7 +169,7 @@ class HttpxTransport:
         return WireError("bad_response")
 
     async def _close_idle(self) -> None:
-        """Give the files of idle connections back: something here needs them more."""
+        """Close idle connections, so that a new one gets their file descriptors."""
         for pool in self._pools:
             for connection in pool.engine.connections:
                 if connection.is_idle():
@@ -193,11 +193,11 @@ class _Pool:
 
 @attrs.define(eq=False)
 class _Exchange:
-    """How far one request has come.
+    """The progress of one request.
 
     Attributes:
         tunnels: Whether a new connection begins with a ``CONNECT`` to the proxy.
-        tunnelling: Whether what is said is still between us and the proxy.
+        tunnelling: Whether the exchange is still with the proxy, before the tunnel is open.
         began: Whether there was a connection for it, or room for one.
         fresh: Whether a connection was opened for it.
         sent: Whether all of it was handed to the network.

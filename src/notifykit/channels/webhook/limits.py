@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import attrs
 
-#: How many connections there are at the most by default, and where the system has no limit of open files to ask for.
+#: How many connections there are at the most by default, and where the system has no limit of open files.
 _MOST_CONNECTIONS, _SOME_CONNECTIONS = 16_384, 4096
 
 
 def affordable() -> int:
-    """Return for how many connections this process may open files: a quarter is left to all else that it does."""
+    """Return for how many connections this process may open files; a quarter of them is left for other uses."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
@@ -27,10 +27,10 @@ class Limits:
     Attributes:
         connections: How many may be open at a time; further attempts wait for room.  By default as many as
             three quarters of the files that the process may open, and at most 16,384.
-        idle: How many of them may wait for work: 4 kB each.
+        idle: How many of them may be idle: 4 kB each.
         idle_tls: How many of those may be encrypted: some 50 kB each on uvloop, 300 kB on asyncio's own loop.
         idle_per_origin: How many may belong to one tenant and origin.
-        idle_for: How many seconds one may wait for work.
+        idle_for: How many seconds one may be idle.
         max_age: After how many seconds the name is resolved and judged anew.
     """
 
@@ -43,4 +43,5 @@ class Limits:
 
     @idle.default
     def _most_of_them(self) -> int:
-        return self.connections - self.connections // 4  # so that dialling rarely has to close another one first
+        # so that a new connection rarely has to close an idle one first
+        return self.connections - self.connections // 4

@@ -1,4 +1,4 @@
-"""The connections of a wire: which request gets which, when a new one is dialled, when one is too old.
+"""The connections of a wire: which one a request gets, when a new one is dialled, when one is too old.
 
 Deadlines are not timed one by one: a single timer fires when the earliest of
 them may have passed and sweeps all requests and idle connections.
@@ -64,7 +64,7 @@ class Pool:
         self._open: set[Connection] = set()
         self._busy: set[Connection] = set()
         self._idle: dict[str, list[Connection]] = {}
-        self._by_age: OrderedDict[Connection, None] = OrderedDict()  # the idle ones, the longest idle first
+        self._by_age: OrderedDict[Connection, None] = OrderedDict()  # the idle ones, longest idle first
         self._idle_tls = 0
         self._dialling = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -102,7 +102,7 @@ class Pool:
             or len(idle) >= limits.idle_per_origin
             or (connection.is_tls and self._idle_tls >= limits.idle_tls)
         ):
-            # Newcomers go, not the oldest: with more origins than room, eviction would hit exactly
+            # The newest is closed, not the oldest: with more origins than room, evicting the oldest would hit exactly
             # the connections that a round through all endpoints needs next.
             connection.abort()
             return
@@ -151,7 +151,8 @@ class Pool:
     async def dial(self, target: Target, deadline: float) -> Connection:
         """Open a connection to an address that the guard has vetted for this very call."""
         now = self.loop.time()
-        latest = now + (deadline - now) / 2  # waiting for room leaves the receiver half of the time
+        # waiting for room takes at most half of the time, the rest is the receiver's
+        latest = now + (deadline - now) / 2
         lacking = CONNECTION_LIMIT
         while True:
             try:
@@ -166,22 +167,23 @@ class Pool:
                 return await self._dial(target, deadline)
             except WireError as error:
                 if error.reason == NO_FILES and (self._open or self._dialling):
-                    lacking = NO_FILES  # connections of ours hold files: as if their number were the limit
+                    lacking = NO_FILES  # our connections hold files: treat their present number as the limit
                     continue
                 if error.own:
-                    self._wake()  # another attempt that waits would wait for nothing
+                    self._wake()  # wake another waiting attempt, which would otherwise wait for no event
                 raise
 
     async def _dial(self, target: Target, deadline: float) -> Connection:
         self._dialling += 1
         try:
             async with asyncio.timeout_at(deadline):
-                vetted = await self._guard.vet(target.host, target.port)
+                patience = (deadline - self.loop.time()) / 2  # the name and its receiver have the other half
+                vetted = await self._guard.vet(target.host, target.port, patience=patience)
                 connection = await self._connect_any(target, vetted, deadline)
         except (Exception, asyncio.CancelledError) as error:
             if isinstance(error, WireError) and error.own:
                 self._dialling -= 1  # nothing was opened
-            else:  # the loop closes the socket of a handshake that failed in one of its next turns
+            else:  # the loop closes the socket of a handshake that failed in one of its next iterations
                 self.loop.call_later(TICK, self._end_dial)
             if isinstance(error, TimeoutError):
                 raise WireError("timeout") from error
@@ -194,7 +196,7 @@ class Pool:
         self._wake()
 
     async def _wait_for_a_loss(self) -> None:
-        """Return when a connection is really closed: one that waits for work, if there is any."""
+        """Return when a connection is really closed: an idle one, if there is any."""
         if self._by_age:
             oldest = next(iter(self._by_age))
             self._forget_idle(oldest)
@@ -207,7 +209,7 @@ class Pool:
             if room in self._waiting:
                 self._waiting.remove(room)
             else:
-                self._wake()  # the room was ours already: pass it on
+                self._wake()  # the room was assigned to this attempt already: pass it to the next
             raise
 
     def _wake(self) -> None:
@@ -218,7 +220,7 @@ class Pool:
                 return
 
     async def _connect_any(self, target: Target, vetted: tuple[str, ...], deadline: float) -> Connection:
-        """Try the addresses in turn, each with half of the time that is left and the last with all of it."""
+        """Try the addresses in order, each with half of the time that is left and the last with all of it."""
         lacking: str | None = None
         *first, last = vetted[:_MAX_DIALLED]
         for address in first:
@@ -278,7 +280,8 @@ class Pool:
         self._timer = None
         for connection in [c for c in self._busy if c.deadline <= now]:
             connection.expire()
-        # The last one is stale last, but for those that retire: they wait for the others, or until they are taken.
+        # They are in the order in which they go stale, except those that reach their maximum age: these are closed
+        # after those before them, or when they are taken.
         while self._by_age and (oldest := next(iter(self._by_age))).stale_at <= now:
             self._forget_idle(oldest)
             oldest.abort()

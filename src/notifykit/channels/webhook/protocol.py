@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def looking_for_unread(fd: int) -> Callable[[int], object]:
-    """Return what tells, called with 0, whether something of a socket waits in the kernel: bytes, or its end."""
+    """Return a function that, called with 0, returns whether a socket has unread input: bytes, or its end."""
     if sys.platform == "win32":
         return lambda _: None
     poll = select.poll()

@@ -1,4 +1,4 @@
-"""The stable codes that say why a destination is refused.
+"""The stable codes of the reasons why a destination is refused.
 
 They appear in :class:`~notifykit.errors.DestinationRefusedError`, in verdicts, and,
 with ``blocked_`` in front, as the reason of a delivery that may not be sent.
@@ -40,7 +40,7 @@ class Refusal(StrEnum):
     METADATA = "metadata"  #: a cloud's metadata service; no allow-list lifts it
     MULTICAST = "multicast"
     BROADCAST = "broadcast"
-    RESERVED = "reserved"  #: set aside by IANA, or not global unicast
+    RESERVED = "reserved"  #: reserved by IANA, or not global unicast
     DOCUMENTATION = "documentation"
     BENCHMARKING = "benchmarking"
     TRANSITION = "transition"  #: IPv4 inside IPv6: NAT64, 6to4, Teredo, ISATAP, SIIT …

@@ -9,14 +9,14 @@ from .url import Target
 #: Bounds of what is read of an answer before it is called broken.
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HEAD_LINES = 256
-#: How much of an answer's body is kept by default.
+#: How much of an answer's body is kept unless the channel sets another cap.
 BODY_CAP = 16 * 1024
 #: How long an answer's body may take once its status is known.
 BODY_GRACE = 1.0
 
 
 class Response(NamedTuple):
-    """What came back.
+    """The answer of a receiver.
 
     Attributes:
         headers: As received; names are in the receiver's spelling.
@@ -33,11 +33,10 @@ class WireError(Exception):
 
     Attributes:
         reason: ``dns_failure``, ``connect_failed``, ``tls_failed``, ``timeout``, ``reset``,
-            ``closed_early``, ``bad_response``, ``response_too_large`` or ``proxy_failed``; of our
-            own faults ``connection_limit``, ``no_files``, ``no_memory`` or ``no_ports``.
+            ``closed_early``, ``bad_response``, ``response_too_large`` or ``proxy_failed``; for shortages of
+            this process ``connection_limit``, ``lookup_limit``, ``no_files``, ``no_memory`` or ``no_ports``.
         uncertain: Whether the receiver may have accepted the request all the same.
-        own: Whether this process lacked what it takes to connect: nothing was sent, and it
-            says nothing about the receiver.
+        own: Whether this process lacked what it takes to connect: nothing was sent, and the receiver is not at fault.
     """
 
     def __init__(self, reason: str, *, uncertain: bool = False, own: bool = False) -> None:
@@ -65,7 +64,7 @@ class Transport(Protocol):
 
         Raises:
             WireError: No status line was received.
-            DestinationRefusedError: The guard did not let it out; nothing was sent.
+            DestinationRefusedError: The guard refused the address; nothing was sent.
         """
         ...
 

@@ -2,7 +2,7 @@
 
 Parsers disagree on about a third of hostile URLs, so what two of them could read
 in two ways is refused here, and everything is sent from the parts that this
-module found.  It knows no DNS and opens nothing.
+module found.  It uses no DNS and opens no connection.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _AUTHORITY: Final = re.compile(r"(?:\[([^\[\]]*)\]|([^:\[\]]*))(?::([^:\[\]]*))?
 _PORT: Final = re.compile(r"[1-9][0-9]{0,4}")
 _LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 _QUAD: Final = re.compile(r"(?:(?:0|[1-9][0-9]{0,2})\.){3}(?:0|[1-9][0-9]{0,2})")
-#: Characters that no URL may hold as they are, but that people write.
+#: Characters that a URL must not contain unescaped, but that people write.
 _QUOTED: Final = {ord(c): f"%{ord(c):02X}" for c in '"<>^`{|}'}
 
 Judge = Callable[[str], Refusal | None]
@@ -54,10 +54,10 @@ class Target:
         host: A lower-case name without a trailing dot, or an address without brackets.
         port: The port, the scheme's default included.
         path: Path and query as they are sent; never empty.
-        tenant: Whose request it is.
+        tenant: The tenant that the request belongs to.
         origin: ``scheme://host:port``.
-        pool_key: The origin and the tenant: only requests with the same one may share a connection, so that
-            a late answer never reaches another tenant's request.
+        pool_key: The origin and the tenant: only requests with the same one may share a connection, so that a
+        receiver's late bytes are never read as the answer to another tenant's request.
         authority: The value of the ``Host`` header: the port is left out if it is the default.
         literal: Whether the host is an address.
     """
@@ -106,7 +106,7 @@ def parse(
     Args:
         allow_http: Whether ``http://`` is acceptable.
         judge: What decides on a host that is an address (and on ``localhost``, as ``127.0.0.1``).
-        lists_name: Whether the operator lets a name through that exists only inside some network.
+        lists_name: Whether the operator allows a name that exists only inside some network.
 
     Raises:
         DestinationRefusedError: With one of the codes of :class:`~.reasons.Refusal`.
@@ -188,7 +188,7 @@ def read_name(name: str) -> str:
     """Return a lower-case host name without its trailing dot.
 
     Raises:
-        DestinationRefusedError: It is none.
+        DestinationRefusedError: It is not a host name.
     """
     name = name.removesuffix(".")
     if len(name) > MAX_NAME:

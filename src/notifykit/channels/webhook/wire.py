@@ -1,4 +1,4 @@
-"""The purpose-built way out: HTTP/1.1 POST, keep-alive, one deadline per attempt.
+"""The purpose-built transport: HTTP/1.1 POST, keep-alive, one deadline per attempt.
 
 A request over a warm connection costs one future and no task, timer or scope.
 """
@@ -47,7 +47,7 @@ class Wire:
         """Send one request and return its answer; see :class:`~.transport.Transport`."""
         loop = asyncio.get_running_loop()
         pool = self._pool
-        if pool is None or pool.loop is not loop:  # connections of an earlier loop died with it
+        if pool is None or pool.loop is not loop:  # connections of an earlier loop were closed with it
             pool = self._pool = Pool(loop, self._guard, body_cap=self._body_cap, tls=self._tls, limits=self._limits)
         now = loop.time()
         deadline = now + timeout
@@ -58,7 +58,7 @@ class Wire:
             try:
                 return await waiter
             except StaleConnectionError:
-                pass  # the same attempt goes on over a fresh connection, once
+                pass  # the same attempt continues over a fresh connection, once
             except BaseException:
                 connection.abandon(waiter)
                 raise
@@ -75,7 +75,7 @@ class Wire:
         if self._pool is not None:
             self._pool.close()
             self._pool = None
-            await asyncio.sleep(0)  # the loop closes aborted sockets in its next turn
+            await asyncio.sleep(0)  # the loop closes aborted sockets in its next iteration
 
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
-"""What ``notifykit check`` looks at: a list of small functions, each of which yields findings.
+"""The checks of ``notifykit check``: small functions, each of which yields findings.
 
-A new check is a function in ``software`` (needs no store) or in one of the other modules (gets the open store), and
-its name in one of the two lists.  A check of the store may raise a ``NotifykitError``: then that is what is wrong.
+To add a check, write a function in ``software`` (without a store) or in one of the other modules (with the open store),
+and add it to one of the two lists.  If a check of the store raises a ``NotifykitError``, the error becomes a finding.
 """
 
 from __future__ import annotations

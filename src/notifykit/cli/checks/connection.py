@@ -1,4 +1,4 @@
-"""What ``notifykit check`` says of the way to a PostgreSQL server: a pooler, and whether hints arrive."""
+"""Checks of the connection to a PostgreSQL server: a pooler, and whether notifications arrive."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from .finding import Finding, Opened
 if TYPE_CHECKING:
     from ...stores.sql.postgres.store import PostgresStore
 
-#: How long a hint may take.
+#: Seconds within which a notification must arrive.
 _PATIENCE = 5
 _LOOK = timedelta(milliseconds=20)
 
 
 async def connection(opened: Opened) -> AsyncIterator[Finding]:
-    """Look at the connections of a store on PostgreSQL."""
+    """Check the connections of a store on PostgreSQL."""
     from ...stores.sql.database_url import backend_of
     from ...stores.sql.postgres.url import Pooling
 
@@ -32,23 +32,25 @@ async def connection(opened: Opened) -> AsyncIterator[Finding]:
             yield Finding(
                 "pooler",
                 "note",
-                "pools sessions: each process needs a server connection for each of pool_size (10), and one to listen",
-                "is its pool large enough for all processes?",
+                "session pooling: each process needs pool_size (10) server connections, and one that listens",
+                "check that its pool is large enough for all processes",
             )
         case Pooling.TRANSACTION:
             yield Finding(
                 "pooler",
                 "note",
-                "pools transactions: statements are planned each time and take four round trips instead of one",
-                "give workers the address of the server itself; if it pools sessions: ?pooler=session",
+                "transaction pooling: statements are planned each time and take four round trips instead of one",
+                "connect workers directly to the server; if the pooler uses session pooling: ?pooler=session",
             )
-            yield Finding("hints", "note", "not heard through this pooler: work is found by polling, once a second")
+            yield Finding(
+                "notifications", "note", "do not pass this pooler: dispatchers find work by polling, once a second"
+            )
             return
-    yield await _hints(store)
+    yield await _notifications(store)
 
 
-async def _hints(store: PostgresStore) -> Finding:
-    """Send a hint, and say whether it arrives."""
+async def _notifications(store: PostgresStore) -> Finding:
+    """Send a notification, and report whether it arrives."""
     from ...errors import StoreError
 
     try:
@@ -58,10 +60,10 @@ async def _hints(store: PostgresStore) -> Finding:
     except (TimeoutError, StoreError):
         pass
     if store.hears_notifications:
-        return Finding("hints", "ok", "heard")
+        return Finding("notifications", "ok", "arrive")
     return Finding(
-        "hints",
+        "notifications",
         "bad",
-        f"not heard, work is found by polling: {store.listen_error or 'NOTIFY does not arrive'}",
-        "can this host open one more connection, and is it to the server itself?",
+        f"do not arrive, dispatchers find work by polling: {store.listen_error or 'no NOTIFY was received'}",
+        "check that this host can open one more connection, directly to the server",
     )

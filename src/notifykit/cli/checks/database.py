@@ -1,4 +1,4 @@
-"""Checks of the store itself: where it is, its tables, leases, clock and keys."""
+"""Checks of the store itself: its URL, tables, leases, clock and keys."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ MAX_SKEW = timedelta(seconds=2)
 
 
 async def address(opened: Opened) -> AsyncIterator[Finding]:
-    """Tell which store was opened."""
+    """Report which store was opened."""
     yield Finding("store", "ok", opened.shown_url)
 
 
 async def schema(opened: Opened) -> AsyncIterator[Finding]:
-    """Tell the version of the tables; one that does not fit has kept the store from opening."""
+    """Report the version of the tables; with another version the store would not have opened."""
     if opened.health is not None:
         yield Finding("schema", "ok", str(opened.health.version))
 
 
 async def leases(opened: Opened) -> AsyncIterator[Finding]:
-    """Find claims whose lease ran out and that no dispatcher takes back."""
+    """Find claims whose lease has run out and that no dispatcher has rescued."""
     from .. import views
 
     health = opened.health
@@ -39,7 +39,7 @@ async def leases(opened: Opened) -> AsyncIterator[Finding]:
         "leases",
         "bad",
         f"{capped(health.expired_leases)} expired, the oldest {views.span(health.oldest_expiry)} ago",
-        "their worker died and nobody cleans up: notifykit run",
+        "their workers died, and no dispatcher rescues the deliveries; start one: notifykit run",
     )
 
 
@@ -60,21 +60,19 @@ async def clock(opened: Opened) -> AsyncIterator[Finding]:
 
 
 async def keys(opened: Opened) -> AsyncIterator[Finding]:
-    """Open what is stored with the keys at hand."""
+    """Decrypt stored values with the configured keys."""
     from ...ports import Rekeys
 
     if not isinstance(opened.kit.store, Rekeys):
         return
     found = await opened.kit.store.survey()
     given = bool(os.environ.get(KEYS, "").strip())
-    source = "NOTIFYKIT_KEYS" if given else "a key made for development"
+    source = "NOTIFYKIT_KEYS" if given else "a development key"
     for key_id, rows in sorted(found.unreadable.items()):
         yield _unreadable(key_id, rows, source)
     if found.unreadable:
         return
-    read = (
-        f"; opens what is stored ({capped(found.endpoints)} endpoints, a sample of the rest)" if found.encrypted else ""
-    )
+    read = f"; decrypted {capped(found.endpoints)} endpoints and a sample of the other rows" if found.encrypted else ""
     yield Finding(
         "keys",
         "ok" if given else "note",
@@ -91,12 +89,12 @@ def _unreadable(key_id: str, rows: int, source: str) -> Finding:
         return Finding(
             "keys",
             "bad",
-            f"{amount} do not open: changed in the database, or sealed under another key of the same id",
-            "put the key that sealed them into NOTIFYKIT_KEYS; nothing is delivered with them until then",
+            f"{amount} cannot be decrypted: changed in the database, or encrypted with another key of the same id",
+            "put the right key into NOTIFYKIT_KEYS; until then nothing is delivered with these rows",
         )
     return Finding(
         "keys",
         "bad",
-        f"{amount} sealed under the key {plain(key_id)}, which is not in {source}",
-        f"add {plain(key_id)} to NOTIFYKIT_KEYS; nothing is delivered with these rows until then",
+        f"{amount} encrypted with the key {plain(key_id)}, which is not in {source}",
+        f"add {plain(key_id)} to NOTIFYKIT_KEYS; until then nothing is delivered with these rows",
     )

@@ -1,4 +1,4 @@
-"""What a check gets, and what it returns."""
+"""The argument and the result of a check."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Level = Literal["ok", "note", "warn", "bad"]
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at.
+    """The result of a check.
 
     Attributes:
-        level: ``ok``, ``note``, ``warn`` (worth a look) or ``bad`` (something is wrong).
-        remedy: What to do about it.
+        level: ``ok``, ``note``, ``warn`` (needs attention) or ``bad`` (the check failed).
+        remedy: What to do next.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Finding(NamedTuple):
 
 
 class Opened(NamedTuple):
-    """An open store, and what was read of it for all checks.
+    """An open store, and the values that were read from it for all checks.
 
     Attributes:
         shown_url: Its URL without the password.

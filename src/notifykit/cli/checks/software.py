@@ -13,7 +13,7 @@ from ...native import is_compiled
 from ..text import plain
 from .finding import Finding
 
-#: What each extra brings.
+#: The packages of each extra.
 EXTRAS = {
     "asyncpg": "postgres",
     "orjson": "speed",
@@ -24,7 +24,7 @@ EXTRAS = {
 
 
 def python() -> Iterator[Finding]:
-    """Tell the version of Python."""
+    """Report the version of Python."""
     supported = sys.version_info >= (3, 11)
     yield Finding(
         "python",
@@ -35,37 +35,37 @@ def python() -> Iterator[Finding]:
 
 
 def package() -> Iterator[Finding]:
-    """Tell the version of this package, and whether it is compiled."""
+    """Report the version of this package, and whether it is compiled."""
     form = ", compiled" if is_compiled() else ""
     yield Finding("notifykit", "ok", (version() or "not installed, run from its source") + form)
 
 
 def extras() -> Iterator[Finding]:
-    """Tell which extras are installed."""
+    """Report which extras are installed."""
     found = {name: version(name) for name in EXTRAS}
     present = ", ".join(f"{name} {text}" for name, text in found.items() if text) or "none"
     missing = sorted({EXTRAS[name] for name, text in found.items() if not text})
-    wanted = f"if wanted: pip install '{with_extras(*missing)}'" if missing else ""
+    wanted = f"to install: pip install '{with_extras(*missing)}'" if missing else ""
     yield Finding("extras", "note" if missing else "ok", present, wanted)
 
 
 def namesake() -> Iterator[Finding]:
-    """Find the package of another project that is imported by the same name."""
+    """Find the package of another project that has the same import name."""
     if (other := version(NAMESAKE)) is not None:
         yield Finding(
             "namesake",
             "bad",
-            f"{NAMESAKE} {other} is installed: another project, whose files take the place of ours",
+            f"{NAMESAKE} {other} is installed: another project, whose files replace those of this package",
             f"pip uninstall {NAMESAKE}; then pip install --force-reinstall --no-deps {NAME}",
         )
 
 
 def environment() -> Iterator[Finding]:
-    """Find names of variables that the library does not read: a mistyped one would be ignored in silence."""
+    """Find variables that the library does not read, because a mistyped one would be ignored silently."""
     for name, meant in misspelt(os.environ).items():
         yield Finding(
             "environment",
             "warn",
-            f"{plain(name)} is not a variable of notifykit",
-            f"did you mean {meant}?" if meant else f"known are {', '.join(VARIABLES)}",
+            f"{plain(name)} is not a variable of notifykit and is ignored",
+            f"did you mean {meant}?" if meant else f"the variables are {', '.join(VARIABLES)}",
         )

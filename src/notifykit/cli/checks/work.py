@@ -1,4 +1,4 @@
-"""Checks of the work: what waits, what is being sent, what failed, and where it may go."""
+"""Checks of the work: what waits, what is being sent, what failed, and the egress rules."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NAMED = 3
 
 
 async def waiting(opened: Opened) -> AsyncIterator[Finding]:
-    """Tell how much waits, and for how long what is due has been waiting."""
+    """Report how much work waits, and for how long the due part has been waiting."""
     from .. import views
 
     stats = opened.stats
@@ -29,20 +29,20 @@ async def waiting(opened: Opened) -> AsyncIterator[Finding]:
         "waiting",
         "bad" if late else "ok",
         f"{amount}, due since {views.span(age)}",
-        "does a dispatcher run? notifykit run; if one does, it needs more --processes" if late else "",
+        "start a dispatcher: notifykit run; if one runs, give it more --processes" if late else "",
     )
 
 
 async def sending(opened: Opened) -> AsyncIterator[Finding]:
-    """Tell how many deliveries are being sent."""
+    """Report how many deliveries are being sent."""
     yield Finding("sending", "ok", capped(opened.stats.sending))
 
 
 async def dead_letters(opened: Opened) -> AsyncIterator[Finding]:
-    """Count dead letters, and name the tenants that have them: every other command shows those of one tenant."""
+    """Count dead letters and name their tenants, because the other commands show those of one tenant only."""
     dead = opened.stats.dead
     if not dead:
-        yield Finding("dead letters", "ok", "none, of any tenant")
+        yield Finding("dead letters", "ok", "none in any tenant")
         return
     tenants = {} if opened.health is None else opened.health.dead
     named = ", ".join(f"{plain(tenant)} {capped(count)}" for tenant, count in list(tenants.items())[:_NAMED])
@@ -52,12 +52,12 @@ async def dead_letters(opened: Opened) -> AsyncIterator[Finding]:
         "dead letters",
         "warn",
         f"{capped(dead)} of all tenants" + (f": {named}{more}" if named else ""),
-        f"look: notifykit dead list --tenant {shlex.quote(plain(whose))}; then: notifykit dead redrive",
+        f"see: notifykit dead list --tenant {shlex.quote(plain(whose))}; then: notifykit dead redrive",
     )
 
 
 async def failing(opened: Opened) -> AsyncIterator[Finding]:
-    """Tell which endpoints keep failing."""
+    """Report endpoints that keep failing."""
     circuits = await opened.kit.store.circuits()
     if not circuits:
         yield Finding("endpoints", "ok", "none failing")
@@ -68,13 +68,13 @@ async def failing(opened: Opened) -> AsyncIterator[Finding]:
         "warn",
         f"{len(circuits)} failing; {worst.key} of tenant {worst.tenant} since {worst.since:%Y-%m-%d %H:%M:%SZ} "
         f"({worst.reason})",
-        "their deliveries wait and use up no attempts; tell the receivers",
+        "their deliveries are held and use no attempts; inform the operators of the receivers",
     )
 
 
 async def egress(opened: Opened) -> AsyncIterator[Finding]:
-    """Tell what the egress rules let through beside public addresses over https."""
+    """Report what the egress rules allow beside public addresses over https."""
     rules = opened.kit.egress
     if rules.allow or rules.allow_names or rules.allow_http:
         also = [*rules.allow, *rules.allow_names, *(["http://"] if rules.allow_http else [])]
-        yield Finding("egress", "note", f"also {', '.join(map(plain, also))}", "not in production")
+        yield Finding("egress", "note", f"also allows {', '.join(map(plain, also))}", "do not use this in production")

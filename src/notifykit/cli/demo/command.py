@@ -1,4 +1,4 @@
-"""The command ``notifykit demo``: its options, its store, and its end."""
+"""The command ``notifykit demo``: its options, its store, and its exit code."""
 
 from __future__ import annotations
 
@@ -29,42 +29,45 @@ def add(commands: Commands) -> None:
     parser = commands.command(
         "demo",
         demo,
-        help="see it work: publish, deliver, retry and verify, for real",
-        description="Publish sample events of three tenants, deliver them with a dispatcher in a process of its own to "
+        help="publish, deliver, retry and verify sample events with real processes",
+        description="Publish sample events of three tenants, deliver them with a dispatcher in a separate process to "
         "four HTTP receivers on this machine (one healthy, one flaky, one broken, one slow), verify every signature, "
-        "and count. Exit code 0 only if everyone got what they should. The store is a file in a temporary folder, "
-        "which stays for a look around. With --url it is yours: use an empty database, never one in production.",
+        "and count. Exit code 0 only if every receiver got the expected events. The store is a file in a temporary "
+        "folder, which is kept for you to explore. With --url the demo uses your own database: give an empty one, "
+        "never one in production.",
         example="notifykit demo\nnotifykit demo --count 2000 --rate 500\n"
         "notifykit demo --events my-events.jsonl --keep demo.db",
     )
     parser.add_argument(
-        "--events", metavar="FILE.jsonl", help="other events: objects with 'type' and 'data' (or 'payload')"
+        "--events", metavar="FILE.jsonl", help="publish these: objects with 'type' and 'data' (or 'payload')"
     )
-    parser.add_argument("--count", type=inputs.positive, default=COUNT, metavar="N", help=f"how many ({COUNT})")
+    parser.add_argument("--count", type=inputs.positive, default=COUNT, metavar="N", help=f"number of events ({COUNT})")
     parser.add_argument(
         "--rate", type=inputs.rate, metavar="N", help=f"events per second ({RATE:.0f}, or all in {LONGEST:.0f} s)"
     )
-    parser.add_argument("--seed", type=inputs.count, default=1, metavar="N", help="another seed, another order (1)")
-    parser.add_argument("--keep", metavar="FILE", help="keep the SQLite store there instead")
+    parser.add_argument(
+        "--seed", type=inputs.count, default=1, metavar="N", help="seed for the order of the events (1)"
+    )
+    parser.add_argument("--keep", metavar="FILE", help="the path of the SQLite store (a temporary folder)")
 
 
 def demo(context: Context) -> int:
     """Run the demo."""
-    if not context.verbose:  # that a key is made for a store of a few seconds is no news
+    if not context.verbose:  # the warning about a development key does not matter here
         logging.getLogger("notifykit").setLevel(logging.ERROR)
     try:
         report, url = asyncio.run(_until_terminated(context))
     except asyncio.CancelledError:
         return TERMINATED
     if report.problems:
-        raise CommandError(f"the demo found problems ({'; '.join(report.problems)}); look into its store: {url}")
+        raise CommandError(f"the demo found problems ({'; '.join(report.problems)}); its store is {url}")
     return OK
 
 
 async def _until_terminated(context: Context) -> tuple[Report, str]:
-    """Run the show; a SIGTERM ends it as cleanly as a Ctrl-C does.
+    """Run the demo; a SIGTERM ends it like a Ctrl-C.
 
-    The folder is made in here, where a Ctrl-C cancels and never comes between two statements.
+    The folder is created here, because a Ctrl-C can cancel this task only at an ``await``.
     """
     task = asyncio.current_task()
     assert task is not None
@@ -83,13 +86,13 @@ async def _until_terminated(context: Context) -> tuple[Report, str]:
 
 
 async def _show(context: Context, url: str, own_store: bool) -> Report:
-    from .cast import ROLES
-    from .show import Show
-    from .stands import open_stands
+    from .receivers import open_receivers
+    from .runner import Demo
+    from .scenario import ROLES
 
     args = context.args
-    with open_stands(ROLES) as stands:
-        show = Show(
+    with open_receivers(ROLES) as receivers:
+        show = Demo(
             context.out,
             url=url,
             own_store=own_store,
@@ -97,27 +100,27 @@ async def _show(context: Context, url: str, own_store: bool) -> Report:
             count=args.count,
             rate=args.rate or max(RATE, args.count / LONGEST),
             seed=args.seed,
-            stands=stands,
+            receivers=receivers,
             verbose=context.verbose,
         )
         return await show.run()
 
 
 def _store(context: Context) -> tuple[str, Path | None, bool]:
-    """Return the store's URL, the folder that was made for it, and whether the store is the demo's own."""
+    """Return the store's URL, the folder that was created for it, and whether the store belongs to the demo."""
     from ...stores.sql.sqlite.url import url_of
 
     given, keep = context.given_url, context.args.keep
     if given is not None:
         if keep is not None:
-            raise UsageError("--keep is for the demo's own store; leave it out, or leave out --url")
+            raise UsageError("--keep is the path of the demo's own store; leave it out, or leave out --url")
         if context.is_in_memory:
-            raise UsageError("the dispatcher runs in a process of its own, which a memory store cannot share")
+            raise UsageError("the dispatcher runs in a separate process, which cannot share a memory store")
         return given, None, False
     if keep is not None:
         file = Path(keep).absolute()
         if file.exists():
-            raise CommandError(f"{keep} exists; give --keep a new name, or remove it")
+            raise CommandError(f"{keep} exists; give --keep another path, or remove the file")
         return url_of(str(file)), None, True
     folder = Path(tempfile.mkdtemp(prefix="notifykit-demo-"))
     return url_of(str(folder / "demo.db")), folder, True

@@ -1,4 +1,4 @@
-"""What the demo found: counted by the receivers, compared with what should have been."""
+"""The demo's report: the counts of the receivers, compared with the expected ones."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..text import Cell, Column, table
-from .cast import Wish
-from .stands import Stand
+from .receivers import DemoReceiver
+from .scenario import DemoSubscription
 
 
 class Row(NamedTuple):
     """A line of the report.
 
     Attributes:
-        events: How many events should have come.
-        delivered: How many came, were verified, and were answered with 200.
+        events: The number of expected events.
+        delivered: How many arrived, were verified, and were answered with 200.
         retries: Attempts beyond the first of each event.
-        refused: Signature failures.
+        refused: Requests that failed verification.
         latencies: Seconds from publishing to arrival, of delivered events.
     """
 
@@ -30,7 +30,7 @@ class Row(NamedTuple):
     latencies: Sequence[float]
 
     def percentile(self, share: float) -> float | None:
-        """Return the latency in milliseconds that this share of the events stayed below."""
+        """Return the latency in milliseconds below which this share of the events stayed."""
         if not self.latencies:
             return None
         ordered = sorted(self.latencies)
@@ -47,7 +47,7 @@ class Report(NamedTuple):
     """The outcome of a demo.
 
     Attributes:
-        problems: What went wrong; empty if every event got to everyone who should get it.
+        problems: What went wrong; empty if every receiver got exactly the expected events.
     """
 
     rows: Sequence[Row]
@@ -56,33 +56,38 @@ class Report(NamedTuple):
 
 
 def compare(
-    expected: Mapping[Wish, set[str]],
-    stands: Mapping[str, Stand],
-    dead: Mapping[Wish, int],
+    expected: Mapping[DemoSubscription, set[str]],
+    receivers: Mapping[str, DemoReceiver],
+    dead: Mapping[DemoSubscription, int],
     published: Mapping[str, float],
 ) -> Report:
-    """Compare what the receivers counted with what they should have got.
+    """Compare the counts of the receivers with the expected ones.
 
     Args:
         expected: The ids of the events that each subscription matches.
-        dead: Dead letters of each subscription's endpoint, as the store counts them.
-        published: When each event was handed to ``publish``, on the monotonic clock.
+        dead: Dead letters of each subscription's endpoint, counted by the store.
+        published: When each event was published, on the monotonic clock.
     """
     rows: list[Row] = []
     problems: list[str] = []
-    for name, stand in stands.items():
-        wanted = {(wish.path, id_) for wish, ids in expected.items() if wish.role.name == name for id_ in ids}
-        buried = sum(number for wish, number in dead.items() if wish.role.name == name)
-        problems += _problems(stand, wanted, buried)
+    for name, receiver in receivers.items():
+        wanted = {
+            (subscription.path, id_)
+            for subscription, ids in expected.items()
+            if subscription.role.name == name
+            for id_ in ids
+        }
+        dead_letters = sum(number for subscription, number in dead.items() if subscription.role.name == name)
+        problems += _problems(receiver, wanted, dead_letters)
         rows.append(
             Row(
                 name,
                 len(wanted),
-                len(wanted & stand.accepted.keys()),
-                stand.attempts.total() - len(stand.attempts),
-                buried,
-                stand.refused,
-                [at - published[key[1]] for key, at in stand.accepted.items() if key[1] in published],
+                len(wanted & receiver.accepted.keys()),
+                receiver.attempts.total() - len(receiver.attempts),
+                dead_letters,
+                receiver.refused,
+                [at - published[key[1]] for key, at in receiver.accepted.items() if key[1] in published],
             )
         )
     return Report(rows, _total(rows, len(published)), problems)
@@ -103,25 +108,25 @@ def _total(rows: Sequence[Row], events: int) -> Row:
     )
 
 
-def _problems(stand: Stand, wanted: set[tuple[str, str]], dead: int) -> list[str]:
-    name = stand.role.name
+def _problems(receiver: DemoReceiver, wanted: set[tuple[str, str]], dead: int) -> list[str]:
+    name = receiver.role.name
     problems = []
-    hopeless = stand.role.fails is None
-    got = stand.attempts.keys() if hopeless else stand.accepted.keys()
+    always_fails = receiver.role.fails is None
+    got = receiver.attempts.keys() if always_fails else receiver.accepted.keys()
     if missing := len(wanted - got):
         problems.append(f"{name}: {missing} of {len(wanted)} events did not arrive")
-    if others := len(stand.attempts.keys() - wanted):
-        problems.append(f"{name}: {others} events arrived that were not for it")
-    if stand.refused:
-        problems.append(f"{name}: {stand.refused} requests did not verify")
-    should_die = len(wanted) if hopeless else 0
-    if dead != should_die:
-        problems.append(f"{name}: {dead} dead letters, there should be {should_die}")
+    if others := len(receiver.attempts.keys() - wanted):
+        problems.append(f"{name}: {others} unexpected events arrived")
+    if receiver.refused:
+        problems.append(f"{name}: {receiver.refused} requests failed verification")
+    expected = len(wanted) if always_fails else 0
+    if dead != expected:
+        problems.append(f"{name}: {dead} dead letters, expected {expected}")
     return problems
 
 
 def lines(report: Report) -> list[str]:
-    """Return the table that people read."""
+    """Return the report as a table."""
     columns = [
         Column("RECEIVER"),
         Column("EVENTS", right=True),

@@ -1,4 +1,4 @@
-"""The events that the demo publishes: those of the package, or any others."""
+"""The events that the demo publishes: those of the package, or those of a file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def load(path: str | None) -> list[Sample]:
     """Return the events of a file of JSON lines, or those of the package.
 
     Raises:
-        UsageError: The file cannot be read, or a line is no event.
+        UsageError: The file cannot be read, or a line is not an event.
     """
     if path is None:
         text, name = (files("notifykit") / "samples" / "events.jsonl").read_text("utf-8"), "events.jsonl"
@@ -36,7 +36,7 @@ def load(path: str | None) -> list[Sample]:
             raise UsageError(f"cannot read {name}: {unreadable(error)}; give --events FILE.jsonl") from error
     samples = [_sample(line, f"{name}, line {at}") for at, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not samples:
-        raise UsageError(f"{name} holds no events; a line is an object with 'type' and 'data' (or 'payload')")
+        raise UsageError(f"{name} has no events; a line is an object with 'type' and 'data' (or 'payload')")
     return samples
 
 
@@ -51,5 +51,5 @@ def _sample(line: str, place: str) -> Sample:
         raise UsageError(f"{place}: an object with 'type' and 'data' (or 'payload') is needed")
     type_, data = found.get("type"), found.get("data", found.get("payload"))
     if not isinstance(type_, str) or not isinstance(data, dict):
-        raise UsageError(f"{place}: 'type' must be text and 'data' (or 'payload') an object")
+        raise UsageError(f"{place}: 'type' must be a string and 'data' (or 'payload') an object")
     return Sample(type_, data)

@@ -8,7 +8,7 @@
         order.save()
         publish(OrderShipped(order.reference), tenant="acme")    # commits, or rolls back, with the order
 
-Nothing is sent here: a dispatcher (``notifykit run``) delivers what was committed.
+Publishing sends nothing: a dispatcher (``notifykit run``) delivers the committed events.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["publish", "publish_many", "store_url"]
 
-#: Options of a database that say how Django works with its connections, not where they lead.
+#: Options of a database that configure how Django uses its connections, not how it connects.
 _OF_DJANGO = frozenset(
     {"autocommit", "context", "cursor_factory", "isolation_level", "pool", "prepare_threshold", "server_side_binding"}
 )
@@ -48,9 +48,9 @@ def publish(
     kit: Notifykit | None = None,
     **options: Unpack[PublishOptions],
 ) -> Receipt:
-    """Publish one event through a connection of Django; it is part of the transaction that is open there.
+    """Publish one event through a Django connection, as part of the connection's open transaction.
 
-    Outside of ``atomic`` it is stored at once, as anything Django saves.
+    Outside of ``atomic`` the event is stored at once, like other rows.
 
     Args:
         event: A typed event, or an :class:`~notifykit.Event`.
@@ -60,9 +60,9 @@ def publish(
 
     Raises:
         InvalidEventError: With every problem found; nothing is stored.
-        IdempotencyConflictError: The key belongs to an event with another content.
+        IdempotencyConflictError: The key belongs to an event with different content.
         CannotJoinError: The kit's store is not in that database.
-        SchemaError: The database has no notifykit tables; ``notifykit migrate`` makes them.
+        SchemaError: The database has no notifykit tables; create them with ``notifykit migrate``.
     """
     return publish_many([event], using=using, kit=kit, **options)[0]
 
@@ -81,10 +81,10 @@ def publish_many(
 
 
 def _at_once(using: str, count: int) -> AbstractContextManager[Any]:
-    """Make the statements one step; a single event on PostgreSQL is a single statement anyway.
+    """Make the statements atomic; a single event on PostgreSQL is a single statement and needs nothing.
 
-    Inside of the caller's ``atomic`` that is a savepoint: an error leaves nothing of this
-    publish, and the caller may catch it and go on.
+    Inside of the caller's ``atomic`` this is a savepoint: after an error nothing of this publish
+    remains, and the caller may catch the error and go on.
     """
     if count == 1 and connections[using].vendor == "postgresql":
         return nullcontext()
@@ -92,11 +92,11 @@ def _at_once(using: str, count: int) -> AbstractContextManager[Any]:
 
 
 def store_url(using: str = DEFAULT_DB_ALIAS) -> str:
-    """Return the kit's URL for a database in ``settings.DATABASES``, so that it is written down once.
+    """Return the kit's URL for a database in ``settings.DATABASES``.
 
-    For ``notifykit.configure(store_url())`` in an ``AppConfig.ready``.  ``OPTIONS`` of a PostgreSQL database
-    come along: ``sslmode``, ``service``, ``options``, ``assume_role`` …  A kit refuses the URL if there is one
-    that it cannot keep.
+    Use it as ``notifykit.configure(store_url())`` in ``AppConfig.ready``.  The URL includes the ``OPTIONS`` of a
+    PostgreSQL database: ``sslmode``, ``service``, ``options``, ``assume_role`` …  A kit refuses the URL if it has an
+    option that the kit cannot honour.
 
     Raises:
         ConfigurationError: The database is neither PostgreSQL nor SQLite.
@@ -117,7 +117,7 @@ def _postgres_url(settings: Mapping[str, Any]) -> str:
     if role := query.pop("assume_role", ""):
         escaped = re.sub(r"([\\\s])", r"\\\1", role)
         query["options"] = f"{query.get('options', '')} -crole={escaped}".strip()
-    # A socket's folder, and several hosts, have their place behind the question mark.
+    # A socket's folder, and several hosts, are query parameters.
     query |= {key: str(settings[name]) for key, name in (("host", "HOST"), ("port", "PORT")) if settings[name]}
     parts: dict[str, Any] = {
         "username": settings["USER"] or None,

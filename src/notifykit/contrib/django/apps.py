@@ -1,4 +1,4 @@
-"""The app that brings ``manage.py notifykit``; it has no models."""
+"""The app with the command ``manage.py notifykit``; it has no models."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Receive Standard Webhooks inside a web framework: verify, run the handler once, answer.
 
-Frameworks differ in how a body is read and an answer is written; the rest is here.
-:class:`Intake` can also be driven by hand where there is no module for a framework::
+Frameworks differ in how they read a body and write a response; this module has everything else.
+If there is no module for your framework, use :class:`Intake` directly::
 
-    opened = intake.open(body, headers)             # an event, or the answer that refuses it
+    opened = intake.open(body, headers)             # an event, or the response that refuses it
     refused = opened if isinstance(opened, Answer) else intake.begin(opened)
 """
 
@@ -21,10 +21,10 @@ from notifykit.signing.verifier import ReceivedHeaders, header_pairs
 
 __all__ = ["MAX_BODY", "Answer", "Intake", "ReceivedEvent"]
 
-#: Standard Webhooks advises senders to stay under 20 kB; the cap only has to bound memory.
+#: Standard Webhooks advises senders to stay under 20 kB; this limit only bounds memory.
 MAX_BODY = 1024 * 1024
 
-#: Codes that speak of authenticity; the others speak of form.
+#: Reasons for which a message is not authentic; the other reasons mean that it is malformed.
 _UNAUTHENTIC = frozenset({"no_match", "timestamp_too_old", "timestamp_too_new"})
 
 _log = logging.getLogger(__name__)
@@ -32,11 +32,11 @@ _log = logging.getLogger(__name__)
 
 @attrs.frozen(kw_only=True)
 class Answer:
-    """What to tell the sender.
+    """The response to the sender.
 
     Attributes:
         status: The HTTP status; 2xx ends the retries, the others do not.
-        reason: A stable code, for the body and the log; empty when there is nothing to say.
+        reason: A stable code, for the body and the log; empty after success.
         headers: Further response headers.
     """
 
@@ -47,24 +47,24 @@ class Answer:
 
 HANDLED = Answer(status=204)
 DUPLICATE = Answer(status=204, reason="duplicate")
-# 503 and not 409: every sender takes it as "again later", some take a 4xx as final.
+# 503 and not 409: every sender retries after a 503, but some treat a 4xx as final.
 IN_PROGRESS = Answer(status=503, reason="in_progress", headers={"Retry-After": "10"})
 STORE_UNAVAILABLE = Answer(status=503, reason="dedupe_unavailable", headers={"Retry-After": "10"})
-# 500 and not 401: the sender did nothing wrong, and its retry succeeds once the receiving program is mended.
+# 500 and not 401: the request was correct, and a retry succeeds when the receiving program is fixed.
 BODY_UNAVAILABLE = Answer(status=500, reason="body_unavailable")
 _BODY_UNAVAILABLE = (
     "the receiver got %d bytes of a body %s, and cannot verify it: a hook or a middleware has read or parsed the "
-    "body before (let it leave the webhook's path alone, or read it in a way that keeps it), the server does not "
-    "pass on bodies without a Content-Length, or the sender hung up"
+    "body before (exclude the webhook's path from it, or read the body in a way that keeps it), the server does not "
+    "forward bodies without a Content-Length, or the sender closed the connection"
 )
 
 
-class Door:
-    """Verifies what comes in; knows no dedupe store.
+class VerifyingReceiver:
+    """Verifies requests; the base of receivers with a dedupe store.
 
     Attributes:
-        source: Names the sender; parts senders that share a dedupe store.
-        max_body: How many bytes of body are read at the most.
+        source: A name for the sender; it separates senders that share a dedupe store.
+        max_body: The most bytes of a body that are read.
     """
 
     def __init__(self, secrets: Verifier | str | Iterable[str], *, source: str, max_body: int) -> None:
@@ -75,13 +75,13 @@ class Door:
         self.max_body = max_body
 
     def open(self, body: bytes | None, headers: ReceivedHeaders) -> ReceivedEvent | Answer:
-        """Return the event, or the answer that refuses it: 400, 401 or 413.
+        """Return the event, or the response that refuses it: 400, 401 or 413.
 
-        A body that fits no signature and is shorter than what was sent says nothing about the sender:
-        something in the receiving program took it away, which is answered with 500 and logged as an error.
+        If no signature matches and the body is shorter than the one that was sent, other code in the receiving
+        program has read it.  This is answered with 500 and logged as an error.
 
         Args:
-            body: The body as received; ``None`` if it was larger than ``max_body`` and not read.
+            body: The body as received; ``None`` if it was not read because it is larger than ``max_body``.
             headers: The request headers.
         """
         try:
@@ -103,26 +103,26 @@ class Door:
         return BODY_UNAVAILABLE
 
     def turned_away(self, seen: Seen) -> Answer | None:
-        """Return the answer to a message that must not be handled now, or ``None``."""
+        """Return the response to a message that must not be handled now, or ``None``."""
         if seen is Seen.NEW:
             return None
         return DUPLICATE if seen is Seen.DONE else IN_PROGRESS
 
     def store_failed(self, step: str, event: ReceivedEvent, error: StoreError) -> Answer:
-        """Log that the dedupe store failed and return the answer for who has not begun yet."""
+        """Log that the dedupe store failed, and return the response to a message that was not handled."""
         facts = {"step": step, "message_id": event.id, "source": self.source, "error": str(error)}
         _log.error("webhook.dedupe_failed %s", step, extra=facts)
         return STORE_UNAVAILABLE
 
 
-class Intake(Door):
-    """Verifies what comes in and lets each message through once.
+class Intake(VerifyingReceiver):
+    """Verifies requests and accepts each message once.
 
     Args:
-        secrets: The keys, or a :class:`~notifykit.signing.Verifier` with a tolerance of its own.
-        dedupe: Remembers what was handled; ``None`` if the handler may run more than once.
-        source: Names the sender; parts senders that share a dedupe store.
-        max_body: How many bytes of body are read at the most.
+        secrets: The keys, or a :class:`~notifykit.signing.Verifier` with its own tolerance.
+        dedupe: Remembers handled messages; ``None`` if the handler may run more than once.
+        source: A name for the sender; it separates senders that share a dedupe store.
+        max_body: The most bytes of a body that are read.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class Intake(Door):
         self._dedupe = dedupe
 
     def begin(self, event: ReceivedEvent) -> Answer | None:
-        """Return ``None`` if the caller must handle ``event`` now, else the answer to give."""
+        """Return ``None`` if the caller must handle ``event`` now, else the response."""
         if self._dedupe is None:
             return None
         try:
@@ -146,10 +146,10 @@ class Intake(Door):
             return self.store_failed("begin", event, error)
 
     def end(self, event: ReceivedEvent, *, handled: bool) -> None:
-        """Say whether the handler succeeded; if not, the sender's next retry runs it again.
+        """Record whether the handler succeeded; if not, the sender's next retry runs it again.
 
-        A store that fails here is logged and no more: the handler did its work, and the answer
-        that says so is what keeps the sender from repeating.
+        A failure of the store is only logged: the handler has finished, and a response of success
+        prevents repeats.
         """
         if self._dedupe is None:
             return
@@ -160,7 +160,7 @@ class Intake(Door):
 
 
 def _declared_length(headers: ReceivedHeaders) -> int | None:
-    """Return the ``Content-Length`` of a request, if it has one that can be read."""
+    """Return the ``Content-Length`` of a request, if it has a valid one."""
     for name, value in header_pairs(headers):
         if name == b"content-length":
             with contextlib.suppress(ValueError):
@@ -169,7 +169,7 @@ def _declared_length(headers: ReceivedHeaders) -> int | None:
 
 
 def _is_whole(body: bytes, headers: ReceivedHeaders) -> bool:
-    """Tell whether ``body`` can be what the sender signed; a chunked body that is empty cannot."""
+    """Return whether ``body`` can be the complete body; an empty chunked body cannot."""
     declared = _declared_length(headers)
     return bool(body) if declared is None else len(body) >= declared
 

@@ -8,7 +8,7 @@ As a decorator, for both::
     @receiver
     async def on_event(event: ReceivedEvent) -> None: ...
 
-As a dependency, where the handler needs FastAPI's other dependencies too::
+As a dependency, if the handler needs other dependencies of FastAPI too::
 
     @app.post("/hooks", status_code=204)
     async def on_event(event: Annotated[ReceivedEvent, Depends(receiver.event)], db: Db) -> None: ...
@@ -22,7 +22,7 @@ from typing import Any
 
 import anyio
 
-from notifykit.contrib.receivers import HANDLED, MAX_BODY, Answer, Door, ReceivedEvent
+from notifykit.contrib.receivers import HANDLED, MAX_BODY, Answer, ReceivedEvent, VerifyingReceiver
 from notifykit.errors import MissingExtraError, StoreError
 from notifykit.signing import AsyncDedupeStore, DedupeStore, Seen, Verifier
 
@@ -37,20 +37,20 @@ except ImportError as error:
 __all__ = ["ReceivedEvent", "WebhookReceiver"]
 
 
-class WebhookReceiver(Door):
-    """Verifies requests and runs a handler once per message.
+class WebhookReceiver(VerifyingReceiver):
+    """Verifies requests and runs a handler once for each message.
 
-    A duplicate is answered with 204, one that is being handled with 503, one that is not
-    authentic with 401 and a malformed one with 400 or 413, each with its reason code.  One whose
-    body was read before and is gone is answered with 500 (``body_unavailable``), which the log explains.  If the
-    handler raises, the error passes on to the framework and the sender's next retry runs it again.
+    A duplicate is answered with 204, a message that is being handled with 503, one that is not
+    authentic with 401 and a malformed one with 400 or 413, each with its reason code.  If other code
+    has read the body and it is gone, the answer is 500 (``body_unavailable``), and the log explains it.
+    If the handler raises, the framework gets the error and the sender's next retry runs the handler again.
 
     Args:
-        secrets: The keys, or a :class:`~notifykit.signing.Verifier` with a tolerance of its own.
-        dedupe: Remembers what was handled, blocking (called in a thread) or async; ``None`` if
+        secrets: The keys, or a :class:`~notifykit.signing.Verifier` with its own tolerance.
+        dedupe: Remembers handled messages, blocking (called in a thread) or async; ``None`` if
             the handler may run more than once.
-        source: Names the sender; parts senders that share a dedupe store.
-        max_body: How many bytes of body are read at the most.
+        source: A name for the sender; it separates senders that share a dedupe store.
+        max_body: The most bytes of a body that are read.
     """
 
     def __init__(
@@ -67,11 +67,11 @@ class WebhookReceiver(Door):
     def __call__(self, handler: Callable[[ReceivedEvent], Any]) -> Callable[[Request], Awaitable[Response]]:
         """Turn ``handler`` into an endpoint.
 
-        It takes the event and returns nothing (204) or a response; one that is not 2xx counts
-        as a failure.  A handler that is not async runs in a thread.
+        The handler takes the event and returns nothing (204) or a response; a response that is not 2xx
+        counts as a failure.  A handler that is not async runs in a thread.
         """
 
-        # Not functools.wraps: FastAPI would follow __wrapped__ and miss the request.
+        # Not functools.wraps: FastAPI would follow __wrapped__ and not pass the request.
         async def endpoint(request: Request) -> Response:
             opened = self.open(await self._body(request), request.headers.raw)
             if isinstance(opened, Answer):
@@ -93,8 +93,8 @@ class WebhookReceiver(Door):
     async def event(self, request: Request) -> AsyncIterator[ReceivedEvent]:
         """Yield the event: a FastAPI dependency.
 
-        A request that must not be handled ends here, with an ``HTTPException`` that carries the
-        status and, as its detail, the reason code.
+        A request that must not be handled raises an ``HTTPException`` with the status and, as its
+        detail, the reason code.
         """
         opened = self.open(await self._body(request), request.headers.raw)
         if isinstance(opened, Answer):
@@ -135,7 +135,7 @@ class WebhookReceiver(Door):
         if self._dedupe is None:
             return
         step = self._dedupe.finish if handled else self._dedupe.forget
-        with anyio.CancelScope(shield=True):  # a client that hung up must not leave the lease behind
+        with anyio.CancelScope(shield=True):  # a disconnected client must not prevent the release of the lease
             try:
                 await _run(step, self.source, event.id)
             except StoreError as error:

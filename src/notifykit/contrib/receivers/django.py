@@ -32,19 +32,19 @@ __all__ = ["ReceivedEvent", "WebhookReceiver"]
 
 
 class WebhookReceiver(Intake):
-    """Verifies requests and runs a handler once per message.
+    """Verifies requests and runs a handler once for each message.
 
-    A duplicate is answered with 204, one that is being handled with 503, one that is not
-    authentic with 401 and a malformed one with 400 or 413, each with its reason code.  One whose
-    body was read before and is gone is answered with 500 (``body_unavailable``), which the log explains.  If the
-    handler raises, the error passes on to Django and the sender's next retry runs it again.
+    A duplicate is answered with 204, a message that is being handled with 503, one that is not
+    authentic with 401 and a malformed one with 400 or 413, each with its reason code.  If other code
+    has read the body and it is gone, the answer is 500 (``body_unavailable``), and the log explains it.
+    If the handler raises, Django gets the error and the sender's next retry runs the handler again.
     """
 
     def __call__(self, handler: Callable[..., Any]) -> Callable[..., HttpResponseBase]:
-        """Turn ``handler`` into a view for POST, exempt from CSRF checks (the signature is the proof).
+        """Turn ``handler`` into a view for POST, exempt from CSRF checks because the signature authenticates it.
 
-        It takes the event (and the variables of the URL) and returns nothing (204) or a
-        response; one that is not 2xx counts as a failure.
+        The handler takes the event (and the variables of the URL) and returns nothing (204) or a
+        response; a response that is not 2xx counts as a failure.
         """
         run = async_to_sync(handler) if inspect.iscoroutinefunction(handler) else handler
 
@@ -70,12 +70,12 @@ class WebhookReceiver(Intake):
 
     def _body(self, request: HttpRequest) -> bytes:
         if not request.META.get("CONTENT_LENGTH") and request.META.get("wsgi.input_terminated"):
-            chunked: bytes = request.META["wsgi.input"].read(self.max_body + 1)  # Django takes it for empty
+            chunked: bytes = request.META["wsgi.input"].read(self.max_body + 1)  # Django treats it as empty
             return chunked
-        # Not request.body alone: its limit is a setting for forms, and breaking it is another answer.
+        # Not only request.body: its limit is a setting for forms, and exceeding it has another response.
         body: bytes = request.read(self.max_body + 1)
         try:
-            return request.body  # where a middleware has read this before, Django kept it
+            return request.body  # Django keeps it if a middleware has read it
         except RawPostDataException:
             return body
 

@@ -28,19 +28,19 @@ __all__ = ["ReceivedEvent", "WebhookReceiver"]
 
 
 class WebhookReceiver(Intake):
-    """Verifies requests and runs a handler once per message.
+    """Verifies requests and runs a handler once for each message.
 
-    A duplicate is answered with 204, one that is being handled with 503, one that is not
-    authentic with 401 and a malformed one with 400 or 413, each with its reason code.  One whose
-    body was read before and is gone is answered with 500 (``body_unavailable``), which the log explains.  If the
-    handler raises, the error passes on to Flask and the sender's next retry runs it again.
+    A duplicate is answered with 204, a message that is being handled with 503, one that is not
+    authentic with 401 and a malformed one with 400 or 413, each with its reason code.  If other code
+    has read the body and it is gone, the answer is 500 (``body_unavailable``), and the log explains it.
+    If the handler raises, Flask gets the error and the sender's next retry runs the handler again.
     """
 
     def __call__(self, handler: Callable[..., Any]) -> Callable[..., Response]:
         """Turn ``handler`` into a view.
 
-        It takes the event (and the variables of the URL) and returns nothing (204) or whatever
-        a view may return; an answer that is not 2xx counts as a failure.
+        The handler takes the event (and the variables of the URL) and returns nothing (204) or any
+        result of a view; a response that is not 2xx counts as a failure.
         """
 
         @functools.wraps(handler)
@@ -67,11 +67,11 @@ class WebhookReceiver(Intake):
         if length is not None and length > self.max_body:
             return None
         try:
-            # Chunked: the server marks the end, the cap is ours.  A stream at its end was read by a hook of
-            # the application, and Flask may have kept what it read.
+            # Chunked: the server marks the end, and we limit the size.  If the stream is at its end, a hook of the
+            # application has read it, and Flask may have kept the bytes.
             chunked = request.stream.read(self.max_body + 1) if length is None else b""
             return chunked or request.get_data()
-        except ClientDisconnected:  # so Werkzeug calls a stream that ends early, whoever has read it
+        except ClientDisconnected:  # Werkzeug raises this if the stream ends early, also because other code has read it
             return b""
 
 

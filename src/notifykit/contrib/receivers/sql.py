@@ -1,11 +1,11 @@
 """Dedupe stores on a database, shared by all processes of a receiver.
 
-They live here and not beside :class:`~notifykit.signing.MemoryDedupe`, because
-``notifykit.signing`` knows no database.
+They are not in the module of :class:`~notifykit.signing.MemoryDedupe`, because
+``notifykit.signing`` imports no database.
 
-One narrow table; ``until`` is when the lease of a message in progress, or the memory of a
-handled one, runs out.  Every step is a short transaction of its own, so no lock is held
-while a handler works.
+There is one narrow table.  ``until`` is the end of the lease of a message in progress, or of the
+retention of a handled one.  Every step is a short transaction, so no lock is held while a handler
+runs.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ TABLE = "notifykit_received"
 _PROCESSING, _DONE = "processing", "done"
 _PRUNE_EVERY = 3600.0
 _ROUNDS = 5
-_UNSTEADY = "the row of the message comes and goes; try again"
+_UNSTEADY = "the row of the message was inserted and deleted several times at the same time; try again"
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 def received_table(metadata: sa.MetaData, name: str = TABLE) -> sa.Table:
-    """Describe the table, for a program that keeps its schema with its own migrations."""
+    """Return the table, for a program that creates it with its own migrations."""
     return sa.Table(
         name,
         metadata,
-        # A digest: of fixed width, and not subject to a collation that takes two ids for one.
+        # A digest: it has a fixed width, and no collation can treat two ids as equal.
         sa.Column("key", sa.String(64), primary_key=True),
         sa.Column("source", sa.String(255), nullable=False),
         sa.Column("message_id", sa.String(255), nullable=False),
@@ -51,7 +51,7 @@ def received_table(metadata: sa.MetaData, name: str = TABLE) -> sa.Table:
 
 
 class _Steps:
-    """What happens inside one transaction, on a connection that the caller owns."""
+    """The steps, each inside one transaction, on a connection that the caller owns."""
 
     def __init__(self, ttl: timedelta, lease: timedelta, clock: Callable[[], float], table: str) -> None:
         self.metadata = sa.MetaData()
@@ -80,7 +80,7 @@ class _Steps:
         for _ in range(_ROUNDS):
             until = self._clock() + self._ttl
             update = t.update().where(t.c.key == key).values(state=_DONE, until=until)
-            # The row is gone where the handler worked past its lease and the table was pruned.
+            # The row is gone if the handler ran longer than its lease and the table was pruned.
             if connection.execute(update).rowcount or self._inserted(connection, source, id, _DONE, until):
                 return
         raise StoreError(_UNSTEADY)
@@ -94,7 +94,7 @@ class _Steps:
         return connection.execute(t.delete().where(t.c.until <= self._clock())).rowcount
 
     def prune_is_due(self) -> bool:
-        """Say so once an hour, so that the table stays small without a job of its own."""
+        """Return true once an hour, so that the table stays small without a scheduled job."""
         now = self._clock()
         if now < self._prune_at:
             return False
@@ -104,7 +104,7 @@ class _Steps:
     def _inserted(self, connection: sa.Connection, source: str, id: str, state: str, until: float) -> bool:
         row = {"key": _key(source, id), "source": source[:255], "message_id": id[:255], "state": state, "until": until}
         try:
-            with connection.begin_nested():  # a broken key must not break the transaction
+            with connection.begin_nested():  # a duplicate key must not abort the transaction
                 connection.execute(self._table.insert(), row)
         except sa.exc.IntegrityError:
             return False
@@ -118,7 +118,7 @@ class SqlDedupe:
         engine: A synchronous engine.
         ttl: How long a handled message is remembered; longer than the sender's retries last.
         lease: How long a handler may take; afterwards a retry runs it again.
-        clock: Returns now in Unix seconds; all processes must agree about it within the lease.
+        clock: Returns the time in Unix seconds; the clocks of all processes must agree to within the lease.
         table: The name of the table.
     """
 
@@ -162,7 +162,7 @@ class SqlDedupe:
 
 
 class AsyncSqlDedupe:
-    """The same as :class:`SqlDedupe` through an ``AsyncEngine``; arguments alike."""
+    """The same as :class:`SqlDedupe` with an ``AsyncEngine``; it takes the same arguments."""
 
     def __init__(
         self,
@@ -210,7 +210,7 @@ def _key(source: str, id: str) -> str:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Turn what the driver raises into our errors."""
+    """Turn errors of the driver into errors of the library."""
     try:
         yield
     except sa.exc.DBAPIError as error:

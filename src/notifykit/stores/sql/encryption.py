@@ -25,7 +25,7 @@ from ...models.delivery import Attempt, Claim, EventDetails
 from ...models.endpoint import Endpoint, EndpointState
 from ...models.event import StoredEvent, TakenEvent
 from ...models.subscription import TenantConfig
-from ...models.unreadable import UnreadableEndpoint
+from ...models.unreadable import UnreadableAttempt, UnreadableEndpoint, UnreadableEvent, unreadable_body
 from ...ports import Appended, Record, Settlement
 from ...vault import KeyRing, Vault, context
 from ...vault.development import state_file
@@ -36,6 +36,8 @@ from .sqlite.url import file_of
 
 #: Why an endpoint is paused whose secrets cannot be decrypted.
 UNREADABLE = "secrets_unreadable"
+#: What the stand-in for an event says whose content cannot be decrypted.
+UNREADABLE_PAYLOAD = "payload_unreadable"
 
 _log = logging.getLogger("notifykit")
 #: How encrypted bytes begin; a body begins with a brace.
@@ -193,6 +195,17 @@ class Encryption:
             fingerprint=None if fingerprint is None else self._fingerprint(fingerprint, tenant, id_),
         )
 
+    def listed_event(self, stored: StoredEvent) -> StoredEvent:
+        """Return the event of a row; for one that cannot be decrypted a stand-in without its content."""
+        try:
+            return self.decrypted_event(stored)
+        except VaultError as error:
+            _log.error("event.unreadable event_id=%s tenant=%r error=%r", stored.id, stored.tenant, str(error))
+            without = {"body": unreadable_body(UNREADABLE_PAYLOAD), "metadata": None, "fingerprint": None}
+            event = UnreadableEvent(**{**stored._asdict(), **without})
+            event.error = error
+            return event
+
     def answers(self, events: Sequence[StoredEvent], answers: list[Appended]) -> list[Appended]:
         """Return what became of ``events``, with the fingerprints of those that were stored before."""
         if not any(answer.duplicate for answer in answers):
@@ -289,15 +302,15 @@ class Encryption:
         return record._replace(attempt=attempt._replace(response=encrypted))
 
     def decrypted_attempt(self, stored: Attempt) -> Attempt:
-        """Return the attempt of a row.
-
-        Raises:
-            VaultError: Its response cannot be decrypted.
-        """
+        """Return the attempt of a row; for one whose response cannot be decrypted a stand-in without it."""
         if stored.response[:4] != _ENCRYPTED:
             return stored
         at = response_context(stored.delivery_id, stored.number)
-        return stored._replace(response=self._bytes(stored.response, at))
+        try:
+            return stored._replace(response=self._bytes(stored.response, at))
+        except VaultError as error:
+            _log.error("attempt.unreadable delivery_id=%s error=%r", stored.delivery_id, str(error))
+            return UnreadableAttempt(**{**stored._asdict(), "response": b""})
 
 
 def _looks_encrypted(record: Record) -> bool:

@@ -67,6 +67,8 @@ def translated(error: BaseException) -> NotifykitError:
         return StoreUnavailableError(f"the database is not available: {text}")
     if isinstance(error, exc.DBAPIError) and error.connection_invalidated:
         return StoreUnavailableError(f"the connection to the database was lost: {text}")
+    if isinstance(cause, sqlite3.OperationalError) and not _sqlite_code(cause):  # behind the column it repeats the text
+        return StoreError(f"a row in the database cannot be read: {text.partition(' with text ')[0]}")
     return StoreError(f"{type(error).__name__}: {text}")
 
 

@@ -10,15 +10,16 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, and_, delete, select, update
+from sqlalchemy import Connection, and_, delete, select, text, update
 
 from ...errors import StaleWriteError
 from ...models.circuit import OpenCircuit
 from ...ports import TokenRequest
 from . import schema as s
 from . import transitions
+from .readable import fetch
 from .records import insert_new, save_row
-from .rows import instant, micros
+from .rows import Row, instant, micros
 
 _log = logging.getLogger("notifykit")
 
@@ -28,7 +29,7 @@ OPEN_CIRCUITS = "SELECT key, tenant, since, probe_at, probes, reason, version FR
 
 def circuits(connection: Connection) -> list[OpenCircuit]:
     """Return every open circuit."""
-    return readable(connection.exec_driver_sql(OPEN_CIRCUITS).mappings())
+    return readable(fetch(connection, text(OPEN_CIRCUITS)))
 
 
 def save(connection: Connection, tenant: str, key: str, circuit: OpenCircuit) -> int:
@@ -88,7 +89,7 @@ def _acquire(connection: Connection, request: TokenRequest, at: int) -> int:
     return acquired
 
 
-def readable(rows: Iterable[RowMapping]) -> list[OpenCircuit]:
+def readable(rows: Iterable[Row]) -> list[OpenCircuit]:
     """Return the circuits of rows without those that are damaged, because every process reads all of them."""
     found = []
     for row in rows:
@@ -99,7 +100,7 @@ def readable(rows: Iterable[RowMapping]) -> list[OpenCircuit]:
     return found
 
 
-def _circuit_from(row: RowMapping) -> OpenCircuit:
+def _circuit_from(row: Row) -> OpenCircuit:
     return OpenCircuit(
         key=row["key"],
         tenant=row["tenant"],

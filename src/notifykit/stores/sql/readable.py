@@ -1,42 +1,146 @@
-"""Endpoints and subscriptions as they are read: for a row that is damaged a stand-in is returned.
+"""Values as they are read: for a row that is damaged a stand-in is returned (see :mod:`notifykit.models.unreadable`).
 
-See :mod:`notifykit.models.unreadable`.
+Events and deliveries that are leased have no stand-in.  One that cannot be read is left out, and is due again
+when its lease has run out; a delivery becomes a dead letter (``quarantined``) after as many leases as one whose
+workers died.
+
+Decoding is not checked before it fails: the rows of a page are read again one by one after the first error.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from datetime import timedelta
-from typing import Any
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
-from sqlalchemy import RowMapping
+from sqlalchemy import Connection, Executable, exc
 
 from ...errors import StoreError
+from ...models.delivery import Attempt, Delivery, DeliveryState, Priority
 from ...models.endpoint import Endpoint, EndpointState
+from ...models.event import StoredEvent
 from ...models.event_type import StoredEventType
 from ...models.subscription import Subscription
-from ...models.unreadable import UnreadableEndpoint, UnreadableSubscription
+from ...models.unreadable import (
+    UnreadableAttempt,
+    UnreadableDelivery,
+    UnreadableEndpoint,
+    UnreadableEvent,
+    UnreadableSubscription,
+    unreadable_body,
+)
 from . import rows
-from .rows import EPOCH
+from .rows import EPOCH, PRIORITIES, Row, instant_or_none
 
-#: Why an endpoint is paused whose row cannot be read.
+#: Why an endpoint is paused, and what a stand-in has for its reason, whose row cannot be read.
 UNREADABLE = "record_unreadable"
 #: The most characters of a column that are parsed; what may be stored is a good deal less.
 MAX_COLUMN = 1024 * 1024
 
 _log = logging.getLogger("notifykit")
+T = TypeVar("T")
 #: What decoding a row can raise.
-_DAMAGED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+DAMAGED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 #: The columns that are parsed.
 _JSON = ("secrets", "headers", "retry", "rate_limit", "event_types", "filter", "details")
 
 
-def endpoint_from(row: RowMapping) -> Endpoint:
+class Garbled(str):
+    """A text in an SQLite file that is not UTF-8, with marks where it cannot be read."""
+
+    __slots__ = ()
+
+
+# ── rows ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def fetch(connection: Connection, query: Executable) -> Sequence[Row]:
+    """Return all rows of a query, even if the driver cannot read one of them.
+
+    SQLite stores any value in any column, so the driver, or SQLAlchemy, may fail on one.
+    """
+    try:
+        return connection.execute(query).mappings().all()
+    except (*DAMAGED, exc.OperationalError) as error:
+        if not is_damage(connection, error):
+            raise
+    with tolerant(connection.connection.driver_connection):
+        result = connection.execute(query)
+        names = list(result.keys())
+        assert result.cursor is not None
+        return [dict(zip(names, row, strict=True)) for row in result.cursor.fetchall()]
+
+
+def is_damage(connection: Connection, error: Exception) -> bool:
+    """Return whether a row cannot be read, while the database works; an error of SQLite itself has a code."""
+    if connection.dialect.name != "sqlite":
+        return False
+    cause = getattr(error, "orig", None) or error
+    if isinstance(cause, UnicodeEncodeError):  # a value of the query, not of a row
+        return False
+    return isinstance(cause, DAMAGED) or (
+        isinstance(cause, sqlite3.OperationalError) and not getattr(cause, "sqlite_errorcode", 0)
+    )
+
+
+def first(connection: Connection, query: Executable) -> Row | None:
+    """Return the first row of a query, if there is one."""
+    return next(iter(fetch(connection, query)), None)
+
+
+@contextlib.contextmanager
+def tolerant(db: Any) -> Iterator[None]:
+    """Let an SQLite connection return texts that are not UTF-8, as :class:`Garbled`."""
+    db.text_factory = _text
+    try:
+        yield
+    finally:
+        db.text_factory = str
+
+
+def _text(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return Garbled(raw.decode(errors="replace"))
+
+
+def each(decode: Callable[[Any], T], found: Sequence[Any], kind: str, *, key: str = "id") -> list[T]:
+    """Return what ``decode`` makes of rows; those that it cannot read are left out and logged.
+
+    Args:
+        key: The column that holds the id.
+    """
+    try:
+        return list(map(decode, found))
+    except DAMAGED:
+        return one_by_one(decode, found, kind, key=key)
+
+
+def one_by_one(decode: Callable[[Any], T], found: Sequence[Any], kind: str, *, key: str = "id") -> list[T]:
+    """Do as :func:`each`, for rows of which one is known to be damaged."""
+    decoded = []
+    for row in found:
+        try:
+            _require_text(tuple(row))
+            decoded.append(decode(row))
+        except DAMAGED as error:
+            _log_damage(kind, {"id": row[key], "tenant": row["tenant"]}, error)
+    return decoded
+
+
+# ── endpoints and subscriptions ────────────────────────────────────────────────────────────────
+
+
+def endpoint_from(row: Row) -> Endpoint:
     """Return the endpoint of a row of ``endpoints``, or its stand-in."""
     try:
         _require_bounds(row)
         return rows.endpoint_from(row)
-    except _DAMAGED as error:
+    except DAMAGED as error:
         _log_damage("endpoint", row, error)
         return UnreadableEndpoint(
             id=row["id"],
@@ -50,12 +154,17 @@ def endpoint_from(row: RowMapping) -> Endpoint:
         )
 
 
-def subscription_from(row: RowMapping) -> Subscription:
+def endpoint_state(value: str) -> EndpointState:
+    """Return the state of an endpoint; one that cannot be read is paused, as its stand-in is."""
+    return _or(EndpointState.PAUSED, EndpointState, value)
+
+
+def subscription_from(row: Row) -> Subscription:
     """Return the subscription of a row of ``subscriptions``, or its stand-in."""
     try:
         _require_bounds(row)
         return rows.subscription_from(row)
-    except _DAMAGED as error:
+    except DAMAGED as error:
         _log_damage("subscription", row, error)
         return UnreadableSubscription(
             id=row["id"],
@@ -69,12 +178,12 @@ def subscription_from(row: RowMapping) -> Subscription:
         )
 
 
-def event_type_from(row: RowMapping) -> StoredEventType:
+def event_type_from(row: Row) -> StoredEventType:
     """Return the type of a row of ``event_types``; of a damaged row only the name is left."""
     try:
         _require_bounds(row)
         return rows.event_type_from(row)
-    except _DAMAGED as error:
+    except DAMAGED as error:
         _log_damage("event_type", row, error)
         return StoredEventType(id=row["id"], tenant=row["tenant"], version=row["version"])
 
@@ -102,15 +211,108 @@ def subscription_values(subscription: Subscription) -> dict[str, Any]:
     return rows.subscription_values(subscription)
 
 
-def _require_bounds(row: RowMapping) -> None:
+# ── events, deliveries and attempts in lists ───────────────────────────────────────────────────
+
+
+def event_from(row: Row) -> StoredEvent:
+    """Return the event of a row of ``events``, or its stand-in."""
+    try:
+        _require_text(row.values())
+        return rows.event_from(row)
+    except DAMAGED as error:
+        _log_damage("event", row, error)
+        texts = ("topic", "resource_kind", "resource_id", "actor", "ordering_key", "idempotency_key", "trace")
+        texts += ("category", "purpose")
+        return UnreadableEvent(
+            id=row["id"],
+            tenant=row["tenant"],
+            type=str(row["type"]),
+            version=_or(0, int, row["version"]),
+            occurred_at=_instant(row["occurred_at"]) or EPOCH,
+            published_at=_instant(row["published_at"]) or EPOCH,
+            due_at=_instant(row["due_at"]) or EPOCH,
+            expires_at=_instant(row["expires_at"]),
+            priority=_or(Priority.NORMAL, PRIORITIES.__getitem__, row["priority"]),
+            fingerprint=None,
+            metadata=None,
+            body=unreadable_body(UNREADABLE),
+            **{name: None if row[name] is None else str(row[name]) for name in texts},
+        )
+
+
+def delivery_from(row: Row) -> Delivery:
+    """Return the delivery of a row of ``queue`` or ``deliveries`` (its event's type beside it), or its stand-in."""
+    try:
+        _require_text(row.values())
+        return rows.delivery_from(row)
+    except DAMAGED as error:
+        _log_damage("delivery", row, error)
+        finished_at = _instant(row["finished_at"])
+        likely = DeliveryState.HELD if row["finished_at"] is None else DeliveryState.DEAD
+        names = ("id", "event_id", "tenant", "subscription_id", "subscriber_id", "channel")
+        return UnreadableDelivery(
+            **{name: str(row[name]) for name in names},
+            event_type=str(row["event_type"] or ""),
+            priority=_or(Priority.NORMAL, PRIORITIES.__getitem__, row["priority"]),
+            state=_or(likely, DeliveryState, row["state"]),
+            reason=UNREADABLE,
+            attempts=_or(0, int, row["attempts"]),
+            abandoned=_or(0, int, row["abandoned"]),
+            generation=_or(0, int, row["generation"]),
+            created_at=_instant(row["created_at"]) or EPOCH,
+            due_at=_instant(row["due_at"]),
+            expires_at=_instant(row["expires_at"]),
+            finished_at=finished_at,
+            address=None if row["address"] is None else str(row["address"]),
+        )
+
+
+def attempt_from(row: Row) -> Attempt:
+    """Return the attempt of a row of ``attempts``, or its stand-in."""
+    try:
+        _require_text(row.values())
+        return rows.attempt_from(row)
+    except DAMAGED as error:
+        _log.error("attempt.unreadable delivery_id=%s error=%s", row["delivery_id"], type(error).__name__)
+        return UnreadableAttempt(
+            delivery_id=row["delivery_id"],
+            number=_or(0, int, row["number"]),
+            started_at=_instant(row["started_at"]) or EPOCH,
+            took=timedelta(0),
+            outcome=str(row["outcome"]),
+            reason=UNREADABLE,
+        )
+
+
+def _instant(value: Any) -> datetime | None:
+    return _or(None, instant_or_none, value)
+
+
+def _or(default: T, read: Callable[[Any], T], value: Any) -> T:
+    try:
+        return read(value)
+    except DAMAGED:
+        return default
+
+
+# ── what cannot be read ────────────────────────────────────────────────────────────────────────
+
+
+def _require_text(values: Iterable[Any]) -> None:
+    if any(type(value) is Garbled for value in values):
+        raise ValueError("a text is not UTF-8")
+
+
+def _require_bounds(row: Row) -> None:
     """Refuse to parse a column that is larger than anything that may be stored."""
+    _require_text(row.values())
     for name in _JSON:
         column = row.get(name)
         if column is not None and len(column) > MAX_COLUMN:
             raise ValueError(f"{name} has {len(column)} characters")
 
 
-def _log_damage(kind: str, row: RowMapping, error: Exception) -> None:
+def _log_damage(kind: str, row: Row, error: Exception) -> None:
     # Only the kind of error: its text may repeat what stands in the row.
     _log.error("%s.unreadable id=%s tenant=%r error=%s", kind, row["id"], row["tenant"], type(error).__name__)
 

@@ -13,7 +13,6 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     Connection,
-    RowMapping,
     Select,
     and_,
     bindparam,
@@ -31,16 +30,8 @@ from ...models.event import StoredEvent
 from ...models.ids import DELIVERY, EVENT
 from ...ports import DeliveryFilter, EventFilter, NextDue, StoreStats
 from . import schema as s
-from .rows import (
-    NamedRow,
-    attempt_from,
-    delivery_from,
-    event_from,
-    instant,
-    instant_or_none,
-    last_attempt_values,
-    micros,
-)
+from .readable import attempt_from, delivery_from, event_from, fetch
+from .rows import NamedRow, Row, due_or_none, last_attempt_values, micros
 
 _COUNT_CAP = 10_000
 _RANKS = range(3)
@@ -128,7 +119,7 @@ def find_deliveries(
 ) -> list[Delivery]:
     """Return matching deliveries of both tables, newest first."""
     states = frozenset(DeliveryState) if wanted.states is None else wanted.states
-    pages: list[RowMapping] = []
+    pages: list[Row] = []
     for rows, table, of_table in (
         (open_rows(), s.queue, states - FINAL_STATES),
         (ended_rows(), s.deliveries, states & FINAL_STATES),
@@ -140,7 +131,7 @@ def find_deliveries(
             chosen.append(table.c.id < before)
         chosen.append(in_states(table, of_table))
         page = rows.where(*chosen).order_by(table.c.id.desc()).limit(limit)
-        pages += connection.execute(page).mappings().all()
+        pages += fetch(connection, page)
     found = sorted(pages, key=lambda row: row["id"], reverse=True)
     return [delivery_from(row) for row in found[:limit]]
 
@@ -157,15 +148,12 @@ def attempts(connection: Connection, tenant: str, delivery_id: str) -> list[Atte
     """Return the attempts of a delivery, if it is the tenant's."""
     if not find_deliveries(connection, tenant, DeliveryFilter(ids=frozenset({delivery_id})), 1, None):
         return []
-    before = connection.execute(
-        select(s.attempts).where(s.attempts.c.delivery_id == delivery_id).order_by(s.attempts.c.number)
+    before = select(s.attempts).where(s.attempts.c.delivery_id == delivery_id).order_by(s.attempts.c.number)
+    last = select(s.deliveries).where(
+        s.deliveries.c.tenant == tenant, s.deliveries.c.id == delivery_id, s.deliveries.c.last_outcome.is_not(None)
     )
-    last = connection.execute(
-        select(s.deliveries).where(
-            s.deliveries.c.tenant == tenant, s.deliveries.c.id == delivery_id, s.deliveries.c.last_outcome.is_not(None)
-        )
-    )
-    return [attempt_from(row) for row in (*before.mappings(), *map(last_attempt_values, last.mappings()))]
+    found = (*fetch(connection, before), *map(last_attempt_values, fetch(connection, last)))
+    return [attempt_from(row) for row in found]
 
 
 def find_events(
@@ -182,7 +170,7 @@ def find_events(
         query = query.where(~unplanned if wanted.planned else unplanned)
     if before is not None:
         query = query.where(s.events.c.id < before)
-    return [event_from(row) for row in connection.execute(query.order_by(s.events.c.id.desc()).limit(limit)).mappings()]
+    return [event_from(row) for row in fetch(connection, query.order_by(s.events.c.id.desc()).limit(limit))]
 
 
 #: The first row of each lane; a minimum over all, or over ``max(due_at, taken_until)``, would read every row.
@@ -211,7 +199,7 @@ def next_due(connection: Connection) -> NextDue:
 
 def next_due_from(row: NamedRow) -> NextDue:
     """Return the answer of a row of :data:`NEXT_DUE`."""
-    return NextDue(instant_or_none(row["event"]), instant_or_none(row["delivery"]), bool(row["is_open"]))
+    return NextDue(due_or_none(row["event"]), due_or_none(row["delivery"]), bool(row["is_open"]))
 
 
 def _first_of_lanes(connection: Connection) -> Iterator[Select[Any]]:
@@ -239,7 +227,7 @@ def stats(connection: Connection, now: datetime) -> StoreStats:
             *_first_of_lanes(connection),
         )
     ).scalars()
-    overdue = min((at for at in oldest if at is not None and at <= micros(now)), default=None)
+    overdue = min((at for at in oldest if isinstance(at, int) and at <= micros(now)), default=None)
     return StoreStats(
         unplanned=capped(select(one).select_from(s.outbox)),
         waiting=capped(select(one).select_from(s.queue).where(_WAITS)),
@@ -249,5 +237,5 @@ def stats(connection: Connection, now: datetime) -> StoreStats:
             .select_from(s.deliveries)
             .where(s.deliveries.c.state == "dead", s.deliveries.c.state != "delivered")
         ),
-        oldest_due=None if overdue is None else instant(overdue),
+        oldest_due=due_or_none(overdue),
     )

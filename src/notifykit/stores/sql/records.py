@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import attrs
-from sqlalchemy import Connection, RowMapping, ScalarSelect, Table, and_, delete, func, literal, select, update
+from sqlalchemy import Connection, ScalarSelect, Table, and_, delete, func, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ...errors import StaleWriteError
@@ -25,10 +25,11 @@ from .readable import (
     endpoint_from,
     endpoint_values,
     event_type_from,
+    fetch,
     subscription_from,
     subscription_values,
 )
-from .rows import event_type_values
+from .rows import Row, event_type_values
 
 #: Rows that are looked up by one statement.
 _AT_ONCE = 500
@@ -62,7 +63,7 @@ class RecordKind:
     name: str
     table: Table
     values: Callable[[Any], dict[str, Any]]
-    read: Callable[[RowMapping], Any]
+    read: Callable[[Row], Any]
     encrypted: Callable[[Encryption, Any], Any] = _as_it_is
     decrypted: Callable[[Encryption, Any], Any] = _as_it_is
     raises_version: bool = True
@@ -95,7 +96,7 @@ def get(connection: Connection, kind: RecordKind, tenant: str, ids: Collection[s
     for at in range(0, len(wanted), _AT_ONCE):
         table = kind.table
         rows = select(table).where(table.c.tenant == tenant, table.c.id.in_(wanted[at : at + _AT_ONCE]))
-        found += map(kind.read, connection.execute(rows).mappings())
+        found += map(kind.read, fetch(connection, rows))
     return found
 
 
@@ -107,7 +108,7 @@ def page(
     query = select(table).where(table.c.tenant == tenant, table.c.id > (after or ""))
     if subscriber_id is not None:
         query = query.where(table.c.subscriber_id == subscriber_id if "subscriber_id" in table.c else literal(False))
-    return [*map(kind.read, connection.execute(query.order_by(table.c.id).limit(limit)).mappings())]
+    return [*map(kind.read, fetch(connection, query.order_by(table.c.id).limit(limit)))]
 
 
 def remove(connection: Connection, kind: RecordKind, tenant: str, id_: str, now: datetime) -> bool:
@@ -176,11 +177,11 @@ def load_tenant(connection: Connection, tenant: str, most: int | None) -> Tenant
             return None
     # The version first: rows that are newer than it only cause one reload more.
     version = connection.scalar(select(s.tenants.c.version).where(s.tenants.c.tenant == tenant)) or 0
-    endpoints = connection.execute(select(s.endpoints).where(s.endpoints.c.tenant == tenant)).mappings()
+    endpoints = fetch(connection, select(s.endpoints).where(s.endpoints.c.tenant == tenant))
     found = tuple(endpoint_from(row) for row in endpoints)
-    subscriptions = connection.execute(
-        select(s.subscriptions).where(s.subscriptions.c.tenant == tenant).order_by(s.subscriptions.c.id)
-    ).mappings()
+    subscriptions = fetch(
+        connection, select(s.subscriptions).where(s.subscriptions.c.tenant == tenant).order_by(s.subscriptions.c.id)
+    )
     return TenantConfig(tenant, version, found, tuple(subscription_from(row) for row in subscriptions))
 
 

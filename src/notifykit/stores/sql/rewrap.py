@@ -31,6 +31,7 @@ from ...vault import KeyRing
 from ...vault.ring import is_encrypted, key_id_of, prefix
 from . import schema as s
 from .encryption import Encryption, event_context, header_context, response_context, secret_context
+from .readable import DAMAGED
 
 PAGE = 200
 _ENCRYPTED = b"nk1."
@@ -139,7 +140,7 @@ def _changes(each: _Pass, page: list[RowMapping], ring: KeyRing, done: Rewrapped
             changed = each.again(row, ring)
         except MissingKeyError as error:
             done.unreadable[error.key_id] += 1
-        except VaultError:
+        except (VaultError, *DAMAGED):
             done.unreadable[TAMPERED] += 1
         else:
             if changed:

@@ -44,8 +44,12 @@ class NamedRow(Protocol):
     def __getitem__(self, name: str, /) -> Any: ...
 
 
+#: A row of SQLAlchemy, or one that was read again in spite of its damage (see :mod:`.readable`).
+Row = RowMapping | Mapping[str, Any]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICRO = timedelta(microseconds=1)
+#: The first and the last instant that Python knows, less a day, so that a duration can be added.
+_EARLIEST, _LATEST = -62_135_510_400_000_000, 253_402_214_400_000_000
 PRIORITIES = (Priority.HIGH, Priority.NORMAL, Priority.LOW)
 RANK = {priority: rank for rank, priority in enumerate(PRIORITIES)}
 #: Microseconds until a blocked row is read again although nothing has unblocked it: soon the
@@ -76,6 +80,11 @@ def instant_or_none(value: int | None) -> datetime | None:
     return None if value is None else EPOCH + value * MICRO
 
 
+def due_or_none(value: Any) -> datetime | None:
+    """Return when something is due; for a time out of range (a damaged row) the nearest instant, or none."""
+    return instant(min(max(value, _EARLIEST), _LATEST)) if isinstance(value, int) else None
+
+
 def event_values(event: StoredEvent) -> tuple[Any, ...]:
     """Return the columns of ``events`` in the order of :data:`EVENT_COLUMNS`."""
     published_at = micros(event.published_at)
@@ -102,7 +111,7 @@ def in_key_order(events: Sequence[StoredEvent]) -> Sequence[StoredEvent]:
     return sorted(events, key=lambda event: (event.tenant, event.idempotency_key or ""))
 
 
-def event_from(row: RowMapping) -> StoredEvent:
+def event_from(row: Row) -> StoredEvent:
     """Return the event of a row of ``events``."""
     return StoredEvent(
         id=row["id"],
@@ -142,6 +151,8 @@ def details_from(row: NamedRow) -> EventDetails:
 
 def taken_from(row: NamedRow) -> TakenEvent:
     """Return the taken event of a row with the columns of :data:`TAKEN_COLUMNS`."""
+    if type(row["body"]) is not bytes:
+        raise TypeError("body")
     return TakenEvent(
         row["event_id"],
         row["fence"],
@@ -192,7 +203,7 @@ def with_records(settlement: Settlement) -> tuple[list[tuple[NewDelivery, Record
     ], left
 
 
-def delivery_from(row: RowMapping) -> Delivery:
+def delivery_from(row: Row) -> Delivery:
     """Return the delivery of a row of ``queue`` or ``deliveries`` (with its event's type beside it)."""
     return Delivery(
         id=row["id"],
@@ -219,6 +230,8 @@ def delivery_from(row: RowMapping) -> Delivery:
 
 def claim_from(row: NamedRow, lease_until: datetime) -> Claim:
     """Return the claim of a row with the columns of :data:`CLAIM_COLUMNS`."""
+    if type(row["body"]) is not bytes:
+        raise TypeError("body")
     return Claim(
         row["id"],
         row["fence"],
@@ -236,7 +249,7 @@ def claim_from(row: NamedRow, lease_until: datetime) -> Claim:
         instant(row["published_at"]),
         instant_or_none(row["expires_at"]),
         lease_until,
-        bytes(row["body"]),
+        row["body"],
         row["version"] or 0,
         row["address"],
         details_from(row),
@@ -273,7 +286,7 @@ def last_values(attempt: Attempt | None) -> tuple[Any, ...]:
     return (number, *before_retry, response, worker, reference)
 
 
-def last_attempt_values(row: RowMapping) -> dict[str, Any]:
+def last_attempt_values(row: Row) -> dict[str, Any]:
     """Return the last attempt of a row of ``deliveries`` as a row of ``attempts``."""
     last = {
         name: row[f"last_{name}"]
@@ -288,7 +301,7 @@ def last_attempt_values(row: RowMapping) -> dict[str, Any]:
     }
 
 
-def attempt_from(row: Mapping[str, Any]) -> Attempt:
+def attempt_from(row: Row) -> Attempt:
     """Return the attempt of a row of ``attempts``."""
     return Attempt(
         delivery_id=row["delivery_id"],
@@ -335,7 +348,7 @@ def endpoint_values(endpoint: Endpoint) -> dict[str, Any]:
     }
 
 
-def endpoint_from(row: RowMapping) -> Endpoint:
+def endpoint_from(row: Row) -> Endpoint:
     """Return the endpoint of a row of ``endpoints``."""
     headers = row["headers"]
     return Endpoint(
@@ -398,7 +411,7 @@ def subscription_values(subscription: Subscription) -> dict[str, Any]:
     }
 
 
-def subscription_from(row: RowMapping) -> Subscription:
+def subscription_from(row: Row) -> Subscription:
     """Return the subscription of a row of ``subscriptions``."""
     return Subscription(
         id=row["id"],
@@ -436,7 +449,7 @@ def event_type_values(event_type: StoredEventType) -> dict[str, Any]:
     }
 
 
-def event_type_from(row: RowMapping) -> StoredEventType:
+def event_type_from(row: Row) -> StoredEventType:
     """Return the type of a row of ``event_types``."""
     details = json.loads(row["details"])
     return StoredEventType(

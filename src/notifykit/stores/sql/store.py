@@ -184,7 +184,7 @@ class SqlStore(ABC):
         self, tenant: str, wanted: EventFilter, *, limit: int, before: str | None = None
     ) -> list[StoredEvent]:
         stored = await self._read(lambda c: reading.find_events(c, tenant, wanted, limit, before))
-        return [*map(self.encryption.decrypted_event, stored)]
+        return [*map(self.encryption.listed_event, stored)]
 
     async def attempts(self, tenant: str, delivery_id: str) -> list[Attempt]:
         stored = await self._read(lambda c: reading.attempts(c, tenant, delivery_id))

@@ -13,11 +13,10 @@ from typing import Any
 from sqlalchemy import Connection, and_, bindparam, delete, exists, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from ...models.endpoint import EndpointState
 from ...models.subscription import Match, MatchQuery, Subscription
 from ...policies.match_keys import keys_for, keys_of
 from . import schema as s
-from .readable import subscription_from
+from .readable import endpoint_state, fetch, subscription_from
 
 Row = dict[str, str]
 
@@ -66,10 +65,8 @@ def matches(connection: Connection, tenant: str, query: MatchQuery, limit: int) 
     first = sorted(ids)[:limit]
     for at in range(0, len(first), _AT_ONCE):
         chosen = s.subscriptions.c.id.in_(first[at : at + _AT_ONCE])
-        rows = connection.execute(
-            _ROWS.where(s.subscriptions.c.tenant == tenant, chosen).order_by(s.subscriptions.c.id)
-        )
-        found += [match_from(row) for row in rows.mappings()]
+        rows = _ROWS.where(s.subscriptions.c.tenant == tenant, chosen).order_by(s.subscriptions.c.id)
+        found += [match_from(row) for row in fetch(connection, rows)]
     return found
 
 
@@ -100,4 +97,4 @@ _ROWS = select(s.subscriptions, s.endpoints.c.state.label("endpoint_state")).joi
 def match_from(row: Any) -> Match:
     """Return the match of a row of ``subscriptions`` with the state of its endpoint."""
     state = row["endpoint_state"]
-    return Match(subscription_from(row), None if state is None else EndpointState(state))
+    return Match(subscription_from(row), None if state is None else endpoint_state(state))

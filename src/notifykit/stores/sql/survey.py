@@ -18,6 +18,7 @@ from ...ports import TAMPERED, Survey
 from ...vault.ring import is_encrypted
 from . import schema as s
 from .encryption import Encryption, event_context, header_context, response_context, secret_context
+from .readable import DAMAGED
 from .rewrap import Transaction
 
 MOST_ENDPOINTS = 10_000
@@ -54,7 +55,11 @@ async def survey(encryption: Encryption, read: Transaction) -> Survey:
 
 def _count(found: Survey, encryption: Encryption, source: _Source, rows: list[RowMapping]) -> None:
     for row in rows:
-        encrypted = [(value, at) for value, at in source.values(row) if is_encrypted(value)]
+        try:
+            encrypted = [(value, at) for value, at in source.values(row) if is_encrypted(value)]
+        except DAMAGED:
+            found.unreadable[TAMPERED] += 1
+            continue
         found.encrypted += bool(encrypted)
         for value, at in encrypted:
             ring = encryption.vault.ring  # only where something is encrypted: asking for the ring may make a key

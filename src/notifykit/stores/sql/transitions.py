@@ -7,7 +7,8 @@ folders ``sqlite`` and ``postgres``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -30,9 +31,11 @@ from ...failpoints import failpoint
 from ...models.delivery import Delivery, DeliveryState
 from ...ports import DeliveryFilter, Move
 from . import schema as s
+from .readable import delivery_from, fetch, is_damage
 from .reading import SHARED, conditions, ended_rows, in_states, of_event, open_rows
-from .rows import delivery_from, last_attempt_values, micros
+from .rows import last_attempt_values, micros
 
+_log = logging.getLogger("notifykit")
 QUARANTINED, LEASE_EXPIRED = "quarantined", "lease_expired"
 #: What a result is written to.
 _RECORDED = "notifykit_queue, notifykit_deliveries, notifykit_attempts"
@@ -87,7 +90,11 @@ _UNBLOCK = update(s.queue).where(s.queue.c.id == _first.scalar_subquery(), s.que
 def move(
     connection: Connection, tenant: str, wanted: DeliveryFilter, to: Move, now: datetime, limit: int | None
 ) -> int:
-    """Cancel, redrive or wake deliveries; return how many."""
+    """Cancel, redrive or wake deliveries; return how many.
+
+    A delivery whose row cannot be read stays where it is and stops no other; if the filter names only that one, the
+    error is raised.
+    """
     table = s.deliveries if to is Move.REDRIVE else s.queue
     chosen = and_(*conditions(table, tenant, wanted), in_states(table, wanted.states_for(to)))
     # What is redriven needs the body of its event, which retention may have deleted.
@@ -98,13 +105,38 @@ def move(
             its_event = and_(s.events.c.tenant == table.c.tenant, s.events.c.id == table.c.event_id)
             query = query.join(s.events, its_event)
         chosen = and_(table.c.tenant == tenant, table.c.id.in_(query))
-    match to:
-        case Move.CANCEL:
-            return len(end(connection, chosen, DeliveryState.CANCELLED, "cancelled", now))
-        case Move.REDRIVE:
-            return _requeue(connection, chosen, now)
-        case Move.WAKE:
-            return wake(connection, chosen, now)
+    if to is Move.WAKE:
+        return wake(connection, chosen, now)
+
+    def work(these: ColumnElement[bool]) -> int:
+        if to is Move.REDRIVE:
+            return _requeue(connection, these, now)
+        return len(end(connection, these, DeliveryState.CANCELLED, "cancelled", now))
+
+    names_one = wanted.ids is not None and len(wanted.ids) == 1
+    return work(chosen) if names_one else _isolated(connection, table, chosen, work)
+
+
+def _isolated(
+    connection: Connection, table: Table, chosen: ColumnElement[bool], work: Callable[[ColumnElement[bool]], int]
+) -> int:
+    """Move rows together or, if one of them cannot be read, one by one without it; return how many."""
+    try:
+        with connection.begin_nested():
+            return work(chosen)
+    except Exception as error:
+        if not is_damage(connection, error):
+            raise
+    moved = 0
+    for row in connection.execute(select(table.c.tenant, table.c.id).where(chosen)).all():
+        try:
+            with connection.begin_nested():
+                moved += work(and_(table.c.tenant == row.tenant, table.c.id == row.id))
+        except Exception as error:
+            if not is_damage(connection, error):
+                raise
+            _log.error("delivery.unreadable id=%s error=%s", row.id, type(error).__name__)
+    return moved
 
 
 def _requeue(connection: Connection, chosen: ColumnElement[bool], now: datetime) -> int:
@@ -144,16 +176,13 @@ def rescue(connection: Connection, limit: int, now: datetime, max_abandoned: int
     at = micros(now)
     if connection.dialect.name == "postgresql":  # on SQLite a transaction that writes has the only lock there is
         connection.execute(text(f"LOCK TABLE {_RECORDED} IN ROW EXCLUSIVE MODE NOWAIT"))
-    expired = (
-        connection.execute(
-            select(s.queue.c.id, s.queue.c.fence, s.queue.c.worker, s.queue.c.lease_until)
-            .where(s.queue.c.state == "sending", s.queue.c.lease_until < at)
-            .order_by(s.queue.c.lease_until)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
-        .mappings()
-        .all()
+    expired = fetch(
+        connection,
+        select(s.queue.c.id, s.queue.c.fence, s.queue.c.worker, s.queue.c.lease_until)
+        .where(s.queue.c.state == "sending", s.queue.c.lease_until < at)
+        .order_by(s.queue.c.lease_until)
+        .limit(limit)
+        .with_for_update(skip_locked=True),
     )
     if not expired:
         return []
@@ -170,7 +199,7 @@ def rescue(connection: Connection, limit: int, now: datetime, max_abandoned: int
                 attempts=s.queue.c.attempts + 1,
                 abandoned=s.queue.c.abandoned + 1,
             )
-            .returning(s.queue)
+            .returning(s.queue.c.id, s.queue.c.attempts, s.queue.c.abandoned)
         )
         .mappings()
         .all()
@@ -195,11 +224,15 @@ def rescue(connection: Connection, limit: int, now: datetime, max_abandoned: int
     )
     poison = [row["id"] for row in rows if row["abandoned"] >= max_abandoned]
     if poison:
-        end(connection, s.queue.c.id.in_(poison), DeliveryState.DEAD, QUARANTINED, now)
+
+        def quarantine(these: ColumnElement[bool]) -> int:
+            return len(end(connection, these, DeliveryState.DEAD, QUARANTINED, now))
+
+        _isolated(connection, s.queue, s.queue.c.id.in_(poison), quarantine)
     both = union_all(
         open_rows().where(s.queue.c.id.in_(ids)), ended_rows().where(s.deliveries.c.id.in_(poison or [""]))
     )
-    return [delivery_from(row) for row in connection.execute(both).mappings()]
+    return [delivery_from(row) for row in fetch(connection, both)]
 
 
 def purge(connection: Connection, before: datetime, keys_before: datetime, limit: int) -> int:

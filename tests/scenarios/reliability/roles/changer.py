@@ -25,7 +25,7 @@ def seen(side: str, endpoint: Any, subscription: Any) -> list[Any]:
 
 
 def wait_for(file: Path) -> None:
-    """Stand still until there is such a file, so that all begin at the same time."""
+    """Wait until the file exists, so that all begin at the same time."""
     while not file.exists():
         time.sleep(0.001)
 
@@ -55,21 +55,21 @@ async def change_secrets(
             return await kit.endpoints.revoke_secret(endpoint_id, old, tenant=TENANT)
 
 
-async def main(told: dict[str, Any]) -> None:
-    """Make changes; tell how many were made, and how often one was not there any more afterwards."""
-    ids = told["endpoint"], told["subscription"]
-    side = told["side"]
+async def main(options: dict[str, Any]) -> None:
+    """Make changes; print how many were made, and how often one was missing afterwards."""
+    ids = options["endpoint"], options["subscription"]
+    side = options["side"]
     change = change_state if side == "state" else change_secrets
     made = undone = 0
-    async with kit_for(told["url"]) as kit:
+    async with kit_for(options["url"]) as kit:
 
         async def read() -> list[Endpoint | Subscription]:
             return [await kit.endpoints.get(ids[0], tenant=TENANT), await kit.subscriptions.get(ids[1], tenant=TENANT)]
 
         records = await read()
         ready()
-        wait_for(Path(told["go"]))
-        for number in range(told["count"]):
+        wait_for(Path(options["go"]))
+        for number in range(options["count"]):
             try:
                 changed = await change(kit, *ids, number)
                 records[isinstance(changed, Subscription)] = changed

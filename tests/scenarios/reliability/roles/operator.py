@@ -10,24 +10,24 @@ from .. import sabotage
 from .orders import kit_for, orders, ready
 
 
-async def main(told: dict[str, Any]) -> None:
-    """Do what was asked for."""
-    kit = kit_for(told["url"])
-    if told["task"] == "migrate":
+async def main(options: dict[str, Any]) -> None:
+    """Run the command."""
+    kit = kit_for(options["url"])
+    if options["task"] == "migrate":
         ready()
         await kit.migrate()
         return
     async with kit:
         ready()
-        tenant = told["tenant"]
-        match told["task"]:
+        tenant = options["tenant"]
+        match options["task"]:
             case "redrive":
                 for delivery in await kit.deliveries.dead(tenant=tenant):
                     await kit.deliveries.redrive(delivery.id, tenant=tenant)
             case "rotate":
-                await kit.endpoints.rotate_secret(told["endpoint"], tenant=tenant, overlap=timedelta(hours=1))
+                await kit.endpoints.rotate_secret(options["endpoint"], tenant=tenant, overlap=timedelta(hours=1))
             case "disable":
-                await kit.endpoints.disable(told["endpoint"], tenant=tenant)
+                await kit.endpoints.disable(options["endpoint"], tenant=tenant)
             case task:
                 raise ValueError(task)
 

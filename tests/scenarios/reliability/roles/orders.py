@@ -1,4 +1,4 @@
-"""What every role has in common: orders from the command line, an append-only log, a line that says it is ready."""
+"""The common parts of every process: settings from the command line, an append-only log, a line when it is ready."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _DURATIONS = {"lease", "max_timeout", "lease_margin", "poll", "grace", "retentio
 
 
 def orders() -> dict[str, Any]:
-    """Return what this process was told, as JSON in its first argument."""
-    told: dict[str, Any] = json.loads(sys.argv[1])
-    return told
+    """Return the settings of this process, JSON in its first argument."""
+    options: dict[str, Any] = json.loads(sys.argv[1])
+    return options
 
 
 def ready() -> None:
-    """Tell whoever started us that we work."""
+    """Report to the parent process that this one is ready."""
     print("ready", flush=True)
 
 
@@ -33,10 +33,10 @@ def kit_for(url: str, clock: Clock | None = None) -> Notifykit:
     return Notifykit(url, egress=EgressRules(allow=["127.0.0.0/8"], allow_http=True), clock=clock)
 
 
-def settings_from(told: Mapping[str, Any]) -> DispatchSettings:
+def settings_from(options: Mapping[str, Any]) -> DispatchSettings:
     """Return the settings that JSON describes; durations are seconds, concurrency is one number."""
     given: dict[str, Any] = {
-        name: timedelta(seconds=value) if name in _DURATIONS else value for name, value in told.items()
+        name: timedelta(seconds=value) if name in _DURATIONS else value for name, value in options.items()
     }
     if "concurrency" in given:
         given["concurrency"] = dict.fromkeys(Priority, given["concurrency"])

@@ -1,6 +1,6 @@
 """A publisher: publishes numbered events, and notes in its log what was acknowledged.
 
-Started again after a crash it reads its log and goes on with what was not acknowledged,
+Started again after a crash it reads its log and publishes again what was not acknowledged,
 under the same idempotency keys, as a careful program would.
 """
 
@@ -29,32 +29,32 @@ HOST_TABLE = "host_orders"
 
 
 class Publisher:
-    """Publishes until it is done or told to stop.
+    """Publishes until all is published or it gets SIGTERM.
 
     Args:
-        told: ``url``, ``prefix`` of the keys, ``tenants`` with their endpoints, ``count`` (or ``None``),
+        options: ``url``, ``prefix`` of the keys, ``tenants`` with their endpoints, ``count`` (or ``None``),
             ``rate`` a second, ``concurrency``, ``type`` of the events, ``log``.
     """
 
-    def __init__(self, told: dict[str, Any], kit: Notifykit) -> None:
-        self._told = told
+    def __init__(self, options: dict[str, Any], kit: Notifykit) -> None:
+        self._options = options
         self._kit = kit
-        self._tenants = sorted(told["tenants"])
-        acknowledged = {line["n"] for line in lines(Path(told["log"])) if "id" in line}
-        self._log = Log(Path(told["log"]))
+        self._tenants = sorted(options["tenants"])
+        acknowledged = {line["n"] for line in lines(Path(options["log"])) if "id" in line}
+        self._log = Log(Path(options["log"]))
         self._numbers = self._open_numbers(acknowledged)
         self._next_at = time.monotonic()
         self.stopping = False
 
     def _open_numbers(self, acknowledged: set[int]) -> Iterator[int]:
-        count = self._told["count"]
+        count = self._options["count"]
         numbers = itertools.count() if count is None else iter(range(count))
         return (n for n in numbers if n not in acknowledged)
 
     async def run(self) -> None:
         """Publish with as many tasks as were asked for."""
         syncing = asyncio.create_task(self._sync())
-        await asyncio.gather(*(self._publish_next() for _ in range(self._told["concurrency"])))
+        await asyncio.gather(*(self._publish_next() for _ in range(self._options["concurrency"])))
         syncing.cancel()
         self._log.sync()
 
@@ -64,7 +64,7 @@ class Publisher:
             self._log.sync()
 
     async def _publish_next(self) -> None:
-        rate = self._told["rate"]
+        rate = self._options["rate"]
         for n in self._numbers:
             if rate:
                 self._next_at = max(self._next_at + 1 / rate, time.monotonic() - 0.1)
@@ -93,18 +93,20 @@ class Publisher:
         self._log.add(n=n, error=type(error).__name__, text=str(error), took=time.monotonic() - started, at=time.time())
 
     def _acknowledge(self, n: int, tenant: str, key: str, event_id: str) -> None:
-        self._log.add(n=n, key=key, id=event_id, tenant=tenant, endpoints=self._told["tenants"][tenant], at=time.time())
+        self._log.add(
+            n=n, key=key, id=event_id, tenant=tenant, endpoints=self._options["tenants"][tenant], at=time.time()
+        )
         failpoint("pub.replied")
 
     def _event(self, n: int) -> tuple[str, str, Event]:
         tenant = self._tenants[n % len(self._tenants)]
         # A number that JSON writers disagree about, and letters that they escape or do not.
-        data = {"tenant": tenant, "n": n, "amount": 1e22, "to": "Zürich </b>", "prefix": self._told["prefix"]}
-        return tenant, f"{self._told['prefix']}-{n}", Event(type=self._told["type"], data=data)
+        data = {"tenant": tenant, "n": n, "amount": 1e22, "to": "Zürich </b>", "prefix": self._options["prefix"]}
+        return tenant, f"{self._options['prefix']}-{n}", Event(type=self._options["type"], data=data)
 
     def run_joined(self) -> None:
         """Publish from sync code, each event in a transaction with a row of the host's own."""
-        url = make_url(self._told["url"])
+        url = make_url(self._options["url"])
         driver = "postgresql+psycopg" if url.get_backend_name() == "postgresql" else "sqlite"
         engine = create_engine(url.set(drivername=driver))
         insert = text(f"INSERT INTO {HOST_TABLE} (n) VALUES (:n)")
@@ -118,16 +120,16 @@ class Publisher:
         engine.dispose()
 
 
-async def main(told: dict[str, Any]) -> None:
+async def main(options: dict[str, Any]) -> None:
     """Publish without a transaction of the host's."""
-    kit = kit_for(told["url"])
+    kit = kit_for(options["url"])
     while True:
         try:
             await kit.open()
             break
         except StoreError:
             await asyncio.sleep(0.1)  # started during an outage
-    publisher = Publisher(told, kit)
+    publisher = Publisher(options, kit)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, setattr, publisher, "stopping", True)
     ready()
     await publisher.run()
@@ -135,11 +137,11 @@ async def main(told: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    told = orders()
-    disk.limit(told.get("max_pages"))
+    options = orders()
+    disk.limit(options.get("max_pages"))
     sabotage.apply()
-    if told["joined"]:
+    if options["joined"]:
         ready()
-        Publisher(told, kit_for(told["url"])).run_joined()
+        Publisher(options, kit_for(options["url"])).run_joined()
     else:
-        asyncio.run(main(told))
+        asyncio.run(main(options))

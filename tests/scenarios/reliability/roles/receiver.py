@@ -1,7 +1,7 @@
 """A receiver: notes in its log what came before it answers.
 
-It knows nothing of notifykit, not even how it verifies: the signature is computed
-here with the standard library alone.  The first word of the path says how to answer:
+It does not use notifykit, not even its verifier: the signature is computed
+here with the standard library alone.  The first word of the path selects the answer:
 
 ``/ok/…``        204 at once
 ``/slow/…``      204 after ``slow`` seconds
@@ -29,11 +29,11 @@ import httptools
 class Receiver:
     """What all connections share."""
 
-    def __init__(self, told: dict[str, Any]) -> None:
-        self._log = Path(told["log"]).open("ab", buffering=0)  # noqa: SIM115  # for as long as the process lives
-        self._key = base64.b64decode(told["secret"].removeprefix("whsec_"))
-        self._healed = Path(told["healed"])
-        self._slow = float(told["slow"])
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._log = Path(options["log"]).open("ab", buffering=0)  # noqa: SIM115  # for as long as the process lives
+        self._key = base64.b64decode(options["secret"].removeprefix("whsec_"))
+        self._healed = Path(options["healed"])
+        self._slow = float(options["slow"])
         self._seen: Counter[tuple[str, str]] = Counter()
 
     def came(self, path: str, headers: dict[str, str], body: bytes) -> tuple[int, float]:
@@ -121,11 +121,11 @@ class Exchange(asyncio.Protocol):
             self._transport.write(answer)
 
 
-async def main(told: dict[str, Any]) -> None:
+async def main(options: dict[str, Any]) -> None:
     """Receive until killed; print the port."""
-    receiver = Receiver(told)
+    receiver = Receiver(options)
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Exchange(receiver), "127.0.0.1", told.get("port", 0), backlog=1024)
+    server = await loop.create_server(lambda: Exchange(receiver), "127.0.0.1", options.get("port", 0), backlog=1024)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 

@@ -26,12 +26,12 @@ from .orders import kit_for, orders, ready, settings_from
 POISON = "test.poison"
 
 
-#: How far a clock jumps when it is told to; receivers take a timestamp that is off by less than five minutes.
+#: How far a clock jumps at a signal; receivers take a timestamp that is off by less than five minutes.
 JUMP = timedelta(minutes=4)
 
 
 class JumpingClock:
-    """A clock that goes right until the process is told otherwise: SIGHUP sets it forward, SIGUSR2 back."""
+    """A correct clock until a signal changes it: SIGHUP sets it forward, SIGUSR2 back."""
 
     def __init__(self) -> None:
         self._off = timedelta(0)
@@ -41,7 +41,7 @@ class JumpingClock:
         self._off += by
 
     def now(self) -> datetime:
-        """Return what this clock takes for the current instant."""
+        """Return the current instant by this clock."""
         return datetime.now(UTC) + self._off
 
 
@@ -79,15 +79,15 @@ class HalvingProtocol(WireProtocol):
         self.connection_made = lambda transport: made(HalvingTransport(transport))  # type: ignore[method-assign]
 
 
-async def main(told: dict[str, Any]) -> None:
+async def main(options: dict[str, Any]) -> None:
     """Work until SIGTERM; then drain."""
     loop = asyncio.get_running_loop()
     channel = PoisonedChannel(guard=Guard(["127.0.0.0/8"], allow_http=True))
     clock = JumpingClock()
     loop.add_signal_handler(signal.SIGHUP, clock.jump, JUMP)
     loop.add_signal_handler(signal.SIGUSR2, clock.jump, -JUMP)
-    async with kit_for(told["url"], clock) as kit:
-        dispatcher = kit.dispatcher([channel], settings_from(told["settings"]))
+    async with kit_for(options["url"], clock) as kit:
+        dispatcher = kit.dispatcher([channel], settings_from(options["settings"]))
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, dispatcher.stop)
         running = asyncio.create_task(dispatcher.run())
@@ -97,9 +97,9 @@ async def main(told: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s")
-    told = orders()
-    disk.limit(told.get("max_pages"))
+    options = orders()
+    disk.limit(options.get("max_pages"))
     sabotage.apply()
     if "att.partial_write" in os.environ.get(FAILPOINTS, ""):
         pool.WireProtocol = HalvingProtocol  # type: ignore[attr-defined]
-    asyncio.run(main(told))
+    asyncio.run(main(options))

@@ -30,6 +30,7 @@ from ....telemetry import why
 from ....vault import KeyRing
 from .. import faults, limits, migrate, subscription_index
 from ..encryption import Encryption, payloads_are_encrypted, vault_for
+from ..readable import each
 from ..reading import NEXT_DUE, next_due_from
 from ..records import KINDS
 from ..rows import (
@@ -294,7 +295,7 @@ class PostgresStore(SqlStore):
         rows.sort(key=_BY_URGENCY)  # the server would copy the bodies for that
         if since is not None and rows and limit <= SHORT:
             self._bypassed_until = time.monotonic() + _BYPASSED
-        return self.encryption.taken([*map(taken_from, rows)])
+        return self.encryption.taken(each(taken_from, rows, "event", key="event_id"))
 
     async def settle(
         self, settlements: Sequence[Settlement], *, now: datetime, lease: timedelta, worker: str
@@ -324,7 +325,8 @@ class PostgresStore(SqlStore):
         until = now + lease
         values = (lane.channel, RANK[lane.priority], micros(now), limit, micros(until), worker, list(exclude))
         rows = await self._hand_out(limit, sql.CLAIM, *values)
-        claims = [claim_from(row, until) for row in rows if row["id"] is not None]
+        found = [row for row in rows if row["id"] is not None]
+        claims = each(lambda row: claim_from(row, until), found, "delivery")
         return await self._decrypted_claims(claims, now, until)
 
     async def _hand_out(self, limit: int, statement: str, *values: Any) -> list[Any]:

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 from ....failpoints import failpoint
 from ....models.delivery import FINAL_STATES, Claim, DeliveryState, NewDelivery
 from ....models.event import StoredEvent, TakenEvent
 from ....ports import Appended, Record, Settlement
+from ..readable import each, one_by_one, tolerant
 from ..rows import (
     CLAIM_COLUMNS,
     EVENT_COLUMNS,
@@ -36,6 +37,8 @@ from ..rows import (
     taken_from,
     with_records,
 )
+
+T = TypeVar("T")
 
 #: Rows of one statement, so that its values are fewer than every SQLite allows, which is 999.
 _TOGETHER = 40
@@ -219,7 +222,7 @@ def take(db: sqlite3.Connection, limit: int, binds: dict[str, Any]) -> list[Take
     for rank in range(len(PRIORITIES)):
         ids = _hand_out(db, limit - len(taken), _DUE_EVENTS, _DEFER_EVENTS, _TAKE, {**binds, "rank": rank})
         if ids != _NOTHING:
-            taken += map(taken_from, _rows(db, _TAKEN, (ids,)))
+            taken += _handed_out(db, _TAKEN, ids, taken_from, "event", "event_id")
         if len(taken) >= limit:
             break
     return taken
@@ -230,7 +233,20 @@ def claim(db: sqlite3.Connection, limit: int, binds: dict[str, Any], lease_until
     ids = _hand_out(db, limit, _DUE, _DEFER, _CLAIM, binds)
     if ids == _NOTHING:
         return []
-    return [claim_from(row, lease_until) for row in _rows(db, _CLAIMED, (ids,))]
+    return _handed_out(db, _CLAIMED, ids, lambda row: claim_from(row, lease_until), "delivery", "id")
+
+
+def _handed_out(
+    db: sqlite3.Connection, statement: str, ids: str, decode: Callable[[Any], T], kind: str, key: str
+) -> list[T]:
+    """Return what was handed out; a row that cannot be read stays leased and is left out."""
+    try:
+        rows = _rows(db, statement, (ids,))
+    except sqlite3.OperationalError:  # a text that is not UTF-8; any other error is raised again
+        with tolerant(db):
+            rows = _rows(db, statement, (ids,))
+        return one_by_one(decode, rows, kind, key=key)
+    return each(decode, rows, kind, key=key)
 
 
 def extend(db: sqlite3.Connection, claims: Sequence[tuple[str, int]], until: int) -> set[str]:

@@ -1,7 +1,7 @@
-"""``manage.py notifykit …``: the command line, on the database and with the settings of the Django project.
+"""``manage.py notifykit …``: the command line, with the database and the settings of the Django project.
 
-What the project's kit is configured with reaches the command line as environment variables, the way everything else
-does; so it reaches the worker processes of ``manage.py notifykit run --processes 2`` too.
+The configuration of the project's kit is passed to the command line as environment variables, so that the worker
+processes of ``manage.py notifykit run --processes 2`` get it too.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from notifykit.default import configured
 from notifykit.kit import Notifykit
 from notifykit.stores.sql.store import SqlStore
 
-#: What Django has acted upon before the command is reached.
+#: Options that Django has processed before it calls the command.
 _OF_DJANGO = ("--settings", "--pythonpath")
 
 
 class Command(BaseCommand):
-    """Pass the arguments on to notifykit's own command line."""
+    """Passes the arguments to notifykit's command line."""
 
     help = (
-        "The command line of notifykit on a database of this project: the one of the kit that notifykit.configure() "
-        "made, else the default one. 'manage.py notifykit -- --help' lists the commands."
+        "The command line of notifykit on a database of this project: that of the kit that notifykit.configure() made, "
+        "else the default database. 'manage.py notifykit -- --help' lists the commands."
     )
     requires_system_checks = ()
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Take an alias, and everything else as it is."""
+        """Add the alias of a database, and take all other arguments unchanged."""
         parser.add_argument("--database", metavar="ALIAS", help="a database of settings.DATABASES")
         parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="…", help="as for 'notifykit'")
 
@@ -61,15 +61,15 @@ def _without_djangos(arguments: Sequence[str]) -> list[str]:
 
 
 def _environment(alias: str | None) -> dict[str, str]:
-    """Return the variables that say what the project's settings say."""
+    """Return the project's settings as variables."""
     kit = configured()
-    if kit is None or not kit._owns_store:  # a store of the program's own has no URL
+    if kit is None or not kit._owns_store:  # a store that the program made has no URL
         return {names.URL: store_url(alias or DEFAULT_DB_ALIAS)}
     return _settings(kit) | ({names.URL: store_url(alias)} if alias else {})
 
 
 def _settings(kit: Notifykit) -> dict[str, str]:
-    """Return what a kit was made with, as variables."""
+    """Return the configuration of a kit as variables."""
     settings = {
         names.URL: kit.url,
         names.ALLOW: ",".join(kit.egress.allow),
@@ -87,7 +87,7 @@ def _settings(kit: Notifykit) -> dict[str, str]:
 
 @contextmanager
 def _set(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set variables for the length of a block."""
+    """Set variables inside a block."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:

@@ -1,4 +1,4 @@
-"""Standard names, one row of the outbox for each event, event types, and destinations that are no endpoints.
+"""Standard names, a row of the outbox for each event, event types, destinations that are no endpoints, plain bodies.
 
 A worker of schema 0006 that goes on running stops when it notices the new version.  A program of schema 0006 can
 still publish: on PostgreSQL a view stands where it writes events that share a row.
@@ -77,6 +77,7 @@ def upgrade() -> None:
     for table, names in _NEW_COLUMNS.items():
         for name in names:
             op.add_column(table, sa.Column(name, sa.Text))
+    _store_bodies("EXTERNAL")
 
 
 def downgrade() -> None:
@@ -84,6 +85,7 @@ def downgrade() -> None:
 
     What only the newer version knows is deleted: it cannot be sent, or means something else there.
     """
+    _store_bodies("EXTENDED")
     op.execute("DELETE FROM notifykit_circuits WHERE tenant = ''")
     op.execute(
         "DELETE FROM notifykit_subscription_index WHERE EXISTS (SELECT 1 FROM notifykit_subscriptions s WHERE"
@@ -142,6 +144,12 @@ def _create_bundles() -> None:
             " (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500, fillfactor = 45)"
         )
         op.execute("ALTER TABLE notifykit_bundles ALTER event_ids SET STORAGE PLAIN")
+
+
+def _store_bodies(storage: str) -> None:
+    """Have PostgreSQL compress new large bodies (``EXTENDED``) or not (``EXTERNAL``)."""
+    if _is_postgresql():
+        op.execute(f"ALTER TABLE notifykit_events ALTER body SET STORAGE {storage}")
 
 
 def _is_postgresql() -> bool:

@@ -1,4 +1,4 @@
-"""The demo's receivers: real HTTP servers on loopback, in a thread of their own, that verify every signature."""
+"""The demo's receivers: real HTTP servers on loopback, in a separate thread, that verify every signature."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from contextlib import AsyncExitStack, contextmanager
 from ...signing import VerificationError, Verifier
 from ..failures import CommandError
 from ..receiver import Receiver, Reply, Request
-from .cast import Role
+from .scenario import Role
 
 
-class Stand:
-    """One receiver and what it counted.
+class DemoReceiver:
+    """One receiver and its counts.
 
-    The demo reads the counts from another thread: they only grow, and are compared when
-    nothing is under way any more.
+    The demo reads the counts from another thread: they only grow, and are compared when no
+    delivery is in progress any more.
 
     Attributes:
         verifiers: The key for each path; set before the first event is published.
         attempts: Verified requests by (path, event id).
         accepted: When an event was answered with 200, by (path, event id), on the monotonic clock.
-        refused: Requests that did not verify.
+        refused: Requests that failed verification.
     """
 
     def __init__(self, role: Role) -> None:
@@ -65,32 +65,32 @@ class Stand:
 
 
 @contextmanager
-def open_stands(roles: Sequence[Role]) -> Iterator[dict[str, Stand]]:
+def open_receivers(roles: Sequence[Role]) -> Iterator[dict[str, DemoReceiver]]:
     """Run a receiver for each role; return them by name."""
-    stands = {role.name: Stand(role) for role in roles}
+    receivers = {role.name: DemoReceiver(role) for role in roles}
     loop = asyncio.new_event_loop()
     listening: Future[None] = Future()
     done = asyncio.Event()
-    # A daemon: whatever interrupts the demo, this thread never keeps the process from ending.
+    # A daemon thread does not prevent the end of the process if the demo is interrupted.
     thread = threading.Thread(
-        target=_serve, args=(loop, stands.values(), listening, done), name="notifykit-receivers", daemon=True
+        target=_serve, args=(loop, receivers.values(), listening, done), name="notifykit-receivers", daemon=True
     )
     thread.start()
     try:
         listening.result()
-        yield stands
+        yield receivers
     finally:
         loop.call_soon_threadsafe(done.set)
         thread.join(timeout=5)
 
 
 def _serve(
-    loop: asyncio.AbstractEventLoop, stands: Iterable[Stand], listening: Future[None], done: asyncio.Event
+    loop: asyncio.AbstractEventLoop, receivers: Iterable[DemoReceiver], listening: Future[None], done: asyncio.Event
 ) -> None:
     async def serve() -> None:
         async with AsyncExitStack() as stack:
-            for stand in stands:
-                await stack.enter_async_context(stand.receiver)
+            for receiver in receivers:
+                await stack.enter_async_context(receiver.receiver)
             listening.set_result(None)
             await done.wait()
 

@@ -1,7 +1,7 @@
-"""Who plays in the demo: tenants, receivers, and who wants which events.
+"""The scenario of the demo: its tenants, receivers, subscriptions and events.
 
-Who should get an event is worked out here from the rules alone.  The demo then compares that
-with what the receivers counted, so neither the store nor the dispatcher vouches for itself.
+The expected deliveries are computed here, from the rules alone.  The demo compares them with the
+counts of the receivers, so the result does not depend on the store and the dispatcher under test.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from .samples import Sample
 
 TENANTS = ("atlas", "birch", "cobalt")
 REGIONS = ("eu", "us", "apac")
-#: Small markets, whose few events the troubled receivers get: an endpoint that fails ten times in a row
-#: counts as failing, and its deliveries are parked for longer than a demo should take.
+#: Regions with few events, which the failing receivers get: after ten failures in a row the circuit of an
+#: endpoint opens, and its deliveries are held for longer than a demo should take.
 FLAKY_REGION, BROKEN_REGION = "is", "mt"
 SMALL = {FLAKY_REGION: 4, BROKEN_REGION: 3}
 
@@ -36,9 +36,9 @@ class Role(NamedTuple):
     """How a receiver behaves.
 
     Attributes:
-        fails: How many attempts of each event it refuses; ``None``: all of them.
-        status: What it answers when it refuses.
-        delay: Seconds before each answer.
+        fails: How many attempts of each event it refuses; ``None`` means all of them.
+        status: The status with which it refuses.
+        delay: Seconds before each response.
     """
 
     name: str
@@ -58,8 +58,8 @@ ROLES = (
 
 
 @attrs.frozen(eq=False)
-class Wish:
-    """A subscription: which of a tenant's events go to a receiver."""
+class DemoSubscription:
+    """A subscription: which events of a tenant a receiver gets."""
 
     tenant: str
     role: Role
@@ -69,20 +69,20 @@ class Wish:
 
     @property
     def path(self) -> str:
-        """Where the receiver takes the tenant's events; each path has a secret of its own."""
+        """The receiver's path for the tenant's events; each path has its own secret."""
         return f"/{self.tenant}"
 
-    def wants(self, act: Act) -> bool:
-        """Tell whether the receiver should get an event."""
+    def wants(self, event: DemoEvent) -> bool:
+        """Return whether the receiver should get an event."""
         return (
-            act.tenant == self.tenant
-            and any(compile_pattern(pattern, TYPES)(act.sample.type) for pattern in self.event_types)
-            and (self.topic is None or compile_pattern(self.topic, TOPICS)(act.topic))
-            and (self.filter is None or compile_filter(self.filter)(act.sample.data))
+            event.tenant == self.tenant
+            and any(compile_pattern(pattern, TYPES)(event.sample.type) for pattern in self.event_types)
+            and (self.topic is None or compile_pattern(self.topic, TOPICS)(event.topic))
+            and (self.filter is None or compile_filter(self.filter)(event.sample.data))
         )
 
 
-class Act(NamedTuple):
+class DemoEvent(NamedTuple):
     """An event that will be published."""
 
     tenant: str
@@ -90,40 +90,40 @@ class Act(NamedTuple):
     sample: Sample
 
 
-def wishes(samples: Sequence[Sample]) -> list[Wish]:
-    """Return subscriptions that fit the events, whatever they are."""
+def subscriptions(samples: Sequence[Sample]) -> list[DemoSubscription]:
+    """Return subscriptions that match some of the given events."""
     healthy, flaky, broken, slow = ROLES
     first, second, third = TENANTS
     return [
-        Wish(first, healthy, ("**",)),
-        Wish(first, slow, ("**",), filter=_filter(samples)),
-        Wish(second, healthy, _patterns(samples)),
-        Wish(second, flaky, ("**",), topic=f"region/{FLAKY_REGION}/**"),
-        Wish(second, broken, ("**",), topic=f"region/{BROKEN_REGION}/**"),
-        Wish(third, slow, _patterns(samples), filter=_filter(samples)),
-        Wish(third, flaky, ("**",), topic=f"region/{FLAKY_REGION}/**"),
-        Wish(third, broken, ("**",), topic=f"region/{BROKEN_REGION}/**"),
+        DemoSubscription(first, healthy, ("**",)),
+        DemoSubscription(first, slow, ("**",), filter=_filter(samples)),
+        DemoSubscription(second, healthy, _patterns(samples)),
+        DemoSubscription(second, flaky, ("**",), topic=f"region/{FLAKY_REGION}/**"),
+        DemoSubscription(second, broken, ("**",), topic=f"region/{BROKEN_REGION}/**"),
+        DemoSubscription(third, slow, _patterns(samples), filter=_filter(samples)),
+        DemoSubscription(third, flaky, ("**",), topic=f"region/{FLAKY_REGION}/**"),
+        DemoSubscription(third, broken, ("**",), topic=f"region/{BROKEN_REGION}/**"),
     ]
 
 
-def acts(samples: Sequence[Sample], count: int, seed: int) -> list[Act]:
+def demo_events(samples: Sequence[Sample], count: int, seed: int) -> list[DemoEvent]:
     """Return ``count`` events for the tenants, the same for the same seed."""
     rng = random.Random(seed)  # noqa: S311 - a shuffle that can be repeated
     chosen: list[Sample] = []
     while len(chosen) < count:
-        round_ = list(samples)
-        rng.shuffle(round_)
-        chosen += round_[: count - len(chosen)]
+        shuffled = list(samples)
+        rng.shuffle(shuffled)
+        chosen += shuffled[: count - len(chosen)]
     regions = [rng.choice(REGIONS) for _ in chosen]
-    for turn in range(len(TENANTS)):
-        # In turn, so that each tenant gets a share of even a handful of events; the rare ones come early.
-        own = list(range(turn, count, len(TENANTS)))[:60]
+    for tenant_index in range(len(TENANTS)):
+        # In round robin, so that each tenant gets a share of even a few events; rare regions come early.
+        own = list(range(tenant_index, count, len(TENANTS)))[:60]
         rare = iter(rng.sample(own, min(len(own), sum(SMALL.values()))))
         for region, number in SMALL.items():
             for at in islice(rare, number):
                 regions[at] = region
     return [
-        Act(TENANTS[at % len(TENANTS)], f"region/{regions[at]}/{sample.type.partition('.')[0]}", sample)
+        DemoEvent(TENANTS[at % len(TENANTS)], f"region/{regions[at]}/{sample.type.partition('.')[0]}", sample)
         for at, sample in enumerate(chosen)
     ]
 
@@ -131,7 +131,7 @@ def acts(samples: Sequence[Sample], count: int, seed: int) -> list[Act]:
 def _patterns(samples: Sequence[Sample]) -> tuple[str, ...]:
     """Return patterns for the most frequent families of types: about half of the events."""
     words = [sample.type.split(".") for sample in samples]
-    # Where all types begin alike (``github.…``), the second word tells families apart.
+    # If all types begin with the same word (``github.…``), the second word distinguishes families.
     size = 2 if len({parts[0] for parts in words}) == 1 and all(len(parts) > 1 for parts in words) else 1
     families = Counter(".".join(parts[:size]) for parts in words)
     patterns: list[str] = []
@@ -145,7 +145,7 @@ def _patterns(samples: Sequence[Sample]) -> tuple[str, ...]:
 
 
 def _filter(samples: Sequence[Sample]) -> Mapping[str, Any]:
-    """Return a condition on the data that holds for some events and not for others."""
+    """Return a condition on the data that some events meet and others do not."""
     seen = Counter(
         (key, value)
         for sample in samples
