@@ -144,7 +144,7 @@ async def test_a_rate_limit_of_an_earlier_version_is_brought_within_bounds(kit, 
     assert 0 <= await acquire(kit.store, ACME, endpoint.id, 1, read, now=START)
 
 
-async def test_an_ailment_that_cannot_be_read_hides_no_other(kit, damage):
+async def test_a_circuit_that_cannot_be_read_hides_no_other(kit, damage):
     """Every process asks for all of them at a time."""
     for id_ in ("end_bad", "end_good"):
         await kit.store.save(make_endpoint(id=id_, tenant=ACME))
@@ -312,7 +312,7 @@ class TestSqlite:
         assert {bad, good} == {delivery.id for delivery in await kit.deliveries.list(tenant=ACME)}
 
     async def test_an_operator_moves_the_others(self, kit, garble):
-        """Redriven and cancelled is what can be; who asks for the one that cannot is told so, without its text."""
+        """All others are redriven and cancelled; redriving the damaged one by its id raises an error without its text."""
         bad, good = await planned(kit)
         await kit.store.claim(LANE, 10, now=START, lease=LEASE, worker="w")
         await kit.store.rescue(10, now=START + 2 * LEASE, max_abandoned=1)
@@ -329,7 +329,7 @@ class TestSqlite:
         assert {bad: DeliveryState.DEAD, good: DeliveryState.PENDING} == listed
 
     async def test_the_configuration_of_a_tenant_is_read_beside_a_text_that_is_none(self, kit, garble):
-        """The endpoint is paused, the subscription disabled, and the ailment left out."""
+        """The endpoint is paused, the subscription disabled, and the circuit left out."""
         bad, endpoint = await kit.subscribe("order.*", tenant=ACME, endpoint=URL)
         good, other = await kit.subscribe("order.*", tenant=ACME, endpoint=URL)
         for id_ in (endpoint.id, other.id):
