@@ -1,7 +1,7 @@
 """Stand-ins for records that are stored but cannot be read.
 
-A row may be damaged, written by another version, or encrypted under a key that is missing here.  Whoever reads
-a whole tenant or a list still gets the other records, and for this one a stand-in that does nothing: an endpoint
+A row may be damaged, written by another version, or encrypted under a key that is missing here.  A query for a
+whole tenant or a list still returns the other records, and for this one a stand-in that does nothing: an endpoint
 that is paused, so that its deliveries wait, a subscription that is disabled, an event, a delivery or an attempt
 that shows what can be read.  A stand-in is never written back: it would replace what may still be repaired.
 """

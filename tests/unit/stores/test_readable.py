@@ -312,7 +312,7 @@ class TestSqlite:
         assert {bad, good} == {delivery.id for delivery in await kit.deliveries.list(tenant=ACME)}
 
     async def test_an_operator_moves_the_others(self, kit, garble):
-        """All others are redriven and cancelled; redriving the damaged one by its id raises an error without its text."""
+        """All others are redriven and cancelled; redriving the damaged one alone raises an error without its text."""
         bad, good = await planned(kit)
         await kit.store.claim(LANE, 10, now=START, lease=LEASE, worker="w")
         await kit.store.rescue(10, now=START + 2 * LEASE, max_abandoned=1)
