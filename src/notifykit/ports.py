@@ -470,7 +470,11 @@ class Records(Protocol):
 
 
 class Operations(Protocol):
-    """Events and deliveries as operators read and move them."""
+    """Events and deliveries as operators read and move them.
+
+    One that is stored but cannot be read (a damaged row, a missing key) is returned as a stand-in of its class with
+    what can be read (see :mod:`notifykit.models.unreadable`): it hides no other.
+    """
 
     async def find_deliveries(
         self, tenant: str, wanted: DeliveryFilter, *, limit: int, before: str | None = None
@@ -493,7 +497,11 @@ class Operations(Protocol):
     ) -> int:
         """Cancel, redrive or wake up to ``limit`` matching deliveries; return how many were moved.
 
-        Deliveries in a state that the move does not start from are left alone (see :class:`Move`).
+        Deliveries in a state that the move does not start from are left alone (see :class:`Move`), and so are those
+        that cannot be read.
+
+        Raises:
+            StoreError: The only delivery that the filter names by its id cannot be read.
         """
         ...
 
