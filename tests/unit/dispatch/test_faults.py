@@ -25,6 +25,7 @@ from notifykit.models.outcome import (
     recordable,
 )
 from notifykit.policies.circuits import IN_A_ROW
+from notifykit.ports import DeliveryFilter, Move
 from notifykit.stores.memory import MemoryStore
 from notifykit.telemetry import ChannelFailed, LoopFailed
 from notifykit.testing import FakeClock
@@ -189,30 +190,31 @@ async def answering(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Benc
     """Let the probes of three failing endpoints be answered, the second of another tenant; note which are woken."""
     clock = FakeClock(datetime.now(UTC))
     woken: list[str] = []
-    wake = MemoryStore.wake
+    move = MemoryStore.move
 
-    async def noted(store: MemoryStore, tenant: str, subscriber_id: str, **options: Any) -> int:
-        woken.append(subscriber_id)
-        return await wake(store, tenant, subscriber_id, **options)
+    async def noted(store: MemoryStore, tenant: str, wanted: DeliveryFilter, to: Move, **options: Any) -> int:
+        if to is Move.WAKE and wanted.subscriber_id is not None:
+            woken.append(wanted.subscriber_id)
+        return await move(store, tenant, wanted, to, **options)
 
-    monkeypatch.setattr(MemoryStore, "wake", noted)
+    monkeypatch.setattr(MemoryStore, "move", noted)
     async with bench(clock=clock) as b:
         endpoints = [await subscribed(b, tenant) for tenant in (TENANT, OTHER, TENANT)]
         circuits = b.dispatcher._circuits
         for endpoint in endpoints:
             for _ in range(IN_A_ROW):
-                circuits.note(endpoint, Transient(reason="http_503"), clock.now())
+                circuits.note(destination_of(endpoint), Transient(reason="http_503"), clock.now())
         await circuits.refresh()
         clock.advance(timedelta(minutes=1))
         for endpoint in endpoints:
-            circuits.note(endpoint, Accepted(), clock.now())
+            circuits.note(destination_of(endpoint), Accepted(), clock.now())
         yield b, endpoints, woken
 
 
 async def test_an_endpoint_that_cannot_be_woken_does_not_keep_others_parked(monkeypatch):
     """What was parked behind the probes of the others follows them."""
     async with answering(monkeypatch) as (b, (first, bad, last), woken):
-        failing_for(monkeypatch, "wake", bad.tenant)
+        failing_for(monkeypatch, "move", bad.tenant)
 
         await b.dispatcher._circuits.refresh()
 
@@ -220,11 +222,11 @@ async def test_an_endpoint_that_cannot_be_woken_does_not_keep_others_parked(monk
         assert {"circuits"} == failures(b)
 
 
-async def test_who_could_not_be_woken_while_the_database_was_away_is_woken_later(monkeypatch):
+async def test_an_endpoint_not_woken_while_the_database_was_away_is_woken_later(monkeypatch):
     """It is no endpoint's fault: each is woken at the next look."""
     async with answering(monkeypatch) as (b, endpoints, woken):
         with monkeypatch.context() as patch:
-            failing_for(patch, "wake", OTHER, StoreUnavailableError("away"))
+            failing_for(patch, "move", OTHER, StoreUnavailableError("away"))
             with pytest.raises(StoreUnavailableError):
                 await b.dispatcher._circuits.refresh()
         await b.dispatcher._circuits.refresh()

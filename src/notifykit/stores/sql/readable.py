@@ -221,8 +221,8 @@ def event_from(row: Row) -> StoredEvent:
         return rows.event_from(row)
     except DAMAGED as error:
         _log_damage("event", row, error)
-        texts = ("topic", "resource_kind", "resource_id", "actor", "ordering_key", "idempotency_key", "trace")
-        texts += ("category", "purpose")
+        described = ("topic", "resource_kind", "resource_id", "actor", "category", "purpose")
+        texts = (*described, "ordering_key", "idempotency_key", "trace")
         return UnreadableEvent(
             id=row["id"],
             tenant=row["tenant"],
