@@ -78,13 +78,14 @@ def event(
 
     Args:
         name: Words joined by full stops, such as ``order.shipped``.
-        category: What a person's preferences call it.
+        category: The group of types that a recipient's preferences name.
         version: The version of the payload that the class describes.
         upcasts: From version *n*, a function that turns its data into that of version *n + 1*.
         schema: A JSON Schema that the data must satisfy too (extra ``schema``).
         purpose: ``transactional``, ``marketing`` or ``security``.
         priority: The lane of its deliveries unless an event says otherwise.
-        description: One sentence for people who subscribe; the first line of the class's docstring if not given.
+        description: One sentence, for the list of types that can be subscribed; by default the first line of the
+            class's docstring.
 
     Raises:
         ConfigurationError: The declaration cannot work.

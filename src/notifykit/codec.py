@@ -64,7 +64,7 @@ _UTC_AS_Z = 0 if orjson is None else orjson.OPT_UTC_Z
 MIN_INT, MAX_INT = -(2**63), 2**64 - 1
 #: The metadata of a field that has another name in JSON, such as ``from``.
 JSON_NAME = "json"
-#: A walk stops after so many problems: nobody reads more of them.
+#: A walk stops after so many problems: more of them help no reader.
 MAX_PROBLEMS = 50
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
@@ -74,7 +74,7 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 
 
 def _default(value: Any) -> Any:
-    """Turn what the writers do not know into what they do."""
+    """Convert values that the writers do not know into JSON types."""
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, (tuple, list)):
@@ -119,7 +119,7 @@ def _refuse(data: Any, error: Exception | None = None) -> None:
 
 
 def _is_plain(container: Any, depth: int) -> bool:
-    """Tell whether there are only JSON types in ``container``; "no" may also mean "who knows"."""
+    """Tell whether there are only JSON types in ``container``; "no" may also mean "unknown"."""
     if depth > MAX_DEPTH:
         return False
     items = container

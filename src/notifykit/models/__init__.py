@@ -1,1 +1,1 @@
-"""The words: frozen values that every other part speaks in."""
+"""Frozen values that all other modules use; they import nothing else of the package but errors."""

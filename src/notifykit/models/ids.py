@@ -4,7 +4,7 @@ An id is a prefix and a ULID in Crockford's base 32: 48 bits of milliseconds,
 then 80 random bits.  Ids made by one process never go backwards, so "newest
 first" is "largest id first" in every store.
 
-A delivery's id is *derived*: its event's ULID and a hash of who it goes to.
+A delivery's id is *derived*: its event's ULID and a hash of its destination.
 Planning the same event twice therefore makes the same ids, and the primary key
 is the promise "one event × one subscriber × one channel × one address".
 """

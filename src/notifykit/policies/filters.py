@@ -30,7 +30,7 @@ MAX_LEAVES = 200
 MAX_TEXT = 1024
 #: Characters of all keys and texts together, with one for each value.
 MAX_SIZE = 64 * 1024
-#: A check stops after so many problems: nobody reads more of them.
+#: A check stops after so many problems.
 MAX_PROBLEMS = 50
 
 Predicate = Callable[[Any], bool]

@@ -117,7 +117,7 @@ class Pool:
         connection.abort()
 
     def lost(self, connection: Connection) -> None:
-        """Forget a connection that is closed."""
+        """Drop a connection that is closed."""
         self._busy.discard(connection)
         self._open.discard(connection)
         self._forget_idle(connection)

@@ -1,7 +1,7 @@
 """A queue of items that become due, handed out fairly.
 
-It knows nothing of events and deliveries: an item is an id, and whoever queues it
-says when it is due, whose it is, and which group of that tenant it belongs to.
+It knows nothing of events and deliveries: an item is an id with the time when it is due, its tenant,
+and its group within that tenant.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _Entry = tuple[datetime, int, str]
 class FairQueue:
     """Items in the order in which they become due, dealt round tenants and round each tenant's groups.
 
-    Queueing costs O(log n).  Dealing looks at every group once, and so costs nothing
-    for the backlog of a group.
+    Queueing costs O(log n).  Dealing visits every group once, so that the backlog of a group
+    costs nothing.
     """
 
     def __init__(self) -> None:
         self._order = count()
         self._current: dict[str, _Entry] = {}
-        # Both dictionaries are in the order of turns: who was served goes to the end.
+        # Both dictionaries are in round-robin order: a tenant or group that was served goes to the end.
         self._tenants: dict[str, dict[str, list[_Entry]]] = {}
 
     def put(self, item: str, *, tenant: str, group: str, due_at: datetime) -> None:

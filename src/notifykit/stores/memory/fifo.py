@@ -1,4 +1,4 @@
-"""Lines: who has the turn among the items that share an ordering key.
+"""FIFO groups: of the items that share an ordering key only the head may be handed out.
 
 It knows nothing of events and deliveries: an item is an id, and ids sort in the order of publishing.
 """
@@ -7,24 +7,24 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 
-#: What the items of a line have in common: a subscriber or tenant, and the ordering key.
+#: What the items of a group have in common: a subscriber or tenant, and the ordering key.
 GroupKey = tuple[str, str]
 
 
 class FifoGroups:
-    """Items in line, the smallest id first; nobody has the turn while an item of the line is out."""
+    """Items by group, the smallest id first; a group has no head while one of its items is handed out."""
 
     def __init__(self) -> None:
         self._ids: dict[GroupKey, list[str]] = {}
         self._handed_out: dict[GroupKey, set[str]] = {}
 
     def head(self, group: GroupKey) -> str | None:
-        """Return the item that may go out next, if one may."""
+        """Return the item that may be handed out next, if any."""
         ids = self._ids.get(group)
         return ids[0] if ids and group not in self._handed_out else None
 
     def join(self, group: GroupKey, item: str, *, handed_out: bool = False) -> None:
-        """Put an item where its id says, if it is not in line already; note whether it is out."""
+        """Insert an item in the order of ids, unless it is there already; note whether it is handed out."""
         ids = self._ids.setdefault(group, [])
         at = bisect_left(ids, item)
         if at == len(ids) or ids[at] != item:
@@ -35,7 +35,7 @@ class FifoGroups:
             self._give_back(group, item)
 
     def leave(self, group: GroupKey, item: str) -> None:
-        """Take an item out of its line; nothing happens if it is not in line."""
+        """Remove an item from its group; nothing happens if it is not in it."""
         self._give_back(group, item)
         ids = self._ids.get(group, [])
         at = bisect_left(ids, item)

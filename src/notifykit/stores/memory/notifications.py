@@ -1,4 +1,4 @@
-"""Tells those who wait that there may be new work."""
+"""Wakes waiting dispatchers when there may be new work."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import anyio
 
 
 class Notifications:
-    """A hint that nobody waited for is kept for the next who waits, so that none is lost in between."""
+    """A notification that arrives while no call waits ends the next wait, so that none is lost in between."""
 
     def __init__(self) -> None:
         self._given = anyio.Event()
 
     def give(self) -> None:
-        """Wake everybody who waits."""
+        """Wake every waiting call."""
         self._given.set()
 
     async def wait(self, timeout: timedelta) -> bool:
-        """Return whether a hint came, after ``timeout`` at the latest."""
+        """Return whether a notification came, after ``timeout`` at the latest."""
         given = self._given
         with anyio.move_on_after(timeout.total_seconds()):
             await given.wait()

@@ -1,6 +1,6 @@
 """What an error of the database means: for the caller, and for the connection that met it.
 
-Three kinds are told apart, by the codes of SQLSTATE and of SQLite, because each wants something else:
+Three kinds are distinguished, by the codes of SQLSTATE and of SQLite, because each needs another reaction:
 what may pass is tried again, what is wrong with a value concerns that value alone, and what is
 wrong with the tables needs an operator.
 """

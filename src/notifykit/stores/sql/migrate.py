@@ -29,7 +29,7 @@ _version = Table(
     Column("version_num", String(32), nullable=False),
     PrimaryKeyConstraint("version_num", name=f"{VERSION_TABLE}_pkc"),
 )
-#: The key of the lock that lets one process at a time change the schema; any number that nobody else uses.
+#: The key of the lock that lets one process at a time change the schema; any number that no other program uses.
 _LOCK = 0x6E6F746966796B74
 
 

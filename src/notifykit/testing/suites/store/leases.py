@@ -96,7 +96,7 @@ class LeasePromises:
         assert [await read(store, delivery.id) for delivery in rescued] == rescued
 
     async def test_an_abandoned_attempt_is_recorded(self, store: Store, clock: FakeClock) -> None:
-        """The attempt that nobody recorded is in the history, in the name of the worker that was lost."""
+        """The attempt that was never recorded is in the history, with the name of the worker that was lost."""
         claimed = await given_claim(store, clock)
 
         now = clock.advance(LEASE + SECOND)
