@@ -104,7 +104,7 @@ class EgressRules:
             or ``*.svc.cluster.local`` for all below one.  Their addresses are judged as any others are, so
             the block that they are in must be in ``allow`` as well.
         allow_http: Whether plain ``http://`` is acceptable.
-        transport: ``wire``, or ``httpx`` for those who need a proxy or HTTP/2.
+        transport: ``wire``, or ``httpx`` for a proxy or HTTP/2.
     """
 
     allow: tuple[str, ...] = attrs.field(
@@ -410,7 +410,7 @@ class Notifykit:
             return await self._publisher.publish_many(events, options)
         return await joined(self._publisher, _one(session, connection), events, options)
 
-    # -- who wants what --------------------------------------------------------------------------
+    # -- subscriptions ---------------------------------------------------------------------------
 
     @property
     def endpoints(self) -> Endpoints:
@@ -435,7 +435,7 @@ class Notifykit:
 
     @property
     def events(self) -> Events:
-        """Published events, and who got them why."""
+        """Published events, and why each subscription did or did not match."""
         from .admin import Events
 
         return Events(self.store)

@@ -132,7 +132,7 @@ class NextDue(NamedTuple):
     """When something becomes due; a time that has passed means now.
 
     Attributes:
-        event: The next event that nobody has taken.
+        event: The next event that no planner has taken.
         delivery: The next delivery that waits.
     """
 
@@ -420,7 +420,7 @@ class Store(Outbox, Deliveries, Events, Endpoints, Subscriptions, Protocol):
 
     @property
     def hears_notifications(self) -> bool:
-        """Whether a hint of everything that others append is known to arrive here, as things are now."""
+        """Whether notifications of all that other processes append are known to arrive here now."""
         ...
 
     async def has_work(self) -> bool:
@@ -437,11 +437,11 @@ class Store(Outbox, Deliveries, Events, Endpoints, Subscriptions, Protocol):
     async def wait(self, timeout: timedelta) -> bool:
         """Return ``True`` when there may be new work, and ``False`` after ``timeout``.
 
-        A hint: it may come without work, and work may come without it.  One that comes
-        while nobody waits ends the next wait.
+        The notification may come without work, and work may come without it.  One that comes
+        while no call waits ends the next wait.
 
         Raises:
-            StoreUnavailableError: Hints of other processes cannot be heard; said once, not each time.
+            StoreUnavailableError: Notifications of other processes cannot be received; raised once, not each time.
         """
         ...
 

@@ -176,10 +176,10 @@ class SendingPaused:
 
 @attrs.frozen(kw_only=True)
 class LoopFailed:
-    """A background duty failed and is tried again after a pause; usually the database is away.
+    """A background loop failed and is tried again after a pause; usually the database is away.
 
     Attributes:
-        loop: Which duty, such as ``plan``, ``claim webhook``, ``record``, ``rescue`` or ``wait``.
+        loop: Which one, such as ``plan``, ``claim webhook``, ``record``, ``sweep`` or ``wait``.
         pause: Until the next try.
     """
 

@@ -1,4 +1,4 @@
-"""Look at events, and learn why somebody did or did not get one."""
+"""Read events, and learn why an endpoint did or did not get one."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Events:
 
     @checked()
     async def explain(self, event_id: str, *, tenant: str, subscriber_id: str | None = None) -> Explanation:
-        """Return who got the event, who did not, and why.
+        """Return which endpoints got the event, which did not, and why.
 
         Args:
             subscriber_id: Only what concerns this endpoint (``end_…``): the way to ask in a tenant with very

@@ -36,7 +36,7 @@ class SubscriptionChanges(TypedDict, total=False):
 
 
 class Subscriptions:
-    """Who wants which events.
+    """Which events are delivered to which endpoints.
 
     Every change reaches planners with the next event.  Changes that are made at the same time are made one
     after the other: none undoes another.
@@ -144,7 +144,7 @@ class Subscriptions:
 
     @checked()
     async def warnings(self, subscription_id: str, *, tenant: str) -> tuple[SubscriptionWarning, ...]:
-        """Return why no event is to be expected for a subscription, as far as that can be told; usually nothing.
+        """Return why no event is to be expected for a subscription, as far as that is known; usually nothing.
 
         That is a pattern that matches none of the program's declared types and of the operational events, a topic
         that is no path, or a range of numbers that is empty.  None of these is refused.

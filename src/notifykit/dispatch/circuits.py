@@ -46,7 +46,7 @@ class Circuits:
     def __post_init__(self) -> None:
         self._open: dict[str, OpenCircuit] = {}
         self._windows: dict[str, FailureWindow] = {}
-        #: Versions of what is stored, as this process has last seen it; ailments that it holds itself have none.
+        #: Versions of stored circuits, as this process has last seen them; one that only it knows has none.
         self._versions: dict[str, int] = {}
         self._changed: dict[str, tuple[Endpoint, OpenCircuit | None]] = {}
         self._answering: dict[str, Endpoint] = {}
@@ -94,7 +94,7 @@ class Circuits:
             self.allow(endpoint.id, self.places(endpoint))
 
     async def look(self) -> None:
-        """Refresh; now and then only, if nothing was sent since and nobody is known to fail."""
+        """Refresh; only now and then if nothing was sent since and no circuit is known to be open."""
         if self._concerned or self._open or self._changed or self._let_pass >= _LET_PASS:
             self._concerned, self._let_pass = False, 0
             await self.refresh()

@@ -22,8 +22,8 @@ T = TypeVar("T")
 
 #: Tenants whose configuration is kept at the same time.
 CAPACITY = 4096
-#: A tenant with more endpoints or subscriptions than this is large: nobody holds its whole configuration,
-#: the store finds what an event needs of it.
+#: A tenant with more endpoints or subscriptions than this is large: no process holds its whole
+#: configuration; the store finds what an event needs of it.
 LARGE = 2000
 
 
@@ -44,7 +44,7 @@ class TenantView:
         return self.endpoints.get(endpoint_id)
 
     def wants(self, type_: str) -> bool:
-        """Tell whether anybody subscribes to a type of operational events."""
+        """Tell whether a subscription names a type of operational events."""
         return bool(self.index.named(type_))
 
 

@@ -1,7 +1,7 @@
 """Tenants with very many endpoints and subscriptions, of which little is held at a time.
 
-The store finds who may want an event, page by page.  Kept are the answers for types of
-which few subscriptions came, and the endpoints that were met last: what a worker holds
+The store finds the subscriptions that may match an event, page by page.  Kept are the answers for types of
+which few subscriptions came, and the endpoints that were used last: what a worker holds
 is bounded by the work it does, not by what its tenants have (see ADR 0016).
 """
 
@@ -89,7 +89,7 @@ class _Kept(Generic[T]):
 
 
 class _Answer(NamedTuple):
-    """Who may want events of a kind; ``None`` if they are too many to be kept."""
+    """The subscriptions that may match events of a kind; ``None`` if they are too many to be kept."""
 
     whom: SubscriptionIndex | None
 
@@ -109,7 +109,7 @@ class LargeTenants:
         self.is_known = False
 
     async def view(self, tenant: str, version: int, operational: Collection[str]) -> LargeTenant:
-        """Return a view of a large tenant; somebody may want those of the ``operational`` types that it wants."""
+        """Return a view of a large tenant, with those of the ``operational`` types that a subscription may name."""
         self.is_known = True
         types = sorted(operational)
         found = await self.store.find_matches(tenant, [MatchQuery(type_, named=True) for type_ in types], limit=1)
@@ -123,7 +123,7 @@ class LargeTenant:
     """One large tenant: what is not held is asked for.
 
     Attributes:
-        wanted: Types of operational events that somebody may have subscribed to.
+        wanted: Types of operational events that a subscription may name.
     """
 
     tenant: str
@@ -132,11 +132,11 @@ class LargeTenant:
     _large: LargeTenants
 
     def wants(self, type_: str) -> bool:
-        """Tell whether anybody may subscribe to a type of operational events."""
+        """Tell whether a subscription may name a type of operational events."""
         return type_ in self.wanted
 
     def endpoint(self, endpoint_id: str) -> Endpoint | None:
-        """Return an endpoint that was met, if it is still held."""
+        """Return an endpoint that was loaded, if it is still held."""
         return self._large.endpoints.peek((self.tenant, endpoint_id))
 
     async def load(self, endpoint_ids: Iterable[str]) -> dict[str, Endpoint]:

@@ -1,4 +1,4 @@
-"""Operational events: what happens to a tenant's endpoints and deliveries, told to the tenant.
+"""Operational events: what happens to a tenant's endpoints and deliveries, published to the tenant.
 
 ``endpoint.failing``, ``endpoint.recovered``, ``endpoint.disabled`` and
 ``delivery.exhausted`` are delivered like any other event, to subscriptions that name
@@ -26,7 +26,7 @@ class OperationalEvents:
     directory: Directory
 
     def event(self, type_: str, tenant: str, data: Mapping[str, object], now: datetime) -> StoredEvent | None:
-        """Return the event, or ``None`` if nobody of the tenant subscribes to its type."""
+        """Return the event, or ``None`` if no subscription of the tenant names its type."""
         view = self.directory.latest(tenant)
         if view is None or not view.wants(type_):
             return None

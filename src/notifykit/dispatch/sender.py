@@ -50,7 +50,7 @@ _NAMES: Mapping[type[Outcome], str] = {
 }
 _DECISIONS = {Complete: "complete", RetryAt: "retry", DeadLetter: "dead_letter"}
 _KEPT = 1024
-#: How long a delivery waits that could not be sent for a reason that nobody foresaw.
+#: How long a delivery waits that could not be sent for an unexpected reason.
 _FAULT = timedelta(minutes=1)
 #: A header value that is shorter than this is a word, not a secret.
 _TELLING = 8
@@ -112,7 +112,7 @@ class Sender:
             self._not_sent(claim, decision, started)
             return
         if self.leases.until(claim) - started < endpoint.timeout + self.margin:
-            self.release(claim, started)  # could not be extended: somebody else may own it by the time we are done
+            self.release(claim, started)  # could not be extended: another worker may own it when the attempt is over
             return
         failpoint("att.started")
         outcome = await self._send(claim, endpoint, started)

@@ -9,16 +9,16 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class OpenCircuit:
-    """An endpoint that fails: deliveries to it are parked between probes.
+    """The circuit of an endpoint that keeps failing: its deliveries wait between probes.
 
-    A store keeps one for each failing endpoint and none for those that answer.
+    A store keeps one for each open circuit and none for those that are closed.
 
     Attributes:
-        since: When deliveries were first parked; failing all the while since then.
-        probe_at: When the next attempt may be made, to see whether it has recovered.
+        since: When it opened; every probe since then has failed.
+        probe_at: When the next attempt may be made.
         probes: How many probes have failed.
         reason: How the last attempt failed.
-        version: How often the ailment has been saved; 0 until it is.
+        version: How often the circuit has been saved; 0 until it is.
     """
 
     endpoint_id: str

@@ -43,7 +43,7 @@ class DeliveryState(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing more happens unless somebody redrives the delivery."""
+        """Whether nothing more happens to the delivery unless it is redriven."""
         return self in FINAL_STATES
 
 

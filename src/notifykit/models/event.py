@@ -36,7 +36,7 @@ class Event:
         occurred_at: When it happened, with a zone; the time of publishing if not given.
         topic: A path, such as ``shop/7/order/A-1``, that subscriptions can match.
         resource: What the event is about.
-        actor: Who caused it.
+        actor: The user or program that caused it.
         metadata: Short texts that travel with the event but are not part of the body.
         idempotency_key: Publishing again with the same key does nothing and returns the first receipt.
         trace: A W3C ``traceparent``.
@@ -66,7 +66,7 @@ class Event:
 
 @attrs.frozen(kw_only=True)
 class EventType:
-    """What the program knows about a type of event.
+    """What is known about a type of event.
 
     Attributes:
         name: The type's name, ``order.shipped``.
@@ -74,10 +74,10 @@ class EventType:
         schema: A JSON Schema that ``data`` must satisfy.
         version: The payload version that is published now.
         upcasts: From version *n* to the data of version *n + 1*.
-        category: What a person's preferences call it.
+        category: The group of types that a recipient's preferences name.
         purpose: ``transactional``, ``marketing`` or ``security``.
         priority: The lane of its deliveries unless the event says otherwise.
-        description: One sentence for people who subscribe.
+        description: One sentence, for the list of types that can be subscribed.
     """
 
     name: str

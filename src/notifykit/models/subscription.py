@@ -1,4 +1,4 @@
-"""Who wants which events: a pattern of types, a path of topics and a filter, bound to an endpoint."""
+"""Subscriptions: a pattern of event types, a path of topics and a filter, bound to an endpoint."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from .endpoint import Endpoint, EndpointState
 
 @attrs.frozen(kw_only=True)
 class Subscription:
-    """A tenant's wish to be told.
+    """A rule of a tenant: events that match are delivered to one endpoint.
 
     Attributes:
         event_types: Patterns of event types; ``*`` stands for one word, ``**`` for any number.
         topic: A pattern of topic paths with the same wildcards; ``None`` takes every event.
         filter: Conditions on the event's ``data``; see the how-to on filters.
-        subscriber_id: The endpoint (``end_…``) that is told.
+        subscriber_id: The endpoint (``end_…``) that gets them.
         enabled: A disabled subscription matches nothing.
         version: How often the subscription has been saved; 0 until it is.
     """
@@ -40,7 +40,7 @@ class Subscription:
 
 
 class TenantConfig(NamedTuple):
-    """A consistent reading of who wants what in one tenant.
+    """The endpoints and subscriptions of one tenant, read at one instant.
 
     Attributes:
         version: Grows with every change of the tenant's endpoints and subscriptions.
@@ -53,12 +53,12 @@ class TenantConfig(NamedTuple):
 
 
 class MatchQuery(NamedTuple):
-    """A question to a store: who may want an event?
+    """Which subscriptions a store looks for: those that may match an event.
 
     Attributes:
         type: The event's type.
         topic: The event's topic; empty for none.
-        named: Only who says the first word of the type, not who takes any word there.
+        named: Only patterns that spell out the first word of the type, not those with a wildcard there.
         after: Only subscriptions with larger ids than this.
     """
 
@@ -69,10 +69,10 @@ class MatchQuery(NamedTuple):
 
 
 class Match(NamedTuple):
-    """Somebody who may want an event: the whole rule decides.
+    """A subscription that may match an event: the whole rule decides.
 
     Attributes:
-        state: The state of the endpoint that is told; ``None`` if there is no such endpoint.
+        state: The state of its endpoint; ``None`` if there is no such endpoint.
     """
 
     subscription: Subscription

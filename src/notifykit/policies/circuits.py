@@ -1,9 +1,9 @@
-"""When an endpoint counts as failing, and how it is let back.
+"""When a circuit opens, and how it closes again.
 
-Pure: outcomes go in, a changed ailment comes out.  Deliveries to a failing endpoint
-are parked until the next probe and use up no attempts.  A probe is one attempt at a
-time; each one that succeeds doubles how many may be open, until the endpoint's own
-cap is reached and it counts as recovered.
+Pure: an outcome and an open circuit go in, the circuit from now on comes out.  Deliveries
+to an endpoint with an open circuit wait until the next probe and use up no attempts.  A
+probe is one attempt at a time; each one that succeeds doubles how many may be in flight, until the
+endpoint's own limit is reached and the circuit closes.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def speaks(outcome: Outcome) -> bool | None:
 def note(
     pulse: FailureWindow, outcome: Outcome, endpoint: Endpoint, circuit: OpenCircuit | None, *, now: datetime
 ) -> OpenCircuit | None:
-    """Take an outcome into ``pulse`` and return the endpoint's ailment from now on (``None``: it is well)."""
+    """Take an outcome into ``pulse`` and return the circuit from now on (``None``: it is closed)."""
     good = speaks(outcome)
     if good is None:
         return circuit

@@ -51,7 +51,8 @@ def decide(claim: Claim, endpoint: Endpoint | None, circuit: OpenCircuit | None 
     """Decide whether ``claim`` is sent to ``endpoint`` at ``now``.
 
     Args:
-        ailment: What the endpoint is known to suffer from.
+        endpoint: ``None`` if there is none any more.
+        circuit: The circuit of the endpoint, if it is open.
     """
     if endpoint is None:
         return Cancel("endpoint_deleted")

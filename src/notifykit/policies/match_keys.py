@@ -1,9 +1,9 @@
-"""Where subscriptions are kept, so that a store finds those that an event may concern.
+"""Match keys: under which keys a subscription is stored, and under which an event looks for subscriptions.
 
-A subscription has a place for each of its patterns of types: what the pattern says before
-its first wildcard, together with the same of its topic.  An event looks into few places,
-as many as its type and its topic have words, and meets there everybody who may want it.
-Whether they do is decided by :mod:`notifykit.policies.plan`.
+A subscription has a key for each of its patterns of types: what the pattern says before its first
+wildcard, together with the same of its topic.  An event has few keys, as many as its type and
+its topic have words, and every subscription that may match it has one of them.  Which do match is
+decided by :mod:`notifykit.policies.plan`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def keys_of(subscription: Subscription) -> set[MatchKey]:
 
 
 def keys_for(query: MatchQuery) -> list[MatchKey]:
-    """Return the places where everybody is who may want an event."""
+    """Return the keys of all subscriptions that may match an event."""
     types = [*([] if query.named else [MANY]), *_matching(query.type, TYPES)]
     topics = [_ANY_TOPIC, *_matching(query.topic, TOPICS)]
     return [MatchKey(type_, topic) for type_ in types for topic in topics]

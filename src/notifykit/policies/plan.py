@@ -1,8 +1,8 @@
-"""Who gets an event: from the event and a tenant's subscriptions to deliveries.
+"""Planning: from an event and a tenant's subscriptions to deliveries.
 
 Pure: the clock is an argument.  The index is made once for each version of a tenant's
-configuration.  However many subscriptions there are, an event meets only those whose
-patterns of types and topics start with its own words.
+configuration.  However many subscriptions there are, an event is compared only with those
+whose patterns of types and topics start with its own words.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _never(_: Any) -> bool:
 
 
 class _Target:
-    """Who is told, over which channel: at most one delivery per event."""
+    """A subscriber on a channel: it gets at most one delivery of an event."""
 
     __slots__ = ("_key", "channel", "state", "subscriber_id")
 
@@ -246,7 +246,7 @@ class SubscriptionIndex:
         return self._endpoints.get(subscriber_id)
 
     def named(self, type: str) -> list[_CompiledSubscription]:
-        """Return who wants events of this type and says so by more than a wildcard."""
+        """Return the subscriptions to events of this type that spell out the first word of it."""
         return [wish for wish in self.wishes(type, None) if _names(wish.subscription, type)]
 
     def target(self, endpoint_id: str) -> _Target | None:
@@ -255,7 +255,7 @@ class SubscriptionIndex:
         return None if state is None else _Target(endpoint_id, WEBHOOK, state)
 
     def wishes(self, type: str, topic: str | None) -> list[_CompiledSubscription]:
-        """Return who wants events of this type and topic, in the order of subscription ids."""
+        """Return the subscriptions to events of this type and topic, in the order of their ids."""
         asked = type, topic
         found = self._asked.get(asked)
         if found is None:
@@ -339,7 +339,7 @@ def _subscription_id(wish: _CompiledSubscription) -> str:
 
 
 def only_to(endpoint_id: str) -> str:
-    """Return the topic of an event that goes to one endpoint, whoever is subscribed; no caller may publish to it."""
+    """Return the topic of an event that goes to one endpoint, whatever is subscribed; no caller may publish to it."""
     return _ADDRESSED + endpoint_id
 
 
@@ -358,7 +358,7 @@ def addressed_to(event: Content) -> str | None:
 
 
 def query_for(event: TakenEvent) -> MatchQuery:
-    """Return how to ask who may want an event that goes to whoever is subscribed."""
+    """Return which subscriptions to look for that may match an event that names no endpoint."""
     named = event.topic == OPERATIONAL
     return MatchQuery(event.type, "" if named or event.topic is None else event.topic, named)
 
@@ -399,7 +399,7 @@ def explain(
     """Return what each subscription of the index says to ``event``, in the order of their ids.
 
     Args:
-        told: Which endpoints are told already; hand the same set in for the next page of subscriptions.
+        told: The endpoints of earlier subscriptions; hand the same set in for the next page of subscriptions.
     """
     data = loads(event.body)["data"]
     told = set() if told is None else told
@@ -415,7 +415,7 @@ def explain(
 
 
 def _own_verdict(subscription: Subscription, event: Content, data: Any) -> Verdict:
-    """Return what a subscription says, whoever it is for."""
+    """Return what a subscription says, whatever it delivers to."""
     topic = subscription.topic
     if not subscription.enabled:
         return Verdict.SUBSCRIPTION_DISABLED

@@ -1,6 +1,6 @@
 """What happens to a delivery after an attempt.
 
-Pure: the clock and the dice are arguments, so every branch is a table test.
+Pure: the clock and the random numbers are arguments, so every branch is a table test.
 """
 
 from __future__ import annotations

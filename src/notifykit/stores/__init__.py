@@ -40,7 +40,7 @@ def store_from_url(url: str, **options: Any) -> Store:
         options: What the store's constructor takes beside the URL.
 
     Raises:
-        ConfigurationError: Nobody knows the URL's scheme.
+        ConfigurationError: No store is registered for the URL's scheme.
         MissingExtraError: The store's driver is not installed.
     """
     scheme, found, _ = url.partition(":")

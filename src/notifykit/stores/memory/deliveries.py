@@ -136,7 +136,7 @@ class MemoryDeliveries:
 
     def _redrive(self, row: Row, now: datetime) -> None:
         row.tries = 0
-        # Whoever redrives a delivery wants it sent now, even if its time is over.
+        # A redriven delivery is to be sent now, even if it has expired.
         self._tables.move(
             row,
             state=DeliveryState.PENDING,

@@ -43,7 +43,7 @@ class MemoryStore(MemoryOutbox, MemoryConfig, MemoryHealth):
     ) -> Self:
         """Return an empty store; every ``memory://`` has its own.
 
-        What other stores are told about encryption at rest is accepted and not needed: here nothing rests.
+        Options about encryption at rest are accepted and not needed: nothing is stored outside of this process.
         """
         del keys, environment, encrypt_payloads
         if url.partition("://")[2]:

@@ -34,7 +34,7 @@ def failing(connection: Connection) -> list[OpenCircuit]:
 
 
 def save(connection: Connection, circuit: OpenCircuit) -> int:
-    """Insert or replace an ailment; return its new version."""
+    """Insert or replace a circuit; return its new version."""
     values: dict[str, Any] = {
         "endpoint_id": circuit.endpoint_id,
         "tenant": circuit.tenant,
@@ -82,7 +82,7 @@ def acquire(connection: Connection, tenant: str, endpoint_id: str, wanted: int, 
 
 
 def readable(rows: Iterable[Row]) -> list[OpenCircuit]:
-    """Return the ailments of rows; one that cannot be read is left out: every process asks for all of them."""
+    """Return the circuits of rows without those that cannot be read, because every process reads all of them."""
     found = []
     for row in rows:
         try:
@@ -93,7 +93,7 @@ def readable(rows: Iterable[Row]) -> list[OpenCircuit]:
 
 
 def circuit_from(row: Row) -> OpenCircuit:
-    """Return an ailment from a row of its table."""
+    """Return a circuit from a row of its table."""
     return OpenCircuit(
         endpoint_id=row["endpoint_id"],
         tenant=row["tenant"],

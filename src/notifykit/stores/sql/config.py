@@ -113,7 +113,7 @@ def remove_endpoint(connection: Connection, tenant: str, endpoint_id: str, now: 
 
 def save_subscription(connection: Connection, subscription: Subscription) -> int:
     """Insert or replace a subscription; return its new version."""
-    touch(connection, subscription.tenant)  # from here on nobody else changes the tenant's subscriptions
+    touch(connection, subscription.tenant)  # a lock: no other process changes the tenant's subscriptions until the end
     old = get_subscription(connection, subscription.tenant, subscription.id)
     version = save(connection, s.subscriptions, subscription_values(subscription), "subscription")
     subscription_index.replace(connection, () if old is None else (old,), (subscription,))
@@ -144,7 +144,7 @@ def remove_subscription(connection: Connection, tenant: str, subscription_id: st
         return False
     touch(connection, tenant)
     old = get_subscription(connection, tenant, subscription_id)
-    if old is None:  # somebody else was faster
+    if old is None:  # another process removed it before the tenant was locked
         return False
     where = (s.subscriptions.c.tenant == tenant, s.subscriptions.c.id == subscription_id)
     connection.execute(delete(s.subscriptions).where(*where))

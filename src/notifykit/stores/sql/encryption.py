@@ -1,11 +1,11 @@
-"""What of a row is sealed on its way in and opened on its way out.
+"""What is encrypted when a row is written and decrypted when it is read.
 
-Always: the signing secrets and header values of endpoints.  With ``encrypt_payloads`` also what
-an event says (body, metadata, fingerprint) and what was answered to it.  What was stored before
-either was sealed is read as it is.
+Always: the signing secrets and header values of endpoints.  With ``encrypt_payloads`` also the content of
+an event (body, metadata, fingerprint) and the receiver's responses.  Values that were stored before
+either was encrypted are read as they are.
 
-One value that does not open must not stand in the way of all others.  Who asks for it gets the
-error; the engine, which asks for everything, goes on without it and the log says so.
+A value that cannot be decrypted must not hide any other.  Reading that value alone raises the error; the
+engine, which reads whole batches, goes on without it and logs the error.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ UNREADABLE = "secrets_unreadable"
 UNREADABLE_PAYLOAD = "payload_unreadable"
 
 _log = logging.getLogger("notifykit")
-#: How sealed bytes begin; a body begins with a brace.
+#: How encrypted bytes begin; a body begins with a brace.
 _ENCRYPTED = b"nk1."
 
 T = TypeVar("T", TakenEvent, Claim)
@@ -102,10 +102,10 @@ def response_context(delivery_id: str, number: int) -> str:
 
 
 class Encryption:
-    """Seals values for their rows, and opens them.
+    """Encrypts values for their rows, and decrypts them.
 
     Args:
-        payloads: Whether new events and answers are sealed; sealed ones are always opened.
+        payloads: Whether new events and responses are encrypted; encrypted ones are always decrypted.
     """
 
     def __init__(self, vault: Vault, *, payloads: bool) -> None:
@@ -214,12 +214,12 @@ class Encryption:
             return answer
         try:
             return answer._replace(fingerprint=self._fingerprint(answer.fingerprint, tenant, answer.event_id))
-        except VaultError as error:  # nobody can tell whether it is the same content, so it is taken for another
+        except VaultError as error:  # whether it is the same content is unknown, so it counts as different
             _log.error("event.unreadable event_id=%s tenant=%r error=%r", answer.event_id, tenant, str(error))
             return answer
 
     def _fingerprint(self, stored: bytes, tenant: str, event_id: str) -> bytes:
-        # A fingerprint has 16 bytes, and one in 2**32 of those that are not sealed begins like a seal.
+        # A fingerprint has 16 bytes, and one in 2**32 of the plain ones begins like an encrypted value.
         return stored if len(stored) <= 16 else self._bytes(stored, event_context(tenant, event_id, "fingerprint"))
 
     def taken(self, taken: list[TakenEvent]) -> list[TakenEvent]:
@@ -264,7 +264,7 @@ class Encryption:
 
     def records(self, records: Sequence[Record]) -> Sequence[Record]:
         """Return records as they are stored: receivers repeat in their answers what they were sent."""
-        # An answer that begins like a seal is sealed too, so that what begins like one always is one.
+        # A response that begins like an encrypted value is encrypted too, so that all that begin like one are one.
         if self.payloads or any(map(_looks_encrypted, records)):
             return list(map(self._record, records))
         return records

@@ -1,4 +1,4 @@
-"""Hears that somebody writes to a file, in whichever process (Linux's ``inotify``; Python has no module for it)."""
+"""Notices that any process writes to a file (Linux's ``inotify``, for which Python has no module)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _IN_MODIFY, _IN_ONESHOT = 0x2, 0x8000_0000
 
 
 class FileWatch:
-    """Tells of the next write to a file each time that it is asked to.
+    """Reports the next write to a file each time that it is armed.
 
     Args:
         path: The file.
@@ -29,7 +29,7 @@ class FileWatch:
             raise OSError("inotify is a part of Linux")
         self._path = os.fsencode(path)
         self._tell = tell
-        #: Whether somebody waits to be told.
+        #: Whether the next write is to be reported.
         self.armed = False
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._fd = _checked(self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
@@ -37,7 +37,7 @@ class FileWatch:
         self._loop.add_reader(self._fd, self._hear)
 
     def arm(self) -> None:
-        """Ask to be told of the next write from now on.
+        """Report the next write from now on.
 
         Raises:
             OSError: The file cannot be watched.

@@ -27,7 +27,7 @@ _CHUNK = 200
 _COLUMNS = ", ".join(EVENT_COLUMNS)
 _HELD = "SELECT id, fingerprint FROM notifykit_events WHERE tenant = {} AND idempotency_key = {}"
 
-#: PostgreSQL writes the event and its outbox row in one statement.  The hint is part of the
+#: PostgreSQL writes the event and its outbox row in one statement.  The notification is part of the
 #: transaction: listeners hear it when the caller commits, and never when it rolls back.  A transaction
 #: that is prepared (two-phase commit) must not have one: there the event is found by polling.
 POSTGRES = """
@@ -60,7 +60,7 @@ def append(url: str, connection: Any, events: Sequence[StoredEvent], *, hint: bo
 
     Args:
         connection: A SQLAlchemy ``Connection`` or a connection of Django.
-        hint: Tell waiting dispatchers when the caller commits (PostgreSQL only).
+        hint: Notify waiting dispatchers when the caller commits (PostgreSQL only).
     """
     through: _Through
     if isinstance(connection, Connection):

@@ -96,9 +96,9 @@ class PostgresStore(SqlStore):
         own_pool: Connect as ``engine`` does, but in a pool of our own: the engine belongs to another event loop.
         pool_size: Connections kept open at the most.
         create: Make the tables when the database has none.
-        keys: What secrets are sealed under; by default ``NOTIFYKIT_KEYS``, or a key made for development.
+        keys: What secrets are encrypted with; by default ``NOTIFYKIT_KEYS``, or a key made for development.
         environment: ``production`` refuses to work without keys; by default ``NOTIFYKIT_ENV``.
-        encrypt_payloads: Seal what events say, too; by default ``NOTIFYKIT_ENCRYPT_PAYLOADS``.
+        encrypt_payloads: Encrypt payloads, too; by default ``NOTIFYKIT_ENCRYPT_PAYLOADS``.
         notify: Send ``NOTIFY`` with what is published, so that other processes need not poll for it.
 
     Raises:
@@ -435,7 +435,7 @@ class PostgresStore(SqlStore):
     async def _ask(self, question: str) -> Sequence[Any]:
         """Return the rows of a short query that idle processes send, too.
 
-        They need no other connection than the one that listens, and notice if nobody is at its end any more.
+        They need no other connection than the one that listens, and so notice if it is lost.
         """
         if self._engine is None:
             raise StoreUnavailableError(NOT_OPEN)
@@ -501,7 +501,7 @@ class PostgresStore(SqlStore):
         if self._deaf is not None:
             deaf, self._deaf = self._deaf, None
             raise deaf
-        if self._notification_is_kept:  # it came while nobody waited
+        if self._notification_is_kept:  # it came while no call waited
             self._notification_is_kept = False
             return True
         loop = asyncio.get_running_loop()
@@ -527,7 +527,7 @@ class PostgresStore(SqlStore):
                     self._wake()
                     self._listener = connection
                     failures, self.listen_error = 0, None
-                    with contextlib.suppress(StoreError):  # who hears this hears what others say
+                    with contextlib.suppress(StoreError):  # the answer to it shows that NOTIFY arrives
                         async with self._driver() as another:
                             await another.execute(_NOTIFY, timeout=_STATEMENT_TIMEOUT)
                     await self._heed(lost)

@@ -1,10 +1,10 @@
-"""Bundles: ordinary events that were stored together share a row of the outbox (see ADR 0017).
+"""Outbox batches: ordinary events that were stored together share a row of the outbox (see ADR 0017).
 
 A row for each event would be written when it is stored, written again when it is
 taken and deleted when it is settled; that was a fifth of what the server did for a
-delivery.  A bundle is taken as a whole, or as much of it as there is room for; then the
-rest of it becomes a bundle of its own.  Whoever settles some of its events takes
-these out of it, and the last ones remove it.
+delivery.  A batch is taken as a whole, or as much of it as there is room for; then the
+rest of it becomes a batch of its own.  A settlement of some of its events takes
+these out of it, and the last one removes it.
 """
 
 from __future__ import annotations

@@ -20,9 +20,9 @@ For the same reason a statement leaves out what its batch does not need (see :cl
 ``coalesce(q.state, '')`` keeps the index of leases out of ``RECORD`` and ``EXTEND``: by the statistics of a quiet
 hour it is nearly empty, and then a plan compares every result with every lease instead of looking ids up.
 
-``TAKE`` and ``CLAIM`` meet rows that are due but wait behind an earlier row of their
-ordering key.  They set them aside (``behind``) so that nobody meets them again soon;
-whoever removes the row in front gives the next one its turn (see ADR 0012).
+``TAKE`` and ``CLAIM`` find rows that are due but wait for an earlier row of their
+ordering key.  They mark them (``blocked``) and defer them, so that the next statements do not
+read them; the removal of the row in front makes the next one due (see ADR 0012).
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def append(varying: int, *, careful: bool, hint: bool, bundled: bool = False) ->
         varying: Which columns of the events vary.
         careful: Leave out what is known already, and answer with the ids of the others.  To find that out costs
             as much as a fifth of the statement; without it the statement fails if there is any.
-        hint: Tell those who wait for events.
+        hint: Notify the processes that wait for events.
         bundled: Have them share rows of the outbox, not carefully; what ``shared`` of that module returned follows.
     """
     after = len(EVENT_COLUMNS)
@@ -117,7 +117,7 @@ SELECT k.id, true, k.fingerprint FROM notifykit_events k WHERE k.tenant = $1 AND
 UNION ALL SELECT e.id, true, e.fingerprint FROM notifykit_events e WHERE e.tenant = $1 AND e.id = $3 LIMIT 1
 """
 
-#: When a row that waits behind another one is looked at again if nobody gives it its turn.
+#: When a blocked row is read again if nothing unblocks it.
 _RECHECK = f"(CASE WHEN o.blocked THEN {LATER_RECHECK} ELSE {FIRST_RECHECK} END * (1 + random()))::bigint"
 
 #: The events of a bundle that are not settled.
@@ -141,7 +141,7 @@ _DUE = f"""due AS MATERIALIZED (
     ORDER BY b.event_id LIMIT 1) AS ahead
   FROM due d WHERE d.ordering_key IS NOT NULL
 ), blocked AS MATERIALIZED (
-  -- under the lock the row ahead stays until we are done: whoever removes it then sees that we set this one aside
+  -- under the lock the row ahead stays until we are done: its removal then sees that we deferred this one
   SELECT l.event_id FROM line l JOIN notifykit_outbox a ON a.event_id = l.ahead FOR KEY SHARE OF a SKIP LOCKED
 ), deferred AS (
   UPDATE notifykit_outbox o SET blocked = true, due_at = $1 + {_RECHECK} FROM blocked b
@@ -386,7 +386,7 @@ WITH due AS MATERIALIZED (
       WHERE b.subscriber_id = d.subscriber_id AND b.ordering_key = d.ordering_key AND b.state = 'sending')) AS ahead
   FROM due d WHERE d.ordering_key IS NOT NULL
 ), blocked AS MATERIALIZED (
-  -- under the lock the row ahead stays until we are done: whoever removes it then sees that we set this one deferred
+  -- under the lock the row ahead stays until we are done: its removal then sees that we deferred this one
   SELECT l.id FROM line l JOIN notifykit_queue a ON a.id = l.ahead FOR KEY SHARE OF a SKIP LOCKED
 ), deferred AS (
   UPDATE notifykit_queue o SET blocked = true, due_at = $3 + {_RECHECK} FROM blocked b WHERE o.id = b.id RETURNING o.id

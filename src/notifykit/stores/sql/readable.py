@@ -1,4 +1,4 @@
-"""Values as they are read: a row that cannot be read stands in the way of no other.
+"""Values as they are read: a row that cannot be read does not fail the read of other rows.
 
 A row may have been damaged, or written by another version.  The engine reads whole tenants, and
 operators read lists; both get a stand-in for it that does nothing: an endpoint that is paused, so

@@ -1,4 +1,4 @@
-"""Seal everything again under the current key, so that older keys can be thrown away.
+"""Encrypt everything again with the current key, so that older keys can be deleted.
 
 Page by page, each a transaction of its own, beside running traffic: a value is written only where
 what was read still stands.  Stopping half-way loses nothing; the next run goes on with what is left.
@@ -47,9 +47,9 @@ class Rewrapped:
     """How far it is, and in the end what was done.
 
     Attributes:
-        rows: Rows that were sealed again (or would have been, in a dry run).
+        rows: Rows that were encrypted again (or would have been, in a dry run).
         endpoints: Endpoints that were looked at.
-        missed: Rows that somebody else changed at that moment, and that were not looked at again.
+        missed: Rows that another process changed at that moment, and that were not read again.
         unreadable: Rows that were left as they are, by the id of the key that is missing.
     """
 
@@ -62,9 +62,9 @@ class Rewrapped:
 async def rewrap(
     store: SqlStore, *, dry_run: bool = False, progress: Callable[[Rewrapped], None] = lambda _: None
 ) -> Rewrapped:
-    """Seal every secret of an open store under its current key; return what was done.
+    """Encrypt every secret of an open store with its current key; return what was done.
 
-    Secrets from before anything was sealed are sealed, too; events and answers only if the store
+    Secrets that are stored in the clear are encrypted, too; events and responses only if the store
     encrypts payloads.
 
     Args:
@@ -104,7 +104,8 @@ class _Pass:
     """One table.
 
     Attributes:
-        telling: The column that tells whether a row is sealed, and under which key; ``None`` if each row must be read.
+        telling: The column that shows whether a row is encrypted, and with which key; ``None`` if there is no such
+            column and every row is read.
         again: Returns the columns of a row that change.
     """
 
@@ -117,7 +118,7 @@ class _Pass:
     def reader(
         self, after: tuple[Any, ...] | None, ring: KeyRing, *, plain: bool
     ) -> Callable[[Connection], list[RowMapping]]:
-        """Return what reads the page behind ``after``: rows that may have to be sealed again."""
+        """Return what reads the page behind ``after``: rows that may have to be encrypted again."""
         key = [self.table.c[name] for name in self.key]
         query = select(*key, *(self.table.c[name] for name in self.columns)).order_by(*key).limit(PAGE)
         if after is not None:
@@ -128,7 +129,7 @@ class _Pass:
 
 
 def _stale(column: ColumnElement[Any], ring: KeyRing, *, plain: bool) -> ColumnElement[bool]:
-    """Whether a value is not sealed under the current key (and, unless ``plain`` counts, is sealed at all)."""
+    """Whether a value is not encrypted with the current key (and, unless ``plain`` counts, is encrypted at all)."""
     current = prefix(ring.current).encode()
     elsewhere = and_(column.is_not(None), func.substr(column, 1, len(current), type_=LargeBinary) != current)
     encrypted = func.substr(column, 1, len(_ENCRYPTED), type_=LargeBinary) == _ENCRYPTED
@@ -156,7 +157,7 @@ def _writer(each: _Pass, changes: list[tuple[RowMapping, Mapping[str, Any]]]) ->
             connection.exec_driver_sql("PRAGMA secure_delete = ON")  # else the old value stays in the page's free space
         written = 0
         for row, changed in changes:
-            # Who changed it meanwhile has sealed it under his own current key, which may be an old one.
+            # A process that changed it meanwhile encrypted it with its own current key, which may be an old one.
             stands = [each.table.c[name] == row[name] for name in (*each.key, *changed)]
             written += connection.execute(update(each.table).where(*stands).values(**changed)).rowcount
         return written

@@ -32,11 +32,11 @@ MICRO = timedelta(microseconds=1)
 _EARLIEST, _LATEST = -62_135_510_400_000_000, 253_402_214_400_000_000
 PRIORITIES = (Priority.HIGH, Priority.NORMAL, Priority.LOW)
 RANK = {priority: rank for rank, priority in enumerate(PRIORITIES)}
-#: Microseconds until a row that was set aside is met again although nobody gave it its turn: soon the
-#: first time, since the row in front may have gone at that moment, and seldom from then on.  Each is
-#: stretched by up to itself, so that rows that were set aside together do not come back together.
+#: Microseconds until a blocked row is read again although nothing has unblocked it: soon the
+#: first time, since the row in front may have ended at that moment, and rarely from then on.  Each is
+#: stretched by up to itself, so that rows that were deferred together do not become due together.
 FIRST_RECHECK, LATER_RECHECK = 2_000_000, 300_000_000
-#: Rows that are set aside in one go when there was nothing else to hand out.
+#: Rows that are deferred at once when there was nothing else to hand out.
 WINDOW = 1000
 
 

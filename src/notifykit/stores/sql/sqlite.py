@@ -47,7 +47,7 @@ _PATIENT = f"PRAGMA busy_timeout={BUSY * 1000}"
 #: Seconds between two tries to begin a transaction.
 _LOCK_LOOK = 0.0003
 
-#: Seconds between two looks of a waiting process whether another process has committed; the same when nobody has for a
+#: Seconds between two checks of a waiting process whether another process has committed; the same when none has for a
 #: while, where the file cannot be watched; and how long that is.
 LOOK, _IDLE_LOOK, _IDLE = 0.02, 0.125, 1.0
 
@@ -59,9 +59,9 @@ class SqliteStore(SqlStore):
         url: ``sqlite:///file.db``; a relative path counts from the folder in which the process is now.
         synchronous: SQLite's pragma; ``NORMAL`` survives a killed process but not a power cut.
         create: Make the tables when the file has none.
-        keys: What secrets are sealed under; by default ``NOTIFYKIT_KEYS``, or a key made for development.
+        keys: What secrets are encrypted with; by default ``NOTIFYKIT_KEYS``, or a key made for development.
         environment: ``production`` refuses to work without keys; by default ``NOTIFYKIT_ENV``.
-        encrypt_payloads: Seal what events say, too; by default ``NOTIFYKIT_ENCRYPT_PAYLOADS``.
+        encrypt_payloads: Encrypt payloads, too; by default ``NOTIFYKIT_ENCRYPT_PAYLOADS``.
     """
 
     def __init__(
@@ -192,7 +192,7 @@ class SqliteStore(SqlStore):
                 return
             try:
                 result = work()
-            except BaseException as error:  # noqa: BLE001 - it is raised to who waits
+            except BaseException as error:  # noqa: BLE001 - it is raised to the waiting call
                 self._tell(loop, answer, answer.set_exception, error)
             else:
                 self._tell(loop, answer, answer.set_result, result)
@@ -206,7 +206,7 @@ class SqliteStore(SqlStore):
     def _tell(
         loop: asyncio.AbstractEventLoop, answer: asyncio.Future[T], tell: Callable[[Told], None], what: Told
     ) -> None:
-        """Give the answer to who waits for it, from the writer's thread."""
+        """Give the answer to the waiting call, from the writer's thread."""
 
         def told() -> None:
             if not answer.done():
@@ -309,7 +309,7 @@ class SqliteStore(SqlStore):
 
     async def record(self, records: Sequence[Record]) -> set[str]:
         encrypted = self.encryption.records(records)
-        # Never short: nobody waits for it who is not already served.
+        # Never short: no call waits for it that is not already served.
         return await self._change(lambda db: verbs.record(db, encrypted), SHORT + 1)
 
     async def extend(self, claims: Sequence[tuple[str, int]], *, until: datetime) -> set[str]:
@@ -359,7 +359,7 @@ class SqliteStore(SqlStore):
             self._waiters.discard(woken)
 
     def _pause(self) -> float:
-        """Return the seconds until the next look, if no write tells that it is worth one."""
+        """Return the seconds until the next check, if no write to the file causes one before."""
         if asyncio.get_running_loop().time() - self._heard <= _IDLE:
             return LOOK
         if self.private:
@@ -373,7 +373,7 @@ class SqliteStore(SqlStore):
         return math.inf
 
     def _note_write(self) -> None:
-        """Wake up: whoever writes holds the lock, and has committed when who wakes up gets it."""
+        """Wake the waiting calls: the writing process holds the lock, and has committed when they get it."""
         self._heard = asyncio.get_running_loop().time()
         self._wake()
 
@@ -407,7 +407,7 @@ class SqliteStore(SqlStore):
         return list(await self._unless_known("circuits", super().circuits))
 
     async def _unless_known(self, name: str, ask: Callable[[], Awaitable[T]]) -> T:
-        """Return the answer to a question, and ask it only if somebody has committed since."""
+        """Return what was read last, and read it again only if any connection has committed since."""
         version = self._version()
         if version is None or self._known.get(name, (None,))[0] != version:
             self._known[name] = version, await ask()

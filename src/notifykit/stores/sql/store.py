@@ -29,7 +29,7 @@ from .rows import ended_by
 
 T = TypeVar("T")
 
-#: Hints that a process may send, and how many it may save up.
+#: Notifications that a process may send a second, and how many it may save up.
 NOTIFICATIONS_PER_SECOND, NOTIFICATIONS_TO_SPARE = 500, 10
 #: Why a delivery is held whose event cannot be read here.
 MISSING_KEY = "missing_key"
@@ -37,7 +37,7 @@ NOT_OPEN = "the store is not open: use 'async with' or open()"
 
 
 def answer(waiter: asyncio.Future[bool], *, hinted: bool) -> None:
-    """Let who waits for a hint go on, unless that has been done."""
+    """Answer a call that waits for a notification, unless that has been done."""
     if not waiter.done():
         waiter.set_result(hinted)
 
@@ -70,7 +70,7 @@ class SqlStore(ABC):
 
     @abstractmethod
     def hint(self) -> None:
-        """Wake whoever waits for work in this process."""
+        """Wake the calls that wait for work in this process."""
 
     def _telling(self, connection: Connection, result: T) -> T:
         """Return a result, and tell processes that wait on the same data of it when it is committed."""
@@ -103,7 +103,7 @@ class SqlStore(ABC):
         """See :meth:`notifykit.ports.Deliveries.record`."""
 
     def _notification_is_due(self) -> bool:
-        """Whether the next append may carry a hint.
+        """Whether the next append may carry a notification.
 
         A NOTIFY in every commit makes busy committers queue up behind one lock.  So there are
         only so many a second, with some to spare for a burst; a dispatcher that was just woken

@@ -27,19 +27,19 @@ _PAGE = 500
 #: Rows of a sampled table that are read from each of its ends.
 _SAMPLE = 50
 
-#: A stored value, which may be sealed, and its place.
+#: A stored value, which may be encrypted, and its encryption context.
 _Value = tuple[str | bytes, str]
 
 
 @attrs.define(kw_only=True)
 class Survey:
-    """What was read, and what of it does not open.
+    """What was read, and what of it cannot be decrypted.
 
     Attributes:
         endpoints: Endpoints that were read.
         sampled: Rows of events and answers that were read.
-        sealed: Rows with a sealed value in them.
-        unreadable: Rows that do not open, by the id of the key that is missing, or :data:`.rewrap.TAMPERED`.
+        encrypted: Rows with an encrypted value in them.
+        unreadable: Rows that cannot be decrypted, by the id of the key that is missing, or :data:`.rewrap.TAMPERED`.
     """
 
     endpoints: int = 0
@@ -76,7 +76,7 @@ def _note(found: Survey, store: SqlStore, source: _Source, rows: list[RowMapping
             continue
         found.encrypted += bool(encrypted)
         for value, place in encrypted:
-            ring = store.encryption.vault.ring  # asked for only where something is sealed: it may make a key
+            ring = store.encryption.vault.ring  # only read where something is encrypted: it may make a key
             try:
                 _ = ring.open(value, context=place) if isinstance(value, str) else ring.open_bytes(value, context=place)
             except MissingKeyError as error:
@@ -89,7 +89,7 @@ def _note(found: Survey, store: SqlStore, source: _Source, rows: list[RowMapping
 
 @attrs.frozen
 class _Source:
-    """A table with sealed values.
+    """A table with encrypted values.
 
     Attributes:
         values: Returns the values of a row.
@@ -127,7 +127,7 @@ def _of_endpoint(row: RowMapping) -> Iterator[_Value]:
 def _of_event(row: RowMapping) -> Iterator[_Value]:
     tenant, id_ = row["tenant"], row["id"]
     yield bytes(row["body"]), event_context(tenant, id_, "body")
-    if row["metadata"] is not None and is_encrypted(bytes(row["body"])):  # else it may only look like a sealed one
+    if row["metadata"] is not None and is_encrypted(bytes(row["body"])):  # else it may only look like an encrypted one
         yield row["metadata"], event_context(tenant, id_, "metadata")
 
 

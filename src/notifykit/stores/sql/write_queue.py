@@ -1,4 +1,4 @@
-"""Who is next where there is one writer: the short before the long, but nobody waits for ever."""
+"""The queue before the only writer: short transactions before long ones, but none waits for ever."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _BYPASSES: Final = 10
 
 
 class WriteQueue(Generic[T]):
-    """Items that wait for one server; any thread may join, and one takes out.
+    """Items that wait for one writer; any thread may add one, and the writer takes them out.
 
-    A flood is written in long transactions.  What somebody else does in between is
-    short: it waits for the transaction under way, and not for all that have been lined up.
+    A flood of events is written in long transactions.  Other work is short: it waits for the transaction under
+    way, and not for all that are queued.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class WriteQueue(Generic[T]):
         (self._short if short else self._long).append(item)
 
     def next(self) -> T:
-        """Take out who is next."""
+        """Remove and return the next item."""
         if self._short and (self._bypassed < _BYPASSES or not self._long):
             self._bypassed = self._bypassed + 1 if self._long else 0
             return self._short.popleft()

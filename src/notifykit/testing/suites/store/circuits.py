@@ -84,7 +84,7 @@ class HealthPromises:
         assert before == await store.load_tenant(ACME)
 
     async def test_a_recovery_is_noted_once(self, store: Store, clock: FakeClock) -> None:
-        """Of those who find out that an endpoint is well again one is told so, and other endpoints go on ailing."""
+        """Of the calls that close a circuit one is told that it was open, and other circuits stay open."""
         await self._given_circuit(store, failing_endpoint(clock))
         other = await self._given_circuit(store, failing_endpoint(clock, OTHER))
 
@@ -118,7 +118,7 @@ class HealthPromises:
         assert DeliveryState.HELD is (await read(store, paused.id)).state
 
     async def test_a_stranger_recovers_nobody(self, store: Store, clock: FakeClock) -> None:
-        """Under another tenant's name an ailment is not found, and nothing wakes."""
+        """With another tenant's name a circuit is not found, and nothing wakes."""
         parked = await given_delivery(store, clock, due_at=clock.now() + HOUR, **HELD)
         circuit = await self._given_circuit(store, failing_endpoint(clock))
 
@@ -131,7 +131,7 @@ class HealthPromises:
     async def test_equal_ids_of_two_tenants_have_health_and_rates_of_their_own(
         self, store: Store, clock: FakeClock
     ) -> None:
-        """An id that another tenant uses as well neither ails nor draws with it."""
+        """An id that another tenant uses as well has a circuit and a bucket of its own."""
         ours = await self._given_circuit(store, failing_endpoint(clock))
         theirs = await self._given_circuit(store, failing_endpoint(clock, tenant=GLOBEX, probes=2))
         await store.acquire(GLOBEX, RECEIVER, 10, LIMIT, now=clock.now())
@@ -172,7 +172,7 @@ class HealthPromises:
         assert (4, 10) == (soon, late)
 
     async def test_parts_of_a_token_add_up(self, store: Store, clock: FakeClock) -> None:
-        """Who asks often gets as much as who asks seldom: what is left of a token stays in the bucket."""
+        """Many small requests get as much as a few large ones: the rest of a token stays in the bucket."""
         slow = RateLimit(per_second=0.5, burst=1)
         await store.acquire(ACME, RECEIVER, 1, slow, now=clock.now())
 
@@ -226,7 +226,7 @@ class HealthPromises:
     async def test_ailments_outlive_the_process(
         self, store: Store, clock: FakeClock, make_second_store: MakeStore
     ) -> None:
-        """A process that starts later knows what ails."""
+        """A process that starts later reads the open circuits."""
         circuit = await self._given_circuit(store, failing_endpoint(clock))
 
         assert [circuit] == await (await make_second_store()).circuits()
@@ -255,7 +255,7 @@ class BroughtEventPromises:
         assert [(told.id, told.topic, told.body)] == [(event.id, event.topic, event.body) for event in taken]
 
     async def test_a_stale_record_brings_no_event(self, store: Store, clock: FakeClock) -> None:
-        """What did not happen is not told: a zombie's event is not stored, those beside it are."""
+        """The event of a stale record is not stored, those of the other records are."""
         current = await given_claim(store, clock)
         zombie = (await given_claim(store, clock))._replace(fence=7)
         real, false = (make_event(type="delivery.exhausted", at=clock.now()) for _ in range(2))

@@ -66,7 +66,7 @@ class ClaimPromises:
         assert expected == claimed
 
     async def test_a_claimed_delivery_is_sending(self, store: Store, clock: FakeClock) -> None:
-        """Everybody can see that a delivery is being sent."""
+        """Readers see that a delivery is being sent."""
         claimed = await given_claim(store, clock)
 
         assert DeliveryState.SENDING is (await read(store, claimed.delivery_id)).state
@@ -127,7 +127,7 @@ class ClaimPromises:
         assert [made[1].id, made[2].id, made[0].id] == claimed
 
     async def test_a_claimed_delivery_is_left_alone(self, store: Store, clock: FakeClock) -> None:
-        """Nobody claims what is claimed already; when its lease has run out, a rescue gives it back first."""
+        """A claimed delivery cannot be claimed again; when its lease has run out, only a rescue makes it due."""
         await given_claim(store, clock)
 
         within = await claim(store, clock)
@@ -191,7 +191,7 @@ class ClaimPromises:
         assert [other.id] == [one.delivery_id for one in claimed]
 
     async def test_a_subscribers_backlog_does_not_hide_others(self, store: Store, clock: FakeClock) -> None:
-        """A worker that excludes whoever filled its first batch gets the others' deliveries in the second."""
+        """A worker that excludes the subscribers of its first batch gets the others' deliveries in the second."""
         await given_deliveries(store, clock, 300, subscriber=RECEIVER)
         clock.advance(SECOND)
         other = await given_delivery(store, clock, subscriber=OTHER)

@@ -1,4 +1,4 @@
-"""Endpoints and subscriptions: kept exactly, and every change is seen by who plans and who sends."""
+"""Configuration records: kept exactly, and every change is seen by planners and senders."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ class ConfigPromises:
         assert [second] == rest
 
     async def test_a_tenant_is_loaded_as_a_whole(self, store: Store, clock: FakeClock) -> None:
-        """Who plans gets all endpoints and subscriptions, disabled ones included, of this tenant only."""
+        """A planner gets all endpoints and subscriptions, disabled ones included, of this tenant only."""
         endpoints, subscriptions = await self._given_config(store, clock)
         disabled = await store.save_endpoint(make_endpoint(at=clock.now(), state=EndpointState.DISABLED))
         silent = await store.save_subscription(make_subscription(disabled, at=clock.now(), enabled=False))
@@ -186,7 +186,7 @@ class ConfigPromises:
         assert sorted(set(versions)) == versions
 
     async def test_a_change_leaves_other_tenants_versions_alone(self, store: Store, clock: FakeClock) -> None:
-        """Nobody has to load a configuration again because another tenant changed its own."""
+        """A change of one tenant's configuration makes no other tenant's stale."""
         await store.save_endpoint(make_endpoint(tenant=GLOBEX, at=clock.now()))
         before = await store.load_tenant(GLOBEX)
 
@@ -209,7 +209,7 @@ class ConfigPromises:
         assert (version, version) == (taken.tenant_version, claimed.version)
 
     async def test_removing_an_endpoint_removes_its_subscriptions(self, store: Store, clock: FakeClock) -> None:
-        """With an endpoint go its subscriptions, and nobody else's."""
+        """Removing an endpoint removes its subscriptions, and no others."""
         endpoints, subscriptions = await self._given_config(store, clock)
 
         removed = await store.remove_endpoint(ACME, endpoints[0].id, now=clock.now())

@@ -25,9 +25,9 @@ class StoreFeatures:
         joins: ``append_joined`` works; needs the fixture ``connection``.
         durable: What was stored is there when the store is opened again; needs ``make_second_store``.
         concurrent: Several processes may work on the same data; needs ``make_second_store``.
-        hints: An append through one store wakes who waits on another; needs ``make_second_store``.
+        hints: An append through one store wakes the processes that wait on another; needs ``make_second_store``.
         fair: A batch goes round tenants and subscribers by itself, so that a caller need not exclude
-            those who have had their share.
+            those that have been served.
     """
 
     joins: bool = False

@@ -36,7 +36,7 @@ PROMPTLY, LONG = 5, 60 * SECOND
 
 
 class LivenessPromises:
-    """What a store promises to those who wait for work."""
+    """What a store promises to processes that wait for work."""
 
     async def test_nothing_is_due_in_an_empty_store(self, store: Store) -> None:
         """Without events and deliveries there is nothing to wait for."""
@@ -68,7 +68,7 @@ class LivenessPromises:
         assert due <= clock.now()
 
     async def test_leased_work_is_not_due(self, store: Store, clock: FakeClock) -> None:
-        """What somebody plans or sends at the moment makes nobody look again before its lease is over."""
+        """Work that is being planned or sent is not due before its lease is over."""
         claimed = await given_claim(store, clock)
         await store.append([make_event(at=clock.now())])
         taken = await take_one(store, clock)
@@ -88,7 +88,7 @@ class LivenessPromises:
         assert (None, clock.now() + HOUR) == await store.next_due()
 
     async def test_what_is_open_is_work(self, store: Store, clock: FakeClock) -> None:
-        """There is work from the append of an event until its last delivery has ended, whoever has it meanwhile."""
+        """Work is open from the append of an event until its last delivery has ended, taken and claimed or not."""
         seen = [await store.has_work()]
         event = make_event(at=clock.now())
         await store.append([event])
@@ -114,7 +114,7 @@ class LivenessPromises:
         assert (False, True) == (ended, await store.has_work())
 
     async def test_an_append_ends_the_wait(self, store: Store, clock: FakeClock) -> None:
-        """Who waits on a store is woken when an event is appended through it."""
+        """A call that waits on a store is woken when an event is appended through it."""
         with anyio.fail_after(PROMPTLY):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(store.wait, LONG)
@@ -125,7 +125,7 @@ class LivenessPromises:
 
     @pytest.mark.parametrize("verb", ["settle", "redrive", "redrive_one", "wake", "rescue"])
     async def test_work_that_becomes_due_ends_the_wait(self, store: Store, clock: FakeClock, verb: str) -> None:
-        """Who waits on a store is woken when deliveries become due through it."""
+        """A call that waits on a store is woken when deliveries become due through it."""
         held = await given_delivery(store, clock, state=DeliveryState.HELD, due_at=clock.now() + HOUR)
         dead = await given_ended(store, clock)
         await given_claim(store, clock)
@@ -140,7 +140,7 @@ class LivenessPromises:
             "wake": lambda: store.wake(ACME, held.subscriber_id, now=now),
             "rescue": lambda: store.rescue(10, now=now, max_abandoned=3),
         }
-        await store.wait(TICK)  # hints of what was done so far
+        await store.wait(TICK)  # consumes the notifications so far
 
         with anyio.fail_after(PROMPTLY):
             async with anyio.create_task_group() as tasks:
@@ -152,7 +152,7 @@ class LivenessPromises:
         assert done
 
     async def test_a_wait_ends_by_itself(self, store: Store) -> None:
-        """A wait without news is over after its timeout, because work may come without a hint."""
+        """A wait is over after its timeout, because work may come without a notification."""
         with anyio.fail_after(PROMPTLY):
             for _ in range(3):
                 await store.wait(10_000 * TICK)
@@ -190,7 +190,7 @@ class LivenessPromises:
         assert [None, due, due + SECOND] == [stats.oldest_due for stats in (early, late, after)]
 
     async def test_an_unplanned_event_can_be_the_most_overdue(self, store: Store, clock: FakeClock) -> None:
-        """Events that nobody plans are overdue work as well."""
+        """Unplanned events are overdue work as well."""
         await plan(store, clock, make_event(at=clock.now()), [])
         await store.append([make_event(at=clock.now())])
 

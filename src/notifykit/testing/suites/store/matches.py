@@ -1,4 +1,4 @@
-"""Candidates: whoever may want an event is found, page by page, without reading everybody."""
+"""Matches: subscriptions that may match an event are found, page by page, without reading all of them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class MatchPromises:
     """What a store promises to find for planners of large tenants."""
 
     async def test_everybody_who_wants_an_event_is_a_candidate(self, store: Store, clock: FakeClock) -> None:
-        """Whatever the patterns of types and topics are, nobody is left out, and ids are in order."""
+        """Whatever the patterns of types and topics are, no match is left out, and ids are in order."""
         endpoint = await self._given_endpoint(store, clock)
         subscriptions = [
             make_subscription(endpoint, at=clock.now(), event_types=(type_,), topic=topic)
@@ -91,7 +91,7 @@ class MatchPromises:
         assert [Match(wish, state) for wish, state in zip(wishes, (*states, None), strict=True)] == found
 
     async def test_candidates_come_page_by_page(self, store: Store, clock: FakeClock) -> None:
-        """A page that is not full is the last one, and nobody is named twice by patterns that overlap."""
+        """A page that is not full is the last one, and no subscription comes twice for patterns that overlap."""
         endpoint = await self._given_endpoint(store, clock)
         patterns = (("**", "order.*"), ("order.paid",), ("order.**", "order.paid", "*.paid"))
         made = [make_subscription(endpoint, at=clock.now(), event_types=patterns[i % 3]).id for i in range(14)]
@@ -138,7 +138,7 @@ class MatchPromises:
         assert [[]] == await store.find_matches("nobody", [MatchQuery("a")], limit=10)
 
     async def test_only_who_names_a_type_is_found_by_name(self, store: Store, clock: FakeClock) -> None:
-        """Operational events are for those who say the first word, however many take any word."""
+        """Operational events match patterns that spell out the first word, however many have a wildcard there."""
         endpoint = await self._given_endpoint(store, clock)
         patterns = (
             ("**",),

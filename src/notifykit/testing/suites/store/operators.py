@@ -33,7 +33,7 @@ ALL = DeliveryFilter()
 
 
 class OperatorPromises:
-    """What a store promises to those who look after it."""
+    """What a store promises to operators."""
 
     async def test_waiting_deliveries_can_be_cancelled(self, store: Store, clock: FakeClock) -> None:
         """What waits or is held ends as cancelled, and says when."""
@@ -88,7 +88,7 @@ class OperatorPromises:
         assert [1, 2, 3] == [attempt.number for attempt in await store.attempts(ACME, claimed.delivery_id)]
 
     async def test_a_redriven_delivery_does_not_expire(self, store: Store, clock: FakeClock) -> None:
-        """Whoever redrives a delivery wants it sent, even if its time is over."""
+        """A redriven delivery is to be sent, even if it has expired."""
         claimed = await given_claim(store, clock, expires_at=clock.now() + SECOND)
         await finish(store, clock, claimed, DeliveryState.EXPIRED)
         clock.advance(HOUR)
@@ -222,7 +222,7 @@ class OperatorPromises:
         assert [RECEIVER, RECEIVER] == [one.subscriber_id for one in claimed]
 
     async def test_waking_nobody_wakes_nothing(self, store: Store, clock: FakeClock) -> None:
-        """A subscriber for whom nothing is held has nothing to wake."""
+        """Waking a subscriber without held deliveries changes nothing."""
         await release(store, clock, await given_claim(store, clock))
 
         assert 0 == await store.wake(ACME, RECEIVER, now=clock.now())

@@ -420,7 +420,7 @@ class OrderingPromises:
         assert (min(line).id, [other.id]) == (head.delivery_id, _ids(claimed))
 
     async def test_a_line_that_waits_wakes_nobody(self, store: Store, clock: FakeClock) -> None:
-        """What waits behind another one is not due: who asks is told of the time of the first one, if any."""
+        """A blocked row is not due: the next due time is that of the head, if any."""
         await given_group(store, clock, 5)
         scheduled = make_event(at=clock.now(), ordering_key=KEY, due_at=clock.now() + HOUR)
         await store.append([scheduled, make_event(at=clock.now(), ordering_key=KEY)])

@@ -63,7 +63,7 @@ class OutboxPromises:
         assert {event.id for event in events} == {taken.id for taken in await take(store, clock)}
 
     async def test_an_event_that_is_repeated_is_stored_once(self, store: Store, clock: FakeClock) -> None:
-        """Whoever did not hear the answer may append the same event again, though it has no key."""
+        """A caller that did not get the answer may append the same event again, though it has no key."""
         event, beside = make_event(at=clock.now()), make_event(at=clock.now())
         await store.append([event])
 
@@ -231,7 +231,7 @@ class OutboxPromises:
         assert ([theirs.id], [ours.id]) == ([t.id for t in without], [t.id for t in rest])
 
     async def test_a_tenants_backlog_does_not_hide_other_tenants(self, store: Store, clock: FakeClock) -> None:
-        """A planner that excludes whoever filled its first batch gets the other tenants' events in the second."""
+        """A planner that excludes the tenants of its first batch gets the other tenants' events in the second."""
         other = await self._given_backlog(store, clock)
 
         first = await take(store, clock)

@@ -79,7 +79,7 @@ class PlanningPromises:
         assert expected == await store.get_delivery(ACME, new.id)
 
     async def test_an_event_without_deliveries_is_settled(self, store: Store, clock: FakeClock) -> None:
-        """An event that nobody wants leaves the outbox as well."""
+        """An event without subscriptions leaves the outbox as well."""
         event = make_event(at=clock.now())
         await store.append([event])
 
@@ -173,7 +173,7 @@ class PlanningPromises:
         assert [False, False, False, False, True] == answers
 
     async def test_a_page_is_fenced(self, store: Store, clock: FakeClock) -> None:
-        """Whoever planned one page cannot plan the next without taking the event again."""
+        """A planner that has planned one page must take the event again for the next."""
         event = make_event(at=clock.now())
         await store.append([event])
         first = await take_one(store, clock)
@@ -222,7 +222,7 @@ class PlanningPromises:
         assert DeliveryState.DELIVERED is (await read(store, new.id)).state
 
     async def test_sending_deliveries_are_leased_to_the_planner(self, store: Store, clock: FakeClock) -> None:
-        """A delivery that is born ``SENDING`` is nobody else's, and is recorded under fence 1."""
+        """A delivery that is settled as ``SENDING`` is leased to its planner, and is recorded under fence 1."""
         event = make_event(at=clock.now())
         new = make_delivery(event, state=DeliveryState.SENDING)
         await plan(store, clock, event, [new])

@@ -1,4 +1,4 @@
-"""Purge: what is over and old goes, and nothing that somebody still needs."""
+"""Purge: what has ended and is old is deleted, and nothing that is still needed."""
 
 from __future__ import annotations
 

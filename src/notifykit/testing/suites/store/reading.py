@@ -33,7 +33,7 @@ from .steps import (
 
 
 class ReadingPromises:
-    """What a store promises to those who read."""
+    """What a store promises to readers."""
 
     @pytest.mark.parametrize(
         "changes",

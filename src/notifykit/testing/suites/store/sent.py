@@ -38,7 +38,7 @@ class SentPromises:
     """What a store promises of deliveries that were sent before their plan was written."""
 
     async def test_what_arrived_is_written_with_its_plan(self, store: Store, clock: FakeClock) -> None:
-        """The delivery has ended, tells of its attempt, and nobody can claim it."""
+        """The delivery has ended, shows its attempt, and cannot be claimed."""
         event = make_event(at=clock.now())
         await store.append([event])
         taken = await take_one(store, clock)
@@ -108,7 +108,7 @@ class SentPromises:
         assert [] == await store.attempts(ACME, new.id)
 
     async def test_a_stale_settlement_writes_none_of_its_records(self, store: Store, clock: FakeClock) -> None:
-        """Who lost the event has sent for nothing: the new owner's plan counts, and no event is told."""
+        """What a planner sent after it lost the event does not count, and its event is not stored."""
         event = make_event(at=clock.now())
         await store.append([event])
         lost = await take_one(store, clock)

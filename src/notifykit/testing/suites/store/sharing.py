@@ -46,7 +46,7 @@ class SharingPromises:
     async def test_everything_outlives_the_store(
         self, store: Store, clock: FakeClock, make_second_store: MakeStore
     ) -> None:
-        """Whoever opens the data again finds configuration, events, deliveries, attempts, leases, fences and keys."""
+        """Configuration, events, deliveries, attempts, leases, fences and keys are there when it is opened again."""
         endpoint = make_endpoint(at=clock.now())
         ended = await given_ended(store, clock)
         claimed = await given_claim(store, clock)
@@ -182,7 +182,7 @@ class SharingPromises:
     async def test_an_append_elsewhere_ends_the_wait(
         self, store: Store, clock: FakeClock, make_second_store: MakeStore
     ) -> None:
-        """Who waits on one store is woken when an event is appended through another."""
+        """A call that waits on one store is woken when an event is appended through another."""
         other = await make_second_store()
         await store.wait(SECOND / 20)
 

@@ -1,4 +1,4 @@
-"""Tenancy: for everybody but its tenant, a thing does not exist."""
+"""Tenancy: for every other tenant a tenant's data does not exist."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Belongings(NamedTuple):
     waiting: NewDelivery
 
 
-#: What a stranger who knows every id might try, and what it gets.
+#: What another tenant that knows every id might try, and what it gets.
 Try = Callable[[Store, str, Belongings, FakeClock], Awaitable[object]]
 READS: dict[str, tuple[Try, object]] = {
     "get_event": (lambda s, t, b, _: s.get_event(t, b.waiting.event_id), None),
@@ -79,7 +79,7 @@ class TenancyPromises:
 
     @pytest.mark.parametrize("verb", sorted(READS))
     async def test_a_stranger_sees_nothing(self, store: Store, clock: FakeClock, verb: str) -> None:
-        """Whoever reads with another tenant's ids finds nothing; the tenant itself does."""
+        """A tenant that reads with another tenant's ids finds nothing; the owner does."""
         belongings = await self._given_belongings(store, clock)
         attempt, nothing = READS[verb]
 
@@ -91,7 +91,7 @@ class TenancyPromises:
 
     @pytest.mark.parametrize("verb", sorted(WRITES))
     async def test_a_stranger_changes_nothing(self, store: Store, clock: FakeClock, verb: str) -> None:
-        """Whoever writes with another tenant's ids changes nothing; the tenant itself does."""
+        """A tenant that writes with another tenant's ids changes nothing; the owner does."""
         belongings = await self._given_belongings(store, clock)
         attempt, nothing = WRITES[verb]
         before = await self._everything(store)
