@@ -51,10 +51,10 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(venv_backend="uv", python=PYTHONS[0])
 def lowest(session: nox.Session) -> None:
-    """Run the tests that use each dependency, with the oldest versions that are allowed; arguments go to pytest."""
+    """Run the tests that use each dependency, with the oldest versions that are allowed; options go to pytest."""
     session.install("--resolution", "lowest-direct", *PACKAGE, *group("test"))
     modules = sorted(path for path in Path("tests/unit").glob("test_*.py") if "benchmarks" not in path.name)
-    session.run("python", "-m", "pytest", *(session.posargs or [*PARALLEL, *LOWEST, *map(str, modules)]))
+    session.run("python", "-m", "pytest", *(session.posargs or PARALLEL), *LOWEST, *map(str, modules))
 
 
 @nox.session

@@ -1,4 +1,4 @@
-"""notifykit: what happened in a business, reliably to everyone who should know.
+"""notifykit: what happened in a business, reliably to every recipient.
 
 The names below are the public API; everything is imported on first use, so that
 ``import notifykit`` costs next to nothing and pulls in no optional client.

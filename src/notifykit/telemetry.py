@@ -206,8 +206,7 @@ class LoopFailed:
     """A background loop failed and is tried again after a pause; usually the database is away.
 
     Attributes:
-        loop: Which one: ``plan``, ``bypass``, ``claim LANE``, ``send LANE``, ``record``, ``extend``,
-            ``circuits``, ``refill``, ``sweep``, ``purge``, ``invalidate``, ``wait`` or ``close CHANNEL``.
+        loop: Which one, such as ``plan``, ``claim webhook``, ``record``, ``sweep`` or ``wait``.
         pause: Until the next try.
     """
 

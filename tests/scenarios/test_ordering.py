@@ -33,8 +33,9 @@ KEYS = [f"order {n}" for n in range(20)]
 #: Enough attempts that nothing is given up.
 PATIENT = RetryPolicy(delays=[timedelta(milliseconds=20)] * 40, jitter=0.5)
 EGRESS = EgressRules(allow=["127.0.0.0/8"], allow_http=True)
-#: A worker that has room for everything, and whose leases outlive the test unless it is killed.
-WORKER = {**SETTINGS, "lease": 5.0, "concurrency": 64, "batch": 500, "prefetch": 1000}
+#: A worker that has room for everything, and whose leases outlive the test unless it is killed.  An attempt that timed
+#: out because the machine stood still would be repeated while the receiver still answers it.
+WORKER = {**SETTINGS, "lease": 60.0, "max_timeout": 30.0, "concurrency": 64, "batch": 500, "prefetch": 1000}
 
 
 class Request(NamedTuple):

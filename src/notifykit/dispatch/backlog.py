@@ -1,7 +1,7 @@
 """The claims that this process holds: bounded, and fair between subscribers.
 
 Senders pull from here.  The next claim comes from the next subscriber in turn that
-is below its in-flight cap, so a slow endpoint costs its own slots and nobody else's.
+is below its in-flight cap, so a slow endpoint takes no slots from other endpoints.
 Every operation is O(1).
 """
 

@@ -23,8 +23,8 @@ T = TypeVar("T")
 
 #: Tenants whose configuration is kept at the same time.
 CAPACITY = 4096
-#: A tenant with more endpoints or subscriptions than this is large: no process holds its whole configuration,
-#: the store finds what an event needs of it.
+#: A tenant with more endpoints or subscriptions than this is large: no process holds its whole
+#: configuration; the store finds what an event needs of it.
 LARGE = 2000
 #: Destinations without an endpoint's record that are kept at the same time.
 ADDRESSES = 12_000

@@ -56,11 +56,12 @@ _SWEEP_EVERY, _IDLE_EVERY, _PURGE_EVERY, _TICK_EVERY = 5.0, 15.0, 60.0, 0.5
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 #: What a stop has beyond its grace to write the results of the last attempts.
 _LAST_WRITE = 0.5
-#: After work was found, the store is asked again this often and this many times before waiting for a hint.
+#: After work was found, the store is asked again this often and this many times before waiting for a notification.
 _GRACE_POLL, _GRACE_POLLS = 0.005, 4
-#: Seconds between two looks at what is due next, the same after a hint, and between two hints that wake sources, too.
+#: Seconds between two questions for what is due next, the same after a notification, and between two notifications
+#: that wake sources, too.
 _ASK_EVERY, _ASK_SOON, _WAKE_EVERY = 0.5, 0.05, 5.0
-#: Seconds to wait for a hint while there is no work and hints are heard.
+#: Seconds to wait for a notification while there is no work and notifications arrive.
 _IDLE_WAIT = 60.0
 #: What is due before the store has been asked.
 _UNKNOWN = NextDue(None, None, is_open=False)
@@ -208,7 +209,7 @@ class Dispatcher:
     # -- life ------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        # A store that is not open, or has no tables, is told at once: the duties would only try for ever.
+        # A store that is not open, or has no tables, is reported at once: the loops would only retry for ever.
         await self._keeping.enter_async_context(self._opened(self))
         self._stop.clear()
         self._outdated = None
@@ -258,7 +259,7 @@ class Dispatcher:
             raise self._outdated
 
     async def step(self) -> bool:
-        """Go through every duty once, in this task and without a pause; return whether there was work.
+        """Run every role once, in this task and without a pause; return whether there was work.
 
         For tests, which own the clock: the order of what happens is the same each time.
 
@@ -349,7 +350,7 @@ class Dispatcher:
                     await self._stop.wait()
                     pulse.cancel()
                     end = anyio.current_time() + self.settings.grace.total_seconds()
-                    intake.cancel_scope.deadline = end  # for a duty that waits for a database that is away
+                    intake.cancel_scope.deadline = end  # for a loop that waits for a database that is away
                 await self._drain(end)
                 senders.cancel_scope.cancel()
             with anyio.CancelScope(deadline=end + _LAST_WRITE):
@@ -383,7 +384,7 @@ class Dispatcher:
         hint: asyncio.Event,
         most_grace_polls: int = _GRACE_POLLS,
     ) -> None:
-        """Take turns while there is work; wait for a hint when there is none."""
+        """Poll while there is work; wait for a wake-up when there is none."""
         pause = _FIRST_PAUSE
         grace_polls = 0
         while not self._stop.is_set():
@@ -393,7 +394,7 @@ class Dispatcher:
                 pause = _FIRST_PAUSE
                 if found:
                     self._schedule.mark_active()
-            except Exception as error:  # a duty that fails is tried again, whatever the reason
+            except Exception as error:  # a loop that fails is tried again, whatever the reason
                 self._emit(LoopFailed(loop=name, error=why(error), pause=timedelta(seconds=pause)))
                 if isinstance(error, SchemaError):
                     self._schedule.mark_active()  # whether the tables are newer is asked sooner then
@@ -410,11 +411,11 @@ class Dispatcher:
                 await hint.wait()
 
     async def _pulse(self, scope: anyio.CancelScope) -> None:
-        """Wake the loops when the store hints, and when something is due.
+        """Wake the loops when the store notifies, and when something is due.
 
-        Hints mostly announce events.  They wake the planner at once; the sources wake only when a
-        delivery is due, which is asked for soon after a hint and now and then without one: under
-        load the loops find their work without being told.
+        Notifications mostly announce events.  They wake the planner at once; the sources wake only when a
+        delivery is due, which is asked for soon after a notification and now and then without one: under
+        load the loops find their work without a wake-up.
         """
         due = _UNKNOWN
         asked = woken = -_WAKE_EVERY
@@ -439,7 +440,7 @@ class Dispatcher:
                     self._retire(error)
                     await asyncio.sleep(pause)
                     continue
-                except Exception as error:  # a duty that fails is tried again, whatever the reason
+                except Exception as error:  # a loop that fails is tried again, whatever the reason
                     self._emit(LoopFailed(loop="wait", error=why(error), pause=timedelta(seconds=pause)))
                     await asyncio.sleep(pause)
                     continue
@@ -452,13 +453,13 @@ class Dispatcher:
                 if due.delivery is not None and due.delivery <= now:
                     self._wake_sources()
                 if due.first is not None and due.first <= now:
-                    due, soon = _UNKNOWN, True  # who comes next is not known yet
+                    due, soon = _UNKNOWN, True  # what is due next is not known yet
                 if hinted and time.monotonic() - woken >= _WAKE_EVERY:
                     woken = time.monotonic()
                     self._wake()
 
     async def _sweep(self) -> None:
-        """Give every loop a turn although it was told nothing, and end leases of who was lost, if there is any work."""
+        """If there is any work, wake every loop without a notification, and end leases of workers that were lost."""
         try:
             has_work = (await self._store.next_due()).is_open
         except NewerSchemaError as error:
@@ -495,7 +496,7 @@ class Dispatcher:
             try:
                 while any([await self._refill_backlog(backlog) for backlog in self.backlogs.values()]):
                     await asyncio.sleep(_REFILL_EVERY)
-            except Exception as error:  # a duty that fails is tried again, whatever the reason
+            except Exception as error:  # a loop that fails is tried again, whatever the reason
                 self._emit(LoopFailed(loop="refill", error=why(error), pause=timedelta(seconds=1)))
                 await asyncio.sleep(1)
                 self._token_shortage.set()

@@ -2,8 +2,8 @@
 
 A freshly taken event is leased to this process as a whole, so its few deliveries need no
 lease of their own: they are sent at once, and what became of them is written together
-with the plan.  A flight that takes long lands early: its plan is written with what is
-still being sent leased as usual.  One that could not be written is written without its results, which
+with the plan.  An eager send that takes long is flushed early: its plan is written, and what is
+still being sent is leased as usual.  One that could not be written is written without its results, which
 are recorded one by one: then a lease of their own keeps them from being sent again while they
 wait, and neither the plan nor the other results depend on what was wrong with one of them.
 """
@@ -25,7 +25,7 @@ from .leases import Leases
 
 #: The fence of deliveries that are sent for the first time.
 FENCE = 1
-#: Seconds after which a flight lands although not all of it is over.
+#: Seconds after which an eager send is flushed although not all of its deliveries were answered.
 PATIENCE = 0.25
 
 Written = Callable[[], None]
@@ -33,14 +33,14 @@ Result = tuple[Record, Written | None]
 
 
 class EagerSend:
-    """One event under way.
+    """One event whose deliveries are sent before they are settled.
 
     Attributes:
         claims: Its deliveries that are sent, by id.
         planned: How many deliveries the event has.
         results: What became of them so far, each with what to call once it is written.
         failed: How often it could not be written.
-        shown: How many of the results the last settlement told of.
+        shown: How many of the results the last settlement contained.
         since: When it was started, in the event loop's time.
     """
 
@@ -81,7 +81,7 @@ class EagerSend:
         )
 
     def left(self) -> list[Claim]:
-        """Return that of which the last settlement told no result."""
+        """Return the claims of which the last settlement contained no result."""
         if self.shown == len(self.claims):
             return []
         known = {record.delivery_id for record, _ in self.results[: self.shown]}
@@ -89,13 +89,13 @@ class EagerSend:
 
 
 class EagerSends:
-    """The flights of this process, from their start until they are written.
+    """The eager sends of this process, from their start until they are written.
 
     Args:
-        lease: Of what is still being sent when its flight lands.
+        lease: Of what is still being sent when its eager send is flushed.
         worker: Whose lease that is.
         emit: Gets telemetry.
-        on_landing: Called when there is something to write again.
+        on_flush: Called when there is something to write again.
         on_loss: Gets the results for an event that another worker has taken meanwhile.
     """
 
@@ -124,7 +124,7 @@ class EagerSends:
         self.flushing: list[EagerSend] = []
 
     def start(self, eager: EagerSend) -> None:
-        """Collect the results of a flight until it lands."""
+        """Collect the results of an eager send until it is flushed."""
         if not self._in_progress:
             self._some.set()
         self._in_progress[eager.event_id] = eager
@@ -132,8 +132,8 @@ class EagerSends:
             self._of[id_] = eager
 
     def take(self, record: Record, written: Written | None) -> bool:
-        """Keep what became of a delivery, if it belongs to a flight; tell whether it does."""
-        if record.fence != FENCE:  # it was claimed by itself, after its flight was lost
+        """Keep the result of a delivery, if it belongs to an eager send; return whether it does."""
+        if record.fence != FENCE:  # it was claimed by itself, after its eager send was lost
             return False
         eager = self._of.get(record.delivery_id)
         if eager is None:
@@ -144,7 +144,7 @@ class EagerSends:
         return True
 
     def finish(self, before: float = math.inf) -> None:
-        """Land all flights that were started ``before`` this time of the event loop."""
+        """Have all eager sends flushed that were started ``before`` this time of the event loop."""
         for eager in list(takewhile(lambda eager: eager.since < before, self._in_progress.values())):
             self._finish(eager)
 
@@ -165,9 +165,9 @@ class EagerSends:
                 self.finish(asyncio.get_running_loop().time() - PATIENCE)
 
     async def flush_eager(self, limit: int) -> list[Result]:
-        """Write flights that are over, or take long; return what has still to be recorded one by one.
+        """Write eager sends that are over, or take long; return the results that must be recorded one by one.
 
-        They stay with us if the store does not take them.
+        They stay in this process if the store does not take them.
         """
         eager_sends = self.flushing[:limit]
         now = self._clock.now()
@@ -204,7 +204,7 @@ class EagerSends:
         return late
 
     def give_up(self) -> str | None:
-        """Drop the first of those that land, of which the store refuses even the plan, and return its event's id.
+        """Drop the first one that is flushed, if the store refuses even its plan, and return its event's id.
 
         One whose results may be to blame is kept, to be written without them.
         """

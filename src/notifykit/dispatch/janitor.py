@@ -1,6 +1,6 @@
 """Repairs and cleans: ends leases that ran out, prolongs our own, forgets what is old.
 
-Every duty is a leased claim or an idempotent delete, so any process may do any of
+Every task is a leased claim or an idempotent delete, so any process may do any of
 them at any time: there is no leader.
 """
 
@@ -26,7 +26,7 @@ _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 @attrs.define
 class Janitor:
-    """The duties of cleaning."""
+    """The tasks of maintenance."""
 
     store: Store
     leases: Leases

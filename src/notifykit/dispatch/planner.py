@@ -37,9 +37,9 @@ _FEW = 8
 _PAGE = 1000
 #: Fewer events than this came by themselves: to look for more at once would compete with their delivery.
 _MANY = 8
-#: Events that may pass the batch under way at a time: few, because those that come next shall not wait long for them.
+#: How many events one bypass takes: few, so that the next ones do not wait long for it.
 _BYPASS = 10
-#: Who passes has just come: what has been due for longer waits for its turn in the rounds.
+#: The bypass only takes events that were published within this time; older ones wait for the round robin.
 _JUST = timedelta(seconds=0.5)
 
 
@@ -77,7 +77,7 @@ class Planner:
 
     @property
     def is_bypassed(self) -> bool:
-        """Whether somebody passes those who crowd, and would wait for long writes."""
+        """Whether events of other tenants were planned beside a large batch lately, and would wait for long writes."""
         return self._round_robin.is_bypassed
 
     async def turn(self) -> PollResult:
@@ -99,9 +99,9 @@ class Planner:
         return PollResult.FEW if taken else PollResult.NOTHING
 
     async def bypass(self) -> PollResult:
-        """Plan what has just come from those who do not crowd, beside the batch under way.
+        """Plan new events of tenants that have little to do, beside the batch under way.
 
-        Without a crowd the next batch has it anyway.
+        While no tenant has much to do the next batch contains them anyway.
         """
         large_tenants = self._round_robin.heavy
         if not large_tenants:
@@ -297,7 +297,7 @@ class Planner:
 
 
 def _could_be_sent(event: TakenEvent, deliveries: list[NewDelivery]) -> bool:
-    """Tell whether whoever takes the event for the first time may send it before it is settled."""
+    """Tell whether the planner that takes the event first may send it before it is settled."""
     return event.cursor is None and event.ordering_key is None and len(deliveries) <= _FEW
 
 

@@ -22,7 +22,7 @@ from .round_robin import Pace
 from .settings import DispatchSettings
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
-#: How many seconds a write may take while somebody waits for it, and how much is written even then.
+#: Seconds that a write may take while short transactions wait for it, and how many records it takes even then.
 _LATENCY_TARGET, _LEAST = 0.0015, 10
 #: How much the last write counts for what is expected of the next.
 _WEIGHT = 0.3
@@ -36,13 +36,11 @@ class Recorder:
     """Collects records and writes them.
 
     Args:
-        emit: Gets telemetry.
-        worker: Who this process is.
-        hurried: Tells whether somebody would wait for a long write at this moment.
+        hurried: Tells whether short transactions of others would wait for a long write at this moment.
         on_stall: Called with ``True`` when results cannot be written, and with ``False`` when they can be again.
 
     Attributes:
-        flights: Those whose records are written together with the plan.
+        eager_sends: Events whose records are written together with the plan.
     """
 
     def __init__(

@@ -1,13 +1,12 @@
-"""Whose turn it is when there is more to do than fits a batch, and how large a batch may be.
+"""Round robin over tenants or subscribers when there is more to do than fits a batch, and how large a batch may be.
 
-Stores hand out the oldest first and leave out whom they are told to leave out (see
-ADR 0004).  A round is a series of full batches: whoever has had a share of one stands
-back until the others were asked.  The round ends with the first batch that is not
-full, because then everybody has been.
+Stores hand out the oldest rows first and leave out the names that they are given (see
+ADR 0004).  A round is a series of full batches: a name with a share of one is throttled, that
+is, left out, until the others were asked.  The round ends with the first batch that is not
+full, because then every name was served.
 
-While there are several to wait for each other, batches are only as large as can be
-done in a moment, and what those publish who do not crowd may pass the batch that is
-under way (see ADR 0015).
+While several names are served, a batch is only as large as fits the latency target, and new
+events of names with little to do may bypass the batch in progress (see ADR 0015).
 """
 
 from __future__ import annotations
@@ -20,23 +19,23 @@ from typing import Final
 
 #: A share of a full batch is more than one in so many.
 _SHARE: Final = 50
-#: Standing back is for the few who crowd; of more names than this a batch is mixed anyway.
+#: At most so many names are throttled; a batch of more names is mixed anyway.
 _MOST: Final = 200
-#: When nobody came while those who crowd stood back, so many full batches pass before they do it again:
-#: asking for others costs a look at everything that is due.
+#: When no other name had work while the heavy ones were throttled, they are served for so many full batches before
+#: they are throttled again: to ask for others costs a scan of everything that is due.
 _CALMEST: Final = 2
 #: How many seconds a batch may take while several are served, and the smallest part of a batch that this may mean.
 _LATENCY_TARGET, _SMALLEST = 0.01, 10
-#: The same while others pass those who crowd.
+#: The same while other names bypass the heavy ones.
 _SHORT_TARGET, _VERY_SMALLEST = 0.004, 40
-#: Several are served if these last batches were not all of one name; who had a share of a full one of them crowds.
+#: Several names are served if these last batches were not all of one; a name with a share of a full one is heavy.
 _LASTS: Final = 50
-#: Who has more than so many in a batch that is not full crowds, too: they take a moment.
+#: A name with more than so many items in a batch that is not full is heavy, too: they take a while.
 _MANY: Final = 10
 
 
 class PollResult(IntEnum):
-    """What came of a turn: after ``MUCH`` there may be more right away, after ``FEW`` a hint will tell of it."""
+    """What a poll found: after ``MUCH`` there may be more right away, after ``FEW`` a notification announces it."""
 
     NOTHING = 0
     FEW = 1
@@ -67,7 +66,7 @@ class RoundRobin:
         batch: The size of a batch at the most.
 
     Attributes:
-        standing_back: Who is to be left out of the next batch.
+        throttled: The names to leave out of the next batch.
     """
 
     def __init__(self, batch: int) -> None:
@@ -94,7 +93,7 @@ class RoundRobin:
 
     @property
     def heavy(self) -> tuple[str, ...]:
-        """Whom others may pass: those who had a share of a full batch lately, while several are served."""
+        """The names that others may bypass: those with a share of a full batch lately, while several are served."""
         return tuple(self._heavy) if self._several and len(self._heavy) <= _MOST else ()
 
     def note_bypass(self, names: Iterable[str], *, limit: int) -> None:

@@ -14,7 +14,7 @@ from ..telemetry import LoopFailed, TelemetryEvent, why
 
 #: The longest period that a process's own instant is chosen from, in seconds.
 _LONGEST = 60.0
-#: Seconds after which a duty that has failed is tried again; doubled each time, as far as its period.
+#: Seconds after which a task that has failed is tried again; doubled each time, as far as its period.
 _SOON = 0.5
 
 
@@ -72,7 +72,7 @@ class Schedule:
         when_idle: float | None = None,
         retry: float = math.inf,
     ) -> None:
-        """Do a duty at once and then every so often, perhaps less often or not at all while nothing goes on.
+        """Do a task at once and then every so often, perhaps less often or not at all while nothing goes on.
 
         One that fails is tried again sooner, after ``retry`` seconds at the latest.
         """
@@ -81,7 +81,7 @@ class Schedule:
             try:
                 await role()
                 soon = _SOON
-            except Exception as error:  # a duty that fails is tried again, whatever the reason
+            except Exception as error:  # a task that fails is tried again, whatever the reason
                 pause = min(soon, seconds, retry)
                 self._emit(LoopFailed(loop=name, error=why(error), pause=timedelta(seconds=pause)))
                 await asyncio.sleep(pause)

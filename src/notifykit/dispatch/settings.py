@@ -42,7 +42,7 @@ class DispatchSettings:
         max_timeout: How long an attempt may take; an endpoint's own deadline is cut to it.
         lease_margin: How much longer than that a lease must be at least: for the write of the
             result, and for clocks that differ.
-        poll: How often the store is asked when no hint comes.
+        poll: How often the store is asked when no notification comes.
         grace: How long a stop waits for attempts that are under way.
         max_abandoned: A delivery whose worker died this often is quarantined.
         retention: How long ended deliveries and their events are kept.

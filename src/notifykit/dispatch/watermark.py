@@ -1,7 +1,7 @@
-"""How far back the planner looks for others than those who stand back (see ADR 0004).
+"""From when on the planner scans for events of tenants that are not throttled (see ADR 0004).
 
-Asking for others costs a look at everything that is due, and a backlog of those who
-stand back may be very long.  What was due at the last look need not be looked at again.
+Such a scan reads everything that is due, and the backlog of throttled tenants may be very
+long.  What was due at the last scan need not be read again.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Final
 
 from ..models.event import TakenEvent
 
-#: So far behind the last look: clocks differ, and commits come late.
+#: So far before the last scan the next one begins: clocks differ, and commits come late.
 BEHIND: Final = timedelta(seconds=5)
-#: So often through everything that is due: what somebody lost becomes due again where it was.
+#: So often everything that is due is scanned: an event whose planner was lost becomes due again at its old time.
 WHOLE_EVERY: Final = timedelta(seconds=30)
 
 

@@ -283,7 +283,7 @@ class FieldCheck:
     """A check as a validator of an attrs field.
 
     Attributes:
-        check: What is checked; who reads values from JSON asks it for each field, to report all at once.
+        check: What is checked; the JSON reader asks it for each field, to report all problems at once.
     """
 
     def __init__(self, check: Check, refusal: Refusal) -> None:

@@ -37,7 +37,7 @@ class Purpose(StrEnum):
 
 
 class Scope(StrEnum):
-    """Who made a setting, from wide to narrow."""
+    """The level on which a setting was made, from wide to narrow."""
 
     SYSTEM = "system"
     TYPE = "type"

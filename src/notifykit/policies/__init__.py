@@ -1,1 +1,1 @@
-"""The rules: pure functions over values, with the clock and the dice as arguments."""
+"""The rules: pure functions over values, with the clock and the random numbers as arguments."""

@@ -54,7 +54,7 @@ class Reason(NamedTuple):
 
     Attributes:
         when: The rule, as the documentation states it.
-        sentence: What the person, or who looks after them, is told.
+        sentence: The explanation for the person or an operator.
         security: Whether the rule also applies to notifications of purpose ``security``.
     """
 

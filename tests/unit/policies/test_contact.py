@@ -162,7 +162,7 @@ def test_every_code_has_a_sentence_and_a_verdict():
     }
 
 
-@pytest.mark.parametrize("count", [1_500, pytest.param(200_000, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("count", [1_500, pytest.param(200_000, marks=[pytest.mark.thorough, pytest.mark.no_cover])])
 def test_settings_mutes_and_addresses_are_decided_as_the_oracle_does(count):
     """Any question without quiet hours has the answer that the plain form of the rules gives."""
     rng = random.Random(18)
@@ -176,7 +176,7 @@ def test_settings_mutes_and_addresses_are_decided_as_the_oracle_does(count):
     assert {code.value for code in Code} - {"quiet_hours", "expired_in_quiet_hours", "address_suppressed"} == seen
 
 
-@pytest.mark.parametrize("count", [150, pytest.param(3_000, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("count", [150, pytest.param(3_000, marks=[pytest.mark.thorough, pytest.mark.no_cover])])
 def test_whole_questions_are_decided_as_the_oracle_does(count):
     """The same with quiet hours in several zones, over a whole year."""
     rng = random.Random(19)

@@ -186,6 +186,7 @@ def test_every_minute_around_a_change_is_as_the_wall_clock_shows(zone):
 
 
 @pytest.mark.thorough
+@pytest.mark.no_cover  # a trace makes it several times slower
 def test_every_zone_and_every_change_from_2024_to_2028():
     """The same for each zone of the IANA database, each change, each minute."""
     count = 0

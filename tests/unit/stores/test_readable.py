@@ -358,3 +358,21 @@ class TestSqlite:
         with pytest.raises(SchemaError):
             await kit.deliveries.list(tenant=ACME)
         assert "unreadable" not in caplog.text
+
+    @pytest.mark.parametrize("value", ["CAST(x'6fff' AS TEXT)", "x'6fff'"], ids=["not UTF-8", "a BLOB"])
+    async def test_a_row_with_an_unreadable_id_is_withdrawn_and_others_are_handed_out(self, kit, garble, caplog, value):
+        """Events are taken, deliveries claimed and leases ended beside it."""
+        bad, good = await published(kit)
+        garble("outbox", "event_id", value, event_id=bad)
+        taken = await kit.store.take(10, now=START, lease=LEASE)
+        worse, better = await planned(kit)
+        garble("queue", "id", value, id=worse)
+
+        claims = await kit.store.claim(LANE, 10, now=START, lease=LEASE, worker="w")
+        rescued = await kit.store.rescue(10, now=START + 2 * LEASE, max_abandoned=5)
+        upcoming = await kit.store.next_due()
+
+        assert [good] == [event.id for event in taken]
+        assert [better] == [claim.delivery_id for claim in claims] == [delivery.id for delivery in rescued]
+        assert upcoming.delivery is not None
+        assert 2 == caplog.text.count("row.unreadable table=")

@@ -222,7 +222,7 @@ class Encryption:
             return answer
 
     def _fingerprint(self, stored: bytes, tenant: str, event_id: str) -> bytes:
-        # A fingerprint has 16 bytes, and one in 2**32 of those that are not encrypted begins like an encrypted one.
+        # A fingerprint has 16 bytes, and one in 2**32 of the plain ones begins like an encrypted value.
         return stored if len(stored) <= 16 else self._bytes(stored, event_context(tenant, event_id, "fingerprint"))
 
     def taken(self, taken: list[TakenEvent]) -> list[TakenEvent]:
@@ -279,8 +279,8 @@ class Encryption:
     # -- attempts --------------------------------------------------------------------------------
 
     def records(self, records: Sequence[Record]) -> Sequence[Record]:
-        """Return records as they are stored: receivers repeat in their responses what they were sent."""
-        # A response that begins like an encrypted value is encrypted, too, so that whatever begins like one is one.
+        """Return records as they are stored: receivers repeat in their answers what they were sent."""
+        # A response that begins like an encrypted value is encrypted too, so that all that begin like one are one.
         if self.payloads or any(map(_looks_encrypted, records)):
             return list(map(self._record, records))
         return records

@@ -42,7 +42,7 @@ from .rows import ended_by
 T = TypeVar("T")
 R = TypeVar("R", bound=ConfigRecord)
 
-#: Notifications that a process may send, and how many it may save up.
+#: Notifications that a process may send a second, and how many it may save up.
 NOTIFICATIONS_PER_SECOND, NOTIFICATIONS_TO_SPARE = 500, 10
 #: Why a delivery is held whose event cannot be decrypted here.
 MISSING_KEY = "missing_key"

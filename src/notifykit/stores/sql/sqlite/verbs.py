@@ -8,6 +8,7 @@ engine as a JSON list from one statement to the next.
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
@@ -39,9 +40,12 @@ from ..rows import (
 )
 
 T = TypeVar("T")
+_log = logging.getLogger("notifykit")
 
 #: Rows of one statement, so that its values are fewer than every SQLite allows, which is 999.
 _TOGETHER = 40
+#: An instant that no clock shows, in microseconds.
+_NEVER = 2**62
 #: What ``json_group_array`` makes of no rows.
 _NOTHING = "[]"
 
@@ -201,10 +205,15 @@ def _insert(db: sqlite3.Connection, statement: str, rows: Sequence[tuple[Any, ..
 
 
 def _hand_out(db: sqlite3.Connection, limit: int, due: str, defer: str, pick: str, binds: dict[str, Any]) -> str:
-    """Pick up to ``limit`` rows and return their ids; defer what is due but waits behind another row."""
+    """Pick up to ``limit`` rows and return their ids; defer rows that are due but blocked by another row."""
     window = limit
     while True:
-        free, blocked = db.execute(due, {**binds, "window": window}).fetchone()
+        try:
+            free, blocked = db.execute(due, {**binds, "window": window}).fetchone()
+        except sqlite3.OperationalError:
+            if _withdraw_unreadable(db):
+                continue
+            raise
         if blocked != _NOTHING:
             db.execute(defer, {**binds, "ids": blocked})
         if free != _NOTHING:
@@ -214,6 +223,19 @@ def _hand_out(db: sqlite3.Connection, limit: int, due: str, defer: str, pick: st
         if blocked == _NOTHING:
             return _NOTHING
         window = max(limit, WINDOW)
+
+
+def _withdraw_unreadable(db: sqlite3.Connection) -> int:
+    """Make rows whose id is not a text in UTF-8 due at no time, because one fails every batch; return how many."""
+    count = 0
+    for table, key in (("notifykit_outbox", "event_id"), ("notifykit_queue", "id")):
+        with tolerant(db):
+            found = db.execute(f"SELECT rowid, {key} FROM {table} WHERE due_at < ?", (_NEVER,)).fetchall()
+        for rowid, id_ in found:
+            if type(id_) is not str:
+                _log.error("row.unreadable table=%s rowid=%d", table, rowid)
+                count += db.execute(f"UPDATE {table} SET due_at = ? WHERE rowid = ?", (_NEVER, rowid)).rowcount
+    return count
 
 
 def take(db: sqlite3.Connection, limit: int, binds: dict[str, Any]) -> list[TakenEvent]:

@@ -39,7 +39,7 @@ def upgrade() -> None:
     )
     connection = op.get_bind()
     if connection.dialect.name == "postgresql":
-        # Whoever changes a subscription meanwhile waits, so that none is missed.
+        # Processes that change a subscription meanwhile wait, so that none is missed.
         op.execute("LOCK TABLE notifykit_subscriptions IN SHARE MODE")
     last = {"tenant": "", "id": ""}
     while rows := connection.execute(sa.text(_PAGE), {**last, "batch": _BATCH}).mappings().all():
