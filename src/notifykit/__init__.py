@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from .errors import StoreError as StoreError
     from .errors import StoreUnavailableError as StoreUnavailableError
     from .errors import TamperedError as TamperedError
+    from .errors import TemplateError as TemplateError
     from .errors import ValueRefusedError as ValueRefusedError
     from .errors import VaultError as VaultError
     from .kit import EgressRules as EgressRules
@@ -113,6 +114,7 @@ _HOMES = {
             "StoreUnavailableError",
             "ValueRefusedError",
             "TamperedError",
+            "TemplateError",
             "VaultError",
         ),
         ".errors",
@@ -194,6 +196,7 @@ __all__ = [
     "Subscriptions",
     "TamperedError",
     "TelemetryEvent",
+    "TemplateError",
     "ValueRefusedError",
     "VaultError",
     "apublish",

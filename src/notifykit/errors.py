@@ -192,6 +192,10 @@ class TamperedError(VaultError):
         self.context = context
 
 
+class TemplateError(NotifykitError):
+    """A template is missing, cannot be compiled, or failed; the message names the template, line and variable."""
+
+
 class DestinationRefusedError(NotifykitError):
     """The egress rules refuse this destination.
 

@@ -20,6 +20,7 @@ from .models.delivery import FINAL_STATES, Attempt, Claim, Delivery, DeliverySta
 from .models.destination import Destination
 from .models.endpoint import RateLimit
 from .models.event import StoredEvent, TakenEvent
+from .models.messages import Message
 from .models.outcome import Outcome
 from .models.subscription import Match, MatchQuery, TenantConfig
 
@@ -647,6 +648,35 @@ class AddressedChannel(Channel, Protocol):
         (``is_fast``), and which attempts share a circuit: those of one provider's account, if the address itself
         says nothing about others.  The engine keeps what is returned while the address is in use.
         """
+        ...
+
+
+class Renderer(Protocol):
+    """Makes what a person reads of an event."""
+
+    def render(self, claim: Claim, destination: Destination, *, now: datetime) -> Message:
+        """Return the message of a delivery in its recipient's locale and zone; no I/O.
+
+        Raises:
+            TemplateError: The template is missing or failed; it says which line and variable.
+        """
+        ...
+
+
+class Provider(Protocol):
+    """One vendor's way to carry messages of a channel, such as an SMTP server.
+
+    Like a channel it knows no rules: failures of the outside world are outcomes, and it does not retry.
+    """
+
+    name: str
+
+    async def send(self, message: Message, claim: Claim, destination: Destination, *, now: datetime) -> Outcome:
+        """Make one attempt and return within ``destination.timeout`` (plus half a second at the most)."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close idle connections; no ``send`` runs any more."""
         ...
 
 
