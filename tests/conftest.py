@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,10 +23,13 @@ from tests.stores import create_tables, empty_tables
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Run every async test with anyio.
+    """Run every async test with anyio, and let SIGINT stop the processes that tests start.
 
-    Its own setting for that, ``anyio_mode = "auto"``, is unknown to the oldest release we support.
+    The setting of anyio for that, ``anyio_mode = "auto"``, is unknown to the oldest release we support.  A shell
+    starts what it puts into the background with SIGINT ignored, and all child processes inherit that.
     """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     session.add_marker("anyio")
 
 
