@@ -93,7 +93,7 @@ def test_claims_that_wait_behind_a_probe_would_be_noticed(monkeypatch: pytest.Mo
         source.leases.add(claim)
         source.backlog.add((claim, 1, False))
 
-    monkeypatch.setattr(Source, "_park", keep)
+    monkeypatch.setattr(Source, "_hold_back", keep)
 
     waited, _ = run_virtual(1, longest_wait)
 
