@@ -149,6 +149,11 @@ class Blocking:
         )
         return made
 
+    def sync_event_types(self) -> int:
+        """Store the event types that this program declares; return how many were new or changed."""
+        count: int = self._portal.call(lambda kit: kit.sync_event_types())
+        return count
+
     def stats(self) -> StoreStats:
         """Return how much work waits."""
         stats: StoreStats = self._portal.call(lambda kit: kit.stats())
