@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from notifykit import DispatchSettings, Endpoint, Event, Notifykit, RetryPolicy
-from notifykit.dispatch.dispatcher import Dispatcher
+from notifykit.dispatch.runtime.dispatcher import Dispatcher
 from notifykit.models.delivery import Claim, Delivery, DeliveryState
 from notifykit.models.destination import Destination
 from notifykit.models.outcome import Accepted, Outcome, Transient

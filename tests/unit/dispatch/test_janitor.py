@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from notifykit import StoreUnavailableError
-from notifykit.dispatch.janitor import Janitor
-from notifykit.dispatch.leases import Leases
+from notifykit.dispatch.maintenance.janitor import Janitor
+from notifykit.dispatch.sending.leases import Leases
 from notifykit.dispatch.settings import DispatchSettings
 from notifykit.models.delivery import Claim
 from notifykit.stores.memory.store import MemoryStore

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from notifykit import SchemaError, StoreError, StoreUnavailableError
-from notifykit.dispatch import recorder as recorder_module
-from notifykit.dispatch.leases import Leases
-from notifykit.dispatch.recorder import Recorder
+from notifykit.dispatch.sending import recorder as recorder_module
+from notifykit.dispatch.sending.leases import Leases
+from notifykit.dispatch.sending.recorder import Recorder
 from notifykit.dispatch.settings import DispatchSettings
 from notifykit.errors import ValueRefusedError
 from notifykit.kit import SystemClock

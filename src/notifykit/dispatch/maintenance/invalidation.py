@@ -8,14 +8,14 @@ from datetime import timedelta
 
 import attrs
 
-from ..changes import change
-from ..errors import StoreError
-from ..models.destination import Destination
-from ..models.endpoint import Endpoint, EndpointState
-from ..models.subscription import Subscription
-from ..ports import Clock, Store
-from ..telemetry import EndpointDisabled, LoopFailed, SubscriptionDisabled, TelemetryEvent, why
-from .operational_events import OperationalEvents
+from ...changes import change
+from ...errors import StoreError
+from ...models.destination import Destination
+from ...models.endpoint import Endpoint, EndpointState
+from ...models.subscription import Subscription
+from ...ports import Clock, Store
+from ...telemetry import EndpointDisabled, LoopFailed, SubscriptionDisabled, TelemetryEvent, why
+from ..operational_events import OperationalEvents
 
 #: Subscriptions of a subscriber that are read at a time.
 _PAGE = 500

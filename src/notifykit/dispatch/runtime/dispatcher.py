@@ -20,14 +20,14 @@ from typing import Self
 
 import anyio
 
-from ..errors import ConfigurationError, NewerSchemaError, SchemaError, StateError, StoreUnavailableError
-from ..failpoints import failpoint
-from ..models.delivery import Claim, Lane, Priority
-from ..models.destination import Destination
-from ..models.ids import new_id
-from ..policies.retry import Rng
-from ..ports import Channel, Clock, NextDue, Store, TokenRequest
-from ..telemetry import (
+from ...errors import ConfigurationError, NewerSchemaError, SchemaError, StateError, StoreUnavailableError
+from ...failpoints import failpoint
+from ...models.delivery import Claim, Lane, Priority
+from ...models.destination import Destination
+from ...models.ids import new_id
+from ...policies.retry import Rng
+from ...ports import Channel, Clock, NextDue, Store, TokenRequest
+from ...telemetry import (
     LoopFailed,
     SendingPaused,
     Subscriber,
@@ -37,20 +37,20 @@ from ..telemetry import (
     wants_log,
     why,
 )
-from .backlog import Backlog
-from .circuits import Circuits
-from .directory import Directory
-from .invalidation import Invalidation
-from .janitor import Janitor
-from .leases import Leases
-from .operational_events import OperationalEvents
-from .planner import Planner
-from .recorder import Recorder
-from .round_robin import PollResult
+from ..directory import Directory
+from ..maintenance.invalidation import Invalidation
+from ..maintenance.janitor import Janitor
+from ..operational_events import OperationalEvents
+from ..planning.planner import Planner
+from ..round_robin import PollResult
+from ..sending.backlog import Backlog
+from ..sending.circuits import Circuits
+from ..sending.leases import Leases
+from ..sending.recorder import Recorder
+from ..sending.sender import Sender
+from ..sending.source import Source
+from ..settings import DispatchSettings
 from .schedule import Schedule
-from .sender import Sender
-from .settings import DispatchSettings
-from .source import Source
 
 _SWEEP_EVERY, _IDLE_EVERY, _PURGE_EVERY, _TICK_EVERY = 5.0, 15.0, 60.0, 0.5
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0

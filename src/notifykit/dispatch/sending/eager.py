@@ -16,11 +16,11 @@ from collections.abc import Callable
 from datetime import timedelta
 from itertools import takewhile
 
-from ..failpoints import failpoint
-from ..models.delivery import Claim, DeliveryState, NewDelivery
-from ..models.event import TakenEvent
-from ..ports import Clock, Queue, Record, Settlement
-from ..telemetry import ClaimLost, EventsPlanned, TelemetryEvent
+from ...failpoints import failpoint
+from ...models.delivery import Claim, DeliveryState, NewDelivery
+from ...models.event import TakenEvent
+from ...ports import Clock, Queue, Record, Settlement
+from ...telemetry import ClaimLost, EventsPlanned, TelemetryEvent
 from .leases import Leases
 
 #: The fence of deliveries that are sent for the first time.

@@ -9,21 +9,21 @@ from datetime import timedelta
 import anyio
 import attrs
 
-from ..errors import StoreError
-from ..failpoints import failpoint
-from ..models.delivery import Claim, DeliveryState, Lane
-from ..models.destination import Destination
-from ..policies.decide import failing_reason
-from ..policies.retry import Rng
-from ..ports import Clock, Queue, Record
-from ..telemetry import LoopFailed, TelemetryEvent, why
+from ...errors import StoreError
+from ...failpoints import failpoint
+from ...models.delivery import Claim, DeliveryState, Lane
+from ...models.destination import Destination
+from ...policies.decide import failing_reason
+from ...policies.retry import Rng
+from ...ports import Clock, Queue, Record
+from ...telemetry import LoopFailed, TelemetryEvent, why
+from ..directory import Directory
+from ..round_robin import PollResult, RoundRobin
+from ..settings import DispatchSettings
 from .backlog import Backlog, Held
 from .circuits import Circuits
-from .directory import Directory
 from .leases import Leases
 from .recorder import Recorder
-from .round_robin import PollResult, RoundRobin
-from .settings import DispatchSettings
 
 #: Below this many free places claiming waits: small claims cost as much as large ones.
 _LEAST = 32

@@ -13,14 +13,14 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from ..errors import StaleWriteError, StoreUnavailableError
-from ..models.circuit import OpenCircuit
-from ..models.destination import Destination
-from ..models.outcome import Accepted, Outcome
-from ..policies.circuits import FailureWindow, note
-from ..ports import Clock, DeliveryFilter, Move, Store
-from ..telemetry import CircuitClosed, CircuitOpened, LoopFailed, TelemetryEvent, why
-from .operational_events import OperationalEvents
+from ...errors import StaleWriteError, StoreUnavailableError
+from ...models.circuit import OpenCircuit
+from ...models.destination import Destination
+from ...models.outcome import Accepted, Outcome
+from ...policies.circuits import FailureWindow, note
+from ...ports import Clock, DeliveryFilter, Move, Store
+from ...telemetry import CircuitClosed, CircuitOpened, LoopFailed, TelemetryEvent, why
+from ..operational_events import OperationalEvents
 
 #: How many refreshes are skipped in a row by a process that sends nothing.
 _MOST_SKIPPED = 4

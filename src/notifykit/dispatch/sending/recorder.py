@@ -12,14 +12,14 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
-from ..errors import StoreError, ValueRefusedError
-from ..failpoints import failpoint
-from ..ports import Clock, Record, Store
-from ..telemetry import ClaimLost, LoopFailed, TelemetryEvent, why
+from ...errors import StoreError, ValueRefusedError
+from ...failpoints import failpoint
+from ...ports import Clock, Record, Store
+from ...telemetry import ClaimLost, LoopFailed, TelemetryEvent, why
+from ..round_robin import Pace
+from ..settings import DispatchSettings
 from .eager import EagerSends, Result, Written
 from .leases import Leases
-from .round_robin import Pace
-from .settings import DispatchSettings
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 #: Seconds that a write may take while short transactions wait for it, and how many records it takes even then.

@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 
 import attrs
 
-from ..failpoints import failpoint
-from ..models.delivery import DeliveryState
-from ..ports import Clock, Store
-from ..telemetry import DeliveryAbandoned, TelemetryEvent
-from .leases import Leases
-from .settings import DispatchSettings
+from ...failpoints import failpoint
+from ...models.delivery import DeliveryState
+from ...ports import Clock, Store
+from ...telemetry import DeliveryAbandoned, TelemetryEvent
+from ..sending.leases import Leases
+from ..settings import DispatchSettings
 
 _PAGE = 500
 #: A worker prolongs a lease when half of it has gone, and looks four times in a lease: an eighth is always left.

@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ..errors import StoreError
-from ..failpoints import failpoint
-from ..models.delivery import Attempt, Claim, DeliveryState, Lane
-from ..models.destination import Destination
-from ..models.event import StoredEvent
-from ..models.outcome import (
+from ...errors import StoreError
+from ...failpoints import failpoint
+from ...models.delivery import Attempt, Claim, DeliveryState, Lane
+from ...models.destination import Destination
+from ...models.event import StoredEvent
+from ...models.outcome import (
     Accepted,
     BadRecipient,
     Outcome,
@@ -28,16 +28,16 @@ from ..models.outcome import (
     outcome_problem,
     recordable,
 )
-from ..policies.decide import SEND, Cancel, Decision, Hold, decide
-from ..policies.retry import Complete, DeadLetter, NextStep, PutBack, RetryAt, Rng, next_step
-from ..ports import Channel, Clock, Record
-from ..telemetry import ChannelFailed, DeliveryAttempted, DeliveryNotSent, LoopFailed, TelemetryEvent, why
+from ...policies.decide import SEND, Cancel, Decision, Hold, decide
+from ...policies.retry import Complete, DeadLetter, NextStep, PutBack, RetryAt, Rng, next_step
+from ...ports import Channel, Clock, Record
+from ...telemetry import ChannelFailed, DeliveryAttempted, DeliveryNotSent, LoopFailed, TelemetryEvent, why
+from ..directory import Directory
+from ..operational_events import OperationalEvents
 from .backlog import Backlog
 from .circuits import Circuits
-from .directory import Directory
 from .eager import Written
 from .leases import Leases
-from .operational_events import OperationalEvents
 from .recorder import Recorder
 
 _NAMES: Mapping[type[Outcome], str] = {

@@ -1,7 +1,7 @@
 """From published events to deliveries.
 
 What this process has room to send at once goes straight to its senders, which saves the
-claim: the few deliveries of an ordinary event before they are settled (see ``eager_sends.py``),
+claim: the few deliveries of an ordinary event before they are settled (see ``sending/eager.py``),
 others settled as leased.  Everything else is settled as due.
 """
 
@@ -14,21 +14,21 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from ..errors import StoreUnavailableError, ValueRefusedError
-from ..failpoints import failpoint
-from ..models.delivery import Claim, DeliveryState, NewDelivery, Priority
-from ..models.destination import Destination
-from ..models.event import TakenEvent
-from ..ports import Clock, Settlement, Store
-from ..telemetry import EventsPlanned, LoopFailed, TelemetryEvent, why
-from .backlog import Backlog, Held
-from .circuits import Circuits
-from .directory import Directory, TenantView
-from .eager import FENCE, EagerSend, EagerSends
-from .large_tenants import LargeTenant
-from .leases import Leases
-from .round_robin import PollResult, RoundRobin
-from .settings import DispatchSettings
+from ...errors import StoreUnavailableError, ValueRefusedError
+from ...failpoints import failpoint
+from ...models.delivery import Claim, DeliveryState, NewDelivery, Priority
+from ...models.destination import Destination
+from ...models.event import TakenEvent
+from ...ports import Clock, Settlement, Store
+from ...telemetry import EventsPlanned, LoopFailed, TelemetryEvent, why
+from ..directory import Directory, TenantView
+from ..large_tenants import LargeTenant
+from ..round_robin import PollResult, RoundRobin
+from ..sending.backlog import Backlog, Held
+from ..sending.circuits import Circuits
+from ..sending.eager import FENCE, EagerSend, EagerSends
+from ..sending.leases import Leases
+from ..settings import DispatchSettings
 from .watermark import ScanWatermark
 
 #: Deliveries of an event that can be sent before they are settled.
