@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
+from datetime import timedelta
 from itertools import islice
 from typing import Any, NoReturn, TypeVar
 
@@ -23,9 +24,23 @@ import attrs
 
 from .codec import MAX_PROBLEMS, join_path, json_problems, structure, unstructure
 from .errors import ConfigurationError, InvalidEventError, InvalidInputError, MissingExtraError, NotFoundError
-from .models.checks import Check, function, instance, integer, iterable, kind_of, mapping, optional, problems, string
+from .models.checks import (
+    Check,
+    duration,
+    flag,
+    function,
+    instance,
+    integer,
+    iterable,
+    kind_of,
+    mapping,
+    optional,
+    problems,
+    string,
+)
 from .models.delivery import Priority
 from .models.event import TYPE_GRAMMAR, Event, EventType
+from .models.steps import Step, steps_problems
 from .policies.admit import DEFAULT_LIMITS
 from .policies.typed import Compiler, instance_problems
 
@@ -58,6 +73,8 @@ _DECLARATION: Mapping[str, Check] = {
     "purpose": string,
     "priority": instance(Priority),
     "description": string,
+    "tells_actor": flag,
+    "expires_after": optional(duration(timedelta(seconds=1))),
 }
 
 # ── declaring ──────────────────────────────────────────────────────────────────────────────────
@@ -73,6 +90,9 @@ def event(
     purpose: str = "transactional",
     priority: Priority = Priority.NORMAL,
     description: str = "",
+    steps: Iterable[Step] = (),
+    tells_actor: bool = False,
+    expires_after: timedelta | None = None,
 ) -> Callable[[C], C]:
     """Declare that an attrs class is the payload of the event type ``name``.
 
@@ -86,9 +106,12 @@ def event(
         priority: The lane of its deliveries unless an event says otherwise.
         description: One sentence, for the list of types that can be subscribed; by default the first line of the
             class's docstring.
+        steps: Over which channels people are told, in this order; by default in-app, then by e-mail.
+        tells_actor: Whether the ``actor`` of an event is told as well.
+        expires_after: How long after it is due an event is of use, unless it says so itself.
 
     Raises:
-        ConfigurationError: The declaration cannot work.
+        ConfigurationError: The declaration cannot work, such as a step that can never run.
     """
     if not isinstance(name, str):
         shown = getattr(name, "__name__", kind_of(name))
@@ -111,6 +134,9 @@ def event(
             purpose=purpose,
             priority=priority,
             description=description or _first_line(payload),
+            steps=steps,
+            tells_actor=tells_actor,
+            expires_after=expires_after,
         )
         _require_sound(declared)
         setattr(payload, _DECLARED, declared)
@@ -147,6 +173,7 @@ def _require_sound(declared: EventType) -> None:
         wrong.append(f"versions end at {MAX_VERSION}")
     if strays := sorted(set(declared.upcasts) - set(range(1, min(declared.version, MAX_VERSION)))):
         wrong.append(f"upcasts from {strays} lead nowhere; the version is {declared.version}")
+    wrong += steps_problems(declared.steps, declared.expires_after)
     if wrong:
         raise ConfigurationError(f"event type {declared.name[: MAX_TYPE + 1]!r}: " + "; ".join(wrong))
 

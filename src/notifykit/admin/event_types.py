@@ -38,6 +38,8 @@ def record_of(event_type: EventType) -> StoredEventType:
         priority=event_type.priority,
         description=event_type.description,
         schema=event_type.schema,
+        steps=event_type.steps,
+        tells_actor=event_type.tells_actor,
     )
 
 

@@ -8,15 +8,15 @@ from typing import Any, Self
 
 import attrs
 
-from .checks import MAX_ID, field_check, kind_of, many, text
-from .preferences import label
+from .checks import MAX_ID, field_check, many, text
+from .steps import people_channel
 
 #: Recipients that one event may name.
 MAX_RECIPIENTS = 1000
 MAX_CHANNELS = 20
 
 _recipients = many(text(most=MAX_ID), most=MAX_RECIPIENTS, what="ids of recipients")
-_channels = many(label, most=MAX_CHANNELS, what="channels")
+_channels = many(people_channel, most=MAX_CHANNELS, what="channels")
 
 
 def recipients(value: object) -> str | None:

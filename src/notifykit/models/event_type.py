@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from .delivery import Priority
+from .steps import Step
 
 
 @attrs.frozen(kw_only=True)
@@ -22,6 +23,8 @@ class StoredEventType:
         priority: The lane of its deliveries unless the event says otherwise.
         description: One sentence for people who subscribe.
         schema: The JSON Schema of the payload, if one is declared.
+        steps: Over which channels people are told; none at all for the default.
+        tells_actor: Whether the event's ``actor`` is told as well.
         version: How often the record has been saved; 0 until it is.
     """
 
@@ -32,6 +35,8 @@ class StoredEventType:
     priority: Priority = Priority.NORMAL
     description: str = ""
     schema: Mapping[str, Any] | None = None
+    steps: tuple[Step, ...] = ()
+    tells_actor: bool = False
     version: int = 0
 
     @property

@@ -21,25 +21,26 @@ MAX_STEPS = 20
 MAX_AFTER = timedelta(days=365)
 
 
-class Mark(StrEnum):
+class Unless(StrEnum):
     """What a person has done with the inbox item of an event."""
 
     SEEN = "seen"
     READ = "read"
 
 
-def _channel(value: object) -> str | None:
+def people_channel(value: object) -> str | None:
+    """Check the name of a channel over which people are told."""
     if value == WEBHOOK:
-        return "webhooks go to endpoints, which are subscribed; a step tells people"
+        return "must be a channel of people; webhooks go to endpoints, which are subscribed"
     return label(value)
 
 
-def _marks(values: Iterable[Mark | str] | str) -> Any:
-    given = (values,) if isinstance(values, str) else listed(values, len(Mark))
-    return given if _is_mark(given) is not None else frozenset(map(Mark, given))
+def _marks(values: Iterable[Unless | str] | str) -> Any:
+    given = (values,) if isinstance(values, str) else listed(values, len(Unless))
+    return given if _is_mark(given) is not None else frozenset(map(Unless, given))
 
 
-_is_mark = many(one_of(Mark), most=len(Mark), what="marks")
+_is_mark = many(one_of(Unless), most=len(Unless), what="marks")
 
 
 @attrs.frozen
@@ -56,19 +57,19 @@ class Step:
         InvalidInputError: A field is not what it should be.
     """
 
-    channel: str = attrs.field(validator=field_check(_channel))
+    channel: str = attrs.field(validator=field_check(people_channel))
     after: timedelta = attrs.field(
         default=timedelta(0), kw_only=True, validator=field_check(duration(timedelta(0), MAX_AFTER))
     )
-    unless: frozenset[Mark] = attrs.field(
+    unless: frozenset[Unless] = attrs.field(
         default=frozenset(), kw_only=True, converter=_marks, validator=field_check(_is_mark)
     )
     fallback: bool = attrs.field(default=False, kw_only=True, validator=field_check(flag))
 
-    def is_answered_by(self, marks: Iterable[Mark]) -> bool:
+    def is_answered_by(self, marks: Iterable[Unless]) -> bool:
         """Tell whether what the person did with the inbox item makes this step needless; who reads has also seen."""
         given = set(marks)
-        return not self.unless.isdisjoint(given | {Mark.SEEN} if Mark.READ in given else given)
+        return not self.unless.isdisjoint(given | {Unless.SEEN} if Unless.READ in given else given)
 
 
 def steps_problems(steps: object, expires_after: timedelta | None = None) -> list[str]:

@@ -6,7 +6,7 @@ Planning takes the decision, waking takes it again, and ``notifykit decide`` tri
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar, NamedTuple
@@ -237,12 +237,11 @@ _ADDRESS_CODES = {
     AddressState.SUPPRESSED: Code.ADDRESS_SUPPRESSED,
     AddressState.GONE: Code.ADDRESS_GONE,
 }
-_NOTHING: frozenset[str] = frozenset()
 
 
 def _unreachable(person: Person, channel: str, purpose: Purpose, now: datetime) -> Code | None:
     """Return why no address of the channel can be used; ``None`` if one can."""
-    suppressed = _suppressed(person.suppressions, channel, purpose, now) if person.suppressions else _NOTHING
+    suppressed = _suppressed(person.suppressions, channel, purpose, now)
     code = Code.NO_ADDRESS
     for address in person.addresses:
         if address.channel != channel:
@@ -256,8 +255,25 @@ def _unreachable(person: Person, channel: str, purpose: Purpose, now: datetime) 
     return code
 
 
-def _suppressed(suppressions: Iterable[Suppression], channel: str, purpose: Purpose, now: datetime) -> set[str]:
+def usable_addresses(person: Person, channel: str, purpose: Purpose, now: datetime) -> list[str]:
+    """Return the addresses of the channel that a notification of this purpose may be sent to."""
+    suppressed = _suppressed(person.suppressions, channel, purpose, now)
+    return [
+        each.address
+        for each in person.addresses
+        if each.channel == channel and each.state == AddressState.ACTIVE and each.address not in suppressed
+    ]
+
+
+_NOTHING: frozenset[str] = frozenset()
+
+
+def _suppressed(
+    suppressions: Sequence[Suppression], channel: str, purpose: Purpose, now: datetime
+) -> frozenset[str] | set[str]:
     """Return the addresses of the channel that must not be used for this purpose."""
+    if not suppressions:
+        return _NOTHING
     return {
         each.address
         for each in suppressions

@@ -34,6 +34,7 @@ from ...models.endpoint import (
 from ...models.event import StoredEvent, TakenEvent
 from ...models.event_type import StoredEventType
 from ...models.retry import MAX_RETRY_AFTER, RetryPolicy
+from ...models.steps import steps_from_json, steps_to_json
 from ...models.subscription import Subscription
 from ...ports import Record, Settlement
 
@@ -172,7 +173,7 @@ def taken_from(row: NamedRow) -> TakenEvent:
 
 #: Of ``outbox`` (o), ``events`` (e) and ``tenants`` (t); see :func:`taken_from`.
 TAKEN_COLUMNS = (
-    "o.event_id, o.fence, o.tenant, e.type, e.topic, e.priority, e.ordering_key, e.published_at, e.expires_at,"
+    "o.event_id, o.fence, o.tenant, e.type, e.priority, e.ordering_key, e.published_at, e.expires_at,"
     f" e.body, o.cursor, t.version, {DETAIL_COLUMNS}"
 )
 
@@ -443,6 +444,8 @@ def event_type_values(event_type: StoredEventType) -> dict[str, Any]:
                 "priority": event_type.priority.value,
                 "description": event_type.description,
                 "schema": None if event_type.schema is None else dict(event_type.schema),
+                "steps": steps_to_json(event_type.steps),
+                "tells_actor": event_type.tells_actor,
             }
         ),
         "version": event_type.version,
@@ -460,5 +463,7 @@ def event_type_from(row: Row) -> StoredEventType:
         priority=Priority(details["priority"]),
         description=details["description"],
         schema=details["schema"],
+        steps=steps_from_json(details.get("steps", ())),  # rows of an earlier version have none
+        tells_actor=details.get("tells_actor", False),
         version=row["version"],
     )
