@@ -100,6 +100,7 @@ class StoredEvent(NamedTuple):
         fingerprint: A digest of the content, kept with ``idempotency_key``.
         metadata: JSON text.
         category: Of the type, as the publisher declared it; ``None`` if it did not, as for ``purpose``.
+        audience: JSON text: the recipients whom the event is addressed to; ``None`` for nobody in particular.
     """
 
     id: str
@@ -123,6 +124,7 @@ class StoredEvent(NamedTuple):
     body: bytes
     category: str | None = None
     purpose: str | None = None
+    audience: str | None = None
 
     @property
     def details(self) -> EventDetails:
@@ -140,6 +142,7 @@ class TakenEvent(NamedTuple):
         cursor: Where a fan-out in pages goes on; ``None`` at the start.
         tenant_version: The tenant's version when the event was taken (see ``TenantConfig``).
         details: What the event says of itself beside its body.
+        audience: As in :class:`StoredEvent`.
     """
 
     id: str
@@ -155,6 +158,7 @@ class TakenEvent(NamedTuple):
     cursor: str | None
     tenant_version: int
     details: EventDetails = NO_DETAILS
+    audience: str | None = None
 
 
 @attrs.frozen(kw_only=True)
