@@ -10,15 +10,15 @@ from typing import Any, Final
 import attrs
 
 from ..errors import InvalidInputError
-from .checks import duration, field_check, flag, listed, many, one_of
+from .checks import duration, field_check, flag, listed, many, one_of, text
 from .delivery import WEBHOOK
-from .preferences import label
 
 IN_APP: Final = "in_app"
 #: Each channel has one step at the most, and nobody has more channels.
 MAX_STEPS = 20
 #: The latest that a step may run after its event.
 MAX_AFTER = timedelta(days=365)
+_LABEL = text(most=128)
 
 
 class Unless(StrEnum):
@@ -32,7 +32,7 @@ def people_channel(value: object) -> str | None:
     """Check the name of a channel over which people are told."""
     if value == WEBHOOK:
         return "must be a channel of people; webhooks go to endpoints, which are subscribed"
-    return label(value)
+    return _LABEL(value)
 
 
 def _marks(values: Iterable[Unless | str] | str) -> Any:

@@ -13,7 +13,6 @@ from typing import Final
 
 import attrs
 
-from ..models.addresses import Address, AddressState
 from ..models.audience import Audience
 from ..models.delivery import DeliveryState, EventDetails, NewDelivery
 from ..models.event import TakenEvent
@@ -21,8 +20,8 @@ from ..models.event_type import StoredEventType
 from ..models.ids import delivery_id, recipient_key
 from ..models.preferences import Purpose
 from ..models.recipient import Recipient, TenantPreferences
-from ..models.steps import IN_APP, Unless, Step
-from .contact import Code, Decision, Defer, Person, Skip, decide_contact, usable_addresses
+from ..models.steps import IN_APP, Step, Unless
+from .contact import Code, Decision, Defer, Person, Skip, decide_contact, person_of, usable_addresses
 from .decide import SEND, Cancel, Expire, Hold, Suppress
 from .decide import Decision as Claimed
 from .preferences import Notice
@@ -104,24 +103,6 @@ def notice_plan(
         steps=steps,
         is_default=is_default and not channels,
         actor=None if event_type is not None and event_type.tells_actor else details.actor,
-    )
-
-
-def person_of(recipient: Recipient, tenant: TenantPreferences | None) -> Person:
-    """Return what the decision needs to know of a recipient; the address of everybody's inbox is the id."""
-    quiet = recipient.quiet_hours
-    settings = recipient.settings
-    if tenant is not None:
-        settings = (*tenant.settings, *settings)
-        if recipient.zone is None and tenant.zone is not None and quiet.windows and quiet.zone != tenant.zone:
-            quiet = attrs.evolve(quiet, zone=tenant.zone)
-    return Person(
-        settings=settings,
-        mutes=recipient.mutes,
-        consents=recipient.consented if recipient.consents else frozenset(),
-        addresses=(*recipient.addresses, Address(channel=IN_APP, address=recipient.id, state=AddressState.ACTIVE)),
-        suppressions=recipient.suppressions,
-        quiet_hours=quiet,
     )
 
 

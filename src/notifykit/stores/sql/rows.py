@@ -136,6 +136,7 @@ def event_from(row: Row) -> StoredEvent:
         body=bytes(row["body"]),
         category=row["category"],
         purpose=row["purpose"],
+        audience=row["audience"],
     )
 
 
@@ -168,13 +169,14 @@ def taken_from(row: NamedRow) -> TakenEvent:
         row["cursor"],
         row["version"] or 0,
         details_from(row),
+        row["audience"],
     )
 
 
 #: Of ``outbox`` (o), ``events`` (e) and ``tenants`` (t); see :func:`taken_from`.
 TAKEN_COLUMNS = (
     "o.event_id, o.fence, o.tenant, e.type, e.priority, e.ordering_key, e.published_at, e.expires_at,"
-    f" e.body, o.cursor, t.version, {DETAIL_COLUMNS}"
+    f" e.body, o.cursor, t.version, e.audience, {DETAIL_COLUMNS}"
 )
 
 
