@@ -16,6 +16,7 @@ import attrs
 from ..models.addresses import Address, AddressState, Suppression
 from ..models.preferences import OFF, ON, Mute, Purpose, Setting
 from ..models.quiet_hours import QuietHours
+from ..models.recipient import IN_APP, Recipient, TenantPreferences
 from .preferences import Notice, is_muted, setting_that_counts
 from .quiet_hours import quiet_until
 
@@ -196,6 +197,33 @@ class Person:
     addresses: Sequence[Address] = ()
     suppressions: Sequence[Suppression] = ()
     quiet_hours: QuietHours = attrs.field(factory=QuietHours)
+
+
+def person_of(
+    recipient: Recipient, tenant: TenantPreferences | None = None, settings: Sequence[Setting] = ()
+) -> Person:
+    """Return what the decision needs to know of a recipient.
+
+    Every recipient has an inbox, whose address is the recipient's id.
+
+    Args:
+        tenant: What the tenant says for all of its recipients.
+        settings: Those of the system and of the event's type.
+    """
+    quiet = recipient.quiet_hours
+    if tenant is not None:
+        settings = (*settings, *tenant.settings)
+        if tenant.zone is not None and recipient.zone is None and quiet.windows:
+            quiet = attrs.evolve(quiet, zone=tenant.zone)
+    inbox = Address(channel=IN_APP, address=recipient.id, state=AddressState.ACTIVE)
+    return Person(
+        settings=(*settings, *recipient.settings),
+        mutes=recipient.mutes,
+        consents=recipient.consented,
+        addresses=(*recipient.addresses, inbox),
+        suppressions=recipient.suppressions,
+        quiet_hours=quiet,
+    )
 
 
 def decide_contact(notice: Notice, person: Person, channel: str, *, tokens_left: bool, now: datetime) -> Decision:
