@@ -57,10 +57,10 @@ class DeliveryAttempted:
 
 @attrs.frozen(kw_only=True)
 class DeliveryNotSent:
-    """A claimed delivery was not sent: held, cancelled, expired, or put back because this process lacks a resource.
+    """A claimed delivery was not sent: held, ended, or put back because this process lacks a resource.
 
     Attributes:
-        decision: ``held``, ``cancelled``, ``expired`` or ``pending``: due again soon.
+        decision: ``held``, ``cancelled``, ``expired``, ``suppressed`` or ``pending``: due again soon.
     """
 
     name: ClassVar[str] = "delivery.not_sent"

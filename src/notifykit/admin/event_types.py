@@ -8,11 +8,8 @@ import attrs
 
 from ..changes import change
 from ..models.event import EventType
-from ..models.event_type import StoredEventType
+from ..models.event_type import ALL_TENANTS, StoredEventType
 from ..ports import Store
-
-#: The tenant of types that a program declares: they are the same for all tenants.
-ALL_TENANTS = ""
 
 
 async def save_types(store: Store, declared: Iterable[EventType]) -> int:

@@ -8,7 +8,6 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import attrs
 
-from ..errors import StoreUnavailableError
 from ..models.audience import Audience
 from ..models.delivery import Claim, DeliveryState, EventDetails, NewDelivery
 from ..models.event import TakenEvent
@@ -18,7 +17,7 @@ from ..models.recipient import PREFERENCES_ID, Recipient, TenantPreferences
 from ..models.steps import IN_APP, Step, Unless
 from ..models.subscription import PEOPLE
 from ..policies.audience import NoticePlan, addressees, decide_claimed, notice_plan, plan_person
-from ..policies.decide import SEND, Decision
+from ..policies.decide import HOLD, SEND, Decision, Hold
 from ..ports import MAX_IDS, DeliveryFilter, Store
 from .directory import Directory
 
@@ -37,9 +36,7 @@ class _Marks(Protocol):
 class HasMarks(Protocol):
     """A store with inboxes, as far as waking deliveries ask it."""
 
-    async def inbox_marks(
-        self, tenant: str, wanted: Collection[tuple[str, str]]
-    ) -> Mapping[tuple[str, str], _Marks]:
+    async def inbox_marks(self, tenant: str, wanted: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], _Marks]:
         """Return what people have done with the items of events, by recipient and event id."""
         ...
 
@@ -145,10 +142,14 @@ class People:
                 marks=marks.get(claim.delivery_id, ()),
                 now=now,
             )
+            if (
+                decision is SEND
+                and recipient is not None
+                and not self._prime(claim.channel, address, recipient, tenant)
+            ):
+                decision = Hold(now + HOLD, "no_channel")
             if decision is not SEND:
                 found[claim.delivery_id] = decision
-            elif recipient is not None:
-                self._prime(claim.channel, address, recipient, tenant)
         return found
 
     async def _earlier(
@@ -216,10 +217,10 @@ class People:
             type_name, details, event_type, expires_at=expires_at, channels=channels, available=self._channels
         )
 
-    def _prime(self, channel: str, address: str, recipient: Recipient, tenant: TenantPreferences | None) -> None:
-        """Give the directory the destination that an address of a recipient yields now."""
+    def _prime(self, channel: str, address: str, recipient: Recipient, tenant: TenantPreferences | None) -> bool:
+        """Give the directory the destination that an address of a recipient yields now, if it can be reached from here."""
         person = (_NOBODY if tenant is None else tenant).person(recipient)
-        self._directory.prime(recipient.tenant, recipient.id, channel, address, person)
+        return self._directory.prime(recipient.tenant, recipient.id, channel, address, person)
 
 
 def _delivery_ids(event_id: str, recipient: Recipient, steps: Iterable[Step]) -> list[str]:
@@ -228,6 +229,8 @@ def _delivery_ids(event_id: str, recipient: Recipient, steps: Iterable[Step]) ->
         delivery_id(event_id, recipient_key(recipient.id, step.channel, address))
         for step in steps
         for address in (
-            [recipient.id] if step.channel == IN_APP else [each.address for each in recipient.addresses_on(step.channel)]
+            [recipient.id]
+            if step.channel == IN_APP
+            else [each.address for each in recipient.addresses_on(step.channel)]
         )
     ]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 from .delivery import Priority
 from .steps import Step
+
+#: The tenant of types that a program declares: they are the same for all tenants.
+ALL_TENANTS: Final = ""
 
 
 @attrs.frozen(kw_only=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -23,6 +23,7 @@ from ...ports import Clock, Settlement, Store
 from ...telemetry import EventsPlanned, LoopFailed, TelemetryEvent, why
 from ..directory import Directory, TenantView
 from ..large_tenants import LargeTenant
+from ..people import Page, People
 from ..round_robin import PollResult, RoundRobin
 from ..sending.backlog import Backlog, Held
 from ..sending.circuits import Circuits
@@ -62,6 +63,7 @@ class Planner:
 
     store: Store
     directory: Directory
+    people: People
     backlogs: Mapping[tuple[str, Priority], Backlog]
     leases: Leases
     eager_sends: EagerSends
@@ -129,12 +131,9 @@ class Planner:
         await self.directory.prepare(taken)
         now, since = self.clock.now(), asyncio.get_running_loop().time()
         views = await self._views(taken)
-        for event in taken:
-            view = views.get((event.tenant, event.tenant_version))
-            plan = None if view is None else await self._plan(event, view, now)
-            if view is None or plan is None:
-                continue
-            deliveries, cursor = plan
+        async for page in self._pages(taken, views, now):
+            event, deliveries, cursor = page.event, page.deliveries, page.cursor
+            view = views[event.tenant, event.tenant_version]
             if cursor is None and _could_be_sent(event, deliveries):
                 if event.fence > 1:
                     lost.append(_abandoned(event, deliveries))
@@ -155,6 +154,43 @@ class Planner:
             # As long as a worker that lives may need to record what it has sent, after the store was away.
             await self._write(lost, [], planned, now, lease=self.settings.lease / 4, worker="")
         return goes_on
+
+    async def _pages(
+        self, taken: list[TakenEvent], views: Mapping[tuple[str, int], TenantView | LargeTenant], now: datetime
+    ) -> AsyncIterator[Page]:
+        """Yield a page of each event that can be planned; those for people together, to read recipients at one go."""
+        waiting: list[Page] = []
+        for event in taken:
+            view = views.get((event.tenant, event.tenant_version))
+            plan = None if view is None else await self._plan(event, view, now)
+            if plan is None:
+                continue
+            page = Page(event, *plan)
+            if not page.is_for_people:
+                yield page
+                continue
+            waiting.append(page)
+            if sum(len(page.deliveries) for page in waiting) >= _PAGE:
+                for page in await self._completed(waiting, now):
+                    yield page
+                waiting = []
+        for page in await self._completed(waiting, now):
+            yield page
+
+    async def _completed(self, pages: list[Page], now: datetime) -> list[Page]:
+        """Return pages with the deliveries to their people; one that cannot be planned is left out."""
+        if not pages:
+            return []
+        try:
+            await self.people.complete(pages, now)
+        except StoreUnavailableError:
+            raise
+        except Exception as error:
+            if len(pages) == 1:
+                self._report(pages[0].event, error)
+                return []
+            return [page for each in pages for page in await self._completed([each], now)]
+        return pages
 
     async def _views(self, taken: list[TakenEvent]) -> dict[tuple[str, int], TenantView | LargeTenant]:
         """Return what is known of the tenants of a batch; one that cannot be read is left out.

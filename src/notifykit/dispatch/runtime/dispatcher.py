@@ -41,6 +41,7 @@ from ..directory import Directory
 from ..maintenance.invalidation import Invalidation
 from ..maintenance.janitor import Janitor
 from ..operational_events import OperationalEvents
+from ..people import People
 from ..planning.planner import Planner
 from ..round_robin import PollResult
 from ..sending.backlog import Backlog
@@ -130,6 +131,7 @@ class Dispatcher:
     def _build(self, rng: Rng) -> None:
         settings, store, clock = self.settings, self._store, self._clock
         self._directory = Directory(store, settings.max_timeout, self._channels)
+        self._people = People(store, self._directory, self._channels)
         self._leases = Leases()
         self._recorder = Recorder(
             store,
@@ -156,6 +158,7 @@ class Dispatcher:
         self._planner = Planner(
             store,
             self._directory,
+            self._people,
             self.backlogs,
             self._leases,
             self._recorder.eager_sends,
@@ -175,6 +178,7 @@ class Dispatcher:
                 self._store,
                 backlog,
                 self._directory,
+                self._people,
                 self._leases,
                 self._circuits,
                 self._recorder,

@@ -16,6 +16,7 @@ from ...failpoints import failpoint
 from ...models.delivery import Attempt, Claim, DeliveryState, Lane
 from ...models.destination import Destination
 from ...models.event import StoredEvent
+from ...models.ids import is_for_person
 from ...models.outcome import (
     Accepted,
     BadRecipient,
@@ -28,10 +29,10 @@ from ...models.outcome import (
     outcome_problem,
     recordable,
 )
-from ...policies.decide import SEND, Cancel, Decision, Hold, decide
+from ...policies.decide import SEND, Decision, decide
 from ...policies.retry import Complete, DeadLetter, NextStep, PutBack, RetryAt, Rng, next_step
 from ...ports import Channel, Clock, Record
-from ...telemetry import ChannelFailed, DeliveryAttempted, DeliveryNotSent, LoopFailed, TelemetryEvent, why
+from ...telemetry import ChannelFailed, DeliveryAttempted, LoopFailed, TelemetryEvent, why
 from ..directory import Directory
 from ..operational_events import OperationalEvents
 from .backlog import Backlog
@@ -39,6 +40,7 @@ from .circuits import Circuits
 from .eager import Written
 from .leases import Leases
 from .recorder import Recorder
+from .records import not_sent, record_of
 
 _NAMES: Mapping[type[Outcome], str] = {
     Accepted: "accepted",
@@ -102,6 +104,9 @@ class Sender:
         started = self.clock.now()
         destination = self.directory.destination(claim)
         if destination is None:
+            if is_for_person(claim.subscription_id, claim.address):
+                self.release(claim, started)  # its destination made room for others: the next claim reads it again
+                return
             try:
                 destination = await self.directory.find_destination(claim)
             except StoreError:
@@ -220,24 +225,10 @@ class Sender:
         )
 
     def _not_sent(self, claim: Claim, decision: Decision, now: datetime) -> None:
-        reason: str | None
-        match decision:
-            case Hold(due_at, reason):
-                record = Record(claim.delivery_id, claim.fence, DeliveryState.HELD, reason, due_at, now, None)
-            case Cancel(reason=reason):
-                record = Record(claim.delivery_id, claim.fence, DeliveryState.CANCELLED, reason, None, now, None)
-            case _:
-                record = Record(claim.delivery_id, claim.fence, DeliveryState.EXPIRED, "expired", None, now, None)
-        self._write_unsent(claim, record)
+        self._write_unsent(claim, record_of(claim, decision, now))
 
     def _write_unsent(self, claim: Claim, record: Record) -> None:
-        event = DeliveryNotSent(
-            delivery_id=claim.delivery_id,
-            event_id=claim.event_id,
-            tenant=claim.tenant,
-            decision=record.state.value,
-            reason=record.reason,
-        )
+        event = not_sent(claim, record)
 
         def written() -> None:
             if claim.ordering_key is not None and record.state not in (DeliveryState.HELD, DeliveryState.PENDING):

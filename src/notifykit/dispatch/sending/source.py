@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 import anyio
 import attrs
@@ -18,12 +19,14 @@ from ...policies.retry import Rng
 from ...ports import Clock, Queue, Record
 from ...telemetry import LoopFailed, TelemetryEvent, why
 from ..directory import Directory
+from ..people import People
 from ..round_robin import PollResult, RoundRobin
 from ..settings import DispatchSettings
 from .backlog import Backlog, Held
 from .circuits import Circuits
 from .leases import Leases
 from .recorder import Recorder
+from .records import not_sent, record_of
 
 #: Below this many free places claiming waits: small claims cost as much as large ones.
 _LEAST = 32
@@ -45,6 +48,7 @@ class Source:
     store: Queue
     backlog: Backlog
     directory: Directory
+    people: People
     leases: Leases
     circuits: Circuits
     recorder: Recorder
@@ -91,6 +95,7 @@ class Source:
         self._round_robin.note((claim.subscriber_id for claim in claims), limit=room, took=time.monotonic() - started)
         claims = await self._apart(claims)
         try:
+            claims = await self._decided(claims)
             destinations = await self.directory.destinations_of(claims)
         except StoreError:
             now = self.clock.now()
@@ -116,6 +121,16 @@ class Source:
             self.leases.add(claim)
         self.backlog.add(*held)
         return PollResult.MUCH if claims or throttled else PollResult.NOTHING
+
+    async def _decided(self, claims: list[Claim]) -> list[Claim]:
+        """Decide anew about people's deliveries, write what is not sent now, and return the other claims."""
+        now = self.clock.now()
+        decisions = await self.people.decide(claims, now)
+        for claim in claims:
+            if (decision := decisions.get(claim.delivery_id)) is not None:
+                record = record_of(claim, decision, now)
+                self.recorder.add(record, partial(self.emit, not_sent(claim, record)))
+        return [claim for claim in claims if claim.delivery_id not in decisions] if decisions else claims
 
     def _hold_back(self, claim: Claim, destination: Destination) -> None:
         """Put a claim back until the next probe of its circuit, or until the one that is sent now is over.
