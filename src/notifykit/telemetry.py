@@ -153,6 +153,23 @@ class SubscriptionDisabled:
 
 
 @attrs.frozen(kw_only=True)
+class AddressGone:
+    """An address of a recipient was marked as gone: its provider says that there is no such address any more.
+
+    Attributes:
+        reason: The code that is also the address's ``reason``.
+    """
+
+    name: ClassVar[str] = "recipient.address_gone"
+    level: ClassVar[int] = logging.WARNING
+
+    recipient_id: str
+    tenant: str
+    channel: str
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
 class CircuitOpened:
     """An endpoint or a provider's account keeps failing; deliveries wait between probes and use up no attempts.
 
@@ -254,6 +271,7 @@ TelemetryEvent = (
     | EventsPlanned
     | EndpointDisabled
     | SubscriptionDisabled
+    | AddressGone
     | CircuitOpened
     | CircuitClosed
     | SendingPaused

@@ -13,7 +13,7 @@ from ..models.delivery import Claim, DeliveryState, EventDetails, NewDelivery
 from ..models.event import TakenEvent
 from ..models.event_type import ALL_TENANTS, StoredEventType
 from ..models.ids import delivery_id, is_for_person, recipient_key
-from ..models.recipient import PREFERENCES_ID, Recipient, TenantPreferences
+from ..models.recipient import PREFERENCES, Recipient, TenantPreferences
 from ..models.steps import IN_APP, Step, Unless
 from ..models.subscription import PEOPLE
 from ..policies.audience import NoticePlan, addressees, decide_claimed, notice_plan, plan_person
@@ -199,7 +199,7 @@ class People:
         for tenant, ids in named.items():
             for recipient in await self._store.get(Recipient, tenant, ids):
                 recipients[tenant, recipient.id] = recipient
-            for preferences in await self._store.get(TenantPreferences, tenant, [PREFERENCES_ID]):
+            for preferences in await self._store.get(TenantPreferences, tenant, [PREFERENCES]):
                 tenants[tenant] = preferences
         known = await self._store.get(StoredEventType, ALL_TENANTS, types)
         return _Known(recipients, tenants, {each.id: each for each in known})
@@ -218,19 +218,17 @@ class People:
         )
 
     def _prime(self, channel: str, address: str, recipient: Recipient, tenant: TenantPreferences | None) -> bool:
-        """Give the directory the destination that an address of a recipient yields now, if it can be reached from here."""
+        """Give the directory the destination that an address of a recipient yields now; tell whether there is one."""
         person = (_NOBODY if tenant is None else tenant).person(recipient)
         return self._directory.prime(recipient.tenant, recipient.id, channel, address, person)
 
 
 def _delivery_ids(event_id: str, recipient: Recipient, steps: Iterable[Step]) -> list[str]:
     """Return the ids that an event's deliveries to a recipient over some steps have, made or not."""
-    return [
-        delivery_id(event_id, recipient_key(recipient.id, step.channel, address))
-        for step in steps
-        for address in (
-            [recipient.id]
-            if step.channel == IN_APP
-            else [each.address for each in recipient.addresses_on(step.channel)]
-        )
-    ]
+    found = []
+    for step in steps:
+        on = [each.address for each in recipient.addresses_on(step.channel)]
+        if step.channel == IN_APP:
+            on.append(recipient.id)
+        found += [delivery_id(event_id, recipient_key(recipient.id, step.channel, address)) for address in on]
+    return found

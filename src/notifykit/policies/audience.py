@@ -21,8 +21,9 @@ from ..models.ids import delivery_id, recipient_key
 from ..models.preferences import Purpose
 from ..models.recipient import Recipient, TenantPreferences
 from ..models.steps import IN_APP, Step, Unless
+from ..models.unreadable import UnreadableRecipient
 from .contact import Code, Decision, Defer, Person, Skip, decide_contact, person_of, usable_addresses
-from .decide import SEND, Cancel, Expire, Hold, Suppress
+from .decide import HOLD, SEND, Cancel, Expire, Hold, Suppress
 from .decide import Decision as Claimed
 from .preferences import Notice
 
@@ -31,7 +32,7 @@ DEFAULT_STEPS: Final = (Step(IN_APP), Step("email"))
 #: How long a fallback waits before it looks again at the steps before it.
 FALLBACK_LOOK = timedelta(minutes=1)
 
-UNKNOWN_RECIPIENT, RECIPIENT_GONE = "unknown_recipient", "recipient_gone"
+UNKNOWN_RECIPIENT, RECIPIENT_GONE, RECIPIENT_UNREADABLE = "unknown_recipient", "recipient_gone", "recipient_unreadable"
 LATER_STEP, FALLBACK, EARLIER_DELIVERED = "later_step", "fallback", "earlier_step_delivered"
 
 _DEFAULT_CATEGORY = "general"
@@ -160,10 +161,9 @@ def plan_person(
             address,
         )
 
-    if recipient is None:
-        return [
-            new(step.channel, recipient_id, DeliveryState.SUPPRESSED, UNKNOWN_RECIPIENT, now) for step in plan.steps[:1]
-        ]
+    if recipient is None or isinstance(recipient, UnreadableRecipient):
+        code = UNKNOWN_RECIPIENT if recipient is None else RECIPIENT_UNREADABLE
+        return [new(step.channel, recipient_id, DeliveryState.SUPPRESSED, code, now) for step in plan.steps[:1]]
     person = person_of(recipient, tenant)
     made: list[NewDelivery] = []
     may_arrive = False
@@ -228,6 +228,8 @@ def decide_claimed(
     """
     if recipient is None:
         return Cancel(RECIPIENT_GONE)
+    if isinstance(recipient, UnreadableRecipient):
+        return Hold(now + HOLD, RECIPIENT_UNREADABLE)
     step = plan.step(channel)
     if step is not None:
         if step.is_answered_by(marks):

@@ -89,7 +89,7 @@ def record_before_send() -> None:
     from notifykit.policies.retry import Complete
 
     async def deliver(self: Sender, claim: Claim) -> None:
-        now = self.clock.now()
+        now = self.context.clock.now()
         destination = self.directory.destination(claim)
         assert destination is not None
         self._record(claim, destination, Accepted(), Complete(), now, now)
@@ -117,7 +117,7 @@ def lease_short() -> None:
     from notifykit.dispatch.settings import DispatchSettings
 
     DispatchSettings.__attrs_post_init__ = lambda self: None  # type: ignore[method-assign]
-    rewrite("dispatch.maintenance.janitor:Janitor.extend", ("now = self.clock.now()", "return 0"))
+    rewrite("dispatch.maintenance.janitor:Janitor.extend", ("now = self.context.clock.now()", "return 0"))
     no_lease_check()
 
 

@@ -172,4 +172,4 @@ class TestHealth:
 
     def _fail(self, circuits: Circuits, endpoint: Endpoint, times: int = 1) -> None:
         for _ in range(times):
-            circuits.note(destination_of(endpoint), FAILED, circuits.clock.now())
+            circuits.note(destination_of(endpoint), FAILED, circuits.context.clock.now())

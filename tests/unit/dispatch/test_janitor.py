@@ -15,6 +15,8 @@ from notifykit.stores.memory.store import MemoryStore
 from notifykit.testing import FakeClock
 from notifykit.testing.suites.store.steps import given_claim, read
 
+from .support import context
+
 SETTINGS = DispatchSettings()
 #: Between two looks of a worker.
 LOOK = timedelta(seconds=5)
@@ -22,7 +24,7 @@ LOOK = timedelta(seconds=5)
 
 def janitor(store: MemoryStore, clock: FakeClock) -> Janitor:
     """Return a worker's janitor."""
-    return Janitor(store, Leases(), SETTINGS, clock, lambda _: None)
+    return Janitor(context(store, clock=clock, emit=lambda _: None), Leases())
 
 
 @pytest.fixture

@@ -30,9 +30,10 @@ from ...models.outcome import (
     recordable,
 )
 from ...policies.decide import SEND, Decision, decide
-from ...policies.retry import Complete, DeadLetter, NextStep, PutBack, RetryAt, Rng, next_step
-from ...ports import Channel, Clock, Record
-from ...telemetry import ChannelFailed, DeliveryAttempted, LoopFailed, TelemetryEvent, why
+from ...policies.retry import Complete, DeadLetter, NextStep, PutBack, RetryAt, next_step
+from ...ports import Channel, Record
+from ...telemetry import ChannelFailed, DeliveryAttempted, LoopFailed, why
+from ..context import Context
 from ..directory import Directory
 from ..operational_events import OperationalEvents
 from .backlog import Backlog
@@ -70,6 +71,7 @@ class Sender:
     """
 
     lane: Lane
+    context: Context
     backlog: Backlog
     channels: Mapping[str, Channel]
     directory: Directory
@@ -77,14 +79,10 @@ class Sender:
     leases: Leases
     circuits: Circuits
     operational: OperationalEvents
-    clock: Clock
-    rng: Rng
-    emit: Callable[[TelemetryEvent], None]
     wants: Callable[[], bool]
     invalidate: Callable[[Destination, str], None]
     next_of_group: Callable[[], None]
     short: Callable[[str], None]
-    worker: str
     margin: timedelta
 
     async def pull(self, most: int = sys.maxsize) -> None:
@@ -95,13 +93,13 @@ class Sender:
                 await self._deliver(claim)
             except Exception as error:  # an error of one delivery does not stop the lane
                 text = f"{claim.delivery_id}: {why(error)}"
-                self.emit(LoopFailed(loop=f"send {self.lane}", error=text, pause=_FAULT))
-                self.release(claim, self.clock.now(), pause=_FAULT)
+                self.context.emit(LoopFailed(loop=f"send {self.lane}", error=text, pause=_FAULT))
+                self.release(claim, self.context.clock.now(), pause=_FAULT)
             finally:
                 self.backlog.done(claim.subscriber_id)
 
     async def _deliver(self, claim: Claim) -> None:
-        started = self.clock.now()
+        started = self.context.clock.now()
         destination = self.directory.destination(claim)
         if destination is None:
             if is_for_person(claim.subscription_id, claim.address):
@@ -123,9 +121,9 @@ class Sender:
         failpoint("att.started")
         outcome = await self._send(claim, destination, started)
         failpoint("att.answered")
-        finished = self.clock.now()
+        finished = self.context.clock.now()
         self.circuits.note(destination, outcome, finished)
-        step = next_step(outcome, tries=claim.tries + 1, policy=destination.retry, now=finished, rng=self.rng)
+        step = next_step(outcome, tries=claim.tries + 1, policy=destination.retry, now=finished, rng=self.context.rng)
         if isinstance(step, PutBack):
             if isinstance(outcome, Unsent) and outcome.pauses:
                 self.short(outcome.reason)
@@ -147,7 +145,7 @@ class Sender:
             problem = f"{type(error).__name__}: {error}"
         if problem is None:
             return recordable(outcome)
-        self.emit(ChannelFailed(channel=claim.channel, delivery_id=claim.delivery_id, error=problem))
+        self.context.emit(ChannelFailed(channel=claim.channel, delivery_id=claim.delivery_id, error=problem))
         return Transient(reason="channel_error")
 
     def _record(
@@ -185,7 +183,7 @@ class Sender:
             answer.status,
             due_at,
             answer.body[:_KEPT],
-            self.worker,
+            self.context.worker,
             answer.reference,
         )
         in_group = claim.ordering_key is not None and state is not DeliveryState.PENDING
@@ -201,7 +199,7 @@ class Sender:
             if in_group:
                 self.next_of_group()
             if self.wants():
-                self.emit(self._attempted(claim, attempt, step, finished))
+                self.context.emit(self._attempted(claim, attempt, step, finished))
 
         return written
 
@@ -233,7 +231,7 @@ class Sender:
         def written() -> None:
             if claim.ordering_key is not None and record.state not in (DeliveryState.HELD, DeliveryState.PENDING):
                 self.next_of_group()
-            self.emit(event)
+            self.context.emit(event)
 
         self.recorder.add(record, written)
 
