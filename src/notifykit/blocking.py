@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import partial
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, Unpack
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, Unpack, overload
 
 from .admin import Deliveries, Endpoints, Events, Subscriptions
 from .admin.endpoints import EndpointOptions
@@ -131,6 +131,7 @@ class Blocking:
         receipts: list[Receipt] = self._portal.call(lambda kit: kit.apublish_many(events, **options))
         return receipts
 
+    @overload
     def subscribe(
         self,
         event_types: str | Iterable[str],
@@ -140,11 +141,40 @@ class Blocking:
         topic: str | None = None,
         filter: Mapping[str, Any] | None = None,
         **endpoint_options: Unpack[EndpointOptions],
-    ) -> tuple[Subscription, Endpoint]:
-        """Subscribe a URL or an existing endpoint's id; see :meth:`notifykit.Notifykit.subscribe`."""
-        made: tuple[Subscription, Endpoint] = self._portal.call(
+    ) -> tuple[Subscription, Endpoint]: ...
+
+    @overload
+    def subscribe(
+        self,
+        event_types: str | Iterable[str],
+        *,
+        tenant: str,
+        recipient: str,
+        topic: str | None = None,
+        filter: Mapping[str, Any] | None = None,
+    ) -> Subscription: ...
+
+    def subscribe(
+        self,
+        event_types: str | Iterable[str],
+        *,
+        tenant: str,
+        endpoint: str | None = None,
+        recipient: str | None = None,
+        topic: str | None = None,
+        filter: Mapping[str, Any] | None = None,
+        **endpoint_options: Unpack[EndpointOptions],
+    ) -> tuple[Subscription, Endpoint] | Subscription:
+        """Subscribe an endpoint (by its URL or id) or a recipient; see :meth:`notifykit.Notifykit.subscribe`."""
+        made: tuple[Subscription, Endpoint] | Subscription = self._portal.call(
             lambda kit: kit.subscribe(
-                event_types, tenant=tenant, endpoint=endpoint, topic=topic, filter=filter, **endpoint_options
+                event_types,
+                tenant=tenant,
+                endpoint=endpoint,
+                recipient=recipient,
+                topic=topic,
+                filter=filter,
+                **endpoint_options,
             )
         )
         return made

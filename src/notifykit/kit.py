@@ -8,7 +8,7 @@ import os
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
 import attrs
 
@@ -468,7 +468,7 @@ class Notifykit:
 
         return Events(self.store)
 
-    @checked(refusal=InvalidSubscriptionError)
+    @overload
     async def subscribe(
         self,
         event_types: str | Iterable[str],
@@ -478,22 +478,56 @@ class Notifykit:
         topic: str | None = None,
         filter: Mapping[str, Any] | None = None,
         **endpoint_options: Unpack[EndpointOptions],
-    ) -> tuple[Subscription, Endpoint]:
-        """Subscribe a URL (a new endpoint) or an existing endpoint's id to webhooks.
+    ) -> tuple[Subscription, Endpoint]: ...
+
+    @overload
+    async def subscribe(
+        self,
+        event_types: str | Iterable[str],
+        *,
+        tenant: str,
+        recipient: str,
+        topic: str | None = None,
+        filter: Mapping[str, Any] | None = None,
+    ) -> Subscription: ...
+
+    @checked(refusal=InvalidSubscriptionError, endpoint=optional(checks.string), recipient=optional(checks.identifier))
+    async def subscribe(
+        self,
+        event_types: str | Iterable[str],
+        *,
+        tenant: str,
+        endpoint: str | None = None,
+        recipient: str | None = None,
+        topic: str | None = None,
+        filter: Mapping[str, Any] | None = None,
+        **endpoint_options: Unpack[EndpointOptions],
+    ) -> tuple[Subscription, Endpoint] | Subscription:
+        """Subscribe a URL (a new endpoint) or an existing endpoint's id to webhooks, or a recipient.
 
         What is reached over another channel is subscribed with ``subscriptions.create``.
 
         Returns:
-            The subscription and its endpoint; a new endpoint's signing secret is ``secrets[0].value``.
+            Of an endpoint the subscription and the endpoint, whose signing secret is ``secrets[0].value`` if it is
+            new; of a recipient the subscription.
 
         Raises:
             InvalidEndpointError: The URL or an option is not acceptable.
             InvalidSubscriptionError: A pattern, the topic or the filter is not acceptable.
+            NotFoundError: The tenant has no such endpoint or recipient.
         """
         from .admin.subscriptions import check, listed_patterns
 
         patterns = listed_patterns(event_types)
         check(patterns, topic, filter)
+        if (endpoint is None) == (recipient is None):
+            raise InvalidSubscriptionError(["endpoint: give either endpoint= or recipient="])
+        if endpoint is None:
+            if endpoint_options:
+                raise InvalidSubscriptionError([f"{name}: is for endpoints only" for name in endpoint_options])
+            return await self.subscriptions.create(
+                patterns, tenant=tenant, recipient=recipient, topic=topic, filter=filter
+            )
         if endpoint.startswith("end_"):
             if endpoint_options:
                 raise InvalidEndpointError(
