@@ -276,6 +276,7 @@ class Dispatcher:
 
     async def _send_held(self) -> None:
         """Send what the backlogs hold, one after the other, as far as tokens go; give the rest back."""
+        await self._recorder.write()  # what sources have decided not to send
         while True:
             for sender, _ in self._senders:
                 while sender.backlog.ready:
