@@ -8,13 +8,15 @@ compares the signatures.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from datetime import datetime
 from functools import partial
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, Unpack, overload
 
 from .admin import Deliveries, Endpoints, Events, Subscriptions
 from .admin.endpoints import EndpointOptions
+from .admin.explain import PersonExplanation
 from .models.endpoint import Endpoint
-from .models.event import Receipt
+from .models.event import EventType, Receipt
 from .models.subscription import Subscription
 from .portal import Portal
 from .ports import StoreStats
@@ -183,6 +185,21 @@ class Blocking:
         """Store the event types that this program declares; return how many were new or changed."""
         count: int = self._portal.call(lambda kit: kit.sync_event_types())
         return count
+
+    def explain(
+        self,
+        recipient_id: str,
+        what: str | type | EventType,
+        *,
+        tenant: str,
+        topic: str | None = None,
+        at: datetime | None = None,
+    ) -> PersonExplanation:
+        """Explain why a person was told of an event or was not; see :meth:`notifykit.Notifykit.explain`."""
+        found: PersonExplanation = self._portal.call(
+            lambda kit: kit.explain(recipient_id, what, tenant=tenant, topic=topic, at=at)
+        )
+        return found
 
     def stats(self) -> StoreStats:
         """Return how much work waits."""

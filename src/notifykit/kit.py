@@ -25,7 +25,8 @@ from .errors import (
 from .models import checks
 from .models.checks import field_check, optional
 from .models.endpoint import Endpoint
-from .models.event import EventType, Receipt
+from .models.event import EventType, Receipt, StoredEvent
+from .models.ids import EVENT, is_id
 from .models.subscription import Subscription
 from .policies.admit import DEFAULT_LIMITS, Limits
 from .policies.arguments import checked
@@ -37,6 +38,7 @@ from .stores import StoreOptions, store_from_url
 if TYPE_CHECKING:
     from .admin import Deliveries, Endpoints, Events, Subscriptions
     from .admin.endpoints import EndpointOptions
+    from .admin.explain import PersonExplanation
     from .blocking import Blocking
     from .channels.webhook import Guard
     from .dispatch.runtime.dispatcher import Dispatcher
@@ -624,6 +626,51 @@ class Notifykit:
         from .admin.event_types import save_types
 
         return await save_types(self.store, self.catalog)
+
+    @checked(what=checks.instance(str, type, EventType), recipient_id=checks.identifier, at=optional(checks.instant))
+    async def explain(
+        self,
+        recipient_id: str,
+        what: str | type | EventType,
+        *,
+        tenant: str,
+        topic: str | None = None,
+        at: datetime | None = None,
+    ) -> PersonExplanation:
+        """Explain why a person was told of an event or was not, or whether they would be.
+
+        Args:
+            recipient_id: The person.
+            what: An event's id (``evt_…``), or a type: its name, its class, or what declares it.
+            topic: For a type: of the event.
+            at: When it would be planned; now by default.
+
+        Returns:
+            What is recorded, and what would become of each step; ``str()`` makes a text of it.
+
+        Raises:
+            InvalidInputError: ``what`` is neither an event nor a type that is known.
+            NotFoundError: The tenant has no such event.
+        """
+        from .admin.explain import explain_person
+        from .catalog import declaration_of
+
+        asked: StoredEvent | EventType | str
+        if not isinstance(what, str):
+            asked = declaration_of(what)
+        elif is_id(what, EVENT):
+            asked = await self.events.get(what, tenant=tenant)
+        else:
+            asked = self.catalog.get(what) or what
+        return await explain_person(
+            self.store,
+            recipient_id,
+            asked,
+            tenant=tenant,
+            topic=topic,
+            channels=[channel.name for channel in self._known_channels()],
+            now=at or self._clock.now(),
+        )
 
     async def stats(self) -> StoreStats:
         """Return how much work waits."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .text import Cell
 
 if TYPE_CHECKING:
+    from ..admin.explain import PersonExplanation
     from ..models.delivery import Attempt, Delivery, DeliveryState
     from ..models.endpoint import Endpoint, EndpointState, RateLimit
     from ..models.event import StoredEvent
@@ -200,4 +201,30 @@ def event(value: StoredEvent) -> dict[str, Any]:
         "purpose": value.purpose,
         "metadata": {} if metadata is None else json.loads(metadata),
         "data": body.get("data"),
+    }
+
+
+def person_explanation(value: PersonExplanation) -> dict[str, Any]:
+    """Return why a person was told of an event or was not, for JSON."""
+    return {
+        "recipient": value.recipient_id,
+        "type": value.event_type,
+        "is_known": value.is_known,
+        "event": None if value.event is None else event(value.event),
+        "reached_by": value.reached_by,
+        "deliveries": [delivery(each) for each in value.deliveries],
+        "verdicts": [{"subscription": subscription(of), "verdict": str(verdict)} for of, verdict in value.verdicts],
+        "steps": [
+            {
+                "channel": step.channel,
+                "verdict": step.verdict.value,
+                "code": step.code.value,
+                "sentence": step.sentence,
+                "at": instant(step.at),
+                "addresses": list(step.addresses),
+                "fallback": step.fallback,
+                "trail": [{"code": rule.code.value, "when": rule.when, "applies": rule.applies} for rule in step.trail],
+            }
+            for step in value.steps
+        ],
     }
