@@ -132,13 +132,22 @@ def subscription_fields(value: Subscription) -> dict[str, object]:
         "events": " ".join(value.event_types),
         "topic": value.topic,
         "filter": None if value.filter is None else compact(value.filter),
-        "endpoint" if value.address is None else "subscriber": value.subscriber_id,
+        _target_of(value): value.subscriber_id,
         "address": None if value.address is None else f"{value.address} ({value.channel})",
         "enabled": "yes" if value.enabled else f"no ({value.disabled_reason})" if value.disabled_reason else "no",
         "description": value.description or None,
         "created": clock(value.created_at),
         "updated": clock(value.updated_at),
     }
+
+
+def _target_of(value: Subscription) -> str:
+    """Return what a subscription delivers to."""
+    from ..models.subscription import PEOPLE
+
+    if value.channel == PEOPLE:
+        return "recipient"
+    return "endpoint" if value.address is None else "subscriber"
 
 
 def conditions(value: Subscription) -> str:
@@ -178,7 +187,9 @@ def attempt(value: Attempt) -> dict[str, Any]:
 def event(value: StoredEvent) -> dict[str, Any]:
     """Return an event for JSON, with its data."""
     from ..codec import loads
+    from ..models.audience import Audience
 
+    audience = Audience.from_json(value.audience)
     body: Mapping[str, Any] = loads(value.body)
     metadata = value.metadata
     return {
@@ -199,6 +210,8 @@ def event(value: StoredEvent) -> dict[str, Any]:
         "trace": value.trace,
         "category": value.category,
         "purpose": value.purpose,
+        "to": list(audience.to),
+        "channels": list(audience.channels),
         "metadata": {} if metadata is None else json.loads(metadata),
         "data": body.get("data"),
     }
