@@ -197,7 +197,7 @@ class EventCatalog:
         self._schemas: dict[str, DataCheck] = {}
         self._compiler = Compiler()
         for given in types:
-            event_type = declaration_of(given)
+            event_type = _declaration(given)
             _require_sound(event_type)
             if event_type.name in self._types:
                 raise ConfigurationError(f"event type {event_type.name!r} is declared twice")
@@ -223,7 +223,7 @@ class EventCatalog:
             MissingExtraError: One has a schema, and the extra ``schema`` is not installed.
         """
         for given in types:
-            self._take_in(declaration_of(given))
+            self._take_in(_declaration(given))
 
     def __iter__(self) -> Iterator[EventType]:
         return iter(sorted(self._types.values(), key=lambda event_type: event_type.name))
@@ -324,12 +324,7 @@ class EventCatalog:
             raise InvalidEventError(error.problems) from error
 
 
-def declaration_of(given: object) -> EventType:
-    """Return what declares a type of event: an event type itself, or what stands on a class.
-
-    Raises:
-        ConfigurationError: It was not declared with :func:`event`.
-    """
+def _declaration(given: object) -> EventType:
     if isinstance(given, EventType):
         return given
     event_type = event_type_of(given) if isinstance(given, type) else None

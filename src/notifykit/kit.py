@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
 import attrs
 
-from .catalog import EventCatalog
+from .catalog import EventCatalog, event_type_of
 from .channels import channels_of
 from .environment import ALLOW, ALLOW_HTTP, ALLOW_NAMES, CHANNELS, URL, switch
 from .errors import (
     CannotJoinError,
     ConfigurationError,
     InvalidEndpointError,
+    InvalidInputError,
     InvalidSubscriptionError,
     StoreUnavailableError,
 )
@@ -653,11 +654,15 @@ class Notifykit:
             NotFoundError: The tenant has no such event.
         """
         from .admin.explain import explain_person
-        from .catalog import declaration_of
 
         asked: StoredEvent | EventType | str
-        if not isinstance(what, str):
-            asked = declaration_of(what)
+        if isinstance(what, type):
+            declared = event_type_of(what)
+            if declared is None:
+                raise InvalidInputError([f"what: {what.__name__} was not declared with @event"])
+            asked = declared
+        elif isinstance(what, EventType):
+            asked = what
         elif is_id(what, EVENT):
             asked = await self.events.get(what, tenant=tenant)
         else:

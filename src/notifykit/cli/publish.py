@@ -53,7 +53,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--key", help="idempotency key: publishing again with the same key does nothing")
     parser.add_argument("--to", action="append", metavar="RECIPIENT", help="a person who is told; repeatable")
     parser.add_argument(
-        "--channel", action="append", dest="channels", metavar="NAME", help="tell people only over it; repeatable"
+        "--channel", action="append", dest="over", metavar="NAME", help="tell people only over it; repeatable"
     )
     parser.add_argument("--resource", type=inputs.resource, metavar="KIND:ID", help="what the event is about")
     parser.add_argument("--actor", help="the user or program that caused it")
@@ -93,7 +93,7 @@ def _options(args: Any, tenant: str) -> dict[str, Any]:
         "tenant": tenant,
         "topic": args.topic,
         "to": args.to,
-        "channels": args.channels,
+        "channels": args.over,
         "resource": args.resource,
         "actor": args.actor,
         "metadata": None if args.metadata is None else dict(args.metadata),

@@ -304,7 +304,7 @@ async def test_what_waits_for_someone_who_was_removed_is_cancelled(town: Town) -
     del town.kit.store._tables.records[Recipient][TENANT, ADA]  # type: ignore[attr-defined]  # without what depends on it
     await town.work(QUARTER)
 
-    assert ("cancelled", "recipient_gone") == (await town.found(ids=[waits.id]))[ADA, "email", "ada@example.org"]
+    assert ("cancelled", "recipient_deleted") == (await town.found(ids=[waits.id]))[ADA, "email", "ada@example.org"]
     assert [] == town.sent("email")
 
 
