@@ -113,6 +113,13 @@ def _channel_or_url(value: object) -> str | None:
     return checks.text(most=4096)(value) if isinstance(value, str) else _channel(value)
 
 
+def _moment(value: object) -> str | None:
+    wrong = checks.instant(value)
+    if wrong is None and isinstance(value, datetime) and not 1970 <= value.year < 9000:
+        return "must be between the years 1970 and 9000"
+    return wrong
+
+
 _MAX_CHANNELS = 100
 _channels = checks.many(_channel, most=_MAX_CHANNELS, what="channels")
 _channels_or_urls = checks.many(_channel_or_url, most=_MAX_CHANNELS, what="channels or their URLs")
@@ -628,7 +635,12 @@ class Notifykit:
 
         return await save_types(self.store, self.catalog)
 
-    @checked(what=checks.instance(str, type, EventType), recipient_id=checks.identifier, at=optional(checks.instant))
+    @checked(
+        what=checks.instance(str, type, EventType),
+        recipient_id=checks.identifier,
+        topic=optional(checks.text(most=DEFAULT_LIMITS.topic, empty=True)),
+        at=optional(_moment),
+    )
     async def explain(
         self,
         recipient_id: str,
