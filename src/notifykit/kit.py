@@ -27,6 +27,7 @@ from .models import checks
 from .models.checks import field_check, optional
 from .models.endpoint import Endpoint
 from .models.event import EventType, Receipt, StoredEvent
+from .models.event_type import StoredEventType
 from .models.ids import EVENT, is_id
 from .models.subscription import Subscription
 from .policies.admit import DEFAULT_LIMITS, Limits
@@ -589,6 +590,7 @@ class Notifykit:
             clock=self._clock,
             subscribers=self._subscribers,
             opened=self._open_for,
+            declared=self._declared,
         )
 
     @contextlib.asynccontextmanager
@@ -604,6 +606,10 @@ class Notifykit:
             self._dispatchers.discard(dispatcher)
             if self._is_lent and not self._dispatchers:
                 await self._disconnect()
+
+    def _declared(self, name: str) -> StoredEventType | None:
+        declared = self.catalog.get(name)
+        return None if declared is None else StoredEventType.of(declared)
 
     def _make_channels(self) -> list[Channel]:
         return channels_of(self._given_channels, guard=self._the_guard(), transport=self.egress.transport)

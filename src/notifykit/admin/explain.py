@@ -17,7 +17,6 @@ from ..models.subscription import Subscription
 from ..policies.audience import UNKNOWN_RECIPIENT, notice_plan
 from ..policies.explain import StepExplanation, explain_steps, sentence_for
 from ..ports import Store
-from .event_types import record_of
 from .events import Events
 
 
@@ -94,7 +93,7 @@ async def explain_person(
     preferences = next(iter(await store.get(TenantPreferences, tenant, [PREFERENCES])), None)
     name = what if isinstance(what, str) else what.type if isinstance(what, StoredEvent) else what.name
     if isinstance(what, EventType):
-        declared: StoredEventType | None = record_of(what)
+        declared: StoredEventType | None = StoredEventType.of(what)
     else:
         declared = next(iter(await store.get(StoredEventType, ALL_TENANTS, [name])), None)
     event = what if isinstance(what, StoredEvent) else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -21,6 +21,8 @@ from ..policies.decide import HOLD, SEND, Decision, Hold
 from ..ports import MAX_IDS, DeliveryFilter, Store
 from .directory import Directory
 
+#: Returns an event type that this program declares.
+DeclaredTypes = Callable[[str], StoredEventType | None]
 _NOBODY = TenantPreferences(tenant="-")
 
 
@@ -69,12 +71,14 @@ class People:
     Args:
         directory: Gets the destinations that recipients' addresses yield.
         channels: The names of this process's channels.
+        declared: Knows the event types of this program, for those that are not stored (yet).
     """
 
-    def __init__(self, store: Store, directory: Directory, channels: Collection[str]) -> None:
+    def __init__(self, store: Store, directory: Directory, channels: Collection[str], declared: DeclaredTypes) -> None:
         self._store = store
         self._directory = directory
         self._channels = frozenset(channels)
+        self._declared = declared
 
     # -- planning --------------------------------------------------------------------------------
 
@@ -212,7 +216,7 @@ class People:
         expires_at: datetime | None,
         channels: Collection[str] = (),
     ) -> NoticePlan:
-        event_type = known.types.get(type_name)
+        event_type = known.types.get(type_name) or self._declared(type_name)
         return notice_plan(
             type_name, details, event_type, expires_at=expires_at, channels=channels, available=self._channels
         )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import attrs
 
 from .delivery import Priority
+from .event import EventType
 from .steps import Step
 
 #: The tenant of types that a program declares: they are the same for all tenants.
@@ -41,6 +42,21 @@ class StoredEventType:
     steps: tuple[Step, ...] = ()
     tells_actor: bool = False
     version: int = 0
+
+    @classmethod
+    def of(cls, declared: EventType) -> Self:
+        """Return what a store keeps of a type that a program declares."""
+        return cls(
+            id=declared.name,
+            tenant=ALL_TENANTS,
+            category=declared.category,
+            purpose=declared.purpose,
+            priority=declared.priority,
+            description=declared.description,
+            schema=declared.schema,
+            steps=declared.steps,
+            tells_actor=declared.tells_actor,
+        )
 
     @property
     def name(self) -> str:
