@@ -12,6 +12,7 @@ from ....models.delivery import DeliveryState, Priority
 from ....models.endpoint import Endpoint, EndpointSecret, EndpointState
 from ....models.event_type import StoredEventType
 from ....models.retry import RetryPolicy
+from ....models.steps import Step
 from ....models.subscription import Subscription, TenantConfig
 from ....ports import Store
 from ...builders import SECRET, make_endpoint, make_event, make_subscription
@@ -269,6 +270,12 @@ class ConfigPromises:
             priority=Priority.HIGH,
             description="Ωmega 🐘",
             schema={"type": "object", "required": ["ü"], "properties": {"ü": {"enum": [1, 2.5, None, True]}}},
+            steps=(
+                Step("in_app"),
+                Step("email", after=timedelta(minutes=15), unless={"read"}),
+                Step("sms", fallback=True),
+            ),
+            tells_actor=True,
         )
         bare = StoredEventType(id="order.paid", version=1)
 
