@@ -691,7 +691,6 @@ class Notifykit:
             asked,
             tenant=tenant,
             topic=topic,
-            channels=[channel.name for channel in self._known_channels()],
             now=at or self._clock.now(),
         )
 

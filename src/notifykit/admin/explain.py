@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from datetime import datetime
 
 import attrs
@@ -79,7 +78,6 @@ async def explain_person(
     *,
     tenant: str,
     topic: str | None,
-    channels: Collection[str],
     now: datetime,
 ) -> PersonExplanation:
     """Return why a person was told of an event or was not.
@@ -87,7 +85,6 @@ async def explain_person(
     Args:
         what: The event, or a type, as the program declares it or by its name.
         topic: For a type, the topic of the event.
-        channels: The channels that there are.
     """
     known = await store.get(Recipient, tenant, [recipient_id])
     preferences = next(iter(await store.get(TenantPreferences, tenant, [PREFERENCES])), None)
@@ -106,7 +103,6 @@ async def explain_person(
         declared,
         expires_at=None if event is None else event.expires_at,
         channels=audience.channels,
-        available=channels,
     )
     steps = explain_steps(plan, known[0], preferences, now=now) if known else ()
     found = PersonExplanation(recipient_id=recipient_id, event_type=name, is_known=bool(known), steps=steps)
