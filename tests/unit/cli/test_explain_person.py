@@ -36,4 +36,4 @@ def test_explain_answers_for_a_person(cli: Command, store_url: str) -> None:
     ]
     assert [True] == [rule["applies"] for rule in record["steps"][-1]["trail"]][-1:]
     assert 2 == both.code
-    assert "recipient: user:42" in " ".join(cli("subscriptions", "show", subscription["id"], *TENANT).out.split())
+    assert "recipient user:42" in " ".join(cli("subscriptions", "show", subscription["id"], *TENANT).out.split())

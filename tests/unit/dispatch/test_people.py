@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 import attrs
 import pytest
 
-from notifykit import Event, Notifykit, event
+from notifykit import Event, EventType, Notifykit, event
+from notifykit.dispatch import directory
 from notifykit.dispatch.runtime.dispatcher import Dispatcher
+from notifykit.errors import StoreError
 from notifykit.models.addresses import AddressState
 from notifykit.models.delivery import Claim, Delivery, DeliveryState
 from notifykit.models.destination import Destination
@@ -22,11 +24,11 @@ from notifykit.models.recipient import Person, Recipient, RecipientAddress
 from notifykit.models.steps import Step
 from notifykit.ports import DeliveryFilter
 from notifykit.stores.memory import MemoryStore
-from notifykit.telemetry import AddressGone, TelemetryEvent
+from notifykit.telemetry import AddressGone, LoopFailed, TelemetryEvent
 from notifykit.testing import FakeClock
 from notifykit.testing.builders import make_recipient
 
-from .support import QUICK, TENANT
+from .support import QUICK, TENANT, ScriptedChannel
 
 #: A Monday, at noon.
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -382,8 +384,12 @@ async def test_an_address_that_is_gone_is_marked_on_the_recipient(town: Town) ->
     assert [ADA] == [one.recipient_id for one in town.told if isinstance(one, AddressGone)]
 
 
-async def test_a_large_fan_out_is_planned_in_pages(opened: Open, url: str) -> None:
-    """Nobody is left out or told twice, also who is named beside being subscribed."""
+@pytest.mark.parametrize("large", [2000, 5])
+async def test_a_large_fan_out_is_planned_in_pages(
+    opened: Open, url: str, large: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is left out or told twice, also who is named beside being subscribed, and in large tenants."""
+    monkeypatch.setattr(directory, "LARGE", large)
     town: Town = await opened(url)
     count = 1100 if url == "memory://" else 30
     people = [f"user:{number}" for number in range(count)]
@@ -395,6 +401,61 @@ async def test_a_large_fan_out_is_planned_in_pages(opened: Open, url: str) -> No
 
     assert sorted(people) == sorted(town.sent("in_app"))
     assert {DeliveryState.DELIVERED} == {delivery.state for delivery in await town.deliveries()}
+
+
+async def test_a_type_that_is_not_stored_yet_is_known_to_its_own_program(town: Town) -> None:
+    """A class may be declared after the dispatcher has started."""
+    await town.save()
+    town.kit.catalog.include([EventType(name="late.type", steps=[Step("email")])])
+
+    await town.publish(Event(type="late.type", data={}), to=[ADA])
+
+    assert [(ADA, "email", "ada@example.org")] == list(await town.found())
+
+
+async def test_a_channel_that_takes_no_addresses_cannot_reach_people(opened: Open) -> None:
+    """Its deliveries wait for a process that has a better one."""
+    town: Town = await opened()
+    await town.save()
+    plain = ScriptedChannel(name="email")
+    town.dispatcher = town.kit.dispatcher([plain])
+
+    await town.publish(OrderShipped(), to=[ADA], channels=["email"])
+
+    assert {(ADA, "email", "ada@example.org"): ("held", "no_channel")} == await town.found()
+    assert [] == plain.sent
+
+
+async def test_an_event_that_cannot_be_planned_stops_no_other(opened: Open) -> None:
+    """It comes back when its lease has run out."""
+    store = BrokenStore()
+    town: Town = await opened(store=store)
+    await town.save()
+    await town.save(BOB)
+    store.broken = BOB
+
+    for who in (ADA, BOB, ADA):
+        await town.kit.apublish(OrderShipped(), tenant=TENANT, to=[who])
+    await town.work()
+    while_broken = town.sent("in_app")
+    store.broken = None
+    for _ in range(2):  # another worker may have sent it, until that one's lease has run out
+        await town.work(timedelta(minutes=5))
+
+    assert [ADA, ADA] == while_broken
+    assert [ADA, ADA, BOB] == town.sent("in_app")
+    assert 1 == len([one for one in town.told if isinstance(one, LoopFailed) and "cannot be read" in one.error])
+
+
+class BrokenStore(MemoryStore):
+    """A store with a recipient that cannot be read."""
+
+    broken: str | None = None
+
+    async def get(self, kind: type[Any], tenant: str, ids: Collection[str]) -> list[Any]:
+        if kind is Recipient and self.broken in ids:
+            raise StoreError("cannot be read")
+        return await super().get(kind, tenant, ids)
 
 
 class CountingStore(MemoryStore):
