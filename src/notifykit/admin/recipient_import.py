@@ -178,7 +178,10 @@ def _json_line(number: int, line: str) -> _Line:
 
 def _csv_lines(lines: Iterable[str]) -> Iterator[_Line]:
     reader = csv.reader(lines, strict=True)
-    header = [name.strip() for name in next(reader, [])]
+    try:
+        header = [name.strip() for name in next(reader, [])]
+    except csv.Error as error:
+        raise InvalidInputError([f"header: is not CSV ({error})"]) from error
     _require_header(header)
     while True:
         number = reader.line_num + 1

@@ -12,6 +12,7 @@ from ..errors import InvalidInputError, NotFoundError
 from ..models import checks
 from ..models.addresses import MAX_ADDRESS, AddressState, Suppression
 from ..models.checks import optional
+from ..models.ids import ENDPOINT
 from ..models.preferences import Purpose, label
 from ..models.recipient import Recipient, RecipientAddress, recipient_id
 from ..policies.arguments import F, checked
@@ -117,6 +118,8 @@ class Recipients:
         events the person is taken out as recipient and as actor; what you wrote into an event's data stays.
         Repeating it does no harm.
         """
+        if recipient_id.startswith(ENDPOINT):
+            return 0
         return await self._store.erase(tenant, recipient_id, now=self._clock.now())
 
     @_checked()
@@ -126,6 +129,8 @@ class Recipients:
         Raises:
             NotFoundError: Nothing is known of such a person.
         """
+        if recipient_id.startswith(ENDPOINT):
+            raise NotFoundError("recipient", recipient_id)
         return await recipient_export.export(self._store, tenant, recipient_id)
 
     @_checked()
