@@ -38,7 +38,7 @@ from .publisher import Publisher, PublishOptions, joined, sync_connection
 from .stores import StoreOptions, store_from_url
 
 if TYPE_CHECKING:
-    from .admin import Deliveries, Endpoints, Events, Subscriptions
+    from .admin import Deliveries, Endpoints, Events, Preferences, Recipients, Subscriptions, TenantSettings
     from .admin.endpoints import EndpointOptions
     from .admin.explain import PersonExplanation
     from .blocking import Blocking
@@ -478,6 +478,27 @@ class Notifykit:
         from .admin import Events
 
         return Events(self.store)
+
+    @property
+    def recipients(self) -> Recipients:
+        """Persons: save, import, export, erase, and what is known of their addresses."""
+        from .admin import Recipients
+
+        return Recipients(self.store, self._clock)
+
+    @checked(recipient_id=checks.identifier)
+    def preferences(self, recipient_id: str, *, tenant: str) -> Preferences:
+        """Return what a person wants, to change it: settings, mutes, quiet hours, consents."""
+        from .admin import Preferences
+
+        return Preferences(self.store, self._clock, self.catalog, tenant, recipient_id)
+
+    @checked()
+    def tenant_preferences(self, *, tenant: str) -> TenantSettings:
+        """Return what a tenant says for all of its recipients, to change it: defaults, locks, locale, zone."""
+        from .admin import TenantSettings
+
+        return TenantSettings(self.store, tenant)
 
     @overload
     async def subscribe(
