@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import partial
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, Unpack
 
-from .admin import Deliveries, Endpoints, Events, Subscriptions
+from .admin import Deliveries, Endpoints, Events, RecipientInbox, Subscriptions
 from .admin.endpoints import EndpointOptions
 from .models.endpoint import Endpoint
 from .models.event import Receipt
@@ -42,11 +42,14 @@ class _Part:
         self._portal = portal
         self._name = name
 
+    def _of(self, kit: Any) -> Any:
+        return getattr(kit, self._name)
+
 
 def _call(
     part: _Part, method: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]], *args: P.args, **options: P.kwargs
 ) -> T:
-    return part._portal.call(lambda kit: method(getattr(kit, part._name), *args, **options))
+    return part._portal.call(lambda kit: method(part._of(kit), *args, **options))
 
 
 class BlockingEndpoints(_Part):
@@ -98,6 +101,25 @@ class BlockingEvents(_Part):
     explain = _Waits(Events.explain)
 
 
+class BlockingRecipientInbox(_Part):
+    """See :class:`~notifykit.admin.inbox.RecipientInbox`."""
+
+    def __init__(self, portal: Portal[Any], recipient_id: str, tenant: str) -> None:
+        super().__init__(portal, "inbox")
+        self._its = recipient_id, tenant
+
+    def _of(self, kit: Any) -> Any:
+        recipient_id, tenant = self._its
+        return kit.inbox(recipient_id, tenant=tenant)
+
+    page = _Waits(RecipientInbox.page)
+    counts = _Waits(RecipientInbox.counts)
+    mark = _Waits(RecipientInbox.mark)
+    mark_all = _Waits(RecipientInbox.mark_all)
+    changes = _Waits(RecipientInbox.changes)
+    erase = _Waits(RecipientInbox.erase)
+
+
 class Blocking:
     """A kit for sync callers: every asynchronous method, awaited in a background thread.
 
@@ -111,6 +133,10 @@ class Blocking:
         self.subscriptions = BlockingSubscriptions(portal, "subscriptions")
         self.deliveries = BlockingDeliveries(portal, "deliveries")
         self.events = BlockingEvents(portal, "events")
+
+    def inbox(self, recipient_id: str, *, tenant: str) -> BlockingRecipientInbox:
+        """Return a person's in-app inbox; see :meth:`notifykit.Notifykit.inbox`."""
+        return BlockingRecipientInbox(self._portal, recipient_id, tenant)
 
     @property
     def is_open(self) -> bool:

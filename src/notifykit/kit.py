@@ -19,6 +19,7 @@ from .errors import (
     CannotJoinError,
     ConfigurationError,
     InvalidEndpointError,
+    InvalidInputError,
     InvalidSubscriptionError,
     StoreUnavailableError,
 )
@@ -26,17 +27,19 @@ from .models import checks
 from .models.checks import field_check, optional
 from .models.endpoint import Endpoint
 from .models.event import EventType, Receipt
+from .models.inbox import IN_APP
 from .models.subscription import Subscription
 from .policies.admit import DEFAULT_LIMITS, Limits
 from .policies.arguments import checked
 from .portal import Portal
-from .ports import Channel, Clock, Store, StoreStats
+from .ports import Channel, Clock, Inbox, Store, StoreStats
 from .publisher import Publisher, PublishOptions, joined, sync_connection
 from .stores import StoreOptions, store_from_url
 
 if TYPE_CHECKING:
-    from .admin import Deliveries, Endpoints, Events, Subscriptions
+    from .admin import Deliveries, Endpoints, Events, RecipientInbox, Subscriptions
     from .admin.endpoints import EndpointOptions
+    from .admin.inbox_watch import InboxWatch
     from .blocking import Blocking
     from .channels.webhook import Guard
     from .dispatch.dispatcher import Dispatcher
@@ -208,7 +211,7 @@ class Notifykit:
             ``engine``, ``NOTIFYKIT_URL``, or an SQLite file in the current folder.
         event_types: Typed event classes and :class:`EventType` values that publishing checks against.
         channels: What deliveries go over beside webhooks: channels, or their URLs (``toy://``); by default what
-            ``NOTIFYKIT_CHANNELS`` lists, with commas.  One whose name is ``webhook`` replaces ours.
+            ``NOTIFYKIT_CHANNELS`` lists, with commas.  One whose name is ``webhook`` or ``in_app`` replaces ours.
         egress: Where deliveries may go; by default what the environment says.
         store: A store of your own instead of ``url``.
         clock: A clock of your own, for tests.
@@ -264,6 +267,7 @@ class Notifykit:
         self._blocking: Blocking | None = None
         self._pid = os.getpid()
         self._guard: Guard | None = None
+        self._inbox_watch: InboxWatch | None = None
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -323,6 +327,8 @@ class Notifykit:
         self._is_closed = True
 
     async def _disconnect(self) -> None:
+        if self._inbox_watch is not None:
+            await self._inbox_watch.aclose()
         if self._loop is not None:
             await self._publisher.aclose()
             await self.store.aclose()
@@ -468,6 +474,25 @@ class Notifykit:
 
         return Events(self.store)
 
+    @checked(refusal=InvalidInputError, recipient_id=checks.text(most=checks.MAX_ID))
+    def inbox(self, recipient_id: str, *, tenant: str) -> RecipientInbox:
+        """Return a person's in-app inbox: read, mark, follow.
+
+        Args:
+            recipient_id: The host's own id of the person; the inbox exists as soon as it has an item.
+
+        Raises:
+            ConfigurationError: The store keeps no inboxes.
+        """
+        from .admin import RecipientInbox
+        from .admin.inbox_watch import InboxWatch
+
+        if not isinstance(self.store, Inbox):
+            raise ConfigurationError(f"{type(self.store).__name__} keeps no inboxes (notifykit.ports.Inbox)")
+        if self._inbox_watch is None:
+            self._inbox_watch = InboxWatch(self.store)
+        return RecipientInbox(self.store, self._clock, self._inbox_watch.next, tenant=tenant, recipient=recipient_id)
+
     @checked(refusal=InvalidSubscriptionError)
     async def subscribe(
         self,
@@ -562,7 +587,12 @@ class Notifykit:
                 await self._disconnect()
 
     def _make_channels(self) -> list[Channel]:
-        return channels_of(self._given_channels, guard=self._the_guard(), transport=self.egress.transport)
+        own: dict[str, dict[str, Any]] = {
+            "webhook": {"guard": self._the_guard(), "transport": self.egress.transport},
+        }
+        if isinstance(self.store, Inbox):
+            own[IN_APP] = {"store": self.store}
+        return channels_of(self._given_channels, own)
 
     def _known_channels(self) -> Sequence[Channel]:
         """Return the channels of this kit, to ask them about addresses."""

@@ -20,7 +20,7 @@ from .models.delivery import FINAL_STATES, Attempt, Claim, Delivery, DeliverySta
 from .models.destination import Destination
 from .models.endpoint import RateLimit
 from .models.event import StoredEvent, TakenEvent
-from .models.inbox import InboxChanges, InboxCounts, InboxFilter, InboxItem, InboxMarks, InboxPage, Mark
+from .models.inbox import InboxChanges, InboxCounts, InboxFilter, InboxItem, InboxMark, InboxMarks, InboxPage
 from .models.messages import Message
 from .models.outcome import Outcome
 from .models.subscription import Match, MatchQuery, TenantConfig
@@ -610,7 +610,7 @@ class Inbox(Protocol):
         self,
         tenant: str,
         recipient: str,
-        mark: Mark,
+        mark: InboxMark,
         *,
         now: datetime,
         ids: Collection[str] | None = None,

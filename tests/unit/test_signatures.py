@@ -55,7 +55,7 @@ def options_of(function: Any, *others: str) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("part", ["Deliveries", "Endpoints", "Events", "Subscriptions"])
+@pytest.mark.parametrize("part", ["Deliveries", "Endpoints", "Events", "RecipientInbox", "Subscriptions"])
 def test_every_method_of_a_part_has_a_blocking_one(part):
     """A method that is added to an asynchronous part is added to the blocking one, which takes its signature over."""
     made = {
@@ -73,7 +73,7 @@ def test_every_method_of_the_kit_has_a_blocking_one():
     ours = {
         f"a{name}" if name.startswith("publish") else name: method
         for name, method in spelled.items()
-        if not name.startswith("_") and name != "close"
+        if not name.startswith("_") and name not in {"close", "inbox"}
     }
 
     assert coroutines(Notifykit).keys() - NOT_BLOCKING == ours.keys()
@@ -81,6 +81,7 @@ def test_every_method_of_the_kit_has_a_blocking_one():
         theirs = getattr(Notifykit, name)
         assert without_transactions(theirs) == without_transactions(method)
         assert theirs.__annotations__["return"] == method.__annotations__["return"]
+    assert parameters(Notifykit.inbox) == parameters(facade.Blocking.inbox)
 
 
 def test_sync_and_async_publishing_take_the_same_options():

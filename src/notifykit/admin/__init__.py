@@ -1,4 +1,4 @@
-"""What an operator does: endpoints, subscriptions, deliveries and events of a tenant."""
+"""What an operator does: endpoints, subscriptions, deliveries and events of a tenant, and the inboxes of people."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from .changes import Change, Changes, Cursor
 from .deliveries import Deliveries
 from .endpoints import Egress, EndpointOptions, Endpoints
 from .events import Events, Explanation
+from .inbox import RecipientInbox
 from .subscriptions import SubscriptionChanges, Subscriptions
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Endpoints",
     "Events",
     "Explanation",
+    "RecipientInbox",
     "SubscriptionChanges",
     "SubscriptionWarning",
     "Subscriptions",

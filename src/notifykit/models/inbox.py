@@ -18,7 +18,7 @@ IN_APP: Final = "in_app"
 COUNT_CAP = 100
 
 
-class Mark(StrEnum):
+class InboxMark(StrEnum):
     """What a person does with an item.
 
     Attributes:
@@ -77,22 +77,22 @@ class InboxMarks(NamedTuple):
         """Return the marks of several items as if they were one: the earliest of each."""
         return cls(*(min((at for at in each if at is not None), default=None) for each in zip(*items, strict=True)))
 
-    def after(self, mark: Mark, now: datetime, until: datetime | None) -> InboxMarks:
+    def after(self, mark: InboxMark, now: datetime, until: datetime | None) -> InboxMarks:
         """Return the marks after one more; the same if it changes nothing."""
         match mark:
-            case Mark.SEEN:
+            case InboxMark.SEEN:
                 return self._replace(seen_at=self.seen_at or now)
-            case Mark.READ:
+            case InboxMark.READ:
                 return self._replace(read_at=self.read_at or now, seen_at=self.seen_at or now)
-            case Mark.UNREAD:
+            case InboxMark.UNREAD:
                 return self._replace(read_at=None)
-            case Mark.ARCHIVED:
+            case InboxMark.ARCHIVED:
                 return self._replace(archived_at=self.archived_at or now)
-            case Mark.UNARCHIVED:
+            case InboxMark.UNARCHIVED:
                 return self._replace(archived_at=None)
-            case Mark.SNOOZED:
+            case InboxMark.SNOOZED:
                 return self._replace(snoozed_until=until)
-            case Mark.UNSNOOZED:
+            case InboxMark.UNSNOOZED:
                 return self._replace(snoozed_until=None)
 
     def is_in(self, state: InboxState, now: datetime) -> bool:

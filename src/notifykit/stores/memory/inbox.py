@@ -16,10 +16,10 @@ from ...models.inbox import (
     InboxCounts,
     InboxFilter,
     InboxItem,
+    InboxMark,
     InboxMarks,
     InboxPage,
     InboxState,
-    Mark,
 )
 from .notifications import Notifications
 
@@ -82,7 +82,7 @@ class MemoryInbox:
         self,
         tenant: str,
         recipient: str,
-        mark: Mark,
+        mark: InboxMark,
         *,
         now: datetime,
         ids: Collection[str] | None = None,

@@ -33,10 +33,10 @@ from ...models.inbox import (
     InboxCounts,
     InboxFilter,
     InboxItem,
+    InboxMark,
     InboxMarks,
     InboxPage,
     InboxState,
-    Mark,
 )
 from . import schema as s
 from .encryption import Encryption
@@ -54,13 +54,13 @@ _NAMED = 200
 
 _item, _inbox = s.inbox_items.c, s.inboxes.c
 #: Which items a mark changes (see :meth:`InboxMarks.after`); a snooze also changes those that are snoozed.
-_UNMARKED: Mapping[Mark, Condition] = {
-    Mark.SEEN: _item.seen_at.is_(None),
-    Mark.READ: _item.read_at.is_(None),
-    Mark.UNREAD: _item.read_at.is_not(None),
-    Mark.ARCHIVED: _item.archived_at.is_(None),
-    Mark.UNARCHIVED: _item.archived_at.is_not(None),
-    Mark.UNSNOOZED: _item.snoozed_until.is_not(None),
+_UNMARKED: Mapping[InboxMark, Condition] = {
+    InboxMark.SEEN: _item.seen_at.is_(None),
+    InboxMark.READ: _item.read_at.is_(None),
+    InboxMark.UNREAD: _item.read_at.is_not(None),
+    InboxMark.ARCHIVED: _item.archived_at.is_(None),
+    InboxMark.UNARCHIVED: _item.archived_at.is_not(None),
+    InboxMark.UNSNOOZED: _item.snoozed_until.is_not(None),
 }
 
 
@@ -105,7 +105,7 @@ class SqlInbox(ABC):
         self,
         tenant: str,
         recipient: str,
-        mark: Mark,
+        mark: InboxMark,
         *,
         now: datetime,
         ids: Collection[str] | None = None,

@@ -22,9 +22,9 @@ from ...models.inbox import (
     InboxCounts,
     InboxFilter,
     InboxItem,
+    InboxMark,
     InboxMarks,
     InboxState,
-    Mark,
 )
 from ...ports import Inbox, Store
 from ..builders import make_id, make_inbox_item
@@ -103,7 +103,7 @@ class InboxSuite(StoreFixtures):
     async def test_an_item_is_put_once(self, store: InboxStore) -> None:
         """A second put under the same id changes nothing, in the same batch or later, and makes no new change."""
         (item,) = await given(store, 1)
-        await store.inbox_mark(ACME, ADA, Mark.READ, now=START, ids=[item.id], limit=1)
+        await store.inbox_mark(ACME, ADA, InboxMark.READ, now=START, ids=[item.id], limit=1)
         cursor = (await changes(store, 0)).cursor
 
         await store.inbox_put([attrs.evolve(item, title="again")] * 2)
@@ -119,7 +119,7 @@ class InboxSuite(StoreFixtures):
         page = await store.inbox_page(ACME, ADA, InboxFilter(), now=START, limit=9)
         assert ((), None, 0) == page
         assert InboxCounts(0, 0) == await store.inbox_counts(ACME, ADA, now=START)
-        assert [] == await store.inbox_mark(ACME, ADA, Mark.READ, now=START, limit=9)
+        assert [] == await store.inbox_mark(ACME, ADA, InboxMark.READ, now=START, limit=9)
         assert {} == await store.inbox_changes(ACME, {ADA: 0}, limit=9)
         assert 0 == await store.inbox_erase(ACME, ADA, limit=9)
 
@@ -129,7 +129,7 @@ class InboxSuite(StoreFixtures):
         others = [attrs.evolve(item, recipient=BOB), attrs.evolve(item, tenant="globex")]
         await store.inbox_put([item, *others])
 
-        await store.inbox_mark(ACME, ADA, Mark.READ, now=START, ids=[item.id], limit=9)
+        await store.inbox_mark(ACME, ADA, InboxMark.READ, now=START, ids=[item.id], limit=9)
         await store.inbox_erase(ACME, BOB, limit=9)
 
         left = [
@@ -170,15 +170,15 @@ class InboxSuite(StoreFixtures):
     async def test_a_state_has_its_items(self, store: InboxStore, state: InboxState) -> None:
         """What an archived, snoozed, read or seen item is in does not depend on the store."""
         items = await given(store, 8)
-        given_marks: list[tuple[Mark, ...]] = [
+        given_marks: list[tuple[InboxMark, ...]] = [
             (),
-            (Mark.SEEN,),
-            (Mark.READ,),
-            (Mark.READ, Mark.UNREAD),
-            (Mark.ARCHIVED,),
-            (Mark.READ, Mark.ARCHIVED, Mark.UNARCHIVED),
-            (Mark.SNOOZED, Mark.SEEN),
-            (Mark.SNOOZED, Mark.ARCHIVED),
+            (InboxMark.SEEN,),
+            (InboxMark.READ,),
+            (InboxMark.READ, InboxMark.UNREAD),
+            (InboxMark.ARCHIVED,),
+            (InboxMark.READ, InboxMark.ARCHIVED, InboxMark.UNARCHIVED),
+            (InboxMark.SNOOZED, InboxMark.SEEN),
+            (InboxMark.SNOOZED, InboxMark.ARCHIVED),
         ]
         for item, marks in zip(items, given_marks, strict=True):
             for mark in marks:
@@ -215,10 +215,10 @@ class InboxSuite(StoreFixtures):
         """They count active items that are new, and no further than the cap."""
         items = await given(store, COUNT_CAP + 5)
         full = await store.inbox_counts(ACME, ADA, now=START)
-        await store.inbox_mark(ACME, ADA, Mark.SEEN, now=START, ids=ids(items[3:]), limit=999)
-        await store.inbox_mark(ACME, ADA, Mark.READ, now=START, ids=ids(items[5:]), limit=999)
-        await store.inbox_mark(ACME, ADA, Mark.ARCHIVED, now=START, ids=[items[0].id], limit=9)
-        await store.inbox_mark(ACME, ADA, Mark.SNOOZED, now=START, ids=[items[1].id], until=START + HOUR, limit=9)
+        await store.inbox_mark(ACME, ADA, InboxMark.SEEN, now=START, ids=ids(items[3:]), limit=999)
+        await store.inbox_mark(ACME, ADA, InboxMark.READ, now=START, ids=ids(items[5:]), limit=999)
+        await store.inbox_mark(ACME, ADA, InboxMark.ARCHIVED, now=START, ids=[items[0].id], limit=9)
+        await store.inbox_mark(ACME, ADA, InboxMark.SNOOZED, now=START, ids=[items[1].id], until=START + HOUR, limit=9)
 
         assert InboxCounts(COUNT_CAP, COUNT_CAP) == full
         assert InboxCounts(1, 3) == await store.inbox_counts(ACME, ADA, now=START)
@@ -230,26 +230,30 @@ class InboxSuite(StoreFixtures):
         """Each says when it was made first; a read item is seen."""
         (item,) = await given(store, 1)
         times = []
-        for mark in (Mark.SEEN, Mark.READ, Mark.READ, Mark.ARCHIVED, Mark.SNOOZED):
+        for mark in (InboxMark.SEEN, InboxMark.READ, InboxMark.READ, InboxMark.ARCHIVED, InboxMark.SNOOZED):
             now = clock.advance(HOUR)
             times.append(now)
             await store.inbox_mark(ACME, ADA, mark, now=now, ids=[item.id], until=now + HOUR, limit=1)
 
         assert InboxMarks(times[0], times[1], times[3], times[4] + HOUR) == (await changes(store, 0)).items[0].marks
 
-        for mark in (Mark.UNREAD, Mark.UNARCHIVED, Mark.UNSNOOZED):
+        for mark in (InboxMark.UNREAD, InboxMark.UNARCHIVED, InboxMark.UNSNOOZED):
             await store.inbox_mark(ACME, ADA, mark, now=clock.now(), ids=[item.id], limit=1)
         assert InboxMarks(times[0]) == (await changes(store, 0)).items[0].marks
 
     async def test_only_what_changes_is_returned(self, store: InboxStore) -> None:
         """A mark that is there already, and an item that is not, are no change."""
         items = await given(store, 3)
-        first = await store.inbox_mark(ACME, ADA, Mark.READ, now=START, ids=[items[0].id], limit=9)
+        first = await store.inbox_mark(ACME, ADA, InboxMark.READ, now=START, ids=[items[0].id], limit=9)
         cursor = (await changes(store, 0)).cursor
 
-        again = await store.inbox_mark(ACME, ADA, Mark.READ, now=START + HOUR, ids=[items[0].id, "dlv_none"], limit=9)
+        again = await store.inbox_mark(
+            ACME, ADA, InboxMark.READ, now=START + HOUR, ids=[items[0].id, "dlv_none"], limit=9
+        )
         snoozes = [
-            await store.inbox_mark(ACME, ADA, Mark.SNOOZED, now=START, ids=[items[1].id], until=START + until, limit=9)
+            await store.inbox_mark(
+                ACME, ADA, InboxMark.SNOOZED, now=START, ids=[items[1].id], until=START + until, limit=9
+            )
             for until in (HOUR, HOUR, 2 * HOUR)
         ]
 
@@ -262,10 +266,10 @@ class InboxSuite(StoreFixtures):
         """A batch of a filter takes the newest that the mark changes, so the next batch goes on."""
         items = await given(store, 5, category="orders")
         await given(store, 1, category="chat")
-        await store.inbox_mark(ACME, ADA, Mark.READ, now=START, ids=[items[0].id], limit=1)
+        await store.inbox_mark(ACME, ADA, InboxMark.READ, now=START, ids=[items[0].id], limit=1)
 
         batches = [
-            await store.inbox_mark(ACME, ADA, Mark.READ, now=START, wanted=InboxFilter(category="orders"), limit=3)
+            await store.inbox_mark(ACME, ADA, InboxMark.READ, now=START, wanted=InboxFilter(category="orders"), limit=3)
             for _ in range(3)
         ]
 
@@ -278,10 +282,10 @@ class InboxSuite(StoreFixtures):
         """What happened after a page was read, and nothing else, is returned, each item once as it is now."""
         items = await given(store, 3)
         page = await store.inbox_page(ACME, ADA, InboxFilter(), now=START, limit=2)
-        await store.inbox_mark(ACME, ADA, Mark.SEEN, now=START, ids=[items[0].id], limit=1)
-        await store.inbox_mark(ACME, ADA, Mark.READ, now=START, ids=[items[2].id], limit=1)
+        await store.inbox_mark(ACME, ADA, InboxMark.SEEN, now=START, ids=[items[0].id], limit=1)
+        await store.inbox_mark(ACME, ADA, InboxMark.READ, now=START, ids=[items[2].id], limit=1)
         (new, *_) = await given(store, 1)
-        await store.inbox_mark(ACME, ADA, Mark.READ, now=START, ids=[items[0].id], limit=1)
+        await store.inbox_mark(ACME, ADA, InboxMark.READ, now=START, ids=[items[0].id], limit=1)
 
         found = await changes(store, page.cursor)
 
@@ -295,7 +299,7 @@ class InboxSuite(StoreFixtures):
         items = await given(store, 4)
 
         first = await changes(store, 0, limit=3)
-        await store.inbox_mark(ACME, ADA, Mark.READ, now=START, ids=[items[3].id], limit=1)
+        await store.inbox_mark(ACME, ADA, InboxMark.READ, now=START, ids=[items[3].id], limit=1)
         second = await changes(store, first.cursor, limit=3)
 
         assert (3, True) == (len(first.items), first.has_more)
@@ -338,7 +342,7 @@ class InboxSuite(StoreFixtures):
 
         for change in (
             lambda: store.inbox_put([make_inbox_item(BOB)]),
-            lambda: store.inbox_mark(ACME, ADA, Mark.READ, now=START, ids=[item.id], limit=1),
+            lambda: store.inbox_mark(ACME, ADA, InboxMark.READ, now=START, ids=[item.id], limit=1),
         ):
             with anyio.fail_after(20):
                 while await store.inbox_wait(timedelta(milliseconds=50)):
@@ -363,7 +367,7 @@ class InboxSuite(StoreFixtures):
         await store.inbox_put(
             [make_inbox_item(ADA, event_id=other), make_inbox_item(ADA, event_id=event, tenant="globex")]
         )
-        await store.inbox_mark(ACME, BOB, Mark.READ, now=START, wanted=InboxFilter(), limit=1)
+        await store.inbox_mark(ACME, BOB, InboxMark.READ, now=START, wanted=InboxFilter(), limit=1)
 
         wanted = [(ADA, event), (BOB, event), (BOB, other), ("user:none", event)]
         found = await store.inbox_marks(ACME, [*wanted, *((f"user:{n}", event) for n in range(500))])
@@ -389,7 +393,7 @@ class InboxSuite(StoreFixtures):
                     writer.inbox_put(items),
                     writer.inbox_put(items[::-1]),
                     writer.inbox_put([make_inbox_item(ADA)]),
-                    writer.inbox_mark(ACME, ADA, Mark.READ, now=START, wanted=InboxFilter(), limit=2),
+                    writer.inbox_mark(ACME, ADA, InboxMark.READ, now=START, wanted=InboxFilter(), limit=2),
                 )
 
         async def follow() -> None:
