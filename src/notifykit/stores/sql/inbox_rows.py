@@ -9,26 +9,20 @@ from typing import Any
 from ...errors import VaultError
 from ...models.event import Resource
 from ...models.inbox import InboxItem, InboxMarks, UnreadableInboxItem
-from ...vault import context
 from ...vault.ring import is_encrypted
-from .encryption import Encryption
+from .encryption import Encryption, item_context
 from .readable import DAMAGED, MAX_COLUMN
 from .rows import EPOCH, NamedRow, Row, instant, instant_or_none, micros, micros_or_none
 
 _log = logging.getLogger("notifykit")
 
 
-def content_context(tenant: str, recipient: str, id: str) -> str:
-    """Return the encryption context of an item's content."""
-    return context("inbox_items", tenant, f"{recipient}/{id}", "content")
-
-
 def item_values(item: InboxItem, encryption: Encryption) -> dict[str, Any]:
     """Return the columns of ``inbox_items`` that an item starts with, but for its numbers."""
-    content = json.dumps([item.title, item.body, item.url, dict(item.data)])  # ASCII: every database keeps it
+    content = json.dumps([item.title, item.body, item.url, dict(item.data)]).encode()
     if encryption.payloads:
-        at = content_context(item.tenant, item.recipient, item.id)
-        content = encryption.vault.ring.encrypt(content.encode(), context=at)
+        at = item_context(item.tenant, item.recipient, item.id)
+        content = encryption.vault.ring.encrypt_bytes(content, context=at)
     return {
         "tenant": item.tenant,
         "recipient": item.recipient,
@@ -66,14 +60,13 @@ def item_from(row: Row, encryption: Encryption) -> InboxItem:
         return UnreadableInboxItem(**its, event_type=str(row["event_type"]), title="", created_at=EPOCH)
 
 
-def _content(row: Row, encryption: Encryption) -> str:
-    content: str = row["content"]
+def _content(row: Row, encryption: Encryption) -> bytes:
+    content = bytes(row["content"])
     if len(content) > MAX_COLUMN:
-        raise ValueError(f"the content has {len(content)} characters")
+        raise ValueError(f"the content has {len(content)} bytes")
     if not is_encrypted(content):
         return content
-    at = content_context(row["tenant"], row["recipient"], row["id"])
-    return encryption.vault.ring.open(content, context=at).decode()
+    return encryption.vault.ring.open_bytes(content, context=item_context(row["tenant"], row["recipient"], row["id"]))
 
 
 def marks_values(marks: InboxMarks) -> dict[str, int | None]:

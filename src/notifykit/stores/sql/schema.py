@@ -355,7 +355,7 @@ inbox_items = Table(
     Column("resource_kind", Text),
     Column("resource_id", Text),
     #: Title, body, URL and data as JSON.
-    Column("content", Text, nullable=False),
+    Column("content", LargeBinary, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("seen_at", BigInteger),
     Column("read_at", BigInteger),

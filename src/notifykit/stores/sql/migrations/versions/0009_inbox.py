@@ -42,7 +42,7 @@ def upgrade() -> None:
         sa.Column("category", sa.Text()),
         sa.Column("resource_kind", sa.Text()),
         sa.Column("resource_id", sa.Text()),
-        sa.Column("content", sa.Text(), nullable=False),
+        sa.Column("content", sa.LargeBinary(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("seen_at", sa.BigInteger()),
         sa.Column("read_at", sa.BigInteger()),
