@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .admin import Endpoints as Endpoints
     from .admin import Events as Events
     from .admin import Explanation as Explanation
+    from .admin import RecipientInbox as RecipientInbox
     from .admin import Subscriptions as Subscriptions
     from .admin.endpoints import Retry as Retry
     from .blocking import Blocking as Blocking
@@ -68,6 +69,13 @@ if TYPE_CHECKING:
     from .models.event import Receipt as Receipt
     from .models.event import Resource as Resource
     from .models.event import StoredEvent as StoredEvent
+    from .models.inbox import InboxChanges as InboxChanges
+    from .models.inbox import InboxCounts as InboxCounts
+    from .models.inbox import InboxItem as InboxItem
+    from .models.inbox import InboxMark as InboxMark
+    from .models.inbox import InboxMarks as InboxMarks
+    from .models.inbox import InboxPage as InboxPage
+    from .models.inbox import InboxState as InboxState
     from .models.retry import RetryPolicy as RetryPolicy
     from .models.subscription import Subscription as Subscription
     from .policies.admit import Limits as Limits
@@ -85,7 +93,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "signing": "",
-    **dict.fromkeys(("Deliveries", "Endpoints", "Events", "Explanation", "Subscriptions"), ".admin"),
+    **dict.fromkeys(("Deliveries", "Endpoints", "Events", "Explanation", "RecipientInbox", "Subscriptions"), ".admin"),
     "Retry": ".admin.endpoints",
     "Blocking": ".blocking",
     **dict.fromkeys(("EventCatalog", "event"), ".catalog"),
@@ -125,6 +133,10 @@ _HOMES = {
     "Destination": ".models.destination",
     **dict.fromkeys(("Endpoint", "EndpointSecret", "EndpointState", "RateLimit"), ".models.endpoint"),
     **dict.fromkeys(("Event", "EventType", "Receipt", "Resource", "StoredEvent"), ".models.event"),
+    **dict.fromkeys(
+        ("InboxChanges", "InboxCounts", "InboxItem", "InboxMark", "InboxMarks", "InboxPage", "InboxState"),
+        ".models.inbox",
+    ),
     "RetryPolicy": ".models.retry",
     "Subscription": ".models.subscription",
     "Limits": ".policies.admit",
@@ -162,6 +174,13 @@ __all__ = [
     "Events",
     "Explanation",
     "IdempotencyConflictError",
+    "InboxChanges",
+    "InboxCounts",
+    "InboxItem",
+    "InboxMark",
+    "InboxMarks",
+    "InboxPage",
+    "InboxState",
     "InvalidEndpointError",
     "InvalidEventError",
     "InvalidInputError",
@@ -179,6 +198,7 @@ __all__ = [
     "PublishOptions",
     "RateLimit",
     "Receipt",
+    "RecipientInbox",
     "Resource",
     "Retry",
     "RetryPolicy",

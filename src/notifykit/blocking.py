@@ -12,7 +12,16 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, Unpack, overload
 
-from .admin import Deliveries, Endpoints, Events, Preferences, Recipients, Subscriptions, TenantSettings
+from .admin import (
+    Deliveries,
+    Endpoints,
+    Events,
+    Preferences,
+    RecipientInbox,
+    Recipients,
+    Subscriptions,
+    TenantSettings,
+)
 from .admin.endpoints import EndpointOptions
 from .admin.explain import PersonExplanation
 from .models.endpoint import Endpoint
@@ -143,6 +152,17 @@ class BlockingTenantSettings(_Part):
     localize = _Waits(TenantSettings.localize)
 
 
+class BlockingRecipientInbox(_Part):
+    """See :class:`~notifykit.admin.inbox.RecipientInbox`."""
+
+    page = _Waits(RecipientInbox.page)
+    counts = _Waits(RecipientInbox.counts)
+    mark = _Waits(RecipientInbox.mark)
+    mark_all = _Waits(RecipientInbox.mark_all)
+    changes = _Waits(RecipientInbox.changes)
+    erase = _Waits(RecipientInbox.erase)
+
+
 class Blocking:
     """A kit for sync callers: every asynchronous method, awaited in a background thread.
 
@@ -157,6 +177,10 @@ class Blocking:
         self.deliveries = BlockingDeliveries(portal, lambda kit: kit.deliveries)
         self.events = BlockingEvents(portal, lambda kit: kit.events)
         self.recipients = BlockingRecipients(portal, lambda kit: kit.recipients)
+
+    def inbox(self, recipient_id: str, *, tenant: str) -> BlockingRecipientInbox:
+        """Return a person's in-app inbox; see :meth:`notifykit.Notifykit.inbox`."""
+        return BlockingRecipientInbox(self._portal, lambda kit: kit.inbox(recipient_id, tenant=tenant))
 
     @property
     def is_open(self) -> bool:

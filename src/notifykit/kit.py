@@ -29,18 +29,29 @@ from .models.endpoint import Endpoint
 from .models.event import EventType, Receipt, StoredEvent
 from .models.event_type import StoredEventType
 from .models.ids import EVENT, is_id
+from .models.inbox import IN_APP
 from .models.subscription import Subscription
 from .policies.admit import DEFAULT_LIMITS, Limits
 from .policies.arguments import checked
 from .portal import Portal
-from .ports import Channel, Clock, Store, StoreStats
+from .ports import Channel, Clock, Inbox, Store, StoreStats
 from .publisher import Publisher, PublishOptions, joined, sync_connection
 from .stores import StoreOptions, store_from_url
 
 if TYPE_CHECKING:
-    from .admin import Deliveries, Endpoints, Events, Preferences, Recipients, Subscriptions, TenantSettings
+    from .admin import (
+        Deliveries,
+        Endpoints,
+        Events,
+        Preferences,
+        RecipientInbox,
+        Recipients,
+        Subscriptions,
+        TenantSettings,
+    )
     from .admin.endpoints import EndpointOptions
     from .admin.explain import PersonExplanation
+    from .admin.inbox_watch import InboxWatch
     from .blocking import Blocking
     from .channels.webhook import Guard
     from .dispatch.runtime.dispatcher import Dispatcher
@@ -219,7 +230,7 @@ class Notifykit:
             ``engine``, ``NOTIFYKIT_URL``, or an SQLite file in the current folder.
         event_types: Typed event classes and :class:`EventType` values that publishing checks against.
         channels: What deliveries go over beside webhooks: channels, or their URLs (``toy://``); by default what
-            ``NOTIFYKIT_CHANNELS`` lists, with commas.  One whose name is ``webhook`` replaces ours.
+            ``NOTIFYKIT_CHANNELS`` lists, with commas.  One whose name is ``webhook`` or ``in_app`` replaces ours.
         egress: Where deliveries may go; by default what the environment says.
         store: A store of your own instead of ``url``.
         clock: A clock of your own, for tests.
@@ -275,6 +286,7 @@ class Notifykit:
         self._blocking: Blocking | None = None
         self._pid = os.getpid()
         self._guard: Guard | None = None
+        self._inbox_watch: InboxWatch | None = None
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -334,6 +346,8 @@ class Notifykit:
         self._is_closed = True
 
     async def _disconnect(self) -> None:
+        if self._inbox_watch is not None:
+            await self._inbox_watch.aclose()
         if self._loop is not None:
             await self._publisher.aclose()
             await self.store.aclose()
@@ -501,6 +515,26 @@ class Notifykit:
         return TenantSettings(self.store, tenant)
 
     @overload
+    @checked(refusal=InvalidInputError, recipient_id=checks.text(most=checks.MAX_ID))
+    def inbox(self, recipient_id: str, *, tenant: str) -> RecipientInbox:
+        """Return a person's in-app inbox: read, mark, follow.
+
+        Args:
+            recipient_id: The host's own id of the person; the inbox exists as soon as it has an item.
+
+        Raises:
+            ConfigurationError: The store keeps no inboxes.
+        """
+        from .admin import RecipientInbox
+        from .admin.inbox_watch import InboxWatch
+
+        if not isinstance(self.store, Inbox):
+            raise ConfigurationError(f"{type(self.store).__name__} keeps no inboxes (notifykit.ports.Inbox)")
+        if self._inbox_watch is None:
+            self._inbox_watch = InboxWatch(self.store)
+        return RecipientInbox(self.store, self._clock, self._inbox_watch.next, tenant=tenant, recipient=recipient_id)
+
+    @overload
     async def subscribe(
         self,
         event_types: str | Iterable[str],
@@ -633,7 +667,12 @@ class Notifykit:
         return None if declared is None else StoredEventType.of(declared)
 
     def _make_channels(self) -> list[Channel]:
-        return channels_of(self._given_channels, guard=self._the_guard(), transport=self.egress.transport)
+        own: dict[str, dict[str, Any]] = {
+            "webhook": {"guard": self._the_guard(), "transport": self.egress.transport},
+        }
+        if isinstance(self.store, Inbox):
+            own[IN_APP] = {"store": self.store}
+        return channels_of(self._given_channels, own)
 
     def _known_channels(self) -> Sequence[Channel]:
         """Return the channels of this kit, to ask them about addresses."""

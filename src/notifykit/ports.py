@@ -7,7 +7,7 @@ suites in :mod:`notifykit.testing` prove that they do.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
@@ -20,6 +20,7 @@ from .models.delivery import FINAL_STATES, Attempt, Claim, Delivery, DeliverySta
 from .models.destination import Destination
 from .models.endpoint import RateLimit
 from .models.event import StoredEvent, TakenEvent
+from .models.inbox import InboxChanges, InboxCounts, InboxFilter, InboxItem, InboxMark, InboxMarks, InboxPage
 from .models.messages import Message
 from .models.outcome import Outcome
 from .models.subscription import Match, MatchQuery, TenantConfig
@@ -594,6 +595,78 @@ class JoinsTransactions(Protocol):
         Raises:
             CannotJoinError: The connection leads to another database, or has no transaction.
         """
+        ...
+
+
+@runtime_checkable
+class Inbox(Protocol):
+    """Optional: a store that keeps the in-app inboxes of people.
+
+    Every change of an inbox (a new item, a mark) gets a number, in the order in which changes become visible: whoever
+    has read up to a number has missed no smaller one, however many processes write.  Numbers never come back, also not
+    in an inbox that was erased.
+    """
+
+    async def inbox_put(self, items: Sequence[InboxItem]) -> None:
+        """Add items as they are new, of any inboxes; their numbers are the store's.
+
+        An item that is there already, under the same id in the same inbox, stays as it is.
+        """
+        ...
+
+    async def inbox_page(
+        self, tenant: str, recipient: str, wanted: InboxFilter, *, now: datetime, limit: int, after: int | None = None
+    ) -> InboxPage:
+        """Return matching items, newest first, those with smaller numbers than ``after``."""
+        ...
+
+    async def inbox_counts(self, tenant: str, recipient: str, *, now: datetime) -> InboxCounts:
+        """Count active items, up to :data:`~notifykit.models.inbox.COUNT_CAP`; the cost does not depend on the rest."""
+        ...
+
+    async def inbox_mark(
+        self,
+        tenant: str,
+        recipient: str,
+        mark: InboxMark,
+        *,
+        now: datetime,
+        ids: Collection[str] | None = None,
+        wanted: InboxFilter | None = None,
+        until: datetime | None = None,
+        limit: int,
+    ) -> list[str]:
+        """Mark up to ``limit`` items, newest first; return the ids of those that this has changed.
+
+        Args:
+            ids: Only these, whatever state they are in.
+            wanted: Only those that match.
+            until: Of a snooze.
+        """
+        ...
+
+    async def inbox_changes(self, tenant: str, since: Mapping[str, int], *, limit: int) -> dict[str, InboxChanges]:
+        """Return what is new in some of a tenant's inboxes, by recipient; those without changes are left out.
+
+        Args:
+            since: The number up to which each inbox was read; 0 for the beginning.
+            limit: How many items of each inbox; the oldest changes come first.
+        """
+        ...
+
+    async def inbox_marks(self, tenant: str, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], InboxMarks]:
+        """Return what people have done with the items of events, by (recipient, event id); absent ones are left out.
+
+        If an event has several items in an inbox, a mark on one of them counts.
+        """
+        ...
+
+    async def inbox_erase(self, tenant: str, recipient: str, *, limit: int) -> int:
+        """Delete up to ``limit`` items of an inbox, and the inbox with its last item; return how many were deleted."""
+        ...
+
+    async def inbox_wait(self, timeout: timedelta) -> bool:
+        """Return ``True`` when any inbox may have changed, ``False`` after ``timeout``; a change may come unnoticed."""
         ...
 
 

@@ -8,11 +8,11 @@ import anyio
 import pytest
 
 from notifykit.stores.memory import MemoryStore
-from notifykit.testing import StoreFeatures, StoreSuite, make_event
+from notifykit.testing import InboxSuite, StoreFeatures, StoreSuite, make_event
 
 
-class TestMemoryStore(StoreSuite):
-    """The reference store keeps every promise of a store that lives in one process."""
+class MemoryFixtures:
+    """A store for each test."""
 
     features = StoreFeatures(fair=True)
 
@@ -22,6 +22,14 @@ class TestMemoryStore(StoreSuite):
         await store.open()
         yield store
         await store.aclose()
+
+
+class TestMemoryInbox(MemoryFixtures, InboxSuite):
+    """Inboxes keep every promise."""
+
+
+class TestMemoryStore(MemoryFixtures, StoreSuite):
+    """The reference store keeps every promise of a store that lives in one process."""
 
     async def test_a_hint_is_kept_for_who_waits_next(self, store):
         """An append between looking for work and waiting for it is not missed."""

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from typing import ClassVar
 
 import pytest
 from sqlalchemy import NullPool, create_engine, make_url
 
-from notifykit.testing import StoreFeatures, StoreSuite
+from notifykit.testing import InboxSuite, StoreFeatures, StoreSuite
 
 pytest.importorskip("asyncpg", reason="needs asyncpg")
 
 from notifykit.stores.sql.postgres.store import PostgresStore
 
 
-class TestPostgresStore(StoreSuite):
-    """A store in a database keeps every promise, beside other stores on the same database too."""
+class PostgresFixtures:
+    """A store for each test."""
 
-    features = StoreFeatures(joins=True, durable=True, concurrent=True, hints=True)
+    features: ClassVar = StoreFeatures(joins=True, durable=True, concurrent=True, hints=True)
 
     @pytest.fixture
     async def store(self, postgres_store_url):
@@ -44,6 +45,14 @@ class TestPostgresStore(StoreSuite):
         engine = create_engine(url, poolclass=NullPool)
         with engine.connect() as connection:
             yield connection
+
+
+class TestPostgresInbox(PostgresFixtures, InboxSuite):
+    """Inboxes keep every promise."""
+
+
+class TestPostgresStore(PostgresFixtures, StoreSuite):
+    """A store in a database keeps every promise, beside other stores on the same database too."""
 
 
 @pytest.mark.thorough

@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import NullPool, create_engine
 
 from notifykit.stores.sql.sqlite.store import SqliteStore
-from notifykit.testing import StoreFeatures, StoreSuite
+from notifykit.testing import InboxSuite, StoreFeatures, StoreSuite
 
 
-class TestSqliteStore(StoreSuite):
-    """A store in a file keeps every promise, beside other stores on the same file too."""
+class SqliteFixtures:
+    """A store for each test."""
 
     features = StoreFeatures(joins=True, durable=True, concurrent=True, hints=True)
 
@@ -40,3 +40,11 @@ class TestSqliteStore(StoreSuite):
         engine = create_engine(sqlite_store_url, poolclass=NullPool)
         with engine.connect() as connection:
             yield connection
+
+
+class TestSqliteInbox(SqliteFixtures, InboxSuite):
+    """Inboxes keep every promise."""
+
+
+class TestSqliteStore(SqliteFixtures, StoreSuite):
+    """A store in a file keeps every promise, beside other stores on the same file too."""

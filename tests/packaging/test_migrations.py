@@ -33,13 +33,21 @@ from notifykit import (
 )
 from notifykit.models.circuit import OpenCircuit
 from notifykit.models.delivery import Attempt, DeliveryState, Lane, Priority
+from notifykit.models.inbox import InboxFilter
 from notifykit.models.recipient import Recipient, TenantPreferences
 from notifykit.models.subscription import MatchQuery, Subscription
-from notifykit.ports import DeliveryFilter, Move, Record, Settlement
+from notifykit.ports import DeliveryFilter, Inbox, Move, Record, Settlement
 from notifykit.stores.sql import migrate
 from notifykit.stores.sql.schema import metadata, outbox, subscription_index
 from notifykit.stores.sql.upgrade import migrate as upgrade
-from notifykit.testing import make_delivery, make_endpoint, make_event, make_recipient, make_subscription
+from notifykit.testing import (
+    make_delivery,
+    make_endpoint,
+    make_event,
+    make_inbox_item,
+    make_recipient,
+    make_subscription,
+)
 from notifykit.testing.suites.store.steps import acquire, load, save_circuit
 from tests.databases import new_database
 
@@ -514,6 +522,25 @@ async def test_events_of_schema_0007_are_addressed_to_nobody(fresh_url):
     assert (2, {None}) == (len(taken), {event.audience for event in taken})
     assert [[], []] == records
     assert recipient == again
+
+
+async def test_inboxes_begin_with_schema_0009(fresh_url):
+    """Endpoints from before stay, also when a step back has removed the inboxes, which then begin anew."""
+    await upgrade(fresh_url, "0008")
+    _run_sql(fresh_url, ENDPOINT_BEFORE_0004)
+    found = []
+
+    for _ in range(2):
+        await upgrade(fresh_url)
+        async with Notifykit(fresh_url, create=False) as kit:
+            assert isinstance(kit.store, Inbox)
+            before = await kit.store.inbox_page(ACME, "user:42", InboxFilter(), now=at(1), limit=9)
+            await kit.store.inbox_put([make_inbox_item("user:42", at=at(1))])
+            after = await kit.store.inbox_page(ACME, "user:42", InboxFilter(), now=at(1), limit=9)
+            found.append((len(before.items), len(after.items), len((await load(kit.store, ACME)).endpoints)))
+        await _downgrade(fresh_url, "0008")
+
+    assert [(0, 1, 1)] * 2 == found
 
 
 async def _records(kit: Notifykit) -> tuple[Endpoint, Subscription, OpenCircuit]:

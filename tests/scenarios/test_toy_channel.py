@@ -151,7 +151,9 @@ async def test_what_cannot_be_subscribed_is_refused(toy_url: str) -> None:
             await kit.subscriptions.create("**", tenant=TENANT, subscriber="room:5", channel="toy", address="room-5")
         with pytest.raises(InvalidSubscriptionError, match="subscriber: missing"):
             await kit.subscriptions.create("**", tenant=TENANT, channel="toy", address="toy:room-5")
-        with pytest.raises(InvalidSubscriptionError, match=r"'sms' is none of this kit's channels \(toy, webhook\)"):
+        with pytest.raises(
+            InvalidSubscriptionError, match=r"'sms' is none of this kit's channels \(in_app, toy, webhook\)"
+        ):
             await kit.subscriptions.create("**", tenant=TENANT, subscriber="room:5", channel="sms", address="+15550100")
         with pytest.raises(InvalidSubscriptionError, match="address: webhooks go to endpoints"):
             await kit.subscriptions.create("**", tenant=TENANT, address="https://acme.example/")

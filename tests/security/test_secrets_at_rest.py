@@ -13,6 +13,7 @@ import traceback
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import attrs
 import psycopg
 import pytest
 from psycopg import sql
@@ -34,7 +35,8 @@ from notifykit import (
 )
 from notifykit.errors import MissingKeyError, TamperedError
 from notifykit.models.delivery import Lane
-from notifykit.ports import TAMPERED, Rekeys, Store
+from notifykit.models.inbox import InboxItem, UnreadableInboxItem
+from notifykit.ports import TAMPERED, Inbox, Rekeys, Store
 from notifykit.signing import generate_secret
 from notifykit.stores import store_from_url
 from notifykit.stores.sql import rewrap as rewrapping
@@ -43,7 +45,7 @@ from notifykit.stores.sql import survey as surveying
 from notifykit.stores.sql.encryption import UNREADABLE
 from notifykit.stores.sql.rows import endpoint_values
 from notifykit.stores.sql.store import SqlStore
-from notifykit.testing import Receiver
+from notifykit.testing import Receiver, make_inbox_item
 from notifykit.testing.receiver import Reply
 from notifykit.vault import KeyRing
 
@@ -218,6 +220,30 @@ async def test_with_encrypted_payloads_a_dump_does_not_reveal_events_either(stor
     assert {"note": METADATA} == json.loads(event.metadata)
     assert {event.body} == {r.body for r in receiver.requests if r.event and r.event.type == "order.shipped"}
     assert f"you sent Authorization: [redacted], {PAYLOAD}".encode() == first.response
+
+
+async def test_what_inboxes_say_is_encrypted_with_payloads(store_url):
+    """It is read again, also under a new key; one that was tampered with, or whose key is gone, hides no other."""
+    async with kit_on(store_url, OLD, encrypt_payloads=True) as kit:
+        assert isinstance(kit.store, Inbox)
+        items = [make_inbox_item("user:42", title=PAYLOAD, body=PAYLOAD, url=PAYLOAD, data={"x": PAYLOAD})]
+        items.append(attrs.evolve(items[0], id=f"{items[0].id}X"))
+        await kit.store.inbox_put(items)
+    found = dump(store_url)
+    async with kit_on(store_url, BOTH, encrypt_payloads=True) as kit:
+        done = await rekeys(kit.store).rewrap()
+        surveyed = await rekeys(kit.store).survey()
+    run_sql(store_url, update(s.inbox_items).where(s.inbox_items.c.id == items[1].id).values(content=b"nk1.new.x"))
+    async with kit_on(store_url, NEW) as kit:
+        page = await kit.inbox("user:42", tenant=items[0].tenant).page()
+    async with kit_on(store_url, OLD) as kit:
+        locked = await kit.inbox("user:42", tenant=items[0].tenant).page()
+
+    assert [] == hits(found, PAYLOAD)
+    assert (2, 2, 0) == (done.rows, surveyed.encrypted, surveyed.unreadable.total())
+    assert [UnreadableInboxItem, InboxItem] == list(map(type, page.items))
+    assert ("", PAYLOAD, {"x": PAYLOAD}) == (page.items[0].title, page.items[1].title, page.items[1].data)
+    assert [UnreadableInboxItem] * 2 == list(map(type, locked.items))
 
 
 async def test_logs_telemetry_and_errors_have_no_secret_in_them(store_url, caplog):

@@ -16,13 +16,14 @@ from typing import Any
 import pytest
 from sqlalchemy import event as sqlalchemy_event
 
-from notifykit import DeliveryFilter, EgressRules, Event, Notifykit, NotifykitError
+from notifykit import DeliveryFilter, EgressRules, Event, InboxMark, Notifykit, NotifykitError, Resource
 from notifykit.models.delivery import DeliveryState
+from notifykit.models.inbox import InboxFilter
 from notifykit.models.subscription import MatchQuery, Subscription
 from notifykit.ports import EventFilter, Move, Store
 from notifykit.signing import generate_secret
 from notifykit.stores.sql.sqlite.store import SqliteStore
-from notifykit.testing import START, FakeClock
+from notifykit.testing import START, FakeClock, make_inbox_item
 
 from .test_tenants import ENGINE_VERBS, FACADES, IDS, OWNER, STRANGER, calls, provide
 from .verbs import CallsById, verb_of
@@ -42,6 +43,8 @@ TABLES = (
     "event_types",
     "recipients",
     "tenant_preferences",
+    "inboxes",
+    "inbox_items",
 )
 #: Attempts have no tenant of their own: they are read by the id of a delivery that was found by its tenant, and
 #: written beside one.
@@ -61,7 +64,7 @@ _VALUE = r"(?:\?|:\w+|\$\d+(?:::\w+)?|%\(\w+\)s|'[^']*')"
 
 def problems(statement: str) -> list[str]:
     """Return the tenants' tables that a statement touches without a condition on the tenant."""
-    text = " ".join(statement.split())
+    text = re.sub(r" RETURNING [\w., ]+$", "", " ".join(statement.split()))  # those are rows that it has written
     if "notifykit_attempts" in text and not BY_DELIVERY.search(text):
         return ["attempts"]
     found = []
@@ -224,6 +227,31 @@ async def test_every_verb_with_a_tenant_names_it_to_the_database(kit, monkeypatc
 
     assert set(calls(Store)) <= set(map(verb_of, work)) | set(ENGINE_VERBS)
     assert [] == wrong
+
+
+async def test_every_verb_of_inboxes_names_the_tenant(kit, monkeypatch):
+    """Whatever is read, marked or erased."""
+    store, item = kit.store, make_inbox_item()
+    wanted, every = InboxFilter(category="a", resource=Resource("b", "c")), InboxFilter()
+    its, at = (item.tenant, item.recipient), {"now": START, "limit": 9}
+    tape = Tape(monkeypatch)
+    tape.listen(store)
+
+    for run in (
+        store.inbox_put([item]),
+        *(store.inbox_page(*its, each, **at, after=after) for each in (wanted, every) for after in (None, 7)),
+        store.inbox_counts(*its, now=START),
+        *(store.inbox_mark(*its, mark, **at, until=START, ids=[item.id]) for mark in InboxMark),
+        store.inbox_mark(*its, InboxMark.READ, **at, wanted=wanted),
+        store.inbox_changes(item.tenant, {item.recipient: 0}, limit=9),
+        store.inbox_marks(item.tenant, [(item.recipient, item.event_id)]),
+        store.inbox_erase(*its, limit=9),
+    ):
+        await run
+
+    taken = tape.take()
+    assert 25 < len(taken)
+    assert [] == [(statement, p) for statement in taken if (p := problems(statement))]
 
 
 async def test_publishing_asks_for_keys_of_its_tenant_only(kit, monkeypatch):

@@ -22,7 +22,7 @@ from notifykit.stores.sql.sqlite.store import SqliteStore
 #: there is anything to open, and ``accept`` is for the parts of the kit.
 NOT_BLOCKING = {"open", "aclose", "migrate", "accept"}
 #: Methods that return a part of the kit.
-PARTS = {"preferences", "tenant_preferences"}
+PARTS = {"inbox", "preferences", "tenant_preferences"}
 
 
 def coroutines(owner: type) -> dict[str, Any]:
@@ -58,7 +58,11 @@ def options_of(function: Any, *others: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    "part", ["Deliveries", "Endpoints", "Events", "Preferences", "Recipients", "Subscriptions", "TenantSettings"]
+    "part",
+    [
+        *("Deliveries", "Endpoints", "Events", "Preferences", "RecipientInbox", "Recipients", "Subscriptions"),
+        "TenantSettings",
+    ],
 )
 def test_every_method_of_a_part_has_a_blocking_one(part):
     """A method that is added to an asynchronous part is added to the blocking one, which takes its signature over."""

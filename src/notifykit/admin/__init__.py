@@ -1,4 +1,4 @@
-"""What an operator does: endpoints, subscriptions, recipients, deliveries and events of a tenant."""
+"""What an operator does: endpoints, subscriptions, recipients, inboxes, deliveries and events of a tenant."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from .changes import Change, Changes, Cursor
 from .deliveries import Deliveries
 from .endpoints import Egress, EndpointOptions, Endpoints
 from .events import Events, Explanation
+from .inbox import RecipientInbox
 from .preferences import Cell, Preferences, TenantSettings
 from .recipient_changes import RecipientFields
 from .recipient_import import ImportReport, LineProblem
@@ -28,6 +29,7 @@ __all__ = [
     "LineProblem",
     "Preferences",
     "RecipientFields",
+    "RecipientInbox",
     "Recipients",
     "SubscriptionChanges",
     "SubscriptionWarning",

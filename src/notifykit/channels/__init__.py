@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from ..ports import Channel
 
 #: A channel's name, which is also the scheme of its URLs, and the function that makes it.
-_CHANNELS = {"webhook": "notifykit.channels.webhook:channel_from_url"}
+_CHANNELS = {
+    "in_app": "notifykit.channels.inbox:channel_from_url",
+    "webhook": "notifykit.channels.webhook:channel_from_url",
+}
 
 
 def channel_from_url(url: str, **options: Any) -> Channel:
@@ -55,21 +58,20 @@ def known() -> list[str]:
     return sorted({*_CHANNELS, *(entry.name for entry in entry_points(group="notifykit.channels"))})
 
 
-def channels_of(given: Iterable[Channel | str], **webhook: Any) -> list[Channel]:
-    """Return the channels that a process delivers over: those that are given, and webhooks.
+def channels_of(given: Iterable[Channel | str], own: Mapping[str, Mapping[str, Any]]) -> list[Channel]:
+    """Return the channels that a process delivers over: our own and those that are given.
 
     Args:
-        given: Channels, or their URLs.
-        webhook: What the webhook channel takes, unless a channel of that name is given.
+        given: Channels, or their URLs; one with the name of one of our own replaces it.
+        own: Our own by name, each with the options that it takes.
 
     Raises:
         ConfigurationError: No channel belongs to a URL.
     """
-    channels = [_channel(one, webhook) if isinstance(one, str) else one for one in given]
-    if all(channel.name != "webhook" for channel in channels):
-        channels.insert(0, channel_from_url("webhook://", **webhook))
-    return channels
+    channels = [_channel(one, own) if isinstance(one, str) else one for one in given]
+    replaced = {channel.name for channel in channels}
+    return [channel_from_url(f"{name}://", **own[name]) for name in own if name not in replaced] + channels
 
 
-def _channel(url: str, webhook: dict[str, Any]) -> Channel:
-    return channel_from_url(url, **(webhook if url.lower().startswith("webhook://") else {}))
+def _channel(url: str, own: Mapping[str, Mapping[str, Any]]) -> Channel:
+    return channel_from_url(url, **own.get(url.partition("://")[0].lower(), {}))

@@ -14,6 +14,8 @@ from ..errors import InvalidInputError
 from ..models import checks
 from ..models.checks import Check, Refusal, identifier, optional, string
 from ..models.endpoint import RateLimit
+from ..models.event import Resource
+from ..models.inbox import InboxMark, InboxState
 from ..models.retry import RetryPolicy
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -63,6 +65,11 @@ ARGUMENTS: Mapping[str, Check] = {
     "max_in_flight": checks.integer,
     "overlap": checks.duration(timedelta(0), timedelta(days=7)),
     "rate_limit": optional(checks.instance(RateLimit)),
+    # inboxes
+    "state": optional(checks.one_of(InboxState)),
+    "mark": checks.one_of(InboxMark),
+    "category": optional(identifier),
+    "resource": optional(checks.instance(Resource)),
     # subscriptions
     "event_types": _patterns,
     "topic": optional(string),

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .builders import make_endpoint as make_endpoint
     from .builders import make_event as make_event
     from .builders import make_id as make_id
+    from .builders import make_inbox_item as make_inbox_item
     from .builders import make_recipient as make_recipient
     from .builders import make_record as make_record
     from .builders import make_subscription as make_subscription
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from .receiver import Reply as Reply
     from .recording import RecordingChannel as RecordingChannel
     from .recording import SentRequest as SentRequest
+    from .suites.inbox import InboxSuite as InboxSuite
     from .suites.store import StoreFeatures as StoreFeatures
     from .suites.store import StoreSuite as StoreSuite
 
@@ -53,6 +55,7 @@ _HOMES = {
             "make_event",
             "make_id",
             "make_recipient",
+            "make_inbox_item",
             "make_record",
             "make_subscription",
         ),
@@ -63,6 +66,7 @@ _HOMES = {
     **dict.fromkeys(("Outbox", "OutboxDelivery", "PublishedEvent"), ".outbox"),
     **dict.fromkeys(("ReceivedRequest", "Receiver", "Reply"), ".receiver"),
     **dict.fromkeys(("RecordingChannel", "SentRequest"), ".recording"),
+    "InboxSuite": ".suites.inbox",
     **dict.fromkeys(("StoreFeatures", "StoreSuite"), ".suites.store"),
 }
 

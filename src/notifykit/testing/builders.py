@@ -10,10 +10,13 @@ from hashlib import blake2b
 from itertools import count
 from typing import Any
 
+import attrs
+
 from ..models.delivery import WEBHOOK, Attempt, Claim, DeliveryState, NewDelivery, Priority
 from ..models.endpoint import Endpoint, EndpointSecret
 from ..models.event import StoredEvent
 from ..models.ids import ENDPOINT, EVENT, SUBSCRIPTION, delivery_id, recipient_key
+from ..models.inbox import IN_APP, InboxItem
 from ..models.recipient import Recipient, RecipientAddress
 from ..models.subscription import Subscription
 from ..ports import Record
@@ -172,3 +175,29 @@ def make_record(
         at=at,
         attempt=attempt,
     )
+
+
+def make_inbox_item(
+    recipient: str = "user:42",
+    *,
+    tenant: str = TENANT,
+    event_id: str | None = None,
+    at: datetime = START,
+    **changes: Any,
+) -> InboxItem:
+    """Return an item that an event brings into a person's inbox.
+
+    Args:
+        changes: Any other field of :class:`~notifykit.models.inbox.InboxItem`.
+    """
+    event_id = event_id or make_id(EVENT, at)
+    item = InboxItem(
+        id=delivery_id(event_id, recipient_key(recipient, IN_APP, recipient)),
+        tenant=tenant,
+        recipient=recipient,
+        event_id=event_id,
+        event_type="order.shipped",
+        title="Your order was shipped",
+        created_at=at,
+    )
+    return attrs.evolve(item, **changes)

@@ -8,7 +8,9 @@ import pytest
 
 from notifykit import ConfigurationError, Notifykit, channels
 from notifykit.channels import channel_from_url
+from notifykit.channels.inbox import InboxChannel
 from notifykit.channels.webhook import Guard, WebhookChannel
+from notifykit.stores.memory import MemoryStore
 
 
 class MadeElsewhere:
@@ -40,14 +42,14 @@ def test_the_scheme_says_which_channel() -> None:
 @pytest.mark.parametrize("url", ["", "sms", "://key", "/var/lib/key"])
 def test_what_is_no_url_is_refused_and_not_shown(url: str) -> None:
     """It may hold an account's key; the message lists the channels that there are."""
-    with pytest.raises(ConfigurationError, match="begins with its name and '://', known: webhook") as refused:
+    with pytest.raises(ConfigurationError, match="begins with its name and '://', known: in_app, webhook") as refused:
         channel_from_url(url)
     assert "key" not in str(refused.value)
 
 
 def test_an_unknown_channel_is_refused() -> None:
     """The message lists the known ones and says how more are added."""
-    with pytest.raises(ConfigurationError, match=r"no channel for 'fax' URLs; known: webhook\. A package"):
+    with pytest.raises(ConfigurationError, match=r"no channel for 'fax' URLs; known: in_app, webhook\. A package"):
         channel_from_url("fax://key@provider")
 
 
@@ -65,15 +67,15 @@ class TestAKit:
         """URLs, and channels as they are."""
         for given in (["sms://"], [MadeElsewhere("sms://")]):
             async with Notifykit("memory://", channels=given) as kit:  # type: ignore[arg-type]
-                assert ["webhook", "sms"] == list(kit.dispatcher()._channels)
+                assert ["webhook", "in_app", "sms"] == list(kit.dispatcher()._channels)
 
     async def test_reads_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Unless it is given channels."""
         monkeypatch.setenv("NOTIFYKIT_CHANNELS", "sms://account, ")
 
         async with Notifykit("memory://") as kit, Notifykit("memory://", channels=[]) as other:
-            assert ["webhook", "sms"] == list(kit.dispatcher()._channels)
-            assert ["webhook"] == list(other.dispatcher()._channels)
+            assert ["webhook", "in_app", "sms"] == list(kit.dispatcher()._channels)
+            assert ["webhook", "in_app"] == list(other.dispatcher()._channels)
 
     async def test_makes_channels_anew_for_each_dispatcher(self) -> None:
         """A dispatcher closes its channels when it ends."""
@@ -81,11 +83,31 @@ class TestAKit:
             first, second = kit.dispatcher(), kit.dispatcher()
         assert first._channels["sms"] is not second._channels["sms"]
 
-    async def test_lets_a_channel_replace_webhooks(self) -> None:
+    async def test_lets_a_channel_replace_one_of_our_own(self) -> None:
         """The one with that name is used."""
-        ours = WebhookChannel()
-        async with Notifykit("memory://", channels=[ours]) as kit:
-            assert {"webhook": ours} == kit.dispatcher()._channels
+        for ours in (WebhookChannel(), InboxChannel(MemoryStore())):
+            async with Notifykit("memory://", channels=[ours]) as kit:
+                used = kit.dispatcher()._channels
+            assert used[ours.name] is ours
+            assert {"webhook", "in_app"} == set(used)
+
+    async def test_has_no_inboxes_in_a_store_without_them(self) -> None:
+        """A store of another kind need not keep them; whoever asks for one is told."""
+
+        class Plain(MemoryStore):
+            inbox_put = None  # type: ignore[assignment]
+
+        async with Notifykit(store=Plain()) as kit:
+            assert ["webhook"] == list(kit.dispatcher()._channels)
+            with pytest.raises(ConfigurationError, match="Plain keeps no inboxes"):
+                kit.inbox("user:42", tenant="acme")
+
+    def test_in_app_needs_a_store(self) -> None:
+        """Of a kit it has one; and its URL has nothing behind the scheme."""
+        with pytest.raises(ConfigurationError, match="needs a store that keeps inboxes"):
+            channel_from_url("in_app://")
+        with pytest.raises(ConfigurationError, match="takes nothing behind it"):
+            Notifykit("memory://", channels=["in_app://x"]).dispatcher()
 
     @pytest.mark.parametrize("wrong", [[7], 7, [object()], "sms://"])
     def test_refuses_what_is_no_channel(self, wrong: object) -> None:

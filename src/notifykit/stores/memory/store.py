@@ -14,6 +14,7 @@ from ...models.delivery import DeliveryState
 from ...ports import NextDue, StoreStats
 from .circuits import MemoryLimits
 from .due import FairQueue
+from .inbox import MemoryInbox
 from .notifications import Notifications
 from .outbox import MemoryOutbox
 from .records import MemoryRecords
@@ -22,7 +23,7 @@ from .tables import WAITING, Tables
 _COUNT_CAP = 10_000
 
 
-class MemoryStore(MemoryOutbox, MemoryRecords, MemoryLimits):
+class MemoryStore(MemoryOutbox, MemoryRecords, MemoryLimits, MemoryInbox):
     """Keeps everything in this process and forgets it with the process.
 
     For tests, demos and events that may be lost.  It belongs to one event loop (it is
@@ -36,6 +37,8 @@ class MemoryStore(MemoryOutbox, MemoryRecords, MemoryLimits):
     def __init__(self) -> None:
         self._tables = Tables()
         self._notifications = Notifications()
+        self._inboxes = {}
+        self._inbox_notifications = Notifications()
 
     @classmethod
     def from_url(
@@ -101,6 +104,7 @@ def _first(queues: Iterable[FairQueue]) -> datetime | None:
 
 
 if TYPE_CHECKING:
-    from ...ports import Store
+    from ...ports import Inbox, Store
 
     _conforms: type[Store] = MemoryStore
+    _keeps_inboxes: type[Inbox] = MemoryStore

@@ -1,8 +1,8 @@
 """What is encrypted when a row is written and decrypted when it is read.
 
 Always: the signing secrets and header values of endpoints.  With ``encrypt_payloads`` also the content of
-an event (body, metadata, fingerprint) and the receiver's responses.  Values that were stored before
-either was encrypted are read as they are.
+an event (body, metadata, fingerprint), the receiver's responses, and what items of inboxes say (see
+:mod:`.inbox_rows`).  Values that were stored before either was encrypted are read as they are.
 
 A value that cannot be decrypted must not hide any other.  Reading that value alone raises the error; the
 engine, which reads whole batches, goes on without it and logs the error.
@@ -99,6 +99,11 @@ def event_context(tenant: str, event_id: str, column: str) -> str:
 def response_context(delivery_id: str, number: int) -> str:
     """Return the context of a response; a delivery's id is unique over all tenants."""
     return context("attempts", "", f"{delivery_id}/{number}", "response")
+
+
+def item_context(tenant: str, recipient: str, item_id: str) -> str:
+    """Return the context of the content of an item in a person's inbox."""
+    return context("inbox_items", tenant, f"{recipient}/{item_id}", "content")
 
 
 class Encryption:

@@ -30,7 +30,14 @@ from ...ports import TAMPERED, Rewrapped
 from ...vault import KeyRing
 from ...vault.ring import is_encrypted, key_id_of, prefix
 from . import schema as s
-from .encryption import Encryption, event_context, header_context, response_context, secret_context
+from .encryption import (
+    Encryption,
+    event_context,
+    header_context,
+    item_context,
+    response_context,
+    secret_context,
+)
 from .readable import DAMAGED
 
 PAGE = 200
@@ -198,6 +205,11 @@ def _last_attempt(row: RowMapping, ring: KeyRing) -> dict[str, Any]:
     return {"last_response": _bytes(bytes(row["last_response"]), ring, at)}
 
 
+def _inbox_item(row: RowMapping, ring: KeyRing) -> dict[str, Any]:
+    at = item_context(row["tenant"], row["recipient"], row["id"])
+    return {"content": _bytes(bytes(row["content"]), ring, at)}
+
+
 def _text(value: str, ring: KeyRing, at: str) -> str:
     if not is_encrypted(value):
         return ring.encrypt(value.encode(), context=at)
@@ -216,4 +228,5 @@ _PASSES = (
     # Before the other attempts: a redrive moves the last one there.
     _Pass(s.deliveries, ("tenant", "id"), ("attempts", "last_response"), s.deliveries.c.last_response, _last_attempt),
     _Pass(s.attempts, ("delivery_id", "number"), ("response",), s.attempts.c.response, _attempt),
+    _Pass(s.inbox_items, ("tenant", "recipient", "id"), ("content",), s.inbox_items.c.content, _inbox_item),
 )

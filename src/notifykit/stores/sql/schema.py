@@ -353,3 +353,51 @@ tenants = Table(
     Column("tenant", Key, primary_key=True),
     Column("version", BigInteger, nullable=False),
 )
+
+#: One row for each person with items.  Every change of an inbox raises ``last`` first, and holds the row until it
+#: commits: so changes become visible in the order of their numbers.
+inboxes = Table(
+    "notifykit_inboxes",
+    metadata,
+    Column("tenant", Key, primary_key=True),
+    Column("recipient", Key, primary_key=True),
+    #: The number before the first change: the time at which the inbox began, so that numbers never come back.
+    Column("base", BigInteger, nullable=False),
+    #: The number of the last change.
+    Column("last", BigInteger, nullable=False),
+)
+
+inbox_items = Table(
+    "notifykit_inbox_items",
+    metadata,
+    Column("tenant", Key, primary_key=True),
+    Column("recipient", Key, primary_key=True),
+    Column("id", Key, primary_key=True),
+    Column("event_id", Key, nullable=False),
+    Column("event_type", Text, nullable=False),
+    Column("category", Text),
+    Column("resource_kind", Text),
+    Column("resource_id", Text),
+    #: Title, body, URL and data as JSON.
+    Column("content", LargeBinary, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger),
+    Column("read_at", BigInteger),
+    Column("archived_at", BigInteger),
+    Column("snoozed_until", BigInteger),
+    Column("number", BigInteger, nullable=False),
+    Column("change", BigInteger, nullable=False),
+)
+
+
+def _inbox_index(name: str, column: str, condition: str | None = None) -> None:
+    where = None if condition is None else text(condition)
+    its = inbox_items.c
+    Index(f"notifykit_inbox_{name}", its.tenant, its.recipient, its[column], postgresql_where=where, sqlite_where=where)
+
+
+_inbox_index("changes", "change")
+_inbox_index("active", "number", "archived_at IS NULL")
+_inbox_index("archived", "number", "archived_at IS NOT NULL")
+_inbox_index("unseen", "number", "archived_at IS NULL AND seen_at IS NULL")
+_inbox_index("unread", "number", "archived_at IS NULL AND read_at IS NULL")

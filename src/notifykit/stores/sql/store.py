@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any, TypeVar, cast
@@ -37,6 +37,7 @@ from ...ports import (
 )
 from . import erasure, joined, limits, migrate, reading, records, rewrap, subscription_index, survey, transitions
 from .encryption import Encryption
+from .inbox import SqlInbox
 from .rows import ended_by
 
 T = TypeVar("T")
@@ -65,7 +66,7 @@ def leaves_work(settlement: Settlement) -> bool:
     )
 
 
-class SqlStore(ABC):
+class SqlStore(SqlInbox):
     """The verbs of :class:`notifykit.ports.Store` that are rare enough to share."""
 
     url: str

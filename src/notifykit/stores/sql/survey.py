@@ -17,7 +17,14 @@ from ...errors import MissingKeyError, VaultError
 from ...ports import TAMPERED, Survey
 from ...vault.ring import is_encrypted
 from . import schema as s
-from .encryption import Encryption, event_context, header_context, response_context, secret_context
+from .encryption import (
+    Encryption,
+    event_context,
+    header_context,
+    item_context,
+    response_context,
+    secret_context,
+)
 from .readable import DAMAGED
 from .rewrap import Transaction
 
@@ -127,9 +134,14 @@ def _of_attempt(row: RowMapping) -> Iterator[_Value]:
         yield bytes(row["response"]), response_context(row["delivery_id"], row["number"])
 
 
+def _of_inbox_item(row: RowMapping) -> Iterator[_Value]:
+    yield bytes(row["content"]), item_context(row["tenant"], row["recipient"], row["id"])
+
+
 _ENDPOINTS = _Source(s.endpoints, ("tenant", "id"), ("secrets", "headers"), _of_endpoint)
 _SAMPLED = (
     _Source(s.events, ("tenant", "id"), ("body", "metadata"), _of_event),
     _Source(s.deliveries, ("tenant", "id"), ("attempts", "last_response"), _of_delivery),
     _Source(s.attempts, ("delivery_id", "number"), ("response",), _of_attempt),
+    _Source(s.inbox_items, ("tenant", "recipient", "id"), ("content",), _of_inbox_item),
 )

@@ -61,6 +61,8 @@ _FAILURES = (*_LOST, asyncpg.PostgresError, exc.SQLAlchemyError)
 #: Seconds that a frequent verb may take, which needs milliseconds, before its connection is given up for dead.
 _STATEMENT_TIMEOUT = 15
 _NOTIFY = "NOTIFY notifykit"
+#: The channel of inboxes is another one: what people read wakes no dispatcher.
+_NOTIFY_INBOXES = "NOTIFY notifykit_inbox"
 #: So many failures in a row, some seconds apart, are reported: a server that was only restarted is not.
 _DEAF_AFTER = 3
 #: Seconds after which a listener that has received no notification, not even its own, is reported.
@@ -130,6 +132,7 @@ class PostgresStore(SqlStore):
         self._deaf: StoreUnavailableError | None = None
         self._checkout = Checkout()
         self._waiters: set[asyncio.Future[bool]] = set()
+        self._inbox_readers: set[asyncio.Future[bool]] = set()
         self._notification_is_kept = False
         self._bypassed_until = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -460,23 +463,30 @@ class PostgresStore(SqlStore):
     async def wait(self, timeout: timedelta, *, idle_timeout: timedelta | None = None) -> bool:
         if idle_timeout is not None and self._hears:
             timeout = idle_timeout
-        if self._listening is None and self.connector.pooling is not Pooling.TRANSACTION:
-            self._listening = asyncio.create_task(self._listen(), name="notifykit-listen")
+        self._start_to_listen()
         if self._deaf is not None:
             deaf, self._deaf = self._deaf, None
             raise deaf
         if self._notification_is_kept:  # it came while no call waited
             self._notification_is_kept = False
             return True
-        loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[bool] = loop.create_future()
-        timer = loop.call_later(timeout.total_seconds(), lambda: end_wait(waiter, notified=False))
-        self._waiters.add(waiter)
-        try:
-            return await waiter
-        finally:
-            timer.cancel()
-            self._waiters.discard(waiter)
+        return await _notified(self._waiters, timeout)
+
+    def _notify_inboxes(self, connection: Connection) -> None:
+        if self._notify:
+            connection.exec_driver_sql(_NOTIFY_INBOXES)
+
+    async def inbox_wait(self, timeout: timedelta) -> bool:
+        self._start_to_listen()
+        return await _notified(self._inbox_readers, timeout)
+
+    def _wake_inbox_readers(self, *_: object) -> None:
+        for reader in self._inbox_readers:
+            end_wait(reader, notified=True)
+
+    def _start_to_listen(self) -> None:
+        if self._listening is None and self.connector.pooling is not Pooling.TRANSACTION:
+            self._listening = asyncio.create_task(self._listen(), name="notifykit-listen")
 
     async def _listen(self) -> None:
         """Hear NOTIFY on a connection of its own; polling carries on while it is lost."""
@@ -488,6 +498,7 @@ class PostgresStore(SqlStore):
                     lost = asyncio.Event()
                     connection.add_termination_listener(lambda _, lost=lost: lost.set())
                     await connection.add_listener("notifykit", self._hear)
+                    await connection.add_listener("notifykit_inbox", self._wake_inbox_readers)
                     self._wake()
                     self._listener = connection
                     failures, self.listen_error = 0, None
@@ -527,6 +538,19 @@ class PostgresStore(SqlStore):
         return connection
 
 
+async def _notified(waiters: set[asyncio.Future[bool]], timeout: timedelta) -> bool:
+    """Return whether a notification ended the wait."""
+    loop = asyncio.get_running_loop()
+    waiter: asyncio.Future[bool] = loop.create_future()
+    timer = loop.call_later(timeout.total_seconds(), lambda: end_wait(waiter, notified=False))
+    waiters.add(waiter)
+    try:
+        return await waiter
+    finally:
+        timer.cancel()
+        waiters.discard(waiter)
+
+
 async def _borrowed(engine: AsyncEngine) -> PoolProxiedConnection:
     """Return a connection of the pool; an ``AsyncConnection`` around it would cost as much as a short statement."""
     try:
@@ -547,7 +571,8 @@ async def _is_new(pg: Any, statement: str, values: Sequence[Any]) -> bool:
 if TYPE_CHECKING:
     from sqlalchemy.pool import PoolProxiedConnection
 
-    from ....ports import Store
+    from ....ports import Inbox, Store
     from ..callers import AnyEngine
 
     _conforms: type[Store] = PostgresStore
+    _keeps_inboxes: type[Inbox] = PostgresStore

@@ -361,6 +361,13 @@ class SqliteStore(SqlStore):
             timers[0].cancel()
             self._waiters.discard(woken)
 
+    def _notify_inboxes(self, connection: Connection) -> None:
+        del connection
+        self.notify()  # any commit ends a wait, except where nothing watches: in memory
+
+    async def inbox_wait(self, timeout: timedelta) -> bool:
+        return await self.wait(timeout)
+
     def _pause(self) -> float:
         """Return the seconds until the next check, if no write to the file causes one before."""
         if asyncio.get_running_loop().time() - self._heard <= _IDLE:
@@ -460,6 +467,7 @@ def _size(settlements: Sequence[Settlement]) -> int:
 
 
 if TYPE_CHECKING:
-    from ....ports import Store
+    from ....ports import Inbox, Store
 
     _conforms: type[Store] = SqliteStore
+    _keeps_inboxes: type[Inbox] = SqliteStore

@@ -1,0 +1,8 @@
+"""The in-app inbox as a channel: a delivery becomes an item in its recipient's inbox."""
+
+from __future__ import annotations
+
+from .channel import InboxChannel, channel_from_url
+from .rendering import TitleRenderer
+
+__all__ = ["InboxChannel", "TitleRenderer", "channel_from_url"]

@@ -1,0 +1,351 @@
+"""Inboxes of people: written once for every database."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    delete,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from ...models.ids import DELIVERY, EVENT, event_of
+from ...models.inbox import (
+    COUNT_CAP,
+    InboxChanges,
+    InboxCounts,
+    InboxFilter,
+    InboxItem,
+    InboxMark,
+    InboxMarks,
+    InboxPage,
+    InboxState,
+)
+from . import schema as s
+from .encryption import Encryption
+from .inbox_rows import item_from, item_values, marks_from, marks_values
+from .readable import fetch
+from .rows import Row, micros
+
+T = TypeVar("T")
+Condition = ColumnElement[bool]
+
+#: Seconds for which a notification speaks: readers wait that long before they read.
+NOTIFIED_FOR = 0.02
+#: Events, or inboxes, that one statement names at the most.
+_NAMED = 200
+
+_item, _inbox = s.inbox_items.c, s.inboxes.c
+#: Which items a mark changes (see :meth:`InboxMarks.after`); a snooze also changes those that are snoozed.
+_UNMARKED: Mapping[InboxMark, Condition] = {
+    InboxMark.SEEN: _item.seen_at.is_(None),
+    InboxMark.READ: _item.read_at.is_(None),
+    InboxMark.UNREAD: _item.read_at.is_not(None),
+    InboxMark.ARCHIVED: _item.archived_at.is_(None),
+    InboxMark.UNARCHIVED: _item.archived_at.is_not(None),
+    InboxMark.UNSNOOZED: _item.snoozed_until.is_not(None),
+}
+
+
+class SqlInbox(ABC):
+    """The verbs of :class:`notifykit.ports.Inbox`."""
+
+    encryption: Encryption
+    _inboxes_notified = float("-inf")
+
+    @abstractmethod
+    async def _read(self, work: Callable[[Connection], T]) -> T:
+        """Run ``work`` in a transaction that reads."""
+
+    @abstractmethod
+    async def _write(self, work: Callable[[Connection], T]) -> T:
+        """Run ``work`` in a transaction that writes, and commit."""
+
+    @abstractmethod
+    def _notify_inboxes(self, connection: Connection) -> None:
+        """Wake the readers of inboxes when the transaction is committed."""
+
+    @abstractmethod
+    async def inbox_wait(self, timeout: timedelta) -> bool:
+        """See :meth:`notifykit.ports.Inbox.inbox_wait`."""
+
+    async def inbox_put(self, items: Sequence[InboxItem]) -> None:
+        rows = [item_values(item, self.encryption) for item in items]
+        if rows:
+            await self._change_inbox(lambda c: put(c, rows))
+
+    async def inbox_page(
+        self, tenant: str, recipient: str, wanted: InboxFilter, *, now: datetime, limit: int, after: int | None = None
+    ) -> InboxPage:
+        last, rows = await self._read(lambda c: page(c, tenant, recipient, matching(wanted, now), limit + 1, after))
+        following = rows[limit - 1]["number"] if len(rows) > limit else None
+        return InboxPage(self._items(rows[:limit]), following, last)
+
+    async def inbox_counts(self, tenant: str, recipient: str, *, now: datetime) -> InboxCounts:
+        return await self._read(lambda c: counts(c, tenant, recipient, now))
+
+    async def inbox_mark(
+        self,
+        tenant: str,
+        recipient: str,
+        mark: InboxMark,
+        *,
+        now: datetime,
+        ids: Collection[str] | None = None,
+        wanted: InboxFilter | None = None,
+        until: datetime | None = None,
+        limit: int,
+    ) -> list[str]:
+        chosen = [] if wanted is None else matching(wanted, now)
+        if ids is not None:
+            chosen.append(_item.id.in_(list(ids)))
+
+        def marks(of: InboxMarks) -> InboxMarks:
+            return of.after(mark, now, until)
+
+        chosen.append(_UNMARKED[mark] if mark in _UNMARKED else _is_snoozed_otherwise(until))
+        return await self._change_inbox(lambda c: change(c, tenant, recipient, chosen, limit, marks))
+
+    async def inbox_changes(self, tenant: str, since: Mapping[str, int], *, limit: int) -> dict[str, InboxChanges]:
+        found = await self._read(lambda c: changes(c, tenant, since, limit))
+        return {
+            recipient: InboxChanges(self._items(rows), cursor, has_more, is_reset)
+            for recipient, (rows, cursor, has_more, is_reset) in found.items()
+        }
+
+    async def inbox_marks(self, tenant: str, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], InboxMarks]:
+        return await self._read(lambda c: marks_of(c, tenant, list(wanted)))
+
+    async def inbox_erase(self, tenant: str, recipient: str, *, limit: int) -> int:
+        return await self._change_inbox(lambda c: erase(c, tenant, recipient, limit))
+
+    async def _change_inbox(self, work: Callable[[Connection], T]) -> T:
+        def change(connection: Connection) -> T:
+            result = work(connection)
+            now = time.monotonic()
+            if now - self._inboxes_notified >= NOTIFIED_FOR:
+                self._inboxes_notified = now
+                self._notify_inboxes(connection)
+            return result
+
+        return await self._write(change)
+
+    def _items(self, rows: Sequence[Row]) -> tuple[InboxItem, ...]:
+        return tuple(item_from(row, self.encryption) for row in rows)
+
+
+# ── conditions ─────────────────────────────────────────────────────────────────────────────────
+
+
+def _of(table: Table, tenant: str, recipient: str) -> Condition:
+    return and_(table.c.tenant == tenant, table.c.recipient == recipient)
+
+
+def matching(wanted: InboxFilter, now: datetime) -> list[Condition]:
+    """Return the conditions of a filter (see :meth:`InboxMarks.is_in`)."""
+    conditions = [_is_in(wanted.state, micros(now))]
+    if wanted.category is not None:
+        conditions.append(_item.category == wanted.category)
+    if wanted.resource is not None:
+        conditions += (_item.resource_kind == wanted.resource.kind, _item.resource_id == wanted.resource.id)
+    return conditions
+
+
+def _is_in(state: InboxState, at: int) -> Condition:
+    if state is InboxState.ARCHIVED:
+        return _item.archived_at.is_not(None)
+    if state is InboxState.SNOOZED:
+        return and_(_item.archived_at.is_(None), _item.snoozed_until > at)
+    marks: Mapping[InboxState, Condition] = {
+        InboxState.ACTIVE: true(),
+        InboxState.UNSEEN: _item.seen_at.is_(None),
+        InboxState.UNREAD: _item.read_at.is_(None),
+        InboxState.READ: _item.read_at.is_not(None),
+    }
+    awake = or_(_item.snoozed_until.is_(None), _item.snoozed_until <= at)
+    return and_(_item.archived_at.is_(None), awake, marks[state])
+
+
+def _is_snoozed_otherwise(until: datetime | None) -> Condition:
+    return _item.snoozed_until.is_distinct_from(None if until is None else micros(until))
+
+
+# ── writing ────────────────────────────────────────────────────────────────────────────────────
+
+
+def put(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Insert items that are new; an item that is there already only uses up a number."""
+    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    added = Counter((row["tenant"], row["recipient"]) for row in rows)
+    began = {(row["tenant"], row["recipient"]): row["created_at"] for row in rows}
+    # In one order, so that two processes never wait for each other.
+    opened = [
+        {
+            "tenant": tenant,
+            "recipient": recipient,
+            "base": began[tenant, recipient],
+            "last": began[tenant, recipient] + n,
+        }
+        for (tenant, recipient), n in sorted(added.items())
+    ]
+    new = make(s.inboxes)
+    raised = new.on_conflict_do_update(
+        index_elements=["tenant", "recipient"], set_={"last": _inbox.last + new.excluded.last - new.excluded.base}
+    ).returning(_inbox.tenant, _inbox.recipient, _inbox.last)
+    number = {(tenant, recipient): last for tenant, recipient, last in connection.execute(raised, opened)}
+    number = {key: last - added[key] for key, last in number.items()}
+    for row in rows:
+        key = row["tenant"], row["recipient"]
+        number[key] += 1
+        row["number"] = row["change"] = number[key]
+    connection.execute(make(s.inbox_items).on_conflict_do_nothing(), rows)
+
+
+def change(
+    connection: Connection,
+    tenant: str,
+    recipient: str,
+    chosen: Sequence[Condition],
+    limit: int,
+    marks: Callable[[InboxMarks], InboxMarks],
+) -> list[str]:
+    """Change the marks of chosen items; return their ids."""
+    its = _of(s.inboxes, tenant, recipient)
+    last = connection.scalar(select(_inbox.last).where(its).with_for_update())
+    if last is None:
+        return []
+    columns = (_item.id, *(_item[name] for name in InboxMarks._fields))
+    of = _of(s.inbox_items, tenant, recipient)
+    query = select(*columns).where(of, *chosen).order_by(_item.number.desc()).limit(limit)
+    rows = connection.execute(query).mappings().all()
+    if not rows:
+        return []
+    connection.execute(update(s.inboxes).where(its).values(last=last + len(rows)))
+    named: dict[str, Any] = {name: bindparam(f"new_{name}") for name in (*InboxMarks._fields, "change")}
+    connection.execute(
+        update(s.inbox_items).where(of, _item.id == bindparam("its_id")).values(named),
+        [
+            {
+                "its_id": row["id"],
+                "new_change": last + n,
+                **{f"new_{name}": at for name, at in marks_values(marks(marks_from(row))).items()},
+            }
+            for n, row in enumerate(rows, 1)
+        ],
+    )
+    return [row["id"] for row in rows]
+
+
+def erase(connection: Connection, tenant: str, recipient: str, limit: int) -> int:
+    """Delete items of an inbox, and the inbox when it is empty."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("PRAGMA secure_delete = ON")  # else the content stays in the file's free space
+    its, of = _of(s.inboxes, tenant, recipient), _of(s.inbox_items, tenant, recipient)
+    connection.execute(select(_inbox.last).where(its).with_for_update())
+    ids = list(connection.scalars(select(_item.id).where(of).limit(limit)))
+    connection.execute(delete(s.inbox_items).where(of, _item.id.in_(ids)))
+    if connection.scalar(select(literal(1)).where(of).limit(1)) is None:
+        connection.execute(delete(s.inboxes).where(its))
+    return len(ids)
+
+
+# ── reading ────────────────────────────────────────────────────────────────────────────────────
+
+
+def page(
+    connection: Connection, tenant: str, recipient: str, chosen: Sequence[Condition], limit: int, after: int | None
+) -> tuple[int, list[Row]]:
+    """Return the number of the inbox's last change and, as they were then, its items.
+
+    Both come from one statement: between two, another process could change the inbox.
+    """
+    last = select(_inbox.last).where(_of(s.inboxes, tenant, recipient)).scalar_subquery()
+    head = select(func.coalesce(last, 0).label("last")).subquery()
+    items = select(s.inbox_items).where(_of(s.inbox_items, tenant, recipient), *chosen)
+    if after is not None:
+        items = items.where(_item.number < after)
+    found = items.order_by(_item.number.desc()).limit(limit).subquery()
+    query = select(head.c.last, found).select_from(head.outerjoin(found, true())).order_by(found.c.number.desc())
+    rows = fetch(connection, query)
+    return rows[0]["last"], [row for row in rows if row["id"] is not None]
+
+
+def counts(connection: Connection, tenant: str, recipient: str, now: datetime) -> InboxCounts:
+    """Count new items, no further than anybody shows."""
+
+    def capped(state: InboxState) -> Any:
+        chosen = matching(InboxFilter(state=state), now)
+        found = select(literal(1)).where(_of(s.inbox_items, tenant, recipient), *chosen).limit(COUNT_CAP).subquery()
+        return select(func.count()).select_from(found).scalar_subquery()
+
+    return InboxCounts(*connection.execute(select(capped(InboxState.UNSEEN), capped(InboxState.UNREAD))).one())
+
+
+def changes(
+    connection: Connection, tenant: str, since: Mapping[str, int], limit: int
+) -> dict[str, tuple[Sequence[Row], int, bool, bool]]:
+    """Return the changed items of each inbox with changes, the next cursor, and whether there are more or a reset."""
+    ends = _ends(connection, tenant, list(since))
+    found: dict[str, tuple[Sequence[Row], int, bool, bool]] = {}
+    for recipient, start in since.items():
+        base, last = ends.get(recipient, (0, 0))
+        if last == start:
+            continue
+        is_reset = start > 0 and (base == 0 or start < base)
+        changed = _changed(tenant, recipient, start).limit(limit + 1)
+        rows = fetch(connection, changed)
+        if len(rows) > limit:
+            found[recipient] = rows[:limit], rows[limit - 1]["change"], True, is_reset
+        else:  # what came after ``last`` was read may be among them, and nothing before is missing
+            found[recipient] = rows, max([last, *(row["change"] for row in rows[-1:])]), False, is_reset
+    return found
+
+
+def _changed(tenant: str, recipient: str, since: int) -> Select[Any]:
+    its = _of(s.inbox_items, tenant, recipient)
+    return select(s.inbox_items).where(its, _item.change > since).order_by(_item.change)
+
+
+def _ends(connection: Connection, tenant: str, recipients: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Return the numbers before the first change and of the last one, of inboxes that exist."""
+    ends: dict[str, tuple[int, int]] = {}
+    for first in range(0, len(recipients), _NAMED):
+        these = _inbox.recipient.in_(recipients[first : first + _NAMED])
+        query = select(_inbox.recipient, _inbox.base, _inbox.last).where(_inbox.tenant == tenant, these)
+        ends |= {recipient: (base, last) for recipient, base, last in connection.execute(query)}
+    return ends
+
+
+def marks_of(
+    connection: Connection, tenant: str, wanted: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], InboxMarks]:
+    """Return the marks of events' items; an item's id begins with its event's ULID, so the primary key finds them."""
+    found: dict[tuple[str, str], list[InboxMarks]] = {}
+    columns = (_item.recipient, _item.id, *(_item[name] for name in InboxMarks._fields))
+    for first in range(0, len(wanted), _NAMED):
+        these = [
+            and_(_item.recipient == recipient, _item.id >= start, _item.id < f"{start}~")
+            for recipient, event_id in wanted[first : first + _NAMED]
+            for start in (DELIVERY + event_id.removeprefix(EVENT),)
+        ]
+        query = select(*columns).where(_item.tenant == tenant, or_(*these))
+        for row in connection.execute(query).mappings():
+            found.setdefault((row["recipient"], event_of(row["id"])), []).append(marks_from(row))
+    return {key: InboxMarks.of_all(marks) for key, marks in found.items()}
