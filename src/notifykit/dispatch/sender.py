@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ..errors import StoreError
+from ..errors import StoreError, TemplateError
 from ..failpoints import failpoint
 from ..models.delivery import Attempt, Claim, DeliveryState, Lane
 from ..models.destination import Destination
@@ -28,10 +28,18 @@ from ..models.outcome import (
     outcome_problem,
     recordable,
 )
-from ..policies.decide import SEND, Cancel, Decision, Hold, decide
+from ..policies.decide import HOLD, SEND, Cancel, Decision, Hold, decide
 from ..policies.retry import Complete, DeadLetter, NextStep, PutBack, RetryAt, Rng, next_step
 from ..ports import Channel, Clock, Record
-from ..telemetry import ChannelFailed, DeliveryAttempted, DeliveryNotSent, LoopFailed, TelemetryEvent, why
+from ..telemetry import (
+    ChannelFailed,
+    DeliveryAttempted,
+    DeliveryNotSent,
+    LoopFailed,
+    RenderingFailed,
+    TelemetryEvent,
+    why,
+)
 from .backlog import Backlog
 from .circuits import Circuits
 from .directory import Directory
@@ -124,9 +132,9 @@ class Sender:
         if isinstance(step, PutBack):
             if isinstance(outcome, Unsent) and outcome.pauses:
                 self.short(outcome.reason)
+            state = DeliveryState.HELD if step.is_held else DeliveryState.PENDING
             self._write_unsent(
-                claim,
-                Record(claim.delivery_id, claim.fence, DeliveryState.PENDING, step.reason, step.due_at, finished, None),
+                claim, Record(claim.delivery_id, claim.fence, state, step.reason, step.due_at, finished, None)
             )
         else:
             self._record(claim, destination, outcome, step, started, finished)
@@ -138,6 +146,17 @@ class Sender:
         try:
             outcome = await channel.send(claim, destination, now=now)
             problem = outcome_problem(outcome)
+        except TemplateError as error:
+            self.emit(
+                RenderingFailed(
+                    channel=claim.channel,
+                    delivery_id=claim.delivery_id,
+                    event_type=claim.event_type,
+                    tenant=claim.tenant,
+                    error=str(error),
+                )
+            )
+            return Unsent(reason="template_failed", hold=HOLD)
         except Exception as error:  # a bug in a channel must not stop the lane
             problem = f"{type(error).__name__}: {error}"
         if problem is None:

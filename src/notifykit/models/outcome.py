@@ -41,10 +41,13 @@ class Transient:
     Attributes:
         reason: A stable code: ``http_503``, ``timeout``, ``connect_failed``, ``dns_failure`` …
         retry_after: The pause the receiver asked for.
+        opens_circuit: Whether every other attempt would fail as well until an operator corrects the configuration,
+            such as a password: the circuit opens at once.
     """
 
     reason: str
     retry_after: timedelta | None = None
+    opens_circuit: bool = False
     answer: Answer = NO_ANSWER
 
 
@@ -88,12 +91,16 @@ class Unsent:
     No attempt is counted or recorded; the delivery is due again after a pause.
 
     Attributes:
-        reason: A stable code: ``no_files``, ``no_memory``, ``no_ports``, ``connection_limit`` or ``lookup_limit``.
+        reason: A stable code: ``no_files``, ``no_memory``, ``no_ports``, ``connection_limit``, ``lookup_limit`` or
+            ``template_failed``.
         pauses: Whether every other attempt would lack it as well, so that the process pauses sending.
+        hold: For how long the delivery is held, if an operator has to do something first; otherwise it is due again
+            within seconds.
     """
 
     reason: str
     pauses: bool = False
+    hold: timedelta | None = None
     answer: Answer = NO_ANSWER
 
 
@@ -129,8 +136,11 @@ def outcome_problem(outcome: object) -> str | None:
         return None
     if wrong := string(outcome.reason):
         return f"reason: {wrong}"
-    wrong = _pause(outcome.retry_after) if isinstance(outcome, Transient | Throttled) else None
-    return wrong and f"retry_after: {wrong}"
+    if isinstance(outcome, Transient | Throttled):
+        wrong = _pause(outcome.retry_after)
+        return wrong and f"retry_after: {wrong}"
+    wrong = _pause(outcome.hold) if isinstance(outcome, Unsent) else None
+    return wrong and f"hold: {wrong}"
 
 
 def recordable(outcome: Outcome) -> Outcome:

@@ -15,7 +15,7 @@ import attrs
 
 from ..models.circuit import OpenCircuit
 from ..models.destination import Destination
-from ..models.outcome import Accepted, BadRecipient, Outcome, Permanent, Unsent
+from ..models.outcome import Accepted, BadRecipient, Outcome, Permanent, Transient, Unsent
 
 #: A circuit opens after this many failures in a row …
 IN_A_ROW = 10
@@ -54,6 +54,10 @@ def is_success(outcome: Outcome) -> bool | None:
     return None if isinstance(outcome, Permanent | BadRecipient | Unsent) else False
 
 
+def _opens_at_once(outcome: Outcome) -> bool:
+    return isinstance(outcome, Transient) and outcome.opens_circuit
+
+
 def note(
     window: FailureWindow, outcome: Outcome, destination: Destination, circuit: OpenCircuit | None, *, now: datetime
 ) -> OpenCircuit | None:
@@ -64,7 +68,7 @@ def note(
     window.recent.append(good)
     if not good:
         window.row += 1
-        if circuit is None and not window.failed():
+        if circuit is None and not window.failed() and not _opens_at_once(outcome):
             return None
         return _reopened(window, outcome, destination, circuit, now)
     window.row = 0

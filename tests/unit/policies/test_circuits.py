@@ -64,6 +64,14 @@ def test_failures_in_a_row_make_it_failing() -> None:
     assert START + timedelta(seconds=10) == circuit.probe_at
 
 
+def test_a_fault_of_the_configuration_opens_it_at_once() -> None:
+    """A wrong password fails every attempt alike: nothing more is tried than one."""
+    circuit = after([GOOD, Transient(reason="auth_failed", opens_circuit=True)])
+
+    assert circuit is not None
+    assert "auth_failed" == circuit.reason
+
+
 def test_half_of_the_last_ones_make_it_failing() -> None:
     """Every other attempt failing is enough, once there are twenty."""
     assert after([GOOD, BAD] * 9) is None
