@@ -14,7 +14,7 @@ import attrs
 
 from .catalog import EventCatalog
 from .channels import channels_of
-from .environment import ALLOW, ALLOW_HTTP, ALLOW_NAMES, CHANNELS, URL, switch
+from .environment import ALLOW, ALLOW_HTTP, ALLOW_NAMES, CHANNELS, EMAIL, URL, switch
 from .errors import (
     CannotJoinError,
     ConfigurationError,
@@ -83,6 +83,21 @@ def _given_channels(given: Iterable[Channel | str] | None) -> tuple[Channel | st
     if (wrong := _channels_or_urls(channels)) is not None:
         raise _unusable([f"channels: {wrong}"])
     return channels
+
+
+def _given_email(given: str | None) -> str | None:
+    """Return the URL of the mail server, by default that of the environment.
+
+    Raises:
+        ConfigurationError: It is not acceptable.
+    """
+    url = os.environ.get(EMAIL, "").strip() if given is None else given
+    if not url:
+        return None
+    from .channels.email import parse_url
+
+    parse_url(url)
+    return url
 
 
 def _unusable(problems: Sequence[str]) -> ConfigurationError:
@@ -170,6 +185,7 @@ _PARTS: Mapping[str, checks.Check] = {
     "url": optional(checks.text(most=4096)),
     "event_types": checks.iterable,
     "channels": optional(checks.iterable),
+    "email": optional(checks.text(most=4096, empty=True)),
     "egress": optional(checks.instance(EgressRules)),
     "limits": checks.instance(Limits),
     "store": optional(checks.having("open", "append", "claim", what="Store")),
@@ -186,6 +202,7 @@ class KitOptions(StoreOptions, total=False):
 
     event_types: Iterable[type | EventType]
     channels: Iterable[Channel | str] | None
+    email: str | None
     egress: EgressRules | None
     limits: Limits
     store: Store | None
@@ -209,6 +226,8 @@ class Notifykit:
         event_types: Typed event classes and :class:`EventType` values that publishing checks against.
         channels: What deliveries go over beside webhooks: channels, or their URLs (``toy://``); by default what
             ``NOTIFYKIT_CHANNELS`` lists, with commas.  One whose name is ``webhook`` replaces ours.
+        email: The mail server that e-mails go through: ``smtp://user:password@host:587?sender=shop@example.org``; by
+            default ``NOTIFYKIT_EMAIL``.
         egress: Where deliveries may go; by default what the environment says.
         store: A store of your own instead of ``url``.
         clock: A clock of your own, for tests.
@@ -226,6 +245,7 @@ class Notifykit:
         *,
         event_types: Iterable[type | EventType] = (),
         channels: Iterable[Channel | str] | None = None,
+        email: str | None = None,
         egress: EgressRules | None = None,
         limits: Limits = DEFAULT_LIMITS,
         store: Store | None = None,
@@ -247,6 +267,7 @@ class Notifykit:
         self.egress = egress or EgressRules.from_environment()
         self.catalog = EventCatalog(event_types)
         self._given_channels = _given_channels(channels)
+        self._email = _given_email(email)
         self._channels: list[Channel] | None = None
         self._clock = clock or SystemClock()
         self._limits = limits
@@ -562,7 +583,14 @@ class Notifykit:
                 await self._disconnect()
 
     def _make_channels(self) -> list[Channel]:
-        return channels_of(self._given_channels, guard=self._the_guard(), transport=self.egress.transport)
+        return channels_of(
+            self._given_channels, email=self._email, guard=self._the_guard(), transport=self.egress.transport
+        )
+
+    @property
+    def channels(self) -> Sequence[Channel]:
+        """The channels of this kit, to ask them about addresses and connections; dispatchers have their own."""
+        return self._known_channels()
 
     def _known_channels(self) -> Sequence[Channel]:
         """Return the channels of this kit, to ask them about addresses."""
@@ -619,6 +647,7 @@ class Notifykit:
         twin = Notifykit(
             self.url if again else None,
             channels=self._given_channels,
+            email=self._email or "",
             egress=self.egress,
             limits=self._limits,
             store=None if again else self.store,

@@ -686,6 +686,19 @@ class Provider(Protocol):
         ...
 
 
+@runtime_checkable
+class ChecksConnection(Protocol):
+    """Optional: a provider whose account can be tried without sending anything."""
+
+    async def check(self) -> str:
+        """Connect and log in; return in a few words what was found.
+
+        Raises:
+            ConfigurationError: It failed; the message says why, and shows no secret.
+        """
+        ...
+
+
 class Clock(Protocol):
     """Tells the time; tests hand in their own."""
 

@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from ..ports import Channel
+    from ..ports import Channel, Renderer
 
-#: A channel's name, which is also the scheme of its URLs, and the function that makes it.
-_CHANNELS = {"webhook": "notifykit.channels.webhook:channel_from_url"}
+#: The scheme of a channel's URLs, and the function that makes it.
+_CHANNELS = {
+    "webhook": "notifykit.channels.webhook:channel_from_url",
+    "smtp": "notifykit.channels.email:channel_from_url",
+    "smtps": "notifykit.channels.email:channel_from_url",
+}
 
 
 def channel_from_url(url: str, **options: Any) -> Channel:
@@ -55,11 +59,15 @@ def known() -> list[str]:
     return sorted({*_CHANNELS, *(entry.name for entry in entry_points(group="notifykit.channels"))})
 
 
-def channels_of(given: Iterable[Channel | str], **webhook: Any) -> list[Channel]:
-    """Return the channels that a process delivers over: those that are given, and webhooks.
+def channels_of(
+    given: Iterable[Channel | str], *, email: str | None = None, renderer: Renderer | None = None, **webhook: Any
+) -> list[Channel]:
+    """Return the channels that a process delivers over: those that are given, webhooks, and e-mail.
 
     Args:
         given: Channels, or their URLs.
+        email: The URL of the mail server.
+        renderer: Makes the messages of channels to people that are made here; by default plain ones.
         webhook: What the webhook channel takes, unless a channel of that name is given.
 
     Raises:
@@ -68,6 +76,8 @@ def channels_of(given: Iterable[Channel | str], **webhook: Any) -> list[Channel]
     channels = [_channel(one, webhook) if isinstance(one, str) else one for one in given]
     if all(channel.name != "webhook" for channel in channels):
         channels.insert(0, channel_from_url("webhook://", **webhook))
+    if email is not None and all(channel.name != "email" for channel in channels):
+        channels.append(channel_from_url(email, renderer=renderer))
     return channels
 
 

@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from enum import StrEnum
 
 import attrs
 
 from .checks import UNPRINTABLE, instance, kind_of, optional, string, whole
+
+
+class CircuitEffect(StrEnum):
+    """What a failure says about other attempts that share the circuit.
+
+    Attributes:
+        COUNT: It is one failure; many of them open the circuit.
+        OPEN: Every attempt fails until an operator corrects the configuration, such as a password.
+        NONE: It concerns this address alone, such as a full mailbox behind a mail server.
+    """
+
+    COUNT = "count"
+    OPEN = "open"
+    NONE = "none"
 
 
 @attrs.frozen(kw_only=True)
@@ -41,22 +56,26 @@ class Transient:
     Attributes:
         reason: A stable code: ``http_503``, ``timeout``, ``connect_failed``, ``dns_failure`` …
         retry_after: The pause the receiver asked for.
-        opens_circuit: Whether every other attempt would fail as well until an operator corrects the configuration,
-            such as a password: the circuit opens at once.
+        circuit: What it says about other attempts that share the circuit.
     """
 
     reason: str
     retry_after: timedelta | None = None
-    opens_circuit: bool = False
+    circuit: CircuitEffect = CircuitEffect.COUNT
     answer: Answer = NO_ANSWER
 
 
 @attrs.frozen(kw_only=True)
 class Throttled:
-    """The receiver asked us to slow down (429)."""
+    """The receiver asked us to slow down (429).
+
+    Attributes:
+        circuit: What it says about other attempts that share the circuit.
+    """
 
     reason: str
     retry_after: timedelta | None = None
+    circuit: CircuitEffect = CircuitEffect.COUNT
     answer: Answer = NO_ANSWER
 
 

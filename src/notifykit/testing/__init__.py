@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from .receiver import Reply as Reply
     from .recording import RecordingChannel as RecordingChannel
     from .recording import SentRequest as SentRequest
+    from .smtp import FakeSmtpServer as FakeSmtpServer
+    from .smtp import ReceivedMail as ReceivedMail
     from .suites.store import StoreFeatures as StoreFeatures
     from .suites.store import StoreSuite as StoreSuite
 
@@ -61,6 +63,7 @@ _HOMES = {
     **dict.fromkeys(("Outbox", "OutboxDelivery", "PublishedEvent"), ".outbox"),
     **dict.fromkeys(("ReceivedRequest", "Receiver", "Reply"), ".receiver"),
     **dict.fromkeys(("RecordingChannel", "SentRequest"), ".recording"),
+    **dict.fromkeys(("FakeSmtpServer", "ReceivedMail"), ".smtp"),
     **dict.fromkeys(("StoreFeatures", "StoreSuite"), ".suites.store"),
 }
 

@@ -50,7 +50,7 @@ class Rendering:
     make: Callable[[], Any]
 
     def render(self, claim: Claim, destination: Destination, *, now: datetime) -> Message:
-        return self.make()  # type: ignore[no-any-return]
+        return self.make()
 
 
 def fail(error: Exception) -> Callable[[], Any]:
