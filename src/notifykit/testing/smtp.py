@@ -20,7 +20,7 @@ from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import SMTPUTF8
 from types import TracebackType
-from typing import Any, Literal, Self, cast
+from typing import Any, AnyStr, Literal, Self, cast
 
 import attrs
 
@@ -54,11 +54,11 @@ class ReceivedMail:
     @property
     def message(self) -> EmailMessage:
         """The mail as the standard library reads it."""
-        return cast("EmailMessage", message_from_bytes(self.raw, policy=SMTPUTF8))
+        return message_from_bytes(self.raw, policy=SMTPUTF8)
 
     @property
     def text(self) -> str:
-        """The plain form of its body, with ``\\n`` line ends."""
+        """The plain form of its body; lines end with a line feed."""
         return self._body("plain")
 
     @property
@@ -227,7 +227,7 @@ class _Protocol(SMTP):
             self._owner._open.discard(self.transport)
         super().connection_lost(error)
 
-    async def smtp_DATA(self, arg: str) -> None:  # noqa: N802 - the name is aiosmtpd's
+    async def smtp_DATA(self, arg: str) -> None:
         """Answer as scripted."""
         script = self._owner._scripted("DATA") if self.envelope is not None and self.envelope.rcpt_tos else None
         if script is None:
@@ -235,8 +235,8 @@ class _Protocol(SMTP):
         else:
             await self.push(_answered(self, script))
 
-    async def push(self, status: str | bytes) -> None:
-        if isinstance(status, str) and status.startswith("220 fake.example"):
+    async def push(self, status: AnyStr) -> None:
+        if str(status).startswith("220 fake.example"):
             script = self._owner._scripted("CONNECT")
             if script is not None:
                 if script.reply is not None:
@@ -252,7 +252,7 @@ class _Handler:
     def __init__(self, owner: FakeSmtpServer) -> None:
         self._owner = owner
 
-    async def handle_EHLO(  # noqa: N802 - the names are aiosmtpd's
+    async def handle_EHLO(
         self, server: SMTP, session: Session, envelope: Envelope, hostname: str, responses: list[str]
     ) -> list[str]:
         self._owner.commands["EHLO"] += 1
@@ -262,7 +262,7 @@ class _Handler:
             return [_answered(server, script)]
         return [*responses[:-1], *(["250-PIPELINING"] if self._owner._pipelining else []), responses[-1]]
 
-    async def handle_MAIL(  # noqa: N802
+    async def handle_MAIL(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         self._owner.commands["MAIL"] += 1
@@ -273,7 +273,7 @@ class _Handler:
         envelope.mail_options.extend(options)
         return "250 2.1.0 OK"
 
-    async def handle_RCPT(  # noqa: N802
+    async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         self._owner.commands["RCPT"] += 1
@@ -285,7 +285,7 @@ class _Handler:
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 OK"
 
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         self._owner.commands["DATA"] += 1
         recipient = envelope.rcpt_tos[0]
         script = self._owner._scripted("END", recipient)
@@ -315,5 +315,4 @@ def _answered(server: SMTP, script: _Script) -> str:
 
 
 def _transport(server: SMTP) -> asyncio.Transport:
-    assert server.transport is not None
-    return server.transport
+    return cast("asyncio.Transport", server.transport)

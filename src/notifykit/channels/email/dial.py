@@ -66,15 +66,11 @@ class Dialer:
         try:
             async with asyncio.timeout(timeout):
                 await self._open(client)
-        except BaseException as error:
-            client.close()
+            return _taken_over(client)
+        except (DialError, aiosmtplib.SMTPException, OSError) as error:
             raise self._failure(error) from None
-        assert client.transport is not None
-        object_ = client.get_transport_info("ssl_object")
-        greeting = Greeting(dict(client.esmtp_extensions), None if object_ is None else object_.version())
-        connection = Connection(cast("asyncio.Transport", client.transport), client.esmtp_extensions)
-        client.protocol = client.transport = None  # the connection owns it from now on
-        return connection, greeting
+        finally:
+            client.close()  # unless the connection has taken over
 
     def _client(self, timeout: float) -> _Client:
         options = self._options
@@ -120,7 +116,7 @@ class Dialer:
         except aiosmtplib.SMTPException:
             raise DialError(_NO_LOGIN, "the server offers no login (AUTH) that is supported") from None
 
-    def _failure(self, error: BaseException) -> BaseException:
+    def _failure(self, error: Exception) -> DialError:
         """Return what is raised for a failure; its cause is not chained, since it may show the password."""
         if isinstance(error, DialError):
             return error
@@ -132,9 +128,16 @@ class Dialer:
         if isinstance(error, TimeoutError):
             return DialError(Transient(reason="timeout"), "the server did not answer in time")
         cause = error.__cause__ if isinstance(error, aiosmtplib.SMTPException) else error
-        if isinstance(cause, OSError) or isinstance(error, aiosmtplib.SMTPException):
-            return DialError(_outcome_of_failure(cause), f"the connection failed: {self.kept(str(cause or error))}")
-        return error
+        detail = f"the connection failed: {self.kept(str(cause or error))}"
+        return DialError(_outcome_of_failure(cause), detail)
+
+
+def _taken_over(client: _Client) -> tuple[Connection, Greeting]:
+    tls = client.get_transport_info("ssl_object")
+    greeting = Greeting(dict(client.esmtp_extensions), None if tls is None else tls.version())
+    connection = Connection(cast("asyncio.Transport", client.transport), greeting.extensions)
+    client.protocol = client.transport = None
+    return connection, greeting
 
 
 def _outcome_of_failure(error: BaseException | None) -> Outcome:

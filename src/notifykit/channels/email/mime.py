@@ -227,9 +227,8 @@ def _part(field: str, kind: str, text: str) -> bytes:
         raw = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     charset = "us-ascii" if raw.isascii() else "utf-8"
     encoding, body = _transfer(raw)
-    return (
-        f"Content-Type: text/{kind}; charset={charset}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n".encode() + body
-    )
+    head = f"Content-Type: text/{kind}; charset={charset}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n"
+    return head.encode() + body
 
 
 def _transfer(raw: bytes) -> tuple[str, bytes]:

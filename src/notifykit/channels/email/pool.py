@@ -64,7 +64,7 @@ class Pool:
                 self._busy += 1
                 return connection
             connection.close()
-        waiter = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[Connection] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         self._dial_for_waiters()
         try:

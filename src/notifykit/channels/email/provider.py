@@ -49,11 +49,13 @@ class SmtpProvider:
 
         self.account = options.account
         self._options = options
-        self._make_dialer = lambda: Dialer(options, tls)
+        self._tls = tls
+        self._dialer_class = Dialer
 
     @cached_property
     def _dialer(self) -> Dialer:
-        return self._make_dialer()  # only where mails are sent, because to read the certificates takes a while
+        # Only where mails are sent, because to read the certificates takes a while.
+        return self._dialer_class(self._options, self._tls)
 
     @cached_property
     def _pool(self) -> Pool:
