@@ -148,7 +148,9 @@ def ours(port: int, concurrency: int) -> Callable[[int], None]:
     async def sender(provider: SmtpProvider, claims: Iterator[Claim]) -> None:
         for claim in claims:
             address = claim.address or ""
-            destination = Destination(subscriber_id=claim.subscriber_id, tenant="acme", channel="email", address=address)
+            destination = Destination(
+                subscriber_id=claim.subscriber_id, tenant="acme", channel="email", address=address
+            )
             outcome = await provider.send(message, claim, destination, now=datetime.now(UTC))
             assert isinstance(outcome, Accepted), outcome
 

@@ -153,6 +153,11 @@ class FakeSmtpServer:
         """Refuse each recipient the first time, as servers do that wait for a second try."""
         self._greylisted = set()
 
+    def clear(self) -> None:
+        """Accept everything again."""
+        self._scripts.clear()
+        self._greylisted = None
+
     def disconnect(self) -> None:
         """Close all connections, as a server does that restarts."""
         for transport in list(self._open):
@@ -176,7 +181,7 @@ class FakeSmtpServer:
         await asyncio.sleep(0)
 
     def _protocol(self) -> SMTP:
-        return _Protocol(
+        protocol = _Protocol(
             self,
             _Handler(self),
             hostname="fake.example",
@@ -184,10 +189,12 @@ class FakeSmtpServer:
             tls_context=None if self._implicit else self._tls,
             require_starttls=self._tls is not None and not self._implicit,
             auth_required=bool(self._users),
-            auth_require_tls=self._tls is not None and not self._implicit,
             authenticator=self._authenticate,
             loop=asyncio.get_running_loop(),
         )
+        # Given as an argument it is a warning; and aiosmtpd does not see that TLS was there from the first byte.
+        protocol._auth_require_tls = self._tls is not None and not self._implicit
+        return protocol
 
     def _authenticate(self, _: object, __: object, ___: object, mechanism: str, given: Any) -> AuthResult:
         self.commands[f"AUTH {mechanism}"] += 1
@@ -217,9 +224,9 @@ class _Protocol(SMTP):
         self._owner = owner
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        if transport not in self._owner._open:
+        if self.transport is None:  # otherwise TLS begins on a connection that is counted already
             self._owner.connections += 1
+        super().connection_made(transport)
         self._owner._open.add(cast("asyncio.Transport", transport))
 
     def connection_lost(self, error: Exception | None) -> None:

@@ -40,14 +40,16 @@ def test_the_scheme_says_which_channel() -> None:
 @pytest.mark.parametrize("url", ["", "sms", "://key", "/var/lib/key"])
 def test_what_is_no_url_is_refused_and_not_shown(url: str) -> None:
     """It may hold an account's key; the message lists the channels that there are."""
-    with pytest.raises(ConfigurationError, match="begins with its name and '://', known: webhook") as refused:
+    with pytest.raises(
+        ConfigurationError, match="begins with its name and '://', known: smtp, smtps, webhook"
+    ) as refused:
         channel_from_url(url)
     assert "key" not in str(refused.value)
 
 
 def test_an_unknown_channel_is_refused() -> None:
     """The message lists the known ones and says how more are added."""
-    with pytest.raises(ConfigurationError, match=r"no channel for 'fax' URLs; known: webhook\. A package"):
+    with pytest.raises(ConfigurationError, match=r"no channel for 'fax' URLs; known: smtp, smtps, webhook\. A package"):
         channel_from_url("fax://key@provider")
 
 

@@ -28,6 +28,7 @@ _NAME = re.compile(r"[!-9;-~]{1,70}")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
 _URL = re.compile(r"https://[!-;=?-~]+")
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,255}")
+_CONTROL = "has line breaks or control characters"
 #: What the channel writes itself, or the servers on the way.
 _OWN = frozenset(
     {
@@ -82,12 +83,14 @@ def write(
     """
     if not _ID.fullmatch(id):
         raise InvalidMessageError("id", "has characters that a Message-ID cannot have")
+    if UNPRINTABLE.search(message.subject):
+        raise InvalidMessageError("subject", _CONTROL)
     author = sender if message.sender is None else _mailbox("sender", message.sender)
     head = [
         f"Date: {format_datetime(now)}",
         _from_field(author),
         f"To: {_shown(to, 4)}",
-        text_field("Subject", message.subject, "subject"),
+        text_field("Subject", message.subject),
         f"Message-ID: <{id}@{author.domain}>",
         "Auto-Submitted: auto-generated",
         "MIME-Version: 1.0",
@@ -106,18 +109,9 @@ def write(
 # -- header fields -------------------------------------------------------------------------------------
 
 
-def text_field(name: str, value: str, field: str) -> str:
-    """Return a header field of free text: folded, and encoded where it is not plain ASCII (RFC 2047).
-
-    Args:
-        field: What an error calls it.
-
-    Raises:
-        InvalidMessageError: The value has line breaks or other control characters.
-    """
+def text_field(name: str, value: str) -> str:
+    """Return a header field of free text: folded, and encoded where it is not plain ASCII (RFC 2047)."""
     value = value.strip(" ")
-    if UNPRINTABLE.search(value):
-        raise InvalidMessageError(field, "has line breaks or control characters")
     line = f"{name}: {value}"
     if value.isascii() and "=?" not in value:
         if len(line) <= _LINE:
@@ -192,7 +186,9 @@ def _own_field(name: str, value: str) -> str:
         raise InvalidMessageError("headers", "a name has characters that header names cannot have")
     if lower in _OWN or lower.startswith(("content-", "resent-", "arc-")):
         raise InvalidMessageError("headers", f"{name} is written by the channel or by mail servers")
-    return text_field(name, value, f"headers[{name}]")
+    if UNPRINTABLE.search(value):
+        raise InvalidMessageError("headers", f"{name} {_CONTROL}")
+    return text_field(name, value)
 
 
 # -- bodies --------------------------------------------------------------------------------------------

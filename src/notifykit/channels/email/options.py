@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from datetime import timedelta
 from typing import Any, Literal
@@ -14,6 +15,8 @@ from .address import Mailbox, canonical_address, parse_mailbox
 
 #: The ports of submission: with STARTTLS (RFC 6409) and with TLS from the start (RFC 8314).
 _PORTS = {"smtp": 587, "smtps": 465}
+_HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?|[0-9a-f.]*:[0-9a-f:.]+")
+_HELO = re.compile(r"[A-Za-z0-9.:\[\]-]+")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _KNOWN = ("sender", "return_path", "tls", "ca", "helo", "connections", "timeout")
 
@@ -71,7 +74,7 @@ def parse_url(url: str) -> SmtpOptions:
         query = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
     except ValueError:
         raise _wrong("is no URL such as smtp://user:password@mail.example.org:587?sender=shop@example.org") from None
-    if parts.scheme not in _PORTS or not host:
+    if parts.scheme not in _PORTS or not host or not _HOST.fullmatch(host):
         raise _wrong("begins with smtp:// or smtps:// and the name of the mail server")
     if parts.path not in ("", "/") or parts.fragment:
         raise _wrong(
@@ -87,6 +90,8 @@ def parse_url(url: str) -> SmtpOptions:
     if tls == "off" and user is not None and host not in _LOOPBACK:
         raise _wrong("tls=off would send the password in the clear; remove tls=off")
     more: dict[str, Any] = {name: query[name] for name in ("ca", "helo") if query.get(name)}
+    if not _HELO.fullmatch(more.get("helo", "localhost")):
+        raise _wrong("helo is a host name, or an IP address in brackets")
     if "connections" in query:
         more["connections"] = _whole(query["connections"], "connections", most=1000)
     if "timeout" in query:

@@ -43,9 +43,9 @@ class Pool:
         self._paused_until = 0.0
 
     @property
-    def is_busy(self) -> bool:
-        """Whether mails are being sent now."""
-        return self._busy > 0
+    def is_proven(self) -> bool:
+        """Whether the last connection that was tried could be opened; what waits then lacks only a free one."""
+        return self._is_proven
 
     async def acquire(self, *, fresh: bool = False) -> Connection:
         """Return a connection, which must be given back.

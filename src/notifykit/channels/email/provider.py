@@ -140,7 +140,7 @@ class _Attempt:
     def failed(self, reason: str) -> Outcome:
         """Return the outcome of an attempt that ended without a reply."""
         if self._connection is None:
-            return Unsent(reason="connection_limit") if self._pool.is_busy else Transient(reason=reason)
+            return Unsent(reason="connection_limit") if self._pool.is_proven else Transient(reason=reason)
         if self._connection.stage is Stage.END:
             return Uncertain(reason=reason)
         return Transient(reason=reason)
