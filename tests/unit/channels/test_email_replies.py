@@ -13,6 +13,7 @@ from notifykit.models.outcome import (
     Permanent,
     Throttled,
     Transient,
+    Uncertain,
 )
 
 COUNT, OPEN, NONE = CircuitEffect.COUNT, CircuitEffect.OPEN, CircuitEffect.NONE
@@ -67,7 +68,7 @@ COUNT, OPEN, NONE = CircuitEffect.COUNT, CircuitEffect.OPEN, CircuitEffect.NONE
         ("end", 554, "5.7.1 spam", Permanent, "smtp_554", None),
         ("data", 554, "5.5.1 no valid recipients", Permanent, "smtp_554", None),
         # what is no answer to the command
-        ("end", 354, "go on", Transient, "unexpected_reply", COUNT),
+        ("end", 354, "go on", Uncertain, "unexpected_reply", None),
         ("rcpt", 250, "ok", Transient, "unexpected_reply", COUNT),
     ],
 )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import deque
 from collections.abc import Mapping
 
 from ...models.outcome import Outcome
@@ -67,10 +66,11 @@ class Connection(asyncio.Protocol):
         self.takes_utf8 = "smtputf8" in extensions
         self._buffer = b""
         self._lines: list[bytes] = []
-        self._replies: deque[Reply] = deque()
+        self._replies: list[Reply] = []
         self._wanted = 0
         self._waiter: asyncio.Future[None] | None = None
         self._lost: str | None = None
+        self._is_over = False
         transport.set_protocol(self)
         if transport.is_closing():
             self._lost = "connection_lost"
@@ -78,7 +78,8 @@ class Connection(asyncio.Protocol):
     @property
     def is_usable(self) -> bool:
         """Whether the next mail can be sent; not if the server has closed, or said anything unasked."""
-        return self._lost is None and not self._replies and not self._buffer and not self._transport.is_closing()
+        is_quiet = not (self._replies or self._lines or self._buffer)
+        return is_quiet and not self._is_over and self._lost is None and not self._transport.is_closing()
 
     async def send(self, mail: Mail) -> tuple[Reply, Stage]:
         """Send one mail; return the reply that decided, and which stage it answers.
@@ -92,7 +93,7 @@ class Connection(asyncio.Protocol):
         commands = self._commands(mail)
         refused = await (self._pipelined(commands) if self._pipelines else self._one_by_one(commands))
         if refused is not None:
-            if refused[0].code != 421:
+            if not self._is_over:
                 await self._exchange(b"RSET\r\n", 1)
             return refused
         data = mail.data.replace(b"\r\n.", b"\r\n..")
@@ -128,19 +129,18 @@ class Connection(asyncio.Protocol):
     async def _pipelined(self, commands: tuple[bytes, bytes, bytes]) -> tuple[Reply, Stage] | None:
         """Send all commands in one packet (RFC 2920); return the first reply that refuses."""
         replies = await self._exchange(b"".join(commands), 3)
-        started = replies[2].code == 354
-        for reply, stage in zip(replies, (Stage.MAIL, Stage.RCPT, Stage.DATA), strict=True):
-            if not (started if stage is Stage.DATA else reply.is_positive):
-                if started:  # for nobody: RFC 2920 has the client end it without any text
+        for reply, stage in zip(replies, _STAGES, strict=True):
+            if _refuses(reply, stage):
+                if replies[2].code == 354:  # for nobody: the client ends it without any text
                     await self._exchange(b".\r\n", 1)
                 return reply, stage
         return None
 
     async def _one_by_one(self, commands: tuple[bytes, bytes, bytes]) -> tuple[Reply, Stage] | None:
-        for command, stage in zip(commands, (Stage.MAIL, Stage.RCPT, Stage.DATA), strict=True):
+        for command, stage in zip(commands, _STAGES, strict=True):
             self.stage = stage
             (reply,) = await self._exchange(command, 1)
-            if not (reply.code == 354 if stage is Stage.DATA else reply.is_positive):
+            if _refuses(reply, stage):
                 return reply, stage
         return None
 
@@ -152,11 +152,17 @@ class Connection(asyncio.Protocol):
             self._transport.write(data)
             await self._waiter
             self._waiter = None
-        # A 421 ends everything, and may come in place of several replies.
-        if len(self._replies) < replies and not (self._replies and self._replies[-1].code == 421):
+        found = list(self._replies)
+        self._replies.clear()
+        if self._is_over and found:  # a 421 may come in place of several replies
+            found += [found[-1]] * (replies - len(found))
+        if len(found) < replies:
             raise ConnectionLostError(self._lost or "connection_lost")
-        found = [self._replies.popleft() for _ in range(min(replies, len(self._replies)))]
-        return found + [found[-1]] * (replies - len(found))
+        if len(found) > replies:  # what comes next could be taken for the answer to something else
+            self._is_over = True
+            if self.stage is not Stage.END:
+                raise ConnectionLostError("bad_reply")
+        return found[:replies]
 
     # -- what arrives ----------------------------------------------------------------------------
 
@@ -169,7 +175,7 @@ class Connection(asyncio.Protocol):
                 return
         if len(self._buffer) > _LONGEST_REPLY:
             self._fail("bad_reply")
-        elif len(self._replies) >= self._wanted:
+        elif self._is_over or len(self._replies) >= self._wanted:
             self._wake()
 
     def _take(self, line: bytes) -> bool:
@@ -182,6 +188,7 @@ class Connection(asyncio.Protocol):
         if mark != b"-":
             joined = b"\n".join(self._lines).decode("utf-8", "replace")
             self._replies.append(Reply(int(code), joined))
+            self._is_over = self._is_over or code == b"421"
             self._lines.clear()
         return len(self._replies) <= _MOST_LINES
 
@@ -203,3 +210,18 @@ class Connection(asyncio.Protocol):
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+_STAGES = (Stage.MAIL, Stage.RCPT, Stage.DATA)
+
+
+def _refuses(reply: Reply, stage: Stage) -> bool:
+    """Return whether a reply refuses the command of a stage.
+
+    Raises:
+        ConnectionLostError: It answers another command: which one the next reply belongs to is not known.
+    """
+    is_right = reply.code == 354 if stage is Stage.DATA else reply.is_positive
+    if not is_right and reply.code < 400:
+        raise ConnectionLostError("bad_reply")
+    return not is_right

@@ -19,6 +19,7 @@ from ...models.outcome import (
     Permanent,
     Throttled,
     Transient,
+    Uncertain,
 )
 
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?![\d.])")
@@ -85,7 +86,8 @@ def outcome_of(reply: Reply, stage: Stage, *, own_sender: bool = True, kept: Cal
         return _not_now(reply, stage, answer)
     if 500 <= reply.code < 600:
         return _never(reply, stage, answer, own_sender)
-    return Transient(reason="unexpected_reply", answer=answer)
+    kind = Uncertain if stage is Stage.END else Transient
+    return kind(reason="unexpected_reply", answer=answer)
 
 
 def _not_now(reply: Reply, stage: Stage, answer: Answer) -> Outcome:
