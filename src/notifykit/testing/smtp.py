@@ -2,11 +2,11 @@
 
 ::
 
-    async with FakeSmtpServer() as server:
+    with FakeSmtpServer() as server:
         server.reply("RCPT", "550 5.1.1 no such user", to="gone@example.org")
         kit = Notifykit("memory://", email=server.url)
         ...
-        (mail,) = server.mails
+        (mail,) = server.expect(1)
         assert mail.message["Subject"] == "Your order"
 """
 
@@ -14,15 +14,18 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import threading
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import ExitStack
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import SMTPUTF8
-from types import TracebackType
 from typing import Any, AnyStr, Literal, Self, cast
 
+import anyio
 import attrs
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from ..errors import MissingExtraError
 
@@ -83,7 +86,7 @@ class _Script:
 
 
 class FakeSmtpServer:
-    """A mail server on a free port of this machine, in the running event loop.
+    """A mail server on a free port of this machine, in a thread of its own.
 
     Args:
         users: Who may log in, with which password; without any, nobody has to.
@@ -118,8 +121,10 @@ class FakeSmtpServer:
         self._pipelining, self._utf8 = pipelining, utf8
         self._scripts: list[_Script] = []
         self._greylisted: set[str] | None = None
-        self._open: set[asyncio.Transport] = set()
-        self._server: asyncio.Server | None = None
+        self._connected: set[asyncio.Transport] = set()
+        self._came = threading.Condition()
+        self._portal: BlockingPortal
+        self._running = ExitStack()
 
     # -- what a test says --------------------------------------------------------------------------
 
@@ -160,25 +165,60 @@ class FakeSmtpServer:
 
     def disconnect(self) -> None:
         """Close all connections, as a server does that restarts."""
-        for transport in list(self._open):
-            transport.close()
+        self._portal.call(self._close_connections)
+
+    def expect(self, count: int = 1, *, timeout: float = 10) -> list[ReceivedMail]:
+        """Wait until ``count`` mails have been accepted since the start; return all there are.
+
+        Raises:
+            TimeoutError: They were not within ``timeout`` seconds.
+        """
+        with self._came:
+            if not self._came.wait_for(lambda: len(self.mails) >= count, timeout):
+                raise TimeoutError(f"{len(self.mails)} of {count} mails came within {timeout} s")
+            return list(self.mails)
+
+    async def aexpect(self, count: int = 1, *, timeout: float = 10) -> list[ReceivedMail]:
+        """Do the same as :meth:`expect` while the caller's event loop keeps running."""
+        return await anyio.to_thread.run_sync(lambda: self.expect(count, timeout=timeout))
 
     # -- life --------------------------------------------------------------------------------------
 
-    async def __aenter__(self) -> Self:
-        tls = self._tls if self._implicit else None
-        self._server = await asyncio.get_running_loop().create_server(self._protocol, self.host, self.port, ssl=tls)
-        self.port = self._server.sockets[0].getsockname()[1]
+    def __enter__(self) -> Self:
+        with ExitStack() as opening:
+            self._portal = opening.enter_context(start_blocking_portal("asyncio", name="notifykit-smtp"))
+            server = self._portal.call(self._listen)
+            opening.callback(self._portal.call, self._close, server)
+            self.port = server.sockets[0].getsockname()[1]
+            self._running = opening.pop_all()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._server is not None
-        self._server.close()
-        for transport in list(self._open):
+    def __exit__(self, *_: object) -> None:
+        self._running.close()
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(self, *_: object) -> None:
+        self.__exit__()
+
+    async def _listen(self) -> asyncio.Server:
+        tls = self._tls if self._implicit else None
+        return await asyncio.get_running_loop().create_server(self._protocol, self.host, self.port, ssl=tls)
+
+    async def _close(self, server: asyncio.Server) -> None:
+        server.close()
+        await self._close_connections()
+
+    async def _close_connections(self) -> None:
+        for transport in list(self._connected):
             transport.abort()
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # lets the loop close the sockets
+
+    def _accept(self, mail: ReceivedMail) -> None:
+        with self._came:
+            self.mails.append(mail)
+            self._came.notify_all()
 
     def _protocol(self) -> SMTP:
         protocol = _Protocol(
@@ -227,11 +267,11 @@ class _Protocol(SMTP):
         if self.transport is None:  # otherwise TLS begins on a connection that is counted already
             self._owner.connections += 1
         super().connection_made(transport)
-        self._owner._open.add(cast("asyncio.Transport", transport))
+        self._owner._connected.add(cast("asyncio.Transport", transport))
 
     def connection_lost(self, error: Exception | None) -> None:
         if self.transport is not None:
-            self._owner._open.discard(self.transport)
+            self._owner._connected.discard(self.transport)
         super().connection_lost(error)
 
     async def smtp_DATA(self, arg: str) -> None:
@@ -304,7 +344,7 @@ class _Handler:
                 raw=content,
                 options=tuple(envelope.mail_options),
             )
-            self._owner.mails.append(mail)
+            self._owner._accept(mail)
         if script is not None:
             return _answered(server, script)
         return f"250 2.0.0 OK: queued as {len(self._owner.mails):08X}"

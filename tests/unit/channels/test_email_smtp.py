@@ -136,8 +136,6 @@ async def test_a_connection_that_was_closed_meanwhile_is_replaced(server: FakeSm
     async with post(server.url) as p:
         await p.send()
         server.disconnect()
-        while server._open:
-            await asyncio.sleep(0)
         closed = await p.send()
         server.reply("MAIL", "421 4.4.2 too many mails in this connection")
         told = await p.send()
