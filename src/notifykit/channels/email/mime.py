@@ -22,8 +22,6 @@ from .address import Mailbox, parse_mailbox
 
 #: RFC 5322: a line should have 78 characters and must not have more than 998.
 _LINE, _LONGEST_LINE = 78, 998
-#: Lines of a body that are sent as they are.
-_LONG_LINE = re.compile(rb"[^\n]{990}")
 _NAME = re.compile(r"[!-9;-~]{1,70}")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
 _URL = re.compile(r"https://[!-;=?-~]+")
@@ -135,17 +133,16 @@ def _folded(line: str) -> str | None:
 
 def _encoded(text: str, column: int) -> str:
     """Return encoded words for a text that begins in ``column``; none is longer than a line."""
-    words = []
-    room = max((76 - column - 12) // 4 * 3, 3)
-    data = b""
-    for char in text:
-        new = char.encode()
-        if len(data) + len(new) > room:
-            words.append(data)
-            data, room = b"", 45
-        data += new
-    words.append(data)
-    return "\r\n ".join(f"=?utf-8?b?{b64encode(word).decode()}?=" for word in words if word)
+    data = text.encode()
+    room = max((76 - column - 12) // 4 * 3, 6)
+    words, at = [], 0
+    while at < len(data):
+        end = at + room
+        while end < len(data) and data[end] & 0xC0 == 0x80:  # inside a character
+            end -= 1
+        words.append(f"=?utf-8?b?{b64encode(data[at:end]).decode()}?=")
+        at, room = end, 45
+    return "\r\n ".join(words)
 
 
 @lru_cache(maxsize=1024)
@@ -231,7 +228,7 @@ def _transfer(raw: bytes) -> tuple[str, bytes]:
     """Return the transfer encoding of a body, and the body in it."""
     if not raw.endswith(b"\n"):
         raw += b"\n"
-    if raw.isascii() and b"\0" not in raw and not _LONG_LINE.search(raw):
+    if raw.isascii() and b"\0" not in raw and max(map(len, raw.split(b"\n"))) <= _LONGEST_LINE:
         return "7bit", raw.replace(b"\n", b"\r\n")
     quoted = binascii.b2a_qp(raw, istext=True)
     if len(quoted) <= len(raw) * 4 / 3:
