@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 import attrs
 
 from .catalog import EventCatalog, event_type_of
-from .channels import channels_of
-from .environment import ALLOW, ALLOW_HTTP, ALLOW_NAMES, CHANNELS, URL, switch
+from .channels import channels_of, provider_channel_from_url
+from .environment import ALLOW, ALLOW_HTTP, ALLOW_NAMES, CHANNELS, PROVIDERS, URL, switch
 from .errors import (
     CannotJoinError,
     ConfigurationError,
     InvalidEndpointError,
     InvalidInputError,
     InvalidSubscriptionError,
+    MissingExtraError,
     StoreUnavailableError,
 )
 from .models import checks
@@ -98,6 +99,22 @@ def _given_channels(given: Iterable[Channel | str] | None) -> tuple[Channel | st
     if (wrong := _channels_or_urls(channels)) is not None:
         raise _unusable([f"channels: {wrong}"])
     return channels
+
+
+def _given_providers(given: Mapping[str, str | None]) -> dict[str, str]:
+    """Return the URL of the provider of each channel to people, by default that of the environment.
+
+    Raises:
+        ConfigurationError: One is not acceptable.
+    """
+    urls = {
+        name: os.environ.get(PROVIDERS[name], "").strip() if url is None else url for name, url in given.items()
+    }
+    for name, url in urls.items():
+        if url:
+            with contextlib.suppress(MissingExtraError):  # which a process that only publishes need not have
+                provider_channel_from_url(name, url)
+    return {name: url for name, url in urls.items() if url}
 
 
 def _unusable(problems: Sequence[str]) -> ConfigurationError:
@@ -192,6 +209,7 @@ _PARTS: Mapping[str, checks.Check] = {
     "url": optional(checks.text(most=4096)),
     "event_types": checks.iterable,
     "channels": optional(checks.iterable),
+    **dict.fromkeys(PROVIDERS, optional(checks.text(most=4096, empty=True))),
     "egress": optional(checks.instance(EgressRules)),
     "limits": checks.instance(Limits),
     "store": optional(checks.having("open", "append", "claim", what="Store")),
@@ -208,6 +226,10 @@ class KitOptions(StoreOptions, total=False):
 
     event_types: Iterable[type | EventType]
     channels: Iterable[Channel | str] | None
+    email: str | None
+    sms: str | None
+    push: str | None
+    chat: str | None
     egress: EgressRules | None
     limits: Limits
     store: Store | None
@@ -231,6 +253,11 @@ class Notifykit:
         event_types: Typed event classes and :class:`EventType` values that publishing checks against.
         channels: What deliveries go over beside webhooks: channels, or their URLs (``toy://``); by default what
             ``NOTIFYKIT_CHANNELS`` lists, with commas.  One whose name is ``webhook`` or ``in_app`` replaces ours.
+        email: The provider of e-mails, such as ``smtp://user:password@host:587?sender=shop@example.org``; by default
+            ``NOTIFYKIT_EMAIL``.  With ``catch://`` messages are not sent: ``notifykit catch`` shows them.
+        sms: The provider of text messages; by default ``NOTIFYKIT_SMS``.
+        push: The provider of pushes; by default ``NOTIFYKIT_PUSH``.
+        chat: The provider of chat messages; by default ``NOTIFYKIT_CHAT``.
         egress: Where deliveries may go; by default what the environment says.
         store: A store of your own instead of ``url``.
         clock: A clock of your own, for tests.
@@ -248,6 +275,10 @@ class Notifykit:
         *,
         event_types: Iterable[type | EventType] = (),
         channels: Iterable[Channel | str] | None = None,
+        email: str | None = None,
+        sms: str | None = None,
+        push: str | None = None,
+        chat: str | None = None,
         egress: EgressRules | None = None,
         limits: Limits = DEFAULT_LIMITS,
         store: Store | None = None,
@@ -269,6 +300,7 @@ class Notifykit:
         self.egress = egress or EgressRules.from_environment()
         self.catalog = EventCatalog(event_types)
         self._given_channels = _given_channels(channels)
+        self._providers = _given_providers({"email": email, "sms": sms, "push": push, "chat": chat})
         self._channels: list[Channel] | None = None
         self._clock = clock or SystemClock()
         self._limits = limits
@@ -514,7 +546,6 @@ class Notifykit:
 
         return TenantSettings(self.store, tenant)
 
-    @overload
     @checked(refusal=InvalidInputError, recipient_id=checks.text(most=checks.MAX_ID))
     def inbox(self, recipient_id: str, *, tenant: str) -> RecipientInbox:
         """Return a person's in-app inbox: read, mark, follow.
@@ -672,7 +703,12 @@ class Notifykit:
         }
         if isinstance(self.store, Inbox):
             own[IN_APP] = {"store": self.store}
-        return channels_of(self._given_channels, own)
+        return channels_of(self._given_channels, own, self._providers)
+
+    @property
+    def channels(self) -> Sequence[Channel]:
+        """The channels of this kit, to ask them about addresses and connections; dispatchers have their own."""
+        return self._known_channels()
 
     def _known_channels(self) -> Sequence[Channel]:
         """Return the channels of this kit, to ask them about addresses."""
@@ -782,6 +818,7 @@ class Notifykit:
         twin = Notifykit(
             self.url if again else None,
             channels=self._given_channels,
+            **{name: self._providers.get(name, "") for name in PROVIDERS},
             egress=self.egress,
             limits=self._limits,
             store=None if again else self.store,

@@ -695,7 +695,8 @@ class Channel(Protocol):
 
     A channel knows no rules: it neither retries nor decides.  Every failure of
     the outside world is an :data:`~notifykit.models.outcome.Outcome`; an
-    exception means a bug, and is recorded as a transient failure.  What this
+    exception means a bug, and is recorded as a transient failure, except a
+    :class:`~notifykit.errors.TemplateError`: then the delivery is held.  What this
     process itself lacks is :class:`~notifykit.models.outcome.Unsent`, which only
     says so of an attempt of which nothing was sent: it is made again without end.
 
@@ -758,9 +759,14 @@ class Provider(Protocol):
     """One vendor's way to carry messages of a channel, such as an SMTP server.
 
     Like a channel it knows no rules: failures of the outside world are outcomes, and it does not retry.
+
+    Attributes:
+        name: The vendor or the protocol: ``smtp``.
+        account: Whose circuit opens if attempts fail, without secrets: ``smtp://shop@mail.example.org:587``.
     """
 
     name: str
+    account: str
 
     async def send(self, message: Message, claim: Claim, destination: Destination, *, now: datetime) -> Outcome:
         """Make one attempt and return within ``destination.timeout`` (plus half a second at the most)."""
@@ -768,6 +774,19 @@ class Provider(Protocol):
 
     async def aclose(self) -> None:
         """Close idle connections; no ``send`` runs any more."""
+        ...
+
+
+@runtime_checkable
+class ChecksConnection(Protocol):
+    """Optional: a provider whose account can be tried without sending anything."""
+
+    async def check(self) -> str:
+        """Connect and log in; return in a few words what was found.
+
+        Raises:
+            ConfigurationError: It failed; the message says why, and shows no secret.
+        """
         ...
 
 

@@ -263,6 +263,23 @@ class ChannelFailed:
     error: str
 
 
+@attrs.frozen(kw_only=True)
+class RenderingFailed:
+    """A message could not be made from its template: the delivery is held, and tried again every few minutes.
+
+    Correct the template; to send what is held at once, wake it.  No attempt is used up.
+    """
+
+    name: ClassVar[str] = "rendering.failed"
+    level: ClassVar[int] = logging.ERROR
+
+    channel: str
+    delivery_id: str
+    event_type: str
+    tenant: str
+    error: str
+
+
 TelemetryEvent = (
     DeliveryAttempted
     | DeliveryNotSent
@@ -278,6 +295,7 @@ TelemetryEvent = (
     | LoopFailed
     | WorkerOutdated
     | ChannelFailed
+    | RenderingFailed
 )
 
 Subscriber = Callable[[TelemetryEvent], None]

@@ -10,12 +10,23 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from ..ports import Channel
+    from ..ports import Channel, Renderer
 
 #: A channel's name, which is also the scheme of its URLs, and the function that makes it.
 _CHANNELS = {
     "in_app": "notifykit.channels.inbox:channel_from_url",
     "webhook": "notifykit.channels.webhook:channel_from_url",
+}
+#: People's channels: the scheme of each provider's URLs, and the function that makes the channel of one.
+_PROVIDERS = {
+    "email": {
+        "catch": "notifykit.channels.catcher:email_from_url",
+        "smtp": "notifykit.channels.email:channel_from_url",
+        "smtps": "notifykit.channels.email:channel_from_url",
+    },
+    "sms": {"catch": "notifykit.channels.catcher:sms_from_url"},
+    "push": {"catch": "notifykit.channels.catcher:push_from_url"},
+    "chat": {"catch": "notifykit.channels.catcher:chat_from_url"},
 }
 
 
@@ -38,18 +49,42 @@ def channel_from_url(url: str, **options: Any) -> Channel:
     if not found or not name:  # the URL itself is not shown: it may hold an account's key
         raise ConfigurationError(f"a channel's URL begins with its name and '://', known: {', '.join(known())}")
     path = _CHANNELS.get(name)
-    if path is not None:
-        module, _, attribute = path.partition(":")
-        make = getattr(import_module(module), attribute)
-    else:
+    if path is None:
         entry = next((entry for entry in entry_points(group="notifykit.channels") if entry.name == name), None)
         if entry is None:
             raise ConfigurationError(
                 f"no channel for {name!r} URLs; known: {', '.join(known())}. "
                 "A package provides more with an entry point of the group 'notifykit.channels'"
             )
-        make = entry.load()
-    channel: Channel = make(url, **options)
+        made: Channel = entry.load()(url, **options)
+        return made
+    return _make(path, url, options)
+
+
+def provider_channel_from_url(channel: str, url: str, *, renderer: Renderer | None = None) -> Channel:
+    """Return a channel to people that sends through the provider of ``url``; nothing is connected yet.
+
+    Args:
+        channel: ``email``, ``sms``, ``push`` or ``chat``.
+        url: The provider's URL: ``smtp://user:password@host``.
+        renderer: Makes the messages; by default plain ones.
+
+    Raises:
+        ConfigurationError: No provider of the channel has such URLs, or it does not accept this one.
+        MissingExtraError: What the provider needs is not installed.
+    """
+    providers = _PROVIDERS[channel]
+    scheme, found, _ = url.partition("://")
+    path = providers.get(scheme.lower()) if found else None
+    if path is None:
+        schemes = ", ".join(f"{name}://" for name in providers)
+        raise ConfigurationError(f"{channel}: the URL of a provider is needed, which begins with one of {schemes}")
+    return _make(path, url, {"renderer": renderer})
+
+
+def _make(path: str, url: str, options: Mapping[str, Any]) -> Channel:
+    module, _, attribute = path.partition(":")
+    channel: Channel = getattr(import_module(module), attribute)(url, **options)
     return channel
 
 
@@ -58,19 +93,30 @@ def known() -> list[str]:
     return sorted({*_CHANNELS, *(entry.name for entry in entry_points(group="notifykit.channels"))})
 
 
-def channels_of(given: Iterable[Channel | str], own: Mapping[str, Mapping[str, Any]]) -> list[Channel]:
+def channels_of(
+    given: Iterable[Channel | str],
+    own: Mapping[str, Mapping[str, Any]],
+    providers: Mapping[str, str],
+    renderer: Renderer | None = None,
+) -> list[Channel]:
     """Return the channels that a process delivers over: our own and those that are given.
 
     Args:
         given: Channels, or their URLs; one with the name of one of our own replaces it.
         own: Our own by name, each with the options that it takes.
+        providers: The URL of the provider of each channel to people.
+        renderer: Makes the messages of those channels.
 
     Raises:
         ConfigurationError: No channel belongs to a URL.
     """
     channels = [_channel(one, own) if isinstance(one, str) else one for one in given]
     replaced = {channel.name for channel in channels}
-    return [channel_from_url(f"{name}://", **own[name]) for name in own if name not in replaced] + channels
+    ours = [channel_from_url(f"{name}://", **own[name]) for name in own if name not in replaced]
+    ours += [
+        provider_channel_from_url(name, url, renderer=renderer) for name, url in providers.items() if name not in replaced
+    ]
+    return ours + channels
 
 
 def _channel(url: str, own: Mapping[str, Mapping[str, Any]]) -> Channel:

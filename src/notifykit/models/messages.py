@@ -82,4 +82,13 @@ class ChatMessage:
     template: str | None = None
 
 
+#: By the names of people's channels.
+KINDS: Mapping[str, type[Message]] = {
+    "email": EmailMessage,
+    "sms": SmsMessage,
+    "push": PushMessage,
+    "in_app": InAppMessage,
+    "chat": ChatMessage,
+}
+
 Message = EmailMessage | SmsMessage | PushMessage | InAppMessage | ChatMessage

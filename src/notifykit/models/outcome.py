@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from enum import StrEnum
 
 import attrs
 
 from .checks import UNPRINTABLE, instance, kind_of, optional, string, whole
+
+
+class CircuitEffect(StrEnum):
+    """What a failure says about other attempts that share the circuit.
+
+    Attributes:
+        COUNT: It is one failure; many of them open the circuit.
+        OPEN: Every attempt fails until an operator corrects the configuration, such as a password.
+        NONE: It concerns this address alone, such as a full mailbox behind a mail server.
+    """
+
+    COUNT = "count"
+    OPEN = "open"
+    NONE = "none"
 
 
 @attrs.frozen(kw_only=True)
@@ -41,19 +56,26 @@ class Transient:
     Attributes:
         reason: A stable code: ``http_503``, ``timeout``, ``connect_failed``, ``dns_failure`` …
         retry_after: The pause the receiver asked for.
+        circuit: What it says about other attempts that share the circuit.
     """
 
     reason: str
     retry_after: timedelta | None = None
+    circuit: CircuitEffect = CircuitEffect.COUNT
     answer: Answer = NO_ANSWER
 
 
 @attrs.frozen(kw_only=True)
 class Throttled:
-    """The receiver asked us to slow down (429)."""
+    """The receiver asked us to slow down (429).
+
+    Attributes:
+        circuit: What it says about other attempts that share the circuit.
+    """
 
     reason: str
     retry_after: timedelta | None = None
+    circuit: CircuitEffect = CircuitEffect.COUNT
     answer: Answer = NO_ANSWER
 
 
@@ -88,12 +110,16 @@ class Unsent:
     No attempt is counted or recorded; the delivery is due again after a pause.
 
     Attributes:
-        reason: A stable code: ``no_files``, ``no_memory``, ``no_ports``, ``connection_limit`` or ``lookup_limit``.
+        reason: A stable code: ``no_files``, ``no_memory``, ``no_ports``, ``connection_limit``, ``lookup_limit`` or
+            ``template_failed``.
         pauses: Whether every other attempt would lack it as well, so that the process pauses sending.
+        hold: For how long the delivery is held, if an operator has to do something first; otherwise it is due again
+            within seconds.
     """
 
     reason: str
     pauses: bool = False
+    hold: timedelta | None = None
     answer: Answer = NO_ANSWER
 
 
@@ -129,8 +155,11 @@ def outcome_problem(outcome: object) -> str | None:
         return None
     if wrong := string(outcome.reason):
         return f"reason: {wrong}"
-    wrong = _pause(outcome.retry_after) if isinstance(outcome, Transient | Throttled) else None
-    return wrong and f"retry_after: {wrong}"
+    if isinstance(outcome, Transient | Throttled):
+        wrong = _pause(outcome.retry_after)
+        return wrong and f"retry_after: {wrong}"
+    wrong = _pause(outcome.hold) if isinstance(outcome, Unsent) else None
+    return wrong and f"hold: {wrong}"
 
 
 def recordable(outcome: Outcome) -> Outcome:

@@ -15,7 +15,16 @@ import attrs
 
 from ..models.circuit import OpenCircuit
 from ..models.destination import Destination
-from ..models.outcome import Accepted, BadRecipient, Outcome, Permanent, Unsent
+from ..models.outcome import (
+    Accepted,
+    BadRecipient,
+    CircuitEffect,
+    Outcome,
+    Permanent,
+    Throttled,
+    Transient,
+    Unsent,
+)
 
 #: A circuit opens after this many failures in a row …
 IN_A_ROW = 10
@@ -51,7 +60,13 @@ def is_success(outcome: Outcome) -> bool | None:
     if isinstance(outcome, Accepted):
         return True
     # The receiver refused this one message, which says nothing about the next; or nothing was sent.
-    return None if isinstance(outcome, Permanent | BadRecipient | Unsent) else False
+    if isinstance(outcome, Permanent | BadRecipient | Unsent) or _effect(outcome) is CircuitEffect.NONE:
+        return None
+    return False
+
+
+def _effect(outcome: Outcome) -> CircuitEffect:
+    return outcome.circuit if isinstance(outcome, Transient | Throttled) else CircuitEffect.COUNT
 
 
 def note(
@@ -64,7 +79,7 @@ def note(
     window.recent.append(good)
     if not good:
         window.row += 1
-        if circuit is None and not window.failed():
+        if circuit is None and not window.failed() and _effect(outcome) is not CircuitEffect.OPEN:
             return None
         return _reopened(window, outcome, destination, circuit, now)
     window.row = 0

@@ -50,10 +50,15 @@ class DeadLetter:
 
 @attrs.frozen(kw_only=True)
 class PutBack:
-    """Nothing was tried: the delivery is due again at ``due_at``, and no attempt is counted."""
+    """Nothing was tried: the delivery is due again at ``due_at``, and no attempt is counted.
+
+    Attributes:
+        is_held: Whether an operator has to do something first, and can wake it then.
+    """
 
     due_at: datetime
     reason: str
+    is_held: bool = False
 
 
 NextStep = Complete | RetryAt | DeadLetter | PutBack
@@ -79,8 +84,9 @@ def next_step(outcome: Outcome, *, tries: int, policy: RetryPolicy, now: datetim
                 return DeadLetter(reason=f"exhausted:{reason}")
             pause = _pause(outcome, policy.delays[tries - 1], policy, rng)
             return RetryAt(due_at=now + pause, reason=reason)
-        case Unsent(reason=reason):
-            return PutBack(due_at=now + _SHORTAGE_PAUSE * (0.5 + rng()), reason=reason)
+        case Unsent(reason=reason, hold=hold):
+            pause = (hold or _SHORTAGE_PAUSE) * (0.5 + rng())
+            return PutBack(due_at=now + pause, reason=reason, is_held=hold is not None)
         case _:
             assert_never(outcome)
 

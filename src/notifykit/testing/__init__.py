@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from .recording import RecordingChannel as RecordingChannel
     from .recording import SentRequest as SentRequest
     from .suites.inbox import InboxSuite as InboxSuite
+    from .smtp import FakeSmtpServer as FakeSmtpServer
+    from .smtp import ReceivedMail as ReceivedMail
     from .suites.store import StoreFeatures as StoreFeatures
     from .suites.store import StoreSuite as StoreSuite
 
@@ -67,6 +69,7 @@ _HOMES = {
     **dict.fromkeys(("ReceivedRequest", "Receiver", "Reply"), ".receiver"),
     **dict.fromkeys(("RecordingChannel", "SentRequest"), ".recording"),
     "InboxSuite": ".suites.inbox",
+    **dict.fromkeys(("FakeSmtpServer", "ReceivedMail"), ".smtp"),
     **dict.fromkeys(("StoreFeatures", "StoreSuite"), ".suites.store"),
 }
 

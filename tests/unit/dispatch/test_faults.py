@@ -21,6 +21,7 @@ from notifykit.models.outcome import (
     Permanent,
     Throttled,
     Transient,
+    Unsent,
     outcome_problem,
     recordable,
 )
@@ -262,6 +263,7 @@ async def test_an_endpoint_that_cannot_be_disabled_does_not_keep_others(monkeypa
         (Accepted(answer=Answer(status=2**31)), "answer.status: between 0 and 2147483647, got 2147483648"),
         (Permanent(reason=5), "reason: must be text, not int"),  # type: ignore[arg-type]
         (Throttled(reason="slow", retry_after=5), "retry_after: must be a timedelta, not int"),  # type: ignore[arg-type]
+        (Unsent(reason="template_failed", hold=5), "hold: must be a timedelta, not int"),  # type: ignore[arg-type]
     ],
 )
 async def test_an_outcome_that_no_store_can_keep_is_the_channels_bug(outcome, problem):

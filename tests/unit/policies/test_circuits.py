@@ -12,6 +12,7 @@ from notifykit.models.destination import destination_of
 from notifykit.models.outcome import (
     Accepted,
     BadRecipient,
+    CircuitEffect,
     Outcome,
     Permanent,
     Throttled,
@@ -48,6 +49,8 @@ def after(
         (Permanent(reason="http_413"), None),
         (BadRecipient(reason="http_410"), None),
         (Unsent(reason="no_files", pauses=True), None),
+        (Transient(reason="mailbox_full", circuit=CircuitEffect.NONE), None),
+        (Throttled(reason="greylisted", circuit=CircuitEffect.NONE), None),
     ],
 )
 def test_which_outcomes_count_against_an_endpoint(outcome: Outcome, expected: bool | None) -> None:
@@ -62,6 +65,14 @@ def test_failures_in_a_row_make_it_failing() -> None:
     assert circuit is not None
     assert (ENDPOINT.id, START, "http_503", 0) == (circuit.key, circuit.since, circuit.reason, circuit.probes)
     assert START + timedelta(seconds=10) == circuit.probe_at
+
+
+def test_a_fault_of_the_configuration_opens_it_at_once() -> None:
+    """A wrong password fails every attempt alike: nothing more is tried than one."""
+    circuit = after([GOOD, Transient(reason="auth_failed", circuit=CircuitEffect.OPEN)])
+
+    assert circuit is not None
+    assert "auth_failed" == circuit.reason
 
 
 def test_half_of_the_last_ones_make_it_failing() -> None:

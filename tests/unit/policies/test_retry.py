@@ -42,6 +42,12 @@ def middle() -> float:
         # What was never sent has used up nothing, however often it was tried.
         (Unsent(reason="no_files", pauses=True), 1, PutBack(due_at=NOW + 2 * SECOND, reason="no_files")),
         (Unsent(reason="connection_limit"), 99, PutBack(due_at=NOW + 2 * SECOND, reason="connection_limit")),
+        # An operator has to do something first: it is held, and can be woken.
+        (
+            Unsent(reason="template_failed", hold=MINUTE),
+            9,
+            PutBack(due_at=NOW + MINUTE, reason="template_failed", is_held=True),
+        ),
         # A receiver may ask for a longer pause, but not for a shorter one, nor for one without end.
         (Transient(reason="x", retry_after=SECOND), 1, RetryAt(due_at=NOW + 10 * SECOND, reason="x")),
         (Transient(reason="x", retry_after=MINUTE), 1, RetryAt(due_at=NOW + 1.1 * MINUTE, reason="x")),

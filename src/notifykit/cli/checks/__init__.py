@@ -6,7 +6,7 @@ and add it to one of the two lists.  If a check of the store raises a ``Notifyki
 
 from __future__ import annotations
 
-from . import connection, database, software, work
+from . import connection, database, providers, software, work
 from .finding import Finding, Opened, SoftwareCheck, StoreCheck
 
 __all__ = ["SOFTWARE", "STORE", "Finding", "Opened"]
@@ -32,4 +32,5 @@ STORE: tuple[StoreCheck, ...] = (
     work.dead_letters,
     work.failing,
     work.egress,
+    providers.providers,
 )

@@ -57,7 +57,7 @@ async def dead_letters(opened: Opened) -> AsyncIterator[Finding]:
 
 
 async def failing(opened: Opened) -> AsyncIterator[Finding]:
-    """Report endpoints that keep failing."""
+    """Report endpoints, and accounts of providers, that keep failing."""
     circuits = await opened.kit.store.circuits()
     if not circuits:
         yield Finding("endpoints", "ok", "none failing")
@@ -66,9 +66,11 @@ async def failing(opened: Opened) -> AsyncIterator[Finding]:
     yield Finding(
         "endpoints",
         "warn",
-        f"{len(circuits)} failing; {worst.key} of tenant {worst.tenant} since {worst.since:%Y-%m-%d %H:%M:%SZ} "
-        f"({worst.reason})",
-        "their deliveries are held and use no attempts; inform the operators of the receivers",
+        f"{len(circuits)} failing; {plain(worst.key)}{f' of tenant {worst.tenant}' if worst.tenant else ''} since "
+        f"{worst.since:%Y-%m-%d %H:%M:%SZ} ({worst.reason})",
+        "their deliveries are held and use no attempts; inform the operators of the receivers"
+        if worst.tenant
+        else "deliveries over this account are held and use no attempts; correct its configuration",
     )
 
 

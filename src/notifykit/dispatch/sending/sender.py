@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ...errors import StoreError
+from ...errors import StoreError, TemplateError
 from ...failpoints import failpoint
 from ...models.delivery import Attempt, Claim, DeliveryState, Lane
 from ...models.destination import Destination
@@ -29,10 +29,10 @@ from ...models.outcome import (
     outcome_problem,
     recordable,
 )
-from ...policies.decide import SEND, Decision, decide
+from ...policies.decide import HOLD, SEND, Decision, decide
 from ...policies.retry import Complete, DeadLetter, NextStep, PutBack, RetryAt, next_step
 from ...ports import Channel, Record
-from ...telemetry import ChannelFailed, DeliveryAttempted, LoopFailed, why
+from ...telemetry import ChannelFailed, DeliveryAttempted, LoopFailed, RenderingFailed, why
 from ..context import Context
 from ..directory import Directory
 from ..operational_events import OperationalEvents
@@ -141,6 +141,17 @@ class Sender:
         try:
             outcome = await channel.send(claim, destination, now=now)
             problem = outcome_problem(outcome)
+        except TemplateError as error:
+            self.context.emit(
+                RenderingFailed(
+                    channel=claim.channel,
+                    delivery_id=claim.delivery_id,
+                    event_type=claim.event_type,
+                    tenant=claim.tenant,
+                    error=str(error),
+                )
+            )
+            return Unsent(reason="template_failed", hold=HOLD)
         except Exception as error:  # a bug in a channel must not stop the lane
             problem = f"{type(error).__name__}: {error}"
         if problem is None:

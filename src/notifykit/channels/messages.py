@@ -1,0 +1,108 @@
+"""Channels to people: a renderer makes the message, a provider carries it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from ..errors import InvalidInputError, TemplateError
+from ..models.addresses import MAX_ADDRESS
+from ..models.checks import text
+from ..models.delivery import Claim
+from ..models.destination import Destination
+from ..models.messages import KINDS, Message
+from ..models.outcome import Outcome
+from ..models.retry import DEFAULT_RETRY, RetryPolicy
+
+if TYPE_CHECKING:
+    from ..ports import AddressedChannel, Provider, Renderer
+
+_address = text(most=MAX_ADDRESS)
+#: The deadline of an attempt: as long as a dispatcher allows by default.
+_TIMEOUT = timedelta(seconds=30)
+
+
+def any_address(address: str) -> str:
+    """Accept every text as an address.
+
+    Raises:
+        InvalidInputError: It is empty, too long, or has control characters.
+    """
+    if (wrong := _address(address)) is not None:
+        raise InvalidInputError([f"address: {wrong}"])
+    return address
+
+
+class MessageChannel:
+    """Sends messages to people: e-mail, SMS, push, chat.
+
+    Args:
+        name: The channel's name: ``email``.
+        renderer: Makes the message of a delivery.
+        provider: Carries it.  The channel closes it.
+        check_address: Returns the canonical form of an address, or raises
+            :class:`~notifykit.errors.InvalidInputError`; by default every text is one.
+        timeout: The deadline of one attempt.
+        retry: When failed attempts are tried again.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        renderer: Renderer,
+        provider: Provider,
+        *,
+        check_address: Callable[[str], str] = any_address,
+        timeout: timedelta = _TIMEOUT,
+        retry: RetryPolicy = DEFAULT_RETRY,
+    ) -> None:
+        self.name = name
+        self.renderer = renderer
+        self.provider = provider
+        self._check_address = check_address
+        self._timeout = timeout
+        self._retry = retry
+
+    def check_address(self, address: str) -> str:
+        return self._check_address(address)
+
+    def destination(self, *, tenant: str, subscriber_id: str, address: str) -> Destination:
+        return Destination(
+            subscriber_id=subscriber_id,
+            tenant=tenant,
+            channel=self.name,
+            address=address,
+            retry=self._retry,
+            timeout=self._timeout,
+            circuit_key=self.provider.account,
+        )
+
+    async def send(self, claim: Claim, destination: Destination, *, now: datetime) -> Outcome:
+        """Make one attempt; see :class:`notifykit.ports.Channel`.
+
+        Raises:
+            TemplateError: The message cannot be made, so nothing was sent.
+        """
+        message = self._render(claim, destination, now)
+        return await self.provider.send(message, claim, destination, now=now)
+
+    async def aclose(self) -> None:
+        await self.provider.aclose()
+
+    def _render(self, claim: Claim, destination: Destination, now: datetime) -> Message:
+        try:
+            message = self.renderer.render(claim, destination, now=now)
+        except TemplateError:
+            raise
+        except Exception as error:
+            raise TemplateError(f"{claim.event_type} ({self.name}): {type(error).__name__}: {error}") from error
+        wanted = KINDS.get(self.name, object)
+        if not isinstance(message, wanted):
+            found = type(message).__name__
+            raise TemplateError(f"{claim.event_type} ({self.name}): made a {found}, not a {wanted.__name__}")
+        return message
+
+
+if TYPE_CHECKING:
+    _conforms: type[AddressedChannel] = MessageChannel
