@@ -23,6 +23,7 @@ from . import (
     stats,
     subscriptions,
 )
+from .catch import command as catch
 from .demo import command as demo
 from .failures import EXIT_CODES
 from .options import add_globals
@@ -35,6 +36,7 @@ COMMANDS = (
     run,
     publish,
     listen,
+    catch,
     endpoints,
     subscriptions,
     events,

@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "run": (),
     "publish": (),
     "listen": (),
+    "catch": (),
     "endpoints": (
         *("list", "create", "show", "update", "delete", "pause", "resume", "disable"),
         *("rotate", "revoke", "test", "check"),

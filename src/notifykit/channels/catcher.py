@@ -1,0 +1,95 @@
+"""A provider for development: it appends messages to a file, which ``notifykit catch`` shows in a browser."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+import attrs
+
+from ..codec import dumps
+from ..errors import ConfigurationError
+from ..models.delivery import Claim
+from ..models.destination import Destination
+from ..models.messages import Message
+from ..models.outcome import Accepted, Answer, Outcome, Transient
+
+if TYPE_CHECKING:
+    from ..ports import Provider
+
+#: The file of ``catch://``, in the working directory.
+DEFAULT_FILE = "notifykit-caught.jsonl"
+#: A file that has grown beyond this is emptied: it is for looking at, not for keeping.
+MAX_FILE = 64 * 1024 * 1024
+
+
+def file_of(url: str) -> Path:
+    """Return the absolute path of the file that ``catch://`` or ``catch:///path/to/file.jsonl`` names.
+
+    Raises:
+        ConfigurationError: The URL has a host, an account or options.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "catch" or parts.netloc or parts.query or parts.fragment:
+        raise ConfigurationError("the URL of the catcher is catch:// or catch:///path/to/file.jsonl")
+    return Path(unquote(parts.path) or DEFAULT_FILE).absolute()
+
+
+class Catcher:
+    """Takes the messages of every channel and sends none of them to anyone.
+
+    Several processes may append to one file: each message is one write.
+
+    Args:
+        file: JSON Lines, created when the first message comes; only its owner can read it.
+    """
+
+    name = "catch"
+    account = "catch"
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    async def send(self, message: Message, claim: Claim, destination: Destination, *, now: datetime) -> Outcome:
+        line = dumps(_record(message, claim, destination, now)) + b"\n"
+        try:
+            await asyncio.to_thread(self._append, line)
+        except OSError as error:
+            return Transient(reason="catcher_unwritable", answer=Answer(body=str(error).encode()))
+        return Accepted(answer=Answer(reference=f"caught:{claim.delivery_id}"))
+
+    async def aclose(self) -> None:
+        """Nothing is open between messages."""
+
+    def _append(self, line: bytes) -> None:
+        file = os.open(self.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            if os.fstat(file).st_size > MAX_FILE:
+                os.ftruncate(file, 0)
+            os.write(file, line)
+        finally:
+            os.close(file)
+
+
+def _record(message: Message, claim: Claim, destination: Destination, now: datetime) -> Mapping[str, Any]:
+    return {
+        "at": now.isoformat(),
+        "channel": destination.channel,
+        "to": destination.address,
+        "recipient": destination.subscriber_id,
+        "tenant": claim.tenant,
+        "type": claim.event_type,
+        "event_id": claim.event_id,
+        "delivery_id": claim.delivery_id,
+        "attempt": claim.attempt,
+        "message": attrs.asdict(message),
+    }
+
+
+if TYPE_CHECKING:
+    _conforms: type[Provider] = Catcher

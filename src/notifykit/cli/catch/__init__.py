@@ -1,0 +1,1 @@
+"""``notifykit catch``: a page with the messages that people would have got."""
