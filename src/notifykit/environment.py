@@ -20,9 +20,7 @@ ALLOW_NAMES: Final = "NOTIFYKIT_ALLOW_NAMES"
 ALLOW_HTTP: Final = "NOTIFYKIT_ALLOW_HTTP"
 CHANNELS: Final = "NOTIFYKIT_CHANNELS"
 #: The variable with the provider's URL, for each channel to people.
-PROVIDERS: Final[Mapping[str, str]] = {
-    name: f"NOTIFYKIT_{name.upper()}" for name in ("email", "sms", "push", "chat")
-}
+PROVIDERS: Final[Mapping[str, str]] = {name: f"NOTIFYKIT_{name.upper()}" for name in ("email", "sms", "push", "chat")}
 KEYS: Final = "NOTIFYKIT_KEYS"
 ENVIRONMENT: Final = "NOTIFYKIT_ENV"
 ENCRYPT_PAYLOADS: Final = "NOTIFYKIT_ENCRYPT_PAYLOADS"

@@ -107,9 +107,7 @@ def _given_providers(given: Mapping[str, str | None]) -> dict[str, str]:
     Raises:
         ConfigurationError: One is not acceptable.
     """
-    urls = {
-        name: os.environ.get(PROVIDERS[name], "").strip() if url is None else url for name, url in given.items()
-    }
+    urls = {name: os.environ.get(PROVIDERS[name], "").strip() if url is None else url for name, url in given.items()}
     for name, url in urls.items():
         if url:
             with contextlib.suppress(MissingExtraError):  # which a process that only publishes need not have

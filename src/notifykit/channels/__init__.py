@@ -114,7 +114,9 @@ def channels_of(
     replaced = {channel.name for channel in channels}
     ours = [channel_from_url(f"{name}://", **own[name]) for name in own if name not in replaced]
     ours += [
-        provider_channel_from_url(name, url, renderer=renderer) for name, url in providers.items() if name not in replaced
+        provider_channel_from_url(name, url, renderer=renderer)
+        for name, url in providers.items()
+        if name not in replaced
     ]
     return ours + channels
 

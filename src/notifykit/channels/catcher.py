@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +18,11 @@ from ..models.delivery import Claim
 from ..models.destination import Destination
 from ..models.messages import Message
 from ..models.outcome import Accepted, Answer, Outcome, Transient
+from .messages import MessageChannel
+from .plain import PlainRenderer
 
 if TYPE_CHECKING:
-    from ..ports import Provider
+    from ..ports import Provider, Renderer
 
 #: The file of ``catch://``, in the working directory.
 DEFAULT_FILE = "notifykit-caught.jsonl"
@@ -89,6 +91,27 @@ def _record(message: Message, claim: Claim, destination: Destination, now: datet
         "attempt": claim.attempt,
         "message": attrs.asdict(message),
     }
+
+
+def email_from_url(url: str, *, renderer: Renderer | None = None) -> MessageChannel:
+    """Return a channel for e-mails that the catcher takes.
+
+    Raises:
+        ConfigurationError: The URL is not ``catch://`` with or without the path of a file.
+    """
+    from .email.address import canonical_address
+
+    return MessageChannel("email", renderer or PlainRenderer(), Catcher(file_of(url)), check_address=canonical_address)
+
+
+def _maker(channel: str) -> Callable[..., MessageChannel]:
+    def channel_from_url(url: str, *, renderer: Renderer | None = None) -> MessageChannel:
+        return MessageChannel(channel, renderer or PlainRenderer(), Catcher(file_of(url)))
+
+    return channel_from_url
+
+
+sms_from_url, push_from_url, chat_from_url = (_maker(channel) for channel in ("sms", "push", "chat"))
 
 
 if TYPE_CHECKING:

@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     from .receiver import Reply as Reply
     from .recording import RecordingChannel as RecordingChannel
     from .recording import SentRequest as SentRequest
-    from .suites.inbox import InboxSuite as InboxSuite
     from .smtp import FakeSmtpServer as FakeSmtpServer
     from .smtp import ReceivedMail as ReceivedMail
+    from .suites.inbox import InboxSuite as InboxSuite
     from .suites.store import StoreFeatures as StoreFeatures
     from .suites.store import StoreSuite as StoreSuite
 
