@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -117,7 +118,7 @@ async def _save(store: Store, clock: Clock, tenant: str, batch: list[_Line], rep
     for id_, saved in zip(changed, await store.save_many([*changed.values()]), strict=True):
         if saved is None:
             for line in said[id_]:
-                await edit(store, clock, tenant, id_, lambda it, at=line: _applied(it, at, clock), may_create=True)
+                await edit(store, clock, tenant, id_, partial(_applied, line=line, clock=clock), may_create=True)
     report.saved += len(changed)
 
 

@@ -119,10 +119,19 @@ def _spelled_part(part: str) -> str:
 # ── parts ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def _member(kind: type[StrEnum]) -> Any:
-    """Return a converter that takes the names of an enum's members; what is none stays as it is, for the check."""
-    known = {member.value: member for member in kind}
-    return lambda value: known.get(value, value) if isinstance(value, str) else value
+def _member(kind: type[StrEnum], value: Any) -> Any:
+    """Return the member of an enum that has this name; what is none stays as it is, for the check to refuse."""
+    return next((member for member in kind if member == value), value)
+
+
+def _state(value: AddressState | str) -> AddressState:
+    state: AddressState = _member(AddressState, value)
+    return state
+
+
+def _purpose(value: Purpose | str) -> Purpose:
+    purpose: Purpose = _member(Purpose, value)
+    return purpose
 
 
 @attrs.frozen(kw_only=True)
@@ -137,7 +146,9 @@ class RecipientAddress(Address):
     """
 
     state: AddressState = attrs.field(
-        default=AddressState.ACTIVE, converter=_member(AddressState), validator=field_check(one_of(AddressState))
+        default=AddressState.ACTIVE,
+        converter=_state,
+        validator=field_check(one_of(AddressState)),
     )
     reason: str | None = attrs.field(default=None, validator=field_check(optional(prose)))
     changed_at: datetime | None = attrs.field(default=None, validator=field_check(optional(instant)))
@@ -161,7 +172,7 @@ class Consent:
         how: In what way: the form, its version, the text that was agreed to.
     """
 
-    purpose: Purpose = attrs.field(converter=_member(Purpose), validator=field_check(one_of(Purpose)))
+    purpose: Purpose = attrs.field(converter=_purpose, validator=field_check(one_of(Purpose)))
     granted: bool = attrs.field(default=True, validator=field_check(flag))
     at: datetime = attrs.field(validator=field_check(instant))
     by: str = attrs.field(default="", validator=field_check(text(most=MAX_NAME, empty=True)))
