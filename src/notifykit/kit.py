@@ -816,7 +816,10 @@ class Notifykit:
         twin = Notifykit(
             self.url if again else None,
             channels=self._given_channels,
-            **{name: self._providers.get(name, "") for name in PROVIDERS},
+            email=self._providers.get("email", ""),
+            sms=self._providers.get("sms", ""),
+            push=self._providers.get("push", ""),
+            chat=self._providers.get("chat", ""),
             egress=self.egress,
             limits=self._limits,
             store=None if again else self.store,

@@ -242,9 +242,8 @@ class Preferences:
         for owner in (ALL_TENANTS, self._tenant):
             stored = await self._store.page(StoredEventType, owner, limit=MAX_TYPES)
             found |= {event_type.name: event_type for event_type in stored}
-        return [
-            each for _, each in sorted({**found, **{it.name: StoredEventType.of(it) for it in self._declared}}.items())
-        ]
+        found |= {it.name: StoredEventType.of(it) for it in self._declared}
+        return [each for _, each in sorted(found.items())]
 
     async def _get(self) -> Recipient:
         found = await self._store.get(Recipient, self._tenant, [self._id])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 from ..models.audience import Audience
 from ..models.delivery import Claim, DeliveryState, EventDetails, NewDelivery
@@ -16,29 +16,12 @@ from ..models.steps import IN_APP, Step, Unless
 from ..models.subscription import PEOPLE
 from ..policies.audience import NoticePlan, addressees, decide_claimed, notice_plan, plan_person
 from ..policies.decide import HOLD, SEND, Decision, Hold
-from ..ports import MAX_IDS, DeliveryFilter, Store
+from ..ports import MAX_IDS, DeliveryFilter, Inbox, Store
 from .directory import Directory
 
 #: Returns an event type that this program declares.
 DeclaredTypes = Callable[[str], StoredEventType | None]
 _NOBODY = TenantPreferences(tenant="-")
-
-
-class _Marks(Protocol):
-    @property
-    def seen_at(self) -> datetime | None: ...
-
-    @property
-    def read_at(self) -> datetime | None: ...
-
-
-@runtime_checkable
-class HasMarks(Protocol):
-    """A store with inboxes, as far as waking deliveries ask it."""
-
-    async def inbox_marks(self, tenant: str, wanted: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], _Marks]:
-        """Return what people have done with the items of events, by recipient and event id."""
-        ...
 
 
 class Page(NamedTuple):
@@ -172,7 +155,7 @@ class People:
 
     async def _marks(self, claims: Iterable[Claim], plans: Mapping[str, NoticePlan]) -> dict[str, set[Unless]]:
         """Return what was done with the inbox item of each claim whose step asks for that."""
-        if not isinstance(self._store, HasMarks):
+        if not isinstance(self._store, Inbox):
             return {}
         wanted: dict[str, dict[str, tuple[str, str]]] = {}
         for claim in claims:

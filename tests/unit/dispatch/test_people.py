@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 import attrs
 import pytest
@@ -17,6 +17,7 @@ from notifykit.errors import StoreError
 from notifykit.models.addresses import AddressState
 from notifykit.models.delivery import Claim, Delivery, DeliveryState
 from notifykit.models.destination import Destination
+from notifykit.models.inbox import InboxMarks
 from notifykit.models.outcome import Accepted, BadRecipient, Outcome, Permanent
 from notifykit.models.preferences import Mute, MuteSelector, Scope, Selector, Setting
 from notifykit.models.quiet_hours import QuietHours, Weekday, Window
@@ -310,17 +311,12 @@ async def test_what_waits_for_someone_who_was_removed_is_cancelled(town: Town) -
     assert [] == town.sent("email")
 
 
-class _Marks(NamedTuple):
-    seen_at: datetime | None
-    read_at: datetime | None
-
-
 class MarkedStore(MemoryStore):
     """A store whose inbox items were seen or read as the test says."""
 
-    marks: Mapping[str, _Marks] = {}
+    marks: Mapping[str, InboxMarks] = {}
 
-    async def inbox_marks(self, tenant: str, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], _Marks]:
+    async def inbox_marks(self, tenant: str, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], InboxMarks]:
         return {each: self.marks[each[0]] for each in wanted if each[0] in self.marks}
 
 
@@ -333,7 +329,7 @@ async def test_an_item_that_was_read_cancels_the_later_step(opened: Open) -> Non
         await town.save(id_)
     await town.publish(to=people)
 
-    store.marks = {ADA: _Marks(NOON, NOON), BOB: _Marks(NOON, None)}
+    store.marks = {ADA: InboxMarks(NOON, NOON), BOB: InboxMarks(NOON, None)}
     await town.work(QUARTER)
 
     found = await town.found()
