@@ -7,6 +7,7 @@ from .changes import Change, Changes, Cursor
 from .deliveries import Deliveries
 from .endpoints import Egress, EndpointOptions, Endpoints
 from .events import Events, Explanation
+from .explain import PersonExplanation, StepExplanation
 from .preferences import Cell, Preferences, TenantSettings
 from .recipient_changes import RecipientFields
 from .recipient_import import ImportReport, LineProblem
@@ -26,9 +27,11 @@ __all__ = [
     "Explanation",
     "ImportReport",
     "LineProblem",
+    "PersonExplanation",
     "Preferences",
     "RecipientFields",
     "Recipients",
+    "StepExplanation",
     "SubscriptionChanges",
     "SubscriptionWarning",
     "Subscriptions",

@@ -13,7 +13,7 @@ from ..errors import InvalidInputError, NotFoundError
 from ..models import checks
 from ..models.checks import optional
 from ..models.event import EventType
-from ..models.event_type import StoredEventType
+from ..models.event_type import ALL_TENANTS, StoredEventType
 from ..models.preferences import (
     ON,
     Mute,
@@ -45,7 +45,6 @@ from ..models.recipient import (
 from ..policies.arguments import F, checked
 from ..policies.preferences import Notice, is_muted, setting_that_counts
 from ..ports import Clock, Store
-from .event_types import ALL_TENANTS, record_of
 from .recipient_changes import edit
 
 #: How many types of events a matrix shows at the most.
@@ -243,7 +242,8 @@ class Preferences:
         for owner in (ALL_TENANTS, self._tenant):
             stored = await self._store.page(StoredEventType, owner, limit=MAX_TYPES)
             found |= {event_type.name: event_type for event_type in stored}
-        return [each for _, each in sorted({**found, **{it.name: record_of(it) for it in self._declared}}.items())]
+        found |= {event_type.name: StoredEventType.of(event_type) for event_type in self._declared}
+        return [each for _, each in sorted(found.items())]
 
     async def _get(self) -> Recipient:
         found = await self._store.get(Recipient, self._tenant, [self._id])
