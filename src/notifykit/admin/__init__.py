@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from ..policies.explain import StepExplanation
 from ..policies.unmatchable import SubscriptionWarning
 from .changes import Change, Changes, Cursor
 from .deliveries import Deliveries
 from .endpoints import Egress, EndpointOptions, Endpoints
 from .events import Events, Explanation
-from .explain import PersonExplanation, StepExplanation
+from .explain import PersonExplanation
 from .preferences import Cell, Preferences, TenantSettings
 from .recipient_changes import RecipientFields
 from .recipient_import import ImportReport, LineProblem

@@ -35,7 +35,7 @@ def people_channel(value: object) -> str | None:
     return _LABEL(value)
 
 
-def _marks(values: Iterable[Unless | str] | str) -> Any:
+def _marks(values: Iterable[str] | str) -> Any:
     given = (values,) if isinstance(values, str) else listed(values, len(Unless))
     return given if _is_mark(given) is not None else frozenset(map(Unless, given))
 
