@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .admin import RecipientInbox as RecipientInbox
     from .admin import Subscriptions as Subscriptions
     from .admin.endpoints import Retry as Retry
+    from .admin.explain import PersonExplanation as PersonExplanation
     from .blocking import Blocking as Blocking
     from .catalog import EventCatalog as EventCatalog
     from .catalog import event as event
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     from .models.inbox import InboxPage as InboxPage
     from .models.inbox import InboxState as InboxState
     from .models.retry import RetryPolicy as RetryPolicy
+    from .models.steps import Step as Step
     from .models.subscription import Subscription as Subscription
     from .policies.admit import Limits as Limits
     from .ports import AddressedChannel as AddressedChannel
@@ -94,6 +96,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "signing": "",
     **dict.fromkeys(("Deliveries", "Endpoints", "Events", "Explanation", "RecipientInbox", "Subscriptions"), ".admin"),
+    "PersonExplanation": ".admin.explain",
     "Retry": ".admin.endpoints",
     "Blocking": ".blocking",
     **dict.fromkeys(("EventCatalog", "event"), ".catalog"),
@@ -138,6 +141,7 @@ _HOMES = {
         ".models.inbox",
     ),
     "RetryPolicy": ".models.retry",
+    "Step": ".models.steps",
     "Subscription": ".models.subscription",
     "Limits": ".policies.admit",
     **dict.fromkeys(("AddressedChannel", "Channel", "Clock", "DeliveryFilter", "Store", "StoreStats"), ".ports"),
@@ -194,6 +198,7 @@ __all__ = [
     "NotFoundError",
     "Notifykit",
     "NotifykitError",
+    "PersonExplanation",
     "Priority",
     "PublishOptions",
     "RateLimit",
@@ -205,6 +210,7 @@ __all__ = [
     "SchemaError",
     "StaleWriteError",
     "StateError",
+    "Step",
     "Store",
     "StoreError",
     "StoreOptions",

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 
 import attrs
 
-from .catalog import EventCatalog, event_type_of
+from .catalog import EventCatalog, EventTypeOptions, event, event_type_of
 from .channels import channels_of, provider_channel_from_url
 from .environment import ALLOW, ALLOW_HTTP, ALLOW_NAMES, CHANNELS, PROVIDERS, URL, switch
 from .errors import (
@@ -28,7 +28,6 @@ from .models import checks
 from .models.checks import field_check, optional
 from .models.endpoint import Endpoint
 from .models.event import EventType, Receipt, StoredEvent
-from .models.event_type import StoredEventType
 from .models.ids import EVENT, is_id
 from .models.inbox import IN_APP
 from .models.subscription import Subscription
@@ -60,6 +59,8 @@ if TYPE_CHECKING:
     from .stores.sql.callers import AnyConnection, AnySession, SyncConnection, SyncSession
     from .telemetry import Subscriber
     from .vault import KeyRing
+
+C = TypeVar("C", bound=type)
 
 #: Used when neither a URL is given nor ``NOTIFYKIT_URL`` is set.
 DEFAULT_URL = "sqlite:///notifykit.db"
@@ -409,6 +410,24 @@ class Notifykit:
             raise ConfigurationError("this kit has a store of its own; migrate through a kit with the database's URL")
         return await migrate(self.url)
 
+    # -- event types -----------------------------------------------------------------------------
+
+    def event(self, name: str, **options: Unpack[EventTypeOptions]) -> Callable[[C], C]:
+        """Declare that an attrs class is the payload of the event type ``name``, and take it into this kit.
+
+        The same as :func:`notifykit.event` and ``Notifykit(event_types=[…])``, which explains the options.
+
+        Raises:
+            ConfigurationError: The declaration cannot work, or the kit knows another type of this name.
+        """
+        declare = event(name, **options)
+
+        def take_in(payload: C) -> C:
+            self.catalog.include([declare(payload)])
+            return payload
+
+        return take_in
+
     # -- publishing ------------------------------------------------------------------------------
 
     def publish(
@@ -674,7 +693,7 @@ class Notifykit:
             clock=self._clock,
             subscribers=self._subscribers,
             opened=self._open_for,
-            declared=self._declared,
+            declared=self.catalog.get,
         )
 
     @contextlib.asynccontextmanager
@@ -690,10 +709,6 @@ class Notifykit:
             self._dispatchers.discard(dispatcher)
             if self._is_lent and not self._dispatchers:
                 await self._disconnect()
-
-    def _declared(self, name: str) -> StoredEventType | None:
-        declared = self.catalog.get(name)
-        return None if declared is None else StoredEventType.of(declared)
 
     def _make_channels(self) -> list[Channel]:
         own: dict[str, dict[str, Any]] = {

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from ..policies.explain import StepExplanation
 from ..policies.unmatchable import SubscriptionWarning
 from .changes import Change, Changes, Cursor
 from .deliveries import Deliveries
 from .endpoints import Egress, EndpointOptions, Endpoints
 from .events import Events, Explanation
+from .explain import PersonExplanation
 from .inbox import RecipientInbox
 from .preferences import Cell, Preferences, TenantSettings
 from .recipient_changes import RecipientFields
@@ -27,10 +29,12 @@ __all__ = [
     "Explanation",
     "ImportReport",
     "LineProblem",
+    "PersonExplanation",
     "Preferences",
     "RecipientFields",
     "RecipientInbox",
     "Recipients",
+    "StepExplanation",
     "SubscriptionChanges",
     "SubscriptionWarning",
     "Subscriptions",

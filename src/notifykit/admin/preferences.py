@@ -242,7 +242,7 @@ class Preferences:
         for owner in (ALL_TENANTS, self._tenant):
             stored = await self._store.page(StoredEventType, owner, limit=MAX_TYPES)
             found |= {event_type.name: event_type for event_type in stored}
-        found |= {it.name: StoredEventType.of(it) for it in self._declared}
+        found |= {event_type.name: StoredEventType.of(event_type) for event_type in self._declared}
         return [each for _, each in sorted(found.items())]
 
     async def _get(self) -> Recipient:
