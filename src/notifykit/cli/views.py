@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..models.delivery import Attempt, Delivery, DeliveryState
     from ..models.endpoint import Endpoint, EndpointState, RateLimit
     from ..models.event import StoredEvent
+    from ..models.inbox import InboxItem
     from ..models.subscription import Subscription
     from ..policies.unmatchable import SubscriptionWarning
 
@@ -181,6 +182,26 @@ def attempt(value: Attempt) -> dict[str, Any]:
         "response": value.response.decode("utf-8", "replace"),
         "worker": value.worker,
         "reference": value.reference,
+    }
+
+
+def inbox_item(value: InboxItem) -> dict[str, Any]:
+    """Return an item of an inbox for JSON."""
+    resource = value.resource
+    return {
+        "id": value.id,
+        "event_id": value.event_id,
+        "event_type": value.event_type,
+        "category": value.category,
+        "resource": None if resource is None else {"kind": resource.kind, "id": resource.id},
+        "title": value.title,
+        "body": value.body,
+        "url": value.url,
+        "data": dict(value.data),
+        "created_at": instant(value.created_at),
+        **{name: instant(at) for name, at in value.marks._asdict().items()},
+        "number": value.number,
+        "change": value.change,
     }
 
 
