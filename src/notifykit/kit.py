@@ -14,7 +14,7 @@ import attrs
 
 from .catalog import EventCatalog
 from .channels import channels_of
-from .environment import ALLOW, ALLOW_HTTP, ALLOW_NAMES, CHANNELS, URL, switch
+from .environment import ALLOW, ALLOW_HTTP, ALLOW_NAMES, CHANNELS, TEMPLATES, URL, switch
 from .errors import (
     CannotJoinError,
     ConfigurationError,
@@ -30,7 +30,7 @@ from .models.subscription import Subscription
 from .policies.admit import DEFAULT_LIMITS, Limits
 from .policies.arguments import checked
 from .portal import Portal
-from .ports import Channel, Clock, Store, StoreStats
+from .ports import Channel, Clock, Renderer, Store, StoreStats
 from .publisher import Publisher, PublishOptions, joined, sync_connection
 from .stores import StoreOptions, store_from_url
 
@@ -83,6 +83,18 @@ def _given_channels(given: Iterable[Channel | str] | None) -> tuple[Channel | st
     if (wrong := _channels_or_urls(channels)) is not None:
         raise _unusable([f"channels: {wrong}"])
     return channels
+
+
+def _given_templates(given: str | os.PathLike[str] | None) -> str | None:
+    """Return the folder of templates, by default that of the environment.
+
+    Raises:
+        ConfigurationError: It is no folder.
+    """
+    folder = os.environ.get(TEMPLATES, "") if given is None else os.fspath(given)
+    if folder and not os.path.isdir(folder):  # noqa: PTH112 - Path refuses what is no name of a file
+        raise _unusable([f"templates: {folder[:200]!r} is not a folder"])
+    return folder or None
 
 
 def _unusable(problems: Sequence[str]) -> ConfigurationError:
@@ -170,6 +182,7 @@ _PARTS: Mapping[str, checks.Check] = {
     "url": optional(checks.text(most=4096)),
     "event_types": checks.iterable,
     "channels": optional(checks.iterable),
+    "templates": optional(checks.instance(str, os.PathLike)),
     "egress": optional(checks.instance(EgressRules)),
     "limits": checks.instance(Limits),
     "store": optional(checks.having("open", "append", "claim", what="Store")),
@@ -186,6 +199,7 @@ class KitOptions(StoreOptions, total=False):
 
     event_types: Iterable[type | EventType]
     channels: Iterable[Channel | str] | None
+    templates: str | os.PathLike[str] | None
     egress: EgressRules | None
     limits: Limits
     store: Store | None
@@ -209,6 +223,8 @@ class Notifykit:
         event_types: Typed event classes and :class:`EventType` values that publishing checks against.
         channels: What deliveries go over beside webhooks: channels, or their URLs (``toy://``); by default what
             ``NOTIFYKIT_CHANNELS`` lists, with commas.  One whose name is ``webhook`` replaces ours.
+        templates: The folder of the templates that messages for people are made of; by default
+            ``NOTIFYKIT_TEMPLATES``.
         egress: Where deliveries may go; by default what the environment says.
         store: A store of your own instead of ``url``.
         clock: A clock of your own, for tests.
@@ -226,6 +242,7 @@ class Notifykit:
         *,
         event_types: Iterable[type | EventType] = (),
         channels: Iterable[Channel | str] | None = None,
+        templates: str | os.PathLike[str] | None = None,
         egress: EgressRules | None = None,
         limits: Limits = DEFAULT_LIMITS,
         store: Store | None = None,
@@ -247,6 +264,7 @@ class Notifykit:
         self.egress = egress or EgressRules.from_environment()
         self.catalog = EventCatalog(event_types)
         self._given_channels = _given_channels(channels)
+        self._templates = _given_templates(templates)
         self._channels: list[Channel] | None = None
         self._clock = clock or SystemClock()
         self._limits = limits
@@ -564,6 +582,24 @@ class Notifykit:
     def _make_channels(self) -> list[Channel]:
         return channels_of(self._given_channels, guard=self._the_guard(), transport=self.egress.transport)
 
+    def renderer(self, otherwise: Renderer) -> Renderer:
+        """Return what makes messages for people: a method of the event's class, or else a template.
+
+        Args:
+            otherwise: Makes the messages that there is neither for.
+
+        Raises:
+            MissingExtraError: There are templates, and the extra ``templates`` is not installed.
+            TemplateError: A file of the folder has no name of a template.
+        """
+        from .templates import MethodRenderer
+
+        if self._templates is not None:
+            from .templates import Templates
+
+            otherwise = Templates(self._templates, otherwise=otherwise)
+        return MethodRenderer(self.catalog, otherwise)
+
     def _known_channels(self) -> Sequence[Channel]:
         """Return the channels of this kit, to ask them about addresses."""
         if self._channels is None:
@@ -619,6 +655,7 @@ class Notifykit:
         twin = Notifykit(
             self.url if again else None,
             channels=self._given_channels,
+            templates=self._templates or "",
             egress=self.egress,
             limits=self._limits,
             store=None if again else self.store,

@@ -18,10 +18,12 @@ from . import (
     keys,
     listen,
     migrate,
+    preview,
     publish,
     run,
     stats,
     subscriptions,
+    templates,
 )
 from .demo import command as demo
 from .failures import EXIT_CODES
@@ -41,6 +43,8 @@ COMMANDS = (
     deliveries,
     dead,
     decide,
+    preview,
+    templates,
     follow,
     explain,
     stats,

@@ -20,7 +20,7 @@ from .rendering import Problem, Rendering
 from .values import Fields, Items, LongText, length_of
 
 #: Steps of a filter that only handles text, and of one that looks into the locale.
-_TEXT, _LOCALE = 10, 100
+_TEXT, _LOCALE = 10, 200
 #: Beyond it, numbers lose digits on their way.
 _MAX_NUMBER: Final = 10**15
 _FORMATS: Final = ("short", "medium", "long", "full")

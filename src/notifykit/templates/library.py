@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ import attrs
 from ..errors import ConfigurationError, TemplateError
 from .engine import Engine, Places
 from .filters import FILTERS
-from .limits import MAX_DEPTH, MAX_FILES, MAX_SOURCE
+from .limits import MAX_ALL_TOKENS, MAX_DEPTH, MAX_FILES, MAX_SOURCE, MAX_SOURCES
 from .rendering import Rendering
 from .syntax import Checked, Place, check
 
@@ -59,21 +60,22 @@ def read_folder(folder: str | Path) -> dict[str, str]:
         ConfigurationError: There is no such folder, or a file cannot be read.
     """
     root = Path(folder)
+    shown = repr(str(folder)[:200])
     try:
-        if not root.is_dir():
-            raise ConfigurationError(
-                f"templates: {str(folder)!r} is {'a file' if root.exists() else 'not there'}; give a folder"
-            )
-        found = {}
-        for count, path in enumerate(sorted(root.rglob("*"))):
-            if count == _MAX_FOLDER:
-                raise ConfigurationError(f"templates: {str(folder)!r} has more than {_MAX_FOLDER:,} files")
-            name = path.relative_to(root).as_posix()
-            if (path.suffix in (".html", ".txt") or path.name == EXAMPLE) and path.is_file() and "/." not in f"/{name}":
-                found[name] = _read(root, path, name)
+        if not str(folder) or not root.is_dir():
+            what = "a file" if str(folder) and root.exists() else "not there"
+            raise ConfigurationError(f"templates: {shown} is {what}; give a folder")
+        paths = list(islice(root.rglob("*"), _MAX_FOLDER + 1))
+        if len(paths) > _MAX_FOLDER:
+            raise ConfigurationError(f"templates: {shown} has more than {_MAX_FOLDER:,} files")
+        names = {path.relative_to(root).as_posix(): path for path in sorted(paths) if _is_template(path)}
+        return {name: _read(root, path, name) for name, path in names.items() if "/." not in f"/{name}"}
     except (OSError, ValueError) as error:
-        raise ConfigurationError(f"templates: {str(folder)!r} cannot be read: {error}") from error
-    return found
+        raise ConfigurationError(f"templates: {shown} cannot be read: {error}") from error
+
+
+def _is_template(path: Path) -> bool:
+    return (path.suffix in (".html", ".txt") or path.name == EXAMPLE) and path.is_file()
 
 
 def _read(root: Path, path: Path, name: str) -> str:
@@ -192,7 +194,7 @@ class Library:
             accepted = [of_locale] if part in ("html", "txt") else locales
             if (found := next((each for each in accepted if each in by_locale), None)) is not None:
                 files[part] = by_locale[found]
-        used = sorted({file for name in files.values() for file in self._closure(name, of_locale)})
+        used = sorted(self._closure(files.values(), of_locale))
         digest = sha256("\0".join(part for file in used for part in (file, self.files[file])).encode())
         names = frozenset(name.partition(".")[0] for file in used for name in self.variables(file))
         if any("|relative" in self.checked(file).source.replace(" ", "") for file in used):
@@ -203,30 +205,37 @@ class Library:
         """Return the variables that a file uses and does not set itself: ``to``, ``data.order_id``."""
         return self._engine("").variables(self.checked(file).source)
 
-    def _closure(self, file: str, locale: str) -> set[str]:
-        """Return a file and everything that it includes.
+    def _closure(self, files: Iterable[str], locale: str) -> set[str]:
+        """Return files, and everything that they include.
 
         Raises:
-            TemplateError: One is missing, includes itself, or there are too many.
+            TemplateError: One is missing, includes itself, or they are too large together.
         """
-        found = {file}
+        found: set[str] = set()
+        characters = tokens = 0
 
-        def visit(current: str, path: tuple[str, ...]) -> None:
-            for name, place in self.checked(current).uses:
+        def visit(file: str, path: tuple[str, ...]) -> None:
+            nonlocal characters, tokens
+            found.add(file)
+            checked = self.checked(file)
+            characters += len(self.files[file])
+            tokens += checked.tokens
+            if characters > MAX_SOURCES or tokens > MAX_ALL_TOKENS or len(found) > MAX_FILES:
+                what = f"{MAX_SOURCES:,} characters, {MAX_ALL_TOKENS:,} words and signs in tags, or {MAX_FILES} files"
+                raise Place(file, 1).error(f"all files of the message have more than {what}")
+            for name, place in checked.uses:
                 used = self._resolve(name, locale)
                 if used is None:
                     raise place.error(f"there is no file {name!r}")
-                if used in path:
+                if used in (*path, file):
                     raise place.error(f"{used} includes itself")
                 if len(path) == MAX_DEPTH:
                     raise place.error(f"templates include each other more than {MAX_DEPTH} deep")
                 if used not in found:
-                    found.add(used)
-                    if len(found) > MAX_FILES:
-                        raise place.error(f"more than {MAX_FILES} files belong to {file}")
-                    visit(used, (*path, used))
+                    visit(used, (*path, file))
 
-        visit(file, (file,))
+        for file in files:
+            visit(file, ())
         return found
 
     def checked(self, file: str) -> Checked:

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from typing import Final
 
-#: Characters of one file.
-MAX_SOURCE: Final = 64 * 1024
-#: Tokens inside of the tags of one file.
-MAX_TOKENS: Final = 10_000
+#: Characters of one file, and of all files that a message is made of.
+MAX_SOURCE, MAX_SOURCES = 64 * 1024, 256 * 1024
+#: Words and signs inside of the tags of one file, and of all files that a message is made of.
+MAX_TOKENS, MAX_ALL_TOKENS = 3_000, 5_000
 #: Tokens of one tag: what the compiler of templates can nest without using up the native stack.
 MAX_TAG: Final = 120
 #: How deep brackets may nest inside of a tag, and tags inside of tags.
 MAX_NESTING: Final = 12
-#: ``elif`` in one ``if``.
-MAX_ELIF: Final = 32
-#: Files that one part of a message may be made of, and how deep they may include each other.
+#: ``elif`` in one ``if``, and blocks in one file.
+MAX_ELIF, MAX_BLOCKS = 32, 64
+#: Files that a message may be made of, and how deep they may include each other.
 MAX_FILES, MAX_DEPTH = 24, 6
 
 #: Instructions of one rendering.
@@ -32,7 +32,7 @@ PIECE: Final = 256
 #: Values that the data of an event may have, and the longest text in it that a template may use.
 MAX_VALUES, MAX_TEXT = 10_000, 32 * 1024
 #: Tags of an HTML message, and the characters of one tag.
-MAX_TAGS, MAX_TAG_LENGTH = 3_000, 2_048
+MAX_TAGS, MAX_TAG_LENGTH = 2_500, 2_048
 #: The style sheets of an HTML message, in characters; selectors times tags; characters times tags.
 MAX_STYLES, MAX_SELECTING, MAX_STYLING = 32 * 1024, 250_000, 4_000_000
 #: Characters of an HTML message when the styles are written into the tags.

@@ -53,9 +53,10 @@ class Templates:
         otherwise: Renderer | None = None,
     ) -> None:
         self.library = Library(source if isinstance(source, Mapping) else read_folder(source))
-        self._default = babel_locale(default_locale)
-        if self._default is None:
+        default = babel_locale(default_locale)
+        if default is None:
             raise ConfigurationError(f"default_locale: {default_locale[:40]!r} is not a locale such as en or de-AT")
+        self._default = default
         self._otherwise = otherwise
         self._kept: OrderedDict[tuple[object, ...], Message] = OrderedDict()
 
@@ -89,11 +90,9 @@ class Templates:
 
     def _locale(self, content: Content, wanted: str | None) -> Locale:
         """Return how dates and numbers are written: as the person has it, if the message is in the same language."""
-        written = babel_locale(content.locale) if content.locale else self._default
-        personal = babel_locale(wanted) if wanted else None
-        if personal is not None and (written is None or personal.language == written.language):
-            return personal
-        return written or self._default  # type: ignore[return-value]  # which is checked when this is made
+        written = babel_locale(content.locale) or self._default
+        personal = babel_locale(wanted or "")
+        return personal if personal is not None and personal.language == written.language else written
 
 
 # ── what templates see ─────────────────────────────────────────────────────────────────────────

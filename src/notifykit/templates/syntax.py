@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, NoReturn
 
 from ..errors import TemplateError
-from .limits import MAX_ELIF, MAX_NESTING, MAX_SOURCE, MAX_TAG, MAX_TOKENS, PIECE
+from .limits import MAX_BLOCKS, MAX_ELIF, MAX_NESTING, MAX_SOURCE, MAX_TAG, MAX_TOKENS, PIECE
 
 TAGS: Final = frozenset(
     {
@@ -94,10 +94,12 @@ class Checked(NamedTuple):
 
     Attributes:
         source: What is compiled.
+        tokens: How many words and signs are inside of its tags.
         uses: The names of the files that it includes or extends, each with its place.
     """
 
     source: str
+    tokens: int
     uses: tuple[tuple[str, Place], ...]
 
 
@@ -128,6 +130,7 @@ class _Template:
         self._keep = place
         self._line = 1
         self._tokens = 0
+        self._blocks = 0
         self._out: list[str] = []
         self._uses: list[tuple[str, Place]] = []
         self._open: list[tuple[str, int]] = []  # block tags that have not ended, with the number of their elifs
@@ -141,7 +144,7 @@ class _Template:
         self._write_text(source[at:])
         if self._open:
             self._fail(f"{{% {self._open[-1][0]} %}} is not ended")
-        return Checked("".join(self._out), tuple(self._uses))
+        return Checked("".join(self._out), self._tokens, tuple(self._uses))
 
     def _error(self, problem: str) -> TemplateError:
         return Place(self._name, self._line).error(problem)
@@ -217,6 +220,9 @@ class _Template:
         if tokens[0].kind != "name" or tag not in TAGS:
             self._fail(f"there is no tag {tag[:40]!r}; the tags are {', '.join(sorted(TAGS))}")
         self._nest(tag)
+        self._blocks += tag == "block"
+        if self._blocks > MAX_BLOCKS:
+            self._fail(f"the template has more than {MAX_BLOCKS} blocks")
         if tag in ("extends", "include"):
             return f"{tag} {self._use(tag, rest)}"
         if tag in ("else", "endif", "endfor", "endblock", "endwith", "block"):
@@ -309,6 +315,8 @@ class _Expression:
             self._fail("a list is written of texts and numbers only, without names")
         if name in ("recursive", "self"):
             self._fail(f"{name!r} cannot be used")
+        if name in FUNCTIONS and before != "." and after not in ("(", "="):
+            self._fail(f"{name!r} is a function: write {name}(…)")
         if after == "(" and (before == "." or name not in _KEYWORDS | FUNCTIONS):
             what = "methods cannot be called" if before == "." else f"there is no function {name[:40]!r}"
             self._fail(f"{what}; the functions are {', '.join(sorted(FUNCTIONS))}, and filters do the rest")

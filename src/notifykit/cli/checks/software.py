@@ -20,6 +20,7 @@ EXTRAS = {
     "uvloop": "speed",
     "h2": "http2",
     "jsonschema-rs": "schema",
+    "minijinja": "templates",
 }
 
 
