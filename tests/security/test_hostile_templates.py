@@ -13,7 +13,7 @@ import pytest
 
 from tests.security.hostile_templates import CASES
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="memory is measured with the module resource")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 
 
 @pytest.fixture(scope="module")
@@ -45,4 +45,4 @@ def test_each_ends_within_fifty_milliseconds(report):
 
 def test_all_together_need_less_than_sixteen_megabytes(report):
     """The most that the process ever had, so no single one had more."""
-    assert report["grown"] < (16 * 1024 if sys.platform == "linux" else 16 * 1024 * 1024)
+    assert 0 < report["grown"] < 16 * 1024

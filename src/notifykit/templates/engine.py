@@ -85,9 +85,16 @@ class Engine:
         finally:
             CURRENT.reset(token)
 
-    def variables(self, source: str) -> set[str]:
-        """Return the names, with those of their fields, that a checked template uses and does not set."""
-        return set(self._environment.undeclared_variables_in_str(source, nested=True)) - FUNCTIONS
+    def variables(self, name: str) -> set[str]:
+        """Return the names, with those of their fields, that a template uses and does not set.
+
+        Raises:
+            TemplateError: It cannot be compiled.
+        """
+        try:
+            return set(self._environment.undeclared_variables_in_template(name, nested=True)) - FUNCTIONS
+        except EngineError as error:
+            raise self._explained(error, name) from error
 
     def _explained(self, error: EngineError, name: str) -> TemplateError:
         found: Any = error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from copy import copy
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
@@ -227,8 +228,10 @@ def percent(rendering: Rendering, value: Any, decimals: Any = 0) -> str:
 
 
 def _with_decimals(rendering: Rendering, pattern: Any, value: Any, decimals: Any) -> str:
-    fraction = None if decimals is None else (_int(decimals, 0, 15, "decimals"),) * 2
-    return _in_locale(rendering, str(pattern.apply(_decimal(value), rendering.locale, force_frac=fraction)))
+    if decimals is not None:
+        pattern = copy(pattern)  # which the whole process shares
+        pattern.frac_prec = (_int(decimals, 0, 15, "decimals"),) * 2
+    return _in_locale(rendering, str(pattern.apply(_decimal(value), rendering.locale)))
 
 
 def money(rendering: Rendering, value: Any, currency: Any, minor: Any = False) -> str:

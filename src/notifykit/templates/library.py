@@ -203,7 +203,7 @@ class Library:
 
     def variables(self, file: str) -> set[str]:
         """Return the variables that a file uses and does not set itself: ``to``, ``data.order_id``."""
-        return self._engine("").variables(self.checked(file).source)
+        return self._engine("").variables(file)
 
     def _closure(self, files: Iterable[str], locale: str) -> set[str]:
         """Return files, and everything that they include.
