@@ -70,8 +70,15 @@ def message(renderer: Renderer, channel: str, data: object = (), person: object 
     return made
 
 
-def rendered(source: str, data: object = (), *, html: bool = False, person: object = None, **files: str) -> str:
-    """Return what one template makes of data."""
+def rendered(
+    source: str,
+    data: object = (),
+    *,
+    html: bool = False,
+    person: object = None,
+    files: Mapping[str, str] | None = None,
+) -> str:
+    """Return what one template makes of data; ``files`` are others beside it."""
     sources = {"order.shipped/email.html" if html else "order.shipped/chat.txt": source}
-    made = message(Templates(sources | files), "email" if html else "chat", data, person)
+    made = message(Templates(sources | dict(files or {})), "email" if html else "chat", data, person)
     return str(made.html if html else made.text)

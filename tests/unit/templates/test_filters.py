@@ -79,7 +79,7 @@ def test_what_depends_on_the_person(expression, english, german):
     german_file = {"order.shipped/chat.de.txt": f"{{{{ {expression} }}}}"}
 
     assert english == _spaces(rendered(f"{{{{ {expression} }}}}", DATA))
-    assert german == _spaces(rendered("English", DATA, person=GERMAN, **german_file))
+    assert german == _spaces(rendered("English", DATA, person=GERMAN, files=german_file))
 
 
 def _spaces(text: str) -> str:
@@ -137,7 +137,9 @@ def test_a_time_at_the_end_of_summer_time_is_that_of_the_zone():
     """The same wall time comes twice, and each has its own offset."""
     source = "{{ data.a|datetime('full') }} {{ data.b|datetime('full') }}"
     texts = rendered(
-        source, {"a": "2026-10-25T00:30:00Z", "b": "2026-10-25T01:30:00Z"}, person=Ada(locale="en", zone="Europe/Berlin")
+        source,
+        {"a": "2026-10-25T00:30:00Z", "b": "2026-10-25T01:30:00Z"},
+        person=Ada(locale="en", zone="Europe/Berlin"),
     )
 
     assert 2 == texts.replace("\u202f", " ").count("2:30:00 AM Central European")
