@@ -13,6 +13,8 @@ import pytest
 
 from tests.security.hostile_templates import CASES
 
+pytest.importorskip("minijinja", reason="needs minijinja")
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 
 

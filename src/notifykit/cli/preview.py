@@ -106,7 +106,7 @@ def _show(context: Context, channel: str, message: Message) -> None:
         "title": getattr(message, "title", None),
         "url": getattr(message, "url", None),
         "unsubscribe": getattr(message, "unsubscribe_url", None),
-        "html": f"{len(html.encode()):,} bytes; see it with --html FILE"
+        "html": f"{len(html.encode()):,} bytes; to see it: --html FILE"
         if (html := getattr(message, "html", None))
         else None,
     }

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("minijinja", reason="needs minijinja")
+
 FILES = {
     "order.shipped/email.html": "<p>Order {{ data.order_id }}</p>",
     "order.shipped/email.de.html": "<p>Bestellung {{ data.order_id }}</p>",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import attrs
 import pytest
 
-from notifykit import Notifykit, TemplateError, event
+import notifykit.templates
+from notifykit import ConfigurationError, MissingExtraError, Notifykit, TemplateError, event
 from notifykit.catalog import EventCatalog
 from notifykit.models.messages import ChatMessage, EmailMessage, Message
 from notifykit.ports import Person, RendersEmail
@@ -85,6 +88,27 @@ def test_a_method_that_fails_is_an_error_of_the_template(channel, data, problem)
         message(RENDERER, channel, data)
 
     assert problem in str(caught.value)
+
+
+def test_without_the_extra_the_error_names_it(monkeypatch):
+    """Methods of classes need none of it."""
+    monkeypatch.delattr(notifykit.templates, "renderer", raising=False)
+    monkeypatch.setitem(sys.modules, "notifykit.templates.renderer", None)
+
+    with pytest.raises(MissingExtraError, match=r"notifykit-sdk\[templates\]"):
+        notifykit.templates.Templates  # noqa: B018
+    with pytest.raises(AttributeError, match="no attribute 'Template'"):
+        notifykit.templates.Template  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [("no/such/folder", "'no/such/folder' is not a folder"), ("\0", "is not a folder"), (5, "must be")],
+)
+def test_a_kit_refuses_what_is_no_folder_of_templates(given, problem):
+    """When it is made, not with the first message."""
+    with pytest.raises(ConfigurationError, match=f"templates: .*{problem}"):
+        Notifykit("memory://", templates=given)
 
 
 def test_a_kit_renders_with_methods_then_templates(tmp_path, monkeypatch):
