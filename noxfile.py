@@ -25,6 +25,7 @@ LOWEST = (
     "tests/unit/stores",
     "tests/unit/channels",
     "tests/unit/contrib",
+    "tests/unit/templates",
     "tests/unit/testing_kit",
     "tests/unit/signing/test_receivers_frameworks.py",
     "tests/scenarios/test_transactions.py",

@@ -22,6 +22,7 @@
     │   └── VaultError                an encrypted value cannot be decrypted
     │       ├── MissingKeyError       its key is not in the key ring
     │       └── TamperedError         it was changed, or moved to another place
+    ├── TemplateError                 a template is missing, cannot be compiled, or failed
     ├── DestinationRefusedError       the egress rules refuse the destination; ``reason`` is a code
     └── VerificationError             (``notifykit.signing``) a received webhook is not authentic
 
@@ -193,7 +194,17 @@ class TamperedError(VaultError):
 
 
 class TemplateError(NotifykitError):
-    """A template is missing, cannot be compiled, or failed; the message names the template, line and variable."""
+    """A template is missing, cannot be compiled, or failed; the message names the template, line and variable.
+
+    Attributes:
+        template: The file, such as ``order.shipped/email.de.html``; ``None`` if no file is to blame.
+        line: The line in it, if one is known.
+    """
+
+    def __init__(self, message: str, *, template: str | None = None, line: int | None = None) -> None:
+        super().__init__(_on_one_line(message))
+        self.template = template
+        self.line = line
 
 
 class DestinationRefusedError(NotifykitError):

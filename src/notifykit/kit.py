@@ -14,7 +14,7 @@ import attrs
 
 from .catalog import EventCatalog, EventTypeOptions, event, event_type_of
 from .channels import channels_of, provider_channel_from_url
-from .environment import ALLOW, ALLOW_HTTP, ALLOW_NAMES, CHANNELS, PROVIDERS, URL, switch
+from .environment import ALLOW, ALLOW_HTTP, ALLOW_NAMES, CHANNELS, PROVIDERS, TEMPLATES, URL, switch
 from .errors import (
     CannotJoinError,
     ConfigurationError,
@@ -34,7 +34,7 @@ from .models.subscription import Subscription
 from .policies.admit import DEFAULT_LIMITS, Limits
 from .policies.arguments import checked
 from .portal import Portal
-from .ports import Channel, Clock, Inbox, Store, StoreStats
+from .ports import Channel, Clock, Inbox, Renderer, Store, StoreStats
 from .publisher import Publisher, PublishOptions, joined, sync_connection
 from .stores import StoreOptions, store_from_url
 
@@ -114,6 +114,18 @@ def _given_providers(given: Mapping[str, str | None]) -> dict[str, str]:
             with contextlib.suppress(MissingExtraError):  # which a process that only publishes need not have
                 provider_channel_from_url(name, url)
     return {name: url for name, url in urls.items() if url}
+
+
+def _given_templates(given: str | os.PathLike[str] | None) -> str | None:
+    """Return the folder of templates, by default that of the environment.
+
+    Raises:
+        ConfigurationError: It is no folder.
+    """
+    folder = os.environ.get(TEMPLATES, "") if given is None else os.fspath(given)
+    if folder and not os.path.isdir(folder):  # noqa: PTH112 - Path refuses what is no name of a file
+        raise _unusable([f"templates: {folder[:200]!r} is not a folder"])
+    return folder or None
 
 
 def _unusable(problems: Sequence[str]) -> ConfigurationError:
@@ -209,6 +221,7 @@ _PARTS: Mapping[str, checks.Check] = {
     "event_types": checks.iterable,
     "channels": optional(checks.iterable),
     **dict.fromkeys(PROVIDERS, optional(checks.text(most=4096, empty=True))),
+    "templates": optional(checks.instance(str, os.PathLike)),
     "egress": optional(checks.instance(EgressRules)),
     "limits": checks.instance(Limits),
     "store": optional(checks.having("open", "append", "claim", what="Store")),
@@ -229,6 +242,7 @@ class KitOptions(StoreOptions, total=False):
     sms: str | None
     push: str | None
     chat: str | None
+    templates: str | os.PathLike[str] | None
     egress: EgressRules | None
     limits: Limits
     store: Store | None
@@ -257,6 +271,8 @@ class Notifykit:
         sms: The provider of text messages; by default ``NOTIFYKIT_SMS``.
         push: The provider of pushes; by default ``NOTIFYKIT_PUSH``.
         chat: The provider of chat messages; by default ``NOTIFYKIT_CHAT``.
+        templates: The folder of the templates that messages for people are made of; by default
+            ``NOTIFYKIT_TEMPLATES``.
         egress: Where deliveries may go; by default what the environment says.
         store: A store of your own instead of ``url``.
         clock: A clock of your own, for tests.
@@ -278,6 +294,7 @@ class Notifykit:
         sms: str | None = None,
         push: str | None = None,
         chat: str | None = None,
+        templates: str | os.PathLike[str] | None = None,
         egress: EgressRules | None = None,
         limits: Limits = DEFAULT_LIMITS,
         store: Store | None = None,
@@ -300,6 +317,7 @@ class Notifykit:
         self.catalog = EventCatalog(event_types)
         self._given_channels = _given_channels(channels)
         self._providers = _given_providers({"email": email, "sms": sms, "push": push, "chat": chat})
+        self._templates = _given_templates(templates)
         self._channels: list[Channel] | None = None
         self._clock = clock or SystemClock()
         self._limits = limits
@@ -711,17 +729,38 @@ class Notifykit:
                 await self._disconnect()
 
     def _make_channels(self) -> list[Channel]:
+        from .channels.plain import PlainRenderer
+
+        renderer = self.renderer(PlainRenderer())
         own: dict[str, dict[str, Any]] = {
             "webhook": {"guard": self._the_guard(), "transport": self.egress.transport},
         }
         if isinstance(self.store, Inbox):
-            own[IN_APP] = {"store": self.store}
-        return channels_of(self._given_channels, own, self._providers)
+            own[IN_APP] = {"store": self.store, "renderer": renderer}
+        return channels_of(self._given_channels, own, self._providers, renderer)
 
     @property
     def channels(self) -> Sequence[Channel]:
         """The channels of this kit, to ask them about addresses and connections; dispatchers have their own."""
         return self._known_channels()
+
+    def renderer(self, otherwise: Renderer) -> Renderer:
+        """Return what makes messages for people: a method of the event's class, or else a template.
+
+        Args:
+            otherwise: Makes the messages that there is neither for.
+
+        Raises:
+            MissingExtraError: There are templates, and the extra ``templates`` is not installed.
+            TemplateError: A file of the folder has no name of a template.
+        """
+        from .templates import MethodRenderer
+
+        if self._templates is not None:
+            from .templates import Templates
+
+            otherwise = Templates(self._templates, otherwise=otherwise)
+        return MethodRenderer(self.catalog, otherwise)
 
     def _known_channels(self) -> Sequence[Channel]:
         """Return the channels of this kit, to ask them about addresses."""
@@ -835,6 +874,7 @@ class Notifykit:
             sms=self._providers.get("sms", ""),
             push=self._providers.get("push", ""),
             chat=self._providers.get("chat", ""),
+            templates=self._templates or "",
             egress=self.egress,
             limits=self._limits,
             store=None if again else self.store,

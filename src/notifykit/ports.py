@@ -21,7 +21,7 @@ from .models.destination import Destination
 from .models.endpoint import RateLimit
 from .models.event import StoredEvent, TakenEvent
 from .models.inbox import InboxChanges, InboxCounts, InboxFilter, InboxItem, InboxMark, InboxMarks, InboxPage
-from .models.messages import Message
+from .models.messages import ChatMessage, EmailMessage, InAppMessage, Message, PushMessage, SmsMessage
 from .models.outcome import Outcome
 from .models.subscription import Match, MatchQuery, TenantConfig
 
@@ -753,6 +753,59 @@ class Renderer(Protocol):
             TemplateError: The template is missing or failed; it says which line and variable.
         """
         ...
+
+
+class Person(Protocol):
+    """A recipient, as far as it matters for what is written; ``destination.config`` of people's channels.
+
+    Attributes:
+        locale: BCP 47, such as ``de-AT``.
+        zone: IANA, such as ``Europe/Berlin``.
+        traits: What the host knows besides.
+    """
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str | None: ...
+    @property
+    def locale(self) -> str | None: ...
+    @property
+    def zone(self) -> str | None: ...
+    @property
+    def traits(self) -> Mapping[str, Any]: ...
+
+
+class RendersEmail(Protocol):
+    """Optional base of a typed event class that makes its e-mails itself; a type checker then checks the method."""
+
+    def email(self, to: Person) -> EmailMessage | None:
+        """Return the e-mail of this event for a person; ``None`` leaves it to the templates."""
+        ...
+
+
+class RendersSms(Protocol):
+    """As :class:`RendersEmail`, for text messages."""
+
+    def sms(self, to: Person) -> SmsMessage | None: ...
+
+
+class RendersPush(Protocol):
+    """As :class:`RendersEmail`, for notifications on devices."""
+
+    def push(self, to: Person) -> PushMessage | None: ...
+
+
+class RendersInApp(Protocol):
+    """As :class:`RendersEmail`, for rows of the inbox."""
+
+    def in_app(self, to: Person) -> InAppMessage | None: ...
+
+
+class RendersChat(Protocol):
+    """As :class:`RendersEmail`, for messages to chat rooms."""
+
+    def chat(self, to: Person) -> ChatMessage | None: ...
 
 
 class Provider(Protocol):

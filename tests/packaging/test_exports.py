@@ -27,6 +27,7 @@ DOCUMENTED = (
     "notifykit.ports",
     "notifykit.signing",
     "notifykit.telemetry",
+    "notifykit.templates",
     "notifykit.testing",
 )
 
@@ -35,7 +36,7 @@ def modules() -> dict[str, ModuleType]:
     """Return the modules of the package that need no extra."""
     found = {}
     for each in walk_packages(notifykit.__path__, "notifykit."):
-        if not re.search(r"\.(cli|contrib|migrations|__main__|suites|plugin)\b", each.name):
+        if not re.search(r"\.(cli|contrib|migrations|__main__|suites|plugin)\b|\.templates\.", each.name):
             found[each.name] = import_module(each.name)
     return found
 

@@ -71,6 +71,14 @@ def test_cryptography_is_imported_with_the_first_ed25519_key(key):
     assert "cryptography" in heavy(modules)
 
 
+def test_templates_are_imported_with_the_first_one():
+    """A program that publishes, and one whose classes make its messages, needs none of what templates need."""
+    modules = imported_by("import notifykit; notifykit.Notifykit; from notifykit.templates import MethodRenderer")
+
+    assert "notifykit.templates.methods" in modules
+    assert not {"minijinja", "babel", "css_inline"} & {module.partition(".")[0] for module in modules}
+
+
 def test_parsing_an_event_brings_attrs_only():
     """The event class is loaded when it is asked for."""
     modules = imported_by("from notifykit.signing import ReceivedEvent")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import assert_type
 
+import attrs
 import sqlalchemy as sa
 from django.db import connection, connections
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
@@ -16,7 +17,8 @@ from notifykit import Attempt, Delivery, DeliveryFilter, Endpoint, Event, Notify
 from notifykit.admin import Explanation
 from notifykit.contrib import django
 from notifykit.models.event import StoredEvent
-from notifykit.ports import StoreStats
+from notifykit.models.messages import EmailMessage, SmsMessage
+from notifykit.ports import Person, RendersEmail, RendersSms, StoreStats
 
 
 def blocking(kit: Notifykit, event: Event) -> None:
@@ -63,6 +65,21 @@ async def async_transactions(
     assert_type(await notifykit.apublish(event, session=scoped), Receipt)
     assert_type(await notifykit.apublish(event, session=inside_run_sync), Receipt)
     assert_type(await notifykit.apublish_many([event], connection=connected), list[Receipt])
+
+
+@notifykit.event("order.shipped")
+@attrs.frozen
+class OrderShipped(RendersEmail, RendersSms):
+    """An event that makes its messages itself; the type checker compares its methods with the bases."""
+
+    order_id: str
+
+    def email(self, to: Person) -> EmailMessage:
+        assert_type(to.name, str | None)
+        return EmailMessage(subject=f"Order {self.order_id}", text=f"Hello {to.name}")
+
+    def sms(self, to: Person) -> SmsMessage | None:
+        return None if to.traits.get("no_sms") else SmsMessage(text=f"Order {self.order_id} is on its way")
 
 
 def settings() -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import attrs
 from sqlalchemy.ext.asyncio import AsyncSession
 
 import notifykit
 from notifykit import Event, Notifykit, RateLimit
+from notifykit.models.messages import SmsMessage
+from notifykit.ports import Person, RendersEmail, RendersSms
 
 
 def misspelt_options(kit: Notifykit, event: Event) -> None:
@@ -39,6 +42,15 @@ def what_is_no_transaction(event: Event, session: AsyncSession) -> None:
 async def what_is_no_transaction_in_async_code(event: Event) -> None:
     await notifykit.apublish(event, session=5)  # type: ignore[arg-type]
     await notifykit.apublish(event, connection=5)  # type: ignore[arg-type]
+
+
+@attrs.frozen
+class WrongMessage(RendersEmail, RendersSms):
+    def email(self, to: Person) -> SmsMessage:  # type: ignore[override]
+        return SmsMessage(text="")
+
+    def sms(self, to: Person, locale: str) -> SmsMessage:  # type: ignore[override]
+        return SmsMessage(body="")  # type: ignore[call-arg]
 
 
 def wrong_priorities(kit: Notifykit, event: Event) -> None:

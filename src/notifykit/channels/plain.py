@@ -70,7 +70,7 @@ _MAKERS: Mapping[str, Callable[[str, Mapping[str, Any]], Message]] = {
     "email": lambda title, data: EmailMessage(subject=title, text=_text(data)),
     "sms": lambda title, data: SmsMessage(text=_brief(title, data)),
     "push": lambda title, data: PushMessage(title=title, body=_cut(_text(data), _SHORT)),
-    "in_app": lambda title, data: InAppMessage(title=title, body=_text(data)),
+    "in_app": lambda title, data: InAppMessage(title=title, body=_text(data), data=data),
     "chat": lambda title, data: ChatMessage(text="\n".join([title, *_lines(data)])),
 }
 

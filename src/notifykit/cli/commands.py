@@ -20,11 +20,13 @@ from . import (
     listen,
     migrate,
     preferences,
+    preview,
     publish,
     recipients,
     run,
     stats,
     subscriptions,
+    templates,
 )
 from .catch import command as catch
 from .demo import command as demo
@@ -49,6 +51,8 @@ COMMANDS = (
     dead,
     inbox,
     decide,
+    preview,
+    templates,
     follow,
     explain,
     stats,

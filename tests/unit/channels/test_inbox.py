@@ -87,7 +87,8 @@ async def test_an_event_becomes_an_item():
 
     assert InboxItem(
         id=delivery.id, tenant="acme", recipient=ADA, event_id=receipt.event_id, event_type="order.line_shipped",
-        category="orders", resource=Resource("order", "A-1"), title="Order line shipped", data={"order_id": "A-1"},
+        category="orders", resource=Resource("order", "A-1"), title="Order line shipped",
+        body="Order id: A-1", data={"order_id": "A-1"},
         created_at=clock.now(), number=item.number, change=item.change,
     ) == item  # fmt: skip
     assert (item,) == again

@@ -3,6 +3,5 @@
 from __future__ import annotations
 
 from .channel import InboxChannel, channel_from_url
-from .rendering import TitleRenderer
 
-__all__ = ["InboxChannel", "TitleRenderer", "channel_from_url"]
+__all__ = ["InboxChannel", "channel_from_url"]

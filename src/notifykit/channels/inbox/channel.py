@@ -16,8 +16,8 @@ from ...models.inbox import IN_APP, InboxItem
 from ...models.messages import InAppMessage
 from ...models.outcome import Accepted, Outcome, Permanent, Transient
 from ...ports import Inbox, Renderer
+from ..plain import PlainRenderer
 from .batches import Batches
-from .rendering import TitleRenderer
 
 #: Bytes of an item's title, body, URL and data at the most.
 MAX_CONTENT = 64 * 1024
@@ -32,13 +32,13 @@ class InboxChannel:
 
     Args:
         store: Where the inboxes are.
-        renderer: Makes the messages; by default the title is the name of the event's type.
+        renderer: Makes the messages; by default plain ones.
     """
 
     name = IN_APP
 
     def __init__(self, store: Inbox, renderer: Renderer | None = None) -> None:
-        self._renderer = renderer or TitleRenderer()
+        self._renderer = renderer or PlainRenderer()
         self._batches = Batches(store)
 
     def check_address(self, address: str) -> str:

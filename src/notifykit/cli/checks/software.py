@@ -21,6 +21,7 @@ EXTRAS = {
     "h2": "http2",
     "jsonschema-rs": "schema",
     "aiosmtplib": "email",
+    "minijinja": "templates",
 }
 
 

@@ -127,9 +127,9 @@ class Sender:
         if isinstance(step, PutBack):
             if isinstance(outcome, Unsent) and outcome.pauses:
                 self.short(outcome.reason)
+            state = DeliveryState.HELD if step.is_held else DeliveryState.PENDING
             self._write_unsent(
-                claim,
-                Record(claim.delivery_id, claim.fence, DeliveryState.PENDING, step.reason, step.due_at, finished, None),
+                claim, Record(claim.delivery_id, claim.fence, state, step.reason, step.due_at, finished, None)
             )
         else:
             self._record(claim, destination, outcome, step, started, finished)

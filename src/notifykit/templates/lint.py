@@ -1,0 +1,207 @@
+"""Looks for mistakes in a folder of templates, without a store and without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import attrs
+
+from ..codec import dumps, timestamp
+from ..errors import TemplateError
+from ..models.delivery import Claim, EventDetails, Priority
+from ..models.destination import Destination
+from ..models.messages import EmailMessage, Message, SmsMessage
+from .library import CONTENT, EXAMPLE, Content, chain
+from .renderer import Templates, babel_locale
+
+#: Gmail cuts longer messages off, and with them the link to unsubscribe.
+CLIPPED: Final = 102 * 1024
+#: What every template can use.
+VARIABLES: Final = frozenset({"data", "to", "event", "now", "unsubscribe_url"})
+#: Of GSM 03.38: characters of one septet, and those of two.
+_GSM = frozenset(
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿"
+    "abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+_GSM_TWICE = frozenset("\f^{}\\[~]|€")
+
+
+@attrs.frozen
+class Finding:
+    """One mistake.
+
+    Attributes:
+        template: The file, or the type and channel.
+        code: What kind of mistake it is; does not change between versions.
+        message: What is wrong, and what to do.
+        line: The line, if one is known.
+    """
+
+    template: str
+    code: str
+    message: str
+    line: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Example:
+    """A person for whom examples are rendered."""
+
+    id: str = "user:42"
+    name: str | None = "Ada Lovelace"
+    locale: str | None = None
+    zone: str | None = "UTC"
+    traits: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+def render_example(
+    templates: Templates,
+    event_type: str,
+    channel: str,
+    data: Mapping[str, Any],
+    *,
+    locale: str | None = None,
+    now: datetime | None = None,
+) -> Message:
+    """Render a type from a payload, as it would be for a person with this locale.
+
+    Raises:
+        TemplateError: It cannot be rendered.
+    """
+    now = now or datetime.now(UTC)
+    envelope = {"type": event_type, "timestamp": timestamp(now), "data": data}
+    claim = Claim(
+        delivery_id="dlv_example",
+        fence=1,
+        attempt=1,
+        tries=0,
+        abandoned=0,
+        tenant="example",
+        event_id="evt_example",
+        event_type=event_type,
+        subscription_id="",
+        subscriber_id="user:42",
+        channel=channel,
+        priority=Priority.NORMAL,
+        ordering_key=None,
+        published_at=now,
+        expires_at=None,
+        lease_until=now,
+        body=dumps(envelope),
+        version=0,
+        address="ada@example.org",
+        details=EventDetails(),
+    )
+    person = Example(locale=locale)
+    destination = Destination(
+        subscriber_id=person.id, tenant="example", channel=channel, address="ada@example.org", config=person
+    )
+    return templates.render(claim, destination, now=now)
+
+
+class Lint:
+    """Checks the templates of a folder.
+
+    Args:
+        templates: The templates.
+        marketing: The types whose purpose is ``marketing``.
+        sms_segments: How many segments a text message may have.
+    """
+
+    def __init__(self, templates: Templates, *, marketing: Iterable[str] = (), sms_segments: int = 1) -> None:
+        self._templates = templates
+        self._library = templates.library
+        self._marketing = frozenset(marketing)
+        self._segments = sms_segments
+
+    def findings(self) -> list[Finding]:
+        """Return all mistakes, by template."""
+        found = {finding: None for key in sorted(self._library.parts) for finding in self._of(*key)}
+        return list(found)
+
+    def _of(self, event_type: str, channel: str) -> Iterator[Finding]:
+        parts = self._library.parts[event_type, channel]
+        name = f"{event_type}/{channel}"
+        if not any(part in parts for part in CONTENT):
+            yield Finding(name, "no_content", f"there is no {channel}.txt" + (" or email.html" * (channel == "email")))
+            return
+        yield from self._missing(name, channel, parts)
+        if event_type in self._marketing and channel == "email" and "unsubscribe" not in parts:
+            yield Finding(
+                name, "no_unsubscribe", "marketing needs email.unsubscribe.txt: the address for unsubscribing"
+            )
+        example = self._library.examples.get(event_type)
+        if example is None:
+            yield Finding(event_type, "no_example", f"without {EXAMPLE} the templates cannot be rendered here")
+        for locale in ["", *self._library.locales()]:
+            yield from self._of_locale(event_type, channel, locale, example)
+
+    def _missing(self, name: str, channel: str, parts: Mapping[str, Mapping[str, str]]) -> Iterator[Finding]:
+        content = {locale for part in CONTENT for locale in parts.get(part, {})}
+        for locale in ["", *self._library.locales()]:
+            if not any(each in content for each in chain(locale) if each or not locale):
+                what = f"the locale {locale}" if locale else "people whose locale there is none for"
+                yield Finding(name, "missing_locale", f"there is no template for {what}")
+        if channel == "email" and (without := content - set(parts.get("subject", {}))):
+            for locale in sorted(without):
+                shown = f"email.{locale}.subject.txt" if locale else "email.subject.txt"
+                yield Finding(name, "no_subject", f"there is no {shown}: the subject is in another language, or plain")
+        for locale in sorted({each for by_locale in parts.values() for each in by_locale if each}):
+            if babel_locale(locale) is None:
+                yield Finding(name, "unknown_locale", f"{locale} is no locale that dates and numbers are known for")
+
+    def _of_locale(
+        self, event_type: str, channel: str, locale: str, example: Mapping[str, Any] | None
+    ) -> Iterator[Finding]:
+        name = ".".join(filter(None, (f"{event_type}/{channel}", locale)))
+        try:
+            content = self._library.content(event_type, channel, locale)
+            if content is None or content.locale != locale:
+                return
+            yield from self._unknown(content, example)
+            if example is not None:
+                message = render_example(self._templates, event_type, channel, example, locale=locale or None)
+                yield from self._of_message(content, message, name)
+        except TemplateError as error:
+            yield Finding(error.template or name, "template_failed", _without_place(error), error.line)
+
+    def _unknown(self, content: Content, example: Mapping[str, Any] | None) -> Iterator[Finding]:
+        for file in content.files.values():
+            for variable in sorted(self._library.variables(file)):
+                root, _, field = variable.partition(".")
+                if root not in VARIABLES:
+                    yield Finding(file, "unknown_variable", f"{root} is unknown: use {', '.join(sorted(VARIABLES))}")
+                elif root == "data" and field and example is not None and field.partition(".")[0] not in example:
+                    yield Finding(file, "unknown_variable", f"{variable} is not in {EXAMPLE}")
+
+    def _of_message(self, content: Content, message: Message, name: str) -> Iterator[Finding]:
+        if isinstance(message, EmailMessage) and message.html is not None:
+            size = len(message.html.encode())
+            if size > CLIPPED:
+                yield Finding(name, "clipped", f"the HTML has {size // 1024} KB; mail programs cut it off after 102 KB")
+        elif isinstance(message, SmsMessage):
+            count, costly = segments(message.text)
+            if count > self._segments:
+                why = f", because of {costly!r}, which needs another alphabet" if costly else ""
+                yield Finding(
+                    content.files["txt"],
+                    "sms_segments",
+                    f"the example has {count} segments, at most {self._segments}{why}",
+                )
+
+
+def _without_place(error: TemplateError) -> str:
+    text = str(error)
+    return text.removeprefix(f"{error.template}, line {error.line}: ") if error.template else text
+
+
+def segments(text: str) -> tuple[int, str | None]:
+    """Return how many SMS a text takes, and the first character that is not in the alphabet of GSM."""
+    costly = next((sign for sign in text if sign not in _GSM and sign not in _GSM_TWICE), None)
+    if costly is None:
+        length, single, each = len(text) + sum(sign in _GSM_TWICE for sign in text), 160, 153
+    else:
+        length, single, each = len(text.encode("utf-16-le")) // 2, 70, 67
+    return (1 if length <= single else -(-length // each)), costly

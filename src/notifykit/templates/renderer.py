@@ -1,0 +1,233 @@
+"""Makes messages of templates: the :class:`~notifykit.ports.Renderer` of a folder."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from zoneinfo import ZoneInfo
+
+from babel import Locale, UnknownLocaleError
+
+from ..codec import loads, timestamp
+from ..errors import ConfigurationError, TemplateError
+from ..models.delivery import Claim
+from ..models.destination import Destination
+from ..models.messages import ChatMessage, EmailMessage, InAppMessage, Message, PushMessage, SmsMessage
+from .html import inlined, text_of
+from .library import Content, Library, chain, read_folder
+from .rendering import Problem, Rendering
+from .syntax import Place
+from .values import Wrapper
+
+if TYPE_CHECKING:
+    from ..ports import Renderer
+
+#: Messages that are kept because other people may get the same.
+_MAX_KEPT: Final = 32
+#: Spaces that an SMS would cost a whole second alphabet for.
+_PLAIN_SPACES: Final = {0xA0: " ", 0x202F: " "}
+
+
+class Templates:
+    """Renders messages from templates.
+
+    Args:
+        source: The folder of the templates, or their texts by name (``order.shipped/email.html``).
+        default_locale: The language of the files without a locale; also of dates in them.
+        otherwise: Renders what there is no template for; by default that is an error.
+
+    Raises:
+        ConfigurationError: The folder cannot be read, or the locale is none.
+        TemplateError: A file has no name of a template.
+    """
+
+    def __init__(
+        self,
+        source: str | Path | Mapping[str, str],
+        *,
+        default_locale: str = "en",
+        otherwise: Renderer | None = None,
+    ) -> None:
+        self.library = Library(source if isinstance(source, Mapping) else read_folder(source))
+        default = babel_locale(default_locale)
+        if default is None:
+            raise ConfigurationError(f"default_locale: {default_locale[:40]!r} is not a locale such as en or de-AT")
+        self._default = default
+        self._otherwise = otherwise
+        self._kept: OrderedDict[tuple[object, ...], Message] = OrderedDict()
+
+    def render(self, claim: Claim, destination: Destination, *, now: datetime) -> Message:
+        person = destination.config
+        wanted: str | None = getattr(person, "locale", None)
+        content = self.library.content(claim.event_type, claim.channel, wanted)
+        if content is None:
+            if self._otherwise is None:
+                raise TemplateError(f"there is no template {claim.event_type}/{claim.channel}")
+            return self._otherwise.render(claim, destination, now=now)
+        zone: str | None = getattr(person, "zone", None)
+        key = (claim.event_id, claim.tenant, content, claim.channel, wanted, zone)
+        if (kept := self._kept.get(key)) is not None:
+            return kept
+        message = self._made(content, claim, person, now)
+        if not content.uses & {"to", "now"}:
+            self._kept[key] = message
+            if len(self._kept) > _MAX_KEPT:
+                self._kept.popitem(last=False)
+        return message
+
+    def _made(self, content: Content, claim: Claim, person: object, now: datetime) -> Message:
+        rendering = Rendering(
+            self._locale(content, getattr(person, "locale", None)), zone_of(getattr(person, "zone", None)), now
+        )
+        values = _values(claim, person, now, rendering)
+        name = ".".join(filter(None, (f"{claim.event_type}/{claim.channel}", content.locale)))
+        message = _Parts(self.library, content, rendering, values, f"{name}@{content.version}")
+        return _MAKERS[claim.channel](message, title_of(claim.event_type))
+
+    def _locale(self, content: Content, wanted: str | None) -> Locale:
+        """Return how dates and numbers are written: as the person has it, if the message is in the same language."""
+        written = babel_locale(content.locale) or self._default
+        personal = babel_locale(wanted or "")
+        return personal if personal is not None and personal.language == written.language else written
+
+
+# ── what templates see ─────────────────────────────────────────────────────────────────────────
+
+
+def _values(claim: Claim, person: object, now: datetime, rendering: Rendering) -> dict[str, Any]:
+    wrap = Wrapper(rendering.step).wrap
+    body = loads(claim.body)
+    details = claim.details
+    to = {name: getattr(person, name, None) for name in ("id", "name", "locale", "zone")}
+    to["id"] = to["id"] or claim.subscriber_id
+    event = {
+        "id": claim.event_id,
+        "type": claim.event_type,
+        "tenant": claim.tenant,
+        "time": body.get("timestamp"),
+        "actor": details.actor,
+        "resource_kind": details.resource_kind,
+        "resource_id": details.resource_id,
+        "category": details.category,
+        "purpose": details.purpose,
+        "metadata": {} if details.metadata is None else loads(details.metadata.encode()),
+    }
+    return {
+        "data": wrap(body.get("data") or {}),
+        "to": wrap({**to, "address": claim.address, "traits": getattr(person, "traits", {})}),
+        "event": wrap(event),
+        "now": timestamp(now),
+        "unsubscribe_url": None,
+    }
+
+
+@lru_cache(maxsize=1024)
+def babel_locale(name: str) -> Locale | None:
+    """Return the locale of a name such as ``de-AT``, or the nearest that is known; ``None`` for none."""
+    for part in chain(name):
+        try:
+            if part:
+                return Locale.parse(part, sep="-")
+        except (UnknownLocaleError, ValueError):
+            continue
+    return None
+
+
+def zone_of(name: str | None) -> ZoneInfo:
+    """Return a zone; that of a name which is no zone on this machine is UTC."""
+    try:
+        return ZoneInfo(name or "UTC")
+    except (KeyError, ValueError, OSError):
+        return ZoneInfo("UTC")
+
+
+def title_of(event_type: str) -> str:
+    """Return an event type as words: ``order.line_shipped`` is ``Order line shipped``."""
+    words = event_type.replace(".", " ").replace("_", " ").strip()
+    return words[:1].upper() + words[1:]
+
+
+# ── messages ───────────────────────────────────────────────────────────────────────────────────
+
+
+class _Parts:
+    """Renders the parts of one message, each when it is asked for."""
+
+    def __init__(
+        self, library: Library, content: Content, rendering: Rendering, values: dict[str, Any], template: str
+    ) -> None:
+        self._library = library
+        self._content = content
+        self._rendering = rendering
+        self.values = values
+        self.template = template
+
+    def whole(self, part: str) -> str | None:
+        """Return a part, or ``None`` if there is no file for it."""
+        file = self._content.files.get(part)
+        if file is None:
+            return None
+        return self._library.render(file, self._content.locale, self._rendering, self.values)
+
+    def html(self) -> str | None:
+        html = self.whole("html")
+        try:
+            return None if html is None else inlined(html)
+        except Problem as problem:
+            raise Place(self._content.files["html"], 1).error(str(problem)) from problem
+
+    def text(self) -> str:
+        return (self.whole("txt") or "").strip()
+
+    def line(self, part: str) -> str | None:
+        """Return a part as one line: a subject with a line break would be two header fields."""
+        made = self.whole(part)
+        return None if made is None else " ".join(made.split()) or None
+
+
+def _email(parts: _Parts, title: str) -> EmailMessage:
+    unsubscribe = parts.values["unsubscribe_url"] = parts.line("unsubscribe")
+    html, text = parts.html(), parts.text()
+    return EmailMessage(
+        subject=parts.line("subject") or title,
+        text=text or text_of(html or ""),
+        html=html,
+        unsubscribe_url=unsubscribe,
+        template=parts.template,
+    )
+
+
+def _sms(parts: _Parts, _: str) -> SmsMessage:
+    return SmsMessage(text=parts.text().translate(_PLAIN_SPACES), template=parts.template)
+
+
+def _push(parts: _Parts, title: str) -> PushMessage:
+    return PushMessage(
+        title=parts.line("title") or title, body=parts.text(), url=parts.line("url"), template=parts.template
+    )
+
+
+def _in_app(parts: _Parts, title: str) -> InAppMessage:
+    return InAppMessage(
+        title=parts.line("title") or title, body=parts.text(), url=parts.line("url"), template=parts.template
+    )
+
+
+def _chat(parts: _Parts, _: str) -> ChatMessage:
+    return ChatMessage(text=parts.text(), template=parts.template)
+
+
+_MAKERS: Final[Mapping[str, Callable[[_Parts, str], Message]]] = {
+    "email": _email,
+    "sms": _sms,
+    "push": _push,
+    "in_app": _in_app,
+    "chat": _chat,
+}
+
+if TYPE_CHECKING:
+    _conforms: type[Renderer] = Templates
