@@ -67,12 +67,17 @@ class ImportReport:
 
 
 class _Line(NamedTuple):
-    """A line: what it says of which recipient, or what is wrong with it."""
+    """A line: what it says of which recipient, or what is wrong with it.
+
+    Attributes:
+        adds_traits: Whether its traits are added to those that are there, or replace them.
+    """
 
     number: int
     id: str = ""
     fields: Mapping[str, Any] = {}
     problem: str | None = None
+    adds_traits: bool = False
 
 
 async def import_lines(
@@ -129,6 +134,8 @@ def _applied(before: Recipient, line: _Line, clock: Clock) -> Recipient:
         )
     parts = {name: value for name, value in line.fields.items() if name in _PARTS and name != "addresses"}
     fields = {name: value for name, value in line.fields.items() if name not in parts}
+    if line.adds_traits and "traits" in fields:
+        fields["traits"] = {**before.traits, **fields["traits"]}
     after = applied(before, fields, clock.now())
     after = attrs.evolve(after, **parts) if parts else after
     if after == before:
@@ -198,7 +205,7 @@ def _csv_lines(lines: Iterable[str]) -> Iterator[_Line]:
         if len(row) != len(header):
             yield _Line(number, problem=f"has {len(row)} cells, and the header {len(header)}")
         else:
-            yield _line(number, _said(dict(zip(header, row, strict=True))))
+            yield _line(number, _said(dict(zip(header, row, strict=True))))._replace(adds_traits=True)
 
 
 def _require_header(header: list[str]) -> None:
