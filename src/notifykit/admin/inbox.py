@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 
 from ..errors import InvalidInputError
@@ -139,7 +139,7 @@ class RecipientInbox:
         found = await self._store.inbox_changes(tenant, {recipient: cursor}, limit=limit)
         return found.get(recipient, InboxChanges((), cursor))
 
-    async def follow(self, cursor: int | None = None) -> AsyncIterator[InboxChanges]:
+    async def follow(self, cursor: int | None = None) -> AsyncGenerator[InboxChanges, None]:
         """Yield changes as they happen, at once or within a second.
 
         Any number of followers in a process cost as much as one.
