@@ -170,6 +170,18 @@ async def test_a_lost_answer_is_uncertain(server: FakeSmtpServer) -> None:
     assert 2 == len(server.mails)
 
 
+async def test_a_refusal_counts_although_the_connection_ends_with_it(server: FakeSmtpServer) -> None:
+    """What was said of a recipient is not lost with the connection, and the next mail goes over another one."""
+    server.reply("RCPT", "550 5.1.1 no such user")
+    async with post(server.url) as p:
+        refused = await p.send("gone@example.org")
+        server.disconnect()
+        accepted = await p.send()
+
+    assert [BadRecipient, Accepted] == [type(each) for each in (refused, accepted)]
+    assert 2 == server.connections
+
+
 async def test_greylisting_is_waited_for(server: FakeSmtpServer) -> None:
     """It says nothing about other recipients, and the second try is accepted."""
     server.greylist()

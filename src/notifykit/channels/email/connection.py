@@ -53,12 +53,13 @@ class Connection(asyncio.Protocol):
 
     Attributes:
         stage: How far the current mail has come.
-        sent: How many mails have been sent before.
+        uses: For how many mails it has been used.
+        idle_since: When it was given back, on the monotonic clock.
     """
 
     def __init__(self, transport: asyncio.Transport, extensions: Mapping[str, str]) -> None:
         self.stage = Stage.MAIL
-        self.sent = 0
+        self.uses = 0
         self.idle_since = 0.0
         self._transport = transport
         self._pipelines = "pipelining" in extensions
@@ -71,6 +72,7 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._lost: str | None = None
         self._is_over = False
+        self._in_transaction = False
         transport.set_protocol(self)
         if transport.is_closing():
             self._lost = "connection_lost"
@@ -90,23 +92,25 @@ class Connection(asyncio.Protocol):
             ConnectionLostError: ``stage`` says how far the mail had come.
         """
         self.stage = Stage.MAIL
+        self.uses += 1
+        if self._in_transaction:
+            await self._exchange(b"RSET\r\n", 1)
+        self._in_transaction = True
         commands = self._commands(mail)
         refused = await (self._pipelined(commands) if self._pipelines else self._one_by_one(commands))
         if refused is not None:
-            if not self._is_over:
-                await self._exchange(b"RSET\r\n", 1)
             return refused
         data = mail.data.replace(b"\r\n.", b"\r\n..")
         self.stage = Stage.END
         (reply,) = await self._exchange(data + (b".\r\n" if data.endswith(b"\r\n") else b"\r\n.\r\n"), 1)
-        self.sent += 1
+        self._in_transaction = False
         return reply, Stage.END
 
     def close(self) -> None:
         """Say goodbye and close; does not wait for the answer."""
-        if not self._transport.is_closing():
+        if self.is_usable:
             self._transport.write(b"QUIT\r\n")
-            self._transport.close()
+        self._transport.close()
 
     def abort(self) -> None:
         """Close at once: what state the exchange is in is not known."""
@@ -131,8 +135,8 @@ class Connection(asyncio.Protocol):
         replies = await self._exchange(b"".join(commands), 3)
         for reply, stage in zip(replies, _STAGES, strict=True):
             if _refuses(reply, stage):
-                if replies[2].code == 354:  # for nobody: the client ends it without any text
-                    await self._exchange(b".\r\n", 1)
+                # The server may wait for a text for nobody, which no command can end.
+                self._is_over = self._is_over or replies[2].code == 354
                 return reply, stage
         return None
 

@@ -124,7 +124,7 @@ class Pool:
         except Exception as error:  # noqa: BLE001 - a bug: those that wait are told, or would wait in vain
             self._fail_waiters(DialError(Transient(reason="connect_failed"), f"{type(error).__name__}: {error}"))
         else:
-            self._is_proven = True
+            self._is_proven, self._paused_until = True, 0.0
             self._busy += 1
             self.give_back(connection)
 

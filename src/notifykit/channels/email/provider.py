@@ -126,7 +126,7 @@ class _Attempt:
     async def run(self) -> tuple[Reply, Stage]:
         """Send it; over a new connection if the server has closed the one that had been idle."""
         connection = await self._acquire()
-        if connection.sent:
+        if connection.uses:
             try:
                 reply, stage = await self._send(connection)
                 if reply.code != 421 or stage is not Stage.MAIL:
