@@ -1,6 +1,7 @@
 """The files of templates: what their names mean, which locales there are, and what belongs together.
 
-Names are ``TYPE/CHANNEL[.LOCALE][.PART].EXT``; folders that begin with an underscore hold what others include.
+Names are ``TYPE/CHANNEL[.LOCALE][.PART].EXT``, with ``digest.NAME`` in place of the type for what a digest has
+collected.  Folders that begin with an underscore hold what others include.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ PARTS: Final[Mapping[str, tuple[str, ...]]] = {
 CONTENT: Final = ("html", "txt", "title")
 EXAMPLE: Final = "example.json"
 
-_TYPE = re.compile(r"[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*")
+#: The name of an event type, or of a digest.
+_TYPE = re.compile(r"[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*|digest\.[A-Za-z0-9_.:@-]+")
 _LOCALE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8}){0,3}")
 #: Files of a folder beyond it are a mistake: somebody named the root of a disk.
 _MAX_FOLDER: Final = 10_000

@@ -53,7 +53,8 @@ class MethodRenderer:
         self._otherwise = otherwise
 
     def render(self, claim: Claim, destination: Destination, *, now: datetime) -> Message:
-        event_type = self._types.get(claim.event_type)
+        is_digest = getattr(claim, "collected", None) is not None  # of several events, so of no class
+        event_type = None if is_digest else self._types.get(claim.event_type)
         method = None if event_type is None else _method(event_type.payload, claim.channel)
         message = None if method is None else self._called(method, claim, destination)
         return self._otherwise.render(claim, destination, now=now) if message is None else message

@@ -63,30 +63,33 @@ class Templates:
     def render(self, claim: Claim, destination: Destination, *, now: datetime) -> Message:
         person = destination.config
         wanted: str | None = getattr(person, "locale", None)
-        content = self.library.content(claim.event_type, claim.channel, wanted)
+        # One event of a digest is sent as that event; ``collected`` has more.
+        collected = getattr(claim, "collected", None)
+        folder: str = claim.event_type if collected is None else f"digest.{getattr(claim, 'digest', None)}"
+        content = self.library.content(folder, claim.channel, wanted)
         if content is None:
             if self._otherwise is None:
-                raise TemplateError(f"there is no template {claim.event_type}/{claim.channel}")
+                raise TemplateError(f"there is no template {folder}/{claim.channel}")
             return self._otherwise.render(claim, destination, now=now)
         zone: str | None = getattr(person, "zone", None)
         key = (claim.event_id, claim.tenant, content, claim.channel, wanted, zone)
-        if (kept := self._kept.get(key)) is not None:
+        if collected is None and (kept := self._kept.get(key)) is not None:
             return kept
-        message = self._made(content, claim, person, now)
-        if not content.uses & {"to", "now"}:
+        message = self._made(content, folder, claim, person, now)
+        if collected is None and not content.uses & {"to", "now"}:
             self._kept[key] = message
             if len(self._kept) > _MAX_KEPT:
                 self._kept.popitem(last=False)
         return message
 
-    def _made(self, content: Content, claim: Claim, person: object, now: datetime) -> Message:
+    def _made(self, content: Content, folder: str, claim: Claim, person: object, now: datetime) -> Message:
         rendering = Rendering(
             self._locale(content, getattr(person, "locale", None)), zone_of(getattr(person, "zone", None)), now
         )
         values = _values(claim, person, now, rendering)
-        name = ".".join(filter(None, (f"{claim.event_type}/{claim.channel}", content.locale)))
+        name = ".".join(filter(None, (f"{folder}/{claim.channel}", content.locale)))
         message = _Parts(self.library, content, rendering, values, f"{name}@{content.version}")
-        return _MAKERS[claim.channel](message, title_of(claim.event_type))
+        return _MAKERS[claim.channel](message, title_of(folder))
 
     def _locale(self, content: Content, wanted: str | None) -> Locale:
         """Return how dates and numbers are written: as the person has it, if the message is in the same language."""
@@ -117,12 +120,28 @@ def _values(claim: Claim, person: object, now: datetime, rendering: Rendering) -
         "metadata": {} if details.metadata is None else loads(details.metadata.encode()),
     }
     return {
-        "data": wrap(body.get("data") or {}),
+        "data": wrap(
+            body.get("data") or {} if (found := getattr(claim, "collected", None)) is None else _digest(found)
+        ),
         "to": wrap({**to, "address": claim.address, "traits": getattr(person, "traits", {})}),
         "event": wrap(event),
         "now": timestamp(now),
         "unsubscribe_url": None,
     }
+
+
+def _digest(collected: Any) -> dict[str, Any]:
+    """Return what a digest has collected as the data of its templates."""
+    events = [
+        {
+            "id": item.event_id,
+            "type": item.event_type,
+            "time": timestamp(item.published_at),
+            "data": loads(item.body)["data"],
+        }
+        for item in collected.items
+    ]
+    return {"total": collected.total, "items": events}
 
 
 @lru_cache(maxsize=1024)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -54,6 +55,22 @@ def claim(channel: str, data: object, event_type: str = "order.shipped", **chang
         details=EventDetails(actor="user:7", metadata='{"source": "shop"}'),
     )
     return made._replace(**changes)
+
+
+def digest(channel: str, *data: object, total: int | None = None) -> Any:
+    """Return the claim of a digest that has collected events with such data."""
+    items = [
+        SimpleNamespace(
+            event_id=f"evt_{number}",
+            event_type="comment.created",
+            published_at=NOW,
+            body=dumps({"type": "comment.created", "timestamp": "2026-03-28T22:00:00Z", "data": each}),
+        )
+        for number, each in enumerate(data)
+    ]
+    collected = SimpleNamespace(total=len(items) if total is None else total, items=items)
+    opened = claim(channel, data[0], "comment.created")
+    return SimpleNamespace(**opened._asdict(), digest="comments", collected=collected)
 
 
 def to(person: object, channel: str = "email") -> Destination:

@@ -13,7 +13,7 @@ from notifykit.catalog import EventCatalog
 from notifykit.models.messages import ChatMessage, EmailMessage, Message
 from notifykit.ports import Person, RendersEmail
 from notifykit.templates import MethodRenderer
-from tests.unit.templates.rendering import message
+from tests.unit.templates.rendering import NOW, digest, message, to
 
 
 @event("order.shipped")
@@ -72,6 +72,15 @@ def test_a_method_makes_the_message():
 def test_what_has_no_method_is_made_otherwise(channel, data, type_):
     """A method that returns nothing, another channel, a field of the same name, a type that is not known."""
     assert ChatMessage(text="plain") == message(RENDERER, channel, data, event_type=type_)
+
+
+def test_a_digest_is_of_no_class():
+    """It is about several events."""
+    renderer = MethodRenderer(EventCatalog([OrderShipped]), Plain())
+    claim = digest("email", {"order_id": "A-1"}, {"order_id": "A-2"})
+    claim.event_type = "order.shipped"
+
+    assert ChatMessage(text="plain") == renderer.render(claim, to(None), now=NOW)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from notifykit import ConfigurationError, TemplateError
 from notifykit.models.messages import ChatMessage, EmailMessage, InAppMessage, PushMessage, SmsMessage
 from notifykit.templates import Templates
-from tests.unit.templates.rendering import Ada, message
+from tests.unit.templates.rendering import NOW, Ada, digest, message, to
 
 TYPE = "order.shipped"
 DATA = {"order_id": "A-1", "name": "<Té>"}
@@ -159,6 +159,22 @@ def test_a_message_that_is_the_same_for_others_is_made_once():
     for number in range(40):
         message(same, "chat", DATA, event_id=f"evt_{number}")
     assert len(same._kept) <= 32
+
+
+def test_a_digest_has_templates_of_its_own():
+    """It is about several events, and each person has another one."""
+    source = "{{ data.total }}: {% for item in data.items %}{{ item.data.text }} {{ item.time|time }};{% endfor %}"
+    templates = Templates({"digest.comments/chat.txt": source, "comment.created/chat.txt": "{{ data.text }}"})
+
+    first, second = (
+        templates.render(digest("chat", {"text": text}, {"text": "b"}, total=9), to(Ada()), now=NOW) for text in "ac"
+    )
+
+    assert ChatMessage(text="9: a 10:30\u202fPM;b 10:30\u202fPM;", template=first.template) == first
+    assert "9: c" in second.text  # type: ignore[union-attr]
+    assert str(first.template).startswith("digest.comments/chat@")
+    with pytest.raises(TemplateError, match=r"there is no template digest\.comments/email"):
+        templates.render(digest("email", {}, {}), to(Ada()), now=NOW)
 
 
 @pytest.mark.parametrize(
