@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import signal
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from notifykit.native import is_compiled
 from notifykit.testing.servers import PostgresServer, ServerUnavailableError
 from tests import report
 from tests.databases import new_database
-from tests.everyday import keep_one_database
+from tests.everyday import is_everyday, left_out, today
 from tests.pgbouncer import PgBouncer
 from tests.services import is_required, running
 from tests.stores import create_tables, empty_tables
@@ -31,18 +32,28 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     session.add_marker("anyio")
+    today()  # the processes of a parallel run choose alike, even at midnight
 
 
 @pytest.hookimpl(tryfirst=True)  # before marks are looked at
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the tests of what a compiled package cannot show, and keep one database of tests marked ``either``."""
-    for item in items:
-        if item.get_closest_marker("either"):
-            keep_one_database(item)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip the tests of what a compiled package cannot show, and leave to CI what this day's choice leaves out."""
+    if is_everyday() and not any(".py" in argument for argument in config.args):
+        short = [item for item in items if not any(map(item.get_closest_marker, ("soak", "thorough")))]
+        left = left_out((item.nodeid for item in short), today())
+        for item in short:
+            if item.nodeid in left:
+                item.add_marker("thorough")
     if is_compiled():
         for item in items:
             if item.get_closest_marker("interpreted"):
                 item.add_marker(pytest.mark.skip(reason="the package is compiled"))
+
+
+def pytest_collection_finish() -> None:
+    """Let garbage collections pass over what is there to stay: thousands of tests."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -1,23 +1,53 @@
-"""What the everyday run leaves to CI: of a test for two databases one of them, and most random examples."""
+"""What the everyday run leaves to CI: one of two databases or event loops of a test, and most random examples."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import date
 from zlib import crc32
 
-import pytest
+#: The day that the choice is made for: set it to repeat the choice of another day.
+VARIABLE = "NOTIFYKIT_TEST_DAY"
+_KINDS = frozenset({"asyncio", "postgres", "sqlite", "uvloop"})
 
-_DATABASES = ["postgres", "sqlite"]
+
+def is_everyday() -> bool:
+    """Return whether this is not CI."""
+    return not os.environ.get("CI")
 
 
 def examples(count: int) -> int:
-    """Return how many random examples a test tries: ``count`` in CI, a fifth of them every day."""
-    return count if os.environ.get("CI") else count // 5
+    """Return how many random examples a test tries: ``count`` in CI, a tenth of them every day."""
+    return count // 10 if is_everyday() else count
 
 
-def keep_one_database(item: pytest.Item) -> None:
-    """Leave a test to CI if every day the same one runs on the other database; which one, its name decides."""
-    for database in set(_DATABASES) & set(re.split(r"[\[\]-]", item.name)):
-        if database != _DATABASES[crc32(item.name.replace(database, "").encode()) % 2]:
-            item.add_marker(pytest.mark.thorough)
+def today() -> str:
+    """Return the day in question; processes that are started later have the same."""
+    return os.environ.setdefault(VARIABLE, date.today().isoformat())  # noqa: DTZ011 - any day will do
+
+
+def left_out(ids: Iterable[str], day: str) -> set[str]:
+    """Return the tests that this day leaves out: of those that differ in the database or the loop all but one.
+
+    The choice changes from day to day, so that each of them runs every few days.
+    """
+    alike: dict[str, list[str]] = defaultdict(list)
+    for node_id in ids:
+        alike[_without_kind(node_id)].append(node_id)
+    left = set()
+    for name, same in alike.items():
+        same.sort()
+        same.pop(crc32(f"{name} {day}".encode()) % len(same))
+        left.update(same)
+    return left
+
+
+def _without_kind(node_id: str) -> str:
+    """Return what a test has in common with the same test on another database or loop."""
+    name, _, arguments = node_id.partition("[")
+    if "/conformance/" in name:
+        name = re.sub("postgres|sqlite", "*", name, flags=re.IGNORECASE)
+    return name + "-".join("*" if word in _KINDS else word for word in arguments.rstrip("]").split("-"))

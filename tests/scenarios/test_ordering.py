@@ -172,9 +172,6 @@ class Connection(asyncio.Protocol):
         self.transport.write(f"HTTP/1.1 {status} Well\r\n{length}\r\n".encode())
 
 
-pytestmark = pytest.mark.either
-
-
 @pytest.fixture(params=["sqlite", "postgres"])
 async def kit(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Notifykit]:
     """An open kit on a database that other processes can open too."""

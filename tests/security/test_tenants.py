@@ -101,8 +101,6 @@ ENGINE_VERBS = {
 }
 
 
-pytestmark = pytest.mark.either
-
 #: How many foreign ids were tried, by facade.
 _answered: Counter[str] = Counter()
 

@@ -5,6 +5,8 @@ To add a command, write a module with ``add(commands)`` and name it here.  Comma
 
 from __future__ import annotations
 
+from functools import cache
+
 from . import (
     checkup,
     completion,
@@ -62,8 +64,9 @@ COMMANDS = (
 )
 
 
+@cache
 def build() -> Parser:
-    """Return the parser of the whole command line."""
+    """Return the parser of the whole command line, always the same: to build it takes longer than many commands."""
     parser = Parser(
         prog="notifykit",
         description="Deliver signed webhooks from your own database.",

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from tests.databases import new_database
-from tests.everyday import keep_one_database
 
 from .processes import Receiver
 
@@ -58,11 +57,3 @@ def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
     running = Receiver(tmp_path_factory.mktemp("receiver"))
     yield running
     running.kill()
-
-
-@pytest.hookimpl(tryfirst=True)  # before marks are evaluated
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the everyday run short: a scenario for both kinds of database runs on one; the other is for CI."""
-    for item in items:
-        if "databases" in getattr(item, "fixturenames", ()) and Path(__file__).parent in item.path.parents:
-            keep_one_database(item)

@@ -129,13 +129,17 @@ async def dispatch(transport: str, port: int) -> object:
         taken = take_all_files()
         for number in range(30):
             await kit.apublish(Event(type="order.shipped", data={"n": number}), tenant=TENANT)
-        async with dispatcher, asyncio.timeout(30):
+        async with dispatcher, asyncio.timeout(60) as limit:
             while not any(isinstance(event, SendingPaused) for event in told):
                 await asyncio.sleep(0.01)
             for file in taken:
                 os.close(file)
-            while len(await kit.deliveries.list(DELIVERED, tenant=TENANT, limit=1000)) < 120:
+            arrived = 0
+            while arrived < 120:
                 await asyncio.sleep(0.01)
+                if arrived < (now := len(await kit.deliveries.list(DELIVERED, tenant=TENANT, limit=1000))):
+                    arrived = now
+                    limit.reschedule(asyncio.get_running_loop().time() + 60)  # as long as it goes on
             await dispatcher.drained()
         deliveries = await kit.deliveries.list(tenant=TENANT, limit=1000)
         paused = [event for event in told if isinstance(event, SendingPaused)]

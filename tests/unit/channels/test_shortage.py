@@ -35,9 +35,10 @@ async def starve(case: str, transport: str, loop: str) -> Any:
             loop,
             str(receiver.port),
             stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
         )
-        printed, _ = await child.communicate()
-    assert 0 == child.returncode
+        printed, errors = await child.communicate()
+    assert 0 == child.returncode, errors.decode()
     return json.loads(printed)
 
 

@@ -71,7 +71,8 @@ async def test_there_is_no_end_of_ways_to_vary(store):
         events = numbered(MANY, **varying)
         await store.append(events)
 
-        assert events == [await find_event(store, event.tenant, event.id) for event in events]
+        some = events[:: MANY // 3]
+        assert some == [await find_event(store, event.tenant, event.id) for event in some]
 
 
 @pytest.mark.parametrize("others", [0, 1, MANY])
@@ -193,8 +194,15 @@ async def report(store: Store, settlements: list[Settlement]) -> list[Any]:
     return [found, sorted(await store.take(1000, now=LATER + LEASE, lease=LEASE))]
 
 
-@pytest.mark.parametrize("count", [1, 3, MANY])
-@pytest.mark.parametrize("takes", [1, 2])
+@pytest.mark.parametrize(
+    ("count", "takes"),
+    [
+        (1, 1),
+        (3, 2),
+        (MANY, 1),
+        *(pytest.param(*both, marks=pytest.mark.thorough) for both in [(1, 2), (3, 1), (MANY, 2)]),
+    ],
+)
 @pytest.mark.parametrize(
     "outcome",
     [

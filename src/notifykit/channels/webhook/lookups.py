@@ -131,6 +131,8 @@ class _Lookups:
             if not each.is_suspect and now - each.since >= SLOW_AFTER:
                 each.is_suspect = True
                 _remember(self._slow_domains, _domain(each.host), now + REMEMBERED_FOR)
+        for each in self._running:  # the others of that domain began later, and are likely to become slow, too
+            each.is_suspect = each.is_suspect or self._is_suspect(each.host, now)
         waiting, self._waiting = self._waiting, []
         slow = sum(each.is_suspect for each in self._running)
         for lookup in waiting:

@@ -160,10 +160,21 @@ class Connector:
 
     async def _dial(self, settings: Mapping[str, str], **options: Any) -> Any:
         arguments = {"timeout": 10, "command_timeout": 60, **self.url.arguments(), **options}
+        dialing = asyncio.ensure_future(asyncpg.connect(server_settings=dict(settings), **arguments))
         try:
-            return await asyncpg.connect(server_settings=dict(settings), **arguments)
+            # Its own task: asyncpg that is cancelled while it connects leaves an error that asyncio logs.
+            return await asyncio.shield(dialing)
         except asyncpg.exceptions.ClientConfigurationError as error:
             raise ConfigurationError(f"the store's URL does not work: {error}") from error
+        except asyncio.CancelledError:
+            dialing.add_done_callback(_hang_up)
+            raise
+
+
+def _hang_up(dialing: asyncio.Future[Any]) -> None:
+    """Close a connection that is no longer wanted."""
+    if not dialing.cancelled() and not dialing.exception():
+        dialing.result().terminate()
 
 
 class SessionConnection(asyncpg.Connection):  # type: ignore[misc]
