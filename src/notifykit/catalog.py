@@ -25,6 +25,7 @@ from .codec import MAX_PROBLEMS, join_path, json_problems, structure, unstructur
 from .errors import ConfigurationError, InvalidEventError, InvalidInputError, MissingExtraError, NotFoundError
 from .models.checks import Check, function, instance, integer, iterable, kind_of, mapping, optional, problems, string
 from .models.delivery import Priority
+from .models.digest import Digest
 from .models.event import TYPE_GRAMMAR, Event, EventType
 from .policies.admit import DEFAULT_LIMITS
 from .policies.typed import Compiler, instance_problems
@@ -58,6 +59,7 @@ _DECLARATION: Mapping[str, Check] = {
     "purpose": string,
     "priority": instance(Priority),
     "description": string,
+    "digest": optional(instance(Digest)),
 }
 
 # ── declaring ──────────────────────────────────────────────────────────────────────────────────
@@ -73,6 +75,7 @@ def event(
     purpose: str = "transactional",
     priority: Priority = Priority.NORMAL,
     description: str = "",
+    digest: Digest | None = None,
 ) -> Callable[[C], C]:
     """Declare that an attrs class is the payload of the event type ``name``.
 
@@ -86,6 +89,7 @@ def event(
         priority: The lane of its deliveries unless an event says otherwise.
         description: One sentence, for the list of types that can be subscribed; by default the first line of the
             class's docstring.
+        digest: Send people its events together in one message, not each on its own.
 
     Raises:
         ConfigurationError: The declaration cannot work.
@@ -111,6 +115,7 @@ def event(
             purpose=purpose,
             priority=priority,
             description=description or _first_line(payload),
+            digest=digest,
         )
         _require_sound(declared)
         setattr(payload, _DECLARED, declared)

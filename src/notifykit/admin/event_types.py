@@ -38,6 +38,7 @@ def record_of(event_type: EventType) -> StoredEventType:
         priority=event_type.priority,
         description=event_type.description,
         schema=event_type.schema,
+        digest=event_type.digest,
     )
 
 

@@ -91,6 +91,7 @@ class Delivery:
         due_at: When the next attempt may start; ``None`` once it has ended.
         generation: How often it has been redriven.
         address: Where on the channel it goes; ``None`` if an endpoint's record says that.
+        digest: The name of the digest that it carries; the event is the one that opened it.
     """
 
     id: str
@@ -112,6 +113,7 @@ class Delivery:
     expires_at: datetime | None = None
     finished_at: datetime | None = None
     address: str | None = None
+    digest: str | None = None
 
 
 class Attempt(NamedTuple):
@@ -141,6 +143,57 @@ class Attempt(NamedTuple):
     reference: str | None = None
 
 
+class DigestEntry(NamedTuple):
+    """What a planned delivery brings to the digest that collects it.
+
+    Attributes:
+        delivery_id: Of the digest's own delivery, if this one opens the digest.
+        key: Of the tenant's digests with this key one is open at a time.
+        name: Of the digest.
+        closes_at: When it closes if this one opens it; an open digest closes then at the earliest, but …
+        closes_by: … not after what its opening one said here.
+        sends_first: Send this one at once if it opens the digest …
+        quiet_since: … and the digest had nothing after this time.
+        max_items: How many deliveries are read back; of the one that opens the digest.
+    """
+
+    delivery_id: str
+    key: str
+    name: str
+    closes_at: datetime
+    closes_by: datetime
+    sends_first: bool = False
+    quiet_since: datetime | None = None
+    max_items: int = 50
+
+
+class DigestItem(NamedTuple):
+    """An event that a digest has collected.
+
+    Attributes:
+        delivery_id: Of the delivery that was planned for it.
+    """
+
+    delivery_id: str
+    event_id: str
+    event_type: str
+    published_at: datetime
+    body: bytes
+    details: EventDetails = NO_DETAILS
+
+
+class Collected(NamedTuple):
+    """What a digest has collected.
+
+    Attributes:
+        count: How many events.
+        items: The first of them, in the order of their ids.
+    """
+
+    count: int
+    items: tuple[DigestItem, ...]
+
+
 class NewDelivery(NamedTuple):
     """A delivery that planning decided on.
 
@@ -149,6 +202,7 @@ class NewDelivery(NamedTuple):
             the planner's own process with fence 1 and needs no claim.
         address: Where on the channel it goes.  ``None`` if an endpoint's record says that: the URL may change
             until the delivery is sent, and the most frequent rows stay as small as they are.
+        digest: The digest that collects it: it is ``HELD``, and no row of its own is stored unless it is sent at once.
     """
 
     id: str
@@ -164,6 +218,7 @@ class NewDelivery(NamedTuple):
     expires_at: datetime | None
     ordering_key: str | None
     address: str | None = None
+    digest: DigestEntry | None = None
 
 
 class Claim(NamedTuple):
@@ -180,6 +235,9 @@ class Claim(NamedTuple):
         version: The tenant's version when the claim was made (see ``Directory``).
         address: Where on the channel it goes; ``None`` if an endpoint's record says that.
         details: What the event says of itself beside its body.
+        digest: The name of the digest that this is the delivery of; the claim has closed it.  The event is the one
+            that opened it.
+        collected: What the digest has collected, once that has been read.
     """
 
     delivery_id: str
@@ -202,3 +260,5 @@ class Claim(NamedTuple):
     version: int
     address: str | None = None
     details: EventDetails = NO_DETAILS
+    digest: str | None = None
+    collected: Collected | None = None

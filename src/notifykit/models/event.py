@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 
 from .delivery import NO_DETAILS, EventDetails, Priority
+
+if TYPE_CHECKING:  # it knows time zones, and most programs need none
+    from .digest import Digest
 
 #: An event type is words joined by full stops (Standard Webhooks 1.0.0, "Event types").
 TYPE_GRAMMAR = r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*"
@@ -78,6 +81,7 @@ class EventType:
         purpose: ``transactional``, ``marketing`` or ``security``.
         priority: The lane of its deliveries unless the event says otherwise.
         description: One sentence, for the list of types that can be subscribed.
+        digest: How people get its events together in one message, if they do.
     """
 
     name: str
@@ -89,6 +93,7 @@ class EventType:
     purpose: str = "transactional"
     priority: Priority = Priority.NORMAL
     description: str = ""
+    digest: Digest | None = None
 
 
 class StoredEvent(NamedTuple):

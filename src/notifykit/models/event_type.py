@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from .delivery import Priority
+from .digest import Digest
 
 
 @attrs.frozen(kw_only=True)
@@ -22,6 +23,7 @@ class StoredEventType:
         priority: The lane of its deliveries unless the event says otherwise.
         description: One sentence for people who subscribe.
         schema: The JSON Schema of the payload, if one is declared.
+        digest: How people get its events together in one message, if they do.
         version: How often the record has been saved; 0 until it is.
     """
 
@@ -32,6 +34,7 @@ class StoredEventType:
     priority: Priority = Priority.NORMAL
     description: str = ""
     schema: Mapping[str, Any] | None = None
+    digest: Digest | None = None
     version: int = 0
 
     @property

@@ -9,6 +9,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Protocol
 
+import attrs
 from sqlalchemy import RowMapping
 
 from ...models.delivery import (
@@ -22,6 +23,7 @@ from ...models.delivery import (
     NewDelivery,
     Priority,
 )
+from ...models.digest import Digest
 from ...models.endpoint import (
     MAX_BURST,
     MAX_RATE,
@@ -443,6 +445,7 @@ def event_type_values(event_type: StoredEventType) -> dict[str, Any]:
                 "priority": event_type.priority.value,
                 "description": event_type.description,
                 "schema": None if event_type.schema is None else dict(event_type.schema),
+                "digest": None if event_type.digest is None else _digest_values(event_type.digest),
             }
         ),
         "version": event_type.version,
@@ -460,5 +463,21 @@ def event_type_from(row: Row) -> StoredEventType:
         priority=Priority(details["priority"]),
         description=details["description"],
         schema=details["schema"],
+        digest=_digest_from(details.get("digest")),
         version=row["version"],
     )
+
+
+_DURATIONS = ("window", "max_window", "look_back")
+
+
+def _digest_values(digest: Digest) -> dict[str, Any]:
+    """Return a digest as JSON has it: durations in microseconds."""
+    values = attrs.asdict(digest)
+    return values | {name: values[name] and values[name] // MICRO for name in _DURATIONS}
+
+
+def _digest_from(values: Any) -> Digest | None:
+    if values is None:
+        return None
+    return Digest(**values | {name: values[name] and values[name] * MICRO for name in _DURATIONS})

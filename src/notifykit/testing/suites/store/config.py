@@ -269,6 +269,7 @@ class ConfigPromises:
             priority=Priority.HIGH,
             description="Ωmega 🐘",
             schema={"type": "object", "required": ["ü"], "properties": {"ü": {"enum": [1, 2.5, None, True]}}},
+            digest=Digest("☃", group="data.id", window=timedelta(minutes=10), max_window=timedelta(hours=1)),
         )
         bare = StoredEventType(id="order.paid", version=1)
 

@@ -1,0 +1,159 @@
+"""Which digest collects a delivery, and when that digest closes.
+
+Pure: the clock is an argument.  That one digest of a key is open at a time, and that a delivery is collected once, is
+kept by stores (see :class:`notifykit.ports.Digests`), which know nothing of windows and time zones.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any, Final
+
+from ..models.delivery import Claim, DeliveryState, DigestEntry, NewDelivery
+from ..models.digest import STANDARD_DIGESTS, Digest
+from ..models.ids import delivery_id, recipient_key
+from ..models.quiet_hours import Weekday
+
+#: Why the delivery of a digest waits.
+DIGEST: Final = "digest"
+#: Why a delivery is sent by itself: the event has no value by which its digest groups, …
+NO_GROUP: Final = "digest_group_missing"
+#: … or would be of no use any more when the digest closes.
+TOO_LATE: Final = "expires_before_digest"
+#: Why nothing is sent of a digest that has collected nothing.
+EMPTY: Final = "digest_empty"
+
+_DAY = timedelta(days=1)
+#: The longest value that names a group, as JSON.
+_MAX_VALUE = 1024
+
+
+def digest_named(name: str, declared: Digest | None) -> Digest:
+    """Return what the setting ``digest:NAME`` asks for.
+
+    That is the digest that the event's type declares, if it has this name, else one of the standard digests.  What
+    nothing has this name is sent daily: a person who asks for a digest wants fewer messages.
+
+    Args:
+        declared: By the event's type.
+    """
+    if declared is not None and declared.name == name:
+        return declared
+    return STANDARD_DIGESTS.get(name) or Digest(name, at="08:00")
+
+
+def collect(new: NewDelivery, digest: Digest, data: Any, *, clock: tzinfo, now: datetime) -> NewDelivery:
+    """Return a delivery as its digest collects it; if it cannot be collected, as it is sent by itself, with the reason.
+
+    Args:
+        new: The delivery as it would be sent without a digest.
+        data: The event's data.
+        clock: The recipient's time zone.
+    """
+    group = None
+    if digest.group is not None and (group := group_of(data, digest.group)) is None:
+        return new._replace(reason=NO_GROUP)
+    closes_at, closes_by = window_from(digest, clock, now)
+    if new.expires_at is not None and new.expires_at <= closes_by:
+        return new._replace(reason=TOO_LATE)
+    key = digest_key(new, digest.name, group)
+    entry = DigestEntry(
+        delivery_id=delivery_id(new.event_id, recipient_key(new.subscriber_id, new.channel, key)),
+        key=key,
+        name=digest.name,
+        closes_at=closes_at,
+        closes_by=closes_by,
+        sends_first=digest.first == "now",
+        quiet_since=None if digest.look_back is None else now - digest.look_back,
+        max_items=digest.max_items,
+    )
+    return new._replace(state=DeliveryState.HELD, reason=DIGEST, digest=entry)
+
+
+def group_of(data: Any, path: str) -> str | None:
+    """Return the value at ``path`` as JSON; ``None`` if there is none, or none that could name a group."""
+    value = {"data": data}
+    for step in path.split("."):
+        if not isinstance(value, Mapping) or step not in value:
+            return None
+        value = value[step]
+    if not isinstance(value, str | int):  # a float that was computed has many forms
+        return None
+    text = json.dumps(value)
+    return text if len(text) <= _MAX_VALUE else None
+
+
+def digest_key(new: NewDelivery, name: str, group: str | None) -> str:
+    """Return what tells the open digests of a tenant apart: recipient, channel and address, name, and group.
+
+    A person with two addresses gets a digest at each, as without a digest each event is sent to each.
+    """
+    parts = json.dumps([new.subscriber_id, new.channel, new.address, name, group])
+    return blake2b(parts.encode(), digest_size=16).hexdigest()
+
+
+def window_from(digest: Digest, clock: tzinfo, now: datetime) -> tuple[datetime, datetime]:
+    """Return when a digest closes that opens at ``now``, if nothing is added, and at the latest."""
+    if digest.window is not None:
+        return now + digest.window, now + (digest.max_window or digest.window)
+    assert digest.at is not None, "a digest has a window or a time of day"
+    at = next_at(digest.at, digest.day, clock, now)
+    return at, at
+
+
+def next_at(at: str, day: str | None, clock: tzinfo, now: datetime) -> datetime:
+    """Return the first instant after ``now`` at which it becomes the time ``at`` on the wall, in UTC.
+
+    Once each day, or each week on ``day``: a time that the clock shows twice counts when it is shown first, and one
+    that the clock leaves out counts when it jumps.
+    """
+    today = now.astimezone(clock).replace(tzinfo=None, fold=0)
+    hour, minute = int(at[:2]), int(at[3:])
+    wall = today.replace(hour=hour, minute=minute, second=0, microsecond=0)
+    while True:
+        if day is None or wall.weekday() == _NUMBER[day]:
+            instant = _first_shown(clock, wall)
+            if instant > now:
+                return instant
+        wall += _DAY
+
+
+_NUMBER: Mapping[str, int] = {day: number for number, day in enumerate(Weekday)}
+
+
+@lru_cache(maxsize=4096)
+def _first_shown(clock: tzinfo, wall: datetime) -> datetime:
+    """Return when a clock first shows this time or, if it leaves it out, when it jumps over it."""
+    instant = wall.replace(tzinfo=clock).astimezone(UTC)
+    if instant.astimezone(clock).replace(tzinfo=None) == wall:
+        return instant
+    # The clock jumps over it: with the offset after the jump it is before the jump, and with the one before, after.
+    before = wall.replace(tzinfo=clock, fold=1).astimezone(UTC)
+    offset = before.astimezone(clock).utcoffset()
+    low, high = 0, int((instant - before).total_seconds())
+    while high - low > 1:
+        middle = (low + high) // 2
+        if (before + timedelta(seconds=middle)).astimezone(clock).utcoffset() == offset:
+            low = middle
+        else:
+            high = middle
+    return before + timedelta(seconds=high)
+
+
+def single(claim: Claim) -> Claim:
+    """Return the claim of a digest with one event as the claim of that event's own delivery."""
+    assert claim.collected is not None, "what it has collected has been read"
+    (item,) = claim.collected.items
+    return claim._replace(
+        event_id=item.event_id,
+        event_type=item.event_type,
+        published_at=item.published_at,
+        body=item.body,
+        details=item.details,
+        digest=None,
+        collected=None,
+    )
