@@ -49,7 +49,7 @@ class Digest:
         max_window: Each event makes the digest wait for another ``window``, but in all no longer than this.
         at: The wall-clock time at which the digest is sent, such as ``08:00``.
         day: The day of the week on which it is sent; each day if none is given.
-        first: What becomes of the event that opens it: with ``now`` it is sent at once, else it ``waits`` like the others.
+        first: With ``now`` the event that opens it is sent at once; else it ``waits`` like the others.
         look_back: The first event is sent at once only if the digest has been quiet for so long.
         max_items: How many events the message shows; the count that it states is exact.
     """

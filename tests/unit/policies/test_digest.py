@@ -241,21 +241,24 @@ TIMES = ["00:00", "00:30", "01:00", "01:59", "02:00", "02:15", "02:30", "03:00",
 
 @pytest.mark.parametrize("zone", TELLING)
 def test_the_time_of_day_is_right_around_a_change(zone):
-    """A walk over local wall time says the same; a sample each day anew."""
+    """A walk over local wall time says the same; of the changes one."""
     found = [*changes(zone)] or [datetime(2026, 3, 29, 1, tzinfo=UTC)]
 
-    for change in random.Random(zone).sample(found, min(len(found), 2)):
-        assert_kept(zone, change, TIMES, step=47)
+    assert_kept(zone, random.Random(zone).choice(found), TIMES, step=47)
 
 
 @pytest.mark.thorough
 @pytest.mark.no_cover  # a trace makes it several times slower
 def test_the_time_of_day_is_right_in_every_zone_around_every_change_from_2024_to_2028():
-    """The same for each zone of the IANA database, and each change of its offset."""
-    count = 0
+    """The same for each zone of the IANA database, and each change of its offset; of equal ones one is enough."""
+    count, known = 0, set()
     for zone in ZONES:
+        clock = zoneinfo.ZoneInfo(zone)
         for change in changes(zone):
             count += 1
-            assert_kept(zone, change, TIMES, step=13)
+            shown = change, *((change + near).astimezone(clock).utcoffset() for near in (-DAY * 3, DAY * 3))
+            if shown not in known:
+                known.add(shown)
+                assert_kept(zone, change, TIMES, step=13)
 
     assert count > 1500

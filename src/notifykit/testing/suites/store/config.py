@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from ....models.delivery import DeliveryState, Priority
+from ....models.digest import Digest
 from ....models.endpoint import Endpoint, EndpointSecret, EndpointState
 from ....models.event_type import StoredEventType
 from ....models.retry import RetryPolicy
