@@ -28,7 +28,7 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]
 
 
 def compiled(root: Path, modules: list[str], work: Path) -> list[Path]:
-    """Compile modules that are named as in ``dispatch/sender`` and return the files, in their place below ``lib``."""
+    """Compile modules that are named as in ``dispatch/directory`` and return the files in their place below ``lib``."""
     from mypyc.build import mypycify
     from setuptools import Distribution
 

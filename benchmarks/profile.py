@@ -37,10 +37,10 @@ HERTZ = 400
 #: The first group whose expression is in the path of a frame, from the innermost frame outwards, gets the sample.
 GROUPS: Mapping[str, str] = {
     "store client": r"notifykit/stores/|/asyncpg/|/sqlalchemy/|/sqlite3/",
-    "planning": r"notifykit/policies/(plan|patterns|filters)|notifykit/dispatch/(planner|directory|rounds)",
+    "planning": r"notifykit/policies/(plan|patterns|filters)|notifykit/dispatch/(planning|directory|large_tenants)",
     "signing": r"notifykit/signing/",
     "wire": r"notifykit/channels/|/httptools/|/httpx/|/httpcore/",
-    "recording": r"notifykit/dispatch/recorder",
+    "recording": r"notifykit/dispatch/sending/recorder",
     "dispatching": r"notifykit/(dispatch|policies)/(?!admit)|notifykit/telemetry",
     "publishing and codec": r"notifykit/(publisher|codec|catalog|kit|models|policies/admit)",
     "the benchmark itself": r"benchmarks/(payloads|roles)",

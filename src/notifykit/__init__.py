@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .default import default_kit as default_kit
     from .default import publish as publish
     from .default import publish_many as publish_many
-    from .dispatch.dispatcher import Dispatcher as Dispatcher
+    from .dispatch.runtime.dispatcher import Dispatcher as Dispatcher
     from .dispatch.settings import DispatchSettings as DispatchSettings
     from .errors import CannotJoinError as CannotJoinError
     from .errors import ConfigurationError as ConfigurationError
@@ -90,7 +90,7 @@ _HOMES = {
     "Blocking": ".blocking",
     **dict.fromkeys(("EventCatalog", "event"), ".catalog"),
     **dict.fromkeys(("apublish", "apublish_many", "configure", "default_kit", "publish", "publish_many"), ".default"),
-    "Dispatcher": ".dispatch.dispatcher",
+    "Dispatcher": ".dispatch.runtime.dispatcher",
     "DispatchSettings": ".dispatch.settings",
     **dict.fromkeys(
         (

@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
+from datetime import timedelta
 from itertools import islice
 from typing import Any, NoReturn, TypeVar
 
@@ -23,10 +24,24 @@ import attrs
 
 from .codec import MAX_PROBLEMS, join_path, json_problems, structure, unstructure
 from .errors import ConfigurationError, InvalidEventError, InvalidInputError, MissingExtraError, NotFoundError
-from .models.checks import Check, function, instance, integer, iterable, kind_of, mapping, optional, problems, string
+from .models.checks import (
+    Check,
+    duration,
+    flag,
+    function,
+    instance,
+    integer,
+    iterable,
+    kind_of,
+    mapping,
+    optional,
+    problems,
+    string,
+)
 from .models.delivery import Priority
 from .models.digest import Digest
 from .models.event import TYPE_GRAMMAR, Event, EventType
+from .models.steps import Step, steps_problems
 from .policies.admit import DEFAULT_LIMITS
 from .policies.typed import Compiler, instance_problems
 
@@ -59,6 +74,8 @@ _DECLARATION: Mapping[str, Check] = {
     "purpose": string,
     "priority": instance(Priority),
     "description": string,
+    "tells_actor": flag,
+    "expires_after": optional(duration(timedelta(seconds=1))),
     "digest": optional(instance(Digest)),
 }
 
@@ -75,6 +92,9 @@ def event(
     purpose: str = "transactional",
     priority: Priority = Priority.NORMAL,
     description: str = "",
+    steps: Iterable[Step] = (),
+    tells_actor: bool = False,
+    expires_after: timedelta | None = None,
     digest: Digest | None = None,
 ) -> Callable[[C], C]:
     """Declare that an attrs class is the payload of the event type ``name``.
@@ -89,10 +109,13 @@ def event(
         priority: The lane of its deliveries unless an event says otherwise.
         description: One sentence, for the list of types that can be subscribed; by default the first line of the
             class's docstring.
+        steps: Over which channels people are told, in this order; by default in-app, then by e-mail.
+        tells_actor: Whether the ``actor`` of an event is told as well.
+        expires_after: How long after it is due an event is of use, unless it says so itself.
         digest: Send people its events together in one message, not each on its own.
 
     Raises:
-        ConfigurationError: The declaration cannot work.
+        ConfigurationError: The declaration cannot work, such as a step that can never run.
     """
     if not isinstance(name, str):
         shown = getattr(name, "__name__", kind_of(name))
@@ -115,6 +138,9 @@ def event(
             purpose=purpose,
             priority=priority,
             description=description or _first_line(payload),
+            steps=steps,
+            tells_actor=tells_actor,
+            expires_after=expires_after,
             digest=digest,
         )
         _require_sound(declared)
@@ -152,6 +178,7 @@ def _require_sound(declared: EventType) -> None:
         wrong.append(f"versions end at {MAX_VERSION}")
     if strays := sorted(set(declared.upcasts) - set(range(1, min(declared.version, MAX_VERSION)))):
         wrong.append(f"upcasts from {strays} lead nowhere; the version is {declared.version}")
+    wrong += steps_problems(declared.steps, declared.expires_after)
     if wrong:
         raise ConfigurationError(f"event type {declared.name[: MAX_TYPE + 1]!r}: " + "; ".join(wrong))
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from .admin.endpoints import EndpointOptions
     from .blocking import Blocking
     from .channels.webhook import Guard
-    from .dispatch.dispatcher import Dispatcher
+    from .dispatch.runtime.dispatcher import Dispatcher
     from .dispatch.settings import DispatchSettings
     from .stores.sql.callers import AnyConnection, AnySession, SyncConnection, SyncSession
     from .telemetry import Subscriber
@@ -536,7 +536,7 @@ class Notifykit:
         Args:
             channels: By default those of this kit, each made anew: a dispatcher closes its channels when it ends.
         """
-        from .dispatch.dispatcher import Dispatcher
+        from .dispatch.runtime.dispatcher import Dispatcher
 
         return Dispatcher(
             self.store,

@@ -16,5 +16,5 @@ else:
 
 def is_compiled() -> bool:
     """Return whether this installation has the inner loop compiled."""
-    spec = find_spec("notifykit.dispatch.sender")
+    spec = find_spec("notifykit.dispatch.sending.sender")
     return spec is not None and not (spec.origin or "").endswith(".py")

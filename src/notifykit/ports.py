@@ -409,7 +409,8 @@ class Records(Protocol):
     """Configuration records of a tenant: one set of verbs for every kind.
 
     A kind is named by its class: :class:`~notifykit.models.endpoint.Endpoint`,
-    :class:`~notifykit.models.subscription.Subscription`, :class:`~notifykit.models.event_type.StoredEventType`.
+    :class:`~notifykit.models.subscription.Subscription`, :class:`~notifykit.models.event_type.StoredEventType`,
+    :class:`~notifykit.models.recipient.Recipient`, :class:`~notifykit.models.recipient.TenantPreferences`.
     Saving or removing a record that planning or sending depends on raises the tenant's version in the same
     transaction.
 

@@ -56,6 +56,8 @@ class PublishOptions(TypedDict, total=False):
     expires_at: datetime
     priority: Priority | Literal["high", "normal", "low"]
     ordering_key: str
+    to: Iterable[str] | str
+    channels: Iterable[str] | str
 
 
 class Publisher:

@@ -57,10 +57,10 @@ class DeliveryAttempted:
 
 @attrs.frozen(kw_only=True)
 class DeliveryNotSent:
-    """A claimed delivery was not sent: held, cancelled, expired, or put back because this process lacks a resource.
+    """A claimed delivery was not sent: held, ended, or put back because this process lacks a resource.
 
     Attributes:
-        decision: ``held``, ``cancelled``, ``expired`` or ``pending``: due again soon.
+        decision: ``held``, ``cancelled``, ``expired``, ``suppressed`` or ``pending``: due again soon.
     """
 
     name: ClassVar[str] = "delivery.not_sent"
@@ -149,6 +149,23 @@ class SubscriptionDisabled:
 
     subscription_id: str
     tenant: str
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class AddressGone:
+    """An address of a recipient was marked as gone: its provider says that there is no such address any more.
+
+    Attributes:
+        reason: The code that is also the address's ``reason``.
+    """
+
+    name: ClassVar[str] = "recipient.address_gone"
+    level: ClassVar[int] = logging.WARNING
+
+    recipient_id: str
+    tenant: str
+    channel: str
     reason: str
 
 
@@ -254,6 +271,7 @@ TelemetryEvent = (
     | EventsPlanned
     | EndpointDisabled
     | SubscriptionDisabled
+    | AddressGone
     | CircuitOpened
     | CircuitClosed
     | SendingPaused

@@ -19,7 +19,7 @@ import psycopg
 import pytest
 
 from notifykit import Delivery, DispatchSettings, Event, Notifykit, Priority
-from notifykit.dispatch import recorder
+from notifykit.dispatch.sending import recorder
 from notifykit.stores.sql.sqlite import store as sqlite
 from notifykit.telemetry import DeliveryAbandoned, LoopFailed, TelemetryEvent
 from tests.databases import new_database

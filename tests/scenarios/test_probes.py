@@ -12,7 +12,7 @@ import attrs
 import pytest
 
 from notifykit import DispatchSettings, Endpoint, Event, Notifykit
-from notifykit.dispatch.source import Source
+from notifykit.dispatch.sending.source import Source
 from notifykit.models.delivery import Claim
 from notifykit.models.destination import Destination
 from notifykit.models.outcome import Accepted, Outcome, Transient

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from notifykit import DispatchSettings, Event, Notifykit
-from notifykit.dispatch import dispatcher as dispatcher_module
+from notifykit.dispatch.runtime import dispatcher as dispatcher_module
 from notifykit.errors import NewerSchemaError
 from notifykit.stores.sql import migrate
 from notifykit.stores.sql.store import SqlStore

@@ -23,7 +23,7 @@ from notifykit.admin.endpoints import TEST_EVENT
 from notifykit.channels.webhook import Guard, WireError, addresses
 from notifykit.channels.webhook import guard as guard_module
 from notifykit.channels.webhook.guard import Resolver
-from notifykit.dispatch.dispatcher import Dispatcher
+from notifykit.dispatch.runtime.dispatcher import Dispatcher
 from notifykit.errors import DestinationRefusedError, InvalidEndpointError
 from notifykit.models.delivery import Delivery, DeliveryState
 from notifykit.testing import FakeClock

@@ -244,7 +244,7 @@ class TestProfile:
 
     RAW = (
         "<module> (/e/benchmarks/roles.py:1);run (/s/uvloop/__init__.py:9);"
-        "turn (/r/src/notifykit/dispatch/sender.py:5);send (/r/src/notifykit/channels/webhook/channel.py:7);"
+        "turn (/r/src/notifykit/dispatch/sending/sender.py:5);send (/r/src/notifykit/channels/webhook/channel.py:7);"
         "sign (/r/src/notifykit/signing/keys.py:3);digest (/p/lib/python3.11/hmac.py:2) 6\n"
         "<module> (/e/benchmarks/roles.py:1);run (/s/uvloop/__init__.py:9);"
         "_find_and_load (<frozen importlib._bootstrap>:1) 50\n"

@@ -8,11 +8,8 @@ import attrs
 
 from ..changes import change
 from ..models.event import EventType
-from ..models.event_type import StoredEventType
+from ..models.event_type import ALL_TENANTS, StoredEventType
 from ..ports import Store
-
-#: The tenant of types that a program declares: they are the same for all tenants.
-ALL_TENANTS = ""
 
 
 async def save_types(store: Store, declared: Iterable[EventType]) -> int:
@@ -38,6 +35,8 @@ def record_of(event_type: EventType) -> StoredEventType:
         priority=event_type.priority,
         description=event_type.description,
         schema=event_type.schema,
+        steps=event_type.steps,
+        tells_actor=event_type.tells_actor,
         digest=event_type.digest,
     )
 

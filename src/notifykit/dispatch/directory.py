@@ -14,12 +14,16 @@ from ..models.delivery import Claim, NewDelivery
 from ..models.destination import Destination, destination_of
 from ..models.endpoint import Endpoint
 from ..models.event import TakenEvent
+from ..models.ids import is_for_person
+from ..models.recipient import Person
 from ..models.subscription import TenantConfig
 from ..policies.plan import OPERATIONAL_TYPES, SubscriptionIndex, plan_page
 from ..ports import AddressedChannel, Channel, Store
 from .large_tenants import LargeTenant, LargeTenants
 
 T = TypeVar("T")
+#: Tenant, subscriber, channel and address.
+_Address = tuple[str, str, str, str]
 
 #: Tenants whose configuration is kept at the same time.
 CAPACITY = 4096
@@ -73,7 +77,7 @@ class Directory:
         }
         self._views: OrderedDict[str, TenantView | LargeTenant] = OrderedDict()
         self._large = LargeTenants(store, self._destination_of)
-        self._made: OrderedDict[tuple[str, str, str, str], Destination] = OrderedDict()
+        self._made: OrderedDict[_Address, Destination] = OrderedDict()
 
     def known(self, tenant: str, version: int) -> TenantView | LargeTenant | None:
         """Return the view if it is at least as new as ``version``."""
@@ -124,7 +128,8 @@ class Directory:
         """Return the destination of a delivery that was planned from ``view``, if it is held."""
         if new.address is None:
             return view.endpoint(new.subscriber_id)
-        return self._addressed_one(new.tenant, new.subscriber_id, new.channel, new.address)
+        key = new.tenant, new.subscriber_id, new.channel, new.address
+        return self._made.get(key) if is_for_person(new.subscription_id, new.address) else self._addressed_one(*key)
 
     async def destinations_of(self, claims: Sequence[Claim]) -> list[Destination | Exception | None]:
         """Return the destination of each claim, as new as the claim.
@@ -186,8 +191,21 @@ class Directory:
         """Read the tenant anew next time."""
         self._views.pop(tenant, None)
 
+    def prime(self, tenant: str, recipient_id: str, channel: str, address: str, person: Person) -> bool:
+        """Keep the destination of a recipient's address, with what is known of the recipient now.
+
+        Returns:
+            Whether this process has such a channel for addresses.
+        """
+        key = tenant, recipient_id, channel, address
+        destination = self._make(*key)
+        if destination is not None:
+            self._keep(key, attrs.evolve(destination, config=person))
+        return destination is not None
+
     def _of_claim(self, claim: Claim, address: str) -> Destination | None:
-        return self._addressed_one(claim.tenant, claim.subscriber_id, claim.channel, address)
+        key = claim.tenant, claim.subscriber_id, claim.channel, address
+        return self._made.get(key) if is_for_person(claim.subscription_id, address) else self._addressed_one(*key)
 
     def _addressed_one(self, tenant: str, subscriber_id: str, channel: str, address: str) -> Destination | None:
         """Return what a channel makes of an address; ``None`` if this process has no such channel."""
@@ -196,13 +214,22 @@ class Directory:
         if destination is not None:
             self._made.move_to_end(key)
             return destination
+        destination = self._make(*key)
+        if destination is not None:
+            self._keep(key, destination)
+        return destination
+
+    def _make(self, tenant: str, subscriber_id: str, channel: str, address: str) -> Destination | None:
         maker = self._addressed.get(channel)
         if maker is None:
             return None
         destination = maker.destination(tenant=tenant, subscriber_id=subscriber_id, address=address)
         if destination.timeout > self._max_timeout:
             destination = attrs.evolve(destination, timeout=self._max_timeout)
+        return destination
+
+    def _keep(self, key: _Address, destination: Destination) -> None:
         self._made[key] = destination
+        self._made.move_to_end(key)
         if len(self._made) > ADDRESSES:
             self._made.popitem(last=False)
-        return destination

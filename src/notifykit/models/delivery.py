@@ -17,6 +17,7 @@ class EventDetails(NamedTuple):
     Attributes:
         metadata: JSON text.
         category: Of the event's type; ``None`` if the publisher did not know the type, as for ``purpose``.
+        topic: The path that subscriptions and mutes match.
     """
 
     resource_kind: str | None = None
@@ -25,6 +26,7 @@ class EventDetails(NamedTuple):
     metadata: str | None = None
     category: str | None = None
     purpose: str | None = None
+    topic: str | None = None
 
 
 #: Of an event that says nothing more.
@@ -186,11 +188,11 @@ class Collected(NamedTuple):
     """What a digest has collected.
 
     Attributes:
-        count: How many events.
+        total: How many events.
         items: The first of them, in the order of their ids.
     """
 
-    count: int
+    total: int
     items: tuple[DigestItem, ...]
 
 

@@ -7,8 +7,9 @@ A digest is open for one window.  What that window is, a :class:`Digest` says; w
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 
@@ -94,3 +95,21 @@ STANDARD_DIGESTS = {
         Digest("weekly", at="08:00", day=Weekday.MON),
     )
 }
+
+_MICROSECOND = timedelta(microseconds=1)
+_DURATIONS = ("window", "max_window", "look_back")
+
+
+def digest_to_json(digest: Digest | None) -> dict[str, Any] | None:
+    """Return a digest as stores keep it."""
+    if digest is None:
+        return None
+    values = attrs.asdict(digest)
+    return values | {name: values[name] and values[name] // _MICROSECOND for name in _DURATIONS}
+
+
+def digest_from_json(stored: Mapping[str, Any] | None) -> Digest | None:
+    """Return a digest as it was stored."""
+    if stored is None:
+        return None
+    return Digest(**{**stored, **{name: stored[name] and stored[name] * _MICROSECOND for name in _DURATIONS}})

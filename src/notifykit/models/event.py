@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 
+from .checks import listed
 from .delivery import NO_DETAILS, EventDetails, Priority
+from .steps import MAX_STEPS, Step
 
 if TYPE_CHECKING:  # it knows time zones, and most programs need none
     from .digest import Digest
@@ -48,6 +50,9 @@ class Event:
         priority: ``high``, ``normal`` or ``low``.
         ordering_key: Events with the same key reach an endpoint in the order of publishing.
         version: The version of the type's payload.
+        to: Ids of recipients who are told, subscribed or not: one or several, at most 1,000.
+        channels: Tell people over these channels only: of the steps of the event's type those, or, if the type declares
+            no steps, these.  What a person has refused stays refused.
     """
 
     type: str
@@ -65,6 +70,12 @@ class Event:
     priority: Priority | None = None
     ordering_key: str | None = None
     version: int = 1
+    to: Iterable[str] | str = ()
+    channels: Iterable[str] | str = ()
+
+
+def _as_steps(steps: Iterable[Step]) -> Any:
+    return listed(steps, MAX_STEPS)
 
 
 @attrs.frozen(kw_only=True)
@@ -81,6 +92,9 @@ class EventType:
         purpose: ``transactional``, ``marketing`` or ``security``.
         priority: The lane of its deliveries unless the event says otherwise.
         description: One sentence, for the list of types that can be subscribed.
+        steps: Over which channels people are told, in this order; by default in-app, then by e-mail.
+        tells_actor: Whether the event's ``actor`` is told as well.
+        expires_after: How long after it is due an event is of use, unless it says so itself.
         digest: How people get its events together in one message, if they do.
     """
 
@@ -93,6 +107,9 @@ class EventType:
     purpose: str = "transactional"
     priority: Priority = Priority.NORMAL
     description: str = ""
+    steps: tuple[Step, ...] = attrs.field(default=(), converter=_as_steps)
+    tells_actor: bool = False
+    expires_after: timedelta | None = None
     digest: Digest | None = None
 
 
@@ -105,6 +122,7 @@ class StoredEvent(NamedTuple):
         fingerprint: A digest of the content, kept with ``idempotency_key``.
         metadata: JSON text.
         category: Of the type, as the publisher declared it; ``None`` if it did not, as for ``purpose``.
+        audience: JSON text: the recipients whom the event is addressed to; ``None`` for nobody in particular.
     """
 
     id: str
@@ -128,12 +146,13 @@ class StoredEvent(NamedTuple):
     body: bytes
     category: str | None = None
     purpose: str | None = None
+    audience: str | None = None
 
     @property
     def details(self) -> EventDetails:
         """What the event says of itself beside its body."""
         return EventDetails(
-            self.resource_kind, self.resource_id, self.actor, self.metadata, self.category, self.purpose
+            self.resource_kind, self.resource_id, self.actor, self.metadata, self.category, self.purpose, self.topic
         )
 
 
@@ -145,6 +164,7 @@ class TakenEvent(NamedTuple):
         cursor: Where a fan-out in pages goes on; ``None`` at the start.
         tenant_version: The tenant's version when the event was taken (see ``TenantConfig``).
         details: What the event says of itself beside its body.
+        audience: As in :class:`StoredEvent`.
     """
 
     id: str
@@ -160,6 +180,7 @@ class TakenEvent(NamedTuple):
     cursor: str | None
     tenant_version: int
     details: EventDetails = NO_DETAILS
+    audience: str | None = None
 
 
 @attrs.frozen(kw_only=True)

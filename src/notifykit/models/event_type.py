@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 from .delivery import Priority
 from .digest import Digest
+from .steps import Step
+
+#: The tenant of types that a program declares: they are the same for all tenants.
+ALL_TENANTS: Final = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -23,6 +27,8 @@ class StoredEventType:
         priority: The lane of its deliveries unless the event says otherwise.
         description: One sentence for people who subscribe.
         schema: The JSON Schema of the payload, if one is declared.
+        steps: Over which channels people are told; none at all for the default.
+        tells_actor: Whether the event's ``actor`` is told as well.
         digest: How people get its events together in one message, if they do.
         version: How often the record has been saved; 0 until it is.
     """
@@ -34,6 +40,8 @@ class StoredEventType:
     priority: Priority = Priority.NORMAL
     description: str = ""
     schema: Mapping[str, Any] | None = None
+    steps: tuple[Step, ...] = ()
+    tells_actor: bool = False
     digest: Digest | None = None
     version: int = 0
 

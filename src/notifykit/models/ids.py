@@ -24,6 +24,8 @@ _BLOCK = 10 * 256
 _LOWER = (1 << 40) - 1
 
 EVENT, ENDPOINT, SUBSCRIPTION, DELIVERY = "evt_", "end_", "sub_", "dlv_"
+#: Of the subscriptions of recipients: a delivery shows that it is for a person, also when the recipient is gone.
+RECIPIENT_SUBSCRIPTION = "subr_"
 
 
 class _Source:
@@ -98,6 +100,11 @@ def recipient_key(subscriber: str, channel: str, address: str) -> str:
 def delivery_id(event_id: str, key: str) -> str:
     """Return the id of ``event_id``'s delivery to the recipient with ``key``."""
     return DELIVERY + event_id[4:] + key
+
+
+def is_for_person(subscription_id: str, address: str | None) -> bool:
+    """Tell whether a delivery is for a recipient: one whom the event names (no subscription), or who is subscribed."""
+    return address is not None and (not subscription_id or subscription_id.startswith(RECIPIENT_SUBSCRIPTION))
 
 
 def event_of(delivery_id: str) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import attrs
 
 from .delivery import WEBHOOK
 from .endpoint import Endpoint, EndpointState
+
+#: The channel of a recipient's subscription: whichever the steps of the event's type name.
+PEOPLE: Final = "*"
 
 
 @attrs.frozen(kw_only=True)
@@ -21,7 +24,9 @@ class Subscription:
         topic: A pattern of topic paths with the same wildcards; ``None`` takes every event.
         filter: Conditions on the event's ``data``; see the how-to on filters.
         subscriber_id: The endpoint (``end_…``) that gets them, or the host's own id of another subscriber.
-        address: Where on the channel the subscriber is reached; ``None`` for an endpoint, whose record says that.
+        channel: ``webhook``, another channel, or ``*`` for a recipient (:data:`PEOPLE`).
+        address: Where on the channel the subscriber is reached; ``None`` for an endpoint and for a recipient, whose
+            records say that.
         enabled: A disabled subscription matches nothing; ``disabled_reason`` says why if the dispatcher disabled it.
         version: How often the subscription has been saved; 0 until it is.
     """

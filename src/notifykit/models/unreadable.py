@@ -2,8 +2,9 @@
 
 A row may be damaged, written by another version, or encrypted under a key that is missing here.  A query for a
 whole tenant or a list still returns the other records, and for this one a stand-in that does nothing: an endpoint
-that is paused, so that its deliveries wait, a subscription that is disabled, an event, a delivery or an attempt
-that shows what can be read.  A stand-in is never written back: it would replace what may still be repaired.
+that is paused, so that its deliveries wait, a subscription that is disabled, a recipient without addresses, an event,
+a delivery or an attempt that shows what can be read.  A stand-in is never written back: it would replace what may
+still be repaired.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from ..errors import NotifykitError
 from .delivery import Attempt, Delivery
 from .endpoint import Endpoint
 from .event import StoredEvent
+from .recipient import Recipient
 from .subscription import Subscription
 
 
@@ -31,6 +33,11 @@ class UnreadableEndpoint(Endpoint):
 @attrs.frozen(kw_only=True)
 class UnreadableSubscription(Subscription):
     """Stands in for a subscription whose row is damaged."""
+
+
+@attrs.frozen(kw_only=True)
+class UnreadableRecipient(Recipient):
+    """Stands in for a recipient whose row is damaged: it has no addresses, and what waits for it waits on."""
 
 
 class UnreadableEvent(StoredEvent):

@@ -23,8 +23,9 @@ from uuid import UUID
 import attrs
 
 from ..codec import MAX_DEPTH, dumps, json_problems, loads, timestamp
-from ..errors import InvalidEventError
+from ..errors import InvalidEventError, InvalidInputError
 from ..models import ids
+from ..models.audience import Audience
 from ..models.checks import TENANT_RULE, UNPRINTABLE, field_check, whole
 from ..models.checks import tenant as check_tenant
 from ..models.delivery import Priority
@@ -43,6 +44,7 @@ _TRACEPARENT = re.compile(
     r"|[0-9a-f]{2}(?<!00)-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[!-~]*)?)"
 )
 _MAX_VERSION = 32_767  # stores keep it in 16 bits
+_LAST = datetime.max.replace(tzinfo=UTC)
 
 
 _SIZE, _DEPTH = field_check(whole(0, 2**30)), field_check(whole(1, MAX_DEPTH - 1))
@@ -106,6 +108,7 @@ def admit(
     """
     problems = _field_problems(event, tenant, limits)
     occurred_at, due_at, expires_at = _times(event, now, problems)
+    audience = _audience(event, problems) if event.to or event.channels else None
     written_at = timestamp(occurred_at)
     body = _serialise(event, written_at, limits, problems)
     if check is not None and body is not None:
@@ -117,7 +120,9 @@ def admit(
     fingerprint = None
     if event.idempotency_key is not None:
         rest = body[len(_HEAD % (event.type, written_at)) :]
-        fingerprint = _fingerprint(event, (occurred_at, due_at, expires_at), priority, rest)
+        fingerprint = _fingerprint(event, (occurred_at, due_at, expires_at), priority, audience, rest)
+    if expires_at is None and event_type is not None and event_type.expires_after is not None:
+        expires_at = due_at + min(event_type.expires_after, _LAST - due_at)
     resource = event.resource
     return StoredEvent(
         new_id(ids.EVENT),
@@ -141,6 +146,7 @@ def admit(
         body,
         None if event_type is None else event_type.category,
         None if event_type is None else event_type.purpose,
+        audience,
     )
 
 
@@ -240,7 +246,11 @@ def _data_problems(data: Mapping[str, Any], limits: Limits) -> list[str]:
 
 
 def _fingerprint(
-    event: Event, times: tuple[datetime, datetime, datetime | None], priority: Priority, data: bytes
+    event: Event,
+    times: tuple[datetime, datetime, datetime | None],
+    priority: Priority,
+    audience: str | None,
+    data: bytes,
 ) -> bytes:
     """Return a digest of what the caller published: a second publish with the same key must bring the same.
 
@@ -248,7 +258,7 @@ def _fingerprint(
     """
     occurred_at, due_at, expires_at = times
     resource = event.resource
-    content = [
+    content: list[object] = [
         event.type,
         event.version,
         event.topic,
@@ -261,6 +271,8 @@ def _fingerprint(
         event.ordering_key,
         [list(entry) for entry in sorted(event.metadata.items())] if event.metadata else [],
     ]
+    if audience is not None:  # others keep the digest that they had before there were audiences
+        content.append(audience)
     return blake2b(dumps(content) + data, digest_size=16).digest()
 
 
@@ -364,6 +376,15 @@ def _metadata_problems(metadata: object, limits: Limits) -> list[str]:
         elif value != "":
             problems += _text_problems(f"metadata.{key}", value, limits.metadata_text)
     return problems
+
+
+def _audience(event: Event, problems: list[str]) -> str | None:
+    """Return the recipients of ``event`` as they are stored; add what is wrong with them."""
+    try:
+        return Audience(to=event.to, channels=event.channels).to_json()
+    except InvalidInputError as error:
+        problems += error.problems
+        return None
 
 
 def _times(event: Event, now: datetime, problems: list[str]) -> tuple[datetime, datetime, datetime | None]:

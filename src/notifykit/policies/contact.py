@@ -6,7 +6,7 @@ Planning takes the decision, waking takes it again, and ``notifykit decide`` tri
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar, NamedTuple
@@ -16,6 +16,7 @@ import attrs
 from ..models.addresses import Address, AddressState, Suppression
 from ..models.preferences import OFF, ON, Mute, Purpose, Setting
 from ..models.quiet_hours import QuietHours
+from ..models.recipient import IN_APP, Recipient, TenantPreferences
 from .preferences import Notice, is_muted, setting_that_counts
 from .quiet_hours import quiet_until
 
@@ -198,6 +199,33 @@ class Person:
     quiet_hours: QuietHours = attrs.field(factory=QuietHours)
 
 
+def person_of(
+    recipient: Recipient, tenant: TenantPreferences | None = None, settings: Sequence[Setting] = ()
+) -> Person:
+    """Return what the decision needs to know of a recipient.
+
+    Every recipient has an inbox, whose address is the recipient's id.
+
+    Args:
+        tenant: What the tenant says for all of its recipients.
+        settings: Those of the system and of the event's type.
+    """
+    quiet = recipient.quiet_hours
+    if tenant is not None:
+        settings = (*settings, *tenant.settings)
+        if tenant.zone is not None and recipient.zone is None and quiet.windows:
+            quiet = attrs.evolve(quiet, zone=tenant.zone)
+    inbox = Address(channel=IN_APP, address=recipient.id, state=AddressState.ACTIVE)
+    return Person(
+        settings=(*settings, *recipient.settings),
+        mutes=recipient.mutes,
+        consents=recipient.consented,
+        addresses=(*recipient.addresses, inbox),
+        suppressions=recipient.suppressions,
+        quiet_hours=quiet,
+    )
+
+
 def decide_contact(notice: Notice, person: Person, channel: str, *, tokens_left: bool, now: datetime) -> Decision:
     """Decide whether ``person`` is sent ``notice`` on ``channel`` at ``now``: the first rule that applies decides.
 
@@ -237,12 +265,11 @@ _ADDRESS_CODES = {
     AddressState.SUPPRESSED: Code.ADDRESS_SUPPRESSED,
     AddressState.GONE: Code.ADDRESS_GONE,
 }
-_NOTHING: frozenset[str] = frozenset()
 
 
 def _unreachable(person: Person, channel: str, purpose: Purpose, now: datetime) -> Code | None:
     """Return why no address of the channel can be used; ``None`` if one can."""
-    suppressed = _suppressed(person.suppressions, channel, purpose, now) if person.suppressions else _NOTHING
+    suppressed = _suppressed(person.suppressions, channel, purpose, now)
     code = Code.NO_ADDRESS
     for address in person.addresses:
         if address.channel != channel:
@@ -256,8 +283,25 @@ def _unreachable(person: Person, channel: str, purpose: Purpose, now: datetime) 
     return code
 
 
-def _suppressed(suppressions: Iterable[Suppression], channel: str, purpose: Purpose, now: datetime) -> set[str]:
+def usable_addresses(person: Person, channel: str, purpose: Purpose, now: datetime) -> list[str]:
+    """Return the addresses of the channel that a notification of this purpose may be sent to."""
+    suppressed = _suppressed(person.suppressions, channel, purpose, now)
+    return [
+        each.address
+        for each in person.addresses
+        if each.channel == channel and each.state == AddressState.ACTIVE and each.address not in suppressed
+    ]
+
+
+_NOTHING: frozenset[str] = frozenset()
+
+
+def _suppressed(
+    suppressions: Sequence[Suppression], channel: str, purpose: Purpose, now: datetime
+) -> frozenset[str] | set[str]:
     """Return the addresses of the channel that must not be used for this purpose."""
+    if not suppressions:
+        return _NOTHING
     return {
         each.address
         for each in suppressions

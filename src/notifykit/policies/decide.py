@@ -42,8 +42,17 @@ class Cancel:
 class Expire:
     """Too late to be of use."""
 
+    reason: str = "expired"
 
-Decision = Send | Hold | Cancel | Expire
+
+@attrs.frozen
+class Suppress:
+    """Never: the person does not want it, or cannot be reached."""
+
+    reason: str
+
+
+Decision = Send | Hold | Cancel | Expire | Suppress
 
 SEND = Send()
 

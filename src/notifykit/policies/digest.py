@@ -76,7 +76,7 @@ def collect(new: NewDelivery, digest: Digest, data: Any, *, clock: tzinfo, now: 
 
 def group_of(data: Any, path: str) -> str | None:
     """Return the value at ``path`` as JSON; ``None`` if there is none, or none that could name a group."""
-    value = {"data": data}
+    value: Any = {"data": data}
     for step in path.split("."):
         if not isinstance(value, Mapping) or step not in value:
             return None

@@ -21,7 +21,7 @@ from ..models.delivery import WEBHOOK, DeliveryState, NewDelivery
 from ..models.endpoint import EndpointState
 from ..models.event import TakenEvent
 from ..models.ids import delivery_id, recipient_key
-from ..models.subscription import MatchQuery, Subscription, TenantConfig
+from ..models.subscription import PEOPLE, MatchQuery, Subscription, TenantConfig
 from .decide import HOLD
 from .filters import Predicate, check_filter, compile_filter
 from .patterns import TOPICS, TYPES, Matcher, check_pattern, compile_pattern, fits, literal_head
@@ -253,7 +253,9 @@ class SubscriptionIndex:
 
     def state_of(self, subscription: Subscription) -> EndpointState | None:
         """Return the state of what a subscription delivers to, or ``None`` if the tenant has no such endpoint."""
-        return self._endpoints.get(subscription.subscriber_id) if subscription.address is None else EndpointState.ACTIVE
+        if subscription.address is not None or subscription.channel == PEOPLE:
+            return EndpointState.ACTIVE
+        return self._endpoints.get(subscription.subscriber_id)
 
     def named(self, type: str) -> list[_CompiledSubscription]:
         """Return the subscriptions to events of this type that spell out the first word of it."""
@@ -304,6 +306,8 @@ def plan(event: TakenEvent, index: SubscriptionIndex, *, now: datetime) -> list[
 
     Where several subscriptions to one address match, the one with the smallest id counts.
     What is not sent is a delivery too (``SUPPRESSED``, ``EXPIRED``), so that it can be found.
+    A recipient who is subscribed has one on the channel :data:`PEOPLE`, which stands for those of the steps (see
+    ``policies/audience.py``).
     """
     return plan_page(event, index, now=now, most=sys.maxsize)[0]
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .builders import make_endpoint as make_endpoint
     from .builders import make_event as make_event
     from .builders import make_id as make_id
+    from .builders import make_recipient as make_recipient
     from .builders import make_record as make_record
     from .builders import make_subscription as make_subscription
     from .cases import OutboxTestCase as OutboxTestCase
@@ -51,6 +52,7 @@ _HOMES = {
             "make_endpoint",
             "make_event",
             "make_id",
+            "make_recipient",
             "make_record",
             "make_subscription",
         ),

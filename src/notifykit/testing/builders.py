@@ -14,6 +14,7 @@ from ..models.delivery import WEBHOOK, Attempt, Claim, DeliveryState, NewDeliver
 from ..models.endpoint import Endpoint, EndpointSecret
 from ..models.event import StoredEvent
 from ..models.ids import ENDPOINT, EVENT, SUBSCRIPTION, delivery_id, recipient_key
+from ..models.recipient import Recipient, RecipientAddress
 from ..models.subscription import Subscription
 from ..ports import Record
 from .clock import START
@@ -94,6 +95,16 @@ def make_subscription(endpoint: Endpoint, *, at: datetime = START, **changes: An
         "updated_at": at,
     }
     return Subscription(**fields | changes)
+
+
+def make_recipient(id: str = "user:42", *, tenant: str = TENANT, at: datetime = START, **changes: Any) -> Recipient:
+    """Return a recipient with an e-mail address; ``changes`` are any fields of it."""
+    fields: dict[str, Any] = {
+        "addresses": (RecipientAddress(channel="email", address="ada@example.org"),),
+        "created_at": at,
+        "updated_at": at,
+    }
+    return Recipient(id=id, tenant=tenant, **fields | changes)
 
 
 def make_delivery(

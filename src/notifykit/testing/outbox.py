@@ -23,7 +23,7 @@ from ..catalog import event_type_of
 from ..channels.webhook import Guard
 from ..codec import dumps, loads, unstructure
 from ..default import stand_in
-from ..dispatch.dispatcher import Dispatcher
+from ..dispatch.runtime.dispatcher import Dispatcher
 from ..dispatch.settings import DispatchSettings
 from ..errors import InvalidEventError
 from ..kit import EgressRules, KitOptions, Notifykit

@@ -21,8 +21,8 @@ from unittest.mock import patch
 import attrs
 
 from notifykit import DispatchSettings, EndpointState, Event, Notifykit, RateLimit, RetryPolicy
-from notifykit.dispatch import dispatcher as dispatcher_module
-from notifykit.dispatch.dispatcher import Dispatcher
+from notifykit.dispatch.runtime import dispatcher as dispatcher_module
+from notifykit.dispatch.runtime.dispatcher import Dispatcher
 from notifykit.errors import NotifykitError, StoreUnavailableError
 from notifykit.models.delivery import Claim, Priority
 from notifykit.models.destination import Destination

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[3]
 _IMPORTED = [
     "asyncpg",
     "notifykit.channels.webhook.channel",
-    "notifykit.dispatch.dispatcher",
+    "notifykit.dispatch.runtime.dispatcher",
     "notifykit.kit",
     "notifykit.stores.sql.postgres",
     "notifykit.stores.sql.sqlite",

@@ -83,13 +83,13 @@ def no_fence() -> None:
 @fault
 def record_before_send() -> None:
     """A delivery is recorded as delivered before it is sent."""
-    from notifykit.dispatch.sender import Sender
+    from notifykit.dispatch.sending.sender import Sender
     from notifykit.models.delivery import Claim
     from notifykit.models.outcome import Accepted
     from notifykit.policies.retry import Complete
 
     async def deliver(self: Sender, claim: Claim) -> None:
-        now = self.clock.now()
+        now = self.context.clock.now()
         destination = self.directory.destination(claim)
         assert destination is not None
         self._record(claim, destination, Accepted(), Complete(), now, now)
@@ -102,7 +102,7 @@ def record_before_send() -> None:
 @fault
 def no_rescue() -> None:
     """No worker ends the leases of dead workers."""
-    rewrite("dispatch.janitor:Janitor.end_leases", ("total = 0", "return 0"))
+    rewrite("dispatch.maintenance.janitor:Janitor.end_leases", ("total = 0", "return 0"))
 
 
 @fault
@@ -117,36 +117,38 @@ def lease_short() -> None:
     from notifykit.dispatch.settings import DispatchSettings
 
     DispatchSettings.__attrs_post_init__ = lambda self: None  # type: ignore[method-assign]
-    rewrite("dispatch.janitor:Janitor.extend", ("now = self.clock.now()", "return 0"))
+    rewrite("dispatch.maintenance.janitor:Janitor.extend", ("now = self.context.clock.now()", "return 0"))
     no_lease_check()
 
 
 @fault
 def no_lease_check() -> None:
     """A claim is sent although its lease has run out while it waited."""
-    rewrite("dispatch.sender:Sender._deliver", ("if self.leases.until(claim) - started <", "if False and started <"))
+    rewrite(
+        "dispatch.sending.sender:Sender._deliver", ("if self.leases.until(claim) - started <", "if False and started <")
+    )
 
 
 @fault
 def lease_ends_with_attempt() -> None:
     """A worker gives up the lease of a delivery when its attempt is over, although its result is not written."""
     rewrite(
-        "dispatch.recorder:Recorder.add",
+        "dispatch.sending.recorder:Recorder.add",
         ("if not self", "self._leases.drop(record.delivery_id, record.fence)\n    if not self"),
     )
-    rewrite("dispatch.eager:EagerSends.flush_eager", ("for claim in eager.left()", "for claim in ()"))
+    rewrite("dispatch.sending.eager:EagerSends.flush_eager", ("for claim in eager.left()", "for claim in ()"))
 
 
 @fault
 def no_stall() -> None:
     """A worker keeps sending although it cannot record the results."""
-    rewrite("dispatch.recorder:Recorder._stall", ("if stalled is not", "if False and stalled is not"))
+    rewrite("dispatch.sending.recorder:Recorder._stall", ("if stalled is not", "if False and stalled is not"))
 
 
 @fault
 def rescue_at_once() -> None:
     """After an outage leases are ended before their workers, which still run, can prolong them."""
-    rewrite("dispatch.janitor:Janitor.rescue", ("min(now, ", "max(now, "))
+    rewrite("dispatch.maintenance.janitor:Janitor.rescue", ("min(now, ", "max(now, "))
 
 
 # ── events ─────────────────────────────────────────────────────────────────────────────────────
@@ -201,7 +203,7 @@ def dedupe_in_memory() -> None:
 @fault
 def body_reserialised() -> None:
     """A retry sends what JSON makes of the body, not the bytes that were stored."""
-    from notifykit.dispatch.sender import Sender
+    from notifykit.dispatch.sending.sender import Sender
 
     send = Sender._send
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,7 +13,8 @@ from typing import Any
 import attrs
 
 from notifykit import DispatchSettings, Endpoint, Event, Notifykit, RetryPolicy
-from notifykit.dispatch.dispatcher import Dispatcher
+from notifykit.dispatch.context import Context
+from notifykit.dispatch.runtime.dispatcher import Dispatcher
 from notifykit.models.delivery import Claim, Delivery, DeliveryState
 from notifykit.models.destination import Destination
 from notifykit.models.outcome import Accepted, Outcome, Transient
@@ -21,6 +23,18 @@ from notifykit.telemetry import TelemetryEvent
 
 TENANT = "acme"
 QUICK = RetryPolicy(delays=(timedelta(milliseconds=5),) * 3, jitter=0)
+
+
+def context(store: object, *, clock: Clock, emit: Callable[[TelemetryEvent], None], **settings: Any) -> Context:
+    """Return what a part of the engine gets that is tried by itself, on a store that needs not have all verbs."""
+    return Context(
+        store=store,  # type: ignore[arg-type]
+        clock=clock,
+        rng=random.random,
+        emit=emit,
+        worker="worker-1",
+        settings=DispatchSettings(**settings),
+    )
 
 
 @attrs.define

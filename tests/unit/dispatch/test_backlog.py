@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from notifykit.dispatch.backlog import Backlog
+from notifykit.dispatch.sending.backlog import Backlog
 from notifykit.models.delivery import Claim, Priority
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

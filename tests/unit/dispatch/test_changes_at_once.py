@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from notifykit import Endpoint, EndpointState
-from notifykit.dispatch.circuits import Circuits
+from notifykit.dispatch.sending.circuits import Circuits
 from notifykit.models.destination import destination_of
 from notifykit.models.outcome import Accepted, BadRecipient, Transient
 from notifykit.policies.circuits import IN_A_ROW
@@ -172,4 +172,4 @@ class TestHealth:
 
     def _fail(self, circuits: Circuits, endpoint: Endpoint, times: int = 1) -> None:
         for _ in range(times):
-            circuits.note(destination_of(endpoint), FAILED, circuits.clock.now())
+            circuits.note(destination_of(endpoint), FAILED, circuits.context.clock.now())

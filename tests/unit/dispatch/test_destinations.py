@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import attrs
 
 from notifykit import DispatchSettings, Event, Notifykit, RateLimit
-from notifykit.dispatch.dispatcher import Dispatcher
+from notifykit.dispatch.runtime.dispatcher import Dispatcher
 from notifykit.models.delivery import Claim, Delivery, DeliveryState
 from notifykit.models.destination import Destination
 from notifykit.models.outcome import Accepted, BadRecipient, Outcome, Transient

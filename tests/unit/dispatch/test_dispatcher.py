@@ -17,8 +17,8 @@ from notifykit import (
     Priority,
     StoreUnavailableError,
 )
-from notifykit.dispatch import planner
 from notifykit.dispatch.directory import TenantView
+from notifykit.dispatch.planning import planner
 from notifykit.errors import ValueRefusedError
 from notifykit.models.delivery import Claim, DeliveryState
 from notifykit.models.destination import destination_of

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from notifykit import RateLimit
-from notifykit.dispatch import eager
 from notifykit.dispatch.directory import TenantView
+from notifykit.dispatch.sending import eager
 from notifykit.models.delivery import DeliveryState
 from notifykit.models.event import TakenEvent
 from notifykit.ports import Settlement

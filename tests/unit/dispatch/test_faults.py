@@ -332,7 +332,7 @@ async def test_leases_of_other_pages_are_prolonged(monkeypatch):
     """A page of leases that cannot be prolonged takes no other page with it."""
     async with bench() as b:
         janitor = b.dispatcher._janitor
-        monkeypatch.setattr("notifykit.dispatch.janitor._PAGE", 1)
+        monkeypatch.setattr("notifykit.dispatch.maintenance.janitor._PAGE", 1)
         await b.endpoint()
         b.channel.gate = asyncio.Event()
         for _ in range(2):

@@ -7,13 +7,15 @@ from datetime import timedelta
 import pytest
 
 from notifykit import StoreUnavailableError
-from notifykit.dispatch.janitor import Janitor
-from notifykit.dispatch.leases import Leases
+from notifykit.dispatch.maintenance.janitor import Janitor
+from notifykit.dispatch.sending.leases import Leases
 from notifykit.dispatch.settings import DispatchSettings
 from notifykit.models.delivery import Claim
 from notifykit.stores.memory.store import MemoryStore
 from notifykit.testing import FakeClock
 from notifykit.testing.suites.store.steps import given_claim, read
+
+from .support import context
 
 SETTINGS = DispatchSettings()
 #: Between two looks of a worker.
@@ -22,7 +24,7 @@ LOOK = timedelta(seconds=5)
 
 def janitor(store: MemoryStore, clock: FakeClock) -> Janitor:
     """Return a worker's janitor."""
-    return Janitor(store, Leases(), SETTINGS, clock, lambda _: None)
+    return Janitor(context(store, clock=clock, emit=lambda _: None), Leases())
 
 
 @pytest.fixture

@@ -86,7 +86,7 @@ async def test_only_many_events_suggest_that_there_are_more(published: int, batc
 
 async def test_an_event_of_several_pages_goes_on_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is few events, but there is more to do for it."""
-    monkeypatch.setattr("notifykit.dispatch.planner._PAGE", 2)
+    monkeypatch.setattr("notifykit.dispatch.planning.planner._PAGE", 2)
     async with bench(batch=BATCH) as b:
         for _ in range(3):
             await b.endpoint(tenant=QUIET)

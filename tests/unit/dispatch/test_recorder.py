@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 
 from notifykit import SchemaError, StoreError, StoreUnavailableError
-from notifykit.dispatch import recorder as recorder_module
-from notifykit.dispatch.leases import Leases
-from notifykit.dispatch.recorder import Recorder
-from notifykit.dispatch.settings import DispatchSettings
+from notifykit.dispatch.sending import recorder as recorder_module
+from notifykit.dispatch.sending.leases import Leases
+from notifykit.dispatch.sending.recorder import Recorder
 from notifykit.errors import ValueRefusedError
 from notifykit.kit import SystemClock
 from notifykit.models.delivery import Claim, DeliveryState, Priority
@@ -22,7 +21,7 @@ from notifykit.ports import Record
 from notifykit.telemetry import ClaimLost, LoopFailed, TelemetryEvent
 from notifykit.testing.suites.store.steps import is_planned
 
-from .support import TENANT, bench
+from .support import TENANT, bench, context
 
 DELIVERED = DeliveryState.DELIVERED
 NOW = datetime.now(UTC)
@@ -42,12 +41,8 @@ class Desk:
         self.stalls: list[bool] = []
         self.leases = Leases()
         self.recorder = Recorder(
-            self,  # type: ignore[arg-type]  # of a store it needs one verb here
+            context(self, clock=SystemClock(), emit=self.told.append),
             self.leases,
-            DispatchSettings(),
-            SystemClock(),
-            self.told.append,
-            "worker-1",
             lambda: False,
             self.stalls.append,
         )

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from notifykit.dispatch import dispatcher as dispatcher_module
-from notifykit.dispatch.schedule import Schedule
+from notifykit.dispatch.runtime import dispatcher as dispatcher_module
+from notifykit.dispatch.runtime.schedule import Schedule
 from notifykit.models.delivery import DeliveryState
 from notifykit.stores.memory.notifications import Notifications
 from notifykit.stores.memory.store import MemoryStore

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from notifykit import DeliveryState, DispatchSettings
 from notifykit.dispatch.round_robin import PollResult
-from notifykit.dispatch.source import Source
+from notifykit.dispatch.sending.source import Source
 from notifykit.models.delivery import WEBHOOK, Claim, Lane, Priority
 
 from .support import Bench, bench

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from notifykit.dispatch.watermark import BEHIND, WHOLE_EVERY, ScanWatermark
+from notifykit.dispatch.planning.watermark import BEHIND, WHOLE_EVERY, ScanWatermark
 from notifykit.testing import START
 
 from .support import bench

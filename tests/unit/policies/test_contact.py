@@ -11,10 +11,13 @@ import pytest
 from notifykit.cli.decide import answer_of
 from notifykit.cli.question import Question
 from notifykit.codec import structure
-from notifykit.models.addresses import Address, AddressState
+from notifykit.models.addresses import Address, AddressState, Suppression
 from notifykit.models.preferences import Mute, MuteSelector, Purpose, Scope, Selector, Setting
-from notifykit.policies.contact import REASONS, SEND, Code, Person, Skip, Verdict, decide_contact
+from notifykit.models.quiet_hours import QuietHours, Weekday, Window
+from notifykit.models.recipient import Consent, TenantPreferences
+from notifykit.policies.contact import REASONS, SEND, Code, Person, Skip, Verdict, decide_contact, person_of
 from notifykit.policies.preferences import Notice
+from notifykit.testing import make_recipient
 from tests.unit.policies import decisions
 
 NOW = datetime(2026, 3, 28, 22, 30, tzinfo=UTC)
@@ -202,3 +205,51 @@ def test_a_decision_says_until_when_it_is_deferred_and_into_which_digest():
     until = (NOW + timedelta(hours=6, minutes=30)).isoformat().replace("+00:00", "Z")
     assert {"verdict": "defer", "code": "quiet_hours", "until": until, "digest": None} == deferred
     assert {"verdict": "digest", "code": "digest", "until": None, "digest": "weekly news"} == collected
+
+
+class TestPersonOf:
+    """A recipient with what the tenant says for all."""
+
+    def test_settings_go_from_wide_to_narrow(self):
+        """Of equal ones the later counts, so the recipient's own are the last."""
+        wide, tenants, own = (
+            Setting(scope=scope, select=Selector(), value="off")
+            for scope in (Scope.TYPE, Scope.TENANT, Scope.RECIPIENT)
+        )
+        recipient = make_recipient(settings=[own], mutes=[Mute(select=MuteSelector())])
+
+        alone = person_of(recipient)
+        person = person_of(recipient, TenantPreferences(tenant="acme", settings=(tenants,)), [wide])
+
+        assert (own,) == alone.settings
+        assert (wide, tenants, own) == person.settings
+        assert recipient.mutes == person.mutes
+
+    def test_everyone_has_an_inbox(self):
+        """Its address is the recipient's id, beside those that the recipient has."""
+        recipient = make_recipient()
+
+        inbox = Address(channel="in_app", address="user:42", state=AddressState.ACTIVE)
+        assert (*recipient.addresses, inbox) == person_of(recipient).addresses
+
+    @pytest.mark.parametrize(
+        ("own", "of_tenant", "counts"),
+        [(None, None, "UTC"), (None, "Asia/Tokyo", "Asia/Tokyo"), ("Europe/Berlin", "Asia/Tokyo", "Europe/Berlin")],
+    )
+    def test_quiet_hours_are_in_the_first_zone_that_there_is(self, own, of_tenant, counts):
+        """The recipient's, else the tenant's, else UTC."""
+        night = QuietHours(windows=(Window(days=(Weekday.MON,), from_="22:00", to="07:00"),))
+        recipient = make_recipient(zone=own, quiet_hours=night)
+
+        person = person_of(recipient, TenantPreferences(tenant="acme", zone=of_tenant))
+
+        assert counts == person.quiet_hours.zone
+
+    def test_consents_and_suppressions_are_those_of_the_recipient(self):
+        """Only the newest record of a purpose counts."""
+        consent = Consent(purpose=Purpose.MARKETING, at=NOW)
+        stop = Suppression(channel="email", address="ada@example.org")
+
+        person = person_of(make_recipient(consents=[consent], suppressions=[stop]))
+
+        assert (frozenset({Purpose.MARKETING}), (stop,)) == (person.consents, person.suppressions)

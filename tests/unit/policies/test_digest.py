@@ -202,7 +202,10 @@ def test_windows_begin_when_the_digest_opens():
 )
 def test_a_time_of_day_is_that_of_the_clock_on_the_wall(zone, at, day, now, expected):
     """The first instant after now, once a day."""
-    found = next_at(at, day, zone_named(zone), datetime.fromisoformat(now))
+    clock = zone_named(zone)
+    assert clock is not None
+
+    found = next_at(at, day, clock, datetime.fromisoformat(now))
 
     assert datetime.fromisoformat(expected) == found
 

@@ -15,9 +15,11 @@ from notifykit.errors import SchemaError
 from notifykit.models.circuit import OpenCircuit
 from notifykit.models.delivery import DeliveryState, Lane
 from notifykit.models.endpoint import MAX_BURST, MAX_RATE, MIN_RATE, Endpoint, EndpointState
+from notifykit.models.recipient import PREFERENCES, Recipient, TenantPreferences
 from notifykit.models.subscription import MatchQuery
+from notifykit.models.unreadable import UnreadableRecipient
 from notifykit.ports import Move
-from notifykit.testing import START, FakeClock, make_endpoint
+from notifykit.testing import START, FakeClock, make_endpoint, make_recipient
 from notifykit.testing.suites.store.steps import acquire, save_circuit
 
 ACME = "acme"
@@ -121,6 +123,28 @@ async def test_a_subscription_that_cannot_be_read_matches_nothing_and_others_do(
         await kit.subscriptions.update(bad.id, tenant=ACME, enabled=True)
     await kit.subscriptions.delete(bad.id, tenant=ACME)
     assert [good] == await kit.subscriptions.list(tenant=ACME)
+
+
+@pytest.mark.parametrize(
+    "value", ["", "[]", "{", '{"locale":"?"}', '{"addresses":[{"channel":"sms"}]}', "x" * 2_000_000]
+)
+async def test_a_recipient_that_cannot_be_read_has_no_address_and_others_are_as_they_were(kit, damage, value):
+    """Its stand-in is never written back, and of a tenant's preferences nothing is left."""
+    bad, good = [await kit.store.save(make_recipient(f"user:{n}")) for n in range(2)]
+    await kit.store.save(TenantPreferences(tenant=ACME, zone="Asia/Tokyo"))
+    damage("recipients", "details", value, id=bad.id)
+    damage("tenant_preferences", "details", value, id=PREFERENCES)
+
+    found = await kit.store.page(Recipient, ACME, limit=9)
+    by_id = sorted(await kit.store.get(Recipient, ACME, [bad.id, good.id]), key=lambda one: one.id)
+    preferences = await kit.store.page(TenantPreferences, ACME, limit=9)
+    with pytest.raises(StoreError, match="recipient user:0 cannot be read"):
+        await kit.store.save(found[0])
+
+    assert found == by_id
+    assert [UnreadableRecipient, Recipient] == [type(one) for one in found]
+    assert ((), good) == (found[0].addresses, found[1])
+    assert [TenantPreferences(tenant=ACME, version=1)] == preferences
 
 
 @pytest.mark.parametrize(

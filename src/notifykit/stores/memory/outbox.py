@@ -64,6 +64,7 @@ class MemoryOutbox:
             cursor=unplanned.cursor,
             tenant_version=self._tables.versions[event.tenant],
             details=event.details,
+            audience=event.audience,
         )
 
     async def settle(

@@ -12,6 +12,7 @@ import attrs
 
 from ...models.endpoint import Endpoint, EndpointState
 from ...models.event_type import StoredEventType
+from ...models.recipient import Recipient, TenantPreferences
 from ...models.subscription import Match, MatchQuery, Subscription, TenantConfig
 from ...policies.match_keys import keys_for
 from ...ports import ConfigRecord
@@ -131,4 +132,6 @@ KINDS: dict[type[Any], RecordKind] = {
     Endpoint: RecordKind(name="endpoint", removed=MemoryRecords._remove_dependents),
     Subscription: RecordKind(name="subscription", replaced=Tables.index),
     StoredEventType: RecordKind(name="event type", raises_version=False),
+    Recipient: RecordKind(name="recipient", raises_version=False),
+    TenantPreferences: RecordKind(name="preferences of tenant"),
 }

@@ -22,6 +22,7 @@ from ...models.delivery import FINAL_STATES, Attempt, Delivery, DeliveryState, L
 from ...models.endpoint import Endpoint
 from ...models.event import StoredEvent
 from ...models.event_type import StoredEventType
+from ...models.recipient import Recipient, TenantPreferences
 from ...models.subscription import Subscription
 from ...policies.match_keys import MatchKey, keys_of
 from ...ports import Appended
@@ -123,6 +124,8 @@ class Tables:
             Endpoint: self.endpoints,
             Subscription: self.subscriptions,
             StoredEventType: {},
+            Recipient: {},
+            TenantPreferences: {},
         }
         self.match_keys: defaultdict[tuple[str, MatchKey], list[str]] = defaultdict(list)
         self.versions: Counter[str] = Counter()

@@ -18,21 +18,23 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Executable, exc
 
-from ...errors import StoreError
+from ...errors import InvalidInputError, StoreError
 from ...models.delivery import Attempt, Delivery, DeliveryState, Priority
 from ...models.endpoint import Endpoint, EndpointState
 from ...models.event import StoredEvent
 from ...models.event_type import StoredEventType
+from ...models.recipient import Recipient, TenantPreferences
 from ...models.subscription import Subscription
 from ...models.unreadable import (
     UnreadableAttempt,
     UnreadableDelivery,
     UnreadableEndpoint,
     UnreadableEvent,
+    UnreadableRecipient,
     UnreadableSubscription,
     unreadable_body,
 )
-from . import rows
+from . import recipient_rows, rows
 from .rows import EPOCH, PRIORITIES, Row, instant_or_none
 
 #: Why an endpoint is paused, and what a stand-in has for its reason, whose row cannot be read.
@@ -132,7 +134,7 @@ def one_by_one(decode: Callable[[Any], T], found: Sequence[Any], kind: str, *, k
     return decoded
 
 
-# ── endpoints and subscriptions ────────────────────────────────────────────────────────────────
+# ── records ────────────────────────────────────────────────────────────────────────────────────
 
 
 def endpoint_from(row: Row) -> Endpoint:
@@ -188,6 +190,26 @@ def event_type_from(row: Row) -> StoredEventType:
         return StoredEventType(id=row["id"], tenant=row["tenant"], version=row["version"])
 
 
+def recipient_from(row: Row) -> Recipient:
+    """Return the recipient of a row of ``recipients``, or its stand-in."""
+    try:
+        _require_bounds(row)
+        return recipient_rows.recipient_from(row)
+    except (*DAMAGED, InvalidInputError) as error:
+        _log_damage("recipient", row, error)
+        return UnreadableRecipient(id=row["id"], tenant=row["tenant"], created_at=EPOCH, updated_at=EPOCH)
+
+
+def preferences_from(row: Row) -> TenantPreferences:
+    """Return the preferences of a row of ``tenant_preferences``; of a damaged row nothing is left."""
+    try:
+        _require_bounds(row)
+        return recipient_rows.preferences_from(row)
+    except (*DAMAGED, InvalidInputError) as error:
+        _log_damage("tenant_preferences", row, error)
+        return TenantPreferences(tenant=row["tenant"], version=row["version"])
+
+
 def endpoint_values(endpoint: Endpoint) -> dict[str, Any]:
     """Return the columns of ``endpoints``.
 
@@ -211,6 +233,17 @@ def subscription_values(subscription: Subscription) -> dict[str, Any]:
     return rows.subscription_values(subscription)
 
 
+def recipient_values(recipient: Recipient) -> dict[str, Any]:
+    """Return the columns of ``recipients``.
+
+    Raises:
+        StoreError: It is a stand-in.
+    """
+    if isinstance(recipient, UnreadableRecipient):
+        raise _refusal("recipient", recipient.id)
+    return recipient_rows.recipient_values(recipient)
+
+
 # ── events, deliveries and attempts in lists ───────────────────────────────────────────────────
 
 
@@ -221,7 +254,7 @@ def event_from(row: Row) -> StoredEvent:
         return rows.event_from(row)
     except DAMAGED as error:
         _log_damage("event", row, error)
-        described = ("topic", "resource_kind", "resource_id", "actor", "category", "purpose")
+        described = ("topic", "resource_kind", "resource_id", "actor", "category", "purpose", "audience")
         texts = (*described, "ordering_key", "idempotency_key", "trace")
         return UnreadableEvent(
             id=row["id"],

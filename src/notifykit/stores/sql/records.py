@@ -17,6 +17,7 @@ from ...errors import StaleWriteError
 from ...models.delivery import DeliveryState
 from ...models.endpoint import Endpoint
 from ...models.event_type import StoredEventType
+from ...models.recipient import Recipient, TenantPreferences
 from ...models.subscription import Subscription, TenantConfig
 from . import schema as s
 from . import subscription_index, transitions
@@ -26,9 +27,13 @@ from .readable import (
     endpoint_values,
     event_type_from,
     fetch,
+    preferences_from,
+    recipient_from,
+    recipient_values,
     subscription_from,
     subscription_values,
 )
+from .recipient_rows import preferences_values
 from .rows import Row, event_type_values
 
 #: Rows that are looked up by one statement.
@@ -237,5 +242,18 @@ KINDS: dict[type[Any], RecordKind] = {
         values=event_type_values,
         read=event_type_from,
         raises_version=False,
+    ),
+    Recipient: RecordKind(
+        name="recipient",
+        table=s.recipients,
+        values=recipient_values,
+        read=recipient_from,
+        raises_version=False,  # planning and sending read them as they need them, and keep none
+    ),
+    TenantPreferences: RecordKind(
+        name="preferences of tenant",
+        table=s.tenant_preferences,
+        values=preferences_values,
+        read=preferences_from,
     ),
 }

@@ -9,7 +9,6 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Protocol
 
-import attrs
 from sqlalchemy import RowMapping
 
 from ...models.delivery import (
@@ -23,7 +22,7 @@ from ...models.delivery import (
     NewDelivery,
     Priority,
 )
-from ...models.digest import Digest
+from ...models.digest import digest_from_json, digest_to_json
 from ...models.endpoint import (
     MAX_BURST,
     MAX_RATE,
@@ -36,6 +35,7 @@ from ...models.endpoint import (
 from ...models.event import StoredEvent, TakenEvent
 from ...models.event_type import StoredEventType
 from ...models.retry import MAX_RETRY_AFTER, RetryPolicy
+from ...models.steps import steps_from_json, steps_to_json
 from ...models.subscription import Subscription
 from ...ports import Record, Settlement
 
@@ -137,6 +137,7 @@ def event_from(row: Row) -> StoredEvent:
         body=bytes(row["body"]),
         category=row["category"],
         purpose=row["purpose"],
+        audience=row["audience"],
     )
 
 
@@ -169,13 +170,14 @@ def taken_from(row: NamedRow) -> TakenEvent:
         row["cursor"],
         row["version"] or 0,
         details_from(row),
+        row["audience"],
     )
 
 
 #: Of ``outbox`` (o), ``events`` (e) and ``tenants`` (t); see :func:`taken_from`.
 TAKEN_COLUMNS = (
-    "o.event_id, o.fence, o.tenant, e.type, e.topic, e.priority, e.ordering_key, e.published_at, e.expires_at,"
-    f" e.body, o.cursor, t.version, {DETAIL_COLUMNS}"
+    "o.event_id, o.fence, o.tenant, e.type, e.priority, e.ordering_key, e.published_at, e.expires_at,"
+    f" e.body, o.cursor, t.version, e.audience, {DETAIL_COLUMNS}"
 )
 
 
@@ -445,7 +447,9 @@ def event_type_values(event_type: StoredEventType) -> dict[str, Any]:
                 "priority": event_type.priority.value,
                 "description": event_type.description,
                 "schema": None if event_type.schema is None else dict(event_type.schema),
-                "digest": None if event_type.digest is None else _digest_values(event_type.digest),
+                "steps": steps_to_json(event_type.steps),
+                "tells_actor": event_type.tells_actor,
+                "digest": digest_to_json(event_type.digest),
             }
         ),
         "version": event_type.version,
@@ -463,21 +467,8 @@ def event_type_from(row: Row) -> StoredEventType:
         priority=Priority(details["priority"]),
         description=details["description"],
         schema=details["schema"],
-        digest=_digest_from(details.get("digest")),
+        steps=steps_from_json(details.get("steps", ())),  # rows of an earlier version have none
+        tells_actor=details.get("tells_actor", False),
+        digest=digest_from_json(details.get("digest")),
         version=row["version"],
     )
-
-
-_DURATIONS = ("window", "max_window", "look_back")
-
-
-def _digest_values(digest: Digest) -> dict[str, Any]:
-    """Return a digest as JSON has it: durations in microseconds."""
-    values = attrs.asdict(digest)
-    return values | {name: values[name] and values[name] // MICRO for name in _DURATIONS}
-
-
-def _digest_from(values: Any) -> Digest | None:
-    if values is None:
-        return None
-    return Digest(**values | {name: values[name] and values[name] * MICRO for name in _DURATIONS})

@@ -72,6 +72,8 @@ events = Table(
     #: Of the event's type, as the publisher declared it.
     Column("category", Text),
     Column("purpose", Text),
+    #: The recipients whom the event is addressed to: JSON text.
+    Column("audience", Text),
 )
 #: Large bodies are stored as they are: to compress one costs the database several times as much as to write it, and
 #: encrypted ones do not get smaller.
@@ -316,6 +318,28 @@ subscription_index = Table(
 #: What is known about types of events; the tenant is empty for a type that is declared for all tenants.
 event_types = Table(
     "notifykit_event_types",
+    metadata,
+    Column("tenant", Key, primary_key=True),
+    Column("id", Key, primary_key=True),
+    Column("details", Text, nullable=False),
+    Column("version", Integer, nullable=False, server_default="1"),
+)
+
+#: The persons of a tenant, each as a whole: JSON text.
+recipients = Table(
+    "notifykit_recipients",
+    metadata,
+    Column("tenant", Key, primary_key=True),
+    Column("id", Key, primary_key=True),
+    Column("details", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False, server_default="1"),
+)
+
+#: What a tenant says for all of its recipients: one row for each tenant that says something.
+tenant_preferences = Table(
+    "notifykit_tenant_preferences",
     metadata,
     Column("tenant", Key, primary_key=True),
     Column("id", Key, primary_key=True),

@@ -25,6 +25,7 @@ from .outbox import OutboxPromises
 from .planning import PlanningPromises
 from .purge import PurgePromises
 from .reading import ReadingPromises
+from .recipients import RecipientPromises
 from .records import RecordPromises
 from .sent import SentPromises
 from .sharing import SharingPromises
@@ -48,6 +49,7 @@ class StoreSuite(
     VersionPromises,
     MatchPromises,
     DestinationPromises,
+    RecipientPromises,
     TenancyPromises,
     PurgePromises,
     LivenessPromises,

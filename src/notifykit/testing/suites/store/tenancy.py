@@ -10,9 +10,10 @@ import pytest
 from ....models.delivery import Claim, DeliveryState, NewDelivery
 from ....models.endpoint import Endpoint
 from ....models.event_type import StoredEventType
+from ....models.recipient import Recipient, TenantPreferences
 from ....models.subscription import MatchQuery, Subscription
 from ....ports import DeliveryFilter, EventFilter, Move, Store
-from ...builders import make_endpoint, make_event, make_subscription
+from ...builders import make_endpoint, make_event, make_recipient, make_subscription
 from ...clock import FakeClock
 from .steps import (
     ACME,
@@ -33,6 +34,8 @@ class Belongings(NamedTuple):
     endpoint: Endpoint
     subscription: Subscription
     event_type: StoredEventType
+    recipient: Recipient
+    preferences: TenantPreferences
     ended: Claim
     held: NewDelivery
     waiting: NewDelivery
@@ -44,6 +47,9 @@ READS: dict[str, tuple[Try, object]] = {
     "get_endpoint": (lambda s, t, b, _: s.get(Endpoint, t, [b.endpoint.id]), []),
     "get_subscription": (lambda s, t, b, _: s.get(Subscription, t, [b.subscription.id]), []),
     "get_event_type": (lambda s, t, b, _: s.get(StoredEventType, t, [b.event_type.id]), []),
+    "get_recipient": (lambda s, t, b, _: s.get(Recipient, t, [b.recipient.id]), []),
+    "get_preferences": (lambda s, t, b, _: s.get(TenantPreferences, t, [b.preferences.id]), []),
+    "page_of_recipients": (lambda s, t, _b, _: s.page(Recipient, t, limit=10), []),
     "page_of_endpoints": (lambda s, t, _b, _: s.page(Endpoint, t, limit=10), []),
     "page_of_subscriptions": (lambda s, t, _b, _: s.page(Subscription, t, limit=10), []),
     "page_of_subscriptions_of_subscriber": (
@@ -91,6 +97,8 @@ WRITES: dict[str, tuple[Try, object]] = {
     "remove_endpoint": (lambda s, t, b, c: s.remove(Endpoint, t, b.endpoint.id, now=c.now()), False),
     "remove_subscription": (lambda s, t, b, c: s.remove(Subscription, t, b.subscription.id, now=c.now()), False),
     "remove_event_type": (lambda s, t, b, c: s.remove(StoredEventType, t, b.event_type.id, now=c.now()), False),
+    "remove_recipient": (lambda s, t, b, c: s.remove(Recipient, t, b.recipient.id, now=c.now()), False),
+    "remove_preferences": (lambda s, t, b, c: s.remove(TenantPreferences, t, b.preferences.id, now=c.now()), False),
 }
 
 
@@ -187,6 +195,8 @@ class TenancyPromises:
             endpoint=endpoint,
             subscription=subscription,
             event_type=await store.save(StoredEventType(id="a.b", tenant=ACME)),
+            recipient=await store.save(make_recipient(tenant=ACME, at=clock.now())),
+            preferences=await store.save(TenantPreferences(tenant=ACME, locale="de")),
             ended=await given_ended(store, clock, subscriber=endpoint.id),
             held=await given_delivery(store, clock, subscriber=endpoint.id, state=DeliveryState.HELD, due_at=later),
             waiting=await given_delivery(store, clock, subscriber=endpoint.id, due_at=later),
@@ -196,11 +206,12 @@ class TenancyPromises:
         """Return all that the tenant can see."""
         deliveries = await store.find_deliveries(ACME, DeliveryFilter(), limit=10)
         history = [await store.attempts(ACME, delivery.id) for delivery in deliveries]
-        types = await store.page(StoredEventType, ACME, limit=10)
+        kinds = (StoredEventType, Recipient, TenantPreferences)
+        records = [await store.page(kind, ACME, limit=10) for kind in kinds]
         return (
             deliveries,
             history,
-            types,
+            records,
             await load(store, ACME),
             await store.find_events(ACME, EventFilter(), limit=10),
         )

@@ -14,9 +14,10 @@ from ....errors import StaleWriteError
 from ....models.circuit import OpenCircuit
 from ....models.endpoint import Endpoint
 from ....models.event_type import StoredEventType
+from ....models.recipient import Recipient
 from ....models.subscription import MatchQuery, Subscription
 from ....ports import Store
-from ...builders import make_endpoint, make_subscription
+from ...builders import make_endpoint, make_recipient, make_subscription
 from ...clock import FakeClock
 from .fixtures import MakeStore, needs
 from .steps import ACME, HOUR, RECEIVER, get_one, load, save_circuit
@@ -61,6 +62,13 @@ KINDS = {
         lambda store, it: get_one(store, Subscription, ACME, it.id),
         lambda store, it, clock: store.remove(Subscription, ACME, it.id, now=clock.now()),
         "description",
+    ),
+    "recipient": Kind(
+        lambda clock: make_recipient(at=clock.now()),
+        lambda store, it: store.save(it),
+        lambda store, it: get_one(store, Recipient, ACME, it.id),
+        lambda store, it, clock: store.remove(Recipient, ACME, it.id, now=clock.now()),
+        "name",
     ),
     "circuit": Kind(
         lambda clock: OpenCircuit(key=RECEIVER, tenant=ACME, since=clock.now(), probe_at=clock.now() + HOUR),

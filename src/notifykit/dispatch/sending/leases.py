@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from ..models.delivery import Claim
+from ...models.delivery import Claim
 
 
 class Leases:

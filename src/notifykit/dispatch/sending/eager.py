@@ -13,14 +13,14 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
-from datetime import timedelta
 from itertools import takewhile
 
-from ..failpoints import failpoint
-from ..models.delivery import Claim, DeliveryState, NewDelivery
-from ..models.event import TakenEvent
-from ..ports import Clock, Queue, Record, Settlement
-from ..telemetry import ClaimLost, EventsPlanned, TelemetryEvent
+from ...failpoints import failpoint
+from ...models.delivery import Claim, DeliveryState, NewDelivery
+from ...models.event import TakenEvent
+from ...ports import Record, Settlement
+from ...telemetry import ClaimLost, EventsPlanned
+from ..context import Context
 from .leases import Leases
 
 #: The fence of deliveries that are sent for the first time.
@@ -92,30 +92,23 @@ class EagerSends:
     """The eager sends of this process, from their start until they are written.
 
     Args:
-        lease: Of what is still being sent when its eager send is flushed.
-        worker: Whose lease that is.
-        emit: Gets telemetry.
         on_flush: Called when there is something to write again.
         on_loss: Gets the results for an event that another worker has taken meanwhile.
     """
 
     def __init__(
         self,
-        store: Queue,
+        context: Context,
         leases: Leases,
-        clock: Clock,
-        lease: timedelta,
-        worker: str,
-        emit: Callable[[TelemetryEvent], None],
         on_flush: Callable[[], None],
         on_loss: Callable[[list[Result]], None],
     ) -> None:
-        self._store = store
+        self._store = context.store
         self._leases = leases
-        self._clock = clock
-        self._lease = lease
-        self._worker = worker
-        self._emit = emit
+        self._clock = context.clock
+        self._lease = context.settings.lease
+        self._worker = context.worker
+        self._emit = context.emit
         self._on_flush = on_flush
         self._on_loss = on_loss
         self._of: dict[str, EagerSend] = {}

@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from ..models.delivery import Claim
+from ...models.delivery import Claim
 
 #: A claim with its subscriber's in-flight cap, and whether it takes a token to send it.
 Held = tuple[Claim, int, bool]

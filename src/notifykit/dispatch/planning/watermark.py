@@ -10,7 +10,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from ..models.event import TakenEvent
+from ...models.event import TakenEvent
 
 #: So far before the last scan the next one begins: clocks differ, and commits come late.
 BEHIND: Final = timedelta(seconds=5)

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 import anyio
 import attrs
 
-from ..errors import StoreError
-from ..failpoints import failpoint
-from ..models.delivery import Claim, DeliveryState, Lane
-from ..models.destination import Destination
-from ..policies.decide import failing_reason
-from ..policies.retry import Rng
-from ..ports import Clock, Queue, Record
-from ..telemetry import LoopFailed, TelemetryEvent, why
+from ...errors import StoreError
+from ...failpoints import failpoint
+from ...models.delivery import Claim, DeliveryState, Lane
+from ...models.destination import Destination
+from ...policies.decide import failing_reason
+from ...ports import Record
+from ...telemetry import LoopFailed, why
+from ..context import Context
+from ..directory import Directory
+from ..people import People
+from ..round_robin import PollResult, RoundRobin
 from .backlog import Backlog, Held
 from .circuits import Circuits
-from .directory import Directory
 from .leases import Leases
 from .recorder import Recorder
-from .round_robin import PollResult, RoundRobin
-from .settings import DispatchSettings
+from .records import not_sent, record_of
 
 #: Below this many free places claiming waits: small claims cost as much as large ones.
 _LEAST = 32
@@ -42,29 +43,25 @@ class Source:
     """Keeps one lane's backlog filled from the store."""
 
     lane: Lane
-    store: Queue
+    context: Context
     backlog: Backlog
     directory: Directory
+    people: People
     leases: Leases
     circuits: Circuits
     recorder: Recorder
-    settings: DispatchSettings
-    clock: Clock
-    worker: str
-    rng: Rng
-    emit: Callable[[TelemetryEvent], None]
     _round_robin: RoundRobin = attrs.field(init=False)
     #: The subscriber whose delivery is the probe of an open circuit, by the circuit's key.
     _probed: dict[str, str] = attrs.field(init=False, factory=dict)
 
     @_round_robin.default
     def _first_round_robin(self) -> RoundRobin:
-        return RoundRobin(self.settings.batch)
+        return RoundRobin(self.context.settings.batch)
 
     async def turn(self) -> PollResult:
         """Claim one batch."""
         room = self.backlog.room()
-        if room < min(_LEAST, self.settings.batch):
+        if room < min(_LEAST, self.context.settings.batch):
             await self.backlog.wait_for_room()
             return PollResult.MUCH
         room = min(
@@ -78,12 +75,12 @@ class Source:
         }
         throttled = self._round_robin.throttled
         started = time.monotonic()
-        claims = await self.store.claim(
+        claims = await self.context.store.claim(
             self.lane,
             room,
-            now=self.clock.now(),
-            lease=self.settings.lease,
-            worker=self.worker,
+            now=self.context.clock.now(),
+            lease=self.context.settings.lease,
+            worker=self.context.worker,
             exclude=[*full, *throttled, *self._probed.values()],
         )
         if claims:
@@ -91,9 +88,10 @@ class Source:
         self._round_robin.note((claim.subscriber_id for claim in claims), limit=room, took=time.monotonic() - started)
         claims = await self._apart(claims)
         try:
+            claims = await self._decided(claims)
             destinations = await self.directory.destinations_of(claims)
         except StoreError:
-            now = self.clock.now()
+            now = self.context.clock.now()
             for claim in claims:  # to lose them would count as if they had been tried
                 self.leases.add(claim)
                 self.recorder.add(Record(claim.delivery_id, claim.fence, DeliveryState.PENDING, None, now, now, None))
@@ -117,13 +115,23 @@ class Source:
         self.backlog.add(*held)
         return PollResult.MUCH if claims or throttled else PollResult.NOTHING
 
+    async def _decided(self, claims: list[Claim]) -> list[Claim]:
+        """Decide anew about people's deliveries, write what is not sent now, and return the other claims."""
+        now = self.context.clock.now()
+        decisions = await self.people.decide(claims, now)
+        for claim in claims:
+            if (decision := decisions.get(claim.delivery_id)) is not None:
+                record = record_of(claim, decision, now)
+                self.recorder.add(record, partial(self.context.emit, not_sent(claim, record)))
+        return [claim for claim in claims if claim.delivery_id not in decisions] if decisions else claims
+
     def _hold_back(self, claim: Claim, destination: Destination) -> None:
         """Put a claim back until the next probe of its circuit, or until the one that is sent now is over.
 
         A probe may last as long as the destination's timeout.  Claims that waited behind it in this process would take
         the room of other subscribers' claims.
         """
-        now = self.clock.now()
+        now = self.context.clock.now()
         circuit = self.circuits.circuit(destination.circuit_key)
         next_probe = now if circuit is None else circuit.probe_at
         due_at = next_probe if next_probe > now else now + destination.timeout
@@ -132,11 +140,11 @@ class Source:
 
     def _put_back(self, claim: Claim, error: Exception) -> None:
         """Let a claim wait whose tenant cannot be read; nothing is counted, and the others go on."""
-        now = self.clock.now()
+        now = self.context.clock.now()
         due_at = now + _UNREADABLE
         self.recorder.add(Record(claim.delivery_id, claim.fence, DeliveryState.PENDING, None, due_at, now, None))
         told = f"tenant {claim.tenant}: {why(error)}"
-        self.emit(LoopFailed(loop=f"claim {self.lane}", error=told, pause=_UNREADABLE))
+        self.context.emit(LoopFailed(loop=f"claim {self.lane}", error=told, pause=_UNREADABLE))
 
     async def _apart(self, claims: list[Claim]) -> list[Claim]:
         """Keep one suspect in this process at the most, and put the others back for a random moment.
@@ -151,16 +159,16 @@ class Source:
                 await self.recorder.flush()  # what was sent and is not written yet would die with it
         if not suspects:
             return claims
-        now = self.clock.now()
+        now = self.context.clock.now()
         # Written before the one that stays is sent: a death must not count for those that went.
-        await self.store.record(
+        await self.context.store.record(
             [
                 Record(
                     claim.delivery_id,
                     claim.fence,
                     DeliveryState.PENDING,
                     None,
-                    now + _APART * len(suspects) * self.rng(),
+                    now + _APART * len(suspects) * self.context.rng(),
                     now,
                     None,
                 )

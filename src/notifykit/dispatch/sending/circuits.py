@@ -13,14 +13,15 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from ..errors import StaleWriteError, StoreUnavailableError
-from ..models.circuit import OpenCircuit
-from ..models.destination import Destination
-from ..models.outcome import Accepted, Outcome
-from ..policies.circuits import FailureWindow, note
-from ..ports import Clock, DeliveryFilter, Move, Store
-from ..telemetry import CircuitClosed, CircuitOpened, LoopFailed, TelemetryEvent, why
-from .operational_events import OperationalEvents
+from ...errors import StaleWriteError, StoreUnavailableError
+from ...models.circuit import OpenCircuit
+from ...models.destination import Destination
+from ...models.outcome import Accepted, Outcome
+from ...policies.circuits import FailureWindow, note
+from ...ports import DeliveryFilter, Move
+from ...telemetry import CircuitClosed, CircuitOpened, LoopFailed, why
+from ..context import Context
+from ..operational_events import OperationalEvents
 
 #: How many refreshes are skipped in a row by a process that sends nothing.
 _MOST_SKIPPED = 4
@@ -35,13 +36,10 @@ class Circuits:
         give_up: Called with a destination that has failed for as long as ``patience`` says.
     """
 
-    store: Store
-    clock: Clock
+    context: Context
     operational: OperationalEvents
-    emit: Callable[[TelemetryEvent], None]
     allow: Callable[[str, int], None]
     give_up: Callable[[Destination, str], None]
-    patience: timedelta
 
     def __post_init__(self) -> None:
         self._open: dict[str, OpenCircuit] = {}
@@ -109,7 +107,7 @@ class Circuits:
         """Write what changed here and read what changed elsewhere."""
         await self._write_changed()
         await self._wake_answering()
-        found = {circuit.key: circuit for circuit in await self.store.circuits()}
+        found = {circuit.key: circuit for circuit in await self.context.store.circuits()}
         for key in self._open.keys() - found.keys() - self._changed.keys():
             del self._open[key]
             self._windows.pop(key, None)
@@ -149,7 +147,7 @@ class Circuits:
             key, destination = self._answering.popitem()
             try:
                 its = DeliveryFilter(subscriber_id=destination.subscriber_id)
-                await self.store.move(destination.tenant, its, Move.WAKE, now=self.clock.now())
+                await self.context.store.move(destination.tenant, its, Move.WAKE, now=self.context.clock.now())
             except StoreUnavailableError:
                 self._answering[key] = destination
                 raise
@@ -157,30 +155,30 @@ class Circuits:
                 self._report(key, error, timedelta(0))
 
     def _report(self, key: str, error: Exception, pause: timedelta) -> None:
-        self.emit(LoopFailed(loop="circuits", error=f"{key}: {why(error)}", pause=pause))
+        self.context.emit(LoopFailed(loop="circuits", error=f"{key}: {why(error)}", pause=pause))
 
     async def _write(self, key: str, destination: Destination, circuit: OpenCircuit | None) -> None:
-        now = self.clock.now()
+        now = self.context.clock.now()
         tenant = destination.tenant if destination.owns_circuit else ""
         if circuit is None:
-            removed = await self.store.save_circuit(tenant, key, None, now=now)
+            removed = await self.context.store.save_circuit(tenant, key, None, now=now)
             self._versions.pop(key, None)
             if removed:
-                self.emit(CircuitClosed(key=key, tenant=tenant))
+                self.context.emit(CircuitClosed(key=key, tenant=tenant))
                 await self._publish("endpoint.recovered", destination, now)
             return
         try:
             known = attrs.evolve(circuit, version=self._versions.get(key, 0))
-            saved = await self.store.save_circuit(tenant, key, known, now=now)
+            saved = await self.context.store.save_circuit(tenant, key, known, now=now)
             assert saved is not None
             self._versions[key] = saved.version
         except StaleWriteError:
             self._changed.pop(key, None)  # another process wrote first: that counts, and is read in a moment
             return
         if circuit.probes == 0:
-            self.emit(CircuitOpened(key=key, tenant=tenant, reason=circuit.reason))
+            self.context.emit(CircuitOpened(key=key, tenant=tenant, reason=circuit.reason))
             await self._publish("endpoint.failing", destination, now, reason=circuit.reason)
-        elif destination.owns_circuit and now - circuit.since >= self.patience:
+        elif destination.owns_circuit and now - circuit.since >= self.context.settings.patience:
             self.give_up(destination, "failing")
 
     async def _publish(self, type_: str, destination: Destination, now: datetime, **data: str) -> None:
@@ -190,4 +188,4 @@ class Circuits:
         data = {"endpoint_id": destination.subscriber_id, **data}
         event = self.operational.event(type_, destination.tenant, data, now)
         if event is not None:
-            await self.store.append([event])
+            await self.context.store.append([event])

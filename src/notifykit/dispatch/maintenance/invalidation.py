@@ -1,21 +1,25 @@
-"""Addresses that are gone for good are not used again: their endpoint, or the subscriptions to them, are disabled."""
+"""Addresses that are gone for good are not used again: their endpoint, or the subscriptions to them, are disabled.
+
+An address of a recipient is marked as gone, and the recipient's others stay in use.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
 import attrs
 
-from ..changes import change
-from ..errors import StoreError
-from ..models.destination import Destination
-from ..models.endpoint import Endpoint, EndpointState
-from ..models.subscription import Subscription
-from ..ports import Clock, Store
-from ..telemetry import EndpointDisabled, LoopFailed, SubscriptionDisabled, TelemetryEvent, why
-from .operational_events import OperationalEvents
+from ...changes import change
+from ...errors import StoreError
+from ...models.addresses import AddressState
+from ...models.destination import Destination
+from ...models.endpoint import Endpoint, EndpointState
+from ...models.recipient import Person, Recipient, RecipientAddress
+from ...models.subscription import Subscription
+from ...telemetry import AddressGone, EndpointDisabled, LoopFailed, SubscriptionDisabled, why
+from ..context import Context
+from ..operational_events import OperationalEvents
 
 #: Subscriptions of a subscriber that are read at a time.
 _PAGE = 500
@@ -25,10 +29,8 @@ _PAGE = 500
 class Invalidation:
     """The addresses that senders found to be invalid, until that is written."""
 
-    store: Store
-    clock: Clock
+    context: Context
     operational: OperationalEvents
-    emit: Callable[[TelemetryEvent], None]
 
     def __post_init__(self) -> None:
         self._wanted: dict[tuple[str, str], tuple[Destination, str]] = {}
@@ -46,14 +48,43 @@ class Invalidation:
         """Invalidate what was noted; what the store does not take now is written next time."""
         for key, (destination, reason) in list(self._wanted.items()):
             try:
-                if not await self._disable_endpoint(destination, reason):
+                if isinstance(destination.config, Person):
+                    await self._mark_gone(destination, reason)
+                elif not await self._disable_endpoint(destination, reason):
                     await self._disable_subscriptions(destination, reason)
             except StoreError:
                 continue
             except Exception as error:  # the others are invalidated all the same; its next answer notes it again
                 text = f"{destination.subscriber_id}: {why(error)}"
-                self.emit(LoopFailed(loop="invalidate", error=text, pause=timedelta(0)))
+                self.context.emit(LoopFailed(loop="invalidate", error=text, pause=timedelta(0)))
             self._wanted.pop(key, None)
+
+    async def _mark_gone(self, destination: Destination, reason: str) -> None:
+        """Mark an address of a recipient as gone, unless the recipient does not use it any more."""
+        tenant, recipient_id, now = destination.tenant, destination.subscriber_id, self.context.clock.now()
+
+        def gone(each: RecipientAddress) -> RecipientAddress:
+            of = each.channel, each.address
+            if of != (destination.channel, destination.address) or each.state is not AddressState.ACTIVE:
+                return each
+            return attrs.evolve(each, state=AddressState.GONE, reason=reason, changed_at=now)
+
+        def marked(current: Recipient | None) -> Recipient | None:
+            if current is None or (addresses := tuple(map(gone, current.addresses))) == current.addresses:
+                return current
+            return attrs.evolve(current, addresses=addresses)
+
+        async def save(wanted: Recipient | None) -> Recipient | None:
+            assert wanted is not None
+            saved = await self.context.store.save(attrs.evolve(wanted, updated_at=now))
+            told = AddressGone(recipient_id=recipient_id, tenant=tenant, channel=destination.channel, reason=reason)
+            self.context.emit(told)
+            return saved
+
+        async def read() -> Recipient | None:
+            return next(iter(await self.context.store.get(Recipient, tenant, [recipient_id])), None)
+
+        await change(read, marked, save)
 
     async def _disable_endpoint(self, destination: Destination, reason: str) -> bool:
         """Disable an endpoint, unless it is not active any more or has another URL; tell whether there is one."""
@@ -66,17 +97,17 @@ class Invalidation:
 
         async def save(wanted: Endpoint | None) -> Endpoint | None:
             assert wanted is not None
-            now = self.clock.now()
-            saved = await self.store.save(attrs.evolve(wanted, updated_at=now))
-            self.emit(EndpointDisabled(endpoint_id=endpoint_id, tenant=tenant, reason=reason))
+            now = self.context.clock.now()
+            saved = await self.context.store.save(attrs.evolve(wanted, updated_at=now))
+            self.context.emit(EndpointDisabled(endpoint_id=endpoint_id, tenant=tenant, reason=reason))
             data = {"endpoint_id": endpoint_id, "reason": reason}
             event = self.operational.event("endpoint.disabled", tenant, data, now)
             if event is not None:
-                await self.store.append([event])
+                await self.context.store.append([event])
             return saved
 
         async def read() -> Endpoint | None:
-            return next(iter(await self.store.get(Endpoint, tenant, [endpoint_id])), None)
+            return next(iter(await self.context.store.get(Endpoint, tenant, [endpoint_id])), None)
 
         return await change(read, disabled, save) is not None
 
@@ -84,7 +115,9 @@ class Invalidation:
         """Disable a subscriber's subscriptions to an address; others of the subscriber stay as they are."""
         tenant, subscriber_id, after = destination.tenant, destination.subscriber_id, None
         while True:
-            page = await self.store.page(Subscription, tenant, subscriber_id=subscriber_id, limit=_PAGE, after=after)
+            page = await self.context.store.page(
+                Subscription, tenant, subscriber_id=subscriber_id, limit=_PAGE, after=after
+            )
             for found in page:
                 if (found.channel, found.address) == (destination.channel, destination.address):
                     await self._disable_subscription(found, reason)
@@ -95,8 +128,8 @@ class Invalidation:
     async def _disable_subscription(self, subscription: Subscription, reason: str) -> None:
         async def save(wanted: Subscription | None) -> Subscription | None:
             assert wanted is not None
-            saved = await self.store.save(attrs.evolve(wanted, updated_at=self.clock.now()))
-            self.emit(SubscriptionDisabled(subscription_id=saved.id, tenant=saved.tenant, reason=reason))
+            saved = await self.context.store.save(attrs.evolve(wanted, updated_at=self.context.clock.now()))
+            self.context.emit(SubscriptionDisabled(subscription_id=saved.id, tenant=saved.tenant, reason=reason))
             return saved
 
         def disabled(current: Subscription | None) -> Subscription | None:
@@ -105,6 +138,6 @@ class Invalidation:
             return attrs.evolve(current, enabled=False, disabled_reason=reason)
 
         async def read() -> Subscription | None:
-            return next(iter(await self.store.get(Subscription, subscription.tenant, [subscription.id])), None)
+            return next(iter(await self.context.store.get(Subscription, subscription.tenant, [subscription.id])), None)
 
         await change(read, disabled, save)

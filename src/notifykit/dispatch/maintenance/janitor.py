@@ -6,17 +6,15 @@ them at any time: there is no leader.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 import attrs
 
-from ..failpoints import failpoint
-from ..models.delivery import DeliveryState
-from ..ports import Clock, Store
-from ..telemetry import DeliveryAbandoned, TelemetryEvent
-from .leases import Leases
-from .settings import DispatchSettings
+from ...failpoints import failpoint
+from ...models.delivery import DeliveryState
+from ...telemetry import DeliveryAbandoned
+from ..context import Context
+from ..sending.leases import Leases
 
 _PAGE = 500
 #: A worker prolongs a lease when half of it has gone, and looks four times in a lease: an eighth is always left.
@@ -28,11 +26,8 @@ _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 class Janitor:
     """The tasks of maintenance."""
 
-    store: Store
+    context: Context
     leases: Leases
-    settings: DispatchSettings
-    clock: Clock
-    emit: Callable[[TelemetryEvent], None]
 
     _could_write_at: datetime = attrs.field(init=False, default=_NEVER)
 
@@ -46,8 +41,8 @@ class Janitor:
         therefore only finds out that the store can be written, and the next one ends leases.
         """
         await self.extend()
-        now = self.clock.now()
-        total = await self.end_leases(min(now, self._could_write_at + self.settings.lease / _LEFT))
+        now = self.context.clock.now()
+        total = await self.end_leases(min(now, self._could_write_at + self.context.settings.lease / _LEFT))
         self._could_write_at = now
         return total
 
@@ -55,11 +50,13 @@ class Janitor:
         """End every lease that ran out before this time; return how many did."""
         total = 0
         while True:
-            rescued = await self.store.rescue(_PAGE, now=before, max_abandoned=self.settings.max_abandoned)
+            rescued = await self.context.store.rescue(
+                _PAGE, now=before, max_abandoned=self.context.settings.max_abandoned
+            )
             if rescued:
                 failpoint("sweep.committed")
             for delivery in rescued:
-                self.emit(
+                self.context.emit(
                     DeliveryAbandoned(
                         delivery_id=delivery.id,
                         event_id=delivery.event_id,
@@ -74,15 +71,17 @@ class Janitor:
 
     async def extend(self) -> int:
         """Prolong those of our own leases of which half has gone; return how many."""
-        now = self.clock.now()
-        until = now + self.settings.lease
-        half = now + self.settings.lease / 2
+        now = self.context.clock.now()
+        until = now + self.context.settings.lease
+        half = now + self.context.settings.lease / 2
         old = [claim for claim in self.leases.held.values() if self.leases.until(claim) < half]
         failed: Exception | None = None
         for start in range(0, len(old), _PAGE):
             page = old[start : start + _PAGE]
             try:
-                kept = await self.store.extend([(claim.delivery_id, claim.fence) for claim in page], until=until)
+                kept = await self.context.store.extend(
+                    [(claim.delivery_id, claim.fence) for claim in page], until=until
+                )
             except Exception as error:  # the other pages must not lose their leases with this one
                 failed = error
                 continue
@@ -97,10 +96,10 @@ class Janitor:
         """Delete what is older than the retention; return how many rows went."""
         total = 0
         while True:
-            now = self.clock.now()
-            gone = await self.store.purge(
-                before=now - self.settings.retention,
-                keys_before=now - self.settings.idempotency_window,
+            now = self.context.clock.now()
+            gone = await self.context.store.purge(
+                before=now - self.context.settings.retention,
+                keys_before=now - self.context.settings.idempotency_window,
                 limit=_PAGE,
             )
             total += gone

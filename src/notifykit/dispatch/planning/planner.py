@@ -1,7 +1,7 @@
 """From published events to deliveries.
 
 What this process has room to send at once goes straight to its senders, which saves the
-claim: the few deliveries of an ordinary event before they are settled (see ``eager_sends.py``),
+claim: the few deliveries of an ordinary event before they are settled (see ``sending/eager.py``),
 others settled as leased.  Everything else is settled as due.
 """
 
@@ -9,26 +9,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from ..errors import StoreUnavailableError, ValueRefusedError
-from ..failpoints import failpoint
-from ..models.delivery import Claim, DeliveryState, NewDelivery, Priority
-from ..models.destination import Destination
-from ..models.event import TakenEvent
-from ..ports import Clock, Settlement, Store
-from ..telemetry import EventsPlanned, LoopFailed, TelemetryEvent, why
-from .backlog import Backlog, Held
-from .circuits import Circuits
-from .directory import Directory, TenantView
-from .eager import FENCE, EagerSend, EagerSends
-from .large_tenants import LargeTenant
-from .leases import Leases
-from .round_robin import PollResult, RoundRobin
-from .settings import DispatchSettings
+from ...errors import StoreUnavailableError, ValueRefusedError
+from ...failpoints import failpoint
+from ...models.delivery import Claim, DeliveryState, NewDelivery, Priority
+from ...models.destination import Destination
+from ...models.event import TakenEvent
+from ...ports import Settlement
+from ...telemetry import EventsPlanned, LoopFailed, why
+from ..context import Context
+from ..directory import Directory, TenantView
+from ..large_tenants import LargeTenant
+from ..people import Page, People
+from ..round_robin import PollResult, RoundRobin
+from ..sending.backlog import Backlog, Held
+from ..sending.circuits import Circuits
+from ..sending.eager import FENCE, EagerSend, EagerSends
+from ..sending.leases import Leases
 from .watermark import ScanWatermark
 
 #: Deliveries of an event that can be sent before they are settled.
@@ -60,20 +61,17 @@ class Planner:
         backlogs: Where this process's own claims go; empty if it does not send.
     """
 
-    store: Store
+    context: Context
     directory: Directory
+    people: People
     backlogs: Mapping[tuple[str, Priority], Backlog]
     leases: Leases
     eager_sends: EagerSends
     circuits: Circuits
-    settings: DispatchSettings
-    clock: Clock
-    emit: Callable[[TelemetryEvent], None]
-    worker: str
 
     def __post_init__(self) -> None:
         self._watermark = ScanWatermark()
-        self._round_robin = RoundRobin(self.settings.batch)
+        self._round_robin = RoundRobin(self.context.settings.batch)
 
     @property
     def is_bypassed(self) -> bool:
@@ -84,9 +82,9 @@ class Planner:
         """Plan one batch."""
         limit, exclude = self._round_robin.batch_size, self._round_robin.throttled
         started = time.monotonic()
-        now, lease = self.clock.now(), self.settings.lease
+        now, lease = self.context.clock.now(), self.context.settings.lease
         since = self._watermark.since(exclude, now)
-        taken = await self.store.take(limit, now=now, lease=lease, exclude=exclude, since=since)
+        taken = await self.context.store.take(limit, now=now, lease=lease, exclude=exclude, since=since)
         if len(taken) < limit:
             self._watermark.note(exclude, since, now, taken)
         goes_on = False
@@ -106,8 +104,8 @@ class Planner:
         large_tenants = self._round_robin.heavy
         if not large_tenants:
             return PollResult.NOTHING
-        now, lease = self.clock.now(), self.settings.lease
-        taken = await self.store.take(_BYPASS, now=now, lease=lease, exclude=large_tenants, since=now - _JUST)
+        now, lease = self.context.clock.now(), self.context.settings.lease
+        taken = await self.context.store.take(_BYPASS, now=now, lease=lease, exclude=large_tenants, since=now - _JUST)
         if taken:
             failpoint("fan.leased")
             await self._settle(taken, now + lease)
@@ -127,14 +125,11 @@ class Planner:
         planned = 0
         goes_on = False
         await self.directory.prepare(taken)
-        now, since = self.clock.now(), asyncio.get_running_loop().time()
+        now, since = self.context.clock.now(), asyncio.get_running_loop().time()
         views = await self._views(taken)
-        for event in taken:
-            view = views.get((event.tenant, event.tenant_version))
-            plan = None if view is None else await self._plan(event, view, now)
-            if view is None or plan is None:
-                continue
-            deliveries, cursor = plan
+        async for page in self._pages(taken, views, now):
+            event, deliveries, cursor = page.event, page.deliveries, page.cursor
+            view = views[event.tenant, event.tenant_version]
             if cursor is None and _could_be_sent(event, deliveries):
                 if event.fence > 1:
                     lost.append(_abandoned(event, deliveries))
@@ -147,14 +142,51 @@ class Planner:
             planned += len(deliveries)
             if planned >= _PAGE:
                 await self._write(settlements, leased, planned, now)
-                settlements, leased, coming, planned, now = [], [], {}, 0, self.clock.now()
+                settlements, leased, coming, planned, now = [], [], {}, 0, self.context.clock.now()
         if settlements:
             await self._write(settlements, leased, planned, now)
         if lost:
             planned = sum(len(settlement.deliveries) for settlement in lost)
             # As long as a worker that lives may need to record what it has sent, after the store was away.
-            await self._write(lost, [], planned, now, lease=self.settings.lease / 4, worker="")
+            await self._write(lost, [], planned, now, lease=self.context.settings.lease / 4, worker="")
         return goes_on
+
+    async def _pages(
+        self, taken: list[TakenEvent], views: Mapping[tuple[str, int], TenantView | LargeTenant], now: datetime
+    ) -> AsyncIterator[Page]:
+        """Yield a page of each event that can be planned; those for people together, to read recipients at one go."""
+        waiting: list[Page] = []
+        for event in taken:
+            view = views.get((event.tenant, event.tenant_version))
+            plan = None if view is None else await self._plan(event, view, now)
+            if plan is None:
+                continue
+            page = Page(event, *plan)
+            if not page.is_for_people:
+                yield page
+                continue
+            waiting.append(page)
+            if sum(len(page.deliveries) for page in waiting) >= _PAGE:
+                for page in await self._completed(waiting, now):
+                    yield page
+                waiting = []
+        for page in await self._completed(waiting, now):
+            yield page
+
+    async def _completed(self, pages: list[Page], now: datetime) -> list[Page]:
+        """Return pages with the deliveries to their people; one that cannot be planned is left out."""
+        if not pages:
+            return []
+        try:
+            await self.people.complete(pages, now)
+        except StoreUnavailableError:
+            raise
+        except Exception as error:
+            if len(pages) == 1:
+                self._report(pages[0].event, error)
+                return []
+            return [page for each in pages for page in await self._completed([each], now)]
+        return pages
 
     async def _views(self, taken: list[TakenEvent]) -> dict[tuple[str, int], TenantView | LargeTenant]:
         """Return what is known of the tenants of a batch; one that cannot be read is left out.
@@ -188,7 +220,7 @@ class Planner:
 
     def _report(self, event: TakenEvent, error: Exception) -> None:
         told = f"{event.id} of tenant {event.tenant}: {why(error)}"
-        self.emit(LoopFailed(loop="plan", error=told, pause=self.settings.lease))
+        self.context.emit(LoopFailed(loop="plan", error=told, pause=self.context.settings.lease))
 
     def _lease(
         self,
@@ -254,8 +286,8 @@ class Planner:
         worker: str | None = None,
     ) -> None:
         """Settle, by default for this process, and hand what was leased to it to its senders."""
-        lease = self.settings.lease if lease is None else lease
-        worker = self.worker if worker is None else worker
+        lease = self.context.settings.lease if lease is None else lease
+        worker = self.context.worker if worker is None else worker
         settled = await self._settled(settlements, now, lease, worker)
         failpoint("fan.committed")
         until = now + lease
@@ -265,17 +297,17 @@ class Planner:
                 self.leases.add(claim)
                 metered = destination.rate_limit is not None
                 self._backlog(new).add((claim, self.circuits.places(destination), metered))
-        self.emit(EventsPlanned(events=len(settled), deliveries=planned, took=self.clock.now() - now))
+        self.context.emit(EventsPlanned(events=len(settled), deliveries=planned, took=self.context.clock.now() - now))
 
     async def _settled(self, settlements: list[Settlement], now: datetime, lease: timedelta, worker: str) -> set[str]:
         """Settle; leave out what the store refuses, which is found by halves and comes back with its lease."""
         try:
-            return await self.store.settle(settlements, now=now, lease=lease, worker=worker)
+            return await self.context.store.settle(settlements, now=now, lease=lease, worker=worker)
         except ValueRefusedError as error:
             middle = len(settlements) // 2
             if not middle:
                 told = f"{settlements[0].event_id}: {why(error)}"
-                self.emit(LoopFailed(loop="plan", error=told, pause=self.settings.lease))
+                self.context.emit(LoopFailed(loop="plan", error=told, pause=self.context.settings.lease))
                 return set()
         settled = await self._settled(settlements[:middle], now, lease, worker)
         return settled | await self._settled(settlements[middle:], now, lease, worker)

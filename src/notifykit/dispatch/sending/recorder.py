@@ -12,14 +12,14 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
-from ..errors import StoreError, ValueRefusedError
-from ..failpoints import failpoint
-from ..ports import Clock, Record, Store
-from ..telemetry import ClaimLost, LoopFailed, TelemetryEvent, why
+from ...errors import StoreError, ValueRefusedError
+from ...failpoints import failpoint
+from ...ports import Record
+from ...telemetry import ClaimLost, LoopFailed, why
+from ..context import Context
+from ..round_robin import Pace
 from .eager import EagerSends, Result, Written
 from .leases import Leases
-from .round_robin import Pace
-from .settings import DispatchSettings
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 #: Seconds that a write may take while short transactions wait for it, and how many records it takes even then.
@@ -45,20 +45,16 @@ class Recorder:
 
     def __init__(
         self,
-        store: Store,
+        context: Context,
         leases: Leases,
-        settings: DispatchSettings,
-        clock: Clock,
-        emit: Callable[[TelemetryEvent], None],
-        worker: str,
         hurried: Callable[[], bool],
         on_stall: Callable[[bool], None],
     ) -> None:
-        self._store = store
+        self._store = context.store
         self._leases = leases
-        self._emit = emit
-        self._batch = settings.batch
-        self._most = settings.batch
+        self._emit = context.emit
+        self._batch = context.settings.batch
+        self._most = self._batch
         self._hurried = hurried
         self._on_stall = on_stall
         self._stalled = False
@@ -68,9 +64,7 @@ class Recorder:
         self._empty = asyncio.Event()
         self._empty.set()
         self._later = 0
-        self.eager_sends = EagerSends(
-            store, leases, clock, settings.lease, worker, emit, self._note_some, self._add_later
-        )
+        self.eager_sends = EagerSends(context, leases, self._note_some, self._add_later)
         #: Drops the first of what is being written, if it is refused even by itself.
         self._give_up: Callable[[], str | None] = self._give_up_record
 

@@ -20,14 +20,14 @@ from typing import Self
 
 import anyio
 
-from ..errors import ConfigurationError, NewerSchemaError, SchemaError, StateError, StoreUnavailableError
-from ..failpoints import failpoint
-from ..models.delivery import Claim, Lane, Priority
-from ..models.destination import Destination
-from ..models.ids import new_id
-from ..policies.retry import Rng
-from ..ports import Channel, Clock, NextDue, Store, TokenRequest
-from ..telemetry import (
+from ...errors import ConfigurationError, NewerSchemaError, SchemaError, StateError, StoreUnavailableError
+from ...failpoints import failpoint
+from ...models.delivery import Claim, Lane, Priority
+from ...models.destination import Destination
+from ...models.ids import new_id
+from ...policies.retry import Rng
+from ...ports import Channel, Clock, NextDue, Store, TokenRequest
+from ...telemetry import (
     LoopFailed,
     SendingPaused,
     Subscriber,
@@ -37,20 +37,22 @@ from ..telemetry import (
     wants_log,
     why,
 )
-from .backlog import Backlog
-from .circuits import Circuits
-from .directory import Directory
-from .invalidation import Invalidation
-from .janitor import Janitor
-from .leases import Leases
-from .operational_events import OperationalEvents
-from .planner import Planner
-from .recorder import Recorder
-from .round_robin import PollResult
+from ..context import Context
+from ..directory import Directory
+from ..maintenance.invalidation import Invalidation
+from ..maintenance.janitor import Janitor
+from ..operational_events import OperationalEvents
+from ..people import People
+from ..planning.planner import Planner
+from ..round_robin import PollResult
+from ..sending.backlog import Backlog
+from ..sending.circuits import Circuits
+from ..sending.leases import Leases
+from ..sending.recorder import Recorder
+from ..sending.sender import Sender
+from ..sending.source import Source
+from ..settings import DispatchSettings
 from .schedule import Schedule
-from .sender import Sender
-from .settings import DispatchSettings
-from .source import Source
 
 _SWEEP_EVERY, _IDLE_EVERY, _PURGE_EVERY, _TICK_EVERY = 5.0, 15.0, 60.0, 0.5
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
@@ -113,6 +115,14 @@ class Dispatcher:
         self._clock = clock or SystemClock()
         self._subscribers = tuple(subscribers)
         self.worker = f"{socket.gethostname()}:{os.getpid()}:{new_id('')[-6:]}"
+        self._context = Context(
+            store=store,
+            clock=self._clock,
+            rng=rng,
+            emit=self._emit,
+            worker=self.worker,
+            settings=self.settings,
+        )
         self._opened = opened or _asked(store)
         self._keeping = AsyncExitStack()
         self._serving: asyncio.Task[None] | None = None
@@ -125,68 +135,52 @@ class Dispatcher:
         self._resuming: asyncio.TimerHandle | None = None
         self._source_wakeups: list[asyncio.Event] = []
         self._schedule = Schedule(self._emit)
-        self._build(rng)
+        self._build()
 
-    def _build(self, rng: Rng) -> None:
-        settings, store, clock = self.settings, self._store, self._clock
-        self._directory = Directory(store, settings.max_timeout, self._channels)
+    def _build(self) -> None:
+        context, settings = self._context, self.settings
+        self._directory = Directory(self._store, settings.max_timeout, self._channels)
+        self._people = People(self._store, self._directory, self._channels)
         self._leases = Leases()
-        self._recorder = Recorder(
-            store,
-            self._leases,
-            settings,
-            clock,
-            self._emit,
-            self.worker,
-            lambda: self._planner.is_bypassed,
-            self._halt,
-        )
+        self._recorder = Recorder(context, self._leases, lambda: self._planner.is_bypassed, self._halt)
         self._operational = OperationalEvents(self._directory)
-        self._invalidation = Invalidation(store, clock, self._operational, self._emit)
-        self._circuits = Circuits(
-            store, clock, self._operational, self._emit, self._allow, self._invalidate, settings.patience
-        )
+        self._invalidation = Invalidation(context, self._operational)
+        self._circuits = Circuits(context, self._operational, self._allow, self._invalidate)
         self.backlogs: dict[tuple[str, Priority], Backlog] = {}
         self._sources: list[Source] = []
         self._senders: list[tuple[Sender, int]] = []
         if "send" in settings.roles:
             for channel in self._channels:
                 for priority in Priority:
-                    self._build_lane(Lane(channel, priority), rng)
+                    self._build_lane(Lane(channel, priority))
         self._planner = Planner(
-            store,
+            context,
             self._directory,
+            self._people,
             self.backlogs,
             self._leases,
             self._recorder.eager_sends,
             self._circuits,
-            settings,
-            clock,
-            self._emit,
-            self.worker,
         )
-        self._janitor = Janitor(store, self._leases, settings, clock, self._emit)
+        self._janitor = Janitor(context, self._leases)
 
-    def _build_lane(self, lane: Lane, rng: Rng) -> None:
+    def _build_lane(self, lane: Lane) -> None:
         backlog = self.backlogs[lane] = Backlog(self.settings.prefetch, self._wake, self._token_shortage.set)
         self._sources.append(
             Source(
                 lane,
-                self._store,
+                self._context,
                 backlog,
                 self._directory,
+                self._people,
                 self._leases,
                 self._circuits,
                 self._recorder,
-                self.settings,
-                self._clock,
-                self.worker,
-                rng,
-                self._emit,
             )
         )
         sender = Sender(
             lane,
+            self._context,
             backlog,
             self._channels,
             self._directory,
@@ -194,14 +188,10 @@ class Dispatcher:
             self._leases,
             self._circuits,
             self._operational,
-            self._clock,
-            rng,
-            self._emit,
             self._wants,
             self._invalidate,
             self._wake_sources,
             self._pause_sending,
-            self.worker,
             self.settings.lease_margin / 2,
         )
         self._senders.append((sender, self.settings.concurrency[lane.priority]))

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import anyio
 
-from ..telemetry import LoopFailed, TelemetryEvent, why
+from ...telemetry import LoopFailed, TelemetryEvent, why
 
 #: The longest period that a process's own instant is chosen from, in seconds.
 _LONGEST = 60.0

@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ..errors import StoreError
-from ..failpoints import failpoint
-from ..models.delivery import Attempt, Claim, DeliveryState, Lane
-from ..models.destination import Destination
-from ..models.event import StoredEvent
-from ..models.outcome import (
+from ...errors import StoreError
+from ...failpoints import failpoint
+from ...models.delivery import Attempt, Claim, DeliveryState, Lane
+from ...models.destination import Destination
+from ...models.event import StoredEvent
+from ...models.ids import is_for_person
+from ...models.outcome import (
     Accepted,
     BadRecipient,
     Outcome,
@@ -28,17 +29,19 @@ from ..models.outcome import (
     outcome_problem,
     recordable,
 )
-from ..policies.decide import SEND, Cancel, Decision, Hold, decide
-from ..policies.retry import Complete, DeadLetter, NextStep, PutBack, RetryAt, Rng, next_step
-from ..ports import Channel, Clock, Record
-from ..telemetry import ChannelFailed, DeliveryAttempted, DeliveryNotSent, LoopFailed, TelemetryEvent, why
+from ...policies.decide import SEND, Decision, decide
+from ...policies.retry import Complete, DeadLetter, NextStep, PutBack, RetryAt, next_step
+from ...ports import Channel, Record
+from ...telemetry import ChannelFailed, DeliveryAttempted, LoopFailed, why
+from ..context import Context
+from ..directory import Directory
+from ..operational_events import OperationalEvents
 from .backlog import Backlog
 from .circuits import Circuits
-from .directory import Directory
 from .eager import Written
 from .leases import Leases
-from .operational_events import OperationalEvents
 from .recorder import Recorder
+from .records import not_sent, record_of
 
 _NAMES: Mapping[type[Outcome], str] = {
     Accepted: "accepted",
@@ -68,6 +71,7 @@ class Sender:
     """
 
     lane: Lane
+    context: Context
     backlog: Backlog
     channels: Mapping[str, Channel]
     directory: Directory
@@ -75,14 +79,10 @@ class Sender:
     leases: Leases
     circuits: Circuits
     operational: OperationalEvents
-    clock: Clock
-    rng: Rng
-    emit: Callable[[TelemetryEvent], None]
     wants: Callable[[], bool]
     invalidate: Callable[[Destination, str], None]
     next_of_group: Callable[[], None]
     short: Callable[[str], None]
-    worker: str
     margin: timedelta
 
     async def pull(self, most: int = sys.maxsize) -> None:
@@ -93,15 +93,18 @@ class Sender:
                 await self._deliver(claim)
             except Exception as error:  # an error of one delivery does not stop the lane
                 text = f"{claim.delivery_id}: {why(error)}"
-                self.emit(LoopFailed(loop=f"send {self.lane}", error=text, pause=_FAULT))
-                self.release(claim, self.clock.now(), pause=_FAULT)
+                self.context.emit(LoopFailed(loop=f"send {self.lane}", error=text, pause=_FAULT))
+                self.release(claim, self.context.clock.now(), pause=_FAULT)
             finally:
                 self.backlog.done(claim.subscriber_id)
 
     async def _deliver(self, claim: Claim) -> None:
-        started = self.clock.now()
+        started = self.context.clock.now()
         destination = self.directory.destination(claim)
         if destination is None:
+            if is_for_person(claim.subscription_id, claim.address):
+                self.release(claim, started)  # its destination made room for others: the next claim reads it again
+                return
             try:
                 destination = await self.directory.find_destination(claim)
             except StoreError:
@@ -118,9 +121,9 @@ class Sender:
         failpoint("att.started")
         outcome = await self._send(claim, destination, started)
         failpoint("att.answered")
-        finished = self.clock.now()
+        finished = self.context.clock.now()
         self.circuits.note(destination, outcome, finished)
-        step = next_step(outcome, tries=claim.tries + 1, policy=destination.retry, now=finished, rng=self.rng)
+        step = next_step(outcome, tries=claim.tries + 1, policy=destination.retry, now=finished, rng=self.context.rng)
         if isinstance(step, PutBack):
             if isinstance(outcome, Unsent) and outcome.pauses:
                 self.short(outcome.reason)
@@ -142,7 +145,7 @@ class Sender:
             problem = f"{type(error).__name__}: {error}"
         if problem is None:
             return recordable(outcome)
-        self.emit(ChannelFailed(channel=claim.channel, delivery_id=claim.delivery_id, error=problem))
+        self.context.emit(ChannelFailed(channel=claim.channel, delivery_id=claim.delivery_id, error=problem))
         return Transient(reason="channel_error")
 
     def _record(
@@ -180,7 +183,7 @@ class Sender:
             answer.status,
             due_at,
             answer.body[:_KEPT],
-            self.worker,
+            self.context.worker,
             answer.reference,
         )
         in_group = claim.ordering_key is not None and state is not DeliveryState.PENDING
@@ -196,7 +199,7 @@ class Sender:
             if in_group:
                 self.next_of_group()
             if self.wants():
-                self.emit(self._attempted(claim, attempt, step, finished))
+                self.context.emit(self._attempted(claim, attempt, step, finished))
 
         return written
 
@@ -220,29 +223,15 @@ class Sender:
         )
 
     def _not_sent(self, claim: Claim, decision: Decision, now: datetime) -> None:
-        reason: str | None
-        match decision:
-            case Hold(due_at, reason):
-                record = Record(claim.delivery_id, claim.fence, DeliveryState.HELD, reason, due_at, now, None)
-            case Cancel(reason=reason):
-                record = Record(claim.delivery_id, claim.fence, DeliveryState.CANCELLED, reason, None, now, None)
-            case _:
-                record = Record(claim.delivery_id, claim.fence, DeliveryState.EXPIRED, "expired", None, now, None)
-        self._write_unsent(claim, record)
+        self._write_unsent(claim, record_of(claim, decision, now))
 
     def _write_unsent(self, claim: Claim, record: Record) -> None:
-        event = DeliveryNotSent(
-            delivery_id=claim.delivery_id,
-            event_id=claim.event_id,
-            tenant=claim.tenant,
-            decision=record.state.value,
-            reason=record.reason,
-        )
+        event = not_sent(claim, record)
 
         def written() -> None:
             if claim.ordering_key is not None and record.state not in (DeliveryState.HELD, DeliveryState.PENDING):
                 self.next_of_group()
-            self.emit(event)
+            self.context.emit(event)
 
         self.recorder.add(record, written)
 

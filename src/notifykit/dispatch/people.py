@@ -1,0 +1,234 @@
+"""What planning and sending need to know of recipients: read for a batch at a time, and taken anew for each."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import attrs
+
+from ..models.audience import Audience
+from ..models.delivery import Claim, DeliveryState, EventDetails, NewDelivery
+from ..models.event import TakenEvent
+from ..models.event_type import ALL_TENANTS, StoredEventType
+from ..models.ids import delivery_id, is_for_person, recipient_key
+from ..models.recipient import PREFERENCES, Recipient, TenantPreferences
+from ..models.steps import IN_APP, Step, Unless
+from ..models.subscription import PEOPLE
+from ..policies.audience import NoticePlan, addressees, decide_claimed, notice_plan, plan_person
+from ..policies.decide import HOLD, SEND, Decision, Hold
+from ..ports import MAX_IDS, DeliveryFilter, Store
+from .directory import Directory
+
+_NOBODY = TenantPreferences(tenant="-")
+
+
+class _Marks(Protocol):
+    @property
+    def seen_at(self) -> datetime | None: ...
+
+    @property
+    def read_at(self) -> datetime | None: ...
+
+
+@runtime_checkable
+class HasMarks(Protocol):
+    """A store with inboxes, as far as waking deliveries ask it."""
+
+    async def inbox_marks(self, tenant: str, wanted: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], _Marks]:
+        """Return what people have done with the items of events, by recipient and event id."""
+        ...
+
+
+@attrs.define
+class Page:
+    """A page of the plan of an event; ``deliveries`` to people are worked out in place."""
+
+    event: TakenEvent
+    deliveries: list[NewDelivery]
+    cursor: str | None
+
+    @property
+    def is_for_people(self) -> bool:
+        """Whether recipients are to be read before it is complete."""
+        return self.event.audience is not None or any(new.channel == PEOPLE for new in self.deliveries)
+
+
+class _Known(NamedTuple):
+    """What was read for one batch."""
+
+    recipients: Mapping[tuple[str, str], Recipient]
+    tenants: Mapping[str, TenantPreferences]
+    types: Mapping[str, StoredEventType]
+
+
+class People:
+    """Recipients, in batches.
+
+    Args:
+        directory: Gets the destinations that recipients' addresses yield.
+        channels: The names of this process's channels.
+    """
+
+    def __init__(self, store: Store, directory: Directory, channels: Collection[str]) -> None:
+        self._store = store
+        self._directory = directory
+        self._channels = frozenset(channels)
+
+    # -- planning --------------------------------------------------------------------------------
+
+    async def complete(self, pages: Sequence[Page], now: datetime) -> None:
+        """Put into each page the deliveries to its people, whose recipients are read at one go."""
+        audiences = [Audience.from_json(page.event.audience) for page in pages]
+        wanted = [
+            addressees(page.event, audience, [new for new in page.deliveries if new.channel == PEOPLE])
+            for page, audience in zip(pages, audiences, strict=True)
+        ]
+        named: dict[str, set[str]] = {}
+        for page, found in zip(pages, wanted, strict=True):
+            named.setdefault(page.event.tenant, set()).update(found)
+        known = await self._read(named, {page.event.type for page in pages})
+        for page, audience, found in zip(pages, audiences, wanted, strict=True):
+            self._complete(page, audience, found, known, now)
+
+    def _complete(
+        self, page: Page, audience: Audience, wanted: Mapping[str, str], known: _Known, now: datetime
+    ) -> None:
+        event = page.event
+        plan = self._plan(event.type, event.details, known, event.expires_at, audience.channels)
+        tenant = known.tenants.get(event.tenant)
+        page.deliveries[:] = [new for new in page.deliveries if new.channel != PEOPLE]
+        for recipient_id, subscription_id in wanted.items():
+            recipient = known.recipients.get((event.tenant, recipient_id))
+            made = plan_person(event, plan, recipient_id, recipient, tenant, subscription_id=subscription_id, now=now)
+            page.deliveries += made
+            if recipient is not None:
+                for new in made:
+                    if new.state is DeliveryState.PENDING:
+                        self._prime(new.channel, new.address or "", recipient, tenant)
+
+    # -- waking ----------------------------------------------------------------------------------
+
+    async def decide(self, claims: Sequence[Claim], now: datetime) -> dict[str, Decision]:
+        """Decide anew about those of some claims that are for people; return each decision but :data:`SEND`.
+
+        Their recipients are read at one go.
+        """
+        theirs = [claim for claim in claims if is_for_person(claim.subscription_id, claim.address)]
+        if not theirs:
+            return {}
+        named: dict[str, set[str]] = {}
+        for claim in theirs:
+            named.setdefault(claim.tenant, set()).add(claim.subscriber_id)
+        known = await self._read(named, {claim.event_type for claim in theirs})
+        plans = {
+            claim.delivery_id: self._plan(claim.event_type, claim.details, known, claim.expires_at) for claim in theirs
+        }
+        earlier = await self._earlier(theirs, plans, known)
+        marks = await self._marks(theirs, plans)
+        found: dict[str, Decision] = {}
+        for claim in theirs:
+            recipient = known.recipients.get((claim.tenant, claim.subscriber_id))
+            tenant = known.tenants.get(claim.tenant)
+            address = claim.address or ""
+            decision = decide_claimed(
+                plans[claim.delivery_id],
+                claim.channel,
+                address,
+                recipient,
+                tenant,
+                earlier=earlier.get(claim.delivery_id, ()),
+                marks=marks.get(claim.delivery_id, ()),
+                now=now,
+            )
+            if (
+                decision is SEND
+                and recipient is not None
+                and not self._prime(claim.channel, address, recipient, tenant)
+            ):
+                decision = Hold(now + HOLD, "no_channel")
+            if decision is not SEND:
+                found[claim.delivery_id] = decision
+        return found
+
+    async def _earlier(
+        self, claims: Iterable[Claim], plans: Mapping[str, NoticePlan], known: _Known
+    ) -> dict[str, list[DeliveryState]]:
+        """Return the states of the deliveries over the steps before, for each claim of a fallback."""
+        before: dict[str, list[str]] = {}
+        wanted: dict[str, list[str]] = {}
+        for claim in claims:
+            step = plans[claim.delivery_id].step(claim.channel)
+            recipient = known.recipients.get((claim.tenant, claim.subscriber_id))
+            if step is not None and step.fallback and recipient is not None:
+                steps = plans[claim.delivery_id].before(step)
+                before[claim.delivery_id] = _delivery_ids(claim.event_id, recipient, steps)
+                wanted.setdefault(claim.tenant, []).extend(before[claim.delivery_id])
+        states: dict[str, DeliveryState] = {}
+        for tenant, ids in wanted.items():
+            for at in range(0, len(ids), MAX_IDS):
+                some = DeliveryFilter(ids=ids[at : at + MAX_IDS])
+                found = await self._store.find_deliveries(tenant, some, limit=MAX_IDS)
+                states.update((delivery.id, delivery.state) for delivery in found)
+        return {of: [states[id_] for id_ in ids if id_ in states] for of, ids in before.items()}
+
+    async def _marks(self, claims: Iterable[Claim], plans: Mapping[str, NoticePlan]) -> dict[str, set[Unless]]:
+        """Return what was done with the inbox item of each claim whose step asks for that."""
+        if not isinstance(self._store, HasMarks):
+            return {}
+        wanted: dict[str, dict[str, tuple[str, str]]] = {}
+        for claim in claims:
+            step = plans[claim.delivery_id].step(claim.channel)
+            if step is not None and step.unless:
+                wanted.setdefault(claim.tenant, {})[claim.delivery_id] = (claim.subscriber_id, claim.event_id)
+        found: dict[str, set[Unless]] = {}
+        for tenant, items in wanted.items():
+            marks = await self._store.inbox_marks(tenant, set(items.values()))
+            for id_, item in items.items():
+                if item in marks:
+                    at = {Unless.SEEN: marks[item].seen_at, Unless.READ: marks[item].read_at}
+                    found[id_] = {mark for mark, when in at.items() if when is not None}
+        return found
+
+    # -- both ------------------------------------------------------------------------------------
+
+    async def _read(self, named: Mapping[str, Collection[str]], types: Collection[str]) -> _Known:
+        recipients: dict[tuple[str, str], Recipient] = {}
+        tenants: dict[str, TenantPreferences] = {}
+        for tenant, ids in named.items():
+            for recipient in await self._store.get(Recipient, tenant, ids):
+                recipients[tenant, recipient.id] = recipient
+            for preferences in await self._store.get(TenantPreferences, tenant, [PREFERENCES]):
+                tenants[tenant] = preferences
+        known = await self._store.get(StoredEventType, ALL_TENANTS, types)
+        return _Known(recipients, tenants, {each.id: each for each in known})
+
+    def _plan(
+        self,
+        type_name: str,
+        details: EventDetails,
+        known: _Known,
+        expires_at: datetime | None,
+        channels: Collection[str] = (),
+    ) -> NoticePlan:
+        event_type = known.types.get(type_name)
+        return notice_plan(
+            type_name, details, event_type, expires_at=expires_at, channels=channels, available=self._channels
+        )
+
+    def _prime(self, channel: str, address: str, recipient: Recipient, tenant: TenantPreferences | None) -> bool:
+        """Give the directory the destination that an address of a recipient yields now; tell whether there is one."""
+        person = (_NOBODY if tenant is None else tenant).person(recipient)
+        return self._directory.prime(recipient.tenant, recipient.id, channel, address, person)
+
+
+def _delivery_ids(event_id: str, recipient: Recipient, steps: Iterable[Step]) -> list[str]:
+    """Return the ids that an event's deliveries to a recipient over some steps have, made or not."""
+    found = []
+    for step in steps:
+        on = [each.address for each in recipient.addresses_on(step.channel)]
+        if step.channel == IN_APP:
+            on.append(recipient.id)
+        found += [delivery_id(event_id, recipient_key(recipient.id, step.channel, address)) for address in on]
+    return found

@@ -1,0 +1,252 @@
+"""Whom an event is told to, over which channels and when: from recipients and the steps of a type to deliveries.
+
+Pure: the clock is an argument.  Each step and address becomes one delivery, with an id of its own, when the event is
+planned.  What the person refuses is a delivery too (``SUPPRESSED``), so that "why did I get nothing?" has an answer.
+What waits (a later step, the end of quiet hours) is held, and the decision is taken anew when it wakes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from datetime import datetime, timedelta
+from typing import Final
+
+import attrs
+
+from ..models.audience import Audience
+from ..models.delivery import DeliveryState, EventDetails, NewDelivery
+from ..models.event import TakenEvent
+from ..models.event_type import StoredEventType
+from ..models.ids import delivery_id, recipient_key
+from ..models.preferences import Purpose
+from ..models.recipient import Recipient, TenantPreferences
+from ..models.steps import IN_APP, Step, Unless
+from ..models.unreadable import UnreadableRecipient
+from .contact import Code, Decision, Defer, Person, Skip, decide_contact, person_of, usable_addresses
+from .decide import HOLD, SEND, Cancel, Expire, Hold, Suppress
+from .decide import Decision as Claimed
+from .preferences import Notice
+
+#: What a type without steps does, over the channels that a recipient has an address of.
+DEFAULT_STEPS: Final = (Step(IN_APP), Step("email"))
+#: How long a fallback waits before it looks again at the steps before it.
+FALLBACK_LOOK = timedelta(minutes=1)
+
+UNKNOWN_RECIPIENT, RECIPIENT_GONE, RECIPIENT_UNREADABLE = "unknown_recipient", "recipient_gone", "recipient_unreadable"
+LATER_STEP, FALLBACK, EARLIER_DELIVERED = "later_step", "fallback", "earlier_step_delivered"
+
+_DEFAULT_CATEGORY = "general"
+_EXPIRED = frozenset({Code.EXPIRED, Code.EXPIRED_IN_QUIET_HOURS})
+_PURPOSES = {purpose.value: purpose for purpose in Purpose}
+
+
+@attrs.frozen(kw_only=True)
+class NoticePlan:
+    """What is the same for all recipients of an event.
+
+    Attributes:
+        steps: Over which channels they are told.
+        is_default: Whether the type declares no steps, so that a channel without an address is left out.
+        actor: The recipient who caused the event and is not told.
+    """
+
+    notice: Notice
+    steps: tuple[Step, ...]
+    is_default: bool
+    actor: str | None = None
+
+    def step(self, channel: str) -> Step | None:
+        """Return the step over a channel."""
+        return next((step for step in self.steps if step.channel == channel), None)
+
+    def before(self, step: Step) -> tuple[Step, ...]:
+        """Return the steps before another."""
+        return self.steps[: self.steps.index(step)]
+
+
+def notice_plan(
+    type_name: str,
+    details: EventDetails,
+    event_type: StoredEventType | None,
+    *,
+    expires_at: datetime | None,
+    channels: Collection[str] = (),
+    available: Collection[str] | None = None,
+) -> NoticePlan:
+    """Return what is the same for all recipients of an event.
+
+    Args:
+        type_name: The event's type.
+        details: What the event says of itself; what its publisher did not know is taken from the type.
+        event_type: The type as it is stored.
+        expires_at: When the event is of no use any more.
+        channels: Only these steps (see :class:`~notifykit.models.audience.Audience`).
+        available: The channels that there are, for a type without steps; ``None`` for any.
+    """
+    steps = () if event_type is None else event_type.steps
+    is_default = not steps
+    if is_default:
+        given = map(Step, channels) if channels else DEFAULT_STEPS
+        steps = tuple(step for step in given if channels or available is None or step.channel in available)
+    elif channels:
+        steps = tuple(step for step in steps if step.channel in channels)
+    category, purpose = details.category, details.purpose
+    if event_type is not None:
+        category, purpose = category or event_type.category, purpose or event_type.purpose
+    return NoticePlan(
+        notice=Notice(
+            type=type_name,
+            category=category or _DEFAULT_CATEGORY,
+            purpose=_PURPOSES.get(purpose or "", Purpose.TRANSACTIONAL),
+            topic=details.topic,
+            expires_at=expires_at,
+        ),
+        steps=steps,
+        is_default=is_default and not channels,
+        actor=None if event_type is not None and event_type.tells_actor else details.actor,
+    )
+
+
+# ── planning ───────────────────────────────────────────────────────────────────────────────────
+
+
+def addressees(event: TakenEvent, audience: Audience, matched: Iterable[NewDelivery]) -> dict[str, str]:
+    """Return the ids of the recipients of one page of an event, each once, with the subscription that names them.
+
+    Args:
+        event: What is told.
+        audience: Whom it names itself: they come with the first page, and have an empty subscription.
+        matched: The deliveries to :data:`~notifykit.models.subscription.PEOPLE` of the page.
+    """
+    named = dict.fromkeys(audience.to, "")
+    found = named if event.cursor is None else {}
+    for new in matched:
+        if new.subscriber_id not in named:
+            found.setdefault(new.subscriber_id, new.subscription_id)
+    return found
+
+
+def plan_person(
+    event: TakenEvent,
+    plan: NoticePlan,
+    recipient_id: str,
+    recipient: Recipient | None,
+    tenant: TenantPreferences | None,
+    *,
+    subscription_id: str = "",
+    now: datetime,
+) -> list[NewDelivery]:
+    """Return the deliveries of an event to one recipient: for each step one to each address, or one that says why not.
+
+    Args:
+        recipient: ``None`` if the tenant has no such recipient.
+    """
+    if recipient_id == plan.actor:
+        return []
+
+    def new(channel: str, address: str, state: DeliveryState, reason: str | None, due_at: datetime) -> NewDelivery:
+        return NewDelivery(
+            delivery_id(event.id, recipient_key(recipient_id, channel, address)),
+            event.id,
+            event.tenant,
+            subscription_id,
+            recipient_id,
+            channel,
+            event.priority,
+            state,
+            reason,
+            due_at,
+            event.expires_at,
+            None,  # a step that is held would hold later events of its group
+            address,
+        )
+
+    if recipient is None or isinstance(recipient, UnreadableRecipient):
+        code = UNKNOWN_RECIPIENT if recipient is None else RECIPIENT_UNREADABLE
+        return [new(step.channel, recipient_id, DeliveryState.SUPPRESSED, code, now) for step in plan.steps[:1]]
+    person = person_of(recipient, tenant)
+    made: list[NewDelivery] = []
+    may_arrive = False
+    for step in plan.steps:
+        decision = decide_contact(plan.notice, person, step.channel, tokens_left=True, now=now)
+        if isinstance(decision, Skip):
+            if not (plan.is_default and decision.code is Code.NO_ADDRESS):
+                state = DeliveryState.EXPIRED if decision.code in _EXPIRED else DeliveryState.SUPPRESSED
+                made.append(new(step.channel, _first_address(person, step.channel), state, decision.code.value, now))
+            continue
+        start = _start(step, decision, may_arrive, now)
+        made += [
+            new(step.channel, address, *start)
+            for address in usable_addresses(person, step.channel, plan.notice.purpose, now)
+        ]
+        may_arrive = True
+    return made
+
+
+def _first_address(person: Person, channel: str) -> str:
+    """Return the address of a delivery that is not made; empty if there is none."""
+    return next((each.address for each in person.addresses if each.channel == channel), "")
+
+
+def _start(
+    step: Step, decision: Decision, may_arrive: bool, now: datetime
+) -> tuple[DeliveryState, str | None, datetime]:
+    """Return the first state of a delivery that is not refused, the reason, and when it is due."""
+    if step.fallback and may_arrive:
+        return DeliveryState.HELD, FALLBACK, now + max(step.after, FALLBACK_LOOK)
+    if step.after:
+        return DeliveryState.HELD, LATER_STEP, now + step.after
+    if isinstance(decision, Defer):
+        return DeliveryState.HELD, decision.code.value, decision.until
+    return DeliveryState.PENDING, None, now
+
+
+# ── waking ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def decide_claimed(
+    plan: NoticePlan,
+    channel: str,
+    address: str,
+    recipient: Recipient | None,
+    tenant: TenantPreferences | None,
+    *,
+    earlier: Collection[DeliveryState] = (),
+    marks: Collection[Unless] = (),
+    now: datetime,
+) -> Claimed:
+    """Decide anew whether a person's delivery is sent, from what is true now.
+
+    Args:
+        plan: As of planning; its steps may have changed since.
+        channel: Of the delivery.
+        address: Of the delivery.
+        recipient: ``None`` if there is none any more.
+        tenant: What the tenant says for its recipients.
+        earlier: The states of the event's deliveries to this recipient over the steps before, for a fallback.
+        marks: What the person did with the event's inbox item, for a step with ``unless``.
+    """
+    if recipient is None:
+        return Cancel(RECIPIENT_GONE)
+    if isinstance(recipient, UnreadableRecipient):
+        return Hold(now + HOLD, RECIPIENT_UNREADABLE)
+    step = plan.step(channel)
+    if step is not None:
+        if step.is_answered_by(marks):
+            return Cancel((Unless.READ if Unless.READ in marks else Unless.SEEN).value)
+        if step.fallback and DeliveryState.DELIVERED in earlier:
+            return Cancel(EARLIER_DELIVERED)
+        if step.fallback and not all(state.is_final for state in earlier):
+            return Hold(now + FALLBACK_LOOK, FALLBACK)
+    person = person_of(recipient, tenant)
+    only = [each for each in person.addresses if (each.channel, each.address) == (channel, address)]
+    decision = decide_contact(plan.notice, attrs.evolve(person, addresses=only), channel, tokens_left=True, now=now)
+    match decision:
+        case Skip(code) if code in _EXPIRED:
+            return Expire(code.value)
+        case Skip(code):
+            return Suppress(code.value)
+        case Defer(until):
+            return Hold(until, decision.code.value)
+        case _:
+            return SEND

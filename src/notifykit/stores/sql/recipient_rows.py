@@ -1,0 +1,123 @@
+"""Recipients and tenants' preferences as rows: beside the keys a row has one text of JSON, without what is empty.
+
+It is read by hand, because a fan-out reads many of them; what few persons have (settings, mutes, quiet hours) is read
+by the converter.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+from ...codec import dumps, structure, unstructure
+from ...models.addresses import AddressState, Suppression
+from ...models.preferences import Mute, Setting
+from ...models.quiet_hours import QuietHours
+from ...models.recipient import NO_QUIET_HOURS, Consent, Recipient, RecipientAddress, TenantPreferences
+from .rows import Row, instant, micros
+
+#: The fields of a recipient that are columns.
+_COLUMNS = frozenset({"tenant", "id", "created_at", "updated_at", "version"})
+#: Values that need not be kept.
+_EMPTY: tuple[Any, ...] = (None, (), {}, NO_QUIET_HOURS)
+#: How what few persons have is read.
+_PARTS: dict[str, Any] = {
+    "settings": tuple[Setting, ...],
+    "mutes": tuple[Mute, ...],
+    "consents": tuple[Consent, ...],
+    "suppressions": tuple[Suppression, ...],
+    "quiet_hours": QuietHours,
+}
+
+
+def recipient_values(recipient: Recipient) -> dict[str, Any]:
+    """Return the columns of ``recipients``."""
+    return {
+        "tenant": recipient.tenant,
+        "id": recipient.id,
+        "details": _details(recipient),
+        "created_at": micros(recipient.created_at),
+        "updated_at": micros(recipient.updated_at),
+        "version": recipient.version,
+    }
+
+
+def recipient_from(row: Row) -> Recipient:
+    """Return the recipient of a row of ``recipients``."""
+    details = json.loads(row["details"])
+    return Recipient(
+        id=row["id"],
+        tenant=row["tenant"],
+        name=details.get("name"),
+        locale=details.get("locale"),
+        zone=details.get("zone"),
+        traits=details.get("traits") or {},
+        addresses=tuple(_address(**address) for address in details.get("addresses", ())),
+        created_at=instant(row["created_at"]),
+        updated_at=instant(row["updated_at"]),
+        version=row["version"],
+        **{name: structure(details[name], kind) for name, kind in _PARTS.items() if name in details},
+    )
+
+
+def preferences_values(preferences: TenantPreferences) -> dict[str, Any]:
+    """Return the columns of ``tenant_preferences``."""
+    return {
+        "tenant": preferences.tenant,
+        "id": preferences.id,
+        "details": _details(preferences),
+        "version": preferences.version,
+    }
+
+
+def preferences_from(row: Row) -> TenantPreferences:
+    """Return the preferences of a row of ``tenant_preferences``."""
+    details = json.loads(row["details"])
+    return TenantPreferences(
+        tenant=row["tenant"],
+        settings=structure(details.get("settings", []), _PARTS["settings"]),
+        locale=details.get("locale"),
+        zone=details.get("zone"),
+        version=row["version"],
+    )
+
+
+def _details(record: Recipient | TenantPreferences) -> str:
+    """Return what is no column as JSON, without what is empty."""
+    given = {field.name: getattr(record, field.name) for field in attrs.fields(type(record))}
+    kept = {name: _compact(value) for name, value in given.items() if name not in _COLUMNS and value not in _EMPTY}
+    return dumps(kept).decode()
+
+
+def _compact(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_without_nothing(unstructure(item)) for item in value]
+    return unstructure(value) if attrs.has(type(value)) else value
+
+
+def _without_nothing(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return an object without its fields that are ``None``, which all have that default."""
+    return {
+        name: _without_nothing(value) if isinstance(value, dict) else value
+        for name, value in fields.items()
+        if value is not None
+    }
+
+
+def _address(
+    channel: str,
+    address: str,
+    state: str = AddressState.ACTIVE,
+    changed_at: str | None = None,
+    **others: str,
+) -> RecipientAddress:
+    return RecipientAddress(
+        channel=channel,
+        address=address,
+        state=AddressState(state),
+        changed_at=None if changed_at is None else datetime.fromisoformat(changed_at),
+        **others,
+    )
