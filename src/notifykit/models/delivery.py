@@ -93,7 +93,7 @@ class Delivery:
         due_at: When the next attempt may start; ``None`` once it has ended.
         generation: How often it has been redriven.
         address: Where on the channel it goes; ``None`` if an endpoint's record says that.
-        digest: The name of the digest that it carries; the event is the one that opened it.
+        digest: The name of the digest that it carries, or that it opened and is sent ahead of.
     """
 
     id: str
@@ -237,9 +237,9 @@ class Claim(NamedTuple):
         version: The tenant's version when the claim was made (see ``Directory``).
         address: Where on the channel it goes; ``None`` if an endpoint's record says that.
         details: What the event says of itself beside its body.
-        digest: The name of the digest that this is the delivery of; the claim has closed it.  The event is the one
-            that opened it.
-        collected: What the digest has collected, once that has been read.
+        digest: The name of the digest whose delivery this is, or that it opened and is sent ahead of.  The claim has
+            closed the digest.
+        collected: What the digest has collected, once that has been read; the event is the one that opened it.
     """
 
     delivery_id: str

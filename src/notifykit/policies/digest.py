@@ -74,6 +74,24 @@ def collect(new: NewDelivery, digest: Digest, data: Any, *, clock: tzinfo, now: 
     return new._replace(state=DeliveryState.HELD, reason=DIGEST, digest=entry)
 
 
+def carrier_of(new: NewDelivery, closes_at: datetime) -> NewDelivery:
+    """Return the digest's own delivery, which is due when it closes, from the one that opens it."""
+    assert new.digest is not None, "it opens a digest"
+    return new._replace(
+        id=new.digest.delivery_id,
+        state=DeliveryState.HELD,
+        reason=DIGEST,
+        due_at=closes_at,
+        expires_at=None,
+        ordering_key=None,
+    )
+
+
+def sent_ahead(new: NewDelivery) -> NewDelivery:
+    """Return the delivery that opens a digest and is sent at once."""
+    return new._replace(state=DeliveryState.PENDING, reason=None)
+
+
 def group_of(data: Any, path: str) -> str | None:
     """Return the value at ``path`` as JSON; ``None`` if there is none, or none that could name a group."""
     value: Any = {"data": data}

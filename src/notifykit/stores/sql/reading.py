@@ -56,6 +56,7 @@ SHARED = (
     "created_at",
     "expires_at",
     "address",
+    "digest",
 )
 
 

@@ -229,6 +229,7 @@ def delivery_from(row: Row) -> Delivery:
         expires_at=instant_or_none(row["expires_at"]),
         finished_at=instant_or_none(row["finished_at"]),
         address=row["address"],
+        digest=row["digest"],
     )
 
 
@@ -257,6 +258,7 @@ def claim_from(row: NamedRow, lease_until: datetime) -> Claim:
         row["version"] or 0,
         row["address"],
         details_from(row),
+        row["digest"],
     )
 
 
@@ -264,7 +266,7 @@ def claim_from(row: NamedRow, lease_until: datetime) -> Claim:
 CLAIM_COLUMNS = (
     "q.id, q.fence, q.attempts, q.tries, q.abandoned, q.tenant, q.event_id, e.type, q.subscription_id, "
     "q.subscriber_id, q.channel, q.priority, q.ordering_key, e.published_at, q.expires_at, e.body, t.version, "
-    f"q.address, {DETAIL_COLUMNS}"
+    f"q.address, q.digest, {DETAIL_COLUMNS}"
 )
 
 

@@ -460,6 +460,7 @@ def _size(settlements: Sequence[Settlement]) -> int:
 
 
 if TYPE_CHECKING:
-    from ....ports import Store
+    from ....ports import Digests, Store
 
     _conforms: type[Store] = SqliteStore
+    _collects: type[Digests] = SqliteStore
