@@ -8,10 +8,10 @@ import anyio
 import pytest
 
 from notifykit.stores.memory import MemoryStore
-from notifykit.testing import StoreFeatures, StoreSuite, make_event
+from notifykit.testing import DigestSuite, StoreFeatures, StoreSuite, make_event
 
 
-class TestMemoryStore(StoreSuite):
+class TestMemoryStore(DigestSuite, StoreSuite):
     """The reference store keeps every promise of a store that lives in one process."""
 
     features = StoreFeatures(fair=True)

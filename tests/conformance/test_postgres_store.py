@@ -7,14 +7,14 @@ from contextlib import AsyncExitStack
 import pytest
 from sqlalchemy import NullPool, create_engine, make_url
 
-from notifykit.testing import StoreFeatures, StoreSuite
+from notifykit.testing import DigestSuite, StoreFeatures, StoreSuite
 
 pytest.importorskip("asyncpg", reason="needs asyncpg")
 
 from notifykit.stores.sql.postgres.store import PostgresStore
 
 
-class TestPostgresStore(StoreSuite):
+class TestPostgresStore(DigestSuite, StoreSuite):
     """A store in a database keeps every promise, beside other stores on the same database too."""
 
     features = StoreFeatures(joins=True, durable=True, concurrent=True, hints=True)

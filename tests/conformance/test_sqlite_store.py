@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import NullPool, create_engine
 
 from notifykit.stores.sql.sqlite.store import SqliteStore
-from notifykit.testing import StoreFeatures, StoreSuite
+from notifykit.testing import DigestSuite, StoreFeatures, StoreSuite
 
 
-class TestSqliteStore(StoreSuite):
+class TestSqliteStore(DigestSuite, StoreSuite):
     """A store in a file keeps every promise, beside other stores on the same file too."""
 
     features = StoreFeatures(joins=True, durable=True, concurrent=True, hints=True)

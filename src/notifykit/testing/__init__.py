@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .receiver import Reply as Reply
     from .recording import RecordingChannel as RecordingChannel
     from .recording import SentRequest as SentRequest
+    from .suites.digests import DigestSuite as DigestSuite
     from .suites.store import StoreFeatures as StoreFeatures
     from .suites.store import StoreSuite as StoreSuite
 
@@ -63,6 +64,7 @@ _HOMES = {
     **dict.fromkeys(("Outbox", "OutboxDelivery", "PublishedEvent"), ".outbox"),
     **dict.fromkeys(("ReceivedRequest", "Receiver", "Reply"), ".receiver"),
     **dict.fromkeys(("RecordingChannel", "SentRequest"), ".recording"),
+    "DigestSuite": ".suites.digests",
     **dict.fromkeys(("StoreFeatures", "StoreSuite"), ".suites.store"),
 }
 

@@ -7,7 +7,7 @@ before its digest is closed, or opens the next one.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -16,8 +16,10 @@ from sqlalchemy import Connection, and_, delete, func, select, update
 from ...models.delivery import DeliveryState, DigestEntry, NewDelivery
 from ...models.event import StoredEvent
 from ...policies.digest import carrier_of, sent_ahead
+from ...ports import DeliveryFilter, Move
 from . import schema as s
 from .readable import event_from, fetch, first
+from .reading import COLLECTED, conditions, in_states, open_rows
 from .rows import PRIORITIES, RANK, NamedRow, instant, micros, micros_or_none
 
 
@@ -147,11 +149,28 @@ def from_queue(row: NamedRow, entry: DigestEntry, at: datetime) -> NewDelivery:
 
 def close(connection: Connection, delivery_ids: Collection[str], now: datetime) -> None:
     """Close digests whose deliveries have ended without having been claimed."""
-    are_open = and_(s.digests.c.id.in_(delivery_ids), s.digests.c.open)
-    # locked in the order in which they are joined
-    in_order = select(s.digests.c.id).where(are_open).order_by(s.digests.c.tenant, s.digests.c.key).with_for_update()
-    ids = connection.scalars(in_order).all()
+    ids = _lock(connection, delivery_ids)
     connection.execute(update(s.digests).where(s.digests.c.id.in_(ids)).values(open=False, last_at=micros(now)))
+
+
+def withdraw(connection: Connection, tenant: str, wanted: DeliveryFilter, limit: int | None) -> int:
+    """Take deliveries out of digests that are open; return how many."""
+    states = in_states(COLLECTED, wanted.states_for(Move.CANCEL))
+    rows = open_rows(COLLECTED).add_columns(COLLECTED.c.digest_id).where(*conditions(COLLECTED, tenant, wanted), states)
+    found = {row["id"]: row["digest_id"] for row in fetch(connection, rows.order_by(COLLECTED.c.id).limit(limit))}
+    if not found:
+        return 0
+    held = set(_lock(connection, set(found.values())))
+    ids = [id_ for id_, digest_id in found.items() if digest_id in held]
+    gone = delete(s.digest_items).where(s.digest_items.c.tenant == tenant, s.digest_items.c.id.in_(ids))
+    return connection.execute(gone).rowcount
+
+
+def _lock(connection: Connection, digest_ids: Collection[str]) -> Sequence[str]:
+    """Return the ids of those digests that are open and stay so, locked in the order in which they are joined."""
+    are_open = and_(s.digests.c.id.in_(digest_ids), s.digests.c.open)
+    in_order = select(s.digests.c.id).where(are_open).order_by(s.digests.c.tenant, s.digests.c.key)
+    return connection.scalars(in_order.with_for_update()).all()
 
 
 def forget(connection: Connection, delivery_ids: Collection[str]) -> None:

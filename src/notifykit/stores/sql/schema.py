@@ -260,8 +260,8 @@ Index("notifykit_digests_key", digests.c.tenant, digests.c.key)
 digest_items = Table(
     "notifykit_digest_items",
     metadata,
+    Column("tenant", Key, primary_key=True),
     Column("id", Key, primary_key=True),
-    Column("tenant", Key, nullable=False),
     Column("event_id", Key, nullable=False),
     Column("digest_id", Key, nullable=False),
     Column("created_at", BigInteger, nullable=False),

@@ -100,6 +100,11 @@ def move(
     """
     table = s.deliveries if to is Move.REDRIVE else s.queue
     chosen = and_(*conditions(table, tenant, wanted), in_states(table, wanted.states_for(to)))
+    if not wanted.means_digests(to):
+        chosen = and_(chosen, ~select(s.digests.c.id).where(s.digests.c.id == table.c.id).exists())
+    withdrawn = digests.withdraw(connection, tenant, wanted, limit) if to is Move.CANCEL else 0
+    if limit is not None:
+        limit -= withdrawn
     # What is redriven needs the body of its event, which retention may have deleted.
     joined = to is Move.REDRIVE or wanted.event_type is not None
     if joined or limit is not None:
@@ -117,7 +122,7 @@ def move(
         return len(end(connection, these, DeliveryState.CANCELLED, "cancelled", now))
 
     names_one = wanted.ids is not None and len(wanted.ids) == 1
-    return work(chosen) if names_one else _isolated(connection, table, chosen, work)
+    return withdrawn + (work(chosen) if names_one else _isolated(connection, table, chosen, work))
 
 
 def _isolated(
@@ -260,7 +265,9 @@ def purge(connection: Connection, before: datetime, keys_before: datetime, limit
             or_(s.events.c.idempotency_key.is_(None), s.events.c.published_at < micros(keys_before)),
             ~select(s.outbox.c.event_id).where(s.outbox.c.event_id == s.events.c.id).exists(),
             ~select(s.queue.c.id).where(of_event(s.queue, s.events.c.id)).exists(),
-            ~select(s.digest_items.c.id).where(of_event(s.digest_items, s.events.c.id)).exists(),
+            ~select(s.digest_items.c.id)
+            .where(s.digest_items.c.tenant == s.events.c.tenant, of_event(s.digest_items, s.events.c.id))
+            .exists(),
             ~select(s.deliveries.c.id)
             .where(s.deliveries.c.tenant == s.events.c.tenant, of_event(s.deliveries, s.events.c.id))
             .exists(),

@@ -41,7 +41,7 @@ UPDATE notifykit_queue q SET due_at = u.closes_at FROM (
 """
 _KNOWN = """
 SELECT u.id FROM unnest($1::text[], $2::text[]) AS u(tenant, id)
-WHERE EXISTS (SELECT 1 FROM notifykit_digest_items i WHERE i.id = u.id)
+WHERE EXISTS (SELECT 1 FROM notifykit_digest_items i WHERE i.tenant = u.tenant AND i.id = u.id)
   OR EXISTS (SELECT 1 FROM notifykit_queue w WHERE w.id = u.id)
   OR EXISTS (SELECT 1 FROM notifykit_deliveries h WHERE h.tenant = u.tenant AND h.id = u.id)
 """

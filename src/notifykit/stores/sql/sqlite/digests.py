@@ -28,7 +28,8 @@ _QUEUE, _ITEM = _insert("notifykit_queue", QUEUE_COLUMNS), _insert("notifykit_di
 _RECENT = "SELECT 1 FROM notifykit_digests WHERE tenant = ? AND key = ? AND last_at > ?"
 _SLIDE = "UPDATE notifykit_queue SET due_at = ? WHERE id = ? AND state = 'held'"
 _KNOWN = """
-SELECT 1 FROM notifykit_digest_items WHERE id = :id UNION ALL SELECT 1 FROM notifykit_queue WHERE id = :id
+SELECT 1 FROM notifykit_queue WHERE id = :id
+UNION ALL SELECT 1 FROM notifykit_digest_items WHERE tenant = :tenant AND id = :id
 UNION ALL SELECT 1 FROM notifykit_deliveries WHERE tenant = :tenant AND id = :id
 """
 _CLOSE = """

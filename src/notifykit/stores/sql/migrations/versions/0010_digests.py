@@ -42,12 +42,12 @@ def upgrade() -> None:
     op.create_index("notifykit_digests_key", "notifykit_digests", ["tenant", "key"])
     op.create_table(
         "notifykit_digest_items",
-        sa.Column("id", _KEY, nullable=False),
         sa.Column("tenant", _KEY, nullable=False),
+        sa.Column("id", _KEY, nullable=False),
         sa.Column("event_id", _KEY, nullable=False),
         sa.Column("digest_id", _KEY, nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("id"),
+        sa.PrimaryKeyConstraint("tenant", "id"),
     )
     op.create_index("notifykit_digest_items_digest", "notifykit_digest_items", ["digest_id", "id"])
 
