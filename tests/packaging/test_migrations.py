@@ -32,7 +32,7 @@ from notifykit import (
     StoreUnavailableError,
 )
 from notifykit.models.circuit import OpenCircuit
-from notifykit.models.delivery import Attempt, DeliveryState, Lane, Priority
+from notifykit.models.delivery import Attempt, DeliveryState, DigestEntry, Lane, Priority
 from notifykit.models.recipient import Recipient, TenantPreferences
 from notifykit.models.subscription import MatchQuery, Subscription
 from notifykit.ports import DeliveryFilter, Move, Record, Settlement
@@ -46,7 +46,7 @@ from tests.databases import new_database
 ACME = "acme"
 LEASE = timedelta(minutes=1)
 #: The schema that the newest migration starts from.
-BEFORE_HEAD = "0007"
+BEFORE_HEAD = "0008"
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -514,6 +514,33 @@ async def test_events_of_schema_0007_are_addressed_to_nobody(fresh_url):
     assert (2, {None}) == (len(taken), {event.audience for event in taken})
     assert [[], []] == records
     assert recipient == again
+
+
+async def test_deliveries_of_schema_0008_carry_no_digest(fresh_url):
+    """They wait as before; digests, which the schema before cannot send, do not outlive a step back."""
+    await upgrade(fresh_url)
+    event = make_event(at=at(1))
+    plain = make_delivery(event, "user:1", channel="email", address="a@example.org")
+    entry = DigestEntry("dlv_digest", "key", "daily", at(5), at(5))
+    collected = make_delivery(event, "user:2", channel="email", address="b@example.org", digest=entry)
+    async with Notifykit(fresh_url, create=False) as kit:
+        await kit.store.append([event])
+        (taken,) = await kit.store.take(9, now=at(2), lease=LEASE)
+        settlement = Settlement(taken.id, 1, [plain, collected])
+        await kit.store.settle([settlement], now=at(2), lease=LEASE, worker="w")
+        before = await kit.store.find_deliveries(ACME, DeliveryFilter(), limit=9)
+
+    await _downgrade(fresh_url, "0008")
+    await upgrade(fresh_url)
+
+    async with Notifykit(fresh_url, create=False) as kit:
+        after = await kit.store.find_deliveries(ACME, DeliveryFilter(), limit=9)
+        claims = await kit.store.claim(Lane("email", Priority.NORMAL), 9, now=at(9), lease=LEASE, worker="w")
+        digest = await kit.store.collected(ACME, "dlv_digest")
+    assert {plain.id, collected.id, "dlv_digest"} == {delivery.id for delivery in before}
+    assert [plain.id] == [delivery.id for delivery in after]
+    assert [(plain.id, None)] == [(claim.delivery_id, claim.digest) for claim in claims]
+    assert digest is None
 
 
 async def _records(kit: Notifykit) -> tuple[Endpoint, Subscription, OpenCircuit]:
