@@ -35,7 +35,7 @@ from notifykit.models.circuit import OpenCircuit
 from notifykit.models.delivery import Attempt, DeliveryState, DigestEntry, Lane, Priority
 from notifykit.models.recipient import Recipient, TenantPreferences
 from notifykit.models.subscription import MatchQuery, Subscription
-from notifykit.ports import DeliveryFilter, Move, Record, Settlement
+from notifykit.ports import DeliveryFilter, Digests, Move, Record, Settlement
 from notifykit.stores.sql import migrate
 from notifykit.stores.sql.schema import metadata, outbox, subscription_index
 from notifykit.stores.sql.upgrade import migrate as upgrade
@@ -536,6 +536,7 @@ async def test_deliveries_of_schema_0008_carry_no_digest(fresh_url):
     async with Notifykit(fresh_url, create=False) as kit:
         after = await kit.store.find_deliveries(ACME, DeliveryFilter(), limit=9)
         claims = await kit.store.claim(Lane("email", Priority.NORMAL), 9, now=at(9), lease=LEASE, worker="w")
+        assert isinstance(kit.store, Digests)
         digest = await kit.store.collected(ACME, "dlv_digest")
     assert {plain.id, collected.id, "dlv_digest"} == {delivery.id for delivery in before}
     assert [plain.id] == [delivery.id for delivery in after]

@@ -20,7 +20,7 @@ from .quiet_hours import Weekday, clock
 
 _GROUP = re.compile(r"data(?:\.[A-Za-z0-9_-]+)+")
 _MAX_GROUP = 255
-_SECOND = timedelta(seconds=1)
+_LEAST = timedelta(milliseconds=1)
 #: Longer than a leap year: what comes later is forgotten, not collected.
 _MAX_WINDOW = timedelta(days=400)
 MAX_ITEMS = 1000
@@ -34,7 +34,7 @@ def group_path(value: object) -> str | None:
     return None if fits else "must be a path into the event's data, such as data.thread_id"
 
 
-_window = field_check(optional(duration(_SECOND, _MAX_WINDOW)))
+_window = field_check(optional(duration(_LEAST, _MAX_WINDOW)))
 
 
 @attrs.frozen

@@ -30,7 +30,7 @@ COMMENTS = Digest("comments", group="data.thread_id", window=10 * MINUTE)
     [
         ({}, "window: give a window or a time of day, such as window=timedelta(minutes=10) or at='08:00'"),
         ({"window": HOUR, "at": "08:00"}, "at: a digest has a window or a time of day, not both"),
-        ({"window": timedelta(0)}, "window: between 1 s and 400 days, got 0:00:00"),
+        ({"window": timedelta(0)}, "window: between 0.001 s and 400 days, got 0:00:00"),
         ({"window": 600}, "window: must be a timedelta, not int"),
         ({"window": HOUR, "max_window": MINUTE}, "max_window: needs a window that is not longer"),
         ({"at": "08:00", "max_window": HOUR}, "max_window: needs a window that is not longer"),
