@@ -8,13 +8,15 @@ compares the signatures.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from datetime import datetime
 from functools import partial
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, Unpack
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, Unpack, overload
 
 from .admin import Deliveries, Endpoints, Events, Subscriptions
 from .admin.endpoints import EndpointOptions
+from .admin.explain import PersonExplanation
 from .models.endpoint import Endpoint
-from .models.event import Receipt
+from .models.event import EventType, Receipt
 from .models.subscription import Subscription
 from .portal import Portal
 from .ports import StoreStats
@@ -131,6 +133,7 @@ class Blocking:
         receipts: list[Receipt] = self._portal.call(lambda kit: kit.apublish_many(events, **options))
         return receipts
 
+    @overload
     def subscribe(
         self,
         event_types: str | Iterable[str],
@@ -140,11 +143,40 @@ class Blocking:
         topic: str | None = None,
         filter: Mapping[str, Any] | None = None,
         **endpoint_options: Unpack[EndpointOptions],
-    ) -> tuple[Subscription, Endpoint]:
-        """Subscribe a URL or an existing endpoint's id; see :meth:`notifykit.Notifykit.subscribe`."""
-        made: tuple[Subscription, Endpoint] = self._portal.call(
+    ) -> tuple[Subscription, Endpoint]: ...
+
+    @overload
+    def subscribe(
+        self,
+        event_types: str | Iterable[str],
+        *,
+        tenant: str,
+        recipient: str,
+        topic: str | None = None,
+        filter: Mapping[str, Any] | None = None,
+    ) -> Subscription: ...
+
+    def subscribe(
+        self,
+        event_types: str | Iterable[str],
+        *,
+        tenant: str,
+        endpoint: str | None = None,
+        recipient: str | None = None,
+        topic: str | None = None,
+        filter: Mapping[str, Any] | None = None,
+        **endpoint_options: Unpack[EndpointOptions],
+    ) -> tuple[Subscription, Endpoint] | Subscription:
+        """Subscribe an endpoint (by its URL or id) or a recipient; see :meth:`notifykit.Notifykit.subscribe`."""
+        made: tuple[Subscription, Endpoint] | Subscription = self._portal.call(
             lambda kit: kit.subscribe(
-                event_types, tenant=tenant, endpoint=endpoint, topic=topic, filter=filter, **endpoint_options
+                event_types,
+                tenant=tenant,
+                endpoint=endpoint,
+                recipient=recipient,
+                topic=topic,
+                filter=filter,
+                **endpoint_options,
             )
         )
         return made
@@ -153,6 +185,21 @@ class Blocking:
         """Store the event types that this program declares; return how many were new or changed."""
         count: int = self._portal.call(lambda kit: kit.sync_event_types())
         return count
+
+    def explain(
+        self,
+        recipient_id: str,
+        what: str | type | EventType,
+        *,
+        tenant: str,
+        topic: str | None = None,
+        at: datetime | None = None,
+    ) -> PersonExplanation:
+        """Explain why a person was told of an event or was not; see :meth:`notifykit.Notifykit.explain`."""
+        found: PersonExplanation = self._portal.call(
+            lambda kit: kit.explain(recipient_id, what, tenant=tenant, topic=topic, at=at)
+        )
+        return found
 
     def stats(self) -> StoreStats:
         """Return how much work waits."""

@@ -8,24 +8,27 @@ import os
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
 import attrs
 
-from .catalog import EventCatalog
+from .catalog import EventCatalog, event_type_of
 from .channels import channels_of
 from .environment import ALLOW, ALLOW_HTTP, ALLOW_NAMES, CHANNELS, URL, switch
 from .errors import (
     CannotJoinError,
     ConfigurationError,
     InvalidEndpointError,
+    InvalidInputError,
     InvalidSubscriptionError,
     StoreUnavailableError,
 )
 from .models import checks
 from .models.checks import field_check, optional
 from .models.endpoint import Endpoint
-from .models.event import EventType, Receipt
+from .models.event import EventType, Receipt, StoredEvent
+from .models.event_type import StoredEventType
+from .models.ids import EVENT, is_id
 from .models.subscription import Subscription
 from .policies.admit import DEFAULT_LIMITS, Limits
 from .policies.arguments import checked
@@ -37,6 +40,7 @@ from .stores import StoreOptions, store_from_url
 if TYPE_CHECKING:
     from .admin import Deliveries, Endpoints, Events, Subscriptions
     from .admin.endpoints import EndpointOptions
+    from .admin.explain import PersonExplanation
     from .blocking import Blocking
     from .channels.webhook import Guard
     from .dispatch.runtime.dispatcher import Dispatcher
@@ -108,6 +112,13 @@ def _channel(value: object) -> str | None:
 
 def _channel_or_url(value: object) -> str | None:
     return checks.text(most=4096)(value) if isinstance(value, str) else _channel(value)
+
+
+def _moment(value: object) -> str | None:
+    wrong = checks.instant(value)
+    if wrong is None and isinstance(value, datetime) and not 1970 <= value.year < 9000:
+        return "must be between the years 1970 and 9000"
+    return wrong
 
 
 _MAX_CHANNELS = 100
@@ -468,7 +479,7 @@ class Notifykit:
 
         return Events(self.store)
 
-    @checked(refusal=InvalidSubscriptionError)
+    @overload
     async def subscribe(
         self,
         event_types: str | Iterable[str],
@@ -478,22 +489,56 @@ class Notifykit:
         topic: str | None = None,
         filter: Mapping[str, Any] | None = None,
         **endpoint_options: Unpack[EndpointOptions],
-    ) -> tuple[Subscription, Endpoint]:
-        """Subscribe a URL (a new endpoint) or an existing endpoint's id to webhooks.
+    ) -> tuple[Subscription, Endpoint]: ...
+
+    @overload
+    async def subscribe(
+        self,
+        event_types: str | Iterable[str],
+        *,
+        tenant: str,
+        recipient: str,
+        topic: str | None = None,
+        filter: Mapping[str, Any] | None = None,
+    ) -> Subscription: ...
+
+    @checked(refusal=InvalidSubscriptionError, endpoint=optional(checks.string), recipient=optional(checks.identifier))
+    async def subscribe(
+        self,
+        event_types: str | Iterable[str],
+        *,
+        tenant: str,
+        endpoint: str | None = None,
+        recipient: str | None = None,
+        topic: str | None = None,
+        filter: Mapping[str, Any] | None = None,
+        **endpoint_options: Unpack[EndpointOptions],
+    ) -> tuple[Subscription, Endpoint] | Subscription:
+        """Subscribe a URL (a new endpoint) or an existing endpoint's id to webhooks, or a recipient.
 
         What is reached over another channel is subscribed with ``subscriptions.create``.
 
         Returns:
-            The subscription and its endpoint; a new endpoint's signing secret is ``secrets[0].value``.
+            Of an endpoint the subscription and the endpoint, whose signing secret is ``secrets[0].value`` if it is
+            new; of a recipient the subscription.
 
         Raises:
             InvalidEndpointError: The URL or an option is not acceptable.
             InvalidSubscriptionError: A pattern, the topic or the filter is not acceptable.
+            NotFoundError: The tenant has no such endpoint or recipient.
         """
         from .admin.subscriptions import check, listed_patterns
 
         patterns = listed_patterns(event_types)
         check(patterns, topic, filter)
+        if (endpoint is None) == (recipient is None):
+            raise InvalidSubscriptionError(["endpoint: give either endpoint= or recipient="])
+        if endpoint is None:
+            if endpoint_options:
+                raise InvalidSubscriptionError([f"{name}: is for endpoints only" for name in endpoint_options])
+            return await self.subscriptions.create(
+                patterns, tenant=tenant, recipient=recipient, topic=topic, filter=filter
+            )
         if endpoint.startswith("end_"):
             if endpoint_options:
                 raise InvalidEndpointError(
@@ -545,6 +590,7 @@ class Notifykit:
             clock=self._clock,
             subscribers=self._subscribers,
             opened=self._open_for,
+            declared=self._declared,
         )
 
     @contextlib.asynccontextmanager
@@ -560,6 +606,10 @@ class Notifykit:
             self._dispatchers.discard(dispatcher)
             if self._is_lent and not self._dispatchers:
                 await self._disconnect()
+
+    def _declared(self, name: str) -> StoredEventType | None:
+        declared = self.catalog.get(name)
+        return None if declared is None else StoredEventType.of(declared)
 
     def _make_channels(self) -> list[Channel]:
         return channels_of(self._given_channels, guard=self._the_guard(), transport=self.egress.transport)
@@ -590,6 +640,59 @@ class Notifykit:
         from .admin.event_types import save_types
 
         return await save_types(self.store, self.catalog)
+
+    @checked(
+        what=checks.instance(str, type, EventType),
+        recipient_id=checks.identifier,
+        topic=optional(checks.text(most=DEFAULT_LIMITS.topic, empty=True)),
+        at=optional(_moment),
+    )
+    async def explain(
+        self,
+        recipient_id: str,
+        what: str | type | EventType,
+        *,
+        tenant: str,
+        topic: str | None = None,
+        at: datetime | None = None,
+    ) -> PersonExplanation:
+        """Explain why a person was told of an event or was not, or whether they would be.
+
+        Args:
+            recipient_id: The person.
+            what: An event's id (``evt_…``), or a type: its name, its class, or what declares it.
+            topic: For a type: of the event.
+            at: When it would be planned; now by default.
+
+        Returns:
+            What is recorded, and what would become of each step; ``str()`` makes a text of it.
+
+        Raises:
+            InvalidInputError: ``what`` is neither an event nor a type that is known.
+            NotFoundError: The tenant has no such event.
+        """
+        from .admin.explain import explain_person
+
+        asked: StoredEvent | EventType | str
+        if isinstance(what, type):
+            declared = event_type_of(what)
+            if declared is None:
+                raise InvalidInputError([f"what: {what.__name__} was not declared with @event"])
+            asked = declared
+        elif isinstance(what, EventType):
+            asked = what
+        elif is_id(what, EVENT):
+            asked = await self.events.get(what, tenant=tenant)
+        else:
+            asked = self.catalog.get(what) or what
+        return await explain_person(
+            self.store,
+            recipient_id,
+            asked,
+            tenant=tenant,
+            topic=topic,
+            now=at or self._clock.now(),
+        )
 
     async def stats(self) -> StoreStats:
         """Return how much work waits."""

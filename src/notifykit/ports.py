@@ -452,6 +452,13 @@ class Records(Protocol):
         """
         ...
 
+    async def save_many(self, records: Sequence[R]) -> list[R | None]:
+        """Save records of one kind and one tenant, no id twice, in one transaction; return them in the same order.
+
+        ``None`` stands for a record that :meth:`save` would refuse as stale; the others are saved all the same.
+        """
+        ...
+
     async def get(self, kind: type[R], tenant: str, ids: Collection[str]) -> list[R]:
         """Return those of the records with these ids that exist, each once, in any order."""
         ...
@@ -470,7 +477,17 @@ class Records(Protocol):
         """Remove one record and what depends on it; return whether it existed.
 
         Removing an endpoint removes its subscriptions, its circuit and its tokens, and cancels the deliveries
-        that wait for it (``endpoint_deleted``).  Removing a subscription leaves its deliveries.
+        that wait for it (``endpoint_deleted``).  Removing a recipient removes their subscriptions, and cancels the
+        deliveries that wait for them (``recipient_deleted``).  Removing a subscription leaves its deliveries.
+        """
+        ...
+
+    async def erase(self, tenant: str, recipient_id: str, *, now: datetime) -> int:
+        """Delete everything that is known of a person in one step; return how many rows were deleted or changed.
+
+        Their record, subscriptions, deliveries and attempts are deleted.  They are taken out of the audience and the
+        actor of events; an event that was addressed to nobody else is deleted unless another subscriber has a
+        delivery of it.  What is being sent is not recorded any more.  Repeating it does no harm.
         """
         ...
 

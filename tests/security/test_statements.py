@@ -40,12 +40,15 @@ TABLES = (
     "outbox",
     "subscription_index",
     "event_types",
+    "recipients",
+    "tenant_preferences",
 )
 #: Attempts have no tenant of their own: they are read by the id of a delivery that was found by its tenant, and
 #: written beside one.
 BY_DELIVERY = re.compile(
     r"FROM notifykit_attempts WHERE notifykit_attempts\.delivery_id = \S+(?: COLLATE \S+)? ORDER BY"
     r"|^INSERT INTO notifykit_attempts \(delivery_id, "
+    r"|^DELETE FROM notifykit_attempts WHERE notifykit_attempts\.delivery_id IN \(SELECT .* WHERE \S+\.tenant = "
 )
 
 _REFERENCE = re.compile(
@@ -182,7 +185,7 @@ async def test_every_verb_with_a_tenant_names_it_to_the_database(kit, monkeypatc
     given = {**{parameter: own[kind] for parameter, kind in IDS.items() if kind in own}, "now": now, "limit": 9}
     given |= {"most": 100, "queries": [MatchQuery("later", named=True), MatchQuery("later", "a/b", after="sub_")]}
     work: dict[str, list[Awaitable[object]]] = {}
-    removals = ("remove_of_subscription", "remove_of_endpoint")
+    removals = ("remove_of_subscription", "remove_of_endpoint", "erase")
     names = [name for name in calls(CallsById) if name not in removals]
     for name in (*names, *removals):
         signature = calls(CallsById)[name]

@@ -76,6 +76,7 @@ ENGINE_VERBS = {
     "circuits": "every process reads every open circuit",
     "acquire": "each request names it",
     "save": "the record names it",
+    "save_many": "the records name it",
     "next_due": "times, and nothing else",
     "stats": "counts",
     "open": "life",

@@ -45,6 +45,9 @@ class CallsById:
     async def remove_of_subscription(self, tenant: str, subscription_id: str, *, now: datetime) -> bool:
         return await self._store.remove(Subscription, tenant, subscription_id, now=now)
 
+    async def erase(self, tenant: str, subscriber_id: str, *, now: datetime) -> int:
+        return await self._store.erase(tenant, subscriber_id, now=now)
+
     async def load_tenant(self, tenant: str, *, most: int) -> TenantConfig | None:
         return await self._store.load_tenant(tenant, most=most)
 

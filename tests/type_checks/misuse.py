@@ -15,8 +15,8 @@ def misspelt_options(kit: Notifykit, event: Event) -> None:
     Notifykit("postgresql://db/app", pool_size="20")  # type: ignore[arg-type]
     notifykit.configure("sqlite:///shop.db", event_type=[Event])  # type: ignore[call-arg]
     kit.blocking.publish(event, tennant="acme")  # type: ignore[call-arg]
-    kit.blocking.subscribe("*", tenant="acme", endpoint="end_1", desciption="x")  # type: ignore[call-arg]
-    kit.blocking.subscribe("*", tenant="acme", endpoint="end_1", timeout=5)  # type: ignore[arg-type]
+    kit.blocking.subscribe("*", tenant="acme", endpoint="end_1", desciption="x")  # type: ignore[call-overload]
+    kit.blocking.subscribe("*", tenant="acme", endpoint="end_1", timeout=5)  # type: ignore[call-overload]
     kit.blocking.endpoints.create("https://acme.example", tennant="acme")  # type: ignore[call-arg]
     kit.blocking.endpoints.update("end_1", tenant="acme", rate_limit="nothing")  # type: ignore[arg-type]
     kit.blocking.subscriptions.update("sub_1", tenant="acme", enable=True)  # type: ignore[call-arg]
@@ -26,7 +26,7 @@ def misspelt_options(kit: Notifykit, event: Event) -> None:
 
 async def misspelt_options_in_async_code(kit: Notifykit, event: Event) -> None:
     limit = RateLimit(per_second=5)
-    await kit.subscribe("*", tenant="acme", endpoint="https://acme.example", ratelimit=limit)  # type: ignore[call-arg]
+    await kit.subscribe("*", tenant="acme", endpoint="https://acme.example", ratelimit=limit)  # type: ignore[call-overload]
     await kit.apublish(event, tenant="acme", expires_at=timedelta(hours=1))  # type: ignore[arg-type]
 
 

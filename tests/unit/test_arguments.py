@@ -140,6 +140,8 @@ async def given(kit) -> Mapping[str, Any]:
         "since": NOW,
         "headers": {},
         "wanted": DeliveryFilter(),
+        "recipient_id": "user:42",
+        "what": receipt.event_id,
     }
 
 
@@ -156,6 +158,7 @@ def methods() -> Iterator[tuple[str, str]]:
                 yield part, name
     yield "", "subscribe"
     yield "", "accept"
+    yield "", "explain"
 
 
 def parameters_of(method: Callable[..., Any]) -> dict[str, inspect.Parameter]:
@@ -171,6 +174,8 @@ async def test_every_method_answers_every_wrong_value_clearly(kit, given, part, 
     good = {key: given[key] for key, each in parameters.items() if each.default is each.empty}
     if (part, name) == ("subscriptions", "create"):
         good["endpoint_id"] = given["endpoint_id"]  # or else subscriber, channel and address
+    if name == "subscribe":
+        good["endpoint"] = given["endpoint"]  # or else a recipient
 
     for argument in parameters:
         for value in CORPUS:

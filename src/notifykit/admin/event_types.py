@@ -17,28 +17,12 @@ async def save_types(store: Store, declared: Iterable[EventType]) -> int:
 
     Types that are stored and not declared stay: another program may declare them.
     """
-    wanted = {event_type.name: record_of(event_type) for event_type in declared}
+    wanted = {event_type.name: StoredEventType.of(event_type) for event_type in declared}
     stored = {found.id: found for found in await store.get(StoredEventType, ALL_TENANTS, list(wanted))}
     changed = [record for name, record in wanted.items() if _differs(record, stored.get(name))]
     for record in changed:
         await _save(store, record)
     return len(changed)
-
-
-def record_of(event_type: EventType) -> StoredEventType:
-    """Return what a store keeps of a declared type."""
-    return StoredEventType(
-        id=event_type.name,
-        tenant=ALL_TENANTS,
-        category=event_type.category,
-        purpose=event_type.purpose,
-        priority=event_type.priority,
-        description=event_type.description,
-        schema=event_type.schema,
-        steps=event_type.steps,
-        tells_actor=event_type.tells_actor,
-        digest=event_type.digest,
-    )
 
 
 async def _save(store: Store, record: StoredEventType) -> None:

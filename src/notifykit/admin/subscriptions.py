@@ -14,8 +14,9 @@ from ..models.checks import flag, identifier, optional, problems, prose, text
 from ..models.delivery import WEBHOOK
 from ..models.endpoint import Endpoint
 from ..models.event import EventType
-from ..models.ids import SUBSCRIPTION, new_id
-from ..models.subscription import Subscription
+from ..models.ids import RECIPIENT_SUBSCRIPTION, SUBSCRIPTION, new_id
+from ..models.recipient import Recipient
+from ..models.subscription import PEOPLE, Subscription
 from ..policies.arguments import ARGUMENTS, checked
 from ..policies.filters import check_filter
 from ..policies.patterns import check_pattern
@@ -40,7 +41,7 @@ class SubscriptionChanges(TypedDict, total=False):
 
 
 class Subscriptions:
-    """Which events are delivered to which endpoints and addresses.
+    """Which events are delivered to which endpoints, recipients and addresses.
 
     Every change reaches planners with the next event.  Changes that are made at the same time are made one
     after the other: none undoes another.
@@ -61,6 +62,7 @@ class Subscriptions:
     @checked(
         refusal=InvalidSubscriptionError,
         endpoint_id=optional(identifier),
+        recipient=optional(identifier),
         subscriber=optional(identifier),
         channel=identifier,
         address=optional(text(most=MAX_ADDRESS)),
@@ -71,6 +73,7 @@ class Subscriptions:
         *,
         tenant: str,
         endpoint_id: str | None = None,
+        recipient: str | None = None,
         subscriber: str | None = None,
         channel: str = WEBHOOK,
         address: str | None = None,
@@ -78,11 +81,12 @@ class Subscriptions:
         filter: Mapping[str, Any] | None = None,
         description: str = "",
     ) -> Subscription:
-        """Subscribe an endpoint, or an address of another channel.
+        """Subscribe an endpoint, a recipient, or an address of another channel.
 
         Args:
             event_types: One or several patterns: ``order.shipped``, ``order.*``, ``order.**``, ``**``.
             endpoint_id: The endpoint (``end_…``), for webhooks.
+            recipient: A person, by the id of the recipient; the event type's steps say over which channels.
             subscriber: For another channel your own id of what is reached: ``room:5``.
             channel: One of the kit's channels.
             address: Where on that channel the subscriber is reached.
@@ -91,14 +95,19 @@ class Subscriptions:
 
         Raises:
             InvalidSubscriptionError: With every problem found.
-            NotFoundError: The tenant has no such endpoint.
+            NotFoundError: The tenant has no such endpoint or recipient.
         """
         patterns = listed_patterns(event_types)
         check(patterns, topic, filter, description)
         now = self._clock.now()
-        subscriber_id, address = self._target(endpoint_id, subscriber, channel, address)
+        if recipient is None:
+            prefix = SUBSCRIPTION
+            subscriber_id, address = self._target(endpoint_id, subscriber, channel, address)
+        else:
+            prefix, subscriber_id, channel = RECIPIENT_SUBSCRIPTION, recipient, PEOPLE
+            _require_only_recipient(endpoint_id, subscriber, address)
         subscription = Subscription(
-            id=new_id(SUBSCRIPTION),
+            id=new_id(prefix),
             tenant=tenant,
             event_types=patterns,
             subscriber_id=subscriber_id,
@@ -111,9 +120,11 @@ class Subscriptions:
             updated_at=now,
         )
         saved = await self._save(subscription)
-        if address is None and not await self._store.get(Endpoint, tenant, [subscriber_id]):
-            await self._store.remove(Subscription, tenant, saved.id, now=now)  # the endpoint was removed meanwhile
-            raise NotFoundError("endpoint", subscriber_id)
+        try:
+            await self._require_target(saved)
+        except NotFoundError:
+            await self._store.remove(Subscription, tenant, saved.id, now=now)  # its target was removed meanwhile
+            raise
         return saved
 
     def _target(
@@ -222,10 +233,22 @@ class Subscriptions:
 
     async def _save(self, subscription: Subscription) -> Subscription:
         check(subscription.event_types, subscription.topic, subscription.filter, subscription.description)
-        tenant, subscriber_id = subscription.tenant, subscription.subscriber_id
-        if subscription.address is None and not await self._store.get(Endpoint, tenant, [subscriber_id]):
-            raise NotFoundError("endpoint", subscription.subscriber_id)
+        await self._require_target(subscription)
         return await self._store.save(attrs.evolve(subscription, updated_at=self._clock.now()))
+
+    async def _require_target(self, subscription: Subscription) -> None:
+        """Raise :class:`NotFoundError` if the tenant has no such endpoint or recipient."""
+        if subscription.address is not None:
+            return
+        kind: type[Endpoint | Recipient] = Recipient if subscription.channel == PEOPLE else Endpoint
+        if not await self._store.get(kind, subscription.tenant, [subscription.subscriber_id]):
+            raise NotFoundError(kind.__name__.lower(), subscription.subscriber_id)
+
+
+def _require_only_recipient(endpoint_id: str | None, subscriber: str | None, address: str | None) -> None:
+    given = {"endpoint_id": endpoint_id, "subscriber": subscriber, "address": address}
+    if wrong := [f"{name}: not together with recipient" for name, value in given.items() if value is not None]:
+        raise InvalidSubscriptionError(wrong)
 
 
 def listed_patterns(event_types: str | Iterable[str]) -> tuple[str, ...]:

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from .deliveries import write
-from .failures import OK
+from .failures import OK, UsageError
 from .parser import Commands
-from .text import Cell, Column, fields
+from .text import Cell, Column, fields, plain
 
 if TYPE_CHECKING:
     from ..admin import Explanation
@@ -33,12 +33,17 @@ def add(commands: Commands) -> None:
     parser = commands.command(
         "explain",
         explain,
-        help="show which endpoints got an event, which did not, and why",
+        help="show who got an event, who did not, and why",
         description="Show the deliveries of an event, and for each subscription of the tenant whether it matches the "
-        "event. Deliveries show what happened; verdicts are computed now, with the current subscriptions.",
-        example="notifykit explain evt_01J…",
+        "event. Deliveries show what happened; verdicts are computed now, with the current subscriptions. With "
+        "--recipient, show what a person was told of the event, and what would become of each step now; instead of an "
+        "event, a type can be given.",
+        example="notifykit explain evt_01J…\nnotifykit explain evt_01J… --recipient user:42\n"
+        "notifykit explain comment.created --recipient user:42 --topic project/7",
     )
-    parser.add_argument("event", metavar="EVENT", help="its id, evt_…")
+    parser.add_argument("event", metavar="EVENT", help="its id, evt_…; with --recipient also a type")
+    parser.add_argument("--recipient", metavar="RECIPIENT", help="for a person, by the id of the recipient")
+    parser.add_argument("--topic", metavar="TOPIC", help="with --recipient and a type: the event's topic")
     parser.add_argument("--endpoint", metavar="ENDPOINT", help="only this endpoint, end_…")
 
 
@@ -46,6 +51,8 @@ async def explain(context: Context) -> int:
     """Explain an event."""
     from . import views
 
+    if context.args.recipient is not None:
+        return await _explain_person(context)
     async with context.open() as kit:
         found = await kit.events.explain(context.args.event, tenant=context.tenant, subscriber_id=context.args.endpoint)
     event = found.event
@@ -103,6 +110,21 @@ async def explain(context: Context) -> int:
         write(context, found.deliveries)
     else:
         context.out.line(_no_delivery(found))
+    return OK
+
+
+async def _explain_person(context: Context) -> int:
+    """Explain an event or a type for a person."""
+    from . import views
+
+    if context.args.endpoint is not None:
+        raise UsageError("give either --endpoint or --recipient")
+    async with context.open() as kit:
+        found = await kit.explain(
+            context.args.recipient, context.args.event, tenant=context.tenant, topic=context.args.topic
+        )
+    context.out.record(views.person_explanation(found))
+    context.out.lines(plain(line) for line in str(found).splitlines())
     return OK
 
 

@@ -26,7 +26,8 @@ BATCH = 500
 
 _TEXTS = ("topic", "actor", "trace", "ordering_key", "idempotency_key", "priority")
 _TIMES = ("occurred_at", "deliver_at", "expires_at")
-_KNOWN = {"type", "data", "payload", "tenant", "resource", "metadata", "key", "version", *_TEXTS, *_TIMES}
+_LISTS = ("to", "channels")
+_KNOWN = {"type", "data", "payload", "tenant", "resource", "metadata", "key", "version", *_TEXTS, *_TIMES, *_LISTS}
 
 
 def add(commands: Commands) -> None:
@@ -36,8 +37,8 @@ def add(commands: Commands) -> None:
         publish,
         help="publish an event, or many from a file",
         description="Publish one event and print its id, or publish every line of a file. A line is an object with "
-        "'type' and 'data' (or 'payload'), and optionally topic, key, resource, priority, actor, metadata, "
-        "ordering_key, occurred_at, deliver_at, expires_at; other fields are ignored.",
+        "'type' and 'data' (or 'payload'), and optionally topic, key, to, channels, resource, priority, actor, "
+        "metadata, ordering_key, occurred_at, deliver_at, expires_at; other fields are ignored.",
         example="""notifykit publish order.shipped '{"order_id": "A-1"}' --topic shop/7/order/A-1 --key ship-A-1\n"""
         "notifykit publish invoice.created @invoice.json --deliver-at +30m\n"
         "notifykit publish --jsonl events.jsonl",
@@ -50,6 +51,10 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--topic", help="a path that subscriptions can match: shop/7/order/A-1")
     parser.add_argument("--key", help="idempotency key: publishing again with the same key does nothing")
+    parser.add_argument("--to", action="append", metavar="RECIPIENT", help="a person who is told; repeatable")
+    parser.add_argument(
+        "--channel", action="append", dest="over", metavar="NAME", help="tell people only over it; repeatable"
+    )
     parser.add_argument("--resource", type=inputs.resource, metavar="KIND:ID", help="what the event is about")
     parser.add_argument("--actor", help="the user or program that caused it")
     parser.add_argument(
@@ -87,6 +92,8 @@ def _options(args: Any, tenant: str) -> dict[str, Any]:
     return {
         "tenant": tenant,
         "topic": args.topic,
+        "to": args.to,
+        "channels": args.over,
         "resource": args.resource,
         "actor": args.actor,
         "metadata": None if args.metadata is None else dict(args.metadata),
@@ -211,7 +218,7 @@ def _event(line: str, ignored: set[str]) -> Event:
     if not isinstance(data, dict):
         raise ValueError("'data' (or 'payload') must be an object")
     ignored |= found.keys() - _KNOWN
-    given = {name: found[name] for name in (*_TEXTS, "tenant", "version") if found.get(name) is not None}
+    given = {name: found[name] for name in (*_TEXTS, *_LISTS, "tenant", "version") if found.get(name) is not None}
     if found.get("key") is not None:
         given["idempotency_key"] = found["key"]
     given |= {name: inputs.read_time(_text(found[name])) for name in _TIMES if found.get(name) is not None}

@@ -32,15 +32,16 @@ def add(commands: Commands) -> None:
     parser = group.command(
         "create",
         create,
-        help="subscribe an endpoint, or an address of another channel, to events",
-        description="Subscribe an endpoint, or an address of another channel, to events. In a pattern, * matches one "
-        "word and ** any number of words.",
+        help="subscribe an endpoint, a recipient, or an address of another channel, to events",
+        description="Subscribe an endpoint, a recipient, or an address of another channel, to events. In a pattern, * "
+        "matches one word and ** any number of words.",
         example="notifykit subscriptions create order.shipped 'invoice.*' --endpoint end_01J… --topic 'shop/7/**'\n"
         "notifykit subscriptions create 'order.**' --endpoint end_01J… "
         """--filter '{"total": [{"numeric": [">=", 100]}]}'""",
     )
     parser.add_argument("events", nargs="+", metavar="PATTERN", help="order.shipped, order.*, order.**, **")
     parser.add_argument("--endpoint", metavar="ENDPOINT", help="the endpoint that gets them, end_…")
+    parser.add_argument("--recipient", metavar="RECIPIENT", help="a person, by the id of the recipient")
     parser.add_argument("--channel", default="webhook", metavar="NAME", help="another channel (see NOTIFYKIT_CHANNELS)")
     parser.add_argument("--subscriber", metavar="ID", help="on another channel, your own id of the subscriber: room:5")
     parser.add_argument("--address", metavar="ADDRESS", help="on another channel, the address of the subscriber")
@@ -109,13 +110,14 @@ async def create(context: Context) -> int:
     from . import views
 
     args = context.args
-    if args.endpoint is None and args.channel == "webhook":
-        raise UsageError("give --endpoint; for another channel --channel, --subscriber and --address")
+    if args.endpoint is None and args.recipient is None and args.channel == "webhook":
+        raise UsageError("give --endpoint or --recipient; for another channel --channel, --subscriber and --address")
     async with context.open() as kit:
         subscription = await kit.subscriptions.create(
             args.events,
             tenant=context.tenant,
             endpoint_id=args.endpoint,
+            recipient=args.recipient,
             subscriber=args.subscriber,
             channel=args.channel,
             address=args.address,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .text import Cell
 
 if TYPE_CHECKING:
+    from ..admin.explain import PersonExplanation
     from ..models.delivery import Attempt, Delivery, DeliveryState
     from ..models.endpoint import Endpoint, EndpointState, RateLimit
     from ..models.event import StoredEvent
@@ -131,13 +132,22 @@ def subscription_fields(value: Subscription) -> dict[str, object]:
         "events": " ".join(value.event_types),
         "topic": value.topic,
         "filter": None if value.filter is None else compact(value.filter),
-        "endpoint" if value.address is None else "subscriber": value.subscriber_id,
+        _target_of(value): value.subscriber_id,
         "address": None if value.address is None else f"{value.address} ({value.channel})",
         "enabled": "yes" if value.enabled else f"no ({value.disabled_reason})" if value.disabled_reason else "no",
         "description": value.description or None,
         "created": clock(value.created_at),
         "updated": clock(value.updated_at),
     }
+
+
+def _target_of(value: Subscription) -> str:
+    """Return what a subscription delivers to."""
+    from ..models.subscription import PEOPLE
+
+    if value.channel == PEOPLE:
+        return "recipient"
+    return "endpoint" if value.address is None else "subscriber"
 
 
 def conditions(value: Subscription) -> str:
@@ -177,7 +187,9 @@ def attempt(value: Attempt) -> dict[str, Any]:
 def event(value: StoredEvent) -> dict[str, Any]:
     """Return an event for JSON, with its data."""
     from ..codec import loads
+    from ..models.audience import Audience
 
+    audience = Audience.from_json(value.audience)
     body: Mapping[str, Any] = loads(value.body)
     metadata = value.metadata
     return {
@@ -198,6 +210,34 @@ def event(value: StoredEvent) -> dict[str, Any]:
         "trace": value.trace,
         "category": value.category,
         "purpose": value.purpose,
+        "to": list(audience.to),
+        "channels": list(audience.channels),
         "metadata": {} if metadata is None else json.loads(metadata),
         "data": body.get("data"),
+    }
+
+
+def person_explanation(value: PersonExplanation) -> dict[str, Any]:
+    """Return why a person was told of an event or was not, for JSON."""
+    return {
+        "recipient": value.recipient_id,
+        "type": value.event_type,
+        "is_known": value.is_known,
+        "event": None if value.event is None else event(value.event),
+        "reached_by": value.reached_by,
+        "deliveries": [delivery(each) for each in value.deliveries],
+        "verdicts": [{"subscription": subscription(of), "verdict": str(verdict)} for of, verdict in value.verdicts],
+        "steps": [
+            {
+                "channel": step.channel,
+                "verdict": step.verdict.value,
+                "code": step.code.value,
+                "sentence": step.sentence,
+                "at": instant(step.at),
+                "addresses": list(step.addresses),
+                "fallback": step.fallback,
+                "trail": [{"code": rule.code.value, "when": rule.when, "applies": rule.applies} for rule in step.trail],
+            }
+            for step in value.steps
+        ],
     }

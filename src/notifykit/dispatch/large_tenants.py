@@ -15,7 +15,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import attrs
 
-from ..models.delivery import DeliveryState, NewDelivery
+from ..models.delivery import WEBHOOK, DeliveryState, NewDelivery
 from ..models.destination import Destination
 from ..models.endpoint import Endpoint
 from ..models.event import TakenEvent
@@ -202,7 +202,7 @@ class LargeTenant:
         else:
             page = plan_page(event, answer.matches, now=now, most=most)
         if event.cursor is None:
-            first = [new for new in page[0] if new.state is DeliveryState.PENDING and new.address is None]
+            first = [new for new in page[0] if new.state is DeliveryState.PENDING and new.channel == WEBHOOK]
             await self.load(new.subscriber_id for new in first)
         return page
 

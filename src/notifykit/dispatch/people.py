@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol, runtime_checkable
-
-import attrs
 
 from ..models.audience import Audience
 from ..models.delivery import Claim, DeliveryState, EventDetails, NewDelivery
@@ -21,6 +19,8 @@ from ..policies.decide import HOLD, SEND, Decision, Hold
 from ..ports import MAX_IDS, DeliveryFilter, Store
 from .directory import Directory
 
+#: Returns an event type that this program declares.
+DeclaredTypes = Callable[[str], StoredEventType | None]
 _NOBODY = TenantPreferences(tenant="-")
 
 
@@ -41,18 +41,19 @@ class HasMarks(Protocol):
         ...
 
 
-@attrs.define
-class Page:
-    """A page of the plan of an event; ``deliveries`` to people are worked out in place."""
+class Page(NamedTuple):
+    """A page of the plan of an event; the ``deliveries`` to people are worked out in place."""
 
     event: TakenEvent
     deliveries: list[NewDelivery]
     cursor: str | None
 
-    @property
-    def is_for_people(self) -> bool:
-        """Whether recipients are to be read before it is complete."""
-        return self.event.audience is not None or any(new.channel == PEOPLE for new in self.deliveries)
+    def addressees(self) -> dict[str, str]:
+        """Return the recipients to read before it is complete (see :func:`~notifykit.policies.audience.addressees`)."""
+        matched = [new for new in self.deliveries if new.channel == PEOPLE]
+        if not matched and self.event.audience is None:
+            return {}
+        return addressees(self.event, Audience.from_json(self.event.audience), matched)
 
 
 class _Known(NamedTuple):
@@ -69,40 +70,36 @@ class People:
     Args:
         directory: Gets the destinations that recipients' addresses yield.
         channels: The names of this process's channels.
+        declared: Knows the event types of this program, for those that are not stored (yet).
     """
 
-    def __init__(self, store: Store, directory: Directory, channels: Collection[str]) -> None:
+    def __init__(self, store: Store, directory: Directory, channels: Collection[str], declared: DeclaredTypes) -> None:
         self._store = store
         self._directory = directory
         self._channels = frozenset(channels)
+        self._declared = declared
 
     # -- planning --------------------------------------------------------------------------------
 
-    async def complete(self, pages: Sequence[Page], now: datetime) -> None:
-        """Put into each page the deliveries to its people, whose recipients are read at one go."""
-        audiences = [Audience.from_json(page.event.audience) for page in pages]
-        wanted = [
-            addressees(page.event, audience, [new for new in page.deliveries if new.channel == PEOPLE])
-            for page, audience in zip(pages, audiences, strict=True)
-        ]
+    async def complete(self, pages: Sequence[tuple[Page, Mapping[str, str]]], now: datetime) -> None:
+        """Put into each page the deliveries to its addressees, who are read at one go."""
         named: dict[str, set[str]] = {}
-        for page, found in zip(pages, wanted, strict=True):
-            named.setdefault(page.event.tenant, set()).update(found)
-        known = await self._read(named, {page.event.type for page in pages})
-        for page, audience, found in zip(pages, audiences, wanted, strict=True):
-            self._complete(page, audience, found, known, now)
+        for page, wanted in pages:
+            named.setdefault(page.event.tenant, set()).update(wanted)
+        known = await self._read(named, {page.event.type for page, _ in pages})
+        for page, wanted in pages:
+            self._complete(page, wanted, known, now)
 
-    def _complete(
-        self, page: Page, audience: Audience, wanted: Mapping[str, str], known: _Known, now: datetime
-    ) -> None:
+    def _complete(self, page: Page, wanted: Mapping[str, str], known: _Known, now: datetime) -> None:
         event = page.event
-        plan = self._plan(event.type, event.details, known, event.expires_at, audience.channels)
+        channels = Audience.from_json(event.audience).channels
+        plan = self._plan(event.type, event.details, known, event.expires_at, channels)
         tenant = known.tenants.get(event.tenant)
         page.deliveries[:] = [new for new in page.deliveries if new.channel != PEOPLE]
         for recipient_id, subscription_id in wanted.items():
             recipient = known.recipients.get((event.tenant, recipient_id))
             made = plan_person(event, plan, recipient_id, recipient, tenant, subscription_id=subscription_id, now=now)
-            page.deliveries += made
+            page.deliveries.extend(made)
             if recipient is not None:
                 for new in made:
                     if new.state is DeliveryState.PENDING:
@@ -212,7 +209,7 @@ class People:
         expires_at: datetime | None,
         channels: Collection[str] = (),
     ) -> NoticePlan:
-        event_type = known.types.get(type_name)
+        event_type = known.types.get(type_name) or self._declared(type_name)
         return notice_plan(
             type_name, details, event_type, expires_at=expires_at, channels=channels, available=self._channels
         )

@@ -33,9 +33,9 @@ def _once(values: Iterable[Any] | str) -> Any:
     """Return one or several values as a tuple, each once; what is no collection stays as it is, for the check."""
     if isinstance(values, str):
         return (values,)
-    if isinstance(values, (tuple, list)):
-        return tuple(dict.fromkeys(values)) if all(isinstance(value, str) for value in values) else values
-    return tuple(sorted(values)) if isinstance(values, (set, frozenset)) else values
+    if not isinstance(values, (tuple, list, set, frozenset)) or not all(isinstance(value, str) for value in values):
+        return values
+    return tuple(dict.fromkeys(values if isinstance(values, (tuple, list)) else sorted(values)))
 
 
 @attrs.frozen(kw_only=True)
@@ -55,12 +55,13 @@ class Audience:
 
     def to_json(self) -> str:
         """Return the audience as it is stored."""
-        return json.dumps([self.to, self.channels], separators=(",", ":"), ensure_ascii=False)
+        given = {"to": self.to} | ({"channels": self.channels} if self.channels else {})
+        return json.dumps(given, separators=(",", ":"), ensure_ascii=False)
 
     @classmethod
     def from_json(cls, stored: str | None) -> Self:
         """Return a stored audience; ``None`` is one without anybody."""
         if stored is None:
             return cls()
-        to, channels = json.loads(stored)
-        return cls(to=tuple(to), channels=tuple(channels))
+        given = json.loads(stored)
+        return cls(to=tuple(given["to"]), channels=tuple(given.get("channels", ())))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import attrs
 
 from .delivery import Priority
 from .digest import Digest
+from .event import EventType
 from .steps import Step
 
 #: The tenant of types that a program declares: they are the same for all tenants.
@@ -44,6 +45,22 @@ class StoredEventType:
     tells_actor: bool = False
     digest: Digest | None = None
     version: int = 0
+
+    @classmethod
+    def of(cls, declared: EventType) -> Self:
+        """Return what a store keeps of a type that a program declares."""
+        return cls(
+            id=declared.name,
+            tenant=ALL_TENANTS,
+            category=declared.category,
+            purpose=declared.purpose,
+            priority=declared.priority,
+            description=declared.description,
+            schema=declared.schema,
+            steps=declared.steps,
+            tells_actor=declared.tells_actor,
+            digest=declared.digest,
+        )
 
     @property
     def name(self) -> str:

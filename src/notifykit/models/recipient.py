@@ -14,6 +14,7 @@ import attrs
 from ..errors import InvalidInputError
 from .addresses import Address, AddressState, Suppression
 from .checks import field_check, flag, instance, instant, kind_of, listed, many, one_of, optional, prose, tenant, text
+from .ids import ENDPOINT
 from .preferences import Mute, Purpose, Scope, Setting, label
 from .quiet_hours import QuietHours, zone_name
 
@@ -43,7 +44,18 @@ _LOCALE = re.compile(
 _MAX_LOCALE = 35
 
 
+_ID = text(most=MAX_NAME)
+
+
 # ── checks ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def recipient_id(value: object) -> str | None:
+    """Check the id of a recipient, which must not be taken for an endpoint's."""
+    wrong = _ID(value)
+    if wrong is None and str(value).startswith(ENDPOINT):
+        return "must not begin with end_, as ids of endpoints do"
+    return wrong
 
 
 def email_address(value: object) -> str | None:
@@ -200,7 +212,7 @@ class Recipient:
         version: How often the recipient has been saved; 0 until it is.
     """
 
-    id: str = attrs.field(validator=field_check(text(most=MAX_NAME)))
+    id: str = attrs.field(validator=field_check(recipient_id))
     tenant: str = attrs.field(validator=field_check(tenant))
     name: str | None = attrs.field(default=None, validator=field_check(optional(text(most=MAX_NAME, empty=True))))
     locale: str | None = attrs.field(default=None, converter=spelled, validator=field_check(optional(locale_name)))

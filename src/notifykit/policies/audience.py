@@ -32,8 +32,24 @@ DEFAULT_STEPS: Final = (Step(IN_APP), Step("email"))
 #: How long a fallback waits before it looks again at the steps before it.
 FALLBACK_LOOK = timedelta(minutes=1)
 
-UNKNOWN_RECIPIENT, RECIPIENT_GONE, RECIPIENT_UNREADABLE = "unknown_recipient", "recipient_gone", "recipient_unreadable"
+UNKNOWN_RECIPIENT, RECIPIENT_DELETED, RECIPIENT_UNREADABLE = (
+    "unknown_recipient",
+    "recipient_deleted",
+    "recipient_unreadable",
+)
 LATER_STEP, FALLBACK, EARLIER_DELIVERED = "later_step", "fallback", "earlier_step_delivered"
+
+#: What the codes mean that deliveries to people have beside those of the decision (``REASONS``).
+SENTENCES: Final = {
+    UNKNOWN_RECIPIENT: "There was no such recipient when the event was planned.",
+    RECIPIENT_DELETED: "The recipient was removed before it could be sent.",
+    RECIPIENT_UNREADABLE: "The record of the recipient cannot be read.",
+    LATER_STEP: "It waits: this step of the type comes later.",
+    FALLBACK: "It waits: it is only sent if no step before it arrives.",
+    EARLIER_DELIVERED: "A step before it has arrived, so it was not needed.",
+    Unless.READ.value: "The inbox item was read before, so it was not needed.",
+    Unless.SEEN.value: "The inbox item was seen before, so it was not needed.",
+}
 
 _DEFAULT_CATEGORY = "general"
 _EXPIRED = frozenset({Code.EXPIRED, Code.EXPIRED_IN_QUIET_HOURS})
@@ -227,7 +243,7 @@ def decide_claimed(
         marks: What the person did with the event's inbox item, for a step with ``unless``.
     """
     if recipient is None:
-        return Cancel(RECIPIENT_GONE)
+        return Cancel(RECIPIENT_DELETED)
     if isinstance(recipient, UnreadableRecipient):
         return Hold(now + HOLD, RECIPIENT_UNREADABLE)
     step = plan.step(channel)

@@ -127,3 +127,18 @@ def test_the_shared_events_go_in(cli: Command) -> None:
 
     assert (0, len(lines)) == (answer.code, len(answer.records))
     assert json.loads(lines[-1])["payload"] == stored(cli, answer.records[-1]["event_id"])["data"]
+
+
+def test_people_are_named_by_options_and_by_lines(cli: Command, tmp_path: Path) -> None:
+    """One or several recipients and channels; too many are refused like any other problem."""
+    options = ("--to", "user:1", "--to", "user:2", "--channel", "email")
+    by_option = cli("publish", "a.b", "--json", *options).record["event_id"]
+    (tmp_path / "events.jsonl").write_text('{"type": "a.b", "data": {}, "to": ["user:3"]}\n')
+    by_line = cli("publish", "--jsonl", "events.jsonl", "--json").record["event_id"]
+    (tmp_path / "many.jsonl").write_text(json.dumps({"type": "a.b", "data": {}, "to": ["u"] * 5 + [5]}))
+    refused = cli("publish", "--jsonl", "many.jsonl")
+
+    assert [(["user:1", "user:2"], ["email"]), (["user:3"], [])] == [
+        (event["to"], event["channels"]) for event in (stored(cli, by_option), stored(cli, by_line))
+    ]
+    assert "to: [5] must be text, not int" in refused.err

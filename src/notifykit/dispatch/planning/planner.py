@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -155,26 +155,29 @@ class Planner:
         self, taken: list[TakenEvent], views: Mapping[tuple[str, int], TenantView | LargeTenant], now: datetime
     ) -> AsyncIterator[Page]:
         """Yield a page of each event that can be planned; those for people together, to read recipients at one go."""
-        waiting: list[Page] = []
+        waiting: list[tuple[Page, Mapping[str, str]]] = []
+        people = 0
         for event in taken:
             view = views.get((event.tenant, event.tenant_version))
             plan = None if view is None else await self._plan(event, view, now)
             if plan is None:
                 continue
             page = Page(event, *plan)
-            if not page.is_for_people:
+            addressees = page.addressees()
+            if not addressees:
                 yield page
                 continue
-            waiting.append(page)
-            if sum(len(page.deliveries) for page in waiting) >= _PAGE:
+            waiting.append((page, addressees))
+            people += len(addressees)
+            if people >= _PAGE:
                 for page in await self._completed(waiting, now):
                     yield page
-                waiting = []
+                waiting, people = [], 0
         for page in await self._completed(waiting, now):
             yield page
 
-    async def _completed(self, pages: list[Page], now: datetime) -> list[Page]:
-        """Return pages with the deliveries to their people; one that cannot be planned is left out."""
+    async def _completed(self, pages: Sequence[tuple[Page, Mapping[str, str]]], now: datetime) -> list[Page]:
+        """Return pages with the deliveries to their addressees; one that cannot be planned is left out."""
         if not pages:
             return []
         try:
@@ -183,10 +186,10 @@ class Planner:
             raise
         except Exception as error:
             if len(pages) == 1:
-                self._report(pages[0].event, error)
+                self._report(pages[0][0].event, error)
                 return []
             return [page for each in pages for page in await self._completed([each], now)]
-        return pages
+        return [page for page, _ in pages]
 
     async def _views(self, taken: list[TakenEvent]) -> dict[tuple[str, int], TenantView | LargeTenant]:
         """Return what is known of the tenants of a batch; one that cannot be read is left out.

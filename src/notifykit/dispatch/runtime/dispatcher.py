@@ -42,7 +42,7 @@ from ..directory import Directory
 from ..maintenance.invalidation import Invalidation
 from ..maintenance.janitor import Janitor
 from ..operational_events import OperationalEvents
-from ..people import People
+from ..people import DeclaredTypes, People
 from ..planning.planner import Planner
 from ..round_robin import PollResult
 from ..sending.backlog import Backlog
@@ -92,6 +92,7 @@ class Dispatcher:
         settings: How it works.
         subscribers: Callables that get every telemetry event; the log is always one of them.
         opened: Keeps the store open while the dispatcher runs; without it the store must be open already.
+        declared: Returns an event type that this program declares, for one that is not stored (yet).
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class Dispatcher:
         rng: Rng = random.random,
         subscribers: Sequence[Subscriber] = (),
         opened: Callable[[Dispatcher], AbstractAsyncContextManager[None]] | None = None,
+        declared: DeclaredTypes = lambda _: None,
     ) -> None:
         self.settings = settings or DispatchSettings()
         self._store = store
@@ -124,6 +126,7 @@ class Dispatcher:
             settings=self.settings,
         )
         self._opened = opened or _asked(store)
+        self._declared = declared
         self._keeping = AsyncExitStack()
         self._serving: asyncio.Task[None] | None = None
         self._outdated: NewerSchemaError | None = None
@@ -140,7 +143,7 @@ class Dispatcher:
     def _build(self) -> None:
         context, settings = self._context, self.settings
         self._directory = Directory(self._store, settings.max_timeout, self._channels)
-        self._people = People(self._store, self._directory, self._channels)
+        self._people = People(self._store, self._directory, self._channels, self._declared)
         self._leases = Leases()
         self._recorder = Recorder(context, self._leases, lambda: self._planner.is_bypassed, self._halt)
         self._operational = OperationalEvents(self._directory)
@@ -276,6 +279,7 @@ class Dispatcher:
 
     async def _send_held(self) -> None:
         """Send what the backlogs hold, one after the other, as far as tokens go; give the rest back."""
+        await self._recorder.write()  # what sources have decided not to send
         while True:
             for sender, _ in self._senders:
                 while sender.backlog.ready:

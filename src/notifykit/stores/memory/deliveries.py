@@ -152,8 +152,9 @@ class MemoryDeliveries:
 
     def _collected(self, tenant: str) -> Iterator[Delivery]:
         """Yield the deliveries that digests have collected, each as far as its digest has come."""
-        for id_, (event, at), digest in self._tables.digests.items():
-            if event.tenant == tenant:
+        for id_, (event_id, at), digest in self._tables.digests.items():
+            if digest.tenant == tenant:
+                event = self._tables.events[event_id]
                 its = self._tables.rows[digest.id].delivery
                 yield attrs.evolve(its, id=id_, event_id=event.id, event_type=event.type, created_at=at)
 

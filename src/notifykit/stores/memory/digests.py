@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from itertools import islice
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from ...models.event import StoredEvent
 class Item(NamedTuple):
     """What a digest keeps of a delivery."""
 
-    event: StoredEvent
+    event_id: str
     at: datetime
 
 
@@ -25,6 +25,7 @@ class OpenDigest:
     """A digest, open or closed; the items by the ids of their deliveries."""
 
     id: str
+    tenant: str
     closes_at: datetime
     entry: DigestEntry
     items: dict[str, Item]
@@ -57,7 +58,7 @@ class MemoryDigests:
             held.last_at = max(held.last_at, now)
             return held, False, False
         was_quiet = held is None or entry.quiet_since is None or held.last_at <= entry.quiet_since
-        digest = OpenDigest(entry.delivery_id, entry.closes_at, entry, {}, now)
+        digest = OpenDigest(entry.delivery_id, tenant, entry.closes_at, entry, {}, now)
         self._of_key[tenant, entry.key] = self._of_id[digest.id] = digest
         return digest, True, entry.sends_first and was_quiet
 
@@ -82,20 +83,20 @@ class MemoryDigests:
         """Take a delivery out of its digest."""
         del self._of_item.pop(delivery_id).items[delivery_id]
 
-    def collected(self, tenant: str, delivery_id: str) -> Collected | None:
+    def collected(self, tenant: str, delivery_id: str, events: Mapping[str, StoredEvent]) -> Collected | None:
         """Return what a digest of the tenant has collected."""
         digest = self._of_id.get(delivery_id)
-        if digest is None or self._of_key.get((tenant, digest.entry.key)) is None:
+        if digest is None or digest.tenant != tenant:
             return None
         items = (
             DigestItem(id_, event.id, event.type, event.published_at, event.body, event.details)
-            for id_, (event, _) in sorted(digest.items.items())
+            for id_, event in ((id_, events[item.event_id]) for id_, item in sorted(digest.items.items()))
         )
         return Collected(len(digest.items), tuple(islice(items, digest.entry.max_items)))
 
     def events(self) -> set[str]:
         """Return the ids of the events that digests need."""
-        return {item.event.id for _, item, _ in self.items()}
+        return {item.event_id for _, item, _ in self.items()}
 
     def forget(self, delivery_id: str) -> None:
         """Forget the digest that a delivery carried."""
@@ -103,4 +104,5 @@ class MemoryDigests:
         if digest is not None:
             for item in digest.items:
                 del self._of_item[item]
-            self._of_key = {key: held for key, held in self._of_key.items() if held is not digest}
+            if self._of_key.get((digest.tenant, digest.entry.key)) is digest:
+                del self._of_key[digest.tenant, digest.entry.key]

@@ -78,5 +78,5 @@ def _opens(tables: Tables, new: NewDelivery, now: datetime) -> bool:
     elif (held := tables.rows[digest.id]).delivery.due_at != digest.closes_at:
         tables.move(held, due_at=digest.closes_at)
     if not goes_ahead:
-        tables.digests.add(digest, new.id, Item(tables.events[new.event_id], now))
+        tables.digests.add(digest, new.id, Item(new.event_id, now))
     return goes_ahead

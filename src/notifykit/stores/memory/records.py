@@ -10,7 +10,11 @@ from typing import Any, TypeVar, cast
 
 import attrs
 
+from ...codec import dumps, loads
+from ...errors import StaleWriteError
+from ...models.delivery import DeliveryState
 from ...models.endpoint import Endpoint, EndpointState
+from ...models.event import StoredEvent
 from ...models.event_type import StoredEventType
 from ...models.recipient import Recipient, TenantPreferences
 from ...models.subscription import Match, MatchQuery, Subscription, TenantConfig
@@ -62,6 +66,15 @@ class MemoryRecords(MemoryDeliveries):
         self._touch(kind, record.tenant)
         return saved
 
+    async def save_many(self, records: Sequence[R]) -> list[R | None]:
+        saved: list[R | None] = []
+        for record in records:
+            try:
+                saved.append(self._save(record))
+            except StaleWriteError:
+                saved.append(None)
+        return saved
+
     async def get(self, kind: type[R], tenant: str, ids: Collection[str]) -> list[R]:
         table = self._tables.records[kind]
         return [table[tenant, id_] for id_ in {*ids} if (tenant, id_) in table]
@@ -85,6 +98,43 @@ class MemoryRecords(MemoryDeliveries):
         KINDS[kind].removed(self, removed, now)
         self._touch(KINDS[kind], tenant)
         return True
+
+    async def erase(self, tenant: str, recipient_id: str, *, now: datetime) -> int:
+        count = self._remove_subscriptions(tenant, recipient_id, now)
+        count += self._remove(Recipient, tenant, recipient_id, now)
+        tables = self._tables
+        theirs = [row.delivery.id for row in tables.rows_of(tenant, recipient_id)]
+        for id_ in theirs:
+            if not tables.rows[id_].delivery.state.is_final:  # it is being sent
+                tables.end(tables.rows[id_], DeliveryState.CANCELLED, None, now)
+            count += 1 + len(tables.history.get(id_, ()))
+        tables.forget(theirs, ())
+        tables.buckets.pop((tenant, recipient_id), None)
+        for event in [each for each in tables.events.values() if each.tenant == tenant]:
+            count += self._take_out(event, recipient_id, now)
+        self._tables.versions[tenant] += 1
+        return count
+
+    def _take_out(self, event: StoredEvent, recipient_id: str, now: datetime) -> int:
+        """Take a recipient out of an event, or delete the event; planners that have it must take it again."""
+        tables, changed = self._tables, event
+        if event.actor == recipient_id:
+            changed = changed._replace(actor=None)
+        fields = loads(event.audience.encode()) if event.audience else {}
+        if recipient_id in fields.get("to", ()):
+            others = [each for each in fields["to"] if each != recipient_id]
+            if not others and event.id not in tables.needed_events():
+                if event.id in tables.outbox:
+                    tables.planned(event)
+                tables.forget((), [event.id])
+                return 1
+            changed = changed._replace(audience=dumps({**fields, "to": others}).decode() if others else None)
+            if event.id in tables.outbox:
+                unplanned = tables.outbox[event.id]
+                unplanned.event, unplanned.fence = changed, unplanned.fence + 1
+                tables.wait_for_planning(unplanned, max(now, event.due_at))
+        tables.events[event.id] = changed
+        return int(changed is not event)
 
     def _touch(self, kind: RecordKind, tenant: str) -> None:
         self._tables.versions[tenant] += kind.raises_version
@@ -119,12 +169,22 @@ class MemoryRecords(MemoryDeliveries):
     def _remove_dependents(self, endpoint: Endpoint, now: datetime) -> None:
         """Remove what cannot be without an endpoint, and cancel what waits for it."""
         tables, tenant = self._tables, endpoint.tenant
-        for subscription in self._of_tenant(Subscription, tenant):
-            if subscription.subscriber_id == endpoint.id:
-                self._remove(Subscription, tenant, subscription.id, now)
+        self._remove_subscriptions(tenant, endpoint.id, now)
         tables.circuits.pop((tenant, endpoint.id), None)
         tables.buckets.pop((tenant, endpoint.id), None)
         self._cancel(tables.rows_of(tenant, endpoint.id), "endpoint_deleted", now)
+
+    def _remove_recipient(self, recipient: Recipient, now: datetime) -> None:
+        """Remove a recipient's subscriptions, and cancel what waits."""
+        self._remove_subscriptions(recipient.tenant, recipient.id, now)
+        self._cancel(self._tables.rows_of(recipient.tenant, recipient.id), "recipient_deleted", now)
+
+    def _remove_subscriptions(self, tenant: str, subscriber_id: str, now: datetime) -> int:
+        """Remove the subscriptions of a subscriber; return how many there were."""
+        theirs = [each for each in self._of_tenant(Subscription, tenant) if each.subscriber_id == subscriber_id]
+        for subscription in theirs:
+            self._remove(Subscription, tenant, subscription.id, now)
+        return len(theirs)
 
 
 #: Every kind of record; a new one needs an entry here and its dictionary in :class:`~.tables.Tables`.
@@ -132,6 +192,6 @@ KINDS: dict[type[Any], RecordKind] = {
     Endpoint: RecordKind(name="endpoint", removed=MemoryRecords._remove_dependents),
     Subscription: RecordKind(name="subscription", replaced=Tables.index),
     StoredEventType: RecordKind(name="event type", raises_version=False),
-    Recipient: RecordKind(name="recipient", raises_version=False),
+    Recipient: RecordKind(name="recipient", raises_version=False, removed=MemoryRecords._remove_recipient),
     TenantPreferences: RecordKind(name="preferences of tenant"),
 }

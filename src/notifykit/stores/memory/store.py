@@ -76,16 +76,14 @@ class MemoryStore(MemoryOutbox, MemoryRecords, MemoryLimits):
         ended = [row.delivery.id for row in islice(tables.ended_before(before), limit)]
         tables.forget(ended, ())
         # An event goes after its last delivery, because a redrive needs its body.
-        needed = (
-            {row.delivery.event_id for row in tables.rows.values()} | tables.outbox.keys() | tables.digests.events()
-        )
+        needed = tables.needed_events() | tables.outbox.keys()
         unneeded = (id_ for id_, event in tables.events.items() if event.published_at < before and id_ not in needed)
         events = list(islice(unneeded, limit - len(ended)))
         tables.forget((), events)
         return len(ended) + len(events)
 
     async def collected(self, tenant: str, delivery_id: str) -> Collected | None:
-        return self._tables.digests.collected(tenant, delivery_id)
+        return self._tables.digests.collected(tenant, delivery_id, self._tables.events)
 
     async def stats(self, *, now: datetime) -> StoreStats:
         counts = self._tables.counts

@@ -298,6 +298,10 @@ class Tables:
         else:
             queue.discard(delivery.id)
 
+    def needed_events(self) -> set[str]:
+        """Return the ids of the events that have deliveries, or that a digest has collected."""
+        return {row.delivery.event_id for row in self.rows.values()} | self.digests.events()
+
     def ended_before(self, instant: datetime) -> Iterator[Row]:
         """Yield the deliveries that ended before ``instant``."""
         for row in self.rows.values():

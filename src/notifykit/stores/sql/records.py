@@ -5,12 +5,12 @@ Each function works on a SQLAlchemy connection inside a transaction that its cal
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any
 
 import attrs
-from sqlalchemy import Connection, ScalarSelect, Table, and_, delete, func, literal, select, update
+from sqlalchemy import Connection, ScalarSelect, Select, Table, and_, delete, func, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ...errors import StaleWriteError
@@ -94,15 +94,47 @@ def save(connection: Connection, record: Any) -> int:
     return version
 
 
+def save_many(connection: Connection, records: Sequence[Any]) -> set[str]:
+    """Insert or replace encrypted records of one kind and tenant; return the ids of those that were not stale."""
+    kind, tenant = kind_of(records[0]), records[0].tenant
+    if kind.raises_version:
+        touch(connection, tenant)
+    table, by_id = kind.table, {record.id: record for record in records}
+    ids = sorted(by_id)
+    stored = {
+        row["id"]: row
+        for at in range(0, len(ids), _AT_ONCE)
+        for row in fetch(connection, _rows(table, tenant, ids[at : at + _AT_ONCE]).with_for_update())
+    }
+    current = [id_ for id_ in ids if by_id[id_].version == (stored[id_]["version"] if id_ in stored else 0)]
+    if not current:
+        return set()
+    rows = [{**kind.values(by_id[id_]), "version": by_id[id_].version + 1} for id_ in current]
+    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    insert: Any = make(table)
+    upsert = insert.on_conflict_do_update(
+        index_elements=[table.c.tenant, table.c.id],
+        set_={column.name: insert.excluded[column.name] for column in table.c if not column.primary_key},
+        where=table.c.version == insert.excluded.version - 1,  # another process may have inserted it since
+    )
+    saved = {*connection.execute(upsert.returning(table.c.id), rows).scalars()}
+    if kind.replaced:
+        for id_ in saved:
+            kind.replaced(connection, kind.read(stored[id_]) if id_ in stored else None, by_id[id_])
+    return saved
+
+
 def get(connection: Connection, kind: RecordKind, tenant: str, ids: Collection[str]) -> list[Any]:
     """Return records by their ids, as they are stored."""
     wanted = sorted({*ids})
     found: list[Any] = []
     for at in range(0, len(wanted), _AT_ONCE):
-        table = kind.table
-        rows = select(table).where(table.c.tenant == tenant, table.c.id.in_(wanted[at : at + _AT_ONCE]))
-        found += map(kind.read, fetch(connection, rows))
+        found += map(kind.read, fetch(connection, _rows(kind.table, tenant, wanted[at : at + _AT_ONCE])))
     return found
+
+
+def _rows(table: Table, tenant: str, ids: Collection[str]) -> Select[Any]:
+    return select(table).where(table.c.tenant == tenant, table.c.id.in_(ids))
 
 
 def page(
@@ -206,16 +238,37 @@ def _index(connection: Connection, old: Subscription | None, new: Subscription |
 def _remove_dependents(connection: Connection, endpoint: Endpoint, now: datetime) -> None:
     """Remove what cannot be without an endpoint, and cancel what waits for it."""
     tenant, endpoint_id = endpoint.tenant, endpoint.id
-    removed = connection.execute(
-        delete(s.subscriptions)
-        .where(s.subscriptions.c.tenant == tenant, s.subscriptions.c.subscriber_id == endpoint_id)
-        .returning(s.subscriptions)
-    )
-    subscription_index.replace(connection, map(subscription_from, removed.mappings().all()), ())
+    remove_subscriptions(connection, tenant, endpoint_id)
     for table, key in ((s.circuits, s.circuits.c.key), (s.buckets, s.buckets.c.endpoint_id)):
         connection.execute(delete(table).where(key == endpoint_id, table.c.tenant == tenant))
     waits = and_(s.queue.c.tenant == tenant, s.queue.c.subscriber_id == endpoint_id)
     transitions.end(connection, waits, DeliveryState.CANCELLED, "endpoint_deleted", now)
+
+
+def _remove_person(connection: Connection, recipient: Recipient, now: datetime) -> None:
+    """Remove a recipient's subscriptions, and cancel what waits."""
+    tenant, recipient_id = recipient.tenant, recipient.id
+    its = and_(s.subscriptions.c.tenant == tenant, s.subscriptions.c.subscriber_id == recipient_id)
+    if connection.execute(select(s.subscriptions.c.id).where(its).limit(1)).first() is not None:
+        touch(connection, tenant)  # planners must not match them any more
+        remove_subscriptions(connection, tenant, recipient_id)
+    waits = and_(s.queue.c.tenant == tenant, s.queue.c.subscriber_id == recipient_id)
+    transitions.end(connection, waits, DeliveryState.CANCELLED, "recipient_deleted", now)
+
+
+def remove_subscriptions(connection: Connection, tenant: str, subscriber_id: str) -> int:
+    """Remove the subscriptions of a subscriber; return how many there were."""
+    removed = (
+        connection.execute(
+            delete(s.subscriptions)
+            .where(s.subscriptions.c.tenant == tenant, s.subscriptions.c.subscriber_id == subscriber_id)
+            .returning(s.subscriptions)
+        )
+        .mappings()
+        .all()
+    )
+    subscription_index.replace(connection, map(subscription_from, removed), ())
+    return len(removed)
 
 
 #: Every kind of record; a new one needs an entry here, its table in ``schema`` and a migration.
@@ -249,6 +302,7 @@ KINDS: dict[type[Any], RecordKind] = {
         values=recipient_values,
         read=recipient_from,
         raises_version=False,  # planning and sending read them as they need them, and keep none
+        removed=_remove_person,
     ),
     TenantPreferences: RecordKind(
         name="preferences of tenant",

@@ -35,7 +35,19 @@ from ...ports import (
     Survey,
     TokenRequest,
 )
-from . import digests, joined, limits, migrate, reading, records, rewrap, subscription_index, survey, transitions
+from . import (
+    digests,
+    erasure,
+    joined,
+    limits,
+    migrate,
+    reading,
+    records,
+    rewrap,
+    subscription_index,
+    survey,
+    transitions,
+)
 from .encryption import Encryption
 from .rows import ended_by
 
@@ -149,6 +161,17 @@ class SqlStore(ABC):
         changed: R = attrs.evolve(cast("Any", record), version=version)
         return changed
 
+    async def save_many(self, records_: Sequence[R]) -> list[R | None]:
+        if not records_:
+            return []
+        kind = records.kind_of(records_[0])
+        stored = [kind.encrypted(self.encryption, record) for record in records_]
+        saved = await self._write(lambda c: records.save_many(c, stored))
+        return [
+            attrs.evolve(cast("Any", record), version=record.version + 1) if record.id in saved else None
+            for record in records_
+        ]
+
     async def get(self, kind: type[R], tenant: str, ids: Collection[str]) -> list[R]:
         its = records.KINDS[kind]
         return self._decrypted(its, await self._read(lambda c: records.get(c, its, tenant, ids)))
@@ -165,6 +188,9 @@ class SqlStore(ABC):
 
     async def remove(self, kind: type[R], tenant: str, id: str, *, now: datetime) -> bool:
         return await self._write(lambda c: records.remove(c, records.KINDS[kind], tenant, id, now))
+
+    async def erase(self, tenant: str, recipient_id: str, *, now: datetime) -> int:
+        return await self._write(lambda c: erasure.erase(c, tenant, recipient_id, now))
 
     async def load_tenant(self, tenant: str, *, most: int | None = None) -> TenantConfig | None:
         stored = await self._read(lambda c: records.load_tenant(c, tenant, most))

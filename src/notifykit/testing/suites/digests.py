@@ -489,6 +489,21 @@ class DigestSuite(StoreFixtures):
             assert await find_delivery(store, ACME, new.id) is None
         assert await store.collected(ACME, claimed.delivery_id) is None
 
+    async def test_an_erased_person_leaves_no_digest(self, store: DigestStore, clock: FakeClock) -> None:
+        """What was collected for others of the same event stays."""
+        event = make_event(at=clock.now())
+        mine = collected_delivery(event, clock)
+        other = collected_delivery(event, clock, subscriber="user:bob", key="bob")
+        await plan(store, clock, event, [mine, other])
+
+        await store.erase(ACME, ADA, now=clock.now())
+
+        clock.advance(HOUR)
+        assert ids(other) == await items_of(store, await close(store, clock))
+        assert mine.digest is not None
+        assert await store.collected(ACME, mine.digest.delivery_id) is None
+        assert await find_delivery(store, ACME, mine.id) is None
+
     async def test_a_claimed_delivery_moves_into_a_digest(self, store: DigestStore, clock: FakeClock) -> None:
         """One that was held for another reason joins when it wakes, under its fence."""
         event = make_event(at=clock.now())

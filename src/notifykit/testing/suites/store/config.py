@@ -13,6 +13,7 @@ from ....models.digest import Digest
 from ....models.endpoint import Endpoint, EndpointSecret, EndpointState
 from ....models.event_type import StoredEventType
 from ....models.retry import RetryPolicy
+from ....models.steps import Step
 from ....models.subscription import Subscription, TenantConfig
 from ....ports import Store
 from ...builders import SECRET, make_endpoint, make_event, make_subscription
@@ -271,6 +272,12 @@ class ConfigPromises:
             description="Ωmega 🐘",
             schema={"type": "object", "required": ["ü"], "properties": {"ü": {"enum": [1, 2.5, None, True]}}},
             digest=Digest("☃", group="data.id", window=timedelta(minutes=10), max_window=timedelta(hours=1)),
+            steps=(
+                Step("in_app"),
+                Step("email", after=timedelta(minutes=15), unless={"read"}),
+                Step("sms", fallback=True),
+            ),
+            tells_actor=True,
         )
         bare = StoredEventType(id="order.paid", version=1)
 

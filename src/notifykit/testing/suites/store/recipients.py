@@ -7,13 +7,31 @@ from typing import Any
 import attrs
 
 from ....models.addresses import AddressState, Suppression
+from ....models.delivery import DeliveryState
 from ....models.preferences import Mute, MuteSelector, Purpose, Scope, Selector, Setting
 from ....models.quiet_hours import QuietHours, Weekday, Window
 from ....models.recipient import Consent, Recipient, RecipientAddress, TenantPreferences
-from ....ports import Store
-from ...builders import make_endpoint, make_event, make_recipient
+from ....models.subscription import MatchQuery
+from ....ports import DeliveryFilter, EventFilter, Settlement, Store
+from ...builders import make_delivery, make_endpoint, make_event, make_recipient, make_subscription
 from ...clock import FakeClock
-from .steps import ACME, GLOBEX, HOUR, TICK, find_event, get_one, load, take_one
+from .steps import (
+    ACME,
+    GLOBEX,
+    HOUR,
+    LEASE,
+    TICK,
+    find_event,
+    finish,
+    get_one,
+    given_claim,
+    given_delivery,
+    given_ended,
+    load,
+    plan,
+    read,
+    take_one,
+)
 
 _NIGHTS = Window(days=tuple(Weekday), from_="22:00", to="07:30")
 
@@ -117,6 +135,119 @@ class RecipientPromises:
         assert TenantPreferences(tenant=ACME, version=2) == changed
         assert before.version < raised.version < (await load(store, ACME)).version
         assert [] == await store.page(TenantPreferences, ACME, limit=9)
+
+    async def test_many_records_are_saved_in_one_step(self, store: Store, clock: FakeClock) -> None:
+        """Each has its next version; what was changed since it was read, or removed, is left as it is."""
+        old, stale, gone = [await store.save(make_recipient(f"user:{n}", at=clock.now())) for n in range(3)]
+        newer = await store.save(attrs.evolve(stale, name="newer"))
+        await store.remove(Recipient, ACME, gone.id, now=clock.now())
+        fresh = [make_recipient(f"user:{n}", at=clock.now(), name="Ωmega") for n in range(3, 700)]
+        twice = make_recipient(old.id, at=clock.now(), name="unread")
+
+        saved = await store.save_many([*fresh, attrs.evolve(old, name="changed"), stale, gone])
+        again = await store.save_many([twice])
+
+        assert [attrs.evolve(one, version=1) for one in fresh] == saved[:-3]
+        assert [attrs.evolve(old, name="changed", version=2), None, None, None] == [*saved[-3:], *again]
+        found = {one.id: one for one in await store.page(Recipient, ACME, limit=1000)}
+        assert {one.id: one for one in (*saved, newer) if one is not None} == found
+        assert [] == await store.save_many([])
+
+    async def test_many_subscriptions_match_as_soon_as_they_are_saved(self, store: Store, clock: FakeClock) -> None:
+        """And no longer as they did before; the tenant's version says so."""
+        endpoint = await store.save(make_endpoint(at=clock.now()))
+        first, second = (make_subscription(endpoint, at=clock.now(), event_types=("a.b",)) for _ in range(2))
+        first = await store.save(first)
+        before = await load(store, ACME)
+
+        saved = await store.save_many([attrs.evolve(first, event_types=("c.d",)), second])
+
+        found = await store.match(ACME, [MatchQuery("a.b"), MatchQuery("c.d")], limit=9)
+        assert [[saved[1]], [saved[0]]] == [[one.subscription for one in answer] for answer in found]
+        assert before.version < (await load(store, ACME)).version
+
+    async def test_removing_a_recipient_cancels_what_waits(self, store: Store, clock: FakeClock) -> None:
+        """Subscriptions go with it, what has ended stays, and other subscribers keep theirs."""
+        person = await store.save(make_recipient(at=clock.now()))
+        others = await store.save(make_subscription(make_endpoint(at=clock.now()), at=clock.now()))
+        await store.save(attrs.evolve(others, id="sub_theirs", subscriber_id=person.id, channel="email", version=0))
+        ended = await given_ended(store, clock, subscriber=person.id)
+        waiting = await given_delivery(store, clock, subscriber=person.id, due_at=clock.now() + HOUR)
+        other = await given_delivery(store, clock, subscriber="user:43", due_at=clock.now() + HOUR)
+        before = await load(store, ACME)
+
+        removed = [await store.remove(Recipient, ACME, person.id, now=clock.now()) for _ in range(2)]
+
+        after, gone = await load(store, ACME), await read(store, waiting.id)
+        assert [True, False] == removed
+        assert ((others,), True) == (after.subscriptions, before.version < after.version)
+        assert (DeliveryState.CANCELLED, "recipient_deleted") == (gone.state, gone.reason)
+        assert DeliveryState.DEAD is (await read(store, ended.delivery_id)).state
+        assert DeliveryState.PENDING is (await read(store, other.id)).state
+
+    async def test_erasing_a_person_leaves_nothing_of_theirs(self, store: Store, clock: FakeClock) -> None:
+        """Whatever state it is in; what other persons and businesses have stays as it is."""
+        person, other = [await store.save(make_recipient(id_, at=clock.now())) for id_ in ("user:42", "user:420")]
+        theirs = make_subscription(make_endpoint(at=clock.now()), at=clock.now(), subscriber_id=person.id)
+        await store.save(theirs)
+        await given_ended(store, clock, subscriber=person.id)
+        await given_delivery(store, clock, subscriber=person.id, due_at=clock.now() + HOUR)
+        kept = await given_delivery(store, clock, subscriber=other.id, due_at=clock.now() + HOUR)
+        sending = await given_claim(store, clock, subscriber=person.id)
+
+        erased = await store.erase(ACME, person.id, now=clock.now())
+        written = await finish(store, clock, sending)
+        again = await store.erase(ACME, person.id, now=clock.now())
+
+        assert erased >= 5
+        assert (set(), 0) == (written, again)
+        assert [kept.id] == [one.id for one in await store.find_deliveries(ACME, DeliveryFilter(), limit=9)]
+        assert [other] == await store.page(Recipient, ACME, limit=9)
+        assert () == (await load(store, ACME)).subscriptions
+        assert [] == await store.attempts(ACME, sending.delivery_id)
+
+    async def test_erasing_takes_a_person_out_of_events(self, store: Store, clock: FakeClock) -> None:
+        """An event that was addressed to nobody else is deleted, unless somebody else has a delivery of it."""
+        person, quoted = 'user:"Ω_%\\42', '"user:\\"Ω_%\\\\42"'
+        alone = make_event(at=clock.now(), audience=f'{{"to":[{quoted}],"channels":["email"]}}')
+        shared = make_event(at=clock.now(), audience=f'{{"to":["user:43",{quoted}],"channels":["email"]}}')
+        delivered = make_event(at=clock.now(), audience=f'{{"to":[{quoted}]}}', actor=person)
+        others = make_event(at=clock.now(), audience='{"to":["user:43"]}')
+        public = make_event(at=clock.now(), actor=person)
+        new = make_delivery(delivered, "end_receiver")
+        await plan(store, clock, delivered, [new])
+        await store.append([alone, shared, others, public])
+        (taken,) = [one for one in await store.take(9, now=clock.now(), lease=LEASE) if one.id == shared.id]
+
+        await store.erase(ACME, person, now=clock.now())
+        stale = await store.settle(
+            [Settlement(shared.id, taken.fence, [make_delivery(shared, person)])],
+            now=clock.now(),
+            lease=LEASE,
+            worker="",
+        )
+        again = await store.take(9, now=clock.now(), lease=LEASE)
+
+        assert [] == await store.find_events(ACME, EventFilter(ids=alone.id), limit=9)
+        assert shared._replace(audience='{"to":["user:43"],"channels":["email"]}') == await find_event(
+            store, ACME, shared.id
+        )
+        assert delivered._replace(audience=None, actor=None) == await find_event(store, ACME, delivered.id)
+        assert others == await find_event(store, ACME, others.id)
+        assert public._replace(actor=None) == await find_event(store, ACME, public.id)
+        assert set() == stale
+        assert [(shared.id, '{"to":["user:43"],"channels":["email"]}')] == [(one.id, one.audience) for one in again]
+
+    async def test_an_event_behind_an_erased_one_is_taken(self, store: Store, clock: FakeClock) -> None:
+        """Of the same ordering key, it waits for none that is gone."""
+        first = make_event(at=clock.now(), ordering_key="a", audience='{"to":["user:42"]}')
+        second = make_event(at=clock.now(), ordering_key="a", audience='{"to":["user:43"]}')
+        await store.append([first, second])
+        await store.take(9, now=clock.now(), lease=LEASE)
+
+        await store.erase(ACME, "user:42", now=clock.now())
+
+        assert [second.id] == [one.id for one in await store.take(9, now=clock.now(), lease=LEASE)]
 
     async def test_planners_are_told_to_whom_an_event_is_addressed(self, store: Store, clock: FakeClock) -> None:
         """The text that was published comes with what is taken and read; most events have none."""

@@ -98,6 +98,8 @@ WRITES: dict[str, tuple[Try, object]] = {
     "remove_subscription": (lambda s, t, b, c: s.remove(Subscription, t, b.subscription.id, now=c.now()), False),
     "remove_event_type": (lambda s, t, b, c: s.remove(StoredEventType, t, b.event_type.id, now=c.now()), False),
     "remove_recipient": (lambda s, t, b, c: s.remove(Recipient, t, b.recipient.id, now=c.now()), False),
+    "erase": (lambda s, t, b, c: s.erase(t, b.recipient.id, now=c.now()), 0),
+    "erase_of_subscriber": (lambda s, t, b, c: s.erase(t, b.endpoint.id, now=c.now()), 0),
     "remove_preferences": (lambda s, t, b, c: s.remove(TenantPreferences, t, b.preferences.id, now=c.now()), False),
 }
 

@@ -1,0 +1,120 @@
+"""Why a person was told of an event, or was not; and whether they would be."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import attrs
+
+from ..errors import InvalidInputError
+from ..models.audience import Audience
+from ..models.delivery import Delivery, EventDetails
+from ..models.event import EventType, StoredEvent
+from ..models.event_type import ALL_TENANTS, StoredEventType
+from ..models.recipient import PREFERENCES, Recipient, TenantPreferences
+from ..models.subscription import Subscription
+from ..policies.audience import UNKNOWN_RECIPIENT, notice_plan
+from ..policies.explain import StepExplanation, explain_steps, sentence_for
+from ..ports import Store
+from .events import Events
+
+
+@attrs.frozen(kw_only=True)
+class PersonExplanation:
+    """Why a person was told of an event or was not, and what would become of it now.
+
+    Attributes:
+        event: The event that was asked about; ``None`` if it was a type.
+        reached_by: Why the event concerns the person: ``named``, ``subscribed``, ``actor`` (who caused it, and is not
+            told) or ``nothing``; ``None`` if a type was asked about.
+        deliveries: What is recorded of the event for this person, with state and reason.
+        steps: What would become of each step now; empty for a recipient who is unknown.
+        verdicts: The person's subscriptions, with what each says to the event.
+    """
+
+    recipient_id: str
+    event_type: str
+    is_known: bool
+    event: StoredEvent | None = None
+    reached_by: str | None = None
+    deliveries: tuple[Delivery, ...] = ()
+    steps: tuple[StepExplanation, ...] = ()
+    verdicts: tuple[tuple[Subscription, str], ...] = ()
+
+    def __str__(self) -> str:
+        """Return the explanation as text of a few lines."""
+        lines = [f"{self.event_type} for {self.recipient_id}"]
+        if self.event is not None:
+            lines.append(f"  event {self.event.id}: {self._reached()}")
+            lines += [f"  {_told(delivery)}" for delivery in reversed(self.deliveries)]
+        if not self.is_known:
+            return "\n".join([*lines, f"  now: {UNKNOWN_RECIPIENT}, there is no such recipient"])
+        return "\n".join([*lines, *(f"  now, {step.channel}: {_would(step)}" for step in self.steps)])
+
+    def _reached(self) -> str:
+        return {
+            "named": "it names the recipient",
+            "subscribed": "the recipient is subscribed",
+            "actor": "the recipient caused it and is not told",
+        }.get(self.reached_by or "", "it does not concern the recipient")
+
+
+def _told(delivery: Delivery) -> str:
+    reason = "" if delivery.reason is None else f", {delivery.reason}: {sentence_for(delivery.reason)}"
+    return f"{delivery.channel}: {delivery.state}{reason}"
+
+
+def _would(step: StepExplanation) -> str:
+    if step.at is None:
+        return f"not sent, {step.code}: {step.sentence}"
+    only = ", if no step before it arrives" if step.fallback else ""
+    return f"sent to {', '.join(step.addresses)} at {step.at:%Y-%m-%d %H:%M:%S %Z}{only} ({step.code})"
+
+
+async def explain_person(
+    store: Store,
+    recipient_id: str,
+    what: StoredEvent | EventType | str,
+    *,
+    tenant: str,
+    topic: str | None,
+    now: datetime,
+) -> PersonExplanation:
+    """Return why a person was told of an event or was not.
+
+    Args:
+        what: The event, or a type, as the program declares it or by its name.
+        topic: For a type, the topic of the event.
+    """
+    known = await store.get(Recipient, tenant, [recipient_id])
+    preferences = next(iter(await store.get(TenantPreferences, tenant, [PREFERENCES])), None)
+    name = what if isinstance(what, str) else what.type if isinstance(what, StoredEvent) else what.name
+    if isinstance(what, EventType):
+        declared: StoredEventType | None = StoredEventType.of(what)
+    else:
+        declared = next(iter(await store.get(StoredEventType, ALL_TENANTS, [name])), None)
+    event = what if isinstance(what, StoredEvent) else None
+    if event is None and declared is None:
+        raise InvalidInputError([f"what: {name[:80]!r} is neither the id of an event nor a type that is known"])
+    audience = Audience.from_json(None if event is None else event.audience)
+    plan = notice_plan(
+        name,
+        EventDetails(topic=topic) if event is None else event.details,
+        declared,
+        expires_at=None if event is None else event.expires_at,
+        channels=audience.channels,
+    )
+    steps = explain_steps(plan, known[0], preferences, now=now) if known else ()
+    found = PersonExplanation(recipient_id=recipient_id, event_type=name, is_known=bool(known), steps=steps)
+    if event is None:
+        return found
+    explained = await Events(store).explain(event.id, tenant=tenant, subscriber_id=recipient_id)
+    is_named, is_matched = recipient_id in audience.to, any(code == "matched" for _, code in explained.verdicts)
+    reached = "named" if is_named else "subscribed" if is_matched else "nothing"
+    return attrs.evolve(
+        found,
+        event=event,
+        reached_by="actor" if recipient_id == plan.actor and reached != "nothing" else reached,
+        deliveries=explained.deliveries,
+        verdicts=explained.verdicts,
+    )

@@ -1,0 +1,92 @@
+"""Would a person be told of an event, where and when: the decision for each step, with every rule on the way.
+
+Pure: the clock is an argument.  It decides nothing itself: it asks the rule that planning and waking follow.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+import attrs
+
+from ..models.preferences import Purpose
+from ..models.recipient import Recipient, TenantPreferences
+from .audience import SENTENCES, NoticePlan
+from .contact import REASONS, Code, Defer, Skip, Verdict, decide_contact, person_of, usable_addresses
+
+
+class Rule(NamedTuple):
+    """A rule of the decision that was tried.
+
+    Attributes:
+        applies: Whether it decided; the rules before it did not apply.
+    """
+
+    code: Code
+    when: str
+    applies: bool
+
+
+@attrs.frozen(kw_only=True)
+class StepExplanation:
+    """What would become of one step of an event for one person.
+
+    Attributes:
+        code: Why; stable.
+        at: When it would be sent; ``None`` if it would not.
+        addresses: Where it would be sent to.
+        fallback: Whether it would only be sent if no step before it arrives.
+        trail: The rules in the order in which they were tried; the last one decided.
+    """
+
+    channel: str
+    verdict: Verdict
+    code: Code
+    at: datetime | None
+    addresses: tuple[str, ...]
+    fallback: bool
+    trail: tuple[Rule, ...]
+
+    @property
+    def sentence(self) -> str:
+        """The explanation for people."""
+        return REASONS[self.code].sentence
+
+
+def sentence_for(code: str) -> str:
+    """Return what the reason of a delivery to a person means; empty for a code of a channel or provider."""
+    known = {each.value: reason.sentence for each, reason in REASONS.items()} | SENTENCES
+    return known.get(code, "")
+
+
+def explain_steps(
+    plan: NoticePlan, recipient: Recipient, tenant: TenantPreferences | None, *, now: datetime
+) -> tuple[StepExplanation, ...]:
+    """Return what would become of each step if the event were planned at ``now`` and nothing changed after that."""
+    person = person_of(recipient, tenant)
+    found = []
+    for step in plan.steps:
+        at = now + step.after
+        decision = decide_contact(plan.notice, person, step.channel, tokens_left=True, now=at)
+        code = decision.code
+        is_skipped = isinstance(decision, Skip)
+        addresses = [] if is_skipped else usable_addresses(person, step.channel, plan.notice.purpose, at)
+        found.append(
+            StepExplanation(
+                channel=step.channel,
+                verdict=REASONS[code].verdict,
+                code=code,
+                at=None if is_skipped else decision.until if isinstance(decision, Defer) else at,
+                addresses=tuple(addresses),
+                fallback=step.fallback,
+                trail=_trail(code, plan.notice.purpose),
+            )
+        )
+    return tuple(found)
+
+
+def _trail(decided: Code, purpose: Purpose) -> tuple[Rule, ...]:
+    """Return the rules up to the one that decided."""
+    tried = [code for code, reason in REASONS.items() if reason.security or purpose is not Purpose.SECURITY]
+    return tuple(Rule(code, REASONS[code].when, code is decided) for code in tried[: tried.index(decided) + 1])

@@ -1,0 +1,97 @@
+"""Erasing a person: everything that the tables say of them, in one transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import datetime
+
+from sqlalchemy import Connection, Table, and_, delete, or_, select, union_all, update
+
+from ...codec import dumps
+from . import schema as s
+from .reading import of_event
+from .records import remove_subscriptions, touch
+from .rows import micros
+
+#: The tables of what is a person's alone, and the columns with the person's id.
+_OWN: tuple[tuple[Table, str], ...] = (
+    (s.queue, "subscriber_id"),
+    (s.deliveries, "subscriber_id"),
+    (s.recipients, "id"),
+    (s.buckets, "endpoint_id"),
+)
+#: Events that are looked at together.
+_PAGE = 500
+
+
+def erase(connection: Connection, tenant: str, recipient_id: str, now: datetime) -> int:
+    """Delete what is a person's, and take the person out of what is others', too; return how many rows."""
+    touch(connection, tenant)  # planners must not match the subscriptions any more
+    count = _delete_of_deliveries(connection, tenant, recipient_id)
+    for table, column in _OWN:
+        its = and_(table.c.tenant == tenant, table.c[column] == recipient_id)
+        count += connection.execute(delete(table).where(its)).rowcount
+    count += remove_subscriptions(connection, tenant, recipient_id)
+    for event_id, audience in _addressed(connection, tenant, recipient_id):
+        count += _take_out(connection, tenant, event_id, recipient_id, audience, now)
+    caused = and_(s.events.c.tenant == tenant, s.events.c.actor == recipient_id)
+    return count + connection.execute(update(s.events).where(caused).values(actor=None)).rowcount
+
+
+def _delete_of_deliveries(connection: Connection, tenant: str, recipient_id: str) -> int:
+    """Delete what belongs to a person's deliveries: attempts, and digests with what they have collected."""
+    theirs = union_all(
+        *(
+            select(table.c.id).where(table.c.tenant == tenant, table.c.subscriber_id == recipient_id)
+            for table in (s.queue, s.deliveries)
+        )
+    )
+    columns = (s.attempts.c.delivery_id, s.digest_items.c.digest_id, s.digests.c.id)
+    return sum(connection.execute(delete(each.table).where(each.in_(theirs))).rowcount for each in columns)
+
+
+def _addressed(connection: Connection, tenant: str, recipient_id: str) -> Iterator[tuple[str, str]]:
+    """Yield ids and audiences of the events that name the recipient."""
+    named = s.events.c.audience.contains(dumps(recipient_id).decode(), autoescape=True)
+    last = ""
+    while True:
+        query = select(s.events.c.id, s.events.c.audience).where(
+            s.events.c.tenant == tenant, s.events.c.id > last, named
+        )
+        found = connection.execute(query.order_by(s.events.c.id).limit(_PAGE)).all()
+        for row in found:
+            yield row.id, row.audience
+        if len(found) < _PAGE:
+            return
+        last = found[-1].id
+
+
+def _take_out(
+    connection: Connection, tenant: str, event_id: str, recipient_id: str, audience: str, now: datetime
+) -> int:
+    """Take a recipient out of an event's audience, or delete the event; planners that have it must take it again."""
+    event = and_(s.events.c.tenant == tenant, s.events.c.id == event_id)
+    outbox = and_(s.outbox.c.tenant == tenant, s.outbox.c.event_id == event_id)
+    fields = json.loads(audience)
+    others = [each for each in fields.get("to", ()) if each != recipient_id]
+    if others or _has_deliveries(connection, tenant, event_id):
+        left = dumps({**fields, "to": others}).decode() if others else None
+        connection.execute(update(s.outbox).where(outbox).values(fence=s.outbox.c.fence + 1, taken_until=None))
+        return connection.execute(update(s.events).where(event).values(audience=left)).rowcount
+    gone = connection.execute(delete(s.outbox).where(outbox).returning(s.outbox.c.ordering_key)).scalar()
+    if gone is not None:
+        waits = and_(s.outbox.c.tenant == tenant, s.outbox.c.ordering_key == gone, s.outbox.c.blocked)
+        connection.execute(update(s.outbox).where(waits).values(due_at=micros(now), blocked=False))
+    return connection.execute(delete(s.events).where(event)).rowcount
+
+
+def _has_deliveries(connection: Connection, tenant: str, event_id: str) -> bool:
+    its = or_(
+        *(
+            select(table.c.id).where(table.c.tenant == tenant, of_event(table, s.events.c.id)).exists()
+            for table in (s.queue, s.deliveries, s.digest_items)
+        )
+    )
+    found = select(s.events.c.id).where(s.events.c.tenant == tenant, s.events.c.id == event_id, its)
+    return connection.execute(found).first() is not None
