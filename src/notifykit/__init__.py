@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .admin import Explanation as Explanation
     from .admin import Subscriptions as Subscriptions
     from .admin.endpoints import Retry as Retry
+    from .admin.explain import PersonExplanation as PersonExplanation
     from .blocking import Blocking as Blocking
     from .catalog import EventCatalog as EventCatalog
     from .catalog import event as event
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     from .models.event import Resource as Resource
     from .models.event import StoredEvent as StoredEvent
     from .models.retry import RetryPolicy as RetryPolicy
+    from .models.steps import Step as Step
     from .models.subscription import Subscription as Subscription
     from .policies.admit import Limits as Limits
     from .ports import AddressedChannel as AddressedChannel
@@ -86,6 +88,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "signing": "",
     **dict.fromkeys(("Deliveries", "Endpoints", "Events", "Explanation", "Subscriptions"), ".admin"),
+    "PersonExplanation": ".admin.explain",
     "Retry": ".admin.endpoints",
     "Blocking": ".blocking",
     **dict.fromkeys(("EventCatalog", "event"), ".catalog"),
@@ -126,6 +129,7 @@ _HOMES = {
     **dict.fromkeys(("Endpoint", "EndpointSecret", "EndpointState", "RateLimit"), ".models.endpoint"),
     **dict.fromkeys(("Event", "EventType", "Receipt", "Resource", "StoredEvent"), ".models.event"),
     "RetryPolicy": ".models.retry",
+    "Step": ".models.steps",
     "Subscription": ".models.subscription",
     "Limits": ".policies.admit",
     **dict.fromkeys(("AddressedChannel", "Channel", "Clock", "DeliveryFilter", "Store", "StoreStats"), ".ports"),
@@ -175,6 +179,7 @@ __all__ = [
     "NotFoundError",
     "Notifykit",
     "NotifykitError",
+    "PersonExplanation",
     "Priority",
     "PublishOptions",
     "RateLimit",
@@ -185,6 +190,7 @@ __all__ = [
     "SchemaError",
     "StaleWriteError",
     "StateError",
+    "Step",
     "Store",
     "StoreError",
     "StoreOptions",

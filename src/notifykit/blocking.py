@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, Unpack, overload
 
-from .admin import Deliveries, Endpoints, Events, Subscriptions
+from .admin import Deliveries, Endpoints, Events, Preferences, Recipients, Subscriptions, TenantSettings
 from .admin.endpoints import EndpointOptions
 from .admin.explain import PersonExplanation
 from .models.endpoint import Endpoint
@@ -38,17 +38,21 @@ class _Waits(Generic[P, T]):
 
 
 class _Part:
-    """A part of the kit; calls go to that part of the kit that the portal has open."""
+    """A part of the kit; calls go to that part of the kit that the portal has open.
 
-    def __init__(self, portal: Portal[Any], name: str) -> None:
+    Args:
+        find: Returns the part of a kit.
+    """
+
+    def __init__(self, portal: Portal[Any], find: Callable[[Any], Any]) -> None:
         self._portal = portal
-        self._name = name
+        self._find = find
 
 
 def _call(
     part: _Part, method: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]], *args: P.args, **options: P.kwargs
 ) -> T:
-    return part._portal.call(lambda kit: method(getattr(kit, part._name), *args, **options))
+    return part._portal.call(lambda kit: method(part._find(kit), *args, **options))
 
 
 class BlockingEndpoints(_Part):
@@ -100,6 +104,45 @@ class BlockingEvents(_Part):
     explain = _Waits(Events.explain)
 
 
+class BlockingRecipients(_Part):
+    """See :class:`~notifykit.admin.recipients.Recipients`."""
+
+    save = _Waits(Recipients.save)
+    get = _Waits(Recipients.get)
+    list = _Waits(Recipients.list)
+    delete = _Waits(Recipients.delete)
+    erase = _Waits(Recipients.erase)
+    export = _Waits(Recipients.export)
+    import_ = _Waits(Recipients.import_)
+    add_address = _Waits(Recipients.add_address)
+    remove_address = _Waits(Recipients.remove_address)
+    verify = _Waits(Recipients.verify)
+    mark_gone = _Waits(Recipients.mark_gone)
+    suppress = _Waits(Recipients.suppress)
+    unsuppress = _Waits(Recipients.unsuppress)
+
+
+class BlockingPreferences(_Part):
+    """See :class:`~notifykit.admin.preferences.Preferences`."""
+
+    set = _Waits(Preferences.set)
+    unset = _Waits(Preferences.unset)
+    mute = _Waits(Preferences.mute)
+    unmute = _Waits(Preferences.unmute)
+    quiet_hours = _Waits(Preferences.quiet_hours)
+    consent = _Waits(Preferences.consent)
+    matrix = _Waits(Preferences.matrix)
+
+
+class BlockingTenantSettings(_Part):
+    """See :class:`~notifykit.admin.preferences.TenantSettings`."""
+
+    get = _Waits(TenantSettings.get)
+    set = _Waits(TenantSettings.set)
+    unset = _Waits(TenantSettings.unset)
+    localize = _Waits(TenantSettings.localize)
+
+
 class Blocking:
     """A kit for sync callers: every asynchronous method, awaited in a background thread.
 
@@ -109,10 +152,11 @@ class Blocking:
 
     def __init__(self, portal: Portal[Any]) -> None:
         self._portal = portal
-        self.endpoints = BlockingEndpoints(portal, "endpoints")
-        self.subscriptions = BlockingSubscriptions(portal, "subscriptions")
-        self.deliveries = BlockingDeliveries(portal, "deliveries")
-        self.events = BlockingEvents(portal, "events")
+        self.endpoints = BlockingEndpoints(portal, lambda kit: kit.endpoints)
+        self.subscriptions = BlockingSubscriptions(portal, lambda kit: kit.subscriptions)
+        self.deliveries = BlockingDeliveries(portal, lambda kit: kit.deliveries)
+        self.events = BlockingEvents(portal, lambda kit: kit.events)
+        self.recipients = BlockingRecipients(portal, lambda kit: kit.recipients)
 
     @property
     def is_open(self) -> bool:
@@ -132,6 +176,14 @@ class Blocking:
         """Publish events and wait until they are durable."""
         receipts: list[Receipt] = self._portal.call(lambda kit: kit.apublish_many(events, **options))
         return receipts
+
+    def preferences(self, recipient_id: str, *, tenant: str) -> BlockingPreferences:
+        """Return what a person wants, to change it; see :meth:`notifykit.Notifykit.preferences`."""
+        return BlockingPreferences(self._portal, lambda kit: kit.preferences(recipient_id, tenant=tenant))
+
+    def tenant_preferences(self, *, tenant: str) -> BlockingTenantSettings:
+        """Return what a tenant says for all; see :meth:`notifykit.Notifykit.tenant_preferences`."""
+        return BlockingTenantSettings(self._portal, lambda kit: kit.tenant_preferences(tenant=tenant))
 
     @overload
     def subscribe(

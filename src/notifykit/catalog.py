@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from datetime import timedelta
 from itertools import islice
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypedDict, TypeVar
 
 import attrs
 
@@ -78,6 +78,22 @@ _DECLARATION: Mapping[str, Check] = {
     "expires_after": optional(duration(timedelta(seconds=1))),
     "digest": optional(instance(Digest)),
 }
+
+
+class EventTypeOptions(TypedDict, total=False):
+    """What can be declared of an event type beside its name; see :func:`event`."""
+
+    category: str
+    version: int
+    upcasts: Mapping[int, Upcast] | None
+    schema: Mapping[str, Any] | None
+    purpose: str
+    priority: Priority
+    description: str
+    steps: Iterable[Step]
+    tells_actor: bool
+    expires_after: timedelta | None
+
 
 # ── declaring ──────────────────────────────────────────────────────────────────────────────────
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 
 import attrs
 
-from .catalog import EventCatalog, event_type_of
+from .catalog import EventCatalog, EventTypeOptions, event, event_type_of
 from .channels import channels_of
 from .environment import ALLOW, ALLOW_HTTP, ALLOW_NAMES, CHANNELS, URL, switch
 from .errors import (
@@ -27,7 +27,6 @@ from .models import checks
 from .models.checks import field_check, optional
 from .models.endpoint import Endpoint
 from .models.event import EventType, Receipt, StoredEvent
-from .models.event_type import StoredEventType
 from .models.ids import EVENT, is_id
 from .models.subscription import Subscription
 from .policies.admit import DEFAULT_LIMITS, Limits
@@ -38,7 +37,7 @@ from .publisher import Publisher, PublishOptions, joined, sync_connection
 from .stores import StoreOptions, store_from_url
 
 if TYPE_CHECKING:
-    from .admin import Deliveries, Endpoints, Events, Subscriptions
+    from .admin import Deliveries, Endpoints, Events, Preferences, Recipients, Subscriptions, TenantSettings
     from .admin.endpoints import EndpointOptions
     from .admin.explain import PersonExplanation
     from .blocking import Blocking
@@ -48,6 +47,8 @@ if TYPE_CHECKING:
     from .stores.sql.callers import AnyConnection, AnySession, SyncConnection, SyncSession
     from .telemetry import Subscriber
     from .vault import KeyRing
+
+C = TypeVar("C", bound=type)
 
 #: Used when neither a URL is given nor ``NOTIFYKIT_URL`` is set.
 DEFAULT_URL = "sqlite:///notifykit.db"
@@ -365,6 +366,24 @@ class Notifykit:
             raise ConfigurationError("this kit has a store of its own; migrate through a kit with the database's URL")
         return await migrate(self.url)
 
+    # -- event types -----------------------------------------------------------------------------
+
+    def event(self, name: str, **options: Unpack[EventTypeOptions]) -> Callable[[C], C]:
+        """Declare that an attrs class is the payload of the event type ``name``, and take it into this kit.
+
+        The same as :func:`notifykit.event` and ``Notifykit(event_types=[…])``, which explains the options.
+
+        Raises:
+            ConfigurationError: The declaration cannot work, or the kit knows another type of this name.
+        """
+        declare = event(name, **options)
+
+        def take_in(payload: C) -> C:
+            self.catalog.include([declare(payload)])
+            return payload
+
+        return take_in
+
     # -- publishing ------------------------------------------------------------------------------
 
     def publish(
@@ -479,6 +498,27 @@ class Notifykit:
 
         return Events(self.store)
 
+    @property
+    def recipients(self) -> Recipients:
+        """Persons: save, import, export, erase, and what is known of their addresses."""
+        from .admin import Recipients
+
+        return Recipients(self.store, self._clock)
+
+    @checked(recipient_id=checks.identifier)
+    def preferences(self, recipient_id: str, *, tenant: str) -> Preferences:
+        """Return what a person wants, to change it: settings, mutes, quiet hours, consents."""
+        from .admin import Preferences
+
+        return Preferences(self.store, self._clock, self.catalog, tenant, recipient_id)
+
+    @checked()
+    def tenant_preferences(self, *, tenant: str) -> TenantSettings:
+        """Return what a tenant says for all of its recipients, to change it: defaults, locks, locale, zone."""
+        from .admin import TenantSettings
+
+        return TenantSettings(self.store, tenant)
+
     @overload
     async def subscribe(
         self,
@@ -590,7 +630,7 @@ class Notifykit:
             clock=self._clock,
             subscribers=self._subscribers,
             opened=self._open_for,
-            declared=self._declared,
+            declared=self.catalog.get,
         )
 
     @contextlib.asynccontextmanager
@@ -606,10 +646,6 @@ class Notifykit:
             self._dispatchers.discard(dispatcher)
             if self._is_lent and not self._dispatchers:
                 await self._disconnect()
-
-    def _declared(self, name: str) -> StoredEventType | None:
-        declared = self.catalog.get(name)
-        return None if declared is None else StoredEventType.of(declared)
 
     def _make_channels(self) -> list[Channel]:
         return channels_of(self._given_channels, guard=self._the_guard(), transport=self.egress.transport)

@@ -144,6 +144,8 @@ GIVEN: dict[str, Any] = {
     "since": START - timedelta(days=1),
     "secret": generate_secret(),
 }
+#: The same of recipients.
+OF_RECIPIENTS: dict[str, Any] = {"channel": "email", "address": "ada@example.org", "lines": ['{"id":"user:new"}']}
 
 
 async def test_every_statement_for_people_names_the_tenant(kit, monkeypatch):
@@ -154,9 +156,10 @@ async def test_every_statement_for_people_names_the_tenant(kit, monkeypatch):
     tape.listen(kit.store)
     silent, wrong = [], []
     for facade, class_ in FACADES.items():
-        last = ("delete", "disable", "cancel")
+        last = ("delete", "disable", "cancel", "erase")
         for name, signature in sorted(calls(class_).items(), key=lambda item: item[0] in last):
-            options = {parameter: GIVEN[parameter] for parameter in signature.parameters if parameter in GIVEN}
+            given = GIVEN | (OF_RECIPIENTS if facade == "recipients" else {})
+            options = {parameter: given[parameter] for parameter in signature.parameters if parameter in given}
             options |= {p: belongings[0].own[IDS[p]] for p in signature.parameters if p in IDS}
             with suppress(NotifykitError):  # the statements matter here, not the results
                 await getattr(getattr(kit, facade), name)(**options, tenant=OWNER)
@@ -185,7 +188,7 @@ async def test_every_verb_with_a_tenant_names_it_to_the_database(kit, monkeypatc
     given = {**{parameter: own[kind] for parameter, kind in IDS.items() if kind in own}, "now": now, "limit": 9}
     given |= {"most": 100, "queries": [MatchQuery("later", named=True), MatchQuery("later", "a/b", after="sub_")]}
     work: dict[str, list[Awaitable[object]]] = {}
-    removals = ("remove_of_subscription", "remove_of_endpoint", "erase")
+    removals = ("remove_of_subscription", "remove_of_endpoint", "remove_of_recipient", "erase")
     names = [name for name in calls(CallsById) if name not in removals]
     for name in (*names, *removals):
         signature = calls(CallsById)[name]

@@ -18,7 +18,7 @@ import attrs
 import pytest
 
 from notifykit import DeliveryFilter, EgressRules, Event, Notifykit, NotifykitError, RateLimit
-from notifykit.admin import Deliveries, Endpoints, Events, Subscriptions
+from notifykit.admin import Deliveries, Endpoints, Events, Recipients, Subscriptions
 from notifykit.models.delivery import DeliveryState
 from notifykit.models.outcome import Accepted, Outcome, Permanent, Transient
 from notifykit.models.subscription import MatchQuery
@@ -31,13 +31,25 @@ from tests.unit.dispatch.support import ScriptedChannel
 from .verbs import CallsById, verb_of
 
 OWNER, STRANGER = "acme", "globex"
-FACADES = {"endpoints": Endpoints, "subscriptions": Subscriptions, "deliveries": Deliveries, "events": Events}
+FACADES = {
+    "endpoints": Endpoints,
+    "subscriptions": Subscriptions,
+    "deliveries": Deliveries,
+    "events": Events,
+    "recipients": Recipients,
+}
+#: Calls that any id is good for.
+ANY_ID = {
+    ("recipients", "save"): "the host chooses the ids of its recipients",
+    ("store", "erase"): "also an endpoint's: it erases a subscriber of the tenant",
+}
 #: Ids of nothing, well formed.
 MISSING = {
     "endpoint": "end_01KJMMA2KV0000000000000001",
     "subscription": "sub_01KJMMA2KV0000000000000001",
     "delivery": "dlv_01KJMMA2KV0000000000000001ABCDEFGHJKMNP",
     "event": "evt_01KJMMA2KV0000000000000001",
+    "recipient": "user:01KJMMA2KV0000000000000001",
 }
 #: Which parameters are ids, and of what.
 IDS = {
@@ -48,6 +60,7 @@ IDS = {
     "delivery_id": "delivery",
     "delivery_ids": "delivery",
     "event_id": "event",
+    "recipient_id": "recipient",
 }
 #: What the other parameters of a call are given.
 OTHERS: dict[str, Any] = {
@@ -62,6 +75,9 @@ OTHERS: dict[str, Any] = {
     "queries": [MatchQuery("later")],
     "limit": 100,
     "enabled": False,
+    "channel": "email",
+    "address": "ada@example.org",
+    "lines": [],
 }
 #: Verbs of the store that name no tenant: the engine calls them for all tenants, and no facade does.
 ENGINE_VERBS = {
@@ -115,6 +131,9 @@ async def provide(kit: Notifykit, tenant: str, clock: FakeClock) -> Belongings:
     dispatcher = kit.dispatcher([channel])
     while await dispatcher.step():
         clock.advance(timedelta(milliseconds=1))
+    for name in ("kept", "gone"):
+        await kit.recipients.save(f"user:{tenant}-{name}", tenant=tenant, email="ada@example.org")
+    await kit.recipients.delete(f"user:{tenant}-gone", tenant=tenant)
     found = {delivery.event_type: delivery for delivery in await kit.deliveries.list(tenant=tenant)}
     return Belongings(
         {
@@ -122,9 +141,10 @@ async def provide(kit: Notifykit, tenant: str, clock: FakeClock) -> Belongings:
             "subscription": subscription.id,
             "delivery": found["later"].id,
             "event": found["later"].event_id,
+            "recipient": f"user:{tenant}-kept",
         },
         found["dead"].id,
-        {"endpoint": old_endpoint.id, "subscription": old_subscription.id},
+        {"endpoint": old_endpoint.id, "subscription": old_subscription.id, "recipient": f"user:{tenant}-gone"},
         endpoint.secrets[0].value,
     )
 
@@ -167,13 +187,13 @@ def with_ids() -> list[tuple[str, str, str]]:
         for facade, owner in FACADES.items()
         for name, signature in calls(owner).items()
         for parameter in signature.parameters
-        if parameter in IDS
+        if parameter in IDS and (facade, name) not in ANY_ID
     ]
     found += [
         ("store", name, parameter)
         for name, signature in calls(CallsById).items()
         for parameter in signature.parameters
-        if parameter in IDS
+        if parameter in IDS and ("store", name) not in ANY_ID
     ]
     return found
 
@@ -235,6 +255,7 @@ async def everything(kit: Notifykit, tenant: str) -> list[object]:
         deliveries,
         [await kit.deliveries.attempts(delivery.id, tenant=tenant) for delivery in deliveries],
         await kit.events.list(tenant=tenant, limit=1000),
+        await kit.recipients.list(tenant=tenant, limit=1000),
         [circuit for circuit in await kit.store.circuits() if circuit.tenant == tenant],
     ]
 
@@ -336,6 +357,21 @@ async def test_a_foreign_endpoint_cannot_be_subscribed(scene):
             shapes.add(f"{refused.type.__name__}: {refused.value}".replace(endpoint_id, "<id>"))
 
     assert 1 == len(shapes)
+    assert before == await everything(scene.kit, OWNER)
+
+
+async def test_wishes_are_those_of_a_tenants_own_recipients(scene):
+    """Another tenant's recipient is answered like none, whatever is asked of their preferences."""
+    before = await everything(scene.kit, OWNER)
+    answers = set()
+    for recipient_id in (scene.owner.own["recipient"], MISSING["recipient"], scene.owner.deleted["recipient"]):
+        its = scene.kit.preferences(recipient_id, tenant=STRANGER)
+        for call in (its.set(value="off"), its.unset(), its.mute(), its.unmute(), its.quiet_hours(), its.matrix()):
+            with pytest.raises(NotifykitError) as refused:
+                await call
+            answers.add(f"{refused.type.__name__}: {refused.value}".replace(recipient_id, "<id>"))
+
+    assert {"NotFoundError: no recipient '<id>'"} == answers
     assert before == await everything(scene.kit, OWNER)
 
 

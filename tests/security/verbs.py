@@ -14,6 +14,7 @@ from notifykit.models.circuit import OpenCircuit
 from notifykit.models.delivery import Attempt, Delivery
 from notifykit.models.endpoint import Endpoint
 from notifykit.models.event import StoredEvent
+from notifykit.models.recipient import Recipient
 from notifykit.models.subscription import Match, MatchQuery, Subscription, TenantConfig
 from notifykit.ports import EventFilter, Move, Store, TokenRequest
 
@@ -30,6 +31,15 @@ class CallsById:
     async def get_of_subscription(self, tenant: str, subscription_id: str) -> list[Subscription]:
         return await self._store.get(Subscription, tenant, [subscription_id])
 
+    async def get_of_recipient(self, tenant: str, recipient_id: str) -> list[Recipient]:
+        return await self._store.get(Recipient, tenant, [recipient_id])
+
+    async def page_of_recipients(self, tenant: str, *, limit: int, after: str | None = None) -> list[Recipient]:
+        return await self._store.page(Recipient, tenant, limit=limit, after=after)
+
+    async def remove_of_recipient(self, tenant: str, recipient_id: str, *, now: datetime) -> bool:
+        return await self._store.remove(Recipient, tenant, recipient_id, now=now)
+
     async def page_of_endpoints(self, tenant: str, *, limit: int, after: str | None = None) -> list[Endpoint]:
         return await self._store.page(Endpoint, tenant, limit=limit, after=after)
 
@@ -45,8 +55,8 @@ class CallsById:
     async def remove_of_subscription(self, tenant: str, subscription_id: str, *, now: datetime) -> bool:
         return await self._store.remove(Subscription, tenant, subscription_id, now=now)
 
-    async def erase(self, tenant: str, subscriber_id: str, *, now: datetime) -> int:
-        return await self._store.erase(tenant, subscriber_id, now=now)
+    async def erase(self, tenant: str, recipient_id: str, *, now: datetime) -> int:
+        return await self._store.erase(tenant, recipient_id, now=now)
 
     async def load_tenant(self, tenant: str, *, most: int) -> TenantConfig | None:
         return await self._store.load_tenant(tenant, most=most)

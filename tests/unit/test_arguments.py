@@ -34,7 +34,7 @@ from notifykit import (
     RetryPolicy,
     signing,
 )
-from notifykit.admin import Deliveries, Endpoints, Events, Subscriptions
+from notifykit.admin import Deliveries, Endpoints, Events, Preferences, Recipients, Subscriptions, TenantSettings
 from notifykit.catalog import EventCatalog
 from notifykit.models import checks
 from notifykit.ports import EventFilter
@@ -140,8 +140,14 @@ async def given(kit) -> Mapping[str, Any]:
         "since": NOW,
         "headers": {},
         "wanted": DeliveryFilter(),
-        "recipient_id": "user:42",
         "what": receipt.event_id,
+        "recipient_id": (await kit.recipients.save("user:42", tenant=ACME, email="ada@example.org")).id,
+        "channel": "email",
+        "address": "ada@example.org",
+        "lines": [],
+        "value": "off",
+        "locale": None,
+        "zone": None,
     }
 
 
@@ -152,6 +158,9 @@ def methods() -> Iterator[tuple[str, str]]:
         ("subscriptions", Subscriptions),
         ("deliveries", Deliveries),
         ("events", Events),
+        ("recipients", Recipients),
+        ("preferences", Preferences),
+        ("tenant_preferences", TenantSettings),
     ):
         for name, member in vars(of).items():
             if inspect.iscoroutinefunction(member) and not name.startswith("_"):
@@ -166,10 +175,21 @@ def parameters_of(method: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     return {name: each for name, each in found.items() if each.kind is not each.VAR_KEYWORD}
 
 
+def part_of(kit: Notifykit, name: str) -> Any:
+    """Return a part of a kit; preferences are those of one person, or of one tenant."""
+    match name:
+        case "preferences":
+            return kit.preferences("user:42", tenant=ACME)
+        case "tenant_preferences":
+            return kit.tenant_preferences(tenant=ACME)
+        case _:
+            return getattr(kit, name)
+
+
 @pytest.mark.parametrize(("part", "name"), list(methods()), ids=lambda value: value)
 async def test_every_method_answers_every_wrong_value_clearly(kit, given, part, name):
     """Any value for an argument: the call works, or an error of the library names the wrong argument."""
-    method = getattr(getattr(kit, part) if part else kit, name)
+    method = getattr(part_of(kit, part) if part else kit, name)
     parameters = parameters_of(method)
     good = {key: given[key] for key, each in parameters.items() if each.default is each.empty}
     if (part, name) == ("subscriptions", "create"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,7 +19,7 @@ from notifykit import (
     Notifykit,
     event,
 )
-from notifykit.catalog import EventCatalog
+from notifykit.catalog import EventCatalog, EventTypeOptions
 from notifykit.errors import ConfigurationError
 from notifykit.models.audience import Audience
 from notifykit.models.event_type import StoredEventType
@@ -122,6 +123,21 @@ def test_a_step_without_conditions_is_never_answered() -> None:
     assert not Step("email").is_answered_by({Unless.READ, Unless.SEEN})
     assert Step("email", unless=["seen"]).is_answered_by({Unless.READ})
     assert [] == steps_problems((Step("in_app"), Step("sms", unless="seen", after=HOUR, fallback=True)))
+
+
+def test_a_kit_declares_types_of_its_own() -> None:
+    """With every option of ``notifykit.event``; a type is known from then on."""
+    kit = Notifykit("memory://")
+
+    @kit.event("a.b", steps=[Step("email")], tells_actor=True)
+    @attrs.frozen
+    class Payload:
+        pass
+
+    declared = kit.catalog.get("a.b")
+    assert declared is not None
+    assert (Payload, (Step("email"),), True) == (declared.payload, declared.steps, declared.tells_actor)
+    assert EventTypeOptions.__annotations__.keys() == inspect.signature(event).parameters.keys() - {"name"}
 
 
 # ── publishing ─────────────────────────────────────────────────────────────────────────────────

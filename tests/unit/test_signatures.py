@@ -21,6 +21,8 @@ from notifykit.stores.sql.sqlite.store import SqliteStore
 #: Methods of a kit that a sync caller does not call: it opens and closes by itself, ``migrate`` comes before
 #: there is anything to open, and ``accept`` is for the parts of the kit.
 NOT_BLOCKING = {"open", "aclose", "migrate", "accept"}
+#: Methods that return a part of the kit.
+PARTS = {"preferences", "tenant_preferences"}
 
 
 def coroutines(owner: type) -> dict[str, Any]:
@@ -55,7 +57,9 @@ def options_of(function: Any, *others: str) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("part", ["Deliveries", "Endpoints", "Events", "Subscriptions"])
+@pytest.mark.parametrize(
+    "part", ["Deliveries", "Endpoints", "Events", "Preferences", "Recipients", "Subscriptions", "TenantSettings"]
+)
 def test_every_method_of_a_part_has_a_blocking_one(part):
     """A method that is added to an asynchronous part is added to the blocking one, which takes its signature over."""
     made = {
@@ -73,7 +77,7 @@ def test_every_method_of_the_kit_has_a_blocking_one():
     ours = {
         f"a{name}" if name.startswith("publish") else name: method
         for name, method in spelled.items()
-        if not name.startswith("_") and name != "close"
+        if not name.startswith("_") and name != "close" and name not in PARTS
     }
 
     assert coroutines(Notifykit).keys() - NOT_BLOCKING == ours.keys()
@@ -81,6 +85,8 @@ def test_every_method_of_the_kit_has_a_blocking_one():
         theirs = getattr(Notifykit, name)
         assert without_transactions(theirs) == without_transactions(method)
         assert theirs.__annotations__["return"] == method.__annotations__["return"]
+    for name in PARTS:
+        assert parameters(getattr(Notifykit, name)) == parameters(spelled[name])
 
 
 def test_sync_and_async_publishing_take_the_same_options():

@@ -1,15 +1,22 @@
-"""What an operator does: endpoints, subscriptions, deliveries and events of a tenant."""
+"""What an operator does: endpoints, subscriptions, recipients, deliveries and events of a tenant."""
 
 from __future__ import annotations
 
+from ..policies.explain import StepExplanation
 from ..policies.unmatchable import SubscriptionWarning
 from .changes import Change, Changes, Cursor
 from .deliveries import Deliveries
 from .endpoints import Egress, EndpointOptions, Endpoints
 from .events import Events, Explanation
+from .explain import PersonExplanation
+from .preferences import Cell, Preferences, TenantSettings
+from .recipient_changes import RecipientFields
+from .recipient_import import ImportReport, LineProblem
+from .recipients import Recipients
 from .subscriptions import SubscriptionChanges, Subscriptions
 
 __all__ = [
+    "Cell",
     "Change",
     "Changes",
     "Cursor",
@@ -19,7 +26,15 @@ __all__ = [
     "Endpoints",
     "Events",
     "Explanation",
+    "ImportReport",
+    "LineProblem",
+    "PersonExplanation",
+    "Preferences",
+    "RecipientFields",
+    "Recipients",
+    "StepExplanation",
     "SubscriptionChanges",
     "SubscriptionWarning",
     "Subscriptions",
+    "TenantSettings",
 ]

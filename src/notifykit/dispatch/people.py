@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from ..models.audience import Audience
 from ..models.delivery import Claim, DeliveryState, EventDetails, NewDelivery
-from ..models.event import TakenEvent
+from ..models.event import EventType, TakenEvent
 from ..models.event_type import ALL_TENANTS, StoredEventType
 from ..models.ids import delivery_id, is_for_person, recipient_key
 from ..models.recipient import PREFERENCES, Recipient, TenantPreferences
@@ -20,7 +20,7 @@ from ..ports import MAX_IDS, DeliveryFilter, Store
 from .directory import Directory
 
 #: Returns an event type that this program declares.
-DeclaredTypes = Callable[[str], StoredEventType | None]
+DeclaredTypes = Callable[[str], EventType | None]
 _NOBODY = TenantPreferences(tenant="-")
 
 
@@ -209,7 +209,9 @@ class People:
         expires_at: datetime | None,
         channels: Collection[str] = (),
     ) -> NoticePlan:
-        event_type = known.types.get(type_name) or self._declared(type_name)
+        event_type = known.types.get(type_name)
+        if event_type is None and (declared := self._declared(type_name)) is not None:
+            event_type = StoredEventType.of(declared)
         return notice_plan(
             type_name, details, event_type, expires_at=expires_at, channels=channels, available=self._channels
         )

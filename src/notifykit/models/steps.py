@@ -35,7 +35,7 @@ def people_channel(value: object) -> str | None:
     return _LABEL(value)
 
 
-def _marks(values: Iterable[Unless | str] | str) -> Any:
+def _marks(values: Iterable[str] | str) -> Any:
     given = (values,) if isinstance(values, str) else listed(values, len(Unless))
     return given if _is_mark(given) is not None else frozenset(map(Unless, given))
 
@@ -61,12 +61,12 @@ class Step:
     after: timedelta = attrs.field(
         default=timedelta(0), kw_only=True, validator=field_check(duration(timedelta(0), MAX_AFTER))
     )
-    unless: frozenset[Unless] = attrs.field(
+    unless: frozenset[str] = attrs.field(
         default=frozenset(), kw_only=True, converter=_marks, validator=field_check(_is_mark)
     )
     fallback: bool = attrs.field(default=False, kw_only=True, validator=field_check(flag))
 
-    def is_answered_by(self, marks: Iterable[Unless]) -> bool:
+    def is_answered_by(self, marks: Iterable[str]) -> bool:
         """Tell whether what the person did with the inbox item makes this step needless; who reads has also seen."""
         given = set(marks)
         return not self.unless.isdisjoint(given | {Unless.SEEN} if Unless.READ in given else given)

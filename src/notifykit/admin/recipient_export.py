@@ -1,0 +1,86 @@
+"""Everything that is known of a person, as JSON types."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+from ..codec import loads, unstructure
+from ..errors import NotFoundError
+from ..models.delivery import Attempt, Delivery
+from ..models.event import StoredEvent
+from ..models.recipient import Recipient
+from ..models.subscription import Subscription
+from ..ports import DeliveryFilter, EventFilter, Store
+
+_PAGE = 500
+
+
+async def export(store: Store, tenant: str, recipient_id: str) -> dict[str, Any]:
+    """Return a person's record, subscriptions, deliveries with their attempts, and the events of these.
+
+    Raises:
+        NotFoundError: Nothing is known of such a person.
+    """
+    found = await store.get(Recipient, tenant, [recipient_id])
+    subscriptions = [each async for each in _subscriptions(store, tenant, recipient_id)]
+    deliveries = [each async for each in _deliveries(store, tenant, recipient_id)]
+    if not (found or subscriptions or deliveries):
+        raise NotFoundError("recipient", recipient_id)
+    events = [each async for each in _events(store, tenant, {delivery.event_id for delivery in deliveries})]
+    return {
+        "recipient": unstructure(found[0]) if found else None,
+        "subscriptions": [unstructure(subscription) for subscription in subscriptions],
+        "deliveries": [
+            {
+                **unstructure(delivery),
+                "attempts": [_attempt(attempt) for attempt in await store.attempts(tenant, delivery.id)],
+            }
+            for delivery in deliveries
+        ],
+        "events": [_event(event) for event in events],
+    }
+
+
+async def _subscriptions(store: Store, tenant: str, recipient_id: str) -> AsyncIterator[Subscription]:
+    last = None
+    while True:
+        page = await store.page(Subscription, tenant, subscriber_id=recipient_id, limit=_PAGE, after=last)
+        for subscription in page:
+            yield subscription
+        if len(page) < _PAGE:
+            return
+        last = page[-1].id
+
+
+async def _deliveries(store: Store, tenant: str, recipient_id: str) -> AsyncIterator[Delivery]:
+    last = None
+    wanted = DeliveryFilter(subscriber_id=recipient_id)
+    while True:
+        page = await store.find_deliveries(tenant, wanted, limit=_PAGE, before=last)
+        for delivery in page:
+            yield delivery
+        if len(page) < _PAGE:
+            return
+        last = page[-1].id
+
+
+async def _events(store: Store, tenant: str, ids: Iterable[str]) -> AsyncIterator[StoredEvent]:
+    wanted = sorted(ids)
+    for at in range(0, len(wanted), _PAGE):
+        for event in await store.find_events(tenant, EventFilter(ids=wanted[at : at + _PAGE]), limit=_PAGE):
+            yield event
+
+
+def _attempt(attempt: Attempt) -> dict[str, Any]:
+    fields = {**attempt._asdict(), "response": attempt.response.decode(errors="replace")}
+    return {name: unstructure(value) for name, value in fields.items()}
+
+
+def _event(event: StoredEvent) -> dict[str, Any]:
+    names = ("id", "type", "topic", "resource_kind", "resource_id", "actor", "occurred_at", "published_at")
+    return {
+        **{name: unstructure(getattr(event, name)) for name in names},
+        "metadata": None if event.metadata is None else loads(event.metadata.encode()),
+        "data": loads(event.body)["data"],
+    }
