@@ -239,7 +239,8 @@ class Claim(NamedTuple):
         details: What the event says of itself beside its body.
         digest: The name of the digest whose delivery this is, or that it opened and is sent ahead of.  The claim has
             closed the digest.
-        collected: What the digest has collected, once that has been read; the event is the one that opened it.
+        collected: What the digest has collected, if that is more than one event; the event of the claim is then the
+            one that opened it.
     """
 
     delivery_id: str

@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from ..models.delivery import Claim, DeliveryState, DigestEntry, NewDelivery
+from ..models.delivery import Claim, Collected, DeliveryState, DigestEntry, NewDelivery
 from ..models.digest import STANDARD_DIGESTS, Digest
 from ..models.ids import delivery_id, recipient_key
-from ..models.quiet_hours import Weekday
+from ..models.quiet_hours import QuietHours, Weekday
+from .quiet_hours import quiet_until
 
 #: Why the delivery of a digest waits.
 DIGEST: Final = "digest"
@@ -46,23 +47,41 @@ def digest_named(name: str, declared: Digest | None) -> Digest:
     return STANDARD_DIGESTS.get(name) or Digest(name, at="08:00")
 
 
-def collect(new: NewDelivery, digest: Digest, data: Any, *, clock: tzinfo, now: datetime) -> NewDelivery:
-    """Return a delivery as its digest collects it; if it cannot be collected, as it is sent by itself, with the reason.
+class Collectable(Protocol):
+    """A delivery that is planned or claimed."""
+
+    @property
+    def event_id(self) -> str: ...
+    @property
+    def subscriber_id(self) -> str: ...
+    @property
+    def channel(self) -> str: ...
+    @property
+    def address(self) -> str | None: ...
+    @property
+    def expires_at(self) -> datetime | None: ...
+
+
+def enter(
+    its: Collectable, digest: Digest, group: str | None, *, clock: tzinfo, quiet: QuietHours | None, now: datetime
+) -> DigestEntry | str:
+    """Return what a delivery brings to its digest or, if it is sent by itself, the reason.
 
     Args:
-        new: The delivery as it would be sent without a digest.
-        data: The event's data.
+        group: The value of the event by which the digest groups (see :func:`group_of`).
         clock: The recipient's time zone.
+        quiet: The recipient's quiet hours: a digest that would close in them closes when they end.
     """
-    group = None
-    if digest.group is not None and (group := group_of(data, digest.group)) is None:
-        return new._replace(reason=NO_GROUP)
-    closes_at, closes_by = window_from(digest, clock, now)
-    if new.expires_at is not None and new.expires_at <= closes_by:
-        return new._replace(reason=TOO_LATE)
-    key = digest_key(new, digest.name, group)
-    entry = DigestEntry(
-        delivery_id=delivery_id(new.event_id, recipient_key(new.subscriber_id, new.channel, key)),
+    if digest.group is None:
+        group = None
+    elif group is None:
+        return NO_GROUP
+    closes_at, closes_by = (_undisturbed(at, quiet) for at in window_from(digest, clock, now))
+    if its.expires_at is not None and its.expires_at <= closes_by:
+        return TOO_LATE
+    key = digest_key(its, digest.name, group)
+    return DigestEntry(
+        delivery_id=delivery_id(its.event_id, recipient_key(its.subscriber_id, its.channel, key)),
         key=key,
         name=digest.name,
         closes_at=closes_at,
@@ -71,6 +90,14 @@ def collect(new: NewDelivery, digest: Digest, data: Any, *, clock: tzinfo, now: 
         quiet_since=None if digest.look_back is None else now - digest.look_back,
         max_items=digest.max_items,
     )
+
+
+def _undisturbed(at: datetime, quiet: QuietHours | None) -> datetime:
+    return at if quiet is None else quiet_until(quiet, at) or at
+
+
+def collected(new: NewDelivery, entry: DigestEntry) -> NewDelivery:
+    """Return a planned delivery as its digest collects it."""
     return new._replace(state=DeliveryState.HELD, reason=DIGEST, digest=entry)
 
 
@@ -92,9 +119,13 @@ def sent_ahead(new: NewDelivery) -> NewDelivery:
     return new._replace(state=DeliveryState.PENDING, reason=None)
 
 
-def group_of(data: Any, path: str) -> str | None:
-    """Return the value at ``path`` as JSON; ``None`` if there is none, or none that could name a group."""
-    value: Any = {"data": data}
+def group_of(event: Any, path: str) -> str | None:
+    """Return the value at ``path`` as JSON; ``None`` if there is none, or none that could name a group.
+
+    Args:
+        event: What the body of the event says.
+    """
+    value = event
     for step in path.split("."):
         if not isinstance(value, Mapping) or step not in value:
             return None
@@ -105,12 +136,12 @@ def group_of(data: Any, path: str) -> str | None:
     return text if len(text) <= _MAX_VALUE else None
 
 
-def digest_key(new: NewDelivery, name: str, group: str | None) -> str:
+def digest_key(its: Collectable, name: str, group: str | None) -> str:
     """Return what tells the open digests of a tenant apart: recipient, channel and address, name, and group.
 
     A person with two addresses gets a digest at each, as without a digest each event is sent to each.
     """
-    parts = json.dumps([new.subscriber_id, new.channel, new.address, name, group])
+    parts = json.dumps([its.subscriber_id, its.channel, its.address, name, group])
     return blake2b(parts.encode(), digest_size=16).hexdigest()
 
 
@@ -162,16 +193,24 @@ def _first_shown(clock: tzinfo, wall: datetime) -> datetime:
     return before + timedelta(seconds=high)
 
 
-def single(claim: Claim) -> Claim:
-    """Return the claim of a digest with one event as the claim of that event's own delivery."""
-    assert claim.collected is not None, "what it has collected has been read"
-    (item,) = claim.collected.items
+def opened(claim: Claim, found: Collected | None) -> Claim:
+    """Return the claim of a digest with what the digest has collected; one event is sent as that event.
+
+    Args:
+        found: What the digest has collected; ``None`` if the claim is of a delivery that is sent ahead of it.
+    """
+    if found is None or found.total != 1 or not found.items:
+        return claim._replace(collected=found)
+    (item,) = found.items
     return claim._replace(
         event_id=item.event_id,
         event_type=item.event_type,
         published_at=item.published_at,
         body=item.body,
         details=item.details,
-        digest=None,
-        collected=None,
     )
+
+
+def is_empty(claim: Claim) -> bool:
+    """Tell whether nothing has been collected, so that nothing is sent."""
+    return claim.collected is not None and not claim.collected.items

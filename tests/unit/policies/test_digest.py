@@ -12,8 +12,18 @@ import pytest
 from notifykit.errors import InvalidInputError
 from notifykit.models.delivery import Claim, Collected, DeliveryState, DigestItem, EventDetails, Priority
 from notifykit.models.digest import STANDARD_DIGESTS, Digest
-from notifykit.models.quiet_hours import Weekday, zone_named
-from notifykit.policies.digest import collect, digest_key, digest_named, group_of, next_at, single, window_from
+from notifykit.models.quiet_hours import QuietHours, Weekday, Window, zone_named
+from notifykit.policies.digest import (
+    collected,
+    digest_key,
+    digest_named,
+    enter,
+    group_of,
+    is_empty,
+    next_at,
+    opened,
+    window_from,
+)
 from notifykit.testing import make_delivery, make_event
 from tests.unit.policies.test_quiet_hours import TELLING, ZONES, changes
 
@@ -71,17 +81,18 @@ def test_a_name_finds_what_the_type_declares_then_a_standard_digest():
 # ── what is collected ──────────────────────────────────────────────────────────────────────────
 
 
-def given(digest: Digest, data: object, **changes):
+def given(digest: Digest, group: str | None = None, quiet: QuietHours | None = None, **changes):
     new = make_delivery(make_event(at=NOW), "user:42", channel="email", address="ada@example.org", **changes)
-    return new, collect(new, digest, data, clock=UTC, now=NOW)
+    return new, enter(new, digest, group, clock=UTC, quiet=quiet, now=NOW)
 
 
 def test_a_collected_delivery_waits_and_says_for_what():
     """It keeps its id, and brings the id, the key and the end of a digest that it opens."""
-    new, collected = given(COMMENTS, {"thread_id": 7})
+    new, entry = given(COMMENTS, "7")
 
-    entry = collected.digest
-    assert collected == new._replace(state=DeliveryState.HELD, reason="digest", digest=entry)
+    waiting = collected(new, entry)
+
+    assert new._replace(state=DeliveryState.HELD, reason="digest", digest=entry) == waiting
     assert entry.delivery_id.startswith(new.id[:30])
     assert entry.delivery_id != new.id
     assert digest_key(new, "comments", "7") == entry.key
@@ -91,11 +102,8 @@ def test_a_collected_delivery_waits_and_says_for_what():
 
 def test_the_first_may_be_sent_at_once():
     """Unless the digest had something within the time to look back on."""
-    digest = Digest("comments", window=HOUR, first="now", look_back=DAY, max_items=3)
+    _, entry = given(Digest("comments", window=HOUR, first="now", look_back=DAY, max_items=3))
 
-    _, collected = given(digest, {})
-
-    entry = collected.digest
     assert (True, NOW - DAY, 3) == (entry.sends_first, entry.quiet_since, entry.max_items)
 
 
@@ -115,34 +123,46 @@ def test_the_first_may_be_sent_at_once():
         (None, None),
     ],
 )
-def test_without_group_data_an_event_is_sent_by_itself(data, group):
-    """Text and whole numbers name a group; of anything else the delivery says why it was not collected."""
-    new, collected = given(COMMENTS, data)
-
-    assert group == group_of(data, "data.thread_id")
-    assert (collected == new._replace(reason="digest_group_missing")) is (group is None)
+def test_text_and_whole_numbers_name_a_group(data, group):
+    """Anything else does not."""
+    assert group == group_of({"data": data}, "data.thread_id")
+    assert group_of(data, "data.thread_id") is None
 
 
 def test_a_group_may_lie_deeper():
     """Each full stop is one step down."""
-    assert '"a"' == group_of({"thread": {"id": "a"}}, "data.thread.id")
-    assert group_of({"thread": "a"}, "data.thread.id") is None
+    assert '"a"' == group_of({"data": {"thread": {"id": "a"}}}, "data.thread.id")
+    assert group_of({"data": {"thread": "a"}}, "data.thread.id") is None
+
+
+def test_without_group_data_an_event_is_sent_by_itself():
+    """Its delivery says why it was not collected; a digest without groups needs none, and ignores one."""
+    assert "digest_group_missing" == given(COMMENTS, None)[1]
+    assert given(Digest("a", at="08:00"), None)[1].key == given(Digest("a", at="08:00"), "7")[1].key
 
 
 def test_an_event_that_would_expire_first_is_sent_by_itself():
     """What is of no use when the digest closes is of use now."""
     digest = Digest("comments", window=HOUR)
 
-    new, alone = given(digest, {}, expires_at=NOW + HOUR)
-    _, collected = given(digest, {}, expires_at=NOW + HOUR + MINUTE)
+    assert "expires_before_digest" == given(digest, expires_at=NOW + HOUR)[1]
+    assert "comments" == given(digest, expires_at=NOW + HOUR + MINUTE)[1].name
 
-    assert new._replace(reason="expires_before_digest") == alone
-    assert collected.digest is not None
+
+def test_a_digest_closes_when_quiet_hours_end():
+    """If it would close in them: what comes during the night is in one digest."""
+    quiet = QuietHours(windows=[Window(days=list(Weekday), from_="12:30", to="14:00")])
+
+    _, in_them = given(Digest("a", window=HOUR, max_window=4 * HOUR), quiet=quiet)
+    _, before = given(Digest("a", window=10 * MINUTE), quiet=quiet)
+
+    assert (NOW + 2 * HOUR, NOW + 4 * HOUR) == (in_them.closes_at, in_them.closes_by)
+    assert NOW + 10 * MINUTE == before.closes_at
 
 
 def test_each_part_of_a_key_counts():
     """Recipient, channel, address, name and group tell digests apart."""
-    new, _ = given(COMMENTS, {})
+    new, _ = given(COMMENTS)
     others = [new._replace(subscriber_id="user:4"), new._replace(channel="push"), new._replace(address="b@example.org")]
 
     keys = {digest_key(each, "a", None) for each in (new, *others)} | {digest_key(new, "b", None)}
@@ -152,24 +172,40 @@ def test_each_part_of_a_key_counts():
     assert digest_key(new, "a", None) in keys
 
 
+CLAIM = Claim(
+    *("dlv_2", 1, 1, 0, 0, "acme", "evt_0", "a.b", "", "user:42", "email", Priority.NORMAL, None, NOW, None),
+    *(NOW + MINUTE, b"[]", 1, "ada@example.org"),
+    digest="comments",
+)
+ITEM = DigestItem("dlv_1", "evt_1", "c.d", NOW + HOUR, b"{}", EventDetails(actor="user:1"))
+
+
 def test_a_digest_of_one_event_is_that_event():
     """Its claim becomes the claim of the event, under the digest's own delivery."""
-    event = make_event(at=NOW)
-    details = EventDetails(actor="user:1")
-    item = DigestItem("dlv_1", event.id, event.type, NOW, b"{}", details)
-    claim = Claim(
-        *("dlv_2", 1, 1, 0, 0, "acme", "evt_0", "a.b", "", "user:42", "email", Priority.NORMAL, None, NOW, None),
-        *(NOW + MINUTE, b"[]", 1, "ada@example.org"),
-        digest="comments",
-        collected=Collected(1, (item,)),
-    )
+    found = opened(CLAIM, Collected(1, (ITEM,)))
 
-    found = single(claim)
-
-    assert ("dlv_2", event.id, event.type, b"{}", details) == (
-        *(found.delivery_id, found.event_id, found.event_type, found.body, found.details),
+    of_event = CLAIM._replace(
+        event_id="evt_1", event_type="c.d", published_at=NOW + HOUR, body=b"{}", details=ITEM.details
     )
-    assert (None, None) == (found.digest, found.collected)
+    assert of_event == found
+    assert not is_empty(found)
+
+
+@pytest.mark.parametrize(
+    ("found", "empty"),
+    [
+        (None, False),  # of the delivery that was sent ahead
+        (Collected(2, (ITEM, ITEM._replace(event_id="evt_2"))), False),
+        (Collected(0, ()), True),
+        (Collected(1, ()), True),  # none that could be read
+    ],
+)
+def test_a_digest_has_what_it_has_collected(found, empty):
+    """Nothing is sent of nothing."""
+    claim = opened(CLAIM, found)
+
+    assert CLAIM._replace(collected=found) == claim
+    assert empty is is_empty(claim)
 
 
 # ── when it closes ─────────────────────────────────────────────────────────────────────────────

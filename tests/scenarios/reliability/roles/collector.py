@@ -11,10 +11,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from notifykit.models.delivery import Claim, DeliveryState, Lane, NewDelivery, Priority
+from notifykit.models.delivery import Claim, DeliveryState, DigestEntry, Lane, NewDelivery, Priority
 from notifykit.models.digest import Digest
 from notifykit.models.event import TakenEvent
-from notifykit.policies.digest import collect
+from notifykit.policies.digest import collected, enter
 from notifykit.ports import Record, Settlement
 from notifykit.stores import store_from_url
 from notifykit.testing import make_attempt, make_delivery, make_event
@@ -46,7 +46,9 @@ def planned(event: TakenEvent) -> NewDelivery:
     source = make_event(id=event.id, tenant=event.tenant)
     new = make_delivery(source, person, channel=EMAIL.channel, address=f"{person}@example.org", due_at=now())
     digest = DIGESTS[len(thread) % len(DIGESTS)]
-    return collect(new, digest, {"thread": thread}, clock=UTC, now=now())
+    entry = enter(new, digest, thread, clock=UTC, quiet=None, now=now())
+    assert isinstance(entry, DigestEntry), entry
+    return collected(new, entry)
 
 
 async def main(options: dict[str, Any]) -> None:
