@@ -1,4 +1,4 @@
-"""Makes the table of ``explanation/decisions.md`` from the codes: ``python -m docs.generate_decisions``.
+"""Makes the tables of ``explanation/decisions.md`` from the codes: ``python -m docs.generate_decisions``.
 
 The codes are the contract; a test holds the page to them.
 """
@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from notifykit.policies.audience import SENTENCES
 from notifykit.policies.contact import REASONS
 
 PAGE = Path(__file__).parent / "explanation" / "decisions.md"
 
 BEGIN = "% Made from src/notifykit/policies/contact.py: python -m docs.generate_decisions"
+BEGIN_STEPS = "% Made from src/notifykit/policies/audience.py: python -m docs.generate_decisions"
 END = "% Here ends what is made."
 
 
 def table() -> str:
-    """Return the table of codes."""
+    """Return the table of the decision's codes."""
     rows = []
     for number, (code, reason) in enumerate(REASONS.items(), 1):
         security = "yes" if reason.security else "–"
@@ -25,15 +27,23 @@ def table() -> str:
     return "\n".join([*head, *rows])
 
 
+def steps_table() -> str:
+    """Return the table of the codes that come from steps and records."""
+    rows = [f"| `{code}` | {sentence} |" for code, sentence in SENTENCES.items()]
+    return "\n".join(["| code | what it means |", "| --- | --- |", *rows])
+
+
 def page(text: str) -> str:
-    """Return the page with a fresh table.
+    """Return the page with fresh tables.
 
     Args:
         text: The page as it is.
     """
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}"
+    for begin, made in ((BEGIN, table()), (BEGIN_STEPS, steps_table())):
+        before, _, rest = text.partition(begin)
+        _, _, after = rest.partition(END)
+        text = f"{before}{begin}\n\n{made}\n\n{END}{after}"
+    return text
 
 
 if __name__ == "__main__":

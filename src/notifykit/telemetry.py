@@ -157,6 +157,8 @@ class AddressGone:
     """An address of a recipient was marked as gone: its provider says that there is no such address any more.
 
     Attributes:
+        recipient_id: The host's own id of the person.
+        channel: Of the address.
         reason: The code that is also the address's ``reason``.
     """
 

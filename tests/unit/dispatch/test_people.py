@@ -492,3 +492,21 @@ async def test_recipients_are_read_by_the_batch(opened: Open) -> None:
     assert 1 == planned
     assert 2 == store.read.count(Recipient)
     assert 50 == len(town.sent("email"))
+
+
+async def test_a_running_dispatcher_tells_people(url: str) -> None:
+    """Over every channel, each once, with nobody moving the clock."""
+    channels = [Messages(name) for name in ("in_app", "email")]
+    people = [f"user:{number}" for number in range(20)]
+    async with Notifykit(url, event_types=[OrderShipped]) as kit:
+        for id_ in people:
+            await kit.store.save(make_recipient(id_))
+        async with kit.dispatcher(channels) as dispatcher:
+            await kit.apublish_many([OrderShipped()] * 3, tenant=TENANT, to=people)
+            await kit.apublish_many([OrderShipped()] * 3, tenant=TENANT, to=people[0])
+            await dispatcher.drained()
+
+    for channel in channels:
+        assert 63 == len(channel.sent)
+        assert people == sorted({destination.subscriber_id for destination in channel.sent}, key=people.index)
+        assert {Person} == {type(destination.config) for destination in channel.sent}
