@@ -16,7 +16,7 @@ from ..models.steps import IN_APP, Step, Unless
 from ..models.subscription import PEOPLE
 from ..policies.audience import NoticePlan, addressees, decide_claimed, notice_plan, plan_person
 from ..policies.decide import HOLD, SEND, Decision, Hold
-from ..ports import MAX_IDS, DeliveryFilter, Store
+from ..ports import MAX_IDS, DeliveryFilter, Digests, Store
 from .directory import Directory
 
 #: Returns an event type that this program declares.
@@ -78,6 +78,7 @@ class People:
         self._directory = directory
         self._channels = frozenset(channels)
         self._declared = declared
+        self._collects = isinstance(store, Digests)
 
     # -- planning --------------------------------------------------------------------------------
 
@@ -214,6 +215,7 @@ class People:
             body=of.body,
             channels=channels,
             available=self._channels,
+            collects=self._collects,
         )
 
     def _prime(self, channel: str, address: str, recipient: Recipient, tenant: TenantPreferences | None) -> bool:

@@ -74,6 +74,7 @@ class NoticePlan:
         actor: The recipient who caused the event and is not told.
         digest: What collects the event's deliveries, if the type declares that.
         group: The value of the event by which that digest groups.
+        collects: Whether there are digests at all.
     """
 
     notice: Notice
@@ -82,6 +83,7 @@ class NoticePlan:
     actor: str | None = None
     digest: Digest | None = None
     group: str | None = None
+    collects: bool = True
 
     def step(self, channel: str) -> Step | None:
         """Return the step over a channel."""
@@ -101,6 +103,7 @@ def notice_plan(
     body: bytes | None = None,
     channels: Collection[str] = (),
     available: Collection[str] | None = None,
+    collects: bool = True,
 ) -> NoticePlan:
     """Return what is the same for all recipients of an event.
 
@@ -112,6 +115,7 @@ def notice_plan(
         body: The event as it is stored, for a type whose digest groups by a value of it.
         channels: Only these steps (see :class:`~notifykit.models.audience.Audience`).
         available: The channels that there are, for a type without steps; ``None`` for any.
+        collects: Whether the store has digests.
     """
     steps = () if event_type is None else event_type.steps
     is_default = not steps
@@ -125,6 +129,7 @@ def notice_plan(
         category, purpose = category or event_type.category, purpose or event_type.purpose
     digest = None if event_type is None else event_type.digest
     return NoticePlan(
+        collects=collects,
         digest=digest,
         group=None if digest is None or digest.group is None or body is None else group_of(loads(body), digest.group),
         notice=Notice(
@@ -223,7 +228,7 @@ def plan_person(
 
 def decide_step(plan: NoticePlan, person: Person, channel: str, now: datetime, *, collects: bool = True) -> Decision:
     """Decide about one channel; an inbox is a list already, so that no digest collects for it."""
-    collects = collects and channel != IN_APP
+    collects = collects and plan.collects and channel != IN_APP
     return decide_contact(plan.notice, person, channel, tokens_left=True, now=now, collects=collects)
 
 
@@ -231,7 +236,8 @@ def digest_for(plan: NoticePlan, channel: str, decision: Decision) -> Digest | N
     """Return the digest that collects what is not refused: the one that the person chose, else that of the type."""
     if isinstance(decision, Collect):
         return digest_named(decision.digest, plan.digest)
-    return None if channel == IN_APP or plan.notice.purpose is Purpose.SECURITY else plan.digest
+    is_alone = not plan.collects or channel == IN_APP or plan.notice.purpose is Purpose.SECURITY
+    return None if is_alone else plan.digest
 
 
 def clock_of(recipient: Recipient, tenant: TenantPreferences | None) -> tzinfo:
