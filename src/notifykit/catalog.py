@@ -39,6 +39,7 @@ from .models.checks import (
     string,
 )
 from .models.delivery import Priority
+from .models.digest import Digest
 from .models.event import TYPE_GRAMMAR, Event, EventType
 from .models.steps import Step, steps_problems
 from .policies.admit import DEFAULT_LIMITS
@@ -75,6 +76,7 @@ _DECLARATION: Mapping[str, Check] = {
     "description": string,
     "tells_actor": flag,
     "expires_after": optional(duration(timedelta(seconds=1))),
+    "digest": optional(instance(Digest)),
 }
 
 
@@ -109,6 +111,7 @@ def event(
     steps: Iterable[Step] = (),
     tells_actor: bool = False,
     expires_after: timedelta | None = None,
+    digest: Digest | None = None,
 ) -> Callable[[C], C]:
     """Declare that an attrs class is the payload of the event type ``name``.
 
@@ -125,6 +128,7 @@ def event(
         steps: Over which channels people are told, in this order; by default in-app, then by e-mail.
         tells_actor: Whether the ``actor`` of an event is told as well.
         expires_after: How long after it is due an event is of use, unless it says so itself.
+        digest: Send people its events together in one message, not each on its own.
 
     Raises:
         ConfigurationError: The declaration cannot work, such as a step that can never run.
@@ -153,6 +157,7 @@ def event(
             steps=steps,
             tells_actor=tells_actor,
             expires_after=expires_after,
+            digest=digest,
         )
         _require_sound(declared)
         setattr(payload, _DECLARED, declared)

@@ -16,7 +16,17 @@ import attrs
 
 from .models.checks import field_check, flag, identifier, instant, listed, many, one_of, optional
 from .models.circuit import OpenCircuit
-from .models.delivery import FINAL_STATES, Attempt, Claim, Delivery, DeliveryState, Lane, NewDelivery
+from .models.delivery import (
+    FINAL_STATES,
+    Attempt,
+    Claim,
+    Collected,
+    Delivery,
+    DeliveryState,
+    DigestEntry,
+    Lane,
+    NewDelivery,
+)
 from .models.destination import Destination
 from .models.endpoint import RateLimit
 from .models.event import StoredEvent, TakenEvent
@@ -47,6 +57,7 @@ class Record(NamedTuple):
         state: The new state.  A final one ends the delivery; ``PENDING`` and ``HELD`` need ``due_at``.
         at: The instant of the decision.
         attempt: The try that was made; ``None`` when nothing was sent.
+        digest: The digest that collects the delivery in place of holding it, in a store that has digests.
         event: An operational event to append in the same step, if this record is written.
     """
 
@@ -58,6 +69,7 @@ class Record(NamedTuple):
     at: datetime
     attempt: Attempt | None
     event: StoredEvent | None = None
+    digest: DigestEntry | None = None
 
 
 class Settlement(NamedTuple):
@@ -156,6 +168,15 @@ class DeliveryFilter:
         if move is Move.REDRIVE and self.ids is None:
             return allowed - {DeliveryState.DELIVERED}
         return allowed
+
+    def means_digests(self, move: Move) -> bool:
+        """Tell whether ``move`` takes the deliveries of digests, which are about many events, of those that are meant.
+
+        It does unless the filter is about events.  A digest is woken, and so closed, only by its id.
+        """
+        if self.ids is not None:
+            return True
+        return move is not Move.WAKE and self.event_id is None and self.event_type is None
 
 
 _STARTS = {
@@ -321,6 +342,7 @@ class Queue(Protocol):
     ) -> set[str]:
         """Write the planned deliveries and take their events out of the outbox, in one step.
 
+        Deliveries that a digest collects are written as :class:`Digests` says.
         Deliveries in state ``SENDING`` are leased to ``worker`` until ``now + lease``, and count as created when
         they were due.
         A settlement whose fence is stale writes nothing.  Deliveries that exist already stay as they are.
@@ -582,6 +604,35 @@ class Store(Queue, Records, Operations, Limits, Protocol):
 
     async def aclose(self) -> None:
         """Release every connection."""
+        ...
+
+
+@runtime_checkable
+class Digests(Protocol):
+    """Optional: a store whose ``settle`` and ``claim`` collect deliveries in digests.
+
+    A planned delivery with a :class:`~notifykit.models.delivery.DigestEntry` joins the open digest with its key, or
+    opens one.  If it opens one that sends its first delivery at once, it is ``PENDING`` in place of being collected.
+    Of a tenant's digests with the same key one is open at a time, however many processes settle; a
+    constraint of the database ensures it, not a lock that a process holds.
+
+    A digest has one delivery, ``HELD`` until the digest closes.  To claim that delivery closes the digest in the same
+    step, and so does ending it in any other way: what comes later opens the next one.  What a digest has collected
+    stays readable as long as its delivery.
+
+    A record with a digest moves the claimed delivery into it; ``sends_first`` does not count there.
+
+    Deliveries that it has collected are found like others, as far as the digest has come.  To cancel one before the
+    digest closes takes it out, and leaves the others.  Filters about events do not move digests (see
+    :meth:`DeliveryFilter.means_digests`).
+    """
+
+    async def collected(self, tenant: str, delivery_id: str) -> Collected | None:
+        """Return what a digest has collected, by the id of its delivery; ``None`` if that is not a digest's own.
+
+        Raises:
+            MissingKeyError: An event cannot be decrypted here.
+        """
         ...
 
 

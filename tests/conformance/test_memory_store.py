@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from notifykit.stores.memory import MemoryStore
-from notifykit.testing import InboxSuite, StoreFeatures, StoreSuite, make_event
+from notifykit.testing import DigestSuite, InboxSuite, StoreFeatures, StoreSuite, make_event
 
 
 class MemoryFixtures:
@@ -28,7 +28,7 @@ class TestMemoryInbox(MemoryFixtures, InboxSuite):
     """Inboxes keep every promise."""
 
 
-class TestMemoryStore(MemoryFixtures, StoreSuite):
+class TestMemoryStore(MemoryFixtures, DigestSuite, StoreSuite):
     """The reference store keeps every promise of a store that lives in one process."""
 
     async def test_a_hint_is_kept_for_who_waits_next(self, store):

@@ -8,7 +8,7 @@ from typing import ClassVar
 import pytest
 from sqlalchemy import NullPool, create_engine, make_url
 
-from notifykit.testing import InboxSuite, StoreFeatures, StoreSuite
+from notifykit.testing import DigestSuite, InboxSuite, StoreFeatures, StoreSuite
 
 pytest.importorskip("asyncpg", reason="needs asyncpg")
 
@@ -51,7 +51,7 @@ class TestPostgresInbox(PostgresFixtures, InboxSuite):
     """Inboxes keep every promise."""
 
 
-class TestPostgresStore(PostgresFixtures, StoreSuite):
+class TestPostgresStore(PostgresFixtures, DigestSuite, StoreSuite):
     """A store in a database keeps every promise, beside other stores on the same database too."""
 
 

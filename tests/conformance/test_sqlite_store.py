@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import NullPool, create_engine
 
 from notifykit.stores.sql.sqlite.store import SqliteStore
-from notifykit.testing import InboxSuite, StoreFeatures, StoreSuite
+from notifykit.testing import DigestSuite, InboxSuite, StoreFeatures, StoreSuite
 
 
 class SqliteFixtures:
@@ -46,5 +46,5 @@ class TestSqliteInbox(SqliteFixtures, InboxSuite):
     """Inboxes keep every promise."""
 
 
-class TestSqliteStore(SqliteFixtures, StoreSuite):
+class TestSqliteStore(SqliteFixtures, DigestSuite, StoreSuite):
     """A store in a file keeps every promise, beside other stores on the same file too."""

@@ -117,9 +117,9 @@ class KeepsPagesLeased(MemoryStore):
 class PlansTwice(MemoryStore):
     """Overwrites deliveries that exist."""
 
-    def _add(self, new, event, now, until, worker):
+    def _add(self, new, now, until, worker):
         self._tables.rows.pop(new.id, None)
-        super()._add(new, event, now, until, worker)
+        super()._add(new, now, until, worker)
 
 
 class ReadsLanesTogether(MemoryStore):

@@ -32,11 +32,11 @@ from notifykit import (
     StoreUnavailableError,
 )
 from notifykit.models.circuit import OpenCircuit
-from notifykit.models.delivery import Attempt, DeliveryState, Lane, Priority
+from notifykit.models.delivery import Attempt, DeliveryState, DigestEntry, Lane, Priority
 from notifykit.models.inbox import InboxFilter
 from notifykit.models.recipient import Recipient, TenantPreferences
 from notifykit.models.subscription import MatchQuery, Subscription
-from notifykit.ports import DeliveryFilter, Inbox, Move, Record, Settlement
+from notifykit.ports import DeliveryFilter, Digests, Inbox, Move, Record, Settlement
 from notifykit.stores.sql import migrate
 from notifykit.stores.sql.schema import metadata, outbox, subscription_index
 from notifykit.stores.sql.upgrade import migrate as upgrade
@@ -54,7 +54,7 @@ from tests.databases import new_database
 ACME = "acme"
 LEASE = timedelta(minutes=1)
 #: The schema that the newest migration starts from.
-BEFORE_HEAD = "0008"
+BEFORE_HEAD = "0009"
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -541,6 +541,34 @@ async def test_inboxes_begin_with_schema_0009(fresh_url):
         await _downgrade(fresh_url, "0008")
 
     assert [(0, 1, 1)] * 2 == found
+
+
+async def test_deliveries_of_schema_0009_carry_no_digest(fresh_url):
+    """They wait as before; digests, which the schema before cannot send, do not outlive a step back."""
+    await upgrade(fresh_url)
+    event = make_event(at=at(1))
+    plain = make_delivery(event, "user:1", channel="email", address="a@example.org")
+    entry = DigestEntry("dlv_digest", "key", "daily", at(5), at(5))
+    collected = make_delivery(event, "user:2", channel="email", address="b@example.org", digest=entry)
+    async with Notifykit(fresh_url, create=False) as kit:
+        await kit.store.append([event])
+        (taken,) = await kit.store.take(9, now=at(2), lease=LEASE)
+        settlement = Settlement(taken.id, 1, [plain, collected])
+        await kit.store.settle([settlement], now=at(2), lease=LEASE, worker="w")
+        before = await kit.store.find_deliveries(ACME, DeliveryFilter(), limit=9)
+
+    await _downgrade(fresh_url, "0009")
+    await upgrade(fresh_url)
+
+    async with Notifykit(fresh_url, create=False) as kit:
+        after = await kit.store.find_deliveries(ACME, DeliveryFilter(), limit=9)
+        claims = await kit.store.claim(Lane("email", Priority.NORMAL), 9, now=at(9), lease=LEASE, worker="w")
+        assert isinstance(kit.store, Digests)
+        digest = await kit.store.collected(ACME, "dlv_digest")
+    assert {plain.id, collected.id, "dlv_digest"} == {delivery.id for delivery in before}
+    assert [plain.id] == [delivery.id for delivery in after]
+    assert [(plain.id, None)] == [(claim.delivery_id, claim.digest) for claim in claims]
+    assert digest is None
 
 
 async def _records(kit: Notifykit) -> tuple[Endpoint, Subscription, OpenCircuit]:

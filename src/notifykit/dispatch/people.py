@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from ..models.audience import Audience
-from ..models.delivery import Claim, DeliveryState, EventDetails, NewDelivery
+from ..models.delivery import Claim, DeliveryState, NewDelivery
 from ..models.event import EventType, TakenEvent
 from ..models.event_type import ALL_TENANTS, StoredEventType
 from ..models.ids import delivery_id, is_for_person, recipient_key
@@ -16,7 +16,7 @@ from ..models.steps import IN_APP, Step, Unless
 from ..models.subscription import PEOPLE
 from ..policies.audience import NoticePlan, addressees, decide_claimed, notice_plan, plan_person
 from ..policies.decide import HOLD, SEND, Decision, Hold
-from ..ports import MAX_IDS, DeliveryFilter, Inbox, Store
+from ..ports import MAX_IDS, DeliveryFilter, Digests, Inbox, Store
 from .directory import Directory
 
 #: Returns an event type that this program declares.
@@ -61,6 +61,7 @@ class People:
         self._directory = directory
         self._channels = frozenset(channels)
         self._declared = declared
+        self._collects = isinstance(store, Digests)
 
     # -- planning --------------------------------------------------------------------------------
 
@@ -76,7 +77,7 @@ class People:
     def _complete(self, page: Page, wanted: Mapping[str, str], known: _Known, now: datetime) -> None:
         event = page.event
         channels = Audience.from_json(event.audience).channels
-        plan = self._plan(event.type, event.details, known, event.expires_at, channels)
+        plan = self._plan(event, event.type, known, channels)
         tenant = known.tenants.get(event.tenant)
         page.deliveries[:] = [new for new in page.deliveries if new.channel != PEOPLE]
         for recipient_id, subscription_id in wanted.items():
@@ -102,9 +103,7 @@ class People:
         for claim in theirs:
             named.setdefault(claim.tenant, set()).add(claim.subscriber_id)
         known = await self._read(named, {claim.event_type for claim in theirs})
-        plans = {
-            claim.delivery_id: self._plan(claim.event_type, claim.details, known, claim.expires_at) for claim in theirs
-        }
+        plans = {claim.delivery_id: self._plan(claim, claim.event_type, known) for claim in theirs}
         earlier = await self._earlier(theirs, plans, known)
         marks = await self._marks(theirs, plans)
         found: dict[str, Decision] = {}
@@ -118,6 +117,7 @@ class People:
                 address,
                 recipient,
                 tenant,
+                claim=claim,
                 earlier=earlier.get(claim.delivery_id, ()),
                 marks=marks.get(claim.delivery_id, ()),
                 now=now,
@@ -185,18 +185,20 @@ class People:
         return _Known(recipients, tenants, {each.id: each for each in known})
 
     def _plan(
-        self,
-        type_name: str,
-        details: EventDetails,
-        known: _Known,
-        expires_at: datetime | None,
-        channels: Collection[str] = (),
+        self, of: TakenEvent | Claim, type_name: str, known: _Known, channels: Collection[str] = ()
     ) -> NoticePlan:
         event_type = known.types.get(type_name)
         if event_type is None and (declared := self._declared(type_name)) is not None:
             event_type = StoredEventType.of(declared)
         return notice_plan(
-            type_name, details, event_type, expires_at=expires_at, channels=channels, available=self._channels
+            type_name,
+            of.details,
+            event_type,
+            expires_at=of.expires_at,
+            body=of.body,
+            channels=channels,
+            available=self._channels,
+            collects=self._collects,
         )
 
     def _prime(self, channel: str, address: str, recipient: Recipient, tenant: TenantPreferences | None) -> bool:

@@ -93,6 +93,7 @@ class Delivery:
         due_at: When the next attempt may start; ``None`` once it has ended.
         generation: How often it has been redriven.
         address: Where on the channel it goes; ``None`` if an endpoint's record says that.
+        digest: The name of the digest that it carries, or that it opened and is sent ahead of.
     """
 
     id: str
@@ -114,6 +115,7 @@ class Delivery:
     expires_at: datetime | None = None
     finished_at: datetime | None = None
     address: str | None = None
+    digest: str | None = None
 
 
 class Attempt(NamedTuple):
@@ -143,6 +145,57 @@ class Attempt(NamedTuple):
     reference: str | None = None
 
 
+class DigestEntry(NamedTuple):
+    """What a planned delivery brings to the digest that collects it.
+
+    Attributes:
+        delivery_id: Of the digest's own delivery, if this one opens the digest.
+        key: Of the tenant's digests with this key one is open at a time.
+        name: Of the digest.
+        closes_at: When it closes if this one opens it; an open digest closes then at the earliest, but …
+        closes_by: … not after what its opening one said here.
+        sends_first: Send this one at once if it opens the digest …
+        quiet_since: … and the digest had nothing after this time.
+        max_items: How many deliveries are read back; of the one that opens the digest.
+    """
+
+    delivery_id: str
+    key: str
+    name: str
+    closes_at: datetime
+    closes_by: datetime
+    sends_first: bool = False
+    quiet_since: datetime | None = None
+    max_items: int = 50
+
+
+class DigestItem(NamedTuple):
+    """An event that a digest has collected.
+
+    Attributes:
+        delivery_id: Of the delivery that was planned for it.
+    """
+
+    delivery_id: str
+    event_id: str
+    event_type: str
+    published_at: datetime
+    body: bytes
+    details: EventDetails = NO_DETAILS
+
+
+class Collected(NamedTuple):
+    """What a digest has collected.
+
+    Attributes:
+        total: How many events.
+        items: The first of them, in the order of their ids.
+    """
+
+    total: int
+    items: tuple[DigestItem, ...]
+
+
 class NewDelivery(NamedTuple):
     """A delivery that planning decided on.
 
@@ -151,6 +204,7 @@ class NewDelivery(NamedTuple):
             the planner's own process with fence 1 and needs no claim.
         address: Where on the channel it goes.  ``None`` if an endpoint's record says that: the URL may change
             until the delivery is sent, and the most frequent rows stay as small as they are.
+        digest: The digest that collects it: it is ``HELD``, and no row of its own is stored unless it is sent at once.
     """
 
     id: str
@@ -166,6 +220,7 @@ class NewDelivery(NamedTuple):
     expires_at: datetime | None
     ordering_key: str | None
     address: str | None = None
+    digest: DigestEntry | None = None
 
 
 class Claim(NamedTuple):
@@ -182,6 +237,10 @@ class Claim(NamedTuple):
         version: The tenant's version when the claim was made (see ``Directory``).
         address: Where on the channel it goes; ``None`` if an endpoint's record says that.
         details: What the event says of itself beside its body.
+        digest: The name of the digest whose delivery this is, or that it opened and is sent ahead of.  The claim has
+            closed the digest.
+        collected: What the digest has collected, if that is more than one event; the event of the claim is then the
+            one that opened it.
     """
 
     delivery_id: str
@@ -204,3 +263,5 @@ class Claim(NamedTuple):
     version: int
     address: str | None = None
     details: EventDetails = NO_DETAILS
+    digest: str | None = None
+    collected: Collected | None = None

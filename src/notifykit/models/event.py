@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 
 from .checks import listed
 from .delivery import NO_DETAILS, EventDetails, Priority
 from .steps import MAX_STEPS, Step
+
+if TYPE_CHECKING:  # it knows time zones, and most programs need none
+    from .digest import Digest
 
 #: An event type is words joined by full stops (Standard Webhooks 1.0.0, "Event types").
 TYPE_GRAMMAR = r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*"
@@ -92,6 +95,7 @@ class EventType:
         steps: Over which channels people are told, in this order; by default in-app, then by e-mail.
         tells_actor: Whether the event's ``actor`` is told as well.
         expires_after: How long after it is due an event is of use, unless it says so itself.
+        digest: How people get its events together in one message, if they do.
     """
 
     name: str
@@ -106,6 +110,7 @@ class EventType:
     steps: tuple[Step, ...] = attrs.field(default=(), converter=_as_steps)
     tells_actor: bool = False
     expires_after: timedelta | None = None
+    digest: Digest | None = None
 
 
 class StoredEvent(NamedTuple):

@@ -8,6 +8,7 @@ from typing import Any, Final, Self
 import attrs
 
 from .delivery import Priority
+from .digest import Digest
 from .event import EventType
 from .steps import Step
 
@@ -29,6 +30,7 @@ class StoredEventType:
         schema: The JSON Schema of the payload, if one is declared.
         steps: Over which channels people are told; none at all for the default.
         tells_actor: Whether the event's ``actor`` is told as well.
+        digest: How people get its events together in one message, if they do.
         version: How often the record has been saved; 0 until it is.
     """
 
@@ -41,6 +43,7 @@ class StoredEventType:
     schema: Mapping[str, Any] | None = None
     steps: tuple[Step, ...] = ()
     tells_actor: bool = False
+    digest: Digest | None = None
     version: int = 0
 
     @classmethod
@@ -56,6 +59,7 @@ class StoredEventType:
             schema=declared.schema,
             steps=declared.steps,
             tells_actor=declared.tells_actor,
+            digest=declared.digest,
         )
 
     @property

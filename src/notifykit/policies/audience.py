@@ -8,23 +8,27 @@ What waits (a later step, the end of quiet hours) is held, and the decision is t
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 
 import attrs
 
+from ..codec import loads
 from ..models.audience import Audience
-from ..models.delivery import DeliveryState, EventDetails, NewDelivery
+from ..models.delivery import Claim, DeliveryState, DigestEntry, EventDetails, NewDelivery
+from ..models.digest import Digest
 from ..models.event import TakenEvent
 from ..models.event_type import StoredEventType
 from ..models.ids import delivery_id, recipient_key
 from ..models.preferences import Purpose
+from ..models.quiet_hours import QuietHours, zone_named
 from ..models.recipient import Recipient, TenantPreferences
 from ..models.steps import IN_APP, Step, Unless
 from ..models.unreadable import UnreadableRecipient
-from .contact import Code, Decision, Defer, Person, Skip, decide_contact, person_of, usable_addresses
-from .decide import HOLD, SEND, Cancel, Expire, Hold, Suppress
+from .contact import Code, Collect, Decision, Defer, Person, Skip, decide_contact, person_of, usable_addresses
+from .decide import HOLD, SEND, Cancel, Expire, Hold, Join, Suppress
 from .decide import Decision as Claimed
+from .digest import DIGEST, EMPTY, NO_GROUP, TOO_LATE, collected, digest_named, enter, group_of
 from .preferences import Notice
 
 #: What a type without steps does, over the channels that a recipient has an address of.
@@ -46,6 +50,10 @@ SENTENCES: Final = {
     RECIPIENT_UNREADABLE: "The record of the recipient cannot be read.",
     LATER_STEP: "It waits: this step of the type comes later.",
     FALLBACK: "It waits: it is only sent if no step before it arrives.",
+    DIGEST: "It waits for its digest, which is sent when the digest closes.",
+    NO_GROUP: "It was sent by itself: the event has no value by which its digest groups.",
+    TOO_LATE: "It was sent by itself: it would have been of no use any more with its digest.",
+    EMPTY: "Nothing had been collected, so nothing was sent.",
     EARLIER_DELIVERED: "A step before it has arrived, so it was not needed.",
     Unless.READ.value: "The inbox item was read before, so it was not needed.",
     Unless.SEEN.value: "The inbox item was seen before, so it was not needed.",
@@ -64,12 +72,18 @@ class NoticePlan:
         steps: Over which channels they are told.
         is_default: Whether the type declares no steps, so that a channel without an address is left out.
         actor: The recipient who caused the event and is not told.
+        digest: What collects the event's deliveries, if the type declares that.
+        group: The value of the event by which that digest groups.
+        collects: Whether there are digests at all.
     """
 
     notice: Notice
     steps: tuple[Step, ...]
     is_default: bool
     actor: str | None = None
+    digest: Digest | None = None
+    group: str | None = None
+    collects: bool = True
 
     def step(self, channel: str) -> Step | None:
         """Return the step over a channel."""
@@ -86,8 +100,10 @@ def notice_plan(
     event_type: StoredEventType | None,
     *,
     expires_at: datetime | None,
+    body: bytes | None = None,
     channels: Collection[str] = (),
     available: Collection[str] | None = None,
+    collects: bool = True,
 ) -> NoticePlan:
     """Return what is the same for all recipients of an event.
 
@@ -96,8 +112,10 @@ def notice_plan(
         details: What the event says of itself; what its publisher did not know is taken from the type.
         event_type: The type as it is stored.
         expires_at: When the event is of no use any more.
+        body: The event as it is stored, for a type whose digest groups by a value of it.
         channels: Only these steps (see :class:`~notifykit.models.audience.Audience`).
         available: The channels that there are, for a type without steps; ``None`` for any.
+        collects: Whether the store has digests.
     """
     steps = () if event_type is None else event_type.steps
     is_default = not steps
@@ -109,7 +127,11 @@ def notice_plan(
     category, purpose = details.category, details.purpose
     if event_type is not None:
         category, purpose = category or event_type.category, purpose or event_type.purpose
+    digest = None if event_type is None else event_type.digest
     return NoticePlan(
+        collects=collects,
+        digest=digest,
+        group=None if digest is None or digest.group is None or body is None else group_of(loads(body), digest.group),
         notice=Notice(
             type=type_name,
             category=category or _DEFAULT_CATEGORY,
@@ -184,19 +206,59 @@ def plan_person(
     made: list[NewDelivery] = []
     may_arrive = False
     for step in plan.steps:
-        decision = decide_contact(plan.notice, person, step.channel, tokens_left=True, now=now)
+        decision = decide_step(plan, person, step.channel, now)
         if isinstance(decision, Skip):
             if not (plan.is_default and decision.code is Code.NO_ADDRESS):
                 state = DeliveryState.EXPIRED if decision.code in _EXPIRED else DeliveryState.SUPPRESSED
                 made.append(new(step.channel, _first_address(person, step.channel), state, decision.code.value, now))
             continue
         start = _start(step, decision, may_arrive, now)
-        made += [
+        planned = [
             new(step.channel, address, *start)
             for address in usable_addresses(person, step.channel, plan.notice.purpose, now)
         ]
+        digest = None if start[1] in (FALLBACK, LATER_STEP) else digest_for(plan, step.channel, decision)
+        if digest is not None:
+            clock, quiet = clock_of(recipient, tenant), quiet_for(person, plan.notice)
+            planned = [_collected(each, plan, digest, clock, quiet, now) for each in planned]
+        made += planned
         may_arrive = True
     return made
+
+
+def decide_step(plan: NoticePlan, person: Person, channel: str, now: datetime, *, collects: bool = True) -> Decision:
+    """Decide about one channel; an inbox is a list already, so that no digest collects for it."""
+    collects = collects and plan.collects and channel != IN_APP
+    return decide_contact(plan.notice, person, channel, tokens_left=True, now=now, collects=collects)
+
+
+def digest_for(plan: NoticePlan, channel: str, decision: Decision) -> Digest | None:
+    """Return the digest that collects what is not refused: the one that the person chose, else that of the type."""
+    if isinstance(decision, Collect):
+        return digest_named(decision.digest, plan.digest)
+    is_alone = not plan.collects or channel == IN_APP or plan.notice.purpose is Purpose.SECURITY
+    return None if is_alone else plan.digest
+
+
+def clock_of(recipient: Recipient, tenant: TenantPreferences | None) -> tzinfo:
+    """Return the clock on a recipient's wall: the recipient's zone, else the tenant's, else UTC."""
+    zone = recipient.zone or (None if tenant is None else tenant.zone)
+    return (None if zone is None else zone_named(zone)) or UTC
+
+
+def quiet_for(person: Person, notice: Notice) -> QuietHours | None:
+    """Return the quiet hours that count for a notification."""
+    return None if notice.category in person.quiet_hours.exceptions else person.quiet_hours
+
+
+def _collected(
+    new: NewDelivery, plan: NoticePlan, digest: Digest, clock: tzinfo, quiet: QuietHours | None, now: datetime
+) -> NewDelivery:
+    """Return a delivery as its digest collects it, or by itself with the reason why it is not collected."""
+    entry = enter(new, digest, plan.group, clock=clock, quiet=quiet, now=now)
+    if isinstance(entry, DigestEntry):
+        return collected(new, entry)
+    return new._replace(reason=new.reason or entry)
 
 
 def _first_address(person: Person, channel: str) -> str:
@@ -227,6 +289,7 @@ def decide_claimed(
     recipient: Recipient | None,
     tenant: TenantPreferences | None,
     *,
+    claim: Claim | None = None,
     earlier: Collection[DeliveryState] = (),
     marks: Collection[Unless] = (),
     now: datetime,
@@ -239,6 +302,7 @@ def decide_claimed(
         address: Of the delivery.
         recipient: ``None`` if there is none any more.
         tenant: What the tenant says for its recipients.
+        claim: On the delivery, if a digest may collect it.  That of a digest is about more events than one.
         earlier: The states of the event's deliveries to this recipient over the steps before, for a fallback.
         marks: What the person did with the event's inbox item, for a step with ``unless``.
     """
@@ -246,7 +310,8 @@ def decide_claimed(
         return Cancel(RECIPIENT_DELETED)
     if isinstance(recipient, UnreadableRecipient):
         return Hold(now + HOLD, RECIPIENT_UNREADABLE)
-    step = plan.step(channel)
+    is_digest = claim is not None and claim.digest is not None
+    step = None if is_digest else plan.step(channel)
     if step is not None:
         if step.is_answered_by(marks):
             return Cancel((Unless.READ if Unless.READ in marks else Unless.SEEN).value)
@@ -256,7 +321,13 @@ def decide_claimed(
             return Hold(now + FALLBACK_LOOK, FALLBACK)
     person = person_of(recipient, tenant)
     only = [each for each in person.addresses if (each.channel, each.address) == (channel, address)]
-    decision = decide_contact(plan.notice, attrs.evolve(person, addresses=only), channel, tokens_left=True, now=now)
+    decision = decide_step(plan, attrs.evolve(person, addresses=only), channel, now, collects=not is_digest)
+    digest = None if is_digest or isinstance(decision, Skip) else digest_for(plan, channel, decision)
+    if claim is not None and digest is not None:
+        clock, quiet = clock_of(recipient, tenant), quiet_for(person, plan.notice)
+        entry = enter(claim, digest, plan.group, clock=clock, quiet=quiet, now=now)
+        if isinstance(entry, DigestEntry):
+            return Join(entry)
     match decision:
         case Skip(code) if code in _EXPIRED:
             return Expire(code.value)

@@ -125,7 +125,7 @@ REASONS: Mapping[Code, Reason] = {
     ),
     Code.DIGEST: Reason(
         Verdict.DIGEST,
-        "the setting that counts says `digest:NAME`",
+        "the setting that counts says `digest:NAME`, or the event's type has a digest",
         "It is collected and comes with the next digest.",
         security=False,
     ),
@@ -226,11 +226,14 @@ def person_of(
     )
 
 
-def decide_contact(notice: Notice, person: Person, channel: str, *, tokens_left: bool, now: datetime) -> Decision:
+def decide_contact(
+    notice: Notice, person: Person, channel: str, *, tokens_left: bool, now: datetime, collects: bool = True
+) -> Decision:
     """Decide whether ``person`` is sent ``notice`` on ``channel`` at ``now``: the first rule that applies decides.
 
     Args:
         tokens_left: Whether the frequency cap lets another one through.
+        collects: Whether a digest may collect it; what a digest sends is not collected again.
     """
     if notice.expires_at is not None and notice.expires_at <= now:
         return Skip(Code.EXPIRED)
@@ -243,7 +246,7 @@ def decide_contact(notice: Notice, person: Person, channel: str, *, tokens_left:
         return Skip(refusal)
     if not tokens_left:
         return Skip(Code.CAPPED)
-    if setting is not None and (digest := setting.digest) is not None:
+    if collects and setting is not None and (digest := setting.digest) is not None:
         return Collect(digest)
     return _undisturbed(notice, person.quiet_hours, now)
 

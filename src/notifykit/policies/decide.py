@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import attrs
 
 from ..models.circuit import OpenCircuit
-from ..models.delivery import Claim
+from ..models.delivery import Claim, DigestEntry
 from ..models.destination import Destination
 from ..models.endpoint import EndpointState
 
@@ -52,7 +52,14 @@ class Suppress:
     reason: str
 
 
-Decision = Send | Hold | Cancel | Expire | Suppress
+@attrs.frozen
+class Join:
+    """Not by itself: a digest collects it."""
+
+    entry: DigestEntry
+
+
+Decision = Send | Hold | Cancel | Expire | Suppress | Join
 
 SEND = Send()
 

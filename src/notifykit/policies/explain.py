@@ -12,8 +12,9 @@ import attrs
 
 from ..models.preferences import Purpose
 from ..models.recipient import Recipient, TenantPreferences
-from .audience import SENTENCES, NoticePlan
-from .contact import REASONS, Code, Defer, Skip, Verdict, decide_contact, person_of, usable_addresses
+from .audience import SENTENCES, NoticePlan, clock_of, decide_step, digest_for
+from .contact import REASONS, Code, Defer, Skip, Verdict, person_of, usable_addresses
+from .digest import window_from
 
 
 class Rule(NamedTuple):
@@ -68,16 +69,19 @@ def explain_steps(
     found = []
     for step in plan.steps:
         at = now + step.after
-        decision = decide_contact(plan.notice, person, step.channel, tokens_left=True, now=at)
-        code = decision.code
+        decision = decide_step(plan, person, step.channel, at)
+        code, sent_at = decision.code, decision.until if isinstance(decision, Defer) else at
         is_skipped = isinstance(decision, Skip)
+        digest = None if is_skipped else digest_for(plan, step.channel, decision)
+        if digest is not None:
+            code, (sent_at, _) = Code.DIGEST, window_from(digest, clock_of(recipient, tenant), at)
         addresses = [] if is_skipped else usable_addresses(person, step.channel, plan.notice.purpose, at)
         found.append(
             StepExplanation(
                 channel=step.channel,
                 verdict=REASONS[code].verdict,
                 code=code,
-                at=None if is_skipped else decision.until if isinstance(decision, Defer) else at,
+                at=None if is_skipped else sent_at,
                 addresses=tuple(addresses),
                 fallback=step.fallback,
                 trail=_trail(code, plan.notice.purpose),

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from .recording import SentRequest as SentRequest
     from .smtp import FakeSmtpServer as FakeSmtpServer
     from .smtp import ReceivedMail as ReceivedMail
+    from .suites.digests import DigestSuite as DigestSuite
     from .suites.inbox import InboxSuite as InboxSuite
     from .suites.store import StoreFeatures as StoreFeatures
     from .suites.store import StoreSuite as StoreSuite
@@ -70,6 +71,7 @@ _HOMES = {
     **dict.fromkeys(("RecordingChannel", "SentRequest"), ".recording"),
     "InboxSuite": ".suites.inbox",
     **dict.fromkeys(("FakeSmtpServer", "ReceivedMail"), ".smtp"),
+    "DigestSuite": ".suites.digests",
     **dict.fromkeys(("StoreFeatures", "StoreSuite"), ".suites.store"),
 }
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -103,6 +104,11 @@ class Database:
             self.close()
             raise
         return found
+
+    def execute(self, statement: str) -> None:
+        """Run a statement that returns nothing."""
+        with closing(self._connect()) as connection:
+            connection.execute(statement)
 
     def _connect(self) -> Any:
         if self._url.startswith("sqlite"):

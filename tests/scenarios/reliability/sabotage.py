@@ -184,6 +184,14 @@ def plan_twice() -> None:
 
 
 @fault
+def digests_without_constraint() -> None:
+    """No index allows one open digest of a key only; the detector drops it."""
+    anything_goes = "ON CONFLICT (tenant, key) WHERE open", "ON CONFLICT (id)"
+    for database in ("sqlite", "postgres"):
+        rewrite(f"stores.sql.{database}.digests:JOIN", anything_goes)
+
+
+@fault
 def dedupe_in_memory() -> None:
     """Idempotency keys are kept in the process, not in the store."""
     from notifykit.models.event import Receipt

@@ -18,11 +18,13 @@ import pytest
 from tests import report
 from tests.scenarios.reliability.forks import ROOT
 
+from .checker import Database
 from .conftest import Databases
 from .crash_cases import CASES
 from .processes import Receiver, Site
 from .sabotage import FAULTS, VARIABLE
 from .test_crash_points import run
+from .test_digests import collect_under_kills
 from .test_kills import pause_under_load, poison_under_way
 from .test_lost_updates import lost_updates
 
@@ -101,6 +103,14 @@ def concurrent_changes(bench: Bench) -> set[str]:
     return {f"changes at once: {name}" for name, count in noticed.items() if count}
 
 
+def digests_under_kills(bench: Bench) -> set[str]:
+    """Detect it where planners of digests are killed; the constraint is dropped."""
+    with bench.databases() as url:
+        Database(url).execute("DROP INDEX notifykit_digests_open")
+        found = collect_under_kills(url, bench.folder, events=100, kills=2, seconds=20, sabotage=bench.fault)
+    return {f"digests: {name}" for name in ("lost", "twice", "open_twice") if found[name]}
+
+
 def other_tests(*chosen: str) -> Detector:
     """Detect it with tests of another suite, which pass without the fault."""
 
@@ -135,6 +145,7 @@ DETECTORS: dict[str, tuple[str, Detector]] = {
     "rescue_at_once": ("", other_tests("tests/unit/dispatch/test_janitor.py")),
     "reply_before_commit": ("both", crash("pub.inserted-publisher")),
     "plan_twice": ("both", crash("fan.leased-stop-worker")),
+    "digests_without_constraint": ("both", digests_under_kills),
     "dedupe_in_memory": ("both", crash("pub.committed-publisher")),
     "body_reserialised": ("sqlite", crash("res.committed-retry_set")),
     "tenant_filter_removed": ("", other_tests("tests/conformance/test_sqlite_store.py", "-k", "stranger")),

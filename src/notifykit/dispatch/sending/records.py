@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from ...models.delivery import Claim, DeliveryState
-from ...policies.decide import Cancel, Decision, Expire, Hold, Suppress
+from ...policies.decide import Cancel, Decision, Expire, Hold, Join, Suppress
+from ...policies.digest import DIGEST
 from ...ports import Record
 from ...telemetry import DeliveryNotSent
 
@@ -17,6 +18,8 @@ def record_of(claim: Claim, decision: Decision, now: datetime) -> Record:
     match decision:
         case Hold(due_at, reason):
             return Record(claim.delivery_id, claim.fence, DeliveryState.HELD, reason, due_at, now, None)
+        case Join(entry):
+            return Record(claim.delivery_id, claim.fence, DeliveryState.HELD, DIGEST, None, now, None, digest=entry)
         case Cancel(reason) | Expire(reason) | Suppress(reason):
             return Record(claim.delivery_id, claim.fence, _ENDS[type(decision)], reason, None, now, None)
         case _:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import anyio
 import attrs
@@ -13,7 +14,8 @@ from ...errors import StoreError
 from ...failpoints import failpoint
 from ...models.delivery import Claim, DeliveryState, Lane
 from ...models.destination import Destination
-from ...policies.decide import failing_reason
+from ...policies.decide import Cancel, failing_reason
+from ...policies.digest import EMPTY, is_empty, opened
 from ...ports import Record
 from ...telemetry import LoopFailed, why
 from ..context import Context
@@ -119,11 +121,21 @@ class Source:
         """Decide anew about people's deliveries, write what is not sent now, and return the other claims."""
         now = self.context.clock.now()
         decisions = await self.people.decide(claims, now)
+        if any(claim.digest is not None for claim in claims):
+            claims = [claim if claim.delivery_id in decisions else await self._opened(claim) for claim in claims]
+            decisions |= {claim.delivery_id: Cancel(EMPTY) for claim in claims if is_empty(claim)}
         for claim in claims:
             if (decision := decisions.get(claim.delivery_id)) is not None:
                 record = record_of(claim, decision, now)
                 self.recorder.add(record, partial(self.context.emit, not_sent(claim, record)))
         return [claim for claim in claims if claim.delivery_id not in decisions] if decisions else claims
+
+    async def _opened(self, claim: Claim) -> Claim:
+        """Return the claim of a digest with what the digest has collected, and any other as it is."""
+        if claim.digest is None:
+            return claim
+        store: Any = self.context.store  # it has digests, or it had returned no claim of one
+        return opened(claim, await store.collected(claim.tenant, claim.delivery_id))
 
     def _hold_back(self, claim: Claim, destination: Destination) -> None:
         """Put a claim back until the next probe of its circuit, or until the one that is sent now is over.

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from heapq import merge
 from itertools import islice
+from operator import attrgetter
 
+import attrs
 from anyio.lowlevel import checkpoint
 
 from ...models.delivery import FINAL_STATES, Attempt, Claim, Delivery, DeliveryState, Lane
 from ...ports import DeliveryFilter, Move, Record
 from .notifications import Notifications
+from .planned import collect_claimed
 from .tables import WAITING, Row, Tables
 
 
@@ -40,6 +44,7 @@ class MemoryDeliveries:
         row.fence += 1
         row.worker, row.claimed_at = worker, now
         self._tables.lease(row, until)
+        self._tables.digests.close(delivery.id, now)
         event = self._tables.events[delivery.event_id]
         return Claim(
             delivery_id=delivery.id,
@@ -62,6 +67,7 @@ class MemoryDeliveries:
             version=self._tables.versions[delivery.tenant],
             address=delivery.address,
             details=event.details,
+            digest=delivery.digest,
         )
 
     async def record(self, records: Sequence[Record]) -> set[str]:
@@ -114,10 +120,17 @@ class MemoryDeliveries:
         return self._move(tenant, wanted, to, now, limit)
 
     def _move(self, tenant: str, wanted: DeliveryFilter, to: Move, now: datetime, limit: int | None) -> int:
+        withdrawn = self._withdraw(tenant, wanted, limit) if to is Move.CANCEL else 0
         states = wanted.states_for(to)
         rows = (self._tables.rows[id_] for id_ in self._tables.row_ids.oldest(tenant))
-        chosen = (row for row in rows if row.delivery.state in states and matches(row.delivery, wanted))
-        moved = list(islice(chosen, limit))
+        chosen = (
+            row
+            for row in rows
+            if row.delivery.state in states
+            and matches(row.delivery, wanted)
+            and (wanted.means_digests(to) or not self._tables.digests.is_one(row.delivery.id))
+        )
+        moved = list(islice(chosen, None if limit is None else limit - withdrawn))
         match to:
             case Move.CANCEL:
                 self._cancel(moved, "cancelled", now)
@@ -126,7 +139,24 @@ class MemoryDeliveries:
                     self._redrive(row, now)
             case Move.WAKE:
                 self._wake(moved, now)
-        return len(moved)
+        return withdrawn + len(moved)
+
+    def _withdraw(self, tenant: str, wanted: DeliveryFilter, limit: int | None) -> int:
+        """Take deliveries out of digests that are open; return how many."""
+        states = wanted.states_for(Move.CANCEL)
+        found = (each for each in self._collected(tenant) if each.state in states and matches(each, wanted))
+        withdrawn = list(islice(found, limit))
+        for delivery in withdrawn:
+            self._tables.digests.withdraw(delivery.id)
+        return len(withdrawn)
+
+    def _collected(self, tenant: str) -> Iterator[Delivery]:
+        """Yield the deliveries that digests have collected, each as far as its digest has come."""
+        for id_, (event_id, at), digest in self._tables.digests.items():
+            if digest.tenant == tenant:
+                event = self._tables.events[event_id]
+                its = self._tables.rows[digest.id].delivery
+                yield attrs.evolve(its, id=id_, event_id=event.id, event_type=event.type, created_at=at)
 
     def _cancel(self, rows: Iterable[Row], reason: str, now: datetime) -> None:
         for row in rows:
@@ -156,9 +186,9 @@ class MemoryDeliveries:
     async def find_deliveries(
         self, tenant: str, wanted: DeliveryFilter, *, limit: int, before: str | None = None
     ) -> list[Delivery]:
-        newest: Iterator[Delivery] = (
-            self._tables.rows[id_].delivery for id_ in self._tables.row_ids.before(tenant, before)
-        )
+        rows = (self._tables.rows[id_].delivery for id_ in self._tables.row_ids.before(tenant, before))
+        collected = (each for each in self._collected(tenant) if before is None or each.id < before)
+        newest = merge(rows, sorted(collected, key=_by_id, reverse=True), key=_by_id, reverse=True)
         return list(islice((delivery for delivery in newest if matches(delivery, wanted)), limit))
 
     async def attempts(self, tenant: str, delivery_id: str) -> list[Attempt]:
@@ -166,11 +196,17 @@ class MemoryDeliveries:
         return [] if row is None else list(self._tables.history.get(delivery_id, ()))
 
 
+_by_id = attrgetter("id")
+
+
 def write(tables: Tables, notifications: Notifications, record: Record) -> bool:
     """Write what became of one claimed delivery; return whether its fence was right."""
     row = tables.held_row(record.delivery_id, record.fence)
     if row is None:
         return False
+    if record.digest is not None:
+        collect_claimed(tables, row, record.digest, record.at)
+        return True
     attempts = row.delivery.attempts
     if record.attempt is not None:
         attempts = record.attempt.number

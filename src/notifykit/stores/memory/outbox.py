@@ -8,12 +8,13 @@ from itertools import islice
 
 from anyio.lowlevel import checkpoint
 
-from ...models.delivery import FINAL_STATES, Delivery, DeliveryState, NewDelivery, Priority
+from ...models.delivery import DeliveryState, NewDelivery, Priority
 from ...models.event import StoredEvent, TakenEvent
 from ...ports import Appended, EventFilter, Settlement
 from .deliveries import write
 from .notifications import Notifications
-from .tables import Row, Tables, Unplanned
+from .planned import add, settle_collected
+from .tables import Tables, Unplanned
 
 
 class MemoryOutbox:
@@ -80,7 +81,10 @@ class MemoryOutbox:
             sent = {record.delivery_id for record in records}
             for new in deliveries:
                 leased = new._replace(state=DeliveryState.SENDING) if new.id in sent else new
-                self._add(leased, unplanned.event, now, now + lease, worker)
+                if new.digest is None:
+                    self._add(leased, now, now + lease, worker)
+                else:
+                    settle_collected(self._tables, new, now)
             for record in records:
                 write(self._tables, self._notifications, record)
             if cursor is None:
@@ -91,34 +95,9 @@ class MemoryOutbox:
         self._notifications.give()
         return settled
 
-    def _add(self, new: NewDelivery, event: StoredEvent, now: datetime, until: datetime, worker: str) -> None:
-        if new.id in self._tables.rows:
-            return
-        ended = new.state in FINAL_STATES
-        row = Row(
-            Delivery(
-                id=new.id,
-                event_id=new.event_id,
-                event_type=event.type,
-                tenant=new.tenant,
-                subscription_id=new.subscription_id,
-                subscriber_id=new.subscriber_id,
-                channel=new.channel,
-                priority=new.priority,
-                state=new.state,
-                reason=new.reason,
-                ordering_key=new.ordering_key,
-                created_at=new.due_at if new.state is DeliveryState.SENDING else now,
-                due_at=None if ended else new.due_at,
-                expires_at=new.expires_at,
-                finished_at=now if ended else None,
-                address=new.address,
-            )
-        )
-        self._tables.add(row)
-        if new.state is DeliveryState.SENDING:
-            row.fence, row.worker, row.claimed_at = 1, worker, now
-            self._tables.lease(row, until)
+    def _add(self, new: NewDelivery, now: datetime, until: datetime, worker: str) -> None:
+        if new.id not in self._tables.rows:
+            add(self._tables, new, now, until, worker)
 
     async def find_events(
         self, tenant: str, wanted: EventFilter, *, limit: int, before: str | None = None

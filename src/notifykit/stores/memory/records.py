@@ -123,7 +123,7 @@ class MemoryRecords(MemoryDeliveries):
         fields = loads(event.audience.encode()) if event.audience else {}
         if recipient_id in fields.get("to", ()):
             others = [each for each in fields["to"] if each != recipient_id]
-            if not others and not any(row.delivery.event_id == event.id for row in tables.rows.values()):
+            if not others and event.id not in tables.needed_events():
                 if event.id in tables.outbox:
                     tables.planned(event)
                 if event.idempotency_key is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 from anyio.lowlevel import checkpoint
 
 from ...errors import ConfigurationError
-from ...models.delivery import DeliveryState
+from ...models.delivery import Collected, DeliveryState
 from ...ports import NextDue, StoreStats
 from .circuits import MemoryLimits
 from .due import FairQueue
@@ -79,11 +79,14 @@ class MemoryStore(MemoryOutbox, MemoryRecords, MemoryLimits, MemoryInbox):
         ended = [row.delivery.id for row in islice(tables.ended_before(before), limit)]
         tables.forget(ended, ())
         # An event goes after its last delivery, because a redrive needs its body.
-        needed = {row.delivery.event_id for row in tables.rows.values()} | tables.outbox.keys()
+        needed = tables.needed_events() | tables.outbox.keys()
         unneeded = (id_ for id_, event in tables.events.items() if event.published_at < before and id_ not in needed)
         events = list(islice(unneeded, limit - len(ended)))
         tables.forget((), events)
         return len(ended) + len(events)
+
+    async def collected(self, tenant: str, delivery_id: str) -> Collected | None:
+        return self._tables.digests.collected(tenant, delivery_id, self._tables.events)
 
     async def stats(self, *, now: datetime) -> StoreStats:
         counts = self._tables.counts
@@ -104,7 +107,8 @@ def _first(queues: Iterable[FairQueue]) -> datetime | None:
 
 
 if TYPE_CHECKING:
-    from ...ports import Inbox, Store
+    from ...ports import Digests, Inbox, Store
 
     _conforms: type[Store] = MemoryStore
     _keeps_inboxes: type[Inbox] = MemoryStore
+    _collects: type[Digests] = MemoryStore

@@ -26,6 +26,7 @@ from ...models.recipient import Recipient, TenantPreferences
 from ...models.subscription import Subscription
 from ...policies.match_keys import MatchKey, keys_of
 from ...ports import Appended
+from .digests import MemoryDigests
 from .due import FairQueue
 from .fifo import FifoGroups
 
@@ -127,6 +128,7 @@ class Tables:
             Recipient: {},
             TenantPreferences: {},
         }
+        self.digests = MemoryDigests()
         self.match_keys: defaultdict[tuple[str, MatchKey], list[str]] = defaultdict(list)
         self.versions: Counter[str] = Counter()
         self.circuits: dict[tuple[str, str], OpenCircuit] = {}
@@ -232,8 +234,15 @@ class Tables:
         self._queue(row.delivery)
         return row.delivery
 
+    def remove(self, row: Row) -> Delivery:
+        """Remove an open delivery that leaves no trace of its own; return what it was."""
+        delivery = self.end(row, DeliveryState.CANCELLED, None, row.delivery.created_at)
+        self.forget((delivery.id,), ())
+        return delivery
+
     def end(self, row: Row, state: DeliveryState, reason: str | None, at: datetime, **changes: Any) -> Delivery:
         """End a delivery."""
+        self.digests.close(row.delivery.id, at)
         return self.move(row, state=state, reason=reason, due_at=None, finished_at=at, **changes)
 
     def lease(self, row: Row, until: datetime) -> None:
@@ -257,6 +266,7 @@ class Tables:
             self.counts[row.delivery.state] -= 1
             self.row_ids.remove(row.delivery.tenant, id_)
             self.history.pop(id_, None)
+            self.digests.forget(id_)
         for id_ in events:
             event = self.events.pop(id_)
             self.event_ids.remove(event.tenant, id_)
@@ -287,6 +297,10 @@ class Tables:
             queue.put(delivery.id, tenant=delivery.tenant, group=delivery.subscriber_id, due_at=delivery.due_at)
         else:
             queue.discard(delivery.id)
+
+    def needed_events(self) -> set[str]:
+        """Return the ids of the events that have deliveries, or that a digest has collected."""
+        return {row.delivery.event_id for row in self.rows.values()} | self.digests.events()
 
     def ended_before(self, instant: datetime) -> Iterator[Row]:
         """Yield the deliveries that ended before ``instant``."""

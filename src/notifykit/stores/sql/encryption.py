@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar
@@ -21,7 +21,7 @@ import attrs
 
 from ...environment import ENCRYPT_PAYLOADS, switch
 from ...errors import MissingKeyError, VaultError
-from ...models.delivery import Attempt, Claim, EventDetails
+from ...models.delivery import Attempt, Claim, DigestItem, EventDetails
 from ...models.endpoint import Endpoint, EndpointState
 from ...models.event import StoredEvent, TakenEvent
 from ...models.subscription import TenantConfig
@@ -210,6 +210,22 @@ class Encryption:
             event = UnreadableEvent(**{**stored._asdict(), **without})
             event.error = error
             return event
+
+    def digest_items(self, stored: Iterable[tuple[str, StoredEvent]]) -> Iterator[DigestItem]:
+        """Yield the items of a digest, from ids of deliveries and events; leave out what was tampered with.
+
+        Raises:
+            MissingKeyError: The key of one is not in the ring: another worker may have it.
+        """
+        for delivery_id, event in stored:
+            try:
+                its = self.decrypted_event(event)
+            except MissingKeyError:
+                raise
+            except VaultError as error:
+                _log.error("event.unreadable event_id=%s tenant=%r error=%r", event.id, event.tenant, str(error))
+            else:
+                yield DigestItem(delivery_id, its.id, its.type, its.published_at, its.body, its.details)
 
     def answers(self, events: Sequence[StoredEvent], answers: list[Appended]) -> list[Appended]:
         """Return what became of ``events``, with the fingerprints of those that were stored before."""

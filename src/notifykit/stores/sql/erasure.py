@@ -28,7 +28,7 @@ _PAGE = 500
 def erase(connection: Connection, tenant: str, recipient_id: str, now: datetime) -> int:
     """Delete what is a person's, and take the person out of what is others', too; return how many rows."""
     touch(connection, tenant)  # planners must not match the subscriptions any more
-    count = _delete_attempts(connection, tenant, recipient_id)
+    count = _delete_of_deliveries(connection, tenant, recipient_id)
     for table, column in _OWN:
         its = and_(table.c.tenant == tenant, table.c[column] == recipient_id)
         count += connection.execute(delete(table).where(its)).rowcount
@@ -39,14 +39,16 @@ def erase(connection: Connection, tenant: str, recipient_id: str, now: datetime)
     return count + connection.execute(update(s.events).where(caused).values(actor=None)).rowcount
 
 
-def _delete_attempts(connection: Connection, tenant: str, recipient_id: str) -> int:
+def _delete_of_deliveries(connection: Connection, tenant: str, recipient_id: str) -> int:
+    """Delete what belongs to a person's deliveries: attempts, and digests with what they have collected."""
     theirs = union_all(
         *(
             select(table.c.id).where(table.c.tenant == tenant, table.c.subscriber_id == recipient_id)
             for table in (s.queue, s.deliveries)
         )
     )
-    return connection.execute(delete(s.attempts).where(s.attempts.c.delivery_id.in_(theirs))).rowcount
+    columns = (s.attempts.c.delivery_id, s.digest_items.c.digest_id, s.digests.c.id)
+    return sum(connection.execute(delete(each.table).where(each.in_(theirs))).rowcount for each in columns)
 
 
 def _addressed(connection: Connection, tenant: str, recipient_id: str) -> Iterator[tuple[str, str]]:
@@ -88,7 +90,7 @@ def _has_deliveries(connection: Connection, tenant: str, event_id: str) -> bool:
     its = or_(
         *(
             select(table.c.id).where(table.c.tenant == tenant, of_event(table, s.events.c.id)).exists()
-            for table in (s.queue, s.deliveries)
+            for table in (s.queue, s.deliveries, s.digest_items)
         )
     )
     found = select(s.events.c.id).where(s.events.c.tenant == tenant, s.events.c.id == event_id, its)

@@ -56,37 +56,37 @@ SHARED = (
     "created_at",
     "expires_at",
     "address",
+    "digest",
 )
 
 
-def open_rows() -> Select[Any]:
-    """Return the query for deliveries in the queue."""
-    return select(
-        *(s.queue.c[name] for name in SHARED),
-        s.queue.c.due_at,
-        null().label("finished_at"),
-        s.events.c.type.label("event_type"),
-    ).join_from(
-        s.queue,
-        s.events,
-        and_(s.events.c.tenant == s.queue.c.tenant, s.events.c.id == s.queue.c.event_id),
-        isouter=True,
-    )
+def open_rows(of: Any = s.queue) -> Select[Any]:
+    """Return the query for deliveries in the queue, or for those that open digests have collected."""
+    return _rows(of, of.c.due_at, null().label("finished_at"))
 
 
-def ended_rows() -> Select[Any]:
-    """Return the query for deliveries that have ended."""
-    return select(
-        *(s.deliveries.c[name] for name in SHARED),
-        null().label("due_at"),
-        s.deliveries.c.finished_at,
-        s.events.c.type.label("event_type"),
-    ).join_from(
-        s.deliveries,
-        s.events,
-        and_(s.events.c.tenant == s.deliveries.c.tenant, s.events.c.id == s.deliveries.c.event_id),
-        isouter=True,
-    )
+def ended_rows(of: Any = s.deliveries) -> Select[Any]:
+    """Return the query for deliveries that have ended, or for those whose digest has."""
+    return _rows(of, null().label("due_at"), of.c.finished_at)
+
+
+def _rows(of: Any, *more: Any) -> Select[Any]:
+    its_event = and_(s.events.c.tenant == of.c.tenant, s.events.c.id == of.c.event_id)
+    shared = (of.c[name] for name in SHARED)
+    return select(*shared, *more, s.events.c.type.label("event_type")).join_from(of, s.events, its_event, isouter=True)
+
+
+def _collected(carriers: Any, time: str) -> Any:
+    """Return what digests have collected as a table like that of the digests' own deliveries."""
+    items = s.digest_items
+    of_item = ("id", "event_id", "created_at")
+    shared = (items.c[name] if name in of_item else carriers.c[name] for name in SHARED)
+    its = and_(carriers.c.tenant == items.c.tenant, carriers.c.id == items.c.digest_id)
+    return select(*shared, carriers.c[time], items.c.digest_id).join_from(items, carriers, its).subquery()
+
+
+#: Deliveries that digests have collected, each as far as its digest has come.
+COLLECTED, COLLECTED_ENDED = _collected(s.queue, "due_at"), _collected(s.deliveries, "finished_at")
 
 
 def conditions(table: Any, tenant: str, wanted: DeliveryFilter) -> list[ColumnElement[bool]]:
@@ -123,6 +123,8 @@ def find_deliveries(
     for rows, table, of_table in (
         (open_rows(), s.queue, states - FINAL_STATES),
         (ended_rows(), s.deliveries, states & FINAL_STATES),
+        (open_rows(COLLECTED), COLLECTED, states - FINAL_STATES),
+        (ended_rows(COLLECTED_ENDED), COLLECTED_ENDED, states & FINAL_STATES),
     ):
         if not of_table:
             continue

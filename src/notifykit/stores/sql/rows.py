@@ -22,6 +22,7 @@ from ...models.delivery import (
     NewDelivery,
     Priority,
 )
+from ...models.digest import digest_from_json, digest_to_json
 from ...models.endpoint import (
     MAX_BURST,
     MAX_RATE,
@@ -228,6 +229,7 @@ def delivery_from(row: Row) -> Delivery:
         expires_at=instant_or_none(row["expires_at"]),
         finished_at=instant_or_none(row["finished_at"]),
         address=row["address"],
+        digest=row["digest"],
     )
 
 
@@ -256,6 +258,7 @@ def claim_from(row: NamedRow, lease_until: datetime) -> Claim:
         row["version"] or 0,
         row["address"],
         details_from(row),
+        row["digest"],
     )
 
 
@@ -263,7 +266,7 @@ def claim_from(row: NamedRow, lease_until: datetime) -> Claim:
 CLAIM_COLUMNS = (
     "q.id, q.fence, q.attempts, q.tries, q.abandoned, q.tenant, q.event_id, e.type, q.subscription_id, "
     "q.subscriber_id, q.channel, q.priority, q.ordering_key, e.published_at, q.expires_at, e.body, t.version, "
-    f"q.address, {DETAIL_COLUMNS}"
+    f"q.address, q.digest, {DETAIL_COLUMNS}"
 )
 
 
@@ -448,6 +451,7 @@ def event_type_values(event_type: StoredEventType) -> dict[str, Any]:
                 "schema": None if event_type.schema is None else dict(event_type.schema),
                 "steps": steps_to_json(event_type.steps),
                 "tells_actor": event_type.tells_actor,
+                "digest": digest_to_json(event_type.digest),
             }
         ),
         "version": event_type.version,
@@ -467,5 +471,6 @@ def event_type_from(row: Row) -> StoredEventType:
         schema=details["schema"],
         steps=steps_from_json(details.get("steps", ())),  # rows of an earlier version have none
         tells_actor=details.get("tells_actor", False),
+        digest=digest_from_json(details.get("digest")),
         version=row["version"],
     )

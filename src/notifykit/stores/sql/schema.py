@@ -32,6 +32,7 @@ from sqlalchemy import (
     event,
     false,
     text,
+    true,
 )
 from sqlalchemy.dialects import postgresql
 
@@ -142,6 +143,8 @@ queue = Table(
     Column("worker", Text),
     #: Where on its channel it goes; NULL if the record of an endpoint says that.
     Column("address", Text),
+    #: The name of the digest that it carries, or that it opened and was sent ahead of.
+    Column("digest", Text),
 )
 _on_postgresql(queue, "SET (fillfactor = 80, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000)")
 _waits = text("state <> 'sending'")
@@ -212,6 +215,7 @@ deliveries = Table(
     Column("address", Text),
     #: The provider's id of the message.
     Column("last_reference", Text),
+    Column("digest", Text),
 )
 Index("notifykit_deliveries_subscriber", deliveries.c.subscriber_id, deliveries.c.id)
 _failed = text("state <> 'delivered'")
@@ -224,6 +228,45 @@ Index(
 )
 
 Index("notifykit_deliveries_finished", deliveries.c.finished_at, postgresql_using="brin")
+
+#: One row for each digest; its delivery has the same id.
+digests = Table(
+    "notifykit_digests",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("tenant", Key, nullable=False),
+    Column("key", Key, nullable=False),
+    Column("open", Boolean, nullable=False, server_default=true()),
+    Column("closes_at", BigInteger, nullable=False),
+    #: The latest that ``closes_at`` may be moved to.
+    Column("closes_by", BigInteger, nullable=False),
+    #: When it was last added to, or closed.
+    Column("last_at", BigInteger, nullable=False),
+    Column("max_items", Integer, nullable=False),
+)
+_open = text("open")
+#: The database itself ensures that of each key one digest at a time is open.
+Index(
+    "notifykit_digests_open",
+    digests.c.tenant,
+    digests.c.key,
+    unique=True,
+    postgresql_where=_open,
+    sqlite_where=_open,
+)
+Index("notifykit_digests_key", digests.c.tenant, digests.c.key)
+
+#: One row for each delivery that a digest has collected; it has no row in the queue.
+digest_items = Table(
+    "notifykit_digest_items",
+    metadata,
+    Column("tenant", Key, primary_key=True),
+    Column("id", Key, primary_key=True),
+    Column("event_id", Key, nullable=False),
+    Column("digest_id", Key, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+Index("notifykit_digest_items_digest", digest_items.c.digest_id, digest_items.c.id)
 
 attempts = Table(
     "notifykit_attempts",

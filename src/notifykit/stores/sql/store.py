@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 
 from ...failpoints import failpoint
 from ...models.circuit import OpenCircuit
-from ...models.delivery import Attempt, Claim, Delivery, DeliveryState
+from ...models.delivery import Attempt, Claim, Collected, Delivery, DeliveryState
 from ...models.event import StoredEvent
 from ...models.subscription import Match, MatchQuery, TenantConfig
 from ...ports import (
@@ -35,7 +35,19 @@ from ...ports import (
     Survey,
     TokenRequest,
 )
-from . import erasure, joined, limits, migrate, reading, records, rewrap, subscription_index, survey, transitions
+from . import (
+    digests,
+    erasure,
+    joined,
+    limits,
+    migrate,
+    reading,
+    records,
+    rewrap,
+    subscription_index,
+    survey,
+    transitions,
+)
 from .encryption import Encryption
 from .inbox import SqlInbox
 from .rows import ended_by
@@ -200,6 +212,10 @@ class SqlStore(SqlInbox):
     ) -> list[StoredEvent]:
         stored = await self._read(lambda c: reading.find_events(c, tenant, wanted, limit, before))
         return [*map(self.encryption.listed_event, stored)]
+
+    async def collected(self, tenant: str, delivery_id: str) -> Collected | None:
+        found = await self._read(lambda c: digests.collected(c, tenant, delivery_id))
+        return None if found is None else Collected(found[0], tuple(self.encryption.digest_items(found[1])))
 
     async def attempts(self, tenant: str, delivery_id: str) -> list[Attempt]:
         stored = await self._read(lambda c: reading.attempts(c, tenant, delivery_id))

@@ -30,6 +30,7 @@ from sqlalchemy import (
 from ...failpoints import failpoint
 from ...models.delivery import Delivery, DeliveryState
 from ...ports import DeliveryFilter, Move
+from . import digests
 from . import schema as s
 from .readable import delivery_from, fetch, is_damage
 from .reading import SHARED, conditions, ended_rows, in_states, of_event, open_rows
@@ -67,6 +68,8 @@ def end(
             ],
         )
         _unblock_heads(connection, {(row["subscriber_id"], row["ordering_key"]) for row in gone}, now)
+        if of_digests := [row["id"] for row in gone if row["digest"] is not None]:
+            digests.close(connection, of_digests, now)
     return [row["id"] for row in gone]
 
 
@@ -97,6 +100,11 @@ def move(
     """
     table = s.deliveries if to is Move.REDRIVE else s.queue
     chosen = and_(*conditions(table, tenant, wanted), in_states(table, wanted.states_for(to)))
+    if not wanted.means_digests(to):
+        chosen = and_(chosen, ~select(s.digests.c.id).where(s.digests.c.id == table.c.id).exists())
+    withdrawn = digests.withdraw(connection, tenant, wanted, limit) if to is Move.CANCEL else 0
+    if limit is not None:
+        limit -= withdrawn
     # What is redriven needs the body of its event, which retention may have deleted.
     joined = to is Move.REDRIVE or wanted.event_type is not None
     if joined or limit is not None:
@@ -114,7 +122,7 @@ def move(
         return len(end(connection, these, DeliveryState.CANCELLED, "cancelled", now))
 
     names_one = wanted.ids is not None and len(wanted.ids) == 1
-    return work(chosen) if names_one else _isolated(connection, table, chosen, work)
+    return withdrawn + (work(chosen) if names_one else _isolated(connection, table, chosen, work))
 
 
 def _isolated(
@@ -245,6 +253,7 @@ def purge(connection: Connection, before: datetime, keys_before: datetime, limit
     ).all()
     if old:
         connection.execute(delete(s.attempts).where(s.attempts.c.delivery_id.in_([row.id for row in old])))
+        digests.forget(connection, [row.id for row in old])
         failpoint("gc.half")
         for these in _of_tenants(s.deliveries, old):
             connection.execute(delete(s.deliveries).where(these))
@@ -256,6 +265,9 @@ def purge(connection: Connection, before: datetime, keys_before: datetime, limit
             or_(s.events.c.idempotency_key.is_(None), s.events.c.published_at < micros(keys_before)),
             ~select(s.outbox.c.event_id).where(s.outbox.c.event_id == s.events.c.id).exists(),
             ~select(s.queue.c.id).where(of_event(s.queue, s.events.c.id)).exists(),
+            ~select(s.digest_items.c.id)
+            .where(s.digest_items.c.tenant == s.events.c.tenant, of_event(s.digest_items, s.events.c.id))
+            .exists(),
             ~select(s.deliveries.c.id)
             .where(s.deliveries.c.tenant == s.events.c.tenant, of_event(s.deliveries, s.events.c.id))
             .exists(),

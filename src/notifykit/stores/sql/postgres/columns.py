@@ -88,7 +88,7 @@ def planned_columns(planned: Sequence[tuple[NewDelivery, Record | None]], first:
         first: Whether it is of an event that was taken for the first time.
     """
     columns: list[Column] = list(zip(*[new for new, _ in planned], strict=True))
-    _, _, _, _, _, _, priority, states, reasons, due_at, expires_at, ordering_key, address = columns
+    _, _, _, _, _, _, priority, states, reasons, due_at, expires_at, ordering_key, address, _ = columns
     records = [record for _, record in planned]
     if any(records):
         states = [state if record is None else record.state for state, record in zip(states, records, strict=True)]
@@ -118,7 +118,7 @@ def planned_columns(planned: Sequence[tuple[NewDelivery, Record | None]], first:
 
 def record_columns(records: Sequence[Record]) -> list[Column]:
     """Return the columns of what became of claimed deliveries."""
-    delivery_id, fence, states, reason, due_at, at, attempts, _ = zip(*records, strict=True)
+    delivery_id, fence, states, reason, due_at, at, attempts, _, _ = zip(*records, strict=True)
     return [
         delivery_id,
         fence,

@@ -315,6 +315,12 @@ WITH due AS MATERIALIZED (
   UPDATE notifykit_queue q SET state = 'sending', reason = NULL, fence = q.fence + 1, lease_until = $5, worker = $6,
     blocked = false
   WHERE q.id = ANY(ARRAY(SELECT id FROM picked)) RETURNING q.*
+), closing AS MATERIALIZED (
+  SELECT id FROM notifykit_digests WHERE id = ANY(ARRAY(SELECT id FROM q WHERE digest IS NOT NULL)) AND open
+  ORDER BY tenant, key FOR NO KEY UPDATE -- as they are joined: neither waits for the other
+), closed AS (
+  UPDATE notifykit_digests SET open = false, last_at = greatest(last_at, $3)
+  WHERE id = ANY(ARRAY(SELECT id FROM closing))
 )
 SELECT {CLAIM_COLUMNS}, a.deferred FROM (SELECT count(*) AS deferred FROM deferred) a LEFT JOIN q ON true
 LEFT JOIN notifykit_events e ON e.tenant = q.tenant AND e.id = q.event_id
@@ -350,7 +356,7 @@ WITH r AS MATERIALIZED (
   RETURNING q.id, q.event_id, q.tenant, q.subscription_id, q.subscriber_id, q.channel, q.priority, r.state, r.reason,
     coalesce(r.number, q.attempts) AS attempts, q.abandoned, q.generation, q.fence, q.ordering_key, q.created_at,
     q.expires_at, r.at, r.started_at, r.took, r.outcome, r.code, r.status, r.response, r.worker,
-    r.reference, q.address
+    r.reference, q.address, q.digest
 ), next AS MATERIALIZED (
   SELECT n.id, g.at FROM (
     SELECT subscriber_id, ordering_key, max(at) AS at FROM gone WHERE ordering_key IS NOT NULL GROUP BY 1, 2
@@ -370,7 +376,7 @@ WITH r AS MATERIALIZED (
 ), ended AS (
   INSERT INTO notifykit_deliveries (id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state,
     reason, attempts, abandoned, generation, fence, ordering_key, created_at, expires_at, finished_at, last_started_at,
-    last_took, last_outcome, last_reason, last_status, last_response, last_worker, last_reference, address)
+    last_took, last_outcome, last_reason, last_status, last_response, last_worker, last_reference, address, digest)
   SELECT * FROM gone
 ), tried AS (
   INSERT INTO notifykit_attempts (delivery_id, number, started_at, took, outcome, reason, status, retry_at, response,

@@ -42,6 +42,7 @@ from ..rows import (
     taken_from,
 )
 from ..store import NOT_OPEN, SHORT, SqlStore, end_wait, leaves_work
+from . import digests
 from . import statements as sql
 from .checkout import IS_READ_ONLY, Checkout, refuse_read_only
 from .columns import Shapes, event_columns, record_columns
@@ -359,10 +360,12 @@ class PostgresStore(SqlStore):
         records = self.encryption.records(records)
         async with self._driver(len(records)) as pg:
             failpoint("res.half")
-            if not any(record.event for record in records):
+            if not any(record.event or record.digest for record in records):
                 return await self._record(pg, records)
             async with pg.transaction():
-                return await self._record(pg, records)
+                collected = [record for record in records if record.digest is not None]
+                written = await self._record(pg, [record for record in records if record.digest is None])
+                return written | await digests.collect_claimed(pg, collected, _STATEMENT_TIMEOUT)
 
     async def _record(self, pg: Any, records: Sequence[Record]) -> set[str]:
         """Write records with their operational events; return the ids of those that were written."""
@@ -571,8 +574,9 @@ async def _is_new(pg: Any, statement: str, values: Sequence[Any]) -> bool:
 if TYPE_CHECKING:
     from sqlalchemy.pool import PoolProxiedConnection
 
-    from ....ports import Inbox, Store
+    from ....ports import Digests, Inbox, Store
     from ..callers import AnyEngine
 
     _conforms: type[Store] = PostgresStore
     _keeps_inboxes: type[Inbox] = PostgresStore
+    _collects: type[Digests] = PostgresStore

@@ -467,7 +467,8 @@ def _size(settlements: Sequence[Settlement]) -> int:
 
 
 if TYPE_CHECKING:
-    from ....ports import Inbox, Store
+    from ....ports import Digests, Inbox, Store
 
     _conforms: type[Store] = SqliteStore
     _keeps_inboxes: type[Inbox] = SqliteStore
+    _collects: type[Digests] = SqliteStore

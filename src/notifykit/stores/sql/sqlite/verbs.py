@@ -38,6 +38,7 @@ from ..rows import (
     taken_from,
     with_records,
 )
+from . import digests
 
 T = TypeVar("T")
 _log = logging.getLogger("notifykit")
@@ -100,11 +101,7 @@ _ENDED = """
 INSERT OR IGNORE INTO notifykit_deliveries (id, event_id, tenant, subscription_id, subscriber_id, channel, priority,
   state, reason, attempts, abandoned, generation, fence, ordering_key, created_at, expires_at, finished_at,
   last_started_at, last_took, last_outcome, last_reason, last_status, last_response, last_worker,
-  last_reference, address)
-"""
-_KNOWN = """
-SELECT 1 FROM notifykit_queue WHERE id = :id
-UNION ALL SELECT 1 FROM notifykit_deliveries WHERE tenant = :tenant AND id = :id
+  last_reference, address, digest)
 """
 _DUE = f"""
 {_APART} FROM (
@@ -139,7 +136,7 @@ LEFT JOIN notifykit_tenants t ON t.tenant = q.tenant ORDER BY q.due_at, q.id
 _FINISH = """
 DELETE FROM notifykit_queue WHERE id IN (SELECT value FROM json_each(?)) AND fence = ? AND state = 'sending'
 RETURNING id, event_id, tenant, subscription_id, subscriber_id, channel, priority, attempts, abandoned, generation,
-  ordering_key, created_at, expires_at, address
+  ordering_key, created_at, expires_at, address, digest
 """
 #: The columns that an ended delivery begins with.
 _PLANNED_AS = ("id", "event_id", "tenant", "subscription_id", "subscriber_id", "channel", "priority")
@@ -255,7 +252,10 @@ def claim(db: sqlite3.Connection, limit: int, binds: dict[str, Any], lease_until
     ids = _hand_out(db, limit, _DUE, _DEFER, _CLAIM, binds)
     if ids == _NOTHING:
         return []
-    return _handed_out(db, _CLAIMED, ids, lambda row: claim_from(row, lease_until), "delivery", "id")
+    claims = _handed_out(db, _CLAIMED, ids, lambda row: claim_from(row, lease_until), "delivery", "id")
+    if closing := [claim.delivery_id for claim in claims if claim.digest is not None]:
+        digests.close(db, closing, binds["now"])
+    return claims
 
 
 def _handed_out(
@@ -283,6 +283,7 @@ def settle(db: sqlite3.Connection, settlements: Sequence[Settlement], now: int, 
     ended: list[tuple[Any, ...]] = []
     groups = set()
     rest: list[Record] = []
+    collected: list[NewDelivery] = []
     gone: dict[tuple[str, int], tuple[str, str | None]] = {}
     for fence, ids in _by_fence((s.event_id, s.fence) for s in settlements if s.cursor is None):
         groups_of = db.execute(f"SELECT {_GROUPS} {_PLANNED}", (ids, fence)).fetchone()[0]
@@ -302,15 +303,18 @@ def settle(db: sqlite3.Connection, settlements: Sequence[Settlement], now: int, 
         planned, left = with_records(settlement)
         rest += left
         for new, sent in planned:
-            if fence > 1 and db.execute(_KNOWN, {"id": new.id, "tenant": new.tenant}).fetchone():
+            if fence > 1 and digests.is_known(db, new):
                 continue  # an earlier page of the same event made it; it waits, or has ended since
-            if sent is not None or new.state in FINAL_STATES:
+            if new.digest is not None:
+                collected.append(new)
+            elif sent is not None or new.state in FINAL_STATES:
                 ended.append(_ended_values(new, now, sent))
             else:
                 queue.append(_queue_values(new, now, until, worker))
     failpoint("fan.half")
     db.executemany(_QUEUE, queue)
     _insert(db, _ENDED, ended)
+    digests.join(db, collected, now)
     db.executemany(_UNBLOCK_EVENT, [(now, *group) for group in groups])
     if any(settlement.records for settlement in settlements):
         record(db, rest)
@@ -361,6 +365,7 @@ def _ended_values(new: NewDelivery, now: int, record: Record | None = None) -> t
         finished_at,
         *last,
         new.address,
+        None,
     )
 
 
@@ -387,7 +392,10 @@ def record(db: sqlite3.Connection, records: Sequence[Record]) -> set[str]:
     groups = {}
     final = [(record.delivery_id, record.fence) for record in records if record.state in FINAL_STATES]
     gone = {(row["id"], fence): row for fence, ids in _by_fence(final) for row in _rows(db, _FINISH, (ids, fence))}
-    for delivery_id, fence, state, reason, due_at, at, attempt, event in records:
+    collected = [record for record in records if record.digest is not None]
+    for delivery_id, fence, state, reason, due_at, at, attempt, event, digest in records:
+        if digest is not None:
+            continue
         if state in FINAL_STATES:
             row = gone.pop((delivery_id, fence), None)
             if row is None:
@@ -408,6 +416,7 @@ def record(db: sqlite3.Connection, records: Sequence[Record]) -> set[str]:
                     micros(at),
                     *last,
                     row["address"],
+                    row["digest"],
                 )
             )
             if row["ordering_key"] is not None:
@@ -426,4 +435,4 @@ def record(db: sqlite3.Connection, records: Sequence[Record]) -> set[str]:
     db.executemany(_UNBLOCK, [(at, *group) for group, at in groups.items()])
     failpoint("res.half")
     db.executemany(_ATTEMPT, tries)
-    return written
+    return written | digests.collect_claimed(db, collected)

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from ....models.delivery import DeliveryState, Priority
+from ....models.digest import Digest
 from ....models.endpoint import Endpoint, EndpointSecret, EndpointState
 from ....models.event_type import StoredEventType
 from ....models.retry import RetryPolicy
@@ -270,6 +271,7 @@ class ConfigPromises:
             priority=Priority.HIGH,
             description="Ωmega 🐘",
             schema={"type": "object", "required": ["ü"], "properties": {"ü": {"enum": [1, 2.5, None, True]}}},
+            digest=Digest("☃", group="data.id", window=timedelta(minutes=10), max_window=timedelta(hours=1)),
             steps=(
                 Step("in_app"),
                 Step("email", after=timedelta(minutes=15), unless={"read"}),
