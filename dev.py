@@ -50,7 +50,7 @@ class Verb(NamedTuple):
 
 
 VERBS = {
-    "demo": Verb(("-m", "notifykit", "demo"), extras="speed"),
+    "demo": Verb(("-m", "notifykit", "demo"), extras="email,speed,testing"),
     "test": Verb(("-m", "pytest"), extras="all", groups=("test",)),
     "bench": Verb(("-m", "benchmarks"), extras="postgres,speed", groups=("bench",)),
     "docs": Verb(

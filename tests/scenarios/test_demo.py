@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from notifykit.cli.demo.mail import open_mailbox
 from notifykit.cli.demo.receivers import DemoReceiver
 from notifykit.cli.demo.report import compare
 from notifykit.cli.demo.samples import load
@@ -46,7 +47,7 @@ def test_the_demo_delivers_everything(tmp_path: Path) -> None:
         out, err = process.communicate(timeout=60)
 
     assert 0 == process.returncode, err
-    assert "Every receiver got the expected events" in out
+    assert "Every receiver and person got what they should" in out
     assert "dead list" in out
     assert "\x1b" not in out + err
 
@@ -78,6 +79,9 @@ def test_the_numbers_add_up(tmp_path: Path) -> None:
     assert 2 * rows["flaky"]["events"] == rows["flaky"]["retries"]
     assert (0, rows["broken"]["events"]) == (rows["broken"]["delivered"], rows["broken"]["dead"])
     assert rows["broken"]["dead"] == len("".join(dead).splitlines())
+    assert [(4, 4), (0, 0), (2, 2), (0, 4), (0, 4), (1, 0)] == [
+        (len(each["mails"]), each["inbox"]) for each in report["people"]
+    ]
     assert 0 < rows["healthy"]["p50_ms"] <= rows["healthy"]["p99_ms"]
     assert [tmp_path / "demo.db"] == [path for path in tmp_path.iterdir() if path.suffix == ".db"]
 
@@ -91,6 +95,19 @@ def test_other_events_can_be_shown(tmp_path: Path) -> None:
 
     assert 0 == process.returncode, err
     assert "github." in out
+
+
+def test_mails_go_to_a_file_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the demo runs on what the package itself needs."""
+    monkeypatch.setitem(sys.modules, "aiosmtplib", None)
+
+    with open_mailbox(tmp_path) as mail:
+        none = mail.subjects("ada@example.org")
+        (tmp_path / "caught.jsonl").write_text('{"to": "ada@example.org", "message": {"subject": "Hi"}}\n')
+        found = mail.subjects("ada@example.org")
+
+    assert f"catch://{tmp_path}/caught.jsonl" == mail.url
+    assert ([], ["Hi"], []) == (none, found, mail.subjects("ben@example.org"))
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc to see child processes")

@@ -28,15 +28,26 @@ _DURATIONS = ("lease", "max_timeout", "lease_margin", "poll", "grace", "retentio
 
 
 def encode(
-    url: str, egress: EgressRules, settings: DispatchSettings, verbose: int, channels: Sequence[str] = ()
+    url: str,
+    egress: EgressRules,
+    settings: DispatchSettings,
+    verbose: int,
+    channels: Sequence[str] = (),
+    *,
+    email: str | None = None,
 ) -> bytes:
-    """Return the line with the configuration of a worker."""
+    """Return the line with the configuration of a worker.
+
+    Args:
+        email: The provider of e-mails; by default what the environment says.
+    """
     from ..codec import dumps, unstructure
 
     orders = {
         "url": url,
         "egress": unstructure(egress),
         "channels": [*channels],
+        "email": email,
         "settings": unstructure(settings),
         "verbose": verbose,
     }
@@ -76,7 +87,12 @@ async def _work(orders: Mapping[str, Any], lifeline: FileIO) -> None:
     reader = asyncio.StreamReader()
     pipe, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), lifeline)
     watching = asyncio.create_task(_watch(reader, stop))
-    kit = Notifykit(orders["url"], egress=structure(orders["egress"], EgressRules), channels=orders["channels"])
+    kit = Notifykit(
+        orders["url"],
+        egress=structure(orders["egress"], EgressRules),
+        channels=orders["channels"],
+        email=orders["email"],
+    )
     settings = structure(orders["settings"], DispatchSettings)
     try:
         await serve(kit, settings, ready=lambda: _say({"ready": True}), stop=stop)

@@ -32,9 +32,9 @@ def add(commands: Commands) -> None:
         help="publish, deliver, retry and verify sample events with real processes",
         description="Publish sample events of three tenants, deliver them with a dispatcher in a separate process to "
         "four HTTP receivers on this machine (one healthy, one flaky, one broken, one slow), verify every signature, "
-        "and count. Exit code 0 only if every receiver got the expected events. The store is a file in a temporary "
-        "folder, which is kept for you to explore. With --url the demo uses your own database: give an empty one, "
-        "never one in production.",
+        "tell six people by e-mail and in their inboxes, and count. Exit code 0 only if all of them got what they "
+        "should. The store is a file in a temporary folder, which is kept for you to explore. With --url "
+        "the demo uses your own database: give an empty one, never one in production.",
         example="notifykit demo\nnotifykit demo --count 2000 --rate 500\n"
         "notifykit demo --events my-events.jsonl --keep demo.db",
     )
@@ -86,12 +86,17 @@ async def _until_terminated(context: Context) -> tuple[Report, str]:
 
 
 async def _show(context: Context, url: str, own_store: bool) -> Report:
+    from .mail import open_mailbox
     from .receivers import open_receivers
     from .runner import Demo
     from .scenario import ROLES
 
     args = context.args
-    with open_receivers(ROLES) as receivers:
+    with (
+        tempfile.TemporaryDirectory() as caught,
+        open_mailbox(Path(caught)) as mail,
+        open_receivers(ROLES) as receivers,
+    ):
         show = Demo(
             context.out,
             url=url,
@@ -101,6 +106,7 @@ async def _show(context: Context, url: str, own_store: bool) -> Report:
             rate=args.rate or max(RATE, args.count / LONGEST),
             seed=args.seed,
             receivers=receivers,
+            mail=mail,
             verbose=context.verbose,
         )
         return await show.run()

@@ -26,6 +26,8 @@ from ..supervisor import Worker, ending
 from ..text import Column, plain, styled
 from ..views import compact
 from ..worker import encode
+from . import people
+from .mail import MailBox
 from .receivers import DemoReceiver
 from .report import Report, compare, lines
 from .samples import load
@@ -51,6 +53,7 @@ class Demo:
         events: A file of events instead of the samples.
         rate: Events per second.
         receivers: The receivers, which are listening already.
+        mail: Where the e-mails of people go.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Demo:
         rate: float,
         seed: int,
         receivers: Mapping[str, DemoReceiver],
+        mail: MailBox,
         verbose: int = 0,
     ) -> None:
         self._out = out
@@ -75,20 +79,23 @@ class Demo:
         self._events = demo_events(samples, count, seed)
         self._rate = rate
         self._receivers = receivers
+        self._mail = mail
         self._verbose = verbose
         self._endpoints: dict[DemoSubscription, Endpoint] = {}
         self._published: dict[str, float] = {}
         self._ids: list[str] = []
+        self._told: dict[str, str] = {}
         self._progress = Progress("demo", every=1.5)
         self._started = time.monotonic()
 
     async def run(self) -> Report:
         """Run the demo and report the result."""
         options: dict[str, Any] = {"create": True} if self._url.startswith(("sqlite", "postgres")) else {}
-        async with Notifykit(self._url, egress=EGRESS, **options) as kit:
+        async with Notifykit(self._url, egress=EGRESS, event_types=people.EVENT_TYPES, **options) as kit:
             await self._refuse_pending_work(kit)
             await self._subscribe(kit)
-            worker = await Worker.start(encode(self._url, EGRESS, SETTINGS, self._verbose))
+            await people.prepare(kit, self._people)
+            worker = await Worker.start(encode(self._url, EGRESS, SETTINGS, self._verbose, email=self._mail.url))
             try:
                 await worker.ready()
                 self._started = time.monotonic()
@@ -97,8 +104,10 @@ class Demo:
                 self._progress.clear()
                 await worker.stop(SETTINGS.grace.total_seconds() + 2)
             report = await self._compare(kit)
+            told = await people.told(kit, self._people, self._mail.subjects)
+            report = report._replace(problems=[*report.problems, *people.problems(told)])
             took = time.monotonic() - self._started
-            self._report(report, took)
+            await self._report(kit, report, told, took)
             await self._suggest(kit)
         return report
 
@@ -123,6 +132,7 @@ class Demo:
             )
             self._endpoints[subscription] = endpoint
             receiver.verifiers[subscription.path] = Verifier(endpoint.secrets[0].value)
+        self._out.line(f"Telling {len(people.PEOPLE)} people by e-mail and in their inboxes.")
         types = len({event.sample.type for event in self._events})
         self._out.line(f"Publishing {len(self._events)} events of {types} types at {self._rate:g}/s for 3 tenants.")
         self._out.line()
@@ -134,6 +144,11 @@ class Demo:
         if not self._out.json:
             self._out.rows([], columns, rows)
         self._out.line()
+
+    @property
+    def _people(self) -> str:
+        """The tenant of the people."""
+        return people.TENANT + self._suffix
 
     def _tenant(self, subscription: DemoSubscription | DemoEvent) -> str:
         return subscription.tenant + self._suffix
@@ -156,7 +171,10 @@ class Demo:
     async def _publish_and_wait(self, kit: Notifykit) -> None:
         watching = asyncio.create_task(self._watch(), name="demo-progress")
         try:
-            await self._publish(kit)
+            async with asyncio.TaskGroup() as publishing:
+                publishing.create_task(self._publish(kit))
+                telling = publishing.create_task(people.publish(kit, self._people))
+            self._told = telling.result()
             await self._wait(kit)
         finally:
             watching.cancel()
@@ -192,7 +210,7 @@ class Demo:
         seen, moved = -1, time.monotonic()
         while time.monotonic() - moved < PATIENCE:
             stats = await kit.stats()
-            if not (stats.unplanned or stats.waiting or stats.sending):
+            if not (stats.unplanned or stats.waiting - people.HELD or stats.sending):
                 return
             if self._requests() != seen:
                 seen, moved = self._requests(), time.monotonic()
@@ -235,22 +253,30 @@ class Demo:
         )
         return found
 
-    def _report(self, report: Report, took: float) -> None:
+    async def _report(self, kit: Notifykit, report: Report, told: Sequence[people.Told], took: float) -> None:
         self._out.record(
             {
                 "ok": not report.problems,
                 "problems": list(report.problems),
                 "seconds": round(took, 2),
                 "receivers": [row.record() for row in report.rows],
+                "people": [each.record() for each in told],
                 "total": report.total.record(),
                 "url": self._url,
             }
         )
         self._out.lines(lines(report))
         self._out.line()
+        self._out.line(f"Mails went to {self._mail.says}; what people were told:")
+        self._out.lines(people.lines(told))
+        self._out.line()
+        for person in people.ASKED:
+            explanation = await kit.explain(person.id, self._told[person.id], tenant=self._people)
+            self._out.lines(str(explanation).splitlines())
+        self._out.line()
         if not report.problems:
             self._out.line(
-                styled("Every receiver got the expected events, and every signature was verified", "green")
+                styled("Every receiver and person got what they should, and every signature was verified", "green")
                 + f" ({took:.1f} s; the deliveries that the broken receiver refused are dead letters)."
             )
 
