@@ -255,8 +255,10 @@ def decide_claimed(
         if step.fallback and not all(state.is_final for state in earlier):
             return Hold(now + FALLBACK_LOOK, FALLBACK)
     person = person_of(recipient, tenant)
-    only = [each for each in person.addresses if (each.channel, each.address) == (channel, address)]
-    decision = decide_contact(plan.notice, attrs.evolve(person, addresses=only), channel, tokens_left=True, now=now)
+    if any(each.channel == channel and each.address != address for each in person.addresses):
+        only = [each for each in person.addresses if (each.channel, each.address) == (channel, address)]
+        person = attrs.evolve(person, addresses=only)
+    decision = decide_contact(plan.notice, person, channel, tokens_left=True, now=now)
     match decision:
         case Skip(code) if code in _EXPIRED:
             return Expire(code.value)
