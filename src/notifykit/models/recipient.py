@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 import attrs
@@ -104,8 +104,11 @@ ADDRESS_CHECKS = {EMAIL: email_address, SMS: phone_number}
 
 def spelled(locale: Any) -> Any:
     """Return a locale as BCP 47 spells it: ``de_at`` is ``de-AT``; what is no text stays as it is."""
-    if not isinstance(locale, str) or len(locale) > _MAX_LOCALE:
-        return locale
+    return _spelled(locale) if isinstance(locale, str) and len(locale) <= _MAX_LOCALE else locale
+
+
+@lru_cache(maxsize=256)
+def _spelled(locale: str) -> str:
     language, *others = locale.replace("_", "-").split("-")
     return "-".join([language.lower(), *map(_spelled_part, others)])
 
@@ -119,10 +122,24 @@ def _spelled_part(part: str) -> str:
 # ── parts ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def _member(kind: type[StrEnum]) -> Any:
-    """Return a converter that takes the names of an enum's members; what is none stays as it is, for the check."""
-    known = {member.value: member for member in kind}
-    return lambda value: known.get(value, value) if isinstance(value, str) else value
+#: By their names, which callers may give in place of the members.
+_STATES: Mapping[Any, AddressState] = {state.value: state for state in AddressState}
+_PURPOSES: Mapping[Any, Purpose] = {purpose.value: purpose for purpose in Purpose}
+
+
+def _member(known: Mapping[Any, Any], value: object) -> Any:
+    """Return the member of an enum that is named; what names none stays as it is, for the check to refuse."""
+    return known.get(value, value) if isinstance(value, str) else value
+
+
+def _state(value: AddressState | str) -> AddressState:
+    state: AddressState = _member(_STATES, value)
+    return state
+
+
+def _purpose(value: Purpose | str) -> Purpose:
+    purpose: Purpose = _member(_PURPOSES, value)
+    return purpose
 
 
 @attrs.frozen(kw_only=True)
@@ -137,7 +154,9 @@ class RecipientAddress(Address):
     """
 
     state: AddressState = attrs.field(
-        default=AddressState.ACTIVE, converter=_member(AddressState), validator=field_check(one_of(AddressState))
+        default=AddressState.ACTIVE,
+        converter=_state,
+        validator=field_check(one_of(AddressState)),
     )
     reason: str | None = attrs.field(default=None, validator=field_check(optional(prose)))
     changed_at: datetime | None = attrs.field(default=None, validator=field_check(optional(instant)))
@@ -161,7 +180,7 @@ class Consent:
         how: In what way: the form, its version, the text that was agreed to.
     """
 
-    purpose: Purpose = attrs.field(converter=_member(Purpose), validator=field_check(one_of(Purpose)))
+    purpose: Purpose = attrs.field(converter=_purpose, validator=field_check(one_of(Purpose)))
     granted: bool = attrs.field(default=True, validator=field_check(flag))
     at: datetime = attrs.field(validator=field_check(instant))
     by: str = attrs.field(default="", validator=field_check(text(most=MAX_NAME, empty=True)))
@@ -188,10 +207,21 @@ class Person:
 
 
 def _several(kind: type, most: int, what: str) -> Any:
-    def convert(values: Iterable[Any]) -> Any:
-        return listed(values, most)
+    """Return a field of values of a class; most recipients have none of most kinds, and very many are read."""
+    check = many(instance(kind), most=most, what=what)
 
-    return attrs.field(default=(), converter=convert, validator=field_check(many(instance(kind), most=most, what=what)))
+    def convert(values: Iterable[Any]) -> Any:
+        return values if type(values) is tuple else listed(values, most)
+
+    return attrs.field(
+        default=(), converter=convert, validator=field_check(lambda values: None if values == () else check(values))
+    )
+
+
+def _require_scope(settings: Iterable[Setting], scope: Scope) -> None:
+    for setting in settings:
+        if setting.scope != scope:
+            raise InvalidInputError([f"settings: must be of scope {scope}, not {setting.scope}"])
 
 
 @attrs.frozen(kw_only=True)
@@ -217,21 +247,21 @@ class Recipient:
     name: str | None = attrs.field(default=None, validator=field_check(optional(text(most=MAX_NAME, empty=True))))
     locale: str | None = attrs.field(default=None, converter=spelled, validator=field_check(optional(locale_name)))
     zone: str | None = attrs.field(default=None, validator=field_check(optional(zone_name)))
-    traits: Mapping[str, Any] = attrs.field(factory=dict, validator=field_check(traits_problem), repr=False)
+    traits: Mapping[str, Any] = attrs.field(
+        factory=dict, validator=field_check(lambda traits: None if traits == {} else traits_problem(traits)), repr=False
+    )
     addresses: tuple[RecipientAddress, ...] = _several(RecipientAddress, MAX_ADDRESSES, "addresses")
     settings: tuple[Setting, ...] = _several(Setting, MAX_SETTINGS, "settings")
     mutes: tuple[Mute, ...] = _several(Mute, MAX_MUTES, "mutes")
     consents: tuple[Consent, ...] = _several(Consent, MAX_CONSENTS, "consents")
     suppressions: tuple[Suppression, ...] = _several(Suppression, MAX_SUPPRESSIONS, "suppressions")
     quiet_hours: QuietHours = attrs.field(default=NO_QUIET_HOURS, validator=field_check(instance(QuietHours)))
-    created_at: datetime = attrs.field(validator=field_check(instant))
-    updated_at: datetime = attrs.field(validator=field_check(instant))
+    created_at: datetime
+    updated_at: datetime
     version: int = 0
 
     def __attrs_post_init__(self) -> None:
-        foreign = [setting.scope for setting in self.settings if setting.scope != Scope.RECIPIENT]
-        if foreign:
-            raise InvalidInputError([f"settings: must be of scope recipient, not {foreign[0]}"])
+        _require_scope(self.settings, Scope.RECIPIENT)
         if self.quiet_hours.windows and self.zone not in (None, self.quiet_hours.zone):
             object.__setattr__(self, "quiet_hours", attrs.evolve(self.quiet_hours, zone=self.zone))
 
@@ -265,9 +295,7 @@ class TenantPreferences:
     version: int = 0
 
     def __attrs_post_init__(self) -> None:
-        foreign = [setting.scope for setting in self.settings if setting.scope != Scope.TENANT]
-        if foreign:
-            raise InvalidInputError([f"settings: must be of scope tenant, not {foreign[0]}"])
+        _require_scope(self.settings, Scope.TENANT)
 
     def person(self, recipient: Recipient) -> Person:
         """Return a recipient as renderers know them."""

@@ -356,12 +356,14 @@ class TestImporting:
             "user:6,,,+4915123456789,,\r\n"
         )
 
+        await kit.recipients.save("user:2", tenant=ACME, traits={"plan": "pro", "since": 2020})
+
         report = await kit.recipients.import_(rows.splitlines(keepends=True), tenant=ACME, format="csv")
 
         one, two, six = await kit.recipients.list(tenant=ACME)
         assert ("Ada, Countess", {"plan": "pro"}) == (one.name, one.traits)
         assert ["email a@example.org active", "email b@example.org active"] == texts(one)
-        assert {"plan": "free", "city": "Köln\r\nDeutz"} == two.traits
+        assert {"plan": "free", "since": 2020, "city": "Köln\r\nDeutz"} == two.traits
         assert ["sms +4915123456789 active"] == texts(six)
         assert [(6, "has 3 cells, and the header 6"), (7, "email: [0] is no"), (8, "is not CSV")] == [
             (line, problem.partition(" e-mail")[0].partition(" (")[0]) for line, problem in report.problems

@@ -126,6 +126,8 @@ class MemoryRecords(MemoryDeliveries):
             if not others and not any(row.delivery.event_id == event.id for row in tables.rows.values()):
                 if event.id in tables.outbox:
                     tables.planned(event)
+                if event.idempotency_key is not None:
+                    tables.keys.pop((event.tenant, event.idempotency_key), None)
                 tables.forget((), [event.id])
                 return 1
             changed = changed._replace(audience=dumps({**fields, "to": others}).decode() if others else None)
