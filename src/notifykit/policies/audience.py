@@ -38,12 +38,15 @@ UNKNOWN_RECIPIENT, RECIPIENT_DELETED, RECIPIENT_UNREADABLE = (
     "recipient_unreadable",
 )
 LATER_STEP, FALLBACK, EARLIER_DELIVERED = "later_step", "fallback", "earlier_step_delivered"
+NO_CHANNEL, ADDRESS_REFUSED = "no_channel", "address_refused"
 
 #: What the codes mean that deliveries to people have beside those of the decision (``REASONS``).
 SENTENCES: Final = {
     UNKNOWN_RECIPIENT: "There was no such recipient when the event was planned.",
     RECIPIENT_DELETED: "The recipient was removed before it could be sent.",
     RECIPIENT_UNREADABLE: "The record of the recipient cannot be read.",
+    NO_CHANNEL: "It waits for a process whose channel of this name takes addresses.",
+    ADDRESS_REFUSED: "The channel cannot use the address.",
     LATER_STEP: "It waits: this step of the type comes later.",
     FALLBACK: "It waits: it is only sent if no step before it arrives.",
     EARLIER_DELIVERED: "A step before it has arrived, so it was not needed.",
