@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from .admin import Endpoints as Endpoints
     from .admin import Events as Events
     from .admin import Explanation as Explanation
+    from .admin import PersonExplanation as PersonExplanation
     from .admin import Preferences as Preferences
     from .admin import RecipientInbox as RecipientInbox
     from .admin import Recipients as Recipients
     from .admin import Subscriptions as Subscriptions
     from .admin import TenantSettings as TenantSettings
     from .admin.endpoints import Retry as Retry
-    from .admin.explain import PersonExplanation as PersonExplanation
     from .blocking import Blocking as Blocking
     from .catalog import EventCatalog as EventCatalog
     from .catalog import event as event
@@ -114,13 +114,13 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "signing": "",
-    "PersonExplanation": ".admin.explain",
     **dict.fromkeys(
         (
             "Deliveries",
             "Endpoints",
             "Events",
             "Explanation",
+            "PersonExplanation",
             "Preferences",
             "RecipientInbox",
             "Recipients",

@@ -227,6 +227,8 @@ async def test_a_subscription_has_one_target(kit: Notifykit, given: dict[str, An
         await kit.subscribe("comment.*", tenant=ACME, **given)
     with pytest.raises(InvalidSubscriptionError, match="subscriber: not together with recipient"):
         await kit.subscriptions.create("comment.*", tenant=ACME, recipient=ADA, subscriber="room:5")
+    with pytest.raises(InvalidSubscriptionError, match="recipient: give either endpoint_id or recipient"):
+        await kit.subscriptions.list(tenant=ACME, recipient=ADA, endpoint_id="end_1")
 
     assert [] == await kit.subscriptions.list(tenant=ACME)
 

@@ -196,6 +196,9 @@ class Directory:
 
         Returns:
             Whether this process has such a channel for addresses.
+
+        Raises:
+            Exception: Whatever the channel raises for an address that it cannot use.
         """
         key = tenant, recipient_id, channel, address
         destination = self._make(*key)

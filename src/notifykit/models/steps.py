@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import attrs
 
-from ..errors import InvalidInputError
 from .checks import duration, field_check, flag, listed, many, one_of, text
 from .delivery import WEBHOOK
 
@@ -128,9 +127,3 @@ def steps_from_json(stored: Iterable[Mapping[str, Any]]) -> tuple[Step, ...]:
         )
         for each in stored
     )
-
-
-def require_steps(steps: object, expires_after: timedelta | None = None) -> None:
-    """Raise an error with everything that is wrong with the steps of a type."""
-    if problems := steps_problems(steps, expires_after):
-        raise InvalidInputError(problems)

@@ -42,12 +42,15 @@ UNKNOWN_RECIPIENT, RECIPIENT_DELETED, RECIPIENT_UNREADABLE = (
     "recipient_unreadable",
 )
 LATER_STEP, FALLBACK, EARLIER_DELIVERED = "later_step", "fallback", "earlier_step_delivered"
+NO_CHANNEL, ADDRESS_REFUSED = "no_channel", "address_refused"
 
 #: What the codes mean that deliveries to people have beside those of the decision (``REASONS``).
 SENTENCES: Final = {
     UNKNOWN_RECIPIENT: "There was no such recipient when the event was planned.",
     RECIPIENT_DELETED: "The recipient was removed before it could be sent.",
     RECIPIENT_UNREADABLE: "The record of the recipient cannot be read.",
+    NO_CHANNEL: "It waits for a process whose channel of this name takes addresses.",
+    ADDRESS_REFUSED: "The channel cannot use the address.",
     LATER_STEP: "It waits: this step of the type comes later.",
     FALLBACK: "It waits: it is only sent if no step before it arrives.",
     DIGEST: "It waits for its digest, which is sent when the digest closes.",
@@ -312,16 +315,13 @@ def decide_claimed(
         return Hold(now + HOLD, RECIPIENT_UNREADABLE)
     is_digest = claim is not None and claim.digest is not None
     step = None if is_digest else plan.step(channel)
-    if step is not None:
-        if step.is_answered_by(marks):
-            return Cancel((Unless.READ if Unless.READ in marks else Unless.SEEN).value)
-        if step.fallback and DeliveryState.DELIVERED in earlier:
-            return Cancel(EARLIER_DELIVERED)
-        if step.fallback and not all(state.is_final for state in earlier):
-            return Hold(now + FALLBACK_LOOK, FALLBACK)
+    if step is not None and (answered := _answered(step, earlier, marks, now)) is not None:
+        return answered
     person = person_of(recipient, tenant)
-    only = [each for each in person.addresses if (each.channel, each.address) == (channel, address)]
-    decision = decide_step(plan, attrs.evolve(person, addresses=only), channel, now, collects=not is_digest)
+    if any(each.channel == channel and each.address != address for each in person.addresses):
+        only = [each for each in person.addresses if (each.channel, each.address) == (channel, address)]
+        person = attrs.evolve(person, addresses=only)
+    decision = decide_step(plan, person, channel, now, collects=not is_digest)
     digest = None if is_digest or isinstance(decision, Skip) else digest_for(plan, channel, decision)
     if claim is not None and digest is not None:
         clock, quiet = clock_of(recipient, tenant), quiet_for(person, plan.notice)
@@ -337,3 +337,16 @@ def decide_claimed(
             return Hold(until, decision.code.value)
         case _:
             return SEND
+
+
+def _answered(
+    step: Step, earlier: Collection[DeliveryState], marks: Collection[Unless], now: datetime
+) -> Cancel | Hold | None:
+    """Return what the person's marks and the steps before say of a step; ``None`` if they leave it to be sent."""
+    if step.is_answered_by(marks):
+        return Cancel((Unless.READ if Unless.READ in marks else Unless.SEEN).value)
+    if step.fallback and DeliveryState.DELIVERED in earlier:
+        return Cancel(EARLIER_DELIVERED)
+    if step.fallback and not all(state.is_final for state in earlier):
+        return Hold(now + FALLBACK_LOOK, FALLBACK)
+    return None

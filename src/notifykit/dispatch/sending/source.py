@@ -99,7 +99,7 @@ class StoreSource:
         full_tenants = self.backlog.full_tenants()
         throttled = self._tenants.throttled or (() if full_tenants else self._subscribers.throttled)
         claims = await self._claim(room, proven, full_tenants)
-        self._hold(*await self._ready(claims))
+        self._hold(await self._sendable(claims))
         return PollResult.MUCH if claims or throttled else PollResult.NOTHING
 
     async def _claim(self, room: int, proven: list[str] | None, full_tenants: list[str]) -> list[Claim]:
@@ -132,11 +132,11 @@ class StoreSource:
                 self._subscribers.note((claim.subscriber_id for claim in claims), limit=limit, took=took)
         return await self._apart(claims)
 
-    async def _ready(self, claims: list[Claim]) -> tuple[list[Claim], list[Destination | Exception | None]]:
-        """Return the claims that are to be sent now, and where each of them goes."""
+    async def _sendable(self, claims: list[Claim]) -> list[tuple[Claim, Destination | Exception | None]]:
+        """Return the claims that may be sent now, as far as that is known of people's, with their destinations."""
         try:
             claims = await self._decided(claims)
-            return claims, await self.directory.destinations_of(claims)
+            return list(zip(claims, await self.directory.destinations_of(claims), strict=True))
         except StoreError:
             now = self.context.clock.now()
             for claim in claims:  # to lose them would count as if they had been tried
@@ -144,10 +144,10 @@ class StoreSource:
                 self.recorder.add(Record(claim.delivery_id, claim.fence, DeliveryState.PENDING, None, now, now, None))
             raise
 
-    def _hold(self, claims: list[Claim], destinations: list[Destination | Exception | None]) -> None:
+    def _hold(self, claims: list[tuple[Claim, Destination | Exception | None]]) -> None:
         """Hand claims to the backlog, as far as their destinations are known and may be sent to now."""
         held: list[Held] = []
-        for claim, destination in zip(claims, destinations, strict=True):
+        for claim, destination in claims:
             if isinstance(destination, Exception):
                 self._put_back(claim, destination)
             elif destination is None:

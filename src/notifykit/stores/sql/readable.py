@@ -185,7 +185,7 @@ def event_type_from(row: Row) -> StoredEventType:
     try:
         _require_bounds(row)
         return rows.event_type_from(row)
-    except DAMAGED as error:
+    except (*DAMAGED, InvalidInputError) as error:
         _log_damage("event_type", row, error)
         return StoredEventType(id=row["id"], tenant=row["tenant"], version=row["version"])
 
