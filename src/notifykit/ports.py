@@ -658,9 +658,9 @@ class JoinsTransactions(Protocol):
 class Inbox(Protocol):
     """Optional: a store that keeps the in-app inboxes of people.
 
-    Every change of an inbox (a new item, a mark) gets a number, in the order in which changes become visible: whoever
-    has read up to a number has missed no smaller one, however many processes write.  Numbers never come back, also not
-    in an inbox that was erased.
+    Every change of an inbox (a new item, a step that marks items) gets a number, in the order in which changes become
+    visible: whoever has read up to a number has missed no smaller one, however many processes write.  Numbers never
+    come back, also not in an inbox that was erased.
     """
 
     async def inbox_put(self, items: Sequence[InboxItem]) -> None:
@@ -706,7 +706,8 @@ class Inbox(Protocol):
 
         Args:
             since: The number up to which each inbox was read; 0 for the beginning.
-            limit: How many items of each inbox; the oldest changes come first.
+            limit: How many items of each inbox, the oldest changes first; only items that were marked in one step are
+                returned together, even if they are more.
         """
         ...
 

@@ -133,7 +133,7 @@ class RecipientInbox:
 
         Args:
             cursor: That of a page, or of the changes before; 0 for everything.
-            limit: How many items; if there are more, the oldest changes come first.
+            limit: How many items, the oldest changes first; items that were marked together stay together.
         """
         tenant, recipient = self._its
         found = await self._store.inbox_changes(tenant, {recipient: cursor}, limit=limit)

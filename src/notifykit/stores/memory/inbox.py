@@ -45,6 +45,10 @@ class _Inbox:
         return (item for item in reversed(self.items.values()) if wanted.takes(item, now))
 
 
+def _by_change(item: InboxItem) -> tuple[int, int]:
+    return item.change, item.number
+
+
 class MemoryInbox:
     """The verbs of :class:`notifykit.ports.Inbox`."""
 
@@ -98,8 +102,9 @@ class MemoryInbox:
             and (wanted is None or wanted.takes(item, now))
             and (marks := item.marks.after(mark, now, until)) != item.marks
         ][:limit]
+        change = inbox.number() if chosen else inbox.last
         for item, marks in chosen:
-            inbox.items[item.id] = attrs.evolve(item, marks=marks, change=inbox.number())
+            inbox.items[item.id] = attrs.evolve(item, marks=marks, change=change)
         self._inbox_notifications.give()
         return [item.id for item, _ in chosen]
 
@@ -112,10 +117,14 @@ class MemoryInbox:
         if inbox is None:
             return InboxChanges((), 0, is_reset=since > 0)
         is_reset = 0 < since < inbox.base
-        changed = sorted((item for item in inbox.items.values() if item.change > since), key=lambda item: item.change)
+        changed = sorted((item for item in inbox.items.values() if item.change > since), key=_by_change)
         if len(changed) <= limit:
             return InboxChanges(tuple(changed), inbox.last, is_reset=is_reset)
-        return InboxChanges(tuple(changed[:limit]), changed[limit - 1].change, has_more=True, is_reset=is_reset)
+        end = changed[limit].change
+        # Items that were marked together are not torn apart.
+        part = [item for item in changed if item.change < end] or [item for item in changed if item.change == end]
+        cursor = part[-1].change
+        return InboxChanges(tuple(part), cursor, cursor < inbox.last, is_reset)
 
     async def inbox_marks(self, tenant: str, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], InboxMarks]:
         found: dict[tuple[str, str], InboxMarks] = {}

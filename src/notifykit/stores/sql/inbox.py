@@ -12,10 +12,8 @@ from typing import Any, TypeVar
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Select,
     Table,
     and_,
-    bindparam,
     delete,
     func,
     literal,
@@ -40,9 +38,9 @@ from ...models.inbox import (
 )
 from . import schema as s
 from .encryption import Encryption
-from .inbox_rows import item_from, item_values, marks_from, marks_values
+from .inbox_rows import item_from, item_values, marks_from
 from .readable import fetch
-from .rows import Row, micros
+from .rows import Row, micros, micros_or_none
 
 T = TypeVar("T")
 Condition = ColumnElement[bool]
@@ -53,7 +51,7 @@ NOTIFIED_FOR = 0.02
 _NAMED = 200
 
 _item, _inbox = s.inbox_items.c, s.inboxes.c
-#: Which items a mark changes (see :meth:`InboxMarks.after`); a snooze also changes those that are snoozed.
+#: Which items a mark changes; a snooze changes those that do not end at the same time.
 _UNMARKED: Mapping[InboxMark, Condition] = {
     InboxMark.SEEN: _item.seen_at.is_(None),
     InboxMark.READ: _item.read_at.is_(None),
@@ -62,6 +60,20 @@ _UNMARKED: Mapping[InboxMark, Condition] = {
     InboxMark.UNARCHIVED: _item.archived_at.is_not(None),
     InboxMark.UNSNOOZED: _item.snoozed_until.is_not(None),
 }
+
+
+def _effect(mark: InboxMark, now: int, until: int | None) -> Mapping[str, Any]:
+    """Return the columns that a mark sets (see :meth:`InboxMarks.after`)."""
+    effects: Mapping[InboxMark, Mapping[str, Any]] = {
+        InboxMark.SEEN: {"seen_at": now},
+        InboxMark.READ: {"read_at": now, "seen_at": func.coalesce(_item.seen_at, now)},
+        InboxMark.UNREAD: {"read_at": None},
+        InboxMark.ARCHIVED: {"archived_at": now},
+        InboxMark.UNARCHIVED: {"archived_at": None},
+        InboxMark.SNOOZED: {"snoozed_until": until},
+        InboxMark.UNSNOOZED: {"snoozed_until": None},
+    }
+    return effects[mark]
 
 
 class SqlInbox(ABC):
@@ -117,11 +129,10 @@ class SqlInbox(ABC):
         if ids is not None:
             chosen.append(_item.id.in_(list(ids)))
 
-        def marks(of: InboxMarks) -> InboxMarks:
-            return of.after(mark, now, until)
-
-        chosen.append(_UNMARKED[mark] if mark in _UNMARKED else _is_snoozed_otherwise(until))
-        return await self._change_inbox(lambda c: change(c, tenant, recipient, chosen, limit, marks))
+        end = micros_or_none(until)
+        chosen.append(_UNMARKED[mark] if mark in _UNMARKED else _item.snoozed_until.is_distinct_from(end))
+        marks = _effect(mark, micros(now), end)
+        return await self._change_inbox(lambda c: mark_items(c, tenant, recipient, chosen, limit, marks))
 
     async def inbox_changes(self, tenant: str, since: Mapping[str, int], *, limit: int) -> dict[str, InboxChanges]:
         found = await self._read(lambda c: changes(c, tenant, since, limit))
@@ -183,10 +194,6 @@ def _is_in(state: InboxState, at: int) -> Condition:
     return and_(_item.archived_at.is_(None), awake, marks[state])
 
 
-def _is_snoozed_otherwise(until: datetime | None) -> Condition:
-    return _item.snoozed_until.is_distinct_from(None if until is None else micros(until))
-
-
 # ── writing ────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -218,39 +225,26 @@ def put(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
     connection.execute(make(s.inbox_items).on_conflict_do_nothing(), rows)
 
 
-def change(
+def mark_items(
     connection: Connection,
     tenant: str,
     recipient: str,
     chosen: Sequence[Condition],
     limit: int,
-    marks: Callable[[InboxMarks], InboxMarks],
+    marks: Mapping[str, Any],
 ) -> list[str]:
-    """Change the marks of chosen items; return their ids."""
-    its = _of(s.inboxes, tenant, recipient)
+    """Give chosen items new marks, as one change; return their ids, newest first."""
+    its, of = _of(s.inboxes, tenant, recipient), _of(s.inbox_items, tenant, recipient)
     last = connection.scalar(select(_inbox.last).where(its).with_for_update())
     if last is None:
         return []
-    columns = (_item.id, *(_item[name] for name in InboxMarks._fields))
-    of = _of(s.inbox_items, tenant, recipient)
-    query = select(*columns).where(of, *chosen).order_by(_item.number.desc()).limit(limit)
-    rows = connection.execute(query).mappings().all()
-    if not rows:
-        return []
-    connection.execute(update(s.inboxes).where(its).values(last=last + len(rows)))
-    named: dict[str, Any] = {name: bindparam(f"new_{name}") for name in (*InboxMarks._fields, "change")}
-    connection.execute(
-        update(s.inbox_items).where(of, _item.id == bindparam("its_id")).values(named),
-        [
-            {
-                "its_id": row["id"],
-                "new_change": last + n,
-                **{f"new_{name}": at for name, at in marks_values(marks(marks_from(row))).items()},
-            }
-            for n, row in enumerate(rows, 1)
-        ],
-    )
-    return [row["id"] for row in rows]
+    newest = select(_item.id, _item.number).where(of, *chosen).order_by(_item.number.desc()).limit(limit)
+    rows = connection.execute(newest).all()
+    if rows:
+        these = and_(of, *chosen, _item.number >= rows[-1].number)
+        connection.execute(update(s.inbox_items).where(these).values({**marks, "change": last + 1}))
+        connection.execute(update(s.inboxes).where(its).values(last=last + 1))
+    return [row.id for row in rows]
 
 
 def erase(connection: Connection, tenant: str, recipient: str, limit: int) -> int:
@@ -306,21 +300,29 @@ def changes(
     found: dict[str, tuple[Sequence[Row], int, bool, bool]] = {}
     for recipient, start in since.items():
         base, last = ends.get(recipient, (0, 0))
-        if last == start:
-            continue
-        is_reset = start > 0 and (base == 0 or start < base)
-        changed = _changed(tenant, recipient, start).limit(limit + 1)
-        rows = fetch(connection, changed)
-        if len(rows) > limit:
-            found[recipient] = rows[:limit], rows[limit - 1]["change"], True, is_reset
-        else:  # what came after ``last`` was read may be among them, and nothing before is missing
-            found[recipient] = rows, max([last, *(row["change"] for row in rows[-1:])]), False, is_reset
+        if last != start:
+            is_reset = start > 0 and (base == 0 or start < base)
+            found[recipient] = (*_changed(connection, tenant, recipient, start, last, limit), is_reset)
     return found
 
 
-def _changed(tenant: str, recipient: str, since: int) -> Select[Any]:
-    its = _of(s.inbox_items, tenant, recipient)
-    return select(s.inbox_items).where(its, _item.change > since).order_by(_item.change)
+def _changed(
+    connection: Connection, tenant: str, recipient: str, since: int, last: int, limit: int
+) -> tuple[Sequence[Row], int, bool]:
+    """Return the changed items of an inbox, the next cursor, and whether there are more.
+
+    Args:
+        last: The number of the last change, read before: what came after may be among the items.
+    """
+    items = select(s.inbox_items).where(_of(s.inbox_items, tenant, recipient)).order_by(_item.change, _item.number)
+    rows = fetch(connection, items.where(_item.change > since).limit(limit + 1))
+    if len(rows) <= limit:
+        return rows, max([last, *(row["change"] for row in rows[-1:])]), False
+    end = rows[limit]["change"]
+    whole = [row for row in rows if row["change"] < end]
+    if whole:  # items that were marked together are not torn apart
+        return whole, whole[-1]["change"], True
+    return fetch(connection, items.where(_item.change == end)), end, end < last
 
 
 def _ends(connection: Connection, tenant: str, recipients: Sequence[str]) -> dict[str, tuple[int, int]]:

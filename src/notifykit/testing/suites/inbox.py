@@ -306,6 +306,24 @@ class InboxSuite(StoreFixtures):
         assert (3, True) == (len(first.items), first.has_more)
         assert ([items[0].id, items[3].id], False) == (ids(second.items), second.has_more)
 
+    async def test_items_that_were_marked_together_come_together(self, store: InboxStore) -> None:
+        """Also where they are more than the limit: the cursor is behind all of them or before all of them."""
+        items = await given(store, 7)
+        start = (await changes(store, 0)).cursor
+        await store.inbox_mark(ACME, ADA, InboxMark.SEEN, now=START, ids=[items[6].id], limit=9)
+        for chosen in (items[3:6], items[:2]):
+            await store.inbox_mark(ACME, ADA, InboxMark.READ, now=START, ids=ids(chosen), limit=9)
+
+        parts, cursor = [], start
+        for _ in range(3):
+            found = await changes(store, cursor, limit=2)
+            parts.append((ids(found.items), found.has_more))
+            cursor = found.cursor
+
+        expected = [(ids(items[6:]), True), (ids(items[5:2:-1]), True), (ids(items[1::-1]), False)]
+        assert expected == parts
+        assert InboxChanges((), cursor) == await changes(store, cursor)
+
     async def test_many_inboxes_are_read_at_once(self, store: InboxStore) -> None:
         """Those without changes are left out."""
         cursors = {}
@@ -420,4 +438,3 @@ class InboxSuite(StoreFixtures):
         page = await store.inbox_page(ACME, ADA, InboxFilter(), now=START, limit=999)
         assert 54 == len(page.items)
         assert list(page.items) == sorted(known.values(), key=lambda item: item.number, reverse=True)
-        assert len(page.items) == len({item.change for item in page.items})
