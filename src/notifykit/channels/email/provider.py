@@ -151,11 +151,12 @@ class _Attempt:
         return self._connection
 
     async def _send(self, connection: Connection) -> tuple[Reply, Stage]:
+        if self._mail.is_utf8 and not connection.takes_utf8:
+            self._pool.give_back(connection)
+            raise _NeedsUtf8Error
         try:
-            if self._mail.is_utf8 and not connection.takes_utf8:
-                raise _NeedsUtf8Error
             return await connection.send(self._mail)
-        except (ConnectionLostError, asyncio.CancelledError):
+        except BaseException:
             connection.abort()
             raise
         finally:
