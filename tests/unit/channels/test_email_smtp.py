@@ -225,6 +225,17 @@ async def test_a_message_that_cannot_be_written_is_not_sent(server: FakeSmtpServ
     assert 0 == server.connections
 
 
+@pytest.mark.parametrize("address", ["ada@example.org>\r\nRCPT TO:<eve@example.org", "ada", "a b@example.org"])
+async def test_an_address_that_another_program_stored_is_checked(server: FakeSmtpServer, address: str) -> None:
+    """It becomes a part of a command: nothing but an address is sent."""
+    async with post(server.url) as p:
+        found = p.channel.destination(tenant="acme", subscriber_id="user:42", address=address)
+        outcome = await p.channel.send(make_claim(channel="email"), found, now=NOW)
+
+    assert isinstance(outcome, BadRecipient)
+    assert ("invalid_address", 0) == (outcome.reason, server.connections)
+
+
 async def test_a_message_of_another_kind_is_a_bug(server: FakeSmtpServer) -> None:
     """The provider says which it carries."""
     async with post(server.url) as p:
