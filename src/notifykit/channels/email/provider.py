@@ -177,7 +177,8 @@ def channel_from_url(
         tls: TLS settings; by default certificates are verified against the system's authorities.
 
     Raises:
-        ConfigurationError: The URL is not acceptable; see ``docs/howto/email.md``.
+        ConfigurationError: The URL is not acceptable.
+        MissingExtraError: The extra ``email`` is not installed.
     """
     options = parse_url(url)
     return MessageChannel(
