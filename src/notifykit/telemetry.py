@@ -269,7 +269,7 @@ class ChannelFailed:
 class RenderingFailed:
     """A message could not be made from its template: the delivery is held, and tried again every few minutes.
 
-    Correct the template; to send what is held at once, wake it.  No attempt is used up.
+    Correct the template; ``kit.deliveries.wake_all`` sends what is held at once.  No attempt is used up.
     """
 
     name: ClassVar[str] = "rendering.failed"

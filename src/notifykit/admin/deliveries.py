@@ -98,6 +98,14 @@ class Deliveries:
             if moved < PAGE:
                 return total
 
+    @checked(wanted=_FILTER)
+    async def wake_all(self, wanted: DeliveryFilter | None = None, *, tenant: str) -> int:
+        """Make every matching held delivery due now; return how many.
+
+        Whether it may be sent is decided anew: a correct template or an endpoint that works again is seen at once.
+        """
+        return await self._store.move(tenant, wanted or DeliveryFilter(), Move.WAKE, now=self._clock.now())
+
     @checked()
     async def recover(self, endpoint_id: str, *, tenant: str, since: datetime, until: datetime | None = None) -> int:
         """Send everything again that did not arrive at an endpoint since a time; return how much.

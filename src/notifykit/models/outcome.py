@@ -156,6 +156,8 @@ def outcome_problem(outcome: object) -> str | None:
     if wrong := string(outcome.reason):
         return f"reason: {wrong}"
     if isinstance(outcome, Transient | Throttled):
+        if not isinstance(outcome.circuit, CircuitEffect):
+            return f"circuit: must be a CircuitEffect, not {kind_of(outcome.circuit)}"
         wrong = _pause(outcome.retry_after)
         return wrong and f"retry_after: {wrong}"
     wrong = _pause(outcome.hold) if isinstance(outcome, Unsent) else None

@@ -11,7 +11,6 @@ from email.policy import SMTPUTF8, compat32
 from email.utils import getaddresses
 from typing import Any
 
-import attrs
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -221,7 +220,12 @@ def test_an_id_that_is_no_id_is_refused() -> None:
         write(EmailMessage(subject="", text=""), sender=SHOP, to=ADA, id="dlv>\r\nBcc: x", now=NOW)
 
 
-@given(st.builds(Mailbox, st.just("a@b.example"), st.text(max_size=30)), st.text(max_size=30), st.text(max_size=30))
+#: Rich in what ends lines, fields, names and addresses.
+hostile = st.text(st.sampled_from('\r\n\0\u2028\x85 \t:;,<>@"\\()=?aé\ud800👩'), max_size=30)
+
+
+@given(st.builds(Mailbox, st.just("a@b.example"), hostile), hostile, hostile)
+@example(Mailbox("a@b.example", "x\r\nBcc: e@b.example"), "", "")
 def test_nothing_can_be_injected(to: Mailbox, subject: str, header: str) -> None:
     """Whatever the values are, the header has the fields that it should have, or nothing is written."""
     message = EmailMessage(subject=subject, text="", headers={"X-A": header})
@@ -231,4 +235,4 @@ def test_nothing_can_be_injected(to: Mailbox, subject: str, header: str) -> None
         return
     found = read(mail)
     assert {*read(written()).keys(), "X-A"} == set(found.keys())
-    assert attrs.asdict(message)["subject"].strip(" ") == found["Subject"]
+    assert subject.strip(" ") == found["Subject"]

@@ -14,14 +14,14 @@ from notifykit.channels.messages import MessageChannel
 
 def test_an_ordinary_url() -> None:
     """Submission with STARTTLS and a login."""
-    found = parse_url("smtp://shop:pa%2Fss%40@mail.example.org?sender=Shop <shop@bücher.example>&timeout=20")
+    found = parse_url("smtp://shop:pa%2Fss%40@mail.example.org?sender=Shop <shop+x@bücher.example>&timeout=20")
 
     assert found == SmtpOptions(
         host="mail.example.org",
         port=587,
         user="shop",
         password="pa/ss@",
-        sender=Mailbox("shop@xn--bcher-kva.example", "Shop"),
+        sender=Mailbox("shop+x@xn--bcher-kva.example", "Shop"),
         timeout=timedelta(seconds=20),
     )
     assert ("starttls", "smtp://shop@mail.example.org:587") == (found.tls, found.account)
@@ -74,6 +74,7 @@ def test_every_option() -> None:
         ("smtp://mail.example.org?sender=a@b.example#x", "has a path or a fragment"),
         ("smtp://mail.example.org?sender=a@b.example&colour=red", "unknown options: colour; known: sender"),
         ("smtp://u@mail.example.org?sender=a@b.example", "a user without a password"),
+        ("smtp://u%0D%0A:secret@mail.example.org?sender=a@b.example", "a user with control characters"),
         ("smtp://mail.example.org", "sender= is missing"),
         ("smtp://mail.example.org?sender=shop", "sender: address: must be like"),
         ("smtp://mail.example.org?sender=a@b.example&return_path=x", "return_path: address"),

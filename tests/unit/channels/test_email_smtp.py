@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import ssl
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import aiosmtplib
 import attrs
 import pytest
 import trustme
 
-from notifykit import ConfigurationError, Event, Notifykit
-from notifykit.channels.email import channel_from_url
+from notifykit import ConfigurationError, Event, MissingExtraError, Notifykit
+from notifykit.channels.email import channel_from_url, pool
 from notifykit.channels.messages import MessageChannel
 from notifykit.models.delivery import Claim, DeliveryState
 from notifykit.models.destination import Destination
@@ -222,6 +225,17 @@ async def test_a_message_that_cannot_be_written_is_not_sent(server: FakeSmtpServ
     assert 0 == server.connections
 
 
+@pytest.mark.parametrize("address", ["ada@example.org>\r\nRCPT TO:<eve@example.org", "ada", "a b@example.org"])
+async def test_an_address_that_another_program_stored_is_checked(server: FakeSmtpServer, address: str) -> None:
+    """It becomes a part of a command: nothing but an address is sent."""
+    async with post(server.url) as p:
+        found = p.channel.destination(tenant="acme", subscriber_id="user:42", address=address)
+        outcome = await p.channel.send(make_claim(channel="email"), found, now=NOW)
+
+    assert isinstance(outcome, BadRecipient)
+    assert ("invalid_address", 0) == (outcome.reason, server.connections)
+
+
 async def test_a_message_of_another_kind_is_a_bug(server: FakeSmtpServer) -> None:
     """The provider says which it carries."""
     async with post(server.url) as p:
@@ -250,6 +264,38 @@ async def test_a_server_that_is_not_there(place: str, reason: str) -> None:
         outcomes = await asyncio.gather(*(p.send() for _ in range(5)))
 
     assert {Transient(reason=reason)} == set(outcomes)
+
+
+async def test_a_process_without_files_blames_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing was tried, and the process pauses."""
+
+    async def connect(_: aiosmtplib.SMTP) -> None:
+        raise aiosmtplib.SMTPConnectError("no") from OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(aiosmtplib.SMTP, "connect", connect)
+    async with post("smtp://127.0.0.1?sender=a@b.example&tls=off") as p:
+        assert Unsent(reason="no_files", pauses=True) == await p.send()
+
+
+async def test_a_server_that_does_not_greet_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening a connection has a deadline of its own, for all that wait for it."""
+    monkeypatch.setattr(pool, "_DIAL", 0.05)
+    async with silent() as port, post(f"smtp://127.0.0.1:{port}?sender=a@b.example&tls=off") as p:
+        assert Transient(reason="timeout") == await p.send()
+
+
+async def test_a_server_without_tls() -> None:
+    """A wrong port looks like that; it counts as a failure of the account."""
+    async with FakeSmtpServer() as server, post(f"smtps://127.0.0.1:{server.port}?sender=a@b.example") as p:
+        assert Transient(reason="tls_failed") == await p.send()
+
+
+def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names what to install, when the channel is made."""
+    monkeypatch.setitem(sys.modules, "aiosmtplib", None)
+    monkeypatch.delitem(sys.modules, "notifykit.channels.email.dial")
+    with pytest.raises(MissingExtraError, match=r"notifykit-sdk\[email\]"):
+        channel_from_url("smtp://127.0.0.1?sender=a@b.example")
 
 
 async def test_a_server_that_refuses_connections_answers_for_all_that_wait() -> None:

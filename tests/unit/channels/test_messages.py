@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import pytest
 
-from notifykit import DeliveryFilter, Event, InvalidInputError, Notifykit, TemplateError
+from notifykit import Event, InvalidInputError, Notifykit, TemplateError
 from notifykit.channels.messages import MessageChannel
 from notifykit.channels.plain import PlainRenderer, title_of
 from notifykit.codec import dumps
@@ -17,7 +17,7 @@ from notifykit.models.delivery import Claim, DeliveryState
 from notifykit.models.destination import Destination
 from notifykit.models.messages import KINDS, EmailMessage, InAppMessage, Message, SmsMessage
 from notifykit.models.outcome import Accepted, Outcome
-from notifykit.ports import AddressedChannel, Move
+from notifykit.ports import AddressedChannel
 from notifykit.telemetry import RenderingFailed, TelemetryEvent
 from notifykit.testing import FakeClock
 
@@ -123,7 +123,7 @@ async def test_a_delivery_is_held_until_the_template_is_correct() -> None:
             clock.advance(timedelta(minutes=10))
         (held,) = await kit.deliveries.list(tenant=TENANT)
         broken.clear()
-        await kit.store.move(TENANT, DeliveryFilter(), Move.WAKE, now=clock.now())
+        woken = await kit.deliveries.wake_all(tenant=TENANT)
         await dispatcher.step()
         (sent,) = await kit.deliveries.list(tenant=TENANT)
         circuits = await kit.store.circuits()
@@ -132,7 +132,7 @@ async def test_a_delivery_is_held_until_the_template_is_correct() -> None:
     failures = [event for event in told if isinstance(event, RenderingFailed)]
     assert (DeliveryState.HELD, "template_failed", 0) == (held.state, held.reason, held.attempts)
     assert (DeliveryState.DELIVERED, 1) == (sent.state, sent.attempts)
-    assert [] == list(circuits)
+    assert ([], 1) == (list(circuits), woken)
     assert ("email", "order.paid", TENANT) == (failures[0].channel, failures[0].event_type, failures[0].tenant)
     assert 12 == len(failures)
     assert [EmailMessage(subject="Paid", text="Thank you.")] == provider.sent

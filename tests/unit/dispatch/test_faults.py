@@ -263,6 +263,7 @@ async def test_an_endpoint_that_cannot_be_disabled_does_not_keep_others(monkeypa
         (Accepted(answer=Answer(status=2**31)), "answer.status: between 0 and 2147483647, got 2147483648"),
         (Permanent(reason=5), "reason: must be text, not int"),  # type: ignore[arg-type]
         (Throttled(reason="slow", retry_after=5), "retry_after: must be a timedelta, not int"),  # type: ignore[arg-type]
+        (Transient(reason="x", circuit="open"), "circuit: must be a CircuitEffect, not str"),  # type: ignore[arg-type]
         (Unsent(reason="template_failed", hold=5), "hold: must be a timedelta, not int"),  # type: ignore[arg-type]
     ],
 )

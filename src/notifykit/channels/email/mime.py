@@ -83,6 +83,8 @@ def write(
         raise InvalidMessageError("id", "has characters that a Message-ID cannot have")
     if UNPRINTABLE.search(message.subject):
         raise InvalidMessageError("subject", _CONTROL)
+    if UNPRINTABLE.search(to.name):
+        raise InvalidMessageError("recipient", f"the name {_CONTROL}")
     author = sender if message.sender is None else _mailbox("sender", message.sender)
     head = [
         f"Date: {format_datetime(now)}",

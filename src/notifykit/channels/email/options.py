@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import attrs
 
 from ...errors import ConfigurationError, InvalidInputError
+from ...models.checks import UNPRINTABLE
 from .address import Mailbox, canonical_address, parse_mailbox
 
 #: The ports of submission: with STARTTLS (RFC 6409) and with TLS from the start (RFC 8314).
@@ -71,7 +72,8 @@ def parse_url(url: str) -> SmtpOptions:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
-        query = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
+        options = parts.query.replace("+", "%2B")  # frequent in addresses, where it is no blank
+        query = dict(parse_qsl(options, keep_blank_values=True, strict_parsing=bool(options)))
     except ValueError:
         raise _wrong("is no URL such as smtp://user:password@mail.example.org:587?sender=shop@example.org") from None
     if parts.scheme not in _PORTS or not host or not _HOST.fullmatch(host):
@@ -86,6 +88,8 @@ def parse_url(url: str) -> SmtpOptions:
     user, password = (unquote(part) if part else None for part in (parts.username, parts.password))
     if (user is None) is not (password is None):
         raise _wrong("has a user without a password, or a password without a user")
+    if UNPRINTABLE.search(user or ""):
+        raise _wrong("has a user with control characters")
     tls = _tls(parts.scheme, query.get("tls"))
     if tls == "off" and user is not None and host not in _LOOPBACK:
         raise _wrong("tls=off would send the password in the clear; remove tls=off")

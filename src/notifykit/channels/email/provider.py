@@ -8,11 +8,11 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ...errors import ConfigurationError
+from ...errors import ConfigurationError, InvalidInputError
 from ...models.delivery import Claim
 from ...models.destination import Destination
 from ...models.messages import EmailMessage, Message
-from ...models.outcome import Answer, Outcome, Permanent, Transient, Uncertain, Unsent
+from ...models.outcome import Answer, BadRecipient, Outcome, Permanent, Transient, Uncertain, Unsent
 from ..messages import MessageChannel
 from ..plain import PlainRenderer
 from .address import Mailbox, canonical_address
@@ -65,12 +65,28 @@ class SmtpProvider:
         if not isinstance(message, EmailMessage):
             raise TypeError(f"SMTP carries an EmailMessage, not a {type(message).__name__}")
         try:
-            mail = self._mail(message, claim, destination, now)
+            address = canonical_address(destination.address)  # another program may have stored it
+        except InvalidInputError as error:
+            return BadRecipient(reason="invalid_address", answer=Answer(body=str(error).encode()))
+        to = Mailbox(address, getattr(destination.config, "name", None) or "")
+        try:
+            mail = write(
+                message,
+                sender=self._options.sender,
+                to=to,
+                id=claim.delivery_id,
+                now=now,
+                return_path=self._options.return_path,
+            )
         except InvalidMessageError as error:
             return Permanent(reason=f"invalid_{error.field}", answer=Answer(body=str(error).encode()))
+        own_sender = message.sender is None or self._options.return_path is not None
+        return await self._deliver(mail, destination.timeout.total_seconds(), own_sender)
+
+    async def _deliver(self, mail: Mail, timeout: float, own_sender: bool) -> Outcome:
         attempt = _Attempt(self._pool, mail)
         try:
-            async with asyncio.timeout(destination.timeout.total_seconds()):
+            async with asyncio.timeout(timeout):
                 reply, stage = await attempt.run()
         except TimeoutError:
             return attempt.failed("timeout")
@@ -80,7 +96,6 @@ class SmtpProvider:
             return attempt.failed(error.reason)
         except _NeedsUtf8Error:
             return Permanent(reason="smtputf8_missing", answer=Answer(body=_NO_UTF8))
-        own_sender = message.sender is None or self._options.return_path is not None
         return outcome_of(reply, stage, own_sender=own_sender, kept=self._dialer.kept)
 
     async def check(self) -> str:
@@ -95,17 +110,6 @@ class SmtpProvider:
 
     async def aclose(self) -> None:
         await self._pool.aclose()
-
-    def _mail(self, message: EmailMessage, claim: Claim, destination: Destination, now: datetime) -> Mail:
-        name = getattr(destination.config, "name", None)
-        return write(
-            message,
-            sender=self._options.sender,
-            to=Mailbox(destination.address, name or ""),
-            id=claim.delivery_id,
-            now=now,
-            return_path=self._options.return_path,
-        )
 
 
 _NO_UTF8 = b"the name before the @ has characters outside ASCII, and the mail server does not offer SMTPUTF8"
@@ -151,11 +155,12 @@ class _Attempt:
         return self._connection
 
     async def _send(self, connection: Connection) -> tuple[Reply, Stage]:
+        if self._mail.is_utf8 and not connection.takes_utf8:
+            self._pool.give_back(connection)
+            raise _NeedsUtf8Error
         try:
-            if self._mail.is_utf8 and not connection.takes_utf8:
-                raise _NeedsUtf8Error
             return await connection.send(self._mail)
-        except (ConnectionLostError, asyncio.CancelledError):
+        except BaseException:
             connection.abort()
             raise
         finally:
@@ -172,7 +177,8 @@ def channel_from_url(
         tls: TLS settings; by default certificates are verified against the system's authorities.
 
     Raises:
-        ConfigurationError: The URL is not acceptable; see ``docs/howto/email.md``.
+        ConfigurationError: The URL is not acceptable.
+        MissingExtraError: The extra ``email`` is not installed.
     """
     options = parse_url(url)
     return MessageChannel(
