@@ -60,6 +60,25 @@ def test_what_is_allowed_can_be_widened():
     assert [] == found({"order.shipped/email.unsubscribe.txt": None})
 
 
+def test_the_files_of_tenants_have_to_work():
+    """What is missing is the host's business, and what the host does wrong is found once."""
+    files = {
+        "_tenants/acme/order.shipped/sms.txt": "{{ data.nope }}",
+        "_tenants/globex/order.shipped/sms.txt": "x" * 161,
+        "_tenants/other/order.shipped/nope.txt": "",
+        "_tenants/other/order.shipped/sms.txt": "",
+        "order.shipped/sms.de.txt": None,
+    }
+
+    assert [
+        ("order.shipped/sms", "missing_locale"),
+        ("_tenants/acme/order.shipped/sms.txt", "unknown_variable"),
+        ("_tenants/acme/order.shipped/sms.txt", "template_failed"),
+        ("_tenants/globex/order.shipped/sms.txt", "sms_segments"),
+        ("_tenants/other/order.shipped/nope.txt", "template_failed"),
+    ] == found(files)
+
+
 def test_a_finding_says_what_to_do():
     """With the line, and without naming the file twice."""
     (finding, *_) = Lint(Templates(GOOD | {"order.shipped/sms.txt": "\n{{ 'x'|nope }}"})).findings()
