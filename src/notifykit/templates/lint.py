@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
+from uuid import uuid4
 
 import attrs
 
-from ..codec import dumps, timestamp
+from ..codec import dumps, json_problems, timestamp
 from ..errors import TemplateError
 from ..models.delivery import Claim, EventDetails, Priority
 from ..models.destination import Destination
@@ -72,6 +73,8 @@ def render_example(
         TemplateError: It cannot be rendered.
     """
     now = now or datetime.now(UTC)
+    if problems := json_problems(data, path="data"):
+        raise TemplateError(f"{event_type}/{channel}: the payload cannot be one: {'; '.join(problems)}")
     envelope = {"type": event_type, "timestamp": timestamp(now), "data": data}
     claim = Claim(
         delivery_id="dlv_example",
@@ -80,7 +83,7 @@ def render_example(
         tries=0,
         abandoned=0,
         tenant=tenant,
-        event_id="evt_example",
+        event_id=f"evt_{uuid4().hex}",  # another event each time, whose message is not kept for the next
         event_type=event_type,
         subscription_id="",
         subscriber_id="user:42",

@@ -82,6 +82,7 @@ def test_preview_writes_the_html_to_a_file(cli, folder, tmp_path):
         (["order.shipped", "--channel=sms"], 3, "only for email, in_app"),
         (["order.shipped", "--locale=!"], 2, "is no locale"),
         (["order.shipped", "--data=[]"], 2, "must be a JSON object"),
+        (["order.shipped", '--data={"order_id": NaN}'], 1, "the payload cannot be one: data.order_id: "),
         (["order.shipped", "--data={}"], 1, "order.shipped/email.html, line 1: `data.order_id` is undefined"),
         (["order.shipped", "--html=\0"], 2, "cannot write"),
         (["order.shipped", "--html="], 2, "cannot write"),

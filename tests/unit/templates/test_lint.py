@@ -42,6 +42,10 @@ LONG = "x" * 60_000 + "{% for i in range(45) %}" + "y" * 1_000 + "{% endfor %}"
         ({"order.shipped/example.json": None}, [("order.shipped", "no_example")]),
         ({f"{SMS}.txt": "{{ data.id }}"}, [(f"{SMS}.txt", "template_failed"), (f"{SMS}.txt", "unknown_variable")]),
         ({f"{SMS}.txt": "{% if false %}{{ order.id }}{% endif %}"}, [(f"{SMS}.txt", "unknown_variable")]),
+        (
+            {"order.shipped/example.json": '{"order_id": 1e999}'},
+            [(name, "template_failed") for name in (EMAIL, f"{EMAIL}.de", SMS, f"{SMS}.de")],
+        ),
         ({f"{SMS}.txt": "{{ 1 + 1 }}"}, [(f"{SMS}.txt", "template_failed")]),
         ({f"{SMS}.txt": "x" * 161}, [(f"{SMS}.txt", "sms_segments")]),
         ({f"{SMS}.txt": "“" + "x" * 70}, [(f"{SMS}.txt", "sms_segments")]),
