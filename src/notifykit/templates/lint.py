@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
-from uuid import uuid4
 
 import attrs
 
@@ -13,6 +12,7 @@ from ..codec import dumps, json_problems, timestamp
 from ..errors import TemplateError
 from ..models.delivery import Claim, EventDetails, Priority
 from ..models.destination import Destination
+from ..models.ids import EVENT, new_id
 from ..models.messages import EmailMessage, Message, SmsMessage
 from .library import CONTENT, EXAMPLE, Content, Library, chain
 from .renderer import Templates, babel_locale
@@ -83,7 +83,7 @@ def render_example(
         tries=0,
         abandoned=0,
         tenant=tenant,
-        event_id=f"evt_{uuid4().hex}",  # another event each time, whose message is not kept for the next
+        event_id=new_id(EVENT),  # another event each time, whose message is not kept for the next
         event_type=event_type,
         subscription_id="",
         subscriber_id="user:42",

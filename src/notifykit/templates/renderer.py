@@ -19,6 +19,7 @@ from ..models.destination import Destination
 from ..models.messages import ChatMessage, EmailMessage, InAppMessage, Message, PushMessage, SmsMessage
 from .html import inlined, text_of
 from .library import Content, Library, chain, read_folder, tenants_of
+from .limits import MAX_LINE
 from .rendering import Problem, Rendering
 from .syntax import Place
 from .values import Wrapper
@@ -226,8 +227,10 @@ class _Parts:
 
     def line(self, part: str) -> str | None:
         """Return a part as one line: a subject with a line break would be two header fields."""
-        made = self.whole(part)
-        return None if made is None else " ".join(made.split()) or None
+        made = " ".join((self.whole(part) or "").split())
+        if len(made) > MAX_LINE:
+            raise Place(self._content.files[part], 1).error(f"is longer than {MAX_LINE:,} characters")
+        return made or None
 
 
 def _email(parts: _Parts, title: str) -> EmailMessage:
