@@ -6,8 +6,6 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-import attrs
-
 from ..environment import TEMPLATES
 from . import inputs
 from .failures import FAILED, OK, UsageError
@@ -59,6 +57,8 @@ def load(context: Context) -> Templates:
 
 def check(context: Context) -> int:
     """Look for mistakes."""
+    import attrs
+
     from ..templates import Lint
 
     args, out = context.args, context.out
