@@ -9,7 +9,10 @@ import sys
 import pytest
 
 LOADED = "import json, sys, {module}; print(json.dumps(sorted({{name.partition('.')[0] for name in sys.modules}})))"
-CLIENTS = {"aiosqlite", "alembic", "asyncpg", "django", "fastapi", "flask", "h2", "jsonschema_rs", "uvloop"}
+CLIENTS = {
+    "aiosqlite", "alembic", "asyncpg", "babel", "css_inline", "django", "fastapi", "flask", "h2", "jsonschema_rs",
+    "minijinja", "uvloop",
+}  # fmt: skip
 
 
 def loaded_by(module: str) -> set[str]:

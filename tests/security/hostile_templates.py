@@ -100,7 +100,7 @@ CASES: Mapping[str, tuple[Mapping[str, str], str | None]] = {
     "everything at once": (
         {
             MAIN: "<style>p{color:red}</style>"
-            + "<div>" * 1_700
+            + ("<div>" * 240 + "</div>" * 240) * 4
             + "{{ 1|money('EUR') }}" * 300
             + loops(1, "{{ data.when|datetime('full') }}", 100),
             "order.shipped/email.txt": loops(3, "{% if 'xxz' in data.long %}{% endif %}", 3),
@@ -187,16 +187,19 @@ CASES: Mapping[str, tuple[Mapping[str, str], str | None]] = {
     ),
     # what becomes of the HTML
     "deep HTML": (styled("p{color:red}", "<div>" * 10_000), "tags"),
-    "nested as deep as allowed": (styled("p{color:red}", "<div>" * 2_400), None),
+    "nested HTML": (styled("p{color:red}", "<div>" * 2_400), "nest more than|not closed"),
+    "nested HTML that seems closed": (styled("p{color:red}", "<div><!--</div>-->" * 800), "nest more than"),
+    "nested HTML that is closed in vain": (styled("p{color:red}", "<div><table></div></table>" * 600), "not closed"),
+    "nested as deep as allowed": (styled("p{color:red}", ("<div>" * 240 + "</div>" * 240) * 5), None),
     "attributes of a tag": (styled("p{color:red}", "<p " + " ".join(f"a{n}" for n in range(9_000)) + ">"), "a tag has"),
     "many rules": (styled(".a .b{color:red}" * 1_500, "<p>" * 1_000), "too many rules"),
     "long rules": (styled("p{" + "color:red;" * 2_500 + "}", "<p>" * 1_000), "too many rules"),
-    "selectors that look around": (styled("*:has(*:has(*)){color:red}", "<div>" * 2_000), ":has"),
-    "selectors that hide it": (styled("*:h\\61s(*){color:red}", "<div>" * 2_000), ":has"),
-    "selectors that go back": (styled("* " * 60 + "p{color:red}", "<div>" * 2_000 + "<p>"), None),
+    "selectors that look around": (styled("*:has(*:has(*)){color:red}", "<div></div>" * 1_000), ":has"),
+    "selectors that hide it": (styled("*:h\\61s(*){color:red}", "<div></div>" * 1_000), ":has"),
+    "selectors that go back": (styled("* " * 60 + "p{color:red}", ("<div>" * 240 + "</div>" * 240) * 4 + "<p>"), None),
     "a sheet of the network": (one("<style></style><link rel=stylesheet href='http://127.0.0.1:9/a.css'><p>x"), None),
     "a sheet of the disk": (one("<style>p{}</style><link rel=stylesheet href='file:///etc/passwd'><p>x"), None),
-    "a style in a style": (styled("<" * 500 + "p{color:red}", "<p>" * 500), None),
+    "a style in a style": (styled("<" * 500 + "p{color:red}", "<p>" * 500), "not closed"),
     "comments that do not end": (one("<!--" * 2_400), None),
     "tags that do not end": (one("<" * 2_400 + "a" * 50_000), None),
     "entities": (one("&amp;" * 12_000), None),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..models.messages import Message
-    from ..templates import Templates
+    from ..templates.library import Library
     from .context import Context
 
 
@@ -26,7 +26,7 @@ def add(commands: Commands) -> None:
         preview,
         help="render the messages of a type from its example, without a store",
         description="Render what people would get of a type of event, from the payload in TYPE/example.json of the "
-        "templates' folder, or from --data.",
+        "templates' folder, or from --data; with --tenant as that tenant's people would get it.",
         example="notifykit preview order.shipped --templates templates\n"
         "notifykit preview order.shipped --channel email --locale de --html order.html",
     )
@@ -44,12 +44,13 @@ def preview(context: Context) -> int:
 
     args = context.args
     templates = load(context)
-    channels = _channels(templates, args.type, "email" if args.html is not None else args.channel)
+    library = templates.library_of(context.tenant)
+    channels = _channels(library, args.type, "email" if args.html is not None else args.channel)
     if args.html is not None and args.channel not in (None, "email"):
         raise UsageError("--html is for e-mail; leave out --channel, or give --channel email")
-    data = _data(templates, args.type, args.data)
+    data = _data(library, args.type, args.data)
     for number, channel in enumerate(channels):
-        message = render_example(templates, args.type, channel, data, locale=_locale(args.locale))
+        message = render_example(templates, args.type, channel, data, _locale(args.locale), context.tenant)
         if args.html is not None:
             return _write(context, args.html, getattr(message, "html", None))
         context.out.record(_record(channel, message))
@@ -59,8 +60,8 @@ def preview(context: Context) -> int:
     return OK
 
 
-def _channels(templates: Templates, event_type: str, channel: str | None) -> list[str]:
-    known = templates.library.parts
+def _channels(library: Library, event_type: str, channel: str | None) -> list[str]:
+    known = library.parts
     found = sorted(name for type_, name in known if type_ == event_type)
     if not found:
         types = ", ".join(sorted({type_ for type_, _ in known})) or "none"
@@ -82,10 +83,10 @@ def _locale(given: str | None) -> str | None:
     return given
 
 
-def _data(templates: Templates, event_type: str, given: str | None) -> Mapping[str, Any]:
+def _data(library: Library, event_type: str, given: str | None) -> Mapping[str, Any]:
     if given is not None:
         return inputs.read_object(given, "--data")
-    example = templates.library.examples.get(event_type)
+    example = library.examples.get(event_type)
     if example is None:
         raise CommandError(f"there is no {event_type}/example.json; write one, or give the payload with --data")
     return example

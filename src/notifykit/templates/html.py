@@ -11,7 +11,8 @@ from typing import Final
 
 from css_inline import CSSInliner, InlineError
 
-from .limits import MAX_HTML, MAX_SELECTING, MAX_STYLES, MAX_STYLING, MAX_TAG_LENGTH, MAX_TAGS
+from .limits import MAX_HTML, MAX_LEVELS, MAX_SELECTING, MAX_STYLES, MAX_STYLING, MAX_TAG_LENGTH, MAX_TAGS
+from .nesting import levels
 from .rendering import Problem
 
 _BLOCKS: Final = frozenset(
@@ -50,6 +51,10 @@ def inlined(html: str) -> str:
     sheets = "".join(match[1] for match in _SHEET.finditer(html))
     if not sheets:
         return html
+    deep = levels(html, MAX_LEVELS)
+    if deep is None or deep > MAX_LEVELS:
+        problem = f"nest more than {MAX_LEVELS} deep" if deep else "are not closed, or not in their order"
+        raise Problem(f"tags of the HTML {problem}")
     if _LONG_TAG.search(html):
         raise Problem(f"a tag has more than {MAX_TAG_LENGTH:,} characters")
     if len(sheets) > MAX_STYLES:

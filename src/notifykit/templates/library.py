@@ -1,7 +1,8 @@
 """The files of templates: what their names mean, which locales there are, and what belongs together.
 
 Names are ``TYPE/CHANNEL[.LOCALE][.PART].EXT``, with ``digest.NAME`` in place of the type for what a digest has
-collected.  Folders that begin with an underscore hold what others include.
+collected.  Folders that begin with an underscore hold what others include; below ``_tenants/NAME/`` a tenant has files
+of its own in place of those with the same name.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any, Final
 import attrs
 
 from ..errors import ConfigurationError, TemplateError
+from ..models.checks import TENANT_GRAMMAR
 from .engine import Engine, Places
 from .filters import FILTERS
 from .limits import MAX_ALL_TOKENS, MAX_DEPTH, MAX_FILES, MAX_SOURCE, MAX_SOURCES
@@ -34,6 +36,7 @@ PARTS: Final[Mapping[str, tuple[str, ...]]] = {
 #: Without one of these there is no message.
 CONTENT: Final = ("html", "txt", "title")
 EXAMPLE: Final = "example.json"
+_TENANTS: Final = "_tenants/"
 
 #: The name of an event type, or of a digest.
 _TYPE = re.compile(r"[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*|digest\.[A-Za-z0-9_.:@-]+")
@@ -115,6 +118,7 @@ class Library:
 
     Args:
         files: The templates by name, as :func:`read_folder` returns them.
+        tenant: Whose files are used in place of those of the host.
 
     Attributes:
         parts: By type and channel the files of each part by locale.
@@ -124,8 +128,12 @@ class Library:
         TemplateError: A file has no name of a template, or an example is not a JSON object.
     """
 
-    def __init__(self, files: Mapping[str, str]) -> None:
+    def __init__(self, files: Mapping[str, str], tenant: str | None = None) -> None:
         self.files = files
+        #: The file that is used for a name: the tenant's, or the host's.
+        self._paths = {name: path for owner, name, path in map(_owned, files) if owner is None}
+        own = {name: path for owner, name, path in map(_owned, files) if owner is not None and owner == tenant}
+        self._paths |= own
         self.parts: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
         self.examples: dict[str, Mapping[str, Any]] = {}
         self._shared: dict[tuple[str, str], str] = {}  # by name without its locale, and locale
@@ -133,28 +141,33 @@ class Library:
         self._checked: dict[str, Checked] = {}
         self._engines: dict[str, Engine] = {}
         self._contents: dict[tuple[str, str, str], Content | None] = {}
-        for name in files:
-            self._file(name)
+        for name, path in self._paths.items():
+            self._file(name, path)
+        #: What the tenant has files of its own for; all that there is for the host.
+        self.own = sorted(key for key in self.parts if tenant is None or self._paths_of(key) & set(own.values()))
 
     # -- names -----------------------------------------------------------------------------------
 
-    def _file(self, name: str) -> None:
+    def _paths_of(self, key: tuple[str, str]) -> set[str]:
+        return {path for by_locale in self.parts[key].values() for path in by_locale.values()}
+
+    def _file(self, name: str, path: str) -> None:
         folder, _, file = name.rpartition("/")
         if folder.startswith("_"):
             stem, *locale, ending = file.split(".")
             if len(locale) > 1 or (locale and not _LOCALE.fullmatch(locale[0])):
-                raise _misnamed(name, "a shared template is NAME.html, NAME.LOCALE.html, or the same with .txt")
-            self._shared[f"{folder}/{stem}.{ending}", locale_key("".join(locale))] = name
+                raise _misnamed(path, "a shared template is NAME.html, NAME.LOCALE.html, or the same with .txt")
+            self._shared[f"{folder}/{stem}.{ending}", locale_key("".join(locale))] = path
         elif not _TYPE.fullmatch(folder):
-            raise _misnamed(name, "a template is in a folder with the name of an event type, a shared one in _NAME")
+            raise _misnamed(path, "a template is in a folder with the name of an event type, a shared one in _NAME")
         elif file == EXAMPLE:
-            self.examples[folder] = _example(name, self.files[name])
+            self.examples[folder] = _example(path, self.files[path])
         else:
-            channel, locale_, part = _parsed(name, file)
+            channel, locale_, part = _parsed(path, file)
             by_locale = self.parts.setdefault((folder, channel), {}).setdefault(part, {})
             if locale_ in by_locale:
-                raise _misnamed(name, f"{by_locale[locale_]} is the same part for the same locale")
-            by_locale[locale_] = name
+                raise _misnamed(path, f"{by_locale[locale_]} is the same part for the same locale")
+            by_locale[locale_] = path
 
     def locales(self) -> list[str]:
         """Return the locales that there are templates for; files without a locale count as none."""
@@ -166,7 +179,7 @@ class Library:
         for each in chain(locale):
             if (file := self._shared.get((name, each))) is not None:
                 return file
-        return name if name in self.files else None
+        return self._paths.get(name)
 
     # -- contents --------------------------------------------------------------------------------
 
@@ -259,11 +272,26 @@ class Library:
         engine = self._engines.get(locale)
         if engine is None:
             engine = self._engines[locale] = Engine(
-                lambda name: None if (found := self._resolve(name, locale)) is None else self.checked(found).source,
+                lambda name: self.checked(self._resolve(name, locale) or name).source,
                 lambda name: self._resolve(name, locale) or name,
                 self._places,
             )
         return engine
+
+
+def tenants_of(files: Mapping[str, str]) -> list[str]:
+    """Return the tenants that have files of their own."""
+    return sorted({owner for owner, _, _ in map(_owned, files) if owner is not None})
+
+
+def _owned(path: str) -> tuple[str | None, str, str]:
+    """Return whose file this is (``None``: the host's), the name that it is used for, and its own."""
+    if not path.startswith(_TENANTS):
+        return None, path, path
+    tenant, _, name = path.removeprefix(_TENANTS).partition("/")
+    if not name or not re.fullmatch(TENANT_GRAMMAR, tenant):
+        raise _misnamed(path, f"a tenant's template is in {_TENANTS}TENANT/TYPE/")
+    return tenant, name, path
 
 
 def _parsed(name: str, file: str) -> tuple[str, str, str]:

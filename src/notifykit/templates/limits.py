@@ -31,8 +31,12 @@ MAX_STEPS: Final = 100_000
 PIECE: Final = 256
 #: Values that the data of an event may have, and the longest text in it that a template may use.
 MAX_VALUES, MAX_TEXT = 10_000, 32 * 1024
+#: Characters of a subject, a title or an address.
+MAX_LINE: Final = 2_000
 #: Tags of an HTML message, and the characters of one tag.
 MAX_TAGS, MAX_TAG_LENGTH = 2_500, 2_048
+#: How deep tags may nest: the inliner takes native stack for each level, of which threads may have little.
+MAX_LEVELS: Final = 250
 #: The style sheets of an HTML message, in characters; selectors times tags; characters times tags.
 MAX_STYLES, MAX_SELECTING, MAX_STYLING = 32 * 1024, 250_000, 4_000_000
 #: Characters of an HTML message when the styles are written into the tags.

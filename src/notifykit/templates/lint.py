@@ -8,12 +8,13 @@ from typing import Any, Final
 
 import attrs
 
-from ..codec import dumps, timestamp
+from ..codec import dumps, json_problems, timestamp
 from ..errors import TemplateError
 from ..models.delivery import Claim, EventDetails, Priority
 from ..models.destination import Destination
+from ..models.ids import EVENT, new_id
 from ..models.messages import EmailMessage, Message, SmsMessage
-from .library import CONTENT, EXAMPLE, Content, chain
+from .library import CONTENT, EXAMPLE, Content, Library, chain
 from .renderer import Templates, babel_locale
 
 #: Gmail cuts longer messages off, and with them the link to unsubscribe.
@@ -61,8 +62,9 @@ def render_example(
     event_type: str,
     channel: str,
     data: Mapping[str, Any],
-    *,
     locale: str | None = None,
+    tenant: str = "",
+    *,
     now: datetime | None = None,
 ) -> Message:
     """Render a type from a payload, as it would be for a person with this locale.
@@ -71,6 +73,8 @@ def render_example(
         TemplateError: It cannot be rendered.
     """
     now = now or datetime.now(UTC)
+    if problems := json_problems(data, path="data"):
+        raise TemplateError(f"{event_type}/{channel}: the payload cannot be one: {'; '.join(problems)}")
     envelope = {"type": event_type, "timestamp": timestamp(now), "data": data}
     claim = Claim(
         delivery_id="dlv_example",
@@ -78,8 +82,8 @@ def render_example(
         attempt=1,
         tries=0,
         abandoned=0,
-        tenant="example",
-        event_id="evt_example",
+        tenant=tenant,
+        event_id=new_id(EVENT),  # another event each time, whose message is not kept for the next
         event_type=event_type,
         subscription_id="",
         subscriber_id="user:42",
@@ -96,7 +100,7 @@ def render_example(
     )
     person = Example(locale=locale)
     destination = Destination(
-        subscriber_id=person.id, tenant="example", channel=channel, address="ada@example.org", config=person
+        subscriber_id=person.id, tenant=tenant, channel=channel, address="ada@example.org", config=person
     )
     return templates.render(claim, destination, now=now)
 
@@ -118,8 +122,21 @@ class Lint:
 
     def findings(self) -> list[Finding]:
         """Return all mistakes, by template."""
-        found = {finding: None for key in sorted(self._library.parts) for finding in self._of(*key)}
+        found = dict.fromkeys(finding for key in self._library.own for finding in self._of(*key))
+        for tenant in self._templates.tenants:
+            # What is missing is the host's business; a tenant's files only have to work.
+            found |= dict.fromkeys(self._of_tenant(tenant))
         return list(found)
+
+    def _of_tenant(self, tenant: str) -> Iterator[Finding]:
+        try:
+            library = self._templates.library_of(tenant)
+        except TemplateError as error:
+            yield Finding(str(error.template), "template_failed", _without_place(error), error.line)
+            return
+        for event_type, channel in library.own:
+            for locale in ["", *library.locales()]:
+                yield from self._of_locale(library, event_type, channel, locale, tenant)
 
     def _of(self, event_type: str, channel: str) -> Iterator[Finding]:
         parts = self._library.parts[event_type, channel]
@@ -132,11 +149,10 @@ class Lint:
             yield Finding(
                 name, "no_unsubscribe", "marketing needs email.unsubscribe.txt: the address for unsubscribing"
             )
-        example = self._library.examples.get(event_type)
-        if example is None:
+        if event_type not in self._library.examples:
             yield Finding(event_type, "no_example", f"without {EXAMPLE} the templates cannot be rendered here")
         for locale in ["", *self._library.locales()]:
-            yield from self._of_locale(event_type, channel, locale, example)
+            yield from self._of_locale(self._library, event_type, channel, locale)
 
     def _missing(self, name: str, channel: str, parts: Mapping[str, Mapping[str, str]]) -> Iterator[Finding]:
         content = {locale for part in CONTENT for locale in parts.get(part, {})}
@@ -153,23 +169,24 @@ class Lint:
                 yield Finding(name, "unknown_locale", f"{locale} is no locale that dates and numbers are known for")
 
     def _of_locale(
-        self, event_type: str, channel: str, locale: str, example: Mapping[str, Any] | None
+        self, library: Library, event_type: str, channel: str, locale: str, tenant: str = ""
     ) -> Iterator[Finding]:
-        name = ".".join(filter(None, (f"{event_type}/{channel}", locale)))
+        name = ".".join(filter(None, (f"{event_type}/{channel}", locale))) + (f" ({tenant})" if tenant else "")
+        example = library.examples.get(event_type)
         try:
-            content = self._library.content(event_type, channel, locale)
+            content = library.content(event_type, channel, locale)
             if content is None or content.locale != locale:
                 return
-            yield from self._unknown(content, example)
+            yield from self._unknown(library, content, example)
             if example is not None:
-                message = render_example(self._templates, event_type, channel, example, locale=locale or None)
+                message = render_example(self._templates, event_type, channel, example, locale or None, tenant)
                 yield from self._of_message(content, message, name)
         except TemplateError as error:
             yield Finding(error.template or name, "template_failed", _without_place(error), error.line)
 
-    def _unknown(self, content: Content, example: Mapping[str, Any] | None) -> Iterator[Finding]:
+    def _unknown(self, library: Library, content: Content, example: Mapping[str, Any] | None) -> Iterator[Finding]:
         for file in content.files.values():
-            for variable in sorted(self._library.variables(file)):
+            for variable in sorted(library.variables(file)):
                 root, _, field = variable.partition(".")
                 if root not in VARIABLES:
                     yield Finding(file, "unknown_variable", f"{root} is unknown: use {', '.join(sorted(VARIABLES))}")

@@ -18,7 +18,8 @@ from ..models.delivery import Claim
 from ..models.destination import Destination
 from ..models.messages import ChatMessage, EmailMessage, InAppMessage, Message, PushMessage, SmsMessage
 from .html import inlined, text_of
-from .library import Content, Library, chain, read_folder
+from .library import Content, Library, chain, read_folder, tenants_of
+from .limits import MAX_LINE
 from .rendering import Problem, Rendering
 from .syntax import Place
 from .values import Wrapper
@@ -40,6 +41,10 @@ class Templates:
         default_locale: The language of the files without a locale; also of dates in them.
         otherwise: Renders what there is no template for; by default that is an error.
 
+    Attributes:
+        library: The templates of the host.
+        tenants: Which tenants have templates of their own.
+
     Raises:
         ConfigurationError: The folder cannot be read, or the locale is none.
         TemplateError: A file has no name of a template.
@@ -52,7 +57,10 @@ class Templates:
         default_locale: str = "en",
         otherwise: Renderer | None = None,
     ) -> None:
-        self.library = Library(source if isinstance(source, Mapping) else read_folder(source))
+        files = source if isinstance(source, Mapping) else read_folder(source)
+        self.library = Library(files)
+        self.tenants = tenants_of(files)
+        self._libraries: dict[str, Library] = {}
         default = babel_locale(default_locale)
         if default is None:
             raise ConfigurationError(f"default_locale: {default_locale[:40]!r} is not a locale such as en or de-AT")
@@ -66,7 +74,8 @@ class Templates:
         # One event of a digest is sent as that event; ``collected`` has more.
         collected = getattr(claim, "collected", None)
         folder: str = claim.event_type if collected is None else f"digest.{getattr(claim, 'digest', None)}"
-        content = self.library.content(folder, claim.channel, wanted)
+        library = self.library_of(claim.tenant)
+        content = library.content(folder, claim.channel, wanted)
         if content is None:
             if self._otherwise is None:
                 raise TemplateError(f"there is no template {folder}/{claim.channel}")
@@ -75,20 +84,34 @@ class Templates:
         key = (claim.event_id, claim.tenant, content, claim.channel, wanted, zone)
         if collected is None and (kept := self._kept.get(key)) is not None:
             return kept
-        message = self._made(content, folder, claim, person, now)
+        message = self._made(library, content, folder, claim, person, now)
         if collected is None and not content.uses & {"to", "now"}:
             self._kept[key] = message
             if len(self._kept) > _MAX_KEPT:
                 self._kept.popitem(last=False)
         return message
 
-    def _made(self, content: Content, folder: str, claim: Claim, person: object, now: datetime) -> Message:
+    def library_of(self, tenant: str) -> Library:
+        """Return the templates that a tenant's messages are made of.
+
+        Raises:
+            TemplateError: One of the tenant's files has no name of a template.
+        """
+        if tenant not in self.tenants:
+            return self.library
+        if (library := self._libraries.get(tenant)) is None:
+            library = self._libraries[tenant] = Library(self.library.files, tenant)
+        return library
+
+    def _made(
+        self, library: Library, content: Content, folder: str, claim: Claim, person: object, now: datetime
+    ) -> Message:
         rendering = Rendering(
             self._locale(content, getattr(person, "locale", None)), zone_of(getattr(person, "zone", None)), now
         )
         values = _values(claim, person, now, rendering)
         name = ".".join(filter(None, (f"{folder}/{claim.channel}", content.locale)))
-        message = _Parts(self.library, content, rendering, values, f"{name}@{content.version}")
+        message = _Parts(library, content, rendering, values, f"{name}@{content.version}")
         return _MAKERS[claim.channel](message, title_of(folder))
 
     def _locale(self, content: Content, wanted: str | None) -> Locale:
@@ -204,8 +227,10 @@ class _Parts:
 
     def line(self, part: str) -> str | None:
         """Return a part as one line: a subject with a line break would be two header fields."""
-        made = self.whole(part)
-        return None if made is None else " ".join(made.split()) or None
+        made = " ".join((self.whole(part) or "").split())
+        if len(made) > MAX_LINE:
+            raise Place(self._content.files[part], 1).error(f"is longer than {MAX_LINE:,} characters")
+        return made or None
 
 
 def _email(parts: _Parts, title: str) -> EmailMessage:

@@ -53,6 +53,18 @@ def test_preview_as_json_has_the_whole_message(cli, folder, monkeypatch):
     assert ("email", "<p>Order B-2</p>", "Order B-2") == (record["channel"], record["html"], record["text"])
 
 
+def test_preview_is_of_a_tenant(cli, folder):
+    """Whose files come before those of the host."""
+    own = folder / "_tenants/acme/order.paid/chat.txt"
+    own.parent.mkdir(parents=True)
+    own.write_text("thanks")
+
+    answers = [
+        cli("preview", "order.paid", f"--templates={folder}", f"--tenant={name}").out for name in ("acme", "other")
+    ]
+    assert ["thanks", "paid"] == [answer.split()[-1] for answer in answers]
+
+
 def test_preview_writes_the_html_to_a_file(cli, folder, tmp_path):
     """To look at it in a browser."""
     file = tmp_path / "order.html"
@@ -70,6 +82,7 @@ def test_preview_writes_the_html_to_a_file(cli, folder, tmp_path):
         (["order.shipped", "--channel=sms"], 3, "only for email, in_app"),
         (["order.shipped", "--locale=!"], 2, "is no locale"),
         (["order.shipped", "--data=[]"], 2, "must be a JSON object"),
+        (["order.shipped", '--data={"order_id": NaN}'], 1, "the payload cannot be one: data.order_id: "),
         (["order.shipped", "--data={}"], 1, "order.shipped/email.html, line 1: `data.order_id` is undefined"),
         (["order.shipped", "--html=\0"], 2, "cannot write"),
         (["order.shipped", "--html="], 2, "cannot write"),

@@ -115,6 +115,8 @@ def test_the_version_changes_with_what_a_message_is_made_of():
         ("order.shipped/email.d.txt", "it is CHANNEL.txt"),
         ("_p/a.b.c.html", "a shared template is"),
         ("_p/a.b.html", "a shared template is"),
+        ("_tenants/x.html", "a tenant's template is in"),
+        ("_tenants/a b/a.b/sms.txt", "a tenant's template is in"),
     ],
 )
 def test_a_name_that_means_nothing_is_refused(name, rule):
@@ -143,6 +145,36 @@ def test_many_locales_of_people_do_not_fill_the_memory():
         library.content("order.shipped", "email", f"x{number}")
 
     assert len(library._contents) <= _MAX_FOLDER + 1
+
+
+def test_a_tenant_has_files_of_its_own():
+    """They take the place of those with the same name; all others stay those of the host."""
+    files = {
+        MAIN: '{% include "_p/a.html" %} host',
+        "_p/a.html": "logo",
+        "_tenants/acme/_p/a.html": "ACME",
+        "_tenants/globex/order.shipped/email.html": '{% include "_p/a.html" %} globex {{ data.nope }}',
+        "_tenants/globex/order.shipped/email.de.html": "deutsch",
+    }
+    templates = Templates(files)
+
+    assert ["acme", "globex"] == templates.tenants
+    assert "logo host" == message(templates, "email", tenant="other").html
+    assert "ACME host" == message(templates, "email", tenant="acme").html
+    assert "deutsch" == message(templates, "email", tenant="globex", person=Ada(locale="de")).html
+    assert "logo host" == message(templates, "email", tenant="other", person=Ada(locale="de")).html
+    with pytest.raises(TemplateError, match=r"^_tenants/globex/order.shipped/email.html, line 1: `data.nope`"):
+        message(templates, "email", tenant="globex")
+
+
+def test_tenants_do_not_reach_the_files_of_others():
+    """Neither by their path nor by their name."""
+    files = {"_tenants/acme/_p/secret.html": "secret", "_tenants/globex/a.b/email.html": ""}
+    for name in ("_tenants/acme/_p/secret.html", "_p/secret.html"):
+        source = f'{{% include "{name}" %}}'
+        templates = Templates(files | {"_tenants/globex/a.b/email.html": source})
+        with pytest.raises(TemplateError, match="there is no file"):
+            message(templates, "email", tenant="globex", event_type="a.b")
 
 
 # -- folders ------------------------------------------------------------------------------------------

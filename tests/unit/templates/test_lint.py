@@ -42,6 +42,10 @@ LONG = "x" * 60_000 + "{% for i in range(45) %}" + "y" * 1_000 + "{% endfor %}"
         ({"order.shipped/example.json": None}, [("order.shipped", "no_example")]),
         ({f"{SMS}.txt": "{{ data.id }}"}, [(f"{SMS}.txt", "template_failed"), (f"{SMS}.txt", "unknown_variable")]),
         ({f"{SMS}.txt": "{% if false %}{{ order.id }}{% endif %}"}, [(f"{SMS}.txt", "unknown_variable")]),
+        (
+            {"order.shipped/example.json": '{"order_id": 1e999}'},
+            [(name, "template_failed") for name in (EMAIL, f"{EMAIL}.de", SMS, f"{SMS}.de")],
+        ),
         ({f"{SMS}.txt": "{{ 1 + 1 }}"}, [(f"{SMS}.txt", "template_failed")]),
         ({f"{SMS}.txt": "x" * 161}, [(f"{SMS}.txt", "sms_segments")]),
         ({f"{SMS}.txt": "“" + "x" * 70}, [(f"{SMS}.txt", "sms_segments")]),
@@ -58,6 +62,25 @@ def test_what_is_allowed_can_be_widened():
     """Longer text messages; and only marketing needs an address for unsubscribing."""
     assert [] == found({"order.shipped/sms.txt": "x" * 306}, sms_segments=2)
     assert [] == found({"order.shipped/email.unsubscribe.txt": None})
+
+
+def test_the_files_of_tenants_have_to_work():
+    """What is missing is the host's business, and what the host does wrong is found once."""
+    files = {
+        "_tenants/acme/order.shipped/sms.txt": "{{ data.nope }}",
+        "_tenants/globex/order.shipped/sms.txt": "x" * 161,
+        "_tenants/other/order.shipped/nope.txt": "",
+        "_tenants/other/order.shipped/sms.txt": "",
+        "order.shipped/sms.de.txt": None,
+    }
+
+    assert [
+        ("order.shipped/sms", "missing_locale"),
+        ("_tenants/acme/order.shipped/sms.txt", "unknown_variable"),
+        ("_tenants/acme/order.shipped/sms.txt", "template_failed"),
+        ("_tenants/globex/order.shipped/sms.txt", "sms_segments"),
+        ("_tenants/other/order.shipped/nope.txt", "template_failed"),
+    ] == found(files)
 
 
 def test_a_finding_says_what_to_do():

@@ -48,6 +48,14 @@ def test_an_email_without_text_or_subject_gets_them():
     assert made.unsubscribe_url is None
 
 
+def test_a_subject_is_a_line():
+    """A longer one is a mistake, and not cut off."""
+    templates = of(email__txt="x", email__subject__txt="{% for i in range(500) %}long {% endfor %}")
+
+    with pytest.raises(TemplateError, match=r"email.subject.txt, line 1: is longer than 2,000 characters"):
+        message(templates, "email")
+
+
 def test_an_email_may_be_plain():
     """Without HTML there is only text, in which nothing is escaped."""
     made = message(of(email__txt="{{ data.name }}"), "email", DATA)
