@@ -14,9 +14,11 @@ from .reading import of_event
 from .records import remove_subscriptions, touch
 from .rows import micros
 
-#: Tables with rows of a person's own, and the column with the person's id; deliveries are deleted with their attempts.
+#: Tables with rows of a person's own, and the column with the person's id.
 _OWN: tuple[tuple[Table, str], ...] = ((s.recipients, "id"), (s.buckets, "endpoint_id"))
 _DELIVERIES = (s.queue, s.deliveries)
+#: What belongs to a delivery, by the column with its id.
+_OF_DELIVERIES = (s.attempts.c.delivery_id,)
 #: Rows that are looked up by one statement.
 _PAGE = 500
 
@@ -37,13 +39,13 @@ def erase(connection: Connection, tenant: str, recipient_id: str, now: datetime)
 
 
 def _delete_deliveries(connection: Connection, table: Table, tenant: str, recipient_id: str) -> int:
-    """Delete deliveries and then their attempts, to which a worker may have added one until now."""
+    """Delete deliveries and then what belongs to them, to which a worker may have added something until now."""
     its = and_(table.c.tenant == tenant, table.c.subscriber_id == recipient_id)
     gone = connection.execute(delete(table).where(its).returning(table.c.id)).scalars().all()
     count = len(gone)
     for at in range(0, len(gone), _PAGE):
-        tried = s.attempts.c.delivery_id.in_(gone[at : at + _PAGE])
-        count += connection.execute(delete(s.attempts).where(tried)).rowcount
+        for column in _OF_DELIVERIES:
+            count += connection.execute(delete(column.table).where(column.in_(gone[at : at + _PAGE]))).rowcount
     return count
 
 
