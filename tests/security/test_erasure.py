@@ -13,8 +13,16 @@ from sqlalchemy import make_url
 
 from notifykit import EgressRules, Notifykit
 from notifykit.models.delivery import DeliveryState
-from notifykit.ports import Settlement
-from notifykit.testing import FakeClock, make_attempt, make_delivery, make_event, make_record, make_subscription
+from notifykit.ports import Inbox, Settlement
+from notifykit.testing import (
+    FakeClock,
+    make_attempt,
+    make_delivery,
+    make_event,
+    make_inbox_item,
+    make_record,
+    make_subscription,
+)
 from notifykit.testing.suites.store.steps import LEASE, claim_one, given_claim, given_delivery, take_one
 
 from .test_secrets_at_rest import dump, hits
@@ -57,6 +65,8 @@ async def provide(kit: Notifykit, id_: str) -> None:
         await store.append([make_event(at=now, due_at=now + timedelta(1), audience=audience)])
     await given_delivery(store, clock, subscriber=id_, state=DeliveryState.HELD, due_at=now + timedelta(1))
     await given_claim(store, clock, subscriber=id_)
+    assert isinstance(store, Inbox)
+    await store.inbox_put([make_inbox_item(id_, at=now, tenant=ACME, title=TRAIT)])
 
 
 async def test_nothing_of_a_person_is_left_in_the_database(kit, store_url):

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 from ..codec import loads, unstructure
 from ..errors import NotFoundError
 from ..models.delivery import Attempt, Delivery
 from ..models.event import StoredEvent
+from ..models.inbox import InboxFilter, InboxItem, InboxState
 from ..models.recipient import Recipient
 from ..models.subscription import Subscription
-from ..ports import DeliveryFilter, EventFilter, Store
+from ..ports import DeliveryFilter, EventFilter, Inbox, Store
 
 _PAGE = 500
 
 
 async def export(store: Store, tenant: str, recipient_id: str) -> dict[str, Any]:
-    """Return a person's record, subscriptions, deliveries with their attempts, and the events of these.
+    """Return a person's record, subscriptions, inbox, deliveries with their attempts, and the events of these.
 
     Raises:
         NotFoundError: Nothing is known of such a person.
@@ -25,12 +27,14 @@ async def export(store: Store, tenant: str, recipient_id: str) -> dict[str, Any]
     found = await store.get(Recipient, tenant, [recipient_id])
     subscriptions = [each async for each in _subscriptions(store, tenant, recipient_id)]
     deliveries = [each async for each in _deliveries(store, tenant, recipient_id)]
-    if not (found or subscriptions or deliveries):
+    inbox = [each async for each in _inbox(store, tenant, recipient_id)]
+    if not (found or subscriptions or deliveries or inbox):
         raise NotFoundError("recipient", recipient_id)
     events = [each async for each in _events(store, tenant, {delivery.event_id for delivery in deliveries})]
     return {
         "recipient": unstructure(found[0]) if found else None,
         "subscriptions": [unstructure(subscription) for subscription in subscriptions],
+        "inbox": [unstructure(item) for item in inbox],
         "deliveries": [
             {
                 **unstructure(delivery),
@@ -51,6 +55,19 @@ async def _subscriptions(store: Store, tenant: str, recipient_id: str) -> AsyncI
         if len(page) < _PAGE:
             return
         last = page[-1].id
+
+
+async def _inbox(store: Store, tenant: str, recipient_id: str) -> AsyncIterator[InboxItem]:
+    if not isinstance(store, Inbox):
+        return
+    for state in (InboxState.ACTIVE, InboxState.SNOOZED, InboxState.ARCHIVED):
+        wanted, last, now = InboxFilter(state=state), None, datetime.now(UTC)
+        while True:
+            page = await store.inbox_page(tenant, recipient_id, wanted, now=now, limit=_PAGE, after=last)
+            for item in page.items:
+                yield item
+            if (last := page.next) is None:
+                break
 
 
 async def _deliveries(store: Store, tenant: str, recipient_id: str) -> AsyncIterator[Delivery]:

@@ -16,11 +16,13 @@ from ..models.ids import ENDPOINT
 from ..models.preferences import Purpose, label
 from ..models.recipient import Recipient, RecipientAddress, recipient_id
 from ..policies.arguments import F, checked
-from ..ports import Clock, Store
+from ..ports import Clock, Inbox, Store
 from . import recipient_export
 from .recipient_changes import RecipientFields, applied, checked_fields, edit
 from .recipient_import import ImportReport, import_lines
 
+#: Items that are erased in one transaction.
+_PAGE = 500
 #: What parameters of these names take, here and of preferences.
 _ARGUMENTS: Mapping[str, checks.Check] = {
     "recipient_id": checks.identifier,
@@ -120,7 +122,11 @@ class Recipients:
         """
         if recipient_id.startswith(ENDPOINT):
             return 0
-        return await self._store.erase(tenant, recipient_id, now=self._clock.now())
+        count = await self._store.erase(tenant, recipient_id, now=self._clock.now())
+        if isinstance(self._store, Inbox):
+            while gone := await self._store.inbox_erase(tenant, recipient_id, limit=_PAGE):
+                count += gone
+        return count
 
     @_checked()
     async def export(self, recipient_id: str, *, tenant: str) -> dict[str, Any]:
