@@ -60,6 +60,8 @@ _LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.Intern
 _FAILURES = (*_LOST, asyncpg.PostgresError, exc.SQLAlchemyError)
 #: Seconds that a frequent verb may take, which needs milliseconds, before its connection is given up for dead.
 _STATEMENT_TIMEOUT = 15
+#: Seconds that a connection may take to be closed.
+_CLOSING = 2
 _NOTIFY = "NOTIFY notifykit"
 #: So many failures in a row, some seconds apart, are reported: a server that was only restarted is not.
 _DEAF_AFTER = 3
@@ -497,7 +499,7 @@ class PostgresStore(SqlStore):
                     await self._heed(lost)
                 finally:
                     self._listener, self._hears = None, False
-                    connection.terminate()
+                    await _closed(connection)
             except (*_FAILURES, NotifykitError) as error:
                 failures += 1
                 self.listen_error = why(error)
@@ -525,6 +527,15 @@ class PostgresStore(SqlStore):
         connection = lent.driver_connection
         lent.detach()
         return connection
+
+
+async def _closed(connection: Any) -> None:
+    """Close a connection: to terminate it while asyncpg cancels a statement leaves an error that asyncio logs."""
+    try:
+        async with asyncio.timeout(_CLOSING):
+            await connection.close()
+    except _FAILURES:
+        connection.terminate()
 
 
 async def _borrowed(engine: AsyncEngine) -> PoolProxiedConnection:
