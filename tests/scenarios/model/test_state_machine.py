@@ -557,7 +557,7 @@ class EngineMachine(RuleBasedStateMachine):
 
 
 class Inline:
-    """Does the jobs of an SQLite store in the caller's thread: to change between threads takes long on a busy machine."""
+    """Does the jobs of an SQLite store in the caller's thread: changing threads takes long on a busy machine."""
 
     def submit(self, job: Callable[[], None]) -> None:
         """Do ``job``."""
