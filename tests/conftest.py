@@ -12,6 +12,7 @@ from shutil import copyfile
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from notifykit.native import is_compiled
 from notifykit.testing.servers import PostgresServer, ServerUnavailableError
@@ -21,6 +22,14 @@ from tests.everyday import is_everyday, left_out, today
 from tests.pgbouncer import PgBouncer
 from tests.services import is_required, running
 from tests.stores import create_tables, empty_tables
+
+settings.register_profile("everyday", max_examples=20, deadline=None)
+
+
+def pytest_configure() -> None:
+    """Try few random examples every day, however slow the machine is; CI tries what each test says."""
+    if is_everyday():
+        settings.load_profile("everyday")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

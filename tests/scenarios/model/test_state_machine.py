@@ -15,6 +15,7 @@ import random
 from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
+from unittest.mock import patch
 
 import attrs
 import pytest
@@ -40,6 +41,7 @@ from notifykit.policies.plan import SubscriptionIndex, plan
 from notifykit.policies.retry import Complete, DeadLetter, RetryAt, next_step
 from notifykit.ports import DeliveryFilter, Move, Record, Settlement, Store
 from notifykit.stores.memory import MemoryStore
+from notifykit.stores.sql.sqlite import store as sqlite
 from notifykit.stores.sql.sqlite.store import SqliteStore
 from notifykit.testing import START, make_endpoint, make_event, make_subscription
 from notifykit.testing.suites.store.steps import load
@@ -554,6 +556,17 @@ class EngineMachine(RuleBasedStateMachine):
         assert (0, 0, 0, dead) == stats[:4]
 
 
+class Inline:
+    """Does the jobs of an SQLite store in the caller's thread: changing threads takes long on a busy machine."""
+
+    def submit(self, job: Callable[[], None]) -> None:
+        """Do ``job``."""
+        job()
+
+    def end(self) -> None:
+        """Every job is done."""
+
+
 class SqliteMachine(EngineMachine):
     """The same on SQLite, where whoever waits in line may be found to have the turn a little later."""
 
@@ -564,7 +577,8 @@ class SqliteMachine(EngineMachine):
         return SqliteStore("sqlite://")
 
     def __init__(self) -> None:
-        super().__init__()
+        with patch.object(sqlite, "Writer", Inline):
+            super().__init__()
         # The same steps must do the same each time; the store spreads second looks by chance.
         assert isinstance(self.store, SqliteStore)
         assert self.store._db is not None

@@ -61,6 +61,8 @@ _LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.Intern
 _FAILURES = (*_LOST, asyncpg.PostgresError, exc.SQLAlchemyError)
 #: Seconds that a frequent verb may take, which needs milliseconds, before its connection is given up for dead.
 _STATEMENT_TIMEOUT = 15
+#: Seconds that a connection may take to be closed.
+_CLOSING = 2
 _NOTIFY = "NOTIFY notifykit"
 #: The channel of inboxes is another one: what people read wakes no dispatcher.
 _NOTIFY_INBOXES = "NOTIFY notifykit_inbox"
@@ -515,7 +517,7 @@ class PostgresStore(SqlStore):
                     await self._heed(lost)
                 finally:
                     self._listener, self._hears = None, False
-                    connection.terminate()
+                    await _closed(connection)
             except (*_FAILURES, NotifykitError) as error:
                 failures += 1
                 self.listen_error = why(error)
@@ -556,6 +558,15 @@ async def _notified(waiters: set[asyncio.Future[bool]], timeout: timedelta) -> b
     finally:
         timer.cancel()
         waiters.discard(waiter)
+
+
+async def _closed(connection: Any) -> None:
+    """Close a connection: to terminate it while asyncpg cancels a statement leaves an error that asyncio logs."""
+    try:
+        async with asyncio.timeout(_CLOSING):
+            await connection.close()
+    except _FAILURES:
+        connection.terminate()
 
 
 async def _borrowed(engine: AsyncEngine) -> PoolProxiedConnection:
