@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from .models.delivery import EventDetails as EventDetails
     from .models.delivery import Priority as Priority
     from .models.destination import Destination as Destination
+    from .models.digest import Digest as Digest
     from .models.endpoint import Endpoint as Endpoint
     from .models.endpoint import EndpointSecret as EndpointSecret
     from .models.endpoint import EndpointState as EndpointState
@@ -126,6 +127,7 @@ _HOMES = {
     **dict.fromkeys(("EgressRules", "KitOptions", "Notifykit"), ".kit"),
     **dict.fromkeys(("Attempt", "Delivery", "DeliveryState", "EventDetails", "Priority"), ".models.delivery"),
     "Destination": ".models.destination",
+    "Digest": ".models.digest",
     **dict.fromkeys(("Endpoint", "EndpointSecret", "EndpointState", "RateLimit"), ".models.endpoint"),
     **dict.fromkeys(("Event", "EventType", "Receipt", "Resource", "StoredEvent"), ".models.event"),
     "RetryPolicy": ".models.retry",
@@ -152,6 +154,7 @@ __all__ = [
     "DeliveryState",
     "Destination",
     "DestinationRefusedError",
+    "Digest",
     "DispatchSettings",
     "Dispatcher",
     "EgressRules",
