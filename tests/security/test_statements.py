@@ -42,6 +42,8 @@ TABLES = (
     "event_types",
     "recipients",
     "tenant_preferences",
+    "digests",
+    "digest_items",
 )
 #: Attempts have no tenant of their own: they are read by the id of a delivery that was found by its tenant, and
 #: written beside one.

@@ -47,8 +47,12 @@ def _delete_of_deliveries(connection: Connection, tenant: str, recipient_id: str
             for table in (s.queue, s.deliveries)
         )
     )
-    columns = (s.attempts.c.delivery_id, s.digest_items.c.digest_id, s.digests.c.id)
-    return sum(connection.execute(delete(each.table).where(each.in_(theirs))).rowcount for each in columns)
+    statements = (
+        delete(s.attempts).where(s.attempts.c.delivery_id.in_(theirs)),
+        delete(s.digest_items).where(s.digest_items.c.tenant == tenant, s.digest_items.c.digest_id.in_(theirs)),
+        delete(s.digests).where(s.digests.c.tenant == tenant, s.digests.c.id.in_(theirs)),
+    )
+    return sum(connection.execute(statement).rowcount for statement in statements)
 
 
 def _addressed(connection: Connection, tenant: str, recipient_id: str) -> Iterator[tuple[str, str]]:
