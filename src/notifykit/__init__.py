@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from .models.delivery import EventDetails as EventDetails
     from .models.delivery import Priority as Priority
     from .models.destination import Destination as Destination
+    from .models.digest import Digest as Digest
     from .models.endpoint import Endpoint as Endpoint
     from .models.endpoint import EndpointSecret as EndpointSecret
     from .models.endpoint import EndpointState as EndpointState
@@ -166,6 +167,7 @@ _HOMES = {
     **dict.fromkeys(("EgressRules", "KitOptions", "Notifykit"), ".kit"),
     **dict.fromkeys(("Attempt", "Delivery", "DeliveryState", "EventDetails", "Priority"), ".models.delivery"),
     "Destination": ".models.destination",
+    "Digest": ".models.digest",
     **dict.fromkeys(("Endpoint", "EndpointSecret", "EndpointState", "RateLimit"), ".models.endpoint"),
     **dict.fromkeys(("Event", "EventType", "Receipt", "Resource", "StoredEvent"), ".models.event"),
     **dict.fromkeys(
@@ -202,6 +204,7 @@ __all__ = [
     "DeliveryState",
     "Destination",
     "DestinationRefusedError",
+    "Digest",
     "DispatchSettings",
     "Dispatcher",
     "EgressRules",

@@ -45,6 +45,8 @@ TABLES = (
     "tenant_preferences",
     "inboxes",
     "inbox_items",
+    "digests",
+    "digest_items",
 )
 #: Attempts have no tenant of their own: they are read by the id of a delivery that was found by its tenant, and
 #: written and deleted beside one.

@@ -76,7 +76,7 @@ def enter(
         group = None
     elif group is None:
         return NO_GROUP
-    closes_at, closes_by = (_undisturbed(at, quiet) for at in window_from(digest, clock, now))
+    closes_at, closes_by = window_from(digest, clock, quiet, now)
     if its.expires_at is not None and its.expires_at <= closes_by:
         return TOO_LATE
     key = digest_key(its, digest.name, group)
@@ -90,10 +90,6 @@ def enter(
         quiet_since=None if digest.look_back is None else now - digest.look_back,
         max_items=digest.max_items,
     )
-
-
-def _undisturbed(at: datetime, quiet: QuietHours | None) -> datetime:
-    return at if quiet is None else quiet_until(quiet, at) or at
 
 
 def collected(new: NewDelivery, entry: DigestEntry) -> NewDelivery:
@@ -145,13 +141,15 @@ def digest_key(its: Collectable, name: str, group: str | None) -> str:
     return blake2b(parts.encode(), digest_size=16).hexdigest()
 
 
-def window_from(digest: Digest, clock: tzinfo, now: datetime) -> tuple[datetime, datetime]:
+def window_from(digest: Digest, clock: tzinfo, quiet: QuietHours | None, now: datetime) -> tuple[datetime, datetime]:
     """Return when a digest closes that opens at ``now``, if nothing is added, and at the latest."""
     if digest.window is not None:
-        return now + digest.window, now + (digest.max_window or digest.window)
-    assert digest.at is not None, "a digest has a window or a time of day"
-    at = next_at(digest.at, digest.day, clock, now)
-    return at, at
+        ends = now + digest.window, now + (digest.max_window or digest.window)
+    else:
+        assert digest.at is not None, "a digest has a window or a time of day"
+        ends = (next_at(digest.at, digest.day, clock, now),) * 2
+    closes_at, closes_by = (end if quiet is None else quiet_until(quiet, end) or end for end in ends)
+    return closes_at, closes_by
 
 
 def next_at(at: str, day: str | None, clock: tzinfo, now: datetime) -> datetime:

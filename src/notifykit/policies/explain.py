@@ -12,7 +12,7 @@ import attrs
 
 from ..models.preferences import Purpose
 from ..models.recipient import Recipient, TenantPreferences
-from .audience import SENTENCES, NoticePlan, clock_of, decide_step, digest_for
+from .audience import SENTENCES, NoticePlan, clock_of, decide_step, digest_for, quiet_for
 from .contact import REASONS, Code, Defer, Skip, Verdict, person_of, usable_addresses
 from .digest import window_from
 
@@ -74,7 +74,8 @@ def explain_steps(
         is_skipped = isinstance(decision, Skip)
         digest = None if is_skipped else digest_for(plan, step.channel, decision)
         if digest is not None:
-            code, (sent_at, _) = Code.DIGEST, window_from(digest, clock_of(recipient, tenant), at)
+            quiet = quiet_for(person, plan.notice)
+            code, (sent_at, _) = Code.DIGEST, window_from(digest, clock_of(recipient, tenant), quiet, at)
         addresses = [] if is_skipped else usable_addresses(person, step.channel, plan.notice.purpose, at)
         found.append(
             StepExplanation(

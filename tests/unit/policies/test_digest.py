@@ -213,8 +213,8 @@ def test_a_digest_has_what_it_has_collected(found, empty):
 
 def test_windows_begin_when_the_digest_opens():
     """A sliding one says how long it may slide."""
-    assert (NOW + HOUR, NOW + HOUR) == window_from(Digest("a", window=HOUR), UTC, NOW)
-    assert (NOW + HOUR, NOW + DAY) == window_from(Digest("a", window=HOUR, max_window=DAY), UTC, NOW)
+    assert (NOW + HOUR, NOW + HOUR) == window_from(Digest("a", window=HOUR), UTC, None, NOW)
+    assert (NOW + HOUR, NOW + DAY) == window_from(Digest("a", window=HOUR, max_window=DAY), UTC, None, NOW)
 
 
 @pytest.mark.parametrize(

@@ -147,10 +147,15 @@ def from_queue(row: NamedRow, entry: DigestEntry, at: datetime) -> NewDelivery:
 # ── what is rare enough to be written once ─────────────────────────────────────────────────────
 
 
-def close(connection: Connection, delivery_ids: Collection[str], now: datetime) -> None:
+def close(connection: Connection, deliveries: Iterable[NamedRow], now: datetime) -> None:
     """Close digests whose deliveries have ended without having been claimed."""
-    ids = _lock(connection, delivery_ids)
-    connection.execute(update(s.digests).where(s.digests.c.id.in_(ids)).values(open=False, last_at=micros(now)))
+    by_tenant: dict[str, list[str]] = {}
+    for row in deliveries:
+        if row["digest"] is not None:
+            by_tenant.setdefault(row["tenant"], []).append(row["id"])
+    for tenant, ids in sorted(by_tenant.items()):
+        these = and_(s.digests.c.tenant == tenant, s.digests.c.id.in_(_lock(connection, tenant, ids)))
+        connection.execute(update(s.digests).where(these).values(open=False, last_at=micros(now)))
 
 
 def withdraw(connection: Connection, tenant: str, wanted: DeliveryFilter, limit: int | None) -> int:
@@ -160,16 +165,16 @@ def withdraw(connection: Connection, tenant: str, wanted: DeliveryFilter, limit:
     found = {row["id"]: row["digest_id"] for row in fetch(connection, rows.order_by(COLLECTED.c.id).limit(limit))}
     if not found:
         return 0
-    held = set(_lock(connection, set(found.values())))
+    held = set(_lock(connection, tenant, set(found.values())))
     ids = [id_ for id_, digest_id in found.items() if digest_id in held]
     gone = delete(s.digest_items).where(s.digest_items.c.tenant == tenant, s.digest_items.c.id.in_(ids))
     return connection.execute(gone).rowcount
 
 
-def _lock(connection: Connection, digest_ids: Collection[str]) -> Sequence[str]:
+def _lock(connection: Connection, tenant: str, digest_ids: Collection[str]) -> Sequence[str]:
     """Return the ids of those digests that are open and stay so, locked in the order in which they are joined."""
-    are_open = and_(s.digests.c.id.in_(digest_ids), s.digests.c.open)
-    in_order = select(s.digests.c.id).where(are_open).order_by(s.digests.c.tenant, s.digests.c.key)
+    are_open = and_(s.digests.c.tenant == tenant, s.digests.c.id.in_(digest_ids), s.digests.c.open)
+    in_order = select(s.digests.c.id).where(are_open).order_by(s.digests.c.key)
     return connection.scalars(in_order.with_for_update()).all()
 
 
@@ -190,7 +195,7 @@ def collected(
     if digest is None:
         return None
     items, events = s.digest_items, s.events
-    its = items.c.digest_id == delivery_id
+    its = and_(items.c.tenant == tenant, items.c.digest_id == delivery_id)
     of_event = and_(events.c.tenant == items.c.tenant, events.c.id == items.c.event_id)
     query = select(items.c.id.label("item_id"), events).join_from(items, events, of_event).where(its)
     rows = fetch(connection, query.order_by(items.c.id).limit(digest["max_items"]))

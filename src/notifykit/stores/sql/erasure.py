@@ -17,8 +17,6 @@ from .rows import micros
 #: Tables with rows of a person's own, and the column with the person's id.
 _OWN: tuple[tuple[Table, str], ...] = ((s.recipients, "id"), (s.buckets, "endpoint_id"))
 _DELIVERIES = (s.queue, s.deliveries)
-#: What belongs to a delivery, by the column with its id.
-_OF_DELIVERIES = (s.attempts.c.delivery_id, s.digest_items.c.digest_id, s.digests.c.id)
 #: Rows that are looked up by one statement.
 _PAGE = 500
 
@@ -44,8 +42,13 @@ def _delete_deliveries(connection: Connection, table: Table, tenant: str, recipi
     gone = connection.execute(delete(table).where(its).returning(table.c.id)).scalars().all()
     count = len(gone)
     for at in range(0, len(gone), _PAGE):
-        for column in _OF_DELIVERIES:
-            count += connection.execute(delete(column.table).where(column.in_(gone[at : at + _PAGE]))).rowcount
+        ids = gone[at : at + _PAGE]
+        statements = (
+            delete(s.attempts).where(s.attempts.c.delivery_id.in_(ids)),
+            delete(s.digest_items).where(s.digest_items.c.tenant == tenant, s.digest_items.c.digest_id.in_(ids)),
+            delete(s.digests).where(s.digests.c.tenant == tenant, s.digests.c.id.in_(ids)),
+        )
+        count += sum(connection.execute(statement).rowcount for statement in statements)
     return count
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Select,
+    Table,
     and_,
     bindparam,
     exists,
@@ -72,21 +73,33 @@ def ended_rows(of: Any = s.deliveries) -> Select[Any]:
 
 def _rows(of: Any, *more: Any) -> Select[Any]:
     its_event = and_(s.events.c.tenant == of.c.tenant, s.events.c.id == of.c.event_id)
-    shared = (of.c[name] for name in SHARED)
-    return select(*shared, *more, s.events.c.type.label("event_type")).join_from(of, s.events, its_event, isouter=True)
+    query = select(*(of.c[name] for name in SHARED), *more, s.events.c.type.label("event_type"))
+    return query.join_from(getattr(of, "source", of), s.events, its_event, isouter=True)
 
 
-def _collected(carriers: Any, time: str) -> Any:
-    """Return what digests have collected as a table like that of the digests' own deliveries."""
-    items = s.digest_items
-    of_item = ("id", "event_id", "created_at")
-    shared = (items.c[name] if name in of_item else carriers.c[name] for name in SHARED)
-    its = and_(carriers.c.tenant == items.c.tenant, carriers.c.id == items.c.digest_id)
-    return select(*shared, carriers.c[time], items.c.digest_id).join_from(items, carriers, its).subquery()
+class Collected:
+    """What digests have collected, as a table like that of the digests' own deliveries.
+
+    Attributes:
+        source: The join that it is.
+        c: Its columns.
+    """
+
+    def __init__(self, carriers: Table, time: str) -> None:
+        items = s.digest_items
+        self.source = items.join(
+            carriers, and_(carriers.c.tenant == items.c.tenant, carriers.c.id == items.c.digest_id)
+        )
+        of_item = {name: items.c[name] for name in ("id", "tenant", "event_id", "created_at", "digest_id")}
+        self.c = _Columns({name: carriers.c[name] for name in (*SHARED, time)} | of_item)
 
 
-#: Deliveries that digests have collected, each as far as its digest has come.
-COLLECTED, COLLECTED_ENDED = _collected(s.queue, "due_at"), _collected(s.deliveries, "finished_at")
+class _Columns(dict[str, Any]):
+    def __getattr__(self, name: str) -> Any:
+        return self[name]
+
+
+COLLECTED, COLLECTED_ENDED = Collected(s.queue, "due_at"), Collected(s.deliveries, "finished_at")
 
 
 def conditions(table: Any, tenant: str, wanted: DeliveryFilter) -> list[ColumnElement[bool]]:

@@ -68,8 +68,7 @@ def end(
             ],
         )
         _unblock_heads(connection, {(row["subscriber_id"], row["ordering_key"]) for row in gone}, now)
-        if of_digests := [row["id"] for row in gone if row["digest"] is not None]:
-            digests.close(connection, of_digests, now)
+        digests.close(connection, gone, now)
     return [row["id"] for row in gone]
 
 
@@ -101,7 +100,7 @@ def move(
     table = s.deliveries if to is Move.REDRIVE else s.queue
     chosen = and_(*conditions(table, tenant, wanted), in_states(table, wanted.states_for(to)))
     if not wanted.means_digests(to):
-        chosen = and_(chosen, ~select(s.digests.c.id).where(s.digests.c.id == table.c.id).exists())
+        chosen = and_(chosen, ~_is_digest(table))
     withdrawn = digests.withdraw(connection, tenant, wanted, limit) if to is Move.CANCEL else 0
     if limit is not None:
         limit -= withdrawn
@@ -123,6 +122,10 @@ def move(
 
     names_one = wanted.ids is not None and len(wanted.ids) == 1
     return withdrawn + (work(chosen) if names_one else _isolated(connection, table, chosen, work))
+
+
+def _is_digest(table: Table) -> ColumnElement[bool]:
+    return select(s.digests.c.id).where(s.digests.c.tenant == table.c.tenant, s.digests.c.id == table.c.id).exists()
 
 
 def _isolated(
