@@ -11,7 +11,7 @@ from ..models.delivery import Claim, DeliveryState, NewDelivery
 from ..models.event import EventType, TakenEvent
 from ..models.event_type import ALL_TENANTS, StoredEventType
 from ..models.ids import delivery_id, is_for_person, recipient_key
-from ..models.recipient import PREFERENCES, Recipient, TenantPreferences
+from ..models.recipient import PREFERENCES, Person, Recipient, TenantPreferences
 from ..models.steps import IN_APP, Step, Unless
 from ..models.subscription import PEOPLE
 from ..policies.audience import (
@@ -93,9 +93,7 @@ class People:
             made = plan_person(event, plan, recipient_id, recipient, tenant, subscription_id=subscription_id, now=now)
             page.deliveries.extend(made)
             if recipient is not None:
-                for new in made:
-                    if new.state is DeliveryState.PENDING:
-                        self._prime(new.channel, new.address or "", recipient, tenant, now)
+                self._directory.introduce(event.tenant, _person(recipient, tenant))
 
     # -- waking ----------------------------------------------------------------------------------
 
@@ -209,12 +207,17 @@ class People:
         self, channel: str, address: str, recipient: Recipient, tenant: TenantPreferences | None, now: datetime
     ) -> Decision:
         """Give the directory the destination that an address of a recipient yields now; decide what to do without."""
-        person = (_NOBODY if tenant is None else tenant).person(recipient)
+        person = _person(recipient, tenant)
         try:
-            is_known = self._directory.prime(recipient.tenant, recipient.id, channel, address, person)
+            destination = self._directory.prime(recipient.tenant, recipient.id, channel, address, person)
         except Exception:
             return Suppress(ADDRESS_REFUSED)
-        return SEND if is_known else Hold(now + HOLD, NO_CHANNEL)
+        return Hold(now + HOLD, NO_CHANNEL) if destination is None else SEND
+
+
+def _person(recipient: Recipient, tenant: TenantPreferences | None) -> Person:
+    """Return a recipient as renderers know them."""
+    return (_NOBODY if tenant is None else tenant).person(recipient)
 
 
 def _delivery_ids(event_id: str, recipient: Recipient, steps: Iterable[Step]) -> list[str]:
