@@ -42,8 +42,15 @@ _LOCALE = re.compile(
     r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-(?:[A-Z]{2}|[0-9]{3}))?(?:-(?:[a-z0-9]{5,8}|[0-9][a-z0-9]{3}))*", re.ASCII
 )
 _MAX_LOCALE = 35
-
-
+#: The languages with two letters in the IANA registry, which ISO 639-1 has closed.
+_LANGUAGES = (
+    " aa ab ae af ak am an ar as av ay az ba be bg bh bi bm bn bo br bs ca ce ch co cr cs cu cv cy da de dv dz "
+    "ee el en eo es et eu fa ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy hz ia id ie ig ii ik "
+    "in io is it iu iw ja ji jv ka kg ki kj kk kl km kn ko kr ks ku kv kw ky la lb lg li ln lo lt lu lv mg mh "
+    "mi mk ml mn mo mr ms mt my na nb nd ne ng nl nn no nr nv ny oc oj om or os pa pi pl ps pt qu rm rn ro ru "
+    "rw sa sc sd se sg sh si sk sl sm sn so sq sr ss st su sv sw ta te tg th ti tk tl tn to tr ts tt tw ty ug "
+    "uk ur uz ve vi vo wa wo xh yi yo za zh zu "
+)
 _ID = text(most=MAX_NAME)
 
 
@@ -82,9 +89,11 @@ def locale_name(value: object) -> str | None:
     """Check a locale."""
     if not isinstance(value, str):
         return f"must be text such as de-AT, not {kind_of(value)}"
-    if len(value) <= _MAX_LOCALE and _LOCALE.fullmatch(value):
-        return None
-    return f"{value[:40]!r} is no locale; one looks like de, de-AT or zh-Hant (BCP 47)"
+    if len(value) > _MAX_LOCALE or not _LOCALE.fullmatch(value):
+        return f"{value[:40]!r} is no locale; one looks like de, de-AT or zh-Hant (BCP 47)"
+    language = value.partition("-")[0]
+    is_known = len(language) == 3 or f" {language} " in _LANGUAGES
+    return None if is_known else f"there is no language {language!r}; a locale looks like de, de-AT or zh-Hant (BCP 47)"
 
 
 def traits_problem(value: object) -> str | None:

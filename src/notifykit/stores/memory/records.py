@@ -105,7 +105,7 @@ class MemoryRecords(MemoryDeliveries):
         tables = self._tables
         theirs = [row.delivery.id for row in tables.rows_of(tenant, recipient_id)]
         for id_ in theirs:
-            if not tables.rows[id_].delivery.state.is_final:  # it is being sent
+            if not tables.rows[id_].delivery.state.is_final:
                 tables.end(tables.rows[id_], DeliveryState.CANCELLED, None, now)
             count += 1 + len(tables.history.get(id_, ()))
         tables.forget(theirs, ())

@@ -212,7 +212,7 @@ class RecipientPromises:
         alone = make_event(at=clock.now(), key="k", audience=f'{{"to":[{quoted}],"channels":["email"]}}')
         shared = make_event(at=clock.now(), audience=f'{{"to":["user:43",{quoted}],"channels":["email"]}}')
         delivered = make_event(at=clock.now(), audience=f'{{"to":[{quoted}]}}', actor=person)
-        others = make_event(at=clock.now(), audience='{"to":["user:43"]}')
+        others = make_event(at=clock.now(), audience=f'{{"to":["user:43"],"channels":[{quoted}]}}')
         public = make_event(at=clock.now(), actor=person)
         new = make_delivery(delivered, "end_receiver")
         await plan(store, clock, delivered, [new])
