@@ -44,7 +44,7 @@ class Places:
         # The rest is for prompt destinations: any of them may become slow at any moment.
         self._max_slow = max_unproven - max_unproven // 4
         self._max_unproven = max(1, max_unproven // 2)
-        self._max_unproven_new = max(1, concurrency // 2)
+        self._max_unproven_new = max(1, concurrency // 8)
         self._new_of = [0, 0, 0]
         self._long_of = [0, 0, 0]
         self.new = 0
@@ -55,15 +55,20 @@ class Places:
         """How many more attempts may begin at the most."""
         return self._concurrency - self.new
 
+    @property
+    def slow(self) -> int:
+        """How many attempts take long, or may."""
+        return self.long + self._new_of[SLOW] + self._new_of[UNPROVEN]
+
     def admits(self, proof: int) -> bool:
         """Tell whether one more attempt may begin to a destination of which this is expected."""
         if self.new >= self._concurrency:
             return False
         if proof == PROMPT or not self._max_long:
             return True
-        new = self._new_of[UNPROVEN]
-        if self.long + self._new_of[SLOW] + new >= self._max_slow:
+        if self.slow >= self._max_slow:
             return False
+        new = self._new_of[UNPROVEN]
         return proof == SLOW or (new < self._max_unproven_new and new + self._long_of[UNPROVEN] < self._max_unproven)
 
     def begin(self, proof: int) -> None:

@@ -86,6 +86,10 @@ class RoundRobin:
             return self._most_items
         return max(1, self._most_items // smallest, self._pace.fits(target))
 
+    def fits(self, target: float) -> int:
+        """Return how many items a batch may have that takes so many seconds."""
+        return self._pace.fits(target)
+
     @property
     def is_bypassed(self) -> bool:
         """Whether others have passed the last batches."""
@@ -103,6 +107,16 @@ class RoundRobin:
             self._several = self._bypassed = _LASTS
         if shares.total() >= limit:
             self._note_heavy(shares, limit)
+
+    def is_alone(self, name: str) -> bool:
+        """Tell whether no other name was served lately."""
+        return not self._several and self._last in (None, name)
+
+    def note_much(self, name: str) -> None:
+        """Take in that one item of a name has much to do, before its batch is over."""
+        if not self.is_alone(name):
+            self._several = _LASTS
+        self._heavy[name] = self._batches
 
     def note(self, names: Iterable[str], *, limit: int, took: float) -> None:
         """Take in whose items made up a batch of at most ``limit``, and how many seconds it took."""

@@ -36,6 +36,8 @@ from .watermark import ScanWatermark
 _FEW = 8
 #: Deliveries that are settled at a time, and of one event before others have their turn.
 _PAGE = 1000
+#: The same while other tenants have events, and while these bypass the batch: they wait for the write of a page.
+_SHORT_PAGE, _VERY_SHORT_PAGE = 100, 50
 #: Fewer events than this came by themselves: to look for more at once would compete with their delivery.
 _MANY = 8
 #: How many events one bypass takes: few, so that the next ones do not wait long for it.
@@ -77,6 +79,12 @@ class Planner:
     def is_bypassed(self) -> bool:
         """Whether events of other tenants were planned beside a large batch lately, and would wait for long writes."""
         return self._round_robin.is_bypassed
+
+    def _page(self, tenant: str) -> int:
+        """Return how many deliveries of a tenant are settled at a time."""
+        if self.is_bypassed:
+            return min(_PAGE, _VERY_SHORT_PAGE)
+        return _PAGE if self._round_robin.is_alone(tenant) else min(_PAGE, _SHORT_PAGE)
 
     async def turn(self) -> PollResult:
         """Plan one batch."""
@@ -130,6 +138,8 @@ class Planner:
         async for page in self._pages(taken, views, now):
             event, deliveries, cursor = page.event, page.deliveries, page.cursor
             view = views[event.tenant, event.tenant_version]
+            if len(deliveries) >= _VERY_SHORT_PAGE:
+                self._round_robin.note_much(event.tenant)
             if cursor is None and _could_be_sent(event, deliveries):
                 if event.fence > 1:
                     lost.append(_abandoned(event, deliveries))
@@ -140,7 +150,7 @@ class Planner:
             self._lease(event, deliveries, view, coming, leased, now)
             settlements.append(Settlement(event.id, event.fence, deliveries, cursor))
             planned += len(deliveries)
-            if planned >= _PAGE:
+            if planned >= self._page(event.tenant):
                 await self._write(settlements, leased, planned, now)
                 settlements, leased, coming, planned, now = [], [], {}, 0, self.context.clock.now()
         if settlements:
@@ -155,26 +165,29 @@ class Planner:
         self, taken: list[TakenEvent], views: Mapping[tuple[str, int], TenantView | LargeTenant], now: datetime
     ) -> AsyncIterator[Page]:
         """Yield a page of each event that can be planned; those for people together, to read recipients at one go."""
-        waiting: list[tuple[Page, Mapping[str, str]]] = []
-        people = 0
-        for event in taken:
-            view = views.get((event.tenant, event.tenant_version))
-            plan = None if view is None else await self._plan(event, view, now)
-            if plan is None:
-                continue
-            page = Page(event, *plan)
-            addressees = page.addressees()
-            if not addressees:
-                yield page
-                continue
-            waiting.append((page, addressees))
-            people += len(addressees)
-            if people >= _PAGE:
-                for page in await self._completed(waiting, now):
+        heavy = self._round_robin.heavy
+        # The others wait for no page of the heavy ones.
+        for events in ([e for e in taken if e.tenant not in heavy], [e for e in taken if e.tenant in heavy]):
+            waiting: list[tuple[Page, Mapping[str, str]]] = []
+            people = 0
+            for event in events:
+                view = views.get((event.tenant, event.tenant_version))
+                plan = None if view is None else await self._plan(event, view, now)
+                if plan is None:
+                    continue
+                page = Page(event, *plan)
+                addressees = page.addressees()
+                if not addressees:
                     yield page
-                waiting, people = [], 0
-        for page in await self._completed(waiting, now):
-            yield page
+                    continue
+                waiting.append((page, addressees))
+                people += len(addressees)
+                if people >= self._page(event.tenant):
+                    for page in await self._completed(waiting, now):
+                        yield page
+                    waiting, people = [], 0
+            for page in await self._completed(waiting, now):
+                yield page
 
     async def _completed(self, pages: Sequence[tuple[Page, Mapping[str, str]]], now: datetime) -> list[Page]:
         """Return pages with the deliveries to their addressees; one that cannot be planned is left out."""
@@ -213,8 +226,8 @@ class Planner:
         """Return a page of an event's deliveries and the cursor of the next; ``None`` if it cannot be planned."""
         try:
             if isinstance(view, TenantView):
-                return view.plan(event, now=now, most=_PAGE)
-            return await view.plan(event, now=now, most=_PAGE)
+                return view.plan(event, now=now, most=self._page(event.tenant))
+            return await view.plan(event, now=now, most=self._page(event.tenant))
         except StoreUnavailableError:
             raise
         except Exception as error:

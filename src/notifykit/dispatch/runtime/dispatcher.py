@@ -129,7 +129,7 @@ class Dispatcher:
         self._directory = Directory(self._store, settings.max_timeout, self._channels)
         self._people = People(self._store, self._directory, self._channels, self._declared)
         self._leases = Leases()
-        self._recorder = Recorder(context, self._leases, lambda: self._planner.is_bypassed, self._halt)
+        self._recorder = Recorder(context, self._leases, self._is_hurried, self._halt)
         self._operational = OperationalEvents(self._directory)
         self._invalidation = Invalidation(context, self._operational)
         self._circuits = Circuits(context, self._operational, self._allow, self._invalidate)
@@ -397,6 +397,9 @@ class Dispatcher:
                 backlog.tick()
             self._pool.tick()
             await self._invalidation.write()
+
+    def _is_hurried(self) -> bool:
+        return self._planner.is_bypassed or any(backlog.is_mixed() for backlog in self.backlogs.values())
 
     def _halt(self, halted: bool) -> None:
         """Begin no attempt while results cannot be written."""

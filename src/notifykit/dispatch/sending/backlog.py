@@ -8,6 +8,7 @@ Taking a claim and finishing it are O(1).
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -21,8 +22,16 @@ Held = tuple[Claim, int, bool]
 
 #: A tenant may hold so many times the claims for which there is still room: alone two thirds of all.
 _TENANT_SHARE: Final = 2
+#: A tenant may have so many times the attempts open, apart from those that take long, for which there are still
+#: places: alone seven eighths of all, so that another one finds a place at once.
+_TENANT_PLACES: Final = 7
+#: So many tenants at the most are passed over in one search for a claim.
+_PASSED_OVER: Final = 16
 #: Claims for destinations that have not answered may be one in so many.
 _UNPROVEN_SHARE: Final = 4
+#: With so many claims that wait, or attempts that take long, there is much to do; and the seconds in which something has been lately.
+_MUCH: Final = 100
+_LATELY: Final = 5.0
 #: A subscriber that has no claim ready, and is in no rotation.
 _NOT_LISTED: Final = -1
 
@@ -107,10 +116,12 @@ class Backlog:
         self._proofs = Proofs()
         self._queues: dict[str, _Queue] = {}
         self._waiting_of: dict[str, int] = {}
+        self._new_of: dict[str, int] = {}
         self._blocked_tenants: set[str] = set()
         self._rotations = [Rotation(), Rotation(), Rotation()]
         self._next_rotation = 0
         self._called = 0
+        self._light_at = -math.inf
         self._waiting = 0
         self._unproven = 0
         self._unproven_blocked = False
@@ -138,6 +149,10 @@ class Backlog:
         return not self._shut and any(
             queue.ready() and self._places.admits(queue.proof) for queue in self._queues.values()
         )
+
+    def is_mixed(self) -> bool:
+        """Tell whether tenants with little to do are served beside those with much, and would wait for long writes."""
+        return asyncio.get_running_loop().time() - self._light_at < _LATELY
 
     # -- room ------------------------------------------------------------------------------------
 
@@ -277,12 +292,18 @@ class Backlog:
 
     def _next_queue(self, proof: int) -> _Queue | None:
         rotation = self._rotations[proof]
-        while (subscriber_id := rotation.next()) is not None:
+        left = min(len(rotation), _PASSED_OVER)
+        while left and (subscriber_id := rotation.next()) is not None:
             queue = self._queues.get(subscriber_id)
-            if queue is not None and queue.listed == proof:
-                queue.listed = _NOT_LISTED
-                if queue.ready():  # a cap or a bucket may have shrunk since it was listed
-                    return queue
+            if queue is None or queue.listed != proof:
+                continue
+            if self._new_of.get(queue.tenant, 0) >= _TENANT_PLACES * self._places.free:
+                rotation.add(queue.tenant, subscriber_id)
+                left -= 1
+                continue
+            queue.listed = _NOT_LISTED
+            if queue.ready():  # a cap or a bucket may have shrunk since it was listed
+                return queue
         return None
 
     def _begin(self, queue: _Queue) -> Turn:
@@ -290,6 +311,7 @@ class Backlog:
         turn = Turn(queue, queue.claims.popleft(), loop.time())
         queue.in_flight += 1
         self._places.begin(turn.proof)
+        self._new_of[queue.tenant] = self._new_of.get(queue.tenant, 0) + 1
         self._note_less(queue)
         if queue.tokens is not None:
             queue.tokens -= 1
@@ -297,6 +319,8 @@ class Backlog:
                 self._on_token_shortage()
         if queue.claims:
             self._list(queue)
+        if queue.tenant not in self._waiting_of and self._waiting + self._places.slow >= _MUCH:
+            self._light_at = turn.since
         if self._finds_long:
             self._new.append(turn)
             if self._looking is None:
@@ -328,6 +352,8 @@ class Backlog:
         queue = turn._queue
         turn.ended = True
         self._places.end(turn.proof, is_long=turn.is_long)
+        if not turn.is_long:
+            self._note_less_new(queue.tenant)
         queue.in_flight -= 1
         queue.done += 1
         if answered is not None:
@@ -341,6 +367,13 @@ class Backlog:
             queue.blocked = False
             self._on_room()
         self._room.set()
+
+    def _note_less_new(self, tenant: str) -> None:
+        new = self._new_of[tenant] - 1
+        if new:
+            self._new_of[tenant] = new
+        else:
+            del self._new_of[tenant]
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         """Count attempts that take long elsewhere, so that others may begin."""
@@ -356,7 +389,9 @@ class Backlog:
             turn.is_long = self._places.prolong(turn.proof)
             if not turn.is_long:
                 self._overdue.append(turn)
-            elif turn._queue.proof == PROMPT:
+                continue
+            self._note_less_new(turn._queue.tenant)
+            if turn._queue.proof == PROMPT:
                 self._expect(turn._queue, SLOW)
         more = bool(self._new or self._overdue)
         self._looking = loop.call_later(LONG / 2, self._look, loop) if more else None

@@ -40,6 +40,7 @@ class Recorder:
         on_stall: Called with ``True`` when results cannot be written, and with ``False`` when they can be again.
 
     Attributes:
+        hurried: See above.
         eager_sends: Events whose records are written together with the plan.
     """
 
@@ -55,7 +56,7 @@ class Recorder:
         self._emit = context.emit
         self._batch = context.settings.batch
         self._most = self._batch
-        self._hurried = hurried
+        self.hurried = hurried
         self._on_stall = on_stall
         self._stalled = False
         self._pace = Pace()
@@ -133,7 +134,7 @@ class Recorder:
 
     def _batch_size(self) -> int:
         """Return how much may be written at a time."""
-        return min(self._most, max(_LEAST, self._pace.fits(_LATENCY_TARGET))) if self._hurried() else self._most
+        return min(self._most, max(_LEAST, self._pace.fits(_LATENCY_TARGET))) if self.hurried() else self._most
 
     def _give_up_record(self) -> str:
         """Drop the first record, which the store refuses, and return whose it is; its lease will run out."""

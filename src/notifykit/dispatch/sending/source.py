@@ -33,6 +33,8 @@ _LEAST, _LEAST_PART = 32, 4
 #: How many destinations that have answered are named when only these are asked for, and the seconds between two
 #: such claims: they read whatever is due.
 _PROVEN, _PROVEN_EVERY = 1000, 0.2
+#: Seconds that a claim may take while short transactions wait for it.
+_LATENCY_TARGET = 0.0015
 #: A delivery whose worker has died this often is a suspect, and is sent with no other suspect beside it.
 _SUSPECT = 2
 #: How many seconds a suspect waits for results to be written.
@@ -105,6 +107,8 @@ class StoreSource:
         """Claim in turn what there is room for."""
         # Half of the room is left for claims of other tenants; a batch may be small for other reasons, too.
         limit = min(max(self._least, room // 2), self._tenants.batch_size, self.context.settings.batch)
+        if self.recorder.hurried():
+            limit = min(limit, max(self._least, self._tenants.fits(_LATENCY_TARGET)))
         self._probed = {
             key: subscriber_id
             for key, subscriber_id in self._probed.items()
