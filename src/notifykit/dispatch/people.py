@@ -50,18 +50,23 @@ class HasMarks(Protocol):
 
 
 class Page(NamedTuple):
-    """A page of the plan of an event; the ``deliveries`` to people are worked out in place."""
+    """A page of the plan of an event; the ``deliveries`` to people are worked out in place.
+
+    Attributes:
+        named: The recipients whom the event names itself that are planned with this page.
+    """
 
     event: TakenEvent
     deliveries: list[NewDelivery]
     cursor: str | None
+    named: Sequence[str] = ()
 
     def addressees(self) -> dict[str, str]:
         """Return the recipients to read before it is complete (see :func:`~notifykit.policies.audience.addressees`)."""
         matched = [new for new in self.deliveries if new.channel == PEOPLE]
-        if not matched and self.event.audience is None:
+        if not matched and not self.named:
             return {}
-        return addressees(self.event, Audience.from_json(self.event.audience), matched)
+        return addressees(Audience.from_json(self.event.audience), self.named, matched)
 
 
 class _Known(NamedTuple):

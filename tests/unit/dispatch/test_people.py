@@ -12,6 +12,7 @@ import pytest
 
 from notifykit import Event, EventType, InvalidInputError, Notifykit, event
 from notifykit.dispatch import directory
+from notifykit.dispatch.planning import planner
 from notifykit.dispatch.runtime.dispatcher import Dispatcher
 from notifykit.errors import StoreError
 from notifykit.models.addresses import AddressState
@@ -392,6 +393,7 @@ async def test_a_large_fan_out_is_planned_in_pages(
 ) -> None:
     """Nobody is left out or told twice, also who is named beside being subscribed, and in large tenants."""
     monkeypatch.setattr(directory, "LARGE", large)
+    monkeypatch.setattr(planner, "_PAGE", 1000 if url == "memory://" else 4)
     town: Town = await opened(url)
     count = 1100 if url == "memory://" else 30
     people = [f"user:{number}" for number in range(count)]
