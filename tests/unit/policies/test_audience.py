@@ -135,7 +135,7 @@ def test_what_the_publisher_said_comes_before_the_type() -> None:
 
 
 def test_named_recipients_come_in_pages() -> None:
-    """Before those who are subscribed; if the last one was erased meanwhile, they begin anew: their ids are the same."""
+    """Before those who are subscribed; if the last one was erased meanwhile, they begin anew, under the same ids."""
     audience = Audience(to=["a", "b", "c"])
 
     assert (("a", "b"), "@b") == named_page(audience, None, 2)
