@@ -63,6 +63,8 @@ SENTENCES: Final = {
 }
 
 _DEFAULT_CATEGORY = "general"
+#: How a cursor begins that is the id of a recipient whom the event names; those of subscriptions begin otherwise.
+_NAMED = "@"
 _EXPIRED = frozenset({Code.EXPIRED, Code.EXPIRED_IN_QUIET_HOURS})
 _PURPOSES = {purpose.value: purpose for purpose in Purpose}
 
@@ -151,18 +153,37 @@ def notice_plan(
 # ── planning ───────────────────────────────────────────────────────────────────────────────────
 
 
-def addressees(event: TakenEvent, audience: Audience, matched: Iterable[NewDelivery]) -> dict[str, str]:
-    """Return the ids of the recipients of one page of an event, each once, with the subscription that names them.
+def named_page(audience: Audience, cursor: str | None, most: int) -> tuple[tuple[str, ...], str | None]:
+    """Return the next recipients whom an event names itself, and the cursor of the page after if there are more.
+
+    They are planned before those who are subscribed, and the cursor is the last of them that has been: another may be
+    erased between two pages.
+    """
+    if cursor is not None and not is_among_named(cursor):
+        return (), None
+    last = "" if cursor is None else cursor.removeprefix(_NAMED)
+    start = audience.to.index(last) + 1 if last in audience.to else 0
+    page = audience.to[start : start + most]
+    return page, None if start + most >= len(audience.to) else _NAMED + page[-1]
+
+
+def is_among_named(cursor: str | None) -> bool:
+    """Tell whether an event with this cursor has planned only recipients whom it names itself."""
+    return cursor is not None and cursor.startswith(_NAMED)
+
+
+def addressees(audience: Audience, named: Iterable[str], matched: Iterable[NewDelivery]) -> dict[str, str]:
+    """Return the recipients of one page of an event, each once, with the subscription that matched.
 
     Args:
-        event: What is told.
-        audience: Whom it names itself: they come with the first page, and have an empty subscription.
+        audience: Whom the event names itself, who are told once, whatever they are subscribed to.
+        named: Those of them that are planned with this page.
         matched: The deliveries to :data:`~notifykit.models.subscription.PEOPLE` of the page.
     """
-    named = dict.fromkeys(audience.to, "")
-    found = named if event.cursor is None else {}
+    found = dict.fromkeys(named, "")
+    told = frozenset(audience.to)
     for new in matched:
-        if new.subscriber_id not in named:
+        if new.subscriber_id not in told:
             found.setdefault(new.subscriber_id, new.subscription_id)
     return found
 
