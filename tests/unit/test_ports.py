@@ -6,7 +6,7 @@ import inspect
 import re
 from pathlib import Path
 
-from notifykit.ports import JoinsTransactions, Rekeys, Store
+from notifykit.ports import Inbox, JoinsTransactions, Rekeys, Store
 from notifykit.stores.memory import MemoryStore
 from notifykit.stores.sql.sqlite.store import SqliteStore
 
@@ -36,8 +36,8 @@ def test_the_architecture_page_lists_every_verb():
 
 def test_optional_protocols_add_to_the_port():
     """No store need have them, and a store says by its methods whether it has."""
-    assert not (verbs(JoinsTransactions) | verbs(Rekeys)) & verbs(Store)
+    assert not (verbs(JoinsTransactions) | verbs(Rekeys) | verbs(Inbox)) & verbs(Store)
     memory, sqlite = MemoryStore(), SqliteStore("sqlite://")
 
-    assert [False, False] == [isinstance(memory, port) for port in (JoinsTransactions, Rekeys)]
-    assert [True, True] == [isinstance(sqlite, port) for port in (JoinsTransactions, Rekeys)]
+    assert [False, False, True] == [isinstance(memory, port) for port in (JoinsTransactions, Rekeys, Inbox)]
+    assert [True, True, True] == [isinstance(sqlite, port) for port in (JoinsTransactions, Rekeys, Inbox)]
