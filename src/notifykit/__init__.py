@@ -15,9 +15,12 @@ if TYPE_CHECKING:
     from .admin import Endpoints as Endpoints
     from .admin import Events as Events
     from .admin import Explanation as Explanation
+    from .admin import PersonExplanation as PersonExplanation
+    from .admin import Preferences as Preferences
+    from .admin import Recipients as Recipients
     from .admin import Subscriptions as Subscriptions
+    from .admin import TenantSettings as TenantSettings
     from .admin.endpoints import Retry as Retry
-    from .admin.explain import PersonExplanation as PersonExplanation
     from .blocking import Blocking as Blocking
     from .catalog import EventCatalog as EventCatalog
     from .catalog import event as event
@@ -54,6 +57,8 @@ if TYPE_CHECKING:
     from .kit import EgressRules as EgressRules
     from .kit import KitOptions as KitOptions
     from .kit import Notifykit as Notifykit
+    from .models.addresses import AddressState as AddressState
+    from .models.addresses import Suppression as Suppression
     from .models.delivery import Attempt as Attempt
     from .models.delivery import Delivery as Delivery
     from .models.delivery import DeliveryState as DeliveryState
@@ -70,6 +75,20 @@ if TYPE_CHECKING:
     from .models.event import Receipt as Receipt
     from .models.event import Resource as Resource
     from .models.event import StoredEvent as StoredEvent
+    from .models.preferences import Mute as Mute
+    from .models.preferences import MuteSelector as MuteSelector
+    from .models.preferences import Purpose as Purpose
+    from .models.preferences import Scope as Scope
+    from .models.preferences import Selector as Selector
+    from .models.preferences import Setting as Setting
+    from .models.quiet_hours import QuietHours as QuietHours
+    from .models.quiet_hours import Weekday as Weekday
+    from .models.quiet_hours import Window as Window
+    from .models.recipient import Consent as Consent
+    from .models.recipient import Person as Person
+    from .models.recipient import Recipient as Recipient
+    from .models.recipient import RecipientAddress as RecipientAddress
+    from .models.recipient import TenantPreferences as TenantPreferences
     from .models.retry import RetryPolicy as RetryPolicy
     from .models.steps import Step as Step
     from .models.subscription import Subscription as Subscription
@@ -88,8 +107,20 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "signing": "",
-    **dict.fromkeys(("Deliveries", "Endpoints", "Events", "Explanation", "Subscriptions"), ".admin"),
-    "PersonExplanation": ".admin.explain",
+    **dict.fromkeys(
+        (
+            "Deliveries",
+            "Endpoints",
+            "Events",
+            "Explanation",
+            "PersonExplanation",
+            "Preferences",
+            "Recipients",
+            "Subscriptions",
+            "TenantSettings",
+        ),
+        ".admin",
+    ),
     "Retry": ".admin.endpoints",
     "Blocking": ".blocking",
     **dict.fromkeys(("EventCatalog", "event"), ".catalog"),
@@ -130,6 +161,10 @@ _HOMES = {
     "Digest": ".models.digest",
     **dict.fromkeys(("Endpoint", "EndpointSecret", "EndpointState", "RateLimit"), ".models.endpoint"),
     **dict.fromkeys(("Event", "EventType", "Receipt", "Resource", "StoredEvent"), ".models.event"),
+    **dict.fromkeys(("AddressState", "Suppression"), ".models.addresses"),
+    **dict.fromkeys(("Mute", "MuteSelector", "Purpose", "Scope", "Selector", "Setting"), ".models.preferences"),
+    **dict.fromkeys(("QuietHours", "Weekday", "Window"), ".models.quiet_hours"),
+    **dict.fromkeys(("Consent", "Person", "Recipient", "RecipientAddress", "TenantPreferences"), ".models.recipient"),
     "RetryPolicy": ".models.retry",
     "Step": ".models.steps",
     "Subscription": ".models.subscription",
@@ -141,6 +176,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "AddressState",
     "AddressedChannel",
     "Attempt",
     "Blocking",
@@ -148,6 +184,7 @@ __all__ = [
     "Channel",
     "Clock",
     "ConfigurationError",
+    "Consent",
     "Deliveries",
     "Delivery",
     "DeliveryFilter",
@@ -178,19 +215,31 @@ __all__ = [
     "Limits",
     "MissingExtraError",
     "MissingKeyError",
+    "Mute",
+    "MuteSelector",
     "NewerSchemaError",
     "NotFoundError",
     "Notifykit",
     "NotifykitError",
+    "Person",
     "PersonExplanation",
+    "Preferences",
     "Priority",
     "PublishOptions",
+    "Purpose",
+    "QuietHours",
     "RateLimit",
     "Receipt",
+    "Recipient",
+    "RecipientAddress",
+    "Recipients",
     "Resource",
     "Retry",
     "RetryPolicy",
     "SchemaError",
+    "Scope",
+    "Selector",
+    "Setting",
     "StaleWriteError",
     "StateError",
     "Step",
@@ -203,11 +252,16 @@ __all__ = [
     "Subscriber",
     "Subscription",
     "Subscriptions",
+    "Suppression",
     "TamperedError",
     "TelemetryEvent",
     "TemplateError",
+    "TenantPreferences",
+    "TenantSettings",
     "ValueRefusedError",
     "VaultError",
+    "Weekday",
+    "Window",
     "apublish",
     "apublish_many",
     "configure",

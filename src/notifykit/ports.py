@@ -7,7 +7,7 @@ suites in :mod:`notifykit.testing` prove that they do.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
@@ -237,19 +237,19 @@ class NextDue(NamedTuple):
 
     Attributes:
         event: The next event that no planner has taken.
-        delivery: The next delivery that waits.
+        lanes: The next delivery that waits in each lane that has any.
         is_open: Whether any work is open, due or not: an event in the outbox, or a delivery that waits or is
             being sent.
     """
 
     event: datetime | None
-    delivery: datetime | None
+    lanes: Mapping[Lane, datetime]
     is_open: bool
 
     @property
     def first(self) -> datetime | None:
         """Whichever comes first."""
-        return min((due for due in (self.event, self.delivery) if due is not None), default=None)
+        return min((due for due in (self.event, *self.lanes.values()) if due is not None), default=None)
 
 
 @attrs.define(kw_only=True)
@@ -360,8 +360,13 @@ class Queue(Protocol):
         lease: timedelta,
         worker: str,
         exclude: Collection[str] = (),
+        exclude_tenants: Collection[str] = (),
+        only: Collection[str] | None = None,
     ) -> list[Claim]:
-        """Lease up to ``limit`` due deliveries of ``lane``, none of them to a subscriber in ``exclude``.
+        """Lease up to ``limit`` due deliveries of ``lane``.
+
+        None of them is to a subscriber in ``exclude`` or of a tenant in ``exclude_tenants``; with ``only`` all of
+        them are to subscribers that it names.
 
         Of the open deliveries to a subscriber with the same ordering key only the one with
         the smallest id is handed out: it must end before the next one may start.
@@ -392,7 +397,7 @@ class Queue(Protocol):
         ...
 
     async def next_due(self) -> NextDue:
-        """Return when the next event and the next delivery become due, and whether any work is open.
+        """Return when the next event and the next delivery of each lane become due, and whether any work is open.
 
         Every process calls this every few seconds, so it also reports what makes further work impossible.
 

@@ -123,30 +123,30 @@ class PlansTwice(MemoryStore):
 
 
 class ReadsLanesTogether(MemoryStore):
-    async def claim(self, lane, limit, *, now, lease, worker, exclude=()):
+    async def claim(self, lane, limit, *, now, lease, worker, exclude=(), **names):
         claims = []
         for other in list(self._tables.waiting):
-            claims += await super().claim(other, limit, now=now, lease=lease, worker=worker, exclude=exclude)
+            claims += await super().claim(other, limit, now=now, lease=lease, worker=worker, exclude=exclude, **names)
         return claims
 
 
 class FirstComeFirstServed(MemoryStore):
-    async def claim(self, lane, limit, *, now, lease, worker, exclude=()):
-        claims = await super().claim(lane, 1_000, now=now, lease=lease, worker=worker, exclude=exclude)
+    async def claim(self, lane, limit, *, now, lease, worker, exclude=(), **names):
+        claims = await super().claim(lane, 1_000, now=now, lease=lease, worker=worker, exclude=exclude, **names)
         return sorted(claims)[:limit]
 
 
 class ExcludesAfterLimit(FirstComeFirstServed):
-    async def claim(self, lane, limit, *, now, lease, worker, exclude=()):
-        claims = await super().claim(lane, limit, now=now, lease=lease, worker=worker)
+    async def claim(self, lane, limit, *, now, lease, worker, exclude=(), **names):
+        claims = await super().claim(lane, limit, now=now, lease=lease, worker=worker, **names)
         return [claim for claim in claims if claim.subscriber_id not in exclude]
 
 
 class LeavesHeld(MemoryStore):
-    async def claim(self, lane, limit, *, now, lease, worker, exclude=()):
+    async def claim(self, lane, limit, *, now, lease, worker, exclude=(), **names):
         held = {r.delivery.subscriber_id for r in self._tables.rows.values() if r.delivery.state is DeliveryState.HELD}
         exclude = {*exclude, *held}
-        return await super().claim(lane, limit, now=now, lease=lease, worker=worker, exclude=exclude)
+        return await super().claim(lane, limit, now=now, lease=lease, worker=worker, exclude=exclude, **names)
 
 
 class ReencodesBodies(MemoryStore):

@@ -19,6 +19,7 @@ import notifykit
 #: Modules that the how-tos name: what they hold need not be in ``notifykit`` itself.
 DOCUMENTED = (
     "notifykit.admin",
+    "notifykit.blocking",
     "notifykit.catalog",
     "notifykit.channels.webhook",
     "notifykit.errors",

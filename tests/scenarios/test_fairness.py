@@ -243,8 +243,8 @@ class CostlyStore(SqliteStore):
         await self._pay(sum(1 + len(settlement.deliveries) for settlement in settlements))
         return await super().settle(settlements, now=now, lease=lease, worker=worker)
 
-    async def claim(self, lane, limit, *, now, lease, worker, exclude=()):
-        claims = await super().claim(lane, limit, now=now, lease=lease, worker=worker, exclude=exclude)
+    async def claim(self, lane, limit, **options):
+        claims = await super().claim(lane, limit, **options)
         await self._pay(len(claims), expected=limit)
         return claims
 

@@ -12,7 +12,7 @@ import attrs
 import pytest
 
 from notifykit import DispatchSettings, Endpoint, Event, Notifykit
-from notifykit.dispatch.sending.source import Source
+from notifykit.dispatch.sending.source import StoreSource
 from notifykit.models.delivery import Claim
 from notifykit.models.destination import Destination
 from notifykit.models.outcome import Accepted, Outcome, Transient
@@ -89,11 +89,11 @@ def test_probes_of_silent_endpoints_delay_no_other_tenant(request):
 def test_claims_that_wait_behind_a_probe_would_be_noticed(monkeypatch: pytest.MonkeyPatch):
     """Sabotage: a process that keeps them takes the room of the healthy tenant's claims."""
 
-    def keep(source: Source, claim: Claim, endpoint: Endpoint) -> None:
+    def keep(source: StoreSource, claim: Claim, endpoint: Endpoint) -> None:
         source.leases.add(claim)
         source.backlog.add((claim, 1, False))
 
-    monkeypatch.setattr(Source, "_hold_back", keep)
+    monkeypatch.setattr(StoreSource, "_hold_back", keep)
 
     waited, _ = run_virtual(1, longest_wait)
 

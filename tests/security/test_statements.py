@@ -46,11 +46,11 @@ TABLES = (
     "digest_items",
 )
 #: Attempts have no tenant of their own: they are read by the id of a delivery that was found by its tenant, and
-#: written beside one.
+#: written and deleted beside one.
 BY_DELIVERY = re.compile(
     r"FROM notifykit_attempts WHERE notifykit_attempts\.delivery_id = \S+(?: COLLATE \S+)? ORDER BY"
     r"|^INSERT INTO notifykit_attempts \(delivery_id, "
-    r"|^DELETE FROM notifykit_attempts WHERE notifykit_attempts\.delivery_id IN \(SELECT .* WHERE \S+\.tenant = "
+    r"|^DELETE FROM notifykit_attempts WHERE notifykit_attempts\.delivery_id IN \((?!SELECT)"
 )
 
 _REFERENCE = re.compile(

@@ -79,7 +79,8 @@ def test_a_wrong_audience_is_refused(given: dict[str, Any], problem: str) -> Non
     [
         ([Step("email"), Step("email", after=HOUR)], "steps[1]: can never run: a step before it has the channel email"),
         ([Step("sms", fallback=True)], "steps[0]: is a fallback, and there is no step before it"),
-        ([Step("email", after=HOUR, unless="read")], "steps[0]: has unless=, and there is no step in_app before it"),
+        ([Step("email", after=HOUR, unless="read")], "steps[0]: has unless=, and there is no other step in_app"),
+        ([Step("in_app", after=HOUR, unless="read")], "steps[0]: has unless=, and there is no other step in_app"),
         ([Step("in_app"), Step("email", unless="read")], "steps[1]: has unless=, and without after= there is no time"),
         ([Step("in_app"), Step("email", after=2 * HOUR)], "steps[1]: can never run: events of this type expire after"),
         ([Step(f"c{number}") for number in range(21)], "steps: at most 20"),
@@ -123,6 +124,7 @@ def test_a_step_without_conditions_is_never_answered() -> None:
     assert not Step("email").is_answered_by({Unless.READ, Unless.SEEN})
     assert Step("email", unless=["seen"]).is_answered_by({Unless.READ})
     assert [] == steps_problems((Step("in_app"), Step("sms", unless="seen", after=HOUR, fallback=True)))
+    assert [] == steps_problems((Step("email", unless="seen", after=HOUR), Step("in_app")))
 
 
 def test_a_kit_declares_types_of_its_own() -> None:
@@ -227,6 +229,8 @@ async def test_a_subscription_has_one_target(kit: Notifykit, given: dict[str, An
         await kit.subscribe("comment.*", tenant=ACME, **given)
     with pytest.raises(InvalidSubscriptionError, match="subscriber: not together with recipient"):
         await kit.subscriptions.create("comment.*", tenant=ACME, recipient=ADA, subscriber="room:5")
+    with pytest.raises(InvalidSubscriptionError, match="recipient: give either endpoint_id or recipient"):
+        await kit.subscriptions.list(tenant=ACME, recipient=ADA, endpoint_id="end_1")
 
     assert [] == await kit.subscriptions.list(tenant=ACME)
 

@@ -81,7 +81,9 @@ def test_locales_are_spelled_one_way(given, kept):
     assert kept == make_recipient(locale=given).locale
 
 
-@pytest.mark.parametrize("locale", ["", "e", "english", "de-", "de_DE.UTF-8", "C", "../en", "de-" + "abcdef-" * 9, 5])
+@pytest.mark.parametrize(
+    "locale", ["", "e", "xx", "xx-DE", "english", "de-", "de_DE.UTF-8", "C", "../en", "de-" + "abcdef-" * 9, 5]
+)
 def test_what_is_no_locale_is_refused(locale):
     """The error shows what one looks like."""
     assert locale_name(spelled(locale)) is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -66,12 +67,17 @@ class ImportReport:
 
 
 class _Line(NamedTuple):
-    """A line: what it says of which recipient, or what is wrong with it."""
+    """A line: what it says of which recipient, or what is wrong with it.
+
+    Attributes:
+        adds_traits: Whether its traits are added to those that are there, or replace them.
+    """
 
     number: int
     id: str = ""
     fields: Mapping[str, Any] = {}
     problem: str | None = None
+    adds_traits: bool = False
 
 
 async def import_lines(
@@ -117,7 +123,7 @@ async def _save(store: Store, clock: Clock, tenant: str, batch: list[_Line], rep
     for id_, saved in zip(changed, await store.save_many([*changed.values()]), strict=True):
         if saved is None:
             for line in said[id_]:
-                await edit(store, clock, tenant, id_, lambda it, at=line: _applied(it, at, clock), may_create=True)
+                await edit(store, clock, tenant, id_, partial(_applied, line=line, clock=clock), may_create=True)
     report.saved += len(changed)
 
 
@@ -128,6 +134,8 @@ def _applied(before: Recipient, line: _Line, clock: Clock) -> Recipient:
         )
     parts = {name: value for name, value in line.fields.items() if name in _PARTS and name != "addresses"}
     fields = {name: value for name, value in line.fields.items() if name not in parts}
+    if line.adds_traits and "traits" in fields:
+        fields["traits"] = {**before.traits, **fields["traits"]}
     after = applied(before, fields, clock.now())
     after = attrs.evolve(after, **parts) if parts else after
     if after == before:
@@ -197,7 +205,7 @@ def _csv_lines(lines: Iterable[str]) -> Iterator[_Line]:
         if len(row) != len(header):
             yield _Line(number, problem=f"has {len(row)} cells, and the header {len(header)}")
         else:
-            yield _line(number, _said(dict(zip(header, row, strict=True))))
+            yield _line(number, _said(dict(zip(header, row, strict=True))))._replace(adds_traits=True)
 
 
 def _require_header(header: list[str]) -> None:

@@ -65,8 +65,8 @@ class Recipients:
             recipient_id: Your own id of the person, such as ``user:42``.
             version: The version that the change was made from: 0 for a new recipient.  Without it the change is made
                 to whatever is stored.
-            fields: ``name``, ``locale`` (BCP 47), ``zone`` (IANA), ``traits`` (JSON, at most 64 kB), ``email`` and
-                ``sms`` (one or several), ``addresses`` (of any channel, with state, app and platform).
+            fields: ``name``, ``locale`` (BCP 47), ``zone`` (IANA), ``traits`` (all of them: JSON, at most 64 kB),
+                ``email`` and ``sms`` (one or several), ``addresses`` (of any channel, with state, app and platform).
 
         Raises:
             InvalidInputError: With every problem found; nothing is changed.
@@ -145,8 +145,8 @@ class Recipients:
         """Save a recipient for each line, 500 in a transaction; lines that are wrong are reported, and the others kept.
 
         A line says what :meth:`save` takes: as a JSON object with ``id``, or as a row of CSV below a header of
-        ``id``, ``name``, ``email``, ``sms``, ``locale``, ``zone`` and ``traits.NAME`` (an empty cell says nothing;
-        several addresses are separated by ``;``)::
+        ``id``, ``name``, ``email``, ``sms``, ``locale``, ``zone`` and ``traits.NAME`` (an empty cell says nothing,
+        traits are added to those that are there, and several addresses are separated by ``;``)::
 
             with open("people.csv", newline="", encoding="utf-8") as file:
                 report = await kit.recipients.import_(file, tenant="acme", format="csv")

@@ -170,12 +170,26 @@ class Subscriptions:
             raise NotFoundError("subscription", subscription_id)
         return found[0]
 
-    @checked(endpoint_id=optional(identifier))
+    @checked(endpoint_id=optional(identifier), recipient=optional(identifier))
     async def list(
-        self, *, tenant: str, endpoint_id: str | None = None, limit: int = 50, after: str | None = None
+        self,
+        *,
+        tenant: str,
+        endpoint_id: str | None = None,
+        recipient: str | None = None,
+        limit: int = 50,
+        after: str | None = None,
     ) -> Sequence[Subscription]:
-        """Return a page of subscriptions in the order of their creation, from behind the id ``after``."""
-        return await self._store.page(Subscription, tenant, subscriber_id=endpoint_id, limit=limit, after=after)
+        """Return a page of subscriptions in the order of their ids, from behind the id ``after``.
+
+        Args:
+            endpoint_id: Only those of this endpoint.
+            recipient: Only those of this recipient.
+        """
+        if endpoint_id is not None and recipient is not None:
+            raise InvalidSubscriptionError(["recipient: give either endpoint_id or recipient"])
+        of = endpoint_id if recipient is None else recipient
+        return await self._store.page(Subscription, tenant, subscriber_id=of, limit=limit, after=after)
 
     @checked()
     async def update(

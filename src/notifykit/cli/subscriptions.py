@@ -28,6 +28,7 @@ def add(commands: Commands) -> None:
         example="notifykit subscriptions list --endpoint end_01J…",
     )
     parser.add_argument("--endpoint", metavar="ENDPOINT", help="only those of one endpoint")
+    parser.add_argument("--recipient", metavar="RECIPIENT", help="only those of one recipient")
     parser.add_argument("--limit", type=inputs.positive, default=100, help="how many at the most (100)")
     parser = group.command(
         "create",
@@ -89,7 +90,7 @@ async def list_(context: Context) -> int:
     async with context.open() as kit:
         found, more = await collect(
             lambda size, after: kit.subscriptions.list(
-                tenant=context.tenant, endpoint_id=args.endpoint, limit=size, after=after
+                tenant=context.tenant, endpoint_id=args.endpoint, recipient=args.recipient, limit=size, after=after
             ),
             args.limit,
         )

@@ -21,6 +21,7 @@ from ..policies.plan import OPERATIONAL_TYPES, SubscriptionIndex, plan_page
 from ..ports import AddressedChannel, Channel, Store
 from .large_tenants import LargeTenant, LargeTenants
 
+K = TypeVar("K")
 T = TypeVar("T")
 #: Tenant, subscriber, channel and address.
 _Address = tuple[str, str, str, str]
@@ -78,6 +79,7 @@ class Directory:
         self._views: OrderedDict[str, TenantView | LargeTenant] = OrderedDict()
         self._large = LargeTenants(store, self._destination_of)
         self._made: OrderedDict[_Address, Destination] = OrderedDict()
+        self._persons: OrderedDict[tuple[str, str], Person] = OrderedDict()
 
     def known(self, tenant: str, version: int) -> TenantView | LargeTenant | None:
         """Return the view if it is at least as new as ``version``."""
@@ -129,7 +131,15 @@ class Directory:
         if new.address is None:
             return view.endpoint(new.subscriber_id)
         key = new.tenant, new.subscriber_id, new.channel, new.address
-        return self._made.get(key) if is_for_person(new.subscription_id, new.address) else self._addressed_one(*key)
+        if not is_for_person(new.subscription_id, new.address):
+            return self._addressed_one(*key)
+        person = self._persons.get((new.tenant, new.subscriber_id))
+        if person is None:
+            return None
+        try:
+            return self.prime(*key, person)
+        except Exception:
+            return None
 
     async def destinations_of(self, claims: Sequence[Claim]) -> list[Destination | Exception | None]:
         """Return the destination of each claim, as new as the claim.
@@ -191,17 +201,25 @@ class Directory:
         """Read the tenant anew next time."""
         self._views.pop(tenant, None)
 
-    def prime(self, tenant: str, recipient_id: str, channel: str, address: str, person: Person) -> bool:
-        """Keep the destination of a recipient's address, with what is known of the recipient now.
+    def introduce(self, tenant: str, person: Person) -> None:
+        """Keep what is known of a recipient, for deliveries of theirs that are planned next."""
+        _keep(self._persons, (tenant, person.id), person)
+
+    def prime(self, tenant: str, recipient_id: str, channel: str, address: str, person: Person) -> Destination | None:
+        """Make and keep the destination of a recipient's address, with what is known of the recipient now.
 
         Returns:
-            Whether this process has such a channel for addresses.
+            ``None`` if this process has no such channel for addresses.
+
+        Raises:
+            Exception: Whatever the channel raises for an address that it cannot use.
         """
         key = tenant, recipient_id, channel, address
         destination = self._make(*key)
         if destination is not None:
-            self._keep(key, attrs.evolve(destination, config=person))
-        return destination is not None
+            destination = attrs.evolve(destination, config=person)
+            _keep(self._made, key, destination)
+        return destination
 
     def _of_claim(self, claim: Claim, address: str) -> Destination | None:
         key = claim.tenant, claim.subscriber_id, claim.channel, address
@@ -216,7 +234,7 @@ class Directory:
             return destination
         destination = self._make(*key)
         if destination is not None:
-            self._keep(key, destination)
+            _keep(self._made, key, destination)
         return destination
 
     def _make(self, tenant: str, subscriber_id: str, channel: str, address: str) -> Destination | None:
@@ -228,8 +246,10 @@ class Directory:
             destination = attrs.evolve(destination, timeout=self._max_timeout)
         return destination
 
-    def _keep(self, key: _Address, destination: Destination) -> None:
-        self._made[key] = destination
-        self._made.move_to_end(key)
-        if len(self._made) > ADDRESSES:
-            self._made.popitem(last=False)
+
+def _keep(kept: OrderedDict[K, T], key: K, value: T) -> None:
+    """Keep a value; what was used the longest ago makes room."""
+    kept[key] = value
+    kept.move_to_end(key)
+    if len(kept) > ADDRESSES:
+        kept.popitem(last=False)

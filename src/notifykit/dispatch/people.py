@@ -11,11 +11,19 @@ from ..models.delivery import Claim, DeliveryState, NewDelivery
 from ..models.event import EventType, TakenEvent
 from ..models.event_type import ALL_TENANTS, StoredEventType
 from ..models.ids import delivery_id, is_for_person, recipient_key
-from ..models.recipient import PREFERENCES, Recipient, TenantPreferences
+from ..models.recipient import PREFERENCES, Person, Recipient, TenantPreferences
 from ..models.steps import IN_APP, Step, Unless
 from ..models.subscription import PEOPLE
-from ..policies.audience import NoticePlan, addressees, decide_claimed, notice_plan, plan_person
-from ..policies.decide import HOLD, SEND, Decision, Hold
+from ..policies.audience import (
+    ADDRESS_REFUSED,
+    NO_CHANNEL,
+    NoticePlan,
+    addressees,
+    decide_claimed,
+    notice_plan,
+    plan_person,
+)
+from ..policies.decide import HOLD, SEND, Decision, Hold, Suppress
 from ..ports import MAX_IDS, DeliveryFilter, Digests, Store
 from .directory import Directory
 
@@ -102,9 +110,7 @@ class People:
             made = plan_person(event, plan, recipient_id, recipient, tenant, subscription_id=subscription_id, now=now)
             page.deliveries.extend(made)
             if recipient is not None:
-                for new in made:
-                    if new.state is DeliveryState.PENDING:
-                        self._prime(new.channel, new.address or "", recipient, tenant)
+                self._directory.introduce(event.tenant, _person(recipient, tenant))
 
     # -- waking ----------------------------------------------------------------------------------
 
@@ -139,12 +145,8 @@ class People:
                 marks=marks.get(claim.delivery_id, ()),
                 now=now,
             )
-            if (
-                decision is SEND
-                and recipient is not None
-                and not self._prime(claim.channel, address, recipient, tenant)
-            ):
-                decision = Hold(now + HOLD, "no_channel")
+            if decision is SEND and recipient is not None:
+                decision = self._prime(claim.channel, address, recipient, tenant, now)
             if decision is not SEND:
                 found[claim.delivery_id] = decision
         return found
@@ -218,10 +220,21 @@ class People:
             collects=self._collects,
         )
 
-    def _prime(self, channel: str, address: str, recipient: Recipient, tenant: TenantPreferences | None) -> bool:
-        """Give the directory the destination that an address of a recipient yields now; tell whether there is one."""
-        person = (_NOBODY if tenant is None else tenant).person(recipient)
-        return self._directory.prime(recipient.tenant, recipient.id, channel, address, person)
+    def _prime(
+        self, channel: str, address: str, recipient: Recipient, tenant: TenantPreferences | None, now: datetime
+    ) -> Decision:
+        """Give the directory the destination that an address of a recipient yields now; decide what to do without."""
+        person = _person(recipient, tenant)
+        try:
+            destination = self._directory.prime(recipient.tenant, recipient.id, channel, address, person)
+        except Exception:
+            return Suppress(ADDRESS_REFUSED)
+        return Hold(now + HOLD, NO_CHANNEL) if destination is None else SEND
+
+
+def _person(recipient: Recipient, tenant: TenantPreferences | None) -> Person:
+    """Return a recipient as renderers know them."""
+    return (_NOBODY if tenant is None else tenant).person(recipient)
 
 
 def _delivery_ids(event_id: str, recipient: Recipient, steps: Iterable[Step]) -> list[str]:

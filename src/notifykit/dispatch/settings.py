@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 
 import attrs
 
 from ..errors import ConfigurationError
 from ..models import checks
-from ..models.delivery import Priority
+from ..models.delivery import Lane, Priority
 
 
 def _concurrency(value: object) -> str | None:
@@ -18,11 +19,30 @@ def _concurrency(value: object) -> str | None:
     return checks.mapping(checks.instance(Priority), checks.whole(1, 100_000), most=len(Priority))(value)
 
 
+def _affordable() -> int:
+    """Return for how many attempts that take long a lane may open files: three lanes together take three quarters."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return _MAX_UNPROVEN
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return _MAX_UNPROVEN if files == resource.RLIM_INFINITY else min(_MAX_UNPROVEN, files // 4)
+
+
+def _lanes(value: object) -> str | None:
+    return checks.mapping(checks.text(most=200), checks.instance(LaneSettings), most=10_000)(value)
+
+
+_MAX_UNPROVEN = 4096
+_COUNT = checks.whole(1, 1_000_000)
+_checked = partial(checks.field_check, refusal=ConfigurationError)
 _DURATION = checks.duration(-checks.MAX_DURATION)
 _SETTINGS: Mapping[str, checks.Check] = {
     "concurrency": _concurrency,
     "batch": checks.whole(-1_000_000, 1_000_000),
-    "prefetch": checks.whole(1, 1_000_000),
+    "prefetch": _COUNT,
+    "max_unproven": checks.whole(0, 1_000_000),
+    "lanes": _lanes,
     **dict.fromkeys(("lease", "max_timeout", "lease_margin", "poll", "idempotency_window"), _DURATION),
     **dict.fromkeys(("grace", "retention", "patience"), checks.duration(timedelta(0))),
     "max_abandoned": checks.whole(1, 1000),
@@ -31,13 +51,33 @@ _SETTINGS: Mapping[str, checks.Check] = {
 
 
 @attrs.frozen(kw_only=True)
+class LaneSettings:
+    """What one lane of a process may have open and hold.
+
+    Attributes:
+        concurrency: Attempts open at a time, apart from those that take long.
+        prefetch: Claims held in memory, those being sent included, apart from those whose attempts take long.
+        max_unproven: Attempts that take long, open beside the others; 0 counts all alike.
+    """
+
+    concurrency: int = attrs.field(validator=_checked(checks.whole(1, 100_000)))
+    prefetch: int = attrs.field(validator=_checked(_COUNT))
+    max_unproven: int = attrs.field(validator=_checked(checks.whole(0, 1_000_000)))
+
+
+@attrs.frozen(kw_only=True)
 class DispatchSettings:
     """How a dispatcher works.
 
     Attributes:
-        concurrency: Attempts open at a time in each lane of this process.
+        concurrency: Attempts open at a time in each lane of this process, apart from those that take longer than
+            some 100 ms.
         batch: Rows per statement at the most.
         prefetch: Claims held in memory per lane at the most, those being sent included.
+        max_unproven: Attempts that take longer, open in each lane beside the others; destinations that have not
+            answered lately get at most half of them.  By default a quarter of the files that the process may open,
+            and at most 4,096; with 0 all attempts are counted alike.
+        lanes: What single lanes have instead, by their names: ``email``, ``email:high``.
         lease: How long a claim is valid unless extended.
         max_timeout: How long an attempt may take; an endpoint's own deadline is cut to it.
         lease_margin: How much longer than that a lease must be at least: for the write of the
@@ -56,6 +96,8 @@ class DispatchSettings:
     )
     batch: int = 500
     prefetch: int = 1500
+    max_unproven: int = attrs.field(factory=_affordable)
+    lanes: Mapping[str, LaneSettings] = attrs.field(factory=dict)
     lease: timedelta = timedelta(seconds=60)
     max_timeout: timedelta = timedelta(seconds=30)
     lease_margin: timedelta = timedelta(seconds=10)
@@ -87,3 +129,9 @@ class DispatchSettings:
             raise ConfigurationError("idempotency_window must be at least 24 hours")
         if unknown := set(self.roles) - {"plan", "send", "clean"}:
             raise ConfigurationError(f"unknown roles: {', '.join(sorted(unknown))}; known: plan, send, clean")
+
+    def lane(self, lane: Lane) -> LaneSettings:
+        """Return the settings of one lane."""
+        return self.lanes.get(str(lane)) or LaneSettings(
+            concurrency=self.concurrency[lane.priority], prefetch=self.prefetch, max_unproven=self.max_unproven
+        )

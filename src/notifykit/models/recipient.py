@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 import attrs
@@ -42,8 +42,15 @@ _LOCALE = re.compile(
     r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-(?:[A-Z]{2}|[0-9]{3}))?(?:-(?:[a-z0-9]{5,8}|[0-9][a-z0-9]{3}))*", re.ASCII
 )
 _MAX_LOCALE = 35
-
-
+#: The languages with two letters in the IANA registry, which ISO 639-1 has closed.
+_LANGUAGES = (
+    " aa ab ae af ak am an ar as av ay az ba be bg bh bi bm bn bo br bs ca ce ch co cr cs cu cv cy da de dv dz "
+    "ee el en eo es et eu fa ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy hz ia id ie ig ii ik "
+    "in io is it iu iw ja ji jv ka kg ki kj kk kl km kn ko kr ks ku kv kw ky la lb lg li ln lo lt lu lv mg mh "
+    "mi mk ml mn mo mr ms mt my na nb nd ne ng nl nn no nr nv ny oc oj om or os pa pi pl ps pt qu rm rn ro ru "
+    "rw sa sc sd se sg sh si sk sl sm sn so sq sr ss st su sv sw ta te tg th ti tk tl tn to tr ts tt tw ty ug "
+    "uk ur uz ve vi vo wa wo xh yi yo za zh zu "
+)
 _ID = text(most=MAX_NAME)
 
 
@@ -82,9 +89,11 @@ def locale_name(value: object) -> str | None:
     """Check a locale."""
     if not isinstance(value, str):
         return f"must be text such as de-AT, not {kind_of(value)}"
-    if len(value) <= _MAX_LOCALE and _LOCALE.fullmatch(value):
-        return None
-    return f"{value[:40]!r} is no locale; one looks like de, de-AT or zh-Hant (BCP 47)"
+    if len(value) > _MAX_LOCALE or not _LOCALE.fullmatch(value):
+        return f"{value[:40]!r} is no locale; one looks like de, de-AT or zh-Hant (BCP 47)"
+    language = value.partition("-")[0]
+    is_known = len(language) == 3 or f" {language} " in _LANGUAGES
+    return None if is_known else f"there is no language {language!r}; a locale looks like de, de-AT or zh-Hant (BCP 47)"
 
 
 def traits_problem(value: object) -> str | None:
@@ -104,8 +113,11 @@ ADDRESS_CHECKS = {EMAIL: email_address, SMS: phone_number}
 
 def spelled(locale: Any) -> Any:
     """Return a locale as BCP 47 spells it: ``de_at`` is ``de-AT``; what is no text stays as it is."""
-    if not isinstance(locale, str) or len(locale) > _MAX_LOCALE:
-        return locale
+    return _spelled(locale) if isinstance(locale, str) and len(locale) <= _MAX_LOCALE else locale
+
+
+@lru_cache(maxsize=256)
+def _spelled(locale: str) -> str:
     language, *others = locale.replace("_", "-").split("-")
     return "-".join([language.lower(), *map(_spelled_part, others)])
 
@@ -119,10 +131,24 @@ def _spelled_part(part: str) -> str:
 # ── parts ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def _member(kind: type[StrEnum]) -> Any:
-    """Return a converter that takes the names of an enum's members; what is none stays as it is, for the check."""
-    known = {member.value: member for member in kind}
-    return lambda value: known.get(value, value) if isinstance(value, str) else value
+#: By their names, which callers may give in place of the members.
+_STATES: Mapping[Any, AddressState] = {state.value: state for state in AddressState}
+_PURPOSES: Mapping[Any, Purpose] = {purpose.value: purpose for purpose in Purpose}
+
+
+def _member(known: Mapping[Any, Any], value: object) -> Any:
+    """Return the member of an enum that is named; what names none stays as it is, for the check to refuse."""
+    return known.get(value, value) if isinstance(value, str) else value
+
+
+def _state(value: AddressState | str) -> AddressState:
+    state: AddressState = _member(_STATES, value)
+    return state
+
+
+def _purpose(value: Purpose | str) -> Purpose:
+    purpose: Purpose = _member(_PURPOSES, value)
+    return purpose
 
 
 @attrs.frozen(kw_only=True)
@@ -137,7 +163,9 @@ class RecipientAddress(Address):
     """
 
     state: AddressState = attrs.field(
-        default=AddressState.ACTIVE, converter=_member(AddressState), validator=field_check(one_of(AddressState))
+        default=AddressState.ACTIVE,
+        converter=_state,
+        validator=field_check(one_of(AddressState)),
     )
     reason: str | None = attrs.field(default=None, validator=field_check(optional(prose)))
     changed_at: datetime | None = attrs.field(default=None, validator=field_check(optional(instant)))
@@ -161,7 +189,7 @@ class Consent:
         how: In what way: the form, its version, the text that was agreed to.
     """
 
-    purpose: Purpose = attrs.field(converter=_member(Purpose), validator=field_check(one_of(Purpose)))
+    purpose: Purpose = attrs.field(converter=_purpose, validator=field_check(one_of(Purpose)))
     granted: bool = attrs.field(default=True, validator=field_check(flag))
     at: datetime = attrs.field(validator=field_check(instant))
     by: str = attrs.field(default="", validator=field_check(text(most=MAX_NAME, empty=True)))
@@ -188,10 +216,21 @@ class Person:
 
 
 def _several(kind: type, most: int, what: str) -> Any:
-    def convert(values: Iterable[Any]) -> Any:
-        return listed(values, most)
+    """Return a field of values of a class; most recipients have none of most kinds, and very many are read."""
+    check = many(instance(kind), most=most, what=what)
 
-    return attrs.field(default=(), converter=convert, validator=field_check(many(instance(kind), most=most, what=what)))
+    def convert(values: Iterable[Any]) -> Any:
+        return values if type(values) is tuple else listed(values, most)
+
+    return attrs.field(
+        default=(), converter=convert, validator=field_check(lambda values: None if values == () else check(values))
+    )
+
+
+def _require_scope(settings: Iterable[Setting], scope: Scope) -> None:
+    for setting in settings:
+        if setting.scope != scope:
+            raise InvalidInputError([f"settings: must be of scope {scope}, not {setting.scope}"])
 
 
 @attrs.frozen(kw_only=True)
@@ -217,21 +256,21 @@ class Recipient:
     name: str | None = attrs.field(default=None, validator=field_check(optional(text(most=MAX_NAME, empty=True))))
     locale: str | None = attrs.field(default=None, converter=spelled, validator=field_check(optional(locale_name)))
     zone: str | None = attrs.field(default=None, validator=field_check(optional(zone_name)))
-    traits: Mapping[str, Any] = attrs.field(factory=dict, validator=field_check(traits_problem), repr=False)
+    traits: Mapping[str, Any] = attrs.field(
+        factory=dict, validator=field_check(lambda traits: None if traits == {} else traits_problem(traits)), repr=False
+    )
     addresses: tuple[RecipientAddress, ...] = _several(RecipientAddress, MAX_ADDRESSES, "addresses")
     settings: tuple[Setting, ...] = _several(Setting, MAX_SETTINGS, "settings")
     mutes: tuple[Mute, ...] = _several(Mute, MAX_MUTES, "mutes")
     consents: tuple[Consent, ...] = _several(Consent, MAX_CONSENTS, "consents")
     suppressions: tuple[Suppression, ...] = _several(Suppression, MAX_SUPPRESSIONS, "suppressions")
     quiet_hours: QuietHours = attrs.field(default=NO_QUIET_HOURS, validator=field_check(instance(QuietHours)))
-    created_at: datetime = attrs.field(validator=field_check(instant))
-    updated_at: datetime = attrs.field(validator=field_check(instant))
+    created_at: datetime
+    updated_at: datetime
     version: int = 0
 
     def __attrs_post_init__(self) -> None:
-        foreign = [setting.scope for setting in self.settings if setting.scope != Scope.RECIPIENT]
-        if foreign:
-            raise InvalidInputError([f"settings: must be of scope recipient, not {foreign[0]}"])
+        _require_scope(self.settings, Scope.RECIPIENT)
         if self.quiet_hours.windows and self.zone not in (None, self.quiet_hours.zone):
             object.__setattr__(self, "quiet_hours", attrs.evolve(self.quiet_hours, zone=self.zone))
 
@@ -265,9 +304,7 @@ class TenantPreferences:
     version: int = 0
 
     def __attrs_post_init__(self) -> None:
-        foreign = [setting.scope for setting in self.settings if setting.scope != Scope.TENANT]
-        if foreign:
-            raise InvalidInputError([f"settings: must be of scope tenant, not {foreign[0]}"])
+        _require_scope(self.settings, Scope.TENANT)
 
     def person(self, recipient: Recipient) -> Person:
         """Return a recipient as renderers know them."""

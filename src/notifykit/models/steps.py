@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import attrs
 
-from ..errors import InvalidInputError
 from .checks import duration, field_check, flag, listed, many, one_of, text
 from .delivery import WEBHOOK
 
@@ -51,7 +50,7 @@ class Step:
         channel: Such as ``in_app``, ``email``, ``sms``.
         after: How long after the event is planned; until then the delivery is held.
         unless: It is cancelled if the person has ``seen`` or ``read`` the event's inbox item by then.
-        fallback: It is only made if none of the steps before it was delivered.
+        fallback: It is only made if none of the steps before it was delivered; an inbox item counts as delivered.
 
     Raises:
         InvalidInputError: A field is not what it should be.
@@ -83,20 +82,22 @@ def steps_problems(steps: object, expires_after: timedelta | None = None) -> lis
         return ["steps: must be a list of Step"]
     if len(steps) > MAX_STEPS:
         return [f"steps: at most {MAX_STEPS}, got {len(steps)}"]
+    has_inbox = any(step.channel == IN_APP for step in steps)
     return [
-        f"steps[{at}]: {wrong}" for at, step in enumerate(steps) for wrong in _problems(step, steps[:at], expires_after)
+        f"steps[{at}]: {wrong}"
+        for at, step in enumerate(steps)
+        for wrong in _problems(step, steps[:at], has_inbox, expires_after)
     ]
 
 
-def _problems(step: Step, before: Sequence[Step], expires_after: timedelta | None) -> list[str]:
-    channels = {earlier.channel for earlier in before}
+def _problems(step: Step, before: Sequence[Step], has_inbox: bool, expires_after: timedelta | None) -> list[str]:
     found = []
-    if step.channel in channels:
+    if any(earlier.channel == step.channel for earlier in before):
         found.append(f"can never run: a step before it has the channel {step.channel}")
     if step.fallback and not before:
         found.append("is a fallback, and there is no step before it")
-    if step.unless and IN_APP not in channels:
-        found.append(f"has unless=, and there is no step {IN_APP} before it whose item could be seen or read")
+    if step.unless and (not has_inbox or step.channel == IN_APP):
+        found.append(f"has unless=, and there is no other step {IN_APP} whose item could be seen or read")
     elif step.unless and not step.after:
         found.append("has unless=, and without after= there is no time to see or read anything")
     if expires_after is not None and step.after >= expires_after:
@@ -128,9 +129,3 @@ def steps_from_json(stored: Iterable[Mapping[str, Any]]) -> tuple[Step, ...]:
         )
         for each in stored
     )
-
-
-def require_steps(steps: object, expires_after: timedelta | None = None) -> None:
-    """Raise an error with everything that is wrong with the steps of a type."""
-    if problems := steps_problems(steps, expires_after):
-        raise InvalidInputError(problems)

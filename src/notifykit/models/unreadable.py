@@ -15,7 +15,7 @@ from ..errors import NotifykitError
 from .delivery import Attempt, Delivery
 from .endpoint import Endpoint
 from .event import StoredEvent
-from .recipient import Recipient
+from .recipient import Recipient, TenantPreferences
 from .subscription import Subscription
 
 
@@ -38,6 +38,11 @@ class UnreadableSubscription(Subscription):
 @attrs.frozen(kw_only=True)
 class UnreadableRecipient(Recipient):
     """Stands in for a recipient whose row is damaged: it has no addresses, and what waits for it waits on."""
+
+
+@attrs.frozen(kw_only=True)
+class UnreadableTenantPreferences(TenantPreferences):
+    """Stands in for what a tenant says for all of its recipients, in a row that is damaged."""
 
 
 class UnreadableEvent(StoredEvent):

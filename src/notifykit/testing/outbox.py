@@ -169,6 +169,7 @@ class Outbox:
                 DispatchSettings(retention=_FOREVER),
                 clock=self.clock,
                 rng=lambda: 0.5,  # no jitter: every pause is exactly as long as the policy says
+                declared=self.kit.catalog.get,
             )
             opening.enter_context(stand_in(self.kit))
             self._open = opening.pop_all()

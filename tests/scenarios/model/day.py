@@ -23,6 +23,7 @@ import attrs
 from notifykit import DispatchSettings, EndpointState, Event, Notifykit, RateLimit, RetryPolicy
 from notifykit.dispatch.runtime import dispatcher as dispatcher_module
 from notifykit.dispatch.runtime.dispatcher import Dispatcher
+from notifykit.dispatch.sending import tokens
 from notifykit.errors import NotifykitError, StoreUnavailableError
 from notifykit.models.delivery import Claim, Priority
 from notifykit.models.destination import Destination
@@ -53,7 +54,6 @@ SETTINGS = DispatchSettings(
 )
 #: Nothing of a simulated day depends on how often the engine looks after itself within a minute.
 _CALM = {
-    "_REFILL_EVERY": 15.0,
     "_CIRCUITS_EVERY": 30.0,
     "_TICK_EVERY": 60.0,
     "_SWEEP_EVERY": 30.0,
@@ -474,7 +474,7 @@ async def live_through(seed: int, clock: VirtualClock, store: Store, events: int
 @contextlib.contextmanager
 def _calm() -> Iterator[None]:
     calm = patch.multiple(dispatcher_module, **_CALM)  # type: ignore[call-overload]
-    with calm, patch.object(sqlite, "CHECK_EVERY", 60.0):
+    with calm, patch.object(tokens, "_REFILL_EVERY", 15.0), patch.object(sqlite, "CHECK_EVERY", 60.0):
         yield
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 import attrs
 import pytest
 
-from notifykit import DeliveryFilter, DeliveryState, InvalidInputError, NotFoundError, StaleWriteError
+from notifykit import DeliveryFilter, DeliveryState, InvalidInputError, NotFoundError, Notifykit, StaleWriteError
 from notifykit.admin import recipient_import
 from notifykit.admin.recipient_changes import MAX_RECIPIENT
 from notifykit.codec import unstructure
@@ -356,12 +356,14 @@ class TestImporting:
             "user:6,,,+4915123456789,,\r\n"
         )
 
+        await kit.recipients.save("user:2", tenant=ACME, traits={"plan": "pro", "since": 2020})
+
         report = await kit.recipients.import_(rows.splitlines(keepends=True), tenant=ACME, format="csv")
 
         one, two, six = await kit.recipients.list(tenant=ACME)
         assert ("Ada, Countess", {"plan": "pro"}) == (one.name, one.traits)
         assert ["email a@example.org active", "email b@example.org active"] == texts(one)
-        assert {"plan": "free", "city": "Köln\r\nDeutz"} == two.traits
+        assert {"plan": "free", "since": 2020, "city": "Köln\r\nDeutz"} == two.traits
         assert ["sms +4915123456789 active"] == texts(six)
         assert [(6, "has 3 cells, and the header 6"), (7, "email: [0] is no"), (8, "is not CSV")] == [
             (line, problem.partition(" e-mail")[0].partition(" (")[0]) for line, problem in report.problems
@@ -431,3 +433,18 @@ class TestImporting:
         ada = await kit.recipients.get(ADA, tenant=ACME)
         assert ("Ada", "Asia/Tokyo", "de", 3) == (ada.name, ada.zone, ada.locale, ada.version)
         assert (2, []) == (report.saved, report.problems)
+
+
+async def test_a_long_file_is_imported_in_any_store(store_url):
+    """Over many transactions, with each bad line named, and again without a write."""
+    lines = [
+        json.dumps({"id": f"user:{n}", "email": "nobody" if n % 100 == 7 else f"u{n}@example.org"}) for n in range(1200)
+    ]
+    async with Notifykit(store_url) as kit:
+        first, again = [await kit.recipients.import_(lines, tenant=ACME) for _ in range(2)]
+        found = await kit.recipients.list(tenant=ACME, limit=2000)
+
+    bad = list(range(8, 1200, 100))
+    assert (1200, 1188, bad) == (first.lines, first.saved, [line for line, _ in first.problems])
+    assert (1200, 0, bad) == (again.lines, again.saved, [line for line, _ in again.problems])
+    assert (1188, {1}) == (len(found), {one.version for one in found})

@@ -36,4 +36,6 @@ def test_explain_answers_for_a_person(cli: Command, store_url: str) -> None:
     ]
     assert [True] == [rule["applies"] for rule in record["steps"][-1]["trail"]][-1:]
     assert 2 == both.code
+    listed = cli("subscriptions", "list", "--recipient", "user:42", "--json", *TENANT).record
+    assert subscription["id"] == listed["id"]
     assert "recipient user:42" in " ".join(cli("subscriptions", "show", subscription["id"], *TENANT).out.split())

@@ -5,63 +5,85 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 
-import pytest
-
-from notifykit.dispatch.sending.backlog import Backlog
+from notifykit.dispatch.sending.backlog import Backlog, Turn
+from notifykit.dispatch.settings import LaneSettings
 from notifykit.models.delivery import Claim, Priority
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-def claim(subscriber: str, number: int = 0) -> Claim:
+def claim(subscriber: str, number: int = 0, tenant: str = "t") -> Claim:
     """Return a claim that only says whose it is."""
     return Claim(
-        f"dlv_{subscriber}_{number}", 1, 1, 0, 0, "t", "evt", "x", "sub", subscriber, "webhook", Priority.NORMAL,
+        f"dlv_{subscriber}_{number}", 1, 1, 0, 0, tenant, "evt", "x", "sub", subscriber, "webhook", Priority.NORMAL,
         None, NOW, None, NOW, b"{}", 1,
     )  # fmt: skip
 
 
-def backlog(prefetch: int = 100) -> Backlog:
-    """Return an empty backlog."""
-    return Backlog(prefetch, lambda: None, lambda: None)
+def settings(prefetch: int = 1000, concurrency: int = 100, max_unproven: int = 0) -> LaneSettings:
+    """Return a lane's settings."""
+    return LaneSettings(prefetch=prefetch, concurrency=concurrency, max_unproven=max_unproven)
 
 
-async def test_subscribers_take_turns() -> None:
-    """A subscriber with many claims does not go before one with few."""
+def backlog(
+    prefetch: int = 1000,
+    concurrency: int = 100,
+    max_unproven: int = 0,
+    *,
+    ready: list[int] | None = None,
+    room: list[int] | None = None,
+) -> Backlog:
+    """Return an empty backlog; ``ready`` gets how many senders it calls, ``room`` an item when there is room."""
+    return Backlog(
+        settings(prefetch, concurrency, max_unproven),
+        (ready if ready is not None else []).append,
+        lambda: (room if room is not None else []).append(1),
+        lambda: None,
+    )
+
+
+def take(lines: Backlog) -> Turn:
+    """Take a claim that is ready."""
+    turn = lines.take()
+    assert turn is not None
+    return turn
+
+
+async def test_tenants_take_turns_and_then_their_subscribers() -> None:
+    """Neither a tenant with many subscribers nor a subscriber with many claims goes before others."""
     lines = backlog()
-    lines.add(*((claim("a", n), 10, False) for n in range(4)))
-    lines.add((claim("b"), 10, False), (claim("c"), 10, False))
+    lines.add(*((claim(f"a{n}", tenant="large"), 10, False) for n in range(3)))
+    lines.add(*((claim("a0", n, tenant="large"), 10, False) for n in range(1, 3)))
+    lines.add((claim("b", tenant="small"), 10, False), (claim("b", 1, tenant="small"), 10, False))
 
-    order = [(await lines.take()).subscriber_id for _ in range(6)]
+    order = [take(lines).claim.subscriber_id for _ in range(7)]
 
-    assert ["a", "b", "c", "a", "a", "a"] == order
+    assert ["a0", "b", "a1", "b", "a2", "a0", "a0"] == order
 
 
 async def test_a_subscriber_at_its_cap_is_passed_over_until_one_is_done() -> None:
     """No more claims of a subscriber are in flight than its cap."""
     lines = backlog()
     lines.add(*((claim("slow", n), 2, False) for n in range(3)))
-    taken = [await lines.take(), await lines.take()]
-    waiting = asyncio.ensure_future(lines.take())
-    await asyncio.sleep(0)
+    taken = [take(lines), take(lines)]
 
-    assert not waiting.done()
+    assert lines.take() is None
 
-    lines.done(taken[0].subscriber_id)
-    third = await asyncio.wait_for(waiting, 1)
+    lines.done(taken[0], True)
+    third = take(lines)
 
-    assert ("slow", 2, 0) == (third.subscriber_id, lines.in_flight, lines.waiting)
+    assert ("slow", 2, 0) == (third.claim.subscriber_id, lines.in_flight, lines.waiting)
 
 
 async def test_room_counts_what_waits_and_what_is_sent() -> None:
     """Prefetch bounds everything that is held."""
     lines = backlog(prefetch=5)
     lines.add(*((claim("a", n), 10, False) for n in range(3)))
-    await lines.take()
+    turn = take(lines)
 
     assert 2 == lines.room()
 
-    lines.done("a")
+    lines.done(turn, True)
 
     assert 3 == lines.room()
 
@@ -71,7 +93,7 @@ async def test_a_new_subscriber_may_hold_as_many_as_its_cap() -> None:
     lines = backlog(prefetch=1000)
     lines.add(*((claim("a", n), 4, False) for n in range(4)))
 
-    assert (["a"], False, True) == (lines.full(), lines.accepts("a"), lines.accepts("b"))
+    assert (["a"], False, True) == (lines.full(), lines.accepts("t", "a"), lines.accepts("t", "b"))
 
 
 async def test_a_fast_subscriber_earns_a_larger_share() -> None:
@@ -79,50 +101,48 @@ async def test_a_fast_subscriber_earns_a_larger_share() -> None:
     lines = backlog(prefetch=1000)
     for number in range(20):
         lines.add((claim("fast", number), 4, False))
-        lines.done((await lines.take()).subscriber_id)
+        lines.done(take(lines), True)
     lines.add(*((claim("fast", n), 4, False) for n in range(39)))
 
-    assert lines.accepts("fast")
+    assert lines.accepts("t", "fast")
 
     lines.add((claim("fast", 99), 4, False))
 
-    assert not lines.accepts("fast")
+    assert not lines.accepts("t", "fast")
 
 
 async def test_the_owner_is_told_when_a_full_subscriber_has_room() -> None:
     """A source that left a full subscriber out learns when to ask again."""
     told: list[int] = []
-    lines = Backlog(100, lambda: told.append(1), lambda: None)
+    lines = backlog(room=told)
     lines.add(*((claim("a", n), 2, False) for n in range(4)))
     lines.full()
 
     for _ in range(3):
-        lines.done((await lines.take()).subscriber_id)
+        lines.done(take(lines), True)
 
     assert [1] == told
 
 
-async def test_a_cancelled_sender_hands_its_call_on() -> None:
-    """A claim is not forgotten when the sender it woke was cancelled in the same moment."""
-    lines = backlog()
-    first = asyncio.ensure_future(lines.take())
-    second = asyncio.ensure_future(lines.take())
-    await asyncio.sleep(0)
+async def test_as_many_senders_are_called_as_claims_can_be_sent() -> None:
+    """Each is called once, and no more than there are places."""
+    ready: list[int] = []
+    lines = backlog(concurrency=3, ready=ready)
 
-    lines.add((claim("a"), 1, False))
-    first.cancel()
-    got = await asyncio.wait_for(second, 1)
+    lines.add((claim("a"), 10, False))
+    lines.add(*((claim("a", n), 10, False) for n in range(1, 9)))
+    for _ in range(3):
+        lines.arrived()
+        take(lines)
 
-    assert "a" == got.subscriber_id
-    with pytest.raises(asyncio.CancelledError):
-        await first
+    assert ([1, 2], None) == (ready, lines.take())
 
 
 async def test_draining_takes_out_what_no_sender_has_started() -> None:
     """What is being sent stays; the rest is given back."""
     lines = backlog()
     lines.add(*((claim("a", n), 1, False) for n in range(3)))
-    await lines.take()
+    take(lines)
 
     drained = lines.drain()
 
@@ -134,7 +154,7 @@ async def test_quiet_subscribers_are_forgotten() -> None:
     lines = backlog()
     for number in range(50):
         lines.add((claim(f"s{number}"), 1, False))
-        lines.done((await lines.take()).subscriber_id)
+        lines.done(take(lines), True)
 
     lines.tick()
     lines.tick()
@@ -146,11 +166,11 @@ async def test_waiting_for_room_ends_when_one_is_done_or_when_woken() -> None:
     """A source that waits for room is let go by progress and by a stop."""
     lines = backlog()
     lines.add((claim("a"), 1, False))
-    await lines.take()
+    turn = take(lines)
     waiter = asyncio.ensure_future(lines.wait_for_room())
     await asyncio.sleep(0)
 
-    lines.done("a")
+    lines.done(turn, True)
     await asyncio.wait_for(waiter, 1)
     again = asyncio.ensure_future(lines.wait_for_room())
     await asyncio.sleep(0)
@@ -160,25 +180,20 @@ async def test_waiting_for_room_ends_when_one_is_done_or_when_woken() -> None:
 
 
 async def test_a_backlog_that_is_halted_hands_out_nothing_until_it_is_resumed() -> None:
-    """Claims wait, senders too; after the pause each gets one, unless the backlog was closed meanwhile."""
-    lines = backlog()
-    early = asyncio.ensure_future(lines.take())
-    await asyncio.sleep(0)
+    """Claims wait, and after the pause senders are called for them, unless the backlog was closed meanwhile."""
+    ready: list[int] = []
+    lines = backlog(ready=ready)
     lines.halt("a reason")
     lines.add(*((claim("a", n), 10, False) for n in range(3)))
-    late = asyncio.ensure_future(lines.take())
-    await asyncio.sleep(0)
 
-    assert (False, False, None, False) == (early.done(), late.done(), lines.take_now(), lines.ready)
+    assert ([], None, False, 0) == (ready, lines.take(), lines.ready, lines.room())
 
     lines.resume("a reason")
-    await asyncio.wait([early, late], timeout=1)
 
-    assert {"dlv_a_0", "dlv_a_1"} == {early.result().delivery_id, late.result().delivery_id}
-    assert lines.ready
+    assert ([3], True) == (ready, lines.ready)
 
     lines.halt("a reason")
     lines.close()
     lines.resume("a reason")
 
-    assert lines.take_now() is None
+    assert lines.take() is None

@@ -337,7 +337,7 @@ async def test_an_unknown_channel_is_a_reason() -> None:
             None, datetime.now(UTC), None, datetime.now(UTC) + timedelta(minutes=1), b"{}", 0,
         )  # fmt: skip
 
-        outcome = await other._senders[0][0]._send(claim, destination_of(endpoint), datetime.now(UTC))
+        outcome = await other._senders[0]._send(claim, destination_of(endpoint), datetime.now(UTC))
 
         assert Transient(reason="no_channel") == outcome
 
@@ -434,7 +434,7 @@ async def test_a_claim_that_could_not_be_prolonged_is_given_back_unsent() -> Non
         (event,) = await b.kit.store.take(1, now=now, lease=timedelta(minutes=1))
         view = await b.dispatcher._directory.view(TENANT, event.tenant_version)
         short = timedelta(seconds=5)
-        sender = b.dispatcher._senders[1][0]
+        sender = b.dispatcher._senders[1]
         assert isinstance(view, TenantView)
         planned, _ = view.plan(event, now=now, most=10)
         await b.kit.store.settle([Settlement(event.id, 1, planned)], now=now, lease=short, worker="w")

@@ -307,7 +307,7 @@ async def test_a_delivery_that_meets_what_nobody_foresaw_is_put_back(monkeypatch
     async with bench() as b:
         await subscribed(b, TENANT)
         await subscribed(b, OTHER)
-        sender = b.dispatcher._senders[1][0]
+        sender = b.dispatcher._senders[1]
         deliver = type(sender)._deliver
 
         async def failing(self: Any, claim: Claim) -> None:

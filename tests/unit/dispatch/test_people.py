@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import attrs
 import pytest
 
-from notifykit import Event, EventType, Notifykit, event
+from notifykit import Event, EventType, InvalidInputError, Notifykit, event
 from notifykit.dispatch import directory
 from notifykit.dispatch.runtime.dispatcher import Dispatcher
 from notifykit.errors import StoreError
@@ -64,6 +64,8 @@ class Messages:
         return address
 
     def destination(self, *, tenant: str, subscriber_id: str, address: str) -> Destination:
+        if address.startswith("bad"):
+            raise InvalidInputError(["address: cannot be used"])
         return Destination(
             tenant=tenant,
             subscriber_id=subscriber_id,
@@ -424,6 +426,19 @@ async def test_a_channel_that_takes_no_addresses_cannot_reach_people(opened: Ope
 
     assert {(ADA, "email", "ada@example.org"): ("held", "no_channel")} == await town.found()
     assert [] == plain.sent
+
+
+async def test_an_address_that_its_channel_cannot_use_stops_no_other(town: Town) -> None:
+    """The delivery says so."""
+    for id_, address in ((ADA, "bad@example.org"), (BOB, "good@example.org")):
+        await town.save(id_, addresses=(RecipientAddress(channel="email", address=address),))
+
+    await town.publish(OrderShipped(), to=[ADA, BOB], channels=["email"])
+
+    assert {
+        (ADA, "email", "bad@example.org"): ("suppressed", "address_refused"),
+        (BOB, "email", "good@example.org"): ("delivered", None),
+    } == await town.found()
 
 
 async def test_an_event_that_cannot_be_planned_stops_no_other(opened: Open) -> None:

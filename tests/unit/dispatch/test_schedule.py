@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from notifykit.dispatch.runtime import dispatcher as dispatcher_module
+from notifykit.dispatch.runtime import loops
 from notifykit.dispatch.runtime.schedule import Schedule
 from notifykit.models.delivery import DeliveryState
 from notifykit.stores.memory.notifications import Notifications
@@ -19,7 +20,7 @@ from notifykit.stores.memory.store import MemoryStore
 from .support import bench
 
 #: The dispatcher's seconds, in hundredths.
-FAST = {"_SWEEP_EVERY": 0.02, "_IDLE_EVERY": 0.05, "_TICK_EVERY": 0.005, "_CIRCUITS_EVERY": 0.01, "_ASK_EVERY": 0.005}
+FAST = {"_SWEEP_EVERY": 0.02, "_IDLE_EVERY": 0.05, "_TICK_EVERY": 0.005, "_CIRCUITS_EVERY": 0.01}
 POLL = timedelta(seconds=0.01)
 
 
@@ -27,6 +28,7 @@ POLL = timedelta(seconds=0.01)
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, seconds in FAST.items():
         monkeypatch.setattr(dispatcher_module, name, seconds)
+    monkeypatch.setattr(loops, "_ASK_EVERY", 0.005)
 
 
 @pytest.fixture

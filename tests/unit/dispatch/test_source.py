@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from notifykit import DeliveryState, DispatchSettings
 from notifykit.dispatch.round_robin import PollResult
-from notifykit.dispatch.sending.source import Source
+from notifykit.dispatch.sending.source import StoreSource
 from notifykit.models.delivery import WEBHOOK, Claim, Lane, Priority
 
 from .support import Bench, bench
@@ -33,10 +33,11 @@ async def claim(b: Bench, lease: timedelta = LEASE) -> list[Claim]:
     return await b.kit.store.claim(LANE, 10, now=b.kit._clock.now(), lease=lease, worker="another")
 
 
-def source_of(b: Bench, **settings: int) -> Source:
+def source_of(b: Bench, **settings: int) -> StoreSource:
     """Return the source of a process that only sends."""
     sending = b.kit.dispatcher([b.channel], DispatchSettings(roles=frozenset({"send"}), **settings))  # type: ignore[arg-type]
     (source,) = (source for source in sending._sources if source.lane == LANE)
+    assert isinstance(source, StoreSource)
     return source
 
 
@@ -72,8 +73,8 @@ async def test_a_small_portion_is_no_lack_of_room() -> None:
     async with bench(roles=frozenset({"plan"})) as b:
         await planned(b, 1)
         source = source_of(b, batch=100)
-        source._round_robin.note(["one", "another"], limit=100, took=100.0)  # so slow that batches become small
-        assert source._round_robin.batch_size < 32
+        source._tenants.note(["one", "another"], limit=100, took=100.0)  # so slow that batches become small
+        assert source._tenants.batch_size < 32
 
         async with asyncio.timeout(5):
             found = await source.turn()

@@ -217,7 +217,7 @@ async def test_hints_are_heard_until_the_connection_is_lost(store, postgres_stor
         lost = await store.next_due()
         await heard(store)
 
-    assert NextDue(None, None, is_open=False) == lost
+    assert NextDue(None, {}, is_open=False) == lost
     assert store._listener is not listener
 
 
@@ -235,7 +235,7 @@ async def test_an_ear_that_nobody_speaks_to_is_noticed(store, monkeypatch):
                 await anyio.sleep(0.001)
             again = await store.next_due()
 
-    assert NextDue(None, None, is_open=False) == again
+    assert NextDue(None, {}, is_open=False) == again
     assert listener.is_closed()
 
 

@@ -17,7 +17,7 @@ from notifykit.models.delivery import DeliveryState, Lane
 from notifykit.models.endpoint import MAX_BURST, MAX_RATE, MIN_RATE, Endpoint, EndpointState
 from notifykit.models.recipient import PREFERENCES, Recipient, TenantPreferences
 from notifykit.models.subscription import MatchQuery
-from notifykit.models.unreadable import UnreadableRecipient
+from notifykit.models.unreadable import UnreadableRecipient, UnreadableTenantPreferences
 from notifykit.ports import Move
 from notifykit.testing import START, FakeClock, make_endpoint, make_recipient
 from notifykit.testing.suites.store.steps import acquire, save_circuit
@@ -129,22 +129,26 @@ async def test_a_subscription_that_cannot_be_read_matches_nothing_and_others_do(
     "value", ["", "[]", "{", '{"locale":"?"}', '{"addresses":[{"channel":"sms"}]}', "x" * 2_000_000]
 )
 async def test_a_recipient_that_cannot_be_read_has_no_address_and_others_are_as_they_were(kit, damage, value):
-    """Its stand-in is never written back, and of a tenant's preferences nothing is left."""
+    """Its stand-in is never written back; nor is that for what a tenant says for all."""
     bad, good = [await kit.store.save(make_recipient(f"user:{n}")) for n in range(2)]
     await kit.store.save(TenantPreferences(tenant=ACME, zone="Asia/Tokyo"))
     damage("recipients", "details", value, id=bad.id)
-    damage("tenant_preferences", "details", value, id=PREFERENCES)
+    damage("tenant_preferences", "details", "[", id=PREFERENCES)
 
     found = await kit.store.page(Recipient, ACME, limit=9)
     by_id = sorted(await kit.store.get(Recipient, ACME, [bad.id, good.id]), key=lambda one: one.id)
-    preferences = await kit.store.page(TenantPreferences, ACME, limit=9)
+    (said,) = await kit.store.page(TenantPreferences, ACME, limit=9)
     with pytest.raises(StoreError, match="recipient user:0 cannot be read"):
         await kit.store.save(found[0])
+    with pytest.raises(StoreError, match="preferences of tenant acme cannot be read"):
+        await kit.store.save(said)
+    (problem,) = (await kit.recipients.import_(['{"id":"user:0"}'], tenant=ACME)).problems
 
+    assert "the row of recipient user:0 is damaged" in problem.problem
     assert found == by_id
     assert [UnreadableRecipient, Recipient] == [type(one) for one in found]
     assert ((), good) == (found[0].addresses, found[1])
-    assert [TenantPreferences(tenant=ACME, version=1)] == preferences
+    assert UnreadableTenantPreferences is type(said)
 
 
 @pytest.mark.parametrize(
@@ -242,8 +246,7 @@ async def test_a_row_that_is_due_at_no_time_does_not_keep_others_from_being_wait
     stats = await kit.stats()
     claims = await kit.store.claim(LANE, 10, now=START, lease=LEASE, worker="w")
 
-    assert upcoming.delivery is not None
-    assert upcoming.delivery <= START
+    assert upcoming.lanes[LANE] <= START
     assert 2 == stats.waiting
     assert good in {claim.delivery_id for claim in claims}
 
@@ -398,5 +401,5 @@ class TestSqlite:
 
         assert [good] == [event.id for event in taken]
         assert [better] == [claim.delivery_id for claim in claims] == [delivery.id for delivery in rescued]
-        assert upcoming.delivery is not None
+        assert LANE in upcoming.lanes
         assert 2 == caplog.text.count("row.unreadable table=")

@@ -327,7 +327,7 @@ class Planner:
             and event.cursor is None  # an earlier page may have made it
             and new.due_at <= now
             and new.ordering_key is None
-            and backlog.accepts(new.subscriber_id, coming.get(new.subscriber_id, 0), on_their_way)
+            and backlog.accepts(event.tenant, new.subscriber_id, coming.get(new.subscriber_id, 0), on_their_way)
         )
 
 

@@ -11,8 +11,7 @@ import math
 import os
 import random
 import socket
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
@@ -20,13 +19,13 @@ from typing import Self
 
 import anyio
 
-from ...errors import ConfigurationError, NewerSchemaError, SchemaError, StateError, StoreUnavailableError
+from ...errors import ConfigurationError, NewerSchemaError, StateError
 from ...failpoints import failpoint
-from ...models.delivery import Claim, Lane, Priority
+from ...models.delivery import Lane, Priority
 from ...models.destination import Destination
 from ...models.ids import new_id
 from ...policies.retry import Rng
-from ...ports import Channel, Clock, NextDue, Store, TokenRequest
+from ...ports import Channel, Clock, Store
 from ...telemetry import (
     LoopFailed,
     SendingPaused,
@@ -44,35 +43,25 @@ from ..maintenance.janitor import Janitor
 from ..operational_events import OperationalEvents
 from ..people import DeclaredTypes, People
 from ..planning.planner import Planner
-from ..round_robin import PollResult
 from ..sending.backlog import Backlog
 from ..sending.circuits import Circuits
 from ..sending.leases import Leases
+from ..sending.pool import SenderPool
 from ..sending.recorder import Recorder
 from ..sending.sender import Sender
-from ..sending.source import Source
+from ..sending.source import Source, StoreSource
+from ..sending.tokens import TokenRefill
 from ..settings import DispatchSettings
+from .loops import Loops
 from .schedule import Schedule
 
 _SWEEP_EVERY, _IDLE_EVERY, _PURGE_EVERY, _TICK_EVERY = 5.0, 15.0, 60.0, 0.5
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 #: What a stop has beyond its grace to write the results of the last attempts.
 _LAST_WRITE = 0.5
-#: After work was found, the store is asked again this often and this many times before waiting for a notification.
-_GRACE_POLL, _GRACE_POLLS = 0.005, 4
-#: Seconds between two questions for what is due next, the same after a notification, and between two notifications
-#: that wake sources, too.
-_ASK_EVERY, _ASK_SOON, _WAKE_EVERY = 0.5, 0.05, 5.0
-#: Seconds to wait for a notification while there is no work and notifications arrive.
-_IDLE_WAIT = 60.0
-#: What is due before the store has been asked.
-_UNKNOWN = NextDue(None, None, is_open=False)
 #: Seconds for which nothing is sent after this process lacked what every attempt needs.
 _SHORTAGE_PAUSE = 1.0
-#: Seconds between two draws of tokens, and between two readings of the health of endpoints.
-_REFILL_EVERY, _CIRCUITS_EVERY = 0.05, 1.0
-#: Seconds until tokens are drawn again for an endpoint for which that failed.
-_DRY = 1.0
+#: Seconds between two readings of the circuits of other processes.
+_CIRCUITS_EVERY = 1.0
 
 
 class SystemClock:
@@ -131,12 +120,7 @@ class Dispatcher:
         self._serving: asyncio.Task[None] | None = None
         self._outdated: NewerSchemaError | None = None
         self._stop = asyncio.Event()
-        self._planner_wakeup = asyncio.Event()
-        self._bypass_wakeup = asyncio.Event()
-        self._token_shortage = asyncio.Event()
-        self._dry: dict[str, float] = {}
         self._resuming: asyncio.TimerHandle | None = None
-        self._source_wakeups: list[asyncio.Event] = []
         self._schedule = Schedule(self._emit)
         self._build()
 
@@ -149,13 +133,17 @@ class Dispatcher:
         self._operational = OperationalEvents(self._directory)
         self._invalidation = Invalidation(context, self._operational)
         self._circuits = Circuits(context, self._operational, self._allow, self._invalidate)
+        lanes = [Lane(channel, priority) for channel in self._channels for priority in Priority]
+        if "send" not in settings.roles:
+            lanes = []
+        self._loops = Loops(context, self._schedule, self._stop, self._retire, lanes)
+        self._pool = SenderPool()
         self.backlogs: dict[tuple[str, Priority], Backlog] = {}
+        self._refill = TokenRefill(context, self._directory, self.backlogs)
         self._sources: list[Source] = []
-        self._senders: list[tuple[Sender, int]] = []
-        if "send" in settings.roles:
-            for channel in self._channels:
-                for priority in Priority:
-                    self._build_lane(Lane(channel, priority))
+        self._senders: list[Sender] = []
+        for lane in lanes:
+            self._build_lane(lane)
         self._planner = Planner(
             context,
             self._directory,
@@ -168,9 +156,14 @@ class Dispatcher:
         self._janitor = Janitor(context, self._leases)
 
     def _build_lane(self, lane: Lane) -> None:
-        backlog = self.backlogs[lane] = Backlog(self.settings.prefetch, self._wake, self._token_shortage.set)
+        backlog = self.backlogs[lane] = Backlog(
+            self.settings.lane(lane),
+            lambda count: self._pool.call(sender, count),
+            lambda: self._loops.wake_source(lane),
+            self._refill.shortage.set,
+        )
         self._sources.append(
-            Source(
+            StoreSource(
                 lane,
                 self._context,
                 backlog,
@@ -193,11 +186,11 @@ class Dispatcher:
             self._operational,
             self._wants,
             self._invalidate,
-            self._wake_sources,
+            lambda: self._loops.wake_source(lane),
             self._pause_sending,
             self.settings.lease_margin / 2,
         )
-        self._senders.append((sender, self.settings.concurrency[lane.priority]))
+        self._senders.append(sender)
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -234,7 +227,7 @@ class Dispatcher:
     def stop(self) -> None:
         """Begin to stop: claim nothing more, finish what is under way, give back the rest."""
         self._stop.set()
-        self._wake()
+        self._loops.wake()
         for backlog in self.backlogs.values():
             backlog.close()
 
@@ -281,15 +274,15 @@ class Dispatcher:
         """Send what the backlogs hold, one after the other, as far as tokens go; give the rest back."""
         await self._recorder.write()  # what sources have decided not to send
         while True:
-            for sender, _ in self._senders:
+            for sender in self._senders:
                 while sender.backlog.ready:
                     await sender.pull(1)
                     await self._recorder.write()
             for backlog in self.backlogs.values():
-                await self._refill_backlog(backlog)
+                await self._refill.refill(backlog)
             if not any(backlog.ready for backlog in self.backlogs.values()):
                 break
-        for sender, _ in self._senders:
+        for sender in self._senders:
             for claim in sender.backlog.drain():
                 destination = await self._directory.find_destination(claim)
                 limit = None if destination is None else destination.rate_limit
@@ -315,7 +308,7 @@ class Dispatcher:
         async with anyio.create_task_group() as tools:
             tools.start_soon(self._recorder.run)
             tools.start_soon(self._recorder.eager_sends.watch)
-            tools.start_soon(self._refill)
+            tools.start_soon(self._refill.run)
             tools.start_soon(self._tick)
             often = self.settings.lease.total_seconds() / 4
             every = self._schedule.every
@@ -327,25 +320,24 @@ class Dispatcher:
             if "clean" in roles:
                 tools.start_soon(every, "purge", _PURGE_EVERY, self._janitor.purge)
             async with anyio.create_task_group() as senders:
-                for sender, count in self._senders:
-                    for _ in range(count):
-                        senders.start_soon(sender.pull)
+                self._pool.open(senders)
+                for backlog in self.backlogs.values():
+                    backlog.open()
                 async with anyio.create_task_group() as intake:
                     if "plan" in roles:
-                        intake.start_soon(self._turns, "plan", self._planner.turn, self._planner_wakeup)
-                        intake.start_soon(self._turns, "bypass", self._planner.bypass, self._bypass_wakeup, 0)
+                        intake.start_soon(self._loops.plan, self._planner.turn)
+                        intake.start_soon(self._loops.bypass, self._planner.bypass)
                     for source in self._sources:
-                        hint = asyncio.Event()
-                        self._source_wakeups.append(hint)
-                        intake.start_soon(self._turns, f"claim {source.lane}", source.turn, hint)
-                    pulse = anyio.CancelScope()
+                        intake.start_soon(self._loops.claim, source.lane, source.turn)
+                    listening = anyio.CancelScope()
                     if self._sources or "plan" in roles:
-                        intake.start_soon(self._pulse, pulse)
+                        intake.start_soon(self._listen, listening)
                     await self._stop.wait()
-                    pulse.cancel()
+                    listening.cancel()
                     end = anyio.current_time() + self.settings.grace.total_seconds()
                     intake.cancel_scope.deadline = end  # for a loop that waits for a database that is away
                 await self._drain(end)
+                self._pool.close()
                 senders.cancel_scope.cancel()
             with anyio.CancelScope(deadline=end + _LAST_WRITE):
                 await self._recorder.flush()
@@ -361,7 +353,7 @@ class Dispatcher:
         """Give back what was not started and wait for what was, until ``end`` at the latest."""
         failpoint("stop.draining")
         now = self._clock.now()
-        for sender, _ in self._senders:
+        for sender in self._senders:
             for claim in sender.backlog.drain():
                 sender.release(claim, now)
         self._recorder.eager_sends.finish()  # what is cut off must stay leased
@@ -371,86 +363,9 @@ class Dispatcher:
 
     # -- loops -----------------------------------------------------------------------------------
 
-    async def _turns(
-        self,
-        name: str,
-        turn: Callable[[], Awaitable[PollResult]],
-        hint: asyncio.Event,
-        most_grace_polls: int = _GRACE_POLLS,
-    ) -> None:
-        """Poll while there is work; wait for a wake-up when there is none."""
-        pause = _FIRST_PAUSE
-        grace_polls = 0
-        while not self._stop.is_set():
-            hint.clear()
-            try:
-                found = await turn()
-                pause = _FIRST_PAUSE
-                if found:
-                    self._schedule.mark_active()
-            except Exception as error:  # a loop that fails is tried again, whatever the reason
-                self._emit(LoopFailed(loop=name, error=why(error), pause=timedelta(seconds=pause)))
-                if isinstance(error, SchemaError):
-                    self._schedule.mark_active()  # whether the tables are newer is asked sooner then
-                await self._sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads, hides nothing
-                pause = min(pause * 2, _LONGEST_PAUSE)
-                continue
-            grace_polls = most_grace_polls if found else grace_polls - 1
-            if found is PollResult.MUCH:
-                continue
-            if grace_polls > 0:
-                with anyio.move_on_after(_GRACE_POLL):
-                    await hint.wait()
-            else:
-                await hint.wait()
-
-    async def _pulse(self, scope: anyio.CancelScope) -> None:
-        """Wake the loops when the store notifies, and when something is due.
-
-        Notifications mostly announce events.  They wake the planner at once; the sources wake only when a
-        delivery is due, which is asked for soon after a notification and now and then without one: under
-        load the loops find their work without a wake-up.
-        """
-        due = _UNKNOWN
-        asked = woken = -_WAKE_EVERY
-        soon = False
+    async def _listen(self, scope: anyio.CancelScope) -> None:
         with scope:
-            while True:
-                at = time.monotonic()
-                pause = self._schedule.until_next(self.settings.poll.total_seconds())
-                try:
-                    if at - asked >= (_ASK_SOON if soon else _ASK_EVERY):
-                        due, asked, soon = await self._store.next_due(), at, False
-                    # Decided only now: something may have come up meanwhile.
-                    most = math.inf if due.first is None else max((due.first - self._clock.now()).total_seconds(), 0)
-                    if soon:
-                        most = min(most, max(asked + _ASK_SOON - at, 0))
-                    idle = pause if self._schedule.active.is_set() else max(pause, _IDLE_WAIT)
-                    wait = self._store.wait(
-                        timedelta(seconds=min(pause, most)), idle_timeout=timedelta(seconds=min(idle, most))
-                    )
-                    hinted = await self._schedule.idle_wait(wait)
-                except NewerSchemaError as error:
-                    self._retire(error)
-                    await asyncio.sleep(pause)
-                    continue
-                except Exception as error:  # a loop that fails is tried again, whatever the reason
-                    self._emit(LoopFailed(loop="wait", error=why(error), pause=timedelta(seconds=pause)))
-                    await asyncio.sleep(pause)
-                    continue
-                soon = soon or hinted
-                if hinted:
-                    self._schedule.mark_active()
-                now = self._clock.now()
-                if hinted or (due.first is not None and due.first <= now):
-                    self._wake_planner()
-                if due.delivery is not None and due.delivery <= now:
-                    self._wake_sources()
-                if due.first is not None and due.first <= now:
-                    due, soon = _UNKNOWN, True  # what is due next is not known yet
-                if hinted and time.monotonic() - woken >= _WAKE_EVERY:
-                    woken = time.monotonic()
-                    self._wake()
+            await self._loops.listen()
 
     async def _sweep(self) -> None:
         """If there is any work, wake every loop without a notification, and end leases of workers that were lost."""
@@ -461,7 +376,7 @@ class Dispatcher:
             return
         if has_work:
             self._schedule.mark_active()
-            self._wake()
+            self._loops.wake()
             if "clean" in self.settings.roles:
                 await self._janitor.rescue()
         elif not self._invalidation.is_pending:
@@ -480,49 +395,8 @@ class Dispatcher:
             await asyncio.sleep(self._schedule.until_next(_TICK_EVERY))
             for backlog in self.backlogs.values():
                 backlog.tick()
+            self._pool.tick()
             await self._invalidation.write()
-
-    async def _refill(self) -> None:
-        """Draw tokens for endpoints with a rate limit, while any has claims that wait for them."""
-        while True:
-            await self._token_shortage.wait()
-            self._token_shortage.clear()
-            try:
-                while any([await self._refill_backlog(backlog) for backlog in self.backlogs.values()]):
-                    await asyncio.sleep(_REFILL_EVERY)
-            except Exception as error:  # a loop that fails is tried again, whatever the reason
-                self._emit(LoopFailed(loop="refill", error=why(error), pause=timedelta(seconds=1)))
-                await asyncio.sleep(1)
-                self._token_shortage.set()
-
-    async def _refill_backlog(self, backlog: Backlog) -> bool:
-        short_of_tokens = backlog.short_of_tokens()
-        at = time.monotonic()
-        for subscriber, (claim, wanted) in short_of_tokens.items():
-            if self._dry.get(subscriber, at) > at:
-                continue
-            self._dry.pop(subscriber, None)
-            try:
-                await self._draw(backlog, claim, wanted)
-            except StoreUnavailableError:
-                raise
-            except Exception as error:  # one endpoint's fault must not keep tokens from the others
-                self._dry[subscriber] = at + _DRY
-                self._emit(
-                    LoopFailed(loop="refill", error=f"{subscriber}: {why(error)}", pause=timedelta(seconds=_DRY))
-                )
-        return bool(short_of_tokens)
-
-    async def _draw(self, backlog: Backlog, claim: Claim, wanted: int) -> None:
-        tenant, subscriber = claim.tenant, claim.subscriber_id
-        destination = await self._directory.find_destination(claim)
-        limit = None if destination is None else destination.rate_limit
-        acquired = wanted
-        if limit is not None:
-            share = max(1, min(wanted, round(limit.per_second * _REFILL_EVERY * 2)))
-            request = TokenRequest(tenant, subscriber, share, limit)
-            (acquired,) = await self._store.acquire([request], now=self._clock.now())
-        backlog.add_tokens(subscriber, acquired)
 
     def _halt(self, halted: bool) -> None:
         """Begin no attempt while results cannot be written."""
@@ -535,22 +409,6 @@ class Dispatcher:
     def _allow(self, subscriber_id: str, places: int) -> None:
         for backlog in self.backlogs.values():
             backlog.allow(subscriber_id, places)
-
-    async def _sleep(self, seconds: float) -> None:
-        with anyio.move_on_after(seconds):
-            await self._stop.wait()
-
-    def _wake_sources(self) -> None:
-        for hint in self._source_wakeups:
-            hint.set()
-
-    def _wake_planner(self) -> None:
-        self._planner_wakeup.set()
-        self._bypass_wakeup.set()
-
-    def _wake(self) -> None:
-        self._wake_planner()
-        self._wake_sources()
 
     # -- what senders tell -----------------------------------------------------------------------
 

@@ -1,7 +1,6 @@
 """From a claim to a record: decide, send, take the next step.
 
-Senders are a pool that pulls from the backlog: no task, lock or timer is made for a
-single delivery.
+The tasks of a pool take from the backlog: no task, lock or timer is made for a single delivery.
 """
 
 from __future__ import annotations
@@ -85,39 +84,48 @@ class Sender:
     short: Callable[[str], None]
     margin: timedelta
 
-    async def pull(self, most: int = sys.maxsize) -> None:
-        """Send one claim after the other, waiting for each, until cancelled or until there were so many."""
-        for _ in range(most):
-            claim = self.backlog.take_now() or await self.backlog.take()
-            try:
-                await self._deliver(claim)
-            except Exception as error:  # an error of one delivery does not stop the lane
-                text = f"{claim.delivery_id}: {why(error)}"
-                self.context.emit(LoopFailed(loop=f"send {self.lane}", error=text, pause=_FAULT))
-                self.release(claim, self.context.clock.now(), pause=_FAULT)
-            finally:
-                self.backlog.done(claim.subscriber_id)
+    async def work(self) -> None:
+        """Send one claim after the other as long as any may be sent now, called by the backlog."""
+        self.backlog.arrived()
+        await self.pull()
 
-    async def _deliver(self, claim: Claim) -> None:
+    async def pull(self, most: int = sys.maxsize) -> None:
+        """Send one claim after the other, waiting for each, as long as any may be sent now and at most so many."""
+        for _ in range(most):
+            turn = self.backlog.take()
+            if turn is None:
+                return
+            answered: bool | None = None
+            try:
+                answered = await self._deliver(turn.claim)
+            except Exception as error:  # an error of one delivery does not stop the lane
+                text = f"{turn.claim.delivery_id}: {why(error)}"
+                self.context.emit(LoopFailed(loop=f"send {self.lane}", error=text, pause=_FAULT))
+                self.release(turn.claim, self.context.clock.now(), pause=_FAULT)
+            finally:
+                self.backlog.done(turn, answered)
+
+    async def _deliver(self, claim: Claim) -> bool | None:
+        """Send a claim; return whether its destination has answered, or ``None`` if it was not asked."""
         started = self.context.clock.now()
         destination = self.directory.destination(claim)
         if destination is None:
             if is_for_person(claim.subscription_id, claim.address):
                 self.release(claim, started)  # its destination made room for others: the next claim reads it again
-                return
+                return None
             try:
                 destination = await self.directory.find_destination(claim)
             except StoreError:
                 self.release(claim, started)
-                return
+                return None
         circuit = None if destination is None else self.circuits.circuit(destination.circuit_key)
         decision = decide(claim, destination, circuit, now=started)
         if decision is not SEND or destination is None:
             self._not_sent(claim, decision, started)
-            return
+            return None
         if self.leases.until(claim) - started < destination.timeout + self.margin:
             self.release(claim, started)  # it could not be extended: it may run out before the result is written
-            return
+            return None
         failpoint("att.started")
         outcome = await self._send(claim, destination, started)
         failpoint("att.answered")
@@ -131,8 +139,9 @@ class Sender:
                 claim,
                 Record(claim.delivery_id, claim.fence, DeliveryState.PENDING, step.reason, step.due_at, finished, None),
             )
-        else:
-            self._record(claim, destination, outcome, step, started, finished)
+            return None
+        self._record(claim, destination, outcome, step, started, finished)
+        return outcome.answer.status is not None or isinstance(outcome, Accepted)
 
     async def _send(self, claim: Claim, destination: Destination, now: datetime) -> Outcome:
         channel = self.channels.get(claim.channel)

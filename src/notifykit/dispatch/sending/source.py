@@ -1,11 +1,12 @@
-"""Claims due deliveries for one lane: retries, held ones that wake, and what other planners settled."""
+"""Where a lane's claims come from: due deliveries, retries, held ones that wake, and what other planners settled."""
 
 from __future__ import annotations
 
+import math
 import time
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 import attrs
@@ -28,8 +29,11 @@ from .leases import Leases
 from .recorder import Recorder
 from .records import not_sent, record_of
 
-#: Below this many free places claiming waits: small claims cost as much as large ones.
-_LEAST = 32
+#: Below this many free places, and below a part of all, claiming waits: small claims cost as much as large ones.
+_LEAST, _LEAST_PART = 32, 4
+#: How many destinations that have answered are named when only these are asked for, and the seconds between two
+#: such claims: they read whatever is due.
+_PROVEN, _PROVEN_EVERY = 1000, 0.2
 #: A delivery whose worker has died this often is a suspect, and is sent with no other suspect beside it.
 _SUSPECT = 2
 #: How many seconds a suspect waits for results to be written.
@@ -40,8 +44,22 @@ _APART = timedelta(milliseconds=100)
 _UNREADABLE = timedelta(seconds=10)
 
 
+class Source(Protocol):
+    """Keeps one lane's backlog filled: from the store, or from a broker whose tickets are claimed."""
+
+    @property
+    def lane(self) -> Lane: ...
+
+    @property
+    def backlog(self) -> Backlog: ...
+
+    async def turn(self) -> PollResult:
+        """Claim one batch, if there is room; a call that waits for room returns when there is some."""
+        ...
+
+
 @attrs.define
-class Source:
+class StoreSource:
     """Keeps one lane's backlog filled from the store."""
 
     lane: Lane
@@ -52,54 +70,84 @@ class Source:
     leases: Leases
     circuits: Circuits
     recorder: Recorder
-    _round_robin: RoundRobin = attrs.field(init=False)
+    _tenants: RoundRobin = attrs.field(init=False)
+    _subscribers: RoundRobin = attrs.field(init=False)
+    _proven_at: float = attrs.field(init=False, default=-math.inf)
     #: The subscriber whose delivery is the probe of an open circuit, by the circuit's key.
     _probed: dict[str, str] = attrs.field(init=False, factory=dict)
 
-    @_round_robin.default
+    @_tenants.default
+    @_subscribers.default
     def _first_round_robin(self) -> RoundRobin:
         return RoundRobin(self.context.settings.batch)
 
+    @property
+    def _least(self) -> int:
+        settings = self.context.settings
+        return min(_LEAST, settings.batch, max(1, settings.lane(self.lane).prefetch // _LEAST_PART))
+
     async def turn(self) -> PollResult:
-        """Claim one batch."""
         room = self.backlog.room()
-        if room < min(_LEAST, self.context.settings.batch):
+        if room < self._least:
             await self.backlog.wait_for_room()
             return PollResult.MUCH
-        room = min(
-            room, self._round_robin.batch_size
-        )  # a portion may be small although there is room: never wait for that
-        full = self.backlog.full()
+        proven = self.backlog.proven(_PROVEN)
+        if proven is not None:
+            if not proven or time.monotonic() - self._proven_at < _PROVEN_EVERY:
+                return PollResult.NOTHING
+            self._proven_at = time.monotonic()
+        full_tenants = self.backlog.full_tenants()
+        throttled = self._tenants.throttled or (() if full_tenants else self._subscribers.throttled)
+        claims = await self._claim(room, proven, full_tenants)
+        self._hold(await self._sendable(claims))
+        return PollResult.MUCH if claims or throttled else PollResult.NOTHING
+
+    async def _claim(self, room: int, proven: list[str] | None, full_tenants: list[str]) -> list[Claim]:
+        """Claim in turn what there is room for."""
+        # Half of the room is left for claims of other tenants; a batch may be small for other reasons, too.
+        limit = min(max(self._least, room // 2), self._tenants.batch_size, self.context.settings.batch)
         self._probed = {
             key: subscriber_id
             for key, subscriber_id in self._probed.items()
             if self.circuits.is_probed(key) and self.backlog.holds(subscriber_id)
         }
-        throttled = self._round_robin.throttled
+        exclude_tenants = [*full_tenants, *self._tenants.throttled]
         started = time.monotonic()
         claims = await self.context.store.claim(
             self.lane,
-            room,
+            limit,
             now=self.context.clock.now(),
             lease=self.context.settings.lease,
             worker=self.context.worker,
-            exclude=[*full, *throttled, *self._probed.values()],
+            exclude=[*self.backlog.full(), *self._subscribers.throttled, *self._probed.values()],
+            exclude_tenants=exclude_tenants,
+            only=proven,
         )
         if claims:
             failpoint("dlv.leased")
-        self._round_robin.note((claim.subscriber_id for claim in claims), limit=room, took=time.monotonic() - started)
-        claims = await self._apart(claims)
+        took = time.monotonic() - started
+        if proven is None:
+            self._tenants.note((claim.tenant for claim in claims), limit=limit, took=took)
+            if not exclude_tenants:  # of excluded tenants no subscriber has had its turn
+                self._subscribers.note((claim.subscriber_id for claim in claims), limit=limit, took=took)
+        return await self._apart(claims)
+
+    async def _sendable(self, claims: list[Claim]) -> list[tuple[Claim, Destination | Exception | None]]:
+        """Return the claims that may be sent now, as far as that is known of people's, with their destinations."""
         try:
             claims = await self._decided(claims)
-            destinations = await self.directory.destinations_of(claims)
+            return list(zip(claims, await self.directory.destinations_of(claims), strict=True))
         except StoreError:
             now = self.context.clock.now()
             for claim in claims:  # to lose them would count as if they had been tried
                 self.leases.add(claim)
                 self.recorder.add(Record(claim.delivery_id, claim.fence, DeliveryState.PENDING, None, now, now, None))
             raise
+
+    def _hold(self, claims: list[tuple[Claim, Destination | Exception | None]]) -> None:
+        """Hand claims to the backlog, as far as their destinations are known and may be sent to now."""
         held: list[Held] = []
-        for claim, destination in zip(claims, destinations, strict=True):
+        for claim, destination in claims:
             if isinstance(destination, Exception):
                 self._put_back(claim, destination)
             elif destination is None:
@@ -115,7 +163,6 @@ class Source:
         for claim, _, _ in held:  # only now: a lease that is prolonged without a sender would never end
             self.leases.add(claim)
         self.backlog.add(*held)
-        return PollResult.MUCH if claims or throttled else PollResult.NOTHING
 
     async def _decided(self, claims: list[Claim]) -> list[Claim]:
         """Decide anew about people's deliveries, write what is not sent now, and return the other claims."""

@@ -33,10 +33,14 @@ class MemoryDeliveries:
         lease: timedelta,
         worker: str,
         exclude: Collection[str] = (),
+        exclude_tenants: Collection[str] = (),
+        only: Collection[str] | None = None,
     ) -> list[Claim]:
         await checkpoint()
         queue = self._tables.waiting.get(lane)
-        ids = [] if queue is None else queue.deal(limit, now=now, exclude=exclude)
+        if queue is None:
+            return []
+        ids = queue.deal(limit, now=now, exclude=exclude, exclude_tenants=exclude_tenants, only=only)
         return [self._claim(self._tables.rows[id_], now, now + lease, worker) for id_ in ids]
 
     def _claim(self, row: Row, now: datetime, until: datetime, worker: str) -> Claim:

@@ -39,10 +39,22 @@ class FairQueue:
         """Take ``item`` out; nothing happens if it is not queued."""
         self._current.pop(item, None)
 
-    def deal(self, limit: int, *, now: datetime, exclude: Collection[str] = ()) -> list[str]:
-        """Remove and return up to ``limit`` items that are due, none of them of a group in ``exclude``."""
+    def deal(
+        self,
+        limit: int,
+        *,
+        now: datetime,
+        exclude: Collection[str] = (),
+        exclude_tenants: Collection[str] = (),
+        only: Collection[str] | None = None,
+    ) -> list[str]:
+        """Remove and return up to ``limit`` items that are due, of the groups and tenants that are meant."""
         dealt: list[str] = []
-        turns = deque((tenant, due) for tenant in list(self._tenants) if (due := self._due(tenant, now, exclude)))
+        turns = deque(
+            (tenant, due)
+            for tenant in list(self._tenants)
+            if tenant not in exclude_tenants and (due := self._due(tenant, now, exclude, only))
+        )
         while turns and len(dealt) < limit:
             tenant, groups = turns.popleft()
             group = groups.popleft()
@@ -64,14 +76,18 @@ class FairQueue:
         heads = (h[0][0] for heaps in self._tenants.values() for h in heaps.values() if self._drop_stale(h))
         return min(heads, default=None)
 
-    def _due(self, tenant: str, now: datetime, exclude: Collection[str]) -> deque[str]:
+    def _due(self, tenant: str, now: datetime, exclude: Collection[str], only: Collection[str] | None) -> deque[str]:
         """Return the tenant's groups that have something due; forget those that have nothing at all."""
         heaps = self._tenants[tenant]
         for group in [group for group, heap in heaps.items() if not self._drop_stale(heap)]:
             del heaps[group]
         if not heaps:
             del self._tenants[tenant]
-        return deque(group for group, heap in heaps.items() if group not in exclude and heap[0][0] <= now)
+        return deque(
+            group
+            for group, heap in heaps.items()
+            if group not in exclude and (only is None or group in only) and heap[0][0] <= now
+        )
 
     def _drop_stale(self, heap: list[_Entry]) -> bool:
         """Drop entries that were discarded or moved from the head; return whether anything is left."""

@@ -105,7 +105,7 @@ class MemoryRecords(MemoryDeliveries):
         tables = self._tables
         theirs = [row.delivery.id for row in tables.rows_of(tenant, recipient_id)]
         for id_ in theirs:
-            if not tables.rows[id_].delivery.state.is_final:  # it is being sent
+            if not tables.rows[id_].delivery.state.is_final:
                 tables.end(tables.rows[id_], DeliveryState.CANCELLED, None, now)
             count += 1 + len(tables.history.get(id_, ()))
         tables.forget(theirs, ())
@@ -126,6 +126,8 @@ class MemoryRecords(MemoryDeliveries):
             if not others and event.id not in tables.needed_events():
                 if event.id in tables.outbox:
                     tables.planned(event)
+                if event.idempotency_key is not None:
+                    tables.keys.pop((event.tenant, event.idempotency_key), None)
                 tables.forget((), [event.id])
                 return 1
             changed = changed._replace(audience=dumps({**fields, "to": others}).decode() if others else None)

@@ -60,7 +60,7 @@ class MemoryStore(MemoryOutbox, MemoryRecords, MemoryLimits):
         counts = self._tables.counts
         return NextDue(
             _first(self._tables.unplanned.values()),
-            _first(self._tables.waiting.values()),
+            {lane: due for lane, queue in self._tables.waiting.items() if (due := queue.next_due()) is not None},
             bool(self._tables.outbox) or any(counts[state] for state in (*WAITING, DeliveryState.SENDING)),
         )
 

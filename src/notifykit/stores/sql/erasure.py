@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from datetime import datetime
 
-from sqlalchemy import Connection, Table, and_, delete, or_, select, union_all, update
+from sqlalchemy import Connection, Table, and_, delete, or_, select, update
 
 from ...codec import dumps
 from . import schema as s
@@ -14,45 +14,42 @@ from .reading import of_event
 from .records import remove_subscriptions, touch
 from .rows import micros
 
-#: The tables of what is a person's alone, and the columns with the person's id.
-_OWN: tuple[tuple[Table, str], ...] = (
-    (s.queue, "subscriber_id"),
-    (s.deliveries, "subscriber_id"),
-    (s.recipients, "id"),
-    (s.buckets, "endpoint_id"),
-)
-#: Events that are looked at together.
+#: Tables with rows of a person's own, and the column with the person's id.
+_OWN: tuple[tuple[Table, str], ...] = ((s.recipients, "id"), (s.buckets, "endpoint_id"))
+_DELIVERIES = (s.queue, s.deliveries)
+#: What belongs to a delivery, by the column with its id.
+_OF_DELIVERIES = (s.attempts.c.delivery_id, s.digest_items.c.digest_id, s.digests.c.id)
+#: Rows that are looked up by one statement.
 _PAGE = 500
 
 
 def erase(connection: Connection, tenant: str, recipient_id: str, now: datetime) -> int:
     """Delete what is a person's, and take the person out of what is others', too; return how many rows."""
     touch(connection, tenant)  # planners must not match the subscriptions any more
-    count = _delete_of_deliveries(connection, tenant, recipient_id)
+    count = remove_subscriptions(connection, tenant, recipient_id)
     for table, column in _OWN:
         its = and_(table.c.tenant == tenant, table.c[column] == recipient_id)
         count += connection.execute(delete(table).where(its)).rowcount
-    count += remove_subscriptions(connection, tenant, recipient_id)
+    for table in _DELIVERIES:
+        count += _delete_deliveries(connection, table, tenant, recipient_id)
     for event_id, audience in _addressed(connection, tenant, recipient_id):
         count += _take_out(connection, tenant, event_id, recipient_id, audience, now)
     caused = and_(s.events.c.tenant == tenant, s.events.c.actor == recipient_id)
     return count + connection.execute(update(s.events).where(caused).values(actor=None)).rowcount
 
 
-def _delete_of_deliveries(connection: Connection, tenant: str, recipient_id: str) -> int:
-    """Delete what belongs to a person's deliveries: attempts, and digests with what they have collected."""
-    theirs = union_all(
-        *(
-            select(table.c.id).where(table.c.tenant == tenant, table.c.subscriber_id == recipient_id)
-            for table in (s.queue, s.deliveries)
-        )
-    )
-    statements = (
-        delete(s.attempts).where(s.attempts.c.delivery_id.in_(theirs)),
-        delete(s.digest_items).where(s.digest_items.c.tenant == tenant, s.digest_items.c.digest_id.in_(theirs)),
-        delete(s.digests).where(s.digests.c.tenant == tenant, s.digests.c.id.in_(theirs)),
-    )
-    return sum(connection.execute(statement).rowcount for statement in statements)
+def _delete_deliveries(connection: Connection, table: Table, tenant: str, recipient_id: str) -> int:
+    """Delete deliveries and then what belongs to them, to which a worker may have added something until now."""
+    its = and_(table.c.tenant == tenant, table.c.subscriber_id == recipient_id)
+    gone = connection.execute(delete(table).where(its).returning(table.c.id)).scalars().all()
+    count = len(gone)
+    for at in range(0, len(gone), _PAGE):
+        for column in _OF_DELIVERIES:
+            statement = delete(column.table).where(column.in_(gone[at : at + _PAGE]))
+            if column.table is not s.attempts:
+                statement = statement.where(column.table.c.tenant == tenant)
+            count += connection.execute(statement).rowcount
+    return count
 
 
 def _addressed(connection: Connection, tenant: str, recipient_id: str) -> Iterator[tuple[str, str]]:
@@ -78,7 +75,10 @@ def _take_out(
     event = and_(s.events.c.tenant == tenant, s.events.c.id == event_id)
     outbox = and_(s.outbox.c.tenant == tenant, s.outbox.c.event_id == event_id)
     fields = json.loads(audience)
-    others = [each for each in fields.get("to", ()) if each != recipient_id]
+    named = fields.get("to", ())
+    others = [each for each in named if each != recipient_id]
+    if len(others) == len(named):  # only something that looks like the id
+        return 0
     if others or _has_deliveries(connection, tenant, event_id):
         left = dumps({**fields, "to": others}).decode() if others else None
         connection.execute(update(s.outbox).where(outbox).values(fence=s.outbox.c.fence + 1, taken_until=None))
@@ -94,7 +94,7 @@ def _has_deliveries(connection: Connection, tenant: str, event_id: str) -> bool:
     its = or_(
         *(
             select(table.c.id).where(table.c.tenant == tenant, of_event(table, s.events.c.id)).exists()
-            for table in (s.queue, s.deliveries, s.digest_items)
+            for table in (*_DELIVERIES, s.digest_items)
         )
     )
     found = select(s.events.c.id).where(s.events.c.tenant == tenant, s.events.c.id == event_id, its)

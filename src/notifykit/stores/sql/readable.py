@@ -32,6 +32,7 @@ from ...models.unreadable import (
     UnreadableEvent,
     UnreadableRecipient,
     UnreadableSubscription,
+    UnreadableTenantPreferences,
     unreadable_body,
 )
 from . import recipient_rows, rows
@@ -185,7 +186,7 @@ def event_type_from(row: Row) -> StoredEventType:
     try:
         _require_bounds(row)
         return rows.event_type_from(row)
-    except DAMAGED as error:
+    except (*DAMAGED, InvalidInputError) as error:
         _log_damage("event_type", row, error)
         return StoredEventType(id=row["id"], tenant=row["tenant"], version=row["version"])
 
@@ -201,13 +202,13 @@ def recipient_from(row: Row) -> Recipient:
 
 
 def preferences_from(row: Row) -> TenantPreferences:
-    """Return the preferences of a row of ``tenant_preferences``; of a damaged row nothing is left."""
+    """Return the preferences of a row of ``tenant_preferences``, or their stand-in."""
     try:
         _require_bounds(row)
         return recipient_rows.preferences_from(row)
     except (*DAMAGED, InvalidInputError) as error:
         _log_damage("tenant_preferences", row, error)
-        return TenantPreferences(tenant=row["tenant"], version=row["version"])
+        return UnreadableTenantPreferences(tenant=row["tenant"])
 
 
 def endpoint_values(endpoint: Endpoint) -> dict[str, Any]:
@@ -242,6 +243,17 @@ def recipient_values(recipient: Recipient) -> dict[str, Any]:
     if isinstance(recipient, UnreadableRecipient):
         raise _refusal("recipient", recipient.id)
     return recipient_rows.recipient_values(recipient)
+
+
+def preferences_values(preferences: TenantPreferences) -> dict[str, Any]:
+    """Return the columns of ``tenant_preferences``.
+
+    Raises:
+        StoreError: They are a stand-in.
+    """
+    if isinstance(preferences, UnreadableTenantPreferences):
+        raise _refusal("preferences of tenant", preferences.tenant)
+    return recipient_rows.preferences_values(preferences)
 
 
 # ── events, deliveries and attempts in lists ───────────────────────────────────────────────────

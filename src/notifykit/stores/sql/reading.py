@@ -5,7 +5,7 @@ Each function works on a SQLAlchemy connection inside a transaction that its cal
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -26,13 +26,13 @@ from sqlalchemy import (
     union_all,
 )
 
-from ...models.delivery import FINAL_STATES, Attempt, Delivery, DeliveryState
+from ...models.delivery import FINAL_STATES, Attempt, Delivery, DeliveryState, Lane
 from ...models.event import StoredEvent
 from ...models.ids import DELIVERY, EVENT
 from ...ports import DeliveryFilter, EventFilter, NextDue, StoreStats
 from . import schema as s
 from .readable import attempt_from, delivery_from, event_from, fetch
-from .rows import NamedRow, Row, due_or_none, last_attempt_values, micros
+from .rows import PRIORITIES, NamedRow, Row, due_or_none, last_attempt_values, micros
 
 _COUNT_CAP = 10_000
 _RANKS = range(3)
@@ -189,32 +189,41 @@ def find_events(
 
 
 #: The first row of each lane; a minimum over all, or over ``max(due_at, taken_until)``, would read every row.
+#: A row for each lane with deliveries that wait, and one without a lane if there is none.
 NEXT_DUE = """
 WITH RECURSIVE channels(name) AS (
   SELECT min(channel) FROM notifykit_queue WHERE state <> 'sending'
   UNION ALL
   SELECT (SELECT min(q.channel) FROM notifykit_queue q WHERE q.state <> 'sending' AND q.channel > c.name)
   FROM channels c WHERE c.name IS NOT NULL
-), ranks(rank) AS (VALUES (0), (1), (2))
-SELECT
-  (SELECT min(o.at) FROM (SELECT (SELECT min(due_at) FROM notifykit_outbox
-    WHERE priority = CAST(r.rank AS smallint) AND taken_until IS NULL) AS at FROM ranks r
-    ) o) AS event,
-  (SELECT min(q.at) FROM (SELECT (SELECT min(due_at) FROM notifykit_queue
-    WHERE state <> 'sending' AND channel = c.name AND priority = CAST(r.rank AS smallint)) AS at
-    FROM channels c CROSS JOIN ranks r) q) AS delivery,
-  EXISTS (SELECT 1 FROM notifykit_outbox) OR EXISTS (SELECT 1 FROM notifykit_queue) AS is_open
+), ranks(rank) AS (VALUES (0), (1), (2)), lanes AS (
+  SELECT c.name AS channel, r.rank AS priority, (SELECT min(due_at) FROM notifykit_queue
+    WHERE state <> 'sending' AND channel = c.name AND priority = CAST(r.rank AS smallint)) AS due_at
+  FROM channels c CROSS JOIN ranks r
+), work AS (
+  SELECT
+    (SELECT min(o.at) FROM (SELECT (SELECT min(due_at) FROM notifykit_outbox
+      WHERE priority = CAST(r.rank AS smallint) AND taken_until IS NULL) AS at FROM ranks r
+      ) o) AS event,
+    EXISTS (SELECT 1 FROM notifykit_outbox) OR EXISTS (SELECT 1 FROM notifykit_queue) AS is_open
+)
+SELECT w.event, w.is_open, l.channel, l.priority, l.due_at FROM work w LEFT JOIN lanes l ON l.due_at IS NOT NULL
 """
 
 
 def next_due(connection: Connection) -> NextDue:
     """Return the earliest instants at which rows of the outbox and the queue become due."""
-    return next_due_from(connection.exec_driver_sql(NEXT_DUE).mappings().one())
+    return next_due_from(connection.exec_driver_sql(NEXT_DUE).mappings().all())
 
 
-def next_due_from(row: NamedRow) -> NextDue:
-    """Return the answer of a row of :data:`NEXT_DUE`."""
-    return NextDue(due_or_none(row["event"]), due_or_none(row["delivery"]), bool(row["is_open"]))
+def next_due_from(rows: Sequence[NamedRow]) -> NextDue:
+    """Return the answer of the rows of :data:`NEXT_DUE`."""
+    lanes: dict[Lane, datetime] = {}
+    for row in rows:
+        due_at = due_or_none(row["due_at"])
+        if due_at is not None:
+            lanes[Lane(row["channel"], PRIORITIES[row["priority"]])] = due_at
+    return NextDue(due_or_none(rows[0]["event"]), lanes, bool(rows[0]["is_open"]))
 
 
 def _first_of_lanes(connection: Connection) -> Iterator[Select[Any]]:

@@ -28,12 +28,12 @@ from .readable import (
     event_type_from,
     fetch,
     preferences_from,
+    preferences_values,
     recipient_from,
     recipient_values,
     subscription_from,
     subscription_values,
 )
-from .recipient_rows import preferences_values
 from .rows import Row, event_type_values
 
 #: Rows that are looked up by one statement.

@@ -117,7 +117,7 @@ class DigestSuite(StoreFixtures):
 
         assert [] == early
         assert first.digest is not None
-        assert first.digest.closes_at == due.delivery == clock.now()
+        assert first.digest.closes_at == due.first == clock.now()
         assert (first.digest.delivery_id, first.address, ADA) == (
             *(claimed.delivery_id, claimed.address, claimed.subscriber_id),
         )

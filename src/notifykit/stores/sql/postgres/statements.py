@@ -295,7 +295,8 @@ CLAIM = f"""
 WITH due AS MATERIALIZED (
   SELECT id, subscriber_id, ordering_key FROM notifykit_queue
   WHERE channel = $1 AND priority = $2 AND state <> 'sending' AND due_at <= $3 AND subscriber_id <> ALL($7::text[])
-  ORDER BY due_at LIMIT $8 FOR NO KEY UPDATE SKIP LOCKED
+    AND tenant <> ALL($8::text[]) AND ($9::text[] IS NULL OR subscriber_id = ANY($9))
+  ORDER BY due_at LIMIT $10 FOR NO KEY UPDATE SKIP LOCKED
 ), fifo AS MATERIALIZED (
   SELECT d.id, coalesce(
     (SELECT b.id FROM notifykit_queue b

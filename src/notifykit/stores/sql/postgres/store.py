@@ -322,9 +322,12 @@ class PostgresStore(SqlStore):
         lease: timedelta,
         worker: str,
         exclude: Collection[str] = (),
+        exclude_tenants: Collection[str] = (),
+        only: Collection[str] | None = None,
     ) -> list[Claim]:
         until = now + lease
-        values = (lane.channel, RANK[lane.priority], micros(now), limit, micros(until), worker, list(exclude))
+        names = (list(exclude), list(exclude_tenants), None if only is None else list(only))
+        values = (lane.channel, RANK[lane.priority], micros(now), limit, micros(until), worker, *names)
         rows = await self._hand_out(limit, sql.CLAIM, *values)
         found = [row for row in rows if row["id"] is not None]
         claims = each(lambda row: claim_from(row, until), found, "delivery")
@@ -385,12 +388,13 @@ class PostgresStore(SqlStore):
         return {row["id"] for row in rows}
 
     async def next_due(self) -> NextDue:
-        (row,) = await self._ask(_NEXT_DUE)
+        rows = await self._ask(_NEXT_DUE)
+        row = rows[0]
         if row["is_read_only"]:
             self._leave_server()
             raise StoreUnavailableError(faults.READ_ONLY)
         migrate.refuse_newer(row["schema_version"], self.schema)
-        return next_due_from(row)
+        return next_due_from(rows)
 
     async def circuits(self) -> list[OpenCircuit]:
         return limits.readable(await self._ask(limits.OPEN_CIRCUITS))

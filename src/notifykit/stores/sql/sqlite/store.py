@@ -294,6 +294,8 @@ class SqliteStore(SqlStore):
         lease: timedelta,
         worker: str,
         exclude: Collection[str] = (),
+        exclude_tenants: Collection[str] = (),
+        only: Collection[str] | None = None,
     ) -> list[Claim]:
         lease_until = now + lease
         binds = {
@@ -303,6 +305,8 @@ class SqliteStore(SqlStore):
             "until": micros(lease_until),
             "worker": worker,
             "exclude": verbs.json_list(exclude),
+            "exclude_tenants": verbs.json_list(exclude_tenants),
+            "only": None if only is None else verbs.json_list(only),
         }
         claims = await self._change(lambda db: verbs.claim(db, limit, binds, lease_until), limit)
         return await self._decrypted_claims(claims, now, lease_until)

@@ -112,6 +112,8 @@ _DUE = f"""
   FROM notifykit_queue o INDEXED BY notifykit_queue_due
   WHERE channel = :channel AND priority = :rank AND state <> 'sending' AND due_at <= :now
     AND subscriber_id NOT IN (SELECT value FROM json_each(:exclude))
+    AND tenant NOT IN (SELECT value FROM json_each(:exclude_tenants))
+    AND (:only IS NULL OR subscriber_id IN (SELECT value FROM json_each(:only)))
   ORDER BY due_at LIMIT :window
 )
 """

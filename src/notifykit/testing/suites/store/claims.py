@@ -8,6 +8,7 @@ from ...builders import make_delivery, make_endpoint, make_event
 from ...clock import FakeClock
 from .fixtures import needs
 from .steps import (
+    ACME,
     GLOBEX,
     HOUR,
     LANE,
@@ -190,6 +191,28 @@ class ClaimPromises:
         claimed = await claim(store, clock, 100, exclude=[RECEIVER, "end_unknown"])
 
         assert [other.id] == [one.delivery_id for one in claimed]
+
+    async def test_excluded_tenants_are_left_out(self, store: Store, clock: FakeClock) -> None:
+        """A worker that excludes tenants gets what the others wait for, whatever their subscribers are called."""
+        await given_deliveries(store, clock, 300, tenant=ACME)
+        clock.advance(SECOND)
+        other = await given_delivery(store, clock, tenant=GLOBEX)
+
+        claimed = await claim(store, clock, 100, exclude_tenants={ACME, RECEIVER})
+
+        assert [other.id] == [one.delivery_id for one in claimed]
+
+    async def test_only_named_subscribers_are_claimed_for(self, store: Store, clock: FakeClock) -> None:
+        """A worker that names subscribers gets theirs only, less those that it excludes."""
+        await given_deliveries(store, clock, 300, subscriber=RECEIVER)
+        clock.advance(SECOND)
+        other = await given_delivery(store, clock, subscriber=OTHER)
+
+        none = await claim(store, clock, 100, only=())
+        excluded = await claim(store, clock, 100, only=[OTHER], exclude=[OTHER])
+        claimed = await claim(store, clock, 100, only=[OTHER, "end_unknown"])
+
+        assert ([], [], [other.id]) == (none, excluded, [one.delivery_id for one in claimed])
 
     async def test_a_subscribers_backlog_does_not_hide_others(self, store: Store, clock: FakeClock) -> None:
         """A worker that excludes the subscribers of its first batch gets the others' deliveries in the second."""

@@ -8,13 +8,14 @@ from functools import partial
 import anyio
 import pytest
 
-from ....models.delivery import DeliveryState, Priority
+from ....models.delivery import DeliveryState, Lane, Priority
 from ....ports import DeliveryFilter, Move, NextDue, Settlement, Store, StoreStats
 from ...builders import make_delivery, make_event
 from ...clock import FakeClock
 from .steps import (
     ACME,
     HOUR,
+    LANE,
     LEASE,
     MINUTE,
     SECOND,
@@ -41,7 +42,7 @@ class LivenessPromises:
 
     async def test_nothing_is_due_in_an_empty_store(self, store: Store) -> None:
         """Without events and deliveries there is nothing to wait for."""
-        assert NextDue(None, None, is_open=False) == await store.next_due()
+        assert NextDue(None, {}, is_open=False) == await store.next_due()
 
     async def test_the_next_event_is_due(self, store: Store, clock: FakeClock) -> None:
         """The earliest unplanned event is the next one due, whatever its priority."""
@@ -49,24 +50,29 @@ class LivenessPromises:
         due = {Priority.HIGH: first + MINUTE, Priority.NORMAL: first + SECOND, Priority.LOW: first}
         await store.append([make_event(at=clock.now(), due_at=at, priority=priority) for priority, at in due.items()])
 
-        assert NextDue(first, None, is_open=True) == await store.next_due()
+        assert NextDue(first, {}, is_open=True) == await store.next_due()
 
     async def test_the_next_delivery_is_due(self, store: Store, clock: FakeClock) -> None:
-        """The earliest delivery that waits or is held is the next one due, whatever its lane."""
+        """The earliest delivery of each lane that waits or is held is the next one due there."""
         first = clock.now() + HOUR + TICK
+        await given_delivery(store, clock, due_at=first + MINUTE)
         await given_delivery(store, clock, due_at=first + SECOND)
         await given_delivery(store, clock, due_at=first, state=DeliveryState.HELD, channel="e-mail")
 
-        assert NextDue(None, first, is_open=True) == await store.next_due()
+        found = await store.next_due()
+
+        lanes = {LANE: first + SECOND, Lane("e-mail", Priority.NORMAL): first}
+        assert NextDue(None, lanes, is_open=True) == found
+        assert first == found.first
 
     async def test_work_that_waits_already_is_due(self, store: Store, clock: FakeClock) -> None:
         """A time that has passed says: now."""
         await given_delivery(store, clock)
 
-        due = (await store.next_due()).delivery
+        due = (await store.next_due()).lanes
 
-        assert due is not None
-        assert due <= clock.now()
+        assert {LANE} == due.keys()
+        assert due[LANE] <= clock.now()
 
     async def test_leased_work_is_not_due(self, store: Store, clock: FakeClock) -> None:
         """Work that is being planned or sent is not due before its lease is over."""
@@ -80,13 +86,13 @@ class LivenessPromises:
         done = await store.next_due()
 
         assert leased is None or leased >= clock.now() + LEASE
-        assert NextDue(None, None, is_open=False) == done
+        assert NextDue(None, {}, is_open=False) == done
 
     async def test_a_retry_is_due_at_its_time(self, store: Store, clock: FakeClock) -> None:
         """A delivery that is tried again says when."""
         await retry(store, clock, await given_claim(store, clock), after=HOUR)
 
-        assert NextDue(None, clock.now() + HOUR, is_open=True) == await store.next_due()
+        assert NextDue(None, {LANE: clock.now() + HOUR}, is_open=True) == await store.next_due()
 
     async def test_what_is_open_is_work(self, store: Store, clock: FakeClock) -> None:
         """Work is open from the append of an event until its last delivery has ended, taken and claimed or not."""

@@ -209,10 +209,10 @@ class RecipientPromises:
     async def test_erasing_takes_a_person_out_of_events(self, store: Store, clock: FakeClock) -> None:
         """An event that was addressed to nobody else is deleted, unless somebody else has a delivery of it."""
         person, quoted = 'user:"Ω_%\\42', '"user:\\"Ω_%\\\\42"'
-        alone = make_event(at=clock.now(), audience=f'{{"to":[{quoted}],"channels":["email"]}}')
+        alone = make_event(at=clock.now(), key="k", audience=f'{{"to":[{quoted}],"channels":["email"]}}')
         shared = make_event(at=clock.now(), audience=f'{{"to":["user:43",{quoted}],"channels":["email"]}}')
         delivered = make_event(at=clock.now(), audience=f'{{"to":[{quoted}]}}', actor=person)
-        others = make_event(at=clock.now(), audience='{"to":["user:43"]}')
+        others = make_event(at=clock.now(), audience=f'{{"to":["user:43"],"channels":[{quoted}]}}')
         public = make_event(at=clock.now(), actor=person)
         new = make_delivery(delivered, "end_receiver")
         await plan(store, clock, delivered, [new])
@@ -236,6 +236,7 @@ class RecipientPromises:
         assert others == await find_event(store, ACME, others.id)
         assert public._replace(actor=None) == await find_event(store, ACME, public.id)
         assert set() == stale
+        assert [False] == [one.duplicate for one in await store.append([make_event(at=clock.now(), key="k")])]
         assert [(shared.id, '{"to":["user:43"],"channels":["email"]}')] == [(one.id, one.audience) for one in again]
 
     async def test_an_event_behind_an_erased_one_is_taken(self, store: Store, clock: FakeClock) -> None:

@@ -78,10 +78,10 @@ async def claim(
     lane: Lane = LANE,
     lease: timedelta = LEASE,
     worker: str = "worker-1",
-    exclude: Collection[str] = (),
+    **names: Collection[str] | None,
 ) -> list[Claim]:
-    """Claim deliveries as a worker does."""
-    return await store.claim(lane, limit, now=clock.now(), lease=lease, worker=worker, exclude=exclude)
+    """Claim deliveries as a worker does; ``names`` says of which tenants and subscribers."""
+    return await store.claim(lane, limit, now=clock.now(), lease=lease, worker=worker, **names)  # type: ignore[arg-type]
 
 
 async def claim_one(store: Store, clock: FakeClock) -> Claim:
