@@ -154,8 +154,8 @@ def runs(
     request: pytest.FixtureRequest, receiver: Receiver, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Runs]:
     """The runs of all cases that are wanted, several at a time."""
-    wanted: dict[tuple[str, str], CrashCase] = {
-        (item.callspec.params["databases"], str(item.callspec.params["case"])): item.callspec.params["case"]
+    wanted: dict[tuple[str, str], Any] = {
+        (str(item.callspec.params["databases"]), str(item.callspec.params["case"])): item.callspec.params["case"]
         for item in request.session.items
         if isinstance(item, pytest.Function) and item.originalname == test_a_crash_loses_nothing.__name__
     }
