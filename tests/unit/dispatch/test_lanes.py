@@ -68,7 +68,8 @@ async def test_a_small_backlog_is_filled(prefetch: int) -> None:
         await b.endpoint()
         for _ in range(5):
             await b.publish()
-        await b.dispatcher.step()
+        while await b.dispatcher.step():
+            pass
         settings = attrs.evolve(b.dispatcher.settings, roles=frozenset({"send"}))
 
         async with b.kit.dispatcher([b.channel], settings=settings):
