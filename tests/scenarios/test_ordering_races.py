@@ -80,7 +80,7 @@ class Other:
 
 def claiming(clock: FakeClock, limit: int = 10) -> tuple[Any, ...]:
     now, until = micros(clock.now()), micros(clock.now() + LEASE)
-    return (sql.CLAIM, LANE.channel, RANK[LANE.priority], now, limit, until, "other", [], limit)
+    return (sql.CLAIM, LANE.channel, RANK[LANE.priority], now, limit, until, "other", [], [], None, limit)
 
 
 def taking(clock: FakeClock, limit: int = 10) -> tuple[Any, ...]:
