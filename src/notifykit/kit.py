@@ -594,11 +594,12 @@ class Notifykit:
         from .admin import RecipientInbox
         from .admin.inbox_watch import InboxWatch
 
-        if not isinstance(self.store, Inbox):
+        store = _inboxes_of(self.store)
+        if store is None:
             raise ConfigurationError(f"{type(self.store).__name__} keeps no inboxes (notifykit.ports.Inbox)")
         if self._inbox_watch is None:
-            self._inbox_watch = InboxWatch(self.store)
-        return RecipientInbox(self.store, self._clock, self._inbox_watch.next, tenant=tenant, recipient=recipient_id)
+            self._inbox_watch = InboxWatch(store)
+        return RecipientInbox(store, self._clock, self._inbox_watch.next, tenant=tenant, recipient=recipient_id)
 
     @overload
     async def subscribe(
@@ -735,8 +736,8 @@ class Notifykit:
         own: dict[str, dict[str, Any]] = {
             "webhook": {"guard": self._the_guard(), "transport": self.egress.transport},
         }
-        if isinstance(self.store, Inbox):
-            own[IN_APP] = {"store": self.store, "renderer": renderer}
+        if (store := _inboxes_of(self.store)) is not None:
+            own[IN_APP] = {"store": store, "renderer": renderer}
         return channels_of(self._given_channels, own, self._providers, renderer)
 
     @property
@@ -892,6 +893,11 @@ def _url_of(engine: Any) -> str | None:
     url = getattr(engine, "url", None)
     render = getattr(url, "render_as_string", None)
     return render(hide_password=False) if callable(render) else None
+
+
+def _inboxes_of(store: Any) -> Inbox | None:
+    """Return a store that keeps inboxes; not every one that does is an instance of the protocol for Python 3.12."""
+    return store if callable(getattr(store, "inbox_put", None)) else None
 
 
 def _one(session: AnySession | None, connection: AnyConnection | None) -> Any:

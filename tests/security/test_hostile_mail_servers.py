@@ -217,7 +217,7 @@ async def test_wrong_replies(changes: Mapping[str, bytes], expected: str | None)
     assert isinstance(outcome, Accepted if expected is None else Uncertain if uncertain else Transient)
 
 
-async def test_replies_that_nobody_asked_for_are_not_taken_for_the_next_mails() -> None:
+async def test_unsolicited_replies_are_not_taken_for_those_of_the_next_mail() -> None:
     """The connection is closed, and the next mail gets its own answer over another one."""
     talker = Talker({**GOOD, "end": b"250 ok\r\n550 5.1.1 for the next one\r\n"})
     async with listening(talker.serve) as url:
@@ -228,7 +228,7 @@ async def test_replies_that_nobody_asked_for_are_not_taken_for_the_next_mails() 
 
 
 @pytest.mark.parametrize("refused", ["MAIL", "RCPT"])
-async def test_a_server_that_wants_the_text_for_nobody(refused: str) -> None:
+async def test_a_server_that_wants_a_text_without_a_recipient(refused: str) -> None:
     """It gets none: the mail of one person must not go to the recipient of the next."""
     talker = Talker({**GOOD, refused: b"550 5.1.1 no\r\n", "end": b"554 no valid recipients\r\n"})
     async with listening(talker.serve) as url:

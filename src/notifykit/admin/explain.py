@@ -27,7 +27,7 @@ class PersonExplanation:
         event: The event that was asked about; ``None`` if it was a type.
         reached_by: Why the event concerns the person: ``named``, ``subscribed``, ``actor`` (who caused it, and is not
             told) or ``nothing``; ``None`` if a type was asked about.
-        deliveries: What is recorded of the event for this person, with state and reason.
+        deliveries: What is recorded of the event for this person, with state and reason, in the order of the steps.
         steps: What would become of each step now; empty for a recipient who is unknown.
         verdicts: The person's subscriptions, with what each says to the event.
     """
@@ -46,7 +46,7 @@ class PersonExplanation:
         lines = [f"{self.event_type} for {self.recipient_id}"]
         if self.event is not None:
             lines.append(f"  event {self.event.id}: {self._reached()}")
-            lines += [f"  {_told(delivery)}" for delivery in reversed(self.deliveries)]
+            lines += [f"  {_told(delivery)}" for delivery in self.deliveries]
         if not self.is_known:
             return "\n".join([*lines, f"  now: {UNKNOWN_RECIPIENT}, there is no such recipient"])
         return "\n".join([*lines, *(f"  now, {step.channel}: {_would(step)}" for step in self.steps)])
@@ -109,12 +109,13 @@ async def explain_person(
     if event is None:
         return found
     explained = await Events(store).explain(event.id, tenant=tenant, subscriber_id=recipient_id)
+    order = {step.channel: at for at, step in enumerate(plan.steps)}
     is_named, is_matched = recipient_id in audience.to, any(code == "matched" for _, code in explained.verdicts)
     reached = "named" if is_named else "subscribed" if is_matched else "nothing"
     return attrs.evolve(
         found,
         event=event,
         reached_by="actor" if recipient_id == plan.actor and reached != "nothing" else reached,
-        deliveries=explained.deliveries,
+        deliveries=tuple(sorted(explained.deliveries, key=lambda delivery: order.get(delivery.channel, len(order)))),
         verdicts=explained.verdicts,
     )

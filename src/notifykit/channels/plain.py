@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..codec import dumps, loads
 from ..errors import TemplateError
-from ..models.delivery import Claim
+from ..models.delivery import Claim, Collected
 from ..models.destination import Destination
-from ..models.messages import ChatMessage, EmailMessage, InAppMessage, Message, PushMessage, SmsMessage
+from ..models.messages import ChatMessage, EmailMessage, InAppMessage, Message, PushMessage, SmsMessage, title_of
 
 if TYPE_CHECKING:
     from ..ports import Renderer
@@ -24,12 +24,6 @@ _MOST_FIELDS, _LONGEST_VALUE = 50, 500
 _SHORT = 300
 
 
-def title_of(event_type: str) -> str:
-    """Return an event type as words: ``order.line_shipped`` is ``Order line shipped``."""
-    words = event_type.replace(".", " ").replace("_", " ").strip()
-    return words[:1].upper() + words[1:]
-
-
 class PlainRenderer:
     """Renders every event on every channel of :data:`~notifykit.models.messages.KINDS`, in no language."""
 
@@ -37,7 +31,22 @@ class PlainRenderer:
         make = _MAKERS.get(destination.channel)
         if make is None:
             raise TemplateError(f"{claim.event_type}: there is no default message on the channel {destination.channel}")
-        return make(title_of(claim.event_type), _data(claim.body))
+        if claim.collected is None:
+            return make(title_of(claim.event_type), _data(claim.body))
+        return make(*_digest(claim.collected))
+
+
+def _digest(collected: Collected) -> tuple[str, Mapping[str, Any]]:
+    """Return the title and the data of what a digest has collected: a number, and a field for each event."""
+    titles = {title_of(item.event_type) for item in collected.items}
+    title = titles.pop() if len(titles) == 1 else "Notification"
+    shown = {
+        f"#{number} {title_of(item.event_type)}": ", ".join(_lines(_data(item.body)))
+        for number, item in enumerate(collected.items, 1)
+    }
+    if (left := collected.total - len(shown)) > 0:
+        shown["…"] = f"{left} more"
+    return f"{title} ({collected.total})", shown
 
 
 def _data(body: bytes) -> Mapping[str, Any]:

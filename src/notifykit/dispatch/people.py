@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -25,7 +26,7 @@ from ..policies.audience import (
 )
 from ..policies.decide import HOLD, SEND, Decision, Hold, Suppress
 from ..ports import MAX_IDS, DeliveryFilter, Digests, Inbox, Store
-from .directory import Directory
+from .directory import CAPACITY, Directory
 
 #: Returns an event type that this program declares.
 DeclaredTypes = Callable[[str], EventType | None]
@@ -33,18 +34,23 @@ _NOBODY = TenantPreferences(tenant="-")
 
 
 class Page(NamedTuple):
-    """A page of the plan of an event; the ``deliveries`` to people are worked out in place."""
+    """A page of the plan of an event; the ``deliveries`` to people are worked out in place.
+
+    Attributes:
+        named: The recipients whom the event names itself that are planned with this page.
+    """
 
     event: TakenEvent
     deliveries: list[NewDelivery]
     cursor: str | None
+    named: Sequence[str] = ()
 
     def addressees(self) -> dict[str, str]:
         """Return the recipients to read before it is complete (see :func:`~notifykit.policies.audience.addressees`)."""
         matched = [new for new in self.deliveries if new.channel == PEOPLE]
-        if not matched and self.event.audience is None:
+        if not matched and not self.named:
             return {}
-        return addressees(self.event, Audience.from_json(self.event.audience), matched)
+        return addressees(Audience.from_json(self.event.audience), self.named, matched)
 
 
 class _Known(NamedTuple):
@@ -70,15 +76,20 @@ class People:
         self._channels = frozenset(channels)
         self._declared = declared
         self._collects = isinstance(store, Digests)
+        #: What tenants say for all of their recipients, with the tenant's version that it is not older than.
+        self._tenants: OrderedDict[str, tuple[int, TenantPreferences | None]] = OrderedDict()
 
     # -- planning --------------------------------------------------------------------------------
 
     async def complete(self, pages: Sequence[tuple[Page, Mapping[str, str]]], now: datetime) -> None:
         """Put into each page the deliveries to its addressees, who are read at one go."""
         named: dict[str, set[str]] = {}
+        versions: dict[str, int] = {}
         for page, wanted in pages:
-            named.setdefault(page.event.tenant, set()).update(wanted)
-        known = await self._read(named, {page.event.type for page, _ in pages})
+            event = page.event
+            named.setdefault(event.tenant, set()).update(wanted)
+            versions[event.tenant] = max(event.tenant_version, versions.get(event.tenant, 0))
+        known = await self._read(named, versions, {page.event.type for page, _ in pages})
         for page, wanted in pages:
             self._complete(page, wanted, known, now)
 
@@ -106,9 +117,11 @@ class People:
         if not theirs:
             return {}
         named: dict[str, set[str]] = {}
+        versions: dict[str, int] = {}
         for claim in theirs:
             named.setdefault(claim.tenant, set()).add(claim.subscriber_id)
-        known = await self._read(named, {claim.event_type for claim in theirs})
+            versions[claim.tenant] = max(claim.version, versions.get(claim.tenant, 0))
+        known = await self._read(named, versions, {claim.event_type for claim in theirs})
         plans = {claim.delivery_id: self._plan(claim, claim.event_type, known) for claim in theirs}
         earlier = await self._earlier(theirs, plans, known)
         marks = await self._marks(theirs, plans)
@@ -175,16 +188,30 @@ class People:
 
     # -- both ------------------------------------------------------------------------------------
 
-    async def _read(self, named: Mapping[str, Collection[str]], types: Collection[str]) -> _Known:
+    async def _read(
+        self, named: Mapping[str, Collection[str]], versions: Mapping[str, int], types: Collection[str]
+    ) -> _Known:
         recipients: dict[tuple[str, str], Recipient] = {}
         tenants: dict[str, TenantPreferences] = {}
         for tenant, ids in named.items():
             for recipient in await self._store.get(Recipient, tenant, ids):
                 recipients[tenant, recipient.id] = recipient
-            for preferences in await self._store.get(TenantPreferences, tenant, [PREFERENCES]):
+            preferences = await self._preferences(tenant, versions[tenant])
+            if preferences is not None:
                 tenants[tenant] = preferences
         known = await self._store.get(StoredEventType, ALL_TENANTS, types)
         return _Known(recipients, tenants, {each.id: each for each in known})
+
+    async def _preferences(self, tenant: str, version: int) -> TenantPreferences | None:
+        """Return what a tenant says for all, read again if the tenant's configuration has changed since."""
+        kept = self._tenants.get(tenant)
+        if kept is None or kept[0] < version:
+            found = await self._store.get(TenantPreferences, tenant, [PREFERENCES])
+            kept = self._tenants[tenant] = version, found[0] if found else None
+        self._tenants.move_to_end(tenant)
+        if len(self._tenants) > CAPACITY:
+            self._tenants.popitem(last=False)
+        return kept[1]
 
     def _plan(
         self, of: TakenEvent | Claim, type_name: str, known: _Known, channels: Collection[str] = ()

@@ -28,6 +28,8 @@ _CALMEST: Final = 2
 _LATENCY_TARGET, _SMALLEST = 0.01, 10
 #: The same while other names bypass the heavy ones.
 _SHORT_TARGET, _VERY_SMALLEST = 0.004, 40
+#: So many items are taken while others wait for short transactions and it is not known how long an item takes.
+_FIRST: Final = 32
 #: Several names are served if these last batches were not all of one; a name with a share of a full one is heavy.
 _LASTS: Final = 50
 #: A name with more than so many items in a batch that is not full is heavy, too: they take a while.
@@ -52,6 +54,11 @@ class Pace:
         """Take in a batch; ``weight`` says how much it counts beside those before."""
         if count:
             self._each += (took / count - self._each) * (weight if self._each else 1)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether a batch has been taken in."""
+        return self._each > 0
 
     def fits(self, target: float) -> int:
         """Return how many items fit in so many seconds."""
@@ -87,8 +94,8 @@ class RoundRobin:
         return max(1, self._most_items // smallest, self._pace.fits(target))
 
     def fits(self, target: float) -> int:
-        """Return how many items a batch may have that takes so many seconds."""
-        return self._pace.fits(target)
+        """Return how many items a batch may have that takes so many seconds: few until one has shown that."""
+        return min(self._pace.fits(target), self._most_items) if self._pace.is_known else _FIRST
 
     @property
     def is_bypassed(self) -> bool:

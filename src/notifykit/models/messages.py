@@ -92,3 +92,9 @@ KINDS: Mapping[str, type[Message]] = {
 }
 
 Message = EmailMessage | SmsMessage | PushMessage | InAppMessage | ChatMessage
+
+
+def title_of(event_type: str) -> str:
+    """Return an event type as words: ``order.line_shipped`` is ``Order line shipped``."""
+    words = event_type.replace(".", " ").replace("_", " ").strip()
+    return words[:1].upper() + words[1:]

@@ -7,8 +7,9 @@ What waits (a later step, the end of quiet hours) is held, and the decision is t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import partial
 from typing import Final
 
 import attrs
@@ -28,7 +29,7 @@ from ..models.unreadable import UnreadableRecipient
 from .contact import Code, Collect, Decision, Defer, Person, Skip, decide_contact, person_of, usable_addresses
 from .decide import HOLD, SEND, Cancel, Expire, Hold, Join, Suppress
 from .decide import Decision as Claimed
-from .digest import DIGEST, EMPTY, NO_GROUP, TOO_LATE, collected, digest_named, enter, group_of
+from .digest import DIGEST, EMPTY, NO_GROUP, TOO_LATE, Collectable, collected, digest_named, enter, group_of
 from .preferences import Notice
 
 #: What a type without steps does, over the channels that a recipient has an address of.
@@ -63,6 +64,8 @@ SENTENCES: Final = {
 }
 
 _DEFAULT_CATEGORY = "general"
+#: How a cursor begins that is the id of a recipient whom the event names; those of subscriptions begin otherwise.
+_NAMED = "@"
 _EXPIRED = frozenset({Code.EXPIRED, Code.EXPIRED_IN_QUIET_HOURS})
 _PURPOSES = {purpose.value: purpose for purpose in Purpose}
 
@@ -151,18 +154,37 @@ def notice_plan(
 # ── planning ───────────────────────────────────────────────────────────────────────────────────
 
 
-def addressees(event: TakenEvent, audience: Audience, matched: Iterable[NewDelivery]) -> dict[str, str]:
-    """Return the ids of the recipients of one page of an event, each once, with the subscription that names them.
+def named_page(audience: Audience, cursor: str | None, most: int) -> tuple[tuple[str, ...], str | None]:
+    """Return the next recipients whom an event names itself, and the cursor of the page after if there are more.
+
+    They are planned before those who are subscribed, and the cursor is the last of them that has been: another may be
+    erased between two pages.
+    """
+    if cursor is not None and not is_among_named(cursor):
+        return (), None
+    last = "" if cursor is None else cursor.removeprefix(_NAMED)
+    start = audience.to.index(last) + 1 if last in audience.to else 0
+    page = audience.to[start : start + most]
+    return page, None if start + most >= len(audience.to) else _NAMED + page[-1]
+
+
+def is_among_named(cursor: str | None) -> bool:
+    """Tell whether an event with this cursor has planned only recipients whom it names itself."""
+    return cursor is not None and cursor.startswith(_NAMED)
+
+
+def addressees(audience: Audience, named: Iterable[str], matched: Iterable[NewDelivery]) -> dict[str, str]:
+    """Return the recipients of one page of an event, each once, with the subscription that matched.
 
     Args:
-        event: What is told.
-        audience: Whom it names itself: they come with the first page, and have an empty subscription.
+        audience: Whom the event names itself, who are told once, whatever they are subscribed to.
+        named: Those of them that are planned with this page.
         matched: The deliveries to :data:`~notifykit.models.subscription.PEOPLE` of the page.
     """
-    named = dict.fromkeys(audience.to, "")
-    found = named if event.cursor is None else {}
+    found = dict.fromkeys(named, "")
+    told = frozenset(audience.to)
     for new in matched:
-        if new.subscriber_id not in named:
+        if new.subscriber_id not in told:
             found.setdefault(new.subscriber_id, new.subscription_id)
     return found
 
@@ -205,7 +227,7 @@ def plan_person(
     if recipient is None or isinstance(recipient, UnreadableRecipient):
         code = UNKNOWN_RECIPIENT if recipient is None else RECIPIENT_UNREADABLE
         return [new(step.channel, recipient_id, DeliveryState.SUPPRESSED, code, now) for step in plan.steps[:1]]
-    person = person_of(recipient, tenant)
+    person, clock = person_of(recipient, tenant), partial(clock_of, recipient, tenant)
     made: list[NewDelivery] = []
     may_arrive = False
     for step in plan.steps:
@@ -220,10 +242,8 @@ def plan_person(
             new(step.channel, address, *start)
             for address in usable_addresses(person, step.channel, plan.notice.purpose, now)
         ]
-        digest = None if start[1] in (FALLBACK, LATER_STEP) else digest_for(plan, step.channel, decision)
-        if digest is not None:
-            clock, quiet = clock_of(recipient, tenant), quiet_for(person, plan.notice)
-            planned = [_collected(each, plan, digest, clock, quiet, now) for each in planned]
+        if start[1] not in (FALLBACK, LATER_STEP):
+            planned = [_collected(each, _entry(each, plan, decision, person, clock, now)) for each in planned]
         made += planned
         may_arrive = True
     return made
@@ -254,11 +274,27 @@ def quiet_for(person: Person, notice: Notice) -> QuietHours | None:
     return None if notice.category in person.quiet_hours.exceptions else person.quiet_hours
 
 
-def _collected(
-    new: NewDelivery, plan: NoticePlan, digest: Digest, clock: tzinfo, quiet: QuietHours | None, now: datetime
-) -> NewDelivery:
+def _entry(
+    its: Collectable,
+    plan: NoticePlan,
+    decision: Decision,
+    person: Person,
+    clock: Callable[[], tzinfo],
+    now: datetime,
+) -> DigestEntry | str | None:
+    """Return what a delivery brings to its digest, why it is not collected, or ``None`` if it has no digest.
+
+    Args:
+        clock: Returns the clock on the recipient's wall.
+    """
+    digest = digest_for(plan, its.channel, decision)
+    if digest is None:
+        return None
+    return enter(its, digest, plan.group, clock=clock(), quiet=quiet_for(person, plan.notice), now=now)
+
+
+def _collected(new: NewDelivery, entry: DigestEntry | str | None) -> NewDelivery:
     """Return a delivery as its digest collects it, or by itself with the reason why it is not collected."""
-    entry = enter(new, digest, plan.group, clock=clock, quiet=quiet, now=now)
     if isinstance(entry, DigestEntry):
         return collected(new, entry)
     return new._replace(reason=new.reason or entry)
@@ -322,12 +358,8 @@ def decide_claimed(
         only = [each for each in person.addresses if (each.channel, each.address) == (channel, address)]
         person = attrs.evolve(person, addresses=only)
     decision = decide_step(plan, person, channel, now, collects=not is_digest)
-    digest = None if is_digest or isinstance(decision, Skip) else digest_for(plan, channel, decision)
-    if claim is not None and digest is not None:
-        clock, quiet = clock_of(recipient, tenant), quiet_for(person, plan.notice)
-        entry = enter(claim, digest, plan.group, clock=clock, quiet=quiet, now=now)
-        if isinstance(entry, DigestEntry):
-            return Join(entry)
+    if (join := _join(claim, plan, decision, person, partial(clock_of, recipient, tenant), now)) is not None:
+        return join
     match decision:
         case Skip(code) if code in _EXPIRED:
             return Expire(code.value)
@@ -350,3 +382,18 @@ def _answered(
     if step.fallback and not all(state.is_final for state in earlier):
         return Hold(now + FALLBACK_LOOK, FALLBACK)
     return None
+
+
+def _join(
+    claim: Claim | None,
+    plan: NoticePlan,
+    decision: Decision,
+    person: Person,
+    clock: Callable[[], tzinfo],
+    now: datetime,
+) -> Join | None:
+    """Return how a digest collects what is claimed, if one does; what a digest sends is not collected again."""
+    if claim is None or claim.digest is not None or isinstance(decision, Skip):
+        return None
+    entry = _entry(claim, plan, decision, person, clock, now)
+    return Join(entry) if isinstance(entry, DigestEntry) else None

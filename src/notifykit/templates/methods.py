@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
@@ -14,18 +14,10 @@ from ..errors import TemplateError
 from ..models.delivery import Claim
 from ..models.destination import Destination
 from ..models.event import EventType
-from ..models.messages import ChatMessage, EmailMessage, InAppMessage, Message, PushMessage, SmsMessage
+from ..models.messages import KINDS, Message
 
 if TYPE_CHECKING:
     from ..ports import Renderer
-
-_KINDS: Final[Mapping[str, type[Message]]] = {
-    "email": EmailMessage,
-    "sms": SmsMessage,
-    "push": PushMessage,
-    "in_app": InAppMessage,
-    "chat": ChatMessage,
-}
 
 
 class EventTypes(Protocol):
@@ -53,7 +45,7 @@ class MethodRenderer:
         self._otherwise = otherwise
 
     def render(self, claim: Claim, destination: Destination, *, now: datetime) -> Message:
-        is_digest = getattr(claim, "collected", None) is not None  # of several events, so of no class
+        is_digest = claim.collected is not None  # of several events, so of no class
         event_type = None if is_digest else self._types.get(claim.event_type)
         method = None if event_type is None else _method(event_type.payload, claim.channel)
         message = None if method is None else self._called(method, claim, destination)
@@ -61,7 +53,7 @@ class MethodRenderer:
 
     def _called(self, method: FunctionType, claim: Claim, destination: Destination) -> Message | None:
         body = loads(claim.body)
-        kind = _KINDS[claim.channel]
+        kind = KINDS[claim.channel]
         try:
             event = self._types.load(claim.event_type, body["data"], body.get("version", 1))
             message = method(event, destination.config)
@@ -76,7 +68,7 @@ class MethodRenderer:
 
 def _method(payload: type | None, channel: str) -> FunctionType | None:
     """Return the method of a channel; a field of this name, such as a person's ``email``, is none."""
-    if channel not in _KINDS:
+    if channel not in KINDS:
         return None
     for owner in () if payload is None else payload.__mro__:
         if (found := vars(owner).get(channel)) is not None:

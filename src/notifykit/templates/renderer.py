@@ -14,9 +14,9 @@ from babel import Locale, UnknownLocaleError
 
 from ..codec import loads, timestamp
 from ..errors import ConfigurationError, TemplateError
-from ..models.delivery import Claim
+from ..models.delivery import Claim, Collected
 from ..models.destination import Destination
-from ..models.messages import ChatMessage, EmailMessage, InAppMessage, Message, PushMessage, SmsMessage
+from ..models.messages import ChatMessage, EmailMessage, InAppMessage, Message, PushMessage, SmsMessage, title_of
 from .html import inlined, text_of
 from .library import Content, Library, chain, read_folder, tenants_of
 from .limits import MAX_LINE
@@ -72,8 +72,8 @@ class Templates:
         person = destination.config
         wanted: str | None = getattr(person, "locale", None)
         # One event of a digest is sent as that event; ``collected`` has more.
-        collected = getattr(claim, "collected", None)
-        folder: str = claim.event_type if collected is None else f"digest.{getattr(claim, 'digest', None)}"
+        collected = claim.collected
+        folder = claim.event_type if collected is None else f"digest.{claim.digest}"
         library = self.library_of(claim.tenant)
         content = library.content(folder, claim.channel, wanted)
         if content is None:
@@ -143,9 +143,7 @@ def _values(claim: Claim, person: object, now: datetime, rendering: Rendering) -
         "metadata": {} if details.metadata is None else loads(details.metadata.encode()),
     }
     return {
-        "data": wrap(
-            body.get("data") or {} if (found := getattr(claim, "collected", None)) is None else _digest(found)
-        ),
+        "data": wrap(body.get("data") or {} if claim.collected is None else _digest(claim.collected)),
         "to": wrap({**to, "address": claim.address, "traits": getattr(person, "traits", {})}),
         "event": wrap(event),
         "now": timestamp(now),
@@ -153,7 +151,7 @@ def _values(claim: Claim, person: object, now: datetime, rendering: Rendering) -
     }
 
 
-def _digest(collected: Any) -> dict[str, Any]:
+def _digest(collected: Collected) -> dict[str, Any]:
     """Return what a digest has collected as the data of its templates."""
     events = [
         {
@@ -185,12 +183,6 @@ def zone_of(name: str | None) -> ZoneInfo:
         return ZoneInfo(name or "UTC")
     except (KeyError, ValueError, OSError):
         return ZoneInfo("UTC")
-
-
-def title_of(event_type: str) -> str:
-    """Return an event type as words: ``order.line_shipped`` is ``Order line shipped``."""
-    words = event_type.replace(".", " ").replace("_", " ").strip()
-    return words[:1].upper() + words[1:]
 
 
 # ── messages ───────────────────────────────────────────────────────────────────────────────────

@@ -89,7 +89,7 @@ class FakeSmtpServer:
     """A mail server on a free port of this machine, in a thread of its own.
 
     Args:
-        users: Who may log in, with which password; without any, nobody has to.
+        users: Passwords by user names; if there are any, a login is required.
         tls: Offer ``STARTTLS``, or speak TLS from the first byte if ``implicit``.
         implicit: Speak TLS from the first byte.
         pipelining: Offer ``PIPELINING``.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from datetime import datetime, timedelta
 
 import anyio
@@ -11,7 +13,7 @@ import pytest
 from notifykit import InvalidInputError, Notifykit, Resource, StoreUnavailableError
 from notifykit.admin import inbox as module
 from notifykit.admin.inbox_watch import InboxWatch
-from notifykit.models.inbox import IN_APP, InboxChanges, InboxCounts
+from notifykit.models.inbox import IN_APP, InboxChanges, InboxCounts, UnreadableInboxItem
 from notifykit.ports import Inbox
 from notifykit.testing import START, FakeClock, make_inbox_item
 
@@ -80,6 +82,21 @@ class TestReading:
         assert InboxChanges((), page.cursor) == none
         assert [ids[1]] == [item.id for item in (await inbox.changes(page.cursor)).items]
         assert [ids[0], ids[1]] == [item.id for item in (await inbox.changes()).items]
+
+    async def test_a_damaged_item_hides_no_other(self, sqlite_store_url):
+        """It is shown without what it said, and can be put away."""
+        async with Notifykit(sqlite_store_url) as kit:
+            ids = await given(kit, 2)
+            with closing(sqlite3.connect(sqlite_store_url.removeprefix("sqlite:///"))) as db, db:
+                db.execute("UPDATE notifykit_inbox_items SET content = x'5b', category = x'ff' WHERE id = ?", ids[:1])
+            inbox = kit.inbox(ADA, tenant=ACME)
+            page = await inbox.page()
+            await inbox.mark(ids[0], "archived")
+
+            assert [("", True), ("Your order was shipped", False)] == [
+                (item.title, isinstance(item, UnreadableInboxItem)) for item in page.items
+            ]
+            assert ids[1:] == await shown(inbox)
 
 
 class TestMarking:

@@ -162,7 +162,7 @@ async def test_a_new_connection_is_not_tried_twice(server: FakeSmtpServer) -> No
 
 
 async def test_a_lost_answer_is_uncertain(server: FakeSmtpServer) -> None:
-    """After the end of the mail nobody knows whether it was taken; before it, it was not."""
+    """After the end of the mail the server may have accepted it; before it, the mail was not sent."""
     server.drop("END", accepts=True)
     server.drop("RCPT", to="eve@example.org")
     async with post(server.url) as p:
@@ -434,7 +434,7 @@ class TestTls:
 
 
 async def test_a_server_without_starttls_gets_nothing() -> None:
-    """Somebody in between may have removed the offer: TLS is required unless it was switched off."""
+    """An attacker on the network may have removed the offer: TLS is required unless it was switched off."""
     async with FakeSmtpServer() as server, post(server.url.replace("&tls=off", "")) as p:
         assert Transient(reason="starttls_missing", circuit=CircuitEffect.OPEN) == await p.send()
 

@@ -18,7 +18,7 @@ from notifykit.models.delivery import Claim, Priority
 from notifykit.models.inbox import InboxItem
 from notifykit.models.messages import InAppMessage, Message, SmsMessage
 from notifykit.models.outcome import Accepted, Permanent, Transient
-from notifykit.testing import START, FakeClock
+from notifykit.testing import START, FakeClock, make_inbox_item
 
 ADA = "user:ada"
 
@@ -192,3 +192,28 @@ async def test_untyped_events_have_no_category():
         (item,) = (await kit.inbox(ADA, tenant="acme").page()).items
 
     assert (None, None, "A b", {"n": 1}) == (item.category, item.resource, item.title, item.data)
+
+
+async def test_a_channel_that_is_cancelled_leaves_no_sender_waiting():
+    """Those whose items are being stored, and those that wait for the next transaction."""
+    channel = InboxChannel(Written(lambda items: asyncio.Event().wait()))  # type: ignore[arg-type]
+    first = asyncio.create_task(sent(channel, "dlv_a"))
+    await asyncio.sleep(0.01)
+    second = asyncio.create_task(sent(channel, "dlv_b"))
+    await asyncio.sleep(0.01)
+
+    assert channel._batches._storing is not None
+    channel._batches._storing.cancel()
+
+    for waiting in (first, second):
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+
+async def test_the_outbox_of_a_test_has_inboxes(outbox):
+    """A program's test can read what a person would see."""
+    await outbox.kit.store.inbox_put([make_inbox_item(ADA)])
+
+    (item,) = (await outbox.kit.inbox(ADA, tenant="acme").page()).items
+
+    assert ADA == item.recipient

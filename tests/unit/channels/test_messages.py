@@ -11,11 +11,11 @@ import pytest
 
 from notifykit import Event, InvalidInputError, Notifykit, TemplateError
 from notifykit.channels.messages import MessageChannel
-from notifykit.channels.plain import PlainRenderer, title_of
+from notifykit.channels.plain import PlainRenderer
 from notifykit.codec import dumps
-from notifykit.models.delivery import Claim, DeliveryState
+from notifykit.models.delivery import Claim, Collected, DeliveryState, DigestItem
 from notifykit.models.destination import Destination
-from notifykit.models.messages import KINDS, EmailMessage, InAppMessage, Message, SmsMessage
+from notifykit.models.messages import KINDS, EmailMessage, InAppMessage, Message, SmsMessage, title_of
 from notifykit.models.outcome import Accepted, Outcome
 from notifykit.ports import AddressedChannel
 from notifykit.telemetry import RenderingFailed, TelemetryEvent
@@ -163,6 +163,26 @@ def test_a_default_message_has_a_bounded_length() -> None:
     assert texts["in_app"].endswith("\n… 10 more")
     assert 30_000 > len(texts["in_app"])
     assert {300} == {len(texts["sms"]), len(texts["push"])}
+
+
+def test_a_digest_says_how_many_and_which() -> None:
+    """Several types have no common name; what does not fit is counted."""
+    destination = Destination(subscriber_id="user:42", tenant=TENANT, channel="email", address="there")
+
+    def item(type_: str, number: int) -> DigestItem:
+        return DigestItem(f"dlv_{number}", f"evt_{number}", type_, NOW, dumps({"data": {"n": number}}))
+
+    def rendered(total: int, *types: str) -> EmailMessage:
+        items = tuple(item(type_, number) for number, type_ in enumerate(types))
+        claim = make_claim(b"{}")._replace(digest="daily", collected=Collected(total, items))
+        message = PlainRenderer().render(claim, destination, now=NOW)
+        assert isinstance(message, EmailMessage)
+        return message
+
+    same, mixed = rendered(9, "a.b", "a.b"), rendered(2, "a.b", "c.d")
+
+    assert ("A b (9)", "#1 A b: N: 0\n#2 A b: N: 1\n…: 7 more") == (same.subject, same.text)
+    assert ("Notification (2)", "#1 A b: N: 0\n#2 C d: N: 1") == (mixed.subject, mixed.text)
 
 
 def test_there_is_no_default_message_for_a_channel_of_another_kind() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from notifykit import Event, EventType, InvalidInputError, Notifykit, event
 from notifykit.dispatch import directory
+from notifykit.dispatch.planning import planner
 from notifykit.dispatch.runtime.dispatcher import Dispatcher
 from notifykit.errors import StoreError
 from notifykit.models.addresses import AddressState
@@ -21,7 +22,7 @@ from notifykit.models.inbox import InboxMarks
 from notifykit.models.outcome import Accepted, BadRecipient, Outcome, Permanent
 from notifykit.models.preferences import Mute, MuteSelector, Scope, Selector, Setting
 from notifykit.models.quiet_hours import QuietHours, Weekday, Window
-from notifykit.models.recipient import Person, Recipient, RecipientAddress
+from notifykit.models.recipient import Person, Recipient, RecipientAddress, TenantPreferences
 from notifykit.models.steps import Step
 from notifykit.ports import DeliveryFilter
 from notifykit.stores.memory import MemoryStore
@@ -388,6 +389,7 @@ async def test_a_large_fan_out_is_planned_in_pages(
 ) -> None:
     """Nobody is left out or told twice, also who is named beside being subscribed, and in large tenants."""
     monkeypatch.setattr(directory, "LARGE", large)
+    monkeypatch.setattr(planner, "_PAGE", 1000 if url == "memory://" else 4)
     town: Town = await opened(url)
     count = 1100 if url == "memory://" else 30
     people = [f"user:{number}" for number in range(count)]
@@ -458,6 +460,19 @@ async def test_an_event_that_cannot_be_planned_stops_no_other(opened: Open) -> N
     assert 1 == len([one for one in town.told if isinstance(one, LoopFailed) and "cannot be read" in one.error])
 
 
+async def test_what_a_tenant_says_counts_at_once(town: Town) -> None:
+    """It is kept, and read again when it has changed."""
+    await town.save()
+    await town.publish(OrderShipped(), to=[ADA], channels=["email"])
+    lock = Setting(scope=Scope.TENANT, select=Selector(channel="email"), value="off", locked=True)
+    await town.kit.store.save(TenantPreferences(tenant=TENANT, settings=(lock,)))
+
+    second = await town.publish(OrderShipped(), to=[ADA], channels=["email"])
+
+    assert ["ada@example.org"] == town.sent("email")
+    assert [("suppressed", "locked_off")] == list((await town.found(event_id=second)).values())
+
+
 class BrokenStore(MemoryStore):
     """A store with a recipient that cannot be read."""
 
@@ -502,6 +517,7 @@ async def test_recipients_are_read_by_the_batch(opened: Open) -> None:
     assert [] == for_webhooks
     assert 1 == planned
     assert 2 == store.read.count(Recipient)
+    assert 1 == store.read.count(TenantPreferences)
     assert 50 == len(town.sent("email"))
 
 

@@ -25,6 +25,7 @@ from notifykit.policies.audience import (
     NoticePlan,
     addressees,
     decide_claimed,
+    named_page,
     notice_plan,
     plan_person,
 )
@@ -133,14 +134,26 @@ def test_what_the_publisher_said_comes_before_the_type() -> None:
     assert ("general", Purpose.TRANSACTIONAL) == (unknown.notice.category, unknown.notice.purpose)
 
 
+def test_named_recipients_come_in_pages() -> None:
+    """Before those who are subscribed; if the last one was erased meanwhile, they begin anew, under the same ids."""
+    audience = Audience(to=["a", "b", "c"])
+
+    assert (("a", "b"), "@b") == named_page(audience, None, 2)
+    assert (("c",), None) == named_page(audience, "@b", 2)
+    assert (("a", "c"), None) == named_page(Audience(to=["a", "c"]), "@b", 2)
+    assert (("a", "b", "c"), None) == named_page(audience, None, 3)
+    assert ((), None) == named_page(audience, "sub_1", 2)
+    assert ((), None) == named_page(Audience(channels="email"), None, 2)
+
+
 def test_addressees_are_named_once() -> None:
-    """Who is named comes with the first page, and is not told again by a subscription on a later one."""
+    """Who is named is not told again by a subscription, also on another page."""
     audience = Audience(to=[ADA, "user:bob", ADA])
     event = make_event()
     matched = [make_delivery(event, who, channel=PEOPLE) for who in ("user:eve", ADA, "user:eve")]
 
-    first = addressees(taken(), audience, matched)
-    second = addressees(taken(cursor="sub_1"), audience, matched)
+    first = addressees(audience, audience.to, matched)
+    second = addressees(audience, (), matched)
 
     assert {ADA: "", "user:bob": "", "user:eve": "sub_user:eve"} == first
     assert {"user:eve": "sub_user:eve"} == second

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from types import SimpleNamespace
 from typing import Any
 
 import attrs
 
 from notifykit.codec import dumps
-from notifykit.models.delivery import Claim, EventDetails, Priority
+from notifykit.models.delivery import Claim, Collected, DigestItem, EventDetails, Priority
 from notifykit.models.destination import Destination
 from notifykit.models.messages import Message
 from notifykit.ports import Renderer
@@ -57,20 +56,20 @@ def claim(channel: str, data: object, event_type: str = "order.shipped", **chang
     return made._replace(**changes)
 
 
-def digest(channel: str, *data: object, total: int | None = None) -> Any:
+def digest(channel: str, *data: object, total: int | None = None) -> Claim:
     """Return the claim of a digest that has collected events with such data."""
-    items = [
-        SimpleNamespace(
+    items = tuple(
+        DigestItem(
+            delivery_id=f"dlv_{number}",
             event_id=f"evt_{number}",
             event_type="comment.created",
             published_at=NOW,
             body=dumps({"type": "comment.created", "timestamp": "2026-03-28T22:00:00Z", "data": each}),
         )
         for number, each in enumerate(data)
-    ]
-    collected = SimpleNamespace(total=len(items) if total is None else total, items=items)
-    opened = claim(channel, data[0], "comment.created")
-    return SimpleNamespace(**opened._asdict(), digest="comments", collected=collected)
+    )
+    collected = Collected(len(items) if total is None else total, items)
+    return claim(channel, data[0], "comment.created", digest="comments", collected=collected)
 
 
 def to(person: object, channel: str = "email") -> Destination:

@@ -77,8 +77,7 @@ def test_what_has_no_method_is_made_otherwise(channel, data, type_):
 def test_a_digest_is_of_no_class():
     """It is about several events."""
     renderer = MethodRenderer(EventCatalog([OrderShipped]), Plain())
-    claim = digest("email", {"order_id": "A-1"}, {"order_id": "A-2"})
-    claim.event_type = "order.shipped"
+    claim = digest("email", {"order_id": "A-1"}, {"order_id": "A-2"})._replace(event_type="order.shipped")
 
     assert ChatMessage(text="plain") == renderer.render(claim, to(None), now=NOW)
 

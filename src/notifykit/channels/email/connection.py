@@ -135,7 +135,7 @@ class Connection(asyncio.Protocol):
         replies = await self._exchange(b"".join(commands), 3)
         for reply, stage in zip(replies, _STAGES, strict=True):
             if _refuses(reply, stage):
-                # The server may wait for a text for nobody, which no command can end.
+                # The server waits for a text without a recipient, and would take commands for that text.
                 self._is_over = self._is_over or replies[2].code == 354
                 return reply, stage
         return None

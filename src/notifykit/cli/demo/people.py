@@ -84,7 +84,7 @@ ADA, BEN, CLEO, DAN, EVE, FINN = PEOPLE = (
     DemoPerson("cleo", f"muted thread {THREADS[0]}", [_COMMENT] * (COMMENTS // 2), COMMENTS // 2, {"muted": COMMENTS}),
     DemoPerson("dan", "turned e-mail off", items=COMMENTS, reasons={"turned_off": COMMENTS}),
     DemoPerson("eve", "reads the inbox at once", items=COMMENTS, reasons={"read": COMMENTS}),
-    DemoPerson("finn", "gets builds in a digest", [_BUILDS]),
+    DemoPerson("finn", "gets builds in a digest", [f"{_BUILDS} ({BUILDS})"]),
 )
 #: What stays open when everything else is done.
 HELD = sum(person.reasons.get("quiet_hours", 0) for person in PEOPLE)

@@ -16,9 +16,11 @@ from typing import NamedTuple
 
 from ...errors import StoreUnavailableError, ValueRefusedError
 from ...failpoints import failpoint
+from ...models.audience import Audience
 from ...models.delivery import Claim, DeliveryState, NewDelivery, Priority
 from ...models.destination import Destination
 from ...models.event import TakenEvent
+from ...policies.audience import is_among_named, named_page
 from ...ports import Settlement
 from ...telemetry import EventsPlanned, LoopFailed, why
 from ..context import Context
@@ -167,26 +169,41 @@ class Planner:
         self, taken: list[TakenEvent], views: Mapping[tuple[str, int], TenantView | LargeTenant], now: datetime
     ) -> AsyncIterator[Page]:
         """Yield a page of each event that can be planned; those for people together, to read recipients at one go."""
-        waiting: list[tuple[Page, Mapping[str, str]]] = []
-        people = 0
-        for event in taken:
-            view = views.get((event.tenant, event.tenant_version))
-            plan = None if view is None else await self._plan(event, view, now)
-            if plan is None:
-                continue
-            page = Page(event, *plan)
-            addressees = page.addressees()
-            if not addressees:
-                yield page
-                continue
-            waiting.append((page, addressees))
-            people += len(addressees)
-            if people >= _PAGE:
-                for page in await self._completed(waiting, now):
+        heavy = self._round_robin.heavy
+        # The others wait for no page of the heavy ones.
+        for events in ([e for e in taken if e.tenant not in heavy], [e for e in taken if e.tenant in heavy]):
+            waiting: list[tuple[Page, Mapping[str, str]]] = []
+            people = 0
+            for event in events:
+                view = views.get((event.tenant, event.tenant_version))
+                page = None if view is None else await self._page_of(event, view, now)
+                if page is None:
+                    continue
+                addressees = page.addressees()
+                if not addressees:
                     yield page
-                waiting, people = [], 0
-        for page in await self._completed(waiting, now):
-            yield page
+                    continue
+                waiting.append((page, addressees))
+                people += len(addressees)
+                if people >= self._page(event.tenant):
+                    for page in await self._completed(waiting, now):
+                        yield page
+                    waiting, people = [], 0
+            for page in await self._completed(waiting, now):
+                yield page
+
+    async def _page_of(self, event: TakenEvent, view: TenantView | LargeTenant, now: datetime) -> Page | None:
+        """Return the next page of an event: first those of the recipients whom it names, then what is subscribed."""
+        if event.audience is None:
+            named: Sequence[str] = ()
+            rest = event
+        else:
+            named, more = named_page(Audience.from_json(event.audience), event.cursor, self._page(event.tenant))
+            if more is not None:
+                return Page(event, [], more, named)
+            rest = event._replace(cursor=None) if is_among_named(event.cursor) else event
+        plan = await self._plan(rest, view, now)
+        return None if plan is None else Page(event, *plan, named)
 
     async def _completed(self, pages: Sequence[tuple[Page, Mapping[str, str]]], now: datetime) -> list[Page]:
         """Return pages with the deliveries to their addressees; one that cannot be planned is left out."""

@@ -89,14 +89,6 @@ class SqlStore(SqlInbox):
     _allowance = 0.0
 
     @abstractmethod
-    async def _read(self, work: Callable[[Connection], T]) -> T:
-        """Run ``work`` in a transaction that reads."""
-
-    @abstractmethod
-    async def _write(self, work: Callable[[Connection], T]) -> T:
-        """Run ``work`` in a transaction that writes, and commit."""
-
-    @abstractmethod
     def notify(self) -> None:
         """Wake the calls of ``wait`` in this process."""
 

@@ -1,0 +1,182 @@
+"""Fairness between tenants: a fan-out to thousands of endpoints, and endpoints that never answer.
+
+As in :mod:`tests.scenarios.test_fairness` one tenant's delay is compared with its own on a quiet
+dispatcher: in virtual time with costs like those of SQLite on a small machine, and over real sockets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import datetime, timedelta
+
+import attrs
+import pytest
+
+from notifykit import DispatchSettings, Event, Notifykit
+from notifykit.models.delivery import Claim
+from notifykit.models.destination import Destination
+from notifykit.models.outcome import Accepted, Outcome, Uncertain
+from notifykit.stores.sql.sqlite import store as sqlite
+from tests import report
+
+from .model.virtual import VirtualClock, run_virtual
+from .test_fairness import LOUD, QUIET, RATE, CostlyStore, Disturb, Figures, assert_fair
+
+#: Seconds: what is never too much.  A fan-out is written in many short transactions, of which several may come first.
+FLOOR = 0.010
+TIMEOUT = 15.0
+
+
+@attrs.define
+class PatientChannel:
+    """A channel whose endpoints answer the quiet tenant at once, others after 50 ms, and silent ones never."""
+
+    name: str = "webhook"
+    ages: list[float] = attrs.field(factory=list)
+    open: int = 0
+    most_open: int = 0
+
+    async def send(self, claim: Claim, destination: Destination, *, now: datetime) -> Outcome:
+        if claim.tenant == QUIET:
+            self.ages.append(asyncio.get_running_loop().time() - json.loads(claim.body)["data"]["sent"])
+            await asyncio.sleep(0.002)
+            return Accepted()
+        self.open += 1
+        self.most_open = max(self.most_open, self.open)
+        try:
+            await asyncio.sleep(TIMEOUT if "/silent/" in destination.address else 0.05)
+        finally:
+            self.open -= 1
+        return Uncertain(reason="timeout") if "/silent/" in destination.address else Accepted()
+
+    async def aclose(self) -> None:
+        """Hold nothing."""
+
+
+@attrs.define
+class Load:
+    """Tenants with endpoints, and events for them.
+
+    Attributes:
+        rounds: How often each tenant publishes ``events``, a second after the last time.
+    """
+
+    endpoints: int
+    tenants: int
+    events: int
+    rounds: int
+    path: str
+
+    async def prepare(self, kit: Notifykit) -> None:
+        """Subscribe the endpoints."""
+        for number in range(self.endpoints):
+            url = f"https://203.0.114.9/{self.path}/{number}"
+            await kit.subscribe("**", tenant=f"{LOUD}-{number % self.tenants}", endpoint=url)
+
+    async def disturb(self, kit: Notifykit) -> None:
+        """Publish the events."""
+        for _ in range(self.rounds):
+            events = [
+                Event(type="page.seen", data={"n": n}, tenant=f"{LOUD}-{tenant}")
+                for tenant in range(self.tenants)
+                for n in range(self.events)
+            ]
+            for at in range(0, len(events), 50):
+                await kit.apublish_many(events[at : at + 50])
+                await asyncio.sleep(0.005)
+            await asyncio.sleep(1)
+
+
+def compare(load: Load, seconds: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Figures, PatientChannel]:
+    """Return what the quiet tenant sees without and with a load, from its first second on."""
+    monkeypatch.setattr(sqlite, "CHECK_EVERY", 10.0)  # nobody else writes to a database in memory
+    channel = PatientChannel()
+
+    async def measure(kit: Notifykit, count: int) -> float:
+        channel.ages.clear()
+        loop = asyncio.get_running_loop()
+        published = []
+        for _ in range(count):
+            event = Event(type="order.paid", data={"sent": loop.time()})
+            published.append(asyncio.create_task(kit.apublish(event, tenant=QUIET)))
+            await asyncio.sleep(1 / RATE)
+        await asyncio.gather(*published)
+        while len(channel.ages) < count:
+            await asyncio.sleep(0.01)
+        return sorted(channel.ages)[int(count * 0.99)]
+
+    async def main(clock: VirtualClock) -> Figures:
+        store = CostlyStore()
+        await store.open()
+        async with Notifykit(store=store, clock=clock) as kit:
+            await kit.subscribe("**", tenant=QUIET, endpoint="https://203.0.114.7/")
+            await load.prepare(kit)
+            settings = DispatchSettings(grace=timedelta(milliseconds=1), max_unproven=4096)
+            async with kit.dispatcher([channel], settings):
+                quiet = await measure(kit, 2 * RATE)
+                disturbing = asyncio.ensure_future(load.disturb(kit))
+                disturbed = await measure(kit, seconds * RATE)
+                disturbing.cancel()
+                await asyncio.gather(disturbing, return_exceptions=True)
+        return Figures(quiet, disturbed)
+
+    return run_virtual(1, main), channel
+
+
+@pytest.mark.parametrize(
+    "endpoints", [150, pytest.param(1500, marks=pytest.mark.thorough)], ids=["150_endpoints", "1500_endpoints"]
+)
+def test_a_fan_out_of_one_tenant_delays_no_other(endpoints, monkeypatch, request):
+    """14 events to each of a tenant's endpoints are written and sent beside the events of another tenant."""
+    load = Load(endpoints=endpoints, tenants=1, events=14, rounds=1, path="quick")
+
+    figures, _ = compare(load, 4, monkeypatch)
+
+    report.note(request.node.name, **figures.in_milliseconds())
+    assert figures.fair(FLOOR), figures
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "tenants", "seconds"),
+    [
+        (8, 8, 4),
+        (8, 1, 4),
+        pytest.param(150, 150, 20, marks=pytest.mark.thorough),
+        pytest.param(150, 1, 20, marks=pytest.mark.thorough),
+        pytest.param(10_000, 10_000, 30, marks=pytest.mark.soak),
+        pytest.param(10_000, 1, 30, marks=pytest.mark.soak),
+    ],
+)
+def test_endpoints_that_never_answer_delay_no_other(endpoints, tenants, seconds, monkeypatch, request):
+    """An attempt that takes long leaves its place to others, and unproven destinations have a part of the room."""
+    load = Load(endpoints=endpoints, tenants=tenants, events=64 if endpoints == 8 else 1, rounds=30, path="silent")
+
+    figures, channel = compare(load, seconds, monkeypatch)
+
+    report.note(request.node.name, most_open=channel.most_open, **figures.in_milliseconds())
+    assert figures.fair(FLOOR), figures
+    assert channel.most_open <= 4096 // 2 + 384
+
+
+# -- over real sockets -----------------------------------------------------------------------------
+
+
+def fan_out(endpoints: int, events: int) -> Disturb:
+    """Publish events for a tenant with so many endpoints."""
+
+    async def fanning_out(kit: Notifykit) -> None:
+        (endpoint,) = await kit.endpoints.list(tenant=LOUD, limit=1)
+        if len(await kit.endpoints.list(tenant=LOUD, limit=2)) == 1:
+            for number in range(endpoints - 1):
+                await kit.subscribe("**", tenant=LOUD, endpoint=f"{endpoint.url}/{number}")
+        await kit.apublish_many([Event(type="page.seen", data={"n": n}) for n in range(events)], tenant=LOUD)
+
+    return fanning_out
+
+
+@pytest.mark.alone
+@pytest.mark.thorough
+async def test_a_fan_out_delays_nobody_else_over_sockets(store_url, request):
+    """The same with a real receiver: 14 events to 300 endpoints of one tenant."""
+    await assert_fair(store_url, fan_out(300, 14), seconds=3, name=request.node.name)
