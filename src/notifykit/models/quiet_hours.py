@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, tzinfo
 from enum import StrEnum
 from functools import lru_cache
@@ -76,8 +76,14 @@ def zone_named(name: str) -> tzinfo | None:
         return None
 
 
-def _days(values: Iterable[Weekday]) -> tuple[Weekday, ...]:
+_BY_NAME: Mapping[object, Weekday] = {day.value: day for day in Weekday}
+
+
+def _days(values: Iterable[Weekday | str]) -> tuple[Weekday, ...]:
+    """Return days that may be given by their names; the check says what is none."""
     days: tuple[Weekday, ...] = listed(values, _MAX_DAYS)
+    if isinstance(days, tuple):
+        days = tuple(_BY_NAME.get(day, day) if isinstance(day, str) else day for day in days)
     return days
 
 
