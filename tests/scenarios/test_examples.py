@@ -139,7 +139,7 @@ def test_the_quickstart_fits_on_a_screen():
 
 
 def test_the_fastapi_app_delivers_to_the_receiver(example):
-    """From an order to a handled webhook, through two programs that share only the URL and the secret; and to a person."""
+    """From an order to a handled webhook, through programs that share only the URL and the secret, and to a person."""
     secret, port = generate_secret(), free_port()
     app = example("fastapi_app")
     env = environment(**LOCAL, NOTIFYKIT_EMAIL="catch://")

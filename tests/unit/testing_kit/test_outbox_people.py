@@ -250,7 +250,7 @@ def test_reading_needs_something_to_read(outbox):
     """A test that forgot to deliver learns it."""
     ship("A-1", to="user:42")
 
-    with pytest.raises(AssertionError, match="expected an inbox item of order.shipped to user:42 by in_app"):
+    with pytest.raises(AssertionError, match=r"expected an inbox item of order.shipped to user:42 by in_app"):
         outbox.read("user:42", OrderShipped)
 
 
@@ -261,9 +261,9 @@ def test_a_message_is_no_request(outbox):
     ship("A-1", to="user:42")
     outbox.deliver()
 
-    with pytest.raises(AssertionError, match="order.shipped to user:42 by email .* went to a person"):
+    with pytest.raises(AssertionError, match=r"order.shipped to user:42 by email .* went to a person"):
         outbox.one(channel="email").json()
-    with pytest.raises(AssertionError, match="order.shipped to https://receiver.example.* went to an endpoint"):
+    with pytest.raises(AssertionError, match=r"order.shipped to https://receiver.example.* went to an endpoint"):
         _ = outbox.one(endpoint="https://receiver.example/hooks").message
 
 
