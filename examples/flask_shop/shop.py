@@ -18,8 +18,8 @@ The receiver gets the event of the first order.  The second order is refused aft
 event are rolled back together, and nothing is sent.
 
 The customer of an order gets an inbox item, and an e-mail a quarter of an hour later unless the item was read by then.
-Before you start the two processes, ``export NOTIFYKIT_EMAIL=catch://``; then ``notifykit catch`` shows the e-mails.  With
-the URL of your mail server, ``smtp://...``, they are sent::
+Before you start the two processes, ``export NOTIFYKIT_EMAIL=catch://``; then ``notifykit catch`` shows the e-mails.
+With the URL of your mail server, ``smtp://...``, they are sent::
 
     curl -s -X PUT localhost:8000/customers/ada -H 'content-type: application/json' -d '{"email": "ada@example.org"}'
     curl -s localhost:8000/orders -H 'content-type: application/json' \

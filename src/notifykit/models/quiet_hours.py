@@ -76,15 +76,15 @@ def zone_named(name: str) -> tzinfo | None:
         return None
 
 
-_BY_NAME: Mapping[object, Weekday] = {day.value: day for day in Weekday}
+_BY_NAME: Mapping[str, Any] = {day.value: day for day in Weekday}
 
 
 def _days(values: Iterable[Weekday | str]) -> tuple[Weekday, ...]:
     """Return days that may be given by their names; the check says what is none."""
-    days: tuple[Weekday, ...] = listed(values, _MAX_DAYS)
-    if isinstance(days, tuple):
-        days = tuple(_BY_NAME.get(day, day) if isinstance(day, str) else day for day in days)
-    return days
+    given = listed(values, _MAX_DAYS)
+    if not isinstance(given, tuple):
+        return given  # type: ignore[no-any-return]
+    return tuple(_BY_NAME.get(day, day) if isinstance(day, str) else day for day in given)
 
 
 @attrs.frozen(kw_only=True)

@@ -30,7 +30,7 @@ from ..models.inbox import IN_APP, InboxMark
 from ..models.outcome import Outcome
 from ..ports import Store
 from .clock import FakeClock
-from .outbox_kit import NO_PROVIDERS, OfflineEgress, OutboxKit
+from .outbox_kit import OfflineEgress, OutboxKit
 from .published import OutboxDelivery, PublishedEvent, Target, Wanted, published
 from .recording import RecordingChannel, RecordingPeople, RecordingProvider, Sent
 from .shared_store import SharedStore
@@ -99,7 +99,6 @@ class Outbox:
                 templates=self._templates,
                 egress=egress,
                 clock=self.clock,
-                **NO_PROVIDERS,
             )
             self.use_renderer()
             opening.callback(self._shared.close)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 #: What every name resolves to: a public address; nothing is ever sent to it.
 _ADDRESS = "93.184.216.34"
 #: Messages go nowhere, whatever the environment says.
-NO_PROVIDERS: KitOptions = {"email": "", "sms": "", "push": "", "chat": ""}
+_NO_PROVIDERS: KitOptions = {"email": "", "sms": "", "push": "", "chat": ""}
 
 
 class OutboxKit(Notifykit):
@@ -33,7 +33,8 @@ class OutboxKit(Notifykit):
     """
 
     def __init__(self, outbox: Outbox, **options: Unpack[KitOptions]) -> None:
-        super().__init__(**options)
+        made_with: KitOptions = {**options, **_NO_PROVIDERS}
+        super().__init__(**made_with)
         self._outbox = outbox
 
     async def open(self) -> Self:
