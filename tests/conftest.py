@@ -18,7 +18,7 @@ from notifykit.native import is_compiled
 from notifykit.testing.servers import PostgresServer, ServerUnavailableError
 from tests import report
 from tests.databases import new_database
-from tests.everyday import is_everyday, left_out, today
+from tests.everyday import chosen_day, is_everyday, left_out
 from tests.pgbouncer import PgBouncer
 from tests.services import is_required, running
 from tests.stores import create_tables, empty_tables
@@ -41,15 +41,15 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     session.add_marker("anyio")
-    today()  # the processes of a parallel run choose alike, even at midnight
+    chosen_day(session.config.args)
 
 
 @pytest.hookimpl(tryfirst=True)  # before marks are looked at
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip the tests of what a compiled package cannot show, and leave to CI what this day's choice leaves out."""
-    if is_everyday() and not any(".py" in argument for argument in config.args):
+    if day := chosen_day(config.args):
         short = [item for item in items if not any(map(item.get_closest_marker, ("soak", "thorough")))]
-        left = left_out((item.nodeid for item in short), today())
+        left = left_out((item.nodeid for item in short), day)
         for item in short:
             if item.nodeid in left:
                 item.add_marker("thorough")

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import date
 from zlib import crc32
 
-#: The day that the choice is made for: set it to repeat the choice of another day.
+#: The day, or any other word, that the choice is made for: set it to repeat the choice of another day.
 VARIABLE = "NOTIFYKIT_TEST_DAY"
 _KINDS = frozenset({"asyncio", "postgres", "sqlite", "uvloop"})
 
@@ -24,9 +24,16 @@ def examples(count: int) -> int:
     return count // 10 if is_everyday() else count
 
 
-def today() -> str:
-    """Return the day in question; processes that are started later have the same."""
-    return os.environ.setdefault(VARIABLE, date.today().isoformat())  # noqa: DTZ011 - any day will do
+def chosen_day(arguments: Iterable[str]) -> str | None:
+    """Return the day that one of each pair of tests is chosen for, or None if both run: in CI, and of a chosen file.
+
+    Processes that are started later choose alike, even at midnight.
+    """
+    if VARIABLE not in os.environ:
+        if not is_everyday() or any(".py" in argument for argument in arguments):
+            return None
+        os.environ[VARIABLE] = date.today().isoformat()  # noqa: DTZ011 - any day will do
+    return os.environ[VARIABLE]
 
 
 def left_out(ids: Iterable[str], day: str) -> set[str]:

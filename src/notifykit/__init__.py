@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .default import publish_many as publish_many
     from .dispatch.runtime.dispatcher import Dispatcher as Dispatcher
     from .dispatch.settings import DispatchSettings as DispatchSettings
+    from .dispatch.settings import LaneSettings as LaneSettings
     from .errors import CannotJoinError as CannotJoinError
     from .errors import ConfigurationError as ConfigurationError
     from .errors import DestinationRefusedError as DestinationRefusedError
@@ -135,7 +136,7 @@ _HOMES = {
     **dict.fromkeys(("EventCatalog", "event"), ".catalog"),
     **dict.fromkeys(("apublish", "apublish_many", "configure", "default_kit", "publish", "publish_many"), ".default"),
     "Dispatcher": ".dispatch.runtime.dispatcher",
-    "DispatchSettings": ".dispatch.settings",
+    **dict.fromkeys(("DispatchSettings", "LaneSettings"), ".dispatch.settings"),
     **dict.fromkeys(
         (
             "CannotJoinError",
@@ -232,6 +233,7 @@ __all__ = [
     "InvalidSubscriptionError",
     "KeyRing",
     "KitOptions",
+    "LaneSettings",
     "Limits",
     "MissingExtraError",
     "MissingKeyError",

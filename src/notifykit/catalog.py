@@ -93,6 +93,7 @@ class EventTypeOptions(TypedDict, total=False):
     steps: Iterable[Step]
     tells_actor: bool
     expires_after: timedelta | None
+    digest: Digest | None
 
 
 # ── declaring ──────────────────────────────────────────────────────────────────────────────────

@@ -267,7 +267,7 @@ async def test_an_event_is_explained_for_a_person(kit: Notifykit) -> None:
     text = str(by_id[named.event_id])
     assert f"event {named.event_id}: it names the recipient" in text
     assert "email: suppressed, turned_off: Notifications of this kind are turned off on this channel." in text
-    assert "  in_app: pending" in text
+    assert "  in_app: delivered" in text
     with pytest.raises(NotFoundError):
         await kit.explain(ADA, "evt_" + "0" * 26, tenant=ACME)
 

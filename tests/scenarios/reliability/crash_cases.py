@@ -48,7 +48,7 @@ class CrashCase:
         return "-".join(filter(None, [self.point, "" if self.action == "kill" else self.action, self.why or self.role]))
 
 
-_ONE_BY_ONE = {"concurrency": 1}
+_ONE_BY_ONE = {"concurrency": 1, "max_unproven": 0}
 CASES = [
     # publishing
     CrashCase(point="pub.inserted", role="publisher"),

@@ -31,6 +31,7 @@ SETTINGS: Mapping[str, Any] = {
     "poll": 0.2,
     "grace": 5.0,
     "concurrency": 16,
+    "max_unproven": 16,
     "batch": 100,
     "prefetch": 200,
     "max_abandoned": 20,

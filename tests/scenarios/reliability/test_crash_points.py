@@ -154,11 +154,11 @@ def runs(
     request: pytest.FixtureRequest, receiver: Receiver, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Runs]:
     """The runs of all cases that are wanted, several at a time."""
-    wanted: dict[tuple[str, str], CrashCase] = {}
-    for item in request.session.items:
-        if isinstance(item, pytest.Function) and item.originalname == test_a_crash_loses_nothing.__name__:
-            params: Any = item.callspec.params
-            wanted[params["databases"], str(params["case"])] = params["case"]
+    wanted: dict[tuple[str, str], Any] = {
+        (str(item.callspec.params["databases"]), str(item.callspec.params["case"])): item.callspec.params["case"]
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and item.originalname == test_a_crash_loses_nothing.__name__
+    }
     made = {kind: request.getfixturevalue(f"{kind}_databases") for kind, _ in wanted}
     folder = tmp_path_factory.mktemp("crashes")
     with ThreadPoolExecutor(_AT_ONCE) as threads:

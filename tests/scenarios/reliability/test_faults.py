@@ -28,7 +28,7 @@ _AGAIN = "StoreUnavailableError"
 #: Deliveries that a worker may have sent and not recorded when its leases run out, which they do if the database
 #: is away for longer than a lease: all that it held (it claims no more than ``prefetch``), and the results that
 #: it was about to write.  Not only the attempts in progress: a worker sends what it holds while the database is away.
-_UNRECORDED = SETTINGS["prefetch"] + SETTINGS["batch"]
+_UNRECORDED = SETTINGS["prefetch"] + SETTINGS["max_unproven"] + SETTINGS["batch"]
 
 
 def end_well(site: Site, scenario: str, *, hidden: int = 0, **figures: object) -> Findings:

@@ -18,7 +18,7 @@ from .processes import SETTINGS, Receiver, Role, Site, until
 from .roles.worker import POISON
 
 #: Claims of a worker that can be under way to the receiver when it dies.
-_IN_FLIGHT = 3 * SETTINGS["concurrency"]
+_IN_FLIGHT = 3 * (SETTINGS["concurrency"] + SETTINGS["max_unproven"])
 
 
 def kill_under_load(site: Site, *, kills: int, events: int, rate: float, rng: random.Random) -> None:

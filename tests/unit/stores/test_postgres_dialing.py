@@ -17,7 +17,7 @@ from notifykit.stores.sql.postgres.url import PostgresUrl
 
 #: More turns of the loop than connecting takes.
 TURNS = 40
-OPEN = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+OPEN = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
 
 @pytest.fixture
@@ -31,15 +31,25 @@ async def logged():
     loop.set_exception_handler(handler)
 
 
-async def none_is_open(url):
+@pytest.fixture
+def others(postgres_store_url):
+    """The connections of tests before, which share the database."""
+    return open_connections(postgres_store_url)
+
+
+def open_connections(url):
+    with psycopg.connect(url, autocommit=True) as connection:
+        return {pid for (pid,) in connection.execute(OPEN)}
+
+
+async def none_is_open(url, others):
     async with asyncio.timeout(30):
-        with psycopg.connect(url, autocommit=True) as connection:
-            while connection.execute(OPEN).fetchone() != (0,):
-                await asyncio.sleep(0.01)
+        while open_connections(url) - others:
+            await asyncio.sleep(0.01)
     gc.collect()
 
 
-async def test_dialing_may_be_cancelled_at_any_moment(postgres_store_url, logged):
+async def test_dialing_may_be_cancelled_at_any_moment(postgres_store_url, logged, others):
     """No error is left to the event loop, and no connection to the server."""
     connector = Connector(PostgresUrl.parse(postgres_store_url))
     for turns in range(TURNS):
@@ -49,12 +59,12 @@ async def test_dialing_may_be_cancelled_at_any_moment(postgres_store_url, logged
         dialing.cancel()
         with suppress(asyncio.CancelledError):
             (await dialing).terminate()  # it was faster
-    await none_is_open(postgres_store_url)
+    await none_is_open(postgres_store_url, others)
 
     assert [] == logged
 
 
-async def test_a_store_may_be_closed_while_it_begins_to_listen(postgres_store_url, logged, monkeypatch):
+async def test_a_store_may_be_closed_while_it_begins_to_listen(postgres_store_url, logged, others, monkeypatch):
     """The statement is cancelled over a connection of its own, which is made to its end."""
     for turns in range(5):
         store = PostgresStore(postgres_store_url)
@@ -74,6 +84,6 @@ async def test_a_store_may_be_closed_while_it_begins_to_listen(postgres_store_ur
         await store.aclose()
         waiting.cancel()
         await asyncio.wait([waiting])
-    await none_is_open(postgres_store_url)
+    await none_is_open(postgres_store_url, others)
 
     assert [] == logged

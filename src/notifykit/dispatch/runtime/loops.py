@@ -22,9 +22,8 @@ from .schedule import Schedule
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 #: After work was found, the store is asked again this often and this many times before waiting for a notification.
 _GRACE_POLL, _GRACE_POLLS = 0.005, 4
-#: Seconds between two questions for what is due next, the same after a notification, and between two notifications
-#: that wake every loop.
-_ASK_EVERY, _ASK_SOON, _WAKE_EVERY = 0.5, 0.05, 5.0
+#: Seconds between two questions for what is due next, and the same after a notification.
+_ASK_EVERY, _ASK_SOON = 0.5, 0.05
 #: Seconds to wait for a notification while there is no work and notifications arrive.
 _IDLE_WAIT = 60.0
 #: What is due before the store has been asked.
@@ -141,7 +140,7 @@ class Loops:
         under load the loops find their work without a wake-up.
         """
         due = _UNKNOWN
-        asked = woken = -_WAKE_EVERY
+        asked = -_ASK_EVERY
         soon = False
         while True:
             at = time.monotonic()
@@ -169,12 +168,8 @@ class Loops:
             soon = soon or notified
             if notified:
                 self._schedule.mark_active()
-            is_due = self._wake_due(due, notified)
-            if is_due:
+            if self._wake_due(due, notified):
                 due, soon = _UNKNOWN, True  # what is due next is not known yet
-            if notified and time.monotonic() - woken >= _WAKE_EVERY:
-                woken = time.monotonic()
-                self.wake()
 
     def _wake_due(self, due: NextDue, notified: bool) -> bool:
         """Wake the loops for which something is due; return whether anything is."""

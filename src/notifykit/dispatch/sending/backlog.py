@@ -29,9 +29,9 @@ _TENANT_PLACES: Final = 7
 _PASSED_OVER: Final = 16
 #: Claims for destinations that have not answered may be one in so many.
 _UNPROVEN_SHARE: Final = 4
-#: With so many claims that wait, or attempts that take long, there is much to do.  Something has been lately if it was
-#: less than so many seconds ago.
+#: With so many claims that wait, or attempts that take long, there is much to do.
 _MUCH: Final = 100
+#: What has happened within so many seconds has happened lately.
 _LATELY: Final = 5.0
 #: A subscriber that has no claim ready, and is in no rotation.
 _NOT_LISTED: Final = -1

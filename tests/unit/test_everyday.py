@@ -1,0 +1,23 @@
+"""What the everyday run leaves to CI."""
+
+from __future__ import annotations
+
+from tests.everyday import left_out
+
+STORES = [
+    "tests/conformance/test_sqlite_store.py::TestSqliteStore::test_a",
+    "tests/conformance/test_postgres_store.py::TestPostgresStore::test_a",
+]
+PAIR = ["tests/test_x.py::test_b[sqlite-1]", "tests/test_x.py::test_b[postgres-1]"]
+SINGLE = ["tests/test_x.py::test_c", "tests/test_x.py::test_b[postgres-2]", "tests/test_x.py::test_d[memory]"]
+
+
+def test_one_of_each_pair_runs_and_each_on_some_day():
+    """The choice is the same for a day, and tests without a counterpart always run."""
+    days = [f"2026-03-{day:02}" for day in range(1, 31)]
+
+    left = [left_out([*STORES, *PAIR, *SINGLE], day) for day in days]
+
+    assert left == [left_out([*SINGLE, *reversed(PAIR), *STORES], day) for day in days]
+    assert all(1 == len(each & {*STORES}) == len(each & {*PAIR}) == len(each) - 1 for each in left)
+    assert {*STORES, *PAIR} == set().union(*left)
