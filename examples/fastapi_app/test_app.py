@@ -52,3 +52,21 @@ def test_an_address_in_our_own_network_is_refused(client):
     answer = client.post("/endpoints", json={"url": "https://169.254.169.254/"})
 
     assert answer.status_code == 422
+
+
+def test_who_ordered_is_told_by_e_mail_and_in_the_inbox(client, outbox):
+    client.put("/people/user:42", json={"email": "ada@example.org"}).raise_for_status()
+
+    client.post("/orders", json={"order_id": "A-1", "user_id": "user:42"}).raise_for_status()
+    outbox.deliver()
+
+    assert outbox.one(OrderPlaced, to="user:42", channel="email").message.subject == "Your order A-1"
+    inbox = client.get("/people/user:42/inbox").json()
+    client.post(f"/people/user:42/inbox/{inbox['items'][0]['id']}/read").raise_for_status()
+    assert (inbox["unread"], client.get("/people/user:42/inbox").json()["unread"]) == (1, 0)
+
+
+def test_an_address_that_is_none_is_refused(client):
+    answer = client.put("/people/user:42", json={"email": "not an address"})
+
+    assert answer.status_code == 422

@@ -1,4 +1,4 @@
-"""A Flask shop with SQLAlchemy: an event is a row in the same transaction as its order.
+"""A Flask shop with SQLAlchemy: an event is a row in the same transaction as its order, and the customer is told.
 
 Run it in this folder; the web process only publishes, and the dispatcher is a separate process::
 
@@ -17,12 +17,22 @@ Then, with the program in ``../receiver`` listening on port 9000::
 The receiver gets the event of the first order.  The second order is refused after its event was published; order and
 event are rolled back together, and nothing is sent.
 
+The customer of an order gets an inbox item, and an e-mail a quarter of an hour later unless the item was read by then.
+Before you start the two processes, ``export NOTIFYKIT_EMAIL=catch://``; then ``notifykit catch`` shows the e-mails.
+With the URL of your mail server, ``smtp://...``, they are sent::
+
+    curl -s -X PUT localhost:8000/customers/ada -H 'content-type: application/json' -d '{"email": "ada@example.org"}'
+    curl -s localhost:8000/orders -H 'content-type: application/json' \
+         -d '{"order_id": "A-3", "card": "valid", "customer": "ada"}'
+    curl -s localhost:8000/customers/ada/inbox
+
 With PostgreSQL, ``pip install 'notifykit-sdk[postgres]' psycopg`` and ``NOTIFYKIT_URL=postgresql+psycopg://...``.
 """
 
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 
 import attrs
 import sqlalchemy as sa
@@ -30,7 +40,7 @@ from flask import Flask, Response, jsonify, request
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 import notifykit
-from notifykit import InvalidInputError
+from notifykit import InvalidInputError, Step
 
 TENANT = "acme"
 
@@ -44,7 +54,14 @@ class Order(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
 
 
-@notifykit.event("order.placed")
+LATER = timedelta(minutes=15)
+
+
+@notifykit.event(
+    "order.placed",
+    category="orders",
+    steps=[Step("in_app"), Step("email", after=LATER, unless={"read"})],
+)
 @attrs.frozen
 class OrderPlaced:
     """A customer has ordered."""
@@ -66,6 +83,7 @@ def create_app(url: str | None = None) -> Flask:
     engine = sa.create_engine(url)
     Base.metadata.create_all(engine)
     kit = notifykit.configure(url, event_types=[OrderPlaced])
+    kit.blocking.sync_event_types()  # so that the dispatcher, a separate process, knows the steps
     app = Flask(__name__)
 
     @app.post("/endpoints")
@@ -85,7 +103,8 @@ def create_app(url: str | None = None) -> Flask:
         try:
             with Session(engine) as session, session.begin():
                 session.add(Order(id=new["order_id"]))
-                receipt = notifykit.publish(OrderPlaced(new["order_id"]), tenant=TENANT, session=session)
+                told = [new["customer"]] if "customer" in new else []
+                receipt = notifykit.publish(OrderPlaced(new["order_id"]), tenant=TENANT, to=told, session=session)
                 charge(new["card"])
         except CardDeclinedError:
             return jsonify(problem="the card was declined"), 402
@@ -95,5 +114,20 @@ def create_app(url: str | None = None) -> Flask:
     def list_orders() -> Response:
         with Session(engine) as session:
             return jsonify(list(session.scalars(sa.select(Order.id).order_by(Order.id))))
+
+    @app.put("/customers/<customer>")
+    def save_customer(customer: str) -> tuple[Response, int]:
+        try:
+            kit.blocking.recipients.save(customer, tenant=TENANT, email=request.get_json()["email"])
+        except InvalidInputError as error:
+            return jsonify(problems=error.problems), 422
+        return jsonify(id=customer), 200
+
+    @app.get("/customers/<customer>/inbox")
+    def read_inbox(customer: str) -> Response:
+        inbox = kit.blocking.inbox(customer, tenant=TENANT)  # in production: only that of the logged-in customer
+        items = inbox.page(state="unread").items
+        inbox.mark([item.id for item in items], "read")
+        return jsonify([{"title": item.title, "text": item.body} for item in items])
 
     return app

@@ -7,7 +7,7 @@ a kit to every function that publishes would add nothing.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Unpack
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _lock = threading.Lock()
 _kit: Notifykit | None = None
 _stand_in: Notifykit | None = None
+_configure_stand_in: Callable[[KitOptions], None] | None = None
 
 
 def configure(url: str | None = None, **options: Unpack[KitOptions]) -> Notifykit:
@@ -33,6 +34,8 @@ def configure(url: str | None = None, **options: Unpack[KitOptions]) -> Notifyki
     with _lock:
         if _stand_in is not None:
             _stand_in.catalog.include(options.get("event_types", ()))
+            if _configure_stand_in is not None:
+                _configure_stand_in(options)
             return _stand_in
         if _kit is not None:
             _kit.close()
@@ -60,16 +63,21 @@ def configured() -> Notifykit | None:
 
 
 @contextmanager
-def stand_in(kit: Notifykit) -> Iterator[None]:
-    """Use ``kit`` as the default kit inside the block, whatever is configured meanwhile: for tests."""
-    global _stand_in  # noqa: PLW0603 - a default is global by nature
+def stand_in(kit: Notifykit, configure: Callable[[KitOptions], None] | None = None) -> Iterator[None]:
+    """Use ``kit`` as the default kit inside the block, whatever is configured meanwhile: for tests.
+
+    Args:
+        configure: Gets what is configured meanwhile; the event types are in the kit's catalog already.
+    """
+    global _stand_in, _configure_stand_in
     with _lock:
-        before, _stand_in = _stand_in, kit
+        before = _stand_in, _configure_stand_in
+        _stand_in, _configure_stand_in = kit, configure
     try:
         yield
     finally:
         with _lock:
-            _stand_in = before
+            _stand_in, _configure_stand_in = before
 
 
 def publish(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -138,33 +139,40 @@ def test_the_quickstart_fits_on_a_screen():
 
 
 def test_the_fastapi_app_delivers_to_the_receiver(example):
-    """From an order to a handled webhook, through two programs that share only the URL and the secret."""
+    """From an order to a handled webhook, through programs that share only the URL and the secret, and to a person."""
     secret, port = generate_secret(), free_port()
     app = example("fastapi_app")
+    env = environment(**LOCAL, NOTIFYKIT_EMAIL="catch://")
     with (
         receiving(example("receiver"), secret) as receiver,
-        running("-m", "uvicorn", "app:app", "--port", str(port), folder=app, env=environment(**LOCAL), port=port),
+        running("-m", "uvicorn", "app:app", "--port", str(port), folder=app, env=env, port=port),
         httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=JSON) as shop,
     ):
         refused = shop.post("/endpoints", json={"url": "http://169.254.169.254/"})
         added = shop.post("/endpoints", json={"url": str(receiver.base_url.join("/hooks")), "secret": secret})
-        first, again = (shop.post("/orders", json={"order_id": "A-1"}) for _ in range(2))
+        shop.put("/people/user:42", json={"email": "ada@example.org"}).raise_for_status()
+        order = {"order_id": "A-1", "user_id": "user:42"}
+        first, again = (shop.post("/orders", json=order) for _ in range(2))
 
         handled = until(lambda: receiver.get("/handled").json(), "the webhook to be handled")
         until(
-            lambda: [delivery["state"] for delivery in shop.get("/deliveries").json()] == ["delivered"],
-            "the delivery to be recorded",
+            lambda: [delivery["state"] for delivery in shop.get("/deliveries").json()] == ["delivered"] * 3,
+            "the deliveries to be recorded",
         )
         deliveries = shop.get("/deliveries").json()
+        inbox = shop.get("/people/user:42/inbox").json()
+        caught = [json.loads(line) for line in (app / "notifykit-caught.jsonl").read_text().splitlines()]
 
     assert (422, 201, secret) == (refused.status_code, added.status_code, added.json()["secret"])
     assert first.json() == again.json()
     assert [{"id": first.json()["event_id"], "type": "order.placed", "data": {"order_id": "A-1"}}] == handled
-    assert [1] == [delivery["attempts"] for delivery in deliveries]
+    assert [1, 1, 1] == [delivery["attempts"] for delivery in deliveries]
+    assert (1, ["Order placed"]) == (inbox["unread"], [item["title"] for item in inbox["items"]])
+    assert [("ada@example.org", "Your order A-1")] == [(mail["to"], mail["message"]["subject"]) for mail in caught]
 
 
 def test_the_flask_shop_announces_what_it_committed_and_nothing_else(example):
-    """The web process publishes in its transaction, ``notifykit run`` delivers."""
+    """The web process publishes in its transaction, ``notifykit run`` delivers, and follows the steps of the type."""
     port = free_port()
     folder = example("flask_shop")
     env = environment(**LOCAL, NOTIFYKIT_URL=f"sqlite:///{folder / 'shop.db'}")
@@ -178,13 +186,16 @@ def test_the_flask_shop_announces_what_it_committed_and_nothing_else(example):
         refused = shop.post("/endpoints", json={"url": "ftp://nowhere.example"})
         shop.post("/endpoints", json={"url": receiver.url, "secret": receiver.secret}).raise_for_status()
         declined = shop.post("/orders", json={"order_id": "A-1", "card": "declined"})
-        placed = shop.post("/orders", json={"order_id": "A-2", "card": "valid"})
+        shop.put("/customers/ada", json={"email": "ada@example.org"}).raise_for_status()
+        placed = shop.post("/orders", json={"order_id": "A-2", "card": "valid", "customer": "ada"})
         last = shop.post("/orders", json={"order_id": "A-3", "card": "valid"})
         receiver.expect(2, timeout=90)
         orders = shop.get("/orders").json()
+        inbox = until(lambda: shop.get("/customers/ada/inbox").json(), "the item in the inbox")
 
     assert (422, 402, 201) == (refused.status_code, declined.status_code, placed.status_code)
     assert ["A-2", "A-3"] == orders
+    assert [{"title": "Order placed", "text": "Order id: A-2"}] == inbox
     assert {placed.json()["event_id"]: "A-2", last.json()["event_id"]: "A-3"} == {
         event.id: event.data["order_id"] for event in receiver.events
     }

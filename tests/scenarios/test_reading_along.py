@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import socket
@@ -10,11 +11,14 @@ import subprocess
 import sys
 import time
 from contextlib import closing, suppress
+from datetime import timedelta
 from pathlib import Path
 
+import attrs
 import httpx
 import pytest
 
+from notifykit import Notifykit, Step
 from notifykit.testing.servers import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -91,7 +95,7 @@ def test_a_page_works_when_it_is_typed_along(page: Path, tmp_path: Path) -> None
 
 def test_the_transaction_of_the_readme_publishes(tmp_path: Path) -> None:
     """With the names that the snippet leaves to its reader, it stores an order and its event together."""
-    quickstart, transaction = blocks(ROOT / "README.md", "python")
+    quickstart, transaction, _ = blocks(ROOT / "README.md", "python")
     declared = quickstart[quickstart.index("import attrs") : quickstart.index("class Receiver")]
     (tmp_path / "program.py").write_text(declared + MODELS + transaction)
     migrated = run([sys.executable, "-m", "notifykit", "migrate", "--url", "sqlite:///shop.db"], tmp_path)
@@ -102,6 +106,21 @@ def test_the_transaction_of_the_readme_publishes(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "shop.db")) as db:
         assert [("A-1",)] == db.execute("SELECT id FROM orders").fetchall()
         assert [("order.shipped",)] == db.execute("SELECT type FROM notifykit_events").fetchall()
+
+
+async def test_the_readme_tells_a_person(capsys: pytest.CaptureFixture[str]) -> None:
+    """With a kit that sends e-mails, the person of the snippet gets the comment in the inbox at once."""
+    *_, snippet = blocks(ROOT / "README.md", "python")
+    code = compile(snippet, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+
+    async with Notifykit("memory://", email="catch://") as kit:
+        await eval(code, {"attrs": attrs, "kit": kit, "Step": Step, "timedelta": timedelta})
+        async with kit.dispatcher() as dispatcher:
+            await dispatcher.drained()
+        (item,) = (await kit.inbox("user:42", tenant="acme").page()).items
+
+    assert {"text": "Nice!"} == item.data
+    assert "email: sent to ada@example.org at" in capsys.readouterr().out
 
 
 def test_flask_runs_the_program_of_its_page(tmp_path: Path) -> None:

@@ -197,11 +197,12 @@ class TestPeople:
 
     def test_values_keep_tuples_of_what_they_are_given(self):
         """They can be compared, and nothing changes them afterwards."""
-        days = [Weekday.MON]
+        days: list[Weekday | str] = ["mon"]  # by its name: JSON has no other
         window = Window(days=days, from_="22:00", to="07:00")
         hours = QuietHours(windows=[window], exceptions=["billing", "billing"])
         days.append(Weekday.TUE)
 
         assert ((Weekday.MON,), (window,)) == (window.days, hours.windows)
+        assert type(window.days[0]) is Weekday
         assert frozenset({"billing"}) == hours.exceptions
         assert hours == QuietHours(windows=(window,), exceptions=("billing",))

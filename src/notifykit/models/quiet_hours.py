@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, tzinfo
 from enum import StrEnum
 from functools import lru_cache
@@ -76,9 +76,15 @@ def zone_named(name: str) -> tzinfo | None:
         return None
 
 
-def _days(values: Iterable[Weekday]) -> tuple[Weekday, ...]:
-    days: tuple[Weekday, ...] = listed(values, _MAX_DAYS)
-    return days
+_BY_NAME: Mapping[str, Any] = {day.value: day for day in Weekday}
+
+
+def _days(values: Iterable[Weekday | str]) -> tuple[Weekday, ...]:
+    """Return days that may be given by their names; the check says what is none."""
+    given = listed(values, _MAX_DAYS)
+    if not isinstance(given, tuple):
+        return given  # type: ignore[no-any-return]
+    return tuple(_BY_NAME.get(day, day) if isinstance(day, str) else day for day in given)
 
 
 @attrs.frozen(kw_only=True)

@@ -35,12 +35,14 @@ if TYPE_CHECKING:
     from .clock import START as START
     from .clock import FakeClock as FakeClock
     from .outbox import Outbox as Outbox
-    from .outbox import OutboxDelivery as OutboxDelivery
-    from .outbox import PublishedEvent as PublishedEvent
+    from .published import OutboxDelivery as OutboxDelivery
+    from .published import PublishedEvent as PublishedEvent
     from .receiver import ReceivedRequest as ReceivedRequest
     from .receiver import Receiver as Receiver
     from .receiver import Reply as Reply
     from .recording import RecordingChannel as RecordingChannel
+    from .recording import RecordingProvider as RecordingProvider
+    from .recording import SentMessage as SentMessage
     from .recording import SentRequest as SentRequest
     from .smtp import FakeSmtpServer as FakeSmtpServer
     from .smtp import ReceivedMail as ReceivedMail
@@ -66,9 +68,10 @@ _HOMES = {
     ),
     "OutboxTestCase": ".cases",
     **dict.fromkeys(("START", "FakeClock"), ".clock"),
-    **dict.fromkeys(("Outbox", "OutboxDelivery", "PublishedEvent"), ".outbox"),
+    "Outbox": ".outbox",
+    **dict.fromkeys(("OutboxDelivery", "PublishedEvent"), ".published"),
     **dict.fromkeys(("ReceivedRequest", "Receiver", "Reply"), ".receiver"),
-    **dict.fromkeys(("RecordingChannel", "SentRequest"), ".recording"),
+    **dict.fromkeys(("RecordingChannel", "RecordingProvider", "SentMessage", "SentRequest"), ".recording"),
     "InboxSuite": ".suites.inbox",
     **dict.fromkeys(("FakeSmtpServer", "ReceivedMail"), ".smtp"),
     "DigestSuite": ".suites.digests",

@@ -9,109 +9,36 @@ by :meth:`Outbox.deliver` and :meth:`Outbox.advance`, in the same order each tim
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from os import PathLike
 from typing import Any, Self, TypeVar, Unpack, cast
 
-import attrs
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from ..admin.endpoints import EndpointOptions
-from ..catalog import event_type_of
-from ..channels.webhook import Guard
-from ..codec import dumps, loads, unstructure
+from ..channels.plain import PlainRenderer
+from ..codec import dumps, loads
 from ..default import stand_in
 from ..dispatch.runtime.dispatcher import Dispatcher
 from ..dispatch.settings import DispatchSettings
-from ..errors import InvalidEventError
-from ..kit import EgressRules, KitOptions, Notifykit
-from ..models.delivery import Delivery, DeliveryState
+from ..kit import EgressRules, Notifykit
 from ..models.endpoint import Endpoint
-from ..models.event import Event, EventType, Receipt, Resource, StoredEvent
+from ..models.event import EventType
+from ..models.inbox import IN_APP, InboxMark
 from ..models.outcome import Outcome
-from ..ports import Channel, Store
-from ..publisher import PublishOptions
-from ..stores.sql.callers import AnyConnection, AnySession
+from ..ports import Store
 from .clock import FakeClock
-from .recording import RecordingChannel, SentRequest
+from .outbox_kit import OfflineEgress, OutboxKit
+from .published import OutboxDelivery, PublishedEvent, Target, Wanted, published
+from .recording import RecordingChannel, RecordingPeople, RecordingProvider, Sent
 from .shared_store import SharedStore
 
 T = TypeVar("T")
 
 _FOREVER = timedelta(days=36500)
-#: What every name resolves to: a public address; nothing is ever sent to it.
-_ADDRESS = "93.184.216.34"
-
-
-@attrs.frozen(kw_only=True)
-class PublishedEvent(Event):
-    """An event that was published.
-
-    Attributes:
-        id: Its id; receivers see it as ``webhook-id``.
-        published_at: When, by the outbox's clock.
-    """
-
-    id: str
-    published_at: datetime
-
-
-@attrs.frozen(kw_only=True)
-class OutboxDelivery:
-    """A delivery of which at least one attempt was made.
-
-    Attributes:
-        delivery: Its current state.
-        event: What was delivered.
-        endpoint: Where to, as it was at the last attempt.
-        requests: Its attempts, oldest first.
-    """
-
-    delivery: Delivery
-    event: PublishedEvent
-    endpoint: Endpoint
-    requests: tuple[SentRequest, ...]
-
-    @property
-    def id(self) -> str:
-        """The delivery's id."""
-        return self.delivery.id
-
-    @property
-    def type(self) -> str:
-        """The event's type."""
-        return self.event.type
-
-    @property
-    def tenant(self) -> str:
-        """The tenant that the event belongs to."""
-        return self.delivery.tenant
-
-    @property
-    def state(self) -> DeliveryState:
-        """The current state of the delivery."""
-        return self.delivery.state
-
-    @property
-    def attempts(self) -> int:
-        """How many attempts were made."""
-        return len(self.requests)
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """The headers of the last attempt, signature included."""
-        return self.requests[-1].headers
-
-    @property
-    def body(self) -> bytes:
-        """The exact bytes that every attempt sent."""
-        return self.requests[-1].body
-
-    def json(self) -> Any:
-        """Return the body, parsed."""
-        return self.requests[-1].json()
+_NOW = timedelta(0)
 
 
 class Outbox:
@@ -121,11 +48,13 @@ class Outbox:
     for sync and async tests alike: :meth:`deliver` and :meth:`advance` may be
     called from either; :meth:`adeliver` and :meth:`aadvance` let the test's loop run meanwhile.
 
-    Addresses are checked by the same rules as in production, but no name is ever looked up.
+    URLs are checked by the same rules as in production, but no name is ever looked up.  Messages for people are
+    rendered as in production, and kept.
 
     Args:
         event_types: What the kit's catalog knows.
         egress: Rules to use instead of the default ones.
+        templates: The folder of the templates; by default that which the program configures.
         start: Where the clock starts and stands; by default now.
 
     Attributes:
@@ -133,7 +62,7 @@ class Outbox:
         clock: Moved by :meth:`advance`.
     """
 
-    kit: Notifykit
+    kit: OutboxKit
     clock: FakeClock
 
     def __init__(
@@ -141,10 +70,12 @@ class Outbox:
         *,
         event_types: Iterable[type | EventType] = (),
         egress: EgressRules | None = None,
+        templates: str | PathLike[str] = "",
         start: datetime | None = None,
     ) -> None:
         self._event_types = tuple(event_types)
         self._egress = egress or EgressRules()
+        self._templates = templates
         self._start = start
         self._open = ExitStack()
 
@@ -157,21 +88,32 @@ class Outbox:
             self._shared = SharedStore(self._portal)
             store = cast("Store", self._shared)
             rules = self._egress
-            egress = _OfflineEgress(allow=rules.allow, allow_names=rules.allow_names, allow_http=rules.allow_http)
-            self.kit = _OutboxKit(self, store=store, event_types=self._event_types, egress=egress, clock=self.clock)
+            egress = OfflineEgress(allow=rules.allow, allow_names=rules.allow_names, allow_http=rules.allow_http)
+            self._sent: Sent = []
+            self._people = RecordingPeople(self._shared.memory, self._sent)
+            self.kit = OutboxKit(
+                self,
+                store=store,
+                event_types=self._event_types,
+                channels=self._people.channels,
+                templates=self._templates,
+                egress=egress,
+                clock=self.clock,
+            )
+            self.use_renderer()
             opening.callback(self._shared.close)
             opening.callback(self.kit.close)
             self._home_kit = self.kit.twin()  # the kit whose calls run in the outbox's own loop
-            self._channel = RecordingChannel(egress.guard())
+            self._channel = RecordingChannel(egress.guard(), self._sent)
             self._dispatcher = Dispatcher(
                 self._shared.memory,  # so that the library's own events are not listed as the program's
-                [self._channel],
+                [self._channel, *self._people.channels],
                 DispatchSettings(retention=_FOREVER),
                 clock=self.clock,
                 rng=lambda: 0.5,  # no jitter: every pause is exactly as long as the policy says
                 declared=self.kit.catalog.get,
             )
-            opening.enter_context(stand_in(self.kit))
+            opening.enter_context(stand_in(self.kit, self.kit.configure))
             self._open = opening.pop_all()
         return self
 
@@ -204,36 +146,75 @@ class Outbox:
         for outcome in outcomes:
             self._portal.call(self._channel.answer, outcome, endpoint_id)
 
+    def provider(self, channel: str) -> RecordingProvider:
+        """Return what takes the messages of a channel to people: ``email``, ``sms``, ``push`` or ``chat``.
+
+        ``outbox.provider("email").fail_next(Transient(reason="smtp_421"), times=2)`` lets its next attempts fail.
+        """
+        return self._people.providers[channel]
+
+    def use_renderer(self) -> None:
+        """Render later messages as the kit is configured now."""
+        self._people.use(self.kit.renderer(PlainRenderer()))
+
     # -- delivering -----------------------------------------------------------------------
 
     def deliver(self) -> list[OutboxDelivery]:
         """Make every attempt that is due now; return the deliveries that were attempted."""
-        return self.advance(timedelta(0))
+        return self.advance()
 
-    def advance(self, by: timedelta) -> list[OutboxDelivery]:
-        """Let ``by`` pass and make every attempt at the moment when it becomes due.
+    def advance(
+        self, by: timedelta = _NOW, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0
+    ) -> list[OutboxDelivery]:
+        """Let time pass and make every attempt at the moment when it becomes due.
+
+        Later steps, digests and what waits for the end of quiet hours become due, too.
+
+        Args:
+            by: How much time; or ``days``, ``hours``, ``minutes`` and ``seconds``.
 
         Returns:
             The deliveries that were attempted, each once.
         """
+        by += timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
         self._shared.published()  # removes what was rolled back
         return self._portal.call(self._advance, by)
 
     async def adeliver(self) -> list[OutboxDelivery]:
         """Do the same as :meth:`deliver` while the caller's event loop keeps running."""
-        return await self.aadvance(timedelta(0))
+        return await self.aadvance()
 
-    async def aadvance(self, by: timedelta) -> list[OutboxDelivery]:
+    async def aadvance(
+        self, by: timedelta = _NOW, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0
+    ) -> list[OutboxDelivery]:
         """Do the same as :meth:`advance` while the caller's event loop keeps running."""
+        by += timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
         self._shared.published()
         return await self.at_home(lambda _: self._advance(by))
+
+    def read(self, recipient: str, kind: object = None, *, tenant: str | None = None) -> None:
+        """Mark what was delivered to a person's in-app inbox as read: everything, or what is of ``kind``.
+
+        Args:
+            kind: As for :meth:`one`.
+
+        Raises:
+            AssertionError: There is nothing.
+        """
+        wanted, there = Wanted.of(kind, tenant), Target(to=recipient, channel=IN_APP)
+        found = self._matching(wanted, there)
+        if not found:
+            raise AssertionError(f"expected an inbox item of {wanted}{there}, found none; {self._report()}")
+        for item in found:
+            inbox = self._home_kit.inbox(recipient, tenant=item.tenant)
+            self._portal.call(inbox.mark, item.id, InboxMark.READ)
 
     async def at_home(self, call: Callable[[Notifykit], Awaitable[T]]) -> T:
         """Make a call in the outbox's own loop, with the kit that is open there, and await it in the caller's."""
         return await asyncio.wrap_future(self._portal.start_task_soon(call, self._home_kit))
 
     async def _advance(self, by: timedelta) -> list[OutboxDelivery]:
-        before = len(self._channel.requests)
+        before = len(self._sent)
         until = self.clock.now() + by
         await self._work()
         while (due := (await self._home_kit.store.next_due()).first) is not None and self.clock.now() < due <= until:
@@ -241,7 +222,7 @@ class Outbox:
             await self._work()
         self.clock.advance(until - self.clock.now())
         await self._work()
-        return await self._deliveries(self._channel.requests[before:])
+        return await self._deliveries(self._sent[before:])
 
     async def _work(self) -> None:
         while await self._dispatcher.step():
@@ -256,47 +237,51 @@ class Outbox:
         Operational events that the library itself publishes, such as ``endpoint.failing``, are only among the
         deliveries.
         """
-        return [_published(stored) for stored in self._shared.published()]
+        return [published(stored) for stored in self._shared.published()]
 
     @property
     def deliveries(self) -> list[OutboxDelivery]:
         """Every delivery of which an attempt was made, in the order of the first attempts."""
-        return self._portal.call(self._deliveries, list(self._channel.requests))
+        return self._portal.call(self._deliveries, list(self._sent))
 
-    async def _deliveries(self, requests: Sequence[SentRequest]) -> list[OutboxDelivery]:
+    async def _deliveries(self, sent: Sent) -> list[OutboxDelivery]:
         found = []
-        for delivery_id in dict.fromkeys(request.delivery_id for request in requests):
-            attempts = tuple(request for request in self._channel.requests if request.delivery_id == delivery_id)
-            endpoint = attempts[-1].endpoint
-            delivery = await self._home_kit.deliveries.get(delivery_id, tenant=endpoint.tenant)
-            stored = await self._home_kit.events.get(delivery.event_id, tenant=endpoint.tenant)
-            found.append(
-                OutboxDelivery(delivery=delivery, event=_published(stored), endpoint=endpoint, requests=attempts)
-            )
+        for delivery_id, tenant in dict.fromkeys((each.delivery_id, each.tenant) for each in sent):
+            delivery = await self._home_kit.deliveries.get(delivery_id, tenant=tenant)
+            stored = await self._home_kit.events.get(delivery.event_id, tenant=tenant)
+            attempts = tuple(each for each in self._sent if each.delivery_id == delivery_id)
+            found.append(OutboxDelivery(delivery=delivery, event=published(stored), sent=attempts))
         return found
 
     def one(
-        self, kind: object = None, *, tenant: str | None = None, endpoint: Endpoint | str | None = None
+        self,
+        kind: object = None,
+        *,
+        tenant: str | None = None,
+        endpoint: Endpoint | str | None = None,
+        to: str | None = None,
+        channel: str | None = None,
     ) -> OutboxDelivery:
         """Return the only delivery that matches.
 
         Args:
             kind: An event type, a class declared with ``@event``, or an instance with exactly this data.
             endpoint: The endpoint, its id or its URL.
+            to: The person's id, or one of their addresses.
+            channel: ``email``, ``in_app``, ``webhook`` …
 
         Raises:
             AssertionError: None matches, or several do.
         """
-        wanted = _Wanted.of(kind, tenant)
-        where = endpoint.id if isinstance(endpoint, Endpoint) else endpoint
-        found = [
-            delivery
-            for delivery in self.deliveries
-            if wanted.matches(delivery.event) and where in (None, delivery.endpoint.id, delivery.endpoint.url)
-        ]
+        wanted = Wanted.of(kind, tenant)
+        there = Target(endpoint=endpoint.id if isinstance(endpoint, Endpoint) else endpoint, to=to, channel=channel)
+        found = self._matching(wanted, there)
         if len(found) != 1:
-            raise AssertionError(f"expected one delivery of {wanted}, found {len(found)}; {self._report()}")
+            raise AssertionError(f"expected one delivery of {wanted}{there}, found {len(found)}; {self._report()}")
         return found[0]
+
+    def _matching(self, wanted: Wanted, there: Target) -> list[OutboxDelivery]:
+        return [each for each in self.deliveries if wanted.matches(each.event) and each.is_to(there)]
 
     def assert_published(self, kind: object, *, tenant: str | None = None, **data: Any) -> PublishedEvent:
         """Return the first event that matches.
@@ -308,7 +293,7 @@ class Outbox:
         Raises:
             AssertionError: None matches.
         """
-        wanted = _Wanted.of(kind, tenant)
+        wanted = Wanted.of(kind, tenant)
         members = loads(dumps(data))  # as receivers see them: a datetime is text by now
         for event in self.events:
             if wanted.matches(event) and members.items() <= event.data.items():
@@ -322,146 +307,26 @@ class Outbox:
         Raises:
             AssertionError: Something was.
         """
-        wanted = _Wanted.of(kind, tenant)
+        wanted = Wanted.of(kind, tenant)
         if any(map(wanted.matches, self.events)):
             raise AssertionError(f"expected that {wanted} is not published; {self._report()}")
 
     def _report(self) -> str:
         events = [f"{event.type} {dict(event.data)} (tenant {event.tenant})" for event in self.events]
-        sent = [f"{d.type} to {d.endpoint.url} ({d.state.value})" for d in self.deliveries]
+        sent, unsent = [str(delivery) for delivery in self.deliveries], self._portal.call(self._unsent)
         lines = ["published: " + ("; ".join(events) or "nothing"), "delivered: " + ("; ".join(sent) or "nothing")]
-        if events and not sent:
+        if unsent:
+            lines.append("not sent: " + "; ".join(unsent))
+        elif events and not sent:
             lines.append("deliveries are made by outbox.deliver() or outbox.advance(...)")
         return "\n".join(lines)
 
-
-# ── events ─────────────────────────────────────────────────────────────────────────────────────
-
-
-def _published(stored: StoredEvent) -> PublishedEvent:
-    resource = None
-    if stored.resource_kind is not None and stored.resource_id is not None:
-        resource = Resource(stored.resource_kind, stored.resource_id)
-    return PublishedEvent(
-        id=stored.id,
-        type=stored.type,
-        data=json.loads(stored.body)["data"],
-        tenant=stored.tenant,
-        occurred_at=stored.occurred_at,
-        published_at=stored.published_at,
-        topic=stored.topic,
-        resource=resource,
-        actor=stored.actor,
-        metadata=json.loads(stored.metadata or "{}"),
-        idempotency_key=stored.idempotency_key,
-        trace=stored.trace,
-        deliver_at=stored.due_at if stored.due_at > stored.published_at else None,
-        expires_at=stored.expires_at,
-        priority=stored.priority,
-        ordering_key=stored.ordering_key,
-        version=stored.version,
-    )
-
-
-@attrs.frozen
-class _Wanted:
-    """Which events are meant."""
-
-    tenant: str | None
-    type: str | None
-    data: Any
-
-    @classmethod
-    def of(cls, kind: object, tenant: str | None) -> Self:
-        if kind is None or isinstance(kind, str):
-            return cls(tenant, kind, None)
-        payload = kind if isinstance(kind, type) else type(kind)
-        declared = event_type_of(payload)
-        if declared is None:
-            raise InvalidEventError([f"event: {payload.__name__} was not declared with @event"])
-        data = None if isinstance(kind, type) else loads(dumps(unstructure(kind)))
-        return cls(tenant, declared.name, data)
-
-    def matches(self, event: PublishedEvent) -> bool:
-        return (
-            self.tenant in (None, event.tenant)
-            and self.type in (None, event.type)
-            and (self.data is None or self.data == event.data)
-        )
-
-    def __str__(self) -> str:
-        text = self.type or "any event"
-        if self.data is not None:
-            text += f" {self.data}"
-        return text if self.tenant is None else f"{text} of tenant {self.tenant}"
-
-
-# ── the kit ────────────────────────────────────────────────────────────────────────────────────
-
-
-class _OutboxKit(Notifykit):
-    """A kit for all event loops of a test, also short-lived ones.
-
-    Its dispatchers do nothing: a program that runs one must not race with its test.
-    """
-
-    def __init__(self, outbox: Outbox, **options: Unpack[KitOptions]) -> None:
-        super().__init__(**options)
-        self._outbox = outbox
-
-    async def open(self) -> Self:
-        return self
-
-    async def aclose(self) -> None:
-        pass
-
-    async def apublish(
-        self,
-        event: object,
-        *,
-        session: AnySession | None = None,
-        connection: AnyConnection | None = None,
-        **options: Unpack[PublishOptions],
-    ) -> Receipt:
-        if session is None and connection is None:
-            return await self._outbox.at_home(lambda kit: kit.apublish(event, **options))
-        return await super().apublish(event, session=session, connection=connection, **options)
-
-    async def apublish_many(
-        self,
-        events: Iterable[object],
-        *,
-        session: AnySession | None = None,
-        connection: AnyConnection | None = None,
-        **options: Unpack[PublishOptions],
-    ) -> list[Receipt]:
-        if session is None and connection is None:
-            return await self._outbox.at_home(lambda kit: kit.apublish_many(events, **options))
-        return await super().apublish_many(events, session=session, connection=connection, **options)
-
-    def dispatcher(
-        self, channels: Sequence[Channel] | None = None, settings: DispatchSettings | None = None
-    ) -> Dispatcher:
-        del channels, settings
-        return _IdleDispatcher(self._outbox)
-
-
-class _IdleDispatcher(Dispatcher):
-    def __init__(self, outbox: Outbox) -> None:
-        idle = DispatchSettings(roles=frozenset())
-        super().__init__(outbox.kit.store, [], idle, clock=outbox.clock)
-        self._outbox = outbox
-
-    async def drained(self) -> None:
-        await self._outbox.adeliver()
-
-
-@attrs.frozen(kw_only=True)
-class _OfflineEgress(EgressRules):
-    def guard(self) -> Guard:
-        return Guard(self.allow, allow_http=self.allow_http, allow_names=self.allow_names, resolver=_Anywhere())
-
-
-class _Anywhere:
-    async def resolve(self, host: str, port: int) -> Sequence[str]:  # noqa: ARG002
-        return [_ADDRESS]
+    async def _unsent(self) -> list[str]:
+        """Return the deliveries of which no attempt was made, and why."""
+        sent = {each.delivery_id for each in self._sent}
+        return [
+            f"{each.event_type} to {each.subscriber_id} by {each.channel} ({each.state.value}: {each.reason})"
+            for tenant in sorted({event.tenant for event in self._shared.published()})
+            for each in await self._home_kit.deliveries.list(tenant=tenant)
+            if each.id not in sent
+        ]

@@ -17,7 +17,7 @@ from anyio.from_thread import BlockingPortal
 
 from ..errors import CannotJoinError
 from ..models.event import StoredEvent
-from ..ports import Appended
+from ..ports import Appended, Inbox
 from ..stores.memory import MemoryStore
 from ..stores.sql.following import FollowedTransactions
 
@@ -109,6 +109,22 @@ class SharedStore:
         if not iscoroutinefunction(verb):
             return verb
         return wraps(verb)(partial(self._at_home, verb))
+
+
+class _Verb:
+    """A verb of the memory store that the class has, too: there ``isinstance`` looks for those of a protocol."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, store: SharedStore, owner: type[SharedStore]) -> Callable[..., Any]:
+        verb: Callable[..., Any] = store.__getattr__(self._name)
+        return verb
+
+
+for _name in vars(Inbox):
+    if _name.startswith("inbox_"):
+        setattr(SharedStore, _name, _Verb(_name))
 
 
 class _Memory(MemoryStore):
