@@ -131,7 +131,9 @@ def recipients(lent: Database, tenant: str, count: int, *, subscribed: str | Non
         connection.execute(insert(s.tenants).values(tenant=tenant, version=1))
         for table, values in rows:
             given = {name: value for name, value in values.items() if value is not None}
-            copied = ", ".join(_numbered(name) if isinstance(value, str) else f":{name}" for name, value in given.items())
+            copied = ", ".join(
+                _numbered(name) if isinstance(value, str) else f":{name}" for name, value in given.items()
+            )
             connection.execute(
                 text(f"{_SERIES}INSERT INTO {table} ({', '.join(given)}) SELECT {copied} FROM series"),
                 {"first": 1, "last": count, **given},
