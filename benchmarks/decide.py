@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 from notifykit.models.addresses import Address, AddressState, Suppression
@@ -63,8 +63,8 @@ def microseconds(call: Callable[[], object]) -> float:
     return best * 1e6
 
 
-def main() -> None:
-    """Print a line for each kind of question."""
+def costs() -> Iterator[tuple[str, float, object]]:
+    """Yield each kind of question, the microseconds of a decision, and the decision."""
     for label, asked, now in (
         ("an ordinary person by day", person(6, 3), DAY),
         ("an ordinary person in quiet hours", person(6, 3), NIGHT - timedelta(days=1)),
@@ -75,7 +75,13 @@ def main() -> None:
         def call(asked: Person = asked, now: datetime = now) -> object:
             return decide_contact(NOTICE, asked, "email", tokens_left=True, now=now)
 
-        print(f"{label:<40} {microseconds(call):6.1f} µs  {call()}")
+        yield label, microseconds(call), call()
+
+
+def main() -> None:
+    """Print a line for each kind of question."""
+    for label, cost, decision in costs():
+        print(f"{label:<40} {cost:6.1f} µs  {decision}")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from multiprocessing.connection import Connection as Pipe
 from statistics import median
+from typing import NamedTuple
 
 import attrs
 
@@ -41,6 +42,7 @@ class Sink(asyncio.Protocol):
     """A mail server that accepts everything and keeps nothing."""
 
     extensions = b""
+    mails = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -63,6 +65,7 @@ class Sink(asyncio.Protocol):
         self.buffer = rest
         if self.is_mail:
             self.is_mail = False
+            Sink.mails += 1
             return b"250 2.0.0 queued as 4F2A1\r\n"
         verb = line[:4].upper()
         self.is_mail = verb == b"DATA"
@@ -77,26 +80,43 @@ class PipeliningSink(Sink):
     extensions = b"250-PIPELINING\r\n"
 
 
-def _serve(ports: Pipe) -> None:
+class Sinks(NamedTuple):
+    """The ports of both sinks, and the pipe to their process."""
+
+    pipelining: int
+    plain: int
+    pipe: Pipe
+
+    def count(self) -> int:
+        """Return how many mails they took so far."""
+        self.pipe.send(None)
+        return int(self.pipe.recv())
+
+
+def _serve(pipe: Pipe) -> None:
+    def tell() -> None:
+        pipe.recv()
+        pipe.send(Sink.mails)
+
     async def main() -> None:
         loop = asyncio.get_running_loop()
         servers = [await loop.create_server(kind, "127.0.0.1", 0, backlog=512) for kind in (PipeliningSink, Sink)]
-        ports.send([server.sockets[0].getsockname()[1] for server in servers])
+        pipe.send([server.sockets[0].getsockname()[1] for server in servers])
+        loop.add_reader(pipe.fileno(), tell)
         await asyncio.Event().wait()
 
     asyncio.run(main())
 
 
 @contextmanager
-def sinks() -> Iterator[tuple[int, int]]:
-    """Start both sinks in another process; yield their ports."""
+def sinks() -> Iterator[Sinks]:
+    """Start both sinks in another process."""
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe()
     process = spawn.Process(target=_serve, args=(theirs,), daemon=True)
     process.start()
     try:
-        pipelining, plain = ours.recv()
-        yield pipelining, plain
+        yield Sinks(*ours.recv(), ours)
     finally:
         process.terminate()
         process.join()
@@ -202,7 +222,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="rounds, whose median counts (3)")
     parser.add_argument("--concurrency", type=int, default=64, help="mails under way at a time (64)")
     given = parser.parse_args()
-    with sinks() as (pipelining, plain):
+    with sinks() as (pipelining, plain, _):
         ways = [
             Way("notifykit, pipelined", ours(pipelining, given.concurrency), given.mails),
             Way("notifykit, one command at a time", ours(plain, given.concurrency), given.mails),

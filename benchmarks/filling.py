@@ -17,10 +17,12 @@ from sqlalchemy import insert, text
 from notifykit import RetryPolicy
 from notifykit.models.endpoint import Endpoint
 from notifykit.models.ids import ENDPOINT, SUBSCRIPTION, new_id
-from notifykit.models.subscription import Subscription
+from notifykit.models.recipient import Recipient, RecipientAddress
+from notifykit.models.subscription import PEOPLE, Subscription
 from notifykit.signing import generate_secret
 from notifykit.stores.sql import schema as s
 from notifykit.stores.sql.encryption import secret_context, vault_for
+from notifykit.stores.sql.recipient_rows import recipient_values
 from notifykit.stores.sql.rows import endpoint_values, micros, subscription_values
 from notifykit.stores.sql.subscription_index import index_rows_of
 
@@ -90,6 +92,58 @@ def _subscription(tenant: str, endpoint_id: str, planned: Planned, now: datetime
         created_at=now,
         updated_at=now,
     )
+
+
+def recipients(lent: Database, tenant: str, count: int, *, subscribed: str | None = None) -> None:
+    """Make the recipients ``user:1`` to ``user:COUNT``, with a mailbox each.
+
+    Args:
+        subscribed: A pattern of event types that all of them are subscribed to.
+    """
+    now = datetime.now(UTC)
+    one = Recipient(
+        id="user:NNN",
+        tenant=tenant,
+        name="Ada Lovelace",
+        locale="en-GB",
+        zone="Europe/London",
+        traits={"plan": "pro"},
+        addresses=(RecipientAddress(channel="email", address="NNN@example.org"),),
+        created_at=now,
+        updated_at=now,
+        version=1,
+    )
+    rows: list[tuple[str, Mapping[str, Any]]] = [("notifykit_recipients", recipient_values(one))]
+    if subscribed is not None:
+        its = Subscription(
+            id="sub_00H0000WWW",
+            tenant=tenant,
+            event_types=(subscribed,),
+            subscriber_id="user:NNN",
+            channel=PEOPLE,
+            created_at=now,
+            updated_at=now,
+            version=1,
+        )
+        rows.append(("notifykit_subscriptions", subscription_values(its)))
+        rows += [("notifykit_subscription_index", row) for row in index_rows_of(its)]
+    with lent.engine().begin() as connection:
+        connection.execute(insert(s.tenants).values(tenant=tenant, version=1))
+        for table, values in rows:
+            given = {name: value for name, value in values.items() if value is not None}
+            copied = ", ".join(
+                _numbered(name) if isinstance(value, str) else f":{name}" for name, value in given.items()
+            )
+            connection.execute(
+                text(f"{_SERIES}INSERT INTO {table} ({', '.join(given)}) SELECT {copied} FROM series"),
+                {"first": 1, "last": count, **given},
+            )
+    _tidy(lent, *{table for table, _ in rows})
+
+
+def _numbered(name: str) -> str:
+    """Return a bound text with the number of the row in place of ``NNN``, with nineteen digits of ``WWW``."""
+    return f"REPLACE(REPLACE(CAST(:{name} AS TEXT), 'WWW', w), 'NNN', CAST(n AS TEXT))"
 
 
 def unmatched(count: int) -> Iterator[Planned]:

@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -119,6 +120,11 @@ def cpu_seconds(pid: int | None) -> float:
             fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
             used += sum(map(int, fields[11:15]))
     return used / _TICKS
+
+
+def children_seconds() -> float:
+    """Return the processor time of everything that this process has started."""
+    return cpu_seconds(os.getpid()) - time.process_time()
 
 
 def resident_mb(pid: int) -> float:

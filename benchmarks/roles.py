@@ -70,7 +70,9 @@ async def produce(args: argparse.Namespace) -> None:
                 before = time.perf_counter()
                 # A producer that falls behind must not hide the wait of the events it holds back.
                 sent = time.time() - (late if late > _SLACK else 0.0)
-                await kit.apublish(Event(type=f"order.t{at % args.types}", data=data(at, sent)), tenant=TENANT)
+                to = [f"user:{(at * args.each + n) % args.people + 1}" for n in range(args.each)] if args.people else []
+                event = Event(type=f"order.t{at % args.types}", data=data(at, sent))
+                await kit.apublish(event, tenant=TENANT, to=to, channels=args.channels)
                 took.append(time.perf_counter() - before)
 
         async with asyncio.TaskGroup() as group:
@@ -107,6 +109,9 @@ def main() -> None:
     parser.add_argument("--publishers", type=int, default=64)
     parser.add_argument("--rate", type=float, default=0)
     parser.add_argument("--types", type=int, default=1)
+    parser.add_argument("--people", type=int, default=0, help="address the events to so many recipients in turn")
+    parser.add_argument("--each", type=int, default=1, help="recipients of one event")
+    parser.add_argument("--channels", nargs="*", default=[], help="by which they are told")
     args = parser.parse_args()
     if args.role == "worker":
         run(work(args.url, args.transport, args.options, args.authority))

@@ -186,4 +186,4 @@ def source(name: str) -> Path:
 
 def requirements(name: str) -> Path:
     """Return the file that says what the peer needs."""
-    return HERE / (name if name == "prototype" else PEERS[name].folder) / "requirements.txt"
+    return HERE / (PEERS[name].folder if name in PEERS else name) / "requirements.txt"

@@ -17,7 +17,7 @@ import attrs
 from notifykit.errors import NotifykitError
 from notifykit.testing.servers import PostgresServer, free_port
 
-from ..processes import cpu_seconds
+from ..processes import children_seconds
 from ..receiver import Receiver
 from ..stores import POSTGRES as SETTINGS
 from .catalog import HERE, JOB, PEERS, POSTGRES, PROTOTYPE, PeerUnavailable
@@ -151,11 +151,11 @@ def _live(group: Group, job: Job, events: int, receiver: Receiver) -> dict[str, 
     start = receiver.count()
     producer = group.start(job.publish(events), pipe=True)
     first, first_at = _first(receiver, start, events, producer)
-    cpu = _cpu()
+    cpu = children_seconds()
     last, last_at = receiver.follow(start + events, patience=_STALLED)
     published = group.finish(producer)
     time.sleep(0.5)  # what is recorded late costs as well
-    cpu = _cpu() - cpu
+    cpu = children_seconds() - cpu
     stored = _stored(job, warm + events) - warm
     received = receiver.count() - start  # once more: a tool that delivers at least once may deliver twice
     made = last - first
@@ -170,11 +170,6 @@ def _live(group: Group, job: Job, events: int, receiver: Receiver) -> dict[str, 
         "publish_rate": events / (published.get("seconds") or published["secs"]),
         "settings": job.settings,
     }
-
-
-def _cpu() -> float:
-    """Return the processor time of everything that this process has started."""
-    return cpu_seconds(os.getpid()) - time.process_time()
 
 
 def _warm_up(group: Group, job: Job, receiver: Receiver) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from ..models.audience import Audience
+from ..models.audience import NOBODY, Audience
 from ..models.delivery import Claim, DeliveryState, NewDelivery
 from ..models.event import EventType, TakenEvent
 from ..models.event_type import ALL_TENANTS, StoredEventType
@@ -37,12 +37,14 @@ class Page(NamedTuple):
     """A page of the plan of an event; the ``deliveries`` to people are worked out in place.
 
     Attributes:
-        named: The recipients whom the event names itself that are planned with this page.
+        audience: The event's.
+        named: The recipients of it that are planned with this page.
     """
 
     event: TakenEvent
     deliveries: list[NewDelivery]
     cursor: str | None
+    audience: Audience = NOBODY
     named: Sequence[str] = ()
 
     def addressees(self) -> dict[str, str]:
@@ -50,7 +52,7 @@ class Page(NamedTuple):
         matched = [new for new in self.deliveries if new.channel == PEOPLE]
         if not matched and not self.named:
             return {}
-        return addressees(Audience.from_json(self.event.audience), self.named, matched)
+        return addressees(self.audience, self.named, matched)
 
 
 class _Known(NamedTuple):
@@ -95,8 +97,7 @@ class People:
 
     def _complete(self, page: Page, wanted: Mapping[str, str], known: _Known, now: datetime) -> None:
         event = page.event
-        channels = Audience.from_json(event.audience).channels
-        plan = self._plan(event, event.type, known, channels)
+        plan = self._plan(event, event.type, known, page.audience.channels)
         tenant = known.tenants.get(event.tenant)
         page.deliveries[:] = [new for new in page.deliveries if new.channel != PEOPLE]
         for recipient_id, subscription_id in wanted.items():

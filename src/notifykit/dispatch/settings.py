@@ -11,6 +11,7 @@ import attrs
 from ..errors import ConfigurationError
 from ..models import checks
 from ..models.delivery import Lane, Priority
+from ..models.messages import KINDS
 
 
 def _concurrency(value: object) -> str | None:
@@ -133,5 +134,8 @@ class DispatchSettings:
     def lane(self, lane: Lane) -> LaneSettings:
         """Return the settings of one lane."""
         return self.lanes.get(str(lane)) or LaneSettings(
-            concurrency=self.concurrency[lane.priority], prefetch=self.prefetch, max_unproven=self.max_unproven
+            concurrency=self.concurrency[lane.priority],
+            prefetch=self.prefetch,
+            # One provider carries all messages to people: how long it takes says nothing of each of them.
+            max_unproven=0 if lane.channel in KINDS else self.max_unproven,
         )

@@ -65,3 +65,7 @@ class Audience:
             return cls()
         given = json.loads(stored)
         return cls(to=tuple(given["to"]), channels=tuple(given.get("channels", ())))
+
+
+#: Of an event that is only for those who are subscribed.
+NOBODY = Audience()

@@ -52,6 +52,8 @@ _LANGUAGES = (
     "uk ur uz ve vi vo wa wo xh yi yo za zh zu "
 )
 _ID = text(most=MAX_NAME)
+#: Made once: to make an encoder takes longer than to use it.
+_as_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 # ── checks ─────────────────────────────────────────────────────────────────────────────────────
@@ -101,7 +103,7 @@ def traits_problem(value: object) -> str | None:
     if not isinstance(value, Mapping):
         return f"must be a mapping, not {kind_of(value)}"
     try:
-        size = len(json.dumps(value, ensure_ascii=False, allow_nan=False).encode())
+        size = len(_as_json(value).encode())
     except (TypeError, ValueError, RecursionError) as error:
         return f"must be JSON types: {str(error)[:200]}"
     return None if size <= MAX_TRAITS else f"have {size} bytes as JSON, at most {MAX_TRAITS}"

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from ...errors import StoreUnavailableError, ValueRefusedError
 from ...failpoints import failpoint
-from ...models.audience import Audience
+from ...models.audience import NOBODY, Audience
 from ...models.delivery import Claim, DeliveryState, NewDelivery, Priority
 from ...models.destination import Destination
 from ...models.event import TakenEvent
@@ -194,16 +194,15 @@ class Planner:
 
     async def _page_of(self, event: TakenEvent, view: TenantView | LargeTenant, now: datetime) -> Page | None:
         """Return the next page of an event: first those of the recipients whom it names, then what is subscribed."""
-        if event.audience is None:
-            named: Sequence[str] = ()
-            rest = event
-        else:
-            named, more = named_page(Audience.from_json(event.audience), event.cursor, self._page(event.tenant))
+        audience, named, rest = NOBODY, (), event
+        if event.audience is not None:
+            audience = Audience.from_json(event.audience)
+            named, more = named_page(audience, event.cursor, self._page(event.tenant))
             if more is not None:
-                return Page(event, [], more, named)
+                return Page(event, [], more, audience, named)
             rest = event._replace(cursor=None) if is_among_named(event.cursor) else event
         plan = await self._plan(rest, view, now)
-        return None if plan is None else Page(event, *plan, named)
+        return None if plan is None else Page(event, *plan, audience, named)
 
     async def _completed(self, pages: Sequence[tuple[Page, Mapping[str, str]]], now: datetime) -> list[Page]:
         """Return pages with the deliveries to their addressees; one that cannot be planned is left out."""

@@ -194,7 +194,7 @@ class Backlog:
         """Return the subscribers of which no more claims may be held; ``on_room`` is called when that changes."""
         full = []
         for subscriber, queue in self._queues.items():
-            if len(queue.claims) >= queue.share():
+            if len(queue.claims) >= queue.cap and len(queue.claims) >= queue.share():
                 queue.blocked = True
                 full.append(subscriber)
         return full

@@ -150,13 +150,19 @@ class SqlInbox(ABC):
     async def _change_inbox(self, work: Callable[[Connection], T]) -> T:
         def change(connection: Connection) -> T:
             result = work(connection)
-            now = time.monotonic()
-            if now - self._inboxes_notified >= NOTIFIED_FOR:
-                self._inboxes_notified = now
+            if self._speaks():
                 self._notify_inboxes(connection)
             return result
 
         return await self._write(change)
+
+    def _speaks(self) -> bool:
+        """Tell whether a change wakes readers; soon after another one has, it need not."""
+        now = time.monotonic()
+        if now - self._inboxes_notified < NOTIFIED_FOR:
+            return False
+        self._inboxes_notified = now
+        return True
 
     def _items(self, rows: Sequence[Row]) -> tuple[InboxItem, ...]:
         return tuple(item_from(row, self.encryption) for row in rows)
@@ -200,29 +206,35 @@ def _is_in(state: InboxState, at: int) -> Condition:
 def put(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
     """Insert items that are new; an item that is there already only uses up a number."""
     make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    added = Counter((row["tenant"], row["recipient"]) for row in rows)
-    began = {(row["tenant"], row["recipient"]): row["created_at"] for row in rows}
-    # In one order, so that two processes never wait for each other.
-    opened = [
-        {
-            "tenant": tenant,
-            "recipient": recipient,
-            "base": began[tenant, recipient],
-            "last": began[tenant, recipient] + n,
-        }
-        for (tenant, recipient), n in sorted(added.items())
-    ]
     new = make(s.inboxes)
     raised = new.on_conflict_do_update(
         index_elements=["tenant", "recipient"], set_={"last": _inbox.last + new.excluded.last - new.excluded.base}
     ).returning(_inbox.tenant, _inbox.recipient, _inbox.last)
-    number = {(tenant, recipient): last for tenant, recipient, last in connection.execute(raised, opened)}
-    number = {key: last - added[key] for key, last in number.items()}
-    for row in rows:
-        key = row["tenant"], row["recipient"]
-        number[key] += 1
-        row["number"] = row["change"] = number[key]
+    opened = connection.execute(raised, openings(rows))
+    number(rows, {(tenant, recipient): last for tenant, recipient, last in opened})
     connection.execute(make(s.inbox_items).on_conflict_do_nothing(), rows)
+
+
+def openings(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of ``inboxes`` for new items, as they are if nothing was there before.
+
+    They are in one order, so that two processes never wait for each other.
+    """
+    added = Counter((row["tenant"], row["recipient"]) for row in rows)
+    began = {(row["tenant"], row["recipient"]): row["created_at"] for row in rows}
+    return [
+        {"tenant": key[0], "recipient": key[1], "base": began[key], "last": began[key] + count}
+        for key, count in sorted(added.items())
+    ]
+
+
+def number(rows: Sequence[dict[str, Any]], last: Mapping[tuple[str, str], int]) -> None:
+    """Give new items their numbers, up to the last one of their inboxes."""
+    left = dict(last)
+    for row in reversed(rows):
+        key = row["tenant"], row["recipient"]
+        row["number"] = row["change"] = left[key]
+        left[key] -= 1
 
 
 def mark_items(

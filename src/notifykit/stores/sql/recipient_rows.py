@@ -6,13 +6,12 @@ by the converter.
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from typing import Any
 
 import attrs
 
-from ...codec import dumps, structure, unstructure
+from ...codec import dumps, loads, structure, unstructure
 from ...models.addresses import AddressState, Suppression
 from ...models.preferences import Mute, Setting
 from ...models.quiet_hours import QuietHours
@@ -47,7 +46,7 @@ def recipient_values(recipient: Recipient) -> dict[str, Any]:
 
 def recipient_from(row: Row) -> Recipient:
     """Return the recipient of a row of ``recipients``."""
-    details = json.loads(row["details"])
+    details = loads(row["details"].encode())
     return Recipient(
         id=row["id"],
         tenant=row["tenant"],
@@ -75,7 +74,7 @@ def preferences_values(preferences: TenantPreferences) -> dict[str, Any]:
 
 def preferences_from(row: Row) -> TenantPreferences:
     """Return the preferences of a row of ``tenant_preferences``."""
-    details = json.loads(row["details"])
+    details = loads(row["details"].encode())
     return TenantPreferences(
         tenant=row["tenant"],
         settings=structure(details.get("settings", []), _PARTS["settings"]),

@@ -24,12 +24,14 @@ from ....failpoints import failpoint
 from ....models.circuit import OpenCircuit
 from ....models.delivery import Claim, Lane
 from ....models.event import StoredEvent, TakenEvent
+from ....models.inbox import InboxItem
 from ....models.subscription import Match, MatchQuery
 from ....ports import Appended, ConfigRecord, NextDue, Record, Settlement
 from ....telemetry import why
 from ....vault import KeyRing
 from .. import faults, limits, migrate, subscription_index
 from ..encryption import Encryption, payloads_are_encrypted, vault_for
+from ..inbox_rows import item_values
 from ..readable import each
 from ..reading import NEXT_DUE, next_due_from
 from ..records import KINDS
@@ -42,7 +44,7 @@ from ..rows import (
     taken_from,
 )
 from ..store import NOT_OPEN, SHORT, SqlStore, end_wait, leaves_work
-from . import digests
+from . import digests, inbox
 from . import statements as sql
 from .checkout import IS_READ_ONLY, Checkout, refuse_read_only
 from .columns import Shapes, event_columns, record_columns
@@ -484,6 +486,15 @@ class PostgresStore(SqlStore):
     def _notify_inboxes(self, connection: Connection) -> None:
         if self._notify:
             connection.exec_driver_sql(_NOTIFY_INBOXES)
+
+    async def inbox_put(self, items: Sequence[InboxItem]) -> None:
+        rows = [item_values(item, self.encryption) for item in items]
+        if not rows:
+            return
+        async with self._driver(len(rows)) as pg, pg.transaction():
+            await inbox.put(pg, rows, _STATEMENT_TIMEOUT)
+            if self._notify and self._speaks():
+                await pg.execute(_NOTIFY_INBOXES, timeout=_STATEMENT_TIMEOUT)
 
     async def inbox_wait(self, timeout: timedelta) -> bool:
         self._start_to_listen()

@@ -1,0 +1,115 @@
+"""One event to very many people: the memory of a worker meanwhile, and how long an urgent event of others waits."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+from sqlalchemy import Connection, text
+
+from notifykit import Event, Notifykit
+from notifykit.models.delivery import Priority
+
+from . import filling
+from .fanout import PAUSE, WANTED_MB, WANTED_MS
+from .payloads import order
+from .processes import ready, resident_mb, started
+from .results import Finding, Spread
+from .roles import TENANT
+from .rounds import DisagreementError
+from .stores import Database
+
+#: Seconds without progress after which the run has failed.
+_STALLED = 60.0
+_URGENT = f"{TENANT}-urgent"
+_DELAYS = text("""
+SELECT (d.finished_at - e.published_at) / 1000.0 FROM notifykit_deliveries d
+JOIN notifykit_events e ON e.tenant = d.tenant AND e.id = d.event_id
+WHERE d.tenant = :tenant AND d.state = 'delivered' ORDER BY 1
+""")
+
+
+def measure(lent: Database, size: int) -> Iterator[Finding]:
+    """Measure one event to so many people, by inbox and SMTP.
+
+    Raises:
+        DisagreementError: Not every person was told, or not every urgent event arrived.
+    """
+    filling.recipients(lent, TENANT, size, subscribed="flood.everyone")
+    filling.recipients(lent, _URGENT, 1)
+    with ExitStack() as stack:
+        worker = started(stack, "worker", lent.url)
+        ready(worker)
+        connection = stack.enter_context(lent.engine().connect().execution_options(isolation_level="AUTOCOMMIT"))
+        most, idle, published, seconds = asyncio.run(_flood(lent.url, connection, size * 2, worker.pid))
+        delays = [float(delay) for delay in connection.scalars(_DELAYS, {"tenant": _URGENT})]
+    if len(delays) != published:
+        raise DisagreementError(f"{published} urgent events were published, {len(delays)} arrived")
+    print(
+        f"one event to {size:,} people: {size / seconds:,.0f} people/s, worker {idle:.0f} MB idle, {most:.0f} MB at the "
+        f"most; {published} urgent events waited p50 {delays[len(delays) // 2]:.0f} ms, {delays[-1]:.0f} ms at the most"
+    )
+    yield Finding(
+        what=f"memory of a worker above idle during one event to {size:,} people",
+        value=Spread.of([most - idle]), unit="MB", digits=0, at_most=WANTED_MB,
+    )  # fmt: skip
+    yield Finding(
+        what=f"longest delay of an urgent event of another tenant during one to {size:,} people",
+        value=Spread.of([delays[-1]]), unit="ms", digits=0, at_most=WANTED_MS,
+    )  # fmt: skip
+
+
+async def _flood(url: str, connection: Connection, wanted: int, pid: int) -> tuple[float, float, int, float]:
+    """Return the worker's memory at the most and idle, how many urgent events there were, and the seconds it took."""
+    most, published = 0.0, 0
+    over = asyncio.Event()
+
+    async def watch() -> None:
+        nonlocal most
+        while not over.is_set():
+            most = max(most, resident_mb(pid))
+            await asyncio.sleep(0.02)
+
+    async with Notifykit(url) as kit:
+
+        async def urgent() -> None:
+            nonlocal published
+            event = Event(type="urgent.one", data={"at": published}, priority=Priority.HIGH)
+            await kit.apublish(event, tenant=_URGENT, to=["user:1"], channels=["in_app"])
+            published += 1
+
+        for _ in range(20):  # until what is done once is done
+            await urgent()
+            await asyncio.sleep(PAUSE)
+        await asyncio.sleep(1)
+        idle = resident_mb(pid)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(watch())
+            started = time.monotonic()
+            await kit.apublish(Event(type="flood.everyone", data=order(500, 0)), tenant=TENANT)
+            following = group.create_task(asyncio.to_thread(_follow, connection, wanted))
+            while not following.done():
+                await urgent()
+                await asyncio.sleep(PAUSE)
+            over.set()
+        seconds = time.monotonic() - started
+        await asyncio.sleep(1)
+    return most, idle, published, seconds
+
+
+def _follow(connection: Connection, wanted: int) -> None:
+    """Wait until all deliveries of the flood have been made.
+
+    Raises:
+        DisagreementError: No more are.
+    """
+    moved, last = time.monotonic(), 0
+    counted = text("SELECT count(*) FROM notifykit_deliveries WHERE tenant = :tenant AND state = 'delivered'")
+    while last < wanted:
+        time.sleep(0.5)
+        if (now := connection.scalar(counted, {"tenant": TENANT}) or 0) != last:
+            moved, last = time.monotonic(), now
+        elif time.monotonic() - moved > _STALLED:
+            raise DisagreementError(f"{last} of {wanted} deliveries were made, and no more")
