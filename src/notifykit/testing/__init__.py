@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .receiver import ReceivedRequest as ReceivedRequest
     from .receiver import Receiver as Receiver
     from .receiver import Reply as Reply
+    from .receiver import VendorServer as VendorServer
     from .recording import RecordingChannel as RecordingChannel
     from .recording import RecordingProvider as RecordingProvider
     from .recording import SentMessage as SentMessage
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from .smtp import ReceivedMail as ReceivedMail
     from .suites.digests import DigestSuite as DigestSuite
     from .suites.inbox import InboxSuite as InboxSuite
+    from .suites.provider import ProviderSuite as ProviderSuite
     from .suites.store import StoreFeatures as StoreFeatures
     from .suites.store import StoreSuite as StoreSuite
 
@@ -70,11 +72,12 @@ _HOMES = {
     **dict.fromkeys(("START", "FakeClock"), ".clock"),
     "Outbox": ".outbox",
     **dict.fromkeys(("OutboxDelivery", "PublishedEvent"), ".published"),
-    **dict.fromkeys(("ReceivedRequest", "Receiver", "Reply"), ".receiver"),
+    **dict.fromkeys(("ReceivedRequest", "Receiver", "Reply", "VendorServer"), ".receiver"),
     **dict.fromkeys(("RecordingChannel", "RecordingProvider", "SentMessage", "SentRequest"), ".recording"),
     "InboxSuite": ".suites.inbox",
     **dict.fromkeys(("FakeSmtpServer", "ReceivedMail"), ".smtp"),
     "DigestSuite": ".suites.digests",
+    "ProviderSuite": ".suites.provider",
     **dict.fromkeys(("StoreFeatures", "StoreSuite"), ".suites.store"),
 }
 
