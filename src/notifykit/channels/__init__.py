@@ -24,7 +24,11 @@ _PROVIDERS = {
         "smtp": "notifykit.channels.email:channel_from_url",
         "smtps": "notifykit.channels.email:channel_from_url",
     },
-    "sms": {"catch": "notifykit.channels.catcher:sms_from_url"},
+    "sms": {
+        "catch": "notifykit.channels.catcher:sms_from_url",
+        "twilio": "notifykit.channels.sms.twilio:channel_from_url",
+        "vonage": "notifykit.channels.sms.vonage:channel_from_url",
+    },
     "push": {"catch": "notifykit.channels.catcher:push_from_url"},
     "chat": {"catch": "notifykit.channels.catcher:chat_from_url"},
 }
