@@ -21,6 +21,7 @@ _CHANNELS = {
 _PROVIDERS = {
     "email": {
         "catch": "notifykit.channels.catcher:email_from_url",
+        "postmark": "notifykit.channels.email.postmark:channel_from_url",
         "smtp": "notifykit.channels.email:channel_from_url",
         "smtps": "notifykit.channels.email:channel_from_url",
     },

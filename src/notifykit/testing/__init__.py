@@ -40,12 +40,14 @@ if TYPE_CHECKING:
     from .receiver import ReceivedRequest as ReceivedRequest
     from .receiver import Receiver as Receiver
     from .receiver import Reply as Reply
+    from .receiver import VendorServer as VendorServer
     from .recording import RecordingChannel as RecordingChannel
     from .recording import SentRequest as SentRequest
     from .smtp import FakeSmtpServer as FakeSmtpServer
     from .smtp import ReceivedMail as ReceivedMail
     from .suites.digests import DigestSuite as DigestSuite
     from .suites.inbox import InboxSuite as InboxSuite
+    from .suites.provider import ProviderSuite as ProviderSuite
     from .suites.store import StoreFeatures as StoreFeatures
     from .suites.store import StoreSuite as StoreSuite
 
@@ -67,11 +69,12 @@ _HOMES = {
     "OutboxTestCase": ".cases",
     **dict.fromkeys(("START", "FakeClock"), ".clock"),
     **dict.fromkeys(("Outbox", "OutboxDelivery", "PublishedEvent"), ".outbox"),
-    **dict.fromkeys(("ReceivedRequest", "Receiver", "Reply"), ".receiver"),
+    **dict.fromkeys(("ReceivedRequest", "Receiver", "Reply", "VendorServer"), ".receiver"),
     **dict.fromkeys(("RecordingChannel", "SentRequest"), ".recording"),
     "InboxSuite": ".suites.inbox",
     **dict.fromkeys(("FakeSmtpServer", "ReceivedMail"), ".smtp"),
     "DigestSuite": ".suites.digests",
+    "ProviderSuite": ".suites.provider",
     **dict.fromkeys(("StoreFeatures", "StoreSuite"), ".suites.store"),
 }
 

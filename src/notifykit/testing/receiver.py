@@ -102,6 +102,7 @@ class Receiver:
         self.requests: list[ReceivedRequest] = []
         self._verifier = Verifier(given, clock=clock)
         self._port = port
+        self._usual = Reply()
         self._script: deque[Reply] = deque()
         self._exchanges: set[_Exchange] = set()
         self._came = threading.Condition()
@@ -169,11 +170,7 @@ class Receiver:
         return await anyio.to_thread.run_sync(lambda: self.expect(count, timeout=timeout))
 
     def _answer(self, method: str, path: str, headers: list[tuple[str, str]], body: bytes) -> Reply:
-        event, problem = None, None
-        try:
-            event = self._verifier.open(body, headers)
-        except VerificationError as error:
-            problem = error.reason
+        event, problem = self._verify(headers, body)
         request = ReceivedRequest(
             method=method, path=path, headers=tuple(headers), body=body, event=event, problem=problem
         )
@@ -182,7 +179,38 @@ class Receiver:
             self._came.notify_all()
         if problem is not None:
             return Reply(status=401, body=problem.encode())
-        return self._script.popleft() if self._script else Reply()
+        return self._script.popleft() if self._script else self._usual
+
+    def _verify(self, headers: list[tuple[str, str]], body: bytes) -> tuple[ReceivedEvent | None, str | None]:
+        try:
+            return self._verifier.open(body, headers), None
+        except VerificationError as error:
+            return None, error.reason
+
+
+class VendorServer(Receiver):
+    """Stands in for a vendor's API: it keeps every request and gives scripted answers.
+
+    Args:
+        usual: The answer when none is scripted: the vendor's success.
+    """
+
+    def __init__(self, usual: Reply) -> None:
+        super().__init__()
+        self._usual = usual
+
+    @property
+    def url(self) -> str:
+        """Where it listens, without a path."""
+        return super().url.removesuffix("/hooks")
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._exchanges)
+
+    def _verify(self, headers: list[tuple[str, str]], body: bytes) -> tuple[None, None]:  # noqa: ARG002 - no webhooks
+        return None, None
 
 
 class _Exchange(asyncio.Protocol):

@@ -85,7 +85,7 @@ def write(
         raise InvalidMessageError("subject", _CONTROL)
     if UNPRINTABLE.search(to.name):
         raise InvalidMessageError("recipient", f"the name {_CONTROL}")
-    author = sender if message.sender is None else _mailbox("sender", message.sender)
+    author = sender if message.sender is None else mailbox_of("sender", message.sender)
     head = [
         f"Date: {format_datetime(now)}",
         _from_field(author),
@@ -96,10 +96,12 @@ def write(
         "MIME-Version: 1.0",
     ]
     if message.reply_to:
-        head.append("Reply-To: " + ",\r\n ".join(_shown(_mailbox("reply_to", each)) for each in message.reply_to))
+        head.append("Reply-To: " + ",\r\n ".join(_shown(mailbox_of("reply_to", each)) for each in message.reply_to))
     if message.unsubscribe_url is not None:
-        head += _unsubscribe(message.unsubscribe_url)
-    head += [_own_field(name, value) for name, value in message.headers.items()]
+        head += [f"{name}: {value}" for name, value in unsubscribe_fields(message.unsubscribe_url).items()]
+    for name, value in message.headers.items():
+        check_field(name, value)
+        head.append(text_field(name, value))
     content = _content(message, id)
     data = "\r\n".join(head).encode() + b"\r\n" + content
     bounces = return_path or author.address
@@ -166,20 +168,35 @@ def _shown(mailbox: Mailbox, column: int = 10) -> str:
     return f"{name}{' ' if fits else chr(13) + chr(10) + ' '}<{mailbox.address}>"
 
 
-def _mailbox(field: str, text: str) -> Mailbox:
+def mailbox_of(field: str, text: str) -> Mailbox:
+    """Read the mailbox in a field of a message.
+
+    Raises:
+        InvalidMessageError: It is none.
+    """
     try:
         return parse_mailbox(text)
     except InvalidInputError as error:
         raise InvalidMessageError(field, "; ".join(error.problems)) from None
 
 
-def _unsubscribe(url: str) -> list[str]:
+def unsubscribe_fields(url: str) -> dict[str, str]:
+    """Return the header fields of one-click unsubscribing (RFC 8058).
+
+    Raises:
+        InvalidMessageError: The URL is not one that they can have.
+    """
     if not _URL.fullmatch(url) or len(url) > _LONGEST_LINE - 30:
         raise InvalidMessageError("unsubscribe_url", "must be an https:// address in ASCII, of at most 968 characters")
-    return [f"List-Unsubscribe: <{url}>", "List-Unsubscribe-Post: List-Unsubscribe=One-Click"]
+    return {"List-Unsubscribe": f"<{url}>", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}
 
 
-def _own_field(name: str, value: str) -> str:
+def check_field(name: str, value: str) -> None:
+    """Check a header field of the host's own.
+
+    Raises:
+        InvalidMessageError: Its name or its value is not possible, or the channel writes it.
+    """
     lower = name.lower()
     if not _NAME.fullmatch(name):
         raise InvalidMessageError("headers", "a name has characters that header names cannot have")
@@ -187,7 +204,6 @@ def _own_field(name: str, value: str) -> str:
         raise InvalidMessageError("headers", f"{name} is written by the channel or by mail servers")
     if UNPRINTABLE.search(value):
         raise InvalidMessageError("headers", f"{name} {_CONTROL}")
-    return text_field(name, value)
 
 
 # -- bodies --------------------------------------------------------------------------------------------

@@ -1,0 +1,124 @@
+"""An e-mail in parts, as vendors' APIs take it: checked, and not yet encoded.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from ...errors import InvalidInputError
+from ...models.checks import UNPRINTABLE
+from ...models.delivery import Claim
+from ...models.destination import Destination
+from ...models.messages import EmailMessage, Message
+from ...models.outcome import Answer, BadRecipient, Outcome, Permanent
+from ..http_provider import HttpRequest
+from ..provider_url import ProviderUrl
+from .address import Mailbox, canonical_address, parse_mailbox
+from .mime import InvalidMessageError, check_field, mailbox_of, unsubscribe_fields
+
+
+@attrs.frozen(kw_only=True)
+class Parts:
+    """An e-mail of one delivery.
+
+    Attributes:
+        headers: All that are not a part of their own.
+    """
+
+    id: str
+    sender: Mailbox
+    to: Mailbox
+    subject: str
+    text: str
+    html: str | None
+    reply_to: tuple[Mailbox, ...]
+    headers: dict[str, str]
+
+
+def shown(mailbox: Mailbox) -> str:
+    """Return ``"Name" <name@example.org>``, not encoded: APIs take UTF-8."""
+    if not mailbox.name:
+        return mailbox.address
+    name = mailbox.name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{name}" <{mailbox.address}>'
+
+
+def parts_of(message: EmailMessage, claim: Claim, *, sender: Mailbox, to: Mailbox) -> Parts:
+    """Check the e-mail of a delivery.
+
+    Raises:
+        InvalidMessageError: A part is not possible; it says which one and why.
+    """
+    for field, text in (("subject", message.subject), ("recipient", to.name)):
+        if UNPRINTABLE.search(text):
+            raise InvalidMessageError(field, "has line breaks or control characters")
+    for field, text in (("subject", message.subject), ("text", message.text), ("html", message.html or "")):
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise InvalidMessageError(field, "has half of a surrogate pair, which is no character") from None
+    headers = {"Auto-Submitted": "auto-generated"}
+    if message.unsubscribe_url is not None:
+        headers |= unsubscribe_fields(message.unsubscribe_url)
+    for name, value in message.headers.items():
+        check_field(name, value)
+        headers[name] = value
+    return Parts(
+        id=claim.delivery_id,
+        sender=sender if message.sender is None else mailbox_of("sender", message.sender),
+        to=to,
+        subject=message.subject,
+        text=message.text,
+        html=message.html,
+        reply_to=tuple(mailbox_of("reply_to", each) for each in message.reply_to),
+        headers=headers,
+    )
+
+
+def recipient_of(destination: Destination) -> Mailbox:
+    """Return whom a delivery goes to, with the name that the recipient's record has.
+
+    Raises:
+        InvalidInputError: The address, which another program may have stored, is none.
+    """
+    return Mailbox(canonical_address(destination.address), getattr(destination.config, "name", None) or "")
+
+
+def request_of(
+    message: Message,
+    claim: Claim,
+    destination: Destination,
+    *,
+    sender: Mailbox,
+    make: Callable[[Parts], HttpRequest],
+) -> HttpRequest | Outcome:
+    """Return the request that sends an e-mail, or the outcome of one that cannot be sent."""
+    if not isinstance(message, EmailMessage):
+        raise TypeError(f"e-mail is an EmailMessage, not a {type(message).__name__}")
+    try:
+        to = recipient_of(destination)
+    except InvalidInputError as error:
+        return BadRecipient(reason="invalid_address", answer=Answer(body=str(error).encode()))
+    try:
+        return make(parts_of(message, claim, sender=sender, to=to))
+    except InvalidMessageError as error:
+        return Permanent(reason=f"invalid_{error.field}", answer=Answer(body=str(error).encode()))
+
+
+def sender_of(url: ProviderUrl) -> Mailbox:
+    """Return the mailbox of ``From`` that a provider's URL names.
+
+    Raises:
+        ConfigurationError: It names none.
+    """
+    text = url.options.get("sender")
+    if not text:
+        raise url.wrong("sender= is missing: the address in From, such as sender=shop@example.org")
+    try:
+        return parse_mailbox(text)
+    except InvalidInputError as error:
+        raise url.wrong(f"sender: {'; '.join(error.problems)}") from None

@@ -1,0 +1,262 @@
+"""Providers with an HTTP API: one request a message, over connections that stay open.
+
+A vendor's module says what the request is and what an answer means (:class:`Vendor`, without I/O);
+:class:`HttpProvider` does the rest, the same for each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlencode
+
+import attrs
+
+from ..models.delivery import Claim
+from ..models.destination import Destination
+from ..models.messages import Message
+from ..models.outcome import CircuitEffect, Outcome, Transient, Uncertain, Unsent
+from .http_answers import HttpAnswer
+from .messages import MessageChannel, any_address
+from .plain import PlainRenderer
+from .provider_url import ProviderUrl
+from .webhook.shortage import CONNECTION_LIMIT, NO_FILES, NO_MEMORY, shortage_at_lookup
+
+if TYPE_CHECKING:
+    import httpx
+
+    from ..ports import Provider, Renderer
+
+#: How much of an answer is read.
+BODY_CAP = 16 * 1024
+_SENT = frozenset({"http11.send_request_body.complete", "http2.send_request_body.complete"})
+
+
+@attrs.frozen(kw_only=True)
+class HttpRequest:
+    """A POST to a vendor.
+
+    Attributes:
+        headers: Without ``Content-Length``; they may have secrets.
+    """
+
+    url: str
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    body: bytes = attrs.field(repr=False)
+
+    @classmethod
+    def of_json(cls, url: str, value: Any, headers: Mapping[str, str]) -> HttpRequest:
+        """Return a request with a JSON body."""
+        body = json.dumps(value, separators=(",", ":")).encode()
+        return cls(url=url, headers={"content-type": "application/json", **headers}, body=body)
+
+    @classmethod
+    def of_form(
+        cls, url: str, fields: Mapping[str, str] | list[tuple[str, str]], headers: Mapping[str, str]
+    ) -> HttpRequest:
+        """Return a request with the body of an HTML form."""
+        head = {"content-type": "application/x-www-form-urlencoded", **headers}
+        return cls(url=url, headers=head, body=urlencode(fields, errors="replace").encode())
+
+
+class Vendor(Protocol):
+    """What one vendor's API needs and says; no I/O.
+
+    Attributes:
+        name: The scheme of its URLs: ``postmark``.
+        account: Whose circuit opens if attempts fail, without secrets.
+        secrets: Texts that must not be kept if an answer repeats them.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def account(self) -> str: ...
+    @property
+    def secrets(self) -> tuple[str, ...]: ...
+
+    def request(
+        self, message: Message, claim: Claim, destination: Destination, *, now: datetime
+    ) -> HttpRequest | Outcome:
+        """Return the request that sends a message, or the outcome of one that cannot be sent."""
+        ...
+
+    def outcome(self, answer: HttpAnswer, *, now: datetime) -> Outcome:
+        """Return what an answer means; any answer has a meaning."""
+        ...
+
+
+class HttpProvider:
+    """Sends messages through a vendor's HTTP API.
+
+    Redirects are not followed, and neither proxies nor credentials are read from the environment.
+
+    Args:
+        vendor: Makes requests and judges answers.
+        connections: How many requests are under way at the most.
+        http2: Whether to offer HTTP/2 (needs the extra ``http2``).
+        tls: TLS settings; by default certificates are verified against the system's authorities.
+    """
+
+    def __init__(
+        self, vendor: Vendor, *, connections: int = 32, http2: bool = False, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self.name = vendor.name
+        self.account = vendor.account
+        self._vendor = vendor
+        self._connections = connections
+        self._http2 = http2
+        self._tls = tls
+        self._is_open = False
+
+    def __repr__(self) -> str:
+        return f"<HttpProvider {self.account}>"
+
+    @cached_property
+    def _client(self) -> httpx.AsyncClient:
+        import httpx  # only where messages are sent: this and the certificates take a while
+
+        self._is_open = True
+        return httpx.AsyncClient(
+            verify=self._tls or ssl.create_default_context(),
+            http2=self._http2,
+            timeout=None,  # noqa: S113 - each attempt has a deadline as a whole
+            limits=httpx.Limits(max_connections=self._connections, keepalive_expiry=30),
+            follow_redirects=False,
+            trust_env=False,
+        )
+
+    async def send(self, message: Message, claim: Claim, destination: Destination, *, now: datetime) -> Outcome:
+        request = self._vendor.request(message, claim, destination, now=now)
+        if not isinstance(request, HttpRequest):
+            return request
+        answer = await self._post(request, destination.timeout.total_seconds())
+        return self._vendor.outcome(answer, now=now) if isinstance(answer, HttpAnswer) else answer
+
+    async def aclose(self) -> None:
+        if self._is_open:
+            await self._client.aclose()
+
+    async def _post(self, request: HttpRequest, timeout: float) -> HttpAnswer | Outcome:
+        import httpx
+
+        exchange = _Exchange()
+        try:
+            async with asyncio.timeout(timeout):
+                await exchange.run(self._client, request)
+        except TimeoutError:
+            failed = exchange.failed("timeout") if exchange.began else Unsent(reason=CONNECTION_LIMIT)
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            failed = _failure(error, exchange)
+        else:
+            return self._answer(exchange)
+        return self._answer(exchange) if exchange.status else failed
+
+    def _answer(self, exchange: _Exchange) -> HttpAnswer:
+        body = bytes(exchange.body)
+        for secret in self._vendor.secrets:
+            body = body.replace(secret.encode(), b"***")
+        return HttpAnswer(status=exchange.status, headers=exchange.headers, body=body)
+
+
+def http_channel(
+    channel: str,
+    vendor: Vendor,
+    url: ProviderUrl,
+    *,
+    renderer: Renderer | None = None,
+    check_address: Callable[[str], str] = any_address,
+    http2: bool = False,
+) -> MessageChannel:
+    """Return the channel that sends through a vendor; nothing is connected yet.
+
+    Args:
+        channel: Its name: ``email``, ``sms``, ``push`` or ``chat``.
+        url: Says how many connections there are and how long an attempt takes.
+        renderer: Makes the messages; by default plain texts of what the event says.
+        check_address: See :class:`~notifykit.channels.messages.MessageChannel`.
+        http2: See :class:`HttpProvider`.
+    """
+    return MessageChannel(
+        channel,
+        renderer or PlainRenderer(),
+        HttpProvider(vendor, connections=url.connections, http2=http2),
+        check_address=check_address,
+        timeout=url.timeout,
+    )
+
+
+@attrs.define
+class _Exchange:
+    """The progress of one request.
+
+    Attributes:
+        began: Whether there was a connection for it, or room for one.
+        sent: Whether all of it was handed to the network.
+    """
+
+    began: bool = False
+    sent: bool = False
+    status: int = 0
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+    body: bytearray = attrs.field(factory=bytearray)
+
+    async def run(self, client: httpx.AsyncClient, request: HttpRequest) -> None:
+        """Send the request and read the answer, as far as the cap."""
+        headers = {"accept-encoding": "identity", "user-agent": "notifykit", **request.headers}
+        sending = client.build_request(
+            "POST", request.url, headers=headers, content=request.body, extensions={"trace": self.trace}
+        )
+        response = await client.send(sending, stream=True)
+        try:
+            self.status, self.headers = response.status_code, dict(response.headers.items())
+            async for chunk in response.aiter_raw():
+                self.body += chunk[: BODY_CAP - len(self.body)]
+                if len(self.body) == BODY_CAP:
+                    break
+        finally:
+            await response.aclose()
+
+    async def trace(self, event: str, _: object) -> None:
+        self.began = True
+        self.sent = self.sent or event in _SENT
+
+    def failed(self, reason: str) -> Outcome:
+        """Return the outcome of an attempt without an answer."""
+        return Uncertain(reason=reason) if self.sent else Transient(reason=reason)
+
+
+def _failure(error: Exception, exchange: _Exchange) -> Outcome:
+    import httpx
+
+    if exchange.sent:
+        lost = isinstance(error, httpx.NetworkError) or "disconnected" in str(error)
+        return Uncertain(reason="answer_lost" if lost else "bad_response")
+    causes = _causes(error)
+    if any(isinstance(cause, ssl.SSLError) for cause in causes):
+        return Transient(reason="tls_failed", circuit=CircuitEffect.OPEN)
+    if isinstance(error, httpx.ConnectError):
+        lacking = shortage_at_lookup(causes[-1])
+        if lacking is not None:
+            return Unsent(reason=lacking, pauses=lacking in (NO_FILES, NO_MEMORY))
+        return Transient(reason="connect_failed")
+    return Transient(reason="reset")
+
+
+def _causes(error: BaseException) -> list[Exception]:
+    """Return an error and what it was raised from, outermost first."""
+    causes = []
+    cause: BaseException | None = error
+    while isinstance(cause, Exception):
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    return causes
+
+
+if TYPE_CHECKING:
+    _conforms: type[Provider] = HttpProvider
