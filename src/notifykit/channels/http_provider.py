@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 #: How much of an answer is read.
 BODY_CAP = 16 * 1024
-_SENT = frozenset({"http11.send_request_body.complete", "http2.send_request_body.complete"})
+#: From here on the request may arrive as a whole, even if this process fails to hear of it.
+_SENT = frozenset({"http11.send_request_body.started", "http2.send_request_body.started"})
 
 
 @attrs.frozen(kw_only=True)
@@ -118,16 +119,16 @@ class HttpProvider:
         return f"<HttpProvider {self.account}>"
 
     @cached_property
-    def _client(self) -> httpx.AsyncClient:
-        import httpx  # only where messages are sent: this and the certificates take a while
+    def _transport(self) -> httpx.AsyncHTTPTransport:
+        # Only where messages are sent, because this and the certificates take a while.  A client would log URLs, and
+        # the URL of a chat room is a secret.
+        import httpx
 
         self._is_open = True
-        return httpx.AsyncClient(
+        return httpx.AsyncHTTPTransport(
             verify=self._tls or ssl.create_default_context(),
             http2=self._http2,
-            timeout=None,  # noqa: S113 - each attempt has a deadline as a whole
             limits=httpx.Limits(max_connections=self._connections, keepalive_expiry=30),
-            follow_redirects=False,
             trust_env=False,
         )
 
@@ -140,7 +141,7 @@ class HttpProvider:
 
     async def aclose(self) -> None:
         if self._is_open:
-            await self._client.aclose()
+            await self._transport.aclose()
 
     async def _post(self, request: HttpRequest, timeout: float) -> HttpAnswer | Outcome:
         import httpx
@@ -148,7 +149,7 @@ class HttpProvider:
         exchange = _Exchange()
         try:
             async with asyncio.timeout(timeout):
-                await exchange.run(self._client, request)
+                await exchange.run(self._transport, request)
         except TimeoutError:
             failed = exchange.failed("timeout") if exchange.began else Unsent(reason=CONNECTION_LIMIT)
         except (httpx.TransportError, httpx.InvalidURL) as error:
@@ -197,7 +198,7 @@ class _Exchange:
 
     Attributes:
         began: Whether there was a connection for it, or room for one.
-        sent: Whether all of it was handed to the network.
+        sent: Whether its body was being handed to the network, or had been.
     """
 
     began: bool = False
@@ -206,13 +207,15 @@ class _Exchange:
     headers: Mapping[str, str] = attrs.field(factory=dict)
     body: bytearray = attrs.field(factory=bytearray)
 
-    async def run(self, client: httpx.AsyncClient, request: HttpRequest) -> None:
+    async def run(self, transport: httpx.AsyncHTTPTransport, request: HttpRequest) -> None:
         """Send the request and read the answer, as far as the cap."""
+        import httpx
+
         headers = {"accept-encoding": "identity", "user-agent": "notifykit", **request.headers}
-        sending = client.build_request(
+        sending = httpx.Request(
             "POST", request.url, headers=headers, content=request.body, extensions={"trace": self.trace}
         )
-        response = await client.send(sending, stream=True)
+        response = await transport.handle_async_request(sending)
         try:
             self.status, self.headers = response.status_code, dict(response.headers.items())
             async for chunk in response.aiter_raw():

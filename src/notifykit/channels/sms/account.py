@@ -6,7 +6,6 @@ An SMS costs money, so an answer that leaves open whether the vendor took it is 
 from __future__ import annotations
 
 import re
-import ssl
 from base64 import b64encode
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,9 +17,8 @@ from ...models.messages import Message, SmsMessage
 from ...models.outcome import Answer, BadRecipient, Outcome, Permanent
 from ...policies.sms import COUNTRIES, canonical_number, countries_of, plain, segments
 from ..http_answers import HttpAnswer, Meaning
-from ..http_provider import HttpProvider, Vendor
+from ..http_provider import Vendor, http_channel
 from ..messages import MessageChannel
-from ..plain import PlainRenderer
 from ..provider_url import ProviderUrl
 
 if TYPE_CHECKING:
@@ -85,13 +83,9 @@ class SmsAccount:
         )
 
     @property
-    def secret(self) -> str:
-        return self.url.credentials[1]
-
-    @property
-    def authorization(self) -> str:
-        """The header of HTTP's basic authentication."""
-        return "Basic " + b64encode(":".join(self.url.credentials).encode()).decode()
+    def basic(self) -> str:
+        """The credentials as HTTP's basic authentication sends them."""
+        return b64encode(":".join(self.url.credentials).encode()).decode()
 
     def text_for(self, message: Message, destination: Destination) -> Text | Outcome:
         """Return what is sent, or the outcome of a message that must not be."""
@@ -110,15 +104,9 @@ class SmsAccount:
             return Permanent(reason="too_many_segments", answer=_said(f"the text has {count} segments: see segments="))
         return Text(number, text, outside_gsm is None)
 
-    def channel(self, vendor: Vendor, renderer: Renderer | None, tls: ssl.SSLContext | None) -> MessageChannel:
+    def channel(self, vendor: Vendor, renderer: Renderer | None) -> MessageChannel:
         """Return the channel that sends through ``vendor``."""
-        return MessageChannel(
-            "sms",
-            renderer or PlainRenderer(),
-            HttpProvider(vendor, connections=self.url.connections, tls=tls),
-            check_address=canonical_number,
-            timeout=self.url.timeout,
-        )
+        return http_channel("sms", vendor, self.url, renderer=renderer, check_address=canonical_number)
 
 
 def meaning_of(answer: HttpAnswer) -> Meaning:
@@ -147,5 +135,3 @@ def _countries(url: ProviderUrl) -> frozenset[str] | None:
 
 def _said(text: str) -> Answer:
     return Answer(body=text.encode())
-
-

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import re
-import ssl
 from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -59,9 +58,9 @@ class Twilio:
 
     def __init__(self, account: SmsAccount, sid: str) -> None:
         self.account = account.url.account
-        self.secrets = (account.secret,)
+        self.secrets = (account.url.credentials[1], account.basic)
         self._account = account
-        self._headers = {"authorization": account.authorization}
+        self._headers = {"authorization": f"Basic {account.basic}"}
         self._url = f"{account.url.endpoint('https://api.twilio.com')}/2010-04-01/Accounts/{sid}/Messages.json"
         self._sender = "MessagingServiceSid" if _SERVICE.fullmatch(account.sender) else "From"
 
@@ -90,9 +89,7 @@ class Twilio:
         return answer.outcome(meaning_of(answer), now=now)
 
 
-def channel_from_url(
-    url: str, *, renderer: Renderer | None = None, tls: ssl.SSLContext | None = None
-) -> MessageChannel:
+def channel_from_url(url: str, *, renderer: Renderer | None = None) -> MessageChannel:
     """Return the channel for ``twilio://`` URLs; nothing is connected yet.
 
     Raises:
@@ -106,7 +103,7 @@ def channel_from_url(
         account = SmsAccount.of(found, sender=_SERVICE)
     else:
         account = SmsAccount.of(found)
-    return account.channel(Twilio(account, sid), renderer, tls)
+    return account.channel(Twilio(account, sid), renderer)
 
 
 if TYPE_CHECKING:

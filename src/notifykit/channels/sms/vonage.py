@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -59,9 +58,9 @@ class Vonage:
 
     def __init__(self, account: SmsAccount) -> None:
         self.account = account.url.account
-        self.secrets = (account.secret,)
+        self.secrets = (account.url.credentials[1], account.basic)
         self._account = account
-        self._headers = {"authorization": account.authorization}
+        self._headers = {"authorization": f"Basic {account.basic}"}
         self._url = f"{account.url.endpoint('https://rest.nexmo.com')}/sms/json"
 
     def request(
@@ -103,16 +102,14 @@ class Vonage:
         return answer.outcome(meaning, f"vonage_{status}", now=now, wait=_PAUSES.get(meaning))
 
 
-def channel_from_url(
-    url: str, *, renderer: Renderer | None = None, tls: ssl.SSLContext | None = None
-) -> MessageChannel:
+def channel_from_url(url: str, *, renderer: Renderer | None = None) -> MessageChannel:
     """Return the channel for ``vonage://`` URLs; nothing is connected yet.
 
     Raises:
         ConfigurationError: The URL is not acceptable.
     """
     account = SmsAccount.of(parse_provider_url(url, example=_EXAMPLE, credentials=2, options=OPTIONS))
-    return account.channel(Vonage(account), renderer, tls)
+    return account.channel(Vonage(account), renderer)
 
 
 if TYPE_CHECKING:
