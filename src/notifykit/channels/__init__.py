@@ -31,7 +31,12 @@ _PROVIDERS = {
         "vonage": "notifykit.channels.sms.vonage:channel_from_url",
     },
     "push": {"catch": "notifykit.channels.catcher:push_from_url"},
-    "chat": {"catch": "notifykit.channels.catcher:chat_from_url"},
+    "chat": {
+        "catch": "notifykit.channels.catcher:chat_from_url",
+        "discord": "notifykit.channels.chat.discord:channel_from_url",
+        "slack": "notifykit.channels.chat.slack:channel_from_url",
+        "teams": "notifykit.channels.chat.teams:channel_from_url",
+    },
 }
 
 

@@ -16,6 +16,7 @@ from notifykit.channels.http_answers import Meaning
 from notifykit.channels.sms import twilio, vonage
 from notifykit.models.messages import ChatMessage, SmsMessage
 from notifykit.models.outcome import (
+    NO_ANSWER,
     Accepted,
     BadRecipient,
     CircuitEffect,
@@ -69,9 +70,7 @@ class SmsSuite(ProviderSuite):
         """An error of the vendor counts against the circuit; what a gateway says is in the tables of outcomes."""
         server.reply(status)
 
-        assert Transient(reason=f"http_{status}") == attrs.evolve(
-            await sender.send(), answer=Transient(reason="").answer
-        )
+        assert Transient(reason=f"http_{status}") == attrs.evolve(await sender.send(), answer=NO_ANSWER)
 
     async def test_a_country_that_is_not_allowed(self, server, sender):
         """Toll fraud asks for messages to expensive numbers: nothing is sent."""
@@ -127,7 +126,7 @@ class TestTwilio(SmsSuite):
     secrets = (TOKEN, b64encode(f"{SID}:{TOKEN}".encode()).decode())
     success = reply({"sid": "SM1", "status": "queued", "num_segments": "1"}, 201)
     reference = "SM1"
-    outcomes = [
+    outcomes = (
         *(
             (reply({"code": number, "message": code.text}, 400), outcome_for(code.meaning, f"twilio_{number}"))
             for number, code in twilio.CODES.items()
@@ -141,7 +140,7 @@ class TestTwilio(SmsSuite):
         (Reply(status=504, body=b"<html>"), Uncertain(reason="http_504")),
         (Reply(status=201, body=b'{"status": "que'), Uncertain(reason="unexpected_answer")),
         (reply({"sid": ""}, 201), Uncertain(reason="unexpected_answer")),
-    ]
+    )
 
     def check_request(self, request):
         assert f"/2010-04-01/Accounts/{SID}/Messages.json" == request.path
@@ -192,7 +191,7 @@ class TestVonage(SmsSuite):
     secrets = (TOKEN, b64encode(f"abcd:{TOKEN}".encode()).decode())
     success = parts("0", "0")
     reference = "id-0"
-    outcomes = [
+    outcomes = (
         *(
             (parts(status), outcome_for(code.meaning, f"vonage_{status}", timedelta(seconds=2)))
             for status, code in vonage.CODES.items()
@@ -206,7 +205,7 @@ class TestVonage(SmsSuite):
         (reply({"messages": [{"status": "0"}]}), Uncertain(reason="unexpected_answer")),
         (Reply(status=502), Uncertain(reason="http_502")),
         (Reply(status=404), outcome_for(Meaning.CONFIGURATION, "http_404")),
-    ]
+    )
 
     def check_request(self, request):
         assert "/sms/json" == request.path
