@@ -72,12 +72,12 @@ class Segments(NamedTuple):
     """How a text is sent.
 
     Attributes:
-        count: How many SMS it takes, and is paid for.
+        total: How many SMS it takes; each is paid for.
         outside_gsm: The first character that GSM-7 lacks: it makes the whole text UCS-2, with less than half the
             room.
     """
 
-    count: int
+    total: int
     outside_gsm: str | None
 
 

@@ -13,6 +13,7 @@ from notifykit import InvalidInputError
 from notifykit.channels import provider_channel_from_url
 from notifykit.channels.chat import discord, slack
 from notifykit.channels.http_answers import Meaning
+from notifykit.channels.messages import MessageChannel
 from notifykit.models.messages import ChatMessage, SmsMessage
 from notifykit.models.outcome import (
     NO_ANSWER,
@@ -35,12 +36,16 @@ DISCORD = "https://discord.com/api/webhooks/123456/s3cret-TOKEN_1"
 
 def outcome_for(meaning: Meaning, reason: str) -> Outcome:
     """Return what follows from a code of a vendor's table."""
-    kinds = {
-        Meaning.BAD_RECIPIENT: BadRecipient,
-        Meaning.PERMANENT: Permanent,
-        Meaning.TRANSIENT: Transient,
-    }
-    return kinds[meaning](reason=reason)
+    if meaning is Meaning.TRANSIENT:
+        return Transient(reason=reason)
+    return BadRecipient(reason=reason) if meaning is Meaning.BAD_RECIPIENT else Permanent(reason=reason)
+
+
+def channel_of(url: str) -> MessageChannel:
+    """Return the channel of a vendor's URL."""
+    channel = provider_channel_from_url("chat", url)
+    assert isinstance(channel, MessageChannel)
+    return channel
 
 
 class ChatSuite(ProviderSuite):
@@ -203,7 +208,7 @@ class TestDiscord(ChatSuite):
 )
 def test_the_rooms_of_a_vendor(vendor, address, expected):
     """A URL is stored in one form."""
-    channel = provider_channel_from_url("chat", f"{vendor}://")
+    channel = channel_of(f"{vendor}://")
 
     assert expected == channel.check_address(address) == channel.check_address(expected)
 
@@ -233,6 +238,6 @@ def test_the_rooms_of_a_vendor(vendor, address, expected):
 def test_what_is_no_room_of_slack(address):
     """Nothing but the vendor's own hosts, paths and port is accepted; the message does not show the secret."""
     with pytest.raises(InvalidInputError) as raised:
-        provider_channel_from_url("chat", "slack://").check_address(address)
+        channel_of("slack://").check_address(address)
 
     assert "s3cret" not in str(raised.value)

@@ -13,6 +13,7 @@ import pytest
 from notifykit import ConfigurationError
 from notifykit.channels import provider_channel_from_url
 from notifykit.channels.http_answers import Meaning
+from notifykit.channels.messages import MessageChannel
 from notifykit.channels.sms import twilio, vonage
 from notifykit.models.messages import ChatMessage, SmsMessage
 from notifykit.models.outcome import (
@@ -34,6 +35,13 @@ SERVICE = "MG" + "0123456789abcdef" * 2
 TOKEN = "to ken/with:signs"
 URL_TOKEN = "to%20ken%2Fwith%3Asigns"
 NUMBER = "+4915123456789"
+
+
+def channel_of(url: str) -> MessageChannel:
+    """Return the channel of a provider's URL."""
+    channel = provider_channel_from_url("sms", url)
+    assert isinstance(channel, MessageChannel)
+    return channel
 
 
 def reply(value: object, status: int = 200) -> Reply:
@@ -112,7 +120,7 @@ class SmsSuite(ProviderSuite):
     def test_what_is_wrong_with_a_url(self, options, problem):
         """The message says what to write, without the secret."""
         with pytest.raises(ConfigurationError) as raised:
-            provider_channel_from_url("sms", f"{self.url.partition('?')[0]}?{options}")
+            channel_of(f"{self.url.partition('?')[0]}?{options}")
 
         assert problem in str(raised.value)
         assert TOKEN not in str(raised.value)
@@ -158,7 +166,7 @@ class TestTwilioService:
     async def test_sends(self):
         """Numbers of any country are allowed, but not more segments than the operator pays for."""
         with VendorServer(TestTwilio.success) as server:
-            channel = provider_channel_from_url("sms", f"{self.url}&endpoint={server.url}")
+            channel = channel_of(f"{self.url}&endpoint={server.url}")
             destination = channel.destination(tenant="acme", subscriber_id="user:42", address="+12425550100")
             sent = await channel.provider.send(SmsMessage(text="x" * 160), None, destination, now=None)
             refused = await channel.provider.send(SmsMessage(text="x" * 161), None, destination, now=None)
@@ -175,7 +183,7 @@ class TestTwilioService:
     def test_what_is_no_account(self, sid):
         """It becomes a part of a path."""
         with pytest.raises(ConfigurationError, match="an account's SID is AC and"):
-            provider_channel_from_url("sms", f"twilio://{sid}:t@?from=Shop&countries=DE")
+            channel_of(f"twilio://{sid}:t@?from=Shop&countries=DE")
 
 
 def parts(*statuses: object) -> Reply:
@@ -221,7 +229,7 @@ class TestVonage(SmsSuite):
 
     async def test_a_text_that_needs_another_alphabet(self, server, sender):
         """The vendor is told so; otherwise it would replace characters."""
-        channel = provider_channel_from_url("sms", f"{self.url}&endpoint={server.url}")
+        channel = channel_of(f"{self.url}&endpoint={server.url}")
         destination = channel.destination(tenant="acme", subscriber_id="user:42", address=NUMBER)
         await channel.provider.send(SmsMessage(text="“Привет”"), make_claim("sms", NUMBER), destination, now=None)
         await channel.aclose()
@@ -232,6 +240,6 @@ class TestVonage(SmsSuite):
 
 def test_the_catcher_checks_numbers(tmp_path):
     """In development a number has the same form as in production."""
-    channel = provider_channel_from_url("sms", f"catch://{tmp_path}/caught.jsonl")
+    channel = channel_of(f"catch://{tmp_path}/caught.jsonl")
 
     assert NUMBER == channel.check_address("+49 151 23456789")
