@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from docs import generate_decisions, generate_telemetry
+from docs import generate_decisions, generate_email_providers, generate_telemetry
 from notifykit import telemetry
 from notifykit.models.delivery import DeliveryState
 from notifykit.models.retry import DEFAULT_RETRY
@@ -51,6 +51,15 @@ def test_the_table_of_decisions_is_fresh() -> None:
     for table in (generate_decisions.table(), generate_decisions.steps_table()):
         assert table in written, "run: python -m docs.generate_decisions"
     assert generate_decisions.page(written) == written
+
+
+def test_the_tables_of_email_providers_are_fresh() -> None:
+    """The page has every code of each provider, as its generator writes it now."""
+    written = generate_email_providers.PAGE.read_text("utf-8")
+
+    for vendor in generate_email_providers.VENDORS:
+        assert generate_email_providers.table(vendor) in written, "run: python -m docs.generate_email_providers"
+    assert generate_email_providers.page(written) == written
 
 
 def test_the_states_page_has_every_state() -> None:

@@ -21,7 +21,10 @@ _CHANNELS = {
 _PROVIDERS = {
     "email": {
         "catch": "notifykit.channels.catcher:email_from_url",
+        "mailgun": "notifykit.channels.email.mailgun:channel_from_url",
         "postmark": "notifykit.channels.email.postmark:channel_from_url",
+        "sendgrid": "notifykit.channels.email.sendgrid:channel_from_url",
+        "ses": "notifykit.channels.email.ses:channel_from_url",
         "smtp": "notifykit.channels.email:channel_from_url",
         "smtps": "notifykit.channels.email:channel_from_url",
     },

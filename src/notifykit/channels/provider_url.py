@@ -88,6 +88,17 @@ class ProviderUrl:
         """
         return _secret(self, self.options[name]) if name in self.options else None
 
+    def choice(self, name: str, values: Mapping[str, str]) -> str:
+        """Return the value that an option names; by default the first one.
+
+        Raises:
+            ConfigurationError: It names none.
+        """
+        given = self.options.get(name, next(iter(values)))
+        if given not in values:
+            raise self.wrong(f"{name} is one of {', '.join(values)}")
+        return values[given]
+
     def whole(self, name: str, default: int, *, most: int) -> int:
         """Return an option that is a whole number from 1.
 

@@ -18,7 +18,7 @@ from ...models.outcome import Answer, BadRecipient, Outcome, Permanent
 from ..http_provider import HttpRequest
 from ..provider_url import ProviderUrl
 from .address import Mailbox, canonical_address, parse_mailbox
-from .mime import InvalidMessageError, check_field, mailbox_of, unsubscribe_fields
+from .mime import InvalidMessageError, check_field, mailbox_of, text_field, unsubscribe_fields
 
 
 @attrs.frozen(kw_only=True)
@@ -26,7 +26,7 @@ class Parts:
     """An e-mail of one delivery.
 
     Attributes:
-        headers: All that are not a part of their own.
+        headers: All that are not a part of their own; values are in ASCII (RFC 2047).
     """
 
     id: str
@@ -66,7 +66,7 @@ def parts_of(message: EmailMessage, claim: Claim, *, sender: Mailbox, to: Mailbo
         headers |= unsubscribe_fields(message.unsubscribe_url)
     for name, value in message.headers.items():
         check_field(name, value)
-        headers[name] = value
+        headers[name] = text_field(name, value).partition(": ")[2].replace("\r\n", "")
     return Parts(
         id=claim.delivery_id,
         sender=sender if message.sender is None else mailbox_of("sender", message.sender),
@@ -89,14 +89,13 @@ def recipient_of(destination: Destination) -> Mailbox:
 
 
 def request_of(
-    message: Message,
-    claim: Claim,
-    destination: Destination,
-    *,
-    sender: Mailbox,
-    make: Callable[[Parts], HttpRequest],
+    message: Message, destination: Destination, make: Callable[[EmailMessage, Mailbox], HttpRequest]
 ) -> HttpRequest | Outcome:
-    """Return the request that sends an e-mail, or the outcome of one that cannot be sent."""
+    """Return the request that sends an e-mail, or the outcome of one that cannot be sent.
+
+    Args:
+        make: Makes it for a recipient, or raises :class:`~.mime.InvalidMessageError`.
+    """
     if not isinstance(message, EmailMessage):
         raise TypeError(f"e-mail is an EmailMessage, not a {type(message).__name__}")
     try:
@@ -104,7 +103,7 @@ def request_of(
     except InvalidInputError as error:
         return BadRecipient(reason="invalid_address", answer=Answer(body=str(error).encode()))
     try:
-        return make(parts_of(message, claim, sender=sender, to=to))
+        return make(message, to)
     except InvalidMessageError as error:
         return Permanent(reason=f"invalid_{error.field}", answer=Answer(body=str(error).encode()))
 

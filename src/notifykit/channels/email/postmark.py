@@ -13,14 +13,14 @@ import attrs
 
 from ...models.delivery import Claim
 from ...models.destination import Destination
-from ...models.messages import Message
+from ...models.messages import EmailMessage, Message
 from ...models.outcome import Outcome
 from ..http_answers import Code, HttpAnswer, Meaning
 from ..http_provider import HttpRequest, Vendor, http_channel
 from ..messages import MessageChannel
 from ..provider_url import parse_provider_url
 from .address import Mailbox, canonical_address
-from .parts import Parts, request_of, sender_of, shown
+from .parts import parts_of, request_of, sender_of, shown
 
 if TYPE_CHECKING:
     from ...ports import Renderer
@@ -74,9 +74,10 @@ class Postmark:
         *,
         now: datetime,  # noqa: ARG002 - no signature
     ) -> HttpRequest | Outcome:
-        return request_of(message, claim, destination, sender=self.sender, make=self._make)
+        return request_of(message, destination, lambda mail, to: self._make(mail, claim, to))
 
-    def _make(self, parts: Parts) -> HttpRequest:
+    def _make(self, message: EmailMessage, claim: Claim, to: Mailbox) -> HttpRequest:
+        parts = parts_of(message, claim, sender=self.sender, to=to)
         value = {
             "From": shown(parts.sender),
             "To": shown(parts.to),

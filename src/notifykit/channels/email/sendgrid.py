@@ -1,0 +1,146 @@
+"""E-mail through SendGrid: ``sendgrid://API_KEY@?sender=shop@example.org&region=eu``.
+
+One POST to ``/v3/mail/send`` a message.  The id in the answer is only the beginning of the id that SendGrid's events
+have, so the delivery's own id goes along as ``custom_args.delivery_id``.  Not written down by SendGrid, and pinned by
+the tests: the name of the field in an error about the address, and ``X-RateLimit-Reset``.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from ...models.delivery import Claim
+from ...models.destination import Destination
+from ...models.messages import EmailMessage, Message
+from ...models.outcome import Outcome
+from ..http_answers import Code, HttpAnswer, Meaning
+from ..http_provider import HttpRequest, Vendor, http_channel
+from ..messages import MessageChannel
+from ..provider_url import parse_provider_url
+from .address import Mailbox, canonical_address
+from .parts import parts_of, request_of, sender_of
+
+if TYPE_CHECKING:
+    from ...ports import Renderer
+
+_ENDPOINTS: Final = {"global": "https://api.sendgrid.com", "eu": "https://api.eu.sendgrid.com"}
+#: What a status says; of another one its class decides.
+CODES: Final = {
+    400: Code(Meaning.PERMANENT, "the request is invalid; if the field is the recipient's address: `bad_recipient`"),
+    401: Code(Meaning.CONFIGURATION, "the API key is missing or wrong"),
+    403: Code(
+        Meaning.CONFIGURATION, "the key or the sender may not send, or SendGrid has blocked the account for a while"
+    ),
+    404: Code(Meaning.CONFIGURATION, "the URL is wrong"),
+    405: Code(Meaning.CONFIGURATION, "the URL is wrong"),
+    413: Code(Meaning.PERMANENT, "the message is too big"),
+    429: Code(Meaning.THROTTLED, "too many requests"),
+    500: Code(Meaning.TRANSIENT, "an error of SendGrid"),
+}
+_RECIPIENT: Final = re.compile(r"personalizations(\.\d+|\[\d+\])?\.to\b")
+
+
+@attrs.frozen(kw_only=True)
+class SendGrid:
+    """Makes requests to SendGrid and judges its answers.
+
+    Attributes:
+        sender: Of ``From``, unless a message names another one.
+    """
+
+    name = "sendgrid"
+    account: str
+    key: str = attrs.field(repr=False)
+    sender: Mailbox
+    endpoint: str = _ENDPOINTS["global"]
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return (self.key,)
+
+    def request(
+        self,
+        message: Message,
+        claim: Claim,
+        destination: Destination,
+        *,
+        now: datetime,  # noqa: ARG002 - nothing is signed
+    ) -> HttpRequest | Outcome:
+        return request_of(message, destination, lambda mail, to: self._make(mail, claim, to))
+
+    def _make(self, message: EmailMessage, claim: Claim, to: Mailbox) -> HttpRequest:
+        parts = parts_of(message, claim, sender=self.sender, to=to)
+        content = [{"type": "text/plain", "value": parts.text}]
+        if parts.html is not None:
+            content.append({"type": "text/html", "value": parts.html})
+        body: dict[str, Any] = {
+            "personalizations": [{"to": [_mailbox(to)], "custom_args": {"delivery_id": parts.id}}],
+            "from": _mailbox(parts.sender),
+            "subject": parts.subject,
+            "content": content,
+            "headers": parts.headers,
+        }
+        if parts.reply_to:
+            body["reply_to_list"] = [_mailbox(each) for each in parts.reply_to]
+        headers = {"authorization": f"Bearer {self.key}"}
+        return HttpRequest.of_json(f"{self.endpoint}/v3/mail/send", body, headers)
+
+    def outcome(self, answer: HttpAnswer, *, now: datetime) -> Outcome:
+        if answer.meaning() is Meaning.ACCEPTED:
+            return answer.accepted(answer.headers.get("x-message-id"), now=now)
+        code = CODES.get(answer.status)
+        if code is None:
+            return answer.outcome(now=now)
+        meaning, reason = code.meaning, f"sendgrid_{answer.status}"
+        if answer.status == 400 and _is_about_recipient(answer):
+            meaning, reason = Meaning.BAD_RECIPIENT, "sendgrid_invalid_recipient"
+        return answer.outcome(meaning, reason, now=now, wait=_wait(answer, now))
+
+
+def _mailbox(mailbox: Mailbox) -> dict[str, str]:
+    return {"email": mailbox.address, "name": mailbox.name} if mailbox.name else {"email": mailbox.address}
+
+
+def _is_about_recipient(answer: HttpAnswer) -> bool:
+    errors = answer.json().get("errors")
+    return isinstance(errors, list) and any(
+        isinstance(error, dict) and _RECIPIENT.match(str(error.get("field"))) for error in errors
+    )
+
+
+def _wait(answer: HttpAnswer, now: datetime) -> timedelta | None:
+    """Return how long it is until requests are allowed again, at the most an hour."""
+    text = answer.headers.get("x-ratelimit-reset", "")
+    if not re.fullmatch(r"\d{1,10}", text, re.ASCII):
+        return None
+    wait = datetime.fromtimestamp(int(text), UTC) - now
+    return min(wait, timedelta(hours=1)) if wait > timedelta(0) else None
+
+
+def channel_from_url(url: str, *, renderer: Renderer | None = None) -> MessageChannel:
+    """Return the channel for ``sendgrid://`` URLs; nothing is connected yet.
+
+    Args:
+        renderer: Makes the messages; by default plain texts of what the event says.
+
+    Raises:
+        ConfigurationError: The URL is not acceptable.
+    """
+    parts = parse_provider_url(
+        url, example="sendgrid://API_KEY@?sender=shop@example.org", credentials=1, options=("sender", "region")
+    )
+    vendor = SendGrid(
+        account=parts.account,
+        key=parts.credentials[0],
+        sender=sender_of(parts),
+        endpoint=parts.endpoint(parts.choice("region", _ENDPOINTS)),
+    )
+    return http_channel("email", vendor, parts, renderer=renderer, check_address=canonical_address)
+
+
+if TYPE_CHECKING:
+    _conforms: type[Vendor] = SendGrid
