@@ -15,7 +15,8 @@ from notifykit.channels import provider_channel_from_url
 from notifykit.channels.http_answers import Meaning
 from notifykit.channels.messages import MessageChannel
 from notifykit.channels.sms import twilio, vonage
-from notifykit.models.messages import ChatMessage, SmsMessage
+from notifykit.models.destination import Destination
+from notifykit.models.messages import ChatMessage, Message, SmsMessage
 from notifykit.models.outcome import (
     NO_ANSWER,
     Accepted,
@@ -27,7 +28,7 @@ from notifykit.models.outcome import (
     Transient,
     Uncertain,
 )
-from notifykit.testing import ProviderSuite, Reply, VendorServer
+from notifykit.testing import START, ProviderSuite, Reply, VendorServer
 from notifykit.testing.suites.provider import make_claim
 
 SID = "AC" + "0123456789abcdef" * 2
@@ -42,6 +43,11 @@ def channel_of(url: str) -> MessageChannel:
     channel = provider_channel_from_url("sms", url)
     assert isinstance(channel, MessageChannel)
     return channel
+
+
+async def send(channel: MessageChannel, message: Message, destination: Destination) -> Outcome:
+    """Hand a message to the channel's provider."""
+    return await channel.provider.send(message, make_claim("sms", NUMBER), destination, now=START)
 
 
 def reply(value: object, status: int = 200) -> Reply:
@@ -93,7 +99,7 @@ class SmsSuite(ProviderSuite):
     async def test_an_address_that_another_program_stored(self, server, sender):
         """It is checked again before each attempt."""
         destination = sender.channel.destination(tenant="acme", subscriber_id="user:42", address="0151 234")
-        outcome = await sender.channel.provider.send(self.message, None, destination, now=None)
+        outcome = await send(sender.channel, self.message, destination)
 
         assert "invalid_address" == outcome.reason
         assert isinstance(outcome, BadRecipient)
@@ -103,7 +109,7 @@ class SmsSuite(ProviderSuite):
         """A renderer that makes something else is a programming error."""
         destination = sender.channel.destination(tenant="acme", subscriber_id="user:42", address=NUMBER)
         with pytest.raises(TypeError, match=f"{self.name} carries an SmsMessage, not a ChatMessage"):
-            await sender.channel.provider.send(ChatMessage(text=""), None, destination, now=None)
+            await send(sender.channel, ChatMessage(text=""), destination)
 
     @pytest.mark.parametrize(
         ("options", "problem"),
@@ -168,11 +174,13 @@ class TestTwilioService:
         with VendorServer(TestTwilio.success) as server:
             channel = channel_of(f"{self.url}&endpoint={server.url}")
             destination = channel.destination(tenant="acme", subscriber_id="user:42", address="+12425550100")
-            sent = await channel.provider.send(SmsMessage(text="x" * 160), None, destination, now=None)
-            refused = await channel.provider.send(SmsMessage(text="x" * 161), None, destination, now=None)
+            sent = await send(channel, SmsMessage(text="x" * 160), destination)
+            refused = await send(channel, SmsMessage(text="x" * 161), destination)
             await channel.aclose()
 
-        assert (True, "too_many_segments") == (isinstance(sent, Accepted), refused.reason)
+        assert isinstance(sent, Accepted)
+        assert isinstance(refused, Permanent)
+        assert "too_many_segments" == refused.reason
         (request,) = server.requests
         assert f"/2010-04-01/Accounts/{SID}/Messages.json" == request.path
         assert {"To": ["+12425550100"], "MessagingServiceSid": [SERVICE], "Body": ["x" * 160]} == parse_qs(
@@ -231,7 +239,7 @@ class TestVonage(SmsSuite):
         """The vendor is told so; otherwise it would replace characters."""
         channel = channel_of(f"{self.url}&endpoint={server.url}")
         destination = channel.destination(tenant="acme", subscriber_id="user:42", address=NUMBER)
-        await channel.provider.send(SmsMessage(text="“Привет”"), make_claim("sms", NUMBER), destination, now=None)
+        await send(channel, SmsMessage(text="“Привет”"), destination)
         await channel.aclose()
 
         fields = parse_qs(server.requests[0].body.decode())
