@@ -28,9 +28,18 @@ _PROVIDERS = {
         "smtp": "notifykit.channels.email:channel_from_url",
         "smtps": "notifykit.channels.email:channel_from_url",
     },
-    "sms": {"catch": "notifykit.channels.catcher:sms_from_url"},
+    "sms": {
+        "catch": "notifykit.channels.catcher:sms_from_url",
+        "twilio": "notifykit.channels.sms.twilio:channel_from_url",
+        "vonage": "notifykit.channels.sms.vonage:channel_from_url",
+    },
     "push": {"catch": "notifykit.channels.catcher:push_from_url"},
-    "chat": {"catch": "notifykit.channels.catcher:chat_from_url"},
+    "chat": {
+        "catch": "notifykit.channels.catcher:chat_from_url",
+        "discord": "notifykit.channels.chat.discord:channel_from_url",
+        "slack": "notifykit.channels.chat.slack:channel_from_url",
+        "teams": "notifykit.channels.chat.teams:channel_from_url",
+    },
 }
 
 

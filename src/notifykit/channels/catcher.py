@@ -18,7 +18,8 @@ from ..models.delivery import Claim
 from ..models.destination import Destination
 from ..models.messages import Message
 from ..models.outcome import Accepted, Answer, Outcome, Transient
-from .messages import MessageChannel
+from ..policies.sms import canonical_number
+from .messages import MessageChannel, any_address
 from .plain import PlainRenderer
 
 if TYPE_CHECKING:
@@ -101,17 +102,19 @@ def email_from_url(url: str, *, renderer: Renderer | None = None) -> MessageChan
     """
     from .email.address import canonical_address
 
-    return MessageChannel("email", renderer or PlainRenderer(), Catcher(file_of(url)), check_address=canonical_address)
+    return _maker("email", canonical_address)(url, renderer=renderer)
 
 
-def _maker(channel: str) -> Callable[..., MessageChannel]:
+def _maker(channel: str, check_address: Callable[[str], str] = any_address) -> Callable[..., MessageChannel]:
     def channel_from_url(url: str, *, renderer: Renderer | None = None) -> MessageChannel:
-        return MessageChannel(channel, renderer or PlainRenderer(), Catcher(file_of(url)))
+        catcher = Catcher(file_of(url))
+        return MessageChannel(channel, renderer or PlainRenderer(), catcher, check_address=check_address)
 
     return channel_from_url
 
 
-sms_from_url, push_from_url, chat_from_url = (_maker(channel) for channel in ("sms", "push", "chat"))
+sms_from_url = _maker("sms", canonical_number)
+push_from_url, chat_from_url = _maker("push"), _maker("chat")
 
 
 if TYPE_CHECKING:

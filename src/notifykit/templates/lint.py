@@ -14,6 +14,7 @@ from ..models.delivery import Claim, EventDetails, Priority
 from ..models.destination import Destination
 from ..models.ids import EVENT, new_id
 from ..models.messages import EmailMessage, Message, SmsMessage
+from ..policies.sms import segments
 from .library import CONTENT, EXAMPLE, Content, Library, chain
 from .renderer import Templates, babel_locale
 
@@ -21,12 +22,6 @@ from .renderer import Templates, babel_locale
 CLIPPED: Final = 102 * 1024
 #: What every template can use.
 VARIABLES: Final = frozenset({"data", "to", "event", "now", "unsubscribe_url"})
-#: Of GSM 03.38: characters of one septet, and those of two.
-_GSM = frozenset(
-    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿"
-    "abcdefghijklmnopqrstuvwxyzäöñüà"
-)
-_GSM_TWICE = frozenset("\f^{}\\[~]|€")
 
 
 @attrs.frozen
@@ -212,13 +207,3 @@ class Lint:
 def _without_place(error: TemplateError) -> str:
     text = str(error)
     return text.removeprefix(f"{error.template}, line {error.line}: ") if error.template else text
-
-
-def segments(text: str) -> tuple[int, str | None]:
-    """Return how many SMS a text takes, and the first character that is not in the alphabet of GSM."""
-    costly = next((sign for sign in text if sign not in _GSM and sign not in _GSM_TWICE), None)
-    if costly is None:
-        length, single, each = len(text) + sum(sign in _GSM_TWICE for sign in text), 160, 153
-    else:
-        length, single, each = len(text.encode("utf-16-le")) // 2, 70, 67
-    return (1 if length <= single else -(-length // each)), costly

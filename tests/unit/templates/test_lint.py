@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from notifykit.templates import Lint, Templates
-from notifykit.templates.lint import segments
 
 UNSUBSCRIBE = "{% if unsubscribe_url %}{{ unsubscribe_url }}{% endif %}"
 GOOD = {
@@ -89,23 +88,3 @@ def test_a_finding_says_what_to_do():
 
     assert ("order.shipped/sms.txt", 2, "template_failed") == (finding.template, finding.line, finding.code)
     assert finding.message.startswith("there is no filter 'nope'; the filters are ")
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("", (1, None)),
-        ("x" * 160, (1, None)),
-        ("x" * 161, (2, None)),
-        ("€" * 80, (1, None)),
-        ("€" * 81, (2, None)),
-        ("x" * 307, (3, None)),
-        ("ç" + "x" * 69, (1, "ç")),
-        ("ç" + "x" * 70, (2, "ç")),
-        ("😀" * 35, (1, "😀")),
-        ("😀" * 36, (2, "😀")),
-    ],
-)
-def test_the_segments_of_an_sms(text, expected):
-    """160 septets in one, 153 in each of several; 70 and 67 as soon as one character is not in the alphabet."""
-    assert expected == segments(text)

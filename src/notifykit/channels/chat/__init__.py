@@ -1,0 +1,1 @@
+"""Chat: incoming webhooks of chat rooms, one module for each vendor."""
