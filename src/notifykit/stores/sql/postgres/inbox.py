@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .. import schema as s
@@ -11,15 +11,16 @@ from ..inbox import number, openings
 _TYPES = {"VARCHAR": "text", "TEXT": "text", "BLOB": "bytea", "BIGINT": "bigint"}
 
 
-def _batch(columns: Sequence[str], types: Sequence[str]) -> str:
+def _batch(columns: Iterable[str], types: Iterable[str]) -> str:
     """Return the columns, and the table of the arguments: one array for each."""
     arrays = ", ".join(f"${n}::{type_}[]" for n, type_ in enumerate(types, 1))
     return f"({', '.join(columns)}) SELECT * FROM unnest({arrays})"
 
 
 _ITEMS = {column.name: _TYPES[str(column.type)] for column in s.inbox_items.columns}
+_INBOXES = {"tenant": "text", "recipient": "text", "base": "bigint", "last": "bigint"}
 _OPEN = f"""
-INSERT INTO notifykit_inboxes AS i {_batch(("tenant", "recipient", "base", "last"), ("text", "text", "bigint", "bigint"))}
+INSERT INTO notifykit_inboxes AS i {_batch(_INBOXES, _INBOXES.values())}
 ON CONFLICT (tenant, recipient) DO UPDATE SET last = i.last + excluded.last - excluded.base
 RETURNING tenant, recipient, last
 """
