@@ -1,4 +1,4 @@
-"""Makes the tables of ``howto/email-providers.md`` from the providers' codes: ``python -m docs.generate_email_providers``.
+"""Makes the tables of ``howto/email-providers.md`` from the codes: ``python -m docs.generate_email_providers``.
 
 The tables of the modules decide; a test holds the page to them.
 """
