@@ -24,7 +24,7 @@ from ..models.preferences import Purpose
 from ..models.quiet_hours import QuietHours, zone_named
 from ..models.recipient import Recipient, TenantPreferences
 from ..models.steps import IN_APP, Step, Unless
-from ..models.unreadable import UnreadableRecipient
+from ..models.unreadable import UnreadableRecipient, UnreadableTenantPreferences
 from .contact import Code, Collect, Decision, Defer, Person, Skip, decide_contact, person_of, usable_addresses
 from .decide import HOLD, SEND, Cancel, Expire, Hold, Join, Suppress
 from .decide import Decision as Claimed
@@ -41,6 +41,7 @@ UNKNOWN_RECIPIENT, RECIPIENT_DELETED, RECIPIENT_UNREADABLE = (
     "recipient_deleted",
     "recipient_unreadable",
 )
+PREFERENCES_UNREADABLE = "preferences_unreadable"
 LATER_STEP, FALLBACK, EARLIER_DELIVERED = "later_step", "fallback", "earlier_step_delivered"
 NO_CHANNEL, ADDRESS_REFUSED = "no_channel", "address_refused"
 
@@ -49,6 +50,7 @@ SENTENCES: Final = {
     UNKNOWN_RECIPIENT: "There was no such recipient when the event was planned.",
     RECIPIENT_DELETED: "The recipient was removed before it could be sent.",
     RECIPIENT_UNREADABLE: "The record of the recipient cannot be read.",
+    PREFERENCES_UNREADABLE: "It waits: what the tenant says for all of its people cannot be read.",
     NO_CHANNEL: "It waits for a process whose channel of this name takes addresses.",
     ADDRESS_REFUSED: "The channel cannot use the address.",
     LATER_STEP: "It waits: this step of the type comes later.",
@@ -205,7 +207,8 @@ def plan_person(
     if recipient is None or isinstance(recipient, UnreadableRecipient):
         code = UNKNOWN_RECIPIENT if recipient is None else RECIPIENT_UNREADABLE
         return [new(step.channel, recipient_id, DeliveryState.SUPPRESSED, code, now) for step in plan.steps[:1]]
-    person = person_of(recipient, tenant)
+    is_unread = _lacks_preferences(plan, tenant)
+    person = _reachable(recipient) if is_unread else person_of(recipient, tenant)
     made: list[NewDelivery] = []
     may_arrive = False
     for step in plan.steps:
@@ -216,17 +219,30 @@ def plan_person(
                 made.append(new(step.channel, _first_address(person, step.channel), state, decision.code.value, now))
             continue
         start = _start(step, decision, may_arrive, now)
+        if is_unread and start[1] is None:
+            start = DeliveryState.HELD, PREFERENCES_UNREADABLE, now + HOLD
         planned = [
             new(step.channel, address, *start)
             for address in usable_addresses(person, step.channel, plan.notice.purpose, now)
         ]
-        digest = None if start[1] in (FALLBACK, LATER_STEP) else digest_for(plan, step.channel, decision)
+        digest = None if is_unread or start[1] in (FALLBACK, LATER_STEP) else digest_for(plan, step.channel, decision)
         if digest is not None:
             clock, quiet = clock_of(recipient, tenant), quiet_for(person, plan.notice)
             planned = [_collected(each, plan, digest, clock, quiet, now) for each in planned]
         made += planned
         may_arrive = True
     return made
+
+
+def _lacks_preferences(plan: NoticePlan, tenant: TenantPreferences | None) -> bool:
+    """Tell whether it waits because what the tenant says counts and cannot be read."""
+    return isinstance(tenant, UnreadableTenantPreferences) and plan.notice.purpose is not Purpose.SECURITY
+
+
+def _reachable(recipient: Recipient) -> Person:
+    """Return a person of whom only the addresses count: whether they want something cannot be decided."""
+    person = person_of(attrs.evolve(recipient, quiet_hours=QuietHours(), mutes=(), settings=()))
+    return attrs.evolve(person, consents=frozenset(Purpose))
 
 
 def decide_step(plan: NoticePlan, person: Person, channel: str, now: datetime, *, collects: bool = True) -> Decision:
@@ -317,12 +333,13 @@ def decide_claimed(
     step = None if is_digest else plan.step(channel)
     if step is not None and (answered := _answered(step, earlier, marks, now)) is not None:
         return answered
-    person = person_of(recipient, tenant)
+    is_unread = _lacks_preferences(plan, tenant)
+    person = _reachable(recipient) if is_unread else person_of(recipient, tenant)
     if any(each.channel == channel and each.address != address for each in person.addresses):
         only = [each for each in person.addresses if (each.channel, each.address) == (channel, address)]
         person = attrs.evolve(person, addresses=only)
     decision = decide_step(plan, person, channel, now, collects=not is_digest)
-    digest = None if is_digest or isinstance(decision, Skip) else digest_for(plan, channel, decision)
+    digest = None if is_digest or is_unread or isinstance(decision, Skip) else digest_for(plan, channel, decision)
     if claim is not None and digest is not None:
         clock, quiet = clock_of(recipient, tenant), quiet_for(person, plan.notice)
         entry = enter(claim, digest, plan.group, clock=clock, quiet=quiet, now=now)
@@ -335,6 +352,8 @@ def decide_claimed(
             return Suppress(code.value)
         case Defer(until):
             return Hold(until, decision.code.value)
+        case _ if is_unread:
+            return Hold(now + HOLD, PREFERENCES_UNREADABLE)
         case _:
             return SEND
 

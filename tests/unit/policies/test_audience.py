@@ -18,7 +18,7 @@ from notifykit.models.quiet_hours import QuietHours, Weekday, Window
 from notifykit.models.recipient import Recipient, RecipientAddress, TenantPreferences
 from notifykit.models.steps import Step, Unless
 from notifykit.models.subscription import PEOPLE
-from notifykit.models.unreadable import UnreadableRecipient
+from notifykit.models.unreadable import UnreadableRecipient, UnreadableTenantPreferences
 from notifykit.policies.audience import (
     FALLBACK_LOOK,
     SENTENCES,
@@ -243,6 +243,44 @@ def test_who_cannot_be_read_is_one_delivery_with_a_code(recipient: Recipient | N
     """Over the first step; none at all if the event has no steps left."""
     assert [("in_app", ADA, "suppressed", code, NOTHING)] == brief(planned(recipient))
     assert [] == plan_person(taken(), attrs.evolve(of_type(), steps=()), ADA, recipient, None, now=NOW)
+
+
+def test_preferences_of_the_tenant_that_cannot_be_read_hold_what_they_may_forbid() -> None:
+    """What the person has set does not decide either: the tenant may have locked it.  Later steps wait as usual."""
+    unread = UnreadableTenantPreferences(tenant="acme")
+    recipient = ada("email", quiet_hours=NOON, settings=(_off("in_app"),))
+    held = ("held", "preferences_unreadable", HOLD)
+
+    made = planned(recipient, tenant=unread)
+    security = planned(recipient, (Step("in_app"),), EventDetails(purpose="security"), unread)
+    expired = planned(recipient, (Step("in_app"),), tenant=unread, expires_at=NOW)
+
+    assert [
+        ("in_app", ADA, *held),
+        ("email", MAIL, "held", "later_step", HOUR),
+        ("sms", "", "suppressed", "no_address", NOTHING),
+    ] == brief(made)
+    assert ["pending"] == [each.state.value for each in security]
+    assert ["expired"] == [each.reason for each in expired]
+
+
+@pytest.mark.parametrize(
+    ("purpose", "expires_at", "expected"),
+    [
+        ("transactional", None, Hold(NOW + HOLD, "preferences_unreadable")),
+        ("marketing", None, Hold(NOW + HOLD, "preferences_unreadable")),
+        ("transactional", NOW, Expire("expired")),
+        ("security", None, SEND),
+    ],
+)
+def test_a_claim_waits_until_the_preferences_of_the_tenant_can_be_read(
+    purpose: str, expires_at: datetime | None, expected: Any
+) -> None:
+    """Only security does not depend on them."""
+    plan = of_type((Step("email"),), EventDetails(purpose=purpose), expires_at=expires_at)
+    unread = UnreadableTenantPreferences(tenant="acme")
+
+    assert expected == decide_claimed(plan, "email", MAIL, ada("email"), unread, now=NOW)
 
 
 def test_the_actor_is_told_only_if_the_type_says_so() -> None:
