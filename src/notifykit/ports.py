@@ -208,7 +208,8 @@ class TokenRequest(NamedTuple):
     """A request for tokens of one bucket.
 
     Attributes:
-        endpoint_id: Whose bucket it is.
+        endpoint_id: Whose bucket it is: an endpoint's, or the key of a person's (see
+            :meth:`~notifykit.models.throttle.Throttle.bucket`).
         tokens: How many are wanted at the most.
         limit: How fast the bucket refills, and how many it holds.
     """
@@ -428,7 +429,7 @@ class Queue(Protocol):
         """Delete up to ``limit`` deliveries and events that ended before ``before``; return how many rows were deleted.
 
         Never deletes an event that is not planned or has open deliveries.  Idempotency
-        keys published before ``keys_before`` are forgotten.
+        keys published before ``keys_before`` are forgotten.  Buckets of people that must be full are deleted, too.
         """
         ...
 
@@ -584,7 +585,10 @@ class Limits(Protocol):
         ...
 
     async def acquire(self, requests: Sequence[TokenRequest], *, now: datetime) -> list[int]:
-        """Take tokens out of buckets, which start full; return how many each request got, in their order."""
+        """Take tokens out of buckets, which start full; return how many each request got, in their order.
+
+        Of several requests of one bucket the first is served first.
+        """
         ...
 
 

@@ -25,6 +25,7 @@ from ..policies.audience import (
 )
 from ..policies.decide import HOLD, SEND, Decision, Hold, Suppress
 from ..ports import MAX_IDS, DeliveryFilter, Digests, Inbox, Store
+from .caps import cap_claimed, cap_planned
 from .directory import Directory
 
 #: Returns an event type that this program declares.
@@ -79,10 +80,10 @@ class People:
         for page, wanted in pages:
             named.setdefault(page.event.tenant, set()).update(wanted)
         known = await self._read(named, {page.event.type for page, _ in pages})
-        for page, wanted in pages:
-            self._complete(page, wanted, known, now)
+        planned = [(page.deliveries, self._complete(page, wanted, known, now)) for page, wanted in pages]
+        await cap_planned(self._store, planned, now)
 
-    def _complete(self, page: Page, wanted: Mapping[str, str], known: _Known, now: datetime) -> None:
+    def _complete(self, page: Page, wanted: Mapping[str, str], known: _Known, now: datetime) -> NoticePlan:
         event = page.event
         channels = Audience.from_json(event.audience).channels
         plan = self._plan(event, event.type, known, channels)
@@ -94,6 +95,7 @@ class People:
             page.deliveries.extend(made)
             if recipient is not None:
                 self._directory.introduce(event.tenant, _person(recipient, tenant))
+        return plan
 
     # -- waking ----------------------------------------------------------------------------------
 
@@ -132,7 +134,7 @@ class People:
                 decision = self._prime(claim.channel, address, recipient, tenant, now)
             if decision is not SEND:
                 found[claim.delivery_id] = decision
-        return found
+        return found | await cap_claimed(self._store, theirs, plans, found, now)
 
     async def _earlier(
         self, claims: Iterable[Claim], plans: Mapping[str, NoticePlan], known: _Known

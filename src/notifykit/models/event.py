@@ -14,6 +14,7 @@ from .steps import MAX_STEPS, Step
 
 if TYPE_CHECKING:  # it knows time zones, and most programs need none
     from .digest import Digest
+    from .throttle import Throttle
 
 #: An event type is words joined by full stops (Standard Webhooks 1.0.0, "Event types").
 TYPE_GRAMMAR = r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*"
@@ -96,6 +97,7 @@ class EventType:
         tells_actor: Whether the event's ``actor`` is told as well.
         expires_after: How long after it is due an event is of use, unless it says so itself.
         digest: How people get its events together in one message, if they do.
+        throttle: How many of its notifications a person gets in a time, if that is limited.
     """
 
     name: str
@@ -111,6 +113,7 @@ class EventType:
     tells_actor: bool = False
     expires_after: timedelta | None = None
     digest: Digest | None = None
+    throttle: Throttle | None = None
 
 
 class StoredEvent(NamedTuple):

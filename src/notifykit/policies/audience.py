@@ -24,6 +24,7 @@ from ..models.preferences import Purpose
 from ..models.quiet_hours import QuietHours, zone_named
 from ..models.recipient import Recipient, TenantPreferences
 from ..models.steps import IN_APP, Step, Unless
+from ..models.throttle import Throttle
 from ..models.unreadable import UnreadableRecipient, UnreadableTenantPreferences
 from .contact import Code, Collect, Decision, Defer, Person, Skip, decide_contact, person_of, usable_addresses
 from .decide import HOLD, SEND, Cancel, Expire, Hold, Join, Suppress
@@ -80,6 +81,7 @@ class NoticePlan:
         digest: What collects the event's deliveries, if the type declares that.
         group: The value of the event by which that digest groups.
         collects: Whether there are digests at all.
+        throttle: How many notifications of its kind a person gets, if the type limits that.
     """
 
     notice: Notice
@@ -89,6 +91,7 @@ class NoticePlan:
     digest: Digest | None = None
     group: str | None = None
     collects: bool = True
+    throttle: Throttle | None = None
 
     def step(self, channel: str) -> Step | None:
         """Return the step over a channel."""
@@ -133,8 +136,10 @@ def notice_plan(
     if event_type is not None:
         category, purpose = category or event_type.category, purpose or event_type.purpose
     digest = None if event_type is None else event_type.digest
+    is_capped = event_type is not None and purpose != Purpose.SECURITY
     return NoticePlan(
         collects=collects,
+        throttle=event_type.throttle if event_type is not None and is_capped else None,
         digest=digest,
         group=None if digest is None or digest.group is None or body is None else group_of(loads(body), digest.group),
         notice=Notice(
@@ -218,7 +223,8 @@ def plan_person(
                 state = DeliveryState.EXPIRED if decision.code in _EXPIRED else DeliveryState.SUPPRESSED
                 made.append(new(step.channel, _first_address(person, step.channel), state, decision.code.value, now))
             continue
-        start = _start(step, decision, may_arrive, now)
+        is_capped = plan.throttle is not None and plan.throttle.counts_on(step.channel)
+        start = _start(step, decision, may_arrive, is_capped, now)
         if is_unread and start[1] is None:
             start = DeliveryState.HELD, PREFERENCES_UNREADABLE, now + HOLD
         planned = [
@@ -286,16 +292,49 @@ def _first_address(person: Person, channel: str) -> str:
 
 
 def _start(
-    step: Step, decision: Decision, may_arrive: bool, now: datetime
+    step: Step, decision: Decision, may_arrive: bool, is_capped: bool, now: datetime
 ) -> tuple[DeliveryState, str | None, datetime]:
-    """Return the first state of a delivery that is not refused, the reason, and when it is due."""
-    if step.fallback and may_arrive:
-        return DeliveryState.HELD, FALLBACK, now + max(step.after, FALLBACK_LOOK)
+    """Return the first state of a delivery that is not refused, the reason, and when it is due.
+
+    A fallback with a frequency cap is claimed before it is sent in any case: its token is taken then.
+    """
+    if step.fallback and (may_arrive or is_capped):
+        return DeliveryState.HELD, FALLBACK, now + max(step.after, FALLBACK_LOOK if may_arrive else step.after)
     if step.after:
         return DeliveryState.HELD, LATER_STEP, now + step.after
     if isinstance(decision, Defer):
         return DeliveryState.HELD, decision.code.value, decision.until
     return DeliveryState.PENDING, None, now
+
+
+# ── frequency caps ─────────────────────────────────────────────────────────────────────────────
+
+
+def takes_token(plan: NoticePlan, new: NewDelivery) -> bool:
+    """Tell whether a planned delivery takes a token of the frequency cap: it is sent now, or after quiet hours.
+
+    What a digest collects takes none, and a later step takes its token when it wakes, because it may not be needed.
+    """
+    is_sent = new.state is DeliveryState.PENDING or new.reason == Code.QUIET_HOURS
+    return plan.throttle is not None and new.digest is None and is_sent and plan.throttle.counts_on(new.channel)
+
+
+def takes_token_later(plan: NoticePlan, claim: Claim, decision: Claimed | None) -> bool:
+    """Tell whether the claim of a later step takes a token: the first one does, unless the step is not needed.
+
+    Args:
+        decision: What is decided of it; ``None`` if it is sent.
+    """
+    step = plan.step(claim.channel)
+    return (
+        plan.throttle is not None
+        and claim.fence == 1
+        and claim.digest is None
+        and step is not None
+        and (step.fallback or bool(step.after))
+        and (decision is None or isinstance(decision, Hold))
+        and plan.throttle.counts_on(claim.channel)
+    )
 
 
 # ── waking ─────────────────────────────────────────────────────────────────────────────────────

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, select, text, update
+from sqlalchemy import Connection, and_, bindparam, delete, select, text, tuple_, update
 
 from ...errors import StaleWriteError
 from ...models.circuit import OpenCircuit
@@ -18,9 +18,11 @@ from ...ports import TokenRequest
 from . import schema as s
 from . import transitions
 from .readable import fetch
-from .records import insert_new, save_row
+from .records import insert_new_rows, save_row
 from .rows import Row, instant, micros
 
+#: Buckets that are asked for by one statement.
+_BUCKETS = 500
 _log = logging.getLogger("notifykit")
 
 #: Every open circuit; read each second by every process, mostly in vain.
@@ -68,24 +70,44 @@ def close(connection: Connection, tenant: str, key: str, now: datetime) -> OpenC
 def acquire(connection: Connection, requests: Sequence[TokenRequest], now: datetime) -> list[int]:
     """Take tokens out of buckets."""
     acquired = [0] * len(requests)
-    # In one order, so that two processes never wait for each other.
-    for at in sorted(range(len(requests)), key=lambda at: requests[at][:2]):
-        acquired[at] = _acquire(connection, requests[at], micros(now))
+    # In one order, so that two processes never wait for each other; of one bucket the first request comes first.
+    ordered = sorted(range(len(requests)), key=lambda at: requests[at][:2])
+    for first in range(0, len(ordered), _BUCKETS):
+        page = ordered[first : first + _BUCKETS]
+        for at, got in zip(page, _acquire(connection, [requests[at] for at in page], micros(now)), strict=True):
+            acquired[at] = got
     return acquired
 
 
-def _acquire(connection: Connection, request: TokenRequest, at: int) -> int:
-    tenant, endpoint_id, wanted, limit = request
-    full = {"endpoint_id": endpoint_id, "tenant": tenant, "tokens": float(limit.burst), "filled_at": at}
-    insert_new(connection, s.buckets, full)
+def _acquire(connection: Connection, requests: Sequence[TokenRequest], at: int) -> list[int]:
+    full = {
+        (request.tenant, request.endpoint_id): {
+            "tenant": request.tenant,
+            "endpoint_id": request.endpoint_id,
+            "tokens": float(request.limit.burst),
+            "filled_at": at,
+        }
+        for request in requests
+    }
+    insert_new_rows(connection, s.buckets, list(full.values()))
     bucket = s.buckets.c
-    its = (bucket.tenant == tenant, bucket.endpoint_id == endpoint_id)
-    row = connection.execute(select(bucket.tokens, bucket.filled_at).where(*its).with_for_update()).one()
-    # A clock that is behind the one that filled last adds nothing and takes nothing back.
-    passed = max(at - row.filled_at, 0) / 1e6
-    tokens = min(float(limit.burst), row.tokens + passed * limit.per_second)
-    acquired = min(wanted, int(tokens))
-    connection.execute(update(s.buckets).where(*its).values(tokens=tokens - acquired, filled_at=max(at, row.filled_at)))
+    its = tuple_(bucket.tenant, bucket.endpoint_id).in_(list(full))
+    query = select(s.buckets).where(its).order_by(bucket.tenant, bucket.endpoint_id).with_for_update()
+    buckets = {(row.tenant, row.endpoint_id): (row.tokens, row.filled_at) for row in connection.execute(query)}
+    acquired = []
+    for tenant, endpoint_id, wanted, limit in requests:
+        left, filled_at = buckets[tenant, endpoint_id]
+        # A clock that is behind the one that filled last adds nothing and takes nothing back.
+        tokens = min(float(limit.burst), left + max(at - filled_at, 0) / 1e6 * limit.per_second)
+        got = min(wanted, int(tokens))
+        acquired.append(got)
+        buckets[tenant, endpoint_id] = tokens - got, max(at, filled_at)
+    changed = [
+        {"its_tenant": tenant, "its_id": id_, "tokens": tokens, "filled_at": filled_at}
+        for (tenant, id_), (tokens, filled_at) in buckets.items()
+    ]
+    its = and_(bucket.tenant == bindparam("its_tenant"), bucket.endpoint_id == bindparam("its_id"))
+    connection.execute(update(s.buckets).where(its), changed)
     return acquired
 
 

@@ -23,12 +23,14 @@ from sqlalchemy import (
     or_,
     select,
     text,
+    tuple_,
     union_all,
     update,
 )
 
 from ...failpoints import failpoint
 from ...models.delivery import Delivery, DeliveryState
+from ...models.throttle import AFTER_CAPS, CAP, MAX_PER
 from ...ports import DeliveryFilter, Move
 from . import digests
 from . import schema as s
@@ -287,7 +289,15 @@ def purge(connection: Connection, before: datetime, keys_before: datetime, limit
     ).all()
     for these in _of_tenants(s.events, keys):
         connection.execute(update(s.events).where(these).values(idempotency_key=None, fingerprint=None))
-    return len(old) + len(gone) + len(keys)
+    return len(old) + len(gone) + len(keys) + _forget_full_buckets(connection, before, limit)
+
+
+def _forget_full_buckets(connection: Connection, before: datetime, limit: int) -> int:
+    """Delete buckets of people that must be full again, as new ones are; return how many."""
+    its = s.buckets.c
+    is_full = and_(its.endpoint_id > CAP, its.endpoint_id < AFTER_CAPS, its.filled_at < micros(before - MAX_PER))
+    some = select(its.endpoint_id, its.tenant).where(is_full).limit(limit)
+    return connection.execute(delete(s.buckets).where(is_full, tuple_(its.endpoint_id, its.tenant).in_(some))).rowcount
 
 
 def _of_tenants(table: Table, rows: Iterable[Any]) -> Iterator[ColumnElement[bool]]:
