@@ -47,6 +47,7 @@ class Event:
         idempotency_key: Publishing again with the same key does nothing and returns the first receipt.
         trace: A W3C ``traceparent``.
         deliver_at: Not before this time.
+        delay: Not before so long after it is published; in place of ``deliver_at``.
         expires_at: Not after this time.
         priority: ``high``, ``normal`` or ``low``.
         ordering_key: Events with the same key reach an endpoint in the order of publishing.
@@ -67,6 +68,7 @@ class Event:
     idempotency_key: str | None = None
     trace: str | None = None
     deliver_at: datetime | None = None
+    delay: timedelta | None = None
     expires_at: datetime | None = None
     priority: Priority | None = None
     ordering_key: str | None = None
@@ -120,7 +122,7 @@ class StoredEvent(NamedTuple):
     """An event as the store keeps it: checked, with its id, and serialised once.
 
     Attributes:
-        due_at: When it may be planned: the time of publishing, or ``deliver_at``.
+        due_at: When it may be planned: the time of publishing, or later as ``deliver_at`` or ``delay`` say.
         body: The exact bytes that every receiver of this event gets.
         fingerprint: A digest of the content, kept with ``idempotency_key``.
         metadata: JSON text.

@@ -13,7 +13,7 @@ from ...models.throttle import buckets_of
 from . import schema as s
 from .reading import of_event
 from .records import remove_subscriptions, touch
-from .rows import micros
+from .transitions import drop_unplanned
 
 _DELIVERIES = (s.queue, s.deliveries)
 #: Rows that are looked up by one statement.
@@ -86,10 +86,7 @@ def _take_out(
         left = dumps({**fields, "to": others}).decode() if others else None
         connection.execute(update(s.outbox).where(outbox).values(fence=s.outbox.c.fence + 1, taken_until=None))
         return connection.execute(update(s.events).where(event).values(audience=left)).rowcount
-    gone = connection.execute(delete(s.outbox).where(outbox).returning(s.outbox.c.ordering_key)).scalar()
-    if gone is not None:
-        waits = and_(s.outbox.c.tenant == tenant, s.outbox.c.ordering_key == gone, s.outbox.c.blocked)
-        connection.execute(update(s.outbox).where(waits).values(due_at=micros(now), blocked=False))
+    drop_unplanned(connection, tenant, s.outbox.c.event_id == event_id, now)
     return connection.execute(delete(s.events).where(event)).rowcount
 
 

@@ -106,8 +106,8 @@ def _acquire(connection: Connection, requests: Sequence[TokenRequest], at: int) 
         {"its_tenant": tenant, "its_id": id_, "tokens": tokens, "filled_at": filled_at}
         for (tenant, id_), (tokens, filled_at) in buckets.items()
     ]
-    its = and_(bucket.tenant == bindparam("its_tenant"), bucket.endpoint_id == bindparam("its_id"))
-    connection.execute(update(s.buckets).where(its), changed)
+    one = and_(bucket.tenant == bindparam("its_tenant"), bucket.endpoint_id == bindparam("its_id"))
+    connection.execute(update(s.buckets).where(one), changed)
     return acquired
 
 

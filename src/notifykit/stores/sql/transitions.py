@@ -99,6 +99,32 @@ def move(
     A delivery whose row cannot be read stays where it is and stops no other; if the filter names only that one, the
     error is raised.
     """
+    if wanted.means_event(to):
+        outbox = s.outbox.c
+        is_free = or_(outbox.taken_until.is_(None), outbox.taken_until <= micros(now))
+        dropped = drop_unplanned(connection, tenant, and_(outbox.event_id == wanted.event_id, is_free), now)
+        # First, so that a planner adds nothing after this.
+        return dropped + _move(connection, tenant, wanted, to, now, limit)
+    return _move(connection, tenant, wanted, to, now, limit)
+
+
+def drop_unplanned(connection: Connection, tenant: str, chosen: ColumnElement[bool], now: datetime) -> bool:
+    """Take an event out of the outbox, and let the next one of its FIFO group be planned; return whether it was there.
+
+    Args:
+        chosen: The row of the outbox.
+    """
+    its = s.outbox.c
+    gone = connection.execute(delete(s.outbox).where(its.tenant == tenant, chosen).returning(its.ordering_key)).first()
+    if gone is not None and gone.ordering_key is not None:
+        waits = and_(its.tenant == tenant, its.ordering_key == gone.ordering_key, its.blocked)
+        connection.execute(update(s.outbox).where(waits).values(due_at=micros(now), blocked=False))
+    return gone is not None
+
+
+def _move(
+    connection: Connection, tenant: str, wanted: DeliveryFilter, to: Move, now: datetime, limit: int | None
+) -> int:
     table = s.deliveries if to is Move.REDRIVE else s.queue
     chosen = and_(*conditions(table, tenant, wanted), in_states(table, wanted.states_for(to)))
     if not wanted.means_digests(to):
