@@ -134,7 +134,8 @@ class OperatorPromises:
         """To cancel what one subscriber gets is not to cancel the event."""
         event = make_event(at=clock.now(), due_at=clock.now() + HOUR)
         await store.append([event])
-        for more in ({"subscriber_id": RECEIVER}, {"states": "held"}, {"event_type": event.type}):
+        narrower: list[dict[str, Any]] = [{"subscriber_id": RECEIVER}, {"states": "held"}, {"event_type": event.type}]
+        for more in narrower:
             wanted = DeliveryFilter(event_id=event.id, **more)
             assert 0 == await store.move(ACME, wanted, Move.CANCEL, now=clock.now())
 
