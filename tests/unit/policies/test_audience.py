@@ -10,7 +10,8 @@ import pytest
 
 from notifykit.models.addresses import AddressState, Suppression
 from notifykit.models.audience import Audience
-from notifykit.models.delivery import NO_DETAILS, DeliveryState, EventDetails, NewDelivery, Priority
+from notifykit.models.delivery import NO_DETAILS, Claim, DeliveryState, EventDetails, NewDelivery, Priority
+from notifykit.models.digest import Digest
 from notifykit.models.event import TakenEvent
 from notifykit.models.event_type import StoredEventType
 from notifykit.models.preferences import Purpose, Scope, Selector, Setting
@@ -18,6 +19,7 @@ from notifykit.models.quiet_hours import QuietHours, Weekday, Window
 from notifykit.models.recipient import Recipient, RecipientAddress, TenantPreferences
 from notifykit.models.steps import Step, Unless
 from notifykit.models.subscription import PEOPLE
+from notifykit.models.throttle import Throttle
 from notifykit.models.unreadable import UnreadableRecipient, UnreadableTenantPreferences
 from notifykit.policies.audience import (
     FALLBACK_LOOK,
@@ -27,6 +29,8 @@ from notifykit.policies.audience import (
     decide_claimed,
     notice_plan,
     plan_person,
+    takes_token,
+    takes_token_later,
 )
 from notifykit.policies.contact import REASONS, Code, Verdict
 from notifykit.policies.decide import HOLD, SEND, Cancel, Expire, Hold, Suppress
@@ -388,3 +392,106 @@ def test_every_code_has_a_sentence() -> None:
     """Those of the decision, and those of steps; a provider's code has none."""
     assert all(sentence_for(code) for code in [*Code, *SENTENCES])
     assert "" == sentence_for("smtp_550")
+
+
+# ── frequency caps ─────────────────────────────────────────────────────────────────────────────
+
+CAP = Throttle(1, HOUR)
+
+
+def test_a_security_notification_has_no_cap() -> None:
+    """Whether the event or its type says so; without a type there is none either."""
+    assert of_type(throttle=CAP).throttle is CAP
+    assert of_type(throttle=CAP, purpose="security").throttle is None
+    assert of_type(details=EventDetails(purpose="security"), throttle=CAP).throttle is None
+    assert notice_plan("comment.created", NO_DETAILS, None, expires_at=None).throttle is None
+
+
+@pytest.mark.parametrize(
+    ("throttle", "channels", "changes", "taking"),
+    [
+        (CAP, ("in_app", "email", "push"), {}, ["email", "push"]),
+        (Throttle(1, HOUR, channels=["push"]), ("in_app", "email", "push"), {}, ["push"]),
+        (None, ("email",), {}, []),
+        (CAP, ("email", "push"), {"quiet_hours": NOON}, ["email", "push"]),
+        (CAP, ("email",), {"settings": (_off("email"),)}, []),
+        (CAP, ("email",), {"addresses": ()}, []),
+    ],
+)
+def test_what_is_sent_now_or_after_quiet_hours_takes_a_token(
+    throttle: Throttle | None, channels: tuple[str, ...], changes: dict[str, Any], taking: list[str]
+) -> None:
+    """What is refused, or waits for another reason, takes none."""
+    recipient = ada("email", "push", **changes)
+    plan = of_type(tuple(map(Step, channels)), throttle=throttle)
+
+    made = plan_person(taken(), plan, ADA, recipient, None, now=NOW)
+
+    assert taking == [new.channel for new in made if takes_token(plan, new)]
+
+
+@pytest.mark.parametrize("channels", [("email", "sms"), ("sms",)])
+def test_later_steps_take_no_token_when_they_are_planned(channels: tuple[str, ...]) -> None:
+    """A fallback with a cap is claimed before it is sent, also if no step before it may arrive."""
+    plan = of_type((Step("email", after=HOUR), Step("sms", fallback=True)), throttle=CAP)
+
+    made = plan_person(taken(), plan, ADA, ada(*channels), None, now=NOW)
+
+    waits = FALLBACK_LOOK if "email" in channels else NOTHING
+    assert ("sms", "held", "fallback", waits) == (made[-1].channel, *brief(made)[-1][2:])
+    assert not any(takes_token(plan, new) for new in made)
+
+
+def test_what_a_digest_collects_takes_no_token() -> None:
+    """The digest disturbs once."""
+    plan = of_type((Step("email"),), throttle=CAP, digest=Digest("daily", at="08:00"))
+    (new,) = plan_person(taken(), plan, ADA, ada("email"), None, now=NOW)
+
+    assert new.digest is not None
+    assert not takes_token(plan, new)
+
+
+@pytest.mark.parametrize(
+    ("channel", "changes", "decision", "expected"),
+    [
+        ("email", {}, None, True),
+        ("email", {}, Hold(NOW, "quiet_hours"), True),
+        ("email", {}, Cancel("read"), False),
+        ("email", {}, Suppress("muted"), False),
+        ("email", {"fence": 2}, None, False),
+        ("email", {"digest": "daily"}, None, False),
+        ("sms", {}, Hold(NOW, "fallback"), True),
+        ("push", {}, None, False),
+        ("chat", {}, None, False),
+        ("in_app", {}, None, False),
+    ],
+)
+def test_the_first_claim_of_a_later_step_takes_a_token(
+    channel: str, changes: dict[str, Any], decision: Any, expected: bool
+) -> None:
+    """Unless it is not sent; other steps took theirs when they were planned."""
+    later = Step("in_app", after=HOUR), Step("email", after=HOUR), Step("sms", fallback=True), Step("push")
+    claim = Claim(
+        make_id("dlv_"),
+        1,
+        1,
+        0,
+        0,
+        "acme",
+        make_id("evt_"),
+        "comment.created",
+        "",
+        ADA,
+        channel,
+        Priority.NORMAL,
+        None,
+        NOW,
+        None,
+        NOW,
+        b"{}",
+        1,
+        MAIL,
+    )._replace(**changes)
+
+    assert expected == takes_token_later(of_type(later, throttle=CAP), claim, decision)
+    assert not takes_token_later(of_type(later), claim, decision)
