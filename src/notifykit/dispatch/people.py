@@ -80,8 +80,10 @@ class People:
         for page, wanted in pages:
             named.setdefault(page.event.tenant, set()).update(wanted)
         known = await self._read(named, {page.event.type for page, _ in pages})
-        planned = [(page.deliveries, self._complete(page, wanted, known, now)) for page, wanted in pages]
-        await cap_planned(self._store, planned, now)
+        planned = [(page, self._complete(page, wanted, known, now)) for page, wanted in pages]
+        # An event that another planner has had comes here for the second time, and its tokens are taken already.
+        new = [(page.deliveries, plan) for page, plan in planned if page.event.fence == 1 or page.event.cursor]
+        await cap_planned(self._store, new, now)
 
     def _complete(self, page: Page, wanted: Mapping[str, str], known: _Known, now: datetime) -> NoticePlan:
         event = page.event

@@ -166,6 +166,20 @@ async def test_a_fallback_takes_its_token_when_it_wakes(town: Town, has_inbox: b
     assert [number] == town.sent("sms")
 
 
+async def test_an_event_whose_planner_died_takes_no_second_token(town: Town) -> None:
+    """It may have had the last one: it is sent."""
+    await town.save()
+    event = declare(town, Step("email"), throttle=Throttle(1, HOUR))
+    await town.publish(event, to=[ADA])
+    lost = await town.kit.apublish(event, tenant=TENANT, to=[ADA])
+    await town.kit.store.take(9, now=town.clock.now(), lease=QUARTER)
+
+    await town.work(QUARTER)
+    await town.work(QUARTER)
+
+    assert SENT == (await town.found(event_id=lost.event_id))[MAIL]
+
+
 async def test_what_a_digest_collects_takes_no_token(town: Town) -> None:
     """It disturbs nobody while it is collected, and the digest has its own pace."""
     await town.save()

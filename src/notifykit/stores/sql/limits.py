@@ -8,9 +8,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import groupby, islice
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, select, text, tuple_, update
+from sqlalchemy import Connection, and_, bindparam, delete, select, text, update
 
 from ...errors import StaleWriteError
 from ...models.circuit import OpenCircuit
@@ -72,41 +73,32 @@ def acquire(connection: Connection, requests: Sequence[TokenRequest], now: datet
     acquired = [0] * len(requests)
     # In one order, so that two processes never wait for each other; of one bucket the first request comes first.
     ordered = sorted(range(len(requests)), key=lambda at: requests[at][:2])
-    for first in range(0, len(ordered), _BUCKETS):
-        page = ordered[first : first + _BUCKETS]
-        for at, got in zip(page, _acquire(connection, [requests[at] for at in page], micros(now)), strict=True):
-            acquired[at] = got
+    for tenant, its in groupby(ordered, key=lambda at: requests[at].tenant):
+        while page := list(islice(its, _BUCKETS)):
+            got = _acquire(connection, tenant, [requests[at] for at in page], micros(now))
+            for at, tokens in zip(page, got, strict=True):
+                acquired[at] = tokens
     return acquired
 
 
-def _acquire(connection: Connection, requests: Sequence[TokenRequest], at: int) -> list[int]:
-    full = {
-        (request.tenant, request.endpoint_id): {
-            "tenant": request.tenant,
-            "endpoint_id": request.endpoint_id,
-            "tokens": float(request.limit.burst),
-            "filled_at": at,
-        }
-        for request in requests
-    }
-    insert_new_rows(connection, s.buckets, list(full.values()))
+def _acquire(connection: Connection, tenant: str, requests: Sequence[TokenRequest], at: int) -> list[int]:
+    full = {request.endpoint_id: float(request.limit.burst) for request in requests}
+    new = [{"tenant": tenant, "endpoint_id": id_, "tokens": tokens, "filled_at": at} for id_, tokens in full.items()]
+    insert_new_rows(connection, s.buckets, new)
     bucket = s.buckets.c
-    its = tuple_(bucket.tenant, bucket.endpoint_id).in_(list(full))
-    query = select(s.buckets).where(its).order_by(bucket.tenant, bucket.endpoint_id).with_for_update()
-    buckets = {(row.tenant, row.endpoint_id): (row.tokens, row.filled_at) for row in connection.execute(query)}
+    its = select(s.buckets).where(bucket.tenant == tenant, bucket.endpoint_id.in_(list(full)))
+    rows = connection.execute(its.order_by(bucket.endpoint_id).with_for_update())
+    buckets = {row.endpoint_id: (row.tokens, row.filled_at) for row in rows}
     acquired = []
-    for tenant, endpoint_id, wanted, limit in requests:
-        left, filled_at = buckets[tenant, endpoint_id]
+    for _, endpoint_id, wanted, limit in requests:
+        left, filled_at = buckets.get(endpoint_id, (full[endpoint_id], at))  # it may have been purged just now
         # A clock that is behind the one that filled last adds nothing and takes nothing back.
         tokens = min(float(limit.burst), left + max(at - filled_at, 0) / 1e6 * limit.per_second)
         got = min(wanted, int(tokens))
         acquired.append(got)
-        buckets[tenant, endpoint_id] = tokens - got, max(at, filled_at)
-    changed = [
-        {"its_tenant": tenant, "its_id": id_, "tokens": tokens, "filled_at": filled_at}
-        for (tenant, id_), (tokens, filled_at) in buckets.items()
-    ]
-    one = and_(bucket.tenant == bindparam("its_tenant"), bucket.endpoint_id == bindparam("its_id"))
+        buckets[endpoint_id] = tokens - got, max(at, filled_at)
+    changed = [{"its": id_, "tokens": tokens, "filled_at": at} for id_, (tokens, at) in buckets.items()]
+    one = and_(bucket.tenant == tenant, bucket.endpoint_id == bindparam("its"))
     connection.execute(update(s.buckets).where(one), changed)
     return acquired
 
