@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 from ..models.delivery import Claim, DeliveryState, NewDelivery
 from ..models.ids import is_for_person
@@ -13,37 +14,29 @@ from ..policies.contact import Code
 from ..policies.decide import Decision, Suppress
 from ..ports import Limits, TokenRequest
 
-#: A tenant, and the key of a bucket.
-_Bucket = tuple[str, str]
+T = TypeVar("T")
+#: A tenant, the key of a bucket, and the event that a person is told: the deliveries to all of a person's addresses on
+#: a channel are one notification.
+_Notification = tuple[str, str, str]
 
 
 async def cap_planned(store: Limits, planned: Iterable[tuple[list[NewDelivery], NoticePlan]], now: datetime) -> None:
-    """Suppress those of planned deliveries, in place, for whose notification no token is left.
-
-    The deliveries of an event to a person's addresses on one channel are one notification.
-    """
-    places: dict[tuple[_Bucket, str], list[tuple[list[NewDelivery], int]]] = {}
-    wanted: list[tuple[_Bucket, Throttle]] = []
-    for deliveries, plan in planned:
-        if plan.throttle is None:
-            continue
-        for at, new in enumerate(deliveries):
-            if is_for_person(new.subscription_id, new.address) and takes_token(plan, new):
-                bucket = _bucket(plan, plan.throttle, new)
-                theirs = places.setdefault((bucket, new.event_id), [])
-                if not theirs:
-                    wanted.append((bucket, plan.throttle))
-                theirs.append((deliveries, at))
-    taken = await _take(store, wanted, now)
-    for theirs, is_left in zip(places.values(), taken, strict=True):
-        for deliveries, at in () if is_left else theirs:
-            capped = deliveries[at]._replace(state=DeliveryState.SUPPRESSED, reason=Code.CAPPED.value, due_at=now)
-            deliveries[at] = capped
+    """Suppress those of planned deliveries, in place, for whose notification no token is left."""
+    asked = [
+        (_notification(plan, plan.throttle, new), plan.throttle, (deliveries, at))
+        for deliveries, plan in planned
+        if plan.throttle is not None
+        for at, new in enumerate(deliveries)
+        if is_for_person(new.subscription_id, new.address) and takes_token(plan, new)
+    ]
+    for deliveries, at in await _refused(store, asked, now):
+        capped = deliveries[at]._replace(state=DeliveryState.SUPPRESSED, reason=Code.CAPPED.value, due_at=now)
+        deliveries[at] = capped
 
 
 async def cap_claimed(
     store: Limits,
-    claims: Sequence[Claim],
+    claims: Iterable[Claim],
     plans: Mapping[str, NoticePlan],
     decisions: Mapping[str, Decision],
     now: datetime,
@@ -54,28 +47,23 @@ async def cap_claimed(
         plans: By the ids of the deliveries.
         decisions: What else is decided of them, but those that are sent.
     """
-    wanted: list[tuple[_Bucket, Throttle]] = []
-    asking: dict[tuple[_Bucket, str], list[str]] = {}
-    for claim in claims:
-        plan = plans[claim.delivery_id]
-        if plan.throttle is not None and takes_token_later(plan, claim, decisions.get(claim.delivery_id)):
-            bucket = _bucket(plan, plan.throttle, claim)
-            theirs = asking.setdefault((bucket, claim.event_id), [])
-            if not theirs:
-                wanted.append((bucket, plan.throttle))
-            theirs.append(claim.delivery_id)
-    taken = await _take(store, wanted, now)
-    refused = [theirs for theirs, is_left in zip(asking.values(), taken, strict=True) if not is_left]
-    return {id_: Suppress(Code.CAPPED.value) for theirs in refused for id_ in theirs}
+    asked = [
+        (_notification(plan, plan.throttle, claim), plan.throttle, claim.delivery_id)
+        for claim, plan in ((claim, plans[claim.delivery_id]) for claim in claims)
+        if plan.throttle is not None and takes_token_later(plan, claim, decisions.get(claim.delivery_id))
+    ]
+    return {id_: Suppress(Code.CAPPED.value) for id_ in await _refused(store, asked, now)}
 
 
-def _bucket(plan: NoticePlan, throttle: Throttle, its: NewDelivery | Claim) -> _Bucket:
-    return its.tenant, throttle.bucket(its.subscriber_id, plan.notice.category, its.channel)
+def _notification(plan: NoticePlan, throttle: Throttle, its: NewDelivery | Claim) -> _Notification:
+    return its.tenant, throttle.bucket(its.subscriber_id, plan.notice.category, its.channel), its.event_id
 
 
-async def _take(store: Limits, wanted: Sequence[tuple[_Bucket, Throttle]], now: datetime) -> list[bool]:
-    """Take one token for each, in this order; return which have got one."""
-    if not wanted:
+async def _refused(store: Limits, asked: Sequence[tuple[_Notification, Throttle, T]], now: datetime) -> list[T]:
+    """Take one token for each notification, in their order; return what belongs to those that have got none."""
+    throttles = {notification: throttle for notification, throttle, _ in asked}
+    if not throttles:
         return []
-    requests = [TokenRequest(*bucket, 1, throttle.rate) for bucket, throttle in wanted]
-    return [acquired > 0 for acquired in await store.acquire(requests, now=now)]
+    requests = [TokenRequest(tenant, key, 1, its.rate) for (tenant, key, _), its in throttles.items()]
+    acquired = dict(zip(throttles, await store.acquire(requests, now=now), strict=True))
+    return [its for notification, _, its in asked if not acquired[notification]]

@@ -136,10 +136,9 @@ def notice_plan(
     if event_type is not None:
         category, purpose = category or event_type.category, purpose or event_type.purpose
     digest = None if event_type is None else event_type.digest
-    is_capped = event_type is not None and purpose != Purpose.SECURITY
     return NoticePlan(
         collects=collects,
-        throttle=event_type.throttle if event_type is not None and is_capped else None,
+        throttle=None if event_type is None or purpose == Purpose.SECURITY else event_type.throttle,
         digest=digest,
         group=None if digest is None or digest.group is None or body is None else group_of(loads(body), digest.group),
         notice=Notice(

@@ -110,9 +110,11 @@ class MemoryRecords(MemoryDeliveries):
                 tables.end(tables.rows[id_], DeliveryState.CANCELLED, None, now)
             count += 1 + len(tables.history.get(id_, ()))
         tables.forget(theirs, ())
-        for key in [key for key in tables.buckets if key[0] == tenant and key[1].startswith(buckets_of(recipient_id))]:
-            del tables.buckets[key]
-            count += 1
+        caps = buckets_of(recipient_id)
+        for key in [*tables.buckets]:
+            if key[0] == tenant and (key[1] == recipient_id or key[1].startswith(caps)):
+                del tables.buckets[key]
+                count += 1
         for event in [each for each in tables.events.values() if each.tenant == tenant]:
             count += self._take_out(event, recipient_id, now)
         self._tables.versions[tenant] += 1

@@ -27,10 +27,9 @@ def erase(connection: Connection, tenant: str, recipient_id: str, now: datetime)
     record = and_(s.recipients.c.tenant == tenant, s.recipients.c.id == recipient_id)
     count += connection.execute(delete(s.recipients).where(record)).rowcount
     prefix = buckets_of(recipient_id)
-    theirs = and_(
-        s.buckets.c.tenant == tenant, s.buckets.c.endpoint_id > prefix, s.buckets.c.endpoint_id < prefix + "~"
-    )
-    count += connection.execute(delete(s.buckets).where(theirs)).rowcount
+    key = s.buckets.c.endpoint_id
+    theirs = or_(key == recipient_id, and_(key > prefix, key < prefix + "~"))
+    count += connection.execute(delete(s.buckets).where(s.buckets.c.tenant == tenant, theirs)).rowcount
     for table in _DELIVERIES:
         count += _delete_deliveries(connection, table, tenant, recipient_id)
     for event_id, audience in _addressed(connection, tenant, recipient_id):
