@@ -48,8 +48,8 @@ def measure(lent: Database, size: int) -> Iterator[Finding]:
     if len(delays) != published:
         raise DisagreementError(f"{published} urgent events were published, {len(delays)} arrived")
     print(
-        f"one event to {size:,} people: {size / seconds:,.0f} people/s, worker {idle:.0f} MB idle, {most:.0f} MB at the "
-        f"most; {published} urgent events waited p50 {delays[len(delays) // 2]:.0f} ms, at most {delays[-1]:.0f} ms"
+        f"one event to {size:,} people: {size / seconds:,.0f} people/s, worker {idle:.0f} MB idle, {most:.0f} MB at "
+        f"the most; {published} urgent events waited p50 {delays[len(delays) // 2]:.0f} ms, at most {delays[-1]:.0f} ms"
     )
     yield Finding(
         what=f"memory of a worker above idle during one event to {size:,} people",

@@ -101,6 +101,7 @@ if TYPE_CHECKING:
     from .models.retry import RetryPolicy as RetryPolicy
     from .models.steps import Step as Step
     from .models.subscription import Subscription as Subscription
+    from .models.throttle import Throttle as Throttle
     from .policies.admit import Limits as Limits
     from .ports import AddressedChannel as AddressedChannel
     from .ports import Channel as Channel
@@ -181,6 +182,7 @@ _HOMES = {
     **dict.fromkeys(("Consent", "Person", "Recipient", "RecipientAddress", "TenantPreferences"), ".models.recipient"),
     "RetryPolicy": ".models.retry",
     "Step": ".models.steps",
+    "Throttle": ".models.throttle",
     "Subscription": ".models.subscription",
     "Limits": ".policies.admit",
     **dict.fromkeys(("AddressedChannel", "Channel", "Clock", "DeliveryFilter", "Store", "StoreStats"), ".ports"),
@@ -281,6 +283,7 @@ __all__ = [
     "TemplateError",
     "TenantPreferences",
     "TenantSettings",
+    "Throttle",
     "ValueRefusedError",
     "VaultError",
     "Weekday",

@@ -102,6 +102,7 @@ class BlockingDeliveries(_Part):
     redrive_all = _Waits(Deliveries.redrive_all)
     recover = _Waits(Deliveries.recover)
     cancel = _Waits(Deliveries.cancel)
+    cancel_all = _Waits(Deliveries.cancel_all)
     wake_all = _Waits(Deliveries.wake_all)
     changes = _Waits(Deliveries.changes)
 

@@ -42,6 +42,7 @@ from .models.delivery import Priority
 from .models.digest import Digest
 from .models.event import TYPE_GRAMMAR, Event, EventType
 from .models.steps import Step, steps_problems
+from .models.throttle import Throttle
 from .policies.admit import DEFAULT_LIMITS
 from .policies.typed import Compiler, instance_problems
 
@@ -77,6 +78,7 @@ _DECLARATION: Mapping[str, Check] = {
     "tells_actor": flag,
     "expires_after": optional(duration(timedelta(seconds=1))),
     "digest": optional(instance(Digest)),
+    "throttle": optional(instance(Throttle)),
 }
 
 
@@ -94,6 +96,7 @@ class EventTypeOptions(TypedDict, total=False):
     tells_actor: bool
     expires_after: timedelta | None
     digest: Digest | None
+    throttle: Throttle | None
 
 
 # ── declaring ──────────────────────────────────────────────────────────────────────────────────
@@ -113,6 +116,7 @@ def event(
     tells_actor: bool = False,
     expires_after: timedelta | None = None,
     digest: Digest | None = None,
+    throttle: Throttle | None = None,
 ) -> Callable[[C], C]:
     """Declare that an attrs class is the payload of the event type ``name``.
 
@@ -130,6 +134,7 @@ def event(
         tells_actor: Whether the ``actor`` of an event is told as well.
         expires_after: How long after it is due an event is of use, unless it says so itself.
         digest: Send people its events together in one message, not each on its own.
+        throttle: Leave out what a person gets too often (see :class:`Throttle`).
 
     Raises:
         ConfigurationError: The declaration cannot work, such as a step that can never run.
@@ -159,6 +164,7 @@ def event(
             tells_actor=tells_actor,
             expires_after=expires_after,
             digest=digest,
+            throttle=throttle,
         )
         _require_sound(declared)
         setattr(payload, _DECLARED, declared)

@@ -125,7 +125,8 @@ class Move(StrEnum):
     """How an operator moves deliveries.
 
     Attributes:
-        CANCEL: End deliveries that wait (``PENDING`` and ``HELD``, not those being sent).
+        CANCEL: End deliveries that wait (``PENDING`` and ``HELD``, not those being sent).  A filter with nothing but an
+            event's id also takes the event out of the outbox, unless a planner has it, and that counts as one.
         REDRIVE: Make deliveries that have ended due again as a new generation: without states in the filter all
             but those that were delivered, but those that are named by id whatever their end was.
         WAKE: Make deliveries that are ``HELD`` due now.
@@ -169,6 +170,10 @@ class DeliveryFilter:
             return allowed - {DeliveryState.DELIVERED}
         return allowed
 
+    def means_event(self, move: Move) -> bool:
+        """Tell whether ``move`` cancels a whole event: what is planned of it, and what is not."""
+        return move is Move.CANCEL and self.event_id is not None and self == DeliveryFilter(event_id=self.event_id)
+
     def means_digests(self, move: Move) -> bool:
         """Tell whether ``move`` takes the deliveries of digests, which are about many events, of those that are meant.
 
@@ -194,6 +199,7 @@ class EventFilter:
         ids: With one of these ids, at most 1,000; any iterable of them.
         type: Of this type.
         planned: Whether the event has left the outbox.
+        idempotency_key: Published with this key.
 
     Raises:
         InvalidInputError: A field is not what it should be.
@@ -202,13 +208,15 @@ class EventFilter:
     ids: frozenset[str] | None = attrs.field(default=None, converter=_as_ids, validator=_ids)
     type: str | None = attrs.field(default=None, validator=_identifier)
     planned: bool | None = attrs.field(default=None, validator=field_check(optional(flag)))
+    idempotency_key: str | None = attrs.field(default=None, validator=_identifier)
 
 
 class TokenRequest(NamedTuple):
     """A request for tokens of one bucket.
 
     Attributes:
-        endpoint_id: Whose bucket it is.
+        endpoint_id: Whose bucket it is: an endpoint's, or the key of a person's (see
+            :meth:`~notifykit.models.throttle.Throttle.bucket`).
         tokens: How many are wanted at the most.
         limit: How fast the bucket refills, and how many it holds.
     """
@@ -428,7 +436,7 @@ class Queue(Protocol):
         """Delete up to ``limit`` deliveries and events that ended before ``before``; return how many rows were deleted.
 
         Never deletes an event that is not planned or has open deliveries.  Idempotency
-        keys published before ``keys_before`` are forgotten.
+        keys published before ``keys_before`` are forgotten.  Buckets of people that must be full are deleted, too.
         """
         ...
 
@@ -584,7 +592,10 @@ class Limits(Protocol):
         ...
 
     async def acquire(self, requests: Sequence[TokenRequest], *, now: datetime) -> list[int]:
-        """Take tokens out of buckets, which start full; return how many each request got, in their order."""
+        """Take tokens out of buckets, which start full; return how many each request got, in their order.
+
+        Of several requests of one bucket the first is served first.
+        """
         ...
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, Literal, TypedDict
 
@@ -53,6 +53,7 @@ class PublishOptions(TypedDict, total=False):
     trace: str
     occurred_at: datetime
     deliver_at: datetime
+    delay: timedelta
     expires_at: datetime
     priority: Priority | Literal["high", "normal", "low"]
     ordering_key: str

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
+import anyio
 import attrs
 
-from ..errors import NotFoundError, StateError
-from ..models.checks import instance, optional
+from ..errors import InvalidInputError, NotFoundError, StateError
+from ..models.checks import identifier, instance, optional
 from ..models.delivery import Attempt, Delivery, DeliveryState
+from ..models.event_type import ALL_TENANTS, StoredEventType
 from ..policies.arguments import checked
 from ..ports import Clock, DeliveryFilter, EventFilter, Move, Store
 from .changes import Changes, Cursor, look
 
 #: How many deliveries one redrive moves in one step.
 PAGE = 500
+#: How often, and after how many seconds each, it is tried to cancel an event that a planner has.
+_TRIES: Final = 40
+_PAUSE: Final = 0.05
+_ID = optional(identifier)
 _FILTER = optional(instance(DeliveryFilter))
 
 
@@ -149,6 +156,82 @@ class Deliveries:
         if not await self._store.move(tenant, _only(delivery_id), Move.CANCEL, now=self._clock.now()):
             delivery = await self.get(delivery_id, tenant=tenant)
             raise StateError(f"delivery {delivery_id} is {delivery.state.value}: only a waiting one can be cancelled")
+
+    @checked(event_id=_ID, key=_ID, recipient=_ID)
+    async def cancel_all(
+        self,
+        *,
+        tenant: str,
+        event_id: str | None = None,
+        key: str | None = None,
+        recipient: str | None = None,
+        type: str | None = None,
+        category: str | None = None,
+    ) -> int:
+        """Cancel what waits of an event, or for a recipient; return how many deliveries.
+
+        An event that is not planned yet, such as a scheduled one, will not be planned, and counts as one.  What a
+        recipient will be told of events that are not planned yet is not cancelled.
+
+        Args:
+            event_id: The event's id.
+            key: The event's idempotency key.
+            recipient: The recipient's id.
+            type: Only events of this type, for a recipient.
+            category: Only types of this category, for a recipient.
+
+        Raises:
+            InvalidInputError: Not exactly one of event_id, key and recipient is given, or type or category without one.
+            NotFoundError: The tenant has no such event.
+            StateError: A planner has had the event all the time; try again.
+        """
+        if (event_id is not None) + (key is not None) + (recipient is not None) != 1:
+            raise InvalidInputError(["give event_id, key or recipient, and only one of them"])
+        if recipient is None and (type is not None or category is not None):
+            raise InvalidInputError(["type, category: choose among what waits for a recipient; give recipient"])
+        if recipient is None:
+            return await self._cancel_event(tenant, event_id, key)
+        types = [type] if category is None else await self._types(category)
+        return sum(
+            [
+                await self._cancel(tenant, DeliveryFilter(subscriber_id=recipient, event_type=each))
+                for each in types
+                if type in (None, each)
+            ]
+        )
+
+    async def _cancel_event(self, tenant: str, event_id: str | None, key: str | None) -> int:
+        its = EventFilter(ids=None if event_id is None else {event_id}, idempotency_key=key)
+        found = await self._store.find_events(tenant, its, limit=1)
+        if not found:
+            raise NotFoundError("event", event_id or f"with the key {key}")
+        id_ = found[0].id
+        count = 0
+        for _ in range(_TRIES):
+            count += await self._cancel(tenant, DeliveryFilter(event_id=id_))
+            if not await self._store.find_events(tenant, EventFilter(ids={id_}, planned=False), limit=1):
+                return count
+            await anyio.sleep(_PAUSE)
+        raise StateError(f"event {id_} is being planned: {count} of its deliveries were cancelled, try again")
+
+    async def _cancel(self, tenant: str, wanted: DeliveryFilter) -> int:
+        """Cancel what waits, a page at a time."""
+        total, moved = 0, PAGE
+        while moved >= PAGE:
+            moved = await self._store.move(tenant, wanted, Move.CANCEL, now=self._clock.now(), limit=PAGE)
+            total += moved
+        return total
+
+    async def _types(self, category: str) -> Sequence[str]:
+        """Return the types of a category."""
+        found: list[str] = []
+        after: str | None = None
+        while True:
+            page = await self._store.page(StoredEventType, ALL_TENANTS, limit=PAGE, after=after)
+            found += [each.id for each in page if each.category == category]
+            if len(page) < PAGE:
+                return found
+            after = page[-1].id
 
 
 def _only(delivery_id: str) -> DeliveryFilter:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from . import inputs
-from .failures import OK
+from .failures import OK, UsageError
 from .paging import collect, note_more
 from .parser import Commands, Parser
 from .text import Cell, Column, cut, fields, plain, table
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ..ports import DeliveryFilter
     from .context import Context
 
+#: What chooses deliveries to cancel, as options and as parameters.
+_CHOSEN = {"event": "event_id", "key": "key", "recipient": "recipient", "type": "type", "category": "category"}
 STATES = ("pending", "sending", "held", "delivered", "dead", "cancelled", "expired", "suppressed")
 
 
@@ -48,11 +50,20 @@ def add(commands: Commands) -> None:
         "cancel",
         cancel,
         help="cancel waiting deliveries",
-        description="Cancel waiting deliveries (pending or held). A delivery that is being sent, or has ended, is not "
-        "changed and is an error. 'notifykit dead redrive DELIVERY' sends a cancelled delivery after all.",
-        example="notifykit deliveries cancel dlv_01J… dlv_01K…",
+        description="Cancel waiting deliveries (pending or held): by their ids, all of an event, or all for a "
+        "recipient. By id, a delivery that is being sent, or has ended, is not changed and is an error. An event that "
+        "is not planned yet, such as a scheduled one, is cancelled as a whole. 'notifykit dead redrive DELIVERY' sends "
+        "a cancelled delivery after all.",
+        example="notifykit deliveries cancel dlv_01J… dlv_01K…\n"
+        "notifykit deliveries cancel --key invoice-7-reminder\n"
+        "notifykit deliveries cancel --recipient user:42 --category comments",
     )
-    parser.add_argument("deliveries", nargs="+", metavar="DELIVERY", help="their ids, dlv_…")
+    parser.add_argument("deliveries", nargs="*", metavar="DELIVERY", help="their ids, dlv_…")
+    parser.add_argument("--event", metavar="EVENT", help="all that waits of an event, evt_…")
+    parser.add_argument("--key", metavar="KEY", help="all that waits of the event with this idempotency key")
+    parser.add_argument("--recipient", metavar="RECIPIENT", help="all that waits for a recipient")
+    parser.add_argument("--type", metavar="TYPE", help="with --recipient: only events of this type")
+    parser.add_argument("--category", metavar="CATEGORY", help="with --recipient: only types of this category")
 
 
 def add_filter(parser: Parser, *, limit: bool = True) -> None:
@@ -179,8 +190,15 @@ async def show(context: Context) -> int:
 
 async def cancel(context: Context) -> int:
     """Cancel deliveries in order; stop with an error at the first one that cannot be cancelled."""
+    args = context.args
+    chosen = {parameter: getattr(args, option) for option, parameter in _CHOSEN.items()}
+    if bool(args.deliveries) == any(value is not None for value in chosen.values()):
+        raise UsageError("which deliveries is not clear; give ids, or --event, --key or --recipient")
     async with context.open() as kit:
-        for delivery_id in context.args.deliveries:
+        if not args.deliveries:
+            count = await kit.deliveries.cancel_all(tenant=context.tenant, **chosen)
+            context.out.answer({"cancelled": count}, f"{count} cancelled")
+        for delivery_id in args.deliveries:
             await kit.deliveries.cancel(delivery_id, tenant=context.tenant)
             context.out.answer({"id": delivery_id, "state": "cancelled"}, f"{delivery_id} cancelled")
     return OK

@@ -26,6 +26,7 @@ from ..policies.audience import (
 )
 from ..policies.decide import HOLD, SEND, Decision, Hold, Suppress
 from ..ports import MAX_IDS, DeliveryFilter, Digests, Inbox, Store
+from .caps import cap_claimed, cap_planned
 from .directory import CAPACITY, Directory
 
 #: Returns an event type that this program declares.
@@ -92,10 +93,12 @@ class People:
             named.setdefault(event.tenant, set()).update(wanted)
             versions[event.tenant] = max(event.tenant_version, versions.get(event.tenant, 0))
         known = await self._read(named, versions, {page.event.type for page, _ in pages})
-        for page, wanted in pages:
-            self._complete(page, wanted, known, now)
+        planned = [(page, self._complete(page, wanted, known, now)) for page, wanted in pages]
+        # An event that another planner has had comes here for the second time, and its tokens are taken already.
+        new = [(page.deliveries, plan) for page, plan in planned if page.event.fence == 1 or page.event.cursor]
+        await cap_planned(self._store, new, now)
 
-    def _complete(self, page: Page, wanted: Mapping[str, str], known: _Known, now: datetime) -> None:
+    def _complete(self, page: Page, wanted: Mapping[str, str], known: _Known, now: datetime) -> NoticePlan:
         event = page.event
         plan = self._plan(event, event.type, known, page.audience.channels)
         tenant = known.tenants.get(event.tenant)
@@ -106,6 +109,7 @@ class People:
             page.deliveries.extend(made)
             if recipient is not None:
                 self._directory.introduce(event.tenant, _person(recipient, tenant))
+        return plan
 
     # -- waking ----------------------------------------------------------------------------------
 
@@ -146,7 +150,7 @@ class People:
                 decision = self._prime(claim.channel, address, recipient, tenant, now)
             if decision is not SEND:
                 found[claim.delivery_id] = decision
-        return found
+        return found | await cap_claimed(self._store, theirs, plans, found, now)
 
     async def _earlier(
         self, claims: Iterable[Claim], plans: Mapping[str, NoticePlan], known: _Known

@@ -12,7 +12,7 @@ from .checks import field_check, number, whole
 from .retry import DEFAULT_RETRY, RetryPolicy
 
 #: Within these every sum and quotient that is made of a rate is finite.
-MIN_RATE, MAX_RATE = 0.00001, 1_000_000.0
+MIN_RATE, MAX_RATE = 0.0000001, 1_000_000.0
 MAX_BURST = 1_000_000
 
 
@@ -45,7 +45,7 @@ class RateLimit:
     """A token bucket: so many attempts a second over all processes, and so many at once after a pause.
 
     Attributes:
-        per_second: How many tokens come in a second, from 0.00001 (one in a day or so) to 1,000,000.
+        per_second: How many tokens come in a second, from 0.0000001 (one in 116 days) to 1,000,000.
         burst: How many tokens there are at the most, up to 1,000,000.
     """
 

@@ -14,6 +14,7 @@ from .steps import MAX_STEPS, Step
 
 if TYPE_CHECKING:  # it knows time zones, and most programs need none
     from .digest import Digest
+    from .throttle import Throttle
 
 #: An event type is words joined by full stops (Standard Webhooks 1.0.0, "Event types").
 TYPE_GRAMMAR = r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*"
@@ -46,6 +47,7 @@ class Event:
         idempotency_key: Publishing again with the same key does nothing and returns the first receipt.
         trace: A W3C ``traceparent``.
         deliver_at: Not before this time.
+        delay: Not before so long after it is published; in place of ``deliver_at``.
         expires_at: Not after this time.
         priority: ``high``, ``normal`` or ``low``.
         ordering_key: Events with the same key reach an endpoint in the order of publishing.
@@ -66,6 +68,7 @@ class Event:
     idempotency_key: str | None = None
     trace: str | None = None
     deliver_at: datetime | None = None
+    delay: timedelta | None = None
     expires_at: datetime | None = None
     priority: Priority | None = None
     ordering_key: str | None = None
@@ -96,6 +99,7 @@ class EventType:
         tells_actor: Whether the event's ``actor`` is told as well.
         expires_after: How long after it is due an event is of use, unless it says so itself.
         digest: How people get its events together in one message, if they do.
+        throttle: How many of its notifications a person gets in a time, if that is limited.
     """
 
     name: str
@@ -111,13 +115,14 @@ class EventType:
     tells_actor: bool = False
     expires_after: timedelta | None = None
     digest: Digest | None = None
+    throttle: Throttle | None = None
 
 
 class StoredEvent(NamedTuple):
     """An event as the store keeps it: checked, with its id, and serialised once.
 
     Attributes:
-        due_at: When it may be planned: the time of publishing, or ``deliver_at``.
+        due_at: When it may be planned: the time of publishing, or later as ``deliver_at`` or ``delay`` say.
         body: The exact bytes that every receiver of this event gets.
         fingerprint: A digest of the content, kept with ``idempotency_key``.
         metadata: JSON text.

@@ -11,6 +11,7 @@ from .delivery import Priority
 from .digest import Digest
 from .event import EventType
 from .steps import Step
+from .throttle import Throttle
 
 #: The tenant of types that a program declares: they are the same for all tenants.
 ALL_TENANTS: Final = ""
@@ -31,6 +32,7 @@ class StoredEventType:
         steps: Over which channels people are told; none at all for the default.
         tells_actor: Whether the event's ``actor`` is told as well.
         digest: How people get its events together in one message, if they do.
+        throttle: How many of its notifications a person gets, if that is limited.
         version: How often the record has been saved; 0 until it is.
     """
 
@@ -44,6 +46,7 @@ class StoredEventType:
     steps: tuple[Step, ...] = ()
     tells_actor: bool = False
     digest: Digest | None = None
+    throttle: Throttle | None = None
     version: int = 0
 
     @classmethod
@@ -60,6 +63,7 @@ class StoredEventType:
             steps=declared.steps,
             tells_actor=declared.tells_actor,
             digest=declared.digest,
+            throttle=declared.throttle,
         )
 
     @property

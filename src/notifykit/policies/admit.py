@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from hashlib import blake2b
 from math import isfinite
@@ -26,7 +26,7 @@ from ..codec import MAX_DEPTH, dumps, json_problems, loads, timestamp
 from ..errors import InvalidEventError, InvalidInputError
 from ..models import ids
 from ..models.audience import Audience
-from ..models.checks import TENANT_RULE, UNPRINTABLE, field_check, whole
+from ..models.checks import TENANT_RULE, UNPRINTABLE, duration, field_check, whole
 from ..models.checks import tenant as check_tenant
 from ..models.delivery import Priority
 from ..models.event import TYPE_GRAMMAR, Event, EventType, Resource, StoredEvent
@@ -44,6 +44,8 @@ _TRACEPARENT = re.compile(
     r"|[0-9a-f]{2}(?<!00)-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[!-~]*)?)"
 )
 _MAX_VERSION = 32_767  # stores keep it in 16 bits
+_MICROSECOND = timedelta(microseconds=1)
+_DELAY = duration(timedelta(0))
 _LAST = datetime.max.replace(tzinfo=UTC)
 
 
@@ -273,6 +275,8 @@ def _fingerprint(
     ]
     if audience is not None:  # others keep the digest that they had before there were audiences
         content.append(audience)
+    if event.delay is not None:
+        content.append(event.delay // _MICROSECOND)
     return blake2b(dumps(content) + data, digest_size=16).digest()
 
 
@@ -394,11 +398,24 @@ def _times(event: Event, now: datetime, problems: list[str]) -> tuple[datetime, 
         occurred_at = _utc(event.occurred_at, "occurred_at", problems) or now
     if event.deliver_at is not None:
         due_at = max(now, _utc(event.deliver_at, "deliver_at", problems) or now)
+    if event.delay is not None:
+        if event.deliver_at is not None:
+            problems.append("delay: give deliver_at or delay, not both")
+        if (wrong := _DELAY(event.delay)) is not None:
+            problems.append(f"delay: {wrong}")
+        else:
+            due_at = now + event.delay
     if event.expires_at is not None:
         expires_at = _utc(event.expires_at, "expires_at", problems)
         if expires_at is not None and expires_at <= due_at:
-            problems.append("expires_at: must be after " + ("deliver_at" if due_at > now else "the time of publishing"))
+            problems.append("expires_at: must be after " + _start(event, due_at, now))
     return occurred_at, due_at, expires_at
+
+
+def _start(event: Event, due_at: datetime, now: datetime) -> str:
+    if due_at == now:
+        return "the time of publishing"
+    return "deliver_at" if event.delay is None else "the delay"
 
 
 def _utc(instant: object, path: str, problems: list[str]) -> datetime | None:

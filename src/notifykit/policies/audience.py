@@ -25,7 +25,8 @@ from ..models.preferences import Purpose
 from ..models.quiet_hours import QuietHours, zone_named
 from ..models.recipient import Recipient, TenantPreferences
 from ..models.steps import IN_APP, Step, Unless
-from ..models.unreadable import UnreadableRecipient
+from ..models.throttle import Throttle
+from ..models.unreadable import UnreadableRecipient, UnreadableTenantPreferences
 from .contact import Code, Collect, Decision, Defer, Person, Skip, decide_contact, person_of, usable_addresses
 from .decide import HOLD, SEND, Cancel, Expire, Hold, Join, Suppress
 from .decide import Decision as Claimed
@@ -42,6 +43,7 @@ UNKNOWN_RECIPIENT, RECIPIENT_DELETED, RECIPIENT_UNREADABLE = (
     "recipient_deleted",
     "recipient_unreadable",
 )
+PREFERENCES_UNREADABLE = "preferences_unreadable"
 LATER_STEP, FALLBACK, EARLIER_DELIVERED = "later_step", "fallback", "earlier_step_delivered"
 NO_CHANNEL, ADDRESS_REFUSED = "no_channel", "address_refused"
 
@@ -50,6 +52,7 @@ SENTENCES: Final = {
     UNKNOWN_RECIPIENT: "There was no such recipient when the event was planned.",
     RECIPIENT_DELETED: "The recipient was removed before it could be sent.",
     RECIPIENT_UNREADABLE: "The record of the recipient cannot be read.",
+    PREFERENCES_UNREADABLE: "It waits: what the tenant says for all of its people cannot be read.",
     NO_CHANNEL: "It waits for a process whose channel of this name takes addresses.",
     ADDRESS_REFUSED: "The channel cannot use the address.",
     LATER_STEP: "It waits: this step of the type comes later.",
@@ -81,6 +84,7 @@ class NoticePlan:
         digest: What collects the event's deliveries, if the type declares that.
         group: The value of the event by which that digest groups.
         collects: Whether there are digests at all.
+        throttle: How many notifications of its kind a person gets, if the type limits that.
     """
 
     notice: Notice
@@ -90,6 +94,7 @@ class NoticePlan:
     digest: Digest | None = None
     group: str | None = None
     collects: bool = True
+    throttle: Throttle | None = None
 
     def step(self, channel: str) -> Step | None:
         """Return the step over a channel."""
@@ -136,6 +141,7 @@ def notice_plan(
     digest = None if event_type is None else event_type.digest
     return NoticePlan(
         collects=collects,
+        throttle=None if event_type is None or purpose == Purpose.SECURITY else event_type.throttle,
         digest=digest,
         group=None if digest is None or digest.group is None or body is None else group_of(loads(body), digest.group),
         notice=Notice(
@@ -227,7 +233,9 @@ def plan_person(
     if recipient is None or isinstance(recipient, UnreadableRecipient):
         code = UNKNOWN_RECIPIENT if recipient is None else RECIPIENT_UNREADABLE
         return [new(step.channel, recipient_id, DeliveryState.SUPPRESSED, code, now) for step in plan.steps[:1]]
-    person, clock = person_of(recipient, tenant), partial(clock_of, recipient, tenant)
+    is_unread = _lacks_preferences(plan, tenant)
+    person = _reachable(recipient) if is_unread else person_of(recipient, tenant)
+    clock = partial(clock_of, recipient, tenant)
     made: list[NewDelivery] = []
     may_arrive = False
     for step in plan.steps:
@@ -237,16 +245,30 @@ def plan_person(
                 state = DeliveryState.EXPIRED if decision.code in _EXPIRED else DeliveryState.SUPPRESSED
                 made.append(new(step.channel, _first_address(person, step.channel), state, decision.code.value, now))
             continue
-        start = _start(step, decision, may_arrive, now)
+        is_capped = plan.throttle is not None and plan.throttle.counts_on(step.channel)
+        start = _start(step, decision, may_arrive, is_capped, now)
+        if is_unread and start[1] is None:
+            start = DeliveryState.HELD, PREFERENCES_UNREADABLE, now + HOLD
         planned = [
             new(step.channel, address, *start)
             for address in usable_addresses(person, step.channel, plan.notice.purpose, now)
         ]
-        if start[1] not in (FALLBACK, LATER_STEP):
+        if not is_unread and start[1] not in (FALLBACK, LATER_STEP):
             planned = [_collected(each, _entry(each, plan, decision, person, clock, now)) for each in planned]
         made += planned
         may_arrive = True
     return made
+
+
+def _lacks_preferences(plan: NoticePlan, tenant: TenantPreferences | None) -> bool:
+    """Tell whether it waits because what the tenant says counts and cannot be read."""
+    return isinstance(tenant, UnreadableTenantPreferences) and plan.notice.purpose is not Purpose.SECURITY
+
+
+def _reachable(recipient: Recipient) -> Person:
+    """Return a person of whom only the addresses count: whether they want something cannot be decided."""
+    person = person_of(attrs.evolve(recipient, quiet_hours=QuietHours(), mutes=(), settings=()))
+    return attrs.evolve(person, consents=frozenset(Purpose))
 
 
 def decide_step(plan: NoticePlan, person: Person, channel: str, now: datetime, *, collects: bool = True) -> Decision:
@@ -306,16 +328,49 @@ def _first_address(person: Person, channel: str) -> str:
 
 
 def _start(
-    step: Step, decision: Decision, may_arrive: bool, now: datetime
+    step: Step, decision: Decision, may_arrive: bool, is_capped: bool, now: datetime
 ) -> tuple[DeliveryState, str | None, datetime]:
-    """Return the first state of a delivery that is not refused, the reason, and when it is due."""
-    if step.fallback and may_arrive:
-        return DeliveryState.HELD, FALLBACK, now + max(step.after, FALLBACK_LOOK)
+    """Return the first state of a delivery that is not refused, the reason, and when it is due.
+
+    A fallback with a frequency cap is claimed before it is sent in any case: its token is taken then.
+    """
+    if step.fallback and (may_arrive or is_capped):
+        return DeliveryState.HELD, FALLBACK, now + max(step.after, FALLBACK_LOOK if may_arrive else step.after)
     if step.after:
         return DeliveryState.HELD, LATER_STEP, now + step.after
     if isinstance(decision, Defer):
         return DeliveryState.HELD, decision.code.value, decision.until
     return DeliveryState.PENDING, None, now
+
+
+# ── frequency caps ─────────────────────────────────────────────────────────────────────────────
+
+
+def takes_token(plan: NoticePlan, new: NewDelivery) -> bool:
+    """Tell whether a planned delivery takes a token of the frequency cap: it is sent now, or after quiet hours.
+
+    What a digest collects takes none, and a later step takes its token when it wakes, because it may not be needed.
+    """
+    is_sent = new.state is DeliveryState.PENDING or new.reason == Code.QUIET_HOURS
+    return plan.throttle is not None and new.digest is None and is_sent and plan.throttle.counts_on(new.channel)
+
+
+def takes_token_later(plan: NoticePlan, claim: Claim, decision: Claimed | None) -> bool:
+    """Tell whether the claim of a later step takes a token: the first one does, unless the step is not needed.
+
+    Args:
+        decision: What is decided of it; ``None`` if it is sent.
+    """
+    step = plan.step(claim.channel)
+    return (
+        plan.throttle is not None
+        and claim.fence == 1
+        and claim.digest is None
+        and step is not None
+        and (step.fallback or bool(step.after))
+        and (decision is None or isinstance(decision, Hold))
+        and plan.throttle.counts_on(claim.channel)
+    )
 
 
 # ── waking ─────────────────────────────────────────────────────────────────────────────────────
@@ -353,12 +408,14 @@ def decide_claimed(
     step = None if is_digest else plan.step(channel)
     if step is not None and (answered := _answered(step, earlier, marks, now)) is not None:
         return answered
-    person = person_of(recipient, tenant)
+    is_unread = _lacks_preferences(plan, tenant)
+    person = _reachable(recipient) if is_unread else person_of(recipient, tenant)
     if any(each.channel == channel and each.address != address for each in person.addresses):
         only = [each for each in person.addresses if (each.channel, each.address) == (channel, address)]
         person = attrs.evolve(person, addresses=only)
     decision = decide_step(plan, person, channel, now, collects=not is_digest)
-    if (join := _join(claim, plan, decision, person, partial(clock_of, recipient, tenant), now)) is not None:
+    join = None if is_unread else _join(claim, plan, decision, person, partial(clock_of, recipient, tenant), now)
+    if join is not None:
         return join
     match decision:
         case Skip(code) if code in _EXPIRED:
@@ -367,6 +424,8 @@ def decide_claimed(
             return Suppress(code.value)
         case Defer(until):
             return Hold(until, decision.code.value)
+        case _ if is_unread:
+            return Hold(now + HOLD, PREFERENCES_UNREADABLE)
         case _:
             return SEND
 

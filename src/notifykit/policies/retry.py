@@ -12,11 +12,20 @@ from typing import Any, assert_never
 import attrs
 
 from ..errors import ConfigurationError
+from ..models.delivery import WEBHOOK
 from ..models.outcome import Accepted, BadRecipient, Outcome, Permanent, Throttled, Transient, Uncertain, Unsent
+from ..models.preferences import Purpose
 from ..models.retry import MAX_ATTEMPTS, RetryPolicy
+from ..models.steps import IN_APP
 
 #: Returns a number in [0, 1); ``random.random`` in production.
 Rng = Callable[[], float]
+
+#: Why a delivery ended whose message may have arrived, and is not sent a second time.
+UNCERTAIN = "uncertain"
+_SMS = "sms"
+#: Their receivers recognise a repeat by its id, whatever it is about.
+_IDEMPOTENT = frozenset({WEBHOOK, IN_APP})
 
 _RATE_PAUSE = timedelta(seconds=60)
 #: How long a delivery waits that could not be sent because this process lacked a resource; spread by half of it.
@@ -66,11 +75,22 @@ NextStep = Complete | RetryAt | DeadLetter | PutBack
 COMPLETE = Complete()
 
 
-def next_step(outcome: Outcome, *, tries: int, policy: RetryPolicy, now: datetime, rng: Rng) -> NextStep:
+def may_repeat(channel: str, purpose: str | None) -> bool:
+    """Tell whether a message that may have arrived is sent again.
+
+    A text message costs money each time, and advertising is not worth sending twice.
+    """
+    return channel in _IDEMPOTENT or (channel != _SMS and purpose != Purpose.MARKETING)
+
+
+def next_step(
+    outcome: Outcome, *, tries: int, policy: RetryPolicy, now: datetime, rng: Rng, repeats: bool = True
+) -> NextStep:
     """Turn the outcome of an attempt into what happens next.
 
     Args:
         tries: How many attempts of this generation have been made, this one included.
+        repeats: Whether it is sent again although it may have arrived (see :func:`may_repeat`).
     """
     match outcome:
         case Accepted():
@@ -79,6 +99,8 @@ def next_step(outcome: Outcome, *, tries: int, policy: RetryPolicy, now: datetim
             return DeadLetter(reason=reason)
         case BadRecipient(reason=reason):
             return DeadLetter(reason=reason, invalidate=True)
+        case Uncertain() if not repeats:
+            return DeadLetter(reason=UNCERTAIN)
         case Transient(reason=reason) | Throttled(reason=reason) | Uncertain(reason=reason):
             if tries >= policy.max_attempts:
                 return DeadLetter(reason=f"exhausted:{reason}")

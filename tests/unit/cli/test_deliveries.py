@@ -74,6 +74,30 @@ def test_dead_letters_are_listed_and_sent_again(cli: Command, desk: Desk, endpoi
     assert 6 == len(desk.requests)
 
 
+def test_what_waits_of_an_event_is_cancelled(cli: Command, desk: Desk, deliver: Deliver) -> None:
+    """By its id or key, planned or not; for a recipient there is nothing here; what is unclear is refused."""
+    cli("endpoints", "create", desk.url, "--events", "**")
+    desk.status = 500
+    event_id = publish(cli)
+    deliver()
+    cli("publish", "order.shipped", "{}", "--deliver-at", "+1h", "--key", "later")
+
+    of_event = cli("deliveries", "cancel", "--event", event_id)
+    by_key = [cli("deliveries", "cancel", "--key", "later", "--json").record for _ in range(2)]
+    of_person = cli("deliveries", "cancel", "--recipient", "user:42", "--type", "order.shipped", "--json").record
+    unclear = [
+        cli("deliveries", "cancel", *arguments).code
+        for arguments in ([], ["dlv_1", "--key", "k"], ["--key", "k", "--event", "e"], ["--type", "order.shipped"])
+    ]
+
+    assert (0, "1 cancelled\n") == (of_event.code, of_event.out)
+    assert ([{"cancelled": 1}, {"cancelled": 0}], {"cancelled": 0}) == (by_key, of_person)
+    assert ["cancelled"] == [each["state"] for each in cli("deliveries", "list", "--json").records]
+    assert [2, 2] == unclear[:2]
+    assert 0 not in unclear
+    assert 3 == cli("deliveries", "cancel", "--event", "evt_nope").code
+
+
 def test_a_delivery_under_way_is_not_redriven(cli: Command, desk: Desk, deliver: Deliver) -> None:
     """What has not ended cannot be sent again; what does not exist is exit code 3."""
     cli("endpoints", "create", desk.url, "--events", "**")

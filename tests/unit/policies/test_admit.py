@@ -170,6 +170,17 @@ class TestStored:
         """Nothing is due before it was published."""
         assert NOW == admitted(bare(deliver_at=NOW - timedelta(days=1))).due_at
 
+    def test_a_delay_counts_from_publishing(self) -> None:
+        """A second publish with the same key and delay is a duplicate, although it would be due later."""
+        event = bare(delay=timedelta(hours=1), idempotency_key="k")
+        first = admitted(event)
+        second = admit(event, None, tenant="acme", now=NOW + timedelta(minutes=1))
+
+        assert NOW + timedelta(hours=1) == first.due_at
+        assert first.fingerprint == second.fingerprint
+        assert first.fingerprint != admitted(attrs.evolve(event, delay=timedelta(hours=2))).fingerprint
+        assert first.fingerprint != admitted(attrs.evolve(event, delay=None)).fingerprint
+
     def test_any_mapping_is_data(self) -> None:
         """Enums and UUIDs inside of it too: they have one obvious text."""
         data = MappingProxyType({"priority": Priority.LOW, "ref": UUID(int=1)})
@@ -255,6 +266,13 @@ class TestRefused:
                 {"deliver_at": NOW + timedelta(hours=1), "expires_at": NOW + timedelta(hours=1)},
                 "expires_at: must be after deliver_at",
             ),
+            (
+                {"delay": timedelta(hours=1), "expires_at": NOW + timedelta(hours=1)},
+                "expires_at: must be after the delay",
+            ),
+            ({"delay": timedelta(hours=1), "deliver_at": NOW}, "delay: give deliver_at or delay, not both"),
+            ({"delay": 60}, "delay: must be a timedelta, not int"),
+            ({"delay": timedelta(seconds=-1)}, "delay: between 0 s and 36500 days, got -1 day, 23:59:59"),
         ],
     )
     def test_a_field_that_is_wrong(self, changes: dict[str, Any], expected: str) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from notifykit.models.addresses import AddressState, Suppression
 from notifykit.models.audience import Audience
-from notifykit.models.delivery import NO_DETAILS, DeliveryState, EventDetails, NewDelivery, Priority
+from notifykit.models.delivery import NO_DETAILS, Claim, DeliveryState, EventDetails, NewDelivery, Priority
+from notifykit.models.digest import Digest
 from notifykit.models.event import TakenEvent
 from notifykit.models.event_type import StoredEventType
 from notifykit.models.preferences import Purpose, Scope, Selector, Setting
@@ -18,7 +19,8 @@ from notifykit.models.quiet_hours import QuietHours, Weekday, Window
 from notifykit.models.recipient import Recipient, RecipientAddress, TenantPreferences
 from notifykit.models.steps import Step, Unless
 from notifykit.models.subscription import PEOPLE
-from notifykit.models.unreadable import UnreadableRecipient
+from notifykit.models.throttle import Throttle
+from notifykit.models.unreadable import UnreadableRecipient, UnreadableTenantPreferences
 from notifykit.policies.audience import (
     FALLBACK_LOOK,
     SENTENCES,
@@ -28,6 +30,8 @@ from notifykit.policies.audience import (
     named_page,
     notice_plan,
     plan_person,
+    takes_token,
+    takes_token_later,
 )
 from notifykit.policies.contact import REASONS, Code, Verdict
 from notifykit.policies.decide import HOLD, SEND, Cancel, Expire, Hold, Suppress
@@ -258,6 +262,44 @@ def test_who_cannot_be_read_is_one_delivery_with_a_code(recipient: Recipient | N
     assert [] == plan_person(taken(), attrs.evolve(of_type(), steps=()), ADA, recipient, None, now=NOW)
 
 
+def test_preferences_of_the_tenant_that_cannot_be_read_hold_what_they_may_forbid() -> None:
+    """What the person has set does not decide either: the tenant may have locked it.  Later steps wait as usual."""
+    unread = UnreadableTenantPreferences(tenant="acme")
+    recipient = ada("email", quiet_hours=NOON, settings=(_off("in_app"),))
+    held = ("held", "preferences_unreadable", HOLD)
+
+    made = planned(recipient, tenant=unread)
+    security = planned(recipient, (Step("in_app"),), EventDetails(purpose="security"), unread)
+    expired = planned(recipient, (Step("in_app"),), tenant=unread, expires_at=NOW)
+
+    assert [
+        ("in_app", ADA, *held),
+        ("email", MAIL, "held", "later_step", HOUR),
+        ("sms", "", "suppressed", "no_address", NOTHING),
+    ] == brief(made)
+    assert ["pending"] == [each.state.value for each in security]
+    assert ["expired"] == [each.reason for each in expired]
+
+
+@pytest.mark.parametrize(
+    ("purpose", "expires_at", "expected"),
+    [
+        ("transactional", None, Hold(NOW + HOLD, "preferences_unreadable")),
+        ("marketing", None, Hold(NOW + HOLD, "preferences_unreadable")),
+        ("transactional", NOW, Expire("expired")),
+        ("security", None, SEND),
+    ],
+)
+def test_a_claim_waits_until_the_preferences_of_the_tenant_can_be_read(
+    purpose: str, expires_at: datetime | None, expected: Any
+) -> None:
+    """Only security does not depend on them."""
+    plan = of_type((Step("email"),), EventDetails(purpose=purpose), expires_at=expires_at)
+    unread = UnreadableTenantPreferences(tenant="acme")
+
+    assert expected == decide_claimed(plan, "email", MAIL, ada("email"), unread, now=NOW)
+
+
 def test_the_actor_is_told_only_if_the_type_says_so() -> None:
     """Whoever caused the event knows of it."""
     details = EventDetails(actor=ADA)
@@ -363,3 +405,106 @@ def test_every_code_has_a_sentence() -> None:
     """Those of the decision, and those of steps; a provider's code has none."""
     assert all(sentence_for(code) for code in [*Code, *SENTENCES])
     assert "" == sentence_for("smtp_550")
+
+
+# ── frequency caps ─────────────────────────────────────────────────────────────────────────────
+
+CAP = Throttle(1, HOUR)
+
+
+def test_a_security_notification_has_no_cap() -> None:
+    """Whether the event or its type says so; without a type there is none either."""
+    assert of_type(throttle=CAP).throttle is CAP
+    assert of_type(throttle=CAP, purpose="security").throttle is None
+    assert of_type(details=EventDetails(purpose="security"), throttle=CAP).throttle is None
+    assert notice_plan("comment.created", NO_DETAILS, None, expires_at=None).throttle is None
+
+
+@pytest.mark.parametrize(
+    ("throttle", "channels", "changes", "taking"),
+    [
+        (CAP, ("in_app", "email", "push"), {}, ["email", "push"]),
+        (Throttle(1, HOUR, channels=["push"]), ("in_app", "email", "push"), {}, ["push"]),
+        (None, ("email",), {}, []),
+        (CAP, ("email", "push"), {"quiet_hours": NOON}, ["email", "push"]),
+        (CAP, ("email",), {"settings": (_off("email"),)}, []),
+        (CAP, ("email",), {"addresses": ()}, []),
+    ],
+)
+def test_what_is_sent_now_or_after_quiet_hours_takes_a_token(
+    throttle: Throttle | None, channels: tuple[str, ...], changes: dict[str, Any], taking: list[str]
+) -> None:
+    """What is refused, or waits for another reason, takes none."""
+    recipient = ada("email", "push", **changes)
+    plan = of_type(tuple(map(Step, channels)), throttle=throttle)
+
+    made = plan_person(taken(), plan, ADA, recipient, None, now=NOW)
+
+    assert taking == [new.channel for new in made if takes_token(plan, new)]
+
+
+@pytest.mark.parametrize("channels", [("email", "sms"), ("sms",)])
+def test_later_steps_take_no_token_when_they_are_planned(channels: tuple[str, ...]) -> None:
+    """A fallback with a cap is claimed before it is sent, also if no step before it may arrive."""
+    plan = of_type((Step("email", after=HOUR), Step("sms", fallback=True)), throttle=CAP)
+
+    made = plan_person(taken(), plan, ADA, ada(*channels), None, now=NOW)
+
+    waits = FALLBACK_LOOK if "email" in channels else NOTHING
+    assert ("sms", "held", "fallback", waits) == (made[-1].channel, *brief(made)[-1][2:])
+    assert not any(takes_token(plan, new) for new in made)
+
+
+def test_what_a_digest_collects_takes_no_token() -> None:
+    """The digest disturbs once."""
+    plan = of_type((Step("email"),), throttle=CAP, digest=Digest("daily", at="08:00"))
+    (new,) = plan_person(taken(), plan, ADA, ada("email"), None, now=NOW)
+
+    assert new.digest is not None
+    assert not takes_token(plan, new)
+
+
+@pytest.mark.parametrize(
+    ("channel", "changes", "decision", "expected"),
+    [
+        ("email", {}, None, True),
+        ("email", {}, Hold(NOW, "quiet_hours"), True),
+        ("email", {}, Cancel("read"), False),
+        ("email", {}, Suppress("muted"), False),
+        ("email", {"fence": 2}, None, False),
+        ("email", {"digest": "daily"}, None, False),
+        ("sms", {}, Hold(NOW, "fallback"), True),
+        ("push", {}, None, False),
+        ("chat", {}, None, False),
+        ("in_app", {}, None, False),
+    ],
+)
+def test_the_first_claim_of_a_later_step_takes_a_token(
+    channel: str, changes: dict[str, Any], decision: Any, expected: bool
+) -> None:
+    """Unless it is not sent; other steps took theirs when they were planned."""
+    later = Step("in_app", after=HOUR), Step("email", after=HOUR), Step("sms", fallback=True), Step("push")
+    claim = Claim(
+        make_id("dlv_"),
+        1,
+        1,
+        0,
+        0,
+        "acme",
+        make_id("evt_"),
+        "comment.created",
+        "",
+        ADA,
+        channel,
+        Priority.NORMAL,
+        None,
+        NOW,
+        None,
+        NOW,
+        b"{}",
+        1,
+        MAIL,
+    )._replace(**changes)
+
+    assert expected == takes_token_later(of_type(later, throttle=CAP), claim, decision)
+    assert not takes_token_later(of_type(later), claim, decision)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from notifykit.errors import ConfigurationError
 from notifykit.models.outcome import Accepted, BadRecipient, Permanent, Throttled, Transient, Uncertain, Unsent
 from notifykit.models.retry import DEFAULT_RETRY, MAX_ATTEMPTS, RetryPolicy
-from notifykit.policies.retry import Complete, DeadLetter, PutBack, RetryAt, from_tenacity, next_step
+from notifykit.policies.retry import Complete, DeadLetter, PutBack, RetryAt, from_tenacity, may_repeat, next_step
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -205,3 +205,37 @@ def test_a_jitter_out_of_bounds_is_refused():
     """Pauses would become negative."""
     with pytest.raises(ConfigurationError, match="not a retry policy"):
         from_tenacity(tenacity.wait_fixed(1), jitter=1.0)
+
+
+@pytest.mark.parametrize(
+    ("channel", "purpose", "expected"),
+    [
+        ("webhook", "marketing", True),
+        ("in_app", "marketing", True),
+        ("email", "transactional", True),
+        ("email", "security", True),
+        ("email", None, True),
+        ("email", "marketing", False),
+        ("push", "security", True),
+        ("push", "marketing", False),
+        ("sms", "transactional", False),
+        ("sms", "security", False),
+    ],
+)
+def test_what_may_have_arrived_is_repeated_only_if_a_repeat_does_little_harm(
+    channel: str, purpose: str | None, expected: bool
+) -> None:
+    """A text message that was paid for, and advertising, end as uncertain; an operator can redrive them."""
+    repeats = may_repeat(channel, purpose)
+
+    step = next_step(Uncertain(reason="timeout"), tries=1, policy=POLICY, now=NOW, rng=middle, repeats=repeats)
+
+    retried = RetryAt(due_at=NOW + 10 * SECOND, reason="timeout")
+    assert (expected, retried if expected else DeadLetter(reason="uncertain")) == (repeats, step)
+
+
+def test_only_uncertain_outcomes_end_what_is_not_repeated() -> None:
+    """Something that was refused was not sent: it is tried again on every channel."""
+    step = next_step(Transient(reason="x"), tries=1, policy=POLICY, now=NOW, rng=middle, repeats=False)
+
+    assert RetryAt(due_at=NOW + 10 * SECOND, reason="x") == step

@@ -29,7 +29,7 @@ from ...models.outcome import (
     recordable,
 )
 from ...policies.decide import HOLD, SEND, Decision, decide
-from ...policies.retry import Complete, DeadLetter, NextStep, PutBack, RetryAt, next_step
+from ...policies.retry import Complete, DeadLetter, NextStep, PutBack, RetryAt, may_repeat, next_step
 from ...ports import Channel, Record
 from ...telemetry import ChannelFailed, DeliveryAttempted, LoopFailed, RenderingFailed, why
 from ..context import Context
@@ -131,7 +131,14 @@ class Sender:
         failpoint("att.answered")
         finished = self.context.clock.now()
         self.circuits.note(destination, outcome, finished)
-        step = next_step(outcome, tries=claim.tries + 1, policy=destination.retry, now=finished, rng=self.context.rng)
+        step = next_step(
+            outcome,
+            tries=claim.tries + 1,
+            policy=destination.retry,
+            now=finished,
+            rng=self.context.rng,
+            repeats=may_repeat(claim.channel, claim.details.purpose),
+        )
         if isinstance(step, PutBack):
             if isinstance(outcome, Unsent) and outcome.pauses:
                 self.short(outcome.reason)

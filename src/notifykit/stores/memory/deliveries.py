@@ -138,12 +138,21 @@ class MemoryDeliveries:
         match to:
             case Move.CANCEL:
                 self._cancel(moved, "cancelled", now)
+                withdrawn += wanted.means_event(to) and self._drop_unplanned(tenant, wanted.event_id or "", now)
             case Move.REDRIVE:
                 for row in moved:
                     self._redrive(row, now)
             case Move.WAKE:
                 self._wake(moved, now)
         return withdrawn + len(moved)
+
+    def _drop_unplanned(self, tenant: str, event_id: str, now: datetime) -> bool:
+        """Take an event out of the outbox, unless a planner has it; return whether that was done."""
+        unplanned, event = self._tables.outbox.get(event_id), self._tables.event(tenant, event_id)
+        if unplanned is None or event is None or now < unplanned.due_at != event.due_at:
+            return False
+        self._tables.planned(event)
+        return True
 
     def _withdraw(self, tenant: str, wanted: DeliveryFilter, limit: int | None) -> int:
         """Take deliveries out of digests that are open; return how many."""

@@ -109,5 +109,6 @@ class MemoryOutbox:
         return (
             (wanted.ids is None or event.id in wanted.ids)
             and (wanted.type is None or event.type == wanted.type)
+            and (wanted.idempotency_key is None or event.idempotency_key == wanted.idempotency_key)
             and (wanted.planned is None or (event.id not in self._tables.outbox) == wanted.planned)
         )

@@ -18,6 +18,7 @@ from ...models.event import StoredEvent
 from ...models.event_type import StoredEventType
 from ...models.recipient import Recipient, TenantPreferences
 from ...models.subscription import Match, MatchQuery, Subscription, TenantConfig
+from ...models.throttle import buckets_of
 from ...policies.match_keys import keys_for
 from ...ports import ConfigRecord
 from .deliveries import MemoryDeliveries
@@ -109,7 +110,11 @@ class MemoryRecords(MemoryDeliveries):
                 tables.end(tables.rows[id_], DeliveryState.CANCELLED, None, now)
             count += 1 + len(tables.history.get(id_, ()))
         tables.forget(theirs, ())
-        tables.buckets.pop((tenant, recipient_id), None)
+        caps = buckets_of(recipient_id)
+        for key in [*tables.buckets]:
+            if key[0] == tenant and (key[1] == recipient_id or key[1].startswith(caps)):
+                del tables.buckets[key]
+                count += 1
         for event in [each for each in tables.events.values() if each.tenant == tenant]:
             count += self._take_out(event, recipient_id, now)
         self._tables.versions[tenant] += 1

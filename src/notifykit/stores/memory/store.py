@@ -11,6 +11,7 @@ from anyio.lowlevel import checkpoint
 
 from ...errors import ConfigurationError
 from ...models.delivery import Collected, DeliveryState
+from ...models.throttle import CAP, MAX_PER
 from ...ports import NextDue, StoreStats
 from .circuits import MemoryLimits
 from .due import FairQueue
@@ -78,12 +79,15 @@ class MemoryStore(MemoryOutbox, MemoryRecords, MemoryLimits, MemoryInbox):
             del tables.keys[name]
         ended = [row.delivery.id for row in islice(tables.ended_before(before), limit)]
         tables.forget(ended, ())
+        full = [key for key, (_, at) in tables.buckets.items() if key[1].startswith(CAP) and at < before - MAX_PER]
+        for bucket in full[:limit]:
+            del tables.buckets[bucket]
         # An event goes after its last delivery, because a redrive needs its body.
         needed = tables.needed_events() | tables.outbox.keys()
         unneeded = (id_ for id_, event in tables.events.items() if event.published_at < before and id_ not in needed)
         events = list(islice(unneeded, limit - len(ended)))
         tables.forget((), events)
-        return len(ended) + len(events)
+        return len(ended) + len(events) + len(full[:limit])
 
     async def collected(self, tenant: str, delivery_id: str) -> Collected | None:
         return self._tables.digests.collected(tenant, delivery_id, self._tables.events)

@@ -9,13 +9,12 @@ from datetime import datetime
 from sqlalchemy import Connection, Table, and_, delete, or_, select, update
 
 from ...codec import dumps
+from ...models.throttle import buckets_of
 from . import schema as s
 from .reading import of_event
 from .records import remove_subscriptions, touch
-from .rows import micros
+from .transitions import drop_unplanned
 
-#: Tables with rows of a person's own, and the column with the person's id.
-_OWN: tuple[tuple[Table, str], ...] = ((s.recipients, "id"), (s.buckets, "endpoint_id"))
 _DELIVERIES = (s.queue, s.deliveries)
 #: Rows that are looked up by one statement.
 _PAGE = 500
@@ -25,9 +24,12 @@ def erase(connection: Connection, tenant: str, recipient_id: str, now: datetime)
     """Delete what is a person's, and take the person out of what is others', too; return how many rows."""
     touch(connection, tenant)  # planners must not match the subscriptions any more
     count = remove_subscriptions(connection, tenant, recipient_id)
-    for table, column in _OWN:
-        its = and_(table.c.tenant == tenant, table.c[column] == recipient_id)
-        count += connection.execute(delete(table).where(its)).rowcount
+    record = and_(s.recipients.c.tenant == tenant, s.recipients.c.id == recipient_id)
+    count += connection.execute(delete(s.recipients).where(record)).rowcount
+    prefix = buckets_of(recipient_id)
+    key = s.buckets.c.endpoint_id
+    theirs = or_(key == recipient_id, and_(key > prefix, key < prefix + "~"))
+    count += connection.execute(delete(s.buckets).where(s.buckets.c.tenant == tenant, theirs)).rowcount
     for table in _DELIVERIES:
         count += _delete_deliveries(connection, table, tenant, recipient_id)
     for event_id, audience in _addressed(connection, tenant, recipient_id):
@@ -83,10 +85,7 @@ def _take_out(
         left = dumps({**fields, "to": others}).decode() if others else None
         connection.execute(update(s.outbox).where(outbox).values(fence=s.outbox.c.fence + 1, taken_until=None))
         return connection.execute(update(s.events).where(event).values(audience=left)).rowcount
-    gone = connection.execute(delete(s.outbox).where(outbox).returning(s.outbox.c.ordering_key)).scalar()
-    if gone is not None:
-        waits = and_(s.outbox.c.tenant == tenant, s.outbox.c.ordering_key == gone, s.outbox.c.blocked)
-        connection.execute(update(s.outbox).where(waits).values(due_at=micros(now), blocked=False))
+    drop_unplanned(connection, tenant, s.outbox.c.event_id == event_id, now)
     return connection.execute(delete(s.events).where(event)).rowcount
 
 

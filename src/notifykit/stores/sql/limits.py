@@ -8,9 +8,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import groupby, islice
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, select, text, update
+from sqlalchemy import Connection, and_, bindparam, delete, select, text, update
 
 from ...errors import StaleWriteError
 from ...models.circuit import OpenCircuit
@@ -18,9 +19,11 @@ from ...ports import TokenRequest
 from . import schema as s
 from . import transitions
 from .readable import fetch
-from .records import insert_new, save_row
+from .records import insert_new_rows, save_row
 from .rows import Row, instant, micros
 
+#: Buckets that are asked for by one statement.
+_BUCKETS = 500
 _log = logging.getLogger("notifykit")
 
 #: Every open circuit; read each second by every process, mostly in vain.
@@ -68,24 +71,35 @@ def close(connection: Connection, tenant: str, key: str, now: datetime) -> OpenC
 def acquire(connection: Connection, requests: Sequence[TokenRequest], now: datetime) -> list[int]:
     """Take tokens out of buckets."""
     acquired = [0] * len(requests)
-    # In one order, so that two processes never wait for each other.
-    for at in sorted(range(len(requests)), key=lambda at: requests[at][:2]):
-        acquired[at] = _acquire(connection, requests[at], micros(now))
+    # In one order, so that two processes never wait for each other; of one bucket the first request comes first.
+    ordered = sorted(range(len(requests)), key=lambda at: requests[at][:2])
+    for tenant, its in groupby(ordered, key=lambda at: requests[at].tenant):
+        while page := list(islice(its, _BUCKETS)):
+            got = _acquire(connection, tenant, [requests[at] for at in page], micros(now))
+            for at, tokens in zip(page, got, strict=True):
+                acquired[at] = tokens
     return acquired
 
 
-def _acquire(connection: Connection, request: TokenRequest, at: int) -> int:
-    tenant, endpoint_id, wanted, limit = request
-    full = {"endpoint_id": endpoint_id, "tenant": tenant, "tokens": float(limit.burst), "filled_at": at}
-    insert_new(connection, s.buckets, full)
+def _acquire(connection: Connection, tenant: str, requests: Sequence[TokenRequest], at: int) -> list[int]:
+    full = {request.endpoint_id: float(request.limit.burst) for request in requests}
+    new = [{"tenant": tenant, "endpoint_id": id_, "tokens": tokens, "filled_at": at} for id_, tokens in full.items()]
+    insert_new_rows(connection, s.buckets, new)
     bucket = s.buckets.c
-    its = (bucket.tenant == tenant, bucket.endpoint_id == endpoint_id)
-    row = connection.execute(select(bucket.tokens, bucket.filled_at).where(*its).with_for_update()).one()
-    # A clock that is behind the one that filled last adds nothing and takes nothing back.
-    passed = max(at - row.filled_at, 0) / 1e6
-    tokens = min(float(limit.burst), row.tokens + passed * limit.per_second)
-    acquired = min(wanted, int(tokens))
-    connection.execute(update(s.buckets).where(*its).values(tokens=tokens - acquired, filled_at=max(at, row.filled_at)))
+    its = select(s.buckets).where(bucket.tenant == tenant, bucket.endpoint_id.in_(list(full)))
+    rows = connection.execute(its.order_by(bucket.endpoint_id).with_for_update())
+    buckets = {row.endpoint_id: (row.tokens, row.filled_at) for row in rows}
+    acquired = []
+    for _, endpoint_id, wanted, limit in requests:
+        left, filled_at = buckets.get(endpoint_id, (full[endpoint_id], at))  # it may have been purged just now
+        # A clock that is behind the one that filled last adds nothing and takes nothing back.
+        tokens = min(float(limit.burst), left + max(at - filled_at, 0) / 1e6 * limit.per_second)
+        got = min(wanted, int(tokens))
+        acquired.append(got)
+        buckets[endpoint_id] = tokens - got, max(at, filled_at)
+    changed = [{"its": id_, "tokens": tokens, "filled_at": at} for id_, (tokens, at) in buckets.items()]
+    one = and_(bucket.tenant == tenant, bucket.endpoint_id == bindparam("its"))
+    connection.execute(update(s.buckets).where(one), changed)
     return acquired
 
 

@@ -180,6 +180,8 @@ def find_events(
         query = query.where(s.events.c.id.in_(sorted(wanted.ids)))
     if wanted.type is not None:
         query = query.where(s.events.c.type == wanted.type)
+    if wanted.idempotency_key is not None:
+        query = query.where(s.events.c.idempotency_key == wanted.idempotency_key)
     if wanted.planned is not None:
         unplanned = exists().where(s.outbox.c.tenant == s.events.c.tenant, s.outbox.c.event_id == s.events.c.id)
         query = query.where(~unplanned if wanted.planned else unplanned)

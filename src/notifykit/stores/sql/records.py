@@ -175,6 +175,12 @@ def insert_new(connection: Connection, table: Table, values: dict[str, Any]) -> 
     return connection.execute(make(table).values(values).on_conflict_do_nothing()).rowcount > 0
 
 
+def insert_new_rows(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    """Insert those of the rows whose keys are new."""
+    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    connection.execute(make(table).on_conflict_do_nothing(), rows)
+
+
 def save_row(connection: Connection, table: Table, values: dict[str, Any], kind: str) -> int:
     """Insert a row of version 0, or replace the one that still has its version; return the new version.
 

@@ -37,6 +37,7 @@ from ...models.event_type import StoredEventType
 from ...models.retry import MAX_RETRY_AFTER, RetryPolicy
 from ...models.steps import steps_from_json, steps_to_json
 from ...models.subscription import Subscription
+from ...models.throttle import throttle_from_json, throttle_to_json
 from ...ports import Record, Settlement
 
 
@@ -452,6 +453,7 @@ def event_type_values(event_type: StoredEventType) -> dict[str, Any]:
                 "steps": steps_to_json(event_type.steps),
                 "tells_actor": event_type.tells_actor,
                 "digest": digest_to_json(event_type.digest),
+                "throttle": throttle_to_json(event_type.throttle),
             }
         ),
         "version": event_type.version,
@@ -472,5 +474,6 @@ def event_type_from(row: Row) -> StoredEventType:
         steps=steps_from_json(details.get("steps", ())),  # rows of an earlier version have none
         tells_actor=details.get("tells_actor", False),
         digest=digest_from_json(details.get("digest")),
+        throttle=throttle_from_json(details.get("throttle")),
         version=row["version"],
     )

@@ -23,12 +23,14 @@ from sqlalchemy import (
     or_,
     select,
     text,
+    tuple_,
     union_all,
     update,
 )
 
 from ...failpoints import failpoint
 from ...models.delivery import Delivery, DeliveryState
+from ...models.throttle import AFTER_CAPS, CAP, MAX_PER
 from ...ports import DeliveryFilter, Move
 from . import digests
 from . import schema as s
@@ -97,6 +99,32 @@ def move(
     A delivery whose row cannot be read stays where it is and stops no other; if the filter names only that one, the
     error is raised.
     """
+    if wanted.means_event(to):
+        outbox = s.outbox.c
+        is_free = or_(outbox.taken_until.is_(None), outbox.taken_until <= micros(now))
+        dropped = drop_unplanned(connection, tenant, and_(outbox.event_id == wanted.event_id, is_free), now)
+        # First, so that a planner adds nothing after this.
+        return dropped + _move(connection, tenant, wanted, to, now, limit)
+    return _move(connection, tenant, wanted, to, now, limit)
+
+
+def drop_unplanned(connection: Connection, tenant: str, chosen: ColumnElement[bool], now: datetime) -> bool:
+    """Take an event out of the outbox, and let the next one of its FIFO group be planned; return whether it was there.
+
+    Args:
+        chosen: The row of the outbox.
+    """
+    its = s.outbox.c
+    gone = connection.execute(delete(s.outbox).where(its.tenant == tenant, chosen).returning(its.ordering_key)).first()
+    if gone is not None and gone.ordering_key is not None:
+        waits = and_(its.tenant == tenant, its.ordering_key == gone.ordering_key, its.blocked)
+        connection.execute(update(s.outbox).where(waits).values(due_at=micros(now), blocked=False))
+    return gone is not None
+
+
+def _move(
+    connection: Connection, tenant: str, wanted: DeliveryFilter, to: Move, now: datetime, limit: int | None
+) -> int:
     table = s.deliveries if to is Move.REDRIVE else s.queue
     chosen = and_(*conditions(table, tenant, wanted), in_states(table, wanted.states_for(to)))
     if not wanted.means_digests(to):
@@ -287,7 +315,15 @@ def purge(connection: Connection, before: datetime, keys_before: datetime, limit
     ).all()
     for these in _of_tenants(s.events, keys):
         connection.execute(update(s.events).where(these).values(idempotency_key=None, fingerprint=None))
-    return len(old) + len(gone) + len(keys)
+    return len(old) + len(gone) + len(keys) + _forget_full_buckets(connection, before, limit)
+
+
+def _forget_full_buckets(connection: Connection, before: datetime, limit: int) -> int:
+    """Delete buckets of people that must be full again, as new ones are; return how many."""
+    its = s.buckets.c
+    is_full = and_(its.endpoint_id > CAP, its.endpoint_id < AFTER_CAPS, its.filled_at < micros(before - MAX_PER))
+    some = select(its.endpoint_id, its.tenant).where(is_full).limit(limit)
+    return connection.execute(delete(s.buckets).where(is_full, tuple_(its.endpoint_id, its.tenant).in_(some))).rowcount
 
 
 def _of_tenants(table: Table, rows: Iterable[Any]) -> Iterator[ColumnElement[bool]]:

@@ -10,8 +10,9 @@ import attrs
 
 from ....models.circuit import OpenCircuit
 from ....models.delivery import Claim, DeliveryState, Priority
-from ....models.endpoint import Endpoint, RateLimit
+from ....models.endpoint import MIN_RATE, Endpoint, RateLimit
 from ....models.event import StoredEvent
+from ....models.throttle import MAX_PER, Throttle
 from ....ports import Record, Store, TokenRequest
 from ...builders import make_attempt, make_endpoint, make_event, make_record
 from ...clock import FakeClock
@@ -236,6 +237,20 @@ class LimitPromises:
 
         assert (3, 5, 10) == (acquired[0], acquired[1], acquired[2] + acquired[3])
         assert [] == await store.acquire([], now=clock.now())
+
+    async def test_buckets_of_people_are_forgotten_when_they_are_full(self, store: Store, clock: FakeClock) -> None:
+        """A bucket that fills in 30 days is deleted after that, not before; those of endpoints stay."""
+        month = Throttle(2, MAX_PER)
+        theirs = TokenRequest(ACME, month.bucket("user:42", "news", "email"), 2, month.rate)
+        endpoints = TokenRequest(ACME, RECEIVER, 1, RateLimit(per_second=MIN_RATE, burst=1))
+        await store.acquire([theirs, endpoints], now=clock.now())
+
+        early = await store.purge(before=clock.advance(MAX_PER), keys_before=clock.now(), limit=9)
+        kept = await store.acquire([theirs._replace(tokens=0)], now=clock.now() - MAX_PER)
+        late = await store.purge(before=clock.advance(SECOND), keys_before=clock.now(), limit=9)
+        again = await store.acquire([theirs, endpoints], now=clock.now() - MAX_PER)
+
+        assert (0, [0], 1, [2, 0]) == (early, kept, late, again)
 
     @needs("concurrent")
     async def test_processes_share_many_buckets_in_any_order(

@@ -15,6 +15,7 @@ from ....models.event_type import StoredEventType
 from ....models.retry import RetryPolicy
 from ....models.steps import Step
 from ....models.subscription import Subscription, TenantConfig
+from ....models.throttle import Throttle
 from ....ports import Store
 from ...builders import SECRET, make_endpoint, make_event, make_subscription
 from ...clock import FakeClock
@@ -278,6 +279,7 @@ class ConfigPromises:
                 Step("sms", fallback=True),
             ),
             tells_actor=True,
+            throttle=Throttle(3, timedelta(days=7), channels=["email", "☎"]),
         )
         bare = StoredEventType(id="order.paid", version=1)
 

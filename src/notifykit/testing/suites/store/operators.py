@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from ....models.delivery import FINAL_STATES, DeliveryState
-from ....ports import DeliveryFilter, Move, Store
+from ....ports import DeliveryFilter, EventFilter, Move, Settlement, Store
 from ...builders import make_delivery, make_event
 from ...clock import FakeClock
 from .steps import (
     ACME,
+    GLOBEX,
     HOUR,
     LEASE,
     MINUTE,
@@ -20,6 +21,7 @@ from .steps import (
     SECOND,
     claim,
     claim_one,
+    find_event,
     finish,
     given_claim,
     given_deliveries,
@@ -88,6 +90,64 @@ class OperatorPromises:
         assert [0, 1, 0, 1, 2, 1, 0] == counts
         for new in (other, held, *waiting):
             assert DeliveryState.CANCELLED is (await read(store, new.id)).state
+
+    async def test_a_cancelled_event_is_not_planned(self, store: Store, clock: FakeClock) -> None:
+        """What is due later is not taken any more; the event stays, and the next of its FIFO group has its turn."""
+        later, now = clock.now() + HOUR, clock.now()
+        scheduled, next_one = [make_event(at=now, due_at=due, ordering_key="k") for due in (later, now)]
+        other = make_event(at=now, due_at=later)
+        await store.append([scheduled, next_one, other])
+        blocked = await store.take(9, now=now, lease=LEASE)
+
+        cancelled = [
+            await store.move(tenant, DeliveryFilter(event_id=scheduled.id), Move.CANCEL, now=now)
+            for tenant in (GLOBEX, ACME, ACME)
+        ]
+        taken = await store.take(9, now=clock.advance(2 * HOUR), lease=LEASE)
+
+        assert ([], [0, 1, 0]) == (blocked, cancelled)
+        assert {next_one.id, other.id} == {one.id for one in taken}
+        assert scheduled == await find_event(store, ACME, scheduled.id)
+        assert [] == await store.find_events(ACME, EventFilter(ids=scheduled.id, planned=False), limit=9)
+
+    async def test_an_event_that_a_planner_has_is_not_cancelled(self, store: Store, clock: FakeClock) -> None:
+        """It may have been sent already; between two pages, and after the lease, the rest can be cancelled."""
+        event, lost = make_event(at=clock.now()), make_event(at=clock.now())
+        await store.append([event, lost])
+        taken = {one.id: one for one in await store.take(9, now=clock.now(), lease=LEASE)}
+        wanted = DeliveryFilter(event_id=event.id)
+
+        leased = await store.move(ACME, wanted, Move.CANCEL, now=clock.now())
+        page = Settlement(
+            event.id, taken[event.id].fence, [make_delivery(event, to) for to in (RECEIVER, OTHER)], "cursor"
+        )
+        await store.settle([page], now=clock.now(), lease=LEASE, worker="")
+        between = await store.move(ACME, wanted, Move.CANCEL, now=clock.now(), limit=1)
+        rest = await store.move(ACME, wanted, Move.CANCEL, now=clock.now(), limit=9)
+        clock.advance(2 * LEASE)
+        after = await store.move(ACME, DeliveryFilter(event_id=lost.id), Move.CANCEL, now=clock.now())
+
+        assert (0, 2, 1, 1) == (leased, between, rest, after)
+        assert [] == await store.take(9, now=clock.now(), lease=LEASE)
+
+    async def test_a_narrower_filter_leaves_the_event(self, store: Store, clock: FakeClock) -> None:
+        """To cancel what one subscriber gets is not to cancel the event."""
+        event = make_event(at=clock.now(), due_at=clock.now() + HOUR)
+        await store.append([event])
+        narrower: list[dict[str, Any]] = [{"subscriber_id": RECEIVER}, {"states": "held"}, {"event_type": event.type}]
+        for more in narrower:
+            wanted = DeliveryFilter(event_id=event.id, **more)
+            assert 0 == await store.move(ACME, wanted, Move.CANCEL, now=clock.now())
+
+        assert [event.id] == [one.id for one in await store.take(9, now=clock.advance(HOUR), lease=LEASE)]
+
+    async def test_events_are_found_by_their_key(self, store: Store, clock: FakeClock) -> None:
+        """Each tenant has its own keys."""
+        events = [make_event(at=clock.now(), tenant=tenant, key="k") for tenant in (ACME, GLOBEX)]
+        await store.append([*events, make_event(at=clock.now(), key="l"), make_event(at=clock.now())])
+
+        assert events[:1] == await store.find_events(ACME, EventFilter(idempotency_key="k"), limit=9)
+        assert [] == await store.find_events(ACME, EventFilter(idempotency_key="m"), limit=9)
 
     async def test_a_redriven_delivery_is_a_new_generation(self, store: Store, clock: FakeClock) -> None:
         """A redrive sends the same delivery again at once: its tries begin anew, its history goes on."""

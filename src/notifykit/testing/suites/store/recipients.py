@@ -12,7 +12,8 @@ from ....models.preferences import Mute, MuteSelector, Purpose, Scope, Selector,
 from ....models.quiet_hours import QuietHours, Weekday, Window
 from ....models.recipient import Consent, Recipient, RecipientAddress, TenantPreferences
 from ....models.subscription import MatchQuery
-from ....ports import DeliveryFilter, EventFilter, Settlement, Store
+from ....models.throttle import Throttle
+from ....ports import DeliveryFilter, EventFilter, Settlement, Store, TokenRequest
 from ...builders import make_delivery, make_endpoint, make_event, make_recipient, make_subscription
 from ...clock import FakeClock
 from .steps import (
@@ -194,12 +195,16 @@ class RecipientPromises:
         await given_delivery(store, clock, subscriber=person.id, due_at=clock.now() + HOUR)
         kept = await given_delivery(store, clock, subscriber=other.id, due_at=clock.now() + HOUR)
         sending = await given_claim(store, clock, subscriber=person.id)
+        cap = Throttle(1, HOUR)
+        buckets = [TokenRequest(ACME, cap.bucket(each.id, "news", "email"), 1, cap.rate) for each in (person, other)]
+        await store.acquire(buckets, now=clock.now())
 
         erased = await store.erase(ACME, person.id, now=clock.now())
         written = await finish(store, clock, sending)
         again = await store.erase(ACME, person.id, now=clock.now())
 
-        assert erased >= 5
+        assert erased >= 6
+        assert [1, 0] == await store.acquire(buckets, now=clock.now())
         assert (set(), 0) == (written, again)
         assert [kept.id] == [one.id for one in await store.find_deliveries(ACME, DeliveryFilter(), limit=9)]
         assert [other] == await store.page(Recipient, ACME, limit=9)
