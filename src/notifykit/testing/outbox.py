@@ -23,12 +23,14 @@ from ..codec import dumps, loads
 from ..default import stand_in
 from ..dispatch.runtime.dispatcher import Dispatcher
 from ..dispatch.settings import DispatchSettings
+from ..errors import InvalidInputError
 from ..kit import EgressRules, Notifykit
 from ..models.endpoint import Endpoint
 from ..models.event import EventType
 from ..models.inbox import IN_APP, InboxMark
 from ..models.outcome import Outcome
 from ..ports import Store
+from ..telemetry import RenderingFailed, TelemetryEvent
 from .clock import FakeClock
 from .outbox_kit import OfflineEgress, OutboxKit
 from .published import OutboxDelivery, PublishedEvent, Target, Wanted, published
@@ -90,6 +92,7 @@ class Outbox:
             rules = self._egress
             egress = OfflineEgress(allow=rules.allow, allow_names=rules.allow_names, allow_http=rules.allow_http)
             self._sent: Sent = []
+            self._unrendered: dict[str, str] = {}
             self._people = RecordingPeople(self._shared.memory, self._sent)
             self.kit = OutboxKit(
                 self,
@@ -110,6 +113,7 @@ class Outbox:
                 [self._channel, *self._people.channels],
                 DispatchSettings(retention=_FOREVER),
                 clock=self.clock,
+                subscribers=[self._keep_failure],
                 rng=lambda: 0.5,  # no jitter: every pause is exactly as long as the policy says
                 declared=self.kit.catalog.get,
             )
@@ -150,8 +154,14 @@ class Outbox:
         """Return what takes the messages of a channel to people: ``email``, ``sms``, ``push`` or ``chat``.
 
         ``outbox.provider("email").fail_next(Transient(reason="smtp_421"), times=2)`` lets its next attempts fail.
+
+        Raises:
+            InvalidInputError: No channel of this name has a provider.
         """
-        return self._people.providers[channel]
+        providers = self._people.providers
+        if channel not in providers:
+            raise InvalidInputError([f"channel: must be one of {', '.join(providers)}, not {channel!r}"])
+        return providers[channel]
 
     def use_renderer(self) -> None:
         """Render later messages as the kit is configured now."""
@@ -227,6 +237,10 @@ class Outbox:
     async def _work(self) -> None:
         while await self._dispatcher.step():
             pass
+
+    def _keep_failure(self, event: TelemetryEvent) -> None:
+        if isinstance(event, RenderingFailed):
+            self._unrendered[event.delivery_id] = event.error
 
     # -- looking ---------------------------------------------------------------------------------
 
@@ -325,7 +339,8 @@ class Outbox:
         """Return the deliveries of which no attempt was made, and why."""
         sent = {each.delivery_id for each in self._sent}
         return [
-            f"{each.event_type} to {each.subscriber_id} by {each.channel} ({each.state.value}: {each.reason})"
+            f"{each.event_type} to {each.subscriber_id} by {each.channel} "
+            f"({each.state.value}: {self._unrendered.get(each.id, each.reason)})"
             for tenant in sorted({event.tenant for event in self._shared.published()})
             for each in await self._home_kit.deliveries.list(tenant=tenant)
             if each.id not in sent

@@ -20,6 +20,7 @@ from ..models.destination import Destination
 from ..models.endpoint import Endpoint
 from ..models.messages import Message
 from ..models.outcome import Accepted, Outcome
+from ..policies.sms import canonical_number
 
 if TYPE_CHECKING:
     from ..channels.webhook import Transport
@@ -231,6 +232,10 @@ class _LastMessage:
         return self.message
 
 
+#: What addresses are like, by channel.
+_CHECKS = {"email": canonical_address, "sms": canonical_number}
+
+
 class RecordingPeople:
     """The channels to people, each up to its provider.
 
@@ -242,12 +247,7 @@ class RecordingPeople:
         self.providers = {name: RecordingProvider(name, sent) for name in ("email", "sms", "push", "chat")}
         self._inbox = RecordingInbox(store, sent)
         self._others = [
-            MessageChannel(
-                name,
-                PlainRenderer(),
-                provider,
-                check_address=canonical_address if name == "email" else any_address,
-            )
+            MessageChannel(name, PlainRenderer(), provider, check_address=_CHECKS.get(name, any_address))
             for name, provider in self.providers.items()
         ]
 

@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 import notifykit
-from notifykit import Digest, Step, Window
+from notifykit import Digest, InvalidInputError, Step, Window
 from notifykit.models.messages import EmailMessage
 from notifykit.models.outcome import BadRecipient, Transient
 from notifykit.ports import Inbox
@@ -48,6 +48,8 @@ class InvoiceDue:
     number: str
 
     def email(self, to):
+        if to.name is None:
+            raise ValueError("no name")
         return EmailMessage(subject=f"Invoice {self.number}, {to.name}", text="Please pay.")
 
 
@@ -243,6 +245,22 @@ def test_a_failing_assertion_says_what_was_not_sent_and_why(outbox, ada):
     assert "expected one delivery of order.shipped to user:42 by email" in text
     assert "order.shipped to user:42 by in_app (delivered)" in text
     assert "not sent: order.shipped to user:42 by email (suppressed: muted)" in text
+
+
+def test_a_message_that_cannot_be_made_says_why(outbox):
+    """The developer of a template sees its mistake in the failing test."""
+    outbox.kit.blocking.recipients.save("user:7", tenant="acme", email="bob@example.org")
+    notifykit.publish(InvoiceDue("7"), tenant="acme", to="user:7")
+    outbox.deliver()
+
+    with pytest.raises(AssertionError, match=r"by email \(held: .*InvoiceDue.email failed: ValueError: no name\)"):
+        outbox.one(InvoiceDue, to="user:7", channel="email")
+
+
+def test_only_channels_with_a_provider_have_one(outbox):
+    """The inbox is the application's own."""
+    with pytest.raises(InvalidInputError, match="channel: must be one of email, sms, push, chat, not 'in_app'"):
+        outbox.provider("in_app")
 
 
 @pytest.mark.usefixtures("ada")
