@@ -101,8 +101,8 @@ class SmsSuite(ProviderSuite):
         destination = sender.channel.destination(tenant="acme", subscriber_id="user:42", address="0151 234")
         outcome = await send(sender.channel, self.message, destination)
 
-        assert "invalid_address" == outcome.reason
         assert isinstance(outcome, BadRecipient)
+        assert "invalid_address" == outcome.reason
         assert not server.requests
 
     async def test_what_is_no_sms(self, sender):

@@ -111,11 +111,7 @@ class SmsAccount:
 
 def meaning_of(answer: HttpAnswer) -> Meaning:
     """Return what the status of an answer without a known code says about an SMS."""
-    if answer.status in _GATEWAY:
-        return Meaning.UNCERTAIN
-    if answer.status in (404, 405):  # about the URL, and so about every message
-        return Meaning.CONFIGURATION
-    return answer.meaning()
+    return Meaning.UNCERTAIN if answer.status in _GATEWAY else answer.meaning()
 
 
 def _countries(url: ProviderUrl) -> frozenset[str] | None:
