@@ -84,6 +84,19 @@ async def test_only_emails_are_sent(url: str) -> None:
 
 
 @pytest.mark.parametrize("url", URLS)
+def test_what_a_message_does_not_have_is_left_out(url: str) -> None:
+    """No provider is sent an empty HTML form, or options that nobody chose."""
+    channel = provider_channel_from_url("email", url)
+    assert isinstance(channel, MessageChannel)
+    destination = channel.destination(tenant="acme", subscriber_id="user:42", address="ada@example.org")
+
+    request = vars(channel.provider)["_vendor"].request(MAIL, make_claim(), destination, now=NOW)
+
+    for absent in (b"html", b"reply", b"stream", b"configuration", b"null", b"list-unsubscribe"):
+        assert absent not in request.body.lower()
+
+
+@pytest.mark.parametrize("url", URLS)
 def test_a_sender_is_needed(url: str) -> None:
     """The error says how to give one."""
     base = url.partition("?")[0]
