@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from docs import generate_decisions, generate_email_providers, generate_telemetry
+from docs import generate_decisions, generate_providers, generate_telemetry
 from notifykit import telemetry
 from notifykit.models.delivery import DeliveryState
 from notifykit.models.retry import DEFAULT_RETRY
@@ -53,13 +53,14 @@ def test_the_table_of_decisions_is_fresh() -> None:
     assert generate_decisions.page(written) == written
 
 
-def test_the_tables_of_email_providers_are_fresh() -> None:
+@pytest.mark.parametrize("name", generate_providers.PAGES)
+def test_the_tables_of_providers_are_fresh(name: str) -> None:
     """The page has every code of each provider, as its generator writes it now."""
-    written = generate_email_providers.PAGE.read_text("utf-8")
+    written = (generate_providers.FOLDER / name).read_text("utf-8")
 
-    for vendor in generate_email_providers.VENDORS:
-        assert generate_email_providers.table(vendor) in written, "run: python -m docs.generate_email_providers"
-    assert generate_email_providers.page(written) == written
+    for vendor, (module, head) in generate_providers.PAGES[name].items():
+        assert generate_providers.table(vendor, module, head) in written, "run: python -m docs.generate_providers"
+    assert generate_providers.page(name, written) == written
 
 
 def test_the_states_page_has_every_state() -> None:

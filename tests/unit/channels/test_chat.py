@@ -103,7 +103,7 @@ class TestSlack(ChatSuite):
         *(
             (
                 Reply(status=500 if code.meaning is Meaning.TRANSIENT else 400, body=text.encode()),
-                outcome_for(code.meaning, text),
+                outcome_for(code.meaning, f"slack_{text}"),
             )
             for text, code in slack.CODES.items()
         ),

@@ -51,13 +51,12 @@ class Slack:
     def outcome(self, answer: HttpAnswer, *, now: datetime) -> Outcome:
         text = answer.body[:100].decode("utf-8", "replace").strip()
         if 200 <= answer.status < 300:
-            return answer.outcome(*((Meaning.ACCEPTED,) if text == "ok" else _UNEXPECTED), now=now)
+            return answer.outcome(now=now) if text == "ok" else answer.accepted(None, now=now)
         if text in CODES:
-            return answer.outcome(CODES[text].meaning, text, now=now)
+            return answer.outcome(CODES[text].meaning, f"slack_{text}", now=now)
         return answer.outcome(refusal_of(answer), now=now)
 
 
-_UNEXPECTED = (Meaning.UNCERTAIN, "unexpected_answer")
 channel_from_url = channel_maker(Slack())
 
 if TYPE_CHECKING:

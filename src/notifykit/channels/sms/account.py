@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 #: Options of every SMS provider's URL.
 OPTIONS = ("countries", "from", "segments")
 #: A telephone number, a short code, or a name, as GSM networks allow it.
-_SENDER = re.compile(r"\+?[0-9]{3,15}|(?=.*[A-Za-z])[A-Za-z0-9 &._-]{1,11}")
+SENDER = r"\+?[0-9]{3,15}|(?=.*[A-Za-z])[A-Za-z0-9 &._-]{1,11}"
 #: A gateway in front of the vendor did not get its answer.
 _GATEWAY = frozenset({502, 504})
 
@@ -62,16 +62,16 @@ class SmsAccount:
     most_segments: int = 10
 
     @classmethod
-    def of(cls, url: ProviderUrl, *, sender: re.Pattern[str] = _SENDER) -> SmsAccount:
+    def of(cls, url: ProviderUrl, *, sender: str = SENDER) -> SmsAccount:
         """Read the options of a URL.
 
         Args:
-            sender: What the option ``from`` may be.
+            sender: A pattern of what the option ``from`` may be.
 
         Raises:
             ConfigurationError: An option is missing or wrong.
         """
-        if not sender.fullmatch(url.options.get("from", "")):
+        if not re.fullmatch(sender, url.options.get("from", "")):
             raise url.wrong(
                 "from= is whom messages come from: a telephone number, a short code, or a name of up to 11 letters"
             )
@@ -111,11 +111,7 @@ class SmsAccount:
 
 def meaning_of(answer: HttpAnswer) -> Meaning:
     """Return what the status of an answer without a known code says about an SMS."""
-    if answer.status in _GATEWAY:
-        return Meaning.UNCERTAIN
-    if answer.status in (404, 405):  # about the URL, and so about every message
-        return Meaning.CONFIGURATION
-    return answer.meaning()
+    return Meaning.UNCERTAIN if answer.status in _GATEWAY else answer.meaning()
 
 
 def _countries(url: ProviderUrl) -> frozenset[str] | None:

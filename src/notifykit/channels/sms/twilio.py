@@ -18,7 +18,7 @@ from ..http_answers import Code, HttpAnswer, Meaning
 from ..http_provider import HttpRequest, Vendor
 from ..messages import MessageChannel
 from ..provider_url import parse_provider_url
-from .account import OPTIONS, SmsAccount, Text, meaning_of
+from .account import OPTIONS, SENDER, SmsAccount, Text, meaning_of
 
 if TYPE_CHECKING:
     from ...ports import Renderer
@@ -99,10 +99,7 @@ def channel_from_url(url: str, *, renderer: Renderer | None = None) -> MessageCh
     sid = found.options.get("account", found.credentials[0])
     if not _ACCOUNT.fullmatch(sid):
         raise found.wrong("an account's SID is AC and 32 digits; with an API key it is the option account=AC…")
-    if _SERVICE.fullmatch(found.options.get("from", "")):
-        account = SmsAccount.of(found, sender=_SERVICE)
-    else:
-        account = SmsAccount.of(found)
+    account = SmsAccount.of(found, sender=f"{SENDER}|{_SERVICE.pattern}")
     return account.channel(Twilio(account, sid), renderer)
 
 
