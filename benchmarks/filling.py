@@ -131,9 +131,7 @@ def recipients(lent: Database, tenant: str, count: int, *, subscribed: str | Non
         connection.execute(insert(s.tenants).values(tenant=tenant, version=1))
         for table, values in rows:
             given = {name: value for name, value in values.items() if value is not None}
-            copied = ", ".join(
-                _numbered(name) if isinstance(value, str) else f":{name}" for name, value in given.items()
-            )
+            copied = ", ".join(_numbered(name, value) for name, value in given.items())
             connection.execute(
                 text(f"{_SERIES}INSERT INTO {table} ({', '.join(given)}) SELECT {copied} FROM series"),
                 {"first": 1, "last": count, **given},
@@ -141,8 +139,10 @@ def recipients(lent: Database, tenant: str, count: int, *, subscribed: str | Non
     _tidy(lent, *{table for table, _ in rows})
 
 
-def _numbered(name: str) -> str:
-    """Return a bound text with the number of the row in place of ``NNN``, with nineteen digits of ``WWW``."""
+def _numbered(name: str, value: object) -> str:
+    """Return a bound value; in a text the number of the row replaces ``NNN``, and with nineteen digits ``WWW``."""
+    if not isinstance(value, str):
+        return f":{name}"
     return f"REPLACE(REPLACE(CAST(:{name} AS TEXT), 'WWW', w), 'NNN', CAST(n AS TEXT))"
 
 

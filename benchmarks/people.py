@@ -111,14 +111,12 @@ def run_once(job: Job, mail: Sinks) -> dict[str, Any]:
         )  # fmt: skip
         worker = started(stack, "worker", lent.url)
         ready(worker)
-        whole, used = children_seconds(), {"worker": cpu_seconds(worker.pid), "server": cpu_seconds(lent.pid)}
+        pids = {"worker": worker.pid, "server": lent.pid}
+        whole, used = children_seconds(), {name: cpu_seconds(pid) for name, pid in pids.items()}
         with lent.engine().connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             wait_until_done(connection)
             whole = children_seconds() - whole
-            used = {
-                "worker": cpu_seconds(worker.pid) - used["worker"],
-                "server": cpu_seconds(lent.pid) - used["server"],
-            }
+            used = {name: cpu_seconds(pid) - used[name] for name, pid in pids.items()}
             rate = _rate(connection)
             items = connection.scalar(text("SELECT count(*) FROM notifykit_inbox_items"))
         worker.send_signal(signal.SIGTERM)
@@ -230,9 +228,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m benchmarks.people", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--told", type=int, help="how many people each run tells something (40,000)")
-    parser.add_argument(
-        "--each", type=int, default=10, help="people of an event, where there are several (%(default)s)"
-    )
+    parser.add_argument("--each", type=int, default=10, help="people of an event, if several (%(default)s)")
     parser.add_argument("--runs", type=int, default=1, help="how often each is measured (%(default)s)")
     parser.add_argument("--crowd", type=int, help="people that one event tells something; 0 for none (100,000)")
     parser.add_argument("--no-peer", dest="peer", action="store_false", help="without Celery beside it")

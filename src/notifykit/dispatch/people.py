@@ -15,6 +15,7 @@ from ..models.ids import delivery_id, is_for_person, recipient_key
 from ..models.recipient import PREFERENCES, Person, Recipient, TenantPreferences
 from ..models.steps import IN_APP, Step, Unless
 from ..models.subscription import PEOPLE
+from ..models.unreadable import UnreadableTenantPreferences
 from ..policies.audience import (
     ADDRESS_REFUSED,
     NO_CHANNEL,
@@ -210,13 +211,16 @@ class People:
     async def _preferences(self, tenant: str, version: int) -> TenantPreferences | None:
         """Return what a tenant says for all, read again if the tenant's configuration has changed since."""
         kept = self._tenants.get(tenant)
-        if kept is None or kept[0] < version:
-            found = await self._store.get(TenantPreferences, tenant, [PREFERENCES])
-            kept = self._tenants[tenant] = version, found[0] if found else None
-        self._tenants.move_to_end(tenant)
-        if len(self._tenants) > CAPACITY:
-            self._tenants.popitem(last=False)
-        return kept[1]
+        if kept is not None and kept[0] >= version:
+            self._tenants.move_to_end(tenant)
+            return kept[1]
+        found = next(iter(await self._store.get(TenantPreferences, tenant, [PREFERENCES])), None)
+        if not isinstance(found, UnreadableTenantPreferences):  # a repair of the row need not change the version
+            self._tenants[tenant] = version, found
+            self._tenants.move_to_end(tenant)
+            if len(self._tenants) > CAPACITY:
+                self._tenants.popitem(last=False)
+        return found
 
     def _plan(
         self, of: TakenEvent | Claim, type_name: str, known: _Known, channels: Collection[str] = ()

@@ -76,6 +76,15 @@ async def test_a_small_backlog_is_filled(prefetch: int) -> None:
             await b.until(lambda: len(b.channel.sent) == 5)
 
 
+def test_people_need_not_have_answered() -> None:
+    """One provider carries what people are told, so nothing is held back because a person was told nothing lately."""
+    settings = DispatchSettings(max_unproven=100)
+
+    found = {name: settings.lane(Lane(name, Priority.NORMAL)).max_unproven for name in (WEBHOOK, "in_app", "email")}
+
+    assert {WEBHOOK: 100, "in_app": 0, "email": 0} == found
+
+
 async def test_a_lane_may_have_settings_of_its_own() -> None:
     """What is said of one lane holds for that one."""
     own = LaneSettings(concurrency=2, prefetch=50, max_unproven=0)

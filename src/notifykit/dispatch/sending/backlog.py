@@ -116,6 +116,8 @@ class Backlog:
         self._places = Places(settings.concurrency, settings.max_unproven)
         self._proofs = Proofs()
         self._queues: dict[str, _Queue] = {}
+        #: Those with claims: few, where very many have been finished lately.
+        self._filled: dict[str, _Queue] = {}
         self._waiting_of: dict[str, int] = {}
         self._new_of: dict[str, int] = {}
         self._blocked_tenants: set[str] = set()
@@ -193,8 +195,8 @@ class Backlog:
     def full(self) -> list[str]:
         """Return the subscribers of which no more claims may be held; ``on_room`` is called when that changes."""
         full = []
-        for subscriber, queue in self._queues.items():
-            if len(queue.claims) >= queue.cap and len(queue.claims) >= queue.share():
+        for subscriber, queue in self._filled.items():
+            if len(queue.claims) >= queue.share():
                 queue.blocked = True
                 full.append(subscriber)
         return full
@@ -235,6 +237,7 @@ class Backlog:
             if metered != (queue.tokens is not None):
                 queue.tokens = 0 if metered else None
             queue.claims.append(claim)
+            self._filled[claim.subscriber_id] = queue
             self._waiting_of[queue.tenant] = self._waiting_of.get(queue.tenant, 0) + 1
             if queue.proof == UNPROVEN:
                 self._unproven += 1
@@ -320,6 +323,8 @@ class Backlog:
                 self._on_token_shortage()
         if queue.claims:
             self._list(queue)
+        else:
+            del self._filled[queue.subscriber_id]
         if queue.tenant not in self._waiting_of and self._waiting + self._places.slow >= _MUCH:
             self._light_at = turn.since
         if self._finds_long:
@@ -469,6 +474,7 @@ class Backlog:
             queue.listed = _NOT_LISTED
         for rotation in self._rotations:
             rotation.clear()
+        self._filled.clear()
         self._waiting_of.clear()
         self._waiting = self._unproven = 0
         return claims
