@@ -185,10 +185,10 @@ class Deliveries:
             NotFoundError: The tenant has no such event.
             StateError: A planner has had the event all the time; try again.
         """
-        if (event_id is not None) + (key is not None) + (recipient is not None) != 1:
-            raise InvalidInputError(["give event_id, key or recipient, and only one of them"])
-        if recipient is None and (type is not None or category is not None):
-            raise InvalidInputError(["type, category: choose among what waits for a recipient; give recipient"])
+        named = [each for each in (event_id, key, recipient) if each is not None]
+        if len(named) != 1 or (recipient is None and (type is not None or category is not None)):
+            clear = "give one of event_id, key and recipient; type and category go with recipient"
+            raise InvalidInputError([f"what to cancel of tenant {tenant} is not clear: {clear}"])
         if recipient is None:
             return await self._cancel_event(tenant, event_id, key)
         types = [type] if category is None else await self._types(category)
