@@ -87,7 +87,7 @@ class Sinks(NamedTuple):
     plain: int
     pipe: Pipe
 
-    def count(self) -> int:
+    def taken(self) -> int:
         """Return how many mails they took so far."""
         self.pipe.send(None)
         return int(self.pipe.recv())
@@ -116,7 +116,8 @@ def sinks() -> Iterator[Sinks]:
     process = spawn.Process(target=_serve, args=(theirs,), daemon=True)
     process.start()
     try:
-        yield Sinks(*ours.recv(), ours)
+        pipelining, plain = ours.recv()
+        yield Sinks(pipelining, plain, ours)
     finally:
         process.terminate()
         process.join()
