@@ -194,7 +194,8 @@ class Planner:
 
     async def _page_of(self, event: TakenEvent, view: TenantView | LargeTenant, now: datetime) -> Page | None:
         """Return the next page of an event: first those of the recipients whom it names, then what is subscribed."""
-        audience, named, rest = NOBODY, (), event
+        audience, rest = NOBODY, event
+        named: Sequence[str] = ()
         if event.audience is not None:
             audience = Audience.from_json(event.audience)
             named, more = named_page(audience, event.cursor, self._page(event.tenant))
