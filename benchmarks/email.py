@@ -87,7 +87,7 @@ class Sinks(NamedTuple):
     plain: int
     pipe: Pipe
 
-    def mails(self) -> int:
+    def taken(self) -> int:
         """Return how many mails they took so far."""
         self.pipe.send(None)
         return int(self.pipe.recv())

@@ -101,7 +101,7 @@ def run_once(job: Job, mail: Sinks) -> dict[str, Any]:
     with ExitStack() as stack:
         lent = stack.enter_context(prepared(mail))
         filling.recipients(lent, TENANT, job.people)
-        events, mails = job.told // job.each, mail.mails()
+        events, mails = job.told // job.each, mail.taken()
         since = micros(datetime.now(UTC))
         produced = answer(
             started(
@@ -122,7 +122,7 @@ def run_once(job: Job, mail: Sinks) -> dict[str, Any]:
         worker.send_signal(signal.SIGTERM)
         memory = answer(worker)["rss_mb"]
         stored = totals(lent, since)
-    told, mails = events * job.each, mail.mails() - mails
+    told, mails = events * job.each, mail.taken() - mails
     wanted = (told * len(job.channels), told, told if "email" in job.channels else 0)
     if (stored.get("delivered"), items, mails) != wanted:
         raise DisagreementError(f"stored {stored}, {items} items in inboxes and {mails} mails for {told} people")
@@ -160,8 +160,7 @@ def _rate(connection: Connection) -> float:
     """Return deliveries a second between the first that is timed and the last."""
     ends = connection.scalars(text("SELECT finished_at FROM notifykit_deliveries ORDER BY finished_at")).all()
     first = int(len(ends) * _SKIP)
-    seconds = float(ends[-1] - ends[first]) / 1e6
-    return (len(ends) - first) / seconds
+    return float((len(ends) - first) / (ends[-1] - ends[first]) * 1e6)
 
 
 # ── the command ────────────────────────────────────────────────────────────────────────────────

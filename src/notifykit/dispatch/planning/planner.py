@@ -195,7 +195,7 @@ class Planner:
     async def _page_of(self, event: TakenEvent, view: TenantView | LargeTenant, now: datetime) -> Page | None:
         """Return the next page of an event: first those of the recipients whom it names, then what is subscribed."""
         audience, rest = NOBODY, event
-        named: tuple[str, ...] = ()
+        named: Sequence[str] = ()
         if event.audience is not None:
             audience = Audience.from_json(event.audience)
             named, more = named_page(audience, event.cursor, self._page(event.tenant))
