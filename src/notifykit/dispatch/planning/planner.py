@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -55,6 +56,36 @@ class _LeasedLocally(NamedTuple):
     new: NewDelivery
     version: int
     destination: Destination
+
+
+class _Batch:
+    """Events that are to be planned.
+
+    Those of tenants with much to do come last: the others wait for no page of theirs.
+
+    Attributes:
+        waiting: Pages for people, until there are enough of them for one read.
+        people: How many people these are for.
+    """
+
+    def __init__(self, taken: Sequence[TakenEvent], heavy: Collection[str]) -> None:
+        self.events = deque(sorted(taken, key=lambda event: event.tenant in heavy))
+        self.heavy = heavy
+        self.waiting: list[tuple[Page, Mapping[str, str]]] = []
+        self.people = 0
+
+    def next(self) -> TakenEvent | None:
+        """Take the next event out; ``None`` if first the pages that wait have to be completed, or if there is none."""
+        if not self.events or (
+            self.waiting and self.events[0].tenant in self.heavy and self.waiting[0][0].event.tenant not in self.heavy
+        ):
+            return None
+        return self.events.popleft()
+
+    def release(self) -> list[tuple[Page, Mapping[str, str]]]:
+        """Return what waits, so that nothing waits any more."""
+        released, self.waiting, self.people = self.waiting, [], 0
+        return released
 
 
 @dataclass(eq=False)
@@ -137,26 +168,26 @@ class Planner:
         await self.directory.prepare(taken)
         now, since = self.context.clock.now(), asyncio.get_running_loop().time()
         views = await self._views(taken)
-        heavy = self._round_robin.heavy
-        ordered = sorted(taken, key=lambda event: event.tenant in heavy)  # the others wait for no page of theirs
-        async for page in self._pages(ordered, views, now):
-            event, deliveries, cursor = page.event, page.deliveries, page.cursor
-            view = views[event.tenant, event.tenant_version]
-            if len(deliveries) >= _VERY_SHORT_PAGE:
-                self._round_robin.note_much(event.tenant)
-            if cursor is None and _could_be_sent(event, deliveries):
-                if event.fence > 1:
-                    lost.append(_abandoned(event, deliveries))
-                    continue
-                if self._start(event, deliveries, view, coming, len(leased), now, until, since):
-                    continue
-            goes_on = goes_on or cursor is not None
-            self._lease(event, deliveries, view, coming, leased, now)
-            settlements.append(Settlement(event.id, event.fence, deliveries, cursor))
-            planned += len(deliveries)
-            if planned >= self._page(event.tenant):
-                await self._write(settlements, leased, planned, now)
-                settlements, leased, coming, planned, now = [], [], {}, 0, self.context.clock.now()
+        batch = _Batch(taken, self._round_robin.heavy)
+        while batch.events or batch.waiting:
+            for page in await self._pages(batch, views, now):
+                event, deliveries, cursor = page.event, page.deliveries, page.cursor
+                view = views[event.tenant, event.tenant_version]
+                if len(deliveries) >= _VERY_SHORT_PAGE:
+                    self._round_robin.note_much(event.tenant)
+                if cursor is None and _could_be_sent(event, deliveries):
+                    if event.fence > 1:
+                        lost.append(_abandoned(event, deliveries))
+                        continue
+                    if self._start(event, deliveries, view, coming, len(leased), now, until, since):
+                        continue
+                goes_on = goes_on or cursor is not None
+                self._lease(event, deliveries, view, coming, leased, now)
+                settlements.append(Settlement(event.id, event.fence, deliveries, cursor))
+                planned += len(deliveries)
+                if planned >= self._page(event.tenant):
+                    await self._write(settlements, leased, planned, now)
+                    settlements, leased, coming, planned, now = [], [], {}, 0, self.context.clock.now()
         if settlements:
             await self._write(settlements, leased, planned, now)
         if lost:
@@ -166,31 +197,22 @@ class Planner:
         return goes_on
 
     async def _pages(
-        self, taken: list[TakenEvent], views: Mapping[tuple[str, int], TenantView | LargeTenant], now: datetime
-    ) -> AsyncIterator[Page]:
-        """Yield a page of each event that can be planned; those for people together, to read recipients at one go."""
-        heavy = self._round_robin.heavy
-        # The others wait for no page of the heavy ones.
-        for events in ([e for e in taken if e.tenant not in heavy], [e for e in taken if e.tenant in heavy]):
-            waiting: list[tuple[Page, Mapping[str, str]]] = []
-            people = 0
-            for event in events:
-                view = views.get((event.tenant, event.tenant_version))
-                page = None if view is None else await self._page_of(event, view, now)
-                if page is None:
-                    continue
-                addressees = page.addressees()
-                if not addressees:
-                    yield page
-                    continue
-                waiting.append((page, addressees))
-                people += len(addressees)
-                if people >= self._page(event.tenant):
-                    for page in await self._completed(waiting, now):
-                        yield page
-                    waiting, people = [], 0
-            for page in await self._completed(waiting, now):
-                yield page
+        self, batch: _Batch, views: Mapping[tuple[str, int], TenantView | LargeTenant], now: datetime
+    ) -> list[Page]:
+        """Return the page of the next event, or those that wait, so that their recipients are read at one go."""
+        while (event := batch.next()) is not None:
+            view = views.get((event.tenant, event.tenant_version))
+            page = None if view is None else await self._page_of(event, view, now)
+            if page is None:
+                continue
+            addressees = page.addressees()
+            if not addressees:
+                return [page]
+            batch.waiting.append((page, addressees))
+            batch.people += len(addressees)
+            if batch.people >= self._page(event.tenant):
+                break
+        return await self._completed(batch.release(), now)
 
     async def _page_of(self, event: TakenEvent, view: TenantView | LargeTenant, now: datetime) -> Page | None:
         """Return the next page of an event: first those of the recipients whom it names, then what is subscribed."""
