@@ -88,7 +88,7 @@ async def test_a_line_to_a_disabled_endpoint_is_cancelled_to_its_end() -> None:
             await b.until_states(count=20)
             await b.until(lambda: channel.sent)
             await b.kit.store.save(attrs.evolve(endpoint, state=EndpointState.DISABLED))
-            await b.until_states(DeliveryState.CANCELLED, count=19, seconds=5)
+            await b.until_states(DeliveryState.CANCELLED, count=19, seconds=30)
 
         assert 1 == len(channel.sent)
         assert {TENANT} == {claim.tenant for claim in channel.sent}
