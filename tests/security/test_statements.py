@@ -74,7 +74,7 @@ def problems(statement: str) -> list[str]:
     for reference in _REFERENCE.finditer(text):
         table, alias = reference["table"], reference["alias"]
         if reference["verb"].upper() == "INTO":
-            columns = re.search(rf"INTO notifykit_{table} \(([^)]*)\)", text)
+            columns = re.search(rf"INTO notifykit_{table}(?: AS \w+)? \(([^)]*)\)", text)
             if columns is None or "tenant" not in columns[1]:
                 found.append(table)
         elif not tied & {alias or f"notifykit_{table}", "" if _is_alone(text) else "-"}:

@@ -204,7 +204,7 @@ class Deliveries:
         its = EventFilter(ids=None if event_id is None else {event_id}, idempotency_key=key)
         found = await self._store.find_events(tenant, its, limit=1)
         if not found:
-            raise NotFoundError("event", event_id or f"with the key {key}")
+            raise NotFoundError("event", f"with the key {key}" if event_id is None else event_id)
         id_ = found[0].id
         count = 0
         for _ in range(_TRIES):
