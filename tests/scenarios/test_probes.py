@@ -9,10 +9,8 @@ import asyncio
 from datetime import datetime, timedelta
 
 import attrs
-import pytest
 
-from notifykit import DispatchSettings, Endpoint, Event, Notifykit
-from notifykit.dispatch.sending.source import StoreSource
+from notifykit import DispatchSettings, Event, Notifykit
 from notifykit.models.delivery import Claim
 from notifykit.models.destination import Destination
 from notifykit.models.outcome import Accepted, Outcome, Transient
@@ -83,18 +81,3 @@ def test_probes_of_silent_endpoints_delay_no_other_tenant(request):
     assert waited <= LIMIT
     assert most_open >= SILENT / 2  # the probes do happen
     assert most_open <= SILENT
-
-
-@pytest.mark.thorough
-def test_claims_that_wait_behind_a_probe_would_be_noticed(monkeypatch: pytest.MonkeyPatch):
-    """Sabotage: a process that keeps them takes the room of the healthy tenant's claims."""
-
-    def keep(source: StoreSource, claim: Claim, endpoint: Endpoint) -> None:
-        source.leases.add(claim)
-        source.backlog.add((claim, 1, False))
-
-    monkeypatch.setattr(StoreSource, "_hold_back", keep)
-
-    waited, _ = run_virtual(1, longest_wait)
-
-    assert waited > LIMIT

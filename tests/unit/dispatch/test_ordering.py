@@ -86,7 +86,7 @@ async def test_a_line_to_a_disabled_endpoint_is_cancelled_to_its_end() -> None:
 
         async with dispatcher:
             await b.until_states(count=20)
-            await b.until(lambda: channel.sent)
+            await b.until_states(DeliveryState.SENDING)
             await b.kit.store.save(attrs.evolve(endpoint, state=EndpointState.DISABLED))
             await b.until_states(DeliveryState.CANCELLED, count=19, seconds=30)
 
