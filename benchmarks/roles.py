@@ -55,11 +55,11 @@ async def produce(args: argparse.Namespace) -> None:
     def data(at: int, sent: float) -> dict[str, Any]:
         return {**drawn[at % len(drawn)], "sent": sent} if drawn else order(args.size, at, sent)
 
-    def audience(at: int) -> PublishOptions:
+    def options(at: int) -> PublishOptions:
         if not args.people:
-            return {}
+            return {"tenant": TENANT}
         to = [f"user:{(at * args.each + n) % args.people + 1}" for n in range(args.each)]
-        return {"to": to, "channels": args.channels}
+        return {"tenant": TENANT, "to": to, "channels": args.channels}
 
     async with Notifykit(args.url) as kit:
         await kit.stats()
@@ -78,7 +78,7 @@ async def produce(args: argparse.Namespace) -> None:
                 # A producer that falls behind must not hide the wait of the events it holds back.
                 sent = time.time() - (late if late > _SLACK else 0.0)
                 event = Event(type=f"order.t{at % args.types}", data=data(at, sent))
-                await kit.apublish(event, tenant=TENANT, **audience(at))
+                await kit.apublish(event, **options(at))
                 took.append(time.perf_counter() - before)
 
         async with asyncio.TaskGroup() as group:
