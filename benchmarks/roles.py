@@ -14,6 +14,7 @@ from typing import Any
 from notifykit import DispatchSettings, EgressRules, Event, Notifykit
 from notifykit.channels.webhook import WebhookChannel
 from notifykit.cli.serving import collect_seldom, open_many_files
+from notifykit.publisher import PublishOptions
 
 from .payloads import order, real
 from .processes import most_resident_mb
@@ -54,6 +55,12 @@ async def produce(args: argparse.Namespace) -> None:
     def data(at: int, sent: float) -> dict[str, Any]:
         return {**drawn[at % len(drawn)], "sent": sent} if drawn else order(args.size, at, sent)
 
+    def options(at: int) -> PublishOptions:
+        if not args.people:
+            return {"tenant": TENANT}
+        to = [f"user:{(at * args.each + n) % args.people + 1}" for n in range(args.each)]
+        return {"tenant": TENANT, "to": to, "channels": args.channels}
+
     async with Notifykit(args.url) as kit:
         await kit.stats()
         used = cpu()
@@ -70,9 +77,8 @@ async def produce(args: argparse.Namespace) -> None:
                 before = time.perf_counter()
                 # A producer that falls behind must not hide the wait of the events it holds back.
                 sent = time.time() - (late if late > _SLACK else 0.0)
-                to = [f"user:{(at * args.each + n) % args.people + 1}" for n in range(args.each)] if args.people else []
                 event = Event(type=f"order.t{at % args.types}", data=data(at, sent))
-                await kit.apublish(event, tenant=TENANT, to=to, channels=args.channels)
+                await kit.apublish(event, **options(at))
                 took.append(time.perf_counter() - before)
 
         async with asyncio.TaskGroup() as group:
