@@ -12,7 +12,7 @@ from shutil import copyfile
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings, strategies
 
 from notifykit.native import is_compiled
 from notifykit.testing.servers import PostgresServer, ServerUnavailableError
@@ -59,8 +59,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason="the package is compiled"))
 
 
+@settings(max_examples=1, database=None)
+@given(strategies.none())
+def use_hypothesis(_: None) -> None:
+    """Try nothing."""
+
+
 def pytest_collection_finish() -> None:
     """Let garbage collections pass over what is there to stay: thousands of tests."""
+    use_hypothesis()  # it registers its source of random numbers, and warns if that has been frozen by then
     gc.collect()
     gc.freeze()
 
