@@ -73,6 +73,7 @@ def test_without_room_for_long_attempts_all_count_alike() -> None:
     assert not places.admits(UNPROVEN)
 
 
+@pytest.mark.interpreted  # a compiled module does not see another value of its constant
 def test_what_is_expected_is_remembered_for_a_bounded_number(monkeypatch) -> None:
     """The oldest are forgotten, and destinations that did not answer are not kept at all."""
     monkeypatch.setattr(fairness, "_REMEMBERED", 2)

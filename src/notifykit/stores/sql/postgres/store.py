@@ -64,7 +64,7 @@ _FAILURES = (*_LOST, asyncpg.PostgresError, exc.SQLAlchemyError)
 #: Seconds that a frequent verb may take, which needs milliseconds, before its connection is given up for dead.
 _STATEMENT_TIMEOUT = 15
 #: Seconds that a connection may take to be closed.
-_CLOSING = 2
+_CLOSING = 1
 _NOTIFY = "NOTIFY notifykit"
 #: The channel of inboxes is another one: what people read wakes no dispatcher.
 _NOTIFY_INBOXES = "NOTIFY notifykit_inbox"
