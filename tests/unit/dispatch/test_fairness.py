@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from notifykit.dispatch import fairness
 from notifykit.dispatch.fairness import PROMPT, SLOW, UNPROVEN, Places, Proofs, Rotation
 
