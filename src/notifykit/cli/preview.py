@@ -40,10 +40,10 @@ def add(commands: Commands) -> None:
 
 def preview(context: Context) -> int:
     """Render the messages of a type."""
+    args = context.args
+    templates = load(context)  # says which extra is needed, if it is not installed
     from ..templates.lint import render_example
 
-    args = context.args
-    templates = load(context)
     library = templates.library_of(context.tenant)
     channels = _channels(library, args.type, "email" if args.html is not None else args.channel)
     if args.html is not None and args.channel not in (None, "email"):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +33,23 @@ def folder(tmp_path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
     return tmp_path / "templates"
+
+
+@pytest.mark.parametrize("command", [["preview", "order.shipped"], ["templates", "check"]], ids=" ".join)
+def test_the_extra_that_is_missing_is_named(folder, command):
+    """In a process of its own, in which the engine cannot be imported."""
+    script = f"import sys; sys.modules['minijinja'] = None; from notifykit.cli import main; sys.exit(main({command!r}))"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "NOTIFYKIT_TEMPLATES": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert "pip install 'notifykit-sdk[templates]'" in done.stderr
+    assert "unexpected" not in done.stderr
+    assert 0 != done.returncode
 
 
 def test_preview_renders_every_channel(cli, folder):
