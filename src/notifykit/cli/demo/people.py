@@ -35,7 +35,7 @@ _POLL = 0.05
 @event("comment.created", category="comments", steps=[Step(IN_APP), Step("email", after=MAIL_AFTER, unless={"read"})])
 @attrs.frozen
 class CommentCreated:
-    """Somebody has written a comment."""
+    """A comment was written."""
 
     thread: str
     text: str
