@@ -9,6 +9,8 @@ No event carries payloads, secrets or full addresses.
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -302,6 +304,9 @@ TelemetryEvent = (
 
 Subscriber = Callable[[TelemetryEvent], None]
 
+# Loaded with its first use otherwise, which fails in a process that has no more files: just when that has to be logged.
+codecs.lookup("unicode_escape")
+
 
 def log(event: TelemetryEvent) -> None:
     """Write ``event`` to the logger ``notifykit`` if its level is on."""
@@ -311,7 +316,8 @@ def log(event: TelemetryEvent) -> None:
 
 def tell(event: TelemetryEvent, subscribers: Sequence[Subscriber]) -> None:
     """Log ``event`` and hand it to ``subscribers``; an error of a subscriber is logged and has no other effect."""
-    log(event)
+    with contextlib.suppress(Exception):  # a handler or a filter may fail, and deliveries go on
+        log(event)
     for subscriber in subscribers:
         try:
             subscriber(event)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import socket
+import subprocess
+import sys
 from datetime import timedelta
 from typing import get_args
 
@@ -12,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifykit import EgressRules, Event, Notifykit
+from notifykit import EgressRules, Event, Notifykit, telemetry
 from notifykit.errors import StoreUnavailableError
 from notifykit.telemetry import (
     ClaimLost,
@@ -125,6 +127,28 @@ def test_an_event_is_logged_at_its_level(caplog):
         record.getMessage(),
     )
     assert (True, False) == (everyday, quiet)
+
+
+def test_a_log_that_fails_stops_no_delivery(monkeypatch):
+    """The subscribers get the event all the same."""
+
+    def fail(_: object) -> str:
+        raise OSError(24, "Too many open files")
+
+    heard: list[object] = []
+    monkeypatch.setattr(telemetry, "line", fail)
+    event = LoopFailed(loop="plan", error="no files", pause=timedelta(seconds=1))
+
+    tell(event, [heard.append])
+
+    assert [event] == heard
+
+
+def test_an_event_can_be_logged_without_files():
+    """Nothing has to be imported for it."""
+    script = "import sys, notifykit.telemetry; print('encodings.unicode_escape' in sys.modules)"
+
+    assert "True\n" == subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
 
 
 def test_a_failing_subscriber_stops_no_other(caplog):
