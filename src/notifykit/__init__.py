@@ -56,8 +56,6 @@ if TYPE_CHECKING:
     from .errors import TemplateError as TemplateError
     from .errors import ValueRefusedError as ValueRefusedError
     from .errors import VaultError as VaultError
-    from .kit import EgressRules as EgressRules
-    from .kit import KitOptions as KitOptions
     from .kit import Notifykit as Notifykit
     from .models.addresses import AddressState as AddressState
     from .models.addresses import Suppression as Suppression
@@ -102,6 +100,8 @@ if TYPE_CHECKING:
     from .models.steps import Step as Step
     from .models.subscription import Subscription as Subscription
     from .models.throttle import Throttle as Throttle
+    from .options import EgressRules as EgressRules
+    from .options import KitOptions as KitOptions
     from .policies.admit import Limits as Limits
     from .ports import AddressedChannel as AddressedChannel
     from .ports import Channel as Channel
@@ -166,7 +166,8 @@ _HOMES = {
         ".errors",
     ),
     "StoreOptions": ".stores",
-    **dict.fromkeys(("EgressRules", "KitOptions", "Notifykit"), ".kit"),
+    **dict.fromkeys(("EgressRules", "KitOptions"), ".options"),
+    "Notifykit": ".kit",
     **dict.fromkeys(("Attempt", "Delivery", "DeliveryState", "EventDetails", "Priority"), ".models.delivery"),
     "Destination": ".models.destination",
     "Digest": ".models.digest",

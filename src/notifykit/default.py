@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Unpack
 
 if TYPE_CHECKING:
-    from .kit import KitOptions, Notifykit
+    from .kit import Notifykit
     from .models.event import Receipt
+    from .options import KitOptions
     from .publisher import PublishOptions
     from .stores.sql.callers import AnyConnection, AnySession, SyncConnection, SyncSession
 

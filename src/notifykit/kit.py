@@ -6,31 +6,38 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
-import attrs
-
+from . import options
 from .catalog import EventCatalog, EventTypeOptions, event, event_type_of
-from .channels import channels_of, provider_channel_from_url
-from .environment import ALLOW, ALLOW_HTTP, ALLOW_NAMES, CHANNELS, PROVIDERS, TEMPLATES, URL, switch
+from .channels import channels_of
+from .environment import URL
 from .errors import (
     CannotJoinError,
     ConfigurationError,
     InvalidEndpointError,
     InvalidInputError,
     InvalidSubscriptionError,
-    MissingExtraError,
     StoreUnavailableError,
 )
 from .models import checks
-from .models.checks import field_check, optional
+from .models.checks import optional
 from .models.endpoint import Endpoint
 from .models.event import EventType, Receipt, StoredEvent
 from .models.ids import EVENT, is_id
 from .models.inbox import IN_APP
 from .models.subscription import Subscription
+from .options import (
+    PARTS,
+    EgressRules,
+    SystemClock,
+    given_channels,
+    given_providers,
+    given_templates,
+    unusable,
+)
 from .policies.admit import DEFAULT_LIMITS, Limits
 from .policies.arguments import checked
 from .portal import Portal
@@ -66,193 +73,6 @@ C = TypeVar("C", bound=type)
 DEFAULT_URL = "sqlite:///notifykit.db"
 
 
-class SystemClock:
-    """The clock of the machine."""
-
-    def now(self) -> datetime:
-        """Return the current instant in UTC."""
-        return datetime.now(UTC)
-
-
-#: The most blocks that an operator may let through, and names.
-_MAX_BLOCKS = 1000
-
-
-def _as_tuple(listed: Iterable[str]) -> tuple[str, ...]:
-    found: tuple[str, ...] = checks.listed(listed, _MAX_BLOCKS)
-    return found
-
-
-def _listed(variable: str) -> list[str]:
-    """Return what an environment variable lists, separated by commas."""
-    return [part.strip() for part in os.environ.get(variable, "").split(",") if part.strip()]
-
-
-def _given_channels(given: Iterable[Channel | str] | None) -> tuple[Channel | str, ...]:
-    """Return the channels beside webhooks, by default those of the environment.
-
-    Raises:
-        ConfigurationError: One is neither a channel nor the URL of one.
-    """
-    channels: tuple[Channel | str, ...] = (
-        tuple(_listed(CHANNELS)) if given is None else checks.listed(given, _MAX_CHANNELS)
-    )
-    if (wrong := _channels_or_urls(channels)) is not None:
-        raise _unusable([f"channels: {wrong}"])
-    return channels
-
-
-def _given_providers(given: Mapping[str, str | None]) -> dict[str, str]:
-    """Return the URL of the provider of each channel to people, by default that of the environment.
-
-    Raises:
-        ConfigurationError: One is not acceptable.
-    """
-    urls = {name: os.environ.get(PROVIDERS[name], "").strip() if url is None else url for name, url in given.items()}
-    for name, url in urls.items():
-        if url:
-            with contextlib.suppress(MissingExtraError):  # which a process that only publishes need not have
-                provider_channel_from_url(name, url)
-    return {name: url for name, url in urls.items() if url}
-
-
-def _given_templates(given: str | os.PathLike[str] | None) -> str | None:
-    """Return the folder of templates, by default that of the environment.
-
-    Raises:
-        ConfigurationError: It is no folder.
-    """
-    folder = os.environ.get(TEMPLATES, "") if given is None else os.fspath(given)
-    if folder and not os.path.isdir(folder):  # noqa: PTH112 - Path refuses what is no name of a file
-        raise _unusable([f"templates: {folder[:200]!r} is not a folder"])
-    return folder or None
-
-
-def _unusable(problems: Sequence[str]) -> ConfigurationError:
-    return ConfigurationError("; ".join(problems))
-
-
-def _keys(value: object) -> str | None:
-    from .vault import KeyRing
-
-    return checks.instance(KeyRing)(value)
-
-
-def _settings(value: object) -> str | None:
-    from .dispatch.settings import DispatchSettings
-
-    return checks.instance(DispatchSettings)(value)
-
-
-def _channel(value: object) -> str | None:
-    wrong = checks.having("send", "aclose", what="Channel")(value)
-    return wrong or checks.text(most=64)(getattr(value, "name", None))
-
-
-def _channel_or_url(value: object) -> str | None:
-    return checks.text(most=4096)(value) if isinstance(value, str) else _channel(value)
-
-
-def _moment(value: object) -> str | None:
-    wrong = checks.instant(value)
-    if wrong is None and isinstance(value, datetime) and not 1970 <= value.year < 9000:
-        return "must be between the years 1970 and 9000"
-    return wrong
-
-
-_MAX_CHANNELS = 100
-_channels = checks.many(_channel, most=_MAX_CHANNELS, what="channels")
-_channels_or_urls = checks.many(_channel_or_url, most=_MAX_CHANNELS, what="channels or their URLs")
-
-
-@attrs.frozen(kw_only=True)
-class EgressRules:
-    """Where deliveries may go; by default to public addresses over https.
-
-    Attributes:
-        allow: CIDR blocks to let through although they are private: ``127.0.0.0/8`` on a developer's machine.
-        allow_names: Names to let through although they exist only inside a private network: ``receiver``,
-            or ``*.svc.cluster.local`` for all below one.  Their addresses are judged as any others are, so
-            the block that they are in must be in ``allow`` as well.
-        allow_http: Whether plain ``http://`` is acceptable.
-        transport: ``wire``, or ``httpx`` for a proxy or HTTP/2.
-    """
-
-    allow: tuple[str, ...] = attrs.field(
-        default=(),
-        converter=_as_tuple,
-        validator=field_check(checks.many(checks.text(most=64), most=_MAX_BLOCKS, what="CIDR blocks"), _unusable),
-    )
-    allow_names: tuple[str, ...] = attrs.field(
-        default=(),
-        converter=_as_tuple,
-        validator=field_check(checks.many(checks.text(most=255), most=_MAX_BLOCKS, what="host names"), _unusable),
-    )
-    allow_http: bool = attrs.field(default=False, validator=field_check(checks.flag, _unusable))
-    transport: Literal["wire", "httpx"] = attrs.field(
-        default="wire", validator=field_check(checks.one_of({"wire", "httpx"}), _unusable)
-    )
-
-    @classmethod
-    def from_environment(cls) -> EgressRules:
-        """Read ``NOTIFYKIT_ALLOW``, ``NOTIFYKIT_ALLOW_NAMES`` and ``NOTIFYKIT_ALLOW_HTTP``.
-
-        The first two list their entries with commas, the last one is 1 or 0.
-
-        Raises:
-            ConfigurationError: The switch is neither on nor off.
-        """
-        return cls(
-            allow=tuple(_listed(ALLOW)),
-            allow_names=tuple(_listed(ALLOW_NAMES)),
-            allow_http=switch(ALLOW_HTTP),
-        )
-
-    def guard(self) -> Guard:
-        """Return the guard that enforces these rules."""
-        from .channels.webhook import Guard
-
-        return Guard(self.allow, allow_http=self.allow_http, allow_names=self.allow_names)
-
-
-#: What a kit is made of.
-_PARTS: Mapping[str, checks.Check] = {
-    "url": optional(checks.text(most=4096)),
-    "event_types": checks.iterable,
-    "channels": optional(checks.iterable),
-    **dict.fromkeys(PROVIDERS, optional(checks.text(most=4096, empty=True))),
-    "templates": optional(checks.instance(str, os.PathLike)),
-    "egress": optional(checks.instance(EgressRules)),
-    "limits": checks.instance(Limits),
-    "store": optional(checks.having("open", "append", "claim", what="Store")),
-    "clock": optional(checks.having("now", what="Clock")),
-    "subscribers": checks.iterable,
-    "keys": optional(_keys),
-    "environment": optional(checks.text(most=64, empty=True)),
-    "encrypt_payloads": optional(checks.flag),
-}
-
-
-class KitOptions(StoreOptions, total=False):
-    """What :class:`Notifykit` takes beside the URL."""
-
-    event_types: Iterable[type | EventType]
-    channels: Iterable[Channel | str] | None
-    email: str | None
-    sms: str | None
-    push: str | None
-    chat: str | None
-    templates: str | os.PathLike[str] | None
-    egress: EgressRules | None
-    limits: Limits
-    store: Store | None
-    clock: Clock | None
-    subscribers: Sequence[Subscriber]
-    keys: KeyRing | None
-    environment: str | None
-    encrypt_payloads: bool | None
-
-
 class Notifykit:
     """Everything an application holds of notifykit.
 
@@ -283,7 +103,7 @@ class Notifykit:
         store_options: What the store's constructor takes beside the URL: ``create``, ``pool_size`` …
     """
 
-    @checked(refusal=_unusable, **_PARTS)
+    @checked(refusal=unusable, **PARTS)
     def __init__(
         self,
         url: str | None = None,
@@ -315,9 +135,9 @@ class Notifykit:
             self.url = getattr(self.store, "url", self.url)  # of an SQLite file with its absolute path
         self.egress = egress or EgressRules.from_environment()
         self.catalog = EventCatalog(event_types)
-        self._given_channels = _given_channels(channels)
-        self._providers = _given_providers({"email": email, "sms": sms, "push": push, "chat": chat})
-        self._templates = _given_templates(templates)
+        self._given_channels = given_channels(channels)
+        self._providers = given_providers({"email": email, "sms": sms, "push": push, "chat": chat})
+        self._templates = given_templates(templates)
         self._channels: list[Channel] | None = None
         self._clock = clock or SystemClock()
         self._limits = limits
@@ -691,7 +511,7 @@ class Notifykit:
 
     # -- delivering ------------------------------------------------------------------------------
 
-    @checked(refusal=_unusable, channels=optional(_channels), settings=optional(_settings))
+    @checked(refusal=unusable, channels=optional(options.channels), settings=optional(options.settings))
     def dispatcher(
         self, channels: Sequence[Channel] | None = None, settings: DispatchSettings | None = None
     ) -> Dispatcher:
@@ -794,7 +614,7 @@ class Notifykit:
         what=checks.instance(str, type, EventType),
         recipient_id=checks.identifier,
         topic=optional(checks.text(most=DEFAULT_LIMITS.topic, empty=True)),
-        at=optional(_moment),
+        at=optional(options.moment),
     )
     async def explain(
         self,

@@ -21,8 +21,8 @@ from notifykit import (
     SchemaError,
     StoreUnavailableError,
 )
-from notifykit.kit import SystemClock
 from notifykit.models.event import EventType
+from notifykit.options import SystemClock
 from notifykit.ports import EventFilter
 from notifykit.stores.memory import MemoryStore
 from notifykit.stores.sql.sqlite.store import SqliteStore

@@ -12,7 +12,7 @@ from notifykit import Event, Notifykit, Subscription, admin, default
 from notifykit import blocking as facade
 from notifykit.admin.endpoints import EndpointOptions
 from notifykit.admin.subscriptions import SubscriptionChanges
-from notifykit.kit import KitOptions
+from notifykit.options import KitOptions
 from notifykit.publisher import PublishOptions
 from notifykit.stores import StoreOptions
 from notifykit.stores.sql.postgres.store import PostgresStore

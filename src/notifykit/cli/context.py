@@ -16,7 +16,8 @@ from .output import Output
 from .text import plain
 
 if TYPE_CHECKING:
-    from ..kit import EgressRules, Notifykit
+    from ..kit import Notifykit
+    from ..options import EgressRules
 
 DEFAULT_URL = "sqlite:///notifykit.db"
 
@@ -53,7 +54,7 @@ class Context:
 
     def egress(self) -> EgressRules:
         """Return the egress rules of the environment and the command line together."""
-        from ..kit import EgressRules
+        from ..options import EgressRules
 
         rules = EgressRules.from_environment()
         return EgressRules(

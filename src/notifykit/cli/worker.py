@@ -22,7 +22,7 @@ from .serving import run_fast, serve
 
 if TYPE_CHECKING:
     from ..dispatch.settings import DispatchSettings
-    from ..kit import EgressRules
+    from ..options import EgressRules
 
 _DURATIONS = ("lease", "max_timeout", "lease_margin", "poll", "grace", "retention", "idempotency_window")
 
@@ -78,7 +78,8 @@ def main() -> int:
 async def _work(orders: Mapping[str, Any], lifeline: FileIO) -> None:
     from ..codec import structure
     from ..dispatch.settings import DispatchSettings
-    from ..kit import EgressRules, Notifykit
+    from ..kit import Notifykit
+    from ..options import EgressRules
 
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()

@@ -24,11 +24,12 @@ from ..default import stand_in
 from ..dispatch.runtime.dispatcher import Dispatcher
 from ..dispatch.settings import DispatchSettings
 from ..errors import InvalidInputError
-from ..kit import EgressRules, Notifykit
+from ..kit import Notifykit
 from ..models.endpoint import Endpoint
 from ..models.event import EventType
 from ..models.inbox import IN_APP, InboxMark
 from ..models.outcome import Outcome
+from ..options import EgressRules
 from ..ports import Store
 from ..telemetry import RenderingFailed, TelemetryEvent
 from .clock import FakeClock

@@ -11,8 +11,9 @@ import attrs
 from ..channels.webhook import Guard
 from ..dispatch.runtime.dispatcher import Dispatcher
 from ..dispatch.settings import DispatchSettings
-from ..kit import EgressRules, KitOptions, Notifykit
+from ..kit import Notifykit
 from ..models.event import Receipt
+from ..options import EgressRules, KitOptions
 from ..ports import Channel
 from ..publisher import PublishOptions
 from ..stores.sql.callers import AnyConnection, AnySession

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from notifykit.cli.receiver import Receiver, Reply, Request
-from notifykit.kit import EgressRules
+from notifykit.options import EgressRules
 
 LOOPBACK = EgressRules(allow=("127.0.0.0/8",), allow_http=True)
 

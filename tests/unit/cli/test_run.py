@@ -21,7 +21,7 @@ from notifykit.cli import supervisor
 from notifykit.cli.failures import CommandError
 from notifykit.cli.worker import encode
 from notifykit.dispatch.settings import DispatchSettings
-from notifykit.kit import EgressRules
+from notifykit.options import EgressRules
 from tests.unit.cli.driving import Command, Desk, start, wait_until
 
 

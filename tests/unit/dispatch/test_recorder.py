@@ -15,8 +15,8 @@ from notifykit.dispatch.sending import recorder as recorder_module
 from notifykit.dispatch.sending.leases import Leases
 from notifykit.dispatch.sending.recorder import Recorder
 from notifykit.errors import ValueRefusedError
-from notifykit.kit import SystemClock
 from notifykit.models.delivery import Claim, DeliveryState, Priority
+from notifykit.options import SystemClock
 from notifykit.ports import Record
 from notifykit.telemetry import ClaimLost, LoopFailed, TelemetryEvent
 from notifykit.testing.suites.store.steps import is_planned

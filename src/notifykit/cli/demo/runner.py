@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...dispatch.settings import DispatchSettings
-from ...kit import EgressRules, Notifykit
+from ...kit import Notifykit
 from ...models.delivery import DeliveryState
 from ...models.event import Event
+from ...options import EgressRules
 from ...ports import DeliveryFilter
 from ...signing import Verifier
 from ..failures import CommandError
