@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from shutil import copyfile
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from hypothesis import given, settings, strategies
@@ -21,7 +22,7 @@ from tests.databases import new_database
 from tests.everyday import chosen_day, is_everyday, left_out
 from tests.pgbouncer import PgBouncer
 from tests.services import is_required, running
-from tests.stores import create_tables, empty_tables
+from tests.stores import create_tables, delete_keys, empty_tables
 
 settings.register_profile("everyday", max_examples=20, deadline=None)
 
@@ -184,6 +185,21 @@ def _sqlite_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sqlite_store_url(_sqlite_tables: Path, tmp_path: Path) -> str:
     """The URL of an SQLite file with the tables of a store and nothing in them."""
     return f"sqlite:///{copyfile(_sqlite_tables, tmp_path / 'store.db')}"
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """The URL of a Redis or Valkey server that all tests share."""
+    with _skipped_without("redis"), running("redis") as url:
+        yield url
+
+
+@pytest.fixture
+def redis_store_url(redis_url: str) -> Iterator[str]:
+    """The URL of a Redis store with nothing in it, and that no other test uses."""
+    prefix = f"test-{uuid4().hex}"
+    yield f"{redis_url}?prefix={prefix}"
+    delete_keys(redis_url, prefix)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

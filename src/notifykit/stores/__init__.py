@@ -18,6 +18,8 @@ _SCHEMES = {
     "sqlite": "notifykit.stores.sql.sqlite.store:SqliteStore",
     "postgresql": "notifykit.stores.sql.postgres.store:PostgresStore",
     "postgres": "notifykit.stores.sql.postgres.store:PostgresStore",
+    "redis": "notifykit.stores.redis.store:RedisStore",
+    "rediss": "notifykit.stores.redis.store:RedisStore",
 }
 
 

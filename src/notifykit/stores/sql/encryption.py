@@ -66,10 +66,11 @@ def vault_for(url: str, keys: KeyRing | None, environment: str | None) -> Vault:
 
 def _is_here(url: PostgresUrl) -> bool:
     """Whether a server is reached without leaving this machine: over the loopback or a Unix socket."""
-    return all(map(_is_loopback, url.hosts or os.environ.get("PGHOST", "").split(",")))
+    return all(map(is_loopback, url.hosts or os.environ.get("PGHOST", "").split(",")))
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine: its loopback, or a Unix socket."""
     if not host or host.startswith("/") or host == "localhost":
         return True
     try:

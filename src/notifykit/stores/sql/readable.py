@@ -131,7 +131,7 @@ def one_by_one(decode: Callable[[Any], T], found: Sequence[Any], kind: str, *, k
             _require_text(tuple(row))
             decoded.append(decode(row))
         except DAMAGED as error:
-            _log_damage(kind, {"id": row[key], "tenant": row["tenant"]}, error)
+            log_damage(kind, {"id": row[key], "tenant": row["tenant"]}, error)
     return decoded
 
 
@@ -144,7 +144,7 @@ def endpoint_from(row: Row) -> Endpoint:
         _require_bounds(row)
         return rows.endpoint_from(row)
     except DAMAGED as error:
-        _log_damage("endpoint", row, error)
+        log_damage("endpoint", row, error)
         return UnreadableEndpoint(
             id=row["id"],
             tenant=row["tenant"],
@@ -168,7 +168,7 @@ def subscription_from(row: Row) -> Subscription:
         _require_bounds(row)
         return rows.subscription_from(row)
     except DAMAGED as error:
-        _log_damage("subscription", row, error)
+        log_damage("subscription", row, error)
         return UnreadableSubscription(
             id=row["id"],
             tenant=row["tenant"],
@@ -187,7 +187,7 @@ def event_type_from(row: Row) -> StoredEventType:
         _require_bounds(row)
         return rows.event_type_from(row)
     except (*DAMAGED, InvalidInputError) as error:
-        _log_damage("event_type", row, error)
+        log_damage("event_type", row, error)
         return StoredEventType(id=row["id"], tenant=row["tenant"], version=row["version"])
 
 
@@ -197,7 +197,7 @@ def recipient_from(row: Row) -> Recipient:
         _require_bounds(row)
         return recipient_rows.recipient_from(row)
     except (*DAMAGED, InvalidInputError) as error:
-        _log_damage("recipient", row, error)
+        log_damage("recipient", row, error)
         return UnreadableRecipient(id=row["id"], tenant=row["tenant"], created_at=EPOCH, updated_at=EPOCH)
 
 
@@ -207,7 +207,7 @@ def preferences_from(row: Row) -> TenantPreferences:
         _require_bounds(row)
         return recipient_rows.preferences_from(row)
     except (*DAMAGED, InvalidInputError) as error:
-        _log_damage("tenant_preferences", row, error)
+        log_damage("tenant_preferences", row, error)
         return UnreadableTenantPreferences(tenant=row["tenant"])
 
 
@@ -265,7 +265,7 @@ def event_from(row: Row) -> StoredEvent:
         _require_text(row.values())
         return rows.event_from(row)
     except DAMAGED as error:
-        _log_damage("event", row, error)
+        log_damage("event", row, error)
         described = ("topic", "resource_kind", "resource_id", "actor", "category", "purpose", "audience")
         texts = (*described, "ordering_key", "idempotency_key", "trace")
         return UnreadableEvent(
@@ -291,7 +291,7 @@ def delivery_from(row: Row) -> Delivery:
         _require_text(row.values())
         return rows.delivery_from(row)
     except DAMAGED as error:
-        _log_damage("delivery", row, error)
+        log_damage("delivery", row, error)
         finished_at = _instant(row["finished_at"])
         likely = DeliveryState.HELD if row["finished_at"] is None else DeliveryState.DEAD
         names = ("id", "event_id", "tenant", "subscription_id", "subscriber_id", "channel")
@@ -357,7 +357,7 @@ def _require_bounds(row: Row) -> None:
             raise ValueError(f"{name} has {len(column)} characters")
 
 
-def _log_damage(kind: str, row: Row, error: Exception) -> None:
+def log_damage(kind: str, row: Row, error: Exception) -> None:
     # Only the kind of error: its text may repeat what stands in the row.
     _log.error("%s.unreadable id=%s tenant=%r error=%s", kind, row["id"], row["tenant"], type(error).__name__)
 

@@ -1,0 +1,13 @@
+"""The client of the Redis store, or an error that names the extra which brings it."""
+
+from __future__ import annotations
+
+from ...errors import MissingExtraError
+
+try:
+    import redis.asyncio as client
+    from redis import exceptions
+except ImportError as error:
+    raise MissingExtraError("the Redis store", "redis") from error
+
+__all__ = ["client", "exceptions"]

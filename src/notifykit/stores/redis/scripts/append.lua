@@ -1,0 +1,12 @@
+-- ARGV: a list of what is to be known of each event, then the events.  Returns (place, event id, fingerprint) of each
+-- that is known already.
+local known = {}
+for at, meta in ipairs(cjson.decode(ARGV[1])) do
+  local held = append(meta, ARGV[at + 1])
+  if held then
+    known[#known + 1] = { at - 1, held[1], held[2] }
+  end
+end
+flush()
+notify()
+return known

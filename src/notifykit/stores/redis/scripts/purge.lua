@@ -1,0 +1,45 @@
+-- ARGV: before when rows must have ended, keys have been published, and buckets been filled; and the limit.
+local before, limit = '(' .. ARGV[1], tonumber(ARGV[4])
+
+-- Keys cost little: all that are old go, some thousand at a time.
+local keys = call('ZRANGEBYSCORE', P .. 'kp', '-inf', '(' .. ARGV[2], 'LIMIT', 0, 5000)
+for _, key in ipairs(keys) do
+  call('HDEL', P .. 'k', key)
+  call('ZREM', P .. 'kp', key)
+end
+
+local ended, events = call('ZRANGEBYSCORE', P .. 'ended', '-inf', before, 'LIMIT', 0, limit), {}
+fetch(ended)
+for _, id in ipairs(ended) do
+  local row = row_of(id)
+  if row then
+    for _, event_id in ipairs(forget(id, row)) do
+      events[event_id] = row[TENANT]
+    end
+  else
+    call('ZREM', P .. 'ended', id)
+  end
+end
+for event_id, tenant in pairs(events) do
+  release(tenant, event_id)
+end
+
+local buckets = call('ZRANGEBYSCORE', P .. 'caps', '-inf', '(' .. ARGV[3], 'LIMIT', 0, limit)
+for _, name in ipairs(buckets) do
+  call('HDEL', P .. 'b', name)
+  call('ZREM', P .. 'caps', name)
+end
+
+local unneeded = {}
+if #ended < limit then
+  unneeded = call('ZRANGEBYSCORE', P .. 'idle', '-inf', before, 'LIMIT', 0, limit - #ended)
+  for _, id in ipairs(unneeded) do
+    local line = described(call('HGET', P .. 'e', id))
+    if line then
+      forget_event(line[2], id)
+    end
+    call('ZREM', P .. 'idle', id)
+  end
+end
+flush()
+return #ended + #unneeded + #buckets

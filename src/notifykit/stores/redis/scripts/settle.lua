@@ -1,0 +1,62 @@
+-- ARGV: now, when leases end, the worker, the settlements, then the events that records bring.
+local now, until_, worker = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
+local settlements, settled, is_work = cjson.decode(ARGV[4]), {}, false
+
+local function plan(event_id, its, deliveries, records)
+  local sent, ids = {}, {}
+  for _, record in ipairs(records) do
+    sent[record[R_ID]] = record
+  end
+  for at, new in ipairs(deliveries) do
+    ids[at] = new[N_ID]
+  end
+  fetch(ids)
+  for at, new in ipairs(deliveries) do
+    local record = sent[ids[at]]
+    if new[N_DIGEST] then
+      settle_collected(new, event_id, its[U_TYPE], now)
+    elseif not row_of(ids[at]) then
+      new[N_STATE] = record and 'sending' or new[N_STATE]
+      local row = row_from(new, event_id, its[U_TYPE], now, until_, worker)
+      if record and record[R_FENCE] == 1 and not record[R_DIGEST] then
+        apply(record, row, nil) -- in one step, as most are
+        is_work = append_brought(record) or is_work
+        sent[ids[at]] = nil
+      else
+        store(ids[at], row, nil)
+      end
+      is_work = is_work or row[STATE] == 'pending'
+    end
+  end
+  for _, record in ipairs(records) do
+    if sent[record[R_ID]] then
+      local _, brought = write(record)
+      is_work = is_work or brought
+    end
+  end
+end
+
+for _, settlement in ipairs(settlements) do
+  local id, fence, cursor, deliveries, records = unpack(settlement)
+  local its = unplanned(id)
+  if its and its[U_FENCE] == fence then
+    settled[#settled + 1] = id
+    plan(id, its, deliveries, records)
+    if cursor == false then
+      planned(id, its)
+      if #deliveries == 0 then
+        release(its[U_TENANT], id, its[U_PUBLISHED])
+      end
+    else
+      its[U_CURSOR], its[U_AT] = cursor, its[U_DUE]
+      save_unplanned(id, its)
+      wait_for_planning(id, its)
+      is_work = true
+    end
+  end
+end
+flush()
+if is_work then
+  notify()
+end
+return settled

@@ -1,0 +1,153 @@
+-- Deliveries: d holds their rows, n how many there are in each state, a their attempts (a line of JSON each).
+-- Indexes: io:, id:, if: of a tenant's open, delivered and otherwise ended ones; so:, se: of a subscriber's open and
+-- ended ones; ended by the time of their end; leases by the time at which they run out.
+local STATE, DUE, FENCE, TRIES, ATTEMPTS, ABANDONED, GENERATION, REASON = 1, 2, 3, 4, 5, 6, 7, 8
+local WORKER, CLAIMED, LEASE, FINISHED, TENANT, SUBSCRIBER, CHANNEL, RANK = 9, 10, 11, 12, 13, 14, 15, 16
+local ORDER, EVENT, TYPE, CREATED, EXPIRES, SUBSCRIPTION, ADDRESS, DIGEST = 17, 18, 19, 20, 21, 22, 23, 24
+local COLUMNS = 24
+
+local WAITS = { pending = true, held = true }
+local CLASS = {
+  pending = 'io:', held = 'io:', sending = 'io:', delivered = 'id:',
+  dead = 'if:', cancelled = 'if:', expired = 'if:', suppressed = 'if:',
+}
+local rows, changed, tally = {}, {}, {}
+
+-- Read rows that will be needed.
+local function fetch(ids)
+  local missing = {}
+  for _, id in ipairs(ids) do
+    if rows[id] == nil then
+      missing[#missing + 1] = id
+      rows[id] = false
+    end
+  end
+  for at, raw in ipairs(hmget(P .. 'd', missing)) do
+    rows[missing[at]] = unpacked(raw)
+  end
+end
+
+local function row_of(id)
+  if rows[id] == nil then
+    fetch({ id })
+  end
+  return rows[id]
+end
+
+local function lane_of(row)
+  return row[RANK] .. row[CHANNEL]
+end
+
+local function withdraw(id, row)
+  unplace(lane_of(row), row[TENANT], row[SUBSCRIBER], id)
+end
+
+local function offer(id, row)
+  place(lane_of(row), row[TENANT], row[SUBSCRIBER], id, row[DUE])
+end
+
+local function count(state, number)
+  tally[state] = (tally[state] or 0) + number
+end
+
+-- Offer a delivery to claims if it waits; with an ordering key, offer the head of its FIFO group.
+local function queue(id, row, old)
+  if not row[ORDER] then
+    if WAITS[row[STATE]] then
+      if WAITS[old] then
+        touch(lane_of(row), row[TENANT], row[SUBSCRIBER])
+      end
+      offer(id, row)
+    elseif WAITS[old] then
+      withdraw(id, row)
+    end
+    return
+  end
+  local key = P .. 'f:' .. pair(pair(row[TENANT], row[SUBSCRIBER]), row[ORDER])
+  local before = head_of(key)
+  if CLASS[row[STATE]] ~= 'io:' then
+    call('ZREM', key, id)
+  else
+    call('ZADD', key, row[STATE] == 'sending' and -1 or 0, id)
+  end
+  local head = head_of(key)
+  if before and before ~= head then
+    withdraw(before, row_of(before))
+  end
+  if head and (head ~= before or head == id) then
+    local its = row_of(head)
+    touch(lane_of(its), its[TENANT], its[SUBSCRIBER])
+    offer(head, its)
+  end
+end
+
+-- Keep a row that has changed; `old` is the state that it had, nil for a new one.
+local function store(id, row, old)
+  local state, tenant = row[STATE], row[TENANT]
+  rows[id], changed[id] = row, true
+  if old ~= state then
+    count(state, 1)
+    if old then
+      count(old, -1)
+    end
+    if old == 'sending' then
+      call('ZREM', P .. 'leases', id)
+    elseif state == 'sending' then
+      call('ZADD', P .. 'leases', row[LEASE], id)
+    end
+    local before, after = old and CLASS[old], CLASS[state]
+    if before ~= after then
+      if before then
+        call('ZREM', P .. before .. tenant, id)
+      end
+      call('ZADD', P .. after .. tenant, 0, id)
+      local its = pair(tenant, row[SUBSCRIBER])
+      if before then
+        call('ZREM', P .. (before == 'io:' and 'so:' or 'se:') .. its, id)
+      end
+      call('ZADD', P .. (after == 'io:' and 'so:' or 'se:') .. its, 0, id)
+      if after ~= 'io:' then
+        call('ZADD', P .. 'ended', row[FINISHED], id)
+      elseif before then
+        call('ZREM', P .. 'ended', id)
+      end
+    end
+  end
+  queue(id, row, old)
+end
+
+-- Write what has changed.  Every script that changes deliveries or events ends with it.
+local function flush()
+  local written = {}
+  for id in pairs(changed) do
+    written[#written + 1] = id
+    written[#written + 1] = cmsgpack.pack(rows[id])
+    if #written == 2000 then
+      call('HSET', P .. 'd', unpack(written))
+      written = {}
+    end
+  end
+  if #written > 0 then
+    call('HSET', P .. 'd', unpack(written))
+  end
+  for state, number in pairs(tally) do
+    if number ~= 0 then
+      call('HINCRBY', P .. 'n', state, number)
+    end
+  end
+  refresh()
+end
+
+local function log_attempt(id, row, line)
+  local before = row[ATTEMPTS] > 0 and call('HGET', P .. 'a', id)
+  call('HSET', P .. 'a', id, before and before .. '\n' .. line or line)
+end
+
+-- A row as an answer.
+local function answer(id, row)
+  local its = { id }
+  for column = 1, COLUMNS do
+    its[column + 1] = row[column]
+  end
+  return its
+end

@@ -1,0 +1,76 @@
+-- Digests: x holds them, xk which one has a key, x: the items of each, c the items themselves, ic: those of a tenant.
+local X_TENANT, X_KEY, X_CLOSES, X_BY, X_MOST, X_LAST, X_IS_OPEN = 1, 2, 3, 4, 5, 6, 7
+local I_DIGEST, I_EVENT, I_AT, I_TYPE = 1, 2, 3, 4
+
+local function digest_of(id)
+  return id and unpacked(call('HGET', P .. 'x', id))
+end
+
+local function save_digest(id, digest)
+  call('HSET', P .. 'x', id, cmsgpack.pack(digest))
+end
+
+local function close_digest(id, row, now)
+  local digest = row[DIGEST] and digest_of(id)
+  if digest and digest[X_IS_OPEN] then
+    digest[X_IS_OPEN], digest[X_LAST] = false, math.max(digest[X_LAST], now)
+    save_digest(id, digest)
+  end
+end
+
+local function finish(id, row, state, reason, now)
+  local old = row[STATE]
+  close_digest(id, row, now)
+  row[STATE], row[REASON], row[DUE], row[FINISHED] = state, reason, false, now
+  store(id, row, old)
+end
+
+local function withdraw_item(id, item, tenant)
+  call('HDEL', P .. 'c', id)
+  call('ZREM', P .. 'x:' .. item[I_DIGEST], id)
+  call('ZREM', P .. 'ic:' .. tenant, id)
+end
+
+-- Delete a delivery with its attempts and its digest; the caller releases the events that it returns.
+local function forget(id, row)
+  call('HDEL', P .. 'd', id)
+  call('HDEL', P .. 'a', id)
+  rows[id], changed[id] = false, nil
+  count(row[STATE], -1)
+  local class, its = CLASS[row[STATE]], pair(row[TENANT], row[SUBSCRIBER])
+  call('ZREM', P .. class .. row[TENANT], id)
+  call('ZREM', P .. (class == 'io:' and 'so:' or 'se:') .. its, id)
+  call('ZREM', P .. 'ended', id)
+  local events, digest = { row[EVENT] }, row[DIGEST] and digest_of(id)
+  if digest then
+    for _, item_id in ipairs(call('ZRANGE', P .. 'x:' .. id, 0, -1)) do
+      local item = unpacked(call('HGET', P .. 'c', item_id))
+      withdraw_item(item_id, item, row[TENANT])
+      events[#events + 1] = item[I_EVENT]
+    end
+    call('HDEL', P .. 'x', id)
+    local key = pair(digest[X_TENANT], digest[X_KEY])
+    if call('HGET', P .. 'xk', key) == id then
+      call('HDEL', P .. 'xk', key)
+    end
+  end
+  return events
+end
+
+-- The digest that collects an entry, and whether it is new, and whether the delivery is sent ahead of it.
+local function join_digest(tenant, entry, now)
+  local id, key, _, closes, by, first, quiet_since, most = unpack(entry)
+  local held_id = call('HGET', P .. 'xk', pair(tenant, key))
+  local held = digest_of(held_id)
+  if held and held[X_IS_OPEN] then
+    held[X_CLOSES] = math.min(held[X_BY], math.max(held[X_CLOSES], closes))
+    held[X_LAST] = math.max(held[X_LAST], now)
+    save_digest(held_id, held)
+    return held_id, held, false, false
+  end
+  local was_quiet = not held or not quiet_since or held[X_LAST] <= quiet_since
+  local digest = { tenant, key, closes, by, most, now, true }
+  save_digest(id, digest)
+  call('HSET', P .. 'xk', pair(tenant, key), id)
+  return id, digest, true, first and was_quiet
+end
