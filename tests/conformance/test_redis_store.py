@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from notifykit.testing import DigestSuite, StoreFeatures, StoreSuite
+from notifykit.testing import DigestSuite, InboxSuite, StoreFeatures, StoreSuite
 
 pytest.importorskip("redis", reason="needs redis")
 
@@ -36,6 +36,10 @@ class RedisFixtures:
                 return other
 
             yield make
+
+
+class TestRedisInbox(RedisFixtures, InboxSuite):
+    """Inboxes keep every promise."""
 
 
 class TestRedisStore(RedisFixtures, DigestSuite, StoreSuite):

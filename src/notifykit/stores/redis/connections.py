@@ -67,7 +67,8 @@ class Connections:
 
     async def info(self) -> dict[str, Any]:
         """Return what the server says of itself; of a cluster the first node."""
-        return await self._ask(lambda: self._client.info(**self._to_one()))
+        found: dict[str, Any] = await self._ask(lambda: self._client.info(**self._to_one()))
+        return found
 
     async def settings(self, *names: str) -> dict[str, str]:
         """Return settings of the server.
@@ -75,7 +76,8 @@ class Connections:
         Raises:
             StoreError: The server does not tell them, as many that are rented do not.
         """
-        return await self._ask(lambda: self._client.config_get(*names, **self._to_one()))
+        found: dict[str, str] = await self._ask(lambda: self._client.config_get(*names, **self._to_one()))
+        return found
 
     async def _ask(self, question: Any) -> Any:
         if self._client is None:
@@ -106,7 +108,7 @@ def _client(url: RedisUrl, size: int) -> Any:
     pool = {"max_connections": size, "timeout": _ANSWER}
     match url.kind:
         case "sentinel":
-            sentinel = client.Sentinel(
+            sentinel = client.Sentinel(  # type: ignore[no-untyped-call]
                 list(url.hosts), sentinel_kwargs={"socket_timeout": _CONNECT}, **options, **url.credentials()
             )
             return sentinel.master_for(url.service, db=url.database)
@@ -114,7 +116,11 @@ def _client(url: RedisUrl, size: int) -> Any:
             del options["retry"]
             nodes = [client.cluster.ClusterNode(host, port) for host, port in url.hosts]
             return client.RedisCluster(
-                startup_nodes=nodes, max_connections=size, cluster_error_retry_attempts=1, **options, **url.credentials()
+                startup_nodes=nodes,
+                max_connections=size,
+                cluster_error_retry_attempts=1,
+                **options,
+                **url.credentials(),
             )
         case _:
             return client.Redis.from_pool(client.BlockingConnectionPool.from_url(url.server_url(), **pool, **options))

@@ -20,6 +20,7 @@ from ...ports import DeliveryFilter, Record, Settlement
 from ..sql import readable
 from ..sql.readable import DAMAGED, UNREADABLE
 from ..sql.rows import (
+    EPOCH,
     EVENT_COLUMNS,
     PRIORITIES,
     RANK,
@@ -114,9 +115,8 @@ def event_from(id_: str, tenant: str, text: bytes) -> StoredEvent:
     except DAMAGED as error:
         readable.log_damage("event", {"id": id_, "tenant": tenant}, error)
         absent: dict[str, Any] = dict.fromkeys(EVENT_COLUMNS)
-        at = readable.EPOCH
         absent |= {"id": id_, "tenant": tenant, "type": "", "version": 0, "priority": PRIORITIES[1]}
-        absent |= {"occurred_at": at, "published_at": at, "due_at": at, "body": unreadable_body(UNREADABLE)}
+        absent |= {"occurred_at": EPOCH, "published_at": EPOCH, "due_at": EPOCH, "body": unreadable_body(UNREADABLE)}
         return UnreadableEvent(**absent)
     return readable.event_from(row)
 
@@ -337,5 +337,3 @@ def filter_values(tenant: str, wanted: DeliveryFilter, states: Iterable[str] | N
         "until": micros_or_none(wanted.until),
     }
     return json({name: value for name, value in given.items() if value is not None})
-
-

@@ -18,7 +18,7 @@ from ...models.throttle import CAP
 from ...ports import DeliveryFilter, EventFilter, Move, StoreStats, TokenRequest
 from ..sql.encryption import Encryption
 from ..sql.readable import DAMAGED, log_damage
-from ..sql.rows import instant, instant_or_none, micros
+from ..sql.rows import instant, micros
 from .connections import Connections, Listening
 from .layout import attempt_from, delivery_from, event_from, filter_values, json
 
@@ -39,7 +39,8 @@ class RedisOperations:
         self, tenant: str, wanted: DeliveryFilter, *, limit: int, before: str | None = None
     ) -> list[Delivery]:
         found: list[Delivery] = []
-        its, bound = filter_values(tenant, wanted, wanted.states), (before or "").encode()
+        its = filter_values(tenant, wanted, wanted.states)
+        bound: bytes | None = (before or "").encode()
         while bound is not None and len(found) < limit:
             rows, bound = await self._connections.run("find_deliveries", its, limit - len(found), bound, _AT_ONCE)
             found += map(delivery_from, rows)
@@ -54,7 +55,8 @@ class RedisOperations:
             "key": wanted.idempotency_key,
             "planned": wanted.planned,
         }
-        its, bound = json({name: value for name, value in given.items() if value is not None}), (before or "").encode()
+        its = json({name: value for name, value in given.items() if value is not None})
+        bound: bytes | None = (before or "").encode()
         found: list[StoredEvent] = []
         while bound is not None and len(found) < limit:
             answers, bound = await self._connections.run(
@@ -95,8 +97,9 @@ class RedisOperations:
 
     async def stats(self, *, now: datetime) -> StoreStats:
         *counts, oldest = await self._connections.run("stats", micros(now))
-        capped = [min(count, _COUNT_CAP) for count in counts]
-        return StoreStats(*capped, instant_or_none(None if oldest is None else int(oldest)))
+        unplanned, waiting, sending, dead = (min(count, _COUNT_CAP) for count in counts)
+        oldest_due = None if oldest is None else instant(int(oldest))
+        return StoreStats(unplanned, waiting, sending, dead, oldest_due)
 
     # -- circuits and buckets --------------------------------------------------------------------
 

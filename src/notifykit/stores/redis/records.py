@@ -196,7 +196,6 @@ class RedisRecords:
                     yield change
 
 
-
 def _without(id_: bytes, line: bytes, recipient_id: str) -> tuple[Any, ...] | None:
     """Return an event without a recipient: its id, line, new line, whether it has no audience left, or another one."""
     values = loads(line)

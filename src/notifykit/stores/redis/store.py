@@ -18,6 +18,7 @@ from ..sql.encryption import Encryption, is_loopback, payloads_are_encrypted
 from ..sql.rows import instant, micros
 from . import layout
 from .connections import Connections, Listening
+from .inbox import RedisInbox
 from .layout import json
 from .operations import RedisOperations
 from .records import RedisRecords
@@ -29,7 +30,7 @@ LAYOUT: Final = "1"
 _MISSING_KEY: Final = "missing_key"
 
 
-class RedisStore(RedisRecords, RedisOperations):
+class RedisStore(RedisRecords, RedisOperations, RedisInbox):
     """A store in Redis (6.2 or newer) or Valkey.
 
     What is published is as durable as the server's settings make it: see the how-to about Redis.
@@ -147,7 +148,9 @@ class RedisStore(RedisRecords, RedisOperations):
         claims, locked = self.encryption.claims(layout.claims_from(answer, lane, until))
         if locked:  # another worker may have the key, or this one may get it
             held = DeliveryState.HELD
-            await self.record([Record(one.delivery_id, one.fence, held, _MISSING_KEY, until, now, None) for one in locked])
+            await self.record(
+                [Record(one.delivery_id, one.fence, held, _MISSING_KEY, until, now, None) for one in locked]
+            )
         return claims
 
     async def record(self, records: Sequence[Record]) -> set[str]:
@@ -203,7 +206,8 @@ def _refuse_newer(version: bytes | None) -> None:
 
 
 if TYPE_CHECKING:
-    from ...ports import Digests, Store
+    from ...ports import Digests, Inbox, Store
 
     _conforms: type[Store] = RedisStore
+    _keeps_inboxes: type[Inbox] = RedisStore
     _collects: type[Digests] = RedisStore

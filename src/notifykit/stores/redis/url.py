@@ -18,9 +18,7 @@ _FORMS: Final = (
     "redis+sentinel://host1:26379,host2:26379/primary/0, or redis+cluster://host1:6379,host2:6379"
 )
 _SENTINEL_PORT, _PORT = 26379, 6379
-_SCHEMES: Final = frozenset(
-    f"{name}{kind}" for name in ("redis", "rediss") for kind in ("", "+sentinel", "+cluster")
-)
+_SCHEMES: Final = frozenset(f"{name}{kind}" for name in ("redis", "rediss") for kind in ("", "+sentinel", "+cluster"))
 _PREFIX: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 

@@ -358,6 +358,7 @@ def _require_bounds(row: Row) -> None:
 
 
 def log_damage(kind: str, row: Row, error: Exception) -> None:
+    """Log that what is stored under an id cannot be read."""
     # Only the kind of error: its text may repeat what stands in the row.
     _log.error("%s.unreadable id=%s tenant=%r error=%s", kind, row["id"], row["tenant"], type(error).__name__)
 
