@@ -75,7 +75,8 @@ class RedisOperations:
     ) -> int:
         its = filter_values(tenant, wanted, wanted.states_for(to))
         event = wanted.event_id if wanted.means_event(to) else None
-        count, bound, events = 0, b"", 0
+        count, events = 0, 0
+        bound: bytes | None = b""
         while bound is not None:
             left = _NO_LIMIT if limit is None else limit - count
             moved, cancelled, bound = await self._connections.run(

@@ -18,7 +18,7 @@ for _, id in ipairs(ids) do
     places[row[EVENT]] = #events
   end
 end
-local texts, versions, claims = hmget(P .. 'e', events), {}, {}
+local bodies, versions, claims = hmget(P .. 'e', events), {}, {}
 for _, id in ipairs(ids) do
   local row = row_of(id)
   if row then
@@ -35,4 +35,4 @@ for _, id in ipairs(ids) do
   end
 end
 flush()
-return { claims, texts }
+return { claims, bodies }

@@ -28,6 +28,7 @@ for _, index in ipairs({ 'so:', 'se:' }) do
     end
   end
 end
+flush()
 for event_id in pairs(events) do
   release(tenant, event_id)
 end
@@ -35,8 +36,8 @@ end
 for _, name in ipairs(call('HKEYS', P .. 'b')) do
   local own, theirs = pair(tenant, recipient), pair(tenant, caps)
   if name == own or string.sub(name, 1, #theirs) == theirs then
-    call('HDEL', P .. 'b', name)
-    call('ZREM', P .. 'caps', name)
+    hset(P .. 'b', name, false)
+    zset(P .. 'caps', name, false)
     erased = erased + 1
   end
 end
@@ -50,13 +51,13 @@ for at = 5, #ARGV, 5 do
     end
     local key = cjson.decode(ARGV[at + 1])[15]
     if key ~= cjson.null then
-      call('HDEL', P .. 'k', pair(tenant, key))
-      call('ZREM', P .. 'kp', pair(tenant, key))
+      hset(P .. 'k', pair(tenant, key), false)
+      zset(P .. 'kp', pair(tenant, key), false)
     end
     forget_event(tenant, id)
   else
     local raw = call('HGET', P .. 'e', id)
-    call('HSET', P .. 'e', id, line .. string.sub(raw, #ARGV[at + 1] + 1))
+    hset(P .. 'e', id, line .. string.sub(raw, #ARGV[at + 1] + 1))
     if its and is_retold then -- planners that have it must take it again
       its[U_FENCE], its[U_AT] = its[U_FENCE] + 1, math.max(now, its[U_DUE])
       save_unplanned(id, its)

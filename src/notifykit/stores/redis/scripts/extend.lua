@@ -5,7 +5,7 @@ for at = 2, #ARGV, 2 do
   local row = row_of(id)
   if row and row[STATE] == 'sending' and row[FENCE] == tonumber(ARGV[at + 1]) then
     row[LEASE], changed[id] = until_, true
-    call('ZADD', P .. 'leases', until_, id)
+    zset(P .. 'leases', id, until_)
     held[#held + 1] = id
   end
 end

@@ -13,14 +13,14 @@ if wanted.ids then
 else
   ids = call('ZREVRANGEBYLEX', P .. 'ie:' .. tenant, bound ~= '' and '(' .. bound or '+', '-', 'LIMIT', 0, most)
 end
-local texts, found = hmget(P .. 'e', ids), {}
+local bodies, found = hmget(P .. 'e', ids), {}
 for at, id in ipairs(ids) do
-  local line = described(texts[at])
-  if texts[at] and (not line or (line[2] == tenant
+  local line = described(bodies[at])
+  if bodies[at] and (not line or (line[2] == tenant
     and (not wanted.type or line[3] == wanted.type)
     and (not wanted.key or line[15] == wanted.key)
     and (wanted.planned == nil or (call('HEXISTS', P .. 'o', id) == 0) == wanted.planned))) then
-    found[#found + 1] = { id, texts[at] }
+    found[#found + 1] = { id, bodies[at] }
   end
   if #found == limit then
     return { found, false }

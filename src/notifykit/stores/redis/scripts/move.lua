@@ -3,12 +3,12 @@
 -- and the last id that was looked at if there may be more.
 local wanted, move, now, limit = wanted_from(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local bound, most, takes_digests, event = ARGV[5], tonumber(ARGV[6]), ARGV[7] == '1', ARGV[8]
-local is_cancelled, looked, last = 0, 0, false
+local is_cancelled, looked, last, freed = 0, 0, false, {}
 
 local function move_one(id, row, item)
   if item then
     withdraw_item(id, item, row[TENANT])
-    release(row[TENANT], item[I_EVENT])
+    freed[item[I_EVENT]] = row[TENANT]
   elseif move == 'cancel' then
     finish(id, row, 'cancelled', 'cancelled', now)
   elseif move == 'redrive' then
@@ -27,7 +27,7 @@ if event ~= '' and bound == '' then
   local its = unplanned(event)
   if its and its[U_TENANT] == wanted.tenant and not (now < its[U_AT] and its[U_AT] ~= its[U_DUE]) then
     planned(event, its)
-    release(its[U_TENANT], event, its[U_PUBLISHED])
+    freed[event] = its[U_TENANT]
     is_cancelled = 1
   end
 end
@@ -51,5 +51,9 @@ for _, its in ipairs(found) do
   move_one(unpack(its, 1, 3))
 end
 flush()
+for event_id, tenant in pairs(freed) do
+  release(tenant, event_id)
+end
+write_all()
 notify()
 return { #found, is_cancelled, looked == most and #found < limit and last }

@@ -4,8 +4,8 @@ local before, limit = '(' .. ARGV[1], tonumber(ARGV[4])
 -- Keys cost little: all that are old go, some thousand at a time.
 local keys = call('ZRANGEBYSCORE', P .. 'kp', '-inf', '(' .. ARGV[2], 'LIMIT', 0, 5000)
 for _, key in ipairs(keys) do
-  call('HDEL', P .. 'k', key)
-  call('ZREM', P .. 'kp', key)
+  hset(P .. 'k', key, false)
+  zset(P .. 'kp', key, false)
 end
 
 local ended, events = call('ZRANGEBYSCORE', P .. 'ended', '-inf', before, 'LIMIT', 0, limit), {}
@@ -17,17 +17,20 @@ for _, id in ipairs(ended) do
       events[event_id] = row[TENANT]
     end
   else
-    call('ZREM', P .. 'ended', id)
+    zset(P .. 'ended', id, false)
   end
 end
+write_all()
 for event_id, tenant in pairs(events) do
   release(tenant, event_id)
 end
 
+write_all()
+
 local buckets = call('ZRANGEBYSCORE', P .. 'caps', '-inf', '(' .. ARGV[3], 'LIMIT', 0, limit)
 for _, name in ipairs(buckets) do
-  call('HDEL', P .. 'b', name)
-  call('ZREM', P .. 'caps', name)
+  hset(P .. 'b', name, false)
+  zset(P .. 'caps', name, false)
 end
 
 local unneeded = {}
@@ -38,7 +41,7 @@ if #ended < limit then
     if line then
       forget_event(line[2], id)
     end
-    call('ZREM', P .. 'idle', id)
+    zset(P .. 'idle', id, false)
   end
 end
 flush()

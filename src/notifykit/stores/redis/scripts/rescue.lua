@@ -21,7 +21,7 @@ for _, id in ipairs(ids) do
     end
     rescued[#rescued + 1] = answer(id, row)
   else
-    call('ZREM', P .. 'leases', id)
+    zset(P .. 'leases', id, false)
   end
 end
 flush()

@@ -36,16 +36,21 @@ local function plan(event_id, its, deliveries, records)
   end
 end
 
-for _, settlement in ipairs(settlements) do
+local ids, unneeded = {}, {}
+for at, settlement in ipairs(settlements) do
+  ids[at] = settlement[1]
+end
+local outbox = hmget(P .. 'o', ids)
+for at, settlement in ipairs(settlements) do
   local id, fence, cursor, deliveries, records = unpack(settlement)
-  local its = unplanned(id)
+  local its = unpacked(outbox[at])
   if its and its[U_FENCE] == fence then
     settled[#settled + 1] = id
     plan(id, its, deliveries, records)
     if cursor == false then
       planned(id, its)
       if #deliveries == 0 then
-        release(its[U_TENANT], id, its[U_PUBLISHED])
+        unneeded[id] = its
       end
     else
       its[U_CURSOR], its[U_AT] = cursor, its[U_DUE]
@@ -56,6 +61,10 @@ for _, settlement in ipairs(settlements) do
   end
 end
 flush()
+for id, its in pairs(unneeded) do
+  release(its[U_TENANT], id, its[U_PUBLISHED])
+end
+write_all()
 if is_work then
   notify()
 end

@@ -9,7 +9,7 @@ for rank = 0, 2 do
     end
   end
 end
-local outbox, texts, versions = hmget(P .. 'o', ids), hmget(P .. 'e', ids), {}
+local outbox, bodies, versions = hmget(P .. 'o', ids), hmget(P .. 'e', ids), {}
 local taken = {}
 for at, id in ipairs(ids) do
   local its = unpacked(outbox[at])
@@ -19,8 +19,8 @@ for at, id in ipairs(ids) do
     its[U_FENCE], its[U_AT] = its[U_FENCE] + 1, until_
     save_unplanned(id, its)
     wait_for_planning(id, its)
-    if texts[at] then
-      taken[#taken + 1] = { its[U_FENCE], its[U_CURSOR], versions[tenant], texts[at] }
+    if bodies[at] then
+      taken[#taken + 1] = { its[U_FENCE], its[U_CURSOR], versions[tenant], bodies[at] }
     end
   end
 end

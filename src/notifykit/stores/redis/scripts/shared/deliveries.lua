@@ -91,56 +91,51 @@ local function store(id, row, old)
       count(old, -1)
     end
     if old == 'sending' then
-      call('ZREM', P .. 'leases', id)
+      zset(P .. 'leases', id, false)
     elseif state == 'sending' then
-      call('ZADD', P .. 'leases', row[LEASE], id)
+      zset(P .. 'leases', id, row[LEASE])
     end
     local before, after = old and CLASS[old], CLASS[state]
     if before ~= after then
       if before then
-        call('ZREM', P .. before .. tenant, id)
+        zset(P .. before .. tenant, id, false)
       end
-      call('ZADD', P .. after .. tenant, 0, id)
+      zset(P .. after .. tenant, id, 0)
       local its = pair(tenant, row[SUBSCRIBER])
       if before then
-        call('ZREM', P .. (before == 'io:' and 'so:' or 'se:') .. its, id)
+        zset(P .. (before == 'io:' and 'so:' or 'se:') .. its, id, false)
       end
-      call('ZADD', P .. (after == 'io:' and 'so:' or 'se:') .. its, 0, id)
+      zset(P .. (after == 'io:' and 'so:' or 'se:') .. its, id, 0)
       if after ~= 'io:' then
-        call('ZADD', P .. 'ended', row[FINISHED], id)
+        zset(P .. 'ended', id, row[FINISHED])
       elseif before then
-        call('ZREM', P .. 'ended', id)
+        zset(P .. 'ended', id, false)
       end
     end
   end
   queue(id, row, old)
 end
 
--- Write what has changed.  Every script that changes deliveries or events ends with it.
+-- Write what has changed: at the end of every script that changes deliveries or events.
 local function flush()
-  local written = {}
   for id in pairs(changed) do
-    written[#written + 1] = id
-    written[#written + 1] = cmsgpack.pack(rows[id])
-    if #written == 2000 then
-      call('HSET', P .. 'd', unpack(written))
-      written = {}
-    end
+    hset(P .. 'd', id, cmsgpack.pack(rows[id]))
   end
-  if #written > 0 then
-    call('HSET', P .. 'd', unpack(written))
-  end
+  changed = {}
+  write_all()
   for state, number in pairs(tally) do
     if number ~= 0 then
       call('HINCRBY', P .. 'n', state, number)
     end
   end
+  tally = {}
   refresh()
+  touched = {}
 end
 
 local function log_attempt(id, row, line)
-  local before = row[ATTEMPTS] > 0 and call('HGET', P .. 'a', id)
-  call('HSET', P .. 'a', id, before and before .. '\n' .. line or line)
+  local before = row[ATTEMPTS] > 0 and hget(P .. 'a', id)
+  hset(P .. 'a', id, before and before .. '\n' .. line or line)
 end
 
 -- A row as an answer.

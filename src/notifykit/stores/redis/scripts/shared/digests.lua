@@ -3,11 +3,11 @@ local X_TENANT, X_KEY, X_CLOSES, X_BY, X_MOST, X_LAST, X_IS_OPEN = 1, 2, 3, 4, 5
 local I_DIGEST, I_EVENT, I_AT, I_TYPE = 1, 2, 3, 4
 
 local function digest_of(id)
-  return id and unpacked(call('HGET', P .. 'x', id))
+  return id and unpacked(hget(P .. 'x', id))
 end
 
 local function save_digest(id, digest)
-  call('HSET', P .. 'x', id, cmsgpack.pack(digest))
+  hset(P .. 'x', id, cmsgpack.pack(digest))
 end
 
 local function close_digest(id, row, now)
@@ -26,32 +26,32 @@ local function finish(id, row, state, reason, now)
 end
 
 local function withdraw_item(id, item, tenant)
-  call('HDEL', P .. 'c', id)
-  call('ZREM', P .. 'x:' .. item[I_DIGEST], id)
-  call('ZREM', P .. 'ic:' .. tenant, id)
+  hset(P .. 'c', id, false)
+  zset(P .. 'x:' .. item[I_DIGEST], id, false)
+  zset(P .. 'ic:' .. tenant, id, false)
 end
 
 -- Delete a delivery with its attempts and its digest; the caller releases the events that it returns.
 local function forget(id, row)
-  call('HDEL', P .. 'd', id)
-  call('HDEL', P .. 'a', id)
+  hset(P .. 'd', id, false)
+  hset(P .. 'a', id, false)
   rows[id], changed[id] = false, nil
   count(row[STATE], -1)
   local class, its = CLASS[row[STATE]], pair(row[TENANT], row[SUBSCRIBER])
-  call('ZREM', P .. class .. row[TENANT], id)
-  call('ZREM', P .. (class == 'io:' and 'so:' or 'se:') .. its, id)
-  call('ZREM', P .. 'ended', id)
+  zset(P .. class .. row[TENANT], id, false)
+  zset(P .. (class == 'io:' and 'so:' or 'se:') .. its, id, false)
+  zset(P .. 'ended', id, false)
   local events, digest = { row[EVENT] }, row[DIGEST] and digest_of(id)
   if digest then
     for _, item_id in ipairs(call('ZRANGE', P .. 'x:' .. id, 0, -1)) do
-      local item = unpacked(call('HGET', P .. 'c', item_id))
+      local item = unpacked(hget(P .. 'c', item_id))
       withdraw_item(item_id, item, row[TENANT])
       events[#events + 1] = item[I_EVENT]
     end
-    call('HDEL', P .. 'x', id)
+    hset(P .. 'x', id, false)
     local key = pair(digest[X_TENANT], digest[X_KEY])
-    if call('HGET', P .. 'xk', key) == id then
-      call('HDEL', P .. 'xk', key)
+    if hget(P .. 'xk', key) == id then
+      hset(P .. 'xk', key, false)
     end
   end
   return events
@@ -60,7 +60,7 @@ end
 -- The digest that collects an entry, and whether it is new, and whether the delivery is sent ahead of it.
 local function join_digest(tenant, entry, now)
   local id, key, _, closes, by, first, quiet_since, most = unpack(entry)
-  local held_id = call('HGET', P .. 'xk', pair(tenant, key))
+  local held_id = hget(P .. 'xk', pair(tenant, key))
   local held = digest_of(held_id)
   if held and held[X_IS_OPEN] then
     held[X_CLOSES] = math.min(held[X_BY], math.max(held[X_CLOSES], closes))
@@ -71,6 +71,6 @@ local function join_digest(tenant, entry, now)
   local was_quiet = not held or not quiet_since or held[X_LAST] <= quiet_since
   local digest = { tenant, key, closes, by, most, now, true }
   save_digest(id, digest)
-  call('HSET', P .. 'xk', pair(tenant, key), id)
+  hset(P .. 'xk', pair(tenant, key), id)
   return id, digest, true, first and was_quiet
 end

@@ -2,11 +2,11 @@
 local U_TENANT, U_RANK, U_ORDER, U_DUE, U_AT, U_FENCE, U_CURSOR, U_TYPE, U_PUBLISHED = 1, 2, 3, 4, 5, 6, 7, 8, 9
 
 local function unplanned(id)
-  return unpacked(call('HGET', P .. 'o', id))
+  return unpacked(hget(P .. 'o', id))
 end
 
 local function save_unplanned(id, its)
-  call('HSET', P .. 'o', id, cmsgpack.pack(its))
+  hset(P .. 'o', id, cmsgpack.pack(its))
 end
 
 -- The first line of an event, read.
@@ -20,12 +20,12 @@ local function described(raw)
 end
 
 local function offer_event(id, its)
-  touch('e' .. its[U_RANK], its[U_TENANT])
   place('e' .. its[U_RANK], its[U_TENANT], nil, id, its[U_AT])
 end
 
 -- Let an event be taken from its time on, once it is at the head of its FIFO group.
 local function wait_for_planning(id, its)
+  touch('e' .. its[U_RANK], its[U_TENANT])
   if not its[U_ORDER] then
     offer_event(id, its)
     return
@@ -43,24 +43,33 @@ local function wait_for_planning(id, its)
   end
 end
 
+-- The texts of events that were read, `false` for those that are not stored.
+local texts = {}
+
 -- Store an event from what Python says of it; return what is known already of it or its idempotency key.
 local function append(meta, raw)
   local id, tenant, key = meta[1], meta[2], meta[6]
   if key then
-    local held = unpacked(call('HGET', P .. 'k', pair(tenant, key)))
+    local held = unpacked(hget(P .. 'k', pair(tenant, key)))
     if held then
       return held
     end
   end
-  if call('HSETNX', P .. 'e', id, raw) == 0 then
-    local line = described(call('HGET', P .. 'e', id))
+  local stored = texts[id]
+  if stored == nil then
+    stored = call('HGET', P .. 'e', id)
+  end
+  if stored then
+    local line = described(stored)
     return { id, line and line[16] ~= cjson.null and line[16] or false }
   end
   if key then
-    call('HSET', P .. 'k', pair(tenant, key), cmsgpack.pack({ id, meta[7] }))
-    call('ZADD', P .. 'kp', meta[9], pair(tenant, key))
+    hset(P .. 'k', pair(tenant, key), cmsgpack.pack({ id, meta[7] }))
+    zset(P .. 'kp', pair(tenant, key), meta[9])
   end
-  call('ZADD', P .. 'ie:' .. tenant, 0, id)
+  texts[id] = raw
+  hset(P .. 'e', id, raw)
+  zset(P .. 'ie:' .. tenant, id, 0)
   local its = { tenant, meta[3], meta[4], meta[5], meta[5], 0, false, meta[8], meta[9] }
   save_unplanned(id, its)
   if its[U_ORDER] then
@@ -83,26 +92,26 @@ local function is_needed(tenant, id)
   return false
 end
 
--- Let a purge find the event if nothing needs it any more.
+-- Let a purge find the event if nothing needs it any more; what is put off must have been written.
 local function release(tenant, id, published)
   if is_needed(tenant, id) then
     return
   end
   if not published then
-    if call('HEXISTS', P .. 'o', id) == 1 then
+    if hget(P .. 'o', id) then
       return
     end
     local line = described(call('HGET', P .. 'e', id))
     published = line and line[10]
   end
   if published then
-    call('ZADD', P .. 'idle', published, id)
+    zset(P .. 'idle', id, published)
   end
 end
 
 -- Take an event out of the outbox; the next one of its FIFO group becomes the head.
 local function planned(id, its)
-  call('HDEL', P .. 'o', id)
+  hset(P .. 'o', id, false)
   unplace('e' .. its[U_RANK], its[U_TENANT], nil, id)
   if its[U_ORDER] then
     local key = P .. 'fe:' .. pair(its[U_TENANT], its[U_ORDER])
@@ -115,7 +124,7 @@ local function planned(id, its)
 end
 
 local function forget_event(tenant, id)
-  call('HDEL', P .. 'e', id)
-  call('ZREM', P .. 'ie:' .. tenant, id)
-  call('ZREM', P .. 'idle', id)
+  hset(P .. 'e', id, false)
+  zset(P .. 'ie:' .. tenant, id, false)
+  zset(P .. 'idle', id, false)
 end

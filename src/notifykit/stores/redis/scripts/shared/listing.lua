@@ -39,7 +39,7 @@ local function listed(id)
   if row then
     return row, nil
   end
-  local item = unpacked(call('HGET', P .. 'c', id))
+  local item = unpacked(hget(P .. 'c', id))
   local carrier = item and row_of(item[I_DIGEST])
   if not carrier then
     return nil, nil

@@ -33,15 +33,15 @@ local function collect(new, event_id, event_type, now)
     end
   end
   if not goes_ahead then
-    call('HSET', P .. 'c', new[N_ID], cmsgpack.pack({ id, event_id, now, event_type }))
-    call('ZADD', P .. 'x:' .. id, 0, new[N_ID])
-    call('ZADD', P .. 'ic:' .. new[N_TENANT], 0, new[N_ID])
+    hset(P .. 'c', new[N_ID], cmsgpack.pack({ id, event_id, now, event_type }))
+    zset(P .. 'x:' .. id, new[N_ID], 0)
+    zset(P .. 'ic:' .. new[N_TENANT], new[N_ID], 0)
   end
   return goes_ahead
 end
 
 local function settle_collected(new, event_id, event_type, now)
-  if row_of(new[N_ID]) or call('HEXISTS', P .. 'c', new[N_ID]) == 1 then
+  if row_of(new[N_ID]) or hget(P .. 'c', new[N_ID]) then
     return
   end
   if collect(new, event_id, event_type, now) then

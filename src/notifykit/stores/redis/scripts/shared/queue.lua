@@ -1,47 +1,53 @@
 -- What waits for its time, by lane, tenant and subscriber.  Three levels of sorted sets, each scored with when the
 -- first item below it is due: t:LANE of tenants, s:LANE/TENANT of subscribers, g:LANE/TENANT/SUBSCRIBER of deliveries.
 -- A lane is the rank of its priority and its channel ("1webhook"); events wait in e0, e1 and e2, without subscribers.
-local lanes_known, touched = {}, {}
+local touched = {}
 
 local function group_key(lane, tenant, subscriber)
   local key = pair(lane, tenant)
   return P .. 'g:' .. (subscriber and pair(key, subscriber) or key)
 end
 
+-- What is known of a tenant's groups: when the first new item is due, or true if a group must be looked at.
+local function groups_of(lane, tenant)
+  local tenants = touched[lane]
+  if not tenants then
+    tenants = {}
+    touched[lane] = tenants
+  end
+  local groups = tenants[tenant]
+  if not groups then
+    groups = {}
+    tenants[tenant] = groups
+  end
+  return groups
+end
+
 -- Note that the first item of a group may be due later than before.
 local function touch(lane, tenant, subscriber)
-  local tenants = touched[lane] or {}
-  touched[lane] = tenants
-  local subscribers = tenants[tenant] or {}
-  tenants[tenant] = subscribers
-  if subscriber then
-    subscribers[subscriber] = true
-  end
+  groups_of(lane, tenant)[subscriber or ''] = true
 end
 
 local function place(lane, tenant, subscriber, id, due)
-  call('ZADD', group_key(lane, tenant, subscriber), due, id)
-  if subscriber then
-    call('ZADD', P .. 's:' .. pair(lane, tenant), 'LT', due, subscriber)
-    if not lanes_known[lane] then
-      lanes_known[lane] = true
-      call('SADD', P .. 'lanes', lane)
-    end
+  zset(group_key(lane, tenant, subscriber), id, due)
+  local groups, group = groups_of(lane, tenant), subscriber or ''
+  if groups[group] ~= true and due < (groups[group] or math.huge) then
+    groups[group] = due
   end
-  call('ZADD', P .. 't:' .. lane, 'LT', due, tenant)
 end
 
 local function unplace(lane, tenant, subscriber, id)
-  if call('ZREM', group_key(lane, tenant, subscriber), id) == 1 then
-    touch(lane, tenant, subscriber)
-  end
+  zset(group_key(lane, tenant, subscriber), id, false)
+  touch(lane, tenant, subscriber)
 end
 
 local function first_due(key)
   return call('ZRANGE', key, 0, 0, 'WITHSCORES')[2]
 end
 
-local function rescore(key, member, due)
+-- Bring the score of one member up to date, from what is due first below it.
+local function rescore(key, member, below)
+  local due = first_due(below)
   if due then
     call('ZADD', key, due, member)
   else
@@ -49,19 +55,42 @@ local function rescore(key, member, due)
   end
 end
 
--- Bring the scores of touched groups and tenants up to date.
+-- Bring the scores of touched groups and tenants up to date; what they hold has been written.
 local function refresh()
   for lane, tenants in pairs(touched) do
-    for tenant, subscribers in pairs(tenants) do
-      local key = P .. 's:' .. pair(lane, tenant)
-      if next(subscribers) then
-        for subscriber in pairs(subscribers) do
-          rescore(key, subscriber, first_due(group_key(lane, tenant, subscriber)))
+    local is_flat, sooner = string.sub(lane, 1, 1) == 'e', {}
+    for tenant, groups in pairs(tenants) do
+      local key, low, must_look = P .. 's:' .. pair(lane, tenant), math.huge, false
+      local added = {}
+      for group, due in pairs(groups) do
+        if due == true then
+          must_look = true
+          if not is_flat then
+            rescore(key, group, group_key(lane, tenant, group))
+          end
+        else
+          low = math.min(low, due)
+          added[#added + 1] = due
+          added[#added + 1] = group
         end
-      else
-        key = group_key(lane, tenant)
       end
-      rescore(P .. 't:' .. lane, tenant, first_due(key))
+      if #added > 0 and not is_flat then
+        for first = 1, #added, 1000 do
+          call('ZADD', key, 'LT', unpack(added, first, math.min(first + 999, #added)))
+        end
+      end
+      if must_look then
+        rescore(P .. 't:' .. lane, tenant, is_flat and group_key(lane, tenant) or key)
+      else
+        sooner[#sooner + 1] = low
+        sooner[#sooner + 1] = tenant
+      end
+    end
+    for first = 1, #sooner, 1000 do
+      call('ZADD', P .. 't:' .. lane, 'LT', unpack(sooner, first, math.min(first + 999, #sooner)))
+    end
+    if not is_flat then
+      call('SADD', P .. 'lanes', lane)
     end
   end
 end
