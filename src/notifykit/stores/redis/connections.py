@@ -8,9 +8,11 @@ import random
 import time
 from typing import Any, Final
 
+import attrs
+
 from ...errors import ConfigurationError, StoreError, StoreUnavailableError
 from ...telemetry import why
-from .driver import client, exceptions
+from .driver import NoBackoff, Retry, client, exceptions
 from .faults import FAILURES, translated
 from .scripts import script
 from .url import RedisUrl
@@ -93,8 +95,11 @@ class Connections:
         return {"target_nodes": self._client.get_default_node() or client.RedisCluster.RANDOM}
 
     def listener(self) -> Any:
-        """Return a client with a connection of its own, for notifications."""
-        return _client(self.url, 1)
+        """Return a client with a connection of its own, for notifications; any node of a cluster passes them on."""
+        if self.url.kind != "cluster":
+            return _client(self.url, 1)
+        node = random.choice(self.url.hosts)  # noqa: S311 - whichever is up
+        return _client(attrs.evolve(self.url, kind="", hosts=(node,)), 1)
 
 
 def _client(url: RedisUrl, size: int) -> Any:
@@ -113,12 +118,11 @@ def _client(url: RedisUrl, size: int) -> Any:
             )
             return sentinel.master_for(url.service, db=url.database)
         case "cluster":
-            del options["retry"]
+            options["retry"] = Retry(NoBackoff(), 1)  # once more, where the slot has gone
             nodes = [client.cluster.ClusterNode(host, port) for host, port in url.hosts]
             return client.RedisCluster(
                 startup_nodes=nodes,
                 max_connections=size,
-                cluster_error_retry_attempts=1,
                 **options,
                 **url.credentials(),
             )

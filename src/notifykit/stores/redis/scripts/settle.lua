@@ -3,27 +3,23 @@ local now, until_, worker = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local settlements, settled, is_work = cjson.decode(ARGV[4]), {}, false
 
 local function plan(event_id, its, deliveries, records)
-  local sent, ids = {}, {}
+  local sent = {}
   for _, record in ipairs(records) do
     sent[record[R_ID]] = record
   end
-  for at, new in ipairs(deliveries) do
-    ids[at] = new[N_ID]
-  end
-  fetch(ids)
-  for at, new in ipairs(deliveries) do
-    local record = sent[ids[at]]
+  for _, new in ipairs(deliveries) do
+    local id, record = new[N_ID], sent[new[N_ID]]
     if new[N_DIGEST] then
       settle_collected(new, event_id, its[U_TYPE], now)
-    elseif not row_of(ids[at]) then
+    elseif not row_of(id) then
       new[N_STATE] = record and 'sending' or new[N_STATE]
       local row = row_from(new, event_id, its[U_TYPE], now, until_, worker)
       if record and record[R_FENCE] == 1 and not record[R_DIGEST] then
         apply(record, row, nil) -- in one step, as most are
         is_work = append_brought(record) or is_work
-        sent[ids[at]] = nil
+        sent[id] = nil
       else
-        store(ids[at], row, nil)
+        store(id, row, nil)
       end
       is_work = is_work or row[STATE] == 'pending'
     end
@@ -36,10 +32,14 @@ local function plan(event_id, its, deliveries, records)
   end
 end
 
-local ids, unneeded = {}, {}
+local ids, delivery_ids, unneeded = {}, {}, {}
 for at, settlement in ipairs(settlements) do
   ids[at] = settlement[1]
+  for _, new in ipairs(settlement[4]) do
+    delivery_ids[#delivery_ids + 1] = new[N_ID]
+  end
 end
+fetch(delivery_ids)
 local outbox = hmget(P .. 'o', ids)
 for at, settlement in ipairs(settlements) do
   local id, fence, cursor, deliveries, records = unpack(settlement)
