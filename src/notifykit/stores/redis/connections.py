@@ -49,10 +49,9 @@ class Connections:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        if self._client is not None:
-            with contextlib.suppress(*FAILURES):
-                await self._client.aclose()
-            self._client = None
+        lent, self._client = self._client, None
+        if lent is not None:
+            await _close(lent)
 
     async def run(self, verb: str, *arguments: Any) -> Any:
         """Run the script of a verb; return what it returns."""
@@ -128,6 +127,15 @@ def _client(url: RedisUrl, size: int) -> Any:
             )
         case _:
             return client.Redis.from_pool(client.BlockingConnectionPool.from_url(url.server_url(), **pool, **options))
+
+
+async def _close(client_: Any) -> None:
+    """Close a client, and those of the Sentinels that it asks."""
+    pool = getattr(client_, "connection_pool", None)
+    manager = getattr(pool, "sentinel_manager", None)
+    for each in (client_, *(manager.sentinels if manager else ())):
+        with contextlib.suppress(*FAILURES):
+            await each.aclose()
 
 
 def _refuse_old(info: dict[str, Any]) -> None:
@@ -206,7 +214,7 @@ class Listening:
         while True:
             listener = self._connections.listener()
             try:
-                async with listener, listener.pubsub() as heard:
+                async with listener.pubsub() as heard:
                     await self._hear(heard)
             except (*FAILURES, StoreError) as error:
                 failures = 1 if self.hears else failures + 1
@@ -215,6 +223,7 @@ class Listening:
                     self._deaf = StoreUnavailableError(f"notifications cannot be heard, polling goes on: {self.error}")
             finally:
                 self.hears = False
+                await _close(listener)
             await asyncio.sleep(1 + random.random())  # noqa: S311 - spreads reconnects, hides nothing
 
     async def _hear(self, heard: Any) -> None:
