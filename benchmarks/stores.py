@@ -7,7 +7,7 @@ import os
 import sqlite3
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,7 +41,7 @@ POSTGRES = {
 
 
 #: Written to the disk once a second, as most have it: a power cut takes what was acknowledged in the last second.
-REDIS = {"appendonly": "yes", "appendfsync": "everysec", "io-threads": 1}
+REDIS: Mapping[str, str | int] = {"appendonly": "yes", "appendfsync": "everysec"}
 
 
 @attrs.frozen

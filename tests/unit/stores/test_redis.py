@@ -271,22 +271,29 @@ async def test_a_cluster_holds_the_store_on_one_node():
     assert 3 == len(taken)
 
 
-async def test_sentinels_name_the_primary(tmp_path):
+class Sentinel(ValkeyServer):
+    """A Sentinel that watches one primary."""
+
+    def __init__(self, primary):
+        super().__init__()
+        self._primary = primary
+
+    def _command(self):
+        config = self.folder / "sentinel.conf"
+        config.write_text(f"sentinel monitor main {HOST} {self._primary.port} 1\n")
+        places = {"port": self.port, "bind": HOST, "dir": self.folder}
+        words = (word for name, value in places.items() for word in (f"--{name}", str(value)))
+        return [str(self._program), str(config), "--sentinel", *words]
+
+
+async def test_sentinels_name_the_primary():
     """The store asks the Sentinels which server is the primary."""
-    with server() as own:
-        sentinel = ValkeyServer(settings={})
-        config = tmp_path / "sentinel.conf"
-        config.write_text(f"sentinel monitor main {HOST} {own.port} 1\n")
-        sentinel._command = lambda: [
-            str(sentinel._program), str(config), "--sentinel", "--port", str(sentinel.port), "--bind", HOST,
-            "--dir", str(tmp_path),
-        ]  # fmt: skip
-        with sentinel:
-            store = RedisStore(f"redis+sentinel://{HOST}:{sentinel.port}/main/0")
-            await store.open()
-            await store.append([make_event()])
-            taken = await store.take(10, now=START, lease=LEASE)
-            await store.aclose()
+    with server() as own, Sentinel(own) as sentinel:
+        store = RedisStore(f"redis+sentinel://{HOST}:{sentinel.port}/main/0")
+        await store.open()
+        await store.append([make_event()])
+        taken = await store.take(10, now=START, lease=LEASE)
+        await store.aclose()
 
     assert 1 == len(taken)
 
@@ -295,7 +302,16 @@ URLS = {
     "redis://h": ("", False, (("h", 6379),), None, None, 0, "", "{notifykit}"),
     "rediss://u:p%40ss@h:1/3?prefix=a.b": ("", True, (("h", 1),), "u", "p@ss", 3, "", "{a.b}"),
     "redis://:p@[::1]:2": ("", False, (("::1", 2),), None, "p", 0, "", "{notifykit}"),
-    "redis+sentinel://a,b:5/main/2": ("sentinel", False, (("a", 26379), ("b", 5)), None, None, 2, "main", "{notifykit}"),
+    "redis+sentinel://a,b:5/main/2": (
+        "sentinel",
+        False,
+        (("a", 26379), ("b", 5)),
+        None,
+        None,
+        2,
+        "main",
+        "{notifykit}",
+    ),
     "rediss+cluster://a:1,b": ("cluster", True, (("a", 1), ("b", 6379)), None, None, 0, "", "{notifykit}"),
 }
 

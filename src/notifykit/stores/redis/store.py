@@ -18,6 +18,7 @@ from ..sql.encryption import Encryption, is_loopback, payloads_are_encrypted
 from ..sql.rows import instant, micros
 from . import layout
 from .connections import Connections, Listening
+from .durability import Durability, durability
 from .inbox import RedisInbox
 from .layout import json
 from .operations import RedisOperations
@@ -81,6 +82,10 @@ class RedisStore(RedisRecords, RedisOperations, RedisInbox):
     async def aclose(self) -> None:
         await self._listening.aclose()
         await self._connections.aclose()
+
+    async def durability(self) -> Durability:
+        """Return what the server's settings say of durability."""
+        return await durability(self._connections)
 
     # -- the queue -------------------------------------------------------------------------------
 
