@@ -19,8 +19,8 @@ from sqlalchemy import Engine, NullPool, create_engine, func, make_url, select, 
 from notifykit.models.delivery import FINAL_STATES
 from notifykit.ports import DeliveryFilter
 from notifykit.stores import store_from_url
+from notifykit.stores.encoding.rows import micros
 from notifykit.stores.sql import schema as s
-from notifykit.stores.sql.rows import micros
 from notifykit.testing.servers import PostgresServer, ValkeyServer
 
 from .roles import TENANT

@@ -16,7 +16,7 @@ redis = pytest.importorskip("redis", reason="needs redis")
     ("settings", "level", "found"),
     [
         pytest.param({"appendfsync": "always"}, "ok", "on the disk before", id="always"),
-        pytest.param({"appendfsync": "everysec"}, "note", "in the last second", id="everysec"),
+        pytest.param({"appendfsync": "everysec"}, "note", "in the last two seconds", id="everysec"),
         pytest.param({"appendfsync": "no"}, "warn", "half a minute", id="no"),
         pytest.param({"appendonly": "no"}, "warn", "last snapshot", id="off"),
         pytest.param({"rename-command": "CONFIG nothing"}, "note", "does not say", id="forbidden"),

@@ -15,7 +15,7 @@ _LOGGED: Mapping[str | None, tuple[Level, str, str]] = {
     "always": ("ok", "every event is on the disk before publish returns (appendfsync always)", ""),
     "everysec": (
         "note",
-        "a power cut, not a killed server, takes what was acknowledged in the last second or two (appendfsync everysec)",
+        "a power cut, not a killed server, takes what was acknowledged in the last two seconds (appendfsync everysec)",
         "if that is too much: appendfsync always",
     ),
     "no": (

@@ -17,10 +17,10 @@ from ...models.inbox import (
     InboxMarks,
     InboxPage,
 )
-from ..sql.encryption import Encryption
-from ..sql.inbox_rows import item_from, item_values
-from ..sql.readable import DAMAGED
-from ..sql.rows import instant_or_none, micros
+from ..encoding.encryption import Encryption
+from ..encoding.inbox_rows import item_from, item_values
+from ..encoding.readable import DAMAGED
+from ..encoding.rows import instant_or_none, micros
 from .connections import Connections, Listening
 from .layout import json, or_false
 

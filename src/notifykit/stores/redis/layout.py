@@ -17,9 +17,9 @@ from ...models.event import StoredEvent, TakenEvent
 from ...models.unreadable import UnreadableEvent, unreadable_body
 from ...policies.digest import DIGEST
 from ...ports import DeliveryFilter, Record, Settlement
-from ..sql import readable
-from ..sql.readable import DAMAGED, UNREADABLE
-from ..sql.rows import (
+from ..encoding import readable
+from ..encoding.readable import DAMAGED, UNREADABLE
+from ..encoding.rows import (
     EPOCH,
     EVENT_COLUMNS,
     PRIORITIES,

@@ -16,9 +16,9 @@ from ...models.delivery import Attempt, Collected, Delivery
 from ...models.event import StoredEvent
 from ...models.throttle import CAP
 from ...ports import DeliveryFilter, EventFilter, Move, StoreStats, TokenRequest
-from ..sql.encryption import Encryption
-from ..sql.readable import DAMAGED, log_damage
-from ..sql.rows import instant, micros
+from ..encoding.encryption import Encryption
+from ..encoding.readable import DAMAGED, log_damage
+from ..encoding.rows import instant, micros
 from .connections import Connections, Listening
 from .layout import attempt_from, delivery_from, event_from, filter_values, json
 

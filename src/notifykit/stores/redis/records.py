@@ -18,8 +18,8 @@ from ...models.subscription import Match, MatchQuery, Subscription, TenantConfig
 from ...models.throttle import buckets_of
 from ...policies.match_keys import MatchKey, keys_for, keys_of
 from ...ports import ConfigRecord
-from ..sql.encryption import Encryption
-from ..sql.readable import (
+from ..encoding.encryption import Encryption
+from ..encoding.readable import (
     DAMAGED,
     endpoint_from,
     endpoint_state,
@@ -32,7 +32,7 @@ from ..sql.readable import (
     subscription_from,
     subscription_values,
 )
-from ..sql.rows import EVENT_COLUMNS, event_type_values, micros
+from ..encoding.rows import EVENT_COLUMNS, event_type_values, micros
 from .connections import Connections
 from .layout import json
 

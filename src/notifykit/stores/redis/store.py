@@ -14,8 +14,8 @@ from ...models.throttle import MAX_PER
 from ...ports import Appended, NextDue, Record, Settlement
 from ...vault import KeyRing, Vault
 from ...vault.development import state_file
-from ..sql.encryption import Encryption, is_loopback, payloads_are_encrypted
-from ..sql.rows import instant, micros
+from ..encoding.encryption import Encryption, is_loopback, payloads_are_encrypted
+from ..encoding.rows import instant, micros
 from . import layout
 from .connections import Connections, Listening
 from .durability import Durability, durability

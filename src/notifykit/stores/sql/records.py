@@ -19,14 +19,11 @@ from ...models.endpoint import Endpoint
 from ...models.event_type import StoredEventType
 from ...models.recipient import Recipient, TenantPreferences
 from ...models.subscription import Subscription, TenantConfig
-from . import schema as s
-from . import subscription_index, transitions
-from .encryption import Encryption
-from .readable import (
+from ..encoding.encryption import Encryption
+from ..encoding.readable import (
     endpoint_from,
     endpoint_values,
     event_type_from,
-    fetch,
     preferences_from,
     preferences_values,
     recipient_from,
@@ -34,7 +31,10 @@ from .readable import (
     subscription_from,
     subscription_values,
 )
-from .rows import Row, event_type_values
+from ..encoding.rows import Row, event_type_values
+from . import schema as s
+from . import subscription_index, transitions
+from .fetching import fetch
 
 #: Rows that are looked up by one statement.
 _AT_ONCE = 500

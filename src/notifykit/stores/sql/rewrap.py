@@ -29,8 +29,7 @@ from ...errors import MissingKeyError, VaultError
 from ...ports import TAMPERED, Rewrapped
 from ...vault import KeyRing
 from ...vault.ring import is_encrypted, key_id_of, prefix
-from . import schema as s
-from .encryption import (
+from ..encoding.encryption import (
     Encryption,
     event_context,
     header_context,
@@ -38,7 +37,8 @@ from .encryption import (
     response_context,
     secret_context,
 )
-from .readable import DAMAGED
+from ..encoding.readable import DAMAGED
+from . import schema as s
 
 PAGE = 200
 _ENCRYPTED = b"nk1."

@@ -16,8 +16,7 @@ from sqlalchemy import Connection, RowMapping, Table, select, tuple_
 from ...errors import MissingKeyError, VaultError
 from ...ports import TAMPERED, Survey
 from ...vault.ring import is_encrypted
-from . import schema as s
-from .encryption import (
+from ..encoding.encryption import (
     Encryption,
     event_context,
     header_context,
@@ -25,7 +24,8 @@ from .encryption import (
     response_context,
     secret_context,
 )
-from .readable import DAMAGED
+from ..encoding.readable import DAMAGED
+from . import schema as s
 from .rewrap import Transaction
 
 MOST_ENDPOINTS = 10_000

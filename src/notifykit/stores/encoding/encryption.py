@@ -11,10 +11,8 @@ engine, which reads whole batches, goes on without it and logs the error.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from ipaddress import ip_address
-from pathlib import Path
 from typing import TypeVar
 
 import attrs
@@ -27,12 +25,8 @@ from ...models.event import StoredEvent, TakenEvent
 from ...models.subscription import TenantConfig
 from ...models.unreadable import UnreadableAttempt, UnreadableEndpoint, UnreadableEvent, unreadable_body
 from ...ports import Appended, Record, Settlement
-from ...vault import KeyRing, Vault, context
-from ...vault.development import state_file
+from ...vault import Vault, context
 from ...vault.ring import is_encrypted
-from .database_url import backend_of
-from .postgres.url import PostgresUrl
-from .sqlite.url import file_of
 
 #: Why an endpoint is paused whose secrets cannot be decrypted.
 UNREADABLE = "secrets_unreadable"
@@ -49,24 +43,6 @@ T = TypeVar("T", TakenEvent, Claim)
 def payloads_are_encrypted(chosen: bool | None) -> bool:
     """Return what the program chose, else what the environment variable says."""
     return switch(ENCRYPT_PAYLOADS) if chosen is None else chosen
-
-
-def vault_for(url: str, keys: KeyRing | None, environment: str | None) -> Vault:
-    """Return the vault of the store behind ``url``.
-
-    An SQLite file has its development key beside it, so that the two are moved together; PostgreSQL
-    servers on this machine share one key for each user of the machine.
-    """
-    if backend_of(url) != "sqlite":
-        return Vault(keys, environment, is_local=_is_here(PostgresUrl.parse(url)), file=state_file())
-    database = file_of(url)
-    file = None if database is None else Path(f"{Path(database).resolve()}.key")
-    return Vault(keys, environment, is_local=True, file=file)
-
-
-def _is_here(url: PostgresUrl) -> bool:
-    """Whether a server is reached without leaving this machine: over the loopback or a Unix socket."""
-    return all(map(is_loopback, url.hosts or os.environ.get("PGHOST", "").split(",")))
 
 
 def is_loopback(host: str) -> bool:
