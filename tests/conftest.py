@@ -207,3 +207,10 @@ def store_url(request: pytest.FixtureRequest) -> str:
     """The URL of a database with the tables of a store and nothing in them, of each kind in turn."""
     url: str = request.getfixturevalue(f"{request.param}_store_url")
     return url
+
+
+@pytest.fixture(params=["sqlite", "postgres", "redis"])
+def any_store_url(request: pytest.FixtureRequest) -> str:
+    """The URL of a durable store with nothing in it, of each kind in turn, for tests that ask only the store."""
+    url: str = request.getfixturevalue(f"{request.param}_store_url")
+    return url

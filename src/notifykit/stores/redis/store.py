@@ -125,10 +125,11 @@ class RedisStore(RedisRecords, RedisOperations, RedisInbox):
         failpoint("fan.half")
         if any(settlement.records for settlement in settlements):
             failpoint("res.half")
-        settled = await self._connections.run(
+        settled, is_work = await self._connections.run(
             "settle", micros(now), micros(now + lease), worker, values, *brought.texts
         )
-        self._listening.wake()
+        if is_work:
+            self._listening.wake()
         return {id_.decode() for id_ in settled}
 
     async def claim(

@@ -1,4 +1,5 @@
--- ARGV: now, when leases end, the worker, the settlements, then the events that records bring.
+-- ARGV: now, when leases end, the worker, the settlements, then the events that records bring.  Returns the ids of the
+-- events that were settled, and whether there is new work.
 local now, until_, worker = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local settlements, settled, is_work = cjson.decode(ARGV[4]), {}, false
 
@@ -68,4 +69,4 @@ write_all()
 if is_work then
   notify()
 end
-return settled
+return { settled, is_work and 1 or 0 }
