@@ -11,10 +11,12 @@ import anyio.to_thread
 import pytest
 
 from notifykit.errors import ConfigurationError, NewerSchemaError, StoreError, StoreUnavailableError
+from notifykit.models.delivery import WEBHOOK, DeliveryState, Lane, Priority
 from notifykit.models.endpoint import EndpointSecret
-from notifykit.ports import DeliveryFilter, Move, Settlement
+from notifykit.models.inbox import InboxFilter, InboxItem
+from notifykit.ports import DeliveryFilter, EventFilter, Move, Settlement
 from notifykit.testing import START, make_delivery, make_endpoint, make_event
-from notifykit.testing.builders import SECRET
+from notifykit.testing.builders import SECRET, make_attempt, make_record
 from notifykit.testing.servers import HOST, ServerUnavailableError, ValkeyServer
 from notifykit.vault import KeyRing
 from tests.services import is_required
@@ -26,6 +28,7 @@ from notifykit.stores.redis.store import RedisStore  # noqa: E402
 from notifykit.stores.redis.url import RedisUrl  # noqa: E402
 
 LEASE = timedelta(seconds=30)
+LANE = Lane(WEBHOOK, Priority.NORMAL)
 PROMPTLY, LONG = 45, timedelta(seconds=60)
 
 
@@ -215,6 +218,50 @@ async def test_secrets_and_payloads_are_encrypted(redis_store_url, redis_url):
 
     assert not any(secret in stored for secret in (SECRET.encode(), b"tops3cret", b"4111-1111", b"ada-lovelace"))
     assert (event.body, endpoint.secrets, endpoint.headers) == (taken.body, read.secrets, read.headers)
+
+
+async def test_keys_are_rotated(redis_store_url):
+    """After a rewrap the old key is not needed for anything, and a repeated publish is still known."""
+    old, new = KeyRing.generate("old"), KeyRing.generate("new")
+    both = KeyRing.parse(f"{new.text()},{old.text()}")
+    endpoint = make_endpoint(secrets=(EndpointSecret(value=SECRET, created_at=START),), headers={"x-token": "t"})
+    event = make_event(key="k", body=b'{"card":"4111"}', metadata='{"who":"ada"}')
+    item = InboxItem(
+        id="dlv_1", tenant="acme", recipient="user:1", event_id=event.id, event_type="a.b", title="Hi", created_at=START
+    )
+    store = RedisStore(redis_store_url, keys=old, encrypt_payloads=True)
+    await store.open()
+    await store.save(endpoint)
+    await store.append([event])
+    (taken,) = await store.take(1, now=START, lease=LEASE)
+    new_delivery = make_delivery(event)
+    await store.settle([Settlement(taken.id, taken.fence, [new_delivery])], now=START, lease=LEASE, worker="")
+    (claimed,) = await store.claim(LANE, 1, now=START, lease=LEASE, worker="w")
+    attempt = make_attempt(claimed, at=START, response=b"what it said")
+    await store.record([make_record(claimed, DeliveryState.DELIVERED, at=START, attempt=attempt)])
+    await store.inbox_put([item])
+    await store.aclose()
+
+    store = RedisStore(redis_store_url, keys=both, encrypt_payloads=True)
+    await store.open()
+    planned = await store.rewrap(dry_run=True)
+    done, again = await store.rewrap(), await store.rewrap()
+    await store.aclose()
+    store = RedisStore(redis_store_url, keys=new, encrypt_payloads=True)
+    await store.open()
+    survey = await store.survey()
+    (read,) = await store.page(type(endpoint), "acme", limit=9)
+    (found,) = await store.find_events("acme", EventFilter(), limit=9)
+    history = await store.attempts("acme", new_delivery.id)
+    page = await store.inbox_page("acme", "user:1", InboxFilter(), now=START, limit=9)
+    (answer,) = await store.append([make_event(key="k")])
+    await store.aclose()
+
+    assert (both.current, 4, 4, 0, 1) == (done.key, planned.rows, done.rows, again.rows, done.endpoints)
+    assert (1, 4, {}) == (survey.endpoints, survey.encrypted, dict(survey.unreadable))
+    assert (endpoint.secrets, endpoint.headers, event) == (read.secrets, read.headers, found)
+    assert ([b"what it said"], ["Hi"]) == ([one.response for one in history], [one.title for one in page.items])
+    assert (event.id, event.fingerprint) == (answer.event_id, answer.fingerprint)
 
 
 async def test_a_damaged_event_hides_no_other(store, redis_url):

@@ -6,7 +6,7 @@ as it was published.  An attempt is a line of JSON.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -38,6 +38,8 @@ _LINE_COLUMNS: Final = (*EVENT_COLUMNS[:_BODY], *EVENT_COLUMNS[_BODY + 1 :])
 _ATTEMPT_COLUMNS: Final = (
     "number", "started_at", "took", "outcome", "reason", "status", "retry_at", "response", "worker", "reference",
 )  # fmt: skip
+#: Where the response stands in the line of an attempt.
+RESPONSE: Final = _ATTEMPT_COLUMNS.index("response")
 #: The columns of a delivery's row, in the order of ``scripts/shared/deliveries.lua``, behind its id.
 _ROW_COLUMNS: Final = (
     "id", "state", "due_at", "fence", "tries", "attempts", "abandoned", "generation", "reason", "worker", "claimed_at",
@@ -79,10 +81,10 @@ def lane_from(name: str) -> Lane:
 def event_text(event: StoredEvent) -> bytes:
     """Return an event as it is kept."""
     values = list(event_values(event))
-    body = values.pop(_BODY)
+    del values[_BODY]
     if event.fingerprint is not None:
         values[_FINGERPRINT] = event.fingerprint.hex()
-    return json(values) + b"\n" + bytes(body)
+    return json(values) + b"\n" + event.body
 
 
 def event_meta(event: StoredEvent) -> list[Any]:
@@ -105,13 +107,26 @@ def _split(text: bytes) -> tuple[list[Any], bytes]:
     return loads(line), body
 
 
+def event_row(text: bytes) -> dict[str, Any]:
+    """Return the columns of an event."""
+    values, body = _split(text)
+    row = dict(zip(_LINE_COLUMNS, values, strict=True), body=body)
+    if row["fingerprint"] is not None:
+        row["fingerprint"] = bytes.fromhex(row["fingerprint"])
+    return row
+
+
+def event_text_of(row: Mapping[str, Any]) -> bytes:
+    """Return an event as it is kept, from its columns."""
+    fingerprint = row["fingerprint"]
+    line = {**row, "fingerprint": None if fingerprint is None else fingerprint.hex()}
+    return json([line[name] for name in _LINE_COLUMNS]) + b"\n" + bytes(row["body"])
+
+
 def event_from(id_: str, tenant: str, text: bytes) -> StoredEvent:
     """Return an event as it was kept, or its stand-in."""
     try:
-        values, body = _split(text)
-        row = dict(zip(_LINE_COLUMNS, values, strict=True), body=body)
-        if row["fingerprint"] is not None:
-            row["fingerprint"] = bytes.fromhex(row["fingerprint"])
+        row = event_row(text)
     except DAMAGED as error:
         readable.log_damage("event", {"id": id_, "tenant": tenant}, error)
         absent: dict[str, Any] = dict.fromkeys(EVENT_COLUMNS)

@@ -23,6 +23,7 @@ from .inbox import RedisInbox
 from .layout import json
 from .operations import RedisOperations
 from .records import RedisRecords
+from .rekey import RedisRekeys
 from .url import RedisUrl
 
 #: The version of the layout of keys and values.
@@ -31,7 +32,7 @@ LAYOUT: Final = "1"
 _MISSING_KEY: Final = "missing_key"
 
 
-class RedisStore(RedisRecords, RedisOperations, RedisInbox):
+class RedisStore(RedisRecords, RedisOperations, RedisInbox, RedisRekeys):
     """A store in Redis (6.2 or newer) or Valkey.
 
     What is published is as durable as the server's settings make it: see the how-to about Redis.
@@ -212,8 +213,9 @@ def _refuse_newer(version: bytes | None) -> None:
 
 
 if TYPE_CHECKING:
-    from ...ports import Digests, Inbox, Store
+    from ...ports import Digests, Inbox, Rekeys, Store
 
     _conforms: type[Store] = RedisStore
     _keeps_inboxes: type[Inbox] = RedisStore
     _collects: type[Digests] = RedisStore
+    _rekeys: type[Rekeys] = RedisStore
