@@ -58,6 +58,8 @@ class Database:
 
     def engine(self) -> Engine:
         """Return a synchronous engine that keeps no connection."""
+        if self.kind == "redis":
+            raise RuntimeError("this part reads and fills tables, which Redis does not have: leave out --store redis")
         url = make_url(self.url)
         if url.get_backend_name() == "postgresql":
             url = url.set(drivername="postgresql+psycopg")
