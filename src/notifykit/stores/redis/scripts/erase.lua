@@ -33,11 +33,15 @@ for event_id in pairs(events) do
   release(tenant, event_id)
 end
 
-for _, name in ipairs(call('HKEYS', P .. 'b')) do
-  local own, theirs = pair(tenant, recipient), pair(tenant, caps)
-  if name == own or string.sub(name, 1, #theirs) == theirs then
-    hset(P .. 'b', name, false)
+local buckets = { pair(tenant, recipient) }
+local theirs = pair(tenant, caps)
+for _, name in ipairs(call('ZRANGEBYLEX', P .. 'capnames', '[' .. theirs, '(' .. theirs .. '\255')) do
+  buckets[#buckets + 1] = name
+end
+for _, name in ipairs(buckets) do
+  if call('HDEL', P .. 'b', name) == 1 then
     zset(P .. 'caps', name, false)
+    zset(P .. 'capnames', name, false)
     erased = erased + 1
   end
 end

@@ -5,11 +5,11 @@ local ids
 if wanted.ids then
   ids = {}
   for _, id in ipairs(wanted.ids) do
-    if bound == '' or id < bound then
+    if bound == '' or precedes(id, bound) then
       ids[#ids + 1] = id
     end
   end
-  table.sort(ids, function(a, b) return a > b end)
+  table.sort(ids, function(a, b) return precedes(b, a) end)
 else
   ids = call('ZREVRANGEBYLEX', P .. 'ie:' .. tenant, bound ~= '' and '(' .. bound or '+', '-', 'LIMIT', 0, most)
 end

@@ -13,7 +13,7 @@ for number, query in ipairs(cjson.decode(ARGV[3])) do
       end
     end
   end
-  table.sort(ids)
+  table.sort(ids, precedes)
   local found = {}
   for at = 1, math.min(#ids, limit) do
     local record = record_of('subscription', tenant, ids[at])

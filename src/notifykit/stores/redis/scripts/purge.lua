@@ -31,6 +31,7 @@ local buckets = call('ZRANGEBYSCORE', P .. 'caps', '-inf', '(' .. ARGV[3], 'LIMI
 for _, name in ipairs(buckets) do
   hset(P .. 'b', name, false)
   zset(P .. 'caps', name, false)
+  zset(P .. 'capnames', name, false)
 end
 
 local unneeded = {}

@@ -12,6 +12,17 @@ local function int(number)
   return string.format('%.0f', number)
 end
 
+-- Whether a text sorts before another one byte by byte, as in a sorted set; `<` follows the locale of the server.
+local function precedes(a, b)
+  for at = 1, math.min(#a, #b) do
+    local ours, theirs = string.byte(a, at), string.byte(b, at)
+    if ours ~= theirs then
+      return ours < theirs
+    end
+  end
+  return #a < #b
+end
+
 local function set_of(list)
   local set = {}
   for _, item in ipairs(list) do

@@ -23,7 +23,7 @@ local function next_id(sources, is_reversed)
   local chosen, id
   for _, its in ipairs(sources) do
     local first = peek(its)
-    if first and (id == nil or (is_reversed and first > id) or (not is_reversed and first < id)) then
+    if first and (id == nil or (is_reversed and precedes(id, first)) or (not is_reversed and precedes(first, id))) then
       chosen, id = its, first
     end
   end
@@ -68,9 +68,9 @@ local function sources_of(wanted, bound, is_reversed)
   end
   if bound then
     if is_reversed then
-      high = (high == '+' or '(' .. bound < high) and '(' .. bound or high
+      high = (high == '+' or precedes('(' .. bound, high)) and '(' .. bound or high
     else
-      low = (low == '-' or '(' .. bound > '(' .. string.sub(low, 2)) and '(' .. bound or low
+      low = (low == '-' or precedes(string.sub(low, 2), bound)) and '(' .. bound or low
     end
   end
   local classes = {}
@@ -106,11 +106,11 @@ local function candidates(wanted, bound, is_reversed)
   if wanted.ids then
     local ids = {}
     for _, id in ipairs(wanted.ids) do
-      if not bound or (is_reversed and id < bound) or (not is_reversed and id > bound) then
+      if not bound or (is_reversed and precedes(id, bound)) or (not is_reversed and precedes(bound, id)) then
         ids[#ids + 1] = id
       end
     end
-    table.sort(ids, is_reversed and function(a, b) return a > b end or nil)
+    table.sort(ids, is_reversed and function(a, b) return precedes(b, a) end or precedes)
     local at = 0
     return function()
       at = at + 1
