@@ -127,6 +127,8 @@ class BlockingRecipients(_Part):
     import_ = _Waits(Recipients.import_)
     add_address = _Waits(Recipients.add_address)
     remove_address = _Waits(Recipients.remove_address)
+    register_device = _Waits(Recipients.register_device)
+    unregister_device = _Waits(Recipients.unregister_device)
     verify = _Waits(Recipients.verify)
     mark_gone = _Waits(Recipients.mark_gone)
     suppress = _Waits(Recipients.suppress)

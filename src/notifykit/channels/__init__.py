@@ -33,7 +33,12 @@ _PROVIDERS = {
         "twilio": "notifykit.channels.sms.twilio:channel_from_url",
         "vonage": "notifykit.channels.sms.vonage:channel_from_url",
     },
-    "push": {"catch": "notifykit.channels.catcher:push_from_url"},
+    "push": {
+        "apns": "notifykit.channels.push.channel:channel_from_url",
+        "catch": "notifykit.channels.catcher:push_from_url",
+        "fcm": "notifykit.channels.push.channel:channel_from_url",
+        "webpush": "notifykit.channels.push.channel:channel_from_url",
+    },
     "chat": {
         "catch": "notifykit.channels.catcher:chat_from_url",
         "discord": "notifykit.channels.chat.discord:channel_from_url",

@@ -12,11 +12,13 @@ import ssl
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cached_property
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlencode
 
 import attrs
 
+from ..errors import MissingExtraError
 from ..models.delivery import Claim
 from ..models.destination import Destination
 from ..models.messages import Message
@@ -31,11 +33,14 @@ if TYPE_CHECKING:
     import httpx
 
     from ..ports import Provider, Renderer
+    from .http2 import Http2Client
 
 #: How much of an answer is read.
 BODY_CAP = 16 * 1024
+#: Of every request.
+_HEADERS = {"accept-encoding": "identity", "user-agent": "notifykit"}
 #: From here on the request may arrive as a whole, even if this process fails to hear of it.
-_SENT = frozenset({"http11.send_request_body.started", "http2.send_request_body.started"})
+_SENT = "http11.send_request_body.started"
 
 
 @attrs.frozen(kw_only=True)
@@ -100,8 +105,12 @@ class HttpProvider:
     Args:
         vendor: Makes requests and judges answers.
         connections: How many requests are under way at the most.
-        http2: Whether to offer HTTP/2 (needs the extra ``http2``).
+        http2: Whether ``https://`` URLs, all of one host, are asked over HTTP/2 (needs the extra ``push``); then
+            it is connections, with many requests each, that ``connections`` limits.
         tls: TLS settings; by default certificates are verified against the system's authorities.
+
+    Raises:
+        MissingExtraError: What HTTP/2 needs is not installed.
     """
 
     def __init__(
@@ -114,6 +123,9 @@ class HttpProvider:
         self._http2 = http2
         self._tls = tls
         self._is_open = False
+        self._multiplexed: Http2Client | None = None
+        if http2 and find_spec("h2") is None:
+            raise MissingExtraError(f"sending through {vendor.name}", "push")
 
     def __repr__(self) -> str:
         return f"<HttpProvider {self.account}>"
@@ -127,7 +139,6 @@ class HttpProvider:
         self._is_open = True
         return httpx.AsyncHTTPTransport(
             verify=self._tls or ssl.create_default_context(),
-            http2=self._http2,
             limits=httpx.Limits(max_connections=self._connections, keepalive_expiry=30),
             trust_env=False,
         )
@@ -136,20 +147,23 @@ class HttpProvider:
         request = self._vendor.request(message, claim, destination, now=now)
         if not isinstance(request, HttpRequest):
             return request
-        answer = await self._post(request, destination.timeout.total_seconds())
+        answer = await self.post(request, destination.timeout.total_seconds())
         return self._vendor.outcome(answer, now=now) if isinstance(answer, HttpAnswer) else answer
 
     async def aclose(self) -> None:
         if self._is_open:
             await self._transport.aclose()
+        if self._multiplexed is not None:
+            await self._multiplexed.aclose()
 
-    async def _post(self, request: HttpRequest, timeout: float) -> HttpAnswer | Outcome:
+    async def post(self, request: HttpRequest, timeout: float) -> HttpAnswer | Outcome:
+        """Return the answer to a request, or the outcome of an attempt without one."""
         import httpx
 
         exchange = _Exchange()
         try:
             async with asyncio.timeout(timeout):
-                await exchange.run(self._transport, request)
+                await self._run(request, exchange)
         except TimeoutError:
             failed = exchange.failed("timeout") if exchange.began else Unsent(reason=CONNECTION_LIMIT)
         except (httpx.TransportError, httpx.InvalidURL) as error:
@@ -157,6 +171,18 @@ class HttpProvider:
         else:
             return self._answer(exchange)
         return self._answer(exchange) if exchange.status else failed
+
+    async def _run(self, request: HttpRequest, exchange: _Exchange) -> None:
+        if not self._http2 or not request.url.startswith("https:"):
+            await exchange.run(self._transport, request)
+            return
+        if self._multiplexed is None:
+            from .http2 import Http2Client
+
+            tls = self._tls or ssl.create_default_context()
+            self._multiplexed = Http2Client(request.url, tls=tls, connections=self._connections, body_cap=BODY_CAP)
+        path = "/" + request.url.split("/", 3)[3]
+        await self._multiplexed.post(path, {**_HEADERS, **request.headers}, request.body, exchange)
 
     def _answer(self, exchange: _Exchange) -> HttpAnswer:
         body = bytes(exchange.body)
@@ -211,9 +237,12 @@ class _Exchange:
         """Send the request and read the answer, as far as the cap."""
         import httpx
 
-        headers = {"accept-encoding": "identity", "user-agent": "notifykit", **request.headers}
         sending = httpx.Request(
-            "POST", request.url, headers=headers, content=request.body, extensions={"trace": self.trace}
+            "POST",
+            request.url,
+            headers={**_HEADERS, **request.headers},
+            content=request.body,
+            extensions={"trace": self.trace},
         )
         response = await transport.handle_async_request(sending)
         try:
@@ -227,7 +256,7 @@ class _Exchange:
 
     async def trace(self, event: str, _: object) -> None:
         self.began = True
-        self.sent = self.sent or event in _SENT
+        self.sent = self.sent or event == _SENT
 
     def failed(self, reason: str) -> Outcome:
         """Return the outcome of an attempt without an answer."""

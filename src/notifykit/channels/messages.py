@@ -67,12 +67,13 @@ class MessageChannel:
     def check_address(self, address: str) -> str:
         return self._check_address(address)
 
-    def destination(self, *, tenant: str, subscriber_id: str, address: str) -> Destination:
+    def destination(self, *, tenant: str, subscriber_id: str, address: str, app: str | None = None) -> Destination:
         return Destination(
             subscriber_id=subscriber_id,
             tenant=tenant,
             channel=self.name,
             address=address,
+            app=app,
             retry=self._retry,
             timeout=self._timeout,
             circuit_key=self.provider.account,

@@ -109,7 +109,7 @@ class People:
             made = plan_person(event, plan, recipient_id, recipient, tenant, subscription_id=subscription_id, now=now)
             page.deliveries.extend(made)
             if recipient is not None:
-                self._directory.introduce(event.tenant, _person(recipient, tenant))
+                self._directory.introduce(event.tenant, _person(recipient, tenant), _apps(recipient))
         return plan
 
     # -- waking ----------------------------------------------------------------------------------
@@ -245,7 +245,8 @@ class People:
         """Give the directory the destination that an address of a recipient yields now; decide what to do without."""
         person = _person(recipient, tenant)
         try:
-            destination = self._directory.prime(recipient.tenant, recipient.id, channel, address, person)
+            app = next((each.app for each in recipient.addresses_on(channel) if each.address == address), None)
+            destination = self._directory.prime(recipient.tenant, recipient.id, channel, address, person, app)
         except Exception:
             return Suppress(ADDRESS_REFUSED)
         return Hold(now + HOLD, NO_CHANNEL) if destination is None else SEND
@@ -254,6 +255,11 @@ class People:
 def _person(recipient: Recipient, tenant: TenantPreferences | None) -> Person:
     """Return a recipient as renderers know them."""
     return (_NOBODY if tenant is None else tenant).person(recipient)
+
+
+def _apps(recipient: Recipient) -> Mapping[str, str]:
+    """Return the app of each address that is of one."""
+    return {each.address: each.app for each in recipient.addresses if each.app is not None}
 
 
 def _delivery_ids(event_id: str, recipient: Recipient, steps: Iterable[Step]) -> list[str]:

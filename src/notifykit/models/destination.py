@@ -21,6 +21,7 @@ class Destination:
     Attributes:
         subscriber_id: The endpoint (``end_…``), or the host's own id of what is reached (``room:5``).
         address: What the channel sends to, in its canonical form: a URL, a mailbox, a telephone number.
+        app: Which app of the host a device's token belongs to.
         state: Whether deliveries are sent; ``state_reason`` says why it is not active.
         retry: When failed attempts are tried again.
         timeout: The total deadline of one attempt.
@@ -38,6 +39,7 @@ class Destination:
     tenant: str
     channel: str
     address: str
+    app: str | None = None
     state: EndpointState = EndpointState.ACTIVE
     state_reason: str | None = None
     retry: RetryPolicy = DEFAULT_RETRY
