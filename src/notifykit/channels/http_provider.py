@@ -105,8 +105,8 @@ class HttpProvider:
     Args:
         vendor: Makes requests and judges answers.
         connections: How many requests are under way at the most.
-        http2: Whether ``https://`` URLs, all of one host, are asked over HTTP/2 (needs the extra ``push``); then
-            it is connections, with many requests each, that ``connections`` limits.
+        http2: The origin (``https://host``) that is asked over HTTP/2, with many requests on each of the connections
+            (needs the extra ``push``).
         tls: TLS settings; by default certificates are verified against the system's authorities.
 
     Raises:
@@ -114,17 +114,17 @@ class HttpProvider:
     """
 
     def __init__(
-        self, vendor: Vendor, *, connections: int = 32, http2: bool = False, tls: ssl.SSLContext | None = None
+        self, vendor: Vendor, *, connections: int = 32, http2: str | None = None, tls: ssl.SSLContext | None = None
     ) -> None:
         self.name = vendor.name
         self.account = vendor.account
         self._vendor = vendor
         self._connections = connections
-        self._http2 = http2
+        self._http2 = http2 if http2 is not None and http2.startswith("https:") else None
         self._tls = tls
         self._is_open = False
         self._multiplexed: Http2Client | None = None
-        if http2 and find_spec("h2") is None:
+        if http2 is not None and find_spec("h2") is None:
             raise MissingExtraError(f"sending through {vendor.name}", "push")
 
     def __repr__(self) -> str:
@@ -173,15 +173,15 @@ class HttpProvider:
         return self._answer(exchange) if exchange.status else failed
 
     async def _run(self, request: HttpRequest, exchange: _Exchange) -> None:
-        if not self._http2 or not request.url.startswith("https:"):
+        if self._http2 is None or not request.url.startswith(f"{self._http2}/"):
             await exchange.run(self._transport, request)
             return
         if self._multiplexed is None:
             from .http2 import Http2Client
 
             tls = self._tls or ssl.create_default_context()
-            self._multiplexed = Http2Client(request.url, tls=tls, connections=self._connections, body_cap=BODY_CAP)
-        path = "/" + request.url.split("/", 3)[3]
+            self._multiplexed = Http2Client(self._http2, tls=tls, connections=self._connections, body_cap=BODY_CAP)
+        path = request.url.removeprefix(self._http2)
         await self._multiplexed.post(path, {**_HEADERS, **request.headers}, request.body, exchange)
 
     def _answer(self, exchange: _Exchange) -> HttpAnswer:
@@ -198,7 +198,6 @@ def http_channel(
     *,
     renderer: Renderer | None = None,
     check_address: Callable[[str], str] = any_address,
-    http2: bool = False,
 ) -> MessageChannel:
     """Return the channel that sends through a vendor; nothing is connected yet.
 
@@ -207,12 +206,11 @@ def http_channel(
         url: Says how many connections there are and how long an attempt takes.
         renderer: Makes the messages; by default plain texts of what the event says.
         check_address: See :class:`~notifykit.channels.messages.MessageChannel`.
-        http2: See :class:`HttpProvider`.
     """
     return MessageChannel(
         channel,
         renderer or PlainRenderer(),
-        HttpProvider(vendor, connections=url.connections, http2=http2),
+        HttpProvider(vendor, connections=url.connections),
         check_address=check_address,
         timeout=url.timeout,
     )

@@ -178,7 +178,7 @@ def service_from_url(url: str) -> PushService:
         app=found.options.get("app"),
         ttl=longest_wait(found),
     )
-    provider = HttpProvider(vendor, connections=found.connections, http2=True)
+    provider = HttpProvider(vendor, connections=found.connections, http2=vendor.endpoint)
     return PushService(vendor=vendor, provider=provider, timeout=found.timeout)
 
 

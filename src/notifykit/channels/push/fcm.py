@@ -56,7 +56,8 @@ class Fcm:
     service = Service.FCM
 
     account: str
-    url: str
+    project: str
+    endpoint: str
     app: str | None
     ttl: timedelta
     #: The access token in use.
@@ -72,7 +73,7 @@ class Fcm:
         push = push_of(message, self.name)
         ttl = time_to_live(claim, self.ttl, now)
         body = {"message": {"token": destination.address, **_content(push, claim.priority, ttl, now)}}
-        return HttpRequest.of_json(self.url, body, {})
+        return HttpRequest.of_json(f"{self.endpoint}/v1/projects/{self.project}/messages:send", body, {})
 
     def outcome(self, answer: HttpAnswer, *, now: datetime) -> Outcome:
         found = answer.json()
@@ -95,10 +96,9 @@ class FcmProvider(HttpProvider):
     """
 
     def __init__(self, vendor: Fcm, account: ServiceAccount, *, connections: int) -> None:
-        super().__init__(vendor, connections=connections, http2=True)
+        super().__init__(vendor, connections=connections, http2=vendor.endpoint)
         self._fcm = vendor
-        self._google = HttpProvider(vendor, connections=2)
-        self._tokens = AccessTokens(account, self._google.post)
+        self._tokens = AccessTokens(account, self.post)
 
     async def send(self, message: Message, claim: Claim, destination: Destination, *, now: datetime) -> Outcome:
         request = self._fcm.request(message, claim, destination, now=now)
@@ -119,7 +119,6 @@ class FcmProvider(HttpProvider):
 
     async def aclose(self) -> None:
         await self._tokens.aclose()
-        await self._google.aclose()
         await super().aclose()
 
     async def _new_token(self, now: datetime, ends: float) -> AccessToken | Outcome:
@@ -192,7 +191,8 @@ def service_from_url(url: str) -> PushService:
         raise found.wrong("project is the id of a project of Firebase, such as example-shop")
     vendor = Fcm(
         account=f"fcm://{project}",
-        url=f"{found.endpoint('https://fcm.googleapis.com')}/v1/projects/{project}/messages:send",
+        project=project,
+        endpoint=found.endpoint("https://fcm.googleapis.com"),
         app=found.options.get("app"),
         ttl=longest_wait(found),
     )

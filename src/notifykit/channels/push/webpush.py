@@ -1,7 +1,7 @@
 """Web Push to browsers (RFC 8030, 8291, 8292): ``webpush://?key=file:vapid.pem&subject=mailto:ops@example.org``.
 
 An address is the subscription that the browser gives a page, as JSON.  The browser's vendor runs the service that it
-names.  Anyone could send in a subscription, so only hosts of vendors are asked, and those that the option ``hosts`` adds.
+names.  Anyone could send in a subscription, so only those of vendors are asked, and what the option ``hosts`` adds.
 """
 
 from __future__ import annotations
