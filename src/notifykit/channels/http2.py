@@ -8,6 +8,7 @@ once more on another connection.
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Generic, Protocol, TypeVar, cast
@@ -29,6 +30,10 @@ from h2.events import (
 )
 from h2.exceptions import ProtocolError
 from hpack import NeverIndexedHeaderTuple
+
+# At DEBUG it logs each header with its value, and some are secrets.
+if logging.getLogger("hpack").level == logging.NOTSET:
+    logging.getLogger("hpack").setLevel(logging.INFO)
 
 T = TypeVar("T")
 #: How long it may take to connect, until the server has sent its settings, in seconds.
