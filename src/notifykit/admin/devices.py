@@ -7,14 +7,16 @@ from datetime import datetime
 
 import attrs
 
-from ..models import checks
 from ..models.addresses import MAX_ADDRESS, AddressState
+from ..models.checks import kind_of
 from ..models.recipient import PUSH, Recipient, RecipientAddress
 
 
 def is_token(value: object) -> str | None:
     """Check that an argument is a text or a mapping; what must be in it is said by its form."""
-    return None if isinstance(value, Mapping) else checks.text(most=MAX_ADDRESS)(value)
+    if isinstance(value, str):
+        return None if len(value) <= MAX_ADDRESS else f"has {len(value)} characters, at most {MAX_ADDRESS}"
+    return None if isinstance(value, Mapping) else f"must be text or a browser's subscription, not {kind_of(value)}"
 
 
 def registered(

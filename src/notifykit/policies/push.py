@@ -89,7 +89,7 @@ def subscription_of(token: str) -> Subscription:
         endpoint, keys = found["endpoint"], found["keys"]
         p256dh, auth = keys["p256dh"].rstrip("="), keys["auth"].rstrip("=")
         parts = urlsplit(endpoint)
-        is_plain = parts.scheme == "https" and parts.hostname and parts.port in (None, 443) and not parts.fragment
+        is_plain = parts.scheme == "https" and parts.hostname and parts.port in (None, 443) and parts.path
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise InvalidInputError(
             ['token: a browser\'s subscription is {"endpoint": …, "keys": {"p256dh": …, "auth": …}}']

@@ -102,7 +102,7 @@ class _Exchange(asyncio.Protocol):
                 case RequestReceived(stream_id=int(id_), headers=headers):
                     self._requests[id_] = (cast(Any, headers), bytearray())
                 case DataReceived(stream_id=int(id_), data=data, flow_controlled_length=int(size)):
-                    self._requests[id_][1].extend(cast(bytes, data))
+                    self._requests[id_][1].extend(data)
                     self._h2.acknowledge_received_data(size, id_)
                 case StreamEnded(stream_id=int(id_)):
                     self._ask(id_)

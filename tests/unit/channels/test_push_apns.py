@@ -20,6 +20,7 @@ from notifykit.models.outcome import (
     Permanent,
     Throttled,
     Transient,
+    Uncertain,
 )
 from notifykit.testing import START, Reply
 
@@ -153,7 +154,7 @@ class TestApns(PushSuite):
         """It may have been someone else who answered."""
         server.reply(200)
 
-        assert "unexpected_answer" == (await self.send_at(sender)).reason
+        assert Uncertain(reason="unexpected_answer") == await self.send_at(sender)
 
     @pytest.mark.parametrize(
         ("old", "new", "problem"),
@@ -186,7 +187,7 @@ class TestApns(PushSuite):
         monkeypatch.setenv("APNS_KEY", EC_PEM)
         options = "key_id=ABC123DEFG&team=DEF123GHIJ&topic=org.example.shop&environment=sandbox"
         for key in (f"key=file:{tmp_path}/AuthKey.p8", "key=env:APNS_KEY"):
-            provider = provider_channel_from_url("push", f"apns://?{key}&{options}").provider
+            provider = provider_channel_from_url("push", f"apns://?{key}&{options}").provider  # type: ignore[attr-defined]
             assert "apns://org.example.shop/sandbox" == provider.account
 
         with pytest.raises(ConfigurationError, match=r"key is missing: the \.p8 file"):

@@ -124,10 +124,10 @@ class TestFcm(PushSuite):
     )
 
     @pytest.fixture(autouse=True)
-    def google(self):
+    def google(self, monkeypatch):
         """The token endpoint, whose URL is in the service account."""
         with Google() as google:
-            self.url = fcm_url(f"{google.url}/token")
+            monkeypatch.setattr(TestFcm, "url", fcm_url(f"{google.url}/token"), raising=False)
             yield google
 
     def check_request(self, request):
@@ -291,10 +291,10 @@ class TestFcm(PushSuite):
 
         assert Transient(reason="token_timeout") == await sender.send(timeout=timedelta(seconds=0.1))
 
-    async def test_what_google_says_is_kept_without_the_request(self, server, google):
+    async def test_what_google_says_is_kept_without_the_request(self, server, google, monkeypatch):
         """A key of another account is refused; the answer names the reason."""
         other = pem(rsa.generate_private_key(65537, 2048))
-        self.url = fcm_url(f"{google.url}/token", private_key=other)
+        monkeypatch.setattr(TestFcm, "url", fcm_url(f"{google.url}/token", private_key=other))
         sender = self._sender(server.url)
         outcome = await sender.send()
         await sender.channel.aclose()

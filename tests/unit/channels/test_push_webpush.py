@@ -160,9 +160,9 @@ class TestWebPush(PushSuite):
         assert "host_not_allowed" == outcome.reason
         assert not server.requests
 
-    async def test_hosts_that_the_operator_names(self, server):
+    async def test_hosts_that_the_operator_names(self, server, monkeypatch):
         """Such as a service of one's own."""
-        self.url = f"{self.url}&hosts=push.example.org,Other.example.org"
+        monkeypatch.setattr(TestWebPush, "url", f"{self.url}&hosts=push.example.org,Other.example.org")
         sender = self._sender(server.url)
         for host, expected in (("push.example.org", Accepted), ("x.push.example.org", Permanent)):
             outcome = await attrs.evolve(sender, address=subscription(f"https://{host}/x")).send()
