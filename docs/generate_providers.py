@@ -1,4 +1,4 @@
-"""Makes the tables of codes in the how-tos of e-mail, SMS and chat: ``python -m docs.generate_providers``.
+"""Makes the tables of codes in the how-tos of e-mail, SMS, push and chat: ``python -m docs.generate_providers``.
 
 The tables of the providers' modules decide; a test holds the pages to them.
 """
@@ -12,6 +12,7 @@ from typing import Any
 from notifykit.channels.chat import discord, slack
 from notifykit.channels.email import mailgun, postmark, sendgrid, ses
 from notifykit.channels.http_answers import Code
+from notifykit.channels.push import apns, fcm, webpush
 from notifykit.channels.sms import twilio, vonage
 
 FOLDER = Path(__file__).parent / "howto"
@@ -25,6 +26,7 @@ PAGES: Mapping[str, Mapping[str, tuple[Any, str]]] = {
         "ses": (ses, "error"),
     },
     "sms.md": {"twilio": (twilio, "`code`"), "vonage": (vonage, "`status`")},
+    "push.md": {"fcm": (fcm, "`errorCode`"), "apns": (apns, "`reason`"), "webpush": (webpush, "status")},
     "chat.md": {"slack": (slack, "text"), "discord": (discord, "`code`")},
 }
 

@@ -89,7 +89,7 @@ class Notifykit:
         email: The provider of e-mails, such as ``smtp://user:password@host:587?sender=shop@example.org``; by default
             ``NOTIFYKIT_EMAIL``.  With ``catch://`` messages are not sent: ``notifykit catch`` shows them.
         sms: The provider of text messages; by default ``NOTIFYKIT_SMS``.
-        push: The provider of pushes; by default ``NOTIFYKIT_PUSH``.
+        push: The provider of pushes, or several joined by `` && ``; by default ``NOTIFYKIT_PUSH``.
         chat: The provider of chat messages; by default ``NOTIFYKIT_CHAT``.
         templates: The folder of the templates that messages for people are made of; by default
             ``NOTIFYKIT_TEMPLATES``.

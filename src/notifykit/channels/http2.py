@@ -115,9 +115,10 @@ class Http2Client:
             (b":method", b"POST"),
             (b":scheme", b"https"),
             (b":authority", self._authority),
-            NeverIndexedHeaderTuple(b":path", path.encode()),  # each differs, and may be a secret
+            # What differs each time would only drive the rest out of the table of headers.
+            NeverIndexedHeaderTuple(b":path", path.encode()),
+            NeverIndexedHeaderTuple(b"content-length", b"%d" % len(body)),
             *((name.encode(), value.encode()) for name, value in headers.items()),
-            (b"content-length", b"%d" % len(body)),
         ]
         for left in reversed(range(_TRIES)):
             connection = await self._connection(exchange)

@@ -10,6 +10,7 @@ import os
 import re
 import time
 from typing import Any
+from uuid import uuid4
 
 import jwt
 
@@ -27,7 +28,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     headers = {name.decode(): value.decode() for name, value in scope["headers"]}
     status, reason = _judged(scope, headers, body)
     answer = json.dumps({"reason": reason}).encode() if reason else b""
-    head = [(b"apns-id", headers.get("apns-id", "").encode()), (b"content-length", b"%d" % len(answer))]
+    head = [(b"apns-id", str(uuid4()).encode()), (b"content-length", b"%d" % len(answer))]
     await send({"type": "http.response.start", "status": status, "headers": head})
     await send({"type": "http.response.body", "body": answer})
 

@@ -261,6 +261,15 @@ def test_the_largest_text_fits():
     assert MAX_BODY == len(encrypt(b"x" * MAX_TEXT, *keys))
 
 
+def test_a_key_and_what_a_page_needs_of_it():
+    """Keys of other programs are read as well."""
+    pem = webpush.generate_key()
+
+    assert "push" == provider_channel_from_url("push", TestWebPush.url.replace(quote(EC_PEM), quote(pem))).name
+    assert 87 == len(webpush.application_server_key(pem))
+    assert base64url(point(EC_KEY)) == webpush.application_server_key(EC_PEM)
+
+
 def test_the_table_names_what_is_believed():
     """These remove a subscription."""
     assert {404, 410} == {status for status, code in webpush.CODES.items() if code.meaning is Meaning.BAD_RECIPIENT}

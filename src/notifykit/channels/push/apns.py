@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from uuid import NAMESPACE_OID, uuid5
 
 import attrs
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -114,7 +113,6 @@ class Apns:
             "apns-push-type": "alert",
             "apns-priority": "5" if claim.priority is Priority.LOW else "10",
             "apns-expiration": str(int((now + time_to_live(claim, self.ttl, now)).timestamp())),
-            "apns-id": str(uuid5(NAMESPACE_OID, claim.delivery_id)),
         }
         if push.collapse_key is not None:
             headers["apns-collapse-id"] = collapse_id(push.collapse_key)

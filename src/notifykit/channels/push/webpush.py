@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from ...codec import dumps
 from ...errors import InvalidInputError
@@ -161,6 +162,21 @@ def _content(push: PushMessage) -> dict[str, Any]:
 
 def _said(text: str) -> Answer:
     return Answer(body=text.encode())
+
+
+def generate_key() -> str:
+    """Return a new private key of VAPID, in PEM: make one, and keep it, as subscriptions are bound to it."""
+    key = generate_private_key(SECP256R1())
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+def application_server_key(pem: str) -> str:
+    """Return what a web page passes to ``pushManager.subscribe`` as ``applicationServerKey``.
+
+    Raises:
+        ValueError: It is not a private key of the curve P-256 in PEM.
+    """
+    return base64url(public_point(p256_key(pem)))
 
 
 def service_from_url(url: str) -> PushService:
