@@ -26,7 +26,6 @@ from h2.events import (
     ResponseReceived,
     StreamEnded,
     StreamReset,
-    WindowUpdated,
 )
 from h2.exceptions import ProtocolError
 from hpack import NeverIndexedHeaderTuple
@@ -120,14 +119,16 @@ class Http2Client:
             NeverIndexedHeaderTuple(b"content-length", b"%d" % len(body)),
             *((name.encode(), value.encode()) for name, value in headers.items()),
         ]
-        for left in reversed(range(_TRIES)):
+        tries = 0
+        while True:
+            tries += 1
             connection = await self._connection(exchange)
             exchange.began = True
             try:
                 await connection.post(head, body, exchange)
             except _NotProcessedError:
                 exchange.sent = False
-                if not left:
+                if tries == _TRIES:
                     raise
             else:
                 return
@@ -253,6 +254,7 @@ class _Connection(asyncio.Protocol):
         stream = self._streams[id_] = _Stream(exchange, self._loop.create_future())
         try:
             self._h2.send_headers(id_, head)
+            self._flush_soon()
             exchange.sent = True
             await self._send(id_, stream, body)
             await stream.done
@@ -329,16 +331,13 @@ class _Connection(asyncio.Protocol):
             return
         for event in events:
             self._take(event)
+        self._window.set()  # some of it may have been a larger one, or the end of a stream that waits for it
         self._flush()
 
     def _take(self, event: object) -> None:
         match event:
-            case RemoteSettingsChanged():
-                if not self.is_ready.done():
-                    self.is_ready.set_result(None)
-                self._window.set()
-            case WindowUpdated():
-                self._window.set()
+            case RemoteSettingsChanged() if not self.is_ready.done():
+                self.is_ready.set_result(None)
             case ConnectionTerminated(error_code=code, last_stream_id=last):
                 self._terminate(code, last or 0)
             case DataReceived(stream_id=int(id_), flow_controlled_length=int(size)):

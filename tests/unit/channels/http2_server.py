@@ -54,11 +54,15 @@ class Http2Server(VendorServer):
     Args:
         settings: What it tells its clients.
         alpn: The protocol that it offers.
+        early: Whether it answers without waiting for the end of a request.
     """
 
-    def __init__(self, usual: Reply, *, settings: dict[Any, int] | None = None, alpn: str = "h2") -> None:
+    def __init__(
+        self, usual: Reply, *, settings: dict[Any, int] | None = None, alpn: str = "h2", early: bool = False
+    ) -> None:
         super().__init__(usual)
         self._settings = settings or {}
+        self._early = early
         self._tls = server_context(alpn=alpn)
 
     @property
@@ -69,7 +73,7 @@ class Http2Server(VendorServer):
         loop = asyncio.get_running_loop()
 
         def make() -> _Exchange:
-            return _Exchange(cast(Any, self._exchanges), self._answer, self._settings)
+            return _Exchange(cast(Any, self._exchanges), self._answer, self._settings, self._early)
 
         return await loop.create_server(make, HOST, self._port, ssl=self._tls)
 
@@ -77,8 +81,9 @@ class Http2Server(VendorServer):
 class _Exchange(asyncio.Protocol):
     """One connection."""
 
-    def __init__(self, others: set[Any], answer: Callable[..., Reply], settings: dict[Any, int]) -> None:
+    def __init__(self, others: set[Any], answer: Callable[..., Reply], settings: dict[Any, int], early: bool) -> None:
         self._others, self._answer, self._settings = others, answer, settings
+        self._early = early
         self._requests: dict[int, tuple[list[tuple[str, str]], bytearray]] = {}
         self._left: dict[int, bytes] = {}
 
@@ -101,6 +106,8 @@ class _Exchange(asyncio.Protocol):
             match event:
                 case RequestReceived(stream_id=int(id_), headers=headers):
                     self._requests[id_] = (cast(Any, headers), bytearray())
+                    if self._early:
+                        self._ask(id_)
                 case DataReceived(stream_id=int(id_), data=data, flow_controlled_length=int(size)):
                     self._requests[id_][1].extend(data)
                     self._h2.acknowledge_received_data(size, id_)
@@ -123,6 +130,8 @@ class _Exchange(asyncio.Protocol):
             self._h2.reset_stream(id_, ErrorCodes.REFUSED_STREAM if act == "refuse" else ErrorCodes.INTERNAL_ERROR)
         elif act in ("leave", "crash", "finish"):
             code = ErrorCodes.INTERNAL_ERROR if act == "crash" else ErrorCodes.NO_ERROR
+            if self._early:
+                self._h2.increment_flow_control_window(1000, id_)
             self._goaway(code, 0 if act == "leave" else id_)
             if act == "crash":
                 self._transport.close()

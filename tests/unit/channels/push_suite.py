@@ -72,13 +72,6 @@ class PushSuite(ProviderSuite):
         for secret in (token, self.key_line):
             assert secret not in shown + provider.account + caplog.text
 
-    async def test_what_is_too_large_is_not_sent(self, server, sender):
-        """Services take 4,096 bytes."""
-        outcome = await self.send_at(sender, message=PushMessage(title="x", body="y" * 4097))
-
-        assert Permanent(reason="payload_too_large") == outcome
-        assert not server.requests
-
     async def test_what_is_no_push(self, sender):
         """A renderer that makes something else is a programming error."""
         with pytest.raises(TypeError, match=f"{self.name} carries a PushMessage, not a SmsMessage"):

@@ -18,7 +18,7 @@ from notifykit.models.outcome import Accepted, CircuitEffect, Outcome, Transient
 from notifykit.testing import Reply
 
 from . import test_push_apns
-from .http2_server import AUTHORITY, Act, Http2Server, client_context
+from .http2_server import AUTHORITY, Act, Http2Server, client_context, server_context
 from .push_keys import APNS_URL
 from .test_http_provider import send
 
@@ -122,6 +122,16 @@ class TestRequests:
             assert all(body == request.body for request in server.requests)
             await provider.aclose()
 
+    async def test_an_answer_before_the_request_has_ended(self):
+        """The rest is not sent."""
+        with Http2Server(OK, settings={SettingCodes.INITIAL_WINDOW_SIZE: 0}, early=True) as server:
+            provider = provider_of(server)
+            for _ in range(2):
+                assert b"ok" == (await send(provider)).answer.body
+
+            assert 1 == server.connections
+            await provider.aclose()
+
     async def test_the_next_request_after_one_that_was_given_up(self, server, provider):
         """Its stream is reset, and the connection stays in use, as something has come since."""
         server.reply(Reply(delay=timedelta(seconds=30)))
@@ -205,6 +215,26 @@ class TestServers:
 
         assert Uncertain(reason=reason) == await send(provider)
         assert isinstance(await send(provider), Accepted)
+
+    async def test_a_crash_in_the_middle_of_a_request(self):
+        """Whatever of it has been sent."""
+        with Http2Server(OK, settings={SettingCodes.INITIAL_WINDOW_SIZE: 0}, early=True) as server:
+            provider = provider_of(server)
+            server.reply(Act(act="crash"))
+
+            assert isinstance(await send(provider), Uncertain)
+            assert isinstance(await send(provider), Accepted)
+            await provider.aclose()
+
+    async def test_a_server_that_hangs_up_at_once(self):
+        """Nothing was sent."""
+        server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=server_context())
+        url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        provider = HttpProvider(Vendor(url), http2=url, tls=client_context())
+
+        assert Transient(reason="connect_failed") == await send(provider)
+        await provider.aclose()
+        server.close()
 
     async def test_another_protocol(self):
         """A proxy that speaks only HTTP/1.1 gets no message."""

@@ -149,6 +149,13 @@ class TestApns(PushSuite):
 
         assert Transient(reason="apns_BadDeviceToken", circuit=CircuitEffect.OPEN) == outcomes[-1]
 
+    async def test_what_is_too_large_is_not_sent(self, server, sender):
+        """The service would take 4,096 bytes."""
+        outcome = await self.send_at(sender, message=attrs.evolve(self.message, body="y" * 4097))
+
+        assert Permanent(reason="payload_too_large") == outcome
+        assert not server.requests
+
     async def test_success_without_the_id(self, server, sender):
         """It may have been someone else who answered."""
         server.reply(200)

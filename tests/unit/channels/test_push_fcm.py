@@ -175,9 +175,6 @@ class TestFcm(PushSuite):
 
         assert "0s" == server.requests[0].json()["message"]["android"]["ttl"]
 
-    async def test_what_is_too_large_is_not_sent(self, server, sender):
-        """Google says so itself: the limit is not that of the request."""
-
     async def test_a_wrong_token_is_believed_if_others_are_accepted(self, server, sender):
         """Then the project is right."""
         await self.send_at(sender)

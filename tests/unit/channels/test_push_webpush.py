@@ -119,6 +119,13 @@ class TestWebPush(PushSuite):
         first, second, third = (request.header("authorization") for request in server.requests)
         assert first == second != third
 
+    async def test_what_is_too_large_is_not_sent(self, server, sender):
+        """The service would take 4,096 bytes."""
+        outcome = await self.send_at(sender, message=attrs.evolve(self.message, body="y" * 4097))
+
+        assert Permanent(reason="payload_too_large") == outcome
+        assert not server.requests
+
     async def test_a_token_for_each_service(self, server, sender):
         """They are not for others to use; only so many are kept."""
         vendor = sender.channel.provider.service(self.address, None).vendor

@@ -67,9 +67,7 @@ class Fcm:
     def circuit(self, token: str) -> str:  # noqa: ARG002 - all tokens go to one server
         return self.account
 
-    def request(
-        self, message: Message, claim: Claim, destination: Destination, *, now: datetime
-    ) -> HttpRequest | Outcome:
+    def request(self, message: Message, claim: Claim, destination: Destination, *, now: datetime) -> HttpRequest:
         push = push_of(message, self.name)
         ttl = time_to_live(claim, self.ttl, now)
         body = {"message": {"token": destination.address, **_content(push, claim.priority, ttl, now)}}
@@ -102,8 +100,6 @@ class FcmProvider(HttpProvider):
 
     async def send(self, message: Message, claim: Claim, destination: Destination, *, now: datetime) -> Outcome:
         request = self._fcm.request(message, claim, destination, now=now)
-        if not isinstance(request, HttpRequest):
-            return request
         ends = asyncio.get_running_loop().time() + destination.timeout.total_seconds()
         token = self._tokens.current(now) or await self._new_token(now, ends)
         if not isinstance(token, AccessToken):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from hashlib import blake2b
-from typing import Protocol
+from typing import Protocol, assert_never
 
 import attrs
 
@@ -90,3 +90,5 @@ def believed(evidence: Evidence, answer: HttpAnswer, reason: str, *, now: dateti
             return answer.outcome(Meaning.PERMANENT, reason, now=now)
         case Belief.SETTINGS:
             return answer.outcome(Meaning.CONFIGURATION, reason, now=now)
+        case belief:
+            assert_never(belief)
