@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Generic, Protocol, TypeVar, cast
+from collections.abc import Mapping
+from typing import Protocol, cast
 from urllib.parse import urlsplit
 
 import attrs
@@ -30,11 +30,12 @@ from h2.events import (
 from h2.exceptions import ProtocolError
 from hpack import NeverIndexedHeaderTuple
 
+from .single_flight import SingleFlight
+
 # At DEBUG it logs each header with its value, and some are secrets.
 if logging.getLogger("hpack").level == logging.NOTSET:
     logging.getLogger("hpack").setLevel(logging.INFO)
 
-T = TypeVar("T")
 #: How long it may take to connect, until the server has sent its settings, in seconds.
 _CONNECT_TIMEOUT = 10.0
 #: A connection that has been idle for longer may be dead without either end's knowledge; in seconds.
@@ -55,33 +56,6 @@ class Exchange(Protocol):
     status: int
     headers: Mapping[str, str]
     body: bytearray
-
-
-class SingleFlight(Generic[T]):
-    """Makes something once for all who ask while it is being made; the next who asks has it made anew."""
-
-    def __init__(self, make: Callable[[], Coroutine[Any, Any, T]]) -> None:
-        self._make = make
-        self._making: asyncio.Task[T] | None = None
-
-    async def get(self) -> T:
-        """Return what is made; one caller's cancellation does not concern the others."""
-        making = self._making
-        if making is None:
-            making = self._making = asyncio.create_task(self._make())
-            making.add_done_callback(self._made)
-        return await asyncio.shield(making)
-
-    async def aclose(self) -> None:
-        """Stop making it."""
-        if self._making is not None:
-            self._making.cancel()
-            await asyncio.wait([self._making])
-
-    def _made(self, making: asyncio.Task[T]) -> None:
-        self._making = None
-        if not making.cancelled():
-            making.exception()  # raised by those who wait, if anyone still does
 
 
 class Http2Client:

@@ -11,15 +11,15 @@ from h2.settings import SettingCodes
 
 from notifykit import MissingExtraError
 from notifykit.channels import http2, http_provider, provider_channel_from_url
-from notifykit.channels.http2 import SingleFlight
 from notifykit.channels.http_answers import HttpAnswer
 from notifykit.channels.http_provider import HttpProvider, HttpRequest
+from notifykit.channels.single_flight import SingleFlight
 from notifykit.models.outcome import Accepted, CircuitEffect, Outcome, Transient, Uncertain, Unsent
 from notifykit.testing import Reply
 
 from . import test_push_apns
 from .http2_server import AUTHORITY, Act, Http2Server, client_context, server_context
-from .push_keys import APNS_URL
+from .push_keys import APNS_URL, fcm_url
 from .test_http_provider import send
 
 OK = Reply(status=200, body=b"ok")
@@ -277,12 +277,13 @@ class TestServers:
         silent.close()
 
 
-def test_without_the_extra(monkeypatch):
+@pytest.mark.parametrize(("url", "name"), [(APNS_URL, "apns"), (fcm_url("https://x.example"), "fcm")])
+def test_without_the_extra(monkeypatch, url, name):
     """The message names it."""
     monkeypatch.setattr(http_provider, "find_spec", lambda _: None)
 
-    with pytest.raises(MissingExtraError, match=r"sending through apns needs .*\[push\]"):
-        provider_channel_from_url("push", APNS_URL)
+    with pytest.raises(MissingExtraError, match=rf"sending through {name} needs .*\[push\]"):
+        provider_channel_from_url("push", url)
 
 
 async def test_what_is_made_once_for_all():

@@ -14,10 +14,10 @@ import attrs
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from ...models.outcome import Answer, Outcome, Transient, Uncertain
-from ..http2 import SingleFlight
 from ..http_answers import HttpAnswer, Meaning
 from ..http_provider import HttpRequest
 from ..provider_url import LOOPBACK
+from ..single_flight import SingleFlight
 from .jwt import rsa_key, signed
 
 SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
