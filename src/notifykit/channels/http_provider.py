@@ -147,7 +147,7 @@ class HttpProvider:
         request = self._vendor.request(message, claim, destination, now=now)
         if not isinstance(request, HttpRequest):
             return request
-        answer = await self.post(request, destination.timeout.total_seconds())
+        answer = await self._post(request, destination.timeout.total_seconds())
         return self._vendor.outcome(answer, now=now) if isinstance(answer, HttpAnswer) else answer
 
     async def aclose(self) -> None:
@@ -156,7 +156,7 @@ class HttpProvider:
         if self._multiplexed is not None:
             await self._multiplexed.aclose()
 
-    async def post(self, request: HttpRequest, timeout: float) -> HttpAnswer | Outcome:
+    async def _post(self, request: HttpRequest, timeout: float) -> HttpAnswer | Outcome:
         """Return the answer to a request, or the outcome of an attempt without one."""
         import httpx
 

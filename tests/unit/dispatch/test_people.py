@@ -19,7 +19,7 @@ from notifykit.models.addresses import AddressState
 from notifykit.models.delivery import Claim, Delivery, DeliveryState
 from notifykit.models.destination import Destination
 from notifykit.models.inbox import InboxMarks
-from notifykit.models.outcome import Accepted, BadRecipient, Outcome, Permanent
+from notifykit.models.outcome import Accepted, BadRecipient, Outcome, Permanent, Transient
 from notifykit.models.preferences import Mute, MuteSelector, Scope, Selector, Setting
 from notifykit.models.quiet_hours import QuietHours, Weekday, Window
 from notifykit.models.recipient import Person, Recipient, RecipientAddress, TenantPreferences
@@ -65,7 +65,7 @@ class Messages:
     def check_address(self, address: str) -> str:
         return address
 
-    def destination(self, *, tenant: str, subscriber_id: str, address: str) -> Destination:
+    def destination(self, *, tenant: str, subscriber_id: str, address: str, app: str | None = None) -> Destination:
         if address.startswith("bad"):
             raise InvalidInputError(["address: cannot be used"])
         return Destination(
@@ -73,6 +73,7 @@ class Messages:
             subscriber_id=subscriber_id,
             channel=self.name,
             address=address,
+            app=app,
             retry=QUICK,
             is_fast=self.name == "in_app",
         )
@@ -381,6 +382,19 @@ async def test_an_address_that_is_gone_is_marked_on_the_recipient(town: Town) ->
     assert ["new@example.org"] == town.sent("email")[2:]
     assert [("gone", "no_mailbox"), ("active", None)] == [(each.state.value, each.reason) for each in ada.addresses]
     assert [ADA] == [one.recipient_id for one in town.told if isinstance(one, AddressGone)]
+
+
+async def test_a_channel_is_told_of_which_app_a_device_is(town: Town) -> None:
+    """At the first attempt, which follows the plan at once, and at later ones."""
+    devices = [RecipientAddress(channel="email", address=f"{app}@example.org", app=app) for app in ("shop", None)]
+    await town.save(addresses=tuple(devices))
+    town.channels["email"].answer = lambda claim: Transient(reason="http_503") if claim.attempt == 1 else Accepted()
+
+    await town.publish(OrderShipped(), to=[ADA])
+    await town.work(timedelta(minutes=5))
+
+    told = [(sent.address, sent.app) for sent in town.channels["email"].sent]
+    assert [("None@example.org", None)] * 2 + [("shop@example.org", "shop")] * 2 == sorted(told)
 
 
 @pytest.mark.parametrize("large", [2000, 5])

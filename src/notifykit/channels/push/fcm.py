@@ -96,7 +96,7 @@ class FcmProvider(HttpProvider):
     def __init__(self, vendor: Fcm, account: ServiceAccount, *, connections: int) -> None:
         super().__init__(vendor, connections=connections, http2=vendor.endpoint)
         self._fcm = vendor
-        self._tokens = AccessTokens(account, self.post)
+        self._tokens = AccessTokens(account, self._post)
 
     async def send(self, message: Message, claim: Claim, destination: Destination, *, now: datetime) -> Outcome:
         request = self._fcm.request(message, claim, destination, now=now)
@@ -130,7 +130,7 @@ class FcmProvider(HttpProvider):
     async def _send_with(self, token: AccessToken, request: HttpRequest, ends: float) -> HttpAnswer | Outcome:
         headers = {**request.headers, "authorization": f"Bearer {token.text}"}
         left = max(0.0, ends - asyncio.get_running_loop().time())
-        return await self.post(attrs.evolve(request, headers=headers), left)
+        return await self._post(attrs.evolve(request, headers=headers), left)
 
 
 def _content(push: PushMessage, priority: Priority, ttl: timedelta, now: datetime) -> dict[str, Any]:
