@@ -59,15 +59,16 @@ class Exchange(Protocol):
 
 
 class Http2Client:
-    """Posts to one origin.  Errors are those of httpx.
+    """Posts to one host.  Errors are those of httpx.
 
     Args:
+        base: A URL of the host.
         connections: How many are open at the most; another one is opened when all streams of the others are in use.
         body_cap: How much of an answer is read.
     """
 
-    def __init__(self, origin: str, *, tls: ssl.SSLContext, connections: int, body_cap: int) -> None:
-        parts = urlsplit(origin)
+    def __init__(self, base: str, *, tls: ssl.SSLContext, connections: int, body_cap: int) -> None:
+        parts = urlsplit(base)
         self._host, self._port = parts.hostname or "", parts.port or 443
         self._authority = parts.netloc.encode()
         self._tls = tls

@@ -105,8 +105,8 @@ class HttpProvider:
     Args:
         vendor: Makes requests and judges answers.
         connections: How many requests are under way at the most.
-        http2: The origin (``https://host``) that is asked over HTTP/2, with many requests on each of the connections
-            (needs the extra ``push``).
+        http2: The base of the URLs (``https://host``) that are asked for over HTTP/2, with many requests on each of the
+            connections (needs the extra ``push``).
         tls: TLS settings; by default certificates are verified against the system's authorities.
 
     Raises:
@@ -181,8 +181,8 @@ class HttpProvider:
 
             tls = self._tls or ssl.create_default_context()
             self._multiplexed = Http2Client(self._http2, tls=tls, connections=self._connections, body_cap=BODY_CAP)
-        path = request.url.removeprefix(self._http2)
-        await self._multiplexed.post(path, {**_HEADERS, **request.headers}, request.body, exchange)
+        path = request.url.split("/", 3)[3]
+        await self._multiplexed.post(f"/{path}", {**_HEADERS, **request.headers}, request.body, exchange)
 
     def _answer(self, exchange: _Exchange) -> HttpAnswer:
         body = bytes(exchange.body)

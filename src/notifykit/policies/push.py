@@ -48,9 +48,9 @@ class Subscription(NamedTuple):
 
 def service_of(token: str) -> Service:
     """Return which service issued a token."""
-    if token.lstrip().startswith("{"):
+    if token.startswith("{"):
         return Service.WEBPUSH
-    return Service.APNS if _APNS.fullmatch(token.strip()) else Service.FCM
+    return Service.APNS if _APNS.fullmatch(token) else Service.FCM
 
 
 def canonical_token(token: str | Mapping[str, Any]) -> str:

@@ -36,14 +36,16 @@ class Vendor:
     secrets: tuple[str, ...] = ()
 
     def request(self, *_: object, **__: object) -> HttpRequest:
-        return HttpRequest(url=f"{self.url}/path", headers={"authorization": "key-1"}, body=self.body)
+        return HttpRequest(url=f"{self.url}/base/path?a=b", headers={"authorization": "key-1"}, body=self.body)
 
     def outcome(self, answer: HttpAnswer, *, now) -> Outcome:
         return answer.outcome(now=now)
 
 
 def provider_of(server: Http2Server, *, connections: int = 4, body: bytes = b"text") -> HttpProvider:
-    return HttpProvider(Vendor(server.url, body), connections=connections, http2=server.url, tls=client_context())
+    return HttpProvider(
+        Vendor(server.url, body), connections=connections, http2=f"{server.url}/base", tls=client_context()
+    )
 
 
 @pytest.fixture
@@ -84,7 +86,7 @@ class TestRequests:
 
         assert all(isinstance(outcome, Accepted) for outcome in outcomes)
         assert (50, 1) == (len(server.requests), server.connections)
-        assert {"text"} == {request.body.decode() for request in server.requests}
+        assert {("/base/path?a=b", b"text")} == {(request.path, request.body) for request in server.requests}
         assert {"notifykit"} == {request.header("user-agent") for request in server.requests}
 
     async def test_more_than_the_server_takes_at_a_time(self):

@@ -20,7 +20,8 @@ BROWSER = {"endpoint": ENDPOINT, "expirationTime": None, "keys": KEYS}
     ("token", "service"),
     [
         (APNS, Service.APNS),
-        (f" {APNS.upper()}\n", Service.APNS),
+        (APNS.upper(), Service.APNS),
+        (f"{APNS}\n", Service.FCM),
         ("ab" * 80, Service.APNS),
         (APNS[:-1], Service.FCM),
         (APNS[:-2], Service.FCM),
