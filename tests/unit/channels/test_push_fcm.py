@@ -298,6 +298,24 @@ class TestFcm(PushSuite):
 
         assert b"invalid_grant: Invalid JWT Signature: Signature verification failed" == outcome.answer.body
 
+    async def test_a_check_gets_a_token(self, server, google):
+        """Nothing is sent; what is wrong is said."""
+        url = f"{self.url} && {APNS_URL}"
+        google.script = [granted(1), Reply(status=400, body=b'{"error": "invalid_grant"}')]
+        found = []
+        for _ in range(2):
+            provider = provider_channel_from_url("push", url).provider  # type: ignore[attr-defined]
+            try:
+                found.append(await provider.check())
+            except ConfigurationError as error:
+                found.append(str(error))
+            await provider.aclose()
+
+        assert [
+            "fcm://example-shop (has an access token), apns://org.example.shop (not tried)",
+            "fcm://example-shop: no access token: token_refused invalid_grant",
+        ] == found
+
     # -- the URL -----------------------------------------------------------------------------------
 
     @pytest.mark.parametrize(

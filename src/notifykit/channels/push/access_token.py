@@ -138,5 +138,6 @@ class AccessTokens:
         meaning = answer.meaning()
         is_passing = meaning in (Meaning.THROTTLED, Meaning.TRANSIENT)
         outcome = answer.outcome(meaning if is_passing else Meaning.CONFIGURATION, "token_refused", now=now)
-        said = f"{found.get('error', '')}: {found.get('error_description', '')}"  # the rest may repeat our request
+        # The rest of an answer may repeat our request.
+        said = ": ".join(str(found[name]) for name in ("error", "error_description") if name in found)
         return attrs.evolve(outcome, answer=Answer(status=answer.status, body=said[:500].encode()))

@@ -23,6 +23,7 @@ from ...models.destination import Destination
 from ...models.messages import Message
 from ...models.outcome import Answer, Outcome, Permanent
 from ...policies.push import Service, canonical_token, service_of
+from ...ports import ChecksConnection
 from ..messages import MessageChannel
 from ..plain import PlainRenderer
 from .service import PushService
@@ -57,6 +58,17 @@ class PushServices:
             said = f"no {service_of(destination.address)}:// URL for tokens of the app {destination.app}"
             return Permanent(reason="no_push_service", answer=Answer(body=said.encode()))
         return await service.provider.send(message, claim, destination, now=now)
+
+    async def check(self) -> str:
+        """See :class:`notifykit.ports.ChecksConnection`; services that cannot be tried without a push are named."""
+        return ", ".join(
+            [
+                await service.provider.check()
+                if isinstance(service.provider, ChecksConnection)
+                else f"{service.vendor.account} (not tried)"
+                for service in self._services
+            ]
+        )
 
     async def aclose(self) -> None:
         for service in self._services:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from ...errors import ConfigurationError
 from ...models.delivery import Claim, Priority
 from ...models.destination import Destination
 from ...models.messages import Message, PushMessage
@@ -28,6 +29,8 @@ from .service import OPTIONS, PushService, PushVendor, believed, collapse_id, lo
 _EXAMPLE = "fcm://?key=file:service-account.json"
 #: The vendor's advice if it names no pause.
 _PAUSE = timedelta(minutes=1)
+#: How long a check may take, in seconds.
+_CHECK = 10.0
 _TOKEN_IS_WRONG = re.compile(r"registration token is not (a )?valid", re.IGNORECASE)
 
 #: The ``errorCode`` of a ``FcmError`` in ``error.details``; without one the HTTP status decides, so that a project
@@ -112,6 +115,14 @@ class FcmProvider(HttpProvider):
                 return newer
             answer = await self._send_with(newer, request, ends)
         return self._fcm.outcome(answer, now=now) if isinstance(answer, HttpAnswer) else answer
+
+    async def check(self) -> str:
+        """See :class:`notifykit.ports.ChecksConnection`: an access token is got, and nothing is sent."""
+        token = await self._new_token(datetime.now(UTC), asyncio.get_running_loop().time() + _CHECK)
+        if isinstance(token, AccessToken):
+            return f"{self.account} (has an access token)"
+        said = token.answer.body.decode("utf-8", "replace")
+        raise ConfigurationError(f"{self.account}: no access token: {getattr(token, 'reason', '')} {said}".rstrip())
 
     async def aclose(self) -> None:
         await self._tokens.aclose()
