@@ -9,7 +9,9 @@ from typing import Any, ClassVar
 import attrs
 import pytest
 
-from notifykit.channels.http_answers import Meaning
+from notifykit.channels import provider_channel_from_url
+from notifykit.channels.http_answers import HttpAnswer, Meaning
+from notifykit.channels.push.channel import PushChannel
 from notifykit.models.messages import Message, PushMessage, SmsMessage
 from notifykit.models.outcome import NO_ANSWER, BadRecipient, CircuitEffect, Outcome, Permanent, Throttled, Transient
 from notifykit.testing import START, ProviderSuite, Reply
@@ -29,6 +31,15 @@ def outcome_for(meaning: Meaning, reason: str, wait: timedelta | None = None) ->
             return BadRecipient(reason=reason)
         case _:
             return Permanent(reason=reason)
+
+
+def outcome_of(url: str, reply: Reply) -> Outcome:
+    """Return what a service that has sent nothing before makes of an answer."""
+    channel = provider_channel_from_url("push", url)
+    assert isinstance(channel, PushChannel)
+    (service,) = channel._services._services
+    answer = HttpAnswer(status=reply.status, headers=reply.headers, body=reply.body)
+    return attrs.evolve(service.vendor.outcome(answer, now=START), answer=NO_ANSWER)
 
 
 class PushSuite(ProviderSuite):

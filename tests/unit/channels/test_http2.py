@@ -62,9 +62,7 @@ async def provider(server):
 
 
 class TestApnsOverHttp2(test_push_apns.TestApns):
-    """The whole suite of a provider; one row of the table is enough."""
-
-    outcomes = test_push_apns.TestApns.outcomes[-1:]
+    """The whole suite of a provider."""
 
     @pytest.fixture
     def server(self, tmp_path, monkeypatch):

@@ -25,7 +25,7 @@ from notifykit.models.outcome import (
 from notifykit.testing import START, Reply
 
 from .push_keys import APNS_TOKEN, APNS_URL, EC_KEY, EC_LINE, EC_PEM, public_pem
-from .push_suite import PushSuite, outcome_for
+from .push_suite import PushSuite, outcome_for, outcome_of
 
 APNS_ID = "eabeae54-14a8-11e5-b60b-1697f925ec7b"
 #: The HTTP status of each reason.
@@ -60,6 +60,24 @@ def test_the_table_has_every_reason():
     assert sorted(" ".join(STATUSES.values()).split()) == sorted(apns.CODES)
 
 
+#: Answers, and what follows from each.
+OUTCOMES = (
+    *(
+        (reason_reply(name), EXPECTED.get(name, outcome_for(code.meaning, f"apns_{name}")))
+        for name, code in apns.CODES.items()
+    ),
+    (Reply(status=400, body=b'{"reason": "SomethingNew"}'), Permanent(reason="http_400")),
+    (Reply(status=410, body=b'{"reason": 7}'), Permanent(reason="http_410")),
+    (Reply(status=403), Transient(reason="http_403", circuit=CircuitEffect.OPEN)),
+)
+
+
+@pytest.mark.parametrize(("reply", "expected"), OUTCOMES)
+def test_what_each_answer_means(reply, expected):
+    """Those that the documentation names, and others."""
+    assert expected == outcome_of(APNS_URL, reply)
+
+
 class TestApns(PushSuite):
     """Apple's service."""
 
@@ -69,15 +87,7 @@ class TestApns(PushSuite):
     address = f" {APNS_TOKEN.upper()} "
     success = Reply(status=200, headers={"apns-id": APNS_ID})
     reference = APNS_ID
-    outcomes = (
-        *(
-            (reason_reply(name), EXPECTED.get(name, outcome_for(code.meaning, f"apns_{name}")))
-            for name, code in apns.CODES.items()
-        ),
-        (Reply(status=400, body=b'{"reason": "SomethingNew"}'), Permanent(reason="http_400")),
-        (Reply(status=410, body=b'{"reason": 7}'), Permanent(reason="http_410")),
-        (Reply(status=403), Transient(reason="http_403", circuit=CircuitEffect.OPEN)),
-    )
+    outcomes = OUTCOMES[-1:]
 
     def check_request(self, request):
         assert ("POST", f"/3/device/{APNS_TOKEN}") == (request.method, request.path)

@@ -32,7 +32,7 @@ from .push_keys import (
     public_pem,
     service_account,
 )
-from .push_suite import PushSuite, outcome_for
+from .push_suite import PushSuite, outcome_for, outcome_of
 
 MESSAGE_ID = "projects/example-shop/messages/0:1500415314455276%31bd1c9631bd1c96"
 FCM_ERROR = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
@@ -96,6 +96,33 @@ class Google(VendorServer):
         return self.script.pop(0) if self.script else granted(len(self.claims))
 
 
+#: Answers, and what follows from each.
+OUTCOMES = (
+    *(
+        (
+            WRONG_TOKEN if name == "INVALID_TOKEN" else error(name),
+            EXPECTED.get(name, outcome_for(code.meaning, f"fcm_{name}", MINUTE)),
+        )
+        for name, code in fcm.CODES.items()
+        if name != "INVALID_TOKEN"
+    ),
+    (WRONG_TOKEN, Permanent(reason="fcm_INVALID_TOKEN")),
+    (error("SOMETHING_NEW", status=400), Permanent(reason="http_400")),
+    (error(None, status=404), Transient(reason="http_404", circuit=CircuitEffect.OPEN)),
+    (error(None, "The registration token is not valid", status=400), Permanent(reason="http_400")),
+    (
+        Reply(status=404, body=b'{"error": {"details": [7]}}'),
+        Transient(reason="http_404", circuit=CircuitEffect.OPEN),
+    ),
+)
+
+
+@pytest.mark.parametrize(("reply", "expected"), OUTCOMES)
+def test_what_each_answer_means(reply, expected):
+    """Those that the documentation names, and others."""
+    assert expected == outcome_of(fcm_url("https://oauth2.googleapis.com/token"), reply)
+
+
 class TestFcm(PushSuite):
     """Google's service."""
 
@@ -104,24 +131,7 @@ class TestFcm(PushSuite):
     address = FCM_TOKEN
     success = Reply(status=200, body=json.dumps({"name": MESSAGE_ID}).encode())
     reference = MESSAGE_ID
-    outcomes = (
-        *(
-            (
-                WRONG_TOKEN if name == "INVALID_TOKEN" else error(name),
-                EXPECTED.get(name, outcome_for(code.meaning, f"fcm_{name}", MINUTE)),
-            )
-            for name, code in fcm.CODES.items()
-            if name != "INVALID_TOKEN"
-        ),
-        (WRONG_TOKEN, Permanent(reason="fcm_INVALID_TOKEN")),
-        (error("SOMETHING_NEW", status=400), Permanent(reason="http_400")),
-        (error(None, status=404), Transient(reason="http_404", circuit=CircuitEffect.OPEN)),
-        (error(None, "The registration token is not valid", status=400), Permanent(reason="http_400")),
-        (
-            Reply(status=404, body=b'{"error": {"details": [7]}}'),
-            Transient(reason="http_404", circuit=CircuitEffect.OPEN),
-        ),
-    )
+    outcomes = OUTCOMES[-1:]
 
     @pytest.fixture(autouse=True)
     def google(self, monkeypatch):
