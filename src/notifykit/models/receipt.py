@@ -56,8 +56,8 @@ class ReceiptKind(StrEnum):
 _KINDS: Mapping[Any, ReceiptKind] = {kind.value: kind for kind in ReceiptKind}
 
 
-def _kind(value: ReceiptKind | str) -> ReceiptKind:
-    kind: Any = _KINDS.get(value, value) if isinstance(value, str) else value
+def _kind(value: Any) -> ReceiptKind:
+    kind: ReceiptKind = _KINDS.get(value, value) if isinstance(value, str) else value
     return kind
 
 
@@ -120,10 +120,10 @@ def with_receipts(attempts: Sequence[Attempt], receipts: Iterable[ProviderReceip
     may have been lost.
     """
     found: list[list[ProviderReceipt]] = [[] for _ in attempts]
-    places = {attempt.reference: at for at, attempt in enumerate(attempts) if attempt.reference is not None}
+    places = {attempt.reference: at for at, attempt in enumerate(attempts)}
     for receipt in sorted(receipts, key=lambda each: (each.at, each.id)):
         if attempts:
-            found[places.get(receipt.reference, -1)].append(receipt)
+            found[-1 if receipt.reference is None else places.get(receipt.reference, -1)].append(receipt)
     return [
         attempt._replace(receipts=tuple(its)) if its else attempt for attempt, its in zip(attempts, found, strict=True)
     ]
