@@ -56,9 +56,9 @@ class ReceiptKind(StrEnum):
 _KINDS: Mapping[Any, ReceiptKind] = {kind.value: kind for kind in ReceiptKind}
 
 
-def _kind(value: Any) -> ReceiptKind:
-    kind: ReceiptKind = _KINDS.get(value, value) if isinstance(value, str) else value
-    return kind
+def _kind(value: Any) -> Any:
+    """Return the kind that is named; what names none stays as it is, for the check to refuse."""
+    return _KINDS.get(value, value) if isinstance(value, str) else value
 
 
 @attrs.frozen(kw_only=True)

@@ -170,6 +170,9 @@ def _message(found: Mapping[str, Any]) -> dict[str, str]:
         reading.malformed(f"{missing[0]} is missing")
     if not all(isinstance(value, str) for value in fields.values()):
         reading.malformed("the fields of a message are texts")
+    # Lines separate what is signed, so that one field could pretend to be two.
+    if any("\n" in value for name, value in fields.items() if name not in ("Message", "Subject")):
+        reading.malformed("a field has several lines")
     if fields["SignatureVersion"] not in _HASHES:
         reading.malformed("SignatureVersion is 1 or 2")
     return fields

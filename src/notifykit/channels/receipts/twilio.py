@@ -1,4 +1,8 @@
-"""Twilio's status callbacks: a form, whose signature is an HMAC-SHA1 over the public URL and the fields.
+"""Twilio's status callbacks: a form, whose signature is an HMAC over the public URL and the fields.
+
+It is an HMAC-SHA1 with the account's token, or an HMAC-SHA256 with a shared key, as a header says.  Names and values
+are signed without anything between them, so ``ab=c`` and ``a=bc`` have the same signature: a form is refused in which
+a field that is read could be part of another, or another part of it.
 
 A callback says neither when something happened nor which of our messages it is about, unless the URL that was given
 with the message does: ``?delivery_id=…`` (option ``callback=`` of ``twilio://``).
@@ -7,8 +11,9 @@ with the message does: ``?delivery_id=…`` (option ``callback=`` of ``twilio://
 from __future__ import annotations
 
 import hmac
+import re
 from base64 import b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs, parse_qsl, urlsplit, urlunsplit
@@ -21,7 +26,9 @@ from . import reading
 if TYPE_CHECKING:
     from . import ReceiptVerifier
 
-_SIGNATURE: Final = "x-twilio-signature"
+_SIGNATURE, _SETTINGS = "x-twilio-signature", "x-twilio-webhooks-signature-settings"
+_ALGORITHM: Final = re.compile(r"(?:^|,) *algorithm *= *(\w+)")
+_HASHES: Final = {"HMAC_SHA1": "sha1", "HMAC_SHA256": "sha256"}
 _KINDS: Final = {
     "sent": ReceiptKind.SENT,
     "delivered": ReceiptKind.DELIVERED,
@@ -33,6 +40,14 @@ _KINDS: Final = {
 _GONE: Final = frozenset({"21211", "21614", "21635", "30005", "30006"})
 #: The recipient has answered STOP.
 _STOPPED: Final = "21610"
+#: The fields that are read, or that stand beside the URL, and what is in them.
+_READ: Final = {
+    "AccountSid": re.compile(r"[A-Z]{2}[0-9a-f]{32}"),
+    "MessageSid": re.compile(r"[A-Z]{2}[0-9a-f]{32}"),
+    "MessageStatus": re.compile(r"[a-z_]+"),
+    "ErrorCode": re.compile(r"[0-9]*", re.ASCII),
+}
+_NAME: Final = re.compile(r"[A-Za-z0-9_]+", re.ASCII)
 _PORTS: Final = {"https": 443, "http": 80}
 _MOST_FIELDS: Final = 200
 
@@ -41,7 +56,7 @@ class TwilioReceipts:
     """Verifies status callbacks of messages.
 
     Args:
-        tokens: The account's auth token; or several.
+        tokens: The account's auth token, or the secret of a shared key; or several.
     """
 
     name = "twilio"
@@ -51,11 +66,16 @@ class TwilioReceipts:
 
     def receipts(self, headers: ReceivedHeaders, body: bytes, url: str, *, now: datetime) -> list[ProviderReceipt]:
         fields = form_fields(reading.require_body(body).decode("utf-8", "replace"))
-        (given,) = reading.required(reading.pick(headers, _SIGNATURE), _SIGNATURE)
+        found = reading.pick(headers, _SIGNATURE, _SETTINGS)
+        (given,) = reading.required(found, _SIGNATURE)
+        named = _ALGORITHM.search(found.get(_SETTINGS, ""))
+        hash_ = _HASHES.get(named[1] if named else "HMAC_SHA1")
+        if hash_ is None:
+            raise VerificationError("no_match", "the algorithm is not known")
         signed = [text.encode("utf-8", "surrogatepass") + _joined(fields) for text in _spellings(url)]
         wanted = given.encode("utf-8", "surrogatepass")
         matches = [
-            hmac.compare_digest(b64encode(hmac.digest(token, text, "sha1")), wanted)
+            hmac.compare_digest(b64encode(hmac.digest(token, text, hash_)), wanted)
             for token in self._tokens
             for text in signed
         ]
@@ -92,10 +112,20 @@ def _spellings(url: str) -> Iterator[str]:
         yield urlunsplit(parts._replace(netloc=f"{parts.netloc}:{_PORTS[parts.scheme]}"))
 
 
-def _receipt(fields: dict[str, str], url: str, now: datetime) -> ProviderReceipt | None:
-    sid, status = fields.get("MessageSid") or fields.get("SmsSid"), fields.get("MessageStatus")
-    if not sid or not status:
-        reading.malformed("MessageSid and MessageStatus are needed")
+def _require_clear(fields: Mapping[str, str]) -> None:
+    """Refuse a form in which something else may have been signed than what is read."""
+    if not all(map(_NAME.fullmatch, fields)):
+        reading.malformed("a field has no name")
+    for name, form in _READ.items():
+        if not form.fullmatch(fields.get(name, "")):
+            reading.malformed(f"{name} is not what Twilio sends")
+        if any(name != other and (other.startswith(name) or name.startswith(other)) for other in fields):
+            reading.malformed(f"a field looks like {name}")
+
+
+def _receipt(fields: Mapping[str, str], url: str, now: datetime) -> ProviderReceipt | None:
+    _require_clear(fields)
+    sid, status = fields["MessageSid"], fields["MessageStatus"]
     kind = _KINDS.get(status)
     if kind is None:
         return None

@@ -1,8 +1,7 @@
 """Vonage's delivery receipts: of the SMS API with the parameter ``sig``, and of the Messages API with a signed JWT.
 
-The SMS API sends a query, a form or JSON, and repeats the delivery's id as ``client-ref``.  Which hash signs it is a
-setting of the account; ``sha256`` and ``sha512`` are HMACs.  ``md5``, an MD5 over the fields and the secret, is what
-old accounts have, and must be asked for.
+The SMS API sends a query, a form or JSON, and repeats the delivery's id as ``client-ref``.  What signs it is a setting
+of the account: an HMAC, or in old accounts ``md5hash``, an MD5 over the fields and the secret, which must be asked for.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from .twilio import form_fields
 if TYPE_CHECKING:
     from . import ReceiptVerifier
 
-METHODS: Final = ("md5", "sha1", "sha256", "sha512")
+METHODS: Final = ("sha256", "sha512", "sha1", "md5", "md5hash")
 _KINDS: Final = {
     "accepted": ReceiptKind.SENT,
     "submitted": ReceiptKind.SENT,
@@ -42,6 +41,8 @@ _KINDS: Final = {
 }
 #: Codes that say that the number cannot be reached, ever: nobody has it any more, or it is none.
 _GONE: Final = frozenset({"3", "9"})
+#: Names are signed as they are: one could pretend to be several fields.
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _BEARER: Final = re.compile(r"Bearer +([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)", re.ASCII)
 
 
@@ -50,7 +51,8 @@ class VonageReceipts:
 
     Args:
         secrets: The account's signature secret; or several.
-        method: What signs receipts of the SMS API: ``sha256``, ``sha512``, ``sha1`` or ``md5``.
+        method: What signs receipts of the SMS API: an HMAC with ``sha256``, ``sha512``, ``sha1`` or ``md5``, or
+            ``md5hash``.
         tolerance: How old a receipt may be.
 
     Raises:
@@ -75,8 +77,9 @@ class VonageReceipts:
             self._verify_token(found["authorization"], body, now)
             fields = reading.json_object(reading.parse_json(body))
         else:
-            fields = _fields(body, found.get("content-type", ""), url)
-            self._verify_fields(fields, now)
+            given = _fields(body, found.get("content-type", ""), url)
+            self._verify_fields(given, now)
+            fields = {name: _plain(value) for name, value in given.items()}  # as it is signed
         return _receipts(fields, now)
 
     def _verify_fields(self, fields: Mapping[str, Any], now: datetime) -> None:
@@ -84,6 +87,8 @@ class VonageReceipts:
         if not isinstance(given, str) or not isinstance(timestamp, str | int):
             raise VerificationError("no_match", "the fields sig and timestamp are needed")
         reading.require_recent(str(timestamp), now, self._tolerance)
+        if not all(map(_NAME.fullmatch, fields)):
+            reading.malformed("a field has no name")
         signed = "".join(f"&{name}={_plain(fields[name])}" for name in sorted(fields) if name != "sig")
         text = signed.encode("utf-8", "surrogatepass")
         wanted = (given.lower() if given == given.upper() else given).encode("utf-8", "surrogatepass")
@@ -92,7 +97,7 @@ class VonageReceipts:
             raise VerificationError("no_match")
 
     def _signature(self, secret: bytes, text: bytes) -> str:
-        if self._method == "md5":
+        if self._method == "md5hash":
             return hashlib.md5(text + secret, usedforsecurity=False).hexdigest()
         return hmac.new(secret, text, self._method).hexdigest()
 
