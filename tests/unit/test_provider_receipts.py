@@ -25,9 +25,9 @@ from notifykit.testing import FakeClock, make_receipt
 
 ACME, ADA, PHONE = "acme", "ada@example.org", "+4915123456789"
 TYPES = [
-    EventType(name="order.shipped", steps=[Step("email")]),  # type: ignore[arg-type]
-    EventType(name="code.sent", steps=[Step("sms")]),  # type: ignore[arg-type]
-    EventType(name="news.sent", purpose="marketing", steps=[Step("email")]),  # type: ignore[arg-type]
+    EventType(name="order.shipped", steps=[Step("email")]),
+    EventType(name="code.sent", steps=[Step("sms")]),
+    EventType(name="news.sent", purpose="marketing", steps=[Step("email")]),
 ]
 
 
@@ -93,7 +93,8 @@ class World:
 
 @pytest.fixture
 async def world():
-    clock, told, mail, sms = FakeClock(), [], FakeProvider("mail"), FakeProvider("sms")
+    told: list[TelemetryEvent] = []
+    clock, mail, sms = FakeClock(), FakeProvider("mail"), FakeProvider("sms")
     egress = EgressRules(allow=["127.0.0.0/8"], allow_http=True)
     channels = [MessageChannel(name, PlainRenderer(), by) for name, by in (("email", mail), ("sms", sms))]
     async with Notifykit(
@@ -201,7 +202,7 @@ async def test_whoever_complains_gets_neither(world):
 async def test_suppressions_add_up(world):
     """Those that were there for a time stay, and what is suppressed for everything stays so."""
     await world.sent()
-    mine = {"channel": "email", "address": "u1@example.org"}
+    mine: dict[str, Any] = {"channel": "email", "address": "u1@example.org"}
     for_a_day = Suppression(**mine, purposes=(Purpose.MARKETING,), until=world.clock.now() + timedelta(days=1))
 
     async def after(*suppressions: Suppression) -> tuple[Suppression, ...]:

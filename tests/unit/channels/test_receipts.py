@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import json
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -262,7 +262,9 @@ def test_signed_headers_are_there_once(name, header):
     others = [(key, value) for key, value in report.headers.items() if key != header]
 
     def answer(*values: Any) -> str:
-        return refusal(attrs.evolve(report, headers=[*others, *((header, value) for value in values)]), name=name)
+        return refusal(
+            attrs.evolve(report, headers=cast("Any", [*others, *((header, value) for value in values)])), name=name
+        )
 
     assert ["header_missing", "header_duplicate", "header_too_long", "headers_malformed"] == [
         answer(),

@@ -190,7 +190,7 @@ async def test_it_speaks_plain_asgi(kit):
     body = v.postmark(v.POSTMARK_BOUNCE)
     raw = [(key.lower().encode(), value.encode()) for key, value in body.headers.items()]
     scope = {"type": "http", "method": "POST", "path": "/postmark", "query_string": b"", "headers": raw}
-    parts = [
+    parts: list[dict[str, Any]] = [
         {"type": "http.request", "body": body.body[:9], "more_body": True},
         {"type": "http.request", "body": body.body[9:]},
     ]
