@@ -74,7 +74,7 @@ class ReceiptPromises:
         new = await _given_sent(store, clock)
         strong, weak = make_receipt("r1", reference="ref-1", kind="bounced"), make_receipt("r2", reference="ref-1")
         await store.record_receipts([ReceiptRecord(strong, 7, False)], now=clock.now())
-        await store.record_receipts([ReceiptRecord(weak, 3, True)], now=clock.now())
+        await store.record_receipts([ReceiptRecord(weak, 3, True)], now=clock.advance(SECOND))
 
         (shown,) = await store.find_deliveries(ACME, DeliveryFilter(), limit=9)
 
@@ -114,13 +114,13 @@ class ReceiptPromises:
         await _finish(store, clock, claimed)
 
         too_soon = await store.record_receipts((), now=clock.now() + FIRST_LOOK - TICK)
-        (found,) = await store.record_receipts((), now=clock.advance(FIRST_LOOK))
+        found = await store.record_receipts((), now=clock.advance(FIRST_LOOK))
         at_once = await store.record_receipts((), now=clock.now())
-        (again,) = await store.record_receipts((), now=clock.advance(MINUTE))
-        (given,) = await _record(store, clock, receipt)
+        again = await store.record_receipts((), now=clock.advance(MINUTE))
+        given = await _record(store, clock, receipt)
         afterwards = await store.record_receipts((), now=clock.advance(MINUTE))
 
-        assert [new.id] * 3 == [match.delivery.id for match in (found, again, given)]
+        assert [[new.id]] * 3 == [[match.delivery.id for match in matches] for matches in (found, again, given)]
         assert ([], [], []) == (too_soon, at_once, afterwards)
         assert [1] == [len(each) for each in await _shown(store, new)]
 
