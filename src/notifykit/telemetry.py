@@ -181,7 +181,7 @@ class AddressSuppressed:
         recipient_id: The host's own id of the person.
         channel: Of the address.
         purposes: For which, joined by commas.
-        reason: ``complained`` or ``unsubscribed``.
+        reason: ``complaint``, ``unsubscribe`` or ``stop``.
     """
 
     name: ClassVar[str] = "recipient.address_suppressed"

@@ -170,7 +170,7 @@ async def test_a_receipt_of_a_recipient_who_is_gone_changes_nothing(world):
     assert "complained" == (await world.kit.deliveries.get(delivery.id, tenant=ACME)).receipt
 
 
-async def test_whoever_unsubscribes_gets_no_marketing(world):
+async def test_marketing_stops_when_a_person_unsubscribes(world):
     """And still gets the rest."""
     await world.kit.preferences("user:1", tenant=ACME).consent()
     before = await world.sent("news.sent")
@@ -180,12 +180,12 @@ async def test_whoever_unsubscribes_gets_no_marketing(world):
 
     assert "delivered" == before.state
     assert ["suppressed", "delivered"] == after
-    assert [("marketing", "unsubscribed")] == [
+    assert [("marketing", "unsubscribe")] == [
         (each.purposes, each.reason) for each in world.telemetry(AddressSuppressed)
     ]
 
 
-async def test_whoever_complains_gets_neither(world):
+async def test_everything_but_security_stops_after_a_complaint(world):
     """Repeating it, or unsubscribing after it, changes nothing more."""
     await world.sent()
     await world.report("complained", 1)
@@ -318,7 +318,7 @@ async def test_a_tenant_can_subscribe_to_what_becomes_of_messages(world, kind):
     assert ADA.encode() not in event.body
 
 
-async def test_nothing_is_published_that_nobody_wants(world):
+async def test_nothing_is_published_without_a_subscription(world):
     """A bare ``**`` means the business's own events."""
     await world.kit.subscribe("**", tenant=ACME, endpoint="http://127.0.0.1:8080/hooks")
     await world.sent()
@@ -359,7 +359,7 @@ async def test_suppressions_can_be_kept_elsewhere():
 
         (recipient,) = await kit.recipients.list(tenant=ACME)
 
-    assert [(Where(ACME, "user:1", "email", ADA), (Purpose.MARKETING,), "unsubscribed", "postmark:r1")] == kept
+    assert [(Where(ACME, "user:1", "email", ADA), (Purpose.MARKETING,), "unsubscribe", "postmark:r1")] == kept
     assert () == recipient.suppressions
     assert AddressState.ACTIVE is recipient.addresses[0].state
 

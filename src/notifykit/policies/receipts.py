@@ -64,6 +64,9 @@ def to_record(receipt: ProviderReceipt) -> ReceiptRecord:
     return ReceiptRecord(receipt, _RANKS[receipt.kind], receipt.kind in _ARRIVED)
 
 
+_ALL_BUT_SECURITY: Final[tuple[Purpose, ...]] = (Purpose.MARKETING, Purpose.TRANSACTIONAL)
+
+
 # ── effects ────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -81,7 +84,7 @@ class SuppressAddress:
     """The address must not be used for some purposes.
 
     Attributes:
-        reason: ``complained`` or ``unsubscribed``.
+        reason: ``complaint``, ``unsubscribe`` or ``stop``.
         evidence: Where that is from: the provider and the id of its report.
     """
 
@@ -98,8 +101,8 @@ Effect = MarkGone | SuppressAddress
 def effect_of(match: ReceiptMatch) -> Effect | None:
     """Return what a receipt changes about the address that the message was sent to, if it does.
 
-    Somebody who complains gets nothing any more that is not about security.  Who unsubscribes gets no marketing; a
-    STOP to a text message means every purpose but security as well.
+    After a complaint only messages about security go to the address.  To unsubscribe from e-mails stops marketing; a
+    STOP to a text message has the effect of a complaint.
     """
     receipt, delivery = match
     if delivery.address is None:
@@ -107,15 +110,19 @@ def effect_of(match: ReceiptMatch) -> Effect | None:
     channel, address = delivery.channel, delivery.address
     if is_definitive(receipt):
         return MarkGone(channel=channel, address=address, reason=f"{receipt.provider}_{receipt.code or 'bounced'}")
-    if receipt.kind not in (ReceiptKind.COMPLAINED, ReceiptKind.UNSUBSCRIBED):
+    if receipt.kind is ReceiptKind.COMPLAINED:
+        reason, purposes = "complaint", _ALL_BUT_SECURITY
+    elif receipt.kind is not ReceiptKind.UNSUBSCRIBED:
         return None
-    narrow = receipt.kind is ReceiptKind.UNSUBSCRIBED and channel == EMAIL
-    purposes = (Purpose.MARKETING,) if narrow else (Purpose.MARKETING, Purpose.TRANSACTIONAL)
+    elif channel == EMAIL:
+        reason, purposes = "unsubscribe", (Purpose.MARKETING,)
+    else:
+        reason, purposes = "stop", _ALL_BUT_SECURITY
     return SuppressAddress(
         channel=channel,
         address=address,
         purposes=purposes,
-        reason=receipt.kind.value,
+        reason=reason,
         evidence=f"{receipt.provider}:{receipt.id}",
     )
 

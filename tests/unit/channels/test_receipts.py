@@ -216,7 +216,7 @@ STRANGERS = {
 
 @pytest.mark.parametrize("name", sorted(STRANGERS))
 def test_a_report_of_a_stranger_is_refused(name):
-    """Nobody else has the secret."""
+    """Its signature is of another secret."""
     assert "no_match" == refusal(STRANGERS[name], name=name)
 
 
@@ -710,7 +710,7 @@ def test_a_certificate_that_cannot_be_fetched_is_an_answer():
 
 
 def test_certificates_are_kept_up_to_a_bound():
-    """Anybody can name the URL of another one."""
+    """A request can name the URL of another one."""
     fetch = Fetch()
     verifier = SesReceipts(v.TOPIC, fetch=fetch)
     urls = [v.CERTIFICATE_URL.replace(".pem", f"{i}.pem") for i in range(100)]
@@ -724,7 +724,7 @@ def test_certificates_are_kept_up_to_a_bound():
 
 @pytest.mark.parametrize("make", [v.subscription, lambda **changes: v.ses(v.SES_BOUNCE, **changes)])
 def test_another_topic_is_refused_before_anything_is_fetched(make):
-    """Anybody may subscribe our URL to a topic of theirs, and SNS signs that."""
+    """Any account may subscribe our URL to its topic, and SNS signs that."""
     fetch = Fetch()
     report = make(TopicArn="arn:aws:sns:eu-west-1:999999999999:mails")
 
@@ -795,7 +795,7 @@ def test_the_header_of_sns_is_that_of_the_body():
     assert "timestamp_malformed" == refusal(v.ses(v.SES_BOUNCE, Timestamp="yesterday"), name="ses")
 
 
-# ── texts that anybody may have written ────────────────────────────────────────────────────────
+# ── texts of unknown origin ────────────────────────────────────────────────────────
 
 
 def test_values_are_made_fit_to_be_stored():

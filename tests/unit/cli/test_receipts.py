@@ -76,7 +76,7 @@ def test_explain_says_what_was_reported(cli: Command, store_url: str) -> None:
 
 
 def test_receipts_are_exported_and_erased_with_the_person(store_url: str) -> None:
-    """They say where somebody was reached."""
+    """They have the address of the person."""
     given_bounce(store_url)
 
     async def export() -> tuple[list[str], int]:

@@ -1,4 +1,4 @@
-"""What all vendors' requests have in common: headers, bodies, times, and texts that anybody may have written."""
+"""What all vendors' requests have in common: headers, bodies, times, and texts of unknown origin."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Amazon SES through SNS: a notification signed with a certificate of AWS.
 
-The signature proves that SNS has sent the message, and not that you asked for it: anybody can subscribe your URL to a
-topic of theirs.  So topics are allowed by their ARN, which names the account, and a subscription to another topic is
-never confirmed.  Not written down by AWS, and pinned by the tests: the name of the certificate's file.
+The signature proves that SNS has sent the message, and not that you asked for it: any AWS account can subscribe your
+URL to one of its topics.  So topics are allowed by their ARN, which names the account, and a subscription to another
+topic is never confirmed.  Not written down by AWS, and pinned by the tests: the name of the certificate's file.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ _KINDS: Final = {
     "unknown": ReceiptKind.FAILED,
     "read": ReceiptKind.OPENED,
 }
-#: Codes that say that the number cannot be reached, ever: nobody has it any more, or it is none.
+#: Codes that say that the number cannot be reached, ever: it is not assigned any more, or it is none.
 _GONE: Final = frozenset({"3", "9"})
 #: Names are signed as they are: one could pretend to be several fields.
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)

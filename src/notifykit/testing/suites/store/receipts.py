@@ -125,7 +125,7 @@ class ReceiptPromises:
         assert [1] == [len(each) for each in await _shown(store, new)]
 
     async def test_a_receipt_waits_only_so_long(self, store: Store, clock: FakeClock) -> None:
-        """One of a message that nobody here has sent is deleted."""
+        """One of a message that was not sent from here is deleted."""
         _, claimed = await _given_claim(store, clock)
         await _record(store, clock, make_receipt(reference="ref-1"))
         clock.advance(WAITS + SECOND)
