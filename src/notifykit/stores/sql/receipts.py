@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, delete, select, tuple_, union, update
+from sqlalchemy import Column, Connection, Select, and_, case, delete, select, tuple_, union, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ...models.delivery import Delivery, DeliveryState
@@ -89,8 +89,8 @@ def _matches(connection: Connection, receipts: Sequence[ProviderReceipt]) -> lis
     attempts, ended = s.attempts.c, s.deliveries.c
     owners = connection.execute(
         union(
-            select(attempts.reference, attempts.delivery_id).where(attempts.reference.in_(references)),
-            select(ended.last_reference, ended.id).where(ended.last_reference.in_(references)),
+            _owners(attempts.reference, attempts.delivery_id, references),
+            _owners(ended.last_reference, ended.id, references),
         )
     )
     of: dict[str, str] = {row.reference: row.delivery_id for row in owners}
@@ -99,6 +99,12 @@ def _matches(connection: Connection, receipts: Sequence[ProviderReceipt]) -> lis
         (each, found.get(each.delivery_id or "") or found.get(of.get(each.reference or "", ""))) for each in receipts
     )
     return [ReceiptMatch(receipt, delivery) for receipt, delivery in pairs if delivery is not None]
+
+
+def _owners(reference: Column[Any], delivery_id: Column[Any], references: Sequence[str]) -> Select[Any]:
+    # The index has only rows with a reference, and a database may not see that others cannot be meant.
+    its = and_(reference.in_(references), reference.is_not(None))
+    return select(reference.label("reference"), delivery_id.label("delivery_id")).where(its)
 
 
 def _by_ids(connection: Connection, ids: Collection[str]) -> dict[str, Delivery]:
