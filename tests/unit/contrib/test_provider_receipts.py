@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import datetime as dt
 from typing import Any
+from urllib.parse import parse_qs
 
 import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from notifykit import ConfigurationError, StoreUnavailableError
+from notifykit import ConfigurationError, Event, EventType, Notifykit, Step, StoreUnavailableError
 from notifykit.channels.receipts.ses import SesReceipts
 from notifykit.contrib import provider_receipts
 from notifykit.contrib.provider_receipts import MAX_BODY, receipts_app
 from notifykit.models.receipt import ProviderReceipt
+from notifykit.testing import Reply, VendorServer
 from tests.unit.channels import vendor_reports as v
 
 SECRETS: dict[str, Any] = {
@@ -203,3 +205,34 @@ async def test_it_speaks_plain_asgi(kit):
     assert (200, 400, 1) == (start["status"], cut["status"], len(kit.stored))
     with pytest.raises(ConfigurationError, match="HTTP"):
         await _drive(app, {"type": "websocket"})
+
+
+async def test_an_sms_whose_answer_was_lost_is_delivered_by_its_receipt():
+    """It is sent once; the URL that Twilio was given names the delivery, although no answer had its id."""
+    sent = EventType(name="code.sent", steps=[Step("sms")])
+    async with VendorServer(Reply(status=502)) as vendor:
+        account = f"twilio://AC{'0' * 32}:{v.TWILIO_TOKEN}@?from=Shop&countries=US&endpoint={vendor.url}"
+        url = f"{account}&callback=https://shop.example/receipts/twilio"
+        async with Notifykit("memory://", sms=url, event_types=[sent]) as kit:
+            app = Starlette(routes=[Mount("/receipts", app=receipts_app(kit, {"twilio": v.TWILIO_TOKEN}))])
+            await kit.recipients.save("user:42", tenant="acme", sms="+15558675310")
+            await kit.apublish(Event(type="code.sent", data={}, to="user:42"), tenant="acme")
+            async with kit.dispatcher() as dispatcher:
+                await dispatcher.drained()
+            (before,) = await kit.deliveries.list(tenant="acme")
+            (request,) = vendor.requests
+            (callback,) = parse_qs(request.body.decode())["StatusCallback"]
+            fields = {**v.TWILIO_FIELDS, "MessageStatus": "delivered", "ErrorCode": ""}
+            report = v.twilio(fields, url=callback)
+
+            found = await answer(app, callback.removeprefix("https://shop.example"), report)
+
+            (after,) = await kit.deliveries.list(tenant="acme")
+            (attempt,) = await kit.deliveries.attempts(after.id, tenant="acme")
+
+    assert (200, "") == found
+    assert [("dead", "uncertain", None), ("delivered", None, "delivered")] == [
+        (each.state, each.reason, each.receipt) for each in (before, after)
+    ]
+    assert ("uncertain", ["delivered"]) == (attempt.outcome, [receipt.kind for receipt in attempt.receipts])
+    assert 1 == len(vendor.requests)
