@@ -27,7 +27,7 @@ from notifykit.errors import ConfigurationError, StoreError
 from notifykit.models.receipt import ProviderReceipt
 from notifykit.signing import VerificationError
 
-__all__ = ["MAX_BODY", "ReceiptVerifier", "receipt_verifier", "receipts_app"]
+__all__ = ["MAX_BODY", "receipts_app"]
 
 #: The most bytes of a request that are read.
 MAX_BODY = 2 * 1024 * 1024
