@@ -126,7 +126,7 @@ def write(context: Context, found: Sequence[Delivery]) -> None:
         Column("WHEN"),
         Column("REASON"),
     ]
-    rows = [
+    rows: list[tuple[object, ...]] = [
         (
             d.id,
             views.state(d.state),
@@ -138,6 +138,9 @@ def write(context: Context, found: Sequence[Delivery]) -> None:
         )
         for d in found
     ]
+    if any(d.receipt for d in found):  # of messages to people
+        columns.append(Column("RECEIPT"))
+        rows = [(*row, d.receipt) for row, d in zip(rows, found, strict=True)]
     context.out.rows(map(views.delivery, found), columns, rows)
 
 

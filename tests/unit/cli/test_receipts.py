@@ -54,11 +54,13 @@ def test_the_timeline_ends_with_what_was_reported(cli: Command, store_url: str) 
     shown = cli("deliveries", "show", new.id, *TENANT)
     record = cli("deliveries", "show", new.id, "--json", *TENANT).record
     listed = cli("deliveries", "list", "--json", *TENANT).record
+    table = cli("deliveries", "list", *TENANT).out
 
     words = ["attempt 1", "delivered", "sent", "reported by postmark", "bounced", "5.1.1, there is no such address"]
     timeline = shown.out.partition("TIME")[2]
     positions = [timeline.index(word) for word in words]
     assert sorted(positions) == positions
+    assert ["RECEIPT", "bounced"] == [line.split()[-1] for line in table.splitlines()[:2]]
     assert ("delivered", "bounced", "bounced") == (record["state"], record["receipt"], listed["receipt"])
     assert [("sent", None), ("bounced", "ada@example.org")] == [
         (receipt["kind"], receipt["address"]) for receipt in record["timeline"][0]["receipts"]
