@@ -16,7 +16,6 @@ from ..policies.receipts import (
     BOUNCING,
     TOLD,
     BounceWindow,
-    MarkGone,
     SuppressAddress,
     effect_of,
     is_definitive,
@@ -78,10 +77,11 @@ class Receipts:
     async def _apply(self, matches: Sequence[ReceiptMatch]) -> None:
         now = self._clock.now()
         alarms = self._count(matches, now)
-        for match in matches:
-            await self._change_address(match, now)
+        doubtful = {key for match in matches for key in _keys(match) if self._windows[key].is_unusual}
         while len(self._windows) > _MOST_WINDOWS:
             del self._windows[next(iter(self._windows))]
+        for match in matches:
+            await self._change_address(match, now, is_doubtful=not doubtful.isdisjoint(_keys(match)))
         await self._publish([*alarms, *(news for match in matches if (news := _told(match)) is not None)])
         for receipt, delivery in matches:
             self._emit(
@@ -95,7 +95,7 @@ class Receipts:
                 )
             )
 
-    async def _change_address(self, match: ReceiptMatch, now: datetime) -> None:
+    async def _change_address(self, match: ReceiptMatch, now: datetime, *, is_doubtful: bool) -> None:
         receipt, delivery = match
         effect = effect_of(match)
         if effect is None:
@@ -103,11 +103,8 @@ class Receipts:
         where = Where(delivery.tenant, delivery.subscriber_id, effect.channel, effect.address)
         if isinstance(effect, SuppressAddress):
             await self._suppress(where, effect)
-        elif not any(self._windows[key].is_unusual for key in _keys(match)):
-            await self._mark_gone(where, effect, receipt, now)
-
-    async def _mark_gone(self, where: Where, effect: MarkGone, receipt: ProviderReceipt, now: datetime) -> None:
-        await mark_gone(self._store, where, effect.reason, now=now, emit=self._emit, said_at=receipt.at)
+        elif not is_doubtful:
+            await mark_gone(self._store, where, effect.reason, now=now, emit=self._emit, said_at=receipt.at)
 
     async def _note(self, where: Where, effect: SuppressAddress) -> None:
         await suppress(self._store, where, effect, now=self._clock.now(), emit=self._emit)
