@@ -91,6 +91,8 @@ if TYPE_CHECKING:
     from .models.quiet_hours import QuietHours as QuietHours
     from .models.quiet_hours import Weekday as Weekday
     from .models.quiet_hours import Window as Window
+    from .models.receipt import ProviderReceipt as ProviderReceipt
+    from .models.receipt import ReceiptKind as ReceiptKind
     from .models.recipient import Consent as Consent
     from .models.recipient import Person as Person
     from .models.recipient import Recipient as Recipient
@@ -180,6 +182,7 @@ _HOMES = {
     **dict.fromkeys(("AddressState", "Suppression"), ".models.addresses"),
     **dict.fromkeys(("Mute", "MuteSelector", "Purpose", "Scope", "Selector", "Setting"), ".models.preferences"),
     **dict.fromkeys(("QuietHours", "Weekday", "Window"), ".models.quiet_hours"),
+    **dict.fromkeys(("ProviderReceipt", "ReceiptKind"), ".models.receipt"),
     **dict.fromkeys(("Consent", "Person", "Recipient", "RecipientAddress", "TenantPreferences"), ".models.recipient"),
     "RetryPolicy": ".models.retry",
     "Step": ".models.steps",
@@ -250,11 +253,13 @@ __all__ = [
     "PersonExplanation",
     "Preferences",
     "Priority",
+    "ProviderReceipt",
     "PublishOptions",
     "Purpose",
     "QuietHours",
     "RateLimit",
     "Receipt",
+    "ReceiptKind",
     "Recipient",
     "RecipientAddress",
     "RecipientInbox",

@@ -26,6 +26,7 @@ from .admin.endpoints import EndpointOptions
 from .admin.explain import PersonExplanation
 from .models.endpoint import Endpoint
 from .models.event import EventType, Receipt
+from .models.receipt import ProviderReceipt
 from .models.subscription import Subscription
 from .portal import Portal
 from .ports import StoreStats
@@ -280,6 +281,11 @@ class Blocking:
             lambda kit: kit.explain(recipient_id, what, tenant=tenant, topic=topic, at=at)
         )
         return found
+
+    def record_receipts(self, receipts: Iterable[ProviderReceipt]) -> int:
+        """Store what providers report, and apply it; see :meth:`notifykit.Notifykit.record_receipts`."""
+        count: int = self._portal.call(lambda kit: kit.record_receipts(receipts))
+        return count
 
     def stats(self) -> StoreStats:
         """Return how much work waits."""

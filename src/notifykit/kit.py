@@ -28,6 +28,7 @@ from .models.endpoint import Endpoint
 from .models.event import EventType, Receipt, StoredEvent
 from .models.ids import EVENT, is_id
 from .models.inbox import IN_APP
+from .models.receipt import ProviderReceipt
 from .models.subscription import Subscription
 from .options import (
     PARTS,
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from .admin.inbox_watch import InboxWatch
     from .blocking import Blocking
     from .channels.webhook import Guard
+    from .dispatch.receipts import Receipts
     from .dispatch.runtime.dispatcher import Dispatcher
     from .dispatch.settings import DispatchSettings
     from .stores.sql.callers import AnyConnection, AnySession, SyncConnection, SyncSession
@@ -156,6 +158,7 @@ class Notifykit:
         self._pid = os.getpid()
         self._guard: Guard | None = None
         self._inbox_watch: InboxWatch | None = None
+        self._receipts: Receipts | None = None
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -662,6 +665,29 @@ class Notifykit:
             topic=topic,
             now=at or self._clock.now(),
         )
+
+    @checked(receipts=checks.iterable)
+    async def record_receipts(self, receipts: Iterable[ProviderReceipt]) -> int:
+        """Store what providers report, and apply what follows from it.
+
+        An address that does not exist is marked as gone, one whose person complains or unsubscribes is suppressed, and
+        a delivery that ended as ``uncertain`` is delivered if its message has arrived.  The same receipt may be given
+        any number of times, and receipts in any order.  ``notifykit.contrib.provider_receipts`` does this for what
+        vendors send.
+
+        Returns:
+            How many belong to a delivery that is known; the others wait for theirs for a day.
+
+        Raises:
+            StoreUnavailableError: The database does not answer; give them again.
+        """
+        from .dispatch.receipts import Receipts
+        from .telemetry import tell
+
+        await self._ensure_open()
+        if self._receipts is None:
+            self._receipts = Receipts(self.store, self._clock, lambda event: tell(event, self._subscribers))
+        return await self._receipts.record(list(receipts))
 
     async def stats(self) -> StoreStats:
         """Return how much work waits."""

@@ -174,6 +174,69 @@ class AddressGone:
 
 
 @attrs.frozen(kw_only=True)
+class AddressSuppressed:
+    """An address of a recipient is not used any more for some purposes: the person has complained or unsubscribed.
+
+    Attributes:
+        recipient_id: The host's own id of the person.
+        channel: Of the address.
+        purposes: For which, joined by commas.
+        reason: ``complaint``, ``unsubscribe`` or ``stop``.
+    """
+
+    name: ClassVar[str] = "recipient.address_suppressed"
+    level: ClassVar[int] = logging.INFO
+
+    recipient_id: str
+    tenant: str
+    channel: str
+    purposes: str
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class ReceiptRecorded:
+    """A provider has reported what became of a message.
+
+    Attributes:
+        kind: ``sent``, ``deferred``, ``failed``, ``delivered``, ``opened``, ``clicked``, ``bounced``, ``unsubscribed``
+            or ``complained``.
+        code: The provider's own code.
+    """
+
+    name: ClassVar[str] = "receipt.recorded"
+    level: ClassVar[int] = logging.INFO
+
+    provider: str
+    kind: str
+    code: str | None
+    delivery_id: str
+    tenant: str
+    channel: str
+
+
+@attrs.frozen(kw_only=True)
+class BouncesUnusual:
+    """So many addresses bounce that the fault is likely ours: no address is marked as gone because of it.
+
+    Look for what is wrong with the sender, its domain or the account, or with the list of addresses.
+
+    Attributes:
+        tenant: Whose messages; empty for those of all tenants together.
+        bounced: Definitive bounces of the last minutes, …
+        total: … out of so many receipts that say what became of a message.
+    """
+
+    name: ClassVar[str] = "provider.bouncing"
+    level: ClassVar[int] = logging.ERROR
+
+    provider: str
+    tenant: str
+    bounced: int
+    total: int
+
+
+@attrs.frozen(kw_only=True)
 class CircuitOpened:
     """An endpoint or a provider's account keeps failing; deliveries wait between probes and use up no attempts.
 
@@ -293,6 +356,9 @@ TelemetryEvent = (
     | EndpointDisabled
     | SubscriptionDisabled
     | AddressGone
+    | AddressSuppressed
+    | ReceiptRecorded
+    | BouncesUnusual
     | CircuitOpened
     | CircuitClosed
     | SendingPaused

@@ -34,6 +34,7 @@ from notifykit import (
 from notifykit.models.circuit import OpenCircuit
 from notifykit.models.delivery import Attempt, DeliveryState, DigestEntry, Lane, Priority
 from notifykit.models.inbox import InboxFilter
+from notifykit.models.receipt import ReceiptRecord
 from notifykit.models.recipient import Recipient, TenantPreferences
 from notifykit.models.subscription import MatchQuery, Subscription
 from notifykit.ports import DeliveryFilter, Digests, Inbox, Move, Record, Settlement
@@ -41,11 +42,14 @@ from notifykit.stores.sql import migrate
 from notifykit.stores.sql.schema import metadata, outbox, subscription_index
 from notifykit.stores.sql.upgrade import migrate as upgrade
 from notifykit.testing import (
+    make_attempt,
     make_delivery,
     make_endpoint,
     make_event,
     make_inbox_item,
+    make_receipt,
     make_recipient,
+    make_record,
     make_subscription,
 )
 from notifykit.testing.suites.store.steps import acquire, load, save_circuit
@@ -54,7 +58,7 @@ from tests.databases import new_database
 ACME = "acme"
 LEASE = timedelta(minutes=1)
 #: The schema that the newest migration starts from.
-BEFORE_HEAD = "0009"
+BEFORE_HEAD = "0010"
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -569,6 +573,32 @@ async def test_deliveries_of_schema_0009_carry_no_digest(fresh_url):
     assert [plain.id] == [delivery.id for delivery in after]
     assert [(plain.id, None)] == [(claim.delivery_id, claim.digest) for claim in claims]
     assert digest is None
+
+
+async def test_receipts_find_messages_of_schema_0010(fresh_url):
+    """What was sent before is found by its reference; receipts do not outlive a step back."""
+    await upgrade(fresh_url)
+    event = make_event(at=at(1))
+    new = make_delivery(event, "user:1", channel="email", address="a@example.org")
+    record = ReceiptRecord(make_receipt(reference="ref-1"), 3, True)
+    async with Notifykit(fresh_url, create=False) as kit:
+        await kit.store.append([event])
+        (taken,) = await kit.store.take(9, now=at(2), lease=LEASE)
+        await kit.store.settle([Settlement(taken.id, 1, [new])], now=at(2), lease=LEASE, worker="w")
+        (claim,) = await kit.store.claim(Lane("email", Priority.NORMAL), 9, now=at(3), lease=LEASE, worker="w")
+        attempt = make_attempt(claim, at=at(3), reference="ref-1")
+        await kit.store.record([make_record(claim, DeliveryState.DELIVERED, at=at(3), attempt=attempt)])
+        before = await kit.store.record_receipts([record], now=at(4))
+
+    await _downgrade(fresh_url, "0010")
+    await upgrade(fresh_url)
+
+    async with Notifykit(fresh_url, create=False) as kit:
+        found = [await kit.store.find_deliveries(ACME, DeliveryFilter(), limit=9)]
+        after = await kit.store.record_receipts([record], now=at(5))
+        found.append(await kit.store.find_deliveries(ACME, DeliveryFilter(), limit=9))
+    assert [[new.id], [new.id]] == [[match.delivery.id for match in matches] for matches in (before, after)]
+    assert [[None], ["delivered"]] == [[delivery.receipt for delivery in each] for each in found]
 
 
 async def _records(kit: Notifykit) -> tuple[Endpoint, Subscription, OpenCircuit]:

@@ -61,7 +61,8 @@ class PersonExplanation:
 
 def _told(delivery: Delivery) -> str:
     reason = "" if delivery.reason is None else f", {delivery.reason}: {sentence_for(delivery.reason)}"
-    return f"{delivery.channel}: {delivery.state}{reason}"
+    receipt = "" if delivery.receipt is None else f", then reported as {delivery.receipt}"
+    return f"{delivery.channel}: {delivery.state}{reason}{receipt}"
 
 
 def _would(step: StepExplanation) -> str:

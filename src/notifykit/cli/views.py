@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..models.endpoint import Endpoint, EndpointState, RateLimit
     from ..models.event import StoredEvent
     from ..models.inbox import InboxItem
+    from ..models.receipt import ProviderReceipt
     from ..models.subscription import Subscription
     from ..policies.unmatchable import SubscriptionWarning
 
@@ -182,6 +183,20 @@ def attempt(value: Attempt) -> dict[str, Any]:
         "response": value.response.decode("utf-8", "replace"),
         "worker": value.worker,
         "reference": value.reference,
+        "receipts": [receipt(each) for each in value.receipts],
+    }
+
+
+def receipt(value: ProviderReceipt) -> dict[str, Any]:
+    """Return what a provider has reported, for JSON."""
+    return {
+        "provider": value.provider,
+        "kind": value.kind.value,
+        "at": instant(value.at),
+        "code": value.code,
+        "permanent": value.permanent,
+        "address": value.address,
+        "id": value.id,
     }
 
 

@@ -251,3 +251,32 @@ def test_the_catcher_checks_numbers(tmp_path):
     channel = channel_of(f"catch://{tmp_path}/caught.jsonl")
 
     assert NUMBER == channel.check_address("+49 151 23456789")
+
+
+CALLBACK = "https://shop.example/receipts/sms"
+
+
+@pytest.mark.parametrize("scheme", ["twilio", "vonage"])
+async def test_a_vendor_is_told_where_to_report(scheme):
+    """Twilio repeats the URL with each report, Vonage the reference: both then name the delivery."""
+    async with VendorServer(reply({"sid": "SM1", "messages": [{"status": "0", "message-id": "1"}]})) as server:
+        account = f"{SID if scheme == 'twilio' else 'key'}:{URL_TOKEN}@?from=Shop&countries=DE&endpoint={server.url}"
+        channel = channel_of(f"{scheme}://{account}&callback={CALLBACK}")
+        destination = channel.destination(tenant="acme", subscriber_id="user:42", address=NUMBER)
+        claim = make_claim("sms", NUMBER)
+        await channel.provider.send(SmsMessage(text="Hello"), claim, destination, now=START)
+        (request,) = await server.aexpect(1)
+        await channel.aclose()
+    fields = parse_qs(request.body.decode())
+
+    assert {
+        "twilio": {"StatusCallback": [f"{CALLBACK}?delivery_id={claim.delivery_id}"]},
+        "vonage": {"callback": [CALLBACK], "client-ref": [claim.delivery_id]},
+    }[scheme].items() <= fields.items()
+
+
+@pytest.mark.parametrize("callback", ["shop.example", "https://x.example/?a=1", "https://x.example/" + "x" * 100])
+def test_a_callback_is_a_short_url(callback):
+    """Without a query, because that is ours."""
+    with pytest.raises(ConfigurationError, match="callback="):
+        channel_of(f"vonage://key:secret@?from=Shop&countries=DE&callback={callback.replace('?', '%3F')}")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ...ports import Renderer
 
 #: Options of every SMS provider's URL.
-OPTIONS = ("countries", "from", "segments")
+OPTIONS = ("callback", "countries", "from", "segments")
 #: A telephone number, a short code, or a name, as GSM networks allow it.
 SENDER = r"\+?[0-9]{3,15}|(?=.*[A-Za-z])[A-Za-z0-9 &._-]{1,11}"
 #: A gateway in front of the vendor did not get its answer.
@@ -54,12 +54,14 @@ class SmsAccount:
         sender: Whom the message comes from: a telephone number, a short code or a name.
         countries: Where messages may go (ISO 3166-1); ``None`` for everywhere.
         most_segments: How many segments a text may have.
+        callback: The URL that the vendor reports to, if it is told with each message.
     """
 
     url: ProviderUrl
     sender: str
     countries: frozenset[str] | None
     most_segments: int = 10
+    callback: str | None = None
 
     @classmethod
     def of(cls, url: ProviderUrl, *, sender: str = SENDER) -> SmsAccount:
@@ -80,6 +82,7 @@ class SmsAccount:
             sender=url.options["from"],
             countries=_countries(url),
             most_segments=url.whole("segments", 10, most=100),
+            callback=_callback(url),
         )
 
     @property
@@ -127,6 +130,13 @@ def _countries(url: ProviderUrl) -> frozenset[str] | None:
     if unknown := sorted(countries - COUNTRIES):
         raise url.wrong(f"countries= has {', '.join(unknown)}: not the two letters of a country (ISO 3166-1)")
     return countries
+
+
+def _callback(url: ProviderUrl) -> str | None:
+    callback = url.options.get("callback")
+    if callback is not None and not (len(callback) <= 100 and re.fullmatch(r"https?://[^\s?#]+", callback)):
+        raise url.wrong("callback= is the URL that the vendor reports to, of up to 100 characters and without a query")
+    return callback
 
 
 def _said(text: str) -> Answer:

@@ -67,7 +67,7 @@ class Twilio:
     def request(
         self,
         message: Message,
-        claim: Claim,  # noqa: ARG002 - the API has no field for a reference
+        claim: Claim,
         destination: Destination,
         *,
         now: datetime,  # noqa: ARG002 - nothing in it depends on the time
@@ -76,6 +76,8 @@ class Twilio:
         if not isinstance(text, Text):
             return text
         fields = {"To": text.number, self._sender: self._account.sender, "Body": text.text}
+        if self._account.callback is not None:  # the API has no field for a reference of ours
+            fields["StatusCallback"] = f"{self._account.callback}?delivery_id={claim.delivery_id}"
         return HttpRequest.of_form(self._url, fields, self._headers)
 
     def outcome(self, answer: HttpAnswer, *, now: datetime) -> Outcome:

@@ -81,6 +81,8 @@ class Vonage:
             "type": "text" if text.is_gsm else "unicode",
             "client-ref": claim.delivery_id,
         }
+        if self._account.callback is not None:
+            fields["callback"] = self._account.callback
         return HttpRequest.of_form(self._url, fields, self._headers)
 
     def outcome(self, answer: HttpAnswer, *, now: datetime) -> Outcome:

@@ -29,6 +29,7 @@ from ...ports import Appended
 from .digests import MemoryDigests
 from .due import FairQueue
 from .fifo import FifoGroups
+from .receipts import MemoryReceipts
 
 V = TypeVar("V")
 
@@ -129,6 +130,7 @@ class Tables:
             TenantPreferences: {},
         }
         self.digests = MemoryDigests()
+        self.receipts = MemoryReceipts()
         self.match_keys: defaultdict[tuple[str, MatchKey], list[str]] = defaultdict(list)
         self.versions: Counter[str] = Counter()
         self.circuits: dict[tuple[str, str], OpenCircuit] = {}
@@ -265,7 +267,7 @@ class Tables:
             row = self.rows.pop(id_)
             self.counts[row.delivery.state] -= 1
             self.row_ids.remove(row.delivery.tenant, id_)
-            self.history.pop(id_, None)
+            self.receipts.forget(row.delivery, self.history.pop(id_, ()))
             self.digests.forget(id_)
         for id_ in events:
             event = self.events.pop(id_)

@@ -231,6 +231,7 @@ def delivery_from(row: Row) -> Delivery:
         finished_at=instant_or_none(row["finished_at"]),
         address=row["address"],
         digest=row["digest"],
+        receipt=row["receipt"],
     )
 
 

@@ -227,6 +227,15 @@ Index(
     sqlite_where=_failed,
 )
 
+#: Where receipts of providers find their delivery: webhooks have neither.
+_of_people, _referenced = text("address IS NOT NULL"), text("last_reference IS NOT NULL")
+Index("notifykit_deliveries_people", deliveries.c.id, postgresql_where=_of_people, sqlite_where=_of_people)
+Index(
+    "notifykit_deliveries_reference",
+    deliveries.c.last_reference,
+    postgresql_where=_referenced,
+    sqlite_where=_referenced,
+)
 Index("notifykit_deliveries_finished", deliveries.c.finished_at, postgresql_using="brin")
 
 #: One row for each digest; its delivery has the same id.
@@ -283,6 +292,39 @@ attempts = Table(
     Column("worker", Text),
     Column("reference", Text),
 )
+
+_with_reference = text("reference IS NOT NULL")
+Index(
+    "notifykit_attempts_reference",
+    attempts.c.reference,
+    postgresql_where=_with_reference,
+    sqlite_where=_with_reference,
+)
+
+#: What providers report of messages that they accepted.
+receipts = Table(
+    "notifykit_receipts",
+    metadata,
+    Column("provider", Key, primary_key=True),
+    Column("id", Key, primary_key=True),
+    #: Of the delivery; NULL as long as it is not known.
+    Column("tenant", Key),
+    #: Of the delivery, or what the report says it is.
+    Column("delivery_id", Key),
+    Column("reference", Key),
+    Column("kind", Text, nullable=False),
+    Column("rank", SmallInteger, nullable=False),
+    Column("permanent", Boolean, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("address", Text),
+    Column("code", Text),
+    Column("received_at", BigInteger, nullable=False),
+    #: When its delivery is looked for again; NULL once it is known.
+    Column("look_at", BigInteger),
+)
+Index("notifykit_receipts_delivery", receipts.c.tenant, receipts.c.delivery_id)
+_waiting = text("look_at IS NOT NULL")
+Index("notifykit_receipts_waiting", receipts.c.look_at, postgresql_where=_waiting, sqlite_where=_waiting)
 
 endpoints = Table(
     "notifykit_endpoints",

@@ -136,7 +136,9 @@ def _attempts(attempts: Sequence[Attempt | None]) -> list[Column]:
     columns: list[Column]
     if not any(attempts):
         return [(None,) * len(attempts)] * len(_NOT_TRIED)
-    columns = list(zip(*[_NOT_TRIED if attempt is None else attempt[1:] for attempt in attempts], strict=True))
+    columns = list(
+        zip(*[_NOT_TRIED if attempt is None else attempt[1 : 1 + len(_NOT_TRIED)] for attempt in attempts], strict=True)
+    )
     columns[1] = _instants(columns[1])
     columns[2] = [None if took is None else took // MICRO for took in columns[2]]
     columns[6] = _instants(columns[6])

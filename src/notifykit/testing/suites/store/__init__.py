@@ -25,6 +25,7 @@ from .outbox import OutboxPromises
 from .planning import PlanningPromises
 from .purge import PurgePromises
 from .reading import ReadingPromises
+from .receipts import ReceiptPromises
 from .recipients import RecipientPromises
 from .records import RecordPromises
 from .sent import SentPromises
@@ -50,6 +51,7 @@ class StoreSuite(
     MatchPromises,
     DestinationPromises,
     RecipientPromises,
+    ReceiptPromises,
     TenancyPromises,
     PurgePromises,
     LivenessPromises,
