@@ -32,6 +32,7 @@ from .models.subscription import Subscription
 from .options import (
     PARTS,
     EgressRules,
+    Providers,
     SystemClock,
     given_channels,
     given_providers,
@@ -87,7 +88,9 @@ class Notifykit:
         channels: What deliveries go over beside webhooks: channels, or their URLs (``toy://``); by default what
             ``NOTIFYKIT_CHANNELS`` lists, with commas.  One whose name is ``webhook`` or ``in_app`` replaces ours.
         email: The provider of e-mails, such as ``smtp://user:password@host:587?sender=shop@example.org``; by default
-            ``NOTIFYKIT_EMAIL``.  With ``catch://`` messages are not sent: ``notifykit catch`` shows them.
+            ``NOTIFYKIT_EMAIL``.  With ``catch://`` messages are not sent: ``notifykit catch`` shows them.  Several
+            providers are URLs with ``||`` between them, or a list of URLs, :class:`Account` and
+            :class:`~notifykit.ports.Provider` objects.
         sms: The provider of text messages; by default ``NOTIFYKIT_SMS``.
         push: The provider of pushes; by default ``NOTIFYKIT_PUSH``.
         chat: The provider of chat messages; by default ``NOTIFYKIT_CHAT``.
@@ -110,10 +113,10 @@ class Notifykit:
         *,
         event_types: Iterable[type | EventType] = (),
         channels: Iterable[Channel | str] | None = None,
-        email: str | None = None,
-        sms: str | None = None,
-        push: str | None = None,
-        chat: str | None = None,
+        email: Providers | None = None,
+        sms: Providers | None = None,
+        push: Providers | None = None,
+        chat: Providers | None = None,
         templates: str | os.PathLike[str] | None = None,
         egress: EgressRules | None = None,
         limits: Limits = DEFAULT_LIMITS,
@@ -551,6 +554,7 @@ class Notifykit:
 
     def _make_channels(self) -> list[Channel]:
         from .channels.plain import PlainRenderer
+        from .channels.tenant_accounts import TenantAccounts
 
         renderer = self.renderer(PlainRenderer())
         own: dict[str, dict[str, Any]] = {
@@ -558,7 +562,8 @@ class Notifykit:
         }
         if (store := _inboxes_of(self.store)) is not None:
             own[IN_APP] = {"store": store, "renderer": renderer}
-        return channels_of(self._given_channels, own, self._providers, renderer)
+        tenants = TenantAccounts(self.store)
+        return channels_of(self._given_channels, own, self._providers, renderer, tenants)
 
     @property
     def channels(self) -> Sequence[Channel]:

@@ -67,6 +67,11 @@ class MessageChannel:
     def check_address(self, address: str) -> str:
         return self._check_address(address)
 
+    @property
+    def timeout(self) -> timedelta:
+        """The deadline of one attempt."""
+        return self._timeout
+
     def destination(self, *, tenant: str, subscriber_id: str, address: str) -> Destination:
         return Destination(
             subscriber_id=subscriber_id,
@@ -84,13 +89,18 @@ class MessageChannel:
         Raises:
             TemplateError: The message cannot be made, so nothing was sent.
         """
-        message = self._render(claim, destination, now)
+        message = self.render(claim, destination, now=now)
         return await self.provider.send(message, claim, destination, now=now)
 
     async def aclose(self) -> None:
         await self.provider.aclose()
 
-    def _render(self, claim: Claim, destination: Destination, now: datetime) -> Message:
+    def render(self, claim: Claim, destination: Destination, *, now: datetime) -> Message:
+        """Return the message of a delivery.
+
+        Raises:
+            TemplateError: It cannot be made.
+        """
         try:
             message = self.renderer.render(claim, destination, now=now)
         except TemplateError:

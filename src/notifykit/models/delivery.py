@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -130,6 +131,8 @@ class Attempt(NamedTuple):
         retry_at: When the next attempt was planned for, if one was.
         response: The first bytes of the answer.
         reference: The provider's id of the message, if it gave one.
+        account: The provider's account that carried the message, without secrets; ``None`` for webhooks.
+        cost: What the message cost, to a millionth, as far as the operator's table says that.
     """
 
     delivery_id: str
@@ -143,6 +146,8 @@ class Attempt(NamedTuple):
     response: bytes = b""
     worker: str = ""
     reference: str | None = None
+    account: str | None = None
+    cost: Decimal | None = None
 
 
 class DigestEntry(NamedTuple):

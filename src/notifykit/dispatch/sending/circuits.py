@@ -92,7 +92,7 @@ class Circuits:
             self._changed[key] = (destination, after)
         elif probed and isinstance(outcome, Accepted):
             self._answering[key] = destination
-        if before is not None or after is not None:
+        if destination.route is None and (before is not None or after is not None):
             self.allow(destination.subscriber_id, self.places(destination))
 
     async def look(self) -> None:
