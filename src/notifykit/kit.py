@@ -32,7 +32,7 @@ from .models.subscription import Subscription
 from .options import (
     PARTS,
     EgressRules,
-    Providers,
+    GivenProviders,
     SystemClock,
     given_channels,
     given_providers,
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         Endpoints,
         Events,
         Preferences,
+        Providers,
         RecipientInbox,
         Recipients,
         Subscriptions,
@@ -113,10 +114,10 @@ class Notifykit:
         *,
         event_types: Iterable[type | EventType] = (),
         channels: Iterable[Channel | str] | None = None,
-        email: Providers | None = None,
-        sms: Providers | None = None,
-        push: Providers | None = None,
-        chat: Providers | None = None,
+        email: GivenProviders | None = None,
+        sms: GivenProviders | None = None,
+        push: GivenProviders | None = None,
+        chat: GivenProviders | None = None,
         templates: str | os.PathLike[str] | None = None,
         egress: EgressRules | None = None,
         limits: Limits = DEFAULT_LIMITS,
@@ -389,6 +390,13 @@ class Notifykit:
         from .admin import Recipients
 
         return Recipients(self.store, self._clock)
+
+    @property
+    def providers(self) -> Providers:
+        """Provider accounts that tenants have themselves: set, look, remove."""
+        from .admin import Providers
+
+        return Providers(self.store, self._clock, lambda: self._the_guard().vet)
 
     @checked(recipient_id=checks.identifier)
     def preferences(self, recipient_id: str, *, tenant: str) -> Preferences:

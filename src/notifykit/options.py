@@ -64,10 +64,10 @@ def given_channels(given: Iterable[Channel | str] | None) -> tuple[Channel | str
 
 
 #: What may be given for the provider of a channel: a URL, several with ``||`` between them, objects, or a list.
-Providers = str | Provider | Account | Sequence[str | Provider | Account]
+GivenProviders = str | Provider | Account | Sequence[str | Provider | Account]
 
 
-def given_providers(given: Mapping[str, Providers | None]) -> dict[str, tuple[Account, ...]]:
+def given_providers(given: Mapping[str, GivenProviders | None]) -> dict[str, tuple[Account, ...]]:
     """Return the accounts of each channel to people, by default those of the environment.
 
     Raises:
@@ -77,7 +77,10 @@ def given_providers(given: Mapping[str, Providers | None]) -> dict[str, tuple[Ac
     for name, providers in given.items():
         wanted = os.environ.get(PROVIDERS[name], "").strip() if providers is None else providers
         if not isinstance(wanted, str | tuple) or wanted:
-            accounts[name] = accounts_of(wanted)
+            try:
+                accounts[name] = accounts_of(wanted)
+            except ConfigurationError as error:
+                raise unusable([f"{name}: {error}"]) from None
             with contextlib.suppress(MissingExtraError):  # which a process that only publishes need not have
                 routed_channel(name, accounts[name])
     return accounts
@@ -185,11 +188,16 @@ class EgressRules:
         return Guard(self.allow, allow_http=self.allow_http, allow_names=self.allow_names)
 
 
-def _providers(value: object) -> str | None:
-    return _url(value) if isinstance(value, str) else None  # objects are judged as accounts
-
-
 _url = checks.text(most=8192, empty=True)
+
+
+def _providers(value: object) -> str | None:
+    if isinstance(value, str):
+        return _url(value)
+    if isinstance(value, list | tuple | Account) or checks.having("send", "aclose", what="Provider")(value) is None:
+        return None  # what they are made of is judged when they are taken apart
+    return f"must be the URL of a provider, an Account, a Provider or a list of these, not {checks.kind_of(value)}"
+
 
 #: What a kit is made of.
 PARTS: Mapping[str, checks.Check] = {
@@ -214,10 +222,10 @@ class KitOptions(StoreOptions, total=False):
 
     event_types: Iterable[type | EventType]
     channels: Iterable[Channel | str] | None
-    email: Providers | None
-    sms: Providers | None
-    push: Providers | None
-    chat: Providers | None
+    email: GivenProviders | None
+    sms: GivenProviders | None
+    push: GivenProviders | None
+    chat: GivenProviders | None
     templates: str | os.PathLike[str] | None
     egress: EgressRules | None
     limits: Limits

@@ -10,17 +10,18 @@ import asyncio
 import json
 import ssl
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlencode
 
 import attrs
 
+from ..errors import ConfigurationError
 from ..models.delivery import Claim
 from ..models.destination import Destination
 from ..models.messages import Message
-from ..models.outcome import CircuitEffect, Outcome, Transient, Uncertain, Unsent
+from ..models.outcome import Accepted, CircuitEffect, Outcome, Transient, Uncertain, Unsent
 from .http_answers import HttpAnswer
 from .messages import MessageChannel, any_address
 from .plain import PlainRenderer
@@ -34,13 +35,15 @@ if TYPE_CHECKING:
 
 #: How much of an answer is read.
 BODY_CAP = 16 * 1024
+#: How many seconds a check of an account may take, and how many bytes of a refusal are shown.
+_CHECK, _SHOWN = 15.0, 200
 #: From here on the request may arrive as a whole, even if this process fails to hear of it.
 _SENT = frozenset({"http11.send_request_body.started", "http2.send_request_body.started"})
 
 
 @attrs.frozen(kw_only=True)
 class HttpRequest:
-    """A POST to a vendor.
+    """A request to a vendor, most of them a POST.
 
     Attributes:
         headers: Without ``Content-Length``; they may have secrets.
@@ -49,6 +52,7 @@ class HttpRequest:
     url: str
     headers: Mapping[str, str] = attrs.field(repr=False)
     body: bytes = attrs.field(repr=False)
+    method: str = "POST"
 
     @classmethod
     def of_json(cls, url: str, value: Any, headers: Mapping[str, str]) -> HttpRequest:
@@ -165,6 +169,36 @@ class HttpProvider:
         return HttpAnswer(status=exchange.status, headers=exchange.headers, body=body)
 
 
+class ChecksAccount(Protocol):
+    """Optional: a vendor whose API has a request that needs the account's key and changes nothing."""
+
+    def check_request(self, *, now: datetime) -> HttpRequest:
+        """Return that request."""
+        ...
+
+    def check_answer(self, answer: HttpAnswer) -> str | None:
+        """Return what its answer says, in a few words; ``None`` if the account cannot be used."""
+        ...
+
+
+class CheckedHttpProvider(HttpProvider):
+    """A provider whose account can be tried without sending anything."""
+
+    async def check(self) -> str:
+        """See :class:`notifykit.ports.ChecksConnection`."""
+        vendor: Any = self._vendor
+        now = datetime.now(UTC)
+        answer = await self._post(vendor.check_request(now=now), _CHECK)
+        if not isinstance(answer, HttpAnswer):
+            reason = "accepted" if isinstance(answer, Accepted) else answer.reason
+            raise ConfigurationError(f"{self.account}: the vendor cannot be reached: {reason}")
+        found = vendor.check_answer(answer)
+        if found is None:
+            text = answer.body[:_SHOWN].decode("utf-8", "replace")
+            raise ConfigurationError(f"{self.account}: the vendor refused: {answer.status} {text}".rstrip())
+        return f"{self.account}, {found}"
+
+
 def http_channel(
     channel: str,
     vendor: Vendor,
@@ -183,10 +217,11 @@ def http_channel(
         check_address: See :class:`~notifykit.channels.messages.MessageChannel`.
         http2: See :class:`HttpProvider`.
     """
+    kind = CheckedHttpProvider if hasattr(vendor, "check_request") else HttpProvider
     return MessageChannel(
         channel,
         renderer or PlainRenderer(),
-        HttpProvider(vendor, connections=url.connections, http2=http2),
+        kind(vendor, connections=url.connections, http2=http2),
         check_address=check_address,
         timeout=url.timeout,
     )
@@ -213,7 +248,7 @@ class _Exchange:
 
         headers = {"accept-encoding": "identity", "user-agent": "notifykit", **request.headers}
         sending = httpx.Request(
-            "POST", request.url, headers=headers, content=request.body, extensions={"trace": self.trace}
+            request.method, request.url, headers=headers, content=request.body, extensions={"trace": self.trace}
         )
         response = await transport.handle_async_request(sending)
         try:

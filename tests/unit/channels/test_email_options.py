@@ -9,7 +9,7 @@ import pytest
 
 from notifykit import ConfigurationError, Notifykit
 from notifykit.channels.email import Mailbox, SmtpOptions, channel_from_url, parse_url
-from notifykit.channels.messages import MessageChannel
+from notifykit.channels.routed import RoutedChannel
 
 
 def test_an_ordinary_url() -> None:
@@ -114,11 +114,11 @@ async def test_a_kit_has_an_e_mail_channel(monkeypatch: pytest.MonkeyPatch) -> N
         Notifykit("memory://", channels=[own]) as replaced,
     ):
         channel = found.channels[2]
-        assert isinstance(channel, MessageChannel)
-        assert ("email", "smtp://localhost:25") == (channel.name, channel.provider.account)
+        assert isinstance(channel, RoutedChannel)
+        assert ("email", ["smtp://localhost:25"]) == (channel.name, [it.provider.account for it in channel.members])
         assert ["webhook", "in_app"] == [each.name for each in without.channels]
         assert own is replaced.channels[2]
-        with pytest.raises(ConfigurationError, match="email: must be text"):
+        with pytest.raises(ConfigurationError, match=r"email: must be the URL of a provider, an Account, .* not int"):
             Notifykit("memory://", email=5)  # type: ignore[arg-type]
 
 
