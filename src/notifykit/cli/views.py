@@ -182,6 +182,8 @@ def attempt(value: Attempt) -> dict[str, Any]:
         "response": value.response.decode("utf-8", "replace"),
         "worker": value.worker,
         "reference": value.reference,
+        "account": value.account,
+        "cost": None if value.cost is None else f"{value.cost.normalize():f}",
     }
 
 

@@ -35,7 +35,7 @@ class ProviderAccount:
 
     tenant: str = attrs.field(validator=field_check(checks.tenant))
     id: str = attrs.field(validator=field_check(one_of(CHANNELS)))
-    url: str = attrs.field(repr=False, validator=field_check(text(most=4096)))
+    url: str = attrs.field(repr=False, validator=field_check(text(most=4096, empty=True)))
     version: int = attrs.field(default=0, validator=field_check(checks.whole(0, 2**31 - 1)))
 
     @property

@@ -51,9 +51,11 @@ class UnreadableProviderAccount(ProviderAccount):
     """Stands in for a tenant's account whose row is damaged or cannot be decrypted; its messages wait.
 
     Attributes:
+        id: May be what no channel is called.
         error: Why the URL cannot be decrypted; ``None`` if the row itself is damaged.
     """
 
+    id: str
     error: NotifykitError | None = attrs.field(default=None, eq=False)
 
 
