@@ -47,7 +47,9 @@ def members(**given: Any) -> list[str]:
 
 def test_several_providers_in_one_url() -> None:
     """With and without blanks around what separates them, in the order in which they are used."""
-    found = accounts_of(f"{POSTMARK}&weight=3||smtp://h.example?weight=1&sender=a@b.example  ||  sendgrid://K@?weight=0")
+    found = accounts_of(
+        f"{POSTMARK}&weight=3||smtp://h.example?weight=1&sender=a@b.example  ||  sendgrid://K@?weight=0"
+    )
 
     assert [POSTMARK, "smtp://h.example?sender=a@b.example", "sendgrid://K@"] == [each.provider for each in found]
     assert [3.0, 1.0, 0.0] == [each.options.weight for each in found]
