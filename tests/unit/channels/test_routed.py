@@ -41,10 +41,10 @@ class Scripted:
     answer: Outcome = GOOD
     asked: int = 0
     is_closed: bool = False
+    account: str = ""
 
-    @property
-    def account(self) -> str:
-        return f"{self.name}://"
+    def __attrs_post_init__(self) -> None:
+        self.account = f"{self.name}://"
 
     async def send(self, message: Message, claim: Claim, destination: Destination, *, now: datetime) -> Outcome:
         self.asked += 1
@@ -87,8 +87,8 @@ class Bench:
 async def bench(*given: Any, url: str = "memory://", **options: Any) -> AsyncIterator[Bench]:
     told: list[TelemetryEvent] = []
     clock = FakeClock(datetime.now(UTC))
-    given_for = options.pop("channel", "sms")
-    async with Notifykit(url, clock=clock, subscribers=[told.append], **{given_for: list(given)}, **options) as kit:
+    options[options.pop("channel", "sms")] = list(given)
+    async with Notifykit(url, clock=clock, subscribers=[told.append], **options) as kit:
         channels = [each for each in kit.channels if isinstance(each, RoutedChannel)]
         dispatcher = kit.dispatcher(channels)
         yield Bench(kit, clock, dispatcher, told)

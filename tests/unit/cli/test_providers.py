@@ -65,7 +65,8 @@ def test_no_provider(cli: Command) -> None:
 def test_accounts_are_checked(cli: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that is refused makes the exit code 1; one that cannot be checked says so."""
     cli("migrate")
-    with VendorServer(Reply(body=b'{"Name": "shop"}'), Reply(status=401, body=b'{"ErrorCode": 10}')) as server:
+    with VendorServer(Reply(status=401, body=b'{"ErrorCode": 10}')) as server:
+        server.reply(Reply(status=200, body=b'{"Name": "shop"}'))
         url = f"postmark://SECRET@?sender=a@b.example&endpoint={server.url.rstrip('/')}"
         monkeypatch.setenv("NOTIFYKIT_EMAIL", f"{url} || mailgun://SECRET@example.org?sender=a@b.example")
         good, bad = cli("providers", "check", "--json"), cli("providers", "check", "email")
