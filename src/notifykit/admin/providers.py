@@ -26,7 +26,9 @@ _channel = checks.one_of(CHANNELS)
 #: What reads the operator's files or environment, or leads into the operator's network.
 _PLACES = re.compile(r"\b(?:env|file):")
 _REFUSED = ("ca", "costs", "endpoint")
+#: The usual port of each scheme, and those that a mail server may have: others belong to other services.
 _SMTP_PORTS = {"smtp": 587, "smtps": 465}
+_MAIL_PORTS = frozenset({25, 465, 587, 2465, 2525, 2587})
 
 
 class Providers:
@@ -101,8 +103,11 @@ class Providers:
         parts = urlsplit(url)
         if parts.scheme not in _SMTP_PORTS:
             return
+        port = parts.port or _SMTP_PORTS[parts.scheme]
+        if port not in _MAIL_PORTS:
+            raise InvalidInputError([f"url: {port} is not a port of mail servers"])
         try:
-            await self._vet()(parts.hostname or "", parts.port or _SMTP_PORTS[parts.scheme])
+            await self._vet()(parts.hostname or "", port)
         except DestinationRefusedError as error:
             raise InvalidInputError([f"url: the mail server is not one that a tenant may name: {error}"]) from None
         except WireError:

@@ -70,6 +70,7 @@ def test_sync_callers_have_them_too() -> None:
         ("email", "smtp://93.184.216.34?sender=a@b.example&tls=off", "tls=off is for the operator's own"),
         ("email", "smtp://127.0.0.1?sender=a@b.example", "the mail server is not one that a tenant may name"),
         ("email", "smtps://10.0.0.1:465?sender=a@b.example", "the mail server is not one that a tenant may name"),
+        ("email", "smtp://93.184.216.34:6379?sender=a@b.example", "6379 is not a port of mail servers"),
         ("email", "smtp://nowhere.invalid?sender=a@b.example", "the mail server"),
     ],
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from notifykit import Notifykit
+from notifykit import Event, Notifykit
 from notifykit.models.circuit import OpenCircuit
 from notifykit.testing import Reply, VendorServer
 from tests.unit.cli.driving import Command
@@ -107,3 +107,33 @@ def test_a_test_message_of_each_channel(
     monkeypatch.setenv(f"NOTIFYKIT_{channel.upper()}", f"catch://{tmp_path / 'caught.jsonl'}")
 
     assert 0 == cli("providers", "test-send", channel, address).code
+
+
+def test_where_a_message_went_and_what_it_cost(cli: Command, store_url: str, tmp_path: Path) -> None:
+    """The timeline of a delivery and the explanation for a person say it."""
+    costs = tmp_path / "costs.csv"
+    costs.write_text("*,0.075\n")
+
+    async def work() -> str:
+        kit = Notifykit(store_url, create=True, sms=f"catch://{tmp_path / 'caught.jsonl'}?costs={costs}")
+        async with kit:
+            await kit.recipients.save("user:42", tenant="default", sms="+4915123456789")
+            receipt = await kit.apublish(
+                Event(type="code.requested", data={}, to=["user:42"], channels=["sms"]), tenant="default"
+            )
+            dispatcher = kit.dispatcher()
+            while await dispatcher.step():
+                pass
+            return receipt.event_id
+
+    event_id = asyncio.run(work())
+    (delivery,) = cli("deliveries", "list", "--json").records
+    (attempt,) = cli("deliveries", "show", delivery["id"], "--json").record["timeline"]
+
+    assert ("catch", "0.075") == (attempt["account"], attempt["cost"])
+    assert "over catch, cost 0.075, reference caught:dlv_" in " ".join(
+        cli("deliveries", "show", delivery["id"]).out.split()
+    )
+    explained = cli("explain", event_id, "--recipient", "user:42").out
+    assert "sms: delivered over catch, reference caught:dlv_" in explained
+    assert ", cost 0.075" in explained
