@@ -158,6 +158,20 @@ async def test_while_no_provider_works_messages_wait() -> None:
     assert ["first://"] == [each.key for each in it.told if isinstance(each, CircuitClosed)]
 
 
+async def test_what_is_too_late_does_not_wait_for_a_provider() -> None:
+    """It expires although no account can take it."""
+    async with bench(Scripted("first", NO_KEY)) as it:
+        await it.subscribe(1)
+        await it.publish()
+        await it.publish(expires_at=it.clock.now() + timedelta(seconds=5))
+        held = [each.state for each in await it.deliveries()]
+        await it.work(after=10)
+        (late,) = [each for each in await it.deliveries() if each.expires_at is not None]
+
+    assert DeliveryState.HELD in held
+    assert DeliveryState.EXPIRED is late.state
+
+
 async def test_a_text_message_that_may_have_arrived_is_not_sent_again() -> None:
     """Not over the other provider either; an e-mail is."""
     first, second = Scripted("first", Uncertain(reason="timeout")), Scripted("second")

@@ -90,13 +90,9 @@ class Sender:
         channel = self.channels.get(self.lane.channel)
         self._router = channel if isinstance(channel, RoutesDeliveries) else None
 
-    async def work(self) -> None:
-        """Send one claim after the other as long as any may be sent now, called by the backlog."""
-        self.backlog.arrived()
-        await self.pull()
-
-    async def pull(self, most: int = sys.maxsize) -> None:
+    async def work(self, most: int = sys.maxsize) -> None:
         """Send one claim after the other, waiting for each, as long as any may be sent now and at most so many."""
+        self.backlog.arrived()
         for _ in range(most):
             turn = self.backlog.take()
             if turn is None:
@@ -124,7 +120,7 @@ class Sender:
             except StoreError:
                 self.release(claim, started)
                 return None
-        if self._router is not None and destination is not None:
+        if self._router is not None and destination is not None and decide(claim, destination, now=started) is SEND:
             try:
                 routed = await self._router.route(claim, destination, self.circuits, now=started)
             except StoreError:
