@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: The parameters of a URL that are read here and not by the provider.
 _OPTIONS = ("weight", "costs", "failures", "slow")
-_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
+_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 #: How many accounts a channel may have.
 MOST = 16
 

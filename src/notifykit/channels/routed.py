@@ -20,6 +20,7 @@ from ..models.delivery import Claim
 from ..models.destination import Destination
 from ..models.messages import Message, SmsMessage
 from ..models.outcome import Accepted, Outcome, Uncertain
+from ..models.routing import MAX_COST
 from ..policies.decide import HOLD, Hold
 from ..policies.retry import Rng
 from ..policies.routing import Candidate, Health, choose, is_critical
@@ -85,7 +86,8 @@ class Member:
         price = self.health.options.price(_countries(destination))
         if price is not None and isinstance(message, SmsMessage):
             price *= segments(plain(message.text)).total
-        return None if price is None else price.quantize(_MILLIONTH)
+        # What cannot be recorded would be taken for a fault of the channel, and the message sent again.
+        return None if price is None else min(price, MAX_COST - 1).quantize(_MILLIONTH)
 
 
 class RoutedChannel:
@@ -194,6 +196,8 @@ class RoutedChannel:
 
     async def _set_up_tenant(self, url: str) -> tuple[Member, ...]:
         """Return the accounts of a tenant's URL, set up once; none if that is not possible (any more)."""
+        if url not in self._of_tenants and len(self._of_tenants) >= _KEPT:
+            await self._make_room()  # before: while this task waits, another one may close what is idle
         members = self._of_tenants.get(url)
         if members is None:
             try:
@@ -202,15 +206,14 @@ class RoutedChannel:
                 return ()
             self._of_tenants[url] = members
         self._of_tenants.move_to_end(url)
-        if len(self._of_tenants) > _KEPT:
-            await self._make_room()
         return members
 
     async def _make_room(self) -> None:
-        idle = (url for url, members in self._of_tenants.items() if not any(each.health.in_flight for each in members))
-        oldest = next(idle, None)
-        if oldest is not None and oldest != next(reversed(self._of_tenants)):
-            await _close(self._of_tenants.pop(oldest))
+        for url, members in self._of_tenants.items():
+            if not any(each.health.in_flight for each in members):
+                del self._of_tenants[url]
+                return await _close(members)
+        return None
 
 
 def check_of(channel: str) -> Callable[[str], str]:

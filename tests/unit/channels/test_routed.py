@@ -88,7 +88,9 @@ async def bench(*given: Any, url: str = "memory://", **options: Any) -> AsyncIte
     told: list[TelemetryEvent] = []
     clock = FakeClock(datetime.now(UTC))
     options[options.pop("channel", "sms")] = list(given)
-    async with Notifykit(url, clock=clock, subscribers=[told.append], **options) as kit:
+    if "store" not in options:
+        options["url"] = url
+    async with Notifykit(clock=clock, subscribers=[told.append], **options) as kit:
         channels = [each for each in kit.channels if isinstance(each, RoutedChannel)]
         dispatcher = kit.dispatcher(channels)
         yield Bench(kit, clock, dispatcher, told)
@@ -156,6 +158,20 @@ async def test_while_no_provider_works_messages_wait() -> None:
     assert asked <= 5
     assert {DeliveryState.DELIVERED} == {each.state for each in delivered}
     assert ["first://"] == [each.key for each in it.told if isinstance(each, CircuitClosed)]
+
+
+async def test_the_circuit_of_an_account_that_is_gone_is_forgotten() -> None:
+    """After a day without a probe: with another key an account has another name."""
+    async with bench(Scripted("first", NO_KEY)) as it:
+        await it.subscribe(1)
+        await it.publish()
+    kept = []
+    async with bench(Scripted("second"), store=it.kit.store) as again:
+        for after in (3600, 90_000):
+            await again.work(after=after)
+            kept.append([each.key for each in await again.kit.store.circuits()])
+
+    assert [["first://"], []] == kept
 
 
 async def test_what_is_too_late_does_not_wait_for_a_provider() -> None:
