@@ -86,7 +86,15 @@ class ProviderUrl:
         Raises:
             ConfigurationError: It cannot be read.
         """
-        return _secret(self, self.options[name]) if name in self.options else None
+        return self.read(self.options[name]) if name in self.options else None
+
+    def read(self, text: str) -> str:
+        """Return a secret: the text itself, or what ``env:NAME`` or ``file:PATH`` has.
+
+        Raises:
+            ConfigurationError: It cannot be read.
+        """
+        return _secret(self, text)
 
     def choice(self, name: str, values: Mapping[str, str]) -> str:
         """Return the value that an option names; by default the first one.

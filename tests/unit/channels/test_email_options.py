@@ -97,6 +97,23 @@ def test_what_is_wrong_is_said_without_the_password(url: str, said: str) -> None
     assert refused.value.__cause__ is None
 
 
+def test_a_password_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an environment variable or a file, as with every provider; the error says which is missing."""
+    file = tmp_path / "password"
+    file.write_text("from a file\n")
+    monkeypatch.setenv("SMTP_PASSWORD", "p/w@env")
+    path = str(file).replace("/", "%2F")
+
+    found = [
+        parse_url(f"smtp://shop:{place}@h.example?sender=a@b.example").password
+        for place in ("env:SMTP_PASSWORD", f"file:{path}", "envelope")
+    ]
+
+    assert ["p/w@env", "from a file", "envelope"] == found
+    with pytest.raises(ConfigurationError, match="smtp: the environment variable NOWHERE is not set"):
+        parse_url("smtp://shop:env:NOWHERE@h.example?sender=a@b.example")
+
+
 def test_a_file_of_certificates_that_is_not_there(tmp_path: Path) -> None:
     """The option is named."""
     with pytest.raises(ConfigurationError, match="email: ca: "):
