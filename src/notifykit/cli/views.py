@@ -249,6 +249,7 @@ def person_explanation(value: PersonExplanation) -> dict[str, Any]:
         "event": None if value.event is None else event(value.event),
         "reached_by": value.reached_by,
         "deliveries": [delivery(each) for each in value.deliveries],
+        "last_attempts": {id_: attempt(each) for id_, each in value.attempts.items()},
         "verdicts": [{"subscription": subscription(of), "verdict": str(verdict)} for of, verdict in value.verdicts],
         "steps": [
             {

@@ -137,3 +137,5 @@ def test_where_a_message_went_and_what_it_cost(cli: Command, store_url: str, tmp
     explained = cli("explain", event_id, "--recipient", "user:42").out
     assert "sms: delivered over catch, reference caught:dlv_" in explained
     assert ", cost 0.075" in explained
+    told = cli("explain", event_id, "--recipient", "user:42", "--json").record
+    assert {delivery["id"]: attempt} == told["last_attempts"]
