@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .admin import Explanation as Explanation
     from .admin import PersonExplanation as PersonExplanation
     from .admin import Preferences as Preferences
+    from .admin import Providers as Providers
     from .admin import RecipientInbox as RecipientInbox
     from .admin import Recipients as Recipients
     from .admin import Subscriptions as Subscriptions
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from .blocking import Blocking as Blocking
     from .catalog import EventCatalog as EventCatalog
     from .catalog import event as event
+    from .channels.accounts import Account as Account
     from .default import apublish as apublish
     from .default import apublish_many as apublish_many
     from .default import configure as configure
@@ -88,6 +90,7 @@ if TYPE_CHECKING:
     from .models.preferences import Scope as Scope
     from .models.preferences import Selector as Selector
     from .models.preferences import Setting as Setting
+    from .models.provider_account import ProviderAccount as ProviderAccount
     from .models.quiet_hours import QuietHours as QuietHours
     from .models.quiet_hours import Weekday as Weekday
     from .models.quiet_hours import Window as Window
@@ -99,6 +102,7 @@ if TYPE_CHECKING:
     from .models.recipient import RecipientAddress as RecipientAddress
     from .models.recipient import TenantPreferences as TenantPreferences
     from .models.retry import RetryPolicy as RetryPolicy
+    from .models.routing import RouteOptions as RouteOptions
     from .models.steps import Step as Step
     from .models.subscription import Subscription as Subscription
     from .models.throttle import Throttle as Throttle
@@ -127,6 +131,7 @@ _HOMES = {
             "Explanation",
             "PersonExplanation",
             "Preferences",
+            "Providers",
             "RecipientInbox",
             "Recipients",
             "Subscriptions",
@@ -137,6 +142,7 @@ _HOMES = {
     "Retry": ".admin.endpoints",
     "Blocking": ".blocking",
     **dict.fromkeys(("EventCatalog", "event"), ".catalog"),
+    "Account": ".channels.accounts",
     **dict.fromkeys(("apublish", "apublish_many", "configure", "default_kit", "publish", "publish_many"), ".default"),
     "Dispatcher": ".dispatch.runtime.dispatcher",
     **dict.fromkeys(("DispatchSettings", "LaneSettings"), ".dispatch.settings"),
@@ -184,7 +190,9 @@ _HOMES = {
     **dict.fromkeys(("QuietHours", "Weekday", "Window"), ".models.quiet_hours"),
     **dict.fromkeys(("ProviderReceipt", "ReceiptKind"), ".models.receipt"),
     **dict.fromkeys(("Consent", "Person", "Recipient", "RecipientAddress", "TenantPreferences"), ".models.recipient"),
+    "ProviderAccount": ".models.provider_account",
     "RetryPolicy": ".models.retry",
+    "RouteOptions": ".models.routing",
     "Step": ".models.steps",
     "Throttle": ".models.throttle",
     "Subscription": ".models.subscription",
@@ -196,6 +204,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Account",
     "AddressState",
     "AddressedChannel",
     "Attempt",
@@ -253,7 +262,9 @@ __all__ = [
     "PersonExplanation",
     "Preferences",
     "Priority",
+    "ProviderAccount",
     "ProviderReceipt",
+    "Providers",
     "PublishOptions",
     "Purpose",
     "QuietHours",
@@ -267,6 +278,7 @@ __all__ = [
     "Resource",
     "Retry",
     "RetryPolicy",
+    "RouteOptions",
     "SchemaError",
     "Scope",
     "Selector",

@@ -17,6 +17,7 @@ from .admin import (
     Endpoints,
     Events,
     Preferences,
+    Providers,
     RecipientInbox,
     Recipients,
     Subscriptions,
@@ -157,6 +158,15 @@ class BlockingTenantSettings(_Part):
     localize = _Waits(TenantSettings.localize)
 
 
+class BlockingProviders(_Part):
+    """See :class:`~notifykit.admin.providers.Providers`."""
+
+    set = _Waits(Providers.set)
+    get = _Waits(Providers.get)
+    list = _Waits(Providers.list)
+    remove = _Waits(Providers.remove)
+
+
 class BlockingRecipientInbox(_Part):
     """See :class:`~notifykit.admin.inbox.RecipientInbox`."""
 
@@ -182,6 +192,7 @@ class Blocking:
         self.deliveries = BlockingDeliveries(portal, lambda kit: kit.deliveries)
         self.events = BlockingEvents(portal, lambda kit: kit.events)
         self.recipients = BlockingRecipients(portal, lambda kit: kit.recipients)
+        self.providers = BlockingProviders(portal, lambda kit: kit.providers)
 
     def inbox(self, recipient_id: str, *, tenant: str) -> BlockingRecipientInbox:
         """Return a person's in-app inbox; see :meth:`notifykit.Notifykit.inbox`."""

@@ -33,6 +33,7 @@ from .models.subscription import Subscription
 from .options import (
     PARTS,
     EgressRules,
+    GivenProviders,
     SystemClock,
     given_channels,
     given_providers,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
         Endpoints,
         Events,
         Preferences,
+        Providers,
         RecipientInbox,
         Recipients,
         Subscriptions,
@@ -89,7 +91,9 @@ class Notifykit:
         channels: What deliveries go over beside webhooks: channels, or their URLs (``toy://``); by default what
             ``NOTIFYKIT_CHANNELS`` lists, with commas.  One whose name is ``webhook`` or ``in_app`` replaces ours.
         email: The provider of e-mails, such as ``smtp://user:password@host:587?sender=shop@example.org``; by default
-            ``NOTIFYKIT_EMAIL``.  With ``catch://`` messages are not sent: ``notifykit catch`` shows them.
+            ``NOTIFYKIT_EMAIL``.  With ``catch://`` messages are not sent: ``notifykit catch`` shows them.  Several
+            providers are URLs with ``||`` between them, or a list of URLs, :class:`Account` and
+            :class:`~notifykit.ports.Provider` objects.
         sms: The provider of text messages; by default ``NOTIFYKIT_SMS``.
         push: The provider of pushes, or several joined by `` && ``; by default ``NOTIFYKIT_PUSH``.
         chat: The provider of chat messages; by default ``NOTIFYKIT_CHAT``.
@@ -112,10 +116,10 @@ class Notifykit:
         *,
         event_types: Iterable[type | EventType] = (),
         channels: Iterable[Channel | str] | None = None,
-        email: str | None = None,
-        sms: str | None = None,
-        push: str | None = None,
-        chat: str | None = None,
+        email: GivenProviders | None = None,
+        sms: GivenProviders | None = None,
+        push: GivenProviders | None = None,
+        chat: GivenProviders | None = None,
         templates: str | os.PathLike[str] | None = None,
         egress: EgressRules | None = None,
         limits: Limits = DEFAULT_LIMITS,
@@ -390,6 +394,13 @@ class Notifykit:
 
         return Recipients(self.store, self._clock)
 
+    @property
+    def providers(self) -> Providers:
+        """Provider accounts that tenants have themselves: set, look, remove."""
+        from .admin import Providers
+
+        return Providers(self.store, self._clock, lambda: self._the_guard().vet)
+
     @checked(recipient_id=checks.identifier)
     def preferences(self, recipient_id: str, *, tenant: str) -> Preferences:
         """Return what a person wants, to change it: settings, mutes, quiet hours, consents."""
@@ -554,6 +565,7 @@ class Notifykit:
 
     def _make_channels(self) -> list[Channel]:
         from .channels.plain import PlainRenderer
+        from .channels.tenant_accounts import TenantAccounts
 
         renderer = self.renderer(PlainRenderer())
         own: dict[str, dict[str, Any]] = {
@@ -561,7 +573,8 @@ class Notifykit:
         }
         if (store := _inboxes_of(self.store)) is not None:
             own[IN_APP] = {"store": store, "renderer": renderer}
-        return channels_of(self._given_channels, own, self._providers, renderer)
+        tenants = TenantAccounts(self.store)
+        return channels_of(self._given_channels, own, self._providers, renderer, tenants)
 
     @property
     def channels(self) -> Sequence[Channel]:

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Literal
 
 import attrs
 
-from .channels import provider_channel_from_url
+from .channels import routed_channel
+from .channels.accounts import Account, accounts_of
 from .environment import ALLOW, ALLOW_HTTP, ALLOW_NAMES, CHANNELS, PROVIDERS, TEMPLATES, switch
 from .errors import ConfigurationError, MissingExtraError
 from .models import checks
 from .models.checks import field_check, optional
 from .models.event import EventType
 from .policies.admit import Limits
-from .ports import Channel, Clock, Store
+from .ports import Channel, Clock, Provider, Store
 from .stores import StoreOptions
 
 if TYPE_CHECKING:
@@ -62,18 +63,27 @@ def given_channels(given: Iterable[Channel | str] | None) -> tuple[Channel | str
     return channels
 
 
-def given_providers(given: Mapping[str, str | None]) -> dict[str, str]:
-    """Return the URL of the provider of each channel to people, by default that of the environment.
+#: What may be given for the provider of a channel: a URL, several with ``||`` between them, objects, or a list.
+GivenProviders = str | Provider | Account | Sequence[str | Provider | Account]
+
+
+def given_providers(given: Mapping[str, GivenProviders | None]) -> dict[str, tuple[Account, ...]]:
+    """Return the accounts of each channel to people, by default those of the environment.
 
     Raises:
         ConfigurationError: One is not acceptable.
     """
-    urls = {name: os.environ.get(PROVIDERS[name], "").strip() if url is None else url for name, url in given.items()}
-    for name, url in urls.items():
-        if url:
+    accounts: dict[str, tuple[Account, ...]] = {}
+    for name, providers in given.items():
+        wanted = os.environ.get(PROVIDERS[name], "").strip() if providers is None else providers
+        if not isinstance(wanted, str | tuple) or wanted:
+            try:
+                accounts[name] = accounts_of(wanted)
+            except ConfigurationError as error:
+                raise unusable([f"{name}: {error}"]) from None
             with contextlib.suppress(MissingExtraError):  # which a process that only publishes need not have
-                provider_channel_from_url(name, url)
-    return {name: url for name, url in urls.items() if url}
+                routed_channel(name, accounts[name])
+    return accounts
 
 
 def given_templates(given: str | os.PathLike[str] | None) -> str | None:
@@ -178,12 +188,23 @@ class EgressRules:
         return Guard(self.allow, allow_http=self.allow_http, allow_names=self.allow_names)
 
 
+_url = checks.text(most=8192, empty=True)
+
+
+def _providers(value: object) -> str | None:
+    if isinstance(value, str):
+        return _url(value)
+    if isinstance(value, list | tuple | Account) or checks.having("send", "aclose", what="Provider")(value) is None:
+        return None  # what they are made of is judged when they are taken apart
+    return f"must be the URL of a provider, an Account, a Provider or a list of these, not {checks.kind_of(value)}"
+
+
 #: What a kit is made of.
 PARTS: Mapping[str, checks.Check] = {
     "url": optional(checks.text(most=4096)),
     "event_types": checks.iterable,
     "channels": optional(checks.iterable),
-    **dict.fromkeys(PROVIDERS, optional(checks.text(most=4096, empty=True))),
+    **dict.fromkeys(PROVIDERS, optional(_providers)),
     "templates": optional(checks.instance(str, os.PathLike)),
     "egress": optional(checks.instance(EgressRules)),
     "limits": checks.instance(Limits),
@@ -201,10 +222,10 @@ class KitOptions(StoreOptions, total=False):
 
     event_types: Iterable[type | EventType]
     channels: Iterable[Channel | str] | None
-    email: str | None
-    sms: str | None
-    push: str | None
-    chat: str | None
+    email: GivenProviders | None
+    sms: GivenProviders | None
+    push: GivenProviders | None
+    chat: GivenProviders | None
     templates: str | os.PathLike[str] | None
     egress: EgressRules | None
     limits: Limits

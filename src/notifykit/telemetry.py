@@ -35,6 +35,7 @@ class DeliveryAttempted:
         due_in: Until the next attempt, if one follows.
         took: From the start of the attempt to its outcome.
         waited: From publishing to the start of the attempt.
+        account: The provider's account that carried the message, without secrets.
     """
 
     name: ClassVar[str] = "delivery.attempted"
@@ -55,6 +56,7 @@ class DeliveryAttempted:
     due_in: timedelta | None
     took: timedelta
     waited: timedelta
+    account: str | None = None
 
 
 @attrs.frozen(kw_only=True)

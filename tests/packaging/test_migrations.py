@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from operator import attrgetter
 from typing import Any
 
@@ -34,6 +35,7 @@ from notifykit import (
 from notifykit.models.circuit import OpenCircuit
 from notifykit.models.delivery import Attempt, DeliveryState, DigestEntry, Lane, Priority
 from notifykit.models.inbox import InboxFilter
+from notifykit.models.provider_account import ProviderAccount
 from notifykit.models.receipt import ReceiptRecord
 from notifykit.models.recipient import Recipient, TenantPreferences
 from notifykit.models.subscription import MatchQuery, Subscription
@@ -58,7 +60,7 @@ from tests.databases import new_database
 ACME = "acme"
 LEASE = timedelta(minutes=1)
 #: The schema that the newest migration starts from.
-BEFORE_HEAD = "0010"
+BEFORE_HEAD = "0011"
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -599,6 +601,37 @@ async def test_receipts_find_messages_of_schema_0010(fresh_url):
         found.append(await kit.store.find_deliveries(ACME, DeliveryFilter(), limit=9))
     assert [[new.id], [new.id]] == [[match.delivery.id for match in matches] for matches in (before, after)]
     assert [[None], ["delivered"]] == [[delivery.receipt for delivery in each] for each in found]
+
+
+async def test_attempts_of_schema_0010_name_no_account(fresh_url):
+    """They are read as before; what only the newer version knows does not outlive a step back."""
+    await upgrade(fresh_url)
+    event = make_event(at=at(1))
+    new = make_delivery(event, "user:1", channel="sms", address="+4915100")
+    async with Notifykit(fresh_url, create=False) as kit:
+        await kit.store.append([event])
+        (taken,) = await kit.store.take(9, now=at(2), lease=LEASE)
+        await kit.store.settle([Settlement(taken.id, 1, [new])], now=at(2), lease=LEASE, worker="w")
+        for number, state in ((1, DeliveryState.PENDING), (2, DeliveryState.DELIVERED)):
+            (claim,) = await kit.store.claim(
+                Lane("sms", Priority.NORMAL), 9, now=at(2 + number), lease=LEASE, worker="w"
+            )
+            attempt = Attempt(
+                new.id, number, at(3), timedelta(0), "accepted", account="twilio://key-1", cost=Decimal("0.075")
+            )
+            await kit.store.record([Record(new.id, claim.fence, state, None, at(3), at(3), attempt)])
+        before = await kit.store.attempts(ACME, new.id)
+        await kit.store.save(ProviderAccount(tenant=ACME, id="sms", url="twilio://A:B@"))
+
+    await _downgrade(fresh_url, "0010")
+    await upgrade(fresh_url)
+
+    async with Notifykit(fresh_url, create=False) as kit:
+        after = await kit.store.attempts(ACME, new.id)
+        accounts = await kit.store.page(ProviderAccount, ACME, limit=9)
+    assert [("twilio://key-1", Decimal("0.075"))] * 2 == [(one.account, one.cost) for one in before]
+    assert [one._replace(account=None, cost=None) for one in before] == after
+    assert [] == accounts
 
 
 async def _records(kit: Notifykit) -> tuple[Endpoint, Subscription, OpenCircuit]:

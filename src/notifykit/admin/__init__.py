@@ -11,6 +11,7 @@ from .events import Events, Explanation
 from .explain import PersonExplanation
 from .inbox import RecipientInbox
 from .preferences import Cell, Preferences, TenantSettings
+from .providers import Providers
 from .recipient_changes import RecipientFields
 from .recipient_import import ImportReport, LineProblem
 from .recipients import Recipients
@@ -31,6 +32,7 @@ __all__ = [
     "LineProblem",
     "PersonExplanation",
     "Preferences",
+    "Providers",
     "RecipientFields",
     "RecipientInbox",
     "Recipients",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import attrs
 
 from ..errors import InvalidInputError
 from ..models.audience import Audience
-from ..models.delivery import Delivery, EventDetails
+from ..models.delivery import Attempt, Delivery, EventDetails
 from ..models.event import EventType, StoredEvent
 from ..models.event_type import ALL_TENANTS, StoredEventType
 from ..models.recipient import PREFERENCES, Recipient, TenantPreferences
@@ -28,6 +29,7 @@ class PersonExplanation:
         reached_by: Why the event concerns the person: ``named``, ``subscribed``, ``actor`` (who caused it, and is not
             told) or ``nothing``; ``None`` if a type was asked about.
         deliveries: What is recorded of the event for this person, with state and reason, in the order of the steps.
+        attempts: The last attempt of each of these deliveries that was attempted, by the delivery's id.
         steps: What would become of each step now; empty for a recipient who is unknown.
         verdicts: The person's subscriptions, with what each says to the event.
     """
@@ -38,6 +40,7 @@ class PersonExplanation:
     event: StoredEvent | None = None
     reached_by: str | None = None
     deliveries: tuple[Delivery, ...] = ()
+    attempts: Mapping[str, Attempt] = attrs.field(factory=dict)
     steps: tuple[StepExplanation, ...] = ()
     verdicts: tuple[tuple[Subscription, str], ...] = ()
 
@@ -46,7 +49,7 @@ class PersonExplanation:
         lines = [f"{self.event_type} for {self.recipient_id}"]
         if self.event is not None:
             lines.append(f"  event {self.event.id}: {self._reached()}")
-            lines += [f"  {_told(delivery)}" for delivery in self.deliveries]
+            lines += [f"  {_told(delivery)}{_over(self.attempts.get(delivery.id))}" for delivery in self.deliveries]
         if not self.is_known:
             return "\n".join([*lines, f"  now: {UNKNOWN_RECIPIENT}, there is no such recipient"])
         return "\n".join([*lines, *(f"  now, {step.channel}: {_would(step)}" for step in self.steps)])
@@ -63,6 +66,17 @@ def _told(delivery: Delivery) -> str:
     reason = "" if delivery.reason is None else f", {delivery.reason}: {sentence_for(delivery.reason)}"
     receipt = "" if delivery.receipt is None else f", then reported as {delivery.receipt}"
     return f"{delivery.channel}: {delivery.state}{reason}{receipt}"
+
+
+def _over(attempt: Attempt | None) -> str:
+    if attempt is None or attempt.account is None:
+        return ""
+    parts = [f" over {attempt.account}"]
+    if attempt.reference is not None:
+        parts.append(f"reference {attempt.reference}")
+    if attempt.cost is not None:
+        parts.append(f"cost {attempt.cost.normalize():f}")
+    return ", ".join(parts)
 
 
 def _would(step: StepExplanation) -> str:
@@ -110,6 +124,7 @@ async def explain_person(
     if event is None:
         return found
     explained = await Events(store).explain(event.id, tenant=tenant, subscriber_id=recipient_id)
+    tried = {each.id: await store.attempts(tenant, each.id) for each in explained.deliveries if each.attempts}
     order = {step.channel: at for at, step in enumerate(plan.steps)}
     is_named, is_matched = recipient_id in audience.to, any(code == "matched" for _, code in explained.verdicts)
     reached = "named" if is_named else "subscribed" if is_matched else "nothing"
@@ -118,5 +133,6 @@ async def explain_person(
         event=event,
         reached_by="actor" if recipient_id == plan.actor and reached != "nothing" else reached,
         deliveries=tuple(sorted(explained.deliveries, key=lambda delivery: order.get(delivery.channel, len(order)))),
+        attempts={id_: attempts[-1] for id_, attempts in tried.items() if attempts},
         verdicts=explained.verdicts,
     )

@@ -10,7 +10,7 @@ import asyncio
 import json
 import ssl
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,11 +18,11 @@ from urllib.parse import urlencode
 
 import attrs
 
-from ..errors import MissingExtraError
+from ..errors import ConfigurationError, MissingExtraError
 from ..models.delivery import Claim
 from ..models.destination import Destination
 from ..models.messages import Message
-from ..models.outcome import CircuitEffect, Outcome, Transient, Uncertain, Unsent
+from ..models.outcome import Accepted, CircuitEffect, Outcome, Transient, Uncertain, Unsent
 from .http_answers import HttpAnswer
 from .messages import MessageChannel, any_address
 from .plain import PlainRenderer
@@ -39,13 +39,15 @@ if TYPE_CHECKING:
 BODY_CAP = 16 * 1024
 #: Of every request.
 _HEADERS = {"accept-encoding": "identity", "user-agent": "notifykit"}
+#: How many seconds a check of an account may take, and how many bytes of a refusal are shown.
+_CHECK, _SHOWN = 15.0, 200
 #: From here on the request may arrive as a whole, even if this process fails to hear of it.
 _SENT = "http11.send_request_body.started"
 
 
 @attrs.frozen(kw_only=True)
 class HttpRequest:
-    """A POST to a vendor.
+    """A request to a vendor, most of them a POST.
 
     Attributes:
         headers: Without ``Content-Length``; they may have secrets.
@@ -54,6 +56,7 @@ class HttpRequest:
     url: str
     headers: Mapping[str, str] = attrs.field(repr=False)
     body: bytes = attrs.field(repr=False)
+    method: str = "POST"
 
     @classmethod
     def of_json(cls, url: str, value: Any, headers: Mapping[str, str]) -> HttpRequest:
@@ -191,6 +194,36 @@ class HttpProvider:
         return HttpAnswer(status=exchange.status, headers=exchange.headers, body=body)
 
 
+class ChecksAccount(Protocol):
+    """Optional: a vendor whose API has a request that needs the account's key and changes nothing."""
+
+    def check_request(self, *, now: datetime) -> HttpRequest:
+        """Return that request."""
+        ...
+
+    def check_answer(self, answer: HttpAnswer) -> str | None:
+        """Return what its answer says, in a few words; ``None`` if the account cannot be used."""
+        ...
+
+
+class CheckedHttpProvider(HttpProvider):
+    """A provider whose account can be tried without sending anything."""
+
+    async def check(self) -> str:
+        """See :class:`notifykit.ports.ChecksConnection`."""
+        vendor: Any = self._vendor
+        now = datetime.now(UTC)
+        answer = await self._post(vendor.check_request(now=now), _CHECK)
+        if not isinstance(answer, HttpAnswer):
+            reason = "accepted" if isinstance(answer, Accepted) else answer.reason
+            raise ConfigurationError(f"{self.account}: the vendor cannot be reached: {reason}")
+        found = vendor.check_answer(answer)
+        if found is None:
+            text = answer.body[:_SHOWN].decode("utf-8", "replace")
+            raise ConfigurationError(f"{self.account}: the vendor refused: {answer.status} {text}".rstrip())
+        return f"{self.account}, {found}"
+
+
 def http_channel(
     channel: str,
     vendor: Vendor,
@@ -207,10 +240,11 @@ def http_channel(
         renderer: Makes the messages; by default plain texts of what the event says.
         check_address: See :class:`~notifykit.channels.messages.MessageChannel`.
     """
+    kind = CheckedHttpProvider if hasattr(vendor, "check_request") else HttpProvider
     return MessageChannel(
         channel,
         renderer or PlainRenderer(),
-        HttpProvider(vendor, connections=url.connections),
+        kind(vendor, connections=url.connections),
         check_address=check_address,
         timeout=url.timeout,
     )
@@ -236,7 +270,7 @@ class _Exchange:
         import httpx
 
         sending = httpx.Request(
-            "POST",
+            request.method,
             request.url,
             headers={**_HEADERS, **request.headers},
             content=request.body,

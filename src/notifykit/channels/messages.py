@@ -67,6 +67,11 @@ class MessageChannel:
     def check_address(self, address: str) -> str:
         return self._check_address(address)
 
+    @property
+    def timeout(self) -> timedelta:
+        """The deadline of one attempt."""
+        return self._timeout
+
     def destination(self, *, tenant: str, subscriber_id: str, address: str, app: str | None = None) -> Destination:
         return Destination(
             subscriber_id=subscriber_id,
@@ -76,8 +81,12 @@ class MessageChannel:
             app=app,
             retry=self._retry,
             timeout=self._timeout,
-            circuit_key=self.provider.account,
+            circuit_key=self.circuit_key(address, app),
         )
+
+    def circuit_key(self, address: str, app: str | None) -> str | None:  # noqa: ARG002 - others have one per service
+        """Return which circuit the attempts to an address share: that of the account."""
+        return self.provider.account
 
     async def send(self, claim: Claim, destination: Destination, *, now: datetime) -> Outcome:
         """Make one attempt; see :class:`notifykit.ports.Channel`.
@@ -85,13 +94,18 @@ class MessageChannel:
         Raises:
             TemplateError: The message cannot be made, so nothing was sent.
         """
-        message = self._render(claim, destination, now)
+        message = self.render(claim, destination, now=now)
         return await self.provider.send(message, claim, destination, now=now)
 
     async def aclose(self) -> None:
         await self.provider.aclose()
 
-    def _render(self, claim: Claim, destination: Destination, now: datetime) -> Message:
+    def render(self, claim: Claim, destination: Destination, *, now: datetime) -> Message:
+        """Return the message of a delivery.
+
+        Raises:
+            TemplateError: It cannot be made.
+        """
         try:
             message = self.renderer.render(claim, destination, now=now)
         except TemplateError:

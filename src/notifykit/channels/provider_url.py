@@ -88,7 +88,15 @@ class ProviderUrl:
         Raises:
             ConfigurationError: It cannot be read.
         """
-        return _secret(self, self.options[name]) if name in self.options else None
+        return self.read(self.options[name]) if name in self.options else None
+
+    def read(self, text: str) -> str:
+        """Return a secret: the text itself, or what ``env:NAME`` or ``file:PATH`` has.
+
+        Raises:
+            ConfigurationError: It cannot be read.
+        """
+        return _secret(self, text)
 
     def document(self, name: str, what: str) -> str:
         """Return an option that is a secret of several lines, such as a key in PEM, or where to read one.

@@ -264,6 +264,10 @@ def attempt_text(attempt: Attempt) -> str:
     if attempt.status is not None:
         parts.append(f"http {attempt.status}")
     parts.append(f"in {views.span(attempt.took)}")
+    if attempt.account is not None:
+        parts.append(f"over {plain(attempt.account)}")
+    if attempt.cost is not None:
+        parts.append(f"cost {attempt.cost.normalize():f}")
     if attempt.reference is not None:
         parts.append(f"reference {cut(plain(attempt.reference), 100)}")
     if attempt.retry_at is not None:

@@ -183,6 +183,8 @@ def attempt(value: Attempt) -> dict[str, Any]:
         "response": value.response.decode("utf-8", "replace"),
         "worker": value.worker,
         "reference": value.reference,
+        "account": value.account,
+        "cost": None if value.cost is None else f"{value.cost.normalize():f}",
         "receipts": [receipt(each) for each in value.receipts],
     }
 
@@ -262,6 +264,7 @@ def person_explanation(value: PersonExplanation) -> dict[str, Any]:
         "event": None if value.event is None else event(value.event),
         "reached_by": value.reached_by,
         "deliveries": [delivery(each) for each in value.deliveries],
+        "last_attempts": {id_: attempt(each) for id_, each in value.attempts.items()},
         "verdicts": [{"subscription": subscription(of), "verdict": str(verdict)} for of, verdict in value.verdicts],
         "steps": [
             {

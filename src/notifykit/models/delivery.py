@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -135,6 +136,8 @@ class Attempt(NamedTuple):
         retry_at: When the next attempt was planned for, if one was.
         response: The first bytes of the answer.
         reference: The provider's id of the message, if it gave one.
+        account: The provider's account that carried the message, without secrets; ``None`` for webhooks.
+        cost: What the message cost, to a millionth, as far as the operator's table says that.
         receipts: What the provider has reported of the message since.
     """
 
@@ -149,6 +152,8 @@ class Attempt(NamedTuple):
     response: bytes = b""
     worker: str = ""
     reference: str | None = None
+    account: str | None = None
+    cost: Decimal | None = None
     receipts: tuple[ProviderReceipt, ...] = ()
 
 

@@ -33,6 +33,8 @@ class Destination:
             its event is written (see ADR 0014).
         config: What the channel needs beside the address; the engine never looks into it.  For a webhook it is the
             :class:`Endpoint` with its signing keys and headers.
+        route: What a channel with several accounts has chosen for one attempt (see
+            :class:`notifykit.ports.RoutesDeliveries`); the engine never looks into it either.
     """
 
     subscriber_id: str
@@ -49,6 +51,7 @@ class Destination:
     circuit_key: str | None = None
     is_fast: bool = False
     config: object = None
+    route: object = None
 
     @property
     def owns_circuit(self) -> bool:

@@ -15,6 +15,7 @@ from ..errors import NotifykitError
 from .delivery import Attempt, Delivery
 from .endpoint import Endpoint
 from .event import StoredEvent
+from .provider_account import ProviderAccount
 from .recipient import Recipient, TenantPreferences
 from .subscription import Subscription
 
@@ -43,6 +44,19 @@ class UnreadableRecipient(Recipient):
 @attrs.frozen(kw_only=True)
 class UnreadableTenantPreferences(TenantPreferences):
     """Stands in for what a tenant says for all of its recipients, in a row that is damaged."""
+
+
+@attrs.frozen(kw_only=True)
+class UnreadableProviderAccount(ProviderAccount):
+    """Stands in for a tenant's account whose row is damaged or cannot be decrypted; its messages wait.
+
+    Attributes:
+        id: May be what no channel is called.
+        error: Why the URL cannot be decrypted; ``None`` if the row itself is damaged.
+    """
+
+    id: str
+    error: NotifykitError | None = attrs.field(default=None, eq=False)
 
 
 class UnreadableEvent(StoredEvent):

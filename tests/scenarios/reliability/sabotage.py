@@ -235,6 +235,15 @@ def no_versions() -> None:
     rewrite("stores.sql.records:save_row", (", table.c.version == version", ""))
 
 
+# ── providers ──────────────────────────────────────────────────────────────────────────────────
+
+
+@fault
+def sms_repeated() -> None:
+    """A text message that may have arrived is sent again."""
+    rewrite("policies.retry:may_repeat", ("channel != _SMS and ", ""))
+
+
 # ── the outside ────────────────────────────────────────────────────────────────────────────────
 
 

@@ -150,6 +150,7 @@ DETECTORS: dict[str, tuple[str, Detector]] = {
     "body_reserialised": ("sqlite", crash("res.committed-retry_set")),
     "tenant_filter_removed": ("", other_tests("tests/conformance/test_sqlite_store.py", "-k", "stranger")),
     "no_versions": ("both", concurrent_changes),
+    "sms_repeated": ("", other_tests("tests/scenarios/test_provider_routing.py", "-k", "60_messages-half")),
     "guard_first_address_only": ("", other_tests("tests/unit/channels/test_guard.py")),
     "redirects_on": ("", other_tests("tests/unit/channels/test_channel.py", "tests/unit/channels/test_wire.py")),
     "compare_prefix": ("", other_tests("tests/unit/signing/test_vectors.py", "tests/unit/signing/test_verifier.py")),

@@ -93,6 +93,14 @@ class Postmark:
         headers = {"accept": "application/json", "x-postmark-server-token": self.token}
         return HttpRequest.of_json(f"{self.endpoint}/email", body, headers)
 
+    def check_request(self, *, now: datetime) -> HttpRequest:  # noqa: ARG002 - nothing in it depends on the time
+        headers = {"accept": "application/json", "x-postmark-server-token": self.token}
+        return HttpRequest(url=f"{self.endpoint}/server", headers=headers, body=b"", method="GET")
+
+    def check_answer(self, answer: HttpAnswer) -> str | None:
+        name = answer.json().get("Name")
+        return f"the token is that of the server {name!r}" if answer.status == 200 and name else None
+
     def outcome(self, answer: HttpAnswer, *, now: datetime) -> Outcome:
         found = answer.json()
         number = found.get("ErrorCode")

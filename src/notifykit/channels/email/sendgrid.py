@@ -89,6 +89,15 @@ class SendGrid:
         headers = {"authorization": f"Bearer {self.key}"}
         return HttpRequest.of_json(f"{self.endpoint}/v3/mail/send", body, headers)
 
+    def check_request(self, *, now: datetime) -> HttpRequest:  # noqa: ARG002 - nothing in it depends on the time
+        headers = {"authorization": f"Bearer {self.key}"}
+        return HttpRequest(url=f"{self.endpoint}/v3/scopes", headers=headers, body=b"", method="GET")
+
+    def check_answer(self, answer: HttpAnswer) -> str | None:
+        scopes = answer.json().get("scopes")
+        may_send = answer.status == 200 and isinstance(scopes, list) and "mail.send" in scopes
+        return "the key may send" if may_send else None
+
     def outcome(self, answer: HttpAnswer, *, now: datetime) -> Outcome:
         if answer.meaning() is Meaning.ACCEPTED:
             return answer.accepted(answer.headers.get("x-message-id"), now=now)

@@ -101,6 +101,19 @@ class Ses:
         )
         return attrs.evolve(made, headers=headers)
 
+    def check_request(self, *, now: datetime) -> HttpRequest:
+        url = f"{self.endpoint}/v2/email/account"
+        headers = signed_headers(
+            "GET", url, {}, b"", credentials=self.credentials, region=self.region, service="ses", now=now
+        )
+        return HttpRequest(url=url, headers=headers, body=b"", method="GET")
+
+    def check_answer(self, answer: HttpAnswer) -> str | None:
+        if answer.status == 200:
+            return "the account may send" if answer.json().get("SendingEnabled") else None
+        # A key need not be allowed to read this to be allowed to send.
+        return "the key exists" if _error_name(answer, answer.json()) == "AccessDenied" else None
+
     def outcome(self, answer: HttpAnswer, *, now: datetime) -> Outcome:
         found = answer.json()
         if answer.meaning() is Meaning.ACCEPTED:

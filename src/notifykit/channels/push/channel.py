@@ -39,6 +39,7 @@ class PushServices:
         self._services = tuple(services)
         self.name = "+".join(dict.fromkeys(service.vendor.name for service in services))
         self.account = " && ".join(service.vendor.account for service in services)
+        self.timeout = max(service.timeout for service in services)
 
     def __repr__(self) -> str:
         return f"<PushServices {self.account}>"
@@ -57,7 +58,8 @@ class PushServices:
         if service is None:
             said = f"no {service_of(destination.address)}:// URL for tokens of the app {destination.app}"
             return Permanent(reason="no_push_service", answer=Answer(body=said.encode()))
-        return await service.provider.send(message, claim, destination, now=now)
+        within = attrs.evolve(destination, timeout=min(destination.timeout, service.timeout))
+        return await service.provider.send(message, claim, within, now=now)
 
     async def check(self) -> str:
         """See :class:`notifykit.ports.ChecksConnection`; services that cannot be tried without a push are named."""
@@ -79,15 +81,17 @@ class PushChannel(MessageChannel):
     """Sends pushes; each service's account has a circuit of its own."""
 
     def __init__(self, services: PushServices, renderer: Renderer) -> None:
-        super().__init__("push", renderer, services, check_address=canonical_token)
+        super().__init__("push", renderer, services, check_address=canonical_token, timeout=services.timeout)
         self._services = services
 
     def destination(self, *, tenant: str, subscriber_id: str, address: str, app: str | None = None) -> Destination:
         made = super().destination(tenant=tenant, subscriber_id=subscriber_id, address=address, app=app)
         service = self._services.service(address, app)
-        if service is None:
-            return attrs.evolve(made, circuit_key=None)
-        return attrs.evolve(made, circuit_key=service.vendor.circuit(address), timeout=service.timeout)
+        return made if service is None else attrs.evolve(made, timeout=service.timeout)
+
+    def circuit_key(self, address: str, app: str | None) -> str | None:
+        service = self._services.service(address, app)
+        return None if service is None else service.vendor.circuit(address)
 
 
 def channel_from_url(url: str, *, renderer: Renderer | None = None) -> MessageChannel:

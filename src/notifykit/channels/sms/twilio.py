@@ -80,6 +80,12 @@ class Twilio:
             fields["StatusCallback"] = f"{self._account.callback}?delivery_id={claim.delivery_id}"
         return HttpRequest.of_form(self._url, fields, self._headers)
 
+    def check_request(self, *, now: datetime) -> HttpRequest:  # noqa: ARG002 - nothing in it depends on the time
+        return HttpRequest(url=f"{self._url}?PageSize=1", headers=self._headers, body=b"", method="GET")
+
+    def check_answer(self, answer: HttpAnswer) -> str | None:
+        return "the account and its token are right" if answer.status == 200 else None
+
     def outcome(self, answer: HttpAnswer, *, now: datetime) -> Outcome:
         fields = answer.json()
         if 200 <= answer.status < 300:

@@ -16,6 +16,7 @@ from ...models.delivery import DeliveryState
 from ...models.endpoint import Endpoint, EndpointState
 from ...models.event import StoredEvent
 from ...models.event_type import StoredEventType
+from ...models.provider_account import ProviderAccount
 from ...models.recipient import Recipient, TenantPreferences
 from ...models.subscription import Match, MatchQuery, Subscription, TenantConfig
 from ...models.throttle import buckets_of
@@ -201,4 +202,5 @@ KINDS: dict[type[Any], RecordKind] = {
     StoredEventType: RecordKind(name="event type", raises_version=False),
     Recipient: RecordKind(name="recipient", raises_version=False, removed=MemoryRecords._remove_recipient),
     TenantPreferences: RecordKind(name="preferences of tenant"),
+    ProviderAccount: RecordKind(name="provider account"),
 }

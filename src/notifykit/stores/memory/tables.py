@@ -22,6 +22,7 @@ from ...models.delivery import FINAL_STATES, Attempt, Delivery, DeliveryState, L
 from ...models.endpoint import Endpoint
 from ...models.event import StoredEvent
 from ...models.event_type import StoredEventType
+from ...models.provider_account import ProviderAccount
 from ...models.recipient import Recipient, TenantPreferences
 from ...models.subscription import Subscription
 from ...policies.match_keys import MatchKey, keys_of
@@ -128,6 +129,7 @@ class Tables:
             StoredEventType: {},
             Recipient: {},
             TenantPreferences: {},
+            ProviderAccount: {},
         }
         self.digests = MemoryDigests()
         self.receipts = MemoryReceipts()

@@ -23,6 +23,7 @@ from ...models.delivery import Attempt, Delivery, DeliveryState, Priority
 from ...models.endpoint import Endpoint, EndpointState
 from ...models.event import StoredEvent
 from ...models.event_type import StoredEventType
+from ...models.provider_account import ProviderAccount
 from ...models.recipient import Recipient, TenantPreferences
 from ...models.subscription import Subscription
 from ...models.unreadable import (
@@ -30,6 +31,7 @@ from ...models.unreadable import (
     UnreadableDelivery,
     UnreadableEndpoint,
     UnreadableEvent,
+    UnreadableProviderAccount,
     UnreadableRecipient,
     UnreadableSubscription,
     UnreadableTenantPreferences,
@@ -209,6 +211,28 @@ def preferences_from(row: Row) -> TenantPreferences:
     except (*DAMAGED, InvalidInputError) as error:
         _log_damage("tenant_preferences", row, error)
         return UnreadableTenantPreferences(tenant=row["tenant"])
+
+
+def account_from(row: Row) -> ProviderAccount:
+    """Return the account of a row of ``provider_accounts``, or its stand-in."""
+    try:
+        _require_bounds(row)
+        return rows.account_from(row)
+    except (*DAMAGED, InvalidInputError) as error:
+        _log_damage("provider_account", row, error)
+        return UnreadableProviderAccount(tenant=row["tenant"], id=row["id"], url=UNREADABLE)
+
+
+def account_values(account: ProviderAccount) -> dict[str, Any]:
+    """Return the columns of ``provider_accounts``.
+
+    Raises:
+        StoreError: It is a stand-in for a damaged row.
+        VaultError: It is a stand-in for one that cannot be decrypted.
+    """
+    if isinstance(account, UnreadableProviderAccount):
+        raise account.error or _refusal("provider account", account.id)
+    return rows.account_values(account)
 
 
 def endpoint_values(endpoint: Endpoint) -> dict[str, Any]:

@@ -17,12 +17,15 @@ from ...errors import StaleWriteError
 from ...models.delivery import DeliveryState
 from ...models.endpoint import Endpoint
 from ...models.event_type import StoredEventType
+from ...models.provider_account import ProviderAccount
 from ...models.recipient import Recipient, TenantPreferences
 from ...models.subscription import Subscription, TenantConfig
 from . import schema as s
 from . import subscription_index, transitions
 from .encryption import Encryption
 from .readable import (
+    account_from,
+    account_values,
     endpoint_from,
     endpoint_values,
     event_type_from,
@@ -315,5 +318,13 @@ KINDS: dict[type[Any], RecordKind] = {
         table=s.tenant_preferences,
         values=preferences_values,
         read=preferences_from,
+    ),
+    ProviderAccount: RecordKind(
+        name="provider account",
+        table=s.provider_accounts,
+        values=account_values,
+        read=account_from,
+        encrypted=Encryption.account,
+        decrypted=Encryption.usable_account,
     ),
 }

@@ -216,6 +216,9 @@ deliveries = Table(
     #: The provider's id of the message.
     Column("last_reference", Text),
     Column("digest", Text),
+    #: The provider's account that carried the message, and what it cost in millionths.
+    Column("last_account", Text),
+    Column("last_cost", BigInteger),
 )
 Index("notifykit_deliveries_subscriber", deliveries.c.subscriber_id, deliveries.c.id)
 _failed = text("state <> 'delivered'")
@@ -291,6 +294,8 @@ attempts = Table(
     Column("response", LargeBinary),
     Column("worker", Text),
     Column("reference", Text),
+    Column("account", Text),
+    Column("cost", BigInteger),
 )
 
 _with_reference = text("reference IS NOT NULL")
@@ -429,6 +434,17 @@ tenant_preferences = Table(
     Column("tenant", Key, primary_key=True),
     Column("id", Key, primary_key=True),
     Column("details", Text, nullable=False),
+    Column("version", Integer, nullable=False, server_default="1"),
+)
+
+#: Provider accounts that tenants have themselves: one row for each tenant and channel.
+provider_accounts = Table(
+    "notifykit_provider_accounts",
+    metadata,
+    Column("tenant", Key, primary_key=True),
+    Column("id", Key, primary_key=True),
+    #: Encrypted.
+    Column("url", Text, nullable=False),
     Column("version", Integer, nullable=False, server_default="1"),
 )
 

@@ -14,6 +14,7 @@ from ....errors import StaleWriteError
 from ....models.circuit import OpenCircuit
 from ....models.endpoint import Endpoint
 from ....models.event_type import StoredEventType
+from ....models.provider_account import ProviderAccount
 from ....models.recipient import Recipient
 from ....models.subscription import MatchQuery, Subscription
 from ....ports import Store
@@ -69,6 +70,13 @@ KINDS = {
         lambda store, it: get_one(store, Recipient, ACME, it.id),
         lambda store, it, clock: store.remove(Recipient, ACME, it.id, now=clock.now()),
         "name",
+    ),
+    "provider_account": Kind(
+        lambda _: ProviderAccount(tenant=ACME, id="email", url="postmark://TOKEN@"),
+        lambda store, it: store.save(it),
+        lambda store, it: get_one(store, ProviderAccount, ACME, it.id),
+        lambda store, it, clock: store.remove(ProviderAccount, ACME, it.id, now=clock.now()),
+        "url",
     ),
     "circuit": Kind(
         lambda clock: OpenCircuit(key=RECEIVER, tenant=ACME, since=clock.now(), probe_at=clock.now() + HOUR),
