@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from ..models.destination import Destination
 from ..models.messages import KINDS, Message
 from ..models.outcome import Outcome
 from ..models.retry import DEFAULT_RETRY, RetryPolicy
+from ..policies.simulation import PREFIX, SLOW, Simulated, is_simulated, simulated_name, simulated_outcome
 
 if TYPE_CHECKING:
     from ..ports import AddressedChannel, Provider, Renderer
@@ -36,6 +38,8 @@ def any_address(address: str) -> str:
 
 class MessageChannel:
     """Sends messages to people: e-mail, SMS, push, chat.
+
+    What goes to a simulated address (see :mod:`notifykit.policies.simulation`) is rendered and never sent.
 
     Args:
         name: The channel's name: ``email``.
@@ -65,7 +69,7 @@ class MessageChannel:
         self._retry = retry
 
     def check_address(self, address: str) -> str:
-        return self._check_address(address)
+        return any_address(address) if address.startswith(PREFIX) else self._check_address(address)
 
     def destination(self, *, tenant: str, subscriber_id: str, address: str) -> Destination:
         return Destination(
@@ -75,7 +79,7 @@ class MessageChannel:
             address=address,
             retry=self._retry,
             timeout=self._timeout,
-            circuit_key=self.provider.account,
+            circuit_key=None if is_simulated(self.name, address) else self.provider.account,
         )
 
     async def send(self, claim: Claim, destination: Destination, *, now: datetime) -> Outcome:
@@ -85,6 +89,10 @@ class MessageChannel:
             TemplateError: The message cannot be made, so nothing was sent.
         """
         message = self._render(claim, destination, now)
+        if is_simulated(self.name, destination.address):
+            if simulated_name(destination.address) is Simulated.SLOW:
+                await asyncio.sleep(min(SLOW, destination.timeout).total_seconds())
+            return simulated_outcome(destination.address, claim.delivery_id)
         return await self.provider.send(message, claim, destination, now=now)
 
     async def aclose(self) -> None:

@@ -151,6 +151,12 @@ def rescue_at_once() -> None:
     rewrite("dispatch.maintenance.janitor:Janitor.rescue", ("min(now, ", "max(now, "))
 
 
+@fault
+def sms_repeated() -> None:
+    """A text message is sent again although the answer to it, and not the message, was lost."""
+    rewrite("dispatch.sending.sender:Sender._deliver", ("may_repeat(claim.channel, claim.details.purpose)", "True"))
+
+
 # ── events ─────────────────────────────────────────────────────────────────────────────────────
 
 

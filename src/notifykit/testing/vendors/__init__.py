@@ -1,0 +1,29 @@
+"""Servers on the loopback that behave as the vendors' APIs do, for tests and demonstrations.
+
+::
+
+    with TwilioServer() as twilio:
+        kit = Notifykit("memory://", sms=twilio.provider_url)
+        ...
+        (message,) = twilio.expect_messages(1)
+        twilio.post_receipts("http://127.0.0.1:8000/receipts/twilio")
+
+They check the key and the request, give ids, and refuse, throttle, delay or lose what the address names
+(:class:`~notifykit.policies.simulation.Simulated`) or what :meth:`~.base.SimulatedVendor.fail` says.
+"""
+
+from __future__ import annotations
+
+from ...policies.simulation import Simulated
+from .base import SimulatedMessage, SimulatedReceipt, SimulatedVendor
+from .sendgrid import SendGridServer
+from .twilio import TwilioServer
+
+__all__ = [
+    "SendGridServer",
+    "Simulated",
+    "SimulatedMessage",
+    "SimulatedReceipt",
+    "SimulatedVendor",
+    "TwilioServer",
+]
