@@ -121,6 +121,7 @@ async def test_a_wrong_key_is_refused(sender):
     """It opens the circuit, and nothing is taken."""
     url = sender.server.provider_url.replace("simulated", "stolen")
     channel = provider_channel_from_url(sender.channel.name, url)
+    assert isinstance(channel, MessageChannel)
     outcome = await Sender(sender.server, channel).send()
     await channel.aclose()
 

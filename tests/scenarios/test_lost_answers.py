@@ -13,9 +13,8 @@ from notifykit.channels import provider_channel_from_url
 from notifykit.channels.messages import MessageChannel
 from notifykit.policies.sms import canonical_number
 from notifykit.testing.vendors import TwilioServer
+from tests.scenarios.reliability.proxy import FaultProxy
 from tests.stores import create_tables
-
-from .proxy import FaultProxy
 
 TENANT = "acme"
 #: So short that a second attempt would be made while the test looks on.
