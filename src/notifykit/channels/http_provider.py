@@ -1,7 +1,7 @@
-"""Providers with an HTTP API: one request a message, over connections that stay open.
+"""Providers with an HTTP API: one request a message, or one for several, over connections that stay open.
 
-A vendor's module says what the request is and what an answer means (:class:`Vendor`, without I/O);
-:class:`HttpProvider` does the rest, the same for each.
+A vendor's module says what the request is and what an answer means (:class:`Vendor` and :class:`BulkVendor`, without
+I/O); :class:`HttpProvider` does the rest, the same for each.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from urllib.parse import urlencode
 
 import attrs
@@ -21,6 +21,7 @@ from ..models.delivery import Claim
 from ..models.destination import Destination
 from ..models.messages import Message
 from ..models.outcome import CircuitEffect, Outcome, Transient, Uncertain, Unsent
+from .coalescer import Coalescer
 from .http_answers import HttpAnswer
 from .messages import MessageChannel, any_address
 from .plain import PlainRenderer
@@ -32,10 +33,25 @@ if TYPE_CHECKING:
 
     from ..ports import Provider, Renderer
 
-#: How much of an answer is read.
-BODY_CAP = 16 * 1024
+#: How much of an answer is read, and how much more for each message of a batch.
+BODY_CAP, _ITEM_CAP = 16 * 1024, 1024
+#: Options of URLs of vendors that take several messages in one request.
+BULK_OPTIONS = ("batch", "batch_delay")
 #: From here on the request may arrive as a whole, even if this process fails to hear of it.
 _SENT = frozenset({"http11.send_request_body.started", "http2.send_request_body.started"})
+
+
+@attrs.frozen(kw_only=True)
+class BulkPart:
+    """How a request can share another one.
+
+    Attributes:
+        key: Requests with an equal one can be joined.
+        value: What the joined request has of this one.
+    """
+
+    key: Hashable
+    value: Any
 
 
 @attrs.frozen(kw_only=True)
@@ -44,11 +60,13 @@ class HttpRequest:
 
     Attributes:
         headers: Without ``Content-Length``; they may have secrets.
+        part: How it is joined with others; ``None`` if it must be sent alone.
     """
 
     url: str
     headers: Mapping[str, str] = attrs.field(repr=False)
     body: bytes = attrs.field(repr=False)
+    part: BulkPart | None = attrs.field(default=None, repr=False)
 
     @classmethod
     def of_json(cls, url: str, value: Any, headers: Mapping[str, str]) -> HttpRequest:
@@ -92,20 +110,71 @@ class Vendor(Protocol):
         ...
 
 
+@runtime_checkable
+class BulkVendor(Vendor, Protocol):
+    """A vendor whose API takes several messages in one request; no I/O.
+
+    Attributes:
+        most: How many messages a request has at the most.
+        most_bytes: How large the requests of these messages are together, at the most.
+    """
+
+    @property
+    def most(self) -> int: ...
+    @property
+    def most_bytes(self) -> int: ...
+
+    def joined(self, requests: Sequence[HttpRequest], *, now: datetime) -> HttpRequest:
+        """Return one request for two or more whose parts have an equal key."""
+        ...
+
+    def outcomes(
+        self, answer: HttpAnswer, requests: Sequence[HttpRequest], *, now: datetime
+    ) -> Sequence[Outcome | None]:
+        """Return what an answer to a joined request means for each message, in order.
+
+        ``None`` is for a message that was not taken because of another one, so that it is sent again.
+        """
+        ...
+
+
+@attrs.frozen
+class _Pending:
+    """A request that waits for others.
+
+    Attributes:
+        deadline: When its attempt ends, in seconds of the event loop.
+    """
+
+    request: HttpRequest
+    deadline: float
+    now: datetime
+
+
 class HttpProvider:
     """Sends messages through a vendor's HTTP API.
 
-    Redirects are not followed, and neither proxies nor credentials are read from the environment.
+    Redirects are not followed, and neither proxies nor credentials are read from the environment.  Messages that come
+    at the same time share a request if the vendor takes several and they can; each has its own outcome.
 
     Args:
         vendor: Makes requests and judges answers.
         connections: How many requests are under way at the most.
+        batch: How many messages a request has at the most; by default as many as the vendor takes.
+        batch_delay: How long a message waits for others while a request is under way.
         http2: Whether to offer HTTP/2 (needs the extra ``http2``).
         tls: TLS settings; by default certificates are verified against the system's authorities.
     """
 
     def __init__(
-        self, vendor: Vendor, *, connections: int = 32, http2: bool = False, tls: ssl.SSLContext | None = None
+        self,
+        vendor: Vendor,
+        *,
+        connections: int = 32,
+        batch: int | None = None,
+        batch_delay: timedelta = timedelta(milliseconds=20),
+        http2: bool = False,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.name = vendor.name
         self.account = vendor.account
@@ -114,6 +183,16 @@ class HttpProvider:
         self._http2 = http2
         self._tls = tls
         self._is_open = False
+        self._coalescer: Coalescer[_Pending, Outcome] | None = None
+        if isinstance(vendor, BulkVendor) and batch != 1:
+            self._bulk = vendor
+            self._coalescer = Coalescer(
+                self._send_batch,
+                most=vendor.most if batch is None else batch,
+                most_bytes=vendor.most_bytes,
+                delay=batch_delay,
+                concurrency=connections,
+            )
 
     def __repr__(self) -> str:
         return f"<HttpProvider {self.account}>"
@@ -136,17 +215,45 @@ class HttpProvider:
         request = self._vendor.request(message, claim, destination, now=now)
         if not isinstance(request, HttpRequest):
             return request
-        answer = await self._post(request, destination.timeout.total_seconds())
-        return self._vendor.outcome(answer, now=now) if isinstance(answer, HttpAnswer) else answer
+        timeout = destination.timeout.total_seconds()
+        if self._coalescer is None or request.part is None:
+            return await self._send_one(request, timeout, now)
+        pending = _Pending(request, asyncio.get_running_loop().time() + timeout, now)
+        try:
+            return await self._coalescer.put(pending, key=request.part.key, size=len(request.body), timeout=timeout)
+        except TimeoutError:
+            return Unsent(reason=CONNECTION_LIMIT)
 
     async def aclose(self) -> None:
+        if self._coalescer is not None:
+            await self._coalescer.aclose()
         if self._is_open:
             await self._transport.aclose()
 
-    async def _post(self, request: HttpRequest, timeout: float) -> HttpAnswer | Outcome:
+    async def _send_one(self, request: HttpRequest, timeout: float, now: datetime) -> Outcome:
+        answer = await self._post(request, timeout)
+        return self._vendor.outcome(answer, now=now) if isinstance(answer, HttpAnswer) else answer
+
+    async def _send_batch(self, batch: Sequence[_Pending]) -> list[Outcome]:
+        """Send messages in one request; those that it was refused for are left out of the next one."""
+        timeout = min(each.deadline for each in batch) - asyncio.get_running_loop().time()
+        requests, now = [each.request for each in batch], max(each.now for each in batch)
+        if len(requests) == 1:
+            return [await self._send_one(requests[0], timeout, now)]
+        answer = await self._post(self._bulk.joined(requests, now=now), timeout, BODY_CAP + _ITEM_CAP * len(requests))
+        if not isinstance(answer, HttpAnswer):
+            return [answer] * len(requests)
+        outcomes = self._bulk.outcomes(answer, requests, now=now)
+        left = [each for each, outcome in zip(batch, outcomes, strict=True) if outcome is None]
+        # if nobody says which one the vendor did not like, halves find it
+        parts = [left] if len(left) < len(batch) else [left[: len(left) // 2], left[len(left) // 2 :]]
+        later = iter([outcome for part in parts if part for outcome in await self._send_batch(part)])
+        return [next(later) if outcome is None else outcome for outcome in outcomes]
+
+    async def _post(self, request: HttpRequest, timeout: float, cap: int = BODY_CAP) -> HttpAnswer | Outcome:
         import httpx
 
-        exchange = _Exchange()
+        exchange = _Exchange(cap)
         try:
             async with asyncio.timeout(timeout):
                 await exchange.run(self._transport, request)
@@ -186,10 +293,17 @@ def http_channel(
     return MessageChannel(
         channel,
         renderer or PlainRenderer(),
-        HttpProvider(vendor, connections=url.connections, http2=http2),
+        HttpProvider(vendor, connections=url.connections, http2=http2, **_bulk_options(vendor, url)),
         check_address=check_address,
         timeout=url.timeout,
     )
+
+
+def _bulk_options(vendor: Vendor, url: ProviderUrl) -> dict[str, Any]:
+    if not isinstance(vendor, BulkVendor):
+        return {}
+    delay = timedelta(milliseconds=url.whole("batch_delay", 20, most=60_000))
+    return {"batch": url.whole("batch", vendor.most, most=vendor.most), "batch_delay": delay}
 
 
 @attrs.define
@@ -197,10 +311,12 @@ class _Exchange:
     """The progress of one request.
 
     Attributes:
+        cap: How much of the answer is read.
         began: Whether there was a connection for it, or room for one.
         sent: Whether its body was being handed to the network, or had been.
     """
 
+    cap: int = BODY_CAP
     began: bool = False
     sent: bool = False
     status: int = 0
@@ -219,8 +335,8 @@ class _Exchange:
         try:
             self.status, self.headers = response.status_code, dict(response.headers.items())
             async for chunk in response.aiter_raw():
-                self.body += chunk[: BODY_CAP - len(self.body)]
-                if len(self.body) == BODY_CAP:
+                self.body += chunk[: self.cap - len(self.body)]
+                if len(self.body) == self.cap:
                     break
         finally:
             await response.aclose()

@@ -16,14 +16,22 @@ from __future__ import annotations
 
 from ...policies.simulation import Simulated
 from .base import SimulatedMessage, SimulatedReceipt, SimulatedVendor
+from .mailgun import MailgunServer
+from .postmark import PostmarkServer
 from .sendgrid import SendGridServer
+from .ses import SesServer
 from .twilio import TwilioServer
+from .vonage import VonageServer
 
 __all__ = [
+    "MailgunServer",
+    "PostmarkServer",
     "SendGridServer",
+    "SesServer",
     "Simulated",
     "SimulatedMessage",
     "SimulatedReceipt",
     "SimulatedVendor",
     "TwilioServer",
+    "VonageServer",
 ]
