@@ -12,7 +12,7 @@ from typing import Any
 from notifykit.channels.chat import discord, slack
 from notifykit.channels.email import mailgun, postmark, sendgrid, ses
 from notifykit.channels.http_answers import Code
-from notifykit.channels.sms import twilio, vonage
+from notifykit.channels.sms import sns, twilio, vonage
 
 FOLDER = Path(__file__).parent / "howto"
 END = "% Here ends what is made."
@@ -24,7 +24,7 @@ PAGES: Mapping[str, Mapping[str, tuple[Any, str]]] = {
         "postmark": (postmark, "`ErrorCode`"),
         "ses": (ses, "error"),
     },
-    "sms.md": {"twilio": (twilio, "`code`"), "vonage": (vonage, "`status`")},
+    "sms.md": {"twilio": (twilio, "`code`"), "vonage": (vonage, "`status`"), "sns": (sns, "`Code`")},
     "chat.md": {"slack": (slack, "text"), "discord": (discord, "`code`")},
 }
 

@@ -30,6 +30,7 @@ _PROVIDERS = {
     },
     "sms": {
         "catch": "notifykit.channels.catcher:sms_from_url",
+        "sns": "notifykit.channels.sms.sns:channel_from_url",
         "twilio": "notifykit.channels.sms.twilio:channel_from_url",
         "vonage": "notifykit.channels.sms.vonage:channel_from_url",
     },

@@ -26,19 +26,17 @@ from .http_answers import HttpAnswer
 from .messages import MessageChannel, any_address
 from .plain import PlainRenderer
 from .provider_url import ProviderUrl
-from .webhook.shortage import CONNECTION_LIMIT, NO_FILES, NO_MEMORY, shortage_at_lookup
+from .webhook.shortage import CONNECTION_LIMIT, NO_FILES, NO_MEMORY
+from .webhook.transport import WireError
 
 if TYPE_CHECKING:
-    import httpx
-
     from ..ports import Provider, Renderer
+    from .http1 import Http1Client
 
 #: How much of an answer is read, and how much more for each message of a batch.
 BODY_CAP, _ITEM_CAP = 16 * 1024, 1024
 #: Options of URLs of vendors that take several messages in one request.
 BULK_OPTIONS = ("batch", "batch_delay")
-#: From here on the request may arrive as a whole, even if this process fails to hear of it.
-_SENT = frozenset({"http11.send_request_body.started", "http2.send_request_body.started"})
 
 
 @attrs.frozen(kw_only=True)
@@ -162,7 +160,6 @@ class HttpProvider:
         connections: How many requests are under way at the most.
         batch: How many messages a request has at the most; by default as many as the vendor takes.
         batch_delay: How long a message waits for others while a request is under way.
-        http2: Whether to offer HTTP/2 (needs the extra ``http2``).
         tls: TLS settings; by default certificates are verified against the system's authorities.
     """
 
@@ -173,14 +170,12 @@ class HttpProvider:
         connections: int = 32,
         batch: int | None = None,
         batch_delay: timedelta = timedelta(milliseconds=20),
-        http2: bool = False,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.name = vendor.name
         self.account = vendor.account
         self._vendor = vendor
         self._connections = connections
-        self._http2 = http2
         self._tls = tls
         self._is_open = False
         self._coalescer: Coalescer[_Pending, Outcome] | None = None
@@ -198,18 +193,12 @@ class HttpProvider:
         return f"<HttpProvider {self.account}>"
 
     @cached_property
-    def _transport(self) -> httpx.AsyncHTTPTransport:
-        # Only where messages are sent, because this and the certificates take a while.  A client would log URLs, and
-        # the URL of a chat room is a secret.
-        import httpx
+    def _client(self) -> Http1Client:
+        from .http1 import Http1Client  # only where messages are sent
 
         self._is_open = True
-        return httpx.AsyncHTTPTransport(
-            verify=self._tls or ssl.create_default_context(),
-            http2=self._http2,
-            limits=httpx.Limits(max_connections=self._connections, keepalive_expiry=30),
-            trust_env=False,
-        )
+        cap = BODY_CAP if self._coalescer is None else BODY_CAP + _ITEM_CAP * self._bulk.most
+        return Http1Client(connections=self._connections, body_cap=cap, tls=self._tls)
 
     async def send(self, message: Message, claim: Claim, destination: Destination, *, now: datetime) -> Outcome:
         request = self._vendor.request(message, claim, destination, now=now)
@@ -228,7 +217,7 @@ class HttpProvider:
         if self._coalescer is not None:
             await self._coalescer.aclose()
         if self._is_open:
-            await self._transport.aclose()
+            await self._client.aclose()
 
     async def _send_one(self, request: HttpRequest, timeout: float, now: datetime) -> Outcome:
         answer = await self._post(request, timeout)
@@ -251,25 +240,16 @@ class HttpProvider:
         return [next(later) if outcome is None else outcome for outcome in outcomes]
 
     async def _post(self, request: HttpRequest, timeout: float, cap: int = BODY_CAP) -> HttpAnswer | Outcome:
-        import httpx
-
-        exchange = _Exchange(cap)
+        headers = {"accept-encoding": "identity", "user-agent": "notifykit", **request.headers}
         try:
-            async with asyncio.timeout(timeout):
-                await exchange.run(self._transport, request)
-        except TimeoutError:
-            failed = exchange.failed("timeout") if exchange.began else Unsent(reason=CONNECTION_LIMIT)
-        except (httpx.TransportError, httpx.InvalidURL) as error:
-            failed = _failure(error, exchange)
-        else:
-            return self._answer(exchange)
-        return self._answer(exchange) if exchange.status else failed
-
-    def _answer(self, exchange: _Exchange) -> HttpAnswer:
-        body = bytes(exchange.body)
+            response = await self._client.post(request.url, headers, request.body, timeout=timeout)
+        except WireError as error:
+            return _failure(error)
+        body = response.body[:cap]
         for secret in self._vendor.secrets:
             body = body.replace(secret.encode(), b"***")
-        return HttpAnswer(status=exchange.status, headers=exchange.headers, body=body)
+        found = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
+        return HttpAnswer(status=response.status, headers=found, body=body)
 
 
 def http_channel(
@@ -279,7 +259,6 @@ def http_channel(
     *,
     renderer: Renderer | None = None,
     check_address: Callable[[str], str] = any_address,
-    http2: bool = False,
 ) -> MessageChannel:
     """Return the channel that sends through a vendor; nothing is connected yet.
 
@@ -288,12 +267,11 @@ def http_channel(
         url: Says how many connections there are and how long an attempt takes.
         renderer: Makes the messages; by default plain texts of what the event says.
         check_address: See :class:`~notifykit.channels.messages.MessageChannel`.
-        http2: See :class:`HttpProvider`.
     """
     return MessageChannel(
         channel,
         renderer or PlainRenderer(),
-        HttpProvider(vendor, connections=url.connections, http2=http2, **_bulk_options(vendor, url)),
+        HttpProvider(vendor, connections=url.connections, **_bulk_options(vendor, url)),
         check_address=check_address,
         timeout=url.timeout,
     )
@@ -306,75 +284,17 @@ def _bulk_options(vendor: Vendor, url: ProviderUrl) -> dict[str, Any]:
     return {"batch": url.whole("batch", vendor.most, most=vendor.most), "batch_delay": delay}
 
 
-@attrs.define
-class _Exchange:
-    """The progress of one request.
-
-    Attributes:
-        cap: How much of the answer is read.
-        began: Whether there was a connection for it, or room for one.
-        sent: Whether its body was being handed to the network, or had been.
-    """
-
-    cap: int = BODY_CAP
-    began: bool = False
-    sent: bool = False
-    status: int = 0
-    headers: Mapping[str, str] = attrs.field(factory=dict)
-    body: bytearray = attrs.field(factory=bytearray)
-
-    async def run(self, transport: httpx.AsyncHTTPTransport, request: HttpRequest) -> None:
-        """Send the request and read the answer, as far as the cap."""
-        import httpx
-
-        headers = {"accept-encoding": "identity", "user-agent": "notifykit", **request.headers}
-        sending = httpx.Request(
-            "POST", request.url, headers=headers, content=request.body, extensions={"trace": self.trace}
-        )
-        response = await transport.handle_async_request(sending)
-        try:
-            self.status, self.headers = response.status_code, dict(response.headers.items())
-            async for chunk in response.aiter_raw():
-                self.body += chunk[: self.cap - len(self.body)]
-                if len(self.body) == self.cap:
-                    break
-        finally:
-            await response.aclose()
-
-    async def trace(self, event: str, _: object) -> None:
-        self.began = True
-        self.sent = self.sent or event in _SENT
-
-    def failed(self, reason: str) -> Outcome:
-        """Return the outcome of an attempt without an answer."""
-        return Uncertain(reason=reason) if self.sent else Transient(reason=reason)
-
-
-def _failure(error: Exception, exchange: _Exchange) -> Outcome:
-    import httpx
-
-    if exchange.sent:
-        lost = isinstance(error, httpx.NetworkError) or "disconnected" in str(error)
-        return Uncertain(reason="answer_lost" if lost else "bad_response")
-    causes = _causes(error)
-    if any(isinstance(cause, ssl.SSLError) for cause in causes):
+def _failure(error: WireError) -> Outcome:
+    """Return the outcome of an attempt without an answer."""
+    if error.own:
+        return Unsent(reason=error.reason, pauses=error.reason in (NO_FILES, NO_MEMORY))
+    if error.reason in ("bad_response", "response_too_large"):  # the request was read, whoever answers like this
+        return Uncertain(reason="bad_response")
+    if error.uncertain:
+        return Uncertain(reason="timeout" if error.reason == "timeout" else "answer_lost")
+    if error.reason == "tls_failed":
         return Transient(reason="tls_failed", circuit=CircuitEffect.OPEN)
-    if isinstance(error, httpx.ConnectError):
-        lacking = shortage_at_lookup(causes[-1])
-        if lacking is not None:
-            return Unsent(reason=lacking, pauses=lacking in (NO_FILES, NO_MEMORY))
-        return Transient(reason="connect_failed")
-    return Transient(reason="reset")
-
-
-def _causes(error: BaseException) -> list[Exception]:
-    """Return an error and what it was raised from, outermost first."""
-    causes = []
-    cause: BaseException | None = error
-    while isinstance(cause, Exception):
-        causes.append(cause)
-        cause = cause.__cause__ or cause.__context__
-    return causes
+    return Transient(reason="connect_failed" if error.reason == "dns_failure" else error.reason)
 
 
 if TYPE_CHECKING:

@@ -35,6 +35,7 @@ from notifykit.testing.vendors import (
     SesServer,
     Simulated,
     SimulatedVendor,
+    SnsServer,
     TwilioServer,
     VonageServer,
     base,
@@ -44,7 +45,7 @@ MESSAGES: dict[str, Message] = {
     "email": EmailMessage(subject="Grüße", text="Dear Ada", html="<p>Dear Ada</p>"),
     "sms": SmsMessage(text="It is here ✓"),
 }
-VENDORS = [MailgunServer, PostmarkServer, SendGridServer, SesServer, TwilioServer, VonageServer]
+VENDORS = [MailgunServer, PostmarkServer, SendGridServer, SesServer, SnsServer, TwilioServer, VonageServer]
 POSITIONS = list(Simulated)
 
 
@@ -131,7 +132,7 @@ async def test_a_throttled_request_is_told_when_to_come_back(sender):
 
 async def test_a_wrong_key_is_refused(sender):
     """It opens the circuit, and nothing is taken."""
-    url = sender.server.provider_url.replace("simulated", "stolen")
+    url = sender.server.provider_url.replace("simulated-", "stolen-").replace("-simulated", "-stolen")
     channel = provider_channel_from_url(sender.channel.name, url)
     assert isinstance(channel, MessageChannel)
     outcome = await Sender(sender.server, channel).send()

@@ -51,7 +51,7 @@ class SmsAccount:
 
     Attributes:
         url: The provider's URL.
-        sender: Whom the message comes from: a telephone number, a short code or a name.
+        sender: Whom the message comes from: a telephone number, a short code or a name; empty if the vendor chooses.
         countries: Where messages may go (ISO 3166-1); ``None`` for everywhere.
         most_segments: How many segments a text may have.
     """
@@ -62,22 +62,24 @@ class SmsAccount:
     most_segments: int = 10
 
     @classmethod
-    def of(cls, url: ProviderUrl, *, sender: str = SENDER) -> SmsAccount:
+    def of(cls, url: ProviderUrl, *, sender: str = SENDER, needs_sender: bool = True) -> SmsAccount:
         """Read the options of a URL.
 
         Args:
             sender: A pattern of what the option ``from`` may be.
+            needs_sender: Whether it must be there; otherwise the vendor may choose one.
 
         Raises:
             ConfigurationError: An option is missing or wrong.
         """
-        if not re.fullmatch(sender, url.options.get("from", "")):
+        given = url.options.get("from", "")
+        if (given or needs_sender) and not re.fullmatch(sender, given):
             raise url.wrong(
                 "from= is whom messages come from: a telephone number, a short code, or a name of up to 11 letters"
             )
         return cls(
             url=url,
-            sender=url.options["from"],
+            sender=given,
             countries=_countries(url),
             most_segments=url.whole("segments", 10, most=100),
         )

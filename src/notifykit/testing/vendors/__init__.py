@@ -20,6 +20,7 @@ from .mailgun import MailgunServer
 from .postmark import PostmarkServer
 from .sendgrid import SendGridServer
 from .ses import SesServer
+from .sns import SnsServer
 from .twilio import TwilioServer
 from .vonage import VonageServer
 
@@ -32,6 +33,7 @@ __all__ = [
     "SimulatedMessage",
     "SimulatedReceipt",
     "SimulatedVendor",
+    "SnsServer",
     "TwilioServer",
     "VonageServer",
 ]
