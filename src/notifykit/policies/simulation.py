@@ -77,11 +77,14 @@ def is_simulated(channel: str, address: str) -> bool:
 
 
 def simulated_name(address: str) -> Simulated:
-    """Return what an address names, whatever its domain; one that names nothing is delivered to."""
+    """Return what an address names, whatever its domain; one that names nothing is delivered to.
+
+    In the URL of a chat room it is the last part of the path.
+    """
     found = _NUMBER.fullmatch(address) or _TEST_NUMBER.fullmatch(address)
     if found is not None:
         return _DIGITS[int(found[1])]
-    name = address.removeprefix(PREFIX).partition("@")[0].partition("+")[0]
+    name = address.removeprefix(PREFIX).rpartition("/")[2].partition("@")[0].partition("+")[0]
     return _NAMES.get(name.lower(), Simulated.DELIVERED)
 
 

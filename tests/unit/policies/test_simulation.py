@@ -47,6 +47,7 @@ def test_what_is_simulated(channel, address, expected):
         ("Slow+17@shop.example", Simulated.SLOW),
         ("ada@simulated.invalid", Simulated.DELIVERED),
         ("simulated:throttled", Simulated.THROTTLED),
+        ("/services/T0/B0/rejected", Simulated.REJECTED),
         ("+447700900000", Simulated.DELIVERED),
         ("+447700900992", Simulated.INVALID),
         ("+12025550109", Simulated.COMPLAINT),

@@ -16,15 +16,19 @@ from __future__ import annotations
 
 from ...policies.simulation import Simulated
 from .base import SimulatedMessage, SimulatedReceipt, SimulatedVendor
+from .discord import DiscordServer
 from .mailgun import MailgunServer
 from .postmark import PostmarkServer
 from .sendgrid import SendGridServer
 from .ses import SesServer
+from .slack import SlackServer
 from .sns import SnsServer
+from .teams import TeamsServer
 from .twilio import TwilioServer
 from .vonage import VonageServer
 
 __all__ = [
+    "DiscordServer",
     "MailgunServer",
     "PostmarkServer",
     "SendGridServer",
@@ -33,7 +37,9 @@ __all__ = [
     "SimulatedMessage",
     "SimulatedReceipt",
     "SimulatedVendor",
+    "SlackServer",
     "SnsServer",
+    "TeamsServer",
     "TwilioServer",
     "VonageServer",
 ]

@@ -132,6 +132,16 @@ class SimulatedVendor(VendorServer, ABC):
     def provider_url(self) -> str:
         """The URL for :class:`~notifykit.Notifykit`, such as ``sms=server.provider_url``."""
 
+    def address(self, name: str = "delivered") -> str:
+        """Return an address whose messages have what ``name`` says happen to them.
+
+        Args:
+            name: One of :class:`~notifykit.policies.simulation.Simulated`.
+        """
+        if self.channel == "email":
+            return f"{name}@shop.example"
+        return f"+1202555010{list(Simulated).index(Simulated(name))}"
+
     # -- for the test ------------------------------------------------------------------------------
 
     def fail(self, how: Any, *, times: int | None = 1) -> None:
@@ -215,9 +225,13 @@ class SimulatedVendor(VendorServer, ABC):
     def error(self, code: Any, detail: str | None = None) -> Reply:
         """Return the answer with a code of the vendor."""
 
-    @abstractmethod
     def receipt(self, message: SimulatedMessage, event: Simulated, url: str) -> SimulatedReceipt:
-        """Return what the vendor posts to ``url`` when it finds out something of a message."""
+        """Return what the vendor posts to ``url`` when it finds out something of a message.
+
+        Raises:
+            NotImplementedError: It posts no receipts.
+        """
+        raise NotImplementedError(f"{type(self).__name__}: the vendor posts no receipts")
 
     # -- what they share ---------------------------------------------------------------------------
 

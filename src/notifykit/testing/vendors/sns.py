@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape
 from ...policies.simulation import Simulated
 from ..receiver import ReceivedRequest, Reply
 from .aws import KEY_ID, REGION, SECRET, is_signed
-from .base import UNAUTHORIZED, RefusedError, Sending, SimulatedMessage, SimulatedReceipt, SimulatedVendor, option
+from .base import UNAUTHORIZED, RefusedError, Sending, SimulatedVendor, option
 
 _NUMBER = re.compile(r"\+[1-9][0-9]{6,14}")
 _STATUSES = {"AuthorizationError": 403, "InternalError": 500, "SignatureDoesNotMatch": 403, "Throttled": 429}
@@ -57,10 +57,6 @@ class SnsServer(SimulatedVendor):
         text = f"Invalid parameter: {about}" if code == "InvalidParameter" else "error"
         error = f"<Error><Type>Sender</Type><Code>{escape(code)}</Code><Message>{escape(text)}</Message></Error>"
         return _xml(_STATUSES.get(code, 400), f"<ErrorResponse>{error}</ErrorResponse>")
-
-    def receipt(self, message: SimulatedMessage, event: Simulated, url: str) -> SimulatedReceipt:
-        """There are none."""
-        raise NotImplementedError("Amazon SNS posts no receipts of SMS")
 
 
 def _xml(status: int, body: str) -> Reply:
