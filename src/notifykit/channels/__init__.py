@@ -36,6 +36,7 @@ _PROVIDERS = {
     },
     "push": {"catch": "notifykit.channels.catcher:push_from_url"},
     "chat": {
+        "apprise": "notifykit.channels.chat.apprise:channel_from_url",
         "catch": "notifykit.channels.catcher:chat_from_url",
         "discord": "notifykit.channels.chat.discord:channel_from_url",
         "slack": "notifykit.channels.chat.slack:channel_from_url",
