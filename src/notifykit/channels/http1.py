@@ -1,4 +1,4 @@
-"""Posts to vendors over HTTP/1.1, with the connections that webhooks are sent over.
+"""Requests to vendors over HTTP/1.1, with the connections that webhooks are sent over.
 
 Unlike a webhook, a request is never sent a second time by itself: a text message that was lost with its answer may have
 been paid for.  Where it goes is the operator's decision, so addresses in a private network are as good as any.
@@ -30,7 +30,7 @@ class _Trusting(Guard):
 
 
 class Http1Client:
-    """Posts over connections that stay open.
+    """Sends requests over connections that stay open.
 
     Args:
         connections: How many requests are under way at the most; others wait.
@@ -43,7 +43,7 @@ class Http1Client:
         self._wire = Wire(_Trusting(), body_cap=body_cap, tls=tls, limits=limits, resends=False)
         self._room = asyncio.Semaphore(connections)
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes, *, timeout: float) -> Response:
+    async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes, *, timeout: float) -> Response:
         """Return the answer to a request.
 
         Raises:
@@ -58,7 +58,7 @@ class Http1Client:
         try:
             target = _target(url)
             left = deadline - asyncio.get_running_loop().time()
-            return await self._wire.post(target, _head(target, headers, len(body)), body, timeout=left)
+            return await self._wire.post(target, _head(method, target, headers, len(body)), body, timeout=left)
         finally:
             self._room.release()
 
@@ -76,9 +76,9 @@ def _target(url: str) -> Target:
     return Target(scheme=parts.scheme, host=host, port=port, path=path, literal=pack(host) is not None)
 
 
-def _head(target: Target, headers: Mapping[str, str], length: int) -> bytes:
+def _head(method: str, target: Target, headers: Mapping[str, str], length: int) -> bytes:
     fields = {**headers, "host": target.authority, "content-length": str(length)}
-    lines = [f"POST {target.path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
+    lines = [f"{method} {target.path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
     if any("\r" in line or "\n" in line for line in lines):
         raise ValueError("a header of a request has a line break")
     return "\r\n".join([*lines, "", ""]).encode("latin-1")

@@ -89,11 +89,16 @@ class MessageChannel:
             TemplateError: The message cannot be made, so nothing was sent.
         """
         message = self._render(claim, destination, now)
-        if is_simulated(self.name, destination.address):
-            if simulated_name(destination.address) is Simulated.SLOW:
-                await asyncio.sleep(min(SLOW, destination.timeout).total_seconds())
-            return simulated_outcome(destination.address, claim.delivery_id)
-        return await self.provider.send(message, claim, destination, now=now)
+        simulated = await self.simulate(claim, destination)
+        return simulated or await self.provider.send(message, claim, destination, now=now)
+
+    async def simulate(self, claim: Claim, destination: Destination) -> Outcome | None:
+        """Return the outcome of a message to a simulated address, and ``None`` for any other address."""
+        if not is_simulated(self.name, destination.address):
+            return None
+        if simulated_name(destination.address) is Simulated.SLOW:
+            await asyncio.sleep(min(SLOW, destination.timeout).total_seconds())
+        return simulated_outcome(destination.address, claim.delivery_id)
 
     async def aclose(self) -> None:
         await self.provider.aclose()

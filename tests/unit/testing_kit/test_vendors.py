@@ -266,6 +266,20 @@ async def test_twilio_signs_its_callbacks(name, statuses):
     assert statuses == found
 
 
+async def test_a_person_answers_a_text():
+    """With the same signature as callbacks have."""
+    with TwilioServer() as server:
+        channel = channel_of(server)
+        await Sender(server, channel).send()
+        await channel.aclose()
+        stop = server.answered(server.messages[0], "STOP", "https://app.example/inbound")
+
+    fields = dict(parse_qsl(stop.body.decode()))
+    theirs = RequestValidator(server.token)
+    assert ("STOP", server.messages[0].to) == (fields["Body"], fields["From"])
+    assert theirs.validate("https://app.example/inbound", fields, stop.headers["x-twilio-signature"])
+
+
 # -- simulated addresses never reach a vendor ------------------------------------------------------
 
 

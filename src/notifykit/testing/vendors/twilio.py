@@ -111,11 +111,22 @@ class TwilioServer(SimulatedVendor):
             "SmsStatus": status,
             "To": message.to,
         }
-        if event is Simulated.COMPLAINT:  # there are none: the person answers STOP instead
-            fields = {"AccountSid": self.sid, "Body": "STOP", "From": message.to, "MessageSid": "SM" + new_id(32)}
-            fields |= {"OptOutType": "STOP", "To": message.content.get("From", "")}
-        elif code is not None:
+        if code is not None:
             fields["ErrorCode"] = code
+        return self._signed(url, fields)
+
+    def answered(self, message: SimulatedMessage, text: str, url: str) -> SimulatedReceipt:
+        """Return what Twilio posts to ``url`` when the person answers a message, for example with ``STOP``."""
+        fields = {
+            "AccountSid": self.sid,
+            "Body": text,
+            "From": message.to,
+            "MessageSid": "SM" + new_id(32),
+            "To": message.content.get("From", self.sender),
+        }
+        return self._signed(url, fields)
+
+    def _signed(self, url: str, fields: Mapping[str, str]) -> SimulatedReceipt:
         signed = url + "".join(name + fields[name] for name in sorted(fields))
         signature = b64encode(hmac.digest(self.token.encode(), signed.encode(), "sha1")).decode()
         return SimulatedReceipt(

@@ -26,7 +26,7 @@ from .base import (
 
 #: Its ``status`` and ``err-code`` of a text that was not delivered, or not yet.
 _STATES = {
-    Simulated.BOUNCE: ("failed", "6"),
+    Simulated.BOUNCE: ("failed", "3"),
     Simulated.DEFERRED: ("buffered", "0"),
     Simulated.COMPLAINT: ("delivered", "0"),
 }
