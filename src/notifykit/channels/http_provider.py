@@ -265,6 +265,7 @@ def http_channel(
     *,
     renderer: Renderer | None = None,
     check_address: Callable[[str], str] = any_address,
+    batch: int | None = None,
 ) -> MessageChannel:
     """Return the channel that sends through a vendor; nothing is connected yet.
 
@@ -273,21 +274,22 @@ def http_channel(
         url: Says how many connections there are and how long an attempt takes.
         renderer: Makes the messages; by default plain texts of what the event says.
         check_address: See :class:`~notifykit.channels.messages.MessageChannel`.
+        batch: How many messages share a request if the URL does not say it; by default as many as the vendor takes.
     """
     return MessageChannel(
         channel,
         renderer or PlainRenderer(),
-        HttpProvider(vendor, connections=url.connections, **_bulk_options(vendor, url)),
+        HttpProvider(vendor, connections=url.connections, **_bulk_options(vendor, url, batch)),
         check_address=check_address,
         timeout=url.timeout,
     )
 
 
-def _bulk_options(vendor: Vendor, url: ProviderUrl) -> dict[str, Any]:
+def _bulk_options(vendor: Vendor, url: ProviderUrl, batch: int | None) -> dict[str, Any]:
     if not isinstance(vendor, BulkVendor):
         return {}
     delay = timedelta(milliseconds=url.whole("batch_delay", 20, most=60_000))
-    return {"batch": url.whole("batch", vendor.most, most=vendor.most), "batch_delay": delay}
+    return {"batch": url.whole("batch", batch or vendor.most, most=vendor.most), "batch_delay": delay}
 
 
 def _failure(error: WireError) -> Outcome:

@@ -11,6 +11,9 @@ import pytest
 
 from notifykit import ConfigurationError, Event, Notifykit
 from notifykit.channels import provider_channel_from_url
+from notifykit.channels.email import ses
+from notifykit.channels.http_answers import HttpAnswer
+from notifykit.channels.http_provider import HttpRequest
 from notifykit.channels.messages import MessageChannel
 from notifykit.models.messages import EmailMessage
 from notifykit.models.outcome import (
@@ -26,9 +29,11 @@ from notifykit.models.outcome import (
 )
 from notifykit.testing import START, Reply
 from notifykit.testing.suites.provider import make_claim
-from notifykit.testing.vendors import MailgunServer, PostmarkServer, SendGridServer, SimulatedVendor
+from notifykit.testing.vendors import MailgunServer, PostmarkServer, SendGridServer, SesServer, SimulatedVendor
 
-VENDORS = [MailgunServer, PostmarkServer, SendGridServer]
+VENDORS = [MailgunServer, PostmarkServer, SendGridServer, SesServer]
+#: What their URLs need so that messages share requests.
+OPTIONS = {SesServer: "&batch=50"}
 
 
 def mail(number: int = 0, **changes) -> EmailMessage:
@@ -62,7 +67,11 @@ class Batch:
 
 
 def channel_of(server: SimulatedVendor, options: str = "") -> MessageChannel:
-    channel = provider_channel_from_url("email", server.provider_url + options)
+    return channel_of_url(server.provider_url + options)
+
+
+def channel_of_url(url: str) -> MessageChannel:
+    channel = provider_channel_from_url("email", url)
     assert isinstance(channel, MessageChannel)
     return channel
 
@@ -71,7 +80,7 @@ def channel_of(server: SimulatedVendor, options: str = "") -> MessageChannel:
 async def batch(request):
     """A vendor that takes several messages in a request."""
     with request.param() as server:
-        channel = channel_of(server)
+        channel = channel_of(server, OPTIONS.get(request.param, ""))
         yield Batch(server, channel)
         await channel.aclose()
 
@@ -106,7 +115,8 @@ async def test_one_recipient_that_is_refused_fails_one_delivery(batch):
     addresses = [*people(6), "invalid@example.org", *(f"later{number}@example.org" for number in range(6))]
     outcomes = await batch.send(*addresses)
 
-    assert [6] == [number for number, outcome in enumerate(outcomes) if isinstance(outcome, BadRecipient)]
+    refusal = Permanent if isinstance(batch.server, SesServer) else BadRecipient  # SES says so later
+    assert [6] == [number for number, outcome in enumerate(outcomes) if isinstance(outcome, refusal)]
     assert 12 == sum(isinstance(outcome, Accepted) for outcome in outcomes)
     assert sorted(set(addresses) - {"invalid@example.org"}) == sorted(each.to for each in batch.server.messages)
 
@@ -148,7 +158,7 @@ async def test_a_text_of_ones_own(batch):
 
     wanted = 1 if isinstance(batch.server, PostmarkServer) else 2
     assert wanted == len(batch.server.requests)
-    texts = [json.dumps({**message.content}) for message in batch.server.messages]
+    texts = [str(message.content) for message in batch.server.messages]
     assert [2, 1] == [sum("Dear customer" in text for text in texts), sum("Dear Ada" in text for text in texts)]
 
 
@@ -163,7 +173,7 @@ async def test_an_answer_that_is_none(batch):
 
 async def test_who_waits_for_a_connection_has_sent_nothing(batch):
     """Their attempts do not count; what is under way ends by itself."""
-    channel = channel_of(batch.server, "&connections=1&batch_delay=1")
+    channel = channel_of(batch.server, f"&connections=1&batch_delay=1{OPTIONS.get(type(batch.server), '')}")
     batch.server.reply(Reply(delay=timedelta(seconds=30)))
     slow = asyncio.create_task(Batch(batch.server, channel).send(*people(1), timeout=0.5))
     await batch.server.aexpect(1)
@@ -235,9 +245,41 @@ async def test_postmark_names_each_of_its_refusals():
     assert b"405" in outcomes[1].answer.body
 
 
+@pytest.mark.parametrize(
+    ("status", "reason"), [(status, f"ses_{name}") for status, name in ses._STATUSES.items()] + [("NEW", "http_400")]
+)
+def test_ses_names_each_of_its_refusals(status, reason):
+    """A status of a batch means what the error of a message that is sent alone means."""
+    channel = channel_of_url("ses://AKID:secret@eu-west-1?sender=shop@example.org&batch=50")
+    vendor = channel.provider._vendor  # type: ignore[attr-defined]
+    results = [{"Status": status}, {"Status": "SUCCESS", "MessageId": "m-1"}]
+    body = json.dumps({"BulkEmailEntryResults": results}).encode()
+    requests = [HttpRequest(url="", headers={}, body=b"")] * 2
+
+    refused, accepted = vendor.outcomes(HttpAnswer(status=200, body=body), requests, now=START)
+
+    assert reason == refused.reason
+    assert "m-1" == accepted.answer.reference
+    if reason != "http_400":
+        assert type(refused) is type(HttpAnswer(status=400).outcome(ses.CODES[reason[4:]].meaning, now=START))
+
+
+async def test_ses_does_not_fill_in_what_a_text_says():
+    """What looks like a variable is sent alone, and without the option everything is."""
+    with SesServer() as server:
+        for options, requests in (("&batch=50", 3), ("", 4)):
+            server.requests.clear()
+            channel = channel_of(server, options)
+            messages = [mail(0), mail(1), *(mail(2, text="{{name}}") for _ in range(2))]
+            await Batch(server, channel).send(*people(4), messages=messages)
+            await channel.aclose()
+            assert requests == len(server.requests)
+
+
 async def test_a_dispatcher_fills_batches(batch):
     """An event that many people are told of is a few requests."""
-    async with Notifykit("memory://", email=batch.server.provider_url) as kit:
+    url = batch.server.provider_url + OPTIONS.get(type(batch.server), "")
+    async with Notifykit("memory://", email=url) as kit:
         for address in people(120):
             await kit.subscriptions.create(
                 "order.*", tenant="acme", subscriber=address, channel="email", address=address

@@ -6,6 +6,7 @@ import json
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from email.utils import getaddresses
 from typing import Any, ClassVar
 
 from ...policies.simulation import Simulated
@@ -23,6 +24,8 @@ from .base import (
     option,
 )
 
+#: How many messages a batch has at the most.
+_MOST = 50
 _STATUSES = {
     "AccessDeniedException": 403,
     "InternalFailure": 500,
@@ -51,6 +54,7 @@ class SesServer(SimulatedVendor):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.topic = SnsTopic("ses-events")
+        self._is_batch = False
 
     @property
     def provider_url(self) -> str:
@@ -60,6 +64,9 @@ class SesServer(SimulatedVendor):
         return is_signed(request, self.url, "ses")
 
     def read(self, request: ReceivedRequest) -> list[Sending]:
+        self._is_batch = request.path == "/v2/email/outbound-bulk-emails"
+        if self._is_batch:
+            return _entries(request)
         if request.path != "/v2/email/outbound-emails":
             raise RefusedError("NotFoundException")
         try:
@@ -73,10 +80,20 @@ class SesServer(SimulatedVendor):
         return [Sending(to=to, delivery_id=tags.get("delivery_id"), content=content)]
 
     def answer(self, sendings: Sequence[Sending]) -> Reply:
+        if self._is_batch:
+            return json_reply(200, {"BulkEmailEntryResults": [self._result(each) for each in sendings]})
         self.refuse_named(sendings)
+        return json_reply(200, {"MessageId": self._taken(sendings[0])})
+
+    def _result(self, sending: Sending) -> dict[str, str]:
+        if sending.name in (Simulated.INVALID, Simulated.REJECTED):
+            return {"Status": "MESSAGE_REJECTED", "Error": "refused"}
+        return {"Status": "SUCCESS", "MessageId": self._taken(sending)}
+
+    def _taken(self, sending: Sending) -> str:
         reference = f"0102{new_id(12)}-{new_id(8)}-000000"
-        self.take(sendings[0], reference)
-        return json_reply(200, {"MessageId": reference})
+        self.take(sending, reference)
+        return reference
 
     def error(self, code: Any, detail: str | None = None) -> Reply:  # noqa: ARG002 - SES names no field
         reply = json_reply(_STATUSES.get(code, 400), {"message": "error"})
@@ -107,3 +124,21 @@ class SesServer(SimulatedVendor):
         }
         own = told.get(event, {"eventType": "Delivery", "delivery": {"timestamp": at, "recipients": [message.to]}})
         return self.topic.notification(json.dumps({**own, "mail": mail}), now=self._clock())
+
+
+def _entries(request: ReceivedRequest) -> list[Sending]:
+    try:
+        body = request.json()
+        content, entries = body["DefaultContent"]["Template"]["TemplateContent"], body["BulkEmailEntries"]
+        found = []
+        for entry in entries:
+            ((_, to),) = getaddresses(entry["Destination"]["ToAddresses"])
+            tags = {tag["Name"]: tag["Value"] for tag in entry.get("ReplacementTags", [])}
+            headers = {each["Name"]: each["Value"] for each in entry.get("ReplacementHeaders", [])}
+            own = {"from": body["FromEmailAddress"], "headers": headers, "tags": tags}
+            found.append(Sending(to=to, delivery_id=tags.get("delivery_id"), content={**content, **own}))
+    except (ValueError, KeyError, TypeError):
+        raise RefusedError("BadRequestException") from None
+    if not 1 <= len(found) <= _MOST:
+        raise RefusedError("BadRequestException")
+    return found
