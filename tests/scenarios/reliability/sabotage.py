@@ -157,6 +157,12 @@ def sms_repeated() -> None:
     rewrite("dispatch.sending.sender:Sender._deliver", ("may_repeat(claim.channel, claim.details.purpose)", "True"))
 
 
+@fault
+def request_repeated() -> None:
+    """A request to a vendor is sent again if the connection ends before the answer."""
+    rewrite("channels.http1:Http1Client.__init__", ("resends=False", "resends=True"))
+
+
 # ── events ─────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -144,6 +144,7 @@ DETECTORS: dict[str, tuple[str, Detector]] = {
     "no_stall": ("", other_tests(_LOCKED)),
     "rescue_at_once": ("", other_tests("tests/unit/dispatch/test_janitor.py")),
     "sms_repeated": ("", other_tests("tests/scenarios/test_lost_answers.py")),
+    "request_repeated": ("", other_tests("tests/scenarios/test_lost_answers.py")),
     "reply_before_commit": ("both", crash("pub.inserted-publisher")),
     "plan_twice": ("both", crash("fan.leased-stop-worker")),
     "digests_without_constraint": ("both", digests_under_kills),

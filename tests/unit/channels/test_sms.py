@@ -235,6 +235,16 @@ class TestVonage(SmsSuite):
             "type": ["text"],
         } == fields
 
+    async def test_what_is_not_replaced(self, server):
+        """The operator may want the text as it is, although it costs more."""
+        channel = channel_of(f"{self.url}&endpoint={server.url}&replace=off")
+        destination = channel.destination(tenant="acme", subscriber_id="user:42", address=NUMBER)
+        await send(channel, self.message, destination)
+        await channel.aclose()
+
+        fields = parse_qs(server.requests[0].body.decode())
+        assert (["“Grüße” & 5 € + more"], ["unicode"]) == (fields["text"], fields["type"])
+
     async def test_a_text_that_needs_another_alphabet(self, server, sender):
         """The vendor is told so; otherwise it would replace characters."""
         channel = channel_of(f"{self.url}&endpoint={server.url}")

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from ...ports import Renderer
 
 #: Options of every SMS provider's URL.
-OPTIONS = ("countries", "from", "segments")
+OPTIONS = ("countries", "from", "replace", "segments")
 #: A telephone number, a short code, or a name, as GSM networks allow it.
 SENDER = r"\+?[0-9]{3,15}|(?=.*[A-Za-z])[A-Za-z0-9 &._-]{1,11}"
+_SWITCH = {"on": "on", "off": "off"}
 #: A gateway in front of the vendor did not get its answer.
 _GATEWAY = frozenset({502, 504})
 
@@ -54,12 +55,14 @@ class SmsAccount:
         sender: Whom the message comes from: a telephone number, a short code or a name; empty if the vendor chooses.
         countries: Where messages may go (ISO 3166-1); ``None`` for everywhere.
         most_segments: How many segments a text may have.
+        replaces: Whether typographic characters are replaced if the text is in GSM-7 then.
     """
 
     url: ProviderUrl
     sender: str
     countries: frozenset[str] | None
     most_segments: int = 10
+    replaces: bool = True
 
     @classmethod
     def of(cls, url: ProviderUrl, *, sender: str = SENDER, needs_sender: bool = True) -> SmsAccount:
@@ -82,6 +85,7 @@ class SmsAccount:
             sender=given,
             countries=_countries(url),
             most_segments=url.whole("segments", 10, most=100),
+            replaces=url.choice("replace", _SWITCH) == "on",
         )
 
     @property
@@ -100,7 +104,7 @@ class SmsAccount:
         if self.countries is not None and not countries_of(number) & self.countries:
             found = ",".join(sorted(countries_of(number))) or "no country"
             return Permanent(reason="country_not_allowed", answer=_said(f"the number is of {found}: see countries="))
-        text = plain(message.text)
+        text = plain(message.text) if self.replaces else message.text
         count, outside_gsm = segments(text)
         if count > self.most_segments:
             return Permanent(reason="too_many_segments", answer=_said(f"the text has {count} segments: see segments="))
