@@ -41,6 +41,8 @@ class Http1Client:
     def __init__(self, *, connections: int, body_cap: int, tls: ssl.SSLContext | None = None) -> None:
         limits = Limits(connections=connections, idle=connections)
         self._wire = Wire(_Trusting(), body_cap=body_cap, tls=tls, limits=limits, resends=False)
+        self._connections = connections
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._room = asyncio.Semaphore(connections)
 
     async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes, *, timeout: float) -> Response:
@@ -49,18 +51,22 @@ class Http1Client:
         Raises:
             WireError: There is none.
         """
-        deadline = asyncio.get_running_loop().time() + timeout
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:  # those who waited in an earlier loop ended with it
+            self._loop, self._room = loop, asyncio.Semaphore(self._connections)
+        room = self._room
+        deadline = loop.time() + timeout
         try:
             async with asyncio.timeout(timeout):
-                await self._room.acquire()
+                await room.acquire()
         except TimeoutError:
             raise WireError(CONNECTION_LIMIT, own=True) from None
         try:
             target = _target(url)
-            left = deadline - asyncio.get_running_loop().time()
+            left = deadline - loop.time()
             return await self._wire.post(target, _head(method, target, headers, len(body)), body, timeout=left)
         finally:
-            self._room.release()
+            room.release()
 
     async def aclose(self) -> None:
         """Close every connection."""
