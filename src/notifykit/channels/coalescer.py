@@ -16,16 +16,20 @@ Result = TypeVar("Result")
 
 @attrs.define(eq=False)
 class _Waiting(Generic[Item, Result]):
-    """An item whose sender waits for its result."""
+    """An item whose sender waits for its result.
+
+    Attributes:
+        batch: All items of the batch that it is sent with, and the task that sends it.
+    """
 
     item: Item
     size: int
     result: asyncio.Future[Result]
-    is_sent: bool = False
+    batch: tuple[list[_Waiting[Item, Result]], asyncio.Task[None]] | None = None
 
     def expire(self) -> None:
         """Give up waiting for a batch."""
-        if not self.is_sent and not self.result.done():
+        if self.batch is None and not self.result.done():
             self.result.set_exception(TimeoutError())
 
 
@@ -62,6 +66,7 @@ class Coalescer(Generic[Item, Result]):
         most_bytes: How large they are together; a larger item is sent alone.
         delay: How long an item waits at the most while another batch is under way; ``None`` for as long as that is.
         concurrency: How many batches are under way at a time.
+        cancels: Whether a batch is cancelled once all of its senders have been.
     """
 
     def __init__(
@@ -72,12 +77,14 @@ class Coalescer(Generic[Item, Result]):
         most_bytes: int | None = None,
         delay: timedelta | None = None,
         concurrency: int = 1,
+        cancels: bool = False,
     ) -> None:
         self._send = send
         self._most = most
         self._most_bytes = most_bytes
         self._delay = None if delay is None else delay.total_seconds()
         self._free = concurrency
+        self._cancels = cancels
         self._groups: dict[Hashable, _Group[Item, Result]] = {}
         self._queued: deque[_Group[Item, Result]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -105,13 +112,18 @@ class Coalescer(Generic[Item, Result]):
             self._start(group)
         elif group.timer is None:
             group.timer = loop.call_soon(self._wake, group)
-        if waiting.is_sent or timeout is None:
-            return await waiting.result
-        expiry = loop.call_later(timeout, waiting.expire)
+        expiry = None if timeout is None else loop.call_later(timeout, waiting.expire)
         try:
             return await waiting.result
+        except asyncio.CancelledError:
+            if self._cancels and waiting.batch is not None:
+                batch, task = waiting.batch
+                if _are_cancelled(batch):
+                    task.cancel()
+            raise
         finally:
-            expiry.cancel()
+            if expiry is not None:
+                expiry.cancel()
 
     async def aclose(self) -> None:
         """Wait until everything has been sent."""
@@ -132,6 +144,8 @@ class Coalescer(Generic[Item, Result]):
                 task = asyncio.create_task(self._send_batch(group, batch), name="notifykit-batch")
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
+                for each in batch:
+                    each.batch = batch, task
         if group.waiting:
             self._wake_when_due(group)
         elif not group.under_way and self._groups.get(group.key) is group:
@@ -163,7 +177,6 @@ class Coalescer(Generic[Item, Result]):
             group.waiting.popleft()
             group.size -= first.size
             if not first.result.done():
-                first.is_sent = True
                 size += first.size
                 batch.append(first)
         if group.timer is not None:
@@ -183,7 +196,10 @@ class Coalescer(Generic[Item, Result]):
             for each in batch:
                 if not each.result.done():
                     each.result.set_exception(error)
-        except BaseException:  # the event loop ends
+        except BaseException:
+            if _are_cancelled(batch):
+                return  # nobody waits for it
+            # the event loop ends
             waiting = [each for group in self._groups.values() for each in group.waiting]
             for each in batch + waiting:
                 each.result.cancel()
@@ -201,3 +217,7 @@ class Coalescer(Generic[Item, Result]):
             self._start(queued)
         if self._groups.get(group.key) is group and not group.is_queued:
             self._start(group)
+
+
+def _are_cancelled(batch: Sequence[_Waiting[Item, Result]]) -> bool:
+    return all(each.result.cancelled() for each in batch)

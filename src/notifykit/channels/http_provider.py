@@ -188,6 +188,7 @@ class HttpProvider:
                 most_bytes=vendor.most_bytes,
                 delay=batch_delay,
                 concurrency=connections,
+                cancels=True,
             )
 
     def __repr__(self) -> str:

@@ -186,6 +186,17 @@ async def test_who_waits_for_a_connection_has_sent_nothing(batch):
     assert 1 == len(batch.server.requests)
 
 
+async def test_a_stop_waits_for_no_answer(batch):
+    """Senders that are cancelled leave no request behind that closing would wait for."""
+    batch.server.reply(Reply(delay=timedelta(seconds=30)))
+    sending = asyncio.create_task(batch.send(*people(3)))
+    await batch.server.aexpect(1)
+    sending.cancel()
+
+    async with asyncio.timeout(5):
+        await batch.channel.aclose()
+
+
 @pytest.mark.parametrize(("options", "requests"), [("&batch=1", 6), ("&batch=3", 2)])
 async def test_how_many_share_a_request_is_an_option(options, requests):
     """One each, or as many as the operator says."""

@@ -137,6 +137,27 @@ async def test_who_is_cancelled_before_is_not_sent():
     assert {} == coalescer._groups
 
 
+async def test_a_batch_without_senders_is_cancelled():
+    """Only if all of them have gone; what waits is sent all the same."""
+    sent = Sent(is_open=False)
+    coalescer = Coalescer(sent, most=10, cancels=True)
+    first, second = start(coalescer, "a", "b")
+    await turns()
+    (third,) = start(coalescer, "c")
+    await turns()
+
+    first.cancel()
+    await turns()
+    assert [["a", "b"]] == sent.batches
+    second.cancel()
+    await turns()
+    assert [["a", "b"], ["c"]] == sent.batches
+    sent.gate.set()
+
+    assert "c!" == await third
+    assert ({}, 1) == (coalescer._groups, coalescer._free)
+
+
 async def test_who_waits_for_too_long_was_not_sent():
     """What is sent already is waited for."""
     sent = Sent(is_open=False)
