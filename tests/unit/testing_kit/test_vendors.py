@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from base64 import b64decode
 from datetime import timedelta
@@ -13,7 +14,7 @@ from sendgrid.helpers.eventwebhook import EventWebhook
 from twilio.request_validator import RequestValidator
 
 from notifykit import DeliveryFilter, Event, Notifykit
-from notifykit.channels import provider_channel_from_url
+from notifykit.channels import messages, provider_channel_from_url
 from notifykit.channels.messages import MessageChannel
 from notifykit.models.messages import ChatMessage, EmailMessage, Message, SmsMessage
 from notifykit.models.outcome import (
@@ -307,3 +308,19 @@ async def test_a_simulated_address_in_production(server, address, state, reason)
 
         assert (state, reason) == (delivery.state.value, delivery.reason)
         assert [] == vendor.requests
+
+
+async def test_a_slow_address_takes_a_while(monkeypatch):
+    """But no longer than an attempt may; a check of the address leaves it as it is."""
+    monkeypatch.setattr(messages, "SLOW", timedelta(seconds=30))
+    with TwilioServer() as vendor:
+        channel = channel_of(vendor)
+        address = channel.check_address("simulated:slow")
+        to = channel.destination(tenant="acme", subscriber_id="user:42", address=address)
+        to = attrs.evolve(to, timeout=timedelta(milliseconds=20))
+        claim = make_claim("sms", address)._replace(body=b'{"data":{}}')
+
+        async with asyncio.timeout(5):
+            assert isinstance(await channel.send(claim, to, now=START), Accepted)
+        assert None is to.circuit_key
+        await channel.aclose()
