@@ -222,7 +222,7 @@ class HttpProvider:
             await self._client.aclose()
 
     async def _send_one(self, request: HttpRequest, timeout: float, now: datetime) -> Outcome:
-        answer = await self.post(request, timeout)
+        answer = await self._post(request, timeout)
         return self._vendor.outcome(answer, now=now) if isinstance(answer, HttpAnswer) else answer
 
     async def _send_batch(self, batch: Sequence[_Pending]) -> list[Outcome]:
@@ -231,7 +231,7 @@ class HttpProvider:
         requests, now = [each.request for each in batch], max(each.now for each in batch)
         if len(requests) == 1:
             return [await self._send_one(requests[0], timeout, now)]
-        answer = await self.post(self._bulk.joined(requests, now=now), timeout, BODY_CAP + _ITEM_CAP * len(requests))
+        answer = await self._post(self._bulk.joined(requests, now=now), timeout, BODY_CAP + _ITEM_CAP * len(requests))
         if not isinstance(answer, HttpAnswer):
             return [answer] * len(requests)
         outcomes = self._bulk.outcomes(answer, requests, now=now)
@@ -241,12 +241,7 @@ class HttpProvider:
         later = iter([outcome for part in parts if part for outcome in await self._send_batch(part)])
         return [next(later) if outcome is None else outcome for outcome in outcomes]
 
-    async def post(self, request: HttpRequest, timeout: float, cap: int = BODY_CAP) -> HttpAnswer | Outcome:
-        """Return the answer to a request, or the outcome of an attempt without one.
-
-        Args:
-            cap: How much of the answer is kept.
-        """
+    async def _post(self, request: HttpRequest, timeout: float, cap: int = BODY_CAP) -> HttpAnswer | Outcome:
         headers = {"accept-encoding": "identity", "user-agent": "notifykit", **request.headers}
         try:
             response = await self._client.send(request.method, request.url, headers, request.body, timeout=timeout)
