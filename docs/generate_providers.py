@@ -13,7 +13,7 @@ from notifykit.channels.chat import discord, slack
 from notifykit.channels.email import mailgun, postmark, sendgrid, ses
 from notifykit.channels.http_answers import Code
 from notifykit.channels.push import apns, fcm, webpush
-from notifykit.channels.sms import twilio, vonage
+from notifykit.channels.sms import sns, twilio, vonage
 
 FOLDER = Path(__file__).parent / "howto"
 END = "% Here ends what is made."
@@ -25,7 +25,7 @@ PAGES: Mapping[str, Mapping[str, tuple[Any, str]]] = {
         "postmark": (postmark, "`ErrorCode`"),
         "ses": (ses, "error"),
     },
-    "sms.md": {"twilio": (twilio, "`code`"), "vonage": (vonage, "`status`")},
+    "sms.md": {"twilio": (twilio, "`code`"), "vonage": (vonage, "`status`"), "sns": (sns, "`Code`")},
     "push.md": {"fcm": (fcm, "`errorCode`"), "apns": (apns, "`reason`"), "webpush": (webpush, "status")},
     "chat.md": {"slack": (slack, "text"), "discord": (discord, "`code`")},
 }

@@ -231,7 +231,7 @@ async def site(folder: Any, persons: int, slow: float) -> AsyncIterator[tuple[Si
             clock=clock,
             sms=f"twilio://{ACCOUNT}:TOKEN@?from=+4915100&countries=DE&slow={slow}&{first} || "
             f"vonage://KEY:SECRET@?from=+4915100&countries=DE&{second}",
-            email=f"postmark://TOKEN@?sender=shop@example.org&{third}",
+            email=f"postmark://TOKEN@?sender=shop@example.org&batch=1&{third}",
             subscribers=[lambda event: told.append((time.monotonic(), event))],
         )
         async with kit:

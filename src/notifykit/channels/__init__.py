@@ -33,6 +33,7 @@ _PROVIDERS = {
     },
     "sms": {
         "catch": "notifykit.channels.catcher:sms_from_url",
+        "sns": "notifykit.channels.sms.sns:channel_from_url",
         "twilio": "notifykit.channels.sms.twilio:channel_from_url",
         "vonage": "notifykit.channels.sms.vonage:channel_from_url",
     },
@@ -43,6 +44,7 @@ _PROVIDERS = {
         "webpush": "notifykit.channels.push.channel:channel_from_url",
     },
     "chat": {
+        "apprise": "notifykit.channels.chat.apprise:channel_from_url",
         "catch": "notifykit.channels.catcher:chat_from_url",
         "discord": "notifykit.channels.chat.discord:channel_from_url",
         "slack": "notifykit.channels.chat.slack:channel_from_url",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from ..models.destination import Destination
 from ..models.messages import KINDS, Message
 from ..models.outcome import Outcome
 from ..models.retry import DEFAULT_RETRY, RetryPolicy
+from ..policies.simulation import PREFIX, SLOW, Simulated, is_simulated, simulated_name, simulated_outcome
 
 if TYPE_CHECKING:
     from ..ports import AddressedChannel, Provider, Renderer
@@ -36,6 +38,8 @@ def any_address(address: str) -> str:
 
 class MessageChannel:
     """Sends messages to people: e-mail, SMS, push, chat.
+
+    What goes to a simulated address (see :mod:`notifykit.policies.simulation`) is rendered and never sent.
 
     Args:
         name: The channel's name: ``email``.
@@ -65,7 +69,7 @@ class MessageChannel:
         self._retry = retry
 
     def check_address(self, address: str) -> str:
-        return self._check_address(address)
+        return any_address(address) if address.startswith(PREFIX) else self._check_address(address)
 
     @property
     def timeout(self) -> timedelta:
@@ -84,9 +88,9 @@ class MessageChannel:
             circuit_key=self.circuit_key(address, app),
         )
 
-    def circuit_key(self, address: str, app: str | None) -> str | None:  # noqa: ARG002 - others have one per service
-        """Return which circuit the attempts to an address share: that of the account."""
-        return self.provider.account
+    def circuit_key(self, address: str, app: str | None) -> str | None:  # noqa: ARG002 - others choose by the app
+        """Return which circuit the attempts to an address share: that of the account; ``None`` if nothing is sent."""
+        return None if is_simulated(self.name, address) else self.provider.account
 
     async def send(self, claim: Claim, destination: Destination, *, now: datetime) -> Outcome:
         """Make one attempt; see :class:`notifykit.ports.Channel`.
@@ -95,7 +99,16 @@ class MessageChannel:
             TemplateError: The message cannot be made, so nothing was sent.
         """
         message = self.render(claim, destination, now=now)
-        return await self.provider.send(message, claim, destination, now=now)
+        simulated = await self.simulate(claim, destination)
+        return simulated or await self.provider.send(message, claim, destination, now=now)
+
+    async def simulate(self, claim: Claim, destination: Destination) -> Outcome | None:
+        """Return the outcome of a message to a simulated address, and ``None`` for any other address."""
+        if not is_simulated(self.name, destination.address):
+            return None
+        if simulated_name(destination.address) is Simulated.SLOW:
+            await asyncio.sleep(min(SLOW, destination.timeout).total_seconds())
+        return simulated_outcome(destination.address, claim.delivery_id)
 
     async def aclose(self) -> None:
         await self.provider.aclose()

@@ -70,10 +70,12 @@ class Member:
 
     async def send(self, claim: Claim, destination: Destination, *, now: datetime) -> Outcome:
         """Make one attempt, and note how it went and what it cost."""
-        outcome: Outcome | None = None
+        message = self.channel.render(claim, destination, now=now)
+        outcome = await self.channel.simulate(claim, destination)
+        if outcome is not None:
+            return outcome
         ticket, began = self.health.begin(now), time.monotonic()
         try:
-            message = self.channel.render(claim, destination, now=now)
             outcome = await self.provider.send(message, claim, destination, now=now)
         finally:
             self.health.end(ticket, outcome, timedelta(seconds=time.monotonic() - began))

@@ -15,6 +15,7 @@ from ..models.ids import delivery_id, is_for_person, recipient_key
 from ..models.recipient import PREFERENCES, Person, Recipient, TenantPreferences
 from ..models.steps import IN_APP, Step, Unless
 from ..models.subscription import PEOPLE
+from ..models.throttle import Throttle
 from ..models.unreadable import UnreadableTenantPreferences
 from ..policies.audience import (
     ADDRESS_REFUSED,
@@ -27,7 +28,7 @@ from ..policies.audience import (
 )
 from ..policies.decide import HOLD, SEND, Decision, Hold, Suppress
 from ..ports import MAX_IDS, DeliveryFilter, Digests, Inbox, Store
-from .caps import cap_claimed, cap_planned
+from .caps import cap_claimed, cap_countries_claimed, cap_countries_planned, cap_planned
 from .directory import CAPACITY, Directory
 
 #: Returns an event type that this program declares.
@@ -82,13 +83,23 @@ class People:
         directory: Gets the destinations that recipients' addresses yield.
         channels: The names of this process's channels.
         declared: Knows the event types of this program, for those that are not stored (yet).
+        sms_caps: How many text messages a tenant's people get, by country.
     """
 
-    def __init__(self, store: Store, directory: Directory, channels: Collection[str], declared: DeclaredTypes) -> None:
+    def __init__(
+        self,
+        store: Store,
+        directory: Directory,
+        channels: Collection[str],
+        declared: DeclaredTypes,
+        *,
+        sms_caps: Mapping[str, Throttle] | None = None,
+    ) -> None:
         self._store = store
         self._directory = directory
         self._channels = frozenset(channels)
         self._declared = declared
+        self._sms_caps = sms_caps or {}
         self._collects = isinstance(store, Digests)
         #: What tenants say for all of their recipients, with the tenant's version that it is not older than.
         self._tenants: OrderedDict[str, tuple[int, TenantPreferences | None]] = OrderedDict()
@@ -108,6 +119,8 @@ class People:
         # An event that another planner has had comes here for the second time, and its tokens are taken already.
         new = [(page.deliveries, plan) for page, plan in planned if page.event.fence == 1 or page.event.cursor]
         await cap_planned(self._store, new, now)
+        if self._sms_caps:
+            await cap_countries_planned(self._store, new, self._sms_caps, now)
 
     def _complete(self, page: Page, wanted: Mapping[str, str], known: _Known, now: datetime) -> NoticePlan:
         event = page.event
@@ -161,7 +174,10 @@ class People:
                 decision = self._prime(claim.channel, address, recipient, tenant, now)
             if decision is not SEND:
                 found[claim.delivery_id] = decision
-        return found | await cap_claimed(self._store, theirs, plans, found, now)
+        found |= await cap_claimed(self._store, theirs, plans, found, now)
+        if self._sms_caps:
+            found |= await cap_countries_claimed(self._store, theirs, plans, found, self._sms_caps, now)
+        return found
 
     async def _earlier(
         self, claims: Iterable[Claim], plans: Mapping[str, NoticePlan], known: _Known

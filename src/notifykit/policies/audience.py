@@ -32,6 +32,7 @@ from .decide import HOLD, SEND, Cancel, Expire, Hold, Join, Suppress
 from .decide import Decision as Claimed
 from .digest import DIGEST, EMPTY, NO_GROUP, TOO_LATE, Collectable, collected, digest_named, enter, group_of
 from .preferences import Notice
+from .sms import COUNTRY_CAPPED
 
 #: What a type without steps does, over the channels that a recipient has an address of.
 DEFAULT_STEPS: Final = (Step(IN_APP), Step("email"))
@@ -60,6 +61,7 @@ SENTENCES: Final = {
     DIGEST: "It waits for its digest, which is sent when the digest closes.",
     NO_GROUP: "It was sent by itself: the event has no value by which its digest groups.",
     TOO_LATE: "It was sent by itself: it would have been of no use any more with its digest.",
+    COUNTRY_CAPPED: "There have been too many text messages to this country lately, so this one was left out.",
     EMPTY: "Nothing had been collected, so nothing was sent.",
     EARLIER_DELIVERED: "A step before it has arrived, so it was not needed.",
     Unless.READ.value: "The inbox item was read before, so it was not needed.",

@@ -131,7 +131,9 @@ class Dispatcher:
     def _build(self) -> None:
         context, settings = self._context, self.settings
         self._directory = Directory(self._store, settings.max_timeout, self._channels)
-        self._people = People(self._store, self._directory, self._channels, self._declared)
+        self._people = People(
+            self._store, self._directory, self._channels, self._declared, sms_caps=self.settings.sms_caps
+        )
         self._leases = Leases()
         self._recorder = Recorder(context, self._leases, self._is_hurried, self._halt)
         self._operational = OperationalEvents(self._directory)
