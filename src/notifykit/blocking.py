@@ -20,6 +20,7 @@ from .admin import (
     RecipientInbox,
     Recipients,
     Subscriptions,
+    Suppressions,
     TenantSettings,
 )
 from .admin.endpoints import EndpointOptions
@@ -133,6 +134,18 @@ class BlockingRecipients(_Part):
     unsuppress = _Waits(Recipients.unsuppress)
 
 
+class BlockingSuppressions(_Part):
+    """See :class:`~notifykit.admin.suppressions.Suppressions`."""
+
+    add = _Waits(Suppressions.add)
+    check = _Waits(Suppressions.check)
+    remove = _Waits(Suppressions.remove)
+    page = _Waits(Suppressions.page)
+    import_ = _Waits(Suppressions.import_)
+    export = _Waits(Suppressions.export)
+    inbound_sms = _Waits(Suppressions.inbound_sms)
+
+
 class BlockingPreferences(_Part):
     """See :class:`~notifykit.admin.preferences.Preferences`."""
 
@@ -179,6 +192,7 @@ class Blocking:
         self.deliveries = BlockingDeliveries(portal, lambda kit: kit.deliveries)
         self.events = BlockingEvents(portal, lambda kit: kit.events)
         self.recipients = BlockingRecipients(portal, lambda kit: kit.recipients)
+        self.suppressions = BlockingSuppressions(portal, lambda kit: kit.suppressions)
 
     def inbox(self, recipient_id: str, *, tenant: str) -> BlockingRecipientInbox:
         """Return a person's in-app inbox; see :meth:`notifykit.Notifykit.inbox`."""

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         RecipientInbox,
         Recipients,
         Subscriptions,
+        Suppressions,
         TenantSettings,
     )
     from .admin.endpoints import EndpointOptions
@@ -386,6 +387,13 @@ class Notifykit:
         from .admin import Recipients
 
         return Recipients(self.store, self._clock)
+
+    @property
+    def suppressions(self) -> Suppressions:
+        """Addresses that must not be used: add, check, remove, import, export."""
+        from .admin import Suppressions
+
+        return Suppressions(self.store, self._clock)
 
     @checked(recipient_id=checks.identifier)
     def preferences(self, recipient_id: str, *, tenant: str) -> Preferences:

@@ -9,12 +9,13 @@ from .deliveries import Deliveries
 from .endpoints import Egress, EndpointOptions, Endpoints
 from .events import Events, Explanation
 from .explain import PersonExplanation
+from .imported import ImportReport, LineProblem
 from .inbox import RecipientInbox
 from .preferences import Cell, Preferences, TenantSettings
 from .recipient_changes import RecipientFields
-from .recipient_import import ImportReport, LineProblem
 from .recipients import Recipients
 from .subscriptions import SubscriptionChanges, Subscriptions
+from .suppressions import Suppressions
 
 __all__ = [
     "Cell",
@@ -38,5 +39,6 @@ __all__ = [
     "SubscriptionChanges",
     "SubscriptionWarning",
     "Subscriptions",
+    "Suppressions",
     "TenantSettings",
 ]

@@ -28,6 +28,7 @@ from . import (
     run,
     stats,
     subscriptions,
+    suppressions,
     templates,
 )
 from .catch import command as catch
@@ -48,6 +49,7 @@ COMMANDS = (
     subscriptions,
     recipients,
     preferences,
+    suppressions,
     events,
     deliveries,
     dead,

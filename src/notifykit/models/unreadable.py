@@ -17,6 +17,7 @@ from .endpoint import Endpoint
 from .event import StoredEvent
 from .recipient import Recipient, TenantPreferences
 from .subscription import Subscription
+from .suppression import SuppressedAddress
 
 
 @attrs.frozen(kw_only=True)
@@ -43,6 +44,11 @@ class UnreadableRecipient(Recipient):
 @attrs.frozen(kw_only=True)
 class UnreadableTenantPreferences(TenantPreferences):
     """Stands in for what a tenant says for all of its recipients, in a row that is damaged."""
+
+
+@attrs.frozen(kw_only=True)
+class UnreadableSuppression(SuppressedAddress):
+    """Stands in for a suppressed address whose row is damaged: whatever it said, the address is not used."""
 
 
 class UnreadableEvent(StoredEvent):

@@ -24,6 +24,7 @@ from ...models.event import StoredEvent
 from ...models.event_type import StoredEventType
 from ...models.recipient import Recipient, TenantPreferences
 from ...models.subscription import Subscription
+from ...models.suppression import SuppressedAddress
 from ...policies.match_keys import MatchKey, keys_of
 from ...ports import Appended
 from .digests import MemoryDigests
@@ -127,6 +128,7 @@ class Tables:
             StoredEventType: {},
             Recipient: {},
             TenantPreferences: {},
+            SuppressedAddress: {},
         }
         self.digests = MemoryDigests()
         self.match_keys: defaultdict[tuple[str, MatchKey], list[str]] = defaultdict(list)

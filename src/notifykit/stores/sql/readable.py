@@ -25,6 +25,7 @@ from ...models.event import StoredEvent
 from ...models.event_type import StoredEventType
 from ...models.recipient import Recipient, TenantPreferences
 from ...models.subscription import Subscription
+from ...models.suppression import SuppressedAddress, SuppressionEntry, SuppressionReason
 from ...models.unreadable import (
     UnreadableAttempt,
     UnreadableDelivery,
@@ -32,6 +33,7 @@ from ...models.unreadable import (
     UnreadableEvent,
     UnreadableRecipient,
     UnreadableSubscription,
+    UnreadableSuppression,
     UnreadableTenantPreferences,
     unreadable_body,
 )
@@ -211,6 +213,17 @@ def preferences_from(row: Row) -> TenantPreferences:
         return UnreadableTenantPreferences(tenant=row["tenant"])
 
 
+def suppression_from(row: Row) -> SuppressedAddress:
+    """Return the suppressed address of a row of ``suppressions``, or its stand-in."""
+    try:
+        _require_bounds(row)
+        return recipient_rows.suppression_from(row)
+    except (*DAMAGED, InvalidInputError) as error:
+        _log_damage("suppression", row, error)
+        entry = SuppressionEntry(reason=SuppressionReason.MANUAL, evidence=UNREADABLE, since=EPOCH)
+        return UnreadableSuppression(id=row["id"], tenant=row["tenant"], entries=[entry])
+
+
 def endpoint_values(endpoint: Endpoint) -> dict[str, Any]:
     """Return the columns of ``endpoints``.
 
@@ -254,6 +267,17 @@ def preferences_values(preferences: TenantPreferences) -> dict[str, Any]:
     if isinstance(preferences, UnreadableTenantPreferences):
         raise _refusal("preferences of tenant", preferences.tenant)
     return recipient_rows.preferences_values(preferences)
+
+
+def suppression_values(suppressed: SuppressedAddress) -> dict[str, Any]:
+    """Return the columns of ``suppressions``.
+
+    Raises:
+        StoreError: They are a stand-in.
+    """
+    if isinstance(suppressed, UnreadableSuppression):
+        raise _refusal("suppressed address", suppressed.id)
+    return recipient_rows.suppression_values(suppressed)
 
 
 # ── events, deliveries and attempts in lists ───────────────────────────────────────────────────

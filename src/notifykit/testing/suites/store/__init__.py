@@ -29,6 +29,7 @@ from .recipients import RecipientPromises
 from .records import RecordPromises
 from .sent import SentPromises
 from .sharing import SharingPromises
+from .suppressions import SuppressionPromises
 from .tenancy import TenancyPromises
 from .versions import VersionPromises
 
@@ -50,6 +51,7 @@ class StoreSuite(
     MatchPromises,
     DestinationPromises,
     RecipientPromises,
+    SuppressionPromises,
     TenancyPromises,
     PurgePromises,
     LivenessPromises,
