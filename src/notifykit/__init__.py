@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from .admin import RecipientInbox as RecipientInbox
     from .admin import Recipients as Recipients
     from .admin import Subscriptions as Subscriptions
+    from .admin import Suppressions as Suppressions
     from .admin import TenantSettings as TenantSettings
+    from .admin import UnsubscribeLinks as UnsubscribeLinks
     from .admin.endpoints import Retry as Retry
     from .blocking import Blocking as Blocking
     from .catalog import EventCatalog as EventCatalog
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from .errors import InvalidEndpointError as InvalidEndpointError
     from .errors import InvalidEventError as InvalidEventError
     from .errors import InvalidInputError as InvalidInputError
+    from .errors import InvalidLinkError as InvalidLinkError
     from .errors import InvalidSubscriptionError as InvalidSubscriptionError
     from .errors import MissingExtraError as MissingExtraError
     from .errors import MissingKeyError as MissingKeyError
@@ -99,7 +102,11 @@ if TYPE_CHECKING:
     from .models.retry import RetryPolicy as RetryPolicy
     from .models.steps import Step as Step
     from .models.subscription import Subscription as Subscription
+    from .models.suppression import SuppressedAddress as SuppressedAddress
+    from .models.suppression import SuppressionEntry as SuppressionEntry
+    from .models.suppression import SuppressionReason as SuppressionReason
     from .models.throttle import Throttle as Throttle
+    from .models.unsubscribe import UnsubscribeScope as UnsubscribeScope
     from .options import EgressRules as EgressRules
     from .options import KitOptions as KitOptions
     from .policies.admit import Limits as Limits
@@ -128,7 +135,9 @@ _HOMES = {
             "RecipientInbox",
             "Recipients",
             "Subscriptions",
+            "Suppressions",
             "TenantSettings",
+            "UnsubscribeLinks",
         ),
         ".admin",
     ),
@@ -148,6 +157,7 @@ _HOMES = {
             "InvalidEventError",
             "InvalidInputError",
             "InvalidSubscriptionError",
+            "InvalidLinkError",
             "MissingExtraError",
             "NewerSchemaError",
             "MissingKeyError",
@@ -185,6 +195,8 @@ _HOMES = {
     "Step": ".models.steps",
     "Throttle": ".models.throttle",
     "Subscription": ".models.subscription",
+    **dict.fromkeys(("SuppressedAddress", "SuppressionEntry", "SuppressionReason"), ".models.suppression"),
+    "UnsubscribeScope": ".models.unsubscribe",
     "Limits": ".policies.admit",
     **dict.fromkeys(("AddressedChannel", "Channel", "Clock", "DeliveryFilter", "Store", "StoreStats"), ".ports"),
     "PublishOptions": ".publisher",
@@ -233,6 +245,7 @@ __all__ = [
     "InvalidEndpointError",
     "InvalidEventError",
     "InvalidInputError",
+    "InvalidLinkError",
     "InvalidSubscriptionError",
     "KeyRing",
     "KitOptions",
@@ -278,13 +291,19 @@ __all__ = [
     "Subscriber",
     "Subscription",
     "Subscriptions",
+    "SuppressedAddress",
     "Suppression",
+    "SuppressionEntry",
+    "SuppressionReason",
+    "Suppressions",
     "TamperedError",
     "TelemetryEvent",
     "TemplateError",
     "TenantPreferences",
     "TenantSettings",
     "Throttle",
+    "UnsubscribeLinks",
+    "UnsubscribeScope",
     "ValueRefusedError",
     "VaultError",
     "Weekday",

@@ -22,6 +22,7 @@ from .admin import (
     Subscriptions,
     Suppressions,
     TenantSettings,
+    UnsubscribeLinks,
 )
 from .admin.endpoints import EndpointOptions
 from .admin.explain import PersonExplanation
@@ -146,6 +147,13 @@ class BlockingSuppressions(_Part):
     inbound_sms = _Waits(Suppressions.inbound_sms)
 
 
+class BlockingUnsubscribeLinks(_Part):
+    """See :class:`~notifykit.admin.unsubscribe_links.UnsubscribeLinks`."""
+
+    follow = _Waits(UnsubscribeLinks.follow)
+    undo = _Waits(UnsubscribeLinks.undo)
+
+
 class BlockingPreferences(_Part):
     """See :class:`~notifykit.admin.preferences.Preferences`."""
 
@@ -193,6 +201,7 @@ class Blocking:
         self.events = BlockingEvents(portal, lambda kit: kit.events)
         self.recipients = BlockingRecipients(portal, lambda kit: kit.recipients)
         self.suppressions = BlockingSuppressions(portal, lambda kit: kit.suppressions)
+        self.unsubscribe_links = BlockingUnsubscribeLinks(portal, lambda kit: kit.unsubscribe_links)
 
     def inbox(self, recipient_id: str, *, tenant: str) -> BlockingRecipientInbox:
         """Return a person's in-app inbox; see :meth:`notifykit.Notifykit.inbox`."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from ..policies.explain import StepExplanation
+from ..policies.keywords import Keyword
 from ..policies.unmatchable import SubscriptionWarning
+from ..vault import UnsubscribeTokens
 from .changes import Change, Changes, Cursor
 from .deliveries import Deliveries
 from .endpoints import Egress, EndpointOptions, Endpoints
@@ -16,6 +18,7 @@ from .recipient_changes import RecipientFields
 from .recipients import Recipients
 from .subscriptions import SubscriptionChanges, Subscriptions
 from .suppressions import Suppressions
+from .unsubscribe_links import UnsubscribeLinks
 
 __all__ = [
     "Cell",
@@ -29,6 +32,7 @@ __all__ = [
     "Events",
     "Explanation",
     "ImportReport",
+    "Keyword",
     "LineProblem",
     "PersonExplanation",
     "Preferences",
@@ -41,4 +45,6 @@ __all__ = [
     "Subscriptions",
     "Suppressions",
     "TenantSettings",
+    "UnsubscribeLinks",
+    "UnsubscribeTokens",
 ]

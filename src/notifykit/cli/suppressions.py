@@ -80,8 +80,8 @@ def add(commands: Commands) -> None:
         "export",
         export,
         help="write the list as lines of JSON, which import reads",
-        description="Write the tenant's suppression list to stdout as lines of JSON, with hashes of the addresses. They "
-        "can be imported for the same tenant of another store.",
+        description="Write the tenant's suppression list to stdout as lines of JSON, with hashes of the addresses. "
+        "They can be imported for the same tenant of another store.",
         example="notifykit suppressions export --tenant acme > list.jsonl",
     )
 

@@ -106,11 +106,11 @@ _PURPOSES: Mapping[Any, Purpose] = {purpose.value: purpose for purpose in Purpos
 
 
 def _reason(value: SuppressionReason | str) -> SuppressionReason:
-    return _REASONS.get(value, value)  # type: ignore[arg-type] - what is none stays, for the check to refuse
+    return _REASONS.get(value, value)  # type: ignore[arg-type] # what is none stays, for the check to refuse
 
 
 def _purposes(values: Iterable[Purpose | str]) -> tuple[Purpose, ...]:
-    return tuple(_PURPOSES.get(each, each) for each in values)  # type: ignore[arg-type] - as above
+    return tuple(_PURPOSES.get(each, each) for each in values)  # type: ignore[arg-type] # as above
 
 
 @attrs.frozen(kw_only=True)

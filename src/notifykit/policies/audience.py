@@ -19,7 +19,7 @@ from ..models.addresses import Suppression
 from ..models.audience import Audience
 from ..models.delivery import Claim, DeliveryState, DigestEntry, EventDetails, NewDelivery
 from ..models.digest import Digest
-from ..models.event import TakenEvent
+from ..models.event import DEFAULT_CATEGORY, TakenEvent
 from ..models.event_type import StoredEventType
 from ..models.ids import delivery_id, recipient_key
 from ..models.preferences import Purpose
@@ -67,7 +67,6 @@ SENTENCES: Final = {
     Unless.SEEN.value: "The inbox item was seen before, so it was not needed.",
 }
 
-_DEFAULT_CATEGORY = "general"
 #: How a cursor begins that is the id of a recipient whom the event names; those of subscriptions begin otherwise.
 _NAMED = "@"
 _EXPIRED = frozenset({Code.EXPIRED, Code.EXPIRED_IN_QUIET_HOURS})
@@ -147,7 +146,7 @@ def notice_plan(
         group=None if digest is None or digest.group is None or body is None else group_of(loads(body), digest.group),
         notice=Notice(
             type=type_name,
-            category=category or _DEFAULT_CATEGORY,
+            category=category or DEFAULT_CATEGORY,
             purpose=_PURPOSES.get(purpose or "", Purpose.TRANSACTIONAL),
             topic=details.topic,
             expires_at=expires_at,

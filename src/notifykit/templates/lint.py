@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -107,13 +108,17 @@ class Lint:
         templates: The templates.
         marketing: The types whose purpose is ``marketing``.
         sms_segments: How many segments a text message may have.
+        has_page: Whether there is a page for unsubscribing (``public_url``), so that the templates need not name one.
     """
 
-    def __init__(self, templates: Templates, *, marketing: Iterable[str] = (), sms_segments: int = 1) -> None:
+    def __init__(
+        self, templates: Templates, *, marketing: Iterable[str] = (), sms_segments: int = 1, has_page: bool = False
+    ) -> None:
         self._templates = templates
         self._library = templates.library
         self._marketing = frozenset(marketing)
         self._segments = sms_segments
+        self._has_page = has_page
 
     def findings(self) -> list[Finding]:
         """Return all mistakes, by template."""
@@ -141,13 +146,21 @@ class Lint:
             return
         yield from self._missing(name, channel, parts)
         if event_type in self._marketing and channel == "email" and "unsubscribe" not in parts:
-            yield Finding(
-                name, "no_unsubscribe", "marketing needs email.unsubscribe.txt: the address for unsubscribing"
-            )
+            yield from self._lacks_link(event_type, name)
         if event_type not in self._library.examples:
             yield Finding(event_type, "no_example", f"without {EXAMPLE} the templates cannot be rendered here")
         for locale in ["", *self._library.locales()]:
             yield from self._of_locale(self._library, event_type, channel, locale)
+
+    def _lacks_link(self, event_type: str, name: str) -> Iterator[Finding]:
+        if not self._has_page:
+            why = "marketing needs email.unsubscribe.txt, the address for unsubscribing, or else public_url"
+            yield Finding(name, "no_unsubscribe", why)
+            return
+        with contextlib.suppress(TemplateError):  # which is found by itself
+            content = self._library.content(event_type, "email", "")
+            if content is not None and "unsubscribe_url" not in content.uses:
+                yield Finding(name, "no_unsubscribe", "marketing needs a link: {{ unsubscribe_url }}")
 
     def _missing(self, name: str, channel: str, parts: Mapping[str, Mapping[str, str]]) -> Iterator[Finding]:
         content = {locale for part in CONTENT for locale in parts.get(part, {})}

@@ -26,6 +26,7 @@ from .values import Wrapper
 
 if TYPE_CHECKING:
     from ..ports import Renderer
+    from .unsubscribe import UnsubscribeUrls
 
 #: Messages that are kept because other people may get the same.
 _MAX_KEPT: Final = 32
@@ -40,6 +41,7 @@ class Templates:
         source: The folder of the templates, or their texts by name (``order.shipped/email.html``).
         default_locale: The language of the files without a locale; also of dates in them.
         otherwise: Renders what there is no template for; by default that is an error.
+        urls: Makes the links for unsubscribing; by default there are none.
 
     Attributes:
         library: The templates of the host.
@@ -56,6 +58,7 @@ class Templates:
         *,
         default_locale: str = "en",
         otherwise: Renderer | None = None,
+        urls: UnsubscribeUrls | None = None,
     ) -> None:
         files = source if isinstance(source, Mapping) else read_folder(source)
         self.library = Library(files)
@@ -66,6 +69,7 @@ class Templates:
             raise ConfigurationError(f"default_locale: {default_locale[:40]!r} is not a locale such as en or de-AT")
         self._default = default
         self._otherwise = otherwise
+        self._urls = urls
         self._kept: OrderedDict[tuple[object, ...], Message] = OrderedDict()
 
     def render(self, claim: Claim, destination: Destination, *, now: datetime) -> Message:
@@ -85,7 +89,7 @@ class Templates:
         if collected is None and (kept := self._kept.get(key)) is not None:
             return kept
         message = self._made(library, content, folder, claim, person, now)
-        if collected is None and not content.uses & {"to", "now"}:
+        if collected is None and not content.uses & {"to", "now", "unsubscribe_url"}:
             self._kept[key] = message
             if len(self._kept) > _MAX_KEPT:
                 self._kept.popitem(last=False)
@@ -110,6 +114,8 @@ class Templates:
             self._locale(content, getattr(person, "locale", None)), zone_of(getattr(person, "zone", None)), now
         )
         values = _values(claim, person, now, rendering)
+        if self._urls is not None and "unsubscribe_url" in content.uses:
+            values["unsubscribe_url"] = self._urls.url_for(claim, now)
         name = ".".join(filter(None, (f"{folder}/{claim.channel}", content.locale)))
         message = _Parts(library, content, rendering, values, f"{name}@{content.version}")
         return _MAKERS[claim.channel](message, title_of(folder))
@@ -226,7 +232,8 @@ class _Parts:
 
 
 def _email(parts: _Parts, title: str) -> EmailMessage:
-    unsubscribe = parts.values["unsubscribe_url"] = parts.line("unsubscribe")
+    unsubscribe = parts.line("unsubscribe")
+    parts.values["unsubscribe_url"] = unsubscribe or parts.values["unsubscribe_url"]
     html, text = parts.html(), parts.text()
     return EmailMessage(
         subject=parts.line("subject") or title,
