@@ -154,7 +154,7 @@ class Lint:
 
     def _lacks_link(self, event_type: str, name: str) -> Iterator[Finding]:
         if not self._has_page:
-            why = "marketing needs email.unsubscribe.txt, the address for unsubscribing, or else public_url"
+            why = "marketing needs email.unsubscribe.txt or public_url, for unsubscribing"
             yield Finding(name, "no_unsubscribe", why)
             return
         with contextlib.suppress(TemplateError):  # which is found by itself

@@ -80,8 +80,8 @@ def _signature(ring: KeyRing, key_id: str, signed: str) -> bytes:
 
 
 def _scope(fields: list[Any]) -> UnsubscribeScope:
-    tenant, recipient_id, expires, purpose, channel, category, type_, topic = fields + [None] * (8 - len(fields))
     try:
+        tenant, recipient_id, expires, purpose, channel, category, type_, topic = fields + [None] * (8 - len(fields))
         return UnsubscribeScope(
             tenant=tenant,
             recipient_id=recipient_id,
@@ -92,5 +92,10 @@ def _scope(fields: list[Any]) -> UnsubscribeScope:
             type=type_,
             topic=topic,
         )
-    except (InvalidInputError, ValueError) as error:  # signed by another version, which allows other names
+    except (
+        InvalidInputError,
+        ValueError,
+        OverflowError,
+        OSError,
+    ) as error:  # signed by another version, which allows other names
         raise InvalidLinkError("malformed") from error

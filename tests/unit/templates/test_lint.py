@@ -60,7 +60,7 @@ def test_each_kind_of_mistake_is_found(changes, expected):
 def test_with_a_page_marketing_needs_only_a_link():
     """The header has the address then, and the text has to show it; what cannot be compiled is found once."""
     page = {"marketing": ["order.shipped"], "has_page": True}
-    without = {f"{EMAIL}.unsubscribe.txt": None}
+    without: dict[str, str | None] = {f"{EMAIL}.unsubscribe.txt": None}
 
     assert [] == found(without, **page)
     assert [(EMAIL, "no_unsubscribe")] == found({**without, f"{EMAIL}.html": "x"}, **page)
