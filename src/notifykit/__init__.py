@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .admin import Preferences as Preferences
     from .admin import RecipientInbox as RecipientInbox
     from .admin import Recipients as Recipients
+    from .admin import StoredTemplates as StoredTemplates
     from .admin import Subscriptions as Subscriptions
     from .admin import Suppressions as Suppressions
     from .admin import TenantSettings as TenantSettings
@@ -105,6 +106,9 @@ if TYPE_CHECKING:
     from .models.suppression import SuppressedAddress as SuppressedAddress
     from .models.suppression import SuppressionEntry as SuppressionEntry
     from .models.suppression import SuppressionReason as SuppressionReason
+    from .models.template import StoredTemplate as StoredTemplate
+    from .models.template import TemplateRevision as TemplateRevision
+    from .models.template import TenantTemplates as TenantTemplates
     from .models.throttle import Throttle as Throttle
     from .models.unsubscribe import UnsubscribeScope as UnsubscribeScope
     from .options import EgressRules as EgressRules
@@ -134,6 +138,7 @@ _HOMES = {
             "Preferences",
             "RecipientInbox",
             "Recipients",
+            "StoredTemplates",
             "Subscriptions",
             "Suppressions",
             "TenantSettings",
@@ -196,6 +201,7 @@ _HOMES = {
     "Throttle": ".models.throttle",
     "Subscription": ".models.subscription",
     **dict.fromkeys(("SuppressedAddress", "SuppressionEntry", "SuppressionReason"), ".models.suppression"),
+    **dict.fromkeys(("StoredTemplate", "TemplateRevision", "TenantTemplates"), ".models.template"),
     "UnsubscribeScope": ".models.unsubscribe",
     "Limits": ".policies.admit",
     **dict.fromkeys(("AddressedChannel", "Channel", "Clock", "DeliveryFilter", "Store", "StoreStats"), ".ports"),
@@ -288,6 +294,8 @@ __all__ = [
     "StoreStats",
     "StoreUnavailableError",
     "StoredEvent",
+    "StoredTemplate",
+    "StoredTemplates",
     "Subscriber",
     "Subscription",
     "Subscriptions",
@@ -299,8 +307,10 @@ __all__ = [
     "TamperedError",
     "TelemetryEvent",
     "TemplateError",
+    "TemplateRevision",
     "TenantPreferences",
     "TenantSettings",
+    "TenantTemplates",
     "Throttle",
     "UnsubscribeLinks",
     "UnsubscribeScope",

@@ -19,6 +19,7 @@ from .admin import (
     Preferences,
     RecipientInbox,
     Recipients,
+    StoredTemplates,
     Subscriptions,
     Suppressions,
     TenantSettings,
@@ -147,6 +148,17 @@ class BlockingSuppressions(_Part):
     inbound_sms = _Waits(Suppressions.inbound_sms)
 
 
+class BlockingStoredTemplates(_Part):
+    """See :class:`~notifykit.admin.stored_templates.StoredTemplates`."""
+
+    save = _Waits(StoredTemplates.save)
+    get = _Waits(StoredTemplates.get)
+    list = _Waits(StoredTemplates.list)
+    history = _Waits(StoredTemplates.history)
+    rollback = _Waits(StoredTemplates.rollback)
+    remove = _Waits(StoredTemplates.remove)
+
+
 class BlockingUnsubscribeLinks(_Part):
     """See :class:`~notifykit.admin.unsubscribe_links.UnsubscribeLinks`."""
 
@@ -201,6 +213,7 @@ class Blocking:
         self.events = BlockingEvents(portal, lambda kit: kit.events)
         self.recipients = BlockingRecipients(portal, lambda kit: kit.recipients)
         self.suppressions = BlockingSuppressions(portal, lambda kit: kit.suppressions)
+        self.templates = BlockingStoredTemplates(portal, lambda kit: kit.templates)
         self.unsubscribe_links = BlockingUnsubscribeLinks(portal, lambda kit: kit.unsubscribe_links)
 
     def inbox(self, recipient_id: str, *, tenant: str) -> BlockingRecipientInbox:

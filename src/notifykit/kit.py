@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         Preferences,
         RecipientInbox,
         Recipients,
+        StoredTemplates,
         Subscriptions,
         Suppressions,
         TenantSettings,
@@ -402,6 +403,13 @@ class Notifykit:
         from .admin import Suppressions
 
         return Suppressions(self.store, self._clock)
+
+    @property
+    def templates(self) -> StoredTemplates:
+        """Templates that tenants have stored in place of the host's: save, history, rollback."""
+        from .admin import StoredTemplates
+
+        return StoredTemplates(self.store, self._clock, self._templates)
 
     @property
     def unsubscribe_links(self) -> UnsubscribeLinks:

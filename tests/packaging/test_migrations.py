@@ -54,7 +54,7 @@ from tests.databases import new_database
 ACME = "acme"
 LEASE = timedelta(minutes=1)
 #: The schema that the newest migration starts from.
-BEFORE_HEAD = "0010"
+BEFORE_HEAD = "0012"
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -16,6 +16,7 @@ from .inbox import RecipientInbox
 from .preferences import Cell, Preferences, TenantSettings
 from .recipient_changes import RecipientFields
 from .recipients import Recipients
+from .stored_templates import StoredTemplates
 from .subscriptions import SubscriptionChanges, Subscriptions
 from .suppressions import Suppressions
 from .unsubscribe_links import UnsubscribeLinks
@@ -40,6 +41,7 @@ __all__ = [
     "RecipientInbox",
     "Recipients",
     "StepExplanation",
+    "StoredTemplates",
     "SubscriptionChanges",
     "SubscriptionWarning",
     "Subscriptions",

@@ -17,6 +17,7 @@ from ..models.recipient import PREFERENCES, Person, Recipient, TenantPreferences
 from ..models.steps import IN_APP, Step, Unless
 from ..models.subscription import PEOPLE
 from ..models.suppression import SuppressedAddress, suppression_id
+from ..models.template import MAX_STORED, StoredTemplate, TenantTemplates, current_of
 from ..models.unreadable import UnreadableTenantPreferences
 from ..policies.audience import (
     ADDRESS_REFUSED,
@@ -62,16 +63,11 @@ class Page(NamedTuple):
 
 
 class _Known(NamedTuple):
-    """What was read for one batch.
-
-    Attributes:
-        listing: The tenants that have a suppression list.
-    """
+    """What was read for one batch."""
 
     recipients: Mapping[tuple[str, str], Recipient]
-    tenants: Mapping[str, TenantPreferences]
+    tenants: Mapping[str, _Tenant]
     types: Mapping[str, StoredEventType]
-    listing: Collection[str]
 
 
 class _Tenant(NamedTuple):
@@ -80,6 +76,11 @@ class _Tenant(NamedTuple):
     version: int
     preferences: TenantPreferences | None
     has_list: bool
+    templates: TenantTemplates | None
+
+    def person(self, recipient: Recipient) -> Person:
+        """Return a recipient as renderers know them."""
+        return (_NOBODY if self.preferences is None else self.preferences).person(recipient, self.templates)
 
 
 class People:
@@ -139,7 +140,7 @@ class People:
         now: datetime,
     ) -> NoticePlan:
         event = page.event
-        tenant = known.tenants.get(event.tenant)
+        tenant = known.tenants[event.tenant]
         page.deliveries[:] = [new for new in page.deliveries if new.channel != PEOPLE]
         for recipient_id, subscription_id in wanted.items():
             recipient = known.recipients.get((event.tenant, recipient_id))
@@ -148,14 +149,14 @@ class People:
                 plan,
                 recipient_id,
                 recipient,
-                tenant,
+                tenant.preferences,
                 subscription_id=subscription_id,
                 listed=listed.get((event.tenant, recipient_id), ()),
                 now=now,
             )
             page.deliveries.extend(made)
             if recipient is not None:
-                self._directory.introduce(event.tenant, _person(recipient, tenant))
+                self._directory.introduce(event.tenant, tenant.person(recipient))
         return plan
 
     # -- waking ----------------------------------------------------------------------------------
@@ -189,14 +190,14 @@ class People:
         found: dict[str, Decision] = {}
         for claim in theirs:
             recipient = known.recipients.get((claim.tenant, claim.subscriber_id))
-            tenant = known.tenants.get(claim.tenant)
+            tenant = known.tenants[claim.tenant]
             address = claim.address or ""
             decision = decide_claimed(
                 plans[claim.delivery_id],
                 claim.channel,
                 address,
                 recipient,
-                tenant,
+                tenant.preferences,
                 claim=claim,
                 earlier=earlier.get(claim.delivery_id, ()),
                 marks=marks.get(claim.delivery_id, ()),
@@ -204,7 +205,7 @@ class People:
                 now=now,
             )
             if decision is SEND and recipient is not None:
-                decision = self._prime(claim.channel, address, recipient, tenant, now)
+                decision = self._prime(claim.channel, address, recipient, tenant.person(recipient), now)
             if decision is not SEND:
                 found[claim.delivery_id] = decision
         return found | await cap_claimed(self._store, theirs, plans, found, now)
@@ -254,26 +255,21 @@ class People:
         self, named: Mapping[str, Collection[str]], versions: Mapping[str, int], types: Collection[str]
     ) -> _Known:
         recipients: dict[tuple[str, str], Recipient] = {}
-        tenants: dict[str, TenantPreferences] = {}
-        listing: set[str] = set()
+        tenants: dict[str, _Tenant] = {}
         for tenant, ids in named.items():
             for recipient in await self._store.get(Recipient, tenant, ids):
                 recipients[tenant, recipient.id] = recipient
-            its = await self._tenant(tenant, versions[tenant])
-            if its.preferences is not None:
-                tenants[tenant] = its.preferences
-            if its.has_list:
-                listing.add(tenant)
+            tenants[tenant] = await self._tenant(tenant, versions[tenant])
         known = await self._store.get(StoredEventType, ALL_TENANTS, types)
-        return _Known(recipients, tenants, {each.id: each for each in known}, listing)
+        return _Known(recipients, tenants, {each.id: each for each in known})
 
     async def _suppressed(self, known: _Known, addresses: Iterable[tuple[Recipient, str, str]]) -> _Listed:
         """Return what the tenants' lists say of addresses: one read for each tenant that has a list."""
-        if not known.listing:
+        if not any(tenant.has_list for tenant in known.tenants.values()):
             return {}
         wanted: dict[str, dict[str, list[tuple[str, str]]]] = {}
         for recipient, channel, address in addresses:
-            if recipient.tenant in known.listing:
+            if known.tenants[recipient.tenant].has_list:
                 id_ = suppression_id(recipient.tenant, channel, address)
                 wanted.setdefault(recipient.tenant, {}).setdefault(id_, []).append((recipient.id, address))
         found: dict[tuple[str, str], list[Suppression]] = {}
@@ -291,8 +287,12 @@ class People:
             return kept
         preferences = next(iter(await self._store.get(TenantPreferences, tenant, [PREFERENCES])), None)
         has_list = bool(await self._store.page(SuppressedAddress, tenant, limit=1))
-        found = _Tenant(version, preferences, has_list)
-        if not isinstance(preferences, UnreadableTenantPreferences):  # a repair of the row need not change the version
+        stored = await self._store.page(StoredTemplate, tenant, limit=MAX_STORED)
+        found = _Tenant(version, preferences, has_list, current_of(stored))
+        is_damaged = isinstance(preferences, UnreadableTenantPreferences) or (
+            found.templates is not None and found.templates.unreadable
+        )
+        if not is_damaged:  # a repair of the row need not change the version
             self._tenants[tenant] = found
             self._tenants.move_to_end(tenant)
             if len(self._tenants) > CAPACITY:
@@ -316,21 +316,13 @@ class People:
             collects=self._collects,
         )
 
-    def _prime(
-        self, channel: str, address: str, recipient: Recipient, tenant: TenantPreferences | None, now: datetime
-    ) -> Decision:
+    def _prime(self, channel: str, address: str, recipient: Recipient, person: Person, now: datetime) -> Decision:
         """Give the directory the destination that an address of a recipient yields now; decide what to do without."""
-        person = _person(recipient, tenant)
         try:
             destination = self._directory.prime(recipient.tenant, recipient.id, channel, address, person)
         except Exception:
             return Suppress(ADDRESS_REFUSED)
         return Hold(now + HOLD, NO_CHANNEL) if destination is None else SEND
-
-
-def _person(recipient: Recipient, tenant: TenantPreferences | None) -> Person:
-    """Return a recipient as renderers know them."""
-    return (_NOBODY if tenant is None else tenant).person(recipient)
 
 
 def _delivery_ids(event_id: str, recipient: Recipient, steps: Iterable[Step]) -> list[str]:

@@ -16,7 +16,7 @@ from ..models.destination import Destination
 from ..models.ids import EVENT, new_id
 from ..models.messages import EmailMessage, Message, SmsMessage
 from ..policies.sms import segments
-from .library import CONTENT, EXAMPLE, Content, Library, chain
+from .library import CONTENT, EXAMPLE, Content, Library, chain, own_name
 from .renderer import Templates, babel_locale
 
 #: Gmail cuts longer messages off, and with them the link to unsubscribe.
@@ -128,13 +128,23 @@ class Lint:
             found |= dict.fromkeys(self._of_tenant(tenant))
         return list(found)
 
+    def of_tenant(self, tenant: str) -> list[Finding]:
+        """Return the mistakes in a tenant's own files, also in those that no message includes."""
+        return list(dict.fromkeys(self._of_tenant(tenant)))
+
     def _of_tenant(self, tenant: str) -> Iterator[Finding]:
         try:
             library = self._templates.library_of(tenant)
         except TemplateError as error:
             yield Finding(str(error.template), "template_failed", _without_place(error), error.line)
             return
-        for event_type, channel in library.own:
+        for file in library.own_files:
+            try:
+                library.checked(file)
+            except TemplateError as error:
+                yield Finding(error.template or file, "template_failed", _without_place(error), error.line)
+        includes = any(file.startswith(own_name(tenant, "_")) for file in library.own_files)
+        for event_type, channel in library.parts if includes else library.own:
             for locale in ["", *library.locales()]:
                 yield from self._of_locale(library, event_type, channel, locale, tenant)
 

@@ -19,6 +19,7 @@ from ...models.event_type import StoredEventType
 from ...models.recipient import Recipient, TenantPreferences
 from ...models.subscription import Match, MatchQuery, Subscription, TenantConfig
 from ...models.suppression import SuppressedAddress
+from ...models.template import StoredTemplate
 from ...models.throttle import buckets_of
 from ...policies.match_keys import keys_for
 from ...ports import ConfigRecord
@@ -208,4 +209,5 @@ KINDS: dict[type[Any], RecordKind] = {
     Recipient: RecordKind(name="recipient", raises_version=False, removed=MemoryRecords._remove_recipient),
     TenantPreferences: RecordKind(name="preferences of tenant"),
     SuppressedAddress: RecordKind(name="suppressed address", raises_version=False, first_raises_version=True),
+    StoredTemplate: RecordKind(name="template"),
 }

@@ -25,6 +25,7 @@ from ...models.event_type import StoredEventType
 from ...models.recipient import Recipient, TenantPreferences
 from ...models.subscription import Subscription
 from ...models.suppression import SuppressedAddress
+from ...models.template import StoredTemplate
 from ...policies.match_keys import MatchKey, keys_of
 from ...ports import Appended
 from .digests import MemoryDigests
@@ -129,6 +130,7 @@ class Tables:
             Recipient: {},
             TenantPreferences: {},
             SuppressedAddress: {},
+            StoredTemplate: {},
         }
         self.digests = MemoryDigests()
         self.match_keys: defaultdict[tuple[str, MatchKey], list[str]] = defaultdict(list)

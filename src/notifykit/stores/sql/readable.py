@@ -26,6 +26,7 @@ from ...models.event_type import StoredEventType
 from ...models.recipient import Recipient, TenantPreferences
 from ...models.subscription import Subscription
 from ...models.suppression import SuppressedAddress, SuppressionEntry, SuppressionReason
+from ...models.template import StoredTemplate
 from ...models.unreadable import (
     UnreadableAttempt,
     UnreadableDelivery,
@@ -34,6 +35,7 @@ from ...models.unreadable import (
     UnreadableRecipient,
     UnreadableSubscription,
     UnreadableSuppression,
+    UnreadableTemplate,
     UnreadableTenantPreferences,
     unreadable_body,
 )
@@ -224,6 +226,16 @@ def suppression_from(row: Row) -> SuppressedAddress:
         return UnreadableSuppression(id=row["id"], tenant=row["tenant"], entries=[entry])
 
 
+def template_from(row: Row) -> StoredTemplate:
+    """Return the template of a row of ``templates``, or its stand-in."""
+    try:
+        _require_bounds(row)
+        return recipient_rows.template_from(row)
+    except (*DAMAGED, InvalidInputError) as error:
+        _log_damage("template", row, error)
+        return UnreadableTemplate(id=row["id"], tenant=row["tenant"], revisions=[])
+
+
 def endpoint_values(endpoint: Endpoint) -> dict[str, Any]:
     """Return the columns of ``endpoints``.
 
@@ -267,6 +279,17 @@ def preferences_values(preferences: TenantPreferences) -> dict[str, Any]:
     if isinstance(preferences, UnreadableTenantPreferences):
         raise _refusal("preferences of tenant", preferences.tenant)
     return recipient_rows.preferences_values(preferences)
+
+
+def template_values(template: StoredTemplate) -> dict[str, Any]:
+    """Return the columns of ``templates``.
+
+    Raises:
+        StoreError: It is a stand-in.
+    """
+    if isinstance(template, UnreadableTemplate):
+        raise _refusal("template", template.id)
+    return recipient_rows.template_values(template)
 
 
 def suppression_values(suppressed: SuppressedAddress) -> dict[str, Any]:

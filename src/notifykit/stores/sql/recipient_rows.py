@@ -17,6 +17,7 @@ from ...models.preferences import Mute, Setting
 from ...models.quiet_hours import QuietHours
 from ...models.recipient import NO_QUIET_HOURS, Consent, Recipient, RecipientAddress, TenantPreferences
 from ...models.suppression import SuppressedAddress, SuppressionEntry
+from ...models.template import StoredTemplate, TemplateRevision
 from .rows import Row, instant, micros
 
 #: The fields of a recipient that are columns.
@@ -106,7 +107,28 @@ def suppression_from(row: Row) -> SuppressedAddress:
     )
 
 
-def _details(record: Recipient | TenantPreferences | SuppressedAddress) -> str:
+def template_values(template: StoredTemplate) -> dict[str, Any]:
+    """Return the columns of ``templates``."""
+    return {
+        "tenant": template.tenant,
+        "id": template.id,
+        "details": _details(template),
+        "version": template.version,
+    }
+
+
+def template_from(row: Row) -> StoredTemplate:
+    """Return the template of a row of ``templates``."""
+    details = loads(row["details"].encode())
+    return StoredTemplate(
+        id=row["id"],
+        tenant=row["tenant"],
+        revisions=structure(details.get("revisions", []), tuple[TemplateRevision, ...]),
+        version=row["version"],
+    )
+
+
+def _details(record: Recipient | TenantPreferences | SuppressedAddress | StoredTemplate) -> str:
     """Return what is no column as JSON, without what is empty."""
     given = {field.name: getattr(record, field.name) for field in attrs.fields(type(record))}
     kept = {name: _compact(value) for name, value in given.items() if name not in _COLUMNS and value not in _EMPTY}

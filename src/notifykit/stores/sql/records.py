@@ -20,6 +20,7 @@ from ...models.event_type import StoredEventType
 from ...models.recipient import Recipient, TenantPreferences
 from ...models.subscription import Subscription, TenantConfig
 from ...models.suppression import SuppressedAddress
+from ...models.template import StoredTemplate
 from . import schema as s
 from . import subscription_index, transitions
 from .encryption import Encryption
@@ -36,6 +37,8 @@ from .readable import (
     subscription_values,
     suppression_from,
     suppression_values,
+    template_from,
+    template_values,
 )
 from .rows import Row, event_type_values
 
@@ -333,5 +336,11 @@ KINDS: dict[type[Any], RecordKind] = {
         read=suppression_from,
         raises_version=False,  # they come in by the thousand after a bad mailing
         first_raises_version=True,
+    ),
+    StoredTemplate: RecordKind(
+        name="template",
+        table=s.templates,
+        values=template_values,
+        read=template_from,
     ),
 }

@@ -400,6 +400,16 @@ suppressions = Table(
     Column("version", Integer, nullable=False, server_default="1"),
 )
 
+#: Templates that tenants have stored, with their revisions: JSON text.
+templates = Table(
+    "notifykit_templates",
+    metadata,
+    Column("tenant", Key, primary_key=True),
+    Column("id", Key, primary_key=True),
+    Column("details", Text, nullable=False),
+    Column("version", Integer, nullable=False, server_default="1"),
+)
+
 tenants = Table(
     "notifykit_tenants",
     metadata,
