@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from .admin import Providers as Providers
     from .admin import RecipientInbox as RecipientInbox
     from .admin import Recipients as Recipients
+    from .admin import StoredTemplates as StoredTemplates
     from .admin import Subscriptions as Subscriptions
+    from .admin import Suppressions as Suppressions
     from .admin import TenantSettings as TenantSettings
+    from .admin import UnsubscribeLinks as UnsubscribeLinks
     from .admin.endpoints import Retry as Retry
     from .blocking import Blocking as Blocking
     from .catalog import EventCatalog as EventCatalog
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     from .errors import InvalidEndpointError as InvalidEndpointError
     from .errors import InvalidEventError as InvalidEventError
     from .errors import InvalidInputError as InvalidInputError
+    from .errors import InvalidLinkError as InvalidLinkError
     from .errors import InvalidSubscriptionError as InvalidSubscriptionError
     from .errors import MissingExtraError as MissingExtraError
     from .errors import MissingKeyError as MissingKeyError
@@ -105,7 +109,14 @@ if TYPE_CHECKING:
     from .models.routing import RouteOptions as RouteOptions
     from .models.steps import Step as Step
     from .models.subscription import Subscription as Subscription
+    from .models.suppression import SuppressedAddress as SuppressedAddress
+    from .models.suppression import SuppressionEntry as SuppressionEntry
+    from .models.suppression import SuppressionReason as SuppressionReason
+    from .models.template import StoredTemplate as StoredTemplate
+    from .models.template import TemplateRevision as TemplateRevision
+    from .models.template import TenantTemplates as TenantTemplates
     from .models.throttle import Throttle as Throttle
+    from .models.unsubscribe import UnsubscribeScope as UnsubscribeScope
     from .options import EgressRules as EgressRules
     from .options import KitOptions as KitOptions
     from .policies.admit import Limits as Limits
@@ -134,8 +145,11 @@ _HOMES = {
             "Providers",
             "RecipientInbox",
             "Recipients",
+            "StoredTemplates",
             "Subscriptions",
+            "Suppressions",
             "TenantSettings",
+            "UnsubscribeLinks",
         ),
         ".admin",
     ),
@@ -156,6 +170,7 @@ _HOMES = {
             "InvalidEventError",
             "InvalidInputError",
             "InvalidSubscriptionError",
+            "InvalidLinkError",
             "MissingExtraError",
             "NewerSchemaError",
             "MissingKeyError",
@@ -196,6 +211,9 @@ _HOMES = {
     "Step": ".models.steps",
     "Throttle": ".models.throttle",
     "Subscription": ".models.subscription",
+    **dict.fromkeys(("SuppressedAddress", "SuppressionEntry", "SuppressionReason"), ".models.suppression"),
+    **dict.fromkeys(("StoredTemplate", "TemplateRevision", "TenantTemplates"), ".models.template"),
+    "UnsubscribeScope": ".models.unsubscribe",
     "Limits": ".policies.admit",
     **dict.fromkeys(("AddressedChannel", "Channel", "Clock", "DeliveryFilter", "Store", "StoreStats"), ".ports"),
     "PublishOptions": ".publisher",
@@ -245,6 +263,7 @@ __all__ = [
     "InvalidEndpointError",
     "InvalidEventError",
     "InvalidInputError",
+    "InvalidLinkError",
     "InvalidSubscriptionError",
     "KeyRing",
     "KitOptions",
@@ -292,16 +311,26 @@ __all__ = [
     "StoreStats",
     "StoreUnavailableError",
     "StoredEvent",
+    "StoredTemplate",
+    "StoredTemplates",
     "Subscriber",
     "Subscription",
     "Subscriptions",
+    "SuppressedAddress",
     "Suppression",
+    "SuppressionEntry",
+    "SuppressionReason",
+    "Suppressions",
     "TamperedError",
     "TelemetryEvent",
     "TemplateError",
+    "TemplateRevision",
     "TenantPreferences",
     "TenantSettings",
+    "TenantTemplates",
     "Throttle",
+    "UnsubscribeLinks",
+    "UnsubscribeScope",
     "ValueRefusedError",
     "VaultError",
     "Weekday",

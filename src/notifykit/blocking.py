@@ -20,8 +20,11 @@ from .admin import (
     Providers,
     RecipientInbox,
     Recipients,
+    StoredTemplates,
     Subscriptions,
+    Suppressions,
     TenantSettings,
+    UnsubscribeLinks,
 )
 from .admin.endpoints import EndpointOptions
 from .admin.explain import PersonExplanation
@@ -137,6 +140,36 @@ class BlockingRecipients(_Part):
     unsuppress = _Waits(Recipients.unsuppress)
 
 
+class BlockingSuppressions(_Part):
+    """See :class:`~notifykit.admin.suppressions.Suppressions`."""
+
+    add = _Waits(Suppressions.add)
+    check = _Waits(Suppressions.check)
+    remove = _Waits(Suppressions.remove)
+    page = _Waits(Suppressions.page)
+    import_ = _Waits(Suppressions.import_)
+    export = _Waits(Suppressions.export)
+    inbound_sms = _Waits(Suppressions.inbound_sms)
+
+
+class BlockingStoredTemplates(_Part):
+    """See :class:`~notifykit.admin.stored_templates.StoredTemplates`."""
+
+    save = _Waits(StoredTemplates.save)
+    get = _Waits(StoredTemplates.get)
+    list = _Waits(StoredTemplates.list)
+    history = _Waits(StoredTemplates.history)
+    rollback = _Waits(StoredTemplates.rollback)
+    remove = _Waits(StoredTemplates.remove)
+
+
+class BlockingUnsubscribeLinks(_Part):
+    """See :class:`~notifykit.admin.unsubscribe_links.UnsubscribeLinks`."""
+
+    follow = _Waits(UnsubscribeLinks.follow)
+    undo = _Waits(UnsubscribeLinks.undo)
+
+
 class BlockingPreferences(_Part):
     """See :class:`~notifykit.admin.preferences.Preferences`."""
 
@@ -193,6 +226,9 @@ class Blocking:
         self.events = BlockingEvents(portal, lambda kit: kit.events)
         self.recipients = BlockingRecipients(portal, lambda kit: kit.recipients)
         self.providers = BlockingProviders(portal, lambda kit: kit.providers)
+        self.suppressions = BlockingSuppressions(portal, lambda kit: kit.suppressions)
+        self.templates = BlockingStoredTemplates(portal, lambda kit: kit.templates)
+        self.unsubscribe_links = BlockingUnsubscribeLinks(portal, lambda kit: kit.unsubscribe_links)
 
     def inbox(self, recipient_id: str, *, tenant: str) -> BlockingRecipientInbox:
         """Return a person's in-app inbox; see :meth:`notifykit.Notifykit.inbox`."""

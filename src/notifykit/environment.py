@@ -22,6 +22,7 @@ CHANNELS: Final = "NOTIFYKIT_CHANNELS"
 #: The variable with the provider's URL, for each channel to people.
 PROVIDERS: Final[Mapping[str, str]] = {name: f"NOTIFYKIT_{name.upper()}" for name in ("email", "sms", "push", "chat")}
 TEMPLATES: Final = "NOTIFYKIT_TEMPLATES"
+PUBLIC_URL: Final = "NOTIFYKIT_PUBLIC_URL"
 KEYS: Final = "NOTIFYKIT_KEYS"
 ENVIRONMENT: Final = "NOTIFYKIT_ENV"
 ENCRYPT_PAYLOADS: Final = "NOTIFYKIT_ENCRYPT_PAYLOADS"
@@ -37,6 +38,7 @@ VARIABLES: Final = (
     CHANNELS,
     *PROVIDERS.values(),
     TEMPLATES,
+    PUBLIC_URL,
     KEYS,
     ENVIRONMENT,
     ENCRYPT_PAYLOADS,

@@ -37,6 +37,7 @@ from .options import (
     SystemClock,
     given_channels,
     given_providers,
+    given_public_url,
     given_templates,
     unusable,
 )
@@ -46,6 +47,7 @@ from .portal import Portal
 from .ports import Channel, Clock, Inbox, Renderer, Store, StoreStats
 from .publisher import Publisher, PublishOptions, joined, sync_connection
 from .stores import StoreOptions, store_from_url
+from .vault import UnsubscribeTokens
 
 if TYPE_CHECKING:
     from .admin import (
@@ -56,8 +58,11 @@ if TYPE_CHECKING:
         Providers,
         RecipientInbox,
         Recipients,
+        StoredTemplates,
         Subscriptions,
+        Suppressions,
         TenantSettings,
+        UnsubscribeLinks,
     )
     from .admin.endpoints import EndpointOptions
     from .admin.explain import PersonExplanation
@@ -99,6 +104,8 @@ class Notifykit:
         chat: The provider of chat messages; by default ``NOTIFYKIT_CHAT``.
         templates: The folder of the templates that messages for people are made of; by default
             ``NOTIFYKIT_TEMPLATES``.
+        public_url: Where people reach the page for unsubscribing (``https://notify.example.org``); by default
+            ``NOTIFYKIT_PUBLIC_URL``.  Marketing e-mails need it.
         egress: Where deliveries may go; by default what the environment says.
         store: A store of your own instead of ``url``.
         clock: A clock of your own, for tests.
@@ -121,6 +128,7 @@ class Notifykit:
         push: GivenProviders | None = None,
         chat: GivenProviders | None = None,
         templates: str | os.PathLike[str] | None = None,
+        public_url: str | None = None,
         egress: EgressRules | None = None,
         limits: Limits = DEFAULT_LIMITS,
         store: Store | None = None,
@@ -144,6 +152,7 @@ class Notifykit:
         self._given_channels = given_channels(channels)
         self._providers = given_providers({"email": email, "sms": sms, "push": push, "chat": chat})
         self._templates = given_templates(templates)
+        self.public_url = given_public_url(public_url)
         self._channels: list[Channel] | None = None
         self._clock = clock or SystemClock()
         self._limits = limits
@@ -152,6 +161,7 @@ class Notifykit:
         self._is_private: bool = getattr(self.store, "private", False)
         self._subscribers = tuple(subscribers)
         self._publisher = Publisher(self.store, self.catalog, self._clock, limits)
+        self._tokens = UnsubscribeTokens(_ring_of(self.store, keys, environment))
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opening: asyncio.Lock | None = None
         self._is_closed = False
@@ -401,6 +411,27 @@ class Notifykit:
 
         return Providers(self.store, self._clock, lambda: self._the_guard().vet)
 
+    @property
+    def suppressions(self) -> Suppressions:
+        """Addresses that must not be used: add, check, remove, import, export."""
+        from .admin import Suppressions
+
+        return Suppressions(self.store, self._clock)
+
+    @property
+    def templates(self) -> StoredTemplates:
+        """Templates that tenants have stored in place of the host's: save, history, rollback."""
+        from .admin import StoredTemplates
+
+        return StoredTemplates(self.store, self._clock, self._templates)
+
+    @property
+    def unsubscribe_links(self) -> UnsubscribeLinks:
+        """Links by which people stop what they are told: make them, and do what they say."""
+        from .admin import UnsubscribeLinks
+
+        return UnsubscribeLinks(self.store, self._clock, self._tokens, self.public_url)
+
     @checked(recipient_id=checks.identifier)
     def preferences(self, recipient_id: str, *, tenant: str) -> Preferences:
         """Return what a person wants, to change it: settings, mutes, quiet hours, consents."""
@@ -592,12 +623,14 @@ class Notifykit:
             TemplateError: A file of the folder has no name of a template.
         """
         from .templates import MethodRenderer
+        from .templates.unsubscribe import MarketingRenderer, UnsubscribeUrls
 
+        urls = UnsubscribeUrls(self._tokens, self.public_url, self.catalog)
         if self._templates is not None:
             from .templates import Templates
 
-            otherwise = Templates(self._templates, otherwise=otherwise)
-        return MethodRenderer(self.catalog, otherwise)
+            otherwise = Templates(self._templates, otherwise=otherwise, urls=urls)
+        return MarketingRenderer(MethodRenderer(self.catalog, otherwise), urls)
 
     def _known_channels(self) -> Sequence[Channel]:
         """Return the channels of this kit, to ask them about addresses."""
@@ -735,6 +768,7 @@ class Notifykit:
             push=self._providers.get("push", ""),
             chat=self._providers.get("chat", ""),
             templates=self._templates or "",
+            public_url=self.public_url or "",
             egress=self.egress,
             limits=self._limits,
             store=None if again else self.store,
@@ -743,6 +777,7 @@ class Notifykit:
             **(options if again else {}),
         )
         twin.catalog = self.catalog
+        twin._tokens = self._tokens
         twin._publisher = Publisher(twin.store, self.catalog, self._clock, self._limits)
         return twin
 
@@ -752,6 +787,17 @@ def _url_of(engine: Any) -> str | None:
     url = getattr(engine, "url", None)
     render = getattr(url, "render_as_string", None)
     return render(hide_password=False) if callable(render) else None
+
+
+def _ring_of(store: Any, keys: KeyRing | None, environment: str | None) -> Callable[[], KeyRing]:
+    """Return what finds the keys of a store: its own, or else as if it were a database."""
+    from .vault import Vault
+    from .vault.development import state_file
+
+    is_private: bool = getattr(store, "private", False)
+    own: Vault | None = getattr(getattr(store, "encryption", None), "vault", None)
+    vault = own or Vault(keys, environment, is_local=is_private, file=None if is_private else state_file())
+    return lambda: vault.ring
 
 
 def _inboxes_of(store: Any) -> Inbox | None:

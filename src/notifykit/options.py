@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
@@ -12,7 +13,7 @@ import attrs
 
 from .channels import routed_channel
 from .channels.accounts import Account, accounts_of
-from .environment import ALLOW, ALLOW_HTTP, ALLOW_NAMES, CHANNELS, PROVIDERS, TEMPLATES, switch
+from .environment import ALLOW, ALLOW_HTTP, ALLOW_NAMES, CHANNELS, PROVIDERS, PUBLIC_URL, TEMPLATES, switch
 from .errors import ConfigurationError, MissingExtraError
 from .models import checks
 from .models.checks import field_check, optional
@@ -96,6 +97,29 @@ def given_templates(given: str | os.PathLike[str] | None) -> str | None:
     if folder and not os.path.isdir(folder):  # noqa: PTH112 - Path refuses what is no name of a file
         raise unusable([f"templates: {folder[:200]!r} is not a folder"])
     return folder or None
+
+
+#: Letters of a URL, without those that would end it in a header field.
+_PUBLIC_URL = re.compile(
+    r"(https://|http://(?:localhost|127\.0\.0\.1|\[::1\])(?=[:/]|$))[^\s/?#@<>\\]*(/[^\s?#<>\\]*)?"
+)
+_MAX_PUBLIC_URL = 300
+
+
+def given_public_url(given: str | None) -> str | None:
+    """Return where people reach the pages of this library, by default that of the environment, without a last slash.
+
+    Raises:
+        ConfigurationError: It is no such URL.
+    """
+    url = (os.environ.get(PUBLIC_URL, "") if given is None else given).strip().rstrip("/")
+    name = PUBLIC_URL if given is None else "public_url"
+    if url and not (len(url) <= _MAX_PUBLIC_URL and url.isascii() and _PUBLIC_URL.fullmatch(url) and len(url) > 8):
+        what = (
+            "must be like https://notify.example.org, in ASCII, without query and user; http:// is for localhost only"
+        )
+        raise unusable([f"{name}: {url[:80]!r} {what}"])
+    return url or None
 
 
 def unusable(problems: Sequence[str]) -> ConfigurationError:
@@ -206,6 +230,7 @@ PARTS: Mapping[str, checks.Check] = {
     "channels": optional(checks.iterable),
     **dict.fromkeys(PROVIDERS, optional(_providers)),
     "templates": optional(checks.instance(str, os.PathLike)),
+    "public_url": optional(checks.text(most=4096, empty=True)),
     "egress": optional(checks.instance(EgressRules)),
     "limits": checks.instance(Limits),
     "store": optional(checks.having("open", "append", "claim", what="Store")),
@@ -227,6 +252,7 @@ class KitOptions(StoreOptions, total=False):
     push: GivenProviders | None
     chat: GivenProviders | None
     templates: str | os.PathLike[str] | None
+    public_url: str | None
     egress: EgressRules | None
     limits: Limits
     store: Store | None

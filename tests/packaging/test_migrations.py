@@ -60,7 +60,7 @@ from tests.databases import new_database
 ACME = "acme"
 LEASE = timedelta(minutes=1)
 #: The schema that the newest migration starts from.
-BEFORE_HEAD = "0011"
+BEFORE_HEAD = "0014"
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -649,6 +649,24 @@ async def test_a_step_back_makes_the_schema_before(fresh_url):
     assert (BEFORE_HEAD, migrate.HEAD) == (down, up)
     async with Notifykit(fresh_url, create=False) as kit:
         assert 0 == (await kit.stats()).unplanned
+
+
+async def test_lists_and_templates_are_added_beside_what_is_there(fresh_url):
+    """A database of schema 0010 with people in it gets the tables; going back drops only these."""
+    await upgrade(fresh_url)
+    async with Notifykit(fresh_url, create=False) as kit:
+        ada = await kit.recipients.save("user:42", tenant=ACME, email="ada@example.org")
+        await kit.suppressions.add("email", "ada@example.org", tenant=ACME)
+
+    down = await _downgrade(fresh_url, "0010")
+    await upgrade(fresh_url)
+
+    async with Notifykit(fresh_url, create=False) as kit:
+        kept, listed = await kit.recipients.get("user:42", tenant=ACME), await kit.suppressions.page(tenant=ACME)
+        added = await kit.suppressions.add("email", "ada@example.org", tenant=ACME, reason="complaint")
+        found = await kit.suppressions.check("email", "ADA@example.org", tenant=ACME)
+        templates = await kit.templates.list(tenant=ACME)
+    assert ("0010", ada, [], added, []) == (down, kept, listed, found, templates)
 
 
 async def test_a_downgraded_schema_can_be_upgraded_again(fresh_url):

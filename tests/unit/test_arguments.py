@@ -146,6 +146,7 @@ async def given(kit) -> Mapping[str, Any]:
         "address": "ada@example.org",
         "lines": [],
         "value": "off",
+        "token": "ab" * 32,
         "locale": None,
         "zone": None,
     }

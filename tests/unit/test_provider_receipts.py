@@ -9,16 +9,13 @@ from typing import Any
 import attrs
 import pytest
 
-from notifykit import AddressState, EgressRules, Event, EventType, InvalidInputError, Notifykit, Step, Suppression
+from notifykit import EgressRules, Event, EventType, InvalidInputError, Notifykit, Step
 from notifykit.channels.messages import MessageChannel
 from notifykit.channels.plain import PlainRenderer
-from notifykit.dispatch.addresses import Where
 from notifykit.dispatch.receipts import Receipts
 from notifykit.models.delivery import Delivery
 from notifykit.models.outcome import Accepted, Answer, Outcome, Uncertain
-from notifykit.models.preferences import Purpose
 from notifykit.models.receipt import ProviderReceipt, ReceiptKind, ReceiptMatch
-from notifykit.policies.receipts import SuppressAddress
 from notifykit.stores.memory import MemoryStore
 from notifykit.telemetry import AddressGone, AddressSuppressed, BouncesUnusual, ReceiptRecorded, TelemetryEvent
 from notifykit.testing import FakeClock, make_receipt
@@ -186,36 +183,20 @@ async def test_marketing_stops_when_a_person_unsubscribes(world):
 
 
 async def test_everything_but_security_stops_after_a_complaint(world):
-    """Repeating it, or unsubscribing after it, changes nothing more."""
+    """Repeating it changes nothing more, and to unsubscribe after it takes nothing back."""
     await world.sent()
     await world.report("complained", 1)
     await world.report("complained", 1)
     await world.report("unsubscribed", 1)
 
-    recipient = await world.kit.recipients.get("user:1", tenant=ACME)
+    found = await world.kit.suppressions.check("email", "u1@example.org", tenant=ACME)
 
-    assert [(Purpose.MARKETING, Purpose.TRANSACTIONAL)] == [each.purposes for each in recipient.suppressions]
+    assert [("complaint", ("marketing", "transactional")), ("unsubscribe", ("marketing",))] == [
+        (each.reason, each.purposes) for each in found.entries
+    ]
+    assert found.entries[0].evidence.startswith("postmark:")
     assert "suppressed" == (await world.sent()).state
-    assert 1 == len(world.telemetry(AddressSuppressed))
-
-
-async def test_suppressions_add_up(world):
-    """Those that were there for a time stay, and what is suppressed for everything stays so."""
-    await world.sent()
-    mine: dict[str, Any] = {"channel": "email", "address": "u1@example.org"}
-    for_a_day = Suppression(**mine, purposes=(Purpose.MARKETING,), until=world.clock.now() + timedelta(days=1))
-
-    async def after(*suppressions: Suppression) -> tuple[Suppression, ...]:
-        recipient = await world.kit.recipients.get("user:1", tenant=ACME)
-        await world.kit.store.save(attrs.evolve(recipient, suppressions=suppressions))
-        await world.report("unsubscribed", 1)
-        await world.report("complained", 1)
-        return (await world.kit.recipients.get("user:1", tenant=ACME)).suppressions
-
-    assert (for_a_day, Suppression(**mine, purposes=(Purpose.MARKETING, Purpose.TRANSACTIONAL))) == await after(
-        for_a_day
-    )
-    assert (Suppression(**mine),) == await after(Suppression(**mine))
+    assert ["complaint", "unsubscribe"] == [each.reason for each in world.telemetry(AddressSuppressed)]
 
 
 async def test_an_uncertain_sms_is_delivered_when_a_receipt_says_so(world):
@@ -337,31 +318,6 @@ async def test_receipts_of_operational_events_are_not_published(world):
     await world.settles()
 
     assert ["delivery.bounced", "order.shipped"] == [each.type for each in await world.kit.events.list(tenant=ACME)]
-
-
-async def test_suppressions_can_be_kept_elsewhere():
-    """A program that has a list of its own is given each with its reason and evidence."""
-    clock, kept = FakeClock(), []
-
-    async def suppress(where: Where, effect: SuppressAddress) -> None:
-        kept.append((where, effect.purposes, effect.reason, effect.evidence))
-
-    async with Notifykit("memory://", clock=clock, event_types=TYPES) as kit:
-        mail = MessageChannel("email", PlainRenderer(), FakeProvider("mail"))
-        await kit.recipients.save("user:1", tenant=ACME, email=ADA)
-        await kit.apublish(Event(type="order.shipped", data={}, to="user:1"), tenant=ACME)
-        dispatcher = kit.dispatcher([mail])
-        while await dispatcher.step():
-            pass
-        receipts = Receipts(kit.store, clock, lambda event: None, suppress)
-
-        assert 1 == await receipts.record([make_receipt("r1", reference="mail-1", kind="unsubscribed")])
-
-        (recipient,) = await kit.recipients.list(tenant=ACME)
-
-    assert [(Where(ACME, "user:1", "email", ADA), (Purpose.MARKETING,), "unsubscribe", "postmark:r1")] == kept
-    assert () == recipient.suppressions
-    assert AddressState.ACTIVE is recipient.addresses[0].state
 
 
 async def test_many_receipts_are_stored_in_pages(world):

@@ -14,6 +14,7 @@ from ..models.event import EventType, StoredEvent
 from ..models.event_type import ALL_TENANTS, StoredEventType
 from ..models.recipient import PREFERENCES, Recipient, TenantPreferences
 from ..models.subscription import Subscription
+from ..models.suppression import SuppressedAddress, suppression_id
 from ..policies.audience import UNKNOWN_RECIPIENT, notice_plan
 from ..policies.explain import StepExplanation, explain_steps, sentence_for
 from ..ports import Store
@@ -32,6 +33,7 @@ class PersonExplanation:
         attempts: The last attempt of each of these deliveries that was attempted, by the delivery's id.
         steps: What would become of each step now; empty for a recipient who is unknown.
         verdicts: The person's subscriptions, with what each says to the event.
+        suppressed: What the tenant's suppression list says of the person's addresses, with reasons and evidence.
     """
 
     recipient_id: str
@@ -43,6 +45,7 @@ class PersonExplanation:
     attempts: Mapping[str, Attempt] = attrs.field(factory=dict)
     steps: tuple[StepExplanation, ...] = ()
     verdicts: tuple[tuple[Subscription, str], ...] = ()
+    suppressed: tuple[SuppressedAddress, ...] = ()
 
     def __str__(self) -> str:
         """Return the explanation as text of a few lines."""
@@ -52,7 +55,9 @@ class PersonExplanation:
             lines += [f"  {_told(delivery)}{_over(self.attempts.get(delivery.id))}" for delivery in self.deliveries]
         if not self.is_known:
             return "\n".join([*lines, f"  now: {UNKNOWN_RECIPIENT}, there is no such recipient"])
-        return "\n".join([*lines, *(f"  now, {step.channel}: {_would(step)}" for step in self.steps)])
+        lines += [f"  now, {step.channel}: {_would(step)}" for step in self.steps]
+        lines += [f"  on the suppression list, {each.channel}: {each}" for each in self.suppressed]
+        return "\n".join(lines)
 
     def _reached(self) -> str:
         return {
@@ -84,6 +89,15 @@ def _would(step: StepExplanation) -> str:
         return f"not sent, {step.code}: {step.sentence}"
     only = ", if no step before it arrives" if step.fallback else ""
     return f"sent to {', '.join(step.addresses)} at {step.at:%Y-%m-%d %H:%M:%S %Z}{only} ({step.code})"
+
+
+async def _listed(store: Store, recipient: Recipient) -> list[tuple[SuppressedAddress, list[str]]]:
+    """Return what the list has of a recipient's addresses, each with the recipient's spellings of the address."""
+    own: dict[str, list[str]] = {}
+    for each in recipient.addresses:
+        own.setdefault(suppression_id(recipient.tenant, each.channel, each.address), []).append(each.address)
+    found = await store.get(SuppressedAddress, recipient.tenant, own)
+    return [(each, own[each.id]) for each in sorted(found, key=lambda each: each.id) if each.entries]
 
 
 async def explain_person(
@@ -119,8 +133,16 @@ async def explain_person(
         expires_at=None if event is None else event.expires_at,
         channels=audience.channels,
     )
-    steps = explain_steps(plan, known[0], preferences, now=now) if known else ()
-    found = PersonExplanation(recipient_id=recipient_id, event_type=name, is_known=bool(known), steps=steps)
+    on_list = await _listed(store, known[0]) if known else []
+    listed = [each for suppressed, addresses in on_list for its in addresses for each in suppressed.forbids(its)]
+    steps = explain_steps(plan, known[0], preferences, listed, now=now) if known else ()
+    found = PersonExplanation(
+        recipient_id=recipient_id,
+        event_type=name,
+        is_known=bool(known),
+        steps=steps,
+        suppressed=tuple(suppressed for suppressed, _ in on_list),
+    )
     if event is None:
         return found
     explained = await Events(store).explain(event.id, tenant=tenant, subscriber_id=recipient_id)

@@ -131,7 +131,7 @@ class Preferences:
         select = Selector(type=type, category=category, channel=channel)
         return await self._edit(lambda it: attrs.evolve(it, settings=_without(it.settings, select)))
 
-    @_checked()
+    @_checked(by=optional(checks.text(most=MAX_NAME)), how=optional(checks.text(most=MAX_NAME)))
     async def mute(
         self,
         *,
@@ -141,19 +141,25 @@ class Preferences:
         channel: str | None = None,
         purpose: Purpose | str | None = None,
         until: datetime | None = None,
+        by: str | None = None,
+        how: str | None = None,
     ) -> Recipient:
         """Send nothing to which everything given applies; without any name that is everything.
 
         Args:
             topic: A pattern of topics, such as ``project/7/**``.
             until: When it ends; a second mute of the same replaces the first.
+            by: Who made it: the person, an operator, a program.
+            how: In what way: a link in a message, a form.
 
         Raises:
             InvalidInputError: A name or the pattern is not acceptable.
             NotFoundError: The tenant has no such recipient.
         """
-        new = Mute(select=_muted(topic, type, category, channel, purpose), until=until)
         now = self._clock.now()
+        is_told = by is not None or how is not None
+        select = _muted(topic, type, category, channel, purpose)
+        new = Mute(select=select, until=until, at=now if is_told else None, by=by, how=how)
 
         def muted(current: Recipient) -> Recipient:
             kept = [each for each in _other_mutes(current, new.select) if each.until is None or each.until > now]

@@ -19,8 +19,9 @@ from ..policies.arguments import F, checked
 from ..policies.push import canonical_token
 from ..ports import Clock, Inbox, Store
 from . import devices, recipient_export
+from .imported import ImportReport
 from .recipient_changes import RecipientFields, applied, checked_fields, edit
-from .recipient_import import ImportReport, import_lines
+from .recipient_import import import_lines
 
 #: Items that are erased in one transaction.
 _PAGE = 500

@@ -29,6 +29,7 @@ from . import (
     run,
     stats,
     subscriptions,
+    suppressions,
     templates,
 )
 from .catch import command as catch
@@ -49,6 +50,7 @@ COMMANDS = (
     subscriptions,
     recipients,
     preferences,
+    suppressions,
     events,
     deliveries,
     dead,

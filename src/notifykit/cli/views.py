@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..models.inbox import InboxItem
     from ..models.receipt import ProviderReceipt
     from ..models.subscription import Subscription
+    from ..models.suppression import SuppressedAddress
     from ..policies.unmatchable import SubscriptionWarning
 
 #: Counts of a store stop at this number.
@@ -278,5 +279,24 @@ def person_explanation(value: PersonExplanation) -> dict[str, Any]:
                 "trail": [{"code": rule.code.value, "when": rule.when, "applies": rule.applies} for rule in step.trail],
             }
             for step in value.steps
+        ],
+        "suppressed": [suppressed(each) for each in value.suppressed],
+    }
+
+
+def suppressed(value: SuppressedAddress) -> dict[str, Any]:
+    """Return an address of the suppression list for JSON."""
+    return {
+        "id": value.id,
+        "channel": value.channel,
+        "entries": [
+            {
+                "reason": entry.reason.value,
+                "purposes": [purpose.value for purpose in entry.purposes],
+                "evidence": entry.evidence,
+                "since": instant(entry.since),
+                "until": instant(entry.until),
+            }
+            for entry in value.entries
         ],
     }

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import attrs
 
 from ..changes import change
-from ..models.addresses import AddressState, Suppression
-from ..models.recipient import MAX_SUPPRESSIONS, Recipient, RecipientAddress
+from ..models.addresses import AddressState
+from ..models.recipient import Recipient, RecipientAddress
+from ..models.suppression import SuppressedAddress, SuppressionEntry, SuppressionReason, suppression_id
 from ..policies.receipts import SuppressAddress
 from ..ports import Store
 from ..telemetry import AddressGone, AddressSuppressed, TelemetryEvent
@@ -52,28 +53,34 @@ async def mark_gone(
 
 
 async def suppress(store: Store, where: Where, effect: SuppressAddress, *, now: datetime, emit: Emit) -> None:
-    """Have an address of a recipient not used for some purposes, in addition to those it is suppressed for."""
-
-    def suppressed(current: Recipient) -> Recipient:
-        lasting = [
-            each for each in current.suppressions if (each.channel, each.address) == where[2:] and not each.until
-        ]
-        covered = {purpose for each in lasting for purpose in each.purposes}
-        if any(not each.purposes for each in lasting) or covered.issuperset(effect.purposes):
-            return current
-        purposes = tuple(sorted(covered.union(effect.purposes)))
-        others = [each for each in current.suppressions if each not in lasting]
-        new = Suppression(channel=where.channel, address=where.address, purposes=purposes)
-        return attrs.evolve(current, suppressions=(*others[: MAX_SUPPRESSIONS - 1], new))
-
-    told = AddressSuppressed(
-        recipient_id=where.recipient_id,
-        tenant=where.tenant,
-        channel=where.channel,
-        purposes=",".join(effect.purposes),
-        reason=effect.reason,
+    """Put an address on the suppression list of its tenant, unless it is there for this reason already."""
+    id_ = suppression_id(where.tenant, where.channel, where.address)
+    entry = SuppressionEntry(
+        reason=SuppressionReason(effect.reason), purposes=effect.purposes, evidence=effect.evidence, since=now
     )
-    await _change(store, where, suppressed, now, lambda: emit(told))
+
+    async def read() -> SuppressedAddress:
+        found = await store.get(SuppressedAddress, where.tenant, [id_])
+        return next(iter(found), SuppressedAddress(id=id_, tenant=where.tenant, entries=()))
+
+    async def save(wanted: SuppressedAddress) -> SuppressedAddress:
+        saved = await store.save(wanted)
+        emit(
+            AddressSuppressed(
+                recipient_id=where.recipient_id,
+                tenant=where.tenant,
+                channel=where.channel,
+                purposes=",".join(effect.purposes),
+                reason=effect.reason,
+            )
+        )
+        return saved
+
+    def listed(current: SuppressedAddress) -> SuppressedAddress:
+        known = any(each.reason is entry.reason and each.until is None for each in current.entries)
+        return current if known else current.with_entries([entry])
+
+    await change(read, listed, save)
 
 
 async def _change(

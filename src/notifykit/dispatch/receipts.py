@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -33,22 +33,14 @@ _MOST_WINDOWS: Final = 10_000
 #: Stands for all tenants together.
 _ALL: Final = ""
 
-#: Has an address not used for some purposes, in the way that this program keeps track of it.
-Suppress = Callable[[Where, SuppressAddress], Awaitable[None]]
-
 
 class Receipts:
-    """Stores and applies receipts; effects may be applied twice, and then change nothing more.
+    """Stores and applies receipts; effects may be applied twice, and then change nothing more."""
 
-    Args:
-        suppress: Suppresses an address; by default that is noted in the recipient's record.
-    """
-
-    def __init__(self, store: Store, clock: Clock, emit: Emit, suppress: Suppress | None = None) -> None:
+    def __init__(self, store: Store, clock: Clock, emit: Emit) -> None:
         self._store = store
         self._clock = clock
         self._emit = emit
-        self._suppress = suppress or self._note
         #: By provider and tenant, those that were asked for last at the end.
         self._windows: dict[tuple[str, str], BounceWindow] = {}
 
@@ -102,12 +94,9 @@ class Receipts:
             return
         where = Where(delivery.tenant, delivery.subscriber_id, effect.channel, effect.address)
         if isinstance(effect, SuppressAddress):
-            await self._suppress(where, effect)
+            await suppress(self._store, where, effect, now=now, emit=self._emit)
         elif not is_doubtful:
             await mark_gone(self._store, where, effect.reason, now=now, emit=self._emit, said_at=receipt.at)
-
-    async def _note(self, where: Where, effect: SuppressAddress) -> None:
-        await suppress(self._store, where, effect, now=self._clock.now(), emit=self._emit)
 
     # -- the alarm -------------------------------------------------------------------------------
 

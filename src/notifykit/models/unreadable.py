@@ -18,6 +18,8 @@ from .event import StoredEvent
 from .provider_account import ProviderAccount
 from .recipient import Recipient, TenantPreferences
 from .subscription import Subscription
+from .suppression import SuppressedAddress
+from .template import StoredTemplate
 
 
 @attrs.frozen(kw_only=True)
@@ -57,6 +59,16 @@ class UnreadableProviderAccount(ProviderAccount):
 
     id: str
     error: NotifykitError | None = attrs.field(default=None, eq=False)
+
+
+@attrs.frozen(kw_only=True)
+class UnreadableSuppression(SuppressedAddress):
+    """Stands in for a suppressed address whose row is damaged: whatever it said, the address is not used."""
+
+
+@attrs.frozen(kw_only=True)
+class UnreadableTemplate(StoredTemplate):
+    """Stands in for a stored template whose row is damaged: messages that may need it wait."""
 
 
 class UnreadableEvent(StoredEvent):

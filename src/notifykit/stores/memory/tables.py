@@ -25,6 +25,8 @@ from ...models.event_type import StoredEventType
 from ...models.provider_account import ProviderAccount
 from ...models.recipient import Recipient, TenantPreferences
 from ...models.subscription import Subscription
+from ...models.suppression import SuppressedAddress
+from ...models.template import StoredTemplate
 from ...policies.match_keys import MatchKey, keys_of
 from ...ports import Appended
 from .digests import MemoryDigests
@@ -130,6 +132,8 @@ class Tables:
             Recipient: {},
             TenantPreferences: {},
             ProviderAccount: {},
+            SuppressedAddress: {},
+            StoredTemplate: {},
         }
         self.digests = MemoryDigests()
         self.receipts = MemoryReceipts()

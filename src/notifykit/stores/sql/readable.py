@@ -26,6 +26,8 @@ from ...models.event_type import StoredEventType
 from ...models.provider_account import ProviderAccount
 from ...models.recipient import Recipient, TenantPreferences
 from ...models.subscription import Subscription
+from ...models.suppression import SuppressedAddress, SuppressionEntry, SuppressionReason
+from ...models.template import StoredTemplate
 from ...models.unreadable import (
     UnreadableAttempt,
     UnreadableDelivery,
@@ -34,6 +36,8 @@ from ...models.unreadable import (
     UnreadableProviderAccount,
     UnreadableRecipient,
     UnreadableSubscription,
+    UnreadableSuppression,
+    UnreadableTemplate,
     UnreadableTenantPreferences,
     unreadable_body,
 )
@@ -235,6 +239,27 @@ def account_values(account: ProviderAccount) -> dict[str, Any]:
     return rows.account_values(account)
 
 
+def suppression_from(row: Row) -> SuppressedAddress:
+    """Return the suppressed address of a row of ``suppressions``, or its stand-in."""
+    try:
+        _require_bounds(row)
+        return recipient_rows.suppression_from(row)
+    except (*DAMAGED, InvalidInputError) as error:
+        _log_damage("suppression", row, error)
+        entry = SuppressionEntry(reason=SuppressionReason.MANUAL, evidence=UNREADABLE, since=EPOCH)
+        return UnreadableSuppression(id=row["id"], tenant=row["tenant"], entries=[entry])
+
+
+def template_from(row: Row) -> StoredTemplate:
+    """Return the template of a row of ``templates``, or its stand-in."""
+    try:
+        _require_bounds(row)
+        return recipient_rows.template_from(row)
+    except (*DAMAGED, InvalidInputError) as error:
+        _log_damage("template", row, error)
+        return UnreadableTemplate(id=row["id"], tenant=row["tenant"], revisions=[])
+
+
 def endpoint_values(endpoint: Endpoint) -> dict[str, Any]:
     """Return the columns of ``endpoints``.
 
@@ -278,6 +303,28 @@ def preferences_values(preferences: TenantPreferences) -> dict[str, Any]:
     if isinstance(preferences, UnreadableTenantPreferences):
         raise _refusal("preferences of tenant", preferences.tenant)
     return recipient_rows.preferences_values(preferences)
+
+
+def template_values(template: StoredTemplate) -> dict[str, Any]:
+    """Return the columns of ``templates``.
+
+    Raises:
+        StoreError: It is a stand-in.
+    """
+    if isinstance(template, UnreadableTemplate):
+        raise _refusal("template", template.id)
+    return recipient_rows.template_values(template)
+
+
+def suppression_values(suppressed: SuppressedAddress) -> dict[str, Any]:
+    """Return the columns of ``suppressions``.
+
+    Raises:
+        StoreError: They are a stand-in.
+    """
+    if isinstance(suppressed, UnreadableSuppression):
+        raise _refusal("suppressed address", suppressed.id)
+    return recipient_rows.suppression_values(suppressed)
 
 
 # ── events, deliveries and attempts in lists ───────────────────────────────────────────────────

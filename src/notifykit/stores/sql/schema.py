@@ -448,6 +448,26 @@ provider_accounts = Table(
     Column("version", Integer, nullable=False, server_default="1"),
 )
 
+#: Addresses that a tenant must not use, by a hash of the address: JSON text.
+suppressions = Table(
+    "notifykit_suppressions",
+    metadata,
+    Column("tenant", Key, primary_key=True),
+    Column("id", Key, primary_key=True),
+    Column("details", Text, nullable=False),
+    Column("version", Integer, nullable=False, server_default="1"),
+)
+
+#: Templates that tenants have stored, with their revisions: JSON text.
+templates = Table(
+    "notifykit_templates",
+    metadata,
+    Column("tenant", Key, primary_key=True),
+    Column("id", Key, primary_key=True),
+    Column("details", Text, nullable=False),
+    Column("version", Integer, nullable=False, server_default="1"),
+)
+
 tenants = Table(
     "notifykit_tenants",
     metadata,

@@ -30,6 +30,7 @@ from .recipients import RecipientPromises
 from .records import RecordPromises
 from .sent import SentPromises
 from .sharing import SharingPromises
+from .suppressions import SuppressionPromises
 from .tenancy import TenancyPromises
 from .versions import VersionPromises
 
@@ -52,6 +53,7 @@ class StoreSuite(
     DestinationPromises,
     RecipientPromises,
     ReceiptPromises,
+    SuppressionPromises,
     TenancyPromises,
     PurgePromises,
     LivenessPromises,
