@@ -57,6 +57,10 @@ if TYPE_CHECKING:
     from .errors import ValueRefusedError as ValueRefusedError
     from .errors import VaultError as VaultError
     from .kit import Notifykit as Notifykit
+    from .models.access import AccessScope as AccessScope
+    from .models.access import ApiKey as ApiKey
+    from .models.access import ApiKeySecret as ApiKeySecret
+    from .models.access import Role as Role
     from .models.addresses import AddressState as AddressState
     from .models.addresses import Suppression as Suppression
     from .models.delivery import Attempt as Attempt
@@ -181,6 +185,7 @@ _HOMES = {
     **dict.fromkeys(("Mute", "MuteSelector", "Purpose", "Scope", "Selector", "Setting"), ".models.preferences"),
     **dict.fromkeys(("QuietHours", "Weekday", "Window"), ".models.quiet_hours"),
     **dict.fromkeys(("Consent", "Person", "Recipient", "RecipientAddress", "TenantPreferences"), ".models.recipient"),
+    **dict.fromkeys(("AccessScope", "ApiKey", "ApiKeySecret", "Role"), ".models.access"),
     "RetryPolicy": ".models.retry",
     "Step": ".models.steps",
     "Throttle": ".models.throttle",
@@ -193,8 +198,11 @@ _HOMES = {
 }
 
 __all__ = [
+    "AccessScope",
     "AddressState",
     "AddressedChannel",
+    "ApiKey",
+    "ApiKeySecret",
     "Attempt",
     "Blocking",
     "CannotJoinError",
@@ -262,6 +270,7 @@ __all__ = [
     "Resource",
     "Retry",
     "RetryPolicy",
+    "Role",
     "SchemaError",
     "Scope",
     "Selector",

@@ -47,6 +47,7 @@ from .stores import StoreOptions, store_from_url
 
 if TYPE_CHECKING:
     from .admin import (
+        ApiKeys,
         Deliveries,
         Endpoints,
         Events,
@@ -379,6 +380,13 @@ class Notifykit:
         from .admin import Events
 
         return Events(self.store)
+
+    @property
+    def api_keys(self) -> ApiKeys:
+        """Keys of the REST API: create, rotate, revoke."""
+        from .admin import ApiKeys
+
+        return ApiKeys(self.store, self._clock)
 
     @property
     def recipients(self) -> Recipients:

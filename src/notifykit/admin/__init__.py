@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..policies.explain import StepExplanation
 from ..policies.unmatchable import SubscriptionWarning
+from .api_keys import ApiKeys, IssuedKey
 from .changes import Change, Changes, Cursor
 from .deliveries import Deliveries
 from .endpoints import Egress, EndpointOptions, Endpoints
@@ -17,6 +18,7 @@ from .recipients import Recipients
 from .subscriptions import SubscriptionChanges, Subscriptions
 
 __all__ = [
+    "ApiKeys",
     "Cell",
     "Change",
     "Changes",
@@ -28,6 +30,7 @@ __all__ = [
     "Events",
     "Explanation",
     "ImportReport",
+    "IssuedKey",
     "LineProblem",
     "PersonExplanation",
     "Preferences",

@@ -12,6 +12,7 @@ import attrs
 
 from ...codec import dumps, loads
 from ...errors import StaleWriteError
+from ...models.access import ApiKey
 from ...models.delivery import DeliveryState
 from ...models.endpoint import Endpoint, EndpointState
 from ...models.event import StoredEvent
@@ -201,4 +202,5 @@ KINDS: dict[type[Any], RecordKind] = {
     StoredEventType: RecordKind(name="event type", raises_version=False),
     Recipient: RecordKind(name="recipient", raises_version=False, removed=MemoryRecords._remove_recipient),
     TenantPreferences: RecordKind(name="preferences of tenant"),
+    ApiKey: RecordKind(name="api key", raises_version=False),
 }

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 import attrs
 
 from ...errors import StaleWriteError
+from ...models.access import ApiKey
 from ...models.circuit import OpenCircuit
 from ...models.delivery import FINAL_STATES, Attempt, Delivery, DeliveryState, Lane, Priority
 from ...models.endpoint import Endpoint
@@ -127,6 +128,7 @@ class Tables:
             StoredEventType: {},
             Recipient: {},
             TenantPreferences: {},
+            ApiKey: {},
         }
         self.digests = MemoryDigests()
         self.match_keys: defaultdict[tuple[str, MatchKey], list[str]] = defaultdict(list)

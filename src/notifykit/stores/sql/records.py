@@ -14,6 +14,7 @@ from sqlalchemy import Connection, ScalarSelect, Select, Table, and_, delete, fu
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ...errors import StaleWriteError
+from ...models.access import ApiKey
 from ...models.delivery import DeliveryState
 from ...models.endpoint import Endpoint
 from ...models.event_type import StoredEventType
@@ -23,6 +24,8 @@ from . import schema as s
 from . import subscription_index, transitions
 from .encryption import Encryption
 from .readable import (
+    api_key_from,
+    api_key_values,
     endpoint_from,
     endpoint_values,
     event_type_from,
@@ -315,5 +318,12 @@ KINDS: dict[type[Any], RecordKind] = {
         table=s.tenant_preferences,
         values=preferences_values,
         read=preferences_from,
+    ),
+    ApiKey: RecordKind(
+        name="api key",
+        table=s.api_keys,
+        values=api_key_values,
+        read=api_key_from,
+        raises_version=False,
     ),
 }
