@@ -157,6 +157,7 @@ class BlockingPreferences(_Part):
     quiet_hours = _Waits(Preferences.quiet_hours)
     consent = _Waits(Preferences.consent)
     matrix = _Waits(Preferences.matrix)
+    replace = _Waits(Preferences.replace)
 
 
 class BlockingTenantSettings(_Part):

@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from .dispatch.runtime.dispatcher import Dispatcher
     from .dispatch.settings import DispatchSettings
     from .stores.sql.callers import AnyConnection, AnySession, SyncConnection, SyncSession
-    from .telemetry import Subscriber
+    from .telemetry import Subscriber, TelemetryEvent
     from .vault import KeyRing
 
 C = TypeVar("C", bound=type)
@@ -670,6 +670,22 @@ class Notifykit:
             topic=topic,
             now=at or self._clock.now(),
         )
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the store is connected."""
+        return self._loop is not None
+
+    @property
+    def clock(self) -> Clock:
+        """What tells this kit the time."""
+        return self._clock
+
+    def tell(self, event: TelemetryEvent) -> None:
+        """Log a telemetry event, and hand it to the subscribers of this kit."""
+        from .telemetry import tell
+
+        tell(event, self._subscribers)
 
     async def stats(self) -> StoreStats:
         """Return how much work waits."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import attrs
 
@@ -215,6 +215,32 @@ class Preferences:
         new = Consent(purpose=Purpose(purpose), granted=granted, at=self._clock.now(), by=by, how=how)
         return await self._edit(lambda it: attrs.evolve(it, consents=(*it.consents[-(MAX_CONSENTS - 1) :], new)))
 
+    async def replace(
+        self,
+        settings: Iterable[Setting],
+        *,
+        mutes: Iterable[Mute] | None = None,
+        quiet_hours: QuietHours | None = None,
+        version: int | None = None,
+    ) -> Recipient:
+        """Put everything that the person has set in the place of what was there, in one step.
+
+        Args:
+            settings: All of them, of scope ``recipient``.
+            mutes: All of them; by default they stay.
+            quiet_hours: By default they stay.
+            version: The version of the recipient that the change was made from; by default whichever there is.
+
+        Raises:
+            InvalidInputError: A setting is of another scope, or there are too many.
+            NotFoundError: The tenant has no such recipient.
+            StaleWriteError: The recipient has another version by now.
+        """
+        given: dict[str, Any] = {"settings": tuple(settings)}
+        given |= {} if mutes is None else {"mutes": tuple(mutes)}
+        given |= {} if quiet_hours is None else {"quiet_hours": quiet_hours}
+        return await self._edit(lambda it: attrs.evolve(it, **given), version)
+
     @_checked(channels=optional(checks.many(label, most=100, what="channels")))
     async def matrix(self, *, channels: Iterable[str] | None = None) -> tuple[Cell, ...]:
         """Return what the settings of all levels come to, for each known type of event and each channel.
@@ -251,8 +277,8 @@ class Preferences:
             raise NotFoundError("recipient", self._id)
         return found[0]
 
-    async def _edit(self, make: Callable[[Recipient], Recipient]) -> Recipient:
-        return await edit(self._store, self._clock, self._tenant, self._id, make)
+    async def _edit(self, make: Callable[[Recipient], Recipient], version: int | None = None) -> Recipient:
+        return await edit(self._store, self._clock, self._tenant, self._id, make, version=version)
 
 
 class TenantSettings:
