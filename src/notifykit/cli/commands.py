@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import cache
 
 from . import (
+    api_keys,
     checkup,
     completion,
     dead,
@@ -26,6 +27,7 @@ from . import (
     publish,
     recipients,
     run,
+    serve,
     stats,
     subscriptions,
     templates,
@@ -41,6 +43,7 @@ COMMANDS = (
     demo,
     migrate,
     run,
+    serve,
     publish,
     listen,
     catch,
@@ -59,6 +62,7 @@ COMMANDS = (
     explain,
     stats,
     keys,
+    api_keys,
     checkup,
     completion,
 )
