@@ -666,4 +666,6 @@ def _name(wanted: Any) -> str:
         return " or ".join(_name(part) for part in get_args(wanted))
     if get_origin(wanted) is tuple:
         return "list"
+    if get_origin(wanted) is Mapping:
+        return "object"
     return "null" if wanted is type(None) else str(getattr(wanted, "__name__", wanted))

@@ -23,9 +23,10 @@ from .access.gate import Gate
 from .access.jwt import JwtAccess
 from .access.tokens import token_route
 from .limits import Limiter, RequestLimits
-from .operation import REQUEST_ID, Operation, Server, request_id
+from .operation import Operation, Server
 from .page import page_routes
 from .problems import Refusal, problem_response
+from .reading import REQUEST_ID, request_id
 from .route import Route
 from .routes import TABLE
 

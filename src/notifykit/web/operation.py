@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,20 +13,17 @@ from starlette.types import Receive, Scope, Send
 from ..codec import dumps, unstructure
 from ..errors import InvalidInputError, NotFoundError
 from ..models.access import AccessScope, Role
-from ..models.ids import new_id
 from ..telemetry import ActionAudited
 from .access.callers import Caller
 from .access.gate import Gate
 from .limits import Limiter
 from .problems import Refusal, problem_response, refusal_of
-from .reading import json_of, query_of, read_body, structured
+from .reading import REQUEST_ID, json_of, query_of, read_body, request_id, structured
 from .route import Answer, Call, Page, Route
 
 if TYPE_CHECKING:
     from ..kit import Notifykit
 
-REQUEST_ID = "X-Request-Id"
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 #: Of every response: what is said to one caller is kept for no other.
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 #: Of a route that anybody may call.
@@ -115,7 +111,7 @@ class Operation:
     def _refused(self, request: Request, error: Exception, id_: str) -> Response:
         if isinstance(error, NotFoundError) and error.id == "":
             error = Refusal(404, "not_found", "there is no such object")
-        return problem_response(refusal_of(error, has_precondition="if-match" in request.headers), error, id_)
+        return problem_response(refusal_of(error, id_, has_precondition="if-match" in request.headers), error, id_)
 
     def _audit(self, request: Request, caller: Caller, status: int, id_: str) -> None:
         route = self._route
@@ -133,12 +129,6 @@ class Operation:
                 request_id=id_,
             )
         )
-
-
-def request_id(request: Request) -> str:
-    """Return the id of a request: the client's own, if it looks like one."""
-    given = request.headers.get(REQUEST_ID, "")
-    return given if _REQUEST_ID.fullmatch(given) else new_id("req_")
 
 
 def _require_own(route: Route, request: Request, caller: Caller) -> None:

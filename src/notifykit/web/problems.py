@@ -22,6 +22,7 @@ from ..errors import (
     StoreUnavailableError,
     ValueRefusedError,
 )
+from ..telemetry import why
 
 MEDIA_TYPE = "application/problem+json"
 #: Seconds after which a request is worth another try while the store does not answer.
@@ -43,7 +44,7 @@ _TITLES = {
     "unavailable": "The store does not answer now",
     "internal_error": "Something went wrong here",
 }
-_PROBLEM = re.compile(r"((?:[A-Za-z_][\w.-]*|\[[^\]]*\])+): (.*)", re.DOTALL)
+_PROBLEM = re.compile(r"((?:\.?[A-Za-z_][\w-]*|\[[^\]]*\])+): (.*)", re.DOTALL)
 _log = logging.getLogger("notifykit.web")
 
 
@@ -94,10 +95,11 @@ class Refusal(Exception):  # noqa: N818 - an answer, which only handlers of the 
         self.headers = dict(headers or {})
 
 
-def refusal_of(error: Exception, *, has_precondition: bool = False) -> Refusal:
+def refusal_of(error: Exception, request_id: str, *, has_precondition: bool = False) -> Refusal:
     """Return how an error is answered; what is not expected is logged and says nothing of itself.
 
     Args:
+        request_id: What the log calls the request.
         has_precondition: Whether the request names the version that it changes.
     """
     match error:
@@ -122,7 +124,8 @@ def refusal_of(error: Exception, *, has_precondition: bool = False) -> Refusal:
             return Refusal(501, "not_available", str(error))
         case _:
             known = isinstance(error, NotifykitError)
-            _log.error("request.failed error=%s", type(error).__name__, exc_info=None if known else error)
+            shown = why(error) if known else type(error).__name__
+            _log.error("request.failed request_id=%s error=%s", request_id, shown, exc_info=None if known else error)
             return Refusal(500, "internal_error", "the server could not answer; its log has this request's id")
 
 

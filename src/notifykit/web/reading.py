@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import Enum
+from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
 import attrs
@@ -14,7 +16,17 @@ from starlette.requests import ClientDisconnect, Request
 from ..codec import converter, loads_unique, structure
 from ..errors import InvalidInputError
 from ..models.checks import FieldCheck
+from ..models.ids import new_id
 from .problems import Refusal
+
+REQUEST_ID = "X-Request-Id"
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def request_id(request: Request) -> str:
+    """Return the id of a request: the client's own, if it looks like one."""
+    given = request.headers.get(REQUEST_ID, "")
+    return given if _REQUEST_ID.fullmatch(given) else new_id("req_")
 
 
 async def read_body(request: Request, most: int) -> bytes:
@@ -107,12 +119,14 @@ def query_of(given: QueryParams, wanted: type[Any]) -> Any:
 
 
 def _value(texts: list[str], kind: Any) -> Any:
+    if NoneType in get_args(kind):
+        kind = next(part for part in get_args(kind) if part is not NoneType)
     if get_origin(kind) is tuple:
         (item, _) = get_args(kind)
         return tuple(_scalar(text, item) for each in texts for text in each.split(","))
     if len(texts) > 1:
         raise ValueError("is given more than once")
-    return _scalar(texts[0], next(iter(get_args(kind)), kind))
+    return _scalar(texts[0], kind)
 
 
 def _scalar(text: str, kind: Any) -> Any:

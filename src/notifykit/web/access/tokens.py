@@ -19,7 +19,7 @@ from starlette.routing import Route
 from ...codec import dumps
 from ...errors import NotifykitError
 from ..problems import Refusal, problem_response, refusal_of
-from ..reading import read_body
+from ..reading import REQUEST_ID, read_body, request_id
 from .gate import Gate, address_of
 
 if TYPE_CHECKING:
@@ -54,7 +54,10 @@ def token_route(kit: Notifykit, gate: Gate) -> Route:
             headers = _HEADERS | ({"WWW-Authenticate": "Basic"} if error.status == 401 else {})
             return Response(dumps({"error": error.code}), error.status, headers, "application/json")
         except (Refusal, NotifykitError) as error:
-            return problem_response(refusal_of(error), error, "")
+            id_ = request_id(request)
+            response = problem_response(refusal_of(error, id_), error, id_)
+            response.headers[REQUEST_ID] = id_
+            return response
 
     return Route(PATH, token, methods=["POST"])
 
