@@ -90,6 +90,7 @@ async def test_another_tenant_finds_and_changes_nothing(kit, world, route):
     assert before == await world.snapshot()
 
 
+@pytest.mark.thorough
 @every_route
 async def test_an_operator_names_the_tenant(kit, world, route):
     """Without its name there is no answer about any."""
@@ -119,6 +120,7 @@ async def test_persons_see_what_is_their_own(kit, world, route):
     assert before == await world.snapshot()
 
 
+@pytest.mark.thorough
 @every_route
 async def test_persons_use_their_own_inbox_and_preferences(kit, world, route):
     """The routes that name a person are for that person; all others are for programs."""
@@ -133,6 +135,7 @@ async def test_persons_use_their_own_inbox_and_preferences(kit, world, route):
         assert 404 == answer.status_code
 
 
+@pytest.mark.thorough
 @every_route
 async def test_scopes_of_a_key_take_away(kit, world, route):
     """A key that has every scope but the route's is refused."""
