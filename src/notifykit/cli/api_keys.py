@@ -85,7 +85,7 @@ async def create(context: Context) -> int:
     args = context.args
     if unknown := [scope for scope in args.scopes if scope not in tuple(AccessScope)]:
         raise UsageError(f"there is no scope {plain(unknown[0])}; there are {', '.join(AccessScope)}")
-    async with context.open() as kit:
+    async with context.open(create=True) as kit:
         issued = await kit.api_keys.create(
             tenant="" if args.role == "operator" else context.tenant,
             role=args.role,
