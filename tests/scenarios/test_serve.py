@@ -46,13 +46,15 @@ def test_what_is_published_over_the_api_is_delivered(environment, tmp_path):
             ready = json.loads(process.stdout.readline())
             with httpx.Client(base_url=ready["api"], headers=headers, timeout=30) as client:
                 endpoint = (
-                    client.post("/v1/endpoints", json={"url": receiver.url}).raise_for_status().json()["endpoint"]
+                    client.post("/v1/endpoints", json={"url": receiver.url, "secret": receiver.secret})
+                    .raise_for_status()
+                    .json()["endpoint"]
                 )
                 client.post(
                     "/v1/subscriptions", json={"event_types": ["order.*"], "endpoint_id": endpoint["id"]}
                 ).raise_for_status()
                 client.post("/v1/events", json={"type": "order.paid", "data": {"n": 1}}).raise_for_status()
-            received = receiver.wait(1)
+            received = receiver.expect(1, timeout=30)
             process.send_signal(signal.SIGTERM)
             code = process.wait(30)
         finally:
