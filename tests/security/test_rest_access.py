@@ -7,6 +7,7 @@ is answered as if it did not exist, and stays as it is.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 
@@ -110,8 +111,8 @@ async def test_persons_see_what_is_their_own(kit, world, route):
     before = await world.snapshot()
 
     for tenant, person in ((ACME, BOB), (GLOBEX, ADA)):
-        app = create_app(kit, recipient=lambda _, t=tenant, p=person: EndUser(tenant=t, recipient_id=p))
-        async with client_of(app) as client:
+        user = EndUser(tenant=tenant, recipient_id=person)
+        async with client_of(create_app(kit, recipient=partial(_signed_in, user))) as client:
             answer = await client.request(**world.request(route))
 
         assert MARK not in answer.text
@@ -222,6 +223,10 @@ async def test_requests_at_once_do_not_mix_callers(kit, world):
         )
 
     assert [1, 0] * 20 == [len(answer.json()["data"]) for answer in answers]
+
+
+def _signed_in(user: EndUser, _: object) -> EndUser:
+    return user
 
 
 def _may(role: Role, route: Route) -> bool:

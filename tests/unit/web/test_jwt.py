@@ -51,7 +51,7 @@ async def test_a_token_opens_what_its_claims_say(algorithm):
     caller = await JwtCallers(access()).find(token(algorithm, role="viewer", scope="openid events:read"))
 
     assert caller is not None
-    assert (ACME, Role.VIEWER, {AccessScope.EVENTS_READ}, "svc") == (
+    assert (ACME, Role.VIEWER, frozenset({AccessScope.EVENTS_READ}), "svc") == (
         caller.tenant,
         caller.role,
         caller.scopes,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from typing import Any
 
 import jsonschema_rs
 import pytest
@@ -19,7 +20,7 @@ DOCUMENT = document(TABLE)
 ANSWERED = [route for route in TABLE if route.answer is not None and route.name != "stream_inbox"]
 
 
-def validator(schema: dict) -> jsonschema_rs.Draft202012Validator:
+def validator(schema: dict[str, Any]) -> jsonschema_rs.Draft202012Validator:
     return jsonschema_rs.Draft202012Validator({**schema, "components": DOCUMENT["components"]}, validate_formats=True)
 
 
