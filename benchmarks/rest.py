@@ -141,7 +141,8 @@ def main() -> int:
             cost = (on.cpu() - before) / (each_second * args.seconds) * 1e6
             took = asyncio.run(times(on, args.seconds))
         p50, p99 = took[len(took) // 2] * 1e3, took[len(took) * 99 // 100] * 1e3
-        told = f"{each_second:,.0f} events/s, {cost:.0f} µs of the server's processor each; at {_RATE}/s p50 {p50:.1f} ms, p99 {p99:.1f} ms"
+        told = f"{each_second:,.0f} events/s, {cost:.0f} µs of the server's processor each"
+        told += f"; at {_RATE}/s p50 {p50:.1f} ms, p99 {p99:.1f} ms"
         print(f"{STORES[kind]}: {told}", flush=True)
     return 0
 

@@ -18,6 +18,7 @@ from ..errors import InvalidInputError
 from ..models.checks import FieldCheck
 from ..models.ids import new_id
 from .problems import Refusal
+from .route import NoQuery
 
 REQUEST_ID = "X-Request-Id"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -27,6 +28,9 @@ def request_id(request: Request) -> str:
     """Return the id of a request: the client's own, if it looks like one."""
     given = request.headers.get(REQUEST_ID, "")
     return given if _REQUEST_ID.fullmatch(given) else new_id("req_")
+
+
+_NO_QUERY = NoQuery()
 
 
 async def read_body(request: Request, most: int) -> bytes:
@@ -97,7 +101,9 @@ def query_of(given: QueryParams, wanted: type[Any]) -> Any:
     Raises:
         InvalidInputError: With every problem found, each with ``query.`` before the parameter's name.
     """
-    kinds, known = get_type_hints(wanted), {field.alias or field.name: field for field in attrs.fields(wanted)}
+    if not given and wanted is NoQuery:
+        return _NO_QUERY
+    kinds, known = get_type_hints(wanted), {field.name: field for field in attrs.fields(wanted)}
     values: dict[str, Any] = {}
     problems = [f"query.{name[:64]}: is unknown" for name in given if name not in known]
     for name, field in known.items():

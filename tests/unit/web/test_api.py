@@ -18,6 +18,7 @@ from tests.unit.web.world import ACME, ADA, BODIES, client_of, new_kit
 EVENT = BODIES["publish_events"]
 
 
+_DEEP = b'{"type":"a","data":' + b'{"a":' * 900 + b"1" + b"}" * 901
 _JSON = {"content-type": "application/json"}
 
 
@@ -117,6 +118,8 @@ class TestProblems:
             ({"json": EVENT, "headers": {"Idempotency-Key": "k" * 201}}, 422, "invalid_input"),
             ({"content": b'{"type":"a","type":"b"}', "headers": _JSON}, 422, "invalid_input"),
             ({"json": [EVENT] * 1001}, 422, "invalid_input"),
+            ({"content": _DEEP, "headers": _JSON}, 422, "invalid_input"),
+            ({"content": b"[" * 100_000, "headers": _JSON}, 400, "invalid_request"),
         ],
     )  # fmt: skip
     async def test_what_is_wrong_is_told(self, admin, request_, status, code):
