@@ -245,15 +245,20 @@ def test_the_server_delivers_with_one_command(example):
     """From an empty folder to a webhook that its own receiver took, and an inbox that its key reads; printed once."""
     folder, port = example("server"), str(free_port())
 
-    def start() -> subprocess.Popen[str]:
-        return subprocess.Popen(
+    @contextlib.contextmanager
+    def started() -> Iterator[subprocess.Popen[str]]:
+        with subprocess.Popen(
             [sys.executable, "app.py"],
             cwd=folder,
             env=environment(PORT=port),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-        )
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.terminate()
 
     def lines(process: subprocess.Popen[str], last: str) -> list[str]:
         assert process.stdout is not None
@@ -264,32 +269,23 @@ def test_the_server_delivers_with_one_command(example):
                 break
         return found
 
-    first = start()
-    try:
-        said = lines(first, "demo receiver: order.shipped {'order_id': 'A-1'}")
+    with started() as process:
+        said = lines(process, "demo receiver: order.shipped {'order_id': 'A-1'}")
         (key,) = [line.split()[-1] for line in said if "API key" in line]
         headers = {"Authorization": f"Bearer {key}"}
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=30) as client:
             inbox = client.get("/v1/inbox/user:42").raise_for_status().json()
             until(lambda: client.get("/v1/deliveries", params={"state": "delivered"}).json()["data"], "a delivery")
-    finally:
-        first.terminate()
-        first.wait(30)
-    second = start()
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=30) as client:
+    with started() as process, httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=30) as client:
 
-            def answers() -> bool:
-                with contextlib.suppress(httpx.TransportError):
-                    return client.get("/readyz").is_success
-                return False
+        def answers() -> bool:
+            with contextlib.suppress(httpx.TransportError):
+                return client.get("/readyz").is_success
+            return False
 
-            until(answers, "the second start")
-            client.post("/v1/events", json={"type": "order.shipped", "data": {"order_id": "A-2"}}).raise_for_status()
-        again = lines(second, "A-2")
-    finally:
-        second.terminate()
-        second.wait(30)
+        until(answers, "the second start")
+        client.post("/v1/events", json={"type": "order.shipped", "data": {"order_id": "A-2"}}).raise_for_status()
+        again = lines(process, "A-2")
 
     assert ["Order A-1 is on its way"] == [item["title"] for item in inbox["data"]]
     assert not [line for line in again if "API key" in line]
