@@ -14,6 +14,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -158,7 +159,6 @@ class Dispatcher:
     def _build_lane(self, lane: Lane) -> None:
         backlog = self.backlogs[lane] = Backlog(
             self.settings.lane(lane),
-            lambda count: self._pool.call(sender, count),
             lambda: self._loops.wake_source(lane),
             self._refill.shortage.set,
         )
@@ -190,6 +190,7 @@ class Dispatcher:
             self._pause_sending,
             self.settings.lease_margin / 2,
         )
+        backlog.on_ready = partial(self._pool.call, sender)  # a function of our own would cost as much as the call
         self._senders.append(sender)
 
     # -- life ------------------------------------------------------------------------------------
@@ -276,7 +277,7 @@ class Dispatcher:
         while True:
             for sender in self._senders:
                 while sender.backlog.ready:
-                    await sender.pull(1)
+                    await sender.work(1)
                     await self._recorder.write()
             for backlog in self.backlogs.values():
                 await self._refill.refill(backlog)
