@@ -37,6 +37,8 @@ from ..ports import Clock, Store
 KEY, _SECRET, _TOKEN = "key_", "nk_", "nt_"
 #: ``nk_``, the tenant, the key's id without its prefix, and the secret.
 _GRAMMAR = re.compile(r"(?:nk_|nt_)([A-Za-z0-9_-]*)\.([0-9A-HJKMNP-TV-Z]{26})\.[A-Za-z0-9_-]{43}")
+#: The longest text that is looked at as a secret: the name of a tenant has up to 128 characters.
+_MAX_SECRET = 512
 #: How far ``last_used_at`` may be behind.
 COARSE = timedelta(hours=1)
 _tenant = checks.either(checks.one_of({OPERATORS}), checks.tenant)
@@ -153,7 +155,7 @@ class ApiKeys:
         if not await self._store.remove(ApiKey, tenant, key_id, now=self._clock.now()):
             raise NotFoundError("api key", key_id)
 
-    @checked(secret=checks.string)
+    @checked(secret=checks.text(most=_MAX_SECRET, empty=True))
     async def find(self, secret: str) -> ApiKey | None:
         """Return the key that a secret or an access token belongs to, if it is valid now."""
         place = place_of(secret)
@@ -186,6 +188,7 @@ class ApiKeys:
 
         return IssuedKey(await self._change(key_id, tenant, extended), token)
 
+    @checked(key=checks.instance(ApiKey))
     async def note_use(self, key: ApiKey) -> None:
         """Record that a key was used, at most once an hour."""
         now = self._clock.now()

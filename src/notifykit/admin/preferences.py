@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -31,7 +31,9 @@ from ..models.recipient import (
     EMAIL,
     IN_APP,
     MAX_CONSENTS,
+    MAX_MUTES,
     MAX_NAME,
+    MAX_SETTINGS,
     NO_QUIET_HOURS,
     PREFERENCES,
     PUSH,
@@ -215,11 +217,17 @@ class Preferences:
         new = Consent(purpose=Purpose(purpose), granted=granted, at=self._clock.now(), by=by, how=how)
         return await self._edit(lambda it: attrs.evolve(it, consents=(*it.consents[-(MAX_CONSENTS - 1) :], new)))
 
+    @_checked(
+        settings=checks.many(checks.instance(Setting), most=MAX_SETTINGS, what="settings"),
+        mutes=optional(checks.many(checks.instance(Mute), most=MAX_MUTES, what="mutes")),
+        quiet_hours=optional(checks.instance(QuietHours)),
+        version=optional(checks.whole(0, 2**31 - 1)),
+    )
     async def replace(
         self,
-        settings: Iterable[Setting],
+        settings: Collection[Setting],
         *,
-        mutes: Iterable[Mute] | None = None,
+        mutes: Collection[Mute] | None = None,
         quiet_hours: QuietHours | None = None,
         version: int | None = None,
     ) -> Recipient:

@@ -6,7 +6,7 @@ import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from ...admin.api_keys import hash_of
+from ...admin.api_keys import hash_of, place_of
 from ...models.access import OPERATORS, effective_scopes
 from .callers import Caller
 
@@ -27,6 +27,8 @@ class KeyAccess:
 
     async def find(self, secret: str) -> Caller | None:
         """Return the caller whose secret or access token this is, if it is valid."""
+        if place_of(secret) is None:
+            return None
         hashed, now = hash_of(secret), time.monotonic()
         known = self._known.get(hashed)
         if known is not None and known[0] > now:

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from ...admin.api_keys import place_of
 from ...codec import dumps
 from ...errors import NotifykitError
 from ..problems import Refusal, problem_response, refusal_of
@@ -72,7 +73,8 @@ async def _token(request: Request, kit: Notifykit) -> Response:
     if fields.get("grant_type") != "client_credentials":
         raise _TokenError("unsupported_grant_type" if "grant_type" in fields else "invalid_request")
     await kit.open()
-    key = await kit.api_keys.find(secret) if secret.startswith("nk_") else None
+    is_secret = secret.startswith("nk_") and place_of(secret) is not None
+    key = await kit.api_keys.find(secret) if is_secret else None
     if key is None or not hmac.compare_digest(key.id.encode(), client.encode()):
         raise _TokenError("invalid_client", 401)
     issued = await kit.api_keys.issue_token(key.id, tenant=key.tenant, lasts=LASTS)
