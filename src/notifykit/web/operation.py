@@ -14,7 +14,7 @@ from ..codec import dumps, unstructure
 from ..errors import InvalidInputError, NotFoundError
 from ..models.access import AccessScope, Role
 from ..telemetry import ActionAudited
-from .access.callers import Caller
+from .access.callers import TENANT_HEADER, Caller
 from .access.gate import Gate
 from .limits import Limiter
 from .problems import Refusal, problem_response, refusal_of
@@ -58,6 +58,8 @@ class Operation:
         caller: Caller | None = None
         headers: dict[str, str] = {}
         try:
+            if self._route.needs_store:
+                await self._server.kit.open()
             caller = await self._admit(request)
             tenant = "" if self._is_of_no_tenant else caller.tenant_of(request)
             if self._route.scope is not None:
@@ -87,7 +89,6 @@ class Operation:
 
     async def _answer(self, request: Request, caller: Caller, tenant: str) -> Response:
         route = self._route
-        await self._server.kit.open()
         query = query_of(request.query_params, route.query)
         body, given = None, frozenset[str]()
         if route.body is not None:
@@ -123,7 +124,7 @@ class Operation:
                 action=route.name,
                 subject=caller.subject,
                 role=caller.role.value,
-                tenant=caller.tenant or request.headers.get("notifykit-tenant", "")[:128],
+                tenant=caller.tenant or request.headers.get(TENANT_HEADER, "")[:128],
                 target=" ".join(str(value)[:255] for value in request.path_params.values()) or None,
                 status=status,
                 request_id=id_,

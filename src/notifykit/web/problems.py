@@ -17,6 +17,7 @@ from ..errors import (
     InvalidInputError,
     NotFoundError,
     NotifykitError,
+    SchemaError,
     StaleWriteError,
     StateError,
     StoreUnavailableError,
@@ -118,7 +119,8 @@ def refusal_of(error: Exception, request_id: str, *, has_precondition: bool = Fa
             return Refusal(409, "conflict", str(error))
         case ValueRefusedError():
             return Refusal(422, "invalid_input", "a value is not one that the database can keep")
-        case StoreUnavailableError():
+        case StoreUnavailableError() | SchemaError():  # which a migration ends
+            _log.error("request.failed request_id=%s error=%s", request_id, why(error))
             return Refusal(503, "unavailable", "the store does not answer now: try again", {"Retry-After": _SOON})
         case ConfigurationError():
             return Refusal(501, "not_available", str(error))

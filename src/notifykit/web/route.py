@@ -128,6 +128,7 @@ class Route:
         is_idempotent: Whether ``Idempotency-Key`` makes it safe to repeat.
         media_type: Of the response, if that is not JSON.
         is_system: Whether it is about no tenant.
+        needs_store: Whether it is answered only if the store can be opened.
     """
 
     method: str
@@ -145,6 +146,7 @@ class Route:
     is_idempotent: bool = False
     media_type: str = "application/json"
     is_system: bool = False
+    needs_store: bool = True
 
     @property
     def name(self) -> str:

@@ -566,11 +566,18 @@ class TestServer:
         assert "script" not in page.headers["content-security-policy"].replace("'none'", "")
         assert "<script" not in page.text
 
-    async def test_a_kit_is_opened_by_the_first_request(self, clock):
-        """Where the host has not opened it."""
-        kit = new_kit(clock)
-        async with client_of(create_app(kit)) as client:
-            answer = await client.get("/readyz")
-        await kit.aclose()
+    async def test_a_kit_is_opened_by_the_first_request(self, clock, tmp_path):
+        """Where the host has not opened it; that the process answers does not depend on the store."""
+        url = f"sqlite:///{tmp_path / 'shop.db'}"
+        async with new_kit(clock, url) as kit:
+            headers = {"Authorization": f"Bearer {(await kit.api_keys.create(tenant=ACME, role='viewer')).secret}"}
+        opened, missing = new_kit(clock, url), Notifykit(f"sqlite:///{tmp_path / 'none.db'}", create=False)
 
-        assert {"status": "ok"} == answer.json()
+        async with client_of(create_app(opened), headers=headers) as client:
+            listed = await client.get("/v1/events")
+        async with client_of(create_app(missing), headers=headers) as client:
+            health, ready = await client.get("/healthz"), await client.get("/readyz")
+        await opened.aclose()
+
+        assert {"data": [], "next": None} == listed.json()
+        assert (200, 503) == (health.status_code, ready.status_code)

@@ -26,7 +26,7 @@ class Health:
     status: str = "ok"
 
 
-@ROUTES.add("GET", "/healthz", None, answer=Health)
+@ROUTES.add("GET", "/healthz", None, answer=Health, needs_store=False)
 async def get_health(_: Call) -> Any:
     """Return that the process answers; it asks nothing else."""
     return Health()
