@@ -38,6 +38,7 @@ class AccessScope(StrEnum):
     KEYS_READ = "keys:read"
     KEYS_WRITE = "keys:write"
     SYSTEM_READ = "system:read"
+    SYSTEM_WRITE = "system:write"
 
 
 class Role(StrEnum):
@@ -60,7 +61,7 @@ class Role(StrEnum):
 
 _ALL = frozenset(AccessScope)
 _READ = frozenset(scope for scope in AccessScope if scope.endswith(":read"))
-_OF_SYSTEM = frozenset({AccessScope.SYSTEM_READ})
+_OF_SYSTEM = frozenset({AccessScope.SYSTEM_READ, AccessScope.SYSTEM_WRITE})
 #: What each role may do; the scopes of a key or a token can only take away.
 ROLE_SCOPES: Mapping[Role, frozenset[AccessScope]] = {
     Role.PRODUCER: frozenset({AccessScope.EVENTS_READ, AccessScope.EVENTS_WRITE, AccessScope.DELIVERIES_READ}),

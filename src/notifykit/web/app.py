@@ -29,6 +29,7 @@ from .problems import Refusal, problem_response
 from .reading import REQUEST_ID, request_id
 from .route import Route
 from .routes import TABLE
+from .types import StoredTypes
 
 if TYPE_CHECKING:
     from ..kit import Notifykit
@@ -71,7 +72,7 @@ def create_app(
         raise ConfigurationError("origins: list the sites, such as ['https://shop.example']; '*' is not accepted")
     limits = limits or RequestLimits()
     gate = Gate(kit, jwt, recipient, limits)
-    server = Server(kit=kit, gate=gate, limiter=Limiter(kit, limits), max_body=max_body)
+    server = Server(kit=kit, gate=gate, limiter=Limiter(kit, limits), types=StoredTypes(kit), max_body=max_body)
     routes: list[BaseRoute] = [
         StarletteRoute(path, Resource(its), methods=[*its])
         for path, its in _by_path([(route, Operation(route, server)) for route in TABLE]).items()

@@ -20,6 +20,7 @@ from .limits import Limiter
 from .problems import Refusal, problem_response, refusal_of
 from .reading import REQUEST_ID, json_of, query_of, read_body, request_id, structured
 from .route import Answer, Call, Page, Route
+from .types import StoredTypes
 
 if TYPE_CHECKING:
     from ..kit import Notifykit
@@ -41,6 +42,7 @@ class Server:
     kit: Notifykit
     gate: Gate
     limiter: Limiter
+    types: StoredTypes
     max_body: int
 
 
@@ -99,6 +101,7 @@ class Operation:
             raise NotFoundError("recipient", "")
         call = Call(
             kit=self._server.kit,
+            types=self._server.types,
             request=request,
             caller=caller,
             tenant=tenant,

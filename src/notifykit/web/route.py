@@ -14,6 +14,7 @@ from ..models.access import AccessScope
 from ..models.checks import MAX_ID, field_check, identifier, optional, whole
 from ..policies.arguments import MAX_PAGE
 from .access.callers import Caller
+from .types import StoredTypes
 
 if TYPE_CHECKING:
     from ..kit import Notifykit
@@ -91,6 +92,7 @@ class Call:
     """A request that was read and may be answered.
 
     Attributes:
+        types: Checks events of types that are stored.
         caller: Who sends it; somebody who may do this.
         tenant: Whom it is about.
         path: The parameters in the path.
@@ -100,6 +102,7 @@ class Call:
     """
 
     kit: Notifykit
+    types: StoredTypes
     request: Request
     caller: Caller
     tenant: str

@@ -310,6 +310,49 @@ class TestBusinesses:
         )
 
 
+class TestEventTypes:
+    async def test_a_stored_type_checks_what_is_published(self, kit, world, admin):
+        """Its schema counts at once, for one event and for each of a list, until it is removed."""
+        path = "/v1/event-types/order.counted"
+        schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+        steps = [{"channel": "in_app"}, {"channel": "email", "after": 60, "unless": ["seen"]}]
+        good, bad = ({"type": "order.counted", "data": data} for data in ({"n": 1}, {"n": "x"}))
+        async with client_of(create_app(kit), headers=world.headers(ACME, Role.OPERATOR)) as operator:
+            before = await operator.post("/v1/events", json=bad)
+            saved = await operator.put(path, json={"schema": schema, "category": "stock", "steps": steps})
+            answers = [await operator.post("/v1/events", json=json) for json in (good, bad, [good, bad])]
+            again = await operator.put(path, json={"category": "stock"})
+            after = await operator.post("/v1/events", json=bad)
+            gone = [await operator.delete(path) for _ in range(2)]
+
+        assert ("stock", 60, ["seen"]) == (
+            saved.json()["category"],
+            saved.json()["steps"][1]["after"],
+            saved.json()["steps"][1]["unless"],
+        )
+        assert [202, 202, 422, 422, 202] == [answer.status_code for answer in (before, *answers, after)]
+        assert ["data.n", "[1].data.n"] == [answer.json()["problems"][0]["path"] for answer in answers[1:]]
+        assert (200, None) == (again.status_code, again.json()["schema"])
+        assert [204, 404] == [answer.status_code for answer in gone]
+
+    @pytest.mark.parametrize(
+        ("name", "body", "status"),
+        [
+            ("order.shipped", {}, 409),
+            ("a..b", {}, 422),
+            ("a.b", {"schema": {"type": "thing"}}, 422),
+            ("a.b", {"steps": [{"channel": "email", "fallback": True}]}, 422),
+            ("a.b", {"steps": [{"channel": "webhook"}]}, 422),
+        ],
+    )
+    async def test_a_type_that_cannot_work_is_refused(self, kit, world, name, body, status):
+        """And one that the program declares is changed there."""
+        async with client_of(create_app(kit), headers=world.headers(ACME, Role.OPERATOR)) as operator:
+            answer = await operator.put(f"/v1/event-types/{name}", json=body)
+
+        assert status == answer.status_code
+
+
 class TestPersons:
     async def test_a_change_of_what_was_not_read_is_refused(self, admin):
         """``If-Match`` names the version; without it the change is made to whatever there is."""
@@ -375,7 +418,10 @@ class TestPersons:
         wrong = await admin.put(path, json={"settings": [{"type": "a.b", "category": "c", "value": "on"}]})
 
         assert quiet == first["quiet_hours"] == second["quiet_hours"]
-        assert "off" == next(each for each in first["matrix"] if each["channel"] == "email")["value"]
+        assert (
+            "off"
+            == {(each["type"], each["channel"]): each["value"] for each in first["matrix"]}["order.shipped", "email"]
+        )
         assert ["digest:daily"] == [each["value"] for each in second["settings"]]
         assert [1, 2, 1] == [len(each["mutes"]) for each in (second, muted, unmuted)]
         assert [("marketing", True, "form 7")] == [

@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 
 from notifykit import EgressRules, Event, EventType, Notifykit
 from notifykit.models.access import Role
+from notifykit.models.event_type import StoredEventType
 from notifykit.models.inbox import InboxFilter
 from notifykit.models.outcome import Permanent
 from notifykit.ports import Inbox
@@ -52,6 +53,7 @@ BODIES: Mapping[str, Any] = {
     "patch_recipient": {"name": "New"},
     "add_address": {"channel": "push", "address": "token-2"},
     "act_on_address": {"action": "suppress", "channel": "email", "address": f"{MARK}@example.org"},
+    "put_event_type": {"category": "orders", "steps": [{"channel": "email"}]},
     "create_key": {"role": "viewer"},
     "rotate_key": {},
 }
@@ -115,6 +117,7 @@ def new_kit(clock: FakeClock, url: str = "memory://") -> Notifykit:
 async def made(kit: Notifykit) -> World:
     """Fill a kit that is open."""
     await kit.sync_event_types()
+    await kit.store.save(StoredEventType(id="order.noted"))
     endpoint = await kit.endpoints.create(
         "http://127.0.0.1:8080/hooks", tenant=ACME, description=MARK, headers={"x-secret": MARK}
     )
@@ -136,7 +139,7 @@ async def made(kit: Notifykit) -> World:
         "delivery_id": delivery.id,
         "recipient_id": ADA,
         "user_id": ADA,
-        "name": "order.shipped",
+        "name": "order.noted",
     }
     for tenant in (ACME, GLOBEX):
         for role in (Role.PRODUCER, Role.VIEWER, Role.TENANT_ADMIN):

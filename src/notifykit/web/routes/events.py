@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import attrs
 
+from ...changes import change
 from ...codec import loads
-from ...errors import NotFoundError
+from ...errors import InvalidInputError, NotFoundError, StateError
 from ...models.access import AccessScope
 from ...models.audience import Audience
-from ...models.checks import MAX_ID, identifier, optional
+from ...models.checks import MAX_DESCRIPTION, MAX_ID, identifier, instance, optional, prose
 from ...models.delivery import Priority
 from ...models.event import StoredEvent
 from ...models.event_type import ALL_TENANTS, StoredEventType
+from ...models.preferences import Purpose, label, type_name
+from ...models.steps import MAX_STEPS, Step, Unless, people_channel
 from ..route import Call, PageOf, PageQuery, Routes, described, page_of
+from ..types import require_sound
 from .deliveries import DeliveryView
 
 ROUTES = Routes("Events")
@@ -215,3 +219,97 @@ async def get_event_type(call: Call) -> Any:
     if not found:
         raise NotFoundError("event type", call.path["name"])
     return EventTypeView.of(found[0])
+
+
+@attrs.frozen(kw_only=True)
+class StepBody:
+    """A channel over which people are told.
+
+    Attributes:
+        after: How many seconds after the event.
+        unless: It is not sent if the person has ``seen`` or ``read`` the inbox item by then.
+        fallback: It is only sent if no step before it arrives.
+    """
+
+    channel: str = described(people_channel, minLength=1, maxLength=128)
+    after: timedelta = timedelta(0)
+    unless: tuple[Unless, ...] = ()
+    fallback: bool = False
+
+    def step(self) -> Step:
+        """Return the step."""
+        return Step(self.channel, after=self.after, unless=frozenset(self.unless), fallback=self.fallback)
+
+
+@attrs.frozen(kw_only=True)
+class EventTypeBody:
+    """A type of event that no program declares.
+
+    Attributes:
+        category: The group of types that people's preferences name.
+        purpose: Which wishes of people apply.
+        description: One sentence for people who subscribe.
+        schema: The JSON Schema that the data of events must satisfy when they are published over this API.
+        steps: Over which channels people are told; none at all for the default.
+    """
+
+    category: str = described(label, default="general", minLength=1, maxLength=128)
+    purpose: Purpose = Purpose.TRANSACTIONAL
+    priority: Priority = Priority.NORMAL
+    description: str = described(prose, default="", maxLength=MAX_DESCRIPTION)
+    schema: Mapping[str, Any] | None = described(optional(instance(Mapping)), default=None)
+    steps: tuple[StepBody, ...] = attrs.field(default=(), metadata={"schema": {"maxItems": MAX_STEPS}})
+
+
+def _require_undeclared(call: Call) -> str:
+    name = call.path["name"]
+    if wrong := type_name(name):
+        raise InvalidInputError([f"name: {wrong}"])
+    if name in call.kit.catalog:
+        raise StateError(f"the server's program declares the event type {name!r}: change it there")
+    return name
+
+
+@ROUTES.add(
+    "PUT",
+    "/v1/event-types/{name}",
+    AccessScope.SYSTEM_WRITE,
+    body=EventTypeBody,
+    answer=EventTypeView,
+    is_system=True,
+)
+async def put_event_type(call: Call) -> Any:
+    """Save a type of event, for all tenants; other processes know it within five seconds."""
+    name, body = _require_undeclared(call), call.body
+    wanted = StoredEventType(
+        id=name,
+        tenant=ALL_TENANTS,
+        category=body.category,
+        purpose=body.purpose.value,
+        priority=body.priority,
+        description=body.description,
+        schema=body.schema,
+        steps=tuple(step.step() for step in body.steps),
+    )
+    require_sound(wanted)
+
+    async def read() -> StoredEventType | None:
+        return next(iter(await call.kit.store.get(StoredEventType, ALL_TENANTS, [name])), None)
+
+    async def save(changed: StoredEventType | None) -> StoredEventType | None:
+        assert changed is not None
+        return await call.kit.store.save(changed)
+
+    saved = await change(read, lambda it: attrs.evolve(wanted, version=0 if it is None else it.version), save)
+    call.types.forget(name)
+    assert saved is not None
+    return EventTypeView.of(saved)
+
+
+@ROUTES.add("DELETE", "/v1/event-types/{name}", AccessScope.SYSTEM_WRITE, is_system=True)
+async def delete_event_type(call: Call) -> None:
+    """Remove a type of event; events of it can be published as before, without its schema and its steps."""
+    name = _require_undeclared(call)
+    if not await call.kit.store.remove(StoredEventType, ALL_TENANTS, name, now=call.kit.clock.now()):
+        raise NotFoundError("event type", name)
+    call.types.forget(name)

@@ -145,10 +145,13 @@ async def publish_events(call: Call) -> Any:
     """
     key = _key(call)
     if not isinstance(call.body, tuple):
-        return _published(await call.kit.apublish(call.body.event(key), tenant=call.tenant))
+        event = call.body.event(key)
+        await call.types.check([event])
+        return _published(await call.kit.apublish(event, tenant=call.tenant))
     if len(call.body) > MAX_EVENTS:
         raise InvalidInputError([f"at most {MAX_EVENTS} events at a time, got {len(call.body)}"])
     events = [each.event(None if key is None else f"{key}:{at}") for at, each in enumerate(call.body)]
+    await call.types.check(events, many=True)
     return tuple(map(_published, await call.kit.apublish_many(events, tenant=call.tenant)))
 
 
@@ -415,6 +418,7 @@ async def _queue(
     call: Call, type_: str, data: Mapping[str, Any], to: Sequence[str], channels: Sequence[str]
 ) -> QueuedNotification:
     event = Event(type=type_, data=data, to=tuple(to), channels=tuple(channels), idempotency_key=_key(call))
+    await call.types.check([event])
     receipt = await call.kit.apublish(event, tenant=call.tenant)
     return QueuedNotification(notification_id=receipt.event_id)
 
