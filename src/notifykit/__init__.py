@@ -63,6 +63,10 @@ if TYPE_CHECKING:
     from .errors import ValueRefusedError as ValueRefusedError
     from .errors import VaultError as VaultError
     from .kit import Notifykit as Notifykit
+    from .models.access import AccessScope as AccessScope
+    from .models.access import ApiKey as ApiKey
+    from .models.access import ApiKeySecret as ApiKeySecret
+    from .models.access import Role as Role
     from .models.addresses import AddressState as AddressState
     from .models.addresses import Suppression as Suppression
     from .models.delivery import Attempt as Attempt
@@ -206,6 +210,7 @@ _HOMES = {
     **dict.fromkeys(("ProviderReceipt", "ReceiptKind"), ".models.receipt"),
     **dict.fromkeys(("Consent", "Person", "Recipient", "RecipientAddress", "TenantPreferences"), ".models.recipient"),
     "ProviderAccount": ".models.provider_account",
+    **dict.fromkeys(("AccessScope", "ApiKey", "ApiKeySecret", "Role"), ".models.access"),
     "RetryPolicy": ".models.retry",
     "RouteOptions": ".models.routing",
     "Step": ".models.steps",
@@ -222,9 +227,12 @@ _HOMES = {
 }
 
 __all__ = [
+    "AccessScope",
     "Account",
     "AddressState",
     "AddressedChannel",
+    "ApiKey",
+    "ApiKeySecret",
     "Attempt",
     "Blocking",
     "CannotJoinError",
@@ -297,6 +305,7 @@ __all__ = [
     "Resource",
     "Retry",
     "RetryPolicy",
+    "Role",
     "RouteOptions",
     "SchemaError",
     "Scope",

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, Unpack, overload
 
 from .admin import (
+    ApiKeys,
     Deliveries,
     Endpoints,
     Events,
@@ -83,6 +84,19 @@ class BlockingEndpoints(_Part):
     rotate_secret = _Waits(Endpoints.rotate_secret)
     revoke_secret = _Waits(Endpoints.revoke_secret)
     test = _Waits(Endpoints.test)
+
+
+class BlockingApiKeys(_Part):
+    """See :class:`~notifykit.admin.api_keys.ApiKeys`."""
+
+    create = _Waits(ApiKeys.create)
+    get = _Waits(ApiKeys.get)
+    list = _Waits(ApiKeys.list)
+    rotate = _Waits(ApiKeys.rotate)
+    revoke = _Waits(ApiKeys.revoke)
+    find = _Waits(ApiKeys.find)
+    issue_token = _Waits(ApiKeys.issue_token)
+    note_use = _Waits(ApiKeys.note_use)
 
 
 class BlockingSubscriptions(_Part):
@@ -180,6 +194,7 @@ class BlockingPreferences(_Part):
     quiet_hours = _Waits(Preferences.quiet_hours)
     consent = _Waits(Preferences.consent)
     matrix = _Waits(Preferences.matrix)
+    replace = _Waits(Preferences.replace)
 
 
 class BlockingTenantSettings(_Part):
@@ -220,6 +235,7 @@ class Blocking:
 
     def __init__(self, portal: Portal[Any]) -> None:
         self._portal = portal
+        self.api_keys = BlockingApiKeys(portal, lambda kit: kit.api_keys)
         self.endpoints = BlockingEndpoints(portal, lambda kit: kit.endpoints)
         self.subscriptions = BlockingSubscriptions(portal, lambda kit: kit.subscriptions)
         self.deliveries = BlockingDeliveries(portal, lambda kit: kit.deliveries)

@@ -25,6 +25,8 @@
     ├── InvalidLinkError              a link for unsubscribing was changed, is of another tenant, or has expired
     ├── TemplateError                 a template is missing, cannot be compiled, or failed
     ├── DestinationRefusedError       the egress rules refuse the destination; ``reason`` is a code
+    ├── ApiError                      (``notifykit.client``) the REST API refused a request
+    │   └── ApiUnavailableError       it did not answer
     └── VerificationError             (``notifykit.signing``) a received webhook is not authentic
 
 The response to a delivery is never an error: it is an :data:`~notifykit.models.outcome.Outcome`.

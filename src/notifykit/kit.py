@@ -51,6 +51,7 @@ from .vault import UnsubscribeTokens
 
 if TYPE_CHECKING:
     from .admin import (
+        ApiKeys,
         Deliveries,
         Endpoints,
         Events,
@@ -73,7 +74,7 @@ if TYPE_CHECKING:
     from .dispatch.runtime.dispatcher import Dispatcher
     from .dispatch.settings import DispatchSettings
     from .stores.sql.callers import AnyConnection, AnySession, SyncConnection, SyncSession
-    from .telemetry import Subscriber
+    from .telemetry import Subscriber, TelemetryEvent
     from .vault import KeyRing
 
 C = TypeVar("C", bound=type)
@@ -396,6 +397,13 @@ class Notifykit:
         from .admin import Events
 
         return Events(self.store)
+
+    @property
+    def api_keys(self) -> ApiKeys:
+        """Keys of the REST API: create, rotate, revoke."""
+        from .admin import ApiKeys
+
+        return ApiKeys(self.store, self._clock)
 
     @property
     def recipients(self) -> Recipients:
@@ -728,12 +736,27 @@ class Notifykit:
             StoreUnavailableError: The database does not answer; give them again.
         """
         from .dispatch.receipts import Receipts
-        from .telemetry import tell
 
         await self._ensure_open()
         if self._receipts is None:
-            self._receipts = Receipts(self.store, self._clock, lambda event: tell(event, self._subscribers))
+            self._receipts = Receipts(self.store, self._clock, self.tell)
         return await self._receipts.record(list(receipts))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the store is connected."""
+        return self._loop is not None
+
+    @property
+    def clock(self) -> Clock:
+        """What tells this kit the time."""
+        return self._clock
+
+    def tell(self, event: TelemetryEvent) -> None:
+        """Log a telemetry event, and hand it to the subscribers of this kit."""
+        from .telemetry import tell
+
+        tell(event, self._subscribers)
 
     async def stats(self) -> StoreStats:
         """Return how much work waits."""

@@ -349,6 +349,31 @@ class RenderingFailed:
     error: str
 
 
+@attrs.frozen(kw_only=True)
+class ActionAudited:
+    """A request over the REST API changed something other than by publishing, or an operator sent one.
+
+    Attributes:
+        action: The operation, such as ``update_endpoint``.
+        subject: Who it was: the id of the API key, the subject of the token, or the person.
+        role: Of the caller.
+        target: The ids in the path, if there are any.
+        status: The HTTP status that it was answered with: also what was refused is reported.
+        request_id: What the response calls the request.
+    """
+
+    name: ClassVar[str] = "action.audited"
+    level: ClassVar[int] = logging.INFO
+
+    action: str
+    subject: str
+    role: str
+    tenant: str
+    target: str | None
+    status: int
+    request_id: str
+
+
 TelemetryEvent = (
     DeliveryAttempted
     | DeliveryNotSent
@@ -368,6 +393,7 @@ TelemetryEvent = (
     | WorkerOutdated
     | ChannelFailed
     | RenderingFailed
+    | ActionAudited
 )
 
 Subscriber = Callable[[TelemetryEvent], None]

@@ -634,6 +634,26 @@ async def test_attempts_of_schema_0010_name_no_account(fresh_url):
     assert [] == accounts
 
 
+async def test_keys_begin_with_schema_0013(fresh_url):
+    """Endpoints from before stay, also when a step back has removed the keys, which then begin anew."""
+    await upgrade(fresh_url, "0010")
+    _run_sql(
+        fresh_url, ENDPOINT_BEFORE_0004.replace("updated_at)", "updated_at, version)").replace("5, 5)", "5, 5, 1)")
+    )
+    found = []
+
+    for _ in range(2):
+        await upgrade(fresh_url)
+        async with Notifykit(fresh_url, create=False) as kit:
+            before = await kit.api_keys.list(tenant=ACME)
+            issued = await kit.api_keys.create(tenant=ACME, role="viewer")
+            owner = await kit.api_keys.find(issued.secret)
+            found.append((len(before), owner == issued.key, len((await load(kit.store, ACME)).endpoints)))
+        await _downgrade(fresh_url, "0010")
+
+    assert [(0, True, 1)] * 2 == found
+
+
 async def _records(kit: Notifykit) -> tuple[Endpoint, Subscription, OpenCircuit]:
     config = await load(kit.store, ACME)
     return config.endpoints[0], config.subscriptions[0], (await kit.store.circuits())[0]

@@ -6,6 +6,7 @@ from ..policies.explain import StepExplanation
 from ..policies.keywords import Keyword
 from ..policies.unmatchable import SubscriptionWarning
 from ..vault import UnsubscribeTokens
+from .api_keys import ApiKeys, IssuedKey
 from .changes import Change, Changes, Cursor
 from .deliveries import Deliveries
 from .endpoints import Egress, EndpointOptions, Endpoints
@@ -23,6 +24,7 @@ from .suppressions import Suppressions
 from .unsubscribe_links import UnsubscribeLinks
 
 __all__ = [
+    "ApiKeys",
     "Cell",
     "Change",
     "Changes",
@@ -34,6 +36,7 @@ __all__ = [
     "Events",
     "Explanation",
     "ImportReport",
+    "IssuedKey",
     "Keyword",
     "LineProblem",
     "PersonExplanation",

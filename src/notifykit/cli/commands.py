@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import cache
 
 from . import (
+    api_keys,
     checkup,
     completion,
     dead,
@@ -27,6 +28,7 @@ from . import (
     publish,
     recipients,
     run,
+    serve,
     stats,
     subscriptions,
     suppressions,
@@ -43,6 +45,7 @@ COMMANDS = (
     demo,
     migrate,
     run,
+    serve,
     publish,
     listen,
     catch,
@@ -63,6 +66,7 @@ COMMANDS = (
     explain,
     stats,
     keys,
+    api_keys,
     checkup,
     completion,
 )

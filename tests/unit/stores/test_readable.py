@@ -131,6 +131,20 @@ async def test_a_subscription_that_cannot_be_read_matches_nothing_and_others_do(
     assert [good] == await kit.subscriptions.list(tenant=ACME)
 
 
+async def test_a_key_that_cannot_be_read_opens_nothing(kit, damage):
+    """Its stand-in is never written back, and it can be revoked."""
+    bad, good = [await kit.api_keys.create(tenant=ACME, role="viewer", name=name) for name in ("bad", "good")]
+    damage("api_keys", "details", '{"role":"king"}', id=bad.key.id)
+
+    found = [await kit.api_keys.find(issued.secret) for issued in (bad, good)]
+    with pytest.raises(StoreError, match=f"api key {bad.key.id} cannot be read"):
+        await kit.api_keys.rotate(bad.key.id, tenant=ACME)
+    await kit.api_keys.revoke(bad.key.id, tenant=ACME)
+
+    assert [None, good.key] == found
+    assert [good.key] == await kit.api_keys.list(tenant=ACME)
+
+
 @pytest.mark.parametrize(
     "value", ["", "[]", "{", '{"locale":"?"}', '{"addresses":[{"channel":"sms"}]}', "x" * 2_000_000]
 )

@@ -12,6 +12,7 @@ import attrs
 
 from ...codec import dumps, loads
 from ...errors import StaleWriteError
+from ...models.access import ApiKey
 from ...models.delivery import DeliveryState
 from ...models.endpoint import Endpoint, EndpointState
 from ...models.event import StoredEvent
@@ -212,4 +213,5 @@ KINDS: dict[type[Any], RecordKind] = {
     ProviderAccount: RecordKind(name="provider account"),
     SuppressedAddress: RecordKind(name="suppressed address", raises_version=False, first_raises_version=True),
     StoredTemplate: RecordKind(name="template"),
+    ApiKey: RecordKind(name="api key", raises_version=False),
 }

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 import attrs
 
 from ...errors import StaleWriteError
+from ...models.access import ApiKey
 from ...models.circuit import OpenCircuit
 from ...models.delivery import FINAL_STATES, Attempt, Delivery, DeliveryState, Lane, Priority
 from ...models.endpoint import Endpoint
@@ -134,6 +135,7 @@ class Tables:
             ProviderAccount: {},
             SuppressedAddress: {},
             StoredTemplate: {},
+            ApiKey: {},
         }
         self.digests = MemoryDigests()
         self.receipts = MemoryReceipts()

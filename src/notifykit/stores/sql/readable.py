@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Executable, exc
 
 from ...errors import InvalidInputError, StoreError
+from ...models.access import ApiKey, Role, UnreadableApiKey
 from ...models.delivery import Attempt, Delivery, DeliveryState, Priority
 from ...models.endpoint import Endpoint, EndpointState
 from ...models.event import StoredEvent
@@ -41,7 +42,7 @@ from ...models.unreadable import (
     UnreadableTenantPreferences,
     unreadable_body,
 )
-from . import recipient_rows, rows
+from . import key_rows, recipient_rows, rows
 from .rows import EPOCH, PRIORITIES, Row, instant_or_none
 
 #: Why an endpoint is paused, and what a stand-in has for its reason, whose row cannot be read.
@@ -258,6 +259,27 @@ def template_from(row: Row) -> StoredTemplate:
     except (*DAMAGED, InvalidInputError) as error:
         _log_damage("template", row, error)
         return UnreadableTemplate(id=row["id"], tenant=row["tenant"], revisions=[])
+
+
+def api_key_from(row: Row) -> ApiKey:
+    """Return the key of a row of ``api_keys``, or its stand-in."""
+    try:
+        _require_bounds(row)
+        return key_rows.api_key_from(row)
+    except (*DAMAGED, InvalidInputError) as error:
+        _log_damage("api_key", row, error)
+        return UnreadableApiKey(id=row["id"], tenant=row["tenant"], role=Role.VIEWER, created_at=EPOCH)
+
+
+def api_key_values(key: ApiKey) -> dict[str, Any]:
+    """Return the columns of ``api_keys``.
+
+    Raises:
+        StoreError: It is a stand-in.
+    """
+    if isinstance(key, UnreadableApiKey):
+        raise _refusal("api key", key.id)
+    return key_rows.api_key_values(key)
 
 
 def endpoint_values(endpoint: Endpoint) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, ScalarSelect, Select, Table, and_, delete, fu
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ...errors import StaleWriteError
+from ...models.access import ApiKey
 from ...models.delivery import DeliveryState
 from ...models.endpoint import Endpoint
 from ...models.event_type import StoredEventType
@@ -28,6 +29,8 @@ from .encryption import Encryption
 from .readable import (
     account_from,
     account_values,
+    api_key_from,
+    api_key_values,
     endpoint_from,
     endpoint_values,
     event_type_from,
@@ -353,5 +356,12 @@ KINDS: dict[type[Any], RecordKind] = {
         table=s.templates,
         values=template_values,
         read=template_from,
+    ),
+    ApiKey: RecordKind(
+        name="api key",
+        table=s.api_keys,
+        values=api_key_values,
+        read=api_key_from,
+        raises_version=False,
     ),
 }

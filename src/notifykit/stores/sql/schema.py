@@ -468,6 +468,16 @@ templates = Table(
     Column("version", Integer, nullable=False, server_default="1"),
 )
 
+#: Keys of the REST API: JSON text, with hashes of their secrets.
+api_keys = Table(
+    "notifykit_api_keys",
+    metadata,
+    Column("tenant", Key, primary_key=True),
+    Column("id", Key, primary_key=True),
+    Column("details", Text, nullable=False),
+    Column("version", Integer, nullable=False, server_default="1"),
+)
+
 tenants = Table(
     "notifykit_tenants",
     metadata,

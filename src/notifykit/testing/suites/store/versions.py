@@ -11,6 +11,7 @@ import pytest
 
 from ....changes import change
 from ....errors import StaleWriteError
+from ....models.access import ApiKey, Role
 from ....models.circuit import OpenCircuit
 from ....models.endpoint import Endpoint
 from ....models.event_type import StoredEventType
@@ -77,6 +78,13 @@ KINDS = {
         lambda store, it: get_one(store, ProviderAccount, ACME, it.id),
         lambda store, it, clock: store.remove(ProviderAccount, ACME, it.id, now=clock.now()),
         "url",
+    ),
+    "api_key": Kind(
+        lambda clock: ApiKey(id="key_1", tenant=ACME, role=Role.VIEWER, created_at=clock.now()),
+        lambda store, it: store.save(it),
+        lambda store, it: get_one(store, ApiKey, ACME, it.id),
+        lambda store, it, clock: store.remove(ApiKey, ACME, it.id, now=clock.now()),
+        "name",
     ),
     "circuit": Kind(
         lambda clock: OpenCircuit(key=RECEIVER, tenant=ACME, since=clock.now(), probe_at=clock.now() + HOUR),
