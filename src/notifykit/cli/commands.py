@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import cache
 
 from . import (
+    api_keys,
     checkup,
     completion,
     dead,
@@ -23,11 +24,14 @@ from . import (
     migrate,
     preferences,
     preview,
+    providers,
     publish,
     recipients,
     run,
+    serve,
     stats,
     subscriptions,
+    suppressions,
     templates,
 )
 from .catch import command as catch
@@ -41,6 +45,7 @@ COMMANDS = (
     demo,
     migrate,
     run,
+    serve,
     publish,
     listen,
     catch,
@@ -48,6 +53,7 @@ COMMANDS = (
     subscriptions,
     recipients,
     preferences,
+    suppressions,
     events,
     deliveries,
     dead,
@@ -55,10 +61,12 @@ COMMANDS = (
     decide,
     preview,
     templates,
+    providers,
     follow,
     explain,
     stats,
     keys,
+    api_keys,
     checkup,
     completion,
 )

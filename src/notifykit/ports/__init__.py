@@ -19,6 +19,8 @@ from .channel import RendersPush as RendersPush
 from .channel import RendersSms as RendersSms
 from .clock import Clock as Clock
 from .inbox import Inbox as Inbox
+from .routing import CircuitStates as CircuitStates
+from .routing import RoutesDeliveries as RoutesDeliveries
 from .store import ConfigRecord as ConfigRecord
 from .store import Digests as Digests
 from .store import JoinsTransactions as JoinsTransactions

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...vault import KeyRing
 from ...vault.ring import is_encrypted, key_id_of
-from .encryption import event_context, header_context, item_context, response_context, secret_context
+from .encryption import account_context, event_context, header_context, item_context, response_context, secret_context
 from .rows import Row
 
 #: A stored value, which may be encrypted, and its context.
@@ -25,6 +25,12 @@ def endpoint_again(row: Row, ring: KeyRing) -> dict[str, Any]:
         "headers": json.dumps({n: _text(value, ring, header_context(tenant, id_, n)) for n, value in headers.items()}),
     }
     return {name: value for name, value in encrypted.items() if json.loads(value) != json.loads(row[name])}
+
+
+def account_again(row: Row, ring: KeyRing) -> dict[str, Any]:
+    """Return the URL of a tenant's provider account if it changes, under the current key."""
+    url = _text(row["url"], ring, account_context(row["tenant"], row["id"]))
+    return {} if url == row["url"] else {"url": url}
 
 
 def event_again(row: Row, ring: KeyRing) -> dict[str, Any]:
@@ -73,6 +79,11 @@ def values_of_endpoint(row: Row) -> Iterator[Value]:
         yield value, secret_context(tenant, id_)
     for name, value in json.loads(row["headers"]).items():
         yield value, header_context(tenant, id_, name)
+
+
+def values_of_account(row: Row) -> Iterator[Value]:
+    """Yield the encrypted URL of a provider account, with its context."""
+    yield row["url"], account_context(row["tenant"], row["id"])
 
 
 def values_of_event(row: Row) -> Iterator[Value]:

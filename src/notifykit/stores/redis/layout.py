@@ -10,10 +10,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+import attrs
+
 from ...codec import dumps, loads
 from ...errors import ValueRefusedError
 from ...models.delivery import NO_DETAILS, Attempt, Claim, Delivery, DigestEntry, EventDetails, Lane, NewDelivery
 from ...models.event import StoredEvent, TakenEvent
+from ...models.receipt import ProviderReceipt, ReceiptRecord
 from ...models.unreadable import UnreadableEvent, unreadable_body
 from ...policies.digest import DIGEST
 from ...ports import DeliveryFilter, Record, Settlement
@@ -37,6 +40,7 @@ _FINGERPRINT: Final = EVENT_COLUMNS.index("fingerprint")
 _LINE_COLUMNS: Final = (*EVENT_COLUMNS[:_BODY], *EVENT_COLUMNS[_BODY + 1 :])
 _ATTEMPT_COLUMNS: Final = (
     "number", "started_at", "took", "outcome", "reason", "status", "retry_at", "response", "worker", "reference",
+    "account", "cost",
 )  # fmt: skip
 #: Where the response stands in the line of an attempt.
 RESPONSE: Final = _ATTEMPT_COLUMNS.index("response")
@@ -45,6 +49,7 @@ _ROW_COLUMNS: Final = (
     "id", "state", "due_at", "fence", "tries", "attempts", "abandoned", "generation", "reason", "worker", "claimed_at",
     "lease_until", "finished_at", "tenant", "subscriber_id", "channel", "priority", "ordering_key", "event_id",
     "event_type", "created_at", "expires_at", "subscription_id", "address", "digest",
+    "receipt",
 )  # fmt: skip
 
 
@@ -231,6 +236,32 @@ def attempt_from(delivery_id: str, line: bytes) -> Attempt:
     return readable.attempt_from({"delivery_id": delivery_id, **row})
 
 
+def receipt_meta(record: ReceiptRecord) -> list[Any]:
+    """Return what the scripts themselves know of a receipt."""
+    receipt = record.receipt
+    return [
+        receipt.provider,
+        receipt.id,
+        or_false(receipt.delivery_id),
+        or_false(receipt.reference),
+        receipt.kind,
+        record.rank,
+        record.confirms,
+    ]
+
+
+def receipt_line(receipt: ProviderReceipt) -> bytes:
+    """Return a receipt as it is kept."""
+    return json(attrs.asdict(receipt) | {"at": micros(receipt.at)})
+
+
+def receipt_from(line: bytes, delivery_id: str | None = None) -> ProviderReceipt:
+    """Return a receipt as it was kept; of the delivery that it is about, if that is known."""
+    values = loads(line)
+    known = {"at": instant(values["at"]), "delivery_id": delivery_id or values["delivery_id"]}
+    return ProviderReceipt(**{**values, **known})
+
+
 class Brought:
     """The events that records bring: arguments of the script behind the others.
 
@@ -264,6 +295,7 @@ def record_values(record: Record, brought: Brought) -> list[Any]:
         False if attempt is None else attempt_line(attempt),
         brought.add(record.event),
         _digest(record.digest),
+        False if attempt is None else or_false(attempt.reference),
     ]
 
 

@@ -14,18 +14,32 @@ from ...failpoints import failpoint
 from ...models.circuit import OpenCircuit
 from ...models.delivery import Attempt, Collected, Delivery
 from ...models.event import StoredEvent
+from ...models.receipt import FIRST_LOOK, WAITS, ReceiptMatch, ReceiptRecord, with_receipts
 from ...models.throttle import CAP
 from ...ports import DeliveryFilter, EventFilter, Move, StoreStats, TokenRequest
 from ..encoding.encryption import Encryption
 from ..encoding.readable import DAMAGED, log_damage
-from ..encoding.rows import instant, micros
+from ..encoding.rows import MICRO, instant, micros
 from .connections import Connections, Listening
-from .layout import attempt_from, delivery_from, event_from, filter_values, json
+from .layout import (
+    attempt_from,
+    delivery_from,
+    each,
+    event_from,
+    filter_values,
+    json,
+    receipt_from,
+    receipt_line,
+    receipt_meta,
+)
 
 #: Rows that one script looks at, so that others are served in between.
 _AT_ONCE: Final = 2000
 _COUNT_CAP: Final = 10_000
 _NO_LIMIT: Final = 2**50
+#: Receipts that one script stores or looks at.
+_RECEIPTS: Final = 500
+_FIRST_LOOK: Final = FIRST_LOOK // MICRO
 
 
 class RedisOperations:
@@ -66,9 +80,24 @@ class RedisOperations:
         return [*map(self.encryption.listed_event, found)]
 
     async def attempts(self, tenant: str, delivery_id: str) -> list[Attempt]:
-        lines = await self._connections.run("attempts", tenant, delivery_id)
+        lines, receipts = await self._connections.run("attempts", tenant, delivery_id)
         stored = [attempt_from(delivery_id, line) for line in lines.split(b"\n") if line]
-        return [*map(self.encryption.decrypted_attempt, stored)]
+        attempts = [*map(self.encryption.decrypted_attempt, stored)]
+        its = each(lambda line: receipt_from(line, delivery_id), receipts, "receipt")
+        return with_receipts(attempts, its)
+
+    async def record_receipts(self, records: Sequence[ReceiptRecord], *, now: datetime) -> list[ReceiptMatch]:
+        if not records:
+            found = await self._connections.run("due_receipts", micros(now), _FIRST_LOOK, WAITS // MICRO, _RECEIPTS)
+            return each(_match, found, "receipt")
+        matches = []
+        for at in range(0, len(records), _RECEIPTS):
+            page = records[at : at + _RECEIPTS]
+            lines = [receipt_line(record.receipt) for record in page]
+            metas = json([*map(receipt_meta, page)])
+            answers = await self._connections.run("record_receipts", micros(now), _FIRST_LOOK, metas, *lines)
+            matches += [ReceiptMatch(page[place].receipt, delivery_from(row)) for place, row in answers]
+        return matches
 
     async def move(
         self, tenant: str, wanted: DeliveryFilter, to: Move, *, now: datetime, limit: int | None = None
@@ -128,6 +157,11 @@ class RedisOperations:
             arguments += (tenant, key, wanted, repr(float(limit.per_second)), limit.burst)
         acquired: list[int] = await self._connections.run("acquire", micros(now), CAP, *arguments)
         return acquired
+
+
+def _match(answer: tuple[bytes, Sequence[Any]]) -> ReceiptMatch:
+    line, row = answer
+    return ReceiptMatch(receipt_from(line), delivery_from(row))
 
 
 def _circuit_text(circuit: OpenCircuit) -> bytes:

@@ -11,16 +11,24 @@ import attrs
 from ...codec import dumps, loads
 from ...errors import StaleWriteError, StoreUnavailableError
 from ...failpoints import failpoint
+from ...models.access import ApiKey
 from ...models.endpoint import Endpoint
 from ...models.event_type import StoredEventType
+from ...models.provider_account import ProviderAccount
 from ...models.recipient import Recipient, TenantPreferences
 from ...models.subscription import Match, MatchQuery, Subscription, TenantConfig
+from ...models.suppression import SuppressedAddress
+from ...models.template import StoredTemplate
 from ...models.throttle import buckets_of
 from ...policies.match_keys import MatchKey, keys_for, keys_of
 from ...ports import ConfigRecord
 from ..encoding.encryption import Encryption
 from ..encoding.readable import (
     DAMAGED,
+    account_from,
+    account_values,
+    api_key_from,
+    api_key_values,
     endpoint_from,
     endpoint_state,
     endpoint_values,
@@ -31,6 +39,10 @@ from ..encoding.readable import (
     recipient_values,
     subscription_from,
     subscription_values,
+    suppression_from,
+    suppression_values,
+    template_from,
+    template_values,
 )
 from ..encoding.rows import EVENT_COLUMNS, event_type_values, micros
 from .connections import Connections
@@ -43,6 +55,11 @@ _AT_ONCE: Final = 500
 #: How often an erasure is begun again because an event has changed meanwhile.
 _TRIES: Final = 10
 _ACTOR: Final = EVENT_COLUMNS.index("actor")
+
+
+def _account_from(row: dict[str, Any]) -> ProviderAccount:
+    """Return the account of a row; one that is damaged has no URL, and must not be taken for one that is empty."""
+    return account_from({**row, "url": row["url"] or None})
 
 
 def _as_it_is(_: Encryption, record: Any) -> Any:
@@ -60,6 +77,8 @@ class RecordKind:
         encrypted: Returns a record as it is stored.
         decrypted: Returns the record of a stored one, or a stand-in for one that cannot be decrypted.
         raises_version: Whether planning or sending depends on it.
+        first_raises_version: Whether only the first record of a tenant does, because what depends on it is whether
+            there are any.
         beside: Returns a text that scripts need to know.
         keys: Returns its match keys.
     """
@@ -70,6 +89,7 @@ class RecordKind:
     encrypted: Callable[[Encryption, Any], Any] = _as_it_is
     decrypted: Callable[[Encryption, Any], Any] = _as_it_is
     raises_version: bool = True
+    first_raises_version: bool = False
     beside: Callable[[Any], str | bool] = lambda _: False
     keys: Callable[[Any], Iterable[MatchKey]] = lambda _: ()
 
@@ -121,9 +141,8 @@ class RedisRecords:
             return []
         kind = _kind_of(records[0])
         arguments = [argument for record in records for argument in kind.arguments(self.encryption, record)]
-        answers = await self._connections.run(
-            "save", kind.name, records[0].tenant, int(kind.raises_version), *arguments
-        )
+        raises = "first" if kind.first_raises_version else int(kind.raises_version)
+        answers = await self._connections.run("save", kind.name, records[0].tenant, raises, *arguments)
         return [
             attrs.evolve(record, version=record.version + 1) if saved else None  # type: ignore[misc]
             for record, saved in zip(records, answers, strict=True)
@@ -239,4 +258,20 @@ KINDS: dict[type[Any], RecordKind] = {
     ),
     Recipient: RecordKind(name="recipient", values=recipient_values, read=recipient_from, raises_version=False),
     TenantPreferences: RecordKind(name="preferences of tenant", values=preferences_values, read=preferences_from),
+    ProviderAccount: RecordKind(
+        name="provider account",
+        values=account_values,
+        read=_account_from,
+        encrypted=Encryption.account,
+        decrypted=Encryption.usable_account,
+    ),
+    SuppressedAddress: RecordKind(
+        name="suppressed address",
+        values=suppression_values,
+        read=suppression_from,
+        raises_version=False,
+        first_raises_version=True,
+    ),
+    StoredTemplate: RecordKind(name="template", values=template_values, read=template_from),
+    ApiKey: RecordKind(name="api key", values=api_key_values, read=api_key_from, raises_version=False),
 }

@@ -13,7 +13,16 @@ from ...errors import MissingKeyError, VaultError
 from ...ports import TAMPERED, Rewrapped, Survey
 from ...vault import KeyRing
 from ...vault.ring import is_encrypted, key_id_of
-from ..encoding.again import Value, bytes_again, endpoint_again, event_again, values_of_endpoint, values_of_event
+from ..encoding.again import (
+    Value,
+    account_again,
+    bytes_again,
+    endpoint_again,
+    event_again,
+    values_of_account,
+    values_of_endpoint,
+    values_of_event,
+)
 from ..encoding.encryption import Encryption, item_context, response_context
 from ..encoding.readable import DAMAGED
 from .connections import Connections
@@ -151,15 +160,21 @@ class RedisRekeys:
 # ── kinds ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def _endpoint(found: _Found) -> Mapping[str, Any]:
+def _record(found: _Found) -> Mapping[str, Any]:
     row: Mapping[str, Any] = loads(found[2])
     return row
 
 
 def _endpoint_again(found: _Found, ring: KeyRing) -> bytes:
-    row = _endpoint(found)
-    changed = endpoint_again(row, ring)
-    return json({**row, **changed}) if changed else found[2]
+    return _changed(found, endpoint_again(_record(found), ring))
+
+
+def _account_again(found: _Found, ring: KeyRing) -> bytes:
+    return _changed(found, account_again(_record(found), ring))
+
+
+def _changed(found: _Found, columns: Mapping[str, Any]) -> bytes:
+    return json({**_record(found), **columns}) if columns else found[2]
 
 
 def _event_again(found: _Found, ring: KeyRing) -> bytes:
@@ -200,11 +215,19 @@ _ENDPOINTS = _Kind(
     hash=lambda tenant: f"r:{_pair('endpoint', tenant)}",
     column=2,
     again=_endpoint_again,
-    values=lambda found: values_of_endpoint(_endpoint(found)),
+    values=lambda found: values_of_endpoint(_record(found)),
     is_payload=False,
 )
 _KINDS = (
     _ENDPOINTS,
+    _Kind(
+        owners="v",
+        hash=lambda tenant: f"r:{_pair('provider account', tenant)}",
+        column=2,
+        again=_account_again,
+        values=lambda found: values_of_account(_record(found)),
+        is_payload=False,
+    ),
     _Kind(
         owners="",
         hash=lambda _: "e",

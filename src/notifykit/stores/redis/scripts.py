@@ -14,7 +14,18 @@ from importlib.resources.abc import Traversable
 from typing import Final, NamedTuple
 
 #: What scripts share (``scripts/shared``), in this order; what is about inboxes comes last.
-_SHARED: Final = ("base", "writes", "queue", "events", "deliveries", "digests", "planned", "listing", "records")
+_SHARED: Final = (
+    "base",
+    "writes",
+    "queue",
+    "events",
+    "deliveries",
+    "digests",
+    "planned",
+    "listing",
+    "records",
+    "receipts",
+)
 _SHARED_BY_INBOXES: Final = ("base", "writes", "inbox")
 _WORD: Final = re.compile(r"\w+")
 _COMMENT: Final = re.compile(r"--[^\n]*")

@@ -28,7 +28,7 @@ from ...errors import MissingKeyError, VaultError
 from ...ports import TAMPERED, Rewrapped
 from ...vault import KeyRing
 from ...vault.ring import prefix
-from ..encoding.again import attempt_again, bytes_again, endpoint_again, event_again, item_again
+from ..encoding.again import account_again, attempt_again, bytes_again, endpoint_again, event_again, item_again
 from ..encoding.encryption import Encryption, response_context
 from ..encoding.readable import DAMAGED
 from . import schema as s
@@ -171,6 +171,7 @@ def _last_attempt(row: RowMapping, ring: KeyRing) -> dict[str, Any]:
 
 _PASSES = (
     _Pass(s.endpoints, ("tenant", "id"), ("secrets", "headers"), None, endpoint_again),
+    _Pass(s.provider_accounts, ("tenant", "id"), ("url",), None, account_again),
     _Pass(s.events, ("tenant", "id"), ("body", "metadata", "fingerprint"), s.events.c.body, event_again),
     # Before the other attempts: a redrive moves the last one there.
     _Pass(s.deliveries, ("tenant", "id"), ("attempts", "last_response"), s.deliveries.c.last_response, _last_attempt),

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, RowMapping, Table, select, tuple_
 from ...errors import MissingKeyError, VaultError
 from ...ports import TAMPERED, Survey
 from ...vault.ring import is_encrypted
-from ..encoding.again import Value, values_of_endpoint, values_of_event
+from ..encoding.again import Value, values_of_account, values_of_endpoint, values_of_event
 from ..encoding.encryption import Encryption, item_context, response_context
 from ..encoding.readable import DAMAGED
 from . import schema as s
@@ -115,6 +115,7 @@ def _of_inbox_item(row: RowMapping) -> Iterator[Value]:
 
 _ENDPOINTS = _Source(s.endpoints, ("tenant", "id"), ("secrets", "headers"), values_of_endpoint)
 _SAMPLED = (
+    _Source(s.provider_accounts, ("tenant", "id"), ("url",), values_of_account),
     _Source(s.events, ("tenant", "id"), ("body", "metadata"), values_of_event),
     _Source(s.deliveries, ("tenant", "id"), ("attempts", "last_response"), _of_delivery),
     _Source(s.attempts, ("delivery_id", "number"), ("response",), _of_attempt),

@@ -1,3 +1,6 @@
--- ARGV: tenant, delivery.
+-- ARGV: tenant, delivery.  Returns the attempts, a line each, and the receipts.
 local row = row_of(ARGV[2])
-return row and row[TENANT] == ARGV[1] and call('HGET', P .. 'a', ARGV[2]) or ''
+if not row or row[TENANT] ~= ARGV[1] then
+  return { '', {} }
+end
+return { call('HGET', P .. 'a', ARGV[2]) or '', row[RECEIPT] and call('HVALS', P .. 'p:' .. ARGV[2]) or {} }

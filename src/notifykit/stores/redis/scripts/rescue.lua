@@ -10,7 +10,7 @@ for _, id in ipairs(ids) do
     local is_poison = row[ABANDONED] + 1 >= most
     log_attempt(id, row, '[' .. table.concat({
       int(number), int(row[CLAIMED]), int(now - row[CLAIMED]), '"abandoned"', '"lease_expired"', 'null',
-      is_poison and 'null' or int(now), 'null', cjson.encode(row[WORKER]), 'null',
+      is_poison and 'null' or int(now), 'null', cjson.encode(row[WORKER]), 'null', 'null', 'null',
     }, ',') .. ']')
     row[FENCE], row[ATTEMPTS], row[ABANDONED] = row[FENCE] + 1, number, row[ABANDONED] + 1
     if is_poison then

@@ -1,6 +1,7 @@
--- ARGV: kind, tenant, whether the tenant's version is raised, then the records: id, version, what is kept beside it
+-- ARGV: kind, tenant, whether the tenant's version is raised (or 'first': if there was none), then the records: id, version, what is kept beside it
 -- (JSON of a text or false, and of match keys), JSON.  Returns 1 for each that was not stale.
 local kind, tenant, saved, is_any = ARGV[1], ARGV[2], {}, false
+local raises = ARGV[3] == '1' or (ARGV[3] == 'first' and call('ZCARD', P .. 'ri:' .. pair(kind, tenant)) == 0)
 for at = 4, #ARGV, 4 do
   local id, version = ARGV[at], tonumber(ARGV[at + 1])
   local old = record_of(kind, tenant, id)
@@ -11,7 +12,7 @@ for at = 4, #ARGV, 4 do
     saved[#saved], is_any = 1, true
   end
 end
-if is_any and ARGV[3] == '1' then
+if is_any and raises then
   raise_version(tenant)
 end
 return saved

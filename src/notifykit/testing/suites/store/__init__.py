@@ -25,10 +25,12 @@ from .outbox import OutboxPromises
 from .planning import PlanningPromises
 from .purge import PurgePromises
 from .reading import ReadingPromises
+from .receipts import ReceiptPromises
 from .recipients import RecipientPromises
 from .records import RecordPromises
 from .sent import SentPromises
 from .sharing import SharingPromises
+from .suppressions import SuppressionPromises
 from .tenancy import TenancyPromises
 from .versions import VersionPromises
 
@@ -50,6 +52,8 @@ class StoreSuite(
     MatchPromises,
     DestinationPromises,
     RecipientPromises,
+    ReceiptPromises,
+    SuppressionPromises,
     TenancyPromises,
     PurgePromises,
     LivenessPromises,

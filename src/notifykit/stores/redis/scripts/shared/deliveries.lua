@@ -1,10 +1,12 @@
--- Deliveries: d holds their rows, n how many there are in each state, a their attempts (a line of JSON each).
+-- Deliveries: d holds their rows, n how many there are in each state, a their attempts (a line of JSON each), p: the
+-- receipts of each, rf whose a reference is.
 -- Indexes: io:, id:, if: of a tenant's open, delivered and otherwise ended ones; so:, se: of a subscriber's open and
 -- ended ones; ended by the time of their end; leases by the time at which they run out.
 local STATE, DUE, FENCE, TRIES, ATTEMPTS, ABANDONED, GENERATION, REASON = 1, 2, 3, 4, 5, 6, 7, 8
 local WORKER, CLAIMED, LEASE, FINISHED, TENANT, SUBSCRIBER, CHANNEL, RANK = 9, 10, 11, 12, 13, 14, 15, 16
 local ORDER, EVENT, TYPE, CREATED, EXPIRES, SUBSCRIPTION, ADDRESS, DIGEST = 17, 18, 19, 20, 21, 22, 23, 24
-local COLUMNS = 24
+local RECEIPT = 25 -- the kind of the strongest one, and its rank
+local COLUMNS = 25
 
 local WAITS = { pending = true, held = true }
 local CLASS = {
@@ -133,9 +135,12 @@ local function flush()
   touched = {}
 end
 
-local function log_attempt(id, row, line)
+local function log_attempt(id, row, line, reference)
   local before = row[ATTEMPTS] > 0 and hget(P .. 'a', id)
   hset(P .. 'a', id, before and before .. '\n' .. line or line)
+  if reference then
+    hset(P .. 'rf', reference, id)
+  end
 end
 
 -- A row as an answer.
@@ -144,5 +149,6 @@ local function answer(id, row)
   for column = 1, COLUMNS do
     its[column + 1] = row[column]
   end
+  its[RECEIPT + 1] = row[RECEIPT] and row[RECEIPT][1]
   return its
 end

@@ -31,8 +31,23 @@ local function withdraw_item(id, item, tenant)
   zset(P .. 'ic:' .. tenant, id, false)
 end
 
--- Delete a delivery with its attempts and its digest; the caller releases the events that it returns.
+-- Delete the receipts of a delivery, and what finds it by its references; webhooks have neither.
+local function forget_receipts(id, row)
+  if row[RECEIPT] then
+    call('DEL', P .. 'p:' .. id)
+  end
+  for line in string.gmatch(row[ADDRESS] and hget(P .. 'a', id) or '', '[^\n]+') do
+    local read, attempt = pcall(cjson.decode, line)
+    local reference = read and attempt[10]
+    if type(reference) == 'string' and hget(P .. 'rf', reference) == id then
+      hset(P .. 'rf', reference, false)
+    end
+  end
+end
+
+-- Delete a delivery with its attempts, its receipts and its digest; the caller releases the events that it returns.
 local function forget(id, row)
+  forget_receipts(id, row)
   hset(P .. 'd', id, false)
   hset(P .. 'a', id, false)
   rows[id], changed[id] = false, nil

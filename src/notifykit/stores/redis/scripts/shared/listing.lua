@@ -45,7 +45,7 @@ local function listed(id)
     return nil, nil
   end
   local its = { unpack(carrier, 1, COLUMNS) }
-  its[EVENT], its[CREATED], its[TYPE] = item[I_EVENT], item[I_AT], item[I_TYPE]
+  its[EVENT], its[CREATED], its[TYPE], its[RECEIPT] = item[I_EVENT], item[I_AT], item[I_TYPE], false
   return its, item
 end
 

@@ -1,8 +1,8 @@
 -- Planned deliveries, and what became of those that were claimed.
 local N_ID, N_TENANT, N_SUBSCRIPTION, N_SUBSCRIBER, N_CHANNEL, N_RANK, N_STATE = 1, 2, 3, 4, 5, 6, 7
 local N_REASON, N_DUE, N_EXPIRES, N_ORDER, N_ADDRESS, N_DIGEST = 8, 9, 10, 11, 12, 13
-local R_ID, R_FENCE, R_STATE, R_REASON, R_DUE, R_AT, R_NUMBER, R_LINE, R_EVENT, R_DIGEST =
-  1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+local R_ID, R_FENCE, R_STATE, R_REASON, R_DUE, R_AT, R_NUMBER, R_LINE, R_EVENT, R_DIGEST, R_REFERENCE =
+  1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
 
 -- The row of a planned delivery; one in state "sending" is leased to the worker.
 local function row_from(new, event_id, event_type, now, until_, worker)
@@ -13,7 +13,7 @@ local function row_from(new, event_id, event_type, now, until_, worker)
     is_sending and worker or '', is_sending and now or 0, is_sending and until_ or 0, has_ended and now,
     new[N_TENANT], new[N_SUBSCRIBER], new[N_CHANNEL], new[N_RANK], new[N_ORDER], event_id, event_type,
     is_sending and new[N_DUE] or now, new[N_EXPIRES], new[N_SUBSCRIPTION], new[N_ADDRESS],
-    new[N_DIGEST] and new[N_DIGEST][3],
+    new[N_DIGEST] and new[N_DIGEST][3], false,
   }
 end
 
@@ -66,7 +66,7 @@ end
 local function apply(record, row, old)
   local id = record[R_ID]
   if record[R_LINE] then
-    log_attempt(id, row, record[R_LINE])
+    log_attempt(id, row, record[R_LINE], record[R_REFERENCE])
     row[ATTEMPTS], row[TRIES] = record[R_NUMBER], row[TRIES] + 1
   end
   row[REASON] = record[R_REASON]
