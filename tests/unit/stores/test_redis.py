@@ -14,9 +14,12 @@ from notifykit.errors import ConfigurationError, NewerSchemaError, StoreError, S
 from notifykit.models.delivery import WEBHOOK, DeliveryState, Lane, Priority
 from notifykit.models.endpoint import EndpointSecret
 from notifykit.models.inbox import InboxFilter, InboxItem
+from notifykit.models.provider_account import ProviderAccount
+from notifykit.models.receipt import ReceiptRecord
+from notifykit.models.unreadable import UnreadableProviderAccount
 from notifykit.ports import DeliveryFilter, EventFilter, Move, Settlement
 from notifykit.testing import START, make_delivery, make_endpoint, make_event
-from notifykit.testing.builders import SECRET, make_attempt, make_record
+from notifykit.testing.builders import SECRET, make_attempt, make_receipt, make_record
 from notifykit.testing.servers import HOST, ServerUnavailableError, ValkeyServer
 from notifykit.vault import KeyRing
 from tests.services import is_required
@@ -207,6 +210,7 @@ async def test_secrets_and_payloads_are_encrypted(redis_store_url, redis_url):
         at=START, secrets=(EndpointSecret(value=SECRET, created_at=START),), headers={"x-token": "tops3cret"}
     )
     await store.save(endpoint)
+    await store.save(ProviderAccount(tenant="acme", id="email", url="resend://:re_s3cret@"))
     event = make_event(body=b'{"card":"4111-1111"}', metadata='{"who":"ada-lovelace"}')
     await store.append([event])
 
@@ -216,7 +220,9 @@ async def test_secrets_and_payloads_are_encrypted(redis_store_url, redis_url):
     (read,) = await store.page(type(endpoint), endpoint.tenant, limit=9)
     await store.aclose()
 
-    assert not any(secret in stored for secret in (SECRET.encode(), b"tops3cret", b"4111-1111", b"ada-lovelace"))
+    assert not any(
+        secret in stored for secret in (SECRET.encode(), b"tops3cret", b"re_s3cret", b"4111-1111", b"ada-lovelace")
+    )
     assert (event.body, endpoint.secrets, endpoint.headers) == (taken.body, read.secrets, read.headers)
 
 
@@ -232,6 +238,7 @@ async def test_keys_are_rotated(redis_store_url):
     store = RedisStore(redis_store_url, keys=old, encrypt_payloads=True)
     await store.open()
     await store.save(endpoint)
+    await store.save(ProviderAccount(tenant="acme", id="email", url="resend://:re_s3cret@"))
     await store.append([event])
     (taken,) = await store.take(1, now=START, lease=LEASE)
     new_delivery = make_delivery(event)
@@ -251,14 +258,16 @@ async def test_keys_are_rotated(redis_store_url):
     await store.open()
     survey = await store.survey()
     (read,) = await store.page(type(endpoint), "acme", limit=9)
+    (account,) = await store.page(ProviderAccount, "acme", limit=9)
     (found,) = await store.find_events("acme", EventFilter(), limit=9)
     history = await store.attempts("acme", new_delivery.id)
     page = await store.inbox_page("acme", "user:1", InboxFilter(), now=START, limit=9)
     (answer,) = await store.append([make_event(key="k")])
     await store.aclose()
 
-    assert (both.current, 4, 4, 0, 1) == (done.key, planned.rows, done.rows, again.rows, done.endpoints)
-    assert (1, 4, {}) == (survey.endpoints, survey.encrypted, dict(survey.unreadable))
+    assert (both.current, 5, 5, 0, 1) == (done.key, planned.rows, done.rows, again.rows, done.endpoints)
+    assert (1, 5, {}) == (survey.endpoints, survey.encrypted, dict(survey.unreadable))
+    assert "resend://:re_s3cret@" == account.url
     assert (endpoint.secrets, endpoint.headers, event) == (read.secrets, read.headers, found)
     assert ([b"what it said"], ["Hi"]) == ([one.response for one in history], [one.title for one in page.items])
     assert (event.id, event.fingerprint) == (answer.event_id, answer.fingerprint)
@@ -274,6 +283,43 @@ async def test_a_damaged_event_hides_no_other(store, redis_url):
     taken = await store.take(10, now=START, lease=LEASE)
 
     assert [good.id] == [one.id for one in taken]
+
+
+async def test_a_damaged_account_is_not_taken_for_an_empty_one(store, redis_url):
+    """Its messages wait, instead of going out over the operator's own account."""
+    await store.save(ProviderAccount(tenant="acme", id="email", url="resend://:re_s3cret@"))
+    with admin(redis_url) as client:
+        client.hset(f"{store._connections.url.prefix}:r:16:provider accountacme", "email", b"damaged")
+
+    (found,) = await store.get(ProviderAccount, "acme", ["email"])
+
+    assert isinstance(found, UnreadableProviderAccount)
+
+
+@pytest.mark.parametrize("is_erased", [True, False], ids=["erased", "purged"])
+async def test_nothing_is_left_of_receipts(store, redis_url, is_erased):
+    """With a delivery go the keys that hold its receipts and find it by its references."""
+    event, later = make_event(), START + timedelta(days=2)
+    await store.append([event])
+    (taken,) = await store.take(1, now=START, lease=LEASE)
+    new = make_delivery(event, "user:1", channel="email", address="ada@example.org")
+    await store.settle([Settlement(taken.id, taken.fence, [new])], now=START, lease=LEASE, worker="")
+    (claimed,) = await store.claim(Lane("email", Priority.NORMAL), 1, now=START, lease=LEASE, worker="w")
+    attempt = make_attempt(claimed, at=START, reference="ref-1")
+    await store.record([make_record(claimed, DeliveryState.DELIVERED, at=START, attempt=attempt)])
+    await store.record_receipts([ReceiptRecord(make_receipt("r1", reference="ref-1"), 3, True)], now=START)
+
+    with admin(redis_url) as client:
+        prefix = store._connections.url.prefix
+        before = set(client.scan_iter(f"{prefix}:p*")), client.hgetall(f"{prefix}:rf")
+        if is_erased:
+            await store.erase("acme", "user:1", now=later)
+        else:
+            await store.purge(before=later, keys_before=later, limit=10)
+        after = set(client.scan_iter(f"{prefix}:p*")), client.hgetall(f"{prefix}:rf")
+
+    assert ({f"{prefix}:p:{new.id}".encode()}, {b"ref-1": new.id.encode()}) == before
+    assert (set(), {}) == after
 
 
 async def test_a_large_move_goes_in_steps(store, monkeypatch):
