@@ -82,8 +82,8 @@ def _as_text(parsed: Mapping[str, Any]) -> str:
     """Return the JSON of a parsed subscription, of the texts that belong to one: other values may unfold endlessly."""
     keys = parsed.get("keys")
     texts = {name: value for name, value in keys.items() if isinstance(value, str)} if isinstance(keys, Mapping) else {}
-    endpoint = parsed.get("endpoint")
-    return json.dumps({"endpoint": endpoint if isinstance(endpoint, str) else None, "keys": texts})
+    own = {name: parsed[name] for name in ("endpoint",) if isinstance(parsed.get(name), str)}
+    return json.dumps({**own, "keys": texts})
 
 
 def subscription_of(token: str) -> Subscription:
