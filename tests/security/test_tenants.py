@@ -85,6 +85,7 @@ ENGINE_VERBS = {
     "take": "planners serve all tenants",
     "settle": "fenced",
     "claim": "senders serve all tenants",
+    "hand_off": "relays serve all tenants",
     "record": "fenced",
     "extend": "fenced",
     "rescue": "any janitor's duty",
