@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .dispatch.runtime.dispatcher import Dispatcher as Dispatcher
     from .dispatch.settings import DispatchSettings as DispatchSettings
     from .dispatch.settings import LaneSettings as LaneSettings
+    from .errors import BrokerUnavailableError as BrokerUnavailableError
     from .errors import CannotJoinError as CannotJoinError
     from .errors import ConfigurationError as ConfigurationError
     from .errors import DestinationRefusedError as DestinationRefusedError
@@ -140,6 +141,7 @@ _HOMES = {
     **dict.fromkeys(("DispatchSettings", "LaneSettings"), ".dispatch.settings"),
     **dict.fromkeys(
         (
+            "BrokerUnavailableError",
             "CannotJoinError",
             "ConfigurationError",
             "DestinationRefusedError",
@@ -197,6 +199,7 @@ __all__ = [
     "AddressedChannel",
     "Attempt",
     "Blocking",
+    "BrokerUnavailableError",
     "CannotJoinError",
     "Channel",
     "Clock",

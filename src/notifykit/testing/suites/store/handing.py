@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 
 import pytest
@@ -51,14 +51,12 @@ async def hand_off(
     return await store.hand_off(lane, limit, now=clock.now(), hold=hold, most=most, **names)
 
 
-async def claim_of(
-    store: Store, clock: FakeClock, tickets: Collection[Ticket], **names: Collection[str]
-) -> list[Claim]:
+async def claim_of(store: Store, clock: FakeClock, tickets: Collection[Ticket]) -> list[Claim]:
     """Claim the deliveries of tickets as a worker does."""
-    return await claim(store, clock, ids=[ticket.delivery_id for ticket in tickets], **names)
+    return await claim(store, clock, ids=[ticket.delivery_id for ticket in tickets])
 
 
-def ids_of(found: Collection[Ticket] | Collection[Claim]) -> list[str]:
+def ids_of(found: Sequence[Ticket | Claim]) -> list[str]:
     """Return the ids of deliveries."""
     return [one.delivery_id for one in found]
 
@@ -182,7 +180,9 @@ class HandOffPromises:
         only = await claim(store, clock, ids=ids, only=[OTHER])
         by_tenant = await hand_off(store, clock, exclude_tenants=[ACME])
 
-        assert ([theirs.id], [], [theirs.id], []) == tuple(map(ids_of, (by_subscriber, nothing, only, by_tenant)))
+        assert ([theirs.id], [], [theirs.id], []) == tuple(
+            ids_of(one) for one in (by_subscriber, nothing, only, by_tenant)
+        )
 
     @pytest.mark.parametrize(
         ("most", "counts"),
@@ -221,9 +221,8 @@ class HandOffPromises:
         await finish(store, clock, claimed[0])
         following = await hand_off(store, clock)
 
-        assert ([first.id], [], [first.id], [], [second.id]) == tuple(
-            map(ids_of, (tickets, too_early, claimed, during, following))
-        )
+        found = tickets, too_early, claimed, during, following
+        assert ([first.id], [], [first.id], [], [second.id]) == tuple(ids_of(one) for one in found)
 
     async def test_an_abandoned_claim_is_handed_over_again(self, store: Store, clock: FakeClock) -> None:
         """A worker that dies after its claim is found by its lease, as without a broker."""
