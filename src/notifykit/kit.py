@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from . import options
+from .brokers import broker_from_url
 from .catalog import EventCatalog, EventTypeOptions, event, event_type_of
 from .channels import channels_of
 from .environment import URL
@@ -33,6 +34,7 @@ from .options import (
     PARTS,
     EgressRules,
     SystemClock,
+    given_broker,
     given_channels,
     given_providers,
     given_templates,
@@ -41,7 +43,7 @@ from .options import (
 from .policies.admit import DEFAULT_LIMITS, Limits
 from .policies.arguments import checked
 from .portal import Portal
-from .ports import Channel, Clock, Inbox, Renderer, Store, StoreStats
+from .ports import Broker, Channel, Clock, Inbox, Renderer, Store, StoreStats
 from .publisher import Publisher, PublishOptions, joined, sync_connection
 from .stores import StoreOptions, store_from_url
 
@@ -91,6 +93,8 @@ class Notifykit:
         sms: The provider of text messages; by default ``NOTIFYKIT_SMS``.
         push: The provider of pushes; by default ``NOTIFYKIT_PUSH``.
         chat: The provider of chat messages; by default ``NOTIFYKIT_CHAT``.
+        broker: What carries tickets of due deliveries to workers, such as ``redis://localhost``; by default
+            ``NOTIFYKIT_BROKER``.  Without one, workers claim deliveries from the store themselves.
         templates: The folder of the templates that messages for people are made of; by default
             ``NOTIFYKIT_TEMPLATES``.
         egress: Where deliveries may go; by default what the environment says.
@@ -114,6 +118,7 @@ class Notifykit:
         sms: str | None = None,
         push: str | None = None,
         chat: str | None = None,
+        broker: str | Broker | None = None,
         templates: str | os.PathLike[str] | None = None,
         egress: EgressRules | None = None,
         limits: Limits = DEFAULT_LIMITS,
@@ -137,6 +142,7 @@ class Notifykit:
         self.catalog = EventCatalog(event_types)
         self._given_channels = given_channels(channels)
         self._providers = given_providers({"email": email, "sms": sms, "push": push, "chat": chat})
+        self._broker = given_broker(broker)
         self._templates = given_templates(templates)
         self._channels: list[Channel] | None = None
         self._clock = clock or SystemClock()
@@ -533,6 +539,7 @@ class Notifykit:
             subscribers=self._subscribers,
             opened=self._open_for,
             declared=self.catalog.get,
+            broker=broker_from_url(self._broker) if isinstance(self._broker, str) else self._broker,
         )
 
     @contextlib.asynccontextmanager
@@ -695,6 +702,7 @@ class Notifykit:
             sms=self._providers.get("sms", ""),
             push=self._providers.get("push", ""),
             chat=self._providers.get("chat", ""),
+            broker=self._broker or "",
             templates=self._templates or "",
             egress=self.egress,
             limits=self._limits,

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Literal
 
 import attrs
 
+from .brokers import broker_from_url
 from .channels import provider_channel_from_url
-from .environment import ALLOW, ALLOW_HTTP, ALLOW_NAMES, CHANNELS, PROVIDERS, TEMPLATES, switch
+from .environment import ALLOW, ALLOW_HTTP, ALLOW_NAMES, BROKER, CHANNELS, PROVIDERS, TEMPLATES, switch
 from .errors import ConfigurationError, MissingExtraError
 from .models import checks
 from .models.checks import field_check, optional
 from .models.event import EventType
 from .policies.admit import Limits
-from .ports import Channel, Clock, Store
+from .ports import Broker, Channel, Clock, Store
 from .stores import StoreOptions
 
 if TYPE_CHECKING:
@@ -76,6 +77,19 @@ def given_providers(given: Mapping[str, str | None]) -> dict[str, str]:
     return {name: url for name, url in urls.items() if url}
 
 
+def given_broker(given: str | Broker | None) -> str | Broker | None:
+    """Return the broker or its URL, by default that of the environment.
+
+    Raises:
+        ConfigurationError: It is no URL of a broker.
+    """
+    broker = os.environ.get(BROKER, "").strip() if given is None else given
+    if isinstance(broker, str) and broker:
+        with contextlib.suppress(MissingExtraError):  # which a process that only publishes need not have
+            broker_from_url(broker)
+    return broker or None
+
+
 def given_templates(given: str | os.PathLike[str] | None) -> str | None:
     """Return the folder of templates, by default that of the environment.
 
@@ -113,6 +127,11 @@ def _channel(value: object) -> str | None:
 
 def _channel_or_url(value: object) -> str | None:
     return checks.text(most=4096)(value) if isinstance(value, str) else _channel(value)
+
+
+def _broker_or_url(value: object) -> str | None:
+    text = checks.text(most=4096, empty=True)
+    return text(value) if isinstance(value, str) else checks.having("put", "receive", "ack", what="Broker")(value)
 
 
 def moment(value: object) -> str | None:
@@ -184,6 +203,7 @@ PARTS: Mapping[str, checks.Check] = {
     "event_types": checks.iterable,
     "channels": optional(checks.iterable),
     **dict.fromkeys(PROVIDERS, optional(checks.text(most=4096, empty=True))),
+    "broker": optional(_broker_or_url),
     "templates": optional(checks.instance(str, os.PathLike)),
     "egress": optional(checks.instance(EgressRules)),
     "limits": checks.instance(Limits),
@@ -205,6 +225,7 @@ class KitOptions(StoreOptions, total=False):
     sms: str | None
     push: str | None
     chat: str | None
+    broker: str | Broker | None
     templates: str | os.PathLike[str] | None
     egress: EgressRules | None
     limits: Limits

@@ -470,7 +470,7 @@ SABOTAGE: list[tuple[Callable[[], MemoryStore], str, dict[str, object]]] = [
         "test_only_so_many_are_out_at_a_time",
         {"most": Outstanding(7, 100, 100), "counts": {7}},
     ),
-    (ClaimsWhatIsNotDue, "test_a_repeated_ticket_finds_nothing", {}),
+    (ClaimsWhatIsNotDue, "test_a_late_ticket_does_not_hurry_a_retry", {}),
     (DropsWhatWasSent, "test_what_arrived_is_written_with_its_plan", {}),
     (DropsWhatWasSent, "test_what_failed_waits_for_its_second_attempt", {}),
     (DropsWhatWasSent, "test_an_event_comes_with_what_was_sent", {}),
