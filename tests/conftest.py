@@ -186,6 +186,13 @@ def sqlite_store_url(_sqlite_tables: Path, tmp_path: Path) -> str:
     return f"sqlite:///{copyfile(_sqlite_tables, tmp_path / 'store.db')}"
 
 
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """The URL of a Redis or Valkey server that all tests share."""
+    with _skipped_without("redis"), running("redis") as url:
+        yield url
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
 def store_url(request: pytest.FixtureRequest) -> str:
     """The URL of a database with the tables of a store and nothing in them, of each kind in turn."""

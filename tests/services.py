@@ -1,6 +1,6 @@
 """Where the tests find their servers: a URL in the environment, else a private one.
 
-``NOTIFYKIT_REQUIRE`` names what must not be missing (``postgres``, ``pgbouncer``,
+``NOTIFYKIT_REQUIRE`` names what must not be missing (``postgres``, ``redis``, ``pgbouncer``,
 ``data``, or ``all`` for every server), so that a missing server fails the run in CI.
 
 From a shell, one server for several test processes::
@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from notifykit.testing.servers import PostgresServer, Server, ServerUnavailableError
+from notifykit.testing.servers import PostgresServer, Server, ServerUnavailableError, ValkeyServer
 
 REQUIRED = frozenset(os.environ.get("NOTIFYKIT_REQUIRE", "").replace(",", " ").split())
 
@@ -40,6 +40,7 @@ SERVICES = {
     "postgres": Service(
         "NOTIFYKIT_TEST_POSTGRES_URL", lambda: PostgresServer(settings={"max_prepared_transactions": 10})
     ),
+    "redis": Service("NOTIFYKIT_TEST_REDIS_URL", ValkeyServer),
 }
 #: What stands in front of a server: tests start it themselves.
 IN_FRONT = frozenset({"pgbouncer"})

