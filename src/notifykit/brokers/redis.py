@@ -166,7 +166,7 @@ class RedisBroker:
         try:
             yield
         except (TimeoutError, RedisError, OSError) as error:
-            raise BrokerUnavailableError(f"{self._shown}: {error or type(error).__name__}") from error
+            raise BrokerUnavailableError(f"{self._shown}: {str(error) or type(error).__name__}") from error
 
 
 if TYPE_CHECKING:

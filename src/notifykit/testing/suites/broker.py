@@ -137,7 +137,8 @@ class BrokerSuite:
         made = make_tickets(10)
         await broker.put(made)
 
-        counts, received = [], []
+        counts: list[int] = []
+        received: list[Received] = []
         end = time.monotonic() + _PATIENCE
         while len(received) < 10 and time.monotonic() < end:
             found = await broker.receive({LANE: 3}, wait=timedelta(seconds=1))
