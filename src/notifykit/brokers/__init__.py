@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from ..ports import Broker
 
 _SCHEMES = {
+    "kafka": "notifykit.brokers.kafka:KafkaBroker",
     "memory": "notifykit.brokers.memory:MemoryBroker",
+    "nats": "notifykit.brokers.nats:NatsBroker",
+    "tls": "notifykit.brokers.nats:NatsBroker",
     "redis": "notifykit.brokers.redis:RedisBroker",
     "rediss": "notifykit.brokers.redis:RedisBroker",
 }
