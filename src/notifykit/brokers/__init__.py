@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from ..ports import Broker
 
 _SCHEMES = {
+    "amqp": "notifykit.brokers.rabbitmq:RabbitBroker",
+    "amqps": "notifykit.brokers.rabbitmq:RabbitBroker",
     "kafka": "notifykit.brokers.kafka:KafkaBroker",
     "memory": "notifykit.brokers.memory:MemoryBroker",
     "nats": "notifykit.brokers.nats:NatsBroker",

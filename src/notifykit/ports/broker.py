@@ -36,11 +36,12 @@ class Ticket(NamedTuple):
             InvalidInputError: The message is none of ours.
         """
         try:
-            delivery_id, tenant, subscriber_id = json.loads(body)
-        except (ValueError, TypeError) as error:
+            parts = json.loads(body)
+        except ValueError as error:
             raise InvalidInputError([f"ticket: {error}"]) from error
-        if not all(isinstance(each, str) for each in (delivery_id, tenant, subscriber_id)):
+        if not (isinstance(parts, list) and len(parts) == 3 and all(isinstance(part, str) for part in parts)):
             raise InvalidInputError(["ticket: must be three strings"])
+        delivery_id, tenant, subscriber_id = parts
         return cls(delivery_id, lane, tenant, subscriber_id)
 
 

@@ -110,9 +110,7 @@ class RabbitServer(Server):
         }
 
     def _command(self) -> list[str]:
-        words = [
-            f"{name}={value}" for name, value in self._variables().items() if name not in os.environ or name == "HOME"
-        ]
+        words = (f"{name}={value}" for name, value in self._own_variables().items())
         return ["env", *words, self._script]
 
     def _is_ready(self, pid: int) -> bool:
