@@ -11,7 +11,7 @@ from notifykit import Notifykit, brokers
 from notifykit.brokers import broker_from_url
 from notifykit.brokers.memory import MemoryBroker
 from notifykit.brokers.url import lane_name
-from notifykit.errors import ConfigurationError, InvalidInputError, MissingExtraError
+from notifykit.errors import BrokerUnavailableError, ConfigurationError, InvalidInputError, MissingExtraError
 from notifykit.models.delivery import Lane, Priority
 from notifykit.ports import Ticket
 
@@ -28,6 +28,7 @@ KAFKA = "kafka://queue"
         ("rediss://user:secret@queue", "RedisBroker"),
         ("kafka://one:9092,two?by=subscriber&partitions=3", "KafkaBroker"),
         ("amqp://user:secret@queue/vhost", "RabbitBroker"),
+        ("sqs://key:secret@?region=eu-west-1", "SqsBroker"),
         ("NATS://queue:4222", "NatsBroker"),
     ],
 )
@@ -50,6 +51,8 @@ async def test_the_scheme_says_which_broker(url, name):
         (f"{REDIS}?redeliver=soon", "redeliver='soon': give seconds"),
         (f"{REDIS}?redeliver=0", "redeliver='0': give seconds"),
         (f"{KAFKA}?partitions=none", "partitions='none': give a number between 1 and 1000"),
+        ("sqs://?poll=60&region=eu-west-1", "poll='60': give a number between 1 and 20"),
+        ("sqs://key:secret@", "sqs:// needs a region"),
         (f"{KAFKA}?by=weight", "by='weight': partition by tenant or subscriber"),
     ],
 )
@@ -59,6 +62,15 @@ def test_what_cannot_be_used_is_refused(url, message):
         broker_from_url(url)
     with pytest.raises(ConfigurationError, match=message):
         Notifykit("memory://", broker=url)
+
+
+async def test_a_broker_without_a_key_says_where_to_give_one(monkeypatch):
+    """Keys of the environment may come later, so the first call complains."""
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    broker = broker_from_url("sqs://?region=eu-west-1")
+
+    with pytest.raises(BrokerUnavailableError, match="set AWS_ACCESS_KEY_ID"):
+        await broker.put([Ticket("dlv_1", LANE, "acme", "end_1")])
 
 
 def test_no_password_is_shown():

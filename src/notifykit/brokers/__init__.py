@@ -18,6 +18,7 @@ _SCHEMES = {
     "kafka": "notifykit.brokers.kafka:KafkaBroker",
     "memory": "notifykit.brokers.memory:MemoryBroker",
     "nats": "notifykit.brokers.nats:NatsBroker",
+    "sqs": "notifykit.brokers.sqs:SqsBroker",
     "tls": "notifykit.brokers.nats:NatsBroker",
     "redis": "notifykit.brokers.redis:RedisBroker",
     "rediss": "notifykit.brokers.redis:RedisBroker",
