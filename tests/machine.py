@@ -28,3 +28,9 @@ def _processor_time() -> tuple[int, int]:
     """Return how much processor time has passed since the machine started, and how much of it idle, in ticks."""
     ticks = [int(field) for field in _STAT.read_text("ascii").partition("\n")[0].split()[1:9]]
     return sum(ticks), ticks[3] + ticks[4]
+
+
+def resident() -> float:
+    """Return how many megabytes of memory this process has, or 0 where ``/proc`` does not tell."""
+    file = Path("/proc/self/statm")
+    return int(file.read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20 if file.exists() else 0.0

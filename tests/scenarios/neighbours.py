@@ -1,8 +1,9 @@
 """A receiver in a process of its own with a path for each kind of endpoint.
 
 ``python neighbours.py`` prints its port and serves until its standard input ends.
-``/quick…`` answers at once, ``/slow…`` after three seconds; ``GET /ages`` returns how old
-the events of ``/quick/measured`` were on arrival, in seconds, and forgets them.
+``/quick…`` answers at once, ``/slow…`` after three seconds, ``/silent…`` never; ``GET /ages`` returns how old
+the events of ``/quick/measured`` were on arrival, in seconds, and forgets them.  It listens on every
+loopback address, so that each endpoint can have one of its own.
 An event says when it was published: ``{"sent": time.time()}`` in its data.
 """
 
@@ -31,7 +32,8 @@ class Neighbours:
     def __enter__(self) -> Self:
         self._process = subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._process.stdout is not None
-        self.url = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
+        self.port = int(self._process.stdout.readline())
+        self.url = f"http://127.0.0.1:{self.port}"
         return self
 
     def __exit__(
@@ -68,7 +70,7 @@ class _Exchange(asyncio.Protocol):
             self._transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(text), text))
         elif self._path.startswith(b"/slow"):
             asyncio.get_running_loop().call_later(SLOWNESS, self._transport.write, _OK)
-        else:
+        elif not self._path.startswith(b"/silent"):
             if self._path == b"/quick/measured" and (sent := _SENT.search(self._body)):
                 self.ages.append(time.time() - float(sent[1]))
             self._transport.write(_OK)
@@ -76,7 +78,7 @@ class _Exchange(asyncio.Protocol):
 
 async def _main() -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(_Exchange, "127.0.0.1", 0, backlog=1024)
+    server = await loop.create_server(_Exchange, "0.0.0.0", 0, backlog=1024)
     print(server.sockets[0].getsockname()[1], flush=True)
     ended = asyncio.Event()
     loop.add_reader(sys.stdin, ended.set)

@@ -35,7 +35,7 @@ DeclaredTypes = Callable[[str], EventType | None]
 _NOBODY = TenantPreferences(tenant="-")
 
 
-class Page(NamedTuple):
+class Page:
     """A page of the plan of an event; the ``deliveries`` to people are worked out in place.
 
     Attributes:
@@ -43,11 +43,21 @@ class Page(NamedTuple):
         named: The recipients of it that are planned with this page.
     """
 
-    event: TakenEvent
-    deliveries: list[NewDelivery]
-    cursor: str | None
-    audience: Audience = NOBODY
-    named: Sequence[str] = ()
+    __slots__ = ("audience", "cursor", "deliveries", "event", "named")
+
+    def __init__(
+        self,
+        event: TakenEvent,
+        deliveries: list[NewDelivery],
+        cursor: str | None,
+        audience: Audience = NOBODY,
+        named: Sequence[str] = (),
+    ) -> None:
+        self.event = event
+        self.deliveries = deliveries
+        self.cursor = cursor
+        self.audience = audience
+        self.named = named
 
     def addressees(self) -> dict[str, str]:
         """Return the recipients to read before it is complete (see :func:`~notifykit.policies.audience.addressees`)."""

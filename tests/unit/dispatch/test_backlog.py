@@ -34,12 +34,13 @@ def backlog(
     room: list[int] | None = None,
 ) -> Backlog:
     """Return an empty backlog; ``ready`` gets how many senders it calls, ``room`` an item when there is room."""
-    return Backlog(
+    made = Backlog(
         settings(prefetch, concurrency, max_unproven),
-        (ready if ready is not None else []).append,
         lambda: (room if room is not None else []).append(1),
         lambda: None,
     )
+    made.on_ready = (ready if ready is not None else []).append
+    return made
 
 
 def take(lines: Backlog) -> Turn:

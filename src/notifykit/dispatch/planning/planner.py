@@ -202,7 +202,12 @@ class Planner:
         """Return the page of the next event, or those that wait, so that their recipients are read at one go."""
         while (event := batch.next()) is not None:
             view = views.get((event.tenant, event.tenant_version))
-            page = None if view is None else await self._page_of(event, view, now)
+            if view is None:
+                continue
+            if event.audience is None and isinstance(view, TenantView):
+                page = self._planned(event, view, now)
+            else:
+                page = await self._page_of(event, view, now)
             if page is None:
                 continue
             addressees = page.addressees()
@@ -224,8 +229,18 @@ class Planner:
             if more is not None:
                 return Page(event, [], more, audience, named)
             rest = event._replace(cursor=None) if is_among_named(event.cursor) else event
-        plan = await self._plan(rest, view, now)
-        return None if plan is None else Page(event, *plan, audience, named)
+        try:
+            most = self._page(event.tenant)
+            if isinstance(view, TenantView):
+                plan = view.plan(rest, now=now, most=most)
+            else:
+                plan = await view.plan(rest, now=now, most=most)
+        except StoreUnavailableError:
+            raise
+        except Exception as error:
+            self._report(event, error)
+            return None
+        return Page(event, *plan, audience, named)
 
     async def _completed(self, pages: Sequence[tuple[Page, Mapping[str, str]]], now: datetime) -> list[Page]:
         """Return pages with the deliveries to their addressees; one that cannot be planned is left out."""
@@ -258,16 +273,10 @@ class Planner:
                 self._report(event, error)
         return views
 
-    async def _plan(
-        self, event: TakenEvent, view: TenantView | LargeTenant, now: datetime
-    ) -> tuple[list[NewDelivery], str | None] | None:
-        """Return a page of an event's deliveries and the cursor of the next; ``None`` if it cannot be planned."""
+    def _planned(self, event: TakenEvent, view: TenantView, now: datetime) -> Page | None:
+        """Return the next page of an event that names no recipients; ``None`` if it cannot be planned."""
         try:
-            if isinstance(view, TenantView):
-                return view.plan(event, now=now, most=self._page(event.tenant))
-            return await view.plan(event, now=now, most=self._page(event.tenant))
-        except StoreUnavailableError:
-            raise
+            return Page(event, *view.plan(event, now=now, most=self._page(event.tenant)))
         except Exception as error:
             self._report(event, error)
             return None

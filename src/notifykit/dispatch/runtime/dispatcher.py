@@ -175,7 +175,6 @@ class Dispatcher:
     def _build_lane(self, lane: Lane) -> None:
         backlog = self.backlogs[lane] = Backlog(
             self.settings.lane(lane),
-            lambda count: self._pool.call(sender, count),
             lambda: self._loops.wake_source(lane),
             self._refill.shortage.set,
         )
@@ -195,6 +194,7 @@ class Dispatcher:
             self._pause_sending,
             self.settings.lease_margin / 2,
         )
+        backlog.on_ready = partial(self._pool.call, sender)  # a function of our own would cost as much as the call
         self._senders.append(sender)
 
     def _source(self, lane: Lane, backlog: Backlog) -> Source:
@@ -298,7 +298,7 @@ class Dispatcher:
         while True:
             for sender in self._senders:
                 while sender.backlog.ready:
-                    await sender.pull(1)
+                    await sender.work(1)
                     await self._recorder.write()
             for backlog in self.backlogs.values():
                 await self._refill.refill(backlog)

@@ -76,6 +76,10 @@ class _Queue:
         return max(self.cap, 2 * (self.done + self.done_before))
 
 
+def _nobody(count: int) -> None:
+    """Call no senders, as long as there are none."""
+
+
 class Turn:
     """A claim that was taken, until it is finished."""
 
@@ -95,22 +99,23 @@ class Backlog:
 
     Args:
         settings: Of the lane; ``prefetch`` counts the claims held, those whose attempts take long excepted.
-        on_ready: Called with how many senders are needed, each of which calls :meth:`arrived`.
         on_room: Called when a tenant or subscriber that was full can take claims again.
         on_token_shortage: Called when claims wait for tokens.
+
+    Attributes:
+        on_ready: Called with how many senders are needed, each of which calls :meth:`arrived`.
     """
 
     def __init__(
         self,
         settings: LaneSettings,
-        on_ready: Callable[[int], None],
         on_room: Callable[[], None],
         on_token_shortage: Callable[[], None],
     ) -> None:
         self._prefetch = settings.prefetch
         self._finds_long = settings.max_unproven > 0
         self._max_unproven = max(1, settings.prefetch // _UNPROVEN_SHARE) if self._finds_long else settings.prefetch
-        self._on_ready = on_ready
+        self.on_ready: Callable[[int], None] = _nobody
         self._on_room = on_room
         self._on_token_shortage = on_token_shortage
         self._places = Places(settings.concurrency, settings.max_unproven)
@@ -273,7 +278,7 @@ class Backlog:
         count = min(count, self._places.free - self._called)
         if count > 0 and not self._shut:
             self._called += count
-            self._on_ready(count)
+            self.on_ready(count)
 
     def arrived(self) -> None:
         """Note that a sender has come that was called."""

@@ -84,13 +84,9 @@ class Sender:
     short: Callable[[str], None]
     margin: timedelta
 
-    async def work(self) -> None:
-        """Send one claim after the other as long as any may be sent now, called by the backlog."""
-        self.backlog.arrived()
-        await self.pull()
-
-    async def pull(self, most: int = sys.maxsize) -> None:
+    async def work(self, most: int = sys.maxsize) -> None:
         """Send one claim after the other, waiting for each, as long as any may be sent now and at most so many."""
+        self.backlog.arrived()
         for _ in range(most):
             turn = self.backlog.take()
             if turn is None:
