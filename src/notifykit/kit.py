@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from .channels.webhook import Guard
     from .dispatch.runtime.dispatcher import Dispatcher
     from .dispatch.settings import DispatchSettings
+    from .ingest import Ingest, Mapper
     from .stores.sql.callers import AnyConnection, AnySession, SyncConnection, SyncSession
     from .telemetry import Subscriber
     from .vault import KeyRing
@@ -355,6 +356,68 @@ class Notifykit:
                 await self._ensure_open()
             return await self._publisher.publish_many(events, options)
         return await joined(self._publisher, _one(session, connection), events, options)
+
+    @checked(
+        refusal=unusable,
+        url=checks.text(most=4096),
+        topic=checks.text(most=1000),
+        type=optional(checks.text(most=1000)),
+        tenant=optional(checks.text(most=1000)),
+        event_topic=optional(checks.text(most=1000)),
+        to=optional(checks.text(most=1000)),
+        data=optional(checks.text(most=1000)),
+        map=optional(checks.function),
+        group=checks.text(most=200),
+    )
+    def ingest(
+        self,
+        url: str,
+        *,
+        topic: str,
+        type: str | None = None,
+        tenant: str | None = None,
+        event_topic: str | None = None,
+        to: str | None = None,
+        data: str | None = None,
+        map: Mapper | None = None,
+        group: str = "notifykit",
+    ) -> Ingest:
+        """Return what turns the messages of a topic into events: ``async with kit.ingest(…): …``.
+
+        Each message becomes one event, however often the broker hands it out within the time that idempotency keys
+        are remembered.  It is acknowledged when the event is durable.
+
+        Args:
+            url: ``redis+stream://host`` or ``kafka://host``.
+            topic: The stream or topic to read.
+            type: Of the events; with places like ``order.{status}`` (see :class:`~notifykit.ingest.EventMapping`), and
+                so are ``tenant``, ``event_topic`` and ``to``.
+            event_topic: The topic of the events.
+            data: The path of what becomes an event's data in the message, which is a JSON object.
+            map: A function that makes the event of a message, or ``None`` to skip it; in place of ``type`` and the
+                others.
+            group: Processes with the same one share the messages.
+
+        Raises:
+            ConfigurationError: There is no feed with this scheme, or neither ``type`` nor ``map`` is given.
+            MissingExtraError: The broker's client is not installed.
+        """
+        from .brokers.feeds import feed_from_url
+        from .ingest import EventMapping, Ingest
+        from .telemetry import tell
+
+        fields = {"type": type, "topic": event_topic, "to": to, "data": data}
+        if (type is None) == (map is None) or (map is not None and any(fields.values())):
+            raise ConfigurationError("give either map= or type= with what goes with it")
+        mapper: Mapper = map or EventMapping(**fields, tenant=tenant)  # type: ignore[arg-type]
+        return Ingest(
+            feed_from_url(url, topic=topic, group=group),
+            f"{url.partition(':')[0]}:{topic}",
+            mapper,
+            self.apublish,
+            lambda event: tell(event, self._subscribers),
+            tenant=tenant if map is not None else None,
+        )
 
     # -- endpoints and subscriptions --------------------------------------------------------------------------
 

@@ -71,7 +71,7 @@ class KafkaBroker:
             raise ConfigurationError(f"by={options['by'][:80]!r}: partition by tenant or subscriber")
         self._by_tenant = options["by"] == "tenant"
         self._session = int(seconds(options, "session") * 1000)
-        self._client = _client_options(parts.netloc, options)
+        self._client = client_options(parts.netloc, options)
         self._producer: Any = None
         self._consumer: Any = None
         self._topics: set[str] = set()
@@ -85,7 +85,7 @@ class KafkaBroker:
         async with self._translating():
             await self._make_topics({self._topic(ticket.lane) for ticket in tickets})
             if self._producer is None:
-                self._producer = await _started(AIOKafkaProducer(acks="all", linger_ms=5, **self._client))
+                self._producer = await started(AIOKafkaProducer(acks="all", linger_ms=5, **self._client))
             sent = [
                 await self._producer.send(self._topic(ticket.lane), ticket.to_bytes(), key=self._key(ticket))
                 for ticket in tickets
@@ -139,7 +139,7 @@ class KafkaBroker:
             self._looked = time.monotonic()
         await self._make_topics({*topics, *self._subscribed})
         if self._consumer is None:
-            self._consumer = await _started(
+            self._consumer = await started(
                 AIOKafkaConsumer(
                     group_id=f"{self._prefix}-workers",
                     enable_auto_commit=False,
@@ -231,7 +231,8 @@ class _Forgetting(ConsumerRebalanceListener):  # type: ignore[misc]
         """Do nothing: the group knows where to go on."""
 
 
-async def _started(one: Any) -> Any:
+async def started(one: Any) -> Any:
+    """Return a client of aiokafka that is started; one that cannot start is closed."""
     try:
         await one.start()
     except BaseException:
@@ -240,7 +241,7 @@ async def _started(one: Any) -> Any:
     return one
 
 
-def _client_options(netloc: str, options: Mapping[str, str]) -> dict[str, Any]:
+def client_options(netloc: str, options: Mapping[str, str]) -> dict[str, Any]:
     """Return what every client of aiokafka takes."""
     login, _, hosts = netloc.rpartition("@")
     tls = options["tls"].lower() in {"1", "true", "yes", "on"}

@@ -6,7 +6,7 @@ import os
 import socket
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from secrets import token_hex
@@ -86,13 +86,9 @@ class RedisBroker:
                 raise
             await self._make_groups(lanes)
             found = await self._redis.xreadgroup(_GROUP, self._consumer, streams, count=count, block=block)
-        answers = found.items() if isinstance(found, dict) else found or ()
         received: list[Received] = []
-        for name, entries in answers:
-            key = name.decode()
-            # A server that answers in the newer protocol nests the entries once more.
-            flat = entries[0] if entries and entries[0] and isinstance(entries[0][0], (list, tuple)) else entries
-            received += await self._tickets(key, lanes[key], flat)
+        for key, entries in entries_of(found):
+            received += await self._tickets(key, lanes[key], entries)
         return received
 
     async def _tickets(self, key: str, lane: Lane, entries: Iterable[tuple[bytes, Any]]) -> list[Received]:
@@ -167,6 +163,13 @@ class RedisBroker:
             yield
         except (TimeoutError, RedisError, OSError) as error:
             raise BrokerUnavailableError(f"{self._shown}: {str(error) or type(error).__name__}") from error
+
+
+def entries_of(answer: Any) -> Iterator[tuple[str, list[Any]]]:
+    """Yield the entries of each stream that an answer has: newer protocols have other shapes."""
+    for name, entries in answer.items() if isinstance(answer, dict) else answer or ():
+        is_nested = entries and entries[0] and isinstance(entries[0][0], (list, tuple))
+        yield name.decode(), entries[0] if is_nested else entries
 
 
 if TYPE_CHECKING:

@@ -128,7 +128,7 @@ def run(context: Context) -> int:
 
 async def _run_here(context: Context, settings: DispatchSettings) -> int:
     stop = asyncio.Event()
-    signals = Signals(stop.set, _die)
+    signals = Signals(stop.set, die)
     with signals:
         await serve(context.kit(create=True), settings, ready=lambda: _ready(context, [os.getpid()]), stop=stop)
     return signals.exit_code
@@ -192,7 +192,7 @@ class Signals:
             self._kill()
 
 
-def _die() -> None:
+def die() -> None:
     """End this process now with SIGTERM's default action."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -21,6 +21,8 @@ from .channel import RendersInApp as RendersInApp
 from .channel import RendersPush as RendersPush
 from .channel import RendersSms as RendersSms
 from .clock import Clock as Clock
+from .feed import Feed as Feed
+from .feed import Message as Message
 from .inbox import Inbox as Inbox
 from .store import ConfigRecord as ConfigRecord
 from .store import Digests as Digests
