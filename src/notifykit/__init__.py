@@ -57,6 +57,8 @@ if TYPE_CHECKING:
     from .errors import TemplateError as TemplateError
     from .errors import ValueRefusedError as ValueRefusedError
     from .errors import VaultError as VaultError
+    from .ingest import EventMapping as EventMapping
+    from .ingest import Ingest as Ingest
     from .kit import Notifykit as Notifykit
     from .models.addresses import AddressState as AddressState
     from .models.addresses import Suppression as Suppression
@@ -169,6 +171,7 @@ _HOMES = {
     ),
     "StoreOptions": ".stores",
     **dict.fromkeys(("EgressRules", "KitOptions"), ".options"),
+    **dict.fromkeys(("EventMapping", "Ingest"), ".ingest"),
     "Notifykit": ".kit",
     **dict.fromkeys(("Attempt", "Delivery", "DeliveryState", "EventDetails", "Priority"), ".models.delivery"),
     "Destination": ".models.destination",
@@ -222,6 +225,7 @@ __all__ = [
     "Event",
     "EventCatalog",
     "EventDetails",
+    "EventMapping",
     "EventType",
     "Events",
     "Explanation",
@@ -233,6 +237,7 @@ __all__ = [
     "InboxMarks",
     "InboxPage",
     "InboxState",
+    "Ingest",
     "InvalidEndpointError",
     "InvalidEventError",
     "InvalidInputError",
