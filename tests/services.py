@@ -1,7 +1,7 @@
 """Where the tests find their servers: a URL in the environment, else a private one.
 
-``NOTIFYKIT_REQUIRE`` names what must not be missing (``postgres``, ``redis``, ``pgbouncer``,
-``data``, or ``all`` for every server), so that a missing server fails the run in CI.
+``NOTIFYKIT_REQUIRE`` names what must not be missing (``postgres``, ``redis``, ``kafka``, ``nats``, ``rabbitmq``,
+``aws``, ``pgbouncer``, ``data``, or ``all`` for every server), so that a missing server fails the run in CI.
 
 From a shell, one server for several test processes::
 

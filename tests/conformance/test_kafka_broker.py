@@ -17,6 +17,7 @@ from notifykit.brokers.url import lane_name
 
 
 @pytest.mark.thorough
+@pytest.mark.xdist_group("kafka")
 class TestKafkaBroker(BrokerSuite):
     """Topics with a consumer group."""
 

@@ -17,6 +17,7 @@ from notifykit.brokers.url import lane_name
 
 
 @pytest.mark.thorough
+@pytest.mark.xdist_group("nats")
 class TestNatsBroker(BrokerSuite):
     """A stream with a consumer for each lane."""
 

@@ -19,6 +19,7 @@ from notifykit.testing.suites.broker import LANE
 
 
 @pytest.mark.thorough
+@pytest.mark.xdist_group("rabbitmq")
 class TestRabbitBroker(BrokerSuite):
     """Quorum queues."""
 

@@ -14,6 +14,7 @@ from notifykit.testing.suites.broker import LANE, URGENT
 
 
 @pytest.mark.thorough
+@pytest.mark.xdist_group("sqs")
 class TestSqsBroker(BrokerSuite):
     """Standard queues."""
 

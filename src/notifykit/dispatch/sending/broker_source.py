@@ -45,8 +45,10 @@ class BrokerSource(StoreSource):
         self._forget_probes()
         probed = set(self._probed.values())
         backlog = self.backlog
-        # These calls have the loop of this lane woken when the answers below may change.
-        backlog.full(), backlog.full_tenants(), backlog.proven(0)
+        # These have the loop of this lane woken when the answers below may change.
+        backlog.full()
+        backlog.full_tenants()
+        backlog.proven(0)
         coming: Counter[str] = Counter()
         in_all = 0
 
