@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import NamedTuple
 
+import anyio
+
 from ...models.delivery import Lane, Priority
 from ...ports import Broker, Received
 from ...telemetry import LoopFailed, why
@@ -22,6 +24,10 @@ from .backlog import Backlog
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 #: How long to wait for tickets, and the same while some lanes have no room: nothing ends that wait when they have.
 _WAIT, _SHORT_WAIT = timedelta(seconds=5), timedelta(seconds=0.05)
+#: Seconds after which it is asked again whether any lane has room, if nothing has told.
+_LOOK_AGAIN = 0.25
+#: Seconds that a stop may take to give tickets back.
+_GIVE_BACK = 2.0
 
 
 class Waiting(NamedTuple):
@@ -88,7 +94,8 @@ class Intake:
             self._room.clear()
             wanted = self._wanted()
             if not wanted:
-                await self._room.wait()
+                with anyio.move_on_after(_LOOK_AGAIN):
+                    await self._room.wait()
                 continue
             try:
                 await self.receive(wanted, _WAIT if len(wanted) == len(self._lanes) else _SHORT_WAIT)
@@ -103,7 +110,10 @@ class Intake:
 
     async def receive(self, wanted: Mapping[Lane, int] | None = None, wait: timedelta = timedelta(0)) -> int:
         """Receive once; return how many tickets there were."""
-        received = await self._broker.receive(self._wanted() if wanted is None else wanted, wait=wait)
+        wanted = self._wanted() if wanted is None else wanted
+        if not wanted:
+            return 0
+        received = await self._broker.receive(wanted, wait=wait)
         until = asyncio.get_running_loop().time() + self._hold
         lanes = {one.ticket.lane for one in received}
         for one in received:
@@ -179,9 +189,10 @@ class Intake:
             its.parked.clear()
             its.new.clear()
         try:
-            if left:
-                await self._broker.put([one.ticket for one in left])
-                self._done += left
-            await self.flush()
+            with anyio.move_on_after(_GIVE_BACK):
+                if left:
+                    await self._broker.put([one.ticket for one in left])
+                    self._done += left
+                await self.flush()
         except Exception as error:  # their holds run out
             self._emit(LoopFailed(loop="give tickets back", error=why(error), pause=timedelta(0)))
