@@ -14,8 +14,6 @@ import aio_pika
 
 from notifykit.brokers.rabbitmq import RabbitBroker
 from notifykit.brokers.url import lane_name
-from notifykit.models.delivery import Lane, Priority
-from notifykit.testing.suites.broker import LANE
 
 
 @pytest.mark.thorough
@@ -23,7 +21,7 @@ from notifykit.testing.suites.broker import LANE
 class TestRabbitBroker(BrokerSuite):
     """Quorum queues."""
 
-    features = BrokerFeatures(redelivers=True, remote=True, wipes=True, foreign=True)
+    features = BrokerFeatures(redelivers=True, remote=True, foreign=True)
 
     @pytest.fixture
     def prefix(self):
@@ -36,16 +34,6 @@ class TestRabbitBroker(BrokerSuite):
     @pytest.fixture
     def unreachable(self):
         return RabbitBroker("amqp://guest:guest@127.0.0.1:1/")
-
-    @pytest.fixture
-    def wipe(self, rabbitmq_url, prefix):
-        async def wipe():
-            async with await aio_pika.connect(rabbitmq_url) as connection:
-                channel = await connection.channel()
-                for lane in (LANE, Lane("webhook", Priority.HIGH)):
-                    await channel.queue_delete(lane_name(prefix, lane, "."))
-
-        return wipe
 
     @pytest.fixture
     def put_foreign(self, rabbitmq_url, prefix):
