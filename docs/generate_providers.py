@@ -1,4 +1,4 @@
-"""Makes the tables of codes in the how-tos of e-mail, SMS and chat: ``python -m docs.generate_providers``.
+"""Makes the tables of codes in the how-tos of e-mail, SMS, push and chat: ``python -m docs.generate_providers``.
 
 The tables of the providers' modules decide; a test holds the pages to them.
 """
@@ -12,7 +12,8 @@ from typing import Any
 from notifykit.channels.chat import discord, slack
 from notifykit.channels.email import mailgun, postmark, sendgrid, ses
 from notifykit.channels.http_answers import Code
-from notifykit.channels.sms import twilio, vonage
+from notifykit.channels.push import apns, fcm, webpush
+from notifykit.channels.sms import sns, twilio, vonage
 
 FOLDER = Path(__file__).parent / "howto"
 END = "% Here ends what is made."
@@ -24,7 +25,8 @@ PAGES: Mapping[str, Mapping[str, tuple[Any, str]]] = {
         "postmark": (postmark, "`ErrorCode`"),
         "ses": (ses, "error"),
     },
-    "sms.md": {"twilio": (twilio, "`code`"), "vonage": (vonage, "`status`")},
+    "sms.md": {"twilio": (twilio, "`code`"), "vonage": (vonage, "`status`"), "sns": (sns, "`Code`")},
+    "push.md": {"fcm": (fcm, "`errorCode`"), "apns": (apns, "`reason`"), "webpush": (webpush, "status")},
     "chat.md": {"slack": (slack, "text"), "discord": (discord, "`code`")},
 }
 

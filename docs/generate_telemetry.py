@@ -30,6 +30,7 @@ COMMON = {
     "event_type": "The type of the event, such as `order.shipped`.",
     "fence": "The fence of the claim.",
     "lane": "The channel and, unless it is normal, the priority: `webhook:high`.",
+    "provider": "The vendor that reports: `sendgrid`.",
     "reason": "A stable code, such as `http_503` or `endpoint_paused`.",
     "tenant": "The tenant that owns the data.",
     "took": "The duration.",

@@ -17,14 +17,19 @@ if TYPE_CHECKING:
     from .admin import Explanation as Explanation
     from .admin import PersonExplanation as PersonExplanation
     from .admin import Preferences as Preferences
+    from .admin import Providers as Providers
     from .admin import RecipientInbox as RecipientInbox
     from .admin import Recipients as Recipients
+    from .admin import StoredTemplates as StoredTemplates
     from .admin import Subscriptions as Subscriptions
+    from .admin import Suppressions as Suppressions
     from .admin import TenantSettings as TenantSettings
+    from .admin import UnsubscribeLinks as UnsubscribeLinks
     from .admin.endpoints import Retry as Retry
     from .blocking import Blocking as Blocking
     from .catalog import EventCatalog as EventCatalog
     from .catalog import event as event
+    from .channels.accounts import Account as Account
     from .default import apublish as apublish
     from .default import apublish_many as apublish_many
     from .default import configure as configure
@@ -42,6 +47,7 @@ if TYPE_CHECKING:
     from .errors import InvalidEndpointError as InvalidEndpointError
     from .errors import InvalidEventError as InvalidEventError
     from .errors import InvalidInputError as InvalidInputError
+    from .errors import InvalidLinkError as InvalidLinkError
     from .errors import InvalidSubscriptionError as InvalidSubscriptionError
     from .errors import MissingExtraError as MissingExtraError
     from .errors import MissingKeyError as MissingKeyError
@@ -60,6 +66,10 @@ if TYPE_CHECKING:
     from .ingest import EventMapping as EventMapping
     from .ingest import Ingest as Ingest
     from .kit import Notifykit as Notifykit
+    from .models.access import AccessScope as AccessScope
+    from .models.access import ApiKey as ApiKey
+    from .models.access import ApiKeySecret as ApiKeySecret
+    from .models.access import Role as Role
     from .models.addresses import AddressState as AddressState
     from .models.addresses import Suppression as Suppression
     from .models.delivery import Attempt as Attempt
@@ -91,18 +101,29 @@ if TYPE_CHECKING:
     from .models.preferences import Scope as Scope
     from .models.preferences import Selector as Selector
     from .models.preferences import Setting as Setting
+    from .models.provider_account import ProviderAccount as ProviderAccount
     from .models.quiet_hours import QuietHours as QuietHours
     from .models.quiet_hours import Weekday as Weekday
     from .models.quiet_hours import Window as Window
+    from .models.receipt import ProviderReceipt as ProviderReceipt
+    from .models.receipt import ReceiptKind as ReceiptKind
     from .models.recipient import Consent as Consent
     from .models.recipient import Person as Person
     from .models.recipient import Recipient as Recipient
     from .models.recipient import RecipientAddress as RecipientAddress
     from .models.recipient import TenantPreferences as TenantPreferences
     from .models.retry import RetryPolicy as RetryPolicy
+    from .models.routing import RouteOptions as RouteOptions
     from .models.steps import Step as Step
     from .models.subscription import Subscription as Subscription
+    from .models.suppression import SuppressedAddress as SuppressedAddress
+    from .models.suppression import SuppressionEntry as SuppressionEntry
+    from .models.suppression import SuppressionReason as SuppressionReason
+    from .models.template import StoredTemplate as StoredTemplate
+    from .models.template import TemplateRevision as TemplateRevision
+    from .models.template import TenantTemplates as TenantTemplates
     from .models.throttle import Throttle as Throttle
+    from .models.unsubscribe import UnsubscribeScope as UnsubscribeScope
     from .options import EgressRules as EgressRules
     from .options import KitOptions as KitOptions
     from .policies.admit import Limits as Limits
@@ -128,16 +149,21 @@ _HOMES = {
             "Explanation",
             "PersonExplanation",
             "Preferences",
+            "Providers",
             "RecipientInbox",
             "Recipients",
+            "StoredTemplates",
             "Subscriptions",
+            "Suppressions",
             "TenantSettings",
+            "UnsubscribeLinks",
         ),
         ".admin",
     ),
     "Retry": ".admin.endpoints",
     "Blocking": ".blocking",
     **dict.fromkeys(("EventCatalog", "event"), ".catalog"),
+    "Account": ".channels.accounts",
     **dict.fromkeys(("apublish", "apublish_many", "configure", "default_kit", "publish", "publish_many"), ".default"),
     "Dispatcher": ".dispatch.runtime.dispatcher",
     **dict.fromkeys(("DispatchSettings", "LaneSettings"), ".dispatch.settings"),
@@ -152,6 +178,7 @@ _HOMES = {
             "InvalidEventError",
             "InvalidInputError",
             "InvalidSubscriptionError",
+            "InvalidLinkError",
             "MissingExtraError",
             "NewerSchemaError",
             "MissingKeyError",
@@ -185,11 +212,18 @@ _HOMES = {
     **dict.fromkeys(("AddressState", "Suppression"), ".models.addresses"),
     **dict.fromkeys(("Mute", "MuteSelector", "Purpose", "Scope", "Selector", "Setting"), ".models.preferences"),
     **dict.fromkeys(("QuietHours", "Weekday", "Window"), ".models.quiet_hours"),
+    **dict.fromkeys(("ProviderReceipt", "ReceiptKind"), ".models.receipt"),
     **dict.fromkeys(("Consent", "Person", "Recipient", "RecipientAddress", "TenantPreferences"), ".models.recipient"),
+    "ProviderAccount": ".models.provider_account",
+    **dict.fromkeys(("AccessScope", "ApiKey", "ApiKeySecret", "Role"), ".models.access"),
     "RetryPolicy": ".models.retry",
+    "RouteOptions": ".models.routing",
     "Step": ".models.steps",
     "Throttle": ".models.throttle",
     "Subscription": ".models.subscription",
+    **dict.fromkeys(("SuppressedAddress", "SuppressionEntry", "SuppressionReason"), ".models.suppression"),
+    **dict.fromkeys(("StoredTemplate", "TemplateRevision", "TenantTemplates"), ".models.template"),
+    "UnsubscribeScope": ".models.unsubscribe",
     "Limits": ".policies.admit",
     **dict.fromkeys(("AddressedChannel", "Channel", "Clock", "DeliveryFilter", "Store", "StoreStats"), ".ports"),
     "PublishOptions": ".publisher",
@@ -198,8 +232,12 @@ _HOMES = {
 }
 
 __all__ = [
+    "AccessScope",
+    "Account",
     "AddressState",
     "AddressedChannel",
+    "ApiKey",
+    "ApiKeySecret",
     "Attempt",
     "Blocking",
     "BrokerUnavailableError",
@@ -241,6 +279,7 @@ __all__ = [
     "InvalidEndpointError",
     "InvalidEventError",
     "InvalidInputError",
+    "InvalidLinkError",
     "InvalidSubscriptionError",
     "KeyRing",
     "KitOptions",
@@ -258,11 +297,15 @@ __all__ = [
     "PersonExplanation",
     "Preferences",
     "Priority",
+    "ProviderAccount",
+    "ProviderReceipt",
+    "Providers",
     "PublishOptions",
     "Purpose",
     "QuietHours",
     "RateLimit",
     "Receipt",
+    "ReceiptKind",
     "Recipient",
     "RecipientAddress",
     "RecipientInbox",
@@ -270,6 +313,8 @@ __all__ = [
     "Resource",
     "Retry",
     "RetryPolicy",
+    "Role",
+    "RouteOptions",
     "SchemaError",
     "Scope",
     "Selector",
@@ -283,16 +328,26 @@ __all__ = [
     "StoreStats",
     "StoreUnavailableError",
     "StoredEvent",
+    "StoredTemplate",
+    "StoredTemplates",
     "Subscriber",
     "Subscription",
     "Subscriptions",
+    "SuppressedAddress",
     "Suppression",
+    "SuppressionEntry",
+    "SuppressionReason",
+    "Suppressions",
     "TamperedError",
     "TelemetryEvent",
     "TemplateError",
+    "TemplateRevision",
     "TenantPreferences",
     "TenantSettings",
+    "TenantTemplates",
     "Throttle",
+    "UnsubscribeLinks",
+    "UnsubscribeScope",
     "ValueRefusedError",
     "VaultError",
     "Weekday",

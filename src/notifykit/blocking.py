@@ -13,19 +13,25 @@ from functools import partial
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, Unpack, overload
 
 from .admin import (
+    ApiKeys,
     Deliveries,
     Endpoints,
     Events,
     Preferences,
+    Providers,
     RecipientInbox,
     Recipients,
+    StoredTemplates,
     Subscriptions,
+    Suppressions,
     TenantSettings,
+    UnsubscribeLinks,
 )
 from .admin.endpoints import EndpointOptions
 from .admin.explain import PersonExplanation
 from .models.endpoint import Endpoint
 from .models.event import EventType, Receipt
+from .models.receipt import ProviderReceipt
 from .models.subscription import Subscription
 from .portal import Portal
 from .ports import StoreStats
@@ -80,6 +86,19 @@ class BlockingEndpoints(_Part):
     test = _Waits(Endpoints.test)
 
 
+class BlockingApiKeys(_Part):
+    """See :class:`~notifykit.admin.api_keys.ApiKeys`."""
+
+    create = _Waits(ApiKeys.create)
+    get = _Waits(ApiKeys.get)
+    list = _Waits(ApiKeys.list)
+    rotate = _Waits(ApiKeys.rotate)
+    revoke = _Waits(ApiKeys.revoke)
+    find = _Waits(ApiKeys.find)
+    issue_token = _Waits(ApiKeys.issue_token)
+    note_use = _Waits(ApiKeys.note_use)
+
+
 class BlockingSubscriptions(_Part):
     """See :class:`~notifykit.admin.subscriptions.Subscriptions`."""
 
@@ -127,10 +146,42 @@ class BlockingRecipients(_Part):
     import_ = _Waits(Recipients.import_)
     add_address = _Waits(Recipients.add_address)
     remove_address = _Waits(Recipients.remove_address)
+    register_device = _Waits(Recipients.register_device)
+    unregister_device = _Waits(Recipients.unregister_device)
     verify = _Waits(Recipients.verify)
     mark_gone = _Waits(Recipients.mark_gone)
     suppress = _Waits(Recipients.suppress)
     unsuppress = _Waits(Recipients.unsuppress)
+
+
+class BlockingSuppressions(_Part):
+    """See :class:`~notifykit.admin.suppressions.Suppressions`."""
+
+    add = _Waits(Suppressions.add)
+    check = _Waits(Suppressions.check)
+    remove = _Waits(Suppressions.remove)
+    page = _Waits(Suppressions.page)
+    import_ = _Waits(Suppressions.import_)
+    export = _Waits(Suppressions.export)
+    inbound_sms = _Waits(Suppressions.inbound_sms)
+
+
+class BlockingStoredTemplates(_Part):
+    """See :class:`~notifykit.admin.stored_templates.StoredTemplates`."""
+
+    save = _Waits(StoredTemplates.save)
+    get = _Waits(StoredTemplates.get)
+    list = _Waits(StoredTemplates.list)
+    history = _Waits(StoredTemplates.history)
+    rollback = _Waits(StoredTemplates.rollback)
+    remove = _Waits(StoredTemplates.remove)
+
+
+class BlockingUnsubscribeLinks(_Part):
+    """See :class:`~notifykit.admin.unsubscribe_links.UnsubscribeLinks`."""
+
+    follow = _Waits(UnsubscribeLinks.follow)
+    undo = _Waits(UnsubscribeLinks.undo)
 
 
 class BlockingPreferences(_Part):
@@ -143,6 +194,7 @@ class BlockingPreferences(_Part):
     quiet_hours = _Waits(Preferences.quiet_hours)
     consent = _Waits(Preferences.consent)
     matrix = _Waits(Preferences.matrix)
+    replace = _Waits(Preferences.replace)
 
 
 class BlockingTenantSettings(_Part):
@@ -152,6 +204,15 @@ class BlockingTenantSettings(_Part):
     set = _Waits(TenantSettings.set)
     unset = _Waits(TenantSettings.unset)
     localize = _Waits(TenantSettings.localize)
+
+
+class BlockingProviders(_Part):
+    """See :class:`~notifykit.admin.providers.Providers`."""
+
+    set = _Waits(Providers.set)
+    get = _Waits(Providers.get)
+    list = _Waits(Providers.list)
+    remove = _Waits(Providers.remove)
 
 
 class BlockingRecipientInbox(_Part):
@@ -174,11 +235,16 @@ class Blocking:
 
     def __init__(self, portal: Portal[Any]) -> None:
         self._portal = portal
+        self.api_keys = BlockingApiKeys(portal, lambda kit: kit.api_keys)
         self.endpoints = BlockingEndpoints(portal, lambda kit: kit.endpoints)
         self.subscriptions = BlockingSubscriptions(portal, lambda kit: kit.subscriptions)
         self.deliveries = BlockingDeliveries(portal, lambda kit: kit.deliveries)
         self.events = BlockingEvents(portal, lambda kit: kit.events)
         self.recipients = BlockingRecipients(portal, lambda kit: kit.recipients)
+        self.providers = BlockingProviders(portal, lambda kit: kit.providers)
+        self.suppressions = BlockingSuppressions(portal, lambda kit: kit.suppressions)
+        self.templates = BlockingStoredTemplates(portal, lambda kit: kit.templates)
+        self.unsubscribe_links = BlockingUnsubscribeLinks(portal, lambda kit: kit.unsubscribe_links)
 
     def inbox(self, recipient_id: str, *, tenant: str) -> BlockingRecipientInbox:
         """Return a person's in-app inbox; see :meth:`notifykit.Notifykit.inbox`."""
@@ -278,6 +344,11 @@ class Blocking:
             lambda kit: kit.explain(recipient_id, what, tenant=tenant, topic=topic, at=at)
         )
         return found
+
+    def record_receipts(self, receipts: Iterable[ProviderReceipt]) -> int:
+        """Store what providers report, and apply it; see :meth:`notifykit.Notifykit.record_receipts`."""
+        count: int = self._portal.call(lambda kit: kit.record_receipts(receipts))
+        return count
 
     def stats(self) -> StoreStats:
         """Return how much work waits."""

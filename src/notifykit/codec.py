@@ -228,6 +228,10 @@ def loads_unique(body: bytes, *, path: str = "") -> tuple[Any, list[str]]:
     Raises:
         ValueError: As :func:`loads`.
     """
+    value = _loads(body)
+    # Outside of texts a colon follows each key, and only keys; texts may add some, and then the slow way tells.
+    if len(_KEYS.findall(body)) == _count_keys(value):
+        return value, []
     value = _stdlib_loads(body, _object)
     problems: list[str] = []
     open_: list[tuple[str, Any]] = [(path, value)] if isinstance(value, (dict, list)) else []
@@ -238,6 +242,23 @@ def loads_unique(body: bytes, *, path: str = "") -> tuple[Any, list[str]]:
         steps = container.items() if isinstance(container, dict) else enumerate(container)
         open_ += [(join_path(here, step), item) for step, item in steps if isinstance(item, (dict, list))]
     return value, problems
+
+
+#: The end of a key, or the beginning of a text with a colon.
+_KEYS = re.compile(rb'"\s*:')
+
+
+def _count_keys(value: Any) -> int:
+    count, open_ = 0, [value]
+    while open_:
+        found = open_.pop()
+        if isinstance(found, dict):
+            count += len(found)
+            found = found.values()
+        elif not isinstance(found, list):
+            continue
+        open_ += [item for item in found if isinstance(item, (dict, list))]
+    return count
 
 
 class _Repeating(dict[str, Any]):
@@ -666,4 +687,6 @@ def _name(wanted: Any) -> str:
         return " or ".join(_name(part) for part in get_args(wanted))
     if get_origin(wanted) is tuple:
         return "list"
+    if get_origin(wanted) is Mapping:
+        return "object"
     return "null" if wanted is type(None) else str(getattr(wanted, "__name__", wanted))

@@ -23,9 +23,15 @@ CHANNELS: Final = "NOTIFYKIT_CHANNELS"
 PROVIDERS: Final[Mapping[str, str]] = {name: f"NOTIFYKIT_{name.upper()}" for name in ("email", "sms", "push", "chat")}
 BROKER: Final = "NOTIFYKIT_BROKER"
 TEMPLATES: Final = "NOTIFYKIT_TEMPLATES"
+PUBLIC_URL: Final = "NOTIFYKIT_PUBLIC_URL"
 KEYS: Final = "NOTIFYKIT_KEYS"
 ENVIRONMENT: Final = "NOTIFYKIT_ENV"
 ENCRYPT_PAYLOADS: Final = "NOTIFYKIT_ENCRYPT_PAYLOADS"
+#: What `notifykit serve` accepts: sites (CORS), and the tokens of an identity provider.
+ORIGINS: Final = "NOTIFYKIT_ORIGINS"
+JWT_ISSUER: Final = "NOTIFYKIT_JWT_ISSUER"
+JWT_AUDIENCE: Final = "NOTIFYKIT_JWT_AUDIENCE"
+JWKS_URL: Final = "NOTIFYKIT_JWKS_URL"
 FAILPOINTS: Final = "NOTIFYKIT_FAILPOINTS"
 
 #: Every variable that the library reads.
@@ -39,9 +45,14 @@ VARIABLES: Final = (
     *PROVIDERS.values(),
     BROKER,
     TEMPLATES,
+    PUBLIC_URL,
     KEYS,
     ENVIRONMENT,
     ENCRYPT_PAYLOADS,
+    ORIGINS,
+    JWT_ISSUER,
+    JWT_AUDIENCE,
+    JWKS_URL,
     FAILPOINTS,
 )
 

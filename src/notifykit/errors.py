@@ -23,8 +23,11 @@
     │       ├── MissingKeyError       its key is not in the key ring
     │       └── TamperedError         it was changed, or moved to another place
     ├── BrokerUnavailableError        the broker does not answer; what waits in the store is not lost
+    ├── InvalidLinkError              a link for unsubscribing was changed, is of another tenant, or has expired
     ├── TemplateError                 a template is missing, cannot be compiled, or failed
     ├── DestinationRefusedError       the egress rules refuse the destination; ``reason`` is a code
+    ├── ApiError                      (``notifykit.client``) the REST API refused a request
+    │   └── ApiUnavailableError       it did not answer
     └── VerificationError             (``notifykit.signing``) a received webhook is not authentic
 
 The response to a delivery is never an error: it is an :data:`~notifykit.models.outcome.Outcome`.
@@ -196,6 +199,19 @@ class TamperedError(VaultError):
 
 class BrokerUnavailableError(NotifykitError):
     """The broker does not answer or refuses; what waits is in the store and is handed over again."""
+
+
+class InvalidLinkError(NotifykitError):
+    """A link for unsubscribing does not work.
+
+    Attributes:
+        reason: ``malformed``, ``unknown_key``, ``tampered``, ``other_tenant`` or ``expired``; for the log, not for the
+            person who has the link.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the link for unsubscribing does not work: {reason}")
+        self.reason = reason
 
 
 class TemplateError(NotifykitError):

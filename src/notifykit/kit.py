@@ -29,14 +29,17 @@ from .models.endpoint import Endpoint
 from .models.event import EventType, Receipt, StoredEvent
 from .models.ids import EVENT, is_id
 from .models.inbox import IN_APP
+from .models.receipt import ProviderReceipt
 from .models.subscription import Subscription
 from .options import (
     PARTS,
     EgressRules,
+    GivenProviders,
     SystemClock,
     given_broker,
     given_channels,
     given_providers,
+    given_public_url,
     given_templates,
     unusable,
 )
@@ -46,28 +49,35 @@ from .portal import Portal
 from .ports import Broker, Channel, Clock, Inbox, Renderer, Store, StoreStats
 from .publisher import Publisher, PublishOptions, joined, sync_connection
 from .stores import StoreOptions, store_from_url
+from .vault import UnsubscribeTokens
 
 if TYPE_CHECKING:
     from .admin import (
+        ApiKeys,
         Deliveries,
         Endpoints,
         Events,
         Preferences,
+        Providers,
         RecipientInbox,
         Recipients,
+        StoredTemplates,
         Subscriptions,
+        Suppressions,
         TenantSettings,
+        UnsubscribeLinks,
     )
     from .admin.endpoints import EndpointOptions
     from .admin.explain import PersonExplanation
     from .admin.inbox_watch import InboxWatch
     from .blocking import Blocking
     from .channels.webhook import Guard
+    from .dispatch.receipts import Receipts
     from .dispatch.runtime.dispatcher import Dispatcher
     from .dispatch.settings import DispatchSettings
     from .ingest import Ingest, Mapper
     from .stores.sql.callers import AnyConnection, AnySession, SyncConnection, SyncSession
-    from .telemetry import Subscriber
+    from .telemetry import Subscriber, TelemetryEvent
     from .vault import KeyRing
 
 C = TypeVar("C", bound=type)
@@ -90,14 +100,18 @@ class Notifykit:
         channels: What deliveries go over beside webhooks: channels, or their URLs (``toy://``); by default what
             ``NOTIFYKIT_CHANNELS`` lists, with commas.  One whose name is ``webhook`` or ``in_app`` replaces ours.
         email: The provider of e-mails, such as ``smtp://user:password@host:587?sender=shop@example.org``; by default
-            ``NOTIFYKIT_EMAIL``.  With ``catch://`` messages are not sent: ``notifykit catch`` shows them.
+            ``NOTIFYKIT_EMAIL``.  With ``catch://`` messages are not sent: ``notifykit catch`` shows them.  Several
+            providers are URLs with ``||`` between them, or a list of URLs, :class:`Account` and
+            :class:`~notifykit.ports.Provider` objects.
         sms: The provider of text messages; by default ``NOTIFYKIT_SMS``.
-        push: The provider of pushes; by default ``NOTIFYKIT_PUSH``.
+        push: The provider of pushes, or several joined by `` && ``; by default ``NOTIFYKIT_PUSH``.
         chat: The provider of chat messages; by default ``NOTIFYKIT_CHAT``.
         broker: What carries tickets of due deliveries to workers, such as ``redis://localhost``; by default
             ``NOTIFYKIT_BROKER``.  Without one, workers claim deliveries from the store themselves.
         templates: The folder of the templates that messages for people are made of; by default
             ``NOTIFYKIT_TEMPLATES``.
+        public_url: Where people reach the page for unsubscribing (``https://notify.example.org``); by default
+            ``NOTIFYKIT_PUBLIC_URL``.  Marketing e-mails need it.
         egress: Where deliveries may go; by default what the environment says.
         store: A store of your own instead of ``url``.
         clock: A clock of your own, for tests.
@@ -115,12 +129,13 @@ class Notifykit:
         *,
         event_types: Iterable[type | EventType] = (),
         channels: Iterable[Channel | str] | None = None,
-        email: str | None = None,
-        sms: str | None = None,
-        push: str | None = None,
-        chat: str | None = None,
+        email: GivenProviders | None = None,
+        sms: GivenProviders | None = None,
+        push: GivenProviders | None = None,
+        chat: GivenProviders | None = None,
         broker: str | Broker | None = None,
         templates: str | os.PathLike[str] | None = None,
+        public_url: str | None = None,
         egress: EgressRules | None = None,
         limits: Limits = DEFAULT_LIMITS,
         store: Store | None = None,
@@ -145,6 +160,7 @@ class Notifykit:
         self._providers = given_providers({"email": email, "sms": sms, "push": push, "chat": chat})
         self._broker = given_broker(broker)
         self._templates = given_templates(templates)
+        self.public_url = given_public_url(public_url)
         self._channels: list[Channel] | None = None
         self._clock = clock or SystemClock()
         self._limits = limits
@@ -153,6 +169,7 @@ class Notifykit:
         self._is_private: bool = getattr(self.store, "private", False)
         self._subscribers = tuple(subscribers)
         self._publisher = Publisher(self.store, self.catalog, self._clock, limits)
+        self._tokens = UnsubscribeTokens(_ring_of(self.store, keys, environment))
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opening: asyncio.Lock | None = None
         self._is_closed = False
@@ -163,6 +180,7 @@ class Notifykit:
         self._pid = os.getpid()
         self._guard: Guard | None = None
         self._inbox_watch: InboxWatch | None = None
+        self._receipts: Receipts | None = None
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -450,11 +468,46 @@ class Notifykit:
         return Events(self.store)
 
     @property
+    def api_keys(self) -> ApiKeys:
+        """Keys of the REST API: create, rotate, revoke."""
+        from .admin import ApiKeys
+
+        return ApiKeys(self.store, self._clock)
+
+    @property
     def recipients(self) -> Recipients:
         """Persons: save, import, export, erase, and what is known of their addresses."""
         from .admin import Recipients
 
         return Recipients(self.store, self._clock)
+
+    @property
+    def providers(self) -> Providers:
+        """Provider accounts that tenants have themselves: set, look, remove."""
+        from .admin import Providers
+
+        return Providers(self.store, self._clock, lambda: self._the_guard().vet)
+
+    @property
+    def suppressions(self) -> Suppressions:
+        """Addresses that must not be used: add, check, remove, import, export."""
+        from .admin import Suppressions
+
+        return Suppressions(self.store, self._clock)
+
+    @property
+    def templates(self) -> StoredTemplates:
+        """Templates that tenants have stored in place of the host's: save, history, rollback."""
+        from .admin import StoredTemplates
+
+        return StoredTemplates(self.store, self._clock, self._templates)
+
+    @property
+    def unsubscribe_links(self) -> UnsubscribeLinks:
+        """Links by which people stop what they are told: make them, and do what they say."""
+        from .admin import UnsubscribeLinks
+
+        return UnsubscribeLinks(self.store, self._clock, self._tokens, self.public_url)
 
     @checked(recipient_id=checks.identifier)
     def preferences(self, recipient_id: str, *, tenant: str) -> Preferences:
@@ -621,6 +674,7 @@ class Notifykit:
 
     def _make_channels(self) -> list[Channel]:
         from .channels.plain import PlainRenderer
+        from .channels.tenant_accounts import TenantAccounts
 
         renderer = self.renderer(PlainRenderer())
         own: dict[str, dict[str, Any]] = {
@@ -628,7 +682,8 @@ class Notifykit:
         }
         if (store := _inboxes_of(self.store)) is not None:
             own[IN_APP] = {"store": store, "renderer": renderer}
-        return channels_of(self._given_channels, own, self._providers, renderer)
+        tenants = TenantAccounts(self.store)
+        return channels_of(self._given_channels, own, self._providers, renderer, tenants)
 
     @property
     def channels(self) -> Sequence[Channel]:
@@ -646,12 +701,14 @@ class Notifykit:
             TemplateError: A file of the folder has no name of a template.
         """
         from .templates import MethodRenderer
+        from .templates.unsubscribe import MarketingRenderer, UnsubscribeUrls
 
+        urls = UnsubscribeUrls(self._tokens, self.public_url, self.catalog)
         if self._templates is not None:
             from .templates import Templates
 
-            otherwise = Templates(self._templates, otherwise=otherwise)
-        return MethodRenderer(self.catalog, otherwise)
+            otherwise = Templates(self._templates, otherwise=otherwise, urls=urls)
+        return MarketingRenderer(MethodRenderer(self.catalog, otherwise), urls)
 
     def _known_channels(self) -> Sequence[Channel]:
         """Return the channels of this kit, to ask them about addresses."""
@@ -733,6 +790,44 @@ class Notifykit:
             now=at or self._clock.now(),
         )
 
+    @checked(receipts=checks.iterable)
+    async def record_receipts(self, receipts: Iterable[ProviderReceipt]) -> int:
+        """Store what providers report, and apply what follows from it.
+
+        An address that does not exist is marked as gone, one whose person complains or unsubscribes is suppressed, and
+        a delivery that ended as ``uncertain`` is delivered if its message has arrived.  The same receipt may be given
+        any number of times, and receipts in any order.  ``notifykit.contrib.provider_receipts`` does this for what
+        vendors send.
+
+        Returns:
+            How many belong to a delivery that is known; the others wait for theirs for a day.
+
+        Raises:
+            StoreUnavailableError: The database does not answer; give them again.
+        """
+        from .dispatch.receipts import Receipts
+
+        await self._ensure_open()
+        if self._receipts is None:
+            self._receipts = Receipts(self.store, self._clock, self.tell)
+        return await self._receipts.record(list(receipts))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the store is connected."""
+        return self._loop is not None
+
+    @property
+    def clock(self) -> Clock:
+        """What tells this kit the time."""
+        return self._clock
+
+    def tell(self, event: TelemetryEvent) -> None:
+        """Log a telemetry event, and hand it to the subscribers of this kit."""
+        from .telemetry import tell
+
+        tell(event, self._subscribers)
+
     async def stats(self) -> StoreStats:
         """Return how much work waits."""
         return await self.store.stats(now=self._clock.now())
@@ -767,6 +862,7 @@ class Notifykit:
             chat=self._providers.get("chat", ""),
             broker=self._broker or "",
             templates=self._templates or "",
+            public_url=self.public_url or "",
             egress=self.egress,
             limits=self._limits,
             store=None if again else self.store,
@@ -775,6 +871,7 @@ class Notifykit:
             **(options if again else {}),
         )
         twin.catalog = self.catalog
+        twin._tokens = self._tokens
         twin._publisher = Publisher(twin.store, self.catalog, self._clock, self._limits)
         return twin
 
@@ -784,6 +881,17 @@ def _url_of(engine: Any) -> str | None:
     url = getattr(engine, "url", None)
     render = getattr(url, "render_as_string", None)
     return render(hide_password=False) if callable(render) else None
+
+
+def _ring_of(store: Any, keys: KeyRing | None, environment: str | None) -> Callable[[], KeyRing]:
+    """Return what finds the keys of a store: its own, or else as if it were a database."""
+    from .vault import Vault
+    from .vault.development import state_file
+
+    is_private: bool = getattr(store, "private", False)
+    own: Vault | None = getattr(getattr(store, "encryption", None), "vault", None)
+    vault = own or Vault(keys, environment, is_local=is_private, file=None if is_private else state_file())
+    return lambda: vault.ring
 
 
 def _inboxes_of(store: Any) -> Inbox | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
@@ -11,14 +12,15 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 
 from .brokers import broker_from_url
-from .channels import provider_channel_from_url
-from .environment import ALLOW, ALLOW_HTTP, ALLOW_NAMES, BROKER, CHANNELS, PROVIDERS, TEMPLATES, switch
+from .channels import routed_channel
+from .channels.accounts import Account, accounts_of
+from .environment import ALLOW, ALLOW_HTTP, ALLOW_NAMES, BROKER, CHANNELS, PROVIDERS, PUBLIC_URL, TEMPLATES, switch
 from .errors import ConfigurationError, MissingExtraError
 from .models import checks
 from .models.checks import field_check, optional
 from .models.event import EventType
 from .policies.admit import Limits
-from .ports import Broker, Channel, Clock, Store
+from .ports import Broker, Channel, Clock, Provider, Store
 from .stores import StoreOptions
 
 if TYPE_CHECKING:
@@ -63,18 +65,27 @@ def given_channels(given: Iterable[Channel | str] | None) -> tuple[Channel | str
     return channels
 
 
-def given_providers(given: Mapping[str, str | None]) -> dict[str, str]:
-    """Return the URL of the provider of each channel to people, by default that of the environment.
+#: What may be given for the provider of a channel: a URL, several with ``||`` between them, objects, or a list.
+GivenProviders = str | Provider | Account | Sequence[str | Provider | Account]
+
+
+def given_providers(given: Mapping[str, GivenProviders | None]) -> dict[str, tuple[Account, ...]]:
+    """Return the accounts of each channel to people, by default those of the environment.
 
     Raises:
         ConfigurationError: One is not acceptable.
     """
-    urls = {name: os.environ.get(PROVIDERS[name], "").strip() if url is None else url for name, url in given.items()}
-    for name, url in urls.items():
-        if url:
+    accounts: dict[str, tuple[Account, ...]] = {}
+    for name, providers in given.items():
+        wanted = os.environ.get(PROVIDERS[name], "").strip() if providers is None else providers
+        if not isinstance(wanted, str | tuple) or wanted:
+            try:
+                accounts[name] = accounts_of(wanted)
+            except ConfigurationError as error:
+                raise unusable([f"{name}: {error}"]) from None
             with contextlib.suppress(MissingExtraError):  # which a process that only publishes need not have
-                provider_channel_from_url(name, url)
-    return {name: url for name, url in urls.items() if url}
+                routed_channel(name, accounts[name])
+    return accounts
 
 
 def given_broker(given: str | Broker | None) -> str | Broker | None:
@@ -100,6 +111,29 @@ def given_templates(given: str | os.PathLike[str] | None) -> str | None:
     if folder and not os.path.isdir(folder):  # noqa: PTH112 - Path refuses what is no name of a file
         raise unusable([f"templates: {folder[:200]!r} is not a folder"])
     return folder or None
+
+
+#: Letters of a URL, without those that would end it in a header field.
+_PUBLIC_URL = re.compile(
+    r"(https://|http://(?:localhost|127\.0\.0\.1|\[::1\])(?=[:/]|$))[^\s/?#@<>\\]*(/[^\s?#<>\\]*)?"
+)
+_MAX_PUBLIC_URL = 300
+
+
+def given_public_url(given: str | None) -> str | None:
+    """Return where people reach the pages of this library, by default that of the environment, without a last slash.
+
+    Raises:
+        ConfigurationError: It is no such URL.
+    """
+    url = (os.environ.get(PUBLIC_URL, "") if given is None else given).strip().rstrip("/")
+    name = PUBLIC_URL if given is None else "public_url"
+    if url and not (len(url) <= _MAX_PUBLIC_URL and url.isascii() and _PUBLIC_URL.fullmatch(url) and len(url) > 8):
+        what = (
+            "must be like https://notify.example.org, in ASCII, without query and user; http:// is for localhost only"
+        )
+        raise unusable([f"{name}: {url[:80]!r} {what}"])
+    return url or None
 
 
 def unusable(problems: Sequence[str]) -> ConfigurationError:
@@ -197,14 +231,26 @@ class EgressRules:
         return Guard(self.allow, allow_http=self.allow_http, allow_names=self.allow_names)
 
 
+_url = checks.text(most=8192, empty=True)
+
+
+def _providers(value: object) -> str | None:
+    if isinstance(value, str):
+        return _url(value)
+    if isinstance(value, list | tuple | Account) or checks.having("send", "aclose", what="Provider")(value) is None:
+        return None  # what they are made of is judged when they are taken apart
+    return f"must be the URL of a provider, an Account, a Provider or a list of these, not {checks.kind_of(value)}"
+
+
 #: What a kit is made of.
 PARTS: Mapping[str, checks.Check] = {
     "url": optional(checks.text(most=4096)),
     "event_types": checks.iterable,
     "channels": optional(checks.iterable),
-    **dict.fromkeys(PROVIDERS, optional(checks.text(most=4096, empty=True))),
+    **dict.fromkeys(PROVIDERS, optional(_providers)),
     "broker": optional(_broker_or_url),
     "templates": optional(checks.instance(str, os.PathLike)),
+    "public_url": optional(checks.text(most=4096, empty=True)),
     "egress": optional(checks.instance(EgressRules)),
     "limits": checks.instance(Limits),
     "store": optional(checks.having("open", "append", "claim", what="Store")),
@@ -221,12 +267,13 @@ class KitOptions(StoreOptions, total=False):
 
     event_types: Iterable[type | EventType]
     channels: Iterable[Channel | str] | None
-    email: str | None
-    sms: str | None
-    push: str | None
-    chat: str | None
+    email: GivenProviders | None
+    sms: GivenProviders | None
+    push: GivenProviders | None
+    chat: GivenProviders | None
     broker: str | Broker | None
     templates: str | os.PathLike[str] | None
+    public_url: str | None
     egress: EgressRules | None
     limits: Limits
     store: Store | None

@@ -35,6 +35,7 @@ class DeliveryAttempted:
         due_in: Until the next attempt, if one follows.
         took: From the start of the attempt to its outcome.
         waited: From publishing to the start of the attempt.
+        account: The provider's account that carried the message, without secrets.
     """
 
     name: ClassVar[str] = "delivery.attempted"
@@ -55,6 +56,7 @@ class DeliveryAttempted:
     due_in: timedelta | None
     took: timedelta
     waited: timedelta
+    account: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -174,6 +176,69 @@ class AddressGone:
 
 
 @attrs.frozen(kw_only=True)
+class AddressSuppressed:
+    """An address of a recipient is not used any more for some purposes: the person has complained or unsubscribed.
+
+    Attributes:
+        recipient_id: The host's own id of the person.
+        channel: Of the address.
+        purposes: For which, joined by commas.
+        reason: ``complaint``, ``unsubscribe`` or ``stop``.
+    """
+
+    name: ClassVar[str] = "recipient.address_suppressed"
+    level: ClassVar[int] = logging.INFO
+
+    recipient_id: str
+    tenant: str
+    channel: str
+    purposes: str
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class ReceiptRecorded:
+    """A provider has reported what became of a message.
+
+    Attributes:
+        kind: ``sent``, ``deferred``, ``failed``, ``delivered``, ``opened``, ``clicked``, ``bounced``, ``unsubscribed``
+            or ``complained``.
+        code: The provider's own code.
+    """
+
+    name: ClassVar[str] = "receipt.recorded"
+    level: ClassVar[int] = logging.INFO
+
+    provider: str
+    kind: str
+    code: str | None
+    delivery_id: str
+    tenant: str
+    channel: str
+
+
+@attrs.frozen(kw_only=True)
+class BouncesUnusual:
+    """So many addresses bounce that the fault is likely ours: no address is marked as gone because of it.
+
+    Look for what is wrong with the sender, its domain or the account, or with the list of addresses.
+
+    Attributes:
+        tenant: Whose messages; empty for those of all tenants together.
+        bounced: Definitive bounces of the last minutes, …
+        total: … out of so many receipts that say what became of a message.
+    """
+
+    name: ClassVar[str] = "provider.bouncing"
+    level: ClassVar[int] = logging.ERROR
+
+    provider: str
+    tenant: str
+    bounced: int
+    total: int
+
+
+@attrs.frozen(kw_only=True)
 class CircuitOpened:
     """An endpoint or a provider's account keeps failing; deliveries wait between probes and use up no attempts.
 
@@ -284,6 +349,31 @@ class RenderingFailed:
     error: str
 
 
+@attrs.frozen(kw_only=True)
+class ActionAudited:
+    """A request over the REST API changed something other than by publishing, or an operator sent one.
+
+    Attributes:
+        action: The operation, such as ``update_endpoint``.
+        subject: Who it was: the id of the API key, the subject of the token, or the person.
+        role: Of the caller.
+        target: The ids in the path, if there are any.
+        status: The HTTP status that it was answered with: also what was refused is reported.
+        request_id: What the response calls the request.
+    """
+
+    name: ClassVar[str] = "action.audited"
+    level: ClassVar[int] = logging.INFO
+
+    action: str
+    subject: str
+    role: str
+    tenant: str
+    target: str | None
+    status: int
+    request_id: str
+
+
 TelemetryEvent = (
     DeliveryAttempted
     | DeliveryNotSent
@@ -293,6 +383,9 @@ TelemetryEvent = (
     | EndpointDisabled
     | SubscriptionDisabled
     | AddressGone
+    | AddressSuppressed
+    | ReceiptRecorded
+    | BouncesUnusual
     | CircuitOpened
     | CircuitClosed
     | SendingPaused
@@ -300,6 +393,7 @@ TelemetryEvent = (
     | WorkerOutdated
     | ChannelFailed
     | RenderingFailed
+    | ActionAudited
 )
 
 Subscriber = Callable[[TelemetryEvent], None]

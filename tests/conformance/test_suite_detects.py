@@ -442,6 +442,42 @@ class CountsEverything(MemoryStore):
         return stats._replace(unplanned=len(self._tables.outbox))
 
 
+class ForgetsEarlyReceipts(MemoryStore):
+    async def record_receipts(self, records, *, now):
+        found = await super().record_receipts(records, now=now)
+        self._tables.receipts._waiting.clear()
+        return found
+
+
+class ForgetsReceiptsWhenFound(MemoryStore):
+    """Finds a receipt that has waited once, whatever becomes of it."""
+
+    async def record_receipts(self, records, *, now):
+        found = await super().record_receipts(records, now=now)
+        if not records:
+            self._tables.receipts._waiting.clear()
+        return found
+
+
+class ShowsTheLastReceipt(MemoryStore):
+    async def record_receipts(self, records, *, now):
+        return await super().record_receipts([record._replace(rank=now.timestamp()) for record in records], now=now)
+
+
+class ConfirmsAnything(MemoryStore):
+    async def record_receipts(self, records, *, now):
+        return await super().record_receipts([record._replace(confirms=True) for record in records], now=now)
+
+
+class CountsReceiptsTwice(MemoryStore):
+    async def record_receipts(self, records, *, now):
+        others = [
+            record._replace(receipt=attrs.evolve(record.receipt, id=f"{at} {record.receipt.id}"))
+            for at, record in enumerate(records)
+        ]
+        return await super().record_receipts(others, now=now)
+
+
 SABOTAGE: list[tuple[Callable[[], MemoryStore], str, dict[str, object]]] = [
     (AnyFence, "test_a_zombies_record_changes_nothing", {}),
     (AnyFence, "test_a_delivery_is_recorded_once_for_each_claim", {}),
@@ -519,6 +555,11 @@ SABOTAGE: list[tuple[Callable[[], MemoryStore], str, dict[str, object]]] = [
     (SendsTwoOfAGroup, "test_a_redriven_delivery_waits_for_a_later_one_that_is_being_sent", {}),
     (LeavesBlocked, "test_every_end_unblocks_the_next_one", {"end": finish}),
     (LeavesBlocked, "test_a_cancelled_follower_is_skipped", {}),
+    (ForgetsEarlyReceipts, "test_a_receipt_that_comes_too_early_waits", {}),
+    (ForgetsReceiptsWhenFound, "test_a_receipt_that_comes_too_early_waits", {}),
+    (ShowsTheLastReceipt, "test_the_strongest_receipt_is_shown_first", {}),
+    (ConfirmsAnything, "test_an_uncertain_delivery_is_delivered_once_it_is_confirmed", {}),
+    (CountsReceiptsTwice, "test_a_receipt_is_stored_once", {}),
 ]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from docs import generate_decisions, generate_providers, generate_telemetry
+from docs import generate_decisions, generate_providers, generate_rest, generate_telemetry
 from notifykit import telemetry
 from notifykit.models.delivery import DeliveryState
 from notifykit.models.retry import DEFAULT_RETRY
@@ -21,6 +21,11 @@ def test_the_telemetry_page_is_fresh() -> None:
     written = generate_telemetry.PAGE.read_text("utf-8")
 
     assert generate_telemetry.page() == written, "run: python -m docs.generate_telemetry"
+
+
+def test_the_page_of_the_rest_api_is_fresh() -> None:
+    """It is what its generator makes now of the table of routes."""
+    assert generate_rest.page() == generate_rest.PAGE.read_text("utf-8"), "run: python -m docs.generate_rest"
 
 
 def test_the_telemetry_page_has_every_event() -> None:

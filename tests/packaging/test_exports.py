@@ -22,6 +22,7 @@ DOCUMENTED = (
     "notifykit.blocking",
     "notifykit.catalog",
     "notifykit.channels.webhook",
+    "notifykit.client",
     "notifykit.errors",
     "notifykit.models.outcome",  # for authors of channels
     "notifykit.ports",
@@ -29,6 +30,7 @@ DOCUMENTED = (
     "notifykit.telemetry",
     "notifykit.templates",
     "notifykit.testing",
+    "notifykit.web",
 )
 
 

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from operator import attrgetter
 from typing import Any
 
@@ -34,6 +35,8 @@ from notifykit import (
 from notifykit.models.circuit import OpenCircuit
 from notifykit.models.delivery import Attempt, DeliveryState, DigestEntry, Lane, Priority
 from notifykit.models.inbox import InboxFilter
+from notifykit.models.provider_account import ProviderAccount
+from notifykit.models.receipt import ReceiptRecord
 from notifykit.models.recipient import Recipient, TenantPreferences
 from notifykit.models.subscription import MatchQuery, Subscription
 from notifykit.ports import DeliveryFilter, Digests, Inbox, Move, Outstanding, Record, Settlement
@@ -41,11 +44,14 @@ from notifykit.stores.sql import migrate
 from notifykit.stores.sql.schema import metadata, outbox, subscription_index
 from notifykit.stores.sql.upgrade import migrate as upgrade
 from notifykit.testing import (
+    make_attempt,
     make_delivery,
     make_endpoint,
     make_event,
     make_inbox_item,
+    make_receipt,
     make_recipient,
+    make_record,
     make_subscription,
 )
 from notifykit.testing.suites.store.steps import acquire, load, save_circuit
@@ -54,7 +60,7 @@ from tests.databases import new_database
 ACME = "acme"
 LEASE = timedelta(minutes=1)
 #: The schema that the newest migration starts from.
-BEFORE_HEAD = "0010"
+BEFORE_HEAD = "0015"
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -571,7 +577,84 @@ async def test_deliveries_of_schema_0009_carry_no_digest(fresh_url):
     assert digest is None
 
 
-async def test_what_is_handed_over_is_due_in_schema_0010(fresh_url):
+async def test_receipts_find_messages_of_schema_0010(fresh_url):
+    """What was sent before is found by its reference; receipts do not outlive a step back."""
+    await upgrade(fresh_url)
+    event = make_event(at=at(1))
+    new = make_delivery(event, "user:1", channel="email", address="a@example.org")
+    record = ReceiptRecord(make_receipt(reference="ref-1"), 3, True)
+    async with Notifykit(fresh_url, create=False) as kit:
+        await kit.store.append([event])
+        (taken,) = await kit.store.take(9, now=at(2), lease=LEASE)
+        await kit.store.settle([Settlement(taken.id, 1, [new])], now=at(2), lease=LEASE, worker="w")
+        (claim,) = await kit.store.claim(Lane("email", Priority.NORMAL), 9, now=at(3), lease=LEASE, worker="w")
+        attempt = make_attempt(claim, at=at(3), reference="ref-1")
+        await kit.store.record([make_record(claim, DeliveryState.DELIVERED, at=at(3), attempt=attempt)])
+        before = await kit.store.record_receipts([record], now=at(4))
+
+    await _downgrade(fresh_url, "0010")
+    await upgrade(fresh_url)
+
+    async with Notifykit(fresh_url, create=False) as kit:
+        found = [await kit.store.find_deliveries(ACME, DeliveryFilter(), limit=9)]
+        after = await kit.store.record_receipts([record], now=at(5))
+        found.append(await kit.store.find_deliveries(ACME, DeliveryFilter(), limit=9))
+    assert [[new.id], [new.id]] == [[match.delivery.id for match in matches] for matches in (before, after)]
+    assert [[None], ["delivered"]] == [[delivery.receipt for delivery in each] for each in found]
+
+
+async def test_attempts_of_schema_0010_name_no_account(fresh_url):
+    """They are read as before; what only the newer version knows does not outlive a step back."""
+    await upgrade(fresh_url)
+    event = make_event(at=at(1))
+    new = make_delivery(event, "user:1", channel="sms", address="+4915100")
+    async with Notifykit(fresh_url, create=False) as kit:
+        await kit.store.append([event])
+        (taken,) = await kit.store.take(9, now=at(2), lease=LEASE)
+        await kit.store.settle([Settlement(taken.id, 1, [new])], now=at(2), lease=LEASE, worker="w")
+        for number, state in ((1, DeliveryState.PENDING), (2, DeliveryState.DELIVERED)):
+            (claim,) = await kit.store.claim(
+                Lane("sms", Priority.NORMAL), 9, now=at(2 + number), lease=LEASE, worker="w"
+            )
+            attempt = Attempt(
+                new.id, number, at(3), timedelta(0), "accepted", account="twilio://key-1", cost=Decimal("0.075")
+            )
+            await kit.store.record([Record(new.id, claim.fence, state, None, at(3), at(3), attempt)])
+        before = await kit.store.attempts(ACME, new.id)
+        await kit.store.save(ProviderAccount(tenant=ACME, id="sms", url="twilio://A:B@"))
+
+    await _downgrade(fresh_url, "0010")
+    await upgrade(fresh_url)
+
+    async with Notifykit(fresh_url, create=False) as kit:
+        after = await kit.store.attempts(ACME, new.id)
+        accounts = await kit.store.page(ProviderAccount, ACME, limit=9)
+    assert [("twilio://key-1", Decimal("0.075"))] * 2 == [(one.account, one.cost) for one in before]
+    assert [one._replace(account=None, cost=None) for one in before] == after
+    assert [] == accounts
+
+
+async def test_keys_begin_with_schema_0013(fresh_url):
+    """Endpoints from before stay, also when a step back has removed the keys, which then begin anew."""
+    await upgrade(fresh_url, "0010")
+    _run_sql(
+        fresh_url, ENDPOINT_BEFORE_0004.replace("updated_at)", "updated_at, version)").replace("5, 5)", "5, 5, 1)")
+    )
+    found = []
+
+    for _ in range(2):
+        await upgrade(fresh_url)
+        async with Notifykit(fresh_url, create=False) as kit:
+            before = await kit.api_keys.list(tenant=ACME)
+            issued = await kit.api_keys.create(tenant=ACME, role="viewer")
+            owner = await kit.api_keys.find(issued.secret)
+            found.append((len(before), owner == issued.key, len((await load(kit.store, ACME)).endpoints)))
+        await _downgrade(fresh_url, "0010")
+
+    assert [(0, True, 1)] * 2 == found
+
+
+async def test_what_is_handed_over_is_due_in_schema_0015(fresh_url):
     """A step back makes it due as it was, because that schema knows no broker; nothing is handed over afterwards."""
     await upgrade(fresh_url)
     event, lane = make_event(at=at(1)), Lane("webhook", Priority.NORMAL)
@@ -582,7 +665,7 @@ async def test_what_is_handed_over_is_due_in_schema_0010(fresh_url):
         await kit.store.settle([Settlement(taken.id, 1, [new])], now=at(2), lease=LEASE, worker="w")
         handed = await kit.store.hand_off(lane, 9, now=at(2), hold=timedelta(days=1), most=Outstanding(9, 9, 9))
 
-    await _downgrade(fresh_url, "0010")
+    await _downgrade(fresh_url, "0015")
     await upgrade(fresh_url)
 
     async with Notifykit(fresh_url, create=False) as kit:
@@ -607,6 +690,24 @@ async def test_a_step_back_makes_the_schema_before(fresh_url):
     assert (BEFORE_HEAD, migrate.HEAD) == (down, up)
     async with Notifykit(fresh_url, create=False) as kit:
         assert 0 == (await kit.stats()).unplanned
+
+
+async def test_lists_and_templates_are_added_beside_what_is_there(fresh_url):
+    """A database of schema 0010 with people in it gets the tables; going back drops only these."""
+    await upgrade(fresh_url)
+    async with Notifykit(fresh_url, create=False) as kit:
+        ada = await kit.recipients.save("user:42", tenant=ACME, email="ada@example.org")
+        await kit.suppressions.add("email", "ada@example.org", tenant=ACME)
+
+    down = await _downgrade(fresh_url, "0010")
+    await upgrade(fresh_url)
+
+    async with Notifykit(fresh_url, create=False) as kit:
+        kept, listed = await kit.recipients.get("user:42", tenant=ACME), await kit.suppressions.page(tenant=ACME)
+        added = await kit.suppressions.add("email", "ada@example.org", tenant=ACME, reason="complaint")
+        found = await kit.suppressions.check("email", "ADA@example.org", tenant=ACME)
+        templates = await kit.templates.list(tenant=ACME)
+    assert ("0010", ada, [], added, []) == (down, kept, listed, found, templates)
 
 
 async def test_a_downgraded_schema_can_be_upgraded_again(fresh_url):

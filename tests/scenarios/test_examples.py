@@ -238,3 +238,54 @@ def test_the_examples_own_tests_pass(example, name):
 
     assert 0 == done.returncode, done.stdout + done.stderr
     assert " passed" in done.stdout
+
+
+@pytest.mark.thorough
+def test_the_server_delivers_with_one_command(example):
+    """From an empty folder to a webhook that its own receiver took, and an inbox that its key reads; printed once."""
+    folder, port = example("server"), str(free_port())
+
+    @contextlib.contextmanager
+    def started() -> Iterator[subprocess.Popen[str]]:
+        with subprocess.Popen(
+            [sys.executable, "app.py"],
+            cwd=folder,
+            env=environment(PORT=port),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.terminate()
+
+    def lines(process: subprocess.Popen[str], last: str) -> list[str]:
+        assert process.stdout is not None
+        found: list[str] = []
+        for line in process.stdout:
+            found.append(line)
+            if last in line:
+                break
+        return found
+
+    with started() as process:
+        said = lines(process, "demo receiver: order.shipped {'order_id': 'A-1'}")
+        (key,) = [line.split()[-1] for line in said if "API key" in line]
+        headers = {"Authorization": f"Bearer {key}"}
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=30) as client:
+            inbox = client.get("/v1/inbox/user:42").raise_for_status().json()
+            until(lambda: client.get("/v1/deliveries", params={"state": "delivered"}).json()["data"], "a delivery")
+    with started() as process, httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=30) as client:
+
+        def answers() -> bool:
+            with contextlib.suppress(httpx.TransportError):
+                return client.get("/readyz").is_success
+            return False
+
+        until(answers, "the second start")
+        client.post("/v1/events", json={"type": "order.shipped", "data": {"order_id": "A-2"}}).raise_for_status()
+        again = lines(process, "A-2")
+
+    assert ["Order A-1 is on its way"] == [item["title"] for item in inbox["data"]]
+    assert not [line for line in again if "API key" in line]

@@ -33,9 +33,11 @@ from notifykit import (
     Priority,
     RetryPolicy,
 )
-from notifykit.errors import MissingKeyError, TamperedError
+from notifykit.errors import MissingKeyError, StoreError, TamperedError
 from notifykit.models.delivery import Lane
 from notifykit.models.inbox import InboxItem, UnreadableInboxItem
+from notifykit.models.provider_account import ProviderAccount
+from notifykit.models.unreadable import UnreadableProviderAccount
 from notifykit.ports import TAMPERED, Inbox, Rekeys, Store
 from notifykit.signing import generate_secret
 from notifykit.stores import store_from_url
@@ -567,6 +569,36 @@ async def test_an_answer_that_looks_encrypted_is_kept_as_it_is(store_url):
 
 
 # ── other keys ─────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_the_accounts_of_tenants_are_encrypted(store_url, caplog):
+    """They open under a new key after a rewrap; one whose key is gone is not replaced by mistake."""
+    secret = "canary-of-an-account-0123456789"
+    async with kit_on(store_url, OLD) as kit:
+        shown = await kit.providers.set("email", f"postmark://{secret}@?sender=a@b.example", tenant="acme")
+    found = dump(store_url)
+    async with kit_on(store_url, NEW) as kit:
+        (locked,) = await kit.store.get(ProviderAccount, "acme", ["email"])
+        surveyed = await rekeys(kit.store).survey()
+        with pytest.raises(MissingKeyError):
+            await kit.store.save(locked)
+    async with kit_on(store_url, BOTH) as kit:
+        rewrapped, again = [await rekeys(kit.store).rewrap() for _ in range(2)]
+    async with kit_on(store_url, NEW) as kit:
+        (opened,) = await kit.store.get(ProviderAccount, "acme", ["email"])
+    run_sql(store_url, update(s.provider_accounts).values(id="fax"))
+    async with kit_on(store_url, NEW) as kit:
+        (damaged,) = await kit.store.page(ProviderAccount, "acme", limit=9)
+        with pytest.raises(StoreError, match="cannot be read"):
+            await kit.store.save(damaged)
+
+    assert [] == hits(found, secret)
+    assert secret not in caplog.text + repr(shown) + repr(opened)
+    assert "postmark://***@?sender=a@b.example" == shown.url
+    assert {UnreadableProviderAccount} == {type(locked), type(damaged)}
+    assert {OLD.current: 1} == surveyed.unreadable
+    assert (1, 0) == (rewrapped.rows, again.rows)
+    assert f"postmark://{secret}@?sender=a@b.example" == opened.url
 
 
 async def fill(url, keys, count=7, **options):

@@ -47,6 +47,7 @@ TABLES = (
     "inbox_items",
     "digests",
     "digest_items",
+    "receipts",
 )
 #: Attempts have no tenant of their own: they are read by the id of a delivery that was found by its tenant, and
 #: written and deleted beside one.

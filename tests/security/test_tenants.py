@@ -94,6 +94,7 @@ ENGINE_VERBS = {
     "acquire": "each request names it",
     "save": "the record names it",
     "save_many": "the records name it",
+    "record_receipts": "a verified provider names a message",
     "next_due": "times, and nothing else",
     "stats": "counts",
     "open": "life",

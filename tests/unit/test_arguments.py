@@ -34,7 +34,16 @@ from notifykit import (
     RetryPolicy,
     signing,
 )
-from notifykit.admin import Deliveries, Endpoints, Events, Preferences, Recipients, Subscriptions, TenantSettings
+from notifykit.admin import (
+    ApiKeys,
+    Deliveries,
+    Endpoints,
+    Events,
+    Preferences,
+    Recipients,
+    Subscriptions,
+    TenantSettings,
+)
 from notifykit.catalog import EventCatalog
 from notifykit.models import checks
 from notifykit.ports import EventFilter
@@ -127,6 +136,7 @@ async def given(kit) -> Mapping[str, Any]:
     """A good value for every parameter, by its name."""
     subscription, endpoint = await kit.subscribe("**", tenant=ACME, endpoint=URL)
     receipt = await kit.apublish(Event(type="order.paid", data={}), tenant=ACME)
+    key, _ = await kit.api_keys.create(tenant=ACME, role="viewer")
     return {
         "tenant": ACME,
         "endpoint_id": endpoint.id,
@@ -146,6 +156,11 @@ async def given(kit) -> Mapping[str, Any]:
         "address": "ada@example.org",
         "lines": [],
         "value": "off",
+        "token": "ab" * 32,
+        "settings": (),
+        "role": "viewer",
+        "key_id": key.id,
+        "key": key,
         "locale": None,
         "zone": None,
     }
@@ -160,6 +175,7 @@ def methods() -> Iterator[tuple[str, str]]:
         ("events", Events),
         ("recipients", Recipients),
         ("preferences", Preferences),
+        ("api_keys", ApiKeys),
         ("tenant_preferences", TenantSettings),
     ):
         for name, member in vars(of).items():

@@ -559,3 +559,21 @@ class TestUniqueKeys:
 
         assert {"a": 2, "b": [{"c d": 3}]} == value
         assert ["$.a: is given more than once", "$.b[0]['c d']: is given more than once"] == problems
+
+
+@pytest.mark.parametrize(
+    ("text", "problems"),
+    [
+        (b'{"a": ":", "b": [{"c": 1}, {"c": 2}]}', []),
+        (b'{"a": ":", "a": 2}', ["a: is given more than once"]),
+        (b'{"a": {"b": 1, "b": 2}, "a:": 3}', ["a.b: is given more than once"]),
+        (b'{"\\":": 1, "x": 2}', []),
+        (b"[1, 2]", []),
+    ],
+)
+def test_a_key_that_is_given_twice_is_found(text: bytes, problems: list[str]) -> None:
+    """Whatever colons and quotation marks texts have."""
+    value, found = loads_unique(text)
+
+    assert loads(text) == value
+    assert problems == found

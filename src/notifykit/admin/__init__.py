@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from ..policies.explain import StepExplanation
+from ..policies.keywords import Keyword
 from ..policies.unmatchable import SubscriptionWarning
+from ..vault import UnsubscribeTokens
+from .api_keys import ApiKeys, IssuedKey
 from .changes import Change, Changes, Cursor
 from .deliveries import Deliveries
 from .endpoints import Egress, EndpointOptions, Endpoints
 from .events import Events, Explanation
 from .explain import PersonExplanation
+from .imported import ImportReport, LineProblem
 from .inbox import RecipientInbox
 from .preferences import Cell, Preferences, TenantSettings
+from .providers import Providers
 from .recipient_changes import RecipientFields
-from .recipient_import import ImportReport, LineProblem
 from .recipients import Recipients
+from .stored_templates import StoredTemplates
 from .subscriptions import SubscriptionChanges, Subscriptions
+from .suppressions import Suppressions
+from .unsubscribe_links import UnsubscribeLinks
 
 __all__ = [
+    "ApiKeys",
     "Cell",
     "Change",
     "Changes",
@@ -28,15 +36,22 @@ __all__ = [
     "Events",
     "Explanation",
     "ImportReport",
+    "IssuedKey",
+    "Keyword",
     "LineProblem",
     "PersonExplanation",
     "Preferences",
+    "Providers",
     "RecipientFields",
     "RecipientInbox",
     "Recipients",
     "StepExplanation",
+    "StoredTemplates",
     "SubscriptionChanges",
     "SubscriptionWarning",
     "Subscriptions",
+    "Suppressions",
     "TenantSettings",
+    "UnsubscribeLinks",
+    "UnsubscribeTokens",
 ]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import attrs
 
 from ..errors import InvalidInputError
 from ..models.audience import Audience
-from ..models.delivery import Delivery, EventDetails
+from ..models.delivery import Attempt, Delivery, EventDetails
 from ..models.event import EventType, StoredEvent
 from ..models.event_type import ALL_TENANTS, StoredEventType
 from ..models.recipient import PREFERENCES, Recipient, TenantPreferences
 from ..models.subscription import Subscription
+from ..models.suppression import SuppressedAddress, suppression_id
 from ..policies.audience import UNKNOWN_RECIPIENT, notice_plan
 from ..policies.explain import StepExplanation, explain_steps, sentence_for
 from ..ports import Store
@@ -28,8 +30,10 @@ class PersonExplanation:
         reached_by: Why the event concerns the person: ``named``, ``subscribed``, ``actor`` (who caused it, and is not
             told) or ``nothing``; ``None`` if a type was asked about.
         deliveries: What is recorded of the event for this person, with state and reason, in the order of the steps.
+        attempts: The last attempt of each of these deliveries that was attempted, by the delivery's id.
         steps: What would become of each step now; empty for a recipient who is unknown.
         verdicts: The person's subscriptions, with what each says to the event.
+        suppressed: What the tenant's suppression list says of the person's addresses, with reasons and evidence.
     """
 
     recipient_id: str
@@ -38,18 +42,22 @@ class PersonExplanation:
     event: StoredEvent | None = None
     reached_by: str | None = None
     deliveries: tuple[Delivery, ...] = ()
+    attempts: Mapping[str, Attempt] = attrs.field(factory=dict)
     steps: tuple[StepExplanation, ...] = ()
     verdicts: tuple[tuple[Subscription, str], ...] = ()
+    suppressed: tuple[SuppressedAddress, ...] = ()
 
     def __str__(self) -> str:
         """Return the explanation as text of a few lines."""
         lines = [f"{self.event_type} for {self.recipient_id}"]
         if self.event is not None:
             lines.append(f"  event {self.event.id}: {self._reached()}")
-            lines += [f"  {_told(delivery)}" for delivery in self.deliveries]
+            lines += [f"  {_told(delivery)}{_over(self.attempts.get(delivery.id))}" for delivery in self.deliveries]
         if not self.is_known:
             return "\n".join([*lines, f"  now: {UNKNOWN_RECIPIENT}, there is no such recipient"])
-        return "\n".join([*lines, *(f"  now, {step.channel}: {_would(step)}" for step in self.steps)])
+        lines += [f"  now, {step.channel}: {_would(step)}" for step in self.steps]
+        lines += [f"  on the suppression list, {each.channel}: {each}" for each in self.suppressed]
+        return "\n".join(lines)
 
     def _reached(self) -> str:
         return {
@@ -61,7 +69,19 @@ class PersonExplanation:
 
 def _told(delivery: Delivery) -> str:
     reason = "" if delivery.reason is None else f", {delivery.reason}: {sentence_for(delivery.reason)}"
-    return f"{delivery.channel}: {delivery.state}{reason}"
+    receipt = "" if delivery.receipt is None else f", then reported as {delivery.receipt}"
+    return f"{delivery.channel}: {delivery.state}{reason}{receipt}"
+
+
+def _over(attempt: Attempt | None) -> str:
+    if attempt is None or attempt.account is None:
+        return ""
+    parts = [f" over {attempt.account}"]
+    if attempt.reference is not None:
+        parts.append(f"reference {attempt.reference}")
+    if attempt.cost is not None:
+        parts.append(f"cost {attempt.cost.normalize():f}")
+    return ", ".join(parts)
 
 
 def _would(step: StepExplanation) -> str:
@@ -69,6 +89,15 @@ def _would(step: StepExplanation) -> str:
         return f"not sent, {step.code}: {step.sentence}"
     only = ", if no step before it arrives" if step.fallback else ""
     return f"sent to {', '.join(step.addresses)} at {step.at:%Y-%m-%d %H:%M:%S %Z}{only} ({step.code})"
+
+
+async def _listed(store: Store, recipient: Recipient) -> list[tuple[SuppressedAddress, list[str]]]:
+    """Return what the list has of a recipient's addresses, each with the recipient's spellings of the address."""
+    own: dict[str, list[str]] = {}
+    for each in recipient.addresses:
+        own.setdefault(suppression_id(recipient.tenant, each.channel, each.address), []).append(each.address)
+    found = await store.get(SuppressedAddress, recipient.tenant, own)
+    return [(each, own[each.id]) for each in sorted(found, key=lambda each: each.id) if each.entries]
 
 
 async def explain_person(
@@ -104,11 +133,20 @@ async def explain_person(
         expires_at=None if event is None else event.expires_at,
         channels=audience.channels,
     )
-    steps = explain_steps(plan, known[0], preferences, now=now) if known else ()
-    found = PersonExplanation(recipient_id=recipient_id, event_type=name, is_known=bool(known), steps=steps)
+    on_list = await _listed(store, known[0]) if known else []
+    listed = [each for suppressed, addresses in on_list for its in addresses for each in suppressed.forbids(its)]
+    steps = explain_steps(plan, known[0], preferences, listed, now=now) if known else ()
+    found = PersonExplanation(
+        recipient_id=recipient_id,
+        event_type=name,
+        is_known=bool(known),
+        steps=steps,
+        suppressed=tuple(suppressed for suppressed, _ in on_list),
+    )
     if event is None:
         return found
     explained = await Events(store).explain(event.id, tenant=tenant, subscriber_id=recipient_id)
+    tried = {each.id: await store.attempts(tenant, each.id) for each in explained.deliveries if each.attempts}
     order = {step.channel: at for at, step in enumerate(plan.steps)}
     is_named, is_matched = recipient_id in audience.to, any(code == "matched" for _, code in explained.verdicts)
     reached = "named" if is_named else "subscribed" if is_matched else "nothing"
@@ -117,5 +155,6 @@ async def explain_person(
         event=event,
         reached_by="actor" if recipient_id == plan.actor and reached != "nothing" else reached,
         deliveries=tuple(sorted(explained.deliveries, key=lambda delivery: order.get(delivery.channel, len(order)))),
+        attempts={id_: attempts[-1] for id_, attempts in tried.items() if attempts},
         verdicts=explained.verdicts,
     )

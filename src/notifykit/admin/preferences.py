@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import attrs
 
@@ -31,7 +31,9 @@ from ..models.recipient import (
     EMAIL,
     IN_APP,
     MAX_CONSENTS,
+    MAX_MUTES,
     MAX_NAME,
+    MAX_SETTINGS,
     NO_QUIET_HOURS,
     PREFERENCES,
     PUSH,
@@ -131,7 +133,7 @@ class Preferences:
         select = Selector(type=type, category=category, channel=channel)
         return await self._edit(lambda it: attrs.evolve(it, settings=_without(it.settings, select)))
 
-    @_checked()
+    @_checked(by=optional(checks.text(most=MAX_NAME)), how=optional(checks.text(most=MAX_NAME)))
     async def mute(
         self,
         *,
@@ -141,19 +143,25 @@ class Preferences:
         channel: str | None = None,
         purpose: Purpose | str | None = None,
         until: datetime | None = None,
+        by: str | None = None,
+        how: str | None = None,
     ) -> Recipient:
         """Send nothing to which everything given applies; without any name that is everything.
 
         Args:
             topic: A pattern of topics, such as ``project/7/**``.
             until: When it ends; a second mute of the same replaces the first.
+            by: Who made it: the person, an operator, a program.
+            how: In what way: a link in a message, a form.
 
         Raises:
             InvalidInputError: A name or the pattern is not acceptable.
             NotFoundError: The tenant has no such recipient.
         """
-        new = Mute(select=_muted(topic, type, category, channel, purpose), until=until)
         now = self._clock.now()
+        is_told = by is not None or how is not None
+        select = _muted(topic, type, category, channel, purpose)
+        new = Mute(select=select, until=until, at=now if is_told else None, by=by, how=how)
 
         def muted(current: Recipient) -> Recipient:
             kept = [each for each in _other_mutes(current, new.select) if each.until is None or each.until > now]
@@ -215,6 +223,38 @@ class Preferences:
         new = Consent(purpose=Purpose(purpose), granted=granted, at=self._clock.now(), by=by, how=how)
         return await self._edit(lambda it: attrs.evolve(it, consents=(*it.consents[-(MAX_CONSENTS - 1) :], new)))
 
+    @_checked(
+        settings=checks.many(checks.instance(Setting), most=MAX_SETTINGS, what="settings"),
+        mutes=optional(checks.many(checks.instance(Mute), most=MAX_MUTES, what="mutes")),
+        quiet_hours=optional(checks.instance(QuietHours)),
+        version=optional(checks.whole(0, 2**31 - 1)),
+    )
+    async def replace(
+        self,
+        settings: Collection[Setting],
+        *,
+        mutes: Collection[Mute] | None = None,
+        quiet_hours: QuietHours | None = None,
+        version: int | None = None,
+    ) -> Recipient:
+        """Put everything that the person has set in the place of what was there, in one step.
+
+        Args:
+            settings: All of them, of scope ``recipient``.
+            mutes: All of them; by default they stay.
+            quiet_hours: By default they stay.
+            version: The version of the recipient that the change was made from; by default whichever there is.
+
+        Raises:
+            InvalidInputError: A setting is of another scope, or there are too many.
+            NotFoundError: The tenant has no such recipient.
+            StaleWriteError: The recipient has another version by now.
+        """
+        given: dict[str, Any] = {"settings": tuple(settings)}
+        given |= {} if mutes is None else {"mutes": tuple(mutes)}
+        given |= {} if quiet_hours is None else {"quiet_hours": quiet_hours}
+        return await self._edit(lambda it: attrs.evolve(it, **given), version)
+
     @_checked(channels=optional(checks.many(label, most=100, what="channels")))
     async def matrix(self, *, channels: Iterable[str] | None = None) -> tuple[Cell, ...]:
         """Return what the settings of all levels come to, for each known type of event and each channel.
@@ -251,8 +291,8 @@ class Preferences:
             raise NotFoundError("recipient", self._id)
         return found[0]
 
-    async def _edit(self, make: Callable[[Recipient], Recipient]) -> Recipient:
-        return await edit(self._store, self._clock, self._tenant, self._id, make)
+    async def _edit(self, make: Callable[[Recipient], Recipient], version: int | None = None) -> Recipient:
+        return await edit(self._store, self._clock, self._tenant, self._id, make, version=version)
 
 
 class TenantSettings:

@@ -34,7 +34,7 @@ async def export(store: Store, tenant: str, recipient_id: str) -> dict[str, Any]
     return {
         "recipient": unstructure(found[0]) if found else None,
         "subscriptions": [unstructure(subscription) for subscription in subscriptions],
-        "inbox": [unstructure(item) for item in inbox],
+        "inbox": [_item(item) for item in inbox],
         "deliveries": [
             {
                 **unstructure(delivery),
@@ -68,6 +68,11 @@ async def _inbox(store: Store, tenant: str, recipient_id: str) -> AsyncIterator[
                 yield item
             if (last := page.next) is None:
                 break
+
+
+def _item(item: InboxItem) -> dict[str, Any]:
+    marks = {name: unstructure(at) for name, at in item.marks._asdict().items()}
+    return {**unstructure(item), "marks": marks}
 
 
 async def _deliveries(store: Store, tenant: str, recipient_id: str) -> AsyncIterator[Delivery]:

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
 import attrs
 
-from ..codec import loads, structure
+from ..codec import structure
 from ..errors import InvalidInputError
-from ..models import checks
 from ..models.addresses import Suppression
 from ..models.preferences import Mute, Setting
 from ..models.quiet_hours import QuietHours
 from ..models.recipient import Consent, Recipient, RecipientAddress, recipient_id
 from ..models.unreadable import UnreadableRecipient
 from ..ports import Clock, Store
+from .imported import BATCH, ImportReport, LineProblem, Said, csv_rows, json_objects
 from .recipient_changes import applied, checked_fields, edit, new_recipient, require_size
 
-#: Lines whose recipients are saved in one transaction.
-BATCH = 500
 #: What a line of JSON may say beside the fields of ``save``, as an export writes it.
 _PARTS: Mapping[str, Any] = {
     "addresses": tuple[RecipientAddress, ...],
@@ -37,33 +34,6 @@ _OF_RECORD = frozenset({"tenant", "version", "created_at", "updated_at"})
 _COLUMNS = ("id", "name", "email", "sms", "locale", "zone")
 _SEVERAL = ("email", "sms")
 _TRAIT = "traits."
-
-
-class LineProblem(NamedTuple):
-    """A line that was not imported.
-
-    Attributes:
-        line: Its number, from 1.
-        problem: What is wrong with it.
-    """
-
-    line: int
-    problem: str
-
-
-@attrs.define(kw_only=True)
-class ImportReport:
-    """What became of an import so far.
-
-    Attributes:
-        lines: How many lines with something on them were read.
-        saved: How many recipients are new or were changed.
-        problems: The lines that were not imported, in their order.
-    """
-
-    lines: int = 0
-    saved: int = 0
-    problems: list[LineProblem] = attrs.field(factory=list)
 
 
 class _Line(NamedTuple):
@@ -94,7 +64,8 @@ async def import_lines(
         InvalidInputError: The header of a CSV file is wrong.
     """
     report = ImportReport()
-    found = _csv_lines(lines) if format_ == "csv" else _json_lines(lines)
+    is_csv = format_ == "csv"
+    found = _lines(csv_rows(lines, _header_problems) if is_csv else json_objects(lines), is_csv=is_csv)
     while batch := list(islice(found, BATCH)):
         report.lines += len(batch)
         await _save(store, clock, tenant, batch, report)
@@ -167,56 +138,20 @@ def _line(number: int, said: Mapping[str, Any]) -> _Line:
     return _Line(number, problem="; ".join(problems)) if problems else _Line(number, said["id"], fields)
 
 
-def _json_lines(lines: Iterable[str]) -> Iterator[_Line]:
-    for number, line in enumerate(lines, 1):
-        if (wrong := checks.string(line)) is not None:
-            yield _Line(number, problem=wrong)
-        elif line.strip():
-            yield _json_line(number, line)
-
-
-def _json_line(number: int, line: str) -> _Line:
-    try:
-        said = loads(line.encode())
-    except ValueError as error:
-        what = "is not UTF-8" if isinstance(error, UnicodeError) else f"is not JSON ({str(error)[:100]})"
-        return _Line(number, problem=what)
-    return _line(number, said) if isinstance(said, dict) else _Line(number, problem="must be a JSON object")
-
-
-def _csv_lines(lines: Iterable[str]) -> Iterator[_Line]:
-    reader = csv.reader(lines, strict=True)
-    try:
-        header = [name.strip() for name in next(reader, [])]
-    except csv.Error as error:
-        raise InvalidInputError([f"header: is not CSV ({error})"]) from error
-    _require_header(header)
-    while True:
-        number = reader.line_num + 1
-        try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield _Line(number, problem=f"is not CSV ({error})")
-            continue
-        if not any(cell.strip() for cell in row):
-            continue
-        if len(row) != len(header):
-            yield _Line(number, problem=f"has {len(row)} cells, and the header {len(header)}")
+def _lines(said: Iterable[Said], *, is_csv: bool) -> Iterator[_Line]:
+    for number, it in said:
+        if isinstance(it, str):
+            yield _Line(number, problem=it)
         else:
-            yield _line(number, _said(dict(zip(header, row, strict=True))))._replace(adds_traits=True)
+            yield _line(number, _said(it))._replace(adds_traits=True) if is_csv else _line(number, it)
 
 
-def _require_header(header: list[str]) -> None:
+def _header_problems(header: Sequence[str]) -> list[str]:
     problems = [] if "id" in header else ["header: has no column id"]
     unknown = [name for name in header if name not in _COLUMNS and not name.startswith(_TRAIT)]
-    problems += [
+    return problems + [
         f"header: {name[:40]!r} is unknown; known are {', '.join(_COLUMNS)} and traits.NAME" for name in unknown
     ]
-    problems += ["header: has a column twice"] if len({*header}) < len(header) else []
-    if problems:
-        raise InvalidInputError(problems)
 
 
 def _said(cells: Mapping[str, str]) -> dict[str, Any]:

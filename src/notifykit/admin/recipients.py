@@ -16,10 +16,12 @@ from ..models.ids import ENDPOINT
 from ..models.preferences import Purpose, label
 from ..models.recipient import Recipient, RecipientAddress, recipient_id
 from ..policies.arguments import F, checked
+from ..policies.push import canonical_token
 from ..ports import Clock, Inbox, Store
-from . import recipient_export
+from . import devices, recipient_export
+from .imported import ImportReport
 from .recipient_changes import RecipientFields, applied, checked_fields, edit
-from .recipient_import import ImportReport, import_lines
+from .recipient_import import import_lines
 
 #: Items that are erased in one transaction.
 _PAGE = 500
@@ -30,6 +32,8 @@ _ARGUMENTS: Mapping[str, checks.Check] = {
     "address": checks.text(most=MAX_ADDRESS),
     "app": optional(label),
     "platform": optional(label),
+    "token": devices.is_token,
+    "replaces": optional(devices.is_token),
     "state": checks.one_of(AddressState),
     "purposes": checks.many(checks.one_of(Purpose), most=len(Purpose), what="purposes"),
     "lines": checks.iterable,
@@ -285,6 +289,55 @@ class Recipients:
             return attrs.evolve(changed, suppressions=tuple(_others(current.suppressions, channel, address)))
 
         return await edit(self._store, self._clock, tenant, recipient_id, lifted)
+
+    # -- devices ---------------------------------------------------------------------------------
+
+    @_checked()
+    async def register_device(
+        self,
+        recipient_id: str,
+        token: str | Mapping[str, Any],
+        *,
+        tenant: str,
+        platform: str | None = None,
+        app: str | None = None,
+        replaces: str | Mapping[str, Any] | None = None,
+    ) -> Recipient:
+        """Send pushes to a device from now on; call it when the app starts, and when the device gets another token.
+
+        A token that was gone is used again, because the device itself has just named it; one that was suppressed stays
+        so.  The person's other tokens that are gone are removed.
+
+        Args:
+            token: Of Firebase or Apple; of a browser its subscription, as JSON or parsed.
+            platform: ``ios``, ``android``, ``web`` …: for your own use.
+            app: The name of the app, if you have several; it says which account sends (the option ``app`` of its URL).
+            replaces: The device's token before, which is removed in the same step.
+
+        Raises:
+            InvalidInputError: It is no token, or the recipient has 100 addresses already.
+            NotFoundError: The tenant has no such recipient.
+        """
+        known, old = canonical_token(token), None if replaces is None else canonical_token(replaces)
+
+        def registered(current: Recipient) -> Recipient:
+            now = self._clock.now()
+            return devices.registered(current, known, platform=platform, app=app, replaces=old, now=now)
+
+        return await edit(self._store, self._clock, tenant, recipient_id, registered)
+
+    @_checked()
+    async def unregister_device(self, recipient_id: str, token: str | Mapping[str, Any], *, tenant: str) -> Recipient:
+        """Send no more pushes to a device: its user has signed out.  Repeating it does no harm.
+
+        Raises:
+            InvalidInputError: It is no token.
+            NotFoundError: The tenant has no such recipient.
+        """
+        gone = canonical_token(token)
+        return await edit(
+            self._store, self._clock, tenant, recipient_id, lambda current: devices.unregistered(current, gone)
+        )
 
     async def _set_state(
         self, recipient_id: str, tenant: str, channel: str, address: str, state: AddressState, reason: str

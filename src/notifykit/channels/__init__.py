@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,9 @@ from ..errors import ConfigurationError
 
 if TYPE_CHECKING:
     from ..ports import Channel, Renderer
+    from .accounts import Account as Account
+    from .routed import RoutedChannel
+    from .tenant_accounts import TenantAccounts
 
 #: A channel's name, which is also the scheme of its URLs, and the function that makes it.
 _CHANNELS = {
@@ -30,11 +33,18 @@ _PROVIDERS = {
     },
     "sms": {
         "catch": "notifykit.channels.catcher:sms_from_url",
+        "sns": "notifykit.channels.sms.sns:channel_from_url",
         "twilio": "notifykit.channels.sms.twilio:channel_from_url",
         "vonage": "notifykit.channels.sms.vonage:channel_from_url",
     },
-    "push": {"catch": "notifykit.channels.catcher:push_from_url"},
+    "push": {
+        "apns": "notifykit.channels.push.channel:channel_from_url",
+        "catch": "notifykit.channels.catcher:push_from_url",
+        "fcm": "notifykit.channels.push.channel:channel_from_url",
+        "webpush": "notifykit.channels.push.channel:channel_from_url",
+    },
     "chat": {
+        "apprise": "notifykit.channels.chat.apprise:channel_from_url",
         "catch": "notifykit.channels.catcher:chat_from_url",
         "discord": "notifykit.channels.chat.discord:channel_from_url",
         "slack": "notifykit.channels.chat.slack:channel_from_url",
@@ -95,6 +105,30 @@ def provider_channel_from_url(channel: str, url: str, *, renderer: Renderer | No
     return _make(path, url, {"renderer": renderer})
 
 
+def routed_channel(
+    channel: str,
+    accounts: Sequence[Account],
+    *,
+    renderer: Renderer | None = None,
+    tenants: TenantAccounts | None = None,
+) -> RoutedChannel:
+    """Return a channel to people that sends over one of several accounts; nothing is connected yet.
+
+    Args:
+        tenants: Knows the accounts that tenants have themselves.
+
+    Raises:
+        ConfigurationError: An account is not acceptable.
+        MissingExtraError: What a provider needs is not installed.
+    """
+    from .routed import RoutedChannel
+
+    def make(url: str) -> Any:
+        return provider_channel_from_url(channel, url, renderer=renderer)
+
+    return RoutedChannel(channel, accounts, make, renderer=renderer, tenants=tenants)
+
+
 def _make(path: str, url: str, options: Mapping[str, Any]) -> Channel:
     module, _, attribute = path.partition(":")
     channel: Channel = getattr(import_module(module), attribute)(url, **options)
@@ -109,16 +143,18 @@ def known() -> list[str]:
 def channels_of(
     given: Iterable[Channel | str],
     own: Mapping[str, Mapping[str, Any]],
-    providers: Mapping[str, str],
+    providers: Mapping[str, Sequence[Account]],
     renderer: Renderer | None = None,
+    tenants: TenantAccounts | None = None,
 ) -> list[Channel]:
     """Return the channels that a process delivers over: our own and those that are given.
 
     Args:
         given: Channels, or their URLs; one with the name of one of our own replaces it.
         own: Our own by name, each with the options that it takes.
-        providers: The URL of the provider of each channel to people.
+        providers: The accounts of each channel to people.
         renderer: Makes the messages of those channels.
+        tenants: Knows the accounts that tenants have themselves.
 
     Raises:
         ConfigurationError: No channel belongs to a URL.
@@ -127,8 +163,8 @@ def channels_of(
     replaced = {channel.name for channel in channels}
     ours = [channel_from_url(f"{name}://", **own[name]) for name in own if name not in replaced]
     ours += [
-        provider_channel_from_url(name, url, renderer=renderer)
-        for name, url in providers.items()
+        routed_channel(name, accounts, renderer=renderer, tenants=tenants)
+        for name, accounts in providers.items()
         if name not in replaced
     ]
     return ours + channels

@@ -78,6 +78,15 @@ class HttpAnswer:
             return {}
         return found if isinstance(found, dict) else {}
 
+    def items(self, total: int) -> list[dict[str, Any]] | None:
+        """Return the body, if it is a JSON array of ``total`` objects."""
+        try:
+            found = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+        is_whole = isinstance(found, list) and len(found) == total and all(isinstance(one, dict) for one in found)
+        return found if is_whole else None
+
     def meaning(self) -> Meaning:
         """Return what the status alone says."""
         if 200 <= self.status < 300:

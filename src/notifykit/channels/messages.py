@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from ..models.destination import Destination
 from ..models.messages import KINDS, Message
 from ..models.outcome import Outcome
 from ..models.retry import DEFAULT_RETRY, RetryPolicy
+from ..policies.simulation import PREFIX, SLOW, Simulated, is_simulated, simulated_name, simulated_outcome
 
 if TYPE_CHECKING:
     from ..ports import AddressedChannel, Provider, Renderer
@@ -36,6 +38,8 @@ def any_address(address: str) -> str:
 
 class MessageChannel:
     """Sends messages to people: e-mail, SMS, push, chat.
+
+    What goes to a simulated address (see :mod:`notifykit.policies.simulation`) is rendered and never sent.
 
     Args:
         name: The channel's name: ``email``.
@@ -65,18 +69,28 @@ class MessageChannel:
         self._retry = retry
 
     def check_address(self, address: str) -> str:
-        return self._check_address(address)
+        return any_address(address) if address.startswith(PREFIX) else self._check_address(address)
 
-    def destination(self, *, tenant: str, subscriber_id: str, address: str) -> Destination:
+    @property
+    def timeout(self) -> timedelta:
+        """The deadline of one attempt."""
+        return self._timeout
+
+    def destination(self, *, tenant: str, subscriber_id: str, address: str, app: str | None = None) -> Destination:
         return Destination(
             subscriber_id=subscriber_id,
             tenant=tenant,
             channel=self.name,
             address=address,
+            app=app,
             retry=self._retry,
             timeout=self._timeout,
-            circuit_key=self.provider.account,
+            circuit_key=self.circuit_key(address, app),
         )
+
+    def circuit_key(self, address: str, app: str | None) -> str | None:  # noqa: ARG002 - others choose by the app
+        """Return which circuit the attempts to an address share: that of the account; ``None`` if nothing is sent."""
+        return None if is_simulated(self.name, address) else self.provider.account
 
     async def send(self, claim: Claim, destination: Destination, *, now: datetime) -> Outcome:
         """Make one attempt; see :class:`notifykit.ports.Channel`.
@@ -84,13 +98,27 @@ class MessageChannel:
         Raises:
             TemplateError: The message cannot be made, so nothing was sent.
         """
-        message = self._render(claim, destination, now)
-        return await self.provider.send(message, claim, destination, now=now)
+        message = self.render(claim, destination, now=now)
+        simulated = await self.simulate(claim, destination)
+        return simulated or await self.provider.send(message, claim, destination, now=now)
+
+    async def simulate(self, claim: Claim, destination: Destination) -> Outcome | None:
+        """Return the outcome of a message to a simulated address, and ``None`` for any other address."""
+        if not is_simulated(self.name, destination.address):
+            return None
+        if simulated_name(destination.address) is Simulated.SLOW:
+            await asyncio.sleep(min(SLOW, destination.timeout).total_seconds())
+        return simulated_outcome(destination.address, claim.delivery_id)
 
     async def aclose(self) -> None:
         await self.provider.aclose()
 
-    def _render(self, claim: Claim, destination: Destination, now: datetime) -> Message:
+    def render(self, claim: Claim, destination: Destination, *, now: datetime) -> Message:
+        """Return the message of a delivery.
+
+        Raises:
+            TemplateError: It cannot be made.
+        """
         try:
             message = self.renderer.render(claim, destination, now=now)
         except TemplateError:

@@ -20,10 +20,12 @@ from ..models.checks import UNPRINTABLE
 
 #: The options of every vendor.
 COMMON = ("connections", "endpoint", "timeout")
+#: Of what may have several lines.
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _PART = r"(?:(?:env|file):)?[^:]*"
 _USERINFO = re.compile(rf"({_PART})(?::({_PART}))?")
 _HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @attrs.frozen(kw_only=True)
@@ -75,7 +77,7 @@ class ProviderUrl:
             host, _ = parts.hostname, parts.port
         except ValueError:
             host = None
-        secure = bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK))
+        secure = bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and host in LOOPBACK))
         if not secure or parts.username or parts.query or parts.fragment:
             raise self.wrong("endpoint is the base of an https:// URL, such as https://proxy.example.org")
         return given.rstrip("/")
@@ -86,7 +88,28 @@ class ProviderUrl:
         Raises:
             ConfigurationError: It cannot be read.
         """
-        return _secret(self, self.options[name]) if name in self.options else None
+        return self.read(self.options[name]) if name in self.options else None
+
+    def read(self, text: str) -> str:
+        """Return a secret: the text itself, or what ``env:NAME`` or ``file:PATH`` has.
+
+        Raises:
+            ConfigurationError: It cannot be read.
+        """
+        return _secret(self, text)
+
+    def document(self, name: str, what: str) -> str:
+        """Return an option that is a secret of several lines, such as a key in PEM, or where to read one.
+
+        Args:
+            what: What it is, for errors.
+
+        Raises:
+            ConfigurationError: It is missing or cannot be read.
+        """
+        if name not in self.options:
+            raise self.wrong(f"{name} is missing: {what}, as {name}=file:PATH or {name}=env:NAME")
+        return _secret(self, self.options[name], _CONTROL)
 
     def choice(self, name: str, values: Mapping[str, str]) -> str:
         """Return the value that an option names; by default the first one.
@@ -167,7 +190,7 @@ def _secrets(url: ProviderUrl, userinfo: str) -> tuple[str, ...]:
     return tuple(_secret(url, unquote(part)) for part in parts.groups() if part is not None)
 
 
-def _secret(url: ProviderUrl, text: str) -> str:
+def _secret(url: ProviderUrl, text: str, refused: re.Pattern[str] = UNPRINTABLE) -> str:
     """Return a secret: the text itself, or what ``env:NAME`` or ``file:PATH`` has."""
     kind, found, name = text.partition(":")
     if found and kind == "env":
@@ -179,6 +202,6 @@ def _secret(url: ProviderUrl, text: str) -> str:
             text = Path(name).read_text("utf-8").strip()
         except (OSError, ValueError) as error:
             raise url.wrong(f"the file {name} with the secret cannot be read: {type(error).__name__}") from None
-    if not text or UNPRINTABLE.search(text):
+    if not text or refused.search(text):
         raise url.wrong("a secret is empty or has control characters")
     return text

@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import cache
 
 from . import (
+    api_keys,
     checkup,
     completion,
     dead,
@@ -24,11 +25,14 @@ from . import (
     migrate,
     preferences,
     preview,
+    providers,
     publish,
     recipients,
     run,
+    serve,
     stats,
     subscriptions,
+    suppressions,
     templates,
 )
 from .catch import command as catch
@@ -42,6 +46,7 @@ COMMANDS = (
     demo,
     migrate,
     run,
+    serve,
     publish,
     ingest,
     listen,
@@ -50,6 +55,7 @@ COMMANDS = (
     subscriptions,
     recipients,
     preferences,
+    suppressions,
     events,
     deliveries,
     dead,
@@ -57,10 +63,12 @@ COMMANDS = (
     decide,
     preview,
     templates,
+    providers,
     follow,
     explain,
     stats,
     keys,
+    api_keys,
     checkup,
     completion,
 )

@@ -15,6 +15,7 @@ from .text import Cell, Column, cut, fields, plain, table
 if TYPE_CHECKING:
     from ..models.delivery import Attempt, Delivery
     from ..models.event import StoredEvent
+    from ..models.receipt import ProviderReceipt
     from ..ports import DeliveryFilter
     from .context import Context
 
@@ -125,7 +126,7 @@ def write(context: Context, found: Sequence[Delivery]) -> None:
         Column("WHEN"),
         Column("REASON"),
     ]
-    rows = [
+    rows: list[tuple[object, ...]] = [
         (
             d.id,
             views.state(d.state),
@@ -137,6 +138,9 @@ def write(context: Context, found: Sequence[Delivery]) -> None:
         )
         for d in found
     ]
+    if any(d.receipt for d in found):  # of messages to people
+        columns.append(Column("RECEIPT"))
+        rows = [(*row, d.receipt) for row, d in zip(rows, found, strict=True)]
     context.out.rows(map(views.delivery, found), columns, rows)
 
 
@@ -177,6 +181,7 @@ async def show(context: Context) -> int:
                 "delivery": delivery.id,
                 "state": delivery.state.value + (f" ({delivery.reason})" if delivery.reason else ""),
                 "event": f"{delivery.event_id} ({delivery.event_type})",
+                "receipt": delivery.receipt,
                 "endpoint": delivery.subscriber_id,
                 "subscription": delivery.subscription_id,
                 "redriven": f"{delivery.generation} times" if delivery.generation else None,
@@ -218,6 +223,8 @@ def timeline(delivery: Delivery, attempts: Sequence[Attempt], event: StoredEvent
         rows.append((delivery.finished_at, views.state(delivery.state), delivery.reason or ""))
     else:
         rows.append((delivery.due_at, views.state(delivery.state), delivery.reason or "the next attempt may start"))
+    receipts = [receipt for attempt in attempts for receipt in attempt.receipts]
+    rows += [(each.at, _receipt_cell(each), _receipt_text(each)) for each in sorted(receipts, key=lambda each: each.at)]
     first = rows[0][0]
     shown = []
     for at, what, text in rows:
@@ -230,6 +237,23 @@ def _attempt_cell(attempt: Attempt) -> Cell:
     return Cell(f"attempt {attempt.number}", "green" if attempt.outcome == "accepted" else "red")
 
 
+def _receipt_cell(receipt: ProviderReceipt) -> Cell:
+    from ..models.receipt import ReceiptKind
+
+    failed = receipt.kind in (ReceiptKind.BOUNCED, ReceiptKind.FAILED, ReceiptKind.COMPLAINED)
+    return Cell(receipt.kind.value, "red" if failed else "green")
+
+
+def _receipt_text(receipt: ProviderReceipt) -> str:
+    """Return what a provider has reported, on one line, without the address."""
+    parts = [f"reported by {plain(receipt.provider)}"]
+    if receipt.code is not None:
+        parts.append(plain(receipt.code))
+    if receipt.permanent:
+        parts.append("there is no such address")
+    return ", ".join(parts)
+
+
 def attempt_text(attempt: Attempt) -> str:
     """Return the result of an attempt, on one line."""
     from . import views
@@ -240,6 +264,10 @@ def attempt_text(attempt: Attempt) -> str:
     if attempt.status is not None:
         parts.append(f"http {attempt.status}")
     parts.append(f"in {views.span(attempt.took)}")
+    if attempt.account is not None:
+        parts.append(f"over {plain(attempt.account)}")
+    if attempt.cost is not None:
+        parts.append(f"cost {attempt.cost.normalize():f}")
     if attempt.reference is not None:
         parts.append(f"reference {cut(plain(attempt.reference), 100)}")
     if attempt.retry_at is not None:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import inputs
-from .failures import FAILED, OK, UsageError
+from .failures import OK
+from .imports import add_file, import_file
 from .paging import collect, note_more
 from .parser import Commands
-from .progress import Progress
 from .text import Column, fields, plain
 
 if TYPE_CHECKING:
     from ..admin import ImportReport
+    from ..kit import Notifykit
     from ..models.recipient import Recipient, RecipientAddress
     from .context import Context
 
@@ -47,8 +43,7 @@ def add(commands: Commands) -> None:
         "are wrong are reported with their number, the others are saved, and the exit code is 1.",
         example="notifykit recipients import people.csv --tenant acme",
     )
-    parser.add_argument("file", metavar="FILE", help="its name, or - for stdin")
-    parser.add_argument("--format", choices=("jsonl", "csv"), help="by default what the name ends in, else jsonl")
+    add_file(parser)
     for name, handler, help in (
         ("show", show, "show one recipient"),
         ("export", export, "print everything that is known of a person, as JSON"),
@@ -182,47 +177,11 @@ async def export(context: Context) -> int:
 
 async def import_(context: Context) -> int:
     """Save the recipients of a file."""
-    args = context.args
-    format_ = args.format or ("csv" if args.file.lower().endswith(".csv") else "jsonl")
-    progress = Progress("recipients")
-    with _lines_of(args.file) as lines:
-        async with context.open(create=True) as kit:
-            report = await kit.recipients.import_(
-                lines, tenant=context.tenant, format=format_, progress=lambda so_far: progress.show(_counted(so_far))
-            )
-    progress.clear()
-    for line, problem in report.problems:
-        context.out.record({"line": line, "problem": problem})
-        if not context.out.json:
-            context.out.note(f"line {line}: {plain(problem)}")
-    context.out.answer(
-        {"lines": report.lines, "saved": report.saved, "wrong": len(report.problems)}, f"Imported: {_counted(report)}"
-    )
-    return FAILED if report.problems else OK
 
+    async def run(kit: Notifykit, lines: Any, format_: str, progress: Any) -> ImportReport:
+        return await kit.recipients.import_(lines, tenant=context.tenant, format=format_, progress=progress)
 
-def _counted(report: ImportReport) -> str:
-    wrong = f", {len(report.problems):,} wrong" if report.problems else ""
-    return f"{report.lines:,} lines read, {report.saved:,} recipients saved{wrong}"
-
-
-@contextmanager
-def _lines_of(name: str) -> Iterator[Any]:
-    """Open a file, or stdin; bytes that are not UTF-8 arrive as lone surrogates, which make their line wrong.
-
-    Raises:
-        UsageError: It cannot be read.
-    """
-    options: Any = {"encoding": "utf-8-sig", "errors": "surrogateescape", "newline": ""}
-    if name == "-":
-        yield io.TextIOWrapper(sys.stdin.buffer, **options)
-        return
-    try:
-        file = Path(name).open(**options)  # noqa: SIM115
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read {plain(name[:80])}: {inputs.unreadable(error)}; give a FILE or -") from error
-    with file:
-        yield file
+    return await import_file(context, "recipients", run)
 
 
 def _answer(context: Context, recipient: Recipient, text: str | None = None) -> None:

@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from ..environment import TEMPLATES
+from ..environment import PUBLIC_URL, TEMPLATES
 from . import inputs
 from .failures import FAILED, OK, UsageError
 from .parser import Commands
@@ -66,7 +66,13 @@ def check(context: Context) -> int:
     unknown = sorted(set(args.marketing) - {type_ for type_, _ in templates.library.parts})
     if unknown:
         raise UsageError(f"--marketing: there are no templates for {plain(unknown[0][:80])!r}")
-    findings = Lint(templates, marketing=args.marketing, sms_segments=args.sms_segments).findings()
+    lint = Lint(
+        templates,
+        marketing=args.marketing,
+        sms_segments=args.sms_segments,
+        has_page=bool(os.environ.get(PUBLIC_URL, "").strip()),
+    )
+    findings = lint.findings()
     for finding in findings:
         out.record(attrs.asdict(finding))
         place = finding.template if finding.line is None else f"{finding.template}:{finding.line}"

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from ..models.endpoint import Endpoint, EndpointState, RateLimit
     from ..models.event import StoredEvent
     from ..models.inbox import InboxItem
+    from ..models.receipt import ProviderReceipt
     from ..models.subscription import Subscription
+    from ..models.suppression import SuppressedAddress
     from ..policies.unmatchable import SubscriptionWarning
 
 #: Counts of a store stop at this number.
@@ -182,6 +184,22 @@ def attempt(value: Attempt) -> dict[str, Any]:
         "response": value.response.decode("utf-8", "replace"),
         "worker": value.worker,
         "reference": value.reference,
+        "account": value.account,
+        "cost": None if value.cost is None else f"{value.cost.normalize():f}",
+        "receipts": [receipt(each) for each in value.receipts],
+    }
+
+
+def receipt(value: ProviderReceipt) -> dict[str, Any]:
+    """Return what a provider has reported, for JSON."""
+    return {
+        "provider": value.provider,
+        "kind": value.kind.value,
+        "at": instant(value.at),
+        "code": value.code,
+        "permanent": value.permanent,
+        "address": value.address,
+        "id": value.id,
     }
 
 
@@ -247,6 +265,7 @@ def person_explanation(value: PersonExplanation) -> dict[str, Any]:
         "event": None if value.event is None else event(value.event),
         "reached_by": value.reached_by,
         "deliveries": [delivery(each) for each in value.deliveries],
+        "last_attempts": {id_: attempt(each) for id_, each in value.attempts.items()},
         "verdicts": [{"subscription": subscription(of), "verdict": str(verdict)} for of, verdict in value.verdicts],
         "steps": [
             {
@@ -260,5 +279,24 @@ def person_explanation(value: PersonExplanation) -> dict[str, Any]:
                 "trail": [{"code": rule.code.value, "when": rule.when, "applies": rule.applies} for rule in step.trail],
             }
             for step in value.steps
+        ],
+        "suppressed": [suppressed(each) for each in value.suppressed],
+    }
+
+
+def suppressed(value: SuppressedAddress) -> dict[str, Any]:
+    """Return an address of the suppression list for JSON."""
+    return {
+        "id": value.id,
+        "channel": value.channel,
+        "entries": [
+            {
+                "reason": entry.reason.value,
+                "purposes": [purpose.value for purpose in entry.purposes],
+                "evidence": entry.evidence,
+                "since": instant(entry.since),
+                "until": instant(entry.until),
+            }
+            for entry in value.entries
         ],
     }

@@ -12,11 +12,13 @@ from ..models.throttle import Throttle
 from ..policies.audience import NoticePlan, takes_token, takes_token_later
 from ..policies.contact import Code
 from ..policies.decide import Decision, Suppress
+from ..policies.sms import COUNTRY_CAPPED
+from ..policies.sms_caps import cap_of, is_counted, is_counted_later
 from ..ports import Limits, TokenRequest
 
 T = TypeVar("T")
-#: A tenant, the key of a bucket, and the event that a person is told: the deliveries to all of a person's addresses on
-#: a channel are one notification.
+#: A tenant, the key of a bucket, and what takes a token: the event that a person is told, as the deliveries to all
+#: of a person's addresses on a channel are one notification, or a single delivery.
 _Notification = tuple[str, str, str]
 
 
@@ -32,6 +34,39 @@ async def cap_planned(store: Limits, planned: Iterable[tuple[list[NewDelivery], 
     for deliveries, at in await _refused(store, asked, now):
         capped = deliveries[at]._replace(state=DeliveryState.SUPPRESSED, reason=Code.CAPPED.value, due_at=now)
         deliveries[at] = capped
+
+
+async def cap_countries_planned(
+    store: Limits, planned: Iterable[tuple[list[NewDelivery], NoticePlan]], caps: Mapping[str, Throttle], now: datetime
+) -> None:
+    """Suppress those of planned text messages, in place, that exceed the cap of their country."""
+    asked = [
+        ((new.tenant, cap[0], new.id), cap[1], (deliveries, at))
+        for deliveries, _ in planned
+        for at, new in enumerate(deliveries)
+        if is_counted(new) and (cap := cap_of(caps, new.address or ""))
+    ]
+    for deliveries, at in await _refused(store, asked, now):
+        capped = deliveries[at]._replace(state=DeliveryState.SUPPRESSED, reason=COUNTRY_CAPPED, due_at=now)
+        deliveries[at] = capped
+
+
+async def cap_countries_claimed(
+    store: Limits,
+    claims: Iterable[Claim],
+    plans: Mapping[str, NoticePlan],
+    decisions: Mapping[str, Decision],
+    caps: Mapping[str, Throttle],
+    now: datetime,
+) -> dict[str, Decision]:
+    """Return what is suppressed of claims of text messages that were not counted when they were planned."""
+    asked = [
+        ((claim.tenant, cap[0], claim.delivery_id), cap[1], claim.delivery_id)
+        for claim in claims
+        if is_counted_later(plans[claim.delivery_id], claim, decisions.get(claim.delivery_id))
+        and (cap := cap_of(caps, claim.address or ""))
+    ]
+    return {id_: Suppress(COUNTRY_CAPPED) for id_ in await _refused(store, asked, now)}
 
 
 async def cap_claimed(

@@ -79,7 +79,8 @@ class Directory:
         self._views: OrderedDict[str, TenantView | LargeTenant] = OrderedDict()
         self._large = LargeTenants(store, self._destination_of)
         self._made: OrderedDict[_Address, Destination] = OrderedDict()
-        self._persons: OrderedDict[tuple[str, str], Person] = OrderedDict()
+        #: With the app of each address that is of one.
+        self._persons: OrderedDict[tuple[str, str], tuple[Person, Mapping[str, str]]] = OrderedDict()
 
     def known(self, tenant: str, version: int) -> TenantView | LargeTenant | None:
         """Return the view if it is at least as new as ``version``."""
@@ -133,11 +134,12 @@ class Directory:
         key = new.tenant, new.subscriber_id, new.channel, new.address
         if not is_for_person(new.subscription_id, new.address):
             return self._addressed_one(*key)
-        person = self._persons.get((new.tenant, new.subscriber_id))
-        if person is None:
+        known = self._persons.get((new.tenant, new.subscriber_id))
+        if known is None:
             return None
+        person, apps = known
         try:
-            return self.prime(*key, person)
+            return self.prime(*key, person, apps.get(new.address))
         except Exception:
             return None
 
@@ -201,11 +203,17 @@ class Directory:
         """Read the tenant anew next time."""
         self._views.pop(tenant, None)
 
-    def introduce(self, tenant: str, person: Person) -> None:
-        """Keep what is known of a recipient, for deliveries of theirs that are planned next."""
-        _keep(self._persons, (tenant, person.id), person)
+    def introduce(self, tenant: str, person: Person, apps: Mapping[str, str]) -> None:
+        """Keep what is known of a recipient, for deliveries of theirs that are planned next.
 
-    def prime(self, tenant: str, recipient_id: str, channel: str, address: str, person: Person) -> Destination | None:
+        Args:
+            apps: The app of each address that is of one.
+        """
+        _keep(self._persons, (tenant, person.id), (person, apps))
+
+    def prime(
+        self, tenant: str, recipient_id: str, channel: str, address: str, person: Person, app: str | None
+    ) -> Destination | None:
         """Make and keep the destination of a recipient's address, with what is known of the recipient now.
 
         Returns:
@@ -215,7 +223,7 @@ class Directory:
             Exception: Whatever the channel raises for an address that it cannot use.
         """
         key = tenant, recipient_id, channel, address
-        destination = self._make(*key)
+        destination = self._make(*key, app)
         if destination is not None:
             destination = attrs.evolve(destination, config=person)
             _keep(self._made, key, destination)
@@ -237,11 +245,14 @@ class Directory:
             _keep(self._made, key, destination)
         return destination
 
-    def _make(self, tenant: str, subscriber_id: str, channel: str, address: str) -> Destination | None:
+    def _make(
+        self, tenant: str, subscriber_id: str, channel: str, address: str, app: str | None = None
+    ) -> Destination | None:
         maker = self._addressed.get(channel)
         if maker is None:
             return None
-        destination = maker.destination(tenant=tenant, subscriber_id=subscriber_id, address=address)
+        of: dict[str, str] = {} if app is None else {"app": app}
+        destination = maker.destination(tenant=tenant, subscriber_id=subscriber_id, address=address, **of)
         if destination.timeout > self._max_timeout:
             destination = attrs.evolve(destination, timeout=self._max_timeout)
         return destination

@@ -1,8 +1,8 @@
 """Operational events: what happens to a tenant's endpoints and deliveries, published to the tenant.
 
-``endpoint.failing``, ``endpoint.recovered``, ``endpoint.disabled`` and
-``delivery.exhausted`` are delivered like any other event, to subscriptions that name
-them (``endpoint.*``); a bare ``**`` means the business's own events.
+``endpoint.failing``, ``endpoint.recovered``, ``endpoint.disabled``, ``delivery.exhausted``, and what providers report
+(``receipts.py``) are delivered like any other event, to subscriptions that name them (``endpoint.*``); a bare ``**``
+means the business's own events.
 """
 
 from __future__ import annotations

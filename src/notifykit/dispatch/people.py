@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from ..models.addresses import Suppression
 from ..models.audience import NOBODY, Audience
 from ..models.delivery import Claim, DeliveryState, NewDelivery
 from ..models.event import EventType, TakenEvent
@@ -15,6 +16,9 @@ from ..models.ids import delivery_id, is_for_person, recipient_key
 from ..models.recipient import PREFERENCES, Person, Recipient, TenantPreferences
 from ..models.steps import IN_APP, Step, Unless
 from ..models.subscription import PEOPLE
+from ..models.suppression import SuppressedAddress, suppression_id
+from ..models.template import MAX_STORED, StoredTemplate, TenantTemplates, current_of
+from ..models.throttle import Throttle
 from ..models.unreadable import UnreadableTenantPreferences
 from ..policies.audience import (
     ADDRESS_REFUSED,
@@ -27,9 +31,11 @@ from ..policies.audience import (
 )
 from ..policies.decide import HOLD, SEND, Decision, Hold, Suppress
 from ..ports import MAX_IDS, DeliveryFilter, Digests, Inbox, Store
-from .caps import cap_claimed, cap_planned
+from .caps import cap_claimed, cap_countries_claimed, cap_countries_planned, cap_planned
 from .directory import CAPACITY, Directory
 
+#: What the suppression lists say of recipients' addresses, by tenant and recipient.
+_Listed = Mapping[tuple[str, str], Sequence[Suppression]]
 #: Returns an event type that this program declares.
 DeclaredTypes = Callable[[str], EventType | None]
 _NOBODY = TenantPreferences(tenant="-")
@@ -71,8 +77,21 @@ class _Known(NamedTuple):
     """What was read for one batch."""
 
     recipients: Mapping[tuple[str, str], Recipient]
-    tenants: Mapping[str, TenantPreferences]
+    tenants: Mapping[str, _Tenant]
     types: Mapping[str, StoredEventType]
+
+
+class _Tenant(NamedTuple):
+    """What was read of a tenant, which is not older than its ``version``."""
+
+    version: int
+    preferences: TenantPreferences | None
+    has_list: bool
+    templates: TenantTemplates | None
+
+    def person(self, recipient: Recipient) -> Person:
+        """Return a recipient as renderers know them."""
+        return (_NOBODY if self.preferences is None else self.preferences).person(recipient, self.templates)
 
 
 class People:
@@ -82,16 +101,25 @@ class People:
         directory: Gets the destinations that recipients' addresses yield.
         channels: The names of this process's channels.
         declared: Knows the event types of this program, for those that are not stored (yet).
+        sms_caps: How many text messages a tenant's people get, by country.
     """
 
-    def __init__(self, store: Store, directory: Directory, channels: Collection[str], declared: DeclaredTypes) -> None:
+    def __init__(
+        self,
+        store: Store,
+        directory: Directory,
+        channels: Collection[str],
+        declared: DeclaredTypes,
+        *,
+        sms_caps: Mapping[str, Throttle] | None = None,
+    ) -> None:
         self._store = store
         self._directory = directory
         self._channels = frozenset(channels)
         self._declared = declared
+        self._sms_caps = sms_caps or {}
         self._collects = isinstance(store, Digests)
-        #: What tenants say for all of their recipients, with the tenant's version that it is not older than.
-        self._tenants: OrderedDict[str, tuple[int, TenantPreferences | None]] = OrderedDict()
+        self._tenants: OrderedDict[str, _Tenant] = OrderedDict()
 
     # -- planning --------------------------------------------------------------------------------
 
@@ -104,22 +132,54 @@ class People:
             named.setdefault(event.tenant, set()).update(wanted)
             versions[event.tenant] = max(event.tenant_version, versions.get(event.tenant, 0))
         known = await self._read(named, versions, {page.event.type for page, _ in pages})
-        planned = [(page, self._complete(page, wanted, known, now)) for page, wanted in pages]
+        plans = [self._plan(page.event, page.event.type, known, page.audience.channels) for page, _ in pages]
+        channels = {step.channel for plan in plans for step in plan.steps}
+        listed = await self._suppressed(
+            known,
+            (
+                (recipient, each.channel, each.address)
+                for recipient in known.recipients.values()
+                for each in recipient.addresses
+                if each.channel in channels
+            ),
+        )
+        planned = [
+            (page, self._complete(page, plan, wanted, known, listed, now))
+            for (page, wanted), plan in zip(pages, plans, strict=True)
+        ]
         # An event that another planner has had comes here for the second time, and its tokens are taken already.
         new = [(page.deliveries, plan) for page, plan in planned if page.event.fence == 1 or page.event.cursor]
         await cap_planned(self._store, new, now)
+        if self._sms_caps:
+            await cap_countries_planned(self._store, new, self._sms_caps, now)
 
-    def _complete(self, page: Page, wanted: Mapping[str, str], known: _Known, now: datetime) -> NoticePlan:
+    def _complete(
+        self,
+        page: Page,
+        plan: NoticePlan,
+        wanted: Mapping[str, str],
+        known: _Known,
+        listed: _Listed,
+        now: datetime,
+    ) -> NoticePlan:
         event = page.event
-        plan = self._plan(event, event.type, known, page.audience.channels)
-        tenant = known.tenants.get(event.tenant)
+        tenant = known.tenants[event.tenant]
         page.deliveries[:] = [new for new in page.deliveries if new.channel != PEOPLE]
         for recipient_id, subscription_id in wanted.items():
             recipient = known.recipients.get((event.tenant, recipient_id))
-            made = plan_person(event, plan, recipient_id, recipient, tenant, subscription_id=subscription_id, now=now)
+            made = plan_person(
+                event,
+                plan,
+                recipient_id,
+                recipient,
+                tenant.preferences,
+                subscription_id=subscription_id,
+                listed=listed.get((event.tenant, recipient_id), ()),
+                now=now,
+            )
             page.deliveries.extend(made)
             if recipient is not None:
-                self._directory.introduce(event.tenant, _person(recipient, tenant))
+                self._directory.introduce(event.tenant, tenant.person(recipient), _apps(recipient))
         return plan
 
     # -- waking ----------------------------------------------------------------------------------
@@ -141,27 +201,40 @@ class People:
         plans = {claim.delivery_id: self._plan(claim, claim.event_type, known) for claim in theirs}
         earlier = await self._earlier(theirs, plans, known)
         marks = await self._marks(theirs, plans)
+        listed = await self._suppressed(
+            known,
+            (
+                (recipient, claim.channel, claim.address or "")
+                for claim in theirs
+                if (recipient := known.recipients.get((claim.tenant, claim.subscriber_id))) is not None
+                and claim.channel != IN_APP
+            ),
+        )
         found: dict[str, Decision] = {}
         for claim in theirs:
             recipient = known.recipients.get((claim.tenant, claim.subscriber_id))
-            tenant = known.tenants.get(claim.tenant)
+            tenant = known.tenants[claim.tenant]
             address = claim.address or ""
             decision = decide_claimed(
                 plans[claim.delivery_id],
                 claim.channel,
                 address,
                 recipient,
-                tenant,
+                tenant.preferences,
                 claim=claim,
                 earlier=earlier.get(claim.delivery_id, ()),
                 marks=marks.get(claim.delivery_id, ()),
+                listed=listed.get((claim.tenant, claim.subscriber_id), ()),
                 now=now,
             )
             if decision is SEND and recipient is not None:
-                decision = self._prime(claim.channel, address, recipient, tenant, now)
+                decision = self._prime(claim.channel, address, recipient, tenant.person(recipient), now)
             if decision is not SEND:
                 found[claim.delivery_id] = decision
-        return found | await cap_claimed(self._store, theirs, plans, found, now)
+        found |= await cap_claimed(self._store, theirs, plans, found, now)
+        if self._sms_caps:
+            found |= await cap_countries_claimed(self._store, theirs, plans, found, self._sms_caps, now)
+        return found
 
     async def _earlier(
         self, claims: Iterable[Claim], plans: Mapping[str, NoticePlan], known: _Known
@@ -208,25 +281,45 @@ class People:
         self, named: Mapping[str, Collection[str]], versions: Mapping[str, int], types: Collection[str]
     ) -> _Known:
         recipients: dict[tuple[str, str], Recipient] = {}
-        tenants: dict[str, TenantPreferences] = {}
+        tenants: dict[str, _Tenant] = {}
         for tenant, ids in named.items():
             for recipient in await self._store.get(Recipient, tenant, ids):
                 recipients[tenant, recipient.id] = recipient
-            preferences = await self._preferences(tenant, versions[tenant])
-            if preferences is not None:
-                tenants[tenant] = preferences
+            tenants[tenant] = await self._tenant(tenant, versions[tenant])
         known = await self._store.get(StoredEventType, ALL_TENANTS, types)
         return _Known(recipients, tenants, {each.id: each for each in known})
 
-    async def _preferences(self, tenant: str, version: int) -> TenantPreferences | None:
-        """Return what a tenant says for all, read again if the tenant's configuration has changed since."""
+    async def _suppressed(self, known: _Known, addresses: Iterable[tuple[Recipient, str, str]]) -> _Listed:
+        """Return what the tenants' lists say of addresses: one read for each tenant that has a list."""
+        if not any(tenant.has_list for tenant in known.tenants.values()):
+            return {}
+        wanted: dict[str, dict[str, list[tuple[str, str]]]] = {}
+        for recipient, channel, address in addresses:
+            if known.tenants[recipient.tenant].has_list:
+                id_ = suppression_id(recipient.tenant, channel, address)
+                wanted.setdefault(recipient.tenant, {}).setdefault(id_, []).append((recipient.id, address))
+        found: dict[tuple[str, str], list[Suppression]] = {}
+        for tenant, of in wanted.items():
+            for suppressed in await self._store.get(SuppressedAddress, tenant, of):
+                for recipient_id, address in of[suppressed.id]:
+                    found.setdefault((tenant, recipient_id), []).extend(suppressed.forbids(address))
+        return found
+
+    async def _tenant(self, tenant: str, version: int) -> _Tenant:
+        """Return what a tenant says for all, and whether it has a list: read again if its version has changed since."""
         kept = self._tenants.get(tenant)
-        if kept is not None and kept[0] >= version:
+        if kept is not None and kept.version >= version:
             self._tenants.move_to_end(tenant)
-            return kept[1]
-        found = next(iter(await self._store.get(TenantPreferences, tenant, [PREFERENCES])), None)
-        if not isinstance(found, UnreadableTenantPreferences):  # a repair of the row need not change the version
-            self._tenants[tenant] = version, found
+            return kept
+        preferences = next(iter(await self._store.get(TenantPreferences, tenant, [PREFERENCES])), None)
+        has_list = bool(await self._store.page(SuppressedAddress, tenant, limit=1))
+        stored = await self._store.page(StoredTemplate, tenant, limit=MAX_STORED)
+        found = _Tenant(version, preferences, has_list, current_of(stored))
+        is_damaged = isinstance(preferences, UnreadableTenantPreferences) or (
+            found.templates is not None and found.templates.unreadable
+        )
+        if not is_damaged:  # a repair of the row need not change the version
+            self._tenants[tenant] = found
             self._tenants.move_to_end(tenant)
             if len(self._tenants) > CAPACITY:
                 self._tenants.popitem(last=False)
@@ -249,21 +342,19 @@ class People:
             collects=self._collects,
         )
 
-    def _prime(
-        self, channel: str, address: str, recipient: Recipient, tenant: TenantPreferences | None, now: datetime
-    ) -> Decision:
+    def _prime(self, channel: str, address: str, recipient: Recipient, person: Person, now: datetime) -> Decision:
         """Give the directory the destination that an address of a recipient yields now; decide what to do without."""
-        person = _person(recipient, tenant)
         try:
-            destination = self._directory.prime(recipient.tenant, recipient.id, channel, address, person)
+            app = next((each.app for each in recipient.addresses_on(channel) if each.address == address), None)
+            destination = self._directory.prime(recipient.tenant, recipient.id, channel, address, person, app)
         except Exception:
             return Suppress(ADDRESS_REFUSED)
         return Hold(now + HOLD, NO_CHANNEL) if destination is None else SEND
 
 
-def _person(recipient: Recipient, tenant: TenantPreferences | None) -> Person:
-    """Return a recipient as renderers know them."""
-    return (_NOBODY if tenant is None else tenant).person(recipient)
+def _apps(recipient: Recipient) -> Mapping[str, str]:
+    """Return the app of each address that is of one."""
+    return {each.address: each.app for each in recipient.addresses if each.app is not None}
 
 
 def _delivery_ids(event_id: str, recipient: Recipient, steps: Iterable[Step]) -> list[str]:

@@ -12,6 +12,9 @@ from ..errors import ConfigurationError
 from ..models import checks
 from ..models.delivery import Lane, Priority
 from ..models.messages import KINDS
+from ..models.throttle import Throttle
+from ..policies.sms import COUNTRIES
+from ..policies.sms_caps import ANY
 
 
 def _concurrency(value: object) -> str | None:
@@ -28,6 +31,10 @@ def _affordable() -> int:
         return _MAX_UNPROVEN
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return _MAX_UNPROVEN if files == resource.RLIM_INFINITY else min(_MAX_UNPROVEN, files // 4)
+
+
+def _country(value: object) -> str | None:
+    return None if value == ANY or value in COUNTRIES else f"must be '{ANY}' or the two letters of a country"
 
 
 def _lanes(value: object) -> str | None:
@@ -50,6 +57,7 @@ _SETTINGS: Mapping[str, checks.Check] = {
     **dict.fromkeys(("lease", "hold", "max_timeout", "lease_margin", "poll", "idempotency_window"), _DURATION),
     **dict.fromkeys(("grace", "retention", "patience"), checks.duration(timedelta(0))),
     "max_abandoned": checks.whole(1, 1000),
+    "sms_caps": checks.mapping(_country, checks.instance(Throttle), most=300),
     "roles": checks.many(checks.string, most=16, what="roles"),
 }
 
@@ -96,6 +104,8 @@ class DispatchSettings:
         patience: An endpoint that has only failed for this long is disabled.
         roles: ``plan``, ``relay``, ``send``, ``clean``: what this process does.  Without a broker ``relay`` is nothing
             to do.
+        sms_caps: How many text messages the people of each tenant get, by country (ISO 3166-1); ``*`` counts for each
+            country that is not named.
     """
 
     concurrency: Mapping[Priority, int] = attrs.field(
@@ -117,6 +127,7 @@ class DispatchSettings:
     idempotency_window: timedelta = timedelta(hours=48)
     patience: timedelta = timedelta(days=5)
     roles: frozenset[str] = frozenset(ROLES)
+    sms_caps: Mapping[str, Throttle] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
         given = {name: getattr(self, name) for name in _SETTINGS}

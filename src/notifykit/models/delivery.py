@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import attrs
+
+if TYPE_CHECKING:
+    from .receipt import ProviderReceipt
 
 WEBHOOK: Final = "webhook"
 
@@ -94,6 +98,7 @@ class Delivery:
         generation: How often it has been redriven.
         address: Where on the channel it goes; ``None`` if an endpoint's record says that.
         digest: The name of the digest that it carries, or that it opened and is sent ahead of.
+        receipt: The kind of the strongest report of the provider, such as ``bounced``; ``None`` if there is none.
     """
 
     id: str
@@ -116,6 +121,7 @@ class Delivery:
     finished_at: datetime | None = None
     address: str | None = None
     digest: str | None = None
+    receipt: str | None = None
 
 
 class Attempt(NamedTuple):
@@ -130,6 +136,9 @@ class Attempt(NamedTuple):
         retry_at: When the next attempt was planned for, if one was.
         response: The first bytes of the answer.
         reference: The provider's id of the message, if it gave one.
+        account: The provider's account that carried the message, without secrets; ``None`` for webhooks.
+        cost: What the message cost, to a millionth, as far as the operator's table says that.
+        receipts: What the provider has reported of the message since.
     """
 
     delivery_id: str
@@ -143,6 +152,9 @@ class Attempt(NamedTuple):
     response: bytes = b""
     worker: str = ""
     reference: str | None = None
+    account: str | None = None
+    cost: Decimal | None = None
+    receipts: tuple[ProviderReceipt, ...] = ()
 
 
 class DigestEntry(NamedTuple):

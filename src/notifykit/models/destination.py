@@ -21,6 +21,7 @@ class Destination:
     Attributes:
         subscriber_id: The endpoint (``end_…``), or the host's own id of what is reached (``room:5``).
         address: What the channel sends to, in its canonical form: a URL, a mailbox, a telephone number.
+        app: Which app of the host a device's token belongs to.
         state: Whether deliveries are sent; ``state_reason`` says why it is not active.
         retry: When failed attempts are tried again.
         timeout: The total deadline of one attempt.
@@ -32,12 +33,15 @@ class Destination:
             its event is written (see ADR 0014).
         config: What the channel needs beside the address; the engine never looks into it.  For a webhook it is the
             :class:`Endpoint` with its signing keys and headers.
+        route: What a channel with several accounts has chosen for one attempt (see
+            :class:`notifykit.ports.RoutesDeliveries`); the engine never looks into it either.
     """
 
     subscriber_id: str
     tenant: str
     channel: str
     address: str
+    app: str | None = None
     state: EndpointState = EndpointState.ACTIVE
     state_reason: str | None = None
     retry: RetryPolicy = DEFAULT_RETRY
@@ -47,6 +51,7 @@ class Destination:
     circuit_key: str | None = None
     is_fast: bool = False
     config: object = None
+    route: object = None
 
     @property
     def owns_circuit(self) -> bool:

@@ -81,6 +81,10 @@ def _as_steps(steps: Iterable[Step]) -> Any:
     return listed(steps, MAX_STEPS)
 
 
+#: Of types that declare none.
+DEFAULT_CATEGORY = "general"
+
+
 @attrs.frozen(kw_only=True)
 class EventType:
     """What is known about a type of event.
@@ -107,7 +111,7 @@ class EventType:
     schema: Mapping[str, Any] | None = None
     version: int = 1
     upcasts: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = attrs.field(factory=dict)
-    category: str = "general"
+    category: str = DEFAULT_CATEGORY
     purpose: str = "transactional"
     priority: Priority = Priority.NORMAL
     description: str = ""

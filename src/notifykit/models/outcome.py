@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 from enum import StrEnum
 
 import attrs
 
 from .checks import UNPRINTABLE, instance, kind_of, optional, string, whole
+from .routing import cost
 
 
 class CircuitEffect(StrEnum):
@@ -32,11 +34,13 @@ class Answer:
         status: The HTTP status or the provider's numeric code, if one was received.
         body: The first bytes of the response body, capped by the channel.
         reference: The provider's id of the message, where there is one.
+        cost: What the message costs, as far as the operator's table says that.
     """
 
     status: int | None = None
     body: bytes = b""
     reference: str | None = None
+    cost: Decimal | None = None
 
 
 NO_ANSWER = Answer()
@@ -133,6 +137,7 @@ _status = optional(whole(0, 2**31 - 1))
 _LONGEST_REFERENCE = 512
 _reference = optional(string)
 _pause = optional(instance(timedelta))
+_cost = optional(cost)
 
 
 def outcome_problem(outcome: object) -> str | None:
@@ -151,6 +156,8 @@ def outcome_problem(outcome: object) -> str | None:
         return f"answer.status: {wrong}"
     if answer.reference is not None and (wrong := _reference(answer.reference)):
         return f"answer.reference: {wrong}"
+    if wrong := _cost(answer.cost):
+        return f"answer.cost: {wrong}"
     if isinstance(outcome, Accepted):
         return None
     if wrong := string(outcome.reason):

@@ -142,7 +142,13 @@ class Mute:
 
     Attributes:
         until: When it ends; ``None`` for never.
+        at: When it was made, if that is known.
+        by: Who made it: the person's id, an operator, a program.
+        how: In what way: a link in a message, a form.
     """
 
     select: MuteSelector
     until: datetime | None = attrs.field(default=None, validator=field_check(optional(instant)))
+    at: datetime | None = attrs.field(default=None, validator=field_check(optional(instant)))
+    by: str | None = attrs.field(default=None, validator=field_check(optional(text(most=255))))
+    how: str | None = attrs.field(default=None, validator=field_check(optional(text(most=255))))

@@ -17,6 +17,7 @@ from .checks import field_check, flag, instance, instant, kind_of, listed, many,
 from .ids import ENDPOINT
 from .preferences import Mute, Purpose, Scope, Setting, label
 from .quiet_hours import QuietHours, zone_name
+from .template import TenantTemplates
 
 #: What traits may have as JSON.
 MAX_TRAITS = 64 * 1024
@@ -205,6 +206,7 @@ class Person:
     Attributes:
         locale: The recipient's, else the tenant's default.
         zone: As ``locale``.
+        templates: What the tenant has stored in place of the host's templates.
     """
 
     id: str
@@ -212,6 +214,7 @@ class Person:
     zone: str | None = None
     traits: Mapping[str, Any] = attrs.field(factory=dict)
     name: str | None = None
+    templates: TenantTemplates | None = attrs.field(default=None, repr=False)
 
 
 # ── the aggregate ──────────────────────────────────────────────────────────────────────────────
@@ -308,7 +311,7 @@ class TenantPreferences:
     def __attrs_post_init__(self) -> None:
         _require_scope(self.settings, Scope.TENANT)
 
-    def person(self, recipient: Recipient) -> Person:
+    def person(self, recipient: Recipient, templates: TenantTemplates | None = None) -> Person:
         """Return a recipient as renderers know them."""
         return Person(
             id=recipient.id,
@@ -316,4 +319,5 @@ class TenantPreferences:
             zone=recipient.zone or self.zone,
             traits=recipient.traits,
             name=recipient.name,
+            templates=templates,
         )

@@ -71,6 +71,12 @@ def buckets_of(recipient_id: str) -> str:
     return f"{CAP}{_hashed(recipient_id)}_"
 
 
+def country_bucket(countries: str, throttle: Throttle) -> str:
+    """Return the key of the bucket of a tenant's text messages to a country, or to those that share a calling code."""
+    parts = json.dumps([countries, throttle.limit, throttle.per // _MICROSECOND])
+    return f"{CAP}{_hashed('sms')}_{_hashed(parts)}"
+
+
 def _hashed(text: str) -> str:
     return blake2b(text.encode(), digest_size=10).hexdigest()
 

@@ -15,8 +15,11 @@ from ..errors import NotifykitError
 from .delivery import Attempt, Delivery
 from .endpoint import Endpoint
 from .event import StoredEvent
+from .provider_account import ProviderAccount
 from .recipient import Recipient, TenantPreferences
 from .subscription import Subscription
+from .suppression import SuppressedAddress
+from .template import StoredTemplate
 
 
 @attrs.frozen(kw_only=True)
@@ -43,6 +46,29 @@ class UnreadableRecipient(Recipient):
 @attrs.frozen(kw_only=True)
 class UnreadableTenantPreferences(TenantPreferences):
     """Stands in for what a tenant says for all of its recipients, in a row that is damaged."""
+
+
+@attrs.frozen(kw_only=True)
+class UnreadableProviderAccount(ProviderAccount):
+    """Stands in for a tenant's account whose row is damaged or cannot be decrypted; its messages wait.
+
+    Attributes:
+        id: May be what no channel is called.
+        error: Why the URL cannot be decrypted; ``None`` if the row itself is damaged.
+    """
+
+    id: str
+    error: NotifykitError | None = attrs.field(default=None, eq=False)
+
+
+@attrs.frozen(kw_only=True)
+class UnreadableSuppression(SuppressedAddress):
+    """Stands in for a suppressed address whose row is damaged: whatever it said, the address is not used."""
+
+
+@attrs.frozen(kw_only=True)
+class UnreadableTemplate(StoredTemplate):
+    """Stands in for a stored template whose row is damaged: messages that may need it wait."""
 
 
 class UnreadableEvent(StoredEvent):

@@ -7,7 +7,7 @@ What waits (a later step, the end of quiet hours) is held, and the decision is t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import partial
 from typing import Final
@@ -15,10 +15,11 @@ from typing import Final
 import attrs
 
 from ..codec import loads
+from ..models.addresses import Suppression
 from ..models.audience import Audience
 from ..models.delivery import Claim, DeliveryState, DigestEntry, EventDetails, NewDelivery
 from ..models.digest import Digest
-from ..models.event import TakenEvent
+from ..models.event import DEFAULT_CATEGORY, TakenEvent
 from ..models.event_type import StoredEventType
 from ..models.ids import delivery_id, recipient_key
 from ..models.preferences import Purpose
@@ -32,6 +33,7 @@ from .decide import HOLD, SEND, Cancel, Expire, Hold, Join, Suppress
 from .decide import Decision as Claimed
 from .digest import DIGEST, EMPTY, NO_GROUP, TOO_LATE, Collectable, collected, digest_named, enter, group_of
 from .preferences import Notice
+from .sms import COUNTRY_CAPPED
 
 #: What a type without steps does, over the channels that a recipient has an address of.
 DEFAULT_STEPS: Final = (Step(IN_APP), Step("email"))
@@ -60,13 +62,13 @@ SENTENCES: Final = {
     DIGEST: "It waits for its digest, which is sent when the digest closes.",
     NO_GROUP: "It was sent by itself: the event has no value by which its digest groups.",
     TOO_LATE: "It was sent by itself: it would have been of no use any more with its digest.",
+    COUNTRY_CAPPED: "There have been too many text messages to this country lately, so this one was left out.",
     EMPTY: "Nothing had been collected, so nothing was sent.",
     EARLIER_DELIVERED: "A step before it has arrived, so it was not needed.",
     Unless.READ.value: "The inbox item was read before, so it was not needed.",
     Unless.SEEN.value: "The inbox item was seen before, so it was not needed.",
 }
 
-_DEFAULT_CATEGORY = "general"
 #: How a cursor begins that is the id of a recipient whom the event names; those of subscriptions begin otherwise.
 _NAMED = "@"
 _EXPIRED = frozenset({Code.EXPIRED, Code.EXPIRED_IN_QUIET_HOURS})
@@ -146,7 +148,7 @@ def notice_plan(
         group=None if digest is None or digest.group is None or body is None else group_of(loads(body), digest.group),
         notice=Notice(
             type=type_name,
-            category=category or _DEFAULT_CATEGORY,
+            category=category or DEFAULT_CATEGORY,
             purpose=_PURPOSES.get(purpose or "", Purpose.TRANSACTIONAL),
             topic=details.topic,
             expires_at=expires_at,
@@ -203,12 +205,14 @@ def plan_person(
     tenant: TenantPreferences | None,
     *,
     subscription_id: str = "",
+    listed: Sequence[Suppression] = (),
     now: datetime,
 ) -> list[NewDelivery]:
     """Return the deliveries of an event to one recipient: for each step one to each address, or one that says why not.
 
     Args:
         recipient: ``None`` if the tenant has no such recipient.
+        listed: What the tenant's suppression list says of the recipient's addresses.
     """
     if recipient_id == plan.actor:
         return []
@@ -234,7 +238,7 @@ def plan_person(
         code = UNKNOWN_RECIPIENT if recipient is None else RECIPIENT_UNREADABLE
         return [new(step.channel, recipient_id, DeliveryState.SUPPRESSED, code, now) for step in plan.steps[:1]]
     is_unread = _lacks_preferences(plan, tenant)
-    person = _reachable(recipient) if is_unread else person_of(recipient, tenant)
+    person = _reachable(recipient, listed) if is_unread else person_of(recipient, tenant, listed=listed)
     clock = partial(clock_of, recipient, tenant)
     made: list[NewDelivery] = []
     may_arrive = False
@@ -265,9 +269,9 @@ def _lacks_preferences(plan: NoticePlan, tenant: TenantPreferences | None) -> bo
     return isinstance(tenant, UnreadableTenantPreferences) and plan.notice.purpose is not Purpose.SECURITY
 
 
-def _reachable(recipient: Recipient) -> Person:
+def _reachable(recipient: Recipient, listed: Sequence[Suppression]) -> Person:
     """Return a person of whom only the addresses count: whether they want something cannot be decided."""
-    person = person_of(attrs.evolve(recipient, quiet_hours=QuietHours(), mutes=(), settings=()))
+    person = person_of(attrs.evolve(recipient, quiet_hours=QuietHours(), mutes=(), settings=()), listed=listed)
     return attrs.evolve(person, consents=frozenset(Purpose))
 
 
@@ -386,6 +390,7 @@ def decide_claimed(
     claim: Claim | None = None,
     earlier: Collection[DeliveryState] = (),
     marks: Collection[Unless] = (),
+    listed: Sequence[Suppression] = (),
     now: datetime,
 ) -> Claimed:
     """Decide anew whether a person's delivery is sent, from what is true now.
@@ -399,6 +404,7 @@ def decide_claimed(
         claim: On the delivery, if a digest may collect it.  That of a digest is about more events than one.
         earlier: The states of the event's deliveries to this recipient over the steps before, for a fallback.
         marks: What the person did with the event's inbox item, for a step with ``unless``.
+        listed: What the tenant's suppression list says of the address.
     """
     if recipient is None:
         return Cancel(RECIPIENT_DELETED)
@@ -409,7 +415,7 @@ def decide_claimed(
     if step is not None and (answered := _answered(step, earlier, marks, now)) is not None:
         return answered
     is_unread = _lacks_preferences(plan, tenant)
-    person = _reachable(recipient) if is_unread else person_of(recipient, tenant)
+    person = _reachable(recipient, listed) if is_unread else person_of(recipient, tenant, listed=listed)
     if any(each.channel == channel and each.address != address for each in person.addresses):
         only = [each for each in person.addresses if (each.channel, each.address) == (channel, address)]
         person = attrs.evolve(person, addresses=only)

@@ -31,6 +31,8 @@ IN_A_ROW = 10
 #: … or when at least half of the last attempts failed, once there are this many.
 WINDOW, LEAST = 50, 20
 
+#: The circuit of an account that has not been probed for so long is forgotten.
+_ABANDONED = timedelta(days=1)
 _FIRST_PROBE, _LONGEST = timedelta(seconds=10), timedelta(minutes=5)
 
 
@@ -91,6 +93,11 @@ def note(
     window.allowed = None
     window.recent.clear()
     return None
+
+
+def is_abandoned(circuit: OpenCircuit, now: datetime) -> bool:
+    """Tell whether nothing is sent to an account with an open circuit any more, such as after a change of its key."""
+    return not circuit.tenant and now - circuit.probe_at > _ABANDONED
 
 
 def _reopened(

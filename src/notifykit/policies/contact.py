@@ -188,7 +188,7 @@ class Person:
         settings: Those of the system, the type and the tenant with the person's own; of equals the later one counts.
         consents: The purposes that the person has agreed to.
         addresses: Of all channels.
-        suppressions: Of these addresses, or of any.
+        suppressions: Of these addresses, or of any: the recipient's own and those of the tenant's list.
     """
 
     settings: Sequence[Setting] = ()
@@ -200,7 +200,10 @@ class Person:
 
 
 def person_of(
-    recipient: Recipient, tenant: TenantPreferences | None = None, settings: Sequence[Setting] = ()
+    recipient: Recipient,
+    tenant: TenantPreferences | None = None,
+    settings: Sequence[Setting] = (),
+    listed: Sequence[Suppression] = (),
 ) -> Person:
     """Return what the decision needs to know of a recipient.
 
@@ -209,6 +212,7 @@ def person_of(
     Args:
         tenant: What the tenant says for all of its recipients.
         settings: Those of the system and of the event's type.
+        listed: What the tenant's suppression list says of the recipient's addresses.
     """
     quiet = recipient.quiet_hours
     if tenant is not None:
@@ -221,7 +225,7 @@ def person_of(
         mutes=recipient.mutes,
         consents=recipient.consented,
         addresses=(*recipient.addresses, inbox),
-        suppressions=recipient.suppressions,
+        suppressions=(*recipient.suppressions, *listed) if listed else recipient.suppressions,
         quiet_hours=quiet,
     )
 

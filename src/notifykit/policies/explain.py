@@ -5,11 +5,13 @@ Pure: the clock is an argument.  It decides nothing itself: it asks the rule tha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 import attrs
 
+from ..models.addresses import Suppression
 from ..models.preferences import Purpose
 from ..models.recipient import Recipient, TenantPreferences
 from .audience import SENTENCES, NoticePlan, clock_of, decide_step, digest_for, quiet_for
@@ -62,10 +64,19 @@ def sentence_for(code: str) -> str:
 
 
 def explain_steps(
-    plan: NoticePlan, recipient: Recipient, tenant: TenantPreferences | None, *, now: datetime
+    plan: NoticePlan,
+    recipient: Recipient,
+    tenant: TenantPreferences | None,
+    listed: Sequence[Suppression] = (),
+    *,
+    now: datetime,
 ) -> tuple[StepExplanation, ...]:
-    """Return what would become of each step if the event were planned at ``now`` and nothing changed after that."""
-    person = person_of(recipient, tenant)
+    """Return what would become of each step if the event were planned at ``now`` and nothing changed after that.
+
+    Args:
+        listed: What the tenant's suppression list says of the recipient's addresses.
+    """
+    person = person_of(recipient, tenant, listed=listed)
     found = []
     for step in plan.steps:
         at = now + step.after

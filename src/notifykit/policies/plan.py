@@ -297,7 +297,17 @@ _ADDRESSED: Final = "@"
 OPERATIONAL: Final = "!"
 #: The types of these events, which are only made if a subscription names them (see ``dispatch/operational_events.py``).
 OPERATIONAL_TYPES: Final = frozenset(
-    {"endpoint.failing", "endpoint.recovered", "endpoint.disabled", "delivery.exhausted"}
+    {
+        "endpoint.failing",
+        "endpoint.recovered",
+        "endpoint.disabled",
+        "delivery.exhausted",
+        "delivery.bounced",
+        "delivery.failed",
+        "delivery.complained",
+        "delivery.unsubscribed",
+        "provider.bouncing",
+    }
 )
 
 

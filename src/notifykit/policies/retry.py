@@ -15,14 +15,13 @@ from ..errors import ConfigurationError
 from ..models.delivery import WEBHOOK
 from ..models.outcome import Accepted, BadRecipient, Outcome, Permanent, Throttled, Transient, Uncertain, Unsent
 from ..models.preferences import Purpose
+from ..models.receipt import UNCERTAIN
 from ..models.retry import MAX_ATTEMPTS, RetryPolicy
 from ..models.steps import IN_APP
 
 #: Returns a number in [0, 1); ``random.random`` in production.
 Rng = Callable[[], float]
 
-#: Why a delivery ended whose message may have arrived, and is not sent a second time.
-UNCERTAIN = "uncertain"
 _SMS = "sms"
 #: Their receivers recognise a repeat by its id, whatever it is about.
 _IDEMPOTENT = frozenset({WEBHOOK, IN_APP})

@@ -64,6 +64,8 @@ _CODES: Mapping[str, frozenset[str]] = {
         """.split()  # noqa: SIM905 - two hundred literals are harder to read
     )
 }
+#: The reason of text messages that exceed the cap of their country (:mod:`~notifykit.policies.sms_caps`).
+COUNTRY_CAPPED = "country_capped"
 #: ISO 3166-1 codes of all countries that have a calling code.
 COUNTRIES: frozenset[str] = frozenset().union(*_CODES.values())
 

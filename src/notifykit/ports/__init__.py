@@ -24,6 +24,8 @@ from .clock import Clock as Clock
 from .feed import Feed as Feed
 from .feed import Message as Message
 from .inbox import Inbox as Inbox
+from .routing import CircuitStates as CircuitStates
+from .routing import RoutesDeliveries as RoutesDeliveries
 from .store import ConfigRecord as ConfigRecord
 from .store import Digests as Digests
 from .store import JoinsTransactions as JoinsTransactions

@@ -57,12 +57,15 @@ class AddressedChannel(Channel, Protocol):
         """
         ...
 
-    def destination(self, *, tenant: str, subscriber_id: str, address: str) -> Destination:
+    def destination(self, *, tenant: str, subscriber_id: str, address: str, app: str | None = None) -> Destination:
         """Return what the engine sends to for an address in its canonical form; no I/O.
 
         The channel says here how often and for how long an attempt is made, how many at a time, whether it is fast
         (``is_fast``), and which attempts share a circuit: those of one provider's account, if the address itself
         says nothing about others.  The engine keeps what is returned while the address is in use.
+
+        Args:
+            app: Only given for a device that was registered with the name of an app.
         """
         ...
 

@@ -15,6 +15,7 @@ from ..models.delivery import (
     Lane,
 )
 from ..models.event import StoredEvent, TakenEvent
+from ..models.receipt import ReceiptMatch, ReceiptRecord
 from ..models.subscription import Match, MatchQuery, TenantConfig
 from .broker import Ticket
 from .values import (
@@ -188,8 +189,9 @@ class Queue(Protocol):
     async def purge(self, *, before: datetime, keys_before: datetime, limit: int) -> int:
         """Delete up to ``limit`` deliveries and events that ended before ``before``; return how many rows were deleted.
 
-        Never deletes an event that is not planned or has open deliveries.  Idempotency
-        keys published before ``keys_before`` are forgotten.  Buckets of people that must be full are deleted, too.
+        With a delivery go its attempts and receipts.  Never deletes an event that is not planned or has open
+        deliveries.  Idempotency keys published before ``keys_before`` are forgotten.  Buckets of people that must be
+        full are deleted, too.
         """
         ...
 
@@ -252,8 +254,8 @@ class Records(Protocol):
     async def erase(self, tenant: str, recipient_id: str, *, now: datetime) -> int:
         """Delete everything that is known of a person in one step; return how many rows were deleted or changed.
 
-        Their record, subscriptions, deliveries and attempts are deleted.  They are taken out of the audience and the
-        actor of events; an event that was addressed to nobody else is deleted unless another subscriber has a
+        Their record, subscriptions, deliveries, attempts and receipts are deleted.  They are taken out of the audience
+        and the actor of events; an event that was addressed to nobody else is deleted unless another subscriber has a
         delivery of it.  What is being sent is not recorded any more.  Repeating it does no harm.
         """
         ...
@@ -297,7 +299,7 @@ class Operations(Protocol):
         ...
 
     async def attempts(self, tenant: str, delivery_id: str) -> list[Attempt]:
-        """Return the attempts of a delivery in order."""
+        """Return the attempts of a delivery in order, with the receipts of the delivery."""
         ...
 
     async def move(
@@ -310,6 +312,20 @@ class Operations(Protocol):
 
         Raises:
             StoreError: The only delivery that the filter names by its id cannot be read.
+        """
+        ...
+
+    async def record_receipts(self, records: Sequence[ReceiptRecord], *, now: datetime) -> list[ReceiptMatch]:
+        """Store what providers report; return the receipts whose delivery is known, each time that they are given.
+
+        A receipt is stored once, by its provider and id.  Its delivery is the one that it names, or else the one of
+        which an attempt has its reference.  A delivery that is ``DEAD`` because of ``uncertain`` becomes
+        ``DELIVERED`` when a receipt confirms it.
+
+        A receipt whose delivery is not known waits, since the attempt may not be recorded yet.  A call without
+        receipts returns those that have waited and whose delivery is known now.  It leaves them waiting, until they
+        are given again; each is looked at a second after it came, and then after ever longer pauses.
+        After :data:`~notifykit.models.receipt.WAITS` it is deleted.
         """
         ...
 

@@ -123,6 +123,7 @@ class Library:
     Attributes:
         parts: By type and channel the files of each part by locale.
         examples: The payloads of the examples by type.
+        own_files: Those of the tenant.
 
     Raises:
         TemplateError: A file has no name of a template, or an example is not a JSON object.
@@ -133,6 +134,7 @@ class Library:
         #: The file that is used for a name: the tenant's, or the host's.
         self._paths = {name: path for owner, name, path in map(_owned, files) if owner is None}
         own = {name: path for owner, name, path in map(_owned, files) if owner is not None and owner == tenant}
+        self.own_files = sorted(own.values())
         self._paths |= own
         self.parts: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
         self.examples: dict[str, Mapping[str, Any]] = {}
@@ -282,6 +284,11 @@ class Library:
 def tenants_of(files: Mapping[str, str]) -> list[str]:
     """Return the tenants that have files of their own."""
     return sorted({owner for owner, _, _ in map(_owned, files) if owner is not None})
+
+
+def own_name(tenant: str, name: str) -> str:
+    """Return the name of a tenant's own file in place of the one that is called ``name``."""
+    return f"{_TENANTS}{tenant}/{name}"
 
 
 def _owned(path: str) -> tuple[str | None, str, str]:

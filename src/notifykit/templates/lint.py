@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -15,7 +16,7 @@ from ..models.destination import Destination
 from ..models.ids import EVENT, new_id
 from ..models.messages import EmailMessage, Message, SmsMessage
 from ..policies.sms import segments
-from .library import CONTENT, EXAMPLE, Content, Library, chain
+from .library import CONTENT, EXAMPLE, Content, Library, chain, own_name
 from .renderer import Templates, babel_locale
 
 #: Gmail cuts longer messages off, and with them the link to unsubscribe.
@@ -107,13 +108,17 @@ class Lint:
         templates: The templates.
         marketing: The types whose purpose is ``marketing``.
         sms_segments: How many segments a text message may have.
+        has_page: Whether there is a page for unsubscribing (``public_url``), so that the templates need not name one.
     """
 
-    def __init__(self, templates: Templates, *, marketing: Iterable[str] = (), sms_segments: int = 1) -> None:
+    def __init__(
+        self, templates: Templates, *, marketing: Iterable[str] = (), sms_segments: int = 1, has_page: bool = False
+    ) -> None:
         self._templates = templates
         self._library = templates.library
         self._marketing = frozenset(marketing)
         self._segments = sms_segments
+        self._has_page = has_page
 
     def findings(self) -> list[Finding]:
         """Return all mistakes, by template."""
@@ -123,13 +128,23 @@ class Lint:
             found |= dict.fromkeys(self._of_tenant(tenant))
         return list(found)
 
+    def of_tenant(self, tenant: str) -> list[Finding]:
+        """Return the mistakes in a tenant's own files, also in those that no message includes."""
+        return list(dict.fromkeys(self._of_tenant(tenant)))
+
     def _of_tenant(self, tenant: str) -> Iterator[Finding]:
         try:
             library = self._templates.library_of(tenant)
         except TemplateError as error:
             yield Finding(str(error.template), "template_failed", _without_place(error), error.line)
             return
-        for event_type, channel in library.own:
+        for file in library.own_files:
+            try:
+                library.checked(file)
+            except TemplateError as error:
+                yield Finding(error.template or file, "template_failed", _without_place(error), error.line)
+        includes = any(file.startswith(own_name(tenant, "_")) for file in library.own_files)
+        for event_type, channel in library.parts if includes else library.own:
             for locale in ["", *library.locales()]:
                 yield from self._of_locale(library, event_type, channel, locale, tenant)
 
@@ -141,13 +156,21 @@ class Lint:
             return
         yield from self._missing(name, channel, parts)
         if event_type in self._marketing and channel == "email" and "unsubscribe" not in parts:
-            yield Finding(
-                name, "no_unsubscribe", "marketing needs email.unsubscribe.txt: the address for unsubscribing"
-            )
+            yield from self._lacks_link(event_type, name)
         if event_type not in self._library.examples:
             yield Finding(event_type, "no_example", f"without {EXAMPLE} the templates cannot be rendered here")
         for locale in ["", *self._library.locales()]:
             yield from self._of_locale(self._library, event_type, channel, locale)
+
+    def _lacks_link(self, event_type: str, name: str) -> Iterator[Finding]:
+        if not self._has_page:
+            why = "marketing needs email.unsubscribe.txt or public_url, for unsubscribing"
+            yield Finding(name, "no_unsubscribe", why)
+            return
+        with contextlib.suppress(TemplateError):  # which is found by itself
+            content = self._library.content(event_type, "email", "")
+            if content is not None and "unsubscribe_url" not in content.uses:
+                yield Finding(name, "no_unsubscribe", "marketing needs a link: {{ unsubscribe_url }}")
 
     def _missing(self, name: str, channel: str, parts: Mapping[str, Mapping[str, str]]) -> Iterator[Finding]:
         content = {locale for part in CONTENT for locale in parts.get(part, {})}

@@ -17,8 +17,9 @@ from ..errors import ConfigurationError, TemplateError
 from ..models.delivery import Claim, Collected
 from ..models.destination import Destination
 from ..models.messages import ChatMessage, EmailMessage, InAppMessage, Message, PushMessage, SmsMessage, title_of
+from ..models.template import TenantTemplates
 from .html import inlined, text_of
-from .library import Content, Library, chain, read_folder, tenants_of
+from .library import Content, Library, chain, own_name, read_folder, tenants_of
 from .limits import MAX_LINE
 from .rendering import Problem, Rendering
 from .syntax import Place
@@ -26,9 +27,12 @@ from .values import Wrapper
 
 if TYPE_CHECKING:
     from ..ports import Renderer
+    from .unsubscribe import UnsubscribeUrls
 
 #: Messages that are kept because other people may get the same.
 _MAX_KEPT: Final = 32
+#: Tenants with stored templates whose compiled form is kept.
+_MAX_TENANTS: Final = 200
 #: Spaces that an SMS would cost a whole second alphabet for.
 _PLAIN_SPACES: Final = {0xA0: " ", 0x202F: " "}
 
@@ -40,6 +44,7 @@ class Templates:
         source: The folder of the templates, or their texts by name (``order.shipped/email.html``).
         default_locale: The language of the files without a locale; also of dates in them.
         otherwise: Renders what there is no template for; by default that is an error.
+        urls: Makes the links for unsubscribing; by default there are none.
 
     Attributes:
         library: The templates of the host.
@@ -56,16 +61,19 @@ class Templates:
         *,
         default_locale: str = "en",
         otherwise: Renderer | None = None,
+        urls: UnsubscribeUrls | None = None,
     ) -> None:
         files = source if isinstance(source, Mapping) else read_folder(source)
         self.library = Library(files)
         self.tenants = tenants_of(files)
         self._libraries: dict[str, Library] = {}
+        self._stored: OrderedDict[str, tuple[str, Library]] = OrderedDict()
         default = babel_locale(default_locale)
         if default is None:
             raise ConfigurationError(f"default_locale: {default_locale[:40]!r} is not a locale such as en or de-AT")
         self._default = default
         self._otherwise = otherwise
+        self._urls = urls
         self._kept: OrderedDict[tuple[object, ...], Message] = OrderedDict()
 
     def render(self, claim: Claim, destination: Destination, *, now: datetime) -> Message:
@@ -74,7 +82,9 @@ class Templates:
         # One event of a digest is sent as that event; ``collected`` has more.
         collected = claim.collected
         folder = claim.event_type if collected is None else f"digest.{claim.digest}"
-        library = self.library_of(claim.tenant)
+        stored: TenantTemplates | None = getattr(person, "templates", None)
+        _require_readable(stored, folder)
+        library = self.library_of(claim.tenant, stored)
         content = library.content(folder, claim.channel, wanted)
         if content is None:
             if self._otherwise is None:
@@ -85,23 +95,43 @@ class Templates:
         if collected is None and (kept := self._kept.get(key)) is not None:
             return kept
         message = self._made(library, content, folder, claim, person, now)
-        if collected is None and not content.uses & {"to", "now"}:
+        if collected is None and not content.uses & {"to", "now", "unsubscribe_url"}:
             self._kept[key] = message
             if len(self._kept) > _MAX_KEPT:
                 self._kept.popitem(last=False)
         return message
 
-    def library_of(self, tenant: str) -> Library:
+    def library_of(self, tenant: str, stored: TenantTemplates | None = None) -> Library:
         """Return the templates that a tenant's messages are made of.
+
+        Args:
+            stored: What the tenant has stored, which takes the place of files of the same name.
 
         Raises:
             TemplateError: One of the tenant's files has no name of a template.
         """
+        if stored is not None:
+            return self._with_stored(tenant, stored)
         if tenant not in self.tenants:
             return self.library
         if (library := self._libraries.get(tenant)) is None:
             library = self._libraries[tenant] = Library(self.library.files, tenant)
         return library
+
+    def with_own(self, tenant: str, files: Mapping[str, str]) -> Templates:
+        """Return the same templates with files of a tenant's own; see :meth:`library_of`."""
+        own = {own_name(tenant, name): text for name, text in files.items()}
+        return Templates({**self.library.files, **own}, default_locale=str(self._default).replace("_", "-"))
+
+    def _with_stored(self, tenant: str, stored: TenantTemplates) -> Library:
+        kept = self._stored.get(tenant)
+        if kept is None or kept[0] != stored.version:
+            files = {**self.library.files, **{own_name(tenant, name): text for name, text in stored.files.items()}}
+            kept = self._stored[tenant] = stored.version, Library(files, tenant)
+            if len(self._stored) > _MAX_TENANTS:
+                self._stored.popitem(last=False)
+        self._stored.move_to_end(tenant)
+        return kept[1]
 
     def _made(
         self, library: Library, content: Content, folder: str, claim: Claim, person: object, now: datetime
@@ -110,6 +140,8 @@ class Templates:
             self._locale(content, getattr(person, "locale", None)), zone_of(getattr(person, "zone", None)), now
         )
         values = _values(claim, person, now, rendering)
+        if self._urls is not None and "unsubscribe_url" in content.uses:
+            values["unsubscribe_url"] = self._urls.url_for(claim, now)
         name = ".".join(filter(None, (f"{folder}/{claim.channel}", content.locale)))
         message = _Parts(library, content, rendering, values, f"{name}@{content.version}")
         return _MAKERS[claim.channel](message, title_of(folder))
@@ -119,6 +151,13 @@ class Templates:
         written = babel_locale(content.locale) or self._default
         personal = babel_locale(wanted or "")
         return personal if personal is not None and personal.language == written.language else written
+
+
+def _require_readable(stored: TenantTemplates | None, folder: str) -> None:
+    """Raise if a message may need a stored template that is damaged: the host's would say something else."""
+    for name in () if stored is None else stored.unreadable:
+        if name.startswith(("_", f"{folder}/")):
+            raise TemplateError(f"the stored template {name} is damaged: save it anew, or remove it")
 
 
 # ── what templates see ─────────────────────────────────────────────────────────────────────────
@@ -226,7 +265,8 @@ class _Parts:
 
 
 def _email(parts: _Parts, title: str) -> EmailMessage:
-    unsubscribe = parts.values["unsubscribe_url"] = parts.line("unsubscribe")
+    unsubscribe = parts.line("unsubscribe")
+    parts.values["unsubscribe_url"] = unsubscribe or parts.values["unsubscribe_url"]
     html, text = parts.html(), parts.text()
     return EmailMessage(
         subject=parts.line("subject") or title,

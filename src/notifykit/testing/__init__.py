@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .builders import make_event as make_event
     from .builders import make_id as make_id
     from .builders import make_inbox_item as make_inbox_item
+    from .builders import make_receipt as make_receipt
     from .builders import make_recipient as make_recipient
     from .builders import make_record as make_record
     from .builders import make_subscription as make_subscription
@@ -63,6 +64,7 @@ _HOMES = {
             "make_endpoint",
             "make_event",
             "make_id",
+            "make_receipt",
             "make_recipient",
             "make_inbox_item",
             "make_record",

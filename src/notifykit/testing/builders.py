@@ -17,6 +17,7 @@ from ..models.endpoint import Endpoint, EndpointSecret
 from ..models.event import StoredEvent
 from ..models.ids import ENDPOINT, EVENT, SUBSCRIPTION, delivery_id, recipient_key
 from ..models.inbox import IN_APP, InboxItem
+from ..models.receipt import ProviderReceipt
 from ..models.recipient import Recipient, RecipientAddress
 from ..models.subscription import Subscription
 from ..ports import Record
@@ -108,6 +109,12 @@ def make_recipient(id: str = "user:42", *, tenant: str = TENANT, at: datetime = 
         "updated_at": at,
     }
     return Recipient(id=id, tenant=tenant, **fields | changes)
+
+
+def make_receipt(id: str = "report-1", *, kind: str = "delivered", **changes: Any) -> ProviderReceipt:
+    """Return what a provider reports of a message; ``changes`` are any fields of it."""
+    fields: dict[str, Any] = {"provider": "postmark", "at": START, "reference": "ref-1"}
+    return ProviderReceipt(id=id, kind=kind, **fields | changes)
 
 
 def make_delivery(

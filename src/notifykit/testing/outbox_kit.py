@@ -13,7 +13,7 @@ from ..dispatch.runtime.dispatcher import Dispatcher
 from ..dispatch.settings import DispatchSettings
 from ..kit import Notifykit
 from ..models.event import Receipt
-from ..options import EgressRules, KitOptions
+from ..options import EgressRules, KitOptions, given_public_url
 from ..ports import Channel
 from ..publisher import PublishOptions
 from ..stores.sql.callers import AnyConnection, AnySession
@@ -69,7 +69,10 @@ class OutboxKit(Notifykit):
         return await super().apublish_many(events, session=session, connection=connection, **options)
 
     def configure(self, options: KitOptions) -> None:
-        """Take the templates that a program configures; everything else is the test's."""
+        """Take what a program configures for the messages themselves; everything else is the test's."""
+        if (public_url := options.get("public_url")) is not None:
+            self.public_url = given_public_url(public_url)
+            self._outbox.use_renderer()
         if (templates := options.get("templates")) is not None:
             self._templates = os.fspath(templates)
             self._outbox.use_renderer()

@@ -39,6 +39,7 @@ class Reply:
     Attributes:
         delay: How long the answer takes.
         hang_up: Close the connection instead of answering.
+        is_cut: Close the connection after the first half of the answer.
     """
 
     status: int = 204
@@ -46,6 +47,7 @@ class Reply:
     headers: Mapping[str, str] = attrs.field(factory=dict)
     delay: timedelta = timedelta(0)
     hang_up: bool = False
+    is_cut: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -179,7 +181,10 @@ class Receiver:
             self._came.notify_all()
         if problem is not None:
             return Reply(status=401, body=problem.encode())
-        return self._script.popleft() if self._script else self._usual
+        return self._script.popleft() if self._script else self._reply_to(request)
+
+    def _reply_to(self, request: ReceivedRequest) -> Reply:  # noqa: ARG002 - an answer may depend on it
+        return self._usual
 
     def _verify(self, headers: list[tuple[str, str]], body: bytes) -> tuple[ReceivedEvent | None, str | None]:
         try:
@@ -284,8 +289,9 @@ class _Exchange(asyncio.Protocol):
             headers["connection"] = "close"
         lines = [f"HTTP/1.1 {reply.status} {_phrase(reply.status)}", *(f"{n}: {v}" for n, v in headers.items())]
         body = b"" if reply.status in (204, 304) else reply.body
-        self._transport.write("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
-        if not keeps:
+        answer = "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+        self._transport.write(answer[: len(answer) // 2] if reply.is_cut else answer)
+        if not keeps or reply.is_cut:
             self._transport.close()
 
 

@@ -1,8 +1,9 @@
-"""Encryption at rest: a ring of keys, what is encrypted with it, and where the keys come from."""
+"""Keys: a ring of them, what is encrypted and signed with it, and where the keys come from."""
 
 from __future__ import annotations
 
 from .ring import KeyRing, context
 from .source import Vault
+from .tokens import UnsubscribeTokens
 
-__all__ = ["KeyRing", "Vault", "context"]
+__all__ = ["KeyRing", "UnsubscribeTokens", "Vault", "context"]

@@ -33,6 +33,7 @@ _FOR_TEXT, _FOR_BASE64 = bytes.maketrans(b"+/", b"-_"), bytes.maketrans(b"-_", b
 _ID = re.compile(r"[A-Za-z0-9-]{1,32}")
 #: Separates these derived keys from all others that may ever be made of the same key.
 _PURPOSE = b"notifykit vault 1\0"
+_SIGNING = b"notifykit signature 1\0"
 #: 32 random bytes have fewer distinct values once in 10**24 times: a key with fewer is a typed placeholder.
 _FEWEST_DIFFERENT = 12
 
@@ -123,12 +124,28 @@ class KeyRing:
     def __reduce__(self) -> Any:
         raise TypeError("a key ring is not pickled: pass KeyRing.text() over a private channel instead")
 
+    # -- signatures ------------------------------------------------------------------------------
+
+    def mac(self, data: bytes, *, purpose: str, key_id: str | None = None) -> bytes:
+        """Return the HMAC-SHA-256 of ``data`` under a key that is derived for ``purpose`` alone.
+
+        Args:
+            key_id: The key of the ring; by default the current one.
+
+        Raises:
+            MissingKeyError: The ring does not have the key.
+        """
+        key = self._keys.get(self.current if key_id is None else key_id)
+        if key is None:
+            raise MissingKeyError(str(key_id), self.ids)
+        return hmac.digest(hmac.digest(key, _SIGNING + purpose.encode(), "sha256"), data, "sha256")
+
     # -- texts -----------------------------------------------------------------------------------
 
     def encrypt(self, plain: bytes, *, context: str) -> str:
         """Return ``plain`` encrypted with the current key, bound to ``context``."""
         nonce, encrypted = _encrypt(self._keys[self.current], plain, context)
-        return f"{_TEXT}{self.current}.{_encoded(nonce)}.{_encoded(encrypted)}"
+        return f"{_TEXT}{self.current}.{encoded(nonce)}.{encoded(encrypted)}"
 
     def open(self, encrypted: str, *, context: str) -> bytes:
         """Return the plain text of what was encrypted for ``context``.
@@ -144,7 +161,7 @@ class KeyRing:
             or not is_encrypted(encrypted)
         ):
             raise TamperedError(context)
-        nonce, ciphertext = _decoded(parts[2]), _decoded(parts[3])
+        nonce, ciphertext = decoded(parts[2]), decoded(parts[3])
         if nonce is None or ciphertext is None:
             raise TamperedError(context)
         return self._decrypted(parts[1], nonce, ciphertext, context)
@@ -219,16 +236,18 @@ def _primitives() -> tuple[Any, type[Exception]]:
     return AESGCM, InvalidTag
 
 
-def _encoded(data: bytes) -> str:
+def encoded(data: bytes) -> str:
+    """Return bytes in unpadded base64url."""
     return binascii.b2a_base64(data, newline=False).rstrip(b"=").translate(_FOR_TEXT).decode()
 
 
-def _decoded(text: str) -> bytes | None:
+def decoded(text: str) -> bytes | None:
+    """Return the bytes of :func:`encoded`; ``None`` if the text is not what it returns."""
     try:
         data = binascii.a2b_base64(text.encode("ascii").translate(_FOR_BASE64) + b"=" * (-len(text) % 4))
     except (binascii.Error, ValueError):
         return None
-    return data if _encoded(data) == text else None  # one value has one spelling
+    return data if encoded(data) == text else None  # one value has one spelling
 
 
 def _key(encoded: str, where: str) -> bytes:

@@ -151,6 +151,18 @@ def rescue_at_once() -> None:
     rewrite("dispatch.maintenance.janitor:Janitor.rescue", ("min(now, ", "max(now, "))
 
 
+@fault
+def uncertain_sms_repeated() -> None:
+    """A text message is sent again although the answer to it, and not the message, was lost."""
+    rewrite("dispatch.sending.sender:Sender._deliver", ("may_repeat(claim.channel, claim.details.purpose)", "True"))
+
+
+@fault
+def request_repeated() -> None:
+    """A request to a vendor is sent again if the connection ends before the answer."""
+    rewrite("channels.http1:Http1Client.__init__", ("resends=False", "resends=True"))
+
+
 # ── events ─────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -255,6 +267,15 @@ def acknowledged_before_claim() -> None:
 def no_versions() -> None:
     """A save replaces the record, whatever its version."""
     rewrite("stores.sql.records:save_row", (", table.c.version == version", ""))
+
+
+# ── providers ──────────────────────────────────────────────────────────────────────────────────
+
+
+@fault
+def sms_repeated() -> None:
+    """A text message that may have arrived is sent again."""
+    rewrite("policies.retry:may_repeat", ("channel != _SMS and ", ""))
 
 
 # ── the outside ────────────────────────────────────────────────────────────────────────────────

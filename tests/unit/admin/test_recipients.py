@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import attrs
 import pytest
@@ -15,7 +15,7 @@ from notifykit.codec import unstructure
 from notifykit.models.addresses import AddressState, Suppression
 from notifykit.models.preferences import Purpose
 from notifykit.models.recipient import Recipient, RecipientAddress
-from notifykit.testing import make_delivery, make_event, make_recipient, make_subscription
+from notifykit.testing import make_delivery, make_event, make_inbox_item, make_recipient, make_subscription
 from notifykit.testing.suites.store.steps import given_ended, plan
 
 ACME = "acme"
@@ -280,6 +280,18 @@ class TestEnding:
         assert (delivery["event_id"], {"id": "A-1"}) == (event["id"], event["data"])
         assert (None, []) == (left["recipient"], left["subscriptions"])
         assert [delivery["id"]] == [one["id"] for one in left["deliveries"]]
+
+    async def test_an_export_is_json(self, kit, clock):
+        """Also what the person did with items of their inbox, and when."""
+        item = make_inbox_item("user:42", at=clock.now())
+        await kit.store.inbox_put([item])
+        await kit.inbox("user:42", tenant=ACME).mark(item.id, "read")
+
+        exported = await kit.recipients.export("user:42", tenant=ACME)
+
+        marks = json.loads(json.dumps(exported))["inbox"][0]["marks"]
+        assert {"seen_at", "read_at", "archived_at", "snoozed_until"} == {*marks}
+        assert clock.now() == datetime.fromisoformat(marks["read_at"])
 
     async def test_an_export_reads_every_page(self, kit, clock, monkeypatch):
         """However many subscriptions and deliveries there are."""

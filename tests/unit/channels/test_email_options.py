@@ -9,7 +9,7 @@ import pytest
 
 from notifykit import ConfigurationError, Notifykit
 from notifykit.channels.email import Mailbox, SmtpOptions, channel_from_url, parse_url
-from notifykit.channels.messages import MessageChannel
+from notifykit.channels.routed import RoutedChannel
 
 
 def test_an_ordinary_url() -> None:
@@ -97,6 +97,23 @@ def test_what_is_wrong_is_said_without_the_password(url: str, said: str) -> None
     assert refused.value.__cause__ is None
 
 
+def test_a_password_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an environment variable or a file, as with every provider; the error says which is missing."""
+    file = tmp_path / "password"
+    file.write_text("from a file\n")
+    monkeypatch.setenv("SMTP_PASSWORD", "p/w@env")
+    path = str(file).replace("/", "%2F")
+
+    found = [
+        parse_url(f"smtp://shop:{place}@h.example?sender=a@b.example").password
+        for place in ("env:SMTP_PASSWORD", f"file:{path}", "envelope")
+    ]
+
+    assert ["p/w@env", "from a file", "envelope"] == found
+    with pytest.raises(ConfigurationError, match="smtp: the environment variable NOWHERE is not set"):
+        parse_url("smtp://shop:env:NOWHERE@h.example?sender=a@b.example")
+
+
 def test_a_file_of_certificates_that_is_not_there(tmp_path: Path) -> None:
     """The option is named."""
     with pytest.raises(ConfigurationError, match="email: ca: "):
@@ -114,11 +131,11 @@ async def test_a_kit_has_an_e_mail_channel(monkeypatch: pytest.MonkeyPatch) -> N
         Notifykit("memory://", channels=[own]) as replaced,
     ):
         channel = found.channels[2]
-        assert isinstance(channel, MessageChannel)
-        assert ("email", "smtp://localhost:25") == (channel.name, channel.provider.account)
+        assert isinstance(channel, RoutedChannel)
+        assert ("email", ["smtp://localhost:25"]) == (channel.name, [it.provider.account for it in channel.members])
         assert ["webhook", "in_app"] == [each.name for each in without.channels]
         assert own is replaced.channels[2]
-        with pytest.raises(ConfigurationError, match="email: must be text"):
+        with pytest.raises(ConfigurationError, match=r"email: must be the URL of a provider, an Account, .* not int"):
             Notifykit("memory://", email=5)  # type: ignore[arg-type]
 
 

@@ -14,7 +14,7 @@ from notifykit import ConfigurationError
 from notifykit.channels import provider_channel_from_url
 from notifykit.channels.http_answers import Meaning
 from notifykit.channels.messages import MessageChannel
-from notifykit.channels.sms import twilio, vonage
+from notifykit.channels.sms import sns, twilio, vonage
 from notifykit.models.destination import Destination
 from notifykit.models.messages import ChatMessage, Message, SmsMessage
 from notifykit.models.outcome import (
@@ -235,6 +235,16 @@ class TestVonage(SmsSuite):
             "type": ["text"],
         } == fields
 
+    async def test_what_is_not_replaced(self, server):
+        """The operator may want the text as it is, although it costs more."""
+        channel = channel_of(f"{self.url}&endpoint={server.url}&replace=off")
+        destination = channel.destination(tenant="acme", subscriber_id="user:42", address=NUMBER)
+        await send(channel, self.message, destination)
+        await channel.aclose()
+
+        fields = parse_qs(server.requests[0].body.decode())
+        assert (["“Grüße” & 5 € + more"], ["unicode"]) == (fields["text"], fields["type"])
+
     async def test_a_text_that_needs_another_alphabet(self, server, sender):
         """The vendor is told so; otherwise it would replace characters."""
         channel = channel_of(f"{self.url}&endpoint={server.url}")
@@ -246,8 +256,107 @@ class TestVonage(SmsSuite):
         assert (["“Привет”"], ["unicode"]) == (fields["text"], fields["type"])
 
 
+def sns_error(code: str, text: str = "no", status: int = 400) -> Reply:
+    error = f"<Error><Type>Sender</Type><Code>{code}</Code><Message>{text}</Message></Error>"
+    return Reply(status=status, body=f"<ErrorResponse>{error}</ErrorResponse>".encode())
+
+
+class TestSns(SmsSuite):
+    """Amazon SNS."""
+
+    name = "sns"
+    url = f"sns://AKID:{URL_TOKEN}@eu-west-1?from=Example&countries=DE&max_price=0.10&token=temporary-token"
+    secrets = (TOKEN, "temporary-token")
+    success = Reply(status=200, body=b"<PublishResponse><MessageId>m-1</MessageId></PublishResponse>")
+    reference = "m-1"
+    outcomes = (
+        *((sns_error(name), outcome_for(code.meaning, f"sns_{name}")) for name, code in sns.CODES.items()),
+        (sns_error("InvalidParameter", "Invalid parameter: PhoneNumber"), BadRecipient(reason="sns_InvalidParameter")),
+        (sns_error("ThrottlingException"), Throttled(reason="sns_Throttling")),
+        (sns_error("Unheard", status=403), outcome_for(Meaning.CONFIGURATION, "http_403")),
+        (Reply(status=400, body=b"<html>"), Permanent(reason="http_400")),
+        (Reply(status=502, body=b"<html>"), Uncertain(reason="http_502")),
+        (Reply(status=200, body=b"<PublishResponse/>"), Uncertain(reason="unexpected_answer")),
+    )
+
+    def check_request(self, request):
+        assert ("POST", "/") == (request.method, request.path)
+        authorization = request.header("authorization")
+        assert authorization.startswith("AWS4-HMAC-SHA256 Credential=AKID/")
+        assert "/eu-west-1/sns/aws4_request" in authorization
+        assert "temporary-token" == request.header("x-amz-security-token")
+        attributes = "MessageAttributes.entry"
+        assert {
+            "Action": ["Publish"],
+            "Version": ["2010-03-31"],
+            "PhoneNumber": [NUMBER],
+            "Message": ['"Grüße" & 5 € + more'],
+            f"{attributes}.1.Name": ["AWS.SNS.SMS.SMSType"],
+            f"{attributes}.1.Value.DataType": ["String"],
+            f"{attributes}.1.Value.StringValue": ["Transactional"],
+            f"{attributes}.2.Name": ["AWS.SNS.SMS.SenderID"],
+            f"{attributes}.2.Value.DataType": ["String"],
+            f"{attributes}.2.Value.StringValue": ["Example"],
+            f"{attributes}.3.Name": ["AWS.SNS.SMS.MaxPrice"],
+            f"{attributes}.3.Value.DataType": ["Number"],
+            f"{attributes}.3.Value.StringValue": ["0.10"],
+        } == parse_qs(request.body.decode())
+
+    @pytest.mark.parametrize(
+        ("options", "problem"),
+        [
+            ("from=A B&countries=DE", "from= is whom"),
+            ("countries=DE&type=urgent", "type is one of transactional, promotional"),
+            ("countries=DE&max_price=cheap", "max_price is what a text may cost"),
+            ("from=Shop", "countries= is missing"),
+        ],
+    )
+    def test_what_is_wrong_with_a_url(self, options, problem):
+        """The message says what to write."""
+        with pytest.raises(ConfigurationError, match=problem):
+            channel_of(f"{self.url.partition('?')[0]}?{options}")
+
+    async def test_a_number_as_the_sender(self, server):
+        """It belongs to the account; without one SNS chooses."""
+        for sender, attribute in (("&from=+4915100000000", ["AWS.MM.SMS.OriginationNumber"]), ("", None)):
+            channel = channel_of(f"sns://AKID:{URL_TOKEN}@eu-west-1?countries=DE&endpoint={server.url}{sender}")
+            destination = channel.destination(tenant="acme", subscriber_id="user:42", address=NUMBER)
+            assert isinstance(await send(channel, self.message, destination), Accepted)
+            await channel.aclose()
+            assert attribute == parse_qs(server.requests[-1].body.decode()).get("MessageAttributes.entry.2.Name")
+
+
 def test_the_catcher_checks_numbers(tmp_path):
     """In development a number has the same form as in production."""
     channel = channel_of(f"catch://{tmp_path}/caught.jsonl")
 
     assert NUMBER == channel.check_address("+49 151 23456789")
+
+
+CALLBACK = "https://shop.example/receipts/sms"
+
+
+@pytest.mark.parametrize("scheme", ["twilio", "vonage"])
+async def test_a_vendor_is_told_where_to_report(scheme):
+    """Twilio repeats the URL with each report, Vonage the reference: both then name the delivery."""
+    async with VendorServer(reply({"sid": "SM1", "messages": [{"status": "0", "message-id": "1"}]})) as server:
+        account = f"{SID if scheme == 'twilio' else 'key'}:{URL_TOKEN}@?from=Shop&countries=DE&endpoint={server.url}"
+        channel = channel_of(f"{scheme}://{account}&callback={CALLBACK}")
+        destination = channel.destination(tenant="acme", subscriber_id="user:42", address=NUMBER)
+        claim = make_claim("sms", NUMBER)
+        await channel.provider.send(SmsMessage(text="Hello"), claim, destination, now=START)
+        (request,) = await server.aexpect(1)
+        await channel.aclose()
+    fields = parse_qs(request.body.decode())
+
+    assert {
+        "twilio": {"StatusCallback": [f"{CALLBACK}?delivery_id={claim.delivery_id}"]},
+        "vonage": {"callback": [CALLBACK], "client-ref": [claim.delivery_id]},
+    }[scheme].items() <= fields.items()
+
+
+@pytest.mark.parametrize("callback", ["shop.example", "https://x.example/?a=1", "https://x.example/" + "x" * 100])
+def test_a_callback_is_a_short_url(callback):
+    """Without a query, because that is ours."""
+    with pytest.raises(ConfigurationError, match="callback="):
+        channel_of(f"vonage://key:secret@?from=Shop&countries=DE&callback={callback.replace('?', '%3F')}")

@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "demo": (),
     "migrate": (),
     "run": (),
+    "serve": (),
     "publish": (),
     "listen": (),
     "catch": (),
@@ -36,6 +37,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "completion": (),
     "check": (),
     "keys": ("generate", "rewrap"),
+    "api-keys": ("create", "list", "rotate", "revoke"),
 }
 LEAVES: list[tuple[str, ...]] = [(name,) for name, below in COMMANDS.items() if not below]
 LEAVES += [(name, sub) for name, below in COMMANDS.items() for sub in below]

@@ -153,7 +153,7 @@ def test_check_lists_each_mistake(cli, folder):
     assert answer.out.splitlines() == [
         "order.paid/chat.txt: data.nope is not in example.json (unknown_variable)",
         "order.paid/chat.txt:2: `data.nope` is undefined (template_failed)",
-        "order.shipped/email: marketing needs email.unsubscribe.txt: the address for unsubscribing (no_unsubscribe)",
+        "order.shipped/email: marketing needs email.unsubscribe.txt or public_url, for unsubscribing (no_unsubscribe)",
     ]
 
     records = [

@@ -39,7 +39,7 @@ WRONG = (
     "x" * 70_000,
 )
 #: Commands that would go on for ever, or for seconds, with what they are given: only their arguments are read.
-LASTING = {"run", "demo", "listen", "catch", "follow", "inbox follow"}
+LASTING = {"serve", "run", "demo", "listen", "catch", "follow", "inbox follow"}
 
 
 def leaves(

@@ -19,11 +19,12 @@ from notifykit.models.addresses import AddressState
 from notifykit.models.delivery import Claim, Delivery, DeliveryState
 from notifykit.models.destination import Destination
 from notifykit.models.inbox import InboxMarks
-from notifykit.models.outcome import Accepted, BadRecipient, Outcome, Permanent
+from notifykit.models.outcome import Accepted, BadRecipient, Outcome, Permanent, Transient
 from notifykit.models.preferences import Mute, MuteSelector, Scope, Selector, Setting
 from notifykit.models.quiet_hours import QuietHours, Weekday, Window
 from notifykit.models.recipient import Person, Recipient, RecipientAddress, TenantPreferences
 from notifykit.models.steps import Step
+from notifykit.models.suppression import SuppressedAddress
 from notifykit.ports import DeliveryFilter
 from notifykit.stores.memory import MemoryStore
 from notifykit.telemetry import AddressGone, LoopFailed, TelemetryEvent
@@ -65,7 +66,7 @@ class Messages:
     def check_address(self, address: str) -> str:
         return address
 
-    def destination(self, *, tenant: str, subscriber_id: str, address: str) -> Destination:
+    def destination(self, *, tenant: str, subscriber_id: str, address: str, app: str | None = None) -> Destination:
         if address.startswith("bad"):
             raise InvalidInputError(["address: cannot be used"])
         return Destination(
@@ -73,6 +74,7 @@ class Messages:
             subscriber_id=subscriber_id,
             channel=self.name,
             address=address,
+            app=app,
             retry=QUICK,
             is_fast=self.name == "in_app",
         )
@@ -383,6 +385,19 @@ async def test_an_address_that_is_gone_is_marked_on_the_recipient(town: Town) ->
     assert [ADA] == [one.recipient_id for one in town.told if isinstance(one, AddressGone)]
 
 
+async def test_a_channel_is_told_of_which_app_a_device_is(town: Town) -> None:
+    """At the first attempt, which follows the plan at once, and at later ones."""
+    devices = [RecipientAddress(channel="email", address=f"{app}@example.org", app=app) for app in ("shop", None)]
+    await town.save(addresses=tuple(devices))
+    town.channels["email"].answer = lambda claim: Transient(reason="http_503") if claim.attempt == 1 else Accepted()
+
+    await town.publish(OrderShipped(), to=[ADA])
+    await town.work(timedelta(minutes=5))
+
+    told = [(sent.address, sent.app) for sent in town.channels["email"].sent]
+    assert [("None@example.org", None)] * 2 + [("shop@example.org", "shop")] * 2 == sorted(told)
+
+
 @pytest.mark.parametrize("large", [2000, 5])
 async def test_a_large_fan_out_is_planned_in_pages(
     opened: Open, url: str, large: int, monkeypatch: pytest.MonkeyPatch
@@ -519,6 +534,63 @@ async def test_recipients_are_read_by_the_batch(opened: Open) -> None:
     assert 2 == store.read.count(Recipient)
     assert 1 == store.read.count(TenantPreferences)
     assert 50 == len(town.sent("email"))
+
+
+async def test_an_address_on_the_suppression_list_is_not_used(opened: Open, url: str) -> None:
+    """Whoever has it: what is planned after that, and what waits since before; other addresses and tenants go on."""
+    town: Town = await opened(url)
+    home = RecipientAddress(channel="email", address="home@example.org")
+    await town.save()
+    await town.save("user:43")
+    await town.save("user:44", addresses=[home, RecipientAddress(channel="email", address="ADA@example.org")])
+    first = await town.publish(to=[ADA, "user:43", "user:44"])
+    await town.kit.suppressions.add("email", "Ada@Example.org", tenant=TENANT, reason="complaint", evidence="letter")
+    await town.kit.suppressions.add("email", home.address, tenant="globex")
+
+    await town.work(QUARTER)
+    second = await town.publish(OrderShipped(), to=[ADA, "user:44"], channels=["email"])
+    explained = await town.kit.explain(ADA, second, tenant=TENANT)
+    what_if = await town.kit.explain(ADA, OrderShipped, tenant=TENANT)
+    await town.kit.suppressions.remove("email", "ada@example.org", tenant=TENANT)
+    third = await town.publish(OrderShipped(), to=[ADA], channels=["email"])
+
+    woken = {key[0::2]: found for key, found in (await town.found(event_id=first)).items() if key[1] == "email"}
+    assert {
+        (ADA, "ada@example.org"): ("suppressed", "suppressed"),
+        ("user:43", "ada@example.org"): ("suppressed", "suppressed"),
+        ("user:44", "ADA@example.org"): ("suppressed", "suppressed"),
+        ("user:44", "home@example.org"): ("delivered", None),
+    } == woken
+    assert {
+        (ADA, "email", "ada@example.org"): ("suppressed", "suppressed"),
+        ("user:44", "email", "home@example.org"): ("delivered", None),
+    } == await town.found(event_id=second)
+    assert [("delivered", None)] == list((await town.found(event_id=third)).values())
+    assert "email: suppressed, suppressed: Every address for this channel is on the suppression list" in str(explained)
+    assert "on the suppression list, email: complaint since 2026" in str(explained)
+    assert ["suppressed"] == [step.code for step in what_if.steps if step.channel == "email"]
+
+
+async def test_a_list_is_read_by_the_batch_and_only_where_there_is_one(opened: Open) -> None:
+    """A tenant without suppressed addresses costs no read; the first address is noticed at once."""
+    store = CountingStore()
+    town: Town = await opened(store=store)
+    people = [f"user:{number}" for number in range(50)]
+    for id_ in people:
+        await town.save(id_)
+    await town.publish(OrderShipped(), to=people)
+    without = store.read.count(SuppressedAddress)
+
+    await town.kit.suppressions.add("email", "ada@example.org", tenant=TENANT, purposes=["security"])
+    store.read.clear()
+    for id_ in people:
+        await town.kit.apublish(CommentCreated(), to=[id_], tenant=TENANT)
+    await town.work()
+    planned = store.read.count(SuppressedAddress)
+    await town.work(QUARTER)
+
+    assert (0, 1, 2) == (without, planned, store.read.count(SuppressedAddress))
+    assert 50 + 50 == len(town.sent("email"))
 
 
 async def test_a_running_dispatcher_tells_people(url: str) -> None:

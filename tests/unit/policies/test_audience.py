@@ -363,6 +363,25 @@ def test_an_item_that_was_seen_can_be_enough() -> None:
         assert Cancel(code) == decide_claimed(plan, "email", MAIL, ada("email"), None, marks=marks, now=NOW)
 
 
+def test_an_address_on_the_tenants_list_is_not_used() -> None:
+    """It is left out at planning, refused when it wakes, and shown by what explains; security asks for its purpose."""
+    listed = [Suppression(channel="email", address=MAIL, purposes=(Purpose.MARKETING, Purpose.TRANSACTIONAL))]
+    steps, recipient = (Step("email"),), ada("email")
+    security = of_type(steps, EventDetails(purpose="security"))
+    unread = UnreadableTenantPreferences(tenant="acme")
+
+    refused = plan_person(taken(), of_type(steps), ADA, recipient, None, listed=listed, now=NOW)
+    (explained,) = explain_steps(of_type(steps), recipient, None, listed, now=NOW)
+
+    assert [("email", MAIL, "suppressed", "suppressed", NOTHING)] == brief(refused)
+    assert (Code.SUPPRESSED, None) == (explained.code, explained.at)
+    for tenant in (None, unread):
+        assert Suppress("suppressed") == decide_claimed(
+            of_type(steps), "email", MAIL, recipient, tenant, listed=listed, now=NOW
+        )
+    assert SEND == decide_claimed(security, "email", MAIL, recipient, None, listed=listed, now=NOW)
+
+
 def test_another_address_of_the_channel_does_not_help() -> None:
     """Each delivery goes to its own address, or nowhere."""
     old = RecipientAddress(channel="email", address="old@example.org", state=AddressState.GONE)

@@ -20,7 +20,7 @@ from notifykit.models.outcome import (
     Uncertain,
     Unsent,
 )
-from notifykit.policies.circuits import IN_A_ROW, FailureWindow, is_success, note
+from notifykit.policies.circuits import IN_A_ROW, FailureWindow, is_abandoned, is_success, note
 from notifykit.testing import START, make_endpoint
 
 GOOD, BAD = Accepted(), Transient(reason="http_503")
@@ -134,3 +134,13 @@ def test_a_success_clears_the_failures() -> None:
 
     assert after([*[BAD] * 5, GOOD], None, pulse) is None
     assert 0 == pulse.row
+
+
+@pytest.mark.parametrize(
+    ("tenant", "hours", "expected"), [("", 25, True), ("", 23, False), (ENDPOINT.tenant, 25, False)]
+)
+def test_the_circuit_of_an_account_that_is_not_used_any_more(tenant: str, hours: int, expected: bool) -> None:
+    """Its key was changed, so that its name is another one; an endpoint's goes with the endpoint."""
+    circuit = attrs.evolve(OPEN, tenant=tenant)
+
+    assert expected is is_abandoned(circuit, START + timedelta(hours=hours))

@@ -14,7 +14,8 @@ from notifykit.codec import structure
 from notifykit.models.addresses import Address, AddressState, Suppression
 from notifykit.models.preferences import Mute, MuteSelector, Purpose, Scope, Selector, Setting
 from notifykit.models.quiet_hours import QuietHours, Weekday, Window
-from notifykit.models.recipient import Consent, TenantPreferences
+from notifykit.models.recipient import Consent, RecipientAddress, TenantPreferences
+from notifykit.models.suppression import SuppressedAddress, SuppressionEntry, SuppressionReason, suppression_id
 from notifykit.policies.contact import REASONS, SEND, Code, Person, Skip, Verdict, decide_contact, person_of
 from notifykit.policies.preferences import Notice
 from notifykit.testing import make_recipient
@@ -207,6 +208,53 @@ def test_a_decision_says_until_when_it_is_deferred_and_into_which_digest():
     assert {"verdict": "digest", "code": "digest", "until": None, "digest": "weekly news"} == collected
 
 
+@pytest.mark.parametrize("count", [300, pytest.param(20_000, marks=[pytest.mark.thorough, pytest.mark.no_cover])])
+def test_the_tenants_list_counts_as_the_persons_own_suppressions_do(count):
+    """However the address is spelled on the list, the oracle decides as if it were said of the person's address."""
+    rng = random.Random(20)
+    seen = set()
+    for _ in range(count):
+        asked = decisions.question(rng)
+        asked |= {"settings": [], "mutes": [], "consents": ["marketing"], "event": {"topic": None, "expires_at": None}}
+        own: list[Suppression] = []
+        listed: list[Suppression] = []
+        for each in asked["suppressions"]:
+            (own if rng.random() < 0.3 else listed).append(structure(each, Suppression))
+        records: dict[str, SuppressedAddress] = {}
+        for at, each in enumerate(listed):
+            id_ = suppression_id("acme", each.channel, each.address)
+            entry = SuppressionEntry(
+                reason=[*SuppressionReason][at], since=NOW, purposes=each.purposes, until=each.until
+            )
+            before = records[id_].entries if id_ in records else ()
+            records[id_] = SuppressedAddress(id=id_, tenant="acme", entries=[*before, entry])
+        addresses = [
+            RecipientAddress(channel="push", address=each["address"], state=each["state"])
+            for each in asked["addresses"]
+        ]
+        asked |= {"channel": "push", "addresses": [{**each, "channel": "push"} for each in asked["addresses"]]}
+        found = [
+            each
+            for address in addresses
+            if (record := records.get(suppression_id("acme", "push", address.address))) is not None
+            for each in record.forbids(address.address)
+        ]
+        question = structure(asked, Question)
+        person = person_of(
+            make_recipient(addresses=addresses, suppressions=own, consents=[Consent(purpose="marketing", at=NOW)]),
+            listed=found,
+        )
+        notice = Notice(type="a.b", category="c", purpose=question.type.purpose)
+
+        decided = decide_contact(notice, person, "push", tokens_left=question.tokens_left, now=question.now)
+
+        expected = decisions.answer(asked | {"quiet_hours": []})
+        seen.add(expected["code"])
+        assert expected == answer_of(decided), asked
+
+    assert {"ok", "suppressed", "capped", "no_address"} <= seen
+
+
 class TestPersonOf:
     """A recipient with what the tenant says for all."""
 
@@ -253,3 +301,9 @@ class TestPersonOf:
         person = person_of(make_recipient(consents=[consent], suppressions=[stop]))
 
         assert (frozenset({Purpose.MARKETING}), (stop,)) == (person.consents, person.suppressions)
+
+    def test_the_tenants_list_is_added(self):
+        """To what the recipient's own record says."""
+        own, listed = (Suppression(channel="email", address=f"{name}@example.org") for name in "ab")
+
+        assert (own, listed) == person_of(make_recipient(suppressions=[own]), listed=[listed]).suppressions

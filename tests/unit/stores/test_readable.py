@@ -17,7 +17,13 @@ from notifykit.models.delivery import DeliveryState, Lane
 from notifykit.models.endpoint import MAX_BURST, MAX_RATE, MIN_RATE, Endpoint, EndpointState
 from notifykit.models.recipient import PREFERENCES, Recipient, TenantPreferences
 from notifykit.models.subscription import MatchQuery
-from notifykit.models.unreadable import UnreadableRecipient, UnreadableTenantPreferences
+from notifykit.models.template import StoredTemplate, current_of
+from notifykit.models.unreadable import (
+    UnreadableRecipient,
+    UnreadableSuppression,
+    UnreadableTemplate,
+    UnreadableTenantPreferences,
+)
 from notifykit.ports import Move
 from notifykit.testing import START, FakeClock, make_endpoint, make_recipient
 from notifykit.testing.suites.store.steps import acquire, save_circuit
@@ -125,6 +131,20 @@ async def test_a_subscription_that_cannot_be_read_matches_nothing_and_others_do(
     assert [good] == await kit.subscriptions.list(tenant=ACME)
 
 
+async def test_a_key_that_cannot_be_read_opens_nothing(kit, damage):
+    """Its stand-in is never written back, and it can be revoked."""
+    bad, good = [await kit.api_keys.create(tenant=ACME, role="viewer", name=name) for name in ("bad", "good")]
+    damage("api_keys", "details", '{"role":"king"}', id=bad.key.id)
+
+    found = [await kit.api_keys.find(issued.secret) for issued in (bad, good)]
+    with pytest.raises(StoreError, match=f"api key {bad.key.id} cannot be read"):
+        await kit.api_keys.rotate(bad.key.id, tenant=ACME)
+    await kit.api_keys.revoke(bad.key.id, tenant=ACME)
+
+    assert [None, good.key] == found
+    assert [good.key] == await kit.api_keys.list(tenant=ACME)
+
+
 @pytest.mark.parametrize(
     "value", ["", "[]", "{", '{"locale":"?"}', '{"addresses":[{"channel":"sms"}]}', "x" * 2_000_000]
 )
@@ -149,6 +169,30 @@ async def test_a_recipient_that_cannot_be_read_has_no_address_and_others_are_as_
     assert [UnreadableRecipient, Recipient] == [type(one) for one in found]
     assert ((), good) == (found[0].addresses, found[1])
     assert UnreadableTenantPreferences is type(said)
+
+
+@pytest.mark.parametrize(
+    "value", ["", "[]", '{"entries":[{"reason":"?"}],"revisions":[{"number":0}]}', "x" * 2_000_000]
+)
+async def test_a_suppression_that_cannot_be_read_suppresses_and_a_template_holds(kit, damage, value):
+    """Whatever they said: the address is not used, the template is known to be damaged, and none is written over."""
+    listed = await kit.suppressions.add("email", "ada@example.org", tenant=ACME, purposes=["security"])
+    name = "order.paid/sms.txt"
+    await kit.store.save(StoredTemplate(id=name, tenant=ACME, revisions=[]).revised("x", at=START, by="", note=""))
+    damage("suppressions", "details", value, id=listed.id)
+    damage("templates", "details", value, id=name)
+
+    found = await kit.suppressions.check("email", "ada@example.org", tenant=ACME)
+    (stored,) = await kit.store.page(StoredTemplate, ACME, limit=9)
+
+    assert (UnreadableSuppression, [()]) == (type(found), [each.purposes for each in found.entries])
+    used = current_of([stored])
+    assert (UnreadableTemplate, (name,)) == (type(stored), used and used.unreadable)
+    with pytest.raises(StoreError, match=r"suppressed address email:.* cannot be read"):
+        await kit.suppressions.add("email", "ada@example.org", tenant=ACME)
+    with pytest.raises(StoreError, match=f"template {name} cannot be read"):
+        await kit.store.save(stored)
+    assert await kit.store.remove(StoredTemplate, ACME, name, now=START)
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,16 @@ def test_each_kind_of_mistake_is_found(changes, expected):
     assert expected == sorted(found(changes, marketing=["order.shipped"]))
 
 
+def test_with_a_page_marketing_needs_only_a_link():
+    """The header has the address then, and the text has to show it; what cannot be compiled is found once."""
+    page = {"marketing": ["order.shipped"], "has_page": True}
+    without: dict[str, str | None] = {f"{EMAIL}.unsubscribe.txt": None}
+
+    assert [] == found(without, **page)
+    assert [(EMAIL, "no_unsubscribe")] == found({**without, f"{EMAIL}.html": "x"}, **page)
+    assert [(f"{EMAIL}.html", "template_failed")] == found({**without, f"{EMAIL}.html": "{{"}, **page)
+
+
 def test_what_is_allowed_can_be_widened():
     """Longer text messages; and only marketing needs an address for unsubscribing."""
     assert [] == found({"order.shipped/sms.txt": "x" * 306}, sms_segments=2)

@@ -1,14 +1,18 @@
 """E-mail through Mailgun: ``mailgun://API_KEY@mg.example.org?sender=shop@mg.example.org&region=eu``.
 
-One POST to ``/v3/DOMAIN/messages`` a message; the domain follows the ``@``.  The delivery's id goes along as
-``v:delivery_id``, which Mailgun's events repeat.  Not written down by Mailgun, and pinned by the tests: that a form
-without attachments may be URL-encoded, 402 for an account without credit, and the text of an error about the address.
+One POST to ``/v3/DOMAIN/messages`` a message, or for as many as share a text (``recipient-variables``); the domain
+follows the ``@``.  The delivery's id goes along as ``v:delivery_id``, which Mailgun's events repeat; the id in the
+answer is that of all messages of a request.  Not written down by Mailgun, and pinned by the tests: that a form without
+attachments may be URL-encoded, that headers and ``v:`` fields may have recipient variables, 402 for an account without
+credit, and the text of an error about the address.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from base64 import b64encode
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
@@ -17,13 +21,13 @@ import attrs
 from ...models.delivery import Claim
 from ...models.destination import Destination
 from ...models.messages import EmailMessage, Message
-from ...models.outcome import Outcome
+from ...models.outcome import BadRecipient, Outcome
 from ..http_answers import Code, HttpAnswer, Meaning
-from ..http_provider import HttpRequest, Vendor, http_channel
+from ..http_provider import BULK_OPTIONS, BulkPart, BulkVendor, HttpRequest, http_channel
 from ..messages import MessageChannel
 from ..provider_url import parse_provider_url
 from .address import Mailbox, canonical_address
-from .parts import parts_of, request_of, sender_of, shown
+from .parts import first_by_address, parts_in, parts_of, request_of, sender_of, sent_once, shown
 
 if TYPE_CHECKING:
     from ...ports import Renderer
@@ -53,6 +57,8 @@ class Mailgun:
     """
 
     name = "mailgun"
+    most = 1000
+    most_bytes = 20_000_000  # of 25 MB
     account: str
     key: str = attrs.field(repr=False)
     domain: str
@@ -91,8 +97,26 @@ class Mailgun:
             fields["html"] = parts.html
         if parts.reply_to:
             fields["h:Reply-To"] = ", ".join(map(shown, parts.reply_to))
+        return attrs.evolve(self._post(fields), part=_part(fields, to))
+
+    def _post(self, fields: dict[str, str]) -> HttpRequest:
         headers = {"authorization": f"Basic {self._basic}"}
         return HttpRequest.of_form(f"{self.endpoint}/v3/{self.domain}/messages", fields, headers)
+
+    def joined(self, requests: Sequence[HttpRequest], *, now: datetime) -> HttpRequest:  # noqa: ARG002 - not signed
+        people = first_by_address(requests)
+        variables = {address: own for address, (_, own) in people.items()}
+        to = ", ".join(mailbox for mailbox, _ in people.values())
+        shared = dict(parts_in(requests)[0].key)  # type: ignore[call-overload]
+        return self._post({**shared, "to": to, "recipient-variables": json.dumps(variables)})
+
+    def outcomes(
+        self, answer: HttpAnswer, requests: Sequence[HttpRequest], *, now: datetime
+    ) -> Sequence[Outcome | None]:
+        outcome = self.outcome(answer, now=now)
+        if isinstance(outcome, BadRecipient):  # one of them is, and nobody says which one
+            return [None] * len(requests)
+        return [outcome if is_sent else None for is_sent in sent_once(requests)]
 
     def outcome(self, answer: HttpAnswer, *, now: datetime) -> Outcome:
         found = answer.json()
@@ -110,6 +134,18 @@ class Mailgun:
         return answer.outcome(meaning, reason, now=now)
 
 
+def _part(fields: dict[str, str], to: Mailbox) -> BulkPart | None:
+    """Return how an e-mail shares a request: what differs between recipients becomes variables."""
+    if any("%recipient" in text for text in fields.values()):
+        return None  # what it says would be taken for a variable
+    own = {name: text for name, text in fields.items() if name == "v:delivery_id" or name.startswith("h:")}
+    names = {name: f"own{number}" for number, name in enumerate(own)}
+    shared = {name: text for name, text in fields.items() if name != "to" and name not in own}
+    shared |= {name: f"%recipient.{variable}%" for name, variable in names.items()}
+    variables = {names[name]: text for name, text in own.items()}
+    return BulkPart(key=tuple(shared.items()), value=(to.address, (fields["to"], variables)))
+
+
 def channel_from_url(url: str, *, renderer: Renderer | None = None) -> MessageChannel:
     """Return the channel for ``mailgun://`` URLs; nothing is connected yet.
 
@@ -123,7 +159,7 @@ def channel_from_url(url: str, *, renderer: Renderer | None = None) -> MessageCh
         url,
         example="mailgun://API_KEY@mg.example.org?sender=shop@mg.example.org",
         credentials=1,
-        options=("sender", "region"),
+        options=("sender", "region", *BULK_OPTIONS),
         host=True,
     )
     vendor = Mailgun(
@@ -137,4 +173,4 @@ def channel_from_url(url: str, *, renderer: Renderer | None = None) -> MessageCh
 
 
 if TYPE_CHECKING:
-    _conforms: type[Vendor] = Mailgun
+    _conforms: type[BulkVendor] = Mailgun

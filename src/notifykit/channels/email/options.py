@@ -12,6 +12,7 @@ import attrs
 
 from ...errors import ConfigurationError, InvalidInputError
 from ...models.checks import UNPRINTABLE
+from ..provider_url import ProviderUrl
 from .address import Mailbox, canonical_address, parse_mailbox
 
 #: The ports of submission: with STARTTLS (RFC 6409) and with TLS from the start (RFC 8314).
@@ -88,6 +89,8 @@ def parse_url(url: str) -> SmtpOptions:
     user, password = (unquote(part) if part else None for part in (parts.username, parts.password))
     if (user is None) is not (password is None):
         raise _wrong("has a user without a password, or a password without a user")
+    if password is not None and password.startswith(("env:", "file:")):
+        password = ProviderUrl(scheme=parts.scheme).read(password)
     if UNPRINTABLE.search(user or ""):
         raise _wrong("has a user with control characters")
     tls = _tls(parts.scheme, query.get("tls"))

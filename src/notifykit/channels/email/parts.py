@@ -5,7 +5,8 @@ Pure.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import attrs
 
@@ -15,7 +16,7 @@ from ...models.delivery import Claim
 from ...models.destination import Destination
 from ...models.messages import EmailMessage, Message
 from ...models.outcome import Answer, BadRecipient, Outcome, Permanent
-from ..http_provider import HttpRequest
+from ..http_provider import BulkPart, HttpRequest
 from ..provider_url import ProviderUrl
 from .address import Mailbox, canonical_address, parse_mailbox
 from .mime import InvalidMessageError, check_field, mailbox_of, text_field, unsubscribe_fields
@@ -121,3 +122,30 @@ def sender_of(url: ProviderUrl) -> Mailbox:
         return parse_mailbox(text)
     except InvalidInputError as error:
         raise url.wrong(f"sender: {'; '.join(error.problems)}") from None
+
+
+def parts_in(requests: Sequence[HttpRequest]) -> list[BulkPart]:
+    """Return the parts of requests that can be joined."""
+    return [request.part for request in requests if request.part is not None]
+
+
+def first_by_address(requests: Sequence[HttpRequest]) -> dict[str, Any]:
+    """Return what a joined request has by address.
+
+    An address is in it once only, as vendors want it: what else goes to it is sent afterwards (see :func:`sent_once`).
+    The value of each part is the address, and what the request has of it.
+    """
+    found: dict[str, Any] = {}
+    for part in parts_in(requests):
+        found.setdefault(*part.value)
+    return found
+
+
+def sent_once(requests: Sequence[HttpRequest]) -> list[bool]:
+    """Tell of each request whether it is in the joined one, or an earlier one to its address is."""
+    seen: set[str] = set()
+    found = []
+    for part in parts_in(requests):
+        found.append(part.value[0] not in seen)
+        seen.add(part.value[0])
+    return found

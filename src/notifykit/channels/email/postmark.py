@@ -1,11 +1,14 @@
 """E-mail through Postmark: ``postmark://SERVER_TOKEN@?sender=shop@example.org&stream=outbound``.
 
-One POST to ``/email`` a message.  An error is HTTP 422 with an ``ErrorCode``, and it is the code that says what
-follows.  That names and subjects are taken as UTF-8 is not written down by Postmark; the tests pin what is sent.
+One POST to ``/email`` a message, or to ``/email/batch`` for several.  An error is HTTP 422 with an ``ErrorCode``, and
+it is the code that says what follows; in a batch each message has its own.  That names and subjects are taken as UTF-8
+is not written down by Postmark; the tests pin what is sent.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +19,7 @@ from ...models.destination import Destination
 from ...models.messages import EmailMessage, Message
 from ...models.outcome import Outcome
 from ..http_answers import Code, HttpAnswer, Meaning
-from ..http_provider import HttpRequest, Vendor, http_channel
+from ..http_provider import BULK_OPTIONS, BulkPart, BulkVendor, HttpRequest, http_channel
 from ..messages import MessageChannel
 from ..provider_url import parse_provider_url
 from .address import Mailbox, canonical_address
@@ -56,6 +59,8 @@ class Postmark:
     """
 
     name = "postmark"
+    most = 500
+    most_bytes = 40_000_000  # of 50 MB
     account: str
     token: str = attrs.field(repr=False)
     sender: Mailbox
@@ -91,7 +96,32 @@ class Postmark:
         }
         body = {name: part for name, part in value.items() if part is not None}
         headers = {"accept": "application/json", "x-postmark-server-token": self.token}
-        return HttpRequest.of_json(f"{self.endpoint}/email", body, headers)
+        request = HttpRequest.of_json(f"{self.endpoint}/email", body, headers)
+        return attrs.evolve(request, part=BulkPart(key=None, value=None))  # any messages can share a request
+
+    def joined(self, requests: Sequence[HttpRequest], *, now: datetime) -> HttpRequest:  # noqa: ARG002 - no signature
+        body = b"[" + b",".join(request.body for request in requests) + b"]"
+        return attrs.evolve(requests[0], url=f"{self.endpoint}/email/batch", body=body, part=None)
+
+    def outcomes(
+        self, answer: HttpAnswer, requests: Sequence[HttpRequest], *, now: datetime
+    ) -> Sequence[Outcome | None]:
+        items = answer.items(len(requests)) if answer.meaning() is Meaning.ACCEPTED else None
+        if items is None:
+            return [self.outcome(answer, now=now)] * len(requests)
+        # an item has the code of an answer to one message, but not its status
+        answers = [
+            HttpAnswer(status=422 if one.get("ErrorCode") else 200, body=json.dumps(one).encode()) for one in items
+        ]
+        return [self.outcome(one, now=now) for one in answers]
+
+    def check_request(self, *, now: datetime) -> HttpRequest:  # noqa: ARG002 - nothing in it depends on the time
+        headers = {"accept": "application/json", "x-postmark-server-token": self.token}
+        return HttpRequest(url=f"{self.endpoint}/server", headers=headers, body=b"", method="GET")
+
+    def check_answer(self, answer: HttpAnswer) -> str | None:
+        name = answer.json().get("Name")
+        return f"the token is that of the server {name!r}" if answer.status == 200 and name else None
 
     def outcome(self, answer: HttpAnswer, *, now: datetime) -> Outcome:
         found = answer.json()
@@ -117,7 +147,10 @@ def channel_from_url(url: str, *, renderer: Renderer | None = None) -> MessageCh
         ConfigurationError: The URL is not acceptable.
     """
     parts = parse_provider_url(
-        url, example="postmark://TOKEN@?sender=shop@example.org", credentials=1, options=("sender", "stream")
+        url,
+        example="postmark://TOKEN@?sender=shop@example.org",
+        credentials=1,
+        options=("sender", "stream", *BULK_OPTIONS),
     )
     vendor = Postmark(
         account=parts.account,
@@ -130,4 +163,4 @@ def channel_from_url(url: str, *, renderer: Renderer | None = None) -> MessageCh
 
 
 if TYPE_CHECKING:
-    _conforms: type[Vendor] = Postmark
+    _conforms: type[BulkVendor] = Postmark

@@ -1,13 +1,16 @@
 """E-mail through SendGrid: ``sendgrid://API_KEY@?sender=shop@example.org&region=eu``.
 
-One POST to ``/v3/mail/send`` a message.  The id in the answer is only the beginning of the id that SendGrid's events
-have, so the delivery's own id goes along as ``custom_args.delivery_id``.  Not written down by SendGrid, and pinned by
-the tests: the name of the field in an error about the address, and ``X-RateLimit-Reset``.
+One POST to ``/v3/mail/send`` a message, or for as many as share a text (``personalizations``).  The id in the answer is
+that of all messages of a request, and only the beginning of the id that SendGrid's events have, so the delivery's id
+goes along as ``custom_args.delivery_id``.  Not written down by SendGrid, and pinned by the tests: the name of the field
+in an error about the address, and ``X-RateLimit-Reset``.
 """
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,11 +21,11 @@ from ...models.destination import Destination
 from ...models.messages import EmailMessage, Message
 from ...models.outcome import Outcome
 from ..http_answers import Code, HttpAnswer, Meaning
-from ..http_provider import HttpRequest, Vendor, http_channel
+from ..http_provider import BULK_OPTIONS, BulkPart, BulkVendor, HttpRequest, http_channel
 from ..messages import MessageChannel
 from ..provider_url import parse_provider_url
 from .address import Mailbox, canonical_address
-from .parts import parts_of, request_of, sender_of
+from .parts import first_by_address, parts_in, parts_of, request_of, sender_of, sent_once
 
 if TYPE_CHECKING:
     from ...ports import Renderer
@@ -42,6 +45,7 @@ CODES: Final = {
     500: Code(Meaning.TRANSIENT, "an error of SendGrid"),
 }
 _RECIPIENT: Final = re.compile(r"personalizations(\.\d+|\[\d+\])?\.to\b")
+_ONE_OF_MANY: Final = re.compile(r"personalizations[.\[](\d+)\b")
 
 
 @attrs.frozen(kw_only=True)
@@ -53,6 +57,8 @@ class SendGrid:
     """
 
     name = "sendgrid"
+    most = 1000
+    most_bytes = 20_000_000  # of 30 MB
     account: str
     key: str = attrs.field(repr=False)
     sender: Mailbox
@@ -86,8 +92,37 @@ class SendGrid:
         }
         if parts.reply_to:
             body["reply_to_list"] = [_mailbox(each) for each in parts.reply_to]
+        person = {**body["personalizations"][0], "subject": body["subject"], "headers": body["headers"]}
+        shared = {name: body[name] for name in ("from", "content", "reply_to_list") if name in body}
+        part = BulkPart(key=json.dumps(shared), value=(to.address, person))
+        return attrs.evolve(self._post(body), part=part)
+
+    def _post(self, body: dict[str, Any]) -> HttpRequest:
+        return HttpRequest.of_json(f"{self.endpoint}/v3/mail/send", body, {"authorization": f"Bearer {self.key}"})
+
+    def joined(self, requests: Sequence[HttpRequest], *, now: datetime) -> HttpRequest:  # noqa: ARG002 - not signed
+        shared = json.loads(str(parts_in(requests)[0].key))
+        return self._post({"personalizations": list(first_by_address(requests).values()), **shared})
+
+    def outcomes(
+        self, answer: HttpAnswer, requests: Sequence[HttpRequest], *, now: datetime
+    ) -> Sequence[Outcome | None]:
+        outcome = self.outcome(answer, now=now)
+        blamed = {number: self.outcome(one, now=now) for number, one in _blamed(answer).items()}
+        sent = sent_once(requests)
+        if answer.status == 400 and blamed and max(blamed) < sent.count(True):
+            position = iter(range(len(requests)))
+            return [blamed.get(next(position)) if is_sent else None for is_sent in sent]
+        return [outcome if is_sent else None for is_sent in sent]
+
+    def check_request(self, *, now: datetime) -> HttpRequest:  # noqa: ARG002 - nothing in it depends on the time
         headers = {"authorization": f"Bearer {self.key}"}
-        return HttpRequest.of_json(f"{self.endpoint}/v3/mail/send", body, headers)
+        return HttpRequest(url=f"{self.endpoint}/v3/scopes", headers=headers, body=b"", method="GET")
+
+    def check_answer(self, answer: HttpAnswer) -> str | None:
+        scopes = answer.json().get("scopes")
+        may_send = answer.status == 200 and isinstance(scopes, list) and "mail.send" in scopes
+        return "the key may send" if may_send else None
 
     def outcome(self, answer: HttpAnswer, *, now: datetime) -> Outcome:
         if answer.meaning() is Meaning.ACCEPTED:
@@ -112,6 +147,18 @@ def _is_about_recipient(answer: HttpAnswer) -> bool:
     )
 
 
+def _blamed(answer: HttpAnswer) -> dict[int, HttpAnswer]:
+    """Return the positions of messages that an error is about, each with an answer that has its error alone."""
+    errors = answer.json().get("errors")
+    found = {}
+    for error in errors if isinstance(errors, list) else ():
+        field = str(error.get("field")) if isinstance(error, dict) else ""
+        if where := _ONE_OF_MANY.match(field):
+            body = json.dumps({"errors": [error]}).encode()
+            found[int(where[1])] = attrs.evolve(answer, body=body)
+    return found
+
+
 def _wait(answer: HttpAnswer, now: datetime) -> timedelta | None:
     """Return how long it is until requests are allowed again, at the most an hour."""
     text = answer.headers.get("x-ratelimit-reset", "")
@@ -131,7 +178,10 @@ def channel_from_url(url: str, *, renderer: Renderer | None = None) -> MessageCh
         ConfigurationError: The URL is not acceptable.
     """
     parts = parse_provider_url(
-        url, example="sendgrid://API_KEY@?sender=shop@example.org", credentials=1, options=("sender", "region")
+        url,
+        example="sendgrid://API_KEY@?sender=shop@example.org",
+        credentials=1,
+        options=("sender", "region", *BULK_OPTIONS),
     )
     vendor = SendGrid(
         account=parts.account,
@@ -143,4 +193,4 @@ def channel_from_url(url: str, *, renderer: Renderer | None = None) -> MessageCh
 
 
 if TYPE_CHECKING:
-    _conforms: type[Vendor] = SendGrid
+    _conforms: type[BulkVendor] = SendGrid

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Sequence
 
 from ...errors import ValueRefusedError
 from ...models.inbox import InboxItem
 from ...ports import Inbox
+from ..coalescer import Coalescer
 
 #: Items of one transaction at the most.
 MOST = 200
-
-_Waiting = tuple[InboxItem, "asyncio.Future[None]"]
 
 
 class Batches:
@@ -19,56 +18,23 @@ class Batches:
 
     def __init__(self, store: Inbox) -> None:
         self._store = store
-        self._waiting: list[_Waiting] = []
-        self._storing: asyncio.Task[None] | None = None
+        self._coalescer: Coalescer[InboxItem, ValueRefusedError | None] = Coalescer(self._store_all, most=MOST)
 
     async def put(self, item: InboxItem) -> None:
         """Store an item; return once it is durable."""
-        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, stored))
-        if self._storing is None:
-            self._storing = asyncio.create_task(self._store_waiting(), name="notifykit-inbox")
-        await stored
+        if (refused := await self._coalescer.put(item)) is not None:
+            raise refused
 
     async def aclose(self) -> None:
         """Wait until everything has been stored."""
-        if self._storing is not None:
-            await asyncio.wait([self._storing])
+        await self._coalescer.aclose()
 
-    async def _store_waiting(self) -> None:
+    async def _store_all(self, items: Sequence[InboxItem]) -> Sequence[ValueRefusedError | None]:
         try:
-            while self._waiting:
-                batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
-                await self._store_batch(batch)
-        finally:
-            self._storing = None
-            for _, stored in self._waiting:  # this task was cancelled
-                stored.cancel()
-
-    async def _store_batch(self, batch: list[_Waiting]) -> None:
-        try:
-            await self._store.inbox_put([item for item, _ in batch])
+            await self._store.inbox_put(items)
         except ValueRefusedError as error:
-            if len(batch) == 1:
-                _finish(batch, error)
-            else:  # one item must not keep others from being stored
-                for each in batch:
-                    await self._store_batch([each])
-        except Exception as error:  # noqa: BLE001 - any error is raised to the waiting senders
-            _finish(batch, error)
-        except BaseException:
-            for _, stored in batch:
-                stored.cancel()
-            raise
-        else:
-            _finish(batch)
-
-
-def _finish(batch: list[_Waiting], error: Exception | None = None) -> None:
-    for _, stored in batch:
-        if stored.done():  # the sender was cancelled
-            continue
-        if error is None:
-            stored.set_result(None)
-        else:
-            stored.set_exception(error)
+            if len(items) == 1:
+                return [error]
+            # one item must not keep others from being stored
+            return [refused for each in items for refused in await self._store_all([each])]
+        return [None] * len(items)

@@ -46,7 +46,14 @@ class InboxChannel:
             raise InvalidInputError([f"address: {wrong}"])
         return address
 
-    def destination(self, *, tenant: str, subscriber_id: str, address: str) -> Destination:
+    def destination(
+        self,
+        *,
+        tenant: str,
+        subscriber_id: str,
+        address: str,
+        app: str | None = None,  # noqa: ARG002 - an inbox belongs to no app
+    ) -> Destination:
         return Destination(subscriber_id=subscriber_id, tenant=tenant, channel=self.name, address=address, is_fast=True)
 
     async def send(self, claim: Claim, destination: Destination, *, now: datetime) -> Outcome:

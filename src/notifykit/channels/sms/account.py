@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from ...ports import Renderer
 
 #: Options of every SMS provider's URL.
-OPTIONS = ("countries", "from", "segments")
+OPTIONS = ("callback", "countries", "from", "replace", "segments")
 #: A telephone number, a short code, or a name, as GSM networks allow it.
 SENDER = r"\+?[0-9]{3,15}|(?=.*[A-Za-z])[A-Za-z0-9 &._-]{1,11}"
+_SWITCH = {"on": "on", "off": "off"}
 #: A gateway in front of the vendor did not get its answer.
 _GATEWAY = frozenset({502, 504})
 
@@ -51,35 +52,43 @@ class SmsAccount:
 
     Attributes:
         url: The provider's URL.
-        sender: Whom the message comes from: a telephone number, a short code or a name.
+        sender: Whom the message comes from: a telephone number, a short code or a name; empty if the vendor chooses.
         countries: Where messages may go (ISO 3166-1); ``None`` for everywhere.
         most_segments: How many segments a text may have.
+        callback: The URL that the vendor reports to, if it is told with each message.
+        replaces: Whether typographic characters are replaced if the text is in GSM-7 then.
     """
 
     url: ProviderUrl
     sender: str
     countries: frozenset[str] | None
     most_segments: int = 10
+    callback: str | None = None
+    replaces: bool = True
 
     @classmethod
-    def of(cls, url: ProviderUrl, *, sender: str = SENDER) -> SmsAccount:
+    def of(cls, url: ProviderUrl, *, sender: str = SENDER, needs_sender: bool = True) -> SmsAccount:
         """Read the options of a URL.
 
         Args:
             sender: A pattern of what the option ``from`` may be.
+            needs_sender: Whether it must be there; otherwise the vendor may choose one.
 
         Raises:
             ConfigurationError: An option is missing or wrong.
         """
-        if not re.fullmatch(sender, url.options.get("from", "")):
+        given = url.options.get("from", "")
+        if (given or needs_sender) and not re.fullmatch(sender, given):
             raise url.wrong(
                 "from= is whom messages come from: a telephone number, a short code, or a name of up to 11 letters"
             )
         return cls(
             url=url,
-            sender=url.options["from"],
+            sender=given,
             countries=_countries(url),
             most_segments=url.whole("segments", 10, most=100),
+            callback=_callback(url),
+            replaces=url.choice("replace", _SWITCH) == "on",
         )
 
     @property
@@ -98,7 +107,7 @@ class SmsAccount:
         if self.countries is not None and not countries_of(number) & self.countries:
             found = ",".join(sorted(countries_of(number))) or "no country"
             return Permanent(reason="country_not_allowed", answer=_said(f"the number is of {found}: see countries="))
-        text = plain(message.text)
+        text = plain(message.text) if self.replaces else message.text
         count, outside_gsm = segments(text)
         if count > self.most_segments:
             return Permanent(reason="too_many_segments", answer=_said(f"the text has {count} segments: see segments="))
@@ -127,6 +136,13 @@ def _countries(url: ProviderUrl) -> frozenset[str] | None:
     if unknown := sorted(countries - COUNTRIES):
         raise url.wrong(f"countries= has {', '.join(unknown)}: not the two letters of a country (ISO 3166-1)")
     return countries
+
+
+def _callback(url: ProviderUrl) -> str | None:
+    callback = url.options.get("callback")
+    if callback is not None and not (len(callback) <= 100 and re.fullmatch(r"https?://[^\s?#]+", callback)):
+        raise url.wrong("callback= is the URL that the vendor reports to, of up to 100 characters and without a query")
+    return callback
 
 
 def _said(text: str) -> Answer:

@@ -67,7 +67,7 @@ class Twilio:
     def request(
         self,
         message: Message,
-        claim: Claim,  # noqa: ARG002 - the API has no field for a reference
+        claim: Claim,
         destination: Destination,
         *,
         now: datetime,  # noqa: ARG002 - nothing in it depends on the time
@@ -76,7 +76,15 @@ class Twilio:
         if not isinstance(text, Text):
             return text
         fields = {"To": text.number, self._sender: self._account.sender, "Body": text.text}
+        if self._account.callback is not None:  # the API has no field for a reference of ours
+            fields["StatusCallback"] = f"{self._account.callback}?delivery_id={claim.delivery_id}"
         return HttpRequest.of_form(self._url, fields, self._headers)
+
+    def check_request(self, *, now: datetime) -> HttpRequest:  # noqa: ARG002 - nothing in it depends on the time
+        return HttpRequest(url=f"{self._url}?PageSize=1", headers=self._headers, body=b"", method="GET")
+
+    def check_answer(self, answer: HttpAnswer) -> str | None:
+        return "the account and its token are right" if answer.status == 200 else None
 
     def outcome(self, answer: HttpAnswer, *, now: datetime) -> Outcome:
         fields = answer.json()

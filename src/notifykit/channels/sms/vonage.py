@@ -61,7 +61,8 @@ class Vonage:
         self.secrets = (account.url.credentials[1], account.basic)
         self._account = account
         self._headers = {"authorization": f"Basic {account.basic}"}
-        self._url = f"{account.url.endpoint('https://rest.nexmo.com')}/sms/json"
+        base = account.url.endpoint("https://rest.nexmo.com")
+        self._url, self._balance = f"{base}/sms/json", f"{base}/account/get-balance"
 
     def request(
         self,
@@ -81,7 +82,16 @@ class Vonage:
             "type": "text" if text.is_gsm else "unicode",
             "client-ref": claim.delivery_id,
         }
+        if self._account.callback is not None:
+            fields["callback"] = self._account.callback
         return HttpRequest.of_form(self._url, fields, self._headers)
+
+    def check_request(self, *, now: datetime) -> HttpRequest:  # noqa: ARG002 - nothing in it depends on the time
+        return HttpRequest(url=self._balance, headers=self._headers, body=b"", method="GET")
+
+    def check_answer(self, answer: HttpAnswer) -> str | None:
+        balance = answer.json().get("value")
+        return f"the balance is {balance}" if answer.status == 200 and balance is not None else None
 
     def outcome(self, answer: HttpAnswer, *, now: datetime) -> Outcome:
         if not 200 <= answer.status < 300:

@@ -14,7 +14,7 @@ from .connection import StaleConnectionError
 from .guard import Guard
 from .limits import Limits
 from .pool import Pool
-from .transport import BODY_CAP, Response, Transport
+from .transport import BODY_CAP, Response, Transport, WireError
 from .url import Target
 
 
@@ -27,6 +27,8 @@ class Wire:
         body_cap: How much of an answer's body is kept; a longer one closes the connection.
         tls: TLS settings; by default certificates are verified against the system's authorities.
         limits: How many connections there may be, and for how long.
+        resends: Whether a request is sent again over a fresh connection if the receiver has closed an idle one just
+            as it was used, most probably without reading it.
     """
 
     def __init__(
@@ -36,11 +38,13 @@ class Wire:
         body_cap: int = BODY_CAP,
         tls: ssl.SSLContext | None = None,
         limits: Limits | None = None,
+        resends: bool = True,
     ) -> None:
         self._guard = guard
         self._body_cap = body_cap
         self._tls = tls
         self._limits = limits or Limits()
+        self._resends = resends
         self._pool: Pool | None = None
 
     async def post(self, target: Target, head: bytes, body: bytes, *, timeout: float) -> Response:
@@ -57,8 +61,10 @@ class Wire:
             waiter = pool.start(connection, data, deadline)
             try:
                 return await waiter
-            except StaleConnectionError:
-                pass  # the same attempt continues over a fresh connection, once
+            except StaleConnectionError as error:
+                if not self._resends:
+                    raise WireError("reset", uncertain=True) from error
+                # the same attempt continues over a fresh connection, once
             except BaseException:
                 connection.abandon(waiter)
                 raise

@@ -12,12 +12,12 @@ import attrs
 
 from ...changes import change
 from ...errors import StoreError
-from ...models.addresses import AddressState
 from ...models.destination import Destination
 from ...models.endpoint import Endpoint, EndpointState
-from ...models.recipient import Person, Recipient, RecipientAddress
+from ...models.recipient import Person
 from ...models.subscription import Subscription
-from ...telemetry import AddressGone, EndpointDisabled, LoopFailed, SubscriptionDisabled, why
+from ...telemetry import EndpointDisabled, LoopFailed, SubscriptionDisabled, why
+from ..addresses import Where, mark_gone
 from ..context import Context
 from ..operational_events import OperationalEvents
 
@@ -49,7 +49,9 @@ class Invalidation:
         for key, (destination, reason) in list(self._wanted.items()):
             try:
                 if isinstance(destination.config, Person):
-                    await self._mark_gone(destination, reason)
+                    context, to = self.context, destination
+                    where = Where(to.tenant, to.subscriber_id, to.channel, to.address)
+                    await mark_gone(context.store, where, reason, now=context.clock.now(), emit=context.emit)
                 elif not await self._disable_endpoint(destination, reason):
                     await self._disable_subscriptions(destination, reason)
             except StoreError:
@@ -58,33 +60,6 @@ class Invalidation:
                 text = f"{destination.subscriber_id}: {why(error)}"
                 self.context.emit(LoopFailed(loop="invalidate", error=text, pause=timedelta(0)))
             self._wanted.pop(key, None)
-
-    async def _mark_gone(self, destination: Destination, reason: str) -> None:
-        """Mark an address of a recipient as gone, unless the recipient does not use it any more."""
-        tenant, recipient_id, now = destination.tenant, destination.subscriber_id, self.context.clock.now()
-
-        def gone(each: RecipientAddress) -> RecipientAddress:
-            of = each.channel, each.address
-            if of != (destination.channel, destination.address) or each.state is not AddressState.ACTIVE:
-                return each
-            return attrs.evolve(each, state=AddressState.GONE, reason=reason, changed_at=now)
-
-        def marked(current: Recipient | None) -> Recipient | None:
-            if current is None or (addresses := tuple(map(gone, current.addresses))) == current.addresses:
-                return current
-            return attrs.evolve(current, addresses=addresses)
-
-        async def save(wanted: Recipient | None) -> Recipient | None:
-            assert wanted is not None
-            saved = await self.context.store.save(attrs.evolve(wanted, updated_at=now))
-            told = AddressGone(recipient_id=recipient_id, tenant=tenant, channel=destination.channel, reason=reason)
-            self.context.emit(told)
-            return saved
-
-        async def read() -> Recipient | None:
-            return next(iter(await self.context.store.get(Recipient, tenant, [recipient_id])), None)
-
-        await change(read, marked, save)
 
     async def _disable_endpoint(self, destination: Destination, reason: str) -> bool:
         """Disable an endpoint, unless it is not active any more or has another URL; tell whether there is one."""

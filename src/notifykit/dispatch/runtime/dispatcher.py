@@ -44,6 +44,7 @@ from ..maintenance.janitor import Janitor
 from ..operational_events import OperationalEvents
 from ..people import DeclaredTypes, People
 from ..planning.planner import Planner
+from ..receipts import Receipts
 from ..relay import Relay
 from ..round_robin import PollResult
 from ..sending.backlog import Backlog
@@ -61,6 +62,8 @@ from .loops import Loops
 from .schedule import Schedule
 
 _SWEEP_EVERY, _IDLE_EVERY, _PURGE_EVERY, _TICK_EVERY = 5.0, 15.0, 60.0, 0.5
+#: Seconds between two looks at receipts that have come before their attempt was recorded.
+_RECEIPTS_EVERY = 5.0
 #: What a stop has beyond its grace to write the results of the last attempts.
 _LAST_WRITE = 0.5
 #: Seconds for which nothing is sent after this process lacked what every attempt needs.
@@ -136,7 +139,9 @@ class Dispatcher:
     def _build(self) -> None:
         context, settings = self._context, self.settings
         self._directory = Directory(self._store, settings.max_timeout, self._channels)
-        self._people = People(self._store, self._directory, self._channels, self._declared)
+        self._people = People(
+            self._store, self._directory, self._channels, self._declared, sms_caps=self.settings.sms_caps
+        )
         self._leases = Leases()
         self._recorder = Recorder(context, self._leases, self._is_hurried, self._halt)
         self._operational = OperationalEvents(self._directory)
@@ -171,6 +176,7 @@ class Dispatcher:
             self._circuits,
         )
         self._janitor = Janitor(context, self._leases)
+        self._receipts = Receipts(self._store, self._clock, self._emit)
 
     def _build_lane(self, lane: Lane) -> None:
         backlog = self.backlogs[lane] = Backlog(
@@ -277,6 +283,7 @@ class Dispatcher:
         self._resume_sending()
         if "clean" in roles:
             worked |= await self._janitor.end_leases(self._clock.now()) + await self._janitor.purge() > 0
+            worked |= await self._receipts.look() > 0
         await self._circuits.refresh()
         if "plan" in roles:
             worked |= await self._planner.turn() > 0
@@ -341,6 +348,7 @@ class Dispatcher:
             tools.start_soon(every, "sweep", min(_SWEEP_EVERY, often), self._sweep, min(_IDLE_EVERY, often))
             if "clean" in roles:
                 tools.start_soon(every, "purge", _PURGE_EVERY, self._janitor.purge)
+                tools.start_soon(every, "receipts", _RECEIPTS_EVERY, self._receipts.look, _PURGE_EVERY)
             async with anyio.create_task_group() as senders:
                 self._pool.open(senders)
                 for backlog in self.backlogs.values():

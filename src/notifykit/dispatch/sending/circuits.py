@@ -17,7 +17,7 @@ from ...errors import StaleWriteError, StoreUnavailableError
 from ...models.circuit import OpenCircuit
 from ...models.destination import Destination
 from ...models.outcome import Accepted, Outcome
-from ...policies.circuits import FailureWindow, note
+from ...policies.circuits import FailureWindow, is_abandoned, note
 from ...ports import DeliveryFilter, Move
 from ...telemetry import CircuitClosed, CircuitOpened, LoopFailed, why
 from ..context import Context
@@ -92,7 +92,7 @@ class Circuits:
             self._changed[key] = (destination, after)
         elif probed and isinstance(outcome, Accepted):
             self._answering[key] = destination
-        if before is not None or after is not None:
+        if destination.route is None and (before is not None or after is not None):
             self.allow(destination.subscriber_id, self.places(destination))
 
     async def look(self) -> None:
@@ -113,9 +113,12 @@ class Circuits:
             self._windows.pop(key, None)
         for key in self._versions.keys() - found.keys() - self._changed.keys():
             del self._versions[key]
+        now = self.context.clock.now()
         for key, stored in found.items():
             if key in self._changed:
                 continue
+            if is_abandoned(stored, now):
+                await self.context.store.save_circuit(stored.tenant, key, None, now=now)
             self._versions[key] = stored.version
             circuit = attrs.evolve(stored, version=0)
             if self._open.get(key) != circuit:

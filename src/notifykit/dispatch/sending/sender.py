@@ -28,9 +28,9 @@ from ...models.outcome import (
     outcome_problem,
     recordable,
 )
-from ...policies.decide import HOLD, SEND, Decision, decide
+from ...policies.decide import HOLD, SEND, Decision, Hold, decide
 from ...policies.retry import Complete, DeadLetter, NextStep, PutBack, RetryAt, may_repeat, next_step
-from ...ports import Channel, Record
+from ...ports import Channel, Record, RoutesDeliveries
 from ...telemetry import ChannelFailed, DeliveryAttempted, LoopFailed, RenderingFailed, why
 from ..context import Context
 from ..directory import Directory
@@ -55,6 +55,8 @@ _DECISIONS = {Complete: "complete", RetryAt: "retry", DeadLetter: "dead_letter"}
 _KEPT = 1024
 #: How long a delivery waits whose sending failed with an unexpected error.
 _FAULT = timedelta(minutes=1)
+#: How long a delivery waits whose account cannot be read now.
+_UNREADABLE = timedelta(seconds=1)
 
 
 @dataclass(eq=False)
@@ -83,6 +85,10 @@ class Sender:
     next_of_group: Callable[[], None]
     short: Callable[[str], None]
     margin: timedelta
+
+    def __post_init__(self) -> None:
+        channel = self.channels.get(self.lane.channel)
+        self._router = channel if isinstance(channel, RoutesDeliveries) else None
 
     async def work(self, most: int = sys.maxsize) -> None:
         """Send one claim after the other, waiting for each, as long as any may be sent now and at most so many."""
@@ -114,6 +120,16 @@ class Sender:
             except StoreError:
                 self.release(claim, started)
                 return None
+        if self._router is not None and destination is not None and decide(claim, destination, now=started) is SEND:
+            try:
+                routed = await self._router.route(claim, destination, self.circuits, now=started)
+            except StoreError:
+                self.release(claim, started, pause=_UNREADABLE)
+                return None
+            if isinstance(routed, Hold):
+                self._not_sent(claim, routed, started)
+                return None
+            destination = routed
         circuit = None if destination is None else self.circuits.circuit(destination.circuit_key)
         decision = decide(claim, destination, circuit, now=started)
         if decision is not SEND or destination is None:
@@ -208,6 +224,8 @@ class Sender:
             answer.body[:_KEPT],
             self.context.worker,
             answer.reference,
+            None if destination.owns_circuit else destination.circuit_key,
+            answer.cost,
         )
         in_group = claim.ordering_key is not None and state is not DeliveryState.PENDING
         written = self._when_written(claim, attempt, step, finished, in_group) if in_group or self.wants() else None
@@ -243,6 +261,7 @@ class Sender:
             due_in=None if attempt.retry_at is None else attempt.retry_at - finished,
             took=attempt.took,
             waited=max(attempt.started_at - claim.published_at, timedelta(0)),
+            account=attempt.account,
         )
 
     def _not_sent(self, claim: Claim, decision: Decision, now: datetime) -> None:

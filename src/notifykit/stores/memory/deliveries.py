@@ -13,6 +13,7 @@ import attrs
 from anyio.lowlevel import checkpoint
 
 from ...models.delivery import FINAL_STATES, Attempt, Claim, Delivery, DeliveryState, Lane
+from ...models.receipt import UNCERTAIN, ReceiptMatch, ReceiptRecord, with_receipts
 from ...ports import DeliveryFilter, Move, Outstanding, Record, Ticket
 from .notifications import Notifications
 from .planned import collect_claimed
@@ -253,11 +254,39 @@ class MemoryDeliveries:
         rows = (self._tables.rows[id_].delivery for id_ in self._tables.row_ids.before(tenant, before))
         collected = (each for each in self._collected(tenant) if before is None or each.id < before)
         newest = merge(rows, sorted(collected, key=_by_id, reverse=True), key=_by_id, reverse=True)
-        return list(islice((delivery for delivery in newest if matches(delivery, wanted)), limit))
+        return [*map(self._shown, islice((delivery for delivery in newest if matches(delivery, wanted)), limit))]
 
     async def attempts(self, tenant: str, delivery_id: str) -> list[Attempt]:
         row = self._tables.row(tenant, delivery_id)
-        return [] if row is None else list(self._tables.history.get(delivery_id, ()))
+        if row is None:
+            return []
+        attempts = self._tables.history.get(delivery_id, ())
+        return with_receipts(attempts, (each.receipt for each in self._tables.receipts.of(row.delivery)))
+
+    async def record_receipts(self, records: Sequence[ReceiptRecord], *, now: datetime) -> list[ReceiptMatch]:
+        await checkpoint()
+        its = self._tables.receipts
+        if not records:
+            return [ReceiptMatch(each.receipt, row.delivery) for each in its.due(now) if (row := self._row_of(each))]
+        found = []
+        for record in records:
+            row = self._row_of(record)
+            its.put(record, None if row is None else row.delivery, now)
+            if row is not None:
+                if record.confirms and (row.delivery.state, row.delivery.reason) == (DeliveryState.DEAD, UNCERTAIN):
+                    self._tables.move(row, state=DeliveryState.DELIVERED, reason=None)
+                found.append(ReceiptMatch(record.receipt, self._shown(row.delivery)))
+        return found
+
+    def _row_of(self, record: ReceiptRecord) -> Row | None:
+        """Return the delivery that a receipt is about."""
+        receipt = record.receipt
+        named = self._tables.rows.get(receipt.delivery_id or "")
+        return named or self._tables.rows.get(self._tables.receipts.references.get(receipt.reference or "", ""))
+
+    def _shown(self, delivery: Delivery) -> Delivery:
+        """Return a delivery with its strongest receipt."""
+        return attrs.evolve(delivery, receipt=self._tables.receipts.strongest(delivery))
 
 
 _by_id = attrgetter("id")
@@ -276,6 +305,7 @@ def write(tables: Tables, notifications: Notifications, record: Record) -> bool:
         attempts = record.attempt.number
         row.tries += 1
         tables.history[record.delivery_id].append(record.attempt)
+        tables.receipts.expect(record.attempt)
     if record.state in FINAL_STATES:
         tables.end(row, record.state, record.reason, record.at, attempts=attempts)
     else:

@@ -12,12 +12,16 @@ import attrs
 
 from ...codec import dumps, loads
 from ...errors import StaleWriteError
+from ...models.access import ApiKey
 from ...models.delivery import DeliveryState
 from ...models.endpoint import Endpoint, EndpointState
 from ...models.event import StoredEvent
 from ...models.event_type import StoredEventType
+from ...models.provider_account import ProviderAccount
 from ...models.recipient import Recipient, TenantPreferences
 from ...models.subscription import Match, MatchQuery, Subscription, TenantConfig
+from ...models.suppression import SuppressedAddress
+from ...models.template import StoredTemplate
 from ...models.throttle import buckets_of
 from ...policies.match_keys import keys_for
 from ...ports import ConfigRecord
@@ -38,12 +42,15 @@ class RecordKind:
     Attributes:
         name: What errors call it.
         raises_version: Whether planning or sending depends on it.
+        first_raises_version: Whether only the first record of a tenant does, because what depends on it is whether
+            there are any.
         replaced: Called with the tables, the old record and the new one, of which one may be ``None``.
         removed: Called with the store, the removed record and the time.
     """
 
     name: str
     raises_version: bool = True
+    first_raises_version: bool = False
     replaced: Callable[[Tables, Any, Any], None] = _nothing
     removed: Callable[[Any, Any, datetime], None] = _nothing
 
@@ -65,6 +72,8 @@ class MemoryRecords(MemoryDeliveries):
         table[key] = deepcopy(saved)
         kind.replaced(self._tables, stored, saved)
         self._touch(kind, record.tenant)
+        if kind.first_raises_version and stored is None and len(self._of_tenant(type(record), record.tenant)) == 1:
+            self._tables.versions[record.tenant] += 1
         return saved
 
     async def save_many(self, records: Sequence[R]) -> list[R | None]:
@@ -201,4 +210,8 @@ KINDS: dict[type[Any], RecordKind] = {
     StoredEventType: RecordKind(name="event type", raises_version=False),
     Recipient: RecordKind(name="recipient", raises_version=False, removed=MemoryRecords._remove_recipient),
     TenantPreferences: RecordKind(name="preferences of tenant"),
+    ProviderAccount: RecordKind(name="provider account"),
+    SuppressedAddress: RecordKind(name="suppressed address", raises_version=False, first_raises_version=True),
+    StoredTemplate: RecordKind(name="template"),
+    ApiKey: RecordKind(name="api key", raises_version=False),
 }

@@ -17,18 +17,23 @@ from typing import Any, NamedTuple, TypeVar
 import attrs
 
 from ...errors import StaleWriteError
+from ...models.access import ApiKey
 from ...models.circuit import OpenCircuit
 from ...models.delivery import FINAL_STATES, Attempt, Delivery, DeliveryState, Lane, Priority
 from ...models.endpoint import Endpoint
 from ...models.event import StoredEvent
 from ...models.event_type import StoredEventType
+from ...models.provider_account import ProviderAccount
 from ...models.recipient import Recipient, TenantPreferences
 from ...models.subscription import Subscription
+from ...models.suppression import SuppressedAddress
+from ...models.template import StoredTemplate
 from ...policies.match_keys import MatchKey, keys_of
 from ...ports import Appended
 from .digests import MemoryDigests
 from .due import FairQueue
 from .fifo import FifoGroups
+from .receipts import MemoryReceipts
 
 V = TypeVar("V")
 
@@ -127,10 +132,15 @@ class Tables:
             StoredEventType: {},
             Recipient: {},
             TenantPreferences: {},
+            ProviderAccount: {},
+            SuppressedAddress: {},
+            StoredTemplate: {},
+            ApiKey: {},
         }
         #: Until when deliveries are handed over to a relay.
         self.handed: dict[str, datetime] = {}
         self.digests = MemoryDigests()
+        self.receipts = MemoryReceipts()
         self.match_keys: defaultdict[tuple[str, MatchKey], list[str]] = defaultdict(list)
         self.versions: Counter[str] = Counter()
         self.circuits: dict[tuple[str, str], OpenCircuit] = {}
@@ -268,7 +278,7 @@ class Tables:
             row = self.rows.pop(id_)
             self.counts[row.delivery.state] -= 1
             self.row_ids.remove(row.delivery.tenant, id_)
-            self.history.pop(id_, None)
+            self.receipts.forget(row.delivery, self.history.pop(id_, ()))
             self.digests.forget(id_)
         for id_ in events:
             event = self.events.pop(id_)

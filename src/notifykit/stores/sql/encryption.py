@@ -1,8 +1,9 @@
 """What is encrypted when a row is written and decrypted when it is read.
 
-Always: the signing secrets and header values of endpoints.  With ``encrypt_payloads`` also the content of
-an event (body, metadata, fingerprint), the receiver's responses, and what items of inboxes say (see
-:mod:`.inbox_rows`).  Values that were stored before either was encrypted are read as they are.
+Always: the signing secrets and header values of endpoints, and the provider accounts of tenants.  With
+``encrypt_payloads`` also the content of an event (body, metadata, fingerprint), the receiver's responses, and what
+items of inboxes say (see :mod:`.inbox_rows`).  Values that were stored before either was encrypted are read as they
+are.
 
 A value that cannot be decrypted must not hide any other.  Reading that value alone raises the error; the
 engine, which reads whole batches, goes on without it and logs the error.
@@ -24,8 +25,15 @@ from ...errors import MissingKeyError, VaultError
 from ...models.delivery import Attempt, Claim, DigestItem, EventDetails
 from ...models.endpoint import Endpoint, EndpointState
 from ...models.event import StoredEvent, TakenEvent
+from ...models.provider_account import ProviderAccount
 from ...models.subscription import TenantConfig
-from ...models.unreadable import UnreadableAttempt, UnreadableEndpoint, UnreadableEvent, unreadable_body
+from ...models.unreadable import (
+    UnreadableAttempt,
+    UnreadableEndpoint,
+    UnreadableEvent,
+    UnreadableProviderAccount,
+    unreadable_body,
+)
 from ...ports import Appended, Record, Settlement
 from ...vault import KeyRing, Vault, context
 from ...vault.development import state_file
@@ -89,6 +97,11 @@ def secret_context(tenant: str, endpoint_id: str) -> str:
 def header_context(tenant: str, endpoint_id: str, name: str) -> str:
     """Return the context of the value of one of an endpoint's headers."""
     return context("endpoints", tenant, endpoint_id, f"headers.{name}")
+
+
+def account_context(tenant: str, channel: str) -> str:
+    """Return the context of the URL of a tenant's provider account."""
+    return context("provider_accounts", tenant, channel, "url")
 
 
 def event_context(tenant: str, event_id: str, column: str) -> str:
@@ -166,6 +179,24 @@ class Encryption:
 
     def _text(self, value: str, at: str) -> str:
         return self.vault.ring.open(value, context=at).decode() if is_encrypted(value) else value
+
+    # -- provider accounts -----------------------------------------------------------------------
+
+    def account(self, account: ProviderAccount) -> ProviderAccount:
+        """Return a tenant's account as it is stored."""
+        at = account_context(account.tenant, account.id)
+        return attrs.evolve(account, url=self.vault.ring.encrypt(account.url.encode(), context=at))
+
+    def usable_account(self, stored: ProviderAccount) -> ProviderAccount:
+        """Return the account of a row; for one that cannot be decrypted a stand-in, so that its messages wait."""
+        if isinstance(stored, UnreadableProviderAccount):
+            return stored
+        tenant, id_ = stored.tenant, stored.id
+        try:
+            return attrs.evolve(stored, url=self._text(stored.url, account_context(tenant, id_)))
+        except VaultError as error:
+            _log.error("provider_account.unreadable channel=%s tenant=%r error=%r", id_, tenant, str(error))
+            return UnreadableProviderAccount(tenant=tenant, id=id_, url=UNREADABLE, version=stored.version, error=error)
 
     # -- events ----------------------------------------------------------------------------------
 

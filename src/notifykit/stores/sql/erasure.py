@@ -47,6 +47,7 @@ def _delete_deliveries(connection: Connection, table: Table, tenant: str, recipi
         ids = gone[at : at + _PAGE]
         statements = (
             delete(s.attempts).where(s.attempts.c.delivery_id.in_(ids)),
+            delete(s.receipts).where(s.receipts.c.tenant == tenant, s.receipts.c.delivery_id.in_(ids)),
             delete(s.digest_items).where(s.digest_items.c.tenant == tenant, s.digest_items.c.digest_id.in_(ids)),
             delete(s.digests).where(s.digests.c.tenant == tenant, s.digests.c.id.in_(ids)),
         )

@@ -19,23 +19,30 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Executable, exc
 
 from ...errors import InvalidInputError, StoreError
+from ...models.access import ApiKey, Role, UnreadableApiKey
 from ...models.delivery import Attempt, Delivery, DeliveryState, Priority
 from ...models.endpoint import Endpoint, EndpointState
 from ...models.event import StoredEvent
 from ...models.event_type import StoredEventType
+from ...models.provider_account import ProviderAccount
 from ...models.recipient import Recipient, TenantPreferences
 from ...models.subscription import Subscription
+from ...models.suppression import SuppressedAddress, SuppressionEntry, SuppressionReason
+from ...models.template import StoredTemplate
 from ...models.unreadable import (
     UnreadableAttempt,
     UnreadableDelivery,
     UnreadableEndpoint,
     UnreadableEvent,
+    UnreadableProviderAccount,
     UnreadableRecipient,
     UnreadableSubscription,
+    UnreadableSuppression,
+    UnreadableTemplate,
     UnreadableTenantPreferences,
     unreadable_body,
 )
-from . import recipient_rows, rows
+from . import key_rows, recipient_rows, rows
 from .rows import EPOCH, PRIORITIES, Row, instant_or_none
 
 #: Why an endpoint is paused, and what a stand-in has for its reason, whose row cannot be read.
@@ -211,6 +218,70 @@ def preferences_from(row: Row) -> TenantPreferences:
         return UnreadableTenantPreferences(tenant=row["tenant"])
 
 
+def account_from(row: Row) -> ProviderAccount:
+    """Return the account of a row of ``provider_accounts``, or its stand-in."""
+    try:
+        _require_bounds(row)
+        return rows.account_from(row)
+    except (*DAMAGED, InvalidInputError) as error:
+        _log_damage("provider_account", row, error)
+        return UnreadableProviderAccount(tenant=row["tenant"], id=row["id"], url=UNREADABLE)
+
+
+def account_values(account: ProviderAccount) -> dict[str, Any]:
+    """Return the columns of ``provider_accounts``.
+
+    Raises:
+        StoreError: It is a stand-in for a damaged row.
+        VaultError: It is a stand-in for one that cannot be decrypted.
+    """
+    if isinstance(account, UnreadableProviderAccount):
+        raise account.error or _refusal("provider account", account.id)
+    return rows.account_values(account)
+
+
+def suppression_from(row: Row) -> SuppressedAddress:
+    """Return the suppressed address of a row of ``suppressions``, or its stand-in."""
+    try:
+        _require_bounds(row)
+        return recipient_rows.suppression_from(row)
+    except (*DAMAGED, InvalidInputError) as error:
+        _log_damage("suppression", row, error)
+        entry = SuppressionEntry(reason=SuppressionReason.MANUAL, evidence=UNREADABLE, since=EPOCH)
+        return UnreadableSuppression(id=row["id"], tenant=row["tenant"], entries=[entry])
+
+
+def template_from(row: Row) -> StoredTemplate:
+    """Return the template of a row of ``templates``, or its stand-in."""
+    try:
+        _require_bounds(row)
+        return recipient_rows.template_from(row)
+    except (*DAMAGED, InvalidInputError) as error:
+        _log_damage("template", row, error)
+        return UnreadableTemplate(id=row["id"], tenant=row["tenant"], revisions=[])
+
+
+def api_key_from(row: Row) -> ApiKey:
+    """Return the key of a row of ``api_keys``, or its stand-in."""
+    try:
+        _require_bounds(row)
+        return key_rows.api_key_from(row)
+    except (*DAMAGED, InvalidInputError) as error:
+        _log_damage("api_key", row, error)
+        return UnreadableApiKey(id=row["id"], tenant=row["tenant"], role=Role.VIEWER, created_at=EPOCH)
+
+
+def api_key_values(key: ApiKey) -> dict[str, Any]:
+    """Return the columns of ``api_keys``.
+
+    Raises:
+        StoreError: It is a stand-in.
+    """
+    if isinstance(key, UnreadableApiKey):
+        raise _refusal("api key", key.id)
+    return key_rows.api_key_values(key)
+
+
 def endpoint_values(endpoint: Endpoint) -> dict[str, Any]:
     """Return the columns of ``endpoints``.
 
@@ -254,6 +325,28 @@ def preferences_values(preferences: TenantPreferences) -> dict[str, Any]:
     if isinstance(preferences, UnreadableTenantPreferences):
         raise _refusal("preferences of tenant", preferences.tenant)
     return recipient_rows.preferences_values(preferences)
+
+
+def template_values(template: StoredTemplate) -> dict[str, Any]:
+    """Return the columns of ``templates``.
+
+    Raises:
+        StoreError: It is a stand-in.
+    """
+    if isinstance(template, UnreadableTemplate):
+        raise _refusal("template", template.id)
+    return recipient_rows.template_values(template)
+
+
+def suppression_values(suppressed: SuppressedAddress) -> dict[str, Any]:
+    """Return the columns of ``suppressions``.
+
+    Raises:
+        StoreError: They are a stand-in.
+    """
+    if isinstance(suppressed, UnreadableSuppression):
+        raise _refusal("suppressed address", suppressed.id)
+    return recipient_rows.suppression_values(suppressed)
 
 
 # ── events, deliveries and attempts in lists ───────────────────────────────────────────────────

@@ -74,7 +74,10 @@ def ended_rows(of: Any = s.deliveries) -> Select[Any]:
 
 def _rows(of: Any, *more: Any) -> Select[Any]:
     its_event = and_(s.events.c.tenant == of.c.tenant, s.events.c.id == of.c.event_id)
-    query = select(*(of.c[name] for name in SHARED), *more, s.events.c.type.label("event_type"))
+    receipts = s.receipts.c
+    its_receipts = select(receipts.kind).where(receipts.tenant == of.c.tenant, receipts.delivery_id == of.c.id)
+    strongest = its_receipts.order_by(receipts.rank.desc()).limit(1).scalar_subquery().label("receipt")
+    query = select(*(of.c[name] for name in SHARED), *more, strongest, s.events.c.type.label("event_type"))
     return query.join_from(getattr(of, "source", of), s.events, its_event, isouter=True)
 
 

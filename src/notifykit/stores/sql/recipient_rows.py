@@ -1,4 +1,4 @@
-"""Recipients and tenants' preferences as rows: beside the keys a row has one text of JSON, without what is empty.
+"""What concerns people, as rows: beside the keys a row has one text of JSON, without what is empty.
 
 It is read by hand, because a fan-out reads many of them; what few persons have (settings, mutes, quiet hours) is read
 by the converter.
@@ -16,6 +16,8 @@ from ...models.addresses import AddressState, Suppression
 from ...models.preferences import Mute, Setting
 from ...models.quiet_hours import QuietHours
 from ...models.recipient import NO_QUIET_HOURS, Consent, Recipient, RecipientAddress, TenantPreferences
+from ...models.suppression import SuppressedAddress, SuppressionEntry
+from ...models.template import StoredTemplate, TemplateRevision
 from .rows import Row, instant, micros
 
 #: The fields of a recipient that are columns.
@@ -84,7 +86,49 @@ def preferences_from(row: Row) -> TenantPreferences:
     )
 
 
-def _details(record: Recipient | TenantPreferences) -> str:
+def suppression_values(suppressed: SuppressedAddress) -> dict[str, Any]:
+    """Return the columns of ``suppressions``."""
+    return {
+        "tenant": suppressed.tenant,
+        "id": suppressed.id,
+        "details": _details(suppressed),
+        "version": suppressed.version,
+    }
+
+
+def suppression_from(row: Row) -> SuppressedAddress:
+    """Return the suppressed address of a row of ``suppressions``."""
+    details = loads(row["details"].encode())
+    return SuppressedAddress(
+        id=row["id"],
+        tenant=row["tenant"],
+        entries=structure(details.get("entries", []), tuple[SuppressionEntry, ...]),
+        version=row["version"],
+    )
+
+
+def template_values(template: StoredTemplate) -> dict[str, Any]:
+    """Return the columns of ``templates``."""
+    return {
+        "tenant": template.tenant,
+        "id": template.id,
+        "details": _details(template),
+        "version": template.version,
+    }
+
+
+def template_from(row: Row) -> StoredTemplate:
+    """Return the template of a row of ``templates``."""
+    details = loads(row["details"].encode())
+    return StoredTemplate(
+        id=row["id"],
+        tenant=row["tenant"],
+        revisions=structure(details.get("revisions", []), tuple[TemplateRevision, ...]),
+        version=row["version"],
+    )
+
+
+def _details(record: Recipient | TenantPreferences | SuppressedAddress | StoredTemplate) -> str:
     """Return what is no column as JSON, without what is empty."""
     given = {field.name: getattr(record, field.name) for field in attrs.fields(type(record))}
     kept = {name: _compact(value) for name, value in given.items() if name not in _COLUMNS and value not in _EMPTY}

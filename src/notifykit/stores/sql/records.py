@@ -14,15 +14,23 @@ from sqlalchemy import Connection, ScalarSelect, Select, Table, and_, delete, fu
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ...errors import StaleWriteError
+from ...models.access import ApiKey
 from ...models.delivery import DeliveryState
 from ...models.endpoint import Endpoint
 from ...models.event_type import StoredEventType
+from ...models.provider_account import ProviderAccount
 from ...models.recipient import Recipient, TenantPreferences
 from ...models.subscription import Subscription, TenantConfig
+from ...models.suppression import SuppressedAddress
+from ...models.template import StoredTemplate
 from . import schema as s
 from . import subscription_index, transitions
 from .encryption import Encryption
 from .readable import (
+    account_from,
+    account_values,
+    api_key_from,
+    api_key_values,
     endpoint_from,
     endpoint_values,
     event_type_from,
@@ -33,6 +41,10 @@ from .readable import (
     recipient_values,
     subscription_from,
     subscription_values,
+    suppression_from,
+    suppression_values,
+    template_from,
+    template_values,
 )
 from .rows import Row, event_type_values
 
@@ -60,6 +72,8 @@ class RecordKind:
         encrypted: Returns a record as it is stored.
         decrypted: Returns the record of a stored one, or a stand-in for one that cannot be decrypted.
         raises_version: Whether planning or sending depends on it.
+        first_raises_version: Whether only the first record of a tenant does, because what depends on it is whether
+            there are any.
         replaced: Called with the old record and the new one, of which one may be ``None``; ``None`` if the kind has
             no dependents that follow it, so that the old record need not be read.
         removed: Called with the removed record and the time.
@@ -72,6 +86,7 @@ class RecordKind:
     encrypted: Callable[[Encryption, Any], Any] = _as_it_is
     decrypted: Callable[[Encryption, Any], Any] = _as_it_is
     raises_version: bool = True
+    first_raises_version: bool = False
     replaced: Callable[[Connection, Any, Any], None] | None = None
     removed: Callable[[Connection, Any, datetime], None] = _nothing
 
@@ -85,7 +100,7 @@ def save(connection: Connection, record: Any) -> int:
     """Insert or replace an encrypted record; return its new version."""
     kind = kind_of(record)
     values = kind.values(record)
-    if kind.raises_version:
+    if _raises_version(connection, kind, record.tenant):
         touch(connection, record.tenant)  # a lock: no other process changes the tenant's records until the end
     old = _stored(connection, kind, record.tenant, record.id) if kind.replaced else None
     version = save_row(connection, kind.table, values, kind.name)
@@ -94,10 +109,14 @@ def save(connection: Connection, record: Any) -> int:
     return version
 
 
+def _raises_version(connection: Connection, kind: RecordKind, tenant: str) -> bool:
+    return kind.raises_version or (kind.first_raises_version and not page(connection, kind, tenant, 1, None, None))
+
+
 def save_many(connection: Connection, records: Sequence[Any]) -> set[str]:
     """Insert or replace encrypted records of one kind and tenant; return the ids of those that were not stale."""
     kind, tenant = kind_of(records[0]), records[0].tenant
-    if kind.raises_version:
+    if _raises_version(connection, kind, tenant):
         touch(connection, tenant)
     table, by_id = kind.table, {record.id: record for record in records}
     ids = sorted(by_id)
@@ -315,5 +334,34 @@ KINDS: dict[type[Any], RecordKind] = {
         table=s.tenant_preferences,
         values=preferences_values,
         read=preferences_from,
+    ),
+    ProviderAccount: RecordKind(
+        name="provider account",
+        table=s.provider_accounts,
+        values=account_values,
+        read=account_from,
+        encrypted=Encryption.account,
+        decrypted=Encryption.usable_account,
+    ),
+    SuppressedAddress: RecordKind(
+        name="suppressed address",
+        table=s.suppressions,
+        values=suppression_values,
+        read=suppression_from,
+        raises_version=False,  # they come in by the thousand after a bad mailing
+        first_raises_version=True,
+    ),
+    StoredTemplate: RecordKind(
+        name="template",
+        table=s.templates,
+        values=template_values,
+        read=template_from,
+    ),
+    ApiKey: RecordKind(
+        name="api key",
+        table=s.api_keys,
+        values=api_key_values,
+        read=api_key_from,
+        raises_version=False,
     ),
 }

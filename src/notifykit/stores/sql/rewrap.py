@@ -32,6 +32,7 @@ from ...vault.ring import is_encrypted, key_id_of, prefix
 from . import schema as s
 from .encryption import (
     Encryption,
+    account_context,
     event_context,
     header_context,
     item_context,
@@ -182,6 +183,11 @@ def _endpoint(row: RowMapping, ring: KeyRing) -> dict[str, Any]:
     return {name: value for name, value in encrypted.items() if json.loads(value) != json.loads(row[name])}
 
 
+def _account(row: RowMapping, ring: KeyRing) -> dict[str, Any]:
+    url = _text(row["url"], ring, account_context(row["tenant"], row["id"]))
+    return {} if url == row["url"] else {"url": url}
+
+
 def _event(row: RowMapping, ring: KeyRing) -> dict[str, Any]:
     tenant, id_ = row["tenant"], row["id"]
     plain = not is_encrypted(bytes(row["body"]))
@@ -224,6 +230,7 @@ def _bytes(value: bytes, ring: KeyRing, at: str) -> bytes:
 
 _PASSES = (
     _Pass(s.endpoints, ("tenant", "id"), ("secrets", "headers"), None, _endpoint),
+    _Pass(s.provider_accounts, ("tenant", "id"), ("url",), None, _account),
     _Pass(s.events, ("tenant", "id"), ("body", "metadata", "fingerprint"), s.events.c.body, _event),
     # Before the other attempts: a redrive moves the last one there.
     _Pass(s.deliveries, ("tenant", "id"), ("attempts", "last_response"), s.deliveries.c.last_response, _last_attempt),

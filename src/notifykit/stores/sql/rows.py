@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Protocol
@@ -34,6 +35,7 @@ from ...models.endpoint import (
 )
 from ...models.event import StoredEvent, TakenEvent
 from ...models.event_type import StoredEventType
+from ...models.provider_account import ProviderAccount
 from ...models.retry import MAX_RETRY_AFTER, RetryPolicy
 from ...models.steps import steps_from_json, steps_to_json
 from ...models.subscription import Subscription
@@ -51,6 +53,7 @@ class NamedRow(Protocol):
 Row = RowMapping | Mapping[str, Any]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICRO = timedelta(microseconds=1)
+_MILLION = 1_000_000
 #: The first and the last instant that Python knows, less a day, so that a duration can be added.
 _EARLIEST, _LATEST = -62_135_510_400_000_000, 253_402_214_400_000_000
 PRIORITIES = (Priority.HIGH, Priority.NORMAL, Priority.LOW)
@@ -231,6 +234,7 @@ def delivery_from(row: Row) -> Delivery:
         finished_at=instant_or_none(row["finished_at"]),
         address=row["address"],
         digest=row["digest"],
+        receipt=row["receipt"],
     )
 
 
@@ -284,13 +288,17 @@ def attempt_values(attempt: Attempt) -> tuple[Any, ...]:
         attempt.response or None,
         attempt.worker,
         attempt.reference,
+        attempt.account,
+        millionths(attempt.cost),
     )
 
 
 def last_values(attempt: Attempt | None) -> tuple[Any, ...]:
     """Return what a delivery keeps of the attempt that ended it: number, start, and so on, and no time of a retry."""
-    number, *before_retry, _, response, worker, reference = (None,) * 10 if attempt is None else attempt_values(attempt)
-    return (number, *before_retry, response, worker, reference)
+    if attempt is None:
+        return (None,) * 11
+    values = attempt_values(attempt)
+    return values[:6] + values[7:]
 
 
 def last_attempt_values(row: Row) -> dict[str, Any]:
@@ -305,6 +313,8 @@ def last_attempt_values(row: Row) -> dict[str, Any]:
         **last,
         "retry_at": None,
         "reference": row["last_reference"],
+        "account": row["last_account"],
+        "cost": row["last_cost"],
     }
 
 
@@ -322,7 +332,24 @@ def attempt_from(row: Row) -> Attempt:
         response=bytes(row["response"] or b""),
         worker=row["worker"] or "",
         reference=row["reference"],
+        account=row["account"],
+        cost=None if row["cost"] is None else Decimal(row["cost"]) / _MILLION,
     )
+
+
+def millionths(cost: Decimal | None) -> int | None:
+    """Return a cost as it is stored."""
+    return None if cost is None else round(cost * _MILLION)
+
+
+def account_values(account: ProviderAccount) -> dict[str, Any]:
+    """Return the columns of ``provider_accounts``."""
+    return {"tenant": account.tenant, "id": account.id, "url": account.url, "version": account.version}
+
+
+def account_from(row: Row) -> ProviderAccount:
+    """Return the account of a row of ``provider_accounts``; its URL is as it is stored."""
+    return ProviderAccount(tenant=row["tenant"], id=row["id"], url=row["url"], version=row["version"])
 
 
 def endpoint_values(endpoint: Endpoint) -> dict[str, Any]:

@@ -227,6 +227,9 @@ deliveries = Table(
     #: The provider's id of the message.
     Column("last_reference", Text),
     Column("digest", Text),
+    #: The provider's account that carried the message, and what it cost in millionths.
+    Column("last_account", Text),
+    Column("last_cost", BigInteger),
 )
 Index("notifykit_deliveries_subscriber", deliveries.c.subscriber_id, deliveries.c.id)
 _failed = text("state <> 'delivered'")
@@ -238,6 +241,15 @@ Index(
     sqlite_where=_failed,
 )
 
+#: Where receipts of providers find their delivery: webhooks have neither.
+_of_people, _referenced = text("address IS NOT NULL"), text("last_reference IS NOT NULL")
+Index("notifykit_deliveries_people", deliveries.c.id, postgresql_where=_of_people, sqlite_where=_of_people)
+Index(
+    "notifykit_deliveries_reference",
+    deliveries.c.last_reference,
+    postgresql_where=_referenced,
+    sqlite_where=_referenced,
+)
 Index("notifykit_deliveries_finished", deliveries.c.finished_at, postgresql_using="brin")
 
 #: One row for each digest; its delivery has the same id.
@@ -293,7 +305,42 @@ attempts = Table(
     Column("response", LargeBinary),
     Column("worker", Text),
     Column("reference", Text),
+    Column("account", Text),
+    Column("cost", BigInteger),
 )
+
+_with_reference = text("reference IS NOT NULL")
+Index(
+    "notifykit_attempts_reference",
+    attempts.c.reference,
+    postgresql_where=_with_reference,
+    sqlite_where=_with_reference,
+)
+
+#: What providers report of messages that they accepted.
+receipts = Table(
+    "notifykit_receipts",
+    metadata,
+    Column("provider", Key, primary_key=True),
+    Column("id", Key, primary_key=True),
+    #: Of the delivery; NULL as long as it is not known.
+    Column("tenant", Key),
+    #: Of the delivery, or what the report says it is.
+    Column("delivery_id", Key),
+    Column("reference", Key),
+    Column("kind", Text, nullable=False),
+    Column("rank", SmallInteger, nullable=False),
+    Column("permanent", Boolean, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("address", Text),
+    Column("code", Text),
+    Column("received_at", BigInteger, nullable=False),
+    #: When its delivery is looked for again; NULL once it is known.
+    Column("look_at", BigInteger),
+)
+Index("notifykit_receipts_delivery", receipts.c.tenant, receipts.c.delivery_id)
+_waiting = text("look_at IS NOT NULL")
+Index("notifykit_receipts_waiting", receipts.c.look_at, postgresql_where=_waiting, sqlite_where=_waiting)
 
 endpoints = Table(
     "notifykit_endpoints",
@@ -394,6 +441,47 @@ recipients = Table(
 #: What a tenant says for all of its recipients: one row for each tenant that says something.
 tenant_preferences = Table(
     "notifykit_tenant_preferences",
+    metadata,
+    Column("tenant", Key, primary_key=True),
+    Column("id", Key, primary_key=True),
+    Column("details", Text, nullable=False),
+    Column("version", Integer, nullable=False, server_default="1"),
+)
+
+#: Provider accounts that tenants have themselves: one row for each tenant and channel.
+provider_accounts = Table(
+    "notifykit_provider_accounts",
+    metadata,
+    Column("tenant", Key, primary_key=True),
+    Column("id", Key, primary_key=True),
+    #: Encrypted.
+    Column("url", Text, nullable=False),
+    Column("version", Integer, nullable=False, server_default="1"),
+)
+
+#: Addresses that a tenant must not use, by a hash of the address: JSON text.
+suppressions = Table(
+    "notifykit_suppressions",
+    metadata,
+    Column("tenant", Key, primary_key=True),
+    Column("id", Key, primary_key=True),
+    Column("details", Text, nullable=False),
+    Column("version", Integer, nullable=False, server_default="1"),
+)
+
+#: Templates that tenants have stored, with their revisions: JSON text.
+templates = Table(
+    "notifykit_templates",
+    metadata,
+    Column("tenant", Key, primary_key=True),
+    Column("id", Key, primary_key=True),
+    Column("details", Text, nullable=False),
+    Column("version", Integer, nullable=False, server_default="1"),
+)
+
+#: Keys of the REST API: JSON text, with hashes of their secrets.
+api_keys = Table(
+    "notifykit_api_keys",
     metadata,
     Column("tenant", Key, primary_key=True),
     Column("id", Key, primary_key=True),

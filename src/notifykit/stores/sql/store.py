@@ -20,6 +20,7 @@ from ...failpoints import failpoint
 from ...models.circuit import OpenCircuit
 from ...models.delivery import Attempt, Claim, Collected, Delivery, DeliveryState
 from ...models.event import StoredEvent
+from ...models.receipt import ReceiptMatch, ReceiptRecord, with_receipts
 from ...models.subscription import Match, MatchQuery, TenantConfig
 from ...ports import (
     Appended,
@@ -42,6 +43,7 @@ from . import (
     limits,
     migrate,
     reading,
+    receipts,
     records,
     rewrap,
     subscription_index,
@@ -210,8 +212,17 @@ class SqlStore(SqlInbox):
         return None if found is None else Collected(found[0], tuple(self.encryption.digest_items(found[1])))
 
     async def attempts(self, tenant: str, delivery_id: str) -> list[Attempt]:
-        stored = await self._read(lambda c: reading.attempts(c, tenant, delivery_id))
-        return [*map(self.encryption.decrypted_attempt, stored)]
+        stored, reported = await self._read(
+            lambda c: (reading.attempts(c, tenant, delivery_id), receipts.of_delivery(c, tenant, delivery_id))
+        )
+        return with_receipts([*map(self.encryption.decrypted_attempt, stored)], reported)
+
+    async def record_receipts(self, records: Sequence[ReceiptRecord], *, now: datetime) -> list[ReceiptMatch]:
+        if records:
+            return await self._write(lambda c: receipts.record(c, records, now))
+        if not await self._read(lambda c: receipts.waiting(c, now)):  # so that idling takes no lock
+            return []
+        return await self._write(lambda c: receipts.look(c, now))
 
     async def move(
         self, tenant: str, wanted: DeliveryFilter, to: Move, *, now: datetime, limit: int | None = None

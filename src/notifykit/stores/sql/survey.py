@@ -19,6 +19,7 @@ from ...vault.ring import is_encrypted
 from . import schema as s
 from .encryption import (
     Encryption,
+    account_context,
     event_context,
     header_context,
     item_context,
@@ -117,6 +118,10 @@ def _of_endpoint(row: RowMapping) -> Iterator[_Value]:
         yield value, header_context(tenant, id_, name)
 
 
+def _of_account(row: RowMapping) -> Iterator[_Value]:
+    yield row["url"], account_context(row["tenant"], row["id"])
+
+
 def _of_event(row: RowMapping) -> Iterator[_Value]:
     tenant, id_ = row["tenant"], row["id"]
     yield bytes(row["body"]), event_context(tenant, id_, "body")
@@ -140,6 +145,7 @@ def _of_inbox_item(row: RowMapping) -> Iterator[_Value]:
 
 _ENDPOINTS = _Source(s.endpoints, ("tenant", "id"), ("secrets", "headers"), _of_endpoint)
 _SAMPLED = (
+    _Source(s.provider_accounts, ("tenant", "id"), ("url",), _of_account),
     _Source(s.events, ("tenant", "id"), ("body", "metadata"), _of_event),
     _Source(s.deliveries, ("tenant", "id"), ("attempts", "last_response"), _of_delivery),
     _Source(s.attempts, ("delivery_id", "number"), ("response",), _of_attempt),

@@ -288,6 +288,8 @@ def purge(connection: Connection, before: datetime, keys_before: datetime, limit
         failpoint("gc.half")
         for these in _of_tenants(s.deliveries, old):
             connection.execute(delete(s.deliveries).where(these))
+        for these in _of_tenants(s.receipts, old, s.receipts.c.delivery_id):
+            connection.execute(delete(s.receipts).where(these))
     unused = (
         select(s.events.c.tenant, s.events.c.id)
         .where(
@@ -326,10 +328,12 @@ def _forget_full_buckets(connection: Connection, before: datetime, limit: int) -
     return connection.execute(delete(s.buckets).where(is_full, tuple_(its.endpoint_id, its.tenant).in_(some))).rowcount
 
 
-def _of_tenants(table: Table, rows: Iterable[Any]) -> Iterator[ColumnElement[bool]]:
+def _of_tenants(
+    table: Table, rows: Iterable[Any], key: ColumnElement[str] | None = None
+) -> Iterator[ColumnElement[bool]]:
     """Yield a condition for the rows of each tenant: keys begin with it, and without it every row would be read."""
     by_tenant: dict[str, list[str]] = {}
     for row in rows:
         by_tenant.setdefault(row.tenant, []).append(row.id)
     for tenant, ids in by_tenant.items():
-        yield and_(table.c.tenant == tenant, table.c.id.in_(ids))
+        yield and_(table.c.tenant == tenant, (table.c.id if key is None else key).in_(ids))

@@ -241,14 +241,15 @@ class ProviderSuite:
     # -- what is not answered --------------------------------------------------------------------------
 
     async def test_a_lost_answer_is_uncertain(self, server: VendorServer, sender: _Sender) -> None:
-        """The request arrived, so the message may be on its way."""
-        server.reply(Reply(hang_up=True))
+        """The request arrived, so the message may be on its way: it is not sent again, over no other connection."""
+        server.reply(Reply(hang_up=True), self.success, Reply(hang_up=True))
 
-        assert isinstance(await sender.send(), Uncertain)
-        assert 1 == len(server.requests)
+        assert [Uncertain, Accepted, Uncertain] == [type(await sender.send()) for _ in range(3)]
+        assert 3 == len(server.requests)
 
     async def test_a_late_answer_is_uncertain(self, server: VendorServer, sender: _Sender) -> None:
         """The attempt ends at its deadline."""
+        assert isinstance(await sender.send(), Accepted)  # so that the next one need not connect
         server.reply(Reply(delay=timedelta(seconds=30)))
 
         assert Uncertain(reason="timeout") == await sender.send(timeout=timedelta(seconds=0.2))

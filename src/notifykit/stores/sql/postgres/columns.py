@@ -13,7 +13,7 @@ from typing import Any
 from ....models.delivery import FINAL_STATES, Attempt, NewDelivery
 from ....models.event import StoredEvent
 from ....ports import Record
-from ..rows import EPOCH, MICRO, RANK
+from ..rows import EPOCH, MICRO, RANK, millionths
 
 Column = Sequence[Any]
 
@@ -24,7 +24,7 @@ _MANY = 16
 _SHAPES = 10
 
 #: The columns of an attempt where there was none.
-_NOT_TRIED = (None,) * 10
+_NOT_TRIED = (None,) * 12
 
 
 class Shapes:
@@ -93,7 +93,7 @@ def planned_columns(planned: Sequence[tuple[NewDelivery, Record | None]], first:
     if any(records):
         states = [state if record is None else record.state for state, record in zip(states, records, strict=True)]
         reasons = [reason if record is None else record.reason for reason, record in zip(reasons, records, strict=True)]
-    number, *tried, _, response, worker, reference = _attempts(
+    number, *tried, _, response, worker, reference, account, cost = _attempts(
         [None if record is None else record.attempt for record in records]
     )
     columns[6:] = (
@@ -112,6 +112,8 @@ def planned_columns(planned: Sequence[tuple[NewDelivery, Record | None]], first:
         response,
         worker,
         reference,
+        account,
+        cost,
     )
     return columns
 
@@ -132,15 +134,18 @@ def record_columns(records: Sequence[Record]) -> list[Column]:
 
 
 def _attempts(attempts: Sequence[Attempt | None]) -> list[Column]:
-    """Return number, start, time taken, outcome, reason, status, time of the retry, answer, worker and reference."""
+    """Return number, start, time taken, outcome, reason, status, time of the retry, answer, worker, and so on."""
     columns: list[Column]
     if not any(attempts):
         return [(None,) * len(attempts)] * len(_NOT_TRIED)
-    columns = list(zip(*[_NOT_TRIED if attempt is None else attempt[1:] for attempt in attempts], strict=True))
+    columns = list(
+        zip(*[_NOT_TRIED if attempt is None else attempt[1 : 1 + len(_NOT_TRIED)] for attempt in attempts], strict=True)
+    )
     columns[1] = _instants(columns[1])
     columns[2] = [None if took is None else took // MICRO for took in columns[2]]
     columns[6] = _instants(columns[6])
     columns[7] = [response or None for response in columns[7]]
+    columns[11] = [millionths(cost) for cost in columns[11]]
     return columns
 
 

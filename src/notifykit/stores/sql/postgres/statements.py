@@ -180,6 +180,8 @@ _PLANNED = {
     "response": "bytea",
     "worker": "text",
     "reference": "text",
+    "account": "text",
+    "cost": "bigint",
 }
 #: How many arguments of :func:`settle` come before the columns of planned deliveries, and how many are of events.
 _BEFORE_PLANNED, _OF_EVENTS = 6, len(_SETTLED)
@@ -233,10 +235,12 @@ _QUEUE = """, q AS (
 _END = """, f AS (
   INSERT INTO notifykit_deliveries (id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state,
     reason, attempts, abandoned, generation, fence, ordering_key, created_at, expires_at, finished_at, last_started_at,
-    last_took, last_outcome, last_reason, last_status, last_response, last_worker, last_reference, address)
+    last_took, last_outcome, last_reason, last_status, last_response, last_worker, last_reference, address,
+    last_account, last_cost)
   SELECT id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state, reason, coalesce(attempts, 0),
     0, 0, (ended_at IS NOT NULL)::int, ordering_key, CASE WHEN ended_at IS NULL THEN $1 ELSE due_at END, expires_at,
-    coalesce(ended_at, $1), started_at, took, outcome, code, status, response, worker, reference, address
+    coalesce(ended_at, $1), started_at, took, outcome, code, status, response, worker, reference, address,
+    account, cost
   FROM d WHERE {ends} {unless_known}
 )"""
 
@@ -388,6 +392,8 @@ _RESULTS = {
     "response": "bytea",
     "worker": "text",
     "reference": "text",
+    "account": "text",
+    "cost": "bigint",
 }
 
 RECORD = """
@@ -399,7 +405,7 @@ WITH r AS MATERIALIZED (
   RETURNING q.id, q.event_id, q.tenant, q.subscription_id, q.subscriber_id, q.channel, q.priority, r.state, r.reason,
     coalesce(r.number, q.attempts) AS attempts, q.abandoned, q.generation, q.fence, q.ordering_key, q.created_at,
     q.expires_at, r.at, r.started_at, r.took, r.outcome, r.code, r.status, r.response, r.worker,
-    r.reference, q.address, q.digest
+    r.reference, q.address, q.digest, r.account, r.cost
 ), next AS MATERIALIZED (
   SELECT n.id, g.at FROM (
     SELECT subscriber_id, ordering_key, max(at) AS at FROM gone WHERE ordering_key IS NOT NULL GROUP BY 1, 2
@@ -419,12 +425,13 @@ WITH r AS MATERIALIZED (
 ), ended AS (
   INSERT INTO notifykit_deliveries (id, event_id, tenant, subscription_id, subscriber_id, channel, priority, state,
     reason, attempts, abandoned, generation, fence, ordering_key, created_at, expires_at, finished_at, last_started_at,
-    last_took, last_outcome, last_reason, last_status, last_response, last_worker, last_reference, address, digest)
+    last_took, last_outcome, last_reason, last_status, last_response, last_worker, last_reference, address, digest,
+    last_account, last_cost)
   SELECT * FROM gone
 ), tried AS (
   INSERT INTO notifykit_attempts (delivery_id, number, started_at, took, outcome, reason, status, retry_at, response,
-    worker, reference)
-  SELECT id, number, started_at, took, outcome, code, status, retry_at, response, worker, reference
+    worker, reference, account, cost)
+  SELECT id, number, started_at, took, outcome, code, status, retry_at, response, worker, reference, account, cost
   FROM r WHERE number IS NOT NULL AND (id IN (SELECT id FROM kept)) IS TRUE
 )
 SELECT id FROM gone UNION ALL SELECT id FROM kept

@@ -101,7 +101,7 @@ _ENDED = """
 INSERT OR IGNORE INTO notifykit_deliveries (id, event_id, tenant, subscription_id, subscriber_id, channel, priority,
   state, reason, attempts, abandoned, generation, fence, ordering_key, created_at, expires_at, finished_at,
   last_started_at, last_took, last_outcome, last_reason, last_status, last_response, last_worker,
-  last_reference, address, digest)
+  last_reference, last_account, last_cost, address, digest)
 """
 _WAITS_IN_GROUP = f"""
 {_APART} FROM (
@@ -152,8 +152,8 @@ UPDATE notifykit_queue SET state = ?, reason = ?, due_at = ?, lease_until = NULL
 """
 _ATTEMPT = """
 INSERT INTO notifykit_attempts (delivery_id, number, started_at, took, outcome, reason, status, retry_at, response,
-  worker, reference)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  worker, reference, account, cost)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _EXTEND = "UPDATE notifykit_queue SET lease_until = ? WHERE id = ? AND fence = ? AND state = 'sending'"
 

@@ -26,10 +26,12 @@ from .outbox import OutboxPromises
 from .planning import PlanningPromises
 from .purge import PurgePromises
 from .reading import ReadingPromises
+from .receipts import ReceiptPromises
 from .recipients import RecipientPromises
 from .records import RecordPromises
 from .sent import SentPromises
 from .sharing import SharingPromises
+from .suppressions import SuppressionPromises
 from .tenancy import TenancyPromises
 from .versions import VersionPromises
 
@@ -52,6 +54,8 @@ class StoreSuite(
     MatchPromises,
     DestinationPromises,
     RecipientPromises,
+    ReceiptPromises,
+    SuppressionPromises,
     TenancyPromises,
     PurgePromises,
     LivenessPromises,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from typing import Any
+
 import attrs
 
 from ....models.circuit import OpenCircuit
@@ -43,7 +46,7 @@ class DestinationPromises:
     async def test_an_address_goes_with_what_was_sent_before_it_is_settled(
         self, store: Store, clock: FakeClock
     ) -> None:
-        """Plan and outcome are written in one step, with address and reference."""
+        """Plan and outcome are written in one step, with address, reference, account and cost."""
         event = make_event(at=clock.now())
         await store.append([event])
         taken = await take_one(store, clock)
@@ -52,7 +55,7 @@ class DestinationPromises:
             new.id, 1, 1, 0, 0, ACME, event.id, event.type, new.subscription_id, ROOM, "toy", Priority.NORMAL, None,
             event.published_at, None, clock.now(), event.body, 1, ADDRESS,
         )  # fmt: skip
-        attempt = make_attempt(sent, at=clock.now(), reference="ref-1")
+        attempt = make_attempt(sent, at=clock.now(), reference="ref-1", account="toy://a", cost=Decimal("0.075"))
         record = make_record(sent, DeliveryState.DELIVERED, at=clock.now(), attempt=attempt)
 
         settlement = Settlement(event.id, taken.fence, [new], None, [record])
@@ -62,21 +65,24 @@ class DestinationPromises:
         assert [attempt] == await store.attempts(ACME, new.id)
 
     async def test_references_are_kept(self, store: Store, clock: FakeClock) -> None:
-        """What a provider calls the message is read with each attempt: of one that is retried, and of the last."""
+        """Account, cost and reference are read of an attempt that is retried, and of the last."""
         new, claimed = await self._given_claim(store, clock)
-        failed = make_attempt(claimed, at=clock.now(), outcome="transient", reason="busy", reference="ref-1")
+        failed = make_attempt(
+            claimed, at=clock.now(), outcome="transient", reason="busy", reference="ref-1", account="toy://a"
+        )
         due_at = clock.now() + SECOND
         await store.record(
             [make_record(claimed, DeliveryState.PENDING, at=clock.now(), attempt=failed, due_at=due_at, reason="busy")]
         )
         clock.advance(MINUTE)
         (again,) = await claim(store, clock, lane=LANE)
-        await self._finish(store, clock, again, reference="ref-2")
+        await self._finish(store, clock, again, reference="ref-2", account="toy://b", cost=Decimal("0.000001"))
 
         found = await store.attempts(ACME, new.id)
         await self._redrive(store, clock, new)
 
-        assert ["ref-1", "ref-2"] == [one.reference for one in found]
+        expected = [("ref-1", "toy://a", None), ("ref-2", "toy://b", Decimal("0.000001"))]
+        assert expected == [(one.reference, one.account, one.cost) for one in found]
         assert found == await store.attempts(ACME, new.id)
 
     async def test_planners_and_workers_get_what_an_event_says_of_itself(self, store: Store, clock: FakeClock) -> None:
@@ -138,7 +144,7 @@ class DestinationPromises:
     async def _redrive(self, store: Store, clock: FakeClock, new: NewDelivery) -> None:
         assert 1 == await store.move(ACME, DeliveryFilter(event_id=new.event_id), Move.REDRIVE, now=clock.now())
 
-    async def _finish(self, store: Store, clock: FakeClock, claimed: Claim, reference: str | None = None) -> None:
-        attempt = make_attempt(claimed, at=clock.now(), outcome="permanent", reason="no", reference=reference)
+    async def _finish(self, store: Store, clock: FakeClock, claimed: Claim, **kept: Any) -> None:
+        attempt = make_attempt(claimed, at=clock.now(), outcome="permanent", reason="no", **kept)
         record = make_record(claimed, DeliveryState.DEAD, at=clock.now(), attempt=attempt, reason="no")
         assert {claimed.delivery_id} == await store.record([record])

@@ -12,6 +12,7 @@ from ....models.preferences import Mute, MuteSelector, Purpose, Scope, Selector,
 from ....models.quiet_hours import QuietHours, Weekday, Window
 from ....models.recipient import Consent, Recipient, RecipientAddress, TenantPreferences
 from ....models.subscription import MatchQuery
+from ....models.template import StoredTemplate
 from ....models.throttle import Throttle
 from ....ports import DeliveryFilter, EventFilter, Settlement, Store, TokenRequest
 from ...builders import make_delivery, make_endpoint, make_event, make_recipient, make_subscription
@@ -136,6 +137,25 @@ class RecipientPromises:
         assert TenantPreferences(tenant=ACME, version=2) == changed
         assert before.version < raised.version < (await load(store, ACME)).version
         assert [] == await store.page(TenantPreferences, ACME, limit=9)
+
+    async def test_stored_templates_are_kept_and_change_the_tenants_version(
+        self, store: Store, clock: FakeClock
+    ) -> None:
+        """With every revision; renderers keep them by the tenant's version."""
+        template = StoredTemplate(id="order.shipped/email.de.html", tenant=ACME, revisions=[])
+        template = template.revised("<p>{{ data.id }} ☃</p>\n", at=clock.now(), by="eve", note="")
+        before = await load(store, ACME)
+
+        first = await store.save(template)
+        saved = await store.save(first.revised("", at=clock.now() + TICK, by="", note="emptied ☃"))
+        found = await get_one(store, StoredTemplate, ACME, template.id)
+        raised = await load(store, ACME)
+        await store.remove(StoredTemplate, ACME, template.id, now=clock.now())
+
+        assert saved == found
+        assert ([1, 2], 2) == ([each.number for each in found.revisions], found.version)
+        assert before.version < raised.version < (await load(store, ACME)).version
+        assert [] == await store.page(StoredTemplate, ACME, limit=9)
 
     async def test_many_records_are_saved_in_one_step(self, store: Store, clock: FakeClock) -> None:
         """Each has its next version; what was changed since it was read, or removed, is left as it is."""

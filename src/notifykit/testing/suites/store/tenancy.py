@@ -10,6 +10,7 @@ import pytest
 from ....models.delivery import Claim, DeliveryState, NewDelivery
 from ....models.endpoint import Endpoint
 from ....models.event_type import StoredEventType
+from ....models.provider_account import ProviderAccount
 from ....models.recipient import Recipient, TenantPreferences
 from ....models.subscription import MatchQuery, Subscription
 from ....ports import DeliveryFilter, EventFilter, Move, Store
@@ -36,6 +37,7 @@ class Belongings(NamedTuple):
     event_type: StoredEventType
     recipient: Recipient
     preferences: TenantPreferences
+    account: ProviderAccount
     ended: Claim
     held: NewDelivery
     waiting: NewDelivery
@@ -49,6 +51,8 @@ READS: dict[str, tuple[Try, object]] = {
     "get_event_type": (lambda s, t, b, _: s.get(StoredEventType, t, [b.event_type.id]), []),
     "get_recipient": (lambda s, t, b, _: s.get(Recipient, t, [b.recipient.id]), []),
     "get_preferences": (lambda s, t, b, _: s.get(TenantPreferences, t, [b.preferences.id]), []),
+    "get_provider_account": (lambda s, t, b, _: s.get(ProviderAccount, t, [b.account.id]), []),
+    "page_of_provider_accounts": (lambda s, t, _b, _: s.page(ProviderAccount, t, limit=10), []),
     "page_of_recipients": (lambda s, t, _b, _: s.page(Recipient, t, limit=10), []),
     "page_of_endpoints": (lambda s, t, _b, _: s.page(Endpoint, t, limit=10), []),
     "page_of_subscriptions": (lambda s, t, _b, _: s.page(Subscription, t, limit=10), []),
@@ -101,6 +105,7 @@ WRITES: dict[str, tuple[Try, object]] = {
     "erase": (lambda s, t, b, c: s.erase(t, b.recipient.id, now=c.now()), 0),
     "erase_of_subscriber": (lambda s, t, b, c: s.erase(t, b.endpoint.id, now=c.now()), 0),
     "remove_preferences": (lambda s, t, b, c: s.remove(TenantPreferences, t, b.preferences.id, now=c.now()), False),
+    "remove_provider_account": (lambda s, t, b, c: s.remove(ProviderAccount, t, b.account.id, now=c.now()), False),
 }
 
 
@@ -199,6 +204,7 @@ class TenancyPromises:
             event_type=await store.save(StoredEventType(id="a.b", tenant=ACME)),
             recipient=await store.save(make_recipient(tenant=ACME, at=clock.now())),
             preferences=await store.save(TenantPreferences(tenant=ACME, locale="de")),
+            account=await store.save(ProviderAccount(tenant=ACME, id="sms", url="vonage://KEY:SECRET@")),
             ended=await given_ended(store, clock, subscriber=endpoint.id),
             held=await given_delivery(store, clock, subscriber=endpoint.id, state=DeliveryState.HELD, due_at=later),
             waiting=await given_delivery(store, clock, subscriber=endpoint.id, due_at=later),
@@ -208,7 +214,7 @@ class TenancyPromises:
         """Return all that the tenant can see."""
         deliveries = await store.find_deliveries(ACME, DeliveryFilter(), limit=10)
         history = [await store.attempts(ACME, delivery.id) for delivery in deliveries]
-        kinds = (StoredEventType, Recipient, TenantPreferences)
+        kinds = (StoredEventType, Recipient, TenantPreferences, ProviderAccount)
         records = [await store.page(kind, ACME, limit=10) for kind in kinds]
         return (
             deliveries,

@@ -11,9 +11,11 @@ import pytest
 
 from ....changes import change
 from ....errors import StaleWriteError
+from ....models.access import ApiKey, Role
 from ....models.circuit import OpenCircuit
 from ....models.endpoint import Endpoint
 from ....models.event_type import StoredEventType
+from ....models.provider_account import ProviderAccount
 from ....models.recipient import Recipient
 from ....models.subscription import MatchQuery, Subscription
 from ....ports import Store
@@ -68,6 +70,20 @@ KINDS = {
         lambda store, it: store.save(it),
         lambda store, it: get_one(store, Recipient, ACME, it.id),
         lambda store, it, clock: store.remove(Recipient, ACME, it.id, now=clock.now()),
+        "name",
+    ),
+    "provider_account": Kind(
+        lambda _: ProviderAccount(tenant=ACME, id="email", url="postmark://TOKEN@"),
+        lambda store, it: store.save(it),
+        lambda store, it: get_one(store, ProviderAccount, ACME, it.id),
+        lambda store, it, clock: store.remove(ProviderAccount, ACME, it.id, now=clock.now()),
+        "url",
+    ),
+    "api_key": Kind(
+        lambda clock: ApiKey(id="key_1", tenant=ACME, role=Role.VIEWER, created_at=clock.now()),
+        lambda store, it: store.save(it),
+        lambda store, it: get_one(store, ApiKey, ACME, it.id),
+        lambda store, it, clock: store.remove(ApiKey, ACME, it.id, now=clock.now()),
         "name",
     ),
     "circuit": Kind(

@@ -1,0 +1,120 @@
+"""The whole server: REST API, dispatcher, demo data and a receiver to deliver to, in one process.
+
+Start it in this folder; it needs no other server::
+
+    pip install 'notifykit-sdk[server]'
+    python app.py
+
+The first start makes a database with a tenant ``demo``, one endpoint (this program's own receiver) and one person, and
+prints an API key, once.  With that key::
+
+    export KEY=nk_...
+    curl -s localhost:8400/v1/events -H "Authorization: Bearer $KEY" -H 'content-type: application/json' \
+         -d '{"type": "order.shipped", "data": {"order_id": "A-2"}, "to": ["user:42"]}'
+    curl -s localhost:8400/v1/deliveries -H "Authorization: Bearer $KEY"
+    curl -s localhost:8400/v1/inbox/user:42 -H "Authorization: Bearer $KEY"
+    curl -sN localhost:8400/v1/inbox/user:42/stream -H "Authorization: Bearer $KEY"
+
+The reference of the API is at http://localhost:8400/docs.
+
+Settings by environment: ``NOTIFYKIT_URL`` (``postgresql://…`` in place of the SQLite file), ``NOTIFYKIT_KEYS``,
+``NOTIFYKIT_EMAIL`` and the other variables of the library; ``HOST`` and ``PORT``; ``DEMO=0`` for a server without demo
+data, whose keys ``notifykit api-keys create`` makes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import attrs
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+
+import notifykit
+from notifykit import EgressRules, Event, Notifykit, Person, Step
+from notifykit.contrib.receivers.asgi import ReceivedEvent, WebhookReceiver
+from notifykit.models.messages import InAppMessage
+from notifykit.web import create_app
+
+TENANT, ADA = "demo", "user:42"
+HOST, PORT = os.environ.get("HOST", "127.0.0.1"), int(os.environ.get("PORT", "8400"))
+
+
+@notifykit.event("order.shipped", category="orders", steps=[Step("in_app"), Step("email")])
+@attrs.frozen
+class OrderShipped:
+    """An order has left the warehouse."""
+
+    order_id: str
+
+    def in_app(self, to: Person) -> InAppMessage:
+        return InAppMessage(title=f"Order {self.order_id} is on its way", body="It arrives in two days.")
+
+
+class DemoReceiver:
+    """What a customer's program would do: it verifies each webhook and prints it."""
+
+    def __init__(self) -> None:
+        self.received: list[ReceivedEvent] = []
+        self._webhooks: WebhookReceiver | None = None
+
+    def use(self, secret: str) -> None:
+        self._webhooks = WebhookReceiver(secret, dedupe=None)
+
+    async def __call__(self, request: Request) -> Response:
+        if self._webhooks is None:
+            return Response(status_code=404)
+        return await self._webhooks(self._take)(request)
+
+    async def _take(self, event: ReceivedEvent) -> None:
+        self.received.append(event)
+        print(f"demo receiver: {event.type} {event.data}", flush=True)
+
+
+async def seed(kit: Notifykit, receiver: DemoReceiver) -> None:
+    """Make the demo's tenant, or find it."""
+    endpoints = await kit.endpoints.list(tenant=TENANT, limit=1)
+    if endpoints:
+        receiver.use(endpoints[0].secrets[0].value)
+        return
+    endpoint = await kit.endpoints.create(f"http://127.0.0.1:{PORT}/demo/hook", tenant=TENANT, description="demo")
+    receiver.use(endpoint.secrets[0].value)
+    await kit.subscribe("order.*", tenant=TENANT, endpoint=endpoint.id)
+    await kit.recipients.save(ADA, tenant=TENANT, name="Ada", locale="en", zone="Europe/London")
+    issued = await kit.api_keys.create(tenant=TENANT, role="tenant_admin", name="demo")
+    await kit.apublish(Event(type="order.shipped", data={"order_id": "A-1"}), tenant=TENANT, to=ADA)
+    print(f"API key of the tenant {TENANT}, shown once: {issued.secret}", flush=True)
+
+
+def make_app(kit: Notifykit, *, demo: bool) -> Starlette:
+    receiver = DemoReceiver()
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with kit, kit.dispatcher():
+            if demo:
+                await seed(kit, receiver)
+            yield
+
+    routes = [Route("/demo/hook", receiver.__call__, methods=["POST"]), Mount("/", create_app(kit))]
+    app = Starlette(routes=routes, lifespan=lifespan)
+    app.state.receiver = receiver
+    return app
+
+
+def main() -> None:
+    demo = os.environ.get("DEMO", "1") == "1"
+    rules = EgressRules.from_environment()
+    if demo:  # the demo's receiver is this program; a server for others delivers to public addresses only
+        rules = attrs.evolve(rules, allow=(*rules.allow, "127.0.0.0/8"), allow_http=True)
+    kit = Notifykit(os.environ.get("NOTIFYKIT_URL"), egress=rules, event_types=[OrderShipped])
+    uvicorn.run(make_app(kit, demo=demo), host=HOST, port=PORT, log_level="warning", timeout_graceful_shutdown=5)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""``notifykit serve``: the REST API, with a dispatcher beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from ..environment import JWKS_URL, JWT_AUDIENCE, JWT_ISSUER, ORIGINS
+from . import inputs
+from .failures import CommandError
+from .parser import Commands
+from .run import Signals
+from .serving import collect_seldom, open_many_files, run_fast
+from .text import plain
+
+if TYPE_CHECKING:
+    from ..web import JwtAccess
+    from .context import Context
+
+PORT = 8400
+#: Seconds for which a stop waits for requests; streams are ended then.
+_GRACE = 5
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.command(
+        "serve",
+        serve,
+        help="serve the REST API, and deliver what is published",
+        description="Serve the REST API until SIGTERM or Ctrl-C, with a dispatcher in the same process unless other "
+        "processes run it. Requests need an API key: notifykit api-keys create. The reference is at /docs.",
+        example="notifykit serve\nnotifykit serve --url postgresql://app@db.internal/app --host 0.0.0.0 --no-dispatch",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="where it listens (127.0.0.1: this machine only)")
+    parser.add_argument("--port", type=inputs.port, default=PORT, help=f"the port; 0 means any free port ({PORT})")
+    parser.add_argument("--no-dispatch", action="store_true", help="deliver nothing: notifykit run does it elsewhere")
+    parser.add_argument(
+        "--origin",
+        action="append",
+        default=[],
+        dest="origins",
+        metavar="URL",
+        help=f"a site whose pages may call it; repeatable ({ORIGINS})",
+    )
+    parser.add_argument(
+        "--proxy",
+        action="append",
+        default=[],
+        dest="proxies",
+        metavar="ADDRESS",
+        help="a reverse proxy whose X-Forwarded-For is believed; repeatable (none)",
+    )
+
+
+def serve(context: Context) -> int:
+    """Serve the API."""
+    context.kit(create=True)  # reports invalid options before anything starts
+    return run_fast(_serve(context))
+
+
+async def _serve(context: Context) -> int:
+    from ..web import create_app
+
+    args = context.args
+    listed = [site.strip() for site in os.environ.get(ORIGINS, "").split(",") if site.strip()]
+    app = create_app(
+        context.kit(create=True), jwt=_jwt(), origins=[*listed, *args.origins], dispatch=not args.no_dispatch
+    )
+    open_many_files()
+    server = _server(app, args)
+    signals = Signals(lambda: setattr(server, "should_exit", True), lambda: setattr(server, "force_exit", True))
+    serving = asyncio.create_task(server.serve(), name="notifykit-serve")
+    with signals:
+        while not (server.started or serving.done()):
+            await asyncio.sleep(0.01)
+        if server.started:
+            collect_seldom()
+            port = server.servers[0].sockets[0].getsockname()[1]
+            url = f"http://{args.host}:{port}"
+            context.out.answer(
+                {"ready": True, "api": url, "url": context.shown_url},
+                f"notifykit: API on {url}, its reference on {url}/docs, data in {context.shown_url}; Ctrl-C to stop",
+            )
+        with contextlib.suppress(SystemExit):  # what uvicorn raises if it cannot start
+            await serving
+    if not server.started:
+        raise CommandError(f"cannot serve on {plain(args.host)}:{args.port}; -v shows why; try another --port")
+    return signals.exit_code
+
+
+def _server(app: Any, args: Any) -> Any:
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        """A server that leaves signals to the command."""
+
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            yield
+
+    config = uvicorn.Config(
+        app,
+        host=args.host,
+        port=args.port,
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(args.proxies),
+        forwarded_allow_ips=args.proxies,
+        timeout_graceful_shutdown=_GRACE,
+    )
+    return Server(config)
+
+
+def _jwt() -> JwtAccess | None:
+    """Return which tokens are accepted, as the environment says."""
+    from ..web import JwtAccess
+
+    given = {name: os.environ.get(name, "").strip() for name in (JWT_ISSUER, JWT_AUDIENCE, JWKS_URL)}
+    if not any(given.values()):
+        return None
+    if missing := [name for name, value in given.items() if not value]:
+        raise CommandError(f"to accept JSON Web Tokens set {', '.join(missing)} as well")
+    return JwtAccess(issuer=given[JWT_ISSUER], audience=given[JWT_AUDIENCE], jwks_url=given[JWKS_URL])

@@ -1,0 +1,31 @@
+"""Keys of the REST API."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "0013"
+down_revision = "0012"
+branch_labels = None
+depends_on = None
+
+_KEY = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+
+
+def upgrade() -> None:
+    """Make the table."""
+    op.create_table(
+        "notifykit_api_keys",
+        sa.Column("tenant", _KEY, nullable=False),
+        sa.Column("id", _KEY, nullable=False),
+        sa.Column("details", sa.Text(), nullable=False),
+        sa.Column("version", sa.Integer(), server_default="1", nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "id"),
+    )
+
+
+def downgrade() -> None:
+    """Drop the keys."""
+    op.drop_table("notifykit_api_keys")

@@ -1,0 +1,1 @@
+"""Who calls: API keys, access tokens, JWTs, and the host's own sessions."""

@@ -1,0 +1,34 @@
+"""The routes of the API, module by module; the ones that are called most come first."""
+
+from __future__ import annotations
+
+from . import (
+    deliveries,
+    endpoints,
+    events,
+    inbox,
+    keys,
+    preferences,
+    producers,
+    recipients,
+    subscriptions,
+    system,
+)
+
+#: Every route: routing, access, the OpenAPI document and the tests are made of this table.
+TABLE = tuple(
+    route
+    for module in (
+        producers,
+        system,
+        inbox,
+        preferences,
+        events,
+        endpoints,
+        subscriptions,
+        deliveries,
+        recipients,
+        keys,
+    )
+    for route in module.ROUTES.table
+)

@@ -1,0 +1,64 @@
+"""Whether the server works, and how much work waits."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+from ...errors import StoreError
+from ...models.access import AccessScope
+from ..problems import Refusal
+from ..route import Call, Routes
+
+ROUTES = Routes("System")
+
+
+@attrs.frozen(kw_only=True)
+class Health:
+    """Whether the server works.
+
+    Attributes:
+        status: Always ``ok``.
+    """
+
+    status: str = "ok"
+
+
+@ROUTES.add("GET", "/healthz", None, answer=Health, needs_store=False)
+async def get_health(_: Call) -> Any:
+    """Return that the process answers; it asks nothing else."""
+    return Health()
+
+
+@ROUTES.add("GET", "/readyz", None, answer=Health)
+async def get_readiness(call: Call) -> Any:
+    """Return that the store answers as well."""
+    try:
+        await call.kit.store.next_due()
+    except StoreError as error:
+        raise Refusal(503, "unavailable", "the store does not answer now", {"Retry-After": "2"}) from error
+    return Health()
+
+
+@attrs.frozen(kw_only=True)
+class Stats:
+    """How much work waits; counts stop at 10,000.
+
+    Attributes:
+        unplanned: Events that are not planned yet.
+        oldest_due: Since when the most overdue one waits.
+    """
+
+    unplanned: int
+    waiting: int
+    sending: int
+    dead: int
+    oldest_due: datetime | None
+
+
+@ROUTES.add("GET", "/v1/stats", AccessScope.SYSTEM_READ, answer=Stats, is_system=True)
+async def get_stats(call: Call) -> Any:
+    """Return how much work of all tenants waits."""
+    return Stats(**(await call.kit.stats())._asdict())
