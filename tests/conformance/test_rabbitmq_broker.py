@@ -14,6 +14,7 @@ import aio_pika
 
 from notifykit.brokers.rabbitmq import RabbitBroker
 from notifykit.brokers.url import lane_name
+from notifykit.testing.suites.broker import LANE
 
 
 @pytest.mark.thorough
@@ -21,7 +22,7 @@ from notifykit.brokers.url import lane_name
 class TestRabbitBroker(BrokerSuite):
     """Quorum queues."""
 
-    features = BrokerFeatures(redelivers=True, remote=True, foreign=True)
+    features = BrokerFeatures(redelivers=True, remote=True, wipes=True, foreign=True)
 
     @pytest.fixture
     def prefix(self):
@@ -43,3 +44,12 @@ class TestRabbitBroker(BrokerSuite):
                 await channel.default_exchange.publish(aio_pika.Message(message), lane_name(prefix, lane, "."))
 
         return put
+
+    @pytest.fixture
+    def wipe(self, rabbitmq_url, prefix):
+        async def wipe():
+            async with await aio_pika.connect(rabbitmq_url) as connection:
+                channel = await connection.channel()
+                await channel.queue_delete(lane_name(prefix, LANE, "."))
+
+        return wipe

@@ -10,6 +10,8 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from ..errors import BrokerUnavailableError, InvalidInputError, MissingExtraError
 from ..models.delivery import Lane
 from ..ports import Received, Ticket
@@ -27,8 +29,27 @@ except ImportError as error:
 _ANSWER, _HEARTBEAT = 5, 10
 #: A queue keeps so many tickets: what is dropped is handed over again by the relay.
 _MOST = 100_000
-#: Seconds after which queues that are gone are made again, while nothing arrives.
-_LOOK_EVERY = 5.0
+#: Seconds without tickets after which a lane is consumed anew: a server may not tell the consumers of a quorum queue
+#: that it was deleted, and withholds the first messages of its replacement from them.
+_QUIET = 10.0
+
+
+@attrs.define(eq=False)
+class _Consumer:
+    """What hears of the tickets of a lane.
+
+    Attributes:
+        heard: When it was made, or heard last.
+        open: The tags of messages that were not acknowledged.
+    """
+
+    channel: Any
+    heard: float
+    open: set[int] = attrs.field(factory=set)
+
+    @property
+    def is_quiet(self) -> bool:
+        return not self.open and time.monotonic() - self.heard > _QUIET
 
 
 class RabbitBroker:
@@ -51,21 +72,17 @@ class RabbitBroker:
         self._connection: Any = None
         self._connecting = asyncio.Lock()
         self._publishing: Any = None
-        self._consuming: Any = None
         self._made: set[Lane] = set()
-        self._heard: dict[Lane, Any] = {}
-        self._looked = 0.0
+        self._consumers: dict[Lane, _Consumer] = {}
 
     async def _connected(self) -> None:
         async with self._connecting:
-            if self._connection is not None and not (self._publishing.is_closed or self._consuming.is_closed):
+            if self._connection is not None and not self._publishing.is_closed:
                 return
             await self._disconnect()
             self._connection = await aio_pika.connect(self._url, timeout=_ANSWER, heartbeat=_HEARTBEAT)
             self._connection.close_callbacks.add(lambda *_: self._arrivals.wake())
             self._publishing = await self._connection.channel(publisher_confirms=True)
-            self._consuming = await self._connection.channel()
-            await self._consuming.set_qos(prefetch_count=self._prefetch)
 
     # -- putting ---------------------------------------------------------------------------------
 
@@ -104,39 +121,45 @@ class RabbitBroker:
     async def receive(self, wanted: Mapping[Lane, int], *, wait: timedelta) -> list[Received]:
         async with self._translating():
             await self._connected()
-            if time.monotonic() - self._looked > _LOOK_EVERY:
-                await self._forget_missing()
             for lane in wanted:
-                if lane not in self._heard:
-                    queue = await self._queue(self._consuming, lane)
-                    await queue.consume(partial(self._hear, lane))
-                    self._heard[lane] = queue
+                await self._consume(lane)
             received = await self._arrivals.take(wanted, wait)
-            if received:
-                self._looked = time.monotonic()
-            elif self._consuming.is_closed:
+            if not received and self._publishing.is_closed:
                 raise ConnectionError("the connection was lost")
             return received
 
-    async def _forget_missing(self) -> None:
-        """Forget queues that were deleted: nothing is heard of them any more."""
-        self._looked = time.monotonic()
-        for lane in list(self._heard):
-            queue = await self._queue(self._consuming, lane)
-            if not queue.declaration_result.consumer_count:
-                del self._heard[lane]
+    async def _consume(self, lane: Lane) -> None:
+        """Have a consumer of a lane, with a channel of its own."""
+        consumer = self._consumers.get(lane)
+        if consumer is not None and not (consumer.channel.is_closed or consumer.is_quiet):
+            return
+        if consumer is not None:
+            del self._consumers[lane]
+            await consumer.channel.close()
+        channel = await self._connection.channel()
+        await channel.set_qos(prefetch_count=self._prefetch)
+        queue = await self._queue(channel, lane)
+        consumer = self._consumers[lane] = _Consumer(channel, time.monotonic())
+        await queue.consume(partial(self._hear, lane, consumer))
 
-    async def _hear(self, lane: Lane, message: Any) -> None:
+    async def _hear(self, lane: Lane, consumer: _Consumer, message: Any) -> None:
+        consumer.heard = time.monotonic()
         try:
-            self._arrivals.add([Received(Ticket.from_bytes(message.body, lane), message)])
+            ticket = Ticket.from_bytes(message.body, lane)
         except InvalidInputError:
             await message.ack()
+        else:
+            consumer.open.add(message.delivery_tag)
+            self._arrivals.add([Received(ticket, (consumer, message))])
 
     async def ack(self, received: Sequence[Received]) -> None:
         async with self._translating():
-            with suppress(ChannelInvalidStateError):  # they came over a connection that is gone, and come again
-                for one in received:
-                    await one.handle.ack()
+            for one in received:
+                consumer, message = one.handle
+                if message.delivery_tag in consumer.open:
+                    consumer.open.remove(message.delivery_tag)
+                    with suppress(ChannelInvalidStateError):  # it came over a channel that is gone, and comes again
+                        await message.ack()
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -146,7 +169,7 @@ class RabbitBroker:
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         self._made.clear()
-        self._heard.clear()
+        self._consumers.clear()
         self._arrivals.clear()
         if connection is not None:
             with suppress(AMQPError, OSError, RuntimeError, TimeoutError):
