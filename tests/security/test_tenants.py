@@ -78,6 +78,7 @@ OTHERS: dict[str, Any] = {
     "channel": "email",
     "address": "ada@example.org",
     "lines": [],
+    "token": "a1b2c3d4",
 }
 #: Verbs of the store that name no tenant: the engine calls them for all tenants, and no facade does.
 ENGINE_VERBS = {
