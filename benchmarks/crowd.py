@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 
 from notifykit import Event, Notifykit
 from notifykit.models.delivery import Priority
-from notifykit.stores.sql.rows import micros
+from notifykit.stores.encoding.rows import micros
 
 from . import filling
 from .fanout import PAUSE, WANTED_MB, WANTED_MS

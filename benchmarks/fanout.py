@@ -11,7 +11,7 @@ from typing import Any
 
 from notifykit import Event, Notifykit
 from notifykit.models.delivery import Priority
-from notifykit.stores.sql.rows import micros
+from notifykit.stores.encoding.rows import micros
 from notifykit.testing.servers import free_port
 
 from .filling import NEVER, Planned, subscribers

@@ -5,6 +5,7 @@ Only the data around a measurement is made here; what is measured always goes th
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -15,16 +16,18 @@ import attrs
 from sqlalchemy import insert, text
 
 from notifykit import RetryPolicy
-from notifykit.models.endpoint import Endpoint
+from notifykit.models.endpoint import Endpoint, EndpointSecret
 from notifykit.models.ids import ENDPOINT, SUBSCRIPTION, new_id
 from notifykit.models.recipient import Recipient, RecipientAddress
 from notifykit.models.subscription import PEOPLE, Subscription
 from notifykit.signing import generate_secret
+from notifykit.stores import store_from_url
+from notifykit.stores.encoding.encryption import secret_context
+from notifykit.stores.encoding.recipient_rows import recipient_values
+from notifykit.stores.encoding.rows import endpoint_values, micros, subscription_values
 from notifykit.stores.sql import schema as s
-from notifykit.stores.sql.encryption import secret_context, vault_for
-from notifykit.stores.sql.recipient_rows import recipient_values
-from notifykit.stores.sql.rows import endpoint_values, micros, subscription_values
 from notifykit.stores.sql.subscription_index import index_rows_of
+from notifykit.stores.sql.vault import vault_for
 
 from .stores import Database
 
@@ -54,6 +57,9 @@ def subscribers(
     lent: Database, tenant: str, plans: Iterable[Planned], *, retry: RetryPolicy, max_in_flight: int = 384
 ) -> None:
     """Make endpoints and subscriptions; call it once for a tenant, before the first worker reads."""
+    if lent.kind == "redis":
+        asyncio.run(_save_subscribers(lent.url, tenant, plans, retry, max_in_flight))
+        return
     ring = vault_for(lent.url, None, None).ring
     now = datetime.now(UTC)
     template = Endpoint(
@@ -80,6 +86,34 @@ def subscribers(
             connection.execute(insert(s.subscriptions), subscriptions)
             connection.execute(insert(s.subscription_index), subscription_index)
     _tidy(lent, "notifykit_endpoints", "notifykit_subscriptions", "notifykit_subscription_index")
+
+
+async def _save_subscribers(
+    url: str, tenant: str, plans: Iterable[Planned], retry: RetryPolicy, max_in_flight: int
+) -> None:
+    """Make endpoints and subscriptions through the store's own verbs."""
+    now, endpoint_id = datetime.now(UTC), ""
+    store = store_from_url(url)
+    await store.open()
+    try:
+        rest = iter(plans)
+        while batch := list(islice(rest, 1000)):
+            endpoints, subscriptions = [], []
+            for planned in batch:
+                if planned.url is not None:
+                    endpoint_id = new_id(ENDPOINT)
+                    secret = EndpointSecret(value=generate_secret(), created_at=now)
+                    endpoints.append(
+                        Endpoint(
+                            id=endpoint_id, tenant=tenant, url=planned.url, retry=retry, max_in_flight=max_in_flight,
+                            secrets=(secret,), created_at=now, updated_at=now,
+                        )
+                    )  # fmt: skip
+                subscriptions.append(_subscription(tenant, endpoint_id, planned, now))
+            await store.save_many(endpoints)
+            await store.save_many(subscriptions)
+    finally:
+        await store.aclose()
 
 
 def _subscription(tenant: str, endpoint_id: str, planned: Planned, now: datetime) -> Subscription:

@@ -23,7 +23,7 @@ from typing import Any
 import attrs
 
 from notifykit import Event, Notifykit
-from notifykit.stores.sql.rows import micros
+from notifykit.stores.encoding.rows import micros
 from notifykit.testing.servers import free_port
 
 from . import filling

@@ -32,7 +32,8 @@ def facts() -> dict[str, str]:
         "kernel": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}, {platform.python_compiler()}",
         "packages": ", ".join(packages),
-        "postgres": _postgres(),
+        "postgres": _server("postgres"),
+        "redis": _server("redis"),
         "sqlite": stores.version("sqlite"),
         "load before the run": f"{os.getloadavg()[0]:.2f}" if hasattr(os, "getloadavg") else "unknown",
     }
@@ -56,8 +57,8 @@ def _memory() -> str:
     return "unknown"
 
 
-def _postgres() -> str:
+def _server(kind: str) -> str:
     try:
-        return stores.version("postgres")
+        return stores.version(kind)
     except ServerUnavailableError as error:
         return f"none ({error})"

@@ -75,7 +75,8 @@ def part(plan: Plan, main: list[Condition], say: Say) -> Part:
         title="The main job, and the same job with other tools",
         about=(
             "Producers publish through the public API while a worker delivers signed events of 1 kB to one endpoint. "
-            "PostgreSQL has fsync on. Counted are deliveries that the receiver got and the store has on record. "
+            "PostgreSQL has fsync on, Redis (Valkey) an append-only file with fsync everysec. "
+            "Counted are deliveries that the receiver got and the store has on record. "
             "CPU is the processor time of a delivery: all of it, and ours, which is without the receiver's. Memory is "
             "the most a worker had. Each run has a server of its own. Before each run of a peer there is one of ours, "
             "and ratios compare these two. A power cut takes nothing from PostgreSQL or from an AOF with fsync always; "

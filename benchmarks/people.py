@@ -24,7 +24,7 @@ import attrs
 from sqlalchemy import Connection, text
 
 from notifykit import Notifykit
-from notifykit.stores.sql.rows import micros
+from notifykit.stores.encoding.rows import micros
 from notifykit.vault import KeyRing
 
 from . import crowd, decide, filling

@@ -29,7 +29,7 @@ class Plan:
         idle_seconds: How long doing nothing is watched.
     """
 
-    stores: tuple[str, ...] = ("postgres", "sqlite")
+    stores: tuple[str, ...] = ("postgres", "redis", "sqlite")
     store: str = "postgres"
     runs: int = 5
     events: int = 40_000

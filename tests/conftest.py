@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from shutil import copyfile
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from hypothesis import given, settings, strategies
@@ -21,7 +22,7 @@ from tests.databases import new_database
 from tests.everyday import chosen_day, is_everyday, left_out
 from tests.pgbouncer import PgBouncer
 from tests.services import is_required, running
-from tests.stores import create_tables, empty_tables
+from tests.stores import create_tables, delete_keys, empty_tables
 
 settings.register_profile("everyday", max_examples=20, deadline=None)
 
@@ -193,6 +194,14 @@ def redis_url() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture
+def redis_store_url(redis_url: str) -> Iterator[str]:
+    """The URL of a Redis store with nothing in it, and that no other test uses."""
+    prefix = f"test-{uuid4().hex}"
+    yield f"{redis_url}?prefix={prefix}"
+    delete_keys(redis_url, prefix)
+
+
 @pytest.fixture(scope="session")
 def kafka_url() -> Iterator[str]:
     """The URL of a server with Kafka's protocol that all tests share."""
@@ -224,5 +233,12 @@ def aws_url() -> Iterator[str]:
 @pytest.fixture(params=["sqlite", "postgres"])
 def store_url(request: pytest.FixtureRequest) -> str:
     """The URL of a database with the tables of a store and nothing in them, of each kind in turn."""
+    url: str = request.getfixturevalue(f"{request.param}_store_url")
+    return url
+
+
+@pytest.fixture(params=["sqlite", "postgres", "redis"])
+def any_store_url(request: pytest.FixtureRequest) -> str:
+    """The URL of a durable store with nothing in it, of each kind in turn, for tests that ask only the store."""
     url: str = request.getfixturevalue(f"{request.param}_store_url")
     return url

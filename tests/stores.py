@@ -26,3 +26,13 @@ def empty_tables(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         for table in metadata.sorted_tables:
             connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table.name)))
+
+
+def delete_keys(url: str, prefix: str) -> None:
+    """Delete every key of a Redis store."""
+    import redis
+
+    with redis.from_url(url) as client:
+        keys = [*client.scan_iter(f"{{{prefix}}}:*", count=1000)]
+        if keys:
+            client.unlink(*keys)

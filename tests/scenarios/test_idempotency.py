@@ -25,7 +25,7 @@ def clock():
     return FakeClock()
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
+@pytest.fixture(params=["memory", "sqlite", "postgres", "redis"])
 def url(request):
     return "memory://" if request.param == "memory" else request.getfixturevalue(f"{request.param}_store_url")
 
@@ -84,9 +84,9 @@ async def test_fifty_at_once_are_one(kit):
     assert 1 == len({receipt.event_id for receipt in receipts}) == await stored(kit)
 
 
-async def test_fifty_at_once_in_two_processes_are_one(store_url):
+async def test_fifty_at_once_in_two_processes_are_one(any_store_url):
     """Of fifty publishes through two stores on one database one stores the event and all name it."""
-    async with Notifykit(store_url) as one, Notifykit(store_url) as other:
+    async with Notifykit(any_store_url) as one, Notifykit(any_store_url) as other:
         receipts = await at_once([one, other], 25, idempotency_key=KEY)
 
         assert {False: 1, True: 49} == Counter(receipt.duplicate for receipt in receipts)

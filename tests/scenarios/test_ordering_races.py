@@ -33,10 +33,10 @@ from notifykit.testing.suites.store.steps import (
 
 asyncpg = pytest.importorskip("asyncpg", reason="needs asyncpg")
 
+from notifykit.stores.encoding.rows import RANK, micros  # noqa: E402
 from notifykit.stores.sql.postgres import statements as sql  # noqa: E402  # only where its driver is
 from notifykit.stores.sql.postgres.columns import record_columns  # noqa: E402
 from notifykit.stores.sql.postgres.store import PostgresStore  # noqa: E402
-from notifykit.stores.sql.rows import RANK, micros  # noqa: E402
 
 #: All columns of a batch vary.
 EVERYTHING = -1

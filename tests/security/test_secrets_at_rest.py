@@ -41,11 +41,11 @@ from notifykit.models.unreadable import UnreadableProviderAccount
 from notifykit.ports import TAMPERED, Inbox, Rekeys, Store
 from notifykit.signing import generate_secret
 from notifykit.stores import store_from_url
+from notifykit.stores.encoding.encryption import UNREADABLE
+from notifykit.stores.encoding.rows import endpoint_values
 from notifykit.stores.sql import rewrap as rewrapping
 from notifykit.stores.sql import schema as s
 from notifykit.stores.sql import survey as surveying
-from notifykit.stores.sql.encryption import UNREADABLE
-from notifykit.stores.sql.rows import endpoint_values
 from notifykit.stores.sql.store import SqlStore
 from notifykit.testing import Receiver, make_inbox_item
 from notifykit.testing.receiver import Reply

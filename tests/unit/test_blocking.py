@@ -30,7 +30,7 @@ LOCAL = EgressRules(allow=["127.0.0.0/8"], allow_http=True)
 URL = "http://127.0.0.1:8080/hooks"
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
+@pytest.fixture(params=["memory", "sqlite", "postgres", "redis"])
 def kit(request):
     url = "memory://" if request.param == "memory" else request.getfixturevalue(f"{request.param}_store_url")
     kit = Notifykit(url, egress=LOCAL)

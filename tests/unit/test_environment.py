@@ -6,7 +6,7 @@ import pytest
 
 from notifykit.environment import VARIABLES, misspelt, switch
 from notifykit.errors import ConfigurationError
-from notifykit.stores.sql.encryption import payloads_are_encrypted
+from notifykit.stores.encoding.encryption import payloads_are_encrypted
 
 
 @pytest.mark.parametrize(

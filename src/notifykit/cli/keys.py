@@ -56,7 +56,7 @@ async def rewrap(context: Context) -> int:
     progress = Progress("notifykit")
     async with context.open() as kit:
         if not isinstance(kit.store, Rekeys):
-            raise UsageError("this store encrypts nothing; give --url sqlite:///… or postgresql://…")
+            raise UsageError("this store encrypts nothing; give --url sqlite:///…, postgresql://… or redis://…")
         done = await kit.store.rewrap(
             dry_run=dry,
             progress=lambda done: progress.show(f"{done.endpoints:,} endpoints read, {done.rows:,} rows encrypted"),

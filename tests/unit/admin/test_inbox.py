@@ -185,9 +185,9 @@ class TestMarking:
 
 
 class TestFollowing:
-    async def test_another_process_is_heard(self, store_url):
+    async def test_another_process_is_heard(self, any_store_url):
         """Every follower has each change once, those from before its cursor too, and other inboxes are not heard."""
-        async with Notifykit(store_url) as reading, Notifykit(store_url) as writing:
+        async with Notifykit(any_store_url) as reading, Notifykit(any_store_url) as writing:
             ids = await given(writing, 1)
             inbox = reading.inbox(ADA, tenant=ACME)
             before = (await inbox.page()).cursor - 1
@@ -274,9 +274,9 @@ class TestFollowing:
             assert [id_] == [item.id for item in (await anext(inbox.follow(cursor))).items]
 
 
-def test_sync_callers(store_url):
+def test_sync_callers(any_store_url):
     """The same calls, without a loop."""
-    kit = Notifykit(store_url)
+    kit = Notifykit(any_store_url)
     blocking = kit.blocking.inbox(ADA, tenant=ACME)
     kit.blocking.subscriptions.create("**", tenant=ACME, subscriber=ADA, channel=IN_APP, address=ADA)
 

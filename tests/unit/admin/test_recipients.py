@@ -447,12 +447,12 @@ class TestImporting:
         assert (2, []) == (report.saved, report.problems)
 
 
-async def test_a_long_file_is_imported_in_any_store(store_url):
+async def test_a_long_file_is_imported_in_any_store(any_store_url):
     """Over many transactions, with each bad line named, and again without a write."""
     lines = [
         json.dumps({"id": f"user:{n}", "email": "nobody" if n % 100 == 7 else f"u{n}@example.org"}) for n in range(1200)
     ]
-    async with Notifykit(store_url) as kit:
+    async with Notifykit(any_store_url) as kit:
         first, again = [await kit.recipients.import_(lines, tenant=ACME) for _ in range(2)]
         found = await kit.recipients.list(tenant=ACME, limit=2000)
 

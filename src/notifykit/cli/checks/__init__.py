@@ -6,7 +6,7 @@ and add it to one of the two lists.  If a check of the store raises a ``Notifyki
 
 from __future__ import annotations
 
-from . import connection, database, providers, software, work
+from . import connection, database, providers, redis, software, work
 from .finding import Finding, Opened, SoftwareCheck, StoreCheck
 
 __all__ = ["SOFTWARE", "STORE", "Finding", "Opened"]
@@ -23,6 +23,7 @@ SOFTWARE: tuple[SoftwareCheck, ...] = (
 STORE: tuple[StoreCheck, ...] = (
     database.address,
     connection.connection,
+    redis.durability,
     database.schema,
     database.leases,
     database.clock,

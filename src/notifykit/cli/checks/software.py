@@ -16,6 +16,7 @@ from .finding import Finding
 #: The packages of each extra.
 EXTRAS = {
     "asyncpg": "postgres",
+    "redis": "redis",
     "orjson": "speed",
     "uvloop": "speed",
     "h2": "http2",

@@ -17,10 +17,11 @@ from ...models.delivery import DeliveryState, DigestEntry, NewDelivery
 from ...models.event import StoredEvent
 from ...policies.digest import carrier_of, sent_ahead
 from ...ports import DeliveryFilter, Move
+from ..encoding.readable import event_from
+from ..encoding.rows import PRIORITIES, RANK, NamedRow, instant, micros, micros_or_none
 from . import schema as s
-from .readable import event_from, fetch, first
+from .fetching import fetch, first
 from .reading import COLLECTED, conditions, in_states, open_rows
-from .rows import PRIORITIES, RANK, NamedRow, instant, micros, micros_or_none
 
 
 class Joining(NamedTuple):

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 import attrs
 from sqlalchemy import BigInteger, Connection, cast, func, literal, select
 
+from ..encoding.rows import instant, micros
 from . import migrate
 from . import schema as s
-from .rows import instant, micros
 from .store import SqlStore
 
 #: Leases that ran out are looked for every few seconds; only those that are older than that are stuck.

@@ -36,11 +36,11 @@ from ...models.inbox import (
     InboxPage,
     InboxState,
 )
+from ..encoding.encryption import Encryption
+from ..encoding.inbox_rows import item_from, item_values, marks_from
+from ..encoding.rows import Row, micros, micros_or_none
 from . import schema as s
-from .encryption import Encryption
-from .inbox_rows import item_from, item_values, marks_from
-from .readable import fetch
-from .rows import Row, micros, micros_or_none
+from .fetching import fetch
 
 T = TypeVar("T")
 Condition = ColumnElement[bool]

@@ -19,8 +19,8 @@ from ...errors import CannotJoinError, SchemaError
 from ...failpoints import failpoint
 from ...models.event import StoredEvent
 from ...ports import Appended
+from ..encoding.rows import EVENT_COLUMNS, event_values, in_key_order
 from .database_url import backend_of
-from .rows import EVENT_COLUMNS, event_values, in_key_order
 from .sqlite.url import file_of
 
 _CHUNK = 200

@@ -16,11 +16,11 @@ from sqlalchemy import Connection, and_, bindparam, delete, select, text, update
 from ...errors import StaleWriteError
 from ...models.circuit import OpenCircuit
 from ...ports import TokenRequest
+from ..encoding.rows import Row, instant, micros
 from . import schema as s
 from . import transitions
-from .readable import fetch
+from .fetching import fetch
 from .records import insert_new_rows, save_row
-from .rows import Row, instant, micros
 
 #: Buckets that are asked for by one statement.
 _BUCKETS = 500

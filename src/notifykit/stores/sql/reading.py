@@ -30,9 +30,10 @@ from ...models.delivery import FINAL_STATES, Attempt, Delivery, DeliveryState, L
 from ...models.event import StoredEvent
 from ...models.ids import DELIVERY, EVENT
 from ...ports import DeliveryFilter, EventFilter, NextDue, StoreStats
+from ..encoding.readable import attempt_from, delivery_from, event_from
+from ..encoding.rows import PRIORITIES, NamedRow, Row, due_or_none, last_attempt_values, micros
 from . import schema as s
-from .readable import attempt_from, delivery_from, event_from, fetch
-from .rows import PRIORITIES, NamedRow, Row, due_or_none, last_attempt_values, micros
+from .fetching import fetch
 
 _COUNT_CAP = 10_000
 _RANKS = range(3)

@@ -14,11 +14,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from ...models.delivery import Delivery, DeliveryState
 from ...models.receipt import FIRST_LOOK, UNCERTAIN, WAITS, ProviderReceipt, ReceiptKind, ReceiptMatch, ReceiptRecord
+from ..encoding.readable import delivery_from
+from ..encoding.readable import each as decoded
+from ..encoding.rows import MICRO, Row, instant, micros
 from . import schema as s
-from .readable import delivery_from, fetch
-from .readable import each as decoded
+from .fetching import fetch
 from .reading import ended_rows, open_rows
-from .rows import MICRO, Row, instant, micros
 
 #: Receipts that one statement is about.
 _PAGE = 500

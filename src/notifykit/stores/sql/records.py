@@ -23,10 +23,8 @@ from ...models.recipient import Recipient, TenantPreferences
 from ...models.subscription import Subscription, TenantConfig
 from ...models.suppression import SuppressedAddress
 from ...models.template import StoredTemplate
-from . import schema as s
-from . import subscription_index, transitions
-from .encryption import Encryption
-from .readable import (
+from ..encoding.encryption import Encryption
+from ..encoding.readable import (
     account_from,
     account_values,
     api_key_from,
@@ -34,7 +32,6 @@ from .readable import (
     endpoint_from,
     endpoint_values,
     event_type_from,
-    fetch,
     preferences_from,
     preferences_values,
     recipient_from,
@@ -46,7 +43,10 @@ from .readable import (
     template_from,
     template_values,
 )
-from .rows import Row, event_type_values
+from ..encoding.rows import Row, event_type_values
+from . import schema as s
+from . import subscription_index, transitions
+from .fetching import fetch
 
 #: Rows that are looked up by one statement.
 _AT_ONCE = 500

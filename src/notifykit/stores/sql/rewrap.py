@@ -6,7 +6,6 @@ the row has not changed since it was read.  Stopping half-way loses nothing; the
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import Any, Protocol, TypeVar
@@ -28,18 +27,11 @@ from sqlalchemy import (
 from ...errors import MissingKeyError, VaultError
 from ...ports import TAMPERED, Rewrapped
 from ...vault import KeyRing
-from ...vault.ring import is_encrypted, key_id_of, prefix
+from ...vault.ring import prefix
+from ..encoding.again import account_again, attempt_again, bytes_again, endpoint_again, event_again, item_again
+from ..encoding.encryption import Encryption, response_context
+from ..encoding.readable import DAMAGED
 from . import schema as s
-from .encryption import (
-    Encryption,
-    account_context,
-    event_context,
-    header_context,
-    item_context,
-    response_context,
-    secret_context,
-)
-from .readable import DAMAGED
 
 PAGE = 200
 _ENCRYPTED = b"nk1."
@@ -172,68 +164,17 @@ def _writer(each: _Pass, changes: list[_Change]) -> Callable[[Connection], int]:
 # ── rows ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def _endpoint(row: RowMapping, ring: KeyRing) -> dict[str, Any]:
-    tenant, id_ = row["tenant"], row["id"]
-    secrets, headers = json.loads(row["secrets"]), json.loads(row["headers"])
-    at = secret_context(tenant, id_)
-    encrypted = {
-        "secrets": json.dumps([[_text(value, ring, at), *times] for value, *times in secrets]),
-        "headers": json.dumps({n: _text(value, ring, header_context(tenant, id_, n)) for n, value in headers.items()}),
-    }
-    return {name: value for name, value in encrypted.items() if json.loads(value) != json.loads(row[name])}
-
-
-def _account(row: RowMapping, ring: KeyRing) -> dict[str, Any]:
-    url = _text(row["url"], ring, account_context(row["tenant"], row["id"]))
-    return {} if url == row["url"] else {"url": url}
-
-
-def _event(row: RowMapping, ring: KeyRing) -> dict[str, Any]:
-    tenant, id_ = row["tenant"], row["id"]
-    plain = not is_encrypted(bytes(row["body"]))
-    changed: dict[str, Any] = {"body": _bytes(bytes(row["body"]), ring, event_context(tenant, id_, "body"))}
-    if row["metadata"] is not None:
-        changed["metadata"] = _text(row["metadata"], ring, event_context(tenant, id_, "metadata"))
-    if row["fingerprint"] is not None:
-        at = event_context(tenant, id_, "fingerprint")
-        stored = bytes(row["fingerprint"])
-        changed["fingerprint"] = ring.encrypt_bytes(stored, context=at) if plain else _bytes(stored, ring, at)
-    return changed
-
-
-def _attempt(row: RowMapping, ring: KeyRing) -> dict[str, Any]:
-    at = response_context(row["delivery_id"], row["number"])
-    return {"response": _bytes(bytes(row["response"]), ring, at)}
-
-
 def _last_attempt(row: RowMapping, ring: KeyRing) -> dict[str, Any]:
     at = response_context(row["id"], row["attempts"])
-    return {"last_response": _bytes(bytes(row["last_response"]), ring, at)}
-
-
-def _inbox_item(row: RowMapping, ring: KeyRing) -> dict[str, Any]:
-    at = item_context(row["tenant"], row["recipient"], row["id"])
-    return {"content": _bytes(bytes(row["content"]), ring, at)}
-
-
-def _text(value: str, ring: KeyRing, at: str) -> str:
-    if not is_encrypted(value):
-        return ring.encrypt(value.encode(), context=at)
-    # A value under the current key is decrypted all the same: a run shows whether everything can be read.
-    plain = ring.open(value, context=at)
-    return value if key_id_of(value) == ring.current else ring.encrypt(plain, context=at)
-
-
-def _bytes(value: bytes, ring: KeyRing, at: str) -> bytes:
-    return ring.encrypt_bytes(ring.open_bytes(value, context=at) if is_encrypted(value) else value, context=at)
+    return {"last_response": bytes_again(bytes(row["last_response"]), ring, at)}
 
 
 _PASSES = (
-    _Pass(s.endpoints, ("tenant", "id"), ("secrets", "headers"), None, _endpoint),
-    _Pass(s.provider_accounts, ("tenant", "id"), ("url",), None, _account),
-    _Pass(s.events, ("tenant", "id"), ("body", "metadata", "fingerprint"), s.events.c.body, _event),
+    _Pass(s.endpoints, ("tenant", "id"), ("secrets", "headers"), None, endpoint_again),
+    _Pass(s.provider_accounts, ("tenant", "id"), ("url",), None, account_again),
+    _Pass(s.events, ("tenant", "id"), ("body", "metadata", "fingerprint"), s.events.c.body, event_again),
     # Before the other attempts: a redrive moves the last one there.
     _Pass(s.deliveries, ("tenant", "id"), ("attempts", "last_response"), s.deliveries.c.last_response, _last_attempt),
-    _Pass(s.attempts, ("delivery_id", "number"), ("response",), s.attempts.c.response, _attempt),
-    _Pass(s.inbox_items, ("tenant", "recipient", "id"), ("content",), s.inbox_items.c.content, _inbox_item),
+    _Pass(s.attempts, ("delivery_id", "number"), ("response",), s.attempts.c.response, attempt_again),
+    _Pass(s.inbox_items, ("tenant", "recipient", "id"), ("content",), s.inbox_items.c.content, item_again),
 )

@@ -36,6 +36,8 @@ from ...ports import (
     Survey,
     TokenRequest,
 )
+from ..encoding.encryption import Encryption
+from ..encoding.rows import ended_by
 from . import (
     digests,
     erasure,
@@ -50,9 +52,7 @@ from . import (
     survey,
     transitions,
 )
-from .encryption import Encryption
 from .inbox import SqlInbox
-from .rows import ended_by
 
 T = TypeVar("T")
 R = TypeVar("R", bound=ConfigRecord)

@@ -15,8 +15,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from ...models.subscription import Match, MatchQuery, Subscription
 from ...policies.match_keys import keys_for, keys_of
+from ..encoding.readable import endpoint_state, subscription_from
 from . import schema as s
-from .readable import endpoint_state, fetch, subscription_from
+from .fetching import fetch
 
 Row = dict[str, str]
 

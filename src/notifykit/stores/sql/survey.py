@@ -6,7 +6,6 @@ responses, which may be many and large, the first and the last rows are read.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,26 +15,16 @@ from sqlalchemy import Connection, RowMapping, Table, select, tuple_
 from ...errors import MissingKeyError, VaultError
 from ...ports import TAMPERED, Survey
 from ...vault.ring import is_encrypted
+from ..encoding.again import Value, values_of_account, values_of_endpoint, values_of_event
+from ..encoding.encryption import Encryption, item_context, response_context
+from ..encoding.readable import DAMAGED
 from . import schema as s
-from .encryption import (
-    Encryption,
-    account_context,
-    event_context,
-    header_context,
-    item_context,
-    response_context,
-    secret_context,
-)
-from .readable import DAMAGED
 from .rewrap import Transaction
 
 MOST_ENDPOINTS = 10_000
 _PAGE = 500
 #: Rows of a sampled table that are read from each of its ends.
 _SAMPLE = 50
-
-#: A stored value, which may be encrypted, and its context.
-_Value = tuple[str | bytes, str]
 
 
 async def survey(encryption: Encryption, read: Transaction) -> Survey:
@@ -92,7 +81,7 @@ class _Source:
     table: Table
     key: tuple[str, ...]
     columns: tuple[str, ...]
-    values: Callable[[RowMapping], Iterator[_Value]]
+    values: Callable[[RowMapping], Iterator[Value]]
 
     def key_of(self, row: RowMapping) -> tuple[Any, ...]:
         """Return the primary key of a row."""
@@ -110,43 +99,24 @@ class _Source:
         return lambda connection: list(connection.execute(query).mappings())
 
 
-def _of_endpoint(row: RowMapping) -> Iterator[_Value]:
-    tenant, id_ = row["tenant"], row["id"]
-    for value, *_ in json.loads(row["secrets"]):
-        yield value, secret_context(tenant, id_)
-    for name, value in json.loads(row["headers"]).items():
-        yield value, header_context(tenant, id_, name)
-
-
-def _of_account(row: RowMapping) -> Iterator[_Value]:
-    yield row["url"], account_context(row["tenant"], row["id"])
-
-
-def _of_event(row: RowMapping) -> Iterator[_Value]:
-    tenant, id_ = row["tenant"], row["id"]
-    yield bytes(row["body"]), event_context(tenant, id_, "body")
-    if row["metadata"] is not None and is_encrypted(bytes(row["body"])):  # else it may only look like an encrypted one
-        yield row["metadata"], event_context(tenant, id_, "metadata")
-
-
-def _of_delivery(row: RowMapping) -> Iterator[_Value]:
+def _of_delivery(row: RowMapping) -> Iterator[Value]:
     if row["last_response"] is not None:
         yield bytes(row["last_response"]), response_context(row["id"], row["attempts"])
 
 
-def _of_attempt(row: RowMapping) -> Iterator[_Value]:
+def _of_attempt(row: RowMapping) -> Iterator[Value]:
     if row["response"] is not None:
         yield bytes(row["response"]), response_context(row["delivery_id"], row["number"])
 
 
-def _of_inbox_item(row: RowMapping) -> Iterator[_Value]:
+def _of_inbox_item(row: RowMapping) -> Iterator[Value]:
     yield bytes(row["content"]), item_context(row["tenant"], row["recipient"], row["id"])
 
 
-_ENDPOINTS = _Source(s.endpoints, ("tenant", "id"), ("secrets", "headers"), _of_endpoint)
+_ENDPOINTS = _Source(s.endpoints, ("tenant", "id"), ("secrets", "headers"), values_of_endpoint)
 _SAMPLED = (
-    _Source(s.provider_accounts, ("tenant", "id"), ("url",), _of_account),
-    _Source(s.events, ("tenant", "id"), ("body", "metadata"), _of_event),
+    _Source(s.provider_accounts, ("tenant", "id"), ("url",), values_of_account),
+    _Source(s.events, ("tenant", "id"), ("body", "metadata"), values_of_event),
     _Source(s.deliveries, ("tenant", "id"), ("attempts", "last_response"), _of_delivery),
     _Source(s.attempts, ("delivery_id", "number"), ("response",), _of_attempt),
     _Source(s.inbox_items, ("tenant", "recipient", "id"), ("content",), _of_inbox_item),

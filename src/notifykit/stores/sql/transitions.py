@@ -32,11 +32,12 @@ from ...failpoints import failpoint
 from ...models.delivery import Delivery, DeliveryState
 from ...models.throttle import AFTER_CAPS, CAP, MAX_PER
 from ...ports import DeliveryFilter, Move
+from ..encoding.readable import delivery_from
+from ..encoding.rows import last_attempt_values, micros
 from . import digests
 from . import schema as s
-from .readable import delivery_from, fetch, is_damage
+from .fetching import fetch, is_damage
 from .reading import SHARED, conditions, ended_rows, in_states, of_event, open_rows
-from .rows import last_attempt_values, micros
 
 _log = logging.getLogger("notifykit")
 QUARANTINED, LEASE_EXPIRED = "quarantined", "lease_expired"

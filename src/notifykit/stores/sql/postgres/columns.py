@@ -13,7 +13,7 @@ from typing import Any
 from ....models.delivery import FINAL_STATES, Attempt, NewDelivery
 from ....models.event import StoredEvent
 from ....ports import Record
-from ..rows import EPOCH, MICRO, RANK, millionths
+from ...encoding.rows import EPOCH, MICRO, RANK, millionths
 
 Column = Sequence[Any]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from ....models.delivery import NewDelivery
 from ....ports import Record
+from ...encoding.rows import micros
 from ..digests import DIGEST_COLUMNS, ITEM_COLUMNS, QUEUE_COLUMNS, Joining, from_queue, joined, joinings
-from ..rows import micros
 
 
 def _insert(table: str, columns: Sequence[str]) -> str:

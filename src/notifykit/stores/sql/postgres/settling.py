@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ....models.delivery import NewDelivery
 from ....ports import Record, Settlement
-from ..rows import with_records
+from ...encoding.rows import with_records
 from . import digests
 from . import statements as sql
 from .columns import Shapes, planned_columns

@@ -29,21 +29,15 @@ from ....models.subscription import Match, MatchQuery
 from ....ports import Appended, ConfigRecord, NextDue, Outstanding, Record, Settlement, Ticket
 from ....telemetry import why
 from ....vault import KeyRing
+from ...encoding.encryption import Encryption, payloads_are_encrypted
+from ...encoding.inbox_rows import item_values
+from ...encoding.readable import each
+from ...encoding.rows import RANK, WINDOW, claim_from, in_key_order, micros, taken_from
 from .. import faults, limits, migrate, subscription_index
-from ..encryption import Encryption, payloads_are_encrypted, vault_for
-from ..inbox_rows import item_values
-from ..readable import each
 from ..reading import NEXT_DUE, next_due_from
 from ..records import KINDS
-from ..rows import (
-    RANK,
-    WINDOW,
-    claim_from,
-    in_key_order,
-    micros,
-    taken_from,
-)
 from ..store import NOT_OPEN, SHORT, SqlStore, end_wait, leaves_work
+from ..vault import vault_for
 from . import digests, inbox
 from . import statements as sql
 from .checkout import IS_READ_ONLY, Checkout, refuse_read_only

@@ -26,11 +26,12 @@ from ....models.delivery import Claim, Lane
 from ....models.event import StoredEvent, TakenEvent
 from ....ports import Appended, NextDue, Outstanding, Record, Settlement, Ticket
 from ....vault import KeyRing
+from ...encoding.encryption import Encryption, payloads_are_encrypted
+from ...encoding.rows import RANK, micros
 from .. import migrate
-from ..encryption import Encryption, payloads_are_encrypted, vault_for
 from ..faults import translated
-from ..rows import RANK, micros
 from ..store import NOT_OPEN, SHORT, SqlStore, end_wait, leaves_work
+from ..vault import vault_for
 from . import handing, verbs
 from .filewatch import FileWatch
 from .samefile import SameFile

@@ -19,8 +19,8 @@ from ....failpoints import failpoint
 from ....models.delivery import FINAL_STATES, Claim, DeliveryState, NewDelivery
 from ....models.event import StoredEvent, TakenEvent
 from ....ports import Appended, Record, Settlement
-from ..readable import each, one_by_one, tolerant
-from ..rows import (
+from ...encoding.readable import each, one_by_one
+from ...encoding.rows import (
     CLAIM_COLUMNS,
     EVENT_COLUMNS,
     FIRST_RECHECK,
@@ -38,6 +38,7 @@ from ..rows import (
     taken_from,
     with_records,
 )
+from ..fetching import tolerant
 from . import digests
 
 T = TypeVar("T")

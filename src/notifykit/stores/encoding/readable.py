@@ -9,14 +9,10 @@ Decoding is not checked before it fails: the rows of a page are read again one b
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
-
-from sqlalchemy import Connection, Executable, exc
 
 from ...errors import InvalidInputError, StoreError
 from ...models.access import ApiKey, Role, UnreadableApiKey
@@ -67,57 +63,6 @@ class Garbled(str):
 # ── rows ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def fetch(connection: Connection, query: Executable) -> Sequence[Row]:
-    """Return all rows of a query, even if the driver cannot read one of them.
-
-    SQLite stores any value in any column, so the driver, or SQLAlchemy, may fail on one.
-    """
-    try:
-        return connection.execute(query).mappings().all()
-    except (*DAMAGED, exc.OperationalError) as error:
-        if not is_damage(connection, error):
-            raise
-    with tolerant(connection.connection.driver_connection):
-        result = connection.execute(query)
-        names = list(result.keys())
-        assert result.cursor is not None
-        return [dict(zip(names, row, strict=True)) for row in result.cursor.fetchall()]
-
-
-def is_damage(connection: Connection, error: Exception) -> bool:
-    """Return whether a row cannot be read, while the database works; an error of SQLite itself has a code."""
-    if connection.dialect.name != "sqlite":
-        return False
-    cause = getattr(error, "orig", None) or error
-    if isinstance(cause, UnicodeEncodeError):  # a value of the query, not of a row
-        return False
-    return isinstance(cause, DAMAGED) or (
-        isinstance(cause, sqlite3.OperationalError) and not getattr(cause, "sqlite_errorcode", 0)
-    )
-
-
-def first(connection: Connection, query: Executable) -> Row | None:
-    """Return the first row of a query, if there is one."""
-    return next(iter(fetch(connection, query)), None)
-
-
-@contextlib.contextmanager
-def tolerant(db: Any) -> Iterator[None]:
-    """Let an SQLite connection return texts that are not UTF-8, as :class:`Garbled`."""
-    db.text_factory = _text
-    try:
-        yield
-    finally:
-        db.text_factory = str
-
-
-def _text(raw: bytes) -> str:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return Garbled(raw.decode(errors="replace"))
-
-
 def each(decode: Callable[[Any], T], found: Sequence[Any], kind: str, *, key: str = "id") -> list[T]:
     """Return what ``decode`` makes of rows; those that it cannot read are left out and logged.
 
@@ -138,7 +83,7 @@ def one_by_one(decode: Callable[[Any], T], found: Sequence[Any], kind: str, *, k
             _require_text(tuple(row))
             decoded.append(decode(row))
         except DAMAGED as error:
-            _log_damage(kind, {"id": row[key], "tenant": row["tenant"]}, error)
+            log_damage(kind, {"id": row[key], "tenant": row["tenant"]}, error)
     return decoded
 
 
@@ -151,7 +96,7 @@ def endpoint_from(row: Row) -> Endpoint:
         _require_bounds(row)
         return rows.endpoint_from(row)
     except DAMAGED as error:
-        _log_damage("endpoint", row, error)
+        log_damage("endpoint", row, error)
         return UnreadableEndpoint(
             id=row["id"],
             tenant=row["tenant"],
@@ -175,7 +120,7 @@ def subscription_from(row: Row) -> Subscription:
         _require_bounds(row)
         return rows.subscription_from(row)
     except DAMAGED as error:
-        _log_damage("subscription", row, error)
+        log_damage("subscription", row, error)
         return UnreadableSubscription(
             id=row["id"],
             tenant=row["tenant"],
@@ -194,7 +139,7 @@ def event_type_from(row: Row) -> StoredEventType:
         _require_bounds(row)
         return rows.event_type_from(row)
     except (*DAMAGED, InvalidInputError) as error:
-        _log_damage("event_type", row, error)
+        log_damage("event_type", row, error)
         return StoredEventType(id=row["id"], tenant=row["tenant"], version=row["version"])
 
 
@@ -204,7 +149,7 @@ def recipient_from(row: Row) -> Recipient:
         _require_bounds(row)
         return recipient_rows.recipient_from(row)
     except (*DAMAGED, InvalidInputError) as error:
-        _log_damage("recipient", row, error)
+        log_damage("recipient", row, error)
         return UnreadableRecipient(id=row["id"], tenant=row["tenant"], created_at=EPOCH, updated_at=EPOCH)
 
 
@@ -214,7 +159,7 @@ def preferences_from(row: Row) -> TenantPreferences:
         _require_bounds(row)
         return recipient_rows.preferences_from(row)
     except (*DAMAGED, InvalidInputError) as error:
-        _log_damage("tenant_preferences", row, error)
+        log_damage("tenant_preferences", row, error)
         return UnreadableTenantPreferences(tenant=row["tenant"])
 
 
@@ -224,7 +169,7 @@ def account_from(row: Row) -> ProviderAccount:
         _require_bounds(row)
         return rows.account_from(row)
     except (*DAMAGED, InvalidInputError) as error:
-        _log_damage("provider_account", row, error)
+        log_damage("provider_account", row, error)
         return UnreadableProviderAccount(tenant=row["tenant"], id=row["id"], url=UNREADABLE)
 
 
@@ -246,7 +191,7 @@ def suppression_from(row: Row) -> SuppressedAddress:
         _require_bounds(row)
         return recipient_rows.suppression_from(row)
     except (*DAMAGED, InvalidInputError) as error:
-        _log_damage("suppression", row, error)
+        log_damage("suppression", row, error)
         entry = SuppressionEntry(reason=SuppressionReason.MANUAL, evidence=UNREADABLE, since=EPOCH)
         return UnreadableSuppression(id=row["id"], tenant=row["tenant"], entries=[entry])
 
@@ -257,7 +202,7 @@ def template_from(row: Row) -> StoredTemplate:
         _require_bounds(row)
         return recipient_rows.template_from(row)
     except (*DAMAGED, InvalidInputError) as error:
-        _log_damage("template", row, error)
+        log_damage("template", row, error)
         return UnreadableTemplate(id=row["id"], tenant=row["tenant"], revisions=[])
 
 
@@ -267,7 +212,7 @@ def api_key_from(row: Row) -> ApiKey:
         _require_bounds(row)
         return key_rows.api_key_from(row)
     except (*DAMAGED, InvalidInputError) as error:
-        _log_damage("api_key", row, error)
+        log_damage("api_key", row, error)
         return UnreadableApiKey(id=row["id"], tenant=row["tenant"], role=Role.VIEWER, created_at=EPOCH)
 
 
@@ -358,7 +303,7 @@ def event_from(row: Row) -> StoredEvent:
         _require_text(row.values())
         return rows.event_from(row)
     except DAMAGED as error:
-        _log_damage("event", row, error)
+        log_damage("event", row, error)
         described = ("topic", "resource_kind", "resource_id", "actor", "category", "purpose", "audience")
         texts = (*described, "ordering_key", "idempotency_key", "trace")
         return UnreadableEvent(
@@ -384,7 +329,7 @@ def delivery_from(row: Row) -> Delivery:
         _require_text(row.values())
         return rows.delivery_from(row)
     except DAMAGED as error:
-        _log_damage("delivery", row, error)
+        log_damage("delivery", row, error)
         finished_at = _instant(row["finished_at"])
         likely = DeliveryState.HELD if row["finished_at"] is None else DeliveryState.DEAD
         names = ("id", "event_id", "tenant", "subscription_id", "subscriber_id", "channel")
@@ -450,7 +395,8 @@ def _require_bounds(row: Row) -> None:
             raise ValueError(f"{name} has {len(column)} characters")
 
 
-def _log_damage(kind: str, row: Row, error: Exception) -> None:
+def log_damage(kind: str, row: Row, error: Exception) -> None:
+    """Log that what is stored under an id cannot be read."""
     # Only the kind of error: its text may repeat what stands in the row.
     _log.error("%s.unreadable id=%s tenant=%r error=%s", kind, row["id"], row["tenant"], type(error).__name__)
 

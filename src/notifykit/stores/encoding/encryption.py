@@ -12,10 +12,8 @@ engine, which reads whole batches, goes on without it and logs the error.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from ipaddress import ip_address
-from pathlib import Path
 from typing import TypeVar
 
 import attrs
@@ -35,12 +33,8 @@ from ...models.unreadable import (
     unreadable_body,
 )
 from ...ports import Appended, Record, Settlement
-from ...vault import KeyRing, Vault, context
-from ...vault.development import state_file
+from ...vault import Vault, context
 from ...vault.ring import is_encrypted
-from .database_url import backend_of
-from .postgres.url import PostgresUrl
-from .sqlite.url import file_of
 
 #: Why an endpoint is paused whose secrets cannot be decrypted.
 UNREADABLE = "secrets_unreadable"
@@ -59,25 +53,8 @@ def payloads_are_encrypted(chosen: bool | None) -> bool:
     return switch(ENCRYPT_PAYLOADS) if chosen is None else chosen
 
 
-def vault_for(url: str, keys: KeyRing | None, environment: str | None) -> Vault:
-    """Return the vault of the store behind ``url``.
-
-    An SQLite file has its development key beside it, so that the two are moved together; PostgreSQL
-    servers on this machine share one key for each user of the machine.
-    """
-    if backend_of(url) != "sqlite":
-        return Vault(keys, environment, is_local=_is_here(PostgresUrl.parse(url)), file=state_file())
-    database = file_of(url)
-    file = None if database is None else Path(f"{Path(database).resolve()}.key")
-    return Vault(keys, environment, is_local=True, file=file)
-
-
-def _is_here(url: PostgresUrl) -> bool:
-    """Whether a server is reached without leaving this machine: over the loopback or a Unix socket."""
-    return all(map(_is_loopback, url.hosts or os.environ.get("PGHOST", "").split(",")))
-
-
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine: its loopback, or a Unix socket."""
     if not host or host.startswith("/") or host == "localhost":
         return True
     try:

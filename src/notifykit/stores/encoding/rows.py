@@ -8,9 +8,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from operator import itemgetter
-from typing import Any, Protocol
-
-from sqlalchemy import RowMapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ...models.delivery import (
     FINAL_STATES,
@@ -49,8 +47,13 @@ class NamedRow(Protocol):
     def __getitem__(self, name: str, /) -> Any: ...
 
 
-#: A row of SQLAlchemy, or one that was read again in spite of its damage (see :mod:`.readable`).
-Row = RowMapping | Mapping[str, Any]
+if TYPE_CHECKING:
+    from sqlalchemy import RowMapping
+
+    #: A row of SQLAlchemy, or values by the names of its columns.
+    Row = RowMapping | Mapping[str, Any]
+else:
+    Row = Mapping[str, Any]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICRO = timedelta(microseconds=1)
 _MILLION = 1_000_000

@@ -1,0 +1,33 @@
+"""What an error of the client or of the server means for the caller."""
+
+from __future__ import annotations
+
+from ...errors import SchemaError, StoreError, StoreUnavailableError
+from .driver import exceptions
+
+READ_ONLY = (
+    "the server is read-only: it is a replica; use the address of the primary, or redis+sentinel:// to follow failovers"
+)
+#: How answers begin of a server that cannot serve now: its data is being loaded, its disk or its memory is full, a
+#: script runs for too long, or its cluster or its replicas are not complete.
+_MAY_PASS = ("LOADING", "MISCONF", "OOM", "BUSY", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "NOREPLICAS", "UNBLOCKED")
+#: What lets a client go on, or not, whatever the server.
+FAILURES = (exceptions.RedisError, OSError, TimeoutError)
+
+
+def translated(error: BaseException) -> StoreError:
+    """Return our error for one of the client's."""
+    text = str(error) or type(error).__name__
+    if isinstance(error, exceptions.ReadOnlyError) or "READONLY" in text[:120]:
+        return StoreUnavailableError(READ_ONLY)
+    if isinstance(error, (exceptions.AuthenticationError, exceptions.AuthorizationError)):
+        return StoreError(f"the server refused the login: {text}")
+    if isinstance(error, (exceptions.ConnectionError, exceptions.TimeoutError, OSError, TimeoutError)):
+        return StoreUnavailableError(f"the server is not available: {text}")
+    if isinstance(error, exceptions.NoPermissionError):
+        return StoreError(f"the server's access rules refuse a command that the store needs: {text}")
+    if text.startswith(_MAY_PASS) or isinstance(error, exceptions.OutOfMemoryError):
+        return StoreUnavailableError(f"the server cannot do that now: {text}")
+    if "WRONGTYPE" in text:
+        return SchemaError(f"a key of the store holds something else; give the store a ?prefix= of its own: {text}")
+    return StoreError(f"{type(error).__name__}: {text}")

@@ -1,0 +1,277 @@
+"""The verbs of the Redis store about configuration records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+import attrs
+
+from ...codec import dumps, loads
+from ...errors import StaleWriteError, StoreUnavailableError
+from ...failpoints import failpoint
+from ...models.access import ApiKey
+from ...models.endpoint import Endpoint
+from ...models.event_type import StoredEventType
+from ...models.provider_account import ProviderAccount
+from ...models.recipient import Recipient, TenantPreferences
+from ...models.subscription import Match, MatchQuery, Subscription, TenantConfig
+from ...models.suppression import SuppressedAddress
+from ...models.template import StoredTemplate
+from ...models.throttle import buckets_of
+from ...policies.match_keys import MatchKey, keys_for, keys_of
+from ...ports import ConfigRecord
+from ..encoding.encryption import Encryption
+from ..encoding.readable import (
+    DAMAGED,
+    account_from,
+    account_values,
+    api_key_from,
+    api_key_values,
+    endpoint_from,
+    endpoint_state,
+    endpoint_values,
+    event_type_from,
+    preferences_from,
+    preferences_values,
+    recipient_from,
+    recipient_values,
+    subscription_from,
+    subscription_values,
+    suppression_from,
+    suppression_values,
+    template_from,
+    template_values,
+)
+from ..encoding.rows import EVENT_COLUMNS, event_type_values, micros
+from .connections import Connections
+from .layout import json
+
+R = TypeVar("R", bound=ConfigRecord)
+
+#: Events that are looked at by one script, so that others are served in between.
+_AT_ONCE: Final = 500
+#: How often an erasure is begun again because an event has changed meanwhile.
+_TRIES: Final = 10
+_ACTOR: Final = EVENT_COLUMNS.index("actor")
+
+
+def _account_from(row: dict[str, Any]) -> ProviderAccount:
+    """Return the account of a row; one that is damaged has no URL, and must not be taken for one that is empty."""
+    return account_from({**row, "url": row["url"] or None})
+
+
+def _as_it_is(_: Encryption, record: Any) -> Any:
+    return record
+
+
+@attrs.frozen(kw_only=True)
+class RecordKind:
+    """What is particular to one kind of record.
+
+    Attributes:
+        name: What errors and scripts call it.
+        values: Returns what is kept of a record.
+        read: Returns the record, or a stand-in for one that is damaged.
+        encrypted: Returns a record as it is stored.
+        decrypted: Returns the record of a stored one, or a stand-in for one that cannot be decrypted.
+        raises_version: Whether planning or sending depends on it.
+        first_raises_version: Whether only the first record of a tenant does, because what depends on it is whether
+            there are any.
+        beside: Returns a text that scripts need to know.
+        keys: Returns its match keys.
+    """
+
+    name: str
+    values: Callable[[Any], dict[str, Any]]
+    read: Callable[[Any], Any]
+    encrypted: Callable[[Encryption, Any], Any] = _as_it_is
+    decrypted: Callable[[Encryption, Any], Any] = _as_it_is
+    raises_version: bool = True
+    first_raises_version: bool = False
+    beside: Callable[[Any], str | bool] = lambda _: False
+    keys: Callable[[Any], Iterable[MatchKey]] = lambda _: ()
+
+    def arguments(self, encryption: Encryption, record: Any) -> tuple[Any, ...]:
+        """Return what a script takes to save a record."""
+        values = self.values(self.encrypted(encryption, record)) | {"version": record.version + 1}
+        beside = [self.beside(record), list(map(_key, self.keys(record)))]
+        return record.id, record.version, json(beside), json(values)
+
+    def from_answer(self, encryption: Encryption, tenant: str, answer: Sequence[bytes]) -> Any:
+        """Return the record of an answer."""
+        id_, text = answer[:2]
+        return self.decrypted(encryption, self.read(_row(tenant, id_, text)))
+
+
+class _Row(dict[str, Any]):
+    """What is kept of a record; of a damaged one everything but its id is missing."""
+
+    def __missing__(self, name: str) -> Any:
+        return 0 if name == "version" else None
+
+
+def _row(tenant: str, id_: bytes, text: bytes | None) -> _Row:
+    try:
+        return _Row(loads(text or b""))
+    except DAMAGED:
+        return _Row(tenant=tenant, id=id_.decode(), subscriber_id="", url="", event_types="")
+
+
+def _key(key: MatchKey) -> str:
+    return f"{key.types}\n{key.topics}"
+
+
+class RedisRecords:
+    """The verbs of :class:`notifykit.ports.Records`."""
+
+    encryption: Encryption
+    _connections: Connections
+
+    async def save(self, record: R) -> R:
+        (saved,) = await self.save_many([record])
+        if saved is None:
+            raise StaleWriteError(_kind_of(record).name, record.id)
+        failpoint("ep.changed")
+        return saved
+
+    async def save_many(self, records: Sequence[R]) -> list[R | None]:
+        if not records:
+            return []
+        kind = _kind_of(records[0])
+        arguments = [argument for record in records for argument in kind.arguments(self.encryption, record)]
+        raises = "first" if kind.first_raises_version else int(kind.raises_version)
+        answers = await self._connections.run("save", kind.name, records[0].tenant, raises, *arguments)
+        return [
+            attrs.evolve(record, version=record.version + 1) if saved else None  # type: ignore[misc]
+            for record, saved in zip(records, answers, strict=True)
+        ]
+
+    async def get(self, kind: type[R], tenant: str, ids: Collection[str]) -> list[R]:
+        its = KINDS[kind]
+        answers = await self._connections.run("get", its.name, tenant, json(sorted({*ids})))
+        return [its.from_answer(self.encryption, tenant, answer) for answer in answers]
+
+    async def page(
+        self, kind: type[R], tenant: str, *, limit: int, after: str | None = None, subscriber_id: str | None = None
+    ) -> list[R]:
+        its = KINDS[kind]
+        of_subscriber = json([] if subscriber_id is None else [subscriber_id])
+        answers = await self._connections.run("page", its.name, tenant, after or "", limit, of_subscriber)
+        return [its.from_answer(self.encryption, tenant, answer) for answer in answers]
+
+    async def remove(self, kind: type[R], tenant: str, id: str, *, now: datetime) -> bool:
+        its = KINDS[kind]
+        return bool(await self._connections.run("remove", its.name, tenant, id, micros(now), int(its.raises_version)))
+
+    async def load_tenant(self, tenant: str, *, most: int | None = None) -> TenantConfig | None:
+        answer = await self._connections.run("load_tenant", tenant, "" if most is None else most)
+        if answer is None:
+            return None
+        version, endpoints, subscriptions = answer
+        return TenantConfig(
+            tenant,
+            int(version),
+            tuple(KINDS[Endpoint].from_answer(self.encryption, tenant, one) for one in endpoints),
+            tuple(KINDS[Subscription].from_answer(self.encryption, tenant, one) for one in subscriptions),
+        )
+
+    async def match(self, tenant: str, queries: Sequence[MatchQuery], *, limit: int) -> list[list[Match]]:
+        asked = [[list(map(_key, keys_for(query))), query.after] for query in queries]
+        answers = await self._connections.run("match", tenant, limit, json(asked))
+        kind = KINDS[Subscription]
+        return [
+            [
+                Match(
+                    kind.from_answer(self.encryption, tenant, found),
+                    None if found[2] is None else endpoint_state(found[2].decode()),
+                )
+                for found in answer
+            ]
+            for answer in answers
+        ]
+
+    async def erase(self, tenant: str, recipient_id: str, *, now: datetime) -> int:
+        for _ in range(_TRIES):
+            changes = [change async for change in self._mentions(tenant, recipient_id)]
+            arguments = [argument for change in changes for argument in change]
+            erased: int = await self._connections.run(
+                "erase", tenant, recipient_id, micros(now), buckets_of(recipient_id), *arguments
+            )
+            if erased >= 0:
+                return erased
+        raise StoreUnavailableError("events of the tenant changed while they were read; try again")
+
+    async def _mentions(self, tenant: str, recipient_id: str) -> Any:
+        """Yield how each event changes that names a recipient, as the script takes it."""
+        quoted = dumps(recipient_id)
+        audience = dumps(quoted.decode())[1:-1]
+        after: bytes = b""
+        while after is not None:
+            found, after = await self._connections.run("addressed", tenant, after, _AT_ONCE, quoted, audience)
+            for id_, line in found:
+                if change := _without(id_, line, recipient_id):
+                    yield change
+
+
+def _without(id_: bytes, line: bytes, recipient_id: str) -> tuple[Any, ...] | None:
+    """Return an event without a recipient: its id, line, new line, whether it has no audience left, or another one."""
+    values = loads(line)
+    fields = loads(values[-1].encode()) if values[-1] else {}
+    named = fields.get("to", ())
+    others = [each for each in named if each != recipient_id]
+    is_retold = len(others) < len(named)
+    if values[_ACTOR] == recipient_id:
+        values[_ACTOR] = None
+    elif not is_retold:  # only something that looks like the id
+        return None
+    if is_retold:
+        values[-1] = dumps({**fields, "to": others}).decode() if others else None
+    return id_, line, dumps(values), int(is_retold and not others), int(is_retold)
+
+
+def _kind_of(record: object) -> RecordKind:
+    """Return the kind of a record, or of a stand-in for one."""
+    return next(KINDS[base] for base in type(record).__mro__ if base in KINDS)
+
+
+#: Every kind of record; a new one needs an entry here.
+KINDS: dict[type[Any], RecordKind] = {
+    Endpoint: RecordKind(
+        name="endpoint",
+        values=endpoint_values,
+        read=endpoint_from,
+        encrypted=Encryption.endpoint,
+        decrypted=Encryption.usable_endpoint,
+        beside=lambda endpoint: str(endpoint.state.value),
+    ),
+    Subscription: RecordKind(
+        name="subscription",
+        values=subscription_values,
+        read=subscription_from,
+        beside=lambda subscription: str(subscription.subscriber_id),
+        keys=keys_of,
+    ),
+    StoredEventType: RecordKind(
+        name="event type", values=event_type_values, read=event_type_from, raises_version=False
+    ),
+    Recipient: RecordKind(name="recipient", values=recipient_values, read=recipient_from, raises_version=False),
+    TenantPreferences: RecordKind(name="preferences of tenant", values=preferences_values, read=preferences_from),
+    ProviderAccount: RecordKind(
+        name="provider account",
+        values=account_values,
+        read=_account_from,
+        encrypted=Encryption.account,
+        decrypted=Encryption.usable_account,
+    ),
+    SuppressedAddress: RecordKind(
+        name="suppressed address",
+        values=suppression_values,
+        read=suppression_from,
+        raises_version=False,
+        first_raises_version=True,
+    ),
+    StoredTemplate: RecordKind(name="template", values=template_values, read=template_from),
+    ApiKey: RecordKind(name="api key", values=api_key_values, read=api_key_from, raises_version=False),
+}
