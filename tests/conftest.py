@@ -202,6 +202,34 @@ def redis_store_url(redis_url: str) -> Iterator[str]:
     delete_keys(redis_url, prefix)
 
 
+@pytest.fixture(scope="session")
+def kafka_url() -> Iterator[str]:
+    """The URL of a server with Kafka's protocol that all tests share."""
+    with _skipped_without("kafka"), running("kafka") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def nats_url() -> Iterator[str]:
+    """The URL of a NATS server with JetStream that all tests share."""
+    with _skipped_without("nats"), running("nats") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_url() -> Iterator[str]:
+    """The URL of a RabbitMQ server that all tests share."""
+    with _skipped_without("rabbitmq"), running("rabbitmq") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def aws_url() -> Iterator[str]:
+    """The URL of what simulates Amazon SQS and SNS for all tests."""
+    with _skipped_without("aws"), running("aws") as url:
+        yield url
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
 def store_url(request: pytest.FixtureRequest) -> str:
     """The URL of a database with the tables of a store and nothing in them, of each kind in turn."""

@@ -1,7 +1,7 @@
 """Where the tests find their servers: a URL in the environment, else a private one.
 
-``NOTIFYKIT_REQUIRE`` names what must not be missing (``postgres``, ``redis``, ``pgbouncer``,
-``data``, or ``all`` for every server), so that a missing server fails the run in CI.
+``NOTIFYKIT_REQUIRE`` names what must not be missing (``postgres``, ``redis``, ``kafka``, ``nats``, ``rabbitmq``,
+``aws``, ``pgbouncer``, ``data``, or ``all`` for every server), so that a missing server fails the run in CI.
 
 From a shell, one server for several test processes::
 
@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from notifykit.testing.broker_servers import AwsServer, KafkaServer, NatsServer, RabbitServer
 from notifykit.testing.servers import PostgresServer, Server, ServerUnavailableError, ValkeyServer
 
 REQUIRED = frozenset(os.environ.get("NOTIFYKIT_REQUIRE", "").replace(",", " ").split())
@@ -41,6 +42,10 @@ SERVICES = {
         "NOTIFYKIT_TEST_POSTGRES_URL", lambda: PostgresServer(settings={"max_prepared_transactions": 10})
     ),
     "redis": Service("NOTIFYKIT_TEST_REDIS_URL", ValkeyServer),
+    "kafka": Service("NOTIFYKIT_TEST_KAFKA_URL", KafkaServer),
+    "nats": Service("NOTIFYKIT_TEST_NATS_URL", NatsServer),
+    "rabbitmq": Service("NOTIFYKIT_TEST_RABBITMQ_URL", RabbitServer),
+    "aws": Service("NOTIFYKIT_TEST_AWS_URL", AwsServer),
 }
 #: What stands in front of a server: tests start it themselves.
 IN_FRONT = frozenset({"pgbouncer"})

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .dispatch.runtime.dispatcher import Dispatcher as Dispatcher
     from .dispatch.settings import DispatchSettings as DispatchSettings
     from .dispatch.settings import LaneSettings as LaneSettings
+    from .errors import BrokerUnavailableError as BrokerUnavailableError
     from .errors import CannotJoinError as CannotJoinError
     from .errors import ConfigurationError as ConfigurationError
     from .errors import DestinationRefusedError as DestinationRefusedError
@@ -62,6 +63,8 @@ if TYPE_CHECKING:
     from .errors import TemplateError as TemplateError
     from .errors import ValueRefusedError as ValueRefusedError
     from .errors import VaultError as VaultError
+    from .ingest import EventMapping as EventMapping
+    from .ingest import Ingest as Ingest
     from .kit import Notifykit as Notifykit
     from .models.access import AccessScope as AccessScope
     from .models.access import ApiKey as ApiKey
@@ -166,6 +169,7 @@ _HOMES = {
     **dict.fromkeys(("DispatchSettings", "LaneSettings"), ".dispatch.settings"),
     **dict.fromkeys(
         (
+            "BrokerUnavailableError",
             "CannotJoinError",
             "ConfigurationError",
             "DestinationRefusedError",
@@ -194,6 +198,7 @@ _HOMES = {
     ),
     "StoreOptions": ".stores",
     **dict.fromkeys(("EgressRules", "KitOptions"), ".options"),
+    **dict.fromkeys(("EventMapping", "Ingest"), ".ingest"),
     "Notifykit": ".kit",
     **dict.fromkeys(("Attempt", "Delivery", "DeliveryState", "EventDetails", "Priority"), ".models.delivery"),
     "Destination": ".models.destination",
@@ -235,6 +240,7 @@ __all__ = [
     "ApiKeySecret",
     "Attempt",
     "Blocking",
+    "BrokerUnavailableError",
     "CannotJoinError",
     "Channel",
     "Clock",
@@ -257,6 +263,7 @@ __all__ = [
     "Event",
     "EventCatalog",
     "EventDetails",
+    "EventMapping",
     "EventType",
     "Events",
     "Explanation",
@@ -268,6 +275,7 @@ __all__ = [
     "InboxMarks",
     "InboxPage",
     "InboxState",
+    "Ingest",
     "InvalidEndpointError",
     "InvalidEventError",
     "InvalidInputError",

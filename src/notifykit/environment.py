@@ -21,6 +21,7 @@ ALLOW_HTTP: Final = "NOTIFYKIT_ALLOW_HTTP"
 CHANNELS: Final = "NOTIFYKIT_CHANNELS"
 #: The variable with the provider's URL, for each channel to people.
 PROVIDERS: Final[Mapping[str, str]] = {name: f"NOTIFYKIT_{name.upper()}" for name in ("email", "sms", "push", "chat")}
+BROKER: Final = "NOTIFYKIT_BROKER"
 TEMPLATES: Final = "NOTIFYKIT_TEMPLATES"
 PUBLIC_URL: Final = "NOTIFYKIT_PUBLIC_URL"
 KEYS: Final = "NOTIFYKIT_KEYS"
@@ -42,6 +43,7 @@ VARIABLES: Final = (
     ALLOW_HTTP,
     CHANNELS,
     *PROVIDERS.values(),
+    BROKER,
     TEMPLATES,
     PUBLIC_URL,
     KEYS,

@@ -22,6 +22,7 @@
     │   └── VaultError                an encrypted value cannot be decrypted
     │       ├── MissingKeyError       its key is not in the key ring
     │       └── TamperedError         it was changed, or moved to another place
+    ├── BrokerUnavailableError        the broker does not answer; what waits in the store is not lost
     ├── InvalidLinkError              a link for unsubscribing was changed, is of another tenant, or has expired
     ├── TemplateError                 a template is missing, cannot be compiled, or failed
     ├── DestinationRefusedError       the egress rules refuse the destination; ``reason`` is a code
@@ -194,6 +195,10 @@ class TamperedError(VaultError):
     def __init__(self, context: str) -> None:
         super().__init__(f"a value cannot be decrypted ({context}): it was changed, or it belongs to another row")
         self.context = context
+
+
+class BrokerUnavailableError(NotifykitError):
+    """The broker does not answer or refuses; what waits is in the store and is handed over again."""
 
 
 class InvalidLinkError(NotifykitError):

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from . import options
+from .brokers import broker_from_url
 from .catalog import EventCatalog, EventTypeOptions, event, event_type_of
 from .channels import channels_of
 from .environment import URL
@@ -35,6 +36,7 @@ from .options import (
     EgressRules,
     GivenProviders,
     SystemClock,
+    given_broker,
     given_channels,
     given_providers,
     given_public_url,
@@ -44,7 +46,7 @@ from .options import (
 from .policies.admit import DEFAULT_LIMITS, Limits
 from .policies.arguments import checked
 from .portal import Portal
-from .ports import Channel, Clock, Inbox, Renderer, Store, StoreStats
+from .ports import Broker, Channel, Clock, Inbox, Renderer, Store, StoreStats
 from .publisher import Publisher, PublishOptions, joined, sync_connection
 from .stores import StoreOptions, store_from_url
 from .vault import UnsubscribeTokens
@@ -73,6 +75,7 @@ if TYPE_CHECKING:
     from .dispatch.receipts import Receipts
     from .dispatch.runtime.dispatcher import Dispatcher
     from .dispatch.settings import DispatchSettings
+    from .ingest import Ingest, Mapper
     from .stores.sql.callers import AnyConnection, AnySession, SyncConnection, SyncSession
     from .telemetry import Subscriber, TelemetryEvent
     from .vault import KeyRing
@@ -103,6 +106,8 @@ class Notifykit:
         sms: The provider of text messages; by default ``NOTIFYKIT_SMS``.
         push: The provider of pushes, or several joined by `` && ``; by default ``NOTIFYKIT_PUSH``.
         chat: The provider of chat messages; by default ``NOTIFYKIT_CHAT``.
+        broker: What carries tickets of due deliveries to workers, such as ``redis://localhost``; by default
+            ``NOTIFYKIT_BROKER``.  Without one, workers claim deliveries from the store themselves.
         templates: The folder of the templates that messages for people are made of; by default
             ``NOTIFYKIT_TEMPLATES``.
         public_url: Where people reach the page for unsubscribing (``https://notify.example.org``); by default
@@ -128,6 +133,7 @@ class Notifykit:
         sms: GivenProviders | None = None,
         push: GivenProviders | None = None,
         chat: GivenProviders | None = None,
+        broker: str | Broker | None = None,
         templates: str | os.PathLike[str] | None = None,
         public_url: str | None = None,
         egress: EgressRules | None = None,
@@ -152,6 +158,7 @@ class Notifykit:
         self.catalog = EventCatalog(event_types)
         self._given_channels = given_channels(channels)
         self._providers = given_providers({"email": email, "sms": sms, "push": push, "chat": chat})
+        self._broker = given_broker(broker)
         self._templates = given_templates(templates)
         self.public_url = given_public_url(public_url)
         self._channels: list[Channel] | None = None
@@ -367,6 +374,68 @@ class Notifykit:
                 await self._ensure_open()
             return await self._publisher.publish_many(events, options)
         return await joined(self._publisher, _one(session, connection), events, options)
+
+    @checked(
+        refusal=unusable,
+        url=checks.text(most=4096),
+        topic=checks.text(most=1000),
+        type=optional(checks.text(most=1000)),
+        tenant=optional(checks.text(most=1000)),
+        event_topic=optional(checks.text(most=1000)),
+        to=optional(checks.text(most=1000)),
+        data=optional(checks.text(most=1000)),
+        map=optional(checks.function),
+        group=checks.text(most=200),
+    )
+    def ingest(
+        self,
+        url: str,
+        *,
+        topic: str,
+        type: str | None = None,
+        tenant: str | None = None,
+        event_topic: str | None = None,
+        to: str | None = None,
+        data: str | None = None,
+        map: Mapper | None = None,
+        group: str = "notifykit",
+    ) -> Ingest:
+        """Return what turns the messages of a topic into events: ``async with kit.ingest(…): …``.
+
+        Each message becomes one event, however often the broker hands it out within the time that idempotency keys
+        are remembered.  It is acknowledged when the event is durable.
+
+        Args:
+            url: ``redis+stream://host`` or ``kafka://host``.
+            topic: The stream or topic to read.
+            type: Of the events; with places like ``order.{status}`` (see :class:`~notifykit.ingest.EventMapping`), and
+                so are ``tenant``, ``event_topic`` and ``to``.
+            event_topic: The topic of the events.
+            data: The path of what becomes an event's data in the message, which is a JSON object.
+            map: A function that makes the event of a message, or ``None`` to skip it; in place of ``type`` and the
+                others.
+            group: Processes with the same one share the messages.
+
+        Raises:
+            ConfigurationError: There is no feed with this scheme, or neither ``type`` nor ``map`` is given.
+            MissingExtraError: The broker's client is not installed.
+        """
+        from .brokers.feeds import feed_from_url
+        from .ingest import EventMapping, Ingest
+        from .telemetry import tell
+
+        fields = {"type": type, "topic": event_topic, "to": to, "data": data}
+        if (type is None) == (map is None) or (map is not None and any(fields.values())):
+            raise ConfigurationError("give either map= or type= with what goes with it")
+        mapper: Mapper = map or EventMapping(**fields, tenant=tenant)  # type: ignore[arg-type]
+        return Ingest(
+            feed_from_url(url, topic=topic, group=group),
+            f"{url.partition(':')[0]}:{topic}",
+            mapper,
+            self.apublish,
+            lambda event: tell(event, self._subscribers),
+            tenant=tenant if map is not None else None,
+        )
 
     # -- endpoints and subscriptions --------------------------------------------------------------------------
 
@@ -586,6 +655,7 @@ class Notifykit:
             subscribers=self._subscribers,
             opened=self._open_for,
             declared=self.catalog.get,
+            broker=broker_from_url(self._broker) if isinstance(self._broker, str) else self._broker,
         )
 
     @contextlib.asynccontextmanager
@@ -790,6 +860,7 @@ class Notifykit:
             sms=self._providers.get("sms", ""),
             push=self._providers.get("push", ""),
             chat=self._providers.get("chat", ""),
+            broker=self._broker or "",
             templates=self._templates or "",
             public_url=self.public_url or "",
             egress=self.egress,

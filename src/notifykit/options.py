@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Literal
 
 import attrs
 
+from .brokers import broker_from_url
 from .channels import routed_channel
 from .channels.accounts import Account, accounts_of
-from .environment import ALLOW, ALLOW_HTTP, ALLOW_NAMES, CHANNELS, PROVIDERS, PUBLIC_URL, TEMPLATES, switch
+from .environment import ALLOW, ALLOW_HTTP, ALLOW_NAMES, BROKER, CHANNELS, PROVIDERS, PUBLIC_URL, TEMPLATES, switch
 from .errors import ConfigurationError, MissingExtraError
 from .models import checks
 from .models.checks import field_check, optional
 from .models.event import EventType
 from .policies.admit import Limits
-from .ports import Channel, Clock, Provider, Store
+from .ports import Broker, Channel, Clock, Provider, Store
 from .stores import StoreOptions
 
 if TYPE_CHECKING:
@@ -87,6 +88,19 @@ def given_providers(given: Mapping[str, GivenProviders | None]) -> dict[str, tup
     return accounts
 
 
+def given_broker(given: str | Broker | None) -> str | Broker | None:
+    """Return the broker or its URL, by default that of the environment.
+
+    Raises:
+        ConfigurationError: It is no URL of a broker.
+    """
+    broker = os.environ.get(BROKER, "").strip() if given is None else given
+    if isinstance(broker, str) and broker:
+        with contextlib.suppress(MissingExtraError):  # which a process that only publishes need not have
+            broker_from_url(broker)
+    return broker or None
+
+
 def given_templates(given: str | os.PathLike[str] | None) -> str | None:
     """Return the folder of templates, by default that of the environment.
 
@@ -147,6 +161,11 @@ def _channel(value: object) -> str | None:
 
 def _channel_or_url(value: object) -> str | None:
     return checks.text(most=4096)(value) if isinstance(value, str) else _channel(value)
+
+
+def _broker_or_url(value: object) -> str | None:
+    text = checks.text(most=4096, empty=True)
+    return text(value) if isinstance(value, str) else checks.having("put", "receive", "ack", what="Broker")(value)
 
 
 def moment(value: object) -> str | None:
@@ -229,6 +248,7 @@ PARTS: Mapping[str, checks.Check] = {
     "event_types": checks.iterable,
     "channels": optional(checks.iterable),
     **dict.fromkeys(PROVIDERS, optional(_providers)),
+    "broker": optional(_broker_or_url),
     "templates": optional(checks.instance(str, os.PathLike)),
     "public_url": optional(checks.text(most=4096, empty=True)),
     "egress": optional(checks.instance(EgressRules)),
@@ -251,6 +271,7 @@ class KitOptions(StoreOptions, total=False):
     sms: GivenProviders | None
     push: GivenProviders | None
     chat: GivenProviders | None
+    broker: str | Broker | None
     templates: str | os.PathLike[str] | None
     public_url: str | None
     egress: EgressRules | None

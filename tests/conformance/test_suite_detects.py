@@ -12,7 +12,7 @@ import pytest
 from notifykit import StoreUnavailableError
 from notifykit.models.delivery import DeliveryState
 from notifykit.models.subscription import Subscription
-from notifykit.ports import Move
+from notifykit.ports import Move, Outstanding
 from notifykit.stores.memory import MemoryStore
 from notifykit.stores.memory.fifo import FifoGroups
 from notifykit.stores.memory.notifications import Notifications
@@ -21,6 +21,34 @@ from notifykit.testing import FakeClock, StoreSuite
 from notifykit.testing.suites.store.steps import finish
 
 DAY = timedelta(days=1)
+
+
+class HandsOverForGood(MemoryStore):
+    """Holds what it has handed over until a ticket claims it."""
+
+    async def hand_off(self, lane, limit, *, hold, **names):
+        return await super().hand_off(lane, limit, hold=hold + DAY, **names)
+
+
+class HandsOverWithoutHold(MemoryStore):
+    """Hands over what is due whenever it is asked to."""
+
+    async def hand_off(self, lane, limit, *, hold, **names):
+        return await super().hand_off(lane, limit, hold=timedelta(0), **names)
+
+
+class HandsOverEverything(MemoryStore):
+    """Counts nothing of what is out."""
+
+    async def hand_off(self, lane, limit, *, most, **names):
+        return await super().hand_off(lane, limit, most=Outstanding(999, 999, 999), **names)
+
+
+class ClaimsWhatIsNotDue(MemoryStore):
+    """Believes every ticket."""
+
+    async def claim(self, lane, limit, *, now, ids=None, **names):
+        return await super().claim(lane, limit, now=now if ids is None else now + DAY, ids=ids, **names)
 
 
 class TablesWithoutFences(Tables):
@@ -344,7 +372,7 @@ class NeverNotifies(MemoryStore):
 
 class TablesWithoutGroups(Tables):
     def _queue(self, delivery):
-        self._offer(delivery)
+        self.offer(delivery)
 
     def wait_for_planning(self, unplanned, due_at):
         unplanned.due_at = due_at
@@ -471,6 +499,14 @@ SABOTAGE: list[tuple[Callable[[], MemoryStore], str, dict[str, object]]] = [
     (ExcludesAfterLimit, "test_an_excluded_backlog_hides_nothing", {}),
     (LeavesHeld, "test_held_deliveries_are_claimed_when_their_time_comes", {}),
     (ReencodesBodies, "test_a_claim_carries_what_sending_takes", {}),
+    (HandsOverForGood, "test_what_is_handed_over_is_due_again_when_its_hold_runs_out", {}),
+    (HandsOverWithoutHold, "test_what_is_handed_over_is_due_again_when_its_hold_runs_out", {}),
+    (
+        HandsOverEverything,
+        "test_only_so_many_are_out_at_a_time",
+        {"most": Outstanding(7, 100, 100), "counts": {7}},
+    ),
+    (ClaimsWhatIsNotDue, "test_a_late_ticket_does_not_hurry_a_retry", {}),
     (DropsWhatWasSent, "test_what_arrived_is_written_with_its_plan", {}),
     (DropsWhatWasSent, "test_what_failed_waits_for_its_second_attempt", {}),
     (DropsWhatWasSent, "test_an_event_comes_with_what_was_sent", {}),

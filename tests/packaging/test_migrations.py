@@ -39,7 +39,7 @@ from notifykit.models.provider_account import ProviderAccount
 from notifykit.models.receipt import ReceiptRecord
 from notifykit.models.recipient import Recipient, TenantPreferences
 from notifykit.models.subscription import MatchQuery, Subscription
-from notifykit.ports import DeliveryFilter, Digests, Inbox, Move, Record, Settlement
+from notifykit.ports import DeliveryFilter, Digests, Inbox, Move, Outstanding, Record, Settlement
 from notifykit.stores.sql import migrate
 from notifykit.stores.sql.schema import metadata, outbox, subscription_index
 from notifykit.stores.sql.upgrade import migrate as upgrade
@@ -60,7 +60,7 @@ from tests.databases import new_database
 ACME = "acme"
 LEASE = timedelta(minutes=1)
 #: The schema that the newest migration starts from.
-BEFORE_HEAD = "0014"
+BEFORE_HEAD = "0015"
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -652,6 +652,27 @@ async def test_keys_begin_with_schema_0013(fresh_url):
         await _downgrade(fresh_url, "0010")
 
     assert [(0, True, 1)] * 2 == found
+
+
+async def test_what_is_handed_over_is_due_in_schema_0015(fresh_url):
+    """A step back makes it due as it was, because that schema knows no broker; nothing is handed over afterwards."""
+    await upgrade(fresh_url)
+    event, lane = make_event(at=at(1)), Lane("webhook", Priority.NORMAL)
+    new = make_delivery(event, due_at=at(1))
+    async with Notifykit(fresh_url, create=False) as kit:
+        await kit.store.append([event])
+        (taken,) = await kit.store.take(9, now=at(2), lease=LEASE)
+        await kit.store.settle([Settlement(taken.id, 1, [new])], now=at(2), lease=LEASE, worker="w")
+        handed = await kit.store.hand_off(lane, 9, now=at(2), hold=timedelta(days=1), most=Outstanding(9, 9, 9))
+
+    await _downgrade(fresh_url, "0015")
+    await upgrade(fresh_url)
+
+    async with Notifykit(fresh_url, create=False) as kit:
+        (found,) = await kit.store.find_deliveries(ACME, DeliveryFilter(), limit=9)
+        claims = await kit.store.claim(lane, 9, now=at(2), lease=LEASE, worker="w")
+    assert [new.id] == [ticket.delivery_id for ticket in handed] == [claim.delivery_id for claim in claims]
+    assert at(1) == found.due_at
 
 
 async def _records(kit: Notifykit) -> tuple[Endpoint, Subscription, OpenCircuit]:

@@ -78,6 +78,7 @@ OTHERS: dict[str, Any] = {
     "channel": "email",
     "address": "ada@example.org",
     "lines": [],
+    "token": "a1b2c3d4",
 }
 #: Verbs of the store that name no tenant: the engine calls them for all tenants, and no facade does.
 ENGINE_VERBS = {
@@ -85,6 +86,7 @@ ENGINE_VERBS = {
     "take": "planners serve all tenants",
     "settle": "fenced",
     "claim": "senders serve all tenants",
+    "hand_off": "relays serve all tenants",
     "record": "fenced",
     "extend": "fenced",
     "rescue": "any janitor's duty",

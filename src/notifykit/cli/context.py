@@ -69,6 +69,11 @@ class Context:
         listed = [url.strip() for url in os.environ.get(CHANNELS, "").split(",") if url.strip()]
         return [*listed, *getattr(self.args, "channels", ())]
 
+    @property
+    def broker(self) -> str | None:
+        """The URL of the broker that the command line names."""
+        return getattr(self.args, "broker", None)
+
     def kit(self, *, create: bool = False) -> Notifykit:
         """Return a kit that is not open yet.
 
@@ -86,10 +91,10 @@ class Context:
                 "give --url sqlite:///file.db or postgresql://user@host/database"
             )
         if not self.is_sqlite:
-            return Notifykit(self.url, egress=egress, channels=self.channels())
+            return Notifykit(self.url, egress=egress, channels=self.channels(), broker=self.broker)
         if not create:
             self._need_file()
-        return Notifykit(self.url, egress=egress, channels=self.channels(), create=create)
+        return Notifykit(self.url, egress=egress, channels=self.channels(), broker=self.broker, create=create)
 
     @property
     def is_sqlite(self) -> bool:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .context import Context
 
 LANES = ("high", "normal", "low")
-ROLES = ("plan", "send", "clean")
+ROLES = ("plan", "relay", "send", "clean")
 
 
 def add(commands: Commands) -> None:
@@ -63,7 +63,20 @@ def add(commands: Commands) -> None:
         metavar="URL",
         help="deliver over this channel, too, such as toy://; repeatable (NOTIFYKIT_CHANNELS)",
     )
-    parser.add_argument("--roles", type=_roles, metavar="ROLE,…", help="the roles of these processes (plan,send,clean)")
+    parser.add_argument(
+        "--broker",
+        metavar="URL",
+        help="what carries tickets of due deliveries to workers, such as redis://localhost (NOTIFYKIT_BROKER)",
+    )
+    parser.add_argument(
+        "--hold",
+        type=inputs.duration,
+        metavar="TIME",
+        help="with a broker, when a delivery whose ticket was lost is handed over again (30s)",
+    )
+    parser.add_argument(
+        "--roles", type=_roles, metavar="ROLE,…", help="the roles of these processes (plan,relay,send,clean)"
+    )
 
 
 def _concurrency(text: str) -> dict[str, int]:
@@ -90,7 +103,7 @@ def settings_of(args: Any) -> DispatchSettings:
     from ..dispatch.settings import DispatchSettings
     from ..models.delivery import Priority
 
-    names = ("batch", "prefetch", "lease", "poll", "grace", "retention", "roles")
+    names = ("batch", "prefetch", "lease", "hold", "poll", "grace", "retention", "roles")
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     if args.batch is not None and args.prefetch is None:
         given["prefetch"] = max(args.batch, DispatchSettings().prefetch)
@@ -99,6 +112,8 @@ def settings_of(args: Any) -> DispatchSettings:
         given["concurrency"] = {**DispatchSettings().concurrency, **chosen}
     if given.get("poll") == timedelta(0):
         raise UsageError("--poll must be longer than 0; the default is 1s")
+    if given.get("hold") == timedelta(0):
+        raise UsageError("--hold must be longer than 0; the default is 30s")
     return DispatchSettings(**given)
 
 
@@ -113,7 +128,7 @@ def run(context: Context) -> int:
 
 async def _run_here(context: Context, settings: DispatchSettings) -> int:
     stop = asyncio.Event()
-    signals = Signals(stop.set, _die)
+    signals = Signals(stop.set, die)
     with signals:
         await serve(context.kit(create=True), settings, ready=lambda: _ready(context, [os.getpid()]), stop=stop)
     return signals.exit_code
@@ -125,7 +140,7 @@ async def _supervise(context: Context, settings: DispatchSettings) -> int:
 
     async with context.open(create=True):
         pass  # creates the tables once, and reports an unavailable store once
-    orders = encode(context.url, context.egress(), settings, context.verbose, context.channels())
+    orders = encode(context.url, context.egress(), settings, context.verbose, context.channels(), broker=context.broker)
     supervisor = Supervisor(orders, context.args.processes, context.out.note)
     signals = Signals(supervisor.stop, supervisor.kill)
     with signals:
@@ -177,7 +192,7 @@ class Signals:
             self._kill()
 
 
-def _die() -> None:
+def die() -> None:
     """End this process now with SIGTERM's default action."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGTERM)

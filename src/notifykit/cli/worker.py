@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..dispatch.settings import DispatchSettings
     from ..options import EgressRules
 
-_DURATIONS = ("lease", "max_timeout", "lease_margin", "poll", "grace", "retention", "idempotency_window")
+_DURATIONS = ("lease", "hold", "max_timeout", "lease_margin", "poll", "grace", "retention", "idempotency_window")
 
 
 def encode(
@@ -35,11 +35,13 @@ def encode(
     channels: Sequence[str] = (),
     *,
     email: str | None = None,
+    broker: str | None = None,
 ) -> bytes:
     """Return the line with the configuration of a worker.
 
     Args:
         email: The provider of e-mails; by default what the environment says.
+        broker: The broker's URL; by default what the environment says.
     """
     from ..codec import dumps, unstructure
 
@@ -48,6 +50,7 @@ def encode(
         "egress": unstructure(egress),
         "channels": [*channels],
         "email": email,
+        "broker": broker,
         "settings": unstructure(settings),
         "verbose": verbose,
     }
@@ -93,6 +96,7 @@ async def _work(orders: Mapping[str, Any], lifeline: FileIO) -> None:
         egress=structure(orders["egress"], EgressRules),
         channels=orders["channels"],
         email=orders["email"],
+        broker=orders["broker"],
     )
     settings = structure(orders["settings"], DispatchSettings)
     try:

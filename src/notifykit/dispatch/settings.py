@@ -41,6 +41,8 @@ def _lanes(value: object) -> str | None:
     return checks.mapping(checks.text(most=200), checks.instance(LaneSettings), most=10_000)(value)
 
 
+#: What a process may do.
+ROLES = ("plan", "relay", "send", "clean")
 _MAX_UNPROVEN = 4096
 _COUNT = checks.whole(1, 1_000_000)
 _checked = partial(checks.field_check, refusal=ConfigurationError)
@@ -51,7 +53,8 @@ _SETTINGS: Mapping[str, checks.Check] = {
     "prefetch": _COUNT,
     "max_unproven": checks.whole(0, 1_000_000),
     "lanes": _lanes,
-    **dict.fromkeys(("lease", "max_timeout", "lease_margin", "poll", "idempotency_window"), _DURATION),
+    "tickets": _COUNT,
+    **dict.fromkeys(("lease", "hold", "max_timeout", "lease_margin", "poll", "idempotency_window"), _DURATION),
     **dict.fromkeys(("grace", "retention", "patience"), checks.duration(timedelta(0))),
     "max_abandoned": checks.whole(1, 1000),
     "sms_caps": checks.mapping(_country, checks.instance(Throttle), most=300),
@@ -88,6 +91,8 @@ class DispatchSettings:
             and at most 4,096; with 0 all attempts are counted alike.
         lanes: What single lanes have instead, by their names: ``email``, ``email:high``.
         lease: How long a claim is valid unless extended.
+        hold: With a broker: after how long a delivery whose ticket was lost is handed to the broker again.
+        tickets: With a broker: how many deliveries of each lane are handed over and not claimed at the most.
         max_timeout: How long an attempt may take; an endpoint's own deadline is cut to it.
         lease_margin: How much longer than that a lease must be at least: for the write of the
             result, and for clocks that differ.
@@ -97,7 +102,8 @@ class DispatchSettings:
         retention: How long ended deliveries and their events are kept.
         idempotency_window: How long an idempotency key is remembered.
         patience: An endpoint that has only failed for this long is disabled.
-        roles: ``plan``, ``send``, ``clean``: what this process does.
+        roles: ``plan``, ``relay``, ``send``, ``clean``: what this process does.  Without a broker ``relay`` is nothing
+            to do.
         sms_caps: How many text messages the people of each tenant get, by country (ISO 3166-1); ``*`` counts for each
             country that is not named.
     """
@@ -110,6 +116,8 @@ class DispatchSettings:
     max_unproven: int = attrs.field(factory=_affordable)
     lanes: Mapping[str, LaneSettings] = attrs.field(factory=dict)
     lease: timedelta = timedelta(seconds=60)
+    hold: timedelta = timedelta(seconds=30)
+    tickets: int = 2000
     max_timeout: timedelta = timedelta(seconds=30)
     lease_margin: timedelta = timedelta(seconds=10)
     poll: timedelta = timedelta(seconds=1)
@@ -118,7 +126,7 @@ class DispatchSettings:
     retention: timedelta = timedelta(days=30)
     idempotency_window: timedelta = timedelta(hours=48)
     patience: timedelta = timedelta(days=5)
-    roles: frozenset[str] = frozenset({"plan", "send", "clean"})
+    roles: frozenset[str] = frozenset(ROLES)
     sms_caps: Mapping[str, Throttle] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
@@ -127,8 +135,8 @@ class DispatchSettings:
             raise ConfigurationError("; ".join(wrong))
         if min(self.max_timeout, self.lease_margin) <= timedelta(0):
             raise ConfigurationError("max_timeout and lease_margin must be longer than nothing")
-        if self.poll <= timedelta(0):
-            raise ConfigurationError("poll must be longer than nothing")
+        if min(self.poll, self.hold) <= timedelta(0):
+            raise ConfigurationError("poll and hold must be longer than nothing")
         if self.lease < self.max_timeout + self.lease_margin:
             raise ConfigurationError(
                 f"lease is {self.lease.total_seconds():g} s; it must be at least "
@@ -139,8 +147,8 @@ class DispatchSettings:
             raise ConfigurationError(f"batch ({self.batch}) must be between 1 and prefetch ({self.prefetch})")
         if self.idempotency_window < timedelta(hours=24):
             raise ConfigurationError("idempotency_window must be at least 24 hours")
-        if unknown := set(self.roles) - {"plan", "send", "clean"}:
-            raise ConfigurationError(f"unknown roles: {', '.join(sorted(unknown))}; known: plan, send, clean")
+        if unknown := set(self.roles) - set(ROLES):
+            raise ConfigurationError(f"unknown roles: {', '.join(sorted(unknown))}; known: {', '.join(ROLES)}")
 
     def lane(self, lane: Lane) -> LaneSettings:
         """Return the settings of one lane."""

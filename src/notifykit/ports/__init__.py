@@ -6,6 +6,9 @@ suites in :mod:`notifykit.testing` prove that they do.
 
 from ..models.delivery import Claim as Claim
 from ..models.delivery import Lane as Lane
+from .broker import Broker as Broker
+from .broker import Received as Received
+from .broker import Ticket as Ticket
 from .channel import AddressedChannel as AddressedChannel
 from .channel import Channel as Channel
 from .channel import ChecksConnection as ChecksConnection
@@ -18,6 +21,8 @@ from .channel import RendersInApp as RendersInApp
 from .channel import RendersPush as RendersPush
 from .channel import RendersSms as RendersSms
 from .clock import Clock as Clock
+from .feed import Feed as Feed
+from .feed import Message as Message
 from .inbox import Inbox as Inbox
 from .routing import CircuitStates as CircuitStates
 from .routing import RoutesDeliveries as RoutesDeliveries
@@ -38,6 +43,7 @@ from .values import DeliveryFilter as DeliveryFilter
 from .values import EventFilter as EventFilter
 from .values import Move as Move
 from .values import NextDue as NextDue
+from .values import Outstanding as Outstanding
 from .values import Record as Record
 from .values import Rewrapped as Rewrapped
 from .values import Settlement as Settlement

@@ -17,12 +17,14 @@ from ..models.delivery import (
 from ..models.event import StoredEvent, TakenEvent
 from ..models.receipt import ReceiptMatch, ReceiptRecord
 from ..models.subscription import Match, MatchQuery, TenantConfig
+from .broker import Ticket
 from .values import (
     Appended,
     DeliveryFilter,
     EventFilter,
     Move,
     NextDue,
+    Outstanding,
     Record,
     Rewrapped,
     Settlement,
@@ -102,14 +104,35 @@ class Queue(Protocol):
         exclude: Collection[str] = (),
         exclude_tenants: Collection[str] = (),
         only: Collection[str] | None = None,
+        ids: Collection[str] | None = None,
     ) -> list[Claim]:
         """Lease up to ``limit`` due deliveries of ``lane``.
 
         None of them is to a subscriber in ``exclude`` or of a tenant in ``exclude_tenants``; with ``only`` all of
-        them are to subscribers that it names.
+        them are to subscribers that it names.  With ``ids`` all of them are named there, and those that are handed
+        over (see :meth:`hand_off`) count as due; without it they do not.
 
         Of the open deliveries to a subscriber with the same ordering key only the one with
         the smallest id is handed out: it must end before the next one may start.
+        """
+        ...
+
+    async def hand_off(
+        self,
+        lane: Lane,
+        limit: int,
+        *,
+        now: datetime,
+        hold: timedelta,
+        most: Outstanding,
+        exclude: Collection[str] = (),
+        exclude_tenants: Collection[str] = (),
+    ) -> list[Ticket]:
+        """Hand over up to ``limit`` due deliveries of ``lane``, which would be claimed otherwise; return their tickets.
+
+        A delivery that was handed over is not due before its hold has run out, at ``now + hold``.  Then it is as due
+        as it was: it is claimed or handed over again.  Until then only a claim by its id gets it.  No more than
+        ``most`` are handed over at a time, or a few more if several processes call at once.
         """
         ...
 

@@ -59,6 +59,20 @@ class Record(NamedTuple):
     digest: DigestEntry | None = None
 
 
+class Outstanding(NamedTuple):
+    """How many deliveries may be handed over to a relay at a time, not counting those whose hold has run out.
+
+    Attributes:
+        lane: Of one lane.
+        tenant: Of one tenant in a lane.
+        subscriber: To one subscriber in a lane.
+    """
+
+    lane: int
+    tenant: int
+    subscriber: int
+
+
 class Settlement(NamedTuple):
     """The plan of one event (or of one page of it).
 
@@ -218,7 +232,7 @@ class StoreStats(NamedTuple):
     """How much work waits, for health checks.  Counts stop at 10,000.
 
     Attributes:
-        oldest_due: Since when the most overdue row waits.
+        oldest_due: Since when the most overdue row waits, those included that are handed over to a broker.
     """
 
     unplanned: int

@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from .recording import SentRequest as SentRequest
     from .smtp import FakeSmtpServer as FakeSmtpServer
     from .smtp import ReceivedMail as ReceivedMail
+    from .suites.broker import BrokerFeatures as BrokerFeatures
+    from .suites.broker import BrokerSuite as BrokerSuite
     from .suites.digests import DigestSuite as DigestSuite
     from .suites.inbox import InboxSuite as InboxSuite
     from .suites.provider import ProviderSuite as ProviderSuite
@@ -78,6 +80,7 @@ _HOMES = {
     **dict.fromkeys(("RecordingChannel", "RecordingProvider", "SentMessage", "SentRequest"), ".recording"),
     "InboxSuite": ".suites.inbox",
     **dict.fromkeys(("FakeSmtpServer", "ReceivedMail"), ".smtp"),
+    **dict.fromkeys(("BrokerFeatures", "BrokerSuite"), ".suites.broker"),
     "DigestSuite": ".suites.digests",
     "ProviderSuite": ".suites.provider",
     **dict.fromkeys(("StoreFeatures", "StoreSuite"), ".suites.store"),

@@ -194,9 +194,24 @@ class Site:
 
         asyncio.run(publish())
 
-    def worker(self, failpoints: str = "", *, wait: bool = True, max_pages: int | None = None, **settings: Any) -> Role:
-        """Start a worker."""
-        options = {"url": self.via, "settings": {**SETTINGS, **settings}, "max_pages": max_pages}
+    def worker(
+        self,
+        failpoints: str = "",
+        *,
+        wait: bool = True,
+        max_pages: int | None = None,
+        broker: str | None = None,
+        unruly: bool = False,
+        **settings: Any,
+    ) -> Role:
+        """Start a worker; an ``unruly`` broker loses, repeats and reorders tickets."""
+        options = {
+            "url": self.via,
+            "settings": {**SETTINGS, **settings},
+            "max_pages": max_pages,
+            "broker": broker,
+            "unruly": unruly,
+        }
         return self._start("worker", options, failpoints, wait)
 
     def publisher(

@@ -242,6 +242,28 @@ def tenant_filter_removed() -> None:
 
 
 @fault
+def relay_without_hold() -> None:
+    """What was handed to the broker is never handed over again."""
+    rewrite("dispatch.relay:Relay.turn", ("hold=settings.hold,", "hold=settings.hold * 10_000,"))
+
+
+@fault
+def relay_holds_nothing() -> None:
+    """What was handed to the broker is handed over again at once."""
+    rewrite("dispatch.relay:Relay.turn", ("hold=settings.hold,", "hold=settings.hold * 0,"))
+
+
+@fault
+def acknowledged_before_claim() -> None:
+    """A ticket is acknowledged before its delivery was claimed."""
+    rewrite(
+        "dispatch.sending.broker_source:BrokerSource.turn",
+        ("    try:\n", "    self.intake.done(taken)\n    try:\n"),
+        ("        self.intake.put_back(self.lane, taken)\n", ""),
+    )
+
+
+@fault
 def no_versions() -> None:
     """A save replaces the record, whatever its version."""
     rewrite("stores.sql.records:save_row", (", table.c.version == version", ""))

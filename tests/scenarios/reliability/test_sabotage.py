@@ -12,17 +12,21 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests import report
 from tests.scenarios.reliability.forks import ROOT
+from tests.services import running
 
 from .checker import Database
 from .conftest import Databases
 from .crash_cases import CASES
 from .processes import Receiver, Site
+from .proxy import FaultProxy
 from .sabotage import FAULTS, VARIABLE
+from .test_brokers import Carrier, drained_after_a_wipe
 from .test_crash_points import run
 from .test_digests import collect_under_kills
 from .test_kills import pause_under_load, poison_under_way
@@ -111,6 +115,16 @@ def digests_under_kills(bench: Bench) -> set[str]:
     return {f"digests: {name}" for name in ("lost", "twice", "open_twice") if found[name]}
 
 
+def wiped_broker(bench: Bench) -> set[str]:
+    """Detect it where a broker loses its tickets."""
+    with running("redis") as redis_url, FaultProxy("127.0.0.1", urlsplit(redis_url).port or 6379) as proxy:
+        carrier = Carrier(redis_url, proxy)
+        with bench.databases() as url, bench.site(url) as site:
+            arrives = drained_after_a_wipe(site, carrier, seconds=10)
+        carrier.wipe()
+    return set() if arrives else {"a wiped broker: lost"}
+
+
 def other_tests(*chosen: str) -> Detector:
     """Detect it with tests of another suite, which pass without the fault."""
 
@@ -151,6 +165,9 @@ DETECTORS: dict[str, tuple[str, Detector]] = {
     "dedupe_in_memory": ("both", crash("pub.committed-publisher")),
     "body_reserialised": ("sqlite", crash("res.committed-retry_set")),
     "tenant_filter_removed": ("", other_tests("tests/conformance/test_sqlite_store.py", "-k", "stranger")),
+    "relay_without_hold": ("sqlite", wiped_broker),
+    "relay_holds_nothing": ("", other_tests("tests/unit/dispatch/test_broker.py", "-k", "wiped")),
+    "acknowledged_before_claim": ("", other_tests("tests/unit/dispatch/test_broker.py", "-k", "acknowledged")),
     "no_versions": ("both", concurrent_changes),
     "uncertain_sms_repeated": ("", other_tests("tests/scenarios/test_provider_routing.py", "-k", "60_messages-half")),
     "guard_first_address_only": ("", other_tests("tests/unit/channels/test_guard.py")),

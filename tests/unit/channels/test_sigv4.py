@@ -9,7 +9,7 @@ from botocore import auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from notifykit.channels.sigv4 import AwsCredentials, signed_headers
+from notifykit.signing.sigv4 import AwsCredentials, signed_headers
 
 NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"

@@ -22,11 +22,11 @@ from ...models.delivery import Claim
 from ...models.destination import Destination
 from ...models.messages import EmailMessage, Message
 from ...models.outcome import Outcome
+from ...signing.sigv4 import AwsCredentials, signed_headers
 from ..http_answers import Code, HttpAnswer, Meaning
 from ..http_provider import BULK_OPTIONS, BulkPart, BulkVendor, HttpRequest, http_channel
 from ..messages import MessageChannel
 from ..provider_url import parse_provider_url
-from ..sigv4 import AwsCredentials, signed_headers
 from .address import Mailbox, canonical_address
 from .mime import write
 from .parts import Parts, parts_in, parts_of, request_of, sender_of

@@ -20,11 +20,11 @@ from ...models.delivery import Claim
 from ...models.destination import Destination
 from ...models.messages import Message
 from ...models.outcome import Outcome
+from ...signing.sigv4 import AwsCredentials, signed_headers
 from ..http_answers import Code, HttpAnswer, Meaning
 from ..http_provider import HttpRequest, Vendor
 from ..messages import MessageChannel
 from ..provider_url import parse_provider_url
-from ..sigv4 import AwsCredentials, signed_headers
 from .account import OPTIONS, SmsAccount, Text, meaning_of
 
 if TYPE_CHECKING:

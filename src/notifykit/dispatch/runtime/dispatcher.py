@@ -11,7 +11,7 @@ import math
 import os
 import random
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -26,7 +26,7 @@ from ...models.delivery import Lane, Priority
 from ...models.destination import Destination
 from ...models.ids import new_id
 from ...policies.retry import Rng
-from ...ports import Channel, Clock, Store
+from ...ports import Broker, Channel, Clock, Store
 from ...telemetry import (
     LoopFailed,
     SendingPaused,
@@ -45,8 +45,12 @@ from ..operational_events import OperationalEvents
 from ..people import DeclaredTypes, People
 from ..planning.planner import Planner
 from ..receipts import Receipts
+from ..relay import Relay
+from ..round_robin import PollResult
 from ..sending.backlog import Backlog
+from ..sending.broker_source import BrokerSource
 from ..sending.circuits import Circuits
+from ..sending.intake import Intake
 from ..sending.leases import Leases
 from ..sending.pool import SenderPool
 from ..sending.recorder import Recorder
@@ -86,6 +90,8 @@ class Dispatcher:
         subscribers: Callables that get every telemetry event; the log is always one of them.
         opened: Keeps the store open while the dispatcher runs; without it the store must be open already.
         declared: Returns an event type that this program declares, for one that is not stored (yet).
+        broker: Carries tickets from the relay to workers; without it workers claim what is due themselves.  The
+            dispatcher disconnects it when it ends.
     """
 
     def __init__(
@@ -99,6 +105,7 @@ class Dispatcher:
         subscribers: Sequence[Subscriber] = (),
         opened: Callable[[Dispatcher], AbstractAsyncContextManager[None]] | None = None,
         declared: DeclaredTypes = lambda _: None,
+        broker: Broker | None = None,
     ) -> None:
         self.settings = settings or DispatchSettings()
         self._store = store
@@ -120,6 +127,7 @@ class Dispatcher:
         )
         self._opened = opened or _asked(store)
         self._declared = declared
+        self._broker = broker
         self._keeping = AsyncExitStack()
         self._serving: asyncio.Task[None] | None = None
         self._outdated: NewerSchemaError | None = None
@@ -139,10 +147,11 @@ class Dispatcher:
         self._operational = OperationalEvents(self._directory)
         self._invalidation = Invalidation(context, self._operational)
         self._circuits = Circuits(context, self._operational, self._allow, self._invalidate)
-        lanes = [Lane(channel, priority) for channel in self._channels for priority in Priority]
-        if "send" not in settings.roles:
-            lanes = []
-        self._loops = Loops(context, self._schedule, self._stop, self._retire, lanes)
+        every = [Lane(channel, priority) for channel in self._channels for priority in Priority]
+        lanes = every if "send" in settings.roles else []
+        self._relayed = every if "relay" in settings.roles and self._broker is not None else []
+        relayed = None if self._broker is None else self._relayed
+        self._loops = Loops(context, self._schedule, self._stop, self._retire, lanes, relayed)
         self._pool = SenderPool()
         self.backlogs: dict[tuple[str, Priority], Backlog] = {}
         self._refill = TokenRefill(context, self._directory, self.backlogs)
@@ -150,6 +159,13 @@ class Dispatcher:
         self._senders: list[Sender] = []
         for lane in lanes:
             self._build_lane(lane)
+        self._intake: Intake | None = None
+        self._relay: Relay | None = None
+        if self._broker is not None:
+            self._relay = Relay(context, self._broker, self.backlogs)
+            self._intake = Intake(context, self._broker, self.backlogs, self._loops.wake_source)
+        for lane in lanes:
+            self._sources.append(self._source(lane, self.backlogs[lane]))
         self._planner = Planner(
             context,
             self._directory,
@@ -167,18 +183,6 @@ class Dispatcher:
             self.settings.lane(lane),
             lambda: self._loops.wake_source(lane),
             self._refill.shortage.set,
-        )
-        self._sources.append(
-            StoreSource(
-                lane,
-                self._context,
-                backlog,
-                self._directory,
-                self._people,
-                self._leases,
-                self._circuits,
-                self._recorder,
-            )
         )
         sender = Sender(
             lane,
@@ -198,6 +202,19 @@ class Dispatcher:
         )
         backlog.on_ready = partial(self._pool.call, sender)  # a function of our own would cost as much as the call
         self._senders.append(sender)
+
+    def _source(self, lane: Lane, backlog: Backlog) -> Source:
+        parts = (
+            lane,
+            self._context,
+            backlog,
+            self._directory,
+            self._people,
+            self._leases,
+            self._circuits,
+            self._recorder,
+        )
+        return StoreSource(*parts) if self._intake is None else BrokerSource(*parts, intake=self._intake)
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -271,6 +288,10 @@ class Dispatcher:
         if "plan" in roles:
             worked |= await self._planner.turn() > 0
         await self._send_held()
+        for lane in self._relayed:
+            worked |= await self._relay_turn(lane)() > 0
+        if self._intake is not None and self._sources:
+            worked |= await self._intake.receive() > 0
         for source in self._sources:
             if source.backlog.room():  # there is none while the process pauses sending
                 worked |= await source.turn() > 0
@@ -338,11 +359,18 @@ class Dispatcher:
                         intake.start_soon(self._loops.bypass, self._planner.bypass)
                     for source in self._sources:
                         intake.start_soon(self._loops.claim, source.lane, source.turn)
+                    for lane in self._relayed:
+                        intake.start_soon(self._loops.relay, lane, self._relay_turn(lane))
                     listening = anyio.CancelScope()
-                    if self._sources or "plan" in roles:
-                        intake.start_soon(self._listen, listening)
+                    if self._sources or self._relayed or "plan" in roles:
+                        intake.start_soon(self._in, listening, self._loops.listen)
+                    receiving = anyio.CancelScope()
+                    if self._intake is not None and self._sources:
+                        tools.start_soon(self._intake.acknowledge)
+                        intake.start_soon(self._in, receiving, self._intake.run)
                     await self._stop.wait()
                     listening.cancel()
+                    receiving.cancel()
                     end = anyio.current_time() + self.settings.grace.total_seconds()
                     intake.cancel_scope.deadline = end  # for a loop that waits for a database that is away
                 await self._drain(end)
@@ -352,11 +380,14 @@ class Dispatcher:
                 await self._recorder.flush()
             tools.cancel_scope.cancel()
         self._resume_sending()
-        for channel in self._channels.values():
+        closing: list[tuple[str, Channel | Broker]] = [*self._channels.items()]
+        if self._broker is not None:
+            closing.append(("broker", self._broker))
+        for name, one in closing:
             try:
-                await channel.aclose()
+                await one.aclose()
             except Exception as error:  # the others are closed all the same
-                self._emit(LoopFailed(loop=f"close {channel.name}", error=why(error), pause=timedelta(0)))
+                self._emit(LoopFailed(loop=f"close {name}", error=why(error), pause=timedelta(0)))
 
     async def _drain(self, end: float) -> None:
         """Give back what was not started and wait for what was, until ``end`` at the latest."""
@@ -367,14 +398,21 @@ class Dispatcher:
                 sender.release(claim, now)
         self._recorder.eager_sends.finish()  # what is cut off must stay leased
         with anyio.CancelScope(deadline=end):
+            if self._intake is not None:
+                await self._intake.give_back()
             while any(backlog.in_flight for backlog in self.backlogs.values()):
                 await asyncio.sleep(0.01)
 
     # -- loops -----------------------------------------------------------------------------------
 
-    async def _listen(self, scope: anyio.CancelScope) -> None:
+    @staticmethod
+    async def _in(scope: anyio.CancelScope, loop: Callable[[], Awaitable[None]]) -> None:
         with scope:
-            await self._loops.listen()
+            await loop()
+
+    def _relay_turn(self, lane: Lane) -> Callable[[], Awaitable[PollResult]]:
+        assert self._relay is not None, "lanes are relayed to a broker"
+        return partial(self._relay.turn, lane)
 
     async def _sweep(self) -> None:
         """If there is any work, wake every loop without a notification, and end leases of workers that were lost."""

@@ -39,6 +39,7 @@ class Loops:
         stop: Set when the dispatcher stops.
         retire: Called when the tables have become newer than this process knows.
         lanes: Those that this process sends.
+        relayed: Those whose due deliveries it hands to a broker; ``None`` without one: then the sources claim them.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Loops:
         stop: asyncio.Event,
         retire: Callable[[NewerSchemaError], None],
         lanes: Iterable[Lane],
+        relayed: Iterable[Lane] | None = None,
     ) -> None:
         self._store = context.store
         self._clock = context.clock
@@ -59,6 +61,9 @@ class Loops:
         self._planner = asyncio.Event()
         self._bypass = asyncio.Event()
         self._sources = {lane: asyncio.Event() for lane in lanes}
+        self._relays = {lane: asyncio.Event() for lane in relayed or ()}
+        #: The loops that take what is due in a lane.
+        self._takers = self._sources if relayed is None else self._relays
 
     # -- wake-ups --------------------------------------------------------------------------------
 
@@ -66,6 +71,8 @@ class Loops:
         """Wake every loop."""
         self.wake_planner()
         self.wake_sources()
+        for wakeup in self._relays.values():
+            wakeup.set()
 
     def wake_planner(self) -> None:
         """Wake the loops of the planner."""
@@ -94,6 +101,10 @@ class Loops:
     async def claim(self, lane: Lane, turn: Callable[[], Awaitable[PollResult]]) -> None:
         """Poll the source of a lane."""
         await self._turns(f"claim {lane}", turn, self._sources[lane])
+
+    async def relay(self, lane: Lane, turn: Callable[[], Awaitable[PollResult]]) -> None:
+        """Poll the relay for what is due in a lane."""
+        await self._turns(f"relay {lane}", turn, self._relays[lane])
 
     async def _turns(
         self,
@@ -178,6 +189,6 @@ class Loops:
         if notified or is_due:
             self.wake_planner()
         for lane, at in due.lanes.items():
-            if at <= now and lane in self._sources:
-                self.wake_source(lane)
+            if at <= now and (taker := self._takers.get(lane)) is not None:
+                taker.set()
         return is_due

@@ -110,11 +110,7 @@ class StoreSource:
         limit = min(max(self._least, room // 2), self._tenants.batch_size, self.context.settings.batch)
         if self.recorder.hurried():
             limit = min(limit, max(self._least, self._tenants.fits(_LATENCY_TARGET)))
-        self._probed = {
-            key: subscriber_id
-            for key, subscriber_id in self._probed.items()
-            if self.circuits.is_probed(key) and self.backlog.holds(subscriber_id)
-        }
+        self._forget_probes()
         exclude_tenants = [*full_tenants, *self._tenants.throttled]
         started = time.monotonic()
         claims = await self.context.store.claim(
@@ -135,6 +131,14 @@ class StoreSource:
             if not exclude_tenants:  # of excluded tenants no subscriber has had its turn
                 self._subscribers.note((claim.subscriber_id for claim in claims), limit=limit, took=took)
         return await self._apart(claims)
+
+    def _forget_probes(self) -> None:
+        """Forget the probes of circuits that are over."""
+        self._probed = {
+            key: subscriber_id
+            for key, subscriber_id in self._probed.items()
+            if self.circuits.is_probed(key) and self.backlog.holds(subscriber_id)
+        }
 
     async def _sendable(self, claims: list[Claim]) -> list[tuple[Claim, Destination | Exception | None]]:
         """Return the claims that may be sent now, as far as that is known of people's, with their destinations."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from heapq import merge
@@ -13,7 +14,7 @@ from anyio.lowlevel import checkpoint
 
 from ...models.delivery import FINAL_STATES, Attempt, Claim, Delivery, DeliveryState, Lane
 from ...models.receipt import UNCERTAIN, ReceiptMatch, ReceiptRecord, with_receipts
-from ...ports import DeliveryFilter, Move, Record
+from ...ports import DeliveryFilter, Move, Outstanding, Record, Ticket
 from .notifications import Notifications
 from .planned import collect_claimed
 from .tables import WAITING, Row, Tables
@@ -36,13 +37,63 @@ class MemoryDeliveries:
         exclude: Collection[str] = (),
         exclude_tenants: Collection[str] = (),
         only: Collection[str] | None = None,
+        ids: Collection[str] | None = None,
     ) -> list[Claim]:
         await checkpoint()
         queue = self._tables.waiting.get(lane)
         if queue is None:
             return []
-        ids = queue.deal(limit, now=now, exclude=exclude, exclude_tenants=exclude_tenants, only=only)
+        if ids is None:
+            ids = queue.deal(limit, now=now, exclude=exclude, exclude_tenants=exclude_tenants, only=only)
+        else:
+            named = (row.delivery for id_ in ids if (row := self._tables.rows.get(id_)) is not None)
+            meant = (
+                delivery.id
+                for delivery in named
+                if self._tables.is_claimable(delivery, lane, now)
+                and delivery.subscriber_id not in exclude
+                and delivery.tenant not in exclude_tenants
+                and (only is None or delivery.subscriber_id in only)
+            )
+            ids = list(islice(meant, limit))
         return [self._claim(self._tables.rows[id_], now, now + lease, worker) for id_ in ids]
+
+    async def hand_off(
+        self,
+        lane: Lane,
+        limit: int,
+        *,
+        now: datetime,
+        hold: timedelta,
+        most: Outstanding,
+        exclude: Collection[str] = (),
+        exclude_tenants: Collection[str] = (),
+    ) -> list[Ticket]:
+        await checkpoint()
+        tables = self._tables
+        queue = tables.waiting.get(lane)
+        if queue is None:
+            return []
+        out = [tables.rows[id_].delivery for id_, until in tables.handed.items() if until > now]
+        out = [delivery for delivery in out if lane == (delivery.channel, delivery.priority)]
+        subscribers, tenants = (Counter(getattr(each, name) for each in out) for name in ("subscriber_id", "tenant"))
+        dealt = queue.deal(
+            min(limit, max(most.lane - len(out), 0)),
+            now=now,
+            exclude={*exclude, *(name for name, count in subscribers.items() if count >= most.subscriber)},
+            exclude_tenants={*exclude_tenants, *(name for name, count in tenants.items() if count >= most.tenant)},
+        )
+        tickets = []
+        for id_ in dealt:
+            delivery = tables.rows[id_].delivery
+            if subscribers[delivery.subscriber_id] >= most.subscriber or tenants[delivery.tenant] >= most.tenant:
+                tables.offer(delivery)
+                continue
+            subscribers[delivery.subscriber_id] += 1
+            tenants[delivery.tenant] += 1
+            tables.hand_over(delivery, now + hold)
+            tickets.append(Ticket(id_, lane, delivery.tenant, delivery.subscriber_id))
+        return tickets
 
     def _claim(self, row: Row, now: datetime, until: datetime, worker: str) -> Claim:
         delivery = self._tables.move(row, state=DeliveryState.SENDING, reason=None)

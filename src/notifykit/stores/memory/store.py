@@ -96,7 +96,9 @@ class MemoryStore(MemoryOutbox, MemoryRecords, MemoryLimits, MemoryInbox):
         counts = self._tables.counts
         # An event that is being planned is still due: without it the store would seem idle for a moment.
         unplanned = (event.event.due_at for event in self._tables.outbox.values())
-        oldest = min((due for due in ((await self.next_due()).first, *unplanned) if due is not None), default=None)
+        handed = (self._tables.rows[id_].delivery.due_at for id_ in self._tables.handed)
+        first = (await self.next_due()).first
+        oldest = min((due for due in (first, *unplanned, *handed) if due is not None), default=None)
         return StoreStats(
             unplanned=min(len(self._tables.outbox), _COUNT_CAP),
             waiting=min(sum(counts[state] for state in WAITING), _COUNT_CAP),

@@ -137,6 +137,8 @@ class Tables:
             StoredTemplate: {},
             ApiKey: {},
         }
+        #: Until when deliveries are handed over to a relay.
+        self.handed: dict[str, datetime] = {}
         self.digests = MemoryDigests()
         self.receipts = MemoryReceipts()
         self.match_keys: defaultdict[tuple[str, MatchKey], list[str]] = defaultdict(list)
@@ -239,6 +241,7 @@ class Tables:
     def move(self, row: Row, **changes: Any) -> Delivery:
         """Give a delivery another state; return it."""
         self.counts[row.delivery.state] -= 1
+        self.handed.pop(row.delivery.id, None)
         row.delivery = attrs.evolve(row.delivery, **changes)
         self.counts[row.delivery.state] += 1
         self._queue(row.delivery)
@@ -284,7 +287,7 @@ class Tables:
     def _queue(self, delivery: Delivery) -> None:
         """Offer a delivery to claims if it waits; with an ordering key, offer the head of its FIFO group."""
         if delivery.ordering_key is None:
-            self._offer(delivery)
+            self.offer(delivery)
             return
         group = (delivery.subscriber_id, delivery.ordering_key)
         before = self._sending.head(group)
@@ -296,15 +299,33 @@ class Tables:
         if before is not None and before != head:
             self._withdraw(self.rows[before].delivery)
         if head is not None and (head != before or head == delivery.id):
-            self._offer(self.rows[head].delivery)
+            self.offer(self.rows[head].delivery)
+
+    def hand_over(self, delivery: Delivery, until: datetime) -> None:
+        """Let a delivery that waits be due again only at ``until``, unless it is claimed by its id."""
+        self.handed[delivery.id] = until
+        self.offer(delivery)
+
+    def is_claimable(self, delivery: Delivery, lane: Lane, now: datetime) -> bool:
+        """Tell whether a delivery is of a lane and may be claimed by its id."""
+        group = (delivery.subscriber_id, delivery.ordering_key or "")
+        return (
+            lane == (delivery.channel, delivery.priority)
+            and delivery.state in WAITING
+            and delivery.due_at is not None
+            and delivery.due_at <= now
+            and (delivery.ordering_key is None or self._sending.head(group) == delivery.id)
+        )
 
     def _withdraw(self, delivery: Delivery) -> None:
         self.waiting[Lane(delivery.channel, delivery.priority)].discard(delivery.id)
 
-    def _offer(self, delivery: Delivery) -> None:
+    def offer(self, delivery: Delivery) -> None:
+        """Let a delivery be dealt when it is due, if it waits."""
         queue = self.waiting[Lane(delivery.channel, delivery.priority)]
-        if delivery.state in WAITING and delivery.due_at is not None:
-            queue.put(delivery.id, tenant=delivery.tenant, group=delivery.subscriber_id, due_at=delivery.due_at)
+        due_at = self.handed.get(delivery.id, delivery.due_at)
+        if delivery.state in WAITING and due_at is not None:
+            queue.put(delivery.id, tenant=delivery.tenant, group=delivery.subscriber_id, due_at=due_at)
         else:
             queue.discard(delivery.id)
 

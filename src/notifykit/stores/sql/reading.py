@@ -64,7 +64,8 @@ SHARED = (
 
 def open_rows(of: Any = s.queue) -> Select[Any]:
     """Return the query for deliveries in the queue, or for those that open digests have collected."""
-    return _rows(of, of.c.due_at, null().label("finished_at"))
+    due_at = func.coalesce(of.c.handed, of.c.due_at).label("due_at")
+    return _rows(of, due_at, null().label("finished_at"))
 
 
 def ended_rows(of: Any = s.deliveries) -> Select[Any]:
@@ -89,13 +90,13 @@ class Collected:
         c: Its columns.
     """
 
-    def __init__(self, carriers: Table, time: str) -> None:
+    def __init__(self, carriers: Table, *times: str) -> None:
         items = s.digest_items
         self.source = items.join(
             carriers, and_(carriers.c.tenant == items.c.tenant, carriers.c.id == items.c.digest_id)
         )
         of_item = {name: items.c[name] for name in ("id", "tenant", "event_id", "created_at", "digest_id")}
-        self.c = _Columns({name: carriers.c[name] for name in (*SHARED, time)} | of_item)
+        self.c = _Columns({name: carriers.c[name] for name in (*SHARED, *times)} | of_item)
 
 
 class _Columns(dict[str, Any]):
@@ -103,7 +104,8 @@ class _Columns(dict[str, Any]):
         return self[name]
 
 
-COLLECTED, COLLECTED_ENDED = Collected(s.queue, "due_at"), Collected(s.deliveries, "finished_at")
+COLLECTED = Collected(s.queue, "due_at", "handed")
+COLLECTED_ENDED = Collected(s.deliveries, "finished_at")
 
 
 def conditions(table: Any, tenant: str, wanted: DeliveryFilter) -> list[ColumnElement[bool]]:
@@ -255,6 +257,7 @@ def stats(connection: Connection, now: datetime) -> StoreStats:
         union_all(
             *(select(func.min(s.outbox.c.due_at)).where(s.outbox.c.priority == rank) for rank in _RANKS),
             *_first_of_lanes(connection),
+            select(func.min(s.queue.c.handed)).where(s.queue.c.handed.is_not(None)),
         )
     ).scalars()
     overdue = min((at for at in oldest if isinstance(at, int) and at <= micros(now)), default=None)

@@ -145,6 +145,8 @@ queue = Table(
     Column("address", Text),
     #: The name of the digest that it carries, or that it opened and was sent ahead of.
     Column("digest", Text),
+    #: Since when it has been due, if it is handed over to a relay; ``due_at`` is then when its hold runs out.
+    Column("handed", BigInteger),
 )
 _on_postgresql(queue, "SET (fillfactor = 80, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000)")
 _waits = text("state <> 'sending'")
@@ -158,6 +160,15 @@ Index(
     sqlite_where=_waits,
 )
 Index("notifykit_queue_subscriber", queue.c.subscriber_id, postgresql_where=_waits, sqlite_where=_waits)
+_handed = text("handed IS NOT NULL")
+Index(
+    "notifykit_queue_handed",
+    queue.c.channel,
+    queue.c.priority,
+    queue.c.due_at,
+    postgresql_where=_handed,
+    sqlite_where=_handed,
+)
 Index(
     "notifykit_queue_lease",
     queue.c.lease_until,

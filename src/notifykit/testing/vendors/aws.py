@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from ...channels.sigv4 import AwsCredentials, signed_headers
+from ...signing.sigv4 import AwsCredentials, signed_headers
 from ..receiver import ReceivedRequest
 from .base import SimulatedReceipt
 

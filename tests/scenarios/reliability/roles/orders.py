@@ -12,9 +12,9 @@ from typing import Any
 
 from notifykit import DispatchSettings, EgressRules, Notifykit
 from notifykit.models.delivery import Priority
-from notifykit.ports import Clock
+from notifykit.ports import Broker, Clock
 
-_DURATIONS = {"lease", "max_timeout", "lease_margin", "poll", "grace", "retention"}
+_DURATIONS = {"lease", "hold", "max_timeout", "lease_margin", "poll", "grace", "retention"}
 
 
 def orders() -> dict[str, Any]:
@@ -28,9 +28,9 @@ def ready() -> None:
     print("ready", flush=True)
 
 
-def kit_for(url: str, clock: Clock | None = None) -> Notifykit:
+def kit_for(url: str, clock: Clock | None = None, broker: str | Broker | None = None) -> Notifykit:
     """Return a kit that may deliver to this machine."""
-    return Notifykit(url, egress=EgressRules(allow=["127.0.0.0/8"], allow_http=True), clock=clock)
+    return Notifykit(url, egress=EgressRules(allow=["127.0.0.0/8"], allow_http=True), clock=clock, broker=broker)
 
 
 def settings_from(options: Mapping[str, Any]) -> DispatchSettings:

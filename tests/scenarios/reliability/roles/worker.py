@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import random
 import signal
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from notifykit.brokers import broker_from_url
 from notifykit.channels.webhook import Guard, WebhookChannel, pool
 from notifykit.channels.webhook.connection import Connection
 from notifykit.channels.webhook.protocol import WireProtocol
@@ -17,6 +20,7 @@ from notifykit.failpoints import VARIABLE as FAILPOINTS
 from notifykit.failpoints import failpoint
 from notifykit.models.delivery import Claim
 from notifykit.models.destination import Destination
+from notifykit.ports import Broker, Ticket
 
 from .. import sabotage
 from . import disk
@@ -79,6 +83,22 @@ class HalvingProtocol(WireProtocol):
         self.connection_made = lambda transport: made(HalvingTransport(transport))  # type: ignore[method-assign]
 
 
+class UnrulyBroker:
+    """Loses some tickets, repeats the others and hands them out in any order."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._rng = random.Random(7)
+
+    async def put(self, tickets: Sequence[Ticket]) -> None:
+        kept = [ticket for ticket in [*tickets] * 2 if self._rng.random() < 0.7]
+        self._rng.shuffle(kept)
+        await self._broker.put(kept)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._broker, name)
+
+
 async def main(options: dict[str, Any]) -> None:
     """Work until SIGTERM; then drain."""
     loop = asyncio.get_running_loop()
@@ -86,7 +106,10 @@ async def main(options: dict[str, Any]) -> None:
     clock = JumpingClock()
     loop.add_signal_handler(signal.SIGHUP, clock.jump, JUMP)
     loop.add_signal_handler(signal.SIGUSR2, clock.jump, -JUMP)
-    async with kit_for(options["url"], clock) as kit:
+    broker: Any = options.get("broker")
+    if options.get("unruly"):
+        broker = UnrulyBroker(broker_from_url(broker))
+    async with kit_for(options["url"], clock, broker) as kit:
         dispatcher = kit.dispatcher([channel], settings_from(options["settings"]))
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, dispatcher.stop)

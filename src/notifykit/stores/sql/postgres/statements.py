@@ -20,7 +20,7 @@ For the same reason a statement leaves out what its batch does not need (see :cl
 ``coalesce(q.state, '')`` keeps the index of leases out of ``RECORD`` and ``EXTEND``: by the statistics of a quiet
 hour it is nearly empty, and then a plan compares every result with every lease instead of looking ids up.
 
-``TAKE`` and ``CLAIM`` find rows that are due but wait behind an earlier row of their
+``TAKE``, ``CLAIM`` and ``HAND_OFF`` find rows that are due but wait behind an earlier row of their
 FIFO group.  They defer these rows (``blocked``), so that the next call does not read them again;
 the statement that removes the row in front makes the next one due (see ADR 0012).
 """
@@ -295,12 +295,18 @@ def _plan(varying: int, planned: Planned, *, careful: bool) -> str:
     )
 
 
-CLAIM = f"""
-WITH due AS MATERIALIZED (
-  SELECT id, subscriber_id, ordering_key FROM notifykit_queue
+_DUE = """
+  SELECT id, tenant, subscriber_id, ordering_key, due_at FROM notifykit_queue
   WHERE channel = $1 AND priority = $2 AND state <> 'sending' AND due_at <= $3 AND subscriber_id <> ALL($7::text[])
-    AND tenant <> ALL($8::text[]) AND ($9::text[] IS NULL OR subscriber_id = ANY($9))
-  ORDER BY due_at LIMIT $10 FOR NO KEY UPDATE SKIP LOCKED
+    AND tenant <> ALL($8::text[])"""
+_NAMED = """
+  SELECT id, tenant, subscriber_id, ordering_key, due_at FROM notifykit_queue
+  WHERE id = ANY($10::text[]) AND channel = $1 AND priority = $2 AND state <> 'sending'
+    AND (due_at <= $3 OR handed IS NOT NULL) AND subscriber_id <> ALL($7::text[]) AND tenant <> ALL($8::text[])"""
+_ONLY = "AND ($9::text[] IS NULL OR subscriber_id = ANY($9))"
+
+#: Of the rows that are due those that are free (``due`` without ``fifo.ahead``); those that are blocked are deferred.
+_FREE = f"""
 ), fifo AS MATERIALIZED (
   SELECT d.id, coalesce(
     (SELECT b.id FROM notifykit_queue b
@@ -313,12 +319,18 @@ WITH due AS MATERIALIZED (
   -- under the lock the row ahead stays until this ends: the statement that removes it sees that this one is blocked
   SELECT l.id FROM fifo l JOIN notifykit_queue a ON a.id = l.ahead FOR KEY SHARE OF a SKIP LOCKED
 ), deferred AS (
-  UPDATE notifykit_queue o SET blocked = true, due_at = $3 + {_RECHECK} FROM blocked b WHERE o.id = b.id RETURNING o.id
-), picked AS MATERIALIZED (
-  SELECT id FROM due WHERE (id IN (SELECT id FROM fifo WHERE ahead IS NOT NULL)) IS NOT TRUE LIMIT $4
+  UPDATE notifykit_queue o SET blocked = true, handed = NULL, due_at = $3 + {_RECHECK} FROM blocked b
+  WHERE o.id = b.id RETURNING o.id
+)"""
+_IS_FREE = "(id IN (SELECT id FROM fifo WHERE ahead IS NOT NULL)) IS NOT TRUE"
+
+_CLAIM = f"""
+WITH due AS MATERIALIZED ({{due}} {_ONLY}
+  ORDER BY due_at LIMIT {{window}} FOR NO KEY UPDATE SKIP LOCKED{_FREE}, picked AS MATERIALIZED (
+  SELECT id FROM due WHERE {_IS_FREE} LIMIT $4
 ), q AS (
   UPDATE notifykit_queue q SET state = 'sending', reason = NULL, fence = q.fence + 1, lease_until = $5, worker = $6,
-    blocked = false
+    blocked = false, handed = NULL
   WHERE q.id = ANY(ARRAY(SELECT id FROM picked)) RETURNING q.*
 ), closing AS MATERIALIZED (
   SELECT id FROM notifykit_digests WHERE id = ANY(ARRAY(SELECT id FROM q WHERE digest IS NOT NULL)) AND open
@@ -330,6 +342,36 @@ WITH due AS MATERIALIZED (
 SELECT {CLAIM_COLUMNS}, a.deferred FROM (SELECT count(*) AS deferred FROM deferred) a LEFT JOIN q ON true
 LEFT JOIN notifykit_events e ON e.tenant = q.tenant AND e.id = q.event_id
 LEFT JOIN notifykit_tenants t ON t.tenant = q.tenant ORDER BY q.due_at, q.id
+"""
+CLAIM = _CLAIM.format(due=_DUE, window="$10")
+CLAIM_NAMED = _CLAIM.format(due=_NAMED, window="$11")
+
+HAND_OFF = f"""
+WITH held AS MATERIALIZED (
+  SELECT tenant, subscriber_id FROM notifykit_queue
+  WHERE channel = $1 AND priority = $2 AND handed IS NOT NULL AND due_at > $3 LIMIT $6
+), of_tenant AS MATERIALIZED (
+  SELECT tenant, count(*) AS held FROM held GROUP BY tenant
+), of_subscriber AS MATERIALIZED (
+  SELECT subscriber_id, count(*) AS held FROM held GROUP BY subscriber_id
+), due AS MATERIALIZED ({_DUE}
+    AND tenant <> ALL(ARRAY(SELECT tenant FROM of_tenant WHERE held >= $9::int))
+    AND subscriber_id <> ALL(ARRAY(SELECT subscriber_id FROM of_subscriber WHERE held >= $10::int))
+  ORDER BY due_at LIMIT CASE WHEN (SELECT count(*) FROM held) < $6 THEN $11 ELSE 0 END
+  FOR NO KEY UPDATE SKIP LOCKED{_FREE}, ranked AS (
+  SELECT id, row_number() OVER (PARTITION BY tenant ORDER BY due_at)
+    + coalesce((SELECT held FROM of_tenant o WHERE o.tenant = due.tenant), 0) AS of_tenant,
+    row_number() OVER (PARTITION BY subscriber_id ORDER BY due_at)
+    + coalesce((SELECT held FROM of_subscriber o WHERE o.subscriber_id = due.subscriber_id), 0) AS of_subscriber
+  FROM due WHERE {_IS_FREE}
+), picked AS MATERIALIZED (
+  SELECT id FROM ranked WHERE of_tenant <= $9::int AND of_subscriber <= $10::int
+  LIMIT least($4, $6 - (SELECT count(*) FROM held))
+), q AS (
+  UPDATE notifykit_queue q SET handed = coalesce(q.handed, q.due_at), due_at = $5
+  WHERE q.id = ANY(ARRAY(SELECT id FROM picked)) RETURNING q.id, q.tenant, q.subscriber_id, q.fence, q.handed
+)
+SELECT q.*, a.deferred FROM (SELECT count(*) AS deferred FROM deferred) a LEFT JOIN q ON true ORDER BY q.handed, q.id
 """
 
 _RESULTS = {

@@ -26,7 +26,7 @@ from ....models.delivery import Claim, Lane
 from ....models.event import StoredEvent, TakenEvent
 from ....models.inbox import InboxItem
 from ....models.subscription import Match, MatchQuery
-from ....ports import Appended, ConfigRecord, NextDue, Record, Settlement
+from ....ports import Appended, ConfigRecord, NextDue, Outstanding, Record, Settlement, Ticket
 from ....telemetry import why
 from ....vault import KeyRing
 from ...encoding.encryption import Encryption, payloads_are_encrypted
@@ -325,17 +325,39 @@ class PostgresStore(SqlStore):
         exclude: Collection[str] = (),
         exclude_tenants: Collection[str] = (),
         only: Collection[str] | None = None,
+        ids: Collection[str] | None = None,
     ) -> list[Claim]:
         until = now + lease
         names = (list(exclude), list(exclude_tenants), None if only is None else list(only))
         values = (lane.channel, RANK[lane.priority], micros(now), limit, micros(until), worker, *names)
-        rows = await self._hand_out(limit, sql.CLAIM, *values)
+        if ids is None:
+            rows = await self._hand_out(limit, sql.CLAIM, *values)
+        else:
+            rows = await self._hand_out(limit, sql.CLAIM_NAMED, *values, list(ids))
         found = [row for row in rows if row["id"] is not None]
         claims = each(lambda row: claim_from(row, until), found, "delivery")
         return await self._decrypted_claims(claims, now, until)
 
+    async def hand_off(
+        self,
+        lane: Lane,
+        limit: int,
+        *,
+        now: datetime,
+        hold: timedelta,
+        most: Outstanding,
+        exclude: Collection[str] = (),
+        exclude_tenants: Collection[str] = (),
+    ) -> list[Ticket]:
+        until, names = micros(now + hold), (list(exclude), list(exclude_tenants))
+        values = (lane.channel, RANK[lane.priority], micros(now), limit, until, most.lane, *names, *most[1:])
+        rows = await self._hand_out(limit, sql.HAND_OFF, *values)
+        return [
+            Ticket(row["id"], lane, row["tenant"], row["subscriber_id"]) for row in rows if row["fence"] is not None
+        ]
+
     async def _hand_out(self, limit: int, statement: str, *values: Any) -> list[Any]:
-        """Run ``TAKE`` or ``CLAIM`` until it returns rows, or finds no more blocked rows to defer.
+        """Run ``TAKE``, ``CLAIM`` or ``HAND_OFF`` until it returns rows, or finds no more blocked rows to defer.
 
         The answer is never empty: one row of NULLs stands for no rows.
         """

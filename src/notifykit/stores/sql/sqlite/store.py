@@ -24,7 +24,7 @@ from ....errors import StoreUnavailableError
 from ....models.circuit import OpenCircuit
 from ....models.delivery import Claim, Lane
 from ....models.event import StoredEvent, TakenEvent
-from ....ports import Appended, NextDue, Record, Settlement
+from ....ports import Appended, NextDue, Outstanding, Record, Settlement, Ticket
 from ....vault import KeyRing
 from ...encoding.encryption import Encryption, payloads_are_encrypted
 from ...encoding.rows import RANK, micros
@@ -32,7 +32,7 @@ from .. import migrate
 from ..faults import translated
 from ..store import NOT_OPEN, SHORT, SqlStore, end_wait, leaves_work
 from ..vault import vault_for
-from . import verbs
+from . import handing, verbs
 from .filewatch import FileWatch
 from .samefile import SameFile
 from .url import file_of, url_of
@@ -297,6 +297,7 @@ class SqliteStore(SqlStore):
         exclude: Collection[str] = (),
         exclude_tenants: Collection[str] = (),
         only: Collection[str] | None = None,
+        ids: Collection[str] | None = None,
     ) -> list[Claim]:
         lease_until = now + lease
         binds = {
@@ -308,9 +309,25 @@ class SqliteStore(SqlStore):
             "exclude": verbs.json_list(exclude),
             "exclude_tenants": verbs.json_list(exclude_tenants),
             "only": None if only is None else verbs.json_list(only),
+            "named": None if ids is None else verbs.json_list(ids),
         }
         claims = await self._change(lambda db: verbs.claim(db, limit, binds, lease_until), limit)
         return await self._decrypted_claims(claims, now, lease_until)
+
+    async def hand_off(
+        self,
+        lane: Lane,
+        limit: int,
+        *,
+        now: datetime,
+        hold: timedelta,
+        most: Outstanding,
+        exclude: Collection[str] = (),
+        exclude_tenants: Collection[str] = (),
+    ) -> list[Ticket]:
+        binds = {"channel": lane.channel, "rank": RANK[lane.priority], "now": micros(now)}
+        until, left_out = micros(now + hold), (set(exclude), set(exclude_tenants))
+        return await self._change(lambda db: handing.hand_off(db, lane, limit, binds, until, most, *left_out), limit)
 
     async def record(self, records: Sequence[Record]) -> set[str]:
         encrypted = self.encryption.records(records)

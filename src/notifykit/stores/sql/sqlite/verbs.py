@@ -49,7 +49,7 @@ _TOGETHER = 40
 #: An instant that no clock shows, in microseconds.
 _NEVER = 2**62
 #: What ``json_group_array`` makes of no rows.
-_NOTHING = "[]"
+NOTHING = "[]"
 
 _PRIORITY, _DUE_AT = EVENT_COLUMNS.index("priority"), EVENT_COLUMNS.index("due_at")
 _NEW_EVENT = f"INSERT INTO notifykit_events ({', '.join(EVENT_COLUMNS)})"
@@ -104,27 +104,31 @@ INSERT OR IGNORE INTO notifykit_deliveries (id, event_id, tenant, subscription_i
   last_started_at, last_took, last_outcome, last_reason, last_status, last_response, last_worker,
   last_reference, last_account, last_cost, address, digest)
 """
-_DUE = f"""
+_WAITS_IN_GROUP = f"""
 {_APART} FROM (
   SELECT id, ordering_key IS NOT NULL AND (EXISTS (SELECT 1 FROM notifykit_queue b
     WHERE b.subscriber_id = o.subscriber_id AND b.ordering_key = o.ordering_key AND b.id < o.id)
     OR EXISTS (SELECT 1 FROM notifykit_queue b
     WHERE b.subscriber_id = o.subscriber_id AND b.ordering_key = o.ordering_key AND b.state = 'sending')) AS waits
-  FROM notifykit_queue o INDEXED BY notifykit_queue_due
-  WHERE channel = :channel AND priority = :rank AND state <> 'sending' AND due_at <= :now
+  FROM notifykit_queue o {{which}}
+    AND channel = :channel AND priority = :rank AND state <> 'sending'
     AND subscriber_id NOT IN (SELECT value FROM json_each(:exclude))
     AND tenant NOT IN (SELECT value FROM json_each(:exclude_tenants))
     AND (:only IS NULL OR subscriber_id IN (SELECT value FROM json_each(:only)))
   ORDER BY due_at LIMIT :window
 )
 """
-_DEFER = f"""
-UPDATE notifykit_queue SET due_at = :now + {_RECHECK}, blocked = 1
+DUE = _WAITS_IN_GROUP.format(which="INDEXED BY notifykit_queue_due WHERE due_at <= :now")
+_NAMED = _WAITS_IN_GROUP.format(
+    which="WHERE id IN (SELECT value FROM json_each(:named)) AND (due_at <= :now OR handed IS NOT NULL)"
+)
+DEFER = f"""
+UPDATE notifykit_queue SET due_at = :now + {_RECHECK}, blocked = 1, handed = NULL
 WHERE id IN (SELECT value FROM json_each(:ids))
 """
 _CLAIM = """
 UPDATE notifykit_queue SET state = 'sending', reason = NULL, fence = fence + 1, lease_until = :until, worker = :worker,
-  blocked = 0
+  blocked = 0, handed = NULL
 WHERE id IN (SELECT value FROM json_each(:ids))
 """
 _UNBLOCK = """
@@ -204,7 +208,7 @@ def _insert(db: sqlite3.Connection, statement: str, rows: Sequence[tuple[Any, ..
     db.executemany(f"{statement} VALUES {one}", rows[whole:])
 
 
-def _hand_out(db: sqlite3.Connection, limit: int, due: str, defer: str, pick: str, binds: dict[str, Any]) -> str:
+def hand_out(db: sqlite3.Connection, limit: int, due: str, defer: str, pick: str, binds: dict[str, Any]) -> str:
     """Pick up to ``limit`` rows and return their ids; defer rows that are due but blocked by another row."""
     window = limit
     while True:
@@ -214,14 +218,14 @@ def _hand_out(db: sqlite3.Connection, limit: int, due: str, defer: str, pick: st
             if _withdraw_unreadable(db):
                 continue
             raise
-        if blocked != _NOTHING:
+        if blocked != NOTHING:
             db.execute(defer, {**binds, "ids": blocked})
-        if free != _NOTHING:
+        if free != NOTHING:
             ids: str = free if window <= limit else json_list(json.loads(free)[:limit])
             db.execute(pick, {**binds, "ids": ids})
             return ids
-        if blocked == _NOTHING:
-            return _NOTHING
+        if blocked == NOTHING:
+            return NOTHING
         window = max(limit, WINDOW)
 
 
@@ -242,8 +246,8 @@ def take(db: sqlite3.Connection, limit: int, binds: dict[str, Any]) -> list[Take
     """Lease due events, urgent first."""
     taken: list[TakenEvent] = []
     for rank in range(len(PRIORITIES)):
-        ids = _hand_out(db, limit - len(taken), _DUE_EVENTS, _DEFER_EVENTS, _TAKE, {**binds, "rank": rank})
-        if ids != _NOTHING:
+        ids = hand_out(db, limit - len(taken), _DUE_EVENTS, _DEFER_EVENTS, _TAKE, {**binds, "rank": rank})
+        if ids != NOTHING:
             taken += _handed_out(db, _TAKEN, ids, taken_from, "event", "event_id")
         if len(taken) >= limit:
             break
@@ -252,8 +256,9 @@ def take(db: sqlite3.Connection, limit: int, binds: dict[str, Any]) -> list[Take
 
 def claim(db: sqlite3.Connection, limit: int, binds: dict[str, Any], lease_until: datetime) -> list[Claim]:
     """Lease what is due in one lane."""
-    ids = _hand_out(db, limit, _DUE, _DEFER, _CLAIM, binds)
-    if ids == _NOTHING:
+    due = DUE if binds["named"] is None else _NAMED
+    ids = hand_out(db, limit, due, DEFER, _CLAIM, binds)
+    if ids == NOTHING:
         return []
     claims = _handed_out(db, _CLAIMED, ids, lambda row: claim_from(row, lease_until), "delivery", "id")
     if closing := [claim.delivery_id for claim in claims if claim.digest is not None]:

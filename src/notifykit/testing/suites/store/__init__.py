@@ -16,6 +16,7 @@ from .claims import ClaimPromises
 from .config import ConfigPromises
 from .destinations import DestinationPromises
 from .fixtures import StoreFeatures, StoreFixtures
+from .handing import HandOffPromises
 from .leases import LeasePromises
 from .liveness import LivenessPromises
 from .matches import MatchPromises
@@ -44,6 +45,7 @@ class StoreSuite(
     ClaimPromises,
     RecordPromises,
     LeasePromises,
+    HandOffPromises,
     OperatorPromises,
     OrderingPromises,
     ReadingPromises,

@@ -1,0 +1,107 @@
+"""Messages out of a Kafka topic, with a consumer group."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from ...errors import BrokerUnavailableError, MissingExtraError
+from ...ports import Message
+from .. import without_password
+from ..url import seconds, split_options
+
+try:
+    from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+    from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+except ImportError as error:
+    raise MissingExtraError("a feed from Kafka", "kafka") from error
+
+from ..kafka import client_options, started
+
+
+class KafkaFeed:
+    """Reads a topic of other programs.  Dead letters are in the topic ``TOPIC.dead``, with the reason as a header.
+
+    Args:
+        url: ``kafka://user:password@host:9092,host2:9092``.  Options: ``tls``, ``mechanism`` and ``session``
+            as for :class:`~notifykit.brokers.kafka.KafkaBroker`.
+        topic: The topic's name.
+        group: The consumer group.
+    """
+
+    def __init__(self, url: str, *, topic: str, group: str) -> None:
+        defaults = {"prefix": "notifykit", "session": "10", "tls": "false", "mechanism": "PLAIN"}
+        rest, options = split_options(url, defaults)
+        self._shown = without_password(url)
+        self._topic, self._group = topic, group
+        self._session = int(seconds(options, "session") * 1000)
+        self._client = client_options(urlsplit(rest).netloc, options)
+        self._consumer: Any = None
+        self._producer: Any = None
+
+    async def receive(self, limit: int, *, wait: timedelta) -> list[Message]:
+        async with self._translating():
+            if self._consumer is None:
+                self._consumer = await started(
+                    AIOKafkaConsumer(
+                        self._topic,
+                        group_id=self._group,
+                        enable_auto_commit=False,
+                        auto_offset_reset="earliest",
+                        session_timeout_ms=self._session,
+                        heartbeat_interval_ms=self._session // 3,
+                        **self._client,
+                    )
+                )
+            milliseconds = int(wait.total_seconds() * 1000)
+            found = await self._consumer.getmany(timeout_ms=milliseconds, max_records=limit)
+        return [
+            Message(
+                f"{partition.partition}:{record.offset}",
+                record.value or b"",
+                None if record.key is None else record.key.decode("utf-8", "replace"),
+                {name: value.decode("utf-8", "replace") for name, value in record.headers},
+                (partition, record.offset),
+            )
+            for partition, records in found.items()
+            for record in records
+        ]
+
+    async def ack(self, messages: Sequence[Message]) -> None:
+        offsets: dict[Any, int] = {}
+        for message in messages:
+            partition, offset = message.handle
+            offsets[partition] = max(offsets.get(partition, 0), offset + 1)
+        async with self._translating():
+            with suppress(CommitFailedError, IllegalStateError):  # another process reads the partition now
+                await self._consumer.commit(offsets)
+
+    async def bury(self, message: Message, reason: str) -> None:
+        async with self._translating():
+            if self._producer is None:
+                self._producer = await started(AIOKafkaProducer(acks="all", **self._client))
+            headers = [("reason", reason.encode()), ("id", message.id.encode())]
+            await self._producer.send_and_wait(f"{self._topic}.dead", message.body, headers=headers)
+
+    async def aclose(self) -> None:
+        parts, self._consumer, self._producer = (self._consumer, self._producer), None, None
+        for part in parts:
+            if part is not None:
+                with suppress(KafkaError, OSError):
+                    await part.stop()
+
+    @asynccontextmanager
+    async def _translating(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except (TimeoutError, KafkaError, OSError) as error:
+            raise BrokerUnavailableError(f"{self._shown}: {str(error) or type(error).__name__}") from error
+
+
+if TYPE_CHECKING:
+    from ...ports import Feed
+
+    _conforms: type[Feed] = KafkaFeed

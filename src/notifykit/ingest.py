@@ -1,0 +1,196 @@
+"""Turns messages of other programs into events, each exactly once.
+
+A message is acknowledged after its event is durable.  If it comes again, its idempotency key, made of the topic and the
+message's id, finds the event that exists.  A message that cannot become an event is put into the dead letters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Final, Self
+
+import attrs
+
+from .errors import BrokerUnavailableError, IdempotencyConflictError, InvalidInputError, StoreUnavailableError
+from .models.event import Event
+from .ports import Feed, Message
+from .telemetry import LoopFailed, TelemetryEvent, why
+
+#: Messages that are published in one transaction, and how long to wait for the first.
+_BATCH, _WAIT = 200, timedelta(seconds=5)
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+_PLACE: Final = re.compile(r"\{([^{}]*)\}")
+
+#: Makes an event of a message; ``None`` stands for a message that is of no interest.
+Mapper = Callable[[Message], object | None]
+
+
+@attrs.frozen(kw_only=True)
+class EventMapping:
+    """Makes an event of a JSON object.
+
+    Texts may have places: ``{order.id}`` stands for ``id`` in ``order``, ``{@key}`` for the message's key and
+    ``{@headers.NAME}`` for one of its headers.
+
+    Attributes:
+        type: Of the event: ``order.{status}``.
+        tenant: Of the event: ``{shop}``.
+        topic: Of the event, if it has one: ``shop/{shop}/order/{id}``.
+        to: The recipient who is told, if one is: ``user:{user_id}``.
+        data: The path of what becomes the event's data; the whole object by default.
+    """
+
+    type: str
+    tenant: str | None = None
+    topic: str | None = None
+    to: str | None = None
+    data: str | None = None
+
+    def __call__(self, message: Message) -> Event:
+        """Return the event of a message.
+
+        Raises:
+            InvalidInputError: The message is no JSON object, or has nothing at a place.
+        """
+        try:
+            body = json.loads(message.body)
+        except ValueError as error:
+            raise InvalidInputError([f"body: {error}"]) from error
+        if not isinstance(body, dict):
+            raise InvalidInputError(["body: must be a JSON object"])
+        known = {**body, "@key": message.key, "@headers": message.headers, "@id": message.id}
+        data = body if self.data is None else _at(known, self.data)
+        texts = {name: getattr(self, name) for name in ("type", "tenant", "topic", "to")}
+        filled: dict[str, Any] = {name: _filled(text, known) for name, text in texts.items() if text}
+        if not isinstance(data, dict):
+            raise InvalidInputError([f"{self.data}: must be a JSON object"])
+        return Event(data=data, **filled)
+
+
+def _filled(text: str, known: Mapping[str, Any]) -> str:
+    """Return a text with what stands at its places."""
+    return _PLACE.sub(lambda found: _text(known, found[1]), text)
+
+
+def _at(known: Mapping[str, Any], path: str) -> Any:
+    found: Any = known
+    for name in path.split("."):
+        found = found.get(name) if isinstance(found, Mapping) else None
+        if found is None:
+            raise InvalidInputError([f"{path}: is missing"])
+    return found
+
+
+def _text(known: Mapping[str, Any], path: str) -> str:
+    found = _at(known, path)
+    if isinstance(found, (dict, list)):
+        raise InvalidInputError([f"{path}: must be a text or a number"])
+    return found if isinstance(found, str) else json.dumps(found)
+
+
+class Ingest:
+    """Reads a feed and publishes, until it is closed: ``async with kit.ingest(…): …`` or ``await ….run()``.
+
+    Attributes:
+        published: How many messages have become events, those that were known already included.
+        buried: How many are dead letters.
+    """
+
+    def __init__(
+        self,
+        feed: Feed,
+        source: str,
+        mapper: Mapper,
+        publish: Callable[..., Awaitable[object]],
+        emit: Callable[[TelemetryEvent], None],
+        *,
+        tenant: str | None = None,
+    ) -> None:
+        self._feed = feed
+        self._source = source
+        self._map = mapper
+        self._publish = publish
+        self._emit = emit
+        self._tenant: dict[str, Any] = {} if tenant is None else {"tenant": tenant}
+        self._running: asyncio.Task[None] | None = None
+        #: Of the batch in progress: the messages that are dead letters already.
+        self._dead: set[str] = set()
+        self.published = self.buried = 0
+
+    async def __aenter__(self) -> Self:
+        self._running = asyncio.create_task(self.run(), name="notifykit-ingest")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._running is not None
+        self._running.cancel()
+        await asyncio.wait([self._running])
+        if not self._running.cancelled():
+            self._running.result()
+
+    async def run(self) -> None:
+        """Read and publish until cancelled; go on for ever when the broker or the database was away."""
+        pause = _FIRST_PAUSE
+        left: list[Message] = []
+        try:
+            while True:
+                try:
+                    left = left or await self._feed.receive(_BATCH, wait=_WAIT)
+                    if left:
+                        await self._take(left)
+                    left, pause = [], _FIRST_PAUSE
+                    self._dead.clear()
+                except (BrokerUnavailableError, StoreUnavailableError) as error:
+                    self._emit(
+                        LoopFailed(loop=f"ingest {self._source}", error=why(error), pause=timedelta(seconds=pause))
+                    )
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, _LONGEST_PAUSE)
+        finally:
+            await self._feed.aclose()
+
+    async def _take(self, messages: Sequence[Message]) -> None:
+        """Publish messages, or put them into the dead letters; then acknowledge them."""
+        events: list[tuple[Message, object, str]] = []
+        for message in messages:
+            if message.id in self._dead:
+                continue
+            try:
+                event = self._map(message)
+            except Exception as error:  # noqa: BLE001 - whatever a function of the host raises, the others go on
+                await self._bury(message, error)
+                continue
+            if event is not None:
+                key = getattr(event, "idempotency_key", None) or f"{self._source}:{message.id}"
+                events.append((message, event, key))
+        await self._publish_each(events)
+        await self._feed.ack(messages)
+
+    async def _publish_each(self, events: Sequence[tuple[Message, object, str]]) -> None:
+        """Publish events at the same time, which share a transaction; each is refused by itself."""
+        answers = await asyncio.gather(
+            *(self._publish(event, idempotency_key=key, **self._tenant_of(event)) for _, event, key in events),
+            return_exceptions=True,
+        )
+        for (message, _, _), answer in zip(events, answers, strict=True):
+            if isinstance(answer, (InvalidInputError, IdempotencyConflictError)):
+                await self._bury(message, answer)
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                self.published += 1
+
+    def _tenant_of(self, event: object) -> dict[str, Any]:
+        return {} if getattr(event, "tenant", None) else self._tenant
+
+    async def _bury(self, message: Message, error: Exception) -> None:
+        await self._feed.bury(message, why(error))
+        self._dead.add(message.id)
+        self.buried += 1
