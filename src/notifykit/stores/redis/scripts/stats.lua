@@ -10,6 +10,7 @@ end
 
 for _, lane in ipairs(call('SMEMBERS', P .. 'lanes')) do
   consider(first_due(P .. 't:' .. lane))
+  consider(first_due(P .. 'hd:' .. lane))
 end
 for rank = 0, 2 do
   local lane = 'e' .. rank

@@ -7,6 +7,12 @@ local function pair(a, b)
   return #a .. ':' .. a .. b
 end
 
+local function unpair(text)
+  local colon = string.find(text, ':', 1, true)
+  local last = colon + tonumber(string.sub(text, 1, colon - 1))
+  return string.sub(text, colon + 1, last), string.sub(text, last + 1)
+end
+
 -- Lua writes large numbers with 14 digits, instants have 16.
 local function int(number)
   return string.format('%.0f', number)

@@ -1,12 +1,14 @@
 -- Deliveries: d holds their rows, n how many there are in each state, a their attempts (a line of JSON each), p: the
 -- receipts of each, rf whose a reference is.
 -- Indexes: io:, id:, if: of a tenant's open, delivered and otherwise ended ones; so:, se: of a subscriber's open and
--- ended ones; ended by the time of their end; leases by the time at which they run out.
+-- ended ones; ended by the time of their end; leases by the time at which they run out.  Of those of a lane that are
+-- handed over: h: by when their hold runs out, hd: by when they became due.
 local STATE, DUE, FENCE, TRIES, ATTEMPTS, ABANDONED, GENERATION, REASON = 1, 2, 3, 4, 5, 6, 7, 8
 local WORKER, CLAIMED, LEASE, FINISHED, TENANT, SUBSCRIBER, CHANNEL, RANK = 9, 10, 11, 12, 13, 14, 15, 16
 local ORDER, EVENT, TYPE, CREATED, EXPIRES, SUBSCRIPTION, ADDRESS, DIGEST = 17, 18, 19, 20, 21, 22, 23, 24
 local RECEIPT = 25 -- the kind of the strongest one, and its rank
 local COLUMNS = 25
+local HANDED = 26 -- when the hold of one that is handed over runs out
 
 local WAITS = { pending = true, held = true }
 local CLASS = {
@@ -45,7 +47,40 @@ local function withdraw(id, row)
 end
 
 local function offer(id, row)
-  place(lane_of(row), row[TENANT], row[SUBSCRIBER], id, row[DUE])
+  place(lane_of(row), row[TENANT], row[SUBSCRIBER], id, row[HANDED] or row[DUE])
+end
+
+-- One that is handed over, as h: and hd: know it: its tenant and subscriber are counted without reading rows.
+local function handed_name(id, row)
+  return pair(row[TENANT], pair(row[SUBSCRIBER], id))
+end
+
+local function hand_over(id, row, until_)
+  local lane, name = lane_of(row), handed_name(id, row)
+  row[HANDED], changed[id] = until_, true
+  zset(P .. 'h:' .. lane, name, until_)
+  zset(P .. 'hd:' .. lane, name, row[DUE])
+  touch(lane, row[TENANT], row[SUBSCRIBER])
+  offer(id, row)
+end
+
+local function end_hold(id, row)
+  if row[HANDED] then
+    local lane, name = lane_of(row), handed_name(id, row)
+    row[HANDED] = nil
+    zset(P .. 'h:' .. lane, name, false)
+    zset(P .. 'hd:' .. lane, name, false)
+  end
+end
+
+local function fifo_key(row)
+  return P .. 'f:' .. pair(pair(row[TENANT], row[SUBSCRIBER]), row[ORDER])
+end
+
+-- Whether a delivery is of a lane and due, handed over or not.
+local function is_claimable(id, row, lane, now)
+  return lane_of(row) == lane and WAITS[row[STATE]] and row[DUE] <= now
+    and (not row[ORDER] or head_of(fifo_key(row)) == id)
 end
 
 local function count(state, number)
@@ -65,7 +100,7 @@ local function queue(id, row, old)
     end
     return
   end
-  local key = P .. 'f:' .. pair(pair(row[TENANT], row[SUBSCRIBER]), row[ORDER])
+  local key = fifo_key(row)
   local before = head_of(key)
   if CLASS[row[STATE]] ~= 'io:' then
     call('ZREM', key, id)
@@ -87,6 +122,7 @@ end
 local function store(id, row, old)
   local state, tenant = row[STATE], row[TENANT]
   rows[id], changed[id] = row, true
+  end_hold(id, row)
   if old ~= state then
     count(state, 1)
     if old then
