@@ -17,7 +17,7 @@ from notifykit.models.inbox import InboxFilter, InboxItem
 from notifykit.models.provider_account import ProviderAccount
 from notifykit.models.receipt import ReceiptRecord
 from notifykit.models.unreadable import UnreadableProviderAccount
-from notifykit.ports import DeliveryFilter, EventFilter, Move, Settlement
+from notifykit.ports import DeliveryFilter, EventFilter, Move, Outstanding, Settlement
 from notifykit.testing import START, make_delivery, make_endpoint, make_event
 from notifykit.testing.builders import SECRET, make_attempt, make_receipt, make_record
 from notifykit.testing.servers import HOST, ServerUnavailableError, ValkeyServer
@@ -320,6 +320,26 @@ async def test_nothing_is_left_of_receipts(store, redis_url, is_erased):
 
     assert ({f"{prefix}:p:{new.id}".encode()}, {b"ref-1": new.id.encode()}) == before
     assert (set(), {}) == after
+
+
+async def test_nothing_is_left_of_what_was_handed_over(store, redis_url):
+    """What says that a delivery is handed over goes when it is claimed, or ends without a claim."""
+    event = make_event()
+    await store.append([event])
+    (taken,) = await store.take(1, now=START, lease=LEASE)
+    made = [make_delivery(event, f"end_{n}") for n in range(2)]
+    await store.settle([Settlement(taken.id, taken.fence, made)], now=START, lease=LEASE, worker="")
+    await store.hand_off(LANE, 10, now=START, hold=LEASE, most=Outstanding(10, 10, 10))
+
+    with admin(redis_url) as client:
+        prefix = store._connections.url.prefix
+        names = [f"{prefix}:{index}:1{WEBHOOK}" for index in ("h", "hd")]
+        handed = [client.zcard(name) for name in names]
+        await store.claim(LANE, 1, now=START, lease=LEASE, worker="w", ids=[made[0].id])
+        await store.move("acme", DeliveryFilter(), Move.CANCEL, now=START)
+        left = client.exists(*names)
+
+    assert ([2, 2], 0) == (handed, left)
 
 
 async def test_a_large_move_goes_in_steps(store, monkeypatch):
