@@ -11,7 +11,7 @@ from ...failpoints import failpoint
 from ...models.delivery import Claim, Delivery, DeliveryState, Lane
 from ...models.event import StoredEvent, TakenEvent
 from ...models.throttle import MAX_PER
-from ...ports import Appended, NextDue, Record, Settlement
+from ...ports import Appended, NextDue, Outstanding, Record, Settlement, Ticket
 from ...vault import KeyRing, Vault
 from ...vault.development import state_file
 from ..encoding.encryption import Encryption, is_loopback, payloads_are_encrypted
@@ -144,11 +144,14 @@ class RedisStore(RedisRecords, RedisOperations, RedisInbox, RedisRekeys):
         exclude: Collection[str] = (),
         exclude_tenants: Collection[str] = (),
         only: Collection[str] | None = None,
+        ids: Collection[str] | None = None,
     ) -> list[Claim]:
         until = now + lease
         which = {"exclude": list(exclude), "exclude_tenants": list(exclude_tenants)}
         if only is not None:
             which["only"] = list(only)
+        if ids is not None:
+            which["ids"] = list(ids)
         answer = await self._connections.run(
             "claim", layout.lane_name(lane), limit, micros(now), micros(until), worker, json(which)
         )
@@ -159,6 +162,23 @@ class RedisStore(RedisRecords, RedisOperations, RedisInbox, RedisRekeys):
                 [Record(one.delivery_id, one.fence, held, _MISSING_KEY, until, now, None) for one in locked]
             )
         return claims
+
+    async def hand_off(
+        self,
+        lane: Lane,
+        limit: int,
+        *,
+        now: datetime,
+        hold: timedelta,
+        most: Outstanding,
+        exclude: Collection[str] = (),
+        exclude_tenants: Collection[str] = (),
+    ) -> list[Ticket]:
+        which = {"exclude": list(exclude), "exclude_tenants": list(exclude_tenants)}
+        answers = await self._connections.run(
+            "hand_off", layout.lane_name(lane), limit, micros(now), micros(now + hold), *most, json(which)
+        )
+        return [Ticket(id_.decode(), lane, tenant.decode(), subscriber.decode()) for id_, tenant, subscriber in answers]
 
     async def record(self, records: Sequence[Record]) -> set[str]:
         if not records:

@@ -1,5 +1,5 @@
--- ARGV: the lane, the limit, now, when leases end, the worker, and which tenants and subscribers.  Returns the claims,
--- each with the place of its event in the list of texts that follows.
+-- ARGV: the lane, the limit, now, when leases end, the worker, and which tenants, subscribers and ids.  Returns the
+-- claims, each with the place of its event in the list of texts that follows.
 local limit, now, until_, worker = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local which = cjson.decode(ARGV[6])
 local excluded, only = set_of(which.exclude), which.only and set_of(which.only)
@@ -8,7 +8,25 @@ local function is_meant(subscriber)
   return not excluded[subscriber] and (not only or only[subscriber])
 end
 
-local ids = deal(ARGV[1], limit, now, set_of(which.exclude_tenants), is_meant)
+-- Those that are named, and due or handed over.
+local function named(wanted, excluded_tenants)
+  local found, seen = {}, {}
+  fetch(wanted)
+  for _, id in ipairs(wanted) do
+    local row = row_of(id)
+    if
+      #found < limit and row and not seen[id] and lane_of(row) == ARGV[1] and WAITS[row[STATE]]
+      and (row[HANDED] or row[DUE] <= now) and not excluded_tenants[row[TENANT]] and is_meant(row[SUBSCRIBER])
+      and is_first(id, row)
+    then
+      found[#found + 1], seen[id] = id, true
+    end
+  end
+  return found
+end
+
+local excluded_tenants = set_of(which.exclude_tenants)
+local ids = which.ids and named(which.ids, excluded_tenants) or deal(ARGV[1], limit, now, excluded_tenants, is_meant)
 fetch(ids)
 local events, places = {}, {}
 for _, id in ipairs(ids) do

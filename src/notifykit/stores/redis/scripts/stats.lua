@@ -11,6 +11,7 @@ end
 for _, lane in ipairs(call('SMEMBERS', P .. 'lanes')) do
   consider(first_due(P .. 't:' .. lane))
 end
+consider(first_due(P .. 'handed'))
 for rank = 0, 2 do
   local lane = 'e' .. rank
   consider(first_due(P .. 't:' .. lane))

@@ -1,12 +1,14 @@
 -- Deliveries: d holds their rows, n how many there are in each state, a their attempts (a line of JSON each), p: the
 -- receipts of each, rf whose a reference is.
 -- Indexes: io:, id:, if: of a tenant's open, delivered and otherwise ended ones; so:, se: of a subscriber's open and
--- ended ones; ended by the time of their end; leases by the time at which they run out.
+-- ended ones; ended by the time of their end; leases by the time at which they run out; h: of a lane's deliveries that
+-- are handed over, by the end of their hold; handed the same of all lanes, by when they were due.
 local STATE, DUE, FENCE, TRIES, ATTEMPTS, ABANDONED, GENERATION, REASON = 1, 2, 3, 4, 5, 6, 7, 8
 local WORKER, CLAIMED, LEASE, FINISHED, TENANT, SUBSCRIBER, CHANNEL, RANK = 9, 10, 11, 12, 13, 14, 15, 16
 local ORDER, EVENT, TYPE, CREATED, EXPIRES, SUBSCRIPTION, ADDRESS, DIGEST = 17, 18, 19, 20, 21, 22, 23, 24
 local RECEIPT = 25 -- the kind of the strongest one, and its rank
 local COLUMNS = 25
+local HANDED = 26 -- when it was due, of a delivery that is handed over: DUE is the end of its hold
 
 local WAITS = { pending = true, held = true }
 local CLASS = {
@@ -87,6 +89,14 @@ end
 local function store(id, row, old)
   local state, tenant = row[STATE], row[TENANT]
   rows[id], changed[id] = row, true
+  if row[HANDED] then
+    if not WAITS[state] then
+      row[DUE] = row[HANDED]
+    end
+    row[HANDED] = false
+    zset(P .. 'h:' .. lane_of(row), id, false)
+    zset(P .. 'handed', id, false)
+  end
   if old ~= state then
     count(state, 1)
     if old then
@@ -116,6 +126,19 @@ local function store(id, row, old)
     end
   end
   queue(id, row, old)
+end
+
+-- Make a delivery wait for its hold.
+local function hand_over(id, row, until_)
+  row[HANDED], row[DUE], changed[id] = row[HANDED] or row[DUE], until_, true
+  zset(P .. 'h:' .. lane_of(row), id, until_)
+  zset(P .. 'handed', id, row[HANDED])
+  queue(id, row, row[STATE])
+end
+
+-- Whether a delivery is the head of its FIFO group, or has none.
+local function is_first(id, row)
+  return not row[ORDER] or head_of(P .. 'f:' .. pair(pair(row[TENANT], row[SUBSCRIBER]), row[ORDER])) == id
 end
 
 -- Write what has changed: at the end of every script that changes deliveries or events.
@@ -149,6 +172,7 @@ local function answer(id, row)
   for column = 1, COLUMNS do
     its[column + 1] = row[column]
   end
+  its[DUE + 1] = row[HANDED] or row[DUE]
   its[RECEIPT + 1] = row[RECEIPT] and row[RECEIPT][1]
   return its
 end
