@@ -318,7 +318,11 @@ class Recipients:
             InvalidInputError: It is no token, or the recipient has 100 addresses already.
             NotFoundError: The tenant has no such recipient.
         """
-        known, old = canonical_token(token), None if replaces is None else canonical_token(replaces)
+        known = canonical_token(token)
+        try:
+            old = None if replaces is None else canonical_token(replaces)
+        except InvalidInputError as error:
+            raise InvalidInputError([f"replaces: {problem}" for problem in error.problems]) from error
 
         def registered(current: Recipient) -> Recipient:
             now = self._clock.now()

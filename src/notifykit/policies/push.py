@@ -62,7 +62,7 @@ def canonical_token(token: str | Mapping[str, Any]) -> str:
     Raises:
         InvalidInputError: It is no token of any service.
     """
-    text = (token if isinstance(token, str) else json.dumps(token, default=str)).strip()
+    text = token.strip() if isinstance(token, str) else _as_text(token)
     match service_of(text):
         case Service.WEBPUSH:
             found = subscription_of(text)
@@ -76,6 +76,14 @@ def canonical_token(token: str | Mapping[str, Any]) -> str:
             raise InvalidInputError(
                 ["token: is neither one of Firebase, nor one of Apple, nor a browser's subscription"]
             )
+
+
+def _as_text(parsed: Mapping[str, Any]) -> str:
+    """Return the JSON of a parsed subscription, of the texts that belong to one: other values may unfold endlessly."""
+    keys = parsed.get("keys")
+    texts = {name: value for name, value in keys.items() if isinstance(value, str)} if isinstance(keys, Mapping) else {}
+    own = {name: parsed[name] for name in ("endpoint",) if isinstance(parsed.get(name), str)}
+    return json.dumps({**own, "keys": texts})
 
 
 def subscription_of(token: str) -> Subscription:
