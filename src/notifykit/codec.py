@@ -228,7 +228,10 @@ def loads_unique(body: bytes, *, path: str = "") -> tuple[Any, list[str]]:
     Raises:
         ValueError: As :func:`loads`.
     """
-    value = _loads(body)
+    try:
+        value = _loads(body)
+    except ValueError:
+        value = _stdlib_loads(body, _object)  # says more clearly what is wrong
     # Outside of texts a colon follows each key, and only keys; texts may add some, and then the slow way tells.
     if len(_KEYS.findall(body)) == _count_keys(value):
         return value, []

@@ -69,7 +69,7 @@ class TestCommandLine:
         """No argument means both stores, five runs, every peer and no axis."""
         plan = parse([])
 
-        assert ("postgres", "sqlite") == plan.stores
+        assert ("postgres", "redis", "sqlite") == plan.stores
         assert 5 == plan.runs
         assert () == plan.axes
         assert {"celery", "prototype"} <= set(plan.peers)
