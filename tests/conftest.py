@@ -27,6 +27,11 @@ from tests.stores import create_tables, delete_keys, empty_tables
 settings.register_profile("everyday", max_examples=20, deadline=None)
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a long text by its argument: a key that is made for one run would differ between the processes of a run."""
+    return argname if isinstance(val, str) and len(val) > 80 else None
+
+
 def pytest_configure() -> None:
     """Try few random examples every day, however slow the machine is; CI tries what each test says."""
     if is_everyday():

@@ -447,7 +447,7 @@ async def test_27_nothing_in_an_answer_changes_the_next_request(channel):
     )
     async with Receiver(answering(answer)) as receiver:
         for _ in range(2):
-            await attempt(channel, receiver.url)
+            await attempt(channel, receiver.url, deadline=10)
 
         assert receiver.requests[0] == receiver.requests[1]
 

@@ -151,7 +151,12 @@ GIVEN: dict[str, Any] = {
     "secret": generate_secret(),
 }
 #: The same of recipients.
-OF_RECIPIENTS: dict[str, Any] = {"channel": "email", "address": "ada@example.org", "lines": ['{"id":"user:new"}']}
+OF_RECIPIENTS: dict[str, Any] = {
+    "channel": "email",
+    "address": "ada@example.org",
+    "lines": ['{"id":"user:new"}'],
+    "token": "ab" * 32,
+}
 
 
 async def test_every_statement_for_people_names_the_tenant(kit, monkeypatch):
