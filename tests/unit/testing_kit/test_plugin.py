@@ -60,6 +60,10 @@ def pytest_in(folder, *arguments):
     )
 
 
+#: What Python and the plugins of other packages leave in the folder.
+LEFT_BY_OTHERS = {"__pycache__", ".hypothesis"}
+
+
 @pytest.fixture
 def host(tmp_path):
     """The folder of a program's tests."""
@@ -72,7 +76,7 @@ def test_the_fixture_serves_a_programs_tests(host):
     done = pytest_in(host)
 
     assert "3 passed" in done.stdout, done.stdout + done.stderr
-    assert ["test_host.py"] == [path.name for path in host.iterdir() if path.name != "__pycache__"]
+    assert ["test_host.py"] == [path.name for path in host.iterdir() if path.name not in LEFT_BY_OTHERS]
 
 
 def test_the_fixture_describes_itself(host):
