@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 PORT = 8400
 #: Seconds for which a stop waits for requests; streams are ended then.
 _GRACE = 5
+#: Bytes of a message of a WebSocket's client, of whom nothing is expected.
+_MAX_MESSAGE = 1024
 
 
 def add(commands: Commands) -> None:
@@ -113,6 +115,8 @@ def _server(app: Any, args: Any) -> Any:
         proxy_headers=bool(args.proxies),
         forwarded_allow_ips=args.proxies,
         timeout_graceful_shutdown=_GRACE,
+        ws_max_size=_MAX_MESSAGE,
+        ws_per_message_deflate=False,  # the buffers of a stream that compresses take more than all of the rest of it
     )
     return Server(config)
 

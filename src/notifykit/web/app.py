@@ -13,7 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.routing import Route as StarletteRoute
 from starlette.types import Receive, Scope, Send
 
@@ -23,6 +23,8 @@ from .access.gate import Gate
 from .access.jwt import JwtAccess
 from .access.tokens import token_route
 from .limits import Limiter, RequestLimits
+from .live.feeds import Live
+from .live.socket import SocketOperation
 from .operation import Operation, Server
 from .page import page_routes
 from .problems import Refusal, problem_response
@@ -72,10 +74,18 @@ def create_app(
         raise ConfigurationError("origins: list the sites, such as ['https://shop.example']; '*' is not accepted")
     limits = limits or RequestLimits()
     gate = Gate(kit, jwt, recipient, limits)
-    server = Server(kit=kit, gate=gate, limiter=Limiter(kit, limits), types=StoredTypes(kit), max_body=max_body)
+    server = Server(
+        kit=kit, gate=gate, limiter=Limiter(kit, limits), types=StoredTypes(kit), live=Live(kit), max_body=max_body
+    )
+    operations = [(route, Operation(route, server)) for route in TABLE]
     routes: list[BaseRoute] = [
-        StarletteRoute(path, Resource(its), methods=[*its])
-        for path, its in _by_path([(route, Operation(route, server)) for route in TABLE]).items()
+        StarletteRoute(path, Resource(its), methods=[*its]) for path, its in _by_path(operations).items()
+    ]
+    allowed = frozenset(origins)
+    routes += [
+        WebSocketRoute(route.path, SocketOperation(operation, allowed))
+        for route, operation in operations
+        if route.is_stream
     ]
 
     @contextlib.asynccontextmanager
