@@ -22,11 +22,15 @@ from .access.callers import TENANT_HEADER, FindEndUser
 from .access.gate import Gate
 from .access.jwt import JwtAccess
 from .access.tokens import token_route
+from .audit import AuditTrail
 from .limits import Limiter, RequestLimits
 from .operation import Operation, Server
-from .page import page_routes
+from .pages.assets import Assets
+from .pages.options import PageOptions
+from .pages.serve import PageServer
 from .problems import Refusal, problem_response
 from .reading import REQUEST_ID, request_id
+from .reference_page import reference_routes
 from .route import Route
 from .routes import TABLE
 from .types import StoredTypes
@@ -48,6 +52,7 @@ def create_app(
     origins: Sequence[str] = (),
     max_body: int = MAX_BODY,
     dispatch: bool = False,
+    pages: PageOptions | None = None,
 ) -> Starlette:
     """Return the REST API over a kit as an ASGI application.
 
@@ -64,6 +69,7 @@ def create_app(
         origins: Sites whose pages may call it from browsers, such as ``https://shop.example``.
         max_body: The most bytes of a body.
         dispatch: Deliver in this process as well, while the application is served on its own.
+        pages: How the pages look, and who may embed the portal.
 
     Raises:
         ConfigurationError: An option cannot work.
@@ -72,7 +78,16 @@ def create_app(
         raise ConfigurationError("origins: list the sites, such as ['https://shop.example']; '*' is not accepted")
     limits = limits or RequestLimits()
     gate = Gate(kit, jwt, recipient, limits)
-    server = Server(kit=kit, gate=gate, limiter=Limiter(kit, limits), types=StoredTypes(kit), max_body=max_body)
+    server = Server(
+        kit=kit,
+        gate=gate,
+        limiter=Limiter(kit, limits),
+        types=StoredTypes(kit),
+        audit=AuditTrail(kit),
+        max_body=max_body,
+    )
+    pages = pages or PageOptions()
+    assets = Assets({"theme.css": pages.theme()})
     routes: list[BaseRoute] = [
         StarletteRoute(path, Resource(its), methods=[*its])
         for path, its in _by_path([(route, Operation(route, server)) for route in TABLE]).items()
@@ -89,7 +104,13 @@ def create_app(
             yield
 
     app = Starlette(
-        routes=[*routes, token_route(kit, gate), *page_routes(TABLE)],
+        routes=[
+            *routes,
+            token_route(kit, gate),
+            *reference_routes(TABLE, assets),
+            *PageServer(server, pages, assets).routes(),
+            *assets.routes(),
+        ],
         middleware=_middleware(origins),
         exception_handlers={HTTPException: _no_route},
         lifespan=lifespan,

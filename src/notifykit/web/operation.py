@@ -13,9 +13,9 @@ from starlette.types import Receive, Scope, Send
 from ..codec import dumps, unstructure
 from ..errors import InvalidInputError, NotFoundError
 from ..models.access import AccessScope, Role
-from ..telemetry import ActionAudited
 from .access.callers import TENANT_HEADER, Caller
 from .access.gate import Gate
+from .audit import AuditTrail
 from .limits import Limiter
 from .problems import Refusal, problem_response, refusal_of
 from .reading import REQUEST_ID, json_of, query_of, read_body, request_id, structured
@@ -43,6 +43,7 @@ class Server:
     gate: Gate
     limiter: Limiter
     types: StoredTypes
+    audit: AuditTrail
     max_body: int
 
 
@@ -122,16 +123,14 @@ class Operation:
         changes = route.changes_something and route.scope is not AccessScope.EVENTS_WRITE
         if route.scope is None or not (changes or caller.role is Role.OPERATOR):
             return
-        self._server.kit.tell(
-            ActionAudited(
-                action=route.name,
-                subject=caller.subject,
-                role=caller.role.value,
-                tenant=caller.tenant or request.headers.get(TENANT_HEADER, "")[:128],
-                target=" ".join(str(value)[:255] for value in request.path_params.values()) or None,
-                status=status,
-                request_id=id_,
-            )
+        self._server.audit.add(
+            route.name,
+            caller.subject,
+            caller.role,
+            tenant=caller.tenant or request.headers.get(TENANT_HEADER, "")[:128],
+            target=" ".join(str(value)[:255] for value in request.path_params.values()) or None,
+            status=status,
+            request_id=id_,
         )
 
 
