@@ -78,6 +78,14 @@ def conformance(session: nox.Session) -> None:
 
 
 @nox.session
+def browser(session: nox.Session) -> None:
+    """Drive the pages of the server in Chromium, which must be installed; arguments go to pytest."""
+    session.install(*PACKAGE, *group("test"))
+    options = ("-n", "0", "-m", "thorough or not thorough")
+    session.run("python", "-m", "pytest", "tests/browser", *options, *session.posargs)
+
+
+@nox.session
 def soak(session: nox.Session) -> None:
     """Run the long form of the reliability scenarios (some 20 minutes); the figures are in reports/reliability.json."""
     session.install(*PACKAGE, *group("test"))

@@ -13,9 +13,9 @@ from starlette.types import Receive, Scope, Send
 from ..codec import dumps, unstructure
 from ..errors import InvalidInputError, NotFoundError
 from ..models.access import AccessScope, Role
-from ..telemetry import ActionAudited
 from .access.callers import TENANT_HEADER, Caller
 from .access.gate import Gate
+from .audit import AuditTrail
 from .limits import Limiter
 from .live.feeds import Live
 from .problems import Refusal, problem_response, refusal_of
@@ -45,6 +45,7 @@ class Server:
     limiter: Limiter
     types: StoredTypes
     live: Live
+    audit: AuditTrail
     max_body: int
 
 
@@ -129,16 +130,14 @@ class Operation:
         changes = route.changes_something and route.scope is not AccessScope.EVENTS_WRITE
         if route.scope is None or not (changes or caller.role is Role.OPERATOR):
             return
-        self._server.kit.tell(
-            ActionAudited(
-                action=route.name,
-                subject=caller.subject,
-                role=caller.role.value,
-                tenant=caller.tenant or request.headers.get(TENANT_HEADER, "")[:128],
-                target=" ".join(str(value)[:255] for value in request.path_params.values()) or None,
-                status=status,
-                request_id=id_,
-            )
+        self._server.audit.add(
+            route.name,
+            caller.subject,
+            caller.role,
+            tenant=caller.tenant or request.headers.get(TENANT_HEADER, "")[:128],
+            target=" ".join(str(value)[:255] for value in request.path_params.values()) or None,
+            status=status,
+            request_id=id_,
         )
 
 
