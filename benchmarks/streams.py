@@ -87,7 +87,8 @@ class _Person:
             body = json.dumps({"mark": mark}).encode()
             writer.write(
                 f"POST /v1/inbox/{self.name}/marks HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
-                f"Authorization: Bearer {on.secret}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+                f"Authorization: Bearer {on.secret}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+                + body
             )
             head = await reader.readuntil(b"\r\n\r\n")
             length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
 import attrs
@@ -39,6 +39,8 @@ class InboxWatch:
     def __init__(self, store: Inbox) -> None:
         self._store = store
         self._readers: defaultdict[tuple[str, str], set[_Reader]] = defaultdict(set)
+        #: Where those are who have read least of each inbox, by tenant and recipient.
+        self._since: defaultdict[str, dict[str, int]] = defaultdict(dict)
         #: Readers that no look has served: only their own inboxes are read for them.
         self._new: set[_Reader] = set()
         self._joined = asyncio.Event()
@@ -52,6 +54,7 @@ class InboxWatch:
         """
         reader = _Reader(tenant, recipient, since, asyncio.get_running_loop().create_future())
         self._readers[tenant, recipient].add(reader)
+        self._since[tenant][recipient] = min(since, self._since[tenant].get(recipient, since))
         self._new.add(reader)
         self._joined.set()
         if self._looking is None:
@@ -76,7 +79,7 @@ class InboxWatch:
                 changed = asyncio.create_task(self._store.inbox_wait(POLL))
                 try:
                     await asyncio.sleep(0)
-                    await self._serve(_all(self._readers))
+                    await self._serve(self._since)
                     await self._serve_new_until(changed)
                 finally:
                     changed.cancel()
@@ -97,22 +100,18 @@ class InboxWatch:
                 with contextlib.suppress(asyncio.CancelledError):
                     await joined
             if not changed.done():
-                await self._serve(self._new)
+                await self._serve(_since(self._new))
         changed.result()
 
-    async def _serve(self, readers: Collection[_Reader]) -> None:
-        """Give readers what is new in their inboxes, and pause.
+    async def _serve(self, since: Mapping[str, Mapping[str, int]]) -> None:
+        """Give readers what is new in inboxes since some places, and pause.
 
-        Of an inbox those are served who have read least; the others are, with the next look.
+        Of an inbox those are served who are at that place; the others are, with the next look.
         """
         began = asyncio.get_running_loop().time()
         self._joined.clear()
-        since: defaultdict[str, dict[str, int]] = defaultdict(dict)
-        for reader in readers:
-            cursors = since[reader.tenant]
-            cursors[reader.recipient] = min(reader.since, cursors.get(reader.recipient, reader.since))
         self._new = set()
-        for tenant, cursors in since.items():
+        for tenant, cursors in [(tenant, dict(cursors)) for tenant, cursors in since.items()]:
             for recipient, changes in (await self._store.inbox_changes(tenant, cursors, limit=_LIMIT)).items():
                 for reader in list(self._readers.get((tenant, recipient), ())):
                     if reader.since == cursors[recipient] and not reader.found.done():
@@ -125,17 +124,28 @@ class InboxWatch:
 
     def _discard(self, reader: _Reader) -> None:
         self._new.discard(reader)
-        its = self._readers.get((reader.tenant, reader.recipient))
-        if its is not None:
-            its.discard(reader)
-            if not its:
-                del self._readers[reader.tenant, reader.recipient]
+        tenant, recipient = reader.tenant, reader.recipient
+        its = self._readers.get((tenant, recipient))
+        if its is None or reader not in its:
+            return
+        its.remove(reader)
+        if its:
+            self._since[tenant][recipient] = min(each.since for each in its)
+            return
+        del self._readers[tenant, recipient], self._since[tenant][recipient]
+        if not self._since[tenant]:
+            del self._since[tenant]
 
     def _fail(self, error: Exception) -> None:
-        for reader in _all(self._readers):
+        for reader in [reader for its in self._readers.values() for reader in its]:
             if not reader.found.done():
                 reader.found.set_exception(error)
 
 
-def _all(readers: dict[tuple[str, str], set[_Reader]]) -> list[_Reader]:
-    return [reader for its in readers.values() for reader in its]
+def _since(readers: Iterable[_Reader]) -> Mapping[str, Mapping[str, int]]:
+    """Return where those are who have read least of each inbox, by tenant and recipient."""
+    since: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    for reader in readers:
+        cursors = since[reader.tenant]
+        cursors[reader.recipient] = min(reader.since, cursors.get(reader.recipient, reader.since))
+    return since

@@ -13,7 +13,7 @@ from . import inputs
 from .failures import CommandError
 from .parser import Commands
 from .run import Signals
-from .serving import collect_seldom, open_many_files, run_fast
+from .serving import collect_seldom, drop_dead_peers, open_many_files, run_fast
 from .text import plain
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ async def _serve(context: Context) -> int:
             await asyncio.sleep(0.01)
         if server.started:
             collect_seldom()
+            drop_dead_peers(server.servers[0].sockets[0])
             port = server.servers[0].sockets[0].getsockname()[1]
             url = f"http://{args.host}:{port}"
             context.out.answer(

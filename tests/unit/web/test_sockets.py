@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import InvalidStatus
+from websockets.typing import Origin, Subprotocol
 
 from notifykit.models.access import Role
 from notifykit.testing import make_inbox_item
@@ -18,7 +19,7 @@ from notifykit.web.routes import TABLE
 from tests.unit.web.serving import here
 from tests.unit.web.world import ACME, ADA, BOB, GLOBEX, MARK
 
-SITE = "https://shop.example"
+SITE = Origin("https://shop.example")
 
 
 @pytest.fixture
@@ -35,6 +36,14 @@ def headers(world):
 async def told(socket: Any) -> Any:
     async with asyncio.timeout(20):
         return json.loads(await socket.recv())
+
+
+async def ended(socket: Any) -> int | None:
+    """Read until the server ends it; return the code."""
+    async with asyncio.timeout(20):
+        async for _ in socket:
+            pass
+    return socket.close_code
 
 
 async def refused(url: str, **options: Any) -> tuple[int, str]:
@@ -75,7 +84,7 @@ async def test_a_client_that_comes_back_has_missed_nothing(kit, served, headers)
 
 async def test_a_browser_sends_its_token_as_a_subprotocol(served, world):
     """Because it can send no header of its own."""
-    offered = ["notifykit", f"bearer.{world.secrets[ACME, Role.VIEWER]}"]
+    offered = [Subprotocol("notifykit"), Subprotocol(f"bearer.{world.secrets[ACME, Role.VIEWER]}")]
 
     async with connect(f"{served}/v1/inbox/{ADA}/stream", subprotocols=offered, origin=SITE) as socket:
         assert "notifykit" == socket.subprotocol
@@ -120,7 +129,7 @@ async def test_persons_follow_their_own_inbox_only(kit, world):
             url.replace("http", "ws") + path
             for path in (f"/v1/inbox/{ADA}/stream", f"/v1/inbox/{BOB}/stream", "/v1/deliveries/stream")
         )
-        for origin in (SITE, url, None):
+        for origin in (SITE, Origin(url), None):
             async with connect(own, origin=origin) as socket:
                 assert "counts" == (await told(socket))["event"]
         assert (404, "not_found") == await refused(foreign, origin=SITE)
@@ -134,24 +143,20 @@ async def test_a_client_that_speaks_is_let_go(served, headers):
     async with connect(f"{served}/v1/inbox/{ADA}/stream", additional_headers=headers) as socket:
         await told(socket)
         await socket.send("x")
-        with pytest.raises(ConnectionClosed):
-            async with asyncio.timeout(20):
-                while True:
-                    await socket.recv()
+        await ended(socket)
 
 
 async def test_a_client_that_does_not_read_is_let_go(kit, served, headers, monkeypatch):
     """Others go on, and the server keeps nothing for it."""
     monkeypatch.setattr(stream, "PATIENCE", 0.2)
     url = f"{served}/v1/inbox/{ADA}/stream"
-    options = {"additional_headers": headers, "max_size": None}
-    async with connect(url, **options, max_queue=1) as slow, connect(url, **options) as quick:
+    options = {"additional_headers": headers, "max_size": None, "compression": None}
+    async with connect(url, **options, max_queue=1, close_timeout=0.1) as slow, connect(url, **options) as quick:
         slow.transport.pause_reading()
         async with asyncio.timeout(30):
             while len([task for task in asyncio.all_tasks() if task.get_name() == "notifykit-stream"]) == 2:
                 item = make_inbox_item(ADA, tenant=ACME, body="x" * 500_000, at=kit.clock.now())
                 await kit.store.inbox_put([item])
-                [t.print_stack(limit=1) for t in asyncio.all_tasks() if t.get_name() == "notifykit-stream"]; print("N", slow.transport.is_reading(), slow.transport, kit._inbox_watch._readers)
                 while item.id not in str(await told(quick)):
                     pass
 
@@ -162,13 +167,10 @@ async def test_streams_end_so_that_credentials_are_looked_at_again(served, heade
     monkeypatch.setattr(stream, "HEARTBEAT", 0.02)
     async with connect(f"{served}/v1/inbox/{ADA}/stream", additional_headers=headers) as socket:
         heard = [await told(socket), await told(socket)]
-        with pytest.raises(ConnectionClosed) as caught:
-            async with asyncio.timeout(20):
-                while True:
-                    await socket.recv()
+        code = await ended(socket)
 
     assert ["counts", "heartbeat"] == [each["event"] for each in heard]
-    assert 1012 == caught.value.rcvd.code
+    assert 1012 == code
 
 
 class TestActivity:
@@ -221,7 +223,5 @@ class TestActivity:
         async with connect(url, additional_headers=headers) as socket:
             await told(socket)
             await kit.aclose()
-            with pytest.raises(ConnectionClosed):
-                async with asyncio.timeout(20):
-                    await socket.recv()
+            await ended(socket)
         await kit.open()
