@@ -7,10 +7,12 @@ from hashlib import sha256
 from importlib.resources import files
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+#: The custom element with a person's inbox.
+INBOX = "inbox.js"
 _HEADERS = {
     "Cache-Control": "public, max-age=31536000, immutable",
     "Cross-Origin-Resource-Policy": "cross-origin",  # a page of the host's may show an element of ours
@@ -41,7 +43,13 @@ class Assets:
 
     def routes(self) -> list[Route]:
         """Return the routes of the files."""
-        return [Route(f"/static/{name}", self._serve, methods=["GET"]) for name in self._contents]
+        files = [Route(f"/static/{name}", self._serve, methods=["GET"]) for name in self._contents]
+        return [*files, Route(f"/{INBOX}", self._go_to_inbox, methods=["GET"])]
+
+    async def _go_to_inbox(self, request: Request) -> Response:
+        """Lead pages of hosts, which cannot know the hash, to the element."""
+        path = request.scope.get("root_path", "") + self.path(INBOX)
+        return RedirectResponse(path, 302, {**_HEADERS, "Cache-Control": "public, max-age=300"})
 
     async def _serve(self, request: Request) -> Response:
         name = request.url.path.rpartition("/")[2]
