@@ -36,7 +36,7 @@ class PortalLinks:
         scheme=checks.one_of(SCHEMES),
         expires_in=checks.duration(timedelta(seconds=10), MAX_LINK),
         lasts=checks.duration(timedelta(minutes=1), MAX_SESSION),
-        base_url=optional(checks.text(most=2048)),
+        base_url=optional(checks.text(most=2048, empty=True)),
     )
     def url(
         self,
@@ -60,7 +60,7 @@ class PortalLinks:
             scheme: The colours: ``auto`` (as the reader's system), ``light`` or ``dark``.
             expires_in: How long the link works.
             lasts: How long the session lasts that it opens.
-            base_url: Where the server is; by default the kit's ``public_url``.
+            base_url: Where the server is; by default the kit's ``public_url``, and ``""`` for the path alone.
 
         Raises:
             ConfigurationError: Neither ``base_url`` nor the kit's ``public_url`` is given.
