@@ -13,7 +13,7 @@ from . import inputs
 from .failures import CommandError
 from .parser import Commands
 from .run import Signals
-from .serving import collect_seldom, open_many_files, run_fast
+from .serving import collect_seldom, drop_dead_peers, open_many_files, run_fast
 from .text import plain
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 PORT = 8400
 #: Seconds for which a stop waits for requests; streams are ended then.
 _GRACE = 5
+#: Bytes of a message of a WebSocket's client, of whom nothing is expected.
+_MAX_MESSAGE = 1024
 
 
 def add(commands: Commands) -> None:
@@ -79,6 +81,7 @@ async def _serve(context: Context) -> int:
             await asyncio.sleep(0.01)
         if server.started:
             collect_seldom()
+            drop_dead_peers(server.servers[0].sockets[0])
             port = server.servers[0].sockets[0].getsockname()[1]
             url = f"http://{args.host}:{port}"
             context.out.answer(
@@ -113,6 +116,8 @@ def _server(app: Any, args: Any) -> Any:
         proxy_headers=bool(args.proxies),
         forwarded_allow_ips=args.proxies,
         timeout_graceful_shutdown=_GRACE,
+        ws_max_size=_MAX_MESSAGE,
+        ws_per_message_deflate=False,  # the buffers of a stream that compresses take more than all of the rest of it
     )
     return Server(config)
 

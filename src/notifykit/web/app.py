@@ -13,7 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.routing import Route as StarletteRoute
 from starlette.types import Receive, Scope, Send
 
@@ -24,6 +24,8 @@ from .access.jwt import JwtAccess
 from .access.tokens import token_route
 from .audit import AuditTrail
 from .limits import Limiter, RequestLimits
+from .live.feeds import Live
+from .live.socket import SocketOperation
 from .operation import Operation, Server
 from .pages.assets import Assets
 from .pages.options import PageOptions
@@ -84,13 +86,20 @@ def create_app(
         limiter=Limiter(kit, limits),
         types=StoredTypes(kit),
         audit=AuditTrail(kit),
+        live=Live(kit),
         max_body=max_body,
     )
     pages = pages or PageOptions()
     assets = Assets({"theme.css": pages.theme()})
+    operations = [(route, Operation(route, server)) for route in TABLE]
     routes: list[BaseRoute] = [
-        StarletteRoute(path, Resource(its), methods=[*its])
-        for path, its in _by_path([(route, Operation(route, server)) for route in TABLE]).items()
+        StarletteRoute(path, Resource(its), methods=[*its]) for path, its in _by_path(operations).items()
+    ]
+    allowed = frozenset(origins)
+    routes += [
+        WebSocketRoute(route.path, SocketOperation(operation, allowed))
+        for route, operation in operations
+        if route.is_stream
     ]
 
     @contextlib.asynccontextmanager

@@ -17,6 +17,7 @@ from .access.callers import TENANT_HEADER, Caller
 from .access.gate import Gate
 from .audit import AuditTrail
 from .limits import Limiter
+from .live.feeds import Live
 from .problems import Refusal, problem_response, refusal_of
 from .reading import REQUEST_ID, json_of, query_of, read_body, request_id, structured
 from .route import Answer, Call, Page, Route
@@ -43,6 +44,7 @@ class Server:
     gate: Gate
     limiter: Limiter
     types: StoredTypes
+    live: Live
     audit: AuditTrail
     max_body: int
 
@@ -56,7 +58,11 @@ class Operation:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        request = Request(scope, receive)
+        response = await self.response_to(Request(scope, receive))
+        await response(scope, receive, send)
+
+    async def response_to(self, request: Request) -> Response:
+        """Return the answer to a request, whatever happens."""
         id_ = request_id(request)
         caller: Caller | None = None
         headers: dict[str, str] = {}
@@ -73,7 +79,7 @@ class Operation:
         response.headers.update({**_HEADERS, **headers, REQUEST_ID: id_})
         if caller is not None:
             self._audit(request, caller, response.status_code, id_)
-        await response(scope, receive, send)
+        return response
 
     @property
     def _is_of_no_tenant(self) -> bool:
@@ -103,6 +109,7 @@ class Operation:
         call = Call(
             kit=self._server.kit,
             types=self._server.types,
+            live=self._server.live,
             request=request,
             caller=caller,
             tenant=tenant,
