@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from ..errors import ConfigurationError, InvalidInputError
 from ..models import checks
-from ..models.access import KEY_ROLES, OPERATORS, AccessScope, Role
+from ..models.access import KEY_ROLES, OPERATORS, AccessScope, Role, effective_scopes
 from ..models.checks import optional
 from ..models.page_access import MAX_LINK, MAX_SESSION, SCHEMES, PageAccess
 from ..policies.arguments import checked
@@ -36,7 +36,7 @@ class PortalLinks:
         scheme=checks.one_of(SCHEMES),
         expires_in=checks.duration(timedelta(seconds=10), MAX_LINK),
         lasts=checks.duration(timedelta(minutes=1), MAX_SESSION),
-        base_url=optional(checks.text(most=2048)),
+        base_url=optional(checks.text(most=2048, empty=True)),
     )
     def url(
         self,
@@ -55,12 +55,12 @@ class PortalLinks:
         Args:
             tenant: Whose portal; ``""`` with the role ``operator`` for the operators' pages.
             role: ``tenant_admin``, or ``viewer`` for a portal in which nothing can be changed.
-            scopes: Only these of what the role may do.
+            scopes: Only these of what the role may do; none at all means all of it.
             subject: What audit records call the caller, such as your id of the signed in person.
             scheme: The colours: ``auto`` (as the reader's system), ``light`` or ``dark``.
             expires_in: How long the link works.
             lasts: How long the session lasts that it opens.
-            base_url: Where the server is; by default the kit's ``public_url``.
+            base_url: Where the server is; by default the kit's ``public_url``, and ``""`` for the path alone.
 
         Raises:
             ConfigurationError: Neither ``base_url`` nor the kit's ``public_url`` is given.
@@ -71,10 +71,13 @@ class PortalLinks:
             raise ConfigurationError("there is no portal to link to: set public_url= or NOTIFYKIT_PUBLIC_URL")
         if (Role(role) is Role.OPERATOR) != (tenant == OPERATORS):
             raise InvalidInputError(["tenant: links for operators have none, and only they"])
+        allowed = effective_scopes(Role(role), scopes)
+        if not allowed:
+            raise InvalidInputError([f"scopes: none of them is of the role {role}"])
         access = PageAccess(
             tenant=tenant,
             role=Role(role),
-            scopes=tuple(AccessScope(scope) for scope in scopes),
+            scopes=tuple(sorted(allowed)),
             subject=subject or "portal-link",
             scheme=scheme,
             nonce=secrets.token_urlsafe(12),

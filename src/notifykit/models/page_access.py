@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from .access import KEY_ROLES, OPERATORS, AccessScope, Role, effective_scopes
+from .access import KEY_ROLES, OPERATORS, ROLE_SCOPES, AccessScope, Role
 from .checks import MAX_ID, duration, either, field_check, instant, many, one_of, text
 from .checks import tenant as tenant_check
 
@@ -22,7 +22,7 @@ class PageAccess:
 
     Attributes:
         tenant: Whose data; empty for an operator.
-        scopes: Only these of what the role may do; none at all means all of it.
+        scopes: What its holder may do; with none, nothing.
         subject: The id of an API key that the session ends with, or what audit records call the caller.
         scheme: How the pages are coloured: ``auto``, ``light`` or ``dark``.
         nonce: What tells this one from others.
@@ -33,7 +33,7 @@ class PageAccess:
     tenant: str = attrs.field(validator=field_check(either(one_of({OPERATORS}), tenant_check)))
     role: Role = attrs.field(validator=field_check(one_of(KEY_ROLES)))
     scopes: tuple[AccessScope, ...] = attrs.field(
-        default=(), validator=field_check(many(one_of(AccessScope), most=len(AccessScope), what="scopes"))
+        validator=field_check(many(one_of(AccessScope), most=len(AccessScope), what="scopes"))
     )
     subject: str = attrs.field(validator=field_check(text(most=MAX_ID)))
     scheme: str = attrs.field(default="auto", validator=field_check(one_of(SCHEMES)))
@@ -43,5 +43,5 @@ class PageAccess:
 
     @property
     def may(self) -> frozenset[AccessScope]:
-        """What its holder may do."""
-        return effective_scopes(self.role, self.scopes)
+        """What its holder may do: never more than the role."""
+        return ROLE_SCOPES[self.role].intersection(self.scopes)

@@ -99,7 +99,7 @@ def _access(content: bytes, now: datetime) -> PageAccess:
             lasts=timedelta(seconds=lasts),
             expires_at=datetime.fromtimestamp(expires, UTC),
         )
-    except (InvalidInputError, ValueError) as error:  # signed by another version
+    except (InvalidInputError, TypeError, ValueError) as error:  # signed by another version
         raise InvalidLinkError("malformed") from error
     if access.expires_at <= now:
         raise InvalidLinkError("expired")

@@ -33,6 +33,7 @@ class Renderer:
         self._environment = Environment(
             loader=_source,
             filters=FILTERS,
+            debug=False,  # what a page shows is not for the log
             undefined_behavior="strict",
             auto_escape_callback=lambda _: True,
             finalizer=lambda value: "" if value is None else NotImplemented,

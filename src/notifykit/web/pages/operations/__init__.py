@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import overview
+from . import audit, dead_letters, explain, overview
 
 #: Every page of the operators.
-OPERATIONS_PAGES = tuple(page for module in (overview,) for page in module.PAGES.table)
+OPERATIONS_PAGES = tuple(page for module in (overview, dead_letters, explain, audit) for page in module.PAGES.table)
