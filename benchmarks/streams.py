@@ -16,6 +16,7 @@ import random
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 from notifykit import Notifykit
 from notifykit.cli.serving import open_many_files, run_fast
@@ -38,7 +39,7 @@ class _Device(asyncio.Protocol):
         self.opened = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
+        self._transport = cast("asyncio.WriteTransport", transport)
 
     def data_received(self, data: bytes) -> None:
         if not self.opened.done():
@@ -49,7 +50,6 @@ class _Device(asyncio.Protocol):
                 self.opened.set_result(None)
                 self._begins = b""
         elif data[0] == _PING:
-            assert isinstance(self._transport, asyncio.WriteTransport)
             self._transport.write(bytes((_PONG, _MASKED | (len(data) - 2))) + bytes(4) + data[2:])
         elif b"is_reset" in data:
             self._told()

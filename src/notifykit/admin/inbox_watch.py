@@ -16,8 +16,11 @@ from ..ports import Inbox
 
 #: How often the store is asked when no notification comes.
 POLL = timedelta(seconds=1)
-#: Seconds between two looks at the least: what changes meanwhile is read together.  After a look that took longer,
-#: the watch pauses for as long as that took, so that it uses half of the event loop's time at the most.
+#: After a notification there is another look so soon: a change that is made shortly after another one relies on the
+#: notification of that, and may be committed after the look.
+SOON = timedelta(seconds=0.1)
+#: Seconds between a notification, or a look, and the next look at the least: what changes meanwhile is read together.
+#: After a look that took longer the watch pauses for as long as that took, so that it uses half of the time at most.
 PAUSE = 0.02
 #: Items that a look returns of one inbox at the most.
 _LIMIT = 200
@@ -74,13 +77,14 @@ class InboxWatch:
 
     async def _look(self) -> None:
         try:
+            timeout = POLL
             while self._readers:
                 # The wait begins before the look, so that what changes meanwhile ends it.
-                changed = asyncio.create_task(self._store.inbox_wait(POLL))
+                changed = asyncio.create_task(self._store.inbox_wait(timeout))
                 try:
                     await asyncio.sleep(0)
                     await self._serve(self._since)
-                    await self._serve_new_until(changed)
+                    timeout = SOON if await self._serve_new_until(changed) else POLL
                 finally:
                     changed.cancel()
                     await asyncio.gather(changed, return_exceptions=True)
@@ -89,8 +93,8 @@ class InboxWatch:
         finally:
             self._looking = None
 
-    async def _serve_new_until(self, changed: asyncio.Task[bool]) -> None:
-        """Serve those who join, until an inbox may have changed."""
+    async def _serve_new_until(self, changed: asyncio.Task[bool]) -> bool:
+        """Serve those who join, until an inbox may have changed; return whether it was a notification that said so."""
         while not changed.done():
             joined = asyncio.create_task(self._joined.wait())
             try:
@@ -101,7 +105,9 @@ class InboxWatch:
                     await joined
             if not changed.done():
                 await self._serve(_since(self._new))
-        changed.result()
+        if changed.result():
+            await asyncio.sleep(PAUSE)
+        return changed.result()
 
     async def _serve(self, since: Mapping[str, Mapping[str, int]]) -> None:
         """Give readers what is new in inboxes since some places, and pause.
