@@ -24,7 +24,9 @@ from tests.unit.web.world import ACME, ADA, GLOBEX, MARK, client_of, made, new_k
 
 ROLES = (Role.PRODUCER, Role.VIEWER, Role.TENANT_ADMIN)
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-PORTAL = [page for page in PAGES if page.area == "portal"]
+#: A stream does not end, so that the transport of the tests does not answer.
+STREAM = "portal.stream"
+PORTAL = [page for page in PAGES if page.area == "portal" and page.name != STREAM]
 OPERATIONS = [page for page in PAGES if page.area == "operations"]
 
 #: What would run, or would be seen as something else than text, if a page did not escape it.
@@ -122,6 +124,17 @@ async def test_operations_are_for_operators(kit, world, page):
     assert answer.status_code in (200, 303), answer.text
 
 
+async def test_activity_is_for_those_who_may_see_deliveries(kit, world):
+    """Its stream asks for the scope that the list asks for."""
+    page = next(each for each in PAGES if each.name == STREAM)
+
+    async with client_of(create_app(kit)) as client:
+        token = await enter(kit, client, ACME, Role.TENANT_ADMIN, scopes=["endpoints:read"])
+        answer = await visit(client, world, page, token)
+
+    assert 403 == answer.status_code
+
+
 async def test_an_operator_has_no_more_in_a_portal_than_before(kit, world):
     """The portal that an operator opens gives the scopes of the operator's session, and ends with the key."""
     page = next(each for each in OPERATIONS if each.name == "operations.open_portal")
@@ -177,14 +190,14 @@ class _Parts(HTMLParser):
 @pytest.mark.parametrize("hostile", HOSTILE)
 async def test_values_are_shown_as_text(kit, world, hostile):
     """Wherever a value is shown, on pages and in forms that are shown again, it is text and nothing else."""
-    ids = await _fill(kit, world, hostile)
+    ids = await fill(kit, world, hostile)
     hostile_world = attrs.evolve(world, ids={**world.ids, **ids})
     shown = 0
 
     for area, tenant, role in (("portal", ACME, Role.TENANT_ADMIN), ("operations", "", Role.OPERATOR)):
         async with client_of(create_app(kit)) as client:
             await enter(kit, client, tenant, role)
-            pages = [page for page in PAGES if page.area == area and page.method == "GET"]
+            pages = [page for page in (*PORTAL, *OPERATIONS) if page.area == area and page.method == "GET"]
             answers = [await visit(client, hostile_world, page, "") for page in pages]
             answers += [
                 await client.get(page.path, params=_reflected(hostile)) for page in pages if "{" not in page.path
@@ -200,7 +213,7 @@ async def test_values_are_shown_as_text(kit, world, hostile):
     assert shown > 8
 
 
-async def _fill(kit, world, hostile):
+async def fill(kit, world, hostile):
     """Put a text wherever a tenant, a publisher or a receiver can put one; return the ids of what shows it."""
     endpoint, plain = world.ids["endpoint_id"], "".join(each for each in hostile if each.isprintable())
     await kit.endpoints.update(endpoint, tenant=ACME, description=plain, headers={"x-a": "v"})

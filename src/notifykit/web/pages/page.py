@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from ...models.access import AccessScope
 from ...models.page_access import PageAccess
 from ..audit import AuditTrail
+from ..live.feeds import Live
 from .render import Renderer
 from .sessions import PORTAL
 
@@ -34,6 +35,7 @@ class Visit:
 
     kit: Notifykit
     audit: AuditTrail
+    live: Live
     renderer: Renderer
     request: Request
     area: str

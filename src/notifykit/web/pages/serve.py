@@ -148,6 +148,7 @@ class PageServer:
         return Visit(
             kit=self._server.kit,
             audit=self._server.audit,
+            live=self._server.live,
             renderer=self._renderer,
             request=request,
             area=page.area,
@@ -186,7 +187,9 @@ class PageServer:
         async def endpoint(request: Request) -> Response:
             try:
                 await self._server.kit.open()
-                return await answer(request, area)
+                response = await answer(request, area)
+                response.headers.setdefault("Cache-Control", "no-store")
+                return response
             except Exception as error:  # noqa: BLE001 - whatever happens is answered
                 refusal = refusal_of(error, request_id(request))
                 problems = error.problems if isinstance(error, InvalidInputError) else [refusal.detail]

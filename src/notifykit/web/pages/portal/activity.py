@@ -13,6 +13,8 @@ from ....models.access import AccessScope
 from ....models.delivery import DeliveryState
 from ....policies.explain import sentence_for
 from ....ports import DeliveryFilter
+from ...live.feeds import ActivityFeed
+from ...live.stream import EventStream
 from ...routes.deliveries import AttemptView
 from ..page import PageRoutes, Visit
 from ..sessions import PORTAL
@@ -47,6 +49,12 @@ async def activity(visit: Visit) -> Response:
         next=shown[-1].id if len(found) > _SHOWN else None,
         is_live=cursor is None,
     )
+
+
+@PAGES.add("GET", "/activity/stream", _READ)
+async def stream(visit: Visit) -> Response:
+    """Tell as it happens that something happens, so that the list is read again."""
+    return EventStream(ActivityFeed(visit.live.activity, visit.tenant, None))
 
 
 @PAGES.add("GET", "/deliveries/{delivery_id}", _READ)

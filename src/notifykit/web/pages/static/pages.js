@@ -43,7 +43,8 @@ function follow(list) {
     request.open("GET", location.href);
     request.send();
   };
-  source.addEventListener("changed", read);
+  source.addEventListener("activity", read);
+  source.addEventListener("reset", read);
   source.onopen = () => { status.textContent = "Live"; };
   source.onerror = () => { status.textContent = "Connecting again …"; };
   addEventListener("pagehide", () => source.close());
