@@ -1,4 +1,4 @@
-"""Links that open the server's pages in a browser: a tenant's portal, or the operators' pages."""
+"""Links that open the server's pages in a browser: a tenant's portal, the operators', or a person's preferences."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from ..errors import ConfigurationError, InvalidInputError
 from ..models import checks
 from ..models.access import KEY_ROLES, OPERATORS, AccessScope, Role, effective_scopes
 from ..models.checks import optional
-from ..models.page_access import MAX_LINK, MAX_SESSION, SCHEMES, PageAccess
+from ..models.page_access import MAX_LINK, MAX_PERSONAL_LINK, MAX_SESSION, SCHEMES, PageAccess
+from ..models.recipient import recipient_id
 from ..policies.arguments import checked
 from ..ports import Clock
 from ..vault import PageTokens
@@ -66,9 +67,6 @@ class PortalLinks:
             ConfigurationError: Neither ``base_url`` nor the kit's ``public_url`` is given.
             InvalidInputError: With every problem found.
         """
-        base = self._public_url if base_url is None else base_url.rstrip("/")
-        if base is None:
-            raise ConfigurationError("there is no portal to link to: set public_url= or NOTIFYKIT_PUBLIC_URL")
         if (Role(role) is Role.OPERATOR) != (tenant == OPERATORS):
             raise InvalidInputError(["tenant: links for operators have none, and only they"])
         allowed = effective_scopes(Role(role), scopes)
@@ -84,5 +82,53 @@ class PortalLinks:
             lasts=lasts,
             expires_at=self._clock.now() + expires_in,
         )
-        area = "operations" if Role(role) is Role.OPERATOR else "portal"
+        return self._link(access, "operations" if access.role is Role.OPERATOR else "portal", base_url)
+
+    @checked(
+        recipient_id=recipient_id,
+        scheme=checks.one_of(SCHEMES),
+        expires_in=checks.duration(timedelta(seconds=10), MAX_PERSONAL_LINK),
+        lasts=checks.duration(timedelta(minutes=1), MAX_SESSION),
+        base_url=optional(checks.text(most=2048, empty=True)),
+    )
+    def preferences_url(
+        self,
+        recipient_id: str,
+        *,
+        tenant: str,
+        scheme: str = "auto",
+        expires_in: timedelta = timedelta(days=30),
+        lasts: timedelta = timedelta(hours=1),
+        base_url: str | None = None,
+    ) -> str:
+        """Return a link that opens a person's preference centre, such as for the foot of an e-mail.
+
+        Whoever has the link sees the person's addresses, and can change what the person has chosen.
+
+        Args:
+            scheme: The colours: ``auto`` (as the reader's system), ``light`` or ``dark``.
+            expires_in: How long the link works, at most 366 days.
+            lasts: How long the session lasts that it opens.
+            base_url: Where the server is; by default the kit's ``public_url``.
+
+        Raises:
+            ConfigurationError: Neither ``base_url`` nor the kit's ``public_url`` is given.
+            InvalidInputError: With every problem found.
+        """
+        access = PageAccess(
+            tenant=tenant,
+            role=Role.RECIPIENT,
+            scopes=(AccessScope.PREFERENCES_READ, AccessScope.PREFERENCES_WRITE),
+            subject=recipient_id,
+            scheme=scheme,
+            nonce=secrets.token_urlsafe(12),
+            lasts=lasts,
+            expires_at=self._clock.now() + expires_in,
+        )
+        return self._link(access, "preferences", base_url)
+
+    def _link(self, access: PageAccess, area: str, base_url: str | None) -> str:
+        base = self._public_url if base_url is None else base_url.rstrip("/")
+        if base is None:
+            raise ConfigurationError("there is no page to link to: set public_url= or NOTIFYKIT_PUBLIC_URL")
         return f"{base}/{area}/enter/{self.tokens.sign_link(access)}"

@@ -6,14 +6,14 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from .access import KEY_ROLES, OPERATORS, ROLE_SCOPES, AccessScope, Role
+from .access import OPERATORS, ROLE_SCOPES, AccessScope, Role
 from .checks import MAX_ID, duration, either, field_check, instant, many, one_of, text
 from .checks import tenant as tenant_check
 
 #: How pages are coloured; ``auto`` follows the reader's system.
 SCHEMES = ("auto", "light", "dark")
-#: The longest time that a link works, and that a session lasts.
-MAX_LINK, MAX_SESSION = timedelta(days=1), timedelta(days=1)
+#: The longest time that a link works, that one of a person to their preferences does, and that a session lasts.
+MAX_LINK, MAX_PERSONAL_LINK, MAX_SESSION = timedelta(days=1), timedelta(days=366), timedelta(days=1)
 
 
 @attrs.frozen(kw_only=True)
@@ -23,7 +23,8 @@ class PageAccess:
     Attributes:
         tenant: Whose data; empty for an operator.
         scopes: What its holder may do; with none, nothing.
-        subject: The id of an API key that the session ends with, or what audit records call the caller.
+        subject: The id of an API key that the session ends with, the id of a person whose own pages it opens, or what
+            audit records call the caller.
         scheme: How the pages are coloured: ``auto``, ``light`` or ``dark``.
         nonce: What tells this one from others.
         lasts: How long a session that a link opens lasts.
@@ -31,7 +32,7 @@ class PageAccess:
     """
 
     tenant: str = attrs.field(validator=field_check(either(one_of({OPERATORS}), tenant_check)))
-    role: Role = attrs.field(validator=field_check(one_of(KEY_ROLES)))
+    role: Role = attrs.field(validator=field_check(one_of(Role)))
     scopes: tuple[AccessScope, ...] = attrs.field(
         validator=field_check(many(one_of(AccessScope), most=len(AccessScope), what="scopes"))
     )

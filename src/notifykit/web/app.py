@@ -13,10 +13,11 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, WebSocketRoute
+from starlette.routing import BaseRoute, Mount, WebSocketRoute
 from starlette.routing import Route as StarletteRoute
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ..contrib.unsubscribe import UnsubscribeApp
 from ..errors import ConfigurationError
 from .access.callers import TENANT_HEADER, FindEndUser
 from .access.gate import Gate
@@ -118,6 +119,7 @@ def create_app(
             token_route(kit, gate),
             *reference_routes(TABLE, assets),
             *PageServer(server, pages, assets).routes(),
+            Mount("/unsubscribe", _unsubscribe_page(kit, pages)),
             *assets.routes(),
         ],
         middleware=_middleware(origins),
@@ -126,6 +128,16 @@ def create_app(
     )
     app.router.redirect_slashes = False
     return app
+
+
+def _unsubscribe_page(kit: Notifykit, pages: PageOptions) -> ASGIApp:
+    page = UnsubscribeApp(kit, look=pages.look_of)
+
+    async def opened(scope: Scope, receive: Receive, send: Send) -> None:
+        await kit.open()
+        await page(scope, receive, send)
+
+    return opened
 
 
 class Resource:

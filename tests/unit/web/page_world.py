@@ -28,6 +28,11 @@ FORMS: Mapping[str, Mapping[str, str]] = {
     "portal.remove_subscription": {},
     "portal.resend_delivery": {},
     "portal.cancel_delivery": {},
+    "preferences.choose": {"general/email": "off"},
+    "preferences.save_quiet_hours": {"zone": "Europe/Berlin", "begin": "22:00", "end": "07:00", "days-0": "mon"},
+    "preferences.mute": {"hours": "24"},
+    "preferences.unmute": {"number": "0", "what": "Everything"},
+    "preferences.consent": {"granted": "yes"},
     "operations.open_portal": {"tenant": ACME},
     "operations.redrive": {"tenant": ACME, "do": "all"},
 }

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
 
+from ...contrib.unsubscribe import Look
 from ...errors import ConfigurationError
 from ...models.checks import field_check, flag, listed, text
 
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 _SITE = re.compile(r"https://(\*\.)?[A-Za-z0-9.-]+(:[0-9]{1,5})?|http://(localhost|127\.0\.0\.1)(:[0-9]{1,5})?")
 _MOST_SITES = 50
+#: The length of a colour such as ``#fff``.
+_SHORT = 4
 
 
 def _bad_options(problems: Any) -> ConfigurationError:
@@ -44,6 +47,8 @@ class PageOptions:
         embedded_in: Sites whose pages may show the portal in a frame, such as ``https://app.example.com``.
         portal: Whether tenants have a portal.
         operations: Whether operators have pages.
+        preferences: Whether people have a preference centre.
+        look: Returns what the pages of a tenant's people look like; by default as all pages.
 
     Raises:
         ConfigurationError: A field is not what it should be.
@@ -57,9 +62,19 @@ class PageOptions:
     portal: bool = attrs.field(default=True, validator=field_check(flag, _bad_options))
     operations: bool = attrs.field(default=True, validator=field_check(flag, _bad_options))
 
-    def theme(self) -> bytes:
-        """Return the style sheet with the colours."""
-        return f":root {{ --accent: {self.accent}; --on-accent: {_readable_on(self.accent)}; }}\n".encode()
+    preferences: bool = attrs.field(default=True, validator=field_check(flag, _bad_options))
+    look: Callable[[str], Look] | None = None
+
+    def look_of(self, tenant: str) -> Look:
+        """Return what the pages of a tenant's people look like."""
+        return Look(name=self.name, color=self.accent) if self.look is None else self.look(tenant)
+
+    def theme(self, tenant: str | None = None) -> bytes:
+        """Return the style sheet with the colours, of all pages or of a tenant's people."""
+        accent = self.accent if tenant is None else self.look_of(tenant).color
+        if len(accent) == _SHORT:
+            accent = "#" + "".join(digit * 2 for digit in accent[1:])
+        return f":root {{ --accent: {accent}; --on-accent: {_readable_on(accent)}; }}\n".encode()
 
 
 def _readable_on(colour: str) -> str:

@@ -14,7 +14,7 @@ from ...models.page_access import PageAccess
 from ..audit import AuditTrail
 from ..live.feeds import Live
 from .render import Renderer
-from .sessions import PORTAL
+from .sessions import EMBEDDABLE
 
 if TYPE_CHECKING:
     from ...kit import Notifykit
@@ -56,7 +56,7 @@ class Visit:
             self.request,
             template,
             status,
-            embeddable=self.area == PORTAL,
+            embeddable=self.area in EMBEDDABLE,
             scheme=self.access.scheme,
             access=self.access,
             may=self.access.may,
@@ -80,7 +80,7 @@ class PageRoute:
     """One page, or what a form of one does.
 
     Attributes:
-        area: ``portal`` or ``operations``.
+        area: ``portal``, ``operations`` or ``preferences``.
         scope: What its reader must have.
     """
 

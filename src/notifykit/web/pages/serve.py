@@ -22,8 +22,9 @@ from .operations import OPERATIONS_PAGES
 from .options import PageOptions
 from .page import PageRoute, Visit
 from .portal import PORTAL_PAGES
+from .preferences import PREFERENCE_PAGES
 from .render import Renderer
-from .sessions import OPERATIONS, PORTAL, Sessions, is_of_this_site
+from .sessions import EMBEDDABLE, OPERATIONS, PORTAL, PREFERENCES, Sessions, area_of, is_of_this_site
 
 _MAX_FIELDS = 200
 #: Of the answer to a link, whose address opens a session.
@@ -31,7 +32,7 @@ _LEAVING = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 _Answer = Callable[[Request, str], Awaitable[Response]]
 _Endpoint = Callable[[Request], Awaitable[Response]]
 #: Every page: routing, access and the tests are made of this table.
-PAGES: tuple[PageRoute, ...] = (*PORTAL_PAGES, *OPERATIONS_PAGES)
+PAGES: tuple[PageRoute, ...] = (*PORTAL_PAGES, *OPERATIONS_PAGES, *PREFERENCE_PAGES)
 
 
 class PageServer:
@@ -45,11 +46,14 @@ class PageServer:
     def routes(self) -> list[BaseRoute]:
         """Return the routes of the pages that the options offer."""
         options = self._renderer.options
-        areas = [area for area, is_on in ((PORTAL, options.portal), (OPERATIONS, options.operations)) if is_on]
+        offered = {PORTAL: options.portal, OPERATIONS: options.operations, PREFERENCES: options.preferences}
+        areas = [area for area, is_on in offered.items() if is_on]
         routes: list[BaseRoute] = []
         for area in areas:
+            routes.append(Route(f"/{area}/enter/{{token}}", self._guarded(area, self._enter), methods=["GET"]))
+            if area == PREFERENCES:  # people have no keys to sign in with
+                continue
             routes += [
-                Route(f"/{area}/enter/{{token}}", self._guarded(area, self._enter), methods=["GET"]),
                 Route(f"/{area}/sign-in", self._guarded(area, self._show_sign_in), methods=["GET"]),
                 Route(f"/{area}/sign-in", self._guarded(area, self._sign_in), methods=["POST"]),
                 Route(f"/{area}/sign-out", self._guarded(area, self._sign_out), methods=["POST"]),
@@ -71,7 +75,7 @@ class PageServer:
             if error.reason != "expired":
                 self._server.gate.count_failure(request)
             return self._sign_in_page(request, area, 403, problem="This link does not work any more. Open a new one.")
-        if (access.role is Role.OPERATOR) != (area == OPERATIONS):
+        if area_of(access.role) != area:
             raise Refusal(404, "not_found", "there is no such page")
         return self._started(request, area, access)
 
@@ -114,15 +118,14 @@ class PageServer:
         return response
 
     def _sign_in_page(self, request: Request, area: str, status: int = 200, problem: str = "") -> Response:
-        return self._renderer.page(
-            request, "sign_in.html", status, embeddable=area == PORTAL, area=area, problem=problem
-        )
+        template = "preferences/no_link.html" if area == PREFERENCES else "sign_in.html"
+        return self._renderer.page(request, template, status, embeddable=area in EMBEDDABLE, area=area, problem=problem)
 
     # -- pages -----------------------------------------------------------------------------------
 
     def _page(self, page: PageRoute) -> _Answer:
         async def answer(request: Request, area: str) -> Response:
-            access = await self._sessions.find(request, area)
+            access = await self._access(request, area)
             if access is None:
                 return self._sign_in_page(request, area, 401, problem="Your session has ended.")
             visit = await self._visit(request, page, access)
@@ -132,9 +135,19 @@ class PageServer:
 
         return answer
 
+    async def _access(self, request: Request, area: str) -> PageAccess | None:
+        """Return whose session it is: of people the host knows best who they are."""
+        person = await self._server.gate.signed_in(request) if area == PREFERENCES else None
+        return await self._sessions.find(request, area) if person is None else self._sessions.of_person(person)
+
     async def _visit(self, request: Request, page: PageRoute, access: PageAccess) -> Visit:
         caller = Caller(
-            subject=access.subject, role=access.role, scopes=access.may, tenant=access.tenant or None, by_session=True
+            subject=access.subject,
+            role=access.role,
+            scopes=access.may,
+            tenant=access.tenant or None,
+            recipient=access.subject if access.role is Role.RECIPIENT else None,
+            by_session=True,
         )
         caller.require(page.scope)
         await self._server.limiter.take(caller, access.tenant)
@@ -194,7 +207,7 @@ class PageServer:
                 refusal = refusal_of(error, request_id(request))
                 problems = error.problems if isinstance(error, InvalidInputError) else [refusal.detail]
             response = self._renderer.page(
-                request, "error.html", refusal.status, embeddable=area == PORTAL, area=area, problems=problems
+                request, "error.html", refusal.status, embeddable=area in EMBEDDABLE, area=area, problems=problems
             )
             response.headers.update(refusal.headers)
             return response

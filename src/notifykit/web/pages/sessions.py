@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from datetime import timedelta
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -20,7 +21,10 @@ from .options import PageOptions
 if TYPE_CHECKING:
     from ...kit import Notifykit
 
-PORTAL, OPERATIONS = "portal", "operations"
+PORTAL, OPERATIONS, PREFERENCES = "portal", "operations", "preferences"
+#: What sites of :attr:`PageOptions.embedded_in` may show in a frame.
+EMBEDDABLE = frozenset({PORTAL, PREFERENCES})
+_AREAS = {Role.OPERATOR: OPERATIONS, Role.RECIPIENT: PREFERENCES}
 #: How long a session lasts that an API key has opened; it ends with the key.
 SIGNED_IN = timedelta(hours=8)
 _KEY = "key_"
@@ -40,13 +44,13 @@ class Sessions:
             access = self.tokens.read_session(request.cookies.get(_name(area), ""), now=self._kit.clock.now())
         except InvalidLinkError:
             return None
-        if (access.role is Role.OPERATOR) != (area == OPERATIONS):
+        if area_of(access.role) != area:
             return None
         return access if await self._is_alive(access) else None
 
     async def _is_alive(self, access: PageAccess) -> bool:
         """Return whether the key that has opened the session still opens anything."""
-        if not access.subject.startswith(_KEY):
+        if access.role is Role.RECIPIENT or not access.subject.startswith(_KEY):
             return True
         for tenant in {access.tenant, OPERATORS}:
             try:
@@ -65,6 +69,19 @@ class Sessions:
         now = self._kit.clock.now()
         link = self.tokens.read_link(token, now=now)
         return attrs.evolve(link, nonce=_nonce(), expires_at=now + link.lasts)
+
+    def of_person(self, caller: Caller) -> PageAccess:
+        """Return the session of a person whom the host has signed in."""
+        person = f"{caller.tenant} {caller.recipient}".encode()
+        return PageAccess(
+            tenant=caller.tenant or "",
+            role=Role.RECIPIENT,
+            scopes=tuple(sorted(caller.scopes)),
+            subject=caller.recipient or "",
+            nonce=blake2b(person, digest_size=16).hexdigest(),
+            lasts=SIGNED_IN,
+            expires_at=self._kit.clock.now() + SIGNED_IN,
+        )
 
     def from_caller(self, caller: Caller) -> PageAccess:
         """Return the session that an API key opens."""
@@ -94,9 +111,14 @@ class Sessions:
         if is_secure:
             parts.append("Secure")
         # In a frame of another site the cookie is for that site's pages alone (CHIPS); browsers want it secure then.
-        is_framed = is_secure and area == PORTAL and self._options.embedded_in
+        is_framed = is_secure and area in EMBEDDABLE and self._options.embedded_in
         parts.append("SameSite=None; Partitioned" if is_framed else "SameSite=Lax")
         response.headers.append("Set-Cookie", "; ".join(parts))
+
+
+def area_of(role: Role) -> str:
+    """Return which pages a role has."""
+    return _AREAS.get(role, PORTAL)
 
 
 def is_of_this_site(request: Request) -> bool:

@@ -47,7 +47,7 @@ async def preferences(visit: Visit) -> Response:
     """Show a person what they have chosen."""
     recipient = await _person(visit)
     now = visit.kit.clock.now()
-    rows = await _rows(visit)
+    rows, windows = await _rows(visit), recipient.quiet_hours.windows
     return visit.show(
         "preferences/home.html",
         recipient=recipient,
@@ -58,7 +58,10 @@ async def preferences(visit: Visit) -> Response:
             for number, mute in enumerate(recipient.mutes)
             if mute.until is None or mute.until > now
         ],
-        windows=[*recipient.quiet_hours.windows, None],
+        windows=[
+            *({"days": [day.value for day in each.days], "begin": each.from_, "end": each.to} for each in windows),
+            {"days": [], "begin": "", "end": ""},
+        ],
         exceptions=recipient.quiet_hours.exceptions,
         days=_DAYS,
         pauses=_PAUSES,
@@ -73,8 +76,10 @@ async def preferences(visit: Visit) -> Response:
 
 @PAGES.add("POST", "", AccessScope.PREFERENCES_WRITE)
 async def choose(visit: Visit) -> Response:
-    """Save the table."""
+    """Save the table; the script of the page sends what has changed alone, without the version."""
     recipient = await _person(visit)
+    if visit.field("version") not in ("", str(recipient.version)):
+        raise InvalidInputError(["your choices have been changed elsewhere meanwhile: load the page again"])
     given = {name: values[-1] for name, values in visit.form.items()}
     settings = changed_settings(recipient.settings, await _rows(visit), given)
     if settings != recipient.settings:

@@ -110,9 +110,7 @@ def field_name(category: str, channel: str) -> str:
     return f"{quote(category, safe='')}/{quote(channel, safe='')}"
 
 
-def changed_settings(
-    settings: Iterable[Setting], rows: Sequence[Row], given: Mapping[str, str]
-) -> tuple[Setting, ...]:
+def changed_settings(settings: Iterable[Setting], rows: Sequence[Row], given: Mapping[str, str]) -> tuple[Setting, ...]:
     """Return a person's settings after a form; what it does not change stays.
 
     A category's choice counts for all of its types: also for those that the person has set by themselves before.

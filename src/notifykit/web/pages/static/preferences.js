@@ -11,8 +11,8 @@ for (const form of document.querySelectorAll("form[data-autosave]")) {
     shown.textContent = text;
     notice.replaceChildren(shown);
   };
-  form.addEventListener("change", () => {
-    const body = new URLSearchParams(new FormData(form));
+  form.addEventListener("change", ({ target }) => { // sent alone: the rest may have been changed elsewhere
+    const body = new URLSearchParams({ form_token: form.elements.form_token.value, [target.name]: target.value });
     sending = sending.then(async () => { // one after the other
       try {
         const answer = await fetch(form.action, { method: "POST", body });
