@@ -275,6 +275,9 @@ def test_the_server_delivers_with_one_command(example):
         headers = {"Authorization": f"Bearer {key}"}
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=30) as client:
             inbox = client.get("/v1/inbox/user:42").raise_for_status().json()
+            (portal,) = [line.split()[-1] for line in said if "portal of the tenant" in line]
+            page = client.get(portal, follow_redirects=True).raise_for_status().text
+            assert "Overview · Demo Shop" in page
             until(lambda: client.get("/v1/deliveries", params={"state": "delivered"}).json()["data"], "a delivery")
     with started() as process, httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=30) as client:
 

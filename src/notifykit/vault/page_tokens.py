@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from ..errors import InvalidInputError, InvalidLinkError
-from ..models.access import AccessScope, Role
+from ..models.access import ROLE_SCOPES, AccessScope, Role
 from ..models.page_access import PageAccess
 from .ring import KeyRing, decoded, encoded
 from .signed import Signer
@@ -76,7 +76,7 @@ def _content(access: PageAccess) -> bytes:
     fields = (
         access.tenant,
         access.role.value,
-        [scope.value for scope in access.scopes],
+        None if access.may == ROLE_SCOPES[access.role] else [scope.value for scope in access.scopes],
         access.subject,
         access.scheme,
         access.nonce,
@@ -88,11 +88,12 @@ def _content(access: PageAccess) -> bytes:
 
 def _access(content: bytes, now: datetime) -> PageAccess:
     try:
-        tenant, role, scopes, subject, scheme, nonce, lasts, expires = json.loads(content)
+        tenant, name, scopes, subject, scheme, nonce, lasts, expires = json.loads(content)
+        role = Role(name)
         access = PageAccess(
             tenant=tenant,
-            role=Role(role),
-            scopes=tuple(AccessScope(scope) for scope in scopes),
+            role=role,
+            scopes=tuple(sorted(ROLE_SCOPES[role]) if scopes is None else map(AccessScope, scopes)),
             subject=subject,
             scheme=scheme,
             nonce=nonce,

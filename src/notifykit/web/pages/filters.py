@@ -51,7 +51,7 @@ def pretty(value: Any) -> str:
 
 def percent(value: float | None) -> str:
     """Return a share."""
-    return "–" if value is None else f"{value:.1%}"
+    return "–" if value is None else f"{value:.1%}".replace(".0%", "%")
 
 
 FILTERS: Mapping[str, Callable[..., Any]] = {
