@@ -109,9 +109,13 @@ class World:
         )
 
 
-def new_kit(clock: FakeClock, url: str = "memory://") -> Notifykit:
+def new_kit(clock: FakeClock, url: str = "memory://", **options: Any) -> Notifykit:
     return Notifykit(
-        url, egress=EgressRules(allow=["127.0.0.0/8"], allow_http=True), clock=clock, event_types=[SHIPPED]
+        url,
+        egress=EgressRules(allow=["127.0.0.0/8"], allow_http=True),
+        clock=clock,
+        event_types=[SHIPPED],
+        **options,
     )
 
 
