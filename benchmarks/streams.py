@@ -28,13 +28,17 @@ from .stores import STORES, store
 _OPENING = 100
 #: First bytes of frames of a WebSocket, and the bit of frames that are masked, here with zeros.
 _PING, _PONG, _MASKED = 0x89, 0x8A, 0x80
+#: Stands in the place of a length that the two bytes after it have.
+_LONG = 126
 
 
 class _Device(asyncio.Protocol):
     """A socket with a stream; it tells when an event with changes has come."""
 
-    def __init__(self, told: Callable[[], None]) -> None:
+    def __init__(self, told: Callable[[], None], *, is_socket: bool) -> None:
         self._told = told
+        self._is_socket = is_socket
+        self._rest = b""
         self._begins = b""
         self.opened = asyncio.get_running_loop().create_future()
 
@@ -49,10 +53,28 @@ class _Device(asyncio.Protocol):
             elif b"counts" in self._begins:
                 self.opened.set_result(None)
                 self._begins = b""
-        elif data[0] == _PING:
-            self._transport.write(bytes((_PONG, _MASKED | (len(data) - 2))) + bytes(4) + data[2:])
-        elif b"is_reset" in data:
+        elif not self._is_socket:
+            self._hear(data)
+        else:
+            self._rest += data
+            while (frame := _frame(self._rest)) is not None:
+                kind, payload, self._rest = frame
+                if kind == _PING:
+                    self._transport.write(bytes((_PONG, _MASKED | len(payload))) + bytes(4) + payload)
+                self._hear(payload)
+
+    def _hear(self, data: bytes) -> None:
+        if b"is_reset" in data:
             self._told()
+
+
+def _frame(data: bytes) -> tuple[int, bytes, bytes] | None:
+    """Return the first frame of what a WebSocket's server has sent: its kind, its payload, and what follows."""
+    if len(data) < 4:
+        return None
+    length, begin = (int.from_bytes(data[2:4], "big"), 4) if data[1] == _LONG else (data[1], 2)
+    end = begin + length
+    return None if len(data) < end else (data[0], data[begin:end], data[end:])
 
 
 def _request(on: Served, person: str, *, socket: bool) -> bytes:
@@ -120,7 +142,9 @@ async def _measure(on: Served, args: argparse.Namespace) -> str:
 
     async def open_device(person: _Person) -> None:
         async with gate:
-            transport, device = await loop.create_connection(lambda: _Device(person.told), "127.0.0.1", on.port)
+            transport, device = await loop.create_connection(
+                lambda: _Device(person.told, is_socket=args.socket), "127.0.0.1", on.port
+            )
             transport.write(_request(on, person.name, socket=args.socket))
             await device.opened
             person.devices += 1

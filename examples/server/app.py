@@ -15,6 +15,9 @@ prints an API key, once.  With that key::
     curl -s localhost:8400/v1/inbox/user:42 -H "Authorization: Bearer $KEY"
     curl -sN localhost:8400/v1/inbox/user:42/stream -H "Authorization: Bearer $KEY"
 
+The page http://localhost:8400/shop has a person's inbox and preferences in it, as a shop would show them to its
+customers: order something, and see it come.
+
 It also prints links to the tenant's portal and to the operators' pages, which work for an hour.  The reference of the
 API is at http://localhost:8400/docs.
 
@@ -32,6 +35,7 @@ from datetime import timedelta
 
 import attrs
 import uvicorn
+from shop import Shop
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -44,8 +48,10 @@ from notifykit.models.messages import InAppMessage
 from notifykit.web import PageOptions, create_app
 
 TENANT, ADA = "demo", "user:42"
-PAGES = PageOptions(name="Demo Shop", accent="#0b6e4f")
 HOST, PORT = os.environ.get("HOST", "127.0.0.1"), int(os.environ.get("PORT", "8400"))
+#: The page of the shop shows the preferences in a frame.
+SITES = [f"http://{name}:{PORT}" for name in ("127.0.0.1", "localhost")]
+PAGES = PageOptions(name="Demo Shop", accent="#0b6e4f", embedded_in=SITES)
 
 
 @notifykit.event("order.shipped", category="orders", steps=[Step("in_app"), Step("email")])
@@ -99,7 +105,7 @@ def show_pages(kit: Notifykit) -> None:
     url, hour = f"http://{HOST}:{PORT}", timedelta(hours=1)
     portal = kit.portal_links.url(tenant=TENANT, expires_in=hour, base_url=url)
     operations = kit.portal_links.url(tenant="", role="operator", expires_in=hour, base_url=url)
-    print(f"portal of the tenant {TENANT}: {portal}\noperations: {operations}", flush=True)
+    print(f"portal of the tenant {TENANT}: {portal}\noperations: {operations}\nshop: {url}/shop", flush=True)
 
 
 def make_app(kit: Notifykit, *, demo: bool) -> Starlette:
@@ -113,7 +119,9 @@ def make_app(kit: Notifykit, *, demo: bool) -> Starlette:
                 show_pages(kit)
             yield
 
-    routes = [Route("/demo/hook", receiver.__call__, methods=["POST"]), Mount("/", create_app(kit, pages=PAGES))]
+    shop = Shop(kit, TENANT, ADA)
+    api = create_app(kit, pages=PAGES, recipient=shop.signed_in if demo else None)
+    routes = [Route("/demo/hook", receiver.__call__, methods=["POST"]), *(shop.routes if demo else []), Mount("/", api)]
     app = Starlette(routes=routes, lifespan=lifespan)
     app.state.receiver = receiver
     return app

@@ -48,6 +48,12 @@ class Row:
     types: Sequence[str]
     choices: Sequence[Choice]
 
+    @property
+    def why(self) -> str:
+        """Why nothing can be chosen of the whole category, if that is so for one reason."""
+        reasons = {choice.why for choice in self.choices}
+        return reasons.pop() if len(reasons) == 1 else ""
+
 
 def channel_label(channel: str) -> str:
     """Return what readers call a channel."""
@@ -80,7 +86,7 @@ def _choice(
 ) -> Choice:
     values = {cell.value for cell in cells}
     value = next(iter(values)) if len(values) == 1 else VARIES
-    offered = {ON: "On", OFF: "Off", **{f"digest:{name}": f"Together: {_label(name)}" for name in digests[category]}}
+    offered = {ON: "On", OFF: "Off", **{f"digest:{name}": _label(name) for name in digests[category]}}
     if value and value not in offered:
         offered[value] = _label(value)
     varies = [(VARIES, "Differs")] if value == VARIES else []

@@ -57,14 +57,17 @@ h2 { font-size: 1.1rem; margin: 0; flex: 1; }
 ul { list-style: none; margin: 0; padding: 0; }
 li { display: flex; flex-wrap: wrap; gap: .25rem .5rem; padding: .6rem .75rem; border-bottom: 1px solid var(--_line); }
 li.unread { background: var(--_soft); }
-.what { flex: 1 1 60%; min-width: 0; color: inherit; text-decoration: none; border-radius: .3rem; cursor: pointer; overflow-wrap: anywhere; }
+.what { flex: 1 1 100%; min-width: 0; color: inherit; text-decoration: none; border-radius: .3rem; cursor: pointer; overflow-wrap: anywhere; }
 .what:hover .name { text-decoration: underline; }
 .name { display: block; } .unread .name { font-weight: 650; }
 .dot { display: inline-block; width: .55rem; height: .55rem; border-radius: 50%; background: var(--_accent); margin-inline-end: .4rem; }
 .body { display: block; white-space: pre-line; }
 time { color: var(--_quiet); font-size: .875rem; }
 .does { display: flex; flex-wrap: wrap; gap: .3rem; align-items: start; }
-.does button { font-size: .875rem; }
+.head button, .tools button, .tools select, .does button { font-size: .875rem; }
+.head button, .does button { border-color: transparent; color: var(--_accent); padding-inline: .35rem; }
+.does button { min-height: 1.6rem; padding-block: 0; margin-inline-start: -.35rem; }
+button:disabled { opacity: .5; cursor: default; }
 .older { display: block; margin: .6rem auto; }
 .quiet { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 `;
@@ -474,7 +477,8 @@ class NotifyInbox extends HTMLElement {
 
   #row(item, key) {
     const text = this.#strings, unread = !item.read_at, url = item.url && safeUrl(item.url), at = new Date(item.created_at);
-    const language = this.lang || document.documentElement.lang || undefined;
+    const given = this.lang || document.documentElement.lang || navigator.language;
+    const language = navigator.languages.find((each) => each === given || each.startsWith(`${given}-`)) ?? given;
     const name = make("span", { className: "name", part: "item-title" }, ...(unread ? [make("span", { className: "dot" }), make("span", { className: "quiet", textContent: `${text.isUnread}: ` })] : []), item.title);
     const time = make("time", { dateTime: item.created_at, part: "item-time", textContent: at.toLocaleString(language, { dateStyle: "medium", timeStyle: "short" }) });
     const what = make(url ? "a" : "div", { className: "what", part: "item-link", onclick: (event) => this.#choose(item.id, event), ...(url ? { href: url } : { tabIndex: 0, role: "button" }) }, name, ...(item.body ? [make("span", { className: "body", part: "item-body", textContent: item.body })] : []), time);
