@@ -60,7 +60,7 @@ from tests.databases import new_database
 ACME = "acme"
 LEASE = timedelta(minutes=1)
 #: The schema that the newest migration starts from.
-BEFORE_HEAD = "0015"
+BEFORE_HEAD = "0016"
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -673,6 +673,25 @@ async def test_what_is_handed_over_is_due_in_schema_0015(fresh_url):
         claims = await kit.store.claim(lane, 9, now=at(2), lease=LEASE, worker="w")
     assert [new.id] == [ticket.delivery_id for ticket in handed] == [claim.delivery_id for claim in claims]
     assert at(1) == found.due_at
+
+
+async def test_one_database_becomes_a_shard_in_schema_0020(fresh_url, tmp_path):
+    """A database of schema 0016 with data in it gets the tables, is one of two shards then, and can go back."""
+    await upgrade(fresh_url)
+    await _downgrade(fresh_url, "0016")
+    _run_sql(fresh_url, "INSERT INTO notifykit_tenants VALUES ('acme', 7)")
+    await upgrade(fresh_url)
+    async with Notifykit(fresh_url, create=False) as kit:
+        await kit.store.append([make_event(at=at(1))])
+
+    second = f"sqlite:///{tmp_path / 'second.db'}"
+    async with Notifykit(store=ShardedStore({"first": fresh_url, "second": second})) as kit:
+        if kit.store.partition(ACME) != "first":
+            await kit.store.shards["first"].store.purge(before=at(0), keys_before=at(0), limit=1)
+        waiting = (await kit.store.shards["first"].store.stats(now=at(2))).unplanned
+    down = await _downgrade(fresh_url, "0016")
+
+    assert (1, "0016") == (waiting, down)
 
 
 async def _records(kit: Notifykit) -> tuple[Endpoint, Subscription, OpenCircuit]:
