@@ -8,9 +8,12 @@ import pytest
 
 from notifykit.stores.sharded import ShardedStore
 from notifykit.testing import DigestSuite, InboxSuite, StoreFeatures, StoreSuite
+from notifykit.testing.suites.store.fixtures import StoreFixtures
 from notifykit.testing.suites.store.handing import HandOffPromises
 from notifykit.testing.suites.store.leases import LeasePromises
 from notifykit.testing.suites.store.outbox import OutboxPromises
+from tests.databases import new_database
+from tests.stores import create_tables, empty_tables
 
 
 class ShardedFixtures:
@@ -42,7 +45,7 @@ class ShardedFixtures:
             yield make
 
 
-class TestShardedQueue(ShardedFixtures, OutboxPromises, LeasePromises, HandOffPromises):
+class TestShardedQueue(ShardedFixtures, OutboxPromises, LeasePromises, HandOffPromises, StoreFixtures):
     """What names no tenant keeps its promises; the other suites run in CI."""
 
 
@@ -56,19 +59,21 @@ class TestShardedStore(ShardedFixtures, DigestSuite, StoreSuite):
     """Two databases keep every promise of one."""
 
 
+@pytest.fixture(scope="session")
+def second_postgres_tables(postgres_url):
+    """The URL of another database with the tables of a store."""
+    with new_database(postgres_url) as url:
+        create_tables(url)
+        yield url
+
+
 class PostgresShards:
     """The same over two PostgreSQL databases."""
 
     @pytest.fixture
-    def shards(self, postgres_store_url, postgres_database):
-        return {"a": postgres_store_url, "b": postgres_database}
-
-    @pytest.fixture
-    async def store(self, shards):
-        store = ShardedStore(shards, create=True)
-        await store.open()
-        yield store
-        await store.aclose()
+    def shards(self, postgres_store_url, second_postgres_tables):
+        empty_tables(second_postgres_tables)
+        return {"a": postgres_store_url, "b": second_postgres_tables}
 
 
 class TestPostgresShardsInbox(PostgresShards, TestShardedInbox):

@@ -40,6 +40,7 @@ from notifykit.models.receipt import ReceiptRecord
 from notifykit.models.recipient import Recipient, TenantPreferences
 from notifykit.models.subscription import MatchQuery, Subscription
 from notifykit.ports import DeliveryFilter, Digests, Inbox, Move, Outstanding, Record, Settlement
+from notifykit.stores.sharded import ShardedStore
 from notifykit.stores.sql import migrate
 from notifykit.stores.sql.schema import metadata, outbox, subscription_index
 from notifykit.stores.sql.upgrade import migrate as upgrade
@@ -686,12 +687,12 @@ async def test_one_database_becomes_a_shard_in_schema_0020(fresh_url, tmp_path):
 
     second = f"sqlite:///{tmp_path / 'second.db'}"
     async with Notifykit(store=ShardedStore({"first": fresh_url, "second": second})) as kit:
-        if kit.store.partition(ACME) != "first":
-            await kit.store.shards["first"].store.purge(before=at(0), keys_before=at(0), limit=1)
-        waiting = (await kit.store.shards["first"].store.stats(now=at(2))).unplanned
+        homes = {kit.store.partition(f"tenant-{number}") for number in range(20)}
+        await kit.store.move_tenant(ACME, "second")
+        (taken,) = await kit.store.take(9, now=at(2), lease=LEASE)
     down = await _downgrade(fresh_url, "0016")
 
-    assert (1, "0016") == (waiting, down)
+    assert ({"first"}, 8, "0016") == (homes, taken.tenant_version, down)
 
 
 async def _records(kit: Notifykit) -> tuple[Endpoint, Subscription, OpenCircuit]:

@@ -25,7 +25,7 @@ from .shard import Shard
 T = TypeVar("T")
 
 #: Seconds that pass between the announcement that a tenant is held and the first step that relies on it: longer than
-#: any process relies on what it has read (see ``store.FRESH``).
+#: any process relies on what it has read (see ``shard.FRESH``).
 GRACE = 1.0
 #: Seconds after which a mover that has not been heard of has died, and between two signs of life.
 _LEASE, _SIGN_EVERY = 10.0, 2.0

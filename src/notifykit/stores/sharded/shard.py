@@ -17,6 +17,8 @@ from .placing import Placements
 
 T = TypeVar("T")
 
+#: Seconds for which what was read of placements may be relied on.  A mover waits for longer before it begins.
+FRESH = 0.5
 #: Seconds between two tries to open a database that does not answer.
 _REOPEN = 1.0
 

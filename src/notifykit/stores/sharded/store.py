@@ -32,10 +32,10 @@ from ...ports import (
 )
 from ..encoding.encryption import Encryption
 from ..encoding.rows import RANK
-from ..sql.placements import Placement
+from ..sql.placements import Placement, is_unused
 from .mover import Mover, has_died
 from .placing import Placements
-from .shard import DatabaseStore, Shard
+from .shard import FRESH, DatabaseStore, Shard
 from .tenant_verbs import Call, TenantVerbs, gathered
 from .url import shards_of, url_of
 
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 V = TypeVar("V")
 
-#: Seconds for which what was read of placements may be relied on.  A mover waits for longer before it begins.
-FRESH = 0.5
 #: Seconds that a call waits for a tenant that is between two shards, and between two looks.
 _PATIENCE, _LOOK = 30.0, 0.05
 #: Seconds between two looks for moves whose mover has died.
@@ -121,7 +119,7 @@ class ShardedStore(TenantVerbs):
             unavailable = [found for found in opened if isinstance(found, StoreUnavailableError)]
             if unavailable and not rings:  # none has said yet which shards there are, or none answers
                 raise unavailable[0]
-            ring = rings[0] if rings else sorted(self.shards)
+            ring = rings[0] if rings else await self._first_ring()
             if any(each != ring for each in rings) or not {*ring} <= {*self.shards}:
                 raise ConfigurationError(
                     f"the databases say that tenants are dealt to the shards {', '.join(ring)}, and the configuration "
@@ -135,6 +133,17 @@ class ShardedStore(TenantVerbs):
         except BaseException:
             await self.aclose()
             raise
+
+    async def _first_ring(self) -> list[str]:
+        """Return the shards that tenants are dealt to from now on: all, or the only one that has tenants already."""
+        unused = await self.everywhere(lambda store: store.transaction(is_unused, write=False))
+        used = [name for name, is_empty in zip(self.shards, unused, strict=True) if not is_empty]
+        if len(used) > 1:
+            raise ConfigurationError(
+                f"the databases {', '.join(used)} have tenants already, and say nothing of being shards: begin with "
+                "one of them and databases that are empty"
+            )
+        return used or sorted(self.shards)
 
     async def aclose(self) -> None:
         for task in self._tasks:
@@ -160,6 +169,8 @@ class ShardedStore(TenantVerbs):
         Raises:
             StoreUnavailableError: The shard does not answer, or a move does not end.
         """
+        if not tenant:
+            return self._first
         end = time.monotonic() + _PATIENCE
         while True:
             home = self.placements.home(tenant)
@@ -185,8 +196,8 @@ class ShardedStore(TenantVerbs):
         shard = await self.shard_of(tenant)
         read_at = shard.read_at
         answer = await call(await shard.ready())
-        if writes and time.monotonic() - read_at > FRESH and await self.shard_of(tenant) is not shard:
-            raise StoreUnavailableError(f"{tenant!r} was moved to another shard at this moment; try again")
+        if writes:
+            await self.check(shard, [tenant], read_at)
         return answer
 
     async def _anywhere(self, call: Call[T], *, writes: bool) -> T:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ...errors import StoreUnavailableError
 from ...models.circuit import OpenCircuit
 from ...models.delivery import Attempt, Collected, Delivery
 from ...models.event import StoredEvent
 from ...models.inbox import InboxChanges, InboxCounts, InboxFilter, InboxItem, InboxMark, InboxMarks, InboxPage
 from ...models.subscription import Match, MatchQuery, TenantConfig
 from ...ports import Appended, ConfigRecord, DeliveryFilter, EventFilter, Move, TokenRequest
+from .shard import FRESH
 
 if TYPE_CHECKING:
-    from .shard import DatabaseStore
+    from .shard import DatabaseStore, Shard
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -51,18 +54,48 @@ class TenantVerbs:
     async def copy_to_all(self, records: Sequence[ConfigRecord]) -> None:
         """Write records of one kind that are of no tenant to the other shards; later to those that do not answer."""
 
-    async def _by_tenant(
-        self, items: Sequence[V], tenant: Callable[[V], str], call: Callable[[DatabaseStore, list[V]], Awaitable[T]]
+    @abstractmethod
+    async def shard_of(self, tenant: str) -> Shard:
+        """Return the shard that a tenant is on at this moment; wait while it is between two.
+
+        Raises:
+            StoreUnavailableError: The shard does not answer, or a move does not end.
+        """
+
+    async def _by_shard(
+        self,
+        items: Sequence[V],
+        tenant: Callable[[V], str],
+        call: Callable[[DatabaseStore, list[V]], Awaitable[T]],
+        *,
+        writes: bool = True,
     ) -> list[tuple[list[int], T]]:
-        """Call once for each tenant among the items; return the places of its items with the answer."""
+        """Call each shard once with the items of its tenants; return the places of the items with the answer."""
+        homes: dict[str, tuple[Shard, float]] = {}
+        for name in {tenant(item) for item in items}:
+            shard = await self.shard_of(name)
+            homes[name] = shard, shard.read_at
         places: dict[str, list[int]] = {}
         for at, item in enumerate(items):
-            places.setdefault(tenant(item), []).append(at)
+            places.setdefault(homes[tenant(item)][0].name, []).append(at)
 
-        async def one(name: str, its: list[int]) -> tuple[list[int], T]:
-            return its, await self.at(name, lambda store: call(store, [items[at] for at in its]), writes=True)
+        async def one(its: list[int]) -> tuple[list[int], T]:
+            tenants = {tenant(items[at]) for at in its}
+            read_at = min(homes[name][1] for name in tenants)
+            shard = homes[tenant(items[its[0]])][0]
+            answer = await call(await shard.ready(), [items[at] for at in its])
+            if writes:
+                await self.check(shard, tenants, read_at)
+            return its, answer
 
-        return await gathered(one(*each) for each in places.items())
+        return await gathered(map(one, places.values()))
+
+    async def check(self, shard: Shard, tenants: Iterable[str], read_at: float) -> None:
+        """Refuse what was written if it took long, and one of the tenants has left the shard meanwhile."""
+        if time.monotonic() - read_at > FRESH:
+            for tenant in tenants:
+                if await self.shard_of(tenant) is not shard:
+                    raise StoreUnavailableError(f"{tenant!r} was moved to another shard at this moment; try again")
 
     # -- records ---------------------------------------------------------------------------------
 
@@ -108,10 +141,11 @@ class TenantVerbs:
     # -- events and deliveries -------------------------------------------------------------------
 
     async def append(self, events: Sequence[StoredEvent]) -> list[Appended]:
-        if len({event.tenant for event in events}) == 1:
-            return await self.at(events[0].tenant, lambda store: store.append(events))
         answers: list[Any] = [None] * len(events)
-        for places, found in await self._by_tenant(events, lambda e: e.tenant, lambda store, its: store.append(its)):
+        # Not refused if a tenant has left meanwhile: what is stored where it was is sent on.
+        for places, found in await self._by_shard(
+            events, lambda event: event.tenant, lambda store, its: store.append(its), writes=False
+        ):
             for place, answer in zip(places, found, strict=True):
                 answers[place] = answer
         return answers
@@ -146,7 +180,7 @@ class TenantVerbs:
 
     async def acquire(self, requests: Sequence[TokenRequest], *, now: datetime) -> list[int]:
         acquired = [0] * len(requests)
-        for places, got in await self._by_tenant(
+        for places, got in await self._by_shard(
             requests, lambda each: each.tenant, lambda store, its: store.acquire(its, now=now)
         ):
             for place, tokens in zip(places, got, strict=True):
@@ -156,7 +190,7 @@ class TenantVerbs:
     # -- inboxes ---------------------------------------------------------------------------------
 
     async def inbox_put(self, items: Sequence[InboxItem]) -> None:
-        await self._by_tenant(items, lambda item: item.tenant, lambda store, its: store.inbox_put(its))
+        await self._by_shard(items, lambda item: item.tenant, lambda store, its: store.inbox_put(its))
 
     async def inbox_page(
         self, tenant: str, recipient: str, wanted: InboxFilter, *, now: datetime, limit: int, after: int | None = None

@@ -39,6 +39,9 @@ class ShardView(TenantVerbs):
             return await call(await self._shard.ready())
         return await self._sharded.at(tenant, call, writes=writes)
 
+    async def shard_of(self, tenant: str) -> Shard:
+        return await self._sharded.shard_of(tenant) if tenant else self._shard
+
     async def everywhere(self, call: Call[T]) -> list[T]:
         return await self._sharded.everywhere(call)
 

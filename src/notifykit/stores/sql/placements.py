@@ -51,6 +51,12 @@ def identity(connection: Connection) -> tuple[str, list[str]] | None:
     return None if row is None else (row["shard"], json.loads(row["ring"]))
 
 
+def is_unused(connection: Connection) -> bool:
+    """Return whether the database has no tenant yet."""
+    tables = (s.tenants, s.events, s.recipients, s.inboxes)
+    return all(connection.execute(select(table.c.tenant).limit(1)).first() is None for table in tables)
+
+
 def identify(connection: Connection, name: str, ring: Sequence[str]) -> None:
     """Write which shard this database is."""
     values = {"tenant": SELF, "shard": name, "source": name, "generation": 0, "state": MOVED, "seq": 0}
