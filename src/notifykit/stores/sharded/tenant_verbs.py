@@ -132,8 +132,15 @@ class TenantVerbs:
     async def erase(self, tenant: str, recipient_id: str, *, now: datetime) -> int:
         return await self.at(tenant, lambda store: store.erase(tenant, recipient_id, now=now), writes=True)
 
-    async def load_tenant(self, tenant: str, *, most: int | None = None) -> TenantConfig | None:
-        return await self.at(tenant, lambda store: store.load_tenant(tenant, most=most))
+    async def load_tenants(
+        self, tenants: Collection[str], *, most: int | None = None
+    ) -> dict[str, TenantConfig | None]:
+        found: dict[str, TenantConfig | None] = {}
+        for _, its in await self._by_shard(
+            list(tenants), lambda tenant: tenant, lambda store, some: store.load_tenants(some, most=most), writes=False
+        ):
+            found.update(its)
+        return found
 
     async def match(self, tenant: str, queries: Sequence[MatchQuery], *, limit: int) -> list[list[Match]]:
         return await self.at(tenant, lambda store: store.match(tenant, queries, limit=limit))
