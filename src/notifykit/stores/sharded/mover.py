@@ -1,4 +1,4 @@
-"""Moves a tenant from one shard to another beside running traffic (see ADR 0040).
+"""Moves a tenant from one shard to another beside running traffic (see ADR 0030).
 
 Each step can be repeated, and two movers that do the same do no harm: every transaction first checks, under a lock,
 that the move is still at this step.  So a move that was cut off anywhere is finished by doing it again.

@@ -1,4 +1,4 @@
-"""One store over several databases: each tenant is on one of them (see ADR 0040)."""
+"""One store over several databases: each tenant is on one of them (see ADR 0030)."""
 
 from __future__ import annotations
 
