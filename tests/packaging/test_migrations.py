@@ -676,7 +676,7 @@ async def test_what_is_handed_over_is_due_in_schema_0015(fresh_url):
     assert at(1) == found.due_at
 
 
-async def test_one_database_becomes_a_shard_in_schema_0020(fresh_url, tmp_path):
+async def test_one_database_becomes_a_shard_in_schema_0017(fresh_url, tmp_path):
     """A database of schema 0016 with data in it gets the tables, is one of two shards then, and can go back."""
     await upgrade(fresh_url)
     await _downgrade(fresh_url, "0016")
