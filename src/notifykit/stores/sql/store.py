@@ -147,6 +147,10 @@ class SqlStore(SqlInbox):
             self.notify()
         return found
 
+    async def transaction(self, work: Callable[[Connection], T], *, write: bool) -> T:
+        """Run a function in a transaction, for what is beside the verbs: moving a tenant to another database."""
+        return await (self._write(work) if write else self._read(work))
+
     # -- records ---------------------------------------------------------------------------------
 
     async def save(self, record: R) -> R:
@@ -187,9 +191,14 @@ class SqlStore(SqlInbox):
     async def erase(self, tenant: str, recipient_id: str, *, now: datetime) -> int:
         return await self._write(lambda c: erasure.erase(c, tenant, recipient_id, now))
 
-    async def load_tenant(self, tenant: str, *, most: int | None = None) -> TenantConfig | None:
-        stored = await self._read(lambda c: records.load_tenant(c, tenant, most))
-        return None if stored is None else self.encryption.usable_config(stored)
+    async def load_tenants(
+        self, tenants: Collection[str], *, most: int | None = None
+    ) -> dict[str, TenantConfig | None]:
+        stored = await self._read(lambda c: records.load_tenants(c, [*tenants], most))
+        return {
+            tenant: None if config is None else self.encryption.usable_config(config)
+            for tenant, config in stored.items()
+        }
 
     async def match(self, tenant: str, queries: Sequence[MatchQuery], *, limit: int) -> list[list[Match]]:
         return await self._read(lambda c: [subscription_index.matches(c, tenant, each, limit) for each in queries])
