@@ -29,6 +29,7 @@ _MAX_FIELDS = 200
 #: Of the answer to a link, whose address opens a session.
 _LEAVING = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 _Answer = Callable[[Request, str], Awaitable[Response]]
+_Endpoint = Callable[[Request], Awaitable[Response]]
 #: Every page: routing, access and the tests are made of this table.
 PAGES: tuple[PageRoute, ...] = (*PORTAL_PAGES, *OPERATIONS_PAGES)
 
@@ -45,22 +46,19 @@ class PageServer:
         """Return the routes of the pages that the options offer."""
         options = self._renderer.options
         areas = [area for area, is_on in ((PORTAL, options.portal), (OPERATIONS, options.operations)) if is_on]
-        found: list[BaseRoute] = []
+        routes: list[BaseRoute] = []
         for area in areas:
-            found += [
-                self._route(area, "GET", f"/{area}/enter/{{token}}", self._enter),
-                self._route(area, "GET", f"/{area}/sign-in", self._show_sign_in),
-                self._route(area, "POST", f"/{area}/sign-in", self._sign_in),
-                self._route(area, "POST", f"/{area}/sign-out", self._sign_out),
+            routes += [
+                Route(f"/{area}/enter/{{token}}", self._guarded(area, self._enter), methods=["GET"]),
+                Route(f"/{area}/sign-in", self._guarded(area, self._show_sign_in), methods=["GET"]),
+                Route(f"/{area}/sign-in", self._guarded(area, self._sign_in), methods=["POST"]),
+                Route(f"/{area}/sign-out", self._guarded(area, self._sign_out), methods=["POST"]),
             ]
-        pages = [page for page in PAGES if page.area in areas]
-        return found + [self._route(page.area, page.method, page.path, self._page(page)) for page in pages]
-
-    def _route(self, area: str, method: str, path: str, answer: _Answer) -> Route:
-        async def endpoint(request: Request) -> Response:
-            return await self._answered(request, area, answer)
-
-        return Route(path, endpoint, methods=[method])
+        return routes + [
+            Route(page.path, self._guarded(page.area, self._page(page)), methods=[page.method])
+            for page in PAGES
+            if page.area in areas
+        ]
 
     # -- coming and going ------------------------------------------------------------------------
 
@@ -98,7 +96,11 @@ class PageServer:
         return response
 
     def _started(self, request: Request, area: str, access: PageAccess) -> Response:
-        response = RedirectResponse(self._renderer.url(request, f"/{area}"), 303, _LEAVING)
+        response = RedirectResponse(
+            self._renderer.url(request, f"/{area}"),
+            303,
+            {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"},
+        )
         self._sessions.start(request, response, area, access)
         self._server.audit.add(
             f"{area}.sign_in",
@@ -123,16 +125,13 @@ class PageServer:
             access = await self._sessions.find(request, area)
             if access is None:
                 return self._sign_in_page(request, area, 401, problem="Your session has ended.")
-            request.state.visit = visit = await self._visit(request, page, access)
-            return await page.handler(visit)
-
-        async def audited(request: Request, area: str) -> Response:
-            response = await self._answered(request, area, answer)
-            if hasattr(request.state, "visit"):
-                self._audit(request.state.visit, page, response.status_code)
+            visit = await self._visit(request, page, access)
+            request.state.visit = visit, page
+            response = await page.handler(visit)
+            self._audit(visit, page, response.status_code)
             return response
 
-        return audited
+        return answer
 
     async def _visit(self, request: Request, page: PageRoute, access: PageAccess) -> Visit:
         caller = Caller(
@@ -185,21 +184,25 @@ class PageServer:
 
     # -- what goes wrong -------------------------------------------------------------------------
 
-    async def _answered(self, request: Request, area: str, answer: _Answer) -> Response:
-        """Return an answer, or the page that says what went wrong."""
-        try:
-            await self._server.kit.open()
-            response = await answer(request, area)
-            response.headers.setdefault("Cache-Control", "no-store")
+    def _guarded(self, area: str, answer: _Answer) -> _Endpoint:
+        async def endpoint(request: Request) -> Response:
+            try:
+                await self._server.kit.open()
+                response = await answer(request, area)
+                response.headers.setdefault("Cache-Control", "no-store")
+                return response
+            except Exception as error:  # noqa: BLE001 - whatever happens is answered
+                refusal = refusal_of(error, request_id(request))
+                problems = error.problems if isinstance(error, InvalidInputError) else [refusal.detail]
+            response = self._renderer.page(
+                request, "error.html", refusal.status, embeddable=area == PORTAL, area=area, problems=problems
+            )
+            response.headers.update(refusal.headers)
+            if hasattr(request.state, "visit"):
+                self._audit(*request.state.visit, refusal.status)
             return response
-        except Exception as error:  # noqa: BLE001 - whatever happens is answered
-            refusal = refusal_of(error, request_id(request))
-            problems = error.problems if isinstance(error, InvalidInputError) else [refusal.detail]
-        response = self._renderer.page(
-            request, "error.html", refusal.status, embeddable=area == PORTAL, area=area, problems=problems
-        )
-        response.headers.update(refusal.headers)
-        return response
+
+        return endpoint
 
 
 def _require_own_form(request: Request) -> None:
