@@ -199,7 +199,8 @@ class PageServer:
             )
             response.headers.update(refusal.headers)
             if hasattr(request.state, "visit"):
-                self._audit(*request.state.visit, refusal.status)
+                visit, page = request.state.visit
+                self._audit(visit, page, refusal.status)
             return response
 
         return endpoint
