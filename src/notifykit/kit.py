@@ -891,6 +891,7 @@ class Notifykit:
         )
         twin.catalog = self.catalog
         twin._tokens = self._tokens
+        twin._page_tokens = self._page_tokens
         twin._publisher = Publisher(twin.store, self.catalog, self._clock, self._limits)
         return twin
 

@@ -82,10 +82,11 @@ class Tab:
 
 @contextlib.asynccontextmanager
 async def new_tab(
-    browser: Browser, base_url: str, *, size: dict[str, int] | None = None, dark: bool = False
+    browser: Browser, base_url: str, *, size: dict[str, int] | None = None, dark: bool = False, scripts: bool = True
 ) -> AsyncIterator[Tab]:
     """Open a tab with cookies of its own; at the end there must have been no complaints."""
     options: dict[str, Any] = {"viewport": size or LARGE, "color_scheme": "dark" if dark else "light"}
+    options["java_script_enabled"] = scripts
     context = await browser.new_context(**options, locale="en-GB", timezone_id="Europe/London")
     context.set_default_timeout(10_000)
     try:

@@ -146,6 +146,21 @@ async def test_a_viewer_sees_and_changes_nothing(browser, kit, world, url):
             assert ["Sign out"] == await tab.page.locator("button:visible").all_inner_texts()
 
 
+async def test_scripts_are_not_needed(browser, kit, url):
+    """A browser that runs none creates an endpoint and reads the activity; what needs scripts is not shown."""
+    async with new_tab(browser, url, scripts=False) as tab:
+        await tab.open(kit.portal_links.url(tenant=ACME, base_url=url))
+        await tab.page.click("text=Endpoints")
+        await tab.page.click("text=Create an endpoint")
+        await tab.page.fill("#f-url", "http://127.0.0.1:8080/plain")
+        await tab.page.click("main button")
+        await expect(tab.page.locator("#secret")).to_contain_text("whsec_")
+        await expect(tab.page.locator("text=Copy")).to_be_hidden()
+        await tab.page.click("text=Activity")
+        await expect(tab.page.locator("time").first).to_contain_text("UTC")
+        await expect(tab.page.locator("#live-status")).to_be_hidden()
+
+
 async def test_the_keyboard_is_enough(kit, world, portal):
     """The first stop skips to the content; links, forms and what is folded up work without a mouse."""
     page = portal.page

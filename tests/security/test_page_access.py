@@ -5,6 +5,7 @@ The cases are made from the table of pages.
 
 from __future__ import annotations
 
+import re
 from html import escape
 from html.parser import HTMLParser
 
@@ -160,12 +161,14 @@ async def test_what_callers_do_is_audited(kit, world):
         token = await enter(kit, client, ACME, Role.TENANT_ADMIN, subject="ada@acme.example")
         endpoint = world.ids["endpoint_id"]
         await client.post(f"/portal/endpoints/{endpoint}/secret", data={"form_token": token})
+        await client.post(f"/portal/deliveries/{world.ids['delivery_id']}/cancel", data={"form_token": token})
         await enter(kit, client, "", Role.OPERATOR)
         log = (await client.get("/operations/audit", params={"subject": "ada@"})).text
 
     assert "portal.reveal secret" in log
     assert "ada@acme.example" in log
     assert endpoint in log
+    assert re.search(r"portal.cancel delivery<.*?>409</td>", log, re.DOTALL)
 
 
 class _Parts(HTMLParser):

@@ -57,7 +57,8 @@ class PortalLinks:
             tenant: Whose portal; ``""`` with the role ``operator`` for the operators' pages.
             role: ``tenant_admin``, or ``viewer`` for a portal in which nothing can be changed.
             scopes: Only these of what the role may do; none at all means all of it.
-            subject: What audit records call the caller, such as your id of the signed in person.
+            subject: What audit records call the caller, such as your id of the signed in person; with the id of an API
+                key the session ends with that key.
             scheme: The colours: ``auto`` (as the reader's system), ``light`` or ``dark``.
             expires_in: How long the link works.
             lasts: How long the session lasts that it opens.

@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from ..environment import ENVIRONMENT, JWKS_URL, JWT_AUDIENCE, JWT_ISSUER, KEYS, ORIGINS
-from ..models.access import OPERATORS, Role
 from . import inputs
 from .failures import CommandError
 from .parser import Commands
@@ -116,6 +115,8 @@ async def _serve(context: Context) -> int:
 
 def _links(context: Context, kit: Notifykit, url: str) -> dict[str, str]:
     """Return where the pages are; in development links that open them, since whoever reads them runs the server."""
+    from ..models.access import OPERATORS, Role
+
     named = os.environ.get(ENVIRONMENT, "").strip().lower()
     is_development = named == "development" or (not named and not os.environ.get(KEYS))
     if not (is_development and context.args.host in _THIS_MACHINE):

@@ -129,6 +129,7 @@ class PageServer:
             if access is None:
                 return self._sign_in_page(request, area, 401, problem="Your session has ended.")
             visit = await self._visit(request, page, access)
+            request.state.visit = visit, page
             response = await page.handler(visit)
             self._audit(visit, page, response.status_code)
             return response
@@ -210,6 +211,9 @@ class PageServer:
                 request, "error.html", refusal.status, embeddable=area in EMBEDDABLE, area=area, problems=problems
             )
             response.headers.update(refusal.headers)
+            if hasattr(request.state, "visit"):
+                visit, page = request.state.visit
+                self._audit(visit, page, refusal.status)
             return response
 
         return endpoint
