@@ -231,6 +231,7 @@ class NotifyInbox extends HTMLElement {
         if (this.#told > this.#cursor) this.#catchUp();
       }
       if (this.#problem !== "offline" || navigator.onLine) this.#say(null);
+      setTimeout(() => this.#watchEnd()); // once this page has been drawn
     } catch (error) {
       if (number === this.#reads) this.#failed(error);
     } finally {
@@ -399,6 +400,7 @@ class NotifyInbox extends HTMLElement {
   // -- what is shown -----------------------------------------------------------------------------
 
   #build() {
+    this.#parts.watch?.disconnect();
     const text = this.#strings, parts = this.#parts = {}, inline = this.hasAttribute("inline");
     parts.badge = make("span", { className: "badge", part: "badge", hidden: true });
     parts.bell = make("button", { className: "bell", part: "bell", type: "button", onclick: () => this.#open(!this.#isOpen), "aria-haspopup": "dialog", "aria-controls": "panel" }, bell(), parts.badge);
@@ -415,12 +417,17 @@ class NotifyInbox extends HTMLElement {
       make("div", { className: "head", part: "header" }, make("h2", { textContent: text.title }), parts.readAll, parts.archiveAll),
       make("div", { className: "tools", part: "tools" }, ...parts.states, parts.category), parts.status, parts.scroll);
     this.#root.replaceChildren(...(inline ? [] : [parts.bell]), parts.panel, parts.live);
-    const watch = new IntersectionObserver(([seen]) => { if (seen.isIntersecting) this.#older(); }, { root: inline ? null : parts.scroll });
-    watch.observe(parts.older);
+    parts.watch = new IntersectionObserver((seen) => { if (seen.at(-1).isIntersecting) this.#older(); }, { root: inline ? null : parts.scroll });
+    this.#watchEnd();
     this.#draw();
   }
 
   #older() { if (this.#next !== null && !this.#isLoading && this.#isVisible) this.#read({ more: true }); }
+  #watchEnd() { // anew, because an end that stays in view is told once
+    this.#parts.watch?.unobserve(this.#parts.older);
+    this.#parts.watch?.observe(this.#parts.older);
+  }
+
   get #isVisible() { return this.#isOpen || this.hasAttribute("inline"); }
 
   #look(change) { this.#view = { ...this.#view, ...change }; this.#items.clear(); this.#next = null; this.#read(); }
