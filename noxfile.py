@@ -18,6 +18,11 @@ REQUIRED = os.environ.get("NOTIFYKIT_REQUIRE", "").replace(",", " ").split()
 PACKAGE = ("-e", ".[all]")
 #: Spreads a whole run over the processors.
 PARALLEL = ("-n", "auto", "--dist", "loadgroup")
+#: What the tests for interoperation compare with.
+STRANGERS = (
+    *("apprise", "botocore", "fast_mail_parser", "granian", "http_ece", "jwt", "moto"),
+    *("sendgrid", "standardwebhooks", "svix", "twilio", "vonage"),
+)
 #: Where each dependency is used: databases and migrations, sending, frameworks; beside the modules of ``tests/unit``.
 LOWEST = (
     "tests/conformance",
@@ -75,6 +80,14 @@ def conformance(session: nox.Session) -> None:
     """Run the suites that every store, broker and channel has to pass."""
     session.install(*PACKAGE, *group("test"))
     session.run("python", "-m", "pytest", "tests/conformance", *session.posargs)
+
+
+@nox.session
+def interop(session: nox.Session) -> None:
+    """Run the tests against software that nobody here wrote: vendors' packages, simulators, servers and parsers."""
+    session.install(*PACKAGE, *group("test"))
+    session.run("python", "-c", f"import {', '.join(STRANGERS)}")  # what is missing would be skipped
+    session.run("python", "-m", "pytest", "tests/unit/channels", "tests/unit/signing", "-m", "interop", *session.posargs)
 
 
 @nox.session

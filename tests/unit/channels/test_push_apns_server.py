@@ -22,6 +22,7 @@ from notifykit.testing.suites.provider import make_claim
 from .http2_server import AUTHORITY
 from .push_keys import APNS_TOKEN, APNS_URL, EC_KEY, public_pem
 
+pytestmark = pytest.mark.interop
 pytest.importorskip("granian")
 FOLDER = Path(__file__).parent
 
