@@ -87,7 +87,8 @@ def interop(session: nox.Session) -> None:
     """Run the tests against software that nobody here wrote: vendors' packages, simulators, servers and parsers."""
     session.install(*PACKAGE, *group("test"))
     session.run("python", "-c", f"import {', '.join(STRANGERS)}")  # what is missing would be skipped
-    session.run("python", "-m", "pytest", "tests/unit/channels", "tests/unit/signing", "-m", "interop", *session.posargs)
+    folders = ("tests/unit/channels", "tests/unit/signing")
+    session.run("python", "-m", "pytest", *folders, "-m", "interop", *session.posargs)
 
 
 @nox.session
