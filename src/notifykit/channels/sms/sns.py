@@ -10,7 +10,7 @@ recipient's.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -98,7 +98,7 @@ class Sns:
         # A key need not be allowed to read this to be allowed to send.
         return "the key exists" if self._code(answer) in ("AccessDenied", "AuthorizationError") else None
 
-    def _signed(self, fields: Sequence[tuple[str, str]], now: datetime) -> HttpRequest:
+    def _signed(self, fields: list[tuple[str, str]], now: datetime) -> HttpRequest:
         made = HttpRequest.of_form(self._url, fields, {})
         headers = signed_headers(
             "POST",
