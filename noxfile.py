@@ -97,6 +97,7 @@ def soak(session: nox.Session) -> None:
     session.install(*PACKAGE, *group("test"))
     session.run("python", "-m", "pytest", "tests/scenarios/reliability", "-m", "soak or not soak", *session.posargs)
     session.run("python", "-m", "pytest", "-n", "0", "tests/scenarios/test_fairness_tenants.py", "-m", "soak")
+    session.run("python", "-m", "pytest", "tests/scenarios/test_provider_outages.py", "-m", "soak")
 
 
 @nox.session
