@@ -29,6 +29,8 @@ from tests import report
 from .model.virtual import VirtualClock, run_virtual
 from .test_fairness import FLOOR, CostlyStore, Figures
 
+pytestmark = pytest.mark.in_turn
+
 TENANT = "acme"
 #: Numbers that an event goes to, and e-mails a second beside them.
 PERSONS, MAILS = 20, 50
