@@ -14,7 +14,7 @@ from notifykit.testing.smtp import FakeSmtpServer
 from tests.unit.cli.driving import Command
 
 ADA = "ada.lovelace@example.org"
-SAID = f"550 5.1.1 <{ADA}>: no such user"
+SAID = f"554 5.7.1 <{ADA}>: refused"
 
 
 @pytest.fixture
