@@ -64,11 +64,19 @@ class PublishOptions(TypedDict, total=False):
 class Publisher:
     """Checks events and hands them to the outbox."""
 
-    def __init__(self, outbox: Queue, catalog: EventCatalog, clock: Clock, limits: Limits) -> None:
+    def __init__(
+        self,
+        outbox: Queue,
+        catalog: EventCatalog,
+        clock: Clock,
+        limits: Limits,
+        trace: Callable[[str], str | None] | None = None,
+    ) -> None:
         self._outbox = outbox
         self._catalog = catalog
         self._clock = clock
         self._limits = limits
+        self._trace = trace
         # One transaction at a time for events of a FIFO group: they must not overtake each other.
         self._in_group = _Group(self._append, 1)
         self._others = _Group(self._append, _AT_ONCE)
@@ -86,6 +94,8 @@ class Publisher:
         elif options:
             plain = _with(plain, options)
             tenant = plain.tenant
+        if self._trace is not None and plain.trace is None:
+            plain = attrs.evolve(plain, trace=self._trace(plain.type))
         return admit(
             plain,
             event_type,
