@@ -32,6 +32,8 @@ ORIGINS: Final = "NOTIFYKIT_ORIGINS"
 JWT_ISSUER: Final = "NOTIFYKIT_JWT_ISSUER"
 JWT_AUDIENCE: Final = "NOTIFYKIT_JWT_AUDIENCE"
 JWKS_URL: Final = "NOTIFYKIT_JWKS_URL"
+#: Where `notifykit run` and `notifykit serve` serve metrics.
+METRICS: Final = "NOTIFYKIT_METRICS"
 FAILPOINTS: Final = "NOTIFYKIT_FAILPOINTS"
 
 #: Every variable that the library reads.
@@ -53,6 +55,7 @@ VARIABLES: Final = (
     JWT_ISSUER,
     JWT_AUDIENCE,
     JWKS_URL,
+    METRICS,
     FAILPOINTS,
 )
 

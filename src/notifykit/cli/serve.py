@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..environment import JWKS_URL, JWT_AUDIENCE, JWT_ISSUER, ORIGINS
 from . import inputs
 from .failures import CommandError
+from .metrics import add_option, metrics_of
 from .parser import Commands
 from .run import Signals
 from .serving import collect_seldom, open_many_files, run_fast
@@ -54,6 +55,7 @@ def add(commands: Commands) -> None:
         metavar="ADDRESS",
         help="a reverse proxy whose X-Forwarded-For is believed; repeatable (none)",
     )
+    add_option(parser)
 
 
 def serve(context: Context) -> int:
@@ -67,29 +69,34 @@ async def _serve(context: Context) -> int:
 
     args = context.args
     listed = [site.strip() for site in os.environ.get(ORIGINS, "").split(",") if site.strip()]
-    app = create_app(
-        context.kit(create=True), jwt=_jwt(), origins=[*listed, *args.origins], dispatch=not args.no_dispatch
-    )
+    metrics = metrics_of(args.metrics)
+    kit = context.kit(create=True, subscribers=[] if metrics is None else [metrics.subscriber])
+    app = create_app(kit, jwt=_jwt(), origins=[*listed, *args.origins], dispatch=not args.no_dispatch)
     open_many_files()
     server = _server(app, args)
     signals = Signals(lambda: setattr(server, "should_exit", True), lambda: setattr(server, "force_exit", True))
-    serving = asyncio.create_task(server.serve(), name="notifykit-serve")
-    with signals:
-        while not (server.started or serving.done()):
-            await asyncio.sleep(0.01)
-        if server.started:
-            collect_seldom()
-            port = server.servers[0].sockets[0].getsockname()[1]
-            url = f"http://{args.host}:{port}"
-            context.out.answer(
-                {"ready": True, "api": url, "url": context.shown_url},
-                f"notifykit: API on {url}, its reference on {url}/docs, data in {context.shown_url}; Ctrl-C to stop",
-            )
-        with contextlib.suppress(SystemExit):  # what uvicorn raises if it cannot start
-            await serving
+    async with contextlib.nullcontext() if metrics is None else metrics.serving(kit):
+        serving = asyncio.create_task(server.serve(), name="notifykit-serve")
+        with signals:
+            while not (server.started or serving.done()):
+                await asyncio.sleep(0.01)
+            if server.started:
+                collect_seldom()
+                _tell(context, server)
+            with contextlib.suppress(SystemExit):  # what uvicorn raises if it cannot start
+                await serving
     if not server.started:
         raise CommandError(f"cannot serve on {plain(args.host)}:{args.port}; -v shows why; try another --port")
     return signals.exit_code
+
+
+def _tell(context: Context, server: Any) -> None:
+    port = server.servers[0].sockets[0].getsockname()[1]
+    url = f"http://{context.args.host}:{port}"
+    context.out.answer(
+        {"ready": True, "api": url, "url": context.shown_url},
+        f"notifykit: API on {url}, its reference on {url}/docs, data in {context.shown_url}; Ctrl-C to stop",
+    )
 
 
 def _server(app: Any, args: Any) -> Any:

@@ -30,6 +30,10 @@ def local_egress() -> EgressRules:
     return EgressRules(allow=["127.0.0.0/8"], allow_http=True)
 
 
+def _number(point: Any) -> float:
+    return float(point.value if hasattr(point, "value") else point.sum)
+
+
 class Collected:
     """Providers that keep what is exported."""
 
@@ -46,8 +50,7 @@ class Collected:
         assert data is not None
         return {
             metric.name: {
-                tuple(map(str, (point.attributes or {}).values())): getattr(point, "value", None) or getattr(point, "sum", 0)
-                for point in metric.data.data_points
+                tuple(map(str, (point.attributes or {}).values())): _number(point) for point in metric.data.data_points
             }
             for resource in data.resource_metrics
             for scope in resource.scope_metrics
