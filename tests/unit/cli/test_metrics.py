@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import socket
 import subprocess
@@ -19,12 +20,12 @@ from tests.unit.cli.driving import Command, Desk, publish, start, wait_until
 
 def free_ports() -> int:
     """Return the first of two ports that are free."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        with socket.socket() as two:
+    while True:
+        with contextlib.suppress(OSError), socket.socket() as one, socket.socket() as two:
+            one.bind(("127.0.0.1", 0))
+            port: int = one.getsockname()[1]
             two.bind(("127.0.0.1", port + 1))
-    return port
+            return port
 
 
 def read(port: int, path: str = "/metrics") -> str:
