@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -543,6 +544,35 @@ class TestServer:
         assert ("1", '"key";r=0;t=1') == (answers[3].headers["retry-after"], answers[3].headers["ratelimit"])
         assert [200] == [answer.status_code for answer in others]
         assert [200, 200, 429] == [answer.status_code for answer in persons]
+
+    async def test_quotas_last_until_midnight(self, kit, world, clock):
+        """All processes share them, a key has one beside that of its tenant, and the headers name both."""
+        limits = RequestLimits(key_per_day=4, tenant_per_day=6, person=None)
+        viewer, producer = (world.headers(ACME, role) for role in (Role.VIEWER, Role.PRODUCER))
+        clock.advance(datetime(2026, 5, 1, 23, 0, tzinfo=UTC) - clock.now())
+        async with client_of(create_app(kit, limits=limits)) as one, client_of(create_app(kit, limits=limits)) as two:
+            answers = [await client.get("/v1/events", headers=viewer) for client in (one, two) * 2 + (one,)]
+            others = [await two.get("/v1/events", headers=producer) for _ in range(3)]
+            clock.advance(timedelta(hours=1, seconds=1))
+            tomorrow = await two.get("/v1/events", headers=viewer)
+
+        assert [200] * 4 + [429] == [answer.status_code for answer in answers]
+        assert '"key-day";q=4;w=86400, "tenant-day";q=6;w=86400' == answers[0].headers["ratelimit-policy"]
+        assert '"key-day";r=0;t=3600, "tenant-day";r=0;t=3600' == answers[0].headers["ratelimit"]
+        assert '"key-day";r=0;t=3600' == answers[4].headers["ratelimit"]
+        assert "3600" == answers[4].headers["retry-after"]
+        assert [200, 200, 429] == [answer.status_code for answer in others]
+        assert "this tenant-day is reached" in others[2].json()["detail"]
+        assert 200 == tomorrow.status_code
+
+    async def test_a_large_quota_is_taken_in_parts(self, kit, world):
+        """A bucket of the store holds a million tokens, so that a token is several requests."""
+        limits = RequestLimits(tenant_per_day=5_000_000)
+        async with client_of(create_app(kit, limits=limits)) as client:
+            answer = await client.get("/v1/events", headers=world.headers(ACME, Role.VIEWER))
+
+        assert '"tenant-day";q=5000000;w=86400' == answer.headers["ratelimit-policy"]
+        assert '"tenant-day";r=4999' == answer.headers["ratelimit"].partition(";t=")[0]
 
     async def test_pages_of_listed_sites_may_call_it(self, kit, world):
         """Others may not, and a wildcard is refused."""
