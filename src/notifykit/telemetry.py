@@ -396,6 +396,28 @@ class ActionAudited:
     request_id: str
 
 
+@attrs.frozen(kw_only=True)
+class AccessRefused:
+    """A request over the REST API had no valid credentials, or asked for more than they allow.
+
+    Attributes:
+        action: The operation, such as ``update_endpoint``.
+        client: The address that it came from.
+        subject: Who it was, if the credentials were valid: as in ``action.audited``.
+        status: The HTTP status that it was answered with: 401, 403, or 429 after too many wrong credentials.
+        request_id: What the response calls the request.
+    """
+
+    name: ClassVar[str] = "access.refused"
+    level: ClassVar[int] = logging.WARNING
+
+    action: str
+    client: str
+    subject: str | None
+    status: int
+    request_id: str
+
+
 TelemetryEvent = (
     DeliveryAttempted
     | DeliveryNotSent
@@ -417,6 +439,7 @@ TelemetryEvent = (
     | ChannelFailed
     | RenderingFailed
     | ActionAudited
+    | AccessRefused
 )
 
 Subscriber = Callable[[TelemetryEvent], None]

@@ -13,8 +13,9 @@ import pytest
 from notifykit import ConfigurationError, Notifykit, StoreUnavailableError
 from notifykit.models.access import Role
 from notifykit.models.endpoint import RateLimit
+from notifykit.telemetry import AccessRefused
 from notifykit.web import EndUser, RequestLimits, create_app
-from tests.unit.web.world import ACME, ADA, BODIES, client_of, new_kit
+from tests.unit.web.world import ACME, ADA, BODIES, client_of, made, new_kit
 
 EVENT = BODIES["publish_events"]
 
@@ -596,6 +597,28 @@ class TestServer:
 
         assert "gzip" == answer.headers["content-encoding"]
         assert "3.1.0" == json.loads(gzip.decompress(raw))["openapi"]
+
+    async def test_who_is_refused_is_reported(self, clock, caplog):
+        """Without credentials, with too few rights and after too many guesses, and never with what was sent."""
+        told: list[AccessRefused] = []
+        async with new_kit(
+            clock, subscribers=[lambda e: told.append(e) if isinstance(e, AccessRefused) else None]
+        ) as kit:
+            world = await made(kit)
+            limits = RequestLimits(failures=RateLimit(per_second=0.001, burst=1))
+            async with client_of(create_app(kit, limits=limits)) as client:
+                await client.get("/v1/events", headers=world.headers(ACME, Role.VIEWER))
+                await client.post("/v1/endpoints", headers=world.headers(ACME, Role.VIEWER), json={})
+                for _ in range(2):
+                    await client.get("/v1/keys", headers={"Authorization": "Bearer nk_guess", "X-Request-Id": "r"})
+
+        told = [each for each in heard if isinstance(each, AccessRefused)]
+        assert [("create_endpoint", 403), ("list_keys", 401), ("list_keys", 429)] == [
+            (each.action, each.status) for each in told
+        ]
+        assert [world.ids["key_id"], None, None] == [each.subject for each in told]
+        assert {"r"} == {each.request_id for each in told[1:]}
+        assert "nk_guess" not in caplog.text
 
     async def test_what_operators_and_administrators_do_is_reported(self, clock):
         """Also what was refused; not what producers publish, nor what others read."""
