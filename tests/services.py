@@ -1,7 +1,8 @@
 """Where the tests find their servers: a URL in the environment, else a private one.
 
 ``NOTIFYKIT_REQUIRE`` names what must not be missing (``postgres``, ``redis``, ``kafka``, ``nats``, ``rabbitmq``,
-``aws``, ``pgbouncer``, ``promtool``, ``data``, or ``all`` for every server), so that a missing server fails the run in CI.
+``aws``, ``pgbouncer``, ``promtool``, ``data``, or ``all`` for every server and tool), so that a missing one fails the
+run in CI.
 
 From a shell, one server for several test processes::
 

@@ -1,4 +1,4 @@
-"""The dashboard and the alert rules of the example: they ask for metrics that exist, and rules fire when they should."""
+"""The dashboard and the alert rules of the example: they ask for metrics that exist, and rules fire as they should."""
 
 from __future__ import annotations
 
