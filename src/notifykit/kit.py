@@ -275,7 +275,9 @@ class Notifykit:
 
         if not self._owns_store:
             raise ConfigurationError("this kit has a store of its own; migrate through a kit with the database's URL")
-        return await migrate(self.url)
+        for url in getattr(self.store, "urls", [self.url]):
+            version = await migrate(url)
+        return version
 
     # -- event types -----------------------------------------------------------------------------
 
@@ -650,17 +652,24 @@ class Notifykit:
             channels: By default those of this kit, each made anew: a dispatcher closes its channels when it ends.
         """
         from .dispatch.runtime.dispatcher import Dispatcher
+        from .dispatch.runtime.shards import ShardsDispatcher
 
-        return Dispatcher(
-            self.store,
-            self._make_channels() if channels is None else channels,
-            settings,
-            clock=self._clock,
-            subscribers=self._subscribers,
-            opened=self._open_for,
-            declared=self.catalog.get,
-            broker=broker_from_url(self._broker) if isinstance(self._broker, str) else self._broker,
-        )
+        def over(store: Store) -> Dispatcher:
+            return Dispatcher(
+                store,
+                self._make_channels() if channels is None else channels,
+                settings,
+                clock=self._clock,
+                subscribers=self._subscribers,
+                opened=self._open_for,
+                declared=self.catalog.get,
+                broker=broker_from_url(self._broker) if isinstance(self._broker, str) else self._broker,
+            )
+
+        views = getattr(self.store, "views", None)
+        if views is None or self._broker:  # a broker's tickets are of all shards
+            return over(self.store)
+        return ShardsDispatcher([over(view) for view in views()])
 
     @contextlib.asynccontextmanager
     async def _open_for(self, dispatcher: Dispatcher) -> AsyncIterator[None]:
