@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -17,7 +17,8 @@ from .text import plain
 
 if TYPE_CHECKING:
     from ..kit import Notifykit
-    from ..options import EgressRules
+    from ..options import EgressRules, KitOptions
+    from ..telemetry import Subscriber
 
 T = TypeVar("T")
 
@@ -85,12 +86,13 @@ class Context:
         """The URL of the broker that the command line names."""
         return getattr(self.args, "broker", None)
 
-    def kit(self, *, create: bool = False) -> Notifykit:
+    def kit(self, *, create: bool = False, subscribers: Sequence[Subscriber] = ()) -> Notifykit:
         """Return a kit that is not open yet.
 
         Args:
             create: Create the file and the tables of an SQLite store.  A command that only reads does not,
                 because a mistyped name would give an empty result.
+            subscribers: Get the telemetry.
         """
         from ..kit import Notifykit
 
@@ -101,11 +103,17 @@ class Context:
                 "a store in memory ends with this command and loses its content; "
                 "give --url sqlite:///file.db or postgresql://user@host/database"
             )
-        if not self.is_sqlite:
-            return Notifykit(self.url, egress=egress, channels=self.channels(), broker=self.broker)
-        if not create:
-            self._need_file()
-        return Notifykit(self.url, egress=egress, channels=self.channels(), broker=self.broker, create=create)
+        given: KitOptions = {
+            "egress": egress,
+            "channels": self.channels(),
+            "broker": self.broker,
+            "subscribers": subscribers,
+        }
+        if self.is_sqlite:
+            given["create"] = create
+            if not create:
+                self._need_file()
+        return Notifykit(self.url, **given)
 
     @property
     def is_sqlite(self) -> bool:
