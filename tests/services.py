@@ -1,7 +1,8 @@
 """Where the tests find their servers: a URL in the environment, else a private one.
 
 ``NOTIFYKIT_REQUIRE`` names what must not be missing (``postgres``, ``redis``, ``kafka``, ``nats``, ``rabbitmq``,
-``aws``, ``pgbouncer``, ``chromium``, ``data``, or ``all`` for every server), so that a missing one fails the run in CI.
+``aws``, ``pgbouncer``, ``promtool``, ``chromium``, ``data``, or ``all`` for every server and tool), so that a missing
+one fails the run in CI.
 
 From a shell, one server for several test processes::
 
@@ -49,13 +50,13 @@ SERVICES = {
 }
 #: What stands in front of a server: tests start it themselves.
 IN_FRONT = frozenset({"pgbouncer"})
-#: What looks at the pages of the server.
-BROWSERS = frozenset({"chromium"})
+#: What tests call.
+TOOLS = frozenset({"chromium", "promtool"})
 
 
 def is_required(name: str) -> bool:
     """Return whether a run without ``name`` must fail; ``all`` stands for every server."""
-    return name in REQUIRED or ("all" in REQUIRED and name in {*SERVICES, *IN_FRONT, *BROWSERS})
+    return name in REQUIRED or ("all" in REQUIRED and name in {*SERVICES, *IN_FRONT, *TOOLS})
 
 
 @contextmanager

@@ -117,6 +117,8 @@ class Notifykit:
         store: A store of your own instead of ``url``.
         clock: A clock of your own, for tests.
         subscribers: Callables that get every telemetry event of this kit's dispatchers.
+        trace: Returns the W3C ``traceparent`` of an event that is published without one, when it is given the event's
+            type; ``notifykit.contrib.opentelemetry`` has one.
         keys: What the store encrypts secrets with; by default ``NOTIFYKIT_KEYS``, or a key made for development.
         environment: ``production`` refuses to work without keys; by default ``NOTIFYKIT_ENV``.
         encrypt_payloads: Encrypt what events say, too; by default ``NOTIFYKIT_ENCRYPT_PAYLOADS``.
@@ -142,6 +144,7 @@ class Notifykit:
         store: Store | None = None,
         clock: Clock | None = None,
         subscribers: Sequence[Subscriber] = (),
+        trace: Callable[[str], str | None] | None = None,
         keys: KeyRing | None = None,
         environment: str | None = None,
         encrypt_payloads: bool | None = None,
@@ -169,7 +172,8 @@ class Notifykit:
         self._owns_store = store is None
         self._is_private: bool = getattr(self.store, "private", False)
         self._subscribers = tuple(subscribers)
-        self._publisher = Publisher(self.store, self.catalog, self._clock, limits)
+        self._trace = trace
+        self._publisher = Publisher(self.store, self.catalog, self._clock, limits, trace)
         ring = _ring_of(self.store, keys, environment)
         self._tokens = UnsubscribeTokens(ring)
         self._page_tokens = PageTokens(ring)
@@ -887,12 +891,13 @@ class Notifykit:
             store=None if again else self.store,
             clock=self._clock,
             subscribers=self._subscribers,
+            trace=self._trace,
             **(options if again else {}),
         )
         twin.catalog = self.catalog
         twin._tokens = self._tokens
         twin._page_tokens = self._page_tokens
-        twin._publisher = Publisher(twin.store, self.catalog, self._clock, self._limits)
+        twin._publisher = Publisher(twin.store, self.catalog, self._clock, self._limits, self._trace)
         return twin
 
 

@@ -64,11 +64,19 @@ class PublishOptions(TypedDict, total=False):
 class Publisher:
     """Checks events and hands them to the outbox."""
 
-    def __init__(self, outbox: Queue, catalog: EventCatalog, clock: Clock, limits: Limits) -> None:
+    def __init__(
+        self,
+        outbox: Queue,
+        catalog: EventCatalog,
+        clock: Clock,
+        limits: Limits,
+        trace: Callable[[str], str | None] | None = None,
+    ) -> None:
         self._outbox = outbox
         self._catalog = catalog
         self._clock = clock
         self._limits = limits
+        self._trace = trace
         self._partition: Callable[[str], str] = getattr(outbox, "partition", lambda _: "")
         self._groups: dict[tuple[str, bool], _Group] = {}
 
@@ -85,6 +93,8 @@ class Publisher:
         elif options:
             plain = _with(plain, options)
             tenant = plain.tenant
+        if self._trace is not None and plain.trace is None:
+            plain = attrs.evolve(plain, trace=self._trace(plain.type))
         return admit(
             plain,
             event_type,

@@ -224,7 +224,7 @@ def test_the_receiver_refuses_forgeries_and_handles_each_message_once(example):
     assert [] == handled_again
 
 
-@pytest.mark.parametrize("name", ["fastapi_app", "flask_shop"])
+@pytest.mark.parametrize("name", ["django_shop", "fastapi_app", "flask_shop"])
 def test_the_examples_own_tests_pass(example, name):
     """They show how a program is tested with the fixture ``outbox``."""
     plugin = ("-p", "no:notifykit", "-p", "notifykit.testing.plugin", "-p", "no:cacheprovider")

@@ -21,6 +21,7 @@ from ...ports import (
     Appended,
     ConfigRecord,
     EventFilter,
+    LaneStats,
     NextDue,
     Outstanding,
     Record,
@@ -520,6 +521,10 @@ class ShardedStore(TenantVerbs):
             sending=min(sum(stats.sending for stats in found), _COUNT_CAP),
             dead=min(sum(stats.dead for stats in found), _COUNT_CAP),
             oldest_due=min((stats.oldest_due for stats in found if stats.oldest_due is not None), default=None),
+            lanes={
+                lane: _together([stats.lanes[lane] for stats in found if lane in stats.lanes])
+                for lane in {lane for stats in found for lane in stats.lanes}
+            },
         )
 
     async def circuits(self) -> list[OpenCircuit]:
@@ -619,6 +624,12 @@ async def _copy(store: DatabaseStore, records: Sequence[Any]) -> None:
 def _root(id_: str) -> str:
     """Return what the ids of an event and of its deliveries have in common."""
     return id_[4:30]
+
+
+def _together(lanes: Sequence[LaneStats]) -> LaneStats:
+    """Return what waits in a lane of all shards."""
+    oldest = min((lane.oldest_due for lane in lanes if lane.oldest_due is not None), default=None)
+    return LaneStats(min(sum(lane.waiting for lane in lanes), _COUNT_CAP), oldest)
 
 
 if TYPE_CHECKING:
