@@ -406,8 +406,8 @@ class Notifykit:
         are remembered.  It is acknowledged when the event is durable.
 
         Args:
-            url: ``redis+stream://host`` or ``kafka://host``.
-            topic: The stream or topic to read.
+            url: ``kafka://host``, ``redis+stream://host``, ``amqp://host``, ``nats://host`` or ``sqs://``.
+            topic: The topic, stream, queue or subject to read.
             type: Of the events; with places like ``order.{status}`` (see :class:`~notifykit.ingest.EventMapping`), and
                 so are ``tenant``, ``event_topic`` and ``to``.
             event_topic: The topic of the events.

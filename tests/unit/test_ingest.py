@@ -199,7 +199,7 @@ def test_a_place_that_fits_nothing_is_named(mapping, problem):
 @pytest.mark.parametrize(
     ("url", "options", "message"),
     [
-        ("pigeon://coop", {"type": "a.b"}, "no feed for 'pigeon' URLs; known: kafka, redis"),
+        ("pigeon://coop", {"type": "a.b"}, "no feed for 'pigeon' URLs; known: amqp, amqps, kafka"),
         ("coop", {"type": "a.b"}, "is not the URL of a feed"),
         ("redis+stream://queue", {}, "give either map= or type="),
         ("redis+stream://queue", {"type": "a.b", "map": print}, "give either map= or type="),

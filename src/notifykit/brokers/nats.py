@@ -69,16 +69,7 @@ class NatsBroker:
             if self._nats is None or self._nats.is_closed:
                 self._lanes.clear()
                 self._arrivals.clear()
-                self._nats = await nats.connect(
-                    self._url,
-                    connect_timeout=_ANSWER,
-                    allow_reconnect=False,  # the next call connects again
-                    max_reconnect_attempts=1,
-                    reconnect_time_wait=0,
-                    ping_interval=_ANSWER,
-                    max_outstanding_pings=2,
-                    error_cb=_ignored,
-                )
+                self._nats = await connected(self._url)
         return self._nats
 
     # -- putting ---------------------------------------------------------------------------------
@@ -195,6 +186,20 @@ class NatsBroker:
             if not isinstance(error, APIError) and self._nats is not None:
                 await self._nats.close()  # the next call connects again
             raise BrokerUnavailableError(f"{self._shown}: {str(error) or type(error).__name__}") from error
+
+
+async def connected(url: str) -> Any:
+    """Return a connection that does not connect again by itself: the next call does."""
+    return await nats.connect(
+        url,
+        connect_timeout=_ANSWER,
+        allow_reconnect=False,
+        max_reconnect_attempts=1,
+        reconnect_time_wait=0,
+        ping_interval=_ANSWER,
+        max_outstanding_pings=2,
+        error_cb=_ignored,
+    )
 
 
 async def _ignored(error: Exception) -> None:
