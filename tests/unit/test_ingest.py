@@ -252,11 +252,18 @@ async def test_a_redis_stream_is_read(redis_url):
 
 
 @pytest.mark.thorough
-async def test_a_kafka_topic_is_read(kafka_url):
+@pytest.mark.parametrize(
+    "server",
+    [
+        pytest.param("kafka_url", id="kafka", marks=pytest.mark.xdist_group("kafka")),
+        pytest.param("apache_kafka_url", id="apache", marks=pytest.mark.xdist_group("apache-kafka")),
+    ],
+)
+async def test_a_kafka_topic_is_read(server, request):
     """With keys and headers; what was committed is not read again."""
     from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-    topic = f"test-{uuid4().hex[:12]}"
+    topic, kafka_url = f"test-{uuid4().hex[:12]}", request.getfixturevalue(server)
     servers = kafka_url.removeprefix("kafka://")
     producer = AIOKafkaProducer(bootstrap_servers=servers)
     await producer.start()

@@ -33,6 +33,12 @@ except ImportError as error:
 
 #: Milliseconds that a request may take, and that the broker may wait for something to fetch.
 _REQUEST, _FETCH = 10_000, 2000
+#: Milliseconds after which a consumer asks which partitions there are: it is told of no topic that was made again.
+_TOPICS_AGE = 5000
+#: Seconds that tickets may take to be put or acknowledged: the client tries for ever where a topic is gone.
+_PUT, _COMMIT = 20, 5
+#: Seconds after which a worker without partitions looks whether it has any.
+_UNASSIGNED = 0.2
 #: Seconds after which topics are made again if they are gone, while nothing arrives.
 _LOOK_EVERY = 15.0
 _DEFAULTS = {
@@ -83,16 +89,25 @@ class KafkaBroker:
 
     async def put(self, tickets: Sequence[Ticket]) -> None:
         async with self._translating():
-            await self._make_topics({self._topic(ticket.lane) for ticket in tickets})
-            if self._producer is None:
-                self._producer = await started(AIOKafkaProducer(acks="all", linger_ms=5, **self._client))
-            sent = [
-                await self._producer.send(self._topic(ticket.lane), ticket.to_bytes(), key=self._key(ticket))
-                for ticket in tickets
-            ]
-            await self._producer.flush()
-            for one in sent:
-                await one
+            try:
+                async with asyncio.timeout(_PUT):
+                    await self._put(tickets)
+            except TimeoutError:  # what the producer still holds would delay all that follows
+                producer, self._producer = self._producer, None
+                await stopped(producer)
+                raise
+
+    async def _put(self, tickets: Sequence[Ticket]) -> None:
+        await self._make_topics({self._topic(ticket.lane) for ticket in tickets})
+        if self._producer is None:
+            self._producer = await started(AIOKafkaProducer(acks="all", linger_ms=5, **self._client))
+        sent = [
+            await self._producer.send(self._topic(ticket.lane), ticket.to_bytes(), key=self._key(ticket))
+            for ticket in tickets
+        ]
+        await self._producer.flush()
+        for one in sent:
+            await one
 
     def _key(self, ticket: Ticket) -> bytes:
         return (ticket.tenant if self._by_tenant else ticket.subscriber_id).encode()
@@ -122,8 +137,8 @@ class KafkaBroker:
             consumer = await self._consuming(wanted)
             partitions = [each for each in consumer.assignment() if self._subscribed[each.topic] in wanted]
             milliseconds = int(wait.total_seconds() * 1000)
-            if not partitions:  # they are being assigned
-                await asyncio.sleep(min(wait.total_seconds(), 0.05))
+            if not partitions:  # they are being assigned, or others have all of them
+                await asyncio.sleep(min(wait.total_seconds(), _UNASSIGNED))
                 return []
             found = await consumer.getmany(*partitions, timeout_ms=milliseconds, max_records=min(wanted.values()))
             received = [one for partition, messages in found.items() for one in self._tickets(partition, messages)]
@@ -147,6 +162,7 @@ class KafkaBroker:
                     session_timeout_ms=self._session,
                     heartbeat_interval_ms=self._session // 3,
                     fetch_max_wait_ms=_FETCH,
+                    metadata_max_age_ms=_TOPICS_AGE,
                     **self._client,
                 )
             )
@@ -176,7 +192,7 @@ class KafkaBroker:
         if self._consumer is None or not changed:
             return
         done = {partition: self._offsets[partition].done for partition in changed}
-        async with self._translating():
+        async with self._translating(), asyncio.timeout(_COMMIT):
             with suppress(CommitFailedError, IllegalStateError):  # partitions have gone: the tickets come again there
                 await self._consumer.commit(done)
 
@@ -188,9 +204,7 @@ class KafkaBroker:
         self._subscribed = {}
         self._offsets.clear()
         for one in (producer, consumer):
-            if one is not None:
-                with suppress(KafkaError, OSError):
-                    await one.stop()
+            await stopped(one)
 
     def _topic(self, lane: Lane) -> str:
         return lane_name(self._prefix, lane)
@@ -239,6 +253,14 @@ async def started(one: Any) -> Any:
         await one.stop()
         raise
     return one
+
+
+async def stopped(one: Any) -> None:
+    """Stop a client of aiokafka, if there is one, whatever it still waits for."""
+    if one is not None:
+        with suppress(KafkaError, OSError, TimeoutError):
+            async with asyncio.timeout(_COMMIT):
+                await one.stop()
 
 
 def client_options(netloc: str, options: Mapping[str, str]) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from pathlib import Path
 from .servers import HOST, Server, ServerUnavailableError, free_port
 
 
-def _accepts(port: int) -> bool:
+def accepts(port: int) -> bool:
+    """Return whether something on this machine listens on a port."""
     with contextlib.suppress(OSError), socket.create_connection((HOST, port), timeout=1):
         return True
     return False
@@ -49,7 +50,7 @@ class KafkaServer(Server):
 
     def _is_ready(self, pid: int) -> bool:
         del pid
-        return _accepts(self.port)
+        return accepts(self.port)
 
 
 class NatsServer(Server):
@@ -68,7 +69,7 @@ class NatsServer(Server):
 
     def _is_ready(self, pid: int) -> bool:
         del pid
-        return _accepts(self.port)
+        return accepts(self.port)
 
 
 class RabbitServer(Server):
@@ -115,7 +116,7 @@ class RabbitServer(Server):
 
     def _is_ready(self, pid: int) -> bool:
         del pid
-        return _accepts(self.port)
+        return accepts(self.port)
 
     def stop(self) -> None:
         """Stop the server and its name server."""
@@ -141,7 +142,7 @@ class AwsServer(Server):
 
     def _is_ready(self, pid: int) -> bool:
         del pid
-        return _accepts(self.port)
+        return accepts(self.port)
 
 
 def _path() -> str:
