@@ -27,9 +27,17 @@ _PROJECT = f"""\
 
 
 class ApacheKafkaServer(Server):
-    """Apache Kafka; its jars come from Maven Central once, into the cache folder of the user."""
+    """Apache Kafka; its jars come from Maven Central once, into the cache folder of the user.
+
+    Args:
+        advertised: The port that it tells clients to use, of a proxy before it; by default its own.
+    """
 
     name = "apache-kafka"
+
+    def __init__(self, advertised: int | None = None) -> None:
+        super().__init__()
+        self._advertised = advertised
 
     def _prepare(self) -> None:
         if shutil.which("java") is None:
@@ -44,7 +52,7 @@ class ApacheKafkaServer(Server):
             "node.id": 1,
             "controller.quorum.voters": f"1@{HOST}:{controller}",
             "listeners": f"PLAINTEXT://{HOST}:{self.port},CONTROLLER://{HOST}:{controller}",
-            "advertised.listeners": f"PLAINTEXT://{HOST}:{self.port}",
+            "advertised.listeners": f"PLAINTEXT://{HOST}:{self._advertised or self.port}",
             "controller.listener.names": "CONTROLLER",
             "log.dirs": self.folder / "data",
             "offsets.topic.replication.factor": 1,

@@ -1,4 +1,4 @@
-"""What the everyday run leaves to CI: one of several databases or event loops of a test, and most random examples."""
+"""What the everyday run leaves to CI: all but one database, broker or event loop of a test, and most random examples."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zlib import crc32
 
 #: The day, or any other word, that the choice is made for: set it to repeat the choice of another day.
 VARIABLE = "NOTIFYKIT_TEST_DAY"
-_KINDS = frozenset({"asyncio", "postgres", "redis", "sqlite", "uvloop"})
+_KINDS = frozenset({"asyncio", "kafka", "nats", "postgres", "rabbitmq", "redis", "sqlite", "sqs", "uvloop"})
 
 
 def is_everyday() -> bool:

