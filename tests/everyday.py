@@ -1,4 +1,4 @@
-"""What the everyday run leaves to CI: all but one database, broker or event loop of a test, and most random examples."""
+"""What the everyday run leaves to CI: all but one database, broker or loop of a test, and most random examples."""
 
 from __future__ import annotations
 

@@ -655,8 +655,12 @@ class Notifykit:
             subscribers=self._subscribers,
             opened=self._open_for,
             declared=self.catalog.get,
-            broker=broker_from_url(self._broker) if isinstance(self._broker, str) else self._broker,
+            broker=self.new_broker(),
         )
+
+    def new_broker(self) -> Broker | None:
+        """Return a broker for one dispatcher, which is not connected; or ``None`` if workers use none."""
+        return broker_from_url(self._broker) if isinstance(self._broker, str) else self._broker
 
     @contextlib.asynccontextmanager
     async def _open_for(self, dispatcher: Dispatcher) -> AsyncIterator[None]:

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from ..errors import BrokerUnavailableError, ConfigurationError, InvalidInputError, MissingExtraError
 from ..models.delivery import Lane
-from ..ports import Received, Ticket
+from ..ports import BrokerNote, Received, Ticket
 from . import without_password
 from .url import count, lane_name, seconds, split_options
 
@@ -195,6 +195,35 @@ class KafkaBroker:
         async with self._translating(), asyncio.timeout(_COMMIT):
             with suppress(CommitFailedError, IllegalStateError):  # partitions have gone: the tickets come again there
                 await self._consumer.commit(done)
+
+    # -- checking --------------------------------------------------------------------------------
+
+    async def check(self, lanes: Sequence[Lane]) -> list[BrokerNote]:
+        topics = sorted(map(self._topic, lanes))
+        async with self._translating():
+            await self._make_topics({*topics})
+            admin = AIOKafkaAdminClient(**self._client)
+            try:
+                await admin.start()
+                found = await admin.describe_topics(topics)
+            finally:
+                await admin.close()
+        notes = [BrokerNote(f"{len(topics)} topics, partitioned by {'tenant' if self._by_tenant else 'subscriber'}")]
+        for topic in found:
+            partitions = topic["partitions"]
+            if not partitions:
+                raise BrokerUnavailableError(
+                    f"{self._shown}: topic {topic['topic']}: {for_code(topic['error_code']).__name__}"
+                )
+            if len(partitions) < self._partitions:
+                notes.append(
+                    BrokerNote(
+                        f"topic {topic['topic']} has {len(partitions)} partitions, the URL says {self._partitions}: "
+                        "more workers than that get nothing",
+                        f"kafka-topics.sh --alter --topic {topic['topic']} --partitions {self._partitions}",
+                    )
+                )
+        return notes
 
     # -- life ------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import BrokerUnavailableError, InvalidInputError
 from ..models.delivery import Lane
-from ..ports import Received, Ticket
+from ..ports import BrokerNote, Received, Ticket
 from .arrivals import Arrivals
 from .sqs_client import BATCH, MOST_WAIT, OPTIONS, QueueMissingError, SqsClient, in_batches, unwrapped
 from .url import count, lane_name, seconds, split_options
@@ -140,6 +140,23 @@ class SqsBroker:
         except QueueMissingError:
             self._queues.pop(lane, None)
             return await self._client.call(action, QueueUrl=await self._queue(lane), **arguments)
+
+    # -- checking --------------------------------------------------------------------------------
+
+    async def check(self, lanes: Sequence[Lane]) -> list[BrokerNote]:
+        waiting, notes = 0, []
+        for lane in lanes:
+            answer = await self._of_queue(lane, "GetQueueAttributes", AttributeNames=["All"])
+            found, name = answer.get("Attributes", {}), lane_name(self._prefix, lane)
+            waiting += int(found.get("ApproximateNumberOfMessages", 0))
+            if "RedrivePolicy" in found:
+                notes.append(
+                    BrokerNote(
+                        f"queue {name} moves tickets that wait for slow receivers into another queue",
+                        "remove its redrive policy: the database hands out again what was lost",
+                    )
+                )
+        return [BrokerNote(f"about {waiting} tickets wait in {len(lanes)} queues"), *notes]
 
     # -- life ------------------------------------------------------------------------------------
 

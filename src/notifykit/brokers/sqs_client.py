@@ -85,7 +85,8 @@ class SqsClient:
             return answer
         if any(name in response.text for name in _MISSING):
             raise QueueMissingError(f"{self.shown}: there is no such queue")
-        raise BrokerUnavailableError(f"{self.shown}: {action}: {response.status_code} {response.text[:300]}")
+        what = " ".join(filter(None, (action, arguments.get("QueueName"))))
+        raise BrokerUnavailableError(f"{self.shown}: {what}: {response.status_code} {response.text[:300]}")
 
     def _credentials(self) -> AwsCredentials:
         if self._given is not None:
