@@ -18,6 +18,8 @@ from .carriers import ApacheKafkaCarrier, Carrier, KafkaCarrier, NatsCarrier, Ra
 from .conftest import Databases
 from .processes import SETTINGS, Receiver, Role, Site
 
+pytestmark = pytest.mark.in_turn
+
 #: Claims of a worker that can be under way to the receiver when it dies.
 _IN_FLIGHT = 3 * (SETTINGS["concurrency"] + SETTINGS["max_unproven"])
 _HOLD = 2.0
