@@ -66,7 +66,7 @@ def out_of_turn(ids: Iterable[str], day: str) -> set[str]:
 
 def _without_kind(node_id: str) -> str:
     """Return what a test has in common with the same test on another database or loop."""
-    name, _, arguments = node_id.partition("[")
+    name, _, arguments = re.sub(r"@[\w-]+$", "", node_id).partition("[")  # xdist appends a test's group
     if "/conformance/" in name:
         name = re.sub("postgres|redis|sqlite", "*", name, flags=re.IGNORECASE)
     return name + "-".join("*" if word in _KINDS else word for word in arguments.rstrip("]").split("-"))
