@@ -271,7 +271,9 @@ class Notifykit:
 
         if not self._owns_store:
             raise ConfigurationError("this kit has a store of its own; migrate through a kit with the database's URL")
-        return await migrate(self.url)
+        for url in getattr(self.store, "urls", [self.url]):
+            version = await migrate(url)
+        return version
 
     # -- event types -----------------------------------------------------------------------------
 
@@ -646,17 +648,24 @@ class Notifykit:
             channels: By default those of this kit, each made anew: a dispatcher closes its channels when it ends.
         """
         from .dispatch.runtime.dispatcher import Dispatcher
+        from .dispatch.runtime.shards import ShardsDispatcher
 
-        return Dispatcher(
-            self.store,
-            self._make_channels() if channels is None else channels,
-            settings,
-            clock=self._clock,
-            subscribers=self._subscribers,
-            opened=self._open_for,
-            declared=self.catalog.get,
-            broker=self.new_broker(),
-        )
+        def over(store: Store) -> Dispatcher:
+            return Dispatcher(
+                store,
+                self._make_channels() if channels is None else channels,
+                settings,
+                clock=self._clock,
+                subscribers=self._subscribers,
+                opened=self._open_for,
+                declared=self.catalog.get,
+                broker=self.new_broker(),
+            )
+
+        views = getattr(self.store, "views", None)
+        if views is None or self._broker:  # a broker's tickets are of all shards
+            return over(self.store)
+        return ShardsDispatcher([over(view) for view in views()])
 
     def new_broker(self) -> Broker | None:
         """Return a broker for one dispatcher, which is not connected; or ``None`` if workers use none."""

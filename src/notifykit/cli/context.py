@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ..environment import CHANNELS, TENANT, URL
 from .failures import NO_STORE, CommandError, UsageError
@@ -18,6 +18,8 @@ from .text import plain
 if TYPE_CHECKING:
     from ..kit import Notifykit
     from ..options import EgressRules
+
+T = TypeVar("T")
 
 DEFAULT_URL = "sqlite:///notifykit.db"
 
@@ -41,6 +43,7 @@ class Context:
         self.tenant: str = merged(args, "tenant") or os.environ.get(TENANT) or "default"
         self.verbose: int = merged(args, "verbose")
         self.out = Output(json=bool(merged(args, "json")))
+        self._shows_addresses = bool(merged(args, "show_addresses"))
         self._allow: list[str] = merged(args, "allow")
         self._allow_names: list[str] = merged(args, "allow_name")
         self._allow_http = bool(merged(args, "allow_http"))
@@ -51,6 +54,14 @@ class Context:
         from ..stores.sql.database_url import without_password
 
         return plain(without_password(self.url))
+
+    def shown(self, value: T) -> T:
+        """Return records as they are shown: with people's addresses masked, unless they are asked for."""
+        if self._shows_addresses:
+            return value
+        from .privacy import hidden
+
+        return hidden(value)
 
     def egress(self) -> EgressRules:
         """Return the egress rules of the environment and the command line together."""

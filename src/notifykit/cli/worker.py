@@ -35,12 +35,14 @@ def encode(
     channels: Sequence[str] = (),
     *,
     email: str | None = None,
+    sms: str | None = None,
     broker: str | None = None,
 ) -> bytes:
     """Return the line with the configuration of a worker.
 
     Args:
         email: The provider of e-mails; by default what the environment says.
+        sms: The provider of text messages; by default what the environment says.
         broker: The broker's URL; by default what the environment says.
     """
     from ..codec import dumps, unstructure
@@ -50,6 +52,7 @@ def encode(
         "egress": unstructure(egress),
         "channels": [*channels],
         "email": email,
+        "sms": sms,
         "broker": broker,
         "settings": unstructure(settings),
         "verbose": verbose,
@@ -96,6 +99,7 @@ async def _work(orders: Mapping[str, Any], lifeline: FileIO) -> None:
         egress=structure(orders["egress"], EgressRules),
         channels=orders["channels"],
         email=orders["email"],
+        sms=orders["sms"],
         broker=orders["broker"],
     )
     settings = structure(orders["settings"], DispatchSettings)
