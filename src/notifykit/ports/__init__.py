@@ -7,6 +7,8 @@ suites in :mod:`notifykit.testing` prove that they do.
 from ..models.delivery import Claim as Claim
 from ..models.delivery import Lane as Lane
 from .broker import Broker as Broker
+from .broker import BrokerNote as BrokerNote
+from .broker import ChecksBroker as ChecksBroker
 from .broker import Received as Received
 from .broker import Ticket as Ticket
 from .channel import AddressedChannel as AddressedChannel
