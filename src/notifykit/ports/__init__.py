@@ -36,6 +36,7 @@ from .store import R as R
 from .store import Records as Records
 from .store import Rekeys as Rekeys
 from .store import Store as Store
+from .values import CANCELLED as CANCELLED
 from .values import MAX_IDS as MAX_IDS
 from .values import TAMPERED as TAMPERED
 from .values import Appended as Appended
