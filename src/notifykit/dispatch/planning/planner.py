@@ -21,6 +21,7 @@ from ...models.audience import NOBODY, Audience
 from ...models.delivery import Claim, DeliveryState, NewDelivery, Priority
 from ...models.destination import Destination
 from ...models.event import TakenEvent
+from ...models.steps import IN_APP
 from ...policies.audience import is_among_named, named_page
 from ...ports import Settlement
 from ...telemetry import EventsPlanned, LoopFailed, why
@@ -47,6 +48,10 @@ _MANY = 8
 _BYPASS = 10
 #: The bypass only takes events that were published within this time; older ones wait for the round robin.
 _JUST = timedelta(seconds=0.5)
+
+
+#: How many seconds the planner lets the senders catch up with the inbox items that it has planned, and how often it looks.
+_CATCH_UP, _LOOK = 0.25, 0.002
 
 
 class _LeasedLocally(NamedTuple):
@@ -107,6 +112,7 @@ class Planner:
     def __post_init__(self) -> None:
         self._watermark = ScanWatermark()
         self._round_robin = RoundRobin(self.context.settings.batch)
+        self._ahead: set[Backlog] = set()
 
     @property
     def is_bypassed(self) -> bool:
@@ -121,6 +127,7 @@ class Planner:
 
     async def turn(self) -> PollResult:
         """Plan one batch."""
+        await self._catch_up()
         limit, exclude = self._round_robin.batch_size, self._round_robin.throttled
         started = time.monotonic()
         now, lease = self.context.clock.now(), self.context.settings.lease
@@ -136,6 +143,17 @@ class Planner:
         if exclude or goes_on or len(taken) >= min(limit, _MANY):
             return PollResult.MUCH
         return PollResult.FEW if taken else PollResult.NOTHING
+
+    async def _catch_up(self) -> None:
+        """Wait, but not for long, until there is room for another batch of inbox items, if there was too little.
+
+        What is settled without room is claimed later: its recipient is read and decided about once more.  Only inboxes
+        are worth waiting for, because the store alone decides how fast they are.
+        """
+        ahead, self._ahead = self._ahead, set()
+        until = time.monotonic() + _CATCH_UP
+        while any(backlog.is_busy for backlog in ahead) and time.monotonic() < until:
+            await asyncio.sleep(_LOOK)
 
     async def bypass(self) -> PollResult:
         """Plan new events of tenants that have little to do, beside the batch under way.
@@ -304,6 +322,13 @@ class Planner:
                 sending = new._replace(state=DeliveryState.SENDING)
                 deliveries[at] = sending
                 leased.append(_LeasedLocally(event, sending, view.version, destination))
+            elif (
+                new.channel == IN_APP
+                and new.state is DeliveryState.PENDING
+                and event.cursor is None
+                and (backlog := self.backlogs.get((new.channel, new.priority))) is not None
+            ):
+                self._ahead.add(backlog)
 
     def _start(
         self,

@@ -158,6 +158,11 @@ class Backlog:
             queue.ready() and self._places.admits(queue.proof) for queue in self._queues.values()
         )
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a third of the claims that may be held are held: one tenant may then not add as many again."""
+        return not self._halts and 3 * (self._waiting + self._places.new) >= self._prefetch
+
     def is_mixed(self) -> bool:
         """Tell whether tenants with little to do are served beside those with much, and would wait for long writes."""
         return asyncio.get_running_loop().time() - self._light_at < _LATELY
@@ -330,7 +335,9 @@ class Backlog:
             self._list(queue)
         else:
             del self._filled[queue.subscriber_id]
-        if queue.tenant not in self._waiting_of and self._waiting + self._places.slow >= _MUCH:
+        # Where it is not found out which attempts take long, those that are open say nothing of what waits.
+        much = self._waiting + self._places.slow if self._finds_long else self._waiting
+        if queue.tenant not in self._waiting_of and much >= _MUCH:
             self._light_at = turn.since
         if self._finds_long:
             self._new.append(turn)
