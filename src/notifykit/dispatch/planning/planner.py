@@ -50,7 +50,7 @@ _BYPASS = 10
 _JUST = timedelta(seconds=0.5)
 
 
-#: How many seconds the planner lets the senders catch up with the inbox items that it has planned, and how often it looks.
+#: Seconds for which the planner lets the senders catch up with inbox items that it has planned, and between two looks.
 _CATCH_UP, _LOOK = 0.25, 0.002
 
 
