@@ -1,8 +1,8 @@
 """Operational events: what happens to a tenant's endpoints, deliveries and templates, published to the tenant.
 
-``endpoint.failing``, ``endpoint.recovered``, ``endpoint.disabled``, ``delivery.exhausted``, ``template.failed``, and what
-providers report (``receipts.py``) are delivered like any other event, to subscriptions that name them (``endpoint.*``);
-a bare ``**`` means the business's own events.
+``endpoint.failing``, ``endpoint.recovered``, ``endpoint.disabled``, ``delivery.exhausted``, ``template.failed``, and
+what providers report (``receipts.py``) are delivered like any other event, to subscriptions that name them
+(``endpoint.*``); a bare ``**`` means the business's own events.
 """
 
 from __future__ import annotations

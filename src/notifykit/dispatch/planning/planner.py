@@ -50,8 +50,8 @@ _BYPASS = 10
 _JUST = timedelta(seconds=0.5)
 
 
-#: Seconds for which the planner lets the senders catch up with inbox items that it has planned, and between two looks.
-_CATCH_UP, _LOOK = 0.25, 0.002
+#: Seconds between two looks whether the senders have caught up.
+_LOOK = 0.002
 
 
 class _LeasedLocally(NamedTuple):
@@ -112,7 +112,7 @@ class Planner:
     def __post_init__(self) -> None:
         self._watermark = ScanWatermark()
         self._round_robin = RoundRobin(self.context.settings.batch)
-        self._ahead: set[Backlog] = set()
+        self._is_ahead = False
 
     @property
     def is_bypassed(self) -> bool:
@@ -145,15 +145,14 @@ class Planner:
         return PollResult.FEW if taken else PollResult.NOTHING
 
     async def _catch_up(self) -> None:
-        """Wait, but not for long, until there is room for another batch of inbox items, if there was too little.
+        """Let the senders finish half of what they send of the last batch, if there was too little room for its items.
 
-        What is settled without room is claimed later: its recipient is read and decided about once more.  Only inboxes
-        are worth waiting for, because the store alone decides how fast they are.
+        An inbox item that is settled without room is claimed later: its recipient is read and decided about once more.
+        What takes long is flushed (see ``sending/eager.py``), so this does not wait long either.
         """
-        ahead, self._ahead = self._ahead, set()
-        until = time.monotonic() + _CATCH_UP
-        while any(backlog.is_busy for backlog in ahead) and time.monotonic() < until:
+        while self._is_ahead and 2 * self.eager_sends.in_progress > self.context.settings.batch:
             await asyncio.sleep(_LOOK)
+        self._is_ahead = False
 
     async def bypass(self) -> PollResult:
         """Plan new events of tenants that have little to do, beside the batch under way.
@@ -322,13 +321,8 @@ class Planner:
                 sending = new._replace(state=DeliveryState.SENDING)
                 deliveries[at] = sending
                 leased.append(_LeasedLocally(event, sending, view.version, destination))
-            elif (
-                new.channel == IN_APP
-                and new.state is DeliveryState.PENDING
-                and event.cursor is None
-                and (backlog := self.backlogs.get((new.channel, new.priority))) is not None
-            ):
-                self._ahead.add(backlog)
+            elif new.channel == IN_APP and new.state is DeliveryState.PENDING and event.cursor is None:
+                self._is_ahead = True
 
     def _start(
         self,

@@ -158,11 +158,6 @@ class Backlog:
             queue.ready() and self._places.admits(queue.proof) for queue in self._queues.values()
         )
 
-    @property
-    def is_busy(self) -> bool:
-        """Whether a third of the claims that may be held are held: one tenant may then not add as many again."""
-        return not self._halts and 3 * (self._waiting + self._places.new) >= self._prefetch
-
     def is_mixed(self) -> bool:
         """Tell whether tenants with little to do are served beside those with much, and would wait for long writes."""
         return asyncio.get_running_loop().time() - self._light_at < _LATELY
