@@ -32,7 +32,7 @@ from ..people import Page, People
 from ..round_robin import PollResult, RoundRobin
 from ..sending.backlog import Backlog, Held
 from ..sending.circuits import Circuits
-from ..sending.eager import FENCE, EagerSend, EagerSends
+from ..sending.eager import FENCE, PATIENCE, EagerSend, EagerSends
 from ..sending.leases import Leases
 from .watermark import ScanWatermark
 
@@ -148,9 +148,13 @@ class Planner:
         """Let the senders finish half of what they send of the last batch, if there was too little room for its items.
 
         An inbox item that is settled without room is claimed later: its recipient is read and decided about once more.
-        What takes long is flushed (see ``sending/eager.py``), so this does not wait long either.
         """
-        while self._is_ahead and 2 * self.eager_sends.in_progress > self.context.settings.batch:
+        until = time.monotonic() + PATIENCE
+        while (
+            self._is_ahead
+            and 2 * self.eager_sends.in_progress > self.context.settings.batch
+            and time.monotonic() < until
+        ):
             await asyncio.sleep(_LOOK)
         self._is_ahead = False
 
