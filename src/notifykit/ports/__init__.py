@@ -6,13 +6,13 @@ suites in :mod:`notifykit.testing` prove that they do.
 
 from ..models.delivery import Claim as Claim
 from ..models.delivery import Lane as Lane
+from ..models.recipient import Person as Person
 from .broker import Broker as Broker
 from .broker import Received as Received
 from .broker import Ticket as Ticket
 from .channel import AddressedChannel as AddressedChannel
 from .channel import Channel as Channel
 from .channel import ChecksConnection as ChecksConnection
-from .channel import Person as Person
 from .channel import Provider as Provider
 from .channel import Renderer as Renderer
 from .channel import RendersChat as RendersChat
