@@ -96,7 +96,7 @@ async def history(context: Context) -> int:
     async with context.open() as kit:
         found = await kit.templates.history(context.args.name, tenant=context.tenant)
     columns = [Column("REVISION"), Column("AT"), Column("BY"), Column("NOTE", wraps=True)]
-    context.out.rows([{**_revision(each), "text": each.text} for each in found], columns, map(_row, found))
+    context.out.rows([{**_revision(each), "text": each.text} for each in found], columns, [*map(_row, found)])
     return OK
 
 
