@@ -1,7 +1,8 @@
 """Where the tests find their servers: a URL in the environment, else a private one.
 
 ``NOTIFYKIT_REQUIRE`` names what must not be missing (``postgres``, ``redis``, ``kafka``, ``nats``, ``rabbitmq``,
-``aws``, ``pgbouncer``, ``data``, or ``all`` for every server), so that a missing server fails the run in CI.
+``aws``, ``pgbouncer``, ``promtool``, ``data``, or ``all`` for every server and tool), so that a missing one fails the
+run in CI.
 
 From a shell, one server for several test processes::
 
@@ -49,11 +50,13 @@ SERVICES = {
 }
 #: What stands in front of a server: tests start it themselves.
 IN_FRONT = frozenset({"pgbouncer"})
+#: What tests call.
+TOOLS = frozenset({"promtool"})
 
 
 def is_required(name: str) -> bool:
     """Return whether a run without ``name`` must fail; ``all`` stands for every server."""
-    return name in REQUIRED or ("all" in REQUIRED and name in {*SERVICES, *IN_FRONT})
+    return name in REQUIRED or ("all" in REQUIRED and name in {*SERVICES, *IN_FRONT, *TOOLS})
 
 
 @contextmanager

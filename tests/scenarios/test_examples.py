@@ -204,10 +204,10 @@ def test_the_flask_shop_announces_what_it_committed_and_nothing_else(example):
 
 
 @pytest.mark.thorough
-def test_the_django_shop_tells_its_customers(example):
+def test_the_django_program_tells_its_customers(example):
     """The web process publishes in its transaction, ``manage.py notifykit run`` tells the customer, and nobody else."""
     port = free_port()
-    folder = example("django_shop")
+    folder = example("django_people")
     env = environment(NOTIFYKIT_EMAIL="catch://")
     subprocess.run([sys.executable, "manage.py", "notifykit", "migrate"], cwd=folder, env=env, check=True, timeout=60)
     serve = ("manage.py", "runserver", "--noreload", str(port))
@@ -250,7 +250,7 @@ def test_the_receiver_refuses_forgeries_and_handles_each_message_once(example):
     assert [] == handled_again
 
 
-@pytest.mark.parametrize("name", ["django_shop", "fastapi_app", "flask_shop"])
+@pytest.mark.parametrize("name", ["django_people", "fastapi_app", "flask_shop"])
 def test_the_examples_own_tests_pass(example, name):
     """They show how a program is tested with the fixture ``outbox``."""
     plugin = ("-p", "no:notifykit", "-p", "notifykit.testing.plugin", "-p", "no:cacheprovider")

@@ -42,6 +42,7 @@ from .values import TAMPERED as TAMPERED
 from .values import Appended as Appended
 from .values import DeliveryFilter as DeliveryFilter
 from .values import EventFilter as EventFilter
+from .values import LaneStats as LaneStats
 from .values import Move as Move
 from .values import NextDue as NextDue
 from .values import Outstanding as Outstanding

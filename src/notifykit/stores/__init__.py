@@ -20,6 +20,7 @@ _SCHEMES = {
     "postgres": "notifykit.stores.sql.postgres.store:PostgresStore",
     "redis": "notifykit.stores.redis.store:RedisStore",
     "rediss": "notifykit.stores.redis.store:RedisStore",
+    "sharded": "notifykit.stores.sharded:ShardedStore.from_url",
 }
 
 
@@ -37,7 +38,8 @@ def store_from_url(url: str, **options: Any) -> Store:
     """Return a store for ``url``; it is not open yet.
 
     Args:
-        url: ``sqlite:///file.db``, ``postgresql://user@host/database``, ``redis://host:6379/0`` or ``memory://``.
+        url: ``sqlite:///file.db``, ``postgresql://user@host/database``, ``redis://host:6379/0``, ``memory://``, or
+            several databases: ``sharded://?a=sqlite:///a.db&b=sqlite:///b.db``.
         options: What the store's constructor takes beside the URL.
 
     Raises:

@@ -270,6 +270,8 @@ class Sender:
             took=attempt.took,
             waited=max(attempt.started_at - claim.published_at, timedelta(0)),
             account=attempt.account,
+            trace=claim.details.trace,
+            finished_at=finished,
         )
 
     def _not_sent(self, claim: Claim, decision: Decision, now: datetime) -> None:

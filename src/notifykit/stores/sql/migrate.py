@@ -16,7 +16,7 @@ from ...failpoints import failpoint
 from . import schema
 
 #: The newest script in ``migrations/versions``.
-HEAD = "0016"
+HEAD = "0017"
 VERSION_TABLE = "notifykit_alembic"
 
 #: Returns the version of tables that are there.

@@ -148,6 +148,10 @@ class SqlStore(SqlInbox):
             self.notify()
         return found
 
+    async def transaction(self, work: Callable[[Connection], T], *, write: bool) -> T:
+        """Run a function in a transaction, for what is beside the verbs: moving a tenant to another database."""
+        return await (self._write(work) if write else self._read(work))
+
     # -- records ---------------------------------------------------------------------------------
 
     async def save(self, record: R) -> R:
