@@ -547,7 +547,15 @@ class Notifykit:
             raise ConfigurationError(f"{type(self.store).__name__} keeps no inboxes (notifykit.ports.Inbox)")
         if self._inbox_watch is None:
             self._inbox_watch = InboxWatch(store)
-        return RecipientInbox(store, self._clock, self._inbox_watch.next, tenant=tenant, recipient=recipient_id)
+        return RecipientInbox(
+            store,
+            self.store,
+            self._clock,
+            self._inbox_watch.next,
+            self.catalog.get,
+            tenant=tenant,
+            recipient=recipient_id,
+        )
 
     @overload
     async def subscribe(
