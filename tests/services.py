@@ -1,8 +1,8 @@
 """Where the tests find their servers: a URL in the environment, else a private one.
 
 ``NOTIFYKIT_REQUIRE`` names what must not be missing (``postgres``, ``redis``, ``kafka``, ``apache-kafka``, ``nats``,
-``rabbitmq``, ``aws``, ``pgbouncer``, ``promtool``, ``chromium``, ``data``, or ``all`` for every server and tool), so that
-a missing one fails the run in CI.
+``rabbitmq``, ``aws``, ``pgbouncer``, ``promtool``, ``chromium``, ``data``, or ``all`` for every server and tool), so
+that a missing one fails the run in CI.
 
 From a shell, one server for several test processes::
 
