@@ -1,8 +1,8 @@
 """Where the tests find their servers: a URL in the environment, else a private one.
 
-``NOTIFYKIT_REQUIRE`` names what must not be missing (``postgres``, ``redis``, ``kafka``, ``nats``, ``rabbitmq``,
-``aws``, ``pgbouncer``, ``promtool``, ``chromium``, ``data``, or ``all`` for every server and tool), so that a missing
-one fails the run in CI.
+``NOTIFYKIT_REQUIRE`` names what must not be missing (``postgres``, ``redis``, ``kafka``, ``apache-kafka``, ``nats``,
+``rabbitmq``, ``aws``, ``pgbouncer``, ``promtool``, ``chromium``, ``data``, or ``all`` for every server and tool), so
+that a missing one fails the run in CI.
 
 From a shell, one server for several test processes::
 
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 from notifykit.testing.broker_servers import AwsServer, KafkaServer, NatsServer, RabbitServer
 from notifykit.testing.servers import PostgresServer, Server, ServerUnavailableError, ValkeyServer
+from tests.apache_kafka import ApacheKafkaServer
 
 REQUIRED = frozenset(os.environ.get("NOTIFYKIT_REQUIRE", "").replace(",", " ").split())
 
@@ -44,6 +45,7 @@ SERVICES = {
     ),
     "redis": Service("NOTIFYKIT_TEST_REDIS_URL", ValkeyServer),
     "kafka": Service("NOTIFYKIT_TEST_KAFKA_URL", KafkaServer),
+    "apache-kafka": Service("NOTIFYKIT_TEST_APACHE_KAFKA_URL", ApacheKafkaServer),
     "nats": Service("NOTIFYKIT_TEST_NATS_URL", NatsServer),
     "rabbitmq": Service("NOTIFYKIT_TEST_RABBITMQ_URL", RabbitServer),
     "aws": Service("NOTIFYKIT_TEST_AWS_URL", AwsServer),

@@ -415,8 +415,8 @@ class Notifykit:
         are remembered.  It is acknowledged when the event is durable.
 
         Args:
-            url: ``redis+stream://host`` or ``kafka://host``.
-            topic: The stream or topic to read.
+            url: ``kafka://host``, ``redis+stream://host``, ``amqp://host``, ``nats://host`` or ``sqs://``.
+            topic: The topic, stream, queue or subject to read.
             type: Of the events; with places like ``order.{status}`` (see :class:`~notifykit.ingest.EventMapping`), and
                 so are ``tenant``, ``event_topic`` and ``to``.
             event_topic: The topic of the events.
@@ -557,7 +557,15 @@ class Notifykit:
             raise ConfigurationError(f"{type(self.store).__name__} keeps no inboxes (notifykit.ports.Inbox)")
         if self._inbox_watch is None:
             self._inbox_watch = InboxWatch(store)
-        return RecipientInbox(store, self._clock, self._inbox_watch.next, tenant=tenant, recipient=recipient_id)
+        return RecipientInbox(
+            store,
+            self.store,
+            self._clock,
+            self._inbox_watch.next,
+            self.catalog.get,
+            tenant=tenant,
+            recipient=recipient_id,
+        )
 
     @overload
     async def subscribe(
@@ -673,13 +681,17 @@ class Notifykit:
                 subscribers=self._subscribers,
                 opened=self._open_for,
                 declared=self.catalog.get,
-                broker=broker_from_url(self._broker) if isinstance(self._broker, str) else self._broker,
+                broker=self.new_broker(),
             )
 
         views = getattr(self.store, "views", None)
         if views is None or self._broker:  # a broker's tickets are of all shards
             return over(self.store)
         return ShardsDispatcher([over(view) for view in views()])
+
+    def new_broker(self) -> Broker | None:
+        """Return a broker for one dispatcher, which is not connected; or ``None`` if workers use none."""
+        return broker_from_url(self._broker) if isinstance(self._broker, str) else self._broker
 
     @contextlib.asynccontextmanager
     async def _open_for(self, dispatcher: Dispatcher) -> AsyncIterator[None]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 import attrs
 
@@ -121,6 +121,10 @@ def _as_ids(ids: Iterable[str] | str | None) -> frozenset[str] | None:
 
 
 _identifier, _instant, _ids = (field_check(optional(check)) for check in (identifier, instant, _IDS))
+
+
+#: Why a delivery was cancelled, if nothing else is said.
+CANCELLED: Final = "cancelled"
 
 
 class Move(StrEnum):

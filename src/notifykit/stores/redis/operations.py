@@ -16,7 +16,7 @@ from ...models.delivery import Attempt, Collected, Delivery
 from ...models.event import StoredEvent
 from ...models.receipt import FIRST_LOOK, WAITS, ReceiptMatch, ReceiptRecord, with_receipts
 from ...models.throttle import CAP
-from ...ports import DeliveryFilter, EventFilter, LaneStats, Move, StoreStats, TokenRequest
+from ...ports import CANCELLED, DeliveryFilter, EventFilter, LaneStats, Move, StoreStats, TokenRequest
 from ..encoding.encryption import Encryption
 from ..encoding.readable import DAMAGED, log_damage
 from ..encoding.rows import MICRO, instant, micros
@@ -101,7 +101,14 @@ class RedisOperations:
         return matches
 
     async def move(
-        self, tenant: str, wanted: DeliveryFilter, to: Move, *, now: datetime, limit: int | None = None
+        self,
+        tenant: str,
+        wanted: DeliveryFilter,
+        to: Move,
+        *,
+        now: datetime,
+        limit: int | None = None,
+        reason: str = CANCELLED,
     ) -> int:
         its = filter_values(tenant, wanted, wanted.states_for(to))
         event = wanted.event_id if wanted.means_event(to) else None
@@ -110,7 +117,7 @@ class RedisOperations:
         while bound is not None:
             left = _NO_LIMIT if limit is None else limit - count
             moved, cancelled, bound = await self._connections.run(
-                "move", its, to, micros(now), left, bound, _AT_ONCE, int(wanted.means_digests(to)), event or ""
+                "move", its, to, micros(now), left, bound, _AT_ONCE, int(wanted.means_digests(to)), event or "", reason
             )
             count, events = count + moved, events + cancelled
         if to is Move.REDRIVE:

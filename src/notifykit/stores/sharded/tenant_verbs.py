@@ -15,7 +15,7 @@ from ...models.delivery import Attempt, Collected, Delivery
 from ...models.event import StoredEvent
 from ...models.inbox import InboxChanges, InboxCounts, InboxFilter, InboxItem, InboxMark, InboxMarks, InboxPage
 from ...models.subscription import Match, MatchQuery, TenantConfig
-from ...ports import Appended, ConfigRecord, DeliveryFilter, EventFilter, Move, TokenRequest
+from ...ports import CANCELLED, Appended, ConfigRecord, DeliveryFilter, EventFilter, Move, TokenRequest
 from .shard import FRESH
 
 if TYPE_CHECKING:
@@ -171,9 +171,18 @@ class TenantVerbs:
         return await self.at(tenant, lambda store: store.attempts(tenant, delivery_id))
 
     async def move(
-        self, tenant: str, wanted: DeliveryFilter, to: Move, *, now: datetime, limit: int | None = None
+        self,
+        tenant: str,
+        wanted: DeliveryFilter,
+        to: Move,
+        *,
+        now: datetime,
+        limit: int | None = None,
+        reason: str = CANCELLED,
     ) -> int:
-        return await self.at(tenant, lambda store: store.move(tenant, wanted, to, now=now, limit=limit), writes=True)
+        return await self.at(
+            tenant, lambda store: store.move(tenant, wanted, to, now=now, limit=limit, reason=reason), writes=True
+        )
 
     async def collected(self, tenant: str, delivery_id: str) -> Collected | None:
         return await self.at(tenant, lambda store: store.collected(tenant, delivery_id))

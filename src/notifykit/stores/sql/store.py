@@ -23,6 +23,7 @@ from ...models.event import StoredEvent
 from ...models.receipt import ReceiptMatch, ReceiptRecord, with_receipts
 from ...models.subscription import Match, MatchQuery, TenantConfig
 from ...ports import (
+    CANCELLED,
     Appended,
     ConfigRecord,
     DeliveryFilter,
@@ -234,10 +235,17 @@ class SqlStore(SqlInbox):
         return await self._write(lambda c: receipts.look(c, now))
 
     async def move(
-        self, tenant: str, wanted: DeliveryFilter, to: Move, *, now: datetime, limit: int | None = None
+        self,
+        tenant: str,
+        wanted: DeliveryFilter,
+        to: Move,
+        *,
+        now: datetime,
+        limit: int | None = None,
+        reason: str = CANCELLED,
     ) -> int:
         def work(connection: Connection) -> int:
-            count = transitions.move(connection, tenant, wanted, to, now, limit)
+            count = transitions.move(connection, tenant, wanted, to, now, limit, reason)
             return self._notifying(connection, count) if to is Move.REDRIVE else count
 
         count = await self._write(work)
