@@ -210,10 +210,10 @@ class DropsHistoryOnRedrive(MemoryStore):
 
 
 class RedrivesDelivered(MemoryStore):
-    async def move(self, tenant, wanted, to, *, now, limit=None):
+    async def move(self, tenant, wanted, to, *, now, limit=None, reason="cancelled"):
         if to is Move.REDRIVE:
             wanted = attrs.evolve(wanted, states=wanted.states or frozenset(DeliveryState))
-        return await super().move(tenant, wanted, to, now=now, limit=limit)
+        return await super().move(tenant, wanted, to, now=now, limit=limit, reason=reason)
 
 
 class RescuesUnderTheOldFence(MemoryStore):
@@ -254,9 +254,14 @@ class ShowsHistoryToAll(MemoryStore):
 
 
 class WakesForAll(MemoryStore):
-    async def move(self, tenant, wanted, to, *, now, limit=None):
+    async def move(self, tenant, wanted, to, *, now, limit=None, reason="cancelled"):
         owners = {row.delivery.tenant for row in self._tables.rows.values()} if to is Move.WAKE else {tenant}
-        return sum([await super(WakesForAll, self).move(owner, wanted, to, now=now, limit=limit) for owner in owners])
+        return sum(
+            [
+                await super(WakesForAll, self).move(owner, wanted, to, now=now, limit=limit, reason=reason)
+                for owner in owners
+            ]
+        )
 
 
 class KeepsVersionOnRemoval(MemoryStore):
@@ -325,8 +330,8 @@ class ForgetsPlans(MemoryStore):
 
 
 class MovesWithoutLimit(MemoryStore):
-    async def move(self, tenant, wanted, to, *, now, limit=None):
-        return await super().move(tenant, wanted, to, now=now)
+    async def move(self, tenant, wanted, to, *, now, limit=None, reason="cancelled"):
+        return await super().move(tenant, wanted, to, now=now, reason=reason)
 
 
 class KeepsVersionFromPlanners(MemoryStore):

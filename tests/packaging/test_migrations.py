@@ -11,7 +11,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from operator import attrgetter
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import attrs
@@ -687,9 +687,10 @@ async def test_one_database_becomes_a_shard_in_schema_0017(fresh_url, tmp_path):
 
     second = f"sqlite:///{tmp_path / 'second.db'}"
     async with Notifykit(store=ShardedStore({"first": fresh_url, "second": second})) as kit:
-        homes = {kit.store.partition(f"tenant-{number}") for number in range(20)}
-        await kit.store.move_tenant(ACME, "second")
-        (taken,) = await kit.store.take(9, now=at(2), lease=LEASE)
+        store = cast("ShardedStore", kit.store)
+        homes = {store.partition(f"tenant-{number}") for number in range(20)}
+        await store.move_tenant(ACME, "second")
+        (taken,) = await store.take(9, now=at(2), lease=LEASE)
     down = await _downgrade(fresh_url, "0016")
 
     assert ({"first"}, 8, "0016") == (homes, taken.tenant_version, down)

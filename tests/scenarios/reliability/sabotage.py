@@ -172,8 +172,11 @@ def reply_before_commit() -> None:
     from notifykit.models.event import Receipt, StoredEvent
     from notifykit.publisher import Publisher
 
+    written = Publisher._store
+    writing: set[object] = set()
+
     async def store(self: Publisher, stored: StoredEvent) -> Receipt:
-        _ = self._others.add(stored)
+        writing.add(written(self, stored))
         return Receipt(event_id=stored.id, duplicate=False)
 
     Publisher._store = store  # type: ignore[assignment, method-assign]
