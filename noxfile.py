@@ -83,6 +83,14 @@ def conformance(session: nox.Session) -> None:
 
 
 @nox.session
+def browser(session: nox.Session) -> None:
+    """Drive the pages of the server in Chromium, which must be installed; arguments go to pytest."""
+    session.install(*PACKAGE, *group("test"))
+    options = ("-n", "0", "-m", "thorough or not thorough")
+    session.run("python", "-m", "pytest", "tests/browser", *options, *session.posargs)
+
+
+@nox.session
 def interop(session: nox.Session) -> None:
     """Run the tests against software that nobody here wrote: vendors' packages, simulators, servers and parsers."""
     session.install(*PACKAGE, *group("test"))

@@ -29,7 +29,7 @@ _CONNECTIONS = 64
 _RATE = 200
 
 
-class _Served(NamedTuple):
+class Served(NamedTuple):
     port: int
     secret: str
     pid: int
@@ -41,12 +41,12 @@ class _Served(NamedTuple):
 
 
 @contextmanager
-def served(url: str) -> Iterator[_Served]:
+def served(url: str, *, role: str = "producer") -> Iterator[Served]:
     """Serve the API over a store while the block runs."""
 
     async def key() -> str:
         async with Notifykit(url, create=True) as kit:
-            return (await kit.api_keys.create(tenant=TENANT, role="producer")).secret
+            return (await kit.api_keys.create(tenant=TENANT, role=role)).secret
 
     secret = asyncio.run(key())
     command = [sys.executable, "-m", "notifykit", "serve", "--no-dispatch", "--port", "0", "--json"]
@@ -55,7 +55,7 @@ def served(url: str) -> Iterator[_Served]:
         try:
             assert process.stdout is not None
             ready = json.loads(process.stdout.readline())
-            yield _Served(int(ready["api"].rpartition(":")[2]), secret, process.pid)
+            yield Served(int(ready["api"].rpartition(":")[2]), secret, process.pid)
         finally:
             process.terminate()
 
@@ -63,7 +63,7 @@ def served(url: str) -> Iterator[_Served]:
 class _Connection:
     """A connection that sends the same request again and again."""
 
-    def __init__(self, on: _Served) -> None:
+    def __init__(self, on: Served) -> None:
         body = json.dumps({"type": "order.shipped", "data": order(1000, 0)}).encode()
         self._request = (
             b"POST /v1/events HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
@@ -86,7 +86,7 @@ class _Connection:
         return time.perf_counter() - began
 
 
-async def rate(on: _Served, seconds: float) -> float:
+async def rate(on: Served, seconds: float) -> float:
     """Return how many events a second are published over all connections, as fast as they are answered."""
     connections = [_Connection(on) for _ in range(_CONNECTIONS)]
     await asyncio.gather(*(each.open() for each in connections))
@@ -103,7 +103,7 @@ async def rate(on: _Served, seconds: float) -> float:
     return count / seconds
 
 
-async def times(on: _Served, seconds: float) -> Sequence[float]:
+async def times(on: Served, seconds: float) -> Sequence[float]:
     """Return how long the answers took, at 200 requests a second."""
     connections = [_Connection(on) for _ in range(_CONNECTIONS)]
     await asyncio.gather(*(each.open() for each in connections))

@@ -15,8 +15,8 @@ from notifykit.web.openapi import document
 from notifykit.web.routes import TABLE
 
 FOLDER = Path(__file__).resolve().parents[1] / "src" / "notifykit" / "client"
-#: What is no request with an answer in JSON: a stream, and what programs get their credentials from.
-LEFT_OUT = frozenset({"stream_inbox", "issue_token"})
+#: What is no request with an answer in JSON: streams, and what programs get their credentials from.
+LEFT_OUT = frozenset({"stream_inbox", "stream_deliveries", "issue_token"})
 
 _SCALARS = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None"}
 _HEADERS = {"If-Match": "if_match", "Idempotency-Key": "idempotency_key", "Notifykit-Tenant": "tenant"}

@@ -1,8 +1,8 @@
 """Where the tests find their servers: a URL in the environment, else a private one.
 
 ``NOTIFYKIT_REQUIRE`` names what must not be missing (``postgres``, ``redis``, ``kafka``, ``apache-kafka``, ``nats``,
-``rabbitmq``, ``aws``, ``pgbouncer``, ``promtool``, ``data``, or ``all`` for every server and tool), so that a missing
-one fails the run in CI.
+``rabbitmq``, ``aws``, ``pgbouncer``, ``promtool``, ``chromium``, ``data``, or ``all`` for every server and tool), so
+that a missing one fails the run in CI.
 
 From a shell, one server for several test processes::
 
@@ -53,7 +53,7 @@ SERVICES = {
 #: What stands in front of a server: tests start it themselves.
 IN_FRONT = frozenset({"pgbouncer"})
 #: What tests call.
-TOOLS = frozenset({"promtool"})
+TOOLS = frozenset({"chromium", "promtool"})
 
 
 def is_required(name: str) -> bool:

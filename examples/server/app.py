@@ -15,7 +15,11 @@ prints an API key, once.  With that key::
     curl -s localhost:8400/v1/inbox/user:42 -H "Authorization: Bearer $KEY"
     curl -sN localhost:8400/v1/inbox/user:42/stream -H "Authorization: Bearer $KEY"
 
-The reference of the API is at http://localhost:8400/docs.
+The page http://localhost:8400/shop has a person's inbox and preferences in it, as a shop would show them to its
+customers: order something, and see it come.
+
+It also prints links to the tenant's portal and to the operators' pages, which work for an hour.  The reference of the
+API is at http://localhost:8400/docs.
 
 Settings by environment: ``NOTIFYKIT_URL`` (``postgresql://…`` in place of the SQLite file), ``NOTIFYKIT_KEYS``,
 ``NOTIFYKIT_EMAIL`` and the other variables of the library; ``HOST`` and ``PORT``; ``DEMO=0`` for a server without demo
@@ -27,9 +31,11 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 import attrs
 import uvicorn
+from shop import Shop
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -39,10 +45,13 @@ import notifykit
 from notifykit import EgressRules, Event, Notifykit, Person, Step
 from notifykit.contrib.receivers.asgi import ReceivedEvent, WebhookReceiver
 from notifykit.models.messages import InAppMessage
-from notifykit.web import create_app
+from notifykit.web import PageOptions, create_app
 
 TENANT, ADA = "demo", "user:42"
 HOST, PORT = os.environ.get("HOST", "127.0.0.1"), int(os.environ.get("PORT", "8400"))
+#: The page of the shop shows the preferences in a frame.
+SITES = [f"http://{name}:{PORT}" for name in ("127.0.0.1", "localhost")]
+PAGES = PageOptions(name="Demo Shop", accent="#0b6e4f", embedded_in=SITES)
 
 
 @notifykit.event("order.shipped", category="orders", steps=[Step("in_app"), Step("email")])
@@ -91,6 +100,14 @@ async def seed(kit: Notifykit, receiver: DemoReceiver) -> None:
     print(f"API key of the tenant {TENANT}, shown once: {issued.secret}", flush=True)
 
 
+def show_pages(kit: Notifykit) -> None:
+    """Print links that open the pages; a product sends its signed-in users to such a link."""
+    url, hour = f"http://{HOST}:{PORT}", timedelta(hours=1)
+    portal = kit.portal_links.url(tenant=TENANT, expires_in=hour, base_url=url)
+    operations = kit.portal_links.url(tenant="", role="operator", expires_in=hour, base_url=url)
+    print(f"portal of the tenant {TENANT}: {portal}\noperations: {operations}\nshop: {url}/shop", flush=True)
+
+
 def make_app(kit: Notifykit, *, demo: bool) -> Starlette:
     receiver = DemoReceiver()
 
@@ -99,9 +116,12 @@ def make_app(kit: Notifykit, *, demo: bool) -> Starlette:
         async with kit, kit.dispatcher():
             if demo:
                 await seed(kit, receiver)
+                show_pages(kit)
             yield
 
-    routes = [Route("/demo/hook", receiver.__call__, methods=["POST"]), Mount("/", create_app(kit))]
+    shop = Shop(kit, TENANT, ADA)
+    api = create_app(kit, pages=PAGES, recipient=shop.signed_in if demo else None)
+    routes = [Route("/demo/hook", receiver.__call__, methods=["POST"]), *(shop.routes if demo else []), Mount("/", api)]
     app = Starlette(routes=routes, lifespan=lifespan)
     app.state.receiver = receiver
     return app

@@ -202,7 +202,7 @@ class BrokerUnavailableError(NotifykitError):
 
 
 class InvalidLinkError(NotifykitError):
-    """A link for unsubscribing does not work.
+    """A link that this library has signed does not work.
 
     Attributes:
         reason: ``malformed``, ``unknown_key``, ``tampered``, ``other_tenant`` or ``expired``; for the log, not for the
@@ -210,7 +210,7 @@ class InvalidLinkError(NotifykitError):
     """
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"the link for unsubscribing does not work: {reason}")
+        super().__init__(f"the link does not work: {reason}")
         self.reason = reason
 
 

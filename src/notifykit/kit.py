@@ -49,7 +49,7 @@ from .portal import Portal
 from .ports import Broker, Channel, Clock, Inbox, Renderer, Store, StoreStats
 from .publisher import Publisher, PublishOptions, joined, sync_connection
 from .stores import StoreOptions, store_from_url
-from .vault import UnsubscribeTokens
+from .vault import PageTokens, UnsubscribeTokens
 
 if TYPE_CHECKING:
     from .admin import (
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         Deliveries,
         Endpoints,
         Events,
+        PortalLinks,
         Preferences,
         Providers,
         RecipientInbox,
@@ -173,7 +174,9 @@ class Notifykit:
         self._subscribers = tuple(subscribers)
         self._trace = trace
         self._publisher = Publisher(self.store, self.catalog, self._clock, limits, trace)
-        self._tokens = UnsubscribeTokens(_ring_of(self.store, keys, environment))
+        ring = _ring_of(self.store, keys, environment)
+        self._tokens = UnsubscribeTokens(ring)
+        self._page_tokens = PageTokens(ring)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opening: asyncio.Lock | None = None
         self._is_closed = False
@@ -514,6 +517,13 @@ class Notifykit:
         from .admin import UnsubscribeLinks
 
         return UnsubscribeLinks(self.store, self._clock, self._tokens, self.public_url)
+
+    @property
+    def portal_links(self) -> PortalLinks:
+        """Links that open a tenant's portal of the server in a browser."""
+        from .admin import PortalLinks
+
+        return PortalLinks(self._clock, self._page_tokens, self.public_url)
 
     @checked(recipient_id=checks.identifier)
     def preferences(self, recipient_id: str, *, tenant: str) -> Preferences:
@@ -898,6 +908,7 @@ class Notifykit:
         )
         twin.catalog = self.catalog
         twin._tokens = self._tokens
+        twin._page_tokens = self._page_tokens
         twin._publisher = Publisher(twin.store, self.catalog, self._clock, self._limits, self._trace)
         return twin
 

@@ -303,6 +303,15 @@ def test_the_server_delivers_with_one_command(example):
         headers = {"Authorization": f"Bearer {key}"}
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=30) as client:
             inbox = client.get("/v1/inbox/user:42").raise_for_status().json()
+            (portal,) = [line.split()[-1] for line in said if "portal of the tenant" in line]
+            page = client.get(portal, follow_redirects=True).raise_for_status().text
+            assert "Overview · Demo Shop" in page
+            shop = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
+            assert 401 == shop.get("/v1/inbox/user:42").status_code
+            assert "<notify-inbox" in shop.get("/shop").text
+            assert inbox == shop.get("/v1/inbox/user:42").raise_for_status().json()
+            assert "Your notifications" in shop.get("/preferences").raise_for_status().text
+            shop.close()
             until(lambda: client.get("/v1/deliveries", params={"state": "delivered"}).json()["data"], "a delivery")
     with started() as process, httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=30) as client:
 

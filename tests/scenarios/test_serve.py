@@ -55,6 +55,7 @@ def test_what_is_published_over_the_api_is_delivered(environment, tmp_path):
                 client.post(
                     "/v1/subscriptions", json={"event_types": ["order.*"], "endpoint_id": endpoint["id"]}
                 ).raise_for_status()
+                shown = [_title(client, ready[area]) for area in ("portal", "operations")]
                 client.post("/v1/events", json={"type": "order.paid", "data": {"n": 1}}).raise_for_status()
             received = receiver.expect(1, timeout=30)
             process.send_signal(signal.SIGTERM)
@@ -63,4 +64,10 @@ def test_what_is_published_over_the_api_is_delivered(environment, tmp_path):
             process.kill()
 
     assert [{"n": 1}] == [json.loads(each.body)["data"] for each in received]
+    assert ["Overview · Notifications", "Overview · Operations"] == shown
     assert 0 == code
+
+
+def _title(client, link):
+    page = client.get(link, follow_redirects=True).raise_for_status().text
+    return page.partition("<title>")[2].partition("</title>")[0]

@@ -26,10 +26,9 @@ _ANY_ID = {"put_recipient", "erase_recipient", "list_inbox", "count_inbox", "mar
     "list_notifications",
     "explain_person",
 }
-#: A stream does not end, so that the transport of the tests does not answer.
-_STREAMS = {"stream_inbox"}
+#: A stream does not end, so that the transport of the tests does not answer: ``test_sockets.py`` looks at those.
 every_route = pytest.mark.parametrize(
-    "route", [route for route in TABLE if route.name not in _STREAMS], ids=lambda route: route.name
+    "route", [route for route in TABLE if not route.is_stream], ids=lambda route: route.name
 )
 
 

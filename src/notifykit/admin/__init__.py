@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..policies.explain import StepExplanation
 from ..policies.keywords import Keyword
 from ..policies.unmatchable import SubscriptionWarning
-from ..vault import UnsubscribeTokens
+from ..vault import PageTokens, UnsubscribeTokens
 from .api_keys import ApiKeys, IssuedKey
 from .changes import Change, Changes, Cursor
 from .deliveries import Deliveries
@@ -14,6 +14,7 @@ from .events import Events, Explanation
 from .explain import PersonExplanation
 from .imported import ImportReport, LineProblem
 from .inbox import RecipientInbox
+from .portal_links import PortalLinks
 from .preferences import Cell, Preferences, TenantSettings
 from .providers import Providers
 from .recipient_changes import RecipientFields
@@ -39,7 +40,9 @@ __all__ = [
     "IssuedKey",
     "Keyword",
     "LineProblem",
+    "PageTokens",
     "PersonExplanation",
+    "PortalLinks",
     "Preferences",
     "Providers",
     "RecipientFields",

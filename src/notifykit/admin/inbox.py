@@ -52,6 +52,11 @@ class RecipientInbox:
         self._next_changes = next_changes
         self._its = tenant, recipient
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """The tenant and the person."""
+        return self._its
+
     @checked(after=optional(_number))
     async def page(
         self,
@@ -155,6 +160,14 @@ class RecipientInbox:
         found = await self._store.inbox_changes(tenant, {recipient: cursor}, limit=limit)
         return found.get(recipient, InboxChanges((), cursor))
 
+    async def next_changes(self, cursor: int) -> InboxChanges:
+        """Return the changes since a cursor as soon as there are any; they may have nothing to show.
+
+        Raises:
+            StoreUnavailableError: As for :meth:`follow`.
+        """
+        return await self._next_changes(*self._its, cursor)
+
     async def follow(self, cursor: int | None = None) -> AsyncGenerator[InboxChanges, None]:
         """Yield changes as they happen, at once or within a second.
 
@@ -170,7 +183,7 @@ class RecipientInbox:
         if cursor is None:
             cursor = (await self.page(limit=1)).cursor
         while True:
-            found = await self._next_changes(*self._its, cursor)
+            found = await self.next_changes(cursor)
             cursor = found.cursor
             if found.items or found.is_reset:
                 yield found

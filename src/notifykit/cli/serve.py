@@ -8,24 +8,29 @@ import contextlib
 import math
 import os
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from ..environment import JWKS_URL, JWT_AUDIENCE, JWT_ISSUER, LIMITS, ORIGINS
+from ..environment import ENVIRONMENT, JWKS_URL, JWT_AUDIENCE, JWT_ISSUER, KEYS, LIMITS, ORIGINS
 from . import inputs
 from .failures import CommandError, UsageError
 from .metrics import add_option, metrics_of
 from .parser import Commands
 from .run import Signals
-from .serving import collect_seldom, open_many_files, run_fast
+from .serving import collect_seldom, drop_dead_peers, open_many_files, run_fast
 from .text import plain
 
 if TYPE_CHECKING:
+    from ..kit import Notifykit
     from ..web import JwtAccess, RequestLimits
     from .context import Context
 
 PORT = 8400
 #: Seconds for which a stop waits for requests; streams are ended then.
 _GRACE = 5
+_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
+#: Bytes of a message of a WebSocket's client, of whom nothing is expected.
+_MAX_MESSAGE = 1024
 
 
 def add(commands: Commands) -> None:
@@ -48,6 +53,15 @@ def add(commands: Commands) -> None:
         dest="origins",
         metavar="URL",
         help=f"a site whose pages may call it; repeatable ({ORIGINS})",
+    )
+    parser.add_argument("--name", default="Notifications", help="what the pages are called (Notifications)")
+    parser.add_argument("--accent", default="#0b57d0", metavar="COLOUR", help="the colour of the pages (#0b57d0)")
+    parser.add_argument(
+        "--embedded-in",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="a site whose pages may show the portal in a frame; repeatable (none)",
     )
     parser.add_argument(
         "--limits",
@@ -74,14 +88,19 @@ def serve(context: Context) -> int:
 
 
 async def _serve(context: Context) -> int:
-    from ..web import create_app
+    from ..web import PageOptions, create_app
 
     args = context.args
     listed = [site.strip() for site in os.environ.get(ORIGINS, "").split(",") if site.strip()]
     metrics = metrics_of(args.metrics)
     kit = context.kit(create=True, subscribers=[] if metrics is None else [metrics.subscriber])
     app = create_app(
-        kit, jwt=_jwt(), limits=_limits(args.limits), origins=[*listed, *args.origins], dispatch=not args.no_dispatch
+        kit,
+        jwt=_jwt(),
+        limits=_limits(args.limits),
+        origins=[*listed, *args.origins],
+        dispatch=not args.no_dispatch,
+        pages=PageOptions(name=args.name, accent=args.accent, embedded_in=args.embedded_in),
     )
     open_many_files()
     server = _server(app, args)
@@ -91,9 +110,10 @@ async def _serve(context: Context) -> int:
         with signals:
             while not (server.started or serving.done()):
                 await asyncio.sleep(0.01)
-            if server.started:
+            if server.started and not server.should_exit:
                 collect_seldom()
-                _tell(context, server)
+                drop_dead_peers(server.servers[0].sockets[0])
+                _tell(context, kit, server)
             with contextlib.suppress(SystemExit):  # what uvicorn raises if it cannot start
                 await serving
     if not server.started:
@@ -101,13 +121,30 @@ async def _serve(context: Context) -> int:
     return signals.exit_code
 
 
-def _tell(context: Context, server: Any) -> None:
+def _links(context: Context, kit: Notifykit, url: str) -> dict[str, str]:
+    """Return where the pages are; in development links that open them, since whoever reads them runs the server."""
+    from ..models.access import OPERATORS, Role
+
+    named = os.environ.get(ENVIRONMENT, "").strip().lower()
+    is_development = named == "development" or (not named and not os.environ.get(KEYS))
+    if not (is_development and context.args.host in _THIS_MACHINE):
+        return {"portal": f"{url}/portal", "operations": f"{url}/operations"}
+    options: dict[str, Any] = {"expires_in": timedelta(hours=1), "lasts": timedelta(hours=8), "base_url": url}
+    return {
+        "portal": kit.portal_links.url(tenant=context.tenant, **options),
+        "operations": kit.portal_links.url(tenant=OPERATORS, role=Role.OPERATOR, **options),
+    }
+
+
+def _tell(context: Context, kit: Notifykit, server: Any) -> None:
     port = server.servers[0].sockets[0].getsockname()[1]
     url = f"http://{context.args.host}:{port}"
+    links = _links(context, kit, url)
     context.out.answer(
-        {"ready": True, "api": url, "url": context.shown_url},
+        {"ready": True, "api": url, "url": context.shown_url, **links},
         f"notifykit: API on {url}, its reference on {url}/docs, data in {context.shown_url}; Ctrl-C to stop",
     )
+    context.out.lines(f"notifykit: {name}: {link}" for name, link in links.items())
 
 
 def _server(app: Any, args: Any) -> Any:
@@ -131,6 +168,8 @@ def _server(app: Any, args: Any) -> Any:
         proxy_headers=bool(args.proxies),
         forwarded_allow_ips=args.proxies,
         timeout_graceful_shutdown=_GRACE,
+        ws_max_size=_MAX_MESSAGE,
+        ws_per_message_deflate=False,  # the buffers of a stream that compresses take more than all of the rest of it
     )
     return Server(config)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import socket
 import sys
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -60,6 +61,21 @@ def open_many_files() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):  # macOS reports "no limit" but refuses it
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+#: Milliseconds for which a peer may take nothing of what was sent.
+_TAKES_NOTHING = 60_000
+
+
+def drop_dead_peers(listening: Any) -> None:
+    """Have the system end connections, of all that a socket accepts, whose peers do not take what was sent.
+
+    A server can only close a connection once everything that it has written is sent, and for a client that does not
+    read that is never.
+    """
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)  # of Linux
+    if option is not None:
+        listening.setsockopt(socket.IPPROTO_TCP, option, _TAKES_NOTHING)
 
 
 #: New objects, less those freed, between two garbage collections.  Thousands of deliveries in progress are not

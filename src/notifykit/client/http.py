@@ -28,6 +28,7 @@ TRIES, _LONGEST = 5, 30.0
 MAX_EVENTS = 1000
 _AGAIN = frozenset({429, 502, 503, 504})
 _STREAM = "/v1/inbox/{user_id}/stream"
+_ACTIVITY = "/v1/deliveries/stream"
 #: A stream that is idle says so every few seconds.
 _OF_STREAMS = httpx.Timeout(10, read=60)
 _wait = wait_random_exponential(multiplier=0.2, max=_LONGEST)
@@ -335,9 +336,18 @@ class Client(Operations):
         Args:
             cursor: The ``id`` of the last change that was received, to miss nothing.
         """
-        request = self._requests.operation(
-            "GET", _STREAM, {"user_id": user_id}, query={"cursor": cursor}, tenant=tenant
-        )
+        return self._stream(_STREAM, {"user_id": user_id}, cursor, tenant)
+
+    def stream_deliveries(self, *, cursor: str | None = None, tenant: str | None = None) -> Iterator[Change]:
+        """Yield what happens to deliveries, until the connection ends; at ``reset`` list them anew.
+
+        Args:
+            cursor: The ``id`` of the last change that was received.
+        """
+        return self._stream(_ACTIVITY, {}, cursor, tenant)
+
+    def _stream(self, path: str, values: Mapping[str, str], cursor: str | None, tenant: str | None) -> Iterator[Change]:
+        request = self._requests.operation("GET", path, values, query={"cursor": cursor}, tenant=tenant)
         with self._http.stream("GET", request.path, timeout=_OF_STREAMS, **request.options) as response:
             if not response.is_success:
                 response.read()
@@ -429,13 +439,20 @@ class AsyncClient(AsyncOperations):
         """Send the request of an operation; see :class:`.operations.AsyncOperations`."""
         return await self._send(self._requests.operation(method, path, values, **given))
 
-    async def stream_inbox(
+    def stream_inbox(
         self, user_id: str, *, cursor: str | None = None, tenant: str | None = None
     ) -> AsyncIterator[Change]:
         """Yield changes of a person's inbox as they happen; see :meth:`Client.stream_inbox`."""
-        request = self._requests.operation(
-            "GET", _STREAM, {"user_id": user_id}, query={"cursor": cursor}, tenant=tenant
-        )
+        return self._stream(_STREAM, {"user_id": user_id}, cursor, tenant)
+
+    def stream_deliveries(self, *, cursor: str | None = None, tenant: str | None = None) -> AsyncIterator[Change]:
+        """Yield what happens to deliveries; see :meth:`Client.stream_deliveries`."""
+        return self._stream(_ACTIVITY, {}, cursor, tenant)
+
+    async def _stream(
+        self, path: str, values: Mapping[str, str], cursor: str | None, tenant: str | None
+    ) -> AsyncIterator[Change]:
+        request = self._requests.operation("GET", path, values, query={"cursor": cursor}, tenant=tenant)
         async with self._http.stream("GET", request.path, timeout=_OF_STREAMS, **request.options) as response:
             if not response.is_success:
                 await response.aread()

@@ -616,6 +616,12 @@ class Operations(ABC):
             self.operate("POST", "/v1/keys/{key_id}/rotate", {"key_id": key_id}, body=body, tenant=tenant),
         )
 
+    def create_portal_link(
+        self, *, tenant: str | None = None, **body: Unpack[shapes.NewPortalLink]
+    ) -> shapes.PortalLink:
+        """Create a link that opens this tenant's portal; the session ends with the key that asks for it."""
+        return cast("shapes.PortalLink", self.operate("POST", "/v1/portal-links", {}, body=body, tenant=tenant))
+
 
 class AsyncOperations(ABC):
     """The operations, for async code.
@@ -1269,3 +1275,9 @@ class AsyncOperations(ABC):
             "shapes.KeyWithSecret",
             await self.operate("POST", "/v1/keys/{key_id}/rotate", {"key_id": key_id}, body=body, tenant=tenant),
         )
+
+    async def create_portal_link(
+        self, *, tenant: str | None = None, **body: Unpack[shapes.NewPortalLink]
+    ) -> shapes.PortalLink:
+        """Create a link that opens this tenant's portal; the session ends with the key that asks for it."""
+        return cast("shapes.PortalLink", await self.operate("POST", "/v1/portal-links", {}, body=body, tenant=tenant))

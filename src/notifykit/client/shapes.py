@@ -483,6 +483,16 @@ class NewNotification(TypedDict):
     channels: NotRequired[Sequence[str]]
 
 
+class NewPortalLink(TypedDict):
+    """What a link opens."""
+
+    role: NotRequired[Literal["tenant_admin", "viewer"]]
+    scopes: NotRequired[Sequence[AccessScope]]
+    scheme: NotRequired[Literal["auto", "light", "dark"]]
+    expires_in: NotRequired[float]
+    lasts: NotRequired[float]
+
+
 class NewSubscription(TypedDict):
     """A subscription to create: of an endpoint, of a recipient, or of an address of another channel."""
 
@@ -519,6 +529,13 @@ class PersonExplanation(TypedDict):
     deliveries: Sequence[Delivery]
     steps: Sequence[StepVerdict]
     text: str
+
+
+class PortalLink(TypedDict):
+    """A link to a tenant's portal."""
+
+    url: str
+    expires_at: str
 
 
 class PreferenceUpdate(TypedDict):

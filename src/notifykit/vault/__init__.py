@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from .page_tokens import PageTokens
 from .ring import KeyRing, context
 from .source import Vault
 from .tokens import UnsubscribeTokens
 
-__all__ = ["KeyRing", "UnsubscribeTokens", "Vault", "context"]
+__all__ = ["KeyRing", "PageTokens", "UnsubscribeTokens", "Vault", "context"]

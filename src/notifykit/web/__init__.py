@@ -13,5 +13,6 @@ from .access.callers import EndUser
 from .access.jwt import JwtAccess
 from .app import create_app
 from .limits import RequestLimits
+from .pages.options import PageOptions
 
-__all__ = ["EndUser", "JwtAccess", "RequestLimits", "create_app"]
+__all__ = ["EndUser", "JwtAccess", "PageOptions", "RequestLimits", "create_app"]

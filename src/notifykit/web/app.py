@@ -13,20 +13,27 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Mount, WebSocketRoute
 from starlette.routing import Route as StarletteRoute
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ..contrib.unsubscribe import UnsubscribeApp
 from ..errors import ConfigurationError
 from .access.callers import TENANT_HEADER, FindEndUser
 from .access.gate import Gate
 from .access.jwt import JwtAccess
 from .access.tokens import token_route
+from .audit import AuditTrail
 from .limits import Limiter, RequestLimits
+from .live.feeds import Live
+from .live.socket import SocketOperation
 from .operation import Operation, Server
-from .page import page_routes
+from .pages.assets import Assets
+from .pages.options import PageOptions
+from .pages.serve import PageServer
 from .problems import Refusal, problem_response
 from .reading import REQUEST_ID, request_id
+from .reference_page import reference_routes
 from .route import Route
 from .routes import TABLE
 from .types import StoredTypes
@@ -48,6 +55,7 @@ def create_app(
     origins: Sequence[str] = (),
     max_body: int = MAX_BODY,
     dispatch: bool = False,
+    pages: PageOptions | None = None,
 ) -> Starlette:
     """Return the REST API over a kit as an ASGI application.
 
@@ -64,6 +72,7 @@ def create_app(
         origins: Sites whose pages may call it from browsers, such as ``https://shop.example``.
         max_body: The most bytes of a body.
         dispatch: Deliver in this process as well, while the application is served on its own.
+        pages: How the pages look, and who may embed the portal.
 
     Raises:
         ConfigurationError: An option cannot work.
@@ -72,10 +81,26 @@ def create_app(
         raise ConfigurationError("origins: list the sites, such as ['https://shop.example']; '*' is not accepted")
     limits = limits or RequestLimits()
     gate = Gate(kit, jwt, recipient, limits)
-    server = Server(kit=kit, gate=gate, limiter=Limiter(kit, limits), types=StoredTypes(kit), max_body=max_body)
+    server = Server(
+        kit=kit,
+        gate=gate,
+        limiter=Limiter(kit, limits),
+        types=StoredTypes(kit),
+        audit=AuditTrail(kit),
+        live=Live(kit),
+        max_body=max_body,
+    )
+    pages = pages or PageOptions()
+    assets = Assets({"theme.css": pages.theme()})
+    operations = [(route, Operation(route, server)) for route in TABLE]
     routes: list[BaseRoute] = [
-        StarletteRoute(path, Resource(its), methods=[*its])
-        for path, its in _by_path([(route, Operation(route, server)) for route in TABLE]).items()
+        StarletteRoute(path, Resource(its), methods=[*its]) for path, its in _by_path(operations).items()
+    ]
+    allowed = frozenset(origins)
+    routes += [
+        WebSocketRoute(route.path, SocketOperation(operation, allowed))
+        for route, operation in operations
+        if route.is_stream
     ]
 
     @contextlib.asynccontextmanager
@@ -89,13 +114,30 @@ def create_app(
             yield
 
     app = Starlette(
-        routes=[*routes, token_route(kit, gate), *page_routes(TABLE)],
+        routes=[
+            *routes,
+            token_route(kit, gate),
+            *reference_routes(TABLE, assets),
+            *PageServer(server, pages, assets).routes(),
+            Mount("/unsubscribe", _unsubscribe_page(kit, pages)),
+            *assets.routes(),
+        ],
         middleware=_middleware(origins),
         exception_handlers={HTTPException: _no_route},
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
     return app
+
+
+def _unsubscribe_page(kit: Notifykit, pages: PageOptions) -> ASGIApp:
+    page = UnsubscribeApp(kit, look=pages.look_of)
+
+    async def opened(scope: Scope, receive: Receive, send: Send) -> None:
+        await kit.open()
+        await page(scope, receive, send)
+
+    return opened
 
 
 class Resource:

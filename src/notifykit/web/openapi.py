@@ -110,8 +110,10 @@ def _parameters(route: Route, schemas: Schemas) -> list[dict[str, Any]]:
         found.append(_header("Idempotency-Key", "A request with the same key is stored once.", maxLength=200))
     if route.scope is not None and not route.is_system:
         found.append(_header(TENANT_HEADER, "Of operators' requests only: the tenant.", maxLength=128))
-    if route.media_type == "text/event-stream":
-        found.append(_header("Last-Event-ID", "The id of the last event that was received.", pattern="^[0-9]{1,18}$"))
+    if route.is_stream:
+        found.append(
+            _header("Last-Event-ID", "The id of the last event that was received.", pattern="^[0-9a-f-]{1,40}$")
+        )
     return found
 
 

@@ -13,10 +13,12 @@ from starlette.types import Receive, Scope, Send
 from ..codec import dumps, unstructure
 from ..errors import InvalidInputError, NotFoundError
 from ..models.access import AccessScope, Role
-from ..telemetry import AccessRefused, ActionAudited
+from ..telemetry import AccessRefused
 from .access.callers import TENANT_HEADER, Caller
 from .access.gate import Gate, address_of
+from .audit import AuditTrail
 from .limits import Limiter
+from .live.feeds import Live
 from .problems import Refusal, problem_response, refusal_of
 from .reading import REQUEST_ID, json_of, query_of, read_body, request_id, structured
 from .route import Answer, Call, Page, Route
@@ -43,6 +45,8 @@ class Server:
     gate: Gate
     limiter: Limiter
     types: StoredTypes
+    live: Live
+    audit: AuditTrail
     max_body: int
 
 
@@ -55,7 +59,11 @@ class Operation:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        request = Request(scope, receive)
+        response = await self.response_to(Request(scope, receive))
+        await response(scope, receive, send)
+
+    async def response_to(self, request: Request) -> Response:
+        """Return the answer to a request, whatever happens."""
         id_ = request_id(request)
         caller: Caller | None = None
         headers: dict[str, str] = {}
@@ -75,7 +83,7 @@ class Operation:
         response.headers.update({**_HEADERS, **headers, REQUEST_ID: id_})
         if caller is not None:
             self._audit(request, caller, response.status_code, id_)
-        await response(scope, receive, send)
+        return response
 
     @property
     def _is_of_no_tenant(self) -> bool:
@@ -109,6 +117,7 @@ class Operation:
         call = Call(
             kit=self._server.kit,
             types=self._server.types,
+            live=self._server.live,
             request=request,
             caller=caller,
             tenant=tenant,
@@ -140,16 +149,14 @@ class Operation:
         changes = route.changes_something and route.scope is not AccessScope.EVENTS_WRITE
         if route.scope is None or not (changes or caller.role is Role.OPERATOR):
             return
-        self._server.kit.tell(
-            ActionAudited(
-                action=route.name,
-                subject=caller.subject,
-                role=caller.role.value,
-                tenant=caller.tenant or request.headers.get(TENANT_HEADER, "")[:128],
-                target=" ".join(str(value)[:255] for value in request.path_params.values()) or None,
-                status=status,
-                request_id=id_,
-            )
+        self._server.audit.add(
+            route.name,
+            caller.subject,
+            caller.role,
+            tenant=caller.tenant or request.headers.get(TENANT_HEADER, "")[:128],
+            target=" ".join(str(value)[:255] for value in request.path_params.values()) or None,
+            status=status,
+            request_id=id_,
         )
 
 

@@ -14,6 +14,7 @@ from ..models.access import AccessScope
 from ..models.checks import MAX_ID, field_check, identifier, optional, whole
 from ..policies.arguments import MAX_PAGE
 from .access.callers import Caller
+from .live.feeds import Live
 from .types import StoredTypes
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ class Call:
 
     Attributes:
         types: Checks events of types that are stored.
+        live: What streams share.
         caller: Who sends it; somebody who may do this.
         tenant: Whom it is about.
         path: The parameters in the path.
@@ -103,6 +105,7 @@ class Call:
 
     kit: Notifykit
     types: StoredTypes
+    live: Live
     request: Request
     caller: Caller
     tenant: str
@@ -170,6 +173,11 @@ class Route:
     def parameters(self) -> tuple[str, ...]:
         """The names of the parameters in the path."""
         return tuple(_PARAMETER.findall(self.path))
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it is answered with what happens from then on."""
+        return self.media_type == "text/event-stream"
 
     @property
     def changes_something(self) -> bool:

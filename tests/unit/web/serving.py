@@ -1,11 +1,11 @@
-"""The API behind a real server, in a thread of this process."""
+"""The API behind a real server, in a thread of this process or in its event loop."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, NamedTuple
 
 import uvicorn
@@ -41,6 +41,20 @@ def serving(app: Starlette, **options: Any) -> Iterator[Served]:
         server.should_exit = True
         thread.join()
         loop.close()
+
+
+@contextlib.asynccontextmanager
+async def here(app: Starlette) -> AsyncIterator[str]:
+    """Serve an application in this event loop, and give its URL."""
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    config.load()
+    server.lifespan = config.lifespan_class(config)
+    await server.startup()
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        await server.shutdown()
 
 
 async def _started(server: uvicorn.Server, thread: threading.Thread) -> None:

@@ -135,10 +135,15 @@ def test_a_stream_tells_what_changes():
             next(again)
             missed = next(again)
             again.close()  # type: ignore[attr-defined]
+            activity = client.stream_deliveries()
+            begun = next(activity)
+            activity.close()  # type: ignore[attr-defined]
         with Client(server.url, "nk_wrong") as stranger, pytest.raises(ApiError) as refused:
             next(stranger.stream_inbox(ADA))
 
-    assert ("counts", None) == (counts.event, counts.id)
+    assert "counts" == counts.event
+    assert int(counts.id or 0) < int(changes.id or 0)
+    assert "reset" == begun.event
     assert "changes" == changes.event
     assert changes == missed
     assert 401 == refused.value.status

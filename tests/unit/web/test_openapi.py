@@ -17,7 +17,7 @@ from notifykit.web.routes import TABLE
 from tests.unit.web.world import ACME, client_of
 
 DOCUMENT = document(TABLE)
-ANSWERED = [route for route in TABLE if route.answer is not None and route.name != "stream_inbox"]
+ANSWERED = [route for route in TABLE if route.answer is not None and not route.is_stream]
 
 
 def validator(schema: dict[str, Any]) -> jsonschema_rs.Draft202012Validator:

@@ -10,7 +10,8 @@ import pytest
 
 from notifykit.models.access import Role
 from notifykit.testing import make_inbox_item
-from notifykit.web import create_app, streams
+from notifykit.web import create_app
+from notifykit.web.live import stream as streams
 from tests.unit.web.world import ACME, ADA, BOB
 
 
@@ -98,7 +99,9 @@ async def test_what_happens_is_told_with_the_counts(kit, follow):
     """A new item and a mark, on each device; not what happens to other persons."""
     devices = [follow(), follow()]
     for device in devices:
-        assert [("counts", None, {"counts": {"unseen": 1, "unread": 1}})] == await device.events(1)
+        ((name, id_, data),) = await device.events(1)
+        assert ("counts", {"counts": {"unseen": 1, "unread": 1}}) == (name, data)
+        assert str((await kit.inbox(ADA, tenant=ACME).page()).cursor) == id_
 
     item = make_inbox_item(ADA, tenant=ACME, title="new", at=kit.clock.now())
     await kit.store.inbox_put([item, make_inbox_item(BOB, tenant=ACME, at=kit.clock.now())])

@@ -56,6 +56,7 @@ BODIES: Mapping[str, Any] = {
     "put_event_type": {"category": "orders", "steps": [{"channel": "email"}]},
     "create_key": {"role": "viewer"},
     "rotate_key": {},
+    "create_portal_link": {},
 }
 QUERIES: Mapping[str, Mapping[str, str]] = {
     "list_notifications": {"user_id": ADA},

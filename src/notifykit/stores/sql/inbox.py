@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -19,6 +20,7 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    text,
     true,
     update,
 )
@@ -308,13 +310,11 @@ def changes(
     connection: Connection, tenant: str, since: Mapping[str, int], limit: int
 ) -> dict[str, tuple[Sequence[Row], int, bool, bool]]:
     """Return the changed items of each inbox with changes, the next cursor, and whether there are more or a reset."""
-    ends = _ends(connection, tenant, list(since))
     found: dict[str, tuple[Sequence[Row], int, bool, bool]] = {}
-    for recipient, start in since.items():
-        base, last = ends.get(recipient, (0, 0))
-        if last != start:
-            is_reset = start > 0 and (base == 0 or start < base)
-            found[recipient] = (*_changed(connection, tenant, recipient, start, last, limit), is_reset)
+    for recipient, base, last in _moved(connection, tenant, since):
+        start = since[recipient]
+        is_reset = start > 0 and (base == 0 or start < base)
+        found[recipient] = (*_changed(connection, tenant, recipient, start, last, limit), is_reset)
     return found
 
 
@@ -335,6 +335,31 @@ def _changed(
     if whole:  # items that were marked together are not torn apart
         return whole, whole[-1]["change"], True
     return fetch(connection, items.where(_item.change == end)), end, end < last
+
+
+#: Finds, by the name of the dialect, the inboxes that are not where their readers are: what comes back are those alone,
+#: which takes a tenth of the time if they are few of thousands.
+_MOVED = {
+    dialect: text(
+        f"SELECT j.key, coalesce(i.base, 0), coalesce(i.last, 0) FROM {each} LEFT JOIN {s.inboxes.name} AS i "
+        "ON i.tenant = :tenant AND i.recipient = j.key WHERE coalesce(i.last, 0) <> CAST(j.value AS BIGINT)"
+    )
+    for dialect, each in {
+        "sqlite": "json_each(:since) AS j",
+        "postgresql": "json_each_text(CAST(:since AS json)) AS j(key, value)",
+    }.items()
+}
+
+
+def _moved(connection: Connection, tenant: str, since: Mapping[str, int]) -> list[tuple[str, int, int]]:
+    """Return the inboxes with another last change: recipient, the numbers before the first change and of the last."""
+    query = _MOVED.get(connection.dialect.name)
+    if query is not None:
+        given = {"tenant": tenant, "since": json.dumps(since)}
+        return [(recipient, base, last) for recipient, base, last in connection.execute(query, given)]
+    ends = _ends(connection, tenant, list(since))
+    moved = ((recipient, *ends.get(recipient, (0, 0))) for recipient in since)
+    return [(recipient, base, last) for recipient, base, last in moved if last != since[recipient]]
 
 
 def _ends(connection: Connection, tenant: str, recipients: Sequence[str]) -> dict[str, tuple[int, int]]:

@@ -50,6 +50,10 @@ class Gate:
             raise _unauthorized(given is not None)
         return caller
 
+    async def signed_in(self, request: Request) -> Caller | None:
+        """Return the person whom the host has signed in, if there is one."""
+        return await self._by_session(request)
+
     def require_patience(self, address: str) -> None:
         """Refuse an address that has failed too often.
 

@@ -8,6 +8,7 @@ from . import (
     events,
     inbox,
     keys,
+    portal_links,
     preferences,
     producers,
     recipients,
@@ -29,6 +30,7 @@ TABLE = tuple(
         deliveries,
         recipients,
         keys,
+        portal_links,
     )
     for route in module.ROUTES.table
 )

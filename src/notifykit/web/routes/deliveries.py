@@ -7,15 +7,24 @@ from typing import Any
 
 import attrs
 
+from ...errors import InvalidInputError
 from ...models.access import AccessScope
 from ...models.checks import MAX_ID, identifier, optional
 from ...models.delivery import Attempt, Delivery, DeliveryState, Priority
 from ...ports import DeliveryFilter
+from ..live.activity import ENTRY_ID
+from ..live.feeds import ActivityFeed
+from ..live.stream import EventStream
 from ..route import Call, PageOf, PageQuery, Routes, described, page_of
 
 ROUTES = Routes("Deliveries")
 _id = optional(identifier)
 _ID = {"maxLength": MAX_ID}
+
+
+def _entry_id(value: object) -> str | None:
+    """Check the id of a message of the stream."""
+    return None if isinstance(value, str) and ENTRY_ID.fullmatch(value) else "must be the id of an event of this stream"
 
 
 @attrs.frozen(kw_only=True)
@@ -122,6 +131,51 @@ async def list_deliveries(call: Call) -> Any:
     )
     found = await call.kit.deliveries.list(wanted, tenant=call.tenant, limit=query.limit + 1, before=query.cursor)
     return page_of(found, query.limit, DeliveryView.of)
+
+
+@attrs.frozen(kw_only=True)
+class ActivityQuery:
+    """Since when.
+
+    Attributes:
+        cursor: The id of the last message; by default from now on.
+    """
+
+    cursor: str | None = described(optional(_entry_id), default=None, pattern=f"^{ENTRY_ID.pattern}$")
+
+
+@attrs.frozen(kw_only=True)
+class ActivityView:
+    """Something that has happened to a delivery.
+
+    Attributes:
+        attempt: The attempt that was made; ``null`` where the delivery is new or changed its state without one.
+    """
+
+    delivery: DeliveryView
+    attempt: AttemptView | None
+
+
+@ROUTES.add(
+    "GET",
+    "/v1/deliveries/stream",
+    AccessScope.DELIVERIES_READ,
+    query=ActivityQuery,
+    answer=ActivityView,
+    media_type="text/event-stream",
+)
+async def stream_deliveries(call: Call) -> Any:
+    """Follow what happens to deliveries, within a second.
+
+    Server-sent events, or the same as JSON messages over a WebSocket at the same address. Each event ``activity`` has a
+    delivery and the attempt that was made as ``data``. The event ``reset`` comes first, and where something may have
+    been missed: list the deliveries again then. A client that reconnects sends the ``id`` of the last event as
+    ``Last-Event-ID`` (or as ``cursor``).
+    """
+    last = call.request.headers.get("last-event-id", call.query.cursor)
+    if last is not None and _entry_id(last):
+        raise InvalidInputError(["header.Last-Event-ID: must be the id of an event of this stream"])
+    return EventStream(ActivityFeed(call.live.activity, call.tenant, last))
 
 
 @ROUTES.add("GET", "/v1/deliveries/{delivery_id}", AccessScope.DELIVERIES_READ, answer=DeliveryView)

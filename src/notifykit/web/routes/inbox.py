@@ -14,8 +14,9 @@ from ...models.checks import field_check, identifier, many, optional, whole
 from ...models.inbox import InboxChanges, InboxCounts, InboxItem, InboxMark, InboxState
 from ...models.preferences import label
 from ...ports import MAX_IDS
+from ..live.feeds import InboxFeed
+from ..live.stream import EventStream
 from ..route import MOST, Call, Routes, described
-from ..streams import EventStream
 
 ROUTES = Routes("Inbox")
 _number = whole(0, 2**63 - 1)
@@ -235,7 +236,7 @@ class StreamQuery:
     """Since when.
 
     Attributes:
-        cursor: The ``changes`` of a page, for a client that has not had an event yet; by default from now on.
+        cursor: The ``changes`` of a page, or the id of the last message; by default from now on.
     """
 
     cursor: int | None = attrs.field(
@@ -253,10 +254,11 @@ class StreamQuery:
     media_type="text/event-stream",
 )
 async def stream_inbox(call: Call) -> Any:
-    """Follow an inbox as server-sent events: what is new and what has changed, with the counts, as it happens.
+    """Follow an inbox as it happens: what is new and what has changed, with the counts.
 
-    Each event ``changes`` has the changes as ``data`` and its cursor as ``id``: a browser that reconnects sends it
-    as ``Last-Event-ID``, and misses nothing.
+    Server-sent events, or the same as JSON messages over a WebSocket at the same address. The first event is
+    ``counts``; each event ``changes`` has the changes as ``data``. A client that reconnects sends the ``id`` of the
+    last event as ``Last-Event-ID`` (or as ``cursor``), and misses nothing.
     """
     given = call.request.headers.get("last-event-id")
     cursor = call.query.cursor
@@ -265,4 +267,4 @@ async def stream_inbox(call: Call) -> Any:
             raise InvalidInputError(["header.Last-Event-ID: must be the id of an event of this stream"])
         cursor = int(given)
     inbox = call.kit.inbox(call.path["user_id"], tenant=call.tenant)
-    return EventStream(inbox, cursor)
+    return EventStream(InboxFeed(call.live, inbox, cursor))

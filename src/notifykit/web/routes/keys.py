@@ -69,7 +69,7 @@ class NewKey:
     expires_at: datetime | None = None
 
 
-def _require_no_more(call: Call, scopes: frozenset[AccessScope]) -> None:
+def require_no_more(call: Call, scopes: frozenset[AccessScope]) -> None:
     """Refuse to give out more than the caller may do: a key must not be a way to another one's rights."""
     if more := scopes - call.caller.scopes:
         named = ", ".join(sorted(more))
@@ -80,7 +80,7 @@ def _require_no_more(call: Call, scopes: frozenset[AccessScope]) -> None:
 async def create_key(call: Call) -> Any:
     """Create a key of this tenant; the answer has its secret."""
     new: NewKey = call.body
-    _require_no_more(call, effective_scopes(new.role, new.scopes))
+    require_no_more(call, effective_scopes(new.role, new.scopes))
     issued = await call.kit.api_keys.create(
         tenant=call.tenant, role=new.role, name=new.name, scopes=new.scopes, expires_at=new.expires_at
     )
@@ -118,7 +118,7 @@ class KeyRotation:
 async def rotate_key(call: Call) -> Any:
     """Give a key a new secret; the answer has it."""
     key = await call.kit.api_keys.get(call.path["key_id"], tenant=call.tenant)
-    _require_no_more(call, effective_scopes(key.role, key.scopes))
+    require_no_more(call, effective_scopes(key.role, key.scopes))
     issued = await call.kit.api_keys.rotate(key.id, tenant=call.tenant, overlap=call.body.overlap)
     return KeyWithSecret(key=KeyView.of(issued.key), secret=issued.secret)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 
@@ -18,6 +18,9 @@ from ...models.subscription import Subscription
 from ...policies.admit import admit
 from ...policies.plan import SubscriptionIndex, explain
 from ..route import Call, PageOf, PageQuery, Routes, described, page_of
+
+if TYPE_CHECKING:
+    from ...kit import Notifykit
 
 ROUTES = Routes("Subscriptions")
 _id = optional(identifier)
@@ -245,13 +248,26 @@ class TrialResult:
 @ROUTES.add("POST", "/v1/subscriptions/try", AccessScope.SUBSCRIPTIONS_READ, body=Trial, answer=TrialResult)
 async def try_subscription(call: Call) -> Any:
     """Try conditions on an event, without storing either."""
-    asked: Trial = call.body
+    verdict = verdict_of(call.kit, call.tenant, call.body)
+    return TrialResult(matches=verdict == MATCHED, code=verdict)
+
+
+#: What conditions say to an event that they let pass.
+MATCHED = "matched"
+
+
+def verdict_of(kit: Notifykit, tenant: str, asked: Trial) -> str:
+    """Return :data:`MATCHED`, or why an event does not match; nothing is stored.
+
+    Raises:
+        InvalidInputError: With every problem of the conditions, or of the event.
+    """
     check(asked.event_types[: MAX_PATTERNS + 1], asked.topic, asked.filter)
-    now = call.kit.clock.now()
-    event = admit(Event(type=asked.type, data=asked.data, topic=asked.event_topic), None, tenant=call.tenant, now=now)
+    now = kit.clock.now()
+    event = admit(Event(type=asked.type, data=asked.data, topic=asked.event_topic), None, tenant=tenant, now=now)
     subscription = Subscription(
         id="sub_try",
-        tenant=call.tenant,
+        tenant=tenant,
         event_types=asked.event_types,
         subscriber_id="end_try",
         topic=asked.topic,
@@ -260,4 +276,4 @@ async def try_subscription(call: Call) -> Any:
         updated_at=now,
     )
     ((_, verdict),) = explain(event, SubscriptionIndex([subscription], {"end_try": EndpointState.ACTIVE}))
-    return TrialResult(matches=verdict == "matched", code=str(verdict))
+    return str(verdict)

@@ -1,0 +1,1 @@
+"""What is told as it happens: feeds, and the streams that carry them as server-sent events or over a WebSocket."""

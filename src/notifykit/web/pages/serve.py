@@ -1,0 +1,225 @@
+"""Serves pages: finds the session, checks forms, calls the handler, and answers what goes wrong with a page."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from urllib.parse import parse_qs
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from ...errors import InvalidInputError, InvalidLinkError
+from ...models.access import Role
+from ...models.page_access import PageAccess
+from ..access.callers import Caller
+from ..access.gate import address_of
+from ..operation import Server
+from ..problems import Refusal, refusal_of
+from ..reading import read_body, request_id
+from .assets import Assets
+from .operations import OPERATIONS_PAGES
+from .options import PageOptions
+from .page import PageRoute, Visit
+from .portal import PORTAL_PAGES
+from .preferences import PREFERENCE_PAGES
+from .render import Renderer
+from .sessions import EMBEDDABLE, OPERATIONS, PORTAL, PREFERENCES, Sessions, area_of, is_of_this_site
+
+_MAX_FIELDS = 200
+#: Of the answer to a link, whose address opens a session.
+_LEAVING = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+_Answer = Callable[[Request, str], Awaitable[Response]]
+_Endpoint = Callable[[Request], Awaitable[Response]]
+#: Every page: routing, access and the tests are made of this table.
+PAGES: tuple[PageRoute, ...] = (*PORTAL_PAGES, *OPERATIONS_PAGES, *PREFERENCE_PAGES)
+
+
+class PageServer:
+    """The pages of an application."""
+
+    def __init__(self, server: Server, options: PageOptions, assets: Assets) -> None:
+        self._server = server
+        self._renderer = Renderer(options, assets)
+        self._sessions = Sessions(server.kit, options)
+
+    def routes(self) -> list[BaseRoute]:
+        """Return the routes of the pages that the options offer."""
+        options = self._renderer.options
+        offered = {PORTAL: options.portal, OPERATIONS: options.operations, PREFERENCES: options.preferences}
+        areas = [area for area, is_on in offered.items() if is_on]
+        routes: list[BaseRoute] = []
+        for area in areas:
+            routes.append(Route(f"/{area}/enter/{{token}}", self._guarded(area, self._enter), methods=["GET"]))
+            if area == PREFERENCES:  # people have no keys to sign in with
+                continue
+            routes += [
+                Route(f"/{area}/sign-in", self._guarded(area, self._show_sign_in), methods=["GET"]),
+                Route(f"/{area}/sign-in", self._guarded(area, self._sign_in), methods=["POST"]),
+                Route(f"/{area}/sign-out", self._guarded(area, self._sign_out), methods=["POST"]),
+            ]
+        return routes + [
+            Route(page.path, self._guarded(page.area, self._page(page)), methods=[page.method])
+            for page in PAGES
+            if page.area in areas
+        ]
+
+    # -- coming and going ------------------------------------------------------------------------
+
+    async def _enter(self, request: Request, area: str) -> Response:
+        """Open a session with a link."""
+        self._server.gate.require_patience(address_of(request))
+        try:
+            access = self._sessions.from_link(request.path_params["token"])
+        except InvalidLinkError as error:
+            if error.reason != "expired":
+                self._server.gate.count_failure(request)
+            return self._sign_in_page(request, area, 403, problem="This link does not work any more. Open a new one.")
+        if area_of(access.role) != area:
+            raise Refusal(404, "not_found", "there is no such page")
+        return self._started(request, area, access)
+
+    async def _show_sign_in(self, request: Request, area: str) -> Response:
+        return self._sign_in_page(request, area)
+
+    async def _sign_in(self, request: Request, area: str) -> Response:
+        """Open a session with an API key."""
+        self._server.gate.require_patience(address_of(request))
+        _require_own_form(request)
+        form = await self._form(request)
+        caller = await self._server.gate.keys.find(form.get("key", [""])[0].strip())
+        if caller is None or (caller.tenant is None) != (area == OPERATIONS) or not caller.scopes:
+            self._server.gate.count_failure(request)
+            return self._sign_in_page(request, area, 403, problem="This key does not open these pages.")
+        return self._started(request, area, self._sessions.from_caller(caller))
+
+    async def _sign_out(self, request: Request, area: str) -> Response:
+        _require_own_form(request)
+        response = RedirectResponse(self._renderer.url(request, f"/{area}/sign-in"), 303)
+        self._sessions.end(request, response, area)
+        return response
+
+    def _started(self, request: Request, area: str, access: PageAccess) -> Response:
+        response = RedirectResponse(
+            self._renderer.url(request, f"/{area}"),
+            303,
+            {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"},
+        )
+        self._sessions.start(request, response, area, access)
+        self._server.audit.add(
+            f"{area}.sign_in",
+            access.subject,
+            access.role,
+            tenant=access.tenant,
+            target=None,
+            status=303,
+            request_id=request_id(request),
+        )
+        return response
+
+    def _sign_in_page(self, request: Request, area: str, status: int = 200, problem: str = "") -> Response:
+        template = "preferences/no_link.html" if area == PREFERENCES else "sign_in.html"
+        return self._renderer.page(request, template, status, embeddable=area in EMBEDDABLE, area=area, problem=problem)
+
+    # -- pages -----------------------------------------------------------------------------------
+
+    def _page(self, page: PageRoute) -> _Answer:
+        async def answer(request: Request, area: str) -> Response:
+            access = await self._access(request, area)
+            if access is None:
+                return self._sign_in_page(request, area, 401, problem="Your session has ended.")
+            visit = await self._visit(request, page, access)
+            request.state.visit = visit, page
+            response = await page.handler(visit)
+            self._audit(visit, page, response.status_code)
+            return response
+
+        return answer
+
+    async def _access(self, request: Request, area: str) -> PageAccess | None:
+        """Return whose session it is: of people the host knows best who they are."""
+        person = await self._server.gate.signed_in(request) if area == PREFERENCES else None
+        return await self._sessions.find(request, area) if person is None else self._sessions.of_person(person)
+
+    async def _visit(self, request: Request, page: PageRoute, access: PageAccess) -> Visit:
+        caller = Caller(
+            subject=access.subject,
+            role=access.role,
+            scopes=access.may,
+            tenant=access.tenant or None,
+            recipient=access.subject if access.role is Role.RECIPIENT else None,
+            by_session=True,
+        )
+        caller.require(page.scope)
+        await self._server.limiter.take(caller, access.tenant)
+        form: Mapping[str, list[str]] = {}
+        if page.method == "POST":
+            _require_own_form(request)
+            form = await self._form(request)
+            if not self._sessions.tokens.is_form(form.get("form_token", [""])[0], access.nonce):
+                raise Refusal(403, "forbidden", "this form is not of your session: load the page again")
+        query = dict(request.query_params)
+        return Visit(
+            kit=self._server.kit,
+            audit=self._server.audit,
+            live=self._server.live,
+            renderer=self._renderer,
+            request=request,
+            area=page.area,
+            access=access,
+            tenant=access.tenant or query.get("tenant", "") or form.get("tenant", [""])[0],
+            path=request.path_params,
+            query=query,
+            form=form,
+            form_token=self._sessions.tokens.sign_form(access.nonce),
+        )
+
+    async def _form(self, request: Request) -> Mapping[str, list[str]]:
+        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
+            raise Refusal(415, "unsupported_media_type", "send the form as a browser does")
+        body = await read_body(request, self._server.max_body)
+        try:
+            return parse_qs(body.decode(), keep_blank_values=True, max_num_fields=_MAX_FIELDS)
+        except ValueError:
+            raise Refusal(400, "invalid_request", "the form cannot be read") from None
+
+    def _audit(self, visit: Visit, page: PageRoute, status: int) -> None:
+        if page.method == "POST" or visit.access.role is Role.OPERATOR:
+            self._server.audit.add(
+                page.name,
+                visit.access.subject,
+                visit.access.role,
+                tenant=visit.tenant[:128],
+                target=" ".join(value[:255] for value in visit.path.values()) or None,
+                status=status,
+                request_id=request_id(visit.request),
+            )
+
+    # -- what goes wrong -------------------------------------------------------------------------
+
+    def _guarded(self, area: str, answer: _Answer) -> _Endpoint:
+        async def endpoint(request: Request) -> Response:
+            try:
+                await self._server.kit.open()
+                response = await answer(request, area)
+                response.headers.setdefault("Cache-Control", "no-store")
+                return response
+            except Exception as error:  # noqa: BLE001 - whatever happens is answered
+                refusal = refusal_of(error, request_id(request))
+                problems = error.problems if isinstance(error, InvalidInputError) else [refusal.detail]
+            response = self._renderer.page(
+                request, "error.html", refusal.status, embeddable=area in EMBEDDABLE, area=area, problems=problems
+            )
+            response.headers.update(refusal.headers)
+            if hasattr(request.state, "visit"):
+                visit, page = request.state.visit
+                self._audit(visit, page, refusal.status)
+            return response
+
+        return endpoint
+
+
+def _require_own_form(request: Request) -> None:
+    """Refuse what a page of another site has a browser send."""
+    if not is_of_this_site(request):
+        raise Refusal(403, "forbidden", "the form was sent by a page of another site")

@@ -1,0 +1,286 @@
+"""The pages of the server: links and sessions, forms, headers, files."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from notifykit.errors import ConfigurationError, InvalidInputError, InvalidLinkError
+from notifykit.models.access import AccessScope, Role
+from notifykit.vault import KeyRing, PageTokens
+from notifykit.web import PageOptions, create_app
+from notifykit.web.pages.assets import Assets
+from tests.unit.web.page_world import enter
+from tests.unit.web.world import ACME, client_of
+
+NEW = {"url": "http://127.0.0.1:8080/new"}
+
+
+@pytest.fixture
+async def client(kit, world):
+    async with client_of(create_app(kit)) as client:
+        yield client
+
+
+async def test_a_link_opens_a_session_for_its_time(kit, client, clock):
+    """The link works for five minutes, the session for an hour."""
+    link = kit.portal_links.url(tenant=ACME, base_url="http://api.test")
+
+    assert 303 == (await client.get(link)).status_code
+    assert 200 == (await client.get("/portal")).status_code
+    clock.advance(timedelta(minutes=5))
+    late = await client.get(link)
+    still = await client.get("/portal")
+    clock.advance(timedelta(minutes=55))
+    after = await client.get("/portal")
+
+    assert [403, 200, 401] == [each.status_code for each in (late, still, after)]
+    assert "does not work any more" in late.text
+
+
+async def test_a_link_leaves_no_trace(kit, client):
+    """Its answer is kept nowhere, says nothing to other sites, and its cookie is not for scripts."""
+    answer = await client.get(kit.portal_links.url(tenant=ACME, base_url=""))
+
+    assert ("no-store", "no-referrer") == (answer.headers["cache-control"], answer.headers["referrer-policy"])
+    assert answer.headers["set-cookie"].endswith("Max-Age=3600; Path=/portal; HttpOnly; SameSite=Lax")
+
+
+async def test_links_that_were_changed_open_nothing(kit, client):
+    """Neither a changed one, nor a session's cookie in its place, nor an operator's link at the portal."""
+    link = kit.portal_links.url(tenant=ACME, base_url="")
+    token = link.rpartition("/")[2]
+    await client.get(link)
+    cookie = client.cookies["notifykit_portal"]
+    client.cookies.clear()
+    operator = kit.portal_links.url(tenant="", role="operator", base_url="").rpartition("/")[2]
+
+    changed = token[:-1] + ("A" if token[-1] != "A" else "B")
+    answers = [await client.get(f"/portal/enter/{each}") for each in (changed, cookie, "x", operator)]
+
+    assert [403, 403, 403, 404] == [each.status_code for each in answers]
+    assert not client.cookies
+
+
+@pytest.mark.parametrize("content", ["[]", '["acme","root",[],"x","auto","n",60,9999999999]', "7"])
+def test_a_content_of_another_version_opens_nothing(content):
+    """What is signed and cannot be read is refused as a link that does not work."""
+    ring = KeyRing.generate()
+    tokens = PageTokens(lambda: ring)
+    token = tokens._links.sign(content.encode())
+
+    with pytest.raises(InvalidLinkError):
+        tokens.read_link(token, now=datetime.now(UTC))
+
+
+async def test_a_link_gives_no_more_than_the_role(kit):
+    """Scopes restrict; those of which none remain are refused, as is a tenant for operators."""
+    with pytest.raises(InvalidInputError, match="none of them is of the role"):
+        kit.portal_links.url(tenant=ACME, role="viewer", scopes=["keys:write"], base_url="")
+    for tenant, role in (("", "tenant_admin"), (ACME, "operator")):
+        with pytest.raises(InvalidInputError, match="operators have none"):
+            kit.portal_links.url(tenant=tenant, role=role, base_url="")
+    with pytest.raises(ConfigurationError, match="public_url"):
+        kit.portal_links.url(tenant=ACME)
+
+
+async def test_a_key_opens_a_session_that_ends_with_it(kit, world, client):
+    """Whoever has an API key signs in with it; when the key is revoked, the session is over."""
+    issued = await kit.api_keys.create(tenant=ACME, role=Role.TENANT_ADMIN)
+
+    entered = await client.post("/portal/sign-in", data={"key": f" {issued.secret} "})
+    seen = await client.get("/portal")
+    await kit.api_keys.revoke(issued.key.id, tenant=ACME)
+    after = await client.get("/portal")
+
+    assert [303, 200, 401] == [each.status_code for each in (entered, seen, after)]
+
+
+async def test_keys_open_their_own_pages_alone(kit, world, client):
+    """A tenant's key opens no operations, an operator's no portal, and guessing is slowed down."""
+    admin, operator = world.secrets[ACME, Role.TENANT_ADMIN], world.secrets["", Role.OPERATOR]
+    tried = [("operations", admin), ("portal", operator), ("portal", "nk_x"), *[("portal", "")] * 18]
+
+    answers = [await client.post(f"/{area}/sign-in", data={"key": key}) for area, key in tried]
+
+    assert [403] * 20 + [429] == [each.status_code for each in answers]
+    assert not client.cookies
+
+
+async def test_signing_out_ends_the_session(kit, client):
+    """The browser forgets the cookie."""
+    await enter(kit, client, ACME, Role.VIEWER)
+
+    await client.post("/portal/sign-out")
+
+    assert 401 == (await client.get("/portal")).status_code
+
+
+async def test_forms_are_refused_that_no_page_of_the_session_had(kit, client):
+    """Without the token, with that of another session, or sent by a page of another site, nothing is done."""
+    other = await enter(kit, client, ACME, Role.TENANT_ADMIN)
+    token = await enter(kit, client, ACME, Role.TENANT_ADMIN)
+    before = await kit.endpoints.list(tenant=ACME)
+
+    async def create(given: str, **headers: str) -> int:
+        answer = await client.post("/portal/endpoints/new", data={"form_token": given, **NEW}, headers=headers)
+        return answer.status_code
+
+    refused = [await create(given) for given in ("", "x", "k.é", other, token[:-2] + "AA")]
+    refused += [
+        await create(token, **{"Sec-Fetch-Site": "cross-site"}),
+        await create(token, **{"Sec-Fetch-Site": "same-site"}),
+        await create(token, Origin="https://evil.example"),
+        await create(token, Origin="null"),
+    ]
+    json = await client.post("/portal/endpoints/new", json={"form_token": token, **NEW})
+
+    assert [403] * 9 == refused
+    assert 415 == json.status_code
+    assert before == await kit.endpoints.list(tenant=ACME)
+    assert 200 == await create(token, **{"Sec-Fetch-Site": "same-origin", "Origin": "http://api.test"})
+
+
+async def test_pages_allow_no_inline_code(kit, client):
+    """The policy names this server's files alone, and no page has a script or a style in it."""
+    await enter(kit, client, ACME, Role.TENANT_ADMIN)
+
+    page = await client.get("/portal")
+
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert not re.findall(r"<script(?! src=)|<style|style=| on\w+=", page.text)
+    assert "no-store" == page.headers["cache-control"]
+
+
+async def test_the_portal_is_embedded_where_the_options_say(kit, world):
+    """The sites may show the portal in a frame, with a cookie for that; operations are shown in none."""
+    options = PageOptions(embedded_in=["https://app.example.com"], name="Shop <&>", accent="#ffcc00")
+    kit.public_url = "https://notify.example.org"
+    async with client_of(create_app(kit, pages=options)) as client:
+        entered = await client.get(kit.portal_links.url(tenant=ACME, base_url=""))
+        page, operations = await client.get("/portal/sign-in"), await client.get("/operations/sign-in")
+        (path,) = re.findall(r'href="([^"]*theme[^"]*)"', page.text)
+        theme = await client.get(path.replace("&#x2f;", "/"))
+
+    assert "frame-ancestors https://app.example.com;" in page.headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in operations.headers["content-security-policy"]
+    assert entered.headers["set-cookie"].endswith("HttpOnly; Secure; SameSite=None; Partitioned")
+    assert "Shop &lt;&amp;&gt;" in page.text
+    assert ":root { --accent: #ffcc00; --on-accent: #000; }\n" == theme.text
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"accent": "red; }"}, {"embedded_in": ["*"]}, {"embedded_in": "http://app.example"}, {"name": ""}, {"portal": 1}],
+)
+def test_options_that_cannot_work_are_refused(wrong):
+    """A colour that is none, a frame of any site or without TLS, no name."""
+    with pytest.raises(ConfigurationError, match="PageOptions"):
+        PageOptions(**wrong)
+
+
+async def test_pages_can_be_left_out(kit, world):
+    """An application serves the pages that its options offer."""
+    async with client_of(create_app(kit, pages=PageOptions(portal=False, operations=False))) as client:
+        answers = [await client.get(f"/{area}/sign-in") for area in ("portal", "operations")]
+
+    assert [404, 404] == [each.status_code for each in answers]
+
+
+async def test_pages_work_under_a_prefix(kit, world):
+    """Mounted in another application, links, forms, files and the cookie stay below the prefix."""
+    async with client_of(Starlette(routes=[Mount("/notify", create_app(kit))]), follow_redirects=True) as client:
+        page = await client.get(kit.portal_links.url(tenant=ACME, base_url="/notify"))
+        html = page.text.replace("&#x2f;", "/").replace('href="#main"', "")
+        files = re.findall(r'(?:src|href)="([^"]+)"', html)
+        answers = [await client.get(each) for each in files]
+
+    assert len(files) > 8
+    assert all(each.startswith("/notify/") for each in files)
+    assert {200} == {each.status_code for each in answers}
+
+
+def test_files_are_named_by_what_they_say():
+    """Another content has another name, so that a browser and a CDN may keep each for good."""
+    one, other = Assets({"theme.css": b"a"}), Assets({"theme.css": b"b"})
+
+    assert one.path("theme.css") != other.path("theme.css")
+    assert one.path("pages.css") == other.path("pages.css")
+
+
+async def test_files_are_kept_for_a_year(client):
+    """Their names change with them."""
+    answer = await client.get(Assets().path("pages.js"))
+
+    assert "public, max-age=31536000, immutable" == answer.headers["cache-control"]
+    assert "text/javascript; charset=utf-8" == answer.headers["content-type"]
+
+
+async def test_an_interface_makes_links_as_well(kit, world, client):
+    """A program asks for a link with its key; the session ends with the key and can do no more than it."""
+    issued = await kit.api_keys.create(
+        tenant=ACME, role=Role.TENANT_ADMIN, scopes=[AccessScope.KEYS_WRITE, AccessScope.DELIVERIES_READ]
+    )
+    headers = {"Authorization": f"Bearer {issued.secret}"}
+
+    made = await client.post("/v1/portal-links", json={}, headers=headers)
+    more = await client.post("/v1/portal-links", json={"scopes": ["endpoints:write"]}, headers=headers)
+    nothing = await client.post("/v1/portal-links", json={"role": "viewer", "scopes": ["keys:write"]}, headers=headers)
+    entered = await client.get(made.json()["url"])
+    seen = [await client.get(path) for path in ("/portal", "/portal/endpoints")]
+    await kit.api_keys.revoke(issued.key.id, tenant=ACME)
+    after = await client.get("/portal")
+
+    assert made.json()["url"].startswith("http://api.test/portal/enter/l1.")
+    assert [201, 403, 422, 303] == [each.status_code for each in (made, more, nothing, entered)]
+    assert [200, 403, 401] == [each.status_code for each in (*seen, after)]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        ({"url": "ftp://x"}, "url"),
+        ({"url": "http://127.0.0.1/", "headers": "no colon"}, "headers"),
+        ({"url": "http://127.0.0.1/", "timeout": "soon"}, "timeout"),
+        ({"url": "http://127.0.0.1/", "timeout": "1e999"}, "timeout"),
+        ({"url": "http://127.0.0.1/", "per_second": "-1"}, "per_second"),
+    ],
+)
+async def test_a_form_is_shown_again_with_its_problems(kit, client, wrong, problem):
+    """What was typed stays, and nothing is stored."""
+    token = await enter(kit, client, ACME, Role.TENANT_ADMIN)
+
+    answer = await client.post("/portal/endpoints/new", data={"form_token": token, "description": "kept", **wrong})
+
+    assert 422 == answer.status_code
+    assert problem in answer.text.partition('role="alert">')[2].partition("</div>")[0]
+    assert 'value="kept"' in answer.text
+    assert 1 == len(await kit.endpoints.list(tenant=ACME))
+
+
+async def test_conditions_are_tried_on_an_example(kit, world, client):
+    """The page says whether the event would be delivered, why not, or what is wrong; nothing is stored."""
+    token = await enter(kit, client, ACME, Role.TENANT_ADMIN)
+    path = f"/portal/endpoints/{world.ids['endpoint_id']}/subscribe"
+    form = {
+        "form_token": token,
+        "do": "try",
+        "event_types": "order.*",
+        "filter": '{"total": [{"numeric": [">=", 100]}]}',
+    }
+
+    async def tried(**more: str) -> str:
+        return (await client.post(path, data={**form, **more})).text
+
+    assert "would be delivered" in await tried(try_type="order.shipped", try_data='{"total": 100}')
+    assert "would not be delivered" in await tried(try_type="order.shipped", try_data='{"total": 99}')
+    assert "filter: is not JSON" in await tried(try_type="order.shipped", filter="{")
+    assert "must be a JSON object" in await tried(try_type="order.shipped", try_data="[]")
+    assert 1 == len(await kit.subscriptions.list(tenant=ACME))
