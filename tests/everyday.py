@@ -11,7 +11,7 @@ from zlib import crc32
 
 #: The day, or any other word, that the choice is made for: set it to repeat the choice of another day.
 VARIABLE = "NOTIFYKIT_TEST_DAY"
-_KINDS = frozenset({"asyncio", "postgres", "redis", "sqlite", "uvloop"})
+_KINDS = frozenset({"asyncio", "mysql", "postgres", "redis", "sqlite", "uvloop"})
 
 
 def is_everyday() -> bool:
@@ -56,5 +56,5 @@ def _without_kind(node_id: str) -> str:
     """Return what a test has in common with the same test on another database or loop."""
     name, _, arguments = node_id.partition("[")
     if "/conformance/" in name:
-        name = re.sub("postgres|redis|sqlite", "*", name, flags=re.IGNORECASE)
+        name = re.sub("mysql|postgres|redis|sqlite", "*", name, flags=re.IGNORECASE)
     return name + "-".join("*" if word in _KINDS else word for word in arguments.rstrip("]").split("-"))

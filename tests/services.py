@@ -1,7 +1,8 @@
 """Where the tests find their servers: a URL in the environment, else a private one.
 
-``NOTIFYKIT_REQUIRE`` names what must not be missing (``postgres``, ``redis``, ``kafka``, ``nats``, ``rabbitmq``,
-``aws``, ``pgbouncer``, ``data``, or ``all`` for every server), so that a missing server fails the run in CI.
+``NOTIFYKIT_REQUIRE`` names what must not be missing (``postgres``, ``mysql``, ``redis``, ``kafka``, ``nats``,
+``rabbitmq``, ``aws``, ``pgbouncer``, ``data``, or ``all`` for every server), so that a missing server fails the run
+in CI.
 
 From a shell, one server for several test processes::
 
@@ -18,6 +19,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from notifykit.testing.broker_servers import AwsServer, KafkaServer, NatsServer, RabbitServer
+from notifykit.testing.mysql_servers import MariadbServer
 from notifykit.testing.servers import PostgresServer, Server, ServerUnavailableError, ValkeyServer
 
 REQUIRED = frozenset(os.environ.get("NOTIFYKIT_REQUIRE", "").replace(",", " ").split())
@@ -41,6 +43,7 @@ SERVICES = {
     "postgres": Service(
         "NOTIFYKIT_TEST_POSTGRES_URL", lambda: PostgresServer(settings={"max_prepared_transactions": 10})
     ),
+    "mysql": Service("NOTIFYKIT_TEST_MYSQL_URL", MariadbServer),
     "redis": Service("NOTIFYKIT_TEST_REDIS_URL", ValkeyServer),
     "kafka": Service("NOTIFYKIT_TEST_KAFKA_URL", KafkaServer),
     "nats": Service("NOTIFYKIT_TEST_NATS_URL", NatsServer),
