@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -63,3 +63,23 @@ def mysql_connection(url: str) -> Iterator[Any]:
         yield connection
     finally:
         connection.close()
+
+
+#: The drivers that tests use beside the stores' own, and those that SQLAlchemy uses asynchronously.
+SYNC_DRIVERS = {"mysql": "pymysql", "postgresql": "psycopg", "sqlite": "pysqlite"}
+ASYNC_DRIVERS = {"mysql": "asyncmy", "postgresql": "asyncpg", "sqlite": "aiosqlite"}
+
+
+def sync_url(url: str) -> str:
+    """Return the URL of a store for a synchronous engine."""
+    return _with_driver(url, SYNC_DRIVERS)
+
+
+def async_url(url: str) -> str:
+    """Return the URL of a store for an asynchronous engine."""
+    return _with_driver(url, ASYNC_DRIVERS)
+
+
+def _with_driver(url: str, drivers: Mapping[str, str]) -> str:
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}+{drivers[scheme]}{separator}{rest}"

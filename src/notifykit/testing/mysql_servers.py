@@ -46,7 +46,13 @@ class MariadbServer(Server):
         if os.geteuid() == 0:
             self._leave_root("MariaDB")
         self._run(
-            *(install, "--no-defaults", f"--datadir={self._data}", "--auth-root-authentication-method=normal"),
+            *(
+                install,
+                "--no-defaults",
+                f"--datadir={self._data}",
+                f"--tmpdir={self.folder}",
+                "--auth-root-authentication-method=normal",
+            ),
             *("--skip-test-db", "--skip-name-resolve", "--innodb-flush-method=nosync", "--innodb-log-file-size=32M"),
         )
         self.url = f"mysql://root@{HOST}:{self.port}/notifykit"
@@ -55,6 +61,7 @@ class MariadbServer(Server):
     def _command(self) -> list[str]:
         places: dict[str, str | int] = {
             "datadir": str(self._data),
+            "tmpdir": str(self.folder),
             "bind-address": HOST,
             "port": self.port,
             "socket": str(self.folder / "socket"),

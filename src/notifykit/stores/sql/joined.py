@@ -289,8 +289,10 @@ class _ThroughSqlalchemy:
         """Tell whether the driver's connection is in autocommit mode, by whatever way it came there."""
         pooled = self._connection.connection
         if self.dialect != "sqlite":
-            return getattr(pooled.dbapi_connection, "autocommit", False) is True
-        driver: Any = pooled.driver_connection
+            driver: Any = pooled.dbapi_connection
+            asked = getattr(driver, "get_autocommit", None)  # of MySQL, where ``autocommit`` is what sets it
+            return bool(asked()) if callable(asked) else getattr(driver, "autocommit", False) is True
+        driver = pooled.driver_connection
         if driver.isolation_level is not None and getattr(driver, "autocommit", False) is not True:
             return False
         # Transactions may be begun by hand, in SQLAlchemy's event "begin": then there is one from there on.

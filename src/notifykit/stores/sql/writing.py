@@ -120,7 +120,7 @@ def update_returning(
     if not is_mysql(connection):
         change = update(table).where(where).values(values).returning(*columns)
         return connection.execute(change).mappings().all()
-    rows = connection.execute(select(*table.primary_key).where(where)).mappings().all()
+    rows = connection.execute(select(table).where(where)).mappings().all()
     changed: list[RowMapping] = []
     for these in _by_key(table, rows):
         connection.execute(update(table).where(these).values(values))
@@ -135,8 +135,10 @@ def is_duplicate(error: exc.DBAPIError) -> bool:
 
 
 def _by_key(table: Table, rows: Sequence[RowMapping]) -> list[ColumnElement[bool]]:
-    """Return conditions for rows by their primary key, which no plan can mistake."""
+    """Return conditions for rows by their primary key and, as everywhere, by their tenant."""
     *first, last = table.primary_key
+    if "tenant" in table.c and table.c.tenant not in first:
+        first.insert(0, table.c.tenant)
     groups: dict[tuple[Any, ...], list[Any]] = {}
     for row in rows:
         groups.setdefault(tuple(row[column.name] for column in first), []).append(row[last.name])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, event, exc
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -114,6 +114,24 @@ def _replace_lost(adapted: Any, _: Any, __: Any) -> None:
     """Have the pool connect again, if the server has closed a connection that waited in it."""
     if adapted.driver_connection._stream_broken:
         raise exc.DisconnectionError
+
+
+class Server(NamedTuple):
+    """What a server says of itself.
+
+    Attributes:
+        flushes_each_commit: Whether a power cut takes nothing that was committed.
+    """
+
+    version: str
+    flushes_each_commit: bool
+
+
+def server_of(connection: Connection) -> Server:
+    """Return what the server says of itself."""
+    version, flush = connection.exec_driver_sql("SELECT VERSION(), @@innodb_flush_log_at_trx_commit").one()
+    name = "" if "mariadb" in version.lower() else "MySQL "
+    return Server(f"{name}{version}", flush in (1, 3))
 
 
 def refuse_read_only(connection: Connection) -> None:

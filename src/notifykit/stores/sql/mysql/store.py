@@ -27,7 +27,7 @@ from ..reading import next_due_from
 from ..store import NOT_OPEN, SqlStore, end_wait, leaves_work, notified
 from ..vault import vault_for
 from . import faults, verbs
-from .connections import IS_READ_ONLY, Connector, check_server, refuse_read_only
+from .connections import IS_READ_ONLY, Connector, Server, check_server, refuse_read_only, server_of
 from .driver import asyncmy
 from .statements import NEXT_DUE
 from .url import MysqlUrl
@@ -138,9 +138,9 @@ class MysqlStore(SqlStore):
                 await _disposed(self._engine)
             raise faults.translated(error) from error
 
-    async def _retried(self, work: Callable[[Connection], T]) -> T:
+    async def _retried(self, work: Callable[[Connection], T], *, patience: float = _PATIENCE) -> T:
         """Run a transaction, and again if it was undone because of other transactions."""
-        end = time.monotonic() + _PATIENCE
+        end = time.monotonic() + patience
         while True:
             if self._engine is None:
                 raise StoreUnavailableError(NOT_OPEN)
@@ -163,6 +163,10 @@ class MysqlStore(SqlStore):
                         raise
                     careful = True
             return await self._retried(partial(work, careful=True))
+
+    async def server(self) -> Server:
+        """Return what the server says of itself."""
+        return await self._read(server_of)
 
     # -- the frequent verbs ----------------------------------------------------------------------
 
@@ -247,7 +251,8 @@ class MysqlStore(SqlStore):
         return await self._write(lambda c: verbs.extend(c, claims, micros(until))) if claims else set()
 
     async def rescue(self, limit: int, *, now: datetime, max_abandoned: int) -> list[Delivery]:
-        await self._read(_require_results)
+        async with self._translating():
+            await self._retried(_require_results, patience=0)
         return await super().rescue(limit, now=now, max_abandoned=max_abandoned)
 
     def _next_due(self, connection: Connection) -> NextDue:
@@ -295,7 +300,8 @@ def _require_results(connection: Connection) -> None:
         for statement in _RESULTS:
             connection.exec_driver_sql(statement)
     finally:
-        connection.exec_driver_sql(_PATIENT)
+        with contextlib.suppress(exc.SQLAlchemyError):  # the connection may be lost
+            connection.exec_driver_sql(_PATIENT)
 
 
 async def _disposed(engine: AsyncEngine) -> None:

@@ -32,7 +32,7 @@ class Encrypted(IntEnum):
 
 
 _FORM = re.compile(
-    r"[^:]+://(?:(?P<user>[^:/?]*)(?::(?P<password>[^@/?]*))?@)?(?P<host>\[[^\]]*\]|[^:/?]*)(?::(?P<port>[^/?]*))?"
+    r"[^:]+://(?:(?P<user>[^:/?]*)(?::(?P<password>[^@/?]*))?@)?(?P<host>\[[^\]]*\]|[^@:/?]*)(?::(?P<port>[^@/?]*))?"
     r"(?:/(?P<database>[^?/]*))?(?:\?(?P<query>.*))?",
     re.DOTALL,
 )
