@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ....errors import ConfigurationError, StoreUnavailableError
 from . import faults
-from .driver import asyncmy
+from .driver import CLIENT, asyncmy
 from .url import Encrypted, MysqlUrl
 
 #: Seconds without an answer of the server after which a connection is given up for dead; locks end before.
@@ -74,7 +74,7 @@ class Connector:
                 charset="utf8mb4",
                 ssl=context,
                 read_timeout=self.silence,
-                client_flag=asyncmy.constants.CLIENT.FOUND_ROWS,  # as SQLAlchemy counts
+                client_flag=CLIENT.FOUND_ROWS,  # as SQLAlchemy counts
                 program_name="notifykit",
             )
         )

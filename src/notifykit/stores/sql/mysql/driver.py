@@ -6,7 +6,8 @@ from ....errors import MissingExtraError
 
 try:
     import asyncmy
+    from asyncmy.constants import CLIENT
 except ImportError as error:
     raise MissingExtraError("the MySQL store", "mysql") from error
 
-__all__ = ["asyncmy"]
+__all__ = ["CLIENT", "asyncmy"]

@@ -105,7 +105,7 @@ def _column(table: Table, column: Column[Any], collation: str) -> Column[Any]:
         _type(table, column, collation),
         primary_key=column.primary_key,
         nullable=column.nullable,
-        server_default=column.server_default,  # type: ignore[arg-type]
+        server_default=column.server_default,
         autoincrement=False,
     )
 
