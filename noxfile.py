@@ -120,7 +120,7 @@ def docs(session: nox.Session) -> None:
     """Build the documentation; a warning is an error."""
     session.install(*PACKAGE, *group("docs"))
     out = Path(session.create_tmp()) / "html"
-    session.run("sphinx-build", "-q", "-E", "-W", "--keep-going", "-b", "html", "docs", str(out))
+    session.run("sphinx-build", "-q", "-E", "-j", "auto", "-W", "--keep-going", "-b", "html", "docs", str(out))
 
 
 @nox.session

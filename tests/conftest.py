@@ -19,7 +19,7 @@ from notifykit.native import is_compiled
 from notifykit.testing.servers import PostgresServer, ServerUnavailableError
 from tests import report
 from tests.databases import new_database, new_mysql_database
-from tests.everyday import chosen_day, is_everyday, left_out
+from tests.everyday import chosen_day, is_everyday, left_out, out_of_turn
 from tests.pgbouncer import PgBouncer
 from tests.services import is_required, running
 from tests.stores import create_tables, delete_keys, empty_mysql_tables, empty_tables
@@ -56,6 +56,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if day := chosen_day(config.args):
         short = [item for item in items if not any(map(item.get_closest_marker, ("soak", "thorough")))]
         left = left_out((item.nodeid for item in short), day)
+        if is_everyday():
+            left |= out_of_turn((item.nodeid for item in short if item.get_closest_marker("in_turn")), day)
         for item in short:
             if item.nodeid in left:
                 item.add_marker("thorough")

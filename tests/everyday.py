@@ -1,4 +1,8 @@
-"""What the everyday run leaves to CI: one of several databases or event loops of a test, and most random examples."""
+"""What the everyday run leaves to CI.
+
+That is all but one of several databases or event loops of a test, two thirds of the long tests, and most random
+examples.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,8 @@ from zlib import crc32
 
 #: The day, or any other word, that the choice is made for: set it to repeat the choice of another day.
 VARIABLE = "NOTIFYKIT_TEST_DAY"
+#: A long test runs on one of so many days.
+TURNS = 3
 _KINDS = frozenset({"asyncio", "mysql", "postgres", "redis", "sqlite", "uvloop"})
 
 
@@ -50,6 +56,12 @@ def left_out(ids: Iterable[str], day: str) -> set[str]:
         same.pop(crc32(f"{name} {day}".encode()) % len(same))
         left.update(same)
     return left
+
+
+def out_of_turn(ids: Iterable[str], day: str) -> set[str]:
+    """Return the long tests that this day leaves out: each runs on one day of three."""
+    turn = date.fromisoformat(day).toordinal() if re.fullmatch(r"\d{4}-\d\d-\d\d", day) else crc32(day.encode())
+    return {node_id for node_id in ids if (crc32(_without_kind(node_id).encode()) + turn) % TURNS}
 
 
 def _without_kind(node_id: str) -> str:

@@ -301,8 +301,8 @@ class BringsBack(MemoryStore):
 
 
 class TakesAllForSmall(MemoryStore):
-    async def load_tenant(self, tenant, *, most=None):
-        return await super().load_tenant(tenant)
+    async def load_tenants(self, tenants, *, most=None):
+        return await super().load_tenants(tenants)
 
 
 class EmptiesOneBucketTwice(MemoryStore):

@@ -182,12 +182,12 @@ async def test_an_upgrade_of_what_is_up_to_date_changes_nothing(store_url):
         await kit.store.save(endpoint)
         await kit.store.save(make_subscription(endpoint))
         receipt = await kit.apublish(Event(type="a.b", data={"n": 1}), tenant=ACME, idempotency_key="k")
-        before = await kit.store.load_tenant(ACME), await kit.events.get(receipt.event_id, tenant=ACME)
+        before = (await kit.store.load_tenants([ACME]))[ACME], await kit.events.get(receipt.event_id, tenant=ACME)
 
     versions = [await Notifykit(store_url).migrate() for _ in range(2)]
 
     async with Notifykit(store_url) as kit:
-        after = await kit.store.load_tenant(ACME), await kit.events.get(receipt.event_id, tenant=ACME)
+        after = (await kit.store.load_tenants([ACME]))[ACME], await kit.events.get(receipt.event_id, tenant=ACME)
         assert 1 == (await kit.stats()).unplanned
     assert [migrate.HEAD] * 2 == versions
     assert before == after

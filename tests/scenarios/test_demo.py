@@ -21,6 +21,8 @@ from notifykit.cli.demo.samples import load
 from notifykit.cli.demo.scenario import ROLES, TENANTS, demo_events, subscriptions
 from tests.shared_data import shared_data
 
+pytestmark = pytest.mark.in_turn
+
 
 def demo(*options: str, folder: Path, **given: Any) -> subprocess.Popen[str]:
     """Start the demo with its temporary folder in ``folder``."""

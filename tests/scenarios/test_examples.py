@@ -21,6 +21,8 @@ import pytest
 from notifykit.signing import Signer, generate_secret
 from notifykit.testing import Receiver
 
+pytestmark = pytest.mark.in_turn
+
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 if not EXAMPLES.is_dir():

@@ -25,6 +25,8 @@ from notifykit.telemetry import DeliveryAbandoned, LoopFailed, TelemetryEvent
 from tests.databases import new_database
 from tests.unit.dispatch.support import ScriptedChannel
 
+pytestmark = pytest.mark.in_turn
+
 TENANT = "acme"
 LEASE = 1.2
 SETTINGS = DispatchSettings(

@@ -16,6 +16,8 @@ from notifykit.testing.vendors import TwilioServer
 from tests.scenarios.reliability.proxy import FaultProxy
 from tests.stores import create_tables
 
+pytestmark = pytest.mark.in_turn
+
 TENANT = "acme"
 #: So short that a second attempt would be made while the test looks on.
 _RETRY = RetryPolicy(delays=(timedelta(milliseconds=20),) * 5)

@@ -28,6 +28,8 @@ from notifykit.ports import DeliveryFilter
 
 from .reliability.processes import SETTINGS, Role
 
+pytestmark = pytest.mark.in_turn
+
 TENANT = "acme"
 KEYS = [f"order {n}" for n in range(20)]
 #: Enough attempts that nothing is given up.

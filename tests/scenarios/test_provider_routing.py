@@ -25,6 +25,8 @@ from notifykit.ports import DeliveryFilter
 from notifykit.telemetry import CircuitOpened, DeliveryAttempted, TelemetryEvent
 from tests import report
 
+pytestmark = pytest.mark.in_turn
+
 TENANT = "acme"
 MAILBOXES = 4
 ACCOUNT = "AC" + "0" * 32

@@ -21,6 +21,8 @@ import pytest
 from notifykit import Notifykit, Step
 from notifykit.testing.servers import free_port
 
+pytestmark = pytest.mark.in_turn
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(page for page in (ROOT / "docs" / "tutorial").glob("*.md") if page.stem != "index")
 if not PAGES:

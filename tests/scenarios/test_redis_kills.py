@@ -15,6 +15,8 @@ from notifykit.testing.servers import ValkeyServer
 
 from .reliability.processes import until
 
+pytestmark = pytest.mark.in_turn
+
 pytest.importorskip("redis", reason="needs redis")
 
 EVENTS = 300

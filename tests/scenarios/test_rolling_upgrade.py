@@ -17,6 +17,8 @@ from notifykit.stores.sql.store import SqlStore
 from notifykit.telemetry import TelemetryEvent, WorkerOutdated
 from tests.unit.dispatch.support import ScriptedChannel
 
+pytestmark = pytest.mark.in_turn
+
 TENANT = "acme"
 #: The schema of the new version.
 NEWER = "9999"

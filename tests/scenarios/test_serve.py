@@ -13,6 +13,8 @@ import pytest
 
 from notifykit.testing import Receiver
 
+pytestmark = pytest.mark.in_turn
+
 LOCAL = {"NOTIFYKIT_ALLOW": "127.0.0.0/8", "NOTIFYKIT_ALLOW_HTTP": "1"}
 
 

@@ -16,6 +16,8 @@ import pytest
 
 from .model.day import simulate
 
+pytestmark = pytest.mark.in_turn
+
 GIVEN = os.environ.get("NOTIFYKIT_SEED")
 
 

@@ -359,7 +359,7 @@ async def test_only_an_endpoint_that_was_tampered_with_waits(store_url, caplog):
         await publish(kit, 1)
         await drained(kit)
         held = await kit.deliveries.list(HELD, tenant="acme")
-        config = await kit.store.load_tenant("acme")
+        config = (await kit.store.load_tenants(["acme"]))["acme"]
         listed = {endpoint.id: endpoint for endpoint in await kit.endpoints.list(tenant="acme")}
         with pytest.raises(TamperedError):
             await kit.endpoints.get(changed.id, tenant="acme")

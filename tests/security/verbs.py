@@ -58,8 +58,8 @@ class CallsById:
     async def erase(self, tenant: str, recipient_id: str, *, now: datetime) -> int:
         return await self._store.erase(tenant, recipient_id, now=now)
 
-    async def load_tenant(self, tenant: str, *, most: int) -> TenantConfig | None:
-        return await self._store.load_tenant(tenant, most=most)
+    async def load_tenants_of_tenant(self, tenant: str, *, most: int) -> TenantConfig | None:
+        return (await self._store.load_tenants([tenant], most=most))[tenant]
 
     async def match(self, tenant: str, queries: Sequence[MatchQuery], *, limit: int) -> list[list[Match]]:
         return await self._store.match(tenant, queries, limit=limit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.everyday import left_out
+from tests.everyday import TURNS, left_out, out_of_turn
 
 STORES = [
     "tests/conformance/test_sqlite_store.py::TestSqliteStore::test_a",
@@ -21,3 +21,15 @@ def test_one_of_each_pair_runs_and_each_on_some_day():
     assert left == [left_out([*SINGLE, *reversed(PAIR), *STORES], day) for day in days]
     assert all(1 == len(each & {*STORES}) == len(each & {*PAIR}) == len(each) - 1 for each in left)
     assert {*STORES, *PAIR} == set().union(*left)
+
+
+def test_a_long_test_runs_on_one_day_of_three_on_whatever_database():
+    """Each has its own days, so that each day has about as many."""
+    ids = [f"tests/test_x.py::test_{number}" for number in range(90)]
+
+    runs = [{*ids} - out_of_turn(ids, f"2026-03-{day:02}") for day in range(1, 1 + TURNS)]
+
+    assert {*ids} == set().union(*runs)
+    assert len(ids) == sum(map(len, runs))
+    assert all(15 < len(each) < 45 for each in runs)
+    assert len(out_of_turn(PAIR, "2026-03-01")) in (0, len(PAIR))

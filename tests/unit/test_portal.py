@@ -13,6 +13,8 @@ from notifykit import Notifykit
 from notifykit.errors import ConfigurationError, StoreUnavailableError
 from notifykit.portal import LoopThread
 
+pytestmark = pytest.mark.in_turn
+
 needs_fork = pytest.mark.skipif(not hasattr(sys.modules["os"], "fork"), reason="needs fork")
 
 

@@ -260,11 +260,13 @@ class Records(Protocol):
         """
         ...
 
-    async def load_tenant(self, tenant: str, *, most: int | None = None) -> TenantConfig | None:
-        """Return everything that planning and sending need to know of a tenant, read at one instant.
+    async def load_tenants(
+        self, tenants: Collection[str], *, most: int | None = None
+    ) -> dict[str, TenantConfig | None]:
+        """Return everything that planning and sending need to know of tenants, each read at one instant.
 
         Args:
-            most: Return ``None`` for a tenant with more endpoints, or more subscriptions, than this.  That there
+            most: ``None`` is returned for a tenant with more endpoints, or more subscriptions, than this.  That there
                 are more is found out without counting them all.
         """
         ...

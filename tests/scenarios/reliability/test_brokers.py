@@ -18,6 +18,8 @@ from .conftest import Databases
 from .processes import SETTINGS, Receiver, Role, Site
 from .proxy import FaultProxy
 
+pytestmark = pytest.mark.in_turn
+
 #: Claims of a worker that can be under way to the receiver when it dies.
 _IN_FLIGHT = 3 * (SETTINGS["concurrency"] + SETTINGS["max_unproven"])
 _HOLD = 2.0

@@ -28,7 +28,7 @@ from .processes import SETTINGS, Receiver, Role, Site, until
 from .roles.publisher import HOST_TABLE
 
 #: Its tests share what is made once for the module.
-pytestmark = pytest.mark.xdist_group("crash points")
+pytestmark = [pytest.mark.xdist_group("crash points"), pytest.mark.in_turn]
 
 #: How many cases run at the same time.
 _AT_ONCE = 8

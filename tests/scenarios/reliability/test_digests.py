@@ -23,6 +23,8 @@ from .checker import Database
 from .processes import Role
 from .roles.orders import lines
 
+pytestmark = pytest.mark.in_turn
+
 PLANNERS = 8
 #: Recipients, and threads of each: threads whose names differ in length have digests of another kind.
 _PEOPLE, _THREADS = 5, ("a", "bb", "c")

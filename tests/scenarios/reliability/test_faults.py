@@ -20,6 +20,8 @@ from .conftest import Databases
 from .processes import SETTINGS, Receiver, Site, until
 from .proxy import FaultProxy
 
+pytestmark = pytest.mark.in_turn
+
 #: The slowest answer that a publisher may get while its database is away, in seconds.
 _SLOWEST = 15.0
 #: The same where the database accepts everything and answers nothing: the store's statement timeout, and a little.

@@ -17,6 +17,8 @@ from .conftest import Databases
 from .processes import SETTINGS, Receiver, Role, Site, until
 from .roles.worker import POISON
 
+pytestmark = pytest.mark.in_turn
+
 #: Claims of a worker that can be under way to the receiver when it dies.
 _IN_FLIGHT = 3 * (SETTINGS["concurrency"] + SETTINGS["max_unproven"])
 

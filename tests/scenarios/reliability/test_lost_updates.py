@@ -15,6 +15,8 @@ from tests import report
 from .processes import Role
 from .roles.changer import TENANT
 
+pytestmark = pytest.mark.in_turn
+
 
 def lost_updates(url: str, folder: Path, *, count: int, sabotage: str = "") -> dict[str, int]:
     """Let two processes make ``count`` changes each; return the changes that were lost.

@@ -19,6 +19,8 @@ from notifykit.models.outcome import Transient, Unsent
 
 from .receivers import NOW, Exchange, Receiver, always_ok, local_guard, make_claim, make_destination
 
+pytestmark = pytest.mark.in_turn
+
 starving = pytest.mark.skipif(sys.platform == "win32", reason="there is no limit of open files")
 
 

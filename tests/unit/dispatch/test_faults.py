@@ -64,7 +64,7 @@ async def subscribed(b: Bench, tenant: str, **options: Any) -> Endpoint:
 
 async def test_a_tenant_that_cannot_be_read_does_not_keep_others_from_being_planned(monkeypatch):
     """Its events wait for their leases to run out; those of the same batch go on."""
-    failing_for(monkeypatch, "load_tenant", OTHER)
+    failing_for(monkeypatch, "load_tenants", OTHER)
     async with bench() as b:
         await subscribed(b, TENANT)
         await subscribed(b, OTHER)
@@ -128,7 +128,7 @@ async def test_a_tenant_that_cannot_be_read_does_not_keep_others_from_being_clai
         await b.dispatcher.step()
         sent = len(b.channel.sent)
         clock.advance(timedelta(minutes=1))
-        failing_for(monkeypatch, "load_tenant", OTHER)
+        failing_for(monkeypatch, "load_tenants", OTHER)
         b.dispatcher._directory.forget(OTHER)
 
         await b.dispatcher.step()
@@ -142,7 +142,7 @@ async def test_a_tenant_that_cannot_be_read_does_not_keep_others_from_being_clai
 
 async def test_a_database_that_is_away_is_no_tenants_fault(monkeypatch):
     """Then nothing goes on, and the duty says so."""
-    failing_for(monkeypatch, "load_tenant", OTHER, StoreUnavailableError("away"))
+    failing_for(monkeypatch, "load_tenants", OTHER, StoreUnavailableError("away"))
     async with bench() as b:
         await subscribed(b, OTHER)
         await b.publish(tenant=OTHER)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from notifykit import Event
+from notifykit.dispatch.directory import AT_ONE_GO
 from notifykit.dispatch.round_robin import PollResult
 
 from .support import Bench, bench
@@ -93,3 +94,35 @@ async def test_an_event_of_several_pages_goes_on_at_once(monkeypatch: pytest.Mon
         await b.publish(tenant=QUIET)
 
         assert [PollResult.MUCH, PollResult.FEW] == [await b.dispatcher._planner.turn() for _ in range(2)]
+
+
+async def test_tenants_that_are_read_do_not_wait_for_those_that_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To read many tenants takes a while: a few of them are read in each turn, and all of them before a stop."""
+    async with bench() as b:
+        planner, load = b.dispatcher._planner, b.kit.store.load_tenants
+        in_progress = b.dispatcher._recorder.eager_sends._in_progress
+        read: list[int] = []
+
+        async def counted(tenants: list[str], **options: Any) -> Any:
+            read.append(len(tenants))
+            return await load(tenants, **options)
+
+        monkeypatch.setattr(b.kit.store, "load_tenants", counted)
+        await b.endpoint(tenant=QUIET)
+        await b.publish(tenant=QUIET)
+        await planner.turn()
+        others = [f"{LOUD}-{number}" for number in range(3 * AT_ONE_GO)]
+        for tenant in others:
+            await b.endpoint(tenant=tenant)
+        published = [await b.publish(tenant=tenant) for tenant in others]
+        quiet = await b.publish(tenant=QUIET)
+        read.clear()
+
+        found = await planner.turn()
+
+        assert found is PollResult.MUCH
+        assert [AT_ONE_GO] == read
+        assert {quiet, *published[:AT_ONE_GO]} == {*published, quiet} & {*in_progress}
+        await planner.finish()
+        assert [AT_ONE_GO] * 3 == read
+        assert {*published} <= {*in_progress}

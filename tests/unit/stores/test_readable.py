@@ -92,7 +92,7 @@ async def test_an_endpoint_that_cannot_be_read_is_paused_and_others_are_as_they_
     good = await kit.endpoints.create(URL, tenant=ACME)
     damage("endpoints", column, value, id=bad.id)
 
-    config = await kit.store.load_tenant(ACME)
+    config = (await kit.store.load_tenants([ACME]))[ACME]
     listed = await kit.endpoints.list(tenant=ACME)
     picked = await kit.store.get(Endpoint, ACME, [bad.id, good.id])
 
@@ -117,7 +117,7 @@ async def test_a_subscription_that_cannot_be_read_matches_nothing_and_others_do(
     good, _ = await kit.subscribe("order.*", tenant=ACME, endpoint=endpoint.id)
     damage("subscriptions", column, value, id=bad.id)
 
-    config = await kit.store.load_tenant(ACME)
+    config = (await kit.store.load_tenants([ACME]))[ACME]
     ((first, second),) = await kit.store.match(ACME, [MatchQuery("order.paid")], limit=10)
 
     assert [(bad.id, False), (good.id, True)] == [(each.id, each.enabled) for each in config.subscriptions]
@@ -409,7 +409,7 @@ class TestSqlite:
         garble("subscriptions", "description", id=bad.id)
         garble("circuits", "reason", key=endpoint.id)
 
-        config = await kit.store.load_tenant(ACME)
+        config = (await kit.store.load_tenants([ACME]))[ACME]
 
         states = {endpoint.id: EndpointState.PAUSED, other.id: EndpointState.ACTIVE}
         assert states == {each.id: each.state for each in config.endpoints}

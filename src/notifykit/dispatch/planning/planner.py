@@ -25,7 +25,7 @@ from ...policies.audience import is_among_named, named_page
 from ...ports import Settlement
 from ...telemetry import EventsPlanned, LoopFailed, why
 from ..context import Context
-from ..directory import Directory, TenantView
+from ..directory import AT_ONE_GO, Directory, TenantView
 from ..large_tenants import LargeTenant
 from ..people import Page, People
 from ..round_robin import PollResult, RoundRobin
@@ -106,6 +106,8 @@ class Planner:
 
     def __post_init__(self) -> None:
         self._watermark = ScanWatermark()
+        #: Events whose tenants are not read, with the ends of their leases.
+        self._unread: deque[tuple[TakenEvent, datetime]] = deque()
         self._round_robin = RoundRobin(self.context.settings.batch)
 
     @property
@@ -125,17 +127,23 @@ class Planner:
         started = time.monotonic()
         now, lease = self.context.clock.now(), self.context.settings.lease
         since = self._watermark.since(exclude, now)
-        taken = await self.context.store.take(limit, now=now, lease=lease, exclude=exclude, since=since)
-        if len(taken) < limit:
-            self._watermark.note(exclude, since, now, taken)
+        taken: list[TakenEvent] = []
         goes_on = False
-        if taken:
-            failpoint("fan.leased")
-            goes_on = await self._settle(taken, now + lease)
-        self._round_robin.note((event.tenant for event in taken), limit=limit, took=time.monotonic() - started)
-        if exclude or goes_on or len(taken) >= min(limit, _MANY):
+        if len(self._unread) <= self.context.settings.batch:
+            taken = await self.context.store.take(limit, now=now, lease=lease, exclude=exclude, since=since)
+            if len(taken) < limit:
+                self._watermark.note(exclude, since, now, taken)
+            goes_on = await self._settle_known(taken, now + lease)
+            self._round_robin.note((event.tenant for event in taken), limit=limit, took=time.monotonic() - started)
+        goes_on |= await self._settle_unread()
+        if exclude or goes_on or self._unread or len(taken) >= min(limit, _MANY):
             return PollResult.MUCH
         return PollResult.FEW if taken else PollResult.NOTHING
+
+    async def finish(self) -> None:
+        """Plan what is leased to this process."""
+        while self._unread:
+            await self._settle_unread()
 
     async def bypass(self) -> PollResult:
         """Plan new events of tenants that have little to do, beside the batch under way.
@@ -147,11 +155,38 @@ class Planner:
             return PollResult.NOTHING
         now, lease = self.context.clock.now(), self.context.settings.lease
         taken = await self.context.store.take(_BYPASS, now=now, lease=lease, exclude=large_tenants, since=now - _JUST)
-        if taken:
-            failpoint("fan.leased")
-            await self._settle(taken, now + lease)
+        await self._settle_known(taken, now + lease)
         self._round_robin.note_bypass((event.tenant for event in taken), limit=_BYPASS)
         return PollResult.MUCH if len(taken) >= _BYPASS else PollResult.NOTHING
+
+    async def _settle_known(self, taken: list[TakenEvent], until: datetime) -> bool:
+        """Plan events of tenants that are read, and keep the others: to read many tenants takes a while."""
+        if not taken:
+            return False
+        failpoint("fan.leased")
+        known = [event for event in taken if self.directory.known(event.tenant, event.tenant_version) is not None]
+        if len(known) < len(taken):
+            self._unread.extend(
+                (event, until) for event in taken if self.directory.known(event.tenant, event.tenant_version) is None
+            )
+        return await self._settle(known, until) if known else False
+
+    async def _settle_unread(self) -> bool:
+        """Read the next few of the tenants that are not read, and plan their events."""
+        now = self.context.clock.now()
+        some: list[TakenEvent] = []
+        wanted: dict[str, int] = {}
+        until = now
+        while self._unread and (len(wanted) < AT_ONE_GO or self._unread[0][0].tenant in wanted):
+            event, until_then = self._unread.popleft()
+            if until_then > now:  # or it was taken by another planner
+                until = min(until, until_then) if some else until_then
+                some.append(event)
+                wanted[event.tenant] = max(event.tenant_version, wanted.get(event.tenant, 0))
+        if not some:
+            return False
+        await self.directory.read(wanted)
+        return await self._settle(some, until)
 
     async def _settle(self, taken: list[TakenEvent], until: datetime) -> bool:
         """Plan events that are leased to us; start them, or write what was planned whenever it is a page.

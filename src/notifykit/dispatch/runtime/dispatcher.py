@@ -355,7 +355,7 @@ class Dispatcher:
                     backlog.open()
                 async with anyio.create_task_group() as intake:
                     if "plan" in roles:
-                        intake.start_soon(self._loops.plan, self._planner.turn)
+                        intake.start_soon(self._plan)
                         intake.start_soon(self._loops.bypass, self._planner.bypass)
                     for source in self._sources:
                         intake.start_soon(self._loops.claim, source.lane, source.turn)
@@ -404,6 +404,10 @@ class Dispatcher:
                 await asyncio.sleep(0.01)
 
     # -- loops -----------------------------------------------------------------------------------
+
+    async def _plan(self) -> None:
+        await self._loops.plan(self._planner.turn)
+        await self._planner.finish()
 
     @staticmethod
     async def _in(scope: anyio.CancelScope, loop: Callable[[], Awaitable[None]]) -> None:

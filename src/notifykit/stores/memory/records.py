@@ -155,7 +155,12 @@ class MemoryRecords(MemoryDeliveries):
     def _touch(self, kind: RecordKind, tenant: str) -> None:
         self._tables.versions[tenant] += kind.raises_version
 
-    async def load_tenant(self, tenant: str, *, most: int | None = None) -> TenantConfig | None:
+    async def load_tenants(
+        self, tenants: Collection[str], *, most: int | None = None
+    ) -> dict[str, TenantConfig | None]:
+        return {tenant: self._config(tenant, most) for tenant in tenants}
+
+    def _config(self, tenant: str, most: int | None) -> TenantConfig | None:
         endpoints, subscriptions = self._of_tenant(Endpoint, tenant), self._of_tenant(Subscription, tenant)
         if most is not None and max(len(endpoints), len(subscriptions)) > most:
             return None

@@ -165,10 +165,16 @@ class RedisRecords:
         its = KINDS[kind]
         return bool(await self._connections.run("remove", its.name, tenant, id, micros(now), int(its.raises_version)))
 
-    async def load_tenant(self, tenant: str, *, most: int | None = None) -> TenantConfig | None:
-        answer = await self._connections.run("load_tenant", tenant, "" if most is None else most)
-        if answer is None:
-            return None
+    async def load_tenants(
+        self, tenants: Collection[str], *, most: int | None = None
+    ) -> dict[str, TenantConfig | None]:
+        answers = await self._connections.run("load_tenants", json([*tenants]), "" if most is None else most)
+        return {
+            tenant: None if answer is None else self._config(tenant, answer)
+            for tenant, answer in zip(tenants, answers, strict=True)
+        }
+
+    def _config(self, tenant: str, answer: list[Any]) -> TenantConfig:
         version, endpoints, subscriptions = answer
         return TenantConfig(
             tenant,

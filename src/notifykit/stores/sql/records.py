@@ -213,25 +213,39 @@ def touch(connection: Connection, tenant: str) -> None:
         )
 
 
-def load_tenant(connection: Connection, tenant: str, most: int | None) -> TenantConfig | None:
-    """Return a tenant's configuration as it is stored, unless it has more than ``most`` endpoints or subscriptions."""
+def load_tenants(connection: Connection, tenants: Sequence[str], most: int | None) -> dict[str, TenantConfig | None]:
+    """Return the configurations of tenants as they are stored, but none of one with too many rows.
+
+    Args:
+        most: How many endpoints or subscriptions are not too many.
+    """
     if most is not None:
-        counts = connection.execute(select(_count(s.endpoints, tenant, most), _count(s.subscriptions, tenant, most)))
+        counts = connection.execute(select(*(_count(t, tenants, most) for t in (s.endpoints, s.subscriptions))))
         if max(counts.one()) > most:
-            return None
-    # The version first: rows that are newer than it only cause one reload more.
-    version = connection.scalar(select(s.tenants.c.version).where(s.tenants.c.tenant == tenant)) or 0
-    endpoints = fetch(connection, select(s.endpoints).where(s.endpoints.c.tenant == tenant))
-    found = tuple(endpoint_from(row) for row in endpoints)
-    subscriptions = fetch(
-        connection, select(s.subscriptions).where(s.subscriptions.c.tenant == tenant).order_by(s.subscriptions.c.id)
-    )
-    return TenantConfig(tenant, version, found, tuple(subscription_from(row) for row in subscriptions))
+            if len(tenants) == 1:
+                return {tenants[0]: None}
+            middle = len(tenants) // 2  # together they have too many
+            first = load_tenants(connection, tenants[:middle], most)
+            return first | load_tenants(connection, tenants[middle:], most)
+    # The versions first: rows that are newer than them only cause one reload more.
+    its_version = select(s.tenants.c.tenant, s.tenants.c.version).where(s.tenants.c.tenant.in_(tenants))
+    versions = {row.tenant: row.version for row in connection.execute(its_version)}
+    endpoints: dict[str, list[Endpoint]] = {tenant: [] for tenant in tenants}
+    for row in fetch(connection, select(s.endpoints).where(s.endpoints.c.tenant.in_(tenants))):
+        endpoints[row["tenant"]].append(endpoint_from(row))
+    subscriptions: dict[str, list[Subscription]] = {tenant: [] for tenant in tenants}
+    its = select(s.subscriptions).where(s.subscriptions.c.tenant.in_(tenants)).order_by(s.subscriptions.c.id)
+    for row in fetch(connection, its):
+        subscriptions[row["tenant"]].append(subscription_from(row))
+    return {
+        tenant: TenantConfig(tenant, versions.get(tenant, 0), tuple(endpoints[tenant]), tuple(subscriptions[tenant]))
+        for tenant in tenants
+    }
 
 
-def _count(table: Table, tenant: str, most: int) -> ScalarSelect[int]:
-    """Return a query that counts a tenant's rows and stops when there are more than ``most``."""
-    some = select(literal(1)).select_from(table).where(table.c.tenant == tenant).limit(most + 1).subquery()
+def _count(table: Table, tenants: Sequence[str], most: int) -> ScalarSelect[int]:
+    """Return a query that counts the rows of tenants and stops when there are more than ``most``."""
+    some = select(literal(1)).select_from(table).where(table.c.tenant.in_(tenants)).limit(most + 1).subquery()
     return select(func.count()).select_from(some).scalar_subquery()
 
 

@@ -200,9 +200,14 @@ class SqlStore(SqlInbox):
     async def erase(self, tenant: str, recipient_id: str, *, now: datetime) -> int:
         return await self._write(lambda c: erasure.erase(c, tenant, recipient_id, now))
 
-    async def load_tenant(self, tenant: str, *, most: int | None = None) -> TenantConfig | None:
-        stored = await self._read(lambda c: records.load_tenant(c, tenant, most))
-        return None if stored is None else self.encryption.usable_config(stored)
+    async def load_tenants(
+        self, tenants: Collection[str], *, most: int | None = None
+    ) -> dict[str, TenantConfig | None]:
+        stored = await self._read(lambda c: records.load_tenants(c, [*tenants], most))
+        return {
+            tenant: None if config is None else self.encryption.usable_config(config)
+            for tenant, config in stored.items()
+        }
 
     async def match(self, tenant: str, queries: Sequence[MatchQuery], *, limit: int) -> list[list[Match]]:
         return await self._read(lambda c: [subscription_index.matches(c, tenant, each, limit) for each in queries])

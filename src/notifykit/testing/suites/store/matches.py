@@ -257,10 +257,17 @@ class MatchPromises:
 
         whole = await load(store, ACME)
 
-        assert whole == await store.load_tenant(ACME, most=3)
-        assert await store.load_tenant(ACME, most=2) is None
-        assert await store.load_tenant(GLOBEX, most=4) is None
-        assert await load(store, "unknown") == await store.load_tenant("unknown", most=0)
+        unknown = await load(store, "unknown")
+        assert {ACME: whole} == await store.load_tenants([ACME], most=3)
+        assert {ACME: None} == await store.load_tenants([ACME], most=2)
+        assert {GLOBEX: None} == await store.load_tenants([GLOBEX], most=4)
+        assert {"unknown": unknown} == await store.load_tenants(["unknown"], most=0)
+        assert {ACME: whole, GLOBEX: None, "unknown": unknown} == await store.load_tenants(
+            [ACME, GLOBEX, "unknown"], most=4
+        )
+        both = await store.load_tenants([GLOBEX, ACME], most=5)
+        assert {ACME: whole, GLOBEX: await load(store, GLOBEX)} == both
+        assert {} == await store.load_tenants([])
 
     async def _given_endpoint(self, store: Store, clock: FakeClock, **changes: Any) -> Endpoint:
         return await store.save(make_endpoint(at=clock.now(), **changes))

@@ -199,7 +199,7 @@ async def get_one(store: Records, kind: type[R], tenant: str, id: str) -> R | No
 
 async def load(store: Records, tenant: str) -> TenantConfig:
     """Load a tenant of any size."""
-    config = await store.load_tenant(tenant)
+    config = (await store.load_tenants([tenant]))[tenant]
     assert config is not None
     return config
 
