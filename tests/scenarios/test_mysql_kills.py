@@ -16,6 +16,8 @@ from notifykit.testing.mysql_servers import MariadbServer
 
 from .reliability.processes import until
 
+pytestmark = pytest.mark.in_turn
+
 pytest.importorskip("asyncmy", reason="needs asyncmy")
 
 EVENTS = 300
