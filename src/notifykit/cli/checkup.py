@@ -28,7 +28,8 @@ def add(commands: Commands) -> None:
         description="Check versions, the store, its schema, the age of due work, expired leases, dead letters, the "
         "clocks, whether the configured keys decrypt stored values, on PostgreSQL poolers and notifications, and "
         "on Redis and MySQL what a power cut can take. Counts cover all tenants. Exit code 1 if a check fails, 4 if "
-        "the store cannot be used. Dead letters are a warning; 'notifykit dead list --fail-if-any' makes them an error.",
+        "the store cannot be used. Dead letters are a warning; 'notifykit dead list --fail-if-any' makes them "
+        "an error.",
         example="notifykit check --url postgresql://app@db.internal/app\nnotifykit check --json --max-age 5m",
     )
     parser.add_argument(
