@@ -18,6 +18,11 @@ REQUIRED = os.environ.get("NOTIFYKIT_REQUIRE", "").replace(",", " ").split()
 PACKAGE = ("-e", ".[all]")
 #: Spreads a whole run over the processors.
 PARALLEL = ("-n", "auto", "--dist", "loadgroup")
+#: What the tests for interoperation compare with.
+STRANGERS = (
+    *("apprise", "botocore", "fast_mail_parser", "granian", "http_ece", "jwt", "moto"),
+    *("sendgrid", "standardwebhooks", "svix", "twilio", "vonage"),
+)
 #: Where each dependency is used: databases and migrations, sending, frameworks; beside the modules of ``tests/unit``.
 LOWEST = (
     "tests/conformance",
@@ -78,11 +83,21 @@ def conformance(session: nox.Session) -> None:
 
 
 @nox.session
+def interop(session: nox.Session) -> None:
+    """Run the tests against software that nobody here wrote: vendors' packages, simulators, servers and parsers."""
+    session.install(*PACKAGE, *group("test"))
+    session.run("python", "-c", f"import {', '.join(STRANGERS)}")  # what is missing would be skipped
+    folders = ("tests/unit/channels", "tests/unit/signing")
+    session.run("python", "-m", "pytest", *folders, "-m", "interop", *session.posargs)
+
+
+@nox.session
 def soak(session: nox.Session) -> None:
     """Run the long form of the reliability scenarios (some 20 minutes); the figures are in reports/reliability.json."""
     session.install(*PACKAGE, *group("test"))
     session.run("python", "-m", "pytest", "tests/scenarios/reliability", "-m", "soak or not soak", *session.posargs)
     session.run("python", "-m", "pytest", "-n", "0", "tests/scenarios/test_fairness_tenants.py", "-m", "soak")
+    session.run("python", "-m", "pytest", "tests/scenarios/test_provider_outages.py", "-m", "soak")
 
 
 @nox.session

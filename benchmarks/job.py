@@ -60,6 +60,9 @@ class Job:
         pending: Events that wait in the outbox; for :func:`deliver_some`.
         hosts: How many hosts the endpoints share; by default each has its own.
         interpreted: Run our code from its source, where the installed one is compiled.
+        takes: Seconds that the receiver takes to answer.
+        broker: The URL of what carries tickets.
+        apart: The first worker plans, and hands over if there is a broker; the others send.
         measures: Use the receiver that can do more and costs more, so that two jobs can be compared.
     """
 
@@ -83,6 +86,9 @@ class Job:
     pending: int = 0
     hosts: int | None = None
     interpreted: bool = False
+    takes: float = 0
+    broker: str = ""
+    apart: bool = False
     measures: bool = False
 
     @property
@@ -120,10 +126,13 @@ class Stage:
     receiver: Receiver
     authority: Path | None
 
-    def worker(self, stack: ExitStack) -> subprocess.Popen[str]:
-        """Start a worker."""
+    def worker(self, stack: ExitStack, at: int = 0) -> subprocess.Popen[str]:
+        """Start a worker, the first one or another."""
         job = self.job
-        options = ["--transport", job.transport, "--options", json.dumps(dict(job.options))]
+        settings = dict(job.options)
+        if job.apart:
+            settings["roles"] = ["send", "clean"] if at else ["plan", "clean", *(["relay"] if job.broker else [])]
+        options = ["--transport", job.transport, "--options", json.dumps(settings), "--broker", job.broker]
         if self.authority is not None:
             options += ["--authority", str(self.authority)]
         return started(stack, "worker", self.database.url, *options, interpreted=job.interpreted)
@@ -155,6 +164,7 @@ def stage(job: Job) -> Iterator[Stage]:
                 everywhere=job.endpoints > 1,
                 certificate=certificates.server if certificates else None,
                 fail_every=job.fail_every,
+                takes=job.takes,
             )
         )
         asyncio.run(_create_tables(lent.url))
@@ -215,7 +225,7 @@ def _run(job: Job, on: Stage, stack: ExitStack) -> dict[str, Any]:
     began, since, seen = time.monotonic(), micros(datetime.now(UTC)), receiver.count()
     producers = [on.producer(stack) for _ in range(job.producers)] if job.drain else []
     published = [answer(producer) for producer in producers]
-    workers = [on.worker(stack) for _ in range(job.workers)]
+    workers = [on.worker(stack, at) for at in range(job.workers)]
     for worker in workers:
         ready(worker)
     if not job.drain:

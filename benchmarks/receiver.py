@@ -57,6 +57,7 @@ class Receiver:
         everywhere: Listen on all of 127.0.0.0/8, for many endpoints with a host each.
         certificate: A file with a certificate and its key: TLS only.
         fail_every: Use our own, and answer 503 to the first attempt of every n-th event.
+        takes: Use our own, and answer after so many seconds.
     """
 
     def __init__(
@@ -67,15 +68,17 @@ class Receiver:
         everywhere: bool = False,
         certificate: Path | None = None,
         fail_every: int = 0,
+        takes: float = 0,
     ) -> None:
         self.port = port
-        ours = measure or fail_every
+        ours = measure or fail_every or takes
         self.nginx = None if ours else shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
         self._control = free_port()
         # no name stands for all of loopback: listen on all addresses
         self._host = "0.0.0.0" if everywhere else "127.0.0.1"
         self._certificate = certificate
         self._fail_every = fail_every
+        self._takes = takes
         self._asked = 0
 
     def __enter__(self) -> Self:
@@ -108,7 +111,7 @@ class Receiver:
         return [self.nginx, "-p", self._dir, "-c", str(config), *as_root]
 
     def _own(self) -> list[str]:
-        options = ["--host", self._host, "--fail-every", str(self._fail_every)]
+        options = ["--host", self._host, "--fail-every", str(self._fail_every), "--takes", str(self._takes)]
         if self._certificate:
             options += ["--certificate", str(self._certificate)]
         return [sys.executable, "-m", "benchmarks.receiver", str(self.port), str(self._control), *options]
@@ -216,6 +219,15 @@ class _FailsAtFirst(_Answers):
             super().on_message_complete()
 
 
+class _TakesTime(_Answers):
+    """Answers after a while."""
+
+    takes: ClassVar[float] = 0
+
+    def on_message_complete(self) -> None:
+        asyncio.get_running_loop().call_later(self.takes, super().on_message_complete)
+
+
 class _Control(asyncio.Protocol):
     """Returns what was counted."""
 
@@ -238,7 +250,8 @@ async def _main(args: argparse.Namespace) -> None:
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         tls.load_cert_chain(args.certificate)
     _FailsAtFirst.every = args.fail_every
-    kind = _FailsAtFirst if args.fail_every else _Answers
+    _TakesTime.takes = args.takes
+    kind = _FailsAtFirst if args.fail_every else _TakesTime if args.takes else _Answers
     server = await loop.create_server(kind, args.host, args.port, backlog=8192, ssl=tls)
     control = await loop.create_server(_Control, "127.0.0.1", args.control)
     stop = asyncio.Event()
@@ -264,6 +277,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--certificate")
     parser.add_argument("--fail-every", type=int, default=0)
+    parser.add_argument("--takes", type=float, default=0)
     return parser.parse_args()
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from notifykit import DispatchSettings, EgressRules, Event, Notifykit
 from notifykit.channels.webhook import WebhookChannel
 from notifykit.cli.serving import collect_seldom, open_many_files
+from notifykit.models.delivery import Priority
 from notifykit.publisher import PublishOptions
 
 from .payloads import order, real
@@ -32,11 +33,15 @@ def cpu() -> float:
     return used.ru_utime + used.ru_stime
 
 
-async def work(url: str, transport: str, options: dict[str, Any], authority: str | None) -> None:
+async def work(url: str, transport: str, options: dict[str, Any], authority: str | None, broker: str = "") -> None:
     """Dispatch until SIGTERM; then print what it cost."""
     open_many_files()  # as `notifykit run` does
     rules = EgressRules(**EGRESS, transport=transport)  # type: ignore[arg-type]
-    async with Notifykit(url, egress=rules) as kit:
+    if "concurrency" in options:
+        options["concurrency"] = dict.fromkeys(Priority, options["concurrency"])
+    if "roles" in options:
+        options["roles"] = frozenset(options["roles"])
+    async with Notifykit(url, egress=rules, broker=broker or None) as kit:
         tls = ssl.create_default_context(cafile=authority) if authority else None
         channels = [WebhookChannel(guard=rules.guard(), transport=rules.transport, tls=tls)] if tls else None
         dispatcher = kit.dispatcher(channels, settings=DispatchSettings(**options))
@@ -109,6 +114,7 @@ def main() -> None:
     parser.add_argument("--transport", default="wire")
     parser.add_argument("--options", type=json.loads, default={})
     parser.add_argument("--authority", help="a file with the certificates to trust")
+    parser.add_argument("--broker", default="", help="what carries tickets to workers")
     parser.add_argument("--events", type=int, default=10_000)
     parser.add_argument("--size", type=int, default=1000)
     parser.add_argument("--real", action="store_true")
@@ -120,7 +126,7 @@ def main() -> None:
     parser.add_argument("--channels", nargs="*", default=[], help="by which they are told")
     args = parser.parse_args()
     if args.role == "worker":
-        run(work(args.url, args.transport, args.options, args.authority))
+        run(work(args.url, args.transport, args.options, args.authority, args.broker))
     else:
         run(produce(args))
 

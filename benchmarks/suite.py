@@ -13,7 +13,7 @@ import attrs
 
 from notifykit.vault import KeyRing
 
-from . import axes, bloat, fanout, growth, idle, mainjob, producing, signatures
+from . import axes, bloat, brokers, fanout, growth, idle, mainjob, producing, signatures
 from .machine import facts
 from .plan import Plan, Say, say
 from .plots import acquire
@@ -28,6 +28,8 @@ AXES: Mapping[str, Callable[[Plan, Say], Part]] = {
     "payload": axes.payload,
     "endpoints": axes.endpoints,
     "workers": axes.workers,
+    "slow": brokers.slow,
+    "brokers": brokers.part,
     "tls": axes.tls,
     "failing": axes.failing,
     "history": axes.history,

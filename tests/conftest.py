@@ -245,6 +245,13 @@ def kafka_url() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def apache_kafka_url() -> Iterator[str]:
+    """The URL of an Apache Kafka that all tests share."""
+    with _skipped_without("apache-kafka"), running("apache-kafka") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
 def nats_url() -> Iterator[str]:
     """The URL of a NATS server with JetStream that all tests share."""
     with _skipped_without("nats"), running("nats") as url:

@@ -1,7 +1,7 @@
 """What the everyday run leaves to CI.
 
-That is all but one of several databases or event loops of a test, two thirds of the long tests, and most random
-examples.
+That is all but one of several databases, brokers or event loops of a test, two thirds of the long tests, and most
+random examples.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from zlib import crc32
 VARIABLE = "NOTIFYKIT_TEST_DAY"
 #: A long test runs on one of so many days.
 TURNS = 3
-_KINDS = frozenset({"asyncio", "mysql", "postgres", "redis", "sqlite", "uvloop"})
+_KINDS = frozenset({"asyncio", "kafka", "mysql", "nats", "postgres", "rabbitmq", "redis", "sqlite", "sqs", "uvloop"})
 
 
 def is_everyday() -> bool:
@@ -66,7 +66,7 @@ def out_of_turn(ids: Iterable[str], day: str) -> set[str]:
 
 def _without_kind(node_id: str) -> str:
     """Return what a test has in common with the same test on another database or loop."""
-    name, _, arguments = node_id.partition("[")
+    name, _, arguments = re.sub(r"@[\w-]+$", "", node_id).partition("[")  # xdist appends a test's group
     if "/conformance/" in name:
         name = re.sub("mysql|postgres|redis|sqlite", "*", name, flags=re.IGNORECASE)
     return name + "-".join("*" if word in _KINDS else word for word in arguments.rstrip("]").split("-"))

@@ -1,8 +1,8 @@
 """Where the tests find their servers: a URL in the environment, else a private one.
 
-``NOTIFYKIT_REQUIRE`` names what must not be missing (``postgres``, ``mysql``, ``redis``, ``kafka``, ``nats``,
-``rabbitmq``, ``aws``, ``pgbouncer``, ``data``, or ``all`` for every server), so that a missing server fails the run
-in CI.
+``NOTIFYKIT_REQUIRE`` names what must not be missing (``postgres``, ``mysql``, ``redis``, ``kafka``, ``apache-kafka``,
+``nats``, ``rabbitmq``, ``aws``, ``pgbouncer``, ``promtool``, ``data``, or ``all`` for every server and tool), so that a
+missing one fails the run in CI.
 
 From a shell, one server for several test processes::
 
@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from notifykit.testing.broker_servers import AwsServer, KafkaServer, NatsServer, RabbitServer
 from notifykit.testing.mysql_servers import MariadbServer
 from notifykit.testing.servers import PostgresServer, Server, ServerUnavailableError, ValkeyServer
+from tests.apache_kafka import ApacheKafkaServer
 
 REQUIRED = frozenset(os.environ.get("NOTIFYKIT_REQUIRE", "").replace(",", " ").split())
 
@@ -46,17 +47,20 @@ SERVICES = {
     "mysql": Service("NOTIFYKIT_TEST_MYSQL_URL", MariadbServer),
     "redis": Service("NOTIFYKIT_TEST_REDIS_URL", ValkeyServer),
     "kafka": Service("NOTIFYKIT_TEST_KAFKA_URL", KafkaServer),
+    "apache-kafka": Service("NOTIFYKIT_TEST_APACHE_KAFKA_URL", ApacheKafkaServer),
     "nats": Service("NOTIFYKIT_TEST_NATS_URL", NatsServer),
     "rabbitmq": Service("NOTIFYKIT_TEST_RABBITMQ_URL", RabbitServer),
     "aws": Service("NOTIFYKIT_TEST_AWS_URL", AwsServer),
 }
 #: What stands in front of a server: tests start it themselves.
 IN_FRONT = frozenset({"pgbouncer"})
+#: What tests call.
+TOOLS = frozenset({"promtool"})
 
 
 def is_required(name: str) -> bool:
     """Return whether a run without ``name`` must fail; ``all`` stands for every server."""
-    return name in REQUIRED or ("all" in REQUIRED and name in {*SERVICES, *IN_FRONT})
+    return name in REQUIRED or ("all" in REQUIRED and name in {*SERVICES, *IN_FRONT, *TOOLS})
 
 
 @contextmanager

@@ -201,7 +201,7 @@ def _require_sound(declared: EventType) -> None:
         wrong.append(f"versions end at {MAX_VERSION}")
     if strays := sorted(set(declared.upcasts) - set(range(1, min(declared.version, MAX_VERSION)))):
         wrong.append(f"upcasts from {strays} lead nowhere; the version is {declared.version}")
-    wrong += steps_problems(declared.steps, declared.expires_after)
+    wrong += steps_problems(declared.steps, declared.expires_after, collects=declared.digest is not None)
     if wrong:
         raise ConfigurationError(f"event type {declared.name[: MAX_TYPE + 1]!r}: " + "; ".join(wrong))
 

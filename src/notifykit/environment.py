@@ -27,11 +27,14 @@ PUBLIC_URL: Final = "NOTIFYKIT_PUBLIC_URL"
 KEYS: Final = "NOTIFYKIT_KEYS"
 ENVIRONMENT: Final = "NOTIFYKIT_ENV"
 ENCRYPT_PAYLOADS: Final = "NOTIFYKIT_ENCRYPT_PAYLOADS"
-#: What `notifykit serve` accepts: sites (CORS), and the tokens of an identity provider.
+#: What `notifykit serve` accepts: sites (CORS), how many requests, and the tokens of an identity provider.
 ORIGINS: Final = "NOTIFYKIT_ORIGINS"
+LIMITS: Final = "NOTIFYKIT_LIMITS"
 JWT_ISSUER: Final = "NOTIFYKIT_JWT_ISSUER"
 JWT_AUDIENCE: Final = "NOTIFYKIT_JWT_AUDIENCE"
 JWKS_URL: Final = "NOTIFYKIT_JWKS_URL"
+#: Where `notifykit run` and `notifykit serve` serve metrics.
+METRICS: Final = "NOTIFYKIT_METRICS"
 FAILPOINTS: Final = "NOTIFYKIT_FAILPOINTS"
 
 #: Every variable that the library reads.
@@ -50,9 +53,11 @@ VARIABLES: Final = (
     ENVIRONMENT,
     ENCRYPT_PAYLOADS,
     ORIGINS,
+    LIMITS,
     JWT_ISSUER,
     JWT_AUDIENCE,
     JWKS_URL,
+    METRICS,
     FAILPOINTS,
 )
 

@@ -163,6 +163,8 @@ class Ingest:
             if message.id in self._dead:
                 continue
             try:
+                if message.problem is not None:
+                    raise InvalidInputError([message.problem])
                 event = self._map(message)
             except Exception as error:  # noqa: BLE001 - whatever a function of the host raises, the others go on
                 await self._bury(message, error)

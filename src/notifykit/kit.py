@@ -116,6 +116,8 @@ class Notifykit:
         store: A store of your own instead of ``url``.
         clock: A clock of your own, for tests.
         subscribers: Callables that get every telemetry event of this kit's dispatchers.
+        trace: Returns the W3C ``traceparent`` of an event that is published without one, when it is given the event's
+            type; ``notifykit.contrib.opentelemetry`` has one.
         keys: What the store encrypts secrets with; by default ``NOTIFYKIT_KEYS``, or a key made for development.
         environment: ``production`` refuses to work without keys; by default ``NOTIFYKIT_ENV``.
         encrypt_payloads: Encrypt what events say, too; by default ``NOTIFYKIT_ENCRYPT_PAYLOADS``.
@@ -141,6 +143,7 @@ class Notifykit:
         store: Store | None = None,
         clock: Clock | None = None,
         subscribers: Sequence[Subscriber] = (),
+        trace: Callable[[str], str | None] | None = None,
         keys: KeyRing | None = None,
         environment: str | None = None,
         encrypt_payloads: bool | None = None,
@@ -168,7 +171,8 @@ class Notifykit:
         self._owns_store = store is None
         self._is_private: bool = getattr(self.store, "private", False)
         self._subscribers = tuple(subscribers)
-        self._publisher = Publisher(self.store, self.catalog, self._clock, limits)
+        self._trace = trace
+        self._publisher = Publisher(self.store, self.catalog, self._clock, limits, trace)
         self._tokens = UnsubscribeTokens(_ring_of(self.store, keys, environment))
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opening: asyncio.Lock | None = None
@@ -271,7 +275,9 @@ class Notifykit:
 
         if not self._owns_store:
             raise ConfigurationError("this kit has a store of its own; migrate through a kit with the database's URL")
-        return await migrate(self.url)
+        for url in getattr(self.store, "urls", [self.url]):
+            version = await migrate(url)
+        return version
 
     # -- event types -----------------------------------------------------------------------------
 
@@ -406,8 +412,8 @@ class Notifykit:
         are remembered.  It is acknowledged when the event is durable.
 
         Args:
-            url: ``redis+stream://host`` or ``kafka://host``.
-            topic: The stream or topic to read.
+            url: ``kafka://host``, ``redis+stream://host``, ``amqp://host``, ``nats://host`` or ``sqs://``.
+            topic: The topic, stream, queue or subject to read.
             type: Of the events; with places like ``order.{status}`` (see :class:`~notifykit.ingest.EventMapping`), and
                 so are ``tenant``, ``event_topic`` and ``to``.
             event_topic: The topic of the events.
@@ -541,7 +547,15 @@ class Notifykit:
             raise ConfigurationError(f"{type(self.store).__name__} keeps no inboxes (notifykit.ports.Inbox)")
         if self._inbox_watch is None:
             self._inbox_watch = InboxWatch(store)
-        return RecipientInbox(store, self._clock, self._inbox_watch.next, tenant=tenant, recipient=recipient_id)
+        return RecipientInbox(
+            store,
+            self.store,
+            self._clock,
+            self._inbox_watch.next,
+            self.catalog.get,
+            tenant=tenant,
+            recipient=recipient_id,
+        )
 
     @overload
     async def subscribe(
@@ -646,17 +660,28 @@ class Notifykit:
             channels: By default those of this kit, each made anew: a dispatcher closes its channels when it ends.
         """
         from .dispatch.runtime.dispatcher import Dispatcher
+        from .dispatch.runtime.shards import ShardsDispatcher
 
-        return Dispatcher(
-            self.store,
-            self._make_channels() if channels is None else channels,
-            settings,
-            clock=self._clock,
-            subscribers=self._subscribers,
-            opened=self._open_for,
-            declared=self.catalog.get,
-            broker=broker_from_url(self._broker) if isinstance(self._broker, str) else self._broker,
-        )
+        def over(store: Store) -> Dispatcher:
+            return Dispatcher(
+                store,
+                self._make_channels() if channels is None else channels,
+                settings,
+                clock=self._clock,
+                subscribers=self._subscribers,
+                opened=self._open_for,
+                declared=self.catalog.get,
+                broker=self.new_broker(),
+            )
+
+        views = getattr(self.store, "views", None)
+        if views is None or self._broker:  # a broker's tickets are of all shards
+            return over(self.store)
+        return ShardsDispatcher([over(view) for view in views()])
+
+    def new_broker(self) -> Broker | None:
+        """Return a broker for one dispatcher, which is not connected; or ``None`` if workers use none."""
+        return broker_from_url(self._broker) if isinstance(self._broker, str) else self._broker
 
     @contextlib.asynccontextmanager
     async def _open_for(self, dispatcher: Dispatcher) -> AsyncIterator[None]:
@@ -868,11 +893,12 @@ class Notifykit:
             store=None if again else self.store,
             clock=self._clock,
             subscribers=self._subscribers,
+            trace=self._trace,
             **(options if again else {}),
         )
         twin.catalog = self.catalog
         twin._tokens = self._tokens
-        twin._publisher = Publisher(twin.store, self.catalog, self._clock, self._limits)
+        twin._publisher = Publisher(twin.store, self.catalog, self._clock, self._limits, self._trace)
         return twin
 
 

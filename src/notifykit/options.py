@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
@@ -256,6 +256,7 @@ PARTS: Mapping[str, checks.Check] = {
     "store": optional(checks.having("open", "append", "claim", what="Store")),
     "clock": optional(checks.having("now", what="Clock")),
     "subscribers": checks.iterable,
+    "trace": optional(checks.function),
     "keys": optional(_keys),
     "environment": optional(checks.text(most=64, empty=True)),
     "encrypt_payloads": optional(checks.flag),
@@ -279,6 +280,7 @@ class KitOptions(StoreOptions, total=False):
     store: Store | None
     clock: Clock | None
     subscribers: Sequence[Subscriber]
+    trace: Callable[[str], str | None] | None
     keys: KeyRing | None
     environment: str | None
     encrypt_payloads: bool | None

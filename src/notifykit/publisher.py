@@ -64,14 +64,21 @@ class PublishOptions(TypedDict, total=False):
 class Publisher:
     """Checks events and hands them to the outbox."""
 
-    def __init__(self, outbox: Queue, catalog: EventCatalog, clock: Clock, limits: Limits) -> None:
+    def __init__(
+        self,
+        outbox: Queue,
+        catalog: EventCatalog,
+        clock: Clock,
+        limits: Limits,
+        trace: Callable[[str], str | None] | None = None,
+    ) -> None:
         self._outbox = outbox
         self._catalog = catalog
         self._clock = clock
         self._limits = limits
-        # One transaction at a time for events of a FIFO group: they must not overtake each other.
-        self._in_group = _Group(self._append, 1)
-        self._others = _Group(self._append, _AT_ONCE)
+        self._trace = trace
+        self._partition: Callable[[str], str] = getattr(outbox, "partition", lambda _: "")
+        self._groups: dict[tuple[str, bool], _Group] = {}
 
     def prepare(self, event: object, options: PublishOptions) -> StoredEvent:
         """Check ``event`` and return it as it will be stored.
@@ -86,6 +93,8 @@ class Publisher:
         elif options:
             plain = _with(plain, options)
             tenant = plain.tenant
+        if self._trace is not None and plain.trace is None:
+            plain = attrs.evolve(plain, trace=self._trace(plain.type))
         return admit(
             plain,
             event_type,
@@ -105,7 +114,11 @@ class Publisher:
         return await self._store(stored._replace(topic=only_to(endpoint.id)))
 
     def _store(self, stored: StoredEvent) -> asyncio.Future[Receipt]:
-        group = self._others if stored.ordering_key is None else self._in_group
+        key = (self._partition(stored.tenant), stored.ordering_key is not None)
+        group = self._groups.get(key)
+        if group is None:
+            # One transaction at a time for events of a FIFO group: they must not overtake each other.
+            group = self._groups[key] = _Group(self._append, 1 if key[1] else _AT_ONCE)
         return group.add(stored)
 
     async def _append(self, events: list[StoredEvent]) -> list[Appended]:
@@ -128,7 +141,7 @@ class Publisher:
             raise InvalidEventError(problems)
         answers: list[Appended] = []
         while len(answers) < len(stored):
-            beside = self._in_group.used_within(_BESIDE) or self._others.used_within(_BESIDE)
+            beside = any(group.used_within(_BESIDE) for group in self._groups.values())
             group = GROUP_BESIDE if beside else GROUP
             answers += await self._outbox.append(stored[len(answers) : len(answers) + group])
         return list(map(_receipt, stored, answers))
@@ -164,8 +177,8 @@ class Publisher:
 
     async def aclose(self) -> None:
         """Wait for the last shared transactions."""
-        await self._in_group.aclose()
-        await self._others.aclose()
+        for group in self._groups.values():
+            await group.aclose()
 
 
 class _Group:

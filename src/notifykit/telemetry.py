@@ -13,7 +13,7 @@ import codecs
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import ClassVar
 
 import attrs
@@ -36,6 +36,8 @@ class DeliveryAttempted:
         took: From the start of the attempt to its outcome.
         waited: From publishing to the start of the attempt.
         account: The provider's account that carried the message, without secrets.
+        trace: The ``traceparent`` of the event.
+        finished_at: When the outcome was known; not in the log, whose records have a time.
     """
 
     name: ClassVar[str] = "delivery.attempted"
@@ -57,6 +59,8 @@ class DeliveryAttempted:
     took: timedelta
     waited: timedelta
     account: str | None = None
+    trace: str | None = None
+    finished_at: datetime | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -305,6 +309,24 @@ class LoopFailed:
 
 
 @attrs.frozen(kw_only=True)
+class WorkerAlive:
+    """The loops of a worker turn and its store answers: every five seconds, every fifteen while there is no work.
+
+    Attributes:
+        worker: Its host, process and a random part.
+        in_flight: Attempts in progress.
+        at: Now, by the worker's clock; not in the log, whose records have a time.
+    """
+
+    name: ClassVar[str] = "worker.alive"
+    level: ClassVar[int] = logging.DEBUG
+
+    worker: str
+    in_flight: int
+    at: datetime
+
+
+@attrs.frozen(kw_only=True)
 class WorkerOutdated:
     """The tables are of a newer version than this process knows: it finishes what is under way and stops.
 
@@ -374,6 +396,28 @@ class ActionAudited:
     request_id: str
 
 
+@attrs.frozen(kw_only=True)
+class AccessRefused:
+    """A request over the REST API had no valid credentials, or asked for more than they allow.
+
+    Attributes:
+        action: The operation, such as ``update_endpoint``.
+        client: The address that it came from.
+        subject: Who it was, if the credentials were valid: as in ``action.audited``.
+        status: The HTTP status that it was answered with: 401, 403, or 429 after too many wrong credentials.
+        request_id: What the response calls the request.
+    """
+
+    name: ClassVar[str] = "access.refused"
+    level: ClassVar[int] = logging.WARNING
+
+    action: str
+    client: str
+    subject: str | None
+    status: int
+    request_id: str
+
+
 TelemetryEvent = (
     DeliveryAttempted
     | DeliveryNotSent
@@ -390,10 +434,12 @@ TelemetryEvent = (
     | CircuitClosed
     | SendingPaused
     | LoopFailed
+    | WorkerAlive
     | WorkerOutdated
     | ChannelFailed
     | RenderingFailed
     | ActionAudited
+    | AccessRefused
 )
 
 Subscriber = Callable[[TelemetryEvent], None]
@@ -434,7 +480,7 @@ def line(event: TelemetryEvent) -> str:
     fields = []
     for field in attrs.fields(type(event)):
         value = getattr(event, field.name)
-        if value is None:
+        if value is None or isinstance(value, datetime):
             continue
         if isinstance(value, timedelta):
             fields.append(f"{field.name}_ms={value / timedelta(milliseconds=1):.0f}")

@@ -1,4 +1,4 @@
-"""The broker on Kafka keeps the contract, on a server that speaks its protocol."""
+"""The broker on Kafka keeps the contract, on a server that speaks its protocol and on Apache Kafka itself."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from notifykit.testing import BrokerFeatures, BrokerSuite
 pytest.importorskip("aiokafka", reason="needs aiokafka")
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 
 from notifykit.brokers.kafka import KafkaBroker
 from notifykit.brokers.url import lane_name
+from notifykit.testing.suites.broker import LANE, URGENT
 
 
 @pytest.mark.thorough
@@ -44,3 +46,25 @@ class TestKafkaBroker(BrokerSuite):
             await producer.stop()
 
         return put
+
+
+@pytest.mark.thorough
+@pytest.mark.xdist_group("apache-kafka")
+class TestApacheKafkaBroker(TestKafkaBroker):
+    """Topics with a consumer group."""
+
+    features = BrokerFeatures(redelivers=True, remote=True, foreign=True, wipes=True)
+
+    @pytest.fixture
+    def kafka_url(self, apache_kafka_url):
+        return apache_kafka_url
+
+    @pytest.fixture
+    def wipe(self, kafka_url, prefix):
+        async def wipe():
+            admin = AIOKafkaAdminClient(bootstrap_servers=kafka_url.removeprefix("kafka://"))
+            await admin.start()
+            await admin.delete_topics([lane_name(prefix, lane) for lane in (LANE, URGENT)])
+            await admin.close()
+
+        return wipe

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from uuid import uuid4
 
 import httpx
@@ -10,7 +11,7 @@ import pytest
 from notifykit.brokers.sqs import SqsBroker
 from notifykit.brokers.url import lane_name
 from notifykit.testing import BrokerFeatures, BrokerSuite
-from notifykit.testing.suites.broker import LANE, URGENT
+from notifykit.testing.suites.broker import LANE, URGENT, arrived, make_tickets, tickets_of
 
 
 @pytest.mark.thorough
@@ -47,6 +48,19 @@ class TestSqsBroker(BrokerSuite):
             await _call(aws_url, "SendMessage", prefix, lane, MessageBody=message.decode("latin-1") or " ")
 
         return put
+
+    async def test_a_ticket_in_an_envelope_of_sns_is_received(self, brokers, aws_url, prefix):
+        """A queue may be subscribed to a topic that tickets are published to."""
+        broker = brokers()
+        first, second = make_tickets(2)
+        await broker.put([first])
+        envelope = {"Type": "Notification", "MessageId": "1", "TopicArn": "arn:aws:sns:eu-west-1:1:t"}
+        message = json.dumps({**envelope, "Message": second.to_bytes().decode()})
+        await _call(aws_url, "SendMessage", prefix, LANE, MessageBody=message)
+
+        received = await arrived(broker, 2)
+
+        assert {first, second} == tickets_of(received)
 
 
 async def _call(url, action, prefix, lane, **arguments):

@@ -35,10 +35,12 @@ DOCUMENTED = (
 
 
 def modules() -> dict[str, ModuleType]:
-    """Return the modules of the package that need no extra."""
+    """Return the modules of the package that need no extra, without the types of the API, which have the same names."""
     found = {}
     for each in walk_packages(notifykit.__path__, "notifykit."):
-        if not re.search(r"\.(cli|contrib|migrations|__main__|suites|plugin)\b|\.templates\.", each.name):
+        if not re.search(
+            r"\.(cli|contrib|migrations|__main__|suites|plugin)\b|\.templates\.|\.client\.shapes$", each.name
+        ):
             found[each.name] = import_module(each.name)
     return found
 

@@ -40,6 +40,7 @@ from notifykit.models.receipt import ReceiptRecord
 from notifykit.models.recipient import Recipient, TenantPreferences
 from notifykit.models.subscription import MatchQuery, Subscription
 from notifykit.ports import DeliveryFilter, Digests, Inbox, Move, Outstanding, Record, Settlement
+from notifykit.stores.sharded import ShardedStore
 from notifykit.stores.sql import migrate
 from notifykit.stores.sql.schema import metadata, outbox, subscription_index
 from notifykit.stores.sql.upgrade import migrate as upgrade
@@ -60,7 +61,7 @@ from tests.databases import new_database
 ACME = "acme"
 LEASE = timedelta(minutes=1)
 #: The schema that the newest migration starts from.
-BEFORE_HEAD = "0015"
+BEFORE_HEAD = "0016"
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -673,6 +674,25 @@ async def test_what_is_handed_over_is_due_in_schema_0015(fresh_url):
         claims = await kit.store.claim(lane, 9, now=at(2), lease=LEASE, worker="w")
     assert [new.id] == [ticket.delivery_id for ticket in handed] == [claim.delivery_id for claim in claims]
     assert at(1) == found.due_at
+
+
+async def test_one_database_becomes_a_shard_in_schema_0017(fresh_url, tmp_path):
+    """A database of schema 0016 with data in it gets the tables, is one of two shards then, and can go back."""
+    await upgrade(fresh_url)
+    await _downgrade(fresh_url, "0016")
+    _run_sql(fresh_url, "INSERT INTO notifykit_tenants VALUES ('acme', 7)")
+    await upgrade(fresh_url)
+    async with Notifykit(fresh_url, create=False) as kit:
+        await kit.store.append([make_event(at=at(1))])
+
+    second = f"sqlite:///{tmp_path / 'second.db'}"
+    async with Notifykit(store=ShardedStore({"first": fresh_url, "second": second})) as kit:
+        homes = {kit.store.partition(f"tenant-{number}") for number in range(20)}
+        await kit.store.move_tenant(ACME, "second")
+        (taken,) = await kit.store.take(9, now=at(2), lease=LEASE)
+    down = await _downgrade(fresh_url, "0016")
+
+    assert ({"first"}, 8, "0016") == (homes, taken.tenant_version, down)
 
 
 async def _records(kit: Notifykit) -> tuple[Endpoint, Subscription, OpenCircuit]:

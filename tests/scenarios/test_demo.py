@@ -84,6 +84,10 @@ def test_the_numbers_add_up(tmp_path: Path) -> None:
     assert [(4, 4), (0, 0), (2, 2), (0, 4), (0, 4), (1, 0)] == [
         (len(each["mails"]), each["inbox"]) for each in report["people"]
     ]
+    assert [("delivered", "delivered"), ("delivered", "bounced"), ("dead", None), ("delivered", "delivered")] == [
+        (each["state"], each["receipt"]) for each in report["texts"][:4]
+    ]
+    assert [1, 1, 1, 1, 0] == [each["requests"] for each in report["texts"]]
     assert 0 < rows["healthy"]["p50_ms"] <= rows["healthy"]["p99_ms"]
     assert [tmp_path / "demo.db"] == [path for path in tmp_path.iterdir() if path.suffix == ".db"]
 

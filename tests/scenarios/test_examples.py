@@ -203,6 +203,32 @@ def test_the_flask_shop_announces_what_it_committed_and_nothing_else(example):
     }
 
 
+@pytest.mark.thorough
+def test_the_django_program_tells_its_customers(example):
+    """The web process publishes in its transaction, ``manage.py notifykit run`` tells the customer, and nobody else."""
+    port = free_port()
+    folder = example("django_people")
+    env = environment(NOTIFYKIT_EMAIL="catch://")
+    subprocess.run([sys.executable, "manage.py", "notifykit", "migrate"], cwd=folder, env=env, check=True, timeout=60)
+    serve = ("manage.py", "runserver", "--noreload", str(port))
+    with (
+        running(*serve, folder=folder, env=env, port=port),
+        running("manage.py", "notifykit", "run", folder=folder, env=env),
+        httpx.Client(base_url=f"http://127.0.0.1:{port}") as shop,
+    ):
+        shop.put("/customers/ada", json={"email": "ada@example.org"}).raise_for_status()
+        refused = shop.put("/customers/bob", json={"email": "nowhere"})
+        declined = shop.post("/orders", json={"order_id": "A-1", "card": "declined", "customer": "ada"})
+        placed = shop.post("/orders", json={"order_id": "A-2", "card": "valid", "customer": "ada"})
+        inbox = until(lambda: shop.get("/customers/ada/inbox").json(), "the item in the inbox")
+        orders = shop.get("/orders").json()
+        read = shop.post("/customers/ada/inbox").json()
+
+    assert (422, 402, 201) == (refused.status_code, declined.status_code, placed.status_code)
+    assert ["A-2"] == orders
+    assert ([{"title": "Order placed", "text": "Order id: A-2"}], {"read": 1}) == (inbox, read)
+
+
 def test_the_receiver_refuses_forgeries_and_handles_each_message_once(example):
     """Also when the repeat comes after a restart."""
     secret = generate_secret()
@@ -224,7 +250,7 @@ def test_the_receiver_refuses_forgeries_and_handles_each_message_once(example):
     assert [] == handled_again
 
 
-@pytest.mark.parametrize("name", ["fastapi_app", "flask_shop"])
+@pytest.mark.parametrize("name", ["django_people", "fastapi_app", "flask_shop"])
 def test_the_examples_own_tests_pass(example, name):
     """They show how a program is tested with the fixture ``outbox``."""
     plugin = ("-p", "no:notifykit", "-p", "notifykit.testing.plugin", "-p", "no:cacheprovider")

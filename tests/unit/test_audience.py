@@ -81,7 +81,7 @@ def test_a_wrong_audience_is_refused(given: dict[str, Any], problem: str) -> Non
         ([Step("sms", fallback=True)], "steps[0]: is a fallback, and there is no step before it"),
         ([Step("email", after=HOUR, unless="read")], "steps[0]: has unless=, and there is no other step in_app"),
         ([Step("in_app", after=HOUR, unless="read")], "steps[0]: has unless=, and there is no other step in_app"),
-        ([Step("in_app"), Step("email", unless="read")], "steps[1]: has unless=, and without after= there is no time"),
+        ([Step("in_app"), Step("email", unless="read")], "steps[1]: has unless=, and without after= or a digest"),
         ([Step("in_app"), Step("email", after=2 * HOUR)], "steps[1]: can never run: events of this type expire after"),
         ([Step(f"c{number}") for number in range(21)], "steps: at most 20"),
         (["email"], "steps: must be a list of Step"),

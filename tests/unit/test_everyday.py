@@ -8,6 +8,8 @@ STORES = [
     "tests/conformance/test_sqlite_store.py::TestSqliteStore::test_a",
     "tests/conformance/test_postgres_store.py::TestPostgresStore::test_a",
 ]
+#: The second one has a group of xdist behind it.
+BROKERS = ["tests/test_x.py::test_e[sqlite-redis]", "tests/test_x.py::test_e[sqlite-nats]@nats"]
 PAIR = ["tests/test_x.py::test_b[sqlite-1]", "tests/test_x.py::test_b[postgres-1]"]
 SINGLE = ["tests/test_x.py::test_c", "tests/test_x.py::test_b[postgres-2]", "tests/test_x.py::test_d[memory]"]
 
@@ -33,3 +35,13 @@ def test_a_long_test_runs_on_one_day_of_three_on_whatever_database():
     assert len(ids) == sum(map(len, runs))
     assert all(15 < len(each) < 45 for each in runs)
     assert len(out_of_turn(PAIR, "2026-03-01")) in (0, len(PAIR))
+
+
+def test_tests_on_several_brokers_are_alike():
+    """One broker a day, whatever group its tests run in."""
+    days = [f"2026-03-{day:02}" for day in range(1, 31)]
+
+    left = [left_out(BROKERS, day) for day in days]
+
+    assert all(1 == len(each) for each in left)
+    assert {*BROKERS} == set().union(*left)

@@ -199,7 +199,7 @@ def test_a_place_that_fits_nothing_is_named(mapping, problem):
 @pytest.mark.parametrize(
     ("url", "options", "message"),
     [
-        ("pigeon://coop", {"type": "a.b"}, "no feed for 'pigeon' URLs; known: kafka, redis"),
+        ("pigeon://coop", {"type": "a.b"}, "no feed for 'pigeon' URLs; known: amqp, amqps, kafka"),
         ("coop", {"type": "a.b"}, "is not the URL of a feed"),
         ("redis+stream://queue", {}, "give either map= or type="),
         ("redis+stream://queue", {"type": "a.b", "map": print}, "give either map= or type="),
@@ -252,11 +252,18 @@ async def test_a_redis_stream_is_read(redis_url):
 
 
 @pytest.mark.thorough
-async def test_a_kafka_topic_is_read(kafka_url):
+@pytest.mark.parametrize(
+    "server",
+    [
+        pytest.param("kafka_url", id="kafka", marks=pytest.mark.xdist_group("kafka")),
+        pytest.param("apache_kafka_url", id="apache", marks=pytest.mark.xdist_group("apache-kafka")),
+    ],
+)
+async def test_a_kafka_topic_is_read(server, request):
     """With keys and headers; what was committed is not read again."""
     from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-    topic = f"test-{uuid4().hex[:12]}"
+    topic, kafka_url = f"test-{uuid4().hex[:12]}", request.getfixturevalue(server)
     servers = kafka_url.removeprefix("kafka://")
     producer = AIOKafkaProducer(bootstrap_servers=servers)
     await producer.start()

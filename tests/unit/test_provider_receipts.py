@@ -269,13 +269,32 @@ async def test_a_few_bounces_among_many_are_applied(world):
     assert [] == world.telemetry(BouncesUnusual)
 
 
+async def test_processes_count_bounces_together(world):
+    """Of thirty bounces each of three processes gets ten, and together they notice; the tenant is told once."""
+    await world.kit.subscribe("provider.*", tenant=ACME, endpoint="http://127.0.0.1:8080/hooks")
+    await world.people(30)
+    processes = [Receipts(world.kit.store, world.clock, world.told.append) for _ in range(3)]
+    receipts = []
+    for i in range(1, 31):
+        await world.sent(to=f"user:{i}")
+        receipts.append(make_receipt(f"r{i}", reference=f"mail-{i}", kind="bounced", permanent=True))
+
+    for number, receipt in enumerate(receipts):
+        await processes[number % 3].record([receipt])
+
+    states = [(await world.address(f"user:{i}"))[0] for i in range(1, 31)]
+    events = [each for each in await world.kit.events.list(tenant=ACME) if each.type == "provider.bouncing"]
+    assert ["gone"] * 19 + ["active"] * 11 == states
+    assert 1 == len(events)
+
+
 async def test_the_windows_of_bounces_are_bounded(monkeypatch):
     """A process that serves very many tenants forgets those that it has not heard of for long."""
     monkeypatch.setattr("notifykit.dispatch.receipts._MOST_WINDOWS", 5)
     receipts = Receipts(MemoryStore(), FakeClock(), lambda event: None)
     for i in range(20):
         delivery = SimpleNamespace(tenant=f"t{i}", id="dlv_1", channel="email", address=None, event_type="a.b")
-        receipts._count([ReceiptMatch(make_receipt(), delivery)], FakeClock().now())  # type: ignore[arg-type]
+        await receipts._count([ReceiptMatch(make_receipt(), delivery)], FakeClock().now())  # type: ignore[arg-type]
         await receipts._apply([])
 
     assert 5 == len(receipts._windows)

@@ -10,7 +10,7 @@ import anyio
 import attrs
 
 from ..errors import InvalidInputError, NotFoundError, StateError
-from ..models.checks import identifier, instance, optional
+from ..models.checks import identifier, instance, optional, text
 from ..models.delivery import Attempt, Delivery, DeliveryState
 from ..models.event_type import ALL_TENANTS, StoredEventType
 from ..policies.arguments import checked
@@ -105,13 +105,27 @@ class Deliveries:
             if moved < PAGE:
                 return total
 
-    @checked(wanted=_FILTER)
-    async def wake_all(self, wanted: DeliveryFilter | None = None, *, tenant: str) -> int:
+    @checked(wanted=_FILTER, reason=optional(text(most=64)))
+    async def wake_all(self, wanted: DeliveryFilter | None = None, *, tenant: str, reason: str | None = None) -> int:
         """Make every matching held delivery due now; return how many.
 
         Whether it may be sent is decided anew: a correct template or an endpoint that works again is seen at once.
+
+        Args:
+            reason: Only those that are held for it, such as ``template_failed``; by default also later steps.
         """
-        return await self._store.move(tenant, wanted or DeliveryFilter(), Move.WAKE, now=self._clock.now())
+        chosen = wanted or DeliveryFilter()
+        if reason is None:
+            return await self._store.move(tenant, chosen, Move.WAKE, now=self._clock.now())
+        held = attrs.evolve(chosen, states=chosen.states_for(Move.WAKE))
+        woken, before = 0, None
+        while True:
+            page = await self._store.find_deliveries(tenant, held, limit=PAGE, before=before)
+            its = DeliveryFilter(ids=[each.id for each in page if each.reason == reason])
+            woken += await self._store.move(tenant, its, Move.WAKE, now=self._clock.now())
+            if len(page) < PAGE:
+                return woken
+            before = page[-1].id
 
     @checked()
     async def recover(self, endpoint_id: str, *, tenant: str, since: datetime, until: datetime | None = None) -> int:

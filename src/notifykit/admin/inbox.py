@@ -7,10 +7,12 @@ from datetime import datetime
 
 from ..errors import InvalidInputError
 from ..models.checks import either, identifier, many, optional, whole
-from ..models.event import Resource
+from ..models.event import EventType, Resource
 from ..models.inbox import InboxChanges, InboxCounts, InboxFilter, InboxMark, InboxPage, InboxState
+from ..models.steps import Unless
 from ..policies.arguments import checked
-from ..ports import MAX_IDS, Clock, Inbox
+from ..ports import MAX_IDS, Clock, Inbox, Store
+from .answered import cancel_answered
 
 #: Items that one step marks or erases.
 BATCH = 500
@@ -18,25 +20,34 @@ _ids = either(identifier, many(identifier, most=MAX_IDS, what="ids"))
 _number = whole(0, 2**63 - 1)
 #: Where the items are that a mark concerns, if they are not among the active ones.
 _STATES = {InboxMark.UNARCHIVED: InboxState.ARCHIVED, InboxMark.UNSNOOZED: InboxState.SNOOZED}
+#: The marks that can make later steps of an event needless.
+_ANSWERS = {InboxMark.SEEN: Unless.SEEN, InboxMark.READ: Unless.READ}
 
 
 class RecipientInbox:
     """One person's inbox: ``kit.inbox("user:42", tenant="acme")``.
 
     Args:
+        store: Keeps the inboxes.
+        deliveries: The same store, for the later steps that a mark makes needless.
         next_changes: Returns the changes of an inbox since a cursor, as soon as there are any.
+        declared: Knows the event types of this program, for those that are not stored.
     """
 
     def __init__(
         self,
         store: Inbox,
+        deliveries: Store,
         clock: Clock,
         next_changes: Callable[[str, str, int], Awaitable[InboxChanges]],
+        declared: Callable[[str], EventType | None],
         *,
         tenant: str,
         recipient: str,
     ) -> None:
         self._store = store
+        self._deliveries = deliveries
+        self._declared = declared
         self._clock = clock
         self._next_changes = next_changes
         self._its = tenant, recipient
@@ -125,7 +136,12 @@ class RecipientInbox:
             raise InvalidInputError(["until: give the end of a snooze, and only with the mark 'snoozed'"])
         if until is not None and until <= now:
             raise InvalidInputError([f"until: must be later than now ({now.isoformat(timespec='seconds')})"])
-        return await self._store.inbox_mark(*self._its, mark, now=now, ids=ids, wanted=wanted, until=until, limit=limit)
+        changed = await self._store.inbox_mark(
+            *self._its, mark, now=now, ids=ids, wanted=wanted, until=until, limit=limit
+        )
+        if changed and (answer := _ANSWERS.get(mark)) is not None:
+            await cancel_answered(self._deliveries, self._declared, *self._its, changed, answer, now)
+        return changed
 
     @checked(cursor=_number)
     async def changes(self, cursor: int = 0, *, limit: int = 1000) -> InboxChanges:

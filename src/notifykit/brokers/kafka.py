@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from ..errors import BrokerUnavailableError, ConfigurationError, InvalidInputError, MissingExtraError
 from ..models.delivery import Lane
-from ..ports import Received, Ticket
+from ..ports import BrokerNote, Received, Ticket
 from . import without_password
 from .url import count, lane_name, seconds, split_options
 
@@ -33,6 +33,12 @@ except ImportError as error:
 
 #: Milliseconds that a request may take, and that the broker may wait for something to fetch.
 _REQUEST, _FETCH = 10_000, 2000
+#: Milliseconds after which a consumer asks which partitions there are: it is told of no topic that was made again.
+_TOPICS_AGE = 5000
+#: Seconds that tickets may take to be put or acknowledged: the client tries for ever where a topic is gone.
+_PUT, _COMMIT = 20, 5
+#: Seconds after which a worker without partitions looks whether it has any.
+_UNASSIGNED = 0.2
 #: Seconds after which topics are made again if they are gone, while nothing arrives.
 _LOOK_EVERY = 15.0
 _DEFAULTS = {
@@ -83,16 +89,25 @@ class KafkaBroker:
 
     async def put(self, tickets: Sequence[Ticket]) -> None:
         async with self._translating():
-            await self._make_topics({self._topic(ticket.lane) for ticket in tickets})
-            if self._producer is None:
-                self._producer = await started(AIOKafkaProducer(acks="all", linger_ms=5, **self._client))
-            sent = [
-                await self._producer.send(self._topic(ticket.lane), ticket.to_bytes(), key=self._key(ticket))
-                for ticket in tickets
-            ]
-            await self._producer.flush()
-            for one in sent:
-                await one
+            try:
+                async with asyncio.timeout(_PUT):
+                    await self._put(tickets)
+            except TimeoutError:  # what the producer still holds would delay all that follows
+                producer, self._producer = self._producer, None
+                await stopped(producer)
+                raise
+
+    async def _put(self, tickets: Sequence[Ticket]) -> None:
+        await self._make_topics({self._topic(ticket.lane) for ticket in tickets})
+        if self._producer is None:
+            self._producer = await started(AIOKafkaProducer(acks="all", linger_ms=5, **self._client))
+        sent = [
+            await self._producer.send(self._topic(ticket.lane), ticket.to_bytes(), key=self._key(ticket))
+            for ticket in tickets
+        ]
+        await self._producer.flush()
+        for one in sent:
+            await one
 
     def _key(self, ticket: Ticket) -> bytes:
         return (ticket.tenant if self._by_tenant else ticket.subscriber_id).encode()
@@ -122,8 +137,8 @@ class KafkaBroker:
             consumer = await self._consuming(wanted)
             partitions = [each for each in consumer.assignment() if self._subscribed[each.topic] in wanted]
             milliseconds = int(wait.total_seconds() * 1000)
-            if not partitions:  # they are being assigned
-                await asyncio.sleep(min(wait.total_seconds(), 0.05))
+            if not partitions:  # they are being assigned, or others have all of them
+                await asyncio.sleep(min(wait.total_seconds(), _UNASSIGNED))
                 return []
             found = await consumer.getmany(*partitions, timeout_ms=milliseconds, max_records=min(wanted.values()))
             received = [one for partition, messages in found.items() for one in self._tickets(partition, messages)]
@@ -147,6 +162,7 @@ class KafkaBroker:
                     session_timeout_ms=self._session,
                     heartbeat_interval_ms=self._session // 3,
                     fetch_max_wait_ms=_FETCH,
+                    metadata_max_age_ms=_TOPICS_AGE,
                     **self._client,
                 )
             )
@@ -176,9 +192,38 @@ class KafkaBroker:
         if self._consumer is None or not changed:
             return
         done = {partition: self._offsets[partition].done for partition in changed}
-        async with self._translating():
+        async with self._translating(), asyncio.timeout(_COMMIT):
             with suppress(CommitFailedError, IllegalStateError):  # partitions have gone: the tickets come again there
                 await self._consumer.commit(done)
+
+    # -- checking --------------------------------------------------------------------------------
+
+    async def check(self, lanes: Sequence[Lane]) -> list[BrokerNote]:
+        topics = sorted(map(self._topic, lanes))
+        async with self._translating():
+            await self._make_topics({*topics})
+            admin = AIOKafkaAdminClient(**self._client)
+            try:
+                await admin.start()
+                found = await admin.describe_topics(topics)
+            finally:
+                await admin.close()
+        notes = [BrokerNote(f"{len(topics)} topics, partitioned by {'tenant' if self._by_tenant else 'subscriber'}")]
+        for topic in found:
+            partitions = topic["partitions"]
+            if not partitions:
+                raise BrokerUnavailableError(
+                    f"{self._shown}: topic {topic['topic']}: {for_code(topic['error_code']).__name__}"
+                )
+            if len(partitions) < self._partitions:
+                notes.append(
+                    BrokerNote(
+                        f"topic {topic['topic']} has {len(partitions)} partitions, the URL says {self._partitions}: "
+                        "more workers than that get nothing",
+                        f"kafka-topics.sh --alter --topic {topic['topic']} --partitions {self._partitions}",
+                    )
+                )
+        return notes
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -188,9 +233,7 @@ class KafkaBroker:
         self._subscribed = {}
         self._offsets.clear()
         for one in (producer, consumer):
-            if one is not None:
-                with suppress(KafkaError, OSError):
-                    await one.stop()
+            await stopped(one)
 
     def _topic(self, lane: Lane) -> str:
         return lane_name(self._prefix, lane)
@@ -239,6 +282,14 @@ async def started(one: Any) -> Any:
         await one.stop()
         raise
     return one
+
+
+async def stopped(one: Any) -> None:
+    """Stop a client of aiokafka, if there is one, whatever it still waits for."""
+    if one is not None:
+        with suppress(KafkaError, OSError, TimeoutError):
+            async with asyncio.timeout(_COMMIT):
+                await one.stop()
 
 
 def client_options(netloc: str, options: Mapping[str, str]) -> dict[str, Any]:

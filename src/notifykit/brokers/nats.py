@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import BrokerUnavailableError, InvalidInputError, MissingExtraError
 from ..models.delivery import Lane
-from ..ports import Received, Ticket
+from ..ports import BrokerNote, Received, Ticket
 from . import without_password
 from .arrivals import Arrivals
 from .url import count, lane_name, seconds, split_options
@@ -22,7 +22,7 @@ try:
     import nats
     from nats.errors import Error as NatsError
     from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
-    from nats.js.errors import APIError, NoStreamResponseError
+    from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
 except ImportError as error:
     raise MissingExtraError("a broker on NATS", "nats") from error
 
@@ -69,16 +69,7 @@ class NatsBroker:
             if self._nats is None or self._nats.is_closed:
                 self._lanes.clear()
                 self._arrivals.clear()
-                self._nats = await nats.connect(
-                    self._url,
-                    connect_timeout=_ANSWER,
-                    allow_reconnect=False,  # the next call connects again
-                    max_reconnect_attempts=1,
-                    reconnect_time_wait=0,
-                    ping_interval=_ANSWER,
-                    max_outstanding_pings=2,
-                    error_cb=_ignored,
-                )
+                self._nats = await connected(self._url)
         return self._nats
 
     # -- putting ---------------------------------------------------------------------------------
@@ -171,6 +162,39 @@ class NatsBroker:
             for one in received:
                 await one.handle.ack()
 
+    # -- checking --------------------------------------------------------------------------------
+
+    async def check(self, lanes: Sequence[Lane]) -> list[BrokerNote]:
+        async with self._translating():
+            connection = await self._connected()
+            stream = connection.jetstream(timeout=_ANSWER)
+            try:
+                about = await stream.stream_info(self._prefix)
+            except NotFoundError:
+                await self._make_stream()
+                about = await stream.stream_info(self._prefix)
+            for lane in lanes:
+                await self._make_consumer(connection, lane)
+        config = about.config
+        notes = [
+            BrokerNote(f"{about.state.messages} tickets wait in the stream {self._prefix!r}, {config.storage} storage")
+        ]
+        if config.retention != RetentionPolicy.WORK_QUEUE or config.discard != DiscardPolicy.OLD:
+            notes.append(
+                BrokerNote(
+                    f"the stream has retention {config.retention} and discards {config.discard} messages: it fills up",
+                    f"delete the stream {self._prefix!r}, it is made anew, or use another ?prefix=",
+                )
+            )
+        if (config.num_replicas or 1) != self._replicas:
+            notes.append(
+                BrokerNote(
+                    f"the stream has {config.num_replicas} replicas, the URL says {self._replicas}",
+                    f"nats stream edit {self._prefix} --replicas {self._replicas}",
+                )
+            )
+        return notes
+
     # -- life ------------------------------------------------------------------------------------
 
     async def aclose(self) -> None:
@@ -195,6 +219,20 @@ class NatsBroker:
             if not isinstance(error, APIError) and self._nats is not None:
                 await self._nats.close()  # the next call connects again
             raise BrokerUnavailableError(f"{self._shown}: {str(error) or type(error).__name__}") from error
+
+
+async def connected(url: str) -> Any:
+    """Return a connection that does not connect again by itself: the next call does."""
+    return await nats.connect(
+        url,
+        connect_timeout=_ANSWER,
+        allow_reconnect=False,
+        max_reconnect_attempts=1,
+        reconnect_time_wait=0,
+        ping_interval=_ANSWER,
+        max_outstanding_pings=2,
+        error_cb=_ignored,
+    )
 
 
 async def _ignored(error: Exception) -> None:

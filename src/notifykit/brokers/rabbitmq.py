@@ -14,7 +14,7 @@ import attrs
 
 from ..errors import BrokerUnavailableError, InvalidInputError, MissingExtraError
 from ..models.delivery import Lane
-from ..ports import Received, Ticket
+from ..ports import BrokerNote, Received, Ticket
 from . import without_password
 from .arrivals import Arrivals
 from .url import count, lane_name, split_options
@@ -160,6 +160,21 @@ class RabbitBroker:
                     consumer.open.remove(message.delivery_tag)
                     with suppress(ChannelInvalidStateError):  # it came over a channel that is gone, and comes again
                         await message.ack()
+
+    # -- checking --------------------------------------------------------------------------------
+
+    async def check(self, lanes: Sequence[Lane]) -> list[BrokerNote]:
+        waiting = consumers = 0
+        async with self._translating():
+            await self._connected()
+            for lane in lanes:
+                found = (await self._queue(self._publishing, lane)).declaration_result
+                waiting, consumers = waiting + found.message_count, consumers + found.consumer_count
+            server = self._connection.transport.connection.server_properties
+        note = BrokerNote(
+            f"{waiting} tickets wait in quorum queues, {consumers} consumers (RabbitMQ {server['version']})"
+        )
+        return [note] if lanes else []
 
     # -- life ------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import BrokerUnavailableError, InvalidInputError, MissingExtraError
 from ..models.delivery import Lane
-from ..ports import Received, Ticket
+from ..ports import BrokerNote, Received, Ticket
 from . import without_password
 from .url import lane_name, seconds, split_options
 
@@ -150,6 +150,24 @@ class RedisBroker:
             for answer in await pipeline.execute(raise_on_error=False):
                 if isinstance(answer, Exception) and not str(answer).startswith("NOGROUP"):
                     raise answer
+
+    async def check(self, lanes: Sequence[Lane]) -> list[BrokerNote]:
+        keys = [self._key(lane) for lane in lanes]
+        async with self._translating():
+            await self._make_groups(keys)
+            waiting = sum([await self._redis.xlen(key) for key in keys])
+            server, memory = await self._redis.info("server"), await self._redis.info("memory")
+        version = server.get("valkey_version") or server["redis_version"]
+        notes = [BrokerNote(f"{waiting} tickets wait in {len(keys)} streams (version {version})")]
+        if memory.get("maxmemory") and memory.get("maxmemory_policy") != "noeviction":
+            notes.append(
+                BrokerNote(
+                    f"streams are evicted when memory is full (maxmemory-policy {memory['maxmemory_policy']}): "
+                    "each eviction delays deliveries by the hold",
+                    "set maxmemory-policy to noeviction, or use a server of its own",
+                )
+            )
+        return notes
 
     async def aclose(self) -> None:
         await self._redis.aclose()

@@ -1,37 +1,25 @@
-"""Amazon SQS: a queue for each lane, over HTTP with Signature Version 4."""
+"""Amazon SQS: a queue for each lane."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import unquote, urlsplit
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
-import httpx
-
-from ..errors import BrokerUnavailableError, ConfigurationError, InvalidInputError
+from ..errors import BrokerUnavailableError, InvalidInputError
 from ..models.delivery import Lane
-from ..ports import Received, Ticket
-from ..signing.sigv4 import AwsCredentials, signed_headers
-from . import without_password
+from ..ports import BrokerNote, Received, Ticket
 from .arrivals import Arrivals
+from .sqs_client import BATCH, MOST_WAIT, OPTIONS, QueueMissingError, SqsClient, in_batches, unwrapped
 from .url import count, lane_name, seconds, split_options
 
-T = TypeVar("T")
-
-#: Messages of a request, requests for messages of a lane at a time, and requests that put or delete.
-_BATCH, _POLLS, _WRITES = 10, 5, 10
-#: Seconds for which SQS waits for a message at the most, and that an answer may take beyond that.
-_MOST_WAIT, _ANSWER = 20, 10
+#: Requests for messages of a lane at a time, and requests that put or delete.
+_POLLS, _WRITES = 5, 10
 #: Seconds after which SQS drops a ticket: what is dropped is handed over again by the relay.
 _LONGEST = 3600
-_MISSING = ("QueueDoesNotExist", "NonExistentQueue")
-_DEFAULTS = {"prefix": "notifykit", "redeliver": "30", "poll": "20", "region": "", "endpoint": ""}
+_DEFAULTS = {"prefix": "notifykit", "redeliver": "30", "poll": "20", **OPTIONS}
 
 
 class SqsBroker:
@@ -50,19 +38,11 @@ class SqsBroker:
     """
 
     def __init__(self, url: str) -> None:
-        rest, options = split_options(url, _DEFAULTS)
-        parts = urlsplit(rest)
-        self._shown = without_password(url)
+        _, options = split_options(url, _DEFAULTS)
         self._prefix = options["prefix"]
         self._visibility = max(1, round(seconds(options, "redeliver")))
-        self._poll_for = count(options, "poll", _MOST_WAIT)
-        self._region = options["region"] or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or ""
-        if not self._region:
-            raise ConfigurationError("sqs:// needs a region: write ?region=eu-west-1, or set AWS_REGION")
-        self._endpoint = (options["endpoint"] or f"https://sqs.{self._region}.amazonaws.com").rstrip("/")
-        key_id, secret = unquote(parts.username or ""), unquote(parts.password or "")
-        self._given = AwsCredentials(key_id=key_id, secret=secret) if key_id else None
-        self._http: httpx.AsyncClient | None = None
+        self._poll_for = count(options, "poll", MOST_WAIT)
+        self._client = SqsClient(url, options, wait=self._poll_for)
         self._queues: dict[Lane, str] = {}
         self._arrivals = Arrivals()
         self._polls: defaultdict[Lane, set[asyncio.Task[None]]] = defaultdict(set)
@@ -87,11 +67,13 @@ class SqsBroker:
                 answer = await self._of_queue(lane, action, Entries=numbered)
                 # What could not be deleted was not ours any more, and comes again.
                 if action == "SendMessageBatch" and (failed := answer.get("Failed")):
-                    raise BrokerUnavailableError(f"{self._shown}: {failed[0].get('Message', failed[0].get('Code'))}")
+                    raise BrokerUnavailableError(
+                        f"{self._client.shown}: {failed[0].get('Message', failed[0].get('Code'))}"
+                    )
 
         for lane in of:
             await self._queue(lane)
-        await asyncio.gather(*(write(lane, part) for lane, entries in of.items() for part in _parts(entries)))
+        await asyncio.gather(*(write(lane, part) for lane, entries in of.items() for part in in_batches(entries)))
 
     # -- receiving -------------------------------------------------------------------------------
 
@@ -114,7 +96,7 @@ class SqsBroker:
             answer = await self._of_queue(
                 lane,
                 "ReceiveMessage",
-                MaxNumberOfMessages=_BATCH,
+                MaxNumberOfMessages=BATCH,
                 WaitTimeSeconds=self._poll_for,
                 VisibilityTimeout=self._visibility,
             )
@@ -126,10 +108,10 @@ class SqsBroker:
         for message in answer.get("Messages", ()):
             handle = message["ReceiptHandle"]
             try:
-                received.append(Received(Ticket.from_bytes(message["Body"].encode(), lane), handle))
+                received.append(Received(Ticket.from_bytes(unwrapped(message["Body"])[0].encode(), lane), handle))
             except InvalidInputError:
                 foreign.append({"ReceiptHandle": handle})
-        (self._busy.add if len(received) == _BATCH else self._busy.discard)(lane)
+        (self._busy.add if len(received) == BATCH else self._busy.discard)(lane)
         self._arrivals.add(received)
         if foreign:
             await self._in_batches("DeleteMessageBatch", {lane: foreign})
@@ -140,58 +122,41 @@ class SqsBroker:
             of[one.ticket.lane].append({"ReceiptHandle": one.handle})
         await self._in_batches("DeleteMessageBatch", of)
 
-    # -- requests --------------------------------------------------------------------------------
+    # -- queues ----------------------------------------------------------------------------------
 
     async def _queue(self, lane: Lane) -> str:
         """Return the URL of a lane's queue, which is made if it is missing."""
         if lane not in self._queues:
             attributes = {"MessageRetentionPeriod": str(_LONGEST)}
-            made = await self._call("CreateQueue", QueueName=lane_name(self._prefix, lane), Attributes=attributes)
+            made = await self._client.call(
+                "CreateQueue", QueueName=lane_name(self._prefix, lane), Attributes=attributes
+            )
             self._queues[lane] = made["QueueUrl"]
         return self._queues[lane]
 
     async def _of_queue(self, lane: Lane, action: str, **arguments: Any) -> dict[str, Any]:
         try:
-            return await self._call(action, QueueUrl=await self._queue(lane), **arguments)
-        except _QueueMissingError:
+            return await self._client.call(action, QueueUrl=await self._queue(lane), **arguments)
+        except QueueMissingError:
             self._queues.pop(lane, None)
-            return await self._call(action, QueueUrl=await self._queue(lane), **arguments)
+            return await self._client.call(action, QueueUrl=await self._queue(lane), **arguments)
 
-    async def _call(self, action: str, **arguments: Any) -> dict[str, Any]:
-        """Return the answer of SQS to one request."""
-        url, body = f"{self._endpoint}/", json.dumps(arguments).encode()
-        headers = {"content-type": "application/x-amz-json-1.0", "x-amz-target": f"AmazonSQS.{action}"}
-        signed = signed_headers(
-            "POST",
-            url,
-            headers,
-            body,
-            credentials=self._credentials(),
-            region=self._region,
-            service="sqs",
-            now=datetime.now(UTC),
-        )
-        async with self._translating():
-            if self._http is None:
-                limits = httpx.Limits(max_connections=None, max_keepalive_connections=50)
-                self._http = httpx.AsyncClient(timeout=self._poll_for + _ANSWER, limits=limits)
-            response = await self._http.post(url, content=body, headers=signed)
-        if response.status_code == httpx.codes.OK:
-            answer: dict[str, Any] = response.json()
-            return answer
-        if any(name in response.text for name in _MISSING):
-            raise _QueueMissingError(f"{self._shown}: there is no such queue")
-        raise BrokerUnavailableError(f"{self._shown}: {action}: {response.status_code} {response.text[:300]}")
+    # -- checking --------------------------------------------------------------------------------
 
-    def _credentials(self) -> AwsCredentials:
-        if self._given is not None:
-            return self._given
-        key_id, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
-        if not key_id or not secret:
-            raise BrokerUnavailableError(
-                f"{self._shown}: no key: write sqs://KEY_ID:SECRET@, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-            )
-        return AwsCredentials(key_id=key_id, secret=secret, token=os.environ.get("AWS_SESSION_TOKEN") or None)
+    async def check(self, lanes: Sequence[Lane]) -> list[BrokerNote]:
+        waiting, notes = 0, []
+        for lane in lanes:
+            answer = await self._of_queue(lane, "GetQueueAttributes", AttributeNames=["All"])
+            found, name = answer.get("Attributes", {}), lane_name(self._prefix, lane)
+            waiting += int(found.get("ApproximateNumberOfMessages", 0))
+            if "RedrivePolicy" in found:
+                notes.append(
+                    BrokerNote(
+                        f"queue {name} moves tickets that wait for slow receivers into another queue",
+                        "remove its redrive policy: the database hands out again what was lost",
+                    )
+                )
+        return [BrokerNote(f"about {waiting} tickets wait in {len(lanes)} queues"), *notes]
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -203,24 +168,7 @@ class SqsBroker:
         self._polls.clear()
         self._arrivals.clear()
         self._failure = None
-        http, self._http = self._http, None
-        if http is not None:
-            await http.aclose()
-
-    @asynccontextmanager
-    async def _translating(self) -> AsyncIterator[None]:
-        try:
-            yield
-        except (httpx.HTTPError, OSError) as error:
-            raise BrokerUnavailableError(f"{self._shown}: {str(error) or type(error).__name__}") from error
-
-
-class _QueueMissingError(BrokerUnavailableError):
-    """The queue was deleted."""
-
-
-def _parts(entries: Sequence[T]) -> Iterator[Sequence[T]]:
-    return (entries[at : at + _BATCH] for at in range(0, len(entries), _BATCH))
+        await self._client.aclose()
 
 
 if TYPE_CHECKING:

@@ -61,7 +61,7 @@ class Catcher:
     async def send(self, message: Message, claim: Claim, destination: Destination, *, now: datetime) -> Outcome:
         line = dumps(_record(message, claim, destination, now)) + b"\n"
         try:
-            await asyncio.to_thread(self._append, line)
+            await asyncio.to_thread(self.append, line)
         except OSError as error:
             return Transient(reason="catcher_unwritable", answer=Answer(body=str(error).encode()))
         return Accepted(answer=Answer(reference=f"caught:{claim.delivery_id}"))
@@ -69,7 +69,12 @@ class Catcher:
     async def aclose(self) -> None:
         """Nothing is open between messages."""
 
-    def _append(self, line: bytes) -> None:
+    def append(self, line: bytes) -> None:
+        """Append a line to the file.
+
+        Raises:
+            OSError: It cannot be written.
+        """
         file = os.open(self.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             if os.fstat(file).st_size > MAX_FILE:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ..environment import CHANNELS, TENANT, URL
 from .failures import NO_STORE, CommandError, UsageError
@@ -17,7 +17,10 @@ from .text import plain
 
 if TYPE_CHECKING:
     from ..kit import Notifykit
-    from ..options import EgressRules
+    from ..options import EgressRules, KitOptions
+    from ..telemetry import Subscriber
+
+T = TypeVar("T")
 
 DEFAULT_URL = "sqlite:///notifykit.db"
 
@@ -41,6 +44,7 @@ class Context:
         self.tenant: str = merged(args, "tenant") or os.environ.get(TENANT) or "default"
         self.verbose: int = merged(args, "verbose")
         self.out = Output(json=bool(merged(args, "json")))
+        self._shows_addresses = bool(merged(args, "show_addresses"))
         self._allow: list[str] = merged(args, "allow")
         self._allow_names: list[str] = merged(args, "allow_name")
         self._allow_http = bool(merged(args, "allow_http"))
@@ -51,6 +55,14 @@ class Context:
         from ..stores.sql.database_url import without_password
 
         return plain(without_password(self.url))
+
+    def shown(self, value: T) -> T:
+        """Return records as they are shown: with people's addresses masked, unless they are asked for."""
+        if self._shows_addresses:
+            return value
+        from .privacy import hidden
+
+        return hidden(value)
 
     def egress(self) -> EgressRules:
         """Return the egress rules of the environment and the command line together."""
@@ -74,12 +86,13 @@ class Context:
         """The URL of the broker that the command line names."""
         return getattr(self.args, "broker", None)
 
-    def kit(self, *, create: bool = False) -> Notifykit:
+    def kit(self, *, create: bool = False, subscribers: Sequence[Subscriber] = ()) -> Notifykit:
         """Return a kit that is not open yet.
 
         Args:
             create: Create the file and the tables of an SQLite store.  A command that only reads does not,
                 because a mistyped name would give an empty result.
+            subscribers: Get the telemetry.
         """
         from ..kit import Notifykit
 
@@ -90,11 +103,17 @@ class Context:
                 "a store in memory ends with this command and loses its content; "
                 "give --url sqlite:///file.db or postgresql://user@host/database"
             )
-        if not self.is_sqlite:
-            return Notifykit(self.url, egress=egress, channels=self.channels(), broker=self.broker)
-        if not create:
-            self._need_file()
-        return Notifykit(self.url, egress=egress, channels=self.channels(), broker=self.broker, create=create)
+        given: KitOptions = {
+            "egress": egress,
+            "channels": self.channels(),
+            "broker": self.broker,
+            "subscribers": subscribers,
+        }
+        if self.is_sqlite:
+            given["create"] = create
+            if not create:
+                self._need_file()
+        return Notifykit(self.url, **given)
 
     @property
     def is_sqlite(self) -> bool:

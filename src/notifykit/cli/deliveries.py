@@ -107,10 +107,11 @@ async def list_(context: Context) -> int:
 async def find(context: Context, wanted: DeliveryFilter) -> tuple[list[Delivery], bool]:
     """Return matching deliveries up to the limit, and whether there are more."""
     async with context.open() as kit:
-        return await collect(
+        found, more = await collect(
             lambda size, before: kit.deliveries.list(wanted, tenant=context.tenant, limit=size, before=before),
             context.args.limit,
         )
+    return context.shown(found), more
 
 
 def write(context: Context, found: Sequence[Delivery]) -> None:
@@ -166,6 +167,7 @@ async def show(context: Context) -> int:
             event = await kit.events.get(delivery.event_id, tenant=tenant)
         except NotFoundError:
             event = None  # deleted after the retention
+    delivery, attempts = context.shown((delivery, attempts))
     context.out.record(
         {
             **views.delivery(delivery),

@@ -77,6 +77,7 @@ async def show(context: Context) -> int:
     async with context.open() as kit:
         event = await kit.events.get(context.args.event, tenant=context.tenant)
         deliveries = await kit.deliveries.list(DeliveryFilter(event_id=event.id), tenant=context.tenant, limit=_SHOWN)
+    deliveries = context.shown(deliveries)
     record = views.event(event)
     context.out.record({**record, "deliveries": [views.delivery(delivery) for delivery in deliveries]})
     if context.out.json:

@@ -55,6 +55,7 @@ async def explain(context: Context) -> int:
         return await _explain_person(context)
     async with context.open() as kit:
         found = await kit.events.explain(context.args.event, tenant=context.tenant, subscriber_id=context.args.endpoint)
+    found = context.shown(found)
     event = found.event
     context.out.record(
         {
@@ -123,6 +124,7 @@ async def _explain_person(context: Context) -> int:
         found = await kit.explain(
             context.args.recipient, context.args.event, tenant=context.tenant, topic=context.args.topic
         )
+    found = context.shown(found)
     context.out.record(views.person_explanation(found))
     context.out.lines(plain(line) for line in str(found).splitlines())
     return OK

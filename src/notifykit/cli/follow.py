@@ -96,7 +96,7 @@ async def _look(context: Context, kit: Notifykit, cursor: Cursor, wanted: Delive
 def _show(context: Context, change: Change) -> None:
     from . import views
 
-    delivery, attempt = change
+    delivery, attempt = context.shown(change)
     if context.out.json:
         shown = None if attempt is None else views.attempt(attempt)
         context.out.record({"delivery": views.delivery(delivery), "attempt": shown})

@@ -24,16 +24,19 @@ def add(commands: Commands) -> None:
     parser = commands.command(
         "ingest",
         run,
-        help="turn messages of Kafka or a Redis stream into events",
+        help="turn messages of a broker into events",
         description="Read a topic until SIGTERM or Ctrl-C, and publish an event for each message. A message is "
         "acknowledged when its event is durable, and becomes one event however often it comes. What cannot become an "
         "event goes to the dead letters of the topic, with the reason. Texts may have places: {order.id} stands for a "
         "value of the message, a JSON object, {@key} for its key.",
         example="notifykit ingest kafka://broker:9092 --topic orders --type 'order.{status}' --tenant '{shop}'\n"
-        "notifykit ingest redis+stream://queue --topic orders --map shop.events:from_message",
+        "notifykit ingest redis+stream://queue --topic orders --map shop.events:from_message\n"
+        "notifykit ingest 'sqs://?region=eu-west-1' --topic orders --type order.placed --tenant acme",
     )
-    parser.add_argument("source", metavar="URL", help="the broker: redis+stream://host or kafka://host:9092")
-    parser.add_argument("--topic", required=True, metavar="NAME", help="the topic or stream")
+    parser.add_argument(
+        "source", metavar="URL", help="the broker: kafka://, redis+stream://, amqp://, nats:// or sqs://"
+    )
+    parser.add_argument("--topic", required=True, metavar="NAME", help="the topic, stream, queue or subject")
     parser.add_argument("--type", metavar="TYPE", help="the type of the events")
     parser.add_argument("--event-topic", metavar="PATH", help="the topic of the events")
     parser.add_argument("--to", metavar="RECIPIENT", help="the recipient who is told")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from .failures import UsageError
 from .text import plain
@@ -148,6 +149,14 @@ def port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) <= 65535):
         raise ValueError(f"{plain(text)!r} is not a port; write a number from 0 to 65535")
     return int(text)
+
+
+@argument
+def http_url(text: str) -> str:
+    """Read a URL of HTTP."""
+    if not text.startswith(("http://", "https://")) or not urlsplit(text).hostname:
+        raise ValueError("a URL that begins with http:// or https:// is needed")
+    return text
 
 
 @argument

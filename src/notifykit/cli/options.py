@@ -35,6 +35,12 @@ def add_globals(parser: argparse.ArgumentParser, level: int) -> None:
         help="allow this private name, or *.NAME for all names below it; repeatable (NOTIFYKIT_ALLOW_NAMES)",
     )
     add("--allow-http", name="allow_http", action="store_true", help="accept http:// (NOTIFYKIT_ALLOW_HTTP=1)")
+    add(
+        "--show-addresses",
+        name="show_addresses",
+        action="store_true",
+        help="show people's addresses in full; they are masked otherwise",
+    )
     add("-v", "--verbose", name="verbose", action="count", help="log more to stderr; twice for everything")
 
 

@@ -103,6 +103,7 @@ async def list_(context: Context) -> int:
         found, more = await collect(
             lambda size, after: kit.recipients.list(tenant=context.tenant, limit=size, after=after), limit
         )
+    found = context.shown(found)
     if not found:
         tenant = plain(context.tenant)
         context.out.line(f"Tenant {tenant} has no recipients; save one: notifykit recipients save ID --email ADDRESS")
@@ -188,6 +189,7 @@ def _answer(context: Context, recipient: Recipient, text: str | None = None) -> 
     """Write a recipient, as text in one sentence or in full."""
     from ..codec import unstructure
 
+    recipient = context.shown(recipient)
     context.out.record(unstructure(recipient))
     context.out.lines(fields(_fields(recipient)) if text is None else [text])
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import inputs
 from .failures import INTERRUPTED, OK, UsageError
+from .metrics import Metrics, add_option, metrics_of
 from .parser import Commands
 from .serving import run_fast, serve
 from .text import plain
@@ -77,6 +78,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--roles", type=_roles, metavar="ROLE,…", help="the roles of these processes (plan,relay,send,clean)"
     )
+    add_option(parser)
 
 
 def _concurrency(text: str) -> dict[str, int]:
@@ -121,26 +123,36 @@ def run(context: Context) -> int:
     """Run the dispatcher."""
     settings = settings_of(context.args)
     context.kit(create=True)  # reports invalid options before anything starts
+    metrics = metrics_of(context.args.metrics)
     if context.args.processes == 1:
-        return run_fast(_run_here(context, settings))
-    return asyncio.run(_supervise(context, settings))
+        return run_fast(_run_here(context, settings, metrics))
+    return asyncio.run(_supervise(context, settings, metrics))
 
 
-async def _run_here(context: Context, settings: DispatchSettings) -> int:
+async def _run_here(context: Context, settings: DispatchSettings, metrics: Metrics | None) -> int:
     stop = asyncio.Event()
     signals = Signals(stop.set, die)
     with signals:
-        await serve(context.kit(create=True), settings, ready=lambda: _ready(context, [os.getpid()]), stop=stop)
+        kit = context.kit(create=True, subscribers=[] if metrics is None else [metrics.subscriber])
+        await serve(kit, settings, ready=lambda: _ready(context, [os.getpid()]), stop=stop, metrics=metrics)
     return signals.exit_code
 
 
-async def _supervise(context: Context, settings: DispatchSettings) -> int:
+async def _supervise(context: Context, settings: DispatchSettings, metrics: Metrics | None) -> int:
     from .supervisor import Supervisor
     from .worker import encode
 
     async with context.open(create=True):
         pass  # creates the tables once, and reports an unavailable store once
-    orders = encode(context.url, context.egress(), settings, context.verbose, context.channels(), broker=context.broker)
+    orders = encode(
+        context.url,
+        context.egress(),
+        settings,
+        context.verbose,
+        context.channels(),
+        broker=context.broker,
+        metrics=None if metrics is None else metrics.address._replace(ports=context.args.processes),
+    )
     supervisor = Supervisor(orders, context.args.processes, context.out.note)
     signals = Signals(supervisor.stop, supervisor.kill)
     with signals:

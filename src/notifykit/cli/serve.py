@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
+import math
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ..environment import JWKS_URL, JWT_AUDIENCE, JWT_ISSUER, ORIGINS
+from ..environment import JWKS_URL, JWT_AUDIENCE, JWT_ISSUER, LIMITS, ORIGINS
 from . import inputs
-from .failures import CommandError
+from .failures import CommandError, UsageError
+from .metrics import add_option, metrics_of
 from .parser import Commands
 from .run import Signals
 from .serving import collect_seldom, open_many_files, run_fast
 from .text import plain
 
 if TYPE_CHECKING:
-    from ..web import JwtAccess
+    from ..web import JwtAccess, RequestLimits
     from .context import Context
 
 PORT = 8400
@@ -47,6 +50,13 @@ def add(commands: Commands) -> None:
         help=f"a site whose pages may call it; repeatable ({ORIGINS})",
     )
     parser.add_argument(
+        "--limits",
+        type=request_limits,
+        metavar="WHOSE=N,…",
+        help="requests that are accepted: a second (key=50, tenant=500, person=20) with a burst (key=50:200), or from "
+        f"midnight to midnight UTC (key-day=100000, tenant-day=1000000) ({LIMITS}; person=20:100)",
+    )
+    parser.add_argument(
         "--proxy",
         action="append",
         default=[],
@@ -54,6 +64,7 @@ def add(commands: Commands) -> None:
         metavar="ADDRESS",
         help="a reverse proxy whose X-Forwarded-For is believed; repeatable (none)",
     )
+    add_option(parser)
 
 
 def serve(context: Context) -> int:
@@ -67,29 +78,36 @@ async def _serve(context: Context) -> int:
 
     args = context.args
     listed = [site.strip() for site in os.environ.get(ORIGINS, "").split(",") if site.strip()]
+    metrics = metrics_of(args.metrics)
+    kit = context.kit(create=True, subscribers=[] if metrics is None else [metrics.subscriber])
     app = create_app(
-        context.kit(create=True), jwt=_jwt(), origins=[*listed, *args.origins], dispatch=not args.no_dispatch
+        kit, jwt=_jwt(), limits=_limits(args.limits), origins=[*listed, *args.origins], dispatch=not args.no_dispatch
     )
     open_many_files()
     server = _server(app, args)
     signals = Signals(lambda: setattr(server, "should_exit", True), lambda: setattr(server, "force_exit", True))
-    serving = asyncio.create_task(server.serve(), name="notifykit-serve")
-    with signals:
-        while not (server.started or serving.done()):
-            await asyncio.sleep(0.01)
-        if server.started:
-            collect_seldom()
-            port = server.servers[0].sockets[0].getsockname()[1]
-            url = f"http://{args.host}:{port}"
-            context.out.answer(
-                {"ready": True, "api": url, "url": context.shown_url},
-                f"notifykit: API on {url}, its reference on {url}/docs, data in {context.shown_url}; Ctrl-C to stop",
-            )
-        with contextlib.suppress(SystemExit):  # what uvicorn raises if it cannot start
-            await serving
+    async with contextlib.nullcontext() if metrics is None else metrics.serving(kit):
+        serving = asyncio.create_task(server.serve(), name="notifykit-serve")
+        with signals:
+            while not (server.started or serving.done()):
+                await asyncio.sleep(0.01)
+            if server.started:
+                collect_seldom()
+                _tell(context, server)
+            with contextlib.suppress(SystemExit):  # what uvicorn raises if it cannot start
+                await serving
     if not server.started:
         raise CommandError(f"cannot serve on {plain(args.host)}:{args.port}; -v shows why; try another --port")
     return signals.exit_code
+
+
+def _tell(context: Context, server: Any) -> None:
+    port = server.servers[0].sockets[0].getsockname()[1]
+    url = f"http://{context.args.host}:{port}"
+    context.out.answer(
+        {"ready": True, "api": url, "url": context.shown_url},
+        f"notifykit: API on {url}, its reference on {url}/docs, data in {context.shown_url}; Ctrl-C to stop",
+    )
 
 
 def _server(app: Any, args: Any) -> Any:
@@ -115,6 +133,38 @@ def _server(app: Any, args: Any) -> Any:
         timeout_graceful_shutdown=_GRACE,
     )
     return Server(config)
+
+
+@inputs.argument
+def request_limits(text: str) -> RequestLimits:
+    """Read ``key=50:200,tenant-day=100000``."""
+    from ..models.endpoint import RateLimit
+    from ..web import RequestLimits
+
+    found: dict[str, Any] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        whose, _, number = part.partition("=")
+        try:
+            if whose in ("key-day", "tenant-day"):
+                found[f"{whose.removesuffix('-day')}_per_day"] = inputs.positive(number)
+            elif whose in ("key", "tenant", "person"):
+                rate, _, burst = number.partition(":")
+                each = inputs.rate(rate)
+                found[whose] = RateLimit(per_second=each, burst=inputs.positive(burst) if burst else math.ceil(each))
+            else:
+                raise ValueError("it is none of key, tenant, person, key-day, tenant-day")
+        except (argparse.ArgumentTypeError, ValueError) as error:
+            raise ValueError(f"{plain(part)!r}: {error}; write it like key=50:200,tenant-day=100000") from None
+    return RequestLimits(**found)
+
+
+def _limits(given: RequestLimits | None) -> RequestLimits | None:
+    """Return the limits of the command line, or of the environment."""
+    text = os.environ.get(LIMITS, "")
+    try:
+        return given or (request_limits(text) if text.strip() else None)
+    except argparse.ArgumentTypeError as error:
+        raise UsageError(f"{LIMITS}: {error}") from None
 
 
 def _jwt() -> JwtAccess | None:

@@ -12,18 +12,27 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from ..dispatch.settings import DispatchSettings
     from ..kit import Notifykit
+    from .metrics import Metrics
 
 T = TypeVar("T")
 
 
-async def serve(kit: Notifykit, settings: DispatchSettings, *, ready: Callable[[], None], stop: asyncio.Event) -> None:
+async def serve(
+    kit: Notifykit,
+    settings: DispatchSettings,
+    *,
+    ready: Callable[[], None],
+    stop: asyncio.Event,
+    metrics: Metrics | None = None,
+) -> None:
     """Dispatch until ``stop`` is set, then finish the attempts in progress.
 
     Args:
+        metrics: What measures the kit, whose subscriber it is.
         ready: Called when the store is open and the dispatcher starts.
     """
     open_many_files()
-    async with kit:
+    async with kit, contextlib.nullcontext() if metrics is None else metrics.serving(kit):
         dispatcher = kit.dispatcher(settings=settings)
         collect_seldom()  # this process only dispatches
         running = asyncio.create_task(dispatcher.run(), name="notifykit-run")

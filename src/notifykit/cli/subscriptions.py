@@ -94,6 +94,7 @@ async def list_(context: Context) -> int:
             ),
             args.limit,
         )
+    found = context.shown(found)
     columns = [Column("SUBSCRIPTION"), Column("STATE"), Column("SUBSCRIBER"), Column("EVENTS", wraps=True)]
     rows = [
         (s.id, Cell("on", "green") if s.enabled else Cell("off", "red"), s.subscriber_id, views.conditions(s))
@@ -127,6 +128,7 @@ async def create(context: Context) -> int:
             description=args.description or "",
         )
         warnings = await kit.subscriptions.warnings(subscription.id, tenant=context.tenant)
+    subscription = context.shown(subscription)
     context.out.answer(
         views.subscription(subscription, warnings),
         f"{subscription.id}: {subscription.subscriber_id} gets {plain(views.conditions(subscription))}",
@@ -148,6 +150,7 @@ async def show(context: Context) -> int:
     async with context.open() as kit:
         subscription = await kit.subscriptions.get(context.args.subscription, tenant=context.tenant)
         warnings = await kit.subscriptions.warnings(subscription.id, tenant=context.tenant)
+    subscription = context.shown(subscription)
     context.out.record(views.subscription(subscription, warnings))
     context.out.lines(fields(views.subscription_fields(subscription)))
     note_warnings(context.out, warnings)
@@ -175,6 +178,7 @@ async def update(context: Context) -> int:
     async with context.open() as kit:
         subscription = await kit.subscriptions.update(args.subscription, tenant=context.tenant, **given)
         warnings = await kit.subscriptions.warnings(subscription.id, tenant=context.tenant)
+    subscription = context.shown(subscription)
     state = "" if subscription.enabled else " (disabled)"
     context.out.answer(
         views.subscription(subscription, warnings),

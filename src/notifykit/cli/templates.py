@@ -1,4 +1,4 @@
-"""``notifykit templates``: look for mistakes in templates.  Needs no store."""
+"""``notifykit templates check``: look for mistakes in templates.  Needs no store."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ..environment import PUBLIC_URL, TEMPLATES
-from . import inputs
+from . import inputs, stored_templates
 from .failures import FAILED, OK, UsageError
 from .parser import Commands
 from .text import plain
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """Add the commands."""
-    group = commands.group("templates", help="templates of messages for people: check")
+    group = commands.group("templates", help="templates of messages for people: check, list, history, set, rollback")
+    stored_templates.add(group)
     parser = group.command(
         "check",
         check,

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from .failures import FAILED, INTERRUPTED, OK, explained
 from .logs import logging_to_stderr
+from .metrics import Address, Metrics
 from .serving import run_fast, serve
 
 if TYPE_CHECKING:
@@ -35,13 +36,17 @@ def encode(
     channels: Sequence[str] = (),
     *,
     email: str | None = None,
+    sms: str | None = None,
     broker: str | None = None,
+    metrics: Address | None = None,
 ) -> bytes:
     """Return the line with the configuration of a worker.
 
     Args:
         email: The provider of e-mails; by default what the environment says.
+        sms: The provider of text messages; by default what the environment says.
         broker: The broker's URL; by default what the environment says.
+        metrics: Where the workers serve metrics, each on a port of its own.
     """
     from ..codec import dumps, unstructure
 
@@ -50,7 +55,9 @@ def encode(
         "egress": unstructure(egress),
         "channels": [*channels],
         "email": email,
+        "sms": sms,
         "broker": broker,
+        "metrics": metrics,
         "settings": unstructure(settings),
         "verbose": verbose,
     }
@@ -91,16 +98,19 @@ async def _work(orders: Mapping[str, Any], lifeline: FileIO) -> None:
     reader = asyncio.StreamReader()
     pipe, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), lifeline)
     watching = asyncio.create_task(_watch(reader, stop))
+    metrics = None if orders["metrics"] is None else Metrics(Address(*orders["metrics"]))
     kit = Notifykit(
         orders["url"],
         egress=structure(orders["egress"], EgressRules),
         channels=orders["channels"],
         email=orders["email"],
+        sms=orders["sms"],
         broker=orders["broker"],
+        subscribers=[] if metrics is None else [metrics.subscriber],
     )
     settings = structure(orders["settings"], DispatchSettings)
     try:
-        await serve(kit, settings, ready=lambda: _say({"ready": True}), stop=stop)
+        await serve(kit, settings, ready=lambda: _say({"ready": True}), stop=stop, metrics=metrics)
     finally:
         watching.cancel()
         pipe.close()

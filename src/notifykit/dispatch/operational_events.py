@@ -1,14 +1,15 @@
-"""Operational events: what happens to a tenant's endpoints and deliveries, published to the tenant.
+"""Operational events: what happens to a tenant's endpoints, deliveries and templates, published to the tenant.
 
-``endpoint.failing``, ``endpoint.recovered``, ``endpoint.disabled``, ``delivery.exhausted``, and what providers report
-(``receipts.py``) are delivered like any other event, to subscriptions that name them (``endpoint.*``); a bare ``**``
-means the business's own events.
+``endpoint.failing``, ``endpoint.recovered``, ``endpoint.disabled``, ``delivery.exhausted``, ``template.failed``, and
+what providers report (``receipts.py``) are delivered like any other event, to subscriptions that name them
+(``endpoint.*``); a bare ``**`` means the business's own events.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from hashlib import blake2b
 
 import attrs
 
@@ -18,20 +19,53 @@ from ..policies.admit import admit
 from ..policies.plan import OPERATIONAL, OPERATIONAL_TYPES
 from .directory import Directory
 
+#: So many failures of templates are remembered at the most, so that each is told once an hour.
+_MOST = 1000
+
 
 @attrs.define
 class OperationalEvents:
     """Makes operational events for tenants that subscribe to them."""
 
     directory: Directory
+    _told: set[str] = attrs.field(factory=set, init=False)
 
-    def event(self, type_: str, tenant: str, data: Mapping[str, object], now: datetime) -> StoredEvent | None:
-        """Return the event, or ``None`` if no subscription of the tenant names its type."""
+    def event(
+        self, type_: str, tenant: str, data: Mapping[str, object], now: datetime, *, key: str | None = None
+    ) -> StoredEvent | None:
+        """Return the event, or ``None`` if no subscription of the tenant names its type.
+
+        Args:
+            key: Of several events with the same key one is stored.
+        """
         view = self.directory.latest(tenant)
         if view is None or not view.wants(type_):
             return None
-        event = admit(Event(type=type_, data=data, priority=Priority.HIGH), None, tenant=tenant, now=now)
-        return event._replace(topic=OPERATIONAL)
+        its = Event(type=type_, data=data, priority=Priority.HIGH, idempotency_key=key)
+        return admit(its, None, tenant=tenant, now=now)._replace(topic=OPERATIONAL)
+
+    def template_failed(self, claim: Claim, error: str, now: datetime) -> StoredEvent | None:
+        """Return the event of a message that could not be made: one an hour for each tenant, type and channel.
+
+        Processes do not know of each other's: the store leaves out those with the same key.
+        """
+        if claim.event_type in OPERATIONAL_TYPES:
+            return None
+        parts = f"{claim.tenant}\0{claim.event_type}\0{claim.channel}\0{now:%Y-%m-%dT%H}"
+        key = f"template.failed:{blake2b(parts.encode(), digest_size=16).hexdigest()}"
+        if key in self._told:
+            return None
+        if len(self._told) >= _MOST:
+            self._told.clear()
+        self._told.add(key)
+        data = {
+            "event_type": claim.event_type,
+            "channel": claim.channel,
+            "error": error[:1000],
+            "delivery_id": claim.delivery_id,
+            "event_id": claim.event_id,
+        }
+        return self.event("template.failed", claim.tenant, data, now, key=key)
 
     def exhausted(self, claim: Claim, reason: str, now: datetime) -> StoredEvent | None:
         """Return the event of a delivery that is given up, unless that was an operational event itself."""

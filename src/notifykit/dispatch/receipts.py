@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
+
+import attrs
 
 from ..models.delivery import Priority
 from ..models.event import Event, StoredEvent
 from ..models.receipt import ProviderReceipt, ReceiptMatch, derived_id
 from ..models.subscription import MatchQuery
+from ..models.throttle import bounce_bucket
 from ..policies.admit import admit
 from ..policies.plan import OPERATIONAL, OPERATIONAL_TYPES
 from ..policies.receipts import (
     BOUNCING,
+    SPARE_BOUNCES,
     TOLD,
+    WINDOW,
     BounceWindow,
     SuppressAddress,
     effect_of,
@@ -22,7 +28,7 @@ from ..policies.receipts import (
     to_record,
     window_at,
 )
-from ..ports import Clock, Store
+from ..ports import Clock, Store, TokenRequest
 from ..telemetry import BouncesUnusual, ReceiptRecorded
 from .addresses import Emit, Where, mark_gone, suppress
 
@@ -42,7 +48,7 @@ class Receipts:
         self._clock = clock
         self._emit = emit
         #: By provider and tenant, those that were asked for last at the end.
-        self._windows: dict[tuple[str, str], BounceWindow] = {}
+        self._windows: dict[_Key, BounceWindow] = {}
 
     async def record(self, receipts: Sequence[ProviderReceipt]) -> int:
         """Store receipts and apply what follows; return how many belong to a delivery that is known.
@@ -68,7 +74,7 @@ class Receipts:
 
     async def _apply(self, matches: Sequence[ReceiptMatch]) -> None:
         now = self._clock.now()
-        alarms = self._count(matches, now)
+        alarms = await self._count(matches, now)
         doubtful = {key for match in matches for key in _keys(match) if self._windows[key].is_unusual}
         while len(self._windows) > _MOST_WINDOWS:
             del self._windows[next(iter(self._windows))]
@@ -100,22 +106,37 @@ class Receipts:
 
     # -- the alarm -------------------------------------------------------------------------------
 
-    def _count(self, matches: Sequence[ReceiptMatch], now: datetime) -> list[_News]:
+    async def _count(self, matches: Sequence[ReceiptMatch], now: datetime) -> list[_News]:
         """Count receipts, all of a batch before any is applied; return the alarms that begin with them."""
-        before: dict[tuple[str, str], BounceWindow] = {}
+        before: dict[_Key, BounceWindow] = {}
+        bounced: Counter[_Key] = Counter()
         for match in matches:
             for key in _keys(match):
                 if key not in before:
                     self._windows[key] = before[key] = window_at(self._windows.pop(key, None), now)
                 self._windows[key] = self._windows[key].counting(match.receipt)
+                bounced[key] += is_definitive(match.receipt)
+        for key in await self._many(+bounced, now):
+            self._windows[key] = attrs.evolve(self._windows[key], are_many=True)
         began = [key for key, window in before.items() if self._windows[key].is_unusual and not window.is_unusual]
         return [news for key in began for news in self._alarm(key, self._windows[key], now)]
 
-    def _alarm(self, key: tuple[str, str], window: BounceWindow, now: datetime) -> list[_News]:
+    async def _many(self, bounced: Mapping[_Key, int], now: datetime) -> list[_Key]:
+        """Count bounces over all processes; return those of which there are many."""
+        requests = [
+            TokenRequest(tenant, bounce_bucket(provider), count, SPARE_BOUNCES.rate)
+            for (provider, tenant), count in bounced.items()
+        ]
+        left = await self._store.acquire(requests, now=now) if requests else []
+        return [key for (key, count), got in zip(bounced.items(), left, strict=True) if got < count]
+
+    def _alarm(self, key: _Key, window: BounceWindow, now: datetime) -> list[_News]:
         provider, tenant = key
+        # Every process that gets receipts may notice; the tenant is told once in the time of a window.
+        number = now.timestamp() // WINDOW.total_seconds()
         self._emit(BouncesUnusual(provider=provider, tenant=tenant, bounced=window.bounced, total=window.total))
         data = {"provider": provider, "bounced": window.bounced, "total": window.total}
-        return [] if tenant == _ALL else [(tenant, BOUNCING, data, f"{BOUNCING}:{provider}:{now.isoformat()}")]
+        return [] if tenant == _ALL else [(tenant, BOUNCING, data, f"{BOUNCING}:{provider}:{number:.0f}")]
 
     # -- operational events ----------------------------------------------------------------------
 
@@ -134,11 +155,13 @@ class Receipts:
             await self._store.append(events)
 
 
+#: The provider and the tenant whose receipts are counted together.
+_Key = tuple[str, str]
 #: Tenant, type, data and idempotency key of an operational event.
 _News = tuple[str, str, dict[str, object], str]
 
 
-def _keys(match: ReceiptMatch) -> tuple[tuple[str, str], tuple[str, str]]:
+def _keys(match: ReceiptMatch) -> tuple[_Key, _Key]:
     return (match.receipt.provider, _ALL), (match.receipt.provider, match.delivery.tenant)
 
 

@@ -22,6 +22,7 @@ class EventDetails(NamedTuple):
         metadata: JSON text.
         category: Of the event's type; ``None`` if the publisher did not know the type, as for ``purpose``.
         topic: The path that subscriptions and mutes match.
+        trace: A W3C ``traceparent``.
     """
 
     resource_kind: str | None = None
@@ -31,6 +32,7 @@ class EventDetails(NamedTuple):
     category: str | None = None
     purpose: str | None = None
     topic: str | None = None
+    trace: str | None = None
 
 
 #: Of an event that says nothing more.

@@ -45,7 +45,7 @@ class Event:
         actor: The user or program that caused it.
         metadata: Short texts that travel with the event but are not part of the body.
         idempotency_key: Publishing again with the same key does nothing and returns the first receipt.
-        trace: A W3C ``traceparent``.
+        trace: A W3C ``traceparent``; webhooks carry it as a header.
         deliver_at: Not before this time.
         delay: Not before so long after it is published; in place of ``deliver_at``.
         expires_at: Not after this time.
@@ -161,7 +161,14 @@ class StoredEvent(NamedTuple):
     def details(self) -> EventDetails:
         """What the event says of itself beside its body."""
         return EventDetails(
-            self.resource_kind, self.resource_id, self.actor, self.metadata, self.category, self.purpose, self.topic
+            self.resource_kind,
+            self.resource_id,
+            self.actor,
+            self.metadata,
+            self.category,
+            self.purpose,
+            self.topic,
+            self.trace,
         )
 
 

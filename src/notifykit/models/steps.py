@@ -71,12 +71,13 @@ class Step:
         return not self.unless.isdisjoint(given | {Unless.SEEN} if Unless.READ in given else given)
 
 
-def steps_problems(steps: object, expires_after: timedelta | None = None) -> list[str]:
+def steps_problems(steps: object, expires_after: timedelta | None = None, *, collects: bool = False) -> list[str]:
     """Return what is wrong with the steps of a type: a step that can never run, or a condition that is never met.
 
     Args:
         steps: What was given.
         expires_after: When events of the type expire.
+        collects: Whether the type has a digest, so that a step without ``after`` may be read before it is sent.
     """
     if not isinstance(steps, tuple) or not all(isinstance(step, Step) for step in steps):
         return ["steps: must be a list of Step"]
@@ -86,11 +87,13 @@ def steps_problems(steps: object, expires_after: timedelta | None = None) -> lis
     return [
         f"steps[{at}]: {wrong}"
         for at, step in enumerate(steps)
-        for wrong in _problems(step, steps[:at], has_inbox, expires_after)
+        for wrong in _problems(step, steps[:at], has_inbox, expires_after, collects)
     ]
 
 
-def _problems(step: Step, before: Sequence[Step], has_inbox: bool, expires_after: timedelta | None) -> list[str]:
+def _problems(
+    step: Step, before: Sequence[Step], has_inbox: bool, expires_after: timedelta | None, collects: bool
+) -> list[str]:
     found = []
     if any(earlier.channel == step.channel for earlier in before):
         found.append(f"can never run: a step before it has the channel {step.channel}")
@@ -98,8 +101,8 @@ def _problems(step: Step, before: Sequence[Step], has_inbox: bool, expires_after
         found.append("is a fallback, and there is no step before it")
     if step.unless and (not has_inbox or step.channel == IN_APP):
         found.append(f"has unless=, and there is no other step {IN_APP} whose item could be seen or read")
-    elif step.unless and not step.after:
-        found.append("has unless=, and without after= there is no time to see or read anything")
+    elif step.unless and not step.after and not collects:
+        found.append("has unless=, and without after= or a digest there is no time to see or read anything")
     if expires_after is not None and step.after >= expires_after:
         found.append(f"can never run: events of this type expire after {expires_after}")
     return found

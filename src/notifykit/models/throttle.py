@@ -77,6 +77,11 @@ def country_bucket(countries: str, throttle: Throttle) -> str:
     return f"{CAP}{_hashed('sms')}_{_hashed(parts)}"
 
 
+def bounce_bucket(provider: str) -> str:
+    """Return the key of the bucket that counts the bounces that a provider reports."""
+    return f"{CAP}{_hashed('bounces')}_{_hashed(provider)}"
+
+
 def _hashed(text: str) -> str:
     return blake2b(text.encode(), digest_size=10).hexdigest()
 

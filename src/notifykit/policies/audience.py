@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
-from functools import partial
+from functools import lru_cache, partial
 from typing import Final
 
 import attrs
@@ -133,7 +133,7 @@ def notice_plan(
     steps = () if event_type is None else event_type.steps
     is_default = not steps
     if is_default:
-        given = map(Step, channels) if channels else DEFAULT_STEPS
+        given = _steps_over(tuple(channels)) if channels else DEFAULT_STEPS
         steps = tuple(step for step in given if channels or available is None or step.channel in available)
     elif channels:
         steps = tuple(step for step in steps if step.channel in channels)
@@ -157,6 +157,11 @@ def notice_plan(
         is_default=is_default and not channels,
         actor=None if event_type is not None and event_type.tells_actor else details.actor,
     )
+
+
+@lru_cache(maxsize=64)
+def _steps_over(channels: tuple[str, ...]) -> tuple[Step, ...]:
+    return tuple(map(Step, channels))
 
 
 # ── planning ───────────────────────────────────────────────────────────────────────────────────

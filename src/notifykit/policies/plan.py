@@ -307,6 +307,7 @@ OPERATIONAL_TYPES: Final = frozenset(
         "delivery.complained",
         "delivery.unsubscribed",
         "provider.bouncing",
+        "template.failed",
     }
 )
 

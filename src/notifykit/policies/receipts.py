@@ -14,6 +14,7 @@ import attrs
 from ..models.preferences import Purpose
 from ..models.receipt import ProviderReceipt, ReceiptKind, ReceiptMatch, ReceiptRecord
 from ..models.recipient import EMAIL
+from ..models.throttle import Throttle
 
 #: The operational events about receipts.
 BOUNCING: Final = "provider.bouncing"
@@ -57,6 +58,8 @@ _FINAL: Final = frozenset({ReceiptKind.DELIVERED, ReceiptKind.BOUNCED, ReceiptKi
 WINDOW: Final = timedelta(minutes=10)
 #: So many definitive bounces are needed for an alarm, and this share of all final receipts.
 _LEAST_BOUNCES, _UNUSUAL_SHARE = 20, 0.3
+#: The bounces that all processes together count before there are so many.
+SPARE_BOUNCES: Final = Throttle(_LEAST_BOUNCES - 1, WINDOW)
 
 
 def to_record(receipt: ProviderReceipt) -> ReceiptRecord:
@@ -137,21 +140,27 @@ def is_definitive(receipt: ProviderReceipt) -> bool:
 
 @attrs.frozen(kw_only=True)
 class BounceWindow:
-    """The recent receipts of one provider for one tenant.
+    """The recent receipts of one provider for one tenant that this process has got.
+
+    Other processes get the others, but of the same kinds: the share is the same, and how many they are is counted
+    together.
 
     Attributes:
         bounced: How many were definitive bounces, …
         total: … of how many that said what became of a message.
+        are_many: Whether all processes together have counted enough bounces for an alarm.
     """
 
     since: datetime
     bounced: int = 0
     total: int = 0
+    are_many: bool = False
 
     @property
     def is_unusual(self) -> bool:
         """Whether so many bounce that no address is marked because of it."""
-        return self.bounced >= _LEAST_BOUNCES and self.bounced > self.total * _UNUSUAL_SHARE
+        are_many = self.are_many or self.bounced >= _LEAST_BOUNCES
+        return are_many and self.bounced > self.total * _UNUSUAL_SHARE
 
     def counting(self, receipt: ProviderReceipt) -> BounceWindow:
         """Return the window with one more receipt."""

@@ -6,13 +6,15 @@ suites in :mod:`notifykit.testing` prove that they do.
 
 from ..models.delivery import Claim as Claim
 from ..models.delivery import Lane as Lane
+from ..models.recipient import Person as Person
 from .broker import Broker as Broker
+from .broker import BrokerNote as BrokerNote
+from .broker import ChecksBroker as ChecksBroker
 from .broker import Received as Received
 from .broker import Ticket as Ticket
 from .channel import AddressedChannel as AddressedChannel
 from .channel import Channel as Channel
 from .channel import ChecksConnection as ChecksConnection
-from .channel import Person as Person
 from .channel import Provider as Provider
 from .channel import Renderer as Renderer
 from .channel import RendersChat as RendersChat
@@ -36,11 +38,13 @@ from .store import R as R
 from .store import Records as Records
 from .store import Rekeys as Rekeys
 from .store import Store as Store
+from .values import CANCELLED as CANCELLED
 from .values import MAX_IDS as MAX_IDS
 from .values import TAMPERED as TAMPERED
 from .values import Appended as Appended
 from .values import DeliveryFilter as DeliveryFilter
 from .values import EventFilter as EventFilter
+from .values import LaneStats as LaneStats
 from .values import Move as Move
 from .values import NextDue as NextDue
 from .values import Outstanding as Outstanding

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 
 from ..errors import InvalidInputError
 from ..models.delivery import Lane
@@ -96,4 +96,28 @@ class Broker(Protocol):
 
     async def aclose(self) -> None:
         """Disconnect; tickets that were received and not acknowledged may be handed to other processes."""
+        ...
+
+
+class BrokerNote(NamedTuple):
+    """What was found out about a broker.
+
+    Attributes:
+        remedy: What to do, if something needs attention.
+    """
+
+    found: str
+    remedy: str = ""
+
+
+@runtime_checkable
+class ChecksBroker(Protocol):
+    """Optional: a broker that can say whether it is set up well."""
+
+    async def check(self, lanes: Sequence[Lane]) -> list[BrokerNote]:
+        """Connect, make what is missing of these lanes as a worker does, and look at the settings.
+
+        Raises:
+            BrokerUnavailableError: The broker does not answer, or does not allow what workers need.
+        """
         ...

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from ..models.delivery import (
     Claim,
@@ -12,6 +11,7 @@ from ..models.delivery import (
 from ..models.destination import Destination
 from ..models.messages import ChatMessage, EmailMessage, InAppMessage, Message, PushMessage, SmsMessage
 from ..models.outcome import Outcome
+from ..models.recipient import Person
 
 
 class Channel(Protocol):
@@ -80,27 +80,6 @@ class Renderer(Protocol):
             TemplateError: The template is missing or failed; it says which line and variable.
         """
         ...
-
-
-class Person(Protocol):
-    """A recipient, as far as it matters for what is written; ``destination.config`` of people's channels.
-
-    Attributes:
-        locale: BCP 47, such as ``de-AT``.
-        zone: IANA, such as ``Europe/Berlin``.
-        traits: What the host knows besides.
-    """
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def name(self) -> str | None: ...
-    @property
-    def locale(self) -> str | None: ...
-    @property
-    def zone(self) -> str | None: ...
-    @property
-    def traits(self) -> Mapping[str, Any]: ...
 
 
 class RendersEmail(Protocol):

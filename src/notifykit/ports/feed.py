@@ -16,6 +16,7 @@ class Message(NamedTuple):
         key: What the topic is partitioned by, if the broker knows that.
         headers: Texts that came with it.
         handle: What the feed needs to have it acknowledged.
+        problem: Why it cannot become an event, if the feed knows that: it has no identity.
     """
 
     id: str
@@ -23,6 +24,7 @@ class Message(NamedTuple):
     key: str | None = None
     headers: Mapping[str, str] = {}
     handle: Any = None
+    problem: str | None = None
 
 
 class Feed(Protocol):

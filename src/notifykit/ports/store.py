@@ -19,6 +19,7 @@ from ..models.receipt import ReceiptMatch, ReceiptRecord
 from ..models.subscription import Match, MatchQuery, TenantConfig
 from .broker import Ticket
 from .values import (
+    CANCELLED,
     Appended,
     DeliveryFilter,
     EventFilter,
@@ -305,12 +306,22 @@ class Operations(Protocol):
         ...
 
     async def move(
-        self, tenant: str, wanted: DeliveryFilter, to: Move, *, now: datetime, limit: int | None = None
+        self,
+        tenant: str,
+        wanted: DeliveryFilter,
+        to: Move,
+        *,
+        now: datetime,
+        limit: int | None = None,
+        reason: str = CANCELLED,
     ) -> int:
         """Cancel, redrive or wake up to ``limit`` matching deliveries; return how many were moved.
 
         Deliveries in a state that the move does not start from are left alone (see :class:`Move`), and so are those
         that cannot be read.
+
+        Args:
+            reason: Of the deliveries that are cancelled.
 
         Raises:
             StoreError: The only delivery that the filter names by its id cannot be read.

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NamedTuple, cast
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, cast
 
 import attrs
 
@@ -122,6 +123,10 @@ def _as_ids(ids: Iterable[str] | str | None) -> frozenset[str] | None:
 _identifier, _instant, _ids = (field_check(optional(check)) for check in (identifier, instant, _IDS))
 
 
+#: Why a delivery was cancelled, if nothing else is said.
+CANCELLED: Final = "cancelled"
+
+
 class Move(StrEnum):
     """How an operator moves deliveries.
 
@@ -228,11 +233,27 @@ class TokenRequest(NamedTuple):
     limit: RateLimit
 
 
+class LaneStats(NamedTuple):
+    """How much waits in a lane.
+
+    Attributes:
+        waiting: Deliveries, due or not; the Redis store counts one of each FIFO group.
+        oldest_due: Since when the most overdue one waits.
+    """
+
+    waiting: int
+    oldest_due: datetime | None
+
+
+_NO_LANES: Mapping[Lane, LaneStats] = MappingProxyType({})
+
+
 class StoreStats(NamedTuple):
     """How much work waits, for health checks.  Counts stop at 10,000.
 
     Attributes:
         oldest_due: Since when the most overdue row waits, those included that are handed over to a broker.
+        lanes: The same of each lane in which deliveries wait.
     """
 
     unplanned: int
@@ -240,6 +261,7 @@ class StoreStats(NamedTuple):
     sending: int
     dead: int
     oldest_due: datetime | None
+    lanes: Mapping[Lane, LaneStats] = _NO_LANES
 
 
 class NextDue(NamedTuple):

@@ -22,6 +22,7 @@ _SCHEMES = {
     "mariadb": "notifykit.stores.sql.mysql.store:MysqlStore",
     "redis": "notifykit.stores.redis.store:RedisStore",
     "rediss": "notifykit.stores.redis.store:RedisStore",
+    "sharded": "notifykit.stores.sharded:ShardedStore.from_url",
 }
 
 
@@ -40,7 +41,7 @@ def store_from_url(url: str, **options: Any) -> Store:
 
     Args:
         url: ``sqlite:///file.db``, ``postgresql://user@host/database``, ``mysql://user@host/database``,
-            ``redis://host:6379/0`` or ``memory://``.
+            ``redis://host:6379/0``, ``memory://``, or several databases: ``sharded://?a=sqlite:///a.db&b=sqlite:///b.db``.
         options: What the store's constructor takes beside the URL.
 
     Raises:

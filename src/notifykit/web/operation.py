@@ -13,9 +13,9 @@ from starlette.types import Receive, Scope, Send
 from ..codec import dumps, unstructure
 from ..errors import InvalidInputError, NotFoundError
 from ..models.access import AccessScope, Role
-from ..telemetry import ActionAudited
+from ..telemetry import AccessRefused, ActionAudited
 from .access.callers import TENANT_HEADER, Caller
-from .access.gate import Gate
+from .access.gate import Gate, address_of
 from .limits import Limiter
 from .problems import Refusal, problem_response, refusal_of
 from .reading import REQUEST_ID, json_of, query_of, read_body, request_id, structured
@@ -63,12 +63,15 @@ class Operation:
             if self._route.needs_store:
                 await self._server.kit.open()
             caller = await self._admit(request)
+            self._require(caller, request)
             tenant = "" if self._is_of_no_tenant else caller.tenant_of(request)
             if self._route.scope is not None:
                 headers = await self._server.limiter.take(caller, tenant)
             response = await self._answer(request, caller, tenant)
         except Exception as error:  # noqa: BLE001 - whatever happens is answered
             response = self._refused(request, error, id_)
+            if response.status_code in (401, 403) or (response.status_code == 429 and caller is None):
+                self._report_refusal(request, caller, response.status_code, id_)
         response.headers.update({**_HEADERS, **headers, REQUEST_ID: id_})
         if caller is not None:
             self._audit(request, caller, response.status_code, id_)
@@ -81,13 +84,17 @@ class Operation:
     async def _admit(self, request: Request) -> Caller:
         if self._route.scope is None:
             return NOBODY
-        caller = await self._server.gate.admit(request)
+        return await self._server.gate.admit(request)
+
+    def _require(self, caller: Caller, request: Request) -> None:
+        """Refuse what a caller may not do."""
+        if self._route.scope is None:
+            return
         if caller.recipient is not None:
             _require_own(self._route, request, caller)
         caller.require(self._route.scope)
         if caller.by_session and self._route.changes_something:
             _require_no_form(request)
-        return caller
 
     async def _answer(self, request: Request, caller: Caller, tenant: str) -> Response:
         route = self._route
@@ -116,6 +123,17 @@ class Operation:
         if isinstance(error, NotFoundError) and error.id == "":
             error = Refusal(404, "not_found", "there is no such object")
         return problem_response(refusal_of(error, id_, has_precondition="if-match" in request.headers), error, id_)
+
+    def _report_refusal(self, request: Request, caller: Caller | None, status: int, id_: str) -> None:
+        self._server.kit.tell(
+            AccessRefused(
+                action=self._route.name,
+                client=address_of(request),
+                subject=None if caller is None else caller.subject,
+                status=status,
+                request_id=id_,
+            )
+        )
 
     def _audit(self, request: Request, caller: Caller, status: int, id_: str) -> None:
         route = self._route

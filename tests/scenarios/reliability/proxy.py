@@ -30,11 +30,12 @@ class FaultProxy:
         is_deaf: Whether chunks are read and thrown away: a half-open connection.
         refuses: Whether new connections are closed at once.
         drop_after: Reset each connection once so many bytes have come back through it.
+        upstream: The host and the port of the server.
         cuts: How often a fault has ended a connection.
     """
 
     def __init__(self, host: str, port: int) -> None:
-        self._upstream = (host, port)
+        self.upstream = (host, port)
         self._pairs: dict[asyncio.Task[None], tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = {}
         self._marker: bytes | None = None
         self._exit = contextlib.ExitStack()
@@ -113,7 +114,7 @@ class FaultProxy:
         try:
             if self.refuses:
                 raise ConnectionRefusedError
-            from_server, to_server = await asyncio.open_connection(*self._upstream)
+            from_server, to_server = await asyncio.open_connection(*self.upstream)
         except OSError:
             to_client.close()
             return

@@ -7,16 +7,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from uuid import uuid4
 
 import pytest
 
+from notifykit.testing.servers import ServerUnavailableError
 from tests import report
+from tests.services import is_required
 
+from .carriers import ApacheKafkaCarrier, Carrier, KafkaCarrier, NatsCarrier, RabbitCarrier, RedisCarrier, SqsCarrier
 from .conftest import Databases
 from .processes import SETTINGS, Receiver, Role, Site
-from .proxy import FaultProxy
 
 pytestmark = pytest.mark.in_turn
 
@@ -28,43 +28,45 @@ _PLANNER: dict[str, Any] = {"roles": ["plan", "clean"]}
 _SENDER: dict[str, Any] = {"roles": ["relay", "send", "clean"], "hold": _HOLD}
 
 
-class Carrier:
-    """A broker behind a proxy, with queues of its own."""
+#: What faults do at least, and what they do in the long form.
+_FEW: dict[str, Any] = {"kills": 1, "wipes": 1}
+_MANY: dict[str, Any] = {"kills": 6, "wipes": 6, "cut_off": 30.0}
+_LONG = pytest.param(_MANY, 60, marks=pytest.mark.soak, id="many")
 
-    def __init__(self, url: str, proxy: FaultProxy) -> None:
-        self._prefix = f"test-{uuid4().hex[:12]}"
-        self._direct = url
-        self.proxy = proxy
-        self.url = f"{urlsplit(url)._replace(netloc=f'127.0.0.1:{proxy.port}').geturl()}?prefix={self._prefix}"
 
-    def wipe(self) -> None:
-        """Delete every queue with all that is in it."""
-        import redis
-
-        with redis.from_url(self._direct) as client:
-            if keys := [*client.scan_iter(f"{self._prefix}:*")]:
-                client.delete(*keys)
+_OTHERS = [
+    pytest.param(ApacheKafkaCarrier, id="apache", marks=pytest.mark.xdist_group("apache-kafka")),
+    pytest.param(NatsCarrier, id="nats", marks=pytest.mark.xdist_group("nats")),
+    pytest.param(RabbitCarrier, id="rabbitmq", marks=pytest.mark.xdist_group("rabbitmq")),
+    pytest.param(SqsCarrier, id="sqs", marks=pytest.mark.xdist_group("sqs")),
+]
+#: The same for tests that wipe nothing: an everyday run takes one of them.
+_EACH = [
+    pytest.param(RedisCarrier, id="redis"),
+    pytest.param(KafkaCarrier, id="kafka", marks=pytest.mark.xdist_group("kafka")),
+    *_OTHERS[1:],
+]
 
 
 @pytest.fixture
-def carrier(redis_url: str) -> Iterator[Carrier]:
-    """A broker on the Redis server that all tests share."""
-    address = urlsplit(redis_url)
-    with FaultProxy(address.hostname or "", address.port or 6379) as proxy:
-        carrier = Carrier(redis_url, proxy)
-        yield carrier
-        carrier.wipe()
+def carrier(request: pytest.FixtureRequest) -> Iterator[Carrier]:
+    """A broker behind a proxy, Redis if the test does not say which."""
+    kind: type[Carrier] = getattr(request, "param", RedisCarrier)
+    try:
+        with kind.behind_proxy(lambda service: str(request.getfixturevalue(f"{service}_url"))) as carrier:
+            yield carrier
+            carrier.wipe()
+    except ServerUnavailableError as error:
+        (pytest.fail if is_required(kind.service) else pytest.skip)(f"needs {kind.service}: {error}")
 
 
-def through_faults(
-    site: Site, carrier: Carrier, *, kills: int = 2, wipes: int = 2, cut_off: float = 1.0, rate: float = 150
-) -> float:
+def through_faults(site: Site, carrier: Carrier, *, kills: int = 2, wipes: int = 2, cut_off: float = 1.0) -> float:
     """Break things under load, one after the other; return how long it took to drain afterwards."""
     rng = random.Random(19)
     endpoints = site.endpoints(tenants=("acme", "globex"), each=2)
     planner = site.worker(**_PLANNER)
     senders = [_sender(site, carrier), _sender(site, carrier)]
-    publisher = site.publisher(endpoints, rate=rate)
+    publisher = site.publisher(endpoints, rate=carrier.rate)
     for number in range(max(kills, wipes)):
         assert site.publishes(30)
         if number < kills:
@@ -90,13 +92,7 @@ def _sender(site: Site, carrier: Carrier, **settings: Any) -> Role:
     return site.worker(broker=carrier.url, **{**_SENDER, **settings})
 
 
-@pytest.mark.parametrize(
-    ("faults", "seconds"),
-    [
-        pytest.param({"kills": 1, "wipes": 1}, 20, marks=pytest.mark.thorough, id="few"),
-        pytest.param({"kills": 6, "wipes": 6, "cut_off": 30.0}, 60, marks=pytest.mark.soak, id="many"),
-    ],
-)
+@pytest.mark.parametrize(("faults", "seconds"), [pytest.param(_FEW, 20, marks=pytest.mark.thorough, id="few"), _LONG])
 def test_a_broker_that_fails_loses_nothing(
     faults: dict[str, Any],
     seconds: float,
@@ -108,16 +104,39 @@ def test_a_broker_that_fails_loses_nothing(
 ) -> None:
     """Workers are killed, the broker is wiped and partitioned under load: everything arrives soon after the fault."""
     with databases() as url, Site(url, tmp_path / "site", receiver) as site:
-        took = through_faults(site, carrier, **faults)
-
-        findings = site.check()
-        report.note(request.node.name, findings, drained_in=round(took, 2), **faults)
-        assert () == findings.problems
-        assert 0 == findings.lost == findings.false_success
-        assert findings.duplicates <= faults["kills"] * _IN_FLIGHT
-        assert took < seconds
+        _nothing_is_lost(site, carrier, faults, seconds, request)
 
 
+@pytest.mark.parametrize(("faults", "seconds"), [pytest.param(_FEW, 60, marks=pytest.mark.thorough, id="few"), _LONG])
+@pytest.mark.parametrize("carrier", _OTHERS, indirect=True)
+def test_other_brokers_that_fail_lose_nothing(
+    faults: dict[str, Any],
+    seconds: float,
+    sqlite_databases: Databases,
+    carrier: Carrier,
+    receiver: Receiver,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    """The same for every other server."""
+    with sqlite_databases() as url, Site(url, tmp_path / "site", receiver) as site:
+        _nothing_is_lost(site, carrier, faults, seconds, request)
+
+
+def _nothing_is_lost(
+    site: Site, carrier: Carrier, faults: dict[str, Any], seconds: float, request: pytest.FixtureRequest
+) -> None:
+    took = through_faults(site, carrier, **faults)
+
+    findings = site.check()
+    report.note(request.node.name, findings, drained_in=round(took, 2), **faults)
+    assert () == findings.problems
+    assert 0 == findings.lost == findings.false_success
+    assert findings.duplicates <= faults["kills"] * _IN_FLIGHT
+    assert took < seconds
+
+
+@pytest.mark.parametrize("carrier", _EACH, indirect=True)
 def test_tickets_that_are_lost_repeated_and_reordered_send_everything_once(
     one_databases: Databases, carrier: Carrier, receiver: Receiver, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

@@ -20,13 +20,14 @@ from tests import report
 from tests.scenarios.reliability.forks import ROOT
 from tests.services import running
 
+from .carriers import RedisCarrier
 from .checker import Database
 from .conftest import Databases
 from .crash_cases import CASES
 from .processes import Receiver, Site
 from .proxy import FaultProxy
 from .sabotage import FAULTS, VARIABLE
-from .test_brokers import Carrier, drained_after_a_wipe
+from .test_brokers import drained_after_a_wipe
 from .test_crash_points import run
 from .test_digests import collect_under_kills
 from .test_kills import pause_under_load, poison_under_way
@@ -118,7 +119,7 @@ def digests_under_kills(bench: Bench) -> set[str]:
 def wiped_broker(bench: Bench) -> set[str]:
     """Detect it where a broker loses its tickets."""
     with running("redis") as redis_url, FaultProxy("127.0.0.1", urlsplit(redis_url).port or 6379) as proxy:
-        carrier = Carrier(redis_url, proxy)
+        carrier = RedisCarrier(redis_url, proxy)
         with bench.databases() as url, bench.site(url) as site:
             arrives = drained_after_a_wipe(site, carrier, seconds=10)
         carrier.wipe()

@@ -14,6 +14,8 @@ from uuid import uuid4
 
 import jwt
 
+_NO_DEVICE = "0" * 64
+
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
     """Answer one request."""
@@ -48,7 +50,7 @@ def _judged(scope: Any, headers: dict[str, str], body: bytes) -> tuple[int, str 
     if headers.get("apns-topic") != "org.example.shop":
         return 400, "TopicDisallowed"
     device = re.fullmatch(r"/3/device/([0-9a-f]{64})", scope["path"])
-    if device is None or headers.get("apns-push-type") != "alert":
+    if device is None or device[1] == _NO_DEVICE or headers.get("apns-push-type") != "alert":
         return 400, "BadDeviceToken"
     if not json.loads(body)["aps"]["alert"]["title"]:
         return 400, "PayloadEmpty"

@@ -14,12 +14,15 @@ from notifykit.testing import Reply, VendorServer
 
 SID = "AC" + "0" * 32
 URLS = {
+    "mailgun": ("email", "mailgun://SECRET@mg.example.org?sender=a@b.example"),
+    "sns": ("sms", "sns://ID:SECRET@eu-west-1?countries=DE"),
     "postmark": ("email", "postmark://SECRET@?sender=a@b.example"),
     "sendgrid": ("email", "sendgrid://SECRET@?sender=a@b.example"),
     "ses": ("email", "ses://ID:SECRET@eu-west-1?sender=a@b.example"),
     "twilio": ("sms", f"twilio://{SID}:SECRET@?from=+4915100&countries=DE"),
     "vonage": ("sms", "vonage://KEY:SECRET@?from=+4915100&countries=DE"),
 }
+SNS_DENIED = Reply(status=403, body=b"<ErrorResponse><Error><Code>AuthorizationError</Code></Error></ErrorResponse>")
 DENIED = Reply(status=403, headers={"x-amzn-errortype": "AccessDeniedException"})
 FORGED = Reply(status=403, headers={"x-amzn-errortype": "SignatureDoesNotMatchException"})
 
@@ -70,6 +73,23 @@ async def test_an_account_that_can_be_used(name: str, reply: Reply, path: str, s
     assert ("GET", path, b"") == (request.method, request.path, request.body)
 
 
+@pytest.mark.parametrize(
+    ("name", "reply", "path", "body", "said"),
+    [
+        ("mailgun", Reply(status=400), "/v3/mg.example.org/messages", b"", "the key may send for the domain"),
+        ("sns", Reply(status=200), "/", b"Action=GetSMSAttributes&Version=2010-03-31", "the key is right"),
+        ("sns", SNS_DENIED, "/", b"Action=GetSMSAttributes&Version=2010-03-31", "the key exists"),
+    ],
+)
+async def test_an_account_whose_api_has_no_get(name: str, reply: Reply, path: str, body: bytes, said: str) -> None:
+    """One POST that has no message."""
+    found, server = await checked(name, reply)
+
+    (request,) = server.requests
+    assert found.endswith(f", {said}")
+    assert ("POST", path, body) == (request.method, request.path, request.body)
+
+
 @pytest.mark.parametrize("name", URLS)
 @pytest.mark.parametrize(
     "reply",
@@ -85,8 +105,8 @@ async def test_an_account_that_cannot_be_used(name: str, reply: Reply) -> None:
     """The error has the answer, and no secret."""
     found, _ = await checked(name, reply)
 
-    if name == "twilio" and reply.status == 200:
-        return  # its answer is a list of messages, which may be empty
+    if name in ("twilio", "sns") and reply.status == 200:
+        return  # of Twilio it is a list of messages, which may be empty, and of SNS only the status counts
     assert found.startswith(f"! {name}://")
     assert f"the vendor refused: {reply.status}" in found
     assert "SECRET" not in found
@@ -100,12 +120,9 @@ async def test_a_vendor_that_cannot_be_reached() -> None:
         await provider.check()
 
 
-@pytest.mark.parametrize(
-    ("channel", "url"), [("email", "mailgun://SECRET@example.org?sender=a@b.example"), ("chat", "slack://")]
-)
-def test_who_has_no_such_request_cannot_be_checked(channel: str, url: str) -> None:
-    """A sending key of Mailgun can do nothing but send, and a room's URL only posts."""
-    made = provider_channel_from_url(channel, url)
+def test_a_room_cannot_be_checked() -> None:
+    """Its URL, which is the address, is the only key, and posts to the room."""
+    made = provider_channel_from_url("chat", "slack://")
 
     assert isinstance(made, MessageChannel)
     assert not isinstance(made.provider, ChecksConnection)

@@ -45,6 +45,7 @@ async def send(
     return await channel.provider.send(message, make_claim("chat", address), to, now=START)
 
 
+@pytest.mark.interop
 async def test_posts_and_says_what_apprise_says():
     """A success, and a failure that concerns this service alone."""
     with VendorServer(Reply(status=200)) as server:

@@ -19,6 +19,7 @@ from notifykit.channels.email import InvalidMessageError, Mail, Mailbox, write
 from notifykit.models.checks import UNPRINTABLE
 from notifykit.models.messages import EmailMessage
 
+pytestmark = pytest.mark.interop  # the standard library reads what we write
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 SHOP = Mailbox("shop@example.org", "Example Shop")
 ADA = Mailbox("ada@example.org")

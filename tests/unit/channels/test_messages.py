@@ -101,6 +101,48 @@ async def test_what_cannot_be_rendered_is_a_template_error(make: Callable[[], An
     assert [] == provider.sent
 
 
+async def test_a_failing_template_is_an_operational_event() -> None:
+    """Once an hour for each type and channel, whatever process it is; after the fix what waits is woken."""
+    clock, broken = FakeClock(), [True]
+
+    def make() -> Message:
+        if broken:
+            raise TemplateError("order.paid/email.txt, line 3: `data.nope` is undefined")
+        return EmailMessage(subject="Paid", text="Thank you.")
+
+    customers, operator = Recorder(), Recorder()
+    channels = [
+        MessageChannel("email", Rendering(make), customers),
+        MessageChannel("sms", PlainRenderer(), operator),
+    ]
+    async with Notifykit("memory://", channels=channels, clock=clock) as kit:
+        given = {"email": ("order.*", "user:42", "ada@example.org"), "sms": ("template.*", "ops", "+4915123456789")}
+        for channel, (types, subscriber, address) in given.items():
+            await kit.subscriptions.create(
+                types, tenant=TENANT, subscriber=subscriber, channel=channel, address=address
+            )
+        for _ in range(3):
+            await kit.apublish(Event(type="order.paid", data={}), tenant=TENANT)
+        for _ in range(2):  # processes, one after the other
+            dispatcher = kit.dispatcher()
+            while await dispatcher.step():
+                pass
+            await kit.deliveries.wake_all(tenant=TENANT)
+        told = len(operator.sent)
+        clock.advance(timedelta(hours=1))
+        while await dispatcher.step():
+            pass
+        broken.clear()
+        counts = [await kit.deliveries.wake_all(tenant=TENANT, reason=each) for each in ("paused", "template_failed")]
+        while await dispatcher.step():
+            pass
+
+    (text,) = {each.text for each in operator.sent[:1]}  # type: ignore[union-attr]
+    assert (1, 2) == (told, len(operator.sent))
+    assert all(part in text for part in ("Template failed", "order.paid", "email", "line 3"))
+    assert ([0, 3], 3) == (counts, len(customers.sent))
+
+
 async def test_a_delivery_is_held_until_the_template_is_correct() -> None:
     """No attempt is used up, the operator is told, and waking sends what was held."""
     clock, told, broken = FakeClock(), list[TelemetryEvent](), [True]

@@ -20,7 +20,7 @@ from notifykit.testing.suites.provider import make_claim
 #: That all keys belong to.
 ACCOUNT = "123456789012"
 
-pytestmark = pytest.mark.xdist_group("moto")
+pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("moto")]
 
 
 @pytest.fixture(scope="module")

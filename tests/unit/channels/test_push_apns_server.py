@@ -14,6 +14,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from notifykit import ConfigurationError
 from notifykit.channels import provider_channel_from_url
 from notifykit.models.messages import PushMessage
 from notifykit.models.outcome import NO_ANSWER, Accepted, BadRecipient, CircuitEffect, Outcome, Transient
@@ -22,6 +23,7 @@ from notifykit.testing.suites.provider import make_claim
 from .http2_server import AUTHORITY
 from .push_keys import APNS_TOKEN, APNS_URL, EC_KEY, public_pem
 
+pytestmark = pytest.mark.interop
 pytest.importorskip("granian")
 FOLDER = Path(__file__).parent
 
@@ -85,7 +87,7 @@ async def test_many_pushes_and_one_that_is_gone(url):
     """Each has its own outcome."""
     gone = "410" + APNS_TOKEN[3:]
 
-    *others, last = await send_all(url, *[f"{number:064x}" for number in range(300)], gone)
+    *others, last = await send_all(url, *[f"{number:064x}" for number in range(1, 301)], gone)
 
     assert all(isinstance(outcome, Accepted) for outcome in others)
     assert BadRecipient(reason="apns_Unregistered") == last
@@ -101,3 +103,18 @@ async def test_many_pushes_and_one_that_is_gone(url):
 async def test_wrong_settings_open_the_circuit(url, old, new, reason):
     """No token is called wrong for it."""
     assert [Transient(reason=reason, circuit=CircuitEffect.OPEN)] == await send_all(url.replace(old, new), APNS_TOKEN)
+
+
+async def test_settings_are_checked_without_a_push(url):
+    """What is asked for a device that does not exist is judged by the key and the topic first."""
+    said = []
+    for tried in (url, url.replace("team=DEF123GHIJ", "team=OTHER")):
+        provider = provider_channel_from_url("push", tried).provider  # type: ignore[attr-defined]
+        try:
+            said.append(await provider.check())
+        except ConfigurationError as error:
+            said.append(str(error))
+        await provider.aclose()
+
+    assert "apns://org.example.shop, the key may send to the topic" == said[0]
+    assert 'the vendor refused: 403 {"reason": "InvalidProviderToken"}' in said[1]

@@ -308,12 +308,15 @@ class TestFcm(PushSuite):
 
         assert b"invalid_grant: Invalid JWT Signature: Signature verification failed" == outcome.answer.body
 
-    async def test_a_check_gets_a_token(self, server, google):
-        """Nothing is sent; what is wrong is said."""
-        url = f"{self.url} && {APNS_URL}"
-        google.script = [granted(1), Reply(status=400, body=b'{"error": "invalid_grant"}')]
+    async def test_a_check_has_a_message_judged(self, server, google):
+        """It is not sent; what is wrong is said."""
+        url = f"{self.url}&endpoint={server.url.rstrip('/')} && {APNS_URL}&endpoint={server.url.rstrip('/')}"
+        no_device = Reply(status=400, body=b'{"reason": "BadDeviceToken"}')
+        wrong_key = Reply(status=403, body=b'{"reason": "InvalidProviderToken"}')
+        server.reply(self.success, no_device, self.success, wrong_key, Reply(status=403))
+        google.script = [granted(1), granted(2), granted(3), Reply(status=400, body=b'{"error": "invalid_grant"}')]
         found = []
-        for _ in range(2):
+        for _ in range(4):
             provider = provider_channel_from_url("push", url).provider  # type: ignore[attr-defined]
             try:
                 found.append(await provider.check())
@@ -321,10 +324,15 @@ class TestFcm(PushSuite):
                 found.append(str(error))
             await provider.aclose()
 
+        refused = "the vendor refused: 403"
         assert [
-            "fcm://example-shop (has an access token), apns://org.example.shop (not tried)",
+            "fcm://example-shop, the service account may send, apns://org.example.shop, the key may send to the topic",
+            f'apns://org.example.shop: {refused} {{"reason": "InvalidProviderToken"}}',
+            f"fcm://example-shop: {refused}",
             "fcm://example-shop: no access token: token_refused invalid_grant",
         ] == found
+        assert [True, None] == [request.json().get("validate_only") for request in server.requests[:2]]
+        assert f"/3/device/{'0' * 64}" == server.requests[1].path
 
     # -- the URL -----------------------------------------------------------------------------------
 

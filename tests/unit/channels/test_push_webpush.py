@@ -252,6 +252,7 @@ def test_the_example_of_the_rfc():
     )
 
 
+@pytest.mark.interop
 @given(st.binary(max_size=MAX_TEXT))
 def test_browsers_read_what_is_encrypted(text):
     """Of any content and length."""

@@ -14,6 +14,7 @@ from notifykit.channels.receipts.vonage import VonageReceipts
 from notifykit.signing import VerificationError
 from tests.unit.channels import vendor_reports as v
 
+pytestmark = pytest.mark.interop
 WHY = "the package is in the dependency group 'test'"
 
 

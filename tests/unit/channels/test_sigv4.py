@@ -11,6 +11,7 @@ from botocore.credentials import Credentials
 
 from notifykit.signing.sigv4 import AwsCredentials, signed_headers
 
+pytestmark = pytest.mark.interop
 NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 

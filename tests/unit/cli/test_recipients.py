@@ -34,8 +34,8 @@ def test_a_recipient_is_saved_changed_shown_and_deleted(cli: Command) -> None:
 
     assert ("de-AT", {"plan": "pro"}, 1) == (made["locale"], made["traits"], made["version"])
     assert ("user:42 saved, version 2\n", "user:42: email ada@example.org is gone\n") == (changed.out, gone.out)
-    assert "email:ada@example.org gone sms:+4915123456789" in listed.out
-    assert "address 1  email:ada@example.org gone (bounced)" in shown.out
+    assert "email:a***@example.org gone sms:+491***89" in listed.out
+    assert "address 1  email:a***@example.org gone (bounced)" in shown.out
     assert "Europe/Vienna" in shown.out
     assert ("user:42 deleted\n", 3) == (deleted.out, missing.code)
     assert "save one: notifykit recipients save ID" in cli("recipients", "list").out

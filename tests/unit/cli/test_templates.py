@@ -176,3 +176,27 @@ def test_check_refuses_wrong_options(cli, folder, option, problem):
 
     assert 2 == answer.code
     assert problem in answer.err
+
+
+def test_what_a_tenant_stores_is_set_listed_and_rolled_back(cli, folder, tmp_path, monkeypatch):
+    """From a file or stdin; what could not be rendered is refused, and the host's file comes back."""
+    monkeypatch.setenv("NOTIFYKIT_TEMPLATES", str(folder))
+    name, file = "order.paid/chat.txt", tmp_path / "chat.txt"
+    codes = []
+    for text, who in (("Thanks", "eve"), ("Thank you", "ada")):
+        file.write_text(text)
+        codes.append(cli("templates", "set", name, str(file), "--by", who, "--note", "tone").code)
+    file.write_text("{{ data.nope }}")
+
+    refused, missing = cli("templates", "set", name, str(file)), cli("templates", "set", name, "nowhere.txt")
+    listed, rolled = cli("templates", "list"), cli("templates", "rollback", name, "1", "--json")
+    history = cli("templates", "history", name, "--json")
+    codes += [cli("templates", "remove", name).code for _ in range(2)]
+
+    assert [0, 0, 0, 1] == codes
+    assert "line 1" in refused.err
+    assert 0 not in (refused.code, missing.code)
+    assert all(part in listed.out for part in (name, "2", "ada", "tone"))
+    assert (name, 3) == (rolled.record["name"], rolled.record["revision"])
+    assert [(3, "Thanks"), (2, "Thank you"), (1, "Thanks")] == [(r["revision"], r["text"]) for r in history.records]
+    assert "has stored no templates" in cli("templates", "list").out

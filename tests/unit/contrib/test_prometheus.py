@@ -46,7 +46,7 @@ async def test_what_is_delivered_is_counted(registry):
     def value(name: str, **labels: str) -> float | None:
         return registry.get_sample_value(f"notifykit_{name}", labels)
 
-    assert 1 == value("attempts_total", channel="webhook", outcome="permanent")
+    assert 1 == value("attempts_total", channel="webhook", provider="", outcome="permanent")
     assert 1 == value("decisions_total", channel="webhook", decision="dead_letter")
     assert 1 == value("attempt_seconds_count", channel="webhook")
     assert 3 == value("wait_seconds_sum", channel="webhook")

@@ -198,3 +198,18 @@ async def test_a_backlog_that_is_halted_hands_out_nothing_until_it_is_resumed() 
     lines.resume("a reason")
 
     assert lines.take() is None
+
+
+async def test_people_who_are_told_are_no_work_of_another_tenant() -> None:
+    """Where attempts are not timed, those that are open say nothing of how much waits."""
+    lines = backlog(concurrency=500)
+    lines.add(*((claim(f"u{number}"), 10, False) for number in range(200)))
+    turns = [take(lines) for _ in range(200)]
+    alone = lines.is_mixed()
+
+    lines.add(*((claim(f"u{number}", 1, tenant="large"), 10, False) for number in range(150)))
+    lines.add((claim("v", tenant="small"), 10, False))
+    while take(lines).claim.tenant != "small":
+        pass
+
+    assert (200, False, True) == (len(turns), alone, lines.is_mixed())

@@ -9,6 +9,7 @@ import pytest
 
 from notifykit.signing import Signer, Verifier, generate_secret
 
+pytestmark = pytest.mark.interop
 BODIES = [b"{}", '{"name": "Zoë 😀"}'.encode(), b'{"a":\n 1}\n', b'{"big": "' + b"x" * 50_000 + b'"}']
 ID = "evt_01J9Z3K4M5N6P7Q8R9S0T1V2W3"
 

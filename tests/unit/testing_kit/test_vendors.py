@@ -13,7 +13,7 @@ import pytest
 from sendgrid.helpers.eventwebhook import EventWebhook
 from twilio.request_validator import RequestValidator
 
-from notifykit import DeliveryFilter, Event, Notifykit
+from notifykit import ConfigurationError, DeliveryFilter, Event, Notifykit
 from notifykit.channels import messages, provider_channel_from_url
 from notifykit.channels.messages import MessageChannel
 from notifykit.models.messages import ChatMessage, EmailMessage, Message, SmsMessage
@@ -152,6 +152,19 @@ async def test_a_wrong_key_is_refused(sender):
 
     assert isinstance(outcome, Transient)
     assert CircuitEffect.OPEN is outcome.circuit
+    assert 0 == sender.server.total
+
+
+async def test_an_account_can_be_checked(sender):
+    """As that of a real vendor; a refused key is told."""
+    if sender.channel.name == "chat":
+        pytest.skip("a room's URL is the only credential")
+    said = await sender.channel.provider.check()
+    sender.server.fail("unauthorized")
+
+    assert said.startswith(f"{sender.channel.provider.account}, ")
+    with pytest.raises(ConfigurationError, match="the vendor refused"):
+        await sender.channel.provider.check()
     assert 0 == sender.server.total
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -12,8 +13,9 @@ import pytest
 from notifykit import ConfigurationError, Notifykit, StoreUnavailableError
 from notifykit.models.access import Role
 from notifykit.models.endpoint import RateLimit
+from notifykit.telemetry import AccessRefused
 from notifykit.web import EndUser, RequestLimits, create_app
-from tests.unit.web.world import ACME, ADA, BODIES, client_of, new_kit
+from tests.unit.web.world import ACME, ADA, BODIES, client_of, made, new_kit
 
 EVENT = BODIES["publish_events"]
 
@@ -544,6 +546,35 @@ class TestServer:
         assert [200] == [answer.status_code for answer in others]
         assert [200, 200, 429] == [answer.status_code for answer in persons]
 
+    async def test_quotas_last_until_midnight(self, kit, world, clock):
+        """All processes share them, a key has one beside that of its tenant, and the headers name both."""
+        limits = RequestLimits(key_per_day=4, tenant_per_day=6, person=None)
+        viewer, producer = (world.headers(ACME, role) for role in (Role.VIEWER, Role.PRODUCER))
+        clock.advance(datetime(2026, 5, 1, 23, 0, tzinfo=UTC) - clock.now())
+        async with client_of(create_app(kit, limits=limits)) as one, client_of(create_app(kit, limits=limits)) as two:
+            answers = [await client.get("/v1/events", headers=viewer) for client in (one, two) * 2 + (one,)]
+            others = [await two.get("/v1/events", headers=producer) for _ in range(3)]
+            clock.advance(timedelta(hours=1, seconds=1))
+            tomorrow = await two.get("/v1/events", headers=viewer)
+
+        assert [200] * 4 + [429] == [answer.status_code for answer in answers]
+        assert '"key-day";q=4;w=86400, "tenant-day";q=6;w=86400' == answers[0].headers["ratelimit-policy"]
+        assert '"key-day";r=0;t=3600, "tenant-day";r=0;t=3600' == answers[0].headers["ratelimit"]
+        assert '"key-day";r=0;t=3600' == answers[4].headers["ratelimit"]
+        assert "3600" == answers[4].headers["retry-after"]
+        assert [200, 200, 429] == [answer.status_code for answer in others]
+        assert "this tenant-day is reached" in others[2].json()["detail"]
+        assert 200 == tomorrow.status_code
+
+    async def test_a_large_quota_is_taken_in_parts(self, kit, world):
+        """A bucket of the store holds a million tokens, so that a token is several requests."""
+        limits = RequestLimits(tenant_per_day=5_000_000)
+        async with client_of(create_app(kit, limits=limits)) as client:
+            answer = await client.get("/v1/events", headers=world.headers(ACME, Role.VIEWER))
+
+        assert '"tenant-day";q=5000000;w=86400' == answer.headers["ratelimit-policy"]
+        assert '"tenant-day";r=4999' == answer.headers["ratelimit"].partition(";t=")[0]
+
     async def test_pages_of_listed_sites_may_call_it(self, kit, world):
         """Others may not, and a wildcard is refused."""
         asked = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "authorization"}
@@ -566,6 +597,26 @@ class TestServer:
 
         assert "gzip" == answer.headers["content-encoding"]
         assert "3.1.0" == json.loads(gzip.decompress(raw))["openapi"]
+
+    async def test_who_is_refused_is_reported(self, clock, caplog):
+        """Without credentials, with too few rights and after too many guesses, and never with what was sent."""
+        heard: list[Any] = []
+        async with new_kit(clock, subscribers=[heard.append]) as kit:
+            world = await made(kit)
+            limits = RequestLimits(failures=RateLimit(per_second=0.001, burst=1))
+            async with client_of(create_app(kit, limits=limits)) as client:
+                await client.get("/v1/events", headers=world.headers(ACME, Role.VIEWER))
+                await client.post("/v1/endpoints", headers=world.headers(ACME, Role.VIEWER), json={})
+                for _ in range(2):
+                    await client.get("/v1/keys", headers={"Authorization": "Bearer nk_guess", "X-Request-Id": "r"})
+
+        told = [each for each in heard if isinstance(each, AccessRefused)]
+        assert [("create_endpoint", 403), ("list_keys", 401), ("list_keys", 429)] == [
+            (each.action, each.status) for each in told
+        ]
+        assert [world.ids["key_id"], None, None] == [each.subject for each in told]
+        assert {"r"} == {each.request_id for each in told[1:]}
+        assert "nk_guess" not in caplog.text
 
     async def test_what_operators_and_administrators_do_is_reported(self, clock):
         """Also what was refused; not what producers publish, nor what others read."""

@@ -11,7 +11,8 @@ import pytest
 
 import notifykit
 from notifykit import Event, InvalidInputError, NotFoundError, PublishOptions
-from notifykit.client import TRIES, ApiError, ApiUnavailableError, AsyncClient, Client
+from notifykit.client import ApiError, ApiUnavailableError, AsyncClient, Client
+from notifykit.client.http import TRIES
 from notifykit.models.access import Role
 from notifykit.web import create_app
 from tests.unit.web.world import ACME, GLOBEX
@@ -65,7 +66,7 @@ async def test_everything_that_can_be_said_of_an_event_arrives(client, kit):
 
 async def test_many_events_are_sent_in_parts(client, kit, monkeypatch):
     """Any iterable of them, answered in order."""
-    monkeypatch.setattr("notifykit.client.MAX_EVENTS", 2)
+    monkeypatch.setattr("notifykit.client.http.MAX_EVENTS", 2)
 
     receipts = await client.publish_many(Event(type="a.b", data={"n": n}) for n in range(5))
 

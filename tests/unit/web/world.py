@@ -108,10 +108,9 @@ class World:
         )
 
 
-def new_kit(clock: FakeClock, url: str = "memory://") -> Notifykit:
-    return Notifykit(
-        url, egress=EgressRules(allow=["127.0.0.0/8"], allow_http=True), clock=clock, event_types=[SHIPPED]
-    )
+def new_kit(clock: FakeClock, url: str = "memory://", **options: Any) -> Notifykit:
+    egress = EgressRules(allow=["127.0.0.0/8"], allow_http=True)
+    return Notifykit(url, egress=egress, clock=clock, event_types=[SHIPPED], **options)
 
 
 async def made(kit: Notifykit) -> World:

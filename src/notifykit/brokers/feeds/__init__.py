@@ -13,9 +13,14 @@ if TYPE_CHECKING:
     from ...ports import Feed
 
 _SCHEMES = {
+    "amqp": "notifykit.brokers.feeds.rabbitmq:RabbitFeed",
+    "amqps": "notifykit.brokers.feeds.rabbitmq:RabbitFeed",
     "kafka": "notifykit.brokers.feeds.kafka:KafkaFeed",
+    "nats": "notifykit.brokers.feeds.nats:NatsFeed",
     "redis+stream": "notifykit.brokers.feeds.redis:RedisFeed",
     "rediss+stream": "notifykit.brokers.feeds.redis:RedisFeed",
+    "sqs": "notifykit.brokers.feeds.sqs:SqsFeed",
+    "tls": "notifykit.brokers.feeds.nats:NatsFeed",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
@@ -19,7 +20,12 @@ try:
 except ImportError as error:
     raise MissingExtraError("a feed from Kafka", "kafka") from error
 
-from ..kafka import client_options, started
+from ..kafka import client_options, started, stopped
+
+#: Seconds that a commit may take: the client tries for ever where a topic is gone.
+_COMMIT = 10
+#: Milliseconds after which a consumer asks again which partitions there are: the topic may be new, or grow.
+_TOPICS_AGE = 10_000
 
 
 class KafkaFeed:
@@ -53,6 +59,7 @@ class KafkaFeed:
                         auto_offset_reset="earliest",
                         session_timeout_ms=self._session,
                         heartbeat_interval_ms=self._session // 3,
+                        metadata_max_age_ms=_TOPICS_AGE,
                         **self._client,
                     )
                 )
@@ -75,7 +82,7 @@ class KafkaFeed:
         for message in messages:
             partition, offset = message.handle
             offsets[partition] = max(offsets.get(partition, 0), offset + 1)
-        async with self._translating():
+        async with self._translating(), asyncio.timeout(_COMMIT):
             with suppress(CommitFailedError, IllegalStateError):  # another process reads the partition now
                 await self._consumer.commit(offsets)
 
@@ -89,9 +96,7 @@ class KafkaFeed:
     async def aclose(self) -> None:
         parts, self._consumer, self._producer = (self._consumer, self._producer), None, None
         for part in parts:
-            if part is not None:
-                with suppress(KafkaError, OSError):
-                    await part.stop()
+            await stopped(part)
 
     @asynccontextmanager
     async def _translating(self) -> AsyncIterator[None]:

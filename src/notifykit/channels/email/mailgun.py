@@ -4,7 +4,8 @@ One POST to ``/v3/DOMAIN/messages`` a message, or for as many as share a text (`
 follows the ``@``.  The delivery's id goes along as ``v:delivery_id``, which Mailgun's events repeat; the id in the
 answer is that of all messages of a request.  Not written down by Mailgun, and pinned by the tests: that a form without
 attachments may be URL-encoded, that headers and ``v:`` fields may have recipient variables, 402 for an account without
-credit, and the text of an error about the address.
+credit, the text of an error about the address, and that a request without a message is refused with 400 only if the key
+may send for the domain, which is what a check depends on.
 """
 
 from __future__ import annotations
@@ -102,6 +103,12 @@ class Mailgun:
     def _post(self, fields: dict[str, str]) -> HttpRequest:
         headers = {"authorization": f"Basic {self._basic}"}
         return HttpRequest.of_form(f"{self.endpoint}/v3/{self.domain}/messages", fields, headers)
+
+    def check_request(self, *, now: datetime) -> HttpRequest:  # noqa: ARG002 - nothing in it depends on the time
+        return self._post({})
+
+    def check_answer(self, answer: HttpAnswer) -> str | None:
+        return "the key may send for the domain" if answer.status == 400 else None
 
     def joined(self, requests: Sequence[HttpRequest], *, now: datetime) -> HttpRequest:  # noqa: ARG002 - not signed
         people = first_by_address(requests)

@@ -2,7 +2,8 @@
 
 One POST to ``/3/device/TOKEN`` a push, over HTTP/2.  A token signed with ES256 says who sends; it is made anew after 40
 minutes, because Apple accepts it for an hour, and more than one in 20 minutes is refused.  Known from Apple's
-documentation rather than from tests against Apple: those times, and the limits of sizes.
+documentation rather than from tests against Apple: those times, the limits of sizes, and that Apple looks at the key
+and the topic before the device's token, which is what a check depends on.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from ...models.messages import Message, PushMessage
 from ...models.outcome import CircuitEffect, Outcome, Permanent, Throttled
 from ...policies.push import Evidence, Service
 from ..http_answers import Code, HttpAnswer, Meaning
-from ..http_provider import HttpProvider, HttpRequest
+from ..http_provider import CheckedHttpProvider, HttpRequest
 from ..provider_url import ProviderUrl, parse_provider_url
 from .jwt import p256_key, signed
 from .service import OPTIONS, PushService, PushVendor, believed, collapse_id, longest_wait, push_of, time_to_live
@@ -70,6 +71,10 @@ CODES: Mapping[str, Code] = {
 }
 #: They may as well mean that our settings are wrong.
 _DOUBTFUL = frozenset({"BadDeviceToken", "DeviceTokenNotForTopic"})
+#: The token of no device.
+_NO_DEVICE = "0" * 64
+#: What Apple says of it if everything else is right.
+_NO_SUCH_DEVICE = frozenset({"BadDeviceToken", "Unregistered"})
 
 
 @attrs.define
@@ -108,9 +113,7 @@ class Apns:
     ) -> HttpRequest | Outcome:
         push = push_of(message, self.name)
         headers = {
-            "authorization": f"bearer {self._current_token(now)}",
-            "apns-topic": self.topic,
-            "apns-push-type": "alert",
+            **self._headers(now),
             "apns-priority": "5" if claim.priority is Priority.LOW else "10",
             "apns-expiration": str(int((now + time_to_live(claim, self.ttl, now)).timestamp())),
         }
@@ -118,6 +121,17 @@ class Apns:
             headers["apns-collapse-id"] = collapse_id(push.collapse_key)
         made = HttpRequest.of_json(f"{self.endpoint}/3/device/{destination.address}", payload_of(push), headers)
         return made if len(made.body) <= MAX_PAYLOAD else Permanent(reason="payload_too_large")
+
+    def _headers(self, now: datetime) -> dict[str, str]:
+        token = self._current_token(now)
+        return {"authorization": f"bearer {token}", "apns-topic": self.topic, "apns-push-type": "alert"}
+
+    def check_request(self, *, now: datetime) -> HttpRequest:
+        push = PushMessage(title="Check", body="Check")
+        return HttpRequest.of_json(f"{self.endpoint}/3/device/{_NO_DEVICE}", payload_of(push), self._headers(now))
+
+    def check_answer(self, answer: HttpAnswer) -> str | None:
+        return "the key may send to the topic" if answer.json().get("reason") in _NO_SUCH_DEVICE else None
 
     def outcome(self, answer: HttpAnswer, *, now: datetime) -> Outcome:
         if answer.status == 200:
@@ -176,7 +190,7 @@ def service_from_url(url: str) -> PushService:
         app=found.options.get("app"),
         ttl=longest_wait(found),
     )
-    provider = HttpProvider(vendor, connections=found.connections, http2=vendor.endpoint)
+    provider = CheckedHttpProvider(vendor, connections=found.connections, http2=vendor.endpoint)
     return PushService(vendor=vendor, provider=provider, timeout=found.timeout)
 
 

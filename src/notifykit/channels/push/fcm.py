@@ -29,8 +29,8 @@ from .service import OPTIONS, PushService, PushVendor, believed, collapse_id, lo
 _EXAMPLE = "fcm://?key=file:service-account.json"
 #: The vendor's advice if it names no pause.
 _PAUSE = timedelta(minutes=1)
-#: How long a check may take, in seconds.
-_CHECK = 10.0
+#: How long a check may take, in seconds, and how much of an answer it shows.
+_CHECK, _SHOWN = 10.0, 200
 _TOKEN_IS_WRONG = re.compile(r"registration token is not (a )?valid", re.IGNORECASE)
 
 #: The ``errorCode`` of a ``FcmError`` in ``error.details``; without one the HTTP status decides, so that a project
@@ -73,7 +73,13 @@ class Fcm:
     def request(self, message: Message, claim: Claim, destination: Destination, *, now: datetime) -> HttpRequest:
         push = push_of(message, self.name)
         ttl = time_to_live(claim, self.ttl, now)
-        body = {"message": {"token": destination.address, **_content(push, claim.priority, ttl, now)}}
+        return self._request({"message": {"token": destination.address, **_content(push, claim.priority, ttl, now)}})
+
+    def check_request(self) -> HttpRequest:
+        """Return a request that is judged like any other, and sends nothing."""
+        return self._request({"validate_only": True, "message": {"topic": "check", "notification": {"title": "Check"}}})
+
+    def _request(self, body: Mapping[str, Any]) -> HttpRequest:
         return HttpRequest.of_json(f"{self.endpoint}/v1/projects/{self.project}/messages:send", body, {})
 
     def outcome(self, answer: HttpAnswer, *, now: datetime) -> Outcome:
@@ -117,12 +123,22 @@ class FcmProvider(HttpProvider):
         return self._fcm.outcome(answer, now=now) if isinstance(answer, HttpAnswer) else answer
 
     async def check(self) -> str:
-        """See :class:`notifykit.ports.ChecksConnection`: an access token is got, and nothing is sent."""
-        token = await self._new_token(datetime.now(UTC), asyncio.get_running_loop().time() + _CHECK)
-        if isinstance(token, AccessToken):
-            return f"{self.account} (has an access token)"
-        said = token.answer.body.decode("utf-8", "replace")
-        raise ConfigurationError(f"{self.account}: no access token: {getattr(token, 'reason', '')} {said}".rstrip())
+        """See :class:`notifykit.ports.ChecksConnection`: Firebase judges a message, and does not send it."""
+        ends = asyncio.get_running_loop().time() + _CHECK
+        token = await self._new_token(datetime.now(UTC), ends)
+        if not isinstance(token, AccessToken):
+            raise self._unusable("no access token", token)
+        answer = await self._send_with(token, self._fcm.check_request(), ends)
+        if not isinstance(answer, HttpAnswer):
+            raise self._unusable("the vendor cannot be reached", answer)
+        if answer.status != 200:
+            said = answer.body[:_SHOWN].decode("utf-8", "replace")
+            raise ConfigurationError(f"{self.account}: the vendor refused: {answer.status} {said}".rstrip())
+        return f"{self.account}, the service account may send"
+
+    def _unusable(self, what: str, outcome: Outcome) -> ConfigurationError:
+        said = outcome.answer.body.decode("utf-8", "replace")
+        return ConfigurationError(f"{self.account}: {what}: {getattr(outcome, 'reason', '')} {said}".rstrip())
 
     async def aclose(self) -> None:
         await self._tokens.aclose()

@@ -34,6 +34,7 @@ _EXAMPLE = "sns://KEY_ID:SECRET@eu-west-1?countries=DE,AT"
 _KINDS = {"transactional": "Transactional", "promotional": "Promotional"}
 #: A name, as SNS allows it, or a number that belongs to the account.
 _SENDER = r"\+?[0-9]{3,15}|(?=.*[A-Za-z])[A-Za-z0-9-]{1,11}"
+_VERSION = "2010-03-31"
 _PRICE = re.compile(r"[0-9]{1,4}(\.[0-9]{1,5})?")
 _ID = re.compile(rb"<MessageId>([^<]+)</MessageId>")
 _CODE = re.compile(rb"<Code>([^<]+)</Code>")
@@ -73,7 +74,7 @@ class Sns:
         self._credentials = credentials
         self._region = url.host
         self._url = f"{url.endpoint(f'https://sns.{url.host}.{domain}')}/"
-        self._fields = [("Action", "Publish"), ("Version", "2010-03-31"), *_attributes(account)]
+        self._fields = [("Action", "Publish"), ("Version", _VERSION), *_attributes(account)]
 
     def request(
         self,
@@ -86,7 +87,18 @@ class Sns:
         text = self._account.text_for(message, destination)
         if not isinstance(text, Text):
             return text
-        fields = [*self._fields, ("PhoneNumber", text.number), ("Message", text.text)]
+        return self._signed([*self._fields, ("PhoneNumber", text.number), ("Message", text.text)], now)
+
+    def check_request(self, *, now: datetime) -> HttpRequest:
+        return self._signed([("Action", "GetSMSAttributes"), ("Version", _VERSION)], now)
+
+    def check_answer(self, answer: HttpAnswer) -> str | None:
+        if answer.status == 200:
+            return "the key is right"
+        # A key need not be allowed to read this to be allowed to send.
+        return "the key exists" if self._code(answer) in ("AccessDenied", "AuthorizationError") else None
+
+    def _signed(self, fields: list[tuple[str, str]], now: datetime) -> HttpRequest:
         made = HttpRequest.of_form(self._url, fields, {})
         headers = signed_headers(
             "POST",
@@ -103,7 +115,7 @@ class Sns:
     def outcome(self, answer: HttpAnswer, *, now: datetime) -> Outcome:
         if 200 <= answer.status < 300:
             return answer.accepted(_text_of(_ID, answer), now=now)
-        name = (_text_of(_CODE, answer) or "").removesuffix("Exception")
+        name = self._code(answer)
         code = CODES.get(name)
         if code is None:
             return answer.outcome(meaning_of(answer), now=now)
@@ -111,6 +123,10 @@ class Sns:
         if name == "InvalidParameter" and b"PhoneNumber" in answer.body:
             meaning = Meaning.BAD_RECIPIENT
         return answer.outcome(meaning, f"sns_{name}", now=now)
+
+    @staticmethod
+    def _code(answer: HttpAnswer) -> str:
+        return (_text_of(_CODE, answer) or "").removesuffix("Exception")
 
 
 def _attributes(account: SmsAccount) -> list[tuple[str, str]]:

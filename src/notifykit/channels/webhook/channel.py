@@ -22,7 +22,7 @@ from ...native import mypyc_attr
 from ...signing import Signer
 from .answers import outcome_of, outcome_of_failure
 from .guard import Guard
-from .headers import full_head, static_head
+from .headers import full_head, static_head, trace_line
 from .transport import BODY_CAP, Response, Transport, WireError
 from .url import Target
 from .wire import Wire
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 MAX_PREPARED = 12_000
 
 _EVENT_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_TRACE = re.compile(r"[!-~]{55,128}")
 _USER_AGENT = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 
 
@@ -48,6 +49,8 @@ class _Prepared:
     signer: Signer
     signs_until: datetime | None
     timeout: float
+    #: Whether the endpoint has no header of its own that says the same.
+    takes_trace: bool
     #: Values of headers that are not stored if the receiver repeats them in its answer.
     secret_values: tuple[bytes, ...]
 
@@ -104,7 +107,11 @@ class WebhookChannel:
         timestamp = b"%d" % int(now.timestamp())
         body = claim.body
         signature = prepared.signer.signature(event_id, timestamp, body)
-        head = full_head(prepared.static_head, event_id, timestamp, signature, len(body))
+        static = prepared.static_head
+        trace = claim.details.trace
+        if trace is not None and prepared.takes_trace and _TRACE.fullmatch(trace):
+            static += trace_line(trace)
+        head = full_head(static, event_id, timestamp, signature, len(body))
         failpoint("att.signed")
         try:
             response = await self._transport.post(prepared.target, head, body, timeout=prepared.timeout)
@@ -137,6 +144,7 @@ class WebhookChannel:
                     (s.expires_at for s in endpoint.secrets if s.expires_at and s.expires_at > now), default=None
                 ),
                 timeout=destination.timeout.total_seconds(),
+                takes_trace="traceparent" not in map(str.lower, endpoint.headers),
                 secret_values=tuple(
                     value.encode() for value in endpoint.headers.values() if len(value) >= _SECRET_LENGTH
                 ),

@@ -76,6 +76,11 @@ def static_head(target: Target, headers: Mapping[str, str], user_agent: str) -> 
     return "".join(f"{line}\r\n" for line in lines).encode("ascii")
 
 
+def trace_line(trace: str) -> bytes:
+    """Return the header that continues the trace of an event (W3C Trace Context)."""
+    return b"traceparent: %b\r\n" % trace.encode("ascii")
+
+
 def full_head(static: bytes, event_id: bytes, timestamp: bytes, signature: bytes, length: int) -> bytes:
     """Return the whole head of one attempt; the headers that authenticate it come last."""
     return b"%bcontent-length: %d\r\nwebhook-id: %b\r\nwebhook-timestamp: %b\r\nwebhook-signature: %b\r\n\r\n" % (

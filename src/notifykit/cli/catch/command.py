@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shlex
 import webbrowser
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,8 +22,11 @@ from .tail import Tail
 
 if TYPE_CHECKING:
     from ..context import Context
+    from .vendors import CaughtVendor
 
 PORT = 8425
+#: Those that report what becomes of a message.
+_VENDORS = ("mailgun", "postmark", "sendgrid", "twilio", "vonage")
 #: How often the file is read, and how long a request for new messages waits for one, in seconds.
 POLL, PATIENCE = 0.2, 20.0
 #: What a page may be; a message's own HTML has a stricter rule, and no scripts.
@@ -43,12 +47,24 @@ def add(commands: Commands) -> None:
         help="show what people's channels would have sent, in a browser",
         description="Open a page on this machine with every e-mail, text message, push and inbox row that the catcher "
         "took, newest first and live. A dispatcher whose e-mail URL is catch:// writes messages into a file in its "
-        "working directory in place of sending them.",
+        "working directory in place of sending them. With --vendor simulated vendors listen as well: what they take is "
+        "shown, an address names what happens to its messages, and receipts are signed as the vendor signs.",
         example="notifykit catch\n"
         "NOTIFYKIT_EMAIL=catch:// notifykit run              # in another terminal, in the same folder\n"
-        "notifykit catch --file /tmp/caught.jsonl --no-browser",
+        "notifykit catch --file /tmp/caught.jsonl --no-browser\n"
+        "notifykit catch --vendor twilio --receipts http://127.0.0.1:8000/receipts",
     )
     parser.add_argument("--file", metavar="FILE", help="the catcher's file (notifykit-caught.jsonl)")
+    parser.add_argument(
+        "--vendor",
+        action="append",
+        choices=_VENDORS,
+        default=[],
+        help="simulate this vendor: its messages are shown, too; may be repeated",
+    )
+    parser.add_argument(
+        "--receipts", type=inputs.http_url, metavar="URL", help="where simulated vendors post receipts: URL/VENDOR"
+    )
     parser.add_argument("--port", type=inputs.port, default=PORT, help=f"the port; 0 means any free port ({PORT})")
     parser.add_argument("--no-browser", action="store_true", help="print the page's address only")
 
@@ -64,16 +80,39 @@ async def catch(context: Context) -> int:
         async with Receiver(page.handle, port=args.port) as receiver:
             page.port = receiver.port
             url = f"http://127.0.0.1:{receiver.port}/"
-            context.out.record({"page": url, "file": str(file)})
-            context.out.line(f"Messages from {plain(str(file))} are shown on {url}; Ctrl-C to stop.")
-            if not args.no_browser:
-                await asyncio.to_thread(webbrowser.open, url)
-            await page.follow()
+            with contextlib.ExitStack() as serving:
+                vendors = _simulated(args.vendor, file, args.receipts)
+                for vendor in vendors:
+                    serving.enter_context(vendor.server)
+                _say(context, url, file, vendors)
+                if not args.no_browser:
+                    await asyncio.to_thread(webbrowser.open, url)
+                await asyncio.gather(page.follow(), *(vendor.follow() for vendor in vendors))
     except OSError as error:
         raise CommandError(
             f"cannot show {plain(str(file))} on port {args.port}: {inputs.unreadable(error)}; try another --port"
         ) from error
     return OK
+
+
+def _simulated(names: Sequence[str], file: Path, receipts: str | None) -> list[CaughtVendor]:
+    if not names:
+        return []
+    from ...channels.catcher import Catcher
+    from .vendors import CaughtVendor
+
+    return [CaughtVendor(name, Catcher(file), receipts) for name in dict.fromkeys(names)]
+
+
+def _say(context: Context, url: str, file: Path, vendors: Sequence[CaughtVendor]) -> None:
+    simulated = {
+        vendor.name: {"provider": vendor.server.provider_url, "receipt_secret": vendor.secret} for vendor in vendors
+    }
+    context.out.record({"page": url, "file": str(file), **({"vendors": simulated} if simulated else {})})
+    context.out.line(f"Messages from {plain(str(file))} are shown on {url}; Ctrl-C to stop.")
+    for vendor in vendors:
+        context.out.line(f"Simulated {vendor.name}; its receipts are verified with {vendor.secret}:")
+        context.out.line(f"  export {vendor.variable}={shlex.quote(vendor.server.provider_url)}")
 
 
 def _file(name: str) -> Path:

@@ -6,7 +6,7 @@ and add it to one of the two lists.  If a check of the store raises a ``Notifyki
 
 from __future__ import annotations
 
-from . import connection, database, mysql, providers, redis, software, work
+from . import broker, connection, database, mysql, providers, redis, software, work
 from .finding import Finding, Opened, SoftwareCheck, StoreCheck
 
 __all__ = ["SOFTWARE", "STORE", "Finding", "Opened"]
@@ -35,4 +35,5 @@ STORE: tuple[StoreCheck, ...] = (
     work.failing,
     work.egress,
     providers.providers,
+    broker.broker,
 )

@@ -32,7 +32,8 @@ def add(commands: Commands) -> None:
         help="publish, deliver, retry and verify sample events with real processes",
         description="Publish sample events of three tenants, deliver them with a dispatcher in a separate process to "
         "four HTTP receivers on this machine (one healthy, one flaky, one broken, one slow), verify every signature, "
-        "tell six people by e-mail and in their inboxes, and count. Exit code 0 only if all of them got what they "
+        "tell six people by e-mail and in their inboxes, send text messages through a simulated vendor that reports "
+        "what became of them, and count. Exit code 0 only if all of them got what they "
         "should. The store is a file in a temporary folder, which is kept for you to explore. With --url "
         "the demo uses your own database: give an empty one, never one in production.",
         example="notifykit demo\nnotifykit demo --count 2000 --rate 500\n"
@@ -86,6 +87,7 @@ async def _until_terminated(context: Context) -> tuple[Report, str]:
 
 
 async def _show(context: Context, url: str, own_store: bool) -> Report:
+    from ...testing.vendors import TwilioServer
     from .mail import open_mailbox
     from .receivers import open_receivers
     from .runner import Demo
@@ -96,6 +98,7 @@ async def _show(context: Context, url: str, own_store: bool) -> Report:
         tempfile.TemporaryDirectory() as caught,
         open_mailbox(Path(caught)) as mail,
         open_receivers(ROLES) as receivers,
+        TwilioServer() as vendor,
     ):
         show = Demo(
             context.out,
@@ -107,6 +110,7 @@ async def _show(context: Context, url: str, own_store: bool) -> Report:
             seed=args.seed,
             receivers=receivers,
             mail=mail,
+            vendor=vendor,
             verbose=context.verbose,
         )
         return await show.run()

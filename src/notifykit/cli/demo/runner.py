@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from ...dispatch.settings import DispatchSettings
 from ...kit import Notifykit
@@ -27,7 +28,7 @@ from ..supervisor import Worker, ending
 from ..text import Column, plain, styled
 from ..views import compact
 from ..worker import encode
-from . import people
+from . import people, texts
 from .mail import MailBox
 from .receivers import DemoReceiver
 from .report import Report, compare, lines
@@ -37,6 +38,7 @@ from .scenario import DemoEvent, DemoSubscription, demo_events, subscriptions
 if TYPE_CHECKING:
     from ...models.delivery import Delivery
     from ...models.endpoint import Endpoint
+    from ...testing.vendors import TwilioServer
 
 EGRESS = EgressRules(allow=("127.0.0.0/8",), allow_http=True)
 SETTINGS = DispatchSettings(poll=timedelta(milliseconds=250), grace=timedelta(seconds=3))
@@ -55,6 +57,7 @@ class Demo:
         rate: Events per second.
         receivers: The receivers, which are listening already.
         mail: Where the e-mails of people go.
+        vendor: Where their text messages go.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Demo:
         seed: int,
         receivers: Mapping[str, DemoReceiver],
         mail: MailBox,
+        vendor: TwilioServer,
         verbose: int = 0,
     ) -> None:
         self._out = out
@@ -81,6 +85,7 @@ class Demo:
         self._rate = rate
         self._receivers = receivers
         self._mail = mail
+        self._vendor = vendor
         self._verbose = verbose
         self._endpoints: dict[DemoSubscription, Endpoint] = {}
         self._published: dict[str, float] = {}
@@ -92,25 +97,36 @@ class Demo:
     async def run(self) -> Report:
         """Run the demo and report the result."""
         options: dict[str, Any] = {"create": True} if self._url.startswith(("sqlite", "postgres")) else {}
-        async with Notifykit(self._url, egress=EGRESS, event_types=people.EVENT_TYPES, **options) as kit:
+        types = [*people.EVENT_TYPES, texts.CodeRequested]
+        async with Notifykit(self._url, egress=EGRESS, event_types=types, **options) as kit:
             await self._refuse_pending_work(kit)
             await self._subscribe(kit)
             await people.prepare(kit, self._people)
-            worker = await Worker.start(encode(self._url, EGRESS, SETTINGS, self._verbose, email=self._mail.url))
-            try:
-                await worker.ready()
-                self._started = time.monotonic()
-                await self._deliver(kit, worker)
-            finally:
-                self._progress.clear()
-                await worker.stop(SETTINGS.grace.total_seconds() + 2)
+            self._texts = texts.Texts(kit, self._vendor, self._people)
+            async with self._texts.receiver:
+                await self._work(kit)
             report = await self._compare(kit)
             told = await people.told(kit, self._people, self._mail.subjects)
-            report = report._replace(problems=[*report.problems, *people.problems(told)])
+            fates = await self._texts.fates()
+            report = report._replace(problems=[*report.problems, *people.problems(told), *texts.problems(fates)])
             took = time.monotonic() - self._started
-            await self._report(kit, report, told, took)
+            await self._report(kit, report, told, fates, took)
             await self._suggest(kit)
         return report
+
+    async def _work(self, kit: Notifykit) -> None:
+        orders = encode(
+            *(self._url, EGRESS, SETTINGS, self._verbose), email=self._mail.url, sms=self._texts.provider_url
+        )
+        worker = await Worker.start(orders)
+        try:
+            await worker.ready()
+            self._started = time.monotonic()
+            await self._deliver(kit, worker)
+            await self._texts.report()
+        finally:
+            self._progress.clear()
+            await worker.stop(SETTINGS.grace.total_seconds() + 2)
 
     async def _refuse_pending_work(self, kit: Notifykit) -> None:
         stats = await kit.stats()
@@ -133,7 +149,9 @@ class Demo:
             )
             self._endpoints[subscription] = endpoint
             receiver.verifiers[subscription.path] = Verifier(endpoint.secrets[0].value)
-        self._out.line(f"Telling {len(people.PEOPLE)} people by e-mail and in their inboxes.")
+        self._out.line(
+            f"Telling {len(people.PEOPLE)} people by e-mail and in their inboxes, {len(texts.PHONES)} by SMS."
+        )
         types = len({event.sample.type for event in self._events})
         self._out.line(f"Publishing {len(self._events)} events of {types} types at {self._rate:g}/s for 3 tenants.")
         self._out.line()
@@ -174,6 +192,7 @@ class Demo:
         try:
             async with asyncio.TaskGroup() as publishing:
                 publishing.create_task(self._publish(kit))
+                publishing.create_task(self._texts.publish())
                 telling = publishing.create_task(people.publish(kit, self._people))
             self._told = telling.result()
             await self._wait(kit)
@@ -254,7 +273,9 @@ class Demo:
         )
         return found
 
-    async def _report(self, kit: Notifykit, report: Report, told: Sequence[people.Told], took: float) -> None:
+    async def _report(
+        self, kit: Notifykit, report: Report, told: Sequence[people.Told], fates: Sequence[texts.Fate], took: float
+    ) -> None:
         self._out.record(
             {
                 "ok": not report.problems,
@@ -262,6 +283,7 @@ class Demo:
                 "seconds": round(took, 2),
                 "receivers": [row.record() for row in report.rows],
                 "people": [each.record() for each in told],
+                "texts": texts.records(fates),
                 "total": report.total.record(),
                 "url": self._url,
             }
@@ -270,6 +292,9 @@ class Demo:
         self._out.line()
         self._out.line(f"Mails went to {self._mail.says}; what people were told:")
         self._out.lines(people.lines(told))
+        self._out.line()
+        self._out.line(f"Text messages went to a simulated Twilio on port {urlsplit(self._vendor.url).port}:")
+        self._out.lines(texts.lines(fates))
         self._out.line()
         for person in people.ASKED:
             explanation = await kit.explain(person.id, self._told[person.id], tenant=self._people)

@@ -1,4 +1,4 @@
-"""The app with the command ``manage.py notifykit``; it has no models."""
+"""The app with the command ``manage.py notifykit`` and pages for the admin; it has no tables."""
 
 from __future__ import annotations
 

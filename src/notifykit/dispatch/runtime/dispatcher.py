@@ -32,6 +32,7 @@ from ...telemetry import (
     SendingPaused,
     Subscriber,
     TelemetryEvent,
+    WorkerAlive,
     WorkerOutdated,
     tell,
     wants_log,
@@ -425,6 +426,8 @@ class Dispatcher:
         except NewerSchemaError as error:
             self._retire(error)
             return
+        in_flight = sum(backlog.in_flight for backlog in self.backlogs.values())
+        self._emit(WorkerAlive(worker=self.worker, in_flight=in_flight, at=self._clock.now()))
         if has_work:
             self._schedule.mark_active()
             self._loops.wake()

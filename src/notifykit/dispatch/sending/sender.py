@@ -179,6 +179,7 @@ class Sender:
                     error=str(error),
                 )
             )
+            await self._tell_tenant(self.operational.template_failed(claim, str(error), now))
             return Unsent(reason="template_failed", hold=HOLD)
         except Exception as error:  # a bug in a channel must not stop the lane
             problem = f"{type(error).__name__}: {error}"
@@ -186,6 +187,13 @@ class Sender:
             return recordable(outcome)
         self.context.emit(ChannelFailed(channel=claim.channel, delivery_id=claim.delivery_id, error=problem))
         return Transient(reason="channel_error")
+
+    async def _tell_tenant(self, event: StoredEvent | None) -> None:
+        if event is not None:
+            try:
+                await self.context.store.append([event])
+            except StoreError as error:  # telemetry has told it
+                self.context.emit(LoopFailed(loop=f"send {self.lane}", error=why(error), pause=timedelta(0)))
 
     def _record(
         self,
@@ -262,6 +270,8 @@ class Sender:
             took=attempt.took,
             waited=max(attempt.started_at - claim.published_at, timedelta(0)),
             account=attempt.account,
+            trace=claim.details.trace,
+            finished_at=finished,
         )
 
     def _not_sent(self, claim: Claim, decision: Decision, now: datetime) -> None:

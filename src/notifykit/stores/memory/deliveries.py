@@ -14,7 +14,7 @@ from anyio.lowlevel import checkpoint
 
 from ...models.delivery import FINAL_STATES, Attempt, Claim, Delivery, DeliveryState, Lane
 from ...models.receipt import UNCERTAIN, ReceiptMatch, ReceiptRecord, with_receipts
-from ...ports import DeliveryFilter, Move, Outstanding, Record, Ticket
+from ...ports import CANCELLED, DeliveryFilter, Move, Outstanding, Record, Ticket
 from .notifications import Notifications
 from .planned import collect_claimed
 from .tables import WAITING, Row, Tables
@@ -171,14 +171,23 @@ class MemoryDeliveries:
         return self._tables.move(row, state=DeliveryState.PENDING, due_at=now, attempts=number, abandoned=abandoned)
 
     async def move(
-        self, tenant: str, wanted: DeliveryFilter, to: Move, *, now: datetime, limit: int | None = None
+        self,
+        tenant: str,
+        wanted: DeliveryFilter,
+        to: Move,
+        *,
+        now: datetime,
+        limit: int | None = None,
+        reason: str = CANCELLED,
     ) -> int:
-        return self._move(tenant, wanted, to, now, limit)
+        return self._move(tenant, wanted, to, now, limit, reason)
 
-    def _move(self, tenant: str, wanted: DeliveryFilter, to: Move, now: datetime, limit: int | None) -> int:
+    def _move(
+        self, tenant: str, wanted: DeliveryFilter, to: Move, now: datetime, limit: int | None, reason: str
+    ) -> int:
         withdrawn = self._withdraw(tenant, wanted, limit) if to is Move.CANCEL else 0
         states = wanted.states_for(to)
-        rows = (self._tables.rows[id_] for id_ in self._tables.row_ids.oldest(tenant))
+        rows = (self._tables.rows[id_] for id_ in self._tables.row_ids.oldest(tenant, wanted.ids))
         chosen = (
             row
             for row in rows
@@ -189,7 +198,7 @@ class MemoryDeliveries:
         moved = list(islice(chosen, None if limit is None else limit - withdrawn))
         match to:
             case Move.CANCEL:
-                self._cancel(moved, "cancelled", now)
+                self._cancel(moved, reason, now)
                 withdrawn += wanted.means_event(to) and self._drop_unplanned(tenant, wanted.event_id or "", now)
             case Move.REDRIVE:
                 for row in moved:
@@ -251,7 +260,7 @@ class MemoryDeliveries:
     async def find_deliveries(
         self, tenant: str, wanted: DeliveryFilter, *, limit: int, before: str | None = None
     ) -> list[Delivery]:
-        rows = (self._tables.rows[id_].delivery for id_ in self._tables.row_ids.before(tenant, before))
+        rows = (self._tables.rows[id_].delivery for id_ in self._tables.row_ids.before(tenant, before, wanted.ids))
         collected = (each for each in self._collected(tenant) if before is None or each.id < before)
         newest = merge(rows, sorted(collected, key=_by_id, reverse=True), key=_by_id, reverse=True)
         return [*map(self._shown, islice((delivery for delivery in newest if matches(delivery, wanted)), limit))]

@@ -29,6 +29,9 @@ class FairQueue:
         # Both dictionaries are in round-robin order: a tenant or group that was served goes to the end.
         self._tenants: dict[str, dict[str, list[_Entry]]] = {}
 
+    def __len__(self) -> int:
+        return len(self._current)
+
     def put(self, item: str, *, tenant: str, group: str, due_at: datetime) -> None:
         """Queue ``item``, or move it to another time."""
         entry = (due_at, next(self._order), item)

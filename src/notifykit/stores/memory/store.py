@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Self
 from anyio.lowlevel import checkpoint
 
 from ...errors import ConfigurationError
-from ...models.delivery import Collected, DeliveryState
+from ...models.delivery import Collected, DeliveryState, Lane
 from ...models.throttle import CAP, MAX_PER
-from ...ports import NextDue, StoreStats
+from ...ports import LaneStats, NextDue, StoreStats
 from .circuits import MemoryLimits
 from .due import FairQueue
 from .inbox import MemoryInbox
@@ -96,16 +96,23 @@ class MemoryStore(MemoryOutbox, MemoryRecords, MemoryLimits, MemoryInbox):
         counts = self._tables.counts
         # An event that is being planned is still due: without it the store would seem idle for a moment.
         unplanned = (event.event.due_at for event in self._tables.outbox.values())
-        handed = (self._tables.rows[id_].delivery.due_at for id_ in self._tables.handed)
-        first = (await self.next_due()).first
-        oldest = min((due for due in (first, *unplanned, *handed) if due is not None), default=None)
+        lanes = {lane: self._of_lane(lane, queue, now) for lane, queue in self._tables.waiting.items() if len(queue)}
+        of_lanes = (lane.oldest_due for lane in lanes.values())
+        oldest = min((due for due in (*unplanned, *of_lanes) if due is not None), default=None)
         return StoreStats(
             unplanned=min(len(self._tables.outbox), _COUNT_CAP),
             waiting=min(sum(counts[state] for state in WAITING), _COUNT_CAP),
             sending=min(counts[DeliveryState.SENDING], _COUNT_CAP),
             dead=min(counts[DeliveryState.DEAD], _COUNT_CAP),
             oldest_due=oldest if oldest is not None and oldest <= now else None,
+            lanes=lanes,
         )
+
+    def _of_lane(self, lane: Lane, queue: FairQueue, now: datetime) -> LaneStats:
+        handed = (self._tables.rows[id_].delivery for id_ in self._tables.handed)
+        due = [queue.next_due(), *(each.due_at for each in handed if (each.channel, each.priority) == lane)]
+        oldest = min((at for at in due if at is not None and at <= now), default=None)
+        return LaneStats(min(len(queue), _COUNT_CAP), oldest)
 
 
 def _first(queues: Iterable[FairQueue]) -> datetime | None:

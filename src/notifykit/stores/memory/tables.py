@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_left, insort
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 from itertools import count
 from typing import Any, NamedTuple, TypeVar
@@ -87,15 +87,19 @@ class Newest:
         if not ids:
             del self._ids[tenant]
 
-    def before(self, tenant: str, id: str | None) -> Iterator[str]:
-        """Yield the tenant's ids that sort before ``id``, newest first."""
-        ids = self._ids.get(tenant, [])
+    def before(self, tenant: str, id: str | None, among: Collection[str] | None = None) -> Iterator[str]:
+        """Yield the tenant's ids that sort before ``id``, newest first, or those of them that are ``among`` some."""
+        ids = self._ids.get(tenant, []) if among is None else self.oldest(tenant, among)
         end = len(ids) if id is None else bisect_left(ids, id)
         return (ids[i] for i in range(end - 1, -1, -1))
 
-    def oldest(self, tenant: str) -> list[str]:
-        """Return the tenant's ids, oldest first."""
-        return list(self._ids.get(tenant, ()))
+    def oldest(self, tenant: str, among: Collection[str] | None = None) -> list[str]:
+        """Return the tenant's ids, oldest first, or those of them that are ``among`` some."""
+        ids = self._ids.get(tenant, [])
+        if among is None:
+            return list(ids)
+        places = ((bisect_left(ids, id_), id_) for id_ in sorted(among))
+        return [id_ for place, id_ in places if ids[place : place + 1] == [id_]]
 
 
 def newer(record: V, stored: V | None, kind: str, id: str) -> V:

@@ -142,8 +142,8 @@ def event_from(id_: str, tenant: str, text: bytes) -> StoredEvent:
 
 
 def _details(values: Sequence[Any]) -> EventDetails:
-    _, _, _, _, topic, kind, id_, actor, *_, metadata, category, purpose, _ = values
-    details = EventDetails(kind, id_, actor, metadata, category, purpose, topic)
+    _, _, _, _, topic, kind, id_, actor, *_, trace, metadata, category, purpose, _ = values
+    details = EventDetails(kind, id_, actor, metadata, category, purpose, topic, trace)
     return NO_DETAILS if details == NO_DETAILS else details
 
 

@@ -16,7 +16,7 @@ from ...models.delivery import Attempt, Collected, Delivery
 from ...models.event import StoredEvent
 from ...models.receipt import FIRST_LOOK, WAITS, ReceiptMatch, ReceiptRecord, with_receipts
 from ...models.throttle import CAP
-from ...ports import DeliveryFilter, EventFilter, Move, StoreStats, TokenRequest
+from ...ports import CANCELLED, DeliveryFilter, EventFilter, LaneStats, Move, StoreStats, TokenRequest
 from ..encoding.encryption import Encryption
 from ..encoding.readable import DAMAGED, log_damage
 from ..encoding.rows import MICRO, instant, micros
@@ -28,6 +28,7 @@ from .layout import (
     event_from,
     filter_values,
     json,
+    lane_from,
     receipt_from,
     receipt_line,
     receipt_meta,
@@ -100,7 +101,14 @@ class RedisOperations:
         return matches
 
     async def move(
-        self, tenant: str, wanted: DeliveryFilter, to: Move, *, now: datetime, limit: int | None = None
+        self,
+        tenant: str,
+        wanted: DeliveryFilter,
+        to: Move,
+        *,
+        now: datetime,
+        limit: int | None = None,
+        reason: str = CANCELLED,
     ) -> int:
         its = filter_values(tenant, wanted, wanted.states_for(to))
         event = wanted.event_id if wanted.means_event(to) else None
@@ -109,7 +117,7 @@ class RedisOperations:
         while bound is not None:
             left = _NO_LIMIT if limit is None else limit - count
             moved, cancelled, bound = await self._connections.run(
-                "move", its, to, micros(now), left, bound, _AT_ONCE, int(wanted.means_digests(to)), event or ""
+                "move", its, to, micros(now), left, bound, _AT_ONCE, int(wanted.means_digests(to)), event or "", reason
             )
             count, events = count + moved, events + cancelled
         if to is Move.REDRIVE:
@@ -126,10 +134,13 @@ class RedisOperations:
         return Collected(total, tuple(self.encryption.digest_items(events)))
 
     async def stats(self, *, now: datetime) -> StoreStats:
-        *counts, oldest = await self._connections.run("stats", micros(now))
+        *counts, oldest, lanes = await self._connections.run("stats", micros(now), _COUNT_CAP)
         unplanned, waiting, sending, dead = (min(count, _COUNT_CAP) for count in counts)
-        oldest_due = None if oldest is None else instant(int(oldest))
-        return StoreStats(unplanned, waiting, sending, dead, oldest_due)
+        of_lanes = {
+            lane_from(name.decode()): LaneStats(number, _due(since))
+            for name, number, since in zip(lanes[::3], lanes[1::3], lanes[2::3], strict=True)
+        }
+        return StoreStats(unplanned, waiting, sending, dead, _due(oldest), of_lanes)
 
     # -- circuits and buckets --------------------------------------------------------------------
 
@@ -157,6 +168,10 @@ class RedisOperations:
             arguments += (tenant, key, wanted, repr(float(limit.per_second)), limit.burst)
         acquired: list[int] = await self._connections.run("acquire", micros(now), CAP, *arguments)
         return acquired
+
+
+def _due(since: bytes | None) -> datetime | None:
+    return None if since is None else instant(int(since))
 
 
 def _match(answer: tuple[bytes, Sequence[Any]]) -> ReceiptMatch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import parse_qsl
 
 #: Other names of the same kind of database.
 _SAME = {"postgres": "postgresql", "mariadb": "mysql"}
@@ -18,6 +19,9 @@ def backend_of(url: str) -> str:
 
 def without_password(url: str) -> str:
     """Return a URL as it may be shown; it need not be a valid one."""
+    if url.startswith("sharded://"):
+        pairs = parse_qsl(url.partition("?")[2], keep_blank_values=True)
+        return "sharded://?" + "&".join(f"{name}={without_password(each)}" for name, each in pairs)
     address, mark, query = url.partition("?")
     if "@" in query and "@" not in address:  # a password with an unescaped question mark
         address, mark, query = url, "", ""

@@ -19,7 +19,7 @@ from . import schema
 from .writing import is_mysql
 
 #: The newest script in ``migrations/versions``.
-HEAD = "0016"
+HEAD = "0017"
 VERSION_TABLE = "notifykit_alembic"
 
 #: Returns the version of tables that are there.
@@ -98,7 +98,7 @@ def _create(connection: Connection) -> None:
 def upgrade(connection: Connection, revision: str = "head") -> None:
     """Bring the schema to ``revision`` with Alembic; a database without tables is built script by script.
 
-    On MySQL, for which there was no store before schema 0016, the scripts begin there: it is created as it is now.
+    On MySQL, for which there was no store before schema 0017, the scripts begin there: it is created as it is now.
     """
     from alembic import command
 

@@ -29,7 +29,7 @@ from sqlalchemy import (
 from ...models.delivery import FINAL_STATES, Attempt, Delivery, DeliveryState, Lane
 from ...models.event import StoredEvent
 from ...models.ids import DELIVERY, EVENT
-from ...ports import DeliveryFilter, EventFilter, NextDue, StoreStats
+from ...ports import DeliveryFilter, EventFilter, LaneStats, NextDue, StoreStats
 from ..encoding.readable import attempt_from, delivery_from, event_from
 from ..encoding.rows import PRIORITIES, NamedRow, Row, due_or_none, last_attempt_values, micros
 from . import schema as s
@@ -236,16 +236,13 @@ def next_due_from(rows: Sequence[NamedRow]) -> NextDue:
     return NextDue(due_or_none(rows[0]["event"]), lanes, bool(rows[0]["is_open"]))
 
 
-def _first_of_lanes(connection: Connection) -> Iterator[Select[Any]]:
-    """Yield, for each lane, what finds the due time of its first row; a minimum over all would read the whole queue."""
+def _lanes(connection: Connection) -> Iterator[Lane]:
+    """Yield the lanes of the channels over which any delivery waits."""
     channel = ""
     following = select(func.min(s.queue.c.channel)).where(_WAITS, s.queue.c.channel > bindparam("channel"))
     while (found := connection.scalar(following, {"channel": channel})) is not None:
         channel = str(found)
-        for rank in _RANKS:
-            yield select(func.min(s.queue.c.due_at)).where(
-                _WAITS, s.queue.c.channel == channel, s.queue.c.priority == rank
-            )
+        yield from (Lane(channel, priority) for priority in PRIORITIES)
 
 
 def stats(connection: Connection, now: datetime) -> StoreStats:
@@ -254,23 +251,30 @@ def stats(connection: Connection, now: datetime) -> StoreStats:
     def capped(statement: Select[Any]) -> int:
         return connection.scalar(select(func.count()).select_from(statement.limit(_COUNT_CAP).subquery())) or 0
 
+    def overdue(*firsts: Select[Any]) -> datetime | None:
+        found = connection.execute(union_all(*firsts)).scalars()
+        return due_or_none(min((at for at in found if isinstance(at, int) and at <= micros(now)), default=None))
+
+    def of_lane(lane: Lane) -> LaneStats:
+        its = (s.queue.c.channel == lane.channel, s.queue.c.priority == PRIORITIES.index(lane.priority))
+        # The first row of each lane; a minimum over all would read the whole queue.
+        first = select(func.min(s.queue.c.due_at)).where(_WAITS, *its)
+        handed = select(func.min(s.queue.c.handed)).where(s.queue.c.handed.is_not(None), *its)
+        return LaneStats(capped(select(one).select_from(s.queue).where(_WAITS, *its)), overdue(first, handed))
+
     one = literal(1)
-    oldest = connection.execute(
-        union_all(
-            *(select(func.min(s.outbox.c.due_at)).where(s.outbox.c.priority == rank) for rank in _RANKS),
-            *_first_of_lanes(connection),
-            select(func.min(s.queue.c.handed)).where(s.queue.c.handed.is_not(None)),
-        )
-    ).scalars()
-    overdue = min((at for at in oldest if isinstance(at, int) and at <= micros(now)), default=None)
+    lanes = {lane: found for lane in _lanes(connection) if (found := of_lane(lane)).waiting}
+    unplanned = overdue(*(select(func.min(s.outbox.c.due_at)).where(s.outbox.c.priority == rank) for rank in _RANKS))
+    oldest = (unplanned, *(lane.oldest_due for lane in lanes.values()))
     return StoreStats(
         unplanned=capped(select(one).select_from(s.outbox)),
-        waiting=capped(select(one).select_from(s.queue).where(_WAITS)),
+        waiting=min(sum(lane.waiting for lane in lanes.values()), _COUNT_CAP),
         sending=capped(select(one).select_from(s.queue).where(s.queue.c.state == "sending", _IS_LEASED)),
         dead=capped(
             select(one)
             .select_from(s.deliveries)
             .where(s.deliveries.c.state == "dead", s.deliveries.c.state != "delivered")
         ),
-        oldest_due=due_or_none(overdue),
+        oldest_due=min((at for at in oldest if at is not None), default=None),
+        lanes=lanes,
     )

@@ -543,3 +543,34 @@ _inbox_index("active", "number", "archived_at IS NULL")
 _inbox_index("archived", "number", "archived_at IS NOT NULL")
 _inbox_index("unseen", "number", "archived_at IS NULL AND seen_at IS NULL")
 _inbox_index("unread", "number", "archived_at IS NULL AND read_at IS NULL")
+
+#: Where tenants are, in a database that is one of several (see ``stores/sharded/``).  The row without a tenant says
+#: which shard this database is.
+placements = Table(
+    "notifykit_placements",
+    metadata,
+    Column("tenant", Key, primary_key=True),
+    Column("shard", Key, nullable=False),
+    #: Where the tenant was before.
+    Column("source", Key, nullable=False),
+    #: How often the tenant has been moved.
+    Column("generation", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    #: Grows with every change in this database.
+    Column("seq", BigInteger, nullable=False),
+    #: Until when the process that moves the tenant is known to be alive.
+    Column("lease_until", BigInteger),
+    #: Of the row without a tenant: the shards that tenants are dealt to, as JSON text.
+    Column("ring", Text),
+)
+Index("notifykit_placements_seq", placements.c.seq)
+
+#: Open work of a tenant that is being moved: rows of ``outbox``, ``queue`` and ``circuits``, as JSON text.
+parked = Table(
+    "notifykit_parked",
+    metadata,
+    Column("tenant", Key, primary_key=True),
+    Column("kind", Key, primary_key=True),
+    Column("id", Key, primary_key=True),
+    Column("row", Text, nullable=False),
+)

@@ -23,6 +23,7 @@ from ...models.event import StoredEvent
 from ...models.receipt import ReceiptMatch, ReceiptRecord, with_receipts
 from ...models.subscription import Match, MatchQuery, TenantConfig
 from ...ports import (
+    CANCELLED,
     Appended,
     ConfigRecord,
     DeliveryFilter,
@@ -160,6 +161,10 @@ class SqlStore(SqlInbox):
             self.notify()
         return found
 
+    async def transaction(self, work: Callable[[Connection], T], *, write: bool) -> T:
+        """Run a function in a transaction, for what is beside the verbs: moving a tenant to another database."""
+        return await (self._write(work) if write else self._read(work))
+
     # -- records ---------------------------------------------------------------------------------
 
     async def save(self, record: R) -> R:
@@ -243,10 +248,17 @@ class SqlStore(SqlInbox):
         return await self._write(lambda c: receipts.look(c, now))
 
     async def move(
-        self, tenant: str, wanted: DeliveryFilter, to: Move, *, now: datetime, limit: int | None = None
+        self,
+        tenant: str,
+        wanted: DeliveryFilter,
+        to: Move,
+        *,
+        now: datetime,
+        limit: int | None = None,
+        reason: str = CANCELLED,
     ) -> int:
         def work(connection: Connection) -> int:
-            count = transitions.move(connection, tenant, wanted, to, now, limit)
+            count = transitions.move(connection, tenant, wanted, to, now, limit, reason)
             return self._notifying(connection, count) if to is Move.REDRIVE else count
 
         count = await self._write(work)

@@ -31,7 +31,7 @@ from sqlalchemy import (
 from ...failpoints import failpoint
 from ...models.delivery import Delivery, DeliveryState
 from ...models.throttle import AFTER_CAPS, CAP, MAX_PER
-from ...ports import DeliveryFilter, Move
+from ...ports import CANCELLED, DeliveryFilter, Move
 from ..encoding.readable import delivery_from
 from ..encoding.rows import last_attempt_values, micros
 from . import digests
@@ -91,7 +91,13 @@ _UNBLOCK = update(s.queue).where(s.queue.c.id == select(_first.subquery().c.id).
 
 
 def move(
-    connection: Connection, tenant: str, wanted: DeliveryFilter, to: Move, now: datetime, limit: int | None
+    connection: Connection,
+    tenant: str,
+    wanted: DeliveryFilter,
+    to: Move,
+    now: datetime,
+    limit: int | None,
+    reason: str = CANCELLED,
 ) -> int:
     """Cancel, redrive or wake deliveries; return how many.
 
@@ -103,8 +109,8 @@ def move(
         is_free = or_(outbox.taken_until.is_(None), outbox.taken_until <= micros(now))
         dropped = drop_unplanned(connection, tenant, and_(outbox.event_id == wanted.event_id, is_free), now)
         # First, so that a planner adds nothing after this.
-        return dropped + _move(connection, tenant, wanted, to, now, limit)
-    return _move(connection, tenant, wanted, to, now, limit)
+        return dropped + _move(connection, tenant, wanted, to, now, limit, reason)
+    return _move(connection, tenant, wanted, to, now, limit, reason)
 
 
 def drop_unplanned(connection: Connection, tenant: str, chosen: ColumnElement[bool], now: datetime) -> bool:
@@ -123,7 +129,13 @@ def drop_unplanned(connection: Connection, tenant: str, chosen: ColumnElement[bo
 
 
 def _move(
-    connection: Connection, tenant: str, wanted: DeliveryFilter, to: Move, now: datetime, limit: int | None
+    connection: Connection,
+    tenant: str,
+    wanted: DeliveryFilter,
+    to: Move,
+    now: datetime,
+    limit: int | None,
+    reason: str,
 ) -> int:
     table = s.deliveries if to is Move.REDRIVE else s.queue
     chosen = and_(*conditions(table, tenant, wanted), in_states(table, wanted.states_for(to)))
@@ -146,7 +158,7 @@ def _move(
     def work(these: ColumnElement[bool]) -> int:
         if to is Move.REDRIVE:
             return _requeue(connection, these, now)
-        return len(end(connection, these, DeliveryState.CANCELLED, "cancelled", now))
+        return len(end(connection, these, DeliveryState.CANCELLED, reason, now))
 
     names_one = wanted.ids is not None and len(wanted.ids) == 1
     return withdrawn + (work(chosen) if names_one else _isolated(connection, table, chosen, work))

@@ -115,6 +115,8 @@ class SimulatedVendor(VendorServer, ABC):
     channel: ClassVar[str]
     #: The vendor's codes for ``unauthorized``, ``invalid``, ``rejected``, ``throttled`` and ``unavailable``.
     codes: ClassVar[Mapping[str, Any]]
+    #: The path that shows something of the account, and what; ``None`` if no path does.
+    account: ClassVar[tuple[str, Mapping[str, Any]] | None] = None
 
     def __init__(self, *, rate: float | None = None, clock: Callable[[], float] = time.time) -> None:
         super().__init__(Reply())
@@ -205,6 +207,12 @@ class SimulatedVendor(VendorServer, ABC):
     def is_authentic(self, request: ReceivedRequest) -> bool:
         """Tell whether a request has the account's key."""
 
+    def about_account(self, request: ReceivedRequest) -> Reply | None:
+        """Return what a request gets that only asks for something of the account; ``None`` for any other one."""
+        if self.account is None or request.method != "GET" or request.path != self.account[0]:
+            return None
+        return json_reply(200, self.account[1])
+
     @abstractmethod
     def read(self, request: ReceivedRequest) -> list[Sending]:
         """Return what a request asks for.
@@ -266,6 +274,8 @@ class SimulatedVendor(VendorServer, ABC):
         damage = how if how in (Simulated.SLOW, Simulated.UNCERTAIN, HALF) else None
         if how is not None and damage is None:
             return self._throttling() if how == Simulated.THROTTLED else self.error(self.codes.get(how, how))
+        if (shown := self.about_account(request)) is not None:
+            return shown
         try:
             sendings = self.read(request)
             names = {sending.name for sending in sendings}

@@ -45,6 +45,7 @@ class PostmarkServer(SimulatedVendor):
         Simulated.THROTTLED: 429,
         Simulated.UNAVAILABLE: 100,
     }
+    account = ("/server", {"Name": "simulated"})
     token = "simulated-token"  # noqa: S105 - protects nothing
     user = ("postmark", "simulated-password")
 

@@ -56,6 +56,7 @@ class SendGridServer(SimulatedVendor):
         Simulated.THROTTLED: 429,
         Simulated.UNAVAILABLE: 503,
     }
+    account = ("/v3/scopes", {"scopes": ["mail.send"]})
     key = "SG.simulated-key"
 
     @property

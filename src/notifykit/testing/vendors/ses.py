@@ -51,6 +51,8 @@ class SesServer(SimulatedVendor):
         Simulated.UNAVAILABLE: "InternalFailure",
     }
 
+    account = ("/v2/email/account", {"SendingEnabled": True})
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.topic = SnsTopic("ses-events")

@@ -37,6 +37,11 @@ class SnsServer(SimulatedVendor):
     def is_authentic(self, request: ReceivedRequest) -> bool:
         return is_signed(request, self.url, "sns")
 
+    def about_account(self, request: ReceivedRequest) -> Reply | None:
+        if not request.body.startswith(b"Action=GetSMSAttributes&"):
+            return None
+        return _xml(200, "<GetSMSAttributesResponse></GetSMSAttributesResponse>")
+
     def read(self, request: ReceivedRequest) -> list[Sending]:
         fields = dict(parse_qsl(request.body.decode("utf-8", "replace")))
         if fields.get("Action") != "Publish" or not fields.get("Message"):

@@ -49,6 +49,7 @@ class TwilioServer(SimulatedVendor):
     sid = "AC" + "0" * 31 + "1"
     token = "simulated-token"  # noqa: S105 - protects nothing
     sender = "+12025550199"
+    account = (f"/2010-04-01/Accounts/{sid}/Messages.json?PageSize=1", {"messages": []})
 
     @property
     def provider_url(self) -> str:

@@ -49,6 +49,7 @@ class VonageServer(SimulatedVendor):
     }
     key = "simulated"
     api_secret = "simulated-secret"  # noqa: S105 - protects nothing
+    account = ("/account/get-balance", {"value": 10.0})
     signature_secret = "simulated-signature-secret"  # noqa: S105 - protects nothing
 
     @property

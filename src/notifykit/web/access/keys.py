@@ -7,6 +7,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from ...admin.api_keys import hash_of, place_of
+from ...channels.single_flight import SingleFlight
 from ...models.access import OPERATORS, effective_scopes
 from .callers import Caller
 
@@ -24,6 +25,7 @@ class KeyAccess:
     def __init__(self, kit: Notifykit) -> None:
         self._kit = kit
         self._known: OrderedDict[str, tuple[float, Caller]] = OrderedDict()
+        self._looking: dict[str, SingleFlight[Caller | None]] = {}
 
     async def find(self, secret: str) -> Caller | None:
         """Return the caller whose secret or access token this is, if it is valid."""
@@ -33,7 +35,16 @@ class KeyAccess:
         known = self._known.get(hashed)
         if known is not None and known[0] > now:
             return known[1]
-        keys = self._kit.api_keys
+        looking = self._looking.get(hashed)
+        if looking is None:  # of many requests at that moment one asks the store
+            looking = self._looking[hashed] = SingleFlight(lambda: self._look_up(secret, hashed))
+        try:
+            return await looking.get()
+        finally:
+            self._looking.pop(hashed, None)
+
+    async def _look_up(self, secret: str, hashed: str) -> Caller | None:
+        keys, now = self._kit.api_keys, time.monotonic()
         key = await keys.find(secret)
         if key is None:
             self._known.pop(hashed, None)

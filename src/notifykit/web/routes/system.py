@@ -43,12 +43,27 @@ async def get_readiness(call: Call) -> Any:
 
 
 @attrs.frozen(kw_only=True)
+class LaneWork:
+    """How much waits in a lane.
+
+    Attributes:
+        lane: The channel, and the priority unless it is normal: ``webhook:high``.
+        oldest_due: Since when the most overdue delivery waits.
+    """
+
+    lane: str
+    waiting: int
+    oldest_due: datetime | None
+
+
+@attrs.frozen(kw_only=True)
 class Stats:
     """How much work waits; counts stop at 10,000.
 
     Attributes:
         unplanned: Events that are not planned yet.
         oldest_due: Since when the most overdue one waits.
+        lanes: Those in which deliveries wait.
     """
 
     unplanned: int
@@ -56,9 +71,12 @@ class Stats:
     sending: int
     dead: int
     oldest_due: datetime | None
+    lanes: tuple[LaneWork, ...]
 
 
 @ROUTES.add("GET", "/v1/stats", AccessScope.SYSTEM_READ, answer=Stats, is_system=True)
 async def get_stats(call: Call) -> Any:
     """Return how much work of all tenants waits."""
-    return Stats(**(await call.kit.stats())._asdict())
+    found = await call.kit.stats()
+    lanes = tuple(LaneWork(lane=str(lane), **its._asdict()) for lane, its in found.lanes.items())
+    return Stats(**{**found._asdict(), "lanes": lanes})

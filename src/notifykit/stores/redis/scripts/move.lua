@@ -1,8 +1,8 @@
--- ARGV: the filter, the move, now, the limit, the bound, how many to look at, whether digests are meant, and the event
--- that is meant as a whole.  Returns how many were moved, whether the event was cancelled, which the limit does not count,
--- and the last id that was looked at if there may be more.
+-- ARGV: the filter, the move, now, the limit, the bound, how many to look at, whether digests are meant, the event
+-- that is meant as a whole, and the reason of what is cancelled.  Returns how many were moved, whether the event was
+-- cancelled, which the limit does not count, and the last id that was looked at if there may be more.
 local wanted, move, now, limit = wanted_from(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local bound, most, takes_digests, event = ARGV[5], tonumber(ARGV[6]), ARGV[7] == '1', ARGV[8]
+local bound, most, takes_digests, event, reason = ARGV[5], tonumber(ARGV[6]), ARGV[7] == '1', ARGV[8], ARGV[9]
 local is_cancelled, looked, last, freed = 0, 0, false, {}
 
 local function move_one(id, row, item)
@@ -10,7 +10,7 @@ local function move_one(id, row, item)
     withdraw_item(id, item, row[TENANT])
     freed[item[I_EVENT]] = row[TENANT]
   elseif move == 'cancel' then
-    finish(id, row, 'cancelled', 'cancelled', now)
+    finish(id, row, 'cancelled', reason, now)
   elseif move == 'redrive' then
     local old = row[STATE]
     row[STATE], row[REASON], row[DUE], row[TRIES], row[ABANDONED] = 'pending', false, now, 0, 0

@@ -86,8 +86,10 @@ class DestinationPromises:
         assert found == await store.attempts(ACME, new.id)
 
     async def test_planners_and_workers_get_what_an_event_says_of_itself(self, store: Store, clock: FakeClock) -> None:
-        """Metadata, resource, actor, category, purpose and topic come with what is taken, claimed and read."""
-        details = EventDetails("room", "5", "user:7", '{"lang":"en"}', "chat", "transactional", "room/5")
+        """Metadata, resource, actor, category, purpose, topic and trace come with what is taken, claimed and read."""
+        details = EventDetails(
+            "room", "5", "user:7", '{"lang":"en"}', "chat", "transactional", "room/5", f"00-{1:032x}-{2:016x}-01"
+        )
         event = make_event(at=clock.now(), **details._asdict())
         await store.append([event])
 

@@ -247,6 +247,7 @@ class HandOffPromises:
         await store.move(ACME, DeliveryFilter(ids={new.id}), Move.CANCEL, now=clock.now())
 
         assert (1, due_at) == (stats.waiting, stats.oldest_due)
+        assert [(1, due_at)] == list(stats.lanes.values())
         assert (DeliveryState.PENDING, due_at) == (shown.state, shown.due_at)
         assert [] == await claim_of(store, clock, tickets)
 

@@ -192,6 +192,22 @@ class LivenessPromises:
 
         assert (6, 4, 2, 1) == stats[:4]
 
+    async def test_what_waits_is_counted_for_each_lane(self, store: Store, clock: FakeClock) -> None:
+        """With since when it is due; a lane in which nothing waits is not named."""
+        due = clock.now() + MINUTE
+        await given_ended(store, clock)
+        none = await store.stats(now=clock.now())
+        await given_deliveries(store, clock, 3)
+        await given_delivery(store, clock, channel="email", priority=Priority.HIGH, due_at=due)
+
+        early = await store.stats(now=clock.now())
+        late = await store.stats(now=due)
+
+        webhook, email = Lane("webhook", Priority.NORMAL), Lane("email", Priority.HIGH)
+        assert {} == none.lanes
+        assert {webhook: (3, clock.now()), email: (1, None)} == early.lanes
+        assert {webhook: (3, clock.now()), email: (1, due)} == late.lanes
+
     async def test_the_most_overdue_row_is_named(self, store: Store, clock: FakeClock) -> None:
         """The statistics say since when the oldest work waits, and nothing when none is overdue."""
         due = clock.now() + MINUTE

@@ -53,6 +53,14 @@ class OperatorPromises:
         assert [expected] * 2 == [(d.state, d.reason, d.finished_at, d.due_at) for d in cancelled]
         assert [] == await claim(store, clock)
 
+    async def test_a_cancel_says_why(self, store: Store, clock: FakeClock) -> None:
+        """The reason that is given is that of the deliveries."""
+        waiting = await given_delivery(store, clock, due_at=clock.now() + HOUR)
+
+        await store.move(ACME, DeliveryFilter(ids=[waiting.id]), Move.CANCEL, now=clock.now(), reason="read")
+
+        assert (DeliveryState.CANCELLED, "read") == ((d := await read(store, waiting.id)).state, d.reason)
+
     async def test_only_waiting_deliveries_are_cancelled(self, store: Store, clock: FakeClock) -> None:
         """What is being sent or has ended stays as it is, and is not counted."""
         delivered = await given_ended(store, clock, state=DeliveryState.DELIVERED)

@@ -1,37 +1,35 @@
-"""A client of the REST API: publish from a program that has no access to the database, and manage what a tenant has.
-
-``publish`` has the signature of the kit's, so that a program can change from one to the other::
-
-    with Client("https://notify.example", "nk_…") as client:
-        client.publish(OrderShipped("A-1"), topic="shop/7")
-
-A request that fails on the way is sent again; a publish carries an idempotency key, so that it is stored once.
-"""
+"""Sends requests, again where that does no harm, and reads answers."""
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Any, NamedTuple, Self, Unpack
+from urllib.parse import quote
 
 import attrs
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 from tenacity.wait import wait_random_exponential
 
-from .catalog import EventCatalog
-from .codec import dumps, unstructure
-from .errors import InvalidInputError, NotFoundError, NotifykitError
-from .models.event import Event, Receipt, Resource
-from .publisher import PublishOptions
+from ..catalog import EventCatalog
+from ..codec import dumps, unstructure
+from ..errors import InvalidInputError, NotFoundError, NotifykitError
+from ..models.event import Event, Receipt, Resource
+from ..publisher import PublishOptions
+from .operations import AsyncOperations, Operations
 
 #: How often a request is sent, and for how many seconds a pause lasts at the most.
 TRIES, _LONGEST = 5, 30.0
 #: Events of one request.
 MAX_EVENTS = 1000
 _AGAIN = frozenset({429, 502, 503, 504})
+_STREAM = "/v1/inbox/{user_id}/stream"
+#: A stream that is idle says so every few seconds.
+_OF_STREAMS = httpx.Timeout(10, read=60)
 _wait = wait_random_exponential(multiplier=0.2, max=_LONGEST)
 
 
@@ -101,13 +99,34 @@ class _Requests:
         *,
         tenant: str | None = None,
         key: str | None = None,
+        if_match: str | None = None,
     ) -> _Request:
         named = tenant or self._tenant
         headers = {"Notifykit-Tenant": named} if named else {}
         headers |= {"Content-Type": "application/json"} if body is not None else {}
         headers |= {"Idempotency-Key": key} if key else {}
+        headers |= {"If-Match": if_match} if if_match else {}
         content = None if body is None else dumps(body)
         return _Request(method=method, path=path, headers=headers, params=params or {}, content=content)
+
+    def operation(
+        self,
+        method: str,
+        path: str,
+        values: Mapping[str, str],
+        *,
+        body: Any = None,
+        query: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+        **headers: str | None,
+    ) -> _Request:
+        """Return the request of an operation; the values are those of the path."""
+        filled = path.format(**{name: quote(value, safe="") for name, value in values.items()})
+        given = {name: value for name, value in (query or {}).items() if value is not None}
+        return self.request(method, filled, body, given, key=idempotency_key, **headers)
+
+    def stream(self, user_id: str, cursor: str | None, tenant: str | None) -> _Request:
+        return self.operation("GET", _STREAM, {"user_id": user_id}, query={"cursor": cursor}, tenant=tenant)
 
     def publish(self, events: Iterable[object], options: PublishOptions, *, many: bool) -> _Request:
         said = [self._event(event, options) for event in events]
@@ -135,6 +154,27 @@ class _Requests:
         tenant, data = body.pop("tenant"), body.pop("data")
         said = {name: unstructure(value) for name, value in body.items() if value not in (None, [], {})}
         return {**said, "data": data}, tenant
+
+
+class Change(NamedTuple):
+    """Something that a stream says.
+
+    Attributes:
+        id: Where to go on after it; ``None`` if it says nothing new.
+        event: What it is: ``changes`` or ``counts``.
+        data: What it says, as JSON has it.
+    """
+
+    id: str | None
+    event: str
+    data: Any
+
+
+def _changes(lines: Iterable[str]) -> Iterator[Change]:
+    """Yield what the lines of one server-sent event say; comments keep the connection alive and say nothing."""
+    fields = dict(line.split(": ", 1) for line in lines if ": " in line and not line.startswith(":"))
+    if "data" in fields:
+        yield Change(fields.get("id"), fields.get("event", "message"), json.loads(fields["data"]))
 
 
 def _receipt(answer: Mapping[str, Any]) -> Receipt:
@@ -171,6 +211,14 @@ def _answer(request: _Request, response: httpx.Response) -> Any:
     raise ApiError(*refused)
 
 
+def _refuse(request: _Request, response: httpx.Response) -> None:
+    """Raise what a stream was refused with."""
+    try:
+        _answer(request, response)
+    except _Repeat as error:
+        raise error.error from error
+
+
 def _failed(request: _Request, error: httpx.TransportError) -> Exception:
     unavailable = ApiUnavailableError(0, "unavailable", f"the API did not answer: {type(error).__name__}")
     never_sent = isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout))
@@ -202,7 +250,7 @@ def _retry(sleep: Callable[[float], Any] | None) -> dict[str, Any]:
     return options if sleep is None else {**options, "sleep": sleep}
 
 
-class Client:
+class Client(Operations):
     """A client for sync code; thread-safe.
 
     Args:
@@ -277,6 +325,30 @@ class Client:
                 return
             params["cursor"] = page["next"]
 
+    def operate(self, method: str, path: str, values: Mapping[str, str], **given: Any) -> Any:
+        """Send the request of an operation; see :class:`.operations.Operations`."""
+        return self._send(self._requests.operation(method, path, values, **given))
+
+    def stream_inbox(self, user_id: str, *, cursor: str | None = None, tenant: str | None = None) -> Iterator[Change]:
+        """Yield changes of a person's inbox as they happen, until the connection ends.
+
+        Args:
+            cursor: The ``id`` of the last change that was received, to miss nothing.
+        """
+        request = self._requests.operation(
+            "GET", _STREAM, {"user_id": user_id}, query={"cursor": cursor}, tenant=tenant
+        )
+        with self._http.stream("GET", request.path, timeout=_OF_STREAMS, **request.options) as response:
+            if not response.is_success:
+                response.read()
+                _refuse(request, response)
+            lines: list[str] = []
+            for line in response.iter_lines():
+                lines.append(line)
+                if not line:
+                    yield from _changes(lines)
+                    lines.clear()
+
     def _send(self, request: _Request) -> Any:
         def once() -> Any:
             try:
@@ -297,7 +369,7 @@ class Client:
             raise given_up.error from given_up
 
 
-class AsyncClient:
+class AsyncClient(AsyncOperations):
     """The same for async code; see :class:`Client`."""
 
     def __init__(
@@ -352,6 +424,29 @@ class AsyncClient:
             if page["next"] is None:
                 return
             params["cursor"] = page["next"]
+
+    async def operate(self, method: str, path: str, values: Mapping[str, str], **given: Any) -> Any:
+        """Send the request of an operation; see :class:`.operations.AsyncOperations`."""
+        return await self._send(self._requests.operation(method, path, values, **given))
+
+    async def stream_inbox(
+        self, user_id: str, *, cursor: str | None = None, tenant: str | None = None
+    ) -> AsyncIterator[Change]:
+        """Yield changes of a person's inbox as they happen; see :meth:`Client.stream_inbox`."""
+        request = self._requests.operation(
+            "GET", _STREAM, {"user_id": user_id}, query={"cursor": cursor}, tenant=tenant
+        )
+        async with self._http.stream("GET", request.path, timeout=_OF_STREAMS, **request.options) as response:
+            if not response.is_success:
+                await response.aread()
+                _refuse(request, response)
+            lines: list[str] = []
+            async for line in response.aiter_lines():
+                lines.append(line)
+                if not line:
+                    for change in _changes(lines):
+                        yield change
+                    lines.clear()
 
     async def _send(self, request: _Request) -> Any:
         async def once() -> Any:

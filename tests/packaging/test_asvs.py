@@ -1,0 +1,88 @@
+"""The table of the OWASP ASVS: each test that it names is there, and what it says of headers is so."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from notifykit.models.access import Role
+from notifykit.testing import FakeClock
+from notifykit.web import create_app
+from tests.unit.web.world import ACME, client_of, made, new_kit
+
+ROOT = Path(__file__).resolve().parents[2]
+TABLE = ROOT / "docs" / "explanation" / "asvs.md"
+
+
+def _rows() -> list[list[str]]:
+    lines = [line for line in TABLE.read_text().splitlines() if re.match(r"\| \d", line)]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def _tests_of(path: Path) -> set[str]:
+    """Return the names of a file's tests, with their classes."""
+    found: set[str] = set()
+    for node in ast.parse(path.read_text()).body:
+        inside = node.body if isinstance(node, ast.ClassDef) else [node]
+        prefix = f"{node.name}::" if isinstance(node, ast.ClassDef) else ""
+        for each in inside:
+            if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef) and each.name.startswith("test_"):
+                found.add(prefix + each.name)
+    return found
+
+
+def test_every_test_that_is_named_exists():
+    """A table that names tests which are gone would show nothing."""
+    named = [name for _, _, tests in _rows() for name in re.findall(r"`(tests/[^`]+)`", tests)]
+    missing = []
+    for name in named:
+        file, _, test = name.partition("::")
+        path = ROOT / file
+        if not path.is_file() or (test and test not in _tests_of(path)) or not _tests_of(path):
+            missing.append(name)
+
+    assert [] == missing
+    assert len(named) > 50
+
+
+def test_every_row_has_items_and_a_test():
+    """The numbers are those of the standard, and none is there twice for the same reason."""
+    for items, asks, tests in _rows():
+        assert re.fullmatch(r"\d+\.\d+\.\d+(, \d+\.\d+\.\d+)*", items), items
+        assert asks
+        assert "`tests/" in tests, items
+
+
+@pytest.fixture
+async def client():
+    async with new_kit(FakeClock()) as kit:
+        world = await made(kit)
+        async with client_of(create_app(kit), headers=world.headers(ACME, Role.VIEWER)) as client:
+            yield client
+
+
+async def test_every_answer_has_the_headers_of_the_table(client):
+    """Also a refusal; the version is told to nobody."""
+    answers = [
+        await client.get("/v1/events"),
+        await client.get("/v1/events", params={"limit": "x"}),
+        await client.post("/v1/endpoints", json={}),
+        await client.get("/healthz"),
+    ]
+
+    assert [200, 422, 403, 200] == [answer.status_code for answer in answers]
+    for answer in answers:
+        assert ("no-store", "nosniff") == (answer.headers["cache-control"], answer.headers["x-content-type-options"])
+        assert not {"server", "x-powered-by"} & answer.headers.keys()
+
+
+async def test_pages_have_a_content_security_policy(client):
+    """The reference: nothing runs in it but what is its own."""
+    policy = (await client.get("/docs")).headers["content-security-policy"]
+
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
