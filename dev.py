@@ -52,7 +52,7 @@ class Verb(NamedTuple):
 VERBS = {
     "demo": Verb(("-m", "notifykit", "demo"), extras="email,speed,testing"),
     "test": Verb(("-m", "pytest"), extras="all", groups=("test",)),
-    "bench": Verb(("-m", "benchmarks"), extras="postgres,redis,speed", groups=("bench",)),
+    "bench": Verb(("-m", "benchmarks"), extras="mysql,postgres,redis,speed", groups=("bench",)),
     "docs": Verb(
         ("-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html"),
         extras="all",

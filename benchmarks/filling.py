@@ -235,6 +235,8 @@ def _tidy(lent: Database, *tables: str) -> None:
     with lent.engine().connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         if lent.kind == "sqlite":
             connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
+        elif lent.kind == "mysql":
+            connection.execute(text(f"ANALYZE TABLE {', '.join(tables)}"))
         else:
             connection.execute(text(f"VACUUM (ANALYZE) {', '.join(tables)}"))
             connection.execute(text("CHECKPOINT"))

@@ -33,7 +33,11 @@ _COLUMNS = (
     Column(key="rate", title="events", unit="1/s", chart="bars"),
 )
 _orders = Table("bench_orders", MetaData(), TableColumn("id", Integer, primary_key=True), TableColumn("note", Text))
-_DRIVERS = {"postgres": ("postgresql+psycopg", "postgresql+asyncpg"), "sqlite": ("sqlite", "sqlite+aiosqlite")}
+_DRIVERS = {
+    "postgres": ("postgresql+psycopg", "postgresql+asyncpg"),
+    "sqlite": ("sqlite", "sqlite+aiosqlite"),
+    "mysql": ("mysql+pymysql", "mysql+asyncmy"),
+}
 #: Statements that begin or end a transaction are the price of the transaction, not of the event.
 _BOUNDS = ("BEGIN", "COMMIT", "ROLLBACK")
 _CONCURRENT = 64

@@ -36,7 +36,7 @@ from .stores import STORES
 HERTZ = 400
 #: The first group whose expression is in the path of a frame, from the innermost frame outwards, gets the sample.
 GROUPS: Mapping[str, str] = {
-    "store client": r"notifykit/stores/|/asyncpg/|/sqlalchemy/|/sqlite3/",
+    "store client": r"notifykit/stores/|/asyncpg/|/asyncmy/|/sqlalchemy/|/sqlite3/",
     "planning": r"notifykit/policies/(plan|patterns|filters)|notifykit/dispatch/(planning|directory|large_tenants)",
     "signing": r"notifykit/signing/",
     "wire": r"notifykit/channels/|/httptools/|/httpx/|/httpcore/",

@@ -21,11 +21,12 @@ from notifykit.ports import DeliveryFilter
 from notifykit.stores import store_from_url
 from notifykit.stores.encoding.rows import micros
 from notifykit.stores.sql import schema as s
+from notifykit.testing.mysql_servers import MariadbServer
 from notifykit.testing.servers import PostgresServer, ValkeyServer
 
 from .roles import TENANT
 
-STORES = {"postgres": "PostgreSQL", "sqlite": "SQLite", "redis": "Redis"}
+STORES = {"postgres": "PostgreSQL", "sqlite": "SQLite", "redis": "Redis", "mysql": "MariaDB"}
 
 #: A commit reaches the disk, as in production; the rest keeps checkpoints out of runs of some seconds.
 POSTGRES = {
@@ -40,8 +41,14 @@ POSTGRES = {
 }
 
 
+#: The same of MariaDB; its log is as large as that of PostgreSQL, so that pages are written in the background.
+MYSQL: Mapping[str, str | int] = {"innodb_buffer_pool_size": "512M", "innodb_log_file_size": "4G"}
+
 #: Written to the disk once a second, as most have it: a power cut takes what was acknowledged in the last second.
 REDIS: Mapping[str, str | int] = {"appendonly": "yes", "appendfsync": "everysec"}
+
+
+_MYSQL_SIZE = "SELECT SUM(file_size) FROM information_schema.innodb_sys_tablespaces"
 
 
 @attrs.frozen
@@ -63,6 +70,8 @@ class Database:
         url = make_url(self.url)
         if url.get_backend_name() == "postgresql":
             url = url.set(drivername="postgresql+psycopg")
+        if self.kind == "mysql":
+            url = url.set(drivername="mysql+pymysql")
         return create_engine(url, poolclass=NullPool)
 
 
@@ -75,6 +84,10 @@ def database(kind: str) -> Iterator[Database]:
     if kind == "redis":
         with ValkeyServer(settings=REDIS) as server:
             yield Database(kind, server.url, redis_info(server.url)["process_id"])
+        return
+    if kind == "mysql":
+        with MariadbServer(fsync=True, settings=MYSQL) as server:
+            yield Database(kind, server.url, int((server.folder / "pid").read_text()))
         return
     given = os.environ.get("NOTIFYKIT_BENCH_POSTGRES_URL")
     if kind == "sqlite":
@@ -138,6 +151,8 @@ def version(kind: str) -> str:
             info = redis_info(lent.url)
             return f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {info['redis_version']}"
     with database(kind) as lent, lent.engine().connect() as connection:
+        if kind == "mysql":
+            return f"MariaDB {str(connection.scalar(text('SELECT VERSION()'))).partition('-')[0]}"
         return f"PostgreSQL {connection.scalar(text('SHOW server_version'))}"
 
 
@@ -148,4 +163,6 @@ def size_mb(lent: Database) -> float:
     if lent.kind == "redis":
         return float(redis_info(lent.url)["used_memory"]) / 2**20
     with lent.engine().connect() as connection:
+        if lent.kind == "mysql":
+            return float(connection.scalar(text(_MYSQL_SIZE)) or 0) / 2**20
         return float(connection.scalar(text("SELECT pg_database_size(current_database())")) or 0) / 2**20

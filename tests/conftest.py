@@ -18,11 +18,11 @@ from hypothesis import given, settings, strategies
 from notifykit.native import is_compiled
 from notifykit.testing.servers import PostgresServer, ServerUnavailableError
 from tests import report
-from tests.databases import new_database
+from tests.databases import new_database, new_mysql_database
 from tests.everyday import chosen_day, is_everyday, left_out, out_of_turn
 from tests.pgbouncer import PgBouncer
 from tests.services import is_required, running
-from tests.stores import create_tables, delete_keys, empty_tables
+from tests.stores import create_tables, delete_keys, empty_mysql_tables, empty_tables
 
 settings.register_profile("everyday", max_examples=20, deadline=None)
 
@@ -195,6 +195,34 @@ def sqlite_store_url(_sqlite_tables: Path, tmp_path: Path) -> str:
 
 
 @pytest.fixture(scope="session")
+def mysql_url() -> Iterator[str]:
+    """The URL of a MySQL or MariaDB server that all tests share; its user may create databases."""
+    with _skipped_without("mysql"), running("mysql") as url:
+        yield url
+
+
+@pytest.fixture
+def mysql_database(mysql_url: str) -> Iterator[str]:
+    """The URL of an empty MySQL database that the test has for itself."""
+    with new_mysql_database(mysql_url) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def _mysql_tables(mysql_url: str) -> Iterator[str]:
+    with new_mysql_database(mysql_url) as url:
+        create_tables(url)
+        yield url
+
+
+@pytest.fixture
+def mysql_store_url(_mysql_tables: str) -> str:
+    """The URL of a MySQL database with the tables of a store and nothing in them."""
+    empty_mysql_tables(_mysql_tables)
+    return _mysql_tables
+
+
+@pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
     """The URL of a Redis or Valkey server that all tests share."""
     with _skipped_without("redis"), running("redis") as url:
@@ -244,14 +272,14 @@ def aws_url() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", "postgres", "mysql"])
 def store_url(request: pytest.FixtureRequest) -> str:
     """The URL of a database with the tables of a store and nothing in them, of each kind in turn."""
     url: str = request.getfixturevalue(f"{request.param}_store_url")
     return url
 
 
-@pytest.fixture(params=["sqlite", "postgres", "redis"])
+@pytest.fixture(params=["sqlite", "postgres", "mysql", "redis"])
 def any_store_url(request: pytest.FixtureRequest) -> str:
     """The URL of a durable store with nothing in it, of each kind in turn, for tests that ask only the store."""
     url: str = request.getfixturevalue(f"{request.param}_store_url")

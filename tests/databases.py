@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
@@ -30,3 +31,55 @@ def new_database(server_url: str, *, template_url: str | None = None) -> Iterato
     finally:
         with psycopg.connect(server_url, autocommit=True) as connection:
             connection.execute(drop)
+
+
+@contextmanager
+def new_mysql_database(server_url: str) -> Iterator[str]:
+    """Create a database on a MySQL or MariaDB server, yield its URL, drop it at the end."""
+    name = f"notifykit_{uuid.uuid4().hex[:16]}"
+    with mysql_connection(server_url) as connection, connection.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name}")
+        try:
+            yield urlsplit(server_url)._replace(path=f"/{name}").geturl()
+        finally:
+            cursor.execute(f"DROP DATABASE {name}")
+
+
+@contextmanager
+def mysql_connection(url: str) -> Iterator[Any]:
+    """Yield a connection of PyMySQL that commits each statement."""
+    import pymysql
+
+    parts = urlsplit(url)
+    connection = pymysql.connect(
+        host=parts.hostname,
+        port=parts.port or 3306,
+        user=parts.username,
+        password=parts.password or "",
+        database=parts.path[1:],
+        autocommit=True,
+    )
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+#: The drivers that tests use beside the stores' own, and those that SQLAlchemy uses asynchronously.
+SYNC_DRIVERS = {"mysql": "pymysql", "postgresql": "psycopg", "sqlite": "pysqlite"}
+ASYNC_DRIVERS = {"mysql": "asyncmy", "postgresql": "asyncpg", "sqlite": "aiosqlite"}
+
+
+def sync_url(url: str) -> str:
+    """Return the URL of a store for a synchronous engine."""
+    return _with_driver(url, SYNC_DRIVERS)
+
+
+def async_url(url: str) -> str:
+    """Return the URL of a store for an asynchronous engine."""
+    return _with_driver(url, ASYNC_DRIVERS)
+
+
+def _with_driver(url: str, drivers: Mapping[str, str]) -> str:
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}+{drivers[scheme]}{separator}{rest}"

@@ -17,7 +17,7 @@ from zlib import crc32
 VARIABLE = "NOTIFYKIT_TEST_DAY"
 #: A long test runs on one of so many days.
 TURNS = 3
-_KINDS = frozenset({"asyncio", "kafka", "nats", "postgres", "rabbitmq", "redis", "sqlite", "sqs", "uvloop"})
+_KINDS = frozenset({"asyncio", "kafka", "mysql", "nats", "postgres", "rabbitmq", "redis", "sqlite", "sqs", "uvloop"})
 
 
 def is_everyday() -> bool:
@@ -68,5 +68,5 @@ def _without_kind(node_id: str) -> str:
     """Return what a test has in common with the same test on another database or loop."""
     name, _, arguments = re.sub(r"@[\w-]+$", "", node_id).partition("[")  # xdist appends a test's group
     if "/conformance/" in name:
-        name = re.sub("postgres|redis|sqlite", "*", name, flags=re.IGNORECASE)
+        name = re.sub("mysql|postgres|redis|sqlite", "*", name, flags=re.IGNORECASE)
     return name + "-".join("*" if word in _KINDS else word for word in arguments.rstrip("]").split("-"))

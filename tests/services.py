@@ -1,8 +1,8 @@
 """Where the tests find their servers: a URL in the environment, else a private one.
 
-``NOTIFYKIT_REQUIRE`` names what must not be missing (``postgres``, ``redis``, ``kafka``, ``apache-kafka``, ``nats``,
-``rabbitmq``, ``aws``, ``pgbouncer``, ``promtool``, ``chromium``, ``data``, or ``all`` for every server and tool), so
-that a missing one fails the run in CI.
+``NOTIFYKIT_REQUIRE`` names what must not be missing (``postgres``, ``mysql``, ``redis``, ``kafka``, ``apache-kafka``,
+``nats``, ``rabbitmq``, ``aws``, ``pgbouncer``, ``promtool``, ``chromium``, ``data``, or ``all`` for every server and
+tool), so that a missing one fails the run in CI.
 
 From a shell, one server for several test processes::
 
@@ -19,6 +19,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from notifykit.testing.broker_servers import AwsServer, KafkaServer, NatsServer, RabbitServer
+from notifykit.testing.mysql_servers import MariadbServer
 from notifykit.testing.servers import PostgresServer, Server, ServerUnavailableError, ValkeyServer
 from tests.apache_kafka import ApacheKafkaServer
 
@@ -43,6 +44,7 @@ SERVICES = {
     "postgres": Service(
         "NOTIFYKIT_TEST_POSTGRES_URL", lambda: PostgresServer(settings={"max_prepared_transactions": 10})
     ),
+    "mysql": Service("NOTIFYKIT_TEST_MYSQL_URL", MariadbServer),
     "redis": Service("NOTIFYKIT_TEST_REDIS_URL", ValkeyServer),
     "kafka": Service("NOTIFYKIT_TEST_KAFKA_URL", KafkaServer),
     "apache-kafka": Service("NOTIFYKIT_TEST_APACHE_KAFKA_URL", ApacheKafkaServer),

@@ -8,6 +8,7 @@ from psycopg import sql
 
 from notifykit.stores import store_from_url
 from notifykit.stores.sql.schema import metadata
+from tests.databases import mysql_connection
 
 
 def create_tables(url: str) -> None:
@@ -26,6 +27,13 @@ def empty_tables(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         for table in metadata.sorted_tables:
             connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table.name)))
+
+
+def empty_mysql_tables(url: str) -> None:
+    """Delete every row of a MySQL store."""
+    with mysql_connection(url) as connection, connection.cursor() as cursor:
+        for table in metadata.sorted_tables:
+            cursor.execute(f"DELETE FROM {table.name}")
 
 
 def delete_keys(url: str, prefix: str) -> None:

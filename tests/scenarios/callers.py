@@ -7,14 +7,15 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-from sqlalchemy import Engine, NullPool, create_engine, event, make_url, text
+from sqlalchemy import Engine, NullPool, create_engine, event, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
 from notifykit import Notifykit
 from notifykit.models.event import Receipt
+from tests.databases import async_url, sync_url
 
-ORDERS = "CREATE TABLE IF NOT EXISTS orders (id TEXT PRIMARY KEY)"
+ORDERS = "CREATE TABLE IF NOT EXISTS orders (id VARCHAR(64) PRIMARY KEY)"
 _ORDER = text("INSERT INTO orders (id) VALUES (:id)")
 
 
@@ -43,7 +44,7 @@ class Caller(ABC):
 
     def __init__(self, url: str) -> None:
         self.statements: list[str] = []
-        self._url = make_url(url)
+        self._url = url
 
     @abstractmethod
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
@@ -55,13 +56,9 @@ class Caller(ABC):
 
     async def orders(self) -> list[str]:
         """Return the program's rows."""
-        engine = create_engine(self._with(postgresql="psycopg", sqlite="pysqlite"), poolclass=NullPool)
+        engine = create_engine(sync_url(self._url), poolclass=NullPool)
         with engine.connect() as connection:
             return list(connection.scalars(text("SELECT id FROM orders ORDER BY id")))
-
-    def _with(self, **drivers: str) -> Any:
-        backend = self._url.get_backend_name()
-        return self._url.set(drivername=f"{backend}+{drivers[backend]}")
 
     def _listen(self, engine: Engine) -> None:
         @event.listens_for(engine, "before_cursor_execute")
@@ -104,7 +101,7 @@ class SyncSession(Caller):
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
-        self._engine = create_engine(self._with(postgresql="psycopg", sqlite="pysqlite"))
+        self._engine = create_engine(sync_url(self._url))
         self._listen(self._engine)
 
     @asynccontextmanager
@@ -130,7 +127,7 @@ class AsyncSessions(Caller):
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
-        self._engine: AsyncEngine = create_async_engine(self._with(postgresql="asyncpg", sqlite="aiosqlite"))
+        self._engine: AsyncEngine = create_async_engine(async_url(self._url))
         self._listen(self._engine.sync_engine)
 
     @asynccontextmanager

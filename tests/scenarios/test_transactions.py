@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 
 from notifykit import CannotJoinError, Event, IdempotencyConflictError, InvalidEventError, Notifykit, SchemaError
 from notifykit.testing import FakeClock
-from tests.databases import new_database
+from tests.databases import async_url, new_database, sync_url
 from tests.scenarios.callers import CALLERS, ORDERS, AsyncSessions, SyncSession
 from tests.stores import create_tables
 
@@ -43,8 +43,7 @@ async def kit(store_url):
 
 @pytest.fixture(params=CALLERS, ids=lambda kind: kind.__name__)
 async def caller(request, store_url):
-    backend = "psycopg" if store_url.startswith("postgres") else "pysqlite"
-    engine = create_engine(store_url.replace("://", f"+{backend}://", 1), poolclass=NullPool)
+    engine = create_engine(sync_url(store_url), poolclass=NullPool)
     with engine.begin() as connection:
         connection.execute(text(ORDERS))
         connection.execute(text("DELETE FROM orders"))
@@ -335,8 +334,7 @@ def by_engine(url: str) -> Connection:
 
 
 def by_driver(url: str) -> Connection:
-    backend = url.partition("+")[2]
-    mode: dict[str, Any] = {"autocommit": True} if backend.startswith("psycopg") else {"isolation_level": None}
+    mode: dict[str, Any] = {"isolation_level": None} if url.startswith("sqlite") else {"autocommit": True}
     return create_engine(url, poolclass=NullPool, connect_args=mode).connect()
 
 
@@ -344,8 +342,7 @@ def by_driver(url: str) -> Connection:
 @pytest.mark.parametrize("handle", ["session", "connection"])
 def test_a_connection_that_commits_by_itself_refuses(store_url, made, handle):
     """The event would stay after a rollback; however the mode was set, nothing is stored."""
-    backend = "psycopg" if store_url.startswith("postgres") else "pysqlite"
-    with made(store_url.replace("://", f"+{backend}://", 1)) as connection:
+    with made(sync_url(store_url)) as connection:
         given: dict[str, Any] = {handle: Session(connection) if handle == "session" else connection}
 
         with pytest.raises(CannotJoinError, match="AUTOCOMMIT"):
@@ -357,8 +354,7 @@ def test_a_connection_that_commits_by_itself_refuses(store_url, made, handle):
 
 async def test_an_asynchronous_connection_that_commits_by_itself_refuses(store_url):
     """The asynchronous drivers have the mode, too."""
-    backend = "asyncpg" if store_url.startswith("postgres") else "aiosqlite"
-    url = store_url.replace("://", f"+{backend}://", 1)
+    url = async_url(store_url)
     for engine in (
         create_async_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT"),
         create_async_engine(url, poolclass=NullPool).execution_options(isolation_level="AUTOCOMMIT"),
@@ -517,8 +513,10 @@ async def test_a_transaction_that_is_prepared_by_hand_sends_no_notifications(pre
         assert 2 == await unplanned(kit)
 
 
-async def test_a_waiting_store_is_woken_by_the_commit(store_url):
+@pytest.mark.parametrize("store", ["sqlite", "postgres"])
+async def test_a_waiting_store_is_woken_by_the_commit(request, store):
     """A dispatcher in another process does not wait for its next poll."""
+    store_url = request.getfixturevalue(f"{store}_store_url")
     caller = SyncSession(store_url)
     async with Notifykit(store_url) as kit:
         await kit.store.wait(timedelta(milliseconds=50))  # receives the notification of its own start

@@ -50,6 +50,7 @@ from notifykit.stores.sql.store import SqlStore
 from notifykit.testing import Receiver, make_inbox_item
 from notifykit.testing.receiver import Reply
 from notifykit.vault import KeyRing
+from tests.databases import mysql_connection, sync_url
 
 LOOPBACK = EgressRules(allow=("127.0.0.0/8",), allow_http=True)
 AT_ONCE = RetryPolicy(delays=(timedelta(0), timedelta(0)), jitter=0)
@@ -88,12 +89,19 @@ def sql_store(store: Store) -> SqlStore:
 
 
 def dump(url):
-    """Return every byte of an SQLite store's files, or every row of every table of a PostgreSQL database."""
+    """Return every byte of an SQLite store's files, or every row of every table of another database."""
     if url.startswith("sqlite"):
         file = Path(make_url(url).database or "")
         found = [file, *(file.with_name(file.name + end) for end in ("-wal", "-shm", "-journal"))]
         return b"".join(part.read_bytes() for part in found if part.exists())
-    pieces = []
+    pieces: list[bytes] = []
+    if url.startswith("mysql"):  # the bytes of its files are those of pages, logs and copies of pages
+        with mysql_connection(url) as mysql, mysql.cursor() as cursor:
+            for table in s.metadata.sorted_tables:
+                cursor.execute(f"SELECT * FROM {table.name}")
+                values = (value for row in cursor.fetchall() for value in row)
+                pieces += [value if isinstance(value, bytes) else str(value).encode() for value in values]
+        return b"\0".join(pieces)
     with psycopg.connect(url) as connection:
         for (table,) in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall():
             with connection.cursor().copy(sql.SQL("COPY {} TO STDOUT").format(sql.Identifier(table))) as rows:
@@ -123,10 +131,7 @@ def hits(haystack, *secrets):
 
 def run_sql(url, statement):
     """Change the database like an attacker with write access and without a key."""
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        parsed = parsed.set(drivername="postgresql+psycopg")
-    engine = create_engine(parsed, poolclass=NullPool)
+    engine = create_engine(sync_url(url), poolclass=NullPool)
     with engine.begin() as connection:
         result = connection.execute(statement)
         return result.mappings().all() if result.returns_rows else []
@@ -539,10 +544,7 @@ async def test_an_idempotency_key_works_with_encrypted_fingerprints(store_url):
 
 def test_a_publish_in_the_callers_transaction_is_encrypted_too(store_url):
     """The kit is not open, the connection is the caller's, and the row is encrypted all the same."""
-    parsed = make_url(store_url)
-    if parsed.get_backend_name() != "sqlite":
-        parsed = parsed.set(drivername="postgresql+psycopg")
-    engine = create_engine(parsed, poolclass=NullPool)
+    engine = create_engine(sync_url(store_url), poolclass=NullPool)
     kit = kit_on(store_url, encrypt_payloads=True)
 
     with engine.begin() as connection:

@@ -59,15 +59,16 @@ BY_DELIVERY = re.compile(
 
 _REFERENCE = re.compile(
     rf"\b(?P<verb>FROM|JOIN|UPDATE|INTO|USING|,)\s+notifykit_(?P<table>{'|'.join(TABLES)})\b"
-    r"(?:\s+(?:AS\s+)?(?!SET\b|WHERE\b|JOIN\b|LEFT\b|ON\b|INDEXED\b|USING\b|ORDER\b|RETURNING\b|GROUP\b)(?P<alias>[a-z_0-9]+))?",
+    r"(?:\s+(?:AS\s+)?(?!SET\b|WHERE\b|JOIN\b|INNER\b|LEFT\b|ON\b|INDEXED\b|USING\b|ORDER\b|RETURNING\b|GROUP\b)(?P<alias>[a-z_0-9]+))?",
     re.IGNORECASE,
 )
-_VALUE = r"(?:\?|:\w+|\$\d+(?:::\w+)?|%\(\w+\)s|'[^']*')"
+_VALUE = r"(?:\?|:\w+|\$\d+(?:::\w+)?|%\(\w+\)s|%s|'[^']*')"
 
 
 def problems(statement: str) -> list[str]:
     """Return the tenants' tables that a statement touches without a condition on the tenant."""
-    text = re.sub(r" RETURNING [\w., ]+$", "", " ".join(statement.split()))  # those are rows that it has written
+    text = " ".join(statement.replace("`", "").split())
+    text = re.sub(r" RETURNING [\w., ]+$", "", text)  # those are rows that it has written
     if "notifykit_attempts" in text and not BY_DELIVERY.search(text):
         return ["attempts"]
     found = []
@@ -269,7 +270,7 @@ async def test_publishing_asks_for_keys_of_its_tenant_only(kit, monkeypatch):
     for _ in range(2):
         await kit.apublish(Event(type="a", data={}), tenant=OWNER, idempotency_key="k")
 
-    reads = [statement for statement in tape.take() if "idempotency_key =" in " ".join(statement.split())]
+    reads = [statement for statement in tape.take() if re.search(r"idempotency_key (=|IN)", statement)]
     assert reads
     assert [] == [(statement, p) for statement in reads if (p := problems(statement))]
 

@@ -47,8 +47,8 @@ def test_what_is_no_url_is_refused(url):
 
 def test_an_unknown_scheme_is_refused():
     """The message lists the known ones."""
-    with pytest.raises(ConfigurationError, match="no store for 'mysql' URLs; known: memory, postgres"):
-        store_from_url("mysql://db/shop")
+    with pytest.raises(ConfigurationError, match="no store for 'oracle' URLs; known: mariadb, memory, mysql"):
+        store_from_url("oracle://db/shop")
 
 
 def test_memory_takes_nothing_behind_it():
@@ -71,7 +71,7 @@ def test_third_parties_add_schemes(monkeypatch):
 
     assert ("theirs+driver://host", {"size": 1}) == made
     with pytest.raises(ConfigurationError, match="sqlite, theirs"):
-        store_from_url("mysql://db/shop")
+        store_from_url("oracle://db/shop")
 
 
 def test_a_missing_driver_names_the_extra(monkeypatch):

@@ -18,6 +18,8 @@ _SCHEMES = {
     "sqlite": "notifykit.stores.sql.sqlite.store:SqliteStore",
     "postgresql": "notifykit.stores.sql.postgres.store:PostgresStore",
     "postgres": "notifykit.stores.sql.postgres.store:PostgresStore",
+    "mysql": "notifykit.stores.sql.mysql.store:MysqlStore",
+    "mariadb": "notifykit.stores.sql.mysql.store:MysqlStore",
     "redis": "notifykit.stores.redis.store:RedisStore",
     "rediss": "notifykit.stores.redis.store:RedisStore",
     "sharded": "notifykit.stores.sharded:ShardedStore.from_url",
@@ -38,8 +40,8 @@ def store_from_url(url: str, **options: Any) -> Store:
     """Return a store for ``url``; it is not open yet.
 
     Args:
-        url: ``sqlite:///file.db``, ``postgresql://user@host/database``, ``redis://host:6379/0``, ``memory://``, or
-            several databases: ``sharded://?a=sqlite:///a.db&b=sqlite:///b.db``.
+        url: ``sqlite:///file.db``, ``postgresql://user@host/database``, ``mysql://user@host/database``,
+            ``redis://host:6379/0``, ``memory://``, or several databases: ``sharded://?a=sqlite:///a.db&b=sqlite:///b.db``.
         options: What the store's constructor takes beside the URL.
 
     Raises:
@@ -51,7 +53,8 @@ def store_from_url(url: str, **options: Any) -> Store:
     if not found or not name or not url.startswith(f"{scheme}://"):
         raise ConfigurationError(
             f"{without_password(url)!r} is not a store's URL; "
-            "use sqlite:///file.db, postgresql://user@host/database, redis://host:6379/0 or memory://"
+            "use sqlite:///file.db, postgresql://user@host/database, mysql://user@host/database, redis://host:6379/0 "
+            "or memory://"
         )
     path = _SCHEMES.get(name)
     if path is None:

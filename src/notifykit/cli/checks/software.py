@@ -16,6 +16,7 @@ from .finding import Finding
 #: The packages of each extra.
 EXTRAS = {
     "asyncpg": "postgres",
+    "asyncmy": "mysql",
     "redis": "redis",
     "orjson": "speed",
     "uvloop": "speed",

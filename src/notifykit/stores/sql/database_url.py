@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from urllib.parse import parse_qsl
 
+#: Other names of the same kind of database.
+_SAME = {"postgres": "postgresql", "mariadb": "mysql"}
 _SECRET = re.compile(r"(?i)(?<=[?&])(password|sslpassword)=[^&]*")
 _PASSWORD = re.compile(r"^((?:[^:/?#]+://|(?!.*://))[^:/?]*):.*@(?=[^@]*$)")
 
 
 def backend_of(url: str) -> str:
-    """Return the kind of database: ``postgresql``, ``sqlite``, or another scheme without its driver."""
+    """Return the kind of database: ``postgresql``, ``mysql``, ``sqlite``, or another scheme without its driver."""
     name = url.partition(":")[0].partition("+")[0].lower()
-    return "postgresql" if name == "postgres" else name
+    return _SAME.get(name, name)
 
 
 def without_password(url: str) -> str:

@@ -14,6 +14,7 @@ from . import schema as s
 from .reading import of_event
 from .records import remove_subscriptions, touch
 from .transitions import drop_unplanned
+from .writing import delete_returning
 
 _DELIVERIES = (s.queue, s.deliveries)
 #: Rows that are looked up by one statement.
@@ -41,7 +42,7 @@ def erase(connection: Connection, tenant: str, recipient_id: str, now: datetime)
 def _delete_deliveries(connection: Connection, table: Table, tenant: str, recipient_id: str) -> int:
     """Delete deliveries and then what belongs to them, to which a worker may have added something until now."""
     its = and_(table.c.tenant == tenant, table.c.subscriber_id == recipient_id)
-    gone = connection.execute(delete(table).where(its).returning(table.c.id)).scalars().all()
+    gone = [row["id"] for row in delete_returning(connection, table, its)]
     count = len(gone)
     for at in range(0, len(gone), _PAGE):
         ids = gone[at : at + _PAGE]

@@ -11,10 +11,12 @@ from ..encoding.rows import instant, micros
 from . import migrate
 from . import schema as s
 from .store import SqlStore
+from .writing import is_mysql
 
 #: Leases that ran out are looked for every few seconds; only those that are older than that are stuck.
 GRACE = timedelta(seconds=15)
 _COUNT_CAP = 10_000
+_MYSQL_CLOCK = "SELECT CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS SIGNED)"
 
 
 @attrs.frozen(kw_only=True)
@@ -54,6 +56,8 @@ def _health(connection: Connection, now: datetime) -> Health:
     if connection.dialect.name == "postgresql":
         theirs = connection.scalar(select(cast(func.extract("epoch", func.clock_timestamp()) * 1_000_000, BigInteger)))
         skew = now - instant(theirs or 0)
+    if is_mysql(connection):
+        skew = now - instant(connection.exec_driver_sql(_MYSQL_CLOCK).scalar() or 0)
     return Health(
         version=migrate.version(connection),
         expired_leases=count,

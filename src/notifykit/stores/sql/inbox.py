@@ -8,6 +8,8 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from sqlalchemy import (
@@ -24,7 +26,6 @@ from sqlalchemy import (
     true,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from ...models.ids import DELIVERY, EVENT, event_of
 from ...models.inbox import (
@@ -43,6 +44,7 @@ from ..encoding.inbox_rows import item_from, item_values, marks_from
 from ..encoding.rows import Row, micros, micros_or_none
 from . import schema as s
 from .fetching import fetch
+from .writing import insert_new_rows, upsert
 
 T = TypeVar("T")
 Condition = ColumnElement[bool]
@@ -207,14 +209,14 @@ def _is_in(state: InboxState, at: int) -> Condition:
 
 def put(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
     """Insert items that are new; an item that is there already only uses up a number."""
-    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    new = make(s.inboxes)
-    raised = new.on_conflict_do_update(
-        index_elements=["tenant", "recipient"], set_={"last": _inbox.last + new.excluded.last - new.excluded.base}
-    ).returning(_inbox.tenant, _inbox.recipient, _inbox.last)
-    opened = connection.execute(raised, openings(rows))
-    number(rows, {(tenant, recipient): last for tenant, recipient, last in opened})
-    connection.execute(make(s.inbox_items).on_conflict_do_nothing(), rows)
+    opened = openings(rows)
+    upsert(connection, s.inboxes, opened, lambda new: {"last": _inbox.last + new.last - new.base})
+    last: dict[tuple[str, str], int] = {}
+    for tenant, its in groupby(opened, key=itemgetter("tenant")):
+        ends = _ends(connection, tenant, [each["recipient"] for each in its])
+        last |= {(tenant, recipient): end for recipient, (_, end) in ends.items()}
+    number(rows, last)
+    insert_new_rows(connection, s.inbox_items, rows)
 
 
 def openings(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ The statements are text so that they also run through a bare DB-API cursor
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -23,9 +23,14 @@ from ..encoding.rows import EVENT_COLUMNS, event_values, in_key_order
 from .database_url import backend_of
 from .sqlite.url import file_of
 
-_CHUNK = 200
+#: Events of one statement, and bytes of their bodies.
+_CHUNK, _CHUNK_BYTES = 200, 1_000_000
 _COLUMNS = ", ".join(EVENT_COLUMNS)
 _HELD = "SELECT id, fingerprint FROM notifykit_events WHERE tenant = {} AND idempotency_key = {}"
+
+_NO_TABLE = ("no such table", "does not exist", "doesn't exist")
+#: Errors of MySQL that quote the value: it is there already, has the wrong form, or is no text.
+_QUOTING = frozenset({1062, 1292, 1366})
 
 #: PostgreSQL writes the event and its outbox row in one statement.  The notification is part of the
 #: transaction: listeners receive it when the caller commits, and never when it rolls back.  A transaction
@@ -42,6 +47,9 @@ SELECT o.event_id{answer}
 """
 NOTIFY = ", h.sent FROM o, (SELECT pg_notify('notifykit', '') AS sent) h"
 NO_NOTIFY = " FROM o"
+_INSERT_EVENTS = "INSERT INTO notifykit_events ({columns}) VALUES {values}"
+_INSERT_OUTBOX = "INSERT INTO notifykit_outbox (event_id, tenant, priority, due_at, ordering_key) VALUES {values}"
+_OUTBOX_COLUMNS = ("id", "tenant", "priority", "due_at", "ordering_key")
 _SQLITE_EVENTS = "INSERT INTO notifykit_events ({columns}) VALUES {values} ON CONFLICT DO NOTHING RETURNING id"
 _SQLITE_OUTBOX = (
     "INSERT INTO notifykit_outbox (event_id, tenant, priority, due_at, ordering_key) "
@@ -51,8 +59,7 @@ _SQLITE_OUTBOX = (
 
 @lru_cache(maxsize=128)
 def _insert(template: str, answer: str, rows: int, mark: str) -> str:
-    values = ", ".join("(" + ", ".join(mark.format(f"{name}_{i}") for name in EVENT_COLUMNS) + ")" for i in range(rows))
-    return template.format(columns=_COLUMNS, values=values, answer=answer)
+    return template.format(columns=_COLUMNS, values=_rows(EVENT_COLUMNS, range(rows), mark), answer=answer)
 
 
 def append(url: str, connection: Any, events: Sequence[StoredEvent], *, notify: bool) -> list[Appended]:
@@ -77,13 +84,26 @@ def append(url: str, connection: Any, events: Sequence[StoredEvent], *, notify: 
     notify = notify and not through.is_two_phase
     answers: dict[str, Appended] = {}
     ordered = in_key_order(events)
-    for start in range(0, len(ordered), _CHUNK):
-        chunk = ordered[start : start + _CHUNK]
+    for chunk in _chunks(ordered):
         with _without_values():
             found = _append_chunk(through, chunk, NOTIFY if notify else NO_NOTIFY)
         failpoint("pub.inserted")
         answers.update(zip((event.id for event in chunk), found, strict=True))
     return [answers[event.id] for event in events]
+
+
+def _chunks(events: Sequence[StoredEvent]) -> Iterator[Sequence[StoredEvent]]:
+    """Yield what one statement writes: a server takes none of any size."""
+    chunk: list[StoredEvent] = []
+    size = 0
+    for event in events:
+        if chunk and (len(chunk) == _CHUNK or size + len(event.body) > _CHUNK_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(event)
+        size += len(event.body)
+    if chunk:
+        yield chunk
 
 
 @contextmanager
@@ -102,7 +122,7 @@ def _without_values() -> Iterator[None]:
             _forget_values(link)
             link = link.__cause__ or link.__context__
         problem = str(getattr(error, "orig", error))
-        if "notifykit_" in problem and ("no such table" in problem or "does not exist" in problem):
+        if "notifykit_" in problem and any(sign in problem for sign in _NO_TABLE):
             raise SchemaError("this database has no notifykit tables; run: notifykit migrate") from error
         raise
 
@@ -112,6 +132,8 @@ def _forget_values(error: BaseException) -> None:
         error.params, error.hide_parameters = None, True
     if isinstance(getattr(error, "detail", None), str):  # of asyncpg, which adds it to the text
         vars(error)["detail"] = None
+    if error.args[:1] and error.args[0] in _QUOTING:  # of MySQL
+        error.args = (error.args[0], "a value does not fit")
     error.args = tuple(arg.partition("\n")[0] if isinstance(arg, str) else arg for arg in error.args)
 
 
@@ -121,6 +143,8 @@ def _append_chunk(through: _Through, events: Sequence[StoredEvent], answer: str)
         for i, event in enumerate(events)
         for name, value in zip(EVENT_COLUMNS, event_values(event), strict=True)
     }
+    if through.dialect == "mysql":
+        return _append_to_mysql(through, events, values)
     template = POSTGRES if through.dialect == "postgresql" else _SQLITE_EVENTS
     stored = {row[0] for row in through.execute(_insert(template, answer, len(events), through.mark), values)}
     if stored and through.dialect == "sqlite":
@@ -131,6 +155,53 @@ def _append_chunk(through: _Through, events: Sequence[StoredEvent], answer: str)
         binds = {f"{k}_{i}": v for i, e in enumerate(new) for k, v in (("t", e.tenant), ("i", e.id))}
         through.execute(_SQLITE_OUTBOX.format(values=pairs), binds)
     held = _HELD.format(through.mark.format("tenant"), through.mark.format("key"))
+    return _answers(through, events, stored, held)
+
+
+def _append_to_mysql(through: _Through, events: Sequence[StoredEvent], values: Mapping[str, Any]) -> list[Appended]:
+    """Insert events together or, if one is there already, one by one.
+
+    An insert that fails undoes that statement alone, and the caller's transaction goes on.
+    """
+    numbers = {event.id: number for number, event in enumerate(events)}
+    stored = events if _is_inserted(through, range(len(events)), values) else []
+    if not stored and len(events) > 1:
+        stored = [event for event in events if _is_inserted(through, [numbers[event.id]], values)]
+    if stored:
+        rows = _rows(_OUTBOX_COLUMNS, [numbers[event.id] for event in stored], through.mark)
+        binds = {
+            f"{name}_{numbers[event.id]}": values[f"{name}_{numbers[event.id]}"]
+            for event in stored
+            for name in _OUTBOX_COLUMNS
+        }
+        through.execute(_INSERT_OUTBOX.format(values=rows), binds)
+    # What another transaction has committed since ours began is seen by a read that locks.
+    held = _HELD.format(through.mark.format("tenant"), through.mark.format("key")) + " LOCK IN SHARE MODE"
+    return _answers(through, events, {event.id for event in stored}, held)
+
+
+def _is_inserted(through: _Through, numbers: Sequence[int], values: Mapping[str, Any]) -> bool:
+    statement = _INSERT_EVENTS.format(columns=_COLUMNS, values=_rows(EVENT_COLUMNS, numbers, through.mark))
+    try:
+        through.execute(statement, {f"{name}_{n}": values[f"{name}_{n}"] for n in numbers for name in EVENT_COLUMNS})
+    except Exception as error:
+        if not _is_duplicate(error):
+            raise
+        return False
+    return True
+
+
+def _rows(columns: Sequence[str], numbers: Sequence[int], mark: str) -> str:
+    return ", ".join("(" + ", ".join(mark.format(f"{name}_{n}") for name in columns) + ")" for n in numbers)
+
+
+def _is_duplicate(error: BaseException) -> bool:
+    """Return whether an error of any driver of MySQL says that a key is there already."""
+    causes = (error, getattr(error, "orig", None), error.__cause__)
+    return any(cause is not None and cause.args[:1] == (1062,) for cause in causes)
+
+
+def _answers(through: _Through, events: Sequence[StoredEvent], stored: Collection[str], held: str) -> list[Appended]:
     answers = []
     for event in events:
         if event.id in stored:
@@ -200,7 +271,7 @@ class _ThroughSqlalchemy:
     mark = ":{}"
 
     def __init__(self, connection: Connection) -> None:
-        self.dialect = connection.dialect.name
+        self.dialect = backend_of(connection.dialect.name)
         self.database = connection.engine.url.database
         self.is_two_phase = isinstance(connection.get_transaction(), TwoPhaseTransaction)
         self._connection = connection
@@ -218,8 +289,10 @@ class _ThroughSqlalchemy:
         """Tell whether the driver's connection is in autocommit mode, by whatever way it came there."""
         pooled = self._connection.connection
         if self.dialect != "sqlite":
-            return getattr(pooled.dbapi_connection, "autocommit", False) is True
-        driver: Any = pooled.driver_connection
+            driver: Any = pooled.dbapi_connection
+            asked = getattr(driver, "get_autocommit", None)  # of MySQL, where ``autocommit`` is what sets it
+            return bool(asked()) if callable(asked) else getattr(driver, "autocommit", False) is True
+        driver = pooled.driver_connection
         if driver.isolation_level is not None and getattr(driver, "autocommit", False) is not True:
             return False
         # Transactions may be begun by hand, in SQLAlchemy's event "begin": then there is one from there on.

@@ -11,7 +11,7 @@ from datetime import datetime
 from itertools import groupby, islice
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, select, text, update
+from sqlalchemy import Connection, and_, bindparam, select, text, update
 
 from ...errors import StaleWriteError
 from ...models.circuit import OpenCircuit
@@ -20,14 +20,15 @@ from ..encoding.rows import Row, instant, micros
 from . import schema as s
 from . import transitions
 from .fetching import fetch
-from .records import insert_new_rows, save_row
+from .records import save_row
+from .writing import delete_returning, insert_new_rows
 
 #: Buckets that are asked for by one statement.
 _BUCKETS = 500
 _log = logging.getLogger("notifykit")
 
 #: Every open circuit; read each second by every process, mostly in vain.
-OPEN_CIRCUITS = "SELECT key, tenant, since, probe_at, probes, reason, version FROM notifykit_circuits"
+OPEN_CIRCUITS = "SELECT c.key, c.tenant, c.since, c.probe_at, c.probes, c.reason, c.version FROM notifykit_circuits c"
 
 
 def circuits(connection: Connection) -> list[OpenCircuit]:
@@ -60,12 +61,12 @@ def _keep_endpoint(connection: Connection, tenant: str, endpoint_id: str) -> boo
 
 def close(connection: Connection, tenant: str, key: str, now: datetime) -> OpenCircuit | None:
     """Remove a circuit and wake what it holds back; return it, if there was one."""
-    where = (s.circuits.c.key == key, s.circuits.c.tenant == tenant)
-    row = connection.execute(delete(s.circuits).where(*where).returning(s.circuits)).mappings().first()
-    if row is None:
+    its = and_(s.circuits.c.key == key, s.circuits.c.tenant == tenant)
+    rows = delete_returning(connection, s.circuits, its)
+    if not rows:
         return None
     transitions.wake(connection, and_(s.queue.c.tenant == tenant, s.queue.c.subscriber_id == key), now)
-    return _circuit_from(row)
+    return _circuit_from(rows[0])
 
 
 def acquire(connection: Connection, requests: Sequence[TokenRequest], now: datetime) -> list[int]:

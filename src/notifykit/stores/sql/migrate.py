@@ -6,14 +6,17 @@ one with data in it is upgraded step by step by Alembic's scripts in ``migration
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Column, Connection, MetaData, PrimaryKeyConstraint, String, Table, func, inspect, select, text
 
-from ...errors import NewerSchemaError, SchemaError
+from ...errors import NewerSchemaError, SchemaError, StoreUnavailableError
 from ...failpoints import failpoint
 from . import schema
+from .writing import is_mysql
 
 #: The newest script in ``migrations/versions``.
 HEAD = "0017"
@@ -31,6 +34,9 @@ _version = Table(
 )
 #: The key of the lock that lets one process at a time change the schema; any number that no other program uses.
 _LOCK = 0x6E6F746966796B74
+#: Of one database of the server.
+_MYSQL_LOCK = "SELECT GET_LOCK(MD5(CONCAT('notifykit ', DATABASE())), 600)"
+_MYSQL_UNLOCK = "SELECT RELEASE_LOCK(MD5(CONCAT('notifykit ', DATABASE())))"
 
 
 def version(connection: Connection) -> str | None:
@@ -70,30 +76,56 @@ def refuse_newer(found: str | None, known: str) -> None:
 
 def create(connection: Connection) -> None:
     """Create all tables on ``connection`` and stamp the newest version; nothing if another process just did."""
-    _wait_for_others(connection)
+    with _alone(connection):
+        _create(connection)
+
+
+def _create(connection: Connection) -> None:
     if not is_empty(connection):
         return
-    schema.metadata.create_all(connection)
+    if is_mysql(connection):
+        from .mysql import tables
+
+        tables.create(connection)
+    else:
+        schema.metadata.create_all(connection)
     failpoint("mig.half")
-    _version.create(connection, checkfirst=True)
+    if not is_mysql(connection):  # there it is made with the others, as the name of the key gives a warning
+        _version.create(connection, checkfirst=True)
     connection.execute(_version.insert().values(version_num=HEAD))
 
 
 def upgrade(connection: Connection, revision: str = "head") -> None:
-    """Bring the schema to ``revision`` with Alembic; a database without tables is built script by script."""
+    """Bring the schema to ``revision`` with Alembic; a database without tables is built script by script.
+
+    On MySQL, for which there was no store before schema 0017, the scripts begin there: it is created as it is now.
+    """
     from alembic import command
 
-    _wait_for_others(connection)
-    config = alembic_config()
-    config.attributes["connection"] = connection
-    command.upgrade(config, revision)
-    failpoint("mig.half")
+    with _alone(connection):
+        if is_mysql(connection):
+            _create(connection)
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+        failpoint("mig.half")
 
 
-def _wait_for_others(connection: Connection) -> None:
-    # On SQLite the transaction itself is exclusive.
+@contextmanager
+def _alone(connection: Connection) -> Iterator[None]:
+    """Let other processes that change the schema wait; on SQLite the transaction itself is exclusive."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    if not is_mysql(connection):
+        yield
+        return
+    # MySQL commits at each change of the schema, and the lock is the session's: it must outlive that.
+    if not connection.exec_driver_sql(_MYSQL_LOCK).scalar():
+        raise StoreUnavailableError("another process has been changing the tables for ten minutes")
+    try:
+        yield
+    finally:
+        connection.exec_driver_sql(_MYSQL_UNLOCK)
 
 
 def alembic_config() -> Any:

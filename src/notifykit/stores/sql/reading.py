@@ -39,6 +39,8 @@ _COUNT_CAP = 10_000
 _RANKS = range(3)
 #: Written out, because no database sees that a bound value is the one that its partial index is about.
 _WAITS = literal_column("state <> 'sending'", Boolean)
+#: What is being sent has a lease, and a database without partial indexes finds it by that.
+_IS_LEASED = s.queue.c.lease_until.is_not(None)
 
 #: The columns that the queue and the ended deliveries share.
 SHARED = (
@@ -267,7 +269,7 @@ def stats(connection: Connection, now: datetime) -> StoreStats:
     return StoreStats(
         unplanned=capped(select(one).select_from(s.outbox)),
         waiting=min(sum(lane.waiting for lane in lanes.values()), _COUNT_CAP),
-        sending=capped(select(one).select_from(s.queue).where(s.queue.c.state == "sending")),
+        sending=capped(select(one).select_from(s.queue).where(s.queue.c.state == "sending", _IS_LEASED)),
         dead=capped(
             select(one)
             .select_from(s.deliveries)

@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Column, Connection, Select, and_, case, delete, select, tuple_, union, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from ...models.delivery import Delivery, DeliveryState
 from ...models.receipt import FIRST_LOOK, UNCERTAIN, WAITS, ProviderReceipt, ReceiptKind, ReceiptMatch, ReceiptRecord
@@ -20,6 +19,7 @@ from ..encoding.rows import MICRO, Row, instant, micros
 from . import schema as s
 from .fetching import fetch
 from .reading import ended_rows, open_rows
+from .writing import upsert
 
 #: Receipts that one statement is about.
 _PAGE = 500
@@ -35,20 +35,16 @@ def record(connection: Connection, records: Sequence[ReceiptRecord], now: dateti
         deliveries = {_key(match.receipt): match.delivery for match in found}
         rows = {_key(each.receipt): _values(each, deliveries.get(_key(each.receipt)), now) for each in page}
         # In one order, so that two processes that store the same receipts never wait for each other.
-        connection.execute(_insert(connection), [rows[key] for key in sorted(rows)])
+        upsert(connection, s.receipts, [rows[key] for key in sorted(rows)], _owner)
         _confirm(connection, [deliveries.get(_key(each.receipt)) for each in page if each.confirms])
         matches += found
     return matches
 
 
-def _insert(connection: Connection) -> Any:
-    """Return what inserts receipts that are new, and says whose a receipt is that has waited."""
-    make: Any = (postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert)(s.receipts)
-    return make.on_conflict_do_update(
-        index_elements=["provider", "id"],
-        set_={name: make.excluded[name] for name in ("tenant", "delivery_id", "look_at")},
-        where=and_(_its.look_at.is_not(None), make.excluded.look_at.is_(None)),
-    )
+def _owner(new: Any) -> dict[str, Any]:
+    """Return what changes of a receipt that is there: whose it is, if that was not known before."""
+    found = and_(_its.look_at.is_not(None), new.look_at.is_(None))
+    return {name: case((found, new[name]), else_=_its[name]) for name in ("tenant", "delivery_id", "look_at")}
 
 
 def _key(receipt: ProviderReceipt) -> tuple[str, str]:

@@ -11,7 +11,6 @@ from typing import Any
 
 import attrs
 from sqlalchemy import Connection, ScalarSelect, Select, Table, and_, delete, func, literal, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from ...errors import StaleWriteError
 from ...models.access import ApiKey
@@ -47,6 +46,7 @@ from ..encoding.rows import Row, event_type_values
 from . import schema as s
 from . import subscription_index, transitions
 from .fetching import fetch
+from .writing import delete_returning, insert_new, save_versions, upsert
 
 #: Rows that are looked up by one statement.
 _AT_ONCE = 500
@@ -129,14 +129,7 @@ def save_many(connection: Connection, records: Sequence[Any]) -> set[str]:
     if not current:
         return set()
     rows = [{**kind.values(by_id[id_]), "version": by_id[id_].version + 1} for id_ in current]
-    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    insert: Any = make(table)
-    upsert = insert.on_conflict_do_update(
-        index_elements=[table.c.tenant, table.c.id],
-        set_={column.name: insert.excluded[column.name] for column in table.c if not column.primary_key},
-        where=table.c.version == insert.excluded.version - 1,  # another process may have inserted it since
-    )
-    saved = {*connection.execute(upsert.returning(table.c.id), rows).scalars()}
+    saved = save_versions(connection, table, rows)
     if kind.replaced:
         for id_ in saved:
             kind.replaced(connection, kind.read(stored[id_]) if id_ in stored else None, by_id[id_])
@@ -188,18 +181,6 @@ def _stored(connection: Connection, kind: RecordKind, tenant: str, id_: str) -> 
     return found[0] if found else None
 
 
-def insert_new(connection: Connection, table: Table, values: dict[str, Any]) -> bool:
-    """Insert a row unless there is one with its key; return whether it was inserted."""
-    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    return connection.execute(make(table).values(values).on_conflict_do_nothing()).rowcount > 0
-
-
-def insert_new_rows(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
-    """Insert those of the rows whose keys are new."""
-    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    connection.execute(make(table).on_conflict_do_nothing(), rows)
-
-
 def save_row(connection: Connection, table: Table, values: dict[str, Any], kind: str) -> int:
     """Insert a row of version 0, or replace the one that still has its version; return the new version.
 
@@ -224,10 +205,11 @@ def touch(connection: Connection, tenant: str) -> None:
         update(s.tenants).where(s.tenants.c.tenant == tenant).values(version=s.tenants.c.version + 1)
     )
     if done.rowcount == 0:
-        make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-        first: Any = make(s.tenants).values(tenant=tenant, version=1)
-        connection.execute(
-            first.on_conflict_do_update(index_elements=["tenant"], set_={"version": s.tenants.c.version + 1})
+        upsert(
+            connection,
+            s.tenants,
+            [{"tenant": tenant, "version": 1}],
+            lambda _: {"version": s.tenants.c.version + 1},
         )
 
 
@@ -297,15 +279,8 @@ def _remove_person(connection: Connection, recipient: Recipient, now: datetime) 
 
 def remove_subscriptions(connection: Connection, tenant: str, subscriber_id: str) -> int:
     """Remove the subscriptions of a subscriber; return how many there were."""
-    removed = (
-        connection.execute(
-            delete(s.subscriptions)
-            .where(s.subscriptions.c.tenant == tenant, s.subscriptions.c.subscriber_id == subscriber_id)
-            .returning(s.subscriptions)
-        )
-        .mappings()
-        .all()
-    )
+    its = and_(s.subscriptions.c.tenant == tenant, s.subscriptions.c.subscriber_id == subscriber_id)
+    removed = delete_returning(connection, s.subscriptions, its)
     subscription_index.replace(connection, map(subscription_from, removed), ())
     return len(removed)
 

@@ -10,7 +10,7 @@ import asyncio
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar, cast
 
 import attrs
@@ -71,6 +71,19 @@ def end_wait(waiter: asyncio.Future[bool], *, notified: bool) -> None:
     """End a wait, unless it has ended already."""
     if not waiter.done():
         waiter.set_result(notified)
+
+
+async def notified(waiters: set[asyncio.Future[bool]], timeout: timedelta) -> bool:
+    """Return whether a notification ended the wait."""
+    loop = asyncio.get_running_loop()
+    waiter: asyncio.Future[bool] = loop.create_future()
+    timer = loop.call_later(timeout.total_seconds(), lambda: end_wait(waiter, notified=False))
+    waiters.add(waiter)
+    try:
+        return await waiter
+    finally:
+        timer.cancel()
+        waiters.discard(waiter)
 
 
 def leaves_work(settlement: Settlement) -> bool:

@@ -11,13 +11,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, delete, exists, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from ...models.subscription import Match, MatchQuery, Subscription
 from ...policies.match_keys import keys_for, keys_of
 from ..encoding.readable import endpoint_state, subscription_from
 from . import schema as s
 from .fetching import fetch
+from .writing import insert_new_rows
 
 Row = dict[str, str]
 
@@ -51,8 +51,7 @@ def replace(connection: Connection, old: Iterable[Subscription], new: Iterable[S
     if gone := [{f"its_{name}": value for name, value in row.items()} for row in before if row not in after]:
         connection.execute(_REMOVE, gone)
     if after:
-        make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-        connection.execute(make(s.subscription_index).on_conflict_do_nothing(), after)
+        insert_new_rows(connection, s.subscription_index, after)
 
 
 def matches(connection: Connection, tenant: str, query: MatchQuery, limit: int) -> list[Match]:

@@ -38,6 +38,7 @@ from . import digests
 from . import schema as s
 from .fetching import fetch, is_damage
 from .reading import SHARED, conditions, ended_rows, in_states, of_event, open_rows
+from .writing import delete_returning, update_returning
 
 _log = logging.getLogger("notifykit")
 QUARANTINED, LEASE_EXPIRED = "quarantined", "lease_expired"
@@ -52,11 +53,7 @@ def end(
     connection: Connection, where: ColumnElement[bool], state: DeliveryState, reason: str, now: datetime
 ) -> list[str]:
     """Move waiting rows of the queue to ``deliveries``; return their ids."""
-    gone = (
-        connection.execute(delete(s.queue).where(s.queue.c.state != "sending", where).returning(s.queue))
-        .mappings()
-        .all()
-    )
+    gone = delete_returning(connection, s.queue, and_(s.queue.c.state != "sending", where))
     if gone:
         connection.execute(
             insert(s.deliveries),
@@ -89,7 +86,8 @@ _first = (
     .order_by(_in_group.c.id)
     .limit(1)
 )
-_UNBLOCK = update(s.queue).where(s.queue.c.id == _first.scalar_subquery(), s.queue.c.blocked)
+#: MySQL reads the table that it changes only as a table of its own.
+_UNBLOCK = update(s.queue).where(s.queue.c.id == select(_first.subquery().c.id).scalar_subquery(), s.queue.c.blocked)
 
 
 def move(
@@ -122,11 +120,12 @@ def drop_unplanned(connection: Connection, tenant: str, chosen: ColumnElement[bo
         chosen: The row of the outbox.
     """
     its = s.outbox.c
-    gone = connection.execute(delete(s.outbox).where(its.tenant == tenant, chosen).returning(its.ordering_key)).first()
-    if gone is not None and gone.ordering_key is not None:
-        waits = and_(its.tenant == tenant, its.ordering_key == gone.ordering_key, its.blocked)
-        connection.execute(update(s.outbox).where(waits).values(due_at=micros(now), blocked=False))
-    return gone is not None
+    gone = delete_returning(connection, s.outbox, and_(its.tenant == tenant, chosen))
+    for row in gone:
+        if row["ordering_key"] is not None:
+            waits = and_(its.tenant == tenant, its.ordering_key == row["ordering_key"], its.blocked)
+            connection.execute(update(s.outbox).where(waits).values(due_at=micros(now), blocked=False))
+    return bool(gone)
 
 
 def _move(
@@ -152,7 +151,7 @@ def _move(
         if joined:
             its_event = and_(s.events.c.tenant == table.c.tenant, s.events.c.id == table.c.event_id)
             query = query.join(s.events, its_event)
-        chosen = and_(table.c.tenant == tenant, table.c.id.in_(query))
+        chosen = and_(table.c.tenant == tenant, table.c.id.in_(select(query.subquery().c.id)))
     if to is Move.WAKE:
         return wake(connection, chosen, now)
 
@@ -192,7 +191,7 @@ def _isolated(
 
 
 def _requeue(connection: Connection, chosen: ColumnElement[bool], now: datetime) -> int:
-    rows = connection.execute(delete(s.deliveries).where(chosen).returning(s.deliveries)).mappings().all()
+    rows = delete_returning(connection, s.deliveries, chosen)
     if rows:
         tried = [last_attempt_values(row) for row in rows if row["last_outcome"] is not None]
         if tried:
@@ -239,22 +238,19 @@ def rescue(connection: Connection, limit: int, now: datetime, max_abandoned: int
     if not expired:
         return []
     ids = [row["id"] for row in expired]
-    rows = (
-        connection.execute(
-            update(s.queue)
-            .where(s.queue.c.id.in_(ids), s.queue.c.state == "sending", s.queue.c.lease_until < at)
-            .values(
-                state="pending",
-                due_at=at,
-                lease_until=None,
-                fence=s.queue.c.fence + 1,
-                attempts=s.queue.c.attempts + 1,
-                abandoned=s.queue.c.abandoned + 1,
-            )
-            .returning(s.queue.c.id, s.queue.c.attempts, s.queue.c.abandoned)
-        )
-        .mappings()
-        .all()
+    rows = update_returning(
+        connection,
+        s.queue,
+        and_(s.queue.c.id.in_(ids), s.queue.c.state == "sending", s.queue.c.lease_until < at),
+        {
+            "state": "pending",
+            "due_at": at,
+            "lease_until": None,
+            "fence": s.queue.c.fence + 1,
+            "attempts": s.queue.c.attempts + 1,
+            "abandoned": s.queue.c.abandoned + 1,
+        },
+        (s.queue.c.id, s.queue.c.attempts, s.queue.c.abandoned),
     )
     failpoint("sweep.half")
     leases = {row["id"]: row for row in expired}
@@ -337,8 +333,9 @@ def _forget_full_buckets(connection: Connection, before: datetime, limit: int) -
     """Delete buckets of people that must be full again, as new ones are; return how many."""
     its = s.buckets.c
     is_full = and_(its.endpoint_id > CAP, its.endpoint_id < AFTER_CAPS, its.filled_at < micros(before - MAX_PER))
-    some = select(its.endpoint_id, its.tenant).where(is_full).limit(limit)
-    return connection.execute(delete(s.buckets).where(is_full, tuple_(its.endpoint_id, its.tenant).in_(some))).rowcount
+    some = select(its.endpoint_id, its.tenant).where(is_full).limit(limit).subquery()
+    these = tuple_(its.endpoint_id, its.tenant).in_(select(some.c.endpoint_id, some.c.tenant))
+    return connection.execute(delete(s.buckets).where(is_full, these)).rowcount
 
 
 def _of_tenants(

@@ -32,4 +32,8 @@ async def migrate(url: str, revision: str = "head") -> str:
         from .postgres.store import PostgresStore
 
         return await PostgresStore(url).upgrade(work)
+    if backend == "mysql":
+        from .mysql.store import MysqlStore
+
+        return await MysqlStore(url).upgrade(work)
     raise ConfigurationError(f"a {backend} store has no migrations")

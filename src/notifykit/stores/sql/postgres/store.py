@@ -36,7 +36,7 @@ from ...encoding.rows import RANK, WINDOW, claim_from, in_key_order, micros, tak
 from .. import faults, limits, migrate, subscription_index
 from ..reading import NEXT_DUE, next_due_from
 from ..records import KINDS
-from ..store import NOT_OPEN, SHORT, SqlStore, end_wait, leaves_work
+from ..store import NOT_OPEN, SHORT, SqlStore, end_wait, leaves_work, notified
 from ..vault import vault_for
 from . import digests, inbox
 from . import statements as sql
@@ -497,7 +497,7 @@ class PostgresStore(SqlStore):
         if self._notification_is_kept:  # it came while no call waited
             self._notification_is_kept = False
             return True
-        return await _notified(self._waiters, timeout)
+        return await notified(self._waiters, timeout)
 
     def _notify_inboxes(self, connection: Connection) -> None:
         if self._notify:
@@ -514,7 +514,7 @@ class PostgresStore(SqlStore):
 
     async def inbox_wait(self, timeout: timedelta) -> bool:
         self._start_to_listen()
-        return await _notified(self._inbox_readers, timeout)
+        return await notified(self._inbox_readers, timeout)
 
     def _wake_inbox_readers(self, *_: object) -> None:
         for reader in self._inbox_readers:
@@ -572,19 +572,6 @@ class PostgresStore(SqlStore):
         connection = lent.driver_connection
         lent.detach()
         return connection
-
-
-async def _notified(waiters: set[asyncio.Future[bool]], timeout: timedelta) -> bool:
-    """Return whether a notification ended the wait."""
-    loop = asyncio.get_running_loop()
-    waiter: asyncio.Future[bool] = loop.create_future()
-    timer = loop.call_later(timeout.total_seconds(), lambda: end_wait(waiter, notified=False))
-    waiters.add(waiter)
-    try:
-        return await waiter
-    finally:
-        timer.cancel()
-        waiters.discard(waiter)
 
 
 async def _closed(connection: Any) -> None:

@@ -16,7 +16,7 @@ from itertools import chain
 from typing import Any, TypeVar
 
 from ....failpoints import failpoint
-from ....models.delivery import FINAL_STATES, Claim, DeliveryState, NewDelivery
+from ....models.delivery import FINAL_STATES, Claim, NewDelivery
 from ....models.event import StoredEvent, TakenEvent
 from ....ports import Appended, Record, Settlement
 from ...encoding.readable import each, one_by_one
@@ -31,14 +31,12 @@ from ...encoding.rows import (
     attempt_values,
     claim_from,
     event_values,
-    last_values,
     micros,
-    micros_or_none,
-    planned_values,
     taken_from,
     with_records,
 )
 from ..fetching import tolerant
+from ..planned import ENDED, KEPT, QUEUED, ended_values, queued_values, recorded_values
 from . import digests
 
 T = TypeVar("T")
@@ -93,17 +91,10 @@ LEFT JOIN notifykit_tenants t ON t.tenant = o.tenant ORDER BY o.event_id
 _PLANNED = "FROM notifykit_outbox WHERE event_id IN (SELECT value FROM json_each(?)) AND fence = ?"
 _GROUPS = "json_group_array(json_array(event_id, tenant, ordering_key))"
 _PAGED = "UPDATE notifykit_outbox SET cursor = ?, taken_until = NULL WHERE event_id = ? AND fence = ? RETURNING tenant"
-_QUEUE = """
-INSERT INTO notifykit_queue (id, event_id, tenant, subscription_id, subscriber_id, channel, priority,
-  state, reason, created_at, due_at, expires_at, ordering_key, fence, lease_until, worker, address)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING
+_QUEUE = f"""
+INSERT INTO notifykit_queue ({", ".join(QUEUED)}) VALUES ({", ".join("?" * len(QUEUED))}) ON CONFLICT (id) DO NOTHING
 """
-_ENDED = """
-INSERT OR IGNORE INTO notifykit_deliveries (id, event_id, tenant, subscription_id, subscriber_id, channel, priority,
-  state, reason, attempts, abandoned, generation, fence, ordering_key, created_at, expires_at, finished_at,
-  last_started_at, last_took, last_outcome, last_reason, last_status, last_response, last_worker,
-  last_reference, last_account, last_cost, address, digest)
-"""
+_ENDED = f"INSERT OR IGNORE INTO notifykit_deliveries ({', '.join(ENDED)})"
 _WAITS_IN_GROUP = f"""
 {_APART} FROM (
   SELECT id, ordering_key IS NOT NULL AND (EXISTS (SELECT 1 FROM notifykit_queue b
@@ -140,13 +131,10 @@ SELECT {CLAIM_COLUMNS} FROM json_each(?) c JOIN notifykit_queue q ON q.id = c.va
 JOIN notifykit_events e ON e.tenant = q.tenant AND e.id = q.event_id
 LEFT JOIN notifykit_tenants t ON t.tenant = q.tenant ORDER BY q.due_at, q.id
 """
-_FINISH = """
+_FINISH = f"""
 DELETE FROM notifykit_queue WHERE id IN (SELECT value FROM json_each(?)) AND fence = ? AND state = 'sending'
-RETURNING id, event_id, tenant, subscription_id, subscriber_id, channel, priority, attempts, abandoned, generation,
-  ordering_key, created_at, expires_at, address, digest
+RETURNING {", ".join(KEPT)}
 """
-#: The columns that an ended delivery begins with.
-_PLANNED_AS = ("id", "event_id", "tenant", "subscription_id", "subscriber_id", "channel", "priority")
 _KEEP = """
 UPDATE notifykit_queue SET state = ?, reason = ?, due_at = ?, lease_until = NULL, worker = NULL,
   attempts = coalesce(?, attempts), tries = tries + ? WHERE id = ? AND fence = ? AND state = 'sending'
@@ -316,9 +304,9 @@ def settle(db: sqlite3.Connection, settlements: Sequence[Settlement], now: int, 
             if new.digest is not None:
                 collected.append(new)
             elif sent is not None or new.state in FINAL_STATES:
-                ended.append(_ended_values(new, now, sent))
+                ended.append(ended_values(new, now, sent))
             else:
-                queue.append(_queue_values(new, now, until, worker))
+                queue.append(queued_values(new, now, until, worker))
     failpoint("fan.half")
     db.executemany(_QUEUE, queue)
     _insert(db, _ENDED, ended)
@@ -327,54 +315,6 @@ def settle(db: sqlite3.Connection, settlements: Sequence[Settlement], now: int, 
     if any(settlement.records for settlement in settlements):
         record(db, rest)
     return settled
-
-
-def _queue_values(new: NewDelivery, now: int, until: int, worker: str) -> tuple[Any, ...]:
-    leased = new.state is DeliveryState.SENDING
-    due_at = micros(new.due_at)
-    return (
-        *planned_values(new),
-        new.state.value,
-        new.reason,
-        due_at if leased else now,
-        due_at,
-        micros_or_none(new.expires_at),
-        new.ordering_key,
-        1 if leased else 0,
-        until if leased else None,
-        worker if leased else None,
-        new.address,
-    )
-
-
-def _ended_values(new: NewDelivery, now: int, record: Record | None = None) -> tuple[Any, ...]:
-    """Return the row of a delivery that has ended as it was planned, or was sent before its plan is written."""
-    state, reason, created_at, finished_at, fence = new.state, new.reason, now, now, 0
-    attempts, *last = last_values(None if record is None else record.attempt)
-    if record is not None:
-        state, reason, created_at, finished_at, fence = (
-            record.state,
-            record.reason,
-            micros(new.due_at),
-            micros(record.at),
-            1,
-        )
-    return (
-        *planned_values(new),
-        state.value,
-        reason,
-        attempts or 0,
-        0,
-        0,
-        fence,
-        new.ordering_key,
-        created_at,
-        micros_or_none(new.expires_at),
-        finished_at,
-        *last,
-        new.address,
-        None,
-    )
 
 
 def _rows(db: sqlite3.Connection, statement: str, values: tuple[Any, ...]) -> list[sqlite3.Row]:
@@ -401,32 +341,15 @@ def record(db: sqlite3.Connection, records: Sequence[Record]) -> set[str]:
     final = [(record.delivery_id, record.fence) for record in records if record.state in FINAL_STATES]
     gone = {(row["id"], fence): row for fence, ids in _by_fence(final) for row in _rows(db, _FINISH, (ids, fence))}
     collected = [record for record in records if record.digest is not None]
-    for delivery_id, fence, state, reason, due_at, at, attempt, event, digest in records:
+    for one in records:
+        delivery_id, fence, state, reason, due_at, at, attempt, event, digest = one
         if digest is not None:
             continue
         if state in FINAL_STATES:
             row = gone.pop((delivery_id, fence), None)
             if row is None:
                 continue
-            number, *last = last_values(attempt)
-            ended.append(
-                (
-                    *(row[name] for name in _PLANNED_AS),
-                    state.value,
-                    reason,
-                    number or row["attempts"],
-                    row["abandoned"],
-                    row["generation"],
-                    fence,
-                    row["ordering_key"],
-                    row["created_at"],
-                    row["expires_at"],
-                    micros(at),
-                    *last,
-                    row["address"],
-                    row["digest"],
-                )
-            )
+            ended.append(recorded_values(row, one))
             if row["ordering_key"] is not None:
                 groups[row["subscriber_id"], row["ordering_key"]] = micros(at)
         else:

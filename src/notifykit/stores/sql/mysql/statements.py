@@ -1,0 +1,149 @@
+"""The frequent verbs as MySQL statements; ``verbs.py`` puts them together.
+
+MySQL has no ``RETURNING``, so a verb locks the rows that it is about, decides by what it has read, and then changes
+them by their primary keys.  Rows of other transactions are passed over (``SKIP LOCKED``) where others will do, and
+waited for where they are named.  Rows are locked in the order of their primary keys, except due rows, for which no
+transaction waits.
+
+``{ids}`` and the like stand for as many ``%s`` as there are values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...encoding.rows import CLAIM_COLUMNS, EVENT_COLUMNS, FIRST_RECHECK, LATER_RECHECK, TAKEN_COLUMNS
+from ..planned import ENDED, KEPT, QUEUED
+
+
+def insert(table: str, columns: Sequence[str]) -> str:
+    """Return the statement that inserts a row; the driver makes one of many."""
+    names = ", ".join(f"`{name}`" for name in columns)
+    return f"INSERT INTO {table} ({names}) VALUES ({marks(columns)})"
+
+
+def marks(values: Sequence[object]) -> str:
+    """Return a mark for each of the values."""
+    return ", ".join(["%s"] * len(values))
+
+
+EVENT = insert("notifykit_events", EVENT_COLUMNS)
+OUTBOX = insert("notifykit_outbox", ("event_id", "tenant", "priority", "due_at", "ordering_key"))
+#: Events that are stored already, each with its idempotency key.
+STORED = "SELECT id, tenant, idempotency_key, fingerprint FROM notifykit_events WHERE tenant = %s AND id IN ({ids})"
+STORED_KEYS = """
+SELECT id, tenant, idempotency_key, fingerprint FROM notifykit_events
+WHERE tenant = %s AND idempotency_key IN ({keys})
+"""
+
+DUE_EVENTS = """
+SELECT event_id AS id, ordering_key FROM notifykit_outbox
+WHERE priority = %s AND due_at BETWEEN %s AND %s AND (taken_until IS NULL OR taken_until <= %s) {unless}
+ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED
+"""
+EVENTS_BEHIND = """
+SELECT o.event_id FROM notifykit_outbox o WHERE o.event_id IN ({ids}) AND EXISTS (
+  SELECT 1 FROM notifykit_outbox b
+  WHERE b.tenant = o.tenant AND b.ordering_key = o.ordering_key AND b.event_id < o.event_id)
+"""
+#: When a blocked row is read again if nothing has unblocked it.
+_RECHECK = f"FLOOR(IF(blocked, {LATER_RECHECK}, {FIRST_RECHECK}) * (1 + RAND()))"
+DEFER_EVENTS = f"UPDATE notifykit_outbox SET due_at = %s + {_RECHECK}, blocked = 1 WHERE event_id IN ({{ids}})"
+TAKE = "UPDATE notifykit_outbox SET fence = fence + 1, taken_until = %s, blocked = 0 WHERE event_id IN ({ids})"
+TAKEN = f"""
+SELECT {TAKEN_COLUMNS} FROM notifykit_outbox o
+JOIN notifykit_events e ON e.tenant = o.tenant AND e.id = o.event_id
+LEFT JOIN notifykit_tenants t ON t.tenant = o.tenant WHERE o.event_id IN ({{ids}})
+"""
+
+PLANNED = "SELECT event_id, fence, tenant, ordering_key FROM notifykit_outbox WHERE event_id IN ({ids}) FOR UPDATE"
+PLAN = "DELETE FROM notifykit_outbox WHERE event_id IN ({ids})"
+PAGE = "UPDATE notifykit_outbox SET `cursor` = %s, taken_until = NULL WHERE event_id = %s"
+NEXT_EVENT = "(SELECT MIN(event_id) AS id FROM notifykit_outbox WHERE tenant = %s AND ordering_key = %s)"
+#: Also a row that is not blocked: it may be deferred at this moment, and its newest version counts.
+UNBLOCK_EVENTS = """
+UPDATE notifykit_outbox SET due_at = IF(blocked, %s, due_at), blocked = 0 WHERE event_id IN ({ids})
+"""
+
+QUEUE = insert("notifykit_queue", QUEUED)
+END = insert("notifykit_deliveries", ENDED)
+IN_QUEUE = "SELECT id FROM notifykit_queue WHERE id IN ({ids})"
+HAS_ENDED = "SELECT id FROM notifykit_deliveries WHERE tenant = %s AND id IN ({ids})"
+IS_COLLECTED = "SELECT id FROM notifykit_digest_items WHERE tenant = %s AND id IN ({ids})"
+
+DUE = """
+SELECT id, ordering_key, tenant, subscriber_id FROM notifykit_queue
+WHERE channel = %s AND priority = %s AND waits_until <= %s {unless}
+ORDER BY waits_until LIMIT %s FOR UPDATE SKIP LOCKED
+"""
+NAMED = """
+SELECT id, ordering_key, tenant, subscriber_id FROM notifykit_queue
+WHERE channel = %s AND priority = %s AND state <> 'sending' AND (due_at <= %s OR handed IS NOT NULL) {unless}
+ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED
+"""
+BEHIND = """
+SELECT o.id FROM notifykit_queue o WHERE o.id IN ({ids}) AND (
+  EXISTS (SELECT 1 FROM notifykit_queue b
+    WHERE b.subscriber_id = o.subscriber_id AND b.ordering_key = o.ordering_key AND b.id < o.id)
+  OR EXISTS (SELECT 1 FROM notifykit_queue b
+    WHERE b.subscriber_id = o.subscriber_id AND b.sending_key = o.ordering_key))
+"""
+DEFER = f"UPDATE notifykit_queue SET due_at = %s + {_RECHECK}, blocked = 1, handed = NULL WHERE id IN ({{ids}})"
+CLAIM = """
+UPDATE notifykit_queue SET state = 'sending', reason = NULL, fence = fence + 1, lease_until = %s, worker = %s,
+  blocked = 0, handed = NULL
+WHERE id IN ({ids})
+"""
+CLAIMED = f"""
+SELECT {CLAIM_COLUMNS}, q.due_at FROM notifykit_queue q
+JOIN notifykit_events e ON e.tenant = q.tenant AND e.id = q.event_id
+LEFT JOIN notifykit_tenants t ON t.tenant = q.tenant WHERE q.id IN ({{ids}})
+"""
+HELD = """
+SELECT tenant, subscriber_id FROM notifykit_queue
+WHERE channel = %s AND priority = %s AND handed IS NOT NULL AND due_at > %s LIMIT %s
+"""
+HOLD = "UPDATE notifykit_queue SET handed = COALESCE(handed, due_at), due_at = %s WHERE id IN ({ids})"
+
+SENDING = f"""
+SELECT fence, {", ".join(KEPT)} FROM notifykit_queue WHERE id IN ({{ids}}) AND state = 'sending' FOR UPDATE
+"""
+LEAVE = "DELETE FROM notifykit_queue WHERE id IN ({ids})"
+NEXT_DELIVERY = "(SELECT MIN(id) AS id FROM notifykit_queue WHERE subscriber_id = %s AND ordering_key = %s)"
+UNBLOCK = "UPDATE notifykit_queue SET due_at = IF(blocked, %s, due_at), blocked = 0 WHERE id IN ({ids})"
+#: What became of deliveries that stay in the queue, as a table.
+KEPT_ROW = "SELECT %s AS id, %s AS state, %s AS reason, %s AS due_at, %s AS number, %s AS tried"
+KEEP = """
+UPDATE notifykit_queue q JOIN ({rows}) r ON r.id = q.id SET q.state = r.state, q.reason = r.reason,
+  q.due_at = r.due_at, q.lease_until = NULL, q.worker = NULL, q.attempts = COALESCE(r.number, q.attempts),
+  q.tries = q.tries + r.tried
+"""
+ATTEMPT = insert(
+    "notifykit_attempts",
+    (
+        *("delivery_id", "number", "started_at", "took", "outcome", "reason", "status", "retry_at", "response"),
+        *("worker", "reference", "account", "cost"),
+    ),
+)
+EXTEND = "UPDATE notifykit_queue SET lease_until = %s WHERE id IN ({ids})"
+
+#: A row for each lane with deliveries that wait, and one without a lane if there is none; each is read at the front
+#: of an index.
+NEXT_DUE = """
+WITH RECURSIVE channels(name) AS (
+  SELECT MIN(channel) FROM notifykit_queue
+  UNION ALL
+  SELECT (SELECT MIN(q.channel) FROM notifykit_queue q WHERE q.channel > c.name)
+  FROM channels c WHERE c.name IS NOT NULL
+), ranks AS (SELECT 0 AS `rank` UNION ALL SELECT 1 UNION ALL SELECT 2), lanes AS (
+  SELECT c.name AS channel, r.`rank` AS priority, (SELECT MIN(q.waits_until) FROM notifykit_queue q
+    WHERE q.channel = c.name AND q.priority = r.`rank`) AS due_at
+  FROM channels c CROSS JOIN ranks r
+)
+SELECT w.event, w.is_open, w.is_read_only, w.schema_version, l.channel, l.priority, l.due_at
+FROM (SELECT
+    (SELECT MIN(o.due_at) FROM notifykit_outbox o WHERE o.taken_until IS NULL AND o.priority IN (0, 1, 2)) AS event,
+    EXISTS (SELECT 1 FROM notifykit_outbox) OR EXISTS (SELECT 1 FROM notifykit_queue) AS is_open,
+    {is_read_only} AS is_read_only, ({stamp}) AS schema_version
+) w LEFT JOIN lanes l ON l.due_at IS NOT NULL
+"""

@@ -1,0 +1,79 @@
+"""A worker and then MariaDB are killed in the middle of the work: nothing is lost, and repeats are bounded."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+
+import anyio
+import pytest
+
+from notifykit import EgressRules, Event, Notifykit
+from notifykit.stores.sql.upgrade import migrate
+from notifykit.testing import Receiver
+from notifykit.testing.mysql_servers import MariadbServer
+
+from .reliability.processes import until
+
+pytestmark = pytest.mark.in_turn
+
+pytest.importorskip("asyncmy", reason="needs asyncmy")
+
+EVENTS = 300
+#: What the worker may have sent without having recorded it: its attempts under way, and one batch of records.
+REPEATS = 150
+WORKER = """
+import asyncio, sys
+from datetime import timedelta
+from notifykit import DispatchSettings, EgressRules, Notifykit
+
+async def main():
+    times = {name: timedelta(seconds=seconds) for name, seconds in (("lease", 2), ("max_timeout", 1))}
+    settings = DispatchSettings(**times, lease_margin=timedelta(seconds=1), max_unproven=10, batch=20, prefetch=40)
+    async with Notifykit(sys.argv[1], egress=EgressRules(allow=['127.0.0.0/8'], allow_http=True)) as kit:
+        await kit.dispatcher(settings=settings).run()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.thorough
+def test_a_killed_worker_and_a_killed_server_lose_nothing(mysql_url):
+    """Every event arrives although both die by SIGKILL, the server in the middle of its transactions."""
+    del mysql_url  # skips where there is no server
+    with MariadbServer() as server, Receiver() as receiver:
+        anyio.run(_publish, server.url, receiver)
+        workers = [_worker(server.url)]
+        try:
+            receiver.expect(40, timeout=60)
+            workers[0].kill()
+            server.crash()
+            server.resume()
+            workers.append(_worker(server.url))
+            until(lambda: len(_arrived(receiver)) == EVENTS, 60)
+        finally:
+            for worker in workers:
+                worker.kill()
+                worker.wait()
+
+    assert set(range(EVENTS)) == _arrived(receiver).keys()
+    assert _arrived(receiver).total() - EVENTS <= REPEATS
+
+
+async def _publish(url, receiver):
+    await migrate(url)
+    async with Notifykit(url, egress=EgressRules(allow=["127.0.0.0/8"], allow_http=True)) as kit:
+        endpoint = await kit.endpoints.create(receiver.url, tenant="acme", secret=receiver.secret)
+        await kit.subscriptions.create("order.*", tenant="acme", endpoint_id=endpoint.id)
+        await kit.apublish_many(
+            [Event(type="order.paid", data={"n": number}) for number in range(EVENTS)], tenant="acme"
+        )
+
+
+def _worker(url):
+    return subprocess.Popen([sys.executable, "-c", WORKER, url])
+
+
+def _arrived(receiver):
+    return Counter(event.data["n"] for event in receiver.events)
