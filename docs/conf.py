@@ -4,6 +4,20 @@ from __future__ import annotations
 
 import os
 
+import django
+from django.conf import settings
+
+# Django's models can be imported only in a project.
+settings.configure(
+    INSTALLED_APPS=[
+        "django.contrib.admin",
+        "django.contrib.auth",
+        "django.contrib.contenttypes",
+        "notifykit.contrib.django",
+    ]
+)
+django.setup()
+
 # A name is described where it is defined: a package that exports it again would describe it twice.
 MEMBERS = ("members", "show-inheritance", "ignore-module-all")
 os.environ["SPHINX_APIDOC_OPTIONS"] = ",".join(MEMBERS)  # for packages, where Sphinx does not heed the setting below

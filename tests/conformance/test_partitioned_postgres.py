@@ -24,7 +24,7 @@ from tests.databases import new_database
 from tests.stores import create_tables, empty_tables
 
 GUIDE = (Path(__file__).parents[2] / "docs/howto/scale-out.md").read_text()
-(STATEMENTS,) = re.findall(r"```sql\n(.*?)```", GUIDE, re.DOTALL)
+(STATEMENTS,) = re.findall(r"```postgresql\n(.*?)```", GUIDE, re.DOTALL)
 
 
 @pytest.fixture(scope="session")
