@@ -21,7 +21,6 @@ from ...models.audience import NOBODY, Audience
 from ...models.delivery import Claim, DeliveryState, NewDelivery, Priority
 from ...models.destination import Destination
 from ...models.event import TakenEvent
-from ...models.steps import IN_APP
 from ...policies.audience import is_among_named, named_page
 from ...ports import Settlement
 from ...telemetry import EventsPlanned, LoopFailed, why
@@ -32,7 +31,7 @@ from ..people import Page, People
 from ..round_robin import PollResult, RoundRobin
 from ..sending.backlog import Backlog, Held
 from ..sending.circuits import Circuits
-from ..sending.eager import FENCE, PATIENCE, EagerSend, EagerSends
+from ..sending.eager import FENCE, EagerSend, EagerSends
 from ..sending.leases import Leases
 from .watermark import ScanWatermark
 
@@ -48,10 +47,6 @@ _MANY = 8
 _BYPASS = 10
 #: The bypass only takes events that were published within this time; older ones wait for the round robin.
 _JUST = timedelta(seconds=0.5)
-
-
-#: Seconds between two looks whether the senders have caught up.
-_LOOK = 0.002
 
 
 class _LeasedLocally(NamedTuple):
@@ -114,7 +109,6 @@ class Planner:
         #: Events whose tenants are not read, with the ends of their leases.
         self._unread: deque[tuple[TakenEvent, datetime]] = deque()
         self._round_robin = RoundRobin(self.context.settings.batch)
-        self._is_ahead = False
 
     @property
     def is_bypassed(self) -> bool:
@@ -129,7 +123,6 @@ class Planner:
 
     async def turn(self) -> PollResult:
         """Plan one batch."""
-        await self._catch_up()
         limit, exclude = self._round_robin.batch_size, self._round_robin.throttled
         started = time.monotonic()
         now, lease = self.context.clock.now(), self.context.settings.lease
@@ -146,20 +139,6 @@ class Planner:
         if exclude or goes_on or self._unread or len(taken) >= min(limit, _MANY):
             return PollResult.MUCH
         return PollResult.FEW if taken else PollResult.NOTHING
-
-    async def _catch_up(self) -> None:
-        """Let the senders finish half of what they send of the last batch, if there was too little room for its items.
-
-        An inbox item that is settled without room is claimed later: its recipient is read and decided about once more.
-        """
-        until = time.monotonic() + PATIENCE
-        while (
-            self._is_ahead
-            and 2 * self.eager_sends.in_progress > self.context.settings.batch
-            and time.monotonic() < until
-        ):
-            await asyncio.sleep(_LOOK)
-        self._is_ahead = False
 
     async def finish(self) -> None:
         """Plan what is leased to this process."""
@@ -360,8 +339,6 @@ class Planner:
                 sending = new._replace(state=DeliveryState.SENDING)
                 deliveries[at] = sending
                 leased.append(_LeasedLocally(event, sending, view.version, destination))
-            elif new.channel == IN_APP and new.state is DeliveryState.PENDING and event.cursor is None:
-                self._is_ahead = True
 
     def _start(
         self,

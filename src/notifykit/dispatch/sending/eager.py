@@ -116,11 +116,6 @@ class EagerSends:
         self._some = asyncio.Event()
         self.flushing: list[EagerSend] = []
 
-    @property
-    def in_progress(self) -> int:
-        """Of how many events something is being sent, and not for long."""
-        return len(self._in_progress)
-
     def start(self, eager: EagerSend) -> None:
         """Collect the results of an eager send until it is flushed."""
         if not self._in_progress:
