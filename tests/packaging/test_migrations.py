@@ -800,6 +800,11 @@ def _run_sql(url: str, statement: str) -> None:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(statement.encode())
         return
+    if url.startswith("mysql"):
+        engine = create_engine(make_url(url).set(drivername="mysql+pymysql"), poolclass=NullPool)
+        with engine.begin() as mysql:
+            mysql.exec_driver_sql(statement)
+        return
     db = sqlite3.connect(make_url(url).database or "")
     with db:
         db.execute(statement)

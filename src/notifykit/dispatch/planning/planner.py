@@ -163,7 +163,6 @@ class Planner:
         """Plan events of tenants that are read, and keep the others: to read many tenants takes a while."""
         if not taken:
             return False
-        failpoint("fan.leased")
         known = [event for event in taken if self.directory.known(event.tenant, event.tenant_version) is not None]
         if len(known) < len(taken):
             self._unread.extend(
@@ -194,6 +193,7 @@ class Planner:
         Returns:
             Whether one of them goes on with another page.
         """
+        failpoint("fan.leased")
         lost: list[Settlement] = []
         settlements: list[Settlement] = []
         leased: list[_LeasedLocally] = []
