@@ -223,6 +223,7 @@ class BlockingRecipientInbox(_Part):
     mark = _Waits(RecipientInbox.mark)
     mark_all = _Waits(RecipientInbox.mark_all)
     changes = _Waits(RecipientInbox.changes)
+    next_changes = _Waits(RecipientInbox.next_changes)
     erase = _Waits(RecipientInbox.erase)
 
 

@@ -82,6 +82,7 @@ OTHERS: dict[str, Any] = {
 }
 #: Verbs of the store that name no tenant: the engine calls them for all tenants, and no facade does.
 ENGINE_VERBS = {
+    "load_tenants": "planners and senders serve all tenants; each is told apart",
     "append": "each event names its own",
     "take": "planners serve all tenants",
     "settle": "fenced",

@@ -209,8 +209,8 @@ def for_sources(*sources):
     )
 
 
-async def until(done, seconds=30):
-    """Wait until something is so."""
+async def until(done, seconds=90):
+    """Wait until something is so; a message that an answer lost comes again after a minute."""
     with anyio.fail_after(seconds):
         while not await done():
             await asyncio.sleep(0.02)

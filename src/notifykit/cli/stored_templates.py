@@ -130,7 +130,7 @@ async def remove(context: Context) -> int:
 def _read(file: str) -> str:
     try:
         return (sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()).decode()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise UsageError(f"{plain(file)} cannot be read as text: {plain(error)}") from error
 
 
