@@ -234,6 +234,7 @@ async def silent_from_the_first_second(url: str, endpoints: int, tenants: int, s
 
 
 @pytest.mark.alone
+@pytest.mark.parametrize("store_url", ["sqlite", "postgres"], indirect=True)  # on MySQL workers poll
 @pytest.mark.parametrize(
     ("endpoints", "tenants", "seconds"),
     [
