@@ -114,7 +114,12 @@ def checked(folder: Path, events: set[str]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("events", "kills", "seconds"), [(300, 8, 120), pytest.param(20_000, 60, 600, marks=pytest.mark.thorough)]
+    ("events", "kills", "seconds"),
+    [
+        (300, 8, 120),
+        pytest.param(3000, 20, 300, marks=pytest.mark.thorough),
+        pytest.param(20_000, 60, 600, marks=pytest.mark.soak),
+    ],
 )
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 def test_every_event_is_in_one_digest(
