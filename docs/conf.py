@@ -7,7 +7,6 @@ from typing import Any
 
 import django
 from django.conf import settings
-from sphinx.application import Sphinx
 
 # Django's models can be imported only in a project.
 settings.configure(
@@ -65,12 +64,12 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 
 
-def _navigate_near(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _doctree: object) -> None:
+def _navigate_near(_app: object, _page: str, _template: str, context: dict[str, Any], _doctree: object) -> None:
     """Let a page's navigation open the branch of the page only: all modules on each of their pages take minutes."""
     toctree = context["toctree"]
     context["toctree"] = lambda **options: toctree(**{**options, "collapse": True})
 
 
-def setup(app: Sphinx) -> None:
+def setup(app: Any) -> None:
     """Come before the theme, which asks for the whole tree."""
     app.connect("html-page-context", _navigate_near, priority=400)
