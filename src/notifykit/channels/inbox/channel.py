@@ -15,6 +15,7 @@ from ...models.event import Resource
 from ...models.inbox import IN_APP, InboxItem
 from ...models.messages import InAppMessage
 from ...models.outcome import Accepted, Outcome, Permanent, Transient
+from ...native import mypyc_attr
 from ...ports import Inbox, Renderer
 from ..plain import PlainRenderer
 from .batches import Batches
@@ -25,6 +26,7 @@ MAX_CONTENT = 64 * 1024
 _recipient = text(most=MAX_ID)
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class InboxChannel:
     """Puts what it sends into the recipient's inbox.  An address is the recipient's id.
 
