@@ -222,7 +222,9 @@ class TestServers:
 async def test_an_empty_database_gets_the_newest_tables(mysql_database):
     """Also if the process that made them before was killed half-way, and again without harm."""
     with mysql_connection(mysql_database) as connection, connection.cursor() as cursor:
-        await MysqlStore(mysql_database, create=True).open()
+        store = MysqlStore(mysql_database, create=True)
+        await store.open()
+        await store.aclose()
         cursor.execute("DELETE FROM notifykit_alembic")
         cursor.execute("DROP INDEX notifykit_queue_head ON notifykit_queue")
         cursor.execute("DROP TABLE notifykit_digests")
