@@ -42,7 +42,7 @@ class InboxWatch:
     def __init__(self, store: Inbox) -> None:
         self._store = store
         self._readers: defaultdict[tuple[str, str], set[_Reader]] = defaultdict(set)
-        #: Where those are who have read least of each inbox, by tenant and recipient.
+        #: The earliest cursor of the readers of each inbox, by tenant and recipient.
         self._since: defaultdict[str, dict[str, int]] = defaultdict(dict)
         #: Readers that no look has served: only their own inboxes are read for them.
         self._new: set[_Reader] = set()
@@ -94,7 +94,7 @@ class InboxWatch:
             self._looking = None
 
     async def _serve_new_until(self, changed: asyncio.Task[bool]) -> bool:
-        """Serve those who join, until an inbox may have changed; return whether it was a notification that said so."""
+        """Serve readers that join, until an inbox may have changed; return whether a notification said so."""
         while not changed.done():
             joined = asyncio.create_task(self._joined.wait())
             try:
@@ -112,7 +112,7 @@ class InboxWatch:
     async def _serve(self, since: Mapping[str, Mapping[str, int]]) -> None:
         """Give readers what is new in inboxes since some places, and pause.
 
-        Of an inbox those are served who are at that place; the others are, with the next look.
+        Readers of an inbox whose cursor is that one are served; the others are, with the next look.
         """
         began = asyncio.get_running_loop().time()
         self._joined.clear()
@@ -149,7 +149,7 @@ class InboxWatch:
 
 
 def _since(readers: Iterable[_Reader]) -> Mapping[str, Mapping[str, int]]:
-    """Return where those are who have read least of each inbox, by tenant and recipient."""
+    """Return the earliest cursor of the readers of each inbox, by tenant and recipient."""
     since: defaultdict[str, dict[str, int]] = defaultdict(dict)
     for reader in readers:
         cursors = since[reader.tenant]

@@ -198,7 +198,7 @@ class Coalescer(Generic[Item, Result]):
                     each.result.set_exception(error)
         except BaseException:
             if _are_cancelled(batch):
-                return  # nobody waits for it
+                return  # no call waits for it
             # the event loop ends
             waiting = [each for group in self._groups.values() for each in group.waiting]
             for each in batch + waiting:

@@ -52,7 +52,7 @@ class Http1Client:
             WireError: There is none.
         """
         loop = asyncio.get_running_loop()
-        if loop is not self._loop:  # those who waited in an earlier loop ended with it
+        if loop is not self._loop:  # calls that waited in an earlier loop ended with it
             self._loop, self._room = loop, asyncio.Semaphore(self._connections)
         room = self._room
         deadline = loop.time() + timeout

@@ -253,7 +253,7 @@ class HttpProvider:
             return [answer] * len(requests)
         outcomes = self._bulk.outcomes(answer, requests, now=now)
         left = [each for each, outcome in zip(batch, outcomes, strict=True) if outcome is None]
-        # if nobody says which one the vendor did not like, halves find it
+        # the answer may not say which message was refused: halves find it
         parts = [left] if len(left) < len(batch) else [left[: len(left) // 2], left[len(left) // 2 :]]
         later = iter([outcome for part in parts if part for outcome in await self._send_batch(part)])
         return [next(later) if outcome is None else outcome for outcome in outcomes]

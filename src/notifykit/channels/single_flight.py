@@ -1,4 +1,4 @@
-"""One attempt to make something, for all who need it at that moment."""
+"""One attempt to make something, for all calls that need it at that moment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class SingleFlight(Generic[T]):
-    """Makes something once for all who ask while it is being made; the next who asks has it made anew."""
+    """Makes something once for all calls while it is being made; the next call has it made anew."""
 
     def __init__(self, make: Callable[[], Coroutine[Any, Any, T]]) -> None:
         self._make = make
@@ -33,4 +33,4 @@ class SingleFlight(Generic[T]):
     def _made(self, making: asyncio.Task[T]) -> None:
         self._making = None
         if not making.cancelled():
-            making.exception()  # raised by those who wait, if anyone still does
+            making.exception()  # raised to the calls that wait, if any still do

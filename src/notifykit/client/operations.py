@@ -184,7 +184,7 @@ class Operations(ABC):
         tenant: str | None = None,
         **body: Unpack[shapes.PreferencesBody],
     ) -> shapes.Preferences:
-        """Save what a person wants, in one step; with ``If-Match`` only if nobody else has changed it."""
+        """Save what a person wants, in one step; with ``If-Match`` only if it has not changed since."""
         return cast(
             "shapes.Preferences",
             self.operate(
@@ -805,7 +805,7 @@ class AsyncOperations(ABC):
         tenant: str | None = None,
         **body: Unpack[shapes.PreferencesBody],
     ) -> shapes.Preferences:
-        """Save what a person wants, in one step; with ``If-Match`` only if nobody else has changed it."""
+        """Save what a person wants, in one step; with ``If-Match`` only if it has not changed since."""
         return cast(
             "shapes.Preferences",
             await self.operate(

@@ -13,7 +13,7 @@ from .checks import duration, field_check, flag, listed, many, one_of, text
 from .delivery import WEBHOOK
 
 IN_APP: Final = "in_app"
-#: Each channel has one step at the most, and nobody has more channels.
+#: Each channel has one step at the most, and there are no more channels.
 MAX_STEPS = 20
 #: The latest that a step may run after its event.
 MAX_AFTER = timedelta(days=365)
@@ -66,7 +66,7 @@ class Step:
     fallback: bool = attrs.field(default=False, kw_only=True, validator=field_check(flag))
 
     def is_answered_by(self, marks: Iterable[str]) -> bool:
-        """Tell whether what the person did with the inbox item makes this step needless; who reads has also seen."""
+        """Tell whether what the person did with the inbox item makes this step needless; a read item is seen, too."""
         given = set(marks)
         return not self.unless.isdisjoint(given | {Unless.SEEN} if Unless.READ in given else given)
 

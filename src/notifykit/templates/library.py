@@ -41,7 +41,7 @@ _TENANTS: Final = "_tenants/"
 #: The name of an event type, or of a digest.
 _TYPE = re.compile(r"[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*|digest\.[A-Za-z0-9_.:@-]+")
 _LOCALE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8}){0,3}")
-#: Files of a folder beyond it are a mistake: somebody named the root of a disk.
+#: Files of a folder beyond it are a mistake: the folder is probably the root of a disk.
 _MAX_FOLDER: Final = 10_000
 _FILTERS: Final = frozenset(FILTERS)
 

@@ -1,6 +1,6 @@
 """How much one template, and one rendering, may take.
 
-Templates may come from tenants, so each limit bounds time or memory for the worst text that somebody could write;
+Templates may come from tenants, so each limit bounds time or memory for the worst text that can be written;
 together they keep a rendering below 50 ms and 16 MB (see ADR 0026).
 """
 

@@ -107,7 +107,7 @@ def check(source: str, name: str, *, filters: frozenset[str], place: Callable[[P
     """Return a template in the form in which it is compiled.
 
     Args:
-        source: What somebody wrote.
+        source: The template as it was written.
         name: What errors call the template.
         filters: The names of our own filters.
         place: Keeps a place and returns its number.

@@ -160,7 +160,7 @@ class Limiter:
         if now - bucket.taken_at > wanted.kept:
             bucket.left = 0
         if bucket.left < 1 and now >= bucket.empty_until:
-            # The prefix is that of buckets that the store deletes when nobody has used them for long.
+            # The prefix is that of buckets that the store deletes when they have not been used for long.
             key = f"{CAP}rest_{blake2b(wanted.bucket.encode(), digest_size=10).hexdigest()}"
             request = TokenRequest(tenant, key, wanted.ahead, wanted.limit)
             (got,) = await self._kit.store.acquire([request], now=self._kit.clock.now())

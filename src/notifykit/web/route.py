@@ -95,7 +95,7 @@ class Call:
     Attributes:
         types: Checks events of types that are stored.
         live: What streams share.
-        caller: Who sends it; somebody who may do this.
+        caller: The sender, who has the scope of the route.
         tenant: Whom it is about.
         path: The parameters in the path.
         query: An instance of the route's class of queries.

@@ -121,7 +121,7 @@ class Mailgun:
         self, answer: HttpAnswer, requests: Sequence[HttpRequest], *, now: datetime
     ) -> Sequence[Outcome | None]:
         outcome = self.outcome(answer, now=now)
-        if isinstance(outcome, BadRecipient):  # one of them is, and nobody says which one
+        if isinstance(outcome, BadRecipient):  # one of them is, and the answer does not say which
             return [None] * len(requests)
         return [outcome if is_sent else None for is_sent in sent_once(requests)]
 

@@ -1,6 +1,6 @@
 """Access tokens of Google (OAuth 2.0, RFC 7523): a token signed by a service account is exchanged for one.
 
-One exchange serves all who wait for it, and its token is used until five minutes before it expires.
+One exchange serves all calls that wait for it, and its token is used until five minutes before it expires.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _TIMEOUT = 10.0
 
 @attrs.frozen(kw_only=True)
 class ServiceAccount:
-    """Who sends, with a key of Google."""
+    """The sending account, with a key of Google."""
 
     project: str
     email: str

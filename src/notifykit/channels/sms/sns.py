@@ -2,7 +2,7 @@
 
 One POST with the action ``Publish`` a message, signed with Signature Version 4; the region follows the ``@``.  Several
 messages can share a request only if they go to a topic, so each text is a request of its own.  There are no receipts
-over HTTP, and the number of somebody who has opted out is taken like any other.  Not written down by AWS, and pinned by
+over HTTP, and the number of a person who has opted out is taken like any other.  Not written down by AWS, and pinned by
 the tests: the names of the attributes, and that the text of an ``InvalidParameter`` names ``PhoneNumber`` if it is the
 recipient's.
 """

@@ -101,7 +101,7 @@ class Vonage:
             parts = []
         statuses = [part.get("status") for part in parts]
         failed = [status for status in statuses if status != "0"]
-        if not failed:  # without any part nobody has said what became of the message
+        if not failed:  # without any part the answer does not say what became of the message
             return answer.accepted(parts[0].get("message-id") if parts else None, now=now)
         if len(failed) < len(statuses):  # to send all parts again would repeat some
             return answer.outcome(Meaning.UNCERTAIN, "partly_accepted", now=now)

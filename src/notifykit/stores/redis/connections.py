@@ -237,7 +237,7 @@ class Listening:
                 last = time.monotonic()
                 if message["type"] == "subscribe":
                     self.hears, self.error = True, None
-                    self.wake()  # for what came while nobody listened
+                    self.wake()  # for what came while no connection listened
                 elif message["type"] == "message":
                     self.wake_readers() if message["channel"] == inbox else self.wake()
             elif time.monotonic() - last > 2 * _QUIET:

@@ -593,7 +593,7 @@ class ShardedStore(TenantVerbs):
         return await self.mover.move(tenant, shard)
 
     def finish_moves(self) -> None:
-        """Finish those moves, in the background, whose mover has died while nobody could reach the tenant."""
+        """Finish in the background the moves whose mover died while no process could reach the tenant."""
         if time.monotonic() - self._looked < _ORPHANS_EVERY:
             return
         self._looked = time.monotonic()

@@ -1,4 +1,4 @@
-"""Follows what happens to the deliveries of tenants: one look a second at each tenant that somebody watches."""
+"""Follows what happens to the deliveries of tenants: one look a second at each tenant with an open stream."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class Live:
     def _made(self, key: Hashable, made: asyncio.Task[bytes]) -> None:
         del self._making[key]
         if not made.cancelled():
-            made.exception()  # is raised to those who wait, of whom there may be none any more
+            made.exception()  # is raised to the calls that wait, of which there may be none any more
 
 
 async def _awaited(make: Callable[[], Awaitable[bytes]]) -> bytes:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class Visit:
-    """A request for a page, of somebody who may see it.
+    """A request for a page, of a caller who may see it.
 
     Attributes:
         access: Whose session it is.

@@ -137,7 +137,7 @@ class PageServer:
         return answer
 
     async def _access(self, request: Request, area: str) -> PageAccess | None:
-        """Return whose session it is: of people the host knows best who they are."""
+        """Return whose session it is; the host's session of a person comes first."""
         person = await self._server.gate.signed_in(request) if area == PREFERENCES else None
         return await self._sessions.find(request, area) if person is None else self._sessions.of_person(person)
 

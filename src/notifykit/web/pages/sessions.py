@@ -1,4 +1,4 @@
-"""Sessions of browsers: a signed cookie says who looks, and every form proves that a page of ours had it."""
+"""Sessions of browsers: a signed cookie names the user, and every form proves that it is of our own page."""
 
 from __future__ import annotations
 

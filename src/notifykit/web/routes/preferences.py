@@ -231,7 +231,7 @@ class PreferencesBody:
     has_etag=True,
 )
 async def put_preferences(call: Call) -> Any:
-    """Save what a person wants, in one step; with ``If-Match`` only if nobody else has changed it."""
+    """Save what a person wants, in one step; with ``If-Match`` only if it has not changed since."""
     body: PreferencesBody = call.body
     recipient = await call.kit.recipients.get(call.path["user_id"], tenant=call.tenant)
     saved = await call.kit.preferences(recipient.id, tenant=call.tenant).replace(

@@ -153,7 +153,7 @@ async def put_recipient(call: Call) -> Any:
     """Save a person: a new one, or in place of what was said before.
 
     What the person wants stays, and so do the states of addresses, and addresses of channels other than e-mail and
-    SMS.  With ``If-Match`` only if nobody else has changed it.
+    SMS.  With ``If-Match`` only if it has not changed since.
     """
     return await _save(call, _FIELDS)
 
