@@ -1,4 +1,4 @@
-"""A worker and then MariaDB are killed in the middle of the work: nothing is lost, and repeats are bounded."""
+"""A worker and then its store's server are killed in the middle of the work: nothing is lost, repeats are bounded."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from notifykit import EgressRules, Event, Notifykit
 from notifykit.stores.sql.upgrade import migrate
 from notifykit.testing import Receiver
 from notifykit.testing.mysql_servers import MariadbServer
+from notifykit.testing.servers import ValkeyServer
 
 from .reliability.processes import until
 
 pytestmark = pytest.mark.in_turn
-
-pytest.importorskip("asyncmy", reason="needs asyncmy")
 
 EVENTS = 300
 #: What the worker may have sent without having recorded it: its attempts under way, and one batch of records.
@@ -39,10 +38,14 @@ asyncio.run(main())
 
 
 @pytest.mark.thorough
-def test_a_killed_worker_and_a_killed_server_lose_nothing(mysql_url):
-    """Every event arrives although both die by SIGKILL, the server in the middle of its transactions."""
-    del mysql_url  # skips where there is no server
-    with MariadbServer() as server, Receiver() as receiver:
+@pytest.mark.parametrize(
+    ("kind", "private", "driver"), [("mysql", MariadbServer, "asyncmy"), ("redis", ValkeyServer, "redis")]
+)
+def test_a_killed_worker_and_a_killed_server_lose_nothing(kind, private, driver, request):
+    """Every event arrives although both die by SIGKILL, Redis with its append-only file on."""
+    pytest.importorskip(driver, reason=f"needs {driver}")
+    request.getfixturevalue(f"{kind}_url")  # skips where there is no server
+    with private() as server, Receiver() as receiver:
         anyio.run(_publish, server.url, receiver)
         workers = [_worker(server.url)]
         try:
@@ -62,7 +65,8 @@ def test_a_killed_worker_and_a_killed_server_lose_nothing(mysql_url):
 
 
 async def _publish(url, receiver):
-    await migrate(url)
+    if url.startswith("mysql"):
+        await migrate(url)
     async with Notifykit(url, egress=EgressRules(allow=["127.0.0.0/8"], allow_http=True)) as kit:
         endpoint = await kit.endpoints.create(receiver.url, tenant="acme", secret=receiver.secret)
         await kit.subscriptions.create("order.*", tenant="acme", endpoint_id=endpoint.id)
