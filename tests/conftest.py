@@ -19,7 +19,7 @@ from notifykit.native import is_compiled
 from notifykit.testing.servers import PostgresServer, ServerUnavailableError
 from tests import report
 from tests.databases import new_database, new_mysql_database
-from tests.everyday import chosen_day, is_everyday, left_out, out_of_turn
+from tests.everyday import chosen_day, is_everyday, left_to
 from tests.pgbouncer import PgBouncer
 from tests.services import is_required, running
 from tests.stores import create_tables, delete_keys, empty_mysql_tables, empty_tables
@@ -52,19 +52,25 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before marks are looked at
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip the tests of what a compiled package cannot show, and leave to CI what this day's choice leaves out."""
+    """Skip the tests of what a compiled package cannot show, and mark what this run leaves to a longer one."""
     if day := chosen_day(config.args):
-        short = [item for item in items if not any(map(item.get_closest_marker, ("soak", "thorough")))]
-        left = left_out((item.nodeid for item in short), day)
-        if is_everyday():
-            left |= out_of_turn((item.nodeid for item in short if item.get_closest_marker("in_turn")), day)
-        for item in short:
-            if item.nodeid in left:
-                item.add_marker("thorough")
+        _leave(items, day)
     if is_compiled():
         for item in items:
             if item.get_closest_marker("interpreted"):
                 item.add_marker(pytest.mark.skip(reason="the package is compiled"))
+
+
+def _leave(items: list[pytest.Item], day: str) -> None:
+    """Mark what the everyday run of a day leaves to CI, and what CI leaves to the soak."""
+    short = [item for item in items if not any(map(item.get_closest_marker, ("soak", "thorough")))]
+    long = {item.nodeid for item in short if item.get_closest_marker("in_turn")}
+    marks = left_to({item.nodeid for item in short}, long, day)
+    for item in short:
+        if mark := marks.get(item.nodeid):
+            item.add_marker(mark)
+        elif not is_everyday() and getattr(getattr(item, "function", None), "is_hypothesis_test", False):
+            item.add_marker("thorough")  # it ran with few examples
 
 
 @settings(max_examples=1, database=None)

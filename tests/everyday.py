@@ -1,7 +1,7 @@
-"""What the everyday run leaves to CI.
+"""Which tests the everyday run has, what it leaves to CI, and what CI leaves to the soak.
 
-That is all but one of several databases, brokers or event loops of a test, two thirds of the long tests, and most
-random examples.
+The everyday run leaves to CI all but one of several databases, brokers or event loops of a test, two thirds of the
+long tests, and most random examples.  CI has a long test on one of its databases, the soak on all.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def examples(count: int) -> int:
 
 
 def chosen_day(arguments: Iterable[str]) -> str | None:
-    """Return the day that one of each pair of tests is chosen for, or None if both run: in CI, and of a chosen file.
+    """Return the day that tests are chosen for, or None if all run: of a chosen file, and in CI that names no day.
 
     Processes that are started later choose alike, even at midnight.
     """
@@ -40,6 +40,18 @@ def chosen_day(arguments: Iterable[str]) -> str | None:
             return None
         os.environ[VARIABLE] = date.today().isoformat()  # noqa: DTZ011 - any day will do
     return os.environ[VARIABLE]
+
+
+def left_to(ids: Iterable[str], long: Iterable[str], day: str) -> dict[str, str]:
+    """Return the marks of the tests that the everyday run of a day leaves out: ``thorough`` for CI, ``soak``.
+
+    CI runs what is thorough after an everyday run: together that is all but the long tests on further databases.
+    """
+    alike = left_out(ids, day)
+    return {
+        **dict.fromkeys(alike | out_of_turn(long, day), "thorough"),
+        **dict.fromkeys(alike.intersection(long), "soak"),
+    }
 
 
 def left_out(ids: Iterable[str], day: str) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.everyday import TURNS, left_out, out_of_turn
+from tests.everyday import TURNS, left_out, left_to, out_of_turn
 
 STORES = [
     "tests/conformance/test_sqlite_store.py::TestSqliteStore::test_a",
@@ -45,3 +45,14 @@ def test_tests_on_several_brokers_are_alike():
 
     assert all(1 == len(each) for each in left)
     assert {*BROKERS} == set().union(*left)
+
+
+def test_a_long_test_runs_on_one_of_its_databases_in_ci():
+    """Every day a third of the long tests run; CI adds the others, each on the database of the day."""
+    long = [f"tests/test_x.py::test_{number}[{store}-1]" for number in range(90) for store in ("sqlite", "postgres")]
+
+    marks = left_to([*long, *PAIR], long, "2026-03-01")
+
+    assert 90 == sum("soak" == marks.get(name) for name in long)
+    assert 45 < sum("thorough" == marks.get(name) for name in long) < 75
+    assert [None, "thorough"] == sorted(map(marks.get, PAIR), key=str)
