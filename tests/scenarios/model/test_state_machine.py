@@ -141,9 +141,10 @@ class EngineMachine(RuleBasedStateMachine):
         """Give each tenant two endpoints that want everything."""
         for tenant in TENANTS:
             for _ in range(2):
-                endpoint = self.run(self.store.save(make_endpoint(tenant=tenant, retry=RETRY)))
-                self.endpoints[endpoint.id] = endpoint
-                self.run(self.store.save(make_subscription(endpoint)))
+                number = next(self.numbers)  # ids decide what comes first, so that a life can be played again
+                endpoint = attrs.evolve(make_endpoint(tenant=tenant, retry=RETRY), id=f"end_{number:026d}")
+                endpoint = self.endpoints[endpoint.id] = self.run(self.store.save(endpoint))
+                self.run(self.store.save(attrs.evolve(make_subscription(endpoint), id=f"sub_{number:026d}")))
 
     # -- publishing and planning -----------------------------------------------------------------
 
