@@ -38,9 +38,7 @@ async def starve(case: str, transport: str, loop: str) -> Any:
             transport,
             loop,
             str(receiver.port),
-            env={
-                name: value for name, value in os.environ.items() if not name.startswith("COV")
-            },  # a trace opens files
+            env=untraced,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
