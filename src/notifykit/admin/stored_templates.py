@@ -8,13 +8,13 @@ from ..changes import change
 from ..errors import ConfigurationError, InvalidInputError, NotFoundError, TemplateError
 from ..models import checks
 from ..models.checks import MAX_ID
-from ..models.template import MAX_STORED, StoredTemplate, TemplateRevision, TenantTemplates, current_of
+from ..models.template import MAX_STORED, MAX_TEXT, StoredTemplate, TemplateRevision, TenantTemplates, current_of
 from ..policies.arguments import F, checked
 from ..ports import Clock, Store
 
 _ARGUMENTS: Mapping[str, checks.Check] = {
     "name": checks.text(most=MAX_ID),
-    "text": checks.text(most=64 * 1024, empty=True, lines=True),
+    "text": checks.text(most=MAX_TEXT, empty=True, lines=True),
     "by": checks.text(most=MAX_ID, empty=True),
     "note": checks.prose,
     "to": checks.whole(1, 2**31 - 1),

@@ -589,6 +589,67 @@ class Operations(ABC):
             ),
         )
 
+    def list_suppressions(
+        self, *, tenant: str | None = None, **query: Unpack[shapes.ListSuppressionsQuery]
+    ) -> shapes.SuppressionPage:
+        """List the addresses that must not be used, in the order of their ids."""
+        return cast(
+            "shapes.SuppressionPage",
+            self.operate("GET", "/v1/suppressions", {}, query=cast("Mapping[str, Any]", query), tenant=tenant),
+        )
+
+    def add_suppression(
+        self, *, tenant: str | None = None, **body: Unpack[shapes.NewSuppression]
+    ) -> shapes.Suppression:
+        """Stop using an address, whoever it belongs to; what is there for the same reason is replaced."""
+        return cast("shapes.Suppression", self.operate("POST", "/v1/suppressions", {}, body=body, tenant=tenant))
+
+    def check_suppression(
+        self, *, tenant: str | None = None, **body: Unpack[shapes.CheckedAddress]
+    ) -> shapes.SuppressionCheck:
+        """Return what the list says of an address."""
+        return cast(
+            "shapes.SuppressionCheck", self.operate("POST", "/v1/suppressions/check", {}, body=body, tenant=tenant)
+        )
+
+    def remove_suppression(
+        self, *, tenant: str | None = None, **body: Unpack[shapes.AllowedAddress]
+    ) -> shapes.SuppressionRemoved:
+        """Use an address again."""
+        return cast(
+            "shapes.SuppressionRemoved", self.operate("POST", "/v1/suppressions/remove", {}, body=body, tenant=tenant)
+        )
+
+    def list_templates(
+        self, *, tenant: str | None = None, **query: Unpack[shapes.ListTemplatesQuery]
+    ) -> shapes.TemplatePage:
+        """List what the tenant has stored in place of the host's files, by names."""
+        return cast(
+            "shapes.TemplatePage",
+            self.operate("GET", "/v1/templates", {}, query=cast("Mapping[str, Any]", query), tenant=tenant),
+        )
+
+    def set_template(self, *, tenant: str | None = None, **body: Unpack[shapes.NewRevision]) -> shapes.Template:
+        """Store a template, or its next revision: it is used from the next message on."""
+        return cast("shapes.Template", self.operate("PUT", "/v1/templates", {}, body=body, tenant=tenant))
+
+    def remove_template(self, *, tenant: str | None = None, **query: Unpack[shapes.RemoveTemplateQuery]) -> None:
+        """Remove a template with its revisions: the host's file is used again."""
+        self.operate("DELETE", "/v1/templates", {}, query=cast("Mapping[str, Any]", query), tenant=tenant)
+
+    def list_template_revisions(
+        self, *, tenant: str | None = None, **query: Unpack[shapes.ListTemplateRevisionsQuery]
+    ) -> Sequence[shapes.Revision]:
+        """List the revisions of a template that are kept, newest first: the first one is used."""
+        return cast(
+            "Sequence[shapes.Revision]",
+            self.operate("GET", "/v1/templates/history", {}, query=cast("Mapping[str, Any]", query), tenant=tenant),
+        )
+
+    def rollback_template(self, *, tenant: str | None = None, **body: Unpack[shapes.Rollback]) -> shapes.Template:
+        """Use the text of an earlier revision again, as a new revision."""
+        return cast("shapes.Template", self.operate("POST", "/v1/templates/rollback", {}, body=body, tenant=tenant))
+
     def create_key(self, *, tenant: str | None = None, **body: Unpack[shapes.NewKey]) -> shapes.KeyWithSecret:
         """Create a key of this tenant; the answer has its secret."""
         return cast("shapes.KeyWithSecret", self.operate("POST", "/v1/keys", {}, body=body, tenant=tenant))
@@ -1246,6 +1307,73 @@ class AsyncOperations(ABC):
                 body=body,
                 tenant=tenant,
             ),
+        )
+
+    async def list_suppressions(
+        self, *, tenant: str | None = None, **query: Unpack[shapes.ListSuppressionsQuery]
+    ) -> shapes.SuppressionPage:
+        """List the addresses that must not be used, in the order of their ids."""
+        return cast(
+            "shapes.SuppressionPage",
+            await self.operate("GET", "/v1/suppressions", {}, query=cast("Mapping[str, Any]", query), tenant=tenant),
+        )
+
+    async def add_suppression(
+        self, *, tenant: str | None = None, **body: Unpack[shapes.NewSuppression]
+    ) -> shapes.Suppression:
+        """Stop using an address, whoever it belongs to; what is there for the same reason is replaced."""
+        return cast("shapes.Suppression", await self.operate("POST", "/v1/suppressions", {}, body=body, tenant=tenant))
+
+    async def check_suppression(
+        self, *, tenant: str | None = None, **body: Unpack[shapes.CheckedAddress]
+    ) -> shapes.SuppressionCheck:
+        """Return what the list says of an address."""
+        return cast(
+            "shapes.SuppressionCheck",
+            await self.operate("POST", "/v1/suppressions/check", {}, body=body, tenant=tenant),
+        )
+
+    async def remove_suppression(
+        self, *, tenant: str | None = None, **body: Unpack[shapes.AllowedAddress]
+    ) -> shapes.SuppressionRemoved:
+        """Use an address again."""
+        return cast(
+            "shapes.SuppressionRemoved",
+            await self.operate("POST", "/v1/suppressions/remove", {}, body=body, tenant=tenant),
+        )
+
+    async def list_templates(
+        self, *, tenant: str | None = None, **query: Unpack[shapes.ListTemplatesQuery]
+    ) -> shapes.TemplatePage:
+        """List what the tenant has stored in place of the host's files, by names."""
+        return cast(
+            "shapes.TemplatePage",
+            await self.operate("GET", "/v1/templates", {}, query=cast("Mapping[str, Any]", query), tenant=tenant),
+        )
+
+    async def set_template(self, *, tenant: str | None = None, **body: Unpack[shapes.NewRevision]) -> shapes.Template:
+        """Store a template, or its next revision: it is used from the next message on."""
+        return cast("shapes.Template", await self.operate("PUT", "/v1/templates", {}, body=body, tenant=tenant))
+
+    async def remove_template(self, *, tenant: str | None = None, **query: Unpack[shapes.RemoveTemplateQuery]) -> None:
+        """Remove a template with its revisions: the host's file is used again."""
+        await self.operate("DELETE", "/v1/templates", {}, query=cast("Mapping[str, Any]", query), tenant=tenant)
+
+    async def list_template_revisions(
+        self, *, tenant: str | None = None, **query: Unpack[shapes.ListTemplateRevisionsQuery]
+    ) -> Sequence[shapes.Revision]:
+        """List the revisions of a template that are kept, newest first: the first one is used."""
+        return cast(
+            "Sequence[shapes.Revision]",
+            await self.operate(
+                "GET", "/v1/templates/history", {}, query=cast("Mapping[str, Any]", query), tenant=tenant
+            ),
+        )
+
+    async def rollback_template(self, *, tenant: str | None = None, **body: Unpack[shapes.Rollback]) -> shapes.Template:
+        """Use the text of an earlier revision again, as a new revision."""
+        return cast(
+            "shapes.Template", await self.operate("POST", "/v1/templates/rollback", {}, body=body, tenant=tenant)
         )
 
     async def create_key(self, *, tenant: str | None = None, **body: Unpack[shapes.NewKey]) -> shapes.KeyWithSecret:

@@ -31,6 +31,10 @@ AccessScope = Literal[
     "preferences:write",
     "inbox:read",
     "inbox:write",
+    "templates:read",
+    "templates:write",
+    "suppressions:read",
+    "suppressions:write",
     "keys:read",
     "keys:write",
     "system:read",
@@ -61,6 +65,14 @@ class AddressAction(TypedDict):
 
 
 AddressState = Literal["active", "unverified", "suppressed", "gone"]
+
+
+class AllowedAddress(TypedDict):
+    """An address that may be used again."""
+
+    channel: str
+    address: str
+    reason: NotRequired[SuppressionReason | None]
 
 
 class Attempt(TypedDict):
@@ -97,6 +109,13 @@ class Changes(TypedDict):
     cursor: int
     has_more: bool
     is_reset: bool
+
+
+class CheckedAddress(TypedDict):
+    """An address that is looked for."""
+
+    channel: str
+    address: str
 
 
 class Consent(TypedDict):
@@ -493,6 +512,15 @@ class NewPortalLink(TypedDict):
     lasts: NotRequired[float]
 
 
+class NewRevision(TypedDict):
+    """The text of a template."""
+
+    name: str
+    text: str
+    by: NotRequired[str]
+    note: NotRequired[str]
+
+
 class NewSubscription(TypedDict):
     """A subscription to create: of an endpoint, of a recipient, or of an address of another channel."""
 
@@ -505,6 +533,17 @@ class NewSubscription(TypedDict):
     topic: NotRequired[str | None]
     filter: NotRequired[Mapping[str, Any] | None]
     description: NotRequired[str]
+
+
+class NewSuppression(TypedDict):
+    """An address that must not be used."""
+
+    channel: str
+    address: str
+    reason: NotRequired[SuppressionReason]
+    purposes: NotRequired[Sequence[Purpose] | None]
+    evidence: NotRequired[str]
+    until: NotRequired[str | None]
 
 
 class Notification(TypedDict):
@@ -680,7 +719,27 @@ class Retry(TypedDict):
     max_retry_after: float
 
 
+class Revision(TypedDict):
+    """One text of a template."""
+
+    revision: int
+    text: str
+    at: str
+    by: str
+    note: str
+
+
 Role = Literal["producer", "viewer", "tenant_admin", "operator", "recipient"]
+
+
+class Rollback(TypedDict):
+    """Which revision is used again."""
+
+    name: str
+    to: int
+    by: NotRequired[str]
+    note: NotRequired[str]
+
 
 Scope = Literal["system", "type", "tenant", "recipient", "subscription"]
 
@@ -792,6 +851,64 @@ class SubscriptionUpdate(TypedDict):
     filter: NotRequired[Mapping[str, Any] | None]
     description: NotRequired[str | None]
     enabled: NotRequired[bool | None]
+
+
+class Suppression(TypedDict):
+    """An address on the suppression list, which has a hash of it only."""
+
+    id: str
+    channel: str
+    entries: Sequence[SuppressionEntry]
+
+
+class SuppressionCheck(TypedDict):
+    """What the list says of an address."""
+
+    suppressed: bool
+    entries: Sequence[SuppressionEntry]
+
+
+class SuppressionEntry(TypedDict):
+    """One reason why an address must not be used."""
+
+    reason: SuppressionReason
+    purposes: Sequence[Purpose]
+    evidence: str
+    since: str
+    until: str | None
+
+
+class SuppressionPage(TypedDict):
+    """A page of a list."""
+
+    data: Sequence[Suppression]
+    next: str | None
+
+
+SuppressionReason = Literal["hard_bounce", "complaint", "unsubscribe", "stop", "unregistered", "manual"]
+
+
+class SuppressionRemoved(TypedDict):
+    """Whether an address was on the list."""
+
+    removed: bool
+
+
+class Template(TypedDict):
+    """A template of a tenant, without its text."""
+
+    name: str
+    revision: int
+    at: str
+    by: str
+    note: str
+
+
+class TemplatePage(TypedDict):
+    """A page of a list."""
+
+    data: Sequence[Template]
+    next: str | None
 
 
 class Trial(TypedDict):
@@ -937,6 +1054,32 @@ class ListRecipientsQuery(TypedDict):
 
     limit: NotRequired[int]
     cursor: NotRequired[str]
+
+
+class ListSuppressionsQuery(TypedDict):
+    """The query of ``list_suppressions``."""
+
+    limit: NotRequired[int]
+    cursor: NotRequired[str]
+
+
+class ListTemplatesQuery(TypedDict):
+    """The query of ``list_templates``."""
+
+    limit: NotRequired[int]
+    cursor: NotRequired[str]
+
+
+class RemoveTemplateQuery(TypedDict):
+    """The query of ``remove_template``."""
+
+    name: str
+
+
+class ListTemplateRevisionsQuery(TypedDict):
+    """The query of ``list_template_revisions``."""
+
+    name: str
 
 
 class ListKeysQuery(TypedDict):

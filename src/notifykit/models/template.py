@@ -14,7 +14,9 @@ from .checks import MAX_ID, field_check, instance, instant, many, prose, tenant,
 MAX_STORED = 1000
 #: Revisions that are kept, and characters of all of them.
 MAX_REVISIONS, MAX_KEPT = 20, 256 * 1024
-_TEXT, _WHO = text(most=64 * 1024, empty=True, lines=True), text(most=MAX_ID, empty=True)
+#: Characters of a text.
+MAX_TEXT = 64 * 1024
+_TEXT, _WHO = text(most=MAX_TEXT, empty=True, lines=True), text(most=MAX_ID, empty=True)
 
 
 @attrs.frozen(kw_only=True)

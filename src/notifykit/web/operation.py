@@ -154,10 +154,16 @@ class Operation:
             caller.subject,
             caller.role,
             tenant=caller.tenant or request.headers.get(TENANT_HEADER, "")[:128],
-            target=" ".join(str(value)[:255] for value in request.path_params.values()) or None,
+            target=target_of(request),
             status=status,
             request_id=id_,
         )
+
+
+def target_of(request: Request) -> str | None:
+    """Return the object of a request: what the handler has named, or the ids in the path."""
+    named: str | None = getattr(request.state, "target", None)
+    return named or " ".join(str(value)[:255] for value in request.path_params.values()) or None
 
 
 def _require_own(route: Route, request: Request, caller: Caller) -> None:

@@ -114,6 +114,10 @@ class Call:
     body: Any
     given: frozenset[str]
 
+    def about(self, target: str) -> None:
+        """Name the object of the request for the audit log, where its path does not."""
+        self.request.state.target = target
+
 
 Handler = Callable[[Call], Awaitable[Any]]
 

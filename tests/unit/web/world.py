@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -14,6 +15,7 @@ from notifykit.models.access import Role
 from notifykit.models.event_type import StoredEventType
 from notifykit.models.inbox import InboxFilter
 from notifykit.models.outcome import Permanent
+from notifykit.models.template import StoredTemplate, TemplateRevision
 from notifykit.ports import Inbox
 from notifykit.testing import FakeClock, make_inbox_item
 from notifykit.web.access.callers import TENANT_HEADER
@@ -22,6 +24,8 @@ from tests.unit.dispatch.support import ScriptedChannel
 
 ACME, GLOBEX = "acme", "globex"
 ADA, BOB = "user:42", "user:7"
+#: A template that the tenant has stored in place of the host's.
+FOOTER = "_partials/footer.txt"
 #: In everything that the tenant says.
 MARK = "acme-only"
 SHIPPED = EventType(name="order.shipped", schema={"type": "object"}, category="orders", description="An order left.")
@@ -57,10 +61,17 @@ BODIES: Mapping[str, Any] = {
     "create_key": {"role": "viewer"},
     "rotate_key": {},
     "create_portal_link": {},
+    "set_template": {"name": FOOTER, "text": "changed"},
+    "rollback_template": {"name": FOOTER, "to": 1},
+    "add_suppression": {"channel": "email", "address": f"{MARK}@example.net"},
+    "check_suppression": {"channel": "email", "address": f"{MARK}@example.org"},
+    "remove_suppression": {"channel": "email", "address": f"{MARK}@example.org"},
 }
 QUERIES: Mapping[str, Mapping[str, str]] = {
     "list_notifications": {"user_id": ADA},
     "explain_person": {"type": "order.shipped"},
+    "list_template_revisions": {"name": FOOTER},
+    "remove_template": {"name": FOOTER},
 }
 
 
@@ -104,6 +115,8 @@ class World:
             await kit.deliveries.list(tenant=ACME),
             await kit.events.list(tenant=ACME),
             [attrs.evolve(key, last_used_at=None, version=0) for key in keys],
+            await kit.templates.list(tenant=ACME),
+            await kit.suppressions.page(tenant=ACME),
             await kit.store.inbox_page(ACME, ADA, InboxFilter(), now=kit.clock.now(), limit=99),
             await kit.store.inbox_page(ACME, BOB, InboxFilter(), now=kit.clock.now(), limit=99),
         )
@@ -111,7 +124,8 @@ class World:
 
 def new_kit(clock: FakeClock, url: str = "memory://", **options: Any) -> Notifykit:
     egress = EgressRules(allow=["127.0.0.0/8"], allow_http=True)
-    return Notifykit(url, egress=egress, clock=clock, event_types=[SHIPPED], **options)
+    templates = Path(__file__).parent / "templates"
+    return Notifykit(url, egress=egress, clock=clock, event_types=[SHIPPED], templates=templates, **options)
 
 
 async def made(kit: Notifykit) -> World:
@@ -126,6 +140,9 @@ async def made(kit: Notifykit) -> World:
         await kit.recipients.save(person, tenant=ACME, name=MARK, email=f"{MARK}@example.org", traits={"a": MARK})
         assert isinstance(kit.store, Inbox)
         await kit.store.inbox_put([make_inbox_item(person, tenant=ACME, title=MARK, at=kit.clock.now())])
+    revision = TemplateRevision(number=1, text=MARK, at=kit.clock.now(), by=MARK)
+    await kit.store.save(StoredTemplate(id=FOOTER, tenant=ACME, revisions=[revision]))
+    await kit.suppressions.add("email", f"{MARK}@example.org", tenant=ACME, reason="complaint", evidence=MARK)
     receipt = await kit.apublish(Event(type="order.shipped", data={"note": MARK}), tenant=ACME)
     dispatcher = kit.dispatcher([ScriptedChannel(lambda _: Permanent(reason="http_400"))])
     while await dispatcher.step():

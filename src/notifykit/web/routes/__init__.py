@@ -13,7 +13,9 @@ from . import (
     producers,
     recipients,
     subscriptions,
+    suppressions,
     system,
+    templates,
 )
 
 #: Every route: routing, access, the OpenAPI document and the tests are made of this table.
@@ -29,6 +31,8 @@ TABLE = tuple(
         subscriptions,
         deliveries,
         recipients,
+        suppressions,
+        templates,
         keys,
         portal_links,
     )

@@ -164,6 +164,7 @@ async def create_endpoint(call: Call) -> Any:
         max_in_flight=new.max_in_flight,
         rate_limit=None if new.rate_limit is None else new.rate_limit.limit(),
     )
+    call.about(created.id)
     return _with_secret(created)
 
 

@@ -84,6 +84,7 @@ async def create_key(call: Call) -> Any:
     issued = await call.kit.api_keys.create(
         tenant=call.tenant, role=new.role, name=new.name, scopes=new.scopes, expires_at=new.expires_at
     )
+    call.about(issued.key.id)
     return KeyWithSecret(key=KeyView.of(issued.key), secret=issued.secret)
 
 

@@ -100,7 +100,9 @@ async def create_subscription(call: Call) -> Any:
     """Subscribe an endpoint, a recipient, or an address."""
     new = attrs.asdict(call.body, recurse=False)
     patterns = new.pop("event_types")[: MAX_PATTERNS + 1]
-    return SubscriptionView.of(await call.kit.subscriptions.create(patterns, tenant=call.tenant, **new))
+    created = await call.kit.subscriptions.create(patterns, tenant=call.tenant, **new)
+    call.about(created.id)
+    return SubscriptionView.of(created)
 
 
 @attrs.frozen(kw_only=True)
