@@ -14,6 +14,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, Unpack, overlo
 
 from .admin import (
     ApiKeys,
+    AuditLog,
     Deliveries,
     Endpoints,
     Events,
@@ -97,6 +98,13 @@ class BlockingApiKeys(_Part):
     find = _Waits(ApiKeys.find)
     issue_token = _Waits(ApiKeys.issue_token)
     note_use = _Waits(ApiKeys.note_use)
+
+
+class BlockingAuditLog(_Part):
+    """See :class:`~notifykit.admin.audit.AuditLog`."""
+
+    add = _Waits(AuditLog.add)
+    page = _Waits(AuditLog.page)
 
 
 class BlockingSubscriptions(_Part):
@@ -237,6 +245,7 @@ class Blocking:
     def __init__(self, portal: Portal[Any]) -> None:
         self._portal = portal
         self.api_keys = BlockingApiKeys(portal, lambda kit: kit.api_keys)
+        self.audit = BlockingAuditLog(portal, lambda kit: kit.audit)
         self.endpoints = BlockingEndpoints(portal, lambda kit: kit.endpoints)
         self.subscriptions = BlockingSubscriptions(portal, lambda kit: kit.subscriptions)
         self.deliveries = BlockingDeliveries(portal, lambda kit: kit.deliveries)

@@ -54,6 +54,7 @@ from .vault import PageTokens, UnsubscribeTokens
 if TYPE_CHECKING:
     from .admin import (
         ApiKeys,
+        AuditLog,
         Deliveries,
         Endpoints,
         Events,
@@ -482,6 +483,13 @@ class Notifykit:
         from .admin import ApiKeys
 
         return ApiKeys(self.store, self._clock)
+
+    @property
+    def audit(self) -> AuditLog:
+        """What callers of the REST API and of the pages did, for operators."""
+        from .admin import AuditLog
+
+        return AuditLog(self.store, self._clock)
 
     @property
     def recipients(self) -> Recipients:

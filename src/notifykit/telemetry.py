@@ -375,6 +375,9 @@ class RenderingFailed:
 class ActionAudited:
     """A request over the REST API changed something other than by publishing, or an operator sent one.
 
+    The audit log (``kit.audit``) keeps these, apart from what people do with their inboxes and preferences and from
+    operators' requests that only read how the system is doing.
+
     Attributes:
         action: The operation, such as ``update_endpoint``.
         subject: Who it was: the id of the API key, the subject of the token, or the person.

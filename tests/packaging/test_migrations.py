@@ -39,11 +39,13 @@ from notifykit.models.provider_account import ProviderAccount
 from notifykit.models.receipt import ReceiptRecord
 from notifykit.models.recipient import Recipient, TenantPreferences
 from notifykit.models.subscription import MatchQuery, Subscription
+from notifykit.models.worker import WorkerRecord
 from notifykit.ports import DeliveryFilter, Digests, Inbox, Move, Outstanding, Record, Settlement
 from notifykit.stores.sharded import ShardedStore
 from notifykit.stores.sql import migrate
 from notifykit.stores.sql.schema import metadata, outbox, subscription_index
 from notifykit.stores.sql.upgrade import migrate as upgrade
+from notifykit.telemetry import ActionAudited
 from notifykit.testing import (
     make_attempt,
     make_delivery,
@@ -61,7 +63,7 @@ from tests.databases import new_database
 ACME = "acme"
 LEASE = timedelta(minutes=1)
 #: The schema that the newest migration starts from.
-BEFORE_HEAD = "0016"
+BEFORE_HEAD = "0017"
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -694,6 +696,42 @@ async def test_one_database_becomes_a_shard_in_schema_0017(fresh_url, tmp_path):
     down = await _downgrade(fresh_url, "0016")
 
     assert ({"first"}, 8, "0016") == (homes, taken.tenant_version, down)
+
+
+async def test_the_audit_log_begins_with_schema_0018(fresh_url):
+    """A database of schema 0017 keeps its endpoints, has an empty log and no workers, and can go back."""
+    await upgrade(fresh_url)
+    await _downgrade(fresh_url, "0017")
+    _run_sql(
+        fresh_url, ENDPOINT_BEFORE_0004.replace("updated_at)", "updated_at, version)").replace("5, 5)", "5, 5, 1)")
+    )
+
+    await _has_what_operators_look_at(fresh_url, endpoints=1)
+    down = await _downgrade(fresh_url, "0017")
+
+    assert "0017" == down
+
+
+async def test_the_audit_log_begins_with_schema_0018_on_mysql(mysql_database):
+    """Where scripts begin with this one; one that was interrupted after the first table goes on."""
+    await create_through_the_store(mysql_database)
+    _run_sql(mysql_database, "DROP TABLE notifykit_workers")
+    _run_sql(mysql_database, f"UPDATE {migrate.VERSION_TABLE} SET version_num = '0017'")
+
+    await _has_what_operators_look_at(mysql_database, endpoints=0)
+
+
+async def _has_what_operators_look_at(url: str, *, endpoints: int) -> None:
+    await upgrade(url)
+    async with Notifykit(url, create=False) as kit:
+        before = (await kit.audit.page()).entries, await kit.store.page(WorkerRecord, "", limit=9)
+        told = {"subject": "key_1", "role": "operator", "tenant": ACME, "target": None, "request_id": "req_1"}
+        entry = await kit.audit.add(ActionAudited(action="pause_endpoint", status=200, **told))
+        worker = await kit.store.save(WorkerRecord(id="host-1", started_at=at(1), seen_at=at(2)))
+        after = (await kit.audit.page()).entries, await kit.store.page(WorkerRecord, "", limit=9)
+        assert endpoints == len((await load(kit.store, ACME)).endpoints)
+    assert ([], []) == before
+    assert ([entry], [worker]) == after
 
 
 async def _records(kit: Notifykit) -> tuple[Endpoint, Subscription, OpenCircuit]:

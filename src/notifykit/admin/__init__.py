@@ -7,6 +7,7 @@ from ..policies.keywords import Keyword
 from ..policies.unmatchable import SubscriptionWarning
 from ..vault import PageTokens, UnsubscribeTokens
 from .api_keys import ApiKeys, IssuedKey
+from .audit import AuditFilter, AuditLog, AuditPage
 from .changes import Change, Changes, Cursor
 from .deliveries import Deliveries
 from .endpoints import Egress, EndpointOptions, Endpoints
@@ -26,6 +27,9 @@ from .unsubscribe_links import UnsubscribeLinks
 
 __all__ = [
     "ApiKeys",
+    "AuditFilter",
+    "AuditLog",
+    "AuditPage",
     "Cell",
     "Change",
     "Changes",

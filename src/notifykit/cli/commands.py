@@ -9,6 +9,7 @@ from functools import cache
 
 from . import (
     api_keys,
+    audit,
     checkup,
     completion,
     dead,
@@ -71,6 +72,7 @@ COMMANDS = (
     shards,
     keys,
     api_keys,
+    audit,
     checkup,
     completion,
 )

@@ -683,6 +683,12 @@ class Operations(ABC):
         """Create a link that opens this tenant's portal; the session ends with the key that asks for it."""
         return cast("shapes.PortalLink", self.operate("POST", "/v1/portal-links", {}, body=body, tenant=tenant))
 
+    def list_audit_log(self, **query: Unpack[shapes.ListAuditLogQuery]) -> shapes.AuditEntryPage:
+        """List what callers did, newest first."""
+        return cast(
+            "shapes.AuditEntryPage", self.operate("GET", "/v1/audit", {}, query=cast("Mapping[str, Any]", query))
+        )
+
 
 class AsyncOperations(ABC):
     """The operations, for async code.
@@ -1409,3 +1415,9 @@ class AsyncOperations(ABC):
     ) -> shapes.PortalLink:
         """Create a link that opens this tenant's portal; the session ends with the key that asks for it."""
         return cast("shapes.PortalLink", await self.operate("POST", "/v1/portal-links", {}, body=body, tenant=tenant))
+
+    async def list_audit_log(self, **query: Unpack[shapes.ListAuditLogQuery]) -> shapes.AuditEntryPage:
+        """List what callers did, newest first."""
+        return cast(
+            "shapes.AuditEntryPage", await self.operate("GET", "/v1/audit", {}, query=cast("Mapping[str, Any]", query))
+        )

@@ -89,6 +89,27 @@ class Attempt(TypedDict):
     reference: str | None
 
 
+class AuditEntry(TypedDict):
+    """One request that changed something, or that an operator sent."""
+
+    id: str
+    at: str
+    action: str
+    subject: str
+    role: str
+    tenant: str | None
+    target: str | None
+    status: int
+    request_id: str
+
+
+class AuditEntryPage(TypedDict):
+    """A page of a list."""
+
+    data: Sequence[AuditEntry]
+    next: str | None
+
+
 class Cell(TypedDict):
     """What the settings of all levels come to for a type of event on a channel."""
 
@@ -1085,5 +1106,15 @@ class ListTemplateRevisionsQuery(TypedDict):
 class ListKeysQuery(TypedDict):
     """The query of ``list_keys``."""
 
+    limit: NotRequired[int]
+    cursor: NotRequired[str]
+
+
+class ListAuditLogQuery(TypedDict):
+    """The query of ``list_audit_log``."""
+
+    tenant: NotRequired[str]
+    subject: NotRequired[str]
+    action: NotRequired[str]
     limit: NotRequired[int]
     cursor: NotRequired[str]

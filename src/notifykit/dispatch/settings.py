@@ -55,7 +55,7 @@ _SETTINGS: Mapping[str, checks.Check] = {
     "lanes": _lanes,
     "tickets": _COUNT,
     **dict.fromkeys(("lease", "hold", "max_timeout", "lease_margin", "poll", "idempotency_window"), _DURATION),
-    **dict.fromkeys(("grace", "retention", "patience"), checks.duration(timedelta(0))),
+    **dict.fromkeys(("grace", "retention", "audit_retention", "patience"), checks.duration(timedelta(0))),
     "max_abandoned": checks.whole(1, 1000),
     "sms_caps": checks.mapping(_country, checks.instance(Throttle), most=300),
     "roles": checks.many(checks.string, most=16, what="roles"),
@@ -100,6 +100,7 @@ class DispatchSettings:
         grace: How long a stop waits for attempts that are under way.
         max_abandoned: A delivery whose worker died this often is quarantined.
         retention: How long ended deliveries and their events are kept.
+        audit_retention: How long the audit log of operators is kept.
         idempotency_window: How long an idempotency key is remembered.
         patience: An endpoint that has only failed for this long is disabled.
         roles: ``plan``, ``relay``, ``send``, ``clean``: what this process does.  Without a broker ``relay`` is nothing
@@ -124,6 +125,7 @@ class DispatchSettings:
     grace: timedelta = timedelta(seconds=20)
     max_abandoned: int = 5
     retention: timedelta = timedelta(days=30)
+    audit_retention: timedelta = timedelta(days=180)
     idempotency_window: timedelta = timedelta(hours=48)
     patience: timedelta = timedelta(days=5)
     roles: frozenset[str] = frozenset(ROLES)

@@ -1,27 +1,21 @@
-"""Tells of what callers did, and remembers the latest of it for the operators' page."""
+"""Tells of what callers did, and stores it in the audit log."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple
+import logging
+from typing import TYPE_CHECKING
 
-from ..models.access import Role
-from ..telemetry import ActionAudited
+from ..errors import StoreError
+from ..models.access import AccessScope, Role
+from ..telemetry import ActionAudited, why
 
 if TYPE_CHECKING:
     from ..kit import Notifykit
 
-#: How many actions a process remembers; all of them are in the telemetry.
-REMEMBERED = 500
-
-
-class Audited(NamedTuple):
-    """An action, and when it was."""
-
-    at: datetime
-    action: ActionAudited
+#: What people do all day with what is their own, or a program for them: it is told, and would fill the log.
+_OF_PEOPLE = frozenset({AccessScope.INBOX_WRITE, AccessScope.PREFERENCES_WRITE})
+_UNAVAILABLE = 503
+_log = logging.getLogger("notifykit.web")
 
 
 class AuditTrail:
@@ -29,12 +23,31 @@ class AuditTrail:
 
     def __init__(self, kit: Notifykit) -> None:
         self._kit = kit
-        self._latest: deque[Audited] = deque(maxlen=REMEMBERED)
 
-    def add(
-        self, action: str, subject: str, role: Role, *, tenant: str, target: str | None, status: int, request_id: str
+    async def add(
+        self,
+        action: str,
+        subject: str,
+        role: Role,
+        scope: AccessScope | None,
+        *,
+        changes: bool,
+        tenant: str,
+        target: str | None,
+        status: int,
+        request_id: str,
     ) -> None:
-        """Tell of an action."""
+        """Tell of a request, and store it once it is known how it was answered.
+
+        A request that changes nothing is told of operators only.  It is not an error of the request if the log cannot
+        be written, because what it says has been done.
+
+        Args:
+            scope: What the request needed; ``None`` for signing in.
+            changes: Whether it may change what is stored.
+        """
+        if not changes and role is not Role.OPERATOR:
+            return
         told = ActionAudited(
             action=action,
             subject=subject,
@@ -45,8 +58,16 @@ class AuditTrail:
             request_id=request_id,
         )
         self._kit.tell(told)
-        self._latest.append(Audited(self._kit.clock.now(), told))
+        if status == _UNAVAILABLE or not _is_kept(role, scope, changes):
+            return
+        try:
+            await self._kit.audit.add(told)
+        except StoreError as error:
+            _log.error("audit.not_stored request_id=%s error=%s", request_id, why(error))
 
-    def latest(self, wanted: Callable[[ActionAudited], bool] = lambda _: True) -> Sequence[Audited]:
-        """Return what is remembered, newest first."""
-        return [each for each in reversed(self._latest) if wanted(each.action)]
+
+def _is_kept(role: Role, scope: AccessScope | None, changes: bool) -> bool:
+    """Return whether a request is stored: not what people do all day, nor what monitoring asks every few seconds."""
+    if role is not Role.OPERATOR:
+        return scope not in _OF_PEOPLE
+    return changes or scope is not AccessScope.SYSTEM_READ

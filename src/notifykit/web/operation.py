@@ -82,7 +82,7 @@ class Operation:
                 self._report_refusal(request, caller, response.status_code, id_)
         response.headers.update({**_HEADERS, **headers, REQUEST_ID: id_})
         if caller is not None:
-            self._audit(request, caller, response.status_code, id_)
+            await self._audit(request, caller, response.status_code, id_)
         return response
 
     @property
@@ -144,15 +144,16 @@ class Operation:
             )
         )
 
-    def _audit(self, request: Request, caller: Caller, status: int, id_: str) -> None:
+    async def _audit(self, request: Request, caller: Caller, status: int, id_: str) -> None:
         route = self._route
-        changes = route.changes_something and route.scope is not AccessScope.EVENTS_WRITE
-        if route.scope is None or not (changes or caller.role is Role.OPERATOR):
+        if route.scope is None or (route.scope is AccessScope.EVENTS_WRITE and caller.role is not Role.OPERATOR):
             return
-        self._server.audit.add(
+        await self._server.audit.add(
             route.name,
             caller.subject,
             caller.role,
+            route.scope,
+            changes=route.changes_something,
             tenant=caller.tenant or request.headers.get(TENANT_HEADER, "")[:128],
             target=target_of(request),
             status=status,

@@ -12,6 +12,7 @@ from sqlalchemy import create_engine, text
 
 from notifykit import DeliveryFilter, DispatchSettings, EgressRules, Event, Notifykit, Priority, RateLimit, StoreError
 from notifykit.errors import SchemaError
+from notifykit.models.audit import UnreadableAuditEntry
 from notifykit.models.circuit import OpenCircuit
 from notifykit.models.delivery import DeliveryState, Lane
 from notifykit.models.endpoint import MAX_BURST, MAX_RATE, MIN_RATE, Endpoint, EndpointState
@@ -24,7 +25,9 @@ from notifykit.models.unreadable import (
     UnreadableTemplate,
     UnreadableTenantPreferences,
 )
+from notifykit.models.worker import WorkerRecord
 from notifykit.ports import Move
+from notifykit.telemetry import ActionAudited
 from notifykit.testing import START, FakeClock, make_endpoint, make_recipient
 from notifykit.testing.suites.store.steps import acquire, save_circuit
 from tests.databases import sync_url
@@ -193,6 +196,25 @@ async def test_a_suppression_that_cannot_be_read_suppresses_and_a_template_holds
     with pytest.raises(StoreError, match=f"template {name} cannot be read"):
         await kit.store.save(stored)
     assert await kit.store.remove(StoredTemplate, ACME, name, now=START)
+
+
+@pytest.mark.parametrize("value", ["", "[]", '{"seen_at":1}', "x" * 2_000_000])
+async def test_what_operators_look_at_hides_nothing_else(kit, damage, value):
+    """A damaged entry of the audit log is shown as one, a damaged worker is long gone, and none is written over."""
+    told = {"subject": "key_1", "role": "operator", "tenant": ACME, "target": None, "request_id": "req_1"}
+    bad, good = [await kit.audit.add(ActionAudited(action="mute", status=200, **told)) for _ in range(2)]
+    worker = await kit.store.save(WorkerRecord(id="host-1", started_at=START, seen_at=START))
+    damage("audit", "details", value, id=bad.id)
+    damage("workers", "details", value, id=worker.id)
+
+    found = {each.id: each for each in (await kit.audit.page()).entries}
+    (gone,) = await kit.store.page(WorkerRecord, "", limit=9)
+
+    assert (UnreadableAuditEntry, good) == (type(found[bad.id]), found[good.id])
+    assert gone.is_silent(START)
+    for stored in (found[bad.id], gone):
+        with pytest.raises(StoreError, match=f"{stored.id} cannot be read"):
+            await kit.store.save(stored)
 
 
 @pytest.mark.parametrize(

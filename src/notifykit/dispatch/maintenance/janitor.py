@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 import attrs
 
 from ...failpoints import failpoint
+from ...models.access import OPERATORS
+from ...models.audit import AuditEntry, ids_before
 from ...models.delivery import DeliveryState
 from ...telemetry import DeliveryAbandoned
 from ..context import Context
@@ -104,4 +106,15 @@ class Janitor:
             )
             total += gone
             if gone < _PAGE:
-                return total
+                return total + await self._forget()
+
+    async def _forget(self) -> int:
+        """Delete entries of the audit log that are older than their retention; return how many."""
+        store, now = self.context.store, self.context.clock.now()
+        oldest = ids_before(now - self.context.settings.audit_retention)
+        total = 0
+        while old := await store.page(AuditEntry, OPERATORS, limit=_PAGE, after=oldest):
+            for entry in old:
+                await store.remove(AuditEntry, OPERATORS, entry.id, now=now)
+            total += len(old)
+        return total

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from ...errors import InvalidInputError, StoreError
 from ...models.access import ApiKey, Role, UnreadableApiKey
+from ...models.audit import AuditEntry, UnreadableAuditEntry
 from ...models.delivery import Attempt, Delivery, DeliveryState, Priority
 from ...models.endpoint import Endpoint, EndpointState
 from ...models.event import StoredEvent
@@ -38,7 +39,8 @@ from ...models.unreadable import (
     UnreadableTenantPreferences,
     unreadable_body,
 )
-from . import key_rows, recipient_rows, rows
+from ...models.worker import UnreadableWorker, WorkerRecord
+from . import json_rows, recipient_rows, rows
 from .rows import EPOCH, PRIORITIES, Row, instant_or_none
 
 #: Why an endpoint is paused, and what a stand-in has for its reason, whose row cannot be read.
@@ -210,7 +212,7 @@ def api_key_from(row: Row) -> ApiKey:
     """Return the key of a row of ``api_keys``, or its stand-in."""
     try:
         _require_bounds(row)
-        return key_rows.api_key_from(row)
+        return json_rows.record_from(row, ApiKey)
     except (*DAMAGED, InvalidInputError) as error:
         log_damage("api_key", row, error)
         return UnreadableApiKey(id=row["id"], tenant=row["tenant"], role=Role.VIEWER, created_at=EPOCH)
@@ -224,7 +226,58 @@ def api_key_values(key: ApiKey) -> dict[str, Any]:
     """
     if isinstance(key, UnreadableApiKey):
         raise _refusal("api key", key.id)
-    return key_rows.api_key_values(key)
+    return json_rows.record_values(key)
+
+
+def audit_entry_from(row: Row) -> AuditEntry:
+    """Return the entry of a row of ``audit``, or its stand-in."""
+    try:
+        _require_bounds(row)
+        return json_rows.record_from(row, AuditEntry)
+    except (*DAMAGED, InvalidInputError) as error:
+        log_damage("audit_entry", row, error)
+        return UnreadableAuditEntry(
+            id=row["id"],
+            tenant=row["tenant"],
+            at=EPOCH,
+            action=UNREADABLE,
+            subject="",
+            role="",
+            status=0,
+            request_id="",
+        )
+
+
+def audit_entry_values(entry: AuditEntry) -> dict[str, Any]:
+    """Return the columns of ``audit``.
+
+    Raises:
+        StoreError: It is a stand-in.
+    """
+    if isinstance(entry, UnreadableAuditEntry):
+        raise _refusal("audit entry", entry.id)
+    return json_rows.record_values(entry)
+
+
+def worker_from(row: Row) -> WorkerRecord:
+    """Return the worker of a row of ``workers``, or its stand-in."""
+    try:
+        _require_bounds(row)
+        return json_rows.record_from(row, WorkerRecord)
+    except (*DAMAGED, InvalidInputError) as error:
+        log_damage("worker", row, error)
+        return UnreadableWorker(id=row["id"], tenant=row["tenant"], started_at=EPOCH, seen_at=EPOCH)
+
+
+def worker_values(worker: WorkerRecord) -> dict[str, Any]:
+    """Return the columns of ``workers``.
+
+    Raises:
+        StoreError: It is a stand-in.
+    """
+    if isinstance(worker, UnreadableWorker):
+        raise _refusal("worker", worker.id)
+    return json_rows.record_values(worker)
 
 
 def endpoint_values(endpoint: Endpoint) -> dict[str, Any]:

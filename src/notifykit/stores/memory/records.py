@@ -13,6 +13,7 @@ import attrs
 from ...codec import dumps, loads
 from ...errors import StaleWriteError
 from ...models.access import ApiKey
+from ...models.audit import AuditEntry
 from ...models.delivery import DeliveryState
 from ...models.endpoint import Endpoint, EndpointState
 from ...models.event import StoredEvent
@@ -23,6 +24,7 @@ from ...models.subscription import Match, MatchQuery, Subscription, TenantConfig
 from ...models.suppression import SuppressedAddress
 from ...models.template import StoredTemplate
 from ...models.throttle import buckets_of
+from ...models.worker import WorkerRecord
 from ...policies.match_keys import keys_for
 from ...ports import ConfigRecord
 from .deliveries import MemoryDeliveries
@@ -219,4 +221,6 @@ KINDS: dict[type[Any], RecordKind] = {
     SuppressedAddress: RecordKind(name="suppressed address", raises_version=False, first_raises_version=True),
     StoredTemplate: RecordKind(name="template"),
     ApiKey: RecordKind(name="api key", raises_version=False),
+    AuditEntry: RecordKind(name="audit entry", raises_version=False),
+    WorkerRecord: RecordKind(name="worker", raises_version=False),
 }

@@ -18,6 +18,7 @@ import attrs
 
 from ...errors import StaleWriteError
 from ...models.access import ApiKey
+from ...models.audit import AuditEntry
 from ...models.circuit import OpenCircuit
 from ...models.delivery import FINAL_STATES, Attempt, Delivery, DeliveryState, Lane, Priority
 from ...models.endpoint import Endpoint
@@ -28,6 +29,7 @@ from ...models.recipient import Recipient, TenantPreferences
 from ...models.subscription import Subscription
 from ...models.suppression import SuppressedAddress
 from ...models.template import StoredTemplate
+from ...models.worker import WorkerRecord
 from ...policies.match_keys import MatchKey, keys_of
 from ...ports import Appended
 from .digests import MemoryDigests
@@ -140,6 +142,8 @@ class Tables:
             SuppressedAddress: {},
             StoredTemplate: {},
             ApiKey: {},
+            AuditEntry: {},
+            WorkerRecord: {},
         }
         #: Until when deliveries are handed over to a relay.
         self.handed: dict[str, datetime] = {}

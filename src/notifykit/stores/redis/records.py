@@ -12,6 +12,7 @@ from ...codec import dumps, loads
 from ...errors import StaleWriteError, StoreUnavailableError
 from ...failpoints import failpoint
 from ...models.access import ApiKey
+from ...models.audit import AuditEntry
 from ...models.endpoint import Endpoint
 from ...models.event_type import StoredEventType
 from ...models.provider_account import ProviderAccount
@@ -20,6 +21,7 @@ from ...models.subscription import Match, MatchQuery, Subscription, TenantConfig
 from ...models.suppression import SuppressedAddress
 from ...models.template import StoredTemplate
 from ...models.throttle import buckets_of
+from ...models.worker import WorkerRecord
 from ...policies.match_keys import MatchKey, keys_for, keys_of
 from ...ports import ConfigRecord
 from ..encoding.encryption import Encryption
@@ -29,6 +31,8 @@ from ..encoding.readable import (
     account_values,
     api_key_from,
     api_key_values,
+    audit_entry_from,
+    audit_entry_values,
     endpoint_from,
     endpoint_state,
     endpoint_values,
@@ -43,6 +47,8 @@ from ..encoding.readable import (
     suppression_values,
     template_from,
     template_values,
+    worker_from,
+    worker_values,
 )
 from ..encoding.rows import EVENT_COLUMNS, event_type_values, micros
 from .connections import Connections
@@ -280,4 +286,6 @@ KINDS: dict[type[Any], RecordKind] = {
     ),
     StoredTemplate: RecordKind(name="template", values=template_values, read=template_from),
     ApiKey: RecordKind(name="api key", values=api_key_values, read=api_key_from, raises_version=False),
+    AuditEntry: RecordKind(name="audit entry", values=audit_entry_values, read=audit_entry_from, raises_version=False),
+    WorkerRecord: RecordKind(name="worker", values=worker_values, read=worker_from, raises_version=False),
 }

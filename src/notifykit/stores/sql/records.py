@@ -14,6 +14,7 @@ from sqlalchemy import Connection, ScalarSelect, Select, Table, and_, delete, fu
 
 from ...errors import StaleWriteError
 from ...models.access import ApiKey
+from ...models.audit import AuditEntry
 from ...models.delivery import DeliveryState
 from ...models.endpoint import Endpoint
 from ...models.event_type import StoredEventType
@@ -22,12 +23,15 @@ from ...models.recipient import Recipient, TenantPreferences
 from ...models.subscription import Subscription, TenantConfig
 from ...models.suppression import SuppressedAddress
 from ...models.template import StoredTemplate
+from ...models.worker import WorkerRecord
 from ..encoding.encryption import Encryption
 from ..encoding.readable import (
     account_from,
     account_values,
     api_key_from,
     api_key_values,
+    audit_entry_from,
+    audit_entry_values,
     endpoint_from,
     endpoint_values,
     event_type_from,
@@ -41,6 +45,8 @@ from ..encoding.readable import (
     suppression_values,
     template_from,
     template_values,
+    worker_from,
+    worker_values,
 )
 from ..encoding.rows import Row, event_type_values
 from . import schema as s
@@ -351,6 +357,20 @@ KINDS: dict[type[Any], RecordKind] = {
         table=s.api_keys,
         values=api_key_values,
         read=api_key_from,
+        raises_version=False,
+    ),
+    AuditEntry: RecordKind(
+        name="audit entry",
+        table=s.audit,
+        values=audit_entry_values,
+        read=audit_entry_from,
+        raises_version=False,
+    ),
+    WorkerRecord: RecordKind(
+        name="worker",
+        table=s.workers,
+        values=worker_values,
+        read=worker_from,
         raises_version=False,
     ),
 }

@@ -489,6 +489,26 @@ api_keys = Table(
     Column("version", Integer, nullable=False, server_default="1"),
 )
 
+#: What callers of the REST API and of the pages did: JSON text.  All rows are of no tenant; the newest comes first.
+audit = Table(
+    "notifykit_audit",
+    metadata,
+    Column("tenant", Key, primary_key=True),
+    Column("id", Key, primary_key=True),
+    Column("details", Text, nullable=False),
+    Column("version", Integer, nullable=False, server_default="1"),
+)
+
+#: Processes that deliver, as they report themselves: JSON text.  All rows are of no tenant.
+workers = Table(
+    "notifykit_workers",
+    metadata,
+    Column("tenant", Key, primary_key=True),
+    Column("id", Key, primary_key=True),
+    Column("details", Text, nullable=False),
+    Column("version", Integer, nullable=False, server_default="1"),
+)
+
 tenants = Table(
     "notifykit_tenants",
     metadata,

@@ -11,7 +11,6 @@ from starlette.responses import RedirectResponse, Response
 
 from ...models.access import AccessScope
 from ...models.page_access import PageAccess
-from ..audit import AuditTrail
 from ..live.feeds import Live
 from .render import Renderer
 from .sessions import EMBEDDABLE
@@ -34,7 +33,6 @@ class Visit:
     """
 
     kit: Notifykit
-    audit: AuditTrail
     live: Live
     renderer: Renderer
     request: Request

@@ -14,7 +14,7 @@ from ...models.access import Role
 from ...models.page_access import PageAccess
 from ..access.callers import Caller
 from ..access.gate import address_of
-from ..operation import Server
+from ..operation import Server, target_of
 from ..problems import Refusal, refusal_of
 from ..reading import read_body, request_id
 from .assets import Assets
@@ -77,7 +77,7 @@ class PageServer:
             return self._sign_in_page(request, area, 403, problem="This link does not work any more. Open a new one.")
         if area_of(access.role) != area:
             raise Refusal(404, "not_found", "there is no such page")
-        return self._started(request, area, access)
+        return await self._started(request, area, access)
 
     async def _show_sign_in(self, request: Request, area: str) -> Response:
         return self._sign_in_page(request, area)
@@ -91,7 +91,7 @@ class PageServer:
         if caller is None or (caller.tenant is None) != (area == OPERATIONS) or not caller.scopes:
             self._server.gate.count_failure(request)
             return self._sign_in_page(request, area, 403, problem="This key does not open these pages.")
-        return self._started(request, area, self._sessions.from_caller(caller))
+        return await self._started(request, area, self._sessions.from_caller(caller))
 
     async def _sign_out(self, request: Request, area: str) -> Response:
         _require_own_form(request)
@@ -99,17 +99,19 @@ class PageServer:
         self._sessions.end(request, response, area)
         return response
 
-    def _started(self, request: Request, area: str, access: PageAccess) -> Response:
+    async def _started(self, request: Request, area: str, access: PageAccess) -> Response:
         response = RedirectResponse(
             self._renderer.url(request, f"/{area}"),
             303,
             {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"},
         )
         self._sessions.start(request, response, area, access)
-        self._server.audit.add(
+        await self._server.audit.add(
             f"{area}.sign_in",
             access.subject,
             access.role,
+            None,
+            changes=True,
             tenant=access.tenant,
             target=None,
             status=303,
@@ -131,7 +133,7 @@ class PageServer:
             visit = await self._visit(request, page, access)
             request.state.visit = visit, page
             response = await page.handler(visit)
-            self._audit(visit, page, response.status_code)
+            await self._audit(visit, page, response.status_code)
             return response
 
         return answer
@@ -161,7 +163,6 @@ class PageServer:
         query = dict(request.query_params)
         return Visit(
             kit=self._server.kit,
-            audit=self._server.audit,
             live=self._server.live,
             renderer=self._renderer,
             request=request,
@@ -183,17 +184,18 @@ class PageServer:
         except ValueError:
             raise Refusal(400, "invalid_request", "the form cannot be read") from None
 
-    def _audit(self, visit: Visit, page: PageRoute, status: int) -> None:
-        if page.method == "POST" or visit.access.role is Role.OPERATOR:
-            self._server.audit.add(
-                page.name,
-                visit.access.subject,
-                visit.access.role,
-                tenant=visit.tenant[:128],
-                target=" ".join(value[:255] for value in visit.path.values()) or None,
-                status=status,
-                request_id=request_id(visit.request),
-            )
+    async def _audit(self, visit: Visit, page: PageRoute, status: int) -> None:
+        await self._server.audit.add(
+            page.name,
+            visit.access.subject,
+            visit.access.role,
+            page.scope,
+            changes=page.method == "POST",
+            tenant=visit.tenant[:128],
+            target=target_of(visit.request),
+            status=status,
+            request_id=request_id(visit.request),
+        )
 
     # -- what goes wrong -------------------------------------------------------------------------
 
@@ -213,7 +215,7 @@ class PageServer:
             response.headers.update(refusal.headers)
             if hasattr(request.state, "visit"):
                 visit, page = request.state.visit
-                self._audit(visit, page, refusal.status)
+                await self._audit(visit, page, refusal.status)
             return response
 
         return endpoint

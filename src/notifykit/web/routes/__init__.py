@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import (
+    audit,
     deliveries,
     endpoints,
     events,
@@ -35,6 +36,7 @@ TABLE = tuple(
         templates,
         keys,
         portal_links,
+        audit,
     )
     for route in module.ROUTES.table
 )

@@ -11,13 +11,15 @@ import pytest
 
 from ....changes import change
 from ....errors import StaleWriteError
-from ....models.access import ApiKey, Role
+from ....models.access import OPERATORS, ApiKey, Role
+from ....models.audit import AuditEntry, entry_id
 from ....models.circuit import OpenCircuit
 from ....models.endpoint import Endpoint
 from ....models.event_type import StoredEventType
 from ....models.provider_account import ProviderAccount
 from ....models.recipient import Recipient
 from ....models.subscription import MatchQuery, Subscription
+from ....models.worker import WorkerRecord
 from ....ports import Store
 from ...builders import make_endpoint, make_recipient, make_subscription
 from ...clock import FakeClock
@@ -85,6 +87,28 @@ KINDS = {
         lambda store, it: get_one(store, ApiKey, ACME, it.id),
         lambda store, it, clock: store.remove(ApiKey, ACME, it.id, now=clock.now()),
         "name",
+    ),
+    "audit_entry": Kind(
+        lambda clock: AuditEntry(
+            id=entry_id(clock.now()),
+            at=clock.now(),
+            action="a",
+            subject="s",
+            role="operator",
+            status=200,
+            request_id="r",
+        ),
+        lambda store, it: store.save(it),
+        lambda store, it: get_one(store, AuditEntry, OPERATORS, it.id),
+        lambda store, it, clock: store.remove(AuditEntry, OPERATORS, it.id, now=clock.now()),
+        "action",
+    ),
+    "worker": Kind(
+        lambda clock: WorkerRecord(id="host-1", started_at=clock.now(), seen_at=clock.now(), host="host"),
+        lambda store, it: store.save(it),
+        lambda store, it: get_one(store, WorkerRecord, OPERATORS, it.id),
+        lambda store, it, clock: store.remove(WorkerRecord, OPERATORS, it.id, now=clock.now()),
+        "host",
     ),
     "circuit": Kind(
         lambda clock: OpenCircuit(key=RECEIVER, tenant=ACME, since=clock.now(), probe_at=clock.now() + HOUR),

@@ -1,26 +1,24 @@
-"""What callers did: the latest of it, as this process remembers it."""
+"""What callers did: the audit log."""
 
 from __future__ import annotations
 
 from starlette.responses import Response
 
+from ....admin import AuditFilter
 from ....models.access import AccessScope
-from ....telemetry import ActionAudited
-from ...audit import REMEMBERED
+from ....models.checks import MAX_ID
 from ..page import PageRoutes, Visit
 from ..sessions import OPERATIONS
 
 PAGES = PageRoutes(OPERATIONS)
+_SHOWN = 100
 _NAMES = ("tenant", "subject", "action")
 
 
 @PAGES.add("GET", "/audit", AccessScope.SYSTEM_READ)
 async def audit_log(visit: Visit) -> Response:
     """List what callers did, newest first."""
-    given = {name: visit.query.get(name, "").strip() for name in _NAMES}
-
-    def wanted(action: ActionAudited) -> bool:
-        return all(not value or value in (getattr(action, name) or "") for name, value in given.items())
-
-    found = [each._asdict() for each in visit.audit.latest(wanted)]
-    return visit.show("operations/audit.html", actions=found, given=given, most=REMEMBERED)
+    given = {name: visit.query.get(name, "").strip()[:MAX_ID] for name in _NAMES}
+    wanted = AuditFilter(about=given["tenant"], subject=given["subject"], action=given["action"])
+    found = await visit.kit.audit.page(wanted, limit=_SHOWN, after=visit.query.get("cursor"))
+    return visit.show("operations/audit.html", entries=found.entries, next=found.next, given=given)
