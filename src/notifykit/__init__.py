@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from .models.access import Role as Role
     from .models.addresses import AddressState as AddressState
     from .models.addresses import Suppression as Suppression
+    from .models.audit import AuditEntry as AuditEntry
     from .models.delivery import Attempt as Attempt
     from .models.delivery import Delivery as Delivery
     from .models.delivery import DeliveryState as DeliveryState
@@ -124,6 +125,7 @@ if TYPE_CHECKING:
     from .models.template import TenantTemplates as TenantTemplates
     from .models.throttle import Throttle as Throttle
     from .models.unsubscribe import UnsubscribeScope as UnsubscribeScope
+    from .models.worker import WorkerRecord as WorkerRecord
     from .options import EgressRules as EgressRules
     from .options import KitOptions as KitOptions
     from .policies.admit import Limits as Limits
@@ -216,6 +218,8 @@ _HOMES = {
     **dict.fromkeys(("Consent", "Person", "Recipient", "RecipientAddress", "TenantPreferences"), ".models.recipient"),
     "ProviderAccount": ".models.provider_account",
     **dict.fromkeys(("AccessScope", "ApiKey", "ApiKeySecret", "Role"), ".models.access"),
+    "AuditEntry": ".models.audit",
+    "WorkerRecord": ".models.worker",
     "RetryPolicy": ".models.retry",
     "RouteOptions": ".models.routing",
     "Step": ".models.steps",
@@ -239,6 +243,7 @@ __all__ = [
     "ApiKey",
     "ApiKeySecret",
     "Attempt",
+    "AuditEntry",
     "Blocking",
     "BrokerUnavailableError",
     "CannotJoinError",
@@ -352,6 +357,7 @@ __all__ = [
     "VaultError",
     "Weekday",
     "Window",
+    "WorkerRecord",
     "apublish",
     "apublish_many",
     "configure",

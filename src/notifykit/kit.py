@@ -24,6 +24,7 @@ from .errors import (
     StoreUnavailableError,
 )
 from .models import checks
+from .models.access import OPERATORS
 from .models.checks import optional
 from .models.endpoint import Endpoint
 from .models.event import EventType, Receipt, StoredEvent
@@ -31,6 +32,7 @@ from .models.ids import EVENT, is_id
 from .models.inbox import IN_APP
 from .models.receipt import ProviderReceipt
 from .models.subscription import Subscription
+from .models.worker import WorkerRecord
 from .options import (
     PARTS,
     EgressRules,
@@ -874,6 +876,15 @@ class Notifykit:
     async def stats(self) -> StoreStats:
         """Return how much work waits."""
         return await self.store.stats(now=self._clock.now())
+
+    @checked(refusal=InvalidInputError)
+    async def workers(self, *, limit: int = 100, after: str | None = None) -> list[WorkerRecord]:
+        """Return the dispatchers that work on this store, by their ids, from behind the id ``after``.
+
+        Each says every half a minute that it works, and is gone when it stops.  One that died is listed for a day:
+        :meth:`~notifykit.models.worker.WorkerRecord.is_silent` tells.
+        """
+        return await self.store.page(WorkerRecord, OPERATORS, limit=limit, after=after)
 
     # -- for sync callers ------------------------------------------------------------------------
 

@@ -725,7 +725,13 @@ async def _has_what_operators_look_at(url: str, *, endpoints: int) -> None:
     await upgrade(url)
     async with Notifykit(url, create=False) as kit:
         before = (await kit.audit.page()).entries, await kit.store.page(WorkerRecord, "", limit=9)
-        told = {"subject": "key_1", "role": "operator", "tenant": ACME, "target": None, "request_id": "req_1"}
+        told: dict[str, Any] = {
+            "subject": "key_1",
+            "role": "operator",
+            "tenant": ACME,
+            "target": None,
+            "request_id": "req_1",
+        }
         entry = await kit.audit.add(ActionAudited(action="pause_endpoint", status=200, **told))
         worker = await kit.store.save(WorkerRecord(id="host-1", started_at=at(1), seen_at=at(2)))
         after = (await kit.audit.page()).entries, await kit.store.page(WorkerRecord, "", limit=9)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 from . import inputs
 from .failures import OK
 from .paging import note_more
@@ -56,6 +54,8 @@ async def audit(context: Context) -> int:
 
 
 def _record(entry: AuditEntry) -> dict[str, Any]:
+    import attrs
+
     its = attrs.asdict(entry)
     about = its.pop("about")
     del its["version"]

@@ -12,6 +12,9 @@ from .text import fields
 if TYPE_CHECKING:
     from .context import Context
 
+#: Workers that are counted at the most.
+_WORKERS = 1000
+
 
 def add(commands: Commands) -> None:
     """Add the command."""
@@ -33,7 +36,9 @@ async def stats(context: Context) -> int:
     async with context.open() as kit:
         found = await kit.stats()
         failing = len(await kit.store.circuits())
+        workers = await kit.workers(limit=_WORKERS)
     now = datetime.now(UTC)
+    silent = sum(worker.is_silent(now) for worker in workers)
     age = None if found.oldest_due is None else max(now - found.oldest_due, timedelta(0))
     context.out.record(
         {
@@ -43,6 +48,8 @@ async def stats(context: Context) -> int:
             "sending": found.sending,
             "dead": found.dead,
             "failing_endpoints": failing,
+            "workers": len(workers) - silent,
+            "silent_workers": silent,
             "oldest_due": views.instant(found.oldest_due),
             "oldest_due_age_s": None if age is None else round(age.total_seconds(), 3),
         }
@@ -57,6 +64,7 @@ async def stats(context: Context) -> int:
                 "being sent": views.capped(found.sending),
                 "dead letters": views.capped(found.dead),
                 "failing endpoints": f"{failing:,}",
+                "workers": f"{len(workers) - silent:,}" + (f", and {silent:,} silent" if silent else ""),
                 "most overdue": overdue,
             }
         )

@@ -127,6 +127,10 @@ class Operations(ABC):
         """Return how much work of all tenants waits."""
         return cast("shapes.Stats", self.operate("GET", "/v1/stats", {}))
 
+    def list_workers(self, **query: Unpack[shapes.ListWorkersQuery]) -> shapes.WorkerPage:
+        """List the workers: those that deliver, and for a day those that died."""
+        return cast("shapes.WorkerPage", self.operate("GET", "/v1/workers", {}, query=cast("Mapping[str, Any]", query)))
+
     def list_inbox(
         self, user_id: str, *, tenant: str | None = None, **query: Unpack[shapes.ListInboxQuery]
     ) -> shapes.InboxPage:
@@ -810,6 +814,12 @@ class AsyncOperations(ABC):
     async def get_stats(self) -> shapes.Stats:
         """Return how much work of all tenants waits."""
         return cast("shapes.Stats", await self.operate("GET", "/v1/stats", {}))
+
+    async def list_workers(self, **query: Unpack[shapes.ListWorkersQuery]) -> shapes.WorkerPage:
+        """List the workers: those that deliver, and for a day those that died."""
+        return cast(
+            "shapes.WorkerPage", await self.operate("GET", "/v1/workers", {}, query=cast("Mapping[str, Any]", query))
+        )
 
     async def list_inbox(
         self, user_id: str, *, tenant: str | None = None, **query: Unpack[shapes.ListInboxQuery]

@@ -980,6 +980,27 @@ class WindowBody(TypedDict):
     end: str
 
 
+class Worker(TypedDict):
+    """A dispatcher: a process, or one of several in it."""
+
+    id: str
+    host: str
+    process: int
+    roles: Sequence[str]
+    channels: Sequence[str]
+    started_at: str
+    seen_at: str
+    in_flight: int
+    silent: bool
+
+
+class WorkerPage(TypedDict):
+    """A page of a list."""
+
+    data: Sequence[Worker]
+    next: str | None
+
+
 class ListEventsQuery(TypedDict):
     """The query of ``list_events``."""
 
@@ -994,6 +1015,13 @@ class ListNotificationsQuery(TypedDict):
     limit: NotRequired[int]
     cursor: NotRequired[str]
     user_id: str
+
+
+class ListWorkersQuery(TypedDict):
+    """The query of ``list_workers``."""
+
+    limit: NotRequired[int]
+    cursor: NotRequired[str]
 
 
 class ListInboxQuery(TypedDict):

@@ -30,7 +30,7 @@ async def kit(request, clock, tmp_path):
 
 def action(name: str = "update_endpoint", **fields: str) -> ActionAudited:
     told = {"subject": "key_1", "role": "operator", "tenant": "acme", "target": "end_1", "request_id": "req_1"} | fields
-    return ActionAudited(action=name, status=200, **told)  # type: ignore[arg-type]
+    return ActionAudited(action=name, status=200, **told)
 
 
 async def _filled(kit: Notifykit, clock: FakeClock, count: int) -> list[AuditEntry]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from notifykit import Notifykit
 from notifykit.telemetry import ActionAudited
@@ -12,7 +13,7 @@ def filled(url: str) -> None:
     async def fill() -> None:
         async with Notifykit(url) as kit:
             for tenant, target in (("acme", "end_1"), ("globex", None), ("acme", "\x1b[2J")):
-                told = {"subject": "key_1", "role": "operator", "tenant": tenant, "target": target}
+                told: dict[str, Any] = {"subject": "key_1", "role": "operator", "tenant": tenant, "target": target}
                 await kit.audit.add(ActionAudited(action="pause_endpoint", status=200, request_id="req_1", **told))
 
     asyncio.run(fill())

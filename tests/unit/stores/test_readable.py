@@ -201,7 +201,13 @@ async def test_a_suppression_that_cannot_be_read_suppresses_and_a_template_holds
 @pytest.mark.parametrize("value", ["", "[]", '{"seen_at":1}', "x" * 2_000_000])
 async def test_what_operators_look_at_hides_nothing_else(kit, damage, value):
     """A damaged entry of the audit log is shown as one, a damaged worker is long gone, and none is written over."""
-    told = {"subject": "key_1", "role": "operator", "tenant": ACME, "target": None, "request_id": "req_1"}
+    told: dict[str, Any] = {
+        "subject": "key_1",
+        "role": "operator",
+        "tenant": ACME,
+        "target": None,
+        "request_id": "req_1",
+    }
     bad, good = [await kit.audit.add(ActionAudited(action="mute", status=200, **told)) for _ in range(2)]
     worker = await kit.store.save(WorkerRecord(id="host-1", started_at=START, seen_at=START))
     damage("audit", "details", value, id=bad.id)

@@ -25,6 +25,7 @@ from ...failpoints import failpoint
 from ...models.delivery import Lane, Priority
 from ...models.destination import Destination
 from ...models.ids import new_id
+from ...models.worker import REPORTS_EVERY
 from ...policies.retry import Rng
 from ...ports import Broker, Channel, Clock, Store
 from ...telemetry import (
@@ -42,6 +43,7 @@ from ..context import Context
 from ..directory import Directory
 from ..maintenance.invalidation import Invalidation
 from ..maintenance.janitor import Janitor
+from ..maintenance.presence import Presence
 from ..operational_events import OperationalEvents
 from ..people import DeclaredTypes, People
 from ..planning.planner import Planner
@@ -69,6 +71,8 @@ _RECEIPTS_EVERY = 5.0
 _LAST_WRITE = 0.5
 #: Seconds for which nothing is sent after this process lacked what every attempt needs.
 _SHORTAGE_PAUSE = 1.0
+#: Seconds between two looks at workers that are long gone.
+_FORGET_EVERY = 600.0
 #: Seconds between two readings of the circuits of other processes.
 _CIRCUITS_EVERY = 1.0
 
@@ -177,6 +181,7 @@ class Dispatcher:
             self._circuits,
         )
         self._janitor = Janitor(context, self._leases)
+        self._presence = Presence(context, [*self._channels], self._in_flight)
         self._receipts = Receipts(self._store, self._clock, self._emit)
 
     def _build_lane(self, lane: Lane) -> None:
@@ -347,8 +352,10 @@ class Dispatcher:
             tools.start_soon(every, "extend", often, self._janitor.extend, math.inf, retry)
             tools.start_soon(every, "circuits", _CIRCUITS_EVERY, self._circuits.look, math.inf)
             tools.start_soon(every, "sweep", min(_SWEEP_EVERY, often), self._sweep, min(_IDLE_EVERY, often))
+            tools.start_soon(every, "report", REPORTS_EVERY.total_seconds(), self._presence.report)
             if "clean" in roles:
                 tools.start_soon(every, "purge", _PURGE_EVERY, self._janitor.purge)
+                tools.start_soon(every, "forget workers", _FORGET_EVERY, self._presence.forget)
                 tools.start_soon(every, "receipts", _RECEIPTS_EVERY, self._receipts.look, _PURGE_EVERY)
             async with anyio.create_task_group() as senders:
                 self._pool.open(senders)
@@ -380,6 +387,9 @@ class Dispatcher:
             with anyio.CancelScope(deadline=end + _LAST_WRITE):
                 await self._recorder.flush()
             tools.cancel_scope.cancel()
+        if self._outdated is None:
+            with anyio.move_on_after(_LAST_WRITE):
+                await self._presence.leave()
         self._resume_sending()
         closing: list[tuple[str, Channel | Broker]] = [*self._channels.items()]
         if self._broker is not None:
@@ -426,8 +436,7 @@ class Dispatcher:
         except NewerSchemaError as error:
             self._retire(error)
             return
-        in_flight = sum(backlog.in_flight for backlog in self.backlogs.values())
-        self._emit(WorkerAlive(worker=self.worker, in_flight=in_flight, at=self._clock.now()))
+        self._emit(WorkerAlive(worker=self.worker, in_flight=self._in_flight(), at=self._clock.now()))
         if has_work:
             self._schedule.mark_active()
             self._loops.wake()
@@ -435,6 +444,9 @@ class Dispatcher:
                 await self._janitor.rescue()
         elif not self._invalidation.is_pending:
             self._schedule.note_idle()
+
+    def _in_flight(self) -> int:
+        return sum(backlog.in_flight for backlog in self.backlogs.values())
 
     def _retire(self, error: NewerSchemaError) -> None:
         """Stop, because the next statement may be one that the tables do not take any more."""

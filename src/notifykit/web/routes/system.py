@@ -9,8 +9,9 @@ import attrs
 
 from ...errors import StoreError
 from ...models.access import AccessScope
+from ...models.worker import WorkerRecord
 from ..problems import Refusal
-from ..route import Call, Routes
+from ..route import Call, PageOf, PageQuery, Routes, page_of
 
 ROUTES = Routes("System")
 
@@ -80,3 +81,44 @@ async def get_stats(call: Call) -> Any:
     found = await call.kit.stats()
     lanes = tuple(LaneWork(lane=str(lane), **its._asdict()) for lane, its in found.lanes.items())
     return Stats(**{**found._asdict(), "lanes": lanes})
+
+
+@attrs.frozen(kw_only=True)
+class WorkerView:
+    """A dispatcher: a process, or one of several in it.
+
+    Attributes:
+        host: The name of its machine.
+        process: The id of its process there.
+        roles: What it does: ``plan``, ``relay``, ``send``, ``clean``.
+        channels: What it sends over.
+        started_at: Since when it works.
+        seen_at: When it last said that it does: it says so every 30 seconds.
+        in_flight: Attempts in progress then.
+        silent: Whether it should have said so since, and has probably died.
+    """
+
+    id: str
+    host: str
+    process: int
+    roles: tuple[str, ...]
+    channels: tuple[str, ...]
+    started_at: datetime
+    seen_at: datetime
+    in_flight: int
+    silent: bool
+
+    @classmethod
+    def of(cls, worker: WorkerRecord, now: datetime) -> WorkerView:
+        """Return what is shown of a worker."""
+        shown = {field.name: getattr(worker, field.name) for field in attrs.fields(cls) if field.name != "silent"}
+        return cls(silent=worker.is_silent(now), **shown)
+
+
+@ROUTES.add("GET", "/v1/workers", AccessScope.SYSTEM_READ, query=PageQuery, answer=PageOf(WorkerView), is_system=True)
+async def list_workers(call: Call) -> Any:
+    """List the workers: those that deliver, and for a day those that died."""
+    query: PageQuery = call.query
+    now = call.kit.clock.now()
+    found = await call.kit.workers(limit=query.limit + 1, after=query.cursor)
+    return page_of(found, query.limit, lambda worker: WorkerView.of(worker, now))

@@ -12,6 +12,7 @@ from ..page import PageRoutes, Visit
 from ..sessions import OPERATIONS
 
 PAGES = PageRoutes(OPERATIONS)
+_WORKERS = 100
 _OF_SYSTEM = {AccessScope.SYSTEM_READ, AccessScope.SYSTEM_WRITE}
 
 
@@ -20,6 +21,7 @@ async def overview(visit: Visit) -> Response:
     """Show how much work waits, and what keeps failing."""
     kit, now = visit.kit, visit.kit.clock.now()
     stats = await kit.stats()
+    workers = await kit.workers(limit=_WORKERS + 1)
     circuits = sorted(await kit.store.circuits(), key=lambda each: each.since)
     return visit.show(
         "operations/overview.html",
@@ -28,6 +30,8 @@ async def overview(visit: Visit) -> Response:
         age=_age(stats.oldest_due, now),
         lanes=[(str(lane), its.waiting, _age(its.oldest_due, now)) for lane, its in sorted(stats.lanes.items())],
         circuits=circuits,
+        workers=[(each, each.is_silent(now)) for each in workers[:_WORKERS]],
+        has_more_workers=len(workers) > _WORKERS,
     )
 
 
