@@ -373,13 +373,13 @@ class RenderingFailed:
 
 @attrs.frozen(kw_only=True)
 class ActionAudited:
-    """A request over the REST API changed something other than by publishing, or an operator sent one.
+    """A request, over the REST API or of a page, changed something other than by publishing, or is an operator's.
 
     The audit log (``kit.audit``) keeps these, apart from what people do with their inboxes and preferences and from
     operators' requests that only read how the system is doing.
 
     Attributes:
-        action: The operation, such as ``update_endpoint``.
+        action: The operation, such as ``update_endpoint``, or the page, such as ``portal.reveal_secret``.
         subject: Who it was: the id of the API key, the subject of the token, or the person.
         role: Of the caller.
         target: The ids in the path, if there are any.
@@ -401,10 +401,10 @@ class ActionAudited:
 
 @attrs.frozen(kw_only=True)
 class AccessRefused:
-    """A request over the REST API had no valid credentials, or asked for more than they allow.
+    """A request, over the REST API or for a page, had no valid credentials, or asked for more than they allow.
 
     Attributes:
-        action: The operation, such as ``update_endpoint``.
+        action: The operation, such as ``update_endpoint``, or the page, such as ``portal.sign_in``.
         client: The address that it came from.
         subject: Who it was, if the credentials were valid: as in ``action.audited``.
         status: The HTTP status that it was answered with: 401, 403, or 429 after too many wrong credentials.

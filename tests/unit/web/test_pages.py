@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from starlette.applications import Starlette
@@ -11,11 +12,13 @@ from starlette.routing import Mount
 
 from notifykit.errors import ConfigurationError, InvalidInputError, InvalidLinkError
 from notifykit.models.access import AccessScope, Role
+from notifykit.models.endpoint import RateLimit
+from notifykit.telemetry import AccessRefused
 from notifykit.vault import KeyRing, PageTokens
-from notifykit.web import PageOptions, create_app
+from notifykit.web import PageOptions, RequestLimits, create_app
 from notifykit.web.pages.assets import Assets
 from tests.unit.web.page_world import enter
-from tests.unit.web.world import ACME, client_of
+from tests.unit.web.world import ACME, client_of, made, new_kit
 
 NEW = {"url": "http://127.0.0.1:8080/new"}
 
@@ -284,3 +287,35 @@ async def test_conditions_are_tried_on_an_example(kit, world, client):
     assert "filter: is not JSON" in await tried(try_type="order.shipped", filter="{")
     assert "must be a JSON object" in await tried(try_type="order.shipped", try_data="[]")
     assert 1 == len(await kit.subscriptions.list(tenant=ACME))
+
+
+async def test_who_is_refused_is_reported(clock, caplog):
+    """Without a session, with a wrong key or link, and for more than a session allows, and never with what was sent."""
+    heard: list[Any] = []
+    async with new_kit(clock, subscribers=[heard.append]) as kit:
+        world = await made(kit)
+        limits = RequestLimits(failures=RateLimit(per_second=0.001, burst=2))
+        async with client_of(create_app(kit, limits=limits)) as client:
+            answers = [await client.get(f"/{area}") for area in ("portal", "operations", "preferences")]
+            token = await enter(kit, client, ACME, Role.VIEWER, subject="ada@acme.example")
+            path = f"/portal/endpoints/{world.ids['endpoint_id']}/pause"
+            answers.append(await client.post(path, data={"form_token": token}))
+            await client.get("/portal")
+            answers.append(await client.post("/operations/sign-in", data={"key": "nk_guess"}))
+            answers.append(await client.get("/preferences/enter/l1.guess", headers={"X-Request-Id": "mine-1"}))
+            answers.append(await client.post("/portal/sign-in", data={"key": "nk_guess"}))
+
+    told = [each for each in heard if isinstance(each, AccessRefused)]
+    assert [
+        ("portal.home", None, 401),
+        ("operations.overview", None, 401),
+        ("preferences.preferences", None, 401),
+        ("portal.pause_endpoint", "ada@acme.example", 403),
+        ("operations.sign_in", None, 403),
+        ("preferences.enter", None, 403),
+        ("portal.sign_in", None, 429),
+    ] == [(each.action, each.subject, each.status) for each in told]
+    assert [each.status_code for each in answers] == [each.status for each in told]
+    assert [each.headers["x-request-id"] for each in answers] == [each.request_id for each in told]
+    assert "mine-1" == told[5].request_id
+    assert "guess" not in caplog.text

@@ -12,11 +12,12 @@ from starlette.routing import BaseRoute, Route
 from ...errors import InvalidInputError, InvalidLinkError
 from ...models.access import Role
 from ...models.page_access import PageAccess
+from ...telemetry import AccessRefused
 from ..access.callers import Caller
 from ..access.gate import address_of
 from ..operation import Server, target_of
 from ..problems import Refusal, refusal_of
-from ..reading import read_body, request_id
+from ..reading import REQUEST_ID, read_body, request_id
 from .assets import Assets
 from .operations import OPERATIONS_PAGES
 from .options import PageOptions
@@ -48,20 +49,25 @@ class PageServer:
         options = self._renderer.options
         offered = {PORTAL: options.portal, OPERATIONS: options.operations, PREFERENCES: options.preferences}
         areas = [area for area, is_on in offered.items() if is_on]
-        routes: list[BaseRoute] = []
-        for area in areas:
-            routes.append(Route(f"/{area}/enter/{{token}}", self._guarded(area, self._enter), methods=["GET"]))
-            if area == PREFERENCES:  # people have no keys to sign in with
-                continue
-            routes += [
-                Route(f"/{area}/sign-in", self._guarded(area, self._show_sign_in), methods=["GET"]),
-                Route(f"/{area}/sign-in", self._guarded(area, self._sign_in), methods=["POST"]),
-                Route(f"/{area}/sign-out", self._guarded(area, self._sign_out), methods=["POST"]),
-            ]
-        return routes + [
-            Route(page.path, self._guarded(page.area, self._page(page)), methods=[page.method])
+        ways = [way for area in areas for way in self._ways(area)]
+        return ways + [
+            Route(page.path, self._guarded(page.area, page.name, self._page(page)), methods=[page.method])
             for page in PAGES
             if page.area in areas
+        ]
+
+    def _ways(self, area: str) -> list[BaseRoute]:
+        """Return the routes by which sessions of an area begin and end."""
+        ways: list[tuple[str, str, str, _Answer]] = [("enter", "GET", "/enter/{token}", self._enter)]
+        if area != PREFERENCES:  # people have no keys to sign in with
+            ways += [
+                ("sign_in", "GET", "/sign-in", self._show_sign_in),
+                ("sign_in", "POST", "/sign-in", self._sign_in),
+                ("sign_out", "POST", "/sign-out", self._sign_out),
+            ]
+        return [
+            Route(f"/{area}{path}", self._guarded(area, f"{area}.{name}", answer), methods=[method])
+            for name, method, path, answer in ways
         ]
 
     # -- coming and going ------------------------------------------------------------------------
@@ -100,11 +106,7 @@ class PageServer:
         return response
 
     async def _started(self, request: Request, area: str, access: PageAccess) -> Response:
-        response = RedirectResponse(
-            self._renderer.url(request, f"/{area}"),
-            303,
-            {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"},
-        )
+        response = RedirectResponse(self._renderer.url(request, f"/{area}"), 303, _LEAVING)
         self._sessions.start(request, response, area, access)
         await self._server.audit.add(
             f"{area}.sign_in",
@@ -115,7 +117,7 @@ class PageServer:
             tenant=access.tenant,
             target=None,
             status=303,
-            request_id=request_id(request),
+            request_id=request.state.id,
         )
         return response
 
@@ -130,6 +132,7 @@ class PageServer:
             access = await self._access(request, area)
             if access is None:
                 return self._sign_in_page(request, area, 401, problem="Your session has ended.")
+            request.state.access = access
             visit = await self._visit(request, page, access)
             request.state.visit = visit, page
             response = await page.handler(visit)
@@ -194,31 +197,57 @@ class PageServer:
             tenant=visit.tenant[:128],
             target=target_of(visit.request),
             status=status,
-            request_id=request_id(visit.request),
+            request_id=visit.request.state.id,
         )
 
     # -- what goes wrong -------------------------------------------------------------------------
 
-    def _guarded(self, area: str, answer: _Answer) -> _Endpoint:
+    def _guarded(self, area: str, name: str, answer: _Answer) -> _Endpoint:
+        """Return an endpoint that answers whatever happens.
+
+        Args:
+            name: What telemetry calls it.
+        """
+
         async def endpoint(request: Request) -> Response:
+            request.state.id = request_id(request)
             try:
                 await self._server.kit.open()
                 response = await answer(request, area)
-                response.headers.setdefault("Cache-Control", "no-store")
-                return response
             except Exception as error:  # noqa: BLE001 - whatever happens is answered
-                refusal = refusal_of(error, request_id(request))
-                problems = error.problems if isinstance(error, InvalidInputError) else [refusal.detail]
-            response = self._renderer.page(
-                request, "error.html", refusal.status, embeddable=area in EMBEDDABLE, area=area, problems=problems
-            )
-            response.headers.update(refusal.headers)
-            if hasattr(request.state, "visit"):
-                visit, page = request.state.visit
-                await self._audit(visit, page, refusal.status)
+                response = await self._failed(request, area, error)
+            response.headers.setdefault("Cache-Control", "no-store")
+            response.headers[REQUEST_ID] = request.state.id
+            self._report_refusal(request, name, response.status_code)
             return response
 
         return endpoint
+
+    async def _failed(self, request: Request, area: str, error: Exception) -> Response:
+        """Return the page that says what went wrong."""
+        refusal = refusal_of(error, request.state.id)
+        problems = error.problems if isinstance(error, InvalidInputError) else [refusal.detail]
+        response = self._renderer.page(
+            request, "error.html", refusal.status, embeddable=area in EMBEDDABLE, area=area, problems=problems
+        )
+        response.headers.update(refusal.headers)
+        if hasattr(request.state, "visit"):
+            visit, page = request.state.visit
+            await self._audit(visit, page, refusal.status)
+        return response
+
+    def _report_refusal(self, request: Request, action: str, status: int) -> None:
+        """Tell of a request without a session, with wrong credentials, or for more than the session allows."""
+        access: PageAccess | None = getattr(request.state, "access", None)
+        if status in (401, 403) or (status == 429 and access is None):
+            refused = AccessRefused(
+                action=action,
+                client=address_of(request),
+                subject=None if access is None else access.subject,
+                status=status,
+                request_id=request.state.id,
+            )
+            self._server.kit.tell(refused)
 
 
 def _require_own_form(request: Request) -> None:
