@@ -48,7 +48,7 @@ from .options import (
 from .policies.admit import DEFAULT_LIMITS, Limits
 from .policies.arguments import checked
 from .portal import Portal
-from .ports import Broker, Channel, Clock, Inbox, Renderer, Store, StoreStats
+from .ports import Broker, Channel, Clock, Inbox, ListsTenants, Renderer, Store, StoreStats
 from .publisher import Publisher, PublishOptions, joined, sync_connection
 from .stores import StoreOptions, store_from_url
 from .vault import PageTokens, UnsubscribeTokens
@@ -876,6 +876,21 @@ class Notifykit:
     async def stats(self) -> StoreStats:
         """Return how much work waits."""
         return await self.store.stats(now=self._clock.now())
+
+    @checked(refusal=InvalidInputError)
+    async def tenants(self, *, limit: int = 100, after: str | None = None) -> list[str]:
+        """Return the names of tenants in their order, from behind the name ``after``.
+
+        Tenants are listed that have or had an endpoint, a subscription, a template, an account of a provider, defaults
+        for their people, a suppressed address or a key of the REST API.  One that has only persons and events need not
+        be among them.
+
+        Raises:
+            ConfigurationError: The store cannot tell.
+        """
+        if not isinstance(self.store, ListsTenants):
+            raise ConfigurationError(f"{type(self.store).__name__} lists no tenants (notifykit.ports.ListsTenants)")
+        return await self.store.tenants(limit=limit, after=after)
 
     @checked(refusal=InvalidInputError)
     async def workers(self, *, limit: int = 100, after: str | None = None) -> list[WorkerRecord]:

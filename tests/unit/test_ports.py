@@ -6,7 +6,7 @@ import inspect
 import re
 from pathlib import Path
 
-from notifykit.ports import Digests, Inbox, JoinsTransactions, Rekeys, Store
+from notifykit.ports import Digests, Inbox, JoinsTransactions, ListsTenants, Rekeys, Store
 from notifykit.stores.memory import MemoryStore
 from notifykit.stores.sql.sqlite.store import SqliteStore
 
@@ -36,9 +36,9 @@ def test_the_architecture_page_lists_every_verb():
 
 def test_optional_protocols_add_to_the_port():
     """No store need have them, and a store says by its methods whether it has."""
-    optional = (JoinsTransactions, Rekeys, Digests, Inbox)
+    optional = (JoinsTransactions, Rekeys, Digests, Inbox, ListsTenants)
     memory, sqlite = MemoryStore(), SqliteStore("sqlite://")
 
     assert not set().union(*map(verbs, optional)) & verbs(Store)
-    assert [False, False, True, True] == [isinstance(memory, port) for port in optional]
-    assert [True, True, True, True] == [isinstance(sqlite, port) for port in optional]
+    assert [False, False, True, True, True] == [isinstance(memory, port) for port in optional]
+    assert [True, True, True, True, True] == [isinstance(sqlite, port) for port in optional]

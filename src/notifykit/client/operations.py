@@ -131,6 +131,10 @@ class Operations(ABC):
         """List the workers: those that deliver, and for a day those that died."""
         return cast("shapes.WorkerPage", self.operate("GET", "/v1/workers", {}, query=cast("Mapping[str, Any]", query)))
 
+    def list_tenants(self, **query: Unpack[shapes.ListTenantsQuery]) -> shapes.TenantPage:
+        """List tenants in the order of their names."""
+        return cast("shapes.TenantPage", self.operate("GET", "/v1/tenants", {}, query=cast("Mapping[str, Any]", query)))
+
     def list_inbox(
         self, user_id: str, *, tenant: str | None = None, **query: Unpack[shapes.ListInboxQuery]
     ) -> shapes.InboxPage:
@@ -819,6 +823,12 @@ class AsyncOperations(ABC):
         """List the workers: those that deliver, and for a day those that died."""
         return cast(
             "shapes.WorkerPage", await self.operate("GET", "/v1/workers", {}, query=cast("Mapping[str, Any]", query))
+        )
+
+    async def list_tenants(self, **query: Unpack[shapes.ListTenantsQuery]) -> shapes.TenantPage:
+        """List tenants in the order of their names."""
+        return cast(
+            "shapes.TenantPage", await self.operate("GET", "/v1/tenants", {}, query=cast("Mapping[str, Any]", query))
         )
 
     async def list_inbox(

@@ -932,6 +932,19 @@ class TemplatePage(TypedDict):
     next: str | None
 
 
+class Tenant(TypedDict):
+    """A tenant."""
+
+    id: str
+
+
+class TenantPage(TypedDict):
+    """A page of a list."""
+
+    data: Sequence[Tenant]
+    next: str | None
+
+
 class Trial(TypedDict):
     """Conditions, and an event to try them on; nothing is stored."""
 
@@ -1019,6 +1032,13 @@ class ListNotificationsQuery(TypedDict):
 
 class ListWorkersQuery(TypedDict):
     """The query of ``list_workers``."""
+
+    limit: NotRequired[int]
+    cursor: NotRequired[str]
+
+
+class ListTenantsQuery(TypedDict):
+    """The query of ``list_tenants``."""
 
     limit: NotRequired[int]
     cursor: NotRequired[str]

@@ -32,6 +32,7 @@ from .store import ConfigRecord as ConfigRecord
 from .store import Digests as Digests
 from .store import JoinsTransactions as JoinsTransactions
 from .store import Limits as Limits
+from .store import ListsTenants as ListsTenants
 from .store import Operations as Operations
 from .store import Queue as Queue
 from .store import R as R

@@ -448,6 +448,19 @@ class JoinsTransactions(Protocol):
 
 
 @runtime_checkable
+class ListsTenants(Protocol):
+    """Optional: a store that can tell operators which tenants there are."""
+
+    async def tenants(self, *, limit: int, after: str | None = None) -> list[str]:
+        """Return the names of tenants in their order, those after the name ``after``.
+
+        It has every tenant whose version has been raised, also if all of its records have been removed since, and
+        every tenant with a key of the REST API; others only if the store knows of them.
+        """
+        ...
+
+
+@runtime_checkable
 class Rekeys(Protocol):
     """Optional: a durable store that encrypts secrets, and whose keys can be rotated."""
 

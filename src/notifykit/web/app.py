@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
@@ -103,16 +104,6 @@ def create_app(
         if route.is_stream
     ]
 
-    @contextlib.asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with contextlib.AsyncExitStack() as stack:
-            if not kit.is_open:
-                await stack.enter_async_context(kit)
-            await kit.sync_event_types()
-            if dispatch:
-                await stack.enter_async_context(kit.dispatcher())
-            yield
-
     app = Starlette(
         routes=[
             *routes,
@@ -124,10 +115,26 @@ def create_app(
         ],
         middleware=_middleware(origins),
         exception_handlers={HTTPException: _no_route},
-        lifespan=lifespan,
+        lifespan=_lifespan(kit, dispatch=dispatch),
     )
     app.router.redirect_slashes = False
     return app
+
+
+def _lifespan(kit: Notifykit, *, dispatch: bool) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+    """Return what opens the kit, and delivers if that is wanted, as long as the application is served."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with contextlib.AsyncExitStack() as stack:
+            if not kit.is_open:
+                await stack.enter_async_context(kit)
+            await kit.sync_event_types()
+            if dispatch:
+                await stack.enter_async_context(kit.dispatcher())
+            yield
+
+    return lifespan
 
 
 def _unsubscribe_page(kit: Notifykit, pages: PageOptions) -> ASGIApp:

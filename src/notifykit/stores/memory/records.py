@@ -168,6 +168,9 @@ class MemoryRecords(MemoryDeliveries):
             return None
         return TenantConfig(tenant, self._tables.versions[tenant], tuple(endpoints), tuple(subscriptions))
 
+    async def tenants(self, *, limit: int, after: str | None = None) -> list[str]:
+        return sorted(name for name in self._tables.versions if name > (after or ""))[:limit]
+
     async def match(self, tenant: str, queries: Sequence[MatchQuery], *, limit: int) -> list[list[Match]]:
         return [self._matches(tenant, query, limit) for query in queries]
 
@@ -220,7 +223,7 @@ KINDS: dict[type[Any], RecordKind] = {
     ProviderAccount: RecordKind(name="provider account"),
     SuppressedAddress: RecordKind(name="suppressed address", raises_version=False, first_raises_version=True),
     StoredTemplate: RecordKind(name="template"),
-    ApiKey: RecordKind(name="api key", raises_version=False),
+    ApiKey: RecordKind(name="api key", raises_version=False, first_raises_version=True),  # so that its tenant is listed
     AuditEntry: RecordKind(name="audit entry", raises_version=False),
     WorkerRecord: RecordKind(name="worker", raises_version=False),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
+from heapq import nsmallest
 from typing import Any, Final, TypeVar
 
 import attrs
@@ -189,6 +190,16 @@ class RedisRecords:
             tuple(KINDS[Subscription].from_answer(self.encryption, tenant, one) for one in subscriptions),
         )
 
+    async def tenants(self, *, limit: int, after: str | None = None) -> list[str]:
+        found: set[str] = set()
+        cursor = b"0"
+        while True:  # piece by piece: to ask for all of them at once would hold up the server
+            cursor, answers = await self._connections.run("scan", "v", cursor, 0, _AT_ONCE)
+            names = (name.decode() for name, _ in answers)
+            found = {*nsmallest(limit, found | {name for name in names if name > (after or "")})}
+            if cursor == b"0":
+                return sorted(found)
+
     async def match(self, tenant: str, queries: Sequence[MatchQuery], *, limit: int) -> list[list[Match]]:
         asked = [[list(map(_key, keys_for(query))), query.after] for query in queries]
         answers = await self._connections.run("match", tenant, limit, json(asked))
@@ -285,7 +296,13 @@ KINDS: dict[type[Any], RecordKind] = {
         first_raises_version=True,
     ),
     StoredTemplate: RecordKind(name="template", values=template_values, read=template_from),
-    ApiKey: RecordKind(name="api key", values=api_key_values, read=api_key_from, raises_version=False),
+    ApiKey: RecordKind(
+        name="api key",
+        values=api_key_values,
+        read=api_key_from,
+        raises_version=False,
+        first_raises_version=True,  # so that its tenant is listed
+    ),
     AuditEntry: RecordKind(name="audit entry", values=audit_entry_values, read=audit_entry_from, raises_version=False),
     WorkerRecord: RecordKind(name="worker", values=worker_values, read=worker_from, raises_version=False),
 }

@@ -233,9 +233,10 @@ def _refuse_newer(version: bytes | None) -> None:
 
 
 if TYPE_CHECKING:
-    from ...ports import Digests, Inbox, Rekeys, Store
+    from ...ports import Digests, Inbox, ListsTenants, Rekeys, Store
 
     _conforms: type[Store] = RedisStore
     _keeps_inboxes: type[Inbox] = RedisStore
     _collects: type[Digests] = RedisStore
     _rekeys: type[Rekeys] = RedisStore
+    _lists: type[ListsTenants] = RedisStore

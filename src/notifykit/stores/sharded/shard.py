@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 from sqlalchemy import Connection
 
 from ...errors import ConfigurationError, StoreError, StoreUnavailableError
-from ...ports import Digests, Inbox, JoinsTransactions, Rekeys, Store
+from ...ports import Digests, Inbox, JoinsTransactions, ListsTenants, Rekeys, Store
 from ..encoding.encryption import Encryption
 from ..sql import placements
 from .placing import Placements
@@ -23,7 +23,7 @@ FRESH = 0.5
 _REOPEN = 1.0
 
 
-class DatabaseStore(Store, Inbox, Digests, JoinsTransactions, Rekeys, Protocol):
+class DatabaseStore(Store, Inbox, Digests, JoinsTransactions, Rekeys, ListsTenants, Protocol):
     """What a shard's store must be: :class:`~notifykit.stores.sql.store.SqlStore` is."""
 
     url: str

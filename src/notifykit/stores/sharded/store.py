@@ -633,10 +633,11 @@ def _together(lanes: Sequence[LaneStats]) -> LaneStats:
 
 
 if TYPE_CHECKING:
-    from ...ports import Digests, Inbox, JoinsTransactions, Rekeys, Store
+    from ...ports import Digests, Inbox, JoinsTransactions, ListsTenants, Rekeys, Store
 
     _conforms: type[Store] = ShardedStore
     _keeps_inboxes: type[Inbox] = ShardedStore
     _collects: type[Digests] = ShardedStore
     _joins: type[JoinsTransactions] = ShardedStore
     _rekeys: type[Rekeys] = ShardedStore
+    _lists: type[ListsTenants] = ShardedStore

@@ -132,6 +132,10 @@ class TenantVerbs:
     async def erase(self, tenant: str, recipient_id: str, *, now: datetime) -> int:
         return await self.at(tenant, lambda store: store.erase(tenant, recipient_id, now=now), writes=True)
 
+    async def tenants(self, *, limit: int, after: str | None = None) -> list[str]:
+        answers = await self.everywhere(lambda store: store.tenants(limit=limit, after=after))
+        return sorted({name for names in answers for name in names})[:limit]
+
     async def load_tenants(
         self, tenants: Collection[str], *, most: int | None = None
     ) -> dict[str, TenantConfig | None]:

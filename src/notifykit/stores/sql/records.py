@@ -219,6 +219,12 @@ def touch(connection: Connection, tenant: str) -> None:
         )
 
 
+def tenants(connection: Connection, limit: int, after: str | None) -> list[str]:
+    """Return names of tenants in their order."""
+    its = s.tenants.c.tenant
+    return [*connection.scalars(select(its).where(its > (after or "")).order_by(its).limit(limit))]
+
+
 def load_tenants(connection: Connection, tenants: Sequence[str], most: int | None) -> dict[str, TenantConfig | None]:
     """Return the configurations of tenants as they are stored, but none of one with too many rows.
 
@@ -358,6 +364,7 @@ KINDS: dict[type[Any], RecordKind] = {
         values=api_key_values,
         read=api_key_from,
         raises_version=False,
+        first_raises_version=True,  # so that its tenant is listed
     ),
     AuditEntry: RecordKind(
         name="audit entry",

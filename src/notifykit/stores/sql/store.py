@@ -205,6 +205,9 @@ class SqlStore(SqlInbox):
     async def erase(self, tenant: str, recipient_id: str, *, now: datetime) -> int:
         return await self._write(lambda c: erasure.erase(c, tenant, recipient_id, now))
 
+    async def tenants(self, *, limit: int, after: str | None = None) -> list[str]:
+        return await self._read(lambda c: records.tenants(c, limit, after))
+
     async def load_tenants(
         self, tenants: Collection[str], *, most: int | None = None
     ) -> dict[str, TenantConfig | None]:

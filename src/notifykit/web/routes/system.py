@@ -122,3 +122,26 @@ async def list_workers(call: Call) -> Any:
     now = call.kit.clock.now()
     found = await call.kit.workers(limit=query.limit + 1, after=query.cursor)
     return page_of(found, query.limit, lambda worker: WorkerView.of(worker, now))
+
+
+@attrs.frozen(kw_only=True)
+class TenantView:
+    """A tenant.
+
+    Attributes:
+        id: Its name, as operators' requests name it.
+    """
+
+    id: str
+
+
+@ROUTES.add("GET", "/v1/tenants", AccessScope.SYSTEM_READ, query=PageQuery, answer=PageOf(TenantView), is_system=True)
+async def list_tenants(call: Call) -> Any:
+    """List tenants in the order of their names.
+
+    Tenants are listed that have or had an endpoint, a subscription, a template, an account of a provider, defaults for
+    their people, a suppressed address or a key of this API.
+    """
+    query: PageQuery = call.query
+    found = await call.kit.tenants(limit=query.limit + 1, after=query.cursor)
+    return page_of([TenantView(id=name) for name in found], query.limit, lambda tenant: tenant)

@@ -7,7 +7,9 @@ from datetime import timedelta
 from typing import Any
 
 import attrs
+import pytest
 
+from ....models.access import ApiKey, Role
 from ....models.delivery import DeliveryState, Priority
 from ....models.digest import Digest
 from ....models.endpoint import Endpoint, EndpointSecret, EndpointState
@@ -16,7 +18,7 @@ from ....models.retry import RetryPolicy
 from ....models.steps import Step
 from ....models.subscription import Subscription, TenantConfig
 from ....models.throttle import Throttle
-from ....ports import Store
+from ....ports import ListsTenants, Store
 from ...builders import SECRET, make_endpoint, make_event, make_subscription
 from ...clock import FakeClock
 from .steps import (
@@ -308,6 +310,24 @@ class ConfigPromises:
         endpoint = await store.save(make_endpoint(at=clock.now()))
 
         assert [] == await store.page(Endpoint, ACME, subscriber_id=endpoint.id, limit=10)
+
+    async def test_tenants_are_listed_by_their_names(self, store: Store, clock: FakeClock) -> None:
+        """Each once, page by page: with endpoints, also when they are gone, and with keys of the REST API."""
+        if not isinstance(store, ListsTenants):
+            pytest.skip("lists no tenants")
+        for tenant in ("b", "c", "a"):
+            endpoint = await store.save(make_endpoint(tenant=tenant, at=clock.now()))
+            await store.save(make_subscription(endpoint, at=clock.now()))
+        await store.remove(Endpoint, "b", endpoint.id, now=clock.now())
+        for number in range(2):
+            await store.save(ApiKey(id=f"key_{number}", tenant="B", role=Role.VIEWER, created_at=clock.now()))
+        await store.save(ApiKey(id="key_3", tenant="", role=Role.OPERATOR, created_at=clock.now()))
+
+        first = await store.tenants(limit=2)
+        rest = await store.tenants(limit=9, after=first[-1])
+
+        assert ["B", "a", "b", "c"] == [*first, *rest]
+        assert [] == await store.tenants(limit=9, after="c")
 
     async def _given_config(self, store: Store, clock: FakeClock) -> tuple[list[Endpoint], list[Subscription]]:
         """Save three endpoints with a subscription each, the newest first."""
