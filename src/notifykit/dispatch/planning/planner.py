@@ -255,7 +255,7 @@ class Planner:
         return await self._completed(batch.release(), now)
 
     async def _page_of(self, event: TakenEvent, view: TenantView | LargeTenant, now: datetime) -> Page | None:
-        """Return the next page of an event: first those of the recipients whom it names, then what is subscribed."""
+        """Return the next page of an event: first those of the recipients that it names, then the subscribed ones."""
         audience, rest = NOBODY, event
         named: Sequence[str] = ()
         if event.audience is not None:
