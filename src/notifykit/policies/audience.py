@@ -221,24 +221,7 @@ def plan_person(
     """
     if recipient_id == plan.actor:
         return []
-
-    def new(channel: str, address: str, state: DeliveryState, reason: str | None, due_at: datetime) -> NewDelivery:
-        return NewDelivery(
-            delivery_id(event.id, recipient_key(recipient_id, channel, address)),
-            event.id,
-            event.tenant,
-            subscription_id,
-            recipient_id,
-            channel,
-            event.priority,
-            state,
-            reason,
-            due_at,
-            event.expires_at,
-            None,  # a step that is held would hold later events of its group
-            address,
-        )
-
+    new = partial(_new_delivery, event, recipient_id, subscription_id)
     if recipient is None or isinstance(recipient, UnreadableRecipient):
         code = UNKNOWN_RECIPIENT if recipient is None else RECIPIENT_UNREADABLE
         return [new(step.channel, recipient_id, DeliveryState.SUPPRESSED, code, now) for step in plan.steps[:1]]
@@ -267,6 +250,33 @@ def plan_person(
         made += planned
         may_arrive = True
     return made
+
+
+def _new_delivery(
+    event: TakenEvent,
+    recipient_id: str,
+    subscription_id: str,
+    channel: str,
+    address: str,
+    state: DeliveryState,
+    reason: str | None,
+    due_at: datetime,
+) -> NewDelivery:
+    return NewDelivery(
+        delivery_id(event.id, recipient_key(recipient_id, channel, address)),
+        event.id,
+        event.tenant,
+        subscription_id,
+        recipient_id,
+        channel,
+        event.priority,
+        state,
+        reason,
+        due_at,
+        event.expires_at,
+        None,  # a step that is held would hold later events of its group
+        address,
+    )
 
 
 def _lacks_preferences(plan: NoticePlan, tenant: TenantPreferences | None) -> bool:
