@@ -171,7 +171,7 @@ FORMS: dict[type[Any], RecordForm] = {
     TenantPreferences: RecordForm(
         name="preferences of tenant",
         logged="tenant_preferences",
-        write=recipient_rows.preferences_values,
+        write=recipient_rows.details_values,
         parse=recipient_rows.preferences_from,
         stand_in=lambda row: UnreadableTenantPreferences(tenant=row["tenant"]),
         never_written=UnreadableTenantPreferences,
@@ -189,7 +189,7 @@ FORMS: dict[type[Any], RecordForm] = {
     SuppressedAddress: RecordForm(
         name="suppressed address",
         logged="suppression",
-        write=recipient_rows.suppression_values,
+        write=recipient_rows.details_values,
         parse=recipient_rows.suppression_from,
         stand_in=_suppression,
         never_written=UnreadableSuppression,
@@ -199,7 +199,7 @@ FORMS: dict[type[Any], RecordForm] = {
     StoredTemplate: RecordForm(
         name="template",
         logged="template",
-        write=recipient_rows.template_values,
+        write=recipient_rows.details_values,
         parse=recipient_rows.template_from,
         stand_in=lambda row: UnreadableTemplate(id=row["id"], tenant=row["tenant"], revisions=[]),
         never_written=UnreadableTemplate,
