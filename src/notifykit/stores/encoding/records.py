@@ -26,7 +26,7 @@ from ...models.unreadable import (
     UnreadableTemplate,
     UnreadableTenantPreferences,
 )
-from . import key_rows, recipient_rows, rows
+from . import config_rows, key_rows, recipient_rows
 from .encryption import Encryption
 from .readable import DAMAGED, UNREADABLE, log_damage, require_bounds
 from .rows import EPOCH, Row
@@ -133,8 +133,8 @@ FORMS: dict[type[Any], RecordForm] = {
     Endpoint: RecordForm(
         name="endpoint",
         logged="endpoint",
-        write=rows.endpoint_values,
-        parse=rows.endpoint_from,
+        write=config_rows.endpoint_values,
+        parse=config_rows.endpoint_from,
         stand_in=_endpoint,
         never_written=UnreadableEndpoint,
         encrypted=Encryption.endpoint,
@@ -143,16 +143,16 @@ FORMS: dict[type[Any], RecordForm] = {
     Subscription: RecordForm(
         name="subscription",
         logged="subscription",
-        write=rows.subscription_values,
-        parse=rows.subscription_from,
+        write=config_rows.subscription_values,
+        parse=config_rows.subscription_from,
         stand_in=_subscription,
         never_written=UnreadableSubscription,
     ),
     StoredEventType: RecordForm(
         name="event type",
         logged="event_type",
-        write=rows.event_type_values,
-        parse=rows.event_type_from,
+        write=config_rows.event_type_values,
+        parse=config_rows.event_type_from,
         stand_in=lambda row: StoredEventType(id=row["id"], tenant=row["tenant"], version=row["version"]),
         never_written=None,  # programs declare their types anew
         raises_version=False,
@@ -179,8 +179,8 @@ FORMS: dict[type[Any], RecordForm] = {
     ProviderAccount: RecordForm(
         name="provider account",
         logged="provider_account",
-        write=rows.account_values,
-        parse=rows.account_from,
+        write=config_rows.account_values,
+        parse=config_rows.account_from,
         stand_in=lambda row: UnreadableProviderAccount(tenant=row["tenant"], id=row["id"], url=UNREADABLE),
         never_written=UnreadableProviderAccount,
         encrypted=Encryption.account,

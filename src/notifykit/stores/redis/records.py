@@ -22,8 +22,8 @@ from ...models.template import StoredTemplate
 from ...models.throttle import buckets_of
 from ...policies.match_keys import MatchKey, keys_for, keys_of
 from ...ports import ConfigRecord
+from ..encoding import config_rows
 from ..encoding import records as encoding
-from ..encoding import rows
 from ..encoding.encryption import Encryption
 from ..encoding.readable import DAMAGED, endpoint_state
 from ..encoding.records import FORMS, RecordForm
@@ -42,7 +42,7 @@ _ACTOR: Final = EVENT_COLUMNS.index("actor")
 
 def _account_from(row: Row) -> ProviderAccount:
     """Return the account of a row; one that is damaged has no URL, and must not be taken for one that is empty."""
-    return rows.account_from({**row, "url": row["url"] or None})
+    return config_rows.account_from({**row, "url": row["url"] or None})
 
 
 @attrs.frozen(kw_only=True)
