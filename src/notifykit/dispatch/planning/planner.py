@@ -272,7 +272,7 @@ class Planner:
         return bool(batch.waiting) and batch.people >= self._page(batch.waiting[-1][0].event.tenant)
 
     async def _page_of(self, event: TakenEvent, view: TenantView | LargeTenant, now: datetime) -> Page | None:
-        """Return the next page of an event: first those of the recipients whom it names, then what is subscribed."""
+        """Return the next page of an event: first those of the recipients that it names, then the subscribed ones."""
         audience, rest = NOBODY, event
         named: Sequence[str] = ()
         if event.audience is not None:
