@@ -391,6 +391,10 @@ class Dispatcher:
             with anyio.move_on_after(_LAST_WRITE):
                 await self._presence.leave()
         self._resume_sending()
+        await self._close()
+
+    async def _close(self) -> None:
+        """Close the channels and the broker."""
         closing: list[tuple[str, Channel | Broker]] = [*self._channels.items()]
         if self._broker is not None:
             closing.append(("broker", self._broker))
