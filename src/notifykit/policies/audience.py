@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache, partial
-from typing import Final
+from typing import Final, NamedTuple
 
 import attrs
 
@@ -75,8 +75,7 @@ _EXPIRED = frozenset({Code.EXPIRED, Code.EXPIRED_IN_QUIET_HOURS})
 _PURPOSES = {purpose.value: purpose for purpose in Purpose}
 
 
-@attrs.frozen(kw_only=True)
-class NoticePlan:
+class NoticePlan(NamedTuple):
     """What is the same for all recipients of an event.
 
     Attributes:
@@ -160,6 +159,7 @@ def notice_plan(
 
 
 @lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def _steps_over(channels: tuple[str, ...]) -> tuple[Step, ...]:
     return tuple(map(Step, channels))
 
@@ -287,7 +287,7 @@ def _lacks_preferences(plan: NoticePlan, tenant: TenantPreferences | None) -> bo
 def _reachable(recipient: Recipient, listed: Sequence[Suppression]) -> Person:
     """Return a person of whom only the addresses count: whether they want something cannot be decided."""
     person = person_of(attrs.evolve(recipient, quiet_hours=QuietHours(), mutes=(), settings=()), listed=listed)
-    return attrs.evolve(person, consents=frozenset(Purpose))
+    return person._replace(consents=frozenset(Purpose))
 
 
 def decide_step(plan: NoticePlan, person: Person, channel: str, now: datetime, *, collects: bool = True) -> Decision:
@@ -433,7 +433,7 @@ def decide_claimed(
     person = _reachable(recipient, listed) if is_unread else person_of(recipient, tenant, listed=listed)
     if any(each.channel == channel and each.address != address for each in person.addresses):
         only = [each for each in person.addresses if (each.channel, each.address) == (channel, address)]
-        person = attrs.evolve(person, addresses=only)
+        person = person._replace(addresses=only)
     decision = decide_step(plan, person, channel, now, collects=not is_digest)
     join = None if is_unread else _join(claim, plan, decision, person, partial(clock_of, recipient, tenant), now)
     if join is not None:

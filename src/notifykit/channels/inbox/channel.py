@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -70,8 +69,7 @@ class InboxChannel:
         if len(dumps([message.title, message.body, message.url, message.data])) > MAX_CONTENT:
             return Permanent(reason="message_too_large")
         try:
-            async with asyncio.timeout(destination.timeout.total_seconds()):
-                await self._batches.put(_item(claim, destination, message, now))
+            await self._batches.put(_item(claim, destination, message, now), destination.timeout.total_seconds())
         except TimeoutError:
             return Transient(reason="timeout")
         except ValueRefusedError:
