@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -59,7 +60,7 @@ class StoredTemplates:
         others = await self._all(tenant)
         if len(others) >= MAX_STORED and name not in {each.id for each in others}:
             raise InvalidInputError([f"name: the tenant has {MAX_STORED} templates; remove one first"])
-        self._check(name, text, tenant, current_of(each for each in others if each.id != name))
+        await asyncio.to_thread(self._check, name, text, tenant, current_of(each for each in others if each.id != name))
 
         def revised(current: StoredTemplate) -> StoredTemplate:
             if current.revisions and current.current.text == text:
@@ -119,11 +120,11 @@ class StoredTemplates:
         """
         others = [each for each in await self._all(tenant) if each.id != name]
         if (left := current_of(others)) is not None:
-            self._check(None, "", tenant, left)
+            await asyncio.to_thread(self._check, None, "", tenant, left)
         return await self._store.remove(StoredTemplate, tenant, name, now=self._clock.now())
 
     def _check(self, name: str | None, text: str, tenant: str, others: TenantTemplates | None) -> None:
-        """Raise unless the messages of the tenant can be made with these templates.
+        """Raise unless the messages of the tenant can be made with these templates, which takes a while for many.
 
         Args:
             name: The new one; ``None`` if there is none.
