@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import attrs
 
-from notifykit.models.event import TakenEvent
+from notifykit.models.event import OPERATIONAL, TakenEvent
 from notifykit.models.subscription import TenantConfig
-from notifykit.policies.plan import OPERATIONAL, SubscriptionIndex, Verdict, explain, plan
+from notifykit.policies.plan import SubscriptionIndex, Verdict, explain, plan
 from notifykit.testing import START, make_endpoint, make_event, make_subscription
 
 NAMING, ANY = make_endpoint(), make_endpoint()
