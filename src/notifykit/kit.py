@@ -538,7 +538,7 @@ class Notifykit:
         """Return what a tenant says for all of its recipients, to change it: defaults, locks, locale, zone."""
         from .admin import TenantSettings
 
-        return TenantSettings(self.store, tenant)
+        return TenantSettings(self.store, self.catalog, tenant)
 
     @checked(refusal=InvalidInputError, recipient_id=checks.text(most=checks.MAX_ID))
     def inbox(self, recipient_id: str, *, tenant: str) -> RecipientInbox:
