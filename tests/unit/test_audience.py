@@ -288,7 +288,7 @@ async def test_the_reason_of_a_delivery_is_explained(kit: Notifykit, reason: str
         pass
     found = await kit.explain(ADA, receipt.event_id, tenant=ACME)
 
-    deliveries = [attrs.evolve(each, state=DeliveryState.HELD, reason=reason) for each in found.deliveries]
+    deliveries = tuple(attrs.evolve(each, state=DeliveryState.HELD, reason=reason) for each in found.deliveries)
 
     assert told in str(attrs.evolve(found, deliveries=deliveries))
 
