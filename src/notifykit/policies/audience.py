@@ -24,6 +24,7 @@ from ..models.event_type import StoredEventType
 from ..models.ids import delivery_id, recipient_key
 from ..models.preferences import Purpose
 from ..models.quiet_hours import QuietHours, zone_named
+from ..models.receipt import UNCERTAIN
 from ..models.recipient import Recipient, TenantPreferences
 from ..models.steps import IN_APP, Step, Unless
 from ..models.throttle import Throttle
@@ -57,6 +58,9 @@ SENTENCES: Final = {
     PREFERENCES_UNREADABLE: "It waits: what the tenant says for all of its people cannot be read.",
     NO_CHANNEL: "It waits for a process whose channel of this name takes addresses.",
     ADDRESS_REFUSED: "The channel cannot use the address.",
+    "template_failed": "It waits: its message could not be made. Correct the template, then wake what waits for it.",
+    "provider_failing": "It waits: attempts over the provider's account have failed in a row.",
+    UNCERTAIN: "The provider's answer was lost, so it may have arrived; it is not sent a second time.",
     LATER_STEP: "It waits: this step of the type comes later.",
     FALLBACK: "It waits: it is only sent if no step before it arrives.",
     DIGEST: "It waits for its digest, which is sent when the digest closes.",
