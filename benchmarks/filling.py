@@ -22,9 +22,10 @@ from notifykit.models.recipient import Recipient, RecipientAddress
 from notifykit.models.subscription import PEOPLE, Subscription
 from notifykit.signing import generate_secret
 from notifykit.stores import store_from_url
+from notifykit.stores.encoding.config_rows import endpoint_values, subscription_values
 from notifykit.stores.encoding.encryption import secret_context
 from notifykit.stores.encoding.recipient_rows import recipient_values
-from notifykit.stores.encoding.rows import endpoint_values, micros, subscription_values
+from notifykit.stores.encoding.rows import micros
 from notifykit.stores.sql import schema as s
 from notifykit.stores.sql.subscription_index import index_rows_of
 from notifykit.stores.sql.vault import vault_for

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
@@ -16,13 +16,12 @@ from .catalog import EventCatalog, EventTypeOptions, event, event_type_of
 from .channels import channels_of
 from .environment import URL
 from .errors import (
-    CannotJoinError,
     ConfigurationError,
     InvalidEndpointError,
     InvalidInputError,
     InvalidSubscriptionError,
-    StoreUnavailableError,
 )
+from .lifetime import Lifetime
 from .models import checks
 from .models.checks import optional
 from .models.endpoint import Endpoint
@@ -170,21 +169,15 @@ class Notifykit:
         self._limits = limits
         self._store_options = options
         self._owns_store = store is None
-        self._is_private: bool = getattr(self.store, "private", False)
         self._subscribers = tuple(subscribers)
         self._trace = trace
         self._publisher = Publisher(self.store, self.catalog, self._clock, limits, trace)
         ring = _ring_of(self.store, keys, environment)
         self._tokens = UnsubscribeTokens(ring)
         self._page_tokens = PageTokens(ring)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._opening: asyncio.Lock | None = None
-        self._is_closed = False
-        self._is_lent = False
-        self._dispatchers: set[Dispatcher] = set()
+        self._lifetime = Lifetime(self.store, is_taken=lambda: self._portal.is_open, finish=self._finish)
         self._portal: Portal[Notifykit] = Portal(self)
         self._blocking: Blocking | None = None
-        self._pid = os.getpid()
         self._guard: Guard | None = None
         self._inbox_watch: InboxWatch | None = None
         self._receipts: Receipts | None = None
@@ -198,62 +191,22 @@ class Notifykit:
             SchemaError: The database has no tables, or those of another version.
             StoreUnavailableError: The database does not answer.
         """
-        await self._connect()
-        self._is_lent = False
+        await self._lifetime.open()
         return self
-
-    async def _connect(self) -> None:
-        if self._loop is None:
-            self._opening = self._opening or asyncio.Lock()
-            async with self._opening:
-                await self._open_store()
-        if self._loop is not asyncio.get_running_loop():
-            raise ConfigurationError(
-                "this kit was opened in another event loop and not closed there: "
-                "open one kit per loop, or use kit.blocking from threads"
-            )
-
-    async def _open_store(self) -> None:
-        if self._loop is not None:
-            return
-        if self._is_private and self._portal.is_open:
-            raise ConfigurationError("kit.blocking has this kit's store: call kit.close() before you open it")
-        self._check_process()
-        await self.store.open()
-        self._loop = asyncio.get_running_loop()
-        self._is_closed = False
-
-    def _check_process(self) -> None:
-        if self._is_private and os.getpid() != self._pid:
-            raise ConfigurationError(
-                "this process was forked, and has only a copy of a store in memory, which nothing delivers from: "
-                "give processes a store that they can share, such as sqlite:///file.db"
-            )
-
-    async def _ensure_open(self) -> None:
-        """Open a kit that was not opened yet; one that was closed stays closed."""
-        if self._is_closed:
-            raise StoreUnavailableError("this kit was closed: open it again with 'async with' or open()")
-        await self._connect()
 
     async def aclose(self) -> None:
         """Stop the dispatchers that run on it, finish what was published, and disconnect.
 
         The kit then stays closed until it is opened again.
         """
-        for dispatcher in list(self._dispatchers):
-            await dispatcher.aclose()
-        await self._disconnect()
-        self._is_closed = True
+        await self._lifetime.close()
 
-    async def _disconnect(self) -> None:
+    async def _finish(self) -> None:
+        """End what works on the store, before it is closed."""
         if self._inbox_watch is not None:
             await self._inbox_watch.aclose()
-        if self._loop is not None:
+        if self.is_open:
             await self._publisher.aclose()
-            await self.store.aclose()
-            self._loop = self._opening = None
-            self._is_lent = False
 
     async def __aenter__(self) -> Self:
         return await self.open()
@@ -360,10 +313,10 @@ class Notifykit:
             CannotJoinError: The store cannot take part in that transaction.
         """
         if session is None and connection is None:
-            if self._loop is not asyncio.get_running_loop():
-                await self._ensure_open()
+            if self._lifetime.loop is not asyncio.get_running_loop():
+                await self._lifetime.ensure_open()
             return await self._publisher.publish(event, options)
-        return (await joined(self._publisher, _one(session, connection), [event], options))[0]
+        return (await joined(self._publisher, session, connection, [event], options))[0]
 
     async def apublish_many(
         self,
@@ -379,10 +332,10 @@ class Notifykit:
         all the others are stored.
         """
         if session is None and connection is None:
-            if self._loop is not asyncio.get_running_loop():
-                await self._ensure_open()
+            if self._lifetime.loop is not asyncio.get_running_loop():
+                await self._lifetime.ensure_open()
             return await self._publisher.publish_many(events, options)
-        return await joined(self._publisher, _one(session, connection), events, options)
+        return await joined(self._publisher, session, connection, events, options)
 
     @checked(
         refusal=unusable,
@@ -679,7 +632,7 @@ class Notifykit:
                 settings,
                 clock=self._clock,
                 subscribers=self._subscribers,
-                opened=self._open_for,
+                opened=lambda dispatcher: self._lifetime.lend(dispatcher, self.sync_event_types),
                 declared=self.catalog.get,
                 broker=self.new_broker(),
             )
@@ -692,20 +645,6 @@ class Notifykit:
     def new_broker(self) -> Broker | None:
         """Return a broker for one dispatcher, which is not connected; or ``None`` if workers use none."""
         return broker_from_url(self._broker) if isinstance(self._broker, str) else self._broker
-
-    @contextlib.asynccontextmanager
-    async def _open_for(self, dispatcher: Dispatcher) -> AsyncIterator[None]:
-        """Keep the kit open for a dispatcher, and close what only dispatchers have opened."""
-        was_open = self._loop is not None
-        await self.sync_event_types()
-        self._is_lent = self._is_lent or not was_open
-        self._dispatchers.add(dispatcher)
-        try:
-            yield
-        finally:
-            self._dispatchers.discard(dispatcher)
-            if self._is_lent and not self._dispatchers:
-                await self._disconnect()
 
     def _make_channels(self) -> list[Channel]:
         from .channels.plain import PlainRenderer
@@ -765,7 +704,7 @@ class Notifykit:
         Raises:
             StoreUnavailableError: The database does not answer.
         """
-        await self._ensure_open()
+        await self._lifetime.ensure_open()
         if not len(self.catalog):
             return 0
         from .admin.event_types import save_types
@@ -842,7 +781,7 @@ class Notifykit:
         """
         from .dispatch.receipts import Receipts
 
-        await self._ensure_open()
+        await self._lifetime.ensure_open()
         if self._receipts is None:
             self._receipts = Receipts(self.store, self._clock, self.tell)
         return await self._receipts.record(list(receipts))
@@ -850,7 +789,7 @@ class Notifykit:
     @property
     def is_open(self) -> bool:
         """Whether the store is connected."""
-        return self._loop is not None
+        return self._lifetime.loop is not None
 
     @property
     def clock(self) -> Clock:
@@ -881,12 +820,12 @@ class Notifykit:
     @property
     def home(self) -> asyncio.AbstractEventLoop | None:
         """The only event loop that may call the open store; ``None`` if a twin can open it in another."""
-        return self._loop if self._is_private and os.getpid() == self._pid else None
+        return self._lifetime.home
 
     def twin(self) -> Notifykit:
         """Return a kit with the same settings, on the same data, for another event loop."""
-        self._check_process()
-        again = self._owns_store and not self._is_private
+        self._lifetime.check_process()
+        again = self._owns_store and not self._lifetime.is_private
         options = self._store_options | ({"own_pool": True} if self._store_options.get("engine") else {})
         twin = Notifykit(
             self.url if again else None,
@@ -934,9 +873,3 @@ def _ring_of(store: Any, keys: KeyRing | None, environment: str | None) -> Calla
 def _inboxes_of(store: Any) -> Inbox | None:
     """Return a store that keeps inboxes; not every one that does is an instance of the protocol for Python 3.12."""
     return store if callable(getattr(store, "inbox_put", None)) else None
-
-
-def _one(session: AnySession | None, connection: AnyConnection | None) -> Any:
-    if session is not None and connection is not None:
-        raise CannotJoinError("give either session= or connection=")
-    return session if session is not None else connection

@@ -312,16 +312,25 @@ def sync_connection(session: Any, connection: Any) -> Any:
     return session.connection()
 
 
-async def joined(publisher: Publisher, given: Any, events: Iterable[object], options: PublishOptions) -> list[Receipt]:
-    """Publish through an ``AsyncSession``, ``AsyncConnection``, ``Session`` or ``Connection``."""
+async def joined(
+    publisher: Publisher, session: Any, connection: Any, events: Iterable[object], options: PublishOptions
+) -> list[Receipt]:
+    """Publish through a ``Session`` or ``AsyncSession``, or else a ``Connection`` or ``AsyncConnection``.
+
+    Raises:
+        CannotJoinError: Both are given, or the store cannot take part in that transaction.
+    """
+    if session is not None and connection is not None:
+        raise CannotJoinError("give either session= or connection=")
+    given = session if session is not None else connection
+
+    def through(sync: Any) -> list[Receipt]:
+        joined_to = sync.connection() if callable(getattr(sync, "connection", None)) else sync
+        return publisher.publish_joined(joined_to, events, options)
+
     run_sync = getattr(given, "run_sync", None)
     if run_sync is None:
-        connection = given.connection() if callable(getattr(given, "connection", None)) else given
-        return publisher.publish_joined(connection, events, options)
-
-    def through(inner: Any) -> list[Receipt]:
-        connection = inner.connection() if callable(getattr(inner, "connection", None)) else inner
-        return publisher.publish_joined(connection, events, options)
+        return through(given)
 
     result: list[Receipt] = await run_sync(through)
     return result

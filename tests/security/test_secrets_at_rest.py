@@ -41,8 +41,8 @@ from notifykit.models.unreadable import UnreadableProviderAccount
 from notifykit.ports import TAMPERED, Inbox, Rekeys, Store
 from notifykit.signing import generate_secret
 from notifykit.stores import store_from_url
+from notifykit.stores.encoding.config_rows import endpoint_values
 from notifykit.stores.encoding.encryption import UNREADABLE
-from notifykit.stores.encoding.rows import endpoint_values
 from notifykit.stores.sql import rewrap as rewrapping
 from notifykit.stores.sql import schema as s
 from notifykit.stores.sql import survey as surveying

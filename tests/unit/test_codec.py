@@ -36,14 +36,14 @@ from notifykit.models.checks import field_check, optional, text, whole
 from notifykit.models.delivery import Priority
 from tests.shared_data import shared_data
 
-needs_orjson = pytest.mark.skipif(codec.orjson is None, reason="needs orjson")
+needs_orjson = pytest.mark.skipif(codec.text.orjson is None, reason="needs orjson")
 WRITERS = [
-    pytest.param(codec._stdlib_dumps, id="stdlib"),
-    pytest.param(codec._orjson_dumps, id="orjson", marks=needs_orjson),
+    pytest.param(codec.text._stdlib_dumps, id="stdlib"),
+    pytest.param(codec.text._orjson_dumps, id="orjson", marks=needs_orjson),
 ]
 READERS = [
-    pytest.param(codec._stdlib_loads, id="stdlib"),
-    pytest.param(getattr(codec.orjson, "loads", None), id="orjson", marks=needs_orjson),
+    pytest.param(codec.text._stdlib_loads, id="stdlib"),
+    pytest.param(getattr(codec.text.orjson, "loads", None), id="orjson", marks=needs_orjson),
 ]
 Writer = Callable[[Any], bytes]
 Reader = Callable[[bytes], Any]
@@ -85,7 +85,7 @@ class TestBytes:
     @example(["1e-05", 'a "quoted" 1e-05', "back\\", "\x00\x1f\x7f\u2028/é𝄞", {"1e-07": 1e-7, "\\": 2e-9}])
     def test_both_writers_agree(self, data: Any) -> None:
         """With and without orjson, the same data is the same bytes."""
-        assert codec._stdlib_dumps(data) == codec._orjson_dumps(data)
+        assert codec.text._stdlib_dumps(data) == codec.text._orjson_dumps(data)
 
     @needs_orjson
     def test_both_writers_agree_on_real_events(self) -> None:
@@ -93,7 +93,7 @@ class TestBytes:
         for line in shared_data("github-events.jsonl").read_text().splitlines():
             data = json.loads(line)
 
-            assert codec._stdlib_dumps(data) == codec._orjson_dumps(data)
+            assert codec.text._stdlib_dumps(data) == codec.text._orjson_dumps(data)
 
     @pytest.mark.parametrize("write", WRITERS)
     @given(data=json_data)
@@ -174,10 +174,10 @@ class TestBytes:
 
     def test_a_failure_without_a_known_problem_is_a_refusal_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """If the writer fails where the walk finds nothing, the writer's message is passed on."""
-        monkeypatch.setattr(codec, "json_problems", lambda data: [])
+        monkeypatch.setattr(codec.text, "json_problems", lambda data: [])
 
         with pytest.raises(TypeError, match="bytes is not JSON"):
-            codec._stdlib_dumps(b"")
+            codec.text._stdlib_dumps(b"")
 
     @pytest.mark.parametrize("read", READERS)
     @pytest.mark.parametrize(
@@ -224,13 +224,15 @@ class TestBytes:
         """The public functions are those of orjson where it is installed."""
         assert b'{"a":1}' == dumps({"a": 1})
         assert {"a": 1} == loads(b'{"a":1}')
-        assert (codec._stdlib_dumps if codec.orjson is None else codec._orjson_dumps) is codec._dumps
+        assert (
+            codec.text._stdlib_dumps if codec.text.orjson is None else codec.text._orjson_dumps
+        ) is codec.text._dumps
 
     def test_orjson_is_optional(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Without it the standard library does the work."""
         monkeypatch.setitem(sys.modules, "orjson", None)
 
-        assert codec._orjson_if_installed() is None
+        assert codec.text._orjson_if_installed() is None
 
     @pytest.mark.parametrize(
         ("most", "spelling", "usable"),
@@ -255,7 +257,7 @@ class TestBytes:
 
         monkeypatch.setitem(sys.modules, "orjson", SimpleNamespace(dumps=dumps))
 
-        assert usable == (codec._orjson_if_installed() is not None)
+        assert usable == (codec.text._orjson_if_installed() is not None)
 
 
 class TestProblems:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 import attrs
@@ -44,7 +45,7 @@ from ..models.recipient import (
     locale_name,
     spelled,
 )
-from ..policies.arguments import F, checked
+from ..policies.arguments import checked
 from ..policies.preferences import Notice, is_muted, setting_that_counts
 from ..ports import Clock, Store
 from .recipient_changes import edit
@@ -67,10 +68,7 @@ _ARGUMENTS: Mapping[str, checks.Check] = {
     "locale": optional(lambda value: locale_name(spelled(value))),
     "zone": optional(zone_name),
 }
-
-
-def _checked(**own: checks.Check) -> Callable[[F], F]:
-    return checked(refusal=InvalidInputError, **{**_ARGUMENTS, **own})
+_checked = partial(checked, refusal=InvalidInputError, **_ARGUMENTS)
 
 
 class Cell(NamedTuple):

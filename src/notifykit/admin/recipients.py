@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, Unpack
 
 import attrs
@@ -15,7 +16,7 @@ from ..models.checks import optional
 from ..models.ids import ENDPOINT
 from ..models.preferences import Purpose, label
 from ..models.recipient import Recipient, RecipientAddress, recipient_id
-from ..policies.arguments import F, checked
+from ..policies.arguments import checked
 from ..policies.push import canonical_token
 from ..ports import Clock, Inbox, Store
 from . import devices, recipient_export
@@ -40,10 +41,7 @@ _ARGUMENTS: Mapping[str, checks.Check] = {
     "format": checks.one_of({"jsonl", "csv"}),
     "progress": optional(checks.function),
 }
-
-
-def _checked(**own: checks.Check) -> Callable[[F], F]:
-    return checked(refusal=InvalidInputError, **{**_ARGUMENTS, **own})
+_checked = partial(checked, refusal=InvalidInputError, **_ARGUMENTS)
 
 
 class Recipients:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 from ..changes import change
 from ..errors import ConfigurationError, InvalidInputError, NotFoundError, TemplateError
 from ..models import checks
 from ..models.checks import MAX_ID
 from ..models.template import MAX_STORED, StoredTemplate, TemplateRevision, TenantTemplates, current_of
-from ..policies.arguments import F, checked
+from ..policies.arguments import checked
 from ..ports import Clock, Store
 
 _ARGUMENTS: Mapping[str, checks.Check] = {
@@ -19,10 +20,7 @@ _ARGUMENTS: Mapping[str, checks.Check] = {
     "note": checks.prose,
     "to": checks.whole(1, 2**31 - 1),
 }
-
-
-def _checked(**own: checks.Check) -> Callable[[F], F]:
-    return checked(refusal=InvalidInputError, **{**_ARGUMENTS, **own})
+_checked = partial(checked, refusal=InvalidInputError, **_ARGUMENTS)
 
 
 class StoredTemplates:

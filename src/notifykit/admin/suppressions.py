@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 
 import attrs
 
@@ -24,7 +25,7 @@ from ..models.suppression import (
     normalized,
     suppression_id,
 )
-from ..policies.arguments import F, checked
+from ..policies.arguments import checked
 from ..policies.keywords import Keyword, keyword_of
 from ..ports import Clock, Store
 from .imported import ImportReport
@@ -47,10 +48,7 @@ _ARGUMENTS: Mapping[str, checks.Check] = {
     "text": checks.string,
     "locale": optional(lambda value: locale_name(spelled(value))),
 }
-
-
-def _checked(**own: checks.Check) -> Callable[[F], F]:
-    return checked(refusal=InvalidInputError, **{**_ARGUMENTS, **own})
+_checked = partial(checked, refusal=InvalidInputError, **_ARGUMENTS)
 
 
 class Suppressions:

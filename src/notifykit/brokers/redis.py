@@ -63,14 +63,14 @@ class RedisBroker:
         self._reclaimed = time.monotonic()
 
     async def put(self, tickets: Sequence[Ticket]) -> None:
-        async with self._translating(), self._redis.pipeline(transaction=False) as pipeline:
+        async with translating(self._shown), self._redis.pipeline(transaction=False) as pipeline:
             for ticket in tickets:
                 pipeline.xadd(self._key(ticket.lane), {"t": ticket.to_bytes()}, maxlen=_MOST, approximate=True)
             await pipeline.execute()
 
     async def receive(self, wanted: Mapping[Lane, int], *, wait: timedelta) -> list[Received]:
         lanes = {self._key(lane): lane for lane in wanted}
-        async with self._translating():
+        async with translating(self._shown):
             received = await self._reclaim(lanes, wanted)
             return received or await self._read(lanes, min(wanted.values()), wait)
 
@@ -139,7 +139,7 @@ class RedisBroker:
         for one in received:
             key, id_ = one.handle
             ids[key].append(id_)
-        async with self._translating():
+        async with translating(self._shown):
             await self._forget(ids)
 
     async def _forget(self, ids: Mapping[str, Sequence[bytes]]) -> None:
@@ -153,7 +153,7 @@ class RedisBroker:
 
     async def check(self, lanes: Sequence[Lane]) -> list[BrokerNote]:
         keys = [self._key(lane) for lane in lanes]
-        async with self._translating():
+        async with translating(self._shown):
             await self._make_groups(keys)
             waiting = sum([await self._redis.xlen(key) for key in keys])
             server, memory = await self._redis.info("server"), await self._redis.info("memory")
@@ -175,12 +175,14 @@ class RedisBroker:
     def _key(self, lane: Lane) -> str:
         return lane_name(self._prefix, lane, ":")
 
-    @asynccontextmanager
-    async def _translating(self) -> AsyncIterator[None]:
-        try:
-            yield
-        except (TimeoutError, RedisError, OSError) as error:
-            raise BrokerUnavailableError(f"{self._shown}: {str(error) or type(error).__name__}") from error
+
+@asynccontextmanager
+async def translating(server: str) -> AsyncIterator[None]:
+    """Raise what the client raises as an error of ours, with the URL of the server (without its password)."""
+    try:
+        yield
+    except (TimeoutError, RedisError, OSError) as error:
+        raise BrokerUnavailableError(f"{server}: {str(error) or type(error).__name__}") from error
 
 
 def entries_of(answer: Any) -> Iterator[tuple[str, list[Any]]]:

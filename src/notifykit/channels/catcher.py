@@ -44,7 +44,7 @@ def file_of(url: str) -> Path:
 
 
 class Catcher:
-    """Takes the messages of every channel and sends none of them to anyone.
+    """Takes the messages of every channel and sends none of them.
 
     Several processes may append to one file: each message is one write.
 

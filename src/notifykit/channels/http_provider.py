@@ -371,7 +371,7 @@ def _failure(error: WireError) -> Outcome:
     """Return the outcome of an attempt without an answer."""
     if error.own:
         return Unsent(reason=error.reason, pauses=error.reason in (NO_FILES, NO_MEMORY))
-    if error.reason in ("bad_response", "response_too_large"):  # the request was read, whoever answers like this
+    if error.reason in ("bad_response", "response_too_large"):  # whatever answers like this has read the request
         return Uncertain(reason="bad_response")
     if error.uncertain:
         return Uncertain(reason="timeout" if error.reason == "timeout" else "answer_lost")

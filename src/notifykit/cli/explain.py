@@ -68,8 +68,16 @@ async def explain(context: Context) -> int:
             ],
         }
     )
-    if context.out.json:
-        return OK
+    if not context.out.json:
+        _tell(context, found)
+    return OK
+
+
+def _tell(context: Context, found: Explanation) -> None:
+    """Write an explanation as text: the event, the verdict on each subscription, and the deliveries."""
+    from . import views
+
+    event = found.event
     context.out.lines(
         fields(
             {
@@ -111,7 +119,6 @@ async def explain(context: Context) -> int:
         write(context, found.deliveries)
     else:
         context.out.line(_no_delivery(found))
-    return OK
 
 
 async def _explain_person(context: Context) -> int:

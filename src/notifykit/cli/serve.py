@@ -29,7 +29,7 @@ PORT = 8400
 #: Seconds for which a stop waits for requests; streams are ended then.
 _GRACE = 5
 _THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
-#: Bytes of a message of a WebSocket's client, of whom nothing is expected.
+#: Bytes of a message of a WebSocket's client, which has nothing to say.
 _MAX_MESSAGE = 1024
 
 

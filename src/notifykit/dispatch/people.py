@@ -124,7 +124,7 @@ class People:
     # -- planning --------------------------------------------------------------------------------
 
     async def complete(self, pages: Sequence[tuple[Page, Mapping[str, str]]], now: datetime) -> None:
-        """Put into each page the deliveries to its addressees, who are read at one go."""
+        """Put into each page the deliveries to its addressees, which are read at one go."""
         named: dict[str, set[str]] = {}
         versions: dict[str, int] = {}
         for page, wanted in pages:

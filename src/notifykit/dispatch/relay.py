@@ -28,7 +28,7 @@ class Relay:
     Args:
         context: Of the dispatcher.
         broker: Carries the tickets to workers.
-        backlogs: Of this process, if it sends: whom these have no room for is not handed over by this process.
+        backlogs: Of this process, if it sends: what these have no room for is not handed over by this process.
     """
 
     def __init__(self, context: Context, broker: Broker, backlogs: Mapping[tuple[str, Priority], Backlog]) -> None:

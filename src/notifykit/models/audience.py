@@ -1,4 +1,4 @@
-"""Whom an event is published to, beside those who are subscribed."""
+"""The recipients that an event is published to, beside the subscribed ones."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ class Audience:
 
     @classmethod
     def from_json(cls, stored: str | None) -> Self:
-        """Return a stored audience; ``None`` is one without anybody."""
+        """Return a stored audience; ``None`` is an empty one."""
         if stored is None:
             return cls()
         given = json.loads(stored)
         return cls(to=tuple(given["to"]), channels=tuple(given.get("channels", ())))
 
 
-#: Of an event that is only for those who are subscribed.
+#: Of an event that is only for subscribers.
 NOBODY = Audience()

@@ -131,7 +131,7 @@ class StoredEvent(NamedTuple):
         fingerprint: A digest of the content, kept with ``idempotency_key``.
         metadata: JSON text.
         category: Of the type, as the publisher declared it; ``None`` if it did not, as for ``purpose``.
-        audience: JSON text: the recipients whom the event is addressed to; ``None`` for nobody in particular.
+        audience: JSON text: the recipients that the event is addressed to; ``None`` if it names none.
     """
 
     id: str

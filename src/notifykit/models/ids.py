@@ -103,7 +103,7 @@ def delivery_id(event_id: str, key: str) -> str:
 
 
 def is_for_person(subscription_id: str, address: str | None) -> bool:
-    """Tell whether a delivery is for a recipient: one whom the event names (no subscription), or who is subscribed."""
+    """Tell whether a delivery is for a recipient: one that the event names (no subscription), or a subscribed one."""
     return address is not None and (not subscription_id or subscription_id.startswith(RECIPIENT_SUBSCRIPTION))
 
 

@@ -143,7 +143,7 @@ _cost = optional(cost)
 def outcome_problem(outcome: object) -> str | None:
     """Say why a channel's outcome cannot be recorded, or ``None`` if it can.
 
-    Channels may be anyone's; what no store can keep would be lost, and the message sent again and again.
+    Channels may come from other packages; what no store can keep would be lost, and the message sent again and again.
     """
     if not isinstance(outcome, _KINDS):
         return f"an Outcome is needed, not {kind_of(outcome)}"

@@ -82,8 +82,8 @@ def suppression_id(tenant: str, channel: str, address: str) -> str:
     """Return the id of the record of an address: the channel and a SHA-256 of tenant, channel and address.
 
     The list thus outlives the erasure of a person without keeping the address.  The hash has no key on purpose: a list
-    under a key would be lost with the key, and whoever had unsubscribed would silently be written to again once the
-    key is taken out of the ring.  Telephone numbers are few enough to be tried out, so who can read the table must be
+    under a key would be lost with the key, and people who had unsubscribed would silently be written to again once the
+    key is taken out of the ring.  Telephone numbers are few enough to be tried out, so a reader of the table must be
     trusted as with the addresses in the recipients' table.
     """
     told = f"{tenant}\0{channel}\0{normalized(channel, address)}"

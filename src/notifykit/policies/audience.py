@@ -1,4 +1,4 @@
-"""Whom an event is told to, over which channels and when: from recipients and the steps of a type to deliveries.
+"""Who is told of an event, over which channels and when: from recipients and the steps of a type to deliveries.
 
 Pure: the clock is an argument.  Each step and address becomes one delivery, with an id of its own, when the event is
 planned.  What the person refuses is a delivery too (``SUPPRESSED``), so that "why did I get nothing?" has an answer.
@@ -69,7 +69,7 @@ SENTENCES: Final = {
     Unless.SEEN.value: "The inbox item was seen before, so it was not needed.",
 }
 
-#: How a cursor begins that is the id of a recipient whom the event names; those of subscriptions begin otherwise.
+#: How a cursor begins that is the id of a recipient named by the event; those of subscriptions begin otherwise.
 _NAMED = "@"
 _EXPIRED = frozenset({Code.EXPIRED, Code.EXPIRED_IN_QUIET_HOURS})
 _PURPOSES = {purpose.value: purpose for purpose in Purpose}
@@ -168,9 +168,9 @@ def _steps_over(channels: tuple[str, ...]) -> tuple[Step, ...]:
 
 
 def named_page(audience: Audience, cursor: str | None, most: int) -> tuple[tuple[str, ...], str | None]:
-    """Return the next recipients whom an event names itself, and the cursor of the page after if there are more.
+    """Return the next recipients that an event names itself, and the cursor of the page after if there are more.
 
-    They are planned before those who are subscribed, and the cursor is the last of them that has been: another may be
+    They are planned before the subscribed ones, and the cursor is the last of them that has been: another may be
     erased between two pages.
     """
     if cursor is not None and not is_among_named(cursor):
@@ -182,7 +182,7 @@ def named_page(audience: Audience, cursor: str | None, most: int) -> tuple[tuple
 
 
 def is_among_named(cursor: str | None) -> bool:
-    """Tell whether an event with this cursor has planned only recipients whom it names itself."""
+    """Tell whether an event with this cursor has planned only recipients that it names itself."""
     return cursor is not None and cursor.startswith(_NAMED)
 
 
@@ -190,7 +190,7 @@ def addressees(audience: Audience, named: Iterable[str], matched: Iterable[NewDe
     """Return the recipients of one page of an event, each once, with the subscription that matched.
 
     Args:
-        audience: Whom the event names itself, who are told once, whatever they are subscribed to.
+        audience: The recipients that the event names itself; each is told once, whatever it is subscribed to.
         named: Those of them that are planned with this page.
         matched: The deliveries to :data:`~notifykit.models.subscription.PEOPLE` of the page.
     """
@@ -221,24 +221,7 @@ def plan_person(
     """
     if recipient_id == plan.actor:
         return []
-
-    def new(channel: str, address: str, state: DeliveryState, reason: str | None, due_at: datetime) -> NewDelivery:
-        return NewDelivery(
-            delivery_id(event.id, recipient_key(recipient_id, channel, address)),
-            event.id,
-            event.tenant,
-            subscription_id,
-            recipient_id,
-            channel,
-            event.priority,
-            state,
-            reason,
-            due_at,
-            event.expires_at,
-            None,  # a step that is held would hold later events of its group
-            address,
-        )
-
+    new = partial(_new_delivery, event, recipient_id, subscription_id)
     if recipient is None or isinstance(recipient, UnreadableRecipient):
         code = UNKNOWN_RECIPIENT if recipient is None else RECIPIENT_UNREADABLE
         return [new(step.channel, recipient_id, DeliveryState.SUPPRESSED, code, now) for step in plan.steps[:1]]
@@ -267,6 +250,33 @@ def plan_person(
         made += planned
         may_arrive = True
     return made
+
+
+def _new_delivery(
+    event: TakenEvent,
+    recipient_id: str,
+    subscription_id: str,
+    channel: str,
+    address: str,
+    state: DeliveryState,
+    reason: str | None,
+    due_at: datetime,
+) -> NewDelivery:
+    return NewDelivery(
+        delivery_id(event.id, recipient_key(recipient_id, channel, address)),
+        event.id,
+        event.tenant,
+        subscription_id,
+        recipient_id,
+        channel,
+        event.priority,
+        state,
+        reason,
+        due_at,
+        event.expires_at,
+        None,  # a step that is held would hold later events of its group
+        address,
+    )
 
 
 def _lacks_preferences(plan: NoticePlan, tenant: TenantPreferences | None) -> bool:

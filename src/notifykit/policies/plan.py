@@ -317,7 +317,7 @@ def plan(event: TakenEvent, index: SubscriptionIndex, *, now: datetime) -> list[
 
     Where several subscriptions to one address match, the one with the smallest id counts.
     What is not sent is a delivery too (``SUPPRESSED``, ``EXPIRED``), so that it can be found.
-    A recipient who is subscribed has one on the channel :data:`PEOPLE`, which stands for those of the steps (see
+    A subscribed recipient has one on the channel :data:`PEOPLE`, which stands for those of the steps (see
     ``policies/audience.py``).
     """
     return plan_page(event, index, now=now, most=sys.maxsize)[0]

@@ -1,6 +1,6 @@
 """Simulated addresses: what is sent to one never reaches a vendor, and has the outcome that the address names.
 
-Pure.  No simulated address can be anybody's: ``.invalid`` is not a domain (RFC 6761), the telephone numbers are
+Pure.  No simulated address can be a real one: ``.invalid`` is not a domain (RFC 6761), the telephone numbers are
 set aside for fiction by the British regulator, and no vendor's token begins with ``simulated:``.
 """
 

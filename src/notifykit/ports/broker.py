@@ -12,7 +12,7 @@ from ..models.delivery import Lane
 
 
 class Ticket(NamedTuple):
-    """The news that a delivery is due: whoever gets it may claim the delivery in the store.
+    """The news that a delivery is due: the worker that gets it may claim the delivery in the store.
 
     Attributes:
         tenant: Of the delivery, so that a broker can partition by tenant.

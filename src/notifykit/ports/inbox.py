@@ -14,8 +14,8 @@ class Inbox(Protocol):
     """Optional: a store that keeps the in-app inboxes of people.
 
     Every change of an inbox (a new item, a step that marks items) gets a number, in the order in which changes become
-    visible: whoever has read up to a number has missed no smaller one, however many processes write.  Numbers never
-    come back, also not in an inbox that was erased.
+    visible: a client that has read up to a number has missed no smaller one, however many processes write.  Numbers
+    never come back, also not in an inbox that was erased.
     """
 
     async def inbox_put(self, items: Sequence[InboxItem]) -> None:

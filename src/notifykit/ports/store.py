@@ -256,8 +256,8 @@ class Records(Protocol):
         """Delete everything that is known of a person in one step; return how many rows were deleted or changed.
 
         Their record, subscriptions, deliveries, attempts and receipts are deleted.  They are taken out of the audience
-        and the actor of events; an event that was addressed to nobody else is deleted unless another subscriber has a
-        delivery of it.  What is being sent is not recorded any more.  Repeating it does no harm.
+        and the actor of events; an event that was addressed to no other recipient is deleted unless another subscriber
+        has a delivery of it.  What is being sent is not recorded any more.  Repeating it does no harm.
         """
         ...
 

@@ -49,7 +49,7 @@ class UnsubscribeUrls:
         """Return the link that stops messages of the event's category on the claim's channel.
 
         Returns:
-            ``None`` if there is no page, or nobody who could stop it: a delivery that is not for a recipient, and
+            ``None`` if there is no page, or no person who could stop it: a delivery that is not for a recipient, and
             notifications of purpose ``security``.
         """
         purpose = self.purpose_of(claim)

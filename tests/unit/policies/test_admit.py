@@ -51,11 +51,11 @@ FULL = Event(
 @pytest.fixture(params=["stdlib", "orjson"], autouse=True)
 def writer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Admission gives the same answers with and without orjson."""
-    if request.param == "orjson" and codec.orjson is None:
+    if request.param == "orjson" and codec.text.orjson is None:
         pytest.skip("needs orjson")
     if request.param == "stdlib":
-        monkeypatch.setattr(codec, "_dumps", codec._stdlib_dumps)
-        monkeypatch.setattr(codec, "_loads", codec._stdlib_loads)
+        monkeypatch.setattr(codec.text, "_dumps", codec.text._stdlib_dumps)
+        monkeypatch.setattr(codec.text, "_loads", codec.text._stdlib_loads)
 
 
 def admitted(event: Event, event_type: EventType | None = None, **options: Any) -> StoredEvent:

@@ -6,23 +6,22 @@ import json
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
-from ...errors import BrokerUnavailableError, MissingExtraError
+from ...errors import MissingExtraError
 from ...ports import Message
 from .. import without_password
-from ..redis import entries_of
+from ..redis import entries_of, translating
 from ..url import seconds, split_options
 
 try:
     from redis import asyncio as client
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
-    from redis.exceptions import RedisError, ResponseError
+    from redis.exceptions import ResponseError
 except ImportError as error:
     raise MissingExtraError("a feed from Redis", "redis") from error
 
@@ -56,7 +55,7 @@ class RedisFeed:
         self._reclaimed = float("-inf")
 
     async def receive(self, limit: int, *, wait: timedelta) -> list[Message]:
-        async with self._translating():
+        async with translating(self._shown):
             try:
                 return await self._reclaim(limit) or await self._read(limit, wait)
             except ResponseError as error:
@@ -81,23 +80,16 @@ class RedisFeed:
         return [message for _, entries in entries_of(found) for message in _messages(entries)]
 
     async def ack(self, messages: Sequence[Message]) -> None:
-        async with self._translating():
+        async with translating(self._shown):
             await self._redis.xack(self._topic, self._group, *(message.handle for message in messages))
 
     async def bury(self, message: Message, reason: str) -> None:
         entry = {"body": message.body, "reason": reason, "id": message.id}
-        async with self._translating():
+        async with translating(self._shown):
             await self._redis.xadd(f"{self._topic}:dead", entry)
 
     async def aclose(self) -> None:
         await self._redis.aclose()
-
-    @asynccontextmanager
-    async def _translating(self) -> AsyncIterator[None]:
-        try:
-            yield
-        except (TimeoutError, RedisError, OSError) as error:
-            raise BrokerUnavailableError(f"{self._shown}: {str(error) or type(error).__name__}") from error
 
 
 def _messages(entries: Iterable[tuple[bytes | None, Any]]) -> list[Message]:

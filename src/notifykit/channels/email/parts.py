@@ -81,7 +81,7 @@ def parts_of(message: EmailMessage, claim: Claim, *, sender: Mailbox, to: Mailbo
 
 
 def recipient_of(destination: Destination) -> Mailbox:
-    """Return whom a delivery goes to, with the name that the recipient's record has.
+    """Return the mailbox that a delivery goes to, with the name that the recipient's record has.
 
     Raises:
         InvalidInputError: The address, which another program may have stored, is none.

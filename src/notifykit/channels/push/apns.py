@@ -1,7 +1,7 @@
 """Apple's push service: ``apns://?key=file:AuthKey.p8&key_id=…&team=…&topic=org.example.shop``.
 
-One POST to ``/3/device/TOKEN`` a push, over HTTP/2.  A token signed with ES256 says who sends; it is made anew after 40
-minutes, because Apple accepts it for an hour, and more than one in 20 minutes is refused.  Known from Apple's
+One POST to ``/3/device/TOKEN`` a push, over HTTP/2.  A token signed with ES256 names the sender; it is made anew after
+40 minutes, because Apple accepts it for an hour, and more than one in 20 minutes is refused.  Known from Apple's
 documentation rather than from tests against Apple: those times, the limits of sizes, and that Apple looks at the key
 and the topic before the device's token, which is what a check depends on.
 """

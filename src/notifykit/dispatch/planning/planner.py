@@ -82,6 +82,13 @@ class _Batch:
             return None
         return self.events.popleft()
 
+    def waits(self, page: Page) -> bool:
+        """Keep a page that recipients have to be read for; return whether it is one."""
+        if addressees := page.addressees():
+            self.waiting.append((page, addressees))
+            self.people += len(addressees)
+        return bool(addressees)
+
     def release(self) -> list[tuple[Page, Mapping[str, str]]]:
         """Return what waits, so that nothing waits any more."""
         released, self.waiting, self.people = self.waiting, [], 0
@@ -205,7 +212,7 @@ class Planner:
         views = await self._views(taken)
         batch = _Batch(taken, self._round_robin.heavy)
         while batch.events or batch.waiting:
-            for page in await self._pages(batch, views, now):
+            for page in self._next_plain(batch, views, now) or await self._pages(batch, views, now):
                 event, deliveries, cursor = page.event, page.deliveries, page.cursor
                 view = views[event.tenant, event.tenant_version]
                 if len(deliveries) >= _VERY_SHORT_PAGE:
@@ -231,11 +238,25 @@ class Planner:
             await self._write(lost, [], planned, now, lease=self.context.settings.lease / 4, worker="")
         return goes_on
 
+    def _next_plain(
+        self, batch: _Batch, views: Mapping[tuple[str, int], TenantView | LargeTenant], now: datetime
+    ) -> list[Page] | None:
+        """Return the page of the next event if nothing has to be read for it, as for most."""
+        if batch.waiting or not batch.events or batch.events[0].audience is not None:
+            return None
+        view = views.get((batch.events[0].tenant, batch.events[0].tenant_version))
+        if not isinstance(view, TenantView):
+            return None
+        page = self._planned(batch.events.popleft(), view, now)
+        if page is None or batch.waits(page):
+            return None
+        return [page]
+
     async def _pages(
         self, batch: _Batch, views: Mapping[tuple[str, int], TenantView | LargeTenant], now: datetime
     ) -> list[Page]:
         """Return the page of the next event, or those that wait, so that their recipients are read at one go."""
-        while (event := batch.next()) is not None:
+        while not self._is_full(batch) and (event := batch.next()) is not None:
             view = views.get((event.tenant, event.tenant_version))
             if view is None:
                 continue
@@ -243,19 +264,15 @@ class Planner:
                 page = self._planned(event, view, now)
             else:
                 page = await self._page_of(event, view, now)
-            if page is None:
-                continue
-            addressees = page.addressees()
-            if not addressees:
+            if page is not None and not batch.waits(page):
                 return [page]
-            batch.waiting.append((page, addressees))
-            batch.people += len(addressees)
-            if batch.people >= self._page(event.tenant):
-                break
         return await self._completed(batch.release(), now)
 
+    def _is_full(self, batch: _Batch) -> bool:
+        return bool(batch.waiting) and batch.people >= self._page(batch.waiting[-1][0].event.tenant)
+
     async def _page_of(self, event: TakenEvent, view: TenantView | LargeTenant, now: datetime) -> Page | None:
-        """Return the next page of an event: first those of the recipients whom it names, then what is subscribed."""
+        """Return the next page of an event: first those of the recipients that it names, then the subscribed ones."""
         audience, rest = NOBODY, event
         named: Sequence[str] = ()
         if event.audience is not None:

@@ -381,6 +381,10 @@ class Dispatcher:
                 await self._recorder.flush()
             tools.cancel_scope.cancel()
         self._resume_sending()
+        await self._close()
+
+    async def _close(self) -> None:
+        """Close the channels and the broker."""
         closing: list[tuple[str, Channel | Broker]] = [*self._channels.items()]
         if self._broker is not None:
             closing.append(("broker", self._broker))

@@ -293,7 +293,7 @@ class Backlog:
         for _ in range(3):
             proof = self._next_rotation
             self._next_rotation = (proof + 1) % 3
-            if self._places.admits(proof):
+            if len(self._rotations[proof]) and self._places.admits(proof):
                 queue = self._next_queue(proof)
                 if queue is not None:
                     return self._begin(queue)
@@ -361,7 +361,10 @@ class Backlog:
             self._on_room()
 
     def done(self, turn: Turn, answered: bool | None) -> None:
-        """Note that a claim is finished, and whether its destination has answered; ``None``: it was not asked."""
+        """Note that a claim is finished, and whether its destination has answered; ``None``: it was not asked.
+
+        No sender is called for the place that is free now: the one that has finished takes the next claim.
+        """
         queue = turn._queue
         turn.ended = True
         self._places.end(turn.proof, is_long=turn.is_long)
@@ -374,8 +377,7 @@ class Backlog:
                 self._expect(queue, PROMPT)
             else:
                 self._expect(queue, SLOW if answered else UNPROVEN)
-        if self._list(queue):
-            self._call(1)
+        self._list(queue)
         if queue.blocked and 2 * len(queue.claims) <= queue.cap:
             queue.blocked = False
             self._on_room()

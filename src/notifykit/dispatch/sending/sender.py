@@ -89,6 +89,8 @@ class Sender:
     def __post_init__(self) -> None:
         channel = self.channels.get(self.lane.channel)
         self._router = channel if isinstance(channel, RoutesDeliveries) else None
+        # Read for every delivery.
+        self._now, self._rng, self._worker = self.context.clock.now, self.context.rng, self.context.worker
 
     async def work(self, most: int = sys.maxsize) -> None:
         """Send one claim after the other, waiting for each, as long as any may be sent now and at most so many."""
@@ -103,13 +105,13 @@ class Sender:
             except Exception as error:  # an error of one delivery does not stop the lane
                 text = f"{turn.claim.delivery_id}: {why(error)}"
                 self.context.emit(LoopFailed(loop=f"send {self.lane}", error=text, pause=_FAULT))
-                self.release(turn.claim, self.context.clock.now(), pause=_FAULT)
+                self.release(turn.claim, self._now(), pause=_FAULT)
             finally:
                 self.backlog.done(turn, answered)
 
     async def _deliver(self, claim: Claim) -> bool | None:
         """Send a claim; return whether its destination has answered, or ``None`` if it was not asked."""
-        started = self.context.clock.now()
+        started = self._now()
         destination = self.directory.destination(claim)
         if destination is None:
             if is_for_person(claim.subscription_id, claim.address):
@@ -141,14 +143,14 @@ class Sender:
         failpoint("att.started")
         outcome = await self._send(claim, destination, started)
         failpoint("att.answered")
-        finished = self.context.clock.now()
+        finished = self._now()
         self.circuits.note(destination, outcome, finished)
         step = next_step(
             outcome,
             tries=claim.tries + 1,
             policy=destination.retry,
             now=finished,
-            rng=self.context.rng,
+            rng=self._rng,
             repeats=may_repeat(claim.channel, claim.details.purpose),
         )
         if isinstance(step, PutBack):
@@ -230,7 +232,7 @@ class Sender:
             answer.status,
             due_at,
             answer.body[:_KEPT],
-            self.context.worker,
+            self._worker,
             answer.reference,
             None if destination.owns_circuit else destination.circuit_key,
             answer.cost,

@@ -64,14 +64,9 @@ def recipient_from(row: Row) -> Recipient:
     )
 
 
-def preferences_values(preferences: TenantPreferences) -> dict[str, Any]:
-    """Return the columns of ``tenant_preferences``."""
-    return {
-        "tenant": preferences.tenant,
-        "id": preferences.id,
-        "details": _details(preferences),
-        "version": preferences.version,
-    }
+def details_values(record: TenantPreferences | SuppressedAddress | StoredTemplate) -> dict[str, Any]:
+    """Return the columns of a record that has nothing but its details."""
+    return {"tenant": record.tenant, "id": record.id, "details": _details(record), "version": record.version}
 
 
 def preferences_from(row: Row) -> TenantPreferences:
@@ -86,16 +81,6 @@ def preferences_from(row: Row) -> TenantPreferences:
     )
 
 
-def suppression_values(suppressed: SuppressedAddress) -> dict[str, Any]:
-    """Return the columns of ``suppressions``."""
-    return {
-        "tenant": suppressed.tenant,
-        "id": suppressed.id,
-        "details": _details(suppressed),
-        "version": suppressed.version,
-    }
-
-
 def suppression_from(row: Row) -> SuppressedAddress:
     """Return the suppressed address of a row of ``suppressions``."""
     details = loads(row["details"].encode())
@@ -105,16 +90,6 @@ def suppression_from(row: Row) -> SuppressedAddress:
         entries=structure(details.get("entries", []), tuple[SuppressionEntry, ...]),
         version=row["version"],
     )
-
-
-def template_values(template: StoredTemplate) -> dict[str, Any]:
-    """Return the columns of ``templates``."""
-    return {
-        "tenant": template.tenant,
-        "id": template.id,
-        "details": _details(template),
-        "version": template.version,
-    }
 
 
 def template_from(row: Row) -> StoredTemplate:

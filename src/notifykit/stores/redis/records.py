@@ -22,29 +22,12 @@ from ...models.template import StoredTemplate
 from ...models.throttle import buckets_of
 from ...policies.match_keys import MatchKey, keys_for, keys_of
 from ...ports import ConfigRecord
+from ..encoding import config_rows
+from ..encoding import records as encoding
 from ..encoding.encryption import Encryption
-from ..encoding.readable import (
-    DAMAGED,
-    account_from,
-    account_values,
-    api_key_from,
-    api_key_values,
-    endpoint_from,
-    endpoint_state,
-    endpoint_values,
-    event_type_from,
-    preferences_from,
-    preferences_values,
-    recipient_from,
-    recipient_values,
-    subscription_from,
-    subscription_values,
-    suppression_from,
-    suppression_values,
-    template_from,
-    template_values,
-)
-from ..encoding.rows import EVENT_COLUMNS, event_type_values, micros
+from ..encoding.readable import DAMAGED, endpoint_state
+from ..encoding.records import FORMS, RecordForm
+from ..encoding.rows import EVENT_COLUMNS, Row, micros
 from .connections import Connections
 from .layout import json
 
@@ -57,52 +40,35 @@ _TRIES: Final = 10
 _ACTOR: Final = EVENT_COLUMNS.index("actor")
 
 
-def _account_from(row: dict[str, Any]) -> ProviderAccount:
+def _account_from(row: Row) -> ProviderAccount:
     """Return the account of a row; one that is damaged has no URL, and must not be taken for one that is empty."""
-    return account_from({**row, "url": row["url"] or None})
-
-
-def _as_it_is(_: Encryption, record: Any) -> Any:
-    return record
+    return config_rows.account_from({**row, "url": row["url"] or None})
 
 
 @attrs.frozen(kw_only=True)
 class RecordKind:
-    """What is particular to one kind of record.
+    """What is particular to one kind of record in Redis.
 
     Attributes:
-        name: What errors and scripts call it.
-        values: Returns what is kept of a record.
-        read: Returns the record, or a stand-in for one that is damaged.
-        encrypted: Returns a record as it is stored.
-        decrypted: Returns the record of a stored one, or a stand-in for one that cannot be decrypted.
-        raises_version: Whether planning or sending depends on it.
-        first_raises_version: Whether only the first record of a tenant does, because what depends on it is whether
-            there are any.
+        form: How it is kept, whatever the database.
         beside: Returns a text that scripts need to know.
         keys: Returns its match keys.
     """
 
-    name: str
-    values: Callable[[Any], dict[str, Any]]
-    read: Callable[[Any], Any]
-    encrypted: Callable[[Encryption, Any], Any] = _as_it_is
-    decrypted: Callable[[Encryption, Any], Any] = _as_it_is
-    raises_version: bool = True
-    first_raises_version: bool = False
+    form: RecordForm
     beside: Callable[[Any], str | bool] = lambda _: False
     keys: Callable[[Any], Iterable[MatchKey]] = lambda _: ()
 
     def arguments(self, encryption: Encryption, record: Any) -> tuple[Any, ...]:
         """Return what a script takes to save a record."""
-        values = self.values(self.encrypted(encryption, record)) | {"version": record.version + 1}
+        values = self.form.values(self.form.encrypted(encryption, record)) | {"version": record.version + 1}
         beside = [self.beside(record), list(map(_key, self.keys(record)))]
         return record.id, record.version, json(beside), json(values)
 
     def from_answer(self, encryption: Encryption, tenant: str, answer: Sequence[bytes]) -> Any:
         """Return the record of an answer."""
         id_, text = answer[:2]
-        return self.decrypted(encryption, self.read(_row(tenant, id_, text)))
+        return self.form.decrypted(encryption, self.form.read(_row(tenant, id_, text)))
 
 
 class _Row(dict[str, Any]):
@@ -132,7 +98,7 @@ class RedisRecords:
     async def save(self, record: R) -> R:
         (saved,) = await self.save_many([record])
         if saved is None:
-            raise StaleWriteError(_kind_of(record).name, record.id)
+            raise StaleWriteError(_kind_of(record).form.name, record.id)
         failpoint("ep.changed")
         return saved
 
@@ -141,8 +107,8 @@ class RedisRecords:
             return []
         kind = _kind_of(records[0])
         arguments = [argument for record in records for argument in kind.arguments(self.encryption, record)]
-        raises = "first" if kind.first_raises_version else int(kind.raises_version)
-        answers = await self._connections.run("save", kind.name, records[0].tenant, raises, *arguments)
+        raises = "first" if kind.form.first_raises_version else int(kind.form.raises_version)
+        answers = await self._connections.run("save", kind.form.name, records[0].tenant, raises, *arguments)
         return [
             attrs.evolve(record, version=record.version + 1) if saved else None  # type: ignore[misc]
             for record, saved in zip(records, answers, strict=True)
@@ -150,7 +116,7 @@ class RedisRecords:
 
     async def get(self, kind: type[R], tenant: str, ids: Collection[str]) -> list[R]:
         its = KINDS[kind]
-        answers = await self._connections.run("get", its.name, tenant, json(sorted({*ids})))
+        answers = await self._connections.run("get", its.form.name, tenant, json(sorted({*ids})))
         return [its.from_answer(self.encryption, tenant, answer) for answer in answers]
 
     async def page(
@@ -158,12 +124,14 @@ class RedisRecords:
     ) -> list[R]:
         its = KINDS[kind]
         of_subscriber = json([] if subscriber_id is None else [subscriber_id])
-        answers = await self._connections.run("page", its.name, tenant, after or "", limit, of_subscriber)
+        answers = await self._connections.run("page", its.form.name, tenant, after or "", limit, of_subscriber)
         return [its.from_answer(self.encryption, tenant, answer) for answer in answers]
 
     async def remove(self, kind: type[R], tenant: str, id: str, *, now: datetime) -> bool:
         its = KINDS[kind]
-        return bool(await self._connections.run("remove", its.name, tenant, id, micros(now), int(its.raises_version)))
+        return bool(
+            await self._connections.run("remove", its.form.name, tenant, id, micros(now), int(its.form.raises_version))
+        )
 
     async def load_tenants(
         self, tenants: Collection[str], *, most: int | None = None
@@ -238,46 +206,22 @@ def _without(id_: bytes, line: bytes, recipient_id: str) -> tuple[Any, ...] | No
 
 
 def _kind_of(record: object) -> RecordKind:
-    """Return the kind of a record, or of a stand-in for one."""
-    return next(KINDS[base] for base in type(record).__mro__ if base in KINDS)
+    return encoding.kind_of(record, KINDS)
 
 
 #: Every kind of record; a new one needs an entry here.
 KINDS: dict[type[Any], RecordKind] = {
-    Endpoint: RecordKind(
-        name="endpoint",
-        values=endpoint_values,
-        read=endpoint_from,
-        encrypted=Encryption.endpoint,
-        decrypted=Encryption.usable_endpoint,
-        beside=lambda endpoint: str(endpoint.state.value),
-    ),
+    Endpoint: RecordKind(form=FORMS[Endpoint], beside=lambda endpoint: str(endpoint.state.value)),
     Subscription: RecordKind(
-        name="subscription",
-        values=subscription_values,
-        read=subscription_from,
+        form=FORMS[Subscription],
         beside=lambda subscription: str(subscription.subscriber_id),
         keys=keys_of,
     ),
-    StoredEventType: RecordKind(
-        name="event type", values=event_type_values, read=event_type_from, raises_version=False
-    ),
-    Recipient: RecordKind(name="recipient", values=recipient_values, read=recipient_from, raises_version=False),
-    TenantPreferences: RecordKind(name="preferences of tenant", values=preferences_values, read=preferences_from),
-    ProviderAccount: RecordKind(
-        name="provider account",
-        values=account_values,
-        read=_account_from,
-        encrypted=Encryption.account,
-        decrypted=Encryption.usable_account,
-    ),
-    SuppressedAddress: RecordKind(
-        name="suppressed address",
-        values=suppression_values,
-        read=suppression_from,
-        raises_version=False,
-        first_raises_version=True,
-    ),
-    StoredTemplate: RecordKind(name="template", values=template_values, read=template_from),
-    ApiKey: RecordKind(name="api key", values=api_key_values, read=api_key_from, raises_version=False),
+    StoredEventType: RecordKind(form=FORMS[StoredEventType]),
+    Recipient: RecordKind(form=FORMS[Recipient]),
+    TenantPreferences: RecordKind(form=FORMS[TenantPreferences]),
+    ProviderAccount: RecordKind(form=attrs.evolve(FORMS[ProviderAccount], parse=_account_from)),
+    SuppressedAddress: RecordKind(form=FORMS[SuppressedAddress]),
+    StoredTemplate: RecordKind(form=FORMS[StoredTemplate]),
+    ApiKey: RecordKind(form=FORMS[ApiKey]),
 }

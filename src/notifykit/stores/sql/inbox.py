@@ -298,7 +298,7 @@ def page(
 
 
 def counts(connection: Connection, tenant: str, recipient: str, now: datetime) -> InboxCounts:
-    """Count new items, no further than anybody shows."""
+    """Count new items, no further than any client shows."""
 
     def capped(state: InboxState) -> Any:
         chosen = matching(InboxFilter(state=state), now)

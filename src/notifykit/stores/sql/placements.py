@@ -83,7 +83,7 @@ def find(connection: Connection, tenant: str, *, lock: bool = False) -> Placemen
 def put(connection: Connection, placement: Placement) -> None:
     """Write a placement, unless the database knows a later one.
 
-    The changes of one database are serialised by a row, so that whoever has read up to a number has missed none.
+    The changes of one database are serialised by a row, so that a reader that has read up to a number has missed none.
     """
     its = s.placements.c
     seq = connection.execute(

@@ -22,27 +22,8 @@ from ...models.recipient import Recipient, TenantPreferences
 from ...models.subscription import Subscription, TenantConfig
 from ...models.suppression import SuppressedAddress
 from ...models.template import StoredTemplate
-from ..encoding.encryption import Encryption
-from ..encoding.readable import (
-    account_from,
-    account_values,
-    api_key_from,
-    api_key_values,
-    endpoint_from,
-    endpoint_values,
-    event_type_from,
-    preferences_from,
-    preferences_values,
-    recipient_from,
-    recipient_values,
-    subscription_from,
-    subscription_values,
-    suppression_from,
-    suppression_values,
-    template_from,
-    template_values,
-)
-from ..encoding.rows import Row, event_type_values
+from ..encoding import records as encoding
+from ..encoding.records import FORMS, RecordForm
 from . import schema as s
 from . import subscription_index, transitions
 from .fetching import fetch
@@ -52,65 +33,50 @@ from .writing import delete_returning, insert_new, save_versions, upsert
 _AT_ONCE = 500
 
 
-def _as_it_is(_: Encryption, record: Any) -> Any:
-    return record
-
-
 def _nothing(*_: Any) -> None:
     """Do nothing: most kinds have no dependents."""
 
 
 @attrs.frozen(kw_only=True)
 class RecordKind:
-    """What is particular to one kind of record.
+    """What is particular to one kind of record in tables.
 
     Attributes:
-        name: What errors call it.
+        form: How it is kept, whatever the database.
         table: Where it is kept; its primary key is (tenant, id).
-        values: Returns the columns of a record.
-        read: Returns the record of a row, or a stand-in for one that is damaged.
-        encrypted: Returns a record as it is stored.
-        decrypted: Returns the record of a stored one, or a stand-in for one that cannot be decrypted.
-        raises_version: Whether planning or sending depends on it.
-        first_raises_version: Whether only the first record of a tenant does, because what depends on it is whether
-            there are any.
         replaced: Called with the old record and the new one, of which one may be ``None``; ``None`` if the kind has
             no dependents that follow it, so that the old record need not be read.
         removed: Called with the removed record and the time.
     """
 
-    name: str
+    form: RecordForm
     table: Table
-    values: Callable[[Any], dict[str, Any]]
-    read: Callable[[Row], Any]
-    encrypted: Callable[[Encryption, Any], Any] = _as_it_is
-    decrypted: Callable[[Encryption, Any], Any] = _as_it_is
-    raises_version: bool = True
-    first_raises_version: bool = False
     replaced: Callable[[Connection, Any, Any], None] | None = None
     removed: Callable[[Connection, Any, datetime], None] = _nothing
 
 
 def kind_of(record: object) -> RecordKind:
     """Return the kind of a record, or of a stand-in for one."""
-    return next(KINDS[base] for base in type(record).__mro__ if base in KINDS)
+    return encoding.kind_of(record, KINDS)
 
 
 def save(connection: Connection, record: Any) -> int:
     """Insert or replace an encrypted record; return its new version."""
     kind = kind_of(record)
-    values = kind.values(record)
+    values = kind.form.values(record)
     if _raises_version(connection, kind, record.tenant):
         touch(connection, record.tenant)  # a lock: no other process changes the tenant's records until the end
     old = _stored(connection, kind, record.tenant, record.id) if kind.replaced else None
-    version = save_row(connection, kind.table, values, kind.name)
+    version = save_row(connection, kind.table, values, kind.form.name)
     if kind.replaced:
         kind.replaced(connection, old, record)
     return version
 
 
 def _raises_version(connection: Connection, kind: RecordKind, tenant: str) -> bool:
-    return kind.raises_version or (kind.first_raises_version and not page(connection, kind, tenant, 1, None, None))
+    return kind.form.raises_version or (
+        kind.form.first_raises_version and not page(connection, kind, tenant, 1, None, None)
+    )
 
 
 def save_many(connection: Connection, records: Sequence[Any]) -> set[str]:
@@ -128,11 +94,11 @@ def save_many(connection: Connection, records: Sequence[Any]) -> set[str]:
     current = [id_ for id_ in ids if by_id[id_].version == (stored[id_]["version"] if id_ in stored else 0)]
     if not current:
         return set()
-    rows = [{**kind.values(by_id[id_]), "version": by_id[id_].version + 1} for id_ in current]
+    rows = [{**kind.form.values(by_id[id_]), "version": by_id[id_].version + 1} for id_ in current]
     saved = save_versions(connection, table, rows)
     if kind.replaced:
         for id_ in saved:
-            kind.replaced(connection, kind.read(stored[id_]) if id_ in stored else None, by_id[id_])
+            kind.replaced(connection, kind.form.read(stored[id_]) if id_ in stored else None, by_id[id_])
     return saved
 
 
@@ -141,7 +107,7 @@ def get(connection: Connection, kind: RecordKind, tenant: str, ids: Collection[s
     wanted = sorted({*ids})
     found: list[Any] = []
     for at in range(0, len(wanted), _AT_ONCE):
-        found += map(kind.read, fetch(connection, _rows(kind.table, tenant, wanted[at : at + _AT_ONCE])))
+        found += map(kind.form.read, fetch(connection, _rows(kind.table, tenant, wanted[at : at + _AT_ONCE])))
     return found
 
 
@@ -157,14 +123,14 @@ def page(
     query = select(table).where(table.c.tenant == tenant, table.c.id > (after or ""))
     if subscriber_id is not None:
         query = query.where(table.c.subscriber_id == subscriber_id if "subscriber_id" in table.c else literal(False))
-    return [*map(kind.read, fetch(connection, query.order_by(table.c.id).limit(limit)))]
+    return [*map(kind.form.read, fetch(connection, query.order_by(table.c.id).limit(limit)))]
 
 
 def remove(connection: Connection, kind: RecordKind, tenant: str, id_: str, now: datetime) -> bool:
     """Remove a record and what depends on it."""
     if _stored(connection, kind, tenant, id_) is None:
         return False
-    if kind.raises_version:
+    if kind.form.raises_version:
         touch(connection, tenant)
     old = _stored(connection, kind, tenant, id_)
     if old is None:  # another process removed it before the tenant was locked
@@ -232,11 +198,11 @@ def load_tenants(connection: Connection, tenants: Sequence[str], most: int | Non
     versions = {row.tenant: row.version for row in connection.execute(its_version)}
     endpoints: dict[str, list[Endpoint]] = {tenant: [] for tenant in tenants}
     for row in fetch(connection, select(s.endpoints).where(s.endpoints.c.tenant.in_(tenants))):
-        endpoints[row["tenant"]].append(endpoint_from(row))
+        endpoints[row["tenant"]].append(FORMS[Endpoint].read(row))
     subscriptions: dict[str, list[Subscription]] = {tenant: [] for tenant in tenants}
     its = select(s.subscriptions).where(s.subscriptions.c.tenant.in_(tenants)).order_by(s.subscriptions.c.id)
     for row in fetch(connection, its):
-        subscriptions[row["tenant"]].append(subscription_from(row))
+        subscriptions[row["tenant"]].append(FORMS[Subscription].read(row))
     return {
         tenant: TenantConfig(tenant, versions.get(tenant, 0), tuple(endpoints[tenant]), tuple(subscriptions[tenant]))
         for tenant in tenants
@@ -281,76 +247,19 @@ def remove_subscriptions(connection: Connection, tenant: str, subscriber_id: str
     """Remove the subscriptions of a subscriber; return how many there were."""
     its = and_(s.subscriptions.c.tenant == tenant, s.subscriptions.c.subscriber_id == subscriber_id)
     removed = delete_returning(connection, s.subscriptions, its)
-    subscription_index.replace(connection, map(subscription_from, removed), ())
+    subscription_index.replace(connection, map(FORMS[Subscription].read, removed), ())
     return len(removed)
 
 
 #: Every kind of record; a new one needs an entry here, its table in ``schema`` and a migration.
 KINDS: dict[type[Any], RecordKind] = {
-    Endpoint: RecordKind(
-        name="endpoint",
-        table=s.endpoints,
-        values=endpoint_values,
-        read=endpoint_from,
-        encrypted=Encryption.endpoint,
-        decrypted=Encryption.usable_endpoint,
-        removed=_remove_dependents,
-    ),
-    Subscription: RecordKind(
-        name="subscription",
-        table=s.subscriptions,
-        values=subscription_values,
-        read=subscription_from,
-        replaced=_index,
-    ),
-    StoredEventType: RecordKind(
-        name="event type",
-        table=s.event_types,
-        values=event_type_values,
-        read=event_type_from,
-        raises_version=False,
-    ),
-    Recipient: RecordKind(
-        name="recipient",
-        table=s.recipients,
-        values=recipient_values,
-        read=recipient_from,
-        raises_version=False,  # planning and sending read them as they need them, and keep none
-        removed=_remove_person,
-    ),
-    TenantPreferences: RecordKind(
-        name="preferences of tenant",
-        table=s.tenant_preferences,
-        values=preferences_values,
-        read=preferences_from,
-    ),
-    ProviderAccount: RecordKind(
-        name="provider account",
-        table=s.provider_accounts,
-        values=account_values,
-        read=account_from,
-        encrypted=Encryption.account,
-        decrypted=Encryption.usable_account,
-    ),
-    SuppressedAddress: RecordKind(
-        name="suppressed address",
-        table=s.suppressions,
-        values=suppression_values,
-        read=suppression_from,
-        raises_version=False,  # they come in by the thousand after a bad mailing
-        first_raises_version=True,
-    ),
-    StoredTemplate: RecordKind(
-        name="template",
-        table=s.templates,
-        values=template_values,
-        read=template_from,
-    ),
-    ApiKey: RecordKind(
-        name="api key",
-        table=s.api_keys,
-        values=api_key_values,
-        read=api_key_from,
-        raises_version=False,
-    ),
+    Endpoint: RecordKind(form=FORMS[Endpoint], table=s.endpoints, removed=_remove_dependents),
+    Subscription: RecordKind(form=FORMS[Subscription], table=s.subscriptions, replaced=_index),
+    StoredEventType: RecordKind(form=FORMS[StoredEventType], table=s.event_types),
+    Recipient: RecordKind(form=FORMS[Recipient], table=s.recipients, removed=_remove_person),
+    TenantPreferences: RecordKind(form=FORMS[TenantPreferences], table=s.tenant_preferences),
+    ProviderAccount: RecordKind(form=FORMS[ProviderAccount], table=s.provider_accounts),
+    SuppressedAddress: RecordKind(form=FORMS[SuppressedAddress], table=s.suppressions),
+    StoredTemplate: RecordKind(form=FORMS[StoredTemplate], table=s.templates),
+    ApiKey: RecordKind(form=FORMS[ApiKey], table=s.api_keys),
 }

@@ -73,7 +73,7 @@ events = Table(
     #: Of the event's type, as the publisher declared it.
     Column("category", Text),
     Column("purpose", Text),
-    #: The recipients whom the event is addressed to: JSON text.
+    #: The recipients that the event is addressed to: JSON text.
     Column("audience", Text),
 )
 #: Large bodies are stored as they are: to compress one costs the database several times as much as to write it, and

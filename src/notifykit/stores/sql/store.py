@@ -168,7 +168,7 @@ class SqlStore(SqlInbox):
     # -- records ---------------------------------------------------------------------------------
 
     async def save(self, record: R) -> R:
-        stored = records.kind_of(record).encrypted(self.encryption, record)
+        stored = records.kind_of(record).form.encrypted(self.encryption, record)
         version = await self._write(lambda c: records.save(c, stored))
         failpoint("ep.changed")
         changed: R = attrs.evolve(cast("Any", record), version=version)
@@ -178,7 +178,7 @@ class SqlStore(SqlInbox):
         if not records_:
             return []
         kind = records.kind_of(records_[0])
-        stored = [kind.encrypted(self.encryption, record) for record in records_]
+        stored = [kind.form.encrypted(self.encryption, record) for record in records_]
         saved = await self._write(lambda c: records.save_many(c, stored))
         return [
             attrs.evolve(cast("Any", record), version=record.version + 1) if record.id in saved else None
@@ -197,7 +197,7 @@ class SqlStore(SqlInbox):
         return self._decrypted(its, stored)
 
     def _decrypted(self, kind: records.RecordKind, stored: Sequence[Any]) -> list[Any]:
-        return [kind.decrypted(self.encryption, record) for record in stored]
+        return [kind.form.decrypted(self.encryption, record) for record in stored]
 
     async def remove(self, kind: type[R], tenant: str, id: str, *, now: datetime) -> bool:
         return await self._write(lambda c: records.remove(c, records.KINDS[kind], tenant, id, now))

@@ -14,7 +14,8 @@ from sqlalchemy import Connection, and_, bindparam, delete, exists, select
 
 from ...models.subscription import Match, MatchQuery, Subscription
 from ...policies.match_keys import keys_for, keys_of
-from ..encoding.readable import endpoint_state, subscription_from
+from ..encoding.readable import endpoint_state
+from ..encoding.records import FORMS
 from . import schema as s
 from .fetching import fetch
 from .writing import insert_new_rows
@@ -97,4 +98,4 @@ _ROWS = select(s.subscriptions, s.endpoints.c.state.label("endpoint_state")).joi
 def match_from(row: Any) -> Match:
     """Return the match of a row of ``subscriptions`` with the state of its endpoint."""
     state = row["endpoint_state"]
-    return Match(subscription_from(row), None if state is None else endpoint_state(state))
+    return Match(FORMS[Subscription].read(row), None if state is None else endpoint_state(state))

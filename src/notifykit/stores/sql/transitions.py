@@ -8,13 +8,14 @@ folders ``sqlite`` and ``postgres``.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    RowMapping,
     Table,
     and_,
     bindparam,
@@ -33,7 +34,7 @@ from ...models.delivery import Delivery, DeliveryState
 from ...models.throttle import AFTER_CAPS, CAP, MAX_PER
 from ...ports import CANCELLED, DeliveryFilter, Move
 from ..encoding.readable import delivery_from
-from ..encoding.rows import last_attempt_values, micros
+from ..encoding.rows import Row, last_attempt_values, micros
 from . import digests
 from . import schema as s
 from .fetching import fetch, is_damage
@@ -237,11 +238,28 @@ def rescue(connection: Connection, limit: int, now: datetime, max_abandoned: int
     )
     if not expired:
         return []
+    rows = _end_leases(connection, expired, at)
+    poison = [row["id"] for row in rows if row["abandoned"] >= max_abandoned]
+    if poison:
+
+        def quarantine(these: ColumnElement[bool]) -> int:
+            return len(end(connection, these, DeliveryState.DEAD, QUARANTINED, now))
+
+        _isolated(connection, s.queue, s.queue.c.id.in_(poison), quarantine)
     ids = [row["id"] for row in expired]
+    both = union_all(
+        open_rows().where(s.queue.c.id.in_(ids)), ended_rows().where(s.deliveries.c.id.in_(poison or [""]))
+    )
+    return [delivery_from(row) for row in fetch(connection, both)]
+
+
+def _end_leases(connection: Connection, expired: Sequence[Row], at: int) -> Sequence[RowMapping]:
+    """Make deliveries whose lease has run out due at ``at``, and write an abandoned attempt for each; return them."""
+    leases = {row["id"]: row for row in expired}
     rows = update_returning(
         connection,
         s.queue,
-        and_(s.queue.c.id.in_(ids), s.queue.c.state == "sending", s.queue.c.lease_until < at),
+        and_(s.queue.c.id.in_(leases), s.queue.c.state == "sending", s.queue.c.lease_until < at),
         {
             "state": "pending",
             "due_at": at,
@@ -253,7 +271,6 @@ def rescue(connection: Connection, limit: int, now: datetime, max_abandoned: int
         (s.queue.c.id, s.queue.c.attempts, s.queue.c.abandoned),
     )
     failpoint("sweep.half")
-    leases = {row["id"]: row for row in expired}
     connection.execute(
         insert(s.attempts),
         [
@@ -270,17 +287,7 @@ def rescue(connection: Connection, limit: int, now: datetime, max_abandoned: int
             for row in rows
         ],
     )
-    poison = [row["id"] for row in rows if row["abandoned"] >= max_abandoned]
-    if poison:
-
-        def quarantine(these: ColumnElement[bool]) -> int:
-            return len(end(connection, these, DeliveryState.DEAD, QUARANTINED, now))
-
-        _isolated(connection, s.queue, s.queue.c.id.in_(poison), quarantine)
-    both = union_all(
-        open_rows().where(s.queue.c.id.in_(ids)), ended_rows().where(s.deliveries.c.id.in_(poison or [""]))
-    )
-    return [delivery_from(row) for row in fetch(connection, both)]
+    return rows
 
 
 def purge(connection: Connection, before: datetime, keys_before: datetime, limit: int) -> int:

@@ -359,7 +359,7 @@ class DigestSuite(StoreFixtures):
     # ── what becomes of a digest ───────────────────────────────────────────────────────────────
 
     async def test_a_digest_outlives_its_worker(self, store: DigestStore, clock: FakeClock) -> None:
-        """Whoever claims it again finds the same items; what came meanwhile is in the next one."""
+        """The worker that claims it again finds the same items; what came meanwhile is in the next one."""
         first = await collect(store, clock)
         clock.advance(HOUR)
         lost = await close(store, clock)

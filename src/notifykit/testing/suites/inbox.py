@@ -356,7 +356,7 @@ class InboxSuite(StoreFixtures):
         assert (1, False) == (len((await changes(store, empty.cursor)).items), False)
 
     async def test_a_change_ends_the_wait(self, store: InboxStore) -> None:
-        """A new item and a mark wake whoever reads."""
+        """A new item and a mark wake the readers."""
         (item,) = await given(store, 1)
 
         for change in (
@@ -400,7 +400,7 @@ class InboxSuite(StoreFixtures):
     async def test_a_reader_misses_nothing_of_concurrent_writers(
         self, store: InboxStore, make_second_store: MakeInboxStore
     ) -> None:
-        """Whoever follows the changes has each one once, and in the end exactly what is stored."""
+        """A client that follows the changes gets each one once, and in the end exactly what is stored."""
         writers = [await make_second_store() for _ in range(3)]
         known: dict[str, InboxItem] = {}
         is_over = asyncio.Event()

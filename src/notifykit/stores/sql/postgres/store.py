@@ -447,7 +447,7 @@ class PostgresStore(SqlStore):
         its = KINDS[kind]
         async with self._driver() as pg:
             rows = await pg.fetch(sql.get(its.table.name), tenant, list(ids), timeout=_STATEMENT_TIMEOUT)
-        return self._decrypted(its, [its.read(row) for row in rows])
+        return self._decrypted(its, [its.form.read(row) for row in rows])
 
     async def match(self, tenant: str, queries: Sequence[MatchQuery], *, limit: int) -> list[list[Match]]:
         columns = key_columns(queries)

@@ -330,7 +330,7 @@ class OperatorPromises:
         assert 3 == len(await claim(store, clock))
 
     async def test_waking_without_held_deliveries_wakes_nothing(self, store: Store, clock: FakeClock) -> None:
-        """A subscriber for whom nothing is held has nothing to wake."""
+        """A subscriber without held deliveries has nothing to wake."""
         await release(store, clock, await given_claim(store, clock))
 
         assert 0 == await store.move(ACME, DeliveryFilter(subscriber_id=RECEIVER), Move.WAKE, now=clock.now())

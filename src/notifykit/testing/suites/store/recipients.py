@@ -232,7 +232,7 @@ class RecipientPromises:
         assert [] == await store.attempts(ACME, sending.delivery_id)
 
     async def test_erasing_takes_a_person_out_of_events(self, store: Store, clock: FakeClock) -> None:
-        """An event that was addressed to nobody else is deleted, unless somebody else has a delivery of it."""
+        """An event that named no other recipient is deleted, unless another subscriber has a delivery of it."""
         person, quoted = 'user:"Ω_%\\42', '"user:\\"Ω_%\\\\42"'
         alone = make_event(at=clock.now(), key="k", audience=f'{{"to":[{quoted}],"channels":["email"]}}')
         shared = make_event(at=clock.now(), audience=f'{{"to":["user:43",{quoted}],"channels":["email"]}}')
