@@ -133,8 +133,8 @@ EXTEND = f"UPDATE {_QUEUE} SET lease_until = %s WHERE id IN ({{ids}})"
 
 #: When the first event of a priority is due that is not taken: behind those that are, at the front of the index.
 _NEXT_EVENT = """
-(SELECT due_at FROM notifykit_outbox FORCE INDEX (notifykit_outbox_due)
-WHERE priority = {rank} AND taken_until IS NULL ORDER BY due_at LIMIT 1)
+SELECT (SELECT due_at FROM notifykit_outbox FORCE INDEX (notifykit_outbox_due)
+  WHERE priority = {rank} AND taken_until IS NULL ORDER BY due_at LIMIT 1) AS due_at
 """
 NEXT_EVENTS = " UNION ALL ".join(_NEXT_EVENT.format(rank=rank) for rank in (0, 1, 2))
 
