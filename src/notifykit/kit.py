@@ -35,6 +35,7 @@ from .options import (
     EgressRules,
     GivenProviders,
     SystemClock,
+    catcher_of,
     given_broker,
     given_channels,
     given_providers,
@@ -100,9 +101,9 @@ class Notifykit:
         channels: What deliveries go over beside webhooks: channels, or their URLs (``toy://``); by default what
             ``NOTIFYKIT_CHANNELS`` lists, with commas.  One whose name is ``webhook`` or ``in_app`` replaces ours.
         email: The provider of e-mails, such as ``smtp://user:password@host:587?sender=shop@example.org``; by default
-            ``NOTIFYKIT_EMAIL``.  With ``catch://`` messages are not sent: ``notifykit catch`` shows them.  Several
-            providers are URLs with ``||`` between them, or a list of URLs, :class:`Account` and
-            :class:`~notifykit.ports.Provider` objects.
+            ``NOTIFYKIT_EMAIL``.  With ``catch://`` messages are not sent: ``notifykit catch`` shows them, and what
+            is put into inboxes.  Several providers are URLs with ``||`` between them, or a list of URLs,
+            :class:`Account` and :class:`~notifykit.ports.Provider` objects.
         sms: The provider of text messages; by default ``NOTIFYKIT_SMS``.
         push: The provider of pushes, or several joined by `` && ``; by default ``NOTIFYKIT_PUSH``.
         chat: The provider of chat messages; by default ``NOTIFYKIT_CHAT``.
@@ -490,7 +491,7 @@ class Notifykit:
         """Return what a tenant says for all of its recipients, to change it: defaults, locks, locale, zone."""
         from .admin import TenantSettings
 
-        return TenantSettings(self.store, tenant)
+        return TenantSettings(self.store, self.catalog, tenant)
 
     @checked(refusal=InvalidInputError, recipient_id=checks.text(most=checks.MAX_ID))
     def inbox(self, recipient_id: str, *, tenant: str) -> RecipientInbox:
@@ -655,7 +656,7 @@ class Notifykit:
             "webhook": {"guard": self._the_guard(), "transport": self.egress.transport},
         }
         if (store := _inboxes_of(self.store)) is not None:
-            own[IN_APP] = {"store": store, "renderer": renderer}
+            own[IN_APP] = {"store": store, "renderer": renderer, "catcher": catcher_of(self._providers)}
         tenants = TenantAccounts(self.store)
         return channels_of(self._given_channels, own, self._providers, renderer, tenants)
 

@@ -88,6 +88,12 @@ def given_providers(given: Mapping[str, GivenProviders | None]) -> dict[str, tup
     return accounts
 
 
+def catcher_of(providers: Mapping[str, Sequence[Account]]) -> str | None:
+    """Return the first URL that is a catcher's: what is put into inboxes is shown beside what it takes."""
+    given = (account.provider for accounts in providers.values() for account in accounts if account.scheme == "catch")
+    return next((url for url in given if isinstance(url, str)), None)
+
+
 def given_broker(given: str | Broker | None) -> str | Broker | None:
     """Return the broker or its URL, by default that of the environment.
 

@@ -170,7 +170,10 @@ def test_the_fastapi_app_delivers_to_the_receiver(example):
     assert [{"id": first.json()["event_id"], "type": "order.placed", "data": {"order_id": "A-1"}}] == handled
     assert [1, 1, 1] == [delivery["attempts"] for delivery in deliveries]
     assert (1, ["Order placed"]) == (inbox["unread"], [item["title"] for item in inbox["items"]])
-    assert [("ada@example.org", "Your order A-1")] == [(mail["to"], mail["message"]["subject"]) for mail in caught]
+    shown = {
+        each["channel"]: (each["to"], each["message"].get("subject") or each["message"]["title"]) for each in caught
+    }
+    assert {"email": ("ada@example.org", "Your order A-1"), "in_app": ("user:42", "Order placed")} == shown
 
 
 def test_the_flask_shop_announces_what_it_committed_and_nothing_else(example):

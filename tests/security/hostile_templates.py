@@ -202,6 +202,8 @@ CASES: Mapping[str, tuple[Mapping[str, str], str | None]] = {
     "a style in a style": (styled("<" * 500 + "p{color:red}", "<p>" * 500), "not closed"),
     "comments that do not end": (one("<!--" * 2_400), None),
     "tags that do not end": (one("<" * 2_400 + "a" * 50_000), None),
+    "the number of a character": (one("&#" + "9" * 50_000 + ";<a href='&#" + "9" * 5_000 + ";'>x</a>"), None),
+    "numbers of characters": (one(("&#" + "9" * 4_200 + ";") * 14), None),
     "entities": (one("&amp;" * 12_000), None),
     "closing tags": (one("<a>" * 1_200 + "</a>" * 1_200), None),
 }

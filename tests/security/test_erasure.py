@@ -11,8 +11,12 @@ from typing import Any
 import pytest
 from sqlalchemy import make_url
 
-from notifykit import EgressRules, Notifykit
+from notifykit import EgressRules, Event, Notifykit
+from notifykit.channels.messages import MessageChannel
+from notifykit.channels.plain import PlainRenderer
+from notifykit.codec import loads
 from notifykit.models.delivery import DeliveryState
+from notifykit.models.outcome import Accepted, Answer, Outcome, Permanent
 from notifykit.ports import Inbox, Settlement
 from notifykit.testing import (
     FakeClock,
@@ -20,10 +24,12 @@ from notifykit.testing import (
     make_delivery,
     make_event,
     make_inbox_item,
+    make_receipt,
     make_record,
     make_subscription,
 )
 from notifykit.testing.suites.store.steps import LEASE, claim_one, given_claim, given_delivery, take_one
+from tests.unit.dispatch.support import ScriptedChannel
 
 from .test_secrets_at_rest import dump, hits
 
@@ -83,6 +89,57 @@ async def test_nothing_of_a_person_is_left_in_the_database(kit, store_url):
     assert [*TRACES, EVE] == before
     assert [EVE] == after
     assert erased > 9
+
+
+class Refusing:
+    """A provider that takes messages, and refuses the third one with an answer that has the address in it."""
+
+    name = account = "mail"
+
+    def __init__(self) -> None:
+        self.sent = 0
+
+    async def send(self, message: Any, claim: Any, destination: Any, *, now: Any) -> Outcome:
+        self.sent += 1
+        answer = Answer(body=f"{ANSWER} <{destination.address}>".encode(), reference=f"ref-{self.sent}")
+        return Permanent(reason="550", answer=answer) if self.sent > 2 else Accepted(answer=answer)
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
+async def test_nothing_is_left_of_what_became_of_their_messages(kit, store_url):
+    """Attempts, receipts, suppressions and the operational events that tell the tenant."""
+    clock: Any = kit._clock
+    webhooks = ScriptedChannel()
+    channels = [MessageChannel("email", PlainRenderer(), Refusing()), webhooks]
+    await kit.subscribe(["delivery.*", "order.*"], tenant=ACME, endpoint="https://203.0.114.7/hooks")
+    await kit.recipients.save(ADA, tenant=ACME, email=MAIL, traits={"note": TRAIT})
+    await kit.recipients.save(EVE, tenant=ACME, email="eve@example.org")
+    async with kit.dispatcher(channels) as dispatcher:
+        for number in range(3):
+            shipped = Event(type="order.shipped", data={"number": number}, to=[ADA])
+            await kit.apublish(shipped, tenant=ACME)
+            await dispatcher.drained()
+        for number, kind in ((1, "bounced"), (2, "complained")):
+            told: dict[str, Any] = {"reference": f"ref-{number}", "address": MAIL, "permanent": True, "code": ANSWER}
+            await kit.record_receipts([make_receipt(f"{kind}", kind=kind, at=clock.now(), **told)])
+        clock.advance(timedelta(seconds=5))
+        await dispatcher.drained()
+    named = [each.event_type for each in webhooks.sent if ADA.encode() in each.body]
+    before = hits(dump(store_url), ADA, MAIL, TRAIT, ANSWER, EVE)
+
+    await kit.recipients.erase(ADA, tenant=ACME)
+    kept = [each for each in await kit.events.list(tenant=ACME) if each.type.startswith("delivery.")]
+    suppressed = await kit.suppressions.check("email", MAIL, tenant=ACME)
+    await kit.aclose()
+    free_space(store_url)
+
+    assert ["delivery.bounced", "delivery.complained", "delivery.exhausted"] == sorted(named)
+    assert [ADA, MAIL, TRAIT, ANSWER, EVE] == before
+    assert [{}] * 3 == [loads(each.body)["data"] for each in kept]
+    assert suppressed is not None, "an address that complained is not written to again"
+    assert [EVE] == hits(dump(store_url), *TRACES, EVE)
 
 
 def free_space(url: str) -> None:

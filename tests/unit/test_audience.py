@@ -22,6 +22,7 @@ from notifykit import (
 from notifykit.catalog import EventCatalog, EventTypeOptions
 from notifykit.errors import ConfigurationError
 from notifykit.models.audience import Audience
+from notifykit.models.delivery import DeliveryState
 from notifykit.models.event_type import StoredEventType
 from notifykit.models.preferences import Scope, Selector, Setting
 from notifykit.models.steps import Step, Unless, steps_problems
@@ -270,6 +271,26 @@ async def test_an_event_is_explained_for_a_person(kit: Notifykit) -> None:
     assert "  in_app: delivered" in text
     with pytest.raises(NotFoundError):
         await kit.explain(ADA, "evt_" + "0" * 26, tenant=ACME)
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("template_failed", "email: held, template_failed: It waits: its message could not be made."),
+        ("smtp_421", "email: held, smtp_421\n"),
+        (None, "email: held\n"),
+    ],
+)
+async def test_the_reason_of_a_delivery_is_explained(kit: Notifykit, reason: str | None, told: str) -> None:
+    """A code of a provider speaks for itself."""
+    receipt = await kit.apublish(Event(type="comment.created", data={}), tenant=ACME, to=[ADA])
+    while await kit.dispatcher().step():
+        pass
+    found = await kit.explain(ADA, receipt.event_id, tenant=ACME)
+
+    deliveries = tuple(attrs.evolve(each, state=DeliveryState.HELD, reason=reason) for each in found.deliveries)
+
+    assert told in str(attrs.evolve(found, deliveries=deliveries))
 
 
 async def test_an_event_that_is_none_of_a_persons_business(kit: Notifykit) -> None:

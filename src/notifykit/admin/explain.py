@@ -68,7 +68,8 @@ class PersonExplanation:
 
 
 def _told(delivery: Delivery) -> str:
-    reason = "" if delivery.reason is None else f", {delivery.reason}: {sentence_for(delivery.reason)}"
+    sentence = sentence_for(delivery.reason or "")
+    reason = (f", {delivery.reason}" if delivery.reason else "") + (f": {sentence}" if sentence else "")
     receipt = "" if delivery.receipt is None else f", then reported as {delivery.receipt}"
     return f"{delivery.channel}: {delivery.state}{reason}{receipt}"
 

@@ -13,7 +13,7 @@ from ..changes import change
 from ..errors import InvalidInputError, NotFoundError
 from ..models import checks
 from ..models.checks import optional
-from ..models.event import EventType
+from ..models.event import DEFAULT_CATEGORY, EventType
 from ..models.event_type import ALL_TENANTS, StoredEventType
 from ..models.preferences import (
     ON,
@@ -52,6 +52,9 @@ from .recipient_changes import edit
 
 #: How many types of events a matrix shows at the most.
 MAX_TYPES = 10_000
+#: How many categories an error names.
+_SHOWN = 20
+
 _ARGUMENTS: Mapping[str, checks.Check] = {
     "type": optional(type_name),
     "category": optional(label),
@@ -113,10 +116,12 @@ class Preferences:
             value: ``on``, ``off``, or ``digest:NAME`` to collect them in a digest.
 
         Raises:
-            InvalidInputError: A name is not acceptable, or both a type and a category are given.
+            InvalidInputError: A name is not acceptable, no known type of event has the category, or both a type and a
+                category are given.
             NotFoundError: The tenant has no such recipient.
         """
         new = _setting(Scope.RECIPIENT, value, type, category, channel)
+        await _require_categories(self._store, self._declared, self._tenant, [new])
         return await self._edit(lambda it: attrs.evolve(it, settings=_with(it.settings, new)))
 
     @_checked()
@@ -145,6 +150,8 @@ class Preferences:
         how: str | None = None,
     ) -> Recipient:
         """Send nothing to which everything given applies; without any name that is everything.
+
+        A category that no type of event has any more can be muted: nobody is kept from unsubscribing.
 
         Args:
             topic: A pattern of topics, such as ``project/7/**``.
@@ -244,10 +251,14 @@ class Preferences:
             version: The version of the recipient that the change was made from; by default whichever there is.
 
         Raises:
-            InvalidInputError: A setting is of another scope, or there are too many.
+            InvalidInputError: A setting is of another scope, no known type of event has the category of a new one, or
+                there are too many.
             NotFoundError: The tenant has no such recipient.
             StaleWriteError: The recipient has another version by now.
         """
+        before = (await self._get()).settings
+        new = [each for each in settings if each not in before]
+        await _require_categories(self._store, self._declared, self._tenant, new)
         given: dict[str, Any] = {"settings": tuple(settings)}
         given |= {} if mutes is None else {"mutes": tuple(mutes)}
         given |= {} if quiet_hours is None else {"quiet_hours": quiet_hours}
@@ -270,18 +281,9 @@ class Preferences:
         now = self._clock.now()
         return tuple(
             _cell(event_type, channel, settings, recipient.mutes, now)
-            for event_type in await self._types()
+            for event_type in await _types(self._store, self._declared, self._tenant)
             for channel in shown
         )
-
-    async def _types(self) -> list[StoredEventType]:
-        """Return the types that this program declares and those that are stored, in the order of their names."""
-        found: dict[str, StoredEventType] = {}
-        for owner in (ALL_TENANTS, self._tenant):
-            stored = await self._store.page(StoredEventType, owner, limit=MAX_TYPES)
-            found |= {event_type.name: event_type for event_type in stored}
-        found |= {event_type.name: StoredEventType.of(event_type) for event_type in self._declared}
-        return [each for _, each in sorted(found.items())]
 
     async def _get(self) -> Recipient:
         found = await self._store.get(Recipient, self._tenant, [self._id])
@@ -296,8 +298,9 @@ class Preferences:
 class TenantSettings:
     """What a tenant says for all of its recipients: defaults, locks, and the locale and zone of those without one."""
 
-    def __init__(self, store: Store, tenant: str) -> None:
+    def __init__(self, store: Store, declared: Iterable[EventType], tenant: str) -> None:
         self._store = store
+        self._declared = declared
         self._tenant = tenant
 
     async def get(self) -> TenantPreferences:
@@ -322,9 +325,11 @@ class TenantSettings:
             locked: Recipients cannot change it.  Marketing cannot be locked on.
 
         Raises:
-            InvalidInputError: A name is not acceptable, or both a type and a category are given.
+            InvalidInputError: A name is not acceptable, no known type of event has the category, or both a type and a
+                category are given.
         """
         new = _setting(Scope.TENANT, value, type, category, channel, locked=locked)
+        await _require_categories(self._store, self._declared, self._tenant, [new])
         return await self._change(lambda it: attrs.evolve(it, settings=_with(it.settings, new)))
 
     @_checked()
@@ -349,6 +354,27 @@ def _setting(
 ) -> Setting:
     select = Selector(type=type_, category=category, channel=channel)
     return Setting(scope=scope, select=select, value=value, locked=locked)
+
+
+async def _types(store: Store, declared: Iterable[EventType], tenant: str) -> list[StoredEventType]:
+    """Return the types that this program declares and those that are stored, in the order of their names."""
+    found: dict[str, StoredEventType] = {}
+    for owner in (ALL_TENANTS, tenant):
+        stored = await store.page(StoredEventType, owner, limit=MAX_TYPES)
+        found |= {event_type.name: event_type for event_type in stored}
+    found |= {event_type.name: StoredEventType.of(event_type) for event_type in declared}
+    return [each for _, each in sorted(found.items())]
+
+
+async def _require_categories(
+    store: Store, declared: Iterable[EventType], tenant: str, settings: Iterable[Setting]
+) -> None:
+    """Raise unless types of events have the categories of settings; where no type is known, each may be meant."""
+    named = {setting.select.category for setting in settings} - {None, DEFAULT_CATEGORY}
+    known = {event_type.category for event_type in await _types(store, declared, tenant)} if named else set()
+    if known and (unknown := sorted(map(str, named - known))):
+        told = f"known are {', '.join(sorted(known)[:_SHOWN])}"
+        raise InvalidInputError([f"category: no type of event has the category {each!r}; {told}" for each in unknown])
 
 
 def _with(settings: tuple[Setting, ...], new: Setting) -> tuple[Setting, ...]:

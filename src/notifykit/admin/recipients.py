@@ -119,7 +119,8 @@ class Recipients:
         """Delete everything that is known of a person, with the history; return how many rows were deleted or changed.
 
         Deliveries and attempts are deleted, and so are events that were addressed to this person alone.  From other
-        events the person is taken out as recipient and as actor; what you wrote into an event's data stays.
+        events the person is taken out as recipient and as actor; what you wrote into an event's data stays.  What
+        operational events say of the person is deleted, and suppressed addresses stay on the list as hashes.
         Repeating it does no harm.
         """
         if recipient_id.startswith(ENDPOINT):

@@ -19,11 +19,12 @@ from ..models.destination import Destination
 from ..models.messages import Message
 from ..models.outcome import Accepted, Answer, Outcome, Transient
 from ..policies.sms import canonical_number
+from .inbox import InboxChannel
 from .messages import MessageChannel, any_address
 from .plain import PlainRenderer
 
 if TYPE_CHECKING:
-    from ..ports import Provider, Renderer
+    from ..ports import Inbox, Provider, Renderer
 
 #: The file of ``catch://``, in the working directory.
 DEFAULT_FILE = "notifykit-caught.jsonl"
@@ -97,6 +98,21 @@ def _record(message: Message, claim: Claim, destination: Destination, now: datet
         "attempt": claim.attempt,
         "message": attrs.asdict(message),
     }
+
+
+class CaughtInbox(InboxChannel):
+    """Puts what it sends into inboxes, and a copy into the catcher's file, which may fail: the inbox is what counts."""
+
+    def __init__(self, store: Inbox, renderer: Renderer, catcher: Catcher) -> None:
+        super().__init__(store, renderer)
+        self._catcher = catcher
+
+    async def send(self, claim: Claim, destination: Destination, *, now: datetime) -> Outcome:
+        outcome = await super().send(claim, destination, now=now)
+        if isinstance(outcome, Accepted):
+            message: Any = self._renderer.render(claim, destination, now=now)
+            await self._catcher.send(message, claim, destination, now=now)
+        return outcome
 
 
 def email_from_url(url: str, *, renderer: Renderer | None = None) -> MessageChannel:

@@ -247,6 +247,9 @@ class Directory:
             Exception: Whatever the channel raises for an address that it cannot use.
         """
         key = tenant, recipient_id, channel, address
+        made = self._made.get(key)
+        if made is not None and made.app == app and (made.config is person or made.config == person):
+            return made
         destination = self._make(*key, app)
         if destination is not None:
             destination = attrs.evolve(destination, config=person)

@@ -15,8 +15,8 @@ import attrs
 
 from ..models.delivery import Claim, Priority
 from ..models.event import Event, StoredEvent
-from ..policies.admit import admit
-from ..policies.plan import OPERATIONAL, OPERATIONAL_TYPES
+from ..policies.admit import admit, operational
+from ..policies.plan import OPERATIONAL_TYPES
 from .directory import Directory
 
 #: So many failures of templates are remembered at the most, so that each is told once an hour.
@@ -42,7 +42,7 @@ class OperationalEvents:
         if view is None or not view.wants(type_):
             return None
         its = Event(type=type_, data=data, priority=Priority.HIGH, idempotency_key=key)
-        return admit(its, None, tenant=tenant, now=now)._replace(topic=OPERATIONAL)
+        return operational(admit(its, None, tenant=tenant, now=now), data)
 
     def template_failed(self, claim: Claim, error: str, now: datetime) -> StoredEvent | None:
         """Return the event of a message that could not be made: one an hour for each tenant, type and channel.

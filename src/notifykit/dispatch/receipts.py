@@ -14,8 +14,8 @@ from ..models.event import Event, StoredEvent
 from ..models.receipt import ProviderReceipt, ReceiptMatch, derived_id
 from ..models.subscription import MatchQuery
 from ..models.throttle import bounce_bucket
-from ..policies.admit import admit
-from ..policies.plan import OPERATIONAL, OPERATIONAL_TYPES
+from ..policies.admit import admit, operational
+from ..policies.plan import OPERATIONAL_TYPES
 from ..policies.receipts import (
     BOUNCING,
     SPARE_BOUNCES,
@@ -150,7 +150,7 @@ class Receipts:
                 wanted[tenant, type_] = bool(found)
             if wanted[tenant, type_]:
                 event = Event(type=type_, data=data, priority=Priority.HIGH, idempotency_key=key)
-                events.append(admit(event, None, tenant=tenant, now=self._clock.now())._replace(topic=OPERATIONAL))
+                events.append(operational(admit(event, None, tenant=tenant, now=self._clock.now()), data))
         if events:
             await self._store.append(events)
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import attrs
 
-from .checks import MAX_ID, field_check, many, text
+from .checks import MAX_ID, field_check, many, text, unchecked
 from .steps import people_channel
 
 #: Recipients that one event may name.
@@ -64,7 +64,7 @@ class Audience:
         if stored is None:
             return cls()
         given = json.loads(stored)
-        return cls(to=tuple(given["to"]), channels=tuple(given.get("channels", ())))
+        return unchecked(cls, to=tuple(given["to"]), channels=tuple(given.get("channels", ())))
 
 
 #: Of an event that is only for subscribers.

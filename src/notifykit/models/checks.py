@@ -30,6 +30,7 @@ Check = Callable[[object], str | None]
 Refusal = Callable[[Sequence[str]], NotifykitError]
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 #: Control characters, and halves of surrogate pairs, which no database takes.
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -293,6 +294,18 @@ class FieldCheck:
     def __call__(self, _: object, field: attrs.Attribute[Any], value: object) -> None:
         if (wrong := self.check(value)) is not None:
             raise self._refusal([f"{field.name}: {wrong}"])
+
+
+def unchecked(cls: type[T], **values: object) -> T:
+    """Return an object of an attrs class whose values were checked when they were stored.
+
+    Args:
+        values: All fields, in their canonical form.
+    """
+    made = cls.__new__(cls)
+    for name, value in values.items():
+        object.__setattr__(made, name, value)
+    return made
 
 
 def field_check(check: Check, refusal: Refusal = InvalidInputError) -> FieldCheck:

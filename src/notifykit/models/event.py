@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import attrs
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:  # it knows time zones, and most programs need none
 
 #: An event type is words joined by full stops (Standard Webhooks 1.0.0, "Event types").
 TYPE_GRAMMAR = r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*"
+#: The topic of operational events: only subscriptions that name their first word get them, a bare ``**`` does not.
+#: Their actor is the person whom they are about, if there is one: an erasure takes what they say of that person.
+OPERATIONAL: Final = "!"
 
 
 @attrs.frozen

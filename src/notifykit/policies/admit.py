@@ -29,7 +29,7 @@ from ..models.audience import Audience
 from ..models.checks import TENANT_RULE, UNPRINTABLE, duration, field_check, whole
 from ..models.checks import tenant as check_tenant
 from ..models.delivery import Priority
-from ..models.event import TYPE_GRAMMAR, Event, EventType, Resource, StoredEvent
+from ..models.event import OPERATIONAL, TYPE_GRAMMAR, Event, EventType, Resource, StoredEvent
 from .patterns import MAX_WORDS
 
 #: What a schema or a payload class finds wrong with an event's data, each as ``data.path: what is wrong``.
@@ -150,6 +150,17 @@ def admit(
         None if event_type is None else event_type.purpose,
         audience,
     )
+
+
+def operational(event: StoredEvent, data: Mapping[str, object]) -> StoredEvent:
+    """Return an event as an operational one: its actor is the person whom its data is about, if there is one."""
+    person = data.get("subscriber_id")
+    return event._replace(topic=OPERATIONAL, actor=None if person is None else str(person))
+
+
+def body_without_data(event_type: str, occurred_at: datetime) -> bytes:
+    """Return the body of an event whose data was erased."""
+    return f"{_HEAD % (event_type, timestamp(occurred_at))}{{}}}}".encode()
 
 
 #: How every body starts, up to the data (type and timestamp need no escapes).

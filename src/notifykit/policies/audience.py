@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache, partial
-from typing import Final
+from typing import Final, NamedTuple
 
 import attrs
 
@@ -24,6 +24,7 @@ from ..models.event_type import StoredEventType
 from ..models.ids import delivery_id, recipient_key
 from ..models.preferences import Purpose
 from ..models.quiet_hours import QuietHours, zone_named
+from ..models.receipt import UNCERTAIN
 from ..models.recipient import Recipient, TenantPreferences
 from ..models.steps import IN_APP, Step, Unless
 from ..models.throttle import Throttle
@@ -57,6 +58,9 @@ SENTENCES: Final = {
     PREFERENCES_UNREADABLE: "It waits: what the tenant says for all of its people cannot be read.",
     NO_CHANNEL: "It waits for a process whose channel of this name takes addresses.",
     ADDRESS_REFUSED: "The channel cannot use the address.",
+    "template_failed": "It waits: its message could not be made. Correct the template, then wake what waits for it.",
+    "provider_failing": "It waits: attempts over the provider's account have failed in a row.",
+    UNCERTAIN: "The provider's answer was lost, so it may have arrived; it is not sent a second time.",
     LATER_STEP: "It waits: this step of the type comes later.",
     FALLBACK: "It waits: it is only sent if no step before it arrives.",
     DIGEST: "It waits for its digest, which is sent when the digest closes.",
@@ -75,8 +79,7 @@ _EXPIRED = frozenset({Code.EXPIRED, Code.EXPIRED_IN_QUIET_HOURS})
 _PURPOSES = {purpose.value: purpose for purpose in Purpose}
 
 
-@attrs.frozen(kw_only=True)
-class NoticePlan:
+class NoticePlan(NamedTuple):
     """What is the same for all recipients of an event.
 
     Attributes:
@@ -160,6 +163,7 @@ def notice_plan(
 
 
 @lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def _steps_over(channels: tuple[str, ...]) -> tuple[Step, ...]:
     return tuple(map(Step, channels))
 
@@ -287,7 +291,7 @@ def _lacks_preferences(plan: NoticePlan, tenant: TenantPreferences | None) -> bo
 def _reachable(recipient: Recipient, listed: Sequence[Suppression]) -> Person:
     """Return a person of whom only the addresses count: whether they want something cannot be decided."""
     person = person_of(attrs.evolve(recipient, quiet_hours=QuietHours(), mutes=(), settings=()), listed=listed)
-    return attrs.evolve(person, consents=frozenset(Purpose))
+    return person._replace(consents=frozenset(Purpose))
 
 
 def decide_step(plan: NoticePlan, person: Person, channel: str, now: datetime, *, collects: bool = True) -> Decision:
@@ -433,7 +437,7 @@ def decide_claimed(
     person = _reachable(recipient, listed) if is_unread else person_of(recipient, tenant, listed=listed)
     if any(each.channel == channel and each.address != address for each in person.addresses):
         only = [each for each in person.addresses if (each.channel, each.address) == (channel, address)]
-        person = attrs.evolve(person, addresses=only)
+        person = person._replace(addresses=only)
     decision = decide_step(plan, person, channel, now, collects=not is_digest)
     join = None if is_unread else _join(claim, plan, decision, person, partial(clock_of, recipient, tenant), now)
     if join is not None:

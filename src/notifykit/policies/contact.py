@@ -14,6 +14,7 @@ from typing import ClassVar, NamedTuple
 import attrs
 
 from ..models.addresses import Address, AddressState, Suppression
+from ..models.checks import unchecked
 from ..models.preferences import OFF, ON, Mute, Purpose, Setting
 from ..models.quiet_hours import QuietHours
 from ..models.recipient import IN_APP, Recipient, TenantPreferences
@@ -180,8 +181,10 @@ Decision = Send | Skip | Collect | Defer
 SEND = Send()
 
 
-@attrs.frozen(kw_only=True)
-class Person:
+_NEVER_QUIET = QuietHours()
+
+
+class Person(NamedTuple):
     """What the decision needs to know of a person.
 
     Attributes:
@@ -196,7 +199,7 @@ class Person:
     consents: frozenset[Purpose] = frozenset()
     addresses: Sequence[Address] = ()
     suppressions: Sequence[Suppression] = ()
-    quiet_hours: QuietHours = attrs.field(factory=QuietHours)
+    quiet_hours: QuietHours = _NEVER_QUIET
 
 
 def person_of(
@@ -219,7 +222,7 @@ def person_of(
         settings = (*settings, *tenant.settings)
         if tenant.zone is not None and recipient.zone is None and quiet.windows:
             quiet = attrs.evolve(quiet, zone=tenant.zone)
-    inbox = Address(channel=IN_APP, address=recipient.id, state=AddressState.ACTIVE)
+    inbox = unchecked(Address, channel=IN_APP, address=recipient.id, state=AddressState.ACTIVE)
     return Person(
         settings=(*settings, *recipient.settings),
         mutes=recipient.mutes,

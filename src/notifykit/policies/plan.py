@@ -19,7 +19,7 @@ from ..codec import loads
 from ..errors import InvalidSubscriptionError
 from ..models.delivery import WEBHOOK, DeliveryState, NewDelivery
 from ..models.endpoint import EndpointState
-from ..models.event import TakenEvent
+from ..models.event import OPERATIONAL, TakenEvent
 from ..models.ids import delivery_id, recipient_key
 from ..models.subscription import PEOPLE, MatchQuery, Subscription, TenantConfig
 from .decide import HOLD
@@ -293,9 +293,7 @@ class SubscriptionIndex:
 _UNREAD: Final = object()
 #: How a topic begins that names one endpoint instead of what an event is about.
 _ADDRESSED: Final = "@"
-#: The topic of operational events: only subscriptions that name their first word get them, a bare ``**`` does not.
-OPERATIONAL: Final = "!"
-#: The types of these events, which are only made if a subscription names them (see ``dispatch/operational_events.py``).
+#: Types of operational events, which are only made if a subscription names them (``dispatch/operational_events.py``).
 OPERATIONAL_TYPES: Final = frozenset(
     {
         "endpoint.failing",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import NamedTuple
 
 import attrs
 
@@ -14,8 +15,7 @@ from ..models.preferences import ON, Mute, Purpose, Setting
 from .patterns import TOPICS, compile_pattern
 
 
-@attrs.frozen(kw_only=True)
-class Notice:
+class Notice(NamedTuple):
     """What a person is to be told: the parts of an event and its type that wishes can name.
 
     Attributes:

@@ -257,7 +257,9 @@ class Records(Protocol):
 
         Their record, subscriptions, deliveries, attempts and receipts are deleted.  They are taken out of the audience
         and the actor of events; an event that was addressed to no other recipient is deleted unless another subscriber
-        has a delivery of it.  What is being sent is not recorded any more.  Repeating it does no harm.
+        has a delivery of it.  Operational events whose actor they are lose their data
+        (:data:`~notifykit.models.event.OPERATIONAL`).  What is being sent is not recorded any more.  Repeating it does
+        no harm.
         """
         ...
 

@@ -93,6 +93,13 @@ def text_of(html: str) -> str:
     return writer.text()
 
 
+def _unescaped(text: str) -> str:
+    try:
+        return unescape(text)
+    except ValueError:  # the number of a character has more digits than Python converts
+        return text
+
+
 class _Writer:
     """Collects lines."""
 
@@ -104,7 +111,7 @@ class _Writer:
 
     def write(self, text: str) -> None:
         if self._hidden is None and text:
-            self._line.append(re.sub(r"[ \t\r\n]+", " ", unescape(text)))
+            self._line.append(re.sub(r"[ \t\r\n]+", " ", _unescaped(text)))
 
     def tag(self, tag: str) -> None:
         match = _NAME.match(tag)
@@ -130,7 +137,7 @@ class _Writer:
     def _link(self, tag: str, is_end: bool) -> None:
         if not is_end:
             href = _HREF.search(tag)
-            self._links.append((unescape(next(filter(None, href.groups()), "")) if href else "", len(self._line)))
+            self._links.append((_unescaped(next(filter(None, href.groups()), "")) if href else "", len(self._line)))
         elif self._links:
             address, start = self._links.pop()
             shown = "".join(self._line[start:]).strip()

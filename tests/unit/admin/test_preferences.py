@@ -53,6 +53,29 @@ class TestSettings:
         with pytest.raises(InvalidInputError, match=problem):
             await ada.set(**options)
 
+    async def test_a_category_that_no_type_has_is_refused(self, kit, ada):
+        """By everyone who sets one, once types are known; what was set before stays, and mutes take every name."""
+        before = await ada.set(value="off", category="old")
+        kit.catalog.include([EventType(name="order.shipped", category="orders")])
+        tenant = kit.tenant_preferences(tenant=ACME)
+        select = Selector(category="ordres")
+        wrong = Setting(scope=Scope.RECIPIENT, select=select, value="off")
+        told = "category: no type of event has the category 'ordres'; known are orders$"
+
+        for refused in (
+            ada.set(value="off", category="ordres", channel="sms"),
+            ada.replace([*before.settings, wrong]),
+            tenant.set(value="off", category="ordres"),
+        ):
+            with pytest.raises(InvalidInputError, match=told):
+                await refused
+        await ada.set(value="off", category="orders")
+        await ada.set(value="off", category="general")
+        await ada.mute(category="ordres")
+
+        assert 1 == len((await ada.replace(before.settings)).settings)
+        assert () == (await tenant.get()).settings
+
 
 class TestMutes:
     async def test_a_second_mute_of_the_same_replaces_the_first(self, ada, clock):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from notifykit import ConfigurationError
+from notifykit import ConfigurationError, Event, Notifykit
 from notifykit.channels import catcher
 from notifykit.channels.catcher import Catcher, file_of
 from notifykit.channels.messages import MessageChannel
@@ -99,6 +99,25 @@ async def test_the_tail_follows_what_is_appended(tmp_path: Path) -> None:
     assert [3] == [message["number"] for message in tail.after(2)]
     assert "second" == (tail.get(2) or {})["message"]["text"]
     assert tail.get(9) is None
+
+
+async def test_what_is_put_into_inboxes_is_shown_beside_it(tmp_path: Path) -> None:
+    """With a catcher on any channel; where the file cannot be written, the item is in the inbox all the same."""
+    folder = tmp_path / "later"
+    async with Notifykit("memory://", sms=f"catch://{folder}/caught.jsonl") as kit:
+        await kit.recipients.save("user:42", tenant="acme")
+        for made in (False, True):
+            if made:
+                folder.mkdir()
+            await kit.apublish(Event(type="order.shipped", data={"made": made}), tenant="acme", to=["user:42"])
+            async with kit.dispatcher() as dispatcher:
+                await dispatcher.drained()
+        unread = (await kit.inbox("user:42", tenant="acme").counts()).unread
+
+    (kept,) = map(json.loads, (folder / "caught.jsonl").read_bytes().splitlines())
+    assert ("in_app", "user:42", "acme") == (kept["channel"], kept["to"], kept["tenant"])
+    assert "Order shipped" == kept["message"]["title"]
+    assert 2 == unread
 
 
 def test_the_url_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import attrs
 import pytest
 
 from notifykit.models.addresses import AddressState, Suppression
@@ -259,7 +258,7 @@ def test_a_tenants_settings_and_zone_count() -> None:
 def test_who_cannot_be_read_is_one_delivery_with_a_code(recipient: Recipient | None, code: str) -> None:
     """Over the first step; none at all if the event has no steps left."""
     assert [("in_app", ADA, "suppressed", code, NOTHING)] == brief(planned(recipient))
-    assert [] == plan_person(taken(), attrs.evolve(of_type(), steps=()), ADA, recipient, None, now=NOW)
+    assert [] == plan_person(taken(), of_type()._replace(steps=()), ADA, recipient, None, now=NOW)
 
 
 def test_preferences_of_the_tenant_that_cannot_be_read_hold_what_they_may_forbid() -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import attrs
 
-from notifykit.models.event import TakenEvent
+from notifykit.models.event import OPERATIONAL, Event, TakenEvent
 from notifykit.models.subscription import TenantConfig
-from notifykit.policies.plan import OPERATIONAL, SubscriptionIndex, Verdict, explain, plan
+from notifykit.policies.admit import admit, body_without_data, operational
+from notifykit.policies.plan import SubscriptionIndex, Verdict, explain, plan
 from notifykit.testing import START, make_endpoint, make_event, make_subscription
 
 NAMING, ANY = make_endpoint(), make_endpoint()
@@ -46,3 +47,22 @@ def test_the_explanation_agrees() -> None:
 
     by_endpoint = {subscription.subscriber_id: verdict for subscription, verdict in verdicts}
     assert {NAMING.id: Verdict.MATCHED, ANY.id: Verdict.TYPE_MISMATCH} == by_endpoint
+
+
+def test_the_actor_is_the_person_whom_an_operational_event_is_about():
+    """An erasure of the person finds it by that; one about an endpoint has none."""
+    event = make_event(type="delivery.exhausted")
+
+    about_person = operational(event, {"subscriber_id": "user:42"})
+    about_endpoint = operational(event, {"endpoint_id": "end_1"})
+
+    assert [(OPERATIONAL, "user:42"), (OPERATIONAL, None)] == [
+        (each.topic, each.actor) for each in (about_person, about_endpoint)
+    ]
+
+
+def test_a_body_without_data_is_one_that_receivers_can_read():
+    """It has type and time, as every body has."""
+    stored = admit(Event(type="delivery.bounced", data={}), None, tenant="acme", now=START)
+
+    assert stored.body == body_without_data("delivery.bounced", stored.occurred_at)

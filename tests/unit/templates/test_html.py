@@ -20,6 +20,7 @@ from notifykit.templates.rendering import Problem
         ("<head><title>T</title><style>p{}</style></head><body>x<script>y</script></body>", "x"),
         ("a<!-- <p>b</p> -->c", "ac"),
         ("&lt;b&gt; &amp; &eacute;", "<b> & é"),
+        ("a &#" + "9" * 5_000 + ";", "a &#" + "9" * 5_000 + ";"),
         ("<a href='https://x.example/?a=1&amp;b=2'>here</a>", "here (https://x.example/?a=1&b=2)"),
         ('<a href="https://x.example">https://x.example</a>', "https://x.example"),
         ("<a href=https://x.example><img src=a alt='Logo'></a>", "Logo (https://x.example)"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from ...errors import ValueRefusedError
@@ -12,22 +13,32 @@ from ..coalescer import Coalescer
 #: Items of one transaction at the most.
 MOST = 200
 
+_Timed = tuple[InboxItem, float]
+
 
 class Batches:
     """Stores items; while one transaction is under way, the items of the next one gather."""
 
     def __init__(self, store: Inbox) -> None:
         self._store = store
-        self._coalescer: Coalescer[InboxItem, ValueRefusedError | None] = Coalescer(self._store_all, most=MOST)
+        self._coalescer: Coalescer[_Timed, ValueRefusedError | None] = Coalescer(self._store_in_time, most=MOST)
 
-    async def put(self, item: InboxItem) -> None:
-        """Store an item; return once it is durable."""
-        if (refused := await self._coalescer.put(item)) is not None:
+    async def put(self, item: InboxItem, timeout: float) -> None:
+        """Store an item; return once it is durable.
+
+        Args:
+            timeout: In seconds: half of them to wait for the transaction before, half for its own.
+        """
+        if (refused := await self._coalescer.put((item, timeout / 2), timeout=timeout / 2)) is not None:
             raise refused
 
     async def aclose(self) -> None:
         """Wait until everything has been stored."""
         await self._coalescer.aclose()
+
+    async def _store_in_time(self, items: Sequence[_Timed]) -> Sequence[ValueRefusedError | None]:
+        async with asyncio.timeout(min(timeout for _, timeout in items)):
+            return await self._store_all([item for item, _ in items])
 
     async def _store_all(self, items: Sequence[InboxItem]) -> Sequence[ValueRefusedError | None]:
         try:

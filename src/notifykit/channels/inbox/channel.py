@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -70,8 +69,7 @@ class InboxChannel:
         if len(dumps([message.title, message.body, message.url, message.data])) > MAX_CONTENT:
             return Permanent(reason="message_too_large")
         try:
-            async with asyncio.timeout(destination.timeout.total_seconds()):
-                await self._batches.put(_item(claim, destination, message, now))
+            await self._batches.put(_item(claim, destination, message, now), destination.timeout.total_seconds())
         except TimeoutError:
             return Transient(reason="timeout")
         except ValueRefusedError:
@@ -103,8 +101,13 @@ def _item(claim: Claim, destination: Destination, message: InAppMessage, now: da
     )
 
 
-def channel_from_url(url: str, *, store: Inbox | None = None, renderer: Renderer | None = None) -> InboxChannel:
+def channel_from_url(
+    url: str, *, store: Inbox | None = None, renderer: Renderer | None = None, catcher: str | None = None
+) -> InboxChannel:
     """Return the channel of ``in_app://``.
+
+    Args:
+        catcher: The URL of a catcher (``catch://``), which gets a copy of each item.
 
     Raises:
         ConfigurationError: The URL has more, or there is no store with inboxes.
@@ -113,6 +116,10 @@ def channel_from_url(url: str, *, store: Inbox | None = None, renderer: Renderer
         raise ConfigurationError(f"in_app:// takes nothing behind it, got {url!r}")
     if store is None:
         raise ConfigurationError("in_app:// needs a store that keeps inboxes (notifykit.ports.Inbox)")
+    if catcher is not None:
+        from ..catcher import Catcher, CaughtInbox, file_of
+
+        return CaughtInbox(store, renderer or PlainRenderer(), Catcher(file_of(catcher)))
     return InboxChannel(store, renderer)
 
 

@@ -23,15 +23,17 @@ function fits(entry) {
 
 function drawList() {
   const list = at("list");
+  const focused = list.contains(document.activeElement) ? document.activeElement.id : "";
   const rows = all.filter(fits).reverse().map((entry) => {
     const time = new Date(entry.at).toLocaleTimeString();
-    const button = element("button", { type: "button", onclick: () => show(entry) },
+    const button = element("button", { type: "button", id: `message-${entry.number}`, onclick: () => show(entry) },
       element("strong", { textContent: titleOf(entry).slice(0, 120) }),
       element("span", { className: "meta", textContent: `${entry.channel} to ${entry.to} · ${entry.type} · ${time}` }));
     if (entry === shown) button.setAttribute("aria-current", "true");
     return element("li", {}, button);
   });
   list.replaceChildren(...rows);
+  if (focused) at(focused)?.focus({ preventScroll: true });
   at("empty").hidden = rows.length > 0;
 }
 

@@ -15,7 +15,7 @@ from ...errors import StaleWriteError
 from ...models.access import ApiKey
 from ...models.delivery import DeliveryState
 from ...models.endpoint import Endpoint, EndpointState
-from ...models.event import StoredEvent
+from ...models.event import OPERATIONAL, StoredEvent
 from ...models.event_type import StoredEventType
 from ...models.provider_account import ProviderAccount
 from ...models.recipient import Recipient, TenantPreferences
@@ -23,6 +23,7 @@ from ...models.subscription import Match, MatchQuery, Subscription, TenantConfig
 from ...models.suppression import SuppressedAddress
 from ...models.template import StoredTemplate
 from ...models.throttle import buckets_of
+from ...policies.admit import body_without_data
 from ...policies.match_keys import keys_for
 from ...ports import ConfigRecord
 from .deliveries import MemoryDeliveries
@@ -134,6 +135,10 @@ class MemoryRecords(MemoryDeliveries):
         tables, changed = self._tables, event
         if event.actor == recipient_id:
             changed = changed._replace(actor=None)
+            if event.topic == OPERATIONAL:
+                changed = changed._replace(body=body_without_data(event.type, event.occurred_at))
+            if event.id in tables.outbox:
+                tables.outbox[event.id].event = changed
         fields = loads(event.audience.encode()) if event.audience else {}
         if recipient_id in fields.get("to", ()):
             others = [each for each in fields["to"] if each != recipient_id]

@@ -13,6 +13,7 @@ from ...errors import StaleWriteError, StoreUnavailableError
 from ...failpoints import failpoint
 from ...models.access import ApiKey
 from ...models.endpoint import Endpoint
+from ...models.event import OPERATIONAL
 from ...models.event_type import StoredEventType
 from ...models.provider_account import ProviderAccount
 from ...models.recipient import Recipient, TenantPreferences
@@ -20,6 +21,7 @@ from ...models.subscription import Match, MatchQuery, Subscription, TenantConfig
 from ...models.suppression import SuppressedAddress
 from ...models.template import StoredTemplate
 from ...models.throttle import buckets_of
+from ...policies.admit import body_without_data
 from ...policies.match_keys import MatchKey, keys_for, keys_of
 from ...ports import ConfigRecord
 from ..encoding import config_rows
@@ -27,7 +29,7 @@ from ..encoding import records as encoding
 from ..encoding.encryption import Encryption
 from ..encoding.readable import DAMAGED, endpoint_state
 from ..encoding.records import FORMS, RecordForm
-from ..encoding.rows import EVENT_COLUMNS, Row, micros
+from ..encoding.rows import EVENT_COLUMNS, Row, instant, micros
 from .connections import Connections
 from .layout import json
 
@@ -37,7 +39,10 @@ R = TypeVar("R", bound=ConfigRecord)
 _AT_ONCE: Final = 500
 #: How often an erasure is begun again because an event has changed meanwhile.
 _TRIES: Final = 10
+_TYPE: Final = EVENT_COLUMNS.index("type")
+_TOPIC: Final = EVENT_COLUMNS.index("topic")
 _ACTOR: Final = EVENT_COLUMNS.index("actor")
+_OCCURRED_AT: Final = EVENT_COLUMNS.index("occurred_at")
 
 
 def _account_from(row: Row) -> ProviderAccount:
@@ -190,19 +195,25 @@ class RedisRecords:
 
 
 def _without(id_: bytes, line: bytes, recipient_id: str) -> tuple[Any, ...] | None:
-    """Return an event without a recipient: its id, line, new line, whether it has no audience left, or another one."""
+    """Return an event without a recipient.
+
+    Its id, line, new line, whether it has no audience left, or another one, and its body if that is another one.
+    """
     values = loads(line)
     fields = loads(values[-1].encode()) if values[-1] else {}
     named = fields.get("to", ())
     others = [each for each in named if each != recipient_id]
     is_retold = len(others) < len(named)
+    body = b""
     if values[_ACTOR] == recipient_id:
         values[_ACTOR] = None
+        if values[_TOPIC] == OPERATIONAL:
+            body = body_without_data(values[_TYPE], instant(values[_OCCURRED_AT]))
     elif not is_retold:  # only something that looks like the id
         return None
     if is_retold:
         values[-1] = dumps({**fields, "to": others}).decode() if others else None
-    return id_, line, dumps(values), int(is_retold and not others), int(is_retold)
+    return id_, line, dumps(values), int(is_retold and not others), int(is_retold), body
 
 
 def _kind_of(record: object) -> RecordKind:

@@ -6,10 +6,13 @@ import json
 from collections.abc import Iterator
 from datetime import datetime
 
-from sqlalchemy import Connection, Table, and_, delete, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, or_, select, update
 
 from ...codec import dumps
+from ...models.event import OPERATIONAL
 from ...models.throttle import buckets_of
+from ...policies.admit import body_without_data
+from ..encoding.rows import instant
 from . import schema as s
 from .reading import of_event
 from .records import remove_subscriptions, touch
@@ -36,7 +39,18 @@ def erase(connection: Connection, tenant: str, recipient_id: str, now: datetime)
     for event_id, audience in _addressed(connection, tenant, recipient_id):
         count += _take_out(connection, tenant, event_id, recipient_id, audience, now)
     caused = and_(s.events.c.tenant == tenant, s.events.c.actor == recipient_id)
+    _empty_operational(connection, tenant, caused)
     return count + connection.execute(update(s.events).where(caused).values(actor=None)).rowcount
+
+
+def _empty_operational(connection: Connection, tenant: str, caused: ColumnElement[bool]) -> None:
+    """Take their data out of operational events: the person is named there."""
+    its = s.events.c
+    found = select(its.id, its.type, its.occurred_at).where(caused, its.topic == OPERATIONAL)
+    for row in connection.execute(found).all():
+        event = and_(its.tenant == tenant, its.id == row.id)
+        body = body_without_data(row.type, instant(row.occurred_at))
+        connection.execute(update(s.events).where(event).values(body=body))
 
 
 def _delete_deliveries(connection: Connection, table: Table, tenant: str, recipient_id: str) -> int:

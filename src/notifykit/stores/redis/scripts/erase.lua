@@ -1,9 +1,10 @@
 -- ARGV: tenant, recipient, now, how the keys of their buckets begin, then of each event that names them: id, the line
--- as it was read, the line to write, whether nobody else is addressed, whether its audience has changed.
--- Returns how many rows were deleted or changed, or -1 if an event is another by now.
+-- as it was read, the line to write, whether nobody else is addressed, whether its audience has changed, and its body,
+-- which is empty if it stays as it is.  Returns how many rows were deleted or changed, or -1 if an
+-- event is another by now.
 local tenant, recipient, now, caps = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 
-for at = 5, #ARGV, 5 do
+for at = 5, #ARGV, 6 do
   local raw = call('HGET', P .. 'e', ARGV[at])
   if not raw or string.sub(raw, 1, #ARGV[at + 1] + 1) ~= ARGV[at + 1] .. '\n' then
     return -1
@@ -46,7 +47,7 @@ for _, name in ipairs(buckets) do
   end
 end
 
-for at = 5, #ARGV, 5 do
+for at = 5, #ARGV, 6 do
   local id, line, is_alone, is_retold = ARGV[at], ARGV[at + 2], ARGV[at + 3] == '1', ARGV[at + 4] == '1'
   local its = unplanned(id)
   if is_alone and not is_needed(tenant, id) then
@@ -61,7 +62,8 @@ for at = 5, #ARGV, 5 do
     forget_event(tenant, id)
   else
     local raw = call('HGET', P .. 'e', id)
-    hset(P .. 'e', id, line .. string.sub(raw, #ARGV[at + 1] + 1))
+    local body = ARGV[at + 5] == '' and string.sub(raw, #ARGV[at + 1] + 1) or '\n' .. ARGV[at + 5]
+    hset(P .. 'e', id, line .. body)
     if its and is_retold then -- planners that have it must take it again
       its[U_FENCE], its[U_AT] = its[U_FENCE] + 1, math.max(now, its[U_DUE])
       save_unplanned(id, its)

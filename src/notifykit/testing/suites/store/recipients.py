@@ -8,12 +8,14 @@ import attrs
 
 from ....models.addresses import AddressState, Suppression
 from ....models.delivery import DeliveryState
+from ....models.event import OPERATIONAL
 from ....models.preferences import Mute, MuteSelector, Purpose, Scope, Selector, Setting
 from ....models.quiet_hours import QuietHours, Weekday, Window
 from ....models.recipient import Consent, Recipient, RecipientAddress, TenantPreferences
 from ....models.subscription import MatchQuery
 from ....models.template import StoredTemplate
 from ....models.throttle import Throttle
+from ....policies.admit import body_without_data
 from ....ports import DeliveryFilter, EventFilter, Settlement, Store, TokenRequest
 from ...builders import make_delivery, make_endpoint, make_event, make_recipient, make_subscription
 from ...clock import FakeClock
@@ -263,6 +265,25 @@ class RecipientPromises:
         assert set() == stale
         assert [False] == [one.duplicate for one in await store.append([make_event(at=clock.now(), key="k")])]
         assert [(shared.id, '{"to":["user:43"],"channels":["email"]}')] == [(one.id, one.audience) for one in again]
+
+    async def test_erasing_empties_operational_events(self, store: Store, clock: FakeClock) -> None:
+        """They say to the tenant what became of a person's deliveries; those about other persons stay as they are."""
+        body = b'{"type":"delivery.bounced","data":{"subscriber_id":"user:42"}}'
+        told, others = [
+            make_event(type="delivery.bounced", at=clock.now(), topic=OPERATIONAL, actor=actor, body=body)
+            for actor in ("user:42", "user:420")
+        ]
+        await store.append([told, others])
+
+        erased = await store.erase(ACME, "user:42", now=clock.now())
+        again = await store.erase(ACME, "user:42", now=clock.now())
+        taken = {each.id: each for each in await store.take(9, now=clock.now(), lease=LEASE)}
+
+        empty = body_without_data("delivery.bounced", told.occurred_at)
+        assert (1, 0) == (erased, again)
+        assert told._replace(actor=None, body=empty) == await find_event(store, ACME, told.id)
+        assert others == await find_event(store, ACME, others.id)
+        assert [empty, body] == [taken[each.id].body for each in (told, others)]
 
     async def test_an_event_behind_an_erased_one_is_taken(self, store: Store, clock: FakeClock) -> None:
         """Of the same ordering key, it waits for none that is gone."""
