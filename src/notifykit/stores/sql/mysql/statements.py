@@ -6,9 +6,10 @@ waited for where they are named.  Rows are locked in the order of their primary 
 transaction waits.
 
 Statements that lock rows name their index: a short table would be scanned, and then rows of other transactions are
-waited for that the statement is not about, such as events that are just being published.
+waited for that the statement is not about, such as events that are just being published.  A ``DELETE`` takes no such
+hint; with an order and a limit it reads the index, too.
 
-``{ids}`` and the like stand for as many ``%s`` as there are values.
+``{ids}`` and the like stand for as many ``%s`` as there are values, ``{count}`` for how many that is.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ LEFT JOIN notifykit_tenants t ON t.tenant = o.tenant WHERE o.event_id IN ({{ids}
 """
 
 PLANNED = f"SELECT event_id, fence, tenant, ordering_key FROM {_OUTBOX} WHERE event_id IN ({{ids}}) FOR UPDATE"
-PLAN = "DELETE o FROM notifykit_outbox o FORCE INDEX (PRIMARY) WHERE o.event_id IN ({ids})"
+PLAN = "DELETE FROM notifykit_outbox WHERE event_id IN ({ids}) ORDER BY event_id LIMIT {count}"
 PAGE = "UPDATE notifykit_outbox SET `cursor` = %s, taken_until = NULL WHERE event_id = %s"
 NEXT_EVENT = "(SELECT MIN(event_id) AS id FROM notifykit_outbox WHERE tenant = %s AND ordering_key = %s)"
 #: Also a row that is not blocked: it may be deferred at this moment, and its newest version counts.
@@ -112,7 +113,7 @@ HOLD = f"UPDATE {_QUEUE} SET handed = COALESCE(handed, due_at), due_at = %s WHER
 SENDING = f"""
 SELECT fence, {", ".join(KEPT)} FROM {_QUEUE} WHERE id IN ({{ids}}) AND state = 'sending' FOR UPDATE
 """
-LEAVE = "DELETE q FROM notifykit_queue q FORCE INDEX (PRIMARY) WHERE q.id IN ({ids})"
+LEAVE = "DELETE FROM notifykit_queue WHERE id IN ({ids}) ORDER BY id LIMIT {count}"
 NEXT_DELIVERY = "(SELECT MIN(id) AS id FROM notifykit_queue WHERE subscriber_id = %s AND ordering_key = %s)"
 UNBLOCK = f"UPDATE {_QUEUE} SET due_at = IF(blocked, %s, due_at), blocked = 0 WHERE id IN ({{ids}})"
 #: What became of deliveries that stay in the queue, as a table.

@@ -51,7 +51,7 @@ def rows(connection: Connection, statement: str, *values: Any) -> list[Row]:
 
 def named(statement: str, ids: Sequence[str]) -> str:
     """Return a statement with a mark for each of the ids."""
-    return statement.format(ids=sql.marks(ids), keys=sql.marks(ids))
+    return statement.format(ids=sql.marks(ids), keys=sql.marks(ids), count=len(ids))
 
 
 def _values(connection: Connection, statement: str, ids: Sequence[str], *values: Any) -> Sequence[str]:
