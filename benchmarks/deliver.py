@@ -1,6 +1,6 @@
 """The main job, measured end to end: publish, plan, sign, POST, record.
 
-    python -m benchmarks.deliver --store sqlite|postgres
+    python -m benchmarks.deliver --store sqlite|postgres|redis|mysql
 
 Starts its own PostgreSQL (fsync on), receiver, workers and producers, each in its own
 process; publishes through the public API; counts completions at the receiver *and* in
@@ -17,12 +17,13 @@ import json
 from typing import Any
 
 from .job import Job, run_once
+from .stores import STORES
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """Return the parsed command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.deliver", description=__doc__.partition("\n")[0])
-    parser.add_argument("--store", choices=["sqlite", "postgres"], default="postgres")
+    parser.add_argument("--store", choices=[*STORES], default="postgres")
     parser.add_argument("--events", type=int, default=40_000)
     parser.add_argument("--subscriptions", type=int, default=1, help="per event")
     parser.add_argument("--endpoints", type=int, default=1, help="distinct ones")

@@ -20,7 +20,9 @@ from notifykit.errors import ConfigurationError, StoreUnavailableError
 from notifykit.models.delivery import DeliveryState, Lane, Priority
 from notifykit.models.inbox import InboxFilter
 from notifykit.ports import DeliveryFilter, Record, Settlement
-from notifykit.stores.sharded import ShardedStore, copying, parking
+from notifykit.stores.sharded import ShardedStore, copying, growth, parking
+from notifykit.stores.sharded.placing import dealt
+from notifykit.stores.sql.placements import HELD, RING, Placement
 from notifykit.stores.sql.schema import metadata
 from notifykit.testing import Receiver, make_delivery, make_event, make_inbox_item
 from notifykit.testing.servers import PostgresServer
@@ -48,8 +50,13 @@ def postgres_shards(postgres_url):
 
 async def mover(url, tenant, shard, *, kill=None):
     """Run ``notifykit shards move``; return its exit code."""
+    return await shards_command(url, "move", tenant, shard, kill=kill)
+
+
+async def shards_command(url, *words, kill=None):
+    """Run ``notifykit shards``; return its exit code."""
     environment = {**os.environ, "NOTIFYKIT_FAILPOINTS": f"{kill}=kill" if kill else ""}
-    command = [sys.executable, "-m", "notifykit", "shards", "move", tenant, shard, "--url", url]
+    command = [sys.executable, "-m", "notifykit", "shards", *words, "--url", url]
     process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=subprocess.DEVNULL)
     return await process.wait()
 
@@ -59,15 +66,15 @@ def other(store, tenant):
 
 
 class Load:
-    """Publishes events of two tenants until it is told to stop."""
+    """Publishes events of some tenants until it is told to stop."""
 
-    def __init__(self, kit):
+    def __init__(self, kit, tenants=("acme", "globex"), pause=0.01):
         self.published = []
-        self._kit = kit
+        self._kit, self._tenants, self._pause = kit, tenants, pause
         self._stop = asyncio.Event()
 
     async def __aenter__(self):
-        self._tasks = [asyncio.create_task(self._publish(tenant)) for tenant in ("acme", "globex")]
+        self._tasks = [asyncio.create_task(self._publish(tenant)) for tenant in self._tenants]
         return self
 
     async def __aexit__(self, *_):
@@ -81,11 +88,11 @@ class Load:
             await self._kit.apublish(Event(type="order.paid", data={"key": key}), tenant=tenant, idempotency_key=key)
             self.published.append(key)
             number += 1
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(self._pause)
 
 
-async def _endpoints(kit, receiver):
-    for tenant in ("acme", "globex"):
+async def _endpoints(kit, receiver, tenants=("acme", "globex")):
+    for tenant in tenants:
         endpoint = await kit.endpoints.create(receiver.url, tenant=tenant, secret=receiver.secret)
         await kit.subscriptions.create("order.*", tenant=tenant, endpoint_id=endpoint.id)
 
@@ -254,6 +261,28 @@ async def test_what_is_published_where_the_tenant_was_is_sent_on(stores):
     assert {store.partition("acme")} == set(store._came_from.values())
 
 
+async def test_what_was_taken_is_not_lost_with_a_shard_that_fails_in_the_second_round(stores, monkeypatch):
+    """The caller gets what is leased to it already."""
+    store, _ = stores
+    now = datetime.now(UTC)
+    await store.append([make_event(tenant="acme", at=now) for _ in range(9)])
+    home = store.shards[store.partition("acme")].store
+    take, asked = home.take, []
+
+    async def once(limit, **options):
+        asked.append(limit)
+        if len(asked) > 1:
+            raise StoreUnavailableError("away")
+        return await take(limit, **options)
+
+    monkeypatch.setattr(home, "take", once)
+
+    taken = await store.take(8, now=now, lease=LEASE)
+
+    assert [4, 4] == asked
+    assert 4 == len(taken)
+
+
 async def test_results_follow_the_tenant(stores):
     """What was claimed before the move is recorded after it, under the same fence."""
     store, deaf = stores
@@ -302,6 +331,175 @@ async def test_a_shard_that_is_added_gets_only_what_is_moved_there(url, tmp_path
 
         assert before == after
         assert 1 == (await shards_of(kit).shards["c"].store.stats(now=datetime.now(UTC))).unplanned
+
+
+# ── growth ─────────────────────────────────────────────────────────────────────────────────────
+
+
+class Newcomers:
+    """Makes new tenants until it is told to stop, each used by two processes at once."""
+
+    def __init__(self, kit, another, receiver):
+        self.names = []
+        self._kits, self._receiver = (kit, another), receiver
+        self._stop = asyncio.Event()
+
+    async def __aenter__(self):
+        self._task = asyncio.create_task(self._make())
+        return self
+
+    async def __aexit__(self, *_):
+        self._stop.set()
+        await self._task
+
+    async def _make(self):
+        while not self._stop.is_set():
+            name = f"new-{len(self.names)}"
+            await _endpoints(self._kits[0], self._receiver, [name])
+            event = Event(type="order.paid", data={"key": f"{name}-0"})
+            await asyncio.gather(*(kit.apublish(event, tenant=name, idempotency_key="0") for kit in self._kits))
+            self.names.append(name)
+            await asyncio.sleep(0.1)
+
+
+async def _tenants_on(shard):
+    return {tenant async for page in growth.tenants_on(shard) for tenant in page}
+
+
+async def _grown_under_load(url, added, kills, tenants):
+    async with Receiver() as receiver:
+        async with Notifykit(url, egress=LOCAL) as kit:
+            await _endpoints(kit, receiver, tenants)
+            await shards_of(kit).move_tenant(tenants[0], other(shards_of(kit), tenants[0]))
+            by_hand = shards_of(kit).partition(tenants[0])
+        url = f"{url}&c={added}"
+        await Notifykit(url).migrate()
+        async with Notifykit(url, egress=LOCAL) as kit, Notifykit(url, egress=LOCAL) as another:
+            async with (
+                kit.dispatcher(),
+                another.dispatcher(),
+                Load(kit, tenants, 0.2) as load,
+                Load(another, tenants, 0.2) as more,
+                Newcomers(kit, another, receiver) as newcomers,
+            ):
+                more.published = load.published
+                died = [await shards_command(url, "rebalance", kill=kill) for kill in kills]
+                assert 0 == await shards_command(url, "rebalance")
+                await asyncio.sleep(0.3)
+            async with kit.dispatcher() as dispatcher:
+                await dispatcher.drained()
+            published = {*load.published, *(f"{name}-0" for name in newcomers.names)}
+            store = shards_of(kit)
+            await asyncio.gather(*(shard.refresh(0) for shard in store.shards.values()))
+            homes = {name: store.partition(name) for name in [*tenants, *newcomers.names]}
+            places = {each: await _tenants_on(shard) for each, shard in store.shards.items()}
+    return published, Counter(event.data["key"] for event in receiver.events), died, homes, places, by_hand
+
+
+def _check_growth(found, tenants, kills):
+    published, arrived, died, homes, places, by_hand = found
+    assert [-signal.SIGKILL] * len(kills) == died
+    assert published == set(arrived)
+    assert 0 == arrived.total() - len(arrived)
+    assert by_hand == homes[tenants[0]]
+    ring = ("a", "b", "c")
+    assert {shard: {name for name, home in homes.items() if home == shard} for shard in ring} == places
+    assert {name: dealt(name, ring) for name in tenants[1:]} == {name: homes[name] for name in tenants[1:]}
+    assert "c" in {home for name, home in homes.items() if name not in tenants}
+
+
+@pytest.fixture
+async def grown(url, tmp_path, monkeypatch):
+    """Two stores on two shards and one that was added: the ring has not changed yet."""
+    monkeypatch.setattr(growth, "GRACE", 0.0)
+    async with Notifykit(url) as kit:
+        await kit.recipients.save("user:1", tenant=_EARLY, email="ada@example.org")
+    store, another = (ShardedStore.from_url(f"{url}&c=sqlite:///{tmp_path / 'c.db'}") for _ in range(2))
+    await store.open()
+    await another.open()
+    yield store, another
+    await store.aclose()
+    await another.aclose()
+
+
+#: The hash puts these on ``c`` as soon as there is one.
+_EARLY, _LATE = [name for name in map("tenant-{}".format, range(50)) if "c" == dealt(name, ("a", "b", "c"))][:2]
+
+
+async def test_a_tenant_stays_where_it_is_until_it_is_moved(grown):
+    """The ring changes first; whoever then moves such a tenant to where it is deletes nothing."""
+    store, another = grown
+    home = store.partition(_EARLY)
+    await store.growth.change(["a", "b", "c"])
+    before = await _rows(store.shards[home], _EARLY)
+
+    await another.move_tenant(_EARLY, home)
+
+    assert home == store.partition(_EARLY) == another.partition(_EARLY)
+    assert before == await _rows(store.shards[home], _EARLY) != {}
+    assert "c" == store.partition(_LATE)
+    assert [(_EARLY, "c", 0)] == [(each.tenant, each.shard, left) async for each, left in another.rebalance()]
+    assert {} == await _rows(store.shards[home], _EARLY)
+    assert [] == [each async for each in another.rebalance()]
+
+
+async def test_a_new_tenant_waits_while_the_ring_changes(grown):
+    """Until it is certain that no process deals it to another shard."""
+    store, another = grown
+    change = Placement(RING, '["a", "b", "c"]', '["a", "b"]', 1, HELD)
+    await store.growth._announce(change)
+    for shard in another.shards.values():
+        await shard.refresh(0)
+
+    publish = asyncio.create_task(another.append([make_event(tenant=_LATE, at=datetime.now(UTC))]))
+    await asyncio.sleep(0.2)
+    waits = not publish.done()
+    await store.growth.finish()
+    await publish
+
+    assert waits
+    assert "c" == another.partition(_LATE)
+    assert {} != await _rows(another.shards["c"], _LATE)
+
+
+async def test_what_is_published_by_the_ring_that_was_is_sent_on(grown):
+    """A process that was stopped in the middle of a publish does not lose it."""
+    store, deaf = grown
+    for shard in deaf.shards.values():
+        shard.read_at = math.inf
+    await store.growth.change(["a", "b", "c"])
+    now = datetime.now(UTC)
+    late = make_event(tenant=_LATE, at=now)
+
+    await deaf.append([late])
+    taken = [event for _ in range(3) for event in await store.take(9, now=now + LEASE, lease=LEASE)]
+
+    assert [late.id] == [event.id for event in taken if event.tenant == _LATE]
+    assert "c" == store._came_from[late.id[4:30]]
+
+
+_TENANTS = [f"tenant-{number}" for number in range(6)]
+
+
+@pytest.mark.thorough
+async def test_a_shard_is_added_under_load(url, tmp_path):
+    """Tenants that belong there are moved, new ones are dealt to it, and each event of both arrives once."""
+    found = await _grown_under_load(url, f"sqlite:///{tmp_path / 'c.db'}", (), _TENANTS)
+
+    _check_growth(found, _TENANTS, ())
+
+
+@pytest.mark.thorough
+async def test_a_shard_is_added_between_postgresql_servers_although_the_command_is_killed(
+    postgres_shards, postgres_url
+):
+    """The same on PostgreSQL, where the command dies several times."""
+    kills = ("ring.pinned", "ring.held", "shard.parked", "shard.moved")
+    await Notifykit(postgres_shards).migrate()
+    with new_database(postgres_url) as added:
+        found = await _grown_under_load(postgres_shards, added, kills, _TENANTS)
+
+    _check_growth(found, _TENANTS, kills)
 
 
 @pytest.mark.thorough

@@ -37,6 +37,18 @@ def add(commands: Commands) -> None:
     )
     move_.add_argument("moved", metavar="TENANT", help="the tenant")
     move_.add_argument("shard", metavar="SHARD", help="the name of the database")
+    rebalance_ = group.command(
+        "rebalance",
+        rebalance,
+        help="deal new tenants to every database, and move those to it that its hash puts there",
+        description="After a database was added to the URL of every process: deal new tenants to all databases, and "
+        "move the tenants that belong on another one now, one by one. They stay in use. Repeat the command if it was "
+        "interrupted: it continues.",
+        example="notifykit shards rebalance",
+    )
+    rebalance_.add_argument(
+        "--moved", action="store_true", help="move tenants as well that were moved before, by hand or by this command"
+    )
 
 
 def _sharded(context: Context, store: object) -> ShardedStore:
@@ -86,5 +98,23 @@ async def move(context: Context) -> int:
     context.out.answer(
         {"tenant": tenant, "shard": placement.shard, "took_s": took},
         f"{tenant} is on {placement.shard} (moved in {took:g} s)",
+    )
+    return OK
+
+
+async def rebalance(context: Context) -> int:
+    """Deal new tenants to every database, and move the others one by one."""
+    moved = 0
+    async with context.open() as kit:
+        store = _sharded(context, kit.store)
+        async for placement, left in store.rebalance(moved=context.args.moved):
+            moved += 1
+            context.out.answer(
+                {"tenant": placement.tenant, "shard": placement.shard, "left": left},
+                f"{placement.tenant} is on {placement.shard} ({left:,} left to move)",
+            )
+        names = [*store.placements.ring]
+    context.out.answer(
+        {"moved": moved, "dealt": names}, f"tenants are dealt to {', '.join(names)}; {moved:,} were moved"
     )
     return OK

@@ -267,6 +267,18 @@ def acknowledged_before_claim() -> None:
 
 
 @fault
+def message_acknowledged_before_publish() -> None:
+    """A message is acknowledged before its event is durable."""
+    rewrite(
+        "ingest:Ingest._take",
+        (
+            "await self._publish_each(events)\n    await self._feed.ack(messages)",
+            "await self._feed.ack(messages)\n    await self._publish_each(events)",
+        ),
+    )
+
+
+@fault
 def no_versions() -> None:
     """A save replaces the record, whatever its version."""
     rewrite("stores.sql.records:save_row", (", table.c.version == version", ""))

@@ -40,6 +40,8 @@ _OTHERS = [
     pytest.param(RabbitCarrier, id="rabbitmq", marks=pytest.mark.xdist_group("rabbitmq")),
     pytest.param(SqsCarrier, id="sqs", marks=pytest.mark.xdist_group("sqs")),
 ]
+#: Nothing can be wiped there; the others have shown that partitions are survived.
+_KAFKA_AS_WELL = pytest.param(KafkaCarrier, id="kafka", marks=[pytest.mark.xdist_group("kafka"), pytest.mark.soak])
 #: The same for tests that wipe nothing: an everyday run takes one of them.
 _EACH = [
     pytest.param(RedisCarrier, id="redis"),
@@ -108,7 +110,7 @@ def test_a_broker_that_fails_loses_nothing(
 
 
 @pytest.mark.parametrize(("faults", "seconds"), [pytest.param(_FEW, 60, marks=pytest.mark.thorough, id="few"), _LONG])
-@pytest.mark.parametrize("carrier", _OTHERS, indirect=True)
+@pytest.mark.parametrize("carrier", [*_OTHERS, _KAFKA_AS_WELL], indirect=True)
 def test_other_brokers_that_fail_lose_nothing(
     faults: dict[str, Any],
     seconds: float,

@@ -31,6 +31,7 @@ from .sabotage import FAULTS, VARIABLE
 from .test_brokers import drained_after_a_wipe
 from .test_crash_points import run
 from .test_digests import collect_under_kills
+from .test_ingest import ingest_under_kills, stream_at
 from .test_kills import pause_under_load, poison_under_way
 from .test_lost_updates import lost_updates
 
@@ -127,6 +128,14 @@ def wiped_broker(bench: Bench) -> set[str]:
     return set() if arrives else {"a wiped broker: lost"}
 
 
+def killed_ingest(bench: Bench) -> set[str]:
+    """Detect it where a process dies that turns messages into events."""
+    with running("redis") as redis_url, bench.databases() as url, stream_at(redis_url) as stream:
+        bench.folder.mkdir(exist_ok=True)
+        missing, _ = ingest_under_kills(url, stream, bench.folder, kills=2, seed=19, sabotage=bench.fault)
+    return {"an ingest that is killed: lost"} if missing else set()
+
+
 def other_tests(*chosen: str) -> Detector:
     """Detect it with tests of another suite, which pass without the fault."""
 
@@ -172,6 +181,7 @@ DETECTORS: dict[str, tuple[str, Detector]] = {
     "tenant_filter_removed": ("", other_tests("tests/conformance/test_sqlite_store.py", "-k", "stranger")),
     "relay_without_hold": ("sqlite", wiped_broker),
     "relay_holds_nothing": ("", other_tests("tests/unit/dispatch/test_broker.py", "-k", "wiped")),
+    "message_acknowledged_before_publish": ("sqlite", killed_ingest),
     "acknowledged_before_claim": ("", other_tests("tests/unit/dispatch/test_broker.py", "-k", "acknowledged")),
     "no_versions": ("both", concurrent_changes),
     "uncertain_sms_repeated": ("", other_tests("tests/scenarios/test_provider_routing.py", "-k", "60_messages-half")),

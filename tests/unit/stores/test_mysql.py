@@ -98,7 +98,7 @@ async def test_keys_differ_by_every_character(store):
 
 async def test_a_batch_larger_than_a_packet_is_stored(store):
     """The driver cuts it into statements that the server takes."""
-    events = [make_event(at=START, body=b"\x00'\\" * 80_000) for _ in range(40)]
+    events = [make_event(at=START, body=bytes(range(256)) * 1000) for _ in range(40)]
 
     await store.append(events)
     taken = await store.take(100, now=START, lease=LEASE)
@@ -125,6 +125,24 @@ async def test_nothing_waits_for_a_row_that_another_process_claims(store, mysql_
 
         cursor.execute("ROLLBACK")
     assert [events[1].id] == [event.id for event in taken]
+
+
+async def test_a_plan_waits_for_no_publish(store, mysql_store_url):
+    """Rows of a short table are found by their keys: those that are just being inserted are not looked at."""
+    events = [make_event(at=START) for _ in range(3)]
+    await store.append(events)
+    taken = await store.take(10, now=START, lease=LEASE)
+    with mysql_connection(mysql_store_url) as connection, connection.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute(
+            "INSERT INTO notifykit_outbox (event_id, tenant, priority, due_at) VALUES ('evt_under_way', 'acme', 1, 0)"
+        )
+        plans = [Settlement(event.id, event.fence, ()) for event in taken]
+
+        settled = await asyncio.wait_for(store.settle(plans, now=START, lease=LEASE, worker="w"), 3)
+
+        cursor.execute("ROLLBACK")
+    assert {event.id for event in events} == settled
 
 
 async def test_results_that_cannot_be_written_are_noticed(store, mysql_store_url):

@@ -64,7 +64,7 @@ class Mover:
             if known is not None:
                 await self.finish(known)  # it may have been cut off while the source was cleared
             return known or Placement(tenant, to, to, generation, MOVED)
-        begun = Placement(tenant, to, home, generation + 1, COPYING, _lease())
+        begun = Placement(tenant, to, home, generation + 1, COPYING, lease())
         await self._check_keys(begun)
         await self._announce(begun)
         await self.finish(begun)
@@ -72,6 +72,8 @@ class Mover:
 
     async def finish(self, placement: Placement) -> None:
         """Bring a move to its end, wherever it stands; calls for the same tenant in this process do it together."""
+        if placement.source == placement.shard:  # pinned: it was not moved, and nothing of it is to be cleared
+            return
         task = self._under_way.get(placement.tenant)
         if task is None:
             task = asyncio.create_task(self._finish(placement), name="notifykit-move")
@@ -201,7 +203,7 @@ class _Move:
         return found is not None and found.rank >= (self._begun.generation, placements.STATES.index(MOVED))
 
     async def _put(self, state: str, *, after: str) -> None:
-        changed = self._begun._replace(state=state, lease_until=None if state == MOVED else _lease())
+        changed = self._begun._replace(state=state, lease_until=None if state == MOVED else lease())
         await self._on_source(lambda c: placements.put(c, changed), after)
 
     async def _on_source(self, work: Callable[[Connection], T], state: str) -> T:
@@ -213,7 +215,7 @@ class _Move:
     async def _give_sign(self) -> None:
         if time.monotonic() - self._signed >= _SIGN_EVERY:
             self._signed = time.monotonic()
-            tenant, until = self._begun.tenant, _lease()
+            tenant, until = self._begun.tenant, lease()
             await self._source.store.transaction(lambda c: placements.prolong(c, tenant, until), write=True)
 
 
@@ -228,5 +230,6 @@ async def _guarded(shard: Shard, begun: Placement, state: str | None, work: Call
     return await (await shard.ready()).transaction(guarded, write=True)
 
 
-def _lease() -> int:
+def lease() -> int:
+    """Return until when what a process has just begun is known to be alive, in microseconds."""
     return time.time_ns() // 1000 + int(_LEASE * 1e6)

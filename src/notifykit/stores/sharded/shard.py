@@ -95,7 +95,7 @@ class Shard:
                     raise StoreUnavailableError(f"shard {self.name!r} does not answer") from self._failed
                 try:
                     if await self.open() is None:
-                        await self.join(self._known.ring)
+                        await self.join(self._known.first)
                 except StoreError as error:
                     self._failed = error
                     raise

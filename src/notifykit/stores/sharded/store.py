@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -33,9 +33,10 @@ from ...ports import (
 )
 from ..encoding.encryption import Encryption
 from ..encoding.rows import RANK
-from ..sql.placements import Placement, is_unused
+from ..sql.placements import MOVED, RING, Placement, is_unused
+from .growth import Growth, tenants_on
 from .mover import Mover, has_died
-from .placing import Placements
+from .placing import Placements, dealt
 from .shard import FRESH, DatabaseStore, Shard
 from .tenant_verbs import Call, TenantVerbs, gathered
 from .url import shards_of, url_of
@@ -91,6 +92,7 @@ class ShardedStore(TenantVerbs):
         self.url = url_of({name: shard.store.url for name, shard in self.shards.items()})
         self.private = any(getattr(shard.store, "private", False) for shard in self.shards.values())
         self.mover = Mover(self.shards, self.placements)
+        self.growth = Growth(self.shards, self.placements)
         self._came_from: OrderedDict[str, str] = OrderedDict()
         self._half_written: set[str] = set()
         self._behind: dict[tuple[str, type, str], ConfigRecord] = {}
@@ -126,11 +128,13 @@ class ShardedStore(TenantVerbs):
                     f"the databases say that tenants are dealt to the shards {', '.join(ring)}, and the configuration "
                     f"names {', '.join(self.shards)}: name every one of them, as they were named before"
                 )
-            self.placements.ring = tuple(ring)
+            self.placements.first = tuple(ring)
             for shard, found in zip(self.shards.values(), opened, strict=True):
                 if found is None:
                     await shard.join(ring)
             await asyncio.gather(*(shard.refresh(0) for shard in self.shards.values()), return_exceptions=True)
+            if missing := {*self.placements.ring} - {*self.shards}:
+                raise ConfigurationError(f"tenants are dealt to {', '.join(sorted(missing))} as well: name every shard")
         except BaseException:
             await self.aclose()
             raise
@@ -187,7 +191,7 @@ class ShardedStore(TenantVerbs):
             if time.monotonic() > end:
                 raise StoreUnavailableError(f"{tenant!r} is being moved to shard {now.held.shard!r}; try again")
             if has_died(now.held):
-                await self.mover.finish(now.held)
+                await (self.growth.finish() if now.held.tenant == RING else self.mover.finish(now.held))
             else:
                 await asyncio.sleep(_LOOK)
 
@@ -253,10 +257,15 @@ class ShardedStore(TenantVerbs):
         while asked and (left := limit - len(found)) > 0:
             part, more = divmod(left, len(asked))
             parts = {shard.name: part + (at < more) for at, shard in enumerate(asked)}
-            answers = await self._those_that_answer(
-                lambda shard, store, parts=parts: ask(store, parts[shard.name]),  # type: ignore[misc]
-                [shard for shard in asked if parts[shard.name]],
-            )
+            try:
+                answers = await self._those_that_answer(
+                    lambda shard, store, parts=parts: ask(store, parts[shard.name]),  # type: ignore[misc]
+                    [shard for shard in asked if parts[shard.name]],
+                )
+            except StoreUnavailableError:
+                if found:  # it is leased to the caller, who would not hear of it
+                    break
+                raise
             got = {shard.name: answer for shard, answer in answers}
             for answer in got.values():
                 found += answer
@@ -304,18 +313,19 @@ class ShardedStore(TenantVerbs):
         """Return taken events without those of tenants that have left the shard, and send these on.
 
         A process that had not heard of a move may publish where the tenant was.  The version that came with the
-        event says so: it is negative then.
+        event says so: it is negative then.  Or where a new tenant would be, had the ring not changed.
         """
-        strays = [event for event in taken if event.tenant_version < 0]
-        if not strays:
-            return taken
+        name = self._name_of(store)
+        gone = {event.id for event in taken if event.tenant_version < 0}
+        strays = [e for e in taken if e.id in gone or self.placements.home(e.tenant).shard != name]
         for event in strays:
             if (await self.shard_of(event.tenant)).store is store:  # it has not left yet
                 continue
+            gone.add(event.id)
             found = await store.find_events(event.tenant, EventFilter(ids=frozenset([event.id])), limit=1)
             await self.append(found)
             await store.settle([Settlement(event.id, event.fence, ())], now=now, lease=lease, worker="")
-        return [event for event in taken if event.tenant_version >= 0]
+        return [event for event in taken if event.id not in gone] if gone else taken
 
     async def settle(
         self, settlements: Sequence[Settlement], *, now: datetime, lease: timedelta, worker: str
@@ -591,6 +601,40 @@ class ShardedStore(TenantVerbs):
             with contextlib.suppress(StoreUnavailableError):
                 await each.refresh(0)
         return await self.mover.move(tenant, shard)
+
+    async def rebalance(self, *, moved: bool = False) -> AsyncIterator[tuple[Placement, int]]:
+        """Deal new tenants to every shard, and move those that would be on another shard by that, one after the other.
+
+        Yields each tenant once it is there, and how many are left.  What was cut off goes on where it stopped: call it
+        again.  Every process must know every shard before.
+
+        Args:
+            moved: Whether to move tenants as well that were moved before, such as by :meth:`move_tenant`.
+
+        Raises:
+            StoreUnavailableError: A shard does not answer.
+        """
+        await self._refresh_all()
+        await self.growth.change(sorted(self.shards))
+        await self._refresh_all()
+        wanted: list[tuple[str, str]] = []
+        for each in self.placements.known.values():
+            place = dealt(each.tenant, self.placements.ring)
+            if each.state != MOVED:
+                wanted.append((each.tenant, each.shard))
+            elif each.shard != place and (moved or each.source == each.shard):
+                wanted.append((each.tenant, place))
+        for done, (tenant, shard) in enumerate(sorted(wanted), 1):
+            yield await self.mover.move(tenant, shard), len(wanted) - done
+        for name, source in self.shards.items():  # of moves that were cut off at their very end
+            async for tenants in tenants_on(source):
+                left = [self.placements.known[each] for each in tenants if each in self.placements.known]
+                for placement in left:
+                    if placement.source == name != placement.shard and placement.state == MOVED:
+                        await self.mover.finish(placement)
+
+    async def _refresh_all(self) -> None:
+        await asyncio.gather(*(shard.refresh(0) for shard in self.shards.values()))
 
     def finish_moves(self) -> None:
         """Finish in the background the moves whose mover died while no process could reach the tenant."""

@@ -15,6 +15,9 @@ from . import schema as s
 
 #: The row that says which shard a database is has this in place of a tenant.
 SELF = ""
+#: The row that says that tenants are dealt to other shards than at first has this: no tenant can be named so.  Its
+#: ``shard`` and ``source`` are the new and the old ring, as JSON.
+RING = "*"
 #: In the order in which a move goes through them.
 ARRIVING, COPYING, HELD, MOVED = "arriving", "copying", "held", "moved"
 STATES = (ARRIVING, COPYING, HELD, MOVED)
@@ -26,7 +29,7 @@ class Placement(NamedTuple):
     Attributes:
         shard: Where it is, or is being moved to.
         source: Where it was before.
-        generation: How often it has been moved.
+        generation: How often it has been moved; 0 if a ring that changed has left it where it was.
         state: ``copying``: it is still at its source, which says so.  ``arriving``: the same, as its target says it.
             ``held``: it is between the two.  ``moved``: it is at ``shard``.
         lease_until: Until when its mover is known to be alive, in microseconds.
@@ -91,6 +94,16 @@ def put(connection: Connection, placement: Placement) -> None:
         return
     connection.execute(delete(s.placements).where(its.tenant == placement.tenant))
     connection.execute(insert(s.placements), [{**placement._asdict(), "seq": seq}])
+
+
+def pin(connection: Connection, pins: Sequence[Placement]) -> None:
+    """Write placements of tenants of which the database knows none."""
+    its = s.placements.c
+    raised = update(s.placements).where(its.tenant == SELF).values(seq=its.seq + 1).returning(its.seq)
+    seq = connection.execute(raised).scalar_one()
+    known = {*connection.scalars(select(its.tenant).where(its.tenant.in_([pin.tenant for pin in pins])))}
+    if new := [{**pin._asdict(), "seq": seq} for pin in pins if pin.tenant not in known]:
+        connection.execute(insert(s.placements), new)
 
 
 def prolong(connection: Connection, tenant: str, until: int) -> None:

@@ -7,7 +7,8 @@ from ....errors import MissingExtraError
 try:
     import asyncmy
     from asyncmy.constants import CLIENT
+    from asyncmy.converters import conversions
 except ImportError as error:
     raise MissingExtraError("the MySQL store", "mysql") from error
 
-__all__ = ["CLIENT", "asyncmy"]
+__all__ = ["CLIENT", "asyncmy", "conversions"]

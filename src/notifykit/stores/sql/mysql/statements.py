@@ -5,7 +5,11 @@ them by their primary keys.  Rows of other transactions are passed over (``SKIP 
 waited for where they are named.  Rows are locked in the order of their primary keys, except due rows, for which no
 transaction waits.
 
-``{ids}`` and the like stand for as many ``%s`` as there are values.
+Statements that lock rows name their index: a short table would be scanned, and then rows of other transactions are
+waited for that the statement is not about, such as events that are just being published.  A ``DELETE`` takes no such
+hint; with an order and a limit it reads the index, too.
+
+``{ids}`` and the like stand for as many ``%s`` as there are values, ``{count}`` for how many that is.
 """
 
 from __future__ import annotations
@@ -27,6 +31,9 @@ def marks(values: Sequence[object]) -> str:
     return ", ".join(["%s"] * len(values))
 
 
+#: The narrow tables, read by primary key.
+_OUTBOX, _QUEUE = "notifykit_outbox FORCE INDEX (PRIMARY)", "notifykit_queue FORCE INDEX (PRIMARY)"
+
 EVENT = insert("notifykit_events", EVENT_COLUMNS)
 OUTBOX = insert("notifykit_outbox", ("event_id", "tenant", "priority", "due_at", "ordering_key"))
 #: Events that are stored already, each with its idempotency key.
@@ -37,7 +44,7 @@ WHERE tenant = %s AND idempotency_key IN ({keys})
 """
 
 DUE_EVENTS = """
-SELECT event_id AS id, ordering_key FROM notifykit_outbox
+SELECT event_id AS id, ordering_key FROM notifykit_outbox FORCE INDEX (notifykit_outbox_due)
 WHERE priority = %s AND due_at BETWEEN %s AND %s AND (taken_until IS NULL OR taken_until <= %s) {unless}
 ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED
 """
@@ -48,22 +55,20 @@ SELECT o.event_id FROM notifykit_outbox o WHERE o.event_id IN ({ids}) AND EXISTS
 """
 #: When a blocked row is read again if nothing has unblocked it.
 _RECHECK = f"FLOOR(IF(blocked, {LATER_RECHECK}, {FIRST_RECHECK}) * (1 + RAND()))"
-DEFER_EVENTS = f"UPDATE notifykit_outbox SET due_at = %s + {_RECHECK}, blocked = 1 WHERE event_id IN ({{ids}})"
-TAKE = "UPDATE notifykit_outbox SET fence = fence + 1, taken_until = %s, blocked = 0 WHERE event_id IN ({ids})"
+DEFER_EVENTS = f"UPDATE {_OUTBOX} SET due_at = %s + {_RECHECK}, blocked = 1 WHERE event_id IN ({{ids}})"
+TAKE = f"UPDATE {_OUTBOX} SET fence = fence + 1, taken_until = %s, blocked = 0 WHERE event_id IN ({{ids}})"
 TAKEN = f"""
-SELECT {TAKEN_COLUMNS} FROM notifykit_outbox o
+SELECT {TAKEN_COLUMNS} FROM notifykit_outbox o FORCE INDEX (PRIMARY)
 JOIN notifykit_events e ON e.tenant = o.tenant AND e.id = o.event_id
 LEFT JOIN notifykit_tenants t ON t.tenant = o.tenant WHERE o.event_id IN ({{ids}})
 """
 
-PLANNED = "SELECT event_id, fence, tenant, ordering_key FROM notifykit_outbox WHERE event_id IN ({ids}) FOR UPDATE"
-PLAN = "DELETE FROM notifykit_outbox WHERE event_id IN ({ids})"
+PLANNED = f"SELECT event_id, fence, tenant, ordering_key FROM {_OUTBOX} WHERE event_id IN ({{ids}}) FOR UPDATE"
+PLAN = "DELETE FROM notifykit_outbox WHERE event_id IN ({ids}) ORDER BY event_id LIMIT {count}"
 PAGE = "UPDATE notifykit_outbox SET `cursor` = %s, taken_until = NULL WHERE event_id = %s"
 NEXT_EVENT = "(SELECT MIN(event_id) AS id FROM notifykit_outbox WHERE tenant = %s AND ordering_key = %s)"
 #: Also a row that is not blocked: it may be deferred at this moment, and its newest version counts.
-UNBLOCK_EVENTS = """
-UPDATE notifykit_outbox SET due_at = IF(blocked, %s, due_at), blocked = 0 WHERE event_id IN ({ids})
-"""
+UNBLOCK_EVENTS = f"UPDATE {_OUTBOX} SET due_at = IF(blocked, %s, due_at), blocked = 0 WHERE event_id IN ({{ids}})"
 
 QUEUE = insert("notifykit_queue", QUEUED)
 END = insert("notifykit_deliveries", ENDED)
@@ -72,7 +77,7 @@ HAS_ENDED = "SELECT id FROM notifykit_deliveries WHERE tenant = %s AND id IN ({i
 IS_COLLECTED = "SELECT id FROM notifykit_digest_items WHERE tenant = %s AND id IN ({ids})"
 
 DUE = """
-SELECT id, ordering_key, tenant, subscriber_id FROM notifykit_queue
+SELECT id, ordering_key, tenant, subscriber_id FROM notifykit_queue FORCE INDEX (notifykit_queue_due)
 WHERE channel = %s AND priority = %s AND waits_until <= %s {unless}
 ORDER BY waits_until LIMIT %s FOR UPDATE SKIP LOCKED
 """
@@ -88,14 +93,14 @@ SELECT o.id FROM notifykit_queue o WHERE o.id IN ({ids}) AND (
   OR EXISTS (SELECT 1 FROM notifykit_queue b
     WHERE b.subscriber_id = o.subscriber_id AND b.sending_key = o.ordering_key))
 """
-DEFER = f"UPDATE notifykit_queue SET due_at = %s + {_RECHECK}, blocked = 1, handed = NULL WHERE id IN ({{ids}})"
-CLAIM = """
-UPDATE notifykit_queue SET state = 'sending', reason = NULL, fence = fence + 1, lease_until = %s, worker = %s,
+DEFER = f"UPDATE {_QUEUE} SET due_at = %s + {_RECHECK}, blocked = 1, handed = NULL WHERE id IN ({{ids}})"
+CLAIM = f"""
+UPDATE {_QUEUE} SET state = 'sending', reason = NULL, fence = fence + 1, lease_until = %s, worker = %s,
   blocked = 0, handed = NULL
-WHERE id IN ({ids})
+WHERE id IN ({{ids}})
 """
 CLAIMED = f"""
-SELECT {CLAIM_COLUMNS}, q.due_at FROM notifykit_queue q
+SELECT {CLAIM_COLUMNS}, q.due_at FROM notifykit_queue q FORCE INDEX (PRIMARY)
 JOIN notifykit_events e ON e.tenant = q.tenant AND e.id = q.event_id
 LEFT JOIN notifykit_tenants t ON t.tenant = q.tenant WHERE q.id IN ({{ids}})
 """
@@ -103,14 +108,14 @@ HELD = """
 SELECT tenant, subscriber_id FROM notifykit_queue
 WHERE channel = %s AND priority = %s AND handed IS NOT NULL AND due_at > %s LIMIT %s
 """
-HOLD = "UPDATE notifykit_queue SET handed = COALESCE(handed, due_at), due_at = %s WHERE id IN ({ids})"
+HOLD = f"UPDATE {_QUEUE} SET handed = COALESCE(handed, due_at), due_at = %s WHERE id IN ({{ids}})"
 
 SENDING = f"""
-SELECT fence, {", ".join(KEPT)} FROM notifykit_queue WHERE id IN ({{ids}}) AND state = 'sending' FOR UPDATE
+SELECT fence, {", ".join(KEPT)} FROM {_QUEUE} WHERE id IN ({{ids}}) AND state = 'sending' FOR UPDATE
 """
-LEAVE = "DELETE FROM notifykit_queue WHERE id IN ({ids})"
+LEAVE = "DELETE FROM notifykit_queue WHERE id IN ({ids}) ORDER BY id LIMIT {count}"
 NEXT_DELIVERY = "(SELECT MIN(id) AS id FROM notifykit_queue WHERE subscriber_id = %s AND ordering_key = %s)"
-UNBLOCK = "UPDATE notifykit_queue SET due_at = IF(blocked, %s, due_at), blocked = 0 WHERE id IN ({ids})"
+UNBLOCK = f"UPDATE {_QUEUE} SET due_at = IF(blocked, %s, due_at), blocked = 0 WHERE id IN ({{ids}})"
 #: What became of deliveries that stay in the queue, as a table.
 KEPT_ROW = "SELECT %s AS id, %s AS state, %s AS reason, %s AS due_at, %s AS number, %s AS tried"
 KEEP = """
@@ -125,7 +130,14 @@ ATTEMPT = insert(
         *("worker", "reference", "account", "cost"),
     ),
 )
-EXTEND = "UPDATE notifykit_queue SET lease_until = %s WHERE id IN ({ids})"
+EXTEND = f"UPDATE {_QUEUE} SET lease_until = %s WHERE id IN ({{ids}})"
+
+#: When the first event of a priority is due that is not taken: behind those that are, at the front of the index.
+_NEXT_EVENT = """
+SELECT (SELECT due_at FROM notifykit_outbox FORCE INDEX (notifykit_outbox_due)
+  WHERE priority = {rank} AND taken_until IS NULL ORDER BY due_at LIMIT 1) AS due_at
+"""
+NEXT_EVENTS = " UNION ALL ".join(_NEXT_EVENT.format(rank=rank) for rank in (0, 1, 2))
 
 #: A row for each lane with deliveries that wait, and one without a lane if there is none; each is read at the front
 #: of an index.
@@ -142,7 +154,7 @@ WITH RECURSIVE channels(name) AS (
 )
 SELECT w.event, w.is_open, w.is_read_only, w.schema_version, l.channel, l.priority, l.due_at
 FROM (SELECT
-    (SELECT MIN(o.due_at) FROM notifykit_outbox o WHERE o.taken_until IS NULL AND o.priority IN (0, 1, 2)) AS event,
+    (SELECT MIN(due_at) FROM ({next_events}) o) AS event,
     EXISTS (SELECT 1 FROM notifykit_outbox) OR EXISTS (SELECT 1 FROM notifykit_queue) AS is_open,
     {is_read_only} AS is_read_only, ({stamp}) AS schema_version
 ) w LEFT JOIN lanes l ON l.due_at IS NOT NULL

@@ -29,7 +29,7 @@ from ..vault import vault_for
 from . import faults, verbs
 from .connections import IS_READ_ONLY, Connector, Server, check_server, refuse_read_only, server_of
 from .driver import asyncmy
-from .statements import NEXT_DUE
+from .statements import NEXT_DUE, NEXT_EVENTS
 from .url import MysqlUrl
 
 T = TypeVar("T")
@@ -42,7 +42,7 @@ _PATIENCE, _PAUSE = 15, 0.05
 _RACES = 5
 #: Seconds that disconnecting may take.
 _CLOSE_TIMEOUT = 0.5
-_NEXT_DUE = NEXT_DUE.format(is_read_only=IS_READ_ONLY, stamp=migrate.STAMP)
+_NEXT_DUE = NEXT_DUE.format(is_read_only=IS_READ_ONLY, stamp=migrate.STAMP, next_events=NEXT_EVENTS)
 #: Has tables that are locked, as by a migration, refuse at once: see :meth:`rescue`.
 _IMPATIENT, _PATIENT = "SET SESSION lock_wait_timeout = 1", "SET SESSION lock_wait_timeout = 10"
 _RESULTS = tuple(f"SELECT 1 FROM notifykit_{table} LIMIT 0 FOR UPDATE" for table in ("queue", "deliveries", "attempts"))

@@ -51,7 +51,7 @@ def rows(connection: Connection, statement: str, *values: Any) -> list[Row]:
 
 def named(statement: str, ids: Sequence[str]) -> str:
     """Return a statement with a mark for each of the ids."""
-    return statement.format(ids=sql.marks(ids), keys=sql.marks(ids))
+    return statement.format(ids=sql.marks(ids), keys=sql.marks(ids), count=len(ids))
 
 
 def _values(connection: Connection, statement: str, ids: Sequence[str], *values: Any) -> Sequence[str]:
@@ -62,7 +62,12 @@ def _values(connection: Connection, statement: str, ids: Sequence[str], *values:
 def insert(connection: Connection, statement: str, values: Sequence[tuple[Any, ...]]) -> None:
     """Insert rows; the driver puts as many as fit into one statement."""
     if values:
-        connection.exec_driver_sql(statement, list(values))
+        connection.exec_driver_sql(statement, [*map(_with_blobs, values)])
+
+
+def _with_blobs(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return a row whose bytes are in the form that is cheap to put into a statement; see ``connections.py``."""
+    return tuple([memoryview(value) if type(value) is bytes else value for value in row])
 
 
 # ── events ─────────────────────────────────────────────────────────────────────────────────────
