@@ -38,13 +38,13 @@ LARGE = 2000
 ADDRESSES = 12_000
 
 
-@attrs.frozen
 class TenantView:
     """One tenant's configuration, compiled."""
 
-    version: int
-    index: SubscriptionIndex
-    destinations: dict[str, Destination]
+    def __init__(self, version: int, index: SubscriptionIndex, destinations: dict[str, Destination]) -> None:
+        self.version = version
+        self.index = index
+        self.destinations = destinations
 
     def plan(self, event: TakenEvent, *, now: datetime, most: int) -> tuple[list[NewDelivery], str | None]:
         """Return a page of deliveries, and the cursor of the next (see :func:`plan_page`)."""

@@ -242,10 +242,11 @@ class Planner:
         self, batch: _Batch, views: Mapping[tuple[str, int], TenantView | LargeTenant], now: datetime
     ) -> list[Page] | None:
         """Return the page of the next event if nothing has to be read for it, as for most."""
-        if batch.waiting or not batch.events or batch.events[0].audience is not None:
+        if batch.waiting or not batch.events:
             return None
-        view = views.get((batch.events[0].tenant, batch.events[0].tenant_version))
-        if not isinstance(view, TenantView):
+        event = batch.events[0]
+        view = views.get((event.tenant, event.tenant_version))
+        if event.audience is not None or not isinstance(view, TenantView):
             return None
         page = self._planned(batch.events.popleft(), view, now)
         if page is None or batch.waits(page):
@@ -328,7 +329,8 @@ class Planner:
     def _planned(self, event: TakenEvent, view: TenantView, now: datetime) -> Page | None:
         """Return the next page of an event that names no recipients; ``None`` if it cannot be planned."""
         try:
-            return Page(event, *view.plan(event, now=now, most=self._page(event.tenant)))
+            deliveries, cursor = view.plan(event, now=now, most=self._page(event.tenant))
+            return Page(event, deliveries, cursor)
         except Exception as error:
             self._report(event, error)
             return None

@@ -394,10 +394,14 @@ class Backlog:
         """Count attempts that take long elsewhere, so that others may begin."""
         since = loop.time() - LONG
         overdue = [turn for turn in self._overdue if not turn.ended]
-        while self._new and (self._new[0].ended or self._new[0].since <= since):
+        while self._new:
             turn = self._new.popleft()
-            if not turn.ended:
-                overdue.append(turn)
+            if turn.ended:
+                continue
+            if turn.since > since:
+                self._new.appendleft(turn)
+                break
+            overdue.append(turn)
         self._overdue = []
         before = self._places.long
         for turn in overdue:
