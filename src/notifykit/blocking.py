@@ -34,6 +34,7 @@ from .models.endpoint import Endpoint
 from .models.event import EventType, Receipt
 from .models.receipt import ProviderReceipt
 from .models.subscription import Subscription
+from .models.worker import WorkerRecord
 from .portal import Portal
 from .ports import StoreStats
 from .publisher import PublishOptions
@@ -364,3 +365,13 @@ class Blocking:
         """Return how much work waits."""
         stats: StoreStats = self._portal.call(lambda kit: kit.stats())
         return stats
+
+    def tenants(self, *, limit: int = 100, after: str | None = None) -> list[str]:
+        """Return the names of tenants in their order, from behind the name ``after``."""
+        names: list[str] = self._portal.call(lambda kit: kit.tenants(limit=limit, after=after))
+        return names
+
+    def workers(self, *, limit: int = 100, after: str | None = None) -> list[WorkerRecord]:
+        """Return the dispatchers that work on this store, by their ids, from behind the id ``after``."""
+        records: list[WorkerRecord] = self._portal.call(lambda kit: kit.workers(limit=limit, after=after))
+        return records
