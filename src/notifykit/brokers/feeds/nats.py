@@ -130,7 +130,11 @@ def _message(message: Any) -> Message:
     """Return a message; its number alone would come again in a stream that was made anew."""
     about = message.metadata
     id_ = f"{about.sequence.stream}-{int(about.timestamp.timestamp() * 1_000_000)}"
-    return Message(id_, message.data, message.subject, dict(message.headers or {}), message)
+    # Beside fast-mail-parser the client returns a list of the values of each name.
+    headers = {
+        name: value if isinstance(value, str) else ", ".join(value) for name, value in (message.headers or {}).items()
+    }
+    return Message(id_, message.data, message.subject, headers, message)
 
 
 if TYPE_CHECKING:
