@@ -45,7 +45,7 @@ from .neighbours import SLOWNESS, Neighbours
 #: Seconds: what is never too much in virtual time, where the quiet value is little more than a millisecond; below
 #: what a difference is noise where machines make any (a tracer makes it several times as much); and what is too much
 #: in any case.
-FLOOR, NOISY_FLOOR, LIMIT = 0.007, 0.025 if sys.gettrace() is None else 0.12, 0.25
+FLOOR, NOISY_FLOOR, LIMIT = 0.007, 0.05 if sys.gettrace() is None else 0.12, 0.25
 TRIES = 3
 #: One seed every day, others where CI has the time.
 SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.thorough) for seed in (1, 2))]
