@@ -331,9 +331,10 @@ class Backlog:
         else:
             del self._filled[queue.subscriber_id]
         # Where it is not found out which attempts take long, those that are open say nothing of what waits.
-        much = self._waiting + self._places.slow if self._finds_long else self._waiting
-        if queue.tenant not in self._waiting_of and much >= _MUCH:
-            self._light_at = turn.since
+        if queue.tenant not in self._waiting_of:
+            much = self._waiting + self._places.slow if self._finds_long else self._waiting
+            if much >= _MUCH:
+                self._light_at = turn.since
         if self._finds_long:
             self._new.append(turn)
             if self._looking is None:

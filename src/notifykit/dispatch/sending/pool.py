@@ -27,12 +27,17 @@ class SenderPool:
         self._tasks: TaskGroup | None = None
         self._idle: list[asyncio.Future[Work | None]] = []
         self._least_idle = 0
+        self._wanted: list[Work] = []
+        self._some = asyncio.Event()
 
     def open(self, tasks: TaskGroup) -> None:
         """Start tasks in this group from now on."""
         self._tasks = tasks
         self._idle.clear()
         self._least_idle = 0
+        self._wanted.clear()
+        self._some = asyncio.Event()
+        tasks.start_soon(self._start, tasks)
 
     def close(self) -> None:
         """Start no more tasks."""
@@ -46,8 +51,9 @@ class SenderPool:
             self._idle.pop().set_result(work)
             count -= 1
         self._least_idle = min(self._least_idle, len(self._idle))
-        for _ in range(count):
-            self._tasks.start_soon(self._serve, work)
+        if count:
+            self._wanted += [work] * count
+            self._some.set()
 
     def tick(self) -> None:
         """End tasks that nothing has needed since the last tick."""
@@ -56,6 +62,15 @@ class SenderPool:
         for _ in range(self._least_idle - _KEPT):
             self._idle.pop(0).set_result(None)
         self._least_idle = len(self._idle)
+
+    async def _start(self, tasks: TaskGroup) -> None:
+        """Start the tasks that are wanted: a timer may want them, and anyio starts none outside of a task."""
+        while True:
+            await self._some.wait()
+            self._some.clear()
+            wanted, self._wanted = self._wanted, []
+            for work in wanted:
+                tasks.start_soon(self._serve, work)
 
     async def _serve(self, first: Work) -> None:
         work: Work | None = first
