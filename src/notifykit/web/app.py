@@ -78,8 +78,10 @@ def create_app(
     Raises:
         ConfigurationError: An option cannot work.
     """
-    if isinstance(origins, str) or "*" in origins:
-        raise ConfigurationError("origins: list the sites, such as ['https://shop.example']; '*' is not accepted")
+    if isinstance(origins, str) or {"*", "null"} & {*origins}:
+        raise ConfigurationError(
+            "origins: list the sites, such as ['https://shop.example']; '*' and 'null' are not accepted"
+        )
     limits = limits or RequestLimits()
     gate = Gate(kit, jwt, recipient, limits)
     server = Server(

@@ -576,7 +576,7 @@ class TestServer:
         assert '"tenant-day";r=4999' == answer.headers["ratelimit"].partition(";t=")[0]
 
     async def test_pages_of_listed_sites_may_call_it(self, kit, world):
-        """Others may not, and a wildcard is refused."""
+        """Others may not, and neither a wildcard nor the origin of files and sandboxes can be listed."""
         asked = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "authorization"}
         async with client_of(create_app(kit, origins=["https://shop.example"])) as client:
             answers = [
@@ -587,8 +587,9 @@ class TestServer:
         assert ["https://shop.example", None] == [
             answer.headers.get("access-control-allow-origin") for answer in answers
         ]
-        with pytest.raises(ConfigurationError, match="list the sites"):
-            create_app(kit, origins=["*"])
+        for unsafe in ("*", "null"):
+            with pytest.raises(ConfigurationError, match="list the sites"):
+                create_app(kit, origins=[unsafe])
 
     async def test_long_answers_are_compressed(self, admin):
         """If the client takes it."""
