@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import anyio
+import asyncio
+
 import psycopg
 from psycopg import sql
 
@@ -19,7 +20,7 @@ def create_tables(url: str) -> None:
         await store.open()
         await store.aclose()
 
-    anyio.run(create)
+    asyncio.run(create())  # anyio refuses to run a loop while it prepares an async test
 
 
 def empty_tables(url: str) -> None:
