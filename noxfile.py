@@ -106,6 +106,7 @@ def soak(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "tests/scenarios/reliability", "-m", "soak or not soak", *session.posargs)
     session.run("python", "-m", "pytest", "-n", "0", "tests/scenarios/test_fairness_tenants.py", "-m", "soak")
     session.run("python", "-m", "pytest", "tests/scenarios/test_provider_outages.py", "-m", "soak")
+    session.run("python", "-m", "pytest", *PARALLEL, "tests/scenarios/test_rest_schema.py", "-m", "soak")
     everywhere = ("tests", "--ignore=tests/scenarios/reliability", "-m", "in_turn and (soak or not soak)")
     session.run("python", "-m", "pytest", *PARALLEL, *everywhere)
 

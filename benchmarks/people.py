@@ -1,7 +1,7 @@
 """What it takes to tell people: ``python -m benchmarks.people``.
 
-Events that were published before are planned, decided and delivered by one worker on PostgreSQL: into inboxes, and into
-inboxes and over SMTP to a sink in another process.  Beside it stands the same job as it is written today (see
+Events that were published before are planned, decided and delivered by two workers on PostgreSQL: into inboxes, and
+into inboxes and over SMTP to a sink in another process.  Beside it stands the same job as it is written today (see
 ``peers/mail/job.py``), the pure decision, and one event to very many people.  Deliveries are counted in the store, in
 the inboxes and at the sink, and a run in which they differ fails.
 """
@@ -53,12 +53,14 @@ class Job:
         told: How many times one of them is told something.
         each: Recipients of one event.
         channels: Over which they are told.
+        workers: Processes that plan and deliver.
     """
 
     told: int
     people: int = 10_000
     each: int = 1
     channels: Sequence[str] = BOTH
+    workers: int = 2
 
 
 @contextmanager
@@ -109,18 +111,24 @@ def run_once(job: Job, mail: Sinks) -> dict[str, Any]:
                 "--people", job.people, "--each", job.each, "--channels", *job.channels,
             )
         )  # fmt: skip
-        worker = started(stack, "worker", lent.url)
-        ready(worker)
-        pids = {"worker": worker.pid, "server": lent.pid}
-        whole, used = children_seconds(), {name: cpu_seconds(pid) for name, pid in pids.items()}
+        workers = [started(stack, "worker", lent.url) for _ in range(job.workers)]
+        for worker in workers:
+            ready(worker)
+        pids: Mapping[str, list[int | None]] = {"worker": [worker.pid for worker in workers], "server": [lent.pid]}
+
+        def cpu() -> dict[str, float]:
+            return {name: sum(map(cpu_seconds, its)) for name, its in pids.items()}
+
+        whole, used = children_seconds(), cpu()
         with lent.engine().connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             wait_until_done(connection)
             whole = children_seconds() - whole
-            used = {name: cpu_seconds(pid) - used[name] for name, pid in pids.items()}
+            used = {name: seconds - used[name] for name, seconds in cpu().items()}
             rate = _rate(connection)
             items = connection.scalar(text("SELECT count(*) FROM notifykit_inbox_items"))
-        worker.send_signal(signal.SIGTERM)
-        memory = answer(worker)["rss_mb"]
+        for worker in workers:
+            worker.send_signal(signal.SIGTERM)
+        memory = max(answer(worker)["rss_mb"] for worker in workers)
         stored = totals(lent, since)
     told, mails = events * job.each, mail.taken() - mails
     wanted = (told * len(job.channels), told, told if "email" in job.channels else 0)
@@ -182,9 +190,11 @@ _PARTS = {
 def _delivering(args: argparse.Namespace, mail: Sinks) -> Iterator[Finding]:
     """Measure both ways, and how it is done today, in turns."""
     jobs = {
-        "events → decision → inbox": Job(told=args.told, channels=IN_APP),
-        f"the same, {args.each} people an event": Job(told=args.told, channels=IN_APP, each=args.each),
-        "events → decision → inbox and SMTP": Job(told=args.told // 2),
+        "events → decision → inbox": Job(told=args.told, channels=IN_APP, workers=args.workers),
+        f"the same, {args.each} people an event": Job(
+            told=args.told, channels=IN_APP, each=args.each, workers=args.workers
+        ),
+        "events → decision → inbox and SMTP": Job(told=args.told // 2, workers=args.workers),
     }
     runs: dict[str, list[Mapping[str, Any]]] = {label: [] for label in jobs}
     peer: list[Mapping[str, Any]] = []
@@ -228,6 +238,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--told", type=int, help="how many people each run tells something (40,000)")
     parser.add_argument("--each", type=int, default=10, help="people of an event, if several (%(default)s)")
+    parser.add_argument("--workers", type=int, default=2, help="processes that plan and deliver (%(default)s)")
     parser.add_argument("--runs", type=int, default=1, help="how often each is measured (%(default)s)")
     parser.add_argument("--crowd", type=int, help="people that one event tells something; 0 for none (100,000)")
     parser.add_argument("--no-peer", dest="peer", action="store_false", help="without Celery beside it")

@@ -26,6 +26,7 @@ from notifykit import RateLimit
 from notifykit.models.access import Role
 from notifykit.testing import FakeClock
 from notifykit.web import RequestLimits, create_app
+from tests import report
 from tests.unit.web.serving import Served, serving
 from tests.unit.web.world import ACME, World, made, new_kit
 
@@ -40,7 +41,6 @@ CHECKS = [
 LEFT_OUT = {"stream_inbox", "stream_deliveries", "issue_token"}
 #: Each part of the operations is a test, so that they run side by side.
 PARTS = 4
-pytestmark = pytest.mark.thorough
 _FAST = RateLimit(per_second=1_000_000, burst=1_000_000)
 
 
@@ -93,6 +93,7 @@ def _aim(case: Any, world: World) -> None:
             case.path_parameters = {name: world.ids.get(name, value) for name, value in case.path_parameters.items()}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("part", range(PARTS))
 def test_answers_are_what_the_document_says(served, part):
     """Of 5,000 requests none is an error of the server, and none is answered as the document does not say."""
@@ -100,3 +101,13 @@ def test_answers_are_what_the_document_says(served, part):
 
     assert statuses.total() >= 5_000 / PARTS
     assert statuses[2] > 500 / PARTS
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("part", range(PARTS))
+def test_all_of_very_many_answers_are_what_the_document_says(served, part):
+    """The same with 200,000 requests."""
+    statuses = check(served, 3_800, part)
+
+    report.note(f"schemathesis[{part}]", requests=statuses.total(), succeeded=statuses[2], refused=statuses[4])
+    assert statuses.total() >= 200_000 / PARTS

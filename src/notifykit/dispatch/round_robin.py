@@ -103,6 +103,11 @@ class RoundRobin:
         return self._bypassed > 0
 
     @property
+    def serves_several(self) -> bool:
+        """Whether items of more than one name came lately."""
+        return self._several > 0
+
+    @property
     def heavy(self) -> tuple[str, ...]:
         """The names that others may bypass: those with a share of a full batch lately, while several are served."""
         return tuple(self._heavy) if self._several and len(self._heavy) <= _MOST else ()

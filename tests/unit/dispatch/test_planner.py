@@ -9,6 +9,7 @@ import pytest
 
 from notifykit import Event
 from notifykit.dispatch.directory import AT_ONE_GO
+from notifykit.dispatch.planning import planner as planner_module
 from notifykit.dispatch.round_robin import PollResult
 
 from .support import Bench, bench
@@ -83,6 +84,50 @@ async def test_only_many_events_suggest_that_there_are_more(published: int, batc
             await b.publish(tenant=QUIET)
 
         assert found is await b.dispatcher._planner.turn()
+
+
+async def crowded(b: Bench, *tenants: str) -> list[int]:
+    """Plan more events of some tenants than there is room for with the senders; return the sizes of later batches."""
+    for tenant in tenants:
+        for _ in range(8):  # one of them alone may not have so many waiting
+            await b.endpoint(tenant=tenant)
+        await b.kit.apublish_many([Event(type="page.seen", data={"n": n}) for n in range(3 * BATCH)], tenant=tenant)
+    planner, take, sizes = b.dispatcher._planner, b.kit.store.take, list[int]()
+
+    async def noted(limit: int, **options: Any) -> Any:
+        sizes.append(limit)
+        return await take(limit, **options)
+
+    await planner.turn()
+    await planner.turn()
+    assert all(backlog.waiting <= BATCH for backlog in planner.backlogs.values())
+    b.kit.store.take = noted  # type: ignore[method-assign]
+    return sizes
+
+
+async def test_what_has_no_room_with_the_senders_of_a_lone_tenant_waits_a_little() -> None:
+    """To claim it later would cost more: fewer events are taken while the senders still have much to do."""
+    async with bench(batch=BATCH, prefetch=BATCH, max_unproven=0) as b:
+        sizes = await crowded(b, LOUD)
+        (full,) = b.dispatcher._planner._full
+
+        await b.dispatcher._planner.turn()
+        assert [planner_module._FEWER] == sizes
+
+        full.drain()
+        await b.dispatcher._planner.turn()
+        assert [planner_module._FEWER, BATCH] == sizes
+
+
+async def test_nobody_waits_for_the_senders_of_another_tenant(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As soon as several are served their events are planned, so that senders take them in turn."""
+    monkeypatch.setattr(planner_module, "_WAIT", 60.0)
+    async with bench(batch=BATCH, prefetch=BATCH, max_unproven=0) as b:
+        sizes = await crowded(b, LOUD, QUIET)
+
+        async with asyncio.timeout(10):
+            await b.dispatcher._planner.turn()
+        assert len(sizes) == 1
 
 
 async def test_an_event_of_several_pages_goes_on_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

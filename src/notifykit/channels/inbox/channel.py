@@ -66,7 +66,7 @@ class InboxChannel:
         message = self._renderer.render(claim, destination, now=now)
         if not isinstance(message, InAppMessage):
             raise TemplateError(f"{claim.event_type} ({self.name}): made no InAppMessage, but {type(message).__name__}")
-        if len(dumps([message.title, message.body, message.url, message.data])) > MAX_CONTENT:
+        if len(dumps([message.title, message.body, message.url or "", message.data])) > MAX_CONTENT:
             return Permanent(reason="message_too_large")
         try:
             await self._batches.put(_item(claim, destination, message, now), destination.timeout.total_seconds())

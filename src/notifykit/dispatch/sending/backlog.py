@@ -147,6 +147,11 @@ class Backlog:
         return self._waiting
 
     @property
+    def holds_much(self) -> bool:
+        """Whether claims that no sender has started take a third of the room."""
+        return 3 * self._waiting > self._prefetch
+
+    @property
     def in_flight(self) -> int:
         """How many claims are being sent."""
         return self._places.new + self._places.long

@@ -1,27 +1,41 @@
 """What concerns people, as rows: beside the keys a row has one text of JSON, without what is empty.
 
-It is read by hand, because a fan-out reads many of them; what few persons have (settings, mutes, quiet hours) is read
-by the converter.
+It is read by hand, because a fan-out reads many of them: what most persons have was checked when it was written, and
+only its types are looked at.  What few persons have (settings, mutes, quiet hours) is read by the converter, and the
+whole is checked then.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import attrs
 
 from ...codec import dumps, loads, structure, unstructure
 from ...models.addresses import AddressState, Suppression
+from ...models.checks import unchecked
 from ...models.preferences import Mute, Setting
-from ...models.quiet_hours import QuietHours
-from ...models.recipient import NO_QUIET_HOURS, Consent, Recipient, RecipientAddress, TenantPreferences
+from ...models.quiet_hours import QuietHours, zone_name
+from ...models.recipient import (
+    NO_QUIET_HOURS,
+    Consent,
+    Recipient,
+    RecipientAddress,
+    TenantPreferences,
+    locale_name,
+    spelled,
+)
 from ...models.suppression import SuppressedAddress, SuppressionEntry
 from ...models.template import StoredTemplate, TemplateRevision
 from .rows import Row, instant, micros
 
 #: The fields of a recipient that are columns.
 _COLUMNS = frozenset({"tenant", "id", "created_at", "updated_at", "version"})
+#: What most persons have at the most.
+_USUAL = frozenset({"name", "locale", "zone", "traits", "addresses"})
+_STATES = {state.value: state for state in AddressState}
 #: Values that need not be kept.
 _EMPTY: tuple[Any, ...] = (None, (), {}, NO_QUIET_HOURS)
 #: How what few persons have is read.
@@ -49,19 +63,49 @@ def recipient_values(recipient: Recipient) -> dict[str, Any]:
 def recipient_from(row: Row) -> Recipient:
     """Return the recipient of a row of ``recipients``."""
     details = loads(row["details"].encode())
+    name, locale, zone = details.get("name"), details.get("locale"), details.get("zone")
+    traits = details.get("traits") or {}
+    addresses = tuple([_address(**address) for address in details.get("addresses", ())])
+    created_at, updated_at = instant(row["created_at"]), instant(row["updated_at"])
+    if _USUAL.issuperset(details) and type(traits) is dict and _are_texts(name) and _is_sound(locale, zone):
+        return unchecked(
+            Recipient,
+            id=row["id"],
+            tenant=row["tenant"],
+            name=name,
+            locale=locale,
+            zone=zone,
+            traits=traits,
+            addresses=addresses,
+            settings=(),
+            mutes=(),
+            consents=(),
+            suppressions=(),
+            quiet_hours=NO_QUIET_HOURS,
+            created_at=created_at,
+            updated_at=updated_at,
+            version=row["version"],
+        )
     return Recipient(
         id=row["id"],
         tenant=row["tenant"],
-        name=details.get("name"),
-        locale=details.get("locale"),
-        zone=details.get("zone"),
-        traits=details.get("traits") or {},
-        addresses=tuple(_address(**address) for address in details.get("addresses", ())),
-        created_at=instant(row["created_at"]),
-        updated_at=instant(row["updated_at"]),
+        name=name,
+        locale=locale,
+        zone=zone,
+        traits=traits,
+        addresses=addresses,
+        created_at=created_at,
+        updated_at=updated_at,
         version=row["version"],
-        **{name: structure(details[name], kind) for name, kind in _PARTS.items() if name in details},
+        **{part: structure(details[part], kind) for part, kind in _PARTS.items() if part in details},
     )
+
+
+@lru_cache(maxsize=1024)
+def _is_sound(locale: Any, zone: Any) -> bool:
+    """Tell whether a locale is one as it is spelled, and whether this machine knows a time zone."""
+    has_locale = locale is None or (locale_name(locale) is None and spelled(locale) == locale)
+    return has_locale and (zone is None or zone_name(zone) is None)
 
 
 def details_values(record: TenantPreferences | SuppressedAddress | StoredTemplate) -> dict[str, Any]:
@@ -128,14 +172,25 @@ def _without_nothing(fields: dict[str, Any]) -> dict[str, Any]:
 def _address(
     channel: str,
     address: str,
-    state: str = AddressState.ACTIVE,
+    state: str = "active",
     changed_at: str | None = None,
-    **others: str,
+    reason: str | None = None,
+    app: str | None = None,
+    platform: str | None = None,
 ) -> RecipientAddress:
-    return RecipientAddress(
+    if not (type(channel) is type(address) is str and _are_texts(reason, app, platform)):
+        raise TypeError("a part of an address is no text")
+    return unchecked(
+        RecipientAddress,
         channel=channel,
         address=address,
-        state=AddressState(state),
+        state=_STATES[state],
         changed_at=None if changed_at is None else datetime.fromisoformat(changed_at),
-        **others,
+        reason=reason,
+        app=app,
+        platform=platform,
     )
+
+
+def _are_texts(*values: object) -> bool:
+    return all(value is None or type(value) is str for value in values)
