@@ -32,8 +32,10 @@ from notifykit import (
     StaleWriteError,
     StoreUnavailableError,
 )
+from notifykit.models.access import OPERATORS
 from notifykit.models.circuit import OpenCircuit
 from notifykit.models.delivery import Attempt, DeliveryState, DigestEntry, Lane, Priority
+from notifykit.models.ended_session import EndedSession, ended_id
 from notifykit.models.inbox import InboxFilter
 from notifykit.models.provider_account import ProviderAccount
 from notifykit.models.receipt import ReceiptRecord
@@ -63,7 +65,7 @@ from tests.databases import new_database
 ACME = "acme"
 LEASE = timedelta(minutes=1)
 #: The schema that the newest migration starts from.
-BEFORE_HEAD = "0017"
+BEFORE_HEAD = "0018"
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -738,6 +740,40 @@ async def _has_what_operators_look_at(url: str, *, endpoints: int) -> None:
         assert endpoints == len((await load(kit.store, ACME)).endpoints)
     assert ([], []) == before
     assert ([entry], [worker]) == after
+
+
+async def test_sessions_are_ended_from_schema_0019(fresh_url):
+    """A database of schema 0018 keeps its keys and its audit log, gets the table, and can go back."""
+    await upgrade(fresh_url)
+    async with Notifykit(fresh_url, create=False) as kit:
+        issued = await kit.api_keys.create(tenant=ACME, role="viewer")
+
+    for _ in range(2):
+        assert "0018" == await _downgrade(fresh_url, "0018")
+        await _sessions_can_be_ended(fresh_url)
+
+    async with Notifykit(fresh_url, create=False) as kit:
+        assert issued.key == await kit.api_keys.find(issued.secret)
+
+
+async def test_sessions_are_ended_from_schema_0019_on_mysql(mysql_database):
+    """Also when an upgrade was interrupted after it had made the table."""
+    await create_through_the_store(mysql_database)
+    set_back = f"UPDATE {migrate.VERSION_TABLE} SET version_num = '0018'"
+
+    _run_sql(mysql_database, set_back)
+    await upgrade(mysql_database)
+    for statement in ("DROP TABLE notifykit_ended_sessions", set_back):
+        _run_sql(mysql_database, statement)
+
+    await _sessions_can_be_ended(mysql_database)
+
+
+async def _sessions_can_be_ended(url: str) -> None:
+    await upgrade(url)
+    async with Notifykit(url, create=False) as kit:
+        ended = await kit.store.save(EndedSession(id=ended_id("nonce", at(1)), area="portal"))
+        assert [ended] == await kit.store.page(EndedSession, OPERATORS, limit=9)
 
 
 async def _records(kit: Notifykit) -> tuple[Endpoint, Subscription, OpenCircuit]:

@@ -43,7 +43,7 @@ class AuditTrail:
         be written, because what it says has been done.
 
         Args:
-            scope: What the request needed; ``None`` for signing in.
+            scope: What the request needed; ``None`` for signing in or out.
             changes: Whether it may change what is stored.
         """
         if not changes and role is not Role.OPERATOR:

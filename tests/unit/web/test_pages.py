@@ -10,8 +10,10 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from notifykit.errors import ConfigurationError, InvalidInputError, InvalidLinkError
+from notifykit import DispatchSettings
+from notifykit.errors import ConfigurationError, InvalidInputError, InvalidLinkError, StoreUnavailableError
 from notifykit.models.access import AccessScope, Role
+from notifykit.models.ended_session import EndedSession
 from notifykit.models.endpoint import RateLimit
 from notifykit.telemetry import AccessRefused
 from notifykit.vault import KeyRing, PageTokens
@@ -114,13 +116,81 @@ async def test_keys_open_their_own_pages_alone(kit, world, client):
     assert not client.cookies
 
 
-async def test_signing_out_ends_the_session(kit, client):
-    """The browser forgets the cookie."""
+@pytest.mark.parametrize("area", ["portal", "operations"])
+async def test_signing_out_ends_the_session(kit, world, client, area):
+    """The browser forgets the cookie, which opens nothing any more; another session of the same person goes on."""
+    secret = world.secrets[(ACME, Role.VIEWER) if area == "portal" else ("", Role.OPERATOR)]
+    cookies = []
+    for _ in range(2):
+        await client.post(f"/{area}/sign-in", data={"key": secret})
+        cookies.append(client.cookies[f"notifykit_{area}"])
+
+    answers = [
+        await client.post(f"/{area}/sign-out"),
+        await client.get(f"/{area}"),
+        await client.post(f"/{area}/sign-out"),
+    ]
+    for cookie in cookies:
+        client.cookies.set(f"notifykit_{area}", cookie)
+        answers.append(await client.get(f"/{area}"))
+        client.cookies.clear()
+
+    assert [303, 401, 303, 200, 401] == [each.status_code for each in answers]
+    assert "Max-Age=0" in answers[0].headers["set-cookie"]
+    assert [f"{area}.sign_out"] == [each.action for each in (await kit.audit.page()).entries if "out" in each.action]
+
+
+async def test_a_session_ends_in_every_process(clock, tmp_path):
+    """What one process signs out opens nothing in another, also one that has served it before or starts later."""
+    ring, url = KeyRing.generate(), f"sqlite:///{tmp_path / 'pages.db'}"
+    async with (
+        new_kit(clock, url, keys=ring) as one,
+        new_kit(clock, url, keys=ring) as other,
+        client_of(create_app(one)) as here,
+        client_of(create_app(other)) as there,
+    ):
+        await enter(one, here, ACME, Role.VIEWER)
+        there.cookies.update(here.cookies)
+        before = await there.get("/portal")
+        await here.post("/portal/sign-out")
+        after = await there.get("/portal")
+    async with new_kit(clock, url, keys=ring) as later, client_of(create_app(later)) as client:
+        client.cookies.update(there.cookies)
+        restarted = await client.get("/portal")
+
+    assert [200, 401, 401] == [each.status_code for each in (before, after, restarted)]
+
+
+async def test_a_session_that_cannot_be_looked_up_opens_nothing(kit, client, monkeypatch):
+    """Nor does the server say that one was signed out if that could not be stored."""
     await enter(kit, client, ACME, Role.VIEWER)
 
+    async def fails(*_: object) -> None:
+        raise StoreUnavailableError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kit.store, "save", fails)
+        unsaved = await client.post("/portal/sign-out")
+    monkeypatch.setattr(kit.store, "get", fails)
+    unread = await client.get("/portal")
+
+    assert [503, 503] == [unsaved.status_code, unread.status_code]
+
+
+async def test_what_is_kept_of_an_ended_session_is_deleted_when_it_would_have_expired(kit, client, clock):
+    """By workers that clean; not before."""
+    await enter(kit, client, ACME, Role.VIEWER)
     await client.post("/portal/sign-out")
 
-    assert 401 == (await client.get("/portal")).status_code
+    kept = []
+    for wait in (timedelta(minutes=59), timedelta(minutes=2)):
+        clock.advance(wait)
+        dispatcher = kit.dispatcher(settings=DispatchSettings(roles=frozenset({"clean"})))
+        while await dispatcher.step():
+            pass
+        kept.append(len(await kit.store.page(EndedSession, "", limit=9)))
+
+    assert [1, 0] == kept
 
 
 async def test_forms_are_refused_that_no_page_of_the_session_had(kit, client):

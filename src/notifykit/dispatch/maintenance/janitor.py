@@ -14,6 +14,7 @@ from ...failpoints import failpoint
 from ...models.access import OPERATORS
 from ...models.audit import AuditEntry, ids_before
 from ...models.delivery import DeliveryState
+from ...models.ended_session import EndedSession, ids_until
 from ...telemetry import DeliveryAbandoned
 from ..context import Context
 from ..sending.leases import Leases
@@ -109,7 +110,7 @@ class Janitor:
                 return total + await self._forget()
 
     async def _forget(self) -> int:
-        """Delete entries of the audit log that are older than their retention; return how many."""
+        """Delete old entries of the audit log, and ended sessions that have expired anyway; return how many."""
         store, now = self.context.store, self.context.clock.now()
         oldest = ids_before(now - self.context.settings.audit_retention)
         total = 0
@@ -117,4 +118,9 @@ class Janitor:
             for entry in old:
                 await store.remove(AuditEntry, OPERATORS, entry.id, now=now)
             total += len(old)
+        expired = ids_until(now)
+        while ended := [each for each in await store.page(EndedSession, OPERATORS, limit=_PAGE) if each.id < expired]:
+            for session in ended:
+                await store.remove(EndedSession, OPERATORS, session.id, now=now)
+            total += len(ended)
         return total

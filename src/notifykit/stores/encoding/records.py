@@ -11,6 +11,7 @@ import attrs
 from ...errors import StoreError
 from ...models.access import ApiKey, Role, UnreadableApiKey
 from ...models.audit import AuditEntry, UnreadableAuditEntry
+from ...models.ended_session import EndedSession
 from ...models.endpoint import Endpoint, EndpointState
 from ...models.event_type import StoredEventType
 from ...models.provider_account import ProviderAccount
@@ -245,6 +246,15 @@ FORMS: dict[type[Any], RecordForm] = {
         parse=lambda row: json_rows.record_from(row, WorkerRecord),
         stand_in=lambda row: UnreadableWorker(id=row["id"], tenant=row["tenant"], started_at=EPOCH, seen_at=EPOCH),
         never_written=UnreadableWorker,
+        raises_version=False,
+    ),
+    EndedSession: RecordForm(
+        name="ended session",
+        logged="ended_session",
+        write=json_rows.record_values,
+        parse=lambda row: json_rows.record_from(row, EndedSession),
+        stand_in=lambda row: EndedSession(id=row["id"], tenant=row["tenant"], version=row["version"]),
+        never_written=None,  # what is damaged says as much: its id is enough
         raises_version=False,
     ),
 }

@@ -15,6 +15,7 @@ from ...errors import StaleWriteError
 from ...models.access import ApiKey
 from ...models.audit import AuditEntry
 from ...models.delivery import DeliveryState
+from ...models.ended_session import EndedSession
 from ...models.endpoint import Endpoint, EndpointState
 from ...models.event import OPERATIONAL, StoredEvent
 from ...models.event_type import StoredEventType
@@ -231,4 +232,5 @@ KINDS: dict[type[Any], RecordKind] = {
     ApiKey: RecordKind(name="api key", raises_version=False, first_raises_version=True),  # so that its tenant is listed
     AuditEntry: RecordKind(name="audit entry", raises_version=False),
     WorkerRecord: RecordKind(name="worker", raises_version=False),
+    EndedSession: RecordKind(name="ended session", raises_version=False),
 }

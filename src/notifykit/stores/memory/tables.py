@@ -21,6 +21,7 @@ from ...models.access import ApiKey
 from ...models.audit import AuditEntry
 from ...models.circuit import OpenCircuit
 from ...models.delivery import FINAL_STATES, Attempt, Delivery, DeliveryState, Lane, Priority
+from ...models.ended_session import EndedSession
 from ...models.endpoint import Endpoint
 from ...models.event import StoredEvent
 from ...models.event_type import StoredEventType
@@ -144,6 +145,7 @@ class Tables:
             ApiKey: {},
             AuditEntry: {},
             WorkerRecord: {},
+            EndedSession: {},
         }
         #: Until when deliveries are handed over to a relay.
         self.handed: dict[str, datetime] = {}

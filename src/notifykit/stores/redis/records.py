@@ -14,6 +14,7 @@ from ...errors import StaleWriteError, StoreUnavailableError
 from ...failpoints import failpoint
 from ...models.access import ApiKey
 from ...models.audit import AuditEntry
+from ...models.ended_session import EndedSession
 from ...models.endpoint import Endpoint
 from ...models.event import OPERATIONAL
 from ...models.event_type import StoredEventType
@@ -250,4 +251,5 @@ KINDS: dict[type[Any], RecordKind] = {
     ApiKey: RecordKind(form=FORMS[ApiKey]),
     AuditEntry: RecordKind(form=FORMS[AuditEntry]),
     WorkerRecord: RecordKind(form=FORMS[WorkerRecord]),
+    EndedSession: RecordKind(form=FORMS[EndedSession]),
 }

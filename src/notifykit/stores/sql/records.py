@@ -16,6 +16,7 @@ from ...errors import StaleWriteError
 from ...models.access import ApiKey
 from ...models.audit import AuditEntry
 from ...models.delivery import DeliveryState
+from ...models.ended_session import EndedSession
 from ...models.endpoint import Endpoint
 from ...models.event_type import StoredEventType
 from ...models.provider_account import ProviderAccount
@@ -272,4 +273,5 @@ KINDS: dict[type[Any], RecordKind] = {
     ApiKey: RecordKind(form=FORMS[ApiKey], table=s.api_keys),
     AuditEntry: RecordKind(form=FORMS[AuditEntry], table=s.audit),
     WorkerRecord: RecordKind(form=FORMS[WorkerRecord], table=s.workers),
+    EndedSession: RecordKind(form=FORMS[EndedSession], table=s.ended_sessions),
 }

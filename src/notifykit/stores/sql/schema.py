@@ -509,6 +509,16 @@ workers = Table(
     Column("version", Integer, nullable=False, server_default="1"),
 )
 
+#: Sessions of browsers that were signed out, as long as their cookies would be valid.  All rows are of no tenant.
+ended_sessions = Table(
+    "notifykit_ended_sessions",
+    metadata,
+    Column("tenant", Key, primary_key=True),
+    Column("id", Key, primary_key=True),
+    Column("details", Text, nullable=False),
+    Column("version", Integer, nullable=False, server_default="1"),
+)
+
 tenants = Table(
     "notifykit_tenants",
     metadata,

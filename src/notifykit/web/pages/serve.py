@@ -102,14 +102,20 @@ class PageServer:
     async def _sign_out(self, request: Request, area: str) -> Response:
         _require_own_form(request)
         response = RedirectResponse(self._renderer.url(request, f"/{area}/sign-in"), 303)
-        self._sessions.end(request, response, area)
+        access = await self._sessions.end(request, response, area)
+        if access is not None:
+            await self._audit_way(request, f"{area}.sign_out", access)
         return response
 
     async def _started(self, request: Request, area: str, access: PageAccess) -> Response:
         response = RedirectResponse(self._renderer.url(request, f"/{area}"), 303, _LEAVING)
         self._sessions.start(request, response, area, access)
+        await self._audit_way(request, f"{area}.sign_in", access)
+        return response
+
+    async def _audit_way(self, request: Request, action: str, access: PageAccess) -> None:
         await self._server.audit.add(
-            f"{area}.sign_in",
+            action,
             access.subject,
             access.role,
             None,
@@ -119,7 +125,6 @@ class PageServer:
             status=303,
             request_id=request.state.id,
         )
-        return response
 
     def _sign_in_page(self, request: Request, area: str, status: int = 200, problem: str = "") -> Response:
         template = "preferences/no_link.html" if area == PREFERENCES else "sign_in.html"

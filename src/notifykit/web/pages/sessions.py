@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from datetime import timedelta
 from hashlib import blake2b
@@ -12,8 +13,9 @@ import attrs
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ...errors import InvalidLinkError, NotFoundError
+from ...errors import InvalidLinkError, NotFoundError, StaleWriteError
 from ...models.access import OPERATORS, Role
+from ...models.ended_session import EndedSession, ended_id
 from ...models.page_access import PageAccess
 from ..access.callers import Caller
 from .options import PageOptions
@@ -49,7 +51,9 @@ class Sessions:
         return access if await self._is_alive(access) else None
 
     async def _is_alive(self, access: PageAccess) -> bool:
-        """Return whether the key that has opened the session still opens anything."""
+        """Return whether nobody has signed out of the session, and the key that has opened it still opens anything."""
+        if await self._kit.store.get(EndedSession, OPERATORS, [ended_id(access.nonce, access.expires_at)]):
+            return False
         if access.role is Role.RECIPIENT or not access.subject.startswith(_KEY):
             return True
         for tenant in {access.tenant, OPERATORS}:
@@ -100,9 +104,14 @@ class Sessions:
         age = int(access.lasts.total_seconds())
         self._set(request, response, area, self.tokens.sign_session(access), age)
 
-    def end(self, request: Request, response: Response, area: str) -> None:
-        """Have the browser forget a session."""
+    async def end(self, request: Request, response: Response, area: str) -> PageAccess | None:
+        """End the session of a request, for every process, and have the browser forget it; return what it was."""
+        access = await self.find(request, area)
+        if access is not None:
+            with contextlib.suppress(StaleWriteError):  # ended by another request at this moment
+                await self._kit.store.save(EndedSession(id=ended_id(access.nonce, access.expires_at), area=area))
         self._set(request, response, area, "", 0)
+        return access
 
     def _set(self, request: Request, response: Response, area: str, value: str, age: int) -> None:
         path = f"{request.scope.get('root_path', '')}/{area}"

@@ -14,6 +14,7 @@ from ....errors import StaleWriteError
 from ....models.access import OPERATORS, ApiKey, Role
 from ....models.audit import AuditEntry, entry_id
 from ....models.circuit import OpenCircuit
+from ....models.ended_session import EndedSession, ended_id
 from ....models.endpoint import Endpoint
 from ....models.event_type import StoredEventType
 from ....models.provider_account import ProviderAccount
@@ -109,6 +110,13 @@ KINDS = {
         lambda store, it: get_one(store, WorkerRecord, OPERATORS, it.id),
         lambda store, it, clock: store.remove(WorkerRecord, OPERATORS, it.id, now=clock.now()),
         "host",
+    ),
+    "ended_session": Kind(
+        lambda clock: EndedSession(id=ended_id("nonce", clock.now())),
+        lambda store, it: store.save(it),
+        lambda store, it: get_one(store, EndedSession, OPERATORS, it.id),
+        lambda store, it, clock: store.remove(EndedSession, OPERATORS, it.id, now=clock.now()),
+        "area",
     ),
     "circuit": Kind(
         lambda clock: OpenCircuit(key=RECEIVER, tenant=ACME, since=clock.now(), probe_at=clock.now() + HOUR),
