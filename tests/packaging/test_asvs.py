@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from notifykit.cli import serve
 from notifykit.models.access import Role
 from notifykit.testing import FakeClock
 from notifykit.web import create_app
@@ -15,6 +17,7 @@ from tests.unit.web.world import ACME, client_of, made, new_kit
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = ROOT / "docs" / "explanation" / "asvs.md"
+ONLY_HTTPS = "max-age=31536000"
 
 
 def _rows() -> list[list[str]]:
@@ -57,11 +60,16 @@ def test_every_row_has_items_and_a_test():
 
 
 @pytest.fixture
-async def client():
+async def kit():
     async with new_kit(FakeClock()) as kit:
-        world = await made(kit)
-        async with client_of(create_app(kit), headers=world.headers(ACME, Role.VIEWER)) as client:
-            yield client
+        yield kit
+
+
+@pytest.fixture
+async def client(kit):
+    world = await made(kit)
+    async with client_of(create_app(kit), headers=world.headers(ACME, Role.VIEWER)) as client:
+        yield client
 
 
 async def test_every_answer_has_the_headers_of_the_table(client):
@@ -77,6 +85,48 @@ async def test_every_answer_has_the_headers_of_the_table(client):
     for answer in answers:
         assert ("no-store", "nosniff") == (answer.headers["cache-control"], answer.headers["x-content-type-options"])
         assert not {"server", "x-powered-by"} & answer.headers.keys()
+
+
+@pytest.mark.parametrize(
+    ("base", "public_url", "expected"),
+    [
+        ("http://api.test", None, None),
+        ("http://api.test", "http://notify.example.org", None),
+        ("http://api.test", "https://notify.example.org", ONLY_HTTPS),
+        ("https://api.test", None, ONLY_HTTPS),
+    ],
+)
+async def test_browsers_are_told_to_use_https(client, kit, base, public_url, expected):
+    """Every answer over HTTPS says so: of the API, of pages, of files, and refusals; none over HTTP does."""
+    kit.public_url = public_url
+    paths = [
+        "/v1/events",
+        "/v1/nothing",
+        "/portal",
+        "/portal/sign-in",
+        "/docs",
+        "/inbox.js",
+        "/healthz",
+        "/oauth/token",
+    ]
+
+    answers = [await client.get(base + path, follow_redirects=False) for path in paths]
+
+    assert [200, 404, 401, 200, 200, 302, 200, 405] == [answer.status_code for answer in answers]
+    assert {expected} == {answer.headers.get("strict-transport-security") for answer in answers}
+
+
+@pytest.mark.parametrize(("proxies", "expected"), [(["127.0.0.1"], ONLY_HTTPS), (["10.0.0.1"], None), ([], None)])
+async def test_only_a_proxy_of_the_options_is_believed(kit, proxies, expected):
+    """What it says of HTTPS counts; of another client that is ignored."""
+    options = SimpleNamespace(host="127.0.0.1", port=0, proxies=proxies)
+    config = serve._server(create_app(kit), options).config
+    config.load()
+
+    async with client_of(config.loaded_app) as client:
+        answer = await client.get("/healthz", headers={"X-Forwarded-Proto": "https"})
+
+    assert expected == answer.headers.get("strict-transport-security")
 
 
 async def test_pages_have_a_content_security_policy(client):

@@ -37,6 +37,7 @@ from .reading import REQUEST_ID, request_id
 from .reference_page import reference_routes
 from .route import Route
 from .routes import TABLE
+from .transport import StrictTransport
 from .types import StoredTypes
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def create_app(
             Mount("/unsubscribe", _unsubscribe_page(kit, pages)),
             *assets.routes(),
         ],
-        middleware=_middleware(origins),
+        middleware=[Middleware(StrictTransport, kit=kit), *_middleware(origins)],
         exception_handlers={HTTPException: _no_route},
         lifespan=_lifespan(kit, dispatch=dispatch),
     )

@@ -18,6 +18,7 @@ from ...models.access import OPERATORS, Role
 from ...models.ended_session import EndedSession, ended_id
 from ...models.page_access import PageAccess
 from ..access.callers import Caller
+from ..transport import is_https
 from .options import PageOptions
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class Sessions:
     def _set(self, request: Request, response: Response, area: str, value: str, age: int) -> None:
         path = f"{request.scope.get('root_path', '')}/{area}"
         parts = [f"{_name(area)}={value}", f"Max-Age={age}", f"Path={path}", "HttpOnly"]
-        is_secure = request.url.scheme == "https" or (self._kit.public_url or "").startswith("https:")
+        is_secure = is_https(request.scope, self._kit)
         if is_secure:
             parts.append("Secure")
         # In a frame of another site the cookie is for that site's pages alone (CHIPS); browsers want it secure then.
