@@ -7,13 +7,15 @@ from datetime import datetime, timedelta
 import attrs
 
 from .access import OPERATORS, ROLE_SCOPES, AccessScope, Role
-from .checks import MAX_ID, duration, either, field_check, instant, many, one_of, text
+from .checks import MAX_ID, duration, either, field_check, instant, many, one_of, optional, text
 from .checks import tenant as tenant_check
 
 #: How pages are coloured; ``auto`` follows the reader's system.
 SCHEMES = ("auto", "light", "dark")
-#: The longest time that a link works, that one of a person to their preferences does, and that a session lasts.
-MAX_LINK, MAX_PERSONAL_LINK, MAX_SESSION = timedelta(days=1), timedelta(days=366), timedelta(days=1)
+#: The longest time that a link works, and that one of a person to their preferences does.
+MAX_LINK, MAX_PERSONAL_LINK = timedelta(days=1), timedelta(days=366)
+#: The longest time that a session lasts, and that it does without a visit.
+MAX_SESSION, MAX_IDLE = timedelta(hours=12), timedelta(minutes=30)
 
 
 @attrs.frozen(kw_only=True)
@@ -29,6 +31,7 @@ class PageAccess:
         nonce: What tells this one from others.
         lasts: How long a session that a link opens lasts.
         expires_at: When it ends.
+        idle_until: When a session ends if no page is visited before; ``None`` of a link, and of a session of the host.
     """
 
     tenant: str = attrs.field(validator=field_check(either(one_of({OPERATORS}), tenant_check)))
@@ -41,6 +44,7 @@ class PageAccess:
     nonce: str = attrs.field(validator=field_check(text(most=64)), repr=False)
     lasts: timedelta = attrs.field(validator=field_check(duration(timedelta(minutes=1), MAX_SESSION)))
     expires_at: datetime = attrs.field(validator=field_check(instant))
+    idle_until: datetime | None = attrs.field(default=None, validator=field_check(optional(instant)))
 
     @property
     def may(self) -> frozenset[AccessScope]:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from ..errors import InvalidInputError, InvalidLinkError
 from ..models.access import ROLE_SCOPES, AccessScope, Role
-from ..models.page_access import PageAccess
+from ..models.page_access import MAX_SESSION, PageAccess
 from .ring import KeyRing, decoded, encoded
 from .signed import Signer
 
@@ -51,7 +51,12 @@ class PageTokens:
         Raises:
             InvalidLinkError: See :meth:`read_link`.
         """
-        return _access(self._sessions.read(token), now)
+        access = _access(self._sessions.read(token), now)
+        if access.idle_until is None:  # signed by a version whose sessions did not end without visits
+            raise InvalidLinkError("malformed")
+        if access.idle_until <= now:
+            raise InvalidLinkError("expired")
+        return access
 
     def sign_form(self, nonce: str) -> str:
         """Return what a form of a session sends back, to prove that a page of ours had it.
@@ -73,7 +78,7 @@ class PageTokens:
 
 
 def _content(access: PageAccess) -> bytes:
-    fields = (
+    fields = [
         access.tenant,
         access.role.value,
         None if access.may == ROLE_SCOPES[access.role] else [scope.value for scope in access.scopes],
@@ -82,13 +87,15 @@ def _content(access: PageAccess) -> bytes:
         access.nonce,
         int(access.lasts.total_seconds()),
         int(access.expires_at.timestamp()),
-    )
+    ]
+    if access.idle_until is not None:
+        fields.append(int(access.idle_until.timestamp()))
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _access(content: bytes, now: datetime) -> PageAccess:
     try:
-        tenant, name, scopes, subject, scheme, nonce, lasts, expires = json.loads(content)
+        tenant, name, scopes, subject, scheme, nonce, lasts, expires, *idle = json.loads(content)
         role = Role(name)
         access = PageAccess(
             tenant=tenant,
@@ -97,8 +104,9 @@ def _access(content: bytes, now: datetime) -> PageAccess:
             subject=subject,
             scheme=scheme,
             nonce=nonce,
-            lasts=timedelta(seconds=lasts),
+            lasts=min(timedelta(seconds=lasts), MAX_SESSION),  # links of earlier versions may say more
             expires_at=datetime.fromtimestamp(expires, UTC),
+            idle_until=datetime.fromtimestamp(idle[0], UTC) if idle else None,
         )
     except (InvalidInputError, TypeError, ValueError) as error:  # signed by another version
         raise InvalidLinkError("malformed") from error

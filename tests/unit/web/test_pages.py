@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,8 +21,9 @@ from notifykit.vault import KeyRing, PageTokens
 from notifykit.web import PageOptions, RequestLimits, create_app
 from notifykit.web.pages.assets import Assets
 from tests.unit.web.page_world import enter
-from tests.unit.web.world import ACME, client_of, made, new_kit
+from tests.unit.web.world import ACME, ADA, client_of, made, new_kit
 
+SIGNS_IN = {"portal": Role.VIEWER, "operations": Role.OPERATOR}
 NEW = {"url": "http://127.0.0.1:8080/new"}
 
 
@@ -32,7 +34,7 @@ async def client(kit, world):
 
 
 async def test_a_link_opens_a_session_for_its_time(kit, client, clock):
-    """The link works for five minutes, the session for an hour."""
+    """The link works for five minutes, the session for an hour, however often it is used."""
     link = kit.portal_links.url(tenant=ACME, base_url="http://api.test")
 
     assert 303 == (await client.get(link)).status_code
@@ -40,7 +42,10 @@ async def test_a_link_opens_a_session_for_its_time(kit, client, clock):
     clock.advance(timedelta(minutes=5))
     late = await client.get(link)
     still = await client.get("/portal")
-    clock.advance(timedelta(minutes=55))
+    for _ in range(2):
+        clock.advance(timedelta(minutes=27))
+        assert 200 == (await client.get("/portal")).status_code
+    clock.advance(timedelta(minutes=1))
     after = await client.get("/portal")
 
     assert [403, 200, 401] == [each.status_code for each in (late, still, after)]
@@ -119,7 +124,7 @@ async def test_keys_open_their_own_pages_alone(kit, world, client):
 @pytest.mark.parametrize("area", ["portal", "operations"])
 async def test_signing_out_ends_the_session(kit, world, client, area):
     """The browser forgets the cookie, which opens nothing any more; another session of the same person goes on."""
-    secret = world.secrets[(ACME, Role.VIEWER) if area == "portal" else ("", Role.OPERATOR)]
+    secret = world.secrets[ACME if area == "portal" else "", SIGNS_IN[area]]
     cookies = []
     for _ in range(2):
         await client.post(f"/{area}/sign-in", data={"key": secret})
@@ -138,6 +143,57 @@ async def test_signing_out_ends_the_session(kit, world, client, area):
     assert [303, 401, 303, 200, 401] == [each.status_code for each in answers]
     assert "Max-Age=0" in answers[0].headers["set-cookie"]
     assert [f"{area}.sign_out"] == [each.action for each in (await kit.audit.page()).entries if "out" in each.action]
+
+
+@pytest.mark.parametrize("area", ["portal", "operations"])
+async def test_a_session_that_is_not_used_ends(world, client, clock, area):
+    """After half an hour; visits and forms count, what scripts read and streams that come back do not."""
+    secret = world.secrets[ACME if area == "portal" else "", SIGNS_IN[area]]
+    await client.post(f"/{area}/sign-in", data={"key": secret})
+    clock.advance(timedelta(seconds=59))
+    at_once = await client.get(f"/{area}")
+    clock.advance(timedelta(minutes=28))
+    visit = await client.get(f"/{area}", headers={"Sec-Fetch-Mode": "navigate"})
+    clock.advance(timedelta(minutes=29, seconds=59))
+    by_script = await client.get(f"/{area}", headers={"Sec-Fetch-Mode": "cors"})
+    clock.advance(timedelta(seconds=1))
+    after = await client.get(f"/{area}")
+
+    assert [200, 200, 200, 401] == [each.status_code for each in (at_once, visit, by_script, after)]
+    assert [False, True, False] == ["set-cookie" in each.headers for each in (at_once, visit, by_script)]
+    assert "Max-Age=2706" in visit.headers["set-cookie"]
+
+
+async def test_a_session_lasts_twelve_hours_at_the_most(kit, client, clock):
+    """More cannot be asked for; a link of an earlier version that says more opens one of twelve hours."""
+    too_long = timedelta(hours=12, seconds=1)
+    with pytest.raises(InvalidInputError, match="lasts"):
+        kit.portal_links.url(tenant=ACME, lasts=too_long, base_url="")
+    with pytest.raises(InvalidInputError, match="lasts"):
+        kit.portal_links.preferences_url(ADA, tenant=ACME, lasts=too_long, base_url="")
+    links = kit.portal_links.tokens._links
+    link = kit.portal_links.url(tenant=ACME, lasts=timedelta(hours=12), base_url="")
+    older = links.read(link.rpartition("/")[2]).replace(b",43200,", b",86400,")
+    await client.get(f"/portal/enter/{links.sign(older)}")
+
+    seen = []
+    for _ in range(25):
+        clock.advance(timedelta(minutes=29))
+        seen.append((await client.get("/portal")).status_code)
+
+    assert [200] * 24 + [401] == seen
+
+
+async def test_a_session_of_an_earlier_version_opens_nothing(kit, client):
+    """It does not say when it was last used."""
+    await enter(kit, client, ACME, Role.VIEWER)
+    sessions = kit.portal_links.tokens._sessions
+    *older, _ = json.loads(sessions.read(client.cookies["notifykit_portal"]))
+
+    client.cookies.clear()
+    client.cookies.set("notifykit_portal", sessions.sign(json.dumps(older).encode()))
+
+    assert 401 == (await client.get("/portal")).status_code
 
 
 async def test_a_session_ends_in_every_process(clock, tmp_path):

@@ -141,6 +141,7 @@ class PageServer:
             visit = await self._visit(request, page, access)
             request.state.visit = visit, page
             response = await page.handler(visit)
+            self._sessions.prolong(request, response, area, access)
             await self._audit(visit, page, response.status_code)
             return response
 

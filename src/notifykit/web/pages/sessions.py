@@ -16,7 +16,7 @@ from starlette.responses import Response
 from ...errors import InvalidLinkError, NotFoundError, StaleWriteError
 from ...models.access import OPERATORS, Role
 from ...models.ended_session import EndedSession, ended_id
-from ...models.page_access import PageAccess
+from ...models.page_access import MAX_IDLE, PageAccess
 from ..access.callers import Caller
 from ..transport import is_https
 from .options import PageOptions
@@ -30,6 +30,7 @@ EMBEDDABLE = frozenset({PORTAL, PREFERENCES})
 _AREAS = {Role.OPERATOR: OPERATIONS, Role.RECIPIENT: PREFERENCES}
 #: How long a session lasts that an API key has opened; it ends with the key.
 SIGNED_IN = timedelta(hours=8)
+_PROLONGED_EVERY = timedelta(minutes=1)
 _KEY = "key_"
 
 
@@ -73,7 +74,7 @@ class Sessions:
         """
         now = self._kit.clock.now()
         link = self.tokens.read_link(token, now=now)
-        return attrs.evolve(link, nonce=_nonce(), expires_at=now + link.lasts)
+        return attrs.evolve(link, nonce=_nonce(), expires_at=now + link.lasts, idle_until=now + MAX_IDLE)
 
     def of_person(self, caller: Caller) -> PageAccess:
         """Return the session of a person whom the host has signed in."""
@@ -90,6 +91,7 @@ class Sessions:
 
     def from_caller(self, caller: Caller) -> PageAccess:
         """Return the session that an API key opens."""
+        now = self._kit.clock.now()
         return PageAccess(
             tenant=OPERATORS if caller.tenant is None else caller.tenant,
             role=caller.role,
@@ -97,13 +99,21 @@ class Sessions:
             subject=caller.subject,
             nonce=_nonce(),
             lasts=SIGNED_IN,
-            expires_at=self._kit.clock.now() + SIGNED_IN,
+            expires_at=now + SIGNED_IN,
+            idle_until=now + MAX_IDLE,
         )
 
     def start(self, request: Request, response: Response, area: str, access: PageAccess) -> None:
         """Set the cookie of a session."""
-        age = int(access.lasts.total_seconds())
+        age = int((access.expires_at - self._kit.clock.now()).total_seconds())
         self._set(request, response, area, self.tokens.sign_session(access), age)
+
+    def prolong(self, request: Request, response: Response, area: str, access: PageAccess) -> None:
+        """Have a session go on after a visit; what the scripts of a page read by themselves is none."""
+        is_visit = request.method == "POST" or request.headers.get("sec-fetch-mode", "navigate") == "navigate"
+        idle_until = self._kit.clock.now() + MAX_IDLE
+        if is_visit and access.idle_until is not None and idle_until - access.idle_until >= _PROLONGED_EVERY:
+            self.start(request, response, area, attrs.evolve(access, idle_until=idle_until))
 
     async def end(self, request: Request, response: Response, area: str) -> PageAccess | None:
         """End the session of a request, for every process, and have the browser forget it; return what it was."""

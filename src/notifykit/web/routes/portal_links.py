@@ -27,7 +27,8 @@ class NewPortalLink:
         scopes: Only these of what the role may do.
         scheme: The colours: ``auto`` (as the reader's system), ``light`` or ``dark``.
         expires_in: For how many seconds the link works, up to a day.
-        lasts: For how many seconds the session lasts that it opens, up to a day.
+        lasts: For how many seconds the session lasts that it opens, up to twelve hours; it ends before after half an
+            hour without a visit.
     """
 
     role: Role = attrs.field(
@@ -43,7 +44,7 @@ class NewPortalLink:
         duration(timedelta(seconds=10), MAX_LINK), default=timedelta(minutes=5), minimum=10, maximum=86_400
     )
     lasts: timedelta = described(
-        duration(timedelta(minutes=1), MAX_SESSION), default=timedelta(hours=1), minimum=60, maximum=86_400
+        duration(timedelta(minutes=1), MAX_SESSION), default=timedelta(hours=1), minimum=60, maximum=43_200
     )
 
 
