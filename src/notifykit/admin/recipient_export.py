@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any
 
 from ..codec import loads, unstructure
@@ -11,8 +12,9 @@ from ..errors import NotFoundError
 from ..models.delivery import Attempt, Delivery
 from ..models.event import StoredEvent
 from ..models.inbox import InboxFilter, InboxItem, InboxState
-from ..models.recipient import Recipient
+from ..models.recipient import Recipient, RecipientAddress
 from ..models.subscription import Subscription
+from ..models.suppression import SuppressedAddress, suppression_id
 from ..ports import DeliveryFilter, EventFilter, Inbox, Store
 
 _PAGE = 500
@@ -20,6 +22,8 @@ _PAGE = 500
 
 async def export(store: Store, tenant: str, recipient_id: str) -> dict[str, Any]:
     """Return a person's record, subscriptions, inbox, deliveries with their attempts, and the events of these.
+
+    What the suppression list of the tenant says of the addresses in these is there as well.
 
     Raises:
         NotFoundError: Nothing is known of such a person.
@@ -30,6 +34,9 @@ async def export(store: Store, tenant: str, recipient_id: str) -> dict[str, Any]
     inbox = [each async for each in _inbox(store, tenant, recipient_id)]
     if not (found or subscriptions or deliveries or inbox):
         raise NotFoundError("recipient", recipient_id)
+    known: list[RecipientAddress | Subscription | Delivery] = [*subscriptions, *deliveries]
+    known += found[0].addresses if found else ()
+    addresses = {(each.channel, each.address) for each in known if each.address is not None}
     events = [each async for each in _events(store, tenant, {delivery.event_id for delivery in deliveries})]
     return {
         "recipient": unstructure(found[0]) if found else None,
@@ -43,6 +50,7 @@ async def export(store: Store, tenant: str, recipient_id: str) -> dict[str, Any]
             for delivery in deliveries
         ],
         "events": [_event(event) for event in events],
+        "suppressions": [entry async for entry in _suppressions(store, tenant, addresses)],
     }
 
 
@@ -92,6 +100,20 @@ async def _events(store: Store, tenant: str, ids: Iterable[str]) -> AsyncIterato
     for at in range(0, len(wanted), _PAGE):
         for event in await store.find_events(tenant, EventFilter(ids=wanted[at : at + _PAGE]), limit=_PAGE):
             yield event
+
+
+async def _suppressions(
+    store: Store, tenant: str, addresses: Iterable[tuple[str, str]]
+) -> AsyncIterator[dict[str, Any]]:
+    """Yield the entries of addresses, with the addresses, of which the list has only hashes."""
+    ids = {suppression_id(tenant, *each): each for each in sorted(addresses)}
+    wanted = sorted(ids)
+    for at in range(0, len(wanted), _PAGE):
+        page = await store.get(SuppressedAddress, tenant, wanted[at : at + _PAGE])
+        for found in sorted(page, key=attrgetter("id")):
+            channel, address = ids[found.id]
+            for entry in found.entries:
+                yield {"channel": channel, "address": address, **unstructure(entry)}
 
 
 def _attempt(attempt: Attempt) -> dict[str, Any]:

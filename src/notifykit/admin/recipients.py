@@ -133,7 +133,10 @@ class Recipients:
 
     @_checked()
     async def export(self, recipient_id: str, *, tenant: str) -> dict[str, Any]:
-        """Return everything that is known of a person as JSON types: record, subscriptions, deliveries, events.
+        """Return everything that is known of a person as JSON types.
+
+        It has the record, subscriptions, inbox, deliveries, events, and the entries of their addresses in the
+        suppression list.
 
         Raises:
             NotFoundError: Nothing is known of such a person.

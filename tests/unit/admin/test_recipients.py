@@ -271,7 +271,7 @@ class TestEnding:
         await kit.recipients.delete(ADA, tenant=ACME)
         left = await kit.recipients.export(ADA, tenant=ACME)
 
-        assert {"recipient", "subscriptions", "inbox", "deliveries", "events"} == found.keys()
+        assert {"recipient", "subscriptions", "inbox", "deliveries", "events", "suppressions"} == found.keys()
         assert ({"plan": "pro"}, [subscription.id]) == (
             found["recipient"]["traits"], [one["id"] for one in found["subscriptions"]],
         )  # fmt: skip
@@ -280,6 +280,39 @@ class TestEnding:
         assert (delivery["event_id"], {"id": "A-1"}) == (event["id"], event["data"])
         assert (None, []) == (left["recipient"], left["subscriptions"])
         assert [delivery["id"]] == [one["id"] for one in left["deliveries"]]
+
+    async def test_an_export_has_what_the_suppression_list_says_of_the_persons_addresses(self, kit, clock, monkeypatch):
+        """Of those of the record, of subscriptions and of deliveries; not of others, nor of another tenant's list."""
+        monkeypatch.setattr("notifykit.admin.recipient_export._PAGE", 2)
+        old, other, phone = "ada@old.example", "ada@lists.example", "+4915112345678"
+        await kit.recipients.save(ADA, tenant=ACME, email=MAIL, sms=phone)
+        await kit.store.save(make_subscription(make_recipient(), at=clock.now(), channel="email", address=other))  # type: ignore[arg-type]
+        event = make_event(at=clock.now())
+        await plan(kit.store, clock, event, [make_delivery(event, ADA, channel="email", address=old)])
+        add = kit.suppressions.add
+        await add("email", MAIL.upper(), tenant=ACME, reason="complaint", evidence="report 7")
+        await add("email", MAIL, tenant=ACME, reason="unsubscribe", until=clock.now() + timedelta(1))
+        for channel, address in (("email", old), ("email", other), ("sms", phone), ("email", "bob@example.org")):
+            await add(channel, address, tenant=ACME, reason="hard_bounce")
+        await add("email", MAIL, tenant="globex")
+        await add("sms", phone, tenant="globex")
+
+        found = json.loads(json.dumps((await kit.recipients.export(ADA, tenant=ACME))["suppressions"]))
+
+        complaint = next(one for one in found if one["reason"] == "complaint")
+        assert [
+            ("email", MAIL, "complaint"),
+            ("email", MAIL, "unsubscribe"),
+            ("email", other, "hard_bounce"),
+            ("email", old, "hard_bounce"),
+            ("sms", phone, "hard_bounce"),
+        ] == sorted((one["channel"], one["address"], one["reason"]) for one in found)
+        assert ("report 7", ["marketing", "transactional"], None) == (
+            complaint["evidence"],
+            complaint["purposes"],
+            complaint["until"],
+        )
+        assert clock.now() == datetime.fromisoformat(complaint["since"])
 
     async def test_an_export_is_json(self, kit, clock):
         """Also what the person did with items of their inbox, and when."""
