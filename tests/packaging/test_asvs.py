@@ -18,6 +18,27 @@ from tests.unit.web.world import ACME, client_of, made, new_kit
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = ROOT / "docs" / "explanation" / "asvs.md"
 ONLY_HTTPS = "max-age=31536000"
+#: Requests of a viewer, one for each kind of answer, and their statuses.
+ANSWERS = [
+    ("GET", "/v1/events", 200),
+    ("GET", "/v1/events?limit=x", 422),
+    ("POST", "/v1/endpoints", 403),
+    ("GET", "/healthz", 200),
+    ("GET", "/v1/nothing", 404),
+    ("POST", "/oauth/token", 400),
+    ("DELETE", "/oauth/token", 405),
+    ("GET", "/portal/sign-in", 200),
+    ("GET", "/portal", 401),
+    ("POST", "/portal/sign-out", 303),
+    ("GET", "/portal/enter/l1.x", 403),
+    ("GET", "/unsubscribe/x", 404),
+    ("GET", "/docs", 200),
+    ("GET", "/openapi.json", 200),
+    ("GET", "/inbox.js", 302),
+    ("GET", "/static/none.js", 404),
+]
+#: What is the same for everybody.
+PUBLIC = {"GET /docs", "GET /openapi.json", "GET /inbox.js"}
 
 
 def _rows() -> list[list[str]]:
@@ -72,19 +93,56 @@ async def client(kit):
         yield client
 
 
+async def answers_of(client, base=""):
+    """Return one answer of each kind: of the API, of pages, of files, and refusals of each."""
+    found = [
+        await client.request(method, base + path, follow_redirects=False, **({"data": {}} if method == "POST" else {}))
+        for method, path, _ in ANSWERS
+    ]
+    assert [status for _, _, status in ANSWERS] == [answer.status_code for answer in found]
+    return {f"{method} {path}": answer for (method, path, _), answer in zip(ANSWERS, found, strict=True)}
+
+
 async def test_every_answer_has_the_headers_of_the_table(client):
     """Also a refusal; the version is told to nobody."""
-    answers = [
-        await client.get("/v1/events"),
-        await client.get("/v1/events", params={"limit": "x"}),
-        await client.post("/v1/endpoints", json={}),
-        await client.get("/healthz"),
-    ]
-
-    assert [200, 422, 403, 200] == [answer.status_code for answer in answers]
-    for answer in answers:
-        assert ("no-store", "nosniff") == (answer.headers["cache-control"], answer.headers["x-content-type-options"])
+    for request, answer in (await answers_of(client)).items():
+        caching = "public, max-age=300" if request in PUBLIC else "no-store"
+        assert (caching, "nosniff") == (answer.headers["cache-control"], answer.headers["x-content-type-options"]), (
+            request
+        )
         assert not {"server", "x-powered-by"} & answer.headers.keys()
+
+
+async def test_a_browser_shows_no_answer_of_the_api(client):
+    """It stores it as a file."""
+    answers = await answers_of(client)
+
+    for request in ("GET /v1/events", "GET /v1/events?limit=x", "POST /v1/endpoints", "GET /healthz"):
+        assert 'attachment; filename="api.json"' == answers[request].headers["content-disposition"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/static", "/static/", "/static/%2e%2e/render.py", "/static//etc/passwd", "/.git/config", "/portal/.git/HEAD"],
+)
+async def test_no_folder_is_listed_and_no_other_file_served(client, path):
+    """Files are served by their own names alone."""
+    answer = await client.get(path)
+
+    assert 404 == answer.status_code
+    assert "def " not in answer.text
+
+
+def test_scripts_store_nothing_in_browsers():
+    """No script of the pages or of the inbox uses what a browser keeps after the session."""
+    scripts = [*(ROOT / "src" / "notifykit" / "web" / "pages" / "static").glob("*.js")]
+
+    assert len(scripts) > 2
+    for script in scripts:
+        kept = re.findall(
+            r"localStorage|sessionStorage|indexedDB|caches\b|\.cookie\b|serviceWorker", script.read_text()
+        )
+        assert [] == kept, script.name
 
 
 @pytest.mark.parametrize(
@@ -99,21 +157,10 @@ async def test_every_answer_has_the_headers_of_the_table(client):
 async def test_browsers_are_told_to_use_https(client, kit, base, public_url, expected):
     """Every answer over HTTPS says so: of the API, of pages, of files, and refusals; none over HTTP does."""
     kit.public_url = public_url
-    paths = [
-        "/v1/events",
-        "/v1/nothing",
-        "/portal",
-        "/portal/sign-in",
-        "/docs",
-        "/inbox.js",
-        "/healthz",
-        "/oauth/token",
-    ]
 
-    answers = [await client.get(base + path, follow_redirects=False) for path in paths]
+    answers = await answers_of(client, base)
 
-    assert [200, 404, 401, 200, 200, 302, 200, 405] == [answer.status_code for answer in answers]
-    assert {expected} == {answer.headers.get("strict-transport-security") for answer in answers}
+    assert {expected} == {answer.headers.get("strict-transport-security") for answer in answers.values()}
 
 
 @pytest.mark.parametrize(("proxies", "expected"), [(["127.0.0.1"], ONLY_HTTPS), (["10.0.0.1"], None), ([], None)])

@@ -24,6 +24,7 @@ from .access.callers import TENANT_HEADER, FindEndUser
 from .access.gate import Gate
 from .access.jwt import JwtAccess
 from .access.tokens import token_route
+from .answer_headers import AnswerHeaders
 from .audit import AuditTrail
 from .limits import Limiter, RequestLimits
 from .live.feeds import Live
@@ -37,7 +38,6 @@ from .reading import REQUEST_ID, request_id
 from .reference_page import reference_routes
 from .route import Route
 from .routes import TABLE
-from .transport import StrictTransport
 from .types import StoredTypes
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def create_app(
             Mount("/unsubscribe", _unsubscribe_page(kit, pages)),
             *assets.routes(),
         ],
-        middleware=[Middleware(StrictTransport, kit=kit), *_middleware(origins)],
+        middleware=[Middleware(AnswerHeaders, kit=kit), *_middleware(origins)],
         exception_handlers={HTTPException: _no_route},
         lifespan=_lifespan(kit, dispatch=dispatch),
     )

@@ -27,8 +27,8 @@ from .types import StoredTypes
 if TYPE_CHECKING:
     from ..kit import Notifykit
 
-#: Of every response: what is said to one caller is kept for no other.
-_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+#: Of every response: a browser that is led to it stores it as a file, and shows nothing.
+_HEADERS = {"Content-Disposition": 'attachment; filename="api.json"'}
 #: Of a route that anybody may call.
 NOBODY = Caller(subject="", role=Role.VIEWER, scopes=frozenset(), tenant="")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from datetime import UTC, datetime, timedelta
@@ -108,6 +109,19 @@ async def test_a_key_opens_a_session_that_ends_with_it(kit, world, client):
     after = await client.get("/portal")
 
     assert [303, 200, 401] == [each.status_code for each in (entered, seen, after)]
+
+
+async def test_sessions_cannot_be_guessed(kit, client):
+    """Each has 96 random bits of its own, beside the signature (HMAC-SHA256)."""
+    nonces, tokens = set(), kit.portal_links.tokens
+    link = kit.portal_links.url(tenant=ACME, base_url="")
+    for _ in range(50):
+        await client.get(link)
+        session = tokens.read_session(client.cookies["notifykit_portal"], now=kit.clock.now())
+        nonces.add(base64.urlsafe_b64decode(session.nonce))
+
+    assert 50 == len(nonces)
+    assert {12} == {len(nonce) for nonce in nonces}
 
 
 async def test_keys_open_their_own_pages_alone(kit, world, client):

@@ -30,7 +30,7 @@ PATH = "/oauth/token"
 #: How long an access token is valid.
 LASTS = timedelta(hours=1)
 _MAX_BODY = 8_192
-_HEADERS = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+_HEADERS = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 6749 §5.1
 
 
 class _TokenError(Exception):

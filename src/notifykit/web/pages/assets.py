@@ -16,7 +16,6 @@ INBOX = "inbox.js"
 _HEADERS = {
     "Cache-Control": "public, max-age=31536000, immutable",
     "Cross-Origin-Resource-Policy": "cross-origin",  # a page of the host's may show an element of ours
-    "X-Content-Type-Options": "nosniff",
 }
 
 

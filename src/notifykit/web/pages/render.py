@@ -89,9 +89,7 @@ def headers_for(frames: tuple[str, ...] = ()) -> dict[str, str]:
     )
     return {
         "Content-Security-Policy": policy,
-        "Cache-Control": "no-store",
         "Referrer-Policy": "same-origin",  # with less, browsers would not say where a form comes from
-        "X-Content-Type-Options": "nosniff",
         "Cross-Origin-Opener-Policy": "same-origin",
     }
 

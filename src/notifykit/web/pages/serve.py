@@ -29,7 +29,7 @@ from .sessions import EMBEDDABLE, OPERATIONS, PORTAL, PREFERENCES, Sessions, are
 
 _MAX_FIELDS = 200
 #: Of the answer to a link, whose address opens a session.
-_LEAVING = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+_LEAVING = {"Referrer-Policy": "no-referrer"}
 _Answer = Callable[[Request, str], Awaitable[Response]]
 _Endpoint = Callable[[Request], Awaitable[Response]]
 #: Every page: routing, access and the tests are made of this table.
@@ -222,7 +222,6 @@ class PageServer:
                 response = await answer(request, area)
             except Exception as error:  # noqa: BLE001 - whatever happens is answered
                 response = await self._failed(request, area, error)
-            response.headers.setdefault("Cache-Control", "no-store")
             response.headers[REQUEST_ID] = request.state.id
             self._report_refusal(request, name, response.status_code)
             return response

@@ -140,7 +140,7 @@ async def consent(visit: Visit) -> Response:
 @PAGES.add("GET", "/theme.css", AccessScope.PREFERENCES_READ)
 async def theme(visit: Visit) -> Response:
     """Return the colours of the tenant."""
-    headers = {"Cache-Control": "private, max-age=300", "X-Content-Type-Options": "nosniff"}
+    headers = {"Cache-Control": "private, max-age=300"}
     return Response(visit.renderer.options.theme(visit.tenant), headers=headers, media_type="text/css")
 
 
