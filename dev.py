@@ -2,6 +2,7 @@
 """Everything a developer does here, from a bare Python: standard library only.
 
     python3 dev.py demo [...]     see it work, on the embedded defaults
+    python3 dev.py serve          start the example server: REST API, pages, dispatcher, demo data and a receiver
     python3 dev.py test [...]     run the tests (arguments go to pytest), with real servers where there are any; all of
                                   them run on all processors, `-n 0` or a chosen file in one process
     python3 dev.py bench [...]    run the benchmarks, compiled, on the fastest build of this Python that is on the PATH
@@ -51,6 +52,7 @@ class Verb(NamedTuple):
 
 VERBS = {
     "demo": Verb(("-m", "notifykit", "demo"), extras="email,speed,testing"),
+    "serve": Verb(("examples/server/app.py",), extras="email,server,speed"),
     "test": Verb(("-m", "pytest"), extras="all", groups=("test",)),
     "bench": Verb(("-m", "benchmarks"), extras="mysql,postgres,redis,speed", groups=("bench",)),
     "docs": Verb(

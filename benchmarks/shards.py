@@ -30,8 +30,6 @@ from .roles import EGRESS
 from .rounds import DisagreementError
 from .stores import database
 
-#: Publishes under way at a time.
-_PUBLISHERS = 256
 #: Seconds after which a run has failed.
 _STALLED = 120.0
 
@@ -54,7 +52,7 @@ def _databases(kind: str, count: int) -> Iterator[list[str]]:
         yield urls
 
 
-def run_once(kind: str, shards: int, events: int, tenants: int) -> float:
+def run_once(kind: str, shards: int, events: int, tenants: int, publishers: int) -> float:
     """Do the job on so many databases; return deliveries a second."""
     with ExitStack() as stack:
         urls = stack.enter_context(_databases(kind, shards))
@@ -64,7 +62,7 @@ def run_once(kind: str, shards: int, events: int, tenants: int) -> float:
         asyncio.run(_prepare(url, names, f"http://127.0.0.1:{receiver.port}/"))
         worker = started(stack, "worker", url)
         ready(worker)
-        return asyncio.run(_work(url, names, events, receiver))
+        return asyncio.run(_work(url, names, events, publishers, receiver))
 
 
 async def _prepare(url: str, tenants: list[str], target: str) -> None:
@@ -75,7 +73,7 @@ async def _prepare(url: str, tenants: list[str], target: str) -> None:
             await kit.subscriptions.create("**", tenant=tenant, endpoint_id=endpoint.id)
 
 
-async def _work(url: str, tenants: list[str], events: int, receiver: Receiver) -> float:
+async def _work(url: str, tenants: list[str], events: int, publishers: int, receiver: Receiver) -> float:
     async with Notifykit(url) as kit:
         await kit.stats()
         before, numbers = receiver.count(), iter(range(events))
@@ -89,7 +87,7 @@ async def _work(url: str, tenants: list[str], events: int, receiver: Receiver) -
                 )
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(_PUBLISHERS):
+            for _ in range(publishers):
                 group.create_task(publish())
         while receiver.count() - before < events:
             if time.perf_counter() - began > _STALLED:
@@ -118,13 +116,14 @@ def main() -> int:
     parser.add_argument("--shards", type=int, default=4)
     parser.add_argument("--events", type=int, default=20_000)
     parser.add_argument("--tenants", type=int, default=64)
+    parser.add_argument("--publishers", type=int, default=256, help="publishes under way at a time (%(default)s)")
     parser.add_argument("--pairs", type=int, default=5)
     given = parser.parse_args()
     os.environ.setdefault("NOTIFYKIT_KEYS", KeyRing.generate("bench").text())
     ratios = []
     for pair in range(given.pairs):
         order = (1, given.shards) if pair % 2 else (given.shards, 1)  # neither is always the one that comes first
-        rates = {count: run_once(given.store, count, given.events, given.tenants) for count in order}
+        rates = {count: run_once(given.store, count, given.events, given.tenants, given.publishers) for count in order}
         ratios.append(rates[given.shards] / rates[1])
         both = f"{rates[given.shards]:,.0f}/s on {given.shards}, {rates[1]:,.0f}/s on one"
         say(f"pair {pair + 1}: {both}: {ratios[-1]:.2f}")

@@ -18,6 +18,7 @@ from starlette.routing import Mount, Route
 from notifykit import Digest, EgressRules, Event, EventType, Notifykit
 from notifykit.models.outcome import Accepted, Answer, Outcome, Transient
 from notifykit.models.quiet_hours import Window
+from notifykit.models.worker import WorkerRecord
 from notifykit.ports import DeliveryFilter, Inbox
 from notifykit.testing import FakeClock, make_inbox_item
 from notifykit.web import EndUser, PageOptions, create_app
@@ -101,6 +102,14 @@ async def _fill(kit: Notifykit, clock: FakeClock) -> tuple[str, str]:
         while await dispatcher.step():
             clock.advance(timedelta(milliseconds=240))
         clock.advance(timedelta(minutes=11))
+    now = clock.now()
+    for host, roles, age in (("app-1", ("plan", "send"), 5), ("app-2", ("plan", "send", "clean"), 200)):
+        seen_at = now - timedelta(seconds=age)
+        record = WorkerRecord(
+            id=f"{host}:4127:7f3c", host=host, process=4127, roles=roles, channels=("email", "webhook"),
+            started_at=now - timedelta(hours=3), seen_at=seen_at, in_flight=12,
+        )  # fmt: skip
+        await kit.store.save(record)
     failed = await kit.deliveries.list(DeliveryFilter(subscriber_id=bad.id), tenant=TENANT, limit=50)
     return bad.id, failed[-1].id
 

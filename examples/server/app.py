@@ -1,8 +1,8 @@
 """The whole server: REST API, dispatcher, demo data and a receiver to deliver to, in one process.
 
-Start it in this folder; it needs no other server::
+Start it in this folder; it needs no other server (``python3 dev.py serve`` in a clone does both)::
 
-    pip install 'notifykit-sdk[server]'
+    pip install 'notifykit-sdk[email,server]'
     python app.py
 
 The first start makes a database with a tenant ``demo``, one endpoint (this program's own receiver) and one person, and

@@ -248,7 +248,8 @@ async def test_silent_endpoints_delay_nobody_else_over_sockets(store_url, endpoi
     if is_busy():
         pytest.skip("this machine is busy with other things: its delays would be measured, not ours")
     tries: list[Figures] = []
-    while not (tries and tries[-1].fair(NOISY_FLOOR)) and len(tries) < TRIES:
+    most = 1 if endpoints >= 10_000 else TRIES  # what so many left behind would disturb the next try
+    while not (tries and tries[-1].fair(NOISY_FLOOR)) and len(tries) < most:
         found = await silent_from_the_first_second(store_url, endpoints, tenants, seconds)
         tries.append(found["figures"])
     best = min(tries, key=lambda figures: figures.ratio)

@@ -62,6 +62,18 @@ async def test_tenants_take_turns_and_then_their_subscribers() -> None:
     assert ["a0", "b", "a1", "b", "a2", "a0", "a0"] == order
 
 
+async def test_people_of_two_tenants_may_have_the_same_id() -> None:
+    """The ids of people are their hosts' own: one tenant's caps and turns are not the other's."""
+    lines = backlog()
+    lines.add(*((claim("user:1", n, tenant="large"), 1, False) for n in range(3)))
+    lines.add((claim("user:1", tenant="small"), 1, False))
+
+    assert ["large", "small"] == [take(lines).claim.tenant for _ in range(2)]
+    assert lines.take() is None
+    assert lines.holds("small", "user:1")
+    assert not lines.holds("other", "user:1")
+
+
 async def test_a_subscriber_at_its_cap_is_passed_over_until_one_is_done() -> None:
     """No more claims of a subscriber are in flight than its cap."""
     lines = backlog()

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ...models.delivery import Claim
+from ...models.ids import ENDPOINT
 from ..fairness import LONG, PROMPT, SLOW, UNPROVEN, Places, Proofs, Rotation
 from ..settings import LaneSettings
 
@@ -47,6 +48,7 @@ class _Queue:
         "done",
         "done_before",
         "in_flight",
+        "key",
         "listed",
         "proof",
         "subscriber_id",
@@ -54,7 +56,8 @@ class _Queue:
         "tokens",
     )
 
-    def __init__(self, claim: Claim, cap: int, proof: int) -> None:
+    def __init__(self, key: str, claim: Claim, cap: int, proof: int) -> None:
+        self.key = key
         self.tenant = claim.tenant
         self.subscriber_id = claim.subscriber_id
         self.cap = cap
@@ -74,6 +77,11 @@ class _Queue:
     def share(self) -> int:
         """How many claims may wait here: what its cap admits, or twice what was finished lately."""
         return max(self.cap, 2 * (self.done + self.done_before))
+
+
+def _key(tenant: str, subscriber_id: str) -> str:
+    """Return what a subscriber's claims are kept under: ids of endpoints are unique, those of people a tenant's."""
+    return subscriber_id if subscriber_id.startswith(ENDPOINT) else f"{tenant}\0{subscriber_id}"
 
 
 def _nobody(count: int) -> None:
@@ -185,8 +193,9 @@ class Backlog:
         room = self.room() - in_all
         if room <= 0 or self._waiting_of.get(tenant, 0) + in_all >= _TENANT_SHARE * room:
             return False
-        queue = self._queues.get(subscriber_id)
-        proof = self._proofs.of(subscriber_id) if queue is None else queue.proof
+        key = _key(tenant, subscriber_id)
+        queue = self._queues.get(key)
+        proof = self._proofs.of(key) if queue is None else queue.proof
         if proof == UNPROVEN and self._unproven + in_all >= self._max_unproven:
             return False
         if queue is None:
@@ -194,9 +203,9 @@ class Backlog:
         waiting = len(queue.claims) + of_it
         return waiting < queue.cap or waiting < queue.share()
 
-    def holds(self, subscriber_id: str) -> bool:
+    def holds(self, tenant: str, subscriber_id: str) -> bool:
         """Tell whether a claim of the subscriber waits here or is being sent; ``on_room`` is called when it ends."""
-        queue = self._queues.get(subscriber_id)
+        queue = self._queues.get(_key(tenant, subscriber_id))
         if queue is None or not (queue.in_flight or queue.claims):
             return False
         queue.blocked = True
@@ -205,10 +214,10 @@ class Backlog:
     def full(self) -> list[str]:
         """Return the subscribers of which no more claims may be held; ``on_room`` is called when that changes."""
         full = []
-        for subscriber, queue in self._filled.items():
+        for queue in self._filled.values():
             if len(queue.claims) >= queue.share():
                 queue.blocked = True
-                full.append(subscriber)
+                full.append(queue.subscriber_id)
         return full
 
     def full_tenants(self) -> list[str]:
@@ -226,8 +235,8 @@ class Backlog:
         if self._unproven < self._max_unproven:
             return None
         self._unproven_blocked = True
-        found = [name for name, queue in self._queues.items() if queue.proof != UNPROVEN][:limit]
-        return found + self._proofs.latest(limit - len(found))
+        found = [queue.subscriber_id for queue in self._queues.values() if queue.proof != UNPROVEN][:limit]
+        return found + [key.rpartition("\0")[2] for key in self._proofs.latest(limit - len(found))]
 
     async def wait_for_room(self) -> None:
         """Return once there is more room than at the last call."""
@@ -239,15 +248,15 @@ class Backlog:
     def add(self, *held: Held) -> None:
         """Hold claims until senders take them."""
         for claim, cap, metered in held:
-            queue = self._queues.get(claim.subscriber_id)
+            key = _key(claim.tenant, claim.subscriber_id)
+            queue = self._queues.get(key)
             if queue is None:
-                proof = self._proofs.of(claim.subscriber_id)
-                queue = self._queues[claim.subscriber_id] = _Queue(claim, cap, proof)
+                queue = self._queues[key] = _Queue(key, claim, cap, self._proofs.of(key))
             queue.cap = cap
             if metered != (queue.tokens is not None):
                 queue.tokens = 0 if metered else None
             queue.claims.append(claim)
-            self._filled[claim.subscriber_id] = queue
+            self._filled[key] = queue
             self._waiting_of[queue.tenant] = self._waiting_of.get(queue.tenant, 0) + 1
             if queue.proof == UNPROVEN:
                 self._unproven += 1
@@ -262,7 +271,7 @@ class Backlog:
         if queue.listed != _NOT_LISTED or not queue.ready():
             return False
         queue.listed = queue.proof
-        self._rotations[queue.proof].add(queue.tenant, queue.subscriber_id)
+        self._rotations[queue.proof].add(queue.tenant, queue.key)
         return True
 
     def _expect(self, queue: _Queue, proof: int) -> None:
@@ -307,12 +316,12 @@ class Backlog:
     def _next_queue(self, proof: int) -> _Queue | None:
         rotation = self._rotations[proof]
         left = min(len(rotation), _PASSED_OVER)
-        while left and (subscriber_id := rotation.next()) is not None:
-            queue = self._queues.get(subscriber_id)
+        while left and (key := rotation.next()) is not None:
+            queue = self._queues.get(key)
             if queue is None or queue.listed != proof:
                 continue
             if self._new_of.get(queue.tenant, 0) >= _TENANT_PLACES * self._places.free:
-                rotation.add(queue.tenant, subscriber_id)
+                rotation.add(queue.tenant, key)
                 left -= 1
                 continue
             queue.listed = _NOT_LISTED
@@ -334,7 +343,7 @@ class Backlog:
         if queue.claims:
             self._list(queue)
         else:
-            del self._filled[queue.subscriber_id]
+            del self._filled[queue.key]
         # Where it is not found out which attempts take long, those that are open say nothing of what waits.
         if queue.tenant not in self._waiting_of:
             much = self._waiting + self._places.slow if self._finds_long else self._waiting
@@ -424,9 +433,9 @@ class Backlog:
             self._call(min(self._places.long - before, self._waiting))
             self._room.set()
 
-    def allow(self, subscriber_id: str, cap: int) -> None:
-        """Change how many attempts of a subscriber may be open."""
-        queue = self._queues.get(subscriber_id)
+    def allow(self, endpoint_id: str, cap: int) -> None:
+        """Change how many attempts of an endpoint may be open."""
+        queue = self._queues.get(endpoint_id)
         if queue is not None and queue.cap != cap:
             queue.cap = cap
             if self._list(queue):
@@ -437,14 +446,14 @@ class Backlog:
     def short_of_tokens(self) -> dict[str, tuple[Claim, int]]:
         """Return the subscribers that wait for tokens: their next claim, and how many tokens they could use."""
         return {
-            subscriber: (queue.claims[0], len(queue.claims))
-            for subscriber, queue in self._queues.items()
+            key: (queue.claims[0], len(queue.claims))
+            for key, queue in self._queues.items()
             if queue.tokens == 0 and queue.claims
         }
 
-    def add_tokens(self, subscriber_id: str, tokens: int) -> None:
+    def add_tokens(self, tenant: str, subscriber_id: str, tokens: int) -> None:
         """Give a subscriber tokens; one is used up by each claim that is handed out."""
-        queue = self._queues.get(subscriber_id)
+        queue = self._queues.get(_key(tenant, subscriber_id))
         if queue is not None and queue.tokens is not None:
             queue.tokens += tokens
             if self._list(queue):
@@ -479,11 +488,11 @@ class Backlog:
 
     def tick(self) -> None:
         """Forget subscribers that have gone quiet, and what was finished before the last tick."""
-        for subscriber, queue in list(self._queues.items()):
+        for key, queue in list(self._queues.items()):
             queue.done_before, queue.done = queue.done, 0
             if not queue.claims and not queue.in_flight and not queue.done_before:
-                self._proofs.keep(subscriber, queue.proof)
-                del self._queues[subscriber]
+                self._proofs.keep(key, queue.proof)
+                del self._queues[key]
 
     def drain(self) -> list[Claim]:
         """Take out and return every claim that no sender has started."""

@@ -55,7 +55,9 @@ class BrokerSource(StoreSource):
         def has_room(received: Received) -> bool:
             nonlocal in_all
             _, _, tenant, subscriber_id = received.ticket
-            if subscriber_id in probed or not backlog.accepts(tenant, subscriber_id, coming[subscriber_id], in_all):
+            if (tenant, subscriber_id) in probed or not backlog.accepts(
+                tenant, subscriber_id, coming[subscriber_id], in_all
+            ):
                 return False
             coming[subscriber_id] += 1
             in_all += 1

@@ -76,7 +76,7 @@ class StoreSource:
     _subscribers: RoundRobin = attrs.field(init=False)
     _proven_at: float = attrs.field(init=False, default=-math.inf)
     #: The subscriber whose delivery is the probe of an open circuit, by the circuit's key.
-    _probed: dict[str, str] = attrs.field(init=False, factory=dict)
+    _probed: dict[str, tuple[str, str]] = attrs.field(init=False, factory=dict)
 
     @_tenants.default
     @_subscribers.default
@@ -119,7 +119,11 @@ class StoreSource:
             now=self.context.clock.now(),
             lease=self.context.settings.lease,
             worker=self.context.worker,
-            exclude=[*self.backlog.full(), *self._subscribers.throttled, *self._probed.values()],
+            exclude=[
+                *self.backlog.full(),
+                *self._subscribers.throttled,
+                *(probed[1] for probed in self._probed.values()),
+            ],
             exclude_tenants=exclude_tenants,
             only=proven,
         )
@@ -135,9 +139,9 @@ class StoreSource:
     def _forget_probes(self) -> None:
         """Forget the probes of circuits that are over."""
         self._probed = {
-            key: subscriber_id
-            for key, subscriber_id in self._probed.items()
-            if self.circuits.is_probed(key) and self.backlog.holds(subscriber_id)
+            key: probed
+            for key, probed in self._probed.items()
+            if self.circuits.is_probed(key) and self.backlog.holds(*probed)
         }
 
     async def _sendable(self, claims: list[Claim]) -> list[tuple[Claim, Destination | Exception | None]]:
@@ -163,10 +167,10 @@ class StoreSource:
             else:
                 places, key = self.circuits.places(destination), destination.circuit_key
                 if key is not None and self.circuits.is_probed(key):
-                    if key in self._probed or self.backlog.holds(claim.subscriber_id):
+                    if key in self._probed or self.backlog.holds(claim.tenant, claim.subscriber_id):
                         self._hold_back(claim, destination)
                         continue
-                    self._probed[key] = claim.subscriber_id
+                    self._probed[key] = claim.tenant, claim.subscriber_id
                 held.append((claim, places, destination.rate_limit is not None))
         for claim, _, _ in held:  # only now: a lease that is prolonged without a sender would never end
             self.leases.add(claim)

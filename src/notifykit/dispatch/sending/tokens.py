@@ -54,17 +54,17 @@ class TokenRefill:
         """Draw tokens for what waits in one backlog; return whether anything waits."""
         short_of_tokens = backlog.short_of_tokens()
         at = time.monotonic()
-        for subscriber, (claim, wanted) in short_of_tokens.items():
-            if self._dry.get(subscriber, at) > at:
+        for key, (claim, wanted) in short_of_tokens.items():
+            if self._dry.get(key, at) > at:
                 continue
-            self._dry.pop(subscriber, None)
+            self._dry.pop(key, None)
             try:
                 await self._draw(backlog, claim, wanted)
             except StoreUnavailableError:
                 raise
             except Exception as error:  # one endpoint's fault must not keep tokens from the others
-                self._dry[subscriber] = at + _DRY
-                text = f"{subscriber}: {why(error)}"
+                self._dry[key] = at + _DRY
+                text = f"{claim.subscriber_id}: {why(error)}"
                 self._context.emit(LoopFailed(loop="refill", error=text, pause=timedelta(seconds=_DRY)))
         return bool(short_of_tokens)
 
@@ -77,4 +77,4 @@ class TokenRefill:
             share = max(1, min(wanted, round(limit.per_second * _REFILL_EVERY * 2)))
             request = TokenRequest(tenant, subscriber, share, limit)
             (acquired,) = await self._context.store.acquire([request], now=self._context.clock.now())
-        backlog.add_tokens(subscriber, acquired)
+        backlog.add_tokens(tenant, subscriber, acquired)
