@@ -28,7 +28,7 @@ class EndedSession:
 
     Attributes:
         id: Says when the session would have expired, and has a hash of what tells it from others; see
-            :func:`ended_id`.  After that time the record is deleted.
+            :func:`ended_id`.  Some time afterwards the record is deleted.
         tenant: Always empty: only the server reads it.
         area: Which pages it was for.
         version: How often the record has been saved; 0 until it is.

@@ -15,6 +15,7 @@ from ...models.access import OPERATORS
 from ...models.audit import AuditEntry, ids_before
 from ...models.delivery import DeliveryState
 from ...models.ended_session import EndedSession, ids_until
+from ...models.page_access import MAX_SESSION
 from ...telemetry import DeliveryAbandoned
 from ..context import Context
 from ..sending.leases import Leases
@@ -118,7 +119,7 @@ class Janitor:
             for entry in old:
                 await store.remove(AuditEntry, OPERATORS, entry.id, now=now)
             total += len(old)
-        expired = ids_until(now)
+        expired = ids_until(now - MAX_SESSION)  # also by a clock that is behind
         while ended := [each for each in await store.page(EndedSession, OPERATORS, limit=_PAGE) if each.id < expired]:
             for session in ended:
                 await store.remove(EndedSession, OPERATORS, session.id, now=now)
