@@ -178,6 +178,17 @@ async def test_a_session_that_is_not_used_ends(world, client, clock, area):
     assert "Max-Age=2706" in visit.headers["set-cookie"]
 
 
+async def test_a_form_that_a_script_sends_is_a_visit(kit, client, clock):
+    """The preference centre sends each choice so."""
+    token = await enter(kit, client, ACME, Role.TENANT_ADMIN)
+    clock.advance(timedelta(minutes=29))
+
+    await client.post("/portal/endpoints/new", data={"form_token": token, **NEW}, headers={"Sec-Fetch-Mode": "cors"})
+    clock.advance(timedelta(minutes=29))
+
+    assert 200 == (await client.get("/portal")).status_code
+
+
 async def test_a_session_lasts_twelve_hours_at_the_most(kit, client, clock):
     """More cannot be asked for; a link of an earlier version that says more opens one of twelve hours."""
     too_long = timedelta(hours=12, seconds=1)
