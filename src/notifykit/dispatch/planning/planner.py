@@ -45,9 +45,9 @@ _SHORT_PAGE, _VERY_SHORT_PAGE = 100, 50
 _MANY = 8
 #: How many events one bypass takes: few, so that the next ones do not wait long for it.
 _BYPASS = 10
-#: So many seconds the planner waits at the most for senders that hold much of the only tenant that is served, how often
-#: it looks, and how many events it takes then: what finds no room is claimed later, which costs twice as much.
-_WAIT, _LOOK, _FEWER = 0.05, 0.002, 50
+#: So many seconds the planner waits at the most for senders that hold much of the only tenant that is served, and how
+#: often it looks: what finds no room with them is claimed later, which costs twice as much.
+_WAIT, _LOOK = 0.05, 0.002
 #: The bypass only takes events that were published within this time; older ones wait for the round robin.
 _JUST = timedelta(seconds=0.5)
 
@@ -119,8 +119,6 @@ class Planner:
         #: Events whose tenants are not read, with the ends of their leases.
         self._unread: deque[tuple[TakenEvent, datetime]] = deque()
         self._round_robin = RoundRobin(self.context.settings.batch)
-        #: Those that had no room in the last turn.
-        self._full: set[Backlog] = set()
 
     @property
     def is_bypassed(self) -> bool:
@@ -137,8 +135,6 @@ class Planner:
         """Plan one batch."""
         await self._wait_for_senders()
         limit, exclude = self._round_robin.batch_size, self._round_robin.throttled
-        if self._full:
-            limit = min(limit, _FEWER)
         started = time.monotonic()
         now, lease = self.context.clock.now(), self.context.settings.lease
         since = self._watermark.since(exclude, now)
@@ -157,14 +153,10 @@ class Planner:
 
     async def _wait_for_senders(self) -> None:
         """Wait a little while senders hold much of a single tenant; what others have must not wait for that."""
-        waited = 0.0
-        while self._full and waited < _WAIT and not self._round_robin.serves_several:
-            self._full = {backlog for backlog in self._full if backlog.holds_much}
-            if self._full:
-                await asyncio.sleep(_LOOK)
-                waited += _LOOK
-        if waited < _WAIT:
-            self._full.clear()
+        for _ in range(round(_WAIT / _LOOK)):
+            if self._round_robin.serves_several or not any(backlog.holds_much for backlog in self.backlogs.values()):
+                return
+            await asyncio.sleep(_LOOK)
 
     async def finish(self) -> None:
         """Plan what is leased to this process."""
@@ -455,17 +447,13 @@ class Planner:
         self, event: TakenEvent, new: NewDelivery, coming: Mapping[str, int], on_their_way: int, now: datetime
     ) -> bool:
         backlog = self.backlogs.get((new.channel, new.priority))
-        if (
-            backlog is None
-            or event.cursor is not None  # an earlier page may have made it
-            or new.due_at > now
-            or new.ordering_key is not None
-        ):
-            return False
-        accepts = backlog.accepts(event.tenant, new.subscriber_id, coming.get(new.subscriber_id, 0), on_their_way)
-        if not accepts and backlog.holds_much:
-            self._full.add(backlog)
-        return accepts
+        return (
+            backlog is not None
+            and event.cursor is None  # an earlier page may have made it
+            and new.due_at <= now
+            and new.ordering_key is None
+            and backlog.accepts(event.tenant, new.subscriber_id, coming.get(new.subscriber_id, 0), on_their_way)
+        )
 
 
 def _could_be_sent(event: TakenEvent, deliveries: list[NewDelivery]) -> bool:
