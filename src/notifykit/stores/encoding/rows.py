@@ -141,25 +141,35 @@ def details_from(row: NamedRow) -> EventDetails:
     return NO_DETAILS if values == NO_DETAILS else EventDetails._make(values)
 
 
+#: What :func:`taken_from` reads of a row, at one go: this is done for each event.
+_TAKEN = itemgetter(
+    "event_id", "fence", "tenant", "type", "topic", "priority", "ordering_key", "published_at", "expires_at", "body",
+    "cursor", "version", "audience",
+)  # fmt: skip
+
+
 def taken_from(row: NamedRow) -> TakenEvent:
     """Return the taken event of a row with the columns of :data:`TAKEN_COLUMNS`."""
-    if type(row["body"]) is not bytes:
+    id_, fence, tenant, type_, topic, rank, ordering_key, published_at, expires_at, body, cursor, version, audience = (
+        _TAKEN(row)
+    )
+    if type(body) is not bytes:
         raise TypeError("body")
     return TakenEvent(
-        row["event_id"],
-        row["fence"],
-        row["tenant"],
-        row["type"],
-        row["topic"],
-        PRIORITIES[row["priority"]],
-        row["ordering_key"],
-        instant(row["published_at"]),
-        instant_or_none(row["expires_at"]),
-        row["body"],
-        row["cursor"],
-        row["version"] or 0,
+        id_,
+        fence,
+        tenant,
+        type_,
+        topic,
+        PRIORITIES[rank],
+        ordering_key,
+        EPOCH + published_at * MICRO,
+        None if expires_at is None else EPOCH + expires_at * MICRO,
+        body,
+        cursor,
+        version or 0,
         details_from(row),
-        row["audience"],
+        audience,
     )
 
 

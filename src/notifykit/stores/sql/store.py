@@ -88,10 +88,10 @@ async def notified(waiters: set[asyncio.Future[bool]], timeout: timedelta) -> bo
 
 def leaves_work(settlement: Settlement) -> bool:
     """Return whether a settlement leaves work that is due: a page, or a delivery that its planner does not send."""
-    ended = ended_by(settlement)
-    return settlement.cursor is not None or any(
-        new.state is DeliveryState.PENDING and new.id not in ended for new in settlement.deliveries
-    )
+    if settlement.cursor is not None:
+        return True
+    pending = [new.id for new in settlement.deliveries if new.state is DeliveryState.PENDING]
+    return bool(pending) and not ended_by(settlement).keys() >= {*pending}
 
 
 class SqlStore(SqlInbox):
