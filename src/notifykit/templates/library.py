@@ -155,6 +155,8 @@ class Library:
 
     def _file(self, name: str, path: str) -> None:
         folder, _, file = name.rpartition("/")
+        if "." not in file:
+            raise _misnamed(path, "it ends in .txt or .html")
         if folder.startswith("_"):
             stem, *locale, ending = file.split(".")
             if len(locale) > 1 or (locale and not _LOCALE.fullmatch(locale[0])):

@@ -115,6 +115,8 @@ def test_the_version_changes_with_what_a_message_is_made_of():
         ("order.shipped/email.d.txt", "it is CHANNEL.txt"),
         ("_p/a.b.c.html", "a shared template is"),
         ("_p/a.b.html", "a shared template is"),
+        ("0/0", "it ends in .txt or .html"),
+        ("_p/a", "it ends in .txt or .html"),
         ("_tenants/x.html", "a tenant's template is in"),
         ("_tenants/a b/a.b/sms.txt", "a tenant's template is in"),
     ],
