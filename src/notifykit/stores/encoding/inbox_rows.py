@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import Any
 
-from ...codec import dumps, loads
+from ...codec import dumps
 from ...errors import VaultError
 from ...models.event import Resource
 from ...models.inbox import InboxItem, InboxMarks, UnreadableInboxItem
@@ -19,7 +20,7 @@ _log = logging.getLogger("notifykit")
 
 def item_values(item: InboxItem, encryption: Encryption) -> dict[str, Any]:
     """Return the columns of ``inbox_items`` that an item starts with, but for its numbers."""
-    content = dumps([item.title, item.body, item.url, item.data], is_finite=True)  # the channel has looked
+    content = _written([item.title, item.body, item.url, item.data])
     if encryption.payloads:
         at = item_context(item.tenant, item.recipient, item.id)
         content = encryption.vault.ring.encrypt_bytes(content, context=at)
@@ -38,11 +39,18 @@ def item_values(item: InboxItem, encryption: Encryption) -> dict[str, Any]:
     }
 
 
+def _written(content: list[Any]) -> bytes:
+    try:
+        return dumps(content, is_finite=True)  # the channel has looked
+    except TypeError:  # a text with half of a surrogate pair, which escapes can keep
+        return json.dumps(content, default=dict).encode()
+
+
 def item_from(row: Row, encryption: Encryption) -> InboxItem:
     """Return the item of a row, or its stand-in."""
     its = {name: row[name] for name in ("id", "tenant", "recipient", "event_id", "number", "change")}
     try:
-        title, body, url, data = loads(_content(row, encryption))
+        title, body, url, data = json.loads(_content(row, encryption))
         return InboxItem(
             **its,
             event_type=row["event_type"],
