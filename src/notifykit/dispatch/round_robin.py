@@ -103,9 +103,9 @@ class RoundRobin:
         return self._bypassed > 0
 
     @property
-    def serves_several(self) -> bool:
-        """Whether items of more than one name came lately."""
-        return self._several > 0
+    def only(self) -> str | None:
+        """The name that all items had lately, if they had the same one."""
+        return None if self._several else self._last
 
     @property
     def heavy(self) -> tuple[str, ...]:

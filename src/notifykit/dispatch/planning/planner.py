@@ -45,7 +45,7 @@ _SHORT_PAGE, _VERY_SHORT_PAGE = 100, 50
 _MANY = 8
 #: How many events one bypass takes: few, so that the next ones do not wait long for it.
 _BYPASS = 10
-#: So many seconds the planner waits at the most for senders that hold much of the only tenant that is served, and how
+#: So many seconds the planner waits at the most for senders that hold much of the only tenant with events, and how
 #: often it looks: what finds no room with them is claimed later, which costs twice as much.
 _WAIT, _LOOK = 0.05, 0.002
 #: The bypass only takes events that were published within this time; older ones wait for the round robin.
@@ -152,9 +152,10 @@ class Planner:
         return PollResult.FEW if taken else PollResult.NOTHING
 
     async def _wait_for_senders(self) -> None:
-        """Wait a little while senders hold much of a single tenant; what others have must not wait for that."""
+        """Wait a little while senders hold much of the only tenant with events; what others have must not wait."""
         for _ in range(round(_WAIT / _LOOK)):
-            if self._round_robin.serves_several or not any(backlog.holds_much for backlog in self.backlogs.values()):
+            tenant = self._round_robin.only
+            if tenant is None or not any(backlog.holds_much(tenant) for backlog in self.backlogs.values()):
                 return
             await asyncio.sleep(_LOOK)
 

@@ -155,11 +155,6 @@ class Backlog:
         return self._waiting
 
     @property
-    def holds_much(self) -> bool:
-        """Whether claims that no sender has started take a third of the room."""
-        return 3 * self._waiting > self._prefetch
-
-    @property
     def in_flight(self) -> int:
         """How many claims are being sent."""
         return self._places.new + self._places.long
@@ -210,6 +205,10 @@ class Backlog:
             return False
         queue.blocked = True
         return True
+
+    def holds_much(self, tenant: str) -> bool:
+        """Tell whether claims of the tenant that no sender has started take a third of all room."""
+        return 3 * self._waiting_of.get(tenant, 0) > self._prefetch
 
     def full(self) -> list[str]:
         """Return the subscribers of which no more claims may be held; ``on_room`` is called when that changes."""
