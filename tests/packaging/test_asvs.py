@@ -168,6 +168,7 @@ async def test_only_a_proxy_of_the_options_is_believed(kit, proxies, expected):
     """What it says of HTTPS counts; of another client that is ignored."""
     options = SimpleNamespace(host="127.0.0.1", port=0, proxies=proxies)
     config = serve._server(create_app(kit), options).config
+    config.ws = "none"  # the oldest uvicorn loads a module for sockets that is deprecated
     config.load()
 
     async with client_of(config.loaded_app) as client:
