@@ -101,7 +101,7 @@ def interop(session: nox.Session) -> None:
 
 @nox.session
 def soak(session: nox.Session) -> None:
-    """Run the long form of the reliability scenarios (some 20 minutes); the figures are in reports/reliability.json."""
+    """Run the long form of the reliability scenarios (some two hours); the figures are in reports/reliability.json."""
     session.install(*PACKAGE, *group("test"))
     session.run("python", "-m", "pytest", "tests/scenarios/reliability", "-m", "soak or not soak", *session.posargs)
     session.run("python", "-m", "pytest", "-n", "0", "tests/scenarios/test_fairness_tenants.py", "-m", "soak")

@@ -34,7 +34,7 @@ class SystemClock:
     """The clock of the machine.
 
     Attributes:
-        now: Returns the current instant in UTC.  It is no method of Python's, because each delivery asks several times.
+        now: Returns the current instant in UTC.  Each delivery asks several times, so the call runs no Python code.
     """
 
     now = staticmethod(partial(datetime.now, UTC))

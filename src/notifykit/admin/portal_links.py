@@ -61,8 +61,8 @@ class PortalLinks:
                 key the session ends with that key.
             scheme: The colours: ``auto`` (as the reader's system), ``light`` or ``dark``.
             expires_in: How long the link works.
-            lasts: How long the session lasts that it opens, at most 12 hours; after 30 minutes without a visit it
-                ends before.
+            lasts: How long the session lasts that it opens, at most 12 hours; 30 minutes without a visit end it
+                earlier.
             base_url: Where the server is; by default the kit's ``public_url``, and ``""`` for the path alone.
 
         Raises:
@@ -110,8 +110,8 @@ class PortalLinks:
         Args:
             scheme: The colours: ``auto`` (as the reader's system), ``light`` or ``dark``.
             expires_in: How long the link works, at most 366 days.
-            lasts: How long the session lasts that it opens, at most 12 hours; after 30 minutes without a visit it
-                ends before.
+            lasts: How long the session lasts that it opens, at most 12 hours; 30 minutes without a visit end it
+                earlier.
             base_url: Where the server is; by default the kit's ``public_url``.
 
         Raises:

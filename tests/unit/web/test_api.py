@@ -664,6 +664,41 @@ class TestServer:
         assert "script" not in page.headers["content-security-policy"].replace("'none'", "")
         assert "<script" not in page.text
 
+    async def test_it_is_mounted_in_fastapi(self, kit, world):
+        """Beside the host's own routes."""
+        from fastapi import FastAPI
+
+        host = FastAPI()
+        host.get("/")(lambda: "shop")
+        host.mount("/notify", create_app(kit))
+        async with client_of(host, headers=world.headers(ACME, Role.VIEWER)) as client:
+            answers = [await client.get(path) for path in ("/", "/notify/v1/events", "/v1/events")]
+
+        assert [200, 200, 404] == [each.status_code for each in answers]
+        assert ["order.shipped"] == [each["type"] for each in answers[1].json()["data"]]
+
+    async def test_it_is_mounted_beside_django(self, kit, world):
+        """What is not the server's goes to Django's own ASGI application."""
+        from django.conf import settings
+        from django.core.handlers.asgi import ASGIHandler
+        from django.http import HttpResponse
+        from django.test import override_settings
+        from django.urls import path
+        from starlette.applications import Starlette
+        from starlette.routing import Mount
+
+        if not settings.configured:
+            settings.configure()
+        urls = (path("", lambda _: HttpResponse("shop")),)
+        with override_settings(ROOT_URLCONF=urls, ALLOWED_HOSTS=["*"]):
+            host = Starlette(routes=[Mount("/notify", create_app(kit)), Mount("/", ASGIHandler())])  # type: ignore[arg-type]
+            async with client_of(host, headers=world.headers(ACME, Role.VIEWER)) as client:
+                answers = [await client.get(path) for path in ("/", "/notify/v1/events")]
+
+        assert [200, 200] == [each.status_code for each in answers]
+        assert "shop" == answers[0].text
+        assert ["order.shipped"] == [each["type"] for each in answers[1].json()["data"]]
+
     async def test_a_kit_is_opened_by_the_first_request(self, clock, tmp_path):
         """Where the host has not opened it; that the process answers does not depend on the store."""
         url = f"sqlite:///{tmp_path / 'shop.db'}"

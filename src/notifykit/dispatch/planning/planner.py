@@ -45,11 +45,10 @@ _SHORT_PAGE, _VERY_SHORT_PAGE = 100, 50
 _MANY = 8
 #: How many events one bypass takes: few, so that the next ones do not wait long for it.
 _BYPASS = 10
-#: So many seconds the planner waits at the most for senders that hold much of the only tenant with events, and how
-#: often it looks: what finds no room with them is claimed later, which costs twice as much.
-_WAIT, _LOOK = 0.05, 0.002
 #: The bypass only takes events that were published within this time; older ones wait for the round robin.
 _JUST = timedelta(seconds=0.5)
+#: How many seconds the planner waits for its senders at the most, and how often it looks (see ADR 32).
+_WAIT, _LOOK = 0.05, 0.002
 
 
 class _LeasedLocally(NamedTuple):
@@ -152,7 +151,7 @@ class Planner:
         return PollResult.FEW if taken else PollResult.NOTHING
 
     async def _wait_for_senders(self) -> None:
-        """Wait a little while senders hold much of the only tenant with events; what others have must not wait."""
+        """Wait a little while senders hold many claims of the only tenant with events, so that the next find room."""
         for _ in range(round(_WAIT / _LOOK)):
             tenant = self._round_robin.only
             if tenant is None or not any(backlog.holds_much(tenant) for backlog in self.backlogs.values()):

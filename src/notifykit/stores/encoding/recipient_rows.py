@@ -35,6 +35,11 @@ from .rows import Row, instant, micros
 _COLUMNS = frozenset({"tenant", "id", "created_at", "updated_at", "version"})
 #: What most persons have at the most.
 _USUAL = frozenset({"name", "locale", "zone", "traits", "addresses"})
+#: The other fields of such a person.
+_NOTHING_ELSE: dict[str, Any] = {
+    **dict.fromkeys(("settings", "mutes", "consents", "suppressions"), ()),
+    "quiet_hours": NO_QUIET_HOURS,
+}
 _STATES = {state.value: state for state in AddressState}
 #: Values that need not be kept.
 _EMPTY: tuple[Any, ...] = (None, (), {}, NO_QUIET_HOURS)
@@ -63,42 +68,23 @@ def recipient_values(recipient: Recipient) -> dict[str, Any]:
 def recipient_from(row: Row) -> Recipient:
     """Return the recipient of a row of ``recipients``."""
     details = loads(row["details"].encode())
-    name, locale, zone = details.get("name"), details.get("locale"), details.get("zone")
-    traits = details.get("traits") or {}
-    addresses = tuple([_address(**address) for address in details.get("addresses", ())])
-    created_at, updated_at = instant(row["created_at"]), instant(row["updated_at"])
-    if _USUAL.issuperset(details) and type(traits) is dict and _are_texts(name) and _is_sound(locale, zone):
-        return unchecked(
-            Recipient,
-            id=row["id"],
-            tenant=row["tenant"],
-            name=name,
-            locale=locale,
-            zone=zone,
-            traits=traits,
-            addresses=addresses,
-            settings=(),
-            mutes=(),
-            consents=(),
-            suppressions=(),
-            quiet_hours=NO_QUIET_HOURS,
-            created_at=created_at,
-            updated_at=updated_at,
-            version=row["version"],
-        )
-    return Recipient(
-        id=row["id"],
-        tenant=row["tenant"],
-        name=name,
-        locale=locale,
-        zone=zone,
-        traits=traits,
-        addresses=addresses,
-        created_at=created_at,
-        updated_at=updated_at,
-        version=row["version"],
-        **{part: structure(details[part], kind) for part, kind in _PARTS.items() if part in details},
-    )
+    fields = {
+        "id": row["id"],
+        "tenant": row["tenant"],
+        "name": details.get("name"),
+        "locale": details.get("locale"),
+        "zone": details.get("zone"),
+        "traits": details.get("traits") or {},
+        "addresses": tuple([_address(**address) for address in details.get("addresses", ())]),
+        "created_at": instant(row["created_at"]),
+        "updated_at": instant(row["updated_at"]),
+        "version": row["version"],
+    }
+    is_usual = _USUAL.issuperset(details) and type(fields["traits"]) is dict and _are_texts(fields["name"])
+    if is_usual and _is_sound(fields["locale"], fields["zone"]):
+        return unchecked(Recipient, **fields, **_NOTHING_ELSE)
+    parts = {name: structure(details[name], kind) for name, kind in _PARTS.items() if name in details}
+    return Recipient(**fields, **parts)
 
 
 @lru_cache(maxsize=1024)

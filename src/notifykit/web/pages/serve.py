@@ -104,16 +104,16 @@ class PageServer:
         response = RedirectResponse(self._renderer.url(request, f"/{area}/sign-in"), 303)
         access = await self._sessions.end(request, response, area)
         if access is not None:
-            await self._audit_way(request, f"{area}.sign_out", access)
+            await self._audit_session(request, f"{area}.sign_out", access)
         return response
 
     async def _started(self, request: Request, area: str, access: PageAccess) -> Response:
         response = RedirectResponse(self._renderer.url(request, f"/{area}"), 303, _LEAVING)
         self._sessions.start(request, response, area, access)
-        await self._audit_way(request, f"{area}.sign_in", access)
+        await self._audit_session(request, f"{area}.sign_in", access)
         return response
 
-    async def _audit_way(self, request: Request, action: str, access: PageAccess) -> None:
+    async def _audit_session(self, request: Request, action: str, access: PageAccess) -> None:
         await self._server.audit.add(
             action,
             access.subject,

@@ -27,8 +27,8 @@ class NewPortalLink:
         scopes: Only these of what the role may do.
         scheme: The colours: ``auto`` (as the reader's system), ``light`` or ``dark``.
         expires_in: For how many seconds the link works, up to a day.
-        lasts: For how many seconds the session lasts that it opens, up to twelve hours; it ends before after half an
-            hour without a visit.
+        lasts: For how many seconds the session lasts that it opens, up to twelve hours; half an hour without a visit
+            ends it earlier.
     """
 
     role: Role = attrs.field(
