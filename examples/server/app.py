@@ -29,6 +29,7 @@ data, whose keys ``notifykit api-keys create`` makes.
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -127,7 +128,18 @@ def make_app(kit: Notifykit, *, demo: bool) -> Starlette:
     return app
 
 
+def require_free_port() -> None:
+    """Stop before anything is made or promised if another program has the port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, PORT))
+        except OSError as error:
+            raise SystemExit(f"cannot listen on {HOST}:{PORT} ({error.strerror}); set PORT, as in PORT=8401") from None
+
+
 def main() -> None:
+    require_free_port()
     demo = os.environ.get("DEMO", "1") == "1"
     rules = EgressRules.from_environment()
     if demo:  # the demo's receiver is this program; a server for others delivers to public addresses only
