@@ -20,7 +20,7 @@ from notifykit.models.unreadable import UnreadableProviderAccount
 from notifykit.ports import DeliveryFilter, EventFilter, Move, Outstanding, Settlement
 from notifykit.testing import START, make_delivery, make_endpoint, make_event
 from notifykit.testing.builders import SECRET, make_attempt, make_receipt, make_record
-from notifykit.testing.servers import HOST, ServerUnavailableError, ValkeyServer
+from notifykit.testing.servers import HOST, ServerUnavailableError, ValkeyServer, free_port
 from notifykit.vault import KeyRing
 from tests.services import is_required
 
@@ -360,7 +360,8 @@ async def test_a_large_move_goes_in_steps(store, monkeypatch):
 
 async def test_a_cluster_holds_the_store_on_one_node():
     """All keys have one hash tag, so scripts find them all where the first one is."""
-    with server(cluster_enabled="yes", appendonly="no") as own, admin(own.url) as client:
+    ports = {"cluster_port": str(free_port())}  # else one that is larger by 10,000, which may be taken
+    with server(cluster_enabled="yes", appendonly="no", **ports) as own, admin(own.url) as client:
         client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
         for _ in range(500):
             if "cluster_state:ok" in str(client.execute_command("CLUSTER", "INFO")).replace("'", ""):
