@@ -24,7 +24,7 @@ from .access.callers import TENANT_HEADER, FindEndUser
 from .access.gate import Gate
 from .access.jwt import JwtAccess
 from .access.tokens import token_route
-from .answer_headers import AnswerHeaders
+from .response_headers import ResponseHeaders
 from .audit import AuditTrail
 from .limits import Limiter, RequestLimits
 from .live.feeds import Live
@@ -116,7 +116,7 @@ def create_app(
             Mount("/unsubscribe", _unsubscribe_page(kit, pages)),
             *assets.routes(),
         ],
-        middleware=[Middleware(AnswerHeaders, kit=kit), *_middleware(origins)],
+        middleware=[Middleware(ResponseHeaders, kit=kit), *_middleware(origins)],
         exception_handlers={HTTPException: _no_route},
         lifespan=_lifespan(kit, dispatch=dispatch),
     )

@@ -18,7 +18,7 @@ from ...models.access import OPERATORS, Role
 from ...models.ended_session import EndedSession, ended_id
 from ...models.page_access import MAX_IDLE, PageAccess
 from ..access.callers import Caller
-from ..answer_headers import is_https
+from ..response_headers import is_https
 from .options import PageOptions
 
 if TYPE_CHECKING:

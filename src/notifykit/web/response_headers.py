@@ -1,4 +1,4 @@
-"""The headers of every answer, whatever gives it: what browsers must not do with it."""
+"""The headers of every response, whatever makes it: what browsers must not do with it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 _ONLY_HTTPS = "max-age=31536000"
 
 
-class AnswerHeaders:
-    """Adds headers to every answer: it is kept nowhere unless it says otherwise, and its type is not guessed."""
+class ResponseHeaders:
+    """Adds headers to every response: it is not cached unless it says otherwise, and its type is not guessed."""
 
     def __init__(self, app: ASGIApp, kit: Notifykit) -> None:
         self._app = app
         self._kit = kit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request as the application does, with the headers."""
+        """Respond as the application does, with the headers."""
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
