@@ -24,7 +24,6 @@ from .access.callers import TENANT_HEADER, FindEndUser
 from .access.gate import Gate
 from .access.jwt import JwtAccess
 from .access.tokens import token_route
-from .response_headers import ResponseHeaders
 from .audit import AuditTrail
 from .limits import Limiter, RequestLimits
 from .live.feeds import Live
@@ -36,6 +35,7 @@ from .pages.serve import PageServer
 from .problems import Refusal, problem_response
 from .reading import REQUEST_ID, request_id
 from .reference_page import reference_routes
+from .response_headers import ResponseHeaders
 from .route import Route
 from .routes import TABLE
 from .types import StoredTypes
