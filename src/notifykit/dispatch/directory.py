@@ -30,7 +30,7 @@ _Address = tuple[str, str, str, str]
 #: Tenants whose configuration is kept at the same time.
 CAPACITY = 4096
 #: Tenants whose configuration is read at one go: some milliseconds, during which nothing else is planned or sent.
-AT_ONE_GO = 8
+AT_ONE_GO = 24
 #: A tenant with more endpoints or subscriptions than this is large: no process holds its whole
 #: configuration; the store finds what an event needs of it.
 LARGE = 2000

@@ -47,6 +47,8 @@ _MANY = 8
 _BYPASS = 10
 #: The bypass only takes events that were published within this time; older ones wait for the round robin.
 _JUST = timedelta(seconds=0.5)
+#: Bytes and number of the events at the most that wait until their tenants are read: others are taken beside them.
+_UNREAD_BYTES, _UNREAD = 16_000_000, 10_000
 #: How many seconds the planner waits for its senders at the most, and how often it looks (see ADR 32).
 _WAIT, _LOOK = 0.05, 0.002
 
@@ -117,6 +119,7 @@ class Planner:
         self._watermark = ScanWatermark()
         #: Events whose tenants are not read, with the ends of their leases.
         self._unread: deque[tuple[TakenEvent, datetime]] = deque()
+        self._unread_bytes = 0
         self._round_robin = RoundRobin(self.context.settings.batch)
 
     @property
@@ -139,7 +142,7 @@ class Planner:
         since = self._watermark.since(exclude, now)
         taken: list[TakenEvent] = []
         goes_on = False
-        if len(self._unread) <= self.context.settings.batch:
+        if len(self._unread) < _UNREAD and self._unread_bytes < _UNREAD_BYTES:
             taken = await self.context.store.take(limit, now=now, lease=lease, exclude=exclude, since=since)
             if len(taken) < limit:
                 self._watermark.note(exclude, since, now, taken)
@@ -181,11 +184,13 @@ class Planner:
         """Plan events of tenants that are read, and keep the others: to read many tenants takes a while."""
         if not taken:
             return False
-        known = [event for event in taken if self.directory.known(event.tenant, event.tenant_version) is not None]
-        if len(known) < len(taken):
-            self._unread.extend(
-                (event, until) for event in taken if self.directory.known(event.tenant, event.tenant_version) is None
-            )
+        known: list[TakenEvent] = []
+        for event in taken:
+            if self.directory.known(event.tenant, event.tenant_version) is not None:
+                known.append(event)
+            else:
+                self._unread.append((event, until))
+                self._unread_bytes += len(event.body)
         return await self._settle(known, until) if known else False
 
     async def _settle_unread(self) -> bool:
@@ -196,6 +201,7 @@ class Planner:
         until = now
         while self._unread and (len(wanted) < AT_ONE_GO or self._unread[0][0].tenant in wanted):
             event, until_then = self._unread.popleft()
+            self._unread_bytes -= len(event.body)
             if until_then > now:  # or it was taken by another planner
                 until = min(until, until_then) if some else until_then
                 some.append(event)
