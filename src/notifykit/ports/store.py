@@ -145,7 +145,10 @@ class Queue(Protocol):
         ...
 
     async def extend(self, claims: Sequence[tuple[str, int]], *, until: datetime) -> set[str]:
-        """Prolong the leases of (delivery id, fence) pairs; return the ids that are still held."""
+        """Prolong the leases of (delivery id, fence) pairs; return the ids of those that were prolonged.
+
+        One that is held, but is being recorded at this moment, may be left out.
+        """
         ...
 
     async def rescue(self, limit: int, *, now: datetime, max_abandoned: int) -> list[Delivery]:

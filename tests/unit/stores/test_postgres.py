@@ -25,7 +25,8 @@ from notifykit.stores.sql.postgres.statements import FIRST_OF_OTHERS
 from notifykit.stores.sql.postgres.store import PostgresStore
 from notifykit.stores.sql.store import NOTIFICATIONS_PER_SECOND, NOTIFICATIONS_TO_SPARE, SHORT
 from notifykit.testing import START, make_delivery, make_event
-from notifykit.testing.suites.store.steps import find_delivery
+from notifykit.testing.clock import FakeClock
+from notifykit.testing.suites.store.steps import claim, find_delivery, plan
 from tests.databases import new_database
 from tests.stores import create_tables
 
@@ -385,3 +386,20 @@ async def test_a_settlement_sees_who_took_the_event_while_it_waited(store, postg
     assert {mine.id} == settled
     assert await find_delivery(store, mine.tenant, make_delivery(mine).id) is not None
     assert await find_delivery(store, lost.tenant, make_delivery(lost).id) is None
+
+
+async def test_leases_are_prolonged_beside_a_result_that_is_being_written(store):
+    """Results are written in an order of their own, so to wait for one of their rows could be a deadlock."""
+    clock, events = FakeClock(), [make_event(), make_event()]
+    for event in events:
+        await plan(store, clock, event, [make_delivery(event)])
+    recorded, other = await claim(store, clock)
+    both = [(one.delivery_id, one.fence) for one in (recorded, other)]
+
+    async with store._driver() as pg, pg.transaction():
+        await pg.execute("SELECT id FROM notifykit_queue WHERE id = $1 FOR UPDATE", recorded.delivery_id)
+        with anyio.fail_after(PROMPTLY):
+            kept = await store.extend(both, until=START + LONG)
+
+    assert {other.delivery_id} == kept
+    assert {recorded.delivery_id, other.delivery_id} == await store.extend(both, until=START + LONG)

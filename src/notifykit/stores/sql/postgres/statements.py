@@ -444,9 +444,13 @@ def record(varying: int) -> str:
     return RECORD.format(results=_batch(_RESULTS, varying))
 
 
+# A row that is locked is being recorded, perhaps in another order: to wait for it could be a deadlock.
 EXTEND = """
-UPDATE notifykit_queue q SET lease_until = $3 FROM unnest($1::text[], $2::int[]) AS c(id, fence)
-WHERE q.id = c.id AND q.fence = c.fence AND coalesce(q.state, '') = 'sending' RETURNING q.id
+WITH held AS MATERIALIZED (
+  SELECT q.id FROM unnest($1::text[], $2::int[]) AS c(id, fence) JOIN notifykit_queue q
+  ON q.id = c.id AND q.fence = c.fence AND coalesce(q.state, '') = 'sending' FOR NO KEY UPDATE OF q SKIP LOCKED
+)
+UPDATE notifykit_queue q SET lease_until = $3 FROM held WHERE q.id = held.id RETURNING q.id
 """
 
 
