@@ -148,6 +148,26 @@ async def test_attempts_stop_while_a_write_hangs(desk: Desk, monkeypatch: pytest
     assert [True, False] == desk.stalls
 
 
+async def test_attempts_stop_while_too_many_results_wait(desk: Desk) -> None:
+    """Results come faster than they are written: each takes memory, and would be repeated after a crash."""
+    desk.add(*(f"dlv_{n}" for n in range(2600)))
+    await _flushed(desk)
+
+    assert 2600 == len(desk.written)
+    assert [True, False] == desk.stalls
+
+
+async def test_the_more_results_wait_the_more_are_written(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also while short transactions of others come first."""
+    monkeypatch.setattr(recorder_module, "_LATENCY_TARGET", 0.0)
+    desk.recorder.hurried = lambda: True
+    desk.add(*(f"dlv_{n}" for n in range(1900)))
+    await _flushed(desk)
+
+    assert (1900, 10) == (len(desk.written), desk.batches[-2])
+    assert len(desk.batches) < 40, desk.batches
+
+
 async def test_the_result_of_a_lost_claim_leaves_a_later_claim_alone(desk: Desk) -> None:
     """The same process may have claimed the delivery again: that lease is still needed."""
     desk.gate.clear()

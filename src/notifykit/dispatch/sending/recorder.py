@@ -1,8 +1,8 @@
 """Writes results in batches: whatever has come together while the last batch was written.
 
 A result is kept until the store has taken it, and with it the lease of its delivery; telemetry
-follows the write, so it never reports what did not happen.  While results cannot be written no
-attempt is begun: each of them would be one more that may have to be repeated.
+follows the write, so it never reports what did not happen.  While results cannot be written, or not as fast as
+they come, no attempt is begun: each of them would be one more that may have to be repeated.
 """
 
 from __future__ import annotations
@@ -24,6 +24,10 @@ from .leases import Leases
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 #: Seconds that a write may take while short transactions wait for it, and how many records it takes even then.
 _LATENCY_TARGET, _LEAST = 0.0015, 10
+#: While others wait it takes at least one in so many of those that wait, so that they do not become ever more.
+_SHARE = 8
+#: Attempts stop while so many batches of results wait: they take memory, and after a crash each would be repeated.
+_BEHIND = 4
 #: How much the last write counts for what is expected of the next.
 _WEIGHT = 0.3
 #: Seconds that a write may take before attempts stop until it is over.
@@ -124,7 +128,7 @@ class Recorder:
         finally:
             timer.cancel()
         self._pace.note(time.monotonic() - started, count, _WEIGHT)
-        self._stall(False)
+        self._stall(self._waiting > _BEHIND * self._batch)
         return None
 
     def _stall(self, stalled: bool) -> None:
@@ -132,9 +136,15 @@ class Recorder:
             self._stalled = stalled
             self._on_stall(stalled)
 
+    @property
+    def _waiting(self) -> int:
+        return len(self._open) + len(self.eager_sends.flushing)
+
     def _batch_size(self) -> int:
         """Return how much may be written at a time."""
-        return min(self._most, max(_LEAST, self._pace.fits(_LATENCY_TARGET))) if self.hurried() else self._most
+        if not self.hurried():
+            return self._most
+        return min(self._most, max(_LEAST, self._pace.fits(_LATENCY_TARGET), self._waiting // _SHARE))
 
     def _give_up_record(self) -> str:
         """Drop the first record, which the store refuses, and return whose it is; its lease will run out."""
