@@ -36,7 +36,7 @@ T = TypeVar("T")
 #: What decoding a row can raise.
 DAMAGED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 #: The columns that are parsed.
-_JSON = ("secrets", "headers", "retry", "rate_limit", "event_types", "filter", "details")
+_JSON = frozenset({"secrets", "headers", "retry", "rate_limit", "event_types", "filter", "details"})
 
 
 class Garbled(str):
@@ -173,8 +173,8 @@ def _require_text(values: Iterable[Any]) -> None:
 def require_bounds(row: Row) -> None:
     """Refuse to parse a column that is larger than anything that may be stored."""
     _require_text(row.values())
-    for name in _JSON:
-        column = row.get(name)
+    for name in _JSON.intersection(row.keys()):
+        column = row[name]
         if column is not None and len(column) > MAX_COLUMN:
             raise ValueError(f"{name} has {len(column)} characters")
 

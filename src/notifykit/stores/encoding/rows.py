@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from ...models.delivery import (
     FINAL_STATES,
@@ -29,13 +29,14 @@ class NamedRow(Protocol):
     def __getitem__(self, name: str, /) -> Any: ...
 
 
-if TYPE_CHECKING:
-    from sqlalchemy import RowMapping
+class Row(NamedRow, Protocol):
+    """A row of SQLAlchemy, or values by the names of its columns."""
 
-    #: A row of SQLAlchemy, or values by the names of its columns.
-    Row = RowMapping | Mapping[str, Any]
-else:
-    Row = Mapping[str, Any]
+    def keys(self) -> Iterable[str]: ...
+
+    def values(self) -> Iterable[Any]: ...
+
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICRO = timedelta(microseconds=1)
 _MILLION = 1_000_000
