@@ -135,9 +135,7 @@ _LONGEST_REASON = 200
 _status = optional(whole(0, 2**31 - 1))
 #: The longest reference that is kept.
 _LONGEST_REFERENCE = 512
-_reference = optional(string)
 _pause = optional(instance(timedelta))
-_cost = optional(cost)
 
 
 def outcome_problem(outcome: object) -> str | None:
@@ -154,9 +152,10 @@ def outcome_problem(outcome: object) -> str | None:
         return f"answer.body: must be bytes, not {kind_of(answer.body)}"
     if wrong := _status(answer.status):
         return f"answer.status: {wrong}"
-    if answer.reference is not None and (wrong := _reference(answer.reference)):
+    # Most have neither, and this is done for each attempt.
+    if answer.reference is not None and (wrong := string(answer.reference)):
         return f"answer.reference: {wrong}"
-    if wrong := _cost(answer.cost):
+    if answer.cost is not None and (wrong := cost(answer.cost)):
         return f"answer.cost: {wrong}"
     if isinstance(outcome, Accepted):
         return None

@@ -207,6 +207,17 @@ def with_records(settlement: Settlement) -> tuple[list[tuple[NewDelivery, Record
     ], left
 
 
+def leaves_work(settlements: Sequence[Settlement]) -> bool:
+    """Tell whether settlements leave work that is due: a page, or a delivery that its planner does not send."""
+    for settlement in settlements:
+        if settlement.cursor is not None:
+            return True
+        pending = [new.id for new in settlement.deliveries if new.state is DeliveryState.PENDING]
+        if pending and not ended_by(settlement).keys() >= {*pending}:
+            return True
+    return False
+
+
 def delivery_from(row: Row) -> Delivery:
     """Return the delivery of a row of ``queue`` or ``deliveries`` (with its event's type beside it)."""
     return Delivery(

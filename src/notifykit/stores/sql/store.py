@@ -32,13 +32,11 @@ from ...ports import (
     NextDue,
     Record,
     Rewrapped,
-    Settlement,
     StoreStats,
     Survey,
     TokenRequest,
 )
 from ..encoding.encryption import Encryption
-from ..encoding.rows import ended_by
 from . import (
     digests,
     erasure,
@@ -84,14 +82,6 @@ async def notified(waiters: set[asyncio.Future[bool]], timeout: timedelta) -> bo
     finally:
         timer.cancel()
         waiters.discard(waiter)
-
-
-def leaves_work(settlement: Settlement) -> bool:
-    """Return whether a settlement leaves work that is due: a page, or a delivery that its planner does not send."""
-    if settlement.cursor is not None:
-        return True
-    pending = [new.id for new in settlement.deliveries if new.state is DeliveryState.PENDING]
-    return bool(pending) and not ended_by(settlement).keys() >= {*pending}
 
 
 class SqlStore(SqlInbox):

@@ -21,10 +21,10 @@ from ....models.event import StoredEvent, TakenEvent
 from ....ports import Appended, NextDue, Outstanding, Record, Settlement, Ticket
 from ....vault import KeyRing
 from ...encoding.encryption import Encryption, payloads_are_encrypted
-from ...encoding.rows import micros
+from ...encoding.rows import leaves_work, micros
 from .. import migrate
 from ..reading import next_due_from
-from ..store import NOT_OPEN, SqlStore, end_wait, leaves_work, notified
+from ..store import NOT_OPEN, SqlStore, end_wait, notified
 from ..vault import vault_for
 from . import faults, verbs
 from .connections import IS_READ_ONLY, Connector, Server, check_server, refuse_read_only, server_of
@@ -203,7 +203,7 @@ class MysqlStore(SqlStore):
         settled = await self._write_new(
             lambda connection, *, careful: verbs.settle(connection, encrypted, at, until, worker, careful=careful)
         )
-        if any(map(leaves_work, settlements)):
+        if leaves_work(settlements):
             self._wake()
         return settled
 

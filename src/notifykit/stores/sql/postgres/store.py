@@ -32,11 +32,11 @@ from ....vault import KeyRing
 from ...encoding.encryption import Encryption, payloads_are_encrypted
 from ...encoding.inbox_rows import item_values
 from ...encoding.readable import each
-from ...encoding.rows import RANK, WINDOW, claim_from, in_key_order, micros, taken_from
+from ...encoding.rows import RANK, WINDOW, claim_from, in_key_order, leaves_work, micros, taken_from
 from .. import faults, limits, migrate, subscription_index
 from ..reading import NEXT_DUE, next_due_from
 from ..records import KINDS
-from ..store import NOT_OPEN, SHORT, SqlStore, end_wait, leaves_work, notified
+from ..store import NOT_OPEN, SHORT, SqlStore, end_wait, notified
 from ..vault import vault_for
 from . import digests, inbox
 from . import statements as sql
@@ -310,7 +310,7 @@ class PostgresStore(SqlStore):
             if any(settlement.records for settlement in settlements):
                 failpoint("res.half")
             settled = await self._settling.settle(pg, self.encryption.settlements(settlements), terms)
-        if any(map(leaves_work, settlements)):
+        if leaves_work(settlements):
             self._wake()
         return settled
 

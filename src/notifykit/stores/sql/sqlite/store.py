@@ -27,10 +27,10 @@ from ....models.event import StoredEvent, TakenEvent
 from ....ports import Appended, NextDue, Outstanding, Record, Settlement, Ticket
 from ....vault import KeyRing
 from ...encoding.encryption import Encryption, payloads_are_encrypted
-from ...encoding.rows import RANK, micros
+from ...encoding.rows import RANK, leaves_work, micros
 from .. import migrate
 from ..faults import translated
-from ..store import NOT_OPEN, SHORT, SqlStore, end_wait, leaves_work
+from ..store import NOT_OPEN, SHORT, SqlStore, end_wait
 from ..vault import vault_for
 from . import handing, verbs
 from .filewatch import FileWatch
@@ -282,7 +282,7 @@ class SqliteStore(SqlStore):
         at, until = micros(now), micros(now + lease)
         encrypted = self.encryption.settlements(settlements)
         settled = await self._change(lambda db: verbs.settle(db, encrypted, at, until, worker), _size(settlements))
-        if any(map(leaves_work, settlements)):
+        if leaves_work(settlements):
             self.notify()
         return settled
 
