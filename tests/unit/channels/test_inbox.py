@@ -12,6 +12,7 @@ import pytest
 
 from notifykit import Event, InvalidInputError, Notifykit, Resource, StoreUnavailableError, TemplateError, event
 from notifykit.channels.inbox import InboxChannel
+from notifykit.channels.inbox.batches import Batches
 from notifykit.channels.inbox.channel import MAX_CONTENT
 from notifykit.errors import ValueRefusedError
 from notifykit.models.delivery import Claim, Priority
@@ -103,7 +104,28 @@ async def test_what_comes_together_is_stored_together():
     await sent(channel, "dlv_last")
 
     assert {Accepted()} == set(outcomes)
-    assert [200, 200, 50, 1] == list(map(len, store.batches))
+    assert [20, 200, 200, 30, 1] == list(map(len, store.batches))
+
+
+async def test_a_tenant_with_little_to_store_waits_for_no_queue():
+    """Its item waits for two transactions at the most, however many items of another tenant wait."""
+    allowed = asyncio.Semaphore(2)
+    store = Written(lambda items: allowed.acquire())
+    batches = Batches(store)  # type: ignore[arg-type]
+    crowd = [make_inbox_item(id=f"dlv_{n}", tenant="acme") for n in range(1000)]
+
+    async with asyncio.TaskGroup() as group:
+        for item in crowd:
+            group.create_task(batches.put(item, 9))
+        while len(store.batches) < 2:
+            await asyncio.sleep(0)
+        group.create_task(batches.put(make_inbox_item(id="dlv_urgent", tenant="globex"), 9))
+        await asyncio.sleep(0.01)
+        for _ in range(100):
+            allowed.release()
+
+    assert [20, 200, 200, 200, 1, 200, 180] == list(map(len, store.batches))
+    assert ["dlv_urgent"] == store.batches[4]
 
 
 async def test_an_item_that_is_refused_keeps_no_other_from_being_stored():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 
 from ...errors import ValueRefusedError
@@ -12,15 +13,21 @@ from ..coalescer import Coalescer
 
 #: Items of one transaction at the most.
 MOST = 200
+#: With more items than this a tenant has much to store.
+_FEW = 20
 
 _Timed = tuple[InboxItem, float]
 
 
 class Batches:
-    """Stores items; while one transaction is under way, the items of the next one gather."""
+    """Stores items; while one transaction is under way, the items of the next one gather.
+
+    Those of tenants with much to store gather for themselves, in turns with the others, which so wait for no queue.
+    """
 
     def __init__(self, store: Inbox) -> None:
         self._store = store
+        self._held: Counter[str] = Counter()
         self._coalescer: Coalescer[_Timed, ValueRefusedError | None] = Coalescer(self._store_in_time, most=MOST)
 
     async def put(self, item: InboxItem, timeout: float) -> None:
@@ -29,7 +36,16 @@ class Batches:
         Args:
             timeout: In seconds: half of them to wait for the transaction before, half for its own.
         """
-        if (refused := await self._coalescer.put((item, timeout / 2), timeout=timeout / 2)) is not None:
+        held, tenant = self._held, item.tenant
+        has_much = held[tenant] >= _FEW
+        held[tenant] += 1
+        try:
+            refused = await self._coalescer.put((item, timeout / 2), key=has_much, timeout=timeout / 2)
+        finally:
+            held[tenant] -= 1
+            if not held[tenant]:
+                del held[tenant]
+        if refused is not None:
             raise refused
 
     async def aclose(self) -> None:
