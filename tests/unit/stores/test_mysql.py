@@ -226,7 +226,7 @@ class TestServers:
 
     async def test_a_server_without_encryption_is_used_if_it_is_preferred_only(self, server):
         """And refused if it is demanded."""
-        store = MysqlStore(f"{server.url}?ssl-mode=PREFERRED")
+        store = MysqlStore(f"{server.url}?ssl-mode=PREFERRED", create=True)
         await store.open()
         await store.aclose()
 
