@@ -174,3 +174,32 @@ async def test_tenants_that_are_read_do_not_wait_for_those_that_are_not(monkeypa
         await planner.finish()
         assert [AT_ONE_GO] * 3 == read
         assert {*published} <= {*in_progress}
+
+
+@pytest.mark.parametrize(
+    ("limit", "most", "is_taken"), [("_UNREAD", 100, False), ("_UNREAD_BYTES", 1, False), ("", 0, True)]
+)
+async def test_events_are_taken_beside_those_of_unread_tenants(
+    monkeypatch: pytest.MonkeyPatch, limit: str, most: int, is_taken: bool
+) -> None:
+    """However many of a batch these are, but only until they are too many, or too large."""
+    if limit:
+        monkeypatch.setattr(f"notifykit.dispatch.planning.planner.{limit}", most)
+    async with bench(batch=BATCH) as b:
+        planner = b.dispatcher._planner
+        await b.endpoint(tenant=QUIET)
+        await b.publish(tenant=QUIET)
+        await planner.turn()
+        for number in range(2 * BATCH):
+            await b.publish(tenant=f"{LOUD}-{number}")
+        for _ in range(3):
+            await planner.turn()
+        waited = len(planner._unread)
+
+        quiet = await b.publish(tenant=QUIET)
+        await planner.turn()
+
+        assert waited > BATCH if is_taken else waited > 0
+        assert is_taken is (quiet in b.dispatcher._recorder.eager_sends._in_progress)
+        await planner.finish()
+        assert (0, 0) == (len(planner._unread), planner._unread_bytes)

@@ -13,7 +13,7 @@ from ..coalescer import Coalescer
 
 #: Items of one transaction at the most.
 MOST = 200
-#: With more items than this a tenant has much to store.
+#: A tenant with so many items that wait, or are being stored, has much to store.
 _FEW = 20
 
 _Timed = tuple[InboxItem, float]
@@ -22,7 +22,8 @@ _Timed = tuple[InboxItem, float]
 class Batches:
     """Stores items; while one transaction is under way, the items of the next one gather.
 
-    Those of tenants with much to store gather for themselves, in turns with the others, which so wait for no queue.
+    Items of tenants with much to store have transactions of their own.  These take turns with those of all other
+    tenants, whose items therefore wait for two transactions at the most.
     """
 
     def __init__(self, store: Inbox) -> None:

@@ -47,7 +47,7 @@ _MANY = 8
 _BYPASS = 10
 #: The bypass only takes events that were published within this time; older ones wait for the round robin.
 _JUST = timedelta(seconds=0.5)
-#: Bytes and number of the events at the most that wait until their tenants are read: others are taken beside them.
+#: Events are taken while those whose tenants are not read have fewer bytes, and are fewer, than this (see ADR 31).
 _UNREAD_BYTES, _UNREAD = 16_000_000, 10_000
 #: How many seconds the planner waits for its senders at the most, and how often it looks (see ADR 32).
 _WAIT, _LOOK = 0.05, 0.002

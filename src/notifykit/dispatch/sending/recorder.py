@@ -24,9 +24,10 @@ from .leases import Leases
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 #: Seconds that a write may take while short transactions wait for it, and how many records it takes even then.
 _LATENCY_TARGET, _LEAST = 0.0015, 10
-#: While others wait it takes at least one in so many of those that wait, so that they do not become ever more.
+#: Such a write takes at least one in so many of the results that wait, so that these do not become ever more.
 _SHARE = 8
-#: Attempts stop while so many batches of results wait: they take memory, and after a crash each would be repeated.
+#: Attempts stop while more than so many batches of results wait: a result takes memory, and its delivery would be
+#: sent again after a crash.
 _BEHIND = 4
 #: How much the last write counts for what is expected of the next.
 _WEIGHT = 0.3
