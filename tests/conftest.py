@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import copyfile
@@ -17,7 +17,7 @@ from hypothesis import given, settings, strategies
 
 from notifykit.native import is_compiled
 from notifykit.testing.servers import PostgresServer, ServerUnavailableError
-from tests import report
+from tests import hanging, report
 from tests.databases import new_database, new_mysql_database
 from tests.everyday import chosen_day, is_everyday, left_to
 from tests.pgbouncer import PgBouncer
@@ -99,6 +99,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_testnodedown(node: Any) -> None:
     """Add the figures of a worker that has finished."""
     report.add(json.loads(getattr(node, "workeroutput", {}).get("figures", "{}")))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Run a test, but not forever."""
+    if item.get_closest_marker("soak"):
+        return (yield)
+    with hanging.ended(item):
+        return (yield)
 
 
 @pytest.fixture(scope="session")
