@@ -16,6 +16,7 @@ from typing import Any, Final, Self
 
 import attrs
 
+from .cancellation import kept_cancellation
 from .errors import BrokerUnavailableError, IdempotencyConflictError, InvalidInputError, StoreUnavailableError
 from .models.event import Event
 from .ports import Feed, Message
@@ -142,11 +143,12 @@ class Ingest:
         try:
             while True:
                 try:
-                    left = left or await self._feed.receive(_BATCH, wait=_WAIT)
-                    if left:
-                        await self._take(left)
-                    left, pause = [], _FIRST_PAUSE
-                    self._dead.clear()
+                    async with kept_cancellation():
+                        left = left or await self._feed.receive(_BATCH, wait=_WAIT)
+                        if left:
+                            await self._take(left)
+                        left, pause = [], _FIRST_PAUSE
+                        self._dead.clear()
                 except (BrokerUnavailableError, StoreUnavailableError) as error:
                     self._emit(
                         LoopFailed(loop=f"ingest {self._source}", error=why(error), pause=timedelta(seconds=pause))

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import attrs
 
+from ...cancellation import kept_cancellation
 from ...errors import ConfigurationError, StoreError, StoreUnavailableError
 from ...telemetry import why
 from .driver import NoBackoff, Retry, client, exceptions
@@ -59,10 +60,11 @@ class Connections:
             raise StoreUnavailableError(NOT_OPEN)
         its = script(verb)
         try:
-            try:
-                return await self._client.evalsha(its.hash, 1, self.url.prefix, *arguments)
-            except exceptions.NoScriptError:  # the server was restarted, or is another one by now
-                return await self._client.eval(its.text, 1, self.url.prefix, *arguments)
+            async with kept_cancellation():
+                try:
+                    return await self._client.evalsha(its.hash, 1, self.url.prefix, *arguments)
+                except exceptions.NoScriptError:  # the server was restarted, or is another one by now
+                    return await self._client.eval(its.text, 1, self.url.prefix, *arguments)
         except FAILURES as error:
             raise translated(error) from error
 
