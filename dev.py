@@ -54,7 +54,7 @@ VERBS = {
     "demo": Verb(("-m", "notifykit", "demo"), extras="email,speed,testing"),
     "serve": Verb(("examples/server/app.py",), extras="email,server,speed"),
     "test": Verb(("-m", "pytest"), extras="all", groups=("test",)),
-    "bench": Verb(("-m", "benchmarks"), extras="mysql,postgres,redis,speed", groups=("bench",)),
+    "bench": Verb(("-m", "benchmarks"), extras="kafka,mysql,nats,postgres,rabbitmq,redis,speed", groups=("bench",)),
     "docs": Verb(
         ("-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html"),
         extras="all",
@@ -151,7 +151,7 @@ def fastest() -> str:
 def install(name: str, verb: Verb, into: Environment) -> None:
     """Make the environment and install what the verb needs, unless that has been done."""
     base = os.path.realpath(into.base)
-    origin = hashlib.sha256(PROJECT.read_bytes() + f"{HERE} {sys.version} {base}".encode()).hexdigest()
+    origin = hashlib.sha256(PROJECT.read_bytes() + f"{VERBS} {HERE} {sys.version} {base}".encode()).hexdigest()
     done = installed(origin, into)
     if name in done:
         return
