@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from datetime import timedelta
 from itertools import islice
-from typing import Any, NoReturn, TypedDict, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypedDict, TypeVar
 
 import attrs
 
@@ -209,6 +209,13 @@ def _require_sound(declared: EventType) -> None:
 # ── collecting ─────────────────────────────────────────────────────────────────────────────────
 
 
+class EventOfType(NamedTuple):
+    """An event, and what is known of its type other than by a declaration of this program; to be published as it is."""
+
+    event: Event
+    event_type: EventType
+
+
 class EventCatalog:
     """The event types that a program knows."""
 
@@ -282,6 +289,8 @@ class EventCatalog:
                 or a field holds something else than its annotation says.
             ConfigurationError: Its class declares a name that another class has, or its annotations cannot be read.
         """
+        if isinstance(source, EventOfType):
+            return source
         if isinstance(source, Event):
             name: object = source.type  # whatever it is: admission says so
             return source, self._types.get(name) if isinstance(name, str) else None

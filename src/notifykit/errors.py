@@ -36,6 +36,10 @@ The response to a delivery is never an error: it is an :data:`~notifykit.models.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .models.event import Receipt
 
 
 class NotifykitError(Exception):
@@ -91,15 +95,23 @@ class InvalidSubscriptionError(InvalidInputError):
 
 
 class IdempotencyConflictError(NotifykitError):
-    """The idempotency key belongs to an event with different content."""
+    """The idempotency key belongs to an event with different content.
 
-    def __init__(self, key: str, event_id: str) -> None:
+    Attributes:
+        key: The key; that of the first conflict if there are several.
+        event_id: The event that it belongs to.
+        receipts: Of ``publish_many`` what it has done with each of its events, in their order: the receipt of one
+            that is stored, and ``None`` for one whose key is in conflict.
+    """
+
+    def __init__(self, key: str, event_id: str, receipts: Sequence[Receipt | None] = ()) -> None:
         super().__init__(
             f"idempotency key {key!r} already belongs to event {event_id} with different content; "
             "use a new key for a new event"
         )
         self.key = key
         self.event_id = event_id
+        self.receipts = tuple(receipts)
 
 
 class NotFoundError(NotifykitError, LookupError):

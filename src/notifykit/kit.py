@@ -333,7 +333,7 @@ class Notifykit:
         """Publish many events, a few hundred in a transaction; see :meth:`apublish`.
 
         All are checked before the first is stored.  After an :class:`IdempotencyConflictError`
-        all the others are stored.
+        all the others are stored, and its ``receipts`` say which.
         """
         if session is None and connection is None:
             if self._lifetime.loop is not asyncio.get_running_loop():

@@ -144,7 +144,7 @@ class Publisher:
             beside = any(group.used_within(_BESIDE) for group in self._groups.values())
             group = GROUP_BESIDE if beside else GROUP
             answers += await self._outbox.append(stored[len(answers) : len(answers) + group])
-        return list(map(_receipt, stored, answers))
+        return _receipts(stored, answers)
 
     def publish_joined(self, connection: Any, events: Iterable[object], options: PublishOptions) -> list[Receipt]:
         """Store events through the caller's SQLAlchemy ``Connection``, in the caller's transaction."""
@@ -154,7 +154,7 @@ class Publisher:
                 f"{type(self._outbox).__name__} (such as memory://) cannot take part in a transaction of yours: "
                 "publish without session= and connection=, or give the kit the URL of your database"
             )
-        return list(map(_receipt, stored, self._outbox.append_joined(connection, stored)))
+        return _receipts(stored, self._outbox.append_joined(connection, stored))
 
     def _prepare_many(self, events: Iterable[object], options: PublishOptions) -> list[StoredEvent]:
         stored, problems = self._checked(enumerate(_listed(events)), options)
@@ -276,6 +276,23 @@ def _receipt(stored: StoredEvent, answer: Appended) -> Receipt:
     if answer.duplicate and answer.fingerprint != stored.fingerprint:
         raise IdempotencyConflictError(stored.idempotency_key or "", answer.event_id)
     return Receipt(event_id=answer.event_id, duplicate=answer.duplicate)
+
+
+def _receipts(stored: Iterable[StoredEvent], answers: Iterable[Appended]) -> list[Receipt]:
+    """Return the receipts of events; a conflict tells what became of the others."""
+    receipts: list[Receipt] = []
+    found: list[Receipt | None] = []
+    first: IdempotencyConflictError | None = None
+    for event, answer in zip(stored, answers, strict=True):
+        try:
+            receipts.append(_receipt(event, answer))
+            found.append(receipts[-1])
+        except IdempotencyConflictError as error:
+            first = first or error
+            found.append(None)
+    if first is not None:
+        raise IdempotencyConflictError(first.key, first.event_id, found)
+    return receipts
 
 
 def _with(event: Event, options: PublishOptions) -> Event:

@@ -23,6 +23,7 @@ from ..errors import (
     StoreUnavailableError,
     ValueRefusedError,
 )
+from ..models.event import Receipt
 from ..telemetry import why
 
 MEDIA_TYPE = "application/problem+json"
@@ -63,6 +64,19 @@ class InputProblem:
 
 
 @attrs.frozen(kw_only=True)
+class ListedEvent:
+    """What was done with an event of a list.
+
+    Attributes:
+        event_id: The event that is stored; ``null`` if it is not, because its key belongs to other content.
+        duplicate: Whether an earlier request with the same idempotency key stored it.
+    """
+
+    event_id: str | None
+    duplicate: bool
+
+
+@attrs.frozen(kw_only=True)
 class Problem:
     """What went wrong, as RFC 9457 has it.
 
@@ -74,6 +88,7 @@ class Problem:
         detail: What went wrong with this request.
         request_id: What logs call this request.
         problems: Everything that is wrong with the input.
+        events: With ``idempotency_conflict``, what was done with each event of the list.
     """
 
     type: str
@@ -83,6 +98,7 @@ class Problem:
     detail: str
     request_id: str
     problems: tuple[InputProblem, ...] = ()
+    events: tuple[ListedEvent, ...] = ()
 
 
 class Refusal(Exception):  # noqa: N818 - an answer, which only handlers of the API raise
@@ -141,9 +157,16 @@ def problem_response(refusal: Refusal, error: Exception, request_id: str) -> Res
         detail=refusal.detail,
         request_id=request_id,
         problems=tuple(map(_input_problem, error.problems)) if isinstance(error, InvalidInputError) else (),
+        events=tuple(map(_listed, error.receipts)) if isinstance(error, IdempotencyConflictError) else (),
     )
     content: Any = {name: value for name, value in unstructure(problem).items() if value != []}
     return Response(dumps(content), refusal.status, refusal.headers, MEDIA_TYPE)
+
+
+def _listed(receipt: Receipt | None) -> ListedEvent:
+    if receipt is None:
+        return ListedEvent(event_id=None, duplicate=False)
+    return ListedEvent(event_id=receipt.event_id, duplicate=receipt.duplicate)
 
 
 def _input_problem(text: str) -> InputProblem:

@@ -1,18 +1,19 @@
-"""Types of events that are stored and not declared by this program: what is published must satisfy their schemas."""
+"""Types of events that are stored and not declared by this program: what is published satisfies their schemas."""
 
 from __future__ import annotations
 
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from ..catalog import EventCatalog
+from ..catalog import EventCatalog, EventOfType
 from ..errors import ConfigurationError, InvalidEventError, InvalidInputError
 from ..models.event import Event, EventType
 from ..models.event_type import ALL_TENANTS, StoredEventType
 
 if TYPE_CHECKING:
+    from ..catalog import DataCheck
     from ..kit import Notifykit
 
 #: For how many seconds a type is not read again.
@@ -20,43 +21,54 @@ _REMEMBERED = 5.0
 _MOST = 1_000
 
 
+class _Known(NamedTuple):
+    """A stored type, and the check of its schema."""
+
+    event_type: EventType
+    check: DataCheck | None
+
+
 class StoredTypes:
-    """Checks events by the schemas of stored types."""
+    """Checks events by the schemas of stored types, and gives them their types' priority and category."""
 
     def __init__(self, kit: Notifykit) -> None:
         self._kit = kit
-        self._known: OrderedDict[str, tuple[float, EventCatalog]] = OrderedDict()
+        self._known: OrderedDict[str, tuple[float, _Known | None]] = OrderedDict()
 
-    async def check(self, events: Sequence[Event], *, many: bool = False) -> None:
-        """Refuse events whose data does not satisfy the schema of their type.
+    async def typed(self, events: Sequence[Event], *, many: bool = False) -> list[object]:
+        """Return events as they can be published, each with its type if that is stored.
 
         Args:
             many: Whether problems are told with the event's place.
 
         Raises:
-            InvalidEventError: With every problem found.
+            InvalidEventError: The data of some does not satisfy the schema of its type; with every problem found.
         """
+        typed: list[object] = []
         problems: list[str] = []
         for at, event in enumerate(events):
-            catalog = None if event.type in self._kit.catalog else await self._catalog_of(event.type)
-            find = None if catalog is None else catalog.check(catalog.get(event.type))
-            if find is not None:
-                problems += [f"[{at}].{problem}" if many else problem for problem in find(event.data)]
+            known = None if event.type in self._kit.catalog else await self._read(event.type)
+            typed.append(event if known is None else EventOfType(event, known.event_type))
+            if known is not None and known.check is not None:
+                problems += [f"[{at}].{problem}" if many else problem for problem in known.check(event.data)]
         if problems:
             raise InvalidEventError(problems)
+        return typed
 
-    async def _catalog_of(self, name: str) -> EventCatalog:
+    async def _read(self, name: str) -> _Known | None:
         now = time.monotonic()
-        known = self._known.get(name)
-        if known is not None and known[0] > now:
-            return known[1]
-        found = await self._kit.store.get(StoredEventType, ALL_TENANTS, [name])
-        catalog = EventCatalog([declaration(each) for each in found if each.schema is not None])
-        self._known[name] = (now + _REMEMBERED, catalog)
+        remembered = self._known.get(name)
+        if remembered is not None and remembered[0] > now:
+            return remembered[1]
+        known = None
+        for found in await self._kit.store.get(StoredEventType, ALL_TENANTS, [name]):
+            its = declaration(found)
+            known = _Known(its, None if its.schema is None else EventCatalog([its]).check(its))
+        self._known[name] = (now + _REMEMBERED, known)
         self._known.move_to_end(name)
         if len(self._known) > _MOST:
             self._known.popitem(last=False)
-        return catalog
+        return known
 
     def forget(self, name: str) -> None:
         """Read a type again with the next event."""

@@ -75,6 +75,21 @@ class TestPublishing:
         assert (409, "idempotency_conflict") == (other.status_code, other.json()["code"])
         assert 4 == len(await kit.events.list(tenant=ACME))
 
+    async def test_a_conflict_in_a_list_does_not_hide_what_is_stored(self, admin, kit):
+        """The problem has each event of the list in its place; the request may be repeated if all have keys."""
+        key, events = {"Idempotency-Key": "k-1"}, [EVENT, {**EVENT, "data": {"n": 3}}]
+        first = (await admin.post("/v1/events", json=events, headers=key)).json()
+        changed = [EVENT, {**EVENT, "data": {"n": 4}}, {**EVENT, "type": "order.paid"}]
+
+        answers = [(await admin.post("/v1/events", json=changed, headers=key)).json() for _ in range(2)]
+
+        new = answers[0]["events"][2]["event_id"]
+        assert "order.paid" == (await kit.events.get(new, tenant=ACME)).type
+        assert [(409, "idempotency_conflict")] * 2 == [(one["status"], one["code"]) for one in answers]
+        assert [
+            [(first[0]["event_id"], True), (None, False), (new, is_repeat)] for is_repeat in (False, True)
+        ] == [[(each["event_id"], each["duplicate"]) for each in one["events"]] for one in answers]
+
     @pytest.mark.parametrize(
         ("path", "channels"),
         [
@@ -336,6 +351,19 @@ class TestEventTypes:
         assert ["data.n", "[1].data.n"] == [answer.json()["problems"][0]["path"] for answer in answers[1:]]
         assert (200, None) == (again.status_code, again.json()["schema"])
         assert [204, 404] == [answer.status_code for answer in gone]
+
+    @pytest.mark.parametrize("path", ["/v1/events", "/v1/notifications"])
+    async def test_a_stored_type_gives_events_its_priority_and_category(self, kit, world, path):
+        """As a declared one does; an event may have a priority of its own."""
+        said = {"type": "order.counted"} | ({"data": {}} if path == "/v1/events" else {"user_id": ADA})
+        async with client_of(create_app(kit), headers=world.headers(ACME, Role.OPERATOR)) as operator:
+            await operator.put("/v1/event-types/order.counted", json={"priority": "low", "category": "stock"})
+            answer = (await operator.post(path, json=said)).json()
+            listed = await operator.post("/v1/events", json=[{"type": "order.counted", "data": {}, "priority": "high"}])
+
+        ids = [answer.get("event_id") or answer["notification_id"], listed.json()[0]["event_id"]]
+        stored = [await kit.events.get(each, tenant=ACME) for each in ids]
+        assert [("low", "stock"), ("high", "stock")] == [(each.priority, each.category) for each in stored]
 
     @pytest.mark.parametrize(
         ("name", "body", "status"),

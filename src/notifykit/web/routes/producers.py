@@ -142,17 +142,19 @@ async def publish_events(call: Call) -> Any:
 
     The answer comes when they are stored, before anything is delivered.  Of a list all are checked first; if one is
     not acceptable, none is stored.  With ``Idempotency-Key`` each event of a list gets a key made of it and its place.
+    That a key belongs to other content is only known afterwards: then the others are stored, and the problem
+    (409, ``idempotency_conflict``) says in ``events`` what was done with each.
     """
     key = _key(call)
     if not isinstance(call.body, tuple):
         event = call.body.event(key)
-        await call.types.check([event])
-        return _published(await call.kit.apublish(event, tenant=call.tenant))
+        (typed,) = await call.types.typed([event])
+        return _published(await call.kit.apublish(typed, tenant=call.tenant))
     if len(call.body) > MAX_EVENTS:
         raise InvalidInputError([f"at most {MAX_EVENTS} events at a time, got {len(call.body)}"])
     events = [each.event(None if key is None else f"{key}:{at}") for at, each in enumerate(call.body)]
-    await call.types.check(events, many=True)
-    return tuple(map(_published, await call.kit.apublish_many(events, tenant=call.tenant)))
+    typed = await call.types.typed(events, many=True)
+    return tuple(map(_published, await call.kit.apublish_many(typed, tenant=call.tenant)))
 
 
 @attrs.frozen(kw_only=True)
@@ -418,8 +420,8 @@ async def _queue(
     call: Call, type_: str, data: Mapping[str, Any], to: Sequence[str], channels: Sequence[str]
 ) -> QueuedNotification:
     event = Event(type=type_, data=data, to=tuple(to), channels=tuple(channels), idempotency_key=_key(call))
-    await call.types.check([event])
-    receipt = await call.kit.apublish(event, tenant=call.tenant)
+    (typed,) = await call.types.typed([event])
+    receipt = await call.kit.apublish(typed, tenant=call.tenant)
     return QueuedNotification(notification_id=receipt.event_id)
 
 

@@ -54,8 +54,8 @@ _NEW_EVENT = f"INSERT INTO notifykit_events ({', '.join(EVENT_COLUMNS)})"
 _EVENT = f"{_NEW_EVENT} VALUES ({', '.join('?' for _ in EVENT_COLUMNS)}) ON CONFLICT DO NOTHING"
 _OUTBOX = "INSERT INTO notifykit_outbox (event_id, tenant, priority, due_at, ordering_key)"
 _HELD = """
-SELECT k.id, true, k.fingerprint FROM notifykit_events k WHERE k.tenant = :tenant AND k.idempotency_key = :key
-UNION ALL SELECT e.id, true, e.fingerprint FROM notifykit_events e WHERE e.tenant = :tenant AND e.id = :id LIMIT 1
+SELECT k.id, k.fingerprint FROM notifykit_events k WHERE k.tenant = :tenant AND k.idempotency_key = :key
+UNION ALL SELECT e.id, e.fingerprint FROM notifykit_events e WHERE e.tenant = :tenant AND e.id = :id LIMIT 1
 """
 #: The ids of what is due: those that are free, and those that wait behind another one of their group (see ADR 0012).
 _APART = "SELECT json_group_array(id) FILTER (WHERE NOT waits), json_group_array(id) FILTER (WHERE waits)"
@@ -160,7 +160,8 @@ def append(db: sqlite3.Connection, events: Sequence[StoredEvent]) -> list[Append
         for at, event in enumerate(events):
             if not db.execute(_EVENT, values[at]).rowcount:
                 held = db.execute(_HELD, {"tenant": event.tenant, "key": event.idempotency_key, "id": event.id})
-                answers[at] = Appended(*held.fetchone())
+                event_id, fingerprint = held.fetchone()
+                answers[at] = Appended(event_id, duplicate=True, fingerprint=fingerprint)
     fresh = [
         (row[0], row[1], row[_PRIORITY], row[_DUE_AT], event.ordering_key)
         for row, event, answer in zip(values, events, answers, strict=True)

@@ -40,6 +40,7 @@ class OutboxPromises:
         (answer,) = await store.append([second])
 
         assert Appended(first.id, duplicate=True, fingerprint=first.fingerprint) == answer
+        assert True is answer.duplicate  # which callers are shown as it is
         assert await find_event(store, ACME, second.id) is None
         assert [first.id] == [taken.id for taken in await take(store, clock)]
 
