@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from .failures import UsageError
+from .failures import CommandError, UsageError
 from .text import plain
 
 T = TypeVar("T")
@@ -215,6 +215,13 @@ def unreadable(error: Exception) -> str:
     if isinstance(error, UnicodeError):
         return "it is not UTF-8" + (f" (at byte {error.start + 1})" if isinstance(error, UnicodeDecodeError) else "")
     return plain(error.strerror or error) if isinstance(error, OSError) else plain(error)
+
+
+def cannot_listen(host: str, port: int, error: BaseException | None) -> CommandError:
+    """Return the error of a command that could not listen, where ``error`` says why."""
+    # ValueError: a host name that no resolver accepts
+    why = unreadable(error) if isinstance(error, OSError) else "this is not a host name"
+    return CommandError(f"cannot listen on {plain(host)}:{port}: {why}; try another --port or --host")
 
 
 def read_object(source: str, what: str) -> dict[str, Any]:

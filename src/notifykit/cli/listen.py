@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import inputs
-from .failures import FAILED, OK, CommandError, UsageError
+from .failures import FAILED, OK, UsageError
 from .forward import Forwarded, Forwarder, local_url
 from .parser import Commands
 from .receiver import Receiver, Reply, Request
@@ -84,11 +84,8 @@ async def listen(context: Context) -> int:
         async with forwarder or nullcontext(), Receiver(listener.handle, host=args.host, port=args.port) as receiver:
             _explain(context, receiver.port)
             await listener.enough.wait()
-    except (OSError, ValueError) as error:  # ValueError: a host name that no resolver accepts
-        why = inputs.unreadable(error) if isinstance(error, OSError) else "this is not a host name"
-        raise CommandError(
-            f"cannot listen on {plain(args.host)}:{args.port}: {why}; try another --port or --host"
-        ) from error
+    except (OSError, ValueError) as error:
+        raise inputs.cannot_listen(args.host, args.port, error) from error
     return FAILED if listener.refused else OK
 
 

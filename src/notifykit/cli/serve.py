@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import logging
 import math
 import os
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from . import inputs
 from .failures import CommandError, UsageError
 from .metrics import add_option, metrics_of
 from .parser import Commands
-from .run import Signals
+from .run import Signals, die
 from .serving import collect_seldom, drop_dead_peers, open_many_files, run_fast
 from .text import plain
 
@@ -104,21 +105,30 @@ async def _serve(context: Context) -> int:
     )
     open_many_files()
     server = _server(app, args)
-    signals = Signals(lambda: setattr(server, "should_exit", True), lambda: setattr(server, "force_exit", True))
-    async with contextlib.nullcontext() if metrics is None else metrics.serving(kit):
-        serving = asyncio.create_task(server.serve(), name="notifykit-serve")
-        with signals:
-            while not (server.started or serving.done()):
-                await asyncio.sleep(0.01)
-            if server.started and not server.should_exit:
-                collect_seldom()
-                drop_dead_peers(server.servers[0].sockets[0])
-                _tell(context, kit, server)
-            with contextlib.suppress(SystemExit):  # what uvicorn raises if it cannot start
-                await serving
-    if not server.started:
-        raise CommandError(f"cannot serve on {plain(args.host)}:{args.port}; -v shows why; try another --port")
+    signals = Signals(lambda: setattr(server, "should_exit", True), die)
+    measured = contextlib.nullcontext() if metrics is None else metrics.serving(kit)
+    # The server does not open the kit itself: its errors would be tracebacks.
+    with signals:
+        async with measured, app.router.lifespan_context(app):
+            await _answer(context, kit, server)
     return signals.exit_code
+
+
+async def _answer(context: Context, kit: Notifykit, server: Any) -> None:
+    """Answer requests until the server is told to exit."""
+    serving = asyncio.create_task(server.serve(), name="notifykit-serve")
+    try:
+        while not (server.started or serving.done()):
+            await asyncio.sleep(0.01)
+        if server.started and not server.should_exit:
+            collect_seldom()
+            drop_dead_peers(server.servers[0].sockets[0])
+            _tell(context, kit, server)
+    except BaseException:
+        server.should_exit = True
+        raise
+    finally:
+        await serving
 
 
 def _links(context: Context, kit: Notifykit, url: str) -> dict[str, str]:
@@ -157,11 +167,23 @@ def _server(app: Any, args: Any) -> Any:
         def capture_signals(self) -> Iterator[None]:
             yield
 
+        async def startup(self, sockets: Any = None) -> None:
+            """Listen; raise an error of the command where uvicorn ends the process."""
+            log = logging.getLogger("uvicorn.error")
+            log.disabled = True  # the command reports the error
+            try:
+                await super().startup(sockets)
+            except (SystemExit, OSError, ValueError) as error:
+                cause = error.__context__ if isinstance(error, SystemExit) else error
+                raise inputs.cannot_listen(args.host, args.port, cause) from cause
+            finally:
+                log.disabled = False
+
     config = uvicorn.Config(
         app,
         host=args.host,
         port=args.port,
-        lifespan="on",
+        lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,

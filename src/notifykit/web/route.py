@@ -11,7 +11,8 @@ import attrs
 from starlette.requests import Request
 
 from ..models.access import AccessScope
-from ..models.checks import MAX_ID, field_check, identifier, optional, whole
+from ..models.checks import MAX_ID, field_check, optional, text, whole
+from ..models.ids import is_id
 from ..policies.arguments import MAX_PAGE
 from .access.callers import Caller
 from .live.feeds import Live
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 SCHEMA = "schema"
 _PARAMETER = re.compile(r"\{(\w+)\}")
 MOST = 200
+_id = text(most=MAX_ID)
 
 
 def described(check: Callable[[object], str | None], *, default: Any = attrs.NOTHING, **schema: Any) -> Any:
@@ -36,6 +38,23 @@ class NoQuery:
     """A query without parameters."""
 
 
+def cursor_of(prefix: str = "") -> Any:
+    """Return the field of a cursor, which is the id of the last object of a page.
+
+    Args:
+        prefix: Of the ids, if this library makes them.
+    """
+
+    def check(value: object) -> str | None:
+        wrong = _id(value)
+        if wrong is None and prefix and not (isinstance(value, str) and is_id(value, prefix)):
+            return "must be the next of the page before"
+        return wrong
+
+    form = {"pattern": f"^{prefix}"} if prefix else {}
+    return described(optional(check), default=None, minLength=1, maxLength=MAX_ID, **form)
+
+
 @attrs.frozen(kw_only=True)
 class PageQuery:
     """Which page of a list.
@@ -46,7 +65,7 @@ class PageQuery:
     """
 
     limit: int = described(whole(1, MOST), default=50, minimum=1, maximum=MOST)
-    cursor: str | None = described(optional(identifier), default=None, maxLength=MAX_ID)
+    cursor: str | None = cursor_of()
 
 
 assert MOST <= MAX_PAGE

@@ -86,9 +86,9 @@ class TestPublishing:
         new = answers[0]["events"][2]["event_id"]
         assert "order.paid" == (await kit.events.get(new, tenant=ACME)).type
         assert [(409, "idempotency_conflict")] * 2 == [(one["status"], one["code"]) for one in answers]
-        assert [
-            [(first[0]["event_id"], True), (None, False), (new, is_repeat)] for is_repeat in (False, True)
-        ] == [[(each["event_id"], each["duplicate"]) for each in one["events"]] for one in answers]
+        assert [[(first[0]["event_id"], True), (None, False), (new, is_repeat)] for is_repeat in (False, True)] == [
+            [(each["event_id"], each["duplicate"]) for each in one["events"]] for one in answers
+        ]
 
     @pytest.mark.parametrize(
         ("path", "channels"),
@@ -124,6 +124,20 @@ class TestPublishing:
 
 
 class TestProblems:
+    @pytest.mark.parametrize("path", ["events", "deliveries", "dead-letters", "endpoints", "recipients", "event-types"])
+    async def test_an_empty_cursor_is_no_page(self, admin, path):
+        """It is refused as any other wrong part of a query, in place of an empty page."""
+        answer = await admin.get(f"/v1/{path}?cursor=")
+
+        assert (422, "query.cursor") == (answer.status_code, answer.json()["problems"][0]["path"])
+
+    @pytest.mark.parametrize("path", ["events", "deliveries", "dead-letters"])
+    async def test_a_cursor_of_another_form_is_refused(self, admin, path):
+        """No page of these lists ends with such an id."""
+        answer = await admin.get(f"/v1/{path}?cursor=xx")
+
+        assert (422, "query.cursor") == (answer.status_code, answer.json()["problems"][0]["path"])
+
     @pytest.mark.parametrize(
         ("request_", "status", "code"),
         [

@@ -103,6 +103,7 @@ def upgrade(connection: Connection, revision: str = "head") -> None:
     from alembic import command
 
     with _alone(connection):
+        refuse_newer(version(connection), HEAD)  # of which Alembic would only say that it has no such script
         if is_mysql(connection):
             _create(connection)
         config = alembic_config()

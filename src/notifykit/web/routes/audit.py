@@ -10,8 +10,8 @@ import attrs
 from ...admin import AuditFilter
 from ...models.access import AccessScope
 from ...models.audit import AuditEntry
-from ...models.checks import MAX_ID, identifier, optional, text, whole
-from ..route import MOST, Call, Page, PageOf, PageQuery, Routes, described
+from ...models.checks import MAX_ID, optional, text, whole
+from ..route import MOST, Call, Page, PageOf, PageQuery, Routes, cursor_of, described
 
 ROUTES = Routes("Audit log")
 _part = optional(text(most=MAX_ID, empty=True))
@@ -64,7 +64,7 @@ class AuditQuery(PageQuery):
     subject: str | None = described(_part, default=None, maxLength=MAX_ID)
     action: str | None = described(_part, default=None, maxLength=MAX_ID)
     limit: int = described(whole(1, MOST), default=50, minimum=1, maximum=MOST)
-    cursor: str | None = described(optional(identifier), default=None, maxLength=MAX_ID)
+    cursor: str | None = cursor_of()
 
 
 @ROUTES.add(

@@ -11,11 +11,12 @@ from ...errors import InvalidInputError
 from ...models.access import AccessScope
 from ...models.checks import MAX_ID, identifier, optional
 from ...models.delivery import Attempt, Delivery, DeliveryState, Priority
+from ...models.ids import DELIVERY
 from ...ports import DeliveryFilter
 from ..live.activity import ENTRY_ID
 from ..live.feeds import ActivityFeed
 from ..live.stream import EventStream
-from ..route import Call, PageOf, PageQuery, Routes, described, page_of
+from ..route import Call, PageOf, PageQuery, Routes, cursor_of, described, page_of
 
 ROUTES = Routes("Deliveries")
 _id = optional(identifier)
@@ -115,6 +116,7 @@ class DeliveriesQuery(PageQuery):
     event_type: str | None = described(_id, default=None, **_ID)
     since: datetime | None = None
     until: datetime | None = None
+    cursor: str | None = cursor_of(DELIVERY)
 
 
 @ROUTES.add("GET", "/v1/deliveries", AccessScope.DELIVERIES_READ, query=DeliveriesQuery, answer=PageOf(DeliveryView))
@@ -207,10 +209,22 @@ async def cancel_delivery(call: Call) -> Any:
     return await get_delivery(call)
 
 
-@ROUTES.add("GET", "/v1/dead-letters", AccessScope.DELIVERIES_READ, query=PageQuery, answer=PageOf(DeliveryView))
+@attrs.frozen(kw_only=True)
+class DeadLettersQuery(PageQuery):
+    """Which page of dead letters.
+
+    Attributes:
+        limit: How many at the most.
+        cursor: The ``next`` of the page before.
+    """
+
+    cursor: str | None = cursor_of(DELIVERY)
+
+
+@ROUTES.add("GET", "/v1/dead-letters", AccessScope.DELIVERIES_READ, query=DeadLettersQuery, answer=PageOf(DeliveryView))
 async def list_dead_letters(call: Call) -> Any:
     """List deliveries that were given up, newest first."""
-    query: PageQuery = call.query
+    query: DeadLettersQuery = call.query
     found = await call.kit.deliveries.dead(tenant=call.tenant, limit=query.limit + 1, before=query.cursor)
     return page_of(found, query.limit, DeliveryView.of)
 

@@ -17,9 +17,10 @@ from ...models.checks import MAX_DESCRIPTION, MAX_ID, identifier, instance, opti
 from ...models.delivery import Priority
 from ...models.event import StoredEvent
 from ...models.event_type import ALL_TENANTS, StoredEventType
+from ...models.ids import EVENT
 from ...models.preferences import Purpose, label, type_name
 from ...models.steps import MAX_STEPS, Step, Unless, people_channel
-from ..route import Call, PageOf, PageQuery, Routes, described, page_of
+from ..route import Call, PageOf, PageQuery, Routes, cursor_of, described, page_of
 from ..types import require_sound
 from .deliveries import DeliveryView
 
@@ -72,6 +73,7 @@ class EventsQuery(PageQuery):
     """
 
     type: str | None = described(optional(identifier), default=None, maxLength=MAX_ID)
+    cursor: str | None = cursor_of(EVENT)
 
 
 @ROUTES.add("GET", "/v1/events", AccessScope.EVENTS_READ, query=EventsQuery, answer=PageOf(EventView))
