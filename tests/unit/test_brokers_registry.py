@@ -9,6 +9,7 @@ import pytest
 
 from notifykit import Notifykit, brokers
 from notifykit.brokers import broker_from_url
+from notifykit.brokers.feeds import feed_from_url
 from notifykit.brokers.memory import MemoryBroker
 from notifykit.brokers.url import lane_name
 from notifykit.errors import BrokerUnavailableError, ConfigurationError, InvalidInputError, MissingExtraError
@@ -54,6 +55,15 @@ async def test_the_scheme_says_which_broker(url, name):
         ("sqs://?poll=60&region=eu-west-1", "poll='60': give a number between 1 and 20"),
         ("sqs://key:secret@", "sqs:// needs a region"),
         (f"{KAFKA}?by=weight", "by='weight': partition by tenant or subscriber"),
+        ("nats://queue?replica=3", "nats:// URLs have no option 'replica'; known: prefix, redeliver, replicas"),
+        (f"{KAFKA}?partition=3", "no option 'partition'"),
+        ("amqp://queue?bogus=1", "no option 'bogus'"),
+        ("sqs://?regio=eu-west-1", "no option 'regio'"),
+        (f"{REDIS}?bogus=1", "no option 'bogus'"),
+        (f"{REDIS}?ssl_ca_certs=ca.pem", "no option 'ssl_ca_certs'"),
+        (f"{REDIS}?health_check_interval=x", "health_check_interval"),
+        *((f"{scheme}://queue:abc", "write it like") for scheme in ("redis", "amqp", "kafka", "nats")),
+        ("kafka://one:9092,two:abc", "write it like"),
     ],
 )
 def test_what_cannot_be_used_is_refused(url, message):
@@ -71,6 +81,35 @@ async def test_a_broker_without_a_key_says_where_to_give_one(monkeypatch):
 
     with pytest.raises(BrokerUnavailableError, match="set AWS_ACCESS_KEY_ID"):
         await broker.put([Ticket("dlv_1", LANE, "acme", "end_1")])
+
+
+@pytest.mark.parametrize("scheme", ["redis+stream", "kafka", "nats", "amqp", "sqs"])
+@pytest.mark.parametrize(("rest", "message"), [("queue?bogus=1", "no option 'bogus'"), ("queue:abc", "write it like")])
+def test_a_feed_refuses_the_same(scheme, rest, message):
+    """When the program starts, in place of an error of the client."""
+    with pytest.raises(ConfigurationError, match=message):
+        feed_from_url(f"{scheme}://{rest}", topic="orders", group="notifykit")
+
+
+def test_options_of_the_client_are_passed_on():
+    """Such as those for certificates."""
+    broker = broker_from_url("rediss://queue?ssl_ca_certs=ca.pem&max_connections=7&health_check_interval=3")
+
+    pool = broker._redis.connection_pool  # type: ignore[attr-defined]
+    assert ("ca.pem", 7, 3) == (
+        pool.connection_kwargs["ssl_ca_certs"],
+        pool.max_connections,
+        pool.connection_kwargs["health_check_interval"],
+    )
+    assert "cafile=ca.pem" in broker_from_url("amqps://queue?cafile=ca.pem&prefix=a")._url  # type: ignore[attr-defined]
+
+
+def test_a_password_in_a_wrong_place_is_not_shown():
+    """A slash that is not quoted ends the host, and the password is taken for the port."""
+    with pytest.raises(ConfigurationError) as caught:
+        broker_from_url("amqp://user:sec/ret@queue")
+
+    assert "sec" not in str(caught.value).replace("special", "")
 
 
 def test_no_password_is_shown():

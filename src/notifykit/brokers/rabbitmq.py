@@ -27,6 +27,10 @@ except ImportError as error:
 
 #: Seconds that an answer may take, and between two heartbeats.
 _ANSWER, _HEARTBEAT = 5, 10
+#: What the client reads of a URL.
+CLIENT_OPTIONS = frozenset(
+    {"auth", "cadata", "cafile", "capath", "certfile", "heartbeat", "keyfile", "name", "no_verify_ssl", "timeout"}
+)
 #: A queue keeps so many tickets: what is dropped is handed over again by the relay.
 _MOST = 100_000
 #: Seconds without tickets after which a lane is consumed anew: a server may not tell the consumers of a quorum queue
@@ -64,7 +68,7 @@ class RabbitBroker:
     """
 
     def __init__(self, url: str) -> None:
-        self._url, options = split_options(url, {"prefix": "notifykit", "prefetch": "1000"})
+        self._url, options = split_options(url, {"prefix": "notifykit", "prefetch": "1000"}, CLIENT_OPTIONS)
         self._shown = without_password(self._url)
         self._prefix = options["prefix"]
         self._prefetch = count(options, "prefetch", 65_535)

@@ -9,10 +9,11 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from inspect import signature
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
-from ..errors import BrokerUnavailableError, InvalidInputError, MissingExtraError
+from ..errors import BrokerUnavailableError, ConfigurationError, InvalidInputError, MissingExtraError
 from ..models.delivery import Lane
 from ..ports import BrokerNote, Received, Ticket
 from . import without_password
@@ -49,16 +50,11 @@ class RedisBroker:
     """
 
     def __init__(self, url: str) -> None:
-        url, options = split_options(url, {"prefix": "notifykit", "redeliver": "30"})
+        url, options = split_options(url, {"prefix": "notifykit", "redeliver": "30"}, options_of(url))
         self._shown = without_password(url)
         self._prefix = options["prefix"]
         self._redeliver = seconds(options, "redeliver")
-        self._redis: Any = client.Redis.from_url(
-            url,
-            socket_connect_timeout=_CONNECT,
-            socket_timeout=_ANSWER,
-            retry=Retry(NoBackoff(), 0),
-        )
+        self._redis: Any = client_of(url)
         self._consumer = f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"
         self._reclaimed = time.monotonic()
 
@@ -174,6 +170,26 @@ class RedisBroker:
 
     def _key(self, lane: Lane) -> str:
         return lane_name(self._prefix, lane, ":")
+
+
+def options_of(url: str) -> set[str]:
+    """Return the options that the client reads of a URL, such as ``ssl_ca_certs``."""
+    kind = client.SSLConnection if url.lower().startswith("rediss") else client.Connection
+    return {"max_connections"}.union(*(signature(each.__init__).parameters for each in kind.__mro__))
+
+
+def client_of(url: str) -> Any:
+    """Return a client that never repeats a command by itself.
+
+    Raises:
+        ConfigurationError: The URL cannot be used.
+    """
+    try:
+        return client.Redis.from_url(
+            url, socket_connect_timeout=_CONNECT, socket_timeout=_ANSWER, retry=Retry(NoBackoff(), 0)
+        )
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"{without_password(url)!r} is not a URL that Redis' client reads: {error}") from None
 
 
 @asynccontextmanager

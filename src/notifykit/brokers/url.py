@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 from ..errors import ConfigurationError
 from ..models.delivery import Lane
@@ -15,28 +15,47 @@ _UNSAFE: Final = re.compile(r"[^A-Za-z0-9]")
 _PREFIX: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
-def split_options(url: str, defaults: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+def split_options(url: str, defaults: Mapping[str, str], passed_on: Collection[str] = ()) -> tuple[str, dict[str, str]]:
     """Return the URL without options of ours, and these.
 
     Args:
         url: The broker's.
         defaults: The options that we read, with what they are if the URL does not say; one of them is ``prefix``.
+        passed_on: The options that the broker's client reads; they stay in the URL.
 
     Raises:
-        ConfigurationError: An option cannot be used.
+        ConfigurationError: An option is not known or cannot be used, or a port is no number.
     """
-    parts = urlsplit(url)
+    parts = _parts(url)
     options, rest = dict(defaults), []
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
         if name in defaults:
             options[name] = value
-        else:
+        elif name in passed_on:
             rest.append((name, value))
+        else:
+            known = ", ".join(sorted({*defaults, *passed_on}))
+            raise ConfigurationError(f"{parts.scheme}:// URLs have no option {name[:80]!r}; known: {known}")
     if not _PREFIX.fullmatch(options["prefix"]):
         raise ConfigurationError(
             f"prefix={options['prefix'][:80]!r}: use letters, digits, - and _, at most 64, as in ?prefix=shop-tickets"
         )
     return parts._replace(query=urlencode(rest)).geturl(), options
+
+
+def _parts(url: str) -> SplitResult:
+    """Return the parts of a URL, which may name several hosts."""
+    scheme = url.partition(":")[0]
+    try:
+        parts = urlsplit(url)
+        for host in parts.netloc.rpartition("@")[2].split(","):
+            urlsplit(f"//{host}").port  # noqa: B018 - which raises
+    except ValueError:  # the text is not repeated: a password that is not quoted may be in it
+        raise ConfigurationError(
+            f"the host or the port of the {scheme}:// URL cannot be read: write it like {scheme}://host:1234, "
+            "and quote what is special in a password, such as %2F for /"
+        ) from None
+    return parts
 
 
 def seconds(options: Mapping[str, str], name: str) -> float:

@@ -152,7 +152,7 @@ async def test_a_full_server_writes_all_or_nothing():
         await store.append([make_event()])
         client.config_set("maxmemory", "1mb")
 
-        with pytest.raises(StoreUnavailableError, match="used memory"):
+        with pytest.raises(StoreUnavailableError, match="raise its maxmemory, or keep less"):
             await store.append([make_event() for _ in range(10)])
         client.config_set("maxmemory", "0")
         taken = await store.take(100, now=START, lease=LEASE)
@@ -200,6 +200,33 @@ async def test_no_server_is_said_so():
     """A server that does not answer makes an error that can be tried again."""
     with pytest.raises(StoreUnavailableError, match="not available"):
         await RedisStore(f"redis://{HOST}:1/0").open()
+
+
+@pytest.mark.parametrize("url", [f"redis+cluster://{HOST}:1", f"redis+sentinel://{HOST}:1,{HOST}:2/main"])
+async def test_no_cluster_and_no_sentinel_are_said_so(url):
+    """In one short sentence."""
+    with pytest.raises(StoreUnavailableError) as unavailable:
+        await RedisStore(url).open()
+
+    assert len(str(unavailable.value)) < 300
+    assert "object at" not in str(unavailable.value)
+    assert "<" not in str(unavailable.value)
+
+
+async def test_a_server_that_is_no_cluster_is_said_so(redis_url):
+    """It answers, but not as a cluster."""
+    with pytest.raises(StoreUnavailableError, match="the cluster is not available"):
+        await RedisStore(redis_url.replace("redis://", "redis+cluster://").rpartition("/")[0]).open()
+
+
+@pytest.mark.parametrize("scheme", ["redis://h", "redis+cluster://h", "redis+sentinel://h/main"])
+def test_an_option_that_is_not_known_is_refused(scheme):
+    """When the store is made; those of the client are passed on."""
+    with pytest.raises(ConfigurationError, match="no option 'bogus'"):
+        RedisStore(f"{scheme}?bogus=1")
+    with pytest.raises(ConfigurationError, match="health_check_interval"):
+        RedisStore(f"{scheme}?health_check_interval=x")
+    RedisStore(f"{scheme}?health_check_interval=5")
 
 
 async def test_secrets_and_payloads_are_encrypted(redis_store_url, redis_url):

@@ -23,6 +23,8 @@ try:
 except ImportError as error:
     raise MissingExtraError("a feed from RabbitMQ", "rabbitmq") from error
 
+from ..rabbitmq import CLIENT_OPTIONS
+
 #: Seconds that an answer may take, and between two heartbeats.
 _ANSWER, _HEARTBEAT = 5, 10
 #: How many messages the server sends ahead.
@@ -50,7 +52,7 @@ class RabbitFeed:
 
     def __init__(self, url: str, *, topic: str, group: str) -> None:
         del group
-        self._url, options = split_options(url, {"prefix": "notifykit", "identity": "message_id"})
+        self._url, options = split_options(url, {"prefix": "notifykit", "identity": "message_id"}, CLIENT_OPTIONS)
         if options["identity"] not in {"message_id", "body"}:
             raise ConfigurationError(f"identity={options['identity'][:80]!r}: use message_id or body")
         self._by_body = options["identity"] == "body"

@@ -14,19 +14,17 @@ from typing import TYPE_CHECKING, Any
 from ...errors import MissingExtraError
 from ...ports import Message
 from .. import without_password
-from ..redis import entries_of, translating
+from ..redis import client_of, entries_of, options_of, translating
 from ..url import seconds, split_options
 
 try:
-    from redis import asyncio as client
-    from redis.asyncio.retry import Retry
-    from redis.backoff import NoBackoff
     from redis.exceptions import ResponseError
 except ImportError as error:
     raise MissingExtraError("a feed from Redis", "redis") from error
 
-#: Seconds that a connection may take to be made, and that an answer may take.
-_CONNECT, _ANSWER = 5, 10
+
+#: Seconds that an answer may take.
+_ANSWER = 10
 
 
 class RedisFeed:
@@ -44,13 +42,12 @@ class RedisFeed:
 
     def __init__(self, url: str, *, topic: str, group: str) -> None:
         scheme, _, rest = url.partition("+stream")
-        url, options = split_options(scheme + rest, {"prefix": "notifykit", "redeliver": "60"})
+        url = scheme + rest
+        url, options = split_options(url, {"prefix": "notifykit", "redeliver": "60"}, options_of(url))
         self._shown = without_password(url)
         self._topic, self._group = topic, group
         self._redeliver = seconds(options, "redeliver")
-        self._redis: Any = client.Redis.from_url(
-            url, socket_connect_timeout=_CONNECT, socket_timeout=_ANSWER, retry=Retry(NoBackoff(), 0)
-        )
+        self._redis: Any = client_of(url)
         self._consumer = f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"
         self._reclaimed = float("-inf")
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import random
 import time
+from inspect import signature
 from typing import Any, Final
 
 import attrs
@@ -13,7 +14,7 @@ import attrs
 from ...cancellation import kept_cancellation
 from ...errors import ConfigurationError, StoreError, StoreUnavailableError
 from ...telemetry import why
-from .driver import NoBackoff, Retry, client, exceptions
+from .driver import NoBackoff, Retry, client, exceptions, parse_url
 from .faults import FAILURES, translated
 from .scripts import script
 from .url import RedisUrl
@@ -34,9 +35,13 @@ class Connections:
 
     Args:
         size: Connections that run scripts at the most.
+
+    Raises:
+        ConfigurationError: The client does not take an option of the URL.
     """
 
     def __init__(self, url: RedisUrl, size: int) -> None:
+        _refuse_unknown_options(url)
         self.url = url
         self._size = size
         self._client: Any = None
@@ -101,6 +106,17 @@ class Connections:
             return _client(self.url, 1)
         node = random.choice(self.url.hosts)  # noqa: S311 - whichever is up
         return _client(attrs.evolve(self.url, kind="", hosts=(node,)), 1)
+
+
+def _refuse_unknown_options(url: RedisUrl) -> None:
+    kind = client.SSLConnection if url.has_tls else client.Connection
+    known = {"max_connections"}.union(*(signature(each.__init__).parameters for each in kind.__mro__))
+    if unknown := sorted(url.options.keys() - known):
+        raise ConfigurationError(f"URLs of a Redis store have no option {unknown[0][:80]!r}")
+    try:
+        parse_url(url.server_url())
+    except ValueError as error:
+        raise ConfigurationError(f"the URL of the Redis store cannot be used: {error}") from None
 
 
 def _client(url: RedisUrl, size: int) -> Any:
