@@ -17,7 +17,13 @@ from typing import Any, Final, Self
 import attrs
 
 from .cancellation import kept_cancellation
-from .errors import BrokerUnavailableError, IdempotencyConflictError, InvalidInputError, StoreUnavailableError
+from .errors import (
+    BrokerUnavailableError,
+    ConfigurationError,
+    IdempotencyConflictError,
+    InvalidInputError,
+    StoreUnavailableError,
+)
 from .models.event import Event
 from .ports import Feed, Message
 from .telemetry import LoopFailed, TelemetryEvent, why
@@ -29,6 +35,11 @@ _PLACE: Final = re.compile(r"\{([^{}]*)\}")
 
 #: Makes an event of a message; ``None`` stands for a message that is of no interest.
 Mapper = Callable[[Message], object | None]
+
+
+def _has_whole_places(_: object, field: attrs.Attribute[str | None], text: str | None) -> None:
+    if text and {*"{}"} & {*_PLACE.sub("", text)}:
+        raise ConfigurationError(f"{field.name}: a brace of {text[:200]!r} is not closed or not opened: write {{name}}")
 
 
 @attrs.frozen(kw_only=True)
@@ -44,12 +55,15 @@ class EventMapping:
         topic: Of the event, if it has one: ``shop/{shop}/order/{id}``.
         to: The recipient who is told, if one is: ``user:{user_id}``.
         data: The path of what becomes the event's data; the whole object by default.
+
+    Raises:
+        ConfigurationError: The braces of a text do not belong together.
     """
 
-    type: str
-    tenant: str | None = None
-    topic: str | None = None
-    to: str | None = None
+    type: str = attrs.field(validator=_has_whole_places)
+    tenant: str | None = attrs.field(default=None, validator=_has_whole_places)
+    topic: str | None = attrs.field(default=None, validator=_has_whole_places)
+    to: str | None = attrs.field(default=None, validator=_has_whole_places)
     data: str | None = None
 
     def __call__(self, message: Message) -> Event:

@@ -182,6 +182,14 @@ def test_places_stand_for_values(mapping, given, expected):
     assert expected == mapping(given).topic
 
 
+@pytest.mark.parametrize("name", ["type", "tenant", "topic", "to"])
+@pytest.mark.parametrize("text", ["order.{a", "order.a}", "{a{b}}"])
+def test_a_brace_that_is_alone_is_refused(name, text):
+    """Before anything is read: no message could ever fit."""
+    with pytest.raises(ConfigurationError, match=f"{name}: a brace"):
+        EventMapping(**{"type": "a.b", name: text})
+
+
 @pytest.mark.parametrize(
     ("mapping", "problem"),
     [

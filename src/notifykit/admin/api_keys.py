@@ -27,6 +27,7 @@ from ..models.access import (
     ApiKey,
     ApiKeySecret,
     Role,
+    effective_scopes,
 )
 from ..models.checks import optional
 from ..models.ids import new_id
@@ -92,6 +93,9 @@ class ApiKeys:
         now = self._clock.now()
         if (Role(role) is Role.OPERATOR) != (tenant == OPERATORS):
             raise InvalidInputError(["tenant: keys of operators have none, and only they"])
+        given = [AccessScope(scope) for scope in scopes]
+        if not effective_scopes(Role(role), given):
+            raise InvalidInputError([f"scopes: none of them is of the role {Role(role)}"])
         if expires_at is not None and expires_at <= now:
             raise InvalidInputError(["expires_at: must be later than now"])
         key = ApiKey(
@@ -99,7 +103,7 @@ class ApiKeys:
             tenant=tenant,
             name=name,
             role=Role(role),
-            scopes=tuple(AccessScope(scope) for scope in scopes),
+            scopes=tuple(given),
             created_at=now,
             expires_at=expires_at,
         )

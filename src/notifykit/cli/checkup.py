@@ -9,7 +9,7 @@ from . import inputs
 from .checks import SOFTWARE, STORE, Finding, Opened
 from .failures import FAILED, NO_STORE, OK, CommandError, explained
 from .parser import Commands
-from .text import Cell, Column
+from .text import Cell, Column, plain
 
 if TYPE_CHECKING:
     from ..kit import Notifykit
@@ -48,6 +48,7 @@ async def check_all(context: Context) -> int:
 
     findings = [finding for look in SOFTWARE for finding in look()]
     code = OK
+    findings += _wrong_broker(context)
     try:
         async with context.open() as kit:
             opened = await _opened(context, kit)
@@ -65,6 +66,19 @@ async def check_all(context: Context) -> int:
     context.out.line()
     context.out.line(_conclusion(len(wrong)))
     return code or (FAILED if wrong else OK)
+
+
+def _wrong_broker(context: Context) -> list[Finding]:
+    """Return what is wrong with the broker's URL; the store is then checked without a broker."""
+    from ..errors import ConfigurationError
+    from ..options import given_broker
+
+    try:
+        given_broker(context.broker)
+    except ConfigurationError as error:
+        context.args.broker = ""
+        return [Finding("broker", "bad", plain(str(error)), "correct its URL (--broker, NOTIFYKIT_BROKER)")]
+    return []
 
 
 def _conclusion(wrong: int) -> str:

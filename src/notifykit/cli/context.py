@@ -109,39 +109,56 @@ class Context:
             "broker": self.broker,
             "subscribers": subscribers,
         }
-        if self.is_sqlite:
+        if all(map(_is_sqlite, self._databases())):
             given["create"] = create
-            if not create:
-                self._need_file()
+        if not create:
+            self._need_files()
         return Notifykit(self.url, **given)
 
     @property
     def is_sqlite(self) -> bool:
         """Whether the store is an SQLite file."""
-        return self.url.partition(":")[0].partition("+")[0].lower() == "sqlite"
+        return _is_sqlite(self.url)
+
+    def _databases(self) -> Sequence[str]:
+        """Return the URLs of the store's databases, of which a sharded one has several."""
+        if not self.url.startswith("sharded:"):
+            return [self.url]
+        from ..stores.sharded.url import shards_of
+
+        return [*shards_of(self.url).values()]
 
     @property
     def is_in_memory(self) -> bool:
         """Whether the store is in the memory of this process, which other processes cannot read."""
         return self.url.startswith("memory:") or (self.is_sqlite and self.sqlite_file() is None)
 
-    def _need_file(self) -> None:
-        path = self.sqlite_file()
-        if path is not None and not path.exists():
-            raise CommandError(
-                f"there is no store at {self.shown_url}; give its URL with --url, or create it: notifykit migrate",
-                NO_STORE,
-            )
+    def _need_files(self) -> None:
+        for url in filter(_is_sqlite, self._databases()):
+            path = _file_of(url)
+            if path is not None and not path.exists():
+                raise CommandError(
+                    f"there is no store at {plain(url)}; give its URL with --url, or create it: notifykit migrate",
+                    NO_STORE,
+                )
 
     def sqlite_file(self) -> Path | None:
         """Return the file of an SQLite store."""
-        from ..stores.sql.sqlite.url import file_of
-
-        path = file_of(self.url)
-        return None if path is None else Path(path)
+        return _file_of(self.url)
 
     @asynccontextmanager
     async def open(self, *, create: bool = False) -> AsyncIterator[Notifykit]:
         """Open the kit inside a block; see :meth:`kit`."""
         async with self.kit(create=create) as kit:
             yield kit
+
+
+def _is_sqlite(url: str) -> bool:
+    return url.partition(":")[0].partition("+")[0].lower() == "sqlite"
+
+
+def _file_of(url: str) -> Path | None:
+    from ..stores.sql.sqlite.url import file_of
+
+    path = file_of(url)
+    return None if path is None else Path(path)

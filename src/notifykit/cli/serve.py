@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Iterator
 from datetime import timedelta
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
 from ..environment import ENVIRONMENT, JWKS_URL, JWT_AUDIENCE, JWT_ISSUER, KEYS, LIMITS, ORIGINS
@@ -73,6 +74,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument(
         "--proxy",
+        type=_proxy,
         action="append",
         default=[],
         dest="proxies",
@@ -80,6 +82,16 @@ def add(commands: Commands) -> None:
         help="a reverse proxy whose X-Forwarded-For is believed; repeatable (none)",
     )
     add_option(parser)
+
+
+@inputs.argument
+def _proxy(text: str) -> str:
+    try:
+        if text != "*":
+            ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(f"{plain(text)!r} is not an address; write it like 10.0.0.7 or 10.0.0.0/8") from None
+    return text
 
 
 def serve(context: Context) -> int:

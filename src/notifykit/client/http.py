@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, NamedTuple, Self, Unpack
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import attrs
 import httpx
@@ -17,7 +17,7 @@ from tenacity.wait import wait_random_exponential
 
 from ..catalog import EventCatalog
 from ..codec import dumps, unstructure
-from ..errors import InvalidInputError, NotFoundError, NotifykitError
+from ..errors import ConfigurationError, InvalidInputError, NotFoundError, NotifykitError
 from ..models.event import Event, Receipt, Resource
 from ..publisher import PublishOptions
 from .operations import AsyncOperations, Operations
@@ -41,13 +41,18 @@ class ApiError(NotifykitError):
         status: The HTTP status.
         code: The problem's stable code, such as ``unauthorized``.
         request_id: What the server's log calls the request.
+        receipts: With the code ``idempotency_conflict``, what was done with each event of the request that was refused:
+            the receipt of one that is stored, and ``None`` for one whose key belongs to other content.
     """
 
-    def __init__(self, status: int, code: str, detail: str, request_id: str = "") -> None:
+    def __init__(
+        self, status: int, code: str, detail: str, request_id: str = "", receipts: Iterable[Receipt | None] = ()
+    ) -> None:
         super().__init__(f"{detail} ({code})")
         self.status = status
         self.code = code
         self.request_id = request_id
+        self.receipts = tuple(receipts)
 
 
 class ApiUnavailableError(ApiError):
@@ -209,7 +214,8 @@ def _answer(request: _Request, response: httpx.Response) -> Any:
         raise InvalidInputError([f"{each['path']}: {each['message']}".removeprefix(": ") for each in found] or [detail])
     if code == "not_found":
         raise NotFoundError("object", request.path)
-    raise ApiError(*refused)
+    listed = [_receipt(each) if each["event_id"] else None for each in problem.get("events", ())]
+    raise ApiError(*refused, listed)
 
 
 def _refuse(request: _Request, response: httpx.Response) -> None:
@@ -221,7 +227,9 @@ def _refuse(request: _Request, response: httpx.Response) -> None:
 
 
 def _failed(request: _Request, error: httpx.TransportError) -> Exception:
-    unavailable = ApiUnavailableError(0, "unavailable", f"the API did not answer: {type(error).__name__}")
+    server = error.request.url.copy_with(raw_path=b"/", userinfo=b"")
+    why = str(error) or type(error).__name__
+    unavailable = ApiUnavailableError(0, "unavailable", f"the API at {server} did not answer: {why}")
     never_sent = isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout))
     return _Repeat(unavailable, None) if request.may_repeat or never_sent else unavailable
 
@@ -233,6 +241,13 @@ def _pause(state: RetryCallState) -> float:
 
 
 def _options(url: str, key: str, timeout: timedelta) -> dict[str, Any]:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigurationError(
+            f"url: {url[:200]!r} is not the address of an API; write it like https://notify.example"
+        )
+    if not key.strip():
+        raise ConfigurationError("key: is empty; make one with: notifykit api-keys create")
     return {
         "base_url": url.rstrip("/"),
         "headers": {"Authorization": f"Bearer {key}"},
@@ -260,6 +275,9 @@ class Client(Operations):
         tenant: For an operator's key: the tenant, unless a call names one.
         timeout: Of one try.
         transport: A transport of httpx, for tests.
+
+    Raises:
+        ConfigurationError: The URL is not one of a server, or the key is empty.
     """
 
     def __init__(

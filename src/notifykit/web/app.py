@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 #: The most bytes of a body by default: room for a thousand small events.
 MAX_BODY = 1024 * 1024
 _COMPRESSED_FROM = 1024
+#: What a browser sends as ``Origin``: without a path.
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#@]+")
 
 
 def create_app(
@@ -82,6 +85,10 @@ def create_app(
     if isinstance(origins, str) or {"*", "null"} & {*origins}:
         raise ConfigurationError(
             "origins: list the sites, such as ['https://shop.example']; '*' and 'null' are not accepted"
+        )
+    if wrong := [origin for origin in origins if not _ORIGIN.fullmatch(origin)]:
+        raise ConfigurationError(
+            f"origins: {wrong[0][:200]!r} is not a site; write it as browsers do, like https://shop.example"
         )
     limits = limits or RequestLimits()
     gate = Gate(kit, jwt, recipient, limits)

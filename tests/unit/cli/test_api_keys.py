@@ -37,6 +37,14 @@ def test_a_key_is_created_listed_rotated_and_revoked(cli, store_url):
     assert not opens(store_url, rotated["secret"])
 
 
+def test_scopes_of_which_the_role_has_none_are_refused(cli):
+    """The key would open nothing."""
+    answer = cli("api-keys", "create", "--role", "producer", "--scope", "keys:write")
+
+    assert 1 == answer.code
+    assert "scopes: none of them is of the role producer" in answer.err
+
+
 def test_an_operators_key_belongs_to_no_tenant(cli):
     """It is listed with ``--operators``, and may end by itself."""
     made = cli("api-keys", "create", "--role", "operator", "--expires-in", "90d", "--tenant", "acme")

@@ -30,6 +30,18 @@ def with_prefix(url):
     return f"{url}{'&' if '?' in url else '?'}prefix=test-{uuid4().hex[:12]}"
 
 
+def test_a_wrong_url_of_a_broker_hides_nothing_of_the_store(cli, sqlite_store_url):
+    """It is a finding about the broker, and a failed check."""
+    cli("migrate", "--url", sqlite_store_url)
+
+    answer = cli("check", "--json", "--url", sqlite_store_url, "--broker", "nats://queue?replica=3")
+
+    found = {each["name"]: each for each in answer.records}
+    assert 1 == answer.code
+    assert ("bad", "ok") == (found["broker"]["level"], found["store"]["level"])
+    assert "'replica'" in found["broker"]["found"]
+
+
 SERVERS = [
     pytest.param("redis_url", "", "tickets wait", id="redis"),
     pytest.param("rabbitmq_url", "", "quorum queues", id="rabbitmq", marks=pytest.mark.xdist_group("rabbitmq")),

@@ -60,3 +60,33 @@ def test_an_address_that_is_taken_is_told(cli: Command) -> None:
     assert len({answer.err.splitlines()[-1] for answer in answers}) == 1
     assert "cannot listen on 127.0.0.1" in answers[0].err
     assert nowhere.err.splitlines()[-1].startswith("notifykit: cannot listen on no.such.invalid:0: ")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--origin", "foo"), "origins: 'foo' is not a site"),
+        (("--origin", "https://shop.example/"), "is not a site"),
+        (("--proxy", "foo"), "--proxy: 'foo' is not an address"),
+    ],
+)
+def test_an_option_that_can_have_no_effect_is_refused(cli: Command, options: tuple[str, str], said: str) -> None:
+    """No browser sends such an origin, and no connection comes from such an address."""
+    answer = cli("serve", "--port", "0", *options)
+
+    assert 2 == answer.code
+    assert said in answer.err
+
+
+def test_commands_that_only_read_create_no_shard(cli: Command, tmp_path: Path) -> None:
+    """As they create no other file."""
+    url = f"sharded://?a=sqlite:///{tmp_path / 'a.db'}&b=sqlite:///{tmp_path / 'b.db'}"
+
+    before = cli("stats", "--url", url)
+    made = sorted(each.name for each in tmp_path.iterdir())
+    cli("migrate", "--url", url)
+    after = cli("stats", "--url", url)
+
+    assert (4, 0) == (before.code, after.code)
+    assert "there is no store at sqlite:///" in before.err
+    assert [] == made

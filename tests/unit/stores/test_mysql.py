@@ -304,3 +304,20 @@ async def test_keys_fit_into_their_indexes(store):
     (taken,) = await store.take(1, now=START, lease=LEASE)
 
     assert event.ordering_key == taken.ordering_key
+
+
+async def test_a_server_that_accepts_and_says_nothing_is_given_up():
+    """After ``connect_timeout``, which covers the handshake as well."""
+    closed = asyncio.Event()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+        closed.set()
+
+    async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as silent, asyncio.timeout(10):
+        port = silent.sockets[0].getsockname()[1]
+        store = MysqlStore(f"mysql://app:s@127.0.0.1:{port}/shop?connect_timeout=1&ssl-mode=DISABLED")
+        with pytest.raises(StoreUnavailableError, match="does not answer on a new connection"):
+            await store.open()
+        await closed.wait()

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 import notifykit
-from notifykit import Event, InvalidInputError, NotFoundError, PublishOptions
+from notifykit import ConfigurationError, Event, InvalidInputError, NotFoundError, PublishOptions
 from notifykit.client import ApiError, ApiUnavailableError, AsyncClient, Client
 from notifykit.client.http import TRIES
 from notifykit.models.access import Role
@@ -33,6 +33,45 @@ async def client(kit, world):
     transport = httpx.ASGITransport(create_app(kit))
     async with AsyncClient(URL, world.secrets[ACME, Role.PRODUCER], transport=transport) as client:
         yield client
+
+
+async def test_a_conflict_tells_what_is_stored(client, kit):
+    """As that of the kit does."""
+    await client.publish(EVENT, idempotency_key="k")
+    events = [EVENT, attrs.evolve(EVENT, data={"n": 2}, idempotency_key="k")]
+
+    with pytest.raises(ApiError) as refused:
+        await client.publish_many(events)
+
+    stored, conflict = refused.value.receipts
+    assert (409, "idempotency_conflict", None) == (refused.value.status, refused.value.code, conflict)
+    assert stored is not None
+    assert "order.shipped" == (await kit.events.get(stored.event_id, tenant=ACME)).type
+
+
+@pytest.mark.parametrize("made", [Client, AsyncClient])
+@pytest.mark.parametrize(
+    ("url", "key", "message"),
+    [
+        ("notify.example", "nk_x", "url: 'notify.example' is not the address of an API; write it like https://"),
+        ("ftp://notify.example", "nk_x", "url: "),
+        ("http://", "nk_x", "url: "),
+        (URL, "", "key: is empty"),
+    ],
+)
+def test_what_is_missing_is_told_at_once(made, url, key, message):
+    """When the client is made, and not with the first request."""
+    with pytest.raises(ConfigurationError, match=message):
+        made(url, key)
+
+
+async def test_an_address_that_does_not_answer_is_named():
+    """With why it does not, and without a password."""
+    url, said = "http://user:secret@127.0.0.1:1/x", r"the API at http://127.0.0.1:1/ did not answer: .+"
+    with Client(url, "nk_x", sleep=lambda _: None) as sync, pytest.raises(ApiUnavailableError, match=said) as refused:
+        sync.publish(EVENT)
+
+    assert "refused" in str(refused.value)
 
 
 async def test_everything_that_can_be_said_of_an_event_arrives(client, kit):
@@ -165,7 +204,10 @@ def test_a_server_that_is_gone_is_given_up():
     """After five tries, with an error that says so."""
     server = Server(*[httpx.ConnectError("")] * TRIES)
 
-    with server.client() as client, pytest.raises(ApiUnavailableError, match="did not answer: ConnectError"):
+    with (
+        server.client() as client,
+        pytest.raises(ApiUnavailableError, match=r"the API at http://api\.test/ did not answer: ConnectError"),
+    ):
         client.publish_many([EVENT])
 
     assert (TRIES, TRIES - 1) == (len(server.requests), len(server.pauses))

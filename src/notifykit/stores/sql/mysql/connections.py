@@ -80,7 +80,11 @@ class Connector:
             )
         )
         try:
-            return await asyncio.shield(dialing)
+            async with asyncio.timeout(self.url.connect_timeout):  # the driver's own ends before the handshake
+                return await asyncio.shield(dialing)
+        except TimeoutError as error:
+            dialing.cancel()
+            raise TimeoutError("the server does not answer on a new connection") from error
         except asyncio.CancelledError:
             dialing.add_done_callback(_hang_up)
             raise
