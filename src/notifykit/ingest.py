@@ -37,7 +37,7 @@ _PLACE: Final = re.compile(r"\{([^{}]*)\}")
 Mapper = Callable[[Message], object | None]
 
 
-def _has_whole_places(_: object, field: attrs.Attribute[str | None], text: str | None) -> None:
+def _has_whole_places(_: object, field: attrs.Attribute[Any], text: str | None) -> None:
     if text and {*"{}"} & {*_PLACE.sub("", text)}:
         raise ConfigurationError(f"{field.name}: a brace of {text[:200]!r} is not closed or not opened: write {{name}}")
 

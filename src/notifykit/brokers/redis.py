@@ -175,7 +175,7 @@ class RedisBroker:
 def options_of(url: str) -> set[str]:
     """Return the options that the client reads of a URL, such as ``ssl_ca_certs``."""
     kind = client.SSLConnection if url.lower().startswith("rediss") else client.Connection
-    return {"max_connections"}.union(*(signature(each.__init__).parameters for each in kind.__mro__))
+    return {"max_connections"}.union(*(signature(each).parameters for each in kind.__mro__[:-1]))
 
 
 def client_of(url: str) -> Any:

@@ -369,10 +369,10 @@ class TestEventTypes:
     @pytest.mark.parametrize("path", ["/v1/events", "/v1/notifications"])
     async def test_a_stored_type_gives_events_its_priority_and_category(self, kit, world, path):
         """As a declared one does; an event may have a priority of its own."""
-        said = {"type": "order.counted"} | ({"data": {}} if path == "/v1/events" else {"user_id": ADA})
+        said: dict[str, Any] = {"data": {}} if path == "/v1/events" else {"user_id": ADA}
         async with client_of(create_app(kit), headers=world.headers(ACME, Role.OPERATOR)) as operator:
             await operator.put("/v1/event-types/order.counted", json={"priority": "low", "category": "stock"})
-            answer = (await operator.post(path, json=said)).json()
+            answer = (await operator.post(path, json={"type": "order.counted", **said})).json()
             listed = await operator.post("/v1/events", json=[{"type": "order.counted", "data": {}, "priority": "high"}])
 
         ids = [answer.get("event_id") or answer["notification_id"], listed.json()[0]["event_id"]]

@@ -110,7 +110,7 @@ class Connections:
 
 def _refuse_unknown_options(url: RedisUrl) -> None:
     kind = client.SSLConnection if url.has_tls else client.Connection
-    known = {"max_connections"}.union(*(signature(each.__init__).parameters for each in kind.__mro__))
+    known = {"max_connections"}.union(*(signature(each).parameters for each in kind.__mro__[:-1]))
     if unknown := sorted(url.options.keys() - known):
         raise ConfigurationError(f"URLs of a Redis store have no option {unknown[0][:80]!r}")
     try:
