@@ -419,6 +419,13 @@ class LaneWork(TypedDict):
     oldest_due: str | None
 
 
+class ListedEvent(TypedDict):
+    """What was done with an event of a list."""
+
+    event_id: str | None
+    duplicate: bool
+
+
 class MarkBody(TypedDict):
     """What a person does with items."""
 
@@ -644,6 +651,7 @@ class Problem(TypedDict):
     detail: str
     request_id: str
     problems: NotRequired[Sequence[InputProblem]]
+    events: NotRequired[Sequence[ListedEvent]]
 
 
 class PublishedEvent(TypedDict):
@@ -1018,8 +1026,8 @@ class ListEventsQuery(TypedDict):
     """The query of ``list_events``."""
 
     limit: NotRequired[int]
-    cursor: NotRequired[str]
     type: NotRequired[str]
+    cursor: NotRequired[str]
 
 
 class ListNotificationsQuery(TypedDict):
@@ -1102,13 +1110,13 @@ class ListDeliveriesQuery(TypedDict):
     """The query of ``list_deliveries``."""
 
     limit: NotRequired[int]
-    cursor: NotRequired[str]
     state: NotRequired[Sequence[DeliveryState]]
     subscriber_id: NotRequired[str]
     event_id: NotRequired[str]
     event_type: NotRequired[str]
     since: NotRequired[str]
     until: NotRequired[str]
+    cursor: NotRequired[str]
 
 
 class ListDeadLettersQuery(TypedDict):
