@@ -48,7 +48,7 @@ UNKNOWN_RECIPIENT, RECIPIENT_DELETED, RECIPIENT_UNREADABLE = (
 )
 PREFERENCES_UNREADABLE = "preferences_unreadable"
 LATER_STEP, FALLBACK, EARLIER_DELIVERED = "later_step", "fallback", "earlier_step_delivered"
-NO_CHANNEL, ADDRESS_REFUSED = "no_channel", "address_refused"
+NO_CHANNEL, ADDRESS_REFUSED, ADDRESS_REMOVED = "no_channel", "address_refused", "address_removed"
 
 #: What the codes mean that deliveries to people have beside those of the decision (``REASONS``).
 SENTENCES: Final = {
@@ -57,6 +57,7 @@ SENTENCES: Final = {
     RECIPIENT_UNREADABLE: "The record of the recipient cannot be read.",
     PREFERENCES_UNREADABLE: "It waits: what the tenant says for all of its people cannot be read.",
     NO_CHANNEL: "It waits for a process whose channel of this name takes addresses.",
+    ADDRESS_REMOVED: "The person's address was changed or removed while it waited, so it was not sent.",
     ADDRESS_REFUSED: "The channel cannot use the address.",
     "template_failed": "It waits: its message could not be made. Correct the template, then wake what waits for it.",
     "provider_failing": "It waits: attempts over the provider's account have failed in a row.",
@@ -447,6 +448,8 @@ def decide_claimed(
     match decision:
         case Skip(code) if code in _EXPIRED:
             return Expire(code.value)
+        case Skip(Code.NO_ADDRESS):  # there was one when it was planned
+            return Suppress(ADDRESS_REMOVED)
         case Skip(code):
             return Suppress(code.value)
         case Defer(until):
