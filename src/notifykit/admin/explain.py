@@ -144,7 +144,8 @@ async def explain_person(
         event_type = StoredEventType.of(declared)
     event = what if isinstance(what, StoredEvent) else None
     if event is None and event_type is None:
-        raise InvalidInputError([f"what: {name[:80]!r} is neither the id of an event nor a type that is known"])
+        unknown = f"what: {name[:80]!r} is neither the id of an event nor a type that is known"
+        raise InvalidInputError([f"{unknown}; types are stored when a dispatcher of your program starts"])
     audience = Audience.from_json(None if event is None else event.audience)
     plan = notice_plan(
         name,
