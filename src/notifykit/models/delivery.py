@@ -254,7 +254,7 @@ class Claim(NamedTuple):
         digest: The name of the digest whose delivery this is, or that it opened and is sent ahead of.  The claim has
             closed the digest.
         collected: What the digest has collected, if that is more than one event; the event of the claim is then the
-            one that opened it.
+            one that opened it or, if that is not among them, the first of them.
     """
 
     delivery_id: str

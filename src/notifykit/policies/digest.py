@@ -7,16 +7,17 @@ kept by stores (see :class:`notifykit.ports.Digests`), which know nothing of win
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final, Protocol
 
-from ..models.delivery import Claim, Collected, DeliveryState, DigestEntry, NewDelivery
+from ..models.delivery import Claim, Collected, DeliveryState, DigestEntry, DigestItem, NewDelivery
 from ..models.digest import STANDARD_DIGESTS, Digest
 from ..models.ids import delivery_id, recipient_key
 from ..models.quiet_hours import QuietHours, Weekday
+from .decide import SEND, Cancel, Decision, Expire, Hold, Suppress
 from .quiet_hours import quiet_until
 
 #: Why the delivery of a digest waits.
@@ -191,15 +192,57 @@ def _first_shown(clock: tzinfo, wall: datetime) -> datetime:
     return before + timedelta(seconds=high)
 
 
-def opened(claim: Claim, found: Collected | None) -> Claim:
-    """Return the claim of a digest with what the digest has collected; one event is sent as that event.
+def parts_of(claim: Claim, found: Collected | None) -> list[Claim]:
+    """Return what is decided about when a digest is sent: each event that it has collected, as a claim of its own.
 
     Args:
         found: What the digest has collected; ``None`` if the claim is of a delivery that is sent ahead of it.
     """
-    if found is None or found.total != 1 or not found.items:
-        return claim._replace(collected=found)
-    (item,) = found.items
+    return (
+        [claim]
+        if found is None
+        else [_as_event(claim, item)._replace(delivery_id=item.delivery_id) for item in found.items]
+    )
+
+
+def refused(parts: Iterable[Claim], decisions: Mapping[str, Decision]) -> dict[str, Decision]:
+    """Return the decisions about events that are not sent with their digest, by the ids of their deliveries."""
+    found = {part.delivery_id: decisions.get(part.delivery_id, SEND) for part in parts}
+    return {id_: decision for id_, decision in found.items() if isinstance(decision, Cancel | Expire | Suppress)}
+
+
+def decide_digest(found: Collected, decisions: Mapping[str, Decision]) -> Decision:
+    """Decide about a digest as a whole, from the decisions about what it has collected.
+
+    It is refused, as its first event is, if all are; otherwise it waits as long as one that is not refused has to.
+    """
+    if not found.items:
+        return Cancel(EMPTY)
+    each = [decisions.get(item.delivery_id, SEND) for item in found.items]
+    kept = [decision for decision in each if not isinstance(decision, Cancel | Expire | Suppress)]
+    if not kept and found.total == len(each):
+        return each[0]
+    return next((decision for decision in kept if isinstance(decision, Hold)), SEND)
+
+
+def without(found: Collected, ids: Container[str]) -> Collected:
+    """Return what a digest has collected without some of it."""
+    items = tuple(item for item in found.items if item.delivery_id not in ids)
+    return Collected(found.total - len(found.items) + len(items), items)
+
+
+def opened(claim: Claim, found: Collected | None) -> Claim:
+    """Return the claim of a digest with what it sends; one event is sent as that event."""
+    if found is None or not found.items:
+        return claim
+    if found.total == 1:
+        return _as_event(claim, found.items[0])
+    if claim.event_id not in {item.event_id for item in found.items}:
+        claim = _as_event(claim, found.items[0])
+    return claim._replace(collected=found)
+
+
+def _as_event(claim: Claim, item: DigestItem) -> Claim:
     return claim._replace(
         event_id=item.event_id,
         event_type=item.event_type,
@@ -207,8 +250,3 @@ def opened(claim: Claim, found: Collected | None) -> Claim:
         body=item.body,
         details=item.details,
     )
-
-
-def is_empty(claim: Claim) -> bool:
-    """Tell whether nothing has been collected, so that nothing is sent."""
-    return claim.collected is not None and not claim.collected.items

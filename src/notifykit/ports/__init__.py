@@ -44,6 +44,7 @@ from .values import MAX_IDS as MAX_IDS
 from .values import TAMPERED as TAMPERED
 from .values import Appended as Appended
 from .values import DeliveryFilter as DeliveryFilter
+from .values import Dismissal as Dismissal
 from .values import EventFilter as EventFilter
 from .values import LaneStats as LaneStats
 from .values import Move as Move

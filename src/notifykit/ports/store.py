@@ -22,6 +22,7 @@ from .values import (
     CANCELLED,
     Appended,
     DeliveryFilter,
+    Dismissal,
     EventFilter,
     Move,
     NextDue,
@@ -426,8 +427,8 @@ class Digests(Protocol):
     A record with a digest moves the claimed delivery into it; ``sends_first`` does not count there.
 
     Deliveries that it has collected are found like others, as far as the digest has come.  To cancel one before the
-    digest closes takes it out, and leaves the others.  Filters about events do not move digests (see
-    :meth:`DeliveryFilter.means_digests`).
+    digest closes takes it out, as a delivery of its own that has ended, and leaves the others.  Filters about events do
+    not move digests (see :meth:`DeliveryFilter.means_digests`).
     """
 
     async def collected(self, tenant: str, delivery_id: str) -> Collected | None:
@@ -435,6 +436,20 @@ class Digests(Protocol):
 
         Raises:
             MissingKeyError: An event cannot be decrypted here.
+        """
+        ...
+
+    async def dismiss(
+        self, tenant: str, delivery_id: str, fence: int, dismissals: Sequence[Dismissal], *, now: datetime
+    ) -> bool:
+        """Take deliveries out of a digest that is being sent; each ends as a delivery of its own.
+
+        Args:
+            delivery_id: Of the digest's own delivery.
+            fence: Of its claim.
+
+        Returns:
+            Whether the claim was still held; otherwise nothing has changed.
         """
         ...
 

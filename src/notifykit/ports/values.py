@@ -74,6 +74,19 @@ class Outstanding(NamedTuple):
     subscriber: int
 
 
+class Dismissal(NamedTuple):
+    """A delivery that leaves its digest and ends, because it is not sent with it.
+
+    Attributes:
+        state: A final one.
+        reason: Why it is not sent.
+    """
+
+    delivery_id: str
+    state: DeliveryState
+    reason: str
+
+
 class Settlement(NamedTuple):
     """The plan of one event (or of one page of it).
 

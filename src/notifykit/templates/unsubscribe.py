@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from ..errors import TemplateError
-from ..models.delivery import Claim
+from ..models.delivery import Claim, DigestItem
 from ..models.destination import Destination
 from ..models.event import DEFAULT_CATEGORY
 from ..models.ids import is_for_person
@@ -48,6 +48,8 @@ class UnsubscribeUrls:
     def url_for(self, claim: Claim, now: datetime) -> str | None:
         """Return the link that stops messages of the event's category on the claim's channel.
 
+        Of a digest it stops the marketing in it, all of the channel's if that has several categories.
+
         Returns:
             ``None`` if there is no page, or no person who could stop it: a delivery that is not for a recipient, and
             notifications of purpose ``security``.
@@ -55,28 +57,45 @@ class UnsubscribeUrls:
         purpose = self.purpose_of(claim)
         if self._public_url is None or purpose is Purpose.SECURITY or not _is_personal(claim):
             return None
-        category = claim.details.category or self._declared(claim, "category")
-        if category == DEFAULT_CATEGORY:  # which has nothing in common
-            category = None
+        is_marketing = purpose is Purpose.MARKETING
+        about = [each for each in _events(claim) if self._purpose(each) is purpose] if is_marketing else [claim]
+        subjects = {self._subject(each) for each in about}
+        category, type_ = subjects.pop() if len(subjects) == 1 else (None, None)
         scope = UnsubscribeScope(
             tenant=claim.tenant,
             recipient_id=claim.subscriber_id,
             channel=claim.channel,
             category=category,
-            type=None if category else claim.event_type,
-            purpose=purpose if purpose is Purpose.MARKETING else None,
+            type=type_,
+            purpose=purpose if is_marketing else None,
             expires_at=now + LIFETIME,
         )
         return link_of(self._public_url, self._tokens.sign(scope))
 
     def purpose_of(self, claim: Claim) -> Purpose:
-        """Return why the event is sent, as far as its publisher or this program knows."""
-        return _PURPOSES.get(claim.details.purpose or self._declared(claim, "purpose") or "", Purpose.TRANSACTIONAL)
+        """Return why the message is sent, as far as is known: a digest for marketing, if anything in it is."""
+        purposes = {self._purpose(each) for each in _events(claim)}
+        return Purpose.MARKETING if Purpose.MARKETING in purposes else self._purpose(claim)
 
-    def _declared(self, claim: Claim, field: str) -> str | None:
-        declared = self._types.get(claim.event_type)
+    def _purpose(self, event: Claim | DigestItem) -> Purpose:
+        return _PURPOSES.get(event.details.purpose or self._declared(event, "purpose") or "", Purpose.TRANSACTIONAL)
+
+    def _subject(self, event: Claim | DigestItem) -> tuple[str | None, str | None]:
+        """Return the category that a link is about or, if the event has none, its type."""
+        category = event.details.category or self._declared(event, "category")
+        if category is None or category == DEFAULT_CATEGORY:  # which has nothing in common
+            return None, event.event_type
+        return category, None
+
+    def _declared(self, event: Claim | DigestItem, field: str) -> str | None:
+        declared = self._types.get(event.event_type)
         value: str | None = getattr(declared, field, None)
         return value
+
+
+def _events(claim: Claim) -> tuple[Claim | DigestItem, ...]:
+    """Return what a message is about."""
+    return (claim,) if claim.collected is None else claim.collected.items
 
 
 class MarketingRenderer:

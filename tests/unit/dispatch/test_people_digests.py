@@ -14,8 +14,9 @@ from notifykit.models.delivery import Claim, Collected
 from notifykit.models.digest import Digest
 from notifykit.models.ids import delivery_id, recipient_key
 from notifykit.models.outcome import Accepted, Outcome, Permanent
-from notifykit.models.preferences import Scope, Selector, Setting
+from notifykit.models.preferences import Mute, MuteSelector, Purpose, Scope, Selector, Setting
 from notifykit.models.quiet_hours import QuietHours, Weekday, Window
+from notifykit.models.recipient import Consent
 from notifykit.models.steps import Step
 from notifykit.ports import DeliveryFilter, Move
 from notifykit.stores.memory import MemoryStore
@@ -148,7 +149,9 @@ async def test_nothing_is_sent_of_nothing(town: Town) -> None:
     await town.work(10 * MINUTE)
 
     assert [] == sent
-    assert {MAIL: ("cancelled", "digest_empty")} == await town.found()
+    assert {("cancelled", "cancelled"), ("cancelled", "digest_empty")} == {
+        (each.state.value, each.reason) for each in await town.deliveries()
+    }
 
 
 async def test_each_group_has_its_digest(town: Town) -> None:
@@ -242,6 +245,47 @@ async def test_what_was_collected_is_not_sent_against_the_persons_will(town: Tow
 
     assert [] == sent
     assert {("suppressed", "turned_off")} == set((await town.found()).values())
+
+
+@event("offer.made", category="offers", purpose="marketing", steps=[Step("email")])
+@attrs.frozen
+class OfferMade:
+    text: str = "buy"
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["first", "last"])
+async def test_what_is_not_wanted_any_more_leaves_its_digest(opened: Any, url: str, is_first: bool) -> None:
+    """In every store: each event is decided about by itself, whichever opened the digest, and says why it left."""
+    town: Town = await opened(url)
+    sent = mails(town)
+    granted = Consent(purpose=Purpose.MARKETING, at=town.clock.now())
+    await town.save(settings=(by_mail("digest:hourly"),), consents=(granted,))
+    made: list[Any] = [OfferMade(), CommentAdded(text="1"), CommentAdded(text="2")]
+    events = {each.text: await town.publish(each, to=[ADA]) for each in (made if is_first else made[1:] + made[:1])}
+    await town.change(consents=(granted, attrs.evolve(granted, granted=False)))
+
+    await town.work(HOUR)
+
+    (claim,) = sent
+    assert (["1", "2"], 2) == (texts(claim), claim.collected.total if claim.collected else 0)
+    assert ("comment.added", "transactional") == (claim.event_type, claim.details.purpose)
+    states = {(each.event_id, each.state.value, each.reason) for each in await town.deliveries()}
+    assert (events["buy"], "suppressed", "no_consent") in states
+    assert {(events[text], "delivered", None) for text in "12"} < states
+
+
+async def test_others_come_in_the_place_of_what_has_left(town: Town) -> None:
+    """A message shows so many events as the digest says, of those that are wanted."""
+    sent = mails(town)
+    await town.save()
+    for n in range(60):
+        await town.publish(CommentAdded(text=str(n)), to=[ADA], topic="project/7" if n < 20 else "project/8")
+    await town.change(mutes=(Mute(select=MuteSelector(topic="project/7")),))
+
+    await town.work(10 * MINUTE)
+
+    (claim,) = sent
+    assert [str(n) for n in range(20, 60)] == texts(claim)
 
 
 async def test_what_is_urgent_is_not_collected(town: Town) -> None:

@@ -13,16 +13,20 @@ from notifykit.errors import InvalidInputError
 from notifykit.models.delivery import Claim, Collected, DeliveryState, DigestItem, EventDetails, Priority
 from notifykit.models.digest import STANDARD_DIGESTS, Digest
 from notifykit.models.quiet_hours import QuietHours, Weekday, Window, zone_named
+from notifykit.policies.decide import SEND, Cancel, Expire, Hold, Suppress
 from notifykit.policies.digest import (
     collected,
+    decide_digest,
     digest_key,
     digest_named,
     enter,
     group_of,
-    is_empty,
     next_at,
     opened,
+    parts_of,
+    refused,
     window_from,
+    without,
 )
 from notifykit.testing import make_delivery, make_event
 from tests.unit.policies.test_quiet_hours import TELLING, ZONES, changes
@@ -188,24 +192,43 @@ def test_a_digest_of_one_event_is_that_event():
         event_id="evt_1", event_type="c.d", published_at=NOW + HOUR, body=b"{}", details=ITEM.details
     )
     assert of_event == found
-    assert not is_empty(found)
+
+
+def test_a_digest_has_what_it_has_collected():
+    """What was sent ahead of one, and an empty one, are as they were; else the event is one of those that are sent."""
+    two = Collected(2, (ITEM, ITEM._replace(delivery_id="dlv_2", event_id="evt_2")))
+
+    assert CLAIM == opened(CLAIM, None) == opened(CLAIM, Collected(0, ())) == opened(CLAIM, Collected(1, ()))
+    assert (two, ITEM.event_id, ITEM.details) == (
+        (found := opened(CLAIM, two)).collected,
+        found.event_id,
+        found.details,
+    )
+    assert CLAIM._replace(event_id="evt_2", collected=two) == opened(CLAIM._replace(event_id="evt_2"), two)
 
 
 @pytest.mark.parametrize(
-    ("found", "empty"),
+    ("decisions", "total", "expected"),
     [
-        (None, False),  # of the delivery that was sent ahead
-        (Collected(2, (ITEM, ITEM._replace(event_id="evt_2"))), False),
-        (Collected(0, ()), True),
-        (Collected(1, ()), True),  # none that could be read
+        ([], 0, Cancel("digest_empty")),
+        ([], 1, Cancel("digest_empty")),  # none that could be read
+        ([SEND, SEND], 2, SEND),
+        ([Suppress("muted"), SEND], 2, SEND),
+        ([Suppress("muted"), Expire()], 2, Suppress("muted")),
+        ([Suppress("muted"), Expire()], 3, SEND),  # others come in their place
+        ([Suppress("muted"), SEND, Hold(NOW, "quiet_hours")], 3, Hold(NOW, "quiet_hours")),
     ],
 )
-def test_a_digest_has_what_it_has_collected(found, empty):
-    """Nothing is sent of nothing."""
-    claim = opened(CLAIM, found)
+def test_a_digest_is_decided_about_by_its_events(decisions, total, expected):
+    """It is refused if all are, and waits while one has to that is not."""
+    items = tuple(ITEM._replace(delivery_id=f"dlv_{at}") for at in range(len(decisions)))
+    found = Collected(total, items)
+    known = {f"dlv_{at}": decision for at, decision in enumerate(decisions) if decision is not SEND}
 
-    assert CLAIM._replace(collected=found) == claim
-    assert empty is is_empty(claim)
+    assert expected == decide_digest(found, known)
+    leaving = refused(parts_of(CLAIM, found), known)
+    assert {id_: known[id_] for id_ in leaving} == leaving
+    assert total - len(leaving) == without(found, leaving).total
 
 
 # ── when it closes ─────────────────────────────────────────────────────────────────────────────

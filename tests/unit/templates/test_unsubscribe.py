@@ -10,7 +10,7 @@ import pytest
 
 from notifykit import ConfigurationError, EventType, KeyRing, Notifykit, Purpose, TemplateError, UnsubscribeScope
 from notifykit.channels.plain import PlainRenderer
-from notifykit.models.delivery import EventDetails
+from notifykit.models.delivery import Collected, DigestItem, EventDetails
 from notifykit.models.destination import Destination
 from notifykit.models.messages import EmailMessage
 from notifykit.templates.unsubscribe import LIFETIME
@@ -94,6 +94,30 @@ def test_a_type_says_what_its_publisher_did_not(type: str, details: EventDetails
     url = its.message(type, details).unsubscribe_url
     scope = its.scope(url) if url else None
 
+    assert expected == (scope and (scope.category, scope.type, scope.purpose))
+
+
+@pytest.mark.parametrize(
+    ("contents", "expected"),
+    [
+        ([("order.shipped", NOTHING)], None),
+        ([("order.shipped", NOTHING), ("letter.sent", NEWS)], ("news", None, Purpose.MARKETING)),
+        ([("letter.sent", NEWS), ("letter.sent", NEWS)], ("news", None, Purpose.MARKETING)),
+        ([("sale.begins", NOTHING), ("letter.sent", NEWS)], (None, None, Purpose.MARKETING)),
+    ],
+)
+def test_a_digest_has_the_link_of_the_marketing_in_it(contents: list[tuple[str, EventDetails]], expected: Any) -> None:
+    """Of one category if it has one, else of all marketing on the channel; whichever event opened it."""
+    its = post()
+    items = [
+        DigestItem(f"dlv_{at}", f"evt_{at}", *each[:1], NOW, b'{"data":{}}', each[1])
+        for at, each in enumerate(contents)
+    ]
+    collected = Collected(len(items), tuple(items))
+
+    url = its.message("order.shipped", NOTHING, collected=collected, digest="daily").unsubscribe_url
+
+    scope = its.scope(url) if url else None
     assert expected == (scope and (scope.category, scope.type, scope.purpose))
 
 

@@ -6,7 +6,7 @@ import math
 import time
 from datetime import timedelta
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 import anyio
 import attrs
@@ -15,8 +15,7 @@ from ...errors import StoreError
 from ...failpoints import failpoint
 from ...models.delivery import Claim, DeliveryState, Lane
 from ...models.destination import Destination
-from ...policies.decide import Cancel, failing_reason
-from ...policies.digest import EMPTY, is_empty, opened
+from ...policies.decide import failing_reason
 from ...ports import Record
 from ...telemetry import LoopFailed, why
 from ..context import Context
@@ -25,6 +24,7 @@ from ..people import People
 from ..round_robin import PollResult, RoundRobin
 from .backlog import Backlog, Held
 from .circuits import Circuits
+from .digests import DigestDecisions
 from .leases import Leases
 from .recorder import Recorder
 from .records import not_sent, record_of
@@ -74,6 +74,7 @@ class StoreSource:
     recorder: Recorder
     _tenants: RoundRobin = attrs.field(init=False)
     _subscribers: RoundRobin = attrs.field(init=False)
+    digests: DigestDecisions = attrs.field(init=False)
     _proven_at: float = attrs.field(init=False, default=-math.inf)
     #: The subscriber whose delivery is the probe of an open circuit, by the circuit's key.
     _probed: dict[str, tuple[str, str]] = attrs.field(init=False, factory=dict)
@@ -82,6 +83,10 @@ class StoreSource:
     @_subscribers.default
     def _first_round_robin(self) -> RoundRobin:
         return RoundRobin(self.context.settings.batch)
+
+    @digests.default
+    def _decisions_about_digests(self) -> DigestDecisions:
+        return DigestDecisions(self.context, self.people)
 
     @property
     def _least(self) -> int:
@@ -179,22 +184,15 @@ class StoreSource:
     async def _decided(self, claims: list[Claim]) -> list[Claim]:
         """Decide anew about people's deliveries, write what is not sent now, and return the other claims."""
         now = self.context.clock.now()
-        decisions = await self.people.decide(claims, now)
         if any(claim.digest is not None for claim in claims):
-            claims = [claim if claim.delivery_id in decisions else await self._opened(claim) for claim in claims]
-            decisions |= {claim.delivery_id: Cancel(EMPTY) for claim in claims if is_empty(claim)}
+            claims, decisions = await self.digests.decide(claims, now)
+        else:
+            decisions = await self.people.decide(claims, now)
         for claim in claims:
             if (decision := decisions.get(claim.delivery_id)) is not None:
                 record = record_of(claim, decision, now)
                 self.recorder.add(record, partial(self.context.emit, not_sent(claim, record)))
         return [claim for claim in claims if claim.delivery_id not in decisions] if decisions else claims
-
-    async def _opened(self, claim: Claim) -> Claim:
-        """Return the claim of a digest with what the digest has collected, and any other as it is."""
-        if claim.digest is None:
-            return claim
-        store: Any = self.context.store  # it has digests, or it had returned no claim of one
-        return opened(claim, await store.collected(claim.tenant, claim.delivery_id))
 
     def _hold_back(self, claim: Claim, destination: Destination) -> None:
         """Put a claim back until the next probe of its circuit, or until the one that is sent now is over.

@@ -14,7 +14,7 @@ from anyio.lowlevel import checkpoint
 
 from ...models.delivery import FINAL_STATES, Attempt, Claim, Delivery, DeliveryState, Lane
 from ...models.receipt import UNCERTAIN, ReceiptMatch, ReceiptRecord, with_receipts
-from ...ports import CANCELLED, DeliveryFilter, Move, Outstanding, Record, Ticket
+from ...ports import CANCELLED, DeliveryFilter, Dismissal, Move, Outstanding, Record, Ticket
 from .notifications import Notifications
 from .planned import collect_claimed
 from .tables import WAITING, Row, Tables
@@ -185,7 +185,7 @@ class MemoryDeliveries:
     def _move(
         self, tenant: str, wanted: DeliveryFilter, to: Move, now: datetime, limit: int | None, reason: str
     ) -> int:
-        withdrawn = self._withdraw(tenant, wanted, limit) if to is Move.CANCEL else 0
+        withdrawn = self._withdraw(tenant, wanted, limit, reason, now) if to is Move.CANCEL else 0
         states = wanted.states_for(to)
         rows = (self._tables.rows[id_] for id_ in self._tables.row_ids.oldest(tenant, wanted.ids))
         chosen = (
@@ -215,14 +215,35 @@ class MemoryDeliveries:
         self._tables.planned(event)
         return True
 
-    def _withdraw(self, tenant: str, wanted: DeliveryFilter, limit: int | None) -> int:
-        """Take deliveries out of digests that are open; return how many."""
+    def _withdraw(self, tenant: str, wanted: DeliveryFilter, limit: int | None, reason: str, now: datetime) -> int:
+        """Cancel deliveries in digests that are open; return how many."""
         states = wanted.states_for(Move.CANCEL)
         found = (each for each in self._collected(tenant) if each.state in states and matches(each, wanted))
         withdrawn = list(islice(found, limit))
         for delivery in withdrawn:
-            self._tables.digests.withdraw(delivery.id)
+            self._end_collected(delivery, DeliveryState.CANCELLED, reason, now)
         return len(withdrawn)
+
+    async def dismiss(
+        self, tenant: str, delivery_id: str, fence: int, dismissals: Sequence[Dismissal], *, now: datetime
+    ) -> bool:
+        await checkpoint()
+        held = self._tables.held_row(delivery_id, fence)
+        if held is None or held.delivery.tenant != tenant:
+            return False
+        collected = {each.id: each for each in self._collected(tenant)}
+        for id_, state, reason in dismissals:
+            if id_ in collected:
+                self._end_collected(collected[id_], state, reason, now)
+        return True
+
+    def _end_collected(self, delivery: Delivery, state: DeliveryState, reason: str, now: datetime) -> None:
+        """Take a delivery out of its digest, as one of its own that has ended."""
+        self._tables.digests.withdraw(delivery.id)
+        ended = attrs.evolve(
+            delivery, state=state, reason=reason, attempts=0, abandoned=0, due_at=None, finished_at=now, digest=None
+        )
+        self._tables.add(Row(ended))
 
     def _collected(self, tenant: str) -> Iterator[Delivery]:
         """Yield the deliveries that digests have collected, each as far as its digest has come."""

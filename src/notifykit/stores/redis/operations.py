@@ -16,7 +16,7 @@ from ...models.delivery import Attempt, Collected, Delivery
 from ...models.event import StoredEvent
 from ...models.receipt import FIRST_LOOK, WAITS, ReceiptMatch, ReceiptRecord, with_receipts
 from ...models.throttle import CAP
-from ...ports import CANCELLED, DeliveryFilter, EventFilter, LaneStats, Move, StoreStats, TokenRequest
+from ...ports import CANCELLED, DeliveryFilter, Dismissal, EventFilter, LaneStats, Move, StoreStats, TokenRequest
 from ..encoding.encryption import Encryption
 from ..encoding.readable import DAMAGED, log_damage
 from ..encoding.rows import MICRO, instant, micros
@@ -132,6 +132,12 @@ class RedisOperations:
         total, items = answer
         events = [(id_.decode(), event_from("", tenant, text)) for id_, text in items if text is not None]
         return Collected(total, tuple(self.encryption.digest_items(events)))
+
+    async def dismiss(
+        self, tenant: str, delivery_id: str, fence: int, dismissals: Sequence[Dismissal], *, now: datetime
+    ) -> bool:
+        values = [value for each in dismissals for value in each]
+        return bool(await self._connections.run("dismiss", tenant, delivery_id, fence, micros(now), *values))
 
     async def stats(self, *, now: datetime) -> StoreStats:
         *counts, oldest, lanes = await self._connections.run("stats", micros(now), _COUNT_CAP)

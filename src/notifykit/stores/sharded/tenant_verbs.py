@@ -15,7 +15,7 @@ from ...models.delivery import Attempt, Collected, Delivery
 from ...models.event import StoredEvent
 from ...models.inbox import InboxChanges, InboxCounts, InboxFilter, InboxItem, InboxMark, InboxMarks, InboxPage
 from ...models.subscription import Match, MatchQuery, TenantConfig
-from ...ports import CANCELLED, Appended, ConfigRecord, DeliveryFilter, EventFilter, Move, TokenRequest
+from ...ports import CANCELLED, Appended, ConfigRecord, DeliveryFilter, Dismissal, EventFilter, Move, TokenRequest
 from .shard import FRESH
 
 if TYPE_CHECKING:
@@ -190,6 +190,13 @@ class TenantVerbs:
 
     async def collected(self, tenant: str, delivery_id: str) -> Collected | None:
         return await self.at(tenant, lambda store: store.collected(tenant, delivery_id))
+
+    async def dismiss(
+        self, tenant: str, delivery_id: str, fence: int, dismissals: Sequence[Dismissal], *, now: datetime
+    ) -> bool:
+        return await self.at(
+            tenant, lambda store: store.dismiss(tenant, delivery_id, fence, dismissals, now=now), writes=True
+        )
 
     # -- limits ----------------------------------------------------------------------------------
 

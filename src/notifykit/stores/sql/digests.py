@@ -7,21 +7,21 @@ before its digest is closed, or opens the next one.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, delete, func, select, update
+from sqlalchemy import Connection, and_, delete, func, insert, select, update
 
 from ...models.delivery import DeliveryState, DigestEntry, NewDelivery
 from ...models.event import StoredEvent
 from ...policies.digest import carrier_of, sent_ahead
-from ...ports import DeliveryFilter, Move
+from ...ports import DeliveryFilter, Dismissal, Move
 from ..encoding.readable import event_from
-from ..encoding.rows import PRIORITIES, RANK, NamedRow, instant, micros, micros_or_none
+from ..encoding.rows import PRIORITIES, RANK, NamedRow, Row, instant, micros, micros_or_none
 from . import schema as s
 from .fetching import fetch, first
-from .reading import COLLECTED, conditions, in_states, open_rows
+from .reading import COLLECTED, SHARED, conditions, in_states, open_rows
 
 
 class Joining(NamedTuple):
@@ -159,17 +159,54 @@ def close(connection: Connection, deliveries: Iterable[NamedRow], now: datetime)
         connection.execute(update(s.digests).where(these).values(open=False, last_at=micros(now)))
 
 
-def withdraw(connection: Connection, tenant: str, wanted: DeliveryFilter, limit: int | None) -> int:
-    """Take deliveries out of digests that are open; return how many."""
+def withdraw(
+    connection: Connection, tenant: str, wanted: DeliveryFilter, limit: int | None, reason: str, now: datetime
+) -> int:
+    """Cancel deliveries in digests that are open; return how many."""
     states = in_states(COLLECTED, wanted.states_for(Move.CANCEL))
-    rows = open_rows(COLLECTED).add_columns(COLLECTED.c.digest_id).where(*conditions(COLLECTED, tenant, wanted), states)
-    found = {row["id"]: row["digest_id"] for row in fetch(connection, rows.order_by(COLLECTED.c.id).limit(limit))}
-    if not found:
-        return 0
-    held = set(_lock(connection, tenant, set(found.values())))
-    ids = [id_ for id_, digest_id in found.items() if digest_id in held]
-    gone = delete(s.digest_items).where(s.digest_items.c.tenant == tenant, s.digest_items.c.id.in_(ids))
-    return connection.execute(gone).rowcount
+    query = (
+        open_rows(COLLECTED).add_columns(COLLECTED.c.digest_id).where(*conditions(COLLECTED, tenant, wanted), states)
+    )
+    found = fetch(connection, query.order_by(COLLECTED.c.id).limit(limit))
+    held = set(_lock(connection, tenant, {row["digest_id"] for row in found})) if found else ()
+    rows = [row for row in found if row["digest_id"] in held]
+    _end(connection, tenant, rows, {row["id"]: (DeliveryState.CANCELLED, reason) for row in rows}, now)
+    return len(rows)
+
+
+def dismiss(
+    connection: Connection, tenant: str, delivery_id: str, fence: int, dismissals: Iterable[Dismissal], now: datetime
+) -> bool:
+    """End deliveries that a digest which is being sent has collected; return whether the claim was still held."""
+    q, endings = s.queue.c, {id_: (state, reason) for id_, state, reason in dismissals}
+    is_claim = and_(q.id == delivery_id, q.tenant == tenant, q.fence == fence, q.state == DeliveryState.SENDING.value)
+    if first(connection, select(q.id).where(is_claim).with_for_update()) is None:
+        return False
+    its = COLLECTED.c
+    rows = open_rows(COLLECTED).where(its.tenant == tenant, its.digest_id == delivery_id, its.id.in_(endings))
+    _end(connection, tenant, fetch(connection, rows), endings, now)
+    return True
+
+
+def _end(
+    connection: Connection,
+    tenant: str,
+    rows: Sequence[Row],
+    endings: Mapping[str, tuple[DeliveryState, str]],
+    now: datetime,
+) -> None:
+    """Take deliveries out of their digests, as deliveries of their own that have ended."""
+    if not rows:
+        return
+    ids = [row["id"] for row in rows]
+    connection.execute(delete(s.digest_items).where(s.digest_items.c.tenant == tenant, s.digest_items.c.id.in_(ids)))
+    untried = {"attempts": 0, "abandoned": 0, "fence": 0, "digest": None, "finished_at": micros(now)}
+    ended = [
+        {**{name: row[name] for name in SHARED}, **untried, "state": state.value, "reason": reason}
+        for row in rows
+        for state, reason in (endings[row["id"]],)
+    ]
+    connection.execute(insert(s.deliveries), ended)
 
 
 def _lock(connection: Connection, tenant: str, digest_ids: Collection[str]) -> Sequence[str]:

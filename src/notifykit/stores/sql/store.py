@@ -27,6 +27,7 @@ from ...ports import (
     Appended,
     ConfigRecord,
     DeliveryFilter,
+    Dismissal,
     EventFilter,
     Move,
     NextDue,
@@ -226,6 +227,11 @@ class SqlStore(SqlInbox):
     async def collected(self, tenant: str, delivery_id: str) -> Collected | None:
         found = await self._read(lambda c: digests.collected(c, tenant, delivery_id))
         return None if found is None else Collected(found[0], tuple(self.encryption.digest_items(found[1])))
+
+    async def dismiss(
+        self, tenant: str, delivery_id: str, fence: int, dismissals: Sequence[Dismissal], *, now: datetime
+    ) -> bool:
+        return await self._write(lambda c: digests.dismiss(c, tenant, delivery_id, fence, dismissals, now))
 
     async def attempts(self, tenant: str, delivery_id: str) -> list[Attempt]:
         stored, reported = await self._read(

@@ -142,7 +142,7 @@ def _move(
     chosen = and_(*conditions(table, tenant, wanted), in_states(table, wanted.states_for(to)))
     if not wanted.means_digests(to):
         chosen = and_(chosen, ~_is_digest(table))
-    withdrawn = digests.withdraw(connection, tenant, wanted, limit) if to is Move.CANCEL else 0
+    withdrawn = digests.withdraw(connection, tenant, wanted, limit, reason, now) if to is Move.CANCEL else 0
     if limit is not None:
         limit -= withdrawn
     # What is redriven needs the body of its event, which retention may have deleted.

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from ...models.delivery import Claim, Collected, DeliveryState, DigestEntry, Lane, NewDelivery, Priority
 from ...models.event import StoredEvent
 from ...models.ids import delivery_id, recipient_key
-from ...ports import DeliveryFilter, Digests, Move, Settlement, Store
+from ...ports import DeliveryFilter, Digests, Dismissal, Move, Settlement, Store
 from ..builders import make_delivery, make_event, make_record
 from ..clock import FakeClock
 from .store.fixtures import MakeStore, StoreFixtures, needs
@@ -38,6 +38,7 @@ from .store.steps import settle as settle_one
 
 EMAIL = Lane("email", Priority.NORMAL)
 ADA = "user:ada"
+SUPPRESSED = DeliveryState.SUPPRESSED, "muted"
 
 
 class DigestStore(Store, Digests, Protocol):
@@ -415,6 +416,37 @@ class DigestSuite(StoreFixtures):
 
         assert (1, [1, 1], 0) == (by_id, by_event, late)
         assert ids(stays) == await items_of(store, claimed)
+        cancelled = [await read(store, new.id) for new in (first, second, third)]
+        assert [(DeliveryState.CANCELLED, "cancelled", None, 0)] * 3 == [
+            (each.state, each.reason, each.digest, each.attempts) for each in cancelled
+        ]
+
+    async def test_what_is_not_wanted_any_more_is_dismissed(self, store: DigestStore, clock: FakeClock) -> None:
+        """While its digest is being sent it ends as a delivery of its own, which can be redriven; the others stay."""
+        first, second, third = [await collect(store, clock) for _ in range(3)]
+        clock.advance(HOUR)
+        claimed = await close(store, clock)
+        its = ACME, claimed.delivery_id
+        refused = [Dismissal(first.id, *SUPPRESSED), Dismissal("dlv_x", *SUPPRESSED)]
+
+        strange = await store.dismiss(GLOBEX, claimed.delivery_id, claimed.fence, refused, now=clock.now())
+        stale = await store.dismiss(*its, claimed.fence - 1, refused, now=clock.now())
+        unchanged = await items_of(store, claimed)
+        done = await store.dismiss(*its, claimed.fence, refused, now=clock.now())
+        again = await store.dismiss(*its, claimed.fence, refused, now=clock.now())
+
+        ended = await read(store, first.id)
+        assert (False, False, ids(first, second, third)) == (strange, stale, unchanged)
+        assert (True, True, ids(second, third)) == (done, again, await items_of(store, claimed))
+        assert (*SUPPRESSED, clock.now(), first.event_id) == (
+            *(ended.state, ended.reason, ended.finished_at, ended.event_id),
+        )
+        await finish(store, clock, claimed)
+        late = await store.dismiss(*its, claimed.fence, [Dismissal(second.id, *SUPPRESSED)], now=clock.now())
+        await store.move(ACME, DeliveryFilter(ids=first.id), Move.REDRIVE, now=clock.now())
+        (redriven,) = await claims_of(store, clock)
+        assert (False, DeliveryState.DELIVERED) == (late, (await read(store, second.id)).state)
+        assert (first.id, first.event_id, None) == (redriven.delivery_id, redriven.event_id, redriven.digest)
 
     async def test_a_cancelled_digest_is_closed(self, store: DigestStore, clock: FakeClock) -> None:
         """What it has collected is cancelled with it, and what comes later opens the next."""
@@ -438,7 +470,7 @@ class DigestSuite(StoreFixtures):
 
         clock.advance(HOUR)
         assert 2 == count
-        assert await find_delivery(store, ACME, first.id) is None
+        assert DeliveryState.CANCELLED is (await read(store, first.id)).state
         assert [] == await claims_of(store, clock)
 
     async def test_only_its_id_wakes_a_digest(self, store: DigestStore, clock: FakeClock) -> None:

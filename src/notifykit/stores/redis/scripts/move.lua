@@ -7,8 +7,7 @@ local is_cancelled, looked, last, freed = 0, 0, false, {}
 
 local function move_one(id, row, item)
   if item then
-    withdraw_item(id, item, row[TENANT])
-    freed[item[I_EVENT]] = row[TENANT]
+    end_item(id, row, item, 'cancelled', reason, now)
   elseif move == 'cancel' then
     finish(id, row, 'cancelled', reason, now)
   elseif move == 'redrive' then

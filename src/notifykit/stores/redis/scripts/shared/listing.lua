@@ -49,6 +49,15 @@ local function listed(id)
   return its, item
 end
 
+-- Take what is listed out of its digest, as a delivery of its own that has ended.
+local function end_item(id, row, item, state, reason, now)
+  withdraw_item(id, item, row[TENANT])
+  row[STATE], row[REASON], row[DUE], row[FINISHED], row[DIGEST] = state, reason, false, now, false
+  row[FENCE], row[TRIES], row[ATTEMPTS], row[ABANDONED] = 0, 0, 0, 0
+  row[WORKER], row[CLAIMED], row[LEASE] = '', 0, 0
+  store(id, row, nil)
+end
+
 local function matches(row, wanted)
   return wanted.tenant == row[TENANT]
     and (not wanted.states or wanted.states[row[STATE]])
