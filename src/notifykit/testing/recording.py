@@ -112,9 +112,10 @@ class _Script:
         Raises:
             InvalidInputError: There are none, one is no outcome, or they are not to be repeated a number of times.
         """
+        given: Sequence[object] = outcomes  # whatever the annotations say
         wrong = [
             f"outcomes: [{at}] must be an outcome such as Transient(reason=...), not {kind_of(each)}"
-            for at, each in enumerate(outcomes)
+            for at, each in enumerate(given)
             if not isinstance(each, Outcome)
         ]
         wrong += [] if outcomes else ["outcomes: give at least one, such as Transient(reason=...)"]
