@@ -130,7 +130,7 @@ def admit(
     fingerprint = None
     if event.idempotency_key is not None:
         rest = body[len(_HEAD % (event.type, written_at)) :]
-        fingerprint = _fingerprint(event, (occurred_at, due_at, expires_at), priority, audience, rest)
+        fingerprint = _fingerprint(event, (occurred_at, expires_at), priority, audience, rest)
     if expires_at is None and event_type is not None and event_type.expires_after is not None:
         expires_at = due_at + min(event_type.expires_after, _LAST - due_at)
     resource = event.resource
@@ -268,7 +268,7 @@ def _data_problems(data: Mapping[str, Any], limits: Limits) -> list[str]:
 
 def _fingerprint(
     event: Event,
-    times: tuple[datetime, datetime, datetime | None],
+    times: tuple[datetime, datetime | None],
     priority: Priority,
     audience: str | None,
     data: bytes,
@@ -277,7 +277,7 @@ def _fingerprint(
 
     Times the caller did not give are left out, and so is the trace: they differ each time.
     """
-    occurred_at, due_at, expires_at = times
+    occurred_at, expires_at = times
     resource = event.resource
     content: list[object] = [
         event.type,
@@ -286,7 +286,8 @@ def _fingerprint(
         None if resource is None else [resource.kind, resource.id],
         event.actor,
         None if event.occurred_at is None else timestamp(occurred_at),
-        None if event.deliver_at is None else timestamp(due_at),
+        # Not when it is due: a time that has passed when the caller tries again is due at once.
+        None if event.deliver_at is None else timestamp(event.deliver_at.astimezone(UTC)),
         None if expires_at is None else timestamp(expires_at),
         priority,
         event.ordering_key,

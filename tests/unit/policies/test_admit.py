@@ -523,6 +523,15 @@ class TestFingerprint:
             == admitted(attrs.evolve(event, occurred_at=at.astimezone(timezone(timedelta(hours=3))))).fingerprint
         )
 
+    def test_who_tries_again_later_publishes_the_same(self) -> None:
+        """Also if the event has become due meanwhile."""
+        event = bare(deliver_at=NOW + timedelta(minutes=1), idempotency_key="k")
+
+        later = admitted(event, now=NOW + timedelta(hours=1))
+
+        assert admitted(event).fingerprint == later.fingerprint
+        assert NOW + timedelta(hours=1) == later.due_at
+
     def test_tenants_have_keys_of_their_own(self) -> None:
         """The fingerprint does not depend on the tenant."""
         event = attrs.evolve(FULL, tenant=None)
